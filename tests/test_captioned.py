@@ -11,7 +11,10 @@ from souron.data.captions import Caption, are_captions, in_language, language_of
 from souron.data.composing import captioned, captioned_words
 from souron.data.composing.captioned_words import Attributes, captions, cleaned
 from souron.data.composing.composer import LUMA
+from souron.data.dataset import Dataset, ListColumn
+from souron.evaluation import matching
 from souron.evaluation.answers import Setup, Trainings
+from souron.metrics import match
 from souron.tasks.match import Matching
 from souron.utils.messages import UserError
 
@@ -150,6 +153,91 @@ def test_scenes_of_impossible_sizes_are_refused():
     with pytest.raises(UserError) as told:
         captioned.scenes(captioned.Recipe(4096, 0, {"train": 1}), SOURCE)
     assert "4096" in told.value.found
+
+
+def test_a_rank_is_behind_what_is_as_near_and_equal_captions_do_not_compete():
+    similarity = torch.tensor([[0.5, 0.5, 0.9], [0.1, 0.7, 0.2], [0.9, 0.3, 0.8]])
+    own = torch.eye(3, dtype=torch.bool)
+    assert match.ranks(similarity, own).tolist() == [3, 1, 2]
+    assert match.ranks(similarity, own | own.flip(0)).tolist() == [2, 1, 1]  # first and third
+
+
+def test_what_has_no_score_does_not_count():
+    assert match.found(torch.tensor([1, 3, 0]), 2)[:2].tolist() == [1, 0]
+    scores = np.array([[[1, np.nan], [np.nan, np.nan], [0, 1], [1, 1]]])
+    found = match.where(scores)
+    assert found[0] == pytest.approx([0.96, 0.8, 0.32, 1.12])  # away from their mean, 4 of 5
+    assert found.mean() == pytest.approx(0.8)
+    assert np.isnan(match.where(match.found(torch.zeros(2, 3), 1))).all()
+
+
+def told(data, read, width, scale=1.0, image=None):
+    """The answers about pictures whose features are ``image``."""
+    image = torch.eye(width)[: len(data)] if image is None else image
+    *_before, (_done, answers) = matching.asked(image, data, data.classes, read, scale)
+    return answers
+
+
+def four():
+    """Two pictures each of two subsets."""
+    captions = ListColumn([(Caption(text, "en"),) for text in "abcd"])
+    return Dataset("four", torch.zeros(4, 3, 8, 8).byte(), captions, (), list("wxyz"),
+                   columns={"subset": ["one", "one", "other", "other"]})  # fmt: skip
+
+
+def test_pictures_find_captions_and_captions_pictures_within_their_subset(monkeypatch):
+    near = torch.tensor([  # of the picture in a row to the caption in a column
+        [0.2, 0.6, 1.0, 1.0],
+        [0.1, 0.9, 1.0, 1.0],
+        [1.0, 1.0, 0.5, 0.3],
+        [1.0, 1.0, 0.8, 0.7],
+    ])  # fmt: skip
+    found = told(four(), lambda texts: near.T[["abcd".index(text) for text in texts]], 4)
+    assert found["rank"].flatten().tolist() == [2, 1, 1, 2]
+    assert found["back"].flatten().tolist() == [1, 1, 2, 1]
+    assert found["preferred"].flatten().tolist() == [1, 1, 2, 2]
+    monkeypatch.setattr(matching, "GALLERY", 1)
+    assert [rows.tolist() for rows in matching.galleries(four())] == [[0], [1], [2], [3]]
+
+
+def test_a_swap_changes_one_word_to_another():
+    base, random = Attributes("bird", "red", 2, "", "grass"), np.random.default_rng(0)
+    classes = ("bird", "fish", "coin")
+    for name in ("object", "colour", "count", "ground"):
+        for _again in range(20):
+            other = matching.swapped(base, name, classes, random)
+            assert getattr(other, name) != getattr(base, name)
+            assert replace(other, **{name: getattr(base, name)}) == base
+    assert matching.swapped(base, "place", classes, random) is None
+    assert matching.swapped(replace(base, colour=""), "colour", classes, random) is None
+
+
+def test_every_system_is_asked_the_same_and_does_not_win_where_both_are_as_near():
+    cases, asked = shapes.captioned(30, 16), []
+
+    def read(texts):
+        asked.append(texts)
+        return torch.zeros(len(texts), 2)
+
+    swap = told(cases, read, 2, image=torch.ones(30, 2))["swap"]
+    assert swap.isfinite().any() and swap.nan_to_num(0).sum() == 0
+    first, asked = asked, []
+    told(cases, read, 2, image=torch.ones(30, 2))
+    assert asked == first
+
+
+def test_a_class_is_as_likely_as_all_its_captions_together():
+    """One caption in seven of a coin is nearest of all, but every one of a sign nearly so."""
+    cases = shapes.captioned(20, 16)
+    cases = replace(cases, target=ListColumn([in_language(said, "en") for said in cases.target]))
+
+    def read(texts):
+        near = [("sign" in text) * 0.9 + ("red coin" in text) * 1.0 for text in texts]
+        return torch.tensor(near)[:, None]
+
+    named = told(cases, read, 1, image=torch.ones(20, 1))["zero"][:, 0]
+    truth = [float(thing == "sign") for thing in cases.columns["object"]]
+    assert named.tolist() == truth and 0 < sum(truth) < 20
 
 
 def test_intervals_of_unseen_stamps_are_those_of_their_stamps():

@@ -17,11 +17,12 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 from souron import model, registry
 from souron.blocks.clip import CLIP, PAD, TextTransformer, published_names
 from souron.cli.main import run
+from souron.data.captions import Caption
 from souron.data.tokenizer import Tokenizer
 from souron.hub import clip_weights, weights
 from souron.pipelines import answers
 from souron.systems.match import clip
-from souron.tasks.match import Spec
+from souron.tasks.match import Batch, Spec
 from souron.utils.messages import UserError
 
 PUBLISHED = {  # open_clip's configuration of the pictures' network -> ours, size of the space
@@ -204,6 +205,38 @@ def test_the_temperature_has_a_bound():
     assert model.scale.item() == pytest.approx(1 / 0.07)
     model.network.logit_scale.data.fill_(50.0)
     assert model.scale.item() == pytest.approx(100)
+
+
+@torch.inference_mode()
+def test_points_have_length_1():
+    model = small()
+    pictures, sentences = torch.randn(5, 3, 32, 32), model.tokens(["a red bird", "grass"])
+    for points in model.see(pictures), model.read(sentences):
+        torch.testing.assert_close(points.norm(dim=1), torch.ones(len(points)))
+
+
+@torch.inference_mode()
+def test_of_several_captions_each_is_drawn_at_times():
+    model, read = small(), []
+    plain = model.tokens
+    model.tokens = lambda texts: read.append(texts) or plain(texts)
+    said = ("a red bird", "a bird on grass", "a red bird on grass")
+    captions = [tuple(Caption(text, "en") for text in said), (Caption("grass", "en"),)]
+    for _step in range(30):
+        model.loss(Batch(torch.zeros(2, 3, 32, 32), captions))
+    assert {first for first, _second in read} == set(said)
+    assert {second for _first, second in read} == {"grass"}
+
+
+def test_gains_biases_and_the_temperature_do_not_decay():
+    model = small()
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    model.optimizers()["model"].step()
+    for name, weight in model.named_parameters():
+        kept = 1 - 0.1 * model.config.rate if weight.ndim > 1 else 1
+        torch.testing.assert_close(weight.detach(), kept * before[name], rtol=1e-6, atol=0)
 
 
 def test_capital_letters_and_what_follows_the_end_change_nothing():

@@ -159,6 +159,17 @@ def test_head_is_the_last_layer_and_alone_learns_when_frozen(family):
     assert moved == {f"{model.head}.weight", f"{model.head}.bias"}
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_convolutions_begin_as_he_and_others_propose(family):
+    """With a variance of 2 over what enters a map, in a ResNet over what a map is sent to."""
+    torch.manual_seed(0)
+    for layer in build(family, Spec(3, 28, DIGITS)).modules():
+        if isinstance(layer, nn.Conv2d):
+            connected = layer.weight[:, 0] if family == "resnet" else layer.weight[0]
+            expected = (2 / connected.numel()) ** 0.5
+            assert layer.weight.std().item() == pytest.approx(expected, rel=0.4)
+
+
 @lru_cache
 def digits() -> Dataset:
     """Scikit-learn's 1 797 digits of 8x8 pixels."""
@@ -221,6 +232,21 @@ def test_alexnet_normalises_as_the_paper_says():
     torch.testing.assert_close(alexnet.Normalise(12, 1)(maps), reference(maps))
     halves = torch.cat([reference(half) for half in maps.chunk(2, 1)], 1)
     torch.testing.assert_close(alexnet.Normalise(12, 2)(maps), halves)
+
+
+def test_alexnet_normalises_after_its_first_two_convolutions():
+    whole = ["Conv2d", "ReLU", "Normalise", "Pool"] * 2 + ["Conv2d", "ReLU"] * 3 + ["Pool"]
+    later = [name for name in whole if name != "Normalise"]
+    for name, expected in {"alexnet_tiny": whole, "alexnet_merged": later}.items():
+        with torch.device("meta"):
+            model = build(name, Spec(1, 28, DIGITS))
+        assert [type(layer).__name__ for layer in model.features] == expected
+
+
+def test_alexnets_windows_of_pooling_overlap():
+    maps = torch.zeros(1, 1, 5, 5)
+    maps[..., 2, 2] = 1  # lies in all four
+    assert alexnet.Pool()(maps).tolist() == [[[[1, 1], [1, 1]]]]
 
 
 def test_alexnets_biases_begin_as_the_paper_says():
@@ -319,6 +345,28 @@ def test_a_run_of_another_version_says_what_today_is_not_there(tmp_path):
     assert "groups" in trouble.value.expected and trouble.value.code == "earlier version"
 
 
+# VGG
+
+
+@torch.inference_mode()
+def test_vgg_equals_its_stages_written_out():
+    """Maps double up to eight times those of the first stage; the largest of 2x2 goes on."""
+    torch.manual_seed(0)
+    found, config = load_system("vgg_tiny")
+    config = replace(config, depths=(1, 2, 1, 1, 1), width=4)
+    model = found(config, Spec(1, 28, DIGITS)).eval()
+    layers = [layer for layer in model.features if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in layers] == [4, 8, 8, 16, 32, 32]
+    x = image = torch.randn(2, 1, 28, 28)
+    for stage in layers[:1], layers[1:3], layers[3:4], layers[4:5], layers[5:]:
+        for layer in stage:
+            x = layer(x).relu()
+        if x.shape[-1] >= 4:
+            x = nn.functional.max_pool2d(x, 2)
+    assert x.shape == (2, 32, 3, 3)
+    torch.testing.assert_close(model(image), model.classifier(x.flatten(1)))
+
+
 # GoogLeNet
 
 
@@ -384,7 +432,7 @@ def test_googlenet_adds_the_auxiliaries_times_0_3_in_training_only():
     batch = Batch(torch.randn(8, 1, 28, 28), torch.arange(8))
     asked = []
     for head in (model.aux1, model.aux2):
-        head.register_forward_hook(lambda module, inward, outward: asked.append(outward))
+        head.register_forward_hook(lambda module, inward, outward: asked.append((module, outward)))
 
     judge = nn.CrossEntropyLoss()
     assert torch.equal(model.loss(batch), judge(model(batch.image), batch.label))
@@ -395,10 +443,34 @@ def test_googlenet_adds_the_auxiliaries_times_0_3_in_training_only():
         if isinstance(layer, nn.BatchNorm2d):
             layer.eval()
     loss = model.loss(batch)
-    assert len(asked) == 2
+    assert [head for head, _answer in asked] == [model.aux1, model.aux2]
     wanted = judge(model(batch.image), batch.label)
-    wanted = wanted + 0.3 * (judge(asked[0], batch.label) + judge(asked[1], batch.label))
+    wanted = wanted + 0.3 * sum(judge(answer, batch.label) for _head, answer in asked)
     torch.testing.assert_close(loss, wanted)
+
+
+@torch.inference_mode()
+def test_googlenets_heads_drop_out_in_training_and_nothing_afterwards():
+    torch.manual_seed(0)
+    found, config = load_system("googlenet_tiny")
+    config = replace(config, dropout=0.4, auxiliary_dropout=0.7)
+    model = found(config, Spec(1, 28, DIGITS))
+    for head in (model.aux1, model.aux2):  # every hidden unit gives out exactly 1
+        nn.init.zeros_(head.fc1.weight)
+        nn.init.ones_(head.fc1.bias)
+    given: dict[str, torch.Tensor] = {}
+    for name in (model.head, *model.side_heads):
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda _layer, taken, name=name: given.update({name: taken[0]})
+        )
+    early, middle, late = (torch.ones(8, maps, 4, 4) for maps in (32, 33, 64))
+    for training in (False, True):
+        model.train(training)
+        model.answer(late), model.aux1(early), model.aux2(middle)
+        for name, dropped in (("fc", 0.4), ("aux1.fc2", 0.7), ("aux2.fc2", 0.7)):
+            values = sorted(given[name].unique().tolist())
+            assert values == (pytest.approx([0, 1 / (1 - dropped)]) if training else [1])
+            assert given[name].mean().item() == pytest.approx(1, abs=0.2)
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 """MLP, CNN, ViT, MLP-Mixer, timm, airbench, DCGAN, k-means: what each of them promises."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.cluster import KMeans as Reference
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from souron.data.dataset import Dataset
+from souron.data.dataset import Dataset, Rows
 from souron.evaluation import sampling
 from souron.systems.classify import airbench, cnn, mlp, mlp_mixer, vit
 from souron.systems.classify import timm as any_timm
@@ -104,6 +105,21 @@ def test_freezing_leaves_the_head_alone_to_learn(kind):
     assert all(name.startswith(system.head + ".") for name in moved)
 
 
+def test_training_pictures_reach_a_network_with_mean_0_and_variance_1():
+    """In each channel; other pictures are moved and scaled by the same numbers."""
+    grey = digits(0, 400)
+    image = torch.cat([grey.input, grey.input // 2 + 60, 255 - grey.input], 1)
+    cases, task = replace(grey, input=image), classify.Classification()
+    spec = task.spec(cases)
+    seen = task.batch(Rows(cases.input, cases.target), spec).image
+    torch.testing.assert_close(seen.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(seen.std((0, 2, 3)), torch.ones(3), atol=1e-4, rtol=0)
+    black = task.batch(Rows(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), None), spec).image
+    assert black[0, :, 0, 0].tolist() == pytest.approx(
+        [-mean / std for mean, std in zip(spec.mean, spec.std, strict=True)], rel=1e-5
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "size", "expected"),
     [
@@ -138,6 +154,16 @@ def test_the_multilayer_perceptron_300_100_has_266610_parameters():
     assert count(at_size(mlp.MLP, "paper", 28, 1, TEN)) == 266_610
 
 
+def test_the_multilayer_perceptron_is_its_equation():
+    torch.manual_seed(0)
+    ours = mlp.MLP(mlp.Config((5, 4)), classify.Spec(2, 3, ("a", "b", "c")))
+    image = torch.randn(7, 2, 3, 3)
+    h = image.reshape(7, 18)
+    for layer in ours.hidden[0], ours.hidden[2]:
+        h = (h @ layer.weight.T + layer.bias).clamp(min=0)
+    torch.testing.assert_close(ours(image), h @ ours.fc.weight.T + ours.fc.bias)
+
+
 def test_lenet_5_equals_its_layers_written_out():
     torch.manual_seed(0)
     ours = cnn.CNN(cnn.CNN.SIZES["paper"], classify.Spec(1, 28, TEN))
@@ -146,8 +172,24 @@ def test_lenet_5_equals_its_layers_written_out():
     x = F.avg_pool2d(F.conv2d(image, first.weight, first.bias, padding=2).tanh(), 2)
     x = F.avg_pool2d(F.conv2d(x, second.weight, second.bias).tanh(), 2)
     assert x.shape == (2, 16, 5, 5)
-    expected = ours.fc(ours.full(x.flatten(1)))
-    assert torch.allclose(ours(image), expected, atol=1e-6)
+    x = x.flatten(1)
+    for full in ours.full[0], ours.full[2]:
+        x = F.linear(x, full.weight, full.bias).tanh()
+    assert torch.allclose(ours(image), ours.fc(x), atol=1e-6)
+
+
+def test_the_later_cnn_equals_its_layers_written_out():
+    """Filters that keep the side, batch normalisation, ReLU, the largest of 2x2."""
+    torch.manual_seed(0)
+    ours = cnn.CNN(cnn.CNN.SIZES["tiny"], classify.Spec(1, 28, TEN))
+    x = image = torch.randn(4, 1, 28, 28)
+    for convolution in ours.features[0], ours.features[4]:
+        x = F.conv2d(x, convolution.weight, padding=1)
+        x = F.batch_norm(x, None, None, training=True)
+        x = F.max_pool2d(x.relu(), 2)
+    x = F.adaptive_avg_pool2d(x, 5).flatten(1)
+    x = F.linear(x, ours.full[0].weight, ours.full[0].bias).relu()
+    torch.testing.assert_close(ours(image), ours.fc(x))
 
 
 def test_vit_equals_torchvision():
@@ -171,6 +213,41 @@ def test_attention_is_the_equation():
         q, k, v = ((x @ w.T + b)[..., head] for w, b in zip(weights, biases, strict=True))
         heads.append((q @ k.transpose(1, 2) / 8**0.5).softmax(-1) @ v)
     assert torch.allclose(attention(x), attention.out_proj(torch.cat(heads, -1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [vit.ViT, mlp_mixer.MLPMixer])
+@pytest.mark.parametrize(
+    ("side", "patch", "grid"), [(8, 2, 4), (28, 4, 7), (45, 6, 8), (64, 9, 8), (224, 16, 14)]
+)
+def test_a_small_picture_has_smaller_patches(kind, side, patch, grid):
+    system = at_size(kind, "tiny", side)
+    if kind is vit.ViT:
+        cut, places = system.conv_proj, system.encoder.pos_embedding.shape[1] - 1
+    else:
+        cut, places = system.stem.proj, system.blocks[0].mlp_tokens.fc1.in_features
+    assert cut.kernel_size == cut.stride == (patch, patch)
+    assert places == grid**2
+
+
+@pytest.mark.parametrize("kind", [vit.ViT, mlp_mixer.MLPMixer])
+def test_a_steep_loss_moves_the_weights_by_a_bounded_length(kind):
+    torch.manual_seed(0)
+    known = digits(0, 64)
+    system = kind(kind.SIZES["tiny"], classify.Classifier.spec_for(known))
+    system.loss = lambda batch: 1000 * F.cross_entropy(system(batch.image), batch.label)
+    system.optimizers = lambda: {"model": torch.optim.SGD(system.parameters(), lr=1.0)}
+    before = torch.nn.utils.parameters_to_vector(system.parameters()).detach()
+    list(system.fit(system.loader(known), Run(1, 64)))
+    after = torch.nn.utils.parameters_to_vector(system.parameters()).detach()
+    assert (after - before).norm().item() == pytest.approx(1, rel=1e-3)
+
+
+def test_positions_begin_as_large_as_the_patches_are():
+    torch.manual_seed(0)
+    system = vit.ViT(vit.ViT.SIZES["small"], classify.Spec(1, 28, TEN))
+    patches = system.conv_proj(torch.randn(64, 1, 28, 28))
+    assert patches.std().item() == pytest.approx(1, abs=0.15)
+    assert system.encoder.pos_embedding.std().item() == pytest.approx(1, abs=0.1)
 
 
 def test_mixer_equals_timm():
@@ -201,6 +278,31 @@ def test_timm_gives_a_network_of_one_size_its_own_size():
     assert ours(torch.randn(1, 1, 28, 28)).shape == (1, 2)
 
 
+def seen_by_timm(name: str, image: torch.Tensor) -> torch.Tensor:
+    """What the network of that name is given of a picture."""
+    given = []
+    ours = any_timm.Timm(any_timm.Config(name), classify.Spec(1, image.shape[-1], ("a", "b")))
+    ours.backbone.register_forward_pre_hook(lambda _network, taken: given.append(taken[0]))
+    ours.eval()(image)
+    return given[0]
+
+
+@torch.inference_mode()
+def test_timm_enlarges_small_pictures_and_averages_where_it_shrinks_large_ones():
+    assert seen_by_timm("test_resnet", torch.randn(2, 1, 8, 8)).shape == (2, 1, 32, 32)
+    assert seen_by_timm("test_resnet", torch.randn(2, 1, 40, 40)).shape == (2, 1, 40, 40)
+    place = torch.arange(480)
+    chessboard = 1.0 - 2 * ((place[:, None] + place) % 2)
+    seen = seen_by_timm("test_vit", chessboard.expand(1, 1, 480, 480))
+    assert seen.shape == (1, 1, 160, 160) and seen.abs().max() < 0.1  # grey
+
+
+def test_timms_published_weights_are_those_of_the_network_that_is_asked_for():
+    for name, weights in {"resnet18": "a1_in1k", "resnet18.tv_in1k": "tv_in1k"}.items():
+        found = any_timm.Timm.published("small", any_timm.Config(name))
+        assert found == f"timm:resnet18.{weights}"
+
+
 @pytest.mark.parametrize(
     ("name", "near"),
     [
@@ -226,6 +328,47 @@ def test_orthogonal_brings_every_singular_value_near_one(shape):
     assert values.min() > 0.6
     assert values.max() < 1.25
     assert torch.nn.functional.cosine_similarity(made.flatten(), (u @ v).flatten(), 0) > 0.97
+    torch.testing.assert_close(airbench.orthogonal(500 * u * spread @ v, steps=5), made)
+
+
+def test_two_steps_of_muon_by_hand():
+    """Momentum that looks a step ahead; a bank of filters is brought to its length, and turns."""
+    torch.manual_seed(0)
+    shape = (4, 2, 3, 3)
+    filters, bias = torch.nn.Parameter(torch.randn(shape)), torch.nn.Parameter(torch.randn(5))
+    muon = airbench.Muon([
+        {"params": [filters], "lr": 0.1, "momentum": 0.6, "orthogonal": True},
+        {"params": [bias], "lr": 0.2, "momentum": 0.85},
+    ])  # fmt: skip
+    bank, other = filters.detach().clone(), bias.detach().clone()
+    velocity, speed = torch.zeros(shape), torch.zeros(5)
+    for _step in range(2):
+        filters.grad, bias.grad = torch.randn(shape), torch.randn(5)
+        velocity, speed = 0.6 * velocity + filters.grad, 0.85 * speed + bias.grad
+        turn = airbench.orthogonal((filters.grad + 0.6 * velocity).flatten(1)).view(shape)
+        bank = bank * 2 / bank.norm() - 0.1 * turn
+        other = other - 0.2 * (bias.grad + 0.85 * speed)
+        muon.step()
+    torch.testing.assert_close(filters.detach(), bank)
+    torch.testing.assert_close(bias.detach(), other)
+
+
+@pytest.mark.parametrize(("residual", "times"), [(True, 2), (False, 1)])
+def test_a_stage_begins_by_passing_on_the_largest_of_2x2(residual, times):
+    """Its convolutions change nothing yet; what skips the second one is added to it."""
+    stage = airbench.Stage(4, 8, True, airbench.Config(residual=residual, relu=True)).eval()
+    maps = torch.rand(2, 4, 6, 6)
+    expected = times * F.max_pool2d(maps, 2)
+    torch.testing.assert_close(stage(maps)[:, :4], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_fifth_of_each_label_goes_to_all_classes():
+    torch.manual_seed(0)
+    system = airbench.Airbench(airbench.Airbench.SIZES["tiny"], classify.Spec(1, 16, TEN)).eval()
+    batch = classify.Batch(torch.randn(6, 1, 16, 16), torch.arange(6))
+    log_p = system(batch.image).log_softmax(1)
+    expected = 0.8 * log_p[torch.arange(6), batch.label] + 0.2 * log_p.mean(1)
+    torch.testing.assert_close(system.loss(batch), -expected.mean())
 
 
 def test_whitening_leaves_patches_uncorrelated():
@@ -238,6 +381,17 @@ def test_whitening_leaves_patches_uncorrelated():
     half = len(answers) // 2
     assert torch.equal(answers[:half], -answers[half:])
     assert torch.allclose(answers[:4].cov(), torch.eye(4), atol=0.1)
+
+
+def test_the_first_layer_is_computed_once():
+    """A network that goes on with other pictures keeps it."""
+    torch.manual_seed(0)
+    known = digits(0, 128, 16)
+    system = airbench.Airbench(airbench.Airbench.SIZES["tiny"], classify.Classifier.spec_for(known))
+    learn(system, known, 1)
+    before = system.whiten.weight.clone()
+    learn(system, digits(128, 256, 16), 1)
+    assert torch.equal(system.whiten.weight, before)
 
 
 @pytest.mark.parametrize(("size", "learns"), [("quick", False), ("tiny", True)])

@@ -49,6 +49,49 @@ def test_efficientnet_lite_equals_the_reference(number, name):
         )
 
 
+def lite(side: int = 32) -> nn.Module:
+    torch.manual_seed(0)
+    kind, config = registry.load_system("efficientnet_lite")
+    return kind(config, Spec(3, side, ("a", "b"))).eval()
+
+
+@torch.inference_mode()
+def test_efficientnet_lite_skips_blocks_by_chance_in_training_the_later_the_more_often():
+    network = lite()
+    assert [block.skipped for block in network.blocks] == pytest.approx(
+        [0.2 * number / 16 for number in range(16)]
+    )
+    block, maps = network.blocks[14], torch.randn(64, 192, 4, 4)
+    change = block(maps) - maps
+    block.skipped, block.training = 0.5, True  # its normalisation stays still
+    found = block(maps) - maps
+    gone = (found == 0).flatten(1).all(1)
+    assert 16 < gone.sum() < 48
+    torch.testing.assert_close(found[~gone], 2 * change[~gone], atol=1e-4, rtol=1e-3)
+
+
+@torch.inference_mode()
+def test_efficientnet_lite_drops_out_before_its_last_layer_in_training_only():
+    network, given = lite(), []
+    nn.init.zeros_(network.conv_head.weight)
+    nn.init.ones_(network.bn1.bias)  # every unit gives out exactly 1
+    network.fc.register_forward_pre_hook(lambda _layer, taken: given.append(taken[0]))
+    image = torch.randn(4, 3, 32, 32)
+    network(image), network.train()(image)
+    still, learning = given
+    assert torch.equal(still, torch.ones(4, 1280))
+    assert learning.unique().tolist() == pytest.approx([0, 1.25])
+    assert learning.mean().item() == pytest.approx(1, abs=0.05)
+
+
+@torch.inference_mode()
+def test_efficientnet_lites_statistics_follow_each_batch_by_a_hundredth():
+    network, image = lite(), torch.randn(4, 3, 32, 32) + 1
+    network.train()(image)
+    mean = network.conv_stem(image).mean((0, 2, 3))
+    torch.testing.assert_close(network.bn0.running_mean, 0.01 * mean, atol=1e-6, rtol=1e-3)
+
+
 def test_the_weights_that_come_with_the_installation_know_a_palace(tmp_path):
     file = tmp_path / "china.png"
     picture(torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)).save(file)

@@ -4,6 +4,7 @@ import csv
 import json
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +12,14 @@ import radiographs
 import torch
 from interrupting import stop_after
 
+from souron import registry
 from souron.data import load, splits
+from souron.data.dataset import Dataset
 from souron.data.formats import csv_table
 from souron.data.reading import Reading
 from souron.evaluation import classification
+from souron.evaluation.answers import Setup
+from souron.metrics.classification import auc_scores
 from souron.report.sections import classify as section
 from souron.runs import compare, crossval, evaluate
 from souron.runs import events as runs_events
@@ -22,6 +27,7 @@ from souron.runs import fit as run_fit
 from souron.runs import train as run_train
 from souron.runs.events import Interrupted
 from souron.stats import intervals
+from souron.tasks.classify import Options
 from souron.training import forecast, trainer
 from souron.utils.messages import UserError
 
@@ -266,6 +272,41 @@ def test_what_is_chosen_is_chosen_on_validation_cases(clinic):
     assert record.details.thresholds == (chosen["threshold"],) * 2
     flipped = replace(parts.val, target=parts.val.target.flip(0))
     assert classification.decide(record.model, flipped, positive, None) != chosen
+
+
+def ill(*label: int, patients=()) -> Dataset:
+    """Cases with that diagnosis."""
+    image = torch.zeros(len(label), 1, 4, 4, dtype=torch.uint8)
+    names = [f"{number}.png" for number in range(len(label))]
+    return Dataset("ill", image, torch.tensor(label), ("healthy", "ill"), names, patients)
+
+
+def test_the_threshold_is_that_of_the_class_and_the_sensitivity_that_were_asked_for():
+    val, task = ill(1, 1, 1, 1, 0, 0, 0, 0), registry.load_task("classify")
+    sure = torch.tensor([0.9, 0.8, 0.7, 0.2, 0.6, 0.3, 0.1, 0.1])
+    system = SimpleNamespace(
+        eval=lambda: None, loader=lambda cases: cases,
+        probabilities=lambda _cases: torch.stack([1 - sure, sure], 1),
+    )  # fmt: skip
+
+    def threshold(**options):
+        return task.decide(system, val, Setup(Options(**options), val))["threshold"]
+
+    assert threshold() == pytest.approx(0.65)
+    assert threshold(sensitivity=1.0) == pytest.approx(0.15)
+    assert threshold(positive="healthy") == pytest.approx(0.35)
+
+
+def test_aucs_are_compared_by_patients():
+    label, patients = [1, 1, 1, 0, 0, 0, 0, 0], list("aabcdefg")
+    sure = torch.tensor([0.9, 0.4, 0.7, 0.5, 0.3, 0.2, 0.8, 0.1])
+    probability = torch.stack([1 - sure, sure], 1)
+    test = ill(*label, patients=patients)
+    found = registry.load_task("classify").scores(
+        [{"probability": probability}], Setup(Options(), test)
+    )
+    counted, alone = (auc_scores(probability, label, units) for units in (patients, None))
+    assert found["AUC"] == pytest.approx(counted) and found["AUC"] != pytest.approx(alone)
 
 
 def test_the_report_has_every_section_and_no_more_than_json_says(clinic):
