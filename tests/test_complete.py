@@ -77,6 +77,43 @@ def test_a_token_sees_none_that_follow():
     assert torch.allclose(decoder(tokens)[0, :8], decoder(other)[0, :8], atol=1e-6)
 
 
+@torch.inference_mode()
+def test_the_modern_decoder_is_what_its_equations_say():
+    """Pair by pair and head by head: rotations as complex numbers, norms without weights."""
+    torch.manual_seed(0)
+    decoder = Decoder(STRUCTURES["modern"]).eval()
+    ids = torch.randint(50, (9,))
+
+    def norm(x):
+        return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+    def turned(x, place):
+        angle = place * 10_000.0 ** (-torch.arange(4) / 4)
+        pairs = torch.complex(x[:4], x[4:]) * torch.polar(torch.ones(4), angle)
+        return norm(torch.cat([pairs.real, pairs.imag]))
+
+    x = decoder.embedding(ids)
+    for block in decoder.blocks:
+        q, k, v = block.attention.qkv(norm(x)).view(9, 3, 4, 8).unbind(1)
+        mixed = torch.zeros(9, 4, 8)
+        for head in range(4):
+            for i in range(9):
+                score = [turned(q[i, head], i) @ turned(k[j, head], j) for j in range(i + 1)]
+                mixed[i, head] = (torch.stack(score) / 8**0.5).softmax(0) @ v[: i + 1, head]
+        x = x + block.attention.out(mixed.flatten(1))
+        x = x + block.mlp.down(block.mlp.up(norm(x)).clamp(min=0) ** 2)
+    assert torch.allclose(decoder(ids[None])[0], decoder.head(norm(x)), atol=1e-4)
+
+
+@torch.inference_mode()
+def test_its_layers_begin_by_changing_nothing(tokenizer):
+    kind, config = registry.load_system("gpt_tiny")
+    decoder = kind(config, Spec(tokenizer.packed(), len(tokenizer))).decoder.eval()
+    tokens = torch.randint(200, (2, 9))
+    alone = decoder.logits(decoder.norm(decoder.embedding(tokens)))
+    assert torch.allclose(decoder(tokens), alone, atol=1e-6)
+
+
 @pytest.mark.parametrize("size, count", [("gpt2", 124_439_808), ("smollm2", 134_515_008)])
 def test_published_sizes_have_the_published_parameters(size, count):
     from souron.evaluation import summary
@@ -152,6 +189,34 @@ def test_another_decoder_runs_by_transformers(tokenizer, tmp_path, monkeypatch):
     assert first == again and first[0] == int(expected.argmax())
     with pytest.raises(UserError, match="no decoder qwen3"):
         open_models.load(str(tmp_path / "qwen3"))
+
+
+@torch.inference_mode()
+def test_prompts_are_read_in_16_bits_and_single_tokens_in_8(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    kind, config = registry.load_system("open_model")
+    config = replace(config, model=str(tmp_path / "llama"))
+    tokens = torch.arange(12)[None]
+    for bits in (8, 16):
+        model = kind(replace(config, bits=bits), None)
+        read, exact = model.memory(), model.memory()
+        prompt = model.held[2](tokens[:, :11], exact, last=True)[:, -1]
+        assert torch.equal(model.read_many(tokens[:, :11], read), prompt)
+        last = model.held[2](tokens[:, 11:], exact, last=True)[:, -1]
+        found = model.read_many(tokens[:, 11:], read)
+        assert torch.equal(found, last) == (bits == 16)
+        assert torch.allclose(found.float(), last.float(), atol=0.5)
+
+
+def test_the_shorter_context_counts(tokenizer, tmp_path, monkeypatch):
+    """Of what is asked for and what the model has."""
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    kind, config = registry.load_system("open_model")
+    for asked, expected in ((2048, 64), (40, 40)):
+        model = kind(replace(config, model=str(tmp_path / "llama"), context=asked), None)
+        assert model.context == expected and model.memory().keys.shape[3] == expected
 
 
 @torch.inference_mode()
@@ -335,6 +400,14 @@ def test_muon_moves_all_directions_alike():
     assert torch.allclose(other.detach(), torch.full((3,), -0.01))
 
 
+def test_muon_moves_the_matrices_of_the_layers_alone(tiny):
+    muon, adam = tiny.optimizers()["model"].param_groups
+    layers = {id(weight) for weight in tiny.decoder.blocks.parameters() if weight.ndim == 2}
+    assert {id(weight) for weight in muon["params"]} == layers
+    assert {id(weight) for weight in adam["params"]} == {*map(id, tiny.parameters())} - layers
+    assert muon["lr"] == pytest.approx(2 * adam["lr"])
+
+
 def test_muon_goes_on_where_it_was_left(tiny):
     def step(optimizer):
         torch.manual_seed(3)
@@ -371,6 +444,19 @@ def test_each_token_but_the_first_is_foretold_once(tokenizer):
     assert batch.bytes.tolist() == [len("The patient reads the file. " * 20)]
 
 
+@torch.inference_mode()
+def test_bits_per_byte_are_those_of_all_tokens(tiny):
+    texts = ["The patient reads the file. " * 20, "患者が薬を飲む。"]
+    data = Dataset("texts", ListColumn(texts), None, (), ["1", "2"], augment=())
+    found = complete.Complete().validate(tiny, tiny.loader(data))["bits per byte"]
+    for entry, text, bits in zip(
+        complete.encoded(tiny.tokenizer, texts), texts, found, strict=True
+    ):
+        parts = [entry.ids[at : at + 65] for at in range(0, len(entry.ids) - 1, 64)]
+        nats = -sum(tiny.log_likelihoods(part[None]).sum().item() for part in parts)
+        assert bits.item() == pytest.approx(nats / math.log(2) / len(text.encode()), rel=1e-4)
+
+
 TALK = (Turn("user", "The file?"), Turn("assistant", "A nurse reads."), Turn("user", "And?"),
         Turn("assistant", "患者が読む。"))  # fmt: skip
 
@@ -387,6 +473,24 @@ def test_of_a_preference_only_the_two_answers_count(tokenizer):
     [pair] = complete.encoded(tokenizer, [Preference(TALK[:3], "A doctor reads.", "No.")])
     said = [tokenizer.decode(each.ids[each.counts].tolist()) for each in pair]
     assert said == ["A doctor reads.", "No."]
+
+
+def test_of_a_long_answer_the_end_is_kept(tokenizer):
+    [pair] = complete.encoded(
+        tokenizer, [Preference(TALK[:1], "A doctor reads. " * 20, "No. " * 40)]
+    )
+    batch = windows([pair], 16, tokenizer.start)
+    assert batch.tokens.tolist() == [each.ids[-17:].tolist() for each in pair]
+
+
+def test_of_two_answers_that_is_preferred_whose_tokens_are_likelier(tokenizer, monkeypatch):
+    """Token by token: a longer answer is always less likely as a whole."""
+    model = made("gpt_tiny", tokenizer, "preferences")
+    data = Dataset("pairs", ListColumn(PAIRS[:1]), None, (), ["1"], augment=())
+    nats_and_tokens = iter([([6.0], [3.0]), ([4.0], [1.0])])  # of the chosen, of the rejected
+    monkeypatch.setattr(model, "asked", lambda batch: map(torch.tensor, next(nats_and_tokens)))
+    found = complete.Complete().validate(model, model.loader(data))
+    assert found["preference accuracy"].tolist() == [1.0]
 
 
 PAIRS = [
@@ -501,6 +605,15 @@ def test_the_same_seed_writes_the_same_text_also_with_what_it_has_read(tiny):
     assert fresh == again == alone != other
 
 
+@torch.inference_mode()
+def test_what_follows_depends_on_all_that_was_read(tiny):
+    tokens = torch.randint(200, (2, 20))
+    memory = tiny.memory(2)
+    for part in tokens.split([13, 1, 6], 1):
+        last = tiny.read_many(part, memory)
+    assert torch.allclose(last, tiny(tokens)[:, -1], atol=1e-4)
+
+
 def test_what_was_read_is_not_read_again(tokenizer):
     kind = registry.load_system("gpt")[0]
     model = kind(kind.SIZES["small"], Spec(tokenizer.packed(), len(tokenizer))).eval()
@@ -611,16 +724,41 @@ def test_counts_are_chances(tokenizer):
     assert chance[4, c].item() == pytest.approx(three, rel=1e-4)
 
 
-def test_counts_write_as_if_they_read_all(tokenizer):
-    data = sentences(40)
-    kind = registry.load_system("ngram")[0]
-    model = kind(kind.SIZES["small"], Spec(tokenizer.packed(), len(tokenizer)))
-    loader = model.loader(data)
+def counted(tokenizer):
+    """A table of counts, and the texts that it counted, as tokens."""
     from souron.training.loop import Run
 
+    kind = registry.load_system("ngram")[0]
+    model = kind(kind.SIZES["small"], Spec(tokenizer.packed(), len(tokenizer)))
+    loader = model.loader(sentences(40))
     for _progress in model.fit(loader, Run(10)):
         pass
-    text = loader.cases.input[0].ids[None, :12]
+    return model, [each.ids for each in loader.cases.input]
+
+
+@torch.inference_mode()
+def test_before_the_first_token_there_is_nothing(tokenizer):
+    """Neither the last token of the row nor another text."""
+    model, texts = counted(tokenizer)
+    a, b, c = texts[0][3:6].tolist()
+    row = torch.tensor([[b, c, c, a]])
+    assert torch.allclose(model(row)[:, 0], model(row[:, :1])[:, 0])
+    assert int(model.counts2.sum()) == sum(len(text) - 1 for text in texts)
+    assert int(model.counts3.sum()) == sum(len(text) - 2 for text in texts)
+
+
+@torch.inference_mode()
+def test_a_token_that_never_came_has_a_chance(tokenizer):
+    model, texts = counted(tokenizer)
+    never = int(model.counts1.argmin())
+    assert model.counts1[never] == 0
+    chance = model(torch.tensor([[never]])).exp()[0, 0, never].item()
+    assert chance == pytest.approx(1 / (sum(map(len, texts)) + len(tokenizer)), rel=1e-4)
+
+
+def test_counts_write_as_if_they_read_all(tokenizer):
+    model, texts = counted(tokenizer)
+    text = texts[0][None, :12]
     with torch.inference_mode():
         memory = model.memory()
         for part in text.split(3, 1):
@@ -649,6 +787,24 @@ def test_lora_begins_as_the_model_and_saves_its_thin_matrices_alone(
     assert set(model.state_dict()) == {
         f"{part}.{layer}_{target}" for part in "ab" for layer in (0, 1) for target in config.targets
     }
+
+
+@torch.inference_mode()
+def test_lora_writes_with_what_it_learnt(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    published("llama", tmp_path / "llama", tokenizer)
+    kind, config = registry.load_system("lora")
+    model = kind(
+        replace(config, model=str(tmp_path / "llama"), context=32), Spec("", 0, "messages")
+    )
+    model.frozen.held[2].float()
+    for weight in model.b.values():
+        torch.nn.init.normal_(weight, std=0.1)
+    tokens = torch.randint(50, (2, 10))
+    memory = model.memory(2)
+    for part in tokens.split([6, 1, 3], 1):
+        last = model.read_many(part, memory)
+    assert torch.allclose(last, model(tokens)[:, -1], atol=1e-4)
 
 
 def test_lora_learns_what_is_preferred_from_where_it_began(tokenizer, tmp_path, monkeypatch):

@@ -2,7 +2,9 @@
 
 import io
 import json
+import math
 import zipfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +13,12 @@ import pytest
 import torch
 from dropping import tune
 from shapes import tunes as made
+from torch.nn import functional as F
 
 from souron import registry
 from souron.cli import main
 from souron.data import load, voices
-from souron.data.dataset import ListColumn
+from souron.data.dataset import ListColumn, Rows
 from souron.data.voices import Voices
 from souron.evaluation.compose import words as written_words
 from souron.kinds.codecs import midi, musicxml, notation, provenance
@@ -23,7 +26,8 @@ from souron.kinds.codecs.notation import Notation, Note, from_grid, heard, on_gr
 from souron.kinds.score import Score, pitch_name
 from souron.metrics import compose as counted
 from souron.system import System
-from souron.tasks.compose import OWN, TOKEN, asked, encoded
+from souron.systems.compose.ngram_voices import CENTRE
+from souron.tasks.compose import HOLD, OWN, TOKEN, TOKENS, VOICE, asked, drawn, encoded, order
 from souron.training.loop import Run
 from souron.utils.messages import UserError, use_language
 
@@ -296,6 +300,72 @@ def test_relative_attention_is_what_its_equation_says(transformer):
     assert torch.allclose(attention(x), attention.out(expected.flatten(2)), atol=1e-5)
 
 
+@torch.inference_mode()
+def test_layers_and_head_begin_by_telling_nothing_of_what_they_see(cases):
+    kind, config = registry.load_system("music_transformer_tiny")
+    system = kind(config, kind.spec_for(cases)).eval()
+    x = torch.randn(2, 9, config.width)
+    added = system.through(x) - x
+    assert torch.allclose(added, added[:1, :1], atol=1e-5)
+    logits = system(encoded(cases.input[0], system.lead).long()[None, :64])
+    assert torch.allclose(logits, logits[:, :1])
+
+
+@torch.inference_mode()
+def test_what_goes_on_is_heard_as_the_tone_that_began(transformer):
+    before, rows = torch.zeros(2, 1, 5, dtype=torch.long), torch.zeros(2, 1, 5, dtype=torch.long)
+    before[0, 0, TOKEN], before[0, 0, OWN] = HOLD, 60
+    before[1, 0, TOKEN], before[1, 0, OWN] = 60, 55
+    held, began = transformer.embedded(before, rows)
+    difference = transformer.begins.weight[0] - transformer.begins.weight[1]
+    assert torch.allclose((held - began)[0], difference, atol=1e-5)
+
+
+@pytest.mark.parametrize("name, ahead", [("music_transformer", 8), ("ngram_voices", 0)])
+def test_the_tune_is_written_so_far_ahead_of_the_other_voices(name, ahead):
+    places = order(32, registry.load_system(name)[0].lead).tolist()
+    assert sorted(places) == [[time, voice] for time in range(32) for voice in range(4)]
+    tune = [row for row, (_time, voice) in enumerate(places) if voice == 0]
+    for row, (time, voice) in enumerate(places):
+        if voice:
+            assert sum(other < row for other in tune) == min(32, time + ahead + 1)
+
+
+@torch.inference_mode()
+def test_moves_are_foretold_as_the_equation_says(cases):
+    """Two rungs, by counting every move in every training piece."""
+    system = system_of("ngram_voices", cases)
+    seen = [Counter(), Counter()]
+
+    def moves_from(row):
+        return int(row[OWN]) if row[OWN] > 1 else CENTRE[row[VOICE]]
+
+    def contexts(rows):
+        return system.contexts(rows[None])[0, :, :2].tolist()
+
+    for piece in cases.input:
+        rows = encoded(piece, 0).long()
+        for row, known in zip(rows, contexts(rows), strict=True):
+            token = int(row[TOKEN])
+            move = min(63, max(2, token - moves_from(row) + 32)) if token > 1 else token
+            for rung, context in enumerate(known):
+                seen[rung][context, move] += 1
+    rows = encoded(cases.input[0], 0).long()
+    found = system(rows[None])[0].exp()
+    for k in (0, 9, 30, 77):
+        chance = [1 / 64] * 64
+        for rung, context in enumerate(contexts(rows)[k]):
+            own = {move: n for (before, move), n in seen[rung].items() if before == context}
+            total = sum(own.values())
+            left = 0.75 * len(own) / total
+            chance = [max(own.get(m, 0) - 0.75, 0) / total + left * chance[m] for m in range(64)]
+        reached = [token - moves_from(rows[k]) + 32 for token in range(TOKENS)]
+        told = [chance[token] if token < 2 else chance[move] if 2 <= move < 64 else 0.0
+                for token, move in enumerate(reached)]  # fmt: skip
+        expected = torch.tensor(told) / sum(told) * (1 - 1e-4) + 1e-4 / TOKENS
+        assert torch.allclose(found[k], expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["music_transformer", "ngram_voices"])
 def test_a_token_is_foretold_from_those_before_it_alone(name, cases):
     system = system_of(name, cases, steps=2)
@@ -321,6 +391,73 @@ def test_what_is_counted_counts_in_every_key(cases):
     ))  # fmt: skip
     # the first tone of each voice alone is nearer to the voice's middle or farther from it
     assert here.mean() < 1.5 and (here - there).abs().max() < 0.5
+
+
+def test_what_is_known_is_kept_and_nothing_goes_on_before_it_began(transformer, cases, monkeypatch):
+    logits = torch.zeros(1, TOKENS)
+    logits[0, HOLD], logits[0, 64] = 9, 5
+    monkeypatch.setattr(transformer, "following", lambda rows, memory: logits.clone())
+    piece = cases.input[0]
+    known = torch.zeros_like(piece.grid, dtype=torch.bool)
+    known[:, 0] = True
+    [grid] = transformer.write([piece], [known], 0, [(1,)])
+    assert torch.equal(grid[:, 0], piece.grid[:, 0])
+    assert grid[0, 1:].tolist() == [64, 64, 64] and not grid[1:, 1:].any()
+
+
+def test_what_fills_short_windows_is_not_learnt(transformer, cases):
+    pieces = [encoded(cases.input[0], 8), encoded(cases.input[1], 8)[:20]]
+
+    def loss(*some):
+        return transformer.loss(transformer.batch(Rows(ListColumn(list(some)), None))).item()
+
+    sizes = [len(piece) for piece in pieces]
+    apart = sum(size * loss(piece) for size, piece in zip(sizes, pieces, strict=True)) / sum(sizes)
+    assert loss(*pieces) == pytest.approx(apart, rel=1e-4)
+
+
+@torch.inference_mode()
+def test_every_token_of_a_long_piece_is_foretold_once(cases):
+    """In windows that overlap, so that counts of the last few tokens never lack them."""
+    system = system_of("ngram_voices", cases)
+    rows = encoded(chorale(1), 0).long()
+    assert len(rows) > 3 * system.context
+    nats = F.cross_entropy(system(rows[None])[0], rows[:, TOKEN])
+    [found] = system.surprise(replace(cases, input=ListColumn([chorale(1)])))
+    assert found.item() == pytest.approx(nats.item() / math.log(2), rel=1e-4)
+
+
+def test_a_piece_is_moved_as_a_whole(cases):
+    """All tones by the same semitones, and nothing else."""
+    change = registry.load_task("compose").augmentation(["transpose"])
+    rows = encoded(cases.input[0], 0)
+    rows[5, TOKEN] = 1
+    away = set()
+    for seed in range(80):
+        generator = torch.Generator().manual_seed(seed)
+        [moved] = change(Rows(ListColumn([rows]), None), generator).input
+        assert torch.equal(moved[:, VOICE:], rows[:, VOICE:])
+        tones = rows[:, : OWN + 1] > 1
+        assert torch.equal(moved[:, : OWN + 1][~tones], rows[:, : OWN + 1][~tones])
+        away |= set((moved - rows)[:, : OWN + 1][tones].tolist())
+        assert len(set((moved - rows)[:, : OWN + 1][tones].tolist())) == 1
+    assert away == set(range(-5, 7))
+
+
+def test_a_temperature_sharpens_the_chances_that_are_drawn_from():
+    logits = torch.tensor([[0.5, 0.3, 0.2]]).log().expand(3, 3)
+    chance = torch.tensor([0.1, 0.6, 0.9])
+    assert drawn(logits, 1.0, chance).tolist() == [0, 1, 2]
+    assert drawn(logits, 0.5, chance).tolist() == [0, 0, 2]  # 0.66, 0.24, 0.11
+    assert drawn(logits, 0, chance).tolist() == [0, 0, 0]
+
+
+def test_copies_are_those_of_training_pieces_alone(cases):
+    data = replace(cases.only(range(3)), input=ListColumn([chorale(1), chorale(2), chorale(3)]))
+    split = type("Split", (), {"train": torch.tensor([0, 1]), "test": torch.tensor([2])})
+    [step] = registry.load_task("compose").setup(data, split, None)
+    learnt, unseen = (step.result.runs.longest(written_words(data.input[row])) for row in (1, 2))
+    assert learnt == 64 > 2 * unseen
 
 
 def test_a_piece_follows_from_its_seed_in_any_batch(transformer, cases):

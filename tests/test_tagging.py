@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from torch.nn import functional as F
 import souron
 from souron import registry
 from souron.blocks.encoder import PAD, Encoder
-from souron.data.dataset import ListColumn
+from souron.data.dataset import ListColumn, Rows
 from souron.data.tokenizer import Tokenizer
 from souron.evaluation import fill_mask, tag
+from souron.evaluation.answers import Setup
 from souron.kinds.spans import Span, Spans
 from souron.kinds.text import Text
 from souron.metrics import fill_mask as mask_metrics
@@ -23,14 +25,19 @@ from souron.metrics import tag as metrics
 from souron.runs import prepare
 from souron.tasks.fill_mask import FillMask
 from souron.tasks.fill_mask import Spec as MaskSpec
+from souron.tasks.tag import Tagging
 from souron.training.loop import Run
 from souron.utils.messages import UserError
 
 
-def learnt(name, cases, steps=30, augment=False):
+def fresh(name, cases):
     kind, config = registry.load_system(name)
     torch.manual_seed(0)
-    model = kind(config, kind.spec_for(cases))
+    return kind(config, kind.spec_for(cases)).eval()
+
+
+def learnt(name, cases, steps=30, augment=False):
+    model = fresh(name, cases)
     change = (lambda rows, generator: rows) if augment else None
     for _progress in model.fit(model.loader(cases, change), Run(steps, 64)):
         pass
@@ -93,6 +100,32 @@ def test_the_encoder_answers_as_transformers_bert_does(learning):
     assert torch.allclose(found[there], expected[there], atol=1e-4)
 
 
+@torch.inference_mode()
+def test_its_guesses_are_those_of_transformers_bert():
+    """Their head with the same weights; only that the mask is no guess is ours."""
+    import transformers
+    from transformers.models.bert.modeling_bert import BertLMPredictionHead
+
+    model = fresh("bert_mask_tiny", sentences(20))
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    config = transformers.BertConfig(
+        vocab_size=model.spec.vocabulary, hidden_size=64, layer_norm_eps=1e-5
+    )
+    theirs = BertLMPredictionHead(config)
+    theirs.load_state_dict({
+        "transform.dense.weight": model.dense.weight, "transform.dense.bias": model.dense.bias,
+        "transform.LayerNorm.weight": model.norm.weight,
+        "transform.LayerNorm.bias": model.norm.bias,
+        "decoder.weight": model.encoder.token.weight, "decoder.bias": model.bias,
+        "bias": model.bias,
+    })  # fmt: skip
+    tokens = torch.randint(100, (2, 12))
+    asked = torch.rand(2, 12) < 0.4
+    expected = theirs(model.encoder(tokens)[asked])
+    assert torch.allclose(model.guesses(tokens, asked)[:, :-1], expected[:, :-1], atol=1e-3)
+
+
 # masks
 
 
@@ -113,6 +146,24 @@ def test_training_masks_are_as_in_the_paper():
     assert (given == 1000).float().mean().item() == pytest.approx(0.8, abs=0.02)
     assert (given == 7).float().mean().item() == pytest.approx(0.1, abs=0.015)
     assert int(given.max()) == 1000 and torch.equal(found.given[~found.asked], ids[~found.asked])
+
+
+def test_masks_are_drawn_anew_each_time_it_learns():
+    model = fresh("bert_mask_tiny", sentences(20))
+    cases = replace(sentences(1), input=ListColumn([sentences(1).input[0] * 9]))
+    loader = model.loader(cases, lambda rows, generator: rows)
+    drawn = list(islice(loader.endless(1), 60))
+    assert len({tuple(batch.asked.flatten().tolist()) for batch in drawn}) == 60
+    assert len({int(batch.true[0, 0]) for batch in drawn}) > 5, "windows of one beginning"
+    given = torch.cat([batch.given[batch.asked] for batch in drawn])
+    assert (given == model.mask).float().mean().item() == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.parametrize("name", ["neighbours", "bert_mask_tiny"])
+def test_the_mask_itself_is_no_guess(name):
+    model = learnt(name, sentences(20), 2, augment=True)
+    given = torch.tensor([[5, model.mask, 7, model.mask]])
+    assert bool((model.guesses(given, given == model.mask)[:, model.mask] == -torch.inf).all())
 
 
 def test_scores_of_masks_by_hand():
@@ -147,6 +198,44 @@ def test_neighbours_are_bayes_of_the_counts():
         assert np.allclose(found, expected, atol=1e-5)
         matters += not np.allclose(expected, share[left], atol=0.05)
     assert matters
+
+
+def test_the_fifth_guess_counts_and_the_sixth_does_not():
+    logits = -torch.arange(8.0).expand(3, 8)
+    found = mask_metrics.scores(logits, torch.tensor([0, 4, 5]), torch.arange(3), 3)
+    assert found["accuracy in five guesses"].tolist() == [1, 1, 0]
+
+
+def test_chances_after_each_token_sum_to_one():
+    """What the counts are discounted by goes to all tokens, as often as each comes."""
+    cases = sentences(40)
+    model = learnt("neighbours", cases, 2)
+    single, table = (part.exp().double() for part in model.chances())
+    assert torch.allclose(table.sum(1), torch.ones(len(table)).double(), atol=1e-4)
+    texts = [model.tokenizer.encode(text) for text in cases.input]
+    a, b = texts[0][3:5]
+    after = [text[i + 1] for text in texts for i in range(len(text) - 1) if text[i] == a]
+    kept = (after.count(b) - 0.75) / len(after)
+    expected = kept + 0.75 * len(set(after)) / len(after) * single[b].item()
+    assert table[a, b].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_neither_a_masked_neighbour_nor_an_edge_says_anything():
+    model = learnt("neighbours", sentences(40), 2)
+    a, b = model.tokenizer.encode(sentences(1).input[0])[3:5]
+    mask = model.mask
+
+    def guessed(given, place):
+        asked = torch.zeros(1, len(given), dtype=torch.bool)
+        asked[0, place] = True
+        return model.guesses(torch.tensor([given]), asked)
+
+    alone = guessed([mask], 0)
+    assert torch.allclose(guessed([mask, mask, mask], 1), alone)
+    assert torch.allclose(guessed([a, mask, mask], 1), guessed([a, mask], 1))
+    assert torch.allclose(guessed([mask, mask, b], 1), guessed([mask, b], 0))
+    assert not torch.allclose(guessed([a, mask], 1), alone, atol=0.1)
+    assert not torch.allclose(guessed([mask, b], 0), alone, atol=0.1)
 
 
 @pytest.mark.parametrize("name", ["neighbours", "bert_mask_tiny"])
@@ -227,11 +316,14 @@ def test_f1_and_its_pseudo_values_by_hand():
     assert all(np.isfinite(values).all() for values in nothing.values())
 
 
-def test_the_likeliest_tags_have_a_beginning():
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_likeliest_tags_have_a_beginning(seed):
     from souron.systems.tag import bert_tag
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     chance = torch.randn(6, 5).log_softmax(1)
+    chance[0, 2] += 2.0  # what cannot be: a span that goes on where nothing was
+    chance[3, 4] += 2.0
     found = bert_tag.likeliest(chance).tolist()
 
     def possible(tags):
@@ -265,6 +357,63 @@ def test_exchanged_spans_stay_in_their_places():
     }
 
 
+def test_one_sentence_in_two_gets_other_spans_of_its_labels():
+    """And of those each span with a chance of one half."""
+    model = fresh("bert_tag_tiny", tagged(20))
+    words = ("Place", "Name")
+    read = [tag.sentence((f"{words[k % 2]}{k}", "it"), torch.tensor([1 + k % 2 * 2, 0]))
+            for k in range(600)]  # fmt: skip
+    change = model.changes(read)
+    changed = change(Rows(ListColumn(read), None), torch.Generator().manual_seed(0)).input
+    assert all(one.text.startswith(words[one.spans[0, 0]]) for one in changed)
+    other = [one.text != before.text for one, before in zip(changed, read, strict=True)]
+    assert sum(other) / len(other) == pytest.approx(0.25, abs=0.05)
+
+
+def test_of_each_unit_the_first_token_alone_is_asked():
+    model = fresh("bert_tag_tiny", tagged(40))
+    one = tag.sentence(("Xyzzyx", "saw", "Qwertz"), torch.tensor([3, 0, 1]))
+    batch = model.batch(Rows(ListColumn([one]), None))
+    sizes = [len(model.tokens(piece)) for piece in ("Xyzzyx", " saw", " Qwertz")]
+    assert batch.tokens.shape[1] == sum(sizes) and min(sizes[0], sizes[2]) > 1
+    expected = [value for tag, size in zip((3, 0, 1), sizes, strict=True)
+                for value in (tag, *[PAD] * (size - 1))]  # fmt: skip
+    assert batch.tags.tolist() == [expected]
+
+
+@pytest.mark.parametrize("one", ["Bob went to Oslo. ", "佐藤は京都へ行く。", "12.5 or 3.5 mg\n"])
+def test_long_texts_are_cut_behind_a_sentence(one):
+    model = fresh("bert_tag_tiny", tagged(40))
+    places = tag.units(one * 20)
+    parts = model.parts(one * 20, places)
+    assert len(parts) > 2 and sum(len(part) for _number, part in parts) == len(places)
+    assert all(sum(map(len, part)) <= 64 for _number, part in parts)
+    assert all(places[number][0] % len(one) == 0 for number, _part in parts)
+
+
+def test_the_lexicon_keeps_what_is_usually_marked_by_its_usual_label():
+    lines = [("May", 3), ("May", 1), ("May", 1), ("Will", 3), ("Will", 0), ("Will", 0), ("Bob", 3),
+             ("Bob", 0)]  # fmt: skip
+    cases = replace(
+        tagged(8), input=ListColumn([(name, "left") for name, _tag in lines]),
+        target=ListColumn([torch.tensor([tag, 0]) for _name, tag in lines]),
+    )  # fmt: skip
+    told = learnt("lexicon", cases, 2).predict(Text("Bob, Will and May"))
+    spans = [(span.label, span.text, span.score) for span in told.spans]
+    assert spans == [("PER", "Bob", 0.5), ("LOC", "May", 1.0)]
+
+
+def test_sentences_of_one_document_are_judged_together():
+    cases = replace(tagged(30), group=[f"document {row // 5}" for row in range(30)])
+    true = [one.spans.tolist() for one in tag.sentences(cases)]
+    said = [[[*span, 0.9] for span in spans[: row % 3]] for row, spans in enumerate(true)]
+    found = Tagging().judge(tag.packed(said), Setup(None, cases))["span F1"]
+    counted = metrics.counts(said, true)
+    together = metrics.scores(counted, cases.group)["span F1"]
+    assert np.allclose(found, together)
+    assert not np.allclose(together, metrics.scores(counted)["span F1"])
+
+
 def test_the_lexicon_takes_the_longest_known_span():
     model = learnt("lexicon", tagged(60), 2)
     told = model.predict(Text("Ann Lee saw New York, not York."))
@@ -273,6 +422,7 @@ def test_the_lexicon_takes_the_longest_known_span():
         ("LOC", "New York"),
     ]
     model.remember({"New": (1, 1.0), "New York": (0, 1.0), "York City": (0, 1.0)})
+    assert model.found(["New York City"]) == [[[0, 0, 8, 1.0]]]
     told = model.predict(Text("New York City"))
     assert [(span.label, span.text) for span in told.spans] == [("LOC", "New York")]
     model = learnt("lexicon", tagged(60), 2)

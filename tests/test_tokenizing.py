@@ -23,7 +23,7 @@ from souron.kinds.tokens import Piece, Tokens, single_bytes
 from souron.metrics import tokens as metric
 from souron.runs import folder
 from souron.systems.tokenize import bpe, letters, unigram
-from souron.tasks.tokenize import Batch, Spec, words
+from souron.tasks.tokenize import Batch, Spec, word_counts, words
 from souron.training.loop import Run
 from souron.utils import files
 from souron.utils.messages import UserError
@@ -116,6 +116,30 @@ def test_what_a_long_word_takes_does_not_grow_as_its_square(systems):
     assert len(systems[bpe.BPE].encode("ab" * 30_000)) > 10_000
 
 
+def test_what_is_too_rare_is_not_joined():
+    joined = {raw for raw in learnt(bpe.BPE, ["xyxyxy ab ab cd"]).raws if len(raw) > 1}
+    assert {b"xy", b"xyxy", b" ab"} <= joined
+    assert not {b" c", b"cd", b"xyxyxy"} & joined
+
+
+def test_the_same_bytes_are_one_token_however_they_were_joined():
+    tokens = bpe.Vocabulary()
+    a, b, c = map(tokens.raws.index, (b"a", b"b", b"c"))
+    ab, bc = tokens.join((a, b)), tokens.join((b, c))
+    assert tokens.join((ab, c)) == tokens.join((a, bc)) == 258 == len(tokens.raws) - 1
+
+
+# letters
+
+
+def test_the_most_frequent_letters_have_tokens_of_their_own():
+    """Of equally frequent ones the older code; letters of one byte have a token already."""
+    texts = ["龍 龍 龍 龍 龍 龍", "歯a 歯b 歯c", "患 患 患", "a" * 9]
+    system = learnt(letters.Letters, texts, 258)
+    assert [raw.decode() for raw in system.raws[256:]] == ["龍", "患"]
+    assert system.encode("龍歯") == [256, *(single_bytes().index(byte) for byte in "歯".encode())]
+
+
 # unigram
 
 
@@ -166,6 +190,63 @@ def test_what_a_piece_would_be_cut_into_otherwise(lattice):
         assert found == pytest.approx(best)
 
 
+def begun(config):
+    """The texts in all their cuts, with the chances of pieces before learning."""
+    counted = word_counts(Texts(prose()))
+    alphabet = unigram.frequent_letters(counted, (config.size - 256) // 2)
+    graph = unigram.Lattice(counted, alphabet, config.longest, config.candidates)
+    return graph, graph.count.double().log() - graph.count.sum().log()
+
+
+def round_of(graph, score):
+    expected, _likelihood = graph.expect(score)
+    told = torch.digamma(expected.clamp(min=0.5)) - torch.digamma(expected.sum())
+    return expected, told
+
+
+def test_chances_follow_from_expected_uses_with_few_held_down():
+    """By the digamma function, which takes more from what is seldom used."""
+    config = unigram.Config(400, 6, 220)
+    system = unigram.Unigram(config, Spec(0))
+    assert len(list(system.fit(Texts(prose()), Run(1)))) == 1
+    graph, score = begun(config)
+    _expected, told = round_of(graph, score)
+    assert system.raws and len(system.tokens) > 100
+    for number, value in enumerate(told.tolist()):
+        if graph.piece(number) in system.tokens:
+            assert system.tokens[graph.piece(number)][1] == pytest.approx(value, abs=1e-4)
+
+
+def test_the_pieces_go_that_are_missed_least():
+    """Not the seldom ones: a piece that others can stand for may be frequent."""
+    system = learnt(unigram.Unigram, prose(), 400, longest=6, candidates=400)
+    graph, score = begun(system.config)
+    room = 400 - 256 + sum(letter.isascii() for letter in graph.alphabet)
+    while True:
+        for _round in range(2):
+            expected, score = round_of(graph, score)
+        if len(score) <= room:
+            break
+        loss = expected * (score - graph.otherwise(score))
+        loss[expected < 0.5] = -1
+        loss[: len(graph.alphabet)] = math.inf
+        kept = loss.topk(max(room, int(0.75 * len(loss)))).indices
+        score = graph.only(kept.sort().values, score)
+    assert system.raws and len(score) == room
+    assert {graph.piece(number) for number in range(room)} <= {*system.tokens}
+
+
+def test_the_most_probable_cut_need_not_have_the_longest_pieces():
+    system = unigram.Unigram(unigram.Config(259, 3), Spec(0))
+    scores = {"ab": -2.0, "bc": -1.5, "abc": -9.0}
+    system.score.fill_(-4.0)
+    for place, (piece, score) in enumerate(scores.items()):
+        system.letters[place, : len(piece)] = torch.tensor([*map(ord, piece)])
+        system.score[256 + place] = score
+    cut = [[system.raws[id] for id in system.encode(text)] for text in ("ab", "abc", "ababc")]
+    assert cut == [[b"ab"], [b"a", b"bc"], [b"ab", b"a", b"bc"]]
+
+
 def test_a_text_is_cut_as_by_the_tokenizers_library(systems):
     """Their Viterbi with our pieces and scores."""
     ours = systems[unigram.Unigram]
@@ -203,6 +284,15 @@ def test_every_text_comes_back_and_every_token_says_where_it_stands(systems, tex
         assert all(piece.text == text[piece.start : piece.end] for piece in found.pieces)
 
 
+def test_tokens_follow_the_weights_that_are_loaded_later(systems):
+    text = prose()[0]
+    for kind, system in systems.items():
+        fresh = kind(system.config, Spec(0))
+        assert fresh.encode(text) != system.encode(text) or kind is letters.Letters
+        fresh.load_state_dict(system.state_dict())
+        assert fresh.encode(text) == system.encode(text)
+
+
 def test_half_a_letter_becomes_a_question_mark(systems):
     for system in systems.values():
         assert system.predict(Text("a\ud83d")).text == "a?"
@@ -223,11 +313,16 @@ def test_the_task_measures_by_text(systems):
     scores = task.scores([last.result], step.result)
     ids = systems[bpe.BPE].encode(cases.input[1])
     assert scores["bytes a token"][0, 1] == len(cases.input[1].encode()) / len(ids)
+    assert scores["letters a token"][0, 1] == len(cases.input[1]) / len(ids)
+    torn = sum(metric.is_part(systems[bpe.BPE].raws[id]) for id in ids)
+    assert scores["parts of letters"][0, 1] == torn / len(ids)
     measures = task.measures([last.result], step.result)
     assert set(measures) == {metric.name for metric in task.metrics}
     few = dict.fromkeys(metric.COUNTS, torch.full((6,), 9.0))
     few["parts"] = torch.tensor([0.0, 0, 0, 0, 0, 1])
     assert task.measures([few], step.result)["parts of letters"].low >= 0
+    few["letters"] = torch.full((6,), 5.0)
+    assert task.scores([few], step.result)["parts of letters"].tolist() == [[0, 0, 0, 0, 0, 1 / 9]]
     with pytest.raises(UserError, match="no texts"):
         task.check(type("Pictures", (), {"input": torch.zeros(2, 1, 8, 8), "name": "x"}), None)
 

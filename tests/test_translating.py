@@ -2,6 +2,7 @@
 measures beside those that the field uses."""
 
 import itertools
+import math
 import random
 
 import pytest
@@ -11,7 +12,8 @@ from torch import nn
 
 from souron import registry
 from souron.data import load
-from souron.data.dataset import ListColumn
+from souron.data.dataset import ListColumn, Rows
+from souron.data.tokenizer import Tokenizer
 from souron.evaluation import written
 from souron.kinds.text import Text
 from souron.metrics.summary import rouge_l, rouge_n, units
@@ -20,10 +22,10 @@ from souron.systems.summarise.central import Central, centrality
 from souron.systems.summarise.central import Config as OfCentral
 from souron.systems.summarise.first import Config as OfFirst
 from souron.systems.summarise.first import First
-from souron.systems.translate.transformer import PAD, Config, Transformer
+from souron.systems.translate.transformer import PAD, Batch, Config, Transformer
 from souron.systems.translate.translation_memory import Config as OfMemory
 from souron.systems.translate.translation_memory import TranslationMemory
-from souron.tasks.translate import Spec
+from souron.tasks.translate import Spec, pieces
 from souron.training.loop import Run
 from souron.utils.messages import UserError
 
@@ -121,6 +123,57 @@ def test_the_network_is_torchs_transformer():
 
 
 @torch.inference_mode()
+def test_places_are_told_by_sines():
+    model = network()
+    tokens = torch.tensor([[3, 1, 4]])
+    found = model.placed(tokens, 5)[0]
+    for place, token in enumerate(tokens[0].tolist()):
+        for i in range(16):
+            angle = (5 + place) / 10_000 ** (i // 2 * 2 / 16)
+            wave = math.cos(angle) if i % 2 else math.sin(angle)
+            expected = model.token.weight[token, i].item() * 4 + wave
+            assert found[place, i].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_tenth_of_the_right_tokens_weight_is_shared_while_it_learns():
+    model = network()
+    source = torch.tensor([[8, 1, 2], [8, 5, PAD]])
+    target = torch.tensor([[0, 3, 1, 0], [0, 2, 0, PAD]])
+    batch = Batch(source, target, torch.tensor([5, 3]))
+    chance = model(source, target[:, :-1]).log_softmax(2)
+    right = target[:, 1:]
+    own = chance.gather(2, right.clamp(min=0)[..., None])[right >= 0].mean().item()
+    every = chance.mean(2)[right >= 0].mean().item()
+    assert model.loss(batch).item() == pytest.approx(-own, rel=1e-5)
+    shared = 0.9 * own + 0.1 * every
+    assert model.train().loss(batch).item() == pytest.approx(-shared, rel=1e-5)
+
+
+def test_a_pair_is_learnt_in_both_directions():
+    first, second = (torch.tensor([1, 2, 3]), torch.tensor(9)), (
+        torch.tensor([4, 5]), torch.tensor(6)
+    )  # fmt: skip
+    batch = network(30).batch(Rows([first], [second]))
+    assert batch.source.tolist() == [[29, 1, 2, 3], [28, 4, 5, PAD]]
+    assert batch.target.tolist() == [[0, 4, 5, 0, PAD], [0, 1, 2, 3, 0]]
+    assert batch.bytes.tolist() == [6, 9]
+
+
+@torch.inference_mode()
+def test_bits_are_those_of_the_second_text_for_each_of_its_bytes():
+    cases = translations(5)
+    torch.manual_seed(0)
+    model = Transformer(Config(16, 1, 2, 24, 0.0, 32), Transformer.spec_for(cases)).eval()
+    tokenizer, found = model.tokenizer, model.surprise(cases)
+    for row, (first, second) in enumerate(zip(cases.input, cases.target, strict=True)):
+        asked = torch.tensor([[model.spec.vocabulary - 1, *tokenizer.encode(first)]])
+        said = torch.tensor([[model.end, *tokenizer.encode(second), model.end]])
+        chance = model(asked, said[:, :-1]).log_softmax(2).gather(2, said[:, 1:, None])
+        bits = -chance.sum().item() / math.log(2)
+        assert found[row].item() == pytest.approx(bits / len(second.encode()), rel=1e-4)
+
+
+@torch.inference_mode()
 def test_with_as_many_beams_as_sentences_the_best_of_all_is_found():
     """And what is written step by step with kept keys has the probability of one pass."""
     vocabulary, most = 4, 3
@@ -143,6 +196,31 @@ def test_with_as_many_beams_as_sentences_the_best_of_all_is_found():
         best = max(every, key=score)
         [found] = model.search(source, beams=vocabulary**most, most=most)
         assert found == [token for token in best if token != 0]
+
+
+@torch.inference_mode()
+def test_step_by_step_it_foretells_as_in_one_pass():
+    model = network()
+    source, target = torch.tensor([[1, 2, 3, 4, 5]]), torch.tensor([[0, 3, 1, 2, 6]])
+    memory, mask = model.understood(source)
+    caches = [{} for _layer in model.decoder]
+    steps = [
+        model.follow(target[:, k : k + 1], memory, mask, None, caches, k) for k in range(5)
+    ]  # fmt: skip
+    assert torch.allclose(torch.cat(steps, 1), model(source, target), atol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_longer_translation_may_be_a_little_less_likely(monkeypatch):
+    """No word at all has the logarithm -0.99, two words and the end -1.10 / (8 / 6)^0.6 = -0.93."""
+    chance = torch.tensor([[0.37, 0.5, 0.13], [0.05, 0.05, 0.9], [0.74, 0.13, 0.13]]).log()
+    model = network(3)
+
+    def follow(target, memory, memory_mask, mask, caches, place):
+        return chance[place].expand(len(target), 1, 3)
+
+    monkeypatch.setattr(model, "follow", follow)
+    assert model.search(torch.tensor([[1, 2]]), beams=3, most=3) == [[1, 2]]
 
 
 @torch.inference_mode()
@@ -184,10 +262,60 @@ def test_a_language_that_was_not_learnt_is_refused():
     assert model.predict(Text("One."), into="ja").text == "一。"
 
 
+def test_the_language_of_a_text_says_into_which_it_is_translated():
+    model = TranslationMemory(OfMemory(), Spec(""))
+    model.keep([("One.", "一。"), ("Two.", "二。")])
+    assert model.predict(Text("Two.")).text == "二。"
+    assert model.predict(Text("二。")).text == "Two."
+
+
+def test_both_directions_are_compared_with_texts_of_their_own_language():
+    known, asked = translations(20), translations(20, seed=1)
+    model = learnt(TranslationMemory, OfMemory(), known, 2)
+    *_steps, last = registry.load_task("translate").answer(model, asked, {}, None)
+    forth = [chrf(*pair) for pair in zip(model.translate(asked.input), asked.target, strict=True)]
+    told = model.translate(list(asked.target), back=True)
+    back = [chrf(*pair) for pair in zip(told, asked.input, strict=True)]
+    assert last.result["chrF"].tolist() == pytest.approx(forth)
+    assert last.result["chrF, backwards"].tolist() == pytest.approx(back)
+    assert abs(sum(forth) - sum(back)) > 0.1
+
+
+def test_the_tokenizer_learns_from_both_languages():
+    cases = translations(60)
+    spec = registry.load_task("translate").spec(cases)
+    tokenizer = Tokenizer.unpacked(spec.tokenizer)
+    for text in (cases.input[0], cases.target[0]):
+        assert len(tokenizer.encode(text)) < len(text) / 2
+    assert spec.languages == ("en", "ja") and spec.vocabulary == len(tokenizer) + 2
+
+
+def test_long_lines_are_translated_by_sentences():
+    text = f"- {'The patient reads. ' * 30}\n- A nurse. A doctor."
+    found = pieces(text)
+    assert len(found) == 31 and found[-1].text == "A nurse. A doctor."
+    assert all(text[each.start : each.end] == each.text for each in found)
+
+
+def test_runs_of_letters_are_weighed_as_by_scikit_learn():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    known, asked = translations(40), translations(12, seed=1)
+    model = learnt(TranslationMemory, OfMemory(), known, 2)
+    theirs = TfidfVectorizer(analyzer="char", ngram_range=(2, 4), sublinear_tf=True)
+    own, others = (
+        [f" {text} " for text in cases.input] for cases in (known, asked)
+    )  # a blank tells where a text begins and ends
+    vectors = theirs.fit_transform(own)
+    like = (theirs.transform(others) @ vectors.T).toarray().max(1)
+    assert model.nearest(asked.input, False)[1].tolist() == pytest.approx(like.tolist(), abs=1e-3)
+
+
 def test_a_memory_gives_the_translation_of_the_nearest_text_and_keeps_it(tmp_path):
     cases = translations(200)
     model = learnt(TranslationMemory, OfMemory(), cases, 2)
     assert model.translate([cases.input[7].upper()]) == [cases.target[7]]
+    assert model.translate([cases.input[-1]]) == [cases.target[-1]]
     assert model.translate([cases.target[9][:-1]], back=True) == [cases.input[9]]
     again = TranslationMemory(OfMemory(), model.spec)
     for name in model.sized_by_data:

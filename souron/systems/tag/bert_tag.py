@@ -15,6 +15,7 @@ Differs from the paper: matrices learn by Muon (Jordan and others 2024), the res
 cycle of the rate; exchanged spans; tags that cannot follow each other are ruled out.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from souron.blocks.muon import MuonAdamW
 from souron.tasks.tag import Sentence, Spec, Tagger, spans_of, tags_of, units
 
 MATRICES = 10.0  # times the rate, of Muon
-ENDS = "。．.！!？?\n"
+ENDS = re.compile(r"[。．！？\n]|[.!?]\s")  # of sentences
 AT_ONCE = 16  # parts of a step
 
 
@@ -119,7 +120,7 @@ class BERTTag(Tagger):
         length, context = 0, self.config.context
         for number, (start, end) in enumerate(places):
             unit = self.tokens(text[start - (text[start - 1 : start] == " ") : end])[:context]
-            ended = length > context // 2 and text[start - 1 : start] in ENDS
+            ended = length > context // 2 and ENDS.search(text, places[number - 1][1] - 1, start)
             if length + len(unit) > context or ended:
                 found.append((number, []))
                 length = 0
