@@ -180,6 +180,14 @@ def test_hdbscan_finds_the_two_moons():
     assert same(labels, label)
 
 
+@pytest.mark.parametrize("samples", [1, 4])
+def test_hdbscan_counts_the_point_itself_among_its_nearest(samples):
+    points, _label = blobs(30)
+    core = learn(hdbscan.HDBSCAN, points, hdbscan.Config(5, samples)).core
+    nearest = torch.cdist(points.double(), points.double()).sort(dim=1).values
+    assert torch.allclose(core.double(), nearest[:, samples - 1], atol=1e-4)
+
+
 def test_hdbscan_spans_the_points_by_the_shortest_edges():
     points, _label = blobs(80)
     exact = torch.cdist(points.double(), points.double())

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from souron.data import check, load, targets
 from souron.data.composing import captioned, scene_questions
 from souron.data.composing.captioned_words import COLOURS, PLACES, THINGS
 from souron.data.composing.words import ENGLISH
-from souron.data.dataset import ListColumn
+from souron.data.dataset import ListColumn, Loader
 from souron.data.formats import picture_questions as files
 from souron.data.picture_questions import PictureQuestion, known_answers, told
 from souron.data.sets import captioned_scenes
@@ -175,7 +176,8 @@ def test_a_stranger_is_of_the_same_subset_and_of_another_group():
 def fresh(name, **changes):
     """A small system that has learnt nothing."""
     kind, tokenizer = registry.load_system(name)[0], Tokenizer.learn(["is it red? what?"], 300)
-    spec = task.Spec(3, 32, ("yes", "no"), ("en", "en"), tokenizer.packed(), len(tokenizer))
+    answers, languages = ("yes", "no", "はい", "いいえ"), ("en", "en", "ja", "ja")
+    spec = task.Spec(3, 32, answers, languages, tokenizer.packed(), len(tokenizer))
     torch.manual_seed(0)
     return kind(replace(kind.SIZES["tiny"], **changes), spec).eval()
 
@@ -237,6 +239,33 @@ def test_questions_whose_answer_is_not_known_are_not_learnt_from():
     torch.testing.assert_close(both, system.loss(task.Batch(image[:1], [(known,)])))
 
 
+def test_a_question_is_answered_in_its_language():
+    system = fresh("question_only")
+    for question, answers in (("Is it red?", {"yes", "no"}), ("赤いですか。", {"はい", "いいえ"})):
+        told = system.predict(ramp(32, 32), question=question)
+        assert {one.text for one in told.texts} == answers
+        assert sum(one.score for one in told.texts) == pytest.approx(1)
+
+
+def test_the_same_questions_are_asked_about_another_picture():
+    """Of what tells bright from dark by the picture alone."""
+    bright = torch.tensor([0, 1, 0, 0, 1])
+    image = (255 * bright).byte()[:, None, None, None].expand(5, 3, 4, 4).contiguous()
+    said = [(PictureQuestion("Is it bright?", ("no", "yes")[it], "en"),) for it in bright.tolist()]
+    data = replace(questioned(5), input=image, target=ListColumn(said), group=())
+    system = SimpleNamespace(
+        spec=SimpleNamespace(answers=("no", "yes")),
+        loader=lambda some: Loader(some, lambda rows: task.Batch(rows.input.float(), [])),
+        tokens=lambda texts: torch.zeros(len(texts), 1),
+        see=lambda image: image[:, :1, 0, 0] / 255,
+        respond=lambda seen, tokens: (torch.cat([1 - seen, seen], 1), seen),
+    )
+    *_before, (_done, answers) = answering.asked(system, data, 1, ("no", "yes"))
+    alike = bright[answering.strangers(data)] == bright
+    assert answers["right"][:, 0].tolist() == [1] * 5
+    assert answers["others"][:, 0].tolist() == alike.tolist() and not alike.all()
+
+
 @pytest.fixture(scope="module")
 def learnt():
     """Each system after some seconds, and its answers to questions that it never had."""
@@ -263,8 +292,8 @@ def test_with_the_picture_it_is_twenty_points_better_than_without(learnt):
     assert torch.equal(blind["right"], blind["others"])  # it never saw them
 
 
-def test_a_look_is_the_equations_of_its_docstring(learnt):
-    look = learnt["visual_qa"][0].looks[0]
+def test_a_look_is_the_equations_of_its_docstring():
+    look = fresh("visual_qa").looks[0]
     torch.manual_seed(0)
     v, u = torch.randn(2, 9, 32).tanh(), torch.randn(2, 32)
     with torch.inference_mode():
