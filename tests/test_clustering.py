@@ -12,9 +12,13 @@ from sklearn.cluster import HDBSCAN as Reference
 from sklearn.datasets import make_blobs, make_moons
 from torch import Tensor
 
+from souron import registry
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import Setup
 from souron.metrics import clustering
 from souron.metrics.clustering import adjusted_rand, agreement_of_halves, silhouette
 from souron.systems.cluster import hdbscan, hierarchical
+from souron.tasks import cluster as task
 from souron.tasks.cluster import Spec
 from souron.training.loop import Run
 from souron.utils.messages import UserError
@@ -176,6 +180,14 @@ def test_hdbscan_finds_the_two_moons():
     assert same(labels, label)
 
 
+@pytest.mark.parametrize("samples", [1, 4])
+def test_hdbscan_counts_the_point_itself_among_its_nearest(samples):
+    points, _label = blobs(30)
+    core = learn(hdbscan.HDBSCAN, points, hdbscan.Config(5, samples)).core
+    nearest = torch.cdist(points.double(), points.double()).sort(dim=1).values
+    assert torch.allclose(core.double(), nearest[:, samples - 1], atol=1e-4)
+
+
 def test_hdbscan_spans_the_points_by_the_shortest_edges():
     points, _label = blobs(80)
     exact = torch.cdist(points.double(), points.double())
@@ -212,6 +224,45 @@ def test_hdbscan_calls_a_distant_new_point_noise():
     system = learn(hdbscan.HDBSCAN, points)
     assert system(torch.tensor([[50.0, 50.0], [-6.0, 0.0]])).tolist()[0] == -1
     assert system(torch.tensor([[50.0, 50.0], [-6.0, 0.0]])).tolist()[1] >= 0
+
+
+# the task
+
+
+def table(points: Tensor) -> Dataset:
+    label = torch.zeros(len(points), dtype=torch.long)
+    return Dataset("table", points, label, ("",), [str(row) for row in range(len(points))])
+
+
+def test_columns_of_a_table_count_alike():
+    cases = table(blobs()[0] * torch.tensor([1.0, 1000.0]))
+    kind = hierarchical.Hierarchical
+    points = kind(kind.SIZES["tiny"], kind.spec_for(cases)).loader(cases).all()
+    torch.testing.assert_close(points.mean(0), torch.zeros(2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(points.std(0), torch.ones(2))
+
+
+def test_noise_weighs_nothing_in_the_silhouette_of_a_run():
+    points, label = blobs(60)
+    noisy = torch.cat([points, torch.full((5, 2), 99.0)])
+    values = task._silhouette(noisy, torch.cat([label, torch.full((5,), -1)]))
+    mean = silhouette(points, label).scores.mean()
+    torch.testing.assert_close(values.mean(), mean)
+    torch.testing.assert_close(values[60:], mean.expand(5))
+
+
+def test_shuffled_columns_and_halves_are_clustered_anew():
+    cases, clusters = table(blobs()[0]), registry.load_task("cluster")
+    kind, setup = hierarchical.Hierarchical, Setup(None, cases)
+    system = kind(kind.SIZES["tiny"], kind.spec_for(cases))
+    list(system.fit(system.loader(cases), Run(10**9)))
+    [step] = clusters.answer(system, cases, {}, setup)
+    *_before, further = clusters.details(system, step.result, setup)
+    name = "silhouette, columns shuffled"
+    assert further.result[name].mean() < step.result["silhouette"].mean() - 0.2
+    assert further.result["agreement"][0] > 0.95
+    measures = clusters.measures([step.result | further.result], setup)
+    assert measures["noise"].value == 0 and measures["agreement of two halves"].value > 0.95
 
 
 # figures of clusters

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from interrupting import stop_after
 
+from souron import registry
 from souron.runs import compare, events
 from souron.runs import folder as run_folder
 from souron.stats import intervals
@@ -81,6 +82,31 @@ def test_the_systems_of_a_round_share_one_copy_of_the_pictures():
     assert len(learnt_from) == 2 and len(set(learnt_from)) == 1
 
 
+def test_what_is_chosen_is_chosen_on_cases_that_are_not_tested(monkeypatch):
+    asked = []
+
+    def told(system, val, setup):
+        asked.append(set(val.file))
+        return {"threshold": 0.5, "temperature": 1.0}
+
+    monkeypatch.setattr(registry.load_task("classify"), "decide", told)
+    record = fight("mlp_tiny", "cnn_tiny", budget="1ep", seeds=1)
+    assert len(asked) == 2 and asked[0] and not set.union(*asked) & set(record.test.file)
+
+
+def test_another_system_begins_each_round(monkeypatch):
+    real, entered = compare.Comparison.enter, []
+
+    def enter(self, system, seed, split):
+        entered.append((seed, system))
+        return real(self, system, seed, split)
+
+    monkeypatch.setattr(compare.Comparison, "enter", enter)
+    fight("mlp_tiny", "cnn_tiny", budget="1ep")
+    rounds = entered[2:]  # after the forecast
+    assert rounds == [(0, "mlp_tiny"), (0, "cnn_tiny"), (1, "cnn_tiny"), (1, "mlp_tiny")]
+
+
 def test_each_fold_counts_as_a_training(photos):
     record = compare.compare(
         ["mlp_tiny", "cnn_tiny"], str(photos), budget="200ex", seeds=1, folds=3
@@ -97,6 +123,14 @@ def test_each_fold_counts_as_a_training(photos):
     for row in record.rows:
         found = intervals.interval(record.scores[row.system], trainings=whose)
         assert (row.low, row.high) == (found.low, found.high)
+    contest.args["budget"] = "6s"  # of a seed, which its folds share
+    budgets = []
+
+    def entering():
+        entrant = yield from contest.enter("mlp_tiny", *contest.rounds[0])
+        budgets.append(entrant.trainer.budget.amount)
+
+    assert list(entering()) == [] and budgets == [2]
 
 
 def test_the_same_comparison_gives_the_same_figures():

@@ -2,7 +2,10 @@
 
 import json
 import math
+from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +23,9 @@ from souron.evaluation.answers import Setup, Trainings
 from souron.evaluation.likelihood import log_likelihoods
 from souron.kinds.question import Question
 from souron.runs import compare, train
+from souron.systems.choose import likelihood, longest, nearest
 from souron.tasks.choose import Chooser, Item, check_questions
+from souron.training.loop import Run
 from souron.utils.messages import UserError
 
 EDICT = """\
@@ -213,6 +218,98 @@ def test_what_options_alone_say_is_taken_off_where_validation_shows_that_it_help
     assert less > plain + 0.1
 
 
+def test_the_plain_way_is_kept_where_another_is_not_better():
+    class Even(Fixed):
+        PRIORS = (0.0, 1.0)
+        ORDERED = False
+
+    def say(question):  # nothing without a question, so that nothing can be taken off
+        return [3.0 * (option.startswith("the ") and bool(question.text))
+                for option in question.options]  # fmt: skip
+
+    cases, task = asked(20), registry.load_task("choose")
+    assert task.decide(Even(say), cases, Setup(task.Options(), cases))["prior"] == 0.0
+
+
+def test_the_temperature_softens_probabilities_and_moves_no_pick():
+    cases = asked(3)
+    system = Fixed(lambda question: [2.0 * o.startswith("the ") for o in question.options])
+    plain, warm = answers(system, cases), answers(system, cases, {"temperature": 2.0})
+    assert torch.equal(plain["picked"], warm["picked"])
+    expected = math.e / (math.e + 3)
+    assert warm["probability"].amax(1).tolist() == pytest.approx([expected] * 3)
+
+
+def test_an_option_is_read_after_the_question_and_scored_as_a_whole_and_a_letter(monkeypatch):
+    seen = []
+
+    def read(_model, pairs):
+        seen.extend(pairs)
+        return torch.tensor([-6.0, -8.0, -3.0]), torch.zeros(3, dtype=torch.bool)
+
+    monkeypatch.setattr(likelihood, "log_likelihoods", read)
+    system = likelihood.Likelihood.of(None)
+    said = system.scores([Item("Who?", ("me", "mine")), Item("", ("I",))])
+    before = "Question: Who?\nAnswer:"
+    assert seen == [(before, " me"), (before, " mine"), ("Answer:", " I")]
+    assert said[0].tolist() == [[-6, -8], [-3, -2]]
+    assert said[1].tolist() == [[-3, -math.inf]] * 2
+
+
+def test_what_a_language_model_finds_likely_anyway_may_be_taken_off(monkeypatch):
+    """ "water" is likely after anything; the question adds less than that to what it names."""
+
+    def read(_model, pairs):
+        nats = [5.0 * (text == " water") + 3.0 * (text in before) for before, text in pairs]
+        return torch.tensor(nats), torch.zeros(len(pairs), dtype=torch.bool)
+
+    monkeypatch.setattr(likelihood, "log_likelihoods", read)
+    asked_of = [Item(f"Say {word}", ("dog", "water")) for word in ("dog", "water")]
+    cases = replace(asked(2), input=ListColumn(asked_of), target=torch.tensor([0, 1]))
+    task, system = registry.load_task("choose"), likelihood.Likelihood.of(None)
+    decision = task.decide(system, cases, Setup(task.Options(), cases))
+    assert decision["prior"] == 1.0
+    assert answers(system, cases, decision)["picked"].tolist() == [[0, 0], [1, 1]]
+
+
+def test_without_a_model_letters_of_questions_with_their_right_options_are_counted():
+    asked_of = ListColumn([Item("q", ("ab", "cd"))])
+    cases = replace(asked(1), input=asked_of, target=torch.tensor([1]))
+    system = likelihood.Likelihood(likelihood.Config(), None)
+    list(system.fit(system.loader(cases), Run(1)))
+    counts = Counter(pairwise(b"Question: q\nAnswer: cd"))
+    firsts = Counter({first: 0 for first, _second in counts})
+    for (first, _second), count in counts.items():
+        firsts[first] += count
+    assert all(system.counts[pair] == count for pair, count in counts.items())
+    assert system.counts.sum() == counts.total()
+    expected = sum(math.log((counts[pair] + 0.1) / (firsts[pair[0]] + 25.6))
+                   for pair in pairwise(b": cd"))  # fmt: skip
+    assert system.scores(list(cases.input))[0, 0, 1].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_longest_counts_letters_by_the_mean_of_a_questions_options():
+    asked_of = [Item("q", ("ab", "abcdef")), Item("r", ("a", "bc", "def"))]
+    said = longest.Longest(longest.Config(), None).scores(asked_of)
+    assert said[:, 0].tolist() == [[0.5, 1.5, -math.inf], [0.5, 1.0, 1.5]]
+
+
+def test_nearest_scores_by_the_inner_product_with_the_question(monkeypatch):
+    at = {"q": (1, 0), "r": (0, 1), "a": (0.75, 0.5), "b": (0.25, 0.5), "c": (0, 1)}
+    encoder = SimpleNamespace(encode=lambda texts: np.array([at[t] for t in texts], np.float32))
+    monkeypatch.setattr(nearest, "encoder", encoder)
+    system = nearest.Nearest(nearest.Config(), None)
+    said = system.scores([Item("q", ("a", "b")), Item("r", ("a", "b", "c"))])
+    assert said[:, 0].tolist() == [[0.75, 0.25, -math.inf], [0.5, 0.5, 1.0]]
+    told = system.predict(Question("q", ("a", "b"))).probabilities
+    assert told[0] == pytest.approx(1 / (1 + math.exp(-15 * 0.5)))  # before anything was learnt
+
+
+def test_nearest_knows_nothing_without_the_question():
+    system = nearest.Nearest(nearest.Config(), None)
+    assert system.scores([Item("", ("dog", "cat"))])[0, 0].tolist() == [0, 0]
+
+
 CLINICAL = ("A {age}-year-old woman comes to the physician because of fever and cough for three "
             "days. Her temperature is 39 C and her pulse is 102/min. Crackles are heard over the "
             "right lower lobe. Leukocytes are 15 000 per cubic millimetre, and a film of the chest "
@@ -268,8 +365,6 @@ def test_log_likelihoods_are_those_of_transformers():
 
 
 def test_the_scale_is_the_one_with_the_least_loss():
-    from souron.training.loop import Run
-
     cases = asked(100)
     cases.target[::4] = (cases.target[::4] + 1) % 4  # some keys are wrong
     kind, config = registry.load_system("longest")

@@ -165,6 +165,13 @@ def test_a_lower_measure_can_be_the_better(rng):
     assert difference(loss, loss + 0.3).verdict == "worse"
 
 
+def test_the_same_cases_are_compared_with_each_other(rng):
+    """Cases differ much, the systems always by as little."""
+    hard = 10 * rng.standard_normal((1, 50))
+    found = difference(hard + 0.1, hard)
+    assert (found.low, found.high) == pytest.approx((0.1, 0.1))
+
+
 def test_exchanging_the_systems_changes_the_sign_only(rng):
     a, b = bench.simulate(World(3, 200, 0.3, 1.0, gap=1.0), 1, rng)[0]
     there, back = difference(a, b), difference(b, a)

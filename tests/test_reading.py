@@ -23,6 +23,7 @@ from souron.data.sentences import LONGEST, sentences
 from souron.data.sets import help_questions
 from souron.data.tokenizer import Tokenizer
 from souron.evaluation import support
+from souron.evaluation.answers import Setup
 from souron.evaluation.speaking import LENGTH, Speaker, Spoken
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.text import Text
@@ -30,7 +31,8 @@ from souron.metrics import retrieval
 from souron.report.sections import retrieve as section
 from souron.runs import ask as runs_ask
 from souron.runs import passage_index, train
-from souron.tasks.retrieve import missing_numbers
+from souron.tasks.retrieve import Batch, missing_numbers, overlapping
+from souron.training.loop import Run
 from souron.utils.messages import UserError
 
 WARD = (
@@ -136,7 +138,7 @@ def test_bm25_is_its_equation():
     texts = ["the cat sat", "the dog sat on the mat", "a bird"]
     system = souron.load("bm25").system
     *_before, (_done, index) = system.index(texts)
-    score = system.rank(index, "the mat moon")
+    score = system.rank(index, "the mat moon mat")
     words = [text.split() for text in texts]
     mean, k1, b = sum(map(len, words)) / 3, 1.2, 0.75
     for row, said in enumerate(words):
@@ -149,6 +151,11 @@ def test_bm25_is_its_equation():
             expected += idf * often * (k1 + 1) / (often + slow)
             most += idf * (k1 + 1)
         assert score[row] == pytest.approx(expected / most, rel=1e-5)
+
+
+def test_bm25_reads_small_letters_and_of_japanese_every_two():
+    words = sys.modules[registry.load_system("bm25")[0].__module__].words
+    assert list(words("Fever 手術は 日 X線")) == ["fever", "手術", "術は", "日", "x", "線"]
 
 
 def test_ranks_stand_behind_all_that_score_as_well():
@@ -164,6 +171,36 @@ def test_ranks_stand_behind_all_that_score_as_well():
 def test_the_threshold_is_the_one_that_tells_most():
     tried = retrieval.best_threshold([0.1, 0.2, 0.3, 0.8], [False, False, True, True])
     assert tried[0][1] == 0.5 and min(tried, key=lambda pair: pair[1]) == (0.25, 0.0)
+
+
+def test_the_threshold_is_learnt_from_the_training_questions():
+    kind, config = registry.load_system("bm25")
+    system, cases = kind(replace(config, least=9.0), None), shapes.searches(40)
+    steps = list(system.fit(system.loader(cases), Run(10**9)))
+    wrong = [step.losses["told wrongly"].item() for step in steps]
+    [batch] = system.loader(cases).once(40)
+    told = system.asked(batch)[1] >= system.least
+    there = torch.tensor([len(target) > 0 for target in cases.target])
+    assert wrong[0] == 0.5 and wrong[-1] == min(wrong) < 0.3
+    assert float((told != there).float().mean()) == pytest.approx(wrong[-1])
+
+
+def test_a_question_with_a_number_that_stands_nowhere_has_no_score():
+    asked = [Search(f"Is patient {n} allergic to penicillin?", WARD) for n in ("9911", "0417")]
+    _ranks, best, _found = souron.load("bm25").system.asked(Batch(asked, [places(), places()]))
+    assert best[0] == 0 < best[1]
+
+
+def test_a_sentence_that_only_touches_a_passage_is_not_right():
+    spans = torch.tensor([[0, 4], [4, 8], [7, 9], [8, 9]])
+    assert overlapping(spans, places((4, 8))).tolist() == [False, True, True, False]
+
+
+def test_told_counts_what_is_there_and_what_is_not():
+    answers = {"rank": torch.tensor([1, 0, 2, 0]), "found": torch.tensor([1.0, 0.0, 0.0, 1.0])}
+    scores = registry.load_task("retrieve").scores([answers], Setup(None, shapes.searches(4)))
+    assert scores["told whether it is there"].tolist() == [[1, 1, 0, 0]]
+    assert scores["hit@1"].mean() == 0.5 and scores["hit@3"].mean() == 1  # of two that are there
 
 
 def test_a_number_that_stands_nowhere_is_told():
@@ -462,6 +499,13 @@ def test_windows_score_by_the_likelihood_of_the_question(model):
     expected = [((window + nats(line)) / 2 - nats([])) / len(said) for line in lines]
     assert score.tolist() == pytest.approx(expected, abs=1e-5)
     assert max(expected) - min(expected) > 1e-3
+
+
+def test_letters_are_counted_in_the_window_and_in_the_text():
+    """In the text aa once, ab twice and bb once; in the window ab once."""
+    counts = windows_module().Counts([list(b"aab"), list(b"abb")], list(b"abc"))
+    expected = math.log((1 + (2 + 1) / (3 + 256)) / (1 + 1)) + math.log((0 + 1) / (1 + 256) / 1)
+    assert counts.nats([list(b"ab")]).item() == pytest.approx(expected)
 
 
 def windows_module():

@@ -2,6 +2,7 @@
 
 import doctest
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from sklearn.decomposition import PCA as Reference
 from sklearn.manifold._utils import _binary_search_perplexity
 from torch import Tensor
 
+from souron import registry
 from souron.blocks.neighbours import nearest, neighbours
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import Setup
 from souron.metrics import reduction
 from souron.metrics.reduction import continuity, shuffled_columns, trustworthiness
 from souron.systems.reduce import pca, tsne, umap
@@ -118,6 +122,24 @@ def test_few_or_equal_points_have_places_too(kind):
         assert system(few).isfinite().all() and system(few + 0.1).isfinite().all()
 
 
+def test_shuffled_columns_are_mapped_anew():
+    label = torch.zeros(150, dtype=torch.long)
+    cases = Dataset("table", blobs()[0], label, ("",), [str(row) for row in range(150)])
+    maps, setup = registry.load_task("reduce"), Setup(None, cases)
+    system = pca.PCA(pca.Config(), pca.PCA.spec_for(cases))
+    points = system.loader(cases).all()
+    list(system.fit(Points(points), Run(10**9)))
+    [step] = maps.answer(system, cases, {}, setup)
+    *_before, further = maps.details(system, step.result, setup)
+    shuffled = shuffled_columns(points, torch.Generator().manual_seed(0))
+    places = learn(pca.PCA, shuffled)[0](shuffled)
+    for name, figure in (("trustworthiness", trustworthiness), ("continuity", continuity)):
+        assert torch.equal(step.result[name], figure(points, system(points)))
+        found = further.result[f"{name}, columns shuffled"]
+        torch.testing.assert_close(found, figure(shuffled, places))
+        assert found.mean() < step.result[name].mean() - 0.1
+
+
 # PCA
 
 
@@ -201,6 +223,21 @@ def test_tsne_exaggerates_the_first_third_only(points, monkeypatch):
     monkeypatch.setattr(tsne, "gradient", gradient)
     learn(tsne.TSNE, points[:60], tsne.Config(5.0, 30, 7.0))
     assert seen == [7.0] * 10 + [1.0] * 20
+
+
+def test_tsne_rate_and_momentum_change_with_the_exaggeration(points, monkeypatch):
+    seen = []
+    monkeypatch.setattr(tsne.TSNE, "move", lambda self, uphill, *how: seen.append(how))
+    learn(tsne.TSNE, points[:60], tsne.Config(5.0, 6, 7.0))
+    assert seen == [(60 / 7 / 4, 0.5)] * 2 + [(60 / 4, 0.8)] * 4
+
+
+def test_tsne_begins_on_the_principal_components_close_together(points):
+    places = tsne.principal(points, 2)
+    assert places[:, 0].std().item() == pytest.approx(1e-4, rel=1e-4)
+    components = learn(pca.PCA, points)[0](points)
+    scale = components[:, 0].std() / 1e-4
+    assert torch.allclose(places * scale, components, atol=1e-3)
 
 
 def test_tsne_gains_rise_where_a_coordinate_keeps_its_direction_and_fall_where_it_turns():
@@ -292,6 +329,34 @@ def test_umap_pushes_random_points_apart():
     system.move(torch.tensor([[0], [1]]), 0.01)
     assert system.places[0, 0] < -0.05  # away from the third; the second is its neighbour
     assert torch.equal(system.places[2], torch.tensor([1.0, 0.0]))  # only an edge's first end goes
+
+
+def test_umap_pulls_an_edge_as_often_as_its_weight_says_and_ever_less(monkeypatch):
+    points, _label = blobs(40)
+    often: Counter[tuple[int, ...]] = Counter()
+    rates = []
+
+    def move(self, edges, rate):
+        often.update(map(tuple, edges.T.tolist()))
+        rates.append(rate)
+        return torch.tensor(0.0)
+
+    monkeypatch.setattr(umap.UMAP, "move", move)
+    learn(umap.UMAP, points, umap.Config(5, steps=200))
+    edges, weight = umap.graph(points, 5)
+    share = torch.tensor([often[tuple(edge)] / 200 for edge in edges.T.tolist()])
+    assert (share - weight / weight.max()).abs().max() < 0.15
+    assert rates[0] == 1 and rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(1 / 200)
+
+
+def test_umap_pushes_no_further_than_four_at_once(monkeypatch):
+    system = umap.UMAP(umap.Config(negatives=1), Spec(3, 3))
+    system.places.copy_(torch.tensor([[0.0, 0.0], [0.03, 0.0], [0.0, 0.0]]))
+    other = torch.tensor([1])  # the slope there is 28
+    monkeypatch.setattr(torch, "randint", lambda *size, **more: other)
+    system.move(torch.tensor([[0], [2]]), 1.0)
+    assert system.places[0].tolist() == [-4.0, 0.0]
 
 
 def test_umap_draws_a_map_to_be_trusted(digits):

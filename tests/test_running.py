@@ -238,6 +238,32 @@ def test_what_is_chosen_is_chosen_on_cases_that_are_not_tested(options, monkeypa
     assert asked.count(None) == (2 if options else 1)
 
 
+def test_each_fold_learns_with_a_seed_of_its_own(monkeypatch):
+    build, seeds = prepare.build, []
+
+    def building(args, cases):
+        seeds.append(args["seed"])
+        return build(args, cases)
+
+    monkeypatch.setattr(prepare, "build", building)
+    monkeypatch.setattr(train, "probe", lambda fit: forecast.Probe(0.0, look=0, held=0))
+    monkeypatch.setattr(type(registry.load_task("classify")), "rehearse", lambda *given: None)
+    fast(budget="1ep", seed=5, folds=2, repeats=1, learning_curve=0)
+    assert [seed for seed in seeds if seed != 5] == [6, 7]
+
+
+def test_a_receipt_tells_other_data_by_a_pixel_or_a_label(digits):
+    def told(cases):
+        return train.receipt(ARGS, cases)["data"]["hash"]
+
+    some = digits.only(range(50))
+    assert told(some) == told(digits.only(range(50)))
+    pixel, label = digits.only(range(50)), digits.only(range(50))
+    pixel.input[7, 0, 3, 3] ^= 1
+    label.target[7] = (label.target[7] + 1) % 10
+    assert len({told(some), told(pixel), told(label), told(digits.only(range(49)))}) == 4
+
+
 def test_training_pictures_are_augmented_unless_that_is_not_wanted():
     data = load.load("digits")
     split = prepare.divide(ARGS, data).kept

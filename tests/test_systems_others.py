@@ -557,6 +557,16 @@ def test_first_centres_are_different_points_far_apart():
     assert hits == 20  # by chance alone it would be 2 in 9
 
 
+def test_centres_are_drawn_by_the_squared_distance():
+    """Of points at 0, 1 and 3, after the first one that at 3 comes nine times in ten."""
+    torch.manual_seed(0)
+    points = torch.tensor([[0.0], [1.0], [3.0]])
+    drawn = [kmeans.far_apart(points, 2)[:, 0].tolist() for _trial in range(900)]
+    second = [centre for first, centre in drawn if first == 0]
+    assert 250 < len(second) < 350  # the first is drawn by chance alone
+    assert second.count(3.0) / len(second) == pytest.approx(0.9, abs=0.06)
+
+
 def test_more_groups_than_different_points_is_refused():
     with pytest.raises(UserError) as trouble:
         kmeans.far_apart(torch.tensor([[0.0], [1.0]]).repeat(20, 1), 3)

@@ -7,10 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from souron.blocks.averaging import follow, follower, lead
 from souron.data.dataset import Loader
+from souron.metrics.metric import Metric
 from souron.training import forecast
 from souron.training.budget import Budget, one_cycle, set_rate
 from souron.training.loop import Run, descend, load_optimizer_state
+from souron.training.trainer import Trainer
 from souron.utils.messages import UserError
 
 
@@ -59,6 +62,61 @@ def test_the_loop_counts_steps_from_its_start():
 def test_losses_carry_no_graph():
     progress = next(descend(Rivals(), ENDLESS, Run(1)))
     assert all(not loss.requires_grad for loss in progress.losses.values())
+
+
+def test_a_gradient_is_shortened_to_the_norm_that_a_system_allows():
+    rivals = Rivals()
+    rivals.clip = 0.5
+    next(descend(rivals, ENDLESS, Run(1)))
+    assert rivals.a.item() == pytest.approx(1 - 0.1 * 0.5)
+
+
+def looked(figures, higher=True, **options):
+    """The look whose weights are kept, and after how many looks it stopped or was stopped."""
+    task = SimpleNamespace(watches="m", metric=lambda name: Metric(name, higher))
+    given = {"patience": 0, "least_steps": 0, **options}
+    fit = SimpleNamespace(task=task, curve=[], step=1, best=None, stopped="", **given)
+    for look, figure in enumerate(figures):
+        fit._weights = lambda look=look: look
+        Trainer._keep_best(fit, {"m": figure})
+        fit.curve.append({"val m": figure})
+        if fit.stopped:
+            break
+    return fit.best, len(fit.curve)
+
+
+def test_the_best_look_is_kept_and_of_equal_ones_the_first():
+    assert looked([0.1, 0.5, 0.3, 0.5, 0.2]) == (1, 5)
+    assert looked([0.3, 0.1, 0.5, 0.1], higher=False) == (1, 4)
+
+
+def test_patience_counts_the_looks_since_the_best_one():
+    figures = [0.5, 0.4, 0.6, 0.5, 0.5, 0.5, 0.9]
+    assert looked(figures, patience=2) == (2, 5)
+    assert looked(figures, patience=2, least_steps=9) == (6, 7)  # before these it does not stop
+
+
+def test_a_look_is_taken_as_answers_are_and_learning_goes_on():
+    seen, system = [], nn.Dropout()
+    task = SimpleNamespace(
+        validate=lambda system, data: seen.append(system.training) or {"m": torch.ones(2)}
+    )
+    fit = SimpleNamespace(system=system, task=task)
+    assert Trainer.means(fit, SimpleNamespace(device=torch.device("cpu"))) == {"m": 1.0}
+    assert seen == [False] and system.training
+
+
+def test_a_moving_average_forgets_its_first_steps():
+    network, row = nn.Linear(1, 1, bias=False), torch.zeros(1)
+    for weight, step, expected in ((2.0, 0, 2.0), (4.0, 10, 3.0), (4.0, 10**6, 3.1)):
+        nn.init.constant_(network.weight, weight)
+        follow(row, network, 0.9, step)  # keeps 0, a half, and 0.9 of itself
+        assert row.item() == pytest.approx(expected, abs=1e-4)
+    slow = follower(network)
+    nn.init.zeros_(network.weight)
+    for step, expected in ((8, 2.0), (10**6, 1.8)):  # a half, and 0.9
+        lead(slow, network, 0.9, step)
+        assert slow.weight.item() == pytest.approx(expected) and not slow.weight.requires_grad
 
 
 def test_an_epoch_shows_each_case_once(digits):
@@ -114,6 +172,11 @@ def test_a_budget_knows_how_much_is_used():
     assert Budget.parse("2ep").fraction(5, 99, 20) == 0.25
     assert Budget.parse("1000ex").fraction(5, 99, 10) == 0.5
     assert Budget.parse("2ep").steps(128, 1000) == 14
+
+
+def test_trainings_share_seconds_and_nothing_else():
+    assert Budget.parse("10s").share(5) == Budget(2, "seconds")
+    assert Budget.parse("10ep").share(5) == Budget(10, "epochs")
 
 
 def test_the_rate_rises_and_falls():

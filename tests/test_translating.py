@@ -4,7 +4,9 @@ measures beside those that the field uses."""
 import itertools
 import math
 import random
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from shapes import summaries, translations
@@ -15,9 +17,11 @@ from souron.data import load
 from souron.data.dataset import ListColumn, Rows
 from souron.data.tokenizer import Tokenizer
 from souron.evaluation import written
+from souron.evaluation.answers import Setup
 from souron.kinds.text import Text
 from souron.metrics.summary import rouge_l, rouge_n, units
 from souron.metrics.translation import chrf
+from souron.systems.summarise import central
 from souron.systems.summarise.central import Central, centrality
 from souron.systems.summarise.central import Config as OfCentral
 from souron.systems.summarise.first import Config as OfFirst
@@ -364,6 +368,36 @@ def test_central_sentences_are_about_the_subject_and_no_two_say_the_same():
     assert all(TELLING[quote.start : quote.end] == quote.text for quote in found.quotes)
     same = Central(OfCentral(penalty=0.0), None).predict(Text(TELLING), count=3)
     assert sum("pumps" in quote.text for quote in same.quotes) == 2
+
+
+def test_a_sentence_is_compared_with_every_chosen_one(monkeypatch):
+    """The last says what the first does, and nothing of what the second does."""
+    like = [[1, 0, 0], [0, 1, 0], [0.4, 0.4, 0.68**0.5], [1, 0, 0]]
+    vectors = np.array(like, dtype=np.float32)
+    monkeypatch.setattr(central, "encoder", SimpleNamespace(encode=lambda texts: vectors))
+    found = Central(OfCentral(penalty=10.0), None).chosen(list("abca"), 3)
+    assert [place for place, _score in found][1:] == [1, 2] and found[0][1] == 1
+
+
+def test_the_first_sentences_are_chosen_the_first_as_the_most_telling():
+    model = First(OfFirst(), None)
+    assert model.chosen(["a", "b", "c"], 2) == [(0, 1.0), (1, 0.5)]
+    assert model.chosen(["a"], 2) == [(0, 1.0)]
+
+
+def test_chosen_sentences_are_told_in_the_order_of_the_text(monkeypatch):
+    model = First(OfFirst(), None)
+    monkeypatch.setattr(model, "chosen", lambda texts, most: [(2, 0.9), (0, 0.5)])
+    told = [sentence.text for sentence, _score in model.summary("One. Two. Three.", 2)]
+    assert told == ["One.", "Three."]
+
+
+def test_texts_are_summarised_at_the_learnt_length():
+    """Their first sentence is what a person wrote of them."""
+    cases, model = summaries(8), learnt(First, OfFirst(), summaries(40), 6)
+    *_before, step = registry.load_task("summarise").answer(model, cases, {}, Setup(None, cases))
+    assert step.result["ROUGE-1"].eq(1).all()
+    assert model.validate(model.loader(cases))["ROUGE-1"].eq(1).all()
 
 
 def test_how_many_sentences_is_learnt():
