@@ -177,7 +177,9 @@ def test_the_intervals_count_questions_of_one_meaning_once():
         assert (measure.n, measure.groups) == (40, 10)
 
 
-def test_how_to_score_is_decided_on_questions_that_are_not_on_the_paper(edict, monkeypatch):
+def test_how_to_score_is_decided_on_questions_that_are_not_on_the_paper(tmp_path, monkeypatch):
+    """Of forty questions of a file each seed draws others for the paper."""
+    monkeypatch.setattr(exam.load, "paper", lambda *_given: asked(40))
     monkeypatch.setattr(exam.exam_page, "write", lambda _record: None)
     decided_on = []
     task = type(registry.load_task("choose"))
@@ -186,7 +188,7 @@ def test_how_to_score_is_decided_on_questions_that_are_not_on_the_paper(edict, m
         task, "decide", lambda *given: decided_on.append(set(given[2].file)) or decide(*given)
     )
     asked_for = [
-        set(exam.examine("nearest", "terms", seed, questions=5).test.file) for seed in (0, 1)
+        set(exam.examine("nearest", "asked", seed, 5, tmp_path).test.file) for seed in (0, 1)
     ]
     for paper, others in zip(asked_for, decided_on, strict=True):
         assert len(paper) == 5 and others and not paper & others

@@ -45,6 +45,8 @@ COPIED = ("souron", "zoo", "tests", "docs", "notebooks", "benchmarks", "pyprojec
 FIELDS = {"removes", "file", "old", "new", "test"}
 SECONDS = 600  # after which a test hangs, which counts as failing
 PRELOADED = ["pytest", "torch", "torchvision", "scipy.stats", "matplotlib.figure"]
+# as in tests/conftest.py, which comes too late for what is imported before a test is
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
 if sys.platform != "win32":
     PROCESSES.set_forkserver_preload(PRELOADED)  # what most tests import, once for all mutants
@@ -198,6 +200,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, metavar="N")
     parser.add_argument("--table", type=Path, metavar="FILE")
     asked = parser.parse_args()
+    os.environ |= ONE_THREAD
     every = list(mutants())
     if asked.some:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True)
