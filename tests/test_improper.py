@@ -148,12 +148,21 @@ def test_a_sentence_is_judged_by_what_did_not_learn_from_it(small):
 
 
 def test_the_threshold_of_a_sentence_is_one_that_other_folds_chose(small):
+    """Also the lower one of a sentence with an entry, as which all count here."""
+
+    class Everywhere(Judge):
+        def entries(self, text):
+            return ("an entry",)
+
     known = corpus.sentences()
     fold = np.array([each.fold for each in known])
+    both = judges.flags_of(Everywhere(None, small), known)["both"]
     for left in range(corpus.FOLDS):
         chosen = classifiers._thresholds(known, small.held_out, fold != left)
         for i in np.flatnonzero(fold == left):
-            assert small.flagged[i] == (small.held_out[i] > chosen[known[i].language])
+            level = chosen[known[i].language]
+            assert small.flagged[i] == (small.held_out[i] > level)
+            assert both[i] == (small.held_out[i] > level * judges.LOWERED)
 
 
 def test_few_proper_sentences_of_each_language_lie_above_its_threshold(small):
