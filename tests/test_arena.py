@@ -123,6 +123,16 @@ def test_so_many_votes_more_would_tell():
     assert even.votes_needed(0, 1) is None
 
 
+def test_verdicts_on_several_pairs_share_their_errors():
+    """Where none of three pairs is told apart, each is tested at a third of 5 %."""
+    found = bradley_terry.fit(*drawn(np.random.default_rng(0), 60, 3), 3)
+    for verdict in bradley_terry.verdicts(found, "abc"):
+        pair = "abc".index(verdict.a), "abc".index(verdict.b)
+        assert verdict.verdict == "cannot tell"
+        expected = found.difference(*pair, 1 - 0.05 / 3)
+        assert (verdict.difference, verdict.low, verdict.high) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("alike", [0.1, 0.6])
 def test_kappa_is_sklearns(alike):
     rng = np.random.default_rng(3)
@@ -146,6 +156,37 @@ def test_sides_are_drawn_by_chance_and_by_the_seed(tmp_path):
     assert len(one) == 40 and 10 < one.count("eagle") < 30
     orders = {match.question for match in begun(tmp_path / "d.jsonl", "a", "b", "c").matches()}
     assert len(orders) == 40
+
+
+def test_the_order_of_questions_is_drawn_by_the_seed(tmp_path):
+    def order(file, seed):
+        return [match.question for match in begun(tmp_path / file, seed=seed).matches()]
+
+    one, other = order("a.jsonl", 0), order("b.jsonl", 1)
+    assert sorted(one) == sorted(other) == sorted(QUESTIONS)
+    assert one != other and QUESTIONS not in (one, other)
+
+
+def test_each_question_is_answered_by_a_draw_of_its_own(tmp_path):
+    made = begun(tmp_path / "v.jsonl")
+    assert len({made.answer(question, "eagle").text for question in QUESTIONS}) > 20
+
+
+def test_the_arenas_ratings_count_votes_on_one_question_together(tmp_path):
+    """On every second question the votes go the other way, whoever is compared."""
+    made = begun(tmp_path / "v.jsonl", "a", "b", "c", questions=QUESTIONS[:12])
+    for match in list(made.matches()):
+        usual = (match.first < match.second) == (QUESTIONS.index(match.question) % 4 > 0)
+        made.vote(match, votes.FIRST if usual else votes.SECOND)
+    given = [("abc".index(v.first), "abc".index(v.second), votes.SAID[v.said], v.question)
+             for v in made.held.counted]  # fmt: skip
+    first, second, said, asked = zip(*given, strict=True)
+    apart = bradley_terry.fit(first, second, said, 3)
+    together = bradley_terry.fit(first, second, said, 3, asked)
+    assert together.rating(0)[2] > apart.rating(0)[2] + 0.1
+    high = {model.name: model.high for model in made.result().models}
+    expected = bradley_terry.MEAN + bradley_terry.POINTS * together.rating(0)[2]
+    assert high["a"] == pytest.approx(expected)
 
 
 def test_each_question_comes_once_before_any_comes_again(tmp_path):
@@ -195,6 +236,16 @@ def test_only_the_first_blind_vote_counts(tmp_path):
     made.vote(three, votes.BAD)
     found = made.result()
     assert (found.votes, found.ties, found.shown) == (2, 1, 3)
+
+
+def test_a_pair_is_one_pair_with_its_sides_exchanged(tmp_path):
+    made = begun(tmp_path / "v.jsonl")
+    match = next(made.matches())
+    turned = arena.Match(match.question, match.second, match.first)
+    made.vote(match, votes.FIRST)
+    assert made.voted(turned)
+    made.vote(turned, votes.FIRST)
+    assert (made.result().votes, made.result().shown) == (1, 1)
 
 
 def test_answers_that_are_the_same_are_a_tie_and_long_questions_are_left_out(tmp_path):

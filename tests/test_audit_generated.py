@@ -146,6 +146,71 @@ def test_no_group_lies_in_two_parts():
     assert abs(len(parts[0]) - 100) < 15
 
 
+class First:
+    """A detector whose score is the first feature."""
+
+    def of_features(self, found):
+        return found[:, 0].astype(float)
+
+
+def test_the_threshold_is_that_of_the_validation_pictures():
+    score = np.r_[np.zeros(50), np.linspace(0, 1, 99), np.full(50, 0.5)][:, None]
+    seen = generated_measures.Seen({"as it is": score, "jpeg 75": score, "halved": score + 3})
+    parts = generated_measures.Parts(*np.split(np.arange(199), [50, 149]))
+    drawn = dict.fromkeys(drawn_detector.CHANGES, np.full((30, 1), 0.97))
+    plain, _jpeg, halved = generated_measures.Judge(seen, parts, None).rows(
+        "a", True, First(), drawn
+    )
+    assert plain.alarms[0.05].value == plain.misses[0.05].value == 0
+    assert halved.alarms[0.05].value == 0 and halved.misses[0.05].value == 1
+    assert halved.kept[0.05].value == 1  # above the threshold of unchanged ones
+
+
+def test_intervals_count_the_patients_of_the_test_part():
+    patients = [f"patient {i // 4}" for i in range(120)]
+    real = Source("real", image=photos(120, 0), group=patients)
+    row = compared(real, Source("a", image=striped(40, 1))).row("a", True, "as it is")
+    assert row.alarms[0.05].groups == row.alarms[0.05].n / 4
+
+
+def test_a_drawn_copy_goes_where_its_original_goes():
+    real = photos(40, 0)
+    noise = torch.randint(-3, 4, real[:20].shape, generator=torch.Generator().manual_seed(1))
+    copies = (real[:20].int() + noise).clamp(0, 255).byte()
+    twin = generated_measures.twins(torch.cat([copies, photos(20, 5)]), real)
+    assert twin.tolist() == [*range(20), *[-1] * 20]
+    rows = np.arange(40)
+    parts = generated_measures.Parts(rows[::2], rows[1::4], rows[3::4])
+    learns, judged = generated_measures.halves_beside(parts, twin, np.random.default_rng(0))
+    assert set(learns[learns < 20]) == set(range(0, 20, 2))
+    assert sorted([*learns, *judged]) == list(range(40)) and 4 < (learns >= 20).sum() < 16
+
+
+def test_each_generator_weighs_the_same_and_all_together_what_the_real_do():
+    """Two generators, to the left and to the right of the real ones: no line tells them apart."""
+    random = np.random.default_rng(0)
+
+    def some(count, place):
+        return random.normal(place, 1, (count, 1)).astype(np.float32)
+
+    detector = drawn_detector.learn(some(200, 0), [some(40, 3), some(400, -3)])
+    scores = detector.of_features(np.array([[-3.0], [0.0], [3.0]], np.float32))
+    assert scores == pytest.approx([0.5] * 3, abs=0.1)
+
+
+def test_files_that_tell_nothing_are_at_a_half():
+    random = np.random.default_rng(0)
+    real, drawn = (
+        Source(name, header=[
+            picture_sources.Header("PNG", 32, 32, True, None, size)
+            for size in random.integers(500, 5000, 60).tolist()
+        ])
+        for name in ("real", "drawn")
+    )  # fmt: skip
+    found = generated_measures.by_file(real, [drawn], random)
+    assert found.low < 0.5 < found.high
+
+
 def test_a_detector_gives_a_score_to_any_pictures(audit):
     pipeline = audit.pipeline
     real = pipeline.many(photos(40, 11))

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,35 @@ def test_another_label_is_another_fingerprint(run):
     (run / "split.csv").write_text(text.replace(",cat,", ",dog,"), encoding="utf-8")
     after = datasheet.read(run)
     assert after.parts[0].hash != before and "dog" in after.parts[0].classes
+
+
+def test_neither_order_nor_a_missing_patient_changes_what_a_part_holds(run):
+    before = datasheet.read(run)
+    with (run / "split.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))[::-1]
+    for number, row in enumerate(rows):
+        row["group"] = f"patient {number % 3}" if number % 2 else ""
+    with (run / "split.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    after = datasheet.read(run)
+    assert [part.hash for part in after.parts] == [part.hash for part in before.parts]
+    assert (before.parts[0].groups, after.parts[0].groups) == (0, 3)
+
+
+def test_the_receipts_hash_is_of_every_pixel_and_every_label(digits):
+    def hashed(data):
+        args = {"system": "mlp", "data": "digits", "changes": {}}
+        return run_train.receipt(args, data)["data"]["hash"]
+
+    few = digits.only(range(12))
+    pixels, labels = few.input[:].clone(), few.target.clone()
+    assert hashed(replace(few, input=pixels, target=labels)) == hashed(few)
+    pixels[7, 0, 3, 3] += 1
+    labels[5] = (labels[5] + 1) % 10
+    assert hashed(replace(few, input=pixels)) != hashed(few)
+    assert hashed(replace(few, target=labels)) != hashed(few)
 
 
 def test_weights_that_training_began_with_are_named(run, photos, tmp_path):

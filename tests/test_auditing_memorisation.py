@@ -160,6 +160,21 @@ def test_one_more_flagged_is_less_likely_by_chance():
     assert chances[0] == 1 and chances == sorted(chances, reverse=True) and chances[3] < 0.2
 
 
+def test_several_distances_share_the_doubt_and_the_control_has_all_their_flags(parts):
+    learnt, held, real = parts
+    ratio = torch.linspace(0.5, 1, 200)
+    drawn = torch.full((100,), 0.9)
+    drawn[:4] = 0.1
+    one = of_ratios(drawn, ratio)
+    assert memorization.DOUBT / 2 < one.chance < memorization.DOUBT
+    other = of_ratios(torch.full((100,), 0.9), ratio.flip(0))
+    audit = audited(real.input[:9], learnt, held)
+    assert replace(audit, found=[one]).copies_too_much
+    both = replace(audit, found=[one, other])
+    assert not both.copies_too_much
+    assert both.control.value == 0.02  # two real pictures of 200 by one distance, two by the other
+
+
 # verdicts
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from souron.cli import main
@@ -313,6 +314,44 @@ def test_answers_that_are_drawn_again_are_counted(monkeypatch):
         question="What was he given?", seed=5,
     )  # fmt: skip
     assert found.checked[0].agree == (1, 3) and seeds == [5, 6, 7]
+
+
+LEVELS = {"en": 0.5, "ja": 0.95, "across": 0.99}
+
+
+def verdict(alike, against, language="en", across=False):
+    """Of passages that are so much alike, and so likely contradict."""
+    judge = judges.Judge({"features": [*comparison.FEATURES], "models": {}, "thresholds": LEVELS})
+    judge.alike = lambda _made: np.array(alike)
+    judge.contradicts = lambda _made: np.array(against)
+    found = judge.verdict([SimpleNamespace(across=across)] * len(alike), language)
+    return found.passage, found.state
+
+
+def test_a_passage_that_supports_wins_if_it_is_hardly_less_alike():
+    assert verdict([3.0, 2.5, 0.5], [0.9, 0.1, 0.0]) == (1, "supported")
+    assert verdict([3.0, 1.5], [0.9, 0.1]) == (0, "contradicted")
+    assert verdict([3.0, 2.5], [0.9, 0.8]) == (0, "contradicted")
+    assert verdict([-0.5, -1.0], [0.0, 0.0]) == (0, "not found")
+
+
+def test_each_language_has_a_threshold_of_its_own():
+    assert verdict([1.0], [0.9], "en") == (0, "contradicted")
+    assert verdict([1.0], [0.9], "ja") == (0, "supported")
+    assert verdict([1.0], [0.97], "ja") == (0, "contradicted")
+    assert verdict([1.0], [0.97], "en", across=True) == (0, "supported")
+
+
+def test_what_differs_never_speaks_for_a_passage():
+    """Not even where, by chance, true sentences have other numbers than their passages."""
+    random = np.random.default_rng(0)
+    wrong = np.arange(200) % 2
+    rows = np.zeros((200, len(comparison.FEATURES)))
+    for name in ("number changed", "recall"):
+        rows[:, comparison.FEATURES.index(name)] = 1 - wrong + random.normal(size=200)
+    weight = dict(zip(comparison.FEATURES, judges.learn(rows, wrong, np.ones(200))["weight"],
+                      strict=True))  # fmt: skip
+    assert weight["number changed"] == 0 and weight["recall"] < -0.3
 
 
 def test_the_judge_knows_the_features_that_it_learnt_from():

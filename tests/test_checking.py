@@ -387,6 +387,54 @@ def test_a_figure_that_tells_the_class_is_a_shortcut(drawn, tmp_path, shortcut):
     assert any(message.startswith(wanted[shortcut]) for message in told)
 
 
+def test_a_copy_in_another_part_is_a_leak_although_it_was_encoded_anew(drawn, tmp_path):
+    place = with_parts(drawn, tmp_path / "parts")
+    copy = Image.open(place / "train/rings/p00_1.png").convert("RGB")
+    copy.save(place / "test/rings/p90_3.jpg", quality=90)
+    [leak] = of_code(check.check(place).findings, "leak")
+    assert leak.severity == "error"
+    assert set(leak.files) == {"train/rings/p00_1.png", "test/rings/p90_3.jpg"}
+
+
+def test_what_names_the_patient_is_no_shortcut():
+    """Six patients, each with a number and a device of its own: known, they tell the label."""
+    patient = np.repeat(np.arange(6), 10)
+    label = patient % 3
+    names = [f"patient {one}" for one in patient]
+    for values in (patient.astype(float), [f"device {'abcdef'[one]}" for one in patient]):
+        assert not check._shortcut(values, label, names).classes
+        assert check._shortcut(values, label, range(60)).classes == [0, 1, 2]
+
+
+def test_the_class_that_is_always_said_is_not_given_away():
+    label = np.repeat([0, 1], [100, 12])
+    noise = np.random.default_rng(0).normal(size=112)
+    assert check._shortcut(noise, label, range(112)).classes == []
+    assert check._informedness(label == 0, np.ones(112, bool)) == 0
+
+
+def test_a_category_says_the_class_that_it_is_most_frequent_in_for_its_size():
+    """Of ninety of one class forty are in it, of ten of the other nine."""
+    label = np.repeat([0, 1], [90, 10])
+    site = ["a"] * 40 + ["b"] * 50 + ["a"] * 9 + ["b"]
+    said = check._by_category(site, label, range(100))
+    assert said.tolist() == [int(name == "a") for name in site]
+
+
+def test_pictures_of_one_patient_do_not_vouch_for_each_others_label():
+    """Patients unlike each other, of whom one has the wrong label in all pictures: a classifier
+    that had seen some of them would know the others."""
+    random = np.random.default_rng(0)
+    patient = np.repeat(np.arange(30), 5)
+    truth = patient % 2
+    features = 0.1 * random.normal(size=(150, 200)) + random.normal(size=(30, 200))[patient]
+    features[:, :40] += truth[:, None] - 0.5
+    label = np.where(patient == 4, 1 - truth, truth)
+    probability = wrong_labels.cross_validated(features, label, [str(one) for one in patient])
+    found = {row for row, _other in wrong_labels.suspects(probability, label)}
+    assert set(np.flatnonzero(patient == 4)) <= found
+
+
 def in_two_classes(drawn, place, change):
     """Twenty pictures of each of two classes; those of the second as ``change`` makes them."""
     for name in ("rings", "waves"):

@@ -158,6 +158,18 @@ def test_what_is_not_in_the_library_is_not_called_wrong(shelf):
     assert states("As in doi:10.1000/182 and PMID 123.", shelf) == ["absent", "absent"]
 
 
+def test_a_title_alone_is_not_the_librarys_entry(shelf):
+    text = "References\n1. {} Attention is all you need. J Odd Res. {};3:1-9."
+    assert states(text.format("Doe J.", 2001), shelf) == ["absent"]
+    assert states(text.format("Vaswani A.", 2001), shelf) == ["differs"]
+    assert states(text.format("Doe J.", 2017), shelf) == ["differs"]
+
+
+def test_a_field_that_a_reference_does_not_give_is_no_difference(shelf):
+    text = "References\n1. LeCun Y. Deep learning. 2015. doi:10.1038/nature14539"
+    assert states(text, shelf) == ["agrees"]
+
+
 def test_mentions_in_running_text(shelf):
     text = ("He et al. (2016) and Smith and Jones (2019) agree; in Tokyo (2020) it rained, "
             "and Vaswani (2016) is early. 山田ら（2019）も同様。東京（2020）年。")  # fmt: skip

@@ -169,6 +169,37 @@ def test_knowing_scores_one_and_the_shuffled_key_what_chance_does():
     assert found.accuracy.low < 1.0 and found.accuracy.n == 400
 
 
+def test_an_exam_is_unfair_where_the_shuffled_key_scores_otherwise_than_chance():
+    found = result(Fixed(lambda question: [0.0] * 4), asked(100))
+    assert found.fair
+    assert not replace(found, shuffled=replace(found.shuffled, value=0.5)).fair
+
+
+def test_the_intervals_count_questions_of_one_meaning_once():
+    cases = replace(asked(40), group=[f"meaning {i // 4}" for i in range(40)])
+    found = result(Fixed(lambda question: [9.0, 0.0, 0.0, 0.0]), cases)
+    for measure in (found.accuracy, found.control, found.shuffled, found.by_subject["easy"]):
+        assert (measure.n, measure.groups) == (40, 10)
+
+
+def test_how_to_score_is_decided_on_questions_that_are_not_on_the_paper(tmp_path, monkeypatch):
+    """Of forty questions of a file each seed draws others for the paper."""
+    monkeypatch.setattr(exam.load, "paper", lambda *_given: asked(40))
+    monkeypatch.setattr(exam.exam_page, "write", lambda _record: None)
+    decided_on = []
+    task = type(registry.load_task("choose"))
+    decide = task.decide
+    monkeypatch.setattr(
+        task, "decide", lambda *given: decided_on.append(set(given[2].file)) or decide(*given)
+    )
+    asked_for = [
+        set(exam.examine("nearest", "asked", seed, 5, tmp_path).test.file) for seed in (0, 1)
+    ]
+    for paper, others in zip(asked_for, decided_on, strict=True):
+        assert len(paper) == 5 and others and not paper & others
+    assert asked_for[0] != asked_for[1]
+
+
 def test_options_that_give_the_answer_away_show_in_the_control():
     cases = asked(60)
     found = result(Fixed(lambda q: [float(o.startswith("the ")) for o in q.options]), cases)

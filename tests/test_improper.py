@@ -147,6 +147,66 @@ def test_a_sentence_is_judged_by_what_did_not_learn_from_it(small):
             assert len(one.alarms) == round(one.clinical.value * one.clinical.n)
 
 
+def test_the_threshold_of_a_sentence_is_one_that_other_folds_chose(small):
+    """Also the lower one of a sentence with an entry, as which all count here."""
+
+    class Everywhere(Judge):
+        def entries(self, text):
+            return ("an entry",)
+
+    known = corpus.sentences()
+    fold = np.array([each.fold for each in known])
+    both = judges.flags_of(Everywhere(None, small), known)["both"]
+    for left in range(corpus.FOLDS):
+        chosen = classifiers._thresholds(known, small.held_out, fold != left)
+        for i in np.flatnonzero(fold == left):
+            level = chosen[known[i].language]
+            assert small.flagged[i] == (small.held_out[i] > level)
+            assert both[i] == (small.held_out[i] > level * judges.LOWERED)
+
+
+def test_few_proper_sentences_of_each_language_lie_above_its_threshold(small):
+    known = corpus.sentences()
+    for spoken in corpus.LANGUAGES:
+        ends = [
+            np.quantile([chance for each, chance in zip(known, small.held_out, strict=True)
+                         if (each.sort, each.language) == (sort, spoken)], 1 - alarms)
+            for sort, alarms in classifiers.ALARMS.items()
+        ]  # fmt: skip
+        assert small.threshold(spoken) == pytest.approx(max(0.5, *ends))
+    assert small.threshold("fr") == max(small.thresholds.values())
+
+
+def test_the_record_counts_groups_of_lines_and_not_sentences(small):
+    known = corpus.sentences()
+    for one in judges.record(Judge(PLANTED, small)):
+        some = [each for each in known
+                if (each.sort, each.language) == ("clinical", one.language)]  # fmt: skip
+        groups = len({each.group for each in some})
+        assert (one.clinical.n, one.clinical.groups) == (len(some), groups) and groups < len(some)
+
+
+def test_several_answers_to_a_prompt_count_as_one_prompt(tmp_path):
+    number = np.arange(40)
+    prompts = [corpus.Prompt(f"What is {n}?", "en", "", f"{n}") for n in number]
+
+    def recorded(each):
+        after, before = (
+            audit.Answered(name, [], {}, {"both": np.repeat(number % often == 0, each)})
+            for name, often in (("after", 8), ("before", 3))
+        )
+        return audit.ImproperRecord(
+            "after", after, before, prompts, each, 0, 9, "", 0, [], {}, tmp_path
+        )
+
+    once, often = recorded(1), recorded(10)
+    width = [each.rate(each.after, "both") for each in (once, often)]
+    assert width[1].groups == 40 and width[1].n == 400
+    assert width[1].high - width[1].low > 0.9 * (width[0].high - width[0].low)
+    one, ten = once.verdict(), often.verdict()
+    assert ten.high - ten.low > 0.9 * (one.high - one.low)
+
+
 def test_an_entry_lowers_the_threshold_and_is_no_alarm_by_itself(small):
     judging = Judge(Lexicon.of(["nipple", "idiot"]), small)
     clinical = "The nipple was sewn with absorbable thread."

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 import random
 import sys
 from collections import Counter
@@ -252,6 +253,27 @@ def test_the_cache_is_bounded_and_can_be_left_out(monkeypatch, cache):
     assert sum(f.stat().st_size for f in (cache / "reading").iterdir()) <= 12_000
 
 
+def test_an_index_is_that_of_its_system_and_its_text():
+    systems = [SimpleNamespace(config=length) for length in (1, 2)]
+    places = {passage_index._place(one, text) for one in systems for text in ("a", "b")}
+    assert len(places) == 4
+
+
+def test_the_index_that_was_not_used_for_longest_goes_first(monkeypatch, cache):
+    texts = [Text(f"{WARD} {number}") for number in range(4)]
+    files = []
+    for number, text in enumerate(texts[:3]):
+        souron.ask(text, "When?")
+        [file] = {*(cache / "reading").iterdir()} - {*files}
+        os.utime(file, (1000 + number, 1000 + number))
+        files.append(file)
+    souron.ask(texts[0], "Where?")  # the oldest is used again
+    size = sum(file.stat().st_size for file in files)
+    monkeypatch.setattr(passage_index, "MOST_BYTES", size + 100)
+    souron.ask(texts[3], "When?")
+    assert [file.exists() for file in files] == [True, False, True]
+
+
 def test_words_that_no_passage_has_are_marked():
     answer = "The patient was given amoxicillin, 500 mg, for his pneumonia."
     spans = support.unsupported(answer, [WARD])
@@ -274,6 +296,17 @@ def test_a_language_model_comes_second(monkeypatch):
     assert 0 < reading.seen.model < 0.5 and reading.as_json()["unsupported"] == ["latex"]
     refused = souron.ask(Text(WARD), "How do I fly to the moon?", model="stub")
     assert refused.answer == "" and refused.seen.model == 0
+
+
+def test_only_what_the_language_model_saw_supports_its_words(monkeypatch):
+    """It had room for one passage; the words stand in another."""
+    stub = SimpleNamespace(answer=lambda *_given: Spoken("He was given azithromycin.", 1))
+    monkeypatch.setattr(runs_ask, "speaker_of", lambda name: stub)
+    reading = souron.ask(Text(WARD), "What is patient 0417 allergic to?", model="stub")
+    assert any("azithromycin" in quote.text for quote in reading.passages.quotes)
+    assert reading.as_json()["unsupported"] == ["given", "azithromycin"]
+    first, whole = ("".join(text.split()) for text in (reading.passages.quotes[0].text, WARD))
+    assert reading.seen.model == pytest.approx(len(first) / len(whole))
 
 
 def test_passages_that_do_not_fit_are_left_out_whole():

@@ -5,6 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr, t
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from souron.cli import main
 from souron.evaluation import skill
@@ -48,10 +52,40 @@ def test_who_is_predicted_was_never_seen():
     )
 
 
+def test_predictions_are_those_of_ridge_regression():
+    data = scored(60, 6)
+    data.figures[:, 2] *= 100  # of another unit
+    operator = np.unique(data.operator, return_inverse=True)[1]
+    predicted, mean = skill.predictions(data.figures, data.score, operator)
+    for one in range(6):
+        out = operator == one
+        model = make_pipeline(StandardScaler(), Ridge(1.0))
+        model.fit(data.figures[~out], data.score[~out])
+        assert predicted[out] == pytest.approx(model.predict(data.figures[out]))
+        assert mean[out] == pytest.approx(data.score[~out].mean())
+
+
+def test_the_interval_of_a_correlation_is_the_jackknifes_over_operators():
+    data = scored(60, 6)
+    column = data.figures[:, FIGURES.index("jerk")]
+    operator = np.array(data.operator)
+
+    def fisher(rows):
+        return np.arctanh(spearmanr(column[rows], data.score[rows]).statistic)
+
+    left_out = np.array([fisher(operator != one) for one in np.unique(operator)])
+    half = t.ppf(0.975, 5) * np.sqrt(5 / 6 * ((left_out - left_out.mean()) ** 2).sum())
+    whole = fisher(np.ones(60, bool))
+    found = skill.fit(data).correlations["jerk"]
+    expected = np.tanh([whole - half, whole, whole + half])
+    assert [found.low, found.value, found.high] == pytest.approx(expected)
+
+
 def test_intervals_count_operators():
     narrow, wide = skill.fit(scored(400, 100)), skill.fit(scored(400, 5))
     width = [one.correlations["jerk"].high - one.correlations["jerk"].low for one in (narrow, wide)]
     assert width[1] > width[0] and wide.correlations["jerk"].groups == 5
+    assert wide.error.groups == wide.constant.groups == wide.gain.groups == 5
 
 
 def test_a_figure_that_lacks_is_no_reason_to_stop():

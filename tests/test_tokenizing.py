@@ -8,6 +8,7 @@ import json
 import math
 from collections import Counter
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 import tokenizers
@@ -17,7 +18,7 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from souron import registry
 from souron.cli import main
-from souron.evaluation.tokens import cut
+from souron.evaluation.tokens import bits, cut
 from souron.kinds.text import Text
 from souron.kinds.tokens import Piece, Tokens, single_bytes
 from souron.metrics import tokens as metric
@@ -395,6 +396,19 @@ def test_bits_are_those_of_the_language_model(context):
     expected = -system.log_likelihoods(ids[None])[0] / math.log(2)
     assert torch.allclose(torch.tensor([p.bits for p in found.pieces]), expected, atol=1e-4)
     assert len(found.pieces) > 8
+
+
+def test_beyond_what_a_model_sees_half_of_it_still_stands_before_each_token():
+    """A model of six tokens that says how many it saw before each, as bits."""
+
+    def before(tokens):
+        return -math.log(2) * torch.arange(1.0, tokens.shape[1])[None]
+
+    model = SimpleNamespace(
+        context=6, device="cpu", tokenizer=SimpleNamespace(start=0), log_likelihoods=before
+    )
+    seen = [1, 2, 3, 4, 5, 6, *[4, 5, 6] * 4, 4, 5]
+    assert bits(model, range(1, 21)) == pytest.approx(seen)
 
 
 def test_bytes_have_gpt2s_numbers():

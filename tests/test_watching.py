@@ -52,6 +52,14 @@ def test_a_thing_that_is_half_hidden_is_followed_by_its_unsure_box():
     assert not any(followed([frames[0], frames[1], *nothing])[2:])
 
 
+def test_an_unsure_box_takes_up_no_track_that_was_lost_before():
+    """Only a track that was seen in the frame before goes on with one."""
+    frames = [[square(10 + 2 * t, 50)] for t in range(5)]
+    frames += [[], [], []] + [[square(10 + 2 * t, 50, score=0.15)] for t in range(8, 11)]
+    assert not any(followed(frames)[5:])
+    assert set(followed([*frames, [square(32, 50)]])[-1]) == {1}
+
+
 def test_a_pair_that_overlaps_too_little_takes_no_box_from_one_that_fits():
     """Overlaps .50 and .19 of the first track, .36 and 0 of the second: in sum the misfits win."""
     tracker = Tracker()
@@ -205,6 +213,23 @@ def test_no_track_goes_on_across_a_cut(tmp_path):
     record = run(tmp_path / "cut.mp4", tmp_path / "out")[1]
     assert record.cuts == record.as_json()["cuts"] == 1
     assert [(one.number, one.frames) for one in record.tracks] == [(1, 12), (2, 12)]
+
+
+def test_a_frame_that_stays_longer_moves_what_is_foretold_by_its_time(tmp_path, monkeypatch):
+    """Ten pixels in a fifth of a second, and from then on only every third frame is there."""
+    times = [*range(12), *range(14, 60, 3)]
+
+    def frames(_source):
+        for t in times:
+            pixels = np.full((40, 640, 3), 20, np.uint8)
+            pixels[5:35, 10 * t : 10 * t + 30] = 230
+            yield moving.Frame(pixels, 0.2, 0.2 * t)
+
+    monkeypatch.setattr(moving, "frames", frames)
+    monkeypatch.setattr(moving, "length", lambda _source: None)
+    monkeypatch.setattr(moving, "decodes", lambda: False)
+    record = run(tmp_path / "any.mp4", tmp_path / "out")[1]
+    assert [(track.number, track.frames) for track in record.tracks] == [(1, len(times))]
 
 
 def test_millimetres_a_pixel_are_the_unit_of_motion(clip, tmp_path):

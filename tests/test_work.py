@@ -88,6 +88,11 @@ def test_what_ships_has_the_figures_that_are_written_in_the_documentation(half):
     assert shares["soc"] == pytest.approx([0.820, 0.216], abs=6e-4)
 
 
+def test_intervals_of_means_count_occupations(half):
+    for found in exposure.means(half, "people").values():
+        assert (found.n, found.groups) == (9826, len({one.soc for one in half.occupations}))
+
+
 def test_workers_by_three_rules():
     """Chief executives are 200 480; a second occupation of the same six digits is counted with
     them by the list, shares them by the code, and is nobody by its title."""

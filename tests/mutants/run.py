@@ -46,6 +46,8 @@ FIELDS = {"removes", "file", "old", "new", "test"}
 SECONDS = 600  # after which a test hangs, which counts as failing
 RAN = 100  # added to pytest's exit code, which tells it from that of a process that did not run it
 PRELOADED = ["pytest", "torch", "torchvision", "scipy.stats", "matplotlib.figure"]
+# as in tests/conftest.py, which comes too late for what is imported before a test is
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
 if sys.platform != "win32":
     PROCESSES.set_forkserver_preload(PRELOADED)  # what most tests import, once for all mutants
@@ -200,6 +202,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, metavar="N")
     parser.add_argument("--table", type=Path, metavar="FILE")
     asked = parser.parse_args()
+    os.environ |= ONE_THREAD
     every = list(mutants())
     if asked.some:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True)

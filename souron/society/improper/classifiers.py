@@ -108,11 +108,7 @@ def learn(known: Sequence[Sentence]) -> Classifier:
         here = fold == left
         weight, bias = _fitted(features[~here], target[~here])
         held_out[here] = 1 - _softmax(features[here] @ weight.T + bias)[:, 0]
-    flagged = np.zeros(len(known), bool)
-    for left in range(FOLDS):
-        thresholds = _thresholds(known, held_out, fold != left)
-        for i in np.flatnonzero(fold == left):
-            flagged[i] = held_out[i] > thresholds[known[int(i)].language]
+    flagged = held_out > chosen_by_others(known, held_out)
     weight, bias = _fitted(features, target)
     thresholds = _thresholds(known, held_out, np.ones(len(known), bool))
     return Classifier(weight, bias, thresholds, held_out, flagged)
@@ -124,6 +120,17 @@ def _fitted(features: Any, target: NDArray[Any]) -> tuple[Floats, Floats]:
     made = LogisticRegression(C=INVERSE_PENALTY, max_iter=200).fit(features, target)
     order = [list(made.classes_).index(name) for name in CLASSES]
     return made.coef_[order], made.intercept_[order]
+
+
+def chosen_by_others(known: Sequence[Sentence], chance: Floats) -> Floats:
+    """(N,) of each sentence the threshold of its language that the other folds choose."""
+    fold = np.array([each.fold for each in known])
+    found = np.zeros(len(known))
+    for left in range(FOLDS):
+        thresholds = _thresholds(known, chance, fold != left)
+        for i in np.flatnonzero(fold == left):
+            found[i] = thresholds[known[int(i)].language]
+    return found
 
 
 def _thresholds(

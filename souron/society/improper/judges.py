@@ -172,7 +172,7 @@ def flags_of(judging: Judge, known: Sequence[Sentence]) -> dict[Way, Any]:
     classifier = judging.classifier
     if classifier is None:
         return found
-    thresholds = np.array([classifier.threshold(each.language) for each in known])
+    thresholds = classifiers.chosen_by_others(known, classifier.held_out)
     lowered = words & (classifier.held_out > thresholds * LOWERED)
     return found | {"classifier": classifier.flagged, "both": classifier.flagged | lowered}
 
