@@ -594,6 +594,14 @@ def test_the_correction_is_holms(rng):
     assert sum(one.verdict != "cannot tell" for one in verdicts) == rejected
 
 
+def test_where_no_pair_differs_each_has_the_level_that_holds_for_all_together(rng):
+    scores = {name: rng.standard_normal((3, 100)) for name in "abc"}
+    for one in judge(scores):
+        alone = difference(scores[one.a], scores[one.b], 1 - 0.05 / 3)
+        assert one.verdict == alone.verdict == "cannot tell"
+        assert (one.low, one.high) == (alone.low, alone.high)
+
+
 def test_needs_are_told_in_cases_even_where_patients_are_counted(rng):
     a, b = bench.simulate(World(1, 400, 0.0, 0.0, gap=0.1), 1, rng)[0]
     group = np.repeat(np.arange(100), 4)
