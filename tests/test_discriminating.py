@@ -159,6 +159,16 @@ def test_an_auc_of_one_still_leaves_room_by_the_smaller_class():
     assert tied.value == 0.5 and tied.low < 0.35 and tied.high > 0.65
 
 
+def test_few_misplaced_cases_do_not_make_an_area_near_one_certain():
+    """No more certain than Hanley and McNeil's variance, whose units are 20 x 20 / (1 + 38 / 4)."""
+    score, label = np.arange(40) / 40, np.arange(40) >= 20
+    score[[19, 20]] = score[[20, 19]]  # one pair of 400 is the wrong way round
+    found = auc(two(score), label)
+    assert found.value == pytest.approx(399 / 400)
+    error = 1.96 * math.sqrt(found.low * (1 - found.low) / (400 / 10.5))
+    assert found.value - found.low > 0.99 * error
+
+
 def test_one_label_alone_has_no_auc():
     found = auc(two([0.1, 0.2]), [1, 1])
     assert math.isnan(found.value) and (found.low, found.high, found.n) == (0.0, 1.0, 0)
