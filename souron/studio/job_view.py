@@ -32,6 +32,7 @@ def phase_name(phase: str) -> str:
         "forecast": _("forecasting"),
         "train": _("training"),
         "test": _("testing"),
+        "compare": _("comparing"),
         "draw": _("drawing"),
         "report": _("writing the report"),
         "read": _("reading"),
