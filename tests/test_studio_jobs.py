@@ -290,6 +290,7 @@ def test_what_waits_can_be_stopped(jobs):
     jobs.advance()
     assert job.state == "stopped" and job.begun is None
     assert "stopped before it began" in job_view.progress(job, job.state)
+    assert module.state_name(job, job.state) == "stopped before it began"
     again = job.resume()
     assert (again.state, again.words) == ("waiting", ["train", "cnn"])
 

@@ -15,7 +15,7 @@ from souron.runs import compare, ready, train
 from souron.runs import events as runs_events
 from souron.runs.events import Event
 from souron.runs.options import TourOptions
-from souron.utils.messages import Message, N_, UserError, _, near
+from souron.utils.messages import N_, Message, UserError, _, near
 
 SAMPLES = 200  # images that each generator is judged by
 DRAW = "vae dcgan ddpm"  # those that draw digits after so short a training

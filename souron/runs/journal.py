@@ -101,7 +101,7 @@ def described(event: Any) -> dict[str, Any]:
             "values": event.values,
             "rows": event.rows, "folder": folder}  # fmt: skip
     said = {name: value for name, value in more.items() if value not in (None, "", {}, [])}
-    texts = {name: said[name] for name in ("text", "note") if name in said}
+    texts = {name: text for name, text in said.items() if name in ("text", "note")}
     return {
         "time": time.time(),
         "phase": event.phase,

@@ -58,7 +58,10 @@ ID = re.compile(r"[0-9]{6,9}-[0-9a-f]{8}")
 ERROR = ("code", "found", "expected", "try")
 
 
-def state_name(state: str) -> str:
+def state_name(job: "Job", state: str) -> str:
+    """What a job does or came to, in words; ``state`` is its state as it was read."""
+    if state == "stopped" and job.begun is None:
+        return _("stopped before it began")
     return {
         "waiting": _("waiting for its turn"),
         "running": _("running"),
@@ -457,7 +460,7 @@ class Job:
                 raise UserError(
                     "resume",
                     _("this job has nothing to go on with: {state}").format(
-                        state=state_name(self.state)
+                        state=state_name(self, self.state)
                     ),
                     expected=_("a job that was stopped, or that ended too early"),
                     exit=5,
