@@ -19,6 +19,7 @@ PAGES = (
     "lecture", "interactives", "teach", "data", "train", "compare", "use", "chat", "read",
     "check", "exam", "arena", "models", "tokens", "work", "runs", "machine",
 )  # fmt: skip
+USER_ERROR = "user error"  # marks what Gradio answers for a UserError
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
 COMMAND = re.compile(r"^(ls|python|rm) |\bsouron [a-z]|--\w|^\S+=\S")
 DIRECT: dict[str, Any] = {"queue": False}  # for events of what is drawn anew; see app.directly
@@ -105,7 +106,7 @@ class Studio:
                     return handler(*given)
                 except UserError as error:
                     told = trouble(error.code, error.found, error.expected, error.fix)
-                    raise gr.Error(told, print_exception=False) from error
+                    raise gr.Error(told, title=USER_ERROR, print_exception=False) from error
 
         return speaking
 
