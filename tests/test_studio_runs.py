@@ -206,7 +206,13 @@ def test_a_receipt_may_hold_anything(studio, receipt):
 @POSIX
 def test_what_is_no_run_is_listed_too(studio):
     make()
-    for name in ("check/answer.en", "work/Dentists", "audit/generated-fashion", "tour", f"a{HOSTILE[:4]}"):
+    for name in (
+        "check/answer.en",
+        "work/Dentists",
+        "audit/generated-fashion",
+        "tour",
+        f"a{HOSTILE[:4]}",
+    ):
         (PROJECT / name).mkdir(parents=True)
     for name in ("check/answer.en/report.html", "work/Dentists/report.html",
                  "work/Dentists/report.ja.html", "audit/generated-fashion/report.html",
@@ -214,7 +220,9 @@ def test_what_is_no_run_is_listed_too(studio):
         (PROJECT / name).write_text("")
     Path("secret.html").write_text("")
     (PROJECT / "tour" / "link.html").symlink_to(Path("secret.html").absolute())
-    found = {page.file.relative_to(PROJECT).as_posix(): page.kind for page in run_list.pages(PROJECT)}
+    found = {
+        page.file.relative_to(PROJECT).as_posix(): page.kind for page in run_list.pages(PROJECT)
+    }
     assert found == {
         "check/answer.en/report.html": "check", "work/Dentists/report.html": "work",
         "audit/generated-fashion/report.html": "audit", "tour/tour.html": "tour",

@@ -187,6 +187,22 @@ def framed(address: str, title: str, alone: str, page: str = "") -> Markup:
     ).format(address, title, alone, page or address)
 
 
+def missing(text: str, *ways: tuple[str, str]) -> Markup:
+    """What a page lacks, and the ways to it: address and name, the best first."""
+    links = Markup("").join(
+        Markup('<a class="{}" href="{}">{}</a>').format("" if place else "first", *way)
+        for place, way in enumerate(ways)
+    )
+    return Markup('<p class="remark" role="status">{}</p><p class="actions">{}</p>').format(
+        text, links
+    )
+
+
+def fetching(studio: Studio, name: str) -> tuple[str, str]:
+    """The way to fetch that: address and name of it, for ``missing``."""
+    return studio.url("machine", name=name), _("Fetch {name} on the page Machine").format(name=name)
+
+
 def here(address: str) -> Markup:
     """Makes that the page's address, so that opening it again shows the same."""
     return Markup('<span hidden data-address="{}"></span>').format(address)
