@@ -245,7 +245,7 @@ def in_own_language(studio: Studio, file: Path) -> Path:
 
 
 def kind_of(page: run_list.Page) -> str:
-    return _(KINDS.get(page.kind, page.kind))
+    return _(KINDS[page.kind]) if page.kind in KINDS else page.kind
 
 
 def fits(run: Run, words: str) -> bool:

@@ -216,7 +216,7 @@ def option(option: Option) -> Any:
     """The component for one option. Within a ``gr.Blocks``."""
     import gradio as gr
 
-    name = _(OPTION_NAMES.get(option.name, option.name))
+    name = _(OPTION_NAMES[option.name]) if option.name in OPTION_NAMES else option.name
     about: dict[str, Any] = {"label": name, "info": _(option.choice.help)}
     low, high, value = option.choice.low, option.choice.high, option.default
     if value is None:

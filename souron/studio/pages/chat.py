@@ -164,9 +164,11 @@ class Chatting:
             return missing(_("No language model is here yet."), way)
         if not chat_view.only_continues(self.studio, name):
             return ""
-        text = _("{name} cannot answer questions: it has learnt from texts alone, no conversations, "
-                 "and continues what you write in their manner. For answers choose a model that was "
-                 "trained on conversations.")  # fmt: skip
+        text = _(
+            "{name} cannot answer questions: it has learnt from texts alone, no conversations, and "
+            "continues what you write in their manner. For answers choose a model that was trained "
+            "on conversations."
+        )
         return missing(text.format(name=Path(name).name), way,
                        (self.studio.url("train", system="gpt", data="manners"),
                         _("Train on conversations")))  # fmt: skip
