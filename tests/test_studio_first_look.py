@@ -82,3 +82,23 @@ def test_the_first_button_of_each_page_is_answered(studio):
                 settle(page)
         assert broken == []
         assert [error for error in visit.errors if "status of 400" not in error] == []
+
+
+LOOKS = """
+() => ["body", "#head .name", "#head nav li:last-child a", "h1"].map((selector) => {
+  const style = getComputedStyle(document.querySelector(selector));
+  return [style.fontFamily, style.color];
+}).concat([[getComputedStyle(document.body).backgroundColor]])
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_lecture_pages_look_as_the_others_do(studio, dark):
+    seen = []
+    with visiting(dark=dark) as visit:
+        for path in ("en/use", "lecture/en/V1", "en/"):
+            visit.page.goto(f"{studio.address}/{path}")
+            visit.page.wait_for_selector("h1")
+            settle(visit.page)
+            seen.append(visit.page.evaluate(LOOKS))
+    assert seen[0] == seen[1] == seen[2]
