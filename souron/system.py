@@ -116,6 +116,11 @@ class System(nn.Module, ABC):
         """Metrics case by case, (cases,), as its task computes them."""
         return registry.load_task(self.task).validate(self, data)
 
+    def sketch(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        """Name, kind (``report.layer_kinds``) and output shape of each stage, for the picture of
+        its layers; [] where its modules show them."""
+        return []
+
     def reading(self) -> dict[str, Any]:
         """How files are read for ``predict``: what the kind's ``read`` takes."""
         return {}

@@ -89,6 +89,37 @@ def test_a_picture_has_what_learns_and_not_only_what_draws(name, parts):
     assert [line[1].name, line[-1].name] == parts
 
 
+def line_of(name):
+    [line] = diagram.boxes(*summary.drawn(*registry.find(name)))
+    return line
+
+
+def test_layers_of_volumes_words_and_one_dimension_have_their_kinds():
+    volumes = line_of("unet_3d")
+    assert {box.kind for box in volumes} == {"input", "convolution", "convolutions"}
+    assert [diagram.channels(box) for box in volumes[:2]] == [1, volumes[1].shape[0]]
+    assert diagram.side(diagram.Box("", "input", (2, 8, 8, 8))) == pytest.approx(8)
+    kinds = {box.name: box.kind for box in line_of("visual_qa")}
+    assert kinds["question.token"] == "embedding" and kinds["question.spans.0"] == "convolution"
+    styles = diagram.boxes(*summary.drawn(*registry.find("stylegan2")))
+    assert "other" not in {box.kind for line in styles for box in line}
+
+
+def test_what_has_no_layers_is_drawn_by_its_stages():
+    assert [box.name for box in line_of("kmeans")] == ["", "centres", "distances", "nearest centre"]
+    assert [(box.name, box.shape) for box in line_of("bpe")] == [
+        ("", ()), ("bytes", (256,)), ("merges", (4096, 2)), ("tokens", (4096,)),
+    ]  # fmt: skip
+    model, seen = summary.drawn(*registry.find("lora"))
+    [line] = diagram.boxes(model, seen)
+    weights = dict(model.named_parameters())
+    thin = [box.name for box in line[2:]]
+    assert thin == ["a.0_q", "b.0_q", "a.0_v", "b.0_v", "a.0_down", "b.0_down"]
+    assert [box.shape[-1] for box in line[2:]] == [len(weights[name]) for name in thin], (
+        "as many numbers as the matrix has rows"
+    )
+
+
 def test_a_picture_shows_the_layers_in_order_with_their_shapes(docs):
     import pages
 

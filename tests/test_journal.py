@@ -55,6 +55,15 @@ def test_every_event_of_a_training_is_a_line_and_the_last_says_how_it_ended(file
     assert {"picture", "rows", "record", "forecast"}.isdisjoint(set().union(*events))
 
 
+def test_what_is_said_is_there_in_the_other_language_too(file):
+    assert main.run(["train", "mlp_tiny", *FAST, "--events", str(file)]) == 0
+    told = [(event["text"], event.get("translated")) for event in lines(file) if "text" in event]
+    assert ("writing the report", {"ja": {"text": "レポートを作成中"}}) in told
+    assert ("digits", None) in told
+    assert main.run(["train", "mlp_tiny", "data=nowhere/", f"events={file}"]) == 3
+    assert "nowhere" in lines(file)[-1]["translated"]["ja"]["found"]
+
+
 def test_lines_are_added_to_what_is_there(file):
     file.write_text('{"mine": 1}\n')
     assert main.run(["list", "--quiet", f"--events={file}"]) == 0

@@ -8,6 +8,7 @@ from string import Formatter
 import messages
 import pytest
 import typer.main
+from babel.messages.pofile import read_po
 
 import souron.cli.main
 from souron import registry
@@ -68,6 +69,54 @@ def test_translations_are_japanese():
     hits = {"hit@1", "hit@3", "hit@8", "chrF", "ROUGE-1", "ROUGE-2", "ROUGE-L"}
     hits |= {"recall@1", "recall@5", "PSNR", "SSIM", "UNet", "CLIP", "t-SNE", "xor"}
     assert words <= {"AUC", "FLOPs", "Python", "Grad-CAM", "The API", "the API", "mIoU", *hits}
+
+
+FORBIDDEN = {  # in Japanese: pattern -> the one name that is used
+    r"(?<!ノート)パソコン": "コンピューター (ノートパソコン)",
+    r"(コンピュータ|フォルダ|ブラウザ|パラメータ|カテゴリ)(?!ー)": "...ー",
+    r"(プロセッサ|ヘッダ|サーバ|ユーザ)(?!ー)": "...ー",
+    r"(クラスタ|フィルタ)(?!ー|リ)": "...ー",
+    r"(メモリ|ライブラリ)ー": "メモリ, ライブラリ",
+    r"(?<!サブ)ピクセル": "画素",
+    r"訓練(済|用|データ|動画)": "学習",
+    r"閾値": "しきい値",
+    r"全ての": "すべての",
+    r"(各|色の)分類|分類(ごと|名|のつ|の名前| ?[{])|つの分類(?!器)": "クラス",
+}
+CLINICAL = r"症例"  # elsewhere a case is 事例
+ABOUT_PATIENTS = {
+    "clinic.po", "data.po", "detection.po", "verdict.po", "V12.toml", "C5.toml", "data.md",
+    "csv_table.py", "patients.py",
+}  # fmt: skip
+NAMES_OF_COLUMNS = {"csv_table.py", "classified_texts.py", "text_files.py"}  # that others write
+
+
+def japanese_texts():
+    """(where, text) of everything in Japanese that people read, but for data to learn from."""
+    yield from ((f"message {id!r}", message.string) for id, message in CATALOGUE.items())
+    for file in sorted((messages.ROOT / "docs" / "locale").rglob("*.po")):
+        with file.open("rb") as opened:
+            yield from ((file.name, str(message.string)) for message in read_po(opened))
+    written = [messages.ROOT / "README.ja.md", *(messages.ROOT / "notebooks" / "ja").iterdir()]
+    for folder, pattern in (("souron", "*.py"), ("souron", "*.toml"), ("souron", "*.js"),
+                            ("zoo", "*.py"), ("docs", "*.md"), ("notebooks", "*.py")):  # fmt: skip
+        written += (messages.ROOT / folder).rglob(pattern)
+    for file in written:
+        if file.is_file() and "_build" not in file.parts and file.name not in NAMES_OF_COLUMNS:
+            yield file.name, file.read_text(encoding="utf-8")
+
+
+def test_japanese_has_one_name_for_each_thing():
+    wrong, seen = [], 0
+    for where, text in japanese_texts():
+        seen += bool(JAPANESE.search(text))
+        wrong += [(where, found[0], name) for pattern, name in FORBIDDEN.items()
+                  if (found := re.search(pattern, text))]  # fmt: skip
+        clinical = where in ABOUT_PATIENTS or re.search(r"clinical|surface", where)
+        if re.search(CLINICAL, text) and not clinical:
+            wrong.append((where, CLINICAL, "事例"))
+    assert wrong == []
+    assert seen > 3000
 
 
 def test_what_is_compiled_is_what_is_translated():

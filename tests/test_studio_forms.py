@@ -205,6 +205,7 @@ def test_an_estimate_is_found_out_and_never_in_the_way(studio, monkeypatch):
         ("runs/.studio/uploads/shapes/checked.csv", "shapes, cleaned"),
         ("写真/checked-2.csv", "写真, cleaned (2)"),
         ("photos/labels.csv", "photos, labels"),
+        ("photos/photos.csv", "photos"),
         ("labels.csv", "labels"),
         ("/data/photos/", "photos"),
         ("", ""),

@@ -17,7 +17,7 @@ from souron.studio import job_view
 from souron.studio import jobs as module
 from souron.studio.jobs import Job, Jobs
 from souron.utils import files
-from souron.utils.messages import UserError
+from souron.utils.messages import UserError, use_language
 
 PATIENCE = 120  # seconds until something that should happen counts as missing
 
@@ -290,8 +290,20 @@ def test_what_waits_can_be_stopped(jobs):
     jobs.advance()
     assert job.state == "stopped" and job.begun is None
     assert "stopped before it began" in job_view.progress(job, job.state)
+    assert module.state_name(job, job.state) == "stopped before it began"
     again = job.resume()
     assert (again.state, again.words) == ("waiting", ["train", "cnn"])
+
+
+def test_what_a_job_says_is_told_in_the_language_of_the_page(jobs):
+    job = jobs.start(["train", "cnn"], "en")
+    told = {"phase": "report", "text": "writing", "translated": {"ja": {"text": "作成中"}}}
+    ended = {"ended": 3, "error": {"code": "x", "found": "no file"},
+             "translated": {"ja": {"found": "ありません"}}}  # fmt: skip
+    (job.place / "events.jsonl").write_text(f"{json.dumps(told)}\n{json.dumps(ended)}\n")
+    for language, text, found in (("en", "writing", "no file"), ("ja", "作成中", "ありません")):
+        with use_language(language):
+            assert job.last["text"] == text and job.trouble["found"] == found
 
 
 def test_only_a_second_stop_after_a_grace_ends_a_process_that_does_not_listen(jobs, monkeypatch):

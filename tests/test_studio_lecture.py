@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from playwright.sync_api import expect
 
 from souron import registry
 from souron.cli import main
@@ -266,8 +267,20 @@ def test_a_page_is_used_by_keyboard_and_in_large_type(tmp_path, jobs):
         assert view.locator(".part:visible").count() == 1
         view.keyboard.press("ArrowRight")
         assert view.locator(".part.now h2").inner_text() == "Its layers"
-        view.keyboard.press("n")
-        assert view.locator("details.spoken p").is_visible()
+        assert view.locator(".part.now h2").bounding_box()["y"] > 20, "it sticks to the edge"
+        with view.expect_popup() as opened:
+            view.keyboard.press("n")
+        notes = opened.value
+        notes.wait_for_selector("details.spoken p")
+        assert not view.locator("details.spoken").is_visible(), "the wall shows no notes"
+        expect(notes.locator(".beaming span")).to_contain_text("2 / ")
+        expect(notes.locator(".beaming span")).to_contain_text("Its layers → How it works")
+        notes.keyboard.press("ArrowRight")
+        expect(view.locator(".part.now h2")).to_have_text("How it works")
+        view.goto(f"{server}/lecture/en/start")
+        view.go_back()
+        expect(view.locator(".part.now h2")).to_have_text("How it works")
+        notes.close()
         view.keyboard.press("Escape")
         assert view.locator(".part:visible").count() > 5
         view.goto(f"{server}/lecture/en/course/clinic-b")
@@ -275,7 +288,7 @@ def test_a_page_is_used_by_keyboard_and_in_large_type(tmp_path, jobs):
         view.click("[data-do=beamer]")
         for _step in range(view.locator(".part").count()):
             view.keyboard.press("PageDown")
-        view.wait_for_url("**/clinic-b/2#beamer")
+        view.wait_for_url("**/clinic-b/2#beamer-1")
         assert view.locator("h1:visible").inner_text() == "AlexNet"
         view.goto(f"{server}/lecture/en/course/clinic-b/edit")
         view.locator("ol.chosen > li").nth(1).locator("[data-do=up]").focus()

@@ -203,6 +203,39 @@ def test_a_receipt_may_hold_anything(studio, receipt):
     assert "cnn-digits" in run_view.all_runs(studio)
 
 
+@POSIX
+def test_what_is_no_run_is_listed_too(studio):
+    make()
+    for name in (
+        "check/answer.en",
+        "work/Dentists",
+        "audit/generated-fashion",
+        "tour",
+        f"a{HOSTILE[:4]}",
+    ):
+        (PROJECT / name).mkdir(parents=True)
+    for name in ("check/answer.en/report.html", "work/Dentists/report.html",
+                 "work/Dentists/report.ja.html", "audit/generated-fashion/report.html",
+                 "tour/tour.html", f"a{HOSTILE[:4]}/ready.html"):  # fmt: skip
+        (PROJECT / name).write_text("")
+    Path("secret.html").write_text("")
+    (PROJECT / "tour" / "link.html").symlink_to(Path("secret.html").absolute())
+    found = {
+        page.file.relative_to(PROJECT).as_posix(): page.kind for page in run_list.pages(PROJECT)
+    }
+    assert found == {
+        "check/answer.en/report.html": "check", "work/Dentists/report.html": "work",
+        "audit/generated-fashion/report.html": "audit", "tour/tour.html": "tour",
+        f"a{HOSTILE[:4]}/ready.html": "ready",
+    }  # fmt: skip
+    text = run_view.listing(studio)
+    assert "cnn-digits" in text and text.count("/runs/") == 5 and HOSTILE[:4] not in text
+    own = {"en": "report.html", "ja": "report.ja.html"}[studio.language]
+    assert f"/runs/work/Dentists/{own}" in text
+    assert "Dentists" in run_view.other_results(studio, "dent")
+    assert run_view.other_results(studio, "nothing of the kind") == ""
+
+
 def test_a_run_that_changed_is_read_again():
     folder = make()
     assert run_list.read(folder).data == "digits"

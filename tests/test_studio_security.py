@@ -23,6 +23,7 @@ import pytest
 from souron.serve import access
 from souron.studio import security
 from souron.studio.security import Door, Guard, Refused
+from souron.studio.shared import USER_ERROR
 
 PORT = 7860
 OWN = f"http://127.0.0.1:{PORT}"
@@ -429,6 +430,16 @@ def test_slashes_at_the_end(studio, behind, path, leads):
 
 
 # how much
+
+
+@pytest.mark.parametrize("title, status", [(USER_ERROR, 400), ("Error", 500), (None, 500)])
+def test_what_a_person_can_mend_is_no_error_of_the_server(studio, behind, title, status):
+    told = json.dumps({"error": "no file was given", "title": title}).encode()
+    for content in (told, b"[", b"[1]"):
+        behind.answer = (500, {"content-type": "application/json"}, content)
+        answer = post(studio(), "/en/gradio_api/run/predict", b'{"data": []}')
+        assert answer.status_code == (status if content == told else 500)
+        assert answer.content == content
 
 
 def test_bodies_are_bounded_by_route(studio, behind, monkeypatch):

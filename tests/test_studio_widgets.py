@@ -38,6 +38,7 @@ from souron.kinds.text import Text
 from souron.kinds.video import Video
 from souron.kinds.volume import Volume
 from souron.studio import widgets
+from souron.studio.option_names import OPTION_NAMES
 from souron.utils.messages import UserError, use_language
 
 for name in BODIES:
@@ -166,7 +167,9 @@ def test_a_form_has_a_component_for_each_option(systems):
     assert isinstance(made["way"], gr.Dropdown) and made["way"].value == "up"
     assert isinstance(made["loud"], gr.Checkbox) and made["loud"].value is False
     assert isinstance(made["word"], gr.Textbox) and made["word"].value == "<b>"
-    assert all(made[name].label == name and made[name].info for name in made)
+    labels = {name: made[name].label for name in made}
+    assert labels == {name: OPTION_NAMES.get(name, name) for name in made}
+    assert labels["least"] == "minimum confidence" and all(made[name].info for name in made)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +181,8 @@ def test_a_slider_goes_in_round_steps(low, high, step):
     assert made.step == pytest.approx(step)
 
 
-def test_every_option_of_the_house_has_a_component():
+def test_every_option_of_the_house_has_a_component_with_a_name_in_both_languages():
+    used = set()
     with gr.Blocks():
         for name in registry.entries():
             system = registry.load_system(name)[0]
@@ -186,8 +190,15 @@ def test_every_option_of_the_house_has_a_component():
             for method in filter(None, methods):
                 for option in signature.options_of(method).values():
                     made = widgets.option(option)
-                    assert made.label.startswith(option.name)
+                    used.add(option.name)
+                    assert made.label.startswith(OPTION_NAMES[option.name])
                     assert option.default is None or made.value == option.default
+        used |= {name for kind in KINDS.values() for name in signature.options_of(kind.read)}
+    assert used == set(OPTION_NAMES)
+    with use_language("ja"), gr.Blocks():
+        for name in OPTION_NAMES:
+            label = widgets.option(Option(name, 1, Choice("x"))).label
+            assert not re.search("[a-z]{3}", label), label
 
 
 def test_every_kind_is_shown_and_every_kind_that_is_read_is_given():

@@ -81,7 +81,7 @@ record.parts
 # %% [markdown] lang="ja"
 # ## 検証
 #
-# 実行結果は一つのフォルダです。持っている人なら誰でも開いて測り直せます。同じ値になります。
+# 実行結果は一つのフォルダーです。持っている人なら誰でも開いて測り直せます。同じ値になります。
 
 # %%
 model = souron.load(record.folder)
@@ -113,8 +113,8 @@ model(picture)
 # %% [markdown] lang="ja"
 # ## 結果の場所
 #
-# `report.html` は結果のすべてを一つにまとめたファイルで、どのブラウザでも開けます。`args.yaml` は作り方、`split.csv` は各データの行き先、
-# `weights` は学習した重みです。上書きはしません。もう一度実行すると、二つめのフォルダができます。
+# `report.html` は結果のすべてを一つにまとめたファイルで、どのブラウザーでも開けます。`args.yaml` は作り方、`split.csv` は各データの行き先、
+# `weights` は学習した重みです。上書きはしません。もう一度実行すると、二つめのフォルダーができます。
 
 # %%
 print(record.folder)
@@ -126,4 +126,4 @@ sorted(file.name for file in record.folder.iterdir())
 
 # %% [markdown] lang="ja"
 # コマンドでも同じことができます: `souron train mlp data=digits budget=10s`、`souron val runs/classify/mlp-digits`、
-# `souron predict runs/classify/mlp-digits photo.png`。ブラウザのフォームなら `souron studio` です。
+# `souron predict runs/classify/mlp-digits photo.png`。ブラウザーのフォームなら `souron studio` です。

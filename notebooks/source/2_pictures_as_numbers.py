@@ -24,7 +24,7 @@
 #
 # `souron fetch mnist`、`souron fetch fashion`、`souron fetch cifar10` で、それぞれの公開元から一度だけ取得します（12、31、162 MB）。
 # Debian と Ubuntu ではパッケージ `dataset-fashion-mnist` にも Fashion-MNIST が入っています。どれもなければ、いつでもある `digits` を使います。
-# すでに持っているファイルは、`SOURON_DATA` で指定したフォルダの下の、データセット名のフォルダに置きます。
+# すでに持っているファイルは、`SOURON_DATA` で指定したフォルダーの下の、データセット名のフォルダーに置きます。
 
 # %% tags=["parameters"]
 WANTED = ["mnist", "fashion", "cifar10", "digits"]
@@ -136,7 +136,7 @@ lesson_plots.one_hot(one_hot(data.target[:8], len(data.classes)), data.classes)
 # %% [markdown] lang="ja"
 # ## souron も同じことをする
 #
-# 手で作った最後の段階は、souron の分類器に渡される値と一致します。`souron data digits` は、自分のフォルダについても同じ図を描きます。
+# 手で作った最後の段階は、souron の分類器に渡される値と一致します。`souron data digits` は、自分のフォルダーについても同じ図を描きます。
 
 # %%
 from souron.evaluation.decision_surface import network

@@ -294,7 +294,7 @@ def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto")
     audit, text = None, _("with {count} training pictures").format(count=len(learnt))
     for done, found in compare(image, learnt, held, spaces):
         audit = found
-        yield Event(_("comparing"), done, text=text)
+        yield Event("compare", done, text=text)
     assert audit is not None
     audit.run, audit.system, audit.data = str(folder), str(args["system"]), str(args["data"])
     audit.seed, audit.ledger = seed, told

@@ -374,6 +374,7 @@ def words(event: Any) -> str:
         "features": _("looking"),
         "train": _("training"),
         "test": _("testing"),
+        "compare": _("comparing"),
         "draw": _("drawing"),
         "report": _("writing the report"),
         "watch": _("watching"),

@@ -69,8 +69,8 @@ def exam(
     for note in page.warnings(record):
         console.warn(note)
     value, interval = _("accuracy"), _("95 % interval")
-    table = console.table("", value, interval, _("questions"),
-                          right=(value, interval, _("questions")))  # fmt: skip
+    table = console.table("", value, interval, _("exam questions"),
+                          right=(value, interval, _("exam questions")))  # fmt: skip
     result, metric = record.result, registry.metric("accuracy")
     rows = {
         _("with the questions"): result.accuracy,

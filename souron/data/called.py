@@ -18,6 +18,8 @@ def called(data: str) -> str:
         return path.stem if path.suffix.lower() == ".csv" else path.name or data
     folder = path.parent.name
     found = CLEANED.fullmatch(path.name)
+    if path.stem == folder:
+        return folder
     if found is None:
         return _("{folder}, {table}").format(folder=folder, table=path.stem)
     told = _("{folder}, cleaned").format(folder=folder)

@@ -44,10 +44,10 @@ Each thing has its own licence, which its source tells in full; keep to it when 
 
 # souron: ネットワークのないコンピューターのためのデータと重み
 
-このフォルダを使う先のコンピューターにコピーし、場所を指定します。
+このフォルダーを使う先のコンピューターにコピーし、場所を指定します。
 
-    export SOURON_CACHE=/このフォルダの場所          （Windows: set SOURON_CACHE=D:\\フォルダ）
-    souron fetch --verify /このフォルダの場所
+    export SOURON_CACHE=/このフォルダーの場所          （Windows: set SOURON_CACHE=D:\\フォルダー）
+    souron fetch --verify /このフォルダーの場所
     souron fetch --where
 
 または、`data` と `weights` を souron のキャッシュ（Linux では ~/.cache/souron）にコピーします。

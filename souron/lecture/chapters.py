@@ -15,7 +15,7 @@ from souron.runs import compare, ready, train
 from souron.runs import events as runs_events
 from souron.runs.events import Event
 from souron.runs.options import TourOptions
-from souron.utils.messages import N_, UserError, _, near
+from souron.utils.messages import N_, Message, UserError, _, near
 
 SAMPLES = 200  # images that each generator is judged by
 DRAW = "vae dcgan ddpm"  # those that draw digits after so short a training
@@ -160,7 +160,7 @@ def _fight(systems: str, name: str, given: Given) -> Iterator[Event]:
 
 
 def _titled(title: str, event: Event) -> Event:
-    return replace(event, text=f"{title} {event.text}".strip())
+    return replace(event, text=Message(" ").join(filter(None, (title, event.text))))
 
 
 def default_data() -> str:

@@ -15,7 +15,7 @@ from souron.lecture.highlights import PARTS, Highlight, Part
 from souron.report import tour as tour_page
 from souron.runs.events import Event, Interrupted
 from souron.utils import files
-from souron.utils.messages import UserError, _
+from souron.utils.messages import Message, UserError, _
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def touring(project: str | Path = "runs", parts: Sequence[Part] = PARTS) -> Iter
     tour = Tour(files.new_folder(Path(project), "tour"))
     try:
         for number, part in enumerate(parts, 1):
-            heading = f"{number}/{len(parts)} {_(part.title)}"
+            heading = Message("{}/{} {}").format(number, len(parts), _(part.title))
             yield from _part(part, tour, heading)
     except KeyboardInterrupt as stop:
         _finish(tour, begun)

@@ -22,6 +22,8 @@ from souron.report.layer_kinds import COLOURS, meaning, short
 from souron.system import System
 
 MOST = 26  # boxes on one line; deeper systems are drawn by their blocks
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d,
+                nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,10 @@ class Box:
 
 
 def boxes(model: Any, seen: Any) -> list[list[Box]]:
-    """The lines to draw of a blueprint: one, or one for each network that has its own optimizer."""
+    """The lines to draw of a blueprint: one, or one for each network that has its own optimizer.
+    Where no modules show its stages, the system names them."""
+    if stages := model.sketch():
+        return [[Box("", "input", summary.describe(seen)), *(Box(*stage) for stage in stages)]]
     calls = watched(model, seen)
     if not any(True for _weight in model.parameters()):
         named = ((name, tuple(held.shape)) for name, held in model.named_buffers())
@@ -98,8 +103,7 @@ def noted(model: Any, use: Callable[[], object]) -> dict[str, Call]:
 
 def unused(model: Any, calls: Mapping[str, Call]) -> bool:
     """Whether a linear layer or a convolution was never called."""
-    kinds = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
-    return any(isinstance(part, kinds) and name not in calls
+    return any(isinstance(part, (nn.Linear, *CONVOLUTIONS)) and name not in calls
                for name, part in model.named_modules())  # fmt: skip
 
 
@@ -163,19 +167,29 @@ def blocks(model: nn.Module) -> set[str]:
 
 def sort(part: nn.Module) -> str:
     """The kind of a layer, or what a block of layers is made of."""
-    if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(part, CONVOLUTIONS):
         return "convolution"
     if isinstance(part, nn.Linear):
         return "connected"
+    if isinstance(part, nn.Embedding):
+        return "embedding"
     within = list(part.modules())
     if any("Attention" in type(each).__name__ for each in within):
         return "attention"
-    convolving = sum(isinstance(each, nn.Conv2d | nn.ConvTranspose2d) for each in within)
+    convolving = sum(map(convolves, within))
     if convolving:
         return "convolution" if convolving == 1 else "convolutions"
+    if any(weight.ndim == 2 for weight in part.parameters(recurse=False)):
+        return "connected"  # one of a system's own
     if any(isinstance(each, nn.Linear) for each in within):
         return "mixing"
     return "pooling" if "Pool" in type(part).__name__ else "other"
+
+
+def convolves(part: nn.Module) -> bool:
+    """Whether it is a convolution, also one of a system's own with a weight like that of one."""
+    weights = part.parameters(recurse=False)
+    return isinstance(part, CONVOLUTIONS) or any(weight.ndim >= 4 for weight in weights)
 
 
 def draw(lines: list[list[Box]], file: Path, words: bool = True) -> None:
@@ -255,12 +269,15 @@ def channels(box: Box) -> int:
     """How many maps, or how wide a token."""
     if not box.shape:  # a text
         return 1
-    return box.shape[0] if len(box.shape) == 3 else box.shape[-1]
+    return box.shape[0] if len(box.shape) > 2 else box.shape[-1]
 
 
 def side(box: Box) -> float:
-    """Of the maps in pixels; of tokens the side of the square that they would fill."""
-    return math.sqrt(math.prod(box.shape) / channels(box)) if len(box.shape) > 1 else 1
+    """Of the maps in pixels, also of volumes; of tokens the side of the square that they would
+    fill."""
+    if len(box.shape) < 2:
+        return 1
+    return (math.prod(box.shape) / channels(box)) ** (1 / max(2, len(box.shape) - 1))
 
 
 def shade(colour: str, light: float) -> tuple[float, ...]:

@@ -82,7 +82,7 @@ def _page(record: "ExamRecord", elsewhere: Sequence[Any]) -> str:
             ),
             Fact(_("without the questions"), metric.text(result.control.value)),
             Fact(_("chance"), metric.text(result.chance)),
-            Fact(_("questions"), units.whole(result.accuracy.n)),
+            Fact(_("exam questions"), units.whole(result.accuracy.n)),
             Fact(_("time"), units.seconds(record.seconds)),
         ],
         contents=[(one.name, one.title) for one in sections],

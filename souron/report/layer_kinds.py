@@ -10,6 +10,7 @@ COLOURS = {
     "connected": "#5aa469",
     "mixing": "#3d7a4a",
     "attention": "#b0588d",
+    "embedding": "#c97b4a",
     "kept": "#8a6fb3",
     "other": "#8d9199",
 }
@@ -25,7 +26,8 @@ def meaning(kind: str) -> str:
         "connected": _("fully connected"),
         "mixing": _("block of fully connected layers"),
         "attention": _("block with attention"),
-        "kept": _("kept points"),
+        "embedding": _("embedding"),
+        "kept": _("stored values"),
         "other": _("other"),
     }[kind]
 

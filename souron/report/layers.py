@@ -8,7 +8,6 @@ then nothing has to be built, and torch need not be imported.
 import hashlib
 import inspect
 import json
-import math
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -126,10 +125,12 @@ def _described(model: Any, part: Any, box: Any, made: Mapping[int, tuple[Any, st
     plain = {"name": box.name, "kind": box.kind, "shape": box.shape, "towers": box.towers}
     if box.kind == "input":
         return Layer(**plain)
-    if part is None:  # what is kept as it is, such as the centres of groups
+    if part is None:  # stored values, such as the centres of groups; a step that no module takes
+        values = {**dict(model.named_parameters()), **dict(model.named_buffers())}.get(box.name)
         file, first, last = defined(type(model)) or ("", 0, 0)
         return Layer(
-            **plain, type="Tensor", parameters=math.prod(box.shape), file=file, line=first,
+            **plain, type="step" if values is None else type(values).__name__,
+            parameters=0 if values is None else values.numel(), file=file, line=first,
             told=(file, first, last) if file else None,
         )  # fmt: skip
     _part, file, line = made.get(id(part)) or twin(model, part, box.name, made)

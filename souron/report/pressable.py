@@ -101,11 +101,13 @@ def _faces(
 def _channels(layer: Layer) -> int:
     if not layer.shape:
         return 1
-    return layer.shape[0] if len(layer.shape) == 3 else layer.shape[-1]
+    return layer.shape[0] if len(layer.shape) > 2 else layer.shape[-1]
 
 
 def _side(layer: Layer) -> float:
-    return math.sqrt(math.prod(layer.shape) / _channels(layer)) if len(layer.shape) > 1 else 1
+    if len(layer.shape) < 2:
+        return 1
+    return (math.prod(layer.shape) / _channels(layer)) ** (1 / max(2, len(layer.shape) - 1))
 
 
 def shape(layer: Layer) -> str:

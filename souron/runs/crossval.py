@@ -15,7 +15,7 @@ from souron.training.forecast import Probe
 from souron.training.frozen import Features
 from souron.training.trainer import Trainer
 from souron.utils import files, units
-from souron.utils.messages import _, sentences
+from souron.utils.messages import Message, _, sentences
 
 TIMES = 5  # the seconds of the kept network's training, that a cross-validation may take by itself
 LEAST = 120.0  # seconds that it may take in any case
@@ -152,4 +152,4 @@ def _within(
             event = next(events)
         except StopIteration as end:
             return end.value
-        yield Event("train", fraction, text=f"{text}, {event.text}")
+        yield Event("train", fraction, text=Message("{}, {}").format(text, event.text))

@@ -7,12 +7,13 @@ missing, and the command goes on.
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import souron
 from souron.utils.files import as_json
-from souron.utils.messages import UserError, _
+from souron.utils.messages import UserError, _, translated
 
 BETWEEN = 0.1  # seconds between two lines of one phase, at least
 
@@ -56,7 +57,7 @@ class Journal:
     def end(self, code: int, error: dict[str, str] | None) -> None:
         """The last line: the exit code, and what went wrong."""
         self._release()
-        why = {"error": error} if error else {}
+        why = {"error": error, **_translations(error)} if error else {}
         self._write({"time": time.time(), "ended": code, **why})
         self._file.close()
 
@@ -99,9 +100,19 @@ def described(event: Any) -> dict[str, Any]:
     more = {"seconds_left": event.seconds_left, "text": event.text, "note": event.note,
             "values": event.values,
             "rows": event.rows, "folder": folder}  # fmt: skip
+    said = {name: value for name, value in more.items() if value not in (None, "", {}, [])}
+    texts = {name: text for name, text in said.items() if name in ("text", "note")}
     return {
         "time": time.time(),
         "phase": event.phase,
         "fraction": event.fraction,
-        **{name: value for name, value in more.items() if value not in (None, "", {}, [])},
+        **said,
+        **_translations(texts),
     }
+
+
+def _translations(texts: Mapping[str, str]) -> dict[str, Any]:
+    """What the other languages say in place of the texts: a page may show another one than that in
+    which the work was begun."""
+    others = translated(texts)
+    return {"translated": others} if others else {}

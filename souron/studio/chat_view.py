@@ -17,6 +17,7 @@ from markupsafe import Markup
 from souron import registry
 from souron.hub import packages, zoo
 from souron.kinds.chat import Chat
+from souron.runs import folder as run_folder
 from souron.studio import run_list
 from souron.studio.shared import Studio, remarks
 from souron.utils.files import as_json
@@ -145,6 +146,17 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
         if entry.task == TASK and zoo.where(entry.name)
     ]
     return [*found, *runs, *ready]
+
+
+def only_continues(studio: Studio, name: str) -> bool:
+    """Has that run, or system that comes ready trained, learnt no conversations?"""
+    try:
+        folder = zoo.where(name) or run_list.find(studio.project, name)
+        seen = run_folder.read_args(folder).get("seen")
+    except UserError:
+        return False
+    own = isinstance(seen, dict) and bool(seen.get("tokenizer"))
+    return own and seen.get("lesson", "text") == "text"
 
 
 def model_name(studio: Studio, text: str | None) -> str:

@@ -16,11 +16,12 @@ from souron.studio import naming
 from souron.studio.jobs import ALIVE, Job, state_name
 from souron.studio.shared import DIRECT, QUIET, Studio, table, trouble
 from souron.utils import units
-from souron.utils.messages import UserError, _, language
+from souron.utils.messages import N_, UserError, _, language
 
 LINES = 40  # of what the command said
 OFTEN, SELDOM = 0.3, 1.0  # seconds between two looks at a job
 YOUNG = 10.0  # seconds of its age in which it may be over soon
+STOPS = {False: N_("Do not start it"), True: N_("Stop, keep the work")}  # once it runs
 
 
 def phase_name(phase: str) -> str:
@@ -32,6 +33,7 @@ def phase_name(phase: str) -> str:
         "forecast": _("forecasting"),
         "train": _("training"),
         "test": _("testing"),
+        "compare": _("comparing"),
         "draw": _("drawing"),
         "report": _("writing the report"),
         "read": _("reading"),
@@ -59,7 +61,7 @@ class Watch:
         self.live = gr.HTML(elem_classes="live")
         self.pictures = gr.HTML()
         with gr.Row():
-            self.stop = gr.Button(_("Stop, keep the work"), variant="stop", visible=False)
+            self.stop = gr.Button(_(STOPS[True]), variant="stop", visible=False)
             self.resume = gr.Button(_("Go on"), variant="primary", visible=False)
         self.result = gr.HTML()
         clock = gr.Timer(OFTEN, active=False)
@@ -90,6 +92,8 @@ class Watch:
         job = self.studio.find(id)
         if job is not None:
             job.stop()
+        if job is not None and job.begun is None:
+            return self.progress(job, job.state)
         return Markup('<p role="status">{}</p>').format(_("stopping after this step …"))
 
     def go_on(self, id: str) -> str:
@@ -117,7 +121,7 @@ class Watch:
         return [
             self.progress(job, state),
             self.seen(job),
-            gr.update(visible=state in ALIVE),
+            gr.update(visible=state in ALIVE, value=_(STOPS[state == "running"])),
             gr.update(visible=state in ("stopped", "killed")),
             self.outcome(self.studio, job) if state == "done" else self.failure(job, state),
             now,
@@ -139,9 +143,7 @@ def progress(job: Job, state: str) -> str:
     last = job.last
     part = 1.0 if state == "done" else float(last.get("fraction") or 0)
     left = last.get("seconds_left")
-    doing = state_name(state) if state != "running" else phase_name(last.get("phase", ""))
-    if state == "stopped" and job.begun is None:
-        doing = _("stopped before it began")
+    doing = state_name(job, state) if state != "running" else phase_name(last.get("phase", ""))
     more = [str(last.get("text") or "")] if state == "running" else []
     if state == "waiting":
         more += [behind(other) for other in job.jobs.ahead(job)[:1]]

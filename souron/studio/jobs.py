@@ -32,7 +32,7 @@ from souron.cli import arguments
 from souron.studio.paths import is_folder
 from souron.studio.worker import Worker
 from souron.utils import files
-from souron.utils.messages import LANGUAGES, UserError, _, near, unknown_option
+from souron.utils.messages import LANGUAGES, UserError, _, language, near, unknown_option
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron")  # -P: no module from this folder
 VERBS = (
@@ -58,7 +58,10 @@ ID = re.compile(r"[0-9]{6,9}-[0-9a-f]{8}")
 ERROR = ("code", "found", "expected", "try")
 
 
-def state_name(state: str) -> str:
+def state_name(job: "Job", state: str) -> str:
+    """What a job does or came to, in words; ``state`` is its state as it was read."""
+    if state == "stopped" and job.begun is None:
+        return _("stopped before it began")
     return {
         "waiting": _("waiting for its turn"),
         "running": _("running"),
@@ -319,8 +322,8 @@ class Job:
 
     @property
     def last(self) -> dict[str, Any]:
-        """The last event; {} before the first."""
-        return self._events.read().last
+        """The last event, in the reader's language; {} before the first."""
+        return spoken(self._events.read().last)
 
     @property
     def curve(self) -> list[dict[str, float]]:
@@ -352,6 +355,7 @@ class Job:
         """What went wrong: "code", "found", "expected", "try"."""
         error = self.note.get("trouble") or self._events.read().error
         if error:
+            error = spoken(error)
             return {name: str(error.get(name) or "") for name in ERROR}
         if not self.note:
             path = self.place / "job.json"
@@ -456,7 +460,7 @@ class Job:
                 raise UserError(
                     "resume",
                     _("this job has nothing to go on with: {state}").format(
-                        state=state_name(self.state)
+                        state=state_name(self, self.state)
                     ),
                     expected=_("a job that was stopped, or that ended too early"),
                     exit=5,
@@ -534,7 +538,8 @@ class Events:
         if not isinstance(event, dict):
             return
         if "ended" in event:
-            self.ended, self.error = event["ended"], event.get("error")
+            self.ended, error = event["ended"], event.get("error")
+            self.error = error and {**error, "translated": event.get("translated")}
             return
         self.last = event
         self.folder = event.get("folder") or self.folder
@@ -573,6 +578,13 @@ def check(words: Sequence[str], language: str) -> None:
 
 def trouble(code: str, found: str, expected: str = "", fix: str = "") -> dict[str, str]:
     return dict(zip(ERROR, (code, found, expected, fix), strict=True))
+
+
+def spoken(said: dict[str, Any]) -> dict[str, Any]:
+    """What a process said, in the reader's language where it was said in that, too."""
+    others = said.get("translated")
+    own = others.get(language()) if isinstance(others, dict) else None
+    return {**said, **own} if isinstance(own, dict) else said
 
 
 def place_of(id: str) -> tuple[int, str]:

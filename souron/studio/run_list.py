@@ -21,7 +21,7 @@ from souron import registry
 from souron.runs import folder as run_folder
 from souron.studio.paths import folder_size, is_folder
 from souron.utils import files, units
-from souron.utils.messages import UserError, _, language
+from souron.utils.messages import LANGUAGES, UserError, _, language
 
 MOST_BYTES = {".yaml": 10**6, ".json": 2 * 10**7}  # of a file
 WANTED = ("system", "systems", "data", "rows", "measures", "sentence", "outcome", "notes",
@@ -88,6 +88,40 @@ def folders(project: Path) -> Iterator[Path]:
         for folder in _below(task):
             if task.name in known or (folder / "args.yaml").is_file():
                 yield folder
+
+
+@dataclass(frozen=True)
+class Page:
+    """A result that is no run, such as a tour, an audit or an answer that was checked."""
+
+    file: Path
+    kind: str  # the folder of its like, "audit"; of one by itself its file, "tour"
+    made: float  # seconds since 1970
+
+    @property
+    def name(self) -> str:
+        return self.file.parent.name
+
+
+def pages(project: Path) -> list[Page]:
+    """The pages that belong to no run, newest first; of translations the first."""
+    runs_, found = set(folders(project)), []
+    for top in _below(project):
+        for folder in {top, *_below(top)} - runs_:
+            try:
+                files_ = [path for path in folder.glob("*.html") if _is_plain(path)]
+            except OSError:
+                continue
+            found += [
+                Page(path, path.stem if folder == top else top.name, _changed(path))
+                for path in files_
+                if path.with_suffix("").suffix.lstrip(".") not in LANGUAGES
+            ]
+    return sorted(found, key=lambda page: (-page.made, str(page.file)))
+
+
+def _is_plain(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
 
 
 def _below(folder: Path) -> list[Path]:

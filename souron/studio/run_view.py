@@ -15,11 +15,21 @@ from souron.studio.jobs import Job, state_name
 from souron.studio.run_list import Run
 from souron.studio.shared import Studio, command, framed, remarks, same_thing, table
 from souron.utils import units
-from souron.utils.messages import LANGUAGES, UserError, _
+from souron.utils.messages import LANGUAGES, N_, UserError, _
 
 MOST_ROWS = 500  # of a table
 MOST_PICTURES = 12  # of a run
 MOST_CARD = 10**5  # characters
+KINDS = {  # of results that are no runs, by their folder or file
+    "audit": N_("audit of a generator"),
+    "check": N_("an answer checked"),
+    "exam": N_("exam of a model"),
+    "explained": N_("a network step by step"),
+    "improper": N_("audit of improper output"),
+    "ready": N_("ready-trained systems"),
+    "tour": N_("the tour"),
+    "work": N_("occupations and AI"),
+}
 REPORTS = {"report.html", *(f"report.{language}.html" for language in LANGUAGES)}
 
 
@@ -165,7 +175,7 @@ def row(studio: Studio, run: Run, busy: Job | None = None) -> tuple[Any, ...]:
         moment(run.made),
         units.seconds(run.seconds) if run.seconds is not None else "",
         units.size(run_list.weight(run)),
-        state_name(busy.state) if busy is not None else run_state(run),
+        state_name(busy, busy.state) if busy is not None else run_state(run),
     )
 
 
@@ -205,11 +215,48 @@ def all_runs(studio: Studio, wanted: str = "") -> Markup:
     return table(heads(), rows, caption)
 
 
+def listing(studio: Studio, wanted: str = "") -> Markup:
+    """The runs, then what else was found out, that the words fit."""
+    return all_runs(studio, wanted) + other_results(studio, wanted)
+
+
+def other_results(studio: Studio, wanted: str = "") -> Markup:
+    """Tours, audits, exams, answers that were checked: their pages, newest first."""
+    rows = [
+        (Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(address, page.name),
+         kind_of(page), moment(page.made))
+        for page in run_list.pages(studio.project)
+        if has_all(f"{page.name} {page.kind} {kind_of(page)}", wanted)
+        if (address := studio.address(in_own_language(studio, page.file)))
+    ]  # fmt: skip
+    if not rows:
+        return Markup()
+    caption = _("{count} results").format(count=units.whole(len(rows)))
+    heads = (_("name"), _("what it is"), _("when"))
+    return Markup("<h3>{}</h3>").format(_("Other results")) + table(
+        heads, rows[:MOST_ROWS], caption
+    )
+
+
+def in_own_language(studio: Studio, file: Path) -> Path:
+    """The page's translation, where there is one."""
+    own = file.with_suffix(f".{studio.language}.html")
+    return own if own.is_file() else file
+
+
+def kind_of(page: run_list.Page) -> str:
+    return _(KINDS[page.kind]) if page.kind in KINDS else page.kind
+
+
 def fits(run: Run, words: str) -> bool:
     """Does what is shown of it hold each of the words?"""
     parts = (run.name, run.task, run_list.task_name(run.task), *run.systems, run.data)
-    text = plain(" ".join((*parts, run_state(run))))
-    return all(word in text for word in plain(words).split())
+    return has_all(" ".join((*parts, run_state(run))), words)
+
+
+def has_all(text: str, words: str) -> bool:
+    """Does the text hold each of the words?"""
+    return all(word in plain(text) for word in plain(words).split())
 
 
 def plain(text: str) -> str:

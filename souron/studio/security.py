@@ -27,7 +27,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from souron.serve.access import INERT, READ, WRITE, Door, Refused, wished
-from souron.studio.shared import PAGES
+from souron.studio.shared import PAGES, USER_ERROR
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
 
 MEGABYTE = 10**6
@@ -272,24 +272,27 @@ class Answer:
     def __init__(self, route: Route, send: Send) -> None:
         self.sort, self._send = route.sort, send
         self.started = False
-        self._start: Message | None = None  # of a page, until its scripts are known
-        self._page = b""
+        self._start: Message | None = None  # of a page or a failure, until all of it is known
+        self._whole = b""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
             self._protect(MutableHeaders(scope=message))
-            if self.sort == "page":
+            if self.sort == "page" or (self.sort == "call" and message["status"] == 500):
                 self._start = message
                 return
         elif self._start is not None:
-            self._page += message.get("body", b"")
+            self._whole += message.get("body", b"")
             if message.get("more_body"):
                 return
-            policy = PAGE.format(hashes=hashes(self._page))
-            MutableHeaders(scope=self._start)["Content-Security-Policy"] = policy
+            if self.sort == "page":
+                policy = PAGE.format(hashes=hashes(self._whole))
+                MutableHeaders(scope=self._start)["Content-Security-Policy"] = policy
+            elif is_user_error(self._whole):
+                self._start["status"] = 400
             await self._send(self._start)
-            message = {"type": "http.response.body", "body": self._page}
+            message = {"type": "http.response.body", "body": self._whole}
         await self._send(message)
 
     def _protect(self, headers: MutableHeaders) -> None:
@@ -310,6 +313,15 @@ class Answer:
             name = headers.get("content-disposition", "").partition(";")[2]
             headers["Content-Disposition"] = f"attachment;{name}".rstrip(";")
             headers["Content-Type"] = "application/octet-stream"
+
+
+def is_user_error(body: bytes) -> bool:
+    """Whether Gradio, which answers 500 to whatever was raised, tells of a UserError."""
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and said.get("title") == USER_ERROR
 
 
 def find_route(path: str, method: str) -> Route | None:

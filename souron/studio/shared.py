@@ -19,6 +19,7 @@ PAGES = (
     "lecture", "interactives", "teach", "data", "train", "compare", "use", "chat", "read",
     "check", "exam", "arena", "models", "tokens", "work", "runs", "machine",
 )  # fmt: skip
+USER_ERROR = "user error"  # marks what Gradio answers for a UserError
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
 COMMAND = re.compile(r"^(ls|python|rm) |\bsouron [a-z]|--\w|^\S+=\S")
 DIRECT: dict[str, Any] = {"queue": False}  # for events of what is drawn anew; see app.directly
@@ -105,7 +106,7 @@ class Studio:
                     return handler(*given)
                 except UserError as error:
                     told = trouble(error.code, error.found, error.expected, error.fix)
-                    raise gr.Error(told, print_exception=False) from error
+                    raise gr.Error(told, title=USER_ERROR, print_exception=False) from error
 
         return speaking
 
@@ -184,6 +185,22 @@ def framed(address: str, title: str, alone: str, page: str = "") -> Markup:
         '<p><a href="{3}" target="_blank" rel="noopener">{2}</a></p><iframe class="frame" '
         'sandbox="allow-popups" loading="lazy" src="{0}" title="{1}"></iframe>'
     ).format(address, title, alone, page or address)
+
+
+def missing(text: str, *ways: tuple[str, str]) -> Markup:
+    """What a page lacks, and the ways to it: address and name, the best first."""
+    links = Markup("").join(
+        Markup('<a class="{}" href="{}">{}</a>').format("" if place else "first", *way)
+        for place, way in enumerate(ways)
+    )
+    return Markup('<p class="remark" role="status">{}</p><p class="actions">{}</p>').format(
+        text, links
+    )
+
+
+def fetching(studio: Studio, name: str) -> tuple[str, str]:
+    """The way to fetch that: address and name of it, for ``missing``."""
+    return studio.url("machine", name=name), _("Fetch {name} on the page Machine").format(name=name)
 
 
 def here(address: str) -> Markup:

@@ -32,6 +32,7 @@ from souron.kinds.question import Question
 from souron.kinds.signature import Option, Signature
 from souron.kinds.text import MOST_LETTERS, Text
 from souron.studio import sent
+from souron.studio.option_names import OPTION_NAMES
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _, language, use_language
 
@@ -49,7 +50,7 @@ NAMES = {
     "text": N_("text"),
     "tokens": N_("tokens"),
     "chat": N_("chat"),
-    "question": N_("question"),
+    "question": N_("exam question"),
     "mesh": N_("surface"),
     "volume": N_("volume"),
     "labelled_volume": N_("labelled volume"),
@@ -215,10 +216,11 @@ def option(option: Option) -> Any:
     """The component for one option. Within a ``gr.Blocks``."""
     import gradio as gr
 
-    about: dict[str, Any] = {"label": option.name, "info": _(option.choice.help)}
+    name = _(OPTION_NAMES[option.name]) if option.name in OPTION_NAMES else option.name
+    about: dict[str, Any] = {"label": name, "info": _(option.choice.help)}
     low, high, value = option.choice.low, option.choice.high, option.default
     if value is None:
-        return _picture(f"{option.name}: {about['info']}")
+        return _picture(f"{name}: {about['info']}")
     if option.choice.among:
         return gr.Dropdown(list(option.choice.among), value=value, **about)
     if isinstance(value, bool):

@@ -4,7 +4,7 @@ import difflib
 import gettext
 import locale
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -106,6 +106,21 @@ def again(text: Any) -> Any:
         return text
     how, given, fields = text.recipe
     return how(*map(again, given), **{name: again(value) for name, value in fields.items()})
+
+
+def translated(texts: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """What the other languages say in place of these texts, where it differs, by language and name.
+
+    >>> translated({"text": _("done"), "folder": "runs"})
+    {'ja': {'text': '完了'}}
+    """
+    found = {}
+    for wish in LANGUAGES:
+        if wish != language():
+            with use_language(wish):
+                said = {name: again(text) for name, text in texts.items()}
+            found[wish] = {name: text for name, text in said.items() if text != texts[name]}
+    return {wish: said for wish, said in found.items() if said}
 
 
 def sentences(texts: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ from souron.data.load import found
 from souron.data.texts import SURROGATE, bare
 from souron.utils.messages import _
 
-ja = "迷惑メールと必要なメール（英語）。件名と本文だけ、ほかのヘッダはなし"
+ja = "迷惑メールと必要なメール（英語）。件名と本文だけ、ほかのヘッダーはなし"
 task = "classify_text"
 licence = "PDDL-1.0; each mail is its sender's"
 source = "https://spamassassin.apache.org/old/publiccorpus/"

@@ -10,7 +10,16 @@ from markupsafe import Markup
 from souron.hub import fetch, packages, zoo
 from souron.report import arena as words
 from souron.studio import run_list
-from souron.studio.shared import QUIET, Studio, here, remarks, same_thing, table
+from souron.studio.shared import (
+    QUIET,
+    Studio,
+    fetching,
+    here,
+    missing,
+    remarks,
+    same_thing,
+    table,
+)
 from souron.utils import files
 from souron.utils.messages import N_, UserError, _
 
@@ -33,6 +42,7 @@ def page(studio: Studio) -> None:
         )
     )  # fmt: skip
     with gr.Column() as setup:
+        empty = gr.HTML()
         models = gr.Dropdown(
             [], value=[], multiselect=True, allow_custom_value=True, max_choices=4,
             label=_("two to four models"), info=_("a name, a .gguf file, a folder, or a run"),
@@ -108,6 +118,7 @@ def page(studio: Studio) -> None:
                 gr.update(choices=earlier(studio)), *[gr.skip()] * (len(buttons) + 2)]  # fmt: skip
 
     studio.opened(offer, shown)
+    studio.opened(lambda _query: lacking(studio), [empty])
     begin.click(studio.says(start), [models, questions, length, temperature, seed], shown)
     old.input(studio.says(lambda name: asking(studio.project / "arena" / _known(studio, name))),
               old, shown)  # fmt: skip
@@ -127,6 +138,21 @@ def choices(studio: Studio) -> list[str]:
     return names + [
         str(run.folder) for run in runs if run.folder.parent.name == "complete" and not run.compares
     ]
+
+
+def lacking(studio: Studio) -> Markup | str:
+    """What is missing where fewer than two models are here."""
+    found = choices(studio)
+    if len(found) > 1:
+        return ""
+    known = _("The arena needs two language models. Here is only one: {name}.").format(
+        name=Path(found[0]).name
+    ) if found else _("The arena needs two language models. None is here yet.")  # fmt: skip
+    more = _("Fetch or train another, or write the path of a .gguf file below.")
+    ways = [fetching(studio, name) for name in packages.MODELS if fetch.where(name) is None][:1]
+    return missing(
+        f"{known} {more}", *ways, (studio.url("train", system="gpt"), _("Train a system"))
+    )
 
 
 def earlier(studio: Studio) -> list[str]:

@@ -1,14 +1,16 @@
 """Chat with a language model: what it answers is written while one looks."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from souron.hub import packages
 from souron.studio import chat_view, sent
 from souron.studio.chat_view import Talk
 from souron.studio.confirm import NARROW
-from souron.studio.shared import QUIET, Studio, command, same_thing, words
+from souron.studio.shared import QUIET, Studio, command, fetching, missing, same_thing, words
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Chat")
@@ -135,6 +137,7 @@ class Chatting:
                          [self.system, *self.drawn], **QUIET)  # fmt: skip
         self.show.click(says(self.show_template), [self.talk, self.model], self.template)
         self.model.change(says(lambda: ""), None, self.template, **QUIET)
+        self.model.change(says(self.about), self.model, self.nothing, **QUIET)
         self.model.change(says(temperature_of), self.model, self.temperature, **QUIET)
         self.studio.on_change(self.settings, self.the_same, [*self.settings, self.talk], self.same)
         self.studio.opened(self.offer, [self.model, self.nothing, self.chat, self.same])
@@ -148,14 +151,27 @@ class Chatting:
         if wanted and wanted not in [name for _shown, name in offered]:
             offered.append((wanted, wanted))
         value = wanted or (offered[0][1] if offered else None)
-        nothing = "" if offered else Markup('<p role="status">{} <a href="{}">{}</a></p>').format(
-            _("No language model is here yet."),
-            self.studio.url("machine"), _("Fetch smollm2 on the page Machine"),
-        )  # fmt: skip
+        about = self.about(value)
         same = self.the_same(
             value, "", USUAL["length"], temperature_of(value), USUAL["seed"], USUAL["filter"]
         )
-        return [gr.update(choices=offered, value=value), nothing, chat_view.shown(Talk()), same]
+        return [gr.update(choices=offered, value=value), about, chat_view.shown(Talk()), same]
+
+    def about(self, name: str | None) -> Markup | str:
+        """What is to be known of the model before it is asked, or that there is none."""
+        way = fetching(self.studio, next(iter(packages.MODELS)))
+        if not name:
+            return missing(_("No language model is here yet."), way)
+        if not chat_view.only_continues(self.studio, name):
+            return ""
+        text = _(
+            "{name} cannot answer questions: it has learnt from texts alone, no conversations, and "
+            "continues what you write in their manner. For answers choose a model that was trained "
+            "on conversations."
+        )
+        return missing(text.format(name=Path(name).name), way,
+                       (self.studio.url("train", system="gpt", data="manners"),
+                        _("Train on conversations")))  # fmt: skip
 
     def send(self, talk: Talk | None, which: int, text: str, *settings: Any) -> list[Any]:
         """A new question, or an earlier one in other words."""

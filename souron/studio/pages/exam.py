@@ -12,13 +12,23 @@ from markupsafe import Markup
 from souron import registry
 from souron.data import load
 from souron.studio import run_list
-from souron.studio.shared import QUIET, Studio, command, same_thing, status, words
+from souron.studio.shared import (
+    QUIET,
+    Studio,
+    command,
+    fetching,
+    missing,
+    same_thing,
+    status,
+    words,
+)
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Exam")
 TASK = "choose"
 MODEL = "nearest"
+PAPER = "terms"
 MOST_SEED = 10**6
 LEARNS_NOTHING = re.compile(r"^    needs_fit\b.*= False$", re.MULTILINE)  # in a system's file
 
@@ -35,10 +45,11 @@ def page(studio: Studio) -> None:
         )
     )  # fmt: skip
     with gr.Row():
-        data = gr.Dropdown(paper_names(), value="terms", label=_("exam paper"))
+        data = gr.Dropdown(paper_names(), value=PAPER, label=_("exam paper"))
         seed = gr.Number(0, minimum=0, maximum=MOST_SEED, precision=0, label=_("seed"),
                          info=_("another paper for each"))  # fmt: skip
         model = gr.Dropdown([MODEL], value=MODEL, label=_("model"))
+    empty = gr.HTML()
     begin = gr.Button(_("Begin"), variant="primary")
     state = gr.State({}, time_to_live=3600)
     question = gr.HTML()
@@ -47,7 +58,7 @@ def page(studio: Studio) -> None:
         answer = gr.Button(_("Answer"), variant="primary", visible=False)
         following = gr.Button(_("Next question"), visible=False)
     outcome = gr.HTML()
-    same = gr.HTML(same_as(MODEL, "terms", 0))
+    same = gr.HTML(same_as(MODEL, PAPER, 0))
 
     says = studio.says
     shown = [state, question, options, answer, following, outcome]
@@ -61,17 +72,36 @@ def page(studio: Studio) -> None:
     )  # fmt: skip
     following.click(says(lambda state: asked(state)), [state], shown, **QUIET)
     studio.on_change([data, seed, model], same_as, [model, data, seed], same)
-    studio.opened(lambda query: opened(studio, query), [model])
+    data.change(says(lambda name: needed(studio, name)), data, [empty, begin], **QUIET)
+    studio.opened(lambda query: opened(studio, query), [model, data, empty, begin])
 
 
-def opened(studio: Studio, query: Mapping[str, str]) -> Any:
-    """The models that can be asked; the one that the address names is chosen."""
+def opened(studio: Studio, query: Mapping[str, str]) -> list[Any]:
+    """The models that can be asked, of which the one that the address names is chosen; a paper that
+    is here, where one is; what is missing."""
     import gradio as gr
 
     offered = models(studio)
     wanted = query.get("run") or query.get("system") or MODEL
     known = [name for _shown, name in offered]
-    return gr.update(choices=offered, value=wanted if wanted in known else MODEL)
+    there = next((name for name in paper_names() if load.names()[name].where()), PAPER)
+    return [
+        gr.update(choices=offered, value=wanted if wanted in known else MODEL),
+        there,
+        *needed(studio, there),
+    ]
+
+
+def needed(studio: Studio, data: str) -> list[Any]:
+    """What the paper lacks, and whether it can begin."""
+    import gradio as gr
+
+    there = load.names()[data].where() is not None
+    text = _("The paper {name} is made of a dictionary that is not on this computer yet.")
+    return [
+        "" if there else missing(text.format(name=data), fetching(studio, data)),
+        gr.update(interactive=there),
+    ]
 
 
 def models(studio: Studio) -> list[tuple[str, str]]:

@@ -37,7 +37,7 @@ def page(studio: Studio) -> None:
                        "souron.hub.doctor.diagnose()"))  # fmt: skip
 
     studio.opened(
-        lambda _query: [found(studio), fetchable(), gr.update(choices=away())],
+        lambda query: [found(studio), fetchable(), wanted_first(query.get("name", ""))],
         [checked, listed, name],
     )
 
@@ -78,6 +78,13 @@ def fetchable() -> Markup:
 def away() -> list[str]:
     """The names of what is not here yet."""
     return [name for name in hub_fetch.fetchable() if hub_fetch.where(name) is None]
+
+
+def wanted_first(name: str) -> Any:
+    """The choice of what to fetch; what the address names is chosen."""
+    import gradio as gr
+
+    return gr.update(choices=away(), value=name if name in away() else None)
 
 
 def fetched(job: Job) -> Markup:

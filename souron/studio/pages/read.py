@@ -40,7 +40,7 @@ def page(studio: Studio) -> None:
             gr.File(label=_("or a file ({ends})").format(ends=", ".join(Text.formats)),
                     file_types=list(Text.formats))
         )  # fmt: skip
-    question = gr.Textbox(label=_("question"), lines=1, max_lines=4)
+    question = gr.Textbox(label=_("your question"), lines=1, max_lines=4)
     speaker = gr.Dropdown([], value=None, label=_("who says it in a sentence"))
     go = gr.Button(_("Ask"), variant="primary")
     watch = Watch(studio, outcome, ("ask",))
@@ -75,7 +75,7 @@ def asking(text: str, file: str | None, question: str, model: str) -> list[str]:
     if not text.strip() and not file:
         raise UserError("nothing given", _("nothing was given yet"), expected=_("text"))
     if not question.strip():
-        raise UserError("nothing given", _("no question was asked yet"), expected=_("question"))
+        raise UserError("nothing given", _("no question was asked yet"), expected=_("a question"))
     path = Path(file) if file else kept(text)
     return ["ask", f"passages={PASSAGES}", *([f"model={model}"] if model else []), "--",
             str(path), question.strip()]  # fmt: skip

@@ -12,7 +12,7 @@ from souron.studio import naming, run_list, trash
 from souron.studio.confirm import NARROW, Confirm
 from souron.studio.jobs import ALIVE, Job, state_name
 from souron.studio.paths import folder_size
-from souron.studio.run_view import MOST_ROWS, all_runs, facts, moment, report, the_same, verb
+from souron.studio.run_view import MOST_ROWS, facts, listing, moment, report, the_same, verb
 from souron.studio.shared import QUIET, Studio, here, status, table
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
@@ -40,11 +40,11 @@ def page(studio: Studio) -> None:
     same = gr.HTML()
 
     says = studio.says
-    wanted.input(says(lambda text: all_runs(studio, text)), wanted, listed, **QUIET)
+    wanted.input(says(lambda text: listing(studio, text)), wanted, listed, **QUIET)
     everything = [*shown.parts, listed, same]
 
     def draw(run: str, text: str) -> list[Any]:
-        return [*shown.draw(run), all_runs(studio, text), the_same(studio, run)]
+        return [*shown.draw(run), listing(studio, text), the_same(studio, run)]
 
     def draw_after(event: Any) -> None:
         event.then(says(draw), [shown.run, wanted], everything, **QUIET)
@@ -52,7 +52,7 @@ def page(studio: Studio) -> None:
     opened = studio.opened(lambda query: query.get("run") or "", [shown.run])
     for event in (opened, *shown.changes):
         draw_after(event)
-    work.drawn.change(says(lambda text: all_runs(studio, text)), wanted, listed, **QUIET)
+    work.drawn.change(says(lambda text: listing(studio, text)), wanted, listed, **QUIET)
 
 
 class Shown:
@@ -192,7 +192,7 @@ class Work:
         now = [(job.id, state) for job, state in jobs]
         if drawn is not None and [tuple(each) for each in drawn] == now:
             return [gr.skip()] * len(self.parts)
-        choices = [(f"{state_name(state)}: {called(job)}", job.id) for job, state in jobs]
+        choices = [(f"{state_name(job, state)}: {called(job)}", job.id) for job, state in jobs]
         ids = [id for _text, id in choices]
         first = ids[0] if ids else None
         return [
@@ -208,7 +208,7 @@ class Work:
             return Markup("<p>{}</p>").format(_("There are no jobs."))
         rows = [
             (
-                state_name(state),
+                state_name(job, state),
                 called(job),
                 moment(job.made),
                 self.link(job),
@@ -231,6 +231,8 @@ class Work:
         if job.state not in ALIVE:
             return status(_("That job is over."))
         job.stop()
+        if job.begun is None:
+            return status(state_name(job, job.state))
         return status(_("stopping after this step …"))
 
     def clear(self, id: str | None) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from souron import registry
 from souron.data import called
-from souron.hub import fetch
+from souron.hub import fetch, zoo
 from souron.studio import run_list
-from souron.studio.shared import QUIET, Studio, command, same_thing
+from souron.studio.shared import QUIET, Studio, command, fetching, missing, same_thing
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Tokens")
@@ -28,7 +29,7 @@ def page(studio: Studio) -> None:
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("How a text is cut"),
             _("A language model reads numbers. Each colour is a token, one number; point at it, or "
-              "open the table, for its number and its bytes. Where the model foretells texts, the "
+              "open the table, for its number and its bytes. Where the model predicts texts, the "
               "shade says how surprising each token is to it, in bits."),
         )
     )  # fmt: skip
@@ -53,7 +54,8 @@ def page(studio: Studio) -> None:
 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
-    """(shown, name) of every run that cuts texts, newest first, then of what was fetched."""
+    """(shown, name) of every run that cuts texts, newest first, then of what was fetched, and of
+    what comes ready trained."""
     runs = [
         (f"{run.name} – {', '.join(filter(None, (*run.systems, called.called(run.data))))}",
          str(run.folder))
@@ -61,8 +63,13 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
         if run.folder.parent.name in TASKS and run.state != "damaged"
         if (run.folder / "weights" / "best.safetensors").is_file()
     ]  # fmt: skip
-    ready = [(f"{USUAL} – {_('published weights')}", USUAL)] if fetch.where(USUAL) else []
-    return [*runs, *ready]
+    fetched = [(f"{USUAL} – {_('published weights')}", USUAL)] if fetch.where(USUAL) else []
+    ready = [
+        (f"{entry.name} – {_('ready trained')}", entry.name)
+        for entry in registry.entries().values()
+        if entry.task in TASKS and zoo.where(entry.name)
+    ]
+    return [*runs, *fetched, *ready]
 
 
 def offer(studio: Studio, wanted: str) -> list[Any]:
@@ -72,15 +79,13 @@ def offer(studio: Studio, wanted: str) -> list[Any]:
     offered = choices(studio)
     names = [name for _shown, name in offered]
     if not names:
-        text = _("Nothing here cuts texts yet: train a tokenizer, or fetch {name}.").format(
-            name=USUAL
+        told = missing(
+            _("Nothing here cuts texts yet: train a tokenizer, or fetch {name}.").format(
+                name=USUAL
+            ),
+            (studio.url("train", system="bpe"), _("Train a system")),
+            fetching(studio, USUAL),
         )
-        link = Markup('<p role="status">{}</p><p class="actions"><a class="first" href="{}">{}</a>'
-                      '<a href="{}">{}</a></p>')  # fmt: skip
-        told = link.format(
-            text, studio.url("train", system="bpe"), _("Train a system"), studio.url("machine"),
-            _("What can be fetched"),
-        )  # fmt: skip
         return [gr.update(choices=[], value=None), told]
     if wanted:
         wanted = next((name for name in names if name.endswith(wanted)), "")

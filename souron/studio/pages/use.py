@@ -15,7 +15,7 @@ from souron.data import called
 from souron.hub import fetch, zoo
 from souron.studio import generate_form, run_list
 from souron.studio.job_view import Watch
-from souron.studio.shared import DIRECT, QUIET, Studio
+from souron.studio.shared import DIRECT, QUIET, Studio, missing
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Use")
@@ -112,6 +112,4 @@ def use(studio: Studio, name: str | None, watch: Watch, same: Any) -> None:
 
 
 def nothing(studio: Studio) -> Markup:
-    return Markup(
-        '<p role="status">{}</p><p class="actions"><a class="first" href="{}">{}</a></p>'
-    ).format(_("Nothing was trained here yet."), studio.url("train"), _("Train a system"))
+    return missing(_("Nothing was trained here yet."), (studio.url("train"), _("Train a system")))

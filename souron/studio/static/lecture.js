@@ -69,13 +69,20 @@
     button.disabled = false;
   };
 
-  // large type: one part of the page at a time
+  // large type: one part of the page at a time, which the address names; the notes have a window
+  // of their own, which follows
   const parts = () => $$("main.lesson .part");
   const beaming = () => document.body.classList.contains("beamer");
+  const speaking = location.hash === "#speaker" && Boolean($(".beaming"));
+  const channel = new BroadcastChannel("souron-lecture");
   let at = 0;
+  const titleAt = (place) => $("h1, h2", parts()[place] ?? document.createElement("p"))?.textContent ?? "";
+  const tellSpeaker = () => channel.postMessage({ path: location.pathname, at });
   const showPart = () => {
     parts().forEach((part, place) => part.classList.toggle("now", place === at));
     $(".beaming span").textContent = `${at + 1} / ${parts().length}`;
+    history.replaceState(null, "", `${location.pathname}#beamer-${at + 1}`);
+    tellSpeaker();
     scrollTo(0, 0);
     const heading = $("h1, h2, p", parts()[at]);
     if (heading) { heading.tabIndex = -1; heading.focus({ preventScroll: true }); }
@@ -84,23 +91,41 @@
     if (!$(".beaming") || !parts().length) return;
     document.body.classList.toggle("beamer", on);
     $(".beaming").hidden = !on;
-    if (on) { at = place < 0 ? parts().length - 1 : place; showPart(); }
+    if (on) { at = Math.min(place < 0 ? Infinity : place, parts().length - 1); showPart(); }
     else {
       parts()[at].scrollIntoView();
       history.replaceState(null, "", location.pathname);
     }
   };
   const go = (by) => {
+    if (speaking) return channel.postMessage({ by });
     if (parts()[at + by]) { at += by; return showPart(); }
     const link = $(by > 0 ? "a[rel=next]" : "a[rel=prev]");
     if (link) location.assign(`${link.getAttribute("href")}#${by > 0 ? "beamer" : "beamer-last"}`);
   };
-  const showNotes = () => {
-    const notes = $("details.spoken");
-    if (notes) notes.open = !notes.open;
+  const openNotes = () => {
+    open(`${location.pathname}#speaker`, "souron-notes", "popup,width=760,height=640")?.focus();
   };
-  if (location.hash === "#beamer") beam(true);
-  if (location.hash === "#beamer-last") beam(true, -1);
+  const showNotes = () => {
+    const following = titleAt(at + 1);
+    $(".beaming span").textContent = `${at + 1} / ${parts().length} · ${titleAt(at)}${following && ` → ${following}`}`;
+  };
+  channel.onmessage = ({ data }) => {
+    if (!speaking) {
+      if (beaming() && data.by) go(data.by);
+      else if (beaming() && data.ask) tellSpeaker();
+    } else if (data.path && data.path !== location.pathname) location.assign(`${data.path}#speaker`);
+    else if (data.path) { at = data.at; showNotes(); }
+  };
+  const wanted = location.hash.match(/^#beamer(?:-(\d+|last))?$/);
+  if (wanted) beam(true, wanted[1] === "last" ? -1 : Number(wanted[1] ?? 1) - 1);
+  if (speaking) {
+    document.body.classList.add("speaker");
+    $(".beaming").hidden = false;
+    for (const notes of $$("details.spoken")) notes.open = true;
+    showNotes();
+    channel.postMessage({ ask: true });
+  }
 
   const STEPS = { ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1 };
   addEventListener("keydown", (event) => {
@@ -117,11 +142,11 @@
       all[all.indexOf(group) + STEPS[event.key]]?.focus();
       return event.preventDefault();
     }
-    if (!beaming()) return;
-    if (event.key === "Escape") beam(false);
+    if (!beaming() && !speaking) return;
+    if (event.key === "Escape") speaking ? close() : beam(false);
     else if (used && !used.matches("pre, .plotted")) return;
     else if (STEPS[event.key]) go(STEPS[event.key]);
-    else if (event.key === "n") showNotes();
+    else if (event.key === "n" && beaming()) openNotes();
     else return;
     event.preventDefault();
   });
@@ -186,7 +211,7 @@
     const item = button?.closest("ol.chosen > li");
     const does = {
       beamer: () => beam(true), leave: () => beam(false), back: () => go(-1), on: () => go(1),
-      notes: showNotes, train: () => watch(button),
+      notes: openNotes, train: () => watch(button),
       add: () => tell(words.added, add({ row: button.dataset.row }, button.dataset.title)),
       up: () => move(item, -1), down: () => move(item, 1),
       remove: () => {

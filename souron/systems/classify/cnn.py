@@ -36,7 +36,7 @@ class Config:
 
 class CNN(Classifier):
     year = 1998
-    ja = "小さなフィルタを画像の上で滑らせ、位置のずれに強い特徴を作る"
+    ja = "小さなフィルターを画像の上で滑らせ、位置のずれに強い特徴を作る"
     status = "reduced"
     channels_last = True
     head = "fc"

@@ -41,7 +41,7 @@ class Config:
 
 class HDBSCAN(Clusterer):
     year = 2013
-    ja = "密度の高い所をクラスタとし、あいだに散らばる点はノイズとする"
+    ja = "密度の高い所をクラスターとし、あいだに散らばる点はノイズとする"
     SIZES = {"tiny": Config(), "small": Config()}
 
     points: Tensor  # (cases, features)

@@ -41,7 +41,7 @@ class Config:
 
 class Hierarchical(Clusterer):
     year = 1963
-    ja = "最も近い二つのクラスタの併合を繰り返し、好きな高さで切れる樹形図を作る"
+    ja = "最も近い二つのクラスターの併合を繰り返し、好きな高さで切れる樹形図を作る"
     SIZES = {"tiny": Config(3), "small": Config()}
 
     points: Tensor  # (cases, features)

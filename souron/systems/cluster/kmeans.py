@@ -39,6 +39,11 @@ class KMeans(Clusterer):
         super().__init__(config, spec)
         self.register_buffer("centres", torch.zeros(config.groups, spec.features))
 
+    def sketch(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        centres = tuple(self.centres.shape)
+        return [("centres", "kept", centres), ("distances", "other", centres[:1]),
+                ("nearest centre", "pooling", (1,))]  # fmt: skip
+
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Raises UserError where the points differ too little for so many groups."""
         points = data.all()  # (N, D)

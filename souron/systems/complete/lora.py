@@ -81,6 +81,18 @@ class LoRA(LanguageModel):
     def spec_for(cls, train: Any) -> Spec:
         return Spec("", 0, lesson_of(train))
 
+    def sketch(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        """The published model, which stays; then the thin matrices of its first layer, which learn:
+        every layer has such ones."""
+        structure = open_models.structure_by(self.config.model)
+        assert structure is not None, "else it is not built"
+        tokens = self.context
+        thin = [(f"{half}.0_{target}", "connected", (tokens, width))
+                for target in self.config.targets
+                for half, width in (("a", self.config.rank),
+                                    ("b", len(self.b[f"0_{target}"])))]  # fmt: skip
+        return [("published model", "attention", (tokens, structure.width)), *thin]
+
     @property
     def tokenizer(self) -> Any:
         return self.frozen.held[1]

@@ -229,7 +229,7 @@ def repetition(network: nn.Module) -> Tensor:
 
 class BigGAN(Generator):
     year = 2018
-    ja = "大規模な GAN。全ての層に分類名を伝え、各層の伸び率を抑えて学習を安定させる"
+    ja = "大規模な GAN。すべての層にクラス名を伝え、各層の伸び率を抑えて学習を安定させる"
     conditional = True
     channels_last = True
     SIZES = {

@@ -63,7 +63,7 @@ def stack(*layers: tuple[int, int, int, int], norm: bool = True) -> nn.Sequentia
 
 class Colorizer(ImageTranslator):
     year = 2016
-    ja = "白黒画像の各点の色を多数の色の分類とみなして予測し、珍しい色を重くみて学ぶ"
+    ja = "白黒画像の各点の色を多数の色のクラスとみなして予測し、珍しい色を重くみて学ぶ"
     channels_last = True
     measures = (
         "PSNR", "colour difference", "object colour difference", "ground colour difference",

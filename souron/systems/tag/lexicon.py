@@ -30,7 +30,7 @@ class Config:
 
 class Lexicon(Tagger):
     year = 2003
-    ja = "訓練データで印のついた語句を覚え、最も長く一致するものに印をつける、比較の基準となる方法"
+    ja = "学習データで印のついた語句を覚え、最も長く一致するものに印をつける、比較の基準となる方法"
     full_batch = True
     SIZES = {"tiny": Config(), "small": Config()}
     sized_by_data = ("letters", "lengths", "labels", "shares")

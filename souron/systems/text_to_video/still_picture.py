@@ -36,7 +36,7 @@ class Config:
 
 class StillPicture(FilmGenerator):
     year = 2008
-    ja = "説明文の言葉がいちばん合う訓練動画の最初のフレームを、動かさずに見せる"
+    ja = "説明文の言葉がいちばん合う学習用の動画の最初のフレームを、動かさずに見せる"
     full_batch = True
     SIZES = {"tiny": Config(256), "small": Config()}
     sized_by_data = ("frames", "told")

@@ -47,6 +47,10 @@ class BPE(Cutter):
         self.a_step = max(1, (config.size - BYTES) // STEPS)
         self.most_steps = -(-max(1, config.size - BYTES) // self.a_step)
 
+    def sketch(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        return [("bytes", "other", (BYTES,)), ("merges", "kept", tuple(self.merges.shape)),
+                ("tokens", "embedding", (self.config.size,))]  # fmt: skip
+
     def forget(self) -> None:
         super().forget()
         self.results: dict[tuple[int, int], tuple[int, int]] = {}
