@@ -4,12 +4,15 @@ import base64
 import json
 import re
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import talking
 from talking import NAMES
 
 from souron.evaluation.text_generation import Writer, Written
+from souron.hub import zoo
 from souron.studio import chat_view
 from souron.studio.chat_view import Talk
 from souron.studio.jobs import Jobs
@@ -55,6 +58,15 @@ def test_an_answer_is_written_in_the_background(run, capsys):
     talk.thread.join(60)
     assert talk.chat.turns[0].text == "What is a pill?"
     assert len(talk.chat.turns) == 2
+
+
+@pytest.mark.skipif(zoo.where("gpt") is None, reason="the ready-trained systems are not installed")
+def test_a_model_without_conversations_is_told_from_one_that_answers(run, studio):
+    near = replace(studio, project=Path(run).parent.parent)
+    assert not chat_view.only_continues(near, run)
+    assert chat_view.only_continues(near, "gpt")
+    assert not chat_view.only_continues(near, "smollm2")
+    assert not chat_view.only_continues(near, "no/such/run")
 
 
 def test_stop_keeps_what_came_and_nobody_asks_meanwhile(run, monkeypatch):

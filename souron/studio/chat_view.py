@@ -155,8 +155,9 @@ def only_continues(studio: Studio, name: str) -> bool:
         seen = run_folder.read_args(folder).get("seen")
     except UserError:
         return False
-    own = isinstance(seen, dict) and bool(seen.get("tokenizer"))
-    return own and seen.get("lesson", "text") == "text"
+    if not isinstance(seen, dict) or not seen.get("tokenizer"):  # a published model's own
+        return False
+    return seen.get("lesson", "text") == "text"
 
 
 def model_name(studio: Studio, text: str | None) -> str:
