@@ -2,9 +2,12 @@
 
 import ast
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from souron import registry
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "mutants"))
@@ -19,6 +22,22 @@ def test_each_mutant_applies_once_and_names_a_test_that_there_is():
         file, _colons, test = mutant.test.partition("::")
         name = test.partition("[")[0]
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), mutant.test
+
+
+STUDIES = ("arena", "ask", "check", "claims", "credentials", "datasheet", "exam", "generated",
+           "improper", "memorization", "provenance", "references", "skill", "surface", "tokens",
+           "watch", "work")  # fmt: skip
+LEAST = 3  # mutants of each
+
+
+def test_each_system_task_and_study_has_mutants():
+    count = Counter(mutant.name for mutant in mutants.mutants())
+    wanted = [
+        *registry.entries(),
+        *(f"task_{name}" for name in registry.tasks()),
+        *(f"study_{name}" for name in STUDIES),
+    ]
+    assert not [name for name in wanted if count[name] < LEAST]
 
 
 @pytest.fixture

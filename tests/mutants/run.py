@@ -1,8 +1,8 @@
 """Mutants: small changes that remove a mechanism, each with the test that must fail.
 
     python tests/mutants/run.py NAME ...       the mutants of these files (cyclegan, training, ...)
-    python tests/mutants/run.py all            every one, two at a time; takes about an hour
-    python tests/mutants/run.py all --table F  the same, and a table of what was found into F
+    python tests/mutants/run.py all            every one, two at a time; takes hours
+    python tests/mutants/run.py all --table    the same, and the table of README.md is written anew
     python tests/mutants/run.py --some 3       three that are not slow, chosen by the commit
 
 A file ``tests/mutants/NAME.toml`` holds mutants of one system, task or module:
@@ -43,6 +43,7 @@ COPIED = ("souron", "zoo", "tests", "docs", "notebooks", "benchmarks", "pyprojec
           "README.md", "README.ja.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "LOG.md",
           "Makefile", "install.py")  # fmt: skip
 FIELDS = {"removes", "file", "old", "new", "test"}
+README, HEADING = HERE / "README.md", "## The last whole run"
 SECONDS = 600  # after which a test hangs, which counts as failing
 RAN = 100  # added to pytest's exit code, which tells it from that of a process that did not run it
 PRELOADED = ["pytest", "torch", "torchvision", "scipy.stats", "matplotlib.figure"]
@@ -200,7 +201,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--some", type=int, metavar="N")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, metavar="N")
-    parser.add_argument("--table", type=Path, metavar="FILE")
+    parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     os.environ |= ONE_THREAD
     every = list(mutants())
@@ -221,7 +222,8 @@ def main() -> int:
     survivors = sum(result.survived for result in results)
     print(f"{len(results) - survivors} of {len(results)} found")
     if asked.table:
-        asked.table.write_text(as_table(results), encoding="utf-8")
+        text, _heading, _old = README.read_text(encoding="utf-8").partition(HEADING)
+        README.write_text(text + HEADING + "\n\n" + as_table(results), encoding="utf-8")
     return bool(survivors)
 
 
