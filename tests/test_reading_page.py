@@ -17,7 +17,7 @@ def test_a_typed_text_answers(language, width, looked_at, tmp_path):
         page = visit.page
         page.goto(f"{looked_at.address}/{language}/read")
         page.get_by_label(browsing.said("text", language), exact=True).first.fill(TEXT)
-        page.get_by_label(browsing.said("question", language), exact=True).first.fill(
+        page.get_by_label(browsing.said("your question", language), exact=True).first.fill(
             "What must patient 0417 not be given?"
         )
         page.locator(f"button:text-is('{browsing.said('Ask', language)}')").click()

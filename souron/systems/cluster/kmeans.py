@@ -42,7 +42,7 @@ class KMeans(Clusterer):
     def sketch(self) -> list[tuple[str, str, tuple[int, ...]]]:
         centres = tuple(self.centres.shape)
         return [("centres", "kept", centres), ("distances", "other", centres[:1]),
-                ("nearest centre", "pooling", (1,))]  # fmt: skip
+                ("nearest centre", "other", (1,))]  # fmt: skip
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Raises UserError where the points differ too little for so many groups."""
