@@ -83,7 +83,7 @@ def test_a_damaged_file_is_a_file_of_weights(own_folder, damage):
 
 def test_deciding_imports_no_network():
     code = (
-        "import sys; from souron.hub import names; names.resolve('resnet50'); names.is_named('a');"
+        "import sys; from souron.hub import names; names.resolve('resnet50'); names.known('a');"
         "print(*(m for m in ('torch', 'transformers', 'safetensors') if m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

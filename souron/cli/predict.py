@@ -254,7 +254,7 @@ def resolve_system(system: str, files: list[str], model: str | None) -> tuple[st
 def names_files(word: str) -> bool:
     """Return whether a word is a file, a folder of files, a glob or a text, rather than the name of
     a system, a run or a published model. Imports nothing heavy."""
-    if names.is_named(word):
+    if names.known(word) is not None:
         return False
     path = Path(word)
     if file_utils.there(word) or "*" in word or ENDING.search(word):
@@ -327,7 +327,7 @@ def chosen_options(
 
 def own_options(name: str) -> dict[str, Any]:
     """What the system of that run, or of that name, can be told when it predicts."""
-    if isinstance(names.resolve(name), names.WeightsFile):
+    if isinstance(names.known(name), names.WeightsFile):
         from souron.kinds import signature
         from souron.runs import loading
 

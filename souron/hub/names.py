@@ -77,6 +77,20 @@ def resolve(name: str | Path) -> Meaning:
     here that is called as a system is.
     """
     text, path = str(name), Path(name).expanduser()
+    if (meaning := known(name)) is not None:
+        return meaning
+    if len(path.parts) > 1 or path.exists():
+        return Run(text, path)
+    registry.find(text)  # says which names are near
+    raise AssertionError(text)
+
+
+def known(name: str | Path) -> Meaning | None:
+    """What a name means; None where it means nothing, or is the path of a file to be answered.
+
+    Raises UserError where it means several things.
+    """
+    text, path = str(name), Path(name).expanduser()
     meanings = [made for test in (_by_path, _by_name) if (made := test(text, path)) is not None]
     if len(meanings) > 1:
         raise UserError(
@@ -85,22 +99,12 @@ def resolve(name: str | Path) -> Meaning:
             expected=_("./{name} for the folder, or its whole path").format(name=text),
             fix=f"./{text}",
         )
-    if meanings:
-        return meanings[0]
-    if len(path.parts) > 1 or path.exists():
-        return Run(text, path)
-    registry.find(text)  # says which names are near
-    raise AssertionError(text)
+    return meanings[0] if meanings else None
 
 
 def is_run(folder: str | Path) -> bool:
     """Whether a folder is a run's."""
     return (Path(folder) / RUN).is_file()
-
-
-def is_named(word: str) -> bool:
-    """Whether a word names a system, a run or a model rather than a file to be answered."""
-    return _by_name(word, Path(word)) is not None or _by_path(word, Path(word)) is not None
 
 
 def _by_name(name: str, path: Path) -> Meaning | None:
