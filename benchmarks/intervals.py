@@ -353,7 +353,8 @@ def dice(sets: int, rng: np.random.Generator) -> None:
                 for i, way in enumerate((intervals.overlap_interval, intervals.share_interval)):
                     made = way(scores)
                     held[i] += made.low <= 0.92 * (1 - failing) <= made.high
-            rows.append([f"{100 * failing:.0f} %", str(n), *(f"{100 * one / sets:.1f}" for one in held)])
+            shares = (f"{100 * one / sets:.1f}" for one in held)
+            rows.append([f"{100 * failing:.0f} %", str(n), *shares])
     print(f"Share of {sets} samples whose 95 % interval holds the true mean Dice, %\n")
     print(table(["cases that fail", "cases", "souron", "without the allowance"], rows))
 

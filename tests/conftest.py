@@ -51,7 +51,8 @@ def each_drawn(monkeypatch):
 @pytest.fixture
 def same_eyes(own_folder, tmp_path_factory):
     """The networks that judge drawn pictures are trained once, and kept for the tests that ask."""
-    place = tmp_path_factory.getbasetemp() / "eyes"
+    base = tmp_path_factory.getbasetemp()
+    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "eyes"
     place.mkdir(exist_ok=True)
     (own_folder / "cache").mkdir(exist_ok=True)
     (own_folder / "cache" / "eyes").symlink_to(place, target_is_directory=True)
@@ -93,6 +94,19 @@ def photos(tmp_path, digits):
 def pytest_xdist_auto_num_workers(config) -> int:
     """One more than there are cores: tests of the studio wait for half of their time."""
     return (os.cpu_count() or 1) + 1
+
+
+FIRST = (  # files whose tests take longest: a worker takes a whole file, and keeps its fixtures
+    "test_studio", "test_every_system", "test_generating", "test_transfer", "test_films_drawn",
+    "test_docs", "test_clinic", "test_wheels", "test_notebooks", "test_auditing_memorisation",
+    "test_comparing", "test_cache",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    if not config.pluginmanager.hasplugin("affected"):  # which has an order of its own
+        order = {name: place for place, name in enumerate(FIRST)}
+        items.sort(key=lambda item: order.get(item.path.stem, len(FIRST)))
 
 
 SECONDS: dict[str, float] = {}  # of each test that ran: ``make check`` knows what fits
