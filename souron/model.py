@@ -199,7 +199,7 @@ class Model:
 
     @property
     def voice(self) -> Voice:
-        """The model prepared for conversation. Raises UserError where it is not a language model."""
+        """The model prepared for conversation. Raises UserError where it is no language model."""
         if self.spoken is None or self.spoken.reader is not self.system:
             if self.asked and not registry.talks(self.system.task):
                 raise UserError(
@@ -237,13 +237,19 @@ class Model:
         top: float | None = None,
         seed: int = 0,
     ) -> Conversation:
-        """Start a conversation with memory: ``model.chat().say("Good morning")``. Raises UserError."""
+        """Start a conversation with memory: ``model.chat().say("Good morning")``.
+
+        Raises UserError.
+        """
         talk = Conversation(self.voice, None, length, self.voice.sampling(temperature, top, seed))
         talk.system(system)
         return talk
 
     def train(self, data: str | Path | None = None, **options: Any) -> RunRecord:
-        """Train this system with ``souron.train`` and use the result; return the record of the run."""
+        """Train this system with ``souron.train`` and keep the trained network.
+
+        Returns the record of the run.
+        """
         from souron.runs import train as run_train
 
         record = run_train.train(self.name, data, **options)

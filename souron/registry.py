@@ -235,7 +235,7 @@ def talks(task: str) -> bool:
 
 
 def section(task: str) -> ModuleType | None:
-    """Import ``report/sections/<task>.py``, a task's part of the reports; None where it has none."""
+    """Import ``report/sections/<task>.py``, a task's part of the reports; None where absent."""
     name = f"souron.report.sections.{task}"
     return importlib.import_module(name) if importlib.util.find_spec(name) else None
 
@@ -344,7 +344,7 @@ def full_name(entry: Entry, size: str) -> str:
 
 
 def load_system(name: str) -> tuple[Any, Any]:
-    """Return the class of a system and the config of the size that ``name`` gives. Imports torch."""
+    """Return the class of a system and the config of the size in ``name``. Imports torch."""
     entry, size = find(name)
     module = importlib.import_module(f"souron.systems.{entry.task}.{entry.name}")
     found = system_class(module)

@@ -66,14 +66,14 @@ class System(nn.Module, ABC):
 
     @classmethod
     def published(cls, size: str, config: Any) -> str:
-        """Return the source of the published weights of a size and config; "" where there are none."""
+        """Return the source of the published weights of a size and config; "" for none."""
         return cls.WEIGHTS.get(size, "")
 
     def loss(self, batch: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} needs loss(), updates() or fit()")
 
     def updates(self, batch: Any, step: int) -> Iterator[tuple[str, Tensor]]:
-        """Yield ``(name, loss)``; the optimizer ``name`` steps before the next loss is requested."""
+        """Yield ``(name, loss)``; the optimizer ``name`` steps before the next loss is computed."""
         yield "model", self.loss(batch)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -141,7 +141,7 @@ class System(nn.Module, ABC):
 
 
 def in_channels_last(batch: Any) -> Any:
-    """Convert the images of a batch to channels-last memory format, which speeds up convolutions."""
+    """Convert the images of a batch to channels-last memory format, for fast convolutions."""
     return type(batch)(*(
         part.contiguous(memory_format=torch.channels_last)
         if isinstance(part, Tensor) and part.ndim == 4

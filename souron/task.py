@@ -243,7 +243,7 @@ class Task(ABC):
         return self.metrics[0].name
 
     def called(self, metric: str, setup: Any) -> str:
-        """Return a metric's title in the reader's language, with the parameters that it depends on."""
+        """Return a metric's title in the reader's language, with the parameters it depends on."""
         return self.metric(metric).title
 
     def rehearse(self, system: System, setup: Any) -> None:  # noqa: B027
@@ -273,7 +273,9 @@ class Task(ABC):
         return iter(())
 
     def next_command(self, run: str) -> str:
-        """Return the command to suggest after training; ``run`` is the folder as a shell writes it."""
+        """Return the command to suggest after training; ``run`` is the folder, quoted
+        for a shell.
+        """
         return f"souron val {run}"
 
     def advice(self, options: Mapping[str, Any], cases: int) -> str:
