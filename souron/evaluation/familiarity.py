@@ -7,10 +7,11 @@ weight for every layer, and one Gaussian is fitted, of low rank plus an isotropi
     x = W z + m + e,  e ~ N(0, v I)         distance^2 = (x - m)' (W W' + v I)^-1 (x - m) / features
 
 Tipping, Bishop: Probabilistic Principal Component Analysis (1999).
-https://doi.org/10.1111/1467-9868.00196 Lee, Lee, Lee, Shin: A Simple Unified Framework for
-Detecting Out-of-Distribution Samples and Adversarial Attacks (2018).
-https://arxiv.org/abs/1807.03888 (one Gaussian for all classes here, so that cases without a class,
-such as scenes with several objects, can be checked)
+https://doi.org/10.1111/1467-9868.00196
+
+Lee, Lee, Lee, Shin: A Simple Unified Framework for Detecting Out-of-Distribution Samples and
+Adversarial Attacks (2018). https://arxiv.org/abs/1807.03888 (one Gaussian for all classes here, so
+that cases without a class, such as scenes with several objects, can be checked)
 
 The threshold is set on validation cases, so that one in twenty exceeds it.
 ``benchmarks/familiarity.py`` compares this with the energy score.

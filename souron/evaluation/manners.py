@@ -115,14 +115,18 @@ def _judged(tokenizer: Any, tokens: Tensor, cases: Dataset) -> dict[str, Tensor]
 
 
 def repeated(text: str) -> float:
-    """The share of three words (letters, where there are no spaces) in a row that came before."""
+    """Return the fraction of trigrams of words that occurred before (of characters
+    without spaces).
+    """
     parts = text.split() if " " in text.strip() else list(text)
     rows = [tuple(parts[i : i + 3]) for i in range(len(parts) - 2)]
     return 1 - len(set(rows)) / len(rows) if rows else 0.0
 
 
 def scores(seeds: Sequence[Answers], cases: Dataset) -> dict[str, NDArray[np.float64]]:
-    """Metric -> (seeds, cases), whose mean is the share among the questions of its sorts."""
+    """Return metric -> (seeds, cases), whose mean is the proportion among questions of
+    its sorts.
+    """
     sort = np.array(list(cases.columns["sort"]))
     found = {}
     for name, sorts in SHARES.items():
@@ -133,7 +137,7 @@ def scores(seeds: Sequence[Answers], cases: Dataset) -> dict[str, NDArray[np.flo
 
 
 def share(name: str, table: Any, cases: Dataset, training: Any = None) -> Measure:
-    """Of the questions of the metric's sorts alone."""
+    """Return the proportion among the questions of the metric's sorts, with its interval."""
     of = np.isin(np.array(list(cases.columns["sort"])), SHARES[name])
     units, factor = cases.units, len(of) / of.sum()
     return intervals.share_interval(
@@ -144,7 +148,10 @@ def share(name: str, table: Any, cases: Dataset, training: Any = None) -> Measur
 
 
 def before(earlier: Any, system: Any, cases: Dataset, after: Answers) -> Iterator[Step]:
-    """What the model answered before it learnt, and how far each answer has moved it."""
+    """Yield steps of answering with the model before training, and of measuring the drift.
+
+    ``moved`` is the mean log-probability ratio per token of each new answer.
+    """
     found: dict[str, Any] = {}
     for step in answered(earlier, cases):
         yield Step(step.done * 0.8, _("answering as it did before"))
@@ -197,7 +204,7 @@ def _of(answers: Answers, name: str, of: Any, cases: Dataset) -> Measure | None:
 
 
 def _read(answers: Answers, cases: Dataset, each: int = 3) -> Iterator[Read]:
-    """Some answers of each sort and language, not chosen by what they say."""
+    """Yield the first answers of each sort and language, whatever they say."""
     language = list(cases.columns.get("language", [""] * len(cases)))
     seen: dict[Any, int] = {}
     for row, sort in enumerate(cases.columns["sort"]):
