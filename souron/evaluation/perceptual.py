@@ -3,7 +3,9 @@
 Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as a
 Perceptual Metric (2018). https://arxiv.org/abs/1801.03924
 
-    d(x, y) = mean over stages and positions of  |f(x) - f(y)|^2     f: unit-normalised over channels
+    d(x, y) = mean over stages and positions of  |f(x) - f(y)|^2
+
+``f`` is the feature vector at a position, scaled to unit length.
 
 Differs from the paper: the ImageNet network included in souron, EfficientNet-Lite0, replaces
 AlexNet or VGG; all features of a stage have equal weight, since no human judgements were available

@@ -7,7 +7,7 @@ not get: read the passages first.
 import re
 from collections.abc import Iterable
 
-ASIAN = r"\u3400-\u9fff\uf900-\ufaff\u30a1-\u30ff"  # kanji and katakana; hiragana serves as function words
+ASIAN = r"\u3400-\u9fff\uf900-\ufaff\u30a1-\u30ff"  # kanji, katakana; hiragana is grammar
 WORD = re.compile(rf"[{ASIAN}]+|[^\W_{ASIAN}\u3040-\u309f]+(?:[.,:/-]\d+)*")
 BINDING = """
 a about after all also an and any as at be been before being between both but by can could did
