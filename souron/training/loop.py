@@ -52,7 +52,7 @@ def descend(system, data: Data, run: Run) -> Iterator[Progress]:
     for name, state in (run.resumed or {}).items():
         load_optimizer_state(optimizers[name], state)
     weights = {name: trainable(optimizer) for name, optimizer in optimizers.items()}
-    # restrict gradients to one network's weights where several share a graph; it costs time otherwise
+    # where several networks share a graph, compute gradients for one only; it costs time otherwise
     moved = weights if len(weights) > 1 else dict.fromkeys(weights)
     batches = data.endless(run.batch, run.start)
     system.train()
