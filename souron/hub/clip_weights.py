@@ -182,7 +182,7 @@ def _numbered(pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
         *range(33, 127),
         *range(161, 173),
         *range(174, 256),
-    ]  # bytes with a printable character
+    ]  # printable bytes
     hidden = sorted(set(range(256)) - set(shown))
     letters = [*map(chr, shown), *(chr(256 + place) for place in range(len(hidden)))]
     ended = [f"{letter}</w>" for letter in letters]
