@@ -45,7 +45,7 @@ def local_maxima(box: Tensor, score: Tensor, label: Tensor, overlap: float) -> T
         return kept[score[kept].argsort(descending=True)]
     if not len(box):
         return label.new_empty(0, dtype=torch.long)
-    apart = label.to(box) * (box.max() + 1)  # boxes of different labels never overlap
+    apart = label.to(box) * (box.max() + 1)  # boxes of two labels never meet
     return suppress(box + apart[:, None], score, overlap)
 
 
@@ -54,7 +54,7 @@ def roi_pool(x: Tensor, boxes: Sequence[Tensor], places: int, scale: float) -> T
 
     Feature maps (B, maps, H, W) -> (all boxes, maps, places, places).
     """
-    from torchvision.ops import roi_pool  # differentiable, unlike the bare operator
+    from torchvision.ops import roi_pool  # it has the gradient, which the operator alone has not
 
     return roi_pool(x, list(boxes), places, scale)
 

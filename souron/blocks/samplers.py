@@ -118,9 +118,7 @@ def dpm(
     Lu and others: DPM-Solver++ (2022), algorithm 2. https://arxiv.org/abs/2211.01095
     """
     yield x
-    before: tuple[Tensor, float] | None = (
-        None  # previous estimate of x_0, and the step in l since then
-    )
+    before: tuple[Tensor, float] | None = None  # previous estimate of x_0, step in l since then
     for t, now, after in way(kept, evenly_in_noise(kept, steps)):
         clean = denoise(x, t)
         if after == 1:  # l is infinite without noise: the estimate is the image

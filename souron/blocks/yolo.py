@@ -151,9 +151,7 @@ def assign(
     fit = score.gather(2, label).transpose(1, 2) ** SURE * overlap**FIT
     best = fit.topk(min(TOP, fit.shape[2]), 2).indices
     chosen = torch.zeros_like(inside).scatter_(2, best, True) & inside
-    owner = torch.where(chosen, overlap, -1).argmax(
-        1
-    )  # for several candidates, the one with the largest IoU
+    owner = torch.where(chosen, overlap, -1).argmax(1)  # ties between objects: the largest IoU
     chosen &= owner[:, None] == torch.arange(truth.shape[1], device=owner.device)[:, None]
     fit = fit * chosen
     most = (overlap * chosen).amax(2, keepdim=True)

@@ -330,7 +330,9 @@ def features(system: Any, cases: Dataset, names: Sequence[str] | None = None) ->
 def _layers(system: Any, cases: Dataset) -> list[str]:
     """Choose evenly spaced layers; the last one is always among them."""
     first = cases.only(range(min(BATCH, len(cases))))
-    blank = replace(first.only([0]), input=torch.zeros_like(first.input[0])[None])  # an empty image
+    blank = replace(
+        first.only([0]), input=torch.zeros_like(first.input[0])[None]
+    )  # an empty image: all zeros
     always = features(system, blank)
     passed = [name for name in features(system, first) if name in always]
     count = min(LAYERS, len(passed))

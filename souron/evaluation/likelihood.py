@@ -58,9 +58,7 @@ def log_likelihoods(model: Any, pairs: Sequence[tuple[str, str]]) -> tuple[Tenso
         shortened[len(rows)] = len(ids) > model.context + 1
         rows.append((ids[-model.context - 1 :], min(len(said), model.context)))
     found = torch.zeros(len(rows))
-    order = sorted(
-        range(len(rows)), key=lambda row: len(rows[row][0])
-    )  # batch texts of similar length
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))  # by length, for batches
     for start in range(0, len(order), AT_ONCE):
         some = order[start : start + AT_ONCE]
         longest = len(rows[some[-1]][0])

@@ -97,9 +97,7 @@ def swapped(
         "ground": list(GROUNDS),
     }  # fmt: skip
     own = getattr(attributes, name)
-    if own in (OWN, "") or (
-        name == "count" and own == 1
-    ):  # captions of one object also name its position
+    if own in (OWN, "") or (name == "count" and own == 1):  # single objects also have a position
         return None
     left = [other for other in every[name] if other != own]
     if not left:

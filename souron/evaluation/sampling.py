@@ -91,9 +91,7 @@ def draw(system: Any, noise: Noise, condition: Any = None, **options: Any) -> It
     default it is sampled as in the data.
     """
     system.eval()
-    own = system.conditions(
-        noise
-    )  # always sampled, so that the following noise does not depend on ``condition``
+    own = system.conditions(noise)  # always sampled: the noise after it must not change
     if condition is None:
         condition = own
     elif isinstance(condition, Tensor):

@@ -18,9 +18,7 @@ from souron.metrics import tag as metrics
 from souron.stats import intervals
 from souron.stats.records import Measure
 
-UNIT = re.compile(
-    r"[A-Za-z\u00c0-\u024f\u0370-\u058f]+|\S"
-)  # a word of an alphabet, or a character
+UNIT = re.compile(r"[A-Za-z\u00c0-\u024f\u0370-\u058f]+|\S")  # a word, or a character
 READ = 12  # test sentences to read
 
 

@@ -132,7 +132,7 @@ class Tracker:
         if not len(found) or not tracks:
             return found, list(tracks)
         shared = overlaps(np.stack([track.box for track in tracks]), found[:, 1:5])
-        fitting = np.where(shared >= least, shared, 0.0)  # pairs below the threshold cost nothing
+        fitting = np.where(shared >= least, shared, 0.0)  # others do not count against any pair
         rows, places = scipy.optimize.linear_sum_assignment(-fitting)
         pairs = [(r, p) for r, p in zip(rows, places, strict=True) if fitting[r, p]]
         for row, place in pairs:

@@ -178,11 +178,7 @@ def _numbered(pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
     """Number the byte characters, the same as word endings, the merges, and the two
     special tokens.
     """
-    shown = [
-        *range(33, 127),
-        *range(161, 173),
-        *range(174, 256),
-    ]  # printable bytes
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]  # printable bytes
     hidden = sorted(set(range(256)) - set(shown))
     letters = [*map(chr, shown), *(chr(256 + place) for place in range(len(hidden)))]
     ended = [f"{letter}</w>" for letter in letters]

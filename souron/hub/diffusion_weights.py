@@ -27,11 +27,7 @@ from souron.utils.messages import UserError, _
 
 SYSTEM = "latent_diffusion_sd15"
 SIDE = 512  # pixels, of its training images
-PARTS = {
-    "unet": "unet",
-    "coder": "vae",
-    "network": "text_encoder",
-}  # souron's name -> folder of diffusers
+PARTS = {"unet": "unet", "coder": "vae", "network": "text_encoder"}  # ours -> in diffusers
 SINGLE = {  # souron's name -> prefix in a single file
     "unet": names.STABLE_DIFFUSION,
     "coder": "first_stage_model.",

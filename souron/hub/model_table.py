@@ -24,9 +24,7 @@ PROBE = 1.0  # seconds
 MOST_LOCAL = 50  # most local models listed
 UNKNOWN = "unknown"
 IN_FILE = "file"  # the source of facts from a model's own files
-QUANTISED = re.compile(
-    r"[.-](i?q\d\w*|f16|bf16|f32)$", re.IGNORECASE
-)  # at the end of a GGUF file name
+QUANTISED = re.compile(r"[.-](i?q\d\w*|f16|bf16|f32)$", re.IGNORECASE)  # in a GGUF file name
 WORDS = {"yes": N_("yes"), "no": N_("no"), "conditions": N_("with conditions"),
          "limited": N_("a little"), UNKNOWN: N_("unknown")}  # fmt: skip
 # prefix of a licence in lower case -> commercial use, summary

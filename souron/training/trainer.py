@@ -117,9 +117,7 @@ class Trainer:
     def _go(self, until: float, asked_to_stop: Callable[[], bool]) -> None:
         if self._progress is None:
             self._progress = self.system.fit(self.data, self._run())
-        at_once = (
-            self.data.device.type == "cpu"
-        )  # on other devices, reading a loss waits for the device
+        at_once = self.data.device.type == "cpu"  # elsewhere, reading a loss waits
         while self.charged < until and not asked_to_stop():
             begun, worked = time.perf_counter(), time.thread_time()
             progress = next(self._progress, None)

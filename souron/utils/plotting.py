@@ -84,7 +84,5 @@ def draw(figure: "Figure") -> bytes:
 
     choose_fonts(figure)
     file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(
-        file
-    )  # renders once; ``savefig`` renders twice for the layout
+    FigureCanvasAgg(figure).print_png(file)  # ``savefig`` renders twice for the layout
     return file.getvalue()
