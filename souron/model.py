@@ -182,10 +182,11 @@ class Model:
         return provenance.mark(self.folder, run_folder.read_args(self.folder), seed, asked)
 
     def for_many(self) -> "Model":
-        """Return a faster copy for many predictions in a row, e.g. for the frames of a video.
+        """Return a faster model for many predictions in a row, e.g. for the frames of a video.
 
-        Batch normalisation is fused into the convolutions and lower precision is used where the
-        hardware has it, so the last digits of the results may differ.
+        For image systems, batch normalisation is fused into the convolutions and lower precision is
+        used where the hardware has it, so the last digits of the results may differ. Other systems
+        are returned unchanged.
         """
         system, asked = self.system.eval(), self.asked.given
         spec = system.spec

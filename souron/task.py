@@ -122,9 +122,10 @@ class Task(ABC):
         """Collate cases into the argument of ``System.loss``."""
 
     def augmentation(self, names: Sequence[str]) -> Augment | None:
-        """Return the augmentation of that name, which moves boxes, masks and points with the image.
+        """Return the augmentation of these names, which moves boxes, masks and points with the
+        image.
 
-        Raises UserError for unknown names.
+        None without names. Raises UserError for unknown names.
         """
         if names:
             raise UserError(

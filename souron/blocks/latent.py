@@ -258,7 +258,10 @@ class TextUNet(nn.Module):
 
 
 def waves(step: Tensor, width: int) -> Tensor:
-    """Sinusoidal embedding (B,) -> (B, width), cosine first, frequencies 1 to almost 1/10 000."""
+    """Sinusoidal embedding (B,) -> (B, width), cosines first.
+
+    Frequencies fall from 1 to almost 1/10 000 radians per step.
+    """
     half = width // 2
     rate = torch.exp(-math.log(10_000) * torch.arange(half, device=step.device) / half)
     angle = step.float()[:, None] * rate

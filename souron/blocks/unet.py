@@ -190,7 +190,10 @@ class UNet(nn.Module):
 
 
 def waves(step: Tensor, width: int) -> Tensor:
-    """Sinusoidal embedding (B,) -> (B, width), sine first, frequencies 1 to 1/10 000."""
+    """Sinusoidal embedding (B,) -> (B, width), sines first.
+
+    Frequencies fall from 1 to 1/10 000 radians per step.
+    """
     half = width // 2
     rate = torch.exp(-math.log(10_000) * torch.arange(half, device=step.device) / (half - 1))
     angle = step.float()[:, None] * rate

@@ -26,7 +26,7 @@ from souron.utils.messages import UserError
 
 VERSION = 3  # of the training procedure; a changed reader needs a new version
 EXAMPLES, BATCH, RATE = 64_000, 128, 4e-3
-AT_MOST = 16  # epochs
+AT_MOST = 16  # most epochs
 SHIFT = 2  # largest random shift in pixels
 WIDTHS = (32, 64, 128, 256)
 OF_SHAPE = ("object", "count")

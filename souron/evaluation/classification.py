@@ -39,7 +39,8 @@ def decide(
     """Choose threshold and temperature on validation cases.
 
     ``threshold`` is the probability of the ``positive`` class from which a case is called positive,
-    chosen to reach ``sensitivity``; ``temperature`` that of ``metrics.calibration``.
+    chosen to reach ``sensitivity``; ``temperature`` calibrates the probabilities, see
+    ``metrics.calibration``.
     """
     if not len(val):
         return {"threshold": 0.5, "temperature": 1.0}

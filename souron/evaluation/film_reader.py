@@ -31,7 +31,7 @@ from souron.utils.messages import UserError
 
 VERSION = 1  # of the training procedure; changed readers need a new version
 EXAMPLES, BATCH, RATE = 24_000, 64, 3e-3
-AT_MOST = 16  # epochs
+AT_MOST = 16  # most epochs
 AT_ONCE = 128  # videos in a batch when reading
 WIDTHS = (32, 64, 96)
 MOTION = "motion"

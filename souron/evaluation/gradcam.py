@@ -3,7 +3,7 @@
 Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra: Grad-CAM: Visual Explanations from Deep Networks
 via Gradient-based Localization (2017). https://arxiv.org/abs/1610.02391
 
-    weight_c = mean over places of d(logit) / d(map_c)      heat = relu(sum_c weight_c map_c)
+    weight_c = mean over positions of d(logit) / d(map_c)    heat = relu(sum_c weight_c map_c)
 
 The feature maps are the last ones that the whole output depends on: the output of the last
 activation, addition or convolution that is more than one position wide and that no skip connection

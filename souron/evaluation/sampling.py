@@ -15,8 +15,8 @@ from souron.training import trainer
 from souron.utils import files
 
 FRAMES = 30  # approximate number in a film
-IN_A_FRAME = 16  # pictures
-MOST_AT_ONCE = 64  # pictures
+IN_A_FRAME = 16  # images
+MOST_AT_ONCE = 64  # images
 MOST_VALUES = 64 * 3 * 64 * 64  # pixel values of a batch; larger images have smaller batches
 
 

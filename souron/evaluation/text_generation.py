@@ -28,7 +28,9 @@ class Reader(Protocol):
         ...
 
     def memory(self, rows: int = 1) -> Any:
-        """Return an empty cache of keys and values, with ``length`` and ``back_to``."""
+        """Return an empty cache for the tokens that will be read, with ``length`` and
+        ``back_to``.
+        """
         ...
 
     def read(self, tokens: Tensor, memory: Any) -> Tensor:
