@@ -1,14 +1,15 @@
-"""``python -m souron`` is the command ``souron``."""
+"""Run the command ``souron`` as ``python -m souron``."""
 
 import os
 import signal
 
 
 def hear_interrupts() -> None:
-    """Let whoever started this stop it, also where Ctrl-C is not the terminal's to give.
+    """Make sure that an interrupt stops this process, even without a terminal that sends Ctrl-C.
 
-    A shell's background process ignores it, and so would every child: but what leads a session of
-    its own gets no stray one. Windows has Ctrl-Break for a process that leads a group.
+    A shell starts background processes with SIGINT ignored, and child processes inherit that. A
+    session leader receives no stray Ctrl-C, so the default handler is restored for it. On Windows,
+    a process that leads a group receives Ctrl-Break instead.
     """
     if hasattr(signal, "SIGBREAK"):
         signal.signal(signal.SIGBREAK, lambda number, frame: signal.raise_signal(signal.SIGINT))

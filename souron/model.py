@@ -1,4 +1,4 @@
-"""Use a system: any run or published weights, on one's own files."""
+"""The Python interface to one system: load a run or published weights and apply it to files."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,17 +33,20 @@ from souron.training.trainer import autocast
 from souron.utils.files import find_files, free
 from souron.utils.messages import UserError, _
 
-NAMED = 40  # letters of a text that its answer is named by
-ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # of a file's name
+NAMED = 40  # characters of a text that name its answer
+ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # suffix of a file name
 
 
 def load(name: str | Path, pretrained: bool | str = False, context: int | None = None) -> "Model":
-    """A run's folder, or a system's name: as it comes ready trained, else without having learnt;
-    ``pretrained`` brings its published weights, of CLIP also those of a file or a folder; at a
-    published size CLIP has them anyway. Or a published language model: ``smollm2``, a
-    .gguf file, a folder as models are published in; it sees so many tokens of ``context``. Or
-    Stable Diffusion 1.5, a folder or a .safetensors file, see ``diffusion_weights``. Warns where a
-    file is not the one that the run ended with. Raises UserError."""
+    """Load a system by the folder of a run or by its name.
+
+    A name gives the ready-trained system where there is one, else an untrained one. ``pretrained``
+    loads the published weights (for CLIP also those of a given file or folder); CLIP at a published
+    size always has them. ``name`` may also be a published language model (``smollm2``, a .gguf file
+    or a folder in the published layout), read with a context of ``context`` tokens, or Stable
+    Diffusion 1.5 as a folder or .safetensors file (see ``diffusion_weights``). Warns where a
+    weights file is not the one that the run ended with. Raises UserError.
+    """
     meaning = names.resolve(name)
     system = loading.load(meaning, pretrained, context)
     learnt = isinstance(meaning, names.Run) and not (
@@ -55,18 +58,22 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
 
 @dataclass
 class Model:
-    """A system to hold in one's hand: ``model("cat.jpg").top5``, ``model.train(data=...)``."""
+    """A system with the folder it was loaded from: ``model("cat.jpg").top5``,
+    ``model.train(data=...)``.
+    """
 
     name: str
-    system: Any = field(default=None, repr=False)  # None: nothing learnt yet
+    system: Any = field(default=None, repr=False)  # None: not trained yet
     folder: Path | None = None
     spoken: Voice | None = field(default=None, repr=False)  # see ``voice``
     checked: Check | None = field(default=None, repr=False)  # see ``check``
 
     def __call__(self, *given: str | Path | Kind, **options: Any) -> Any:
-        """What it says of each file, or of what is in memory: a ``Labels`` of a classifier for one,
-        a list for several files or frames. ``options`` are those of the system. Raises
-        UserError."""
+        """Predict for files or for objects in memory.
+
+        Returns one answer (of a classifier, ``Labels``) for one input, else a list, with one entry
+        per file or frame. ``options`` are those of the system. Raises UserError.
+        """
         answers = []
         for each in given:
             if isinstance(each, Kind):
@@ -81,8 +88,9 @@ class Model:
 
     @property
     def learnt_from(self) -> str:
-        """The data that it was trained on, by name: ``fashion``, ``ImageNet-1k``; "" where that is
-        not known."""
+        """The name of the training data, e.g. ``fashion`` or ``ImageNet-1k``; "" where it is
+        unknown.
+        """
         if self.folder is not None:
             receipt = zoo.receipt(self.folder).get("data")
             named = receipt.get("name") if isinstance(receipt, dict) else ""
@@ -91,7 +99,9 @@ class Model:
 
     @property
     def asked(self) -> signature.Signature:
-        """What it takes and gives. Raises UserError where it cannot answer."""
+        """The input kind, output kind and options of the system. Raises UserError where it predicts
+        nothing.
+        """
         if self.system is None:
             raise run_folder.not_trained(self.name)
         asked = signature.signature(type(self.system))
@@ -106,13 +116,15 @@ class Model:
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How files are read for it: what the kind's ``read`` takes."""
+        """Keyword arguments for the ``read`` method of the input kind."""
         window = run_folder.read_args(self.folder).get("window") if self.folder else None
         return self.system.reading() | ({"window": window} if window else {})
 
     @torch.no_grad()
     def answer(self, given: Kind, **options: Any) -> Kind:
-        """What it says of one thing. Raises UserError for another kind than it takes."""
+        """Return the prediction for one input. Raises UserError where ``given`` is of the wrong
+        kind.
+        """
         takes = self.asked.given
         if not isinstance(given, takes):
             raise UserError(
@@ -129,7 +141,7 @@ class Model:
         return said
 
     def _said(self, system: Any, given: Kind, options: Mapping[str, Any]) -> Kind:
-        """The answer, with how far the case lies from those of training."""
+        """Predict, and attach how familiar the case is compared with the training data."""
         check = self.check
         if check is None:
             said: Kind = system.predict(given, **options)
@@ -141,8 +153,10 @@ class Model:
 
     @property
     def check(self) -> Check | None:
-        """The check that an answer is about a case like those of training; None where the run
-        keeps no such check. Raises UserError where its file is damaged."""
+        """The familiarity check of the run, which compares a case with the training data.
+
+        None where the run has none. Raises UserError where its file is damaged.
+        """
         if self.folder is None or self.system is None:
             return None
         if self.checked is None or self.checked.network is not self.system:
@@ -153,7 +167,9 @@ class Model:
         return self.checked
 
     def _mark(self, options: Mapping[str, Any]) -> provenance.Mark | None:
-        """Of what it makes of those options; None where nothing was learnt that makes it."""
+        """Return the provenance mark of an output made with ``options``; None for an untrained
+        system.
+        """
         if not self.system.needs_fit:
             return None
         seed = int(options.get("seed", 0))
@@ -166,8 +182,11 @@ class Model:
         return provenance.mark(self.folder, run_folder.read_args(self.folder), seed, asked)
 
     def for_many(self) -> "Model":
-        """The same for many answers in a row, as of a video's frames: normalisations are taken into
-        the convolutions, and the machine's fast numbers are used, so that the last digits differ.
+        """Return a faster model for many predictions in a row, e.g. for the frames of a video.
+
+        For image systems, batch normalisation is fused into the convolutions and lower precision is
+        used where the hardware has it, so the last digits of the results may differ. Other systems
+        are returned unchanged.
         """
         system, asked = self.system.eval(), self.asked.given
         spec = system.spec
@@ -181,7 +200,7 @@ class Model:
 
     @property
     def voice(self) -> Voice:
-        """It as a conversation needs it. Raises UserError where it is no language model."""
+        """The model prepared for conversation. Raises UserError where it is no language model."""
         if self.spoken is None or self.spoken.reader is not self.system:
             if self.asked and not registry.talks(self.system.task):
                 raise UserError(
@@ -201,8 +220,10 @@ class Model:
         top: float | None = None,
         seed: int = 0,
     ) -> Reply:
-        """Answer the last question with a language model, with its figures. Where no
-        temperature is given, the model's own is taken, or 0.8. Raises UserError."""
+        """Answer the last question with a language model; return the reply with its statistics.
+
+        ``temperature`` defaults to the model's own, or 0.8. Raises UserError.
+        """
         turns = (Turn("user", chat),) if isinstance(chat, str) else chat.turns
         answer = self.voice.answer(turns, length, self.voice.sampling(temperature, top, seed))
         for _part in answer:
@@ -217,13 +238,19 @@ class Model:
         top: float | None = None,
         seed: int = 0,
     ) -> Conversation:
-        """A conversation that goes on: ``model.chat().say("Good morning")``. Raises UserError."""
+        """Start a conversation with memory: ``model.chat().say("Good morning")``.
+
+        Raises UserError.
+        """
         talk = Conversation(self.voice, None, length, self.voice.sampling(temperature, top, seed))
         talk.system(system)
         return talk
 
     def train(self, data: str | Path | None = None, **options: Any) -> RunRecord:
-        """``train.train`` of this system; the model is the trained one afterwards."""
+        """Train this system with ``souron.train`` and keep the trained network.
+
+        Returns the record of the run.
+        """
         from souron.runs import train as run_train
 
         record = run_train.train(self.name, data, **options)
@@ -231,13 +258,13 @@ class Model:
         return record
 
     def val(self, data: str | Path | None = None) -> dict[str, Measure]:
-        """``evaluate.evaluate`` of this run. Raises UserError before it was trained."""
+        """Evaluate this run with ``souron.evaluate``. Raises UserError where it is untrained."""
         from souron.runs import evaluate as run_evaluate
 
         return run_evaluate.evaluate(self._trained(), data)
 
     def generate(self, n: int = 64, seed: int = 0, **options: Any) -> DrawnRecord:
-        """``generate.generate`` of this run. Raises UserError before it was trained."""
+        """Generate samples with ``souron.generate``. Raises UserError where it is untrained."""
         from souron.runs import generate as run_generate
 
         return run_generate.generate(self._trained(), n, seed, **options)
@@ -257,7 +284,7 @@ class Model:
 
 
 class _Many(Model):
-    """Its system answers only, so that nothing is set before each picture."""
+    """A model for prediction only: its network stays in evaluation mode."""
 
     @torch.no_grad()
     def answer(self, given: Kind, **options: Any) -> Kind:
@@ -268,9 +295,12 @@ class _Many(Model):
 def predict(
     model: Model, files: Sequence[str | Path], **options: Any
 ) -> Iterator[tuple[Path, Kind | UserError]]:
-    """What ``model`` says of each file; an unreadable one gets its UserError and stops nothing.
-    Each frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``. Without a
-    file, a system that begins with an empty sheet is asked once, about ``new``."""
+    """Yield the prediction of ``model`` for each file, or a UserError where a file cannot be read.
+
+    An unreadable file does not stop the others. Each frame of a multi-frame DICOM file gets an
+    answer of its own, named ``scan.dcm#3``. Without files, a system whose input may be blank is run
+    once, under the name ``new``.
+    """
     asked = model.asked
     known = asked.options | asked.reading
     told = signature.read_options(known, options, "souron predict --help")
@@ -298,8 +328,11 @@ def predict(
 
 
 def is_typed(word: str) -> bool:
-    """Whether a word of the command line is a text itself, and no file: it has several words, or
-    letters beyond ASCII, no file has its name, and it does not end as files do."""
+    """Return whether a word of the command line is a text rather than a file name.
+
+    It is a text if it contains spaces or non-ASCII characters, no file of that name exists, and it
+    does not end in a file suffix.
+    """
     several = " " in word.strip()
     if word.lower().endswith(Text.formats) or (word.isascii() and not several):
         return False
@@ -307,17 +340,19 @@ def is_typed(word: str) -> bool:
         return False
     try:
         return not Path(word).exists() and not any(find_files([word]) if "*" in word else ())
-    except (OSError, ValueError):  # longer than a name may be
+    except (OSError, ValueError):  # too long for a file name
         return True
 
 
 def keep(
     answer: Kind, file: Path, folder: Path, suffix: str = "", by: "Model | None" = None
 ) -> Path:
-    """Save an answer under the name of the file that was asked about, in its kind's own form or in
-    that of another ``suffix``; nothing is overwritten. A page carries the mark of the run that
-    wrote it, ``by``."""
-    name = Path(file.name.removesuffix(".gz")).stem  # of ct.nii.gz, too
+    """Save an answer under the name of its input file and return the new path.
+
+    The format is that of the answer's kind, or the one of ``suffix``. Existing files are not
+    overwritten. A page carries the provenance mark of the run ``by`` that wrote it.
+    """
+    name = Path(file.name.removesuffix(".gz")).stem  # ct.nii.gz -> ct
     stem = re.sub(r"[^\w.#\-]+", "-", name).strip("-.") or "answer"
     path = free(folder, stem, suffix or answer.suffix)
     answer.save(path)

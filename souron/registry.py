@@ -1,8 +1,8 @@
-"""Name -> file -> class. There is no list to edit: a file in ``systems/`` is a system, a file in
-``tasks/`` a task, a file in ``report/sections/`` a task's part of the reports.
+"""Find systems, tasks and report sections by file name, without a list to edit.
 
-``resnet`` is the file ``systems/classify/resnet.py`` at its size ``small``; ``resnet152`` and
-``yolo_n`` name a size too. What a table shows of a system or a task is read from its
+A file in ``systems/`` is a system, a file in ``tasks/`` a task, a file in ``report/sections/`` a
+task's part of the reports. ``resnet`` is the file ``systems/classify/resnet.py`` at its size
+``small``; ``resnet152`` and ``yolo_n`` also name a size. The entries of tables are read from the
 source without importing it, so that ``souron list`` does not wait for torch.
 """
 
@@ -26,7 +26,7 @@ from souron.utils.messages import UserError, _, language
 
 @dataclass(frozen=True)
 class Entry:
-    """A system as its file describes it."""
+    """A system as described by its source file."""
 
     name: str
     task: str
@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class OptionEntry:
-    """An option that only one task takes, as its ``Options`` describe it."""
+    """An option of a single task, as described by its ``Options``."""
 
     name: str
     type: str  # "int", "float", "str" or "bool"
@@ -56,23 +56,23 @@ class OptionEntry:
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """A task as its file describes it."""
+    """A task as described by its source file."""
 
     name: str
     title: str  # English, the key of its translation
     metrics: tuple[Metric, ...]  # the first decides rankings
-    watches: str  # the metric of validation looks
+    watches: str  # the validation metric
     default_data: str
     options: tuple[OptionEntry, ...]
-    not_compared: tuple[str, ...]  # options that ``souron compare`` does not take
-    formats: tuple[str, ...]  # of files, that only this task names
-    talks: bool  # its systems continue texts, so that one can talk with them
+    not_compared: tuple[str, ...]  # options that ``souron compare`` does not accept
+    formats: tuple[str, ...]  # file formats declared by this task alone
+    talks: bool  # its systems continue texts and can therefore chat
     file: Path
 
 
 @lru_cache
 def tasks() -> dict[str, TaskEntry]:
-    """Every task, by name. Imports nothing of them."""
+    """Return every task by name, without importing any."""
     files = [
         file
         for folder in package_folders("tasks")
@@ -84,8 +84,10 @@ def tasks() -> dict[str, TaskEntry]:
 
 @lru_cache
 def takes(task: str) -> str:
-    """The kind of a task's input, as ``Picture``; ``None`` of what begins with noise, "" of a name
-    that is no task. Reads one line of its file."""
+    """Return the input kind of a task, e.g. ``Picture``, from one line of its file.
+
+    ``None`` for a task that starts from noise, "" for an unknown task.
+    """
     for folder in package_folders("tasks"):
         file = folder / f"{task}.py"
         if file.is_file():
@@ -95,7 +97,7 @@ def takes(task: str) -> str:
 
 
 def describe_task(file: Path) -> TaskEntry:
-    """Read a task's file without running it. Raises UserError where its class is not complete."""
+    """Read a task's file without running it. Raises UserError where its class is incomplete."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     own = [node for node in classes.values() if "Task" in map(ast.unparse, node.bases)]
@@ -140,7 +142,7 @@ def _check_formats(file: Path, node: ast.expr | None) -> None:
 
 @lru_cache
 def _contract() -> dict[str, list[str]]:
-    """The parameters of each method of ``Task``, from its source."""
+    """Read the parameters of each method of ``Task`` from its source."""
     tree = ast.parse((Path(__file__).parent / "task.py").read_text(encoding="utf-8"))
     [task] = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Task")
     return {node.name: _parameters(node) for node in task.body if isinstance(node, ast.FunctionDef)}
@@ -160,7 +162,7 @@ def _wrong_task(file: Path, line: int, found: str, expected: str) -> UserError:
 
 
 def _assigned(node: ast.ClassDef) -> dict[str, ast.expr]:
-    """What the body of a class assigns to names."""
+    """Return the names that the body of a class assigns, with their expressions."""
     values = {}
     for item in node.body:
         if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
@@ -171,7 +173,7 @@ def _assigned(node: ast.ClassDef) -> dict[str, ast.expr]:
 
 
 def _literal(node: ast.expr) -> Any:
-    """The value of constants, tuples, ``N_("text")`` and ``Metric(...)``. Raises ValueError."""
+    """Evaluate constants, tuples, ``N_("text")`` and ``Metric(...)``. Raises ValueError."""
     if isinstance(node, ast.Tuple):
         return tuple(_literal(item) for item in node.elts)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -184,7 +186,7 @@ def _literal(node: ast.expr) -> Any:
 
 
 def _options(node: ast.ClassDef | None) -> Iterator[OptionEntry]:
-    """``name: Annotated[int | None, Choice(N_("help"), low=1)] = None``, field by field."""
+    """Yield the fields ``name: Annotated[int | None, Choice(N_("help"), low=1)] = None``."""
     for item in node.body if node else ():
         if not isinstance(item, ast.AnnAssign) or not isinstance(item.annotation, ast.Subscript):
             continue
@@ -204,18 +206,18 @@ def _options(node: ast.ClassDef | None) -> Iterator[OptionEntry]:
 
 @lru_cache
 def metrics() -> dict[str, Metric]:
-    """Every metric of every task, by name."""
+    """Return every metric of every task, by name."""
     return {metric.name: metric for task in tasks().values() for metric in task.metrics}
 
 
 def metric(name: str) -> Metric:
-    """How a figure of that name is written; plain for a name that no task has."""
+    """Return the metric of that name, or a plain one where no task has it."""
     return metrics().get(name) or Metric(name)
 
 
 @lru_cache
 def load_task(name: str) -> Any:
-    """The task of that name. Imports torch."""
+    """Return an instance of the task of that name. Imports torch."""
     module = importlib.import_module(f"souron.tasks.{name}")
     [kind] = (
         thing
@@ -228,34 +230,33 @@ def load_task(name: str) -> Any:
 
 
 def talks(task: str) -> bool:
-    """Whether the systems of a task continue texts, so that one can talk with them; not of a name
-    that is no task."""
+    """Return whether the systems of a task continue texts and can chat; False for unknown names."""
     return task in tasks() and tasks()[task].talks
 
 
 def section(task: str) -> ModuleType | None:
-    """``report/sections/<task>.py``, a task's part of the reports; None where it has none."""
+    """Import ``report/sections/<task>.py``, a task's part of the reports; None where absent."""
     name = f"souron.report.sections.{task}"
     return importlib.import_module(name) if importlib.util.find_spec(name) else None
 
 
 @lru_cache
 def entries() -> dict[str, Entry]:
-    """Every system, by name, in the order of task and year."""
+    """Return every system by name, ordered by task and year."""
     found = [_described(file, file.stat().st_mtime_ns) for file in system_files()]
     return {entry.name: entry for entry in sorted(found, key=lambda e: (e.task, e.year, e.name))}
 
 
 @lru_cache
 def system_files() -> list[Path]:
-    """The file of every system."""
+    """List the source files of all systems."""
     files = [file for folder in package_folders("systems") for file in folder.glob("*/*.py")]
     return [file for file in files if not file.name.startswith("_")]
 
 
 @lru_cache
 def _described(file: Path, changed: int) -> Entry:
-    """``describe`` of a file as it was ``changed`` last, in nanoseconds."""
+    """Cache ``describe`` by the file's time of change in nanoseconds."""
     return describe(file)
 
 
@@ -296,7 +297,10 @@ def describe(file: Path) -> Entry:
 
 
 def find(name: str) -> tuple[Entry, str]:
-    """``"resnet152"`` -> the entry ``resnet`` and its size ``"152"``; ``"small"`` without one."""
+    """Return entry and size of a name: ``"resnet152"`` -> ``resnet``, ``"152"``.
+
+    The size is ``"small"`` where the name has none. Raises UserError for an unknown name.
+    """
     match = _match(name)
     if match is not None:
         return match
@@ -315,7 +319,7 @@ def is_system(name: str) -> bool:
 
 
 def _match(name: str) -> tuple[Entry, str] | None:
-    """The entry and the size of a name. Only files that it may mean are read, the longest first."""
+    """Return entry and size of a name; only candidate files are read, the longest name first."""
     meant = [file for file in system_files() if name.startswith(file.stem)]
     for file in sorted(meant, key=lambda file: -len(file.stem)):
         entry = _described(file, file.stat().st_mtime_ns)
@@ -326,21 +330,21 @@ def _match(name: str) -> tuple[Entry, str] | None:
 
 
 def names() -> list[str]:
-    """Of every system, and of every system at each of its sizes."""
+    """List the names of all systems, without and with each of their sizes."""
     everything = entries()
     sized = [full_name(entry, size) for entry in everything.values() for size in entry.sizes]
     return list(dict.fromkeys([*everything, *sized]))
 
 
 def full_name(entry: Entry, size: str) -> str:
-    """The name of a system at a size: ``resnet152``, ``vit_tiny``, ``resnet`` for its small."""
+    """Return the name of a system at a size: ``resnet152``, ``vit_tiny``, ``resnet`` for small."""
     if size == "small":
         return entry.name
     return entry.name + size if size[0].isdigit() else f"{entry.name}_{size}"
 
 
 def load_system(name: str) -> tuple[Any, Any]:
-    """The class, and the config of the size that the name asks for. Imports torch."""
+    """Return the class of a system and the config of the size in ``name``. Imports torch."""
     entry, size = find(name)
     module = importlib.import_module(f"souron.systems.{entry.task}.{entry.name}")
     found = system_class(module)
@@ -348,7 +352,7 @@ def load_system(name: str) -> tuple[Any, Any]:
 
 
 def system_class(module: ModuleType) -> Any:
-    """The one system that a file defines."""
+    """Return the only system class that a module defines."""
     own = [
         thing
         for thing in vars(module).values()
@@ -382,17 +386,17 @@ def entry_as_json(entry: Entry) -> dict[str, Any]:
 
 
 def differs(entry: Entry) -> str:
-    """What a system's docstring says from the sentence "Differs from the paper: ..." on."""
+    """Return the part of a system's docstring that follows "Differs from the paper:"."""
     sentence = r"(?:^|[.`)]\s+)Differs\s+from\s+the\s+paper:\s+(.*?)(\n\s*\n|\Z)"
     found = re.search(sentence, entry.about, re.DOTALL | re.MULTILINE)
     return " ".join(found[1].split()) if found else ""
 
 
 def about(entry: Any) -> str:
-    """A system's or data set's idea in the reader's language."""
+    """Return the idea of a system or data set in the reader's language."""
     return entry.ja if language() == "ja" and entry.ja else entry.idea
 
 
 def task_name(task: str) -> str:
-    """What is asked, in the reader's language."""
+    """Return the title of a task in the reader's language."""
     return _(tasks()[task].title) if task in tasks() else task

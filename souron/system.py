@@ -1,4 +1,4 @@
-"""The contract that every system keeps."""
+"""The contract of a system: the base class of every model."""
 
 from abc import ABC
 from collections.abc import Callable, Iterator, Mapping
@@ -13,52 +13,52 @@ from souron.training.loop import Data, Progress, Run, descend
 
 
 class System(nn.Module, ABC):
-    """Who answers: one AI system. Override the lowest rung that is enough.
+    """One AI system. Override the lowest of these levels that is enough:
 
     1. ``forward``, and ``loss(batch)`` unless the task supplies it    one network, one loss
-    2. ``optimizers()`` and ``updates(batch, step)``                   networks that take turns
+    2. ``optimizers()`` and ``updates(batch, step)``                   networks trained in turn
     3. ``fit(data, run)``                                              no gradient at all
 
-    Where one case can be asked about, ``predict`` answers; most tasks supply it:
+    ``predict`` answers for a single case; most tasks supply it:
 
         def predict(self, picture: Picture, *, least: Annotated[float, Choice(...)] = 0.5) -> Boxes
 
-    Its annotations say which kinds go in and come out and what may be chosen; the command line and
-    the studio are drawn from them (``signature``). A system that answers nothing has none.
+    Its annotations declare the kinds of input and output and the options; the command line and the
+    studio are generated from them (``signature``). A system that predicts nothing has none.
 
-    What a system learns lives in parameters and buffers, so that one way of saving serves all.
-    A system is built as ``Class(config, spec)``: ``config`` one of its ``SIZES``, ``spec`` what
-    its task tells it of the data (channels, side in pixels, class names, ...).
+    All learnt state lives in parameters and buffers, so one way of saving serves every system. A
+    system is built as ``Class(config, spec)``: ``config`` is one of its ``SIZES``, ``spec`` the
+    properties of the data given by the task (channels, side in pixels, class names, ...).
     """
 
     task: ClassVar[str]
     SIZES: ClassVar[dict[str, Any]]
     WEIGHTS: ClassVar[
         dict[str, str]
-    ] = {}  # size -> where its published weights are from: "torchvision:...", "timm:..."
+    ] = {}  # size -> source of its published weights: "torchvision:...", "timm:..."
     year: ClassVar[int]
     ja: ClassVar[str]
     status: ClassVar[Literal["faithful", "reduced", "pretrained"]] = "faithful"
     needs_fit: ClassVar[bool] = True
-    any_class: ClassVar[bool] = False  # True where pictures of classes it has not learnt will do
+    any_class: ClassVar[bool] = False  # True where images of other classes are accepted, too
     channels_last: ClassVar[bool] = False  # True for convolutional networks: faster
-    full_batch: ClassVar[bool] = False  # True where each step sees every case
+    full_batch: ClassVar[bool] = False  # True where each step uses every case
     grows: ClassVar[bool] = False  # True where later steps cost more: see ``used``
-    BEFORE: ClassVar[dict[str, Any]] = {}  # field of the config -> what runs from before it had
-    in_stages: Mapping[str, float] = {}  # of what learns in stages, which share the budget: ``N_``
-    # name of each -> its share; the rate has a cycle in each
+    BEFORE: ClassVar[dict[str, Any]] = {}  # field of the config -> its value in older runs
+    in_stages: Mapping[str, float] = {}  # stages of training, which share the budget: ``N_``
+    # name -> share; the learning rate has one cycle per stage
     sized_by_data: ClassVar[
         tuple[str, ...]
-    ] = ()  # buffers whose length is known once it has learnt
+    ] = ()  # buffers whose length is known only after training
     clip: ClassVar[float | None] = None  # the largest gradient norm of an update
 
-    most_steps: int | None = None  # after so many it is done; None: as many as the budget allows
+    most_steps: int | None = None  # number of steps; None: as many as the budget allows
 
     config: Any
     spec: Any
-    left_out: tuple[str, ...] = ()  # parts of a packed system that answering does not need; their
-    # weights are not the learnt ones
-    used: float = 0.0  # how much of the budget training has used, 0..1, for what grows or cools
+    left_out: tuple[str, ...] = ()  # parts of a packed system that prediction does not need;
+    # their weights are not the trained ones
+    used: float = 0.0  # fraction of the budget used, 0..1, for growing networks and annealing
 
     def __init__(self, config: Any, spec: Any) -> None:
         super().__init__()
@@ -66,14 +66,14 @@ class System(nn.Module, ABC):
 
     @classmethod
     def published(cls, size: str, config: Any) -> str:
-        """Where the published weights of that size and config are from; "" where there are none."""
+        """Return the source of the published weights of a size and config; "" for none."""
         return cls.WEIGHTS.get(size, "")
 
     def loss(self, batch: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} needs loss(), updates() or fit()")
 
     def updates(self, batch: Any, step: int) -> Iterator[tuple[str, Tensor]]:
-        """Yield ``(name, loss)``; that optimizer steps before the next loss is asked for."""
+        """Yield ``(name, loss)``; the optimizer ``name`` steps before the next loss is computed."""
         yield "model", self.loss(batch)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -82,11 +82,14 @@ class System(nn.Module, ABC):
         return {"model": torch.optim.AdamW(learning, lr=rate, weight_decay=0.05, fused=True)}
 
     def after_update(self, step: int) -> None:
-        """For what follows the weights without a gradient: averages, codebooks."""
+        """Update state that follows the weights without a gradient: weight averages, codebooks."""
 
     def prepare(self, data: Dataset) -> Iterator[float]:
-        """What it computes of pictures once, before it learns, and keeps in the cache: how much of
-        it is done, 0..1. No budget counts it."""
+        """Precompute and cache features of the images before training; yield the fraction done,
+        0..1.
+
+        No budget counts this time.
+        """
         return iter(())
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
@@ -94,11 +97,11 @@ class System(nn.Module, ABC):
 
     @classmethod
     def spec_for(cls, train: Dataset) -> Any:
-        """What its task tells it of these training cases."""
+        """Return the ``Spec`` that the task derives from these training cases."""
         return registry.load_task(cls.task).spec(train)
 
     def batch(self, rows: Rows) -> Any:
-        """What ``loss`` takes, of some cases, in the layout that the system computes in."""
+        """Collate cases into the argument of ``loss``, in the system's memory format."""
         batch = registry.load_task(self.task).batch(rows, self.spec)
         return in_channels_last(batch) if self.channels_last else batch
 
@@ -109,25 +112,27 @@ class System(nn.Module, ABC):
         seed: int = 0,
         device: torch.device | None = None,
     ) -> Loader:
-        """Batches of these cases as the system wants them."""
+        """Return a loader of batches of these cases in the system's format."""
         return Loader(data, self.batch, augment, seed, device or self.device)
 
     def validate(self, data: Loader) -> dict[str, Tensor]:
-        """Metrics case by case, (cases,), as its task computes them."""
+        """Compute the task's per-case validation metrics, each (cases,)."""
         return registry.load_task(self.task).validate(self, data)
 
     def sketch(self) -> list[tuple[str, str, tuple[int, ...]]]:
-        """Name, kind (``report.layer_kinds``) and output shape of each stage, for the picture of
-        its layers; [] where its modules show them."""
+        """List the stages for the diagram of the layers: name, kind and output shape.
+
+        Kinds are those of ``report.layer_kinds``. [] where the modules themselves are shown.
+        """
         return []
 
     def reading(self) -> dict[str, Any]:
-        """How files are read for ``predict``: what the kind's ``read`` takes."""
+        """Return keyword arguments for the ``read`` method of the input kind of ``predict``."""
         return {}
 
     @property
     def whole(self) -> "System":
-        """The network that takes what the task gives; see ``classify.Head``."""
+        """The network that takes the task's input; see ``classify.Head``."""
         return self
 
     @property
@@ -136,7 +141,7 @@ class System(nn.Module, ABC):
 
 
 def in_channels_last(batch: Any) -> Any:
-    """A batch whose pictures lie in memory pixel by pixel, as fast convolutions want them."""
+    """Convert the images of a batch to channels-last memory format, for fast convolutions."""
     return type(batch)(*(
         part.contiguous(memory_format=torch.channels_last)
         if isinstance(part, Tensor) and part.ndim == 4

@@ -1,9 +1,9 @@
-"""What is asked of a system. A file ``tasks/<name>.py`` with a subclass of ``Task`` is a task.
+"""The contract of a task. A file ``tasks/<name>.py`` with a subclass of ``Task`` defines a task.
 
-It is found by its file's name, as systems are; nothing else is edited. The file holds the base
-class of its systems as well. What ``souron list``, a table or a command line must know of a task
-(``title``, ``metrics``, ``watches``, ``default_data``, ``formats``, ``Options``) is read from the
-source without running it, so these are plain values.
+Tasks are found by file name, as systems are, so nothing else needs editing. The file also holds the
+base class of the task's systems. The attributes that ``souron list``, tables and command lines need
+(``title``, ``metrics``, ``watches``, ``default_data``, ``formats``, ``Options``) are read from the
+source without importing it, so they must be literal values.
 """
 
 import sys
@@ -38,47 +38,48 @@ Scores = dict[str, Any]  # metric -> (seeds, cases) array, whose mean is the met
 
 @dataclass(frozen=True)
 class NoOptions:
-    """A task without options of its own."""
+    """The options of a task that has none of its own."""
 
 
 def untrained(system: S) -> S:
-    """The same system before it has learnt anything: what its figures are compared with."""
+    """Return a freshly initialised copy of a system, as the baseline of its figures."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return type(system)(system.config, system.spec).to(system.device).eval()
 
 
 class Task(ABC):
-    """One question that systems answer: what goes in and out, and what an answer is worth.
+    """One question that systems answer: its input, its output and its metrics.
 
-    Data to system: ``check``, ``strata``, ``spec``, ``batch``, ``augmentation``. Trained system to
-    figures, on one path for ``train``, ``val``, ``compare``, cross-validation and resuming:
-    ``setup``, ``watch``, ``decide``, ``answer``, ``scores``, ``measures``, ``details``, ``result``.
+    From data to system: ``check``, ``strata``, ``spec``, ``batch``, ``augmentation``. From a
+    trained system to figures, in this order for ``train``, ``val``, ``compare``, cross-validation
+    and resuming: ``setup``, ``watch``, ``decide``, ``answer``, ``scores``, ``measures``,
+    ``details``, ``result``.
     """
 
     title: ClassVar[str]  # N_("object detection")
-    takes: ClassVar[type[Kind] | None]  # None: nothing but noise
+    takes: ClassVar[type[Kind] | None]  # None: random noise is the only input
     gives: ClassVar[type[Kind]]
     metrics: ClassVar[tuple[Metric, ...]]  # the first decides the ranking, see ``ranks``
-    watches: ClassVar[str] = ""  # the metric of validation looks: it picks the checkpoint of every
-    # system alike; "" keeps the last weights
+    watches: ClassVar[str] = ""  # the validation metric that selects the checkpoint of every
+    # system; "" keeps the last weights
     default_data: ClassVar[str] = "digits"
-    target: ClassVar[str] = ""  # what a case's target is, where data offer several: "boxes", ...
-    formats: ClassVar[tuple[str, ...]] = load.FORMATS  # data/formats/<name>.py, the first that
-    # knows the file reads it
-    not_compared: ClassVar[tuple[str, ...]] = ()  # options that a comparison does not take
-    Options: ClassVar[type] = NoOptions  # what only this task takes: ``Options`` of its file
+    target: ClassVar[str] = ""  # the target to use where data have several: "boxes", ...
+    formats: ClassVar[tuple[str, ...]] = load.FORMATS  # data/formats/<name>.py; the first
+    # that recognises a file reads it
+    not_compared: ClassVar[tuple[str, ...]] = ()  # options that a comparison does not accept
+    Options: ClassVar[type] = NoOptions  # options of this task alone: ``Options`` of its file
     Spec: ClassVar[type]  # what ``spec`` returns, a flat frozen dataclass: ``Spec`` of its file
-    held_out: ClassVar[bool] = True  # False: it describes the cases that it learns from
+    held_out: ClassVar[bool] = True  # False: it describes its own training cases
     fewest_classes: ClassVar[int] = 1
-    needs_training_data: ClassVar[bool] = False  # ``setup`` learns something from it
-    inherits: ClassVar[tuple[str, ...]] = ()  # fields of the ``Spec`` that go with weights: a run
-    # that starts from another's takes them over
-    begins_with: ClassVar[tuple[str, ...]] = ()  # other tasks, whose runs a run may start from
-    published_from: ClassVar[str] = ""  # what published weights have learnt from
-    published_files: ClassVar[bool] = False  # ``published`` takes a file or a folder, too
-    talks: ClassVar[bool] = False  # its systems continue texts, so that one can talk with them
-    augments: ClassVar[bool] = False  # training cases are changed unless ``augment=none``
+    needs_training_data: ClassVar[bool] = False  # ``setup`` is fitted to training data
+    inherits: ClassVar[tuple[str, ...]] = ()  # fields of the ``Spec`` that belong to the weights: a
+    # run that starts from another run inherits them
+    begins_with: ClassVar[tuple[str, ...]] = ()  # other tasks from whose runs training may start
+    published_from: ClassVar[str] = ""  # training data of the published weights
+    published_files: ClassVar[bool] = False  # ``published`` also accepts a file or a folder
+    talks: ClassVar[bool] = False  # its systems continue texts and can therefore chat
+    augments: ClassVar[bool] = False  # training cases are augmented unless ``augment=none``
 
     def __init_subclass__(cls) -> None:
         file = vars(sys.modules[cls.__module__])
@@ -94,32 +95,38 @@ class Task(ABC):
     # data -> system
 
     def check(self, data: Dataset, options: Any) -> None:  # noqa: B027
-        """Raises UserError where the data or the options make no sense here."""
+        """Check that the data and the options suit the task. Raises UserError."""
 
     def strata(self, data: Dataset) -> Tensor:
-        """(N,) int64: what a split keeps balanced between its parts."""
+        """Stratum of each case, (N,) int64: a split keeps their proportions equal in its parts."""
         return torch.zeros(len(data), dtype=torch.long)
 
     @abstractmethod
     def spec(self, train: Dataset) -> Any:
-        """What a system must know of its training cases before it is built, a ``Spec``."""
+        """Return the ``Spec``: the properties of the training data needed to build a system."""
 
     @abstractmethod
     def example(self, system: type[System], size: str) -> Any:
-        """The ``Spec`` that ``souron show`` builds a system of that size with."""
+        """Return the ``Spec`` with which ``souron show`` builds a system of that size."""
 
     def example_rows(self, spec: Any) -> Rows | None:
-        """Some cases without numbers, on the meta device, with which the blueprint of several
-        networks shows what each is given while they learn; None where one pass shows it all."""
+        """Return example cases on the meta device, to trace the inputs of several networks in
+        training.
+
+        None where a single forward pass shows every layer.
+        """
         return None
 
     @abstractmethod
     def batch(self, rows: Rows, spec: Any) -> Any:
-        """What ``System.loss`` takes, of some cases."""
+        """Collate cases into the argument of ``System.loss``."""
 
     def augmentation(self, names: Sequence[str]) -> Augment | None:
-        """Changes to training cases, boxes, masks and points moved with the pictures. Raises
-        UserError for unknown names."""
+        """Return the augmentation of these names, which moves boxes, masks and points with the
+        image.
+
+        None without names. Raises UserError for unknown names.
+        """
         if names:
             raise UserError(
                 "augment",
@@ -129,67 +136,80 @@ class Task(ABC):
         return None
 
     def renumbered(self, target: Any, number: Tensor) -> Any:
-        """The target where class ``i`` has become class ``number[i]``."""
+        """Return the target with class ``i`` renamed to ``number[i]``."""
         return number[target]
 
     def head(self, system: System) -> tuple[str, ...]:
-        """The layers that are new in transfer learning; () where there is none to keep the rest
-        of: then ``pretrained`` takes all weights, and ``freeze`` is refused."""
+        """Return the names of the layers that transfer learning replaces.
+
+        () where the network has no separate head: ``pretrained`` then loads all weights, and
+        ``freeze`` is refused.
+        """
         return ()
 
     def published(
         self, name: str, source: bool | str, config: Any = None, spec: Any = None
     ) -> System:
-        """The system of that name with its published weights, or those of a file or a folder,
-        ``source``. ``spec``: it is to learn from such cases, with a new last layer. Raises
-        UserError."""
+        """Load a system by name with its published weights, or with those of a file or folder
+        ``source``.
+
+        With ``spec``, it gets a new last layer for training on such data. Raises UserError.
+        """
         raise UserError("task", _("{name} has no published weights").format(name=name))
 
     def comes_published(self, name: str) -> bool:
-        """Whether a system of that name is one of a published size, never seen without weights."""
+        """Return whether a system of that name is always loaded with published weights."""
         return False
 
     # trained system -> figures
 
     def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
-        """What answers are computed and scored with, such as the network of a Fréchet distance:
-        a ``Setup`` with the last step."""
+        """Yield steps that prepare scoring, e.g. load the network of a Fréchet distance.
+
+        The last step carries a ``Setup``.
+        """
         yield Step(1.0, result=Setup(options, data.only(split.test)))
 
     def against(self, cases: Dataset, setup: Any) -> Any:
-        """The same setup for all of other cases."""
+        """Return the setup with ``cases`` as its test cases."""
         return replace(setup, test=cases)
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
-        """Metrics case by case, (cases,), of what training looks at."""
+        """Compute per-case validation metrics, each (cases,)."""
         return {}
 
     def watch(self, trainer: Trainer, setup: Any, last: bool = False) -> dict[str, float]:
-        """The figures of one look while it learns; ``last``: the one at the end."""
+        """Compute the figures of one validation during training; ``last`` marks the final one."""
         if not trainer.val or not len(trainer.val):
             return {}
         return trainer.means(trainer.val)
 
     def decide(self, system: System, val: Dataset, setup: Any) -> dict[str, float]:
-        """What is chosen on validation cases, such as a threshold. It is kept with the run."""
+        """Choose parameters on validation cases, e.g. a threshold. They are stored with the run."""
         return {}
 
     @abstractmethod
     def answer(
         self, system: System, test: Dataset, decision: Mapping[str, float], setup: Any, seed: int
     ) -> Iterator[Step]:
-        """``Answers`` about the test cases with the last step."""
+        """Yield steps of predicting the test cases. The last step carries ``Answers``."""
 
     @abstractmethod
     def scores(self, seeds: Sequence[Answers], setup: Any) -> Scores:
-        """Metric -> (seeds, cases) scores whose mean is the metric: right or wrong, log loss, the
-        jackknife's pseudo-values of an average precision or a Fréchet distance."""
+        """Return metric -> (seeds, cases) scores whose mean is the metric.
+
+        Scores are e.g. 0/1 for wrong/right, the log loss, or the jackknife pseudo-values of an
+        average precision or a Fréchet distance.
+        """
 
     def measures(
         self, seeds: Sequence[Answers], setup: Any, training: Any = None
     ) -> dict[str, Measure]:
-        """Each metric with its 95 % interval, which counts seeds, cases and patients.
-        ``training`` (seeds, cases) numbers the training of each answer where a seed has several."""
+        """Return each metric with its 95 % interval over seeds, cases and patients.
+
+        ``training`` (seeds, cases) numbers the training behind each answer where a seed has
+        several.
+        """
         return {
             name: intervals.interval(table, setup.test.units, trainings=training)
             for name, table in self.scores(seeds, setup).items()
@@ -198,66 +218,85 @@ class Task(ABC):
     def details(
         self, system: System, answers: Answers, setup: Any, trainings: int = 1
     ) -> Iterator[Step]:
-        """Further ``Answers``, for the report alone, with the last step; ``trainings`` of one
-        procedure share the time for it."""
+        """Yield steps of computing further ``Answers`` that only the report uses.
+
+        The last step carries them. ``trainings`` of one procedure share the time for it.
+        """
         yield Step(1.0, result={})
 
     def result(self, trainings: Trainings, setup: Any) -> Any:
-        """What the report's section shows of a run. It may have ``as_json()``."""
+        """Return the object that the report's section shows of a run. It may have ``as_json()``."""
         return None
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Any) -> Any:
-        """What the report's section shows of a comparison: system -> the answers of each seed."""
+        """Return the object that the report's section shows of a comparison.
+
+        ``answers`` maps a system to its answers of each seed.
+        """
         return None
 
-    # around it
+    # names, time estimates, output
 
     def ranks(self, setup: Any) -> str:
-        """The metric that decides a comparison: the first, unless these cases do not have it."""
+        """Return the name of the metric that ranks systems: the first one available for these
+        cases.
+        """
         return self.metrics[0].name
 
     def called(self, metric: str, setup: Any) -> str:
-        """A metric's name in the reader's language, with what it depends on."""
+        """Return a metric's title in the reader's language, with the parameters it depends on."""
         return self.metric(metric).title
 
     def rehearse(self, system: System, setup: Any) -> None:  # noqa: B027
-        """Once what needs most memory of ``answer`` and ``details``, for the forecast."""
+        """Run the most memory-hungry part of ``answer`` and ``details`` once, for the forecast."""
 
     def seconds(self, trainer: Trainer, setup: Any, training: float) -> float:
-        """What ``watch`` and ``answer`` will take of a training of so many seconds, beside one
-        pass over the validation and test cases."""
+        """Estimate the time in seconds of ``watch`` and ``answer`` for a training of ``training``
+        seconds.
+
+        One pass over the validation and test cases is not included.
+        """
         return 0.0
 
     def details_seconds(self, trainer: Trainer, setup: Any, training: float, look: float) -> float:
-        """What ``details`` will take of one training of so many seconds; a pass over a case takes
-        ``look`` seconds."""
+        """Estimate the time in seconds of ``details`` for one training of ``training`` seconds.
+
+        A forward pass of one case takes ``look`` seconds.
+        """
         return 0.0
 
     def film(self, path: Path) -> Any:
-        """A ``sampling.Film``, where pictures are drawn while it learns."""
+        """Return a ``sampling.Film`` where images are generated during training, else None."""
         return None
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
-        """The rows of ``predictions.csv``, the header first; none by default."""
+        """Yield the rows of ``predictions.csv``, header first; none by default."""
         return iter(())
 
     def next_command(self, run: str) -> str:
-        """What people do next with a trained run, a folder as a command line names it."""
+        """Return the command to suggest after training; ``run`` is the folder, quoted
+        for a shell.
+        """
         return f"souron val {run}"
 
     def advice(self, options: Mapping[str, Any], cases: int) -> str:
-        """Advise on a training with so many ``cases``, in the reader's language; "" where there is
-        nothing better. ``options`` are those of the run."""
+        """Return advice on a training with ``cases`` cases, in the reader's language; "" for none.
+
+        ``options`` are those of the run.
+        """
         return ""
 
 
 class Jackknifed(ABC):
-    """For a task whose metrics are no means over cases: their scores are the jackknife's pseudo-
-    values, of shares mostly. Its systems stand beside themselves before they learnt anything."""
+    """A mixin for tasks whose metrics are not means over cases.
+
+    Scores are jackknife pseudo-values, mostly of proportions. The report compares each system with
+    the same network untrained.
+    """
 
     @abstractmethod
     def judge(self, answers: Answers, setup: Any) -> dict[str, Any]:
-        """Metric -> pseudo-values (cases,) of the answers of one seed."""
+        """Return metric -> pseudo-values (cases,) of the answers of one seed."""
 
     def scores(self, seeds: Sequence[Answers], setup: Any) -> Scores:
         each = [self.judge(answers, setup) for answers in seeds]
@@ -272,13 +311,13 @@ class Jackknifed(ABC):
         }
 
     def ask_untrained(self, system: System, setup: Any) -> Answers:
-        """What the report shows of the same network untrained."""
+        """Return the answers of the untrained network that the report shows."""
         return {}
 
     def details(
         self, system: System, answers: Answers, setup: Any, trainings: int = 1
     ) -> Iterator[Step]:
-        """What the same system says before it has learnt anything."""
+        """Yield the answers of the same network before training."""
         found = self.ask_untrained(untrained(system), replace(setup, fast=True))
         yield Step(1.0, _("the same network untrained"), found)
 
@@ -290,7 +329,7 @@ class Jackknifed(ABC):
 
 
 def numbers(system: System, setup: Any) -> AbstractContextManager[Any]:
-    """The machine's fast numbers where answers need not be exact to the last digit."""
+    """Return a context of lower precision where answers need not be exact to the last digit."""
     return autocast(system.device)() if setup.fast else nullcontext()
 
 

@@ -1,13 +1,13 @@
-"""A picture as a small map of uncertain numbers, and back: the autoencoder of latent diffusion.
+"""The variational autoencoder of latent diffusion: an image as a small latent map, and back.
 
 Rombach, Blattmann, Lorenz, Esser, Ommer: High-Resolution Image Synthesis with Latent Diffusion
 Models (2022), section 3.1. https://arxiv.org/abs/2112.10752
 
-    picture -> residual blocks, half the side, ... -> mean and log variance of each latent number
-    latents -> residual blocks, twice the side, ... -> picture
+    image -> residual blocks, half the side, ... -> mean and log variance of each latent
+    latents -> residual blocks, twice the side, ... -> image
 
-The modules are named as in diffusers' ``AutoencoderKL``, so that its weights load by name;
-``autoencoder_name`` says what the same weights are called in a file of the authors' own program.
+Modules are named as in diffusers' ``AutoencoderKL``, so that its weights load by name;
+``autoencoder_name`` converts names of the authors' own program.
 """
 
 import re
@@ -59,7 +59,7 @@ class Middle(Level):
 
 
 class Encoder(nn.Module):
-    """(B, channels, H, W) -> (B, 2 latent, H / 2^(levels - 1), W / ...)"""
+    """Encode (B, channels, H, W) -> (B, 2 latent, H / 2^(levels - 1), W / ...)."""
 
     def __init__(self, channels: int, widths: Sequence[int], layers: int, latent: int, groups: int):
         super().__init__()
@@ -83,7 +83,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(B, latent, H, W) -> (B, channels, H * 2^(levels - 1), W * ...)"""
+    """Decode (B, latent, H, W) -> (B, channels, H * 2^(levels - 1), W * ...)."""
 
     def __init__(self, channels: int, widths: Sequence[int], layers: int, latent: int, groups: int):
         super().__init__()
@@ -107,7 +107,7 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Pictures (B, channels, H, W) <-> latents (B, latent, h, w), h = H / 2^(levels - 1)."""
+    """Images (B, channels, H, W) <-> latents (B, latent, h, w), h = H / 2^(levels - 1)."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Autoencoder(nn.Module):
         self.post_quant_conv = nn.Conv2d(latent, latent, 1)
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """-> mean and log variance, (B, latent, h, w) each"""
+        """Return mean and log variance, (B, latent, h, w) each."""
         mean, log_variance = self.quant_conv(self.encoder(image)).chunk(2, 1)
         return mean, log_variance.clamp(LOWEST, HIGHEST)
 
@@ -133,7 +133,7 @@ class Autoencoder(nn.Module):
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """(B,) nats, KL of those normal numbers from standard ones."""
+    """Compute the KL divergence from a standard normal distribution, (B,) in nats."""
     nats = mean.square() + log_variance.exp() - 1 - log_variance
     return nats.flatten(1).sum(1) / 2
 
@@ -143,11 +143,13 @@ ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_
 
 
 def autoencoder_name(name: str, levels: int = 4) -> str:
-    """``decoder.up.3.block.0.nin_shortcut.weight`` ->
-    ``decoder.up_blocks.0.resnets.0.conv_shortcut.weight``.
+    """Convert a weight name to that of current diffusers.
 
-    ``name`` is one below ``first_stage_model.`` in a single file, or one that diffusers gave to
-    the same weights before; others stay.
+    ``decoder.up.3.block.0.nin_shortcut.weight`` ->
+    ``decoder.up_blocks.0.resnets.0.conv_shortcut.weight``
+
+    ``name`` is the part after ``first_stage_model.`` in a single file, or an older name of
+    diffusers; other names are unchanged.
     """
     found = re.fullmatch(r"(\w+)\.(down|up)\.(\d+)\.(block\.(\d+)|downsample|upsample)\.(.+)", name)
     if found is not None:
@@ -167,5 +169,7 @@ def autoencoder_name(name: str, levels: int = 4) -> str:
 
 
 def flat(weight: Tensor, like: Sequence[int]) -> Tensor:
-    """A convolution of one place as a linear layer, where ``like`` is the shape of one."""
+    """Convert the weight of a 1 x 1 convolution to a linear layer's, if ``like`` is such
+    a shape.
+    """
     return weight[..., 0, 0] if weight.ndim == 4 and len(like) == 2 else weight

@@ -1,9 +1,9 @@
-"""Boxes against boxes, which detectors with anchors share: offsets, overlaps, parts of maps.
+"""Box operations shared by detectors with anchors: offsets, IoU, RoI pooling.
 
 Girshick, Donahue, Darrell, Malik: Rich feature hierarchies for accurate object detection and
 semantic segmentation (2013). https://arxiv.org/abs/1311.2524
 
-    x' = scale (x - x_anchor) / w_anchor,    w' = scale log(w / w_anchor)    alike y and h
+    x' = scale (x - x_anchor) / w_anchor,    w' = scale log(w / w_anchor)    likewise y and h
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NOTHING = -1  # the object of a box that learns background
-LARGEST = log(1000 / 16)  # of a logarithm of sizes, so that its exponential stays finite
-MOST_AT_ONCE = 1000  # boxes of all labels; more are quicker label by label
+NOTHING = -1  # object index of a background box
+LARGEST = log(1000 / 16)  # limit of a log size, so that its exponential stays finite
+MOST_AT_ONCE = 1000  # boxes of all labels; above this, one label at a time is faster
 
 
 def overlaps(one: Tensor, other: Tensor) -> Tensor:
-    """Intersection over union of boxes (n, 4) with boxes (m, 4): (n, m)."""
+    """Compute the intersection over union of boxes (n, 4) with boxes (m, 4), (n, m)."""
     area, other_area = ((box[:, 2:] - box[:, :2]).prod(1) for box in (one, other))
     start = torch.maximum(one[:, None, :2], other[:, :2])
     end = torch.minimum(one[:, None, 2:], other[:, 2:])
@@ -31,8 +31,11 @@ def overlaps(one: Tensor, other: Tensor) -> Tensor:
 
 
 def local_maxima(box: Tensor, score: Tensor, label: Tensor, overlap: float) -> Tensor:
-    """Rows of boxes (n, 4) that no surer box of their label overlaps by more than ``overlap``
-    (non-maximum suppression), the surest first."""
+    """Non-maximum suppression per label; return the kept rows by descending score.
+
+    A box (n, 4) is removed if a box of the same label with a higher score has an IoU above
+    ``overlap``.
+    """
     suppress = _operators().nms
     if len(box) > MOST_AT_ONCE:
         kept = torch.cat([
@@ -47,8 +50,10 @@ def local_maxima(box: Tensor, score: Tensor, label: Tensor, overlap: float) -> T
 
 
 def roi_pool(x: Tensor, boxes: Sequence[Tensor], places: int, scale: float) -> Tensor:
-    """The largest value in each of ``places`` times ``places`` parts of boxes (n, 4), a tensor for
-    each of the maps (B, maps, H, W) -> (all boxes, maps, places, places)."""
+    """Max-pool boxes (n, 4) per image to ``places`` x ``places`` cells.
+
+    Feature maps (B, maps, H, W) -> (all boxes, maps, places, places).
+    """
     from torchvision.ops import roi_pool  # it has the gradient, which the operator alone has not
 
     return roi_pool(x, list(boxes), places, scale)
@@ -56,8 +61,10 @@ def roi_pool(x: Tensor, boxes: Sequence[Tensor], places: int, scale: float) -> T
 
 @lru_cache
 def _operators() -> Any:
-    """torchvision's compiled operators. They are loaded without torchvision itself, which also
-    imports torch's compiler: that takes as long as torch."""
+    """Load torchvision's compiled operators without importing torchvision.
+
+    Importing it also imports torch's compiler, which takes as long as torch itself.
+    """
     package = find_spec("torchvision")
     library = PathFinder.find_spec("_C", package.submodule_search_locations) if package else None
     try:
@@ -70,15 +77,17 @@ def _operators() -> Any:
 
 
 def encode(box: Tensor, anchor: Tensor, scale: Sequence[float]) -> Tensor:
-    """Boxes (..., 4), left, top, right, bottom, as offsets (..., 4) from their anchors; ``scale``
-    is what offsets of place and of size are multiplied by."""
+    """Encode boxes (..., 4), left, top, right, bottom, as offsets (..., 4) from their anchors.
+
+    ``scale`` multiplies the offsets of position and of size.
+    """
     size, anchor_size = box[..., 2:] - box[..., :2], anchor[..., 2:] - anchor[..., :2]
     far = (box[..., :2] + box[..., 2:] - anchor[..., :2] - anchor[..., 2:]) / 2 / anchor_size
     return torch.cat([scale[0] * far, scale[1] * (size / anchor_size).log()], -1)
 
 
 def decode(offset: Tensor, anchor: Tensor, scale: Sequence[float]) -> Tensor:
-    """Offsets (..., 4) from anchors -> boxes (..., 4)."""
+    """Decode offsets (..., 4) from anchors to boxes (..., 4)."""
     size = anchor[..., 2:] - anchor[..., :2]
     middle = (anchor[..., :2] + anchor[..., 2:]) / 2 + offset[..., :2] / scale[0] * size
     half = (offset[..., 2:] / scale[1]).clamp(max=LARGEST).exp() * size / 2
@@ -86,16 +95,20 @@ def decode(offset: Tensor, anchor: Tensor, scale: Sequence[float]) -> Tensor:
 
 
 def around(height: int, width: int, stride: float, sizes: Tensor) -> Tensor:
-    """Boxes of each of the ``sizes`` (K, 2), width and height in pixels, around each place of a
-    map, row by row: (height * width * K, 4)."""
+    """Return anchors of all ``sizes`` (K, 2), width and height in pixels, centred on each cell.
+
+    Cells are ordered row by row: (height * width * K, 4).
+    """
     y, x = (torch.arange(n, device=sizes.device) + 0.5 for n in (height, width))
     middle = torch.cartesian_prod(y, x).flip(1)[:, None] * stride
     return torch.cat([middle - sizes / 2, middle + sizes / 2], 2).flatten(0, 1)
 
 
 def drawn(owner: Tensor, count: int, share: float) -> Tensor:
-    """Rows that learn, by chance, of boxes with their object's number (A,): at most ``share`` of
-    ``count`` have an object, the rest NOTHING."""
+    """Sample ``count`` training boxes at random, given the object of each box (A,) or NOTHING.
+
+    At most ``share`` of them have an object; the rest are background.
+    """
     on, off = (owner >= 0).nonzero().flatten(), (owner == NOTHING).nonzero().flatten()
     on = on[torch.randperm(len(on), device=on.device)][: int(count * share)]
     off = off[torch.randperm(len(off), device=on.device)][: count - len(on)]
@@ -103,9 +116,11 @@ def drawn(owner: Tensor, count: int, share: float) -> Tensor:
 
 
 def roi_align(x: Tensor, box: Tensor, places: int) -> Tensor:
-    """Of a map (maps, H, W) what lies in boxes (n, 4), in the map's places -> (n, maps, places,
-    places): each the mean of two by two points between the map's places, none rounded. As two
-    matrix products it takes a tenth of torchvision's time.
+    """RoIAlign of boxes (n, 4), in cells of the feature map (maps, H, W) -> (n, maps, places,
+    places).
+
+    Each output is the mean of 2 x 2 bilinear samples. As two matrix products it takes a tenth of
+    torchvision's time.
 
     He, Gkioxari, Dollár, Girshick: Mask R-CNN (2017). https://arxiv.org/abs/1703.06870
     """
@@ -116,7 +131,7 @@ def roi_align(x: Tensor, box: Tensor, places: int) -> Tensor:
 
 
 def _weights(box: Tensor, height: int, width: int, places: int) -> list[Tensor]:
-    """How much each of a map's places is in each of a box's: (n, places, W), (n, places, H)."""
+    """Compute the interpolation weights of cells in boxes: (n, places, W), (n, places, H)."""
     part = (torch.arange(2 * places, device=box.device) + 0.5) / (2 * places)
     point = box[:, None, :2] + part[:, None] * (box[:, None, 2:] - box[:, None, :2]) - 0.5
     weights = []
@@ -127,14 +142,16 @@ def _weights(box: Tensor, height: int, width: int, places: int) -> list[Tensor]:
 
 
 def cropped(mask: Tensor, box: Tensor, places: int) -> Tensor:
-    """Of masks (n, H, W) what lies in a box of each, (n, 4) -> (n, places, places) in 0..1."""
+    """Crop each mask (n, H, W) to its box (n, 4) -> (n, places, places) in 0..1."""
     across, down = _weights(box, mask.shape[1], mask.shape[2], places)
     return down @ mask.to(down.dtype) @ across.transpose(1, 2)
 
 
 def pasted(mask: Tensor, box: Tensor, height: int, width: int) -> Tensor:
-    """The way back: masks (n, places, places) laid into boxes (n, 4) of a picture of so many
-    pixels, (n, height, width), linearly between their places; 0 outside of the boxes."""
+    """Paste masks (n, places, places) into their boxes (n, 4), -> (n, height, width).
+
+    Interpolation is bilinear; pixels outside the boxes are 0.
+    """
     weights, places = [], mask.shape[1]
     for axis, count in ((0, width), (1, height)):
         low, high = box[:, axis, None], box[:, axis + 2, None]

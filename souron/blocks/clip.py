@@ -1,14 +1,14 @@
-"""CLIP's two encoders: pictures and texts become points of one space.
+"""CLIP's two encoders: images and texts are embedded in one space.
 
 Radford and others: Learning Transferable Visual Models From Natural Language Supervision (2021).
 https://arxiv.org/abs/2103.00020
 
-    picture -> ResNet, attention pools its map     or  patches -> Transformer, its first token
-    text    -> Transformer that looks back only, the token at the text's end
-    both    -> linear map into the shared space
+    image -> ResNet with attention pooling,  or  patches -> Transformer, class token
+    text  -> causal Transformer, token at the end of the text
+    both  -> linear projection into the shared space
 
-Parameters are named as OpenAI and open_clip publish them; ``published_names`` maps those of the
-library transformers, which Stable Diffusion's text encoder has, to the same.
+Parameters are named as published by OpenAI and open_clip; ``published_names`` converts those of the
+transformers library, which Stable Diffusion's text encoder uses.
 """
 
 import re
@@ -20,24 +20,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PAD = -1  # behind the end of a shorter text
-CONTEXT = 77  # tokens of a text at most
-POOLED = 64  # pixels a side from which on the ResNet's stem pools, too
-HEAD = 64  # numbers of a head of attention
-MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures that the published networks saw
+PAD = -1  # padding of shorter texts
+CONTEXT = 77  # most tokens of a text
+POOLED = 64  # least side in pixels for pooling in the ResNet's stem
+HEAD = 64  # width of an attention head
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the published networks' training images
 STD = (0.26862954, 0.26130258, 0.27577711)
-UNUSED = ("input_resolution", "context_length", "vocab_size")  # numbers in OpenAI's own files
+UNUSED = ("input_resolution", "context_length", "vocab_size")  # entries of OpenAI's own files
 
 
 class QuickGELU(nn.Module):
-    """x sigmoid(1.702 x), which OpenAI's weights were trained with."""
+    """The activation x sigmoid(1.702 x) of OpenAI's weights."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(1.702 * x)
 
 
 class Attention(nn.Module):
-    """Every token of (B, T, width) asks (q), answers (k) and gives (v)."""
+    """Multi-head self-attention over tokens (B, T, width)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -57,13 +57,15 @@ class Attention(nn.Module):
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Written out, since the fused form is slow in bfloat16 on a processor for narrow heads."""
+    """Compute attention explicitly: the fused form is slow on a CPU in bfloat16 with
+    narrow heads.
+    """
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, heads, T, T)
     return (scores if mask is None else scores + mask).softmax(-1).to(v.dtype) @ v
 
 
 class Block(nn.Module):
-    """x = x + attention(norm(x));  x = x + mlp(norm(x))"""
+    """A Transformer layer: x = x + attention(norm(x));  x = x + mlp(norm(x))."""
 
     def __init__(self, width: int, heads: int, layers: int, quick: bool) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """(B, T, width) -> (B, T, width); ``mask`` (T, T) is added to what tokens ask of each other."""
+    """A stack of layers (B, T, width) -> (B, T, width); ``mask`` (T, T) is added to the scores."""
 
     def __init__(self, width: int, heads: int, layers: int, quick: bool) -> None:
         super().__init__()
@@ -98,11 +100,11 @@ class Transformer(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """Tokens (B, T), ``PAD`` behind the end of a text -> (B, dims); each looks back only.
+    """A causal text encoder: tokens (B, T), padded with ``PAD`` -> (B, dims).
 
     Args:
-        dims: of the shared space; 0: no map into it, as in Stable Diffusion.
-        quick: QuickGELU, as OpenAI's weights want it, else GELU.
+        dims: of the shared space; 0: no projection, as in Stable Diffusion.
+        quick: QuickGELU, as in OpenAI's weights, else GELU.
     """
 
     def __init__(
@@ -119,31 +121,32 @@ class TextTransformer(nn.Module):
             self.text_projection = nn.Parameter(torch.empty(width, dims).normal_(std=width**-0.5))
 
     def features(self, tokens: Tensor) -> Tensor:
-        """(B, T, width): each token with what it has seen before it."""
+        """Compute the contextual features of each token, (B, T, width)."""
         length = tokens.shape[1]
         x = self.token_embedding(tokens.clamp(min=0)) + self.positional_embedding[:length]
         ahead = torch.full((length, length), float("-inf"), device=x.device).triu(1)
         return self.ln_final(self.transformer(x, ahead))
 
     def pooled(self, tokens: Tensor) -> Tensor:
-        """(B, width): the last token of each text."""
+        """Compute the features of the last token of each text, (B, width)."""
         end = (tokens != PAD).sum(1).sub(1).clamp(min=0)
         return self.features(tokens)[torch.arange(len(tokens), device=tokens.device), end]
 
     def text(self, tokens: Tensor) -> Tensor:
-        """(B, dims), of any length."""
+        """Embed texts, (B, dims), not normalised."""
         return self.pooled(tokens) @ self.text_projection
 
     forward = text
 
 
 class CLIP(TextTransformer):
-    """``image`` (B, C, side, side) -> (B, dims), ``text`` (B, T) -> (B, dims), ``logit_scale``.
+    """The whole model: ``image`` (B, C, side, side) and ``text`` (B, T) -> (B, dims),
+    ``logit_scale``.
 
     Args:
-        side: of the pictures, in pixels.
+        side: of the images, in pixels.
         depths: blocks of each stage of a ResNet; one number: layers of a ViT.
-        width: maps of the ResNet's first stage, numbers of a ViT's token.
+        width: channels of the ResNet's first stage, or width of a ViT's tokens.
         patch: pixels a side of a ViT's patches.
         text: layers, width and heads of the text's Transformer.
     """
@@ -161,18 +164,21 @@ class CLIP(TextTransformer):
         self.logit_scale = nn.Parameter(torch.tensor(log(1 / 0.07)))
 
     def image(self, image: Tensor) -> Tensor:
-        """(B, C, side, side), normalised -> (B, dims), of any length."""
+        """Embed normalised images (B, C, side, side) -> (B, dims), not normalised."""
         return self.visual(image)
 
 
 def equal(tokens: Tensor) -> Tensor:
-    """(B, B) bool: which texts are the same."""
+    """Return which texts are equal, (B, B) bool."""
     _texts, number = tokens.unique(dim=0, return_inverse=True)
     return number[:, None] == number
 
 
 def contrast(image: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor:
-    """The loss of points (B, D) of length 1; texts that are the ``same`` (B, B) do not compete."""
+    """Compute the contrastive loss of unit vectors (B, D).
+
+    Pairs with equal texts, ``same`` (B, B), are not used as negatives.
+    """
     own = torch.eye(len(image), dtype=torch.bool, device=image.device)
     with torch.autocast(image.device.type, enabled=False):
         logits = (scale.float() * image @ text.T).masked_fill(same & ~own, -torch.inf)
@@ -185,7 +191,9 @@ def convolution(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.C
 
 
 class Bottleneck(nn.Module):
-    """(B, inward, H, W) -> (B, 4 width, H/stride, W/stride), made smaller by averaging."""
+    """A bottleneck block (B, inward, H, W) -> (B, 4 width, H/stride, W/stride) with
+    average pooling.
+    """
 
     widens = 4
 
@@ -195,7 +203,7 @@ class Bottleneck(nn.Module):
         self.conv1, self.bn1 = convolution(inward, width, 1), nn.BatchNorm2d(width)
         self.conv2, self.bn2 = convolution(width, width, 3), nn.BatchNorm2d(width)
         self.conv3, self.bn3 = convolution(width, outward, 1), nn.BatchNorm2d(outward)
-        nn.init.zeros_(self.bn3.weight)  # a block begins by changing nothing
+        nn.init.zeros_(self.bn3.weight)  # the residual branch starts at zero
         self.pool: nn.Module = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or inward != outward:
@@ -211,7 +219,7 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """A map (B, width, H, W) -> (B, dims): its mean asks all places what matters."""
+    """Attention pooling (B, width, H, W) -> (B, dims): the mean feature queries all positions."""
 
     def __init__(self, grid: int, width: int, heads: int, dims: int) -> None:
         super().__init__()
@@ -235,8 +243,11 @@ class AttentionPool(nn.Module):
 
 
 class ModifiedResNet(nn.Module):
-    """Pictures (B, C, side, side) -> (B, dims): a stem of three convolutions, averages in place of
-    strides, attention as the last pooling."""
+    """Images (B, C, side, side) -> (B, dims): a ResNet with CLIP's changes.
+
+    It has a stem of three convolutions, average pooling in place of strides, and attention pooling
+    at the end.
+    """
 
     def __init__(
         self, channels: int, side: int, depths: tuple[int, ...], width: int, dims: int
@@ -271,7 +282,7 @@ class ModifiedResNet(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Pictures (B, C, side, side) -> (B, dims): patches as tokens, a first one that gathers."""
+    """Images (B, C, side, side) -> (B, dims): a ViT with a class token."""
 
     def __init__(
         self, channels: int, side: int, patch: int, layers: int, width: int, dims: int, quick: bool
@@ -296,7 +307,7 @@ class VisionTransformer(nn.Module):
         return self.ln_post(self.transformer(x)[:, 0]) @ self.proj
 
 
-ELSEWHERE = (  # names of the library transformers, as they begin -> ours
+ELSEWHERE = (  # prefixes of names in the transformers library -> souron's
     (r"(text_model\.)?embeddings\.token_embedding\.", "token_embedding."),
     (r"(text_model\.)?embeddings\.position_embedding\.weight", "positional_embedding"),
     (r"(text_model\.)?final_layer_norm\.", "ln_final."),
@@ -309,7 +320,7 @@ ELSEWHERE = (  # names of the library transformers, as they begin -> ours
     (r"vision_model\.encoder\.layers\.", "visual.transformer.resblocks."),
     (r"visual_projection\.weight", "visual.proj"),
     (r"text_projection\.weight", "text_projection"),
-    (r"text\.", ""),  # open_clip, where the text has a network of its own
+    (r"text\.", ""),  # open_clip with a separate text network
 )
 INSIDE = (  # of a layer
     (".self_attn.", ".attn."),
@@ -322,8 +333,11 @@ QUERY = re.compile(r"(.*resblocks\.\d+\.attn\.)q_proj\.(weight|bias)")
 
 
 def published_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of CLIP, or of its text encoder alone, by OpenAI's names and in 32 bits; given by
-    those, by open_clip's, or by those of the library transformers, whose q, k and v are joined."""
+    """Convert weights of CLIP, or its text encoder, to OpenAI's names and float32.
+
+    Accepted names are those, open_clip's, and those of the transformers library, whose q, k and v
+    are concatenated.
+    """
     found: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         name = name.removeprefix("module.")

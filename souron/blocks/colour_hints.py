@@ -1,10 +1,10 @@
-"""Colours of a few points of a picture, spread over what is near and alike in lightness.
+"""Propagate the colours of a few hint points to near pixels of similar lightness.
 
 Levin, Lischinski, Weiss: Colorization using Optimization (2004).
 https://doi.org/10.1145/1015706.1015780
 
-Differs from the paper: a hint's share falls with distance and difference of lightness at once; no
-equations are solved.
+Differs from the paper: the weight of a hint falls with distance and difference in lightness; no
+linear system is solved.
 """
 
 import torch
@@ -15,11 +15,11 @@ from souron.blocks.lab import lab
 from souron.utils.messages import UserError, _
 
 MOST = 64
-REACH, ALIKE = 0.15, 8.0  # in shares of the longer side, and in L
+REACH, ALIKE = 0.15, 8.0  # as a fraction of the longer side, and in L
 
 
 def read_hints(text: str, size: tuple[int, int]) -> list[tuple[int, int, Tensor]]:
-    """x, y and ab (2,) of each. Raises UserError."""
+    """Parse hints into x, y and ab (2,). Raises UserError."""
     found: list[tuple[int, int, Tensor]] = []
     for one in filter(None, (part.strip() for part in text.split(";"))):
         try:
@@ -40,8 +40,7 @@ def read_hints(text: str, size: tuple[int, int]) -> list[tuple[int, int, Tensor]
 
 
 def hinted(ab: Tensor, light: Tensor, hints: list[tuple[int, int, Tensor]]) -> Tensor:
-    """Colours moved to those of the points: the nearer and the more alike in lightness, the
-    further."""
+    """Move colours towards those of the hints, more where nearer and more similar in lightness."""
     high, wide = ab.shape[2:]
     y, x = torch.meshgrid(torch.arange(high), torch.arange(wide), indexing="ij")
     total, moved = torch.zeros(high, wide), torch.zeros(2, high, wide)

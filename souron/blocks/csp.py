@@ -1,4 +1,4 @@
-"""Layers of YOLOv8, which its relatives share: convolutions that pass half of their maps on.
+"""Layers of YOLOv8 with cross-stage partial connections: half of the channels bypass the blocks.
 
 Wang, Liao, Yeh, Wu, Chen, Hsieh: CSPNet: A New Backbone that can Enhance Learning Capability of CNN
 (2019). https://arxiv.org/abs/1911.11929
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 class Convolution(nn.Module):
-    """Convolution, batch normalisation, x sigmoid(x)."""
+    """A convolution with batch normalisation and SiLU."""
 
     def __init__(self, inward: int, outward: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__()
@@ -35,8 +35,10 @@ class Bottleneck(nn.Module):
 
 
 class C2f(nn.Module):
-    """Half of the maps go straight on, the others through one block after the other; what each of
-    them gives is kept, and all are mixed at the end."""
+    """A cross-stage partial block: half of the channels bypass a chain of bottlenecks.
+
+    The outputs of all bottlenecks are concatenated and mixed at the end.
+    """
 
     def __init__(self, inward: int, outward: int, blocks: int, residual: bool = False) -> None:
         super().__init__()
@@ -53,7 +55,7 @@ class C2f(nn.Module):
 
 
 class SPPF(nn.Module):
-    """The largest value within 5, 9 and 13 places beside each place's own."""
+    """Spatial pyramid pooling: maxima over 5, 9 and 13 positions, concatenated with the input."""
 
     def __init__(self, maps: int) -> None:
         super().__init__()
@@ -67,7 +69,7 @@ class SPPF(nn.Module):
 
 
 class CSPBackbone(nn.Module):
-    """Pictures (B, C, H, W) -> maps at 1/8, 1/16 and 1/32 of the side."""
+    """Images (B, C, H, W) -> feature maps at 1/8, 1/16 and 1/32 of the side."""
 
     def __init__(self, channels: int, maps: Sequence[int], short: int, long: int) -> None:
         super().__init__()

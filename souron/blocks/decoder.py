@@ -1,4 +1,4 @@
-"""The decoder of language models: what follows, from what went before.
+"""The decoder-only Transformer of language models, which predicts the next token.
 
 Vaswani and others: Attention Is All You Need (2017). https://arxiv.org/abs/1706.03762
 
@@ -6,8 +6,8 @@ Vaswani and others: Attention Is All You Need (2017). https://arxiv.org/abs/1706
     x = x + attention(norm(x));  x = x + mlp(norm(x))    layer by layer
     logits = head(norm(x))
 
-``Structure`` says in what published models differ: how they norm, how they know places, what their
-small networks are.
+``Structure`` holds the differences between published models: normalisation, position embeddings,
+MLP.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Turn = tuple[Tensor, Tensor]  # cosine and sine of the places' angles
-Change = Callable[[int, str, Tensor, Tensor], Tensor]  # layer, name of a matrix, what goes in, what
-# comes out -> what goes on
+Turn = tuple[Tensor, Tensor]  # cosine and sine of the positions' angles
+Change = Callable[[int, str, Tensor, Tensor], Tensor]  # layer, name of a matrix, its input, its
+# output -> changed output
 
 
 def unchanged(layer: int, name: str, given: Tensor, out: Tensor) -> Tensor:
@@ -29,24 +29,24 @@ def unchanged(layer: int, name: str, given: Tensor, out: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Structure:
-    """What a decoder is made of."""
+    """The architecture of a decoder."""
 
     vocabulary: int
-    context: int  # tokens that it sees at most
+    context: int  # context length in tokens
     layers: int
     width: int
     heads: int
-    groups: int = 0  # heads of keys and values, each shared by several queries; 0: as many as heads
-    hidden: int = 0  # width of the small networks; 0: four times the width
+    groups: int = 0  # heads of keys and values in grouped-query attention; 0: ``heads``
+    hidden: int = 0  # width of the MLPs; 0: four times the width
     norm: Literal["rms", "layer"] = "rms"
-    learnt_norm: bool = True  # whether a norm has a weight
+    learnt_norm: bool = True  # whether norms have a weight
     mlp: Literal["relu2", "gelu", "swiglu"] = "swiglu"
-    rotary: float = 10_000.0  # the base of the rotations; 0: places are embedded instead
-    slowing: tuple[float, ...] = ()  # how much slower each rotation is, for a longer context
+    rotary: float = 10_000.0  # base of RoPE; 0: learnt position embeddings
+    slowing: tuple[float, ...] = ()  # divisors of the RoPE frequencies, for a longer context
     norm_queries: bool = False  # norms of queries and keys, without a weight
     bias: bool = False
     bias_queries: bool = False  # of queries, keys and values
-    bias_out: bool = False  # of what attention has mixed
+    bias_out: bool = False  # of the output projection of attention
     tied: bool = True  # the head is the embedding
     epsilon: float = 1e-5
 
@@ -69,12 +69,12 @@ NAMED: dict[str, dict[str, Any]] = {
 def named(
     name: str, vocabulary: int, context: int, layers: int, width: int, heads: int
 ) -> Structure:
-    """A structure of the name, at that size."""
+    """Return the named architecture at that size."""
     return Structure(vocabulary, context, layers, width, heads, **NAMED[name])
 
 
 class Cache:
-    """Keys and values of what was read: (layers, B, groups, context, head width) each."""
+    """The key-value cache: (layers, B, groups, context, head width) each."""
 
     def __init__(self, structure: Structure, rows: int, like: Tensor) -> None:
         shape = (structure.layers, rows, structure.shared, structure.context, structure.head_width)
@@ -82,14 +82,16 @@ class Cache:
         self.length = 0
 
     def back_to(self, length: int) -> None:
-        """Forget what stands after so many tokens."""
+        """Discard all but the first ``length`` tokens."""
         self.length = min(self.length, length)
 
 
 class Attention(nn.Module):
-    """Each token asks those before it. Ainslie and others: GQA (2023),
-    https://arxiv.org/abs/2305.13245; Su and others: RoFormer (2021),
-    https://arxiv.org/abs/2104.09864."""
+    """Causal self-attention with grouped queries and rotary position embeddings.
+
+    Ainslie and others: GQA (2023), https://arxiv.org/abs/2305.13245; Su and others: RoFormer
+    (2021), https://arxiv.org/abs/2104.09864.
+    """
 
     def __init__(self, structure: Structure) -> None:
         super().__init__()
@@ -125,7 +127,7 @@ class Attention(nn.Module):
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Queries (B, heads, T, d) of the last T places, keys and values (B, groups, S, d) of all."""
+    """Attend with queries (B, heads, T, d) of the last T positions to all (B, groups, S, d)."""
     rows, heads, tokens, width = q.shape
     groups, seen = k.shape[1], k.shape[2]
     if tokens == 1:  # the queries of a group become rows of one product
@@ -140,13 +142,13 @@ def attended(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Each pair of numbers turned by the angle of its place."""
+    """Apply rotary position embeddings: rotate each pair of features by its position's angle."""
     left, right = x.chunk(2, -1)
     return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)
 
 
 class MLP(nn.Module):
-    """The small network that sees each token alone."""
+    """The feed-forward network, applied to each token."""
 
     def __init__(self, structure: Structure) -> None:
         super().__init__()
@@ -187,7 +189,7 @@ def norm(structure: Structure) -> nn.Module:
 
 
 class Decoder(nn.Module):
-    """Tokens (B, T) -> logits (B, T, vocabulary) of the token after each."""
+    """Tokens (B, T) -> logits (B, T, vocabulary) of the next token."""
 
     def __init__(self, structure: Structure) -> None:
         super().__init__()
@@ -207,16 +209,19 @@ class Decoder(nn.Module):
         last: bool = False,
         change: Change = unchanged,
     ) -> Tensor:
-        """``cache`` holds what was read before these tokens, and takes them in; ``last``: only the
-        logits (B, 1, vocabulary) after the last one; ``change`` is what an adapter makes of what
-        comes out of a matrix."""
+        """Compute the logits.
+
+        ``cache`` holds earlier tokens and is extended; ``last`` returns only the logits (B, 1,
+        vocabulary) after the last token; ``change`` lets an adapter change the output of each
+        matrix.
+        """
         x = self.features(tokens, cache, change)
         return self.logits(x[:, -1:] if last else x)
 
     def features(
         self, tokens: Tensor, cache: Cache | None = None, change: Change = unchanged
     ) -> Tensor:
-        """(B, T, width): what the head sees."""
+        """Compute the input of the head, (B, T, width)."""
         begin = cache.length if cache is not None else 0
         place = torch.arange(begin, begin + tokens.shape[1], device=tokens.device)
         x = self.embedding(tokens)
@@ -232,7 +237,7 @@ class Decoder(nn.Module):
         return self.norm(x)
 
     def memory(self, rows: int = 1, context: int = 0) -> Cache:
-        """Room for what it reads of so many texts, of a shorter context where one is given."""
+        """Return an empty cache for ``rows`` texts, with a shorter context if given."""
         context = context or self.structure.context
         return Cache(replace(self.structure, context=context), rows, self.embedding.weight)
 
@@ -242,7 +247,7 @@ class Decoder(nn.Module):
         return self.head(features)
 
     def turn(self, place: Tensor, dtype: torch.dtype) -> Turn:
-        """Cosine and sine (T, head width / 2) of the angles of each place."""
+        """Compute cosine and sine (T, head width / 2) of the RoPE angles of each position."""
         half = self.structure.head_width // 2
         speed = self.structure.rotary ** (-torch.arange(half, device=place.device) / half)
         if self.structure.slowing:
@@ -251,5 +256,5 @@ class Decoder(nn.Module):
         return angle.cos().to(dtype), angle.sin().to(dtype)
 
     def matrices(self) -> Iterator[nn.Parameter]:
-        """The weights of its blocks that are matrices."""
+        """Yield the matrices among the weights of the blocks."""
         return (weight for weight in self.blocks.parameters() if weight.ndim == 2)

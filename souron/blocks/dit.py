@@ -1,4 +1,4 @@
-"""A Transformer in place of the UNet: patches of a small map look at each other and at a text.
+"""Diffusion Transformer (DiT): latent patches with self-attention and cross-attention to a text.
 
 Peebles, Xie: Scalable Diffusion Models with Transformers (2023). https://arxiv.org/abs/2212.09748
 
@@ -7,12 +7,13 @@ Peebles, Xie: Scalable Diffusion Models with Transformers (2023). https://arxiv.
     x = x + cross-attention(norm(x), text)
     x = x + gate mlp(norm(x) (1 + scale) + shift)
 
-Gates and the cross-attention's last layer begin at zero, so that each block hands on its input. The
-text is looked at as in Chen and others: PixArt-alpha: Fast Training of Diffusion Transformer for
-Photorealistic Text-to-Image Synthesis (2023), https://arxiv.org/abs/2310.00426.
+Gates and the cross-attention's last layer start at zero, so that each block starts as the identity.
+The cross-attention is that of Chen and others: PixArt-alpha: Fast Training of Diffusion Transformer
+for Photorealistic Text-to-Image Synthesis (2023), https://arxiv.org/abs/2310.00426.
 
-Differs from the paper: a text is the condition, not a class; as in ``TextUNet``, what asks the text
-is normalised, which PixArt-alpha leaves out. The variance is not learnt. Any sides.
+Differs from the paper: the condition is a text, not a class; as in ``TextUNet``, the queries of the
+cross-attention are normalised, which PixArt-alpha leaves out. The variance is not learnt. Any
+sides.
 """
 
 from collections.abc import Sequence
@@ -25,19 +26,19 @@ from souron.blocks.clip import Attention as SelfAttention
 from souron.blocks.latent import Attention, TextUNet, Words, waves
 from souron.blocks.unet import nothing_at_first
 
-PATCH = 2  # places of the map a side that enter as one
-STEP = 256  # waves that tell the step
-HEAD = 32  # numbers of a head of attention, of a narrow network
+PATCH = 2  # side of a patch in latent cells
+STEP = 256  # width of the sinusoidal step embedding
+HEAD = 32  # width of an attention head in narrow networks
 MOST_HEADS = 16
 
 
 def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """(B, N, width), each picture's numbers moved by its (B, width)."""
+    """Scale and shift tokens (B, N, width) by each image's (B, width)."""
     return x * (1 + scale[:, None]) + shift[:, None]
 
 
 class Block(nn.Module):
-    """Patches (B, N, width) and the step (B, width) -> patches."""
+    """A DiT block: patches (B, N, width) and the step (B, width) -> patches."""
 
     def __init__(self, width: int, text: int, heads: int) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ class Block(nn.Module):
 class TextDiT(nn.Module):
     """(B, channels, H, W), steps (B,) and tokens (B, T, text) -> (B, out, H, W); any sides.
 
-    ``mask`` (B, 1, 1, T) is 0 where a token is one of the text, else -inf.
+    ``mask`` (B, 1, 1, T) is 0 for tokens of the text, else -inf.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class TextDiT(nn.Module):
         self.begin()
 
     def begin(self) -> None:
-        """Weights as in the paper: Xavier's, and zero for what begins as nothing."""
+        """Initialise as in the paper: Xavier, and zeros for layers that start as zero."""
         for part in self.modules():
             if isinstance(part, nn.Linear | nn.Conv2d):
                 nn.init.xavier_uniform_(part.weight.flatten(1))
@@ -123,7 +124,9 @@ def plain_norm(width: int) -> nn.LayerNorm:
 
 
 def sine_places(high: int, wide: int, width: int, device: torch.device) -> Tensor:
-    """(high * wide, width): cosines and sines of each patch's y, then of its x; zeros last."""
+    """Sinusoidal 2D position embeddings (high * wide, width): of y, then of x, padded
+    with zeros.
+    """
     y, x = (waves(torch.arange(side, device=device), width // 2) for side in (high, wide))
     both = torch.cat([y[:, None].expand(-1, wide, -1), x.expand(high, -1, -1)], 2).flatten(0, 1)
     return F.pad(both, (0, width - both.shape[1]))
@@ -133,9 +136,9 @@ def text_network(
     channels: int, widths: Sequence[int], layers: int, attended: Sequence[int], text: int,
     places: bool,
 ) -> nn.Module:  # fmt: skip
-    """What finds noise in a map: a UNet of these widths, or a DiT where only one is given.
+    """Build a noise predictor: a UNet of these widths, or a DiT if only one is given.
 
-    Its ``layers`` are blocks, which all look at the text, and it always knows places.
+    A DiT has ``layers`` blocks, which all attend to the text, and always has position embeddings.
     """
     first = widths[0]
     if len(widths) == 1:

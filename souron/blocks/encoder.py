@@ -1,19 +1,19 @@
-"""The encoder of texts: every token looks at all others, before it and after it.
+"""The Transformer encoder of texts: every token attends to all others (bidirectional).
 
 Devlin, Chang, Lee, Toutanova: BERT (2018). https://arxiv.org/abs/1810.04805
 
-    x = norm(token + place);    x = norm(x + attention(x));  x = norm(x + mlp(x))    layer by layer
+    x = norm(token + position);    x = norm(x + attention(x));  x = norm(x + mlp(x))    per layer
 """
 
 import torch
 from torch import Tensor, nn
 
-PAD = -1  # behind the end of a shorter text
-STD = 0.02  # of weights before learning
+PAD = -1  # padding of shorter texts
+STD = 0.02  # of initial weights
 
 
 class Encoder(nn.Module):
-    """Tokens (B, T), ``PAD`` behind the end of a text -> features (B, T, width)."""
+    """Tokens (B, T), padded with ``PAD`` -> features (B, T, width)."""
 
     def __init__(
         self, vocabulary: int, context: int, layers: int, width: int, heads: int, drop: float = 0.0
@@ -38,12 +38,12 @@ class Encoder(nn.Module):
         return x
 
     def matrices(self) -> list[nn.Parameter]:
-        """Those that orthogonal steps suit: all but embeddings, norms and biases."""
+        """Return the matrices to train by Muon: all weights but embeddings, norms and biases."""
         return [weight for weight in self.layers.parameters() if weight.ndim == 2]
 
 
 def begin(part: nn.Module) -> None:
-    """Weights before learning, as the paper has them."""
+    """Initialise the weights as in the paper."""
     if isinstance(part, nn.Linear | nn.Embedding):
         nn.init.normal_(part.weight, std=STD)
     if isinstance(part, nn.MultiheadAttention):

@@ -1,8 +1,8 @@
-"""The names that ESRGAN's published weights go by, as one sort of them.
+"""Convert the weight names of ESRGAN's published files to one convention.
 
-Files of the authors' first program (``model.1.sub.0.RDB1.conv1.0``), of its published copy
-(``RRDB_trunk.0.RDB1.conv1``) and of the later one (``body.0.rdb1.conv1``) are about, the tensors
-within ``params_ema`` or ``params``, or alone.
+There are files of the authors' first program (``model.1.sub.0.RDB1.conv1.0``), of its published
+copy (``RRDB_trunk.0.RDB1.conv1``) and of the later one (``body.0.rdb1.conv1``), with the tensors
+inside ``params_ema`` or ``params``, or at the top level.
 """
 
 import re
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each by its name in the authors' later program."""
+    """Rename weights to the convention of the authors' later program."""
     found = dict(weights)
     for outer in ("params_ema.", "params."):
         inside = {n.removeprefix(outer): w for n, w in found.items() if n.startswith(outer)}

@@ -1,7 +1,7 @@
-"""A network that has learnt, made faster: batch normalisation goes into the convolution before it.
+"""Fuse batch normalisation into the preceding convolutions, for faster inference.
 
-Once nothing learns, a normalisation multiplies and adds fixed numbers, map by map, which the
-weights and the bias of the convolution can do as well:
+After training, batch normalisation is a fixed affine map per channel, which the convolution can
+include:
 
     g (w * x + b - mean) / sqrt(var + eps) + beta  =  (w g / s) * x + (b - mean) g / s + beta
 """
@@ -19,10 +19,13 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @torch.no_grad()
 def fused(network: Network, ask: Callable[[Network], object]) -> Network:
-    """A copy that answers alike, for answering alone. Which normalisation follows which convolution
-    is seen while it is asked once; one whose convolution is passed twice stays as it is."""
+    """Return a copy for inference with the same outputs.
+
+    ``ask`` runs the network once, to find which normalisation follows which convolution; layers
+    that are called more than once are left unchanged.
+    """
     copy = deepcopy(network).eval()
-    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # held, so that no other tensor gets its place
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # keeps tensors alive, so that ids stay unique
     asked: dict[nn.Module, int] = {}
     pairs: dict[nn.Module, nn.Conv2d] = {}
 

@@ -1,13 +1,14 @@
-"""GLIDE's UNet: what pixels ask of each other they ask of the words as well, in one attention.
+"""GLIDE's UNet: pixels attend to each other and to the text in one attention layer.
 
 Nichol and others: GLIDE: Towards Photorealistic Image Generation and Editing with Text-Guided
 Diffusion Models (2021). https://arxiv.org/abs/2112.10741
+
 Dhariwal, Nichol: Diffusion Models Beat GANs on Image Synthesis (2021), section 3.
 https://arxiv.org/abs/2105.05233
 
     residual block: x + conv(silu(norm(conv(silu(norm(x)))) * (1 + scale) + shift))
     scale, shift = W silu(step + condition)
-    attention: q of a place asks the k of all tokens and of all places
+    attention: queries of positions, keys of all tokens and all positions
 """
 
 from collections.abc import Callable, Sequence
@@ -21,10 +22,10 @@ from souron.blocks.clip import attended
 from souron.blocks.latent import waves
 from souron.blocks.unet import nothing_at_first, with_places
 
-HEAD = 32  # numbers of a head of attention, about
-EXTRA = 4  # tokens that a point becomes
-BLUR = 0.6  # pixels, the most that an enlarger's small pictures are blurred by
-MASKED = -1e4  # added to what places ask of a token that is hidden
+HEAD = 32  # approximate width of an attention head
+EXTRA = 4  # tokens per image embedding
+BLUR = 0.6  # pixels, largest blur of the upsampler's input
+MASKED = -1e4  # added to the attention scores of masked tokens
 
 
 def norm(width: int) -> nn.GroupNorm:
@@ -34,7 +35,7 @@ def norm(width: int) -> nn.GroupNorm:
 
 
 class Residual(nn.Module):
-    """(B, narrow, H, W), (B, time) -> (B, wide, H, W)"""
+    """A residual block (B, narrow, H, W), (B, time) -> (B, wide, H, W)."""
 
     def __init__(self, narrow: int, wide: int, time: int) -> None:
         super().__init__()
@@ -52,7 +53,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Places of (B, width, H, W) look at each other and at tokens (B, T, tokens)."""
+    """Attention of positions (B, width, H, W) to each other and to tokens (B, T, tokens)."""
 
     def __init__(self, width: int, tokens: int) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ class Attention(nn.Module):
         self.out = nothing_at_first(nn.Linear(width, width))
 
     def forward(self, x: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """``mask`` (B, 1, 1, T) is added to what places ask of tokens."""
+        """Attend; ``mask`` (B, 1, 1, T) is added to the scores of tokens."""
         places = self.norm(x).flatten(2).transpose(1, 2)  # (B, H W, width)
         q, *own = self.qkv(places).chunk(3, 2)
         k, v = (torch.cat(both, 1) for both in zip(self.kv(tokens).chunk(2, 2), own, strict=True))
@@ -73,7 +74,7 @@ class Attention(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one side, each followed by attention where there are tokens."""
+    """Residual blocks at one resolution, each followed by attention if there are tokens."""
 
     def __init__(self, inputs: Sequence[int], wide: int, time: int, tokens: int) -> None:
         super().__init__()
@@ -84,7 +85,7 @@ class Level(nn.Module):
         self, x: Tensor, time: Tensor, told: tuple[Tensor, Tensor] | None, kept: list[Tensor],
         up: bool = False,
     ) -> Tensor:  # fmt: skip
-        """Adds to ``kept`` what the way up will see again, or takes it from there."""
+        """Append skip connections to ``kept``, or with ``up`` take them from there."""
         for i, block in enumerate(self.blocks):
             x = block(torch.cat([x, kept.pop()], 1) if up else x, time)
             x = self.attentions[i](x, *told) if told and self.attentions else x
@@ -94,12 +95,12 @@ class Level(nn.Module):
 
 
 class GlideUNet(nn.Module):
-    """(B, channels, side, side) and steps (B,) -> (B, out, side, side), of any side.
+    """(B, channels, side, side) and steps (B,) -> (B, out, side, side), for any side.
 
-    ``widths`` are the channels of each level from the picture inwards. Where ``tokens`` is their
-    width, it takes tokens (B, T, tokens), which all levels but the first look at, and a vector
-    (B, 4 widths[0]) that is added to the step's, and knows where each number lies. Without, it is
-    made of convolutions alone, so that it may learn from parts of pictures.
+    ``widths`` are the channels of each level from the outside in. With ``tokens``, their width, it
+    takes tokens (B, T, tokens), to which all levels but the first attend, a vector (B, 4 widths[0])
+    added to the step embedding, and has coordinate channels. Without, it is fully convolutional, so
+    that it can be trained on crops.
     """
 
     def __init__(
@@ -132,7 +133,7 @@ class GlideUNet(nn.Module):
         self, x: Tensor, step: Tensor, vector: Tensor | None = None,
         told: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:  # fmt: skip
-        """``told``: tokens (B, T, tokens), and a mask (B, 1, 1, T), 0 or below all else."""
+        """Predict; ``told`` are tokens (B, T, tokens) and an additive mask (B, 1, 1, T)."""
         time = self.step(waves(step, self.width).to(x.dtype))
         time = F.silu(time if vector is None else time + vector)  # (B, 4 width)
         x = self.first(with_places(x) if self.places else x)
@@ -150,23 +151,23 @@ class GlideUNet(nn.Module):
 
 
 class Told(NamedTuple):
-    """What the decoder is told of each picture."""
+    """The condition of the decoder for each image."""
 
     point: Tensor  # (B, dims)
-    shown: Tensor  # (B,) bool: False where the point is hidden
+    shown: Tensor  # (B,) bool: False where the embedding is dropped
     words: Tensor  # (B, T, dims)
-    known: Tensor  # (B, T) bool: False where a word is hidden, or there is none
+    known: Tensor  # (B, T) bool: False where a word is dropped or padding
 
     def hidden(self) -> "Told":
-        """Nothing of it."""
+        """Return the condition with everything dropped."""
         return self._replace(shown=self.shown & False, known=self.known & False)
 
 
 class PointDecoder(nn.Module):
-    """Pictures (B, channels, side, side) and steps (B,) -> (B, channels, side, side).
+    """Images (B, channels, side, side) and steps (B,) -> (B, channels, side, side).
 
-    The point is added to the step's vector, and becomes four tokens beside those of the words
-    (Ramesh and others 2022, section 2.1); a learnt one stands where it is hidden.
+    The image embedding is added to the step embedding, and becomes four tokens beside those of the
+    words (Ramesh and others 2022, section 2.1); a learnt embedding replaces it where it is dropped.
     """
 
     def __init__(self, channels: int, widths: Sequence[int], dims: int) -> None:
@@ -185,16 +186,16 @@ class PointDecoder(nn.Module):
 
 
 def resized(image: Tensor, side: int) -> Tensor:
-    """(B, C, H, W) -> (B, C, side, side)"""
+    """Resize (B, C, H, W) -> (B, C, side, side)."""
     if side < image.shape[-1]:
         return F.interpolate(image, size=(side, side), mode="area")
     return F.interpolate(image, size=(side, side), mode="bilinear")
 
 
 def blurred(image: Tensor) -> Tensor:
-    """(B, C, H, W): each by a Gaussian of a width of its own, ``BLUR`` at most."""
+    """Blur each image (B, C, H, W) by a Gaussian of random width, at most ``BLUR`` pixels."""
     width = BLUR * torch.rand(len(image), 1, 1, 1, device=image.device).clamp(min=0.1)
-    beside = (-1 / (2 * width.square())).exp()  # of the middle's weight, one pixel away
+    beside = (-1 / (2 * width.square())).exp()  # relative weight at a distance of one pixel
     for _axis in range(2):
         wide = F.pad(image, (1, 1, 0, 0), mode="replicate")
         sides = wide[..., :-2] + wide[..., 2:]
@@ -203,7 +204,7 @@ def blurred(image: Tensor) -> Tensor:
 
 
 def in_patches(patch: int, network: Callable[..., Tensor], x: Tensor, *told: object) -> Tensor:
-    """What the network makes of (B, C, H, W), ``patch`` by ``patch`` pixels seen as one."""
+    """Apply a network to (B, C, H, W) with ``patch`` x ``patch`` pixels folded into channels."""
     height, width = x.shape[-2:]
     folded = F.pixel_unshuffle(F.pad(x, (0, -width % patch, 0, -height % patch)), patch)
     return F.pixel_shuffle(network(folded, *told), patch)[..., :height, :width]

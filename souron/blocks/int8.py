@@ -1,8 +1,8 @@
-"""Matrices in 8 bits, for a decoder that writes one token after the other.
+"""Int8 weights for token-by-token decoding.
 
-A step reads every weight once and computes little, so that half the bytes take half the time. Each
-row of a matrix has a scale of its own; the nearest of 255 steps stands for each weight (Dettmers
-and others: LLM.int8() (2022), https://arxiv.org/abs/2208.07339, without its outliers).
+Each step reads every weight once and computes little, so half the bytes take half the time. Each
+row of a matrix has its own scale, and weights are rounded to 255 levels (Dettmers and others:
+LLM.int8() (2022), https://arxiv.org/abs/2208.07339, without outliers).
 """
 
 import copy
@@ -14,7 +14,7 @@ from souron.blocks.decoder import Decoder
 
 
 class Int8Linear(nn.Module):
-    """(..., inward) bf16 -> (..., outward) bf16."""
+    """A linear layer (..., inward) bf16 -> (..., outward) bf16 with int8 weights."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Int8Linear(nn.Module):
 
 
 class Int8Decoder(Decoder):
-    """A copy of a decoder that answers with int8 matrices; what it does not change, it shares."""
+    """A copy of a decoder with int8 matrices; unchanged parts are shared."""
 
     def __init__(self, decoder: Decoder) -> None:
         nn.Module.__init__(self)

@@ -1,9 +1,10 @@
-"""Colours as lightness L and two opponent axes a (green to red) and b (blue to yellow).
+"""CIELAB colours: lightness L, opponent axes a (green to red) and b (blue to yellow).
 
 CIE: Colorimetry (2004), publication 15:2004, https://cie.co.at/publications/colorimetry-4th-edition
+
 IEC 61966-2-1: sRGB (1999), https://webstore.iec.ch/en/publication/6169
 
-    linear R, G, B -> X, Y, Z over those of white (D65) -> f
+    linear R, G, B -> X, Y, Z relative to white (D65) -> f
     L = 116 f(Y) - 16        a = 500 (f(X) - f(Y))        b = 200 (f(Y) - f(Z))
 """
 
@@ -16,11 +17,11 @@ XYZ = (
     (0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227),
 )  # fmt: skip
 WHITE = (0.95047, 1.0, 1.08883)
-DARK = 0.008856  # below, f is a straight line
+DARK = 0.008856  # below, f is linear
 
 
 def lab(image: Tensor) -> Tensor:
-    """sRGB (B, 3, H, W) in 0..1 -> L in 0..100, a and b."""
+    """Convert sRGB (B, 3, H, W) in 0..1 to L in 0..100, a and b."""
     image = image.float()
     linear = torch.where(
         image > 0.04045, ((image.clamp(min=0) + 0.055) / 1.055) ** 2.4, image / 12.92
@@ -32,7 +33,7 @@ def lab(image: Tensor) -> Tensor:
 
 
 def srgb(colours: Tensor) -> Tensor:
-    """The way back, cut to 0..1 where sRGB has no such colour."""
+    """Convert L, a, b to sRGB, clipped to 0..1 outside the gamut."""
     light, a, b = colours.float().unbind(1)
     y = (light + 16) / 116
     f = torch.stack([y + a / 500, y, y - b / 200], 1)
@@ -46,8 +47,8 @@ def srgb(colours: Tensor) -> Tensor:
 
 @cache
 def bins(width: float, count: int) -> Tensor:
-    """(count, 2): a and b at the centres of bins, of those that lie nearest to colours of sRGB."""
-    with torch.device("cpu"):  # also where a network is built without memory for its weights
+    """Return the centres (count, 2) of the bins of a and b nearest to the sRGB gamut."""
+    with torch.device("cpu"):  # also inside a meta-device context
         steps = torch.linspace(0, 1, 33)
         cube = torch.cartesian_prod(steps, steps, steps).T[None, :, None]
         known = lab(cube)[0, 1:, 0].T * (4 / width)

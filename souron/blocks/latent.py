@@ -1,4 +1,4 @@
-"""The UNet of latent diffusion: every place of a small map also looks at the words of a text.
+"""The UNet of latent diffusion, with cross-attention to a text.
 
 Rombach, Blattmann, Lorenz, Esser, Ommer: High-Resolution Image Synthesis with Latent Diffusion
 Models (2022), section 3.3. https://arxiv.org/abs/2112.10752
@@ -6,8 +6,8 @@ Models (2022), section 3.3. https://arxiv.org/abs/2112.10752
     level: residual blocks of ``unet``, each followed by a spatial transformer:
     x + proj(self-attention -> cross-attention to the text's tokens -> GEGLU)
 
-The modules are named as in diffusers' ``UNet2DConditionModel``, so that its weights load by name;
-``unet_name`` says what the same weights are called in a file of the authors' own program.
+Modules are named as in diffusers' ``UNet2DConditionModel``, so that its weights load by name;
+``unet_name`` converts names of the authors' own program.
 """
 
 import math
@@ -22,18 +22,20 @@ from torch.nn import functional as F
 from souron.blocks.clip import attended
 from souron.blocks.unet import Double, nothing_at_first, with_places
 
-FEW = 256 * 256  # places times tokens: up to so many, attention that is written out is faster
+FEW = 256 * 256  # positions times tokens up to which explicit attention is faster
 
 
 class Words(NamedTuple):
-    """The tokens of each picture's text."""
+    """The text tokens of each image."""
 
     tokens: Tensor  # (B, T, text)
-    mask: Tensor | None = None  # (B, 1, 1, T), added to how much each is looked at: 0 or -inf
+    mask: Tensor | None = None  # (B, 1, 1, T), added to the attention scores: 0 or -inf
 
 
 class Residual(nn.Module):
-    """(B, narrow, H, W) -> (B, wide, H, W); without a ``time`` the block of an autoencoder."""
+    """A residual block (B, narrow, H, W) -> (B, wide, H, W); without ``time`` as in an
+    autoencoder.
+    """
 
     def __init__(self, narrow: int, wide: int, time: int, groups: int, epsilon: float):
         super().__init__()
@@ -52,7 +54,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Places (B, N, width) ask themselves, or the tokens of a text (B, T, text)."""
+    """Attention of positions (B, N, width) to themselves, or to text tokens (B, T, text)."""
 
     def __init__(self, width: int, asked: int, heads: int):
         super().__init__()
@@ -72,8 +74,10 @@ class Attention(nn.Module):
 
 
 class GEGLU(nn.Module):
-    """One half of the features opens the other. Shazeer: GLU Variants Improve Transformer (2020),
-    https://arxiv.org/abs/2002.05202."""
+    """A gated linear unit with GELU.
+
+    Shazeer: GLU Variants Improve Transformer (2020), https://arxiv.org/abs/2002.05202.
+    """
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
@@ -111,7 +115,7 @@ class Layer(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """A map (B, C, H, W) and a text -> (B, C, H, W)."""
+    """A Transformer over the positions of feature maps (B, C, H, W) with a text -> (B, C, H, W)."""
 
     def __init__(self, width: int, text: int, heads: int, groups: int):
         super().__init__()
@@ -137,7 +141,7 @@ class Shrink(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one side, each followed by a spatial transformer where there is one."""
+    """Residual blocks at one resolution, each followed by its spatial transformer, if any."""
 
     def __init__(self, blocks: Sequence[nn.Module], attentions: Sequence[nn.Module]):
         super().__init__()
@@ -153,7 +157,7 @@ class Down(Level):
     downsamplers: nn.ModuleList
 
     def forward(self, x: Tensor, time: Tensor, words: Words, kept: list[Tensor]) -> Tensor:
-        """Adds to ``kept`` what the way up will see again."""
+        """Append the skip connections to ``kept``."""
         for i in range(len(self.resnets)):
             x = self.block(i, x, time, words)
             kept.append(x)
@@ -172,7 +176,7 @@ class Up(Level):
     upsamplers: nn.ModuleList
 
     def forward(self, x: Tensor, time: Tensor, words: Words, kept: list[Tensor]) -> Tensor:
-        """Takes from ``kept`` what the way down saw."""
+        """Take the skip connections from ``kept``."""
         for i in range(len(self.resnets)):
             x = self.block(i, torch.cat([x, kept.pop()], 1), time, words)
         for double in self.upsamplers:
@@ -183,11 +187,11 @@ class Up(Level):
 class TextUNet(nn.Module):
     """(B, channels, H, W), steps (B,) and tokens (B, T, text) -> (B, out, H, W); any sides.
 
-    ``mask`` (B, 1, 1, T) is 0 where a token is one of the text, else -inf.
+    ``mask`` (B, 1, 1, T) is 0 for tokens of the text, else -inf.
 
-    ``widths`` are the channels of each level from the map inwards; ``attended`` the numbers of
-    those with spatial transformers, the innermost point always has one. With ``places`` it is told
-    where each number lies.
+    ``widths`` are the channels of each level from the outside in; ``attended`` the indices of those
+    with spatial transformers, which the innermost point always has. ``places`` adds coordinate
+    channels.
     """
 
     def __init__(
@@ -254,7 +258,10 @@ class TextUNet(nn.Module):
 
 
 def waves(step: Tensor, width: int) -> Tensor:
-    """(B,) -> (B, width) cosines and sines of 1 to almost 1/10 000 radians a step."""
+    """Sinusoidal embedding (B,) -> (B, width), cosines first.
+
+    Frequencies fall from 1 to almost 1/10 000 radians per step.
+    """
     half = width // 2
     rate = torch.exp(-math.log(10_000) * torch.arange(half, device=step.device) / half)
     angle = step.float()[:, None] * rate
@@ -270,9 +277,11 @@ OUTER = {"input_blocks.0.0": "conv_in", "out.0": "conv_norm_out", "out.2": "conv
 
 
 def unet_name(name: str, layers: int = 2) -> str:
-    """``input_blocks.1.0.in_layers.0.weight`` -> ``down_blocks.0.resnets.0.norm1.weight``.
+    """Convert a weight name to that of diffusers.
 
-    ``name`` is one below ``model.diffusion_model.`` in a single file; "" where it is none.
+    ``input_blocks.1.0.in_layers.0.weight`` -> ``down_blocks.0.resnets.0.norm1.weight``
+
+    ``name`` is the part after ``model.diffusion_model.`` in a single file; "" where it is unknown.
     """
     module, _dot, kind = name.rpartition(".")
     if module in OUTER:

@@ -1,4 +1,4 @@
-"""Texts as weighted counts of the runs of letters in them, to find the one most like another.
+"""Nearest-text search with TF-IDF vectors of character n-grams.
 
 Salton, Buckley: Term-weighting Approaches in Automatic Text Retrieval (1988).
 https://doi.org/10.1016/0306-4573(88)90021-0
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Index:
-    """Texts by the runs of letters in them, each with its translation."""
+    """Texts as TF-IDF vectors of character n-grams, each with its translation."""
 
     def __init__(
         self, texts: Sequence[str], translations: Sequence[str], shortest: int, longest: int,
@@ -28,7 +28,7 @@ class Index:
         self.vectors = self._weighed(counts).T.tocsr()
 
     def nearest(self, texts: Sequence[str]) -> tuple[list[str], Tensor]:
-        """Of each text the translation of the nearest one, and how like that is, 0..1."""
+        """Return the translation of the nearest text for each text, and the similarity, 0..1."""
         if not self.translations:
             return [""] * len(texts), torch.zeros(len(texts))
         like = (self._weighed(self._counts(texts)) @ self.vectors).toarray()  # (B, N)
@@ -39,7 +39,7 @@ class Index:
         )
 
     def _counts(self, texts: Sequence[str]) -> Any:
-        """(N, numbers): how often each run of letters comes."""
+        """Count the hashed character n-grams, (N, numbers)."""
         rows, columns = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for row, text in enumerate(texts):
             raw = f" {' '.join(text.lower().split())} ".encode("utf-32-le", "replace")

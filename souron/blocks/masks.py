@@ -1,4 +1,4 @@
-"""What Mask R-CNN adds to an R-CNN: which pixels of a region are the object's.
+"""The mask branch of Mask R-CNN.
 
 He, Gkioxari, Dollár, Girshick: Mask R-CNN (2017). https://arxiv.org/abs/1703.06870
 """
@@ -13,11 +13,13 @@ from torch.nn import functional as F
 from souron.blocks.boxes import cropped, pasted
 from souron.blocks.rcnn import RCNN, pooled
 
-DRAWN = 14  # places of a region a side; a mask has twice as many
+DRAWN = 14  # side of a pooled region; a mask has twice the side
 
 
 class Drawer(nn.Sequential):
-    """Regions (R, maps, 14, 14) -> logits of each label's mask (R, labels, 28, 28)."""
+    """The mask head: regions (R, maps, 14, 14) -> logits of each label's mask (R,
+    labels, 28, 28).
+    """
 
     def __init__(self, maps: int, labels: int) -> None:
         layers: list[nn.Module] = []
@@ -33,7 +35,7 @@ class Drawer(nn.Sequential):
 
 
 class MaskedRCNN(RCNN):
-    """An R-CNN that draws a mask in each region."""
+    """An R-CNN that predicts a mask in each region."""
 
     drawer: Drawer
 
@@ -42,8 +44,7 @@ class MaskedRCNN(RCNN):
         self.drawer = Drawer(self.config.maps, labels)
 
     def drawn(self, levels: Sequence[Tensor], box: Sequence[Tensor], label: Tensor) -> Tensor:
-        """Logits (R, 28, 28) of the masks of each picture's boxes (n, 4), one after the other, for
-        the label (R,) of each."""
+        """Compute mask logits (R, 28, 28) of each image's boxes (n, 4) for their labels (R,)."""
         part = pooled(levels, box, DRAWN).contiguous(memory_format=torch.channels_last)
         logit = self.drawer(part).float()
         return logit[torch.arange(len(label), device=label.device), label]
@@ -51,8 +52,10 @@ class MaskedRCNN(RCNN):
     def masks(
         self, levels: Sequence[Tensor], found: Sequence[Tensor], side: Sequence[int]
     ) -> list[Tensor]:
-        """Of each picture, of so many rows and columns, the masks (n, H, W) bool of its boxes
-        (n, 5 or more): label, left, top, right, bottom."""
+        """Predict masks (n, H, W) bool of each image's boxes (n, 5 or more).
+
+        Columns are label, left, top, right, bottom; ``side`` is the image's height and width.
+        """
         masks = []
         for row, box in enumerate(found):
             mask = torch.zeros((len(box), *side), dtype=torch.bool, device=box.device)
@@ -66,9 +69,12 @@ class MaskedRCNN(RCNN):
     def mask_loss(
         self, levels: Sequence[Tensor], box: Sequence[Tensor], owner: Sequence[Tensor], batch: Any
     ) -> Tensor:
-        """The loss of the masks, of the regions that are objects: how far each pixel of the true
-        label's mask is from the object's mask in the region. ``batch`` has of each picture its
-        ``target`` (n, 5), label and box, and the ``mask`` (n, H, W) of each object."""
+        """Compute the mask loss over regions with an object.
+
+        It is the binary cross-entropy between the mask of the true label and the object's mask
+        cropped to the region. ``batch`` holds ``target`` (n, 5), label and box, and ``mask`` (n, H,
+        W) of each image.
+        """
         objects, label, wanted = [], [], []
         for edges, mine, truth, mask in zip(box, owner, batch.target, batch.mask, strict=True):
             on = mine >= 0

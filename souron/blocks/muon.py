@@ -1,11 +1,11 @@
-"""Muon for matrices, AdamW for the rest, as one optimizer.
+"""Muon for matrices and AdamW for other parameters, as one optimizer.
 
 Jordan and others: Muon: An optimizer for hidden layers in neural networks (2024).
 https://kellerjordan.github.io/posts/muon/
 
-    m = momentum of the gradients of a matrix,    step = the orthogonal matrix nearest to m
+    m = momentum of a matrix's gradients,    step = the nearest orthogonal matrix to m
 
-All directions of a matrix move alike, not only those that many gradients share.
+All directions of a matrix are updated at equal size, not only the dominant ones.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from torch.optim import AdamW, Muon, Optimizer
 
 
 class MuonAdamW(Optimizer):
-    """``matrices`` learn by Muon, ``others`` by AdamW; each with its own rate.
+    """Train ``matrices`` by Muon and ``others`` by AdamW, each with its own learning rate.
 
     Example:
         >>> layer = torch.nn.Linear(2, 3)
@@ -42,7 +42,7 @@ class MuonAdamW(Optimizer):
         self._join()
 
     def _join(self) -> None:
-        """Groups are one list of the parts' own, so that who changes a rate changes theirs."""
+        """Share the groups of both optimizers in one list, so that changes of a rate reach them."""
         self.param_groups = [group for part in self.parts for group in part.param_groups]
         self.state.clear()
         for part in self.parts:

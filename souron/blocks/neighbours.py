@@ -1,27 +1,27 @@
-"""Nearest neighbours, exactly, a chunk of rows at a time."""
+"""Exact nearest neighbours, computed in chunks of rows."""
 
 import torch
 from torch import Tensor
 
-CELLS = 4_000_000  # distances held at once
-SPARE = 8  # candidates beyond those asked for, see ``nearest``
+CELLS = 4_000_000  # distances in memory at once
+SPARE = 8  # candidates beyond ``k``, see ``nearest``
 
 
 def nearest(points: Tensor, known: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` nearest of the ``known`` points (M, D) for each of the ``points`` (N, D).
+    """Find the ``k`` nearest of the ``known`` points (M, D) for each of the ``points`` (N, D).
 
-    Returns distances (N, k), smallest first, and rows of ``known`` (N, k). A point that is among
-    the known ones has itself at distance 0.
+    Returns distances (N, k), smallest first, and rows of ``known`` (N, k). A point among the known
+    ones is its own neighbour at distance 0.
     """
     k = min(k, len(known))
-    centre = known.mean(0)  # small numbers lose less in |a|^2 + |b|^2 - 2ab
+    centre = known.mean(0)  # centred: less cancellation in |a|^2 + |b|^2 - 2ab
     around = known - centre
     squares = around.square().sum(1)
     found = []
     for rows in points.split(max(1, CELLS // len(known))):
-        rough = torch.addmm(squares, rows - centre, around.T, alpha=-2)  # less the row's |a|^2
+        rough = torch.addmm(squares, rows - centre, around.T, alpha=-2)  # without the row's |a|^2
         rank = rough.topk(min(k + SPARE, len(known)), largest=False).indices
-        # the product rounds: candidates are measured again, by their differences
+        # recompute the candidates' distances exactly from differences
         exact = torch.stack([(rows - known[column]).norm(dim=1) for column in rank.T], 1)
         distance, order = exact.sort(dim=1, stable=True)
         found.append((distance[:, :k], rank.gather(1, order)[:, :k]))
@@ -30,9 +30,9 @@ def nearest(points: Tensor, known: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def neighbours(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The ``k`` nearest others of each point (N, D): distances and rows, (N, k) each."""
+    """Find the ``k`` nearest other points of each point (N, D): distances and rows, (N, k) each."""
     distance, index = nearest(points, points, k + 1)
     own = index == torch.arange(len(points), device=points.device)[:, None]
-    own[:, -1] |= ~own.any(1)  # among many equal points it may not have found itself
+    own[:, -1] |= ~own.any(1)  # with many duplicates, a point may be missing from its own list
     shape = (len(points), distance.shape[1] - 1)
     return distance[~own].view(shape), index[~own].view(shape)

@@ -1,12 +1,12 @@
-"""The prior of unCLIP: what a picture of a text would be in CLIP's space.
+"""The prior of unCLIP: predict the CLIP embedding of an image from a text.
 
 Ramesh, Dhariwal, Nichol, Chu, Chen: Hierarchical Text-Conditional Image Generation with CLIP
 Latents (2022), section 2.2. https://arxiv.org/abs/2204.06125
 
-    tokens:  the text's tokens, the text's point, the step, the noisy point, a query
-    each looks back only; the query's output is the clean point
+    tokens:  text tokens, text embedding, step, noisy image embedding, query
+    attention is causal; the output at the query is the clean embedding
 
-The modules are named as in diffusers' ``PriorTransformer``, so that Karlo's weights load by name.
+Modules are named as in diffusers' ``PriorTransformer``, so that Karlo's weights load by name.
 """
 
 from collections import deque
@@ -21,19 +21,19 @@ from souron.blocks.clip import attended
 from souron.blocks.latent import waves
 from souron.blocks.samplers import dpm
 
-BEHIND = 4  # tokens behind those of the text
-MASKED = -1e4  # added to what a token must not look at; finite, so that no row is empty
+BEHIND = 4  # tokens after those of the text
+MASKED = -1e4  # added to masked attention scores; finite, so that fully masked rows stay valid
 
 
 class Text(NamedTuple):
-    """What CLIP makes of texts."""
+    """CLIP's encodings of texts."""
 
-    point: Tensor  # (B, dims), its numbers about 1
+    point: Tensor  # (B, dims), scaled to values of about 1
     words: Tensor  # (B, T, text)
-    known: Tensor  # (B, T) bool: False where there is no word
+    known: Tensor  # (B, T) bool: False for padding
 
     def hidden(self) -> "Text":
-        """Nothing of them."""
+        """Return the encodings with everything dropped."""
         return Text(0 * self.point, self.words, self.known & False)
 
     def of(self, rows: Tensor) -> "Text":
@@ -74,7 +74,7 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    """x = x + attention(norm(x));  x = x + ff(norm(x))"""
+    """A Transformer layer: x = x + attention(norm(x));  x = x + ff(norm(x))."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -87,11 +87,11 @@ class Layer(nn.Module):
 
 
 class PriorTransformer(nn.Module):
-    """Noisy points (B, dims), steps (B,) and texts -> the clean points (B, dims).
+    """Noisy embeddings (B, dims), steps (B,) and texts -> clean embeddings (B, dims).
 
-    The sizes by default are Karlo's. ``context`` is the largest T. Points lie around 0 with a
-    deviation of 1: ``normal`` takes away a mean and a deviation, which ``learn`` counts, and
-    ``point`` puts them back.
+    The default sizes are Karlo's. ``context`` is the largest T. Embeddings are standardised:
+    ``normal`` subtracts the mean and divides by the standard deviation, which ``learn`` estimates,
+    and ``point`` inverts this.
     """
 
     clip_mean: Tensor  # (1, dims)
@@ -135,7 +135,7 @@ class PriorTransformer(nn.Module):
 
     @torch.no_grad()
     def learn(self, points: Tensor, share: float) -> None:
-        """Move the mean and the deviation by ``share`` towards those of ``points`` (B, dims)."""
+        """Update mean and deviation with weight ``share`` from ``points`` (B, dims)."""
         points = points.float()
         self.clip_mean.lerp_(points.mean(0, keepdim=True), share)
         far = (points - self.clip_mean).square().mean(0, keepdim=True).sqrt()
@@ -152,8 +152,10 @@ def drawn_points(
     prior: PriorTransformer, kept: Sequence[float], start: Tensor, text: Text, guidance: float,
     steps: int = 20,
 ) -> Tensor:  # fmt: skip
-    """Noise (B, candidates, dims) -> normal points (B, dims) of pictures of these texts: of the
-    candidates the one that lies nearer to the text."""
+    """Sample standardised image embeddings (B, dims) from noise (B, candidates, dims).
+
+    Of the candidates of a text, the one nearest to the text embedding is returned.
+    """
     rows = torch.arange(len(start), device=start.device).repeat_interleave(start.shape[1])
     told = text.of(rows)
 
@@ -169,7 +171,7 @@ def drawn_points(
 
 
 def between(start: Tensor, end: Tensor, way: float) -> Tensor:
-    """Points (B, dims) of length 1 on the arc from ``start``, at 0, to ``end``, at 1."""
+    """Interpolate unit vectors (B, dims) spherically from ``start``, at 0, to ``end``, at 1."""
     start, end = F.normalize(start, dim=1), F.normalize(end, dim=1)
     angle = (start * end).sum(1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).acos()
     return (((1 - way) * angle).sin() * start + (way * angle).sin() * end) / angle.sin()

@@ -1,7 +1,8 @@
-"""Regions, then what is in them: the networks and losses that R-CNNs with a pyramid share.
+"""Networks and losses shared by R-CNNs with a feature pyramid.
 
 Ren, He, Girshick, Sun: Faster R-CNN: Towards Real-Time Object Detection with Region Proposal
 Networks (2015). https://arxiv.org/abs/1506.01497
+
 Lin, Dollár, Girshick, He, Hariharan, Belongie: Feature Pyramid Networks for Object Detection
 (2016). https://arxiv.org/abs/1612.03144
 """
@@ -18,21 +19,21 @@ from souron.blocks import boxes
 from souron.blocks.boxes import NOTHING, around, decode, drawn, encode, overlaps
 from souron.blocks.csp import CSPBackbone
 
-STRIDES = (8, 16, 32, 64)  # pixels a place
+STRIDES = (8, 16, 32, 64)  # pixels per cell
 ASPECTS = (0.5, 1.0, 2.0)  # height by width
-OBJECT, BACKGROUND = 0.7, 0.3  # overlaps of an anchor
-HALF = 0.5  # overlap from which a proposal is an object
-BETWEEN = -2  # what an anchor learns that does not learn
-ANCHORS, ANCHORS_ON = 256, 0.5  # of a picture that learn, and the share of objects at most
-REGIONS_ON = 0.25  # the same share of regions
-PROPOSED = 4  # proposals for each region that learns
-MOST, OVERLAP = 1000, 0.7  # proposals of a level before local maxima are taken, and how
-PLACES, USUAL = 7, 224  # of a region a side; pixels of a region that belongs to a sixteenth
-ANCHOR_SCALE, REGION_SCALE = (1.0, 1.0), (10.0, 5.0)  # of offsets: place, size
+OBJECT, BACKGROUND = 0.7, 0.3  # IoU of an anchor
+HALF = 0.5  # least IoU of a positive proposal
+BETWEEN = -2  # object index of an ignored anchor
+ANCHORS, ANCHORS_ON = 256, 0.5  # sampled per image, and the largest share of positives
+REGIONS_ON = 0.25  # largest share of positive regions
+PROPOSED = 4  # proposals per training region
+MOST, OVERLAP = 1000, 0.7  # proposals of a level before NMS, and its IoU threshold
+PLACES, USUAL = 7, 224  # side of a pooled region; side in pixels of regions pooled at 1/16
+ANCHOR_SCALE, REGION_SCALE = (1.0, 1.0), (10.0, 5.0)  # of offsets: position, size
 
 
 class FPN(nn.Module):
-    """Maps at 1/8, 1/16, 1/32 of the side -> as many maps at each of them, and at 1/64."""
+    """A feature pyramid: maps at 1/8, 1/16, 1/32 -> maps of equal channels there and at 1/64."""
 
     def __init__(self, inward: Sequence[int], maps: int) -> None:
         super().__init__()
@@ -49,8 +50,10 @@ class FPN(nn.Module):
 
 
 class Proposer(nn.Module):
-    """The region proposal network. Of each anchor of each level: is it an object, as a logit
-    (B, A), and offsets to its edges (B, A, 4)."""
+    """The region proposal network.
+
+    Returns objectness logits (B, A) and box offsets (B, A, 4) of the anchors of all levels.
+    """
 
     def __init__(self, maps: int, anchors: int) -> None:
         super().__init__()
@@ -68,8 +71,10 @@ class Proposer(nn.Module):
 
 
 class Judge(nn.Module):
-    """Regions (R, maps, 7, 7) -> logits (R, 1 + labels), background first, and each label's
-    offsets (R, labels, 4)."""
+    """The box head: regions (R, maps, 7, 7) -> class logits and box offsets.
+
+    Logits (R, 1 + labels) have the background first; offsets (R, labels, 4) are per label.
+    """
 
     def __init__(self, maps: int, labels: int) -> None:
         super().__init__()
@@ -86,8 +91,10 @@ class Judge(nn.Module):
 
 
 def pooled(levels: Sequence[Tensor], regions: Sequence[Tensor], places: int = PLACES) -> Tensor:
-    """The places of each picture's regions (n, 4) -> (R, maps, places, places), large regions from
-    coarse maps: level = log2(side / 224) above or below that of 1/16."""
+    """RoIAlign of each image's regions (n, 4) -> (R, maps, places, places).
+
+    Large regions use coarser feature maps: level = log2(side / 224) relative to that of 1/16.
+    """
     parts, order, start = [], [], 0
     pictures = zip(*(x.unbind() for x in levels[:3]), strict=True)
     for box, maps in zip(regions, pictures, strict=True):
@@ -104,8 +111,10 @@ def pooled(levels: Sequence[Tensor], regions: Sequence[Tensor], places: int = PL
 
 @torch.no_grad()
 def match(box: Tensor, true: Tensor, high: float, low: float) -> Tensor:
-    """Which of the objects (n, 4) each box (A, 4) learns, (A,): one that it overlaps by ``high`` or
-    more; NOTHING below ``low``, BETWEEN between."""
+    """Assign an object (n, 4) to each box (A, 4), as an index (A,).
+
+    Boxes with an IoU of at least ``high`` get the object, below ``low`` NOTHING, between BETWEEN.
+    """
     if not len(true):
         return torch.full((len(box),), NOTHING, device=box.device)
     most, owner = overlaps(true, box).max(0)
@@ -114,7 +123,7 @@ def match(box: Tensor, true: Tensor, high: float, low: float) -> Tensor:
 
 @torch.no_grad()
 def match_anchors(anchor: Tensor, true: Tensor) -> Tensor:
-    """The same; the anchors that overlap an object most learn it, however little that is."""
+    """Assign objects to anchors as ``match`` does; each object also gets its best anchors."""
     owner = match(anchor, true, OBJECT, BACKGROUND)
     if not len(true):
         return owner
@@ -125,8 +134,10 @@ def match_anchors(anchor: Tensor, true: Tensor) -> Tensor:
 
 
 class RCNN(nn.Module):
-    """What a system with such networks has beside its task's class. Its ``config`` has ``maps``,
-    ``regions`` and ``scales``."""
+    """A mixin of systems with these networks.
+
+    Its ``config`` has ``maps``, ``regions``, ``scales``.
+    """
 
     config: Any
     backbone: nn.Module
@@ -141,7 +152,9 @@ class RCNN(nn.Module):
         self.judge = Judge(self.config.maps, labels)
 
     def anchors(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Of each level (A, 4): boxes of every scale and aspect around each place."""
+        """Return the anchors (A, 4) of each level, of every scale and aspect, centred on
+        each cell.
+        """
         sides = [(s / a**0.5, s * a**0.5) for s in self.config.scales for a in ASPECTS]
         sizes = torch.tensor(sides, device=levels[0].device)
         return [
@@ -153,7 +166,7 @@ class RCNN(nn.Module):
     def proposals(
         self, said: tuple[Tensor, Tensor], anchors: Sequence[Tensor], image: Tensor
     ) -> list[tuple[Tensor, Tensor]]:
-        """What is proposed in each picture: boxes (n, 4) and scores (n,), the surest first."""
+        """Return each image's proposals: boxes (n, 4) and scores (n,), highest first."""
         sure, offset = said
         box = decode(offset, torch.cat(list(anchors)), ANCHOR_SCALE).clamp(0, image.shape[-1])
         start, most = 0, []
@@ -174,8 +187,7 @@ class RCNN(nn.Module):
         return found
 
     def regions(self, image: Tensor) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
-        """The maps of the pyramid, and of each picture its regions as each label has them,
-        (n, labels, 4), with their scores (n, labels)."""
+        """Return the pyramid, and each image's boxes (n, labels, 4) with scores (n, labels)."""
         levels = self.pyramid(self.backbone(image))
         proposed = self.proposals(self.proposer(levels), self.anchors(levels), image)
         regions, counts = [box for box, _sure in proposed], [len(box) for box, _sure in proposed]
@@ -187,7 +199,7 @@ class RCNN(nn.Module):
     def first(
         self, image: Tensor, target: Sequence[Tensor]
     ) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """The maps of the pyramid, what is proposed in each picture, and the proposer's loss."""
+        """Return the pyramid, each image's proposals, and the loss of the proposal network."""
         levels = self.pyramid(self.backbone(image))
         anchors, said = self.anchors(levels), self.proposer(levels)
         regions = [box for box, _sure in self.proposals(said, anchors, image)]
@@ -196,7 +208,7 @@ class RCNN(nn.Module):
     def proposing(
         self, said: tuple[Tensor, Tensor], anchor: Tensor, target: Sequence[Tensor]
     ) -> Tensor:
-        """The two losses of the region proposal network."""
+        """Compute the two losses of the region proposal network."""
         sure, offset = said
         loss, count = sure.new_zeros(()), 0
         for row, truth in enumerate(target):
@@ -214,8 +226,11 @@ class RCNN(nn.Module):
     def learning(
         self, regions: Sequence[Tensor], target: Sequence[Tensor]
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Of each picture the regions that learn, (n, 4), true boxes among them, and which object
-        each of them is, (n,), or NOTHING."""
+        """Sample each image's training regions (n, 4), with true boxes added, and their objects
+        (n,).
+
+        Background regions have the object NOTHING.
+        """
         chosen, owners = [], []
         for box, truth in zip(regions, target, strict=True):
             every = torch.cat([box, truth[:, 1:]])
@@ -232,7 +247,7 @@ class RCNN(nn.Module):
         owners: Sequence[Tensor],
         target: Sequence[Tensor],
     ) -> Tensor:
-        """The two losses of the judge, of the regions that learn."""
+        """Compute the two losses of the box head on the training regions."""
         mine = []
         for owner, truth in zip(owners, target, strict=True):
             background = truth.new_tensor([[-1.0, 0, 0, 1, 1]])

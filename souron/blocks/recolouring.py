@@ -1,4 +1,4 @@
-"""Other colours for a picture whose lightness stays."""
+"""Change the colours of an image and keep its lightness."""
 
 import numpy as np
 import torch
@@ -7,22 +7,22 @@ from torch import Tensor
 
 from souron.blocks.lab import lab, srgb
 
-STRIP = 256  # rows that are made at once
-VIVID = 12.0  # levels between channels of a pixel that is not grey
+STRIP = 256  # rows computed at once
+VIVID = 12.0  # difference of channels from which a pixel counts as coloured
 
 
 def coloured(light: Tensor, ab: Tensor) -> Tensor:
-    """L (B, 1, H, W) in 0..1 and ab (B, 2, H, W) as sRGB."""
+    """Convert L (B, 1, H, W) in 0..1 and ab (B, 2, H, W) to sRGB."""
     return srgb(torch.cat([100 * light.float(), ab.float()], 1))
 
 
 def smaller(image: Image.Image, size: tuple[int, int]) -> Tensor:
-    """(1, 3, H, W) in 0..1 of a picture in any mode, of that width and height."""
+    """Resize an image of any mode to ``size``, (1, 3, H, W) in 0..1."""
     return _pixels(image.resize(size, Image.Resampling.BOX))
 
 
 def recoloured(image: Image.Image, ab: Tensor) -> tuple[Image.Image, float]:
-    """The picture with those colours (1, 2, h, w), and which share of its pixels had some."""
+    """Apply colours (1, 2, h, w) to an image; also return the fraction of its coloured pixels."""
     wide, high = image.size
     planes = [
         Image.fromarray(plane.numpy()).resize(image.size, Image.Resampling.BILINEAR)

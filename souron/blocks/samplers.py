@@ -1,11 +1,10 @@
-"""From noise to a picture, with what tells the clean picture in a noisy one.
+"""Samplers of diffusion models, with noise schedules.
 
     x_t = a_t x_0 + s_t noise      a_t^2 = prod (1 - beta_i) for i up to t      s_t^2 = 1 - a_t^2
 
-A denoiser is any callable: (x_t (B, ...), t) -> its idea of x_0, (B, ...); t counts from 0.
-``kept`` are the a_t^2 of every t. Each sampler yields x at every stop of its way, the noise itself
-first; ``steps``, as many as there are t at most, is how often it asks. Random numbers, where it
-needs some, come from ``normal``.
+A denoiser is any callable (x_t (B, ...), t) -> estimate of x_0, (B, ...); t counts from 0. ``kept``
+are the a_t^2 of all t. Each sampler yields x at every step, the initial noise first; ``steps`` is
+the number of denoiser calls, at most the number of t. Random numbers come from ``normal``.
 """
 
 import math
@@ -16,24 +15,26 @@ from torch import Tensor
 
 Denoiser = Callable[[Tensor, int], Tensor]
 
-LEAST = -5.06  # of log(a / s): the linear schedule's last, and enough
+LEAST = -5.06  # smallest log(a / s): that of the linear schedule
 
 
 def linear(steps: int = 1000) -> Tensor:
-    """a_t^2 (steps,) in float64: beta from 0.0001 to 0.02 (Ho, Jain, Abbeel 2020)."""
+    """Return a_t^2 (steps,) in float64: beta from 0.0001 to 0.02 (Ho, Jain, Abbeel 2020)."""
     betas = torch.linspace(1e-4, 0.02, steps, dtype=torch.float64, device="cpu")
     return (1 - betas).cumprod(0)
 
 
 def scaled_linear(steps: int = 1000) -> Tensor:
-    """a_t^2 (steps,) in float64: the roots of beta in even steps, from 0.00085 to 0.012, as Stable
-    Diffusion has them (Rombach and others 2022)."""
+    """Return a_t^2 (steps,) in float64: sqrt(beta) linear, beta from 0.00085 to 0.012.
+
+    This is Stable Diffusion's schedule (Rombach and others 2022).
+    """
     roots = torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64, device="cpu")
     return (1 - roots.square()).cumprod(0)
 
 
 def cosine(steps: int = 1000) -> Tensor:
-    """a_t^2 (steps,) in float64, in proportion to cos^2 (Nichol, Dhariwal 2021).
+    """Return a_t^2 (steps,) in float64, proportional to cos^2 (Nichol, Dhariwal 2021).
 
     https://arxiv.org/abs/2102.09672
     """
@@ -43,13 +44,16 @@ def cosine(steps: int = 1000) -> Tensor:
 
 
 def evenly(kept: Sequence[float], steps: int) -> list[int]:
-    """So many different t, downwards from the last at even distances."""
+    """Return ``steps`` distinct t in descending order, evenly spaced from the last."""
     return [round(len(kept) * (1 - i / steps)) - 1 for i in range(steps)]
 
 
 def evenly_in_noise(kept: Sequence[float], steps: int) -> list[int]:
-    """So many different t, downwards at even distances of l = log(a_t / s_t), from where almost
-    nothing of the picture is left (Lu and others 2022: best for small pictures)."""
+    """Return ``steps`` distinct t in descending order, evenly spaced in l = log(a_t / s_t).
+
+    They start where almost nothing of the image is left (Lu and others 2022: best for small
+    images).
+    """
     l = [math.log(now / (1 - now)) / 2 for now in kept]
     first = max(l[-1], LEAST)
     at: list[int] = []
@@ -62,7 +66,7 @@ def evenly_in_noise(kept: Sequence[float], steps: int) -> list[int]:
 
 
 def way(kept: Sequence[float], at: Sequence[int]) -> Iterator[tuple[int, float, float]]:
-    """Each stop t, a_t^2, and a^2 of the stop after it: 1 at the end."""
+    """Yield each t, its a_t^2, and the a^2 of the next t: 1 at the end."""
     for t, after in zip(at, [*at[1:], None], strict=True):
         yield t, kept[t], 1.0 if after is None else kept[after]
 
@@ -70,8 +74,11 @@ def way(kept: Sequence[float], at: Sequence[int]) -> Iterator[tuple[int, float, 
 def ddpm(
     denoise: Denoiser, kept: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
 ) -> Iterator[Tensor]:
-    """Draw each x from what lies between the last one and the clean picture (Ho and others 2020,
-    equation 7); where stops are left out, beta is that of the whole leap."""
+    """Sample each x from the posterior given x_t and the estimate of x_0 (Ho and others 2020, eq.
+    7).
+
+    Where steps are skipped, beta is that of the whole interval.
+    """
     yield x
     for t, now, after in way(kept, evenly(kept, steps)):
         clean = denoise(x, t)
@@ -87,7 +94,7 @@ def ddpm(
 def ddim(
     denoise: Denoiser, kept: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
 ) -> Iterator[Tensor]:
-    """The noise that was found is put back, less of it: no chance (eta = 0).
+    """Deterministic DDIM sampling (eta = 0).
 
     Song, Meng, Ermon: Denoising Diffusion Implicit Models (2020), equation 12.
     https://arxiv.org/abs/2010.02502
@@ -103,16 +110,18 @@ def ddim(
 def dpm(
     denoise: Denoiser, kept: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
 ) -> Iterator[Tensor]:
-    """DPM-Solver++ (2M): the clean picture is carried on in a straight line from its last two,
-    over l = log(a / s), and the differential equation solved exactly for that; no chance.
+    """DPM-Solver++ (2M), deterministic and of second order.
+
+    The estimate of x_0 is extrapolated linearly in l = log(a / s) from the last two, and the
+    differential equation is solved exactly for it.
 
     Lu and others: DPM-Solver++ (2022), algorithm 2. https://arxiv.org/abs/2211.01095
     """
     yield x
-    before: tuple[Tensor, float] | None = None  # the last clean picture, and the leap of l to here
+    before: tuple[Tensor, float] | None = None  # previous estimate of x_0, step in l since then
     for t, now, after in way(kept, evenly_in_noise(kept, steps)):
         clean = denoise(x, t)
-        if after == 1:  # l is infinite where no noise is left: what is clean is the picture
+        if after == 1:  # l is infinite without noise: the estimate is the image
             x = clean
         else:
             leap = (math.log(after / (1 - after)) - math.log(now / (1 - now))) / 2

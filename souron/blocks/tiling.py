@@ -1,11 +1,10 @@
-"""A large picture through a network a tile at a time: tiles overlap, and blend into each other.
+"""Apply a network to a large image in overlapping tiles that are blended.
 
-    w_1 + w_2 = 1 in the strip that two tiles share; near its own edge a tile counts nothing
+    w_1 + w_2 = 1 in the strip shared by two tiles; near its own edge a tile has weight 0
 
-A tile's edge lacks what lies beyond it, so that what a network says there differs from what it says
-of the whole picture. The quarter of the strip next to an edge is left out; in the half between
-the weights go from one tile to the other in a straight line. Rows are written as soon as no tile
-to come reaches them.
+Near its edge, a tile lacks context, so that the output there differs from that for the whole image.
+The quarter of the strip next to an edge is left out; in the half between, the weights change
+linearly from one tile to the other. Rows are returned as soon as they are finished.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ Network = Callable[[Tensor], Tensor]  # (C, h, w) in 0..1 -> (C', s h, s w)
 
 
 class Window(NamedTuple):
-    """From where to where a tile reaches along one side, and what each place counts."""
+    """The extent of a tile along one side, and the weight of each position."""
 
     start: int
     stop: int
@@ -26,8 +25,10 @@ class Window(NamedTuple):
 
 
 def windows(length: int, tile: int, overlap: int, scale: int = 1) -> list[Window]:
-    """Tiles along a side of ``length`` pixels; only neighbours overlap, and the weights of all add
-    up to 1 in every place."""
+    """Return the tiles along a side of ``length`` pixels; the weights sum to 1 at every position.
+
+    Only neighbouring tiles overlap.
+    """
     tile = max(tile, 2)
     overlap = min(overlap, tile // 2)
     step = tile - overlap
@@ -46,13 +47,13 @@ def windows(length: int, tile: int, overlap: int, scale: int = 1) -> list[Window
 
 
 def _rise(place: Tensor, start: int, stop: int) -> Tensor:
-    """0 up to the first quarter of a strip, 1 from its last quarter on."""
+    """Linear ramp: 0 in the first quarter of a strip, 1 in its last quarter."""
     edge = (stop - start) / 4
     return ((place - start - edge) / max(stop - start - 2 * edge, 1e-6)).clamp(0, 1)
 
 
 def count(size: tuple[int, int], tile: int, overlap: int) -> int:
-    """Tiles of a picture of that width and height."""
+    """Return the number of tiles of an image of that width and height."""
     wide, high = (len(windows(length, tile, overlap)) for length in size)
     return wide * high
 
@@ -60,11 +61,13 @@ def count(size: tuple[int, int], tile: int, overlap: int) -> int:
 def rows(
     network: Network, picture: Tensor, tile: int, overlap: int, scale: int = 1
 ) -> Iterator[Tensor]:
-    """Strips (C', h, scale W) float32, from top to bottom, of what the network makes of a
-    ``picture`` (C, H, W) of bytes, or of floats in 0..255."""
+    """Yield strips (C', h, scale W) float32 of the output, from top to bottom.
+
+    ``picture`` (C, H, W) has bytes, or floats in 0..255.
+    """
     across = windows(picture.shape[2], tile, overlap, scale)
     wide = scale * picture.shape[2]
-    carried = None  # what the tiles above said of rows that are not finished
+    carried = None  # partial output of the tiles above
     down = windows(picture.shape[1], tile, overlap, scale)
     for number, (top, bottom, high) in enumerate(down):
         strip = None

@@ -1,12 +1,12 @@
-"""The UNet of diffusion: down to small pictures and up again, each level seeing its twin's.
+"""The UNet of diffusion models: downsampling and upsampling with skip connections.
 
 Ho, Jain, Abbeel: Denoising Diffusion Probabilistic Models (2020), appendix B.
 https://arxiv.org/abs/2006.11239
 
-    down: residual blocks, then half the side      up: the same way back, with what down kept
+    down: residual blocks, then half the side      up: the reverse, with skip connections
     residual block: x + conv(silu(norm(conv(silu(norm(x))) + W silu(time))))
 
-The modules are named as in diffusers' ``UNet2DModel``, so that its weights load by name.
+Modules are named as in diffusers' ``UNet2DModel``, so that its weights load by name.
 """
 
 import math
@@ -29,14 +29,14 @@ class Residual(nn.Module):
         self.conv_shortcut = nn.Conv2d(narrow, wide, 1) if narrow != wide else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """(B, narrow, H, W), (B, time) -> (B, wide, H, W)"""
+        """Compute (B, narrow, H, W), (B, time) -> (B, wide, H, W)."""
         inner = self.conv1(F.silu(self.norm1(x))) + self.time_emb_proj(time)[..., None, None]
         inner = self.conv2(self.dropout(F.silu(self.norm2(inner))))
         return self.conv_shortcut(x) + inner
 
 
 class Attention(nn.Module):
-    """Every pixel may look at every other, with one head."""
+    """Single-head self-attention over all pixels."""
 
     def __init__(self, width: int, groups: int):
         super().__init__()
@@ -45,7 +45,7 @@ class Attention(nn.Module):
         self.to_out = nn.ModuleList([nothing_at_first(nn.Linear(width, width))])
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)"""
+        """Compute (B, C, H, W) -> (B, C, H, W)."""
         seen = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, H W, C)
         q, k, v = (part(seen)[:, None] for part in (self.to_q, self.to_k, self.to_v))
         mixed = F.scaled_dot_product_attention(q, k, v)[:, 0]  # (B, H W, C)
@@ -58,7 +58,7 @@ class Halve(nn.Module):
         self.conv = nn.Conv2d(width, width, 3, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, (0, 1, 0, 1)))  # an odd side of 45 becomes 22
+        return self.conv(F.pad(x, (0, 1, 0, 1)))  # a side of 45 becomes 22
 
 
 class Double(nn.Module):
@@ -71,12 +71,12 @@ class Double(nn.Module):
 
 
 class Level(nn.Module):
-    """Residual blocks of one side, each followed by attention where the level is attended."""
+    """Residual blocks at one resolution, each followed by attention where the level has it."""
 
     def __init__(
         self,
-        widths: Sequence[int],  # channels that come to each block
-        wide: int,  # channels that leave each
+        widths: Sequence[int],  # input channels of each block
+        wide: int,  # output channels of each block
         time: int,
         groups: int,
         dropout: float,
@@ -92,7 +92,7 @@ class Down(Level):
     downsamplers: nn.ModuleList
 
     def forward(self, x: Tensor, time: Tensor, kept: list[Tensor]) -> Tensor:
-        """Adds to ``kept`` what the way up will see again."""
+        """Append the skip connections to ``kept``."""
         for block, attention in zip(self.resnets, self.attentions, strict=True):
             x = attention(block(x, time))
             kept.append(x)
@@ -112,7 +112,7 @@ class Up(Level):
     upsamplers: nn.ModuleList
 
     def forward(self, x: Tensor, time: Tensor, kept: list[Tensor]) -> Tensor:
-        """Takes from ``kept`` what the way down saw."""
+        """Take the skip connections from ``kept``."""
         for block, attention in zip(self.resnets, self.attentions, strict=True):
             x = attention(block(torch.cat([x, kept.pop()], 1), time))
         for double in self.upsamplers:
@@ -123,9 +123,9 @@ class Up(Level):
 class UNet(nn.Module):
     """(B, channels, side, side) and steps (B,) -> (B, out, side, side); sides need not be even.
 
-    ``widths`` are the channels of each level from the picture inwards, ``attended`` the numbers of
-    those with attention (the innermost point always has it). With ``labels`` a label (B,) in
-    0..labels is taken too; the last one means none.
+    ``widths`` are the channels of each level from the outside in, ``attended`` the indices of those
+    with attention (the innermost point always has it). With ``labels``, a label (B,) in 0..labels
+    is taken too; the last one means none.
     """
 
     def __init__(
@@ -190,7 +190,10 @@ class UNet(nn.Module):
 
 
 def waves(step: Tensor, width: int) -> Tensor:
-    """(B,) -> (B, width) sines and cosines of 1 to 1/10 000 radians a step."""
+    """Sinusoidal embedding (B,) -> (B, width), sines first.
+
+    Frequencies fall from 1 to 1/10 000 radians per step.
+    """
     half = width // 2
     rate = torch.exp(-math.log(10_000) * torch.arange(half, device=step.device) / (half - 1))
     angle = step.float()[:, None] * rate
@@ -198,14 +201,18 @@ def waves(step: Tensor, width: int) -> Tensor:
 
 
 def with_places(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C + 2, H, W): y and x of each number beside it, -1..1 (Liu and others
-    2018, https://arxiv.org/abs/1807.03247)."""
+    """Append coordinate channels (CoordConv): (B, C, H, W) -> (B, C + 2, H, W), y and x in -1..1.
+
+    Liu and others 2018, https://arxiv.org/abs/1807.03247
+    """
     axes = (torch.linspace(-1, 1, side, device=x.device) for side in x.shape[2:])
     place = torch.stack(torch.meshgrid(*axes, indexing="ij")).to(x.dtype)
     return torch.cat([x, place.expand(len(x), -1, -1, -1)], 1)
 
 
 def nothing_at_first(layer: nn.Conv2d | nn.Linear) -> nn.Module:
-    """A block whose last layer gives out zeros hands on its input, and training starts calmly."""
+    """Set the weight of a residual block's last layer to zero, so that it starts as the
+    identity.
+    """
     nn.init.zeros_(layer.weight)
     return layer

@@ -1,9 +1,9 @@
-"""A network of diffusion finds v = a noise - s picture, which tells both at every step.
+"""The v-parameterisation of diffusion: predict v = a noise - s image.
 
 Salimans, Ho: Progressive Distillation for Fast Sampling of Diffusion Models (2022), appendix D.
 https://arxiv.org/abs/2202.00512
 
-    x = a picture + s noise      a^2 + s^2 = 1      picture = a x - s v      noise = s x + a v
+    x = a image + s noise      a^2 + s^2 = 1      image = a x - s v      noise = s x + a v
 """
 
 import math
@@ -16,7 +16,7 @@ from souron.blocks.samplers import SAMPLERS
 
 
 def mixed(clean: Tensor, kept: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]:
-    """Steps (B,) drawn by chance, ``clean`` with as much noise, and v; ``kept`` are the a^2."""
+    """Return random steps (B,), ``clean`` with that much noise, and v; ``kept`` are the a^2."""
     step = torch.randint(len(kept), clean.shape[:1], device=clean.device)
     square = torch.tensor(kept, device=clean.device)[step].view(-1, *[1] * (clean.ndim - 1))
     a, s, noise = square.sqrt(), (1 - square).sqrt(), torch.randn_like(clean)
@@ -27,7 +27,9 @@ def drawn(
     find: Callable[[Tensor, Tensor], Tensor], kept: Sequence[float], sampler: str, steps: int,
     normal: Callable[[], Tensor],
 ) -> Iterator[Tensor]:  # fmt: skip
-    """From noise to pictures (B, ...) in -1..1; ``find`` tells v of what is noisy at steps (B,)."""
+    """Generate images (B, ...) in -1..1 from noise; ``find`` predicts v of noisy images
+    at steps (B,).
+    """
 
     def clean(noisy: Tensor, t: int) -> Tensor:
         found = find(noisy, torch.full((len(noisy),), t, device=noisy.device)).float()

@@ -1,4 +1,4 @@
-"""The network of YOLOv8 and how it learns, which its relatives share.
+"""The network and the loss of YOLOv8, shared by its relatives.
 
 Terven, Córdova-Esparza, Romero-González: A Comprehensive Review of YOLO Architectures in Computer
 Vision: From YOLOv1 to YOLOv8 and YOLO-NAS (2023). https://arxiv.org/abs/2304.00501
@@ -15,19 +15,19 @@ from torch.nn import functional as F
 from souron.blocks.averaging import named
 from souron.blocks.csp import SPPF, C2f, Convolution, CSPBackbone
 
-STRIDES = (8, 16, 32)  # pixels a place
+STRIDES = (8, 16, 32)  # pixels per cell
 BINS = 16  # of an edge's distance, in strides
-TOP = 10  # places that learn an object
-SURE, FIT = 0.5, 6.0  # exponents of score and overlap in what makes a place fit an object
+TOP = 10  # anchor points assigned to an object
+SURE, FIT = 0.5, 6.0  # exponents of score and IoU in the assignment metric
 BOX, LABEL, EDGE = 7.5, 0.5, 1.5  # weights of the losses
-PRIOR = 0.01  # score of every label before anything is learnt
+PRIOR = 0.01  # initial score of every label
 
 
 Said = tuple[Tensor, Tensor, list[tuple[int, int]]]  # edges, labels, the sides of the grids
 
 
 class Branch(nn.Sequential):
-    """What a level says of each place: its edges, or its labels."""
+    """A prediction head of one level: for box edges, or for labels."""
 
     def __init__(self, inward: int, maps: int, outward: int, bias: float) -> None:
         last = nn.Conv2d(maps, outward, 1)
@@ -36,9 +36,11 @@ class Branch(nn.Sequential):
 
 
 class Network(nn.Module):
-    """Pictures (B, C, H, W) -> of each place of the three grids its edges' bins (B, A, 4 * BINS)
-    and its labels' logits (B, A, labels). ``config`` has ``width``, ``depth`` and ``most``; a
-    published backbone stands in place of its own."""
+    """Images (B, C, H, W) -> edge bins (B, A, 4 * BINS) and label logits (B, A, labels).
+
+    A counts the anchor points of the three grids. ``config`` has ``width``, ``depth`` and ``most``;
+    a published backbone replaces its own.
+    """
 
     def __init__(self, config: Any, channels: int, labels: int, published: Any = None) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class Network(nn.Module):
         self.bins = nn.Parameter(torch.arange(float(BINS)), requires_grad=False)  # strides
 
     def levels(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The maps of the pyramid, at 1/8, 1/16 and 1/32 of the side."""
+        """Compute the feature pyramid at 1/8, 1/16 and 1/32 of the side."""
         fine, middle, coarse = self.backbone(image)
         coarse = self.spatial(coarse)
         down = self.down4(torch.cat([F.interpolate(coarse, middle.shape[2:]), middle], 1))
@@ -76,7 +78,7 @@ class Network(nn.Module):
         return fine, middle, coarse
 
     def said(self, levels: Sequence[Tensor]) -> Said:
-        """What ``forward`` gives, of these maps."""
+        """Compute the outputs of ``forward`` from the feature pyramid."""
         edge, label = (
             torch.cat([in_a_row(part(x)) for part, x in zip(branches, levels, strict=True)], 1)
             for branches in (self.edges, self.labels)
@@ -87,18 +89,20 @@ class Network(nn.Module):
         return self.said(self.levels(image))
 
     def boxes(self, edge: Tensor, place: Tensor, stride: Tensor) -> Tensor:
-        """Bins (B, A, 4 * BINS) -> boxes (B, A, 4) in pixels, each edge at its mean distance."""
+        """Decode bins (B, A, 4 * BINS) to boxes (B, A, 4) in pixels, each edge at its
+        mean distance.
+        """
         distance = edge.unflatten(2, (4, BINS)).softmax(3) @ self.bins * stride
         return torch.cat([place - distance[..., :2], place + distance[..., 2:]], 2)
 
 
 def in_a_row(x: Tensor) -> Tensor:
-    """(B, maps, H, W) -> (B, H * W, maps)"""
+    """Flatten (B, maps, H, W) -> (B, H * W, maps)."""
     return x.flatten(2).transpose(1, 2)
 
 
 def places(sizes: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The middle of each place, (A, 2): x and y in pixels, and its stride (A, 1)."""
+    """Return the anchor points (A, 2), x and y in pixels, and their strides (A, 1)."""
     middles, strides = [], []
     for (height, width), stride in zip(sizes, STRIDES, strict=True):
         y, x = (torch.arange(count, device=device) + 0.5 for count in (height, width))
@@ -109,7 +113,8 @@ def places(sizes: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tens
 
 
 def ciou(box: Tensor, true: Tensor) -> Tensor:
-    """(..., 4), (..., 4) -> (...): overlap, less by how far apart centres and aspects are.
+    """Complete IoU (..., 4), (..., 4) -> (...), with penalties for centre distance and aspect
+    ratio.
 
     u - |centre - centre|^2 / |diagonal of both|^2 - a v,  v = 4 / pi^2 (atan w/h - atan w/h)^2
     """
@@ -133,8 +138,7 @@ def ciou(box: Tensor, true: Tensor) -> Tensor:
 def assign(
     score: Tensor, box: Tensor, place: Tensor, truth: Tensor, there: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Which object each place learns, (B, A), and how sure of it the place is to be, (B, A): 0
-    where there is none.
+    """Assign an object to each anchor point (B, A), and its target score (B, A), 0 for none.
 
     ``score`` (B, A, labels), ``box`` (B, A, 4), ``place`` (A, 2), ``truth`` (B, M, 5) of which
     ``there`` (B, M) are objects.
@@ -147,7 +151,7 @@ def assign(
     fit = score.gather(2, label).transpose(1, 2) ** SURE * overlap**FIT
     best = fit.topk(min(TOP, fit.shape[2]), 2).indices
     chosen = torch.zeros_like(inside).scatter_(2, best, True) & inside
-    owner = torch.where(chosen, overlap, -1).argmax(1)  # of a place that several want, the nearest
+    owner = torch.where(chosen, overlap, -1).argmax(1)  # ties between objects: the largest IoU
     chosen &= owner[:, None] == torch.arange(truth.shape[1], device=owner.device)[:, None]
     fit = fit * chosen
     most = (overlap * chosen).amax(2, keepdim=True)
@@ -156,15 +160,15 @@ def assign(
 
 
 class Learnt(NamedTuple):
-    """One step: the loss of boxes and labels, and which places learnt which object."""
+    """The loss of boxes and labels, and the assignment of objects to anchor points."""
 
     loss: Tensor
     on: Tensor  # (B, A) bool
-    owner: Tensor  # (B, A), an object's number where ``on``
+    owner: Tensor  # (B, A), index of the object where ``on``
 
 
 def learn(network: Network, said: Said, target: Sequence[Tensor]) -> Learnt:
-    """What the network said, beside each picture's objects (n, 5)."""
+    """Compute the loss of predictions ``said`` given each image's objects (n, 5)."""
     edge, label, sizes = said[0].float(), said[1].float(), said[2]
     place, stride = places(sizes, edge.device)
     box = network.boxes(edge, place, stride)
@@ -190,16 +194,19 @@ def learn(network: Network, said: Said, target: Sequence[Tensor]) -> Learnt:
 
 @torch.no_grad()
 def lead(average: nn.Module, network: nn.Module, most: float, step: int) -> None:
-    """The follower and the statistics of its normalisation keep ``most`` of themselves; at first
-    less."""
+    """Update the averaged weights and normalisation statistics with decay ``most``,
+    smaller at first.
+    """
     kept = min(most, (1 + step) / (10 + step))
     slow, fast = (list(named(each).values()) for each in (average, network))
     torch._foreach_lerp_(slow, fast, 1 - kept)
 
 
 def distribution_focal(edge: Tensor, far: Tensor) -> Tensor:
-    """Bins (n, 4 * BINS) and true distances (n, 4) in strides -> (n,): both bins beside the true
-    distance are to hold it, each as much as it is near."""
+    """Distribution focal loss of bins (n, 4 * BINS) for distances (n, 4) in strides, (n,).
+
+    The two bins beside the true distance are the targets, weighted by nearness.
+    """
     bins = edge.unflatten(1, (4, BINS)).flatten(0, 1)  # (4 n, BINS)
     left = far.flatten().long()
     near = left + 1 - far.flatten()

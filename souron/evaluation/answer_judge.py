@@ -1,9 +1,9 @@
-"""A language model that says which of two answers is better, by the chance of its next token.
+"""Judge which of two answers is better by a language model's next-token probability.
 
     question, answer A, answer B  ->  P("A") / (P("A") + P("B"))
 
-It is asked in both orders, since models prefer a place: Wang and others: Large Language Models are
-not Fair Evaluators (2023), https://arxiv.org/abs/2305.17926. It writes nothing.
+Both orders are asked, since models have a position bias: Wang and others: Large Language Models are
+not Fair Evaluators (2023), https://arxiv.org/abs/2305.17926. No text is generated.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ ASKED = (
 
 @dataclass
 class Comparer:
-    """The judge."""
+    """A language model as the judge of pairs of answers."""
 
     model: Any  # a ``LanguageModel``
 
@@ -32,7 +32,7 @@ class Comparer:
 
     @torch.inference_mode()
     def prefers_first(self, question: str, one: str, other: str) -> float | None:
-        """The chance that it says A, among A and B; None where it all does not fit."""
+        """Return P("A") relative to "A" and "B"; None where the prompt exceeds the context."""
         tokenizer = self.model.tokenizer
         text = ASKED.format(question=question, one=one, other=other)
         if tokenizer.template:
@@ -48,7 +48,9 @@ class Comparer:
 
 
 def compared(judge: Comparer, question: str, one: str, other: str) -> tuple[float, float] | None:
-    """In the order (one, other) and (other, one), the chance of the answer that is read first."""
+    """Return the probability of the answer shown first, in the orders (one, other) and (other,
+    one).
+    """
     first = judge.prefers_first(question, one, other)
     second = judge.prefers_first(question, other, one)
     return None if first is None or second is None else (first, second)

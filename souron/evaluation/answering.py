@@ -1,7 +1,7 @@
-"""What a system answers to questions about pictures, and where it looked.
+"""Evaluate visual question answering, with attention maps.
 
-Every question is asked twice: about its own picture, and about that of another case of the same
-subset. What is right the second time, the question alone gives away.
+Every question is asked twice: about its own image, and about the image of another case of the same
+subset. An answer that is right the second time can be guessed from the question alone.
 """
 
 from collections import Counter
@@ -19,29 +19,29 @@ from souron.evaluation.matching import subsets
 from souron.metrics import answer as metrics
 from souron.stats.records import Measure
 
-TOGETHER = 64  # pictures
-SHOWN = 24  # right answers, and wrong ones, of which a report shows where it looked
+TOGETHER = 64  # images in a batch
+SHOWN = 24  # right answers, and as many wrong ones, whose attention a report shows
 NONE = -1
 
 
 @dataclass
 class AnswerSetup(Setup):
-    """With the answers that ``chosen`` counts, the same for all systems and folds."""
+    """A setup with the answers that ``chosen`` indexes, the same for all systems and folds."""
 
     known: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 class Flat(NamedTuple):
-    """Questions of several pictures, one after the other."""
+    """Questions of several images, one after the other."""
 
     texts: list[str]
-    row: Tensor  # (n,) whose
-    answer: Tensor  # (n,) the number of the true answer, ``NONE`` where it is not known
+    row: Tensor  # (n,) the case of each question
+    answer: Tensor  # (n,) index of the true answer, ``NONE`` where it is unknown
 
 
 @dataclass(frozen=True)
 class OfQuestions:
-    """Figures of some of the questions."""
+    """Figures of a subset of the questions."""
 
     subset: str  # "" all
     language: str  # "" all
@@ -53,10 +53,10 @@ class OfQuestions:
 
 @dataclass(frozen=True)
 class AnswerResult:
-    """What the report shows of one run."""
+    """The results of one run for its report."""
 
     parts: tuple[OfQuestions, ...]
-    known: tuple[str, ...]  # answers, which ``chosen`` counts
+    known: tuple[str, ...]  # answers that ``chosen`` indexes
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -75,7 +75,7 @@ class AnswerResult:
 
 
 def flat(asked: Sequence[Sequence[PictureQuestion]], answers: Sequence[str]) -> Flat:
-    """All questions, by the numbers of the known answers."""
+    """Concatenate the questions of all cases, with answers as indices into ``answers``."""
     number = {answer: place for place, answer in enumerate(answers)}
     every = [(row, one) for row, some in enumerate(asked) for one in some]
     return Flat(
@@ -87,9 +87,9 @@ def flat(asked: Sequence[Sequence[PictureQuestion]], answers: Sequence[str]) -> 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of each question of each case."""
+    """The subset of each case and its questions."""
 
-    names: list[str]  # of each case, its subset
+    names: list[str]  # the subset of each case
     questions: list[tuple[PictureQuestion, ...]]
 
     @classmethod
@@ -109,7 +109,9 @@ class Known:
         return sorted({one.language for some in self.questions for one in some})
 
     def where(self, width: int, subset: str = "", language: str = "", sort: str = "") -> Tensor:
-        """(N, ``width``) bool: the questions of that subset, language and sort; "" any."""
+        """Mask of the questions of a subset, language and sort, (N, ``width``) bool; "" selects
+        all.
+        """
         found = torch.zeros(len(self.questions), width, dtype=torch.bool)
         for row, (name, some) in enumerate(zip(self.names, self.questions, strict=True)):
             if subset in ("", name):
@@ -119,25 +121,27 @@ class Known:
 
 
 def every_answer(data: Dataset) -> tuple[str, ...]:
-    """Sorted."""
+    """Return all distinct answers, sorted."""
     return tuple(sorted({one.answer for some in data.target for one in some}))
 
 
 def most_questions(data: Dataset) -> int:
-    """Of one picture."""
+    """Return the largest number of questions about one image."""
     return max((len(some) for some in data.target), default=0)
 
 
 def strangers(data: Dataset) -> Tensor:
-    """(N,) of each case another one whose picture is shown instead: of its subset, and of another
-    group, as long as there are such."""
+    """Index of another case of the same subset for each case, (N,), to swap the images.
+
+    It belongs to another group wherever the subset has more than one.
+    """
     found = torch.arange(len(data)).roll(1)
     names = subsets(data)
     units = data.units or [str(row) for row in range(len(data))]
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).tolist()
     for name in dict.fromkeys(names):
         rows = sorted((row for row in order if names[row] == name), key=lambda row: units[row])
-        if len(rows) > 1:  # as far as the largest group is long
+        if len(rows) > 1:  # shift by the size of the largest group
             most = max(Counter(units[row] for row in rows).values())
             there = torch.tensor(rows)
             found[there] = there.roll(min(most, len(rows) - 1))
@@ -147,11 +151,11 @@ def strangers(data: Dataset) -> Tensor:
 def asked(
     system: Any, data: Dataset, most: int, known: Sequence[str]
 ) -> Iterator[tuple[float, Answers | None]]:
-    """How much is done, 0..1, and at the end answers about all cases.
+    """Yield (fraction done 0..1, None), and at the end (1, answers about all cases).
 
-    Of each case and question, (N, ``most``): ``right`` and ``others``, whether the answer is right
-    about the own picture and about another's, not a number where there is no question; ``log loss``
-    about the own; ``chosen``, the number of the most probable answer among the ``known``, and its
+    Answers per case and question, (N, ``most``): ``right`` and ``others``, whether the answer is
+    right with its own image and with another one, NaN where there is no question; ``log loss`` with
+    its own image; ``chosen``, the index in ``known`` of the most probable answer, and its
     ``probability``.
     """
     count = len(data)
@@ -179,7 +183,7 @@ def asked(
 
 
 def said(system: Any, data: Dataset, questions: Flat) -> Tensor:
-    """Logits (n, answers) on the processor."""
+    """Compute logits (n, answers) on the CPU."""
     [batch] = system.loader(data).once(len(data))
     seen = system.see(batch.image)
     logits, _looked = system.respond(seen[questions.row.to(seen.device)],
@@ -188,14 +192,17 @@ def said(system: Any, data: Dataset, questions: Flat) -> Tensor:
 
 
 def places(row: Tensor) -> Tensor:
-    """(n,) the place of each question among those of its picture; ``row`` (n,) ascends."""
+    """Index of each question among those of its image, (n,); ``row`` (n,) ascends."""
     first = torch.searchsorted(row, row)
     return torch.arange(len(row)) - first
 
 
 def looked_at(system: Any, answers: Answers, data: Dataset) -> Answers:
-    """Where it looked at some questions: ``looked`` (n, h, w) of ``question`` (n,) of their cases;
-    nothing of a system that looks nowhere."""
+    """Compute the attention maps of some questions, for a report.
+
+    Returns ``looked`` (n, h, w) and ``question`` (n,) of the chosen cases; {} for a system without
+    attention over the image.
+    """
     rows, numbers = chosen_cases(answers, data)
     if not rows:
         return {}
@@ -215,8 +222,10 @@ def looked_at(system: Any, answers: Answers, data: Dataset) -> Answers:
 
 
 def chosen_cases(answers: Answers, data: Dataset) -> tuple[list[int], list[int]]:
-    """Cases and one question of each, for a report: right and wrong answers, of each sort in turn,
-    the surest first."""
+    """Choose cases and one question of each for a report.
+
+    Right and wrong answers are taken from each sort in turn, the most confident first.
+    """
     right, sure = dense(answers, "right"), dense(answers, "probability")
     rows: list[int] = []
     numbers: list[int] = []

@@ -1,4 +1,4 @@
-"""What trained systems answered about the test cases, gathered over seeds and folds."""
+"""Predictions of trained systems for the test cases, collected over seeds and folds."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,29 +15,29 @@ from souron.utils import files
 
 
 class Sparse(NamedTuple):
-    """Values of some of the cases only."""
+    """Values for a subset of the cases."""
 
     rows: Tensor  # (n,) int64, which cases
     values: Tensor  # (n, ...)
 
 
 Answers = dict[str, Tensor | Sparse]
-"""What one trained system says of the test cases, by name; the first axis counts the cases."""
+"""Predictions of one trained system for the test cases, by name; the first axis is the case."""
 
 
 @dataclass
 class Setup:
-    """What answers are computed and scored with. Tasks that need more have a subclass."""
+    """The inputs of predicting and scoring. Tasks that need more have a subclass."""
 
     options: Any  # the task's own
-    test: Dataset  # the cases that are answered and scored
-    steps: int = 0  # of the training that is asked
+    test: Dataset  # the cases to predict and score
+    steps: int = 0  # of the training evaluated
     fast: bool = False  # in the precision of training instead of float32
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far a longer computation is."""
+    """The progress of a longer computation."""
 
     done: float  # 0..1
     text: str = ""  # what is being done, in the reader's language
@@ -45,19 +45,19 @@ class Step:
 
 
 def dense(answers: Answers, name: str) -> Tensor:
-    """Values of every case, (cases, ...)."""
+    """Return the values of every case, (cases, ...)."""
     values = answers[name]
     assert isinstance(values, Tensor), f"{name} is of some cases only"
     return values
 
 
 def stacked(seeds: Sequence[Answers], name: str) -> NDArray[np.float64]:
-    """(seeds, cases, ...)"""
+    """Stack the values of all seeds, (seeds, cases, ...)."""
     return torch.stack([dense(answers, name) for answers in seeds]).double().numpy()
 
 
 def flatten(answers: Answers) -> dict[str, Tensor]:
-    """As tensors alone, for a file: a ``Sparse`` becomes ``name/rows`` and ``name/values``."""
+    """Convert answers to plain tensors for a file: ``Sparse`` -> ``name/rows``, ``name/values``."""
     flat: dict[str, Tensor] = {}
     for name, values in answers.items():
         if isinstance(values, Sparse):
@@ -68,14 +68,14 @@ def flatten(answers: Answers) -> dict[str, Tensor]:
 
 
 def unflatten(flat: Mapping[str, Tensor]) -> Answers:
-    """What ``flatten`` was given."""
+    """Invert ``flatten``."""
     sparse = {name.removesuffix("/rows") for name in flat if name.endswith("/rows")}
     dense = {name: values for name, values in flat.items() if "/" not in name}
     return dense | {name: Sparse(flat[f"{name}/rows"], flat[f"{name}/values"]) for name in sparse}
 
 
 def scatter(whole: Answers, part: Answers, rows: Tensor, cases: int) -> None:
-    """Enter the answers about the cases ``rows`` (n,) into those about all ``cases``."""
+    """Write the answers about the cases ``rows`` (n,) into those about all ``cases``."""
     for name, values in part.items():
         if isinstance(values, Sparse):
             there = Sparse(rows[values.rows], values.values)
@@ -92,13 +92,15 @@ def scatter(whole: Answers, part: Answers, rows: Tensor, cases: int) -> None:
 
 @dataclass
 class Trainings:
-    """The answers of all trainings of one procedure: one, or each fold of each repeat. Every case
-    is answered by a training that never saw it."""
+    """The answers of all trainings of one procedure: a single one, or each fold of each repeat.
+
+    Every case is answered by a training that did not use it.
+    """
 
     test: Dataset
-    answers: list[Answers]  # one a repeat
-    training: Tensor  # (repeats, cases) int64, which training answered
-    decision: dict[str, float]  # of the network that is kept, see ``Task.decide``
+    answers: list[Answers]  # one per repeat
+    training: Tensor  # (repeats, cases) int64, index of the training that answered
+    decision: dict[str, float]  # of the final network, see ``Task.decide``
     fewer: dict[float, Answers] = field(default_factory=dict)  # share of the training cases ->
     # answers, of the first repeat
     learnt_from: dict[float, int] = field(default_factory=dict)  # share -> training cases of a fold
@@ -110,7 +112,7 @@ class Trainings:
 
     @classmethod
     def of_one(cls, test: Dataset, answers: Answers, decision: dict[str, float]) -> "Trainings":
-        """One training's, about all of the test cases."""
+        """Return the answers of a single training about all test cases."""
         made = cls.empty(test, decision)
         made.add(answers, torch.arange(len(test)))
         return made
@@ -118,8 +120,10 @@ class Trainings:
     def add(
         self, answers: Answers, rows: Tensor, repeat: int = 0, share: float = 1.0, train: int = 0
     ) -> None:
-        """Enter what one training, of a ``share`` of the training cases, answered about ``rows``;
-        it learnt from ``train`` cases."""
+        """Add the answers of one training about the cases ``rows``.
+
+        It used a ``share`` of the training cases, ``train`` in number.
+        """
         self.learnt_from.setdefault(share, train)
         if share < 1:
             scatter(self.fewer.setdefault(share, {}), answers, rows, len(self.test))
@@ -129,11 +133,13 @@ class Trainings:
 
     @property
     def training_of(self) -> Any:
-        """(repeats, cases) array: the training of each answer; None where there was only one."""
+        """Index of the training behind each answer, (repeats, cases); None for a single
+        training.
+        """
         return self.training.numpy() if int(self.training.max()) > 1 else None
 
     def training_of_rows(self, rows: Sequence[int]) -> Any:
-        """The same of some cases, (repeats, n)."""
+        """Index of the training behind each answer for some cases, (repeats, n)."""
         every = self.training_of
         return None if every is None else every[:, list(rows)]
 
@@ -149,7 +155,10 @@ class Trainings:
 
     @classmethod
     def read(cls, path: Path, test: Dataset) -> "Trainings":
-        """``test`` in the order of when it was written. Raises UserError."""
+        """Read from a file; ``test`` must be in the order in which it was written.
+
+        Raises UserError.
+        """
         tensors, about = files.read_tensors(path)
         if "kept" in about:
             tensors, about = _converted(tensors, about)
@@ -181,7 +190,10 @@ def _grouped(tensors: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor
 def _converted(
     tensors: dict[str, Tensor], about: dict[str, Any]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A classifier's file of souron 0.1.0: (repeats, cases) tensors, ``right`` (steps, cases)."""
+    """Convert a classifier's file of souron 0.1.0, which holds (repeats, cases) tensors.
+
+    Its ``right`` is (steps, cases).
+    """
     made = {"training": tensors["training"]}
     for repeat in range(len(tensors["training"])):
         for name in ("probability", "threshold", "temperature"):

@@ -1,10 +1,10 @@
-"""A network that reads object, colour, count, place and ground off a picture.
+"""A classifier that reads object, colour, count, position and background from an image.
 
-It learns from real training scenes alone, never from drawn pictures, and is the same for every
-system on the same data, as the feature extractor of ``embedding`` is. What it reads off real test
-scenes is the ceiling that drawn pictures are held against: where it errs there, it errs here. The
-object is learnt and read without colours, or the reader would learn that a pair of object and
-colour which training lacks does not exist.
+It is trained on real training scenes alone, never on generated images, and is the same for every
+system on the same data, as the feature extractor of ``embedding`` is. Its accuracy on real test
+scenes is the ceiling for generated images. The object and the count are learnt and read from
+greyscale images; otherwise the reader would learn that the pairs of object and colour missing from
+the training data do not exist.
 """
 
 import hashlib
@@ -24,20 +24,22 @@ from souron.training.trainer import autocast
 from souron.utils import files
 from souron.utils.messages import UserError
 
-VERSION = 3  # of how it learns: another reader is another version
+VERSION = 3  # of the training procedure; a changed reader needs a new version
 EXAMPLES, BATCH, RATE = 64_000, 128, 4e-3
-AT_MOST = 16  # times that a picture is shown
-SHIFT = 2  # pixels that a picture is moved by chance
+AT_MOST = 16  # most epochs
+SHIFT = 2  # largest random shift in pixels
 WIDTHS = (32, 64, 128, 256)
 OF_SHAPE = ("object", "count")
-AT_ONCE = 256  # pictures that are read
+AT_ONCE = 256  # images in a batch when reading
 ANSWERS = {"colour": (OWN, *COLOURS), "count": ("1", "2", "3"), "place": ("", *PLACES),
            "ground": tuple(GROUNDS)}  # fmt: skip
 
 
 class AttributeReader(nn.Module):
-    """(B, 3, side, side) in -1..1 -> logits of each attribute: convolutions, and a linear layer for
-    each over the mean and the maximum of the last map's quarters."""
+    """A CNN with one linear head per attribute: (B, 3, side, side) in -1..1 -> logits.
+
+    Each head sees the average over the quadrants of the last feature maps, and their maximum.
+    """
 
     def __init__(self, classes: Sequence[str]) -> None:
         super().__init__()
@@ -64,7 +66,7 @@ class AttributeReader(nn.Module):
 
     @torch.no_grad()
     def read(self, image: Tensor) -> dict[str, Tensor]:
-        """Probabilities (N, values) of each attribute, of pictures (N, 3, H, W) in 0..255."""
+        """Return probabilities (N, values) of each attribute for images (N, 3, H, W) in 0..255."""
         self.eval()
         found: dict[str, list[Tensor]] = {name: [] for name in self.answers}
         for some in image.split(AT_ONCE):
@@ -76,7 +78,7 @@ class AttributeReader(nn.Module):
         return {name: torch.cat(each) for name, each in found.items()}
 
     def wanted(self, columns: Any, rows: Sequence[int]) -> dict[str, Tensor]:
-        """(n,) the number of each attribute's value, of these cases."""
+        """Return the index (n,) of the true value of each attribute for these cases."""
         return {
             name: torch.tensor([values.index(columns[name][row]) for row in rows])
             for name, values in self.answers.items()
@@ -84,12 +86,12 @@ class AttributeReader(nn.Module):
 
 
 def readable(data: Dataset) -> bool:
-    """Whether the data says the attributes of each picture, and they are in colour."""
+    """Return whether the data are colour images whose attributes are known."""
     return set(NAMES) <= set(data.columns) and data.pictures and data.channels == 3
 
 
 def attribute_reader(train: Dataset) -> Iterator[tuple[float, AttributeReader | None]]:
-    """How much is done, 0..1, and at the end the reader, from the cache where it has learnt."""
+    """Yield (fraction done 0..1, None), and at the end the reader, trained or from the cache."""
     place = _place(train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -133,7 +135,7 @@ def attribute_reader(train: Dataset) -> Iterator[tuple[float, AttributeReader | 
 
 
 def kept_reader(data: str) -> AttributeReader | None:
-    """The newest reader of data of that name; None where none has learnt here, or it is damaged."""
+    """Return the newest cached reader for data of that name; None where absent or damaged."""
     found = _folder().glob(f"{_named(data)}-*.safetensors")
     for place in sorted(found, key=lambda file: -file.stat().st_mtime)[:1]:
         with suppress(UserError, RuntimeError, KeyError):
@@ -146,7 +148,7 @@ def kept_reader(data: str) -> AttributeReader | None:
 
 
 def grey(image: Tensor) -> Tensor:
-    """(B, 3, H, W) without colours."""
+    """Replace the colours (B, 3, H, W) by their mean."""
     return image.mean(1, keepdim=True).expand_as(image)
 
 
@@ -155,12 +157,12 @@ def _folder() -> Path:
 
 
 def _named(data: str) -> str:
-    """A data set's name as a file may have it."""
+    """Return a data set's name as a valid file name."""
     return re.sub(r"\W", "_", data)[:60]
 
 
 def _shifted(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Moved by a few pixels, all alike: too little to change a place."""
+    """Shift the batch by a few pixels, too few to change a position."""
     down, right = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=generator).tolist()
     return image.roll((down, right), (2, 3))
 

@@ -1,7 +1,7 @@
-"""How far to trust a classifier: what it is right on, for whom, how sure it may be of itself.
+"""Evaluate classifiers: accuracy, subgroups, calibration and robustness.
 
-Whatever is chosen, threshold and temperature, is chosen on validation cases (``decide``);
-``result`` makes the figures of the report from the answers of all trainings of one procedure.
+Threshold and temperature are chosen on validation cases (``decide``); ``result`` computes the
+figures of the report from the answers of all trainings of one procedure.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,22 +23,25 @@ from souron.stats import intervals, verdict
 from souron.stats.records import Measure
 from souron.utils.messages import UserError, _
 
-WORK = 2e12  # floating-point operations that disturbed pictures may cost: about 20 s on two cores
-FEWEST_DISTURBED = 20  # cases; with fewer nothing is seen
-LOOKED_AT = 4  # hits, and as many misses, that are looked at in each test part
-HEAT_SIDE = 64  # pixels of a kept map
+WORK = 2e12  # floating-point operations for corrupted images: about 20 s on two cores
+FEWEST_DISTURBED = 20  # cases; fewer say nothing
+LOOKED_AT = 4  # hits, and as many misses, with a heat map in each test part
+HEAT_SIDE = 64  # side in pixels of a stored heat map
 PREVALENCES = (0.01, 0.05, 0.2, 0.5)
-MOST_VALUES = 8  # of a column that subgroups are made of
-FEW_PATIENTS = 5  # of a class; with fewer no interval of its figures can be relied on
+MOST_VALUES = 8  # of a column that forms subgroups
+FEW_PATIENTS = 5  # of a class; with fewer its intervals are unreliable
 SMALL_GROUP = 20  # cases, or half as many patients, that say little
 
 
 def decide(
     system: Any, val: Dataset, positive: int | None, sensitivity: float | None
 ) -> dict[str, float]:
-    """Chosen on validation cases: the ``threshold`` from which probability of the ``positive``
-    class on a case is called so, which reaches that ``sensitivity``, and the ``temperature`` of
-    ``calibration``."""
+    """Choose threshold and temperature on validation cases.
+
+    ``threshold`` is the probability of the ``positive`` class from which a case is called positive,
+    chosen to reach ``sensitivity``; ``temperature`` calibrates the probabilities, see
+    ``metrics.calibration``.
+    """
     if not len(val):
         return {"threshold": 0.5, "temperature": 1.0}
     probability, label = probabilities(system, val), val.target.numpy()
@@ -51,13 +54,13 @@ def decide(
 
 @torch.inference_mode()
 def probabilities(system: Any, cases: Dataset) -> NDArray[np.float64]:
-    """(cases, classes)"""
+    """Compute class probabilities, (cases, classes)."""
     system.eval()
     return system.probabilities(system.loader(cases)).double().numpy()
 
 
 def disturbed_cases(cases: int, flops: int, trainings: int = 1) -> int:
-    """How many test cases ``robustness`` looks at."""
+    """Return the number of test cases that ``robustness`` uses."""
     most = int(WORK / (corruptions.steps() * max(1, flops)))
     if most < FEWEST_DISTURBED:
         return 0
@@ -67,8 +70,11 @@ def disturbed_cases(cases: int, flops: int, trainings: int = 1) -> int:
 def robustness(
     system: Any, test: Dataset, flops: int, trainings: int = 1
 ) -> Iterator[tuple[float, Sparse | None]]:
-    """How far it is, 0..1, and whether the system is right on disturbed pictures of some test
-    cases, (cases, disturbances). Nothing where the network is too large for it to take seconds."""
+    """Yield (fraction done 0..1, correctness on corrupted images of some test cases).
+
+    Correctness is (cases, disturbances), given with the last step only. Nothing is yielded where
+    the network is too large for this to take seconds.
+    """
     count = disturbed_cases(len(test), flops, trainings)
     if not count:
         return
@@ -81,8 +87,10 @@ def robustness(
 
 
 def heat_maps(system: Any, answers: Answers, test: Dataset) -> Sparse | None:
-    """Where the network looked on its surest misses and hits, (cases, side, side); None where
-    there is no way to see it."""
+    """Compute heat maps of the most confident misses and hits, (cases, side, side).
+
+    None where no method applies to the network.
+    """
     if gradcam.method(system) is None:
         return None
     probability = answers["probability"]
@@ -93,7 +101,7 @@ def heat_maps(system: Any, answers: Answers, test: Dataset) -> Sparse | None:
     rows = torch.cat([ranked[0][: min(LOOKED_AT, int(wrong.sum()))],
                       ranked[1][: min(LOOKED_AT, int((~wrong).sum()))]])  # fmt: skip
     maps = []
-    for row in rows.split(2):  # a graph of all that was computed is kept, and may be large
+    for row in rows.split(2):  # small batches: the autograd graph is kept in memory
         batch = system.batch(Rows(test.only(row).input.to(system.device), None))
         heat = gradcam.heat(system, batch.image, predicted[row])
         maps.append(F.interpolate(heat[:, None], (HEAT_SIDE, HEAT_SIDE), mode="bilinear")[:, 0])
@@ -102,14 +110,17 @@ def heat_maps(system: Any, answers: Answers, test: Dataset) -> Sparse | None:
 
 @dataclass(frozen=True)
 class ComparedLabels:
-    """What compared classifiers predicted."""
+    """Predicted labels of compared classifiers."""
 
     predicted: dict[str, Tensor]  # system -> (seeds, cases)
 
 
 def positive(wish: str | None, labels: Sequence[str]) -> int | None:
-    """The class that is to be found: the one that was named, else of two the one that does not
-    read as an absence; None of more. Raises UserError where no label is named so."""
+    """Return the index of the positive class.
+
+    It is the class named ``wish``, else, of two classes, the one whose name does not denote an
+    absence; None for more classes. Raises UserError where no class has that name.
+    """
     if wish is not None:
         if wish not in labels:
             raise UserError(
@@ -123,9 +134,11 @@ def positive(wish: str | None, labels: Sequence[str]) -> int | None:
 
 
 def few_patients(cases: Dataset, label: int, others: bool = False) -> int | None:
-    """How many patients the cases of a label are of, or of all ``others``, where they are too few
-    for an interval (``FEW_PATIENTS``); cases where no patients are known. None where they are
-    enough, and where there are none, which is no figure."""
+    """Return the number of patients of a class where they are too few for an interval.
+
+    ``others`` counts all other classes instead; cases are counted where patients are unknown. None
+    from ``FEW_PATIENTS`` on, and where there are none, for which there is no figure.
+    """
     rows = ((cases.target == label) != others).nonzero().flatten().tolist()
     units = cases.units
     count = len({units[row] for row in rows}) if units else len(rows)
@@ -145,7 +158,7 @@ class Calibration:
     brier: Measure
     error: float  # expected calibration error
     curve: list[calibration.Bin]
-    confidence: NDArray[np.float64]  # (cases,) of the most probable label
+    confidence: NDArray[np.float64]  # (cases,) probability of the predicted label
 
 
 @dataclass(frozen=True)
@@ -153,30 +166,30 @@ class Disturbed:
     name: str  # "" undisturbed
     level: int
     accuracy: Measure
-    loss: verdict.Difference | None  # against the undisturbed pictures
+    loss: verdict.Difference | None  # compared with the original images
 
 
 @dataclass(frozen=True)
 class ClassificationResult:
-    """The figures of a trust report."""
+    """The figures of a classifier's report."""
 
     measures: dict[str, Measure]  # accuracy first
-    positive: str  # the class that is to be found, or ""
-    thresholds: tuple[float, float]  # the lowest and the highest of the trainings
-    prevalence: float | None  # that the predictive values are for; None: that of the cases
+    positive: str  # the positive class, or ""
+    thresholds: tuple[float, float]  # minimum and maximum over the trainings
+    prevalence: float | None  # used for the predictive values; None: that of the cases
     predictive: list[tuple[float, Measure, Measure]]  # prevalence, positive and negative value
     roc: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     subgroups: list[Subgroup]
     before: Calibration
-    after: Calibration  # with the temperature
+    after: Calibration  # after temperature scaling
     temperatures: tuple[float, float]
     disturbed: list[Disturbed]
     sizes: list[tuple[int, Measure]]  # training cases, accuracy
-    more: verdict.Difference | None  # of all the training cases against half of them
+    more: verdict.Difference | None  # all training cases compared with half of them
     looked_at: list[tuple[int, Tensor]]  # row of the case, heat (side, side)
 
     def as_json(self) -> dict[str, Any]:
-        """Subgroups and calibration, as ``souron val --json`` prints them."""
+        """Return subgroups and calibration, as ``souron val --json`` prints them."""
         return {
             "subgroups": [
                 {
@@ -211,7 +224,7 @@ def measures(
     prevalence: float | None,
     training: Any = None,
 ) -> dict[str, Measure]:
-    """Each metric with its interval; those of a threshold where a ``positive`` class is."""
+    """Return each metric with its interval; with a ``positive`` class also those of a threshold."""
     groups, probability, label = test.units, stacked(seeds, "probability"), test.target.numpy()
     found = _of(probability, label, groups, training)
     if positive is not None and "threshold" in seeds[0]:
@@ -226,7 +239,7 @@ def measures(
 def result(
     trainings: Trainings, positive: int | None, prevalence: float | None = None
 ) -> ClassificationResult:
-    """What the answers come to. ``prevalence``: the positive class's share in later use."""
+    """Compute all figures; ``prevalence`` is that of the positive class in later use."""
     cases, seeds, training = trainings.test, trainings.answers, trainings.training_of
     groups, probability, label = cases.units, stacked(seeds, "probability"), cases.target.numpy()
     found = measures(seeds, cases, positive, prevalence, training)
@@ -273,7 +286,10 @@ def _of(
     groups: list[str] | None,
     whose: NDArray[np.int64] | None,
 ) -> dict[str, Measure]:
-    """``probability`` (repeats, cases, labels), by the training ``whose`` (repeats, cases)"""
+    """Compute the metrics of ``probability`` (repeats, cases, labels).
+
+    ``whose`` (repeats, cases) is the index of each answer's training.
+    """
     y_true = torch.from_numpy(label)
     each = [score(torch.from_numpy(one), y_true) for one in probability]
     tables = {name: np.stack([one[name].numpy() for one in each]) for name in each[0]}
@@ -338,7 +354,7 @@ def _subgroups(
 
 
 def _values(values: Sequence[str]) -> list[tuple[str, list[int]]]:
-    """The rows of each value; numbers with many values are halved at their median."""
+    """Return the rows of each value; numbers with many values are split at their median."""
     known = sorted({value for value in values if value})
     if len(known) > MOST_VALUES:
         numbers = [_number(value) for value in values]
@@ -377,7 +393,7 @@ def _disturbed(right: Any, groups: list[str] | None) -> Iterator[Disturbed]:
 def _sizes(
     trainings: Trainings, groups: list[str] | None
 ) -> tuple[list[tuple[int, Measure]], verdict.Difference | None]:
-    """Accuracy by training cases, and what the second half of them brought."""
+    """Return accuracy by training cases, and the gain from the second half of them."""
     if not trainings.fewer:
         return [], None
     answers = {**trainings.fewer, 1.0: trainings.answers[0]}

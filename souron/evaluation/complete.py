@@ -1,4 +1,4 @@
-"""How well texts are foretold, what a packer makes of them, and how a model goes on."""
+"""Evaluate language models: bits per byte, a compressor as the baseline, sample continuations."""
 
 import hashlib
 import lzma
@@ -23,7 +23,7 @@ from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils import files
 
-LEARNT_FROM = 6_000_000  # letters that a tokenizer learns from, evenly drawn from all of them
+LEARNT_FROM = 6_000_000  # characters of training text for a tokenizer, evenly sampled
 SHOWN = 4  # test texts whose continuations are shown
 BEGINNING, WRITTEN = 48, 64  # tokens
 MARKED = 300  # tokens whose bits are shown
@@ -32,11 +32,11 @@ MOST_PACKED = 4_000_000  # bytes
 
 @dataclass(frozen=True)
 class CompleteResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     by_language: dict[str, dict[str, Measure]]  # language -> metric -> measure
     packed: dict[str, float]  # language ("" all) -> bits per byte of xz
-    samples: list[tuple[int, list[int]]]  # row of a test case, the tokens that the system wrote
+    samples: list[tuple[int, list[int]]]  # row of a test case, the generated tokens
     marked: tuple[int, list[float]] | None  # row, the bits of its first tokens
     manners: MannersResult | None = None
 
@@ -52,7 +52,7 @@ class CompleteResult:
 
 
 def lesson_of(cases: Dataset) -> str:
-    """What cases teach: "text", "messages" or "preferences"."""
+    """Return the training stage that cases belong to: "text", "messages" or "preferences"."""
     first = next(iter(cases.input), "")
     if isinstance(first, str):
         return "text"
@@ -60,7 +60,7 @@ def lesson_of(cases: Dataset) -> str:
 
 
 def words_of(entry: Any) -> str:
-    """All that stands in a case, as one text."""
+    """Return the whole text of a case."""
     if isinstance(entry, str):
         return entry
     if isinstance(entry, Preference):
@@ -69,7 +69,7 @@ def words_of(entry: Any) -> str:
 
 
 def tokenizer_for(train: Dataset) -> Tokenizer:
-    """The tokenizer that is learnt from training cases; it is kept in the cache."""
+    """Train a tokenizer on the training cases, or read it from the cache."""
     hasher = hashlib.blake2b(digest_size=16)
     digest(train.input, hasher)
     kept = files.cache_folder() / "tokenizers" / f"{hasher.hexdigest()}.txt"
@@ -84,7 +84,7 @@ def tokenizer_for(train: Dataset) -> Tokenizer:
 
 
 def shown_rows(test: Dataset) -> list[int]:
-    """Some test cases, evenly drawn, of each language."""
+    """Choose test cases to show, evenly over the languages."""
     count = min(SHOWN, len(test))
     language = test.columns.get("language") or [""] * len(test)
     order = sorted(range(len(test)), key=lambda row: language[row])
@@ -92,14 +92,14 @@ def shown_rows(test: Dataset) -> list[int]:
 
 
 def beginning(tokenizer: Tokenizer, entry: Any) -> list[int]:
-    """What a model is shown of a case before it goes on."""
+    """Return the prompt tokens that a model is given of a case."""
     if isinstance(entry, str):
         return [tokenizer.start, *tokenizer.encode(entry)[:BEGINNING]]
     return tokenizer.conversation(asked_in(entry), answer=True)[0]
 
 
 def asked_in(entry: Any) -> tuple[Turn, ...]:
-    """The turns before the assistant's last one."""
+    """Return the turns before the assistant's last one."""
     if isinstance(entry, Preference):
         return entry.prompt
     last = max((i for i, turn in enumerate(entry) if turn.role == "assistant"), default=len(entry))
@@ -107,7 +107,7 @@ def asked_in(entry: Any) -> tuple[Turn, ...]:
 
 
 def sample(system: Any, entry: Any) -> Tensor:
-    """(n,) the tokens that a system writes after the beginning of a case."""
+    """Generate tokens (n,) that continue the beginning of a case."""
     tokens = beginning(system.tokenizer, entry)
     stop = not isinstance(entry, str)
     written = Writer(system).write(tokens, WRITTEN, Sampling(), stop=stop)
@@ -115,7 +115,7 @@ def sample(system: Any, entry: Any) -> Tensor:
 
 
 def in_one(samples: Sequence[Tensor]) -> Tensor:
-    """(samples, WRITTEN), filled up with -1."""
+    """Stack samples into (samples, WRITTEN), padded with -1."""
     table = torch.full((len(samples), WRITTEN), -1)
     for row, tokens in enumerate(samples):
         table[row, : len(tokens)] = tokens
@@ -124,7 +124,7 @@ def in_one(samples: Sequence[Tensor]) -> Tensor:
 
 @torch.inference_mode()
 def marked(system: Any, test: Dataset, row: int) -> dict[str, Sparse]:
-    """The bits of the first tokens of a test text."""
+    """Compute the bits of the first tokens of a test text."""
     tokenizer, entry = system.tokenizer, test.input[row]
     if not isinstance(entry, str):
         return {}
@@ -135,8 +135,11 @@ def marked(system: Any, test: Dataset, row: int) -> dict[str, Sparse]:
 
 @torch.inference_mode()
 def token_bits(system: Any, tokens: Tensor) -> Tensor:
-    """(n,) -> (n - 1,): the bits of each token but the first; each is foretold from half the
-    model's context at least, where the text goes back so far."""
+    """Compute the bits of each token but the first, (n,) -> (n - 1,).
+
+    Each token is predicted from at least half the model's context, where the text has as much
+    before it.
+    """
     half = max(1, system.context // 2)
     found: list[Tensor] = []
     for start in range(0, len(tokens) - 1, half):
@@ -177,8 +180,10 @@ def result(trainings: Trainings, setup: Setup) -> CompleteResult:
 
 
 def packed(test: Dataset, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Bits per byte that xz needs for all test texts of a language together, which a model of the
-    language should beat; "" where languages are not known."""
+    """Compute the bits per byte of xz on all test texts of a language together, as a baseline.
+
+    The key is "" where languages are unknown.
+    """
     if lesson_of(test) != "text":
         return {}
     found = {}

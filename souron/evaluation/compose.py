@@ -1,4 +1,4 @@
-"""Pieces that were composed, and what they are like beside those of people and those of chance."""
+"""Compare composed pieces with test pieces and with randomly combined voices."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ class ComposeSetup(Setup):
 
 @dataclass(frozen=True)
 class ComposeResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
-    beside: dict[str, dict[str, Measure]]  # of whom -> figure -> measure
-    shown: list[tuple[int, Voices]]  # row of a test case, the piece that was written for it
+    beside: dict[str, dict[str, Measure]]  # source of the pieces -> figure -> measure
+    shown: list[tuple[int, Voices]]  # row of a test case, the piece composed for it
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -39,7 +39,7 @@ class ComposeResult:
 
 
 def composed(trainings: Trainings, setup: ComposeSetup) -> ComposeResult:
-    """What the report of a run shows."""
+    """Compute the results of a run for its report."""
     test = list(setup.test.input)
     beside = {
         "test pieces": told(test, setup.runs),
@@ -62,7 +62,7 @@ def composed(trainings: Trainings, setup: ComposeSetup) -> ComposeResult:
 
 
 def told(pieces: Sequence[Voices], runs: counted.Runs) -> dict[str, list[float]]:
-    """Figure -> of each piece."""
+    """Return figure -> its value for each piece."""
     found: dict[str, list[float]] = {name: [] for name in NAMES}
     for piece in pieces:
         figures = counted.figures(heard(piece.grid.numpy()), piece.pickup)
@@ -73,6 +73,6 @@ def told(pieces: Sequence[Voices], runs: counted.Runs) -> dict[str, list[float]]
 
 
 def words(piece: Voices) -> list[tuple[int, ...]]:
-    """``counted.words`` of a piece."""
+    """Return ``counted.words`` of a piece."""
     grid = piece.grid.numpy()
     return counted.words(grid, heard(grid))

@@ -1,8 +1,8 @@
-"""A conversation with a language model: what it sees of it, its answer word by word, the figures.
+"""Conversations with a language model: prompt, streamed answer, statistics.
 
-Command line, studio, HTTP and Python all ask ``Voice``. What does not fit into the model's context
-is left out turn by turn from the oldest on, never the system prompt and never the last question,
-and is counted.
+Command line, studio, HTTP and Python all use ``Voice``. Where a conversation exceeds the model's
+context, the oldest turns are left out and counted, never the system prompt and never the last
+question.
 """
 
 import threading
@@ -20,39 +20,41 @@ from souron.evaluation.text_generation import Reader, Sampling, Writer
 from souron.kinds.chat import Chat, Turn
 from souron.utils.messages import UserError, _
 
-LENGTH = 256  # tokens of an answer at most, where nobody says
+LENGTH = 256  # default limit of tokens in an answer
 MOST_LENGTH = 4096
 MOST_DRAWN = 2**63 - 1  # the largest seed
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model sees of a conversation."""
+    """The part of a conversation that the model sees."""
 
     tokens: list[int]
-    turns: tuple[Turn, ...]  # those that are in it
-    dropped_turns: tuple[int, ...] = ()  # numbers of those that are not, from 0
+    turns: tuple[Turn, ...]  # turns included
+    dropped_turns: tuple[int, ...] = ()  # indices of the turns left out
     dropped_tokens: int = 0
 
 
 class Screen(Protocol):
-    """What reads an answer before a person does, and may withhold parts of it."""
+    """A filter that reads an answer before the user does and may withhold parts of it."""
 
     @property
     def withheld(self) -> tuple[Any, ...]:
-        """What it has withheld so far; each has ``as_json``."""
+        """The parts withheld so far; each has ``as_json``."""
         ...
 
     def passed(self, parts: Iterator[str]) -> Iterator[str]:
-        """The parts that may be read."""
+        """Yield the parts that may be shown."""
         ...
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer with its figures. ``stopped_by``: "end" (the model's own), "length" (as many tokens
-    as were asked for), "context" (no room is left), "user"; "" while it is written. ``withheld`` is
-    None where no ``Screen`` read it."""
+    """An answer with its statistics.
+
+    ``stopped_by``: "end" (end-of-text token), "length" (limit of tokens), "context" (context full),
+    "user"; "" while it is being generated. ``withheld`` is None without a ``Screen``.
+    """
 
     text: str
     tokens: int
@@ -71,7 +73,7 @@ class Reply:
         return self.text
 
     def as_json(self) -> dict[str, Any]:
-        """Seconds and rates to three figures."""
+        """Return the fields for JSON, seconds and rates to three significant figures."""
         told = (
             {} if self.withheld is None else {"withheld": [one.as_json() for one in self.withheld]}
         )
@@ -97,8 +99,11 @@ def _short(value: float | None) -> float | None:
 
 
 class Voice:
-    """A language model that answers. One answer at a time: whoever asks meanwhile waits. What it
-    has read stays in memory; the answer is the same, to the bit, as without."""
+    """A language model that answers, one answer at a time; other callers wait.
+
+    Tokens already read stay cached; the answer is identical, to the bit, to the one without a
+    cache.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
@@ -107,12 +112,14 @@ class Voice:
 
     @property
     def template(self) -> str:
-        """Of conversations; "" where the model has learnt none, and completes plain text."""
+        """The chat template; "" where the model was trained without one and completes
+        plain text.
+        """
         return str(getattr(self.reader, "template", self.reader.tokenizer.template))
 
     @property
     def engine(self) -> str:
-        """What computes: the same seed gives the same answer with the same one."""
+        """The hardware and software in use; the same engine and seed give the same answer."""
         device = getattr(self.reader, "device", "cpu")
         bits = getattr(getattr(self.reader, "config", None), "bits", 0)
         more = f", {bits} bits" if bits else ""
@@ -121,21 +128,23 @@ class Voice:
     def sampling(
         self, temperature: float | None = None, top: float | None = None, seed: int = 0
     ) -> Sampling:
-        """As asked for; where nobody asks as the model's publishers say, or as usual."""
+        """Return the sampling options; missing ones are the model publisher's, else the
+        defaults.
+        """
         own = getattr(self.reader, "own_sampling", (None, None))
         given = {"temperature": own[0] if temperature is None else temperature,
                  "top": own[1] if top is None else top}  # fmt: skip
         return Sampling(seed=seed, **{k: v for k, v in given.items() if v is not None})
 
     def tokens(self, turns: Sequence[Turn]) -> list[int]:
-        """A conversation as tokens, open for the next answer."""
+        """Tokenize a conversation, ending where the next answer begins."""
         tokenizer = self.reader.tokenizer
         if self.template:
             return tokenizer.conversation(turns, answer=True)[0]
         return [tokenizer.start, *tokenizer.encode(_plain(turns))]
 
     def seen(self, turns: Sequence[Turn]) -> str:
-        """The text that the model sees, or has seen where the last turn is its own."""
+        """Return the text that the model sees, or has seen where the last turn is its own."""
         if self.template:
             answer = turns[-1].role != "assistant"
             names = self.reader.tokenizer.names
@@ -143,12 +152,15 @@ class Voice:
         return _plain(turns)
 
     def room(self, length: int) -> int:
-        """Tokens that are kept free for an answer: half of the context at most."""
+        """Return the number of tokens reserved for an answer, at most half of the context."""
         return max(1, min(length, self.reader.context // 2))
 
     def prompt(self, turns: Sequence[Turn], length: int = LENGTH) -> Prompt:
-        """As much of a conversation as fits beside the answer. Raises UserError where the last
-        question does not fit, with the figures, and for a conversation that cannot be answered."""
+        """Build the prompt with as many turns as fit beside the answer.
+
+        Raises UserError where the last question does not fit (with token counts), and for an
+        invalid conversation.
+        """
         if not 1 <= length <= MOST_LENGTH:
             raise UserError(
                 "value",
@@ -178,7 +190,7 @@ class Voice:
         self, turns: Sequence[Turn], length: int = LENGTH, sampling: Sampling | None = None,
         screen: Screen | None = None,
     ) -> "Answer":  # fmt: skip
-        """What it answers, to be iterated over for the words. Raises UserError."""
+        """Answer a conversation; iterate over the result for the words. Raises UserError."""
         sampling = sampling or self.sampling()
         return Answer(self, self.prompt(turns, length), length, sampling, screen)
 
@@ -186,7 +198,7 @@ class Voice:
         self, text: str, length: int = LENGTH, sampling: Sampling | None = None,
         screen: Screen | None = None,
     ) -> "Answer":  # fmt: skip
-        """How a plain text goes on. Raises UserError where it does not fit."""
+        """Continue a plain text. Raises UserError where it does not fit."""
         tokenizer = self.reader.tokenizer
         tokens = [tokenizer.start, *tokenizer.encode(text)]
         if len(tokens) > self.reader.context - self.room(length):
@@ -217,9 +229,11 @@ class Voice:
 
 
 class Answer:
-    """An answer while it is written: iterate over it for the words. ``stop`` ends it, from any
-    thread, and what came stays in ``reply``. With a ``screen`` only what passes it is told, and
-    is in ``text``."""
+    """An answer being generated: iterate over it for the words.
+
+    ``stop`` ends it from any thread; the part generated so far stays in ``reply``. With a
+    ``screen``, only the parts that pass it are yielded and kept in ``text``.
+    """
 
     def __init__(
         self, voice: Voice, prompt: Prompt, length: int, sampling: Sampling,
@@ -230,7 +244,7 @@ class Answer:
         self.text, self.tokens = "", 0
         self.stopped_by = ""
         self._stop = threading.Event()
-        self._first: float | None = None  # seconds until it came
+        self._first: float | None = None  # seconds to the first token
         self._last = self._begun = 0.0
 
     def stop(self) -> None:
@@ -269,7 +283,7 @@ class Answer:
 
     @property
     def reply(self) -> Reply:
-        """The answer so far."""
+        """The answer so far, with its statistics."""
         rate = None
         if self.tokens > 1 and self._first is not None and self._last > self._first:
             rate = (self.tokens - 1) / (self._last - self._first)
@@ -290,7 +304,7 @@ class Answer:
 
 
 def check(turns: Sequence[Turn]) -> None:
-    """Raises UserError where there is no question, or the turns do not alternate."""
+    """Check that turns alternate and end with a question. Raises UserError."""
     if not turns or turns[-1].role != "user":
         raise _no_chat(
             _("the conversation ends without a question"),
@@ -315,13 +329,13 @@ def _no_chat(found: str, expected: str) -> UserError:
 
 
 def _from(turns: Sequence[Turn], start: int) -> tuple[Turn, ...]:
-    """The system prompts, and what was said from that turn on."""
+    """Return the system prompts, and the turns from ``start`` on."""
     before = [turn for turn in turns[:start] if turn.role == "system"]
     return (*before, *turns[start:])
 
 
 def _plain(turns: Sequence[Turn]) -> str:
-    """A conversation as a text that goes on: what the model wrote follows what was given to it."""
+    """Return a conversation as plain text to continue, for models without a chat template."""
     lines: list[str] = []
     for turn in turns:
         if turn.role == "assistant" and lines:
@@ -332,13 +346,13 @@ def _plain(turns: Sequence[Turn]) -> str:
 
 
 class Conversation:
-    """A chat that goes on: ask, ask again with another seed, go back to an earlier question.
+    """A chat with memory: ask, ask again with another seed, go back to an earlier question.
 
     Args:
-        voice: who answers.
-        chat: what was said before.
-        length, sampling: of the answers.
-        screening: makes what reads each answer before a person does.
+        voice: the language model that answers.
+        chat: earlier turns.
+        length, sampling: token limit and sampling options of the answers.
+        screening: creates the ``Screen`` of each answer.
     """
 
     def __init__(
@@ -351,18 +365,21 @@ class Conversation:
 
     @property
     def questions(self) -> list[int]:
-        """Which turns are the user's."""
+        """Indices of the user's turns."""
         return [n for n, turn in enumerate(self.chat.turns) if turn.role == "user"]
 
     def system(self, text: str) -> None:
-        """Another system prompt; "" for none."""
+        """Replace the system prompt; "" removes it."""
         rest = [turn for turn in self.chat.turns if turn.role != "system"]
         first = [Turn("system", readable(text))] if text.strip() else []
         self.chat = Chat((*first, *rest), self.chat.file)
 
     def ask(self, question: str) -> Answer:
-        """The answer is in ``chat`` as far as it was iterated over, once ``keep`` is called.
-        Raises UserError, and the chat is as it was."""
+        """Ask a question; call ``keep`` to add the answer to ``chat`` as far as it was iterated
+        over.
+
+        Raises UserError and leaves the chat unchanged.
+        """
         chat = self.chat.said("user", readable(question))
         answer = self._answer(chat.turns, self.sampling)
         self.chat = chat
@@ -373,15 +390,16 @@ class Conversation:
         return self.voice.answer(turns, self.length, sampling, screen)
 
     def again(self, seed: int | None = None) -> Answer:
-        """The last question with another seed: the next one where none is given. Raises
-        UserError."""
+        """Ask the last question with another seed, by default the next one. Raises UserError."""
         return self.edit(
             len(self.questions), None, self.sampling.seed + 1 if seed is None else seed
         )
 
     def edit(self, number: int, question: str | None, seed: int | None = None) -> Answer:
-        """Go back to that question, from 1, with other words or None for its own. Raises
-        UserError."""
+        """Go back to question ``number`` (from 1) and ask it again, reworded unless None.
+
+        Raises UserError.
+        """
         if not 1 <= number <= len(self.questions):
             raise UserError(
                 "value",
@@ -400,14 +418,14 @@ class Conversation:
         return answer
 
     def say(self, question: str) -> Reply:
-        """Ask, and wait for the whole answer. Raises UserError."""
+        """Ask and wait for the whole answer. Raises UserError."""
         answer = self.ask(question)
         for _part in answer:
             pass
         return self.keep(answer)
 
     def keep(self, answer: Answer) -> Reply:
-        """What was written becomes part of the chat; a question without an answer does not."""
+        """Add an answer to the chat; a question whose answer is empty is removed."""
         if answer.text:
             self.chat = self.chat.said("assistant", answer.text)
         else:

@@ -1,13 +1,13 @@
-"""What a worse camera or another site does to pictures, and how much of the accuracy it costs.
+"""Robustness to image corruptions: the accuracy lost with a worse camera or at another site.
 
 Hendrycks, Dietterich: Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations (2019). https://arxiv.org/abs/1903.12261
 
-    blurred, noisy, too dark, too bright, turned, compressed: each in three strengths
+    blur, noise, darker, brighter, rotation, compression: each at three levels
 
-A network that is used elsewhere meets pictures that are a little different from those it learnt
-from. This says in advance which differences it minds. Pictures are changed on the scale 0..255 on
-which ``Dataset`` hold them; the same seed gives the same pictures.
+In use elsewhere, a network meets images that differ slightly from its training data; this tells in
+advance which differences matter. Images are changed on the scale 0..255 that ``Dataset`` uses; the
+same seed gives the same images.
 """
 
 import difflib
@@ -29,23 +29,23 @@ from souron.utils.messages import UserError, _
 if TYPE_CHECKING:
     from souron.tasks.classify import Classifier
 
-BATCH = 64  # pictures that are changed at once
+BATCH = 64  # images corrupted at once
 
 DISTURBANCES: dict[str, tuple[float, float, float]] = {
-    "blur": (0.005, 0.01, 0.02),  # standard deviation of the Gaussian, in sides of the picture
+    "blur": (0.005, 0.01, 0.02),  # standard deviation of the Gaussian, as a fraction of the side
     "noise": (8, 16, 32),  # standard deviation, in levels of 255
-    "darker": (0.8, 0.6, 0.4),  # what is left of the brightness
-    "brighter": (1.2, 1.5, 2.0),  # times the brightness; what exceeds white is lost
-    "rotation": (5, 10, 20),  # degrees, either way by chance
+    "darker": (0.8, 0.6, 0.4),  # factor of the brightness
+    "brighter": (1.2, 1.5, 2.0),  # factor of the brightness, clipped at white
+    "rotation": (5, 10, 20),  # degrees, in a random direction
     "compression": (50, 20, 8),  # JPEG quality of 100
 }
 
 
 def blur(image: Tensor, strength: float, generator: Generator) -> Tensor:
-    """Blurred by a Gaussian, borders reflected."""
+    """Apply a Gaussian blur with reflected borders."""
     side = min(image.shape[2:])
     sigma = strength * side
-    radius = min(math.ceil(3 * sigma), side - 1)  # a reflection is less than a side wide
+    radius = min(math.ceil(3 * sigma), side - 1)  # reflection padding must be below the side
     away = torch.arange(-radius, radius + 1, device=image.device) / sigma
     weight = (-(away**2) / 2).exp()
     row = (weight / weight.sum()).expand(image.shape[1], 1, 1, -1)  # (C, 1, 1, 2 radius + 1)
@@ -55,17 +55,17 @@ def blur(image: Tensor, strength: float, generator: Generator) -> Tensor:
 
 
 def noise(image: Tensor, strength: float, generator: Generator) -> Tensor:
-    """Every pixel off by its own amount."""
+    """Add Gaussian noise, independent in every pixel."""
     return image + strength * torch.randn(image.shape, generator=generator).to(image.device)
 
 
 def brightness(image: Tensor, strength: float, generator: Generator) -> Tensor:
-    """Darker or brighter, black stays black."""
+    """Scale the brightness; black stays black."""
     return image * strength
 
 
 def rotation(image: Tensor, strength: float, generator: Generator) -> Tensor:
-    """Turned about the middle, one way or the other; the border is stretched."""
+    """Rotate about the centre in a random direction, with replicated borders."""
     sign = 2.0 * torch.randint(0, 2, (len(image),), generator=generator) - 1
     angle = math.radians(strength) * sign
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -76,7 +76,7 @@ def rotation(image: Tensor, strength: float, generator: Generator) -> Tensor:
 
 
 def compression(image: Tensor, strength: float, generator: Generator) -> Tensor:
-    """Written as JPEG and read again, channel by channel unless there are three."""
+    """Compress as JPEG, channel by channel unless there are three."""
     channels = 3 if image.shape[1] == 3 else 1
     sheets = image.round().clamp(0, 255).to(torch.uint8).flatten(0, 1).unflatten(0, (-1, channels))
     read = torch.stack([_through_jpeg(sheet, round(strength)) for sheet in sheets.cpu()])
@@ -84,7 +84,7 @@ def compression(image: Tensor, strength: float, generator: Generator) -> Tensor:
 
 
 def _through_jpeg(pixels: Tensor, quality: int) -> Tensor:
-    """(1 or 3, H, W) uint8 -> the same"""
+    """Encode and decode as JPEG: (1 or 3, H, W) uint8, shape unchanged."""
     file = io.BytesIO()
     picture(pixels).save(file, "JPEG", quality=quality)
     with Image.open(file, formats=["JPEG"]) as image:
@@ -100,9 +100,9 @@ _WAYS: dict[str, Callable[[Tensor, float, Generator], Tensor]] = {
 
 
 def disturb(image: Tensor, name: str, level: int, seed: int = 0) -> Tensor:
-    """Pictures (B, C, H, W) in 0..255, uint8 or float32, disturbed: same shape and dtype.
+    """Corrupt images (B, C, H, W) in 0..255, uint8 or float32; shape and dtype are kept.
 
-    ``level`` 1, 2 or 3 picks the strength from ``DISTURBANCES``; 0 leaves them as they are.
+    ``level`` 1, 2 or 3 selects the strength from ``DISTURBANCES``; 0 leaves images unchanged.
     Raises UserError for an unknown name or level.
     """
     strengths = _strengths(name)
@@ -120,7 +120,7 @@ def disturb(image: Tensor, name: str, level: int, seed: int = 0) -> Tensor:
 
 
 def what() -> dict[str, tuple[str, tuple[str, str, str]]]:
-    """Each disturbance's name and its three strengths with units, in the reader's language."""
+    """Return each disturbance's name and its three strengths, in the reader's language."""
     called = {
         "blur": (_("blurred"), _("blurred over {percent:g} % of the side")),
         "noise": (_("noisy"), _("noise of {strength:g} levels of 255")),
@@ -140,7 +140,7 @@ def what() -> dict[str, tuple[str, tuple[str, str, str]]]:
 
 
 def some(cases: Dataset, most: int = 200) -> Dataset:
-    """At most so many of the cases, drawn by chance, always the same ones, in their order."""
+    """Select at most ``most`` cases at random with a fixed seed, in their order."""
     if len(cases) <= most:
         return cases
     order = torch.randperm(len(cases), generator=Generator().manual_seed(0))
@@ -150,11 +150,11 @@ def some(cases: Dataset, most: int = 200) -> Dataset:
 def robustness(
     system: "Classifier", cases: Dataset, most: int = 200
 ) -> Iterator[tuple[str, int, Tensor]]:
-    """Yields (name, level, right) for every disturbance and strength, ("", 0, right) first.
+    """Yield (name, level, right) for every disturbance and strength, ("", 0, right) first.
 
-    ``right`` is (cases,) float32, 1 where the system named the class: of ``some(cases, most)``,
-    always in the same order, so that ``verdict.difference`` can pair it with the first one, and
-    ``intervals.interval`` take the groups of those cases. There are ``steps()`` of them.
+    ``right`` is (cases,) float32, 1 where the class was predicted correctly, for ``some(cases,
+    most)`` in a fixed order: ``verdict.difference`` can pair it with the first one, and
+    ``intervals.interval`` use the groups of those cases. There are ``steps()`` of them.
     """
     chosen = some(cases, most)
     yield "", 0, _right(system, chosen)
@@ -168,7 +168,7 @@ def robustness(
 
 
 def steps() -> int:
-    """How often ``robustness`` yields."""
+    """Return how many times ``robustness`` yields."""
     return 1 + sum(map(len, DISTURBANCES.values()))
 
 

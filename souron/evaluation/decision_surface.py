@@ -1,10 +1,10 @@
-"""How a network of layers learns to part a plane: surface, units and weights, moment by moment.
+"""Follow how a network learns a decision boundary in the plane, step by step.
 
-    points (x, y) -> the system's own loop, stopped at some steps -> at each: loss, what it answers
-    everywhere in the plane, what each hidden unit answers there, all weights
+    points (x, y) -> the system's own training loop, observed at some steps -> at each: loss,
+    class probabilities over the plane, activations of each hidden unit there, all weights
 
-The network is a system as it is (``mlp``, 1986): to it a point is a picture of one pixel with two
-channels. Digits come into the plane by their two first principal components.
+The network is an ordinary system (``mlp``, 1986): to it, a point is an image of one pixel with two
+channels. Digits are projected to the plane by their first two principal components.
 
 Smilkov, Carter, Sculley, Viegas, Wattenberg: Direct-Manipulation Visualization of Deep Networks
 (2017). https://arxiv.org/abs/1708.03788
@@ -27,12 +27,12 @@ from souron.utils.messages import UserError, _
 
 MOST_STEPS = 20_000
 MOST_POINTS = 20_000
-BENDS = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU)  # after which a unit's answer is known
+BENDS = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU)  # their output is a unit's activation
 
 
 @dataclass(frozen=True)
 class Plane:
-    """A square grid of places over the points, with a margin."""
+    """A square grid over the points, with a margin."""
 
     low: tuple[float, float]  # x and y of its lower left corner
     high: tuple[float, float]
@@ -45,30 +45,32 @@ class Plane:
 
 @dataclass(frozen=True)
 class Moment:
-    """A network at one step of its learning."""
+    """The state of a network at one training step."""
 
     step: int
     loss: float  # cross-entropy over all points
     accuracy: float  # over all points
-    surface: Tensor  # (classes, side, side): probabilities over the plane, rows from below; of
-    # pictures, which lie in no plane, (classes, 0, 0)
-    units: Tensor  # (units, side, side): what the first hidden layer's units answer there
+    surface: Tensor  # (classes, side, side): probabilities over the plane, rows from below;
+    # (classes, 0, 0) for images, which lie in no plane
+    units: Tensor  # (units, side, side): activations of the first hidden layer there
     weights: dict[str, Tensor]  # every weight and bias by name
 
     @property
     def decision(self) -> Tensor:
-        """(side, side) int64: the most probable class."""
+        """The most probable class, (side, side) int64."""
         return self.surface.argmax(0)
 
 
 def shapes() -> tuple[str, ...]:
-    """The names that ``points`` knows."""
+    """Return the names that ``points`` accepts."""
     return ("lines", "moons", "circles", "spirals", "xor", "digits")
 
 
 def points(name: str, count: int = 300, seed: int = 0) -> Dataset:
-    """Labelled points in a plane, (count, 2, 1, 1) float32; ``digits`` are real ones, seen by their
-    two first principal components. Raises UserError."""
+    """Return labelled points in a plane, (count, 2, 1, 1) float32.
+
+    ``digits`` are real ones, projected to their first two principal components. Raises UserError.
+    """
     if name not in shapes() or not 10 <= count <= MOST_POINTS:
         raise UserError(
             "points",
@@ -82,7 +84,7 @@ def points(name: str, count: int = 300, seed: int = 0) -> Dataset:
 
 
 def dataset(name: str, place: Tensor, label: Tensor, classes: Sequence[str]) -> Dataset:
-    """Points (N, 2) with a class each (N,) as cases that a classifier takes."""
+    """Wrap points (N, 2) and their classes (N,) as a data set for a classifier."""
     return Dataset(
         name=name,
         input=place.view(-1, 2, 1, 1),
@@ -126,7 +128,7 @@ def _digits(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, .
 
 
 def plane(data: Dataset, side: int = 60) -> Plane:
-    """The square around the points, a tenth wider on each side."""
+    """Return the square around the points, a tenth wider on each side."""
     place = data.input.flatten(1)  # (N, 2)
     low, high = place.amin(0), place.amax(0)
     middle, half = (low + high) / 2, 0.6 * (high - low).max().clamp(min=1e-3)
@@ -137,15 +139,18 @@ def plane(data: Dataset, side: int = 60) -> Plane:
 
 
 def network(data: Dataset, system: str = "mlp", seed: int = 0, **config: Any) -> Any:
-    """A system that has not learnt yet, made for these cases: ``widths=(8,)``, ``rate=1e-2``, or
-    what else its config has. The same seed gives the same weights."""
+    """Build an untrained system for these cases; ``config`` overrides e.g. ``widths=(8,)``,
+    ``rate=1e-2``.
+
+    The same seed gives the same weights.
+    """
     kind, usual = registry.load_system(system)
     torch.manual_seed(seed)
     return kind(replace(usual, **config), kind.spec_for(data)).eval()
 
 
 def moments(steps: int, count: int = 8) -> list[int]:
-    """Steps to look at, closer together at the beginning, where most happens: 0, ..., steps."""
+    """Return steps 0, ..., ``steps`` to observe, denser at the beginning, where most changes."""
     ends = np.linspace(0, 1, count) ** 2 * steps
     return sorted({round(end) for end in ends})
 
@@ -159,9 +164,11 @@ def learn(
     seed: int = 0,
     where: Plane | None = None,
 ) -> Iterator[Moment]:
-    """The system learns, by the loop that every training uses; a ``Moment`` at each step in ``at``
-    (see ``moments``). ``data`` are points, or any pictures that the system takes. Stop iterating to
-    stop learning. Raises UserError for too many steps."""
+    """Train the system with the usual loop and yield a ``Moment`` at each step in ``at``.
+
+    ``at`` defaults to ``moments(steps)``. ``data`` are points, or any images that the system takes.
+    Stop iterating to stop training. Raises UserError for too many steps.
+    """
     if not 1 <= steps <= MOST_STEPS:
         raise UserError(
             "steps", f"steps={steps}", expected=_("1 to {most} steps").format(most=MOST_STEPS)
@@ -180,7 +187,7 @@ def learn(
 
 
 def look(system: Any, data: Dataset, where: Plane | None = None, step: int = 0) -> Moment:
-    """The network as it is now: over its cases and, of points, over the plane."""
+    """Return the current ``Moment``: over the cases and, for points, over the plane."""
     logits = _asked(system, data)[0]
     answers, units, side = logits[:0], logits[:0, :0], 0
     if where is not None:
@@ -199,7 +206,7 @@ def look(system: Any, data: Dataset, where: Plane | None = None, step: int = 0) 
 
 @torch.no_grad()
 def _asked(system: Any, data: Dataset) -> tuple[Tensor, Tensor]:
-    """Logits (N, classes) and the first hidden layer's answers (N, units)."""
+    """Compute logits (N, classes) and activations of the first hidden layer (N, units)."""
     found: list[Tensor] = []
     bend = next((part for part in system.modules() if isinstance(part, BENDS)), None)
     hook = bend and bend.register_forward_hook(

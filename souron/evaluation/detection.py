@@ -1,7 +1,7 @@
-"""What detectors found in test pictures: threshold, figures by label, and baselines beside.
+"""Evaluate detectors: score threshold, figures by label, baselines.
 
-What was found in a picture is boxes (n, 6), or ``Instances`` with a mask each: then overlaps are
-those of the masks; or ``Figures`` with points: then it is how alike the poses are.
+The detections of an image are boxes (n, 6); or ``Instances`` with masks, matched by mask IoU; or
+``Figures`` with keypoints, matched by object keypoint similarity.
 """
 
 import zlib
@@ -22,30 +22,30 @@ from souron.metrics import detection, poses
 from souron.stats import intervals
 from souron.stats.records import Measure
 
-MOST = detection.MOST  # boxes of a picture that are kept
-SHOWN_FROM = 0.25  # score, where none was chosen on validation cases
+MOST = detection.MOST  # boxes kept per image
+SHOWN_FROM = 0.25  # default score threshold
 NOTHING = torch.zeros(0, 6)
 PIECE = 64  # bytes of a row of packed masks
 
 Array = NDArray[Any]
-Found = Tensor | Instances | Figures  # of a picture, the surest first
+Found = Tensor | Instances | Figures  # detections of an image, highest score first
 Judge = Callable[[Sequence[Found], Dataset], dict[str, NDArray[np.float64]]]  # see ``scores_of``
 
 
 @dataclass
 class DetectionSetup(Setup):
-    """With the answer that looks at no picture: see ``mean_box``."""
+    """A setup with the constant baseline, which ignores the image: see ``mean_box``."""
 
-    constant: Found = field(default_factory=lambda: NOTHING)  # one
+    constant: Found = field(default_factory=lambda: NOTHING)  # detections of one image
 
 
 @dataclass(frozen=True)
 class OfLabel:
-    """How well the objects of one label were found."""
+    """Detection figures of one label."""
 
     name: str
     objects: int
-    ap50: Measure | None  # None where the test pictures have no such object
+    ap50: Measure | None  # None where the test images have no such object
     ap: Measure | None
     recall: Array  # the precision-recall curve at an overlap of 0.5
     precision: Array
@@ -54,14 +54,14 @@ class OfLabel:
 
 @dataclass(frozen=True)
 class DetectionResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
-    conf: float  # the score from which a box is shown
+    conf: float  # the lowest score of a shown box
     labels: tuple[OfLabel, ...]
     coco: dict[str, float]  # the twelve figures of COCO's evaluator
     confusion: Array  # (labels + 1, labels + 1), see ``detection.confusion``
     baselines: dict[str, dict[str, Measure]]  # "constant", "untrained" -> its measures
-    found: list[Found]  # of each test picture, what is shown
+    found: list[Found]  # the shown detections of each test image
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -76,7 +76,7 @@ class DetectionResult:
 
 
 def result(trainings: Trainings, setup: DetectionSetup, judge: Judge) -> DetectionResult:
-    """``judge`` gives the scores of baselines."""
+    """Compute the results of a run; ``judge`` scores the baselines."""
     [answers] = trainings.answers
     test, units = setup.test, setup.test.units
     found, count = unpacked(answers, test), len(test.classes)
@@ -104,7 +104,7 @@ def result(trainings: Trainings, setup: DetectionSetup, judge: Judge) -> Detecti
 
 
 def matched(found: Sequence[Found], cases: Dataset, sizes: bool = True) -> detection.Matches:
-    """What was found beside the objects of each case."""
+    """Match the detections with the objects of each case."""
     posed = any(isinstance(each, Figures) for each in found)
     return detection.match(
         cases.boxes, boxes_of(found), len(cases.classes), poses.MOST if posed else MOST, sizes,
@@ -113,14 +113,14 @@ def matched(found: Sequence[Found], cases: Dataset, sizes: bool = True) -> detec
 
 
 def confusion(found: Sequence[Found], cases: Dataset, conf: float) -> Array:
-    """See ``metrics.detection.confusion``."""
+    """Compute the confusion matrix of ``metrics.detection.confusion``."""
     return detection.confusion(
         cases.boxes, boxes_of(found), len(cases.classes), conf, measured=_measured(found, cases)
     )
 
 
 def _measured(found: Sequence[Found], cases: Dataset) -> list[detection.Measured] | None:
-    """None where there are boxes alone."""
+    """Compute mask overlaps or keypoint similarities per case; None for boxes alone."""
     if all(isinstance(each, Figures) for each in (*found, *cases.target)):
         return [_posed(said, there) for said, there in zip(found, cases.target, strict=True)]
     if not all(isinstance(each, Instances) for each in (*found, *cases.target)):
@@ -145,8 +145,10 @@ def _masks(found: Sequence[Found], cases: Dataset) -> detection.Masks | None:
 
 
 def mean_box(boxes: Sequence[Tensor]) -> Tensor:
-    """(1, 6): the mean box of the most frequent label, which looks at no picture; none without
-    objects."""
+    """Return the mean box of the most frequent label, (1, 6), as a baseline that ignores the image.
+
+    (0, 6) where there are no objects.
+    """
     every = torch.cat([box for box in boxes if len(box)] or [torch.zeros(0, 5)])
     every = every[every[:, 0] >= 0]
     if not len(every):
@@ -163,13 +165,12 @@ def threshold(found: Sequence[Found], cases: Dataset) -> float:
 def scores_of(
     found: Sequence[Found], cases: Dataset, sizes: bool = True
 ) -> dict[str, NDArray[np.float64]]:
-    """Pseudo-values (cases,) of each metric, see ``metrics.detection.scores``."""
+    """Compute jackknife pseudo-values (cases,) of each metric, see ``metrics.detection.scores``."""
     return detection.scores(matched(found, cases, sizes), cases.units)
 
 
 def packed(found: Sequence[Found], name: str = "found") -> Answers:
-    """As answers: a table of boxes, and where they are the points, or the masks, compressed, by
-    picture."""
+    """Convert detections to ``Answers``: a table of boxes, and keypoints or compressed masks."""
     answers: Answers = {name: padded(boxes_of(found))}
     posed = [each for each in found if isinstance(each, Figures)]
     if posed:
@@ -190,7 +191,7 @@ def packed(found: Sequence[Found], name: str = "found") -> Answers:
 
 
 def unpacked(answers: Answers, cases: Dataset, name: str = "found") -> list[Found]:
-    """What ``packed`` was given. Raises ValueError where masks are none, or points are missing."""
+    """Invert ``packed``. Raises ValueError where masks are damaged or points are missing."""
     boxes = unpadded(answers, name)
     points = answers.get(f"{name} points")
     if isinstance(points, Sparse):
@@ -229,7 +230,7 @@ def _with_points(boxes: Sequence[Tensor], points: Sparse, cases: Dataset) -> lis
 
 
 def padded(found: Sequence[Tensor]) -> Tensor:
-    """(cases, ``MOST``, 6); where there is no further box, it is not a number."""
+    """Pad boxes to (cases, ``MOST``, 6) with NaN."""
     table = torch.full((len(found), MOST, 6), torch.nan)
     for row, boxes in zip(table, found, strict=True):
         row[: len(boxes)] = boxes[:MOST]
@@ -241,13 +242,13 @@ def unpadded(answers: Answers, name: str = "found") -> list[Tensor]:
 
 
 def shown(answers: Answers, cases: Dataset) -> list[Found]:
-    """Of each picture what has a score that reaches the threshold."""
+    """Return the detections of each image whose score reaches the threshold."""
     least = dense(answers, "conf")
     return [sure(one, conf) for one, conf in zip(unpacked(answers, cases), least, strict=True)]
 
 
 def sure(found: Found, conf: Tensor | float) -> Found:
-    """Only what has that score or a better one."""
+    """Keep the detections with at least that score."""
     if isinstance(found, Tensor):
         return found[found[:, 5] >= conf]
     return found.of(found.box[:, 5] >= conf)

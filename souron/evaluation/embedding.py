@@ -1,20 +1,22 @@
-"""The eye: a fixed network through which drawn pictures are compared with real ones.
+"""A fixed feature extractor ("eye") for comparing generated with real images.
 
-Pixels say little of how alike two pictures look; what a network that learnt to tell things apart
-makes of them says more. The eye never learns from drawn pictures, and is the same for every
+Distances between features of a trained network reflect visual similarity better than distances
+between pixels. The extractor is never trained on generated images and is the same for every
 generator on the same data:
 
-- Small grey pictures in classes (``fashion``, ``digits``): a classifier of souron's, trained on the
-  training part alone, always with the same seed and the same number of examples, and kept in the
-  cache. Its features are what its last layer is given, divided by one number, so that their mean
-  square is 1 over the training pictures.
-- All others: the ImageNet backbone that comes with souron, which sees every picture at 112 pixels
-  a side, grey ones three times over. Its 1280 features are turned into 128 by a fixed random
-  projection, which keeps distances roughly (Johnson and Lindenstrauss, 1984): the Fréchet distance
-  of some hundred pictures then finds changes that it misses among 1280. Where there are classes, a
-  linear layer over the 1280 learns them from the training part, as in ``frozen``.
+- Small greyscale images with classes (``fashion``, ``digits``): a classifier of souron, trained on
+  the training part alone, always with the same seed and number of examples, and cached. Its
+  features are the input of its last layer, divided by one number so that their mean square over
+  the training images is 1.
 
-The eye computes on the processor in float32, whatever trains, so that its figures are the same.
+- All others: the ImageNet backbone included in souron, at 112 pixels a side, greyscale images
+  repeated in three channels. Its 1280 features are reduced to 128 by a fixed random projection,
+  which roughly preserves distances (Johnson and Lindenstrauss, 1984): the Fréchet distance of a few
+  hundred images then detects changes that it misses among 1280. With classes, a linear layer over
+  the 1280 features is trained on the training part, as in ``frozen``.
+
+The extractor always runs on the CPU in float32, so that its figures do not depend on the training
+device.
 """
 
 import hashlib
@@ -42,24 +44,24 @@ from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
 
 SMALL = "airbench_fine"
-SMALL_SIDE = 32  # pixels, at most
-ENOUGH = 500  # training pictures for a classifier of its own
+SMALL_SIDE = 32  # largest side in pixels
+ENOUGH = 500  # training images needed for a classifier of its own
 EXAMPLES, EPOCHS, BATCH, SEED = 60_000, 15, 128, 0
 
 LARGE = "efficientnet_lite"
 SIDE = 112  # pixels
 FEATURES = 128
-LEARNT_FROM = 5000  # pictures at most, by the linear layer
-PENALTY = 20.0  # on the layer's squared weights, of features with unit variance
+LEARNT_FROM = 5000  # most training images of the linear layer
+PENALTY = 20.0  # L2 penalty of the layer on standardised features
 
-LOOKED_AT = 5000  # held-out pictures at most
-SCALED_BY = 2000  # training pictures at most
-KEPT = 20  # files in the cache; the oldest make room
+LOOKED_AT = 5000  # most held-out images
+SCALED_BY = 2000  # most training images
+KEPT = 20  # files in the cache; the oldest are deleted
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The linear layer over the backbone's 1280 features."""
+    """A linear layer over the backbone's 1280 features."""
 
     weight: Tensor  # (labels, 1280)
     bias: Tensor  # (labels,)
@@ -68,24 +70,24 @@ class Layer:
 @dataclass(frozen=True)
 class FeatureExtractor:
     network: Any
-    data: str  # what it learnt to tell apart: "fashion"; "" for ImageNet
-    count: int  # of the data's pictures that it learnt from, 0 where none
-    labels: tuple[str, ...]  # that ``probabilities`` has; () where none
-    accuracy: Measure | None = None  # on held-out pictures, where it names classes
+    data: str  # its training data: "fashion"; "" for ImageNet
+    count: int  # number of images of the data used in training, 0 for none
+    labels: tuple[str, ...]  # columns of ``probabilities``; () for none
+    accuracy: Measure | None = None  # on held-out images, where it predicts classes
     projection: Tensor | None = None  # (1280, FEATURES), of the backbone
     layer: Layer | None = None
-    scale: float = 1.0  # that features are divided by
+    scale: float = 1.0  # divisor of the features
 
     @property
     def dimensions(self) -> int:
-        """Features of a picture."""
+        """The number of features of an image."""
         if self.projection is not None:
             return self.projection.shape[1]
         return int(self.network.get_submodule(self.network.head).in_features)
 
     @property
     def name(self) -> str:
-        """Which network, trained on what, for people."""
+        """The network and its training data, in the reader's language."""
         if self.projection is None:
             return _("{system}, trained on {n} pictures of {data}; {features} features").format(
                 system=SMALL, n=f"{self.count:,}", data=self.data, features=self.dimensions
@@ -95,15 +97,18 @@ class FeatureExtractor:
         )
 
     def see(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features (N, D) and probabilities (N, labels) or None of pictures (N, C, H, W) in 0..255,
-        uint8 or float. A picture's own do not depend on those beside it."""
+        """Compute features (N, D) and probabilities (N, labels) or None of images (N, C, H, W) in
+        0..255.
+
+        ``image`` is uint8 or float. Each result is independent of the other images in the batch.
+        """
         if not len(image):
             none = torch.empty(0, len(self.labels)) if self.labels else None
             return torch.empty(0, self.dimensions), none
         size = 256 if self.projection is None else frozen.BATCH
         features, probability = [], []
         for some in image.split(size):
-            # always as many at once: other numbers of pictures are rounded in other ways
+            # constant batch size: rounding depends on it
             whole = torch.cat([some, some[-1:].expand(size - len(some), -1, -1, -1)])
             seen, logits = self._look(whole)
             features.append(seen[: len(some)])
@@ -112,11 +117,13 @@ class FeatureExtractor:
         return torch.cat(features), torch.cat(probability) if probability else None
 
     def features(self, image: Tensor) -> Tensor:
-        """(N, D) float32 of pictures (N, C, H, W) in 0..255."""
+        """Compute features (N, D) float32 of images (N, C, H, W) in 0..255."""
         return self.see(image)[0]
 
     def probabilities(self, image: Tensor) -> Tensor | None:
-        """(N, labels) of pictures (N, C, H, W) in 0..255; None where the data has no classes."""
+        """Compute probabilities (N, labels) of images (N, C, H, W) in 0..255; None
+        without classes.
+        """
         return self.see(image)[1]
 
     def _look(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -130,7 +137,7 @@ class FeatureExtractor:
 
 @dataclass(frozen=True)
 class Kept:
-    """What the cache holds of an eye."""
+    """The cached state of an extractor."""
 
     tensors: dict[str, Tensor]
     accuracy: Measure | None
@@ -140,11 +147,10 @@ class Kept:
 def feature_extractor(
     cases: Dataset, train_rows: Sequence[int] | Tensor
 ) -> Iterator[tuple[float, FeatureExtractor | None]]:
-    """How much is done, 0..1, and at the end the eye for these cases.
+    """Yield (fraction done 0..1, None), and at the end the feature extractor for these cases.
 
-    It learns from ``train_rows`` alone, or is taken from the cache, where it is kept; a file that
-    is damaged is made again. Raises UserError where the backbone's weights are not on this
-    computer.
+    It is trained on ``train_rows`` alone, or read from the cache; a damaged file is rebuilt. Raises
+    UserError where the backbone's weights are not on this computer.
     """
     rows = torch.as_tensor(train_rows, dtype=torch.long)
     train, held_out = cases.only(rows), cases.only(_others(len(cases), rows))
@@ -163,7 +169,7 @@ def _small(train: Dataset, held_out: Dataset) -> Iterator[tuple[float, FeatureEx
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         network = kind(config, kind.spec_for(train))
-        network.smoothing = 0.0  # smoothed labels would keep it from ever being sure
+        network.smoothing = 0.0  # label smoothing would lower its confidence
         network.to(memory_format=torch.channels_last)
         change = registry.load_task("classify").augmentation(train.augment)
         feed = network.loader(train, change, SEED)
@@ -192,7 +198,7 @@ def _large(
     network = _backbone()
     wide = network.fc.in_features
     drawn = np.random.default_rng(SEED).standard_normal((wide, FEATURES))
-    # orthogonal columns, stretched so that distances stay as they are in the mean
+    # orthogonal columns, scaled to preserve distances on average
     projection = np.linalg.qr(drawn)[0] * math.sqrt(wide / FEATURES)
     found = FeatureExtractor(
         network, "", 0, (), projection=torch.tensor(projection, dtype=torch.float32)
@@ -225,7 +231,7 @@ def _large(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums over several threads round in other ways, and learning makes much of it."""
+    """Use one thread: sums over several threads round differently, and training amplifies it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -247,7 +253,7 @@ def _backbone() -> Any:
 
 @torch.no_grad()
 def _seen(network: Any, image: Tensor) -> tuple[Tensor, Tensor]:
-    """What the last layer is given (B, D), and its answer, of pictures (B, C, H, W) in 0..255."""
+    """Return the last layer's input (B, D) and output for images (B, C, H, W) in 0..255."""
     wanted = network.spec
     if image.shape[1] == 1 and wanted.channels == 3:
         image = image.expand(-1, 3, -1, -1)
@@ -262,7 +268,7 @@ def _seen(network: Any, image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _learnt(features: Tensor, label: Tensor, labels: int) -> Layer:
-    """Logistic regression over features (N, 1280); a label that does not occur is never said."""
+    """Fit a logistic regression to features (N, 1280); absent labels are never predicted."""
     from sklearn.linear_model import LogisticRegression
 
     x = features.double().numpy()
@@ -301,7 +307,7 @@ def _others(count: int, rows: Tensor) -> Tensor:
 
 
 def _file(cases: Dataset, *about: Any) -> Path:
-    """Where an eye is kept: other pictures, labels or settings are another file."""
+    """Return the cache file of an extractor, a hash of images, labels and settings."""
     digest = hashlib.blake2b(digest_size=16)
     shape = tuple(cases.input.shape), cases.input.dtype, len(cases.classes), cases.augment
     digest.update(repr((about, shape, torch.__version__)).encode())
@@ -333,7 +339,7 @@ def _keep(file: Path, kept: Kept) -> None:
 
 
 def _kept(file: Path, wanted: dict[str, Tensor]) -> Kept | None:
-    """What ``_keep`` wrote; None where there is nothing, or it is damaged."""
+    """Read what ``_keep`` wrote; None where it is missing or damaged."""
     if not file.exists():
         return None
     try:
@@ -347,7 +353,7 @@ def _kept(file: Path, wanted: dict[str, Tensor]) -> Kept | None:
     said = about.keys() >= {"checksum", "right", "held_out", "scale"}
     if not alike or not said or about["checksum"] != _checksum(tensors):
         return None
-    file.touch()  # used last
+    file.touch()  # mark as recently used
     n = about["held_out"]
     accuracy = intervals.proportion_interval(about["right"], n) if n else None
     return Kept(tensors, accuracy, about["scale"])

@@ -1,5 +1,8 @@
-"""An examination: the same question with its options in every cyclic order, what the options alone
-give away, how sure the examinee may be of itself, and which pass marks the paper is worth."""
+"""Multiple-choice examinations: accuracy over all cyclic orders of the options.
+
+Reported beside it: accuracy from the options alone, calibration, and the published pass marks where
+the questions are comparable.
+"""
 
 import re
 from collections.abc import Sequence
@@ -21,26 +24,28 @@ from souron.stats.records import Measure
 from souron.utils.messages import UserError, _
 
 PASS_MARKS = (("USMLE", 0.60), ("Med-PaLM", 0.672), ("Med-PaLM 2", 0.854))
-FEWEST, STEM, STEM_JA = 20, 250, 90  # questions; letters of a median stem, of a Japanese one
+FEWEST, STEM, STEM_JA = 20, 250, 90  # questions; characters of a median stem, of a Japanese one
 PATIENT = re.compile(r"\b(?:year|month|week|day)s?[- ]old\b|\bpatient\b|歳|患者", re.IGNORECASE)
 MOSTLY = 0.8  # of the questions
 SHUFFLE = 4711  # seed of the shuffled key
 
 
 def turned(question: Question, by: int) -> Question:
-    """The same with its options in another cyclic order: the one at ``by`` comes first."""
+    """Rotate the options of a question so that the one at ``by`` comes first."""
     options = question.options
     return question._replace(options=options[by:] + options[:by])
 
 
 def unasked(question: Question) -> Question:
-    """The options alone."""
+    """Return the question with its options alone, without the text."""
     return question._replace(text="")
 
 
 def checked(scores: Tensor, questions: Sequence[Question]) -> Tensor:
-    """(B, options) scores, -inf where a question has fewer options. Raises UserError where one of
-    an option is not a number."""
+    """Return scores (B, options), which are -inf beyond a question's options.
+
+    Raises UserError where the score of an option is not finite.
+    """
     for row, question in zip(scores, questions, strict=True):
         if not bool(row[: len(question.options)].isfinite().all()):
             raise UserError(
@@ -56,9 +61,11 @@ def checked(scores: Tensor, questions: Sequence[Question]) -> Tensor:
 
 
 def picked(scores: Tensor, questions: Sequence[Question]) -> Tensor:
-    """(B, orders, options) scores, the options numbered as in the question -> the option that is
-    picked in each order, (B, orders) int64. Of equals the one that comes first there is picked;
-    -1 where a question has fewer orders."""
+    """Return the option with the highest score in each order, (B, orders) int64.
+
+    ``scores`` (B, orders, options) has the options numbered as in the question. Among equal scores,
+    the option shown first is picked; -1 where a question has fewer orders.
+    """
     chosen = torch.full(scores.shape[:2], -1, dtype=torch.long)
     for row, question in enumerate(questions):
         count = len(question.options)
@@ -69,15 +76,20 @@ def picked(scores: Tensor, questions: Sequence[Question]) -> Tensor:
 
 
 def share_right(chosen: Tensor, target: Tensor) -> Tensor:
-    """(B, orders) picked options and (B,) right ones -> the share of each question's orders in
-    which it was right, (B,) float64: a question counts once, however often it is asked."""
+    """Return the fraction of orders answered correctly for each question, (B,) float64.
+
+    ``chosen`` is (B, orders), ``target`` (B,). A question counts once, however often it is asked.
+    """
     asked = chosen >= 0
     return ((chosen == target[:, None]) & asked).sum(1).double() / asked.sum(1)
 
 
 def share_of(table: Any, units: Sequence[Any] | None, trainings: Any = None) -> Measure:
-    """A share (seeds, cases) with Wilson's interval; where orders disagree, that of as many
-    independent questions as have the same variance."""
+    """Return a proportion (seeds, cases) with Wilson's interval.
+
+    Where orders disagree, the interval is that of as many independent questions as have the same
+    variance.
+    """
     table = np.asarray(table, dtype=np.float64)
     if bool(((table == 0) | (table == 1)).all()):
         return intervals.interval(table, units, trainings=trainings)
@@ -85,21 +97,22 @@ def share_of(table: Any, units: Sequence[Any] | None, trainings: Any = None) -> 
 
 
 def chance(cases: Dataset) -> float:
-    """The share that is right by picking at random."""
+    """Return the expected accuracy of random guessing."""
     return float(np.mean([1 / len(question.options) for question in cases.input]))
 
 
 def shuffled_key(cases: Dataset) -> Tensor:
-    """(N,) another key, drawn at random for each question: whoever scores more than chance with it
-    is scored wrongly."""
+    """Return random answers (N,) as a control key; scoring above chance on it reveals an error."""
     generator = torch.Generator().manual_seed(SHUFFLE)
     counts = torch.tensor([len(question.options) for question in cases.input])
     return (torch.rand(len(counts), generator=generator) * counts).long()
 
 
 def why_no_pass_marks(questions: Sequence[Question]) -> str:
-    """Why the pass marks of USMLE-style papers say nothing about these questions; "" where they
-    do: many questions with 4 or 5 options, long stems, and patients in them."""
+    """Explain why the pass marks of USMLE-style papers do not apply to these questions.
+
+    "" where they apply: enough questions with 4 or 5 options, long stems, and patients in them.
+    """
     if len(questions) < FEWEST:
         return _("{count} questions are too few").format(count=len(questions))
     few = np.mean([len(question.options) in (4, 5) for question in questions])
@@ -119,7 +132,7 @@ def why_no_pass_marks(questions: Sequence[Question]) -> str:
 
 @dataclass(frozen=True)
 class ExamResult:
-    """What the report of an examination shows."""
+    """The results of an examination for its report."""
 
     accuracy: Measure
     control: Measure  # without the questions
@@ -128,13 +141,13 @@ class ExamResult:
     by_subject: dict[str, Measure]
     ece: float
     curve: list[calibration.Bin]
-    confidence: NDArray[np.float64]  # (cases,) of the option that is picked
+    confidence: NDArray[np.float64]  # (cases,) probability of the picked option
     decision: dict[str, float]
-    no_pass_marks: str  # why they are not drawn; "" where they are
+    no_pass_marks: str  # why they are not shown; "" where they are
 
     @property
     def fair(self) -> bool:
-        """Whether the shuffled key scores what chance does, within four standard errors."""
+        """Return whether the shuffled key scores at chance, within four standard errors."""
         error = (self.chance * (1 - self.chance) / max(1, self.shuffled.n)) ** 0.5
         return abs(self.shuffled.value - self.chance) <= 4 * error
 
@@ -181,6 +194,6 @@ def result(trainings: Trainings, cases: Dataset) -> ExamResult:
 
 
 def stacked_right(answers: Sequence[Answers], name: str, target: Tensor) -> NDArray[np.float64]:
-    """(seeds, cases)"""
+    """Return the fraction of orders answered correctly, (seeds, cases)."""
     picks = torch.from_numpy(stacked(answers, name)).long()
     return torch.stack([share_right(one, target) for one in picks]).numpy()

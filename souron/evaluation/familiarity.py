@@ -1,20 +1,20 @@
-"""A check of every answer: is the case like those that the network has learnt from?
+"""Out-of-distribution check: compare a case with the training data.
 
-Up to five layers between the first and the last are looked at. Of what goes into each, the mean and
-the standard deviation of every channel are its features. They are standardised over training cases,
-all layers count alike, and one Gaussian is fitted, of low rank and with the same variance in every
-other direction:
+The inputs of up to five layers, evenly spaced, are used. The features of a layer are the mean and
+standard deviation of each input channel. They are standardised over training cases with equal
+weight for every layer, and one Gaussian is fitted, of low rank plus an isotropic remainder:
 
     x = W z + m + e,  e ~ N(0, v I)         distance^2 = (x - m)' (W W' + v I)^-1 (x - m) / features
 
 Tipping, Bishop: Probabilistic Principal Component Analysis (1999).
 https://doi.org/10.1111/1467-9868.00196
-Lee, Lee, Lee, Shin: A Simple Unified Framework for Detecting Out-of-Distribution Samples and
-Adversarial Attacks (2018). https://arxiv.org/abs/1807.03888 (one Gaussian of all classes here, so
-that what has no class, such as a scene with several things, is judged as well)
 
-The threshold is set on validation cases: one in twenty lies beyond it.
-``benchmarks/familiarity.py`` compares this with the energy of the answers.
+Lee, Lee, Lee, Shin: A Simple Unified Framework for Detecting Out-of-Distribution Samples and
+Adversarial Attacks (2018). https://arxiv.org/abs/1807.03888 (one Gaussian for all classes here, so
+that cases without a class, such as scenes with several objects, can be checked)
+
+The threshold is set on validation cases, so that one in twenty exceeds it.
+``benchmarks/familiarity.py`` compares this with the energy score.
 """
 
 import math
@@ -38,33 +38,33 @@ from souron.utils.files import read_tensors, write_tensors
 from souron.utils.messages import UserError, _
 
 FILE = "weights/familiar.safetensors"
-ALARMS = 0.05  # of validation cases
-FEWEST = 20  # validation cases: with fewer no threshold has so few false alarms
+ALARMS = 0.05  # fraction of validation cases beyond the threshold
+FEWEST = 20  # validation cases; with fewer no threshold has this false alarm rate
 MOST = 600  # training cases
 MOST_VALIDATION = 500
-MOST_VOLUMES = 40  # of either
+MOST_VOLUMES = 40  # of training or validation
 LAYERS = 5
 RANK = 32
-WIDTH = 256  # features of a layer's means, and of its deviations; neighbours are averaged
+WIDTH = 256  # most means, and most deviations, of a layer; neighbours are averaged
 BATCH = 50  # cases at a time
 MOST_BYTES = 4_000_000  # of the file
 PARTS = ("mean", "scale", "basis", "variance")  # of the file
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 FARTHEST = 1e9  # distance
-LEAST = 1e-4  # of a feature's largest value that it must vary by
+LEAST = 1e-4  # least standard deviation relative to the largest value
 TINY = 1e-12  # variance
 
-Heard = dict[str, list[Tensor]]  # layer -> (cases, features) each time that it is passed
+Heard = dict[str, list[Tensor]]  # layer -> (cases, features) of each call
 
 
 @dataclass(frozen=True, eq=False)
 class Gauge:
-    """A Gaussian over the features of training cases, and the distance that few cases exceed."""
+    """A Gaussian fitted to features of training cases, with a distance threshold."""
 
     layers: dict[str, int]  # name -> features
     mean: Tensor  # (D,)
-    scale: Tensor  # (D,) what features are multiplied with; 0 where training cases never differ
+    scale: Tensor  # (D,) factor of each feature; 0 where it is constant over training cases
     basis: Tensor  # (D, R) half precision
     variance: Tensor  # (R,) along the basis
     rest: float  # variance in each other direction
@@ -72,7 +72,7 @@ class Gauge:
     cases: int = 0  # validation cases that set the threshold
 
     def distance(self, features: Tensor) -> Tensor:
-        """(cases, D) -> (cases,), about 1 for training cases."""
+        """Compute the Mahalanobis distance, (cases, D) -> (cases,), about 1 for training cases."""
         z = (features.float() - self.mean) * self.scale
         along = z @ self.basis.float()
         beyond = (z.square().sum(1) - along.square().sum(1)).clamp(min=0)
@@ -80,7 +80,7 @@ class Gauge:
         return (total / (self.scale > 0).sum()).sqrt()
 
     def means(self) -> dict[str, Tensor]:
-        """The mean features of each layer."""
+        """Return the mean features of each layer."""
         return dict(zip(self.layers, self.mean.split([*self.layers.values()]), strict=True))
 
     def write(self, path: Path) -> None:
@@ -90,7 +90,7 @@ class Gauge:
 
     @classmethod
     def read(cls, path: Path) -> "Gauge":
-        """The check in a run's file, which may come from anybody. Raises UserError."""
+        """Read the check from a run's file, which is untrusted. Raises UserError."""
         if path.stat().st_size > MOST_BYTES:
             raise _foreign(path)
         tensors, about = read_tensors(path)
@@ -109,7 +109,7 @@ class Gauge:
 
     @property
     def sound(self) -> bool:
-        """Do sizes and values make sense?"""
+        """Return whether sizes and values are valid."""
         total, rank = sum(self.layers.values()), self.variance.numel()
         shapes = [(total,), (total,), (total, rank), (rank,)]
         tensors = [self.mean, self.scale, self.basis, self.variance]
@@ -134,10 +134,10 @@ def _foreign(path: Path) -> UserError:
 
 
 class Sensor:
-    """Listens to layers of a network while it answers, each thread for itself."""
+    """Forward hooks that record the inputs of layers, separately for each thread."""
 
     def __init__(self, network: nn.Module, names: Sequence[str] | None = None) -> None:
-        """``names``: of the layers, all with weights by default."""
+        """Register hooks on the layers ``names``, by default on all layers with weights."""
         self.heard = threading.local()
         known = dict(network.named_modules())
         wanted = names or [
@@ -149,7 +149,7 @@ class Sensor:
 
     @contextmanager
     def listening(self) -> Iterator[Heard]:
-        """The features of each layer that is passed meanwhile, in the order of passing."""
+        """Record the features of each layer called in this context, in order of the calls."""
         features: Heard = {}
         self.heard.features = features
         try:
@@ -174,8 +174,10 @@ def _listener(heard: threading.local, name: str) -> Callable[[nn.Module, tuple],
 
 
 def pooled(given: Tensor, channels_first: bool) -> Tensor:
-    """Pool the input of a layer (B, C, ...), or (B, ..., C), -> (B, features): the mean and the
-    standard deviation of each channel, the mean alone where each case has one value."""
+    """Pool the input of a layer, (B, C, ...) or (B, ..., C), to features (B, F).
+
+    They are mean and standard deviation of each channel, or the values themselves for (B, C).
+    """
     given = given.float()
     if given.ndim == 2:
         return narrow(given).cpu()
@@ -185,13 +187,16 @@ def pooled(given: Tensor, channels_first: bool) -> Tensor:
 
 
 def narrow(features: Tensor) -> Tensor:
-    """(B, C) -> (B, at most ``WIDTH``), neighbours averaged."""
+    """Average neighbouring features: (B, C) -> (B, at most ``WIDTH``)."""
     return features if features.shape[1] <= WIDTH else F.adaptive_avg_pool1d(features, WIDTH)
 
 
 def joined(heard: Heard, cases: int) -> dict[str, Tensor]:
-    """Layer -> (cases, features) of those that are passed once a case; of one case all passes
-    together, as of the parts of a volume."""
+    """Concatenate the recorded calls: layer -> (cases, features).
+
+    Only layers called once per case are kept; for a single case all calls are averaged, as for the
+    patches of a volume.
+    """
     even = {name: each for name, each in heard.items() if len({len(one[0]) for one in each}) == 1}
     rows = {name: torch.cat(each) for name, each in even.items()}
     if cases == 1:
@@ -200,10 +205,12 @@ def joined(heard: Heard, cases: int) -> dict[str, Tensor]:
 
 
 class Check:
-    """A gauge at a network: ``with check.listening() as heard: ...; check.judge(heard)``."""
+    """A gauge attached to a network: ``with check.listening() as heard: ...;
+    check.judge(heard)``.
+    """
 
     def __init__(self, gauge: Gauge, network: nn.Module) -> None:
-        """Raises UserError where the gauge is of another network."""
+        """Attach a gauge. Raises UserError where it belongs to another network."""
         missing = gauge.layers.keys() - dict(network.named_modules()).keys()
         if missing:
             raise _of_another(missing)
@@ -211,13 +218,13 @@ class Check:
         self.listening = Sensor(network, list(gauge.layers)).listening
 
     def judge(self, heard: Heard, cases: int = 1) -> list[Familiarity]:
-        """One for each case that was answered meanwhile. Raises UserError."""
+        """Return the familiarity of each case predicted while listening. Raises UserError."""
         rows, means = joined(heard, cases), self.gauge.means()
         for name, row in rows.items():
             if row.shape[1] != self.gauge.layers[name]:
                 raise _of_another([name])
         usual = {name: mean.expand(cases, -1) for name, mean in means.items()}
-        features = usual | rows  # a layer that an answer does without is as usual
+        features = usual | rows  # layers not called count as average
         distance = self.gauge.distance(torch.cat([*features.values()], 1))
         finite = distance.nan_to_num(FARTHEST).clamp(max=FARTHEST)
         return [Familiarity(score, self.gauge.threshold) for score in finite.tolist()]
@@ -236,8 +243,11 @@ def _of_another(layers: Iterable[str]) -> UserError:
 
 
 def fit(system: Any, train: Dataset, validation: Dataset, most: int = MOST) -> Gauge | None:
-    """The check of a trained network, from at most so many training cases; None where too few
-    validation cases can set a threshold, and of a system that finds nothing, or without layers."""
+    """Fit the check of a trained network to at most ``most`` training cases.
+
+    None where there are too few validation cases for a threshold, for a system without predictions,
+    and for a network without layers that every case passes.
+    """
     if _answer(system) is None or not _shown(train) or len(validation) < FEWEST:
         return None
     names = _layers(system, train)
@@ -250,14 +260,14 @@ def fit(system: Any, train: Dataset, validation: Dataset, most: int = MOST) -> G
 
 
 def cases(split: Split) -> int:
-    """Return the most cases that fitting the check and measuring its alarms look at."""
+    """Return the largest number of cases used for fitting the check and its false alarm rate."""
     return min(MOST, len(split.train)) + sum(
         min(MOST_VALIDATION, len(part)) for part in (split.val, split.test)
     )
 
 
 def distances(gauge: Gauge, system: Any, cases: Dataset) -> Tensor:
-    """(cases,) of all cases of a data set."""
+    """Compute the distance of every case of a data set, (cases,)."""
     rows = features(system, cases, list(gauge.layers))
     return gauge.distance(torch.cat([*rows.values()], 1))
 
@@ -271,14 +281,16 @@ def share(gauge: Gauge, system: Any, cases: Dataset) -> float | None:
 
 
 def threshold(distance: Tensor) -> float:
-    """The distance that another case exceeds with a probability of ``ALARMS`` at most: of n
-    validation cases the one at place (n + 1) (1 - ``ALARMS``)."""
+    """Return the distance that a new case exceeds with a probability of at most ``ALARMS``.
+
+    Of n validation distances in ascending order, it is the one at rank ⌈(n + 1) (1 - ``ALARMS``)⌉.
+    """
     place = math.ceil((len(distance) + 1) * (1 - ALARMS) - 1e-9)
     return float(distance.sort().values[place - 1])
 
 
 def gaussian(rows: dict[str, Tensor]) -> Gauge:
-    """Fit features (cases, features) of several layers."""
+    """Fit the Gaussian to features (cases, features) of several layers."""
     values = torch.cat([*rows.values()], 1)
     deviation, mean = torch.std_mean(values, 0)
     width = torch.cat([torch.full((part.shape[1],), part.shape[1]) for part in rows.values()])
@@ -299,7 +311,7 @@ def gaussian(rows: dict[str, Tensor]) -> Gauge:
 
 @torch.inference_mode()
 def features(system: Any, cases: Dataset, names: Sequence[str] | None = None) -> dict[str, Tensor]:
-    """Layer -> (cases, features), in the order in which the network passes them."""
+    """Compute layer -> (cases, features), in the order in which the network calls the layers."""
     system.eval()
     answer, sensor = _answer(system), Sensor(system, names)
     assert answer is not None
@@ -316,11 +328,11 @@ def features(system: Any, cases: Dataset, names: Sequence[str] | None = None) ->
 
 
 def _layers(system: Any, cases: Dataset) -> list[str]:
-    """The layers to look at: evenly from the first to the last, and the last."""
+    """Choose evenly spaced layers; the last one is always among them."""
     first = cases.only(range(min(BATCH, len(cases))))
     blank = replace(
         first.only([0]), input=torch.zeros_like(first.input[0])[None]
-    )  # nothing is there
+    )  # an empty image: all zeros
     always = features(system, blank)
     passed = [name for name in features(system, first) if name in always]
     count = min(LAYERS, len(passed))
@@ -328,20 +340,20 @@ def _layers(system: Any, cases: Dataset) -> list[str]:
 
 
 def sampled(cases: Dataset, most: int) -> Dataset:
-    """At most so many of the cases, the same ones each time; fewer volumes."""
+    """Select at most ``most`` cases, fewer for volumes, always the same ones."""
     most = min(most, MOST_VOLUMES) if cases.volumes else most
     order = torch.randperm(len(cases), generator=torch.Generator().manual_seed(0))
     return cases.only(order[:most].sort().values)
 
 
 def _answer(system: Any) -> Callable[[Dataset], Any] | None:
-    """Return the function that answers about cases; None for a system that finds nothing."""
+    """Return the function that predicts for cases; None for a system without predictions."""
     answer = getattr(system, "found", None) or getattr(system, "probabilities", None)
     if answer is None:
         return None
 
     def answer_all(cases: Dataset) -> Any:
-        if cases.volumes:  # each resampled, as a file is
+        if cases.volumes:  # resample each, as for a file
             return [system.predict(one) for one in volumes(cases)]
         return answer(system.loader(cases))
 
@@ -349,7 +361,7 @@ def _answer(system: Any) -> Callable[[Dataset], Any] | None:
 
 
 def volumes(cases: Dataset) -> Iterator[Volume]:
-    """Each case as its file would be read: slices towards the head, rows to the back."""
+    """Yield each case as read from a file: slices towards the head, rows to the back."""
     for values, (slices, rows, columns) in zip(cases.input, cases.spacing, strict=True):
         yield Volume(values[0].numpy(), grid.upright((columns, rows, slices)))
 

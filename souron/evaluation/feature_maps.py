@@ -1,11 +1,11 @@
-"""What a convolutional network sees: its kernels, its feature maps, one pixel of a map by hand.
+"""Kernels and feature maps of a convolutional network, with one pixel computed by hand.
 
 LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition (1998).
 https://doi.org/10.1109/5.726791
 
     map[k, y, x] = bias[k] + sum over c, i, j of kernel[k, c, i, j] * window[c, i, j]
 
-where ``window`` is what lies under the kernel at that place, with zeros beyond the border.
+``window`` is the receptive field of the kernel at that position, zero-padded at the border.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from souron.utils.messages import UserError, _, near
 
 @dataclass(frozen=True)
 class LayerMaps:
-    """What one layer computes of one picture."""
+    """The feature maps of one layer for one image."""
 
     name: str  # as in the network: "features.0"
     kind: str  # the layer's class: "Conv2d", "ReLU", "MaxPool2d"
@@ -32,29 +32,28 @@ class LayerMaps:
 
 @dataclass(frozen=True)
 class OnePixel:
-    """One pixel of a feature map, computed by hand from what the layer was given."""
+    """One pixel of a feature map, computed by hand from the layer's input."""
 
     window: Tensor  # (channels, kernel height, kernel width), zeros beyond the border
     kernel: Tensor  # of the same shape
     bias: float
     top: int  # of the window in the layer's input; below 0 where it begins in the border
     left: int
-    layer: float  # what the layer itself computes there
+    layer: float  # the layer's own output there
 
     @property
     def product(self) -> Tensor:
-        """Window times kernel, number by number; of the window's shape."""
+        """Window times kernel, elementwise."""
         return self.window * self.kernel
 
     @property
     def value(self) -> float:
-        """The sum of the products, and the bias."""
+        """The sum of the products plus the bias."""
         return self.product.double().sum().item() + self.bias
 
 
 def convolutions(system: nn.Module) -> dict[str, nn.Conv2d]:
-    """The layers that slide kernels over pictures, by name, the first first. Raises UserError where
-    there are none."""
+    """Return the 2D convolutions by name, in order. Raises UserError where there are none."""
     found = {name: part for name, part in system.named_modules() if isinstance(part, nn.Conv2d)}
     if not found:
         raise UserError(
@@ -67,16 +66,18 @@ def convolutions(system: nn.Module) -> dict[str, nn.Conv2d]:
 
 
 def kernels(system: nn.Module, layer: str = "") -> Tensor:
-    """The kernels of a layer, the first convolution by default, (maps, channels, h, w). Raises
-    UserError for a layer that is no convolution."""
+    """Return the kernels of a layer, by default the first convolution, (maps, channels, h, w).
+
+    Raises UserError for a layer that is no convolution.
+    """
     return _convolution(system, layer)[1].weight.detach().float().cpu()
 
 
 def feature_maps(system: Any, image: Tensor) -> list[LayerMaps]:
-    """The maps of every layer that keeps places, in the order in which they are computed.
+    """Compute the feature maps of every layer with spatial output, in order of computation.
 
-    ``image`` (1, C, H, W) as ``system.batch`` gives it. The system is asked in evaluation mode and
-    float32, and left as it was.
+    ``image`` is (1, C, H, W) as ``system.batch`` returns it. The system runs in evaluation mode and
+    float32; its state is restored.
     """
     return [
         LayerMaps(name, type(part).__name__, made[0], sum(w.numel() for w in part.parameters()))
@@ -88,10 +89,10 @@ def feature_maps(system: Any, image: Tensor) -> list[LayerMaps]:
 def one_pixel(
     system: Any, image: Tensor, row: int, column: int, number: int = 0, layer: str = ""
 ) -> OnePixel:
-    """Pixel ``row, column`` of map ``number`` of a convolution, by hand.
+    """Compute pixel ``row, column`` of map ``number`` of a convolution by hand.
 
-    ``image`` (1, C, H, W) as ``system.batch`` gives it. Raises UserError for a layer that is no
-    convolution, or a place outside of its map.
+    ``image`` is (1, C, H, W) as ``system.batch`` returns it. Raises UserError for a layer that is
+    no convolution, or a position outside its map.
     """
     name, part = _convolution(system, layer)
     calls = [(given, made) for known, _part, given, made in _passed(system, image) if known == name]
@@ -148,7 +149,7 @@ def _convolution(system: nn.Module, layer: str) -> tuple[str, nn.Conv2d]:
 
 
 def _border(part: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Rows above and below, columns before and behind, that are added around the input."""
+    """Return the padding: rows above and below, columns left and right."""
     if part.padding == "valid":
         return (0, 0), (0, 0)
     if part.padding == "same":
@@ -161,13 +162,13 @@ def _border(part: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _passed(system: Any, image: Tensor) -> list[tuple[str, nn.Module, Tensor, Tensor]]:
-    """Name, layer, input and output of every layer without parts, in the order of computing."""
+    """Return name, module, input and output of every leaf module, in order of computation."""
     calls: list[tuple[str, nn.Module, Tensor, Tensor]] = []
 
     def note(name: str) -> Any:
         def hook(part: nn.Module, given: Any, made: Any) -> None:
             if isinstance(made, Tensor) and given and isinstance(given[0], Tensor):
-                # copied: what follows may change it in place
+                # copy: later layers may work in place
                 calls.append((name, part, _kept(given[0]), _kept(made)))
 
         return hook

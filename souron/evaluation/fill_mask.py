@@ -1,4 +1,4 @@
-"""Which tokens of test texts are masked, and what systems guess there."""
+"""Masking of tokens for masked language modelling, and the predictions to show."""
 
 import zlib
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from souron.metrics.fill_mask import BITS, FIRST, FIVE
 from souron.stats import intervals
 from souron.stats.records import Measure
 
-SHARE = 0.15  # of the tokens that are to be guessed
-HIDDEN, OTHER = 0.8, 0.1  # of those: shown as a mask, shown as any token; the rest stays
+SHARE = 0.15  # of tokens selected for prediction
+HIDDEN, OTHER = 0.8, 0.1  # of those: replaced by the mask, by a random token; the rest stays
 SEED = 0
 SHOWN_TOKENS, SHOWN_MASKS, GUESSES = 120, 8, 3
 NAMES = (FIRST, FIVE, BITS)
 
 
 class Masked(NamedTuple):
-    """A text as tokens, some of which are to be guessed."""
+    """A tokenized text of which some tokens are to be predicted."""
 
-    given: Tensor  # (n,) int64, what a system sees
+    given: Tensor  # (n,) int64, the system's input
     true: Tensor  # (n,) int64
-    asked: Tensor  # (n,) bool: which are to be guessed
+    asked: Tensor  # (n,) bool: tokens to predict
 
 
 @dataclass(frozen=True)
 class FillResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     by_language: dict[str, dict[str, Measure]]  # language -> metric -> measure
     guessed: list[tuple[int, list["Guess"]]]  # row of a test case, some of its masks
@@ -47,29 +47,32 @@ class FillResult:
 
 
 class Guess(NamedTuple):
-    """What was guessed for a mask."""
+    """The prediction for one masked token."""
 
-    place: int  # tokens before it
+    place: int  # position in the text
     true: int
-    guesses: list[tuple[int, float]]  # the likeliest tokens and their chances
+    guesses: list[tuple[int, float]]  # the most probable tokens and their probabilities
 
 
 def places(count: int, generator: Generator) -> Tensor:
-    """(count,) bool: 15 % of the places, one at least."""
+    """Select 15 % of the positions at random, at least one, (count,) bool."""
     asked = torch.zeros(count, dtype=torch.bool)
     asked[torch.randperm(count, generator=generator)[: max(1, round(SHARE * count))]] = True
     return asked
 
 
 def for_test(ids: Tensor, text: str, mask: int) -> Masked:
-    """The places follow from the text alone, so that all systems are asked the same."""
+    """Mask tokens at positions that depend on the text alone, so all systems get the same task."""
     number = zlib.crc32(text.encode("utf-8", "surrogatepass")) + SEED
     asked = places(len(ids), torch.Generator().manual_seed(number))
     return Masked(ids.masked_fill(asked, mask), ids, asked)
 
 
 def for_training(ids: Tensor, mask: int, vocabulary: int, generator: Generator) -> Masked:
-    """As in BERT: most become the mask, some any token, some stay and are guessed all the same."""
+    """Mask tokens as in BERT: most become the mask, some a random token, some stay unchanged.
+
+    All of them are to be predicted.
+    """
     asked = places(len(ids), generator)
     chance = torch.rand(len(ids), generator=generator)
     other = torch.randint(vocabulary - 1, (len(ids),), generator=generator)
@@ -79,7 +82,7 @@ def for_training(ids: Tensor, mask: int, vocabulary: int, generator: Generator) 
 
 
 def guessed(system: Any, test: Dataset) -> Answers:
-    """Of some test texts what is guessed for the first masks."""
+    """Predict the first masked tokens of some test texts."""
     rows, tables = shown_rows(test), []
     for row in rows:
         one = system.masked(test.input[row])

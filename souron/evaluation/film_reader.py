@@ -1,10 +1,10 @@
-"""Two networks that read motion, object, colour and ground off a film.
+"""Two classifiers that read motion, object, colour and background from a video.
 
-They learn from real training films alone, never from drawn ones, and are the same for every system
-on the same data. Motion is read off grey frames less their mean over time, so that neither the
-ground nor a colour gives it away; the rest is read off single frames, so that no reader learns that
-a pair of object and motion which training lacks does not exist. What they read off real test films
-is the ceiling; drawn films with the captions of others are the floor.
+They are trained on real training videos alone, never on generated ones, and are the same for every
+system on the same data. Motion is read from greyscale frames minus their mean over time, so that
+neither background nor colour gives it away; the rest is read from single frames, so that pairs of
+object and motion missing from the training data are not learnt to be impossible. Their accuracy on
+real test videos is the ceiling; generated videos with the captions of others are the floor.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ from souron.training.trainer import autocast
 from souron.utils import files
 from souron.utils.messages import UserError
 
-VERSION = 1  # of how they learn: other readers are another version
+VERSION = 1  # of the training procedure; changed readers need a new version
 EXAMPLES, BATCH, RATE = 24_000, 64, 3e-3
-AT_MOST = 16  # times that a film is shown
-AT_ONCE = 128  # films that are read
+AT_MOST = 16  # most epochs
+AT_ONCE = 128  # videos in a batch when reading
 WIDTHS = (32, 64, 96)
 MOTION = "motion"
 ATTRIBUTES = tuple(metrics.ATTRIBUTES)
@@ -40,18 +40,18 @@ ANSWERS = {"colour": (OWN, *COLOURS), "ground": tuple(GROUNDS), MOTION: tuple(MO
 
 
 def frames_of(strip: Tensor) -> Tensor:
-    """Strips (N, C, T * side, side) -> films (N, C, T, side, side)."""
+    """Reshape strips (N, C, T * side, side) to videos (N, C, T, side, side)."""
     return strip.unflatten(2, (-1, strip.shape[-1]))
 
 
 def moved(film: Tensor) -> Tensor:
-    """(N, C, T, H, W) -> (N, T, H, W): grey, less the mean over time."""
+    """Return greyscale frames minus their mean over time, (N, C, T, H, W) -> (N, T, H, W)."""
     grey = film.mean(1)
     return grey - grey.mean(1, keepdim=True)
 
 
 class FilmReader(nn.Module):
-    """``motion`` sees all frames at once, ``frame`` a single one."""
+    """A pair of CNNs: ``motion`` sees all frames at once, ``frame`` a single one."""
 
     def __init__(self, classes: Sequence[str], frames: int) -> None:
         super().__init__()
@@ -63,14 +63,16 @@ class FilmReader(nn.Module):
         })  # fmt: skip
 
     def forward(self, film: Tensor, frame: Tensor) -> dict[str, Tensor]:
-        """Films (B, 3, T, H, W) and one frame of each (B, 3, H, W), in -1..1 -> logits."""
+        """Compute logits of videos (B, 3, T, H, W) and frames (B, 3, H, W), in -1..1."""
         seen = {True: _pooled(self.motion(moved(film))), False: _pooled(self.frame(frame))}
         return {name: head(seen[name == MOTION]) for name, head in self.heads.items()}
 
     @torch.no_grad()
     def read(self, strip: Tensor) -> dict[str, Tensor]:
-        """Probabilities (N, values) of each attribute, of strips in 0..255; those of the frames
-        are averaged."""
+        """Return probabilities (N, values) of each attribute for strips in 0..255.
+
+        Except for motion, they are averaged over the frames.
+        """
         self.eval()
         found: dict[str, list[Tensor]] = {name: [] for name in self.answers}
         for some in strip.split(AT_ONCE):
@@ -85,7 +87,7 @@ class FilmReader(nn.Module):
         return {name: torch.cat(each) for name, each in found.items()}
 
     def wanted(self, columns: Any, count: int) -> dict[str, Tensor]:
-        """(count,) the number of each attribute's value, of the first cases."""
+        """Return the index (count,) of the true value of each attribute for the first cases."""
         return {
             name: torch.tensor([values.index(columns[name][row]) for row in range(count)])
             for name, values in self.answers.items()
@@ -108,12 +110,12 @@ def _pooled(seen: Tensor) -> Tensor:
 
 
 def readable(data: Dataset) -> bool:
-    """Whether the data says what each film shows."""
+    """Return whether the data are colour videos whose attributes are known."""
     return set(NAMES) <= set(data.columns) and bool(data.classes) and data.channels == 3
 
 
 def film_reader(train: Dataset) -> Iterator[tuple[float, FilmReader | None]]:
-    """How much is done, 0..1, and at the end the reader, from the cache where it has learnt."""
+    """Yield (fraction done 0..1, None), and at the end the reader, trained or from the cache."""
     place = _place(train)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -159,16 +161,19 @@ def _place(train: Dataset) -> Path:
 
 @dataclass
 class FilmSet(Setup):
-    """Prompts, one a test case, and who reads the films that are drawn for them."""
+    """Prompts, one per test case, and the reader of the videos generated for them."""
 
     prompts: list[str] = field(kw_only=True)
     reader: FilmReader = field(kw_only=True)
-    ceiling: Answers = field(default_factory=dict, kw_only=True)  # of the real films
+    ceiling: Answers = field(default_factory=dict, kw_only=True)  # of the real videos
 
     def judged(self, strip: Tensor) -> Answers:
-        """Strips (N, C, T * side, side) in 0..255, one for each prompt: ``right`` and ``shuffled``
-        (N, attributes), whether it shows what the own prompt asks for, and what that of another
-        case does; not a number where a prompt does not ask. ``flicker`` (N,)."""
+        """Compare strips (N, C, T * side, side) in 0..255 with their prompts, one each.
+
+        Returns ``right`` and ``shuffled`` (N, attributes), whether the video shows the attribute of
+        its own prompt, and that of another case's prompt; NaN where a prompt does not ask for it.
+        ``flicker`` is (N,).
+        """
         read = self.reader.read(strip)
         wanted = self.reader.wanted(self.test.columns, len(self.test))
         others = obedience.other_rows(self.test)
@@ -186,7 +191,7 @@ class FilmSet(Setup):
 
 @dataclass(frozen=True)
 class OfPart:
-    """What was measured of one subset's prompts in one language; both "" of all."""
+    """Figures of one subset's prompts in one language; "" selects all."""
 
     subset: str
     language: str
@@ -198,12 +203,12 @@ class OfPart:
 
 @dataclass(frozen=True)
 class FilmResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     parts: tuple[OfPart, ...]  # all prompts first
     prompts: tuple[str, ...]
     strips: Tensor  # (N, C, T * side, side) uint8
-    seconds: float  # that a film took
+    seconds: float  # per video
 
     def as_json(self) -> dict[str, Any]:
         return {

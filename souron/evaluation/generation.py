@@ -1,8 +1,8 @@
-"""How good a generator's pictures are: the figures of its report.
+"""Evaluate image generators: the figures of their reports.
 
-Real test pictures, as many as are drawn, are seen through a fixed network (``embedding``) and held
-against the drawn ones (``generation``). Beside them stands the floor: the same figures for real
-pictures that nothing has learnt from, which no generator needs to beat.
+Real test images, as many as are generated, pass through a fixed network (``embedding``) and are
+compared with the generated ones (``generation``). The floor is the same comparison between two sets
+of real images that no system was trained on; no generator needs to beat it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,30 +22,34 @@ from souron.metrics import generation
 from souron.metrics.generation import Resemblance
 from souron.stats.records import Measure
 
-SAMPLE = 500  # pictures drawn, and real ones beside them
-AT_A_LOOK = 64  # pictures drawn at each look while it learns
-LOOKING = 0.2  # of its training's seconds that these may take
+SAMPLE = 500  # images generated, and as many real ones
+AT_A_LOOK = 64  # images generated at each validation during training
+LOOKING = 0.2  # fraction of the training time that these may take
 
 
 @dataclass
 class ReferenceSet(Setup):
-    """Real pictures, seen once, that drawn ones are compared with. ``test`` holds as many as will
-    be drawn."""
+    """Real images and their features, with which generated images are compared.
+
+    ``test`` holds as many as will be generated.
+    """
 
     extractor: FeatureExtractor = field(kw_only=True)
     real: tuple[Tensor, Tensor | None] = field(kw_only=True)  # features (N, D), probabilities
-    # (N, labels), of the test pictures
-    watched: tuple[Tensor, Tensor | None] = field(kw_only=True)  # of validation pictures
-    floor: Resemblance | None = field(kw_only=True)  # real pictures beside real ones; None where
+    # (N, labels), of the test images
+    watched: tuple[Tensor, Tensor | None] = field(kw_only=True)  # of validation images
+    floor: Resemblance | None = field(kw_only=True)  # two sets of real images; None where
     # there are too few
-    looked: float = 0.0  # seconds that looks at one training have taken
+    looked: float = 0.0  # seconds spent on the validations of one training
     _known: list[tuple[Answers, Resemblance]] = field(default_factory=list)
 
     @classmethod
     def of(
         cls, extractor: FeatureExtractor, parts: Parts, count: int = SAMPLE, options: Any = None
     ) -> "ReferenceSet":
-        """``count`` pictures of each, or as many as there are."""
+        """Take ``count`` images of the test part and of the validation part, or as many
+        as there are.
+        """
         test, val = _shuffled(parts.test), _shuffled(parts.val)
         count = min(count, len(test))
         chosen = test.only(range(count))
@@ -58,7 +62,7 @@ class ReferenceSet(Setup):
         return cls(options, chosen, extractor=extractor, real=real, watched=watched, floor=floor)
 
     def resemblance(self, answers: Answers) -> Resemblance:
-        """How near the drawn pictures come to the test pictures, computed once."""
+        """Compute how similar the generated images are to the test images; the result is cached."""
         for known, found in self._known:
             if known is answers:
                 return found
@@ -70,24 +74,27 @@ class ReferenceSet(Setup):
         return found
 
     def kernel_distance(self, image: Tensor) -> float:
-        """Of pictures (N, C, H, W) to validation pictures; few pictures do not bias it."""
+        """Compute the kernel distance of images (N, C, H, W) to validation images.
+
+        It is unbiased for small samples.
+        """
         seen = self.extractor.see(image)[0]
         return generation.kernel(self.watched[0].numpy(), seen.numpy()).value
 
 
 @dataclass
 class GenerationResult:
-    """What the report says of one trained generator."""
+    """The results of one trained generator for its report."""
 
     reference: ReferenceSet
     resemblance: Resemblance
     sample: Tensor  # (M, C, H, W) uint8
-    seconds: float  # that a picture took
+    seconds: float  # per image
     measures: dict[str, Measure]
 
     @property
     def collapsed(self) -> bool:
-        """Whether mode collapse is suspected."""
+        """Return whether mode collapse is suspected."""
         recall = self.measures.get("recall")
         return recall is not None and recall.value < generation.COLLAPSED
 
@@ -111,8 +118,10 @@ class GenerationResult:
 def reference_set(
     everything: Dataset, split: Split, count: int, options: Any = None
 ) -> Iterator[tuple[float, ReferenceSet | None]]:
-    """How far it is, 0..1, and at the end the reference set; its feature extractor learnt from the
-    training cases alone."""
+    """Yield (fraction done 0..1, None), and at the end the reference set.
+
+    Its feature extractor is trained on the training cases alone.
+    """
     for done, extractor in embedding.feature_extractor(everything, split.train):
         yield 0.9 * done, None
         if extractor is not None:
@@ -120,7 +129,7 @@ def reference_set(
 
 
 def answers_of(sample: Sample, reference: ReferenceSet) -> Answers:
-    """Drawn pictures as answers: pixels, features, and what the extractor takes them for."""
+    """Return generated images as ``Answers``: pixels, features, and predicted probabilities."""
     features, probability = reference.extractor.see(sample.image)
     return {
         "image": sample.image,
@@ -143,13 +152,15 @@ def _resemble(
 
 
 def _shuffled(cases: Dataset) -> Dataset:
-    """In an order that no class and no folder decides, the same every time."""
+    """Shuffle with a fixed seed, so that the order does not depend on classes or folders."""
     order = torch.randperm(len(cases), generator=torch.Generator().manual_seed(0))
     return cases.only(order)
 
 
 def gallery(answers: Mapping[str, Sequence[Answers]], reference: ReferenceSet) -> "Gallery":
-    """What compared generators drew: system -> the answers of each seed."""
+    """Collect the images of compared generators; ``answers`` maps a system to its seeds'
+    answers.
+    """
     return Gallery(
         eye=reference.extractor.name,
         sample=len(reference.test),
@@ -165,14 +176,14 @@ def gallery(answers: Mapping[str, Sequence[Answers]], reference: ReferenceSet) -
 
 @dataclass(frozen=True)
 class Gallery:
-    """What compared generators drew, and what it was held against."""
+    """Images of compared generators, with their references."""
 
-    eye: str  # the network that looked
-    sample: int  # pictures of each training, and real ones beside them
-    floor: dict[str, Measure]  # real pictures in place of drawn ones
+    eye: str  # the feature extractor
+    sample: int  # images of each training, and as many real ones
+    floor: dict[str, Measure]  # real images in place of generated ones
     real: Tensor  # (N, C, H, W)
     drawn: dict[str, list[Tensor]]  # system -> (N, C, H, W) uint8 of each seed
-    seconds: dict[str, list[float]]  # system -> that a picture took, each seed
+    seconds: dict[str, list[float]]  # system -> seconds per image of each seed
     classes: dict[str, Any]  # system -> resembling.Classes of the first seed, or None
 
     def as_json(self) -> dict[str, Any]:

@@ -1,23 +1,22 @@
-"""Where a network looks: which places of a picture spoke for a class.
+"""Grad-CAM: heat maps of the image regions that support a class.
 
 Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra: Grad-CAM: Visual Explanations from Deep Networks
 via Gradient-based Localization (2017). https://arxiv.org/abs/1610.02391
 
-    weight_c = mean over places of d(logit) / d(map_c)      heat = relu(sum_c weight_c map_c)
+    weight_c = mean over positions of d(logit) / d(map_c)    heat = relu(sum_c weight_c map_c)
 
-The maps are the last ones that all of the answer comes from: the last activation, sum or
-convolution in the order of computing whose result is more than one place wide, and which no skip
-connection leads around. They are found while the network computes, so that no system needs to name
-a layer, and activations that are not layers (``F.relu``) count too. Poolings do not: they only blur
-what came before.
+The feature maps are the last ones that the whole output depends on: the output of the last
+activation, addition or convolution that is more than one position wide and that no skip connection
+bypasses. They are found while the network runs, so that no system needs to name a layer and
+functional activations (``F.relu``) count too. Pooling is left out: it only blurs its input.
 
-Networks that read a picture as a sentence of patches have no maps. There the last normalised
-patches are taken through which other patches, or the mean of all, still reach the answer, and each
-patch counts for itself: heat = relu(sum_d gradient_d activation_d). Attention is not rolled out
-(Abnar, Zuidema 2020; Chefer and others 2021): these systems compute it without keeping the table
-of who looks at whom, and MLP-Mixer has none. Gradients serve both.
+Networks that read an image as a sequence of patches have no feature maps. For these, the last
+layer-normalised patch tokens are taken from which other tokens, or the average of all, still reach
+the output, and each patch counts for itself: heat = relu(sum_d gradient_d activation_d). Attention
+rollout is not used (Abnar, Zuidema 2020; Chefer and others 2021): these systems compute attention
+without storing its weights, and MLP-Mixer has none. Gradients serve both.
 
-A heat map says where evidence was found, not whether it was the right evidence.
+A heat map shows where evidence was found, not whether it was the right evidence.
 """
 
 import math
@@ -35,9 +34,9 @@ from souron.utils.messages import UserError, _
 if TYPE_CHECKING:
     from souron.tasks.classify import Classifier
 
-BATCH = 8  # pictures; what the network computed of them is kept until the gradient is known
+BATCH = 8  # images; activations stay in memory for the backward pass
 
-# what makes maps, by the names that torch gives to its functions
+# names of the torch functions that produce feature maps
 MAKES_MAPS = frozenset({
     "conv2d", "batch_norm", "group_norm", "add", "add_", "mul", "mul_", "cat", "relu", "relu_",
     "relu6", "leaky_relu", "elu", "celu", "gelu", "silu", "mish", "hardswish", "tanh",
@@ -47,14 +46,14 @@ MOST_EXTRA_TOKENS = 8  # before the patches: class, distillation, registers
 
 
 class Activation(NamedTuple):
-    """What was computed on the way, where it still has places."""
+    """An intermediate result that still has spatial positions."""
 
     values: Tensor
     kind: str  # "maps" (B, C, h, w), "maps last" (B, h, w, C), "tokens" (B, extra + h w, D)
 
 
 class _Recorder(TorchFunctionMode):
-    """Keeps what a network computes, in order."""
+    """Record the intermediate results of a network in order."""
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
@@ -71,7 +70,7 @@ class _Recorder(TorchFunctionMode):
         return result
 
     def _kind(self, name: str, result: Tensor) -> str:
-        """ "" where there are no places."""
+        """Return the kind of an activation; "" without spatial positions."""
         if len(result) != len(self.image):
             return ""
         if name in MAKES_MAPS and result.ndim == 4:
@@ -84,20 +83,20 @@ class _Recorder(TorchFunctionMode):
         return ""
 
     def _is_grid(self, shape: torch.Size) -> bool:
-        """More than one place a side, and in the proportions of the picture."""
+        """Return whether a grid is more than one position wide and has the image's proportions."""
         (height, width), (tall, wide) = shape, self.image.shape[2:]
         return min(height, width) > 1 and abs(height * wide - width * tall) < max(tall, wide)
 
 
 def heat(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
-    """Where each picture speaks for a class: (B, H, W) float32 in 0..1, on the processor.
+    """Compute heat maps for a class, (B, H, W) float32 in 0..1 on the CPU.
 
-    ``image`` (B, C, H, W) as ``system.batch`` gives it; ``label`` (B,) int64, the class that is
-    asked about. Each picture is scaled to its own maximum; all is 0 where nothing speaks for the
-    class. The system is asked in evaluation mode and float32, and left as it was; its weights may
-    be frozen. Raises UserError where the system has no places to point at (see ``method``).
+    ``image`` is (B, C, H, W) as ``system.batch`` returns it; ``label`` (B,) int64 the class to
+    explain. Each map is scaled to its own maximum, and is 0 where nothing supports the class. The
+    system runs in evaluation mode and float32, and its state is restored; its weights may be
+    frozen. Raises UserError where the system has no spatial activations (see ``method``).
     """
-    # patches may reach over the picture's right and lower edge
+    # patches may extend beyond the right and lower edge of the image
     border = getattr(system, "border", 0)
     height, width = image.shape[2:]
     large = []
@@ -111,14 +110,16 @@ def heat(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
 
 
 def coarse(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
-    """``heat`` before it is enlarged and scaled: (B, h, w) float32 in the network's own grid."""
+    """Compute ``heat`` before resizing and scaling: (B, h, w) float32 in the network's own grid."""
     batches = zip(image.split(BATCH), label.split(BATCH), strict=True)
     with _evaluating(system):
         return torch.cat([_coarse(system, *batch) for batch in batches])
 
 
 def method(system: "Classifier") -> str | None:
-    """How ``heat`` finds it, in the reader's language; None where the system has no places."""
+    """Return the name of the method of ``heat``, in the reader's language; None where
+    none applies.
+    """
     blank = torch.zeros(1, system.spec.channels, system.spec.side, system.spec.side)
     with _evaluating(system):
         _logits, activations = _activations(system, blank)
@@ -132,7 +133,7 @@ def method(system: "Classifier") -> str | None:
 
 def _coarse(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
     logits, activations = _activations(system, image)
-    # pictures do not mix in evaluation mode, so that each gets the gradient of its own logit
+    # in evaluation mode images are independent, so the sum gives each its own gradient
     logit = logits.gather(1, label.to(logits.device)[:, None]).sum()
     evidence = None
     for values, kind in activations:
@@ -140,7 +141,7 @@ def _coarse(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
         if slope is None:
             continue
         evidence = _evidence(values.detach(), slope, kind)
-        # after the last exchange between tokens, the patches no longer matter to the class token
+        # after the last attention, patch tokens no longer affect the class token: go further back
         if kind != "tokens" or _places(slope, kind).any():
             break
     if evidence is None:
@@ -155,14 +156,14 @@ def _coarse(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
 
 
 def _evidence(values: Tensor, slope: Tensor, kind: str) -> Tensor:
-    """Evidence of each place, (B, h, w) on the processor."""
+    """Compute the evidence at each position, (B, h, w) on the CPU."""
     values, slope = _places(values, kind), _places(slope, kind)
     weight = slope if kind == "tokens" else slope.mean((2, 3), keepdim=True)
     return (weight * values).sum(1).relu().float().cpu()
 
 
 def _places(values: Tensor, kind: str) -> Tensor:
-    """(B, C, h, w)"""
+    """Rearrange activations to (B, C, h, w)."""
     if kind == "maps last":
         return values.movedim(3, 1)
     if kind == "tokens":
@@ -172,26 +173,26 @@ def _places(values: Tensor, kind: str) -> Tensor:
 
 
 def _grid(tokens: int) -> tuple[int, int]:
-    """Patches a side, and how many tokens stand before them."""
+    """Return the patches per side, and the number of tokens before them."""
     side = math.isqrt(tokens)
     return side, tokens - side**2
 
 
 def _activations(system: "Classifier", image: Tensor) -> tuple[Tensor, Iterator[Activation]]:
-    """Logits (B, labels), and what they come from, the last first."""
-    # frozen weights let gradients through only where the picture itself asks for one
+    """Return logits (B, labels), and the activations behind them, last first."""
+    # with frozen weights, gradients need an input that requires them
     image = image.detach().to(system.device, torch.float32, copy=True).requires_grad_()
     with _Recorder(image) as recorder:
         logits = system(image)
     activations = reversed(recorder.activations)
-    # patches are always led around: each layer adds to them
+    # patch tokens always have skip connections
     return logits, (
         one for one in activations if one.kind == "tokens" or _all_of(logits, one, image)
     )
 
 
 def _all_of(logits: Tensor, one: Activation, image: Tensor) -> bool:
-    """Does all that the logits know of the picture pass here?"""
+    """Return whether every path from the image to the logits passes this activation."""
     visited, ahead = {one.values.grad_fn}, [logits.grad_fn]
     while ahead:
         node = ahead.pop()
@@ -206,8 +207,7 @@ def _all_of(logits: Tensor, one: Activation, image: Tensor) -> bool:
 
 @contextmanager
 def _evaluating(system: "Classifier") -> Iterator[None]:
-    """In evaluation mode, float32 and with gradients, whatever goes on around; afterwards each
-    layer is in the mode in which it was."""
+    """Run in evaluation mode, float32 and with gradients; restore the mode of each layer."""
     before = [(module, module.training) for module in system.modules()]
     system.eval()
     try:

@@ -1,9 +1,9 @@
-"""What systems made of test pictures beside what they should be, and beside trivial answers.
+"""Evaluate image-to-image translation against the ground truth and trivial baselines.
 
-The truth is the test picture itself where a system sees less than it: a smaller picture, its grey
-values. Where pictures of one domain are to become pictures of another, it is the test picture's
-twin, whose file its column ``twin`` names; training cases have none. Some figures need no truth:
-how near a picture comes to itself, there and back.
+The truth is the test image itself where the system's input is derived from it: a smaller image, its
+grey values. For translation between domains, it is the image's twin, whose file the column ``twin``
+names; training cases have none. Some figures need no truth, such as the cycle error after
+translating there and back.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +26,8 @@ from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils.messages import _
 
-TWIN, AREA = "twin", "object"  # columns: the file of a case's twin; where its object is
-SHOWN = 9  # pictures of a report, each of another group
+TWIN, AREA = "twin", "object"  # columns: the file of a case's twin; the mask of its object
+SHOWN = 9  # images in a report, each of another group
 CYCLE = "cycle PSNR"
 
 Array = NDArray[Any]
@@ -53,18 +53,18 @@ COLOUR = "colour difference"
 
 @dataclass(frozen=True)
 class Beside:
-    """How a system's pictures compare with another answer to the same cases."""
+    """A baseline's figures, and how often the system is better."""
 
     measures: dict[str, Measure]
-    better: dict[str, tuple[int, int]]  # metric -> groups in which the system is better, of all
+    better: dict[str, tuple[int, int]]  # metric -> groups in which the system is better, all groups
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     output: Tensor  # (cases, C, H, W) uint8
-    truth: Tensor | None  # the same; None where it is not known
+    truth: Tensor | None  # (cases, C, H, W) uint8; None where unknown
     rivals: dict[str, Beside]
     shown: tuple[int, ...]  # rows
     panes: dict[str, Tensor]  # name -> (shown, C, h, w) uint8
@@ -83,22 +83,22 @@ class ImageResult:
 
 
 def as_share(pictures: Any) -> Tensor:
-    """uint8 -> 0..1"""
+    """Convert uint8 to 0..1."""
     return torch.as_tensor(pictures).float() / 255
 
 
 def as_bytes(pictures: Tensor) -> Tensor:
-    """0..1 -> uint8, as a file would hold them."""
+    """Convert 0..1 to uint8, as in a file."""
     return (pictures.float().clamp(0, 1) * 255).round().byte().cpu()
 
 
 def in_bytes(image: Image.Image) -> Image.Image:
-    """Any picture that was read as RGB bytes."""
+    """Convert any image that was read to 8-bit RGB."""
     return rounded(image).convert("RGB")
 
 
 def twins(cases: Dataset) -> list[int] | None:
-    """The row of each case's twin; None where one of them has none here."""
+    """Return the row of each case's twin; None where any twin is missing."""
     row = {file: number for number, file in enumerate(cases.file)}
     names = cases.columns.get(TWIN, ())
     if not names or any(name not in row for name in names):
@@ -107,8 +107,7 @@ def twins(cases: Dataset) -> list[int] | None:
 
 
 def areas(cases: Dataset) -> NDArray[np.bool_] | None:
-    """(cases, H, W): where the object of each is, by COCO's run lengths; None where it is not
-    known."""
+    """Return the object masks (cases, H, W), from COCO run lengths; None where unknown."""
     told = cases.columns.get(AREA, ())
     if not told or not all(told):
         return None
@@ -117,7 +116,7 @@ def areas(cases: Dataset) -> NDArray[np.bool_] | None:
 
 
 def truth_of(system: Any, cases: Dataset) -> Tensor | None:
-    """(cases, C, H, W) uint8, as large as what the system gives; None where it is not known."""
+    """Return the true images (cases, C, H, W) uint8, in the output size; None where unknown."""
     if system.any_class:
         return torch.cat([system.truth(part) for part in cases.input.split(256)]).cpu()
     rows = twins(cases)
@@ -128,8 +127,10 @@ def truth_of(system: Any, cases: Dataset) -> Tensor | None:
 def answers_of(
     system: Any, cases: Dataset, names: Sequence[str] = (), beside: bool = True
 ) -> Answers:
-    """What it makes of the cases, the figures ``names`` of that (all that it has by default), and
-    ``beside`` it those of trivial answers."""
+    """Run the system on the cases and compute the figures ``names``, by default all it has.
+
+    With ``beside``, the baselines are computed, too.
+    """
     wanted = [name for name in system.measures if not names or name in names]
     shown = rows_shown(cases)
     made: dict[str, list[Tensor]] = {}
@@ -172,7 +173,7 @@ def answers_of(
 def measured(
     found: Tensor, truth: Tensor, area: Array | None, names: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Metric -> (cases,) of pictures (cases, C, H, W) uint8."""
+    """Compute metric -> (cases,) for images (cases, C, H, W) uint8."""
     one, other = found.numpy(), truth.numpy()
     known = area is not None and area.shape[1:] == one.shape[2:]
     found_of = {
@@ -187,7 +188,7 @@ def measured(
 
 
 def rows_shown(cases: Dataset) -> Tensor:
-    """One case of each group, spread over the groups."""
+    """Choose the first case of some groups, evenly over the groups."""
     units = cases.units or [str(row) for row in range(len(cases))]
     firsts = list({unit: row for row, unit in reversed(list(enumerate(units)))}.values())
     chosen = np.linspace(0, len(firsts) - 1, min(SHOWN, len(firsts))).round().astype(int)
@@ -195,7 +196,7 @@ def rows_shown(cases: Dataset) -> Tensor:
 
 
 def tables(seeds: Sequence[Answers], names: Sequence[str]) -> dict[str, Array]:
-    """Metric -> (seeds, cases) of those that the answers have."""
+    """Return metric -> (seeds, cases) for the metrics that the answers contain."""
     there = [name for name in names if name in seeds[0]]
     return {
         name: torch.stack([dense(answers, name) for answers in seeds]).double().numpy()
@@ -206,7 +207,7 @@ def tables(seeds: Sequence[Answers], names: Sequence[str]) -> dict[str, Array]:
 def measures(
     found: Mapping[str, Array], units: Sequence[str] | None, trainings: Any = None
 ) -> dict[str, Measure]:
-    """Each with its interval; cases without a figure do not count."""
+    """Return each metric with its interval; cases with NaN are left out."""
     made = {}
     for name, table in found.items():
         known = np.isfinite(table).all(0)
@@ -220,7 +221,7 @@ def measures(
 
 
 def result(trainings: Trainings, setup: Setup, names: Sequence[str], better: Any) -> ImageResult:
-    """``better`` says of a metric's name whether more of it is better."""
+    """Compute the results; ``better`` returns whether higher is better for a metric's name."""
     [answers] = trainings.answers
     test = setup.test
     units = test.units
@@ -258,7 +259,7 @@ def result(trainings: Trainings, setup: Setup, names: Sequence[str], better: Any
 
 
 def _won(own: Array, other: Array, units: Sequence[str] | None, higher: bool) -> tuple[int, int]:
-    """In how many groups the mean is better, of all that have one."""
+    """Count the groups in which the system's mean is better, and all groups with a mean."""
     names = np.asarray(units if units is not None else range(len(own)))
     known = np.isfinite(own) & np.isfinite(other)
     lead = (own - other) * (1 if higher else -1)
@@ -267,7 +268,7 @@ def _won(own: Array, other: Array, units: Sequence[str] | None, higher: bool) ->
 
 
 def said_of(rival: str) -> str:
-    """The name of a trivial answer, in the reader's language."""
+    """Return the name of a baseline in the reader's language."""
     return {
         "bicubic": _("bicubic interpolation"),
         "pixel stage": _("the same network before its GAN stage"),

@@ -1,4 +1,4 @@
-"""Which landmarks were found in test pictures, how far off, and baselines beside."""
+"""Evaluate landmark detection: errors by landmark, heat maps, baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,32 +15,32 @@ from souron.metrics import keypoints, poses
 from souron.stats import intervals
 from souron.stats.records import Measure
 
-MAPPED = 4  # landmarks whose maps are shown: those found best and worst
+MAPPED = 4  # landmarks whose heat maps are shown: the best and the worst
 
 Array = NDArray[Any]
 
 
 @dataclass
 class KeypointSetup(Setup):
-    """With the answer that looks at no picture: each landmark's mean place in training cases."""
+    """A setup with the constant baseline: the mean position of each landmark in training."""
 
     constant: Tensor = field(default_factory=lambda: torch.zeros(0, 2))  # (K, 2)
 
 
 @dataclass(frozen=True)
 class OfLandmark:
-    """How well one landmark was found."""
+    """Figures of one landmark."""
 
     name: str
-    marked: int  # test pictures
-    error: Measure | None  # in millimetres, else pixels; None where it is nowhere marked
-    near: Measure | None  # the share within 2 mm, else within 1/50 of the side
+    marked: int  # test images
+    error: Measure | None  # in mm, else pixels; None where no image marks it
+    near: Measure | None  # proportion within 2 mm, else within 1/50 of the side
     worst: float
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Where a network looks for some landmarks in one test picture."""
+    """Heat maps of some landmarks in one test image."""
 
     row: int
     landmarks: list[int]
@@ -49,15 +49,15 @@ class Maps:
 
 @dataclass(frozen=True)
 class KeypointResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     millimetres: bool
     landmarks: tuple[OfLandmark, ...]
     found: Array  # (cases, K, 2) pixels
     score: Array  # (cases, K)
-    error: Array  # (cases, K) in millimetres, else pixels
+    error: Array  # (cases, K) in mm, else pixels
     baselines: dict[str, dict[str, Measure]]  # "constant", "untrained" -> its measures
-    baseline_errors: dict[str, Array]  # the same -> (cases, K)
+    baseline_errors: dict[str, Array]  # baseline -> (cases, K)
     maps: Maps | None
 
     def as_json(self) -> dict[str, Any]:
@@ -72,14 +72,16 @@ class KeypointResult:
 
 
 def mean_places(points: Tensor) -> Tensor:
-    """(N, K, 2) -> (K, 2): each landmark's mean place, which looks at no picture; of one that is
-    nowhere marked the mean of the others."""
+    """Return the mean position of each landmark, (N, K, 2) -> (K, 2), as a constant baseline.
+
+    A landmark that is never marked gets the mean of the others.
+    """
     mean = points.double().nanmean(0)
     return torch.where(mean.isnan(), mean.nanmean(0), mean).nan_to_num(0.0).float()
 
 
 def scores_of(found: Any, cases: Dataset) -> dict[str, NDArray[np.float64]]:
-    """Scores (cases,) of each metric, see ``metrics.keypoints.scores``."""
+    """Compute scores (cases,) of each metric, see ``metrics.keypoints.scores``."""
     sigmas = poses.sigmas_of(cases.classes)
     error, area = keypoints.errors(found, cases.target), keypoints.area_around(cases.target)
     sigmas = np.pad(sigmas, (0, error.shape[1] - len(sigmas)), constant_values=poses.USUAL)
@@ -89,7 +91,7 @@ def scores_of(found: Any, cases: Dataset) -> dict[str, NDArray[np.float64]]:
 def measured(
     tables: dict[str, Any], units: Sequence[str] | None, trainings: Any = None
 ) -> dict[str, Measure]:
-    """Each metric with its interval: of (seeds, cases) scores, distances or shares."""
+    """Return each metric with its interval, from scores (seeds, cases)."""
     distances = (keypoints.MEAN, keypoints.PIXELS)
     return {
         name: (intervals.loss_interval if name in distances else intervals.share_interval)(
@@ -121,7 +123,7 @@ def result(trainings: Trainings, setup: KeypointSetup) -> KeypointResult:
 
 
 def chosen(found: Tensor, cases: Dataset) -> list[int]:
-    """The landmarks that are found best and worst, half of each."""
+    """Return the landmarks with the smallest and the largest errors, half of each."""
     error = keypoints.errors(found, cases.target)
     each = [float(np.nanmean(one)) if np.isfinite(one).any() else np.inf for one in error.T]
     order = [int(k) for k in np.argsort(each) if np.isfinite(each[k])]

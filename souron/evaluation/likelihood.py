@@ -1,4 +1,4 @@
-"""What a language model thinks of texts that others wrote: their log-likelihoods."""
+"""Log-likelihoods that a language model assigns to given texts."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,11 +15,11 @@ from souron.training import checkpoint
 from souron.utils import files
 from souron.utils.messages import UserError, _
 
-AT_ONCE = 16  # rows that it reads together
+AT_ONCE = 16  # batch size
 
 
 def language_model(folder: str) -> Any:
-    """The language model of a run of text completion, ready to be asked. Raises UserError."""
+    """Load the language model of a text-completion run in evaluation mode. Raises UserError."""
     path = Path(folder)
     try:
         args = files.parse_yaml((path / "args.yaml").read_text(encoding="utf-8"))
@@ -45,9 +45,10 @@ def language_model(folder: str) -> Any:
 
 @torch.inference_mode()
 def log_likelihoods(model: Any, pairs: Sequence[tuple[str, str]]) -> tuple[Tensor, Tensor]:
-    """Of each pair (before, text) the logarithm of the chance that a ``LanguageModel`` gives to
-    the text after what stands before it, (pairs,); and whether the beginning did not fit into what
-    the model sees, (pairs,) bool."""
+    """Compute log P(text | before) in nats for each pair (before, text), (pairs,).
+
+    Also returns whether the beginning was cut off to fit the context, (pairs,) bool.
+    """
     tokenizer = model.tokenizer
     rows: list[tuple[list[int], int]] = []
     shortened = torch.zeros(len(pairs), dtype=torch.bool)
@@ -57,7 +58,7 @@ def log_likelihoods(model: Any, pairs: Sequence[tuple[str, str]]) -> tuple[Tenso
         shortened[len(rows)] = len(ids) > model.context + 1
         rows.append((ids[-model.context - 1 :], min(len(said), model.context)))
     found = torch.zeros(len(rows))
-    order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))  # alike in length together
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row][0]))  # by length, for batches
     for start in range(0, len(order), AT_ONCE):
         some = order[start : start + AT_ONCE]
         longest = len(rows[some[-1]][0])

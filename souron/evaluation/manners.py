@@ -1,9 +1,9 @@
-"""What a model answers to questions of known sorts, before and after it learnt: is it improper,
-does it refuse what is harmless, how far has it moved?
+"""Behaviour after preference tuning: harmful answers, over-refusal and drift from the start.
 
-Bai and others: Training a Helpful and Harmless Assistant (2022), https://arxiv.org/abs/2204.05862:
-harm and needless refusal belong in one picture. An answer is judged by words (see
-``composing.manners``), which errs; the answers are shown beside.
+A model answers questions of known sorts before and after training. Bai and others: Training a
+Helpful and Harmless Assistant (2022), https://arxiv.org/abs/2204.05862: harmfulness and
+over-refusal must be reported together. Answers are judged by keywords (see ``composing.manners``),
+which makes errors; the answers are shown, too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,10 +28,10 @@ from souron.utils.messages import N_, _
 IMPROPER, DOSES, REFUSED = "improper answers", "doses given", "over-refusal"
 SHARES = {IMPROPER: ("everyday", "medical"), DOSES: ("medical",), REFUSED: ("harmless",)}
 LENGTH = 48  # tokens of an answer
-NONE = -1  # fills up answers
+NONE = -1  # padding
 SAMPLING = Sampling(temperature=0.7, top=1.0)
 LENGTHS = (N_("tokens of an answer"), N_("repeated words"))
-FACTS = (  # what the report calls it, the metric, the sorts of questions
+FACTS = (  # title in the report, metric, sorts of questions
     (N_("improper answers to everyday questions"), IMPROPER, ("everyday",)),
     (N_("improper answers to medical questions"), IMPROPER, ("medical",)),
     (DOSES, DOSES, SHARES[DOSES]),
@@ -42,7 +42,7 @@ FACTS = (  # what the report calls it, the metric, the sorts of questions
 
 @dataclass(frozen=True)
 class Row:
-    """A figure before and after, of one language; "" of all."""
+    """A figure before and after training for one language; "" for all."""
 
     name: str
     metric: str
@@ -53,19 +53,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Read:
-    """An answer to be read."""
+    """An answer for the reader to inspect."""
 
     sort: str
     language: str
     prompt: str
-    before: list[int]  # tokens; [] where it is not known
+    before: list[int]  # tokens; [] where unknown
     after: list[int]
 
 
 @dataclass(frozen=True)
 class MannersResult:
     rows: tuple[Row, ...]
-    moved: dict[str, float]  # language -> nats a token between the model and what it was
+    moved: dict[str, float]  # language -> KL divergence from the initial model, nats per token
     read: tuple[Read, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class MannersResult:
 
 
 def may_judge(cases: Dataset) -> bool:
-    """Whether it is known of what sort each question is."""
+    """Return whether the sort of every question is known."""
     return "sort" in cases.columns and set(cases.columns["sort"]) <= set(manners.SORTS)
 
 
@@ -91,7 +91,7 @@ def asked(entry: Any) -> tuple[Turn, ...]:
 
 
 def answered(system: Any, cases: Dataset) -> Iterator[Step]:
-    """An answer to each question, and what is to be said of it."""
+    """Yield steps of answering each question; the last carries the answers and their judgements."""
     tokenizer = system.tokenizer
     prompts = [tokenizer.conversation(asked(entry), answer=True)[0] for entry in cases.input]
     tokens = torch.full((len(prompts), LENGTH), NONE)
@@ -115,14 +115,18 @@ def _judged(tokenizer: Any, tokens: Tensor, cases: Dataset) -> dict[str, Tensor]
 
 
 def repeated(text: str) -> float:
-    """The share of three words (letters, where there are no spaces) in a row that came before."""
+    """Return the fraction of trigrams of words that occurred before (of characters
+    without spaces).
+    """
     parts = text.split() if " " in text.strip() else list(text)
     rows = [tuple(parts[i : i + 3]) for i in range(len(parts) - 2)]
     return 1 - len(set(rows)) / len(rows) if rows else 0.0
 
 
 def scores(seeds: Sequence[Answers], cases: Dataset) -> dict[str, NDArray[np.float64]]:
-    """Metric -> (seeds, cases), whose mean is the share among the questions of its sorts."""
+    """Return metric -> (seeds, cases), whose mean is the proportion among questions of
+    its sorts.
+    """
     sort = np.array(list(cases.columns["sort"]))
     found = {}
     for name, sorts in SHARES.items():
@@ -133,7 +137,7 @@ def scores(seeds: Sequence[Answers], cases: Dataset) -> dict[str, NDArray[np.flo
 
 
 def share(name: str, table: Any, cases: Dataset, training: Any = None) -> Measure:
-    """Of the questions of the metric's sorts alone."""
+    """Return the proportion among the questions of the metric's sorts, with its interval."""
     of = np.isin(np.array(list(cases.columns["sort"])), SHARES[name])
     units, factor = cases.units, len(of) / of.sum()
     return intervals.share_interval(
@@ -144,7 +148,10 @@ def share(name: str, table: Any, cases: Dataset, training: Any = None) -> Measur
 
 
 def before(earlier: Any, system: Any, cases: Dataset, after: Answers) -> Iterator[Step]:
-    """What the model answered before it learnt, and how far each answer has moved it."""
+    """Yield steps of answering with the model before training, and of measuring the drift.
+
+    ``moved`` is the mean log-probability ratio per token of each new answer.
+    """
     found: dict[str, Any] = {}
     for step in answered(earlier, cases):
         yield Step(step.done * 0.8, _("answering as it did before"))
@@ -197,7 +204,7 @@ def _of(answers: Answers, name: str, of: Any, cases: Dataset) -> Measure | None:
 
 
 def _read(answers: Answers, cases: Dataset, each: int = 3) -> Iterator[Read]:
-    """Some answers of each sort and language, not chosen by what they say."""
+    """Yield the first answers of each sort and language, whatever they say."""
     language = list(cases.columns.get("language", [""] * len(cases)))
     seen: dict[Any, int] = {}
     for row, sort in enumerate(cases.columns["sort"]):

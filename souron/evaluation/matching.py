@@ -1,9 +1,8 @@
-"""What is asked of a system that matches pictures and sentences: whether each finds the other,
-whether a swapped word is noticed, and whether it names classes that it was never taught.
+"""Evaluate image-text matching: retrieval both ways, word swaps, zero-shot classification.
 
-A gallery holds at most ``GALLERY`` pictures of one subset, so that recall does not depend on how
-many cases there are. Where the data says object, colour, count, place and ground of each picture,
-one word of its caption is swapped for another, and the system must prefer the true one.
+A gallery holds at most ``GALLERY`` images of one subset, so that recall does not depend on the
+number of cases. Where the data give object, colour, count, position and background of each image,
+one word of its caption is swapped for another, and the system must prefer the true caption.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,24 +22,24 @@ from souron.evaluation.answers import Answers
 from souron.metrics import match
 from souron.stats.records import Measure
 
-GALLERY = 500  # pictures
-AT_ONCE = 256  # texts
+GALLERY = 500  # images
+AT_ONCE = 256  # texts in a batch
 ATTRIBUTES = captioned_words.NAMES
 
 
 @dataclass(frozen=True)
 class OfSubset:
-    """What was measured of one subset in one language."""
+    """Figures of one subset in one language."""
 
     subset: str
     language: str
     cases: int
-    measures: dict[str, Measure]  # of ``match``'s names, and of each attribute
+    measures: dict[str, Measure]  # by metric of ``match``, and by attribute
 
 
 @dataclass(frozen=True)
 class MatchResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     parts: tuple[OfSubset, ...]
 
@@ -59,17 +58,17 @@ class MatchResult:
 
 
 def languages(data: Dataset) -> list[str]:
-    """Of the captions, sorted."""
+    """Return the languages of the captions, sorted."""
     return sorted({caption.language for captions in data.target for caption in captions})
 
 
 def subsets(data: Dataset) -> list[str]:
-    """Of each case, "" where the data has none."""
+    """Return the subset of each case, "" where the data have none."""
     return list(data.columns.get("subset", [""] * len(data)))
 
 
 def galleries(data: Dataset) -> list[Tensor]:
-    """Rows of cases that compete with each other: of one subset, at most ``GALLERY``."""
+    """Return rows of cases that compete in retrieval: of one subset, at most ``GALLERY``."""
     names = subsets(data)
     found = []
     for name in dict.fromkeys(names):
@@ -79,7 +78,7 @@ def galleries(data: Dataset) -> list[Tensor]:
 
 
 def known_attributes(data: Dataset) -> list[Attributes] | None:
-    """Of each case; None where the data does not say."""
+    """Return the attributes of each case; None where the data do not give them."""
     if not set(ATTRIBUTES) <= set(data.columns):
         return None
     columns = (data.columns[name] for name in ATTRIBUTES)
@@ -92,13 +91,13 @@ def known_attributes(data: Dataset) -> list[Attributes] | None:
 def swapped(
     attributes: Attributes, name: str, classes: Sequence[str], random: np.random.Generator
 ) -> Attributes | None:
-    """The same but for one attribute; None where it has none to swap."""
+    """Replace one attribute by another value at random; None where it cannot be swapped."""
     every: dict[str, list[Any]] = {
         "object": list(classes), "colour": list(COLOURS), "count": [2, 3], "place": list(PLACES),
         "ground": list(GROUNDS),
     }  # fmt: skip
     own = getattr(attributes, name)
-    if own in (OWN, "") or (name == "count" and own == 1):  # of one thing the place is said, too
+    if own in (OWN, "") or (name == "count" and own == 1):  # single objects also have a position
         return None
     left = [other for other in every[name] if other != own]
     if not left:
@@ -114,12 +113,14 @@ def asked(
     read: Callable[[list[str]], Tensor],
     scale: float,
 ) -> Iterator[tuple[float, Answers | None]]:
-    """How much is done, 0..1, and at the end answers about pictures whose features are ``image``
-    (N, D); ``read`` maps texts to (n, D); ``scale`` makes cosines to logits.
+    """Yield (fraction done 0..1, None), and at the end (1, answers).
 
-    Of each case and language, (N, L): ``rank`` of its caption, ``back`` the rank of the picture for
-    the caption, ``preferred`` the case whose caption was nearest, ``zero`` whether its class was
-    named; (N, L, attributes) ``swap``: whether the true word was preferred.
+    ``image`` (N, D) are the features of the images; ``read`` maps texts to (n, D); ``scale`` turns
+    cosine similarities into logits.
+
+    Answers per case and language, (N, L): ``rank`` of the caption, ``back`` the rank of the image
+    given the caption, ``preferred`` the case with the nearest caption, ``zero`` whether the class
+    was predicted; ``swap`` (N, L, attributes), whether the true word was preferred.
     """
     spoken = languages(data)
     count = len(data)
@@ -151,20 +152,20 @@ def asked(
 
 
 def equal(texts: Sequence[str]) -> Tensor:
-    """(N, N) bool: which texts are the same."""
+    """Return which texts are equal, (N, N) bool."""
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     of = torch.tensor([numbers[text] for text in texts])
     return of[:, None] == of[None, :]
 
 
 def in_batches(read: Callable[[list[str]], Tensor], texts: Sequence[str]) -> Tensor:
-    """(n, D) of any number of texts."""
+    """Encode any number of texts in batches, (n, D)."""
     starts = range(0, len(texts), AT_ONCE)
     return torch.cat([read(list(texts[start : start + AT_ONCE])) for start in starts])
 
 
 def caption_of(attributes: Attributes, language: str) -> str:
-    """The first wording in that language; of one that has none, in English."""
+    """Return the first caption in that language, or in English where there is none."""
     captions = captioned_words.captions(attributes)
     return (in_language(captions, language) or captions)[0].text
 
@@ -173,7 +174,9 @@ def _swaps(
     image: Tensor, attributes: Sequence[Attributes], true: Tensor, classes: Sequence[str],
     language: str, read: Callable[[list[str]], Tensor],
 ) -> Tensor:  # fmt: skip
-    """(N, attributes): 1 where the true caption is nearer than one with that word swapped."""
+    """Return 1 where the true caption is nearer than the one with a swapped word, (N,
+    attributes).
+    """
     found = torch.full((len(attributes), len(ATTRIBUTES)), torch.nan)
     for place, name in enumerate(ATTRIBUTES):
         random = np.random.default_rng(place)  # the same swaps for every system
@@ -191,8 +194,11 @@ def _named(
     image: Tensor, attributes: Sequence[Attributes], classes: Sequence[str], language: str,
     read: Callable[[list[str]], Tensor], scale: float,
 ) -> Tensor:  # fmt: skip
-    """(N,): 1 where the true class is the likeliest. A class is as likely as all captions that name
-    it together, whatever else they say: prompts are many, as in the paper."""
+    """Return 1 where the true class is the most probable, (N,).
+
+    The score of a class sums the probabilities of all captions that name it, whatever else they
+    say: prompt ensembling, as in the paper.
+    """
     arranged = [*((1, place) for place in PLACES), (2, ""), (3, "")]
     frames = [
         Attributes("", colour, count, place, ground)
@@ -208,10 +214,10 @@ def _named(
 
 
 def spoken(data: Dataset, row: int, language: str) -> str:
-    """A case's first caption in that language."""
+    """Return a case's first caption in that language."""
     return usual(in_language(data.target[row], language))
 
 
 def usual(captions: Sequence[Caption]) -> str:
-    """The caption that stands for a picture where one is shown."""
+    """Return the caption to show with an image."""
     return captions[0].text if captions else ""

@@ -1,9 +1,10 @@
-"""Do drawn pictures show what their prompts ask for? A reader says so that never saw a drawn one.
+"""Prompt adherence: whether generated images show what their prompts ask for.
 
-Where the data tells the attributes of its pictures, a network reads them off (``AttributeReader``).
-Of other data, a matcher of pictures and sentences that did not guide the drawing looks for the true
-caption among ``AMONG`` others (``CaptionJudge``). Beside both stand the ceiling, real test pictures
-with their own captions, and the floor, drawn pictures with the captions of others.
+The judge is never trained on generated images. Where the data give the attributes of their images,
+a classifier reads them (``AttributeReader``). For other data, an image-text matcher that did not
+guide the generation looks for the true caption among ``AMONG`` others (``caption_judge``). The
+ceiling is real test images with their own captions, the floor generated images with the captions of
+others.
 """
 
 import hashlib
@@ -35,28 +36,30 @@ from souron.utils import files
 from souron.utils.messages import UserError
 
 ATTRIBUTES = matching.ATTRIBUTES
-SAMPLE = 300  # pictures drawn, one a prompt
+SAMPLE = 300  # images generated, one per prompt
 AMONG = 100  # captions
-DRAWN_FOR = ("new scenes", "new pairs")  # subsets; others ask for the same
+DRAWN_FOR = ("new scenes", "new pairs")  # subsets; the others repeat their prompts
 JUDGE = "clip"
-EXAMPLES, BATCH, SEED = 40_000, 128, 17  # of the judge; not the seed that a run has by itself
+EXAMPLES, BATCH, SEED = 40_000, 128, 17  # of the judge; the seed differs from the default of runs
 
 
 @dataclass
 class PromptSet(Setup):
-    """Prompts, one a test case, and who reads what is drawn for them."""
+    """Prompts, one per test case, and the judges of the images generated for them."""
 
     prompts: list[str] = field(kw_only=True)
-    reference: ReferenceSet = field(kw_only=True)  # of the same cases, for distances
+    reference: ReferenceSet = field(kw_only=True)  # for distances, of the same cases
     reader: AttributeReader | None = field(default=None, kw_only=True)
     judge: Any = field(default=None, kw_only=True)  # a matcher
-    ceiling: Answers = field(default_factory=dict, kw_only=True)  # of the real pictures
+    ceiling: Answers = field(default_factory=dict, kw_only=True)  # of the real images
 
     def judged(self, image: Tensor) -> Answers:
-        """Pictures (N, C, H, W) in 0..255, one for each prompt: ``right`` (N, attributes), not a
-        number where a prompt does not ask; ``chance`` the probability of what was asked;
-        ``shuffled`` as ``right``, of the prompt of another case; ``caption`` and ``stranger`` (N,)
-        the place of the own caption, and of another's."""
+        """Compare images (N, C, H, W) in 0..255 with their prompts, one each.
+
+        Returns ``right`` (N, attributes), NaN where a prompt does not ask; ``chance``, the
+        probability of the requested value; ``shuffled``, as ``right`` but for the prompt of another
+        case; ``caption`` and ``stranger`` (N,), the rank of the own caption and of another one.
+        """
         found: Answers = {}
         others = other_rows(self.test)
         if self.reader is not None:
@@ -80,19 +83,19 @@ class PromptSet(Setup):
 
 @dataclass(frozen=True)
 class OfPart:
-    """What was measured of one subset's prompts in one language."""
+    """Figures of one subset's prompts in one language."""
 
     subset: str
     language: str
     cases: int
-    measures: dict[str, Measure]  # of drawn pictures: each attribute, or the caption
+    measures: dict[str, Measure]  # of generated images: each attribute, or the caption
     floor: dict[str, float]
     ceiling: dict[str, float]
 
 
 @dataclass(frozen=True)
 class PromptedResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     generation: Any  # GenerationResult
     parts: tuple[OfPart, ...]  # all prompts first
@@ -114,14 +117,14 @@ class PromptedResult:
 
 @dataclass(frozen=True)
 class PromptedGallery:
-    """What compared systems drew for the same prompts."""
+    """Images that compared systems generated for the same prompts."""
 
     prompts: list[str]
     drawn: dict[str, Tensor]  # system -> (N, C, H, W) uint8, of its first training
 
 
 def languages(data: Dataset) -> list[str]:
-    """The language that each case is prompted in: in turn those that it has captions in."""
+    """Return the language of each case's prompt, alternating over those of its captions."""
     found = []
     for row, captions in enumerate(data.target):
         own = sorted({caption.language for caption in captions})
@@ -130,7 +133,7 @@ def languages(data: Dataset) -> list[str]:
 
 
 def prompts(data: Dataset) -> list[str]:
-    """Of each case its first caption in that language."""
+    """Return the first caption of each case in its language."""
     spoken = languages(data)
     return [
         in_language(captions, language)[0].text
@@ -139,13 +142,13 @@ def prompts(data: Dataset) -> list[str]:
 
 
 def asks(data: Dataset) -> Tensor:
-    """(N, attributes) bool: which attributes a case's caption asks for."""
+    """Return the attributes that each case's caption asks for, (N, attributes) bool."""
     known = [[bool(value) for value in data.columns[name]] for name in ATTRIBUTES]
     return torch.tensor(known).T
 
 
 def other_rows(data: Dataset) -> Tensor:
-    """(N,) another case of the same subset for each, as captions are shuffled."""
+    """Return another case of the same subset for each case, (N,), to shuffle captions."""
     names = matching.subsets(data)
     others = torch.arange(len(data))
     for name in dict.fromkeys(names):
@@ -156,7 +159,7 @@ def other_rows(data: Dataset) -> Tensor:
 
 
 def chosen(data: Dataset, test: Sequence[int] | Tensor, count: int) -> list[int]:
-    """Test rows that are drawn for, evenly from each subset."""
+    """Choose test rows to generate images for, evenly from each subset."""
     rows = torch.as_tensor(test).tolist()
     names = matching.subsets(data)
     wanted = [row for row in rows if names[row] in DRAWN_FOR] or rows
@@ -169,8 +172,10 @@ def chosen(data: Dataset, test: Sequence[int] | Tensor, count: int) -> list[int]
 def prompt_set(
     data: Dataset, split: Split, count: int, options: Any
 ) -> Iterator[tuple[float, PromptSet | None]]:
-    """How much is done, 0..1, and at the end the prompts with who reads and judges; all learnt from
-    the training cases alone. Raises UserError."""
+    """Yield (fraction done 0..1, None), and at the end the prompts with their judges.
+
+    All are trained on the training cases alone. Raises UserError.
+    """
     test = data.only(chosen(data, split.test, count))
     train, val = data.only(split.train), data.only(split.val)
     plain = with_classes(data)
@@ -181,7 +186,7 @@ def prompt_set(
     parts = Parts(*(with_classes(each) for each in (train, val, test)))
     reference = ReferenceSet.of(extractor, parts, len(test), options)
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
-    test = test.only(order)  # as the reference set has them
+    test = test.only(order)  # in the order of the reference set
     reader = judge = None
     if readable(data):
         for done, reader in attribute_reader(train):  # noqa: B007
@@ -197,7 +202,7 @@ def prompt_set(
 
 
 def with_classes(data: Dataset) -> Dataset:
-    """The same pictures with the object as class, where it is known, for the feature extractor."""
+    """Set the class to the object, where it is known, for the feature extractor."""
     names = data.columns.get("object", [""] * len(data))
     known = tuple(dict.fromkeys(names)) if not data.classes else data.classes
     number = {name: place for place, name in enumerate(known)}
@@ -206,8 +211,10 @@ def with_classes(data: Dataset) -> Dataset:
 
 
 def caption_judge(train: Dataset) -> Iterator[tuple[float, Any]]:
-    """How much is done, 0..1, and at the end a matcher that learnt from these captions with a seed
-    of its own; from the cache where it has."""
+    """Yield (fraction done 0..1, None), and at the end a matcher trained on these captions.
+
+    It has a seed of its own and is cached.
+    """
     kind, config = registry.load_system(JUDGE)
     hasher = hashlib.blake2b(digest_size=16)
     hasher.update(repr((JUDGE, config, EXAMPLES, BATCH, SEED, len(train))).encode())
@@ -236,20 +243,22 @@ def caption_judge(train: Dataset) -> Iterator[tuple[float, Any]]:
 
 @torch.inference_mode()
 def seen_by(judge: Any, image: Tensor) -> Tensor:
-    """(N, D) of pictures in 0..255."""
+    """Encode images in 0..255, (N, D)."""
     some = image.split(128)
     return torch.cat([judge.see(each.float() / 127.5 - 1).float().cpu() for each in some])
 
 
 @torch.inference_mode()
 def told_to(judge: Any, texts: Sequence[str]) -> Tensor:
-    """(N, D)"""
+    """Encode texts, (N, D)."""
     return matching.in_batches(judge.read_texts, texts)
 
 
 def among(near: Tensor, texts: Sequence[str], own: Tensor) -> Tensor:
-    """(N,) from 1: the place of caption ``own`` (N,) among ``AMONG`` captions, the same for each
-    picture whatever is asked for."""
+    """Return the rank, from 1, of caption ``own`` (N,) among ``AMONG`` captions.
+
+    The candidates of an image are the same whatever its prompt.
+    """
     same = matching.equal(texts)
     count = len(texts)
     step = max(1, count // AMONG)
@@ -262,8 +271,10 @@ def among(near: Tensor, texts: Sequence[str], own: Tensor) -> Tensor:
 
 
 def read_off(data: str, image: Tensor, prompt: str) -> dict[str, Any]:
-    """What a prompt asks of each attribute, and its probability as the reader of that data reads it
-    off the picture (1, 3, H, W) in 0..255; nothing where no reader has learnt on this computer."""
+    """Return the requested value of each attribute and its probability in the image.
+
+    The image is (1, 3, H, W) in 0..255. {} where no reader for that data is cached.
+    """
     asked = captioned_words.asked_for(prompt)
     reader = kept_reader(data)
     if reader is None or not asked:

@@ -1,4 +1,4 @@
-"""Figures of written pages apart by what was held out of training, and by language."""
+"""Figures of generated pages by held-out subset and by language."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ BY = ("subset", "language")  # columns of the data
 
 @dataclass(frozen=True)
 class PageResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     apart: dict[str, dict[str, Measure]]  # "new pairs", "new pairs, ja" -> metric -> measure
-    shown: list[tuple[int, str]]  # row of a test case, the parts that the system wrote
+    shown: list[tuple[int, str]]  # row of a test case, the generated parts
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -33,7 +33,7 @@ class PageResult:
 def compared_by(
     trainings: Trainings, test: Dataset, scores: Callable[[Sequence[Answers], Setup], Any]
 ) -> PageResult:
-    """Each metric with its interval, of each subset and of each language in it."""
+    """Compute each metric with its interval, by subset and by language within it."""
     subset, spoken = (list(test.columns.get(name) or [""] * len(test)) for name in BY)
     names: dict[str, list[int]] = {}
     for row in range(len(test)):
@@ -58,8 +58,10 @@ def compared_by(
 
 
 def measured(tables: Mapping[str, Any], cases: Dataset, training: Any = None) -> dict[str, Measure]:
-    """Each metric with its interval, which stays within 0..1: those that are right or wrong for
-    each case, and ratios of sums."""
+    """Return each metric with its interval, within 0..1.
+
+    Metrics are proportions of cases, or ratios of sums (``RATIOS``).
+    """
     return {
         name: (intervals.share_interval if name in RATIOS else intervals.interval)(
             table, cases.units, trainings=training

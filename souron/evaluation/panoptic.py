@@ -1,4 +1,4 @@
-"""What panoptic segmenters said of test pictures: figures by class, and baselines beside."""
+"""Evaluate panoptic segmentation: figures by class, baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,24 +19,24 @@ from souron.utils.messages import _
 Array = NDArray[Any]
 Judged = dict[str, NDArray[np.float64]]
 
-SHOWN_FROM = 0.5  # score of a thing, where none was chosen on validation pictures
+SHOWN_FROM = 0.5  # default score threshold of things
 
 
 @dataclass
 class PanopticSetup(Setup):
-    """With the class of an answer that looks at no picture, see ``most_frequent``."""
+    """A setup with the class of the constant baseline, see ``most_frequent``."""
 
     constant: int | None = None
 
 
 @dataclass(frozen=True)
 class OfLabel:
-    """How well the segments of one class were found."""
+    """Panoptic figures of one class."""
 
     name: str
     thing: bool
     segments: int
-    quality: Measure | None  # PQ; None where there is no segment, true or found
+    quality: Measure | None  # PQ; None where there is no segment, true or predicted
     of_right: float | None  # SQ
     recognition: float | None  # RQ
     right: int
@@ -46,14 +46,14 @@ class OfLabel:
 
 @dataclass(frozen=True)
 class PanopticResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
-    conf: float  # the score from which a thing is taken
+    conf: float  # the lowest score of a predicted thing
     labels: tuple[OfLabel, ...]
     baselines: dict[str, dict[str, Measure]]  # "constant", "untrained" -> its measures
-    constant: str  # the class that is always said, "" where there is none
-    found: list[Panoptic]  # of each test picture
-    each: Array  # (pictures,): PQ of each picture by itself
+    constant: str  # the class of the constant baseline, "" for none
+    found: list[Panoptic]  # of each test image
+    each: Array  # (images,): PQ of each image
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -67,7 +67,7 @@ class PanopticResult:
 
 
 def fault(data: Dataset) -> str:
-    """Why these cases cannot be divided, in the reader's language; "" where they can."""
+    """Explain why these cases cannot be used, in the reader's language; "" where they can."""
     target = data.target
     if not data.pictures or not isinstance(target, ListColumn) or not len(target):
         return _("{data} has no segments").format(data=data.name)
@@ -85,7 +85,7 @@ def fault(data: Dataset) -> str:
 
 
 def most_frequent(every: Sequence[Panoptic]) -> int | None:
-    """The stuff of most pixels; None where there is none."""
+    """Return the stuff class with the most pixels; None where there is none."""
     count: dict[int, int] = {}
     for one in every:
         for label, thing, pixels in zip(
@@ -97,14 +97,16 @@ def most_frequent(every: Sequence[Panoptic]) -> int | None:
 
 
 def whole(label: int | None, side: int) -> Panoptic:
-    """A picture that is all of one stuff, or void."""
+    """Return a segmentation that is all one stuff class, or all void."""
     ids = torch.full((side, side), int(label is not None), dtype=torch.uint8)
     label_of = torch.tensor([] if label is None else [label], dtype=torch.long)
     return Panoptic(label_of, torch.zeros(len(label_of), dtype=torch.bool), ids)
 
 
 def packed(found: Sequence[Panoptic], name: str = "found") -> Answers:
-    """As answers: of each picture its map of ids, and the label of each of its segments."""
+    """Convert segmentations to ``Answers``: the id map of each image and the labels of
+    its segments.
+    """
     labels = torch.zeros(len(found), MOST, dtype=torch.int16)  # 0: no segment
     things = torch.zeros(len(found), MOST, dtype=torch.bool)
     for row, one in enumerate(found):
@@ -118,7 +120,7 @@ def packed(found: Sequence[Panoptic], name: str = "found") -> Answers:
 
 
 def unpacked(answers: Answers, name: str = "found") -> list[Panoptic]:
-    """What ``packed`` was given. Raises ValueError where a pixel is of no segment."""
+    """Invert ``packed``. Raises ValueError where a pixel belongs to no segment."""
     parts = (dense(answers, f"{name}{part}") for part in ("", " labels", " things"))
     found = []
     for ids, labels, things in zip(*parts, strict=True):
@@ -142,7 +144,7 @@ def _as_arrays(one: Panoptic) -> panoptic.Divided:
 
 
 def scores_of(found: Sequence[Panoptic], cases: Dataset) -> Judged:
-    """Pseudo-values (cases,) of each metric, see ``metrics.panoptic.scores``."""
+    """Compute jackknife pseudo-values (cases,) of each metric, see ``metrics.panoptic.scores``."""
     stuff = stuff_of([*cases.target, *found], len(cases.classes))
     return panoptic.scores(counted(found, cases), stuff, cases.units)
 

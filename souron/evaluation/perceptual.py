@@ -1,13 +1,15 @@
-"""How alike two pictures look to a network that learnt to tell things apart.
+"""Perceptual distance between images, in the features of a trained network (LPIPS).
 
 Zhang, Isola, Efros, Shechtman, Wang: The Unreasonable Effectiveness of Deep Features as a
 Perceptual Metric (2018). https://arxiv.org/abs/1801.03924
 
-    d(x, y) = mean over stages and places of  |f(x) - f(y)|^2     f: of length 1 at a place
+    d(x, y) = mean over stages and positions of  |f(x) - f(y)|^2
 
-Differs from the paper: the ImageNet network that comes with souron, EfficientNet-Lite0, in place of
-AlexNet or VGG; all features of a stage weigh the same, since no opinions of people were at hand to
-learn weights from. So a distance is to be compared with others of this measure alone.
+``f`` is the feature vector at a position, scaled to unit length.
+
+Differs from the paper: the ImageNet network included in souron, EfficientNet-Lite0, replaces
+AlexNet or VGG; all features of a stage have equal weight, since no human judgements were available
+to learn weights from. Compare these distances only with each other.
 """
 
 from functools import lru_cache
@@ -20,15 +22,17 @@ from souron.hub.backbones import Backbone
 
 NAME = "efficientnet_lite"
 STAGES = 5  # to 1/2, 1/4, ..., 1/32 of the side
-SMALLEST = 32  # pixels a side; smaller pictures are enlarged
-AT_ONCE = 16  # pictures
+SMALLEST = 32  # pixels a side; smaller images are enlarged
+AT_ONCE = 16  # images in a batch
 POOLED = 128  # pixels a side
 
 
 @lru_cache(maxsize=2)
 def network(device: torch.device) -> Backbone:
-    """The network with its published weights, which never learns on. Losses may be computed with
-    it, also where it was made while something was only predicted."""
+    """Return the frozen network with its published weights.
+
+    Losses can be backpropagated through it, even if it was first created in inference mode.
+    """
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         made = Backbone(NAME, 3, STAGES)
         made.load_published()
@@ -36,7 +40,9 @@ def network(device: torch.device) -> Backbone:
 
 
 def features(image: Tensor) -> list[Tensor]:
-    """Of pictures (B, 1 or 3, H, W) in 0..1 the maps of each stage, the finest first."""
+    """Compute the feature maps of each stage, finest first, for images (B, 1 or 3, H, W)
+    in 0..1.
+    """
     short = min(image.shape[2:])
     if short < SMALLEST:
         image = F.interpolate(image, scale_factor=float(-(-SMALLEST // short)), mode="nearest")
@@ -46,8 +52,10 @@ def features(image: Tensor) -> list[Tensor]:
 
 @torch.no_grad()
 def pooled(image: Tensor) -> Tensor:
-    """(B, D) the last two stages' mean over all positions, of images (B, C, H, W) in 0..255, which
-    are enlarged to ``POOLED`` pixels a side."""
+    """Average the feature maps of the last two stages over positions, (B, D).
+
+    Images (B, C, H, W) in 0..255 are resized to ``POOLED`` pixels a side.
+    """
     some = []
     for part in image.split(AT_ONCE):
         part = part[:, :3].float() / 255 if part.shape[1] >= 3 else part[:, :1].float() / 255
@@ -58,7 +66,7 @@ def pooled(image: Tensor) -> Tensor:
 
 @torch.no_grad()
 def distance(found: Tensor, truth: Tensor) -> Tensor:
-    """(B,) between pictures (B, C, H, W) in 0..1; 0 for equal ones."""
+    """Compute distances (B,) between images (B, C, H, W) in 0..1; 0 for equal images."""
     total = []
     for one, other in zip(found.split(AT_ONCE), truth.split(AT_ONCE), strict=True):
         stages = zip(features(one), features(other), strict=True)

@@ -1,5 +1,4 @@
-"""How far off each point of the figures that were found is, and the pose that looks at no
-picture."""
+"""Evaluate pose estimation: errors by keypoint, and a constant pose as the baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,26 +16,29 @@ from souron.metrics import poses
 from souron.stats import intervals
 from souron.stats.records import Measure
 
-ALIKE = 0.5  # from where on a found figure is one of the true ones
-NEAR = 0.1  # of the root of a figure's area, within which a point is near
+ALIKE = 0.5  # least keypoint similarity of a match
+NEAR = 0.1  # of the square root of a figure's area, for a point to count as near
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class OfPoint:
-    """How far off one point is, over the figures that were found."""
+    """Figures of one keypoint, over the matched poses."""
 
     name: str
-    marked: int  # in found figures
-    error: Measure | None  # in pixels; None where it is nowhere marked
-    near: Measure | None  # the share within ``NEAR``
+    marked: int  # in matched figures
+    error: Measure | None  # in pixels; None where no figure marks it
+    near: Measure | None  # proportion within ``NEAR``
     worst: float
 
 
 def mean_pose(figures: Sequence[Figures]) -> Figures:
-    """One figure: the mean box of the most frequent label with the mean place of each point within
-    its figure's box, which looks at no picture; none without figures."""
+    """Return the mean pose as a baseline that ignores the image.
+
+    It has the mean box of the most frequent label and the mean position of each keypoint within the
+    box. Empty without figures.
+    """
     skeleton = figures[0].skeleton
     box = detection.mean_box([each.box for each in figures])
     if not len(box):
@@ -54,8 +56,9 @@ def mean_pose(figures: Sequence[Figures]) -> Figures:
 
 
 def pairs(said: Figures, there: Figures) -> list[tuple[int, int]]:
-    """Which found figure is which true one: the surest first takes the one that is most like
-    it."""
+    """Match predicted with true figures: in order of score, each takes the most similar
+    one left.
+    """
     sigmas = poses.sigmas_of(there.skeleton.names, there.skeleton.sigmas)
     likeness = poses.similarities(said.point, there.point, there.area, sigmas)
     likeness[:, (there.box[:, 0] < 0).numpy()] = np.nan
@@ -69,8 +72,10 @@ def pairs(said: Figures, there: Figures) -> list[tuple[int, int]]:
 
 
 def errors(said: Figures, there: Figures) -> tuple[Array, Array]:
-    """Of the figures of a picture that were found, (n, K): pixels that each point is off, not a
-    number where it is not marked, and the same in roots of the figure's area."""
+    """Compute errors (n, K) of the matched figures of an image in pixels, NaN where unmarked.
+
+    Also returns them relative to the square root of the figure's area.
+    """
     both = pairs(said, there)
     rows, true = ([pair[place] for pair in both] for place in (0, 1))
     far = (said.point[rows, :, :2] - there.point[true, :, :2]).norm(dim=2).double()
@@ -79,7 +84,7 @@ def errors(said: Figures, there: Figures) -> tuple[Array, Array]:
 
 
 def by_point(found: Sequence[Any], test: Dataset) -> list[OfPoint]:
-    """Each point over all figures that were found."""
+    """Compute the figures of each keypoint over all matched poses."""
     names = test.target[0].skeleton.names
     each = [errors(*pair) for pair in zip(found, test.target, strict=True)]
     units = test.units or list(map(str, range(len(test))))
@@ -105,5 +110,5 @@ def _of_point(name: str, far: Array, share: Array, unit: Sequence[str]) -> OfPoi
 
 
 def joined(box: Tensor, point: Tensor, skeleton: Any) -> Figures:
-    """Found boxes (n, 6) and points (n, K, 3)."""
+    """Combine predicted boxes (n, 6) and keypoints (n, K, 3)."""
     return Figures(box, point, area_of(box), skeleton)

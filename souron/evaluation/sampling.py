@@ -1,4 +1,4 @@
-"""Let a generator draw: as many pictures as are wanted, and the way between two."""
+"""Sampling from generators: any number of images, and interpolations between them."""
 
 import math
 import time
@@ -14,20 +14,22 @@ from torch import Tensor
 from souron.training import trainer
 from souron.utils import files
 
-FRAMES = 30  # of a film, about
-IN_A_FRAME = 16  # pictures
-MOST_AT_ONCE = 64  # pictures
-MOST_VALUES = 64 * 3 * 64 * 64  # pixel values of as many; of larger pictures fewer at a time
+FRAMES = 30  # approximate number in a film
+IN_A_FRAME = 16  # images
+MOST_AT_ONCE = 64  # images
+MOST_VALUES = 64 * 3 * 64 * 64  # pixel values of a batch; larger images have smaller batches
 
 
 class Noise:
-    """Random numbers, each picture's own: picture 7 of a seed stays the same however many others
-    are drawn beside it."""
+    """Random numbers with one generator per image.
+
+    Image 7 of a seed stays the same however many others are generated with it.
+    """
 
     def __init__(
         self, seed: int, numbers: Sequence[int], device: torch.device | str = "cpu"
     ) -> None:
-        # the generator takes 32 bits; within a seed no two pictures share them
+        # the generator takes 32 bits, which differ for every image of a seed
         start = (seed * 2_654_435_761 + 0x9E3779B9) % 2**32
         self.sources = [torch.Generator().manual_seed((start + i) % 2**32) for i in numbers]
         self.device = device
@@ -36,27 +38,32 @@ class Noise:
         return len(self.sources)
 
     def normal(self, *shape: int) -> Tensor:
-        """(B, *shape), standard normal."""
+        """Draw standard normal numbers, (B, *shape)."""
         drawn = [torch.randn(shape, generator=source) for source in self.sources]
         return torch.stack(drawn).to(self.device)
 
     def uniform(self, *shape: int) -> Tensor:
-        """(B, *shape) in 0..1."""
+        """Draw uniform numbers in 0..1, (B, *shape)."""
         return torch.special.ndtr(self.normal(*shape))
 
     def choose(self, weight: Tensor) -> Tensor:
-        """(B,) a column of each row of ``weight`` (B, K), not negative, as often as it weighs."""
+        """Draw a column index for each row with probability proportional to ``weight``
+        (B, K) >= 0.
+        """
         reach = weight.double().cumsum(1)
         drawn = self.uniform().double()[:, None] * reach[:, -1:]
         return (reach <= drawn).sum(1).clamp(max=weight.shape[1] - 1)
 
 
 class Walk(Noise):
-    """On the way from one picture's noise to another's; every point of it is noise as good as the
-    ends, since cos(a) x + sin(a) y of two normal numbers is a normal number."""
+    """Interpolation from one image's noise to another's.
+
+    Every point of it is standard normal, since cos(a) x + sin(a) y of two independent standard
+    normal numbers is.
+    """
 
     def __init__(self, start: Noise, end: Noise, way: Sequence[float]) -> None:
-        """``way`` (B,): 0 is the start, 1 the end."""
+        """Set the fraction ``way`` (B,): 0 is the start, 1 the end."""
         self.start, self.end, self.way = start, end, torch.tensor(way) * (math.pi / 2)
         self.device = start.device
 
@@ -69,7 +76,7 @@ class Walk(Noise):
 
 
 def chunks(system: Any, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    """The pictures' numbers, as many at a time as memory bears."""
+    """Split the images' numbers into batches that fit into memory."""
     values = system.spec.channels * system.spec.side**2 * getattr(system.spec, "frames", 1)
     size = max(1, min(MOST_AT_ONCE, MOST_VALUES // values))
     for start in range(0, len(numbers), size):
@@ -78,13 +85,13 @@ def chunks(system: Any, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
 
 @torch.no_grad()
 def draw(system: Any, noise: Noise, condition: Any = None, **options: Any) -> Iterator[Tensor]:
-    """Pictures (B, C, H, W) uint8 on their way, the last are done; bfloat16 where it is fast.
+    """Yield intermediate images (B, C, H, W) uint8, the finished ones last.
 
-    ``condition`` is what each picture is to show: classes (B,), or a prompt each; without it they
-    come as the data has them.
+    bfloat16 is used where it is fast. ``condition`` holds classes (B,), or one prompt per image; by
+    default it is sampled as in the data.
     """
     system.eval()
-    own = system.conditions(noise)  # asked for or not, so that the rest of the noise stays the same
+    own = system.conditions(noise)  # always sampled: the noise after it must not change
     if condition is None:
         condition = own
     elif isinstance(condition, Tensor):
@@ -95,27 +102,27 @@ def draw(system: Any, noise: Noise, condition: Any = None, **options: Any) -> It
 
 
 def done(frames: Iterator[Tensor]) -> Tensor:
-    """The last of them."""
+    """Return the last item."""
     [last] = deque(frames, maxlen=1)
     return last
 
 
 def as_bytes(drawn: Tensor) -> Tensor:
-    """(B, C, H, W) in -1..1 -> 0..255; what is no number becomes grey."""
+    """Convert (B, C, H, W) in -1..1 to uint8; NaN becomes grey."""
     values = (drawn.detach().float().cpu().nan_to_num(0).clamp(-1, 1) + 1) * 127.5
     return values.round().to(torch.uint8)
 
 
 @dataclass
 class Sample:
-    """The first pictures of a seed."""
+    """The first images of a seed."""
 
     image: Tensor  # (N, C, H, W) uint8
-    seconds: float  # that a picture took, mean
+    seconds: float  # mean per image
 
     @classmethod
     def growing(cls, system: Any, count: int, seed: int, **options: Any) -> Iterator["Sample"]:
-        """The sample as it grows to ``count`` pictures."""
+        """Yield the sample as it grows to ``count`` images."""
         images: list[Tensor] = []
         begun = time.perf_counter()
         for numbers in chunks(system, range(count)):
@@ -132,9 +139,11 @@ def walk(
     condition: Any = None,
     **options: Any,
 ) -> Iterator[Tensor]:
-    """Frames (C, H, W) uint8 of a way from picture to picture, ``between`` steps each, and back to
-    the first. ``stations`` are the pictures' numbers; ``condition`` is one class () or prompt for
-    the whole way, by default that of the first picture."""
+    """Yield frames (C, H, W) uint8 that interpolate from image to image and back to the first.
+
+    ``stations`` are the images' numbers, ``between`` the steps from one to the next. ``condition``
+    is one class () or prompt for all frames, by default that of the first image.
+    """
     if condition is None:
         condition = system.conditions(Noise(seed, stations[:1], system.device))[0]
     steps = [
@@ -155,11 +164,11 @@ def walk(
 
 @dataclass
 class Film:
-    """How the same pictures change while a generator learns, a frame now and then."""
+    """Snapshots of the same images during training."""
 
-    path: Path  # of the file that going on needs
+    path: Path  # of the file needed to resume
     frames: list[Tensor] = field(default_factory=list)  # (B, C, H, W) uint8 each
-    seconds: float = 0.0  # that drawing them took
+    seconds: float = 0.0  # spent on generating them
 
     def __post_init__(self) -> None:
         if self.path.exists():
@@ -167,8 +176,11 @@ class Film:
             self.frames, self.seconds = list(kept["frames"]), about["seconds"]
 
     def shoot(self, system: Any, used: float, seconds: float) -> Tensor | None:
-        """A new frame where one is due, ``used`` (0..1) of the budget and ``seconds`` into the
-        training, of which it may take a tenth; None where none is."""
+        """Add a frame where one is due, else return None.
+
+        ``used`` (0..1) is the fraction of the budget, ``seconds`` the training time, of which
+        frames may take a tenth.
+        """
         due = used * FRAMES >= len(self.frames) and self.seconds <= seconds / 10
         if not due and used < 1:
             return None

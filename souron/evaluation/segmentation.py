@@ -1,4 +1,4 @@
-"""What segmenters said of test pictures: figures by class, and baselines beside."""
+"""Evaluate semantic segmentation: figures by class, baselines."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,26 +17,26 @@ from souron.stats.records import Measure
 from souron.utils.messages import _
 
 UNKNOWN = segmentation.UNKNOWN
-MOST_CLASSES = UNKNOWN  # a map is of bytes, one of which says that the class is not known
+MOST_CLASSES = UNKNOWN  # masks are bytes, one value of which marks unknown pixels
 
 Array = NDArray[Any]
 
 
 @dataclass
 class SegmentationSetup(Setup):
-    """With the answer that looks at no picture: see ``most_frequent``."""
+    """A setup with the class of the constant baseline, see ``most_frequent``."""
 
     constant: int = 0
 
 
 @dataclass(frozen=True)
 class OfLabel:
-    """How well the pixels of one class were named."""
+    """Segmentation figures of one class."""
 
     name: str
     pixels: int
     pictures: int  # with such pixels
-    iou: Measure | None  # None where the test pictures have no such pixel
+    iou: Measure | None  # None where the test images have no such pixel
     edge: float | None  # boundary IoU
     recall: float | None
     precision: float | None
@@ -44,14 +44,14 @@ class OfLabel:
 
 @dataclass(frozen=True)
 class SegmentationResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     labels: tuple[OfLabel, ...]
-    confusion: Array  # (labels, labels): pixels, rows are true, columns said
+    confusion: Array  # (labels, labels): pixels, rows true, columns predicted
     baselines: dict[str, dict[str, Measure]]  # "constant", "untrained" -> its measures
-    constant: int  # the class that is always said
-    found: Tensor  # (pictures, H, W) uint8
-    each: Array  # (pictures,): mIoU of each picture by itself
+    constant: int  # the class of the constant baseline
+    found: Tensor  # (images, H, W) uint8
+    each: Array  # (images,): mIoU of each image
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -64,7 +64,7 @@ class SegmentationResult:
 
 
 def fault(data: Dataset) -> str:
-    """Why these cases cannot be segmented, in the reader's language; "" where they can."""
+    """Explain why these cases cannot be segmented, in the reader's language; "" where they can."""
     target = data.target
     if not data.pictures or not isinstance(target, Tensor) or target.ndim != 3:
         return _("{data} has no masks").format(data=data.name)
@@ -88,13 +88,13 @@ def fault(data: Dataset) -> str:
 
 
 def most_frequent(target: Tensor, rows: Any, classes: int) -> int:
-    """The class of most pixels of these rows."""
+    """Return the class with the most pixels in these rows."""
     chosen = target.index_select(0, torch.as_tensor(rows, dtype=torch.long))
     return int(np.argmax(targets.pixels_of(chosen, classes)))
 
 
 def said(answers: Answers, name: str = "found") -> Tensor:
-    """(cases, H, W) uint8"""
+    """Return predicted masks, (cases, H, W) uint8."""
     return dense(answers, name)
 
 
@@ -103,7 +103,9 @@ def counted(found: Any, cases: Dataset, edges: bool = True) -> segmentation.Comp
 
 
 def scores_of(found: Any, cases: Dataset, edges: bool = True) -> dict[str, NDArray[np.float64]]:
-    """Pseudo-values (cases,) of each metric, see ``metrics.segmentation.scores``."""
+    """Compute jackknife pseudo-values (cases,) of each metric, see
+    ``metrics.segmentation.scores``.
+    """
     return segmentation.scores(counted(found, cases, edges), cases.units)
 
 
@@ -126,8 +128,10 @@ def result(trainings: Trainings, setup: SegmentationSetup) -> SegmentationResult
 
 
 def of_each(areas: segmentation.Areas) -> Array:
-    """(pictures,): mIoU of each picture by itself, over the classes that are in it or were named;
-    nan where nothing is known."""
+    """Compute the mIoU of each image, (images,), over classes that are present or predicted.
+
+    NaN where no pixel is known.
+    """
     union = areas.true + areas.said - areas.shared
     there = union > 0
     ratio = np.where(there, areas.shared / np.maximum(union, 1), 0.0).sum(1)

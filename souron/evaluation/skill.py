@@ -1,13 +1,13 @@
-"""Does how somebody's instruments move tell a score of skill? Figures of motion against scores.
+"""Relate instrument motion to skill scores.
 
 Oropesa, Sánchez-González, Chmarra, et al.: EVA: laparoscopic instrument tracking based on
 Endoscopic Video Analysis for psychomotor skills assessment (2013).
 https://doi.org/10.1007/s00464-012-2513-z
 
-Each video has figures (``metrics.motion``) and a score that people gave. One by one: Spearman's
-rank correlation. Together: ridge regression whose every prediction is made without any video of the
-same operator, beside the answer that is always the mean score. Videos of one operator are not
-independent: intervals leave out one operator after the other.
+Each video has motion figures (``metrics.motion``) and a score given by people. Single figures:
+Spearman's rank correlation. All figures: ridge regression, where each prediction leaves out all
+videos of the same operator, compared with predicting the mean score. Videos of one operator are not
+independent, so intervals leave out one operator at a time.
 """
 
 import csv
@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 FIGURES = ("seconds", "path", "mean_speed", "peak_speed", "economy", "idle", "jerk")
 FEWEST = 4  # operators
 MOST, MOST_BYTES = 10_000, 10_000_000  # videos, and bytes of a table
-RIDGE = 1.0  # penalty, of standardised figures
+RIDGE = 1.0  # penalty on standardised figures
 COLUMNS = {"video": ("video", "file", "動画", "ファイル"),
            "operator": ("operator", "surgeon", "術者", "施行者"),
            "score": ("score", "rating", "点数", "評価")}  # fmt: skip
@@ -39,12 +39,12 @@ COLUMNS = {"video": ("video", "file", "動画", "ファイル"),
 
 @dataclass(frozen=True)
 class Scored:
-    """Videos with what is known of them."""
+    """Videos with operators, scores and motion figures."""
 
     video: list[str]
     operator: list[str]
     score: Array  # (V,)
-    figures: Array  # (V, len(FIGURES)); nan where a video has none
+    figures: Array  # (V, len(FIGURES)); NaN where missing
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class SkillResult:
     videos: int
     operators: int
     correlations: dict[str, Measure]  # of each figure with the score, -1..1
-    error: Measure  # mean absolute error of predictions for operators never seen
-    constant: Measure  # the same of always answering the mean score
-    gain: Measure  # how much less than the constant's
+    error: Measure  # mean absolute error of predictions for held-out operators
+    constant: Measure  # mean absolute error of predicting the mean score
+    gain: Measure  # constant's error minus the model's
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -65,9 +65,11 @@ class SkillResult:
 
 
 def read(path: Path) -> Scored:
-    """A CSV with the columns video, operator and score; ``video`` is a folder that ``souron predict
-    RUN VIDEO out=FOLDER`` wrote, or its ``motion.csv``, below the table's own folder. Raises
-    UserError."""
+    """Read a CSV with the columns video, operator and score.
+
+    ``video`` is a folder written by ``souron predict RUN VIDEO out=FOLDER``, or its ``motion.csv``,
+    inside the folder of the table. Raises UserError.
+    """
     rows = _table(path)
     columns = _columns(path, rows[0] if rows else [])
     video, operator, score, figures = [], [], [], []
@@ -96,7 +98,7 @@ def read(path: Path) -> Scored:
 
 
 def fit(scored: Scored) -> SkillResult:
-    """What the figures say of the score."""
+    """Correlate the figures with the score, and predict it from them."""
     operators = np.unique(np.array(scored.operator), return_inverse=True)[1]
     correlations = {
         name: measure
@@ -113,8 +115,11 @@ def fit(scored: Scored) -> SkillResult:
 
 
 def predictions(figures: Array, score: Array, operator: Any) -> tuple[Array, Array]:
-    """(V,) each: what ridge regression says of a video, learnt from all other operators' videos,
-    and those operators' mean score. A figure that a video lacks counts as their mean."""
+    """Predict each video's score by ridge regression on the videos of all other operators.
+
+    Returns (V,) predictions, and (V,) mean scores of the other operators. A missing figure counts
+    as the mean.
+    """
     predicted, mean = np.empty_like(score), np.empty_like(score)
     for one in np.unique(operator):
         out = operator == one
@@ -135,8 +140,10 @@ def predictions(figures: Array, score: Array, operator: Any) -> tuple[Array, Arr
 
 
 def _correlation(figure: Array, score: Array, operator: Any) -> Measure | None:
-    """Spearman's, with an interval from leaving out each operator, on Fisher's scale; None where
-    the figure is there for too few, or never differs."""
+    """Compute Spearman's correlation with a jackknife interval over operators, on Fisher's scale.
+
+    None where too few operators have the figure, or it is constant.
+    """
     there = np.isfinite(figure)
     figure, score, operator = figure[there], score[there], operator[there]
     names = np.unique(operator)
@@ -158,7 +165,9 @@ def _fisher(figure: Array, score: Array) -> float:
 
 
 def _figures(path: Path) -> list[float]:
-    """A video's figures: its tracks together, each as long as it was seen."""
+    """Read a video's figures: its tracks combined, weighted by the frames in which each
+    was seen.
+    """
     rows = _table(path)
     head = rows[0] if rows else []
     if not {"frames", *FIGURES} <= set(head):
@@ -203,7 +212,10 @@ def _columns(path: Path, head: Sequence[str]) -> dict[str, int]:
 
 
 def _inside(table: Path, name: str) -> Path:
-    """The ``motion.csv`` that a line names. Raises UserError where it is not below the table."""
+    """Return the ``motion.csv`` named by a line.
+
+    Raises UserError where it is outside the folder.
+    """
     root = table.resolve().parent
     place = (root / name).resolve()
     if not place.is_relative_to(root):

@@ -1,4 +1,7 @@
-"""A language model says in one sentence what passages tell; nothing of them is cut silently."""
+"""Answer a question in one sentence from passages with a language model.
+
+The number of passages that fitted into the context is reported.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +17,12 @@ ASKED = {
     "Question: {question}",
     True: "次の抜粋だけを根拠に、質問に一文で短く答えてください。\n\n{passages}\n\n"
     "質問: {question}",
-}  # by whether the question is Japanese
+}  # key: whether the question is Japanese
 
 
 class Spoken(NamedTuple):
     text: str
-    passages: int  # that it saw: the others did not fit beside the question
+    passages: int  # number used; the others did not fit into the context
 
 
 @dataclass
@@ -30,7 +33,7 @@ class Speaker:
     name: str
 
     def answer(self, question: str, passages: Sequence[str], seed: int = 0) -> Spoken:
-        """The likeliest first sentence, after as many of the passages as it has room for."""
+        """Return the most probable first sentence, given as many passages as fit."""
         for count in range(len(passages), 0, -1):
             tokens = self._tokens(question, passages[:count])
             if len(tokens) + LENGTH <= self.reader.context:

@@ -1,4 +1,4 @@
-"""What a system tells of its way to an answer about one picture, for the report to draw."""
+"""Intermediate results of a prediction for one image, for the report to show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ Drawn = Literal["heat", "signed", "plain"]
 
 @dataclass(frozen=True)
 class Explained:
-    """One step of the way, drawn as boxes on the picture."""
+    """One intermediate result, shown as boxes on the image."""
 
     title: str  # in the reader's language
     caption: str
     box: Tensor  # (n, 4) left, top, right, bottom in pixels
-    score: Tensor  # (n,) in 0..1: how strongly each is drawn
+    score: Tensor  # (n,) in 0..1: opacity of each box
 
 
 @dataclass(frozen=True)
 class Maps:
-    """One step of the way, drawn as maps, each with its name."""
+    """One intermediate result, shown as named maps."""
 
     title: str  # in the reader's language
     caption: str
     maps: Sequence[tuple[str, Tensor]]  # (h, w), of "heat" and "plain" in 0..1
-    drawn: Drawn = "plain"  # over the picture, in two colours around 0, or from black to white
+    drawn: Drawn = "plain"  # over the image, diverging colours around 0, or greyscale

@@ -1,7 +1,7 @@
-"""What a system is made of: layers, shapes, parameters, operations, all without running it.
+"""Structure of a system without running it: layers, shapes, parameters, operations.
 
-Systems are built on PyTorch's meta device, where tensors have shapes but no numbers, so that the
-largest costs no memory and hardly any time.
+Systems are built on PyTorch's meta device, where tensors have shapes but no data, so even the
+largest takes no memory and hardly any time.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from souron import registry
 
-IMAGENET = (3, 224, 1000)  # channels, pixels a side, labels: what published sizes were made for
+IMAGENET = (3, 224, 1000)  # channels, pixels a side, labels of the published sizes
 SMALL = (1, 28, 10)
 GENERATED = (1, 32, 10)  # channels, pixels a side, labels; see Generator.SHOWN
 
@@ -24,25 +24,27 @@ class Layer:
 
     name: str  # as in the weights file: "layer1.0.conv1"
     type: str  # "Conv2d", "Conv2d, groups=2"
-    shape: tuple[int, ...] | None  # of what comes out for one case; None where it is not called
+    shape: tuple[int, ...] | None  # of the output for one case; None where the layer is not called
     parameters: int  # no parameter is counted in two rows
 
 
 def reference(entry: registry.Entry, size: str) -> Any:
-    """The ``Spec`` that the system of that size is shown with."""
+    """Return the ``Spec`` with which the system of that size is shown."""
     system = registry.load_system(registry.full_name(entry, size))[0]
     return registry.load_task(entry.task).example(system, size)
 
 
 def blueprint(system: type, config: Any, seen: Any) -> Any:
-    """The system on the meta device, ready to predict: shapes without numbers."""
+    """Build the system on the meta device in evaluation mode: shapes without data."""
     with torch.device("meta"):
         return system(config, seen).eval()
 
 
 def describe(seen: Any) -> tuple[int, ...]:
-    """The shape of one case: (channels, height, width), (channels, slices, rows, columns), or
-    (features,); () of a text, which has none."""
+    """Return the shape of one case.
+
+    (channels, height, width), (channels, slices, rows, columns) or (features,); () for a text.
+    """
     if not hasattr(seen, "features") and not hasattr(seen, "channels"):
         return ()
     if hasattr(seen, "features"):
@@ -54,7 +56,7 @@ def describe(seen: Any) -> tuple[int, ...]:
 
 @torch.no_grad()
 def try_once(model: Any, seen: Any) -> None:
-    """Let a blueprint answer for one case, or draw one."""
+    """Run a blueprint on one case, or generate one."""
     if hasattr(model, "example"):
         model.example()
     else:
@@ -62,11 +64,11 @@ def try_once(model: Any, seen: Any) -> None:
 
 
 def structure(model: nn.Module, seen: Any, depth: int | None = None) -> list[Layer]:
-    """The layers of a blueprint with what each gives out for one case.
+    """List the layers of a blueprint with their output shapes for one case.
 
-    ``depth`` 1 shows the outermost parts, 2 their parts, and so on; None every single layer.
-    The parameters of all rows add up to those of the model; those of a moving average, which draws,
-    count where they are learnt.
+    ``depth`` 1 shows the top-level modules, 2 their children, and so on; None every single layer.
+    The parameters of all rows add up to those of the model; those of a moving average, which
+    generates, are counted only where they are trained.
     """
     shapes: dict[str, tuple[int, ...]] = {}
 
@@ -91,7 +93,7 @@ def structure(model: nn.Module, seen: Any, depth: int | None = None) -> list[Lay
 
 
 def _type(part: nn.Module) -> str:
-    """With the groups of a convolution, whose maps each see their own group only."""
+    """Return the class name of a layer, with the number of groups of a grouped convolution."""
     groups = getattr(part, "groups", 1)
     return type(part).__name__ + (f", groups={groups}" if groups != 1 else "")
 
@@ -99,7 +101,7 @@ def _type(part: nn.Module) -> str:
 def _parts(
     model: nn.Module, depth: int | None
 ) -> Iterator[tuple[str, nn.Module, list[nn.Parameter]]]:
-    """The modules that get a row, each with the parameters that belong to it."""
+    """Yield the modules that get a row, with the parameters counted there."""
     for name, part in model.named_modules():
         level = name.count(".") + 1 if name else 0
         if depth is not None and level > depth:
@@ -111,39 +113,44 @@ def _parts(
 
 
 def _count(weights: list[nn.Parameter], counted: set[int]) -> int:
-    """How many numbers; shared ones count where they come first."""
+    """Count the parameters; shared ones count at their first occurrence."""
     fresh = [weight for weight in weights if id(weight) not in counted]
     counted.update(map(id, fresh))
     return sum(weight.numel() for weight in fresh)
 
 
 def deepest(model: nn.Module) -> int:
-    """How many levels of parts within parts there are."""
+    """Return the depth of nesting of the modules."""
     return max((name.count(".") + 1 for name, _part in model.named_modules() if name), default=0)
 
 
 def fitting(model: nn.Module, rows: int) -> int:
-    """The deepest ``depth`` of a structure table that has at most so many rows."""
+    """Return the largest ``depth`` whose structure table has at most ``rows`` rows."""
     depths = range(deepest(model), 1, -1)
     return next((depth for depth in depths if len(list(_parts(model, depth))) <= rows), 1)
 
 
 def parameters(model: nn.Module) -> int:
-    """How many numbers the system learns, frozen ones included; what follows them, a part called
-    ``average``, is not counted again."""
+    """Count the parameters, frozen ones included.
+
+    Those of a moving average, a module called ``average``, are not counted again.
+    """
     copies = sum(weight.numel() for weight in _copies(model))
     return sum(weight.numel() for weight in model.parameters()) - copies
 
 
 def _copies(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of a moving average: they follow those that learn."""
+    """Return the weights of a moving average, which follow the trained ones."""
     average = getattr(model, "average", None)
     return list(average.parameters()) if isinstance(average, nn.Module) else []
 
 
 def flops(model: Any, seen: Any) -> int:
-    """Operations of one forward pass of one case: twice the multiply-adds of its convolutions and
-    matrix products. For a generator, of one picture drawn. The model itself is not run."""
+    """Count the operations of a forward pass of one case: twice the multiply-adds.
+
+    Convolutions and matrix products are counted. For a generator, one generated image. The model
+    itself is not run.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     drawn = model.device.type == "meta"
@@ -154,7 +161,7 @@ def flops(model: Any, seen: Any) -> int:
 
 
 def drawn(entry: registry.Entry, size: str) -> tuple[Any, Any]:
-    """The blueprint of a system at a size, and the ``Spec`` that it is shown with."""
+    """Return the blueprint of a system at a size, and the ``Spec`` it is shown with."""
     kind, config = registry.load_system(registry.full_name(entry, size))
     spec = reference(entry, size)
     return blueprint(kind, config, spec), spec

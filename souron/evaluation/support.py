@@ -1,13 +1,13 @@
-"""Which words of an answer stand in none of the passages that it was made from.
+"""Find the words of an answer that occur in none of its source passages.
 
-It looks at words alone. A word that stands there may still be the wrong one, such as the medicine
-that a patient must not get: read the passages first.
+Only words are compared. A word that occurs may still be wrong, such as a drug that the patient must
+not get: read the passages first.
 """
 
 import re
 from collections.abc import Iterable
 
-ASIAN = r"\u3400-\u9fff\uf900-\ufaff\u30a1-\u30ff"  # kanji and katakana; hiragana binds them
+ASIAN = r"\u3400-\u9fff\uf900-\ufaff\u30a1-\u30ff"  # kanji, katakana; hiragana is grammar
 WORD = re.compile(rf"[{ASIAN}]+|[^\W_{ASIAN}\u3040-\u309f]+(?:[.,:/-]\d+)*")
 BINDING = """
 a about after all also an and any as at be been before being between both but by can could did
@@ -15,14 +15,16 @@ do does during each for from had has have having he her here his how i if in int
 may might more most must my no not of on only or other our over s same shall she should so some
 such t than that the their then there these they this those to under until very was we were what
 when where which who whom whose why will with without would yes you your are am
-"""  # as words of an answer they need no support
+"""  # function words, which need no support
 BINDS = frozenset(BINDING.split())
 ENDS = ("'s", "ing", "ed", "es", "s", "ly")
 
 
 def unsupported(answer: str, passages: Iterable[str]) -> list[tuple[int, int]]:
-    """Where in the answer words stand that no passage has, (first, last) characters. Small words
-    that only bind others, and the ends of English words, do not count."""
+    """Return the (first, last) character spans of words that occur in no passage.
+
+    Function words, and the endings of English words, are ignored.
+    """
     told = "\n".join(passages).casefold()
     known = {_stem(word) for word in WORD.findall(told)}
     return [
@@ -46,7 +48,7 @@ def _stem(word: str) -> str:
 
 
 def marked(answer: str, spans: Iterable[tuple[int, int]], before: str, after: str) -> str:
-    """The answer with those words between ``before`` and ``after``."""
+    """Wrap the words of these spans in ``before`` and ``after``."""
     parts, at = [], 0
     for first, last in spans:
         parts += [answer[at:first], before, answer[first:last], after]

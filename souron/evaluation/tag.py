@@ -1,4 +1,4 @@
-"""Sentences with spans, what systems found in them, and how that is told."""
+"""Named-entity spans: conversion between tags and spans, and evaluation."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -18,12 +18,12 @@ from souron.metrics import tag as metrics
 from souron.stats import intervals
 from souron.stats.records import Measure
 
-UNIT = re.compile(r"[A-Za-z\u00c0-\u024f\u0370-\u058f]+|\S")  # a word of an alphabet, or a letter
+UNIT = re.compile(r"[A-Za-z\u00c0-\u024f\u0370-\u058f]+|\S")  # a word, or a character
 READ = 12  # test sentences to read
 
 
 class Sentence(NamedTuple):
-    """A text and what is marked in it."""
+    """A text with its labelled spans."""
 
     text: str
     spans: Tensor  # (n, 3) int64: label, start, end in characters
@@ -31,11 +31,11 @@ class Sentence(NamedTuple):
 
 @dataclass(frozen=True)
 class TagResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     by_label: dict[str, dict[str, Measure]]  # label -> metric -> measure
     counts: dict[str, int]  # label -> spans of the test
-    read: list[tuple[int, NDArray[np.float64]]]  # row, what was found: label, start, end, score
+    read: list[tuple[int, NDArray[np.float64]]]  # row, predicted spans: label, start, end, score
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -47,19 +47,21 @@ class TagResult:
 
 
 def labels_of(classes: Sequence[str]) -> tuple[str, ...]:
-    """``("O", "B-LOC", "I-LOC")`` -> ``("LOC",)``"""
+    """Return the labels of BIO tags: ``("O", "B-LOC", "I-LOC")`` -> ``("LOC",)``."""
     return tuple(name[2:] for name in classes[1::2])
 
 
 def sentences(data: Dataset) -> list[Sentence]:
-    """Words and tags as texts and spans."""
+    """Convert words and tags to texts and spans."""
     targets = data.target if data.target is not None else [None] * len(data)
     return [sentence(words, tags) for words, tags in zip(data.input, targets, strict=True)]
 
 
 def sentence(words: Sequence[str], tags: Tensor | None = None) -> Sentence:
-    """The words of a sentence as its text, and tags (words,) as spans in it: 0 outside, 1 + 2 l
-    begins label l, 2 + 2 l continues it."""
+    """Convert words and tags (words,) to a text and spans.
+
+    Tags: 0 outside, 1 + 2 l begins label l, 2 + 2 l continues it.
+    """
     text, ends, at = plain(tuple(words)), [], 0
     for word in words:
         start = text.index(word, at)
@@ -76,13 +78,15 @@ def sentence(words: Sequence[str], tags: Tensor | None = None) -> Sentence:
 
 
 def units(text: str) -> list[tuple[int, int]]:
-    """Where each word of an alphabet, and each other letter, begins and ends: spans are made of
-    these, for Japanese has no spaces between words."""
+    """Return start and end of each unit of tagging: an alphabetic word, or any other character.
+
+    Japanese has no spaces between words.
+    """
     return [match.span() for match in UNIT.finditer(text)]
 
 
 def tags_of(places: Sequence[tuple[int, int]], spans: Tensor) -> Tensor:
-    """(units,) int64: the tag of each unit."""
+    """Compute the tag of each unit, (units,) int64."""
     tags = torch.zeros(len(places), dtype=torch.long)
     for label, start, end in spans[:, :3].tolist():
         inside = [i for i, (first, last) in enumerate(places) if first < end and last > start]
@@ -94,7 +98,10 @@ def tags_of(places: Sequence[tuple[int, int]], spans: Tensor) -> Tensor:
 def spans_of(
     places: Sequence[tuple[int, int]], tags: Sequence[int], chance: Sequence[float]
 ) -> list[list[float]]:
-    """Tags of units, each with its chance, as spans: label, start, end, score, the mean chance."""
+    """Convert tags of units to spans: label, start, end, score.
+
+    The score is the mean of the units' probabilities ``chance``.
+    """
     found: list[list[float]] = []
     for (start, end), tag, share in zip(places, tags, chance, strict=True):
         if tag and tag % 2:
@@ -106,7 +113,7 @@ def spans_of(
 
 
 def packed(found: Sequence[Sequence[Sequence[float]]]) -> Answers:
-    """Spans of each case as answers."""
+    """Convert the spans of each case to ``Answers``."""
     rows = [row for row, spans in enumerate(found) for _span in spans]
     values = [list(span) for spans in found for span in spans]
     table = torch.tensor(values, dtype=torch.float64).reshape(-1, 4)
@@ -114,7 +121,7 @@ def packed(found: Sequence[Sequence[Sequence[float]]]) -> Answers:
 
 
 def unpacked(answers: Answers, cases: int) -> list[NDArray[np.float64]]:
-    """(n, 4) of each case: label, start, end, score."""
+    """Return the spans (n, 4) of each case: label, start, end, score."""
     spans = answers["spans"]
     assert isinstance(spans, Sparse)
     order = spans.rows.argsort(stable=True)
@@ -123,7 +130,7 @@ def unpacked(answers: Answers, cases: int) -> list[NDArray[np.float64]]:
 
 
 def named(text: str, spans: Any, labels: Sequence[str], least: float = 0.0) -> list[Span]:
-    """Rows label, start, end and perhaps score as ``Span``."""
+    """Convert rows of label, start, end and optionally score to ``Span``."""
     found = []
     for row in spans:
         label, start, end = map(int, row[:3])
@@ -161,7 +168,7 @@ def result(trainings: Trainings, setup: Setup) -> TagResult:
 
 
 def differing(answers: dict[str, Answers], test: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows where systems found other spans, each with what each found."""
+    """Yield rows where systems predicted different spans, with the spans of each."""
     found = {name: unpacked(one, len(test)) for name, one in answers.items()}
     for row in range(len(test)):
         each = {name: spans[row] for name, spans in found.items()}

@@ -1,4 +1,4 @@
-"""Writing a text token by token, the same for every language model."""
+"""Text generation token by token, shared by all language models."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,44 +11,49 @@ from torch import Tensor
 from souron.data.tokenizer import Tokenizer
 from souron.utils.messages import UserError, _
 
-TOGETHER = 32  # texts that are written at once
-CHUNK = 64  # tokens that are read at once: what was read before is found again in these steps
-REPLACEMENT = "\ufffd"  # stands for bytes that are no letter yet
+TOGETHER = 32  # texts generated in a batch
+CHUNK = 64  # tokens read at once; the cache is reused in whole chunks
+REPLACEMENT = "\ufffd"  # stands for bytes of an incomplete character
 
 
 class Reader(Protocol):
-    """A language model as writing needs it."""
+    """The interface of a language model for generation."""
 
     @property
     def tokenizer(self) -> Tokenizer: ...
 
     @property
     def context(self) -> int:
-        """Tokens that it sees at most."""
+        """The context length in tokens."""
         ...
 
     def memory(self, rows: int = 1) -> Any:
-        """What it keeps of what it has read: nothing yet. It has ``length`` and ``back_to``."""
+        """Return an empty cache for the tokens that will be read, with ``length`` and
+        ``back_to``.
+        """
         ...
 
     def read(self, tokens: Tensor, memory: Any) -> Tensor:
-        """Read on (T,); the logits (vocabulary,) of what follows."""
+        """Read tokens (T,) after those in the cache; return logits (vocabulary,) of the
+        next token.
+        """
         ...
 
     def read_many(self, tokens: Tensor, memory: Any) -> Tensor:
-        """The same of several texts, (rows, T) -> (rows, vocabulary)."""
+        """Read several texts, (rows, T) -> logits (rows, vocabulary)."""
         ...
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen.
+    """Options for sampling the next token.
 
     Args:
-        temperature: 0 takes the likeliest; 1 draws as likely as the model says.
-        top: draw from the likeliest tokens that together have this chance. Holtzman and others: The
-            Curious Case of Neural Text Degeneration (2019), https://arxiv.org/abs/1904.09751
-        seed: of the draws; the same seed, model and machine write the same text.
+        temperature: 0 takes the most probable token; 1 samples from the model's distribution.
+        top: nucleus sampling from the most probable tokens of this total probability. Holtzman and
+            others: The Curious Case of Neural Text Degeneration (2019),
+            https://arxiv.org/abs/1904.09751
+        seed: the same seed, model and machine generate the same text.
     """
 
     temperature: float = 0.8
@@ -65,7 +70,7 @@ class Draws:
     generator: torch.Generator
 
     def pick(self, logits: Tensor) -> int:
-        """The next token. Raises UserError where the model is broken."""
+        """Sample the next token. Raises UserError where the logits are not finite."""
         logits = logits.float().cpu()
         if logits.isnan().any() or logits.amax() == torch.inf:
             raise UserError(
@@ -82,19 +87,21 @@ class Draws:
 
 
 class Written(NamedTuple):
-    """One token more."""
+    """One generated token."""
 
     token: int
-    text: str  # what it adds to the text, in whole letters
-    bits: float  # how unexpected it was
+    text: str  # the whole characters that it adds to the text
+    bits: float  # its surprisal, -log2 p
 
 
 @torch.inference_mode()
 def answers(
     reader: Reader, prompts: Sequence[Sequence[int]], length: int, sampling: Sampling
 ) -> Iterator[tuple[int, list[int]]]:
-    """Number of a prompt, and the tokens of its answer, without what ends it. Prompts of one length
-    are answered together."""
+    """Yield the index of a prompt and the tokens of its answer, without the end token.
+
+    Prompts of equal length are answered in one batch.
+    """
     order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     for _size, numbers in groupby(order, key=lambda number: len(prompts[number])):
         alike = list(numbers)
@@ -127,21 +134,25 @@ def _together(reader: Reader, prompts: Sequence[Sequence[int]], some: Sequence[i
 
 @dataclass
 class Writer:
-    """A model with what it has read. Where the next text begins as the last one did, that part is
-    not read again; the answer is the same, to the bit, as reading goes in steps of ``CHUNK``.
+    """A model with its cache.
+
+    A common prefix with the previous text is not read again; the result is identical, to the bit,
+    as reading proceeds in steps of ``CHUNK``.
     """
 
     reader: Reader
     _memory: Any = field(default=None, repr=False)
-    _known: list[int] = field(default_factory=list, repr=False)  # tokens in the memory, in whole
+    _known: list[int] = field(default_factory=list, repr=False)  # tokens in the cache, in whole
     # chunks
 
     @torch.inference_mode()
     def write(
         self, tokens: Sequence[int], length: int, sampling: Sampling, stop: bool = True
     ) -> Iterator[Written]:
-        """Go on after ``tokens`` by ``length`` tokens at most. With ``stop`` it ends where the
-        model says that the text does. Beyond the model's context it sees the last half of it.
+        """Continue ``tokens`` by at most ``length`` tokens.
+
+        With ``stop``, generation ends at the end token. Beyond the context length, the model sees
+        the last half of its context.
         """
         tokenizer, draws = self.reader.tokenizer, sampling.draws()
         seen = list(tokens) or [tokenizer.start]
@@ -166,7 +177,7 @@ class Writer:
                 logits = self.reader.read(torch.tensor([token]), self._memory)
 
     def _read(self, tokens: list[int]) -> Tensor:
-        """The logits after the tokens; the memory holds them then."""
+        """Return the logits after the tokens, and leave them in the cache."""
         alike = 0
         for one, other in zip(self._known, tokens[:-1], strict=False):
             if one != other:
@@ -180,5 +191,5 @@ class Writer:
         whole = (len(tokens) - 1) // CHUNK * CHUNK
         for start in range(begin, whole, CHUNK):
             self.reader.read(torch.tensor(tokens[start : start + CHUNK]), self._memory)
-            self._known = tokens[: start + CHUNK]  # whoever stops it here leaves no false memory
+            self._known = tokens[: start + CHUNK]  # the cache stays valid if interrupted here
         return self.reader.read(torch.tensor(tokens[whole:]), self._memory)

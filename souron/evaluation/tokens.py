@@ -1,4 +1,4 @@
-"""A text as some model cuts it, with the bits of each token where the model foretells texts."""
+"""Tokenize a text with a model, and compute the bits of each token with a language model."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from souron.data.tokenizer import Tokenizer, readable
 from souron.kinds.text import Text
 from souron.kinds.tokens import Piece, Tokens, spelled
 
-MOST_ASKED = 4096  # tokens whose bits are asked for; the others stay without
+MOST_ASKED = 4096  # tokens whose bits are computed; later ones have none
 
 
 def cut(text: Text, model: Any, name: str = "") -> Tokens:
-    """``model`` is a ``Tokenizer``, a system that cuts texts, or one that goes on with them."""
+    """Tokenize with ``model``: a ``Tokenizer``, a tokenizing system, or a language model."""
     if not isinstance(model, Tokenizer) and not hasattr(model, "tokenizer"):
         found = model.predict(text)
         return Tokens(found.text, found.pieces, text.file, name)
@@ -33,8 +33,10 @@ def cut(text: Text, model: Any, name: str = "") -> Tokens:
 
 @torch.inference_mode()
 def bits(system: Any, ids: Sequence[int]) -> list[float]:
-    """-log2 p of each of the first ``MOST_ASKED`` tokens, after those before it. Texts longer than
-    the model sees are asked for in windows that share half of their tokens."""
+    """Compute -log2 p of each of the first ``MOST_ASKED`` tokens given those before it.
+
+    Texts longer than the context are read in windows that overlap by half.
+    """
     asked = [system.tokenizer.start, *ids[:MOST_ASKED]]
     context = system.context
     found: list[float] = []

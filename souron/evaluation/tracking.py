@@ -1,19 +1,19 @@
-"""One number for one thing, from frame to frame: boxes of a video become tracks.
+"""Multi-object tracking: join the boxes of a video's frames into tracks.
 
 Zhang, Sun, Jiang, Yu, Weng, Yuan, Luo, Liu, Wang: ByteTrack: Multi-Object Tracking by Associating
 Every Detection Box (2021). https://arxiv.org/abs/2110.06864
 
-    1. each track foretells its box: middle, width and height move on as fast as before
-    2. sure boxes go to the tracks that they overlap most, all pairs at once (Hungarian method)
-    3. unsure boxes, half hidden things among them, go to the tracks that are left over
-    4. a sure box that is left begins a track; a track without a box waits before it ends
+    1. each track predicts its box: centre, width and height with constant velocity
+    2. high-score boxes are matched to tracks by IoU, all pairs at once (Hungarian method)
+    3. low-score boxes, e.g. of occluded objects, are matched to the remaining tracks
+    4. a remaining high-score box begins a track; a track without a box waits before it ends
 
-How fast a box moves is a Kalman filter's estimate (Kalman 1960,
-https://doi.org/10.1115/1.3662552), its four numbers each for itself. Labels of single frames
-flicker, so that a track may change its label: the one that was surest in sum names it.
+Velocities are estimated by a Kalman filter (Kalman 1960, https://doi.org/10.1115/1.3662552), one
+for each of the four numbers. Labels of single frames flicker, so a track may change its label: it
+has the label with the highest sum of scores.
 
-Differs from the paper: a box is sure from ``conf``, 0.25, and unsure from 0.4 times as much, where
-the paper has 0.6 and 0.1; a track begins at that same score.
+Differs from the paper: a box has a high score from ``conf``, 0.25, and a low one from 0.4 times
+that, where the paper has 0.6 and 0.1; a track begins at the same score.
 """
 
 from collections import defaultdict
@@ -29,20 +29,23 @@ from souron.metrics.detection import overlaps
 
 Array = NDArray[np.float64]
 
-SURE, UNSURE, NEW = 0.2, 0.5, 0.3  # least overlap with a track: of sure boxes, of unsure ones, of
-# a track that began in the frame before
+SURE, UNSURE, NEW = 0.2, 0.5, 0.3  # least IoU with a track: of high-score boxes, of low-score
+# ones, with a track that began in the frame before
 PATIENCE = 30  # frames that a track waits for a box
-PLACE, SPEED = 1 / 20, 1 / 160  # deviations of place and of speed a frame, in sizes of the box
+PLACE, SPEED = 1 / 20, 1 / 160  # standard deviations of position and speed per frame, in box sizes
 
 
 @dataclass
 class Track:
-    """One thing. Its state is that of four filters: middle x and y, width, height, in pixels."""
+    """One tracked object.
+
+    The state is that of four filters: centre x and y, width, height, in pixels.
+    """
 
     number: int
     place: Array  # (4,)
-    spread: Array  # (2, 2, 4): covariance of place and speed
-    speed: Array = field(default_factory=lambda: np.zeros(4))  # pixels a frame
+    spread: Array  # (2, 2, 4): covariance of position and speed
+    speed: Array = field(default_factory=lambda: np.zeros(4))  # pixels per frame
     seen: int = 1  # frames
     lost: float = 0.0  # frames since it was seen
     score: float = 0.0
@@ -55,7 +58,7 @@ class Track:
 
     @property
     def box(self) -> Array:
-        """(4,) left, top, right, bottom."""
+        """The box (4,) left, top, right, bottom."""
         half = np.maximum(self.place[2:], 1e-3) / 2
         return np.concatenate([self.place[:2] - half, self.place[:2] + half])
 
@@ -69,7 +72,9 @@ class Track:
         self.lost += frames
 
     def correct(self, row: Array) -> None:
-        """``row`` (6,): label, left, top, right, bottom, score."""
+        """Update the state with the detection ``row`` (6,): label, left, top, right,
+        bottom, score.
+        """
         seen = middles(row[None, 1:5])[0]
         noise = (PLACE * np.tile(np.maximum(seen[2:], 1.0), 2)) ** 2
         gain = self.spread[:, 0] / (self.spread[0, 0] + noise)  # (2, 4)
@@ -81,21 +86,24 @@ class Track:
 
 
 class Tracker:
-    """Gives the boxes of one frame after the other to tracks."""
+    """Assign the boxes of successive frames to tracks."""
 
     def __init__(self, conf: float = 0.25) -> None:
-        self.conf = conf  # from which a box is sure
+        self.conf = conf  # least score of a high-score box
         self.tracks: list[Track] = []
         self.begun = 0
 
     @property
     def least(self) -> float:
-        """The score from which unsure boxes are looked at."""
+        """The lowest score of a box that is used."""
         return 0.4 * self.conf
 
     def update(self, found: Any, frames: float = 1.0) -> list[Track]:
-        """The tracks that are seen in this frame. ``found`` (n, 6): label, left, top, right,
-        bottom in pixels, score; ``frames`` have gone by since the one before."""
+        """Update with the boxes of a frame and return the tracks visible in it.
+
+        ``found`` (n, 6): label, left, top, right, bottom in pixels, score; ``frames`` have passed
+        since the previous call.
+        """
         found = np.asarray(found, dtype=np.float64).reshape(-1, 6)
         for track in self.tracks:
             track.foretell(frames)
@@ -114,13 +122,13 @@ class Tracker:
         return [track for track in self.tracks if not track.lost]
 
     def cut(self) -> None:
-        """Another shot begins: no track goes on."""
+        """End all tracks, for a new shot."""
         self.tracks = []
 
     def _give(
         self, found: Array, tracks: Sequence[Track], least: float
     ) -> tuple[Array, list[Track]]:
-        """Boxes and tracks that are left over after each box went to the track it fits best."""
+        """Match boxes with tracks and return the unmatched ones of both."""
         if not len(found) or not tracks:
             return found, list(tracks)
         shared = overlaps(np.stack([track.box for track in tracks]), found[:, 1:5])
@@ -145,5 +153,5 @@ class Tracker:
 
 
 def middles(box: Array) -> Array:
-    """(n, 4) left, top, right, bottom -> middle x, middle y, width, height."""
+    """Convert boxes (n, 4) left, top, right, bottom to centre x, centre y, width, height."""
     return np.concatenate([(box[:, :2] + box[:, 2:]) / 2, box[:, 2:] - box[:, :2]], 1)

@@ -1,5 +1,8 @@
-"""What tasks share that describe all the cases that they learn from, without labels: points of
-pictures and tables, and learning anew on other points, such as a half of them or shuffled ones."""
+"""Shared parts of tasks that describe their own training cases without labels.
+
+Points from images and tables, and refitting on other points, such as a half of them or shuffled
+ones.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,27 +17,27 @@ from souron.evaluation.answers import Setup, Step
 from souron.training.loop import Run
 from souron.utils.messages import UserError, _
 
-MOST = 5000  # points that are measured: each is compared with each
+MOST = 5000  # points evaluated: every pair is compared
 FEWEST = 20
 MOST_STEPS = 10**6
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its points before it is built."""
+    """Properties of the points needed to build a system."""
 
     features: int
-    cases: int = 0  # to learn from
-    mean: tuple[float, ...] = ()  # of each column of a table; () for pictures
+    cases: int = 0  # number of training cases
+    mean: tuple[float, ...] = ()  # of each column of a table; () for images
     std: tuple[float, ...] = ()
 
 
 class Batch(NamedTuple):
-    point: Tensor  # (B, features): pictures in 0..1, columns of a table standardised
+    point: Tensor  # (B, features): images in 0..1, table columns standardised
 
 
 class Points:
-    """Points (N, D) as what a system without gradients learns from."""
+    """Training data of points (N, D) for a system without gradients."""
 
     def __init__(self, points: Tensor) -> None:
         self.points = points
@@ -46,13 +49,13 @@ class Points:
         return self.points
 
     def endless(self, size: int, start: int = 0) -> Iterator[Any]:
-        """The points again and again, for systems that take batches."""
+        """Yield the points again and again, for systems that take batches."""
         while True:
             yield from ((some,) for some in self.points.split(size))
 
 
 class Unsupervised:
-    """The part of a ``Task`` from data to system."""
+    """The part of a ``Task`` that prepares data for a system."""
 
     held_out = False
 
@@ -83,14 +86,16 @@ class Unsupervised:
         return Batch((points - points.new_tensor(spec.mean)) / points.new_tensor(spec.std))
 
     def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
-        """All cases, or at most ``MOST`` of them, evenly spaced."""
+        """Use all cases, or ``MOST`` of them, evenly spaced."""
         rows = torch.linspace(0, len(data) - 1, min(len(data), MOST)).round().long()
         yield Step(1.0, result=Setup(options, data.only(rows)))
 
 
 def learn_anew(system: Any, points: Tensor, steps: int = 0) -> Iterator[tuple[float, Any]]:
-    """A new system of the same config learns from other points, for as many ``steps`` (0: until it
-    is done): how far it is, 0..1, and the system."""
+    """Train a new system of the same config on other points; yield (fraction done 0..1, system).
+
+    ``steps`` of 0 trains until it is done.
+    """
     steps = steps or MOST_STEPS
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

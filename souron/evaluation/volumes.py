@@ -1,4 +1,4 @@
-"""Which voxels segmenters gave to which organ: figures case by case, and baselines beside."""
+"""Evaluate volume segmentation: figures by organ and case, baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from souron.utils.messages import _
 
 DICE, HD95, SURFACE, ERROR = "mean Dice", "HD95", "surface Dice at 2 mm", "volume error"
 TOLERANCE = 2.0  # mm
-SHARE = 0.1  # of an organ's voxels that a part has, to count as one of its parts
+SHARE = 0.1  # least fraction of an organ's voxels in a connected component
 MOST_CLASSES = 64
 
 Array = NDArray[Any]
@@ -27,27 +27,27 @@ Array = NDArray[Any]
 
 @dataclass
 class VolumeSetup(Setup):
-    """With the answer that looks at no volume: see ``atlas``."""
+    """A setup with the constant baseline, which ignores the volume: see ``atlas``."""
 
     atlas: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, dtype=torch.uint8))
 
 
 @dataclass(frozen=True)
 class OfOrgan:
-    """How well one organ was found."""
+    """Segmentation figures of one organ."""
 
     name: str
-    cases: int  # that have it
+    cases: int  # cases with this organ
     dice: Measure | None  # None where no test case has it
     hd95: Measure | None  # mm
-    truth: float  # ml, the mean
+    truth: float  # mean volume in ml
     found: float
-    error: Measure | None  # ml too many, below 0 too few
+    error: Measure | None  # excess volume in ml, negative where too small
 
 
 @dataclass(frozen=True)
 class VolumeResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     organs: tuple[OfOrgan, ...]
     baselines: dict[str, dict[str, Measure]]  # "atlas", "untrained" -> its measures
@@ -71,7 +71,7 @@ class VolumeResult:
 
 
 def fault(data: Dataset) -> str:
-    """Why these cases cannot be segmented, in the reader's language; "" where they can."""
+    """Explain why these cases cannot be segmented, in the reader's language; "" where they can."""
     target = data.target
     if not data.volumes or not isinstance(target, Tensor) or target.ndim != 4:
         return _("{data} has no volumes with labels").format(data=data.name)
@@ -95,8 +95,11 @@ def fault(data: Dataset) -> str:
 
 
 def parts_of(target: Tensor, classes: int) -> tuple[int, ...]:
-    """How many separate parts each class but the first has in most of the maps (N, slices, rows,
-    columns): two kidneys. What is smaller than ``SHARE`` of the class is no part."""
+    """Return the usual number of connected components of each class but the first.
+
+    It is the median over the masks (N, slices, rows, columns), e.g. 2 for kidneys. Components below
+    ``SHARE`` of the class do not count.
+    """
     counts = np.zeros((len(target), classes - 1))
     for row, area in enumerate(target.numpy()):
         for label in range(1, classes):
@@ -106,8 +109,10 @@ def parts_of(target: Tensor, classes: int) -> tuple[int, ...]:
 
 
 def largest(area: Array, parts: Sequence[int]) -> Array:
-    """(slices, rows, columns): of each class but the first only as many parts as it has, the
-    largest; voxels of one part touch by faces."""
+    """Keep only the largest components of each class but the first, as many as in ``parts``.
+
+    ``area`` is (slices, rows, columns); voxels are connected by faces.
+    """
     kept = area.copy()
     for label, most in enumerate(parts, 1):
         solid, sizes = _sizes(area == label)
@@ -119,20 +124,22 @@ def largest(area: Array, parts: Sequence[int]) -> Array:
 
 
 def _sizes(where: Array) -> tuple[Array, Array]:
-    """(slices, rows, columns) the number of each part from 1 on, and the voxels of each."""
+    """Label the connected components from 1 on; return labels and voxels of each."""
     solid, count = scipy.ndimage.label(where)
     return solid, np.bincount(solid.ravel(), minlength=count + 1)[1:]
 
 
 def atlas(target: Tensor, rows: Any, classes: int) -> Tensor:
-    """(slices, rows, columns) uint8: what each voxel is in most of these rows."""
+    """Return the most frequent label of each voxel over these rows, (slices, rows,
+    columns) uint8.
+    """
     chosen = target.index_select(0, torch.as_tensor(rows, dtype=torch.long))
     votes = torch.stack([(chosen == label).sum(0) for label in range(classes)])
     return votes.argmax(0).byte()
 
 
 def agreements(found: Any, cases: Dataset) -> list[list[volumes.Agreement]]:
-    """Of each case, of each class but the first."""
+    """Compute the agreement for each case and each class but the first."""
     return [
         [
             volumes.agreement(said == label, true == label, cases.spacing[row], TOLERANCE)
@@ -145,7 +152,7 @@ def agreements(found: Any, cases: Dataset) -> list[list[volumes.Agreement]]:
 
 
 def scores_of(found: Any, cases: Dataset) -> dict[str, Array]:
-    """(cases,) of each metric: the mean over a case's organs."""
+    """Compute each metric, (cases,): the mean over a case's organs."""
     return _scores(agreements(found, cases))
 
 
@@ -163,13 +170,12 @@ def _scores(every: list[list[volumes.Agreement]]) -> dict[str, Array]:
 
 
 def _share(one: volumes.Agreement) -> float:
-    """How much the volume is off, as a share of the true one; 1 where there is none but some was
-    found."""
+    """Return the relative volume error; 1 where the organ is absent but was predicted."""
     return abs(one.error) / one.truth if one.truth else float(one.found > 0)
 
 
 def dice_of(found: Any, cases: Dataset) -> Array:
-    """(cases,): the mean Dice over a case's organs, alone."""
+    """Compute the mean Dice over a case's organs, (cases,)."""
     labels = range(1, len(cases.classes))
     return np.array([
         np.mean([volumes.dice(said == label, true == label) for label in labels])
@@ -180,7 +186,7 @@ def dice_of(found: Any, cases: Dataset) -> Array:
 def measured(
     tables: dict[str, Any], units: Sequence[str] | None, trainings: Any = None
 ) -> dict[str, Measure]:
-    """Each metric with its interval: of (seeds, cases) scores."""
+    """Return each metric with its interval, from scores (seeds, cases)."""
     return {
         name: (intervals.overlap_interval if name in (DICE, SURFACE) else intervals.loss_interval)(
             table, units, trainings=trainings

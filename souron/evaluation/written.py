@@ -1,4 +1,4 @@
-"""Texts that systems wrote about test cases, kept with a run, and figures by language."""
+"""Texts generated for test cases, stored with a run, and figures by language."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from souron.evaluation.answers import Answers, Sparse, Trainings, stacked
 from souron.stats import intervals
 from souron.stats.records import Measure
 
-SHOWN = 12  # test cases whose texts are kept
+SHOWN = 12  # test cases whose texts are stored
 BYTES = 1_200  # of such a text
-LETTERS = 1_200  # of a test text beside it
+LETTERS = 1_200  # characters of the test text shown beside it
 
 
 @dataclass(frozen=True)
 class WrittenResult:
-    """What a run's report shows."""
+    """The results of one run for its report."""
 
     by_language: dict[str, dict[str, Measure]]  # language -> metric -> measure
-    shown: list[tuple[int, list[str]]]  # row of a test case, what the system wrote of it
-    further: dict[str, Measure]  # what only some systems have
+    shown: list[tuple[int, list[str]]]  # row of a test case, the texts generated for it
+    further: dict[str, Measure]  # metrics that only some systems have
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -37,7 +37,7 @@ class WrittenResult:
 
 
 def shown_rows(test: Dataset) -> list[int]:
-    """Some test cases, evenly drawn, of each language."""
+    """Choose test cases to show, evenly over the languages."""
     count = min(SHOWN, len(test))
     language = test.columns.get("language") or [""] * len(test)
     order = sorted(range(len(test)), key=lambda row: language[row])
@@ -45,12 +45,12 @@ def shown_rows(test: Dataset) -> list[int]:
 
 
 def shortened(text: str) -> str:
-    """A text's beginning, to be shown."""
+    """Return the beginning of a text."""
     return text if len(text) <= LETTERS else text[:LETTERS] + "…"
 
 
 def kept(rows: Sequence[int], texts: Sequence[str]) -> Sparse:
-    """Texts as a tensor (n, BYTES) of bytes, 0 behind their ends."""
+    """Store texts as bytes in a tensor (n, BYTES), padded with 0."""
     values = torch.zeros(len(rows), BYTES, dtype=torch.uint8)
     for row, text in enumerate(texts):
         raw = text.replace("\0", "").encode("utf-8", "replace")
@@ -61,12 +61,12 @@ def kept(rows: Sequence[int], texts: Sequence[str]) -> Sparse:
 
 
 def read(values: Tensor) -> str:
-    """A row of ``kept`` as a text."""
+    """Decode a row of ``kept``."""
     return bytes(values.tolist()).rstrip(b"\0").decode("utf-8", "replace")
 
 
 def texts(answers: Answers, name: str) -> dict[int, str]:
-    """Row of a test case -> what was written of it."""
+    """Return the row of each test case with the text generated for it."""
     found = answers.get(name)
     if not isinstance(found, Sparse):
         return {}

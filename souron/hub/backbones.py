@@ -1,14 +1,15 @@
 """A published classifier without its last layers, as the backbone of a detector or a segmenter.
 
-    backbone=efficientnet_lite    its ImageNet weights come with souron
+    backbone=efficientnet_lite    its ImageNet weights are included in souron
     backbone=resnet50             after souron fetch resnet50
 
-A classifier that has ``stages()``, its layers split where the maps get smaller, can be a backbone.
-Its first stages, which find edges and textures, stay as they are published. The others learn on,
-but for filters that look at one map by itself: their gradient takes half of a processor's step.
-With ``atrous`` its last stages keep the side of the one before: their steps of two places become
-steps of one, and what follows looks at places twice as far apart, so that the published weights
-still see what they learnt from (Chen, Papandreou, Kokkinos, Murphy, Yuille: DeepLab, 2016,
+A classifier with ``stages()``, its layers split where the resolution changes, can be a backbone.
+Its first stages, which detect edges and textures, stay frozen. The others are fine-tuned, except
+depthwise convolutions, whose gradient takes half of the time of a step on a CPU.
+
+With ``atrous``, its last stages keep the resolution of the one before: strides of two become one,
+and the following convolutions are dilated by two, so that the published weights still see the input
+spacing they were trained on (Chen, Papandreou, Kokkinos, Murphy, Yuille: DeepLab, 2016,
 https://arxiv.org/abs/1606.00915).
 """
 
@@ -23,15 +24,15 @@ from souron.training import checkpoint
 from souron.utils.messages import UserError, _
 
 SIDE = 224  # pixels, of ImageNet's networks
-FROZEN = 3  # stages that stay as they are published, to an eighth of the side
+FROZEN = 3  # frozen stages, down to 1/8 of the side
 
 
 class Backbone(nn.Module):
-    """Pictures (B, C, H, W) in 0..1 -> maps at 1/8, 1/16, 1/32 of the side, each (B, maps, h, w).
+    """Extract feature maps at 1/8, 1/16, 1/32 of the side, each (B, maps, h, w).
 
-    ``levels`` counts the maps from the last one: with 5 also those at 1/2 and 1/4 are given. Of the
-    last ``atrous`` stages none makes them smaller. It begins with random weights;
-    ``load_published`` fills it. Raises UserError where ``name`` is no classifier with stages.
+    The input are images (B, C, H, W) in 0..1. ``levels`` counts the feature maps from the last one:
+    5 includes those at 1/2 and 1/4. The last ``atrous`` stages do not downsample. Weights are
+    random until ``load_published``. Raises UserError where ``name`` is no classifier with stages.
     """
 
     mean: Tensor  # (3, 1, 1)
@@ -42,7 +43,7 @@ class Backbone(nn.Module):
         self.name, self.colours = name, channels == 3
         model, (mean, std) = _classifier(name)
         self.stages = nn.ModuleList(model.stages())
-        self.first = len(self.stages) - levels  # stage whose maps are given
+        self.first = len(self.stages) - levels  # first stage whose feature maps are returned
         apart = 1
         for stage in self.stages[len(self.stages) - atrous :]:
             apart = spread(stage, apart)
@@ -72,7 +73,7 @@ class Backbone(nn.Module):
         return found
 
     def load_published(self) -> None:
-        """Fill it with the published weights. Raises UserError where they are not here."""
+        """Load the published weights. Raises UserError where they are not on this computer."""
         model, _normalisation = _classifier(self.name)
         entry, size = registry.find(self.name)
         new = registry.load_task(model.task).head(model)
@@ -83,8 +84,7 @@ class Backbone(nn.Module):
 
 
 def spread(stage: nn.Module, apart: int = 1) -> int:
-    """Let its convolutions go on by one place where they went on by two, and those behind look at
-    places ``apart`` and twice as far from one another. How far apart they are at the end."""
+    """Replace strides by dilation; ``apart`` is the dilation so far. Return the final dilation."""
     for layer in stage.modules():
         if not isinstance(layer, nn.Conv2d):
             continue
@@ -99,7 +99,7 @@ def spread(stage: nn.Module, apart: int = 1) -> int:
 
 
 def _classifier(name: str):
-    """A classifier with random weights, and the mean and deviation that it wants."""
+    """Build a classifier with random weights; also return the input mean and deviation."""
     _entry, size = registry.find(name)
     kind, config = registry.load_system(name)
     if not hasattr(kind, "stages") or not kind.published(size, config):

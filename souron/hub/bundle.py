@@ -1,12 +1,12 @@
-"""One folder to carry to a computer that never sees a network: what was fetched, with checksums.
+"""Copy downloaded data and weights with checksums to a folder, for a computer without a network.
 
     DIR/data/NAME/...     data sets
     DIR/weights/FILE      published weights
-    DIR/README.md         what it holds and how it is used, in English and in Japanese
-    DIR/SHA256SUMS        as ``sha256sum --check`` reads them
+    DIR/README.md         contents and usage, in English and in Japanese
+    DIR/SHA256SUMS        in the format of ``sha256sum --check``
 
-The other computer uses it where it lies, with ``SOURON_CACHE=DIR``. It is made beside its place and
-moved there in one step, so that what has the folder's name is complete.
+The other computer uses the folder in place, with ``SOURON_CACHE=DIR``. It is built in a temporary
+folder and moved in one step, so that a folder of that name is always complete.
 """
 
 import errno
@@ -29,7 +29,7 @@ SUMS, README = "SHA256SUMS", "README.md"
 MOST_BYTES = 50_000_000  # of SHA256SUMS
 LINE = r"([0-9a-f]{64}) [ *](.+)(?:\n|$)"
 
-# both languages stand in the folder, whoever reads it
+# in both languages, whatever the user's language
 ABOUT = """\
 # souron: data and weights for a computer without a network
 
@@ -75,8 +75,8 @@ class Difference:
 def bundle(folder: Path, names: Sequence[str] = (), progress: Progress = no_progress) -> Bundle:
     """Copy the named data sets and weights, or all that are on this computer, into a new folder.
 
-    Raises UserError where the folder holds something, where a named thing was not fetched, where
-    there is nothing, and where the disk is full or cannot be written.
+    Raises UserError where the folder is not empty, a named item was not fetched, there is nothing
+    to copy, or the disk is full or not writable.
     """
     refuse(folder)
     items = _items(names)
@@ -85,7 +85,9 @@ def bundle(folder: Path, names: Sequence[str] = (), progress: Progress = no_prog
     parent, total, done = folder.absolute().parent, sum(size.values()), 0
 
     def copy(source: Path, target: Path) -> str:
-        """The SHA-256 of what was read, so that an error in writing does not pass for right."""
+        """Copy a file and return the SHA-256 of the bytes read, so that write errors are
+        detected.
+        """
         nonlocal done
         digest = hashlib.sha256()
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +117,7 @@ def bundle(folder: Path, names: Sequence[str] = (), progress: Progress = no_prog
             lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
             (made / SUMS).write_text("".join(lines), encoding="utf-8", newline="\n")
             if folder.exists():
-                folder.rmdir()  # it is empty
+                folder.rmdir()  # empty, see ``refuse``
             made.replace(folder)
         except OSError as error:
             if error.errno == errno.ENOSPC:
@@ -132,7 +134,7 @@ def bundle(folder: Path, names: Sequence[str] = (), progress: Progress = no_prog
 
 
 def refuse(folder: Path) -> None:
-    """Raises UserError where the folder is there and holds something, or is none."""
+    """Raise UserError unless the folder is new or empty."""
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
             "exists",
@@ -144,7 +146,7 @@ def refuse(folder: Path) -> None:
 
 
 def _items(names: Sequence[str]) -> dict[str, Item]:
-    """What is copied; data sets that come with a package are on the other computer too."""
+    """Return the items to copy; data sets included in a package are on the other computer, too."""
     if names:
         shipped = {entry.name for entry in load.names().values() if entry.ships_with}
         items = {name: fetch.item(name) for name in names if name not in shipped}
@@ -165,12 +167,12 @@ def _items(names: Sequence[str]) -> dict[str, Item]:
 
 
 def _files(item: Item) -> dict[str, Path]:
-    """Place in the bundle -> file on this computer."""
+    """Map paths in the bundle to files on this computer."""
     here = fetch.where(item.name)
     assert here is not None, item.name
     if item.sort == "weights":
         maker, _colon, name = item.source.partition(":")
-        # the name under which weights are looked for; other programs' caches have their own
+        # the file name that souron expects; other programs' caches differ
         own = f"{name}.safetensors" if maker == "timm" else here.name
         return {f"weights/{own}": here}
     if item.name in tables.TABLES:
@@ -195,15 +197,15 @@ def _files(item: Item) -> dict[str, Path]:
 
 
 def _below(folder: Path) -> list[str]:
-    """The files in a folder and its folders, as SHA256SUMS names them."""
+    """List all files below a folder by relative path, as in SHA256SUMS."""
     files = (Path(here, name) for here, _folders, names in os.walk(folder) for name in names)
     return [file.relative_to(folder).as_posix() for file in files]
 
 
 def verify(folder: Path, progress: Progress = no_progress) -> tuple[int, list[Difference]]:
-    """How many files the checksums name, and what differs from them, by name.
+    """Return the number of files in the list of checksums, and the differences, sorted by name.
 
-    Raises UserError where the folder has no list of checksums, or a damaged one.
+    Raises UserError where the list of checksums is missing or damaged.
     """
     sums = _sums(folder)
     root = Path(os.path.realpath(folder))
@@ -221,7 +223,7 @@ def verify(folder: Path, progress: Progress = no_progress) -> tuple[int, list[Di
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """File -> its SHA-256, as the folder's list says. Raises UserError."""
+    """Read the list of checksums: file -> SHA-256. Raises UserError."""
     try:
         if (folder / SUMS).stat().st_size > MOST_BYTES:
             raise ValueError(_("{name} is too long").format(name=SUMS))

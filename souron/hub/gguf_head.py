@@ -1,7 +1,7 @@
-"""The head of a GGUF file, compared with the file's size before a library reads it.
+"""Check the header of a GGUF file against the file size before a library parses it.
 
-A file of 69 bytes may say that a list in it has 2^40 items, and the library would read on without
-end. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+A file of 69 bytes may claim a list of 2^40 items, which the library would try to read.
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 import struct
@@ -13,11 +13,11 @@ from souron.utils.messages import _
 MOST_ITEMS = 5_000_000  # of all lists; a vocabulary of 256,000 words has four of that length
 WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # bytes of numbers
 STRING, LIST = 8, 9
-LEAST_TENSOR, LEAST_FIELD = 24, 13  # bytes that one takes in the head
+LEAST_TENSOR, LEAST_FIELD = 24, 13  # minimum bytes of each in the header
 
 
 def check(path: Path) -> None:
-    """Raises ValueError where lengths in the head exceed the file, or what any model has."""
+    """Raise ValueError where lengths in the header exceed the file, or any plausible model."""
     with path.open("rb") as stream:
         size = path.stat().st_size
         stream.seek(8)
@@ -33,7 +33,7 @@ def check(path: Path) -> None:
 
 
 def _skip_value(stream: IO[bytes], kind: int, size: int) -> int:
-    """Go behind a value; how many items it has."""
+    """Skip a value and return its number of items."""
     if kind == STRING:
         _skip_text(stream, size)
         return 1
@@ -51,7 +51,7 @@ def _skip_value(stream: IO[bytes], kind: int, size: int) -> int:
 
 
 def _width(kind: int) -> int:
-    if kind not in WIDTHS:  # lists of lists too, which no model has
+    if kind not in WIDTHS:  # also rejects nested lists, which no model has
         raise ValueError(_("its head is damaged"))
     return WIDTHS[kind]
 
@@ -67,7 +67,7 @@ def _skip(stream: IO[bytes], length: int, size: int) -> None:
 
 
 def _hold(length: int, stream: IO[bytes], size: int) -> None:
-    """Raises ValueError where so many bytes do not follow."""
+    """Raise ValueError where fewer than ``length`` bytes follow."""
     if length > size - stream.tell():
         raise ValueError(_("it claims to hold more than it does"))
 

@@ -1,5 +1,6 @@
-"""Tokenizers as GGUF files hold them, for the ``tokenizers`` library: byte pairs with their merges,
-and SentencePiece's, which has a score for each token instead.
+"""Convert tokenizers in GGUF files to the ``tokenizers`` library.
+
+Supported are byte-pair encoding with merges, and SentencePiece, which has a score per token.
 
 Kudo, Richardson: SentencePiece (2018). https://arxiv.org/abs/1808.06226
 """
@@ -13,7 +14,10 @@ BLANK = "\u2581"  # stands for a blank in SentencePiece
 def byte_pairs(
     words: Sequence[str], merges: list[Any], special: list[str], digits: bool, pattern: str
 ) -> Any:
-    """A tokenizer like GPT-2's; ``digits``: each stands alone, ``pattern``: what a word is."""
+    """Build a tokenizer like GPT-2's.
+
+    ``digits`` separates single digits; ``pattern`` is the regular expression of a word.
+    """
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers
 
@@ -32,8 +36,10 @@ def byte_pairs(
 def sentence_pieces(
     words: Sequence[str], scores: Sequence[float], special: list[str], whole: list[str], first: bool
 ) -> Any:
-    """A tokenizer like Llama 2's. ``whole``: texts that are never cut; ``first``: a blank is put
-    before a text."""
+    """Build a tokenizer like Llama 2's.
+
+    ``whole`` are texts that are never split; ``first`` prepends a blank to each text.
+    """
     import tokenizers
     from tokenizers import decoders, models, normalizers
 
@@ -55,7 +61,7 @@ def sentence_pieces(
 
 
 def _merges(vocabulary: dict[str, int], scores: Sequence[float]) -> Iterator[tuple[str, str]]:
-    """Two tokens that become one, those first whose whole has the highest score."""
+    """Yield pairs of tokens to merge, in order of the score of the merged token."""
     for word in sorted(vocabulary, key=lambda word: (-scores[vocabulary[word]], vocabulary[word])):
         for place in range(1, len(word)):
             left, right = word[:place], word[place:]

@@ -1,9 +1,8 @@
-"""Open language models: what their publishers say of them, what this computer can do with them.
+"""Open language models: published facts, and estimates for this computer.
 
-The facts are in ``models.toml``, each with the page where it stands. Of models on this computer
-what their own files say goes first. The speed is a forecast: to write a token, all weights that it
-uses are read from memory once, so that there are at most as many tokens a second as the memory has
-bytes a second for the bytes of the weights.
+The facts are in ``models.toml``, each with its source page. For models on this computer, their own
+files take precedence. The speed is an upper bound: generating a token reads all weights in use from
+memory once, so the rate is at most memory bandwidth / bytes of the weights.
 """
 
 import re
@@ -19,16 +18,16 @@ from souron.hub import fetch, packages
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
-BITS = 4.5  # of a weight in the usual files of 4 bits, with their scales
-ROOM = 1.2  # times the weights: what was read, and the rest of the program
+BITS = 4.5  # per weight in common 4-bit files, scales included
+ROOM = 1.2  # factor on the weights, for cache and program
 PROBE = 1.0  # seconds
-MOST_LOCAL = 50  # models that are looked for on this computer
+MOST_LOCAL = 50  # most local models listed
 UNKNOWN = "unknown"
-IN_FILE = "file"  # the source of what a model's own files say
-QUANTISED = re.compile(r"[.-](i?q\d\w*|f16|bf16|f32)$", re.IGNORECASE)  # ends a GGUF file's name
+IN_FILE = "file"  # the source of facts from a model's own files
+QUANTISED = re.compile(r"[.-](i?q\d\w*|f16|bf16|f32)$", re.IGNORECASE)  # in a GGUF file name
 WORDS = {"yes": N_("yes"), "no": N_("no"), "conditions": N_("with conditions"),
          "limited": N_("a little"), UNKNOWN: N_("unknown")}  # fmt: skip
-# how a licence begins, in small letters -> commercial use, what it says
+# prefix of a licence in lower case -> commercial use, summary
 LICENCES = {
     "apache": ("yes", N_("Free to use, change and pass on, also for money; keep its notices.")),
     "mit": ("yes", N_("Free to use, change and pass on, also for money; keep its notices.")),
@@ -56,48 +55,51 @@ LICENCES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One model; "" and 0 where nothing is known."""
+    """One model; "" and 0 where unknown."""
 
     name: str
     year: int = 0
     parameters: float = 0.0  # billions
-    active: float = 0.0  # billions that a token uses; 0: all
+    active: float = 0.0  # billions active per token; 0: all
     licence: str = ""
     commercial: str = UNKNOWN
     safety: str = UNKNOWN
     context: int = 0  # tokens
     languages: tuple[str, ...] = ()
-    count: int = 0  # of languages, where those are the best known of more
+    count: int = 0  # number of languages, where ``languages`` lists only some
     page: str = ""
-    at: dict[str, str] = field(default_factory=dict)  # cell -> where it stands
+    at: dict[str, str] = field(default_factory=dict)  # cell -> its source
     path: str = ""  # on this computer
     bytes: int = 0  # of its files there
     quantised: str = ""
     template: str = ""
-    runs: bool | None = None  # whether souron has such a decoder; None: not known
+    runs: bool | None = None  # whether souron has this decoder; None: unknown
 
     @property
     def four_bits(self) -> float:
-        """Bytes of its weights at 4 bits."""
+        """The bytes of its weights at 4 bits."""
         return self.parameters * 1e9 * BITS / 8
 
     @property
     def memory(self) -> float:
-        """Bytes of memory that it needs at 4 bits."""
+        """The bytes of memory needed at 4 bits."""
         return self.four_bits * ROOM
 
     @property
     def memory_bf16(self) -> float:
-        """Bytes of memory that it needs in souron itself, which reads prompts in bf16."""
+        """The bytes of memory needed in souron itself, which uses bf16."""
         return self.parameters * 1e9 * 2 * ROOM
 
     def tokens_per_second(self, bandwidth: float) -> float:
-        """At 4 bits, with that many bytes a second, at most. Infinite where its size is unknown."""
+        """Return the upper bound of the rate at 4 bits; ``bandwidth`` in bytes per second.
+
+        Infinite where the size is unknown.
+        """
         used = (self.active or self.parameters) * 1e9 * BITS / 8
         return bandwidth / used if used else float("inf")
 
     def source(self, cell: str) -> str:
-        """Where a cell stands: a page, ``IN_FILE``, or "" where it stands nowhere."""
+        """Return the source of a cell: a page, ``IN_FILE``, or "" for none."""
         return self.at.get(cell, self.page)
 
     def as_json(self, bandwidth: float, free: float) -> dict[str, Any]:
@@ -127,7 +129,7 @@ class Row:
 
 @cache
 def published() -> tuple[Row, ...]:
-    """The models of ``models.toml``, by year and name."""
+    """Return the models of ``models.toml``, by year and name."""
     text = (Path(__file__).parent / "models.toml").read_text(encoding="utf-8")
     rows = [
         Row(**{**each, "languages": tuple(each["languages"])})
@@ -137,8 +139,10 @@ def published() -> tuple[Row, ...]:
 
 
 def local(folder: Path) -> tuple[list[Row], list[tuple[str, UserError]]]:
-    """Models on this computer: what was fetched, and the files in a folder and in ``models/``
-    there; and those that cannot be read, each with why."""
+    """List models on this computer: fetched ones, and those in a folder and its ``models/``.
+
+    Also returns those that cannot be read, with their errors.
+    """
     places = [where for name in packages.MODELS if (where := fetch.where(name)) is not None]
     for base in (folder, folder / "models"):
         places += sorted(base.glob("*.gguf"))
@@ -153,8 +157,10 @@ def local(folder: Path) -> tuple[list[Row], list[tuple[str, UserError]]]:
 
 
 def described(path: Path) -> Row:
-    """A model's file or folder: what it says of itself, then what is published of that name. Raises
-    UserError."""
+    """Describe a model's file or folder, completed by published facts of the same name.
+
+    Raises UserError.
+    """
     from souron.hub import open_models
 
     about = open_models.glance(path)
@@ -180,13 +186,12 @@ def described(path: Path) -> Row:
 
 
 def _plain(name: str) -> str:
-    """SmolLM2 135M Instruct and smollm2-135m-instruct alike."""
+    """Normalise a name: SmolLM2 135M Instruct equals smollm2-135m-instruct."""
     return re.sub(r"[\W_]+", "", name).lower()
 
 
 def find(name: str) -> Row:
-    """A model by its name in the table, by the name it is fetched by, or its file. Raises
-    UserError."""
+    """Return a model by its name in the table, its fetch name, or its file. Raises UserError."""
     from souron.hub import open_models
 
     row = next((row for row in published() if row.name.lower() == name.lower()), None)
@@ -213,7 +218,7 @@ def commercial(licence: str) -> str:
 
 
 def says(licence: str) -> str:
-    """What a licence says, in short; "" of an unknown one."""
+    """Return a short summary of a licence; "" of an unknown one."""
     told = _licence(licence)[1]
     return _(told) if told else ""
 
@@ -225,11 +230,13 @@ def _licence(licence: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=1)
 def bandwidth() -> float:
-    """Bytes a second that come from this computer's memory, measured for a second with the product
-    that writing a token is made of."""
+    """Measure the memory bandwidth in bytes per second, for one second.
+
+    It times a matrix-vector product, the main operation of token generation.
+    """
     import numpy as np
 
-    matrix = np.ones((4096, 8192), np.float32)  # 134 MB: no cache holds it
+    matrix = np.ones((4096, 8192), np.float32)  # 134 MB: larger than any cache
     vector = np.ones(8192, np.float32)
     best, end = 0.0, time.perf_counter() + PROBE
     while time.perf_counter() < end:
@@ -240,23 +247,23 @@ def bandwidth() -> float:
 
 
 def fitting(free: float) -> float:
-    """Billions of parameters at 4 bits that fit into that many bytes."""
+    """Return the billions of parameters at 4 bits that fit into ``free`` bytes."""
     return free / ROOM / (BITS / 8) / 1e9
 
 
 def here() -> tuple[float, float]:
-    """Bytes a second of the memory, and its free bytes."""
+    """Return the memory bandwidth in bytes per second, and the free bytes."""
     return bandwidth(), float(hardware.memory()[1])
 
 
 def rate(row: Row, speed: float) -> str:
-    """Tokens a second, at most."""
+    """Format the upper bound of tokens per second."""
     value = row.tokens_per_second(speed)
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def word(value: str) -> str:
-    """A cell's word in the reader's language."""
+    """Return the text of a cell in the reader's language."""
     known = WORDS.get(value, value)
     return _(known)
 
@@ -269,7 +276,7 @@ def languages(row: Row) -> str:
 
 
 def forecast(row: Row, speed: float, free: float) -> str:
-    """Whether it fits, and how quick it would be, as a sentence."""
+    """Return a sentence on whether it fits into memory, and its speed."""
     if not row.parameters:
         return _("Its size is unknown.")
     if row.memory <= free:
@@ -288,7 +295,7 @@ def forecast(row: Row, speed: float, free: float) -> str:
 
 
 def remark(speed: float, free: float) -> str:
-    """What is to be known of the table's forecasts."""
+    """Return a note on the estimates of the table."""
     return _(
         "Memory and speed are forecasts at 4 bits: {free:.1f} GB are free here, and {speed:.0f} GB "
         "a second come from memory. souron itself holds weights in 16 bits, which takes 3.6 times "

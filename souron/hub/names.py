@@ -1,7 +1,7 @@
-"""What a name means: a run, a system, a published model or a file of weights.
+"""Resolve a name: a run, a system, a published model or a file of weights.
 
-``resolve`` decides it for every command, the studio, the server and the Python interface. It looks
-at names and at the first bytes of files, and imports no network.
+``resolve`` is used by every command, the studio, the server and the Python interface. It inspects
+names and the first bytes of files, and never uses the network.
 
 >>> resolve("resnet50").name
 'resnet50'
@@ -21,60 +21,61 @@ from souron.utils.messages import UserError, _
 RUN = "args.yaml"  # in the folder of a run
 WEIGHTS = (".pth", ".safetensors")  # files of weights alone
 GGUF = ".gguf"
-STABLE_DIFFUSION = "model.diffusion_model."  # begins the names of its UNet's tensors
-MOST_HEAD = 64 << 20  # bytes of a file's list of tensors
+STABLE_DIFFUSION = "model.diffusion_model."  # prefix of its UNet's tensors
+MOST_HEAD = 64 << 20  # bytes of a file's table of tensors
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """Something with a name that can be loaded, see ``runs.loading``."""
+    """A named thing that can be loaded, see ``runs.loading``."""
 
-    name: str  # as it was given
+    name: str  # as given by the user
 
 
 @dataclass(frozen=True)
 class Run(Meaning):
-    """A run's folder."""
+    """The folder of a run."""
 
     folder: Path
 
 
 @dataclass(frozen=True)
 class Ready(Run):
-    """A system that comes ready trained: its run in ``souron_zoo``."""
+    """A ready-trained system: its run in ``souron_zoo``."""
 
 
 @dataclass(frozen=True)
 class System(Meaning):
-    """A system by its name; nothing of it here has learnt."""
+    """A system by its name, without a trained run."""
 
     published: bool = False  # its published weights are on this computer
 
 
 @dataclass(frozen=True)
 class OpenModel(Meaning):
-    """A published language model: by its name, a .gguf file, or the folder of its files."""
+    """A published language model: its name, a .gguf file, or the folder of its files."""
 
 
 @dataclass(frozen=True)
 class DiffusionModel(Meaning):
-    """Stable Diffusion 1.5 as it is published: a folder, or a single .safetensors file."""
+    """Stable Diffusion 1.5 as published: a folder, or a single .safetensors file."""
 
     path: Path
 
 
 @dataclass(frozen=True)
 class WeightsFile(Meaning):
-    """A file of weights alone; which system's is seen when it is read."""
+    """A file of weights alone; its system is determined on loading."""
 
     path: Path
 
 
 def resolve(name: str | Path) -> Meaning:
-    """What a name means. A path where nothing lies means a run, whose loading says what is missing.
+    """Return the meaning of a name.
 
-    Raises UserError for a name that means nothing, and for one that means several things: a folder
-    here that is called as a system is.
+    A path that does not exist is taken for a run, whose loading reports what is missing. Raises
+    UserError for an unknown name, and for an ambiguous one: a local folder with the name of a
+    system.
     """
     text, path = str(name), Path(name).expanduser()
     if (meaning := known(name)) is not None:
@@ -99,16 +100,33 @@ def known(name: str | Path) -> Meaning | None:
             expected=_("./{name} for the folder, or its whole path").format(name=text),
             fix=f"./{text}",
         )
+<<<<<<< HEAD
     return meanings[0] if meanings else None
+=======
+    if meanings:
+        return meanings[0]
+    if len(path.parts) > 1 or path.exists():
+        return Run(text, path)
+    registry.find(text)  # raises UserError with similar names
+    raise AssertionError(text)
+>>>>>>> w3
 
 
 def is_run(folder: str | Path) -> bool:
-    """Whether a folder is a run's."""
+    """Return whether a folder is the folder of a run."""
     return (Path(folder) / RUN).is_file()
 
 
+<<<<<<< HEAD
+=======
+def is_named(word: str) -> bool:
+    """Return whether a word names a system, a run or a model rather than an input file."""
+    return _by_name(word, Path(word)) is not None or _by_path(word, Path(word)) is not None
+
+
+>>>>>>> w3
 def _by_name(name: str, path: Path) -> Meaning | None:
-    """A published language model or a system, by its name alone."""
+    """Return a published language model or a system by its name alone."""
     if name in packages.MODELS:
         return OpenModel(name)
     if not registry.is_system(name):
@@ -121,10 +139,10 @@ def _by_name(name: str, path: Path) -> Meaning | None:
 
 
 def _by_path(name: str, path: Path) -> Meaning | None:
-    """What lies at a path; None where nothing does that could be loaded."""
+    """Return the meaning of a path; None where nothing can be loaded from it."""
     try:
         return next((make(name, path) for test, make in PLACES if test(path)), None)
-    except (OSError, ValueError):  # longer than a name may be, or no text for a path
+    except (OSError, ValueError):  # too long or invalid as a path
         return None
 
 
@@ -141,7 +159,7 @@ def _is_diffusion(path: Path) -> bool:
         return False
     try:
         return any(tensor.startswith(STABLE_DIFFUSION) for tensor in head(path))
-    except (OSError, ValueError):  # reading its weights says what is wrong
+    except (OSError, ValueError):  # loading the weights will report the error
         return False
 
 
@@ -154,7 +172,7 @@ PLACES: tuple[tuple[Callable[[Path], bool], Callable[[str, Path], Meaning]], ...
 
 
 def head(file: Path) -> dict[str, Any]:
-    """The list of tensors of a .safetensors file. Raises ValueError where it is damaged."""
+    """Read the table of tensors of a .safetensors file. Raises ValueError where it is damaged."""
     about = file.stat()
     return _head(file, about.st_mtime_ns, about.st_size)
 

@@ -1,10 +1,10 @@
-"""Published language models in a file or a folder: what they are, and their weights.
+"""Load published language models from a file or a folder: description and weights.
 
-``smollm2`` by its name, a ``.gguf`` file, a folder with ``config.json``, ``tokenizer.json`` and
-``.safetensors``, or the folder of a run of ``gpt``, which comes ready trained by that name. What
-the file says of itself is read without its weights. Weights of the structures that
-``blocks.decoder`` knows are kept in the cache as bf16, so that the second start takes a second.
-Nothing of a model is run: no pickle, no code beside the weights.
+Accepted are ``smollm2`` by its name, a ``.gguf`` file, a folder with ``config.json``,
+``tokenizer.json`` and ``.safetensors``, or the folder of a run of ``gpt``, which is also available
+ready trained by that name. Metadata is read without the weights. Weights of the architectures in
+``blocks.decoder`` are cached as bf16, so that the second start takes a second. No code of a model
+is run: no pickle, no scripts beside the weights.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from souron.utils import extras, files, hardware
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
-PRE_TOKENIZERS = {  # what llama.cpp calls them -> digits stand alone, the pattern of words
+PRE_TOKENIZERS = {  # name in llama.cpp -> whether digits are split, regular expression of words
     "smollm": (True, ""),
     "gpt-2": (False, ""),
     "llama-bpe": (
@@ -42,8 +42,8 @@ PRE_TOKENIZERS = {  # what llama.cpp calls them -> digits stand alone, the patte
         r"|\s*[\r\n]+|\s+(?!\S)|\s+",
     ),
 }
-LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")  # a tensor each, at least
-SIZES = (  # at most as many as all weights together
+LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")  # at most the number of tensors
+SIZES = (  # at most the number of parameters
     "vocab_size", "hidden_size", "intermediate_size", "n_embd", "n_inner", "head_dim",
     "num_attention_heads", "num_key_value_heads", "n_head", "num_experts", "num_local_experts",
     "n_routed_experts",
@@ -53,7 +53,7 @@ NATIVE = ("llama", "mistral", "qwen2", "gpt2")
 
 @dataclass(frozen=True)
 class Described:
-    """What a model's files say of it; "" or 0 where they do not."""
+    """Metadata in a model's files; "" or 0 where missing."""
 
     name: str
     path: Path
@@ -63,16 +63,16 @@ class Described:
     bytes: int  # of the files
     licence: str
     languages: tuple[str, ...]
-    template: str  # of conversations
+    template: str  # chat template
     quantised: str  # "Q4_1", "bf16"
-    structure: Structure | None  # None where souron has no such decoder
-    ends: tuple[int, ...] = ()  # more tokens that end an answer
-    temperature: float | None = None  # that its publishers answer with
+    structure: Structure | None  # None where souron has no such architecture
+    ends: tuple[int, ...] = ()  # further end tokens
+    temperature: float | None = None  # recommended by its publishers
     top: float | None = None
 
 
 def find(name: str) -> Path:
-    """The file or folder of a model by its name or path. Raises UserError."""
+    """Return the file or folder of a model by its name or path. Raises UserError."""
     if name in packages.MODELS:
         where = fetch.where(name)
         if where is None:
@@ -108,7 +108,7 @@ def _no_model(path: Path, why: str) -> UserError:
 
 
 def describe(path: Path) -> Described:
-    """What the files say, without their weights. Raises UserError."""
+    """Read a model's metadata without its weights. Raises UserError."""
     try:
         if path.is_file():
             return _described_gguf(path)
@@ -122,8 +122,10 @@ def describe(path: Path) -> Described:
 
 
 def glance(path: Path) -> Described:
-    """``describe``, kept in the cache, since reading a vocabulary takes seconds. Raises
-    UserError."""
+    """Return ``describe`` from the cache, since reading a vocabulary takes seconds.
+
+    Raises UserError.
+    """
     kept = _kept(path) / "about.json"
     if kept.exists():
         return _told(json.loads(kept.read_text(encoding="utf-8")), path)
@@ -183,7 +185,7 @@ def _described_gguf(path: Path) -> Described:
         "attention_bias": "blk.0.attn_q.bias" in names,
         "bias_out": "blk.0.attn_output.bias" in names,
     }
-    if architecture == "gpt2":  # its names in GGUF are others, and nobody has asked for it
+    if architecture == "gpt2":  # not supported: its weights have other names in GGUF
         config["model_type"] = "gpt2 in GGUF"
     parameters = sum(int(tensor.n_elements) for tensor in reader.tensors)
     _compare(config, len(names), parameters)
@@ -213,8 +215,10 @@ def _within(value: Any, low: float, high: float) -> float | None:
 
 
 def _slowing(reader: Any) -> tuple[float, ...]:
-    """Read the position scaling of Llama 3.1 to 3.3 as llama.cpp keeps it: a divisor of each
-    rotation's speed, which no field of the file mentions."""
+    """Read the RoPE scaling of Llama 3.1 to 3.3 as llama.cpp stores it.
+
+    It is a divisor of each rotation frequency, in a tensor that no metadata field mentions.
+    """
     found = [tensor for tensor in reader.tensors if tensor.name == "rope_freqs.weight"]
     return tuple(map(float, found[0].data)) if found else ()
 
@@ -229,7 +233,7 @@ def _described_folder(path: Path) -> Described:
     beside = path / "chat_template.jinja"
     if beside.is_file() and beside.stat().st_size < 1_000_000:
         template = beside.read_text(encoding="utf-8")
-    if isinstance(template, list):  # several, by name
+    if isinstance(template, list):  # several named templates
         template = next((t["template"] for t in template if t.get("name") == "default"), "")
     size = sum(file.stat().st_size for file in held)
     tensors = [count for file in held for count in _tensors(file)]
@@ -257,7 +261,7 @@ def _described_folder(path: Path) -> Described:
 
 
 def _run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Config and ``Spec`` of a run of ``gpt``."""
+    """Return config and ``Spec`` of a run of ``gpt``."""
     args = files.parse_yaml((path / "args.yaml").read_text(encoding="utf-8"))
     if not str(args["system"]).startswith("gpt"):
         raise _no_model(path, _("it is a run of {system}").format(system=args["system"]))
@@ -291,16 +295,18 @@ def _json(path: Path, otherwise: dict[str, Any] | None = None) -> dict[str, Any]
 
 
 def _tensors(file: Path) -> list[int]:
-    """Return the number of elements of each tensor of a .safetensors file, by its head alone."""
+    """Return the number of elements of each tensor of a .safetensors file, from its header."""
     from safetensors import safe_open
 
-    with safe_open(file, "pt") as opened:  # compares the head with the file's size
+    with safe_open(file, "pt") as opened:  # checks the header against the file size
         return [math.prod(opened.get_slice(name).get_shape()) for name in opened.keys()]  # noqa: SIM118
 
 
 def _compare(config: Any, tensors: int, parameters: int) -> None:
-    """Raises ValueError where a config claims what so many weights cannot hold, before anything is
-    built as it says."""
+    """Raise ValueError where a config claims more than its weights can hold.
+
+    It is checked before anything is built from the config.
+    """
     for name, value in config.items():
         if isinstance(value, dict):  # such as "text_config"
             _compare(value, tensors, parameters)
@@ -314,7 +320,7 @@ def _compare(config: Any, tensors: int, parameters: int) -> None:
 
 
 def _front_matter(path: Path) -> dict[str, str]:
-    """What stands between the first two lines of dashes of a README."""
+    """Read the YAML front matter of a README."""
     import yaml
 
     if not path.is_file() or path.stat().st_size > 1_000_000:
@@ -328,8 +334,10 @@ def _front_matter(path: Path) -> dict[str, str]:
 
 
 def structure_of(config: dict[str, Any]) -> Structure | None:
-    """The decoder that a ``config.json`` describes; None where souron has no such one. Raises
-    ValueError where its sizes do not fit together."""
+    """Return the decoder architecture in a ``config.json``; None where souron does not support it.
+
+    Raises ValueError where its sizes are inconsistent.
+    """
     kind = config.get("model_type")
     if kind == "gpt2":
         return _consistent(Structure(
@@ -387,7 +395,7 @@ def _consistent(structure: Structure) -> Structure:
 
 
 def check_context(context: int) -> None:
-    """Raises UserError where a published model is to see more than souron keeps of it."""
+    """Raise UserError where the context exceeds what souron supports for published models."""
     if context > MOST_CONTEXT:
         raise UserError(
             "context",
@@ -400,7 +408,7 @@ def check_context(context: int) -> None:
 
 
 def refuse_too_large(about: Described) -> None:
-    """Raises UserError where bf16 weights would not fit into memory, with what would."""
+    """Raise UserError where bf16 weights exceed the free memory, with the size that would fit."""
     needed, (_total, free) = 2 * about.parameters, hardware.memory()
     if needed * 1.2 < free:
         return
@@ -422,7 +430,7 @@ def no_decoder(about: Described) -> UserError:
 
 
 def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
-    """As ``load``; where souron has no such decoder, that of transformers."""
+    """Load a model as ``load`` does, with transformers for architectures that souron lacks."""
     about = glance(find(name))
     if about.structure is not None:
         return load(name)
@@ -443,7 +451,7 @@ def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
 
 
 def _refuse_scaling(path: Path) -> None:
-    """transformers reads a GGUF file without the tensors of its position scaling."""
+    """Raise UserError for a GGUF file with RoPE scaling, which transformers would ignore."""
     if path.is_file() and any(t.name.startswith("rope_") for t in _gguf(path).tensors):
         raise _no_model(
             path,
@@ -452,8 +460,10 @@ def _refuse_scaling(path: Path) -> None:
 
 
 def load(name: str) -> tuple[Described, Tokenizer, Decoder]:
-    """A model ready to answer, its weights in bf16. Raises UserError where it cannot be read, does
-    not fit into memory, or has another structure."""
+    """Load a model in bf16, ready to answer.
+
+    Raises UserError where it cannot be read, exceeds the memory, or has another architecture.
+    """
     path = find(name)
     kept = _kept(path)
     if (kept / "done").exists():
@@ -482,7 +492,7 @@ def load(name: str) -> tuple[Described, Tokenizer, Decoder]:
 
 
 def _kept(path: Path) -> Path:
-    """The folder in the cache for a model as it is now."""
+    """Return the cache folder of a model in its current state."""
     held = [path] if path.is_file() else sorted(path.glob("*"))
     hasher = hashlib.blake2b(digest_size=16)
     for file in held:
@@ -505,7 +515,7 @@ def _told(values: dict[str, Any], path: Path) -> Described:
 def filled(
     structure: Structure | None, weights: dict[str, Tensor], path: Path | None = None
 ) -> Decoder:
-    """A decoder with those weights. Raises UserError where they do not fit."""
+    """Build a decoder with these weights. Raises UserError where they do not fit."""
     assert structure is not None
     with torch.device("meta"):
         decoder = Decoder(structure)
@@ -523,7 +533,7 @@ def filled(
 
 
 def tokenizer_of(path: Path, about: Described) -> Tokenizer:
-    """Raises UserError."""
+    """Load the tokenizer of a model. Raises UserError."""
     if (path / "args.yaml").is_file():
         return Tokenizer.unpacked(_run(path)[1]["tokenizer"])
     if path.is_dir():
@@ -570,7 +580,7 @@ def _text(token: Any) -> str:
 
 
 def _weights(path: Path, structure: Structure) -> Iterator[tuple[str, Tensor]]:
-    """Name in ``Decoder`` -> bf16 tensor."""
+    """Yield name in ``Decoder`` and bf16 tensor."""
     if (path / "args.yaml").is_file():
         for name, weight in files.read_tensors(path / "weights" / "best.safetensors")[0].items():
             yield name.removeprefix("decoder."), weight.bfloat16()
@@ -624,7 +634,7 @@ class _Gguf:
         values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
         heads = {"attn_q": self.structure.heads, "attn_k": self.structure.shared}
         turned = next((heads[part] for part in heads if part in name), 0)
-        if self.turned and turned:  # llama.cpp has the two halves of a head in turn
+        if self.turned and turned:  # llama.cpp interleaves the two halves of a head
             shape = values.shape
             values = values.view(turned, shape[0] // turned // 2, 2, -1).transpose(1, 2)
             values = values.reshape(shape)
@@ -638,7 +648,7 @@ class _Folder:
         self.files = [safe_open(file, "pt") for file in sorted(path.glob("*.safetensors"))]
         self.place = {name: file for file in self.files for name in file.keys()}  # noqa: SIM118
         gpt2 = any(name.endswith("attn.c_attn.weight") for name in self.place)
-        self.turned = gpt2  # its matrices stand the other way round
+        self.turned = gpt2  # its matrices are transposed
         first = "wte.weight" if gpt2 else "embed_tokens.weight"
         self.prefix = next((p for p in ("transformer.", "model.") if self.has(p + first)), "")
         names = {
@@ -666,17 +676,19 @@ class _Folder:
         return values
 
 
-KNOWN = {"smollm2": named("smollm2", 49_152, 8192, 30, 576, 9)}  # without its file, too
+KNOWN = {"smollm2": named("smollm2", 49_152, 8192, 30, 576, 9)}  # known without the file
 
 
-CARDS = {  # temperature and top of the page of a model whose file does not say
+CARDS = {  # temperature and top_p from the model page, where the file has none
     "smollm2": (0.2, 0.9),  # https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
 }
 
 
 def own_sampling(name: str) -> tuple[float | None, float | None]:
-    """The temperature and the share of the likeliest tokens that a model's publishers answer with;
-    None where they do not say, or where there is no such model."""
+    """Return the temperature and top-p recommended by a model's publishers.
+
+    None where not given, or where there is no such model.
+    """
     if name in CARDS:
         return CARDS[name]
     try:
@@ -688,12 +700,12 @@ def own_sampling(name: str) -> tuple[float | None, float | None]:
 
 
 def structure_by(name: str) -> Structure | None:
-    """The structure of a model, which is not read for one that is known. Raises UserError."""
+    """Return the architecture of a model, built in for known ones. Raises UserError."""
     return KNOWN[name] if name in KNOWN else describe(find(name)).structure
 
 
 def shape_of(name: str) -> Decoder | None:
-    """The decoder of a model without its weights; None where it is not on this computer."""
+    """Return the decoder of a model on the meta device; None where it is not on this computer."""
     try:
         structure = structure_by(name)
     except UserError:

@@ -1,7 +1,7 @@
-"""Published language models whose structure souron does not have itself, by transformers.
+"""Run published language models of other architectures with transformers.
 
-Weights are read from ``.safetensors`` or GGUF alone, code beside them is not run, and nothing is
-looked for on the network.
+Weights are read from ``.safetensors`` or GGUF only, code beside them is not run, and the network is
+not used.
 """
 
 import inspect
@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-MOST_CONTEXT = 8192  # tokens that are kept in memory
+MOST_CONTEXT = 8192  # tokens in the cache
 
 
 class OtherDecoder:
-    """Answers as ``blocks.decoder.Decoder`` does: tokens (B, T) -> logits (B, T, vocabulary)."""
+    """The interface of ``blocks.decoder.Decoder``: tokens (B, T) -> logits (B, T, vocabulary)."""
 
     def __init__(self, path: Path, context: int) -> None:
         from transformers import AutoModelForCausalLM
@@ -49,13 +49,13 @@ class OtherDecoder:
 
 
 class OtherMemory:
-    """Keys and values as transformers keeps them."""
+    """The cache of keys and values of transformers."""
 
     def __init__(self) -> None:
         self.held, self.length = _nothing(), 0
 
     def back_to(self, length: int) -> None:
-        """Forget what stands after so many tokens."""
+        """Discard all but the first ``length`` tokens."""
         if length == 0:
             self.held = _nothing()
         elif length < self.length:

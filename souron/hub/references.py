@@ -1,12 +1,11 @@
-"""Ask publishers' registries whether a publication exists: DOI, PMID, PMCID, arXiv.
+"""Look up DOI, PMID, PMCID and arXiv identifiers in the publishers' registries.
 
-Only identifiers are sent, never the text that they stand in. Whoever does not answer has not been
-asked: that is no sign of a reference that was made up.
+Only identifiers are sent, never the text around them. A registry that does not answer counts as not
+asked, which is no sign of a fabricated reference.
 
 Crossref https://api.crossref.org/swagger-ui/index.html, the DOI foundation
-https://www.doi.org/the-identifier/resources/factsheets/doi-resolution-documentation,
-PubMed https://www.ncbi.nlm.nih.gov/books/NBK25501/, arXiv
-https://info.arxiv.org/help/api/user-manual.html
+https://www.doi.org/the-identifier/resources/factsheets/doi-resolution-documentation, PubMed
+https://www.ncbi.nlm.nih.gov/books/NBK25501/, arXiv https://info.arxiv.org/help/api/user-manual.html
 """
 
 import http.client
@@ -34,9 +33,9 @@ HOSTS = {
 }  # fmt: skip
 NAMES = {"crossref": "Crossref", "doi": "doi.org", "pubmed": "PubMed", "arxiv": "arXiv"}
 TIMEOUT = 15  # seconds without an answer
-PAUSE = {"crossref": 1.0, "doi": 1.0, "pubmed": 1.0, "arxiv": 3.0}  # seconds between questions
-PATIENCE = 3  # times a host fails before it is left alone
-MOST = 300  # identifiers of a call
+PAUSE = {"crossref": 1.0, "doi": 1.0, "pubmed": 1.0, "arxiv": 3.0}  # seconds between requests
+PATIENCE = 3  # consecutive failures until a host is skipped
+MOST = 300  # identifiers per call
 MOST_BYTES = 2_000_000  # of an answer
 MOST_FILE = 64_000_000
 KEPT = ("title", "author", "container-title", "volume", "page", "issued", "ISSN", "ISBN", "type")
@@ -47,13 +46,13 @@ Record = dict[str, Any]  # CSL-JSON
 
 @dataclass(frozen=True)
 class Answer:
-    """What a registry said about one identifier."""
+    """The answer of a registry about one identifier."""
 
     kind: str
     value: str
     state: State
     who: str  # "Crossref"
-    why: str = ""  # why it could not be asked
+    why: str = ""  # reason for "not asked"
     record: Record = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
@@ -62,11 +61,11 @@ class Answer:
 
 
 class Unreachable(Exception):
-    """A host gave no answer that can be read."""
+    """A host gave no readable answer."""
 
 
 def ask(identifiers: Iterable[tuple[str, str]]) -> Iterator[Answer]:
-    """(kind, value) -> what its registry says, one after the other, at most ``MOST``.
+    """Look up identifiers (kind, value) one after the other, at most ``MOST``.
 
     Raises UserError where ``SOURON_OFFLINE`` forbids the network.
     """
@@ -99,10 +98,9 @@ def ask(identifiers: Iterable[tuple[str, str]]) -> Iterator[Answer]:
 
 
 def store(file: Path, answers: Iterable[Answer]) -> int:
-    """Add what was found, and what was not found there, to a library that ``souron check`` reads;
-    how many records it holds then.
+    """Add answers, positive and negative, to a library for ``souron check``; return its size.
 
-    What an earlier call put there stays. Raises UserError where the file is another one.
+    Earlier records are kept. Raises UserError where the file was not made by this command.
     """
     records: dict[str, Record] = {}
     if file.exists():
@@ -141,7 +139,10 @@ def _stored(file: Path) -> list[Record]:
 
 
 def _get(host: str, path: str) -> bytes | None:
-    """What lies there; None where the host says that nothing does. Raises Unreachable."""
+    """Return the content at a path; None where the host reports that it does not exist.
+
+    Raises Unreachable.
+    """
     agent = {"User-Agent": f"souron/{souron.__version__}", "Accept": "application/json, */*"}
     request = urllib.request.Request(HOSTS[host] + path, headers=agent)
     secure = HOSTS[host].partition(":")[0]
@@ -176,7 +177,9 @@ def _json(host: str, path: str) -> Record | None:
 
 
 def _doi(value: str) -> Record | None:
-    """Crossref knows most DOIs; of the others doi.org says whether they exist."""
+    """Look up a DOI at Crossref, which has most, else at doi.org, which only tells
+    whether it exists.
+    """
     found = _json("crossref", f"/works/{quote(value, safe='')}")
     if found is not None:
         message = found.get("message")
@@ -192,7 +195,7 @@ def _doi(value: str) -> Record | None:
 
 
 def _short(value: Any, depth: int = 4) -> Any:
-    """A field without what nobody wrote by hand: at most 500 parts and 2 000 characters each."""
+    """Shorten a field and remove its markup: at most 500 items, 2,000 characters each."""
     if isinstance(value, str):
         return re.sub(r"<[^>]{0,99}>", "", value[:2000])
     if depth and isinstance(value, list):
@@ -231,7 +234,7 @@ _ATOM = "{http://www.w3.org/2005/Atom}"
 
 def _arxiv(value: str) -> Record | None:
     content = _get("arxiv", f"/api/query?max_results=1&id_list={quote(value, safe='/')}")
-    if content is None or b"<!" in content[:2000]:  # neither a DTD nor entities belong there
+    if content is None or b"<!" in content[:2000]:  # reject DTDs and entities
         raise Unreachable(_("the answer cannot be read"))
     try:
         entry = ElementTree.fromstring(content).find(f"{_ATOM}entry")
@@ -255,5 +258,5 @@ _REGISTRIES: dict[str, tuple[str, Callable[[str], Record | None]]] = {
 
 
 def answers(kind: str) -> bool:
-    """Whether there is a registry that can be asked about identifiers of that kind."""
+    """Return whether a registry exists for identifiers of that kind."""
     return kind in _REGISTRIES

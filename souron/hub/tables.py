@@ -1,4 +1,4 @@
-"""Single files that belong to no task's data set: where they come from, and where they lie."""
+"""Single published files that are not a data set of a task: sources and locations."""
 
 import os
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from souron.utils.files import cache_folder
 
 @dataclass(frozen=True)
 class Table:
-    """A published file, believed only where its SHA-256 is that of what was published."""
+    """A published file, accepted only with the SHA-256 of the published one."""
 
     idea: str  # English
     ja: str
     licence: str
     megabytes: int
-    url: str  # of one commit, so that it stays what it is
+    url: str  # pinned to a commit
     sha256: str
 
     @property
@@ -37,11 +37,11 @@ TABLES = {
 
 
 def places(name: str) -> list[Path]:
-    """The folders where it is looked for, first the reader's own, then the cache."""
+    """List the folders to search: the user's own, then the cache."""
     own = os.environ.get("SOURON_DATA")
     return [*([Path(own).expanduser() / name] if own else []), cache_folder() / "data" / name]
 
 
 def where(name: str) -> Path | None:
-    """The folder that holds the file of that name in ``TABLES``, or None."""
+    """Return the folder that contains the file of that name in ``TABLES``, or None."""
     return next((p for p in places(name) if (p / TABLES[name].file).is_file()), None)

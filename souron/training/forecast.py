@@ -1,4 +1,4 @@
-"""What a training will take: time and memory, from a few steps of a copy."""
+"""Estimate the time and memory of a training from a few steps of a copy."""
 
 import copy
 import math
@@ -19,23 +19,23 @@ from souron.training.trainer import Trainer
 from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
-PROBE_SECONDS = 1.5  # at most, and a quarter of the run's steps
-LONGEST, SHARE = 30.0, 0.2  # seconds that a probe may take, and of a budget of seconds
-FEW_CASES, SOME_CASES = 16, 256  # that are looked at: the more where the few took little
-GROWING = (0.1, 0.3, 0.5, 0.7, 0.9)  # places of the budget where a growing system is tried
+PROBE_SECONDS = 1.5  # at most, and at most a quarter of the run's steps
+LONGEST, SHARE = 30.0, 0.2  # limit of a probe in seconds, and as a fraction of a time budget
+FEW_CASES, SOME_CASES = 16, 256  # validation cases timed; more if the few were fast
+GROWING = (0.1, 0.3, 0.5, 0.7, 0.9)  # fractions of the budget at which a growing system is timed
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a few steps of a copy showed."""
+    """Measurements from a few steps of a copy."""
 
-    step: float  # seconds of a step
-    look: float  # seconds a case takes when looked at
-    held: int  # bytes that it keeps while another one trains
-    whole: float = math.inf  # seconds after which the system is done, whatever the budget
+    step: float  # seconds per training step
+    look: float  # seconds per case of validation
+    held: int  # bytes it occupies while another system trains
+    whole: float = math.inf  # seconds until the system is done, whatever the budget
 
     def seconds(self, fit: Trainer, cases: int | None = None) -> float:
-        """Training seconds in all, with so many ``cases`` where they are not the fit's own."""
+        """Estimate the total training time in seconds, for ``cases`` training cases if given."""
         if fit.budget.unit == "seconds":
             least = fit.seconds + self.step * fit.least_steps if fit.least_steps else 0.0
             return max(min(fit.budget.amount, self.whole), least)
@@ -46,14 +46,17 @@ class Probe:
 
 
 def probe(fit: Trainer) -> Probe:
-    """Train a copy for a few steps. Raises UserError where the run will not fit into memory."""
+    """Time a few training steps of a copy.
+
+    Raises UserError where the run will not fit into memory.
+    """
     few = _cases(fit, FEW_CASES)
     refuse_what_does_not_fit(fit, few)
-    bounded = fit.budget.unit == "seconds"  # then a few steps show the memory, and time is known
+    bounded = fit.budget.unit == "seconds"  # time is known; a few steps suffice for the memory
     most_seconds = min(LONGEST, SHARE * fit.budget.amount) if bounded else LONGEST
     with torch.random.fork_rng():
         copied = Trainer(copy.deepcopy(fit.system), fit.data, None, fit.budget, fit.batch)
-        # what takes all cases at once may be done before the budget is
+        # a full-batch system may finish before its budget
         few_steps = 4 if bounded and not fit.system.full_batch else fit.steps // 4
         steps = copied.system.fit(copied.data, copied._run())
         places = GROWING if fit.system.grows else (0.0,)
@@ -81,7 +84,7 @@ def _cases(fit: Trainer, count: int) -> Loader:
 
 
 def _look_seconds(fit: Trainer, cases: Loader) -> float:
-    """Seconds for each case of a look at these."""
+    """Return the seconds per case of validation on these cases."""
     begun = time.perf_counter()
     if fit.task is not None:
         fit.means(cases)
@@ -89,8 +92,8 @@ def _look_seconds(fit: Trainer, cases: Loader) -> float:
 
 
 class Took(NamedTuple):
-    first: float  # seconds of the first step, with what goes before it
-    step: float  # of one of the later ones
+    first: float  # seconds of the first step, including the set-up
+    step: float  # seconds of a later step
     all: float
     done: bool  # no step is left
 
@@ -103,8 +106,10 @@ def _tried(
     share: int,
     most_seconds: float = LONGEST,
 ) -> Took | None:
-    """Seconds of steps at that ``place`` of the budget, 0..1; None where no step is left. Beyond
-    its share of ``most_seconds`` no further step is tried."""
+    """Time steps at the fraction ``place`` of the budget, 0..1; None where no step is left.
+
+    It stops after its share of ``most_seconds``.
+    """
     fit._used, times, done = place, [time.perf_counter()], True
     for progress in steps:
         times.append(time.perf_counter())
@@ -115,14 +120,14 @@ def _tried(
             done = False
             break
     took = [after - before for before, after in pairwise(times)]
-    # the first ones are slow: they set up what the run itself will find ready
+    # use the second half: the first steps include one-time set-up
     if not took:
         return None
     return Took(took[0], median(took[len(took) // 2 :]), times[-1] - times[0], done)
 
 
 def refuse_what_does_not_fit(fit: Trainer, few: Loader) -> None:
-    """Raises UserError with a batch that would fit, where this one does not."""
+    """Raise UserError where a step exceeds the free memory, with a batch size that would fit."""
     if fit.system.full_batch:
         return
     _total, free = hardware.memory()
@@ -145,7 +150,7 @@ def refuse_what_does_not_fit(fit: Trainer, few: Loader) -> None:
 
 
 def held(system: Any, optimizers: Iterable[Optimizer]) -> int:
-    """Bytes that stay between two steps: weights twice (the best ones too), gradients, moments."""
+    """Return the bytes kept between steps: weights twice (current and best), gradients, moments."""
     weights = list(system.state_dict().values())
     gradients = [weight.grad for weight in system.parameters() if weight.grad is not None]
     moments = [
@@ -159,10 +164,10 @@ def held(system: Any, optimizers: Iterable[Optimizer]) -> int:
 
 
 def of_a_step(system: Any, batch: Any, cases: int) -> int:
-    """Bytes that one training step on ``cases`` cases adds to the weights themselves.
+    """Return the bytes that a training step on ``cases`` cases needs in addition to the weights.
 
-    ``batch`` is a small batch; what its forward pass keeps for the way back is counted and scaled
-    up, and each weight that learns adds its gradient and two moments.
+    The activations saved for the backward pass of the small batch ``batch`` are counted and scaled
+    up; each trainable weight adds its gradient and two moments.
     """
     tried = copy.deepcopy(system).train()
     weights = {weight.data_ptr() for weight in tried.parameters()}

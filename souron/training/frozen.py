@@ -1,12 +1,12 @@
-"""Transfer learning with a frozen network: what it sees is computed once, one layer learns.
+"""Transfer learning with a frozen network: features are computed once, then one layer is trained.
 
 Alain, Bengio: Understanding intermediate layers using linear classifier probes (2016).
 https://arxiv.org/abs/1610.01644
 
-As the layers below the last never change, neither do their answers to a picture: they are computed
-once, kept in the cache, and the last layer alone goes through them again and again. Where pictures
-are augmented, or where the network does more after its last layer, this does not hold, and the
-network is run as any other.
+Since the layers below the last never change, neither do their outputs for an image. They are
+computed once and cached, and only the last layer is trained for many epochs. This does not hold
+where images are augmented, or where the network computes more after its last layer; such a network
+is trained as any other.
 """
 
 import hashlib
@@ -22,33 +22,33 @@ from souron.data.dataset import Dataset, digest
 from souron.training.trainer import autocast
 from souron.utils import files
 
-KEPT = 30  # files of features in the cache; the oldest make room
-# pictures at once: few, as glibc returns large blocks and 64 then took 1.7 times as long
+KEPT = 30  # files of features in the cache; the oldest are deleted
+# small batches on a CPU: glibc returns large blocks, so 64 took 1.7 times as long
 BATCH, BATCH_ON_CARDS = 16, 64
-TIMED = 3  # batches that are timed where the features are kept; the fastest counts
-LEAST_EPOCHS = 5  # that the last layer learns, whatever the features have left of the budget
-# a budget of seconds would take it through few cases thousands of times
-MOST_EPOCHS, MOST_STEPS = 200, 1000  # at most the greater of both
+TIMED = 3  # batches timed where features are cached; the fastest counts
+LEAST_EPOCHS = 5  # of the last layer, even if the features used up the budget
+# without a limit, a time budget would allow thousands of epochs on few cases
+MOST_EPOCHS, MOST_STEPS = 200, 1000  # the larger of both is the limit
 PATIENCE = 3  # validations without improvement
 
 
 @dataclass(frozen=True)
 class Features:
-    cases: Dataset  # with features (N, D) in place of pictures
-    seconds: float  # that computing them takes, on this machine as it is now
+    cases: Dataset  # with features (N, D) in place of images
+    seconds: float  # time to compute them on this machine now
 
 
 def features(
     system: Any, cases: Dataset, device: torch.device, exact: bool = False
 ) -> Iterator[tuple[float, Features | None]]:
-    """How much is done, 0..1, and at the end what was seen.
+    """Yield (fraction done 0..1, None), and at the end the features of the cases.
 
-    ``exact`` asks for float32, as measuring does, where training takes what is fastest.
+    ``exact`` computes in float32, for measurements; training uses the fastest precision.
     """
     file = files.cache_folder() / "features" / f"{_key(system, cases, exact)}.safetensors"
     size = BATCH if device.type == "cpu" else BATCH_ON_CARDS
     if file.exists():
-        file.touch()  # used last
+        file.touch()  # mark as recently used
         vectors = files.read_tensors(file)[0]["features"]
         taken = _seconds_now(system, cases, device, exact, size)
         yield 1.0, Features(replace(cases, input=vectors), taken)
@@ -67,8 +67,10 @@ def features(
 def _seconds_now(
     system: Any, cases: Dataset, device: torch.device, exact: bool, size: int
 ) -> float:
-    """Estimate what all cases would take, from batches that are run now: an earlier run may have
-    had a busy machine, and its seconds say nothing of this one."""
+    """Estimate the time for all cases from batches run now.
+
+    The seconds of an earlier run do not apply: the machine may have been busy.
+    """
     some = cases.only(range(min(size, len(cases))))
     batch = next(system.loader(some, device=device).once(size))
     taken = []
@@ -81,7 +83,7 @@ def _seconds_now(
 
 @torch.no_grad()
 def seen_by_the_head(system: Any, image: Tensor, exact: bool = False) -> tuple[Tensor, Tensor]:
-    """What the last layer is given (B, D), and the network's answer (B, labels)."""
+    """Return the input of the last layer (B, D) and the network's output (B, labels)."""
     given: list[Tensor] = []
     fast = autocast(image.device)
     layer = system.eval().get_submodule(system.head)
@@ -95,18 +97,18 @@ def seen_by_the_head(system: Any, image: Tensor, exact: bool = False) -> tuple[T
 
 
 def may(system: Any, cases: Dataset, device: torch.device) -> bool:
-    """Is the last layer the last thing that the network does, and do vectors reach it?"""
+    """Return whether the last layer is the network's final operation and takes vectors."""
     batch = next(system.loader(cases.only(range(min(4, len(cases)))), device=device).once())
     vectors, answer = seen_by_the_head(system, batch.image)
     if vectors.ndim != 2:
         return False
     with torch.no_grad():
         alone = system.get_submodule(system.head)(vectors)
-    return torch.allclose(alone, answer, atol=0.05, rtol=0.05)  # bfloat16 rounds
+    return torch.allclose(alone, answer, atol=0.05, rtol=0.05)  # tolerance for bfloat16
 
 
 def _key(system: Any, cases: Dataset, exact: bool) -> str:
-    """Another network, another picture or another precision is another key."""
+    """Return a cache key of network, images and precision."""
     hasher = hashlib.blake2b(digest_size=16)
     about = (type(system).__name__, system.config, system.spec.mean, system.spec.std, exact)
     hasher.update(repr(about).encode())

@@ -1,4 +1,4 @@
-"""The only training loop. A system says what to minimise, whoever iterates says when to stop."""
+"""The training loop. A system defines the losses; the caller decides when to stop."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -12,28 +12,30 @@ from torch.optim import Optimizer
 
 @dataclass(frozen=True)
 class Progress:
-    """One step done."""
+    """The result of one training step."""
 
     step: int  # from 0
-    losses: dict[str, Tensor]  # detached; whoever prints them pays for the wait
-    optimizers: dict[str, Optimizer] = field(default_factory=dict)  # what resuming needs
+    losses: dict[str, Tensor]  # detached; reading them waits for the device
+    optimizers: dict[str, Optimizer] = field(default_factory=dict)  # for resuming
 
 
 class Data(Protocol):
-    """What a system learns from."""
+    """The interface of training data."""
 
     def endless(self, size: int, start: int = 0) -> Iterator[Any]:
-        """Batches of ``size`` cases without end; ``start`` is the first step's number."""
+        """Yield batches of ``size`` cases without end; ``start`` is the number of the
+        first step.
+        """
         ...
 
     def all(self) -> Tensor:
-        """Every case at once, for systems without a gradient."""
+        """Return all cases at once, for systems without gradients."""
         ...
 
 
 @dataclass
 class Run:
-    """How to train: what the loop and a system without a gradient need to know."""
+    """Settings of a training run."""
 
     steps: int
     batch: int = 128
@@ -41,26 +43,26 @@ class Run:
     resumed: dict[str, dict] | None = None  # optimizer name -> its state
     autocast: Callable[[], AbstractContextManager] = nullcontext
     schedule: Callable[[Optimizer, int], None] = lambda optimizer, step: None
-    used: Callable[[int], float] | None = None  # step -> how much of the budget is used, 0..1
+    used: Callable[[int], float] | None = None  # step -> fraction of the budget used, 0..1
 
 
 def descend(system, data: Data, run: Run) -> Iterator[Progress]:
-    """Gradient descent for any system. Stop iterating to stop training."""
+    """Train a system by gradient descent. Stop iterating to stop training."""
     optimizers = system.optimizers()
     for name, state in (run.resumed or {}).items():
         load_optimizer_state(optimizers[name], state)
     weights = {name: trainable(optimizer) for name, optimizer in optimizers.items()}
-    # where several networks share a graph, the others stay as they are; naming one alone costs time
+    # where several networks share a graph, compute gradients for one only; it costs time otherwise
     moved = weights if len(weights) > 1 else dict.fromkeys(weights)
     batches = data.endless(run.batch, run.start)
     system.train()
     try:
         for step, batch in zip(range(run.start, run.steps), batches, strict=False):
-            # past nn.Module's own way of setting, which takes microseconds
+            # bypass nn.Module.__setattr__, which takes microseconds
             vars(system)["used"] = run.used(step) if run.used else step / run.steps
             losses = {}
             for name, loss in outside(run.autocast, system.updates(batch, step)):
-                for weight in weights[name]:  # zero_grad does as much, in tens of microseconds
+                for weight in weights[name]:  # as zero_grad, but tens of microseconds faster
                     weight.grad = None
                 loss.backward(inputs=moved[name])
                 if system.clip is not None:
@@ -77,7 +79,7 @@ def descend(system, data: Data, run: Run) -> Iterator[Progress]:
 def outside(
     autocast: Callable[[], AbstractContextManager], updates: Iterable[tuple[str, Tensor]]
 ) -> Iterator[tuple[str, Tensor]]:
-    """Compute each loss under autocast and hand it over outside, where backward belongs."""
+    """Yield losses computed under autocast outside of its context, where backward belongs."""
     updates = iter(updates)
     while True:
         with autocast():
@@ -88,10 +90,10 @@ def outside(
 
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Load ``state``, each moment in its weight's memory layout.
+    """Load ``state`` with each moment in the memory layout of its weight.
 
-    A file keeps no layout, and fused steps, which walk through memory, are silently wrong where the
-    two differ.
+    Files do not store the layout, and fused optimizers give wrong results without an error where
+    layouts differ.
     """
     optimizer.load_state_dict(state)
     for weight, kept in optimizer.state.items():

@@ -1,14 +1,14 @@
-"""Systems that learn in stages, one after another, out of one budget."""
+"""Stages of training within one budget."""
 
 from collections.abc import Mapping
 
 
 def at(stages: Mapping[str, float], used: float) -> tuple[str, float]:
-    """The stage that is going on where so much of the budget is used, 0..1, and how far it is.
+    """Return the current stage and its progress, given the fraction ``used`` of the budget, 0..1.
 
     Args:
-        stages: name -> share of the budget; they need not add up to 1. Of none, the whole budget
-            is one without a name.
+        stages: name -> share of the budget; shares need not sum to 1. Without stages, the whole
+            budget is one stage named "".
 
     >>> at({"first": 1, "second": 3}, 0.625)
     ('second', 0.5)

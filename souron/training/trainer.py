@@ -1,7 +1,6 @@
-"""One system learning against a budget: what a run and a comparison share.
+"""Training of one system within a budget, used by runs and comparisons.
 
-``Trainer`` drives the loop a slice at a time, so that whoever holds several can let them take
-turns.
+``Trainer`` runs the loop in slices, so that several trainers can take turns.
 """
 
 import math
@@ -22,24 +21,25 @@ from souron.training.loop import Progress, Run
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
 
-KEPT = ("step", "seconds", "worked", "charged", "curve", "stopped")  # of a trainer, for going on
-LOOKS = 10  # at most, at the validation cases
+KEPT = ("step", "seconds", "worked", "charged", "curve", "stopped")  # attributes needed to resume
+LOOKS = 10  # maximum number of validations
 
 
 def autocast(device: torch.device) -> Callable[[], AbstractContextManager]:
-    """bf16 over fp32 weights where the machine computes it fast, see docs: performance."""
+    """Return a context of bfloat16 over float32 weights where it is fast, see docs: performance."""
     if device.type == "cuda" or (device.type == "cpu" and hardware.bf16()):
-        context = torch.autocast(device.type, torch.bfloat16)  # one for all: making it takes longer
+        context = torch.autocast(device.type, torch.bfloat16)  # shared: creating it takes longer
         return lambda: context
     return nullcontext
 
 
 @dataclass
 class Trainer:
-    """``go(seconds)`` trains that long, ``done`` says when the budget is used up.
+    """Train in slices: ``go(seconds)`` trains that long; ``done`` is true once the budget is used
+    up.
 
-    On a processor a budget of seconds counts those that it had for the training, so that a busy
-    machine learns as much as an idle one and takes longer: up to ``MOST_WAITING`` times.
+    On a CPU, a budget of seconds counts the CPU time of the training, so that a busy machine trains
+    as many steps as an idle one, but takes longer: up to ``MOST_WAITING`` times.
     """
 
     system: Any
@@ -47,20 +47,20 @@ class Trainer:
     val: Loader | None
     budget: Budget
     batch: int
-    patience: int = 0  # looks without improvement before it stops; 0: never
-    task: Any = None  # says what a look at the validation cases shows, and which figure picks the
+    patience: int = 0  # validations without improvement before it stops; 0: never
+    task: Any = None  # computes the validation metrics and names the one that selects the
     # checkpoint; None keeps the last weights
     setup: Any = None  # the task's own
-    least_steps: int = 0  # that it takes although a budget of seconds is used up before
-    look_seconds: float = 0.0  # that looks have taken, where ``Task.watch`` counts them
+    least_steps: int = 0  # minimum, even if a time budget is used up earlier
+    look_seconds: float = 0.0  # spent on validation, where ``Task.watch`` counts it
 
     step: int = 0  # steps done
-    seconds: float = 0.0  # of training, without looks
-    worked: float = 0.0  # seconds of these that the processor had for it: fewer on a busy machine
-    charged: float = 0.0  # seconds that count for the budget
+    seconds: float = 0.0  # of training, without validation
+    worked: float = 0.0  # CPU time of these: less on a busy machine
+    charged: float = 0.0  # seconds counted against the budget
     curve: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, Tensor] | None = None  # the weights of the best look, or of the last one where
-    # no measure says which is best
+    best: dict[str, Tensor] | None = None  # the weights of the best validation, or of the last
+    # one where no metric selects
     stopped: str = ""  # "", "budget", "patience"
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class Trainer:
         self.epoch_steps = max(1, len(self.data) // self.batch)
         self.steps = self.budget.steps(self.batch, len(self.data))  # at most
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
-        self._used = 0.0  # ``fraction`` after the last step: reckoned once a step
+        self._used = 0.0  # ``fraction`` after the last step, cached
         self._progress: Iterator[Progress] | None = None
         self._resumed: dict[str, dict[str, Any]] | None = None
         self._losses: dict[str, Tensor] = {}
@@ -78,7 +78,7 @@ class Trainer:
 
     @property
     def fraction(self) -> float:
-        """How much of the budget is used, 0..1."""
+        """The fraction of the budget used, 0..1."""
         if self.stopped:
             return 1.0
         used = self.budget.fraction(self.step, self.charged, self.steps)
@@ -93,7 +93,7 @@ class Trainer:
 
     @property
     def stage(self) -> str:
-        """The name of the stage that it is in, of a system that learns in stages; else ""."""
+        """The name of the current stage, for a system trained in stages; else ""."""
         name, _part = stages.at(self.system.in_stages, self.fraction)
         return _(name) if name and not self.done else ""
 
@@ -103,7 +103,7 @@ class Trainer:
         return self.seconds * (1 - fraction) / fraction if fraction > 0.01 else None
 
     def go(self, seconds: float, asked_to_stop: Callable[[], bool] = lambda: False) -> None:
-        """Train for about ``seconds``, look at the validation cases when it is time to."""
+        """Train for about ``seconds``, with validations when they are due."""
         if self.done:
             return
         outer = torch.get_rng_state()
@@ -117,7 +117,7 @@ class Trainer:
     def _go(self, until: float, asked_to_stop: Callable[[], bool]) -> None:
         if self._progress is None:
             self._progress = self.system.fit(self.data, self._run())
-        at_once = self.data.device.type == "cpu"  # elsewhere asking for a loss means waiting
+        at_once = self.data.device.type == "cpu"  # elsewhere, reading a loss waits
         while self.charged < until and not asked_to_stop():
             begun, worked = time.perf_counter(), time.thread_time()
             progress = next(self._progress, None)
@@ -139,7 +139,7 @@ class Trainer:
                 return
 
     def _count(self, seconds: float, worked: float) -> None:
-        """Of the clock, and of the processor within these."""
+        """Add wall time ``seconds`` and CPU time ``worked`` of a step."""
         self.seconds += seconds
         self.worked += worked
         on_processor = self.data.device.type == "cpu"
@@ -158,12 +158,16 @@ class Trainer:
         )
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """One cycle of the budget, or of each stage."""
+        """Set the learning rate: one cycle over the budget, or over each stage."""
         _name, part = stages.at(self.system.in_stages, self._used)
         set_rate(optimizer, one_cycle(part))
 
     def _due(self) -> bool:
-        """At every epoch's end where few epochs are counted, else at every tenth of the budget."""
+        """Return whether validation is due.
+
+        It is at the end of every epoch for a budget of few epochs, else at every tenth of the
+        budget.
+        """
         if self.budget.unit == "epochs" and self.budget.amount <= LOOKS:
             return self.step % self.epoch_steps == 0
         return self._used * LOOKS >= len(self.curve) + 1
@@ -183,7 +187,7 @@ class Trainer:
         self.curve.append(row)
 
     def _check(self) -> None:
-        """Raises UserError where a loss is infinite or not a number."""
+        """Raise UserError where a loss is infinite or NaN."""
         for name, loss in self._losses.items():
             if not math.isfinite(loss.item()):
                 raise UserError(
@@ -202,8 +206,7 @@ class Trainer:
         return {n: t.detach().clone() for n, t in self.system.state_dict().items()}
 
     def _keep_best(self, figures: dict[str, float]) -> None:
-        """Keep the weights where the watched metric is at its best so far; the last ones as long as
-        it was never measured."""
+        """Keep the weights if the watched metric improved, or if it was never measured."""
         watched = self.task.metric(self.task.watches) if self.task and self.task.watches else None
         column = f"val {watched.name}" if watched else ""
         sign = 1 if watched and watched.higher_is_better else -1
@@ -220,8 +223,11 @@ class Trainer:
             self.stopped = "patience"
 
     def means(self, data: Loader) -> dict[str, float]:
-        """The mean of each metric that ``Task.validate`` knows, over the cases, in the precision
-        of training; the system is left as it was, learning or not."""
+        """Return the mean of each metric of ``Task.validate`` over the cases, in training
+        precision.
+
+        The mode of the system, training or evaluation, is restored.
+        """
         learning = self.system.training
         self.system.eval()
         with torch.inference_mode(), autocast(data.device)():
@@ -231,8 +237,10 @@ class Trainer:
         return values
 
     def keep(self, path: Path) -> None:
-        """Write all that going on needs. Before the first step there is nothing new to write: the
-        optimizers of a run taken up again are not yet there."""
+        """Write a checkpoint for resuming.
+
+        After resuming, nothing is written before the first step: the optimizers do not exist yet.
+        """
         if self._resumed and not self.optimizers:
             return
         random = torch.get_rng_state()
@@ -242,7 +250,9 @@ class Trainer:
         torch.set_rng_state(random)
 
     def go_on(self, path: Path, best: Path) -> None:
-        """Take up what ``keep`` wrote; ``best`` holds the best look's weights."""
+        """Resume from a checkpoint of ``keep``; ``best`` holds the weights of the best
+        validation.
+        """
         self._resumed, state, self._random = checkpoint.read_checkpoint(path, self.system)
         for name, value in state.items():
             setattr(self, name, value)

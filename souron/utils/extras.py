@@ -1,10 +1,10 @@
-"""Packages that only one side of souron needs: the extras of ``pip install "souron[NAME]"``."""
+"""Optional packages: the extras of ``pip install "souron[NAME]"``."""
 
 import importlib.util
 
 from souron.utils.messages import UserError, _
 
-EXTRAS = {  # name -> the modules that it brings
+EXTRAS = {  # name -> its modules
     "video": ("av",),
     "slides": ("openslide",),
     "credentials": ("c2pa", "cryptography"),
@@ -20,12 +20,12 @@ def installed(extra: str) -> bool:
 def _there(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ValueError:  # a stand-in without a spec, or None in ``sys.modules``
+    except ValueError:  # a stub without a spec, or None in ``sys.modules``
         return False
 
 
 def missing(extra: str, need: str) -> UserError:
-    """Return the error of a missing extra; ``need`` says, translated, what cannot be done."""
+    """Return the error of a missing extra; ``need`` is the translated text of what needs it."""
     return UserError(
         "extra",
         need,

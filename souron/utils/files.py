@@ -1,4 +1,4 @@
-"""Files written whole or not at all, JSON without NaN, tensors, and which files a pattern names."""
+"""Atomic writing of files, JSON without NaN, tensors, and file patterns."""
 
 import glob
 import json
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def cache_folder() -> Path:
-    """The folder for what was fetched: SOURON_CACHE, else where the system keeps caches."""
+    """Return the cache folder: SOURON_CACHE, else the operating system's."""
     own = os.environ.get("SOURON_CACHE")
     if own:
         return Path(own).expanduser()
@@ -29,12 +29,12 @@ def cache_folder() -> Path:
 
 
 def package_folders(part: str) -> list[Path]:
-    """Where files of that part (``"systems"``, ``"data"``) are looked for."""
+    """List the folders that hold files of a part such as ``"systems"`` or ``"data"``."""
     return [Path(root) / part for root in souron.__path__]
 
 
 def as_json(thing: Any, indent: int | None = None) -> str:
-    """``thing`` as JSON text; what is not a finite number there becomes null."""
+    """Return ``thing`` as JSON; non-finite numbers become null."""
     return json.dumps(_finite(thing), ensure_ascii=False, default=str, indent=indent)
 
 
@@ -47,16 +47,18 @@ def _finite(thing: Any) -> Any:
 
 
 def there(name: str) -> bool:
-    """Whether a file or folder is called so; a whole sentence is no name of one."""
+    """Return whether a file or folder of that name exists; False for invalid names."""
     try:
         return Path(name).exists()
-    except (OSError, ValueError):  # longer than a name may be
+    except (OSError, ValueError):  # too long for a file name
         return False
 
 
 def find_files(files: Sequence[str | Path], folders: bool = False) -> Iterator[Path]:
-    """Files as they are, all files of a folder, what a glob matches; sorted within each.
-    ``folders``: a folder stands for itself."""
+    """Yield files as given, all files of a folder, and matches of a glob, sorted within each.
+
+    With ``folders``, a folder is yielded itself.
+    """
     for name in files:
         path = Path(name)
         if path.is_dir() and not folders:
@@ -64,16 +66,16 @@ def find_files(files: Sequence[str | Path], folders: bool = False) -> Iterator[P
         elif path.exists() or not glob.has_magic(str(name)):
             yield path
         else:
-            # unlike Path.glob it takes patterns that begin at the root
+            # unlike Path.glob, glob.glob accepts absolute patterns
             yield from sorted(map(Path, glob.glob(str(name), recursive=True)))  # noqa: PTH207
 
 
 @contextmanager
 def atomically(path: Path) -> Iterator[Path]:
-    """Yield a place beside ``path`` to write to; what stands there at the end becomes ``path``.
+    """Yield a temporary path beside ``path`` that replaces ``path`` at the end.
 
-    Raises UserError where the disk is full or the folder cannot be written; ``path`` is then as it
-    was before.
+    Raises UserError where the disk is full or the folder is not writable; ``path`` is then
+    unchanged.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -83,7 +85,7 @@ def atomically(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
-        with suppress(OSError):  # where its folder is none, nothing is left either
+        with suppress(OSError):  # without the folder there is nothing to remove
             beside.unlink(missing_ok=True)
 
 
@@ -111,8 +113,11 @@ def write_json(path: Path, thing: Any) -> None:
 
 
 def parse_yaml(text: str) -> Any:
-    """The plain values in a YAML text, by libyaml where PyYAML has it, which is ten times as fast:
-    a run's arguments may hold a vocabulary. Raises yaml.YAMLError."""
+    """Parse a YAML text into plain values. Raises yaml.YAMLError.
+
+    libyaml is used where available: it is ten times as fast, and a run's arguments may contain a
+    vocabulary.
+    """
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
@@ -123,7 +128,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def write_tensors(path: Path, tensors: "dict[str, Tensor]", about: dict[str, Any]) -> None:
-    """Tensors and a JSON-able dict in one safetensors file."""
+    """Write tensors and a JSON-serialisable dict to one safetensors file."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -131,17 +136,17 @@ def write_tensors(path: Path, tensors: "dict[str, Tensor]", about: dict[str, Any
     with atomically(path) as beside:
         try:
             save_file(whole, beside, {"souron": json.dumps(about, ensure_ascii=False)})
-        except SafetensorError as error:  # it hides the OSError of a full disk
+        except SafetensorError as error:  # raised instead of OSError on a full disk
             raise OSError(str(error)) from error
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    """The tensors of a safetensors file and what stands beside them. Raises UserError."""
+    """Read the tensors and the metadata of a safetensors file. Raises UserError."""
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if path.exists() and not path.is_file():  # reading a pipe would block
             raise OSError(_("not a regular file"))
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("souron", "{}"))
@@ -156,7 +161,7 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
 
 
 def free(folder: Path, name: str, suffix: str) -> Path:
-    """``folder/name.suffix``, or ``name-2.suffix``, ... where that is taken."""
+    """Return ``folder/name.suffix``, or ``name-2.suffix``, ... where that exists."""
     for number in range(1, 100_000):
         path = folder / (name + (f"-{number}" if number > 1 else "") + suffix)
         if not path.exists():
@@ -165,7 +170,7 @@ def free(folder: Path, name: str, suffix: str) -> Path:
 
 
 def new_folder(project: Path, name: str) -> Path:
-    """Make ``project/name``, or ``name-2``, ``name-3``, ... where that is taken."""
+    """Create ``project/name``, or ``name-2``, ``name-3``, ... where that exists."""
     name = re.sub(r"[^\w.\-]+", "-", name).strip("-.") or "run"
     for number in range(1, 100_000):
         folder = project / (name if number == 1 else f"{name}-{number}")

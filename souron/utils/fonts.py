@@ -1,11 +1,11 @@
-"""Fonts for pictures: Latin from matplotlib's own, Japanese from a shipped or an installed font."""
+"""Fonts for figures: Latin from matplotlib, Japanese from a bundled or an installed font."""
 
 import importlib.util
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-LATIN = "DejaVu Sans"  # comes with matplotlib
+LATIN = "DejaVu Sans"  # included in matplotlib
 INSTALLED = (
     "Noto Sans CJK JP",
     "Noto Sans JP",
@@ -19,11 +19,13 @@ INSTALLED = (
     "TakaoGothic",
     "VL Gothic",
 )
-BOX = "□"  # stands for a character that no font here can draw
+BOX = "□"  # placeholder of characters without a glyph
 
 
 def shipped() -> Path | None:
-    """IPAexGothic (IPA Font License) in the package matplotlib-fontja, which is not imported."""
+    """Return the file of IPAexGothic (IPA Font License) in matplotlib-fontja, without
+    importing it.
+    """
     package = importlib.util.find_spec("matplotlib_fontja")
     if package is None or package.origin is None:
         return None
@@ -33,7 +35,7 @@ def shipped() -> Path | None:
 
 @lru_cache
 def _files() -> tuple[tuple[str, Path], ...]:
-    """The fonts to draw with, (family, file), in the order of preference."""
+    """Return the available fonts, (family, file), in order of preference."""
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
@@ -51,7 +53,7 @@ def _files() -> tuple[tuple[str, Path], ...]:
 
 
 def families() -> list[str]:
-    """Font families for matplotlib, which falls back from one to the next glyph by glyph."""
+    """Return font families for matplotlib, which falls back glyph by glyph."""
     return [family for family, _file in _files()]
 
 
@@ -63,19 +65,19 @@ def _characters() -> frozenset[int]:
 
 
 def drawable(text: str) -> str:
-    """The text with boxes for what no font can draw, and without matplotlib's ``$`` markup."""
+    """Replace characters without a glyph by boxes, and escape matplotlib's ``$``."""
     text = " ".join(text.split())
     drawn = "".join(letter if ord(letter) in _characters() else BOX for letter in text)
     return drawn.replace("$", r"\$")
 
 
 def width(text: str) -> int:
-    """Columns, where a Japanese character takes two."""
+    """Return the display width in columns; a Japanese character takes two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def short(text: str, columns: int = 20) -> str:
-    """The text, cut to fit, with ``…`` where something is left out."""
+    """Cut a text to fit into ``columns``, with ``…`` where something is left out."""
     if width(text) <= columns:
         return text
     while width(text) > columns - 1:

@@ -1,4 +1,4 @@
-"""What this computer is and can do: facts for receipts and for ``souron doctor``."""
+"""Properties of this computer, for receipts and ``souron doctor``."""
 
 import ctypes
 import os
@@ -15,15 +15,15 @@ from souron.utils.messages import UserError, _
 
 PACKAGES = ("souron", "torch", "torchvision", "timm", "numpy", "scikit-learn", "pillow")
 
-# numbers of glibc's malloc.h
+# constants of glibc's malloc.h
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def share_cores() -> None:
-    """Let idle threads of torch sleep soon instead of spinning, so that other programs may run.
+    """Let idle threads of torch sleep soon instead of spinning, to leave the cores to others.
 
-    Call it before torch is imported. Beside one other busy program, training with two threads was
-    up to ten times as fast.
+    Call it before torch is imported. Beside another busy program, training with two threads was up
+    to ten times as fast.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
@@ -31,8 +31,8 @@ def share_cores() -> None:
 def calm_allocator() -> bool:
     """Let glibc keep freed blocks instead of returning them at every training step.
 
-    Call it before torch is imported: a small convolutional network then trains 1.4 to 1.7 times
-    as fast. Says whether this is glibc and it was done.
+    Call it before torch is imported: a small convolutional network then trains 1.4 to 1.7 times as
+    fast. Returns whether this is glibc and it succeeded.
     """
     if sys.platform != "linux":
         return False
@@ -50,7 +50,7 @@ def calm_allocator() -> bool:
 
 
 def facts() -> dict[str, Any]:
-    """Software, processor and memory (bytes) of this machine. Does not import torch."""
+    """Return software, processor and memory (bytes) of this machine. Does not import torch."""
     total, free = memory()
     return {
         "platform": platform.platform(),
@@ -64,7 +64,7 @@ def facts() -> dict[str, Any]:
 
 
 def installed(package: str) -> str | None:
-    """The version of an installed package, without importing it."""
+    """Return the version of an installed package without importing it, else None."""
     from importlib import metadata
 
     try:
@@ -74,7 +74,7 @@ def installed(package: str) -> str | None:
 
 
 def processor() -> str:
-    """The processor's name, as its maker spells it."""
+    """Return the name of the processor as given by its maker."""
     if sys.platform == "linux":
         name = _from_cpuinfo("model name")
         if name:
@@ -86,14 +86,14 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def memory() -> tuple[int, int]:
-    """Bytes in all and bytes free for this process, within its container if it is in one."""
+    """Return total and free memory in bytes, within the limit of a container."""
     import psutil
 
     machine = psutil.virtual_memory()
@@ -106,7 +106,7 @@ def memory() -> tuple[int, int]:
 
 
 def _given_back() -> int:
-    """Bytes of files that the container keeps in memory, and gives back when it needs them."""
+    """Return the bytes of the container's page cache, which it can reclaim."""
     about = Path("/sys/fs/cgroup/memory.stat")
     if not about.exists():
         return 0
@@ -115,10 +115,10 @@ def _given_back() -> int:
 
 
 def bf16() -> bool:
-    """Does the processor compute bfloat16 faster than float32: AMX, or AVX512_BF16 by AMD?
+    """Return whether the CPU computes bfloat16 faster than float32: with AMX, or AMD's AVX512_BF16.
 
-    By Intel, AVX512_BF16 alone multiplies no faster than float32, and the changes of precision come
-    on top: ``benchmarks/precision.py``.
+    On Intel, AVX512_BF16 alone multiplies no faster than float32, and conversions cost extra:
+    ``benchmarks/precision.py``.
     """
     import torch
 
@@ -128,7 +128,7 @@ def bf16() -> bool:
 
 
 def _vendor() -> str:
-    """The processor's maker; on Windows within a longer text."""
+    """Return the processor's maker; on Windows, a text that contains it."""
     return _from_cpuinfo("vendor_id") if sys.platform == "linux" else platform.processor()
 
 
@@ -140,7 +140,7 @@ def _from_cpuinfo(key: str) -> str:
 
 
 def devices() -> list[str]:
-    """What PyTorch can compute on here, the processor first."""
+    """List the devices of PyTorch on this machine, ``cpu`` first."""
     import torch
 
     there = ["cpu"]
@@ -152,10 +152,9 @@ def devices() -> list[str]:
 
 
 def device(wish: str) -> Any:
-    """``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` -> torch.device.
+    """Convert ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"`` to a torch.device.
 
-    ``auto`` is the first graphics card, else the processor. Raises UserError where there is no such
-    device.
+    ``auto`` is the first graphics card, else the CPU. Raises UserError where the device is missing.
     """
     import torch
 
@@ -174,13 +173,13 @@ def device(wish: str) -> Any:
 
 
 def forget_peak() -> None:
-    """Let ``peak`` speak of what comes from here on (Linux; elsewhere of the whole process)."""
+    """Reset the peak memory of ``peak`` (Linux; elsewhere it covers the whole process)."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak() -> int:
-    """Bytes of resident memory that this process held at most."""
+    """Return the peak resident memory of this process in bytes."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -1,4 +1,4 @@
-"""What souron says to people: two languages, and errors that say what to do next."""
+"""Messages in two languages, and errors that suggest a fix."""
 
 import difflib
 import gettext
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 LANGUAGES = ("en", "ja")
-LANGUAGE_NAMES = {"en": "English", "ja": "日本語"}  # of the languages, each in itself
-_here: ContextVar[str] = ContextVar("language", default="")  # what ``use_language`` chose
+LANGUAGE_NAMES = {"en": "English", "ja": "日本語"}  # each in its own language
+_here: ContextVar[str] = ContextVar("language", default="")  # set by ``use_language``
 
 
 def language() -> str:
-    """``"en"`` or ``"ja"``: ``use_language`` first, then SOURON_LANG, the locale, English."""
+    """Return ``"en"`` or ``"ja"``, from ``use_language``, SOURON_LANG, the locale, else English."""
     if _here.get():
         return _here.get()
     named = (os.environ.get(name) for name in ("SOURON_LANG", "LC_ALL", "LC_MESSAGES", "LANG"))
@@ -27,7 +27,7 @@ def language() -> str:
 
 
 def set_language(wish: str) -> None:
-    """Choose the language of everything said from here on, in this process and its children."""
+    """Set the language of all messages in this process and its children."""
     if wish not in LANGUAGES:
         raise UserError(
             "language",
@@ -40,7 +40,7 @@ def set_language(wish: str) -> None:
 
 @contextmanager
 def use_language(wish: str) -> Iterator[None]:
-    """That language within the block, in this thread or task alone: a server answers many."""
+    """Set the language within the block, for this thread or task alone."""
     token = _here.set(wish)
     try:
         yield
@@ -56,8 +56,9 @@ def _translations(wish: str) -> gettext.NullTranslations:
 
 
 class Message(str):
-    """A text that ``again`` says in another language: what ``_`` returns, and what its own methods
-    make of it. Whatever else is done to it makes a plain text.
+    """A text that ``again`` can translate anew: returned by ``_`` and by this class's own methods.
+
+    Other operations give a plain str.
 
     >>> again(_("{count} cases").format(count=3))
     '3 cases'
@@ -76,8 +77,11 @@ class Message(str):
 
 
 def _made(how: Callable[..., str], /, *given: Any, **fields: Any) -> Message:
-    """What ``how`` makes of all that, with the recipe. Numbers and texts are kept in it; of other
-    things their text, for an exception would hold all that it was raised among."""
+    """Apply ``how`` and record the call in ``recipe``.
+
+    Only numbers and texts are stored; other objects as their text, since an exception would keep
+    alive all that its traceback refers to.
+    """
     made = Message(how(*given, **fields))
     kept = {name: _kept(value) for name, value in fields.items()}
     made.recipe = (how, tuple(map(_kept, given)), kept)
@@ -93,13 +97,15 @@ def _translated(message: str) -> str:
 
 
 def _(message: str) -> str:
-    """The message in the reader's language. Fill its ``{fields}`` with ``.format`` afterwards."""
+    """Translate a message to the reader's language.
+
+    Fill its ``{fields}`` with ``.format`` afterwards.
+    """
     return _made(_translated, message)
 
 
 def again(text: Any) -> Any:
-    """A text that was made of messages, in the language that is spoken now; anything else as it
-    is."""
+    """Translate a text made of messages to the current language; return anything else unchanged."""
     if isinstance(text, tuple):
         return tuple(map(again, text))
     if not isinstance(text, Message) or text.recipe is None:
@@ -109,7 +115,7 @@ def again(text: Any) -> Any:
 
 
 def translated(texts: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """What the other languages say in place of these texts, where it differs, by language and name.
+    """Translate texts to the other languages: language -> name -> text, where it differs.
 
     >>> translated({"text": _("done"), "folder": "runs"})
     {'ja': {'text': '完了'}}
@@ -124,25 +130,24 @@ def translated(texts: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def sentences(texts: Iterable[str]) -> str:
-    """One after the other, as a text that ``again`` takes."""
+    """Join sentences into one text that ``again`` can translate."""
     return Message(" ").join(texts)
 
 
 def N_(message: str) -> str:
-    """Marks a message that ``_`` translates later, when it is shown."""
+    """Mark a message that ``_`` translates later, when it is shown."""
     return message
 
 
 class Caution(UserWarning):
-    """What is to be known before a result is believed: a warning that the command line shows as a
-    line."""
+    """A warning about a result, which the command line shows as one line."""
 
 
 class UserError(ValueError):
-    """An error that a person can mend: what was found, what was expected, what to do.
+    """An error that a user can fix: what was found, what was expected, what to do.
 
-    ``code`` is the same in every language; ``exit`` is the command line's exit code
-    (2 wrong usage, 3 data or files, 4 machine: memory, disk, missing fetch, 5 refused).
+    ``code`` is the same in every language; ``exit`` is the command line's exit code (2 wrong usage,
+    3 data or files, 4 machine: memory, disk, missing fetch, 5 refused).
     """
 
     def __init__(
@@ -161,7 +166,7 @@ class UserError(ValueError):
 
 
 def near(name: str, known: Sequence[str]) -> str:
-    """The names most like it, or all."""
+    """Return the most similar names, or all."""
     return ", ".join(difflib.get_close_matches(name, known, 3, 0.6) or known)
 
 

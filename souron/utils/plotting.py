@@ -1,4 +1,4 @@
-"""The style that all plots share: colours, fonts, lines that differ in more than colour."""
+"""The common style of all plots: colours, fonts, line styles."""
 
 import base64
 import io
@@ -14,23 +14,23 @@ INK, FAINT, GRID, PAPER = "#1f2328", "#6a737d", "#e7e9ec", "#ffffff"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
 MARKS = "osD^vPX"
-DOTS = 192  # per inch: twice a screen's
+DOTS = 192  # per inch: twice that of a screen
 
 
 def uri(picture: bytes) -> str:
-    """A data URI of PNG, WebP or JPEG bytes."""
+    """Return a data URI of PNG, WebP or JPEG bytes."""
     kind = {b"\x89PNG": "png", b"RIFF": "webp"}.get(picture[:4], "jpeg")
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def line_style(index: int) -> dict[str, Any]:
-    """Colour and dashes; 28 lines stay apart."""
+    """Return colour and dashes of line ``index``; 28 lines are distinguishable."""
     dashes = DASHES[index // len(COLOURS) % len(DASHES)]
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": dashes}
 
 
 def label(name: str, columns: int = 20) -> str:
-    """A foreign name, made fit for a picture."""
+    """Shorten a name and make it safe for a figure."""
     return fonts.drawable(fonts.short(name, columns))
 
 
@@ -41,7 +41,7 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def style_axes(axes: "Axes", x: str, y: str) -> None:
-    """Everything that would come from the reader's own matplotlib settings is said here."""
+    """Set everything that the reader's matplotlib settings could change."""
     axes.set_facecolor(PAPER)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#b6bcc4")
@@ -84,5 +84,5 @@ def draw(figure: "Figure") -> bytes:
 
     choose_fonts(figure)
     file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)  # drawn once; ``savefig`` draws twice for the layout
+    FigureCanvasAgg(figure).print_png(file)  # ``savefig`` renders twice for the layout
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Numbers as people read them: ``1.2 M``, ``3.4 GFLOP``, ``12 MB``, ``1 min 20 s``, ``93.2 %``."""
+"""Human-readable numbers: ``1.2 M``, ``3.4 GFLOP``, ``12 MB``, ``1 min 20 s``, ``93.2 %``."""
 
 import math
 
@@ -8,36 +8,36 @@ UNKNOWN = "–"
 
 
 def count(number: float) -> str:
-    """Exact below ten thousand, then ``60 k``, ``1.2 M``, ``138 M``, ``1.5 B``."""
+    """Format a count: exact below ten thousand, then ``60 k``, ``1.2 M``, ``138 M``, ``1.5 B``."""
     if not math.isfinite(number):
         return UNKNOWN
     return whole(number) if number < 9_999.5 else _scaled(number, ("", "k", "M", "B", "T"))
 
 
 def whole(number: float) -> str:
-    """Every digit: ``60,000``."""
+    """Format with every digit: ``60,000``."""
     return f"{round(number):,}"
 
 
 def roughly(number: int) -> str:
-    """Two digits, rounded up: 63,108 is ``64,000``."""
+    """Round up to two digits: 63,108 is ``64,000``."""
     power = 10 ** max(len(str(number)) - 2, 0)
     return whole(-(-number // power) * power)
 
 
 def operations(number: float) -> str:
-    """Floating-point operations: ``3.4 GFLOP``."""
+    """Format floating-point operations: ``3.4 GFLOP``."""
     scaled = _scaled(number, ("", "k", "M", "G", "T", "P"))
     return f"{scaled}FLOP" if " " in scaled else f"{scaled} FLOP"
 
 
 def scaled(number: float) -> str:
-    """With an SI prefix: ``900 M``, ``1 G``."""
+    """Format with an SI prefix: ``900 M``, ``1 G``."""
     return _scaled(number, ("", "k", "M", "G", "T", "P"))
 
 
 def size(number: float) -> str:
-    """Bytes, in powers of a thousand: ``12 MB``."""
+    """Format bytes in powers of a thousand: ``12 MB``."""
     scaled = _scaled(number, ("", "k", "M", "G", "T", "P"))
     return f"{scaled}B" if " " in scaled else f"{scaled} B"
 
@@ -51,7 +51,9 @@ def _scaled(number: float, prefixes: tuple[str, ...]) -> str:
 
 
 def seconds(duration: float) -> str:
-    """``3.1 ms``, ``0.42 s``, ``3.2 s``, ``42 s``, ``1 min 20 s``, ``2 h 5 min``."""
+    """Format a duration: ``3.1 ms``, ``0.42 s``, ``3.2 s``, ``42 s``, ``1 min 20 s``,
+    ``2 h 5 min``.
+    """
     if not math.isfinite(duration):
         return UNKNOWN
     if 0 < duration < 0.00995:
@@ -72,20 +74,19 @@ def seconds(duration: float) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share in 0..1: ``93.2 %``."""
+    """Format a proportion in 0..1: ``93.2 %``."""
     return f"{100 * share:.{digits}f} %" if math.isfinite(share) else UNKNOWN
 
 
 def measure(unit: str, value: float) -> str:
-    """A measure's value: a percentage where its unit is ``"share"``, else three digits and the
-    unit."""
+    """Format a value with its unit: a percentage for ``"share"``, else three significant digits."""
     if not math.isfinite(value):
         return UNKNOWN
     return percent(value) if unit == "share" else f"{_three(value)} {unit}".rstrip()
 
 
 def interval(unit: str, low: float, high: float) -> str:
-    """``91.5–92.6 %``; negative ends are set apart: ``-0.12 to 0.34``."""
+    """Format an interval: ``91.5–92.6 %``, or ``-0.12 to 0.34`` with negative ends."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return UNKNOWN
     suffix = " %" if unit == "share" else f" {unit}" if unit else ""
@@ -96,18 +97,18 @@ def interval(unit: str, low: float, high: float) -> str:
 
 
 def difference(unit: str, value: float) -> str:
-    """With its sign; shares differ by percentage points: ``+1.2 points``."""
+    """Format a difference with its sign; of proportions in percentage points: ``+1.2 points``."""
     if not math.isfinite(value):
         return UNKNOWN
     if unit == "share":
         digits = 1 if value == 0 or abs(value) >= 5e-4 else 2
-        points = round(100 * value, digits) + 0.0  # no minus before a zero
+        points = round(100 * value, digits) + 0.0  # -0.0 becomes 0.0
         return _("{points} points").format(points=f"{points:+.{digits}f}")
     return f"{'+' if value >= 0 else ''}{_three(value)} {unit}".rstrip()
 
 
 def differences(unit: str, low: float, high: float) -> str:
-    """An interval of differences: ``-1.2 to +0.4 points``."""
+    """Format an interval of differences: ``-1.2 to +0.4 points``."""
     first = difference(unit, low)
     if unit == "share":
         first = first.split(" ")[0]
@@ -115,12 +116,12 @@ def differences(unit: str, low: float, high: float) -> str:
 
 
 def _three(value: float) -> str:
-    """Three significant digits, zeros kept, without an exponent where a person would write none."""
+    """Format three significant digits with trailing zeros, without an exponent from 1e-4 to 1e6."""
     if value == 0 or not 1e-4 <= abs(value) < 1e6:
         return f"{value:.3g}"
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
 def severity(name: str) -> str:
-    """Of a finding of the doctor of data."""
+    """Return the severity of a data finding in the reader's language."""
     return {"error": _("error"), "warning": _("warning"), "hint": _("hint")}.get(name, name)
