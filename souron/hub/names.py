@@ -87,9 +87,9 @@ def resolve(name: str | Path) -> Meaning:
 
 
 def known(name: str | Path) -> Meaning | None:
-    """What a name means; None where it means nothing, or is the path of a file to be answered.
+    """Return the meaning of a name, or None for an unknown one and for the path of an input file.
 
-    Raises UserError where it means several things.
+    Raises UserError for an ambiguous name.
     """
     text, path = str(name), Path(name).expanduser()
     meanings = [made for test in (_by_path, _by_name) if (made := test(text, path)) is not None]
@@ -100,16 +100,7 @@ def known(name: str | Path) -> Meaning | None:
             expected=_("./{name} for the folder, or its whole path").format(name=text),
             fix=f"./{text}",
         )
-<<<<<<< HEAD
     return meanings[0] if meanings else None
-=======
-    if meanings:
-        return meanings[0]
-    if len(path.parts) > 1 or path.exists():
-        return Run(text, path)
-    registry.find(text)  # raises UserError with similar names
-    raise AssertionError(text)
->>>>>>> w3
 
 
 def is_run(folder: str | Path) -> bool:
@@ -117,14 +108,6 @@ def is_run(folder: str | Path) -> bool:
     return (Path(folder) / RUN).is_file()
 
 
-<<<<<<< HEAD
-=======
-def is_named(word: str) -> bool:
-    """Return whether a word names a system, a run or a model rather than an input file."""
-    return _by_name(word, Path(word)) is not None or _by_path(word, Path(word)) is not None
-
-
->>>>>>> w3
 def _by_name(name: str, path: Path) -> Meaning | None:
     """Return a published language model or a system by its name alone."""
     if name in packages.MODELS:
