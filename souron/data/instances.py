@@ -1,5 +1,4 @@
-"""Objects with a mask each, packed to eight pixels per byte to fit thousands of images in memory.
-"""
+"""Objects with a mask each, packed to eight pixels per byte to save memory."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
