@@ -10,7 +10,8 @@ CLEANED = re.compile(r"checked(?:-(\d+))?\.csv", re.IGNORECASE)  # the name that
 
 
 def called(data: str) -> str:
-    """``photos/`` -> ``photos``; ``photos/checked.csv`` -> ``photos, cleaned``; ``digits``."""
+    """Return the readable name of data, without paths: ``photos/`` -> ``photos``;
+    ``photos/checked.csv`` -> ``photos, cleaned``; ``digits`` is unchanged."""
     if not data or data in load.names():
         return data
     path = Path(data)

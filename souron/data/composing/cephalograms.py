@@ -50,7 +50,7 @@ class Made(NamedTuple):
 
 
 def films(recipe: Recipe) -> Made:
-    """The films of ``recipe``, from the cache if they were made before. Raises UserError."""
+    """Return the films of ``recipe``, from the cache if they were made before. Raises UserError."""
     if not SIDES[0] <= recipe.side <= SIDES[1]:
         raise UserError(
             "imgsz",

@@ -58,7 +58,7 @@ class Scene:
     categories: tuple[str, ...]  # the names of the labels
     picture: Tensor  # (3, H, W) uint8
     boxes: Tensor  # (n, 4) float32: left, top, right, bottom of the visible pixels; the right and
-    # bottom edges lie behind the last pixel
+    # bottom edges are exclusive
     labels: Tensor  # (n,) int64
     masks: Tensor  # (n, H, W) bool, the visible pixels; no two overlap
     captions: dict[str, list[str]]  # "en", "ja"

@@ -49,7 +49,8 @@ class Made(NamedTuple):
 
 
 def scenes(recipe: Recipe) -> Made:
-    """The scenes of ``recipe``, from the cache if they were made before. Raises UserError."""
+    """Return the scenes of ``recipe``, from the cache if they were made before. Raises
+    UserError."""
     told = {"version": VERSION, "recipe": asdict(recipe)}
     key = blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=8).hexdigest()
     place = cache_folder() / "scenes" / f"{recipe.category}-{recipe.side}-{key}.safetensors"

@@ -47,7 +47,8 @@ class Made(NamedTuple):
 
 
 def scenes(recipe: Recipe, source: Stock) -> Made:
-    """The scenes of ``recipe``, from the cache if they were made before. Raises UserError."""
+    """Return the scenes of ``recipe``, from the cache if they were made before. Raises
+    UserError."""
     place = cache_folder() / "scenes" / f"{source.name}-{recipe.side}-{_key(recipe, source)[:16]}"
     place = place.with_suffix(".safetensors")
     return pooled.kept(place, lambda: _make(recipe, source, place), partial(_unpacked, recipe))

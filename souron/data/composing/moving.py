@@ -260,7 +260,7 @@ def _placed(thing: Image.Image, longest: float, turned: float) -> np.ndarray:
 
 
 def films(recipe: Recipe, source: Source) -> Made:
-    """The films of ``recipe``, from the cache if they were made before. Raises UserError."""
+    """Return the films of ``recipe``, from the cache if they were made before. Raises UserError."""
     for option, value, (low, high), text in (
         ("imgsz", recipe.side, SIDES, N_("films of {count} pixels a side")),
         ("frames", recipe.frames, FRAMES, N_("films of {count} frames")),

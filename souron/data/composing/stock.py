@@ -57,7 +57,8 @@ class Stock:
         return tuple(name for name, found in parts.items() if len(found) == len(kin.PARTS))
 
     def blocks(self, part: str, categories: Sequence[str]) -> list[list[Cutout]]:
-        """The cut-outs of those categories, block by block; blocks without any are left out."""
+        """Return the cut-outs of those categories, block by block; blocks without any are
+        left out."""
         blocks: dict[int, list[Cutout]] = {i: [] for i in range(kin.BLOCKS[part])}
         for cutout, own, block in self.held:
             if own == part and cutout.category in categories:

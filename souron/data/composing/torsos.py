@@ -47,7 +47,8 @@ class Made(NamedTuple):
 
 
 def torsos(recipe: Recipe) -> Made:
-    """The patients of ``recipe``, from the cache if they were made before. Raises UserError."""
+    """Return the patients of ``recipe``, from the cache if they were made before. Raises
+    UserError."""
     told = json.dumps([VERSION, asdict(recipe)], sort_keys=True)
     key = blake2b(told.encode(), digest_size=8).hexdigest()
     place = cache_folder() / "volumes" / f"phantoms-{key}.safetensors"
