@@ -2,7 +2,6 @@
 
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
-
 17 900 scenes of one to three things of one of 20 classes on grass, sand, water, snow, a blue or a
 night sky, each with six captions or more. They are composed of the stamps (``souron fetch
 stamps``); without stamps, ``drawn_captioned_scenes`` are used instead.

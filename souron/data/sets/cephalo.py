@@ -3,7 +3,6 @@
 The landmarks are those of Wang, Huang, Lee and others: A benchmark for comparison of dental
 radiography analysis algorithms (2016). https://doi.org/10.1016/j.media.2016.02.004
 
-
 1 500 films of 256 mm a side, each of a different patient: skull, cranial base, orbit, jaws, teeth,
 vertebrae and the profile of the skin are outlines whose sizes and angles vary as in textbooks of
 cephalometry, with the jaw classes I, II and III and ages from 8 to 45. X-ray attenuation is summed

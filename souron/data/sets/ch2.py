@@ -3,7 +3,6 @@
 Holmes and others: Enhancement of MR Images Using Registration for Signal Averaging (1998).
 https://doi.org/10.1097/00004728-199803000-00032
 
-
 181 x 217 x 181 voxels of 1 mm, from MRIcron's templates. A single subject: suitable for viewing,
 but not as evidence for any claim. The grey values are not Hounsfield units: skin begins at about
 40.

@@ -4,7 +4,6 @@ Johann Sebastian Bach (1685-1750), as encoded by Margaret Greentree and others f
 Cuthbert, Ariza: music21: A Toolkit for Computer-Aided Musicology (2010).
 https://www.music21.org/
 
-
 Of the package only the music files are kept: none of its code is run. Pieces in exactly four voices
 are used, each once. Many chorales share their tune with others; all of one tune are in one part.
 """

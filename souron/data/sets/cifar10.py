@@ -3,7 +3,6 @@
 Krizhevsky: Learning Multiple Layers of Features from Tiny Images (2009).
 https://www.cs.toronto.edu/~kriz/cifar.html
 
-
 50 000 training images, 10 000 test images, 32x32 pixels, ten classes. Only the binary version is
 read: a record is one byte of label, then 1 024 bytes each of red, green and blue, row by row.
 """

@@ -3,7 +3,6 @@
 Zhang, Isola, Efros: Colorful Image Colorization (2016).
 https://arxiv.org/abs/1603.08511
 
-
 The same scenes on every computer, without a download, otherwise as in ``photo_scenes``.
 """
 

@@ -2,7 +2,6 @@
 
 Miller: WordNet: A Lexical Database for English (1995). https://doi.org/10.1145/219717.219748
 
-
 As questions: the definitions of diseases, symptoms, parts of the body, medicines, procedures and
 injuries. The wrong options are terms with the same parent; a definition that contains its term is
 left out. As texts: all 117 659 definitions, in pieces of about 6 000 characters from one

@@ -2,7 +2,6 @@
 
 Amorim and others: InVesalius (2001-). https://invesalius.github.io/
 
-
 108 slices of 256 x 256 voxels, 0.957 x 0.957 x 1.5 mm, in Hounsfield units; a head support is
 visible, too. A single subject: suitable for viewing, but not as evidence for any claim. The archive
 does not state the orientation: its rows run from back to front, as the nose shows, and its columns

@@ -1,6 +1,5 @@
 """Questions to pages of help, asked in Japanese and English; some have no answer there.
 
-
 The help has the same paragraphs in both languages, each with the same id. A text consists of the
 English paragraphs of many pages, about 50 000 characters; a Japanese question is the translation of
 one of them, whose English original should be found. English questions are the titles of pages, any

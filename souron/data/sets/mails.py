@@ -2,7 +2,6 @@
 
 The SpamAssassin project: public mail corpus (2002-2005). https://spamassassin.apache.org/old/publiccorpus/
 
-
 About 6 000 mails in English, a third of them spam. The other headers are left out, since they
 reveal the class through the way each half was collected. Mails with the same subject, or the same
 beginning, are in one part.

@@ -2,7 +2,6 @@
 
 The Document Foundation: LibreOffice Help 25.2. https://help.libreoffice.org/
 
-
 A case's text is a page without its titles and its first paragraph; that paragraph is the reference
 summary. Its author meant to introduce the page, not to summarise it: it may contain information
 that the rest does not. Both languages of a page are in one part and count as one.

@@ -2,7 +2,6 @@
 
 The Document Foundation: LibreOffice Help 25.2. https://help.libreoffice.org/
 
-
 A paragraph has the same id in both languages, so that the pairs are exact. Untranslated paragraphs
 are left out, and so are repeated ones in either language. All pairs of a page are in one part.
 """

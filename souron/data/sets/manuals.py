@@ -5,7 +5,6 @@ Hertzog, Mas: The Debian Administrator's Handbook (2022). https://debian-handboo
 The Debian project: Developer's Reference. https://www.debian.org/doc/manuals/developers-reference/
 The Document Foundation: LibreOffice Help 25.2. https://help.libreoffice.org/
 
-
 Pieces of about 6 000 characters, 3 000 in Japanese, each of one chapter, or of consecutive help
 pages of one folder. Repeated paragraphs are left out, and so are untranslated ones of the Japanese
 help. Chapters and folders of the test and validation pieces are excluded from training in both

@@ -3,7 +3,6 @@
 LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition (1998).
 https://doi.org/10.1109/5.726791
 
-
 60 000 training images, 10 000 test images, 28x28 pixels of 256 grey levels.
 """
 

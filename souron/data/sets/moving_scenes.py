@@ -2,7 +2,6 @@
 
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
-
 3 000 films of 8 frames of 32 pixels: a thing of one of 20 classes on grass, sand, water, snow, a
 blue or a night sky moves to the left or right, up or down, grows, shrinks, rotates or stays still.
 A film is a strip of frames stacked from top to bottom. They are composed of the stamps (``souron

@@ -3,7 +3,6 @@
 Beltramelli: pix2code: Generating Code from a Graphical User Interface Screenshot (2017), for a
 small language of pages to learn with. https://arxiv.org/abs/1705.07962
 
-
 Composed by souron with a seed: twelve kinds of parts with colours, counts, labels and an order. The
 test part has three subsets of 400 each, which are reported separately: combinations of parts that
 are not in training; pairs of parts that never occur on one page there; held-out wordings. A fifth

@@ -1,6 +1,5 @@
 """People that souron draws, one to four a picture, with thirteen named points each.
 
-
 3 800 scenes: from the front or from behind, standing or sitting, with arms in any position, 0.30 to
 0.75 of the side, partly occluding each other, on smooth noise. A box encloses the whole figure. A
 keypoint is visible, or hidden by another figure; left and right are the person's own. There are 480

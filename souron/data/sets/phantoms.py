@@ -1,6 +1,5 @@
 """Computed tomographies of torsos that souron makes up, organs of known volume. SYNTHETIC.
 
-
 38 volumes of 48 x 80 x 96 voxels in Hounsfield units, each of a different patient: skin, fat,
 muscle, ribs, lungs, heart, stomach and bowel around liver, spleen, kidneys, spine and aorta, whose
 sizes, positions, rotations and contrast medium vary. Voxels are about 6.8 x 4.2 x 4.2 mm, different

@@ -1,6 +1,5 @@
 """Squares of 34 photographs at full sharpness, of which nine are for testing: to enlarge.
 
-
 For super-resolution: the photographs of three Debian packages (``souron fetch photographs``), two
 from scikit-learn and six from scikit-image; without the packages only the latter. Each is first
 downscaled to at most 640 pixels of the shorter side, since the pixels of large photographs are

@@ -3,7 +3,6 @@
 Zhang, Isola, Efros: Colorful Image Colorization (2016).
 https://arxiv.org/abs/1603.08511
 
-
 2 400 scenes of one stamp each (``souron fetch stamps``) on a painted ground or on a patch of a
 photograph; without stamps, ``drawn_photo_scenes`` are used instead. The mask of the stamp is known
 (``object``), so its colours can be measured separately from those of the ground. Confidence

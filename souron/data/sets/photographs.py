@@ -1,6 +1,5 @@
 """Squares cut from 26 photographs, most of landscapes and plants, in colour.
 
-
 The wallpapers of three Debian packages, by their photographers. Each photograph gives 40 squares
 and is a group of its own: evaluate by photograph, since squares of one resemble each other. The
 grounds of ``scenes`` are patches of the same photographs, with the same sides of the split.

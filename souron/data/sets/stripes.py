@@ -3,7 +3,6 @@
 Zhu, Park, Isola, Efros: Unpaired Image-to-Image Translation (2017).
 https://arxiv.org/abs/1703.10593
 
-
 One grey thing on a photograph or on noise, plain or with dark stripes that begin at its upper edge:
 1 400 unpaired training images of the two domains without a common cut-out, and 400 scenes of other
 cut-outs in both coats. The position of stripes can be inferred only as far as the thing's edge is

@@ -2,7 +2,6 @@
 
 Breen: Building an Electronic Japanese-English Dictionary (1995). https://www.edrdg.org/
 
-
 Entries that the dictionary marks as medicine, anatomy, dentistry or pharmacy; the first English
 word is the answer. The wrong options are from the same field. The direction in which a term is
 asked depends on the seed. The questions measure vocabulary, not clinical judgement.
