@@ -472,7 +472,7 @@ def _masks(cases: Dataset) -> Iterator[Finding]:
 
 
 def _volumes(cases: Dataset) -> Iterator[Finding]:
-    """Find faults of labelled volumes: duplicates, mirrored volumes, labels with few voxels."""
+    """Find faults of labelled volumes: duplicates, mirrored volumes, labels in few volumes."""
     same = together(list(digests(cases.input)))
     yield from of_rows(
         cases, "duplicates", "warning", same,

@@ -3,8 +3,8 @@
 Images of one thing that are mirrored, numbered or redrawn are related, and so are coins of one
 country: related cut-outs stay on one side, to avoid leakage from training to test. Scenes made of
 the same cut-outs are not independent of each other either. Therefore each side's cut-outs are
-divided into blocks, a scene takes all of its things from one block, and confidence intervals
-resample blocks. Within a side, coins of one country may lie in several blocks; other related
+divided into blocks, a scene takes all of its things from one block, and confidence intervals are
+clustered by block. Within a side, coins of one country may lie in several blocks; other related
 cut-outs lie in one.
 """
 

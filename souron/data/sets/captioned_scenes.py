@@ -8,7 +8,8 @@ stamps``); without stamps, ``drawn_captioned_scenes`` are used instead.
 
 The test part has three subsets, in the column ``subset``: new scenes from the training
 distribution; new pairs of object and colour; stamps held out from training, named by their class.
-Scenes of one held-out stamp are not independent, so confidence intervals resample stamps there.
+Scenes of one held-out stamp are not independent, so confidence intervals are clustered by stamp
+there.
 """
 
 from souron.data.composing import captioned

@@ -7,7 +7,7 @@ different figures, each on one side of the split.
 
 No figure of a test scene is in a training scene. Each side's figures are divided into blocks, and a
 scene takes its figures from one block, which is its group: scenes made of the same figures are not
-independent, so confidence intervals resample blocks.
+independent, so confidence intervals are clustered by block.
 
 They are drawings: results show how a network learns on such data, not its performance on
 photographs of people.

@@ -5,7 +5,7 @@ from scikit-learn and six from scikit-image; without the packages only the latte
 downscaled to at most 640 pixels of the shorter side, since the pixels of large photographs are
 interpolated: the squares cut from it are as sharp as a screen shows them. Patterns and drawings are
 left out. Squares of one photograph resemble each other, so the photograph is the group: confidence
-intervals resample photographs, and no photograph is on two sides of the split.
+intervals are clustered by photograph, and no photograph is on two sides of the split.
 """
 
 from importlib.util import find_spec

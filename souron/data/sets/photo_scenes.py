@@ -6,7 +6,7 @@ https://arxiv.org/abs/1603.08511
 2 400 scenes of one stamp each (``souron fetch stamps``) on a painted ground or on a patch of a
 photograph; without stamps, ``drawn_photo_scenes`` are used instead. The mask of the stamp is known
 (``object``), so its colours can be measured separately from those of the ground. Confidence
-intervals resample stamps; no stamp and no photograph is on two sides of the split.
+intervals are clustered by stamp; no stamp and no photograph is on two sides of the split.
 """
 
 import torch

@@ -9,8 +9,8 @@ without stamps, ``drawn_scene_questions`` are used instead.
 
 The test part has the subsets of ``captioned_scenes``, in the column ``subset``: new scenes from the
 training distribution; new pairs of object and colour; stamps held out from training. A case is a
-scene with all its questions, so confidence intervals resample scenes, or the stamp if it is held
-out.
+scene with all its questions, so confidence intervals are clustered by scene, or by stamp if it is
+held out.
 """
 
 from dataclasses import replace

@@ -9,7 +9,8 @@ on noise; without stamps, ``drawn_scenes`` are used instead.
 
 No cut-out of a test scene, no related cut-out and no photograph is in a training scene. Each side's
 cut-outs are divided into blocks, and a scene takes its things from one block, which is its group:
-scenes made of the same cut-outs are not independent, so confidence intervals resample blocks.
+scenes made of the same cut-outs are not independent, so confidence intervals are clustered by
+block.
 """
 
 import torch

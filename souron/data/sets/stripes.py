@@ -5,8 +5,8 @@ https://arxiv.org/abs/1703.10593
 
 One grey thing on a photograph or on noise, plain or with dark stripes that begin at its upper edge:
 1 400 unpaired training images of the two domains without a common cut-out, and 400 scenes of other
-cut-outs in both coats. The position of stripes can be inferred only as far as the thing's edge is
-visible, and what they cover not at all: a translation may be correct and yet differ from the twin.
+cut-outs in both coats. Where stripes begin, and what they cover, can be inferred only as far as the
+thing's edge is visible: a translation towards stripes may be correct and yet differ from the twin.
 """
 
 import torch
