@@ -1,8 +1,8 @@
-"""What each augmentation makes of one picture at a chosen strength, without chance.
+"""Preview each augmentation on one image at a chosen strength, without randomness.
 
-Strength -1 to 1 spans what ``transforms`` draws from: ``shift`` goes left and right, ``rotate``
-turns with and against the clock, ``brightness`` is darker and brighter. ``mirror`` and ``erase``
-know 0 (as it is) to 1.
+Strengths -1 to 1 span the range that ``transforms`` samples from: ``shift`` moves left and right,
+``rotate`` turns clockwise and counter-clockwise, ``brightness`` darkens and brightens. ``mirror``
+and ``erase`` take strengths 0 (unchanged) to 1.
 """
 
 import math
@@ -13,19 +13,19 @@ from torch import Tensor
 from souron.data import transforms
 from souron.utils.messages import UserError, _
 
-ONE_WAY = ("mirror", "erase")  # begin at 0
+ONE_WAY = ("mirror", "erase")  # strengths start at 0
 
 
 def lowest(name: str) -> float:
-    """The least strength of an augmentation: -1 where it goes both ways, else 0."""
+    """Return the lowest strength of an augmentation: -1 if it works in both directions, else 0."""
     return 0.0 if name in ONE_WAY else -1.0
 
 
 def at_strength(image: Tensor, name: str, strength: float) -> Tensor:
-    """One picture (C, H, W), changed by one augmentation with that strength; 0 leaves it as it is.
-    Raises UserError for an unknown augmentation, or a strength beyond what training uses."""
-    transforms.augmentation([name])  # refuses unknown names
-    if not lowest(name) <= strength <= 1:  # not a number is refused, too
+    """Apply one augmentation to an image (C, H, W) at that strength; 0 leaves it unchanged. Raises
+    UserError for an unknown augmentation, or a strength outside the range used in training."""
+    transforms.augmentation([name])  # raises UserError for unknown names
+    if not lowest(name) <= strength <= 1:  # also rejects NaN
         raise UserError(
             "strength",
             _("{name} with strength {strength:g}").format(name=name, strength=strength),
@@ -46,13 +46,13 @@ def at_strength(image: Tensor, name: str, strength: float) -> Tensor:
         factor = torch.tensor(1 + 0.25 * strength).view(1, 1, 1, 1)
         return transforms.lit(one, factor, torch.ones_like(factor))[0]
     height, width = image.shape[1:]
-    half = strength * 0.25 * min(height, width)  # a square of up to half of the side
+    half = strength * 0.25 * min(height, width)  # the square is up to half a side wide
     y, x = height / 2, width / 2
     edges = torch.tensor([[y - half], [y + half], [x - half], [x + half]])
     return transforms.covered(one, edges)[0][0]
 
 
 def strengths(image: Tensor, name: str, count: int = 5) -> list[tuple[float, Tensor]]:
-    """The picture at so many strengths from the least to the most."""
+    """Return the image at ``count`` evenly spaced strengths, from the lowest to 1."""
     steps = torch.linspace(lowest(name), 1, count).tolist()
     return [(step, at_strength(image, name, step)) for step in steps]

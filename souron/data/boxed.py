@@ -1,11 +1,11 @@
-"""Pictures with boxes, as files of several forms name them -> cases: what these formats share.
+"""Build cases from images with bounding boxes: the code that several file formats share.
 
-Every fault is told, none is passed over in silence: what could not be used stands in
-``Dataset.skipped`` by the name of its file and the number of its box. A box that leaves its picture
-is cut at the edge; one without an area, with an edge that is no number, or wholly outside is left
-out. A picture without objects stays: it says where nothing is. Crowd regions get the label
--1 - label: they are neither learnt nor counted. Where figures have named points, one that makes no
-sense is taken as not marked, and told.
+Every fault is reported: what could not be used is listed in ``Dataset.skipped`` with the name of
+its file and the number of its box. A box that extends beyond its image is clipped to it. A box
+without area, with a non-finite edge or entirely outside the image is dropped. An image without
+objects is kept as a negative example. Crowd regions get the label -1 - label: they are excluded
+from training and evaluation. In data with keypoints, a keypoint with invalid values is treated as
+not labelled, and reported.
 """
 
 import math
@@ -31,29 +31,29 @@ from souron.kinds.codecs import limits
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
-SIDE = 128  # pixels, where nobody says otherwise
-NEAR = 1e-3  # of a side: an edge that is so little outside was rounded
-NAMED = 5  # files in a note about many
-LONGEST = 200  # letters of a note
+SIDE = 128  # pixels, the default
+NEAR = 1e-3  # of a side: an edge that lies outside by no more than this was rounded
+NAMED = 5  # files listed in a note about many
+LONGEST = 200  # characters of a note
 
 
 class Box(NamedTuple):
     label: int
-    edges: Any  # left, top, right, bottom; or what else a file says of an object
+    edges: Any  # left, top, right, bottom; or another description of an object in the file
     crowd: bool = False
-    name: str = ""  # of it in a fault, where it has one
-    points: Sequence[Any] = ()  # x, y and what is known of each, one after the other
-    area: float = math.nan  # square pixels of what the box holds, where the file says so
+    name: str = ""  # used in fault messages, if given
+    points: Sequence[Any] = ()  # x, y and visibility of each, flattened
+    area: float = math.nan  # square pixels of the object's mask, if the file gives it
 
 
 class Pictured(NamedTuple):
-    """A picture that should become a case, with its boxes."""
+    """An image that should become a case, with its boxes."""
 
     path: Path
     file: str  # its name in ``Dataset``
     boxes: Sequence[Box]
     part: str = ""
-    size: tuple[int, int] | None = None  # width and height, as the boxes' file says
+    size: tuple[int, int] | None = None  # width and height according to the annotation file
 
 
 def gather(
@@ -66,10 +66,10 @@ def gather(
     relative: bool = False,
     skeleton: Skeleton | None = None,
 ) -> Dataset:
-    """Read the listed pictures, which must lie under ``root``, whole into squares, their boxes
-    moved along. ``relative``: edges are shares of the picture's width and height, else pixels.
-    With a ``skeleton`` each box is a figure with its points.
-    Raises UserError where no picture can be used or none has a box, and for want of memory."""
+    """Read the listed images, which must lie under ``root``, and letterbox them into squares
+    together with their boxes. With ``relative``, edges are fractions of the image's width and
+    height, else pixels. With a ``skeleton``, each box is a figure with keypoints. Raises UserError
+    if no image can be used or none has a box, and if memory does not suffice."""
     side, told = reading.side or SIDE, list(skipped)
     listed = sorted(listed, key=lambda item: natural(item.file))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, limits.quiet:
@@ -108,8 +108,9 @@ def as_dataset(
     classes: Sequence[str],
     reading: Reading,
 ) -> Dataset:
-    """The cases of the pictures ``kept``, each with a ``file`` and a ``part``, and of their
-    objects; also told: which have none, and which have crowds."""
+    """Build a data set from the images in ``kept``, each with a ``file`` and a ``part``, and their
+    objects. Images without objects and images with crowd regions are added to the notes in
+    ``told``."""
     pairs = list(zip(kept, boxes_of(target), strict=True))
     empty = [item.file for item, boxes in pairs if not len(boxes)]
     told += many(empty, "no object", _("{count} pictures without objects, which stay"))
@@ -133,7 +134,7 @@ def as_dataset(
 
 
 def files_below(folder: Path, skipped: list[Skipped]) -> dict[str, Path]:
-    """Name relative to the folder -> file, of all that lie below."""
+    """Map the name relative to the folder to the path, for all files below it."""
     return {file: path for path, file in walk(folder, skipped)}
 
 
@@ -142,7 +143,7 @@ def is_picture(file: str) -> bool:
 
 
 def many(names: Sequence[str], code: str, what: str) -> list[Skipped]:
-    """One note about all these files; ``what`` has a field for their count."""
+    """Return one note about all these files; ``what`` has a field for their count."""
     if not names:
         return []
     few = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
@@ -150,7 +151,7 @@ def many(names: Sequence[str], code: str, what: str) -> list[Skipped]:
 
 
 def number(text: Any) -> float:
-    """What a text says, not a number where it says none; a truth value is none."""
+    """Convert a value to a float; NaN if it is not a number or is a boolean."""
     try:
         return math.nan if isinstance(text, bool) else float(text)
     except (TypeError, ValueError, OverflowError):
@@ -177,8 +178,8 @@ def _read(
     labels: int,
     skeleton: Skeleton | None,
 ) -> Skipped | tuple[Tensor, Tensor | Figures, list[Skipped]]:
-    """Pixels (C, side, side), boxes (n, 5) in their pixels or figures, and what was wrong with
-    some."""
+    """Return the pixels (C, side, side), the boxes (n, 5) in these pixels or the figures, and the
+    faults found; or the reason why the image is skipped."""
     try:
         picture = pictures.rounded(pictures.read(item.path, root))
     except UserError as trouble:
@@ -231,7 +232,7 @@ def _read(
 
 
 def _figures(table: Tensor, skeleton: Skeleton) -> Figures:
-    """Of rows with a box, an area and points; where no area is told, that of the box."""
+    """Build figures from rows with a box, an area and points; a missing area is the box's area."""
     box, area, point = table[:, :5], table[:, 5], table[:, 6:]
     area = area.where((area > 0) & area.isfinite(), area_of(box))
     return Figures(box, point.unflatten(1, (-1, 3)), area, skeleton)
@@ -240,8 +241,8 @@ def _figures(table: Tensor, skeleton: Skeleton) -> Figures:
 def _points(
     box: Box, size: Any, relative: bool, skeleton: Skeleton
 ) -> tuple[NDArray[np.float64], list[tuple[str, str]]]:
-    """A figure's points (K, 3) in pixels, those that make no sense not marked, and what was wrong
-    with them."""
+    """Return a figure's points (K, 3) in pixels, with invalid ones set to not labelled, and their
+    faults."""
     names, told = skeleton.names, box.points
     points = np.zeros((len(names), 3))
     if len(told) != 3 * len(names):
@@ -277,8 +278,9 @@ def _points(
 def _fault(
     edges: list[float], ends: list[float]
 ) -> tuple[tuple[str, str] | None, list[float] | None]:
-    """What is wrong with a box (left, top, right, bottom) in pixels, if anything, and what is left
-    of it: nothing, or what lies within the picture. Plain numbers: a picture may have 200,000."""
+    """Return the fault of a box (left, top, right, bottom) in pixels, or None, and the box clipped
+    to the image; None if nothing of it can be used. Works on plain numbers for speed: an image may
+    have 200,000 boxes."""
     if not all(map(math.isfinite, edges)):
         return ("no number", _("an edge that is no number")), None
     if edges[2] <= edges[0] or edges[3] <= edges[1]:

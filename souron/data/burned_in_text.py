@@ -1,15 +1,15 @@
-"""Letters and marks that were burned into pictures: an R for the right side, a name, a date.
+"""Detect characters and marks burned into images: an R for the right side, a name, a date.
 
-A network learns from them what it should learn from the picture, and a name in a picture is a
-person's. The search knows no letters. It takes narrow strokes of one brightness, far brighter or
-darker than what lies around them, and asks whether
+A network may learn from such marks instead of the image, and a name in an image identifies a
+person. The search does not recognise characters. It collects narrow strokes of uniform brightness,
+much brighter or darker than their surroundings, and checks whether
 
-- several of one height stand side by side on one line near the picture's border (``line``), or
-- the same shape stands at the same place near the border in many pictures (``repeated``).
+- several of the same height stand side by side on one line near the image's border (``line``), or -
+the same shape occurs at the same position near the border in many images (``repeated``).
 
-It is a hint: rows of windows can look like a line of letters, and letters in grey on grey, slanting
-ones or those smaller than a sixtieth of the picture are not seen. What it finds and what it takes
-for letters wrongly: ``benchmarks/lettering.py``.
+The result is a hint: rows of windows can look like a line of characters, and low-contrast or
+slanted characters, or those smaller than a sixtieth of the image, are missed. Detection and
+false-positive rates: ``benchmarks/lettering.py``.
 """
 
 from collections import defaultdict
@@ -20,24 +20,24 @@ import numpy as np
 import scipy
 from PIL import Image
 
-SIDE = 512  # pixels of the longer side that is looked at
-STROKE = 1 / 40  # of the side; wider strokes are no letters
-STANDS_OUT = 70  # levels brighter or darker than what lies around
-EVEN = 30  # levels; a stroke varies less
-LOWEST = 7  # pixels of a letter
-HIGHEST = 1 / 8  # of the side
-FEWEST = 4  # letters of a line
-BORDER = 0.22  # of the side: lines and marks lie that near to it
+SIDE = 512  # pixels of the longer side after downscaling
+STROKE = 1 / 40  # of the side; wider strokes are not characters
+STANDS_OUT = 70  # grey levels brighter or darker than the surroundings
+EVEN = 30  # grey levels; the greatest range within a stroke
+LOWEST = 7  # pixels, the least height of a character
+HIGHEST = 1 / 8  # of the side, the greatest height
+FEWEST = 4  # characters of a line
+BORDER = 0.22  # of the side: the width of the border in which lines and marks are sought
 SAME_PLACE = 0.03  # of the side
 SAME_SHAPE = 8  # bits of 64 that may differ
-MOST = 2000  # shapes; a picture with more is full of texture
-MANY = 5  # pictures, and a twentieth of those looked at, that share a mark
-COLUMN = "burned-in annotation"  # of ``Cases.columns``: what DICOM's attribute says, "YES" or "NO"
+MOST = 2000  # shapes; an image with more is textured
+MANY = 5  # least number of images, and at least a twentieth of those examined, that share a mark
+COLUMN = "burned-in annotation"  # in ``Cases.columns``: DICOM's attribute, "YES" or "NO"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A narrow bright or dark shape; places in pixels from the left and from above."""
+    """A narrow bright or dark shape; positions in pixels from the left and the top."""
 
     left: int
     top: int
@@ -56,21 +56,21 @@ class Mark:
 
 
 def prepared(image: Image.Image) -> np.ndarray:
-    """(H, W, 1 or 3) uint8, at most ``SIDE`` pixels a side."""
+    """Downscale an image to at most ``SIDE`` pixels a side; return (H, W, 1 or 3) uint8."""
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
     pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def marks(pixels: np.ndarray) -> list[Mark]:
-    """What could be a letter near the border of a picture (H, W, C) uint8."""
+    """Return the shapes that could be characters near the border of an image (H, W, C) uint8."""
     found = _strokes(pixels.max(2), bright=True) + _strokes(255 - pixels.min(2), bright=False)
     height, width = pixels.shape[:2]
     return [mark for mark in found if _at_border(mark, height, width)]
 
 
 def _strokes(level: np.ndarray, bright: bool) -> list[Mark]:
-    """Narrow shapes of one brightness that stand out of ``level`` (H, W) uint8."""
+    """Return narrow shapes of uniform brightness that stand out from ``level`` (H, W) uint8."""
     side = max(level.shape)
     wide, tall = max(3, round(STROKE * side)), HIGHEST * side
     around = scipy.ndimage.grey_opening(level, (wide, wide))  # nowhere brighter than ``level``
@@ -99,13 +99,13 @@ def _at_border(mark: Mark, height: int, width: int) -> bool:
 
 
 def line(found: Sequence[Mark]) -> bool:
-    """Whether some marks stand side by side like letters of one line."""
+    """Return whether some marks stand side by side like the characters of one line."""
     for bright in (True, False):
         some = sorted((m for m in found if m.bright == bright), key=lambda mark: mark.left)
-        run = [1] * len(some)  # letters of the longest line that ends with this one
+        run = [1] * len(some)  # characters of the longest line that ends with this one
         for i, mark in enumerate(some):
             for j in range(i - 1, -1, -1):
-                if mark.left - some[j].left > 3 * SIDE * HIGHEST:  # no letter is wider
+                if mark.left - some[j].left > 3 * SIDE * HIGHEST:  # no character is wider
                     break
                 if _next_to(some[j], mark):
                     run[i] = max(run[i], run[j] + 1)
@@ -115,7 +115,8 @@ def line(found: Sequence[Mark]) -> bool:
 
 
 def _next_to(one: Mark, other: Mark) -> bool:
-    """Two letters of one line: of like height, on one ground, a small gap between them."""
+    """Return whether two marks could be neighbouring characters of one line: of similar height, on
+    one baseline, with a small gap between them."""
     height = max(one.height, other.height)
     gap = other.left - one.right
     return (
@@ -126,8 +127,8 @@ def _next_to(one: Mark, other: Mark) -> bool:
 
 
 def repeated(found: Sequence[Sequence[Mark]], size: Sequence[tuple[int, int]]) -> list[int]:
-    """The pictures that share a mark of one shape and place with many others; ``size`` is the
-    height and width of each."""
+    """Return the indices of images that share a mark of one shape and position with many others;
+    ``size`` holds the height and width of each image."""
     where: dict[tuple[int, int, bool], list[tuple[int, Mark]]] = defaultdict(list)
     for i, (some, (height, width)) in enumerate(zip(found, size, strict=True)):
         for mark in some:

@@ -1,16 +1,16 @@
-"""Pictures that memory has no room for: decoded once into a file, from which rows are read.
+"""Cache decoded images on disk when memory is too small for them; rows are read from the file.
 
     0       "souron pictures", then JSON: version, key, rows, shape, type, end, digest of the end
-    4096    the pictures, (C, H, W) uint8 or float32 each, one after the other
-    end     16 bytes for each row, the digest of its pixels; then JSON: which file each picture is
-            from, what headers told, which files could not be used
+    4096    the images, (C, H, W) uint8 or float32 each, one after the other
+    end     16 bytes for each row, the digest of its pixels; then JSON: the file of each image,
+            header values, files that could not be used
 
-``key`` is a digest of the files' names, sizes and times and of all that changes pixels. A file is
-written beside its place and moved there when all of it is on the disk; one that is cut short, of
-another version or of another key is decoded again.
+``key`` is a digest of the files' names, sizes and times and of every setting that changes pixels. A
+file is written under a temporary name and renamed when all of it is on the disk; one that is
+truncated, of another version or with another key is decoded again.
 
-Rows are read, not mapped: the pages of a mapped file count as this process's memory, and where the
-file is cut short under it, a mapping ends the process while a read says why.
+Rows are read, not memory-mapped: the pages of a mapped file count as this process's memory, and if
+the file is truncated meanwhile, a mapping kills the process while a read reports the reason.
 """
 
 import hashlib
@@ -42,19 +42,19 @@ from souron.utils import hardware
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
-SHARE_OF_MEMORY = 1 / 3  # of what is free, that pictures may fill; the parts are copied out of it
+SHARE_OF_MEMORY = 1 / 3  # of free memory that images may fill; the parts are copied out of it
 MAGIC, VERSION, START = b"souron pictures\n", 1, 4096
 DIGEST = 16  # bytes
-LOOKED_AT = 16  # rows whose pixels are held against their digest before a file is used
-SPARE = 200 * 2**20  # bytes of the disk that are left free
-ABOUT_EACH = 200  # bytes of what is told of a picture
-PROBE_SECONDS, MOST_PROBED = 1.0, 256  # to foretell how long decoding takes
-STARTING = 3.0  # seconds until the processes that decode are ready
+LOOKED_AT = 16  # rows whose pixels are checked against their digest before a file is used
+SPARE = 200 * 2**20  # bytes of the disk to leave free
+ABOUT_EACH = 200  # bytes of metadata for each image, an estimate
+PROBE_SECONDS, MOST_PROBED = 1.0, 256  # to estimate how long decoding takes
+STARTING = 3.0  # seconds until the decoding processes are ready
 TYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
 
 class Listing(NamedTuple):
-    """A file that should become one or more pictures."""
+    """A file that should become one or more images."""
 
     path: Path
     file: str
@@ -64,10 +64,10 @@ class Listing(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """Which files are to be decoded, and how."""
+    """The files to decode, and the decoding settings."""
 
     source: Path  # the folder or table
-    root: Path  # no file may leave it
+    root: Path  # no file may lie outside it
     files: tuple[Listing, ...]
     side: int
     channels: int
@@ -76,17 +76,17 @@ class Job:
 
     @property
     def count(self) -> int:
-        """Rows: as many pictures as there may be."""
+        """The number of rows: the most images that the files can give."""
         return sum(listing.frames for listing in self.files)
 
     @property
     def row(self) -> int:
-        """Bytes of a picture."""
+        """Bytes of one image."""
         return self.channels * self.side**2 * (4 if self.deep else 1)
 
     @property
     def bytes(self) -> int:
-        """Of the cache file."""
+        """Bytes of the cache file."""
         return START + self.count * (self.row + DIGEST + ABOUT_EACH)
 
     @property
@@ -94,12 +94,12 @@ class Job:
         return self.channels, self.side, self.side
 
     def key(self) -> str:
-        """Other files, or the same read in another way, are another key."""
+        """Return a digest that changes with the files and with the settings of decoding."""
         digest = hashlib.blake2b(digest_size=DIGEST)
         made_by = [metadata.version(name) for name in ("pillow", "pydicom")]
         about = (VERSION, made_by, self.shape, self.window)
         digest.update(repr(about).encode("utf-8", "surrogateescape"))
-        above = os.fspath(self.root)  # a folder may be called by several names
+        above = os.fspath(self.root)  # a folder may be known by several paths
         for path, file, frame, frames in self.files:
             size, changed = -1, -1
             with suppress(OSError):
@@ -112,8 +112,8 @@ class Job:
 
     @property
     def place(self) -> Path:
-        """The same for the same source read in the same way, whatever its pictures are now: so new
-        pictures take the place of the old ones."""
+        """The path of the cache file. It depends on the source and the settings only, not on the
+        current files, so that new images replace the old ones."""
         about = repr((os.path.realpath(self.source), self.shape, self.window))
         digest = hashlib.blake2b(about.encode("utf-8", "surrogateescape"), digest_size=8)
         name = re.sub(r"[^\w\-]+", "-", readable(self.source.absolute().name))[:40].strip("-")
@@ -121,10 +121,10 @@ class Job:
 
 
 class Outcome(NamedTuple):
-    """What ``folder.gather`` makes a ``Dataset`` of."""
+    """The decoded images, from which ``folder.gather`` builds a ``Dataset``."""
 
     image: LazyColumn
-    kept: list[Decoded]  # of each picture in ``image``
+    kept: list[Decoded]  # for each image in ``image``
     skipped: list[Skipped]
 
 
@@ -133,18 +133,18 @@ def folder() -> Path:
 
 
 def needed(count: int, channels: int, side: int, deep: bool) -> bool:
-    """Would the pictures take too much of the memory that is free?"""
+    """Return whether the images would take too much of the free memory."""
     _total, free = hardware.memory()
     return count * channels * side**2 * (4 if deep else 1) > free * SHARE_OF_MEMORY
 
 
 class OnDisk(LazyColumn):
-    """Pictures in a cache file."""
+    """Images in a cache file."""
 
     def __init__(self, path: Path, about: dict[str, Any], marks: bytes, rows: Tensor) -> None:
         super().__init__(rows, about["shape"], TYPES[about["type"]])
         self.marks, self.file = marks, File(path)
-        self.bytes = int(np.prod(self.of_each)) * self.dtype.itemsize  # of a picture
+        self.bytes = int(np.prod(self.of_each)) * self.dtype.itemsize  # of an image
 
     def read(self, rows: Tensor) -> Tensor:
         image = torch.empty(len(rows), *self.of_each, dtype=self.dtype)
@@ -152,7 +152,7 @@ class OnDisk(LazyColumn):
         places = rows.numpy()
         ends = [*(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]
         begin = 0
-        for end in ends:  # rows that lie side by side are one read
+        for end in ends:  # adjacent rows are read at once
             if end > begin:
                 piece = into[begin * self.bytes : end * self.bytes]
                 self.file.read(piece, START + int(places[begin]) * self.bytes)
@@ -160,7 +160,8 @@ class OnDisk(LazyColumn):
         return image
 
     def soon(self, rows: Tensor) -> None:
-        """From a cold disk, random batches came up to twice as fast so."""
+        """Ask the operating system to prefetch these rows. Reading random batches from a cold disk
+        became up to twice as fast."""
         if hasattr(os, "posix_fadvise"):
             for row in self.rows[rows].tolist():
                 place = START + row * self.bytes
@@ -172,7 +173,7 @@ class OnDisk(LazyColumn):
 
 
 class File:
-    """An open file; closed once nothing reads from it any more."""
+    """An open file; closed when nothing refers to it any more."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.lock = path, threading.Lock()
@@ -180,7 +181,7 @@ class File:
         weakref.finalize(self, os.close, self.number)
 
     def read(self, into: memoryview, place: int) -> None:
-        """Fill ``into`` from ``place`` on. Raises UserError where the file ends before."""
+        """Fill ``into`` from the offset ``place`` on. Raises UserError if the file ends before."""
         while len(into):
             count = self._some(into, place)
             if count == 0:
@@ -196,7 +197,7 @@ class File:
     def _some(self, into: memoryview, place: int) -> int:
         if hasattr(os, "preadv"):
             return os.preadv(self.number, [into], place)
-        with self.lock:  # Windows
+        with self.lock:  # on Windows
             os.lseek(self.number, place, os.SEEK_SET)
             data = os.read(self.number, min(len(into), 2**26))
         into[: len(data)] = data
@@ -204,7 +205,7 @@ class File:
 
 
 def opened(job: Job) -> Outcome | None:
-    """The pictures as they were decoded before; None where they were not, or not these."""
+    """Return the images from an existing cache file; None if there is none that matches the job."""
     try:
         with job.place.open("rb") as stream:
             about = _header(stream.read(START))
@@ -222,10 +223,10 @@ def opened(job: Job) -> Outcome | None:
     image = OnDisk(job.place, about, marks, rows)
     some = image.only(torch.linspace(0, len(image) - 1, min(LOOKED_AT, len(image))).long())
     seen = [_digest(pixels.numpy()) for pixels in some[:]]
-    if seen != some.digests():  # the disk lost what it had taken
+    if seen != some.digests():  # the disk lost data that had been written
         return None
     with suppress(OSError):
-        os.utime(job.place)  # used last
+        os.utime(job.place)  # mark as recently used
     return Outcome(image, kept, [Skipped(*each) for each in told["skipped"]])
 
 
@@ -244,8 +245,8 @@ def _digest(pixels: np.ndarray) -> bytes:
 
 
 def sketch(job: Job) -> Outcome:
-    """As ``decoded``, where that was done before. Else a few pictures that stand for all, and how
-    long it will take; nothing is written."""
+    """Return the cached images if they exist, as ``decoded`` does. Otherwise return a few images
+    that represent all, with an estimate of the decoding time; nothing is written."""
     if (before := opened(job)) is not None:
         return before
     read_file = decoding.reader(job.root, job.side, job.channels, job.window)
@@ -273,15 +274,15 @@ def sketch(job: Job) -> Outcome:
 
 
 def decoded(job: Job, progress: Callable[[int, int], None] | None = None) -> Outcome:
-    """All pictures, from the cache file; it is made where there is none. ``progress`` hears of
-    files done and files in all. Raises UserError where the disk has no room."""
+    """Return all images from the cache file, which is created if it does not exist. ``progress`` is
+    called with the number of files done and the total. Raises UserError if the disk has no room."""
     told = progress or (lambda done, total: None)
     with _alone(job.place, lambda: told(0, len(job.files))):
-        if (before := opened(job)) is not None:  # perhaps by whom we waited for
+        if (before := opened(job)) is not None:  # perhaps created by the process that held the lock
             return before
         for old in job.place.parent.glob(f".{job.place.name}.*.part"):
-            old.unlink(missing_ok=True)  # of one that was killed
-        key = job.key()  # before the first is read: what changes meanwhile is another key
+            old.unlink(missing_ok=True)  # left by a process that was killed
+        key = job.key()  # before the first file is read: a file changed meanwhile gives another key
         try:
             _make(job, key, told)
         except workers.Finer:
@@ -303,7 +304,8 @@ def decoded(job: Job, progress: Callable[[int, int], None] | None = None) -> Out
 
 @contextmanager
 def _alone(place: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """One process at a time; the system ends the lock of one that was killed."""
+    """Hold an exclusive lock between processes; the operating system releases that of a
+    killed one."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(place.with_suffix(".lock"))
@@ -321,11 +323,11 @@ def _alone(place: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 
 def _make(job: Job, key: str, progress: Callable[[int, int], None]) -> None:
-    """Decode into a file beside ``job.place``, then move it there."""
+    """Decode into a temporary file beside ``job.place``, then rename it."""
     _make_room(job)
     beside = job.place.with_name(f".{job.place.name}.{os.getpid()}.part")
     try:
-        # only for this user's eyes: pictures may be patients'
+        # readable by this user only: the images may be of patients
         os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         kept, skipped = [], []
         for some in _decoding(job, beside, progress):
@@ -360,13 +362,13 @@ def _decoding(
             done = min(done + workers.CHUNK, len(wanted))
             progress(done, len(wanted))
     finally:
-        chunks.close()  # type: ignore[attr-defined]  # ends the processes, on Ctrl-C too
+        chunks.close()  # type: ignore[attr-defined]  # ends the processes, also on Ctrl-C
 
 
 def _finish(
     job: Job, key: str, beside: Path, kept: Sequence[Decoded], skipped: Sequence[Skipped]
 ) -> None:
-    """The end, then the header; all of it on the disk before the file gets its name."""
+    """Write the end, then the header; all of it is synced to disk before the file gets its name."""
     marks = bytearray(job.count * DIGEST)
     for each in kept:
         marks[each.row * DIGEST : (each.row + 1) * DIGEST] = bytes.fromhex(each.digest)
@@ -402,8 +404,8 @@ def _sync_folder(place: Path) -> None:
 
 
 def _make_room(job: Job) -> None:
-    """Raises UserError where the disk has no room, also without the pictures of other data, of
-    which the longest unused go first."""
+    """Delete cached images of other data, the least recently used first, until there is room.
+    Raises UserError if the disk has too little room even without them."""
     place = job.place
     others = [file for file in place.parent.glob("*.pictures") if file != place]
     others.sort(key=lambda file: file.stat().st_mtime)
@@ -422,7 +424,7 @@ def _make_room(job: Job) -> None:
             ),
             exit=4,
         )  # fmt: skip
-    # what stands in our own place is of other pictures, or it would not be made again
+    # a file under our own name holds other images, or it would not be made again
     for old in [place, *others]:
         if shutil.disk_usage(place.parent).free >= job.bytes + SPARE:
             return

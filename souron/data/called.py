@@ -1,4 +1,4 @@
-"""What data and runs are called where people read: names, not paths."""
+"""Readable names of data and runs, in place of paths."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 from souron.data import load
 from souron.utils.messages import _
 
-CLEANED = re.compile(r"checked(?:-(\d+))?\.csv", re.IGNORECASE)  # as the check proposes
+CLEANED = re.compile(r"checked(?:-(\d+))?\.csv", re.IGNORECASE)  # the name that the check proposes
 
 
 def called(data: str) -> str:
-    """``photos/`` -> ``photos``; ``photos/checked.csv`` -> ``photos, cleaned``; ``digits``."""
+    """Return the readable name of data, without paths: ``photos/`` -> ``photos``;
+    ``photos/checked.csv`` -> ``photos, cleaned``; ``digits`` is unchanged."""
     if not data or data in load.names():
         return data
     path = Path(data)
@@ -27,12 +28,13 @@ def called(data: str) -> str:
 
 
 def run(folder: str) -> str:
-    """A run's name, or that of a system."""
+    """Return the name of a run, or of a system."""
     return Path(folder).name or folder
 
 
 def folder(data: str) -> str:
-    """What a folder of runs on that data is called, in every language: ``photos-cleaned``."""
+    """Return the name of the folder for runs on that data, alike in every language, such as
+    ``photos-cleaned``."""
     found = CLEANED.fullmatch(Path(data).name)
     if found is None or not Path(data).parent.name:
         return Path(data).name

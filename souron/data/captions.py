@@ -1,23 +1,23 @@
-"""What a picture shows, in words: one or several captions, each in a language."""
+"""Captions: descriptions of an image in words, each in a language."""
 
 import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-LONGEST = 1_000  # letters of a caption; what follows is cut off
+LONGEST = 1_000  # characters of a caption; the rest is cut off
 WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[ァ-ヺー]+|[一-鿿々]+|[ぁ-ゖ]+|\d+", re.IGNORECASE)
 
 
 class Caption(NamedTuple):
-    """One sentence about a picture. What a picture is captioned with is a tuple of them."""
+    """One sentence about an image. The target of an image is a tuple of captions."""
 
     text: str
-    language: str  # "en", "ja"; "" where it is not known
+    language: str  # "en", "ja"; "" if unknown
 
 
 def language_of(text: str) -> str:
-    """``"ja"`` where kana or kanji stand in it, ``"en"`` for other Latin letters, else ``""``.
+    """Return ``"ja"`` if the text has kana or kanji, ``"en"`` for other Latin letters, else ``""``.
 
     >>> language_of("二羽の鳥"), language_of("two birds"), language_of("12")
     ('ja', 'en', '')
@@ -29,17 +29,17 @@ def language_of(text: str) -> str:
 
 
 def are_captions(target: Any) -> bool:
-    """Whether that is what a picture is captioned with."""
+    """Return whether a target is a non-empty tuple of captions."""
     return isinstance(target, tuple) and bool(target) and isinstance(target[0], Caption)
 
 
 def in_language(captions: Sequence[Caption], language: str) -> tuple[Caption, ...]:
-    """Those in that language."""
+    """Return the captions in that language."""
     return tuple(caption for caption in captions if caption.language == language)
 
 
 def words(text: str) -> list[str]:
-    """Its words in lower case; of Japanese, runs of letters of one sort.
+    """Split a text into words in lower case; Japanese is split where the script changes.
 
     >>> words("A red bird. 草の上の赤いペンギン")
     ['a', 'red', 'bird', '草', 'の', '上', 'の', '赤', 'い', 'ペンギン']

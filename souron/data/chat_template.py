@@ -1,8 +1,8 @@
-"""How a conversation becomes a text: the template that a model was published with.
+"""Render a conversation as text with the chat template that a model was published with.
 
-A template is a program from a stranger. It runs in jinja2's sandbox, which gives it no way to
-files or Python's insides, in a process that may take so much memory and time and no more. The
-process stays for the next template as long as it behaves.
+A template is a program from an untrusted source. It runs in jinja2's sandbox, which gives it no
+access to files or Python's internals, in a separate process with limits on memory and time. The
+process is reused for the next template as long as it stays within the limits.
 """
 
 import atexit
@@ -24,12 +24,12 @@ import psutil
 from souron.kinds.chat import Turn
 from souron.utils.messages import UserError, _
 
-MOST_LETTERS = 2_000_000  # of what it puts around the turns
-MOST_TEMPLATE = 200_000  # letters
+MOST_LETTERS = 2_000_000  # characters that the template may add around the turns
+MOST_TEMPLATE = 200_000  # characters
 MEMORY = 256 * 2**20  # bytes
-KEEPS_MEMORY = sys.platform == "linux"  # macOS takes such a limit and does not keep it
-SECONDS = 2.0  # of the processor
-PATIENCE = 20.0  # seconds that are waited for it, on a busy machine too
+KEEPS_MEMORY = sys.platform == "linux"  # macOS accepts such a limit but does not enforce it
+SECONDS = 2.0  # of processor time
+PATIENCE = 20.0  # seconds of wall time to wait for the process, also on a busy machine
 
 
 def parts(
@@ -38,12 +38,13 @@ def parts(
     answer: bool = False,
     names: Mapping[str, str] | None = None,
 ) -> Iterator[str | Turn]:
-    """A conversation as the template arranges it: its own texts, which may hold special tokens, and
-    between them what was written, as far as the template has it. ``answer``: it ends where the
-    assistant is to go on; ``names``: the special tokens that the template calls ``bos_token`` and
-    ``eos_token``. Raises UserError.
+    """Yield a conversation as the template arranges it: the template's own texts, which may hold
+    special tokens, and between them the turns, as far as the template includes them. With
+    ``answer``, it ends where the assistant's reply begins; ``names`` holds the special tokens that
+    the template calls ``bos_token`` and ``eos_token``. Raises UserError if the template fails or
+    alters the turns.
     """
-    mark = str(uuid.uuid4().int)  # nobody can have written it, and no filter changes digits
+    mark = str(uuid.uuid4().int)  # unguessable, and no filter changes digits
     messages = [
         {"role": turn.role, "content": _marked(turn, f"{mark}{number:06}")}
         for number, turn in enumerate(turns)
@@ -53,7 +54,7 @@ def parts(
     left = signs.sub("", text)
     if any(part in left for part in (mark[:12], mark[-12:], mark[:12][::-1])):
         raise _failure(_("it takes apart what was written"))
-    open_at, end = None, 0  # the turn that is being read, and where the last mark ends
+    open_at, end = None, 0  # the turn that is being read, and the end of the last mark
     for sign in signs.finditer(text):
         number, begins = int(sign[1]), sign[2] == "1"
         if begins == (open_at is not None) or (not begins and number != open_at):
@@ -69,12 +70,12 @@ def parts(
         yield text[end:]
 
 
-THOUGHT = re.compile("(</?think>)")  # templates cut there what an assistant has written
+THOUGHT = re.compile("(</?think>)")  # templates split an assistant's turn at these tags
 
 
 def _marked(turn: Turn, mark: str) -> str:
-    """Put marks around what was written, so that it is recognised. Blanks around it stay outside,
-    for templates take them away."""
+    """Put marks around the text of a turn to recognise it in the output. Surrounding whitespace
+    stays outside of the marks, since templates strip it."""
     pieces = THOUGHT.split(turn.text) if turn.role == "assistant" else [turn.text]
     if len(pieces) == 1:
         return _between(turn.text, mark)
@@ -97,7 +98,7 @@ def shown(
     answer: bool = False,
     names: Mapping[str, str] | None = None,
 ) -> str:
-    """The text that a model sees."""
+    """Return the rendered conversation as one text, as the model receives it."""
     return "".join(
         part.text if isinstance(part, Turn) else part
         for part in parts(template, turns, answer, names)
@@ -145,18 +146,18 @@ def _exceeded(what: str) -> str:
 
 
 class Worker:
-    """A process that renders one template after the other."""
+    """A process that renders one template after another."""
 
     def __init__(self) -> None:
         file = Path(__file__).with_name("template_worker.py")
-        self.process = subprocess.Popen(  # -P: no file of souron or of a user's folder is a module
+        self.process = subprocess.Popen(  # -P: import no module from souron's or a user's folder
             [sys.executable, "-P", str(file)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         self.memory_exceeded = False
 
     def render(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """The answer, or which bound was exceeded."""
+        """Return the answer, or the limit that was exceeded."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None and stdout is not None
         done = threading.Event()
@@ -168,16 +169,17 @@ class Worker:
             stdin.flush()
             answer: dict[str, Any] = json.loads(stdout.readline())
             return answer
-        except (OSError, ValueError):  # it has ended, or was ended
+        except (OSError, ValueError):  # the process has ended, or was killed
             return {"exceeded": "memory" if self.memory_exceeded else "seconds"}
         finally:
             done.set()
             watch.join()
 
     def _watch(self, done: threading.Event, most: int) -> None:
-        """End the process where it grows or stays too long, which some systems do not do."""
+        """Kill the process if it exceeds its memory or time; some operating systems do not enforce
+        limits."""
         end = time.monotonic() + PATIENCE
-        with contextlib.suppress(psutil.Error):  # it has ended by itself
+        with contextlib.suppress(psutil.Error):  # the process has ended by itself
             process = psutil.Process(self.process.pid)
             while not done.wait(0.02):
                 self.memory_exceeded = process.memory_info().rss > most
@@ -189,7 +191,7 @@ class Worker:
         self.process.kill()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
-                with contextlib.suppress(OSError):  # what was to be written goes nowhere
+                with contextlib.suppress(OSError):  # unwritten data is discarded
                     stream.close()
         self.process.wait()
 
@@ -199,7 +201,7 @@ _idle: list[Worker] = []
 
 
 def _asked(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer of a worker; one that exceeded a bound is not used again."""
+    """Return the answer of a worker; one that exceeded a limit is not used again."""
     with _lock:
         worker = _idle.pop() if _idle else Worker()
         found: dict[str, Any] = {}
@@ -220,7 +222,8 @@ def stop() -> None:
 
 
 def _forget() -> None:
-    """A forked process has the pipes of its parent's worker, and must not speak into them."""
+    """Drop the workers after a fork: the child has the pipes of its parent's workers and must not
+    write to them."""
     global _lock
     _lock = threading.Lock()
     _idle.clear()

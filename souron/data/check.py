@@ -1,7 +1,7 @@
-"""The doctor of data: what in a folder of pictures would spoil a result, before anything is learnt.
+"""Check a folder of images for faults that would spoil a result, before anything is trained.
 
-Each finding has a code that stays, names the files it is about, and says what to do. Nothing is
-changed: ``manifest`` writes a new table that leaves out what is broken.
+Each finding has a stable code, names the files concerned and says what to do. The data itself is
+not changed: ``manifest`` writes a new table without the faulty cases.
 """
 
 import csv
@@ -41,43 +41,44 @@ from souron.utils import files as file_utils
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
-SIDE = 64  # pixels at which pictures are compared
-MOST_COMPARED = 20_000  # pictures
-TINY = 10  # cases of a class that say nothing of it
-UNEVEN = 10.0  # times as many cases in the largest class as in the smallest
-ODD = 4.0  # times larger or smaller than the middle picture
-LARGE = 16  # pixels of a mask that shows a shape
-FULL, TWICE = 0.98, 0.9  # of a box that its mask fills; IoU of two masks that draw one object
-OFTEN, GIVEN_AWAY = 5, 0.75  # times a question is asked, and the share that its words answer
-MANY, SPECK = 0.5, 0.02  # share of boxes that are alike wrong, and of the side that is a speck
+SIDE = 64  # pixels at which images are compared
+MOST_COMPARED = 20_000  # images
+TINY = 10  # cases of a class, too few to measure anything
+UNEVEN = 10.0  # ratio of the largest class to the smallest
+ODD = 4.0  # times larger or smaller than the median image
+LARGE = 16  # pixels of a mask that is large enough to show a shape
+FULL, TWICE = 0.98, 0.9  # share of a box that its mask fills; IoU of two masks of one object
+OFTEN, GIVEN_AWAY = 5, 0.75  # times a question is asked, and the share answered by its words
+MANY, SPECK = 0.5, 0.02  # share of boxes with one fault; share of the side that is a speck
 COARSE = 12  # pixels a side
-MOST_LABELS = 2000  # images whose labels are looked through; more would take minutes
+MOST_LABELS = 2000  # images whose labels are checked; more would take minutes
 TELLS = 0.6  # of the way from chance to certainty: from there on a feature alone is suspicious
 FOLDS = 5
 BROKEN = ("truncated", "unreadable", "empty file", "too large", "missing", "outside",
           "no decoder", "no scale", "window")  # fmt: skip
-MOST_NAMED = 5  # patients or classes in several spellings, that are named
-MOST_READ = 400  # pictures that are looked at for letters
-LONGEST = 200  # letters of what a header says
+MOST_NAMED = 5  # patients or classes in several spellings, that are listed
+MOST_READ = 400  # images that are searched for characters
+LONGEST = 200  # characters of a header value
 DATE = re.compile(r"(\d{4})[-/.:年](\d\d?)[-/.:月](\d\d?)(?!\d)")
 
 
 @dataclass(frozen=True)
 class File:
-    """What a file is without its picture's meaning: these must not tell the label."""
+    """Properties of a file that are independent of its content: they should not predict
+    the label."""
 
     width: int
     height: int
     bytes: int
     colours: int  # 1 grey, 3 colour
-    day: float  # when it was changed
+    day: float  # of the last change
     kind: str  # ".jpg"
-    camera: str  # its maker and model, as the file says
-    taken: str  # when, as the file says: "2024:05:01 12:00:00"
+    camera: str  # maker and model, from the header
+    taken: str  # date and time, from the header: "2024:05:01 12:00:00"
 
 
 def coarse_pixels(image: Tensor) -> Tensor:
-    """(N, D) images (N, C, H, W) at a few pixels a side: features where no network is at hand."""
+    """Downscale images (N, C, H, W) to features (N, D): a fallback when no network is available."""
     size = (COARSE, COARSE)
     return F.interpolate(image.float(), size, mode="bilinear", antialias=True).flatten(1)
 
@@ -90,12 +91,10 @@ def check(
     formats: Sequence[str] = load.FORMATS,
     embed: Callable[[Tensor], Tensor] = coarse_pixels,
 ) -> Checkup:
-    """Look through a folder, a CSV or a ``data.yaml``. ``watch`` hears what is being done and how
-    far it is, 0..1; ``window`` is the grey values to look at, for DICOM (see ``dicom.Window``);
-    ``embed`` makes features (N, D) of images (N, C, H, W) in 0..255, by which wrong labels are
-    looked for.
-
-    Raises UserError where nothing can be read at all.
+    """Check a folder, a CSV or a ``data.yaml``. ``watch`` is called with the current step and the
+    progress in 0..1; ``window`` is the range of grey values for DICOM (see ``dicom.Window``);
+    ``embed`` maps images (N, C, H, W) in 0..255 to features (N, D), which are used to find wrong
+    labels. Raises UserError if nothing can be read at all.
     """
     text = _("reading the pictures")
     watch(text, 0.0)
@@ -150,7 +149,7 @@ def check(
 
 
 def root(cases: Dataset) -> Path:
-    """The folder that the files' names begin in."""
+    """Return the folder that the files' names are relative to."""
     source = Path(cases.source)
     return source if source.is_dir() else source.parent
 
@@ -173,7 +172,8 @@ def headers(cases: Dataset) -> Iterator[File | None]:
 
 
 def _camera_of(path: Path, folder: Path) -> tuple[str, str]:
-    """Nothing of DICOM, whose device and date are columns of the cases."""
+    """Return camera and date; both empty for DICOM, whose device and date are columns of
+    the cases."""
     try:
         with pictures.opened(path, folder) as image:
             return _camera(image) if isinstance(image, Image) else ("", "")
@@ -182,9 +182,9 @@ def _camera_of(path: Path, folder: Path) -> tuple[str, str]:
 
 
 def _camera(image: Image) -> tuple[str, str]:
-    """Camera and date from the header's EXIF; the place (GPS) is not looked at."""
+    """Return camera and date from the header's EXIF; the location (GPS) is not read."""
     if image.format == "PNG" and "exif" not in image.info:
-        return "", ""  # Pillow would decode all of it to look behind the pixels
+        return "", ""  # Pillow would decode the whole image to look behind the pixels
     try:
         exif = image.getexif()
         told = [exif.get(Base.Make), exif.get(Base.Model)]
@@ -369,7 +369,7 @@ def _balance(cases: Dataset) -> Iterator[Finding]:
 
 
 def _captions(cases: Dataset) -> Iterator[Finding]:
-    """Captions that say nothing of what a picture shows, since all have them."""
+    """Find captions that describe nothing particular, because all or most images share them."""
     said = Counter(caption.text for captions in cases.target for caption in {*captions})
     if len(cases) > 1 and len(set(cases.target)) == 1:
         yield Finding(
@@ -389,7 +389,7 @@ def _captions(cases: Dataset) -> Iterator[Finding]:
 
 
 def _questions(cases: Dataset) -> Iterator[Finding]:
-    """Questions whose words give their answers away."""
+    """Find questions whose wording gives the answer away."""
     answers: dict[str, Counter[str]] = {}
     for some in cases.target:
         for one in some:
@@ -409,7 +409,7 @@ def _questions(cases: Dataset) -> Iterator[Finding]:
 
 
 def _boxes(cases: Dataset) -> Iterator[Finding]:
-    """What is wrong with many boxes at once: the unit, and classes that are hardly there."""
+    """Find faults that many boxes share: a wrong unit, and classes with few objects."""
     boxes = torch.cat(cases.boxes)
     outside = sum(skipped.code in ("outside", "no area") for skipped in cases.skipped)
     if outside > MANY * (outside + len(boxes)):
@@ -439,7 +439,7 @@ def _boxes(cases: Dataset) -> Iterator[Finding]:
 
 
 def _masks(cases: Dataset) -> Iterator[Finding]:
-    """Masks that are no more than boxes, and objects that were drawn twice."""
+    """Find masks that are merely boxes, and objects that were annotated twice."""
     full = count = 0
     twice = []
     for row, objects in enumerate(cases.target):
@@ -472,7 +472,7 @@ def _masks(cases: Dataset) -> Iterator[Finding]:
 
 
 def _volumes(cases: Dataset) -> Iterator[Finding]:
-    """What is wrong with labelled volumes: the same twice, mirrored ones, labels hardly there."""
+    """Find faults of labelled volumes: duplicates, mirrored volumes, labels in few volumes."""
     same = together(list(digests(cases.input)))
     yield from of_rows(
         cases, "duplicates", "warning", same,
@@ -532,8 +532,8 @@ def _sizes(cases: Dataset, about: Sequence[File | None]) -> Iterator[Finding]:
 
 
 def _lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[Finding]:
-    """Pictures with letters or marks burned in, of at most ``MOST_READ`` spread over all; and
-    those of which a column (of DICOM's attribute) says so."""
+    """Find images with burned-in characters or marks, among at most ``MOST_READ`` spread over all;
+    and those that a column (of DICOM's attribute) declares."""
     folder = root(cases)
     looked = range(0, len(cases), -(-len(cases) // MOST_READ))
 
@@ -565,8 +565,8 @@ def _lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[
 
 
 def features(cases: Dataset, about: Sequence[File | None]) -> dict[str, np.ndarray | Sequence[str]]:
-    """What is known of each case and has nothing to do with what it shows, (cases,) each: arrays
-    of numbers, or texts that name categories."""
+    """Return properties of each case that are independent of its content, of length (cases,) each:
+    arrays of numbers, or texts that name categories."""
     brightness, contrast, border = map(
         np.concatenate, zip(*map(_brightness, cases.input.split(1024)), strict=True)
     )
@@ -595,14 +595,16 @@ def features(cases: Dataset, about: Sequence[File | None]) -> dict[str, np.ndarr
 
 
 def _brightness(image: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and standard deviation of pictures (N, C, H, W), and the mean of their border, (N,)."""
+    """Return mean and standard deviation of images (N, C, H, W), and the mean of their border, (N,)
+    each."""
     pixels = image.float().mean(1).numpy()  # (N, H, W)
     edge = np.concatenate([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], 1)
     return pixels.mean((1, 2)), pixels.std((1, 2)), edge.mean(1)
 
 
 def _cast(cases: Dataset) -> np.ndarray:
-    """(N, 2) how much more red, and blue, than green the pictures are in the mean, in levels."""
+    """Return how much more red, and blue, than green the images have on average, in
+    levels, (N, 2)."""
     means = [some.float().mean((2, 3)).numpy() for some in cases.input.split(1024)]
     red, green, blue = np.concatenate(means).T
     return np.stack([red - green, blue - green], 1)
@@ -611,11 +613,10 @@ def _cast(cases: Dataset) -> np.ndarray:
 def _shortcuts(
     cases: Dataset, about: Sequence[File | None], watch: Callable[[str, float], None]
 ) -> Iterator[Finding]:
-    """How well one such figure or category alone tells the label, on cases that it was not fitted
-    to."""
+    """Find single properties that predict the label on cases that they were not fitted to."""
     label = cases.target.numpy()
     names = cases.group or [""] * len(cases)
-    groups = [name or f"\0{i}" for i, name in enumerate(names)]  # without a group, one by itself
+    groups = [name or f"\0{i}" for i, name in enumerate(names)]  # ungrouped cases count singly
     named = features(cases, about)
     for i, (name, values) in enumerate(named.items()):
         watch(_("looking for shortcuts"), i / len(named))
@@ -641,8 +642,8 @@ def _shortcuts(
 def _wrong_labels(
     cases: Dataset, embed: Callable[[Tensor], Tensor], watch: Callable[[str, float], None]
 ) -> Iterator[Finding]:
-    """Labels that a classifier of the other cases contradicts, where it tells the classes apart:
-    of at most ``MOST_LABELS`` images spread over all."""
+    """Find labels that a cross-validated classifier contradicts, if it distinguishes the classes
+    well, among at most ``MOST_LABELS`` images spread over all."""
     from sklearn.metrics import balanced_accuracy_score
 
     watch(_("looking for wrong labels"), 0.0)
@@ -678,7 +679,7 @@ def _wrong_labels(
 
 
 def _typical(name: str, values: np.ndarray | Sequence[str], chosen: np.ndarray) -> str:
-    """The middle value of the chosen cases; of what is no number the most frequent."""
+    """Return the median value of the chosen cases; of categories the most frequent one."""
     if not isinstance(values, np.ndarray):
         rows, numbers = np.flatnonzero(chosen).tolist(), _numbers(values)
         if numbers is not None:
@@ -691,7 +692,7 @@ def _typical(name: str, values: np.ndarray | Sequence[str], chosen: np.ndarray) 
 
 
 class _Shortcut(NamedTuple):
-    """What a figure alone gives away."""
+    """The classes that a single property predicts, and how well."""
 
     classes: list[int]
     share: float  # of the way from chance to certainty
@@ -700,9 +701,9 @@ class _Shortcut(NamedTuple):
 def _shortcut(
     values: np.ndarray | Sequence[str], label: np.ndarray, groups: Sequence[Any]
 ) -> _Shortcut | None:
-    """Which classes it gives away (balanced accuracy of a small tree, or of a table of categories;
-    of one class against the others its sensitivity less the false positive rate); None where it
-    cannot be told."""
+    """Return the classes that a property predicts, by the balanced accuracy of a small tree, or of
+    a table of categories; for one class against the others by Youden's J. None if there are too few
+    groups or values."""
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
@@ -734,13 +735,13 @@ def _shortcut(
 
 
 def _informedness(truly: np.ndarray, predicted: np.ndarray) -> float:
-    """Youden's J: sensitivity less the false positive rate."""
+    """Return Youden's J: sensitivity minus false positive rate."""
     return float(predicted[truly].mean() - predicted[~truly].mean())
 
 
 def _by_category(values: Sequence[str], label: np.ndarray, groups: Sequence[Any]) -> np.ndarray:
-    """(N,) The class that is most frequent in a case's category, for its size, among the other
-    folds' cases; a category that they lack says the first class."""
+    """Predict for each case (N,) the class that is most frequent, relative to its size, in the
+    case's category among the other folds' cases; the first class for a category that they lack."""
     from sklearn.model_selection import GroupKFold
 
     kind = np.unique(values, return_inverse=True)[1]
@@ -753,8 +754,7 @@ def _by_category(values: Sequence[str], label: np.ndarray, groups: Sequence[Any]
 
 
 def _numbers(values: Sequence[str]) -> np.ndarray | None:
-    """(N,) Numbers or dates as their ranks, what is missing as the least; None where some are
-    neither."""
+    """Convert numbers or dates to ranks (N,), missing values lowest; None if some are neither."""
     found = list(map(_number, values))
     if None in found:
         return None
@@ -774,9 +774,9 @@ def _number(text: str) -> float | None:
 
 
 def manifest(found: Checkup, path: Path) -> int:
-    """Write a CSV (filename, label, group, part, further columns) beside the pictures: one of each
-    copy, none whose copies disagree on the label. How many cases it lists. Raises UserError where
-    ``path`` exists, or is not where its files' names begin."""
+    """Write a CSV (filename, label, group, part, further columns) beside the images and return the
+    number of cases in it. Of copies one is kept, none if their labels disagree. Raises UserError if
+    ``path`` exists, or lies outside the folder that the files' names are relative to."""
     folder = root(found.cases)
     if path.absolute().parent.resolve() != folder.absolute().resolve():
         raise UserError(

@@ -1,9 +1,9 @@
-"""The input of a ``Dataset`` where it is not a tensor in memory.
+"""The input of a ``Dataset`` when it is not a tensor in memory.
 
-A column answers as a tensor (N, C, H, W) does for what ``Dataset`` and those who use it ask: its
-shape, rows by brackets, ``index_select`` and ``split``. Each of these reads the rows asked for and
-gives a tensor of its own. ``only`` chooses rows and reads nothing. ``image[:]`` is a tensor of all
-rows, whether ``image`` is a column or a tensor: for parts known to be small.
+A column supports what ``Dataset`` and its users need of a tensor (N, C, H, W): its shape, row
+indexing, ``index_select`` and ``split``. Each of these reads the requested rows and returns a new
+tensor. ``only`` selects rows without reading. ``image[:]`` is a tensor of all rows, whether
+``image`` is a column or a tensor; use it for parts known to be small.
 """
 
 import copy
@@ -16,22 +16,24 @@ from torch import Tensor
 
 
 class LazyColumn(ABC):
-    """Pictures (N, C, H, W) in 0..255, read as they are asked for."""
+    """Images (N, C, H, W) in 0..255, read on demand."""
 
     dtype: torch.dtype
 
     def __init__(self, rows: Tensor, shape: Sequence[int], dtype: torch.dtype) -> None:
-        """``rows`` (N,): where each picture stands in the source; ``shape`` of a picture there."""
+        """``rows`` (N,) are the positions of the images in the source; ``shape`` is that of one
+        image."""
         self.rows, self.of_each, self.dtype = rows, tuple(shape), dtype
-        self.channels = self.of_each[0]  # more than the source has where grey is shown as colour
+        self.channels = self.of_each[0]  # more than in the source if grey is expanded to colour
 
     @abstractmethod
     def read(self, rows: Tensor) -> Tensor:
-        """The pictures that stand at ``rows`` (n,) of the source, (n, *of_each)."""
+        """Read the images at ``rows`` (n,) of the source, (n, *of_each)."""
 
     @abstractmethod
     def digests(self) -> list[bytes]:
-        """Of each picture 16 bytes, equal where the pixels are: BLAKE2b of what ``stored`` has."""
+        """Return 16 bytes for each image, equal if the pixels are: BLAKE2b of the image in
+        ``stored``."""
 
     @property
     def shape(self) -> torch.Size:
@@ -43,7 +45,7 @@ class LazyColumn(ABC):
 
     @property
     def stored(self) -> Self:
-        """The pictures as the source holds them: of a grey one three times over, one channel."""
+        """The images as the source holds them: one channel for grey images expanded to three."""
         return self._with(self.rows, self.of_each[0])
 
     def __len__(self) -> int:
@@ -56,19 +58,19 @@ class LazyColumn(ABC):
         return self.dtype.is_floating_point
 
     def only(self, rows: Tensor) -> Self:
-        """The chosen rows in that order; nothing is read."""
+        """Select rows in that order, without reading."""
         return self._with(self.rows[rows], self.channels)
 
     def soon(self, rows: Tensor) -> None:  # noqa: B027, most have nothing to prepare
-        """These rows will be asked for next: they may be fetched while others are worked on."""
+        """Announce the rows that will be read next, so that they can be prefetched."""
 
     def expand(self, *sizes: int) -> Self:
-        """Grey pictures three times over: ``expand(-1, 3, -1, -1)``."""
+        """Repeat the channel of grey images three times: ``expand(-1, 3, -1, -1)``."""
         assert self.of_each[0] in (1, sizes[1]), "only one channel can be repeated"
         return self._with(self.rows, sizes[1])
 
     def __getitem__(self, key: int | slice | Tensor | Sequence[int]) -> Tensor:
-        """As a tensor's first dimension is indexed."""
+        """Read rows, indexed like the first dimension of a tensor."""
         rows = self.rows[key]
         if rows.ndim:
             return self._as_shown(self.read(rows))
@@ -79,12 +81,12 @@ class LazyColumn(ABC):
         return self._as_shown(self.read(self.rows[rows])).contiguous()
 
     def split(self, size: int) -> Iterator[Tensor]:
-        """All pictures in order, so many at a time; unlike a tensor's, one after the other."""
+        """Yield all images in order, ``size`` at a time; a generator, unlike ``Tensor.split``."""
         for rows in self.rows.split(size):
             yield self._as_shown(self.read(rows))
 
     def to(self, *wish: Any, **options: Any) -> Tensor:
-        """All of them, as a tensor is moved or changed."""
+        """Read all images and convert them as ``Tensor.to`` does."""
         return self[:].to(*wish, **options)
 
     def _as_shown(self, image: Tensor) -> Tensor:
@@ -97,11 +99,12 @@ class LazyColumn(ABC):
 
 
 class Sketch(LazyColumn):
-    """A few pictures that stand for all, to foretell what a run will take before all are decoded:
-    picture ``i`` is number ``i`` modulo their count. No two count as the same."""
+    """A few images that represent all, to estimate the cost of a run before all are decoded: image
+    ``i`` is number ``i`` modulo their count. No two are treated as duplicates."""
 
     def __init__(self, few: Tensor, count: int, bytes: int = 0, seconds: float = 0.0) -> None:
-        """``few`` (k, ...) of ``count``; what decoding all will take of the disk and of time."""
+        """``few`` (k, ...) represent ``count`` images; ``bytes`` and ``seconds`` are the estimated
+        disk space and time for decoding all."""
         super().__init__(torch.arange(count), few.shape[1:], few.dtype)
         self.few, self.bytes, self.seconds = few, bytes, seconds
 

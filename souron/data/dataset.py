@@ -1,4 +1,4 @@
-"""What a data set is in memory: cases, and the batches drawn from them."""
+"""Data sets in memory: cases, and the batches taken from them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ from souron.data.instances import boxes_of
 from souron.data.picture_questions import are_picture_questions
 from souron.utils.messages import UserError, _
 
-MOST_VALUES = 2_500_000  # of pictures that a network sees at once: 16 of 224 x 224 in colour
+MOST_VALUES = 2_500_000  # of a batch of images at inference: 16 of 224 x 224 in colour
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Skipped:
 
 
 class Rows(NamedTuple):
-    """Some cases' input and target, as memory holds them."""
+    """Input and target of some cases, as stored in memory."""
 
     input: Any
     target: Any
 
 
 class ListColumn:
-    """A column whose entries differ in shape: tensors, named tuples of them, texts, whatever the
-    task reads. It has what is asked of a tensor along its first axis."""
+    """A column whose entries differ in shape: tensors, named tuples of them, texts, or anything
+    else that the task reads. Supports the operations of a tensor along its first axis."""
 
     def __init__(self, entries: Sequence[Any]) -> None:
         self.entries = list(entries)
@@ -76,7 +76,7 @@ Column = Tensor | ListColumn | LazyColumn
 
 
 def digest(column: Any, hasher: Any) -> None:
-    """Enter a column into a ``hashlib`` hasher: another entry is another digest."""
+    """Update a ``hashlib`` hasher with all entries of a column."""
     if isinstance(column, Tensor | LazyColumn):
         for some in column.split(1024):
             hasher.update(some.contiguous().numpy().data)
@@ -86,7 +86,7 @@ def digest(column: Any, hasher: Any) -> None:
 
 
 def digests(column: Any) -> Iterator[bytes]:
-    """16 bytes of each entry: equal where the entries are."""
+    """Yield 16 bytes for each entry, equal if the entries are."""
     if isinstance(column, LazyColumn):
         yield from column.digests()
         return
@@ -114,85 +114,84 @@ def _digest_entry(entry: Any, hasher: Any) -> None:
 
 @dataclass(frozen=True, repr=False)
 class Dataset:
-    """Cases, one row each: what goes into a system and what should come out of it. Files, groups
-    and parts stand beside them."""
+    """Cases, one per row: inputs and targets of a system, with files, groups and parts."""
 
     name: str
-    input: Any  # a Column; of pictures (N, C, H, W) in 0..255: uint8, or float32 where files hold
-    # finer steps; a ``LazyColumn`` where memory has no room
-    target: Any  # a Column; of classes (N,) int64. None where nothing is known
+    input: Any  # a Column; of images (N, C, H, W) in 0..255: uint8, or float32 if files have
+    # finer levels; a ``LazyColumn`` if memory is too small
+    target: Any  # a Column; of classes (N,) int64. None if unknown
     classes: tuple[str, ...]  # the classes' names
     file: Sequence[str]  # each case's own name, as in split.csv
-    group: Sequence[str] = ()  # patient, subject, ...; () where each case stands for itself
-    part: Sequence[str] = ()  # "train", "val", "test" where the source says so, else ""
+    group: Sequence[str] = ()  # patient, subject, ...; () if every case is independent
+    part: Sequence[str] = ()  # "train", "val", "test" if the source defines it, else ""
     skipped: tuple[Skipped, ...] = ()
-    augment: tuple[str, ...] = ("shift", "mirror")  # what leaves the target true here
-    source: str = ""  # where it comes from
+    augment: tuple[str, ...] = ("shift", "mirror")  # changes that preserve the target in this data
+    source: str = ""  # the folder, file or URL of origin
     licence: str = ""
-    grouped: str = ""  # what the groups were read from, in the reader's language
-    question: str = ""  # what may be groups too, in the reader's language
-    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # more that is known of
-    # each case, by name: "site", "sex", "device", "date", ...; "" where it is not known
-    spacing: Sequence[Any] = ()  # millimetres a pixel of each case as it is here; 0 where it is
-    # not known, () where it is known of none; of a volume between slices, rows and columns
+    grouped: str = ""  # the origin of the groups, in the reader's language
+    question: str = ""  # other possible groups, in the reader's language
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # metadata of
+    # each case, by name: "site", "sex", "device", "date", ...; "" if unknown
+    spacing: Sequence[Any] = ()  # millimetres per pixel of each case after resizing; 0 if
+    # unknown, () if unknown for all; of a volume between slices, rows and columns
 
     def __len__(self) -> int:
-        return self.input.shape[0]  # a fifth of the time that len() takes
+        return self.input.shape[0]  # a fifth of the time of len()
 
     def __repr__(self) -> str:
-        """What a notebook shows in place of all numbers."""
+        """Return a one-line summary, as shown in a notebook."""
         shape = " x ".join(map(str, self.input.shape[1:]))
         each = f" of {shape}" if shape else ""
         return f"<Dataset {self.name}: {len(self)} cases{each}, {len(self.classes)} classes>"
 
     @property
     def pictures(self) -> bool:
-        """Whether the input is pictures of one size."""
+        """True if the input is images of one size."""
         return isinstance(self.input, Tensor | LazyColumn) and len(self.input.shape) == 4
 
     @property
     def labels(self) -> list[int] | None:
-        """The class of each case; None where a case has something else: boxes, masks, points."""
+        """The class of each case; None if the target is of another kind: boxes, masks, points."""
         one_each = isinstance(self.target, Tensor) and self.target.ndim == 1
         return self.target.tolist() if one_each else None
 
     @property
     def has_boxes(self) -> bool:
-        """Whether the target is boxes (n, 5) of each case: label, left, top, right, bottom."""
+        """True if the target is boxes (n, 5) of each case: label, left, top, right, bottom."""
         entries = self.target.entries if isinstance(self.target, ListColumn) else []
         return bool(entries) and isinstance(entries[0], Tensor) and entries[0].shape[1:] == (5,)
 
     @property
     def has_captions(self) -> bool:
-        """Whether the target is what each picture shows in words, a tuple of ``Caption``."""
+        """True if the target is a tuple of ``Caption`` for each image."""
         return isinstance(self.target, ListColumn) and are_captions(next(iter(self.target), None))
 
     @property
     def has_picture_questions(self) -> bool:
-        """Whether the target is what each picture is asked, a tuple of ``PictureQuestion``."""
+        """True if the target is a tuple of ``PictureQuestion`` for each image."""
         listed = isinstance(self.target, ListColumn)
         return listed and are_picture_questions(next(iter(self.target), None))
 
     @property
     def volumes(self) -> bool:
-        """Whether the input is volumes of one size, (N, C, slices, rows, columns)."""
+        """True if the input is volumes of one size, (N, C, slices, rows, columns)."""
         return isinstance(self.input, Tensor) and self.input.ndim == 5
 
     @property
     def maps(self) -> bool:
-        """Whether the target is a class for every pixel, (N, H, W)."""
+        """True if the target is a class for every pixel, (N, H, W)."""
         return isinstance(self.target, Tensor) and self.target.ndim == 3 and not self.has_points
 
     @property
     def has_points(self) -> bool:
-        """Whether the target is (N, K, 2), the places of K landmarks in pixels: x and y, not a
-        number where a landmark is not marked."""
+        """True if the target is (N, K, 2), the positions of K landmarks in pixels: x and y, NaN if
+        a landmark is not marked."""
         points = self.target
         return isinstance(points, Tensor) and points.ndim == 3 and points.is_floating_point()
 
     @property
     def boxes(self) -> list[Tensor]:
-        """Of each case (n, 5), where the target is boxes, or objects with masks."""
+        """The boxes (n, 5) of each case, if the target is boxes, or objects with masks."""
         return boxes_of(self.target)
 
     @property
@@ -201,26 +200,26 @@ class Dataset:
 
     @property
     def side(self) -> int:
-        """Pixels of square pictures."""
+        """Pixels a side of square images."""
         return self.input.shape[-1]
 
     @property
     def stored(self) -> Any:
-        """The input as memory holds it: of a grey picture three times over, one channel."""
+        """The input as stored in memory: one channel for grey images expanded to three."""
         if isinstance(self.input, LazyColumn):
             return self.input.stored
         return self.input[:, :1] if self.pictures and self.input.stride(1) == 0 else self.input
 
     @property
     def units(self) -> list[str] | None:
-        """What was drawn, for intervals: each case's group, of one without its own name; None where
-        every case stands for itself."""
+        """The independent sampling units for confidence intervals: each case's group, a unique name
+        for a case without one; None if no case has a group."""
         if not any(self.group):
             return None
         return [group or f"\0{i}" for i, group in enumerate(self.group)]
 
     def only(self, chosen: Sequence[int] | Tensor) -> "Dataset":
-        """The chosen rows, in that order. Of a ``LazyColumn`` nothing is read."""
+        """Select rows in that order. A ``LazyColumn`` is not read."""
         rows = torch.as_tensor(chosen, dtype=torch.long)
 
         def pick(names: Sequence[str]) -> Sequence[str]:
@@ -246,7 +245,7 @@ class Dataset:
 
 
 def check_classes(data: Dataset) -> None:
-    """Raises UserError where a case has something else than one class: boxes, masks, points."""
+    """Raise UserError if the target is not one class for each case but boxes, masks or points."""
     if data.target is not None and data.labels is None:
         raise UserError(
             "no classes",
@@ -259,11 +258,11 @@ def check_classes(data: Dataset) -> None:
 
 @dataclass
 class Loader:
-    """Batches of some of the cases, as a system wants them.
+    """Iterate over batches of cases in the form that a system takes.
 
-    ``batch`` makes a batch of ``Rows`` (``System.batch``). The order, and what augmentation does,
-    follow from ``seed`` and the step alone, so that a resumed run sees what an unbroken one would
-    have seen.
+    ``batch`` makes a batch of ``Rows`` (``System.batch``). The order, and the random augmentation,
+    depend on ``seed`` and the step only, so that a resumed run sees the same batches as an
+    uninterrupted one.
     """
 
     cases: Dataset
@@ -276,7 +275,8 @@ class Loader:
         return len(self.cases)
 
     def endless(self, size: int, start: int = 0) -> Iterator[Any]:
-        """Shuffled, augmented batches; every epoch sees each case once, the odd rest left out."""
+        """Yield shuffled, augmented batches without end; every epoch visits each case once, except
+        the remainder of an incomplete batch."""
         size = min(size, len(self))
         a_day = len(self) // size
         shuffle, change = torch.Generator(), torch.Generator()
@@ -288,7 +288,7 @@ class Loader:
             for rows, following in zip(batches, [*batches[1:], None], strict=True):
                 if following is not None and isinstance(self.cases.input, LazyColumn):
                     self.cases.input.soon(following)
-                # a tenth of the time that indexing by brackets takes
+                # a tenth of the time of indexing by brackets
                 some = Rows(
                     self.cases.input.index_select(0, rows),
                     None if self.cases.target is None else self.cases.target.index_select(0, rows),
@@ -300,7 +300,8 @@ class Loader:
                 step += 1
 
     def once(self, size: int | None = None) -> Iterator[Any]:
-        """Every case once, in order, as it is; large pictures fewer at a time."""
+        """Yield every case once, in order, without augmentation; batches of large images are
+        smaller."""
         size = size or self._fitting()
         target = self.cases.target
         targets = repeat(None) if target is None else target.split(size)
@@ -308,7 +309,7 @@ class Loader:
             yield self._batch(Rows(image, target))
 
     def all(self) -> Tensor:
-        """Every case at once, (N, ...), as ``batch`` makes it."""
+        """Return every case at once, (N, ...), after ``batch``."""
         return torch.cat([batch[0] for batch in self.once(1024)])
 
     def _fitting(self) -> int:

@@ -1,4 +1,4 @@
-"""One listed file -> its picture, or the frames of it: what ``formats`` and ``workers`` share."""
+"""Decode a listed file to its image, or to its frames; shared by ``formats`` and ``workers``."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -24,11 +24,11 @@ class Listed(NamedTuple):
     label: str
     group: str = ""
     part: str = ""
-    frame: int = 0  # of a DICOM file, from 1; 0 stands for all
+    frame: int = 0  # of a DICOM file, from 1; 0 means all
     columns: Mapping[str, str] = {}  # see ``Dataset.columns``
 
     def printable(self) -> "Listed":
-        """The same with names that can stand in a table."""
+        """Return a copy with names that are safe to print in a table."""
         return self._replace(
             label=printable(self.label),
             group=printable(self.group),
@@ -37,7 +37,7 @@ class Listed(NamedTuple):
 
 
 class Read(NamedTuple):
-    """A case as it was read."""
+    """A case after reading."""
 
     item: Listed
     pixels: Tensor | Skipped
@@ -47,14 +47,14 @@ class Read(NamedTuple):
 def reader(
     root: Path, side: int, channels: int, window: str | None
 ) -> Callable[[tuple[Listed, int]], list[Read]]:
-    """What decodes one file: its picture, or that many frames of it, each by itself."""
+    """Return a function that decodes one file to its image, or to that many separate frames."""
     return partial(_decode, root, side, channels, window)
 
 
 def _decode(
     root: Path, side: int, channels: int, window: str | None, file_and_frames: tuple[Listed, int]
 ) -> list[Read]:
-    """The file's picture, or that many frames of it, each by itself."""
+    """Decode the file to its image, or to that many separate frames."""
     item, frames = file_and_frames
     try:
         with pictures.opened(item.path, root) as file:

@@ -1,16 +1,16 @@
-"""What in DICOM files says who somebody is, and a copy of a folder without it.
+"""Find identifying attributes in DICOM files, and write a de-identified copy of a folder.
 
-The attributes and what is done to each are those of the Basic Application Level Confidentiality
-Profile, as the package dicom-anonymizer lists them: DICOM PS3.15 (2026c), table E.1-1.
+The attributes and their treatment are those of the Basic Application Level Confidentiality Profile,
+as the package dicom-anonymizer lists them: DICOM PS3.15 (2026c), table E.1-1.
 https://dicom.nema.org/medical/dicom/current/output/html/part15.html#table_E.1-1
 
-Beyond the profile: what is unknown or private goes, at every depth; every person's name goes; what
-is kept is emptied where it repeats the patient's name or number. The PatientID becomes a
-pseudonym, so that a patient's files stay together; it is made with a secret that stays on this
-computer (``secret``), so that nobody who holds the copy can try the IDs that there are.
+Beyond the profile, unknown and private attributes are removed at every depth, every person name is
+removed, and a retained text is emptied if it repeats the patient's name or number. The PatientID
+becomes a pseudonym, so that a patient's files stay together; it is derived with a secret that stays
+on this computer (``secret``), so that nobody who has the copy can test candidate IDs.
 
-A CSV that names the files and their labels is written anew: file, label, patient, part. Its other
-columns are left out, as the profile leaves out dates, ages and institutions.
+A CSV that names the files and their labels is rewritten: file, label, patient, part. Its other
+columns are left out, as the profile removes dates, ages and institutions.
 """
 
 import contextlib
@@ -38,32 +38,32 @@ from souron.utils.messages import UserError, _
 EDITION = "dicomfields_2026c"
 PRIVATE = "private attributes"
 PATIENT_ID = 0x00100020
-SECONDARY = "1.2.840.10008.5.1.4.1.1.7"  # a picture of no particular kind
-LIKELY = ("US", "XC", "SC")  # modalities whose pictures often have text in them
+SECONDARY = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage
+LIKELY = ("US", "XC", "SC")  # modalities whose images often contain text
 DUMMIES = ("", "0", "ANONYMIZED", "000Y", "00010101", "000000.00", "00010101010101.000000+0000",
            "http://anonymized.invalid", "b'Anonymized'", "b''")  # fmt: skip
 NEW_UID = "2.25."  # the root of random identifiers
-TEXTS = ("AE", "CS", "LO", "LT", "SH", "ST", "UC", "UT", "UR")  # kinds of attributes
-SHORTEST = 4  # letters of a name or number that is looked for elsewhere
+TEXTS = ("AE", "CS", "LO", "LT", "SH", "ST", "UC", "UT", "UR")  # value representations of text
+SHORTEST = 4  # characters of a name or number that is searched for in other attributes
 
 
 @dataclass
 class Copied:
-    """What ``anonymise`` did."""
+    """A summary of what ``anonymise`` did."""
 
     files: int = 0
     removed: Counter[str] = field(default_factory=Counter)  # keyword -> files that had it
-    folders: list[str] = field(default_factory=list)  # their names were kept
+    folders: list[str] = field(default_factory=list)  # whose names were kept
     skipped: list[Skipped] = field(default_factory=list)
     others: int = 0  # files that are not DICOM; left out
-    tables: int = 0  # of labels, written anew
-    said_burned_in: int = 0  # files that say there is text in the picture
-    likely_burned_in: int = 0  # others, of kinds of pictures where that is likely
+    tables: int = 0  # of labels, rewritten
+    said_burned_in: int = 0  # files that declare burned-in text
+    likely_burned_in: int = 0  # other files of modalities in which it is likely
 
 
 @lru_cache
 def actions() -> dict[tuple[int, ...], Callable[[Any, Any], None]]:
-    """Tag -> what the profile does to it. A tag with two masks behind it stands for many."""
+    """Map each tag to the profile's action. A tag with two masks after it stands for a range."""
     from dicomanonymizer.simpledicomanonymizer import initialize_actions
 
     return initialize_actions(EDITION)
@@ -85,8 +85,8 @@ def _ranges() -> list[tuple[tuple[int, ...], Callable[[Any, Any], None]]]:
 
 
 def identifying(dataset: Any) -> set[str]:
-    """The keywords of the profile's attributes that hold something, at every depth; ``PRIVATE``
-    where there are private ones. Never what they hold."""
+    """Return the keywords of the profile's attributes that have a value, at every depth;
+    ``PRIVATE`` for private ones. The values themselves are never returned."""
     return set(_identifying(dataset, ""))
 
 
@@ -98,7 +98,7 @@ def _identifying(dataset: Any, within: str) -> Iterator[str]:
         try:
             element = dataset[tag]
             value, kind = element.value, element.VR
-        except Exception:  # a damaged value is no name that could be read
+        except Exception:  # a damaged value is not a readable name
             continue
         name = within or (element.keyword if action(tag) else "")
         if kind == "SQ":
@@ -117,8 +117,8 @@ def _is_dummy(tag: Any, value: Any) -> bool:
 
 
 def held(cases: Dataset) -> dict[str, int]:
-    """Which identifying attributes the DICOM files of a folder or CSV hold: keyword -> files, the
-    most first."""
+    """Count the files that hold each identifying DICOM attribute: keyword -> files, most frequent
+    first."""
     source = Path(cases.source)
     if not cases.source or not source.exists():
         return {}
@@ -138,8 +138,8 @@ def _is_dicom(path: Path, root: Path) -> bool:
 
 
 def secret_file() -> Path:
-    """Where the secret behind the pseudonyms is kept: SOURON_SECRET, else among this user's data.
-    The same secret gives a patient the same pseudonym in every copy."""
+    """Return the path of the secret behind the pseudonyms: SOURON_SECRET, or a file in the user's
+    data folder. The same secret gives a patient the same pseudonym in every copy."""
     own = os.environ.get("SOURON_SECRET")
     if own:
         return Path(own).expanduser()
@@ -149,7 +149,7 @@ def secret_file() -> Path:
 
 
 def secret() -> bytes:
-    """What pseudonyms are made with; made by chance where there is none yet."""
+    """Return the secret for pseudonyms; a random one is created if there is none."""
     file = secret_file()
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -162,12 +162,12 @@ def secret() -> bytes:
 def anonymise(
     folder: Path, out: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Copied:
-    """Write what ``folder`` holds of DICOM pictures to ``out``, a new folder, without the
-    attributes that identify; the class and part folders stay, the files become numbers.
+    """Write the DICOM images of ``folder`` to a new folder ``out`` without identifying attributes.
+    The class and part folders keep their names, the files are numbered.
 
-    ``folder`` is only read. Files that are not DICOM, and DICOM files without a picture, are left
-    out. Text within the pictures stays. Raises UserError where ``folder`` is missing or ``out`` is
-    there already or lies within ``folder``.
+    ``folder`` is only read. Files that are not DICOM, and DICOM files without an image, are left
+    out. Text within the images remains. Raises UserError if ``folder`` is missing, or ``out``
+    exists or lies within ``folder``.
     """
     if not folder.is_dir():
         raise missing(folder)
@@ -199,7 +199,7 @@ def anonymise(
             expected=_("a new folder elsewhere"),
         )
     out.mkdir(parents=True)
-    copied: dict[str, str] = {}  # place -> name in the copy
+    copied: dict[str, str] = {}  # path -> name in the copy
     numbers: Counter[PurePosixPath] = Counter()
     for count, item in enumerate(listed, 1):
         place = PurePosixPath(item.part, item.label)
@@ -228,10 +228,10 @@ def anonymise(
 
 
 def _copy_table(path: Path, out: Path, copied: dict[str, str], key: bytes, before: int) -> bool:
-    """One CSV, if it says the labels of files that were copied."""
+    """Rewrite a CSV if it holds the labels of copied files; return whether it was written."""
     try:
         listed = csv_table.listing(path, None, [])
-    except UserError:  # a table of something else
+    except UserError:  # a table with other content
         return False
     rows = []
     for item in listed:
@@ -250,7 +250,7 @@ def _copy_table(path: Path, out: Path, copied: dict[str, str], key: bytes, befor
 
 
 def _copy(path: Path, target: Path, key: bytes, done: Copied) -> None:
-    """One file; written only once it is clean."""
+    """Copy one file; it is written only after all attributes were cleaned."""
     dataset = dicom.read(path)
     with dicom.translated(path):
         had = identifying(dataset)
@@ -269,7 +269,7 @@ def _copy(path: Path, target: Path, key: bytes, done: Copied) -> None:
 
 
 def clean(dataset: Any, key: bytes) -> None:
-    """Apply the profile to a dataset of pydicom, in place; ``key`` is behind the pseudonym."""
+    """Apply the profile to a pydicom dataset in place; ``key`` is the secret for the pseudonym."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import UID, generate_uid
 
@@ -289,7 +289,7 @@ def clean(dataset: Any, key: bytes) -> None:
 
 
 def _secrets(dataset: Any) -> set[str]:
-    """The patient's names and numbers, in small letters."""
+    """Return the patient's names and numbers in lower case."""
     found = {dicom.text(dataset, name) for name in ("PatientID", "AccessionNumber")}
     found |= set(dicom.text(dataset, "PatientName").replace("=", "^").replace(" ", "^").split("^"))
     return {secret.lower() for secret in found if len(secret) >= SHORTEST}
@@ -304,7 +304,7 @@ def _clean(dataset: Any, secrets: set[str]) -> None:
             element, act = dataset[tag], action(tag)
             unknown = element.VR == "UN" or not element.keyword
             if unknown and act is None:
-                del dataset[tag]  # nobody knows what it says
+                del dataset[tag]  # its content is unknown
                 continue
             if act is not None:
                 act(dataset, (tag.group, tag.element))
@@ -316,7 +316,7 @@ def _clean(dataset: Any, secrets: set[str]) -> None:
                     _clean(item, secrets)
             elif element.VR == "PN" or (element.VR in TEXTS and _repeats(element.value, secrets)):
                 element.value = ""
-        except Exception:  # damaged, or of a kind that has no dummy
+        except Exception:  # damaged, or of a type without a dummy value
             if tag in dicom.PIXELS:
                 raise
             del dataset[tag]
@@ -328,12 +328,12 @@ def _repeats(value: Any, secrets: set[str]) -> bool:
 
 
 def counted(files: Mapping[str, int]) -> str:
-    """``PatientName 3, PatientID 3``: attributes of DICOM, and how many files hold them."""
+    """Format counts of files per DICOM attribute, such as ``PatientName 3, PatientID 3``."""
     return ", ".join(f"{keyword} {units.whole(count)}" for keyword, count in sorted(files.items()))
 
 
 def warnings(found: Any) -> list[str]:
-    """What an anonymised copy may still tell."""
+    """Return warnings about identifying content that may remain in an anonymised copy."""
     from souron.data import deidentify
 
     told = []

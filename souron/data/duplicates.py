@@ -1,27 +1,29 @@
-"""Pictures that show the same: re-encoded, resized or brightened copies, found among thousands.
+"""Detect duplicate images among thousands: re-encoded, resized or brightened copies.
 
-Two pictures are compared as small thumbnails, each colour less its mean and all of length 1, so
-that brightness and contrast drop out and the product of two is their correlation. What correlates
-at a first, coarse look is compared again with more pixels.
+Two images are compared as small thumbnails, with the mean of each colour subtracted and scaled to
+length 1, so that brightness and contrast cancel and the dot product of two is their correlation.
+Pairs that correlate at a coarse resolution are compared again at a finer one.
 
-Where a copy was made so bright that its light parts are cut off at white, or so dark that its dark
-parts are cut off at black, correlation breaks. So the coarse look also compares each picture with
-the others as they would be after such a change (``CHANGES``), and the second look first fits the
-change: a straight line from one picture's pixels to the other's, through those that are cut off in
-neither; the line is then cut off at black and white as the copy's pixels were.
+If a copy was brightened so much that highlights are clipped to white, or darkened so much that
+shadows are clipped to black, correlation fails. Therefore the coarse comparison also includes each
+image after such a change (``CHANGES``), and the fine comparison first fits the change: a straight
+line from one image's pixels to the other's, through those that are clipped in neither; the result
+is then clipped at black and white like the copy's pixels.
 
-What JPEG changes is a few levels, whatever the picture shows. Where that is little or fine
-textured, such as grass, those levels break the correlation at many pixels. So a pair also counts as
-copies where the coarse look leaves no more than ``LEFT`` levels of difference. This holds for
-pictures of 8 bits: those of more have no such levels, and two patients' faint radiographs differ by
-as little.
+JPEG compression changes pixels by a few levels, independent of the content. In images with little
+contrast, or with fine texture such as grass, these levels reduce the correlation at high
+resolution. So a pair also counts as copies if the coarse comparison leaves at most ``LEFT`` levels
+of difference. This applies to 8-bit images only: images of higher bit depth have no such levels,
+and faint radiographs of two patients may differ by as little.
 
-A copy may also have been rotated by quarter turns, mirrored or inverted, or have got a frame
-(``altered``). Of these the brightness correlates first, then all colours, more strictly than above.
+A copy may also have been rotated by multiples of 90 degrees, mirrored, inverted or framed
+(``altered``). For these the brightness must correlate first, then all colours, with stricter
+thresholds.
 
-Across two sets the pictures of one may be gone: ``reduced`` is what has to be kept of them.
+For comparisons between two sets, the images of one may no longer be available: ``reduced`` returns
+the data to keep of them.
 
-All pairs are compared, block by block, with no index: twenty thousand pictures are 200 million
+All pairs are compared, block by block, without an index: twenty thousand images are 200 million
 pairs, each some products of 768 numbers, seconds on two cores (``benchmarks/duplicates.py``).
 """
 
@@ -35,41 +37,41 @@ from torch.nn import functional as F
 
 COARSE, FINE, FITTED = 16, 32, 64  # pixels a side
 ALIKE_COARSE, ALIKE_FINE = 0.95, 0.97  # correlations
-ALIKE_FAINT = 0.9  # enough at the coarse look where no more than LEFT is left
+ALIKE_FAINT = 0.9  # enough at the coarse comparison if at most LEFT levels differ
 LEFT = 4.0  # levels of 256, root mean square; JPEG of quality 50 leaves less
-ALIKE_ALTERED = 0.98  # at the fine look, of what was rotated, mirrored or inverted
+ALIKE_ALTERED = 0.98  # at the fine comparison, of rotated, mirrored or inverted images
 ALIKE_FRAMED = (
     0.98,
     0.95,
-)  # at the coarse and the fine look: where a frame ends is not known exactly
+)  # at the coarse and the fine comparison: the edge of a frame is not known exactly
 FRAME = 24.0  # levels of 256; a row or column that varies less may belong to a frame
-INSIDE = 0.5  # of a side at least lies within a frame
-FLAT = 2.0  # levels of 256; pictures that vary less are not compared: nothing is on them
+INSIDE = 0.5  # least share of a side within a frame
+FLAT = 2.0  # levels of 256; images that vary less are blank, and not compared
 CHANGES = (
     (1.25, 0),
     (1.4, 0),
     (1.6, 0),
     (1.0, -64),
-)  # contrast, levels; near enough to those between
-CUT_OFF = 4.0, 251.0  # levels; beyond them a pixel may be cut off
-FEWEST = 0.01  # of the pixels must be cut off in neither picture, or no line is fitted
-CONTRAST = 2.5  # times more, or less, is no copy
+)  # contrast, levels; close enough to the changes in between
+CUT_OFF = 4.0, 251.0  # levels; beyond them a pixel may be clipped
+FEWEST = 0.01  # share of pixels that are clipped in neither image, needed to fit a line
+CONTRAST = 2.5  # ratio of contrast above which, or below its inverse, an image is not a copy
 BLOCK = 2048
-AT_ONCE = 256  # pairs of a second look: with their fitted copies they take 100 MB
+AT_ONCE = 256  # pairs of a fine comparison: with their fitted copies they take 100 MB
 
 
 def near(image: Tensor) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of pictures (N, C, H, W) in 0..255 that are copies of one picture.
+    """Return pairs (i, j), i < j, of images (N, C, H, W) in 0..255 that are copies of each other.
 
-    Of pictures that are all copies of one another there are as many pairs as join them, not every
-    one: ten thousand times the same picture are 9999 pairs and not fifty million.
+    Of a group of copies only as many pairs are returned as connect them: ten thousand copies of one
+    image are 9999 pairs instead of fifty million.
     """
     left = 0.0 if image.is_floating_point() else LEFT
     scale = _scale(image)
     found: list[tuple[int, int]] = []
     family = torch.arange(len(image))
     for pairs in _candidates(image, left, scale):  # (candidates, 2)
-        pairs = pairs[family[pairs[:, 0]] != family[pairs[:, 1]]]  # else they are joined by now
+        pairs = pairs[family[pairs[:, 0]] != family[pairs[:, 1]]]  # else they are connected already
         if len(pairs):
             one, other = (_rows(image, rows, scale) for rows in pairs.T)
             for i, j in pairs[same(one, other, left)].tolist():
@@ -84,8 +86,8 @@ def near(image: Tensor) -> list[tuple[int, int]]:
 
 
 def _grey_copies(image: Tensor, scale: Callable[[Tensor], Tensor]) -> Iterator[tuple[int, int]]:
-    """Pairs of a picture in colour and a grey copy of it, which has three equal channels: of them
-    the brightness is compared, as ``copies`` does where one set is grey."""
+    """Yield pairs of a colour image and a grey copy of it with three equal channels. Their
+    brightness is compared, as in ``copies`` if one set is grey."""
     if not len(image) or image.shape[1] != 3 or image.is_floating_point():
         return
     grey = torch.cat([is_grey(some) for some in image.split(256)])
@@ -101,20 +103,20 @@ def _grey_copies(image: Tensor, scale: Callable[[Tensor], Tensor]) -> Iterator[t
 
 
 def is_grey(image: Tensor) -> Tensor:
-    """(N,) bool: are all three channels of pictures (N, 3, H, W) in 0..255 the same, but for what
-    JPEG changes?"""
+    """Return whether the three channels of each image (N, 3, H, W) in 0..255 are equal up to JPEG
+    artefacts, (N,) bool."""
     pixels = image.float()
     return (pixels.amax(1) - pixels.amin(1)).flatten(1).mean(1) < FLAT
 
 
 def _brightness(image: Tensor) -> Tensor:
-    """(N, 1, H, W) uint8"""
+    """Return the brightness as (N, 1, H, W) uint8."""
     return _grey(image).round().clamp(0, 255).byte()
 
 
 def reduced(image: Tensor) -> Tensor:
-    """(N, C, h, w), at most ``FINE`` pixels a side: what is kept of pictures (N, C, H, W) in 0..255
-    so that ``copies`` knows them again. uint8, or float16 where there are finer steps."""
+    """Downscale images (N, C, H, W) in 0..255 for ``copies`` to (N, C, h, w), at most ``FINE``
+    pixels a side. Returns uint8, or float16 for images with finer levels."""
     scale, kind = _scale(image), torch.float16 if image.is_floating_point() else torch.uint8
     small = [_at_most(FINE, scale(some)) for some in image.split(256)]
     return torch.cat([some.to(kind) if kind is torch.float16 else some.round().to(kind)
@@ -122,8 +124,8 @@ def reduced(image: Tensor) -> Tensor:
 
 
 def copies(known: Tensor, image: Tensor) -> list[tuple[int, int]]:
-    """For each picture of ``image`` that is a copy of a known one (known, picture); both are sets
-    as ``reduced`` makes them. Of colours beside grey the brightness is compared."""
+    """Return (known, image) for each image that is a copy of a known one; both are sets from
+    ``reduced``. Between colour and grey images the brightness is compared."""
     first: dict[int, int] = {}
 
     def new(pairs: Tensor) -> list[bool]:
@@ -139,7 +141,8 @@ def copies(known: Tensor, image: Tensor) -> list[tuple[int, int]]:
 
 
 def _apart(known: Tensor, image: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows of colour in one set of three channels beside the grey rows of the other."""
+    """Yield rows of colour images in one set of three channels, with the rows of grey images in the
+    other."""
     if known.shape[1] != 3 or image.shape[1] != 3 or known.is_floating_point():
         return
     one, other = is_grey(known), is_grey(image)
@@ -149,11 +152,11 @@ def _apart(known: Tensor, image: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def altered(image: Tensor, alike: Sequence[tuple[int, int]] = ()) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of pictures (N, C, H, W) in 0..255 of which one is a rotated, mirrored,
-    inverted or framed copy of the other.
+    """Return pairs (i, j), i < j, of images (N, C, H, W) in 0..255 of which one is a rotated,
+    mirrored, inverted or framed copy of the other.
 
-    Rotations are by quarter turns. Pairs in ``alike`` are known to be copies; as in ``near``, as
-    many pairs are returned as join them.
+    Rotations are by multiples of 90 degrees. Pairs in ``alike`` are known to be copies; as in
+    ``near``, only as many pairs are returned as connect a group.
     """
     family = torch.arange(len(image))
     for i, j in alike:
@@ -170,17 +173,17 @@ def altered(image: Tensor, alike: Sequence[tuple[int, int]] = ()) -> list[tuple[
 def altered_between(
     known: Tensor, image: Tensor, framed: tuple[Tensor, Tensor]
 ) -> Iterator[tuple[int, int]]:
-    """Each pair (known, picture) of which the picture is a rotated, mirrored, inverted or framed
-    copy; both are sets as ``reduced`` makes them, ``framed`` is what ``unframed`` makes of the
-    pictures. Within one set each pair comes at least once, in one order or the other."""
+    """Yield each pair (known, image) of which the image is a rotated, mirrored, inverted or framed
+    copy. Both are sets from ``reduced``, ``framed`` is the result of ``unframed`` for the images.
+    Within one set each pair occurs at least once, in either order."""
     rows, inside = framed
     if len(rows):
         for i, j in _correlated(known, inside, *ALIKE_FRAMED):
             yield i, int(rows[j])
     if min(known.shape[-1], image.shape[-1]) < FINE:
-        return  # the shapes of few pixels resemble each other in some direction
+        return  # shapes of few pixels resemble each other in some orientation
     for quarters in range(8):
-        either = abs if quarters else operator.neg  # unturned, only inverted ones are new
+        either = abs if quarters else operator.neg  # without rotation only inverted copies are new
         turned = _turn(known, quarters)
         yield from _correlated(turned, image, ALIKE_COARSE, ALIKE_ALTERED, either)
 
@@ -192,8 +195,8 @@ def _correlated(
     fine: float,
     sign: Callable[[Tensor], Tensor] = lambda correlation: correlation,
 ) -> Iterator[tuple[int, int]]:
-    """Each pair (known, picture) whose correlation, once ``sign`` was taken of it, is above
-    ``coarse`` in brightness and above ``fine`` in all colours."""
+    """Yield each pair (known, image) whose correlation, after ``sign`` was applied, exceeds
+    ``coarse`` in brightness and ``fine`` in all colours."""
     if known.shape[1] != image.shape[1]:
         known, image = _grey(known), _grey(image)
     mine, yours = (thumbnails(_grey(some), COARSE) for some in (known, image))
@@ -207,15 +210,15 @@ def _correlated(
 
 
 def _turn(image: Tensor, quarters: int) -> Tensor:
-    """Pictures rotated by 0 to 3 quarter turns; by 4 to 7, mirrored as well."""
+    """Rotate images by 0 to 3 quarter turns; for 4 to 7, also mirror them."""
     turned = torch.rot90(image, quarters % 4, (2, 3))
     return turned.flip(3) if quarters >= 4 else turned
 
 
 def unframed(image: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of pictures (N, C, H, W) in 0..255 that have a frame of one colour, and what lies
-    inside it, as ``reduced`` makes pictures smaller. Each comes twice, without half a pixel or a
-    whole one beside the frame, which resizing has mixed with it."""
+    """Find images (N, C, H, W) in 0..255 that have a frame of one colour; return their rows and the
+    content of the frame, downscaled as by ``reduced``. Each occurs twice, without half a pixel or a
+    whole one next to the frame, since resizing has mixed them."""
     scale = _scale(image)
     found: list[tuple[int, Tensor]] = []
     row = 0
@@ -238,7 +241,8 @@ def unframed(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _part(one: Tensor, down: tuple[float, float], across: tuple[float, float], side: int) -> Tensor:
-    """What lies between fractional rows and columns of a picture (C, H, W), (C, side, side)."""
+    """Crop an image (C, H, W) between fractional rows and columns, and resize it to (C, side,
+    side)."""
     steps = (torch.arange(side) + 0.5) / side
     y, x = (
         2 * (low + (high - low) * steps) / size - 1
@@ -249,7 +253,7 @@ def _part(one: Tensor, down: tuple[float, float], across: tuple[float, float], s
 
 
 def _inside(one: Tensor) -> tuple[int, int, int, int]:
-    """Top, bottom, left and right of what a frame leaves of a picture (C, H, W)."""
+    """Return top, bottom, left and right of the content of a framed image (C, H, W)."""
     ends = []
     for across in (2, 1):  # rows vary along the width, columns along the height
         plain = (one.amax(across) - one.amin(across)).amax(0) < FRAME
@@ -261,8 +265,8 @@ def _inside(one: Tensor) -> tuple[int, int, int, int]:
 def pairs_between(
     known: Tensor, image: Tensor, wanted: Callable[[Tensor], Sequence[bool]]
 ) -> Iterator[tuple[int, int]]:
-    """Each pair (known, picture) of copies, of two sets as ``reduced`` makes them. ``wanted`` says
-    which of the candidates (n, 2) are worth a second look."""
+    """Yield each pair (known, image) of copies, of two sets from ``reduced``. ``wanted`` selects
+    the candidates (n, 2) for the fine comparison."""
     left = 0.0 if known.is_floating_point() or image.is_floating_point() else LEFT
     if known.shape[1] != image.shape[1]:
         known, image = _grey(known), _grey(image)
@@ -279,14 +283,15 @@ def pairs_between(
 
 
 def _grey(image: Tensor) -> Tensor:
-    """(N, 1, H, W) the brightness as ITU-R BT.601 weighs the colours, and Pillow does."""
+    """Return the brightness (N, 1, H, W) with the weights of ITU-R BT.601, as Pillow does."""
     if image.shape[1] == 1:
         return image.float()
     return (image.float() * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
 
 
 def _scale(image: Tensor) -> Callable[[Tensor], Tensor]:
-    """Finer steps may be faint: a CT by all its bits. They are stretched to 0..255."""
+    """Return a function that scales images to 0..255. Floating-point images may be faint, such as a
+    CT in its full bit depth, and are stretched."""
     if not image.is_floating_point() or not len(image):
         return lambda some: some
     ends = [torch.stack(some.aminmax()) for some in image.split(256)]
@@ -295,13 +300,14 @@ def _scale(image: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _rows(image: Tensor, rows: Tensor, scale: Callable[[Tensor], Tensor]) -> Tensor:
-    """These pictures at most ``FITTED`` pixels a side; no more than 256 are read at once."""
+    """Read these images at most ``FITTED`` pixels a side; no more than 256 are held at once."""
     return torch.cat([_at_most(FITTED, scale(image[some])) for some in rows.split(256)])
 
 
 def same(one: Tensor, other: Tensor, left: float = LEFT) -> Tensor:
-    """(N,) bool: are pictures (N, C, H, W) float in 0..255 copies, row by row? As they are, or once
-    the brightness of either is fitted to the other's; with up to ``left`` levels of difference."""
+    """Return whether images (N, C, H, W) float in 0..255 are copies, row by row, (N,) bool. They
+    are compared unchanged, and with the brightness of either fitted to the other's; up to ``left``
+    levels of difference are tolerated."""
     found = torch.zeros(len(one), dtype=torch.bool)
     for mine, yours in ((one, other), (fitted(one, other), other), (fitted(other, one), one)):
         found |= alike(mine, yours, FINE) > ALIKE_FINE
@@ -312,13 +318,14 @@ def same(one: Tensor, other: Tensor, left: float = LEFT) -> Tensor:
 
 
 def alike(one: Tensor, other: Tensor, side: int) -> Tensor:
-    """(N,) the correlations of pictures (N, C, H, W), row by row."""
+    """Return the correlations of images (N, C, H, W), row by row, (N,)."""
     return (thumbnails(one, side) * thumbnails(other, side)).sum(1)
 
 
 def fitted(one: Tensor, other: Tensor) -> Tensor:
-    """``one`` with the brightness and contrast of ``other``, both (N, C, H, W), cut off at black
-    and white; zero where too few pixels say which, or where contrast differs too much."""
+    """Fit the brightness and contrast of ``one`` to ``other``, both (N, C, H, W), clipped at black
+    and white. Returns zeros for an image with too few usable pixels, or if contrast differs too
+    much."""
     x, y = one.flatten(1), other.flatten(1)
     low, high = CUT_OFF
     inside = ((x > low) & (x < high) & (y > low) & (y < high)).float()
@@ -335,42 +342,42 @@ def fitted(one: Tensor, other: Tensor) -> Tensor:
 
 
 def thumbnails(image: Tensor, side: int) -> Tensor:
-    """(N, C * side * side): each colour less its mean, of length 1; zero where it is flat."""
+    """Return (N, C * side * side): each colour minus its mean, scaled to length 1; zero if flat."""
     pixels = _centred(image, side)
     flat = pixels.std(1, keepdim=True, correction=0) < FLAT
     return F.normalize(pixels).masked_fill(flat, 0.0)
 
 
 def contrast(image: Tensor) -> Tensor:
-    """(N,) the standard deviation of the coarse look's pixels, in levels."""
+    """Return the standard deviation of the coarse pixels, in levels, (N,)."""
     return _centred(image, COARSE).std(1, correction=0)
 
 
 def _centred(image: Tensor, side: int) -> Tensor:
-    """(N, C * side * side): each colour less its mean."""
+    """Return (N, C * side * side): each colour minus its mean."""
     pixels = F.interpolate(image.float(), (side, side), mode="bilinear", antialias=True)
     return (pixels - pixels.mean((2, 3), keepdim=True)).flatten(1)
 
 
 def _at_most(side: int, image: Tensor) -> Tensor:
-    """Float pictures of at most so many pixels a side."""
+    """Downscale images to at most ``side`` pixels a side, as floats."""
     if image.shape[-1] <= side:
         return image.float()
     return F.interpolate(image.float(), (side, side), mode="bilinear", antialias=True)
 
 
 class _Look(NamedTuple):
-    """The coarse look at a set of pictures."""
+    """Coarse thumbnails of a set of images."""
 
-    changed: list[Tensor]  # (N, values) as it is, and after each of ``CHANGES``
-    enough: Tensor  # (N,) from which correlation on no more than ``left`` is left
+    changed: list[Tensor]  # (N, values) of the originals, and after each of ``CHANGES``
+    enough: Tensor  # (N,) correlation above which at most ``left`` levels differ
 
 
 def _look(
     image: Tensor, left: float, scale: Callable[[Tensor], Tensor] = lambda some: some
 ) -> _Look:
-    looks: list[list[Tensor]] = []  # of each 256 pictures: in each change, and their contrast
-    for some in image.split(256):  # each is read and made smaller once
+    looks: list[list[Tensor]] = []  # for each 256 images: thumbnails of each change, and contrast
+    for some in image.split(256):  # each is read and downscaled once
         small = _at_most(FITTED, scale(some))
         looks.append([
             *(thumbnails((factor * small + levels).clamp(0, 255), COARSE).half()
@@ -383,7 +390,7 @@ def _look(
 
 
 def _close(one: _Look, start: int, other: _Look, below: int) -> Tensor:
-    """(n, 2) the pairs of a block of each that are alike at the coarse look."""
+    """Return the pairs (n, 2) of two blocks that are similar at the coarse comparison."""
     mine = [look[start : start + BLOCK].float() for look in one.changed]
     yours = [look[below : below + BLOCK].float() for look in other.changed]
     close = mine[0] @ yours[0].T
@@ -397,7 +404,8 @@ def _close(one: _Look, start: int, other: _Look, below: int) -> Tensor:
 
 
 def _candidates(image: Tensor, left: float, scale: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-    """Pairs (n, 2) that are alike at a coarse look, at most ``AT_ONCE``."""
+    """Yield pairs (n, 2) that are similar at the coarse comparison, at most ``AT_ONCE`` at
+    a time."""
     if not len(image):
         return
     look = _look(image, left, scale)

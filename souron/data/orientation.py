@@ -1,20 +1,22 @@
-"""Labelled volumes that lie the other way round than the others: their files' directions lie.
+"""Detect labelled volumes that are mirrored relative to the others, due to a wrong orientation in
+their files.
 
-The labels of each volume are compared with the mean of all others, as they are and mirrored along
-each axis. A minority that fits clearly better mirrored is suspicious: a liver on the left.
+The labels of each volume are compared with the mean of all others, unchanged and mirrored along
+each axis. A minority that fits clearly better mirrored is suspicious, such as a liver on the left.
 """
 
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool3d
 
-GRID = (12, 16, 16)  # slices, rows, columns that volumes are compared at
-FEWEST = 4  # volumes; of fewer nobody can tell which one is mirrored
-CLEARER = 0.1  # by how much the likeness (a cosine, 0..1) must grow
+GRID = (12, 16, 16)  # slices, rows, columns of the comparison
+FEWEST = 4  # volumes; with fewer it is ambiguous which one is mirrored
+CLEARER = 0.1  # required increase of the similarity (a cosine, 0..1)
 
 
 def mirrored(area: Tensor, classes: int) -> list[tuple[int, int]]:
-    """Of class numbers (N, D, H, W): which rows fit better mirrored, and along which axis (0 to 2).
+    """Return (row, axis) of the label maps (N, D, H, W) that fit better when mirrored along an axis
+    0 to 2.
 
     >>> mirrored(torch.zeros(9, 8, 8, 8, dtype=torch.uint8), 2)
     []

@@ -1,10 +1,10 @@
-"""Areas as COCO's files write them: outlines, or the lengths of runs -> masks, and the way back.
+"""Convert areas in COCO's notation, outlines or run lengths, to masks.
 
-    [[x, y, x, y, ...], ...]              outlines in pixels; a pixel is inside where its middle is
+    [[x, y, x, y, ...], ...]              outlines in pixels; a pixel is inside if its centre is
     {"size": [h, w], "counts": [...]}     lengths of runs of 0 and 1 in turn, column by column
-    {"size": [h, w], "counts": "..."}     the same, six bits a letter
+    {"size": [h, w], "counts": "..."}     the same, six bits per character
 
-The form: https://cocodataset.org/#format-data
+The format: https://cocodataset.org/#format-data
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from souron.utils.messages import _
 MOST_CORNERS = 100_000  # of an area
 FARTHEST = 1e9  # pixels
 AT_ONCE = 1_000_000  # crossings
-CONTINUES, SIGN, BITS, FIRST = 0x20, 0x10, 5, 48  # of a letter
+CONTINUES, SIGN, BITS, FIRST = 0x20, 0x10, 5, 48  # of a character
 
 Area = NDArray[np.bool_]
 Corners = NDArray[np.float64]
 
 
 class Fault(ValueError):
-    """What is written is no area."""
+    """The notation of an area is invalid."""
 
     def __init__(self, code: str, why: str) -> None:
         super().__init__(why)
@@ -34,21 +34,21 @@ class Fault(ValueError):
 
 
 class Piece(NamedTuple):
-    """A part of a picture: the pixels inside, and where the first of them lies."""
+    """A part of an image: its mask, and the position of the upper left pixel."""
 
     left: int
     top: int
     inside: Area
 
     def whole(self, width: int, height: int) -> Area:
-        """(height, width) bool"""
+        """Return the mask of the whole image, (height, width) bool."""
         made = np.zeros((height, width), dtype=bool)
         high, wide = self.inside.shape
         made[self.top : self.top + high, self.left : self.left + wide] = self.inside
         return made
 
     def tight(self) -> "Piece":
-        """As small as its pixels; of no pixels, nothing."""
+        """Crop to the bounding box of the pixels; an empty mask becomes 0 x 0."""
         down, across = (np.flatnonzero(self.inside.any(axis)) for axis in (1, 0))
         if not len(down):
             return Piece(0, 0, np.zeros((0, 0), dtype=bool))
@@ -57,12 +57,13 @@ class Piece(NamedTuple):
 
 
 def area(written: Any, width: int, height: int) -> Area:
-    """(height, width) bool. Raises ValueError where it is neither form, or of another size."""
+    """Return the mask of an area, (height, width) bool. Raises ValueError if it is in neither
+    notation, or of another size."""
     return piece(written, width, height).whole(width, height)
 
 
 def piece(written: Any, width: int, height: int) -> Piece:
-    """The part of the picture that the area lies in. Raises ``Fault``, a ValueError."""
+    """Return the part of the image that contains the area. Raises ``Fault``, a ValueError."""
     if isinstance(written, list):
         return filled(corners(written), width, height)
     if not isinstance(written, dict) or written.get("size") != [height, width]:
@@ -74,7 +75,7 @@ def piece(written: Any, width: int, height: int) -> Piece:
     if sum(runs) != width * height:
         raise Fault("size", _("runs of another length than the picture's"))
     ends = np.cumsum(runs, dtype=np.int64)
-    starts, stops = ends[0:-1:2], ends[1::2]  # of what is inside
+    starts, stops = ends[0:-1:2], ends[1::2]  # of the runs inside
     there = stops > starts
     if not there.any():
         return Piece(0, 0, np.zeros((0, 0), dtype=bool))
@@ -87,7 +88,7 @@ def piece(written: Any, width: int, height: int) -> Piece:
 
 
 def corners(written: list[Any]) -> list[Corners]:
-    """Outlines (n, 2). Raises ``Fault``."""
+    """Convert outlines to arrays (n, 2). Raises ``Fault``."""
     if sum(len(line) if isinstance(line, list) else 1 for line in written) > 2 * MOST_CORNERS:
         raise Fault("too large", _("more than {count} corners").format(count=MOST_CORNERS))
     lines = []
@@ -106,7 +107,7 @@ def corners(written: list[Any]) -> list[Corners]:
 
 
 def filled(lines: Sequence[Corners], width: int, height: int) -> Piece:
-    """The pixels whose middle is inside of one of the outlines."""
+    """Return the pixels whose centre is inside of one of the outlines."""
     if not lines:
         return Piece(0, 0, np.zeros((0, 0), dtype=bool))
     every = np.concatenate(lines).clip(0, (width, height))
@@ -119,14 +120,15 @@ def filled(lines: Sequence[Corners], width: int, height: int) -> Piece:
 
 
 def _inside(corner: Corners, width: int, height: int) -> Area:
-    """A pixel is inside where an odd number of edges lies to the left of its middle."""
-    crossed = np.zeros(height * (width + 1), dtype=np.uint8)  # that it overflows is no matter
+    """Fill an outline by the even-odd rule: a pixel is inside if an odd number of edges lies to the
+    left of its centre."""
+    crossed = np.zeros(height * (width + 1), dtype=np.uint8)  # only the parity is used
     edges = np.concatenate([corner, np.roll(corner, -1, 0)], 1)  # x, y, x, y
     low, high = (
         np.ceil(side(edges[:, 1], edges[:, 3]) - 0.5).clip(0, height).astype(np.int64)
         for side in (np.minimum, np.maximum)
     )
-    rows = high - low  # whose middle an edge crosses
+    rows = high - low  # whose centre an edge crosses
     edges, low, rows = edges[rows > 0], low[rows > 0], rows[rows > 0]
     part = np.cumsum(rows) // AT_ONCE
     for number in range(int(part[-1]) + 1 if len(part) else 0):
@@ -142,8 +144,8 @@ def _inside(corner: Corners, width: int, height: int) -> Area:
 
 
 def unpacked(text: str, most: int) -> list[int]:
-    """Lengths of runs, of which there are at most so many pixels; from the third on, a letter tells
-    the difference to the last but one."""
+    """Decode run lengths from characters, for at most ``most`` pixels; from the third on, a value
+    is the difference to the last but one."""
     runs: list[int] = []
     value = shift = 0
     for letter in text:

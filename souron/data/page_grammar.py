@@ -1,10 +1,11 @@
-"""Pages as sequences of tokens, and a grammar that says which token may follow.
+"""Web pages as sequences of tokens, with a grammar of the tokens that may follow.
 
-    page   = part* end                  part = kind, then what ``SLOTS`` allows it, in this order
-    label  = place place                of its first and of its last piece in the request
+    page   = part* end                  part = kind, then the entries of ``SLOTS``, in this order
+    label  = position position          of its first and its last piece in the request
 
-A token below ``TOKENS`` is a word of the grammar; ``TOKENS + i`` is the place of the request's
-piece ``i``. Labels are copied from the request piece by piece, so that no word is unknown there.
+A token below ``TOKENS`` is a word of the grammar; ``TOKENS + i`` is a pointer to piece ``i`` of the
+request. Labels are copied from the request piece by piece, so that no word is out of vocabulary.
+
 Yin, Neubig: A Syntactic Neural Model for General-Purpose Code Generation (2017),
 https://arxiv.org/abs/1704.01696.
 """
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from souron.data.pages import COLOURS, KINDS, LONGEST, MOST, MOST_PARTS, Part
 
 WORD, COLOUR, NUMBER, MARK, PRESS = "label", "colour", "number", "numbered", "submit"
-SLOTS: dict[str, tuple[tuple[str, int], ...]] = {  # what a part may have, and how many at most
+SLOTS: dict[str, tuple[tuple[str, int], ...]] = {  # a part's entries and their maximum counts
     "heading": ((COLOUR, 1), (WORD, 1)),
     "text": ((NUMBER, 1), (WORD, 1)),
     "menu": ((COLOUR, 1), (NUMBER, 1), (WORD, MOST)),
@@ -48,15 +49,15 @@ MOST_COPIED = 24  # pieces of a label
 
 
 class Piece(NamedTuple):
-    """A word of a language with spaces, a run of katakana, a digit, or a single other letter."""
+    """A word in a language with spaces, a run of katakana, a digit, or another single character."""
 
-    text: str  # in small letters
+    text: str  # in lower case
     start: int
     end: int
 
 
 def pieces(request: str) -> list[Piece]:
-    """The request cut into what is looked up and copied."""
+    """Split the request into pieces that are looked up and copied."""
     return [
         Piece(found.group().lower(), found.start(), found.end())
         for found in PIECE.finditer(request)
@@ -64,18 +65,19 @@ def pieces(request: str) -> list[Piece]:
 
 
 class State:
-    """Where in the grammar a page is that is being written, and which tokens may follow."""
+    """The state of the grammar while a page is generated, which determines the tokens that may
+    follow."""
 
     def __init__(self, length: int) -> None:
         self.length = length  # pieces of the request
         self.parts = 0
-        self.slots: tuple[tuple[str, int], ...] = ()  # of the part that is being written
-        self.slot = self.count = 0  # which one was last filled, how often
-        self.first: int | None = None  # of a label whose end is to come
+        self.slots: tuple[tuple[str, int], ...] = ()  # of the current part
+        self.slot = self.count = 0  # the slot filled last, and how often
+        self.first: int | None = None  # of a label whose last piece is still missing
         self.ended = False
 
     def allowed(self) -> list[int]:
-        """All tokens that may stand here; at least one, until the page has ended."""
+        """Return all tokens that may follow; at least one until the page has ended."""
         if self.ended:
             return []
         if self.first is not None:
@@ -92,7 +94,7 @@ class State:
         return found + OF[END] if self.parts else found
 
     def follow(self, token: int) -> bool:
-        """Go on by a token; False, and nothing changes, where the grammar has none there."""
+        """Advance by a token; return False, without a change, if the grammar does not allow it."""
         if token not in self.allowed():
             return False
         if self.first is not None:
@@ -119,13 +121,13 @@ class State:
 
 
 def is_valid(tokens: Sequence[int], length: int) -> bool:
-    """Whether the grammar has such a page for a request of so many pieces."""
+    """Return whether the tokens are a complete page for a request of ``length`` pieces."""
     state = State(length)
     return all(state.follow(token) for token in tokens) and state.ended
 
 
 def written(parts: Sequence[Part], request: str) -> list[int] | None:
-    """The tokens of parts whose labels stand in the request; None where one does not."""
+    """Return the tokens of parts; None if a label does not occur in the request."""
     found = pieces(request)
     tokens: list[int] = []
     free = [True] * len(found)
@@ -144,7 +146,7 @@ def written(parts: Sequence[Part], request: str) -> list[int] | None:
 
 
 def _told(part: Part) -> list[int | tuple[str]]:
-    """Tokens, and labels, each as a tuple of one."""
+    """Return the tokens of a part, with each label as a tuple of one."""
     colour: list[int | tuple[str]] = [NUMBER_OF[part.colour]] if part.colour in COLOURS else []
     counted = part.kind in ("menu", "list", "form", "cards") or (
         part.kind == "text" and part.many > 1
@@ -167,7 +169,8 @@ def _told(part: Part) -> list[int | tuple[str]]:
 def _span(
     label: str, request: str, found: Sequence[Piece], free: Sequence[bool]
 ) -> tuple[int, int] | None:
-    """The pieces of the first place where a label stands that no other label has taken."""
+    """Return the first and last piece of the first occurrence of a label that no other
+    label uses."""
     starts = {piece.start: number for number, piece in enumerate(found)}
     ends = {piece.end: number for number, piece in enumerate(found)}
     place = request.find(label)
@@ -180,7 +183,7 @@ def _span(
 
 
 def read(tokens: Sequence[int], request: str) -> tuple[tuple[Part, ...], list[bool]]:
-    """The parts that tokens of the grammar stand for, and which pieces of the request were
+    """Return the parts that the tokens represent, and a flag for each piece of the request that was
     copied."""
     found = pieces(request)
     copied = [False] * len(found)

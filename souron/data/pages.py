@@ -1,8 +1,9 @@
-"""Pages by their parts: a list of parts as HTML, and HTML as a list of parts.
+"""Web pages as lists of parts: convert parts to HTML, and HTML to parts.
 
-The HTML is whole, in both languages: landmarks, headings in order, a label for each field, a head
-for each column, contrasts of 4.5:1 and more (W3C: Web Content Accessibility Guidelines 2.2,
-https://www.w3.org/TR/WCAG22/). Whatever stands in a part is text, never markup. Forms send nothing.
+The HTML is complete and accessible in both languages: landmarks, headings in order, a label for
+each field, a header for each column, contrasts of 4.5:1 and more (W3C: Web Content Accessibility
+Guidelines 2.2, https://www.w3.org/TR/WCAG22/). The content of a part is always text, never markup.
+Forms send nothing.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,14 @@ KINDS = (
     "heading", "text", "menu", "list", "table", "form", "button", "picture", "cards", "quote",
     "search", "footer",
 )  # fmt: skip
-COLOURS = {  # background, letters on it; letters on white are the background's darker kin
+COLOURS = {  # background of white text, or of black text on yellow
     "red": "#b3261e", "blue": "#1a56b0", "green": "#1e6b34", "orange": "#a34a00",
     "purple": "#6b3fa0", "pink": "#b0256b", "brown": "#6d4527", "grey": "#575b60",
     "black": "#111111", "yellow": "#f7d84a",
 }  # fmt: skip
 MOST = 8  # links, items, rows, fields, ... of a part
 MOST_PARTS = 16
-LONGEST = 60  # letters of a label
+LONGEST = 60  # characters of a label
 WORDS = {
     "en": {"menu": "Menu", "link": "Link", "list": "Item", "table": "Table", "column": "Column",
            "form": "Form", "field": "Field", "button": "Button", "picture": "Picture",
@@ -36,7 +37,7 @@ WORDS = {
            "heading": "見出し", "send": "送信", "cell": "セル", "page": "ページ",
            "text": "ここに文章が入ります。", "quote": "ここに引用が入ります。"},
 }  # fmt: skip
-TYPES = {  # what a field's label holds -> its type
+TYPES = {  # word in a field's label -> its type
     "mail": "email", "メール": "email", "phone": "tel", "電話": "tel", "password": "password",
     "パスワード": "password", "date": "date", "birthday": "date", "日付": "date", "日": "date",
     "message": "long", "comment": "long", "メッセージ": "long", "内容": "long", "感想": "long",
@@ -68,8 +69,11 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; bas
 
 
 class Part(NamedTuple):
-    """A part of a page. ``words`` are its labels, all of them or none: the text of a heading, the
-    links of a menu, the columns of a table, the fields of a form."""
+    """A part of a page.
+
+    ``words`` are its labels, all of them or none: the text of a heading, the links of a menu, the
+    columns of a table, the fields of a form.
+    """
 
     kind: str
     colour: str = ""
@@ -77,12 +81,12 @@ class Part(NamedTuple):
     across: int = 0  # columns of a table
     words: tuple[str, ...] = ()
     numbered: bool = False  # a list
-    press: str = ""  # what stands on a form's button; its colour is the part's
+    press: str = ""  # label of a form's button; its colour is the part's
 
 
 def written(parts: Sequence[Part], language: str = "en", title: str = "") -> str:
-    """The page as HTML. The menu before the first other part and the footer behind the last one
-    are landmarks beside ``main``; where they stand elsewhere, their order is kept all the same."""
+    """Return the page as HTML. A menu before all other parts and a footer after them become
+    landmarks beside ``main``; elsewhere they keep their position in the order."""
     words = WORDS["ja" if language == "ja" else "en"]
     made = []
     for number, part in enumerate(parts[:MOST_PARTS]):
@@ -184,8 +188,8 @@ def _form(part: Part, words: dict[str, str], names: list[str], number: int) -> s
 
 
 def read(page: str) -> tuple[Part, ...]:
-    """The parts of a page, by the roles of its elements; others are passed over. Raises UserError
-    for what ``hypertext.read`` does not take."""
+    """Read the parts of a page, by the roles of its elements; other elements are ignored. Raises
+    UserError for pages that ``hypertext.read`` rejects."""
     found: list[Part] = []
     for node in hypertext.parts(hypertext.read(page)):
         part = _part(node)
@@ -244,12 +248,12 @@ def _many(kind: str, colour: str, names: Sequence[str], usual: str) -> Part:
 
 
 def _usual(name: str) -> list[str]:
-    """What stands there where nobody said what should."""
+    """Return the default labels in all languages."""
     return [words[name] for words in WORDS.values()]
 
 
 def outline(parts: Sequence[Part]) -> list[str]:
-    """A line for each part, for people: ``menu: 3 (Home, Shop, Contact), blue``."""
+    """Return a readable line for each part: ``menu: 3 (Home, Shop, Contact), blue``."""
     lines = []
     for part in parts:
         size = f"{part.many} x {part.across}" if part.kind == "table" else str(part.many)

@@ -1,7 +1,8 @@
-"""What a picture is divided into: things, each by itself, and stuff, which has no parts to count.
+"""Panoptic segmentation of an image: things, each separate, and stuff, which is uncountable.
 
-A map of ids says of every pixel which segment it is of; 0 is void, what nobody knows. No two
-segments overlap. A crowd region, many things that nobody told apart, is neither learnt nor counted.
+A map of ids gives the segment of every pixel; 0 is void (unlabelled). No two segments overlap. A
+crowd region, many things that were not annotated separately, is excluded from training and
+evaluation.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,26 +11,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MOST = 255  # segments of a picture: a map is of bytes, and 0 is void
+MOST = 255  # segments of an image: ids are bytes, and 0 is void
 
 
 class Panoptic(NamedTuple):
-    """The segments of a picture, true ones or found ones."""
+    """The segments of an image, annotated or predicted."""
 
-    label: Tensor  # (n,) int64; of a crowd region -1 - label
-    thing: Tensor  # (n,) bool: a thing, not stuff
-    ids: Tensor  # (side, side) uint8: 0 for void, else one more than the segment's row
+    label: Tensor  # (n,) int64; -1 - label for a crowd region
+    thing: Tensor  # (n,) bool: True for a thing, False for stuff
+    ids: Tensor  # (side, side) uint8: 0 for void, else the segment's row plus one
 
     def masks(self, rows: Tensor) -> Tensor:
-        """(len(rows), side, side) bool: the pixels of these segments."""
+        """Return the masks of these segments, (len(rows), side, side) bool."""
         return self.ids == (rows + 1).to(self.ids.dtype)[:, None, None]
 
     def pixels(self) -> Tensor:
-        """(n,) int64: how many each of them has."""
+        """Count the pixels of each segment, (n,) int64."""
         return self.ids.flatten().long().bincount(minlength=MOST + 1)[1 : len(self.label) + 1]
 
     def compact(self) -> "Panoptic":
-        """Without segments that have no pixel."""
+        """Drop segments without pixels and renumber the rest."""
         left = self.pixels() > 0
         number = torch.zeros(MOST + 1, dtype=torch.uint8, device=self.ids.device)
         number[1 : len(left) + 1] = torch.where(left, left.cumsum(0), 0).byte()
@@ -37,15 +38,15 @@ class Panoptic(NamedTuple):
 
 
 def divided(label: Sequence[int], thing: Sequence[bool], ids: Tensor) -> Panoptic:
-    """From plain lists and a map of ids."""
+    """Build segments from plain lists and a map of ids."""
     return Panoptic(
         torch.tensor(label, dtype=torch.long), torch.tensor(thing, dtype=torch.bool), ids.byte()
     )
 
 
 def boxes_of(one: Panoptic, rows: Tensor) -> Tensor:
-    """(len(rows), 5): label, left, top, right, bottom of the pixels of these segments, which have
-    some."""
+    """Return the boxes of these segments, (len(rows), 5): label, left, top, right, bottom. Each
+    must have pixels."""
     masks = one.masks(rows)
     edges = []
     for axis in (1, 2):  # columns, then rows
@@ -59,7 +60,7 @@ def boxes_of(one: Panoptic, rows: Tensor) -> Tensor:
 
 
 def stuff_of(every: Iterable[Panoptic], classes: int) -> list[int]:
-    """The numbers of the classes that are stuff wherever they are."""
+    """Return the numbers of the classes that are stuff in every image."""
     stuff, things = set[int](), set[int]()
     for one in every:
         label = torch.where(one.label < 0, -1 - one.label, one.label)

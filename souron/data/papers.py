@@ -1,7 +1,7 @@
-"""Examination papers made of a dictionary: each seed makes another one.
+"""Multiple-choice examination papers from a dictionary; each seed gives a different one.
 
-A paper asks for every term once. Its wrong options are answers of other terms of the same family,
-never one that would be right as well, and the right one stands at a place drawn at random.
+A paper asks about every term once. Its wrong options are answers of other terms of the same family,
+never one that would also be correct, and the correct one is at a random position.
 """
 
 import random
@@ -21,20 +21,21 @@ MOST_OPTIONS = len(LETTERS)
 
 @dataclass(frozen=True)
 class Entry:
-    """What one question is made of."""
+    """A dictionary entry from which one question is made."""
 
-    file: str  # its own name
+    file: str  # its unique name
     text: str  # the question
     answer: str
-    family: str  # whose other members' answers are the wrong options
+    family: str  # the group of entries whose answers are the wrong options
     subject: str
-    also: frozenset[str] = frozenset()  # further answers that would be right
-    group: str = ""  # entries of one meaning, which a split keeps together
+    also: frozenset[str] = frozenset()  # further correct answers
+    group: str = ""  # entries of one meaning, kept together in a split
     language: str = ""  # of the question
 
 
 def paper(name: str, entries: Sequence[Entry], seed: int, source: str, licence: str) -> Dataset:
-    """A question of each entry whose family has enough members, in the order of the entries."""
+    """Make a question from each entry whose family has enough members, in the order of the
+    entries."""
     families: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         families[entry.family].append(entry)
@@ -67,8 +68,8 @@ def paper(name: str, entries: Sequence[Entry], seed: int, source: str, licence: 
 
 
 def _wrong(entry: Entry, family: Sequence[Entry], chance: random.Random) -> list[str]:
-    """``OPTIONS - 1`` answers that are wrong for the entry, no two alike; fewer where the family
-    has no more."""
+    """Choose ``OPTIONS - 1`` distinct wrong answers for the entry; fewer if the family is too
+    small."""
     taken = {spelt(entry.answer), *map(spelt, entry.also)}
     found: list[str] = []
     for other in chance.sample(family, len(family)) if len(family) < 50 else _drawn(family, chance):
@@ -81,12 +82,12 @@ def _wrong(entry: Entry, family: Sequence[Entry], chance: random.Random) -> list
 
 
 def _drawn(family: Sequence[Entry], chance: random.Random) -> Iterable[Entry]:
-    """Members again and again, without shuffling all of a large family for each question."""
+    """Yield random members with replacement, without shuffling a large family for each question."""
     return (family[chance.randrange(len(family))] for _try in range(50 * OPTIONS))
 
 
 def spelt(word: str) -> str:
-    """As words are compared: small letters, single spaces."""
+    """Normalise a word for comparison: lower case, single spaces."""
     return " ".join(word.lower().split())
 
 

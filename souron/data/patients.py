@@ -1,12 +1,13 @@
-"""Which pictures belong to one patient: from a column, a folder for each, or the files' names.
+"""Identify the images of one patient: from a column, a folder for each, or the files' names.
 
 In names a patient is a word and a number (``patient-7``, ``患者01``, ``MRN1234567``), a letter and
-a number (``p012``), or the number that a name begins with (``001-a``, ``0012L``). Not every such
-number is a patient's: in ``000_p1.png`` and ``000_p2.png`` ``p1`` numbers the pictures of patient
-000. So each way to read the names is judged by the groups that it makes. Patients are many, and
-each has few pictures. What looks so is believed, what may be so becomes a question; dates, hashes
-and the numbers of cameras are neither. Tiles of a slide (``slide7_x0_y512``, ``a_tile_12``) belong
-to the slide, as neighbours overlap or show one structure.
+a number (``p012``), or a number at the beginning (``001-a``, ``0012L``). Not every such number
+identifies a patient: in ``000_p1.png`` and ``000_p2.png``, ``p1`` numbers the images of patient
+000. Therefore each interpretation of the names is judged by the groups that it makes: there should
+be many patients with few images each. A plausible interpretation is used, a possible one becomes a
+question to the user; dates, hashes and camera numbers are neither. Tiles of a slide
+(``slide7_x0_y512``, ``a_tile_12``) are grouped by the slide, as neighbours overlap or show one
+structure.
 """
 
 import re
@@ -34,7 +35,7 @@ CAMERAS = {
     "whatsapp", "frame", "slice", "page", "file", "screenshot", "untitled", "tile", "patch", "crop",
     "cell", "画像", "写真", "無題", "図",
 }  # fmt: skip
-TILES = re.compile(  # of a slide: its name, then a column and a row, or a tile's number
+TILES = re.compile(  # of a slide: its name, then column and row, or the number of a tile
     r"([^\W_].*?)[\W_]+(?:"
     r"(?:(?:tile|patch|crop)[\W_]*)?(?:x|y|row|col|r|c|i|j)[\W_]?\d+[\W_]*(?:x|y|row|col|r|c|i|j)[\W_]?\d+"
     r"|(?:tile|patch|crop)[\W_]?\d+(?:[\W_]+\d+)?)",
@@ -50,28 +51,28 @@ DATE = re.compile(
     r"(?:[T _\-]*\d\d[-.:_]?\d\d(?:[-.:_]?\d\d)?)?(?!\d)"
 )
 YEAR, A_DAY = r"\d\d", r"(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"  # 24, 0501
-LEAST_NAMED = 0.9  # of the names must follow a way to read them; the others stand by themselves
-LEAST_WORDS = 0.5  # the same, of a word for patients
-FEWEST = 3  # groups; fewer are more likely a name for something else
-MANY = 5  # groups, from which on names without a word for patients are believed
-SMALL = 50  # pictures of the middle group
-LONG = 5  # digits of a number that cannot count a day's pictures
-SEEN_OF = 8  # tenths of a sequence of letters that must be there; some patients drop out
-NUMBERS = 3  # in a name, that may belong to a patient's
+LEAST_NAMED = 0.9  # least share of names that fit an interpretation; the others are ungrouped
+LEAST_WORDS = 0.5  # the same, for interpretations with a word for patients
+FEWEST = 3  # groups; fewer are more likely something else
+MANY = 5  # least number of groups to trust names without a word for patients
+SMALL = 50  # images of the median group
+LONG = 5  # digits of a number too long to count the images of a day
+SEEN_OF = 8  # tenths of an alphabetical sequence that must exist, as some patients drop out
+NUMBERS = 3  # in a name, that may be part of a patient's identifier
 PARTS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
 class Groups(NamedTuple):
-    names: list[str]  # of each case; "" where it stands for itself
-    how: str  # what they were read from, in the reader's language; "" without groups
-    question: str = ""  # what may be patients too and was not taken for it
+    names: list[str]  # of each case; "" if it is ungrouped
+    how: str  # their origin, in the reader's language; "" without groups
+    question: str = ""  # other possible patients, phrased as a question
 
 
 class _Way(NamedTuple):
-    """One way to read the names."""
+    """One interpretation of the files' names."""
 
-    names: list[str]  # of each case; "" where it has none
-    rests: list[str]  # what else each case's name says
+    names: list[str]  # of each case; "" if it has none
+    rests: list[str]  # the remainder of each case's name
     how: str  # in the reader's language
     pattern: str  # for ``group=``
 
@@ -81,7 +82,7 @@ class _Way(NamedTuple):
 
     @property
     def plausible(self) -> bool:
-        """Some groups hold several, and there are not just a few groups."""
+        """True if some groups hold several images, and there are more than just a few groups."""
         return FEWEST <= len(self.sizes) < self.sizes.total()
 
     @property
@@ -91,7 +92,8 @@ class _Way(NamedTuple):
 
     @property
     def several(self) -> bool:
-        """Do most groups hold several pictures, told apart by the rest of their names?"""
+        """True if most groups hold several images that are distinguished by the rest of their
+        names."""
         rests: dict[str, set[str]] = defaultdict(set)
         for name, rest in zip(self.names, self.rests, strict=True):
             if name:
@@ -100,22 +102,22 @@ class _Way(NamedTuple):
 
     @property
     def views(self) -> bool:
-        """Does what tells a group's pictures apart come again in other groups? Left and right, 1 to
-        3, a date."""
+        """True if the suffixes that distinguish a group's images recur in other groups: left and
+        right, 1 to 3, a date."""
         different = {DATE.sub("", rest) for rest in self.rests}
         return self.several and 2 * len(different) <= self.sizes.total()
 
     def follows(self, least: float) -> bool:
-        """Do so many of the names follow it, and do they make groups?"""
+        """Return whether at least this share of the names fits, and the groups are plausible."""
         return self.sizes.total() >= least * len(self.names) and self.plausible
 
     def says_class(self, labels: Sequence[str]) -> bool:
-        """Are the groups the classes under other names?"""
+        """Return whether the groups are merely the classes under other names."""
         both = {(name, label) for name, label in zip(self.names, labels, strict=True) if name}
         return len(both) == len(self.sizes) <= len(set(labels))
 
     def crosses(self, other: "_Way") -> bool:
-        """Does a group of ``other`` lie in several of these?"""
+        """Return whether a group of ``other`` typically spans several of these groups."""
         own: dict[str, set[str]] = defaultdict(set)
         for name, theirs in zip(self.names, other.names, strict=True):
             if name and theirs:
@@ -125,15 +127,16 @@ class _Way(NamedTuple):
 
 class _Reading(NamedTuple):
     believed: _Way | None = None
-    doubtful: _Way | None = None  # worth a question
+    doubtful: _Way | None = None  # possible, to be asked
 
 
 def groups(files: Sequence[str], labels: Sequence[str], wish: str | None = None) -> Groups:
-    """Groups from the names of files (``class/p012_left.png``, with slashes) and their labels.
+    """Derive groups from the names of files (``class/p012_left.png``, with slashes) and their
+    labels.
 
-    ``wish``: None looks by itself; ``"none"`` makes no groups; else a regular expression whose
-    first bracket, or whole match, is the group. A file without the pattern stands for itself.
-    Raises UserError where ``wish`` is no regular expression or matches nothing.
+    ``wish``: None searches automatically; ``"none"`` makes no groups; otherwise a regular
+    expression whose first capture group, or whole match, is the group. A file that does not match
+    is ungrouped. Raises UserError if ``wish`` is not a regular expression or matches nothing.
     """
     if wish == "none":
         return Groups([""] * len(files), "")
@@ -160,8 +163,8 @@ def groups(files: Sequence[str], labels: Sequence[str], wish: str | None = None)
 
 
 def about(cases: Dataset) -> str:
-    """By what the patients of these cases are known, or that they are not and what that may hide,
-    in the reader's language."""
+    """Describe how the patients of these cases were identified, or that they are unknown and what
+    this may hide, in the reader's language."""
     if texts.holds(cases):
         return _about_texts(cases)
     if voices.holds(cases):
@@ -204,7 +207,8 @@ def _about_pieces(cases: Dataset) -> str:
 
 
 def spelling(name: str) -> str:
-    """The same for names that may be one: ``P1``, ``p1``, ``P001``, ``Ｐ１`` and ``P 1``."""
+    """Normalise a name, so that spellings of one agree: ``P1``, ``p1``, ``P001``, ``Ｐ１`` and ``P
+    1``."""
     plain = unicodedata.normalize("NFKC", name).strip().casefold()
     plain = re.sub(r"(?<=[^\W_])[\s_\-]+(?=[^\W_])", "", plain)
     return re.sub(r"(?<!\d)0+(?=\d)", "", plain)
@@ -238,7 +242,7 @@ def _by_wish(files: Sequence[str], wish: str) -> Groups:
 def _judge(files: Sequence[str], labels: Sequence[str]) -> _Reading:
     stems = [unicodedata.normalize("NFKC", PurePosixPath(file).stem) for file in files]
     folder = _by_folder(files, labels)
-    visits = None  # folders of dates: whose visits they are, the files' names may say
+    visits = None  # folders of dates are visits; the files' names may give their patients
     if folder is not None and all(not DATE.sub("", name) for name in folder.sizes):
         folder, visits = None, folder
     found = _judge_names(stems, labels, folder)
@@ -246,7 +250,7 @@ def _judge(files: Sequence[str], labels: Sequence[str]) -> _Reading:
 
 
 def _judge_names(stems: Sequence[str], labels: Sequence[str], folder: _Way | None) -> _Reading:
-    """By the names of files, beside ``folder``s that may be patients."""
+    """Choose an interpretation by the names of files, given that ``folder`` may be patients."""
     numbers = [
         way
         for way in _by_first_numbers(stems)
@@ -286,7 +290,8 @@ def _judge_names(stems: Sequence[str], labels: Sequence[str], folder: _Way | Non
 
 
 def _better(way: _Way, *others: _Way | None) -> _Way | None:
-    """Another way, whose groups look more like patients and are torn by this one."""
+    """Return another interpretation whose groups look more like patients and are split by
+    this one."""
     for other in others:
         if other is not None and other.many_and_small and way.crosses(other):
             return other
@@ -294,7 +299,8 @@ def _better(way: _Way, *others: _Way | None) -> _Way | None:
 
 
 def _by_letters(stems: Sequence[str]) -> _Way:
-    """``A_1``, ``DD2``: one or two letters, then what tells a patient's pictures apart."""
+    """Interpret one or two letters as a patient, followed by a suffix of the image: ``A_1``,
+    ``DD2``."""
     pattern = r"^([A-Za-z]{1,2})(?=[\W_\d])"
     matches = [re.match(pattern, stem) for stem in stems]
     names = [match[1].lower() if match else "" for match in matches]
@@ -304,7 +310,8 @@ def _by_letters(stems: Sequence[str]) -> _Way:
 
 
 def _is_sequence(names: Container[str]) -> bool:
-    """Are they a, b, ..., z, aa, ab, ... and beyond z? Fewer may be rows of a plate, or views."""
+    """Return whether the names are a, b, ..., z, aa, ab, ... beyond z. Fewer may be rows of a
+    plate, or views."""
     letters = [chr(97 + i) for i in range(26)]
     order = [*letters, *(first + second for first in letters for second in letters)]
     count = sum(name in names for name in order)
@@ -312,13 +319,14 @@ def _is_sequence(names: Container[str]) -> bool:
 
 
 def _days(way: _Way, pattern: str) -> bool:
-    """May the numbers be days? 0501, 240501."""
+    """Return whether the numbers may be dates, such as 0501 or 240501."""
     last = [re.search(r"(\d*)\D*$", name) for name in way.sizes]
     return all(match and re.fullmatch(pattern, match[1]) for match in last)
 
 
 def _by_pattern(stems: Sequence[str], pattern: re.Pattern[str]) -> _Way:
-    """The rest of a name is what stands before the pattern, a zero, and what follows."""
+    """Interpret a pattern as the patient; the rest of a name is its prefix, a zero byte, and its
+    suffix."""
     matches = [pattern.search(stem) for stem in stems]
     names = [match[0].lower() if match else "" for match in matches]
     rests = [
@@ -329,7 +337,7 @@ def _by_pattern(stems: Sequence[str], pattern: re.Pattern[str]) -> _Way:
 
 
 def _by_tiles(stems: Sequence[str]) -> _Way:
-    """The slide that tiles were cut from."""
+    """Interpret names as tiles; the group is the slide that they were cut from."""
     matches = [TILES.fullmatch(stem) for stem in stems]
     names = [match[1].lower() if match else "" for match in matches]
     rests = [stem[match.end(1) :] if match else stem for stem, match in
@@ -338,7 +346,8 @@ def _by_tiles(stems: Sequence[str]) -> _Way:
 
 
 def _by_first_numbers(stems: Sequence[str]) -> Iterator[_Way]:
-    """What names begin with, up to their first, second, ... number that is no date."""
+    """Yield interpretations of the beginning of names, up to the first, second, ... number that is
+    not a date."""
     for count in range(1, NUMBERS + 1):
         pattern = r"[^/\d]*\d+" + r"[^/\d]+\d+" * (count - 1)
         both = [_first_numbers(stem, pattern) for stem in stems]
@@ -348,8 +357,8 @@ def _by_first_numbers(stems: Sequence[str]) -> Iterator[_Way]:
 
 
 def _first_numbers(stem: str, pattern: str) -> tuple[str, str]:
-    """The name and the rest; after a date only a long number, for a short one counts the day's
-    pictures."""
+    """Return the name and the rest. A date may only be followed by a long number, since a short one
+    counts the images of the day."""
     dates = [match[0] for match in DATE.finditer(stem)]
     without = DATE.sub("\0", stem)
     match = re.match(pattern, without)
@@ -362,7 +371,7 @@ def _first_numbers(stem: str, pattern: str) -> tuple[str, str]:
 
 
 def _repeated(stems: Sequence[str], labels: Sequence[str]) -> _Way | None:
-    """Names without a number of their own, such as ``tanaka_1``, and numbers that return, such as
+    """Find repeated names without a number, such as ``tanaka_1``, and repeated numbers, such as
     ``1234567_8675309``."""
     matches = [re.fullmatch(r"(.+)[\W_]+([^\W_]+)", DATE.sub("\0", stem)) for stem in stems]
     names = [match[1].lower() if match else "" for match in matches]
@@ -376,8 +385,8 @@ def _repeated(stems: Sequence[str], labels: Sequence[str]) -> _Way | None:
 
 
 def _by_folder(files: Sequence[str], labels: Sequence[str]) -> _Way | None:
-    """``cat/p012/1.png``: a folder of its own within the class; the first below it that makes
-    groups."""
+    """Interpret folders within the class as patients, as in ``cat/p012/1.png``; the topmost level
+    that makes groups is used."""
     places = [
         [part for part in PurePosixPath(file).parts[:-1]
          if part != label and part.lower() not in PARTS]

@@ -1,7 +1,7 @@
-"""Pictures, and what ``metadata.jsonl`` says of each: what formats of captions and questions share.
+"""Images with metadata in ``metadata.jsonl``: shared by the formats of captions and questions.
 
-    metadata.jsonl             {"file_name": "a/1.jpg", "text": "..."} a line, as Hugging Face's
-    a/1.jpg                    imagefolder has it; ``metadata.csv`` and ``.json`` as well
+    metadata.jsonl             one {"file_name": "a/1.jpg", "text": "..."} per line, as in Hugging
+    a/1.jpg                    Face's imagefolder; ``metadata.csv`` and ``.json`` as well
     train/metadata.jsonl       or one for each part: train, val, test
     train/1.jpg
 
@@ -40,22 +40,22 @@ SUFFIXES = (*RECORDS, ".csv")
 FILE = ("filename", "file", "image", "imagefile", "ファイル", "画像")
 GROUP = ("group", "patient", "patientid", "患者")
 MOST_LETTERS = 200  # of a file's name in a message
-MOST_LOOKED_AT = 500  # entries of a folder, to tell what it holds
+MOST_LOOKED_AT = 500  # entries of a folder, examined to determine its content
 
 
 @dataclass
 class Row:
-    """What a line says of a picture."""
+    """The content of one metadata line about an image."""
 
     file: str  # relative to the folder
-    values: Mapping[str, Any]  # by name, as ``name_of`` writes it
+    values: Mapping[str, Any]  # by name, normalised by ``name_of``
     place: str  # "train/metadata.jsonl:3"
     part: str
 
 
 @dataclass
 class Found:
-    """The files below a folder, the lines about its pictures, and what is wrong."""
+    """The files below a folder, the metadata of its images, and the faults."""
 
     folder: Path
     below: dict[str, Path]  # name relative to the folder -> file
@@ -68,7 +68,7 @@ class Found:
 
 
 def is_metadata(path: Path, wanted: Sequence[str]) -> bool:
-    """Whether it names pictures and has one of these columns."""
+    """Return whether the file is metadata that names images and has one of these columns."""
     if path.stem.lower() != NAME or path.suffix.lower() not in SUFFIXES or not path.is_file():
         return False
     names = {*map(name_of, keys(path)), *map(name_of, columns(path))}
@@ -76,7 +76,8 @@ def is_metadata(path: Path, wanted: Sequence[str]) -> bool:
 
 
 def has_metadata(path: Path, wanted: Sequence[str]) -> bool:
-    """Whether the file is such a one, or one lies in the folder, or in one directly below."""
+    """Return whether the file is such metadata, or there is one in the folder or directly
+    below it."""
     if not path.is_dir():
         return is_metadata(path, wanted)
     places = (path, *(path / part for part in PARTS))
@@ -85,7 +86,7 @@ def has_metadata(path: Path, wanted: Sequence[str]) -> bool:
 
 
 def entries(folder: Path) -> Iterator[Path]:
-    """The first files in a folder, and in those directly below it that are parts, or any."""
+    """Yield the first files in a folder and in the folders directly below it."""
     count, waiting = 0, [folder]
     for place in waiting:
         try:
@@ -103,7 +104,8 @@ def entries(folder: Path) -> Iterator[Path]:
 
 
 def look(path: Path) -> Found:
-    """What lies in a folder, or beside a metadata file. Raises UserError where it is missing."""
+    """Collect the files in a folder, or beside a metadata file. Raises UserError if it is
+    missing."""
     if not path.exists():
         raise missing(path)
     folder = path if path.is_dir() else path.parent
@@ -123,13 +125,13 @@ def _is_named(file: str) -> bool:
 
 
 def _rows(folder: Path, name: str, found: Found) -> Iterator[Row]:
-    """The lines of a file whose pictures are there; the others are told."""
+    """Yield the lines of a file whose images exist; the others are reported."""
     faults, here = Faults(), posixpath.dirname(name)
     for one in _lines(found.below[name], folder, faults):
         values = {name_of(str(key)): value for key, value in one.thing.items()}
         place = posixpath.join(here, one.place)
         given = next((values[key] for key in FILE if values.get(key)), None)
-        if isinstance(given, dict):  # as the hub's viewer writes it
+        if isinstance(given, dict):  # as written by the viewer of Hugging Face's hub
             given = given.get("path")
         if not isinstance(given, str):
             faults.add(one.place, "no file", _("no picture is named: file_name"))
@@ -155,7 +157,7 @@ def _rows(folder: Path, name: str, found: Found) -> Iterator[Row]:
 
 
 def _lines(path: Path, folder: Path, faults: Faults) -> Iterator[Located]:
-    """Its records, or rows; a file that cannot be read as text is told."""
+    """Yield the file's records or rows; a file that is not readable text is reported."""
     try:
         check_file(path, folder, otherwise="unreadable")
         yield from table(path, faults) if path.suffix.lower() == ".csv" else records(path, faults)
@@ -164,7 +166,7 @@ def _lines(path: Path, folder: Path, faults: Faults) -> Iterator[Located]:
 
 
 def part_of(file: str) -> str:
-    """train, val or test, where the first folder says so."""
+    """Return the part train, val or test if the first folder is named so, else ""."""
     first, slash, _rest = file.partition("/")
     return PARTS.get(first.lower(), "") if slash else ""
 
@@ -181,8 +183,8 @@ def read(
     reading: Reading,
     nothing: Callable[[str], UserError],
 ) -> Dataset:
-    """The pictures, decoded, without a target. ``nothing`` makes the error for a folder of which
-    none can be used, from the first reason. Raises UserError."""
+    """Decode the images, without a target. ``nothing`` creates the error for a folder without a
+    usable image from the first reason. Raises UserError."""
     folder = path if path.is_dir() else path.parent
     if not listed:
         raise nothing(next((f"{skip.file}: {skip.reason}" for skip in skipped), ""))

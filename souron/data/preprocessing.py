@@ -1,8 +1,8 @@
-"""What happens to a picture before a network sees it, step by step, with the values of each step.
+"""Preprocessing of an image for a network, step by step, with the values after each step.
 
     as read -> grey -> resized -> scaled to 0..1 -> standardised: (value - mean) / deviation
 
-The last step is what ``System.batch`` of a classifier gives to its network.
+The last step is the input that ``System.batch`` of a classifier passes to its network.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from torch import Tensor
 from souron.data.transforms import resized
 from souron.utils.messages import UserError, _
 
-LUMA = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as Pillow makes pictures grey
+LUMA = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as in Pillow's conversion to grey
 MOST_PICTURES, MOST_SIDE = 10_000, 1024
 
 
 @dataclass(frozen=True)
 class PreparationStep:
-    """Some pictures after one step."""
+    """Images after one step."""
 
     name: str  # "read", "grey", "resized", "scaled", "standardised"
     title: str  # in the reader's language
     values: Tensor  # (N, C, H, W) float32
-    centred: bool = False  # whether the values lie around 0
+    centred: bool = False  # True if the values are centred at 0
 
     @property
     def low(self) -> float:
@@ -41,11 +41,11 @@ class PreparationStep:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of all values together."""
+        """The standard deviation of all values."""
         return self.values.std().item()
 
     def histogram(self, bins: int = 40) -> tuple[Tensor, Tensor]:
-        """Share of the values in each bin (C, bins), and the bins' edges (bins + 1,)."""
+        """Return the share of the values in each bin (C, bins), and the bins' edges (bins + 1,)."""
         low, high = self.low, max(self.high, self.low + 1e-6)
         each = [
             torch.histc(channel.flatten(), bins, low, high) for channel in self.values.movedim(1, 0)
@@ -57,9 +57,9 @@ class PreparationStep:
 def preparation(
     image: Tensor, side: int | None = None, grey: bool = False, by_channel: bool = True
 ) -> list[PreparationStep]:
-    """Each step on pictures (N, C, H, W) in 0..255. ``side`` resizes them, ``grey`` makes colours
-    one channel; steps that change nothing are left out. Mean and deviation are those of these
-    pictures: of each channel, or of all together. Raises UserError for too many pictures."""
+    """Return the steps for images (N, C, H, W) in 0..255. ``side`` resizes them, ``grey`` converts
+    colours to one channel; steps without an effect are left out. Mean and deviation are computed
+    from these images, per channel or over all. Raises UserError for too many images."""
     count, channels = image.shape[:2]
     if not 1 <= count <= MOST_PICTURES or not (side is None or 1 <= side <= MOST_SIDE):
         raise UserError(
@@ -89,15 +89,16 @@ def preparation(
 
 
 def greyed(image: Tensor) -> Tensor:
-    """Pictures (N, 3, H, W) -> (N, 1, H, W) of the same kind, weighted as the eye sees colours."""
+    """Convert images (N, 3, H, W) to grey (N, 1, H, W) of the same dtype, weighted by perceived
+    brightness."""
     weight = torch.tensor(LUMA).view(1, 3, 1, 1)
     grey = (image.float() * weight).sum(1, keepdim=True)
     return grey if image.is_floating_point() else grey.round().to(image.dtype)
 
 
 def one_hot(label: Sequence[int] | Tensor, classes: int) -> Tensor:
-    """(N,) classes as numbers -> (N, classes): 1 at the class, 0 elsewhere. Raises UserError for a
-    number that no class has."""
+    """Encode class numbers (N,) as one-hot vectors (N, classes). Raises UserError for a number
+    outside of the classes."""
     labels = torch.as_tensor(label)
     low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
     if low < 0 or high >= classes:

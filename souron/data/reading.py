@@ -1,27 +1,27 @@
-"""How files become cases: what every format of ``data/formats/`` is told.
+"""Settings for reading files, passed to every format in ``data/formats/``.
 
-A file there is a format. It has ``describes(path) -> bool``, which looks but does not read, and
-``load(path, reading) -> Dataset``. A task's ``formats`` names those that it takes, in the order in
-which they are asked.
+A file there is a format. It defines ``describes(path) -> bool``, which only examines the path, and
+``load(path, reading) -> Dataset``. A task's ``formats`` lists those that it accepts, in the order
+in which they are tried.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-# what is done with pictures that memory has no room for: UserError; decoded once into a file (see
-# ``cache``); or a few of them stand for all, to foretell what that will take
+# treatment of images that do not fit into memory: raise UserError; decode them once into a file
+# (see ``cache``); or use a few of them as a sample, to estimate the cost of decoding
 Large = Literal["refuse", "decode", "sketch"]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read."""
+    """Settings for reading files."""
 
-    side: int | None = None  # pixels; None: the pictures' own where they are small and of one size
-    group: str | None = None  # where patients are read from, see ``patients``
+    side: int | None = None  # pixels; None: the images' own if small and of one size
+    group: str | None = None  # the source of patients' names, see ``patients``
     window: str | None = None  # of DICOM files, see ``dicom.Window``
     fewest_classes: int = 2
-    progress: Callable[[int, int], None] | None = None  # hears of files done and files in all
+    progress: Callable[[int, int], None] | None = None  # called with files done and files in all
     large: Large = "refuse"
-    target: str = ""  # of what may be read from a file that holds several: see ``Task.target``
+    target: str = ""  # the kind of target, if a file holds several: see ``Task.target``

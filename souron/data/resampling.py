@@ -1,4 +1,4 @@
-"""Volumes and maps of classes at other spacings."""
+"""Resample volumes and label maps to other spacings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-TIE = 1e-4  # of a voxel: what has so much more is more
+TIE = 1e-4  # of a voxel: smaller differences are ties
 
 
 def sizes(size: Sequence[int], steps: Any, wanted: Sequence[float]) -> tuple[int, ...]:
-    """Voxels of a volume, one for every so many millimetres."""
+    """Return the size of a volume in voxels at the spacing ``wanted``."""
     return tuple(
         max(1, round(count * float(step) / want))
         for count, step, want in zip(size, steps, wanted, strict=True)
@@ -20,13 +20,14 @@ def sizes(size: Sequence[int], steps: Any, wanted: Sequence[float]) -> tuple[int
 
 
 def resampled(volume: Tensor, size: Sequence[int]) -> Tensor:
-    """(C, D, H, W) -> (C, *size): voxels that become larger are averaged, those that become smaller
-    are linear between."""
+    """Resample (C, D, H, W) to (C, *size): downscaled axes are averaged by area, upscaled ones
+    interpolated linearly."""
     return _applied(volume, [weights(*pair) for pair in zip(volume.shape[1:], size, strict=True)])
 
 
 def _applied(volume: Tensor, axes: Sequence[Tensor]) -> Tensor:
-    """(C, D, H, W) with a matrix for each of the last three axes, that which shrinks most first."""
+    """Apply a matrix to each of the last three axes of (C, D, H, W), the one that shrinks most
+    first."""
     ratios = [matrix.shape[0] / matrix.shape[1] for matrix in axes]
     for axis in sorted(range(len(axes)), key=ratios.__getitem__):
         matrix = axes[axis].to(volume)
@@ -35,8 +36,8 @@ def _applied(volume: Tensor, axes: Sequence[Tensor]) -> Tensor:
 
 
 def weights(many: int, count: int) -> Tensor:
-    """(count, many): what each of ``count`` parts of a line takes of ``many``: a wide one the share
-    of each that it covers, a narrow one of its two neighbours, linearly."""
+    """Return the resampling matrix (count, many) from ``many`` to ``count`` cells of a line: area
+    weights for downscaling, linear interpolation for upscaling."""
     if count == many:
         return torch.eye(many)
     if count < many:
@@ -51,8 +52,9 @@ def weights(many: int, count: int) -> Tensor:
 
 
 def resampled_labels(area: Tensor, size: Sequence[int], classes: int) -> Tensor:
-    """Classes (d, h, w) -> (D, H, W) uint8: the class of which most is there. Where two have as
-    much, that of the first corner: the background would make everything thinner."""
+    """Resample a label map (d, h, w) to (D, H, W) uint8: the class with the largest share in each
+    voxel. Ties go to the class of the first corner, since the background would make all structures
+    thinner."""
     if tuple(area.shape) == tuple(size):
         return area
     matrices = [weights(*pair) for pair in zip(area.shape, size, strict=True)]
@@ -78,6 +80,6 @@ def resampled_labels(area: Tensor, size: Sequence[int], classes: int) -> Tensor:
 
 
 def _filled(matrix: Tensor) -> slice:
-    """From the first row that is not empty to the last."""
+    """Return the slice from the first to the last nonzero row."""
     rows = matrix.any(1).nonzero().flatten().tolist()
     return slice(rows[0], rows[-1] + 1)

@@ -1,4 +1,4 @@
-"""A question to a text, as a case: what a system of ``retrieve`` is asked, and what is right."""
+"""Retrieval cases: a question about a text, and the passages that answer it."""
 
 from typing import NamedTuple
 
@@ -7,20 +7,20 @@ from torch import Tensor
 
 
 class Search(NamedTuple):
-    """The input of a case. Its target is (n, 2) int64: the first character of each right passage
-    of the document, and the one behind its last; no rows where the answer is not in it."""
+    """The input of a case. Its target is (n, 2) int64: start and end (exclusive) of each correct
+    passage, in characters of the document; no rows if the answer is not in it."""
 
     question: str
     document: str
 
 
 def places(*spans: tuple[int, int]) -> Tensor:
-    """(n, 2) int64"""
+    """Return spans as an (n, 2) int64 tensor."""
     return torch.tensor(spans, dtype=torch.int64).reshape(-1, 2)
 
 
 class Shelf:
-    """One text made of many paragraphs, an empty line between two, and where each lies in it."""
+    """A text of many paragraphs, separated by empty lines, with the span of each."""
 
     def __init__(self, paragraphs: list[str]) -> None:
         self.text = "\n\n".join(paragraphs)

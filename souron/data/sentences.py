@@ -1,10 +1,10 @@
-"""A text's sentences with their exact places, in English and in Japanese.
+"""Split a text into sentences with exact positions, in English and in Japanese.
 
-A sentence ends at ``。！？`` or at ``.?!`` before a blank, at an empty line, before an item of a
-list, a heading or a line of code, and at the end of a line that is not one of a text broken at a
-fixed width. What is longer than ``LONGEST`` is cut, at a comma or a blank where there is one, so
-that a file without any line break is read as well. Nothing is changed: ``text[start:end]`` is the
-sentence, whatever the line ends are.
+A sentence ends at ``。！？`` or at ``.?!`` before whitespace, at an empty line, before a list item,
+a heading or a line of code, and at the end of a line unless the text is wrapped at a fixed width.
+Pieces longer than ``LONGEST`` are cut, at a comma or whitespace if there is one, so that a file
+without line breaks is handled as well. Nothing is changed: ``text[start:end]`` is the sentence, for
+all kinds of line endings.
 """
 
 import re
@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 LONGEST = 400  # characters
-MOST_QUOTED = 200  # characters within 「」 that are looked through for its end
-WRAPPED = range(45, 131)  # columns of a line that may go on in the next
+MOST_QUOTED = 200  # characters within 「」 in which its end is sought
+WRAPPED = range(45, 131)  # columns of a line that may continue in the next
 LINE = re.compile(r"[^\r\n\f\v\x1c-\x1e\x85\u2028\u2029]+")
 FENCE = re.compile(r"\s*(```|~~~)")
 ITEM = re.compile(
     r"\s*([-*+•‣◦・●○■□◆◇※>|]|#{1,6}\s|\(?\d{1,3}[.)、．）]|\(?[a-zA-Z][.)]\s|[①-⑳])\s*"
 )
-DEEPER = 4  # columns that a line of code, or of a list, stands further in
-PROSE = 0.85  # share of letters and blanks in a line that is no code
+DEEPER = 4  # columns by which code, or a nested list, is indented
+PROSE = 0.85  # least share of letters and whitespace in a line of prose, as opposed to code
 END = re.compile(r"[。！？!?．.…]+[」』）】〉》)\]\"'”’]*")
 ASIAN = "。！？．"
 ABBREVIATED = re.compile(
@@ -34,13 +34,14 @@ SOFT = re.compile(r"[、,;；:：\s]")
 
 
 class Sentence(NamedTuple):
-    text: str  # as it stands, with line breaks in it
-    start: int  # characters of the whole text
+    text: str  # unchanged, with its line breaks
+    start: int  # in characters of the whole text
     end: int
 
 
 def sentences(text: str) -> list[Sentence]:
-    """In the order of the text; what has no letter and no digit is none."""
+    """Return the sentences in the order of the text; pieces without a letter or a digit are left
+    out."""
     return [
         Sentence(text[start:end], start, end)
         for block in _blocks(text)
@@ -51,8 +52,8 @@ def sentences(text: str) -> list[Sentence]:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
-    """Lines, those together that a fixed width broke apart."""
-    start = end = -1  # of the block so far
+    """Yield the spans of lines, joining those of text wrapped at a fixed width."""
+    start = end = -1  # of the current block
     code = False
     for line in LINE.finditer(text):
         first, last = line.span()
@@ -67,7 +68,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _goes_on(text: str, start: int, end: int, first: int, last: int) -> bool:
-    """Whether the line from ``first`` to ``last`` goes on with the block from ``start``."""
+    """Return whether the line from ``first`` to ``last`` continues the block from ``start``."""
     if start < 0 or last - start > 20 * LONGEST:
         return False
     between = text[end:first]
@@ -82,8 +83,8 @@ def _goes_on(text: str, start: int, end: int, first: int, last: int) -> bool:
 
 
 def _beside(before: str, line: str) -> bool:
-    """Return whether a line may continue ``before`` by its indentation: not further in, unless
-    below the text of a list's item, and not in a block of code."""
+    """Return whether a line may continue ``before`` by its indentation: not further indented,
+    except below the text of a list item, and not in a block of code."""
     item = ITEM.match(before)
     starts = {_indentation(before), item.end() if item else 0}
     inner = _indentation(line)
@@ -103,12 +104,12 @@ def _is_prose(line: str) -> bool:
 
 
 def columns(line: str) -> int:
-    """Characters of Japanese count twice, as on a terminal."""
+    """Return the display width of a line; Japanese characters count twice, as on a terminal."""
     return len(line) + sum("\u2e80" <= letter <= "\uffee" for letter in line[: WRAPPED.stop])
 
 
 def _within(text: str, first: int, last: int) -> Iterator[tuple[int, int]]:
-    """The sentences of a block."""
+    """Yield the spans of the sentences of a block."""
     start = first
     for end in END.finditer(text, first, last):
         if _ends(text, start, end, last):
@@ -137,7 +138,7 @@ def _ends(text: str, start: int, end: re.Match[str], last: int) -> bool:
 
 
 def _short(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Without blanks around, and in pieces where it is too long."""
+    """Yield the span without surrounding whitespace, split into pieces if it is too long."""
     while True:
         while start < end and text[start].isspace():
             start += 1

@@ -1,6 +1,7 @@
-"""Kinds of target: what is known of a case, as reports and ``souron data`` show it.
+"""Kinds of target: the annotations of a case, as shown in reports and ``souron data``.
 
-One class for each kind; the first of ``KINDS`` that ``holds`` is the data set's.
+There is one class for each kind; the first of ``KINDS`` whose ``holds`` is true applies to the data
+set.
 """
 
 import io
@@ -28,7 +29,7 @@ from souron.kinds.volume import Volume, window_of
 from souron.metrics.segmentation import UNKNOWN
 from souron.utils.messages import N_, _, language
 
-AROUND = 4  # a landmark is shown in so many parts of the side
+AROUND = 4  # the fraction 1 / AROUND of the side is shown around a landmark
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,29 +40,29 @@ class Target:
     heading: ClassVar[str] = N_("Classes")
     counted: ClassVar[str] = N_("cases")  # by ``counts``
     unit: ClassVar[str] = N_("{least} to {most} cases each")
-    one_class: ClassVar[bool] = True  # whether a case has one class, which a split can balance
-    every_class: ClassVar[bool] = False  # whether each case shows every class
+    one_class: ClassVar[bool] = True  # a case has one class, by which a split can be stratified
+    every_class: ClassVar[bool] = False  # every case shows all classes
 
     @classmethod
     def holds(cls, cases: Dataset) -> bool:
-        """Whether the data set's target is of this kind."""
+        """Return whether the data set's target is of this kind."""
         return True
 
     def counts(self) -> list[int]:
-        """Cases of each class, or whatever ``unit`` counts."""
+        """Return the number of cases of each class, or of whatever ``unit`` counts."""
         return self.cases.target.bincount(minlength=len(self.cases.classes)).tolist()
 
     def of_class(self, label: int) -> Iterator[int]:
-        """Rows of the cases that show a class."""
+        """Yield the rows of the cases that show a class."""
         yield from (self.cases.target == label).nonzero().flatten().tolist()
 
     @property
     def number(self) -> int:
-        """Of what ``heading`` names."""
+        """The number of the items named by ``heading``."""
         return len(self.cases.classes)
 
     def rows(self, count: int) -> dict[int, list[int]]:
-        """The first ``count`` cases of each class that has any."""
+        """Return the first ``count`` cases of each class that has any."""
         found = {
             label: list(islice(self.of_class(label), count))
             for label in range(len(self.cases.classes))
@@ -69,29 +70,29 @@ class Target:
         return {label: rows for label, rows in found.items() if rows}
 
     def words(self, row: int) -> str:
-        """What is known of a case, in a few words."""
+        """Describe the target of a case in a few words."""
         return self.cases.classes[self.cases.target[row]]
 
     def picture(self, row: int) -> Tensor:
-        """A case's picture (C, H, W) as a small one should show it."""
+        """Return a case's image (C, H, W) for a thumbnail."""
         return self.cases.input[row]
 
     def examples(self, label: int, rows: list[int]) -> Tensor:
-        """Pictures (n, C, h, w) that show a class."""
+        """Return images (n, C, h, w) that show a class."""
         return torch.stack([self.picture(row) for row in rows])
 
     def pixels(self) -> Tensor:
-        """(N, C, H, W) in 0..255: pictures whose values are counted."""
+        """Return the images for statistics of pixel values, (N, C, H, W) in 0..255."""
         return self.cases.input
 
     def drawn(self, row: int) -> tuple[Image.Image, str] | None:
-        """A case's picture with its target drawn, and that in words; None where there is nothing to
-        draw."""
+        """Return a case's image with the target drawn on it, and a description; None if there is
+        nothing to draw."""
         return None
 
 
 class Landmarks(Target):
-    """The places (N, K, 2) of landmarks."""
+    """The positions (N, K, 2) of landmarks."""
 
     heading = N_("Landmarks")
     one_class = False
@@ -112,7 +113,7 @@ class Landmarks(Target):
         return _("{count} landmarks").format(count=count)
 
     def examples(self, label: int, rows: list[int]) -> Tensor:
-        """What lies around the landmark."""
+        """Return crops around the landmark."""
         cases = self.cases
         half = max(4, cases.side // AROUND // 2)
         wide = functional.pad(cases.input[rows].float(), (half,) * 4, mode="replicate")
@@ -124,7 +125,7 @@ class Landmarks(Target):
         return torch.stack(around).round().byte()
 
     def drawn(self, row: int) -> tuple[Image.Image, str]:
-        """Each landmark by its number."""
+        """Return the image with each landmark marked by its number, and a legend."""
         point = self.cases.target[row]
         there = point.isfinite().all(1)
         numbers = there.nonzero().flatten().tolist()
@@ -197,15 +198,15 @@ class Voxels(Areas):
         return ", ".join(names) or self.cases.classes[0]
 
     def picture(self, row: int) -> Tensor:
-        """The slice with most of what is labelled."""
+        """Return the slice with most labelled voxels."""
         return self._slice(row, self.cases.target[row] > 0)
 
     def examples(self, label: int, rows: list[int]) -> Tensor:
-        """The slices with most of a class."""
+        """Return the slices with most voxels of a class."""
         return torch.stack([self._slice(row, self.cases.target[row] == label) for row in rows])
 
     def _slice(self, row: int, inside: Tensor) -> Tensor:
-        """(3, side, side)"""
+        """Return a slice with its labels in colour, padded to a square, (3, side, side)."""
         number = int(inside.sum((1, 2)).argmax())
         shown = tinted(self._grey(row, number)[None], self.cases.target[row, number])
         side = max(shown.shape[1:])
@@ -213,7 +214,7 @@ class Voxels(Areas):
         return functional.pad(shown, (right // 2, right - right // 2, down // 2, down - down // 2))
 
     def _grey(self, row: int, number: int) -> Tensor:
-        """(H, W) uint8"""
+        """Return a slice in grey, (H, W) uint8."""
         volume = self.cases.input[row, 0].numpy()
         centre, width = window_of(volume)
         grey = ((volume[number] - centre) / width + 0.5).clip(0, 1) * 255
@@ -224,7 +225,7 @@ class Voxels(Areas):
         return torch.stack([self._grey(row, middle)[None] for row in range(len(self.cases))])
 
     def drawn(self, row: int) -> tuple[Image.Image, str]:
-        """In three planes."""
+        """Return the volume with its labels in three planes, and a description."""
         slices, rows, columns = self.cases.spacing[row]
         affine = upright((columns, rows, slices))
         volume = Volume(self.cases.input[row, 0].numpy(), affine)
@@ -234,7 +235,7 @@ class Voxels(Areas):
 
 
 class Objects(Target):
-    """Boxes (n, 5) of each case: label and edges; a label below 0 is a crowd's."""
+    """Boxes (n, 5) of each case: label and edges; a negative label is a crowd region."""
 
     counted = N_("objects")
     unit = N_("{least} to {most} objects each")
@@ -265,7 +266,7 @@ class Objects(Target):
 
 
 class Instances(Objects):
-    """Boxes and the pixels of each object."""
+    """Boxes and masks of each object."""
 
     @classmethod
     def holds(cls, cases: Dataset) -> bool:
@@ -317,7 +318,7 @@ class Divided(Objects):
         return ", ".join(self.cases.classes[label] for label in labels)
 
     def picture(self, row: int) -> Tensor:
-        """Each thing in a colour of its own; stuff as it is."""
+        """Return the image with each thing in a different colour; stuff is unchanged."""
         one = self.cases.target[row]
         counted = (one.thing & (one.label >= 0)).cumsum(0) * (one.thing & (one.label >= 0))
         number = torch.cat([torch.zeros(1, dtype=torch.long), counted])
@@ -330,7 +331,7 @@ class Divided(Objects):
 
 
 class Poses(Objects):
-    """Boxes and named points of each figure."""
+    """Boxes and keypoints of each figure."""
 
     counted = N_("figures")
     unit = N_("{least} to {most} figures each")
@@ -341,7 +342,7 @@ class Poses(Objects):
         return bool(entries) and isinstance(entries[0], Figures)
 
     def drawn(self, row: int) -> tuple[Image.Image, str]:
-        """Each figure with its points; those that are not marked are left out."""
+        """Return the image with each figure and its labelled keypoints, and a description."""
         figures = self.cases.target[row]
         figures = figures.of(figures.box[:, 0] >= 0)
         names = [self.cases.classes[label] for label in figures.box[:, 0].int().tolist()]
@@ -354,7 +355,7 @@ class Poses(Objects):
 
 
 class Captions(Target):
-    """What each picture shows, in words; where the data set says it, of one class each."""
+    """Captions of each image; one class each if the data set defines it."""
 
     heading = N_("Captions")
     one_class = False
@@ -377,13 +378,13 @@ class Captions(Target):
         yield from (row for row in range(len(self.cases)) if not objects or objects[row] == name)
 
     def words(self, row: int) -> str:
-        """A caption, in the reader's language where there is one."""
+        """Return a caption, in the reader's language if there is one."""
         told: tuple[Caption, ...] = self.cases.target[row]
         return texts.shown((*in_language(told, language()), *told)[0].text)
 
 
 class Questions(Captions):
-    """What each picture is asked; where the data set says it, of one class each."""
+    """Questions about each image; one class each if the data set defines it."""
 
     heading = N_("Questions")
 
@@ -392,13 +393,13 @@ class Questions(Captions):
         return cases.has_picture_questions
 
     def words(self, row: int) -> str:
-        """A question and its answer, in the reader's language where there is one."""
+        """Return a question with its answer, in the reader's language if there is one."""
         asked = sorted(self.cases.target[row], key=lambda one: one.language != language())
         return texts.shown(f"{asked[0].question} {asked[0].answer}")
 
 
 class Texts(Target):
-    """Texts: what is known of each is a text, tags, or nothing."""
+    """Texts, whose target is a text, tags, or nothing."""
 
     heading = N_("Texts")
     one_class = False
@@ -418,13 +419,13 @@ class Texts(Target):
         return texts.shown(texts.plain(self.cases.input[row]))
 
     def answer(self, row: int) -> str:
-        """What is known of the case, to read; "" where nothing is."""
+        """Return the target of the case as text; "" if there is none."""
         known = self.cases.target
         return known[row] if isinstance(known, ListColumn) else ""
 
 
 class TaggedTexts(Texts):
-    """Words (n,) of each case with the number of a tag each."""
+    """Words (n,) of each case, with the number of a tag for each."""
 
     heading = N_("Tags")
     unit = N_("{least} to {most} words each")
@@ -446,7 +447,7 @@ class TaggedTexts(Texts):
 
 
 class LabelledTexts(Texts):
-    """One class for each text; of a question the right option's letter."""
+    """One class for each text; for a question the letter of the correct option."""
 
     heading = N_("Classes")
     unit = N_("{least} to {most} texts each")
@@ -468,7 +469,7 @@ class LabelledTexts(Texts):
 
 
 class Pieces(Target):
-    """Pieces in four voices, of which nothing more is known."""
+    """Pieces in four voices, without a target."""
 
     heading = N_("Pieces")
     one_class = False
@@ -488,7 +489,7 @@ class Pieces(Target):
         return str(Score.of(voices.notation(self.cases.input[row])))
 
     def drawn(self, row: int) -> tuple[Image.Image, str]:
-        """The piano roll."""
+        """Return the piano roll, and a description."""
         score = Score.of(voices.notation(self.cases.input[row]))
         return Image.open(io.BytesIO(score.roll())).convert("RGB"), str(score)
 
@@ -512,12 +513,12 @@ KINDS = (
 
 
 def of(cases: Dataset) -> Target:
-    """The target of a data set, as the kind that it is."""
+    """Return the target of a data set, as an instance of its kind."""
     return next(kind for kind in KINDS if kind.holds(cases))(cases)
 
 
 def shown(pixels: Tensor, one: panoptic.Panoptic, classes: Sequence[str]) -> segments.Segments:
-    """A picture (C, H, W) with its segments, crowd regions left out."""
+    """Return an image (C, H, W) with its segments, without crowd regions."""
     crowd = torch.cat([torch.zeros(1, dtype=torch.bool), one.label < 0])
     one = one._replace(ids=one.ids.masked_fill(crowd[one.ids.long()], 0)).compact()
     names = [classes[label] for label in one.label.tolist()]
@@ -526,7 +527,7 @@ def shown(pixels: Tensor, one: panoptic.Panoptic, classes: Sequence[str]) -> seg
 
 
 def tinted(pixels: Tensor, numbers: Tensor) -> Tensor:
-    """A picture (C, H, W) in the colours of the classes of its pixels (H, W), 0 for none."""
+    """Tint the pixels of an image (C, H, W) by their classes (H, W); 0 means none."""
     place = (numbers.long() - 1).clamp(min=0) % len(overlay.COLOURS)
     colours = torch.tensor(overlay.COLOURS)[place]
     plain = pixels.float().round().clamp(0, 255).byte().expand(3, -1, -1)
@@ -535,7 +536,7 @@ def tinted(pixels: Tensor, numbers: Tensor) -> Tensor:
 
 
 def pixels_of_each(target: Tensor, classes: int) -> Tensor:
-    """(N, classes): pixels of each class in each of the maps (N, H, W)."""
+    """Count the pixels of each class in each of the label maps (N, H, W); return (N, classes)."""
     counted = []
     for some in target.split(256):
         place = torch.arange(len(some))[:, None, None] * (UNKNOWN + 1) + some
@@ -545,5 +546,5 @@ def pixels_of_each(target: Tensor, classes: int) -> Tensor:
 
 
 def pixels_of(target: Tensor, classes: int) -> list[int]:
-    """Pixels of each class in maps (N, H, W)."""
+    """Count the pixels of each class in label maps (N, H, W)."""
     return pixels_of_each(target, classes).sum(0).tolist()

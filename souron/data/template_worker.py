@@ -1,10 +1,11 @@
-"""The process that renders templates of conversations, with as little in it as can be.
+"""The process that renders chat templates, with as few dependencies as possible.
 
-It is asked by a line of JSON and answers with one. The sandbox keeps a template from files and
-Python's insides; the limits of this process keep it from time and memory. It is run as a file, so
-that nothing of souron is imported.
+Requests and answers are lines of JSON. The sandbox denies a template access to files and Python's
+internals; the limits of this process bound its time and memory. It is run as a file, so that
+nothing of souron is imported.
 
-    {"template": ..., "limits": {...}, "given": {...}}   ->   {"text": ...}   or   {"error": ...}
+    {"template": ..., "limits": {...}, "given": {...}}   ->   {"text": ...}
+                                                            or {"error": ...}, {"exceeded": ...}
 """
 
 import json
@@ -36,8 +37,8 @@ def _template(source: str) -> Template:
 
 
 def _limit(memory: int | None, seconds: float) -> None:
-    """Allow so much memory in all, and so much time of the processor from now on. A system without
-    such limits, as Windows, leaves that to the process which asks."""
+    """Limit the total memory, and the processor time from now on. On systems without such limits,
+    such as Windows, the calling process enforces them."""
     if sys.platform == "win32":
         return
     import resource
@@ -63,7 +64,7 @@ def _answer(asked: dict[str, Any]) -> dict[str, Any]:
         return {"text": "".join(text)}
     except MemoryError:
         return {"exceeded": "memory"}
-    except Exception as error:  # a template may raise anything; the one who asks hears of it
+    except Exception as error:  # a template may raise anything; the error is reported to the caller
         return {"error": (str(error) or type(error).__name__)[:200]}
 
 

@@ -1,7 +1,7 @@
-"""The doctor of data, of texts: what would spoil a result before anything is learnt.
+"""Check a data set of texts for faults that would spoil a result, before anything is trained.
 
-Copies and near copies, also across parts; prompts with answers that disagree; letters that an
-encoding broke; classes that are hardly there; keys and answers that a length alone gives away.
+It finds copies and near copies, also across parts; prompts with contradictory answers; characters
+damaged by a wrong encoding; classes with few cases; keys and answers that the length alone reveals.
 """
 
 import re
@@ -18,26 +18,26 @@ from souron.data.texts import Preference, Question
 from souron.utils.messages import _
 
 BROKEN = ("missing", "empty file", "too large", "unreadable", "not a text", "outside")
-LEFT_OUT = {"duplicate", "untranslated", "no words", "empty", "more"}  # and nothing is lost by it
-TINY, UNEVEN = 10, 10.0  # cases of a class that say nothing of it; largest to smallest
-SHINGLE = 30  # letters; two texts that share most such runs are near copies
-EVERY = 16  # runs, of which one is looked at
-ALIKE = 0.6  # of the runs looked at, in both
-COMMON = 50  # texts that share a run: no sign of a copy any more
-MOST_READ = 40_000  # letters of a text
-TELLS = 0.8  # share of the cases in which the length gives the answer away
-ENOUGH = 40  # cases, to say so
-MOST_FILES = 500  # whose encoding is looked at
+LEFT_OUT = {"duplicate", "untranslated", "no words", "empty", "more"}  # without any loss
+TINY, UNEVEN = 10, 10.0  # cases of a class, too few to measure; ratio of largest to smallest
+SHINGLE = 30  # characters; texts that share most runs of this length are near copies
+EVERY = 16  # one run in so many is compared
+ALIKE = 0.6  # share of the compared runs that are in both
+COMMON = 50  # texts that share a run, above which it does not indicate a copy
+MOST_READ = 40_000  # characters of a text
+TELLS = 0.8  # share of the cases in which the length reveals the answer
+ENOUGH = 40  # cases needed to report it
+MOST_FILES = 500  # whose encoding is checked
 SUFFIXES = (".txt", ".md", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".conll", ".iob", ".bio")
-# UTF-8 read as Windows' Latin, and as Japanese Windows; and what no decoder knew
+# UTF-8 decoded as Windows-1252, and as Shift_JIS; and replacement characters
 MOJIBAKE = re.compile(
     "Ã[\u0080-\u00bf©¨¶¼¤]|â€[™œ\u009d“”]|Â[ °»«]|ã[‚\u0081\u0082]|[縺繧](?=.)|\ufffd"
 )
-FEWEST = 2  # signs of it in a text
+FEWEST = 2  # such signs in a text
 
 
 def found(cases: Dataset, folder: Path) -> list[Iterable[Finding]]:
-    """All that is found; ``folder`` is where the files' names begin."""
+    """Return all findings; the files' names are relative to ``folder``."""
     asked = [texts.bare(texts.asked(entry)) for entry in cases.input]
     return [
         _broken(cases), _copies(cases, asked), _near(cases, asked), _mojibake(cases),
@@ -85,7 +85,8 @@ def _copies(cases: Dataset, asked: Sequence[str]) -> Iterator[Finding]:
 
 
 def _answers(cases: Dataset) -> list[object]:
-    """What must be alike where the texts are: the class, the right option's text."""
+    """Return what copies of a text must have in common: the class, or the text of the correct
+    option."""
     if cases.labels is None:
         return []
     return [
@@ -115,9 +116,9 @@ def _near(cases: Dataset, asked: Sequence[str]) -> Iterator[Finding]:
 
 
 def near(told: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, of texts that differ and share most runs of ``SHINGLE`` letters. Of the
-    runs one in ``EVERY`` is looked at, the same ones in every text, chosen by their digests:
-    Broder: On the resemblance and containment of documents (1997).
+    """Return pairs (i, j), i < j, of different texts that share most runs of ``SHINGLE``
+    characters. One run in ``EVERY`` is compared, the same ones in every text, selected by their
+    digests: Broder: On the resemblance and containment of documents (1997).
     https://doi.org/10.1109/SEQUEN.1997.666900"""
     marks = [_marks(text) for text in told]
     holding: dict[int, list[int]] = defaultdict(list)
@@ -154,12 +155,13 @@ def _mojibake(cases: Dataset) -> Iterator[Finding]:
 
 
 def garbled(text: str) -> bool:
-    """Whether a text was read in a wrong encoding, by signs that no language writes often."""
+    """Return whether a text was decoded with a wrong encoding, by character sequences that are rare
+    in every language."""
     return len(MOJIBAKE.findall(text[:MOST_READ])) >= FEWEST
 
 
 def _encodings(source: Path, folder: Path) -> Iterator[Finding]:
-    """Files in another encoding than UTF-8, which were read all the same."""
+    """Find files in another encoding than UTF-8, which were read nevertheless."""
     files = [source] if source.is_file() else sorted(folder.rglob("*")) if source.is_dir() else []
     other = []
     for file in [file for file in files if file.suffix.lower() in SUFFIXES][:MOST_FILES]:
@@ -201,7 +203,7 @@ def _balance(cases: Dataset) -> Iterator[Finding]:
 
 
 def _lengths(cases: Dataset) -> Iterator[Finding]:
-    """What the length alone gives away: the right option, the chosen answer."""
+    """Find answers that the length alone reveals: the correct option, the chosen answer."""
     entries = list(cases.input)
     if len(entries) < ENOUGH:
         return

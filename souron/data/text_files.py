@@ -1,5 +1,5 @@
-"""Files of texts, records and tables -> cases. What cannot be used is counted and named by
-``file:line``; the rest goes on.
+"""Read files of texts, records and tables into cases. What cannot be used is counted and named by
+``file:line``; reading continues.
 """
 
 import csv
@@ -21,20 +21,20 @@ from souron.kinds.codecs.limits import check_file, readable, trouble
 from souron.utils.messages import UserError, _
 
 MOST_CASES = 1_000_000
-MOST_SKIPPED = 10_000  # that are named one by one
+MOST_SKIPPED = 10_000  # that are listed individually
 MOST_BYTES = 200_000_000  # of a file
-SNIFFED = 65_536  # bytes that tell what a file holds
+SNIFFED = 65_536  # bytes examined to determine a file's content
 PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
          "dev": "val", "test": "test", "学習": "train", "訓練": "train", "検証": "val",
          "テスト": "test", "評価": "test"}  # fmt: skip
 BEYOND, OTHER = re.compile("[^\0-\x7f]"), re.compile("[\x80-\x9f\uff61-\uff9f]")
-STRANGE = 3  # a part of the letters beyond ASCII that may be of ``OTHER``
+STRANGE = 3  # the inverse of the largest share of ``OTHER`` in characters beyond ASCII
 RECORDS = (".jsonl", ".ndjson", ".json")
 TABLES = (".csv", ".tsv")
 
 
 class Located(NamedTuple):
-    """Something in a file, and where: ``exam.jsonl:12``."""
+    """An item of a file, with its position: ``exam.jsonl:12``."""
 
     place: str
     thing: Any
@@ -43,7 +43,7 @@ class Located(NamedTuple):
 
 @dataclass
 class Faults:
-    """What of some files cannot be used. Beyond ``MOST_SKIPPED`` only their count is kept."""
+    """The unusable items of some files. Beyond ``MOST_SKIPPED`` only their count is kept."""
 
     skipped: list[Skipped] = field(default_factory=list)
     more: int = 0
@@ -60,8 +60,9 @@ class Faults:
 
 
 def read(path: Path, inside: Path | None = None) -> str:
-    """The text of a file: UTF-8, UTF-16 with its mark, or cp932. Raises UserError, also where that
-    makes half-width katakana and control codes, as bytes of another encoding do."""
+    """Read the text of a file: UTF-8, UTF-16 with a byte order mark, or cp932. Raises UserError,
+    also if decoding gives half-width katakana and control codes, which indicates another encoding.
+    """
     check_file(path, inside, MOST_BYTES, "unreadable")
     text = files.words(path, MOST_BYTES)
     if STRANGE * len(OTHER.findall(text)) > len(BEYOND.findall(text)):
@@ -70,7 +71,7 @@ def read(path: Path, inside: Path | None = None) -> str:
 
 
 def beginning(path: Path) -> str:
-    """The first letters of a file, to tell what it holds; "" where it cannot be read."""
+    """Return the beginning of a file, to determine its content; "" if it cannot be read."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(SNIFFED)
@@ -84,7 +85,7 @@ def beginning(path: Path) -> str:
 
 
 def keys(path: Path) -> set[str]:
-    """The names in the first object of a file of records; none of another file."""
+    """Return the names in the first object of a file of records; empty for other files."""
     if path.suffix.lower() not in RECORDS or not path.is_file():
         return set()
     text = beginning(path)
@@ -93,13 +94,13 @@ def keys(path: Path) -> set[str]:
         return set()
     try:
         found = json.JSONDecoder().raw_decode(text, begins)[0]
-    except (ValueError, RecursionError):  # broken, or longer than was looked at
+    except (ValueError, RecursionError):  # invalid, or longer than the part examined
         return set(re.findall(r'"(\w{1,40})"\s*:', text))
     return {name.lower() for name in found}
 
 
 def columns(path: Path) -> list[str]:
-    """The names in the first line of a table; none of another file."""
+    """Return the names in the first line of a table; empty for other files."""
     if path.suffix.lower() not in TABLES or not path.is_file():
         return []
     first = beginning(path).partition("\n")[0]
@@ -107,8 +108,8 @@ def columns(path: Path) -> list[str]:
 
 
 def files_of(path: Path, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
-    """The file itself; of a folder the files in it that end so, each with the part that its name
-    says: ``train.jsonl``."""
+    """Return the file itself, or the files of a folder with these suffixes, each with the part that
+    its name tells: ``train.jsonl``."""
     if path.is_file():
         return [(path, "")]
     found = sorted(file for file in path.iterdir() if file.suffix.lower() in suffixes)
@@ -116,15 +117,15 @@ def files_of(path: Path, suffixes: Sequence[str]) -> list[tuple[Path, str]]:
 
 
 def any_file(path: Path, suffixes: Sequence[str], fits: Callable[[Path], bool]) -> bool:
-    """Whether the file fits, or the first of a folder's."""
+    """Return whether the file fits, or the first file of a folder."""
     if path.is_file():
         return path.suffix.lower() in suffixes and fits(path)
     return path.is_dir() and any(fits(file) for file, _part in files_of(path, suffixes)[:1])
 
 
 def records(path: Path, faults: Faults, part: str = "") -> Iterator[Located]:
-    """The objects of a JSONL file, or of a JSON file that holds a list of them, each with its
-    place. Raises UserError where the file cannot be read as text."""
+    """Yield the objects of a JSONL file, or of a JSON list, each with its position. Raises
+    UserError if the file cannot be read as text."""
     text = read(path)
     found = _elements(text) if text.lstrip().startswith("[") else _lines(text)
     for number, (line, thing) in enumerate(found):
@@ -144,7 +145,7 @@ def records(path: Path, faults: Faults, part: str = "") -> Iterator[Located]:
 
 
 def _lines(text: str) -> Iterator[tuple[int, Any]]:
-    """What stands in each line, or the error of one that is broken."""
+    """Yield the number and the content of each line, or the error if it is invalid."""
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
@@ -154,8 +155,8 @@ def _lines(text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _elements(text: str) -> Iterator[tuple[int, Any]]:
-    """Elements of a JSON list, each with its line; after a broken one it goes on at the next line
-    that begins an object."""
+    """Yield the elements of a JSON list with their lines; after an invalid one, continue at the
+    next line that begins an object."""
     decoder, gap, following = json.JSONDecoder(), re.compile(r"[\s,]*"), re.compile(r"\n\s*\{")
     at, line, counted = text.index("[") + 1, 1, 0
     while True:
@@ -174,8 +175,8 @@ def _elements(text: str) -> Iterator[tuple[int, Any]]:
 
 
 def table(path: Path, faults: Faults, part: str = "") -> Iterator[Located]:
-    """The rows of a CSV or TSV, each a dict by the names in the first line as ``name_of`` makes
-    them. Raises UserError where the file cannot be read as text."""
+    """Yield the rows of a CSV or TSV as dicts, keyed by the header names after ``name_of``. Raises
+    UserError if the file cannot be read as text."""
     text = read(path)
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=_separator(path, text.partition("\n")[0])
@@ -209,12 +210,12 @@ def _separator(path: Path, first: str) -> str:
 
 
 def name_of(name: str) -> str:
-    """``"Option A"`` and ``"option_a"`` are one name."""
+    """Normalise a name: ``"Option A"`` and ``"option_a"`` are equal."""
     return re.sub(r"[\s_\-\ufeff]", "", name).lower()
 
 
 def rows(path: Path, faults: Faults) -> Iterator[Located]:
-    """Records and rows of a file, or of a folder's files."""
+    """Yield the records and rows of a file, or of a folder's files."""
     for file, part in files_of(path, (*RECORDS, *TABLES)):
         if file.suffix.lower() in TABLES:
             yield from table(file, faults, part)
@@ -227,7 +228,8 @@ def rows(path: Path, faults: Faults) -> Iterator[Located]:
 def made(
     found: Iterable[Located], make: Callable[[Mapping[str, Any]], Any], faults: Faults
 ) -> list[Located]:
-    """What ``make`` makes of each; what it raises ``Fault`` of is left out and named."""
+    """Convert each item with ``make``; those for which it raises ``Fault`` are left out and
+    reported."""
     kept = []
     for one in found:
         try:
@@ -238,15 +240,15 @@ def made(
 
 
 def value(row: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """What stands under the first of the names that is there."""
+    """Return the value of the first of the names that is present."""
     return next((row[name] for name in names if row.get(name) is not None), None)
 
 
 def gathered(
     name: str, found: Sequence[Located], faults: Faults, target: Any = None, **known: Any
 ) -> Dataset:
-    """The data set of some cases, whose ``place`` becomes their name. Raises UserError where there
-    is none."""
+    """Build the data set of some cases, named by their ``place``. Raises UserError if there are
+    none."""
     if not found:
         refuse_none(name, faults)
     entries = [case.thing for case in found]
@@ -266,7 +268,7 @@ def gathered(
 
 
 def refuse_none(name: str, faults: Faults) -> None:
-    """Raises UserError: no case can be used, and why the first cannot."""
+    """Raise UserError: no case can be used, with the first reason."""
     first = next((f"{skip.file}: {skip.reason}" for skip in faults.skipped), "")
     raise UserError(
         "no case",
@@ -280,7 +282,7 @@ def refuse_none(name: str, faults: Faults) -> None:
 
 
 def _once(places: Iterable[str]) -> list[str]:
-    """Each name once: the second ``a.txt:3`` is ``a.txt:3#2``."""
+    """Make names unique: the second ``a.txt:3`` becomes ``a.txt:3#2``."""
     seen: Counter[str] = Counter()
     found = []
     for place in places:
@@ -290,11 +292,11 @@ def _once(places: Iterable[str]) -> list[str]:
 
 
 def part_of(thing: Any) -> str:
-    """``train``, ``val`` or ``test``, as a record or a folder names it; else ""."""
+    """Return ``train``, ``val`` or ``test`` for the name in a record or of a folder; else ""."""
     return PARTS.get(thing.strip().lower(), "") if isinstance(thing, str) else ""
 
 
 def numbered(labels: Sequence[str], classes: Sequence[str]) -> torch.Tensor:
-    """(N,) the number of each label."""
+    """Return the number of each label, (N,)."""
     number = {name: i for i, name in enumerate(classes)}
     return torch.tensor([number[label] for label in labels], dtype=torch.long)

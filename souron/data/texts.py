@@ -1,4 +1,4 @@
-"""Texts as cases: what stands in a data set's input.
+"""Texts as cases: the types of a data set's input.
 
 A case's input is a plain text ``str``, a conversation ``tuple[Turn, ...]``, a ``Preference``, a
 ``Question``, or the words ``tuple[str, ...]`` of a sentence, in a ``ListColumn``.
@@ -14,7 +14,7 @@ from souron.data.dataset import Dataset, ListColumn
 from souron.kinds.chat import ROLES, Turn
 from souron.utils.messages import _
 
-PIECE = 6_000  # characters of a piece of a long text, about
+PIECE = 6_000  # characters of a piece of a long text, approximate
 LONGEST = 2_000_000  # characters of one case
 SHOWN = 60  # characters of a text in a message
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -24,7 +24,7 @@ LATIN = re.compile("[A-Za-z]")
 
 
 class Preference(NamedTuple):
-    """Two answers, one of which is better."""
+    """A prompt with two answers, one of which is preferred."""
 
     prompt: tuple[Turn, ...]
     chosen: str
@@ -32,7 +32,7 @@ class Preference(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A question with answers to choose from."""
+    """A multiple-choice question."""
 
     text: str
     options: tuple[str, ...]
@@ -40,7 +40,7 @@ class Question(NamedTuple):
 
 
 class Fault(Exception):
-    """Why one case cannot be used."""
+    """The reason why a case cannot be used."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -48,7 +48,7 @@ class Fault(Exception):
 
 
 def holds(cases: Dataset) -> bool:
-    """Whether the cases are texts of some sort."""
+    """Return whether the cases are texts of some kind."""
     first = next(iter(cases.input), None) if isinstance(cases.input, ListColumn) else None
     return isinstance(first, str) or (
         isinstance(first, tuple) and bool(first) and isinstance(first[0], str | tuple)
@@ -56,7 +56,7 @@ def holds(cases: Dataset) -> bool:
 
 
 def plain(entry: Any) -> str:
-    """A case's input as one text to read."""
+    """Return a case's input as one readable text."""
     if isinstance(entry, str):
         return entry
     if isinstance(entry, Question):
@@ -71,7 +71,8 @@ def plain(entry: Any) -> str:
 
 
 def asked(entry: Any) -> str:
-    """What of a case must not stand in two parts: of conversations and preferences the prompt."""
+    """Return the text that must not occur in two parts: the prompt of conversations and
+    preferences, else the whole input."""
     if isinstance(entry, Preference):
         return plain(entry.prompt)
     if isinstance(entry, tuple) and entry and isinstance(entry[0], Turn):
@@ -81,19 +82,19 @@ def asked(entry: Any) -> str:
 
 
 def bare(text: str) -> str:
-    """The text without what makes no difference: width, case, white space."""
+    """Normalise a text for comparison: width, case, whitespace."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def digests(cases: Dataset) -> Iterator[bytes]:
-    """16 bytes of what each case asks, equal where that is the same text."""
+    """Yield 16 bytes for the prompt of each case, equal if the prompts are."""
     for entry in cases.input:
         told = bare(asked(entry)).encode("utf-8", "surrogatepass")
         yield blake2b(told, digest_size=16).digest()
 
 
 def language(text: str) -> str:
-    """ "ja" or "en" by its letters; "" where it has none of them."""
+    """Return "ja" or "en" by the characters; "" if it has none of them."""
     kana, han, latin = (len(letters.findall(text[:5000])) for letters in (KANA, HAN, LATIN))
     if kana + han and (kana + han) * 4 > latin:
         return "ja"
@@ -101,8 +102,9 @@ def language(text: str) -> str:
 
 
 def pieces(text: str, size: int = PIECE) -> list[str]:
-    """The text in pieces of about ``size`` characters, cut where a paragraph ends, else where a
-    line or a sentence does. Together they are the text; a short rest joins the piece before."""
+    """Split a text into pieces of about ``size`` characters, at the ends of paragraphs if possible,
+    else of lines or sentences. Joined they give the text; a short remainder is added to the last
+    piece."""
     found = [""]
     for part in _breakable(text, size):
         if len(found[-1]) + len(part) > size and len(found[-1]) > size // 2:
@@ -114,8 +116,8 @@ def pieces(text: str, size: int = PIECE) -> list[str]:
 
 
 def _breakable(text: str, size: int) -> Iterator[str]:
-    """Paragraphs with the white space after them; of long ones lines, sentences, or so many
-    characters."""
+    """Yield paragraphs with the following whitespace; long ones as lines, sentences, or ``size``
+    characters each."""
     for paragraph in re.findall(r"(?s).+?(?:\n\s*\n|\Z)", text):
         if len(paragraph) <= size:
             yield paragraph
@@ -125,8 +127,8 @@ def _breakable(text: str, size: int) -> Iterator[str]:
 
 
 def usable(text: Any, what: str = "") -> str:
-    """A text as it may be learnt from. Raises Fault where it is none: of another type, empty,
-    without a letter, with half of a surrogate pair, with NUL, or huge."""
+    """Return a text that is usable for training. Raises Fault if it is of another type, empty or
+    too long, or contains half of a surrogate pair or NUL."""
     named = f"{what}: " if what else ""
     if not isinstance(text, str):
         raise Fault("not a text", named + _("not a text: {thing}").format(thing=shown(text)))
@@ -144,7 +146,8 @@ def usable(text: Any, what: str = "") -> str:
 
 
 def worded(text: Any, what: str = "") -> str:
-    """As ``usable``, and with a letter or a number: one emoji teaches nothing."""
+    """Return a usable text, as ``usable`` does, that has a letter or a number: one emoji teaches
+    nothing."""
     text = usable(text, what)
     if not any(map(str.isalnum, text)):
         named = f"{what}: " if what else ""
@@ -154,16 +157,16 @@ def worded(text: Any, what: str = "") -> str:
 
 
 def shown(thing: Any) -> str:
-    """The beginning of something, for a message."""
+    """Return the beginning of something, for a message."""
     text = thing if isinstance(thing, str) else repr(thing)
     text = SURROGATE.sub("\ufffd", " ".join(text[: 4 * SHOWN].split()))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def turns(messages: Any, ends: str = "") -> tuple[Turn, ...]:
-    """Messages as ``{"role", "content"}`` -> turns; a plain text is a user's. The content may be
-    OpenAI's list of parts ``{"type": "text", "text": ...}``. Raises Fault where a role is missing
-    or unknown, where two turns of one role follow each other, and where the last is not of the
+    """Convert messages ``{"role", "content"}`` to turns; a plain text becomes a user's turn. The
+    content may be OpenAI's list of parts ``{"type": "text", "text": ...}``. Raises Fault if a role
+    is missing or unknown, if two turns of one role follow each other, and if the last is not of the
     role ``ends``."""
     if isinstance(messages, str):
         messages = [{"role": "user", "content": messages}]

@@ -1,13 +1,13 @@
-"""Tokenizers: a text as numbers, and back.
+"""Tokenizers: convert texts to numbers, and back.
 
-    text -> pieces (words, runs of Japanese letters, spaces) -> bytes -> tokens, the longest known
+    text -> pieces (words, runs of Japanese characters, spaces) -> bytes -> merged byte pairs
 
 Sennrich, Haddow, Birch: Neural Machine Translation of Rare Words with Subword Units (2016).
-https://arxiv.org/abs/1508.07909. On bytes, so that no text is unknown: Radford and others: Language
-Models are Unsupervised Multitask Learners (2019).
+https://arxiv.org/abs/1508.07909. On bytes, so that every text can be encoded: Radford and others:
+Language Models are Unsupervised Multitask Learners (2019).
 
-The ``tokenizers`` library does the work. A tokenizer also holds what marks the turns of a
-conversation: special tokens, and a template as models are published with.
+Implemented with the ``tokenizers`` library. A tokenizer also holds the markup of conversations:
+special tokens, and the chat template that a model was published with.
 """
 
 import base64
@@ -24,7 +24,7 @@ from souron.data import chat_template, tokenizer_limits
 from souron.kinds.chat import Turn
 from souron.utils.messages import UserError, _
 
-SIZE = 4096  # tokens that are learnt at most
+SIZE = 4096  # size of the vocabulary at most
 END = "<|end|>"  # of a text, and of a turn
 SPECIAL = (END, "<|system|>", "<|user|>", "<|assistant|>")
 TEMPLATE = (
@@ -36,22 +36,22 @@ MOST_TOKENS = 1_000_000
 
 
 class Piece(NamedTuple):
-    """A token and where it stands."""
+    """A token and its position in the text."""
 
     id: int
-    text: str  # as the text has it; of a token that is a part of a letter the whole letter
-    start: int  # letters of the text before it
+    text: str  # unchanged; for a token that is part of a character the whole character
+    start: int  # in characters of the text
     end: int
 
 
 class Tokenizer:
-    """Maps texts to tokens, whole numbers below ``len(tokenizer)``.
+    """Map texts to tokens, integers below ``len(tokenizer)``.
 
     Args:
         backend: a ``tokenizers.Tokenizer``.
-        template: a Jinja template for conversations; "" where none is known.
-        end: the tokens that end a text or a turn, the usual one first.
-        start: the token that stands before a text; the usual end where nobody says.
+        template: a Jinja template for conversations; "" if unknown.
+        end: the tokens that end a text or a turn, the default one first.
+        start: the token at the beginning of a text; by default the first of ``end``.
 
     Example:
         >>> tokenizer = Tokenizer.learn(["to be or not to be"] * 9, 300)
@@ -66,7 +66,7 @@ class Tokenizer:
         self.end = tuple(i for name in end if (i := backend.token_to_id(name)) is not None)
         known = backend.token_to_id(start) if start else None
         self.start = known if known is not None else (*self.end, 0)[0]
-        self.names = {  # as templates call them
+        self.names = {  # the names used in templates
             "bos_token": "" if known is None else start,
             "eos_token": backend.id_to_token(self.end[0]) if self.end else "",
         }
@@ -75,7 +75,7 @@ class Tokenizer:
 
     @classmethod
     def learn(cls, texts: Iterable[str], size: int = SIZE) -> "Tokenizer":
-        """Byte pairs that are frequent in those texts become tokens, ``size`` at most."""
+        """Train a byte-level BPE tokenizer on those texts with at most ``size`` tokens."""
         import tokenizers
         from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -93,7 +93,7 @@ class Tokenizer:
     def of_file(
         cls, path: Path, template: str = "", end: Sequence[str] = (), start: str = ""
     ) -> "Tokenizer":
-        """A ``tokenizer.json`` as models are published with. Raises UserError."""
+        """Read a published ``tokenizer.json``. Raises UserError."""
         import tokenizers
 
         try:
@@ -112,7 +112,7 @@ class Tokenizer:
         return cls(backend, template, end, start)
 
     def packed(self) -> str:
-        """All of it as one word, to be kept with a run."""
+        """Serialise the tokenizer to one word, to be stored with a run."""
         about = {
             "backend": json.loads(self.backend.to_str()),
             "template": self.template,
@@ -125,7 +125,7 @@ class Tokenizer:
     @staticmethod
     @lru_cache(maxsize=8)
     def unpacked(word: str) -> "Tokenizer":
-        """What ``packed`` made. Raises UserError for anything else."""
+        """Restore a tokenizer from ``packed``. Raises UserError for anything else."""
         import tokenizers
 
         try:
@@ -148,25 +148,26 @@ class Tokenizer:
         return self.backend.get_vocab_size()
 
     def encode(self, text: str, special: bool = False) -> list[int]:
-        """Tokens of a text. What reads like a special token is plain text, unless ``special``."""
+        """Return the tokens of a text. Text that looks like a special token is plain text, unless
+        ``special``."""
         self.backend.encode_special_tokens = not special
         with tokenizer_limits.told():
             return self.backend.encode(readable(text), add_special_tokens=False).ids
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
-        """The same of many texts, on all processors."""
+        """Return the tokens of many texts, in parallel."""
         self.backend.encode_special_tokens = True
         with tokenizer_limits.told():
             found = self.backend.encode_batch(list(map(readable, texts)), add_special_tokens=False)
         return [each.ids for each in found]
 
     def decode(self, ids: Sequence[int], special: bool = False) -> str:
-        """The text of tokens; bytes that make no letter become the sign of replacement."""
+        """Return the text of tokens; invalid bytes become the replacement character."""
         with tokenizer_limits.told():
             return self.backend.decode(list(ids), skip_special_tokens=not special)
 
     def pieces(self, text: str) -> list[Piece]:
-        """Each token with its place in the text."""
+        """Return each token with its position in the text."""
         self.backend.encode_special_tokens = True
         text = readable(text)
         with tokenizer_limits.told():
@@ -179,12 +180,11 @@ class Tokenizer:
     def conversation(
         self, turns: Sequence[Turn], answer: bool = False
     ) -> tuple[list[int], list[bool]]:
-        """Tokens of a conversation, and which of them the assistant says; ``answer`` leaves it
-        open for the assistant's next turn. Raises UserError where there is no template, or it
-        fails.
+        """Return the tokens of a conversation, and a mask of those that the assistant generates;
+        ``answer`` leaves it open for the assistant's next turn. Raises UserError if there is no
+        template, or it fails.
 
-        What people wrote never becomes a special token, so that nobody can end a turn by writing
-        so.
+        User input never becomes a special token, so that nobody can end a turn by writing one.
         """
         if not self.template:
             raise UserError(
@@ -199,7 +199,7 @@ class Tokenizer:
         if tokens is None:
             tokens = self._apart(parts)
         ids, said = [token for token, _own in tokens], [own for _token, own in tokens]
-        for place in range(1, len(ids)):  # it says when its turn ends
+        for place in range(1, len(ids)):  # the assistant generates the end of its turn
             if said[place] or not said[place - 1]:
                 continue
             blank = not self.decode(ids[place : place + 1], special=True).strip()
@@ -208,8 +208,8 @@ class Tokenizer:
         return ids, said
 
     def _together(self, parts: Sequence[str | Turn]) -> list[tuple[int, bool]] | None:
-        """Tokens of the whole text, as the model has learnt it, and which an assistant says; None
-        where what was written would become a special token."""
+        """Encode the whole text at once, as in the model's training, with the mask of the
+        assistant's tokens; None if user input would become a special token."""
         texts = [readable(part.text if isinstance(part, Turn) else part) for part in parts]
         roles = [part.role if isinstance(part, Turn) else "" for part in parts]
         ends = list(accumulate(map(len, texts)))
@@ -221,14 +221,14 @@ class Tokenizer:
             while part + 1 < len(ends) and ends[part] <= start:
                 part += 1
             last = min(bisect_left(ends, end), len(ends) - 1) if end > start else part
-            over = roles[part : last + 1]  # one may begin with a blank of the template
+            over = roles[part : last + 1]  # a token may begin with whitespace of the template
             if token in self._special and any(over):
                 return None
             tokens.append((token, "assistant" in over))
         return tokens
 
     def _apart(self, parts: Sequence[str | Turn]) -> list[tuple[int, bool]]:
-        """Encode each part by itself, so that nothing that was written is a special token."""
+        """Encode each part separately, so that no user input becomes a special token."""
         tokens = []
         for part in parts:
             own = isinstance(part, Turn)
@@ -244,5 +244,5 @@ class Tokenizer:
 
 
 def readable(text: str) -> str:
-    """Without halves of letters, which no file can hold."""
+    """Replace lone surrogates, which cannot be stored in a file."""
     return text.encode("utf-8", "replace").decode()

@@ -1,7 +1,7 @@
-"""Limits of tokenizers from strangers: texts grow a little, and patterns are simple.
+"""Limits of tokenizers from untrusted sources: bounded growth of texts, and simple patterns.
 
-A ``tokenizer.json`` is a program: what it puts in place of letters may grow a text from four
-letters to gigabytes, and a pattern may take longer than anybody waits.
+A ``tokenizer.json`` is a program: its replacements may expand a text of four characters to
+gigabytes, and a regular expression may run practically forever.
 """
 
 import base64
@@ -12,14 +12,14 @@ from typing import Any
 
 from souron.utils.messages import UserError, _
 
-MOST_GROWTH = 32.0  # times; a letter of Unicode alone becomes 18 when it is taken apart
-MOST_PREFIX = 64  # letters that are put before a text or a word
-MOST_OPEN = 2  # repetitions without an end in one branch of a pattern; published ones have two
-MOST_REPEATS = 100  # a repetition to more than that counts as one without an end
+MOST_GROWTH = 32.0  # times; Unicode decomposition alone expands a character up to 18 times
+MOST_PREFIX = 64  # characters that are put before a text or a word
+MOST_OPEN = 2  # unbounded repetitions in one branch of a pattern; published ones have two
+MOST_REPEATS = 100  # a repetition with a larger maximum counts as unbounded
 
 
 def check(tokenizer: dict[str, Any]) -> None:
-    """Raises ValueError where a ``tokenizer.json`` may grow texts or search without end."""
+    """Raise ValueError if a ``tokenizer.json`` may expand texts or backtrack without bound."""
     for part in ("normalizer", "pre_tokenizer", "decoder"):
         growth = 1.0
         for step in _steps(tokenizer.get(part)):
@@ -39,7 +39,7 @@ def check(tokenizer: dict[str, Any]) -> None:
 
 
 def _steps(thing: Any) -> Iterator[dict[str, Any]]:
-    """Each object in it, but not the tokens themselves."""
+    """Yield each object in it, except the tokens themselves."""
     if isinstance(thing, list):
         for each in thing:
             yield from _steps(each)
@@ -53,10 +53,10 @@ def _steps(thing: Any) -> Iterator[dict[str, Any]]:
 def _growth(step: dict[str, Any]) -> float:
     """Return the largest number of characters that replace one."""
     if step.get("type") == "Replace":
-        pattern = step["pattern"].get("String", "")  # a regular expression may find nothing at all
+        pattern = step["pattern"].get("String", "")  # a regular expression may match nothing
         letters = len(step["content"])
         return letters / len(pattern) if pattern else 1.0 + letters
-    if step.get("type") == "Precompiled":  # a trie, and the texts it leads to
+    if step.get("type") == "Precompiled":  # a trie, and its replacement texts
         content = base64.b64decode(step.get("precompiled_charsmap") or "")
         texts = content[4 + int.from_bytes(content[:4], "little") :].split(b"\0")
         return max(len(text.decode("utf-8", "replace")) for text in texts)
@@ -67,12 +67,12 @@ SIGNS = re.compile(r"\\.|\(\?[imsx-]*:|\(\?<?[=!>]|\(\?<\w+>|\{\d*,?\d*\}[?+]?|[
 
 
 def simple(pattern: str) -> bool:
-    """Does it repeat without an end at most ``MOST_OPEN`` times in a branch, never within a
-    repetition, and refer to nothing that it has found?"""
+    """Return whether a pattern has at most ``MOST_OPEN`` unbounded repetitions in a branch, none of
+    them nested, and no backreferences."""
     if re.search(r"\\[1-9kg]", pattern):
         return False
-    stack, inside = [0], 0  # open repetitions in the branch of each group; classes around
-    closed, fewest = 0, [0]  # of the group that has just ended; the most of a group's branches
+    stack, inside = [0], 0  # unbounded repetitions in the branch of each group; nesting of classes
+    closed, fewest = 0, [0]  # of the group that has just ended; the largest of a group's branches
     for sign in SIGNS.findall(pattern):
         if inside or sign == "[":
             inside += (sign == "[") - (sign == "]")
@@ -108,7 +108,7 @@ def _endless(sign: str) -> bool:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn a panic of the library, which is no ``Exception``, into a UserError."""
+    """Convert a panic of the library, which is not an ``Exception``, to a UserError."""
     try:
         yield
     except BaseException as error:

@@ -1,8 +1,8 @@
-"""Changes to training pictures that leave their label true, a whole batch at once.
+"""Augmentations of training images that preserve their label, for a whole batch at once.
 
-Each is a function of pictures (B, C, H, W), uint8 or float32 in 0..255, and a generator, and
-returns such pictures of the same kind; every picture is changed in its own way, and the same state
-of the generator gives the same pictures.
+Each is a function of images (B, C, H, W), uint8 or float32 in 0..255, and a generator, and returns
+images of the same dtype; every image is changed independently, and the result depends on the state
+of the generator only.
 """
 
 import difflib
@@ -20,26 +20,27 @@ FARTHEST_TURN = 15  # degrees, of ``rotate``
 
 
 def shift(image: Tensor, generator: Generator) -> Tensor:
-    """Move by up to a sixteenth of the side (at least a pixel); the border shows its reflection."""
+    """Translate by up to a sixteenth of the side (at least a pixel), with reflection padding."""
     return shifted(image, generator)[0]
 
 
 def shifted(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """What ``shift`` makes, and (B, 2): how many pixels each picture went to the right and down."""
+    """Return the images after ``shift``, and the pixels that each was moved to the right and down,
+    (B, 2)."""
     far = farthest(image)
     moves = far - torch.randint(0, 2 * far + 1, (len(image), 2), generator=generator).flip(1)
     return moved(image, moves, far), moves
 
 
 def farthest(image: Tensor) -> int:
-    """How many pixels ``shift`` may move pictures of this size."""
+    """Return the largest number of pixels by which ``shift`` may move images of this size."""
     return max(1, round(min(image.shape[2:]) / 16))
 
 
 def moved(image: Tensor, moves: Tensor, far: int) -> Tensor:
-    """Each picture moved by its (B, 2) pixels to the right and down, at most ``far``."""
+    """Move each image by its (B, 2) pixels to the right and down, at most ``far``."""
     _batch, _channels, height, width = image.shape
-    # slices in NumPy: two to four times as fast as gathering, see benchmarks/augmenting.py
+    # NumPy slices: two to four times as fast as gathering, see benchmarks/augmenting.py
     wide = F.pad(image, (far, far, far, far), mode="reflect").numpy()
     made = torch.empty_like(image, memory_format=torch.contiguous_format)
     for there, here, (right, down) in zip(made.numpy(), wide, (far - moves).tolist(), strict=True):
@@ -48,12 +49,12 @@ def moved(image: Tensor, moves: Tensor, far: int) -> Tensor:
 
 
 def mirror(image: Tensor, generator: Generator) -> Tensor:
-    """Exchange left and right in every other picture, by chance."""
+    """Mirror each image horizontally with probability 0.5."""
     return mirrored(image, generator)[0]
 
 
 def mirrored(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """What ``mirror`` makes, and (B,): which pictures were mirrored."""
+    """Return the images after ``mirror``, and a mask of those that were mirrored, (B,)."""
     kept = torch.rand(len(image), generator=generator) < 0.5
     mirrored = image.flip(3)
     there, here = mirrored.numpy(), image.numpy()
@@ -63,20 +64,21 @@ def mirrored(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
 
 def brightness(image: Tensor, generator: Generator) -> Tensor:
-    """Brightness and contrast (about each picture's mean), each times 0.75 to 1.25."""
+    """Scale brightness and contrast (about each image's mean) by random factors from 0.75
+    to 1.25."""
     bright, contrast = 0.75 + 0.5 * torch.rand(2, len(image), 1, 1, 1, generator=generator)
     return lit(image, bright, contrast)
 
 
 def lit(image: Tensor, bright: Tensor, contrast: Tensor) -> Tensor:
-    """Brightness and contrast times these factors, (B, 1, 1, 1) each."""
+    """Scale brightness and contrast by these factors, (B, 1, 1, 1) each."""
     pixels = image.to(torch.float32, copy=True)
     offset = pixels.mean((1, 2, 3), keepdim=True) * (1 - contrast) * bright
     return _as(image, pixels.mul_(bright * contrast).add_(offset).clamp_(0, 255))
 
 
 def erase(image: Tensor, generator: Generator) -> Tensor:
-    """Cover a square, a quarter to a half of the side, with the picture's mean.
+    """Cover a square, a quarter to a half of the side, with the image's mean (cutout).
 
     DeVries, Taylor: Improved Regularization of Convolutional Neural Networks with Cutout (2017).
     https://arxiv.org/abs/1708.04552
@@ -85,7 +87,7 @@ def erase(image: Tensor, generator: Generator) -> Tensor:
 
 
 def erased(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """What ``erase`` makes, and (B, H, W): which pixels were covered."""
+    """Return the images after ``erase``, and a mask of the covered pixels, (B, H, W)."""
     batch, _channels, height, width = image.shape
     chance = torch.rand(3, batch, generator=generator)
     size = (0.25 + 0.25 * chance[0]) * min(height, width)
@@ -94,8 +96,8 @@ def erased(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
 
 
 def covered(image: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-    """Pictures with a rectangle covered by their mean, and (B, H, W): which pixels those are.
-    ``edges`` (4, B): top, bottom, left, right in pixels."""
+    """Cover a rectangle of each image with its mean; return the images and a mask of the covered
+    pixels, (B, H, W). ``edges`` (4, B): top, bottom, left, right in pixels."""
     batch, channels, height, width = image.shape
     edges = edges.round().clamp(min=0).int()
     mean = _as(image, image.mean((2, 3), dtype=torch.float32)).view(batch, channels, 1, 1)
@@ -110,21 +112,21 @@ def covered(image: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rotate(image: Tensor, generator: Generator) -> Tensor:
-    """Turn by up to 15 degrees either way; the border is stretched."""
+    """Rotate by up to 15 degrees in either direction, with border padding."""
     return rotated(image, generator)[0]
 
 
 def rotated(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """What ``rotate`` makes; (B, H, W, 2): where each pixel came from, as ``grid_sample`` takes it;
-    and (B,): how far each picture was turned, radians against the clock."""
+    """Return the images after ``rotate``; the sampling grid (B, H, W, 2), as ``grid_sample`` takes
+    it; and the angle of each image in radians, counter-clockwise, (B,)."""
     angle = (2 * torch.rand(len(image), generator=generator) - 1) * math.radians(FARTHEST_TURN)
     turned, grid = turned_by(image, angle)
     return turned, grid, angle
 
 
 def turned_by(image: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-    """Each picture turned by its (B,) radians against the clock, and (B, H, W, 2): where each pixel
-    came from."""
+    """Rotate each image by its (B,) radians counter-clockwise; return the images and the sampling
+    grid (B, H, W, 2)."""
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     _batch, _channels, height, width = image.shape
     turn = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], 1).view(
@@ -136,7 +138,7 @@ def turned_by(image: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _as(image: Tensor, changed: Tensor) -> Tensor:
-    """Rounded where the pictures are bytes; finer steps stay."""
+    """Convert to the dtype of ``image``; rounds for uint8."""
     return changed if image.is_floating_point() else changed.round_().to(torch.uint8)
 
 
@@ -146,7 +148,7 @@ CHANGES: dict[str, Change] = {
 
 
 def what() -> dict[str, str]:
-    """What each does, in the reader's language."""
+    """Return a description of each augmentation, in the reader's language."""
     return {
         "shift": _("moved by up to a sixteenth of the side"),
         "mirror": _("left and right exchanged, by chance"),
@@ -157,8 +159,8 @@ def what() -> dict[str, str]:
 
 
 def augmentation(names: Sequence[str]) -> Change | None:
-    """These changes one after the other, or None without any. Raises UserError for unknown
-    names."""
+    """Compose these augmentations, or return None without any. Raises UserError for
+    unknown names."""
     changes = [_change(name) for name in names]
     if not changes:
         return None
@@ -172,9 +174,10 @@ def augmentation(names: Sequence[str]) -> Change | None:
 
 
 def steps(image: Tensor, names: Sequence[str]) -> list[tuple[str, Tensor]]:
-    """What each change alone makes of one picture (C, H, W); every time the same.
+    """Apply each augmentation separately to one image (C, H, W); deterministic.
 
-    Chance may leave a picture as it is; the first draw that changes it is shown.
+    A random augmentation may leave an image unchanged; the first sample that changes it is
+    returned.
     """
     shown = []
     for name in names:
@@ -201,9 +204,9 @@ def _change(name: str) -> Change:
 
 
 def resized(image: Tensor, side: int | None) -> Tensor:
-    """Square pictures (N, C, H, H) uint8 -> (N, C, side, side) uint8, bilinear, antialiased.
+    """Resize square images (N, C, H, H) uint8 to (N, C, side, side), bilinear, antialiased.
 
-    ``None`` leaves them as they are.
+    ``None`` leaves them unchanged.
     """
     if side is None or side == image.shape[-1]:
         return image

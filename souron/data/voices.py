@@ -12,12 +12,13 @@ from souron.kinds.codecs.notation import STEPS, Notation, Note, from_grid, heard
 
 VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 MOST_STEPS = 4096  # sixteenths of a piece: 256 bars of four quarters
-RUN = 7  # steps of a melody that are compared
-SAME = 1 / 3  # of the runs of the shorter melody, from which on two have one tune
+RUN = 7  # steps of a melody in one compared run
+SAME = 1 / 3  # of the runs of the shorter melody: pieces that share as many have one tune
 
 
 class Voices(NamedTuple):
-    """A piece. Numbers of the grid: 0 goes on, 1 silence begins, others are pitches that begin."""
+    """A piece on a grid of sixteenths: 0 continues, 1 begins a rest, other numbers are pitches that
+    begin."""
 
     grid: Tensor  # (T, 4) uint8, see ``notation.on_grid``
     bar: int  # sixteenths in a bar
@@ -25,7 +26,7 @@ class Voices(NamedTuple):
 
 
 def of(piece: Notation) -> Voices:
-    """A piece whose parts are the voices, the highest first."""
+    """Convert a piece whose parts are the voices, the highest first."""
     return Voices(
         torch.from_numpy(on_grid(piece)), max(1, round(STEPS * piece.bar)),
         round(STEPS * piece.pickup),
@@ -33,28 +34,28 @@ def of(piece: Notation) -> Voices:
 
 
 def notation(piece: Voices, title: str = "", tempo: float = 90.0) -> Notation:
-    """Back from the grid."""
+    """Convert a piece from the grid back to notation."""
     bar, pickup = piece.bar / STEPS, piece.pickup / STEPS
     return Notation(from_grid(piece.grid.numpy()), VOICES, tempo, bar, pickup, title)
 
 
 def holds(cases: Dataset) -> bool:
-    """Whether the cases are such pieces."""
+    """Return whether the cases are such pieces."""
     first = next(iter(cases.input), None) if isinstance(cases.input, ListColumn) else None
     return isinstance(first, Voices)
 
 
 def steps(grid: np.ndarray) -> list[int]:
-    """Of the first voice on whole quarters the semitones from each tone to the next other one: what
-    is left of a tune without its key, its rhythm and its passing notes."""
+    """Return the melodic steps of the first voice, sampled on whole quarters, in semitones between
+    successive different tones: the tune without its key, its rhythm and its passing notes."""
     tones = heard(grid)[::STEPS, 0].tolist()
     other = [tone for k, tone in enumerate(tones) if tone > 1 and tone != tones[k - 1 if k else -1]]
     return np.diff(other).tolist()
 
 
 def tunes(pieces: Sequence[Voices], names: Sequence[str]) -> list[str]:
-    """The tune of each piece, called by the first piece that has it: pieces that share a third of
-    the runs of seven melodic steps have one tune, in whatever key."""
+    """Return the tune of each piece, named by the first piece that has it. Pieces that share a
+    third of the runs of seven melodic steps have one tune, in any key."""
     runs = []
     for piece in pieces:
         moved = steps(piece.grid.numpy())
@@ -81,7 +82,7 @@ def _first(same: list[int], row: int) -> int:
 
 
 def by_height(notes: Sequence[Note]) -> dict[int, int]:
-    """Part of the notes -> voice: the part that lies highest is the first."""
+    """Map each part of the notes to a voice, the highest on average first."""
     pitches: dict[int, list[int]] = {}
     for note in notes:
         pitches.setdefault(note.part, []).append(note.pitch)
@@ -90,13 +91,13 @@ def by_height(notes: Sequence[Note]) -> dict[int, int]:
 
 
 def transposed(grid: Tensor, semitones: int) -> Tensor:
-    """Every pitch moved; silence and what goes on stay."""
+    """Transpose every pitch; rests and continuations stay."""
     return torch.where(grid > 1, grid.int() + semitones, grid.int()).clamp(0, 127).to(grid.dtype)
 
 
 def mixed(pieces: Sequence[Voices]) -> list[Voices]:
-    """Voices of different pieces put together, each voice from another piece, as long as the
-    shortest of them: what harmony is by chance, all keys moved to one final bass note."""
+    """Combine voices of different pieces, each voice from another piece, cut to the shortest and
+    transposed to one final bass note: a baseline of harmony by chance."""
     found = []
     for row in range(len(pieces)):
         four = [pieces[(row + voice) % len(pieces)] for voice in range(4)]

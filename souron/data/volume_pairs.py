@@ -1,12 +1,12 @@
-"""Which volume belongs to which map of labels, in folders as people have them.
+"""Pair volumes with their label maps, in common folder layouts.
 
     images/1.nii.gz  labels/1.nii.gz      also imagesTr/1_0000.nii.gz labelsTr/1.nii.gz
     p1/volume.nii.gz  p1/labels.nii.gz    also p1_ct.nrrd p1_seg.nrrd
     p1/ct/*.dcm  p1/seg/1.dcm             DICOM slices and a DICOM segmentation
 
-What a file is follows from its folder's name, or from the last word of its own; of DICOM from what
-it says of itself. A pair has one name but for these words. A segmentation whose name fits nothing
-belongs to the series that it refers to.
+The role of a file is inferred from its folder's name, or from the last word of its own; for DICOM
+from its header. The names of a pair are equal apart from these words. A segmentation whose name
+matches nothing belongs to the series that it refers to.
 """
 
 import re
@@ -29,10 +29,10 @@ ROLES = {
                "segmentation", "segmentations", "organs", "gt"),
 }  # fmt: skip
 ROLE = {word: role for role, words in ROLES.items() for word in words}
-CHANNEL = re.compile(r"_(\d{4})$")  # nnU-Net's number of the channel
+CHANNEL = re.compile(r"_(\d{4})$")  # nnU-Net's channel number
 MAP = re.compile(re.escape(segmentation.STORAGE).encode() + rb"(?![\d.])")
 TESTED = ("imagests", "labelsts")  # nnU-Net's folders of test cases
-MOST_LOOKED_AT = 3000  # files, to see whether a folder holds volumes
+MOST_LOOKED_AT = 3000  # files, examined to find volumes in a folder
 
 
 class Pair(NamedTuple):
@@ -46,17 +46,17 @@ class Pair(NamedTuple):
 
 
 class Thing(NamedTuple):
-    """A volume or a map of labels."""
+    """A volume or a label map."""
 
     role: str
     file: str
     path: Path
-    keys: tuple[str, ...]  # what it may be called, the likeliest first
+    keys: tuple[str, ...]  # possible names, the most likely first
     part: str = ""
 
 
 def described(folder: Path) -> bool:
-    """Are there volumes and labels? By the first files alone."""
+    """Return whether there are volumes and labels among the first files."""
     roles: set[str] = set()
     for path, file in islice(walk(folder, []), MOST_LOOKED_AT):
         role = role_of(path, PurePosixPath(file))
@@ -67,7 +67,7 @@ def described(folder: Path) -> bool:
 
 
 def role_of(path: Path, file: PurePosixPath) -> str:
-    """ "volume" or "labels"; "" for other files."""
+    """Return the role of a file: "volume", "labels", or "" for other files."""
     name = file.name.lower()
     if name.endswith(SUFFIXES):
         role, _place = _foldered(file)
@@ -104,7 +104,7 @@ def _words(stem: str) -> list[str]:
 
 
 def _foldered(file: PurePosixPath) -> tuple[str, int]:
-    """The role of the last folder that names one, and its place."""
+    """Return the role of the last folder that names one, and its index."""
     for place in range(len(file.parts) - 2, -1, -1):
         if role := ROLE.get(file.parts[place].lower()):
             return role, place
@@ -112,8 +112,8 @@ def _foldered(file: PurePosixPath) -> tuple[str, int]:
 
 
 def _keys(file: PurePosixPath, role: str, slices: bool) -> tuple[str, ...]:
-    """Names without the folder and the word that tell the role, and with the folder: of slices
-    their folder's."""
+    """Return the possible names of a file, without the folder and the word that tell its role, and
+    with the folder; for slices those of their folder."""
     named, place = _foldered(file)
     above, stem = list(file.parts[:-1]), _stem(file)
     folders = [above]
@@ -141,7 +141,7 @@ def _part(file: PurePosixPath) -> str:
 
 
 def found(folder: Path, told: list[Skipped]) -> list[Pair]:
-    """The pairs, by name. What has no partner is told."""
+    """Return the pairs, matched by name. Files without a partner are reported."""
     volumes, labels = _things(folder, told)
     by_key: dict[str, Thing] = {}
     for one in volumes:
@@ -172,7 +172,7 @@ def found(folder: Path, told: list[Skipped]) -> list[Pair]:
 
 
 def _things(folder: Path, told: list[Skipped]) -> tuple[list[Thing], list[Thing]]:
-    """Volumes and maps of labels; slices of one folder are one volume."""
+    """Return volumes and label maps; the slices of one folder are one volume."""
     every: dict[str, list[Thing]] = {"volume": [], "labels": []}
     seen: dict[str, str] = {}
     for path, file in sorted(walk(folder, told), key=lambda one: natural(one[1])):
@@ -203,7 +203,7 @@ def _things(folder: Path, told: list[Skipped]) -> tuple[list[Thing], list[Thing]
 
 
 def _referred(one: Thing, volumes: Sequence[Thing]) -> Thing | None:
-    """The series that a segmentation refers to."""
+    """Return the series that a segmentation refers to."""
     if one.path.name.lower().endswith(SUFFIXES):
         return None
     try:
@@ -214,7 +214,7 @@ def _referred(one: Thing, volumes: Sequence[Thing]) -> Thing | None:
 
 
 def _series(folder: Path) -> Iterator[str]:
-    """UIDs of the series in a folder: of its first file."""
+    """Yield the UID of the series in a folder, from its first file."""
     if not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):

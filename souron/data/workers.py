@@ -1,10 +1,10 @@
-"""Decoding in processes of its own, one for each core: Python decodes small pictures no faster in
-several threads than in one.
+"""Decode files in parallel processes, one per core. Threads would not decode small images faster,
+because of Python's global interpreter lock.
 
-A worker is this file run as a program. It is told what to decode in lines of JSON, writes pixels
-straight to their place in the cache file, and answers with what it learnt in lines of JSON. It ends
-when nobody talks to it any more, so that none is left behind, however souron ends. It takes no part
-in Ctrl-C: whoever started it decides.
+A worker is this file run as a program. It receives its tasks as lines of JSON, writes pixels
+directly to their position in the cache file, and answers with metadata as lines of JSON. It ends
+when its input is closed, so that none is left behind, however souron ends. It ignores Ctrl-C, which
+the parent process handles.
 """
 
 import hashlib
@@ -28,34 +28,34 @@ from souron.data.dataset import Skipped
 from souron.utils import hardware
 from souron.utils.messages import UserError, _, language, use_language
 
-MOST = 16  # processes; more wait for the disk
+MOST = 16  # processes; more would wait for the disk
 FEWEST = 500  # files; fewer are decoded before a process has started, which takes two seconds
-CHUNK = 32  # files that a worker is given at once
+CHUNK = 32  # files given to a worker at once
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is the same for all files."""
+    """The settings common to all files."""
 
-    root: str  # the folder that no file may leave
+    root: str  # the folder outside which no file may lie
     side: int  # pixels
     channels: int
     window: str | None  # see ``dicom.Window``
     deep: bool  # float32, else uint8
     place: str  # the file that pixels are written to
-    start: int  # where its first row begins, bytes
+    start: int  # offset of its first row, bytes
 
     @property
     def row(self) -> int:
-        """Bytes of a picture."""
+        """Bytes of an image."""
         return self.channels * self.side**2 * (4 if self.deep else 1)
 
 
 class Wanted(NamedTuple):
     """A file to be decoded; see ``decoding.Listed``."""
 
-    number: int  # among all files
-    row: int  # of the cache file, of its first picture
+    number: int  # index among all files
+    row: int  # of the cache file, for its first image
     path: str
     file: str
     frame: int
@@ -63,22 +63,22 @@ class Wanted(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """A picture that stands in the cache file, or why it does not."""
+    """An image in the cache file, or the reason why it is not there."""
 
     number: int
-    row: int  # -1 where it could not be decoded
+    row: int  # -1 if it could not be decoded
     file: str
     frame: int
-    told: list[Any]  # by its header, see ``dicom.Known``; else the trouble's code and reason
+    told: list[Any]  # header values, see ``dicom.Known``; or the error's code and reason
     digest: str = ""  # of its pixels
 
 
 class Finer(Exception):
-    """A picture has finer steps than bytes, and rows of bytes were begun."""
+    """An image has levels finer than 8 bits, but rows of bytes were begun."""
 
 
 def decode(recipe: Recipe, wanted: Sequence[Wanted], stream: BinaryIO) -> list[Decoded]:
-    """Write these files' pictures to their rows. Raises Finer, and OSError where writing fails."""
+    """Write these files' images to their rows. Raises Finer, and OSError if writing fails."""
     root, found = Path(recipe.root), []
     read_file = one_file.reader(root, recipe.side, recipe.channels, recipe.window)
     for number, first, path, file, frame, frames in wanted:
@@ -100,7 +100,8 @@ def decode(recipe: Recipe, wanted: Sequence[Wanted], stream: BinaryIO) -> list[D
 
 
 def _write(stream: BinaryIO, place: int, data: memoryview) -> None:
-    """All of it: where the disk is nearly full, one write takes a part, and the next one fails."""
+    """Write all of the data: on a nearly full disk, one write takes a part, and the next
+    one fails."""
     stream.seek(place)
     while len(data):
         data = data[stream.write(data) :]
@@ -109,8 +110,8 @@ def _write(stream: BinaryIO, place: int, data: memoryview) -> None:
 def decoding(
     recipe: Recipe, wanted: Sequence[Wanted], most: int | None = None
 ) -> Iterator[list[Decoded]]:
-    """Decode all files; yields what came of each ``CHUNK`` of them, in order. Few files, or one
-    core, need no other process. ``most``: processes. Raises as ``decode``."""
+    """Decode all files and yield the results of each ``CHUNK`` in order. Few files, or a single
+    core, are handled without other processes. ``most``: processes. Raises as ``decode``."""
     chunks = [wanted[i : i + CHUNK] for i in range(0, len(wanted), CHUNK)]
     count = min(most or min(hardware.cores(), MOST), len(chunks))
     if count < 2 or len(wanted) < FEWEST:
@@ -147,13 +148,13 @@ class Worker:
         house = str(Path(__file__).parents[2])
         before = os.environ.get("PYTHONPATH")
         paths = os.pathsep.join([house, before] if before else [house])
-        # -P: a file named like a module, in the folder that souron was started in, is not run
+        # -P: a file named like a module in the current folder is not run
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "souron.data.workers"], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="ascii",
             env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
-        with suppress(OSError):  # it has ended already: ``decode`` says so
+        with suppress(OSError):  # it has ended already: ``decode`` reports it
             self._tell({**asdict(recipe), "language": language()})
 
     def decode(self, chunk: Sequence[Wanted]) -> list[Decoded]:
@@ -163,7 +164,7 @@ class Worker:
             answer = json.loads(self.process.stdout.readline() or "null")
         except OSError:
             answer = None
-        if answer is None:  # a decoder in C has brought it down, or memory ran out
+        if answer is None:  # a decoder in C has crashed it, or memory ran out
             raise UserError(
                 "decoding",
                 _("decoding broke off at one of {count} files, from {first} to {last}").format(
@@ -186,7 +187,7 @@ class Worker:
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
-                with suppress(OSError):  # what it was told last has not reached it
+                with suppress(OSError):  # the last message has not reached it
                     stream.close()
 
 
@@ -207,11 +208,11 @@ def _unpacked(answer: dict[str, Any]) -> Exception:
 
 
 def serve() -> None:
-    """A worker's life: a task in the first line, a chunk in each line that follows."""
+    """Run the worker's loop: settings in the first line, a chunk in each following line."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     hardware.calm_allocator()
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # output printed by libraries is not an answer
     told = json.loads(sys.stdin.readline())
     tongue = told.pop("language")
     recipe = Recipe(**told)
@@ -220,7 +221,7 @@ def serve() -> None:
             answer: Any
             try:
                 answer = decode(recipe, [Wanted(*each) for each in json.loads(line)], stream)
-            except Exception as error:  # told to whoever asked, who raises it
+            except Exception as error:  # reported to the parent, which raises it
                 answer = _packed(error)
             answers.write(json.dumps(answer) + "\n")
             answers.flush()

@@ -1,5 +1,5 @@
-"""Labels that may be wrong: cases that a classifier confidently gives another class, though it was
-never fitted to them.
+"""Detect labels that may be wrong: cases to which a cross-validated classifier confidently assigns
+another class.
 
 Northcutt, Jiang, Chuang: Confident Learning: Estimating Uncertainty in Dataset Labels (2021).
 https://doi.org/10.1613/jair.1.12125
@@ -7,7 +7,7 @@ https://doi.org/10.1613/jair.1.12125
     t_j = mean of p_j over the cases labelled j
     a case labelled i counts as j where p_j >= t_j, and p_j is the largest of such
 
-Differs from the paper: what stands off the diagonal of the confident joint is listed as it is, by
+Differs from the paper: the off-diagonal entries of the confident joint are listed directly, by
 margin, and not pruned to the estimated rate of noise.
 """
 
@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 FOLDS = 5
-STRENGTH = 1.0  # of the classifier's regularisation, its inverse
+STRENGTH = 1.0  # inverse strength of the classifier's regularisation
 
 
 def suspects(probability: NDArray[Any], label: NDArray[Any]) -> list[tuple[int, int]]:
-    """Cases whose label may be wrong, the surest first, each with the class that it seems to be.
+    """Return the cases whose label may be wrong, the most confident first, each with its likely
+    class.
 
     ``probability`` (cases, classes), by a classifier that was not fitted to the case; ``label``
     (cases,).
@@ -44,8 +45,9 @@ def suspects(probability: NDArray[Any], label: NDArray[Any]) -> list[tuple[int, 
 def cross_validated(
     features: NDArray[Any], label: NDArray[Any], groups: Sequence[str]
 ) -> NDArray[Any] | None:
-    """(cases, classes) Each case's probabilities by a regression over ``features`` (cases, D) that
-    was fitted to cases of other ``groups``; None where a class has groups in too few folds."""
+    """Return each case's class probabilities (cases, classes) by a logistic regression on
+    ``features`` (cases, D) that was fitted to cases of other ``groups``; None if a class has groups
+    in too few folds."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline

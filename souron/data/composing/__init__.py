@@ -1,4 +1,4 @@
-"""Scenes made of cut-outs on photographs, in which everything is known: boxes, masks, maps, words.
+"""Scenes of cut-outs on photographs with complete annotations: boxes, masks, label maps, words.
 
-``composer.Composer`` makes one scene after the other, ``many.scenes`` a whole data set of them.
+``composer.Composer`` makes one scene after another, ``many.scenes`` a whole data set of them.
 """

@@ -1,10 +1,10 @@
-"""Scenes of which everything is said: object, colour, count, place and ground, with captions.
+"""Fully described scenes: object, colour, count, position and ground, with captions.
 
-One to three things of one class lie on a ground that souron paints. A single thing fills half of
-the side or more. Colours that would vanish on their ground are not asked for, and a thing that does
-not stand out is laid again. Some pairs of object and colour (``NEW_PAIRS``), and some cut-outs, are
-never in a training scene, so that three things can be told apart: new scenes, new pairs, new
-cut-outs. A scene follows from the seed, its subset and its number alone.
+One to three things of one class lie on a painted ground. A single thing fills half of the side or
+more. Colours that would vanish on their ground are excluded, and a thing that does not stand out is
+placed again. Some pairs of object and colour (``new_pairs``), and some cut-outs, never occur in a
+training scene, so that generalisation to new scenes, new pairs and new cut-outs can be measured
+separately. A scene is determined by the seed, its subset and its number.
 """
 
 import json
@@ -33,17 +33,17 @@ from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
 MODULE = "souron.data.composing.captioned"
-VERSION = 1  # of how scenes are made: other scenes of the same numbers are another version
+VERSION = 1  # of the way scenes are made; it changes when the scenes of the same numbers change
 SIDES = (16, 256)  # pixels
 HELD_OUT = 0.2  # of each class's cut-outs
 UNSEEN = "unseen stamps"
 SUBSETS = ("train", "val", "new scenes", "new pairs", UNSEEN)
 SIZES = {1: (0.52, 0.64), 2: (0.40, 0.48), 3: (0.36, 0.44)}  # of the side: a thing's longer edge
-TURN = 10  # degrees to both sides
-TRIES = 30  # cut-outs and places until all things stand out
-OF_ITS_OWN = 2  # how much oftener a thing keeps its own colour than it is red
+TURN = 10  # degrees in both directions
+TRIES = 30  # attempts with other cut-outs and positions until all things stand out
+OF_ITS_OWN = 2  # ratio of the chance of a thing's own colour to that of red
 SEVERAL = 0.2  # the chance of two things, and of three
-VANISHES = {  # colour -> grounds on which it cannot be seen
+VANISHES = {  # colour -> grounds on which it vanishes
     "green": ("grass",), "yellow": ("sand",), "white": ("snow",), "blue": ("water", "sky"),
     "purple": ("night",),
 }  # fmt: skip
@@ -51,15 +51,15 @@ TINTS = {
     "red": (225, 30, 35), "yellow": (245, 215, 25), "green": (45, 175, 60), "blue": (40, 80, 225),
     "purple": (150, 50, 190), "white": (246, 246, 246),
 }  # fmt: skip
-MIDDLES = {  # of a single thing, x and y in shares of the side
+MIDDLES = {  # of a single thing, x and y as fractions of the side
     "left": (0.29, 0.5), "right": (0.71, 0.5), "top": (0.5, 0.29), "bottom": (0.5, 0.71),
     "middle": (0.5, 0.5),
 }  # fmt: skip
-ROWS = {  # of several things, in ways that are turned by quarters
+ROWS = {  # of several things; layouts are rotated by multiples of 90 degrees
     2: (((0.26, 0.5), (0.74, 0.5)), ((0.27, 0.27), (0.73, 0.73))),
     3: (((0.25, 0.26), (0.75, 0.26), (0.5, 0.75)), ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75))),
 }
-FIGURES = 40  # that souron draws of each class, where there are no stamps
+FIGURES = 40  # painted figures of each class, if there are no stamps
 
 KINDS = {
     **{name: cutouts.KINDS[name] for name in (
@@ -76,21 +76,21 @@ KINDS = {
     "dish": Kind(("household/dishes",), True),
     "appliance": Kind(("household/electronics",), True, "compact_disc"),
 }  # fmt: skip
-ONLY_HERE = ("clothing", "person")  # whose sub-folders hold other things
+ONLY_HERE = ("clothing", "person")  # their sub-folders hold other things
 
 
 class Cut(NamedTuple):
-    """A cut-out and what it is called."""
+    """A cut-out with its names."""
 
     cutout: Cutout
     name: str  # of ``THINGS``
-    called: tuple[str, str]  # in English and Japanese; "" where it has no short name
-    unseen: bool  # in training
+    called: tuple[str, str]  # in English and Japanese; "" if it has no short name
+    unseen: bool  # held out from training
 
 
 @dataclass(frozen=True)
 class Source:
-    """What scenes are made of."""
+    """The cut-outs that scenes are composed of."""
 
     name: str  # "stamps" or "drawn"
     cuts: tuple[Cut, ...]
@@ -103,15 +103,15 @@ class Source:
 
 class Scene(NamedTuple):
     picture: Tensor  # (3, side, side) uint8
-    mask: Tensor  # (side, side) bool: where things are
+    mask: Tensor  # (side, side) bool: pixels covered by things
     attributes: Attributes
     captions: tuple[Caption, ...]
-    cutout: str  # of which it is made; of several things the first
+    cutout: str  # its name; of several things the first
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What scenes are wanted."""
+    """The settings of a set of scenes."""
 
     side: int  # pixels
     seed: int
@@ -124,7 +124,7 @@ class Recipe:
 
 
 class Made(NamedTuple):
-    """Scenes of all subsets, one after the other."""
+    """Scenes of all subsets, concatenated."""
 
     pictures: Tensor  # (N, 3, side, side) uint8
     masks: Tensor  # (N, side, side) bool
@@ -134,13 +134,13 @@ class Made(NamedTuple):
 
 
 def sourced() -> Source:
-    """Of stamps where they are on this computer, else of figures that souron draws."""
+    """Return the stamps if they are on this computer, else painted figures."""
     folder = stock.places().stamps
     return drawn() if folder is None else of_stamps(folder)
 
 
 def of_stamps(folder: Path) -> Source:
-    """Of the stamps in that folder. Raises UserError where they are too few."""
+    """Build a source from the stamps in that folder. Raises UserError if there are too few."""
     stamps = list(_stamps(folder))
     cut, key = stock.cut_outs(folder, stamps)
     told = [(one.name, one.category, one.caption) for one in cut]
@@ -152,7 +152,7 @@ def of_stamps(folder: Path) -> Source:
 
 
 def drawn() -> Source:
-    """Of figures that souron draws."""
+    """Build a source from painted figures."""
     names = [name for name in THINGS if name in figures.PAINTERS]
     cuts = [
         Cut(figures.figure(name, number), name, ("", ""), number >= FIGURES * (1 - HELD_OUT))
@@ -173,7 +173,7 @@ def _stamps(folder: Path) -> Iterator[Stamp]:
 
 
 def _held_out(names: Sequence[str], categories: Sequence[str], family: Sequence[int]) -> set[str]:
-    """Whole families, so that about ``HELD_OUT`` of each class is never trained on."""
+    """Choose whole families so that about ``HELD_OUT`` of each class is held out from training."""
     members: dict[int, list[int]] = defaultdict(list)
     for i, head in enumerate(family):
         members[head].append(i)
@@ -208,13 +208,15 @@ def _called(folder: Path, files: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def new_pairs(classes: Sequence[str]) -> set[tuple[str, str]]:
-    """Object and colour that are never in a training scene: one colour of each class."""
+    """Return the pairs of object and colour that never occur in training scenes: one colour per
+    class."""
     colours = list(COLOURS)
     return {(name, colours[i % len(colours)]) for i, name in enumerate(classes)}
 
 
 class Composer:
-    """``scene(subset, number)`` is the same for the same source, side, seed and number."""
+    """Compose scenes; ``scene(subset, number)`` is deterministic for a given source, side
+    and seed."""
 
     def __init__(self, source: Source, side: int, seed: int = 0) -> None:
         self.source, self.side, self.seed = source, side, seed
@@ -226,8 +228,8 @@ class Composer:
         self.listed: dict[str, list[Attributes]] = {}
 
     def attributes(self, subset: str, number: int) -> Attributes:
-        """What that scene is asked to show. Within a test subset no two are alike as long as there
-        are others."""
+        """Return the attributes of that scene. Within a test subset they repeat only after all
+        combinations were used."""
         if subset in ("train", "val"):
             return self._drawn_by_chance(self._rng(subset, number, 0))
         if subset not in self.listed:
@@ -246,7 +248,7 @@ class Composer:
         return self.listed[subset][number % len(self.listed[subset])]
 
     def scene(self, subset: str, number: int) -> Scene:
-        """Raises UserError for a subset that is not known."""
+        """Compose one scene. Raises UserError for an unknown subset."""
         asked = self.attributes(subset, number)
         rng = self._rng(subset, number, 2)
         unseen = subset == UNSEEN
@@ -256,7 +258,7 @@ class Composer:
             if laid is not None:
                 mask, chosen = laid
                 break
-        else:  # as it is: rare, and right but for its contrast
+        else:  # accept low contrast: rare, and otherwise correct
             canvas = ground(asked.ground, self.side, rng)
             mask, chosen = self._lay(canvas, asked, unseen, rng, careful=False)
         pixels = canvas.round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
@@ -283,7 +285,8 @@ class Composer:
         self, canvas: np.ndarray, asked: Attributes, unseen: bool, rng: np.random.Generator,
         careful: bool = True,
     ) -> Any:  # fmt: skip
-        """Paint the things; their mask and the first cut-out. None where one does not stand out."""
+        """Paint the things; return their mask and the first cut-out. None if one does not stand
+        out."""
         among = self.cuts[asked.object, unseen]
         mask = np.zeros((self.side, self.side), bool)
         first = None
@@ -310,7 +313,7 @@ class Composer:
 
 
 def _middles(asked: Attributes, rng: np.random.Generator) -> list[tuple[float, float]]:
-    """x and y of each thing's middle, in shares of the side."""
+    """Return x and y of each thing's centre, as fractions of the side."""
     if asked.count == 1:
         x, y = MIDDLES[asked.place]
         return [(x + rng.uniform(-0.03, 0.03), y + rng.uniform(-0.03, 0.03))]
@@ -322,7 +325,8 @@ def _middles(asked: Attributes, rng: np.random.Generator) -> list[tuple[float, f
 
 
 def _shaped(cut: Cut, longest: float, rng: np.random.Generator) -> np.ndarray:
-    """(h, w, 4) uint8, its longer edge ``longest`` pixels, mirrored and turned by chance."""
+    """Return a cut-out (h, w, 4) uint8 with a longer edge of ``longest`` pixels, randomly mirrored
+    and rotated."""
     image = Image.fromarray(cut.cutout.pixels)
     share = longest / max(image.size)
     size = (max(2, round(share * image.width)), max(2, round(share * image.height)))
@@ -342,7 +346,7 @@ def _shaped(cut: Cut, longest: float, rng: np.random.Generator) -> np.ndarray:
 def tinted(
     colours: np.ndarray, solid: np.ndarray, colour: str, rng: np.random.Generator
 ) -> np.ndarray:
-    """The thing (h, w, 3) in that colour, light and shade kept."""
+    """Tint a thing (h, w, 3) in that colour, preserving light and shade."""
     light = colours @ LUMA
     mean = float(light[solid].mean()) if solid.any() else 128.0
     spread = float(light[solid].std()) if solid.any() else 1.0
@@ -352,7 +356,8 @@ def tinted(
 
 
 def scenes(recipe: Recipe, source: Source) -> Made:
-    """The scenes of ``recipe``, from the cache if they were made before. Raises UserError."""
+    """Return the scenes of ``recipe``, from the cache if they were made before. Raises
+    UserError."""
     if not SIDES[0] <= recipe.side <= SIDES[1]:
         raise UserError(
             "imgsz",

@@ -1,4 +1,4 @@
-"""Grounds that can be told apart by a glance: grass, sand, water, snow, sky and night."""
+"""Painted grounds that are easy to distinguish: grass, sand, water, snow, sky and night."""
 
 import numpy as np
 from PIL import Image
@@ -15,7 +15,7 @@ STARS = 0.006  # of the night's pixels
 
 
 def ground(name: str, side: int, rng: np.random.Generator) -> np.ndarray:
-    """(side, side, 3) float32 in 0..255, another for every draw of ``rng``."""
+    """Paint a ground (side, side, 3) float32 in 0..255 from random numbers of ``rng``."""
     low, high = (np.array(colour, np.float32) for colour in COLOURS[name])
     light = np.float32(rng.uniform(0.92, 1.06))
     if name == "grass":  # blades
@@ -40,7 +40,7 @@ def ground(name: str, side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _sky(side: int, low: np.ndarray, high: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Lighter below, with clouds."""
+    """Paint a sky with clouds, lighter towards the bottom."""
     down = np.linspace(0, 1, side, dtype=np.float32)[:, None, None]
     canvas = low + down * (high - low) * np.ones((1, side, 1), np.float32)
     cover = (clouds(side, (6, 3), rng) + 0.5 * clouds(side, (14, 7), rng)) / 1.5
@@ -49,14 +49,14 @@ def _sky(side: int, low: np.ndarray, high: np.ndarray, rng: np.random.Generator)
 
 
 def clouds(side: int, cells: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """(side, side) in 0..1, smooth, of so many cells down and across."""
+    """Return smooth noise (side, side) in 0..1 with that many cells vertically and horizontally."""
     down, across = (max(2, count + 1) for count in cells)
     layer = Image.fromarray(rng.random((down, across), np.float32))
     return np.asarray(layer.resize((side, side), Image.Resampling.BICUBIC)).clip(0, 1)
 
 
 def waves(side: int, count: int, rough: float, rng: np.random.Generator) -> np.ndarray:
-    """(side, side) in 0..1: so many lying waves, bent."""
+    """Return ``count`` distorted horizontal waves, (side, side) in 0..1."""
     line = np.linspace(0, 1, side, dtype=np.float32)
     bent = rough * clouds(side, (3, 4), rng)
     phase = np.float32(rng.uniform(0, 2 * np.pi))

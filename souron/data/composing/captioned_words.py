@@ -1,7 +1,8 @@
-"""Captions of scenes whose every attribute is known, in English and in Japanese.
+"""Captions of scenes with known attributes, in English and in Japanese.
 
-A scene has one to three things of one class, a colour (or their own), a place (of a single thing)
-and a ground. Each is said in every caption, in several wordings; the counter fits the thing.
+A scene has one to three things of one class, a colour (or their own), a position (of a single
+thing) and a ground. Every caption states all of these, in several wordings; in Japanese the counter
+fits the thing.
 """
 
 import re
@@ -33,7 +34,7 @@ THINGS = {
     "dish": Word("dish", "dishes", "食器", "つ"),
     "appliance": Word("appliance", "appliances", "家電", "台"),
 }
-COLOURS = {  # Japanese before a noun, and of a thing: 赤い鳥, 紫の鳥
+COLOURS = {  # Japanese, used before a noun: 赤い鳥, 紫の鳥
     "red": "赤い",
     "yellow": "黄色い",
     "green": "緑の",
@@ -56,24 +57,24 @@ GROUNDS = {
     "sky": ("in the blue sky", "青空"),
     "night": ("in the night sky", "夜空"),
 }
-OWN = ""  # the colour of a thing that keeps its own
+OWN = ""  # a thing keeps its own colour
 REMARK = re.compile(r"[.!?—–。！？(（「,、:;].*", re.DOTALL)
 COLOURED = re.compile(
     r"\b(red|yellow|green|blue|purple|white|black|orange|pink|brown|gr[ae]y|golden?|silver)|"
     r"[赤青黄緑紫白黒茶]|あか|あお|きいろ|みどり|むらさき|しろ|くろ|ちゃいろ|ピンク|オレンジ色",
     re.IGNORECASE,
 )
-MOST_WORDS, MOST_LETTERS = 3, 12  # of what a stamp is called itself
+MOST_WORDS, MOST_LETTERS = 3, 12  # limits of a stamp's own name, in English and in Japanese
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """All that a caption says of a scene."""
+    """All that a caption states about a scene."""
 
     object: str  # of ``THINGS``
-    colour: str  # of ``COLOURS``; ``OWN``
+    colour: str  # of ``COLOURS``, or ``OWN``
     count: int  # 1, 2, 3
-    place: str  # of ``PLACES``; "" of several things
+    place: str  # of ``PLACES``; "" for several things
     ground: str  # of ``GROUNDS``
 
 
@@ -88,8 +89,8 @@ NAMES = tuple(each.name for each in fields(Attributes))
 
 
 def captions(attributes: Attributes, called: tuple[str, str] = ("", "")) -> tuple[Caption, ...]:
-    """Three wordings in each language, and one more with what a single thing is ``called`` itself,
-    in English and in Japanese, where that is known."""
+    """Return three wordings in each language, and one more with the specific name in ``called``
+    (English, Japanese) of a single thing, if it is known."""
     word = THINGS[attributes.object]
     english, japanese = called
     written = [*english_of(attributes, word.one, word.many)]
@@ -106,7 +107,7 @@ def captions(attributes: Attributes, called: tuple[str, str] = ("", "")) -> tupl
 
 
 def english_of(attributes: Attributes, one: str, many: str) -> list[str]:
-    """``a red bird on the left, on grass``"""
+    """Return three English wordings, such as ``a red bird on the left, on grass``."""
     things = " ".join(filter(None, [attributes.colour, one if attributes.count == 1 else many]))
     if attributes.count == 1:
         things = f"{'an' if things[0] in 'aeiou' else 'a'} {things}"
@@ -120,7 +121,7 @@ def english_of(attributes: Attributes, one: str, many: str) -> list[str]:
 
 
 def japanese_of(attributes: Attributes, noun: str) -> list[str]:
-    """``草の上の左側に、一羽の赤い鳥``"""
+    """Return three Japanese wordings, such as ``草の上の左側に、一羽の赤い鳥``."""
     word = THINGS[attributes.object]
     number = JAPANESE[attributes.count] + word.counter
     coloured = COLOURS.get(attributes.colour, "") + noun
@@ -134,21 +135,22 @@ def japanese_of(attributes: Attributes, noun: str) -> list[str]:
 
 
 def cleaned(text: str, japanese: bool) -> str:
-    """What a stamp's caption calls the thing, without article, remark and full stop; "" where that
-    is no short name, or names a colour: the scene may give it another."""
+    """Extract the name of the thing from a stamp's caption, without article, remark and full stop.
+    Returns "" if there is no short name, or if it names a colour, since the scene may use another.
+    """
     name = REMARK.sub("", text.replace("\u3000", " ")).strip()
     if COLOURED.search(name):
         return ""
     if japanese:
         name = re.sub(r"\s+", "", name)
         return name if 0 < len(name) <= MOST_LETTERS else ""
-    found = re.fullmatch(r"an? ([a-z][a-z' -]*)", name, re.IGNORECASE)  # no "some", no plural
+    found = re.fullmatch(r"an? ([a-z][a-z' -]*)", name, re.IGNORECASE)  # neither "some" nor plurals
     name = found[1].strip().lower() if found else ""
     return name if len(name.split()) <= MOST_WORDS else ""
 
 
 def asked_for(prompt: str) -> dict[str, str]:
-    """Which attributes a prompt names, in English or Japanese, each with its value.
+    """Return the attributes that a prompt names, in English or Japanese, with their values.
 
     >>> asked_for("two red birds on grass")
     {'object': 'bird', 'colour': 'red', 'count': '2', 'ground': 'grass'}
@@ -160,13 +162,14 @@ def asked_for(prompt: str) -> dict[str, str]:
             pattern = rf"\b{re.escape(spelling)}\b" if spelling.isascii() else re.escape(spelling)
             if re.search(pattern, text):
                 found[name] = value
-                text = re.sub(pattern, " ", text)  # the blue of the sky is no colour of a thing
+                text = re.sub(pattern, " ", text)  # the blue of a blue sky is not a thing's colour
                 break
     return {name: found[name] for name in NAMES if name in found}
 
 
 def _spellings() -> dict[str, list[tuple[str, str]]]:
-    """Attribute -> spellings and values, the longest first, in the order they are looked for."""
+    """Return attribute -> (spelling, value) pairs, the longest first, in the order of the
+    search."""
     things = [
         (spelling, name)
         for name, word in THINGS.items()

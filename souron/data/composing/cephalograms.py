@@ -1,5 +1,6 @@
-"""Many lateral head films at once: made in processes of their own and kept in the cache, see
-``pooled``. Each film follows from the seed, its part and its number alone."""
+"""Generate many synthetic lateral head films in parallel processes and cache them, see ``pooled``.
+Each film is determined by the seed, its part and its number.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,13 +21,13 @@ from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
 MODULE = "souron.data.composing.cephalograms"
-VERSION = 1  # of how films are made: other films of the same numbers are another version
+VERSION = 1  # of the way films are made; it changes when the films of the same numbers change
 SIDES = (32, 1024)  # pixels
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What films are wanted."""
+    """The settings of a set of films."""
 
     side: int  # pixels
     seed: int
@@ -39,17 +40,17 @@ class Recipe:
 
 
 class Made(NamedTuple):
-    """Films of all parts, one after the other."""
+    """Films of all parts, concatenated."""
 
     pictures: Tensor  # (N, 1, side, side) uint8
-    points: Tensor  # (N, 19, 2) float32: x and y in pixels; not a number outside of the film
+    points: Tensor  # (N, 19, 2) float32: x and y in pixels; NaN outside of the film
     jaws: list[str]  # "I", "II", "III"
     ages: list[str]  # years
-    spacing: float  # millimetres a pixel
+    spacing: float  # millimetres per pixel
 
 
 def films(recipe: Recipe) -> Made:
-    """The films of ``recipe``, from the cache if they were made before. Raises UserError."""
+    """Return the films of ``recipe``, from the cache if they were made before. Raises UserError."""
     if not SIDES[0] <= recipe.side <= SIDES[1]:
         raise UserError(
             "imgsz",
@@ -70,7 +71,7 @@ def _make(recipe: Recipe, place: Path) -> pooled.Pieces:
 
 
 def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
-    """Some of the films, one after the other."""
+    """Generate some of the films in order."""
     made = [
         film(recipe.side, np.random.default_rng([recipe.seed, list(PARTS).index(part), number]))
         for part, number in rows

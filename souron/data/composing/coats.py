@@ -1,10 +1,10 @@
-"""One thing on a ground, in two coats: pictures whose twin in the other domain is known.
+"""One thing on a ground in two coats: unpaired training images of two domains with known twins.
 
-    A   the thing's own brightness in the first coat          B   in the second
+    A   the thing's own brightness in the first coat    B   in the second
 
-What a thing shows is its brightness alone, in one of two coats. Pictures of one domain that are
-learnt from show things of other cut-outs than those of the other domain, so that none has its twin
-among them; of validation and test scenes both twins are there, which nothing learns from.
+Of a thing only its brightness is shown, rendered in one of two coats. Training images of the two
+domains show things of different cut-outs, so that none has its twin among them; in the validation
+and test parts both twins are present, for evaluation.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,26 +25,26 @@ Coat = Callable[[np.ndarray, np.ndarray], np.ndarray]  # brightness (H, W) in 0.
 
 @dataclass(frozen=True)
 class Coats:
-    """Names of the two domains, and how a thing looks in each."""
+    """Names of the two domains, and the function that renders a thing in each."""
 
     names: tuple[str, str]
     coats: tuple[Coat, Coat]
 
 
 class Worn(NamedTuple):
-    """A case."""
+    """A case: one image of a domain, with the name of its twin."""
 
     picture: Tensor  # (3, side, side) uint8
     domain: int
     file: str
-    twin: str  # the file of its twin; "" of what is learnt from
-    area: str  # where the thing is, see ``lengths_of``
+    twin: str  # the file of its twin; "" in the training part
+    area: str  # the mask of the thing as run lengths, see ``lengths_of``
     group: str
     part: str
 
 
 def cases(coats: Coats, side: int, seed: int, counts: dict[str, int]) -> Iterator[Worn]:
-    """So many scenes of each part: of training scenes one domain each, of others both."""
+    """Yield the scenes of each part: of training scenes one domain each, of the others both."""
     for part, count in counts.items():
         composer = Composer(side, seed, part, counts=(1,), sizes=SIZES)
         for number in range(count):
@@ -68,7 +68,7 @@ def cases(coats: Coats, side: int, seed: int, counts: dict[str, int]) -> Iterato
 
 
 def dressed(picture: Tensor, area: np.ndarray, coat: Coat) -> Tensor:
-    """The thing in that coat, the ground as it was."""
+    """Render the thing in that coat; the ground stays as it was."""
     pixels = picture.permute(1, 2, 0).numpy()
     bright = pixels.astype(np.float32) @ LUMA / 255
     inside = bright[area]
@@ -79,13 +79,13 @@ def dressed(picture: Tensor, area: np.ndarray, coat: Coat) -> Tensor:
 
 
 def tinted(colour: tuple[int, int, int]) -> Coat:
-    """The brightness of a thing in one colour."""
+    """Return a coat that shows the brightness of a thing in one colour."""
     tint = np.array(colour, np.float32)
     return lambda bright, area: bright[..., None] * tint / tint.max() * 255
 
 
 def striped(bright: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """Grey with dark stripes, three to a quarter of the thing's height, from its upper edge on."""
+    """Render the thing in grey with dark stripes, three to a quarter of its height."""
     rows = np.flatnonzero(area.any(1))
     wide = max(2, (rows[-1] - rows[0] + 1) // 12)
     dark = ((np.arange(len(area)) - rows[0]) // wide) % 2 == 1
@@ -94,5 +94,5 @@ def striped(bright: np.ndarray, area: np.ndarray) -> np.ndarray:
 
 
 def plain(bright: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """Grey."""
+    """Render the thing in grey."""
     return np.repeat(bright[..., None], 3, 2) * 255

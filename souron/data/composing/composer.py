@@ -1,8 +1,9 @@
-"""Scenes, endless and seeded: cut-outs laid on a ground, lit, turned, partly hidden by each other.
+"""Compose an endless, seeded stream of scenes: cut-outs on a ground, with lighting, rotation and
+occlusion.
 
-A scene follows from the seed, the part and its number alone. Things are laid from the back to the
-front; one that would hardly stand out against what is behind it, or would hide another by more
-than ``HIDDEN``, is laid elsewhere or left out, so that nothing is on the picture without a label.
+A scene is determined by the seed, the part and its number. Things are placed from back to front;
+one that would hardly stand out against its background, or would hide more than ``HIDDEN`` of
+another, is placed elsewhere or left out, so that every visible thing has a label.
 """
 
 from collections.abc import Sequence
@@ -19,30 +20,30 @@ from souron.data.composing.cutouts import CATEGORIES, SOLID, STEP, Cutout
 from souron.data.composing.stock import Stock
 from souron.utils.messages import UserError, _
 
-SMALLEST, LARGEST = 0.20, 0.65  # of the side: the longer edge of a thing's box before it is hidden
-HIDDEN = 0.60  # the share of a thing that others may hide
-COUNTS = {1: 0.10, 2: 0.20, 3: 0.25, 4: 0.20, 5: 0.15, 6: 0.10}  # things of a scene: its chance
-AGAIN = 0.3  # the chance that a thing is of the category of the one before
-TRIES = 5  # places that a thing is tried at
-GROUNDS = 8  # grounds that are tried until something stands out
-DIFFERENT = 26.0  # levels between a pixel and what is behind it, so that the eye parts them
-ROUGH = 0.8  # how many more for each level by which what is behind it varies
-WHOLE = 0.5  # how many between the two as a whole, for each such level
-STANDS_OUT = 0.5  # the share of a thing's pixels, and of its outline, that must be so different
+SMALLEST, LARGEST = 0.20, 0.65  # of the side: longer edge of a thing's box before occlusion
+HIDDEN = 0.60  # the largest share of a thing that others may hide
+COUNTS = {1: 0.10, 2: 0.20, 3: 0.25, 4: 0.20, 5: 0.15, 6: 0.10}  # number of things: its probability
+AGAIN = 0.3  # probability that a thing is of the same category as the one before
+TRIES = 5  # positions tried for a thing
+GROUNDS = 8  # grounds tried until a thing stands out
+DIFFERENT = 26.0  # levels between a pixel and its background, so that the eye separates them
+ROUGH = 0.8  # additional levels required for each level of variation in the background
+WHOLE = 0.5  # difference of the mean colours required for each such level
+STANDS_OUT = 0.5  # the share of a thing's pixels, and of its outline, that must differ by that
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. ITU-R BT.601
-CHROMA = 1.4  # how much a difference of colour counts, against one of brightness
+CHROMA = 1.4  # weight of a difference in colour, relative to one in brightness
 
-TURNS = {  # degrees to both sides
+TURNS = {  # degrees in both directions
     "bird": 12, "mammal": 8, "flower": 180, "fruit": 180, "vehicle": 8, "coin": 180, "sign": 10,
     "building": 4, "insect": 180, "fish": 30, "vegetable": 180, "hat": 20, "person": 8,
 }  # fmt: skip
-NEVER_MIRRORED = ("coin", "sign", "person")  # what is written on them; whose left is a name
+NEVER_MIRRORED = ("coin", "sign", "person")  # they carry writing; keypoints tell left from right
 STANDING = ("bird", "mammal", "vehicle", "building", "sign", "person")  # their shadow lies on
 # the ground, that of other things right behind them
 
 
 class Sources(NamedTuple):
-    """What a scene was made of."""
+    """The parts that a scene was composed of."""
 
     cutouts: tuple[str, ...]  # of each thing
     ground: str  # the photograph; "noise"
@@ -51,37 +52,38 @@ class Sources(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture, and all that is on it; things from the back to the front."""
+    """An image with complete annotations; things are ordered from back to front."""
 
     number: int
     categories: tuple[str, ...]  # the names of the labels
     picture: Tensor  # (3, H, W) uint8
     boxes: Tensor  # (n, 4) float32: left, top, right, bottom of the visible pixels; the right and
-    # bottom edges lie behind the last pixel
+    # bottom edges are exclusive
     labels: Tensor  # (n,) int64
     masks: Tensor  # (n, H, W) bool, the visible pixels; no two overlap
     captions: dict[str, list[str]]  # "en", "ja"
-    points: tuple[Tensor, ...] | None  # of each drawn figure (K, 3) float32: x, y, and 1 where it
-    # can be seen; their names are in ``figures.POINTS``. None for stamps
-    whole: Tensor  # (n, 5) float32: the edges of all of a thing, also what is hidden; its pixels
+    points: tuple[Tensor, ...] | None  # for each painted figure (K, 3) float32: x, y, and 1 if it
+    # is visible; their names are in ``figures.POINTS``. None for stamps
+    whole: Tensor  # (n, 5) float32: the box of each whole thing including hidden pixels; its area
     sources: Sources
 
     def semantic(self) -> Tensor:
-        """(H, W) int64: 0 for the background, else one more than the label."""
+        """Return the semantic map (H, W) int64: 0 for the background, else the label plus one."""
         of_ids = torch.cat([torch.zeros(1, dtype=torch.int64), self.labels + 1])
         return of_ids[self.ids()]
 
     def ids(self) -> Tensor:
-        """(H, W) int64: 0 for the background, else one more than the thing's place."""
+        """Return the instance map (H, W) int64: 0 for the background, else the thing's index plus
+        one."""
         count = len(self.masks)
         order = torch.arange(1, count + 1).view(-1, 1, 1)
         return (self.masks * order).sum(0) if count else torch.zeros(self.picture.shape[1:]).long()
 
     def panoptic(self) -> tuple[Tensor, list[dict[str, Any]]]:
-        """``ids`` and its segments: the background (stuff) first, then every thing.
+        """Return ``ids`` and its segments: the background (stuff) first, then every thing.
 
-        A segment has an ``id``, its ``category`` as in ``semantic``, whether it is a ``thing``,
-        and its ``area`` in pixels.
+        A segment has an ``id``, its ``category`` as in ``semantic``, the flag ``thing``, and its
+        ``area`` in pixels.
         """
         ids = self.ids()
         areas = ids.flatten().bincount(minlength=len(self.labels) + 1).tolist()
@@ -93,15 +95,15 @@ class Scene:
 
 
 class Laid(NamedTuple):
-    """A thing that lies on the canvas."""
+    """A thing that was placed on the canvas."""
 
     cutout: Cutout
-    mask: np.ndarray  # (H, W) bool, also what is hidden
+    mask: np.ndarray  # (H, W) bool, including hidden pixels
     points: np.ndarray  # (K, 2)
 
 
 class Thing(NamedTuple):
-    """A cut-out as large, turned and lit as the scene has it."""
+    """A cut-out after scaling, rotation and lighting."""
 
     cutout: Cutout
     colours: np.ndarray  # (h, w, 3) float32
@@ -114,8 +116,10 @@ class Thing(NamedTuple):
 
 
 class Composer:
-    """Scenes of one part: ``scene(number)`` is the same for the same number, side, seed and stock,
-    whatever was made before."""
+    """Compose the scenes of one part.
+
+    ``scene(number)`` depends on number, side, seed and stock only, not on the scenes made before.
+    """
 
     def __init__(
         self,
@@ -127,9 +131,9 @@ class Composer:
         counts: Sequence[int] | None = None,
         sizes: tuple[float, float] = (SMALLEST, LARGEST),
     ) -> None:
-        """``side`` in pixels; ``source``: what scenes are made of, by default stamps where they
-        are, else drawn figures; ``counts``: how many things a scene may have; ``sizes``: their
-        longer edge, in shares of the side, from and to. Raises UserError."""
+        """``side`` in pixels; ``source``: the stock of cut-outs and photographs, by default stamps
+        if installed, else painted figures; ``counts``: the possible numbers of things in a scene;
+        ``sizes``: the range of their longer edge, as fractions of the side. Raises UserError."""
         if part not in kin.PARTS:
             raise UserError(
                 "part", _("no part is called {name!r}").format(name=part),
@@ -151,11 +155,12 @@ class Composer:
         self.chance = chance / chance.sum()
 
     def block(self, number: int) -> int:
-        """The block that scene takes its things from: each in turn."""
+        """Return the index of the block that the scene takes its things from; blocks are used in
+        turn."""
         return number % len(self.blocks)
 
     def scene(self, number: int) -> Scene:
-        """The scene of that number, from 0."""
+        """Compose the scene of that number, counted from 0."""
         rng = np.random.default_rng([self.seed, list(kin.PARTS).index(self.part), number])
         ground, canvas, laid = "", np.zeros(0), []
         for _try in range(GROUNDS):
@@ -166,7 +171,7 @@ class Composer:
         return self._scene(number, ground, canvas, laid)
 
     def _ground(self, rng: np.random.Generator) -> tuple[str, np.ndarray]:
-        """Its name, and (H, W, 3) float32."""
+        """Return a ground: its name, and its pixels (H, W, 3) float32."""
         if self.photographs:
             photo = self.photographs[int(rng.integers(len(self.photographs)))]
             name, pixels = photo.name, grounds.patch(photo, self.side, rng)
@@ -178,8 +183,8 @@ class Composer:
     def _plan(
         self, block: Sequence[Cutout], rng: np.random.Generator
     ) -> list[tuple[Cutout, float, float, float]]:
-        """What to lay, from the back to the front: cut-out, size, x and y of its middle in shares
-        of the room that is left."""
+        """Choose the things from back to front: cut-out, size, x and y of the box as fractions of
+        the free room."""
         by_category: dict[str, list[Cutout]] = {}
         for cutout in block:
             by_category.setdefault(cutout.category, []).append(cutout)
@@ -191,13 +196,13 @@ class Composer:
             some = by_category[name]
             size = self.sizes[0] * (self.sizes[1] / self.sizes[0]) ** rng.random()
             planned.append((some[int(rng.integers(len(some)))], size, rng.random(), rng.random()))
-        return sorted(planned, key=lambda each: each[3])  # what is lower is nearer
+        return sorted(planned, key=lambda each: each[3])  # lower things are nearer
 
     def _lay(
         self, canvas: np.ndarray, plan: Sequence[tuple[Cutout, float, float, float]],
         rng: np.random.Generator,
     ) -> list[Laid]:  # fmt: skip
-        """Paint what was planned on the canvas, as far as it finds a place."""
+        """Paint the planned things on the canvas, as far as a position is found for each."""
         angle = rng.uniform(0, 2 * np.pi)
         light = (float(np.cos(angle)), float(np.sin(angle)), float(rng.uniform(0.05, 0.25)))
         dark = float(rng.uniform(0.15, 0.5))
@@ -230,13 +235,14 @@ class Composer:
         self, cutout: Cutout, longest: float, light: tuple[float, float, float], tint: np.ndarray,
         rng: np.random.Generator,
     ) -> Thing:  # fmt: skip
-        """Scaled so that its box's longer edge is ``longest`` pixels, turned, mirrored and lit."""
+        """Scale a cut-out so that the longer edge of its box is ``longest`` pixels, then rotate,
+        mirror and light it."""
         most = TURNS[cutout.category] // STEP
         turn = STEP * int(rng.integers(-most, most + 1))
         flip = bool(rng.random() < 0.5) and cutout.category not in NEVER_MIRRORED
         longest = min(longest, self.side)
         share = longest / max(_extent(cutout, -turn if flip else turn))
-        for _try in range(3):  # stems and legs thinner than a pixel are lost: then larger
+        for _try in range(3):  # parts thinner than a pixel are lost: then scale up
             pixels, points = _drawn(cutout, share, turn, flip)
             found = max(pixels.shape[:2])
             if abs(found - longest) <= 1:
@@ -280,16 +286,18 @@ class Composer:
 
 
 def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of what is set; the last two lie behind the last pixel."""
+    """Return left, top, right, bottom of the set pixels; the last two are exclusive."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def stands_out(colours: np.ndarray, solid: np.ndarray, behind: np.ndarray) -> bool:
-    """Would the thing be seen there? ``colours`` and ``behind`` (h, w, 3), ``solid`` (h, w).
+    """Return whether a thing would stand out; ``colours`` and ``behind`` (h, w, 3), ``solid`` (h,
+    w).
 
-    What is behind is compared as the eye takes it in, blurred: green leaves on grass differ from
-    every blade, but not from the grass. The more it varies, the more a thing must differ.
+    The background is blurred before the comparison, as the eye perceives texture: green leaves on
+    grass differ from every blade, but not from the grass. The more the background varies, the more
+    a thing must differ.
     """
     if not solid.any():
         return False
@@ -300,7 +308,7 @@ def stands_out(colours: np.ndarray, solid: np.ndarray, behind: np.ndarray) -> bo
     smooth = np.asarray(blurred, np.float32)
     rough = float(np.sqrt(np.square(_distance(behind, smooth)).mean()))
     means = colours[solid].mean(0), behind[solid].mean(0)
-    if float(_distance(*means)) < WHOLE * rough:  # a zebra on rocks
+    if float(_distance(*means)) < WHOLE * rough:  # such as a zebra on rocks
         return False
     apart = _distance(colours, smooth) >= DIFFERENT + ROUGH * rough
     inner = np.asarray(Image.fromarray(solid).convert("L").filter(ImageFilter.MinFilter(3))) > 0
@@ -310,7 +318,7 @@ def stands_out(colours: np.ndarray, solid: np.ndarray, behind: np.ndarray) -> bo
 
 
 def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Levels between colours (..., 3), by brightness and by colour, (...)."""
+    """Return the distance between colours (..., 3) by brightness and chroma, (...), in levels."""
     apart = one - other
     luma = apart @ LUMA
     blue, red = 0.564 * (apart[..., 2] - luma), 0.713 * (apart[..., 0] - luma)
@@ -318,8 +326,8 @@ def _distance(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _hides(laid: Sequence[Laid], solid: np.ndarray, window: tuple[slice, slice]) -> bool:
-    """Would one of those that lie there keep less than ``1 - HIDDEN`` of itself? The new thing is
-    in front of all."""
+    """Return whether the new thing, in front of all, would leave less than ``1 - HIDDEN`` of
+    another visible."""
     front = np.zeros(laid[0].mask.shape, bool) if laid else solid
     if laid:
         front[window] = solid
@@ -334,8 +342,8 @@ def _lit(
     colours: np.ndarray, alpha: np.ndarray, light: tuple[float, float, float], tint: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:  # fmt: skip
-    """The scene's light on a thing: lighter towards it, a little of the ground's brightness and
-    colour."""
+    """Apply the scene's light to a thing: brighter on the side of the light, and slightly adapted
+    to the ground's brightness and colour."""
     height, width = alpha.shape
     across = np.linspace(-1, 1, width, dtype=np.float32)
     down = np.linspace(-1, 1, height, dtype=np.float32)
@@ -355,12 +363,12 @@ def _shade(
     height, width = thing.alpha.shape
     shape = Image.fromarray((thing.alpha * 255).astype(np.uint8))
     margin = max(2, max(height, width) // 8)
-    if thing.cutout.category in STANDING:  # laid flat on the ground, away from the light
+    if thing.cutout.category in STANDING:  # projected onto the ground, away from the light
         low = max(2, round(height * 0.3))
         lean = -light[0] * 0.5 * height
         wide = width + round(abs(lean)) + 2 * margin
         begin = margin + max(0.0, -lean)
-        # from a place in the shadow to one in the shape: the foot stays, the head goes aside
+        # maps shadow to shape coordinates: the foot stays, the head moves aside
         flat = (1, lean / low, -begin - lean, 0, height / low, -margin * height / low)
         shape = shape.transform((wide, low + 2 * margin), Image.Transform.AFFINE, flat,
                                 Image.Resampling.BILINEAR)  # fmt: skip
@@ -381,7 +389,8 @@ def _shade(
 
 
 def _extent(cutout: Cutout, turn: int) -> tuple[float, float]:
-    """Width and height of the solid pixels once turned by ``turn`` degrees against the clock."""
+    """Return width and height of the solid pixels after a counter-clockwise rotation by ``turn``
+    degrees."""
     widths = cutout.widths
     count = len(widths)
     return widths[turn // STEP % count], widths[(turn // STEP + count // 2) % count]
@@ -390,8 +399,8 @@ def _extent(cutout: Cutout, turn: int) -> tuple[float, float]:
 def _drawn(
     cutout: Cutout, share: float, turn: int, flip: bool
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """The cut-out so large, mirrored, then turned: (h, w, 4) around its solid pixels, and where
-    its keypoints are then, (K, 2)."""
+    """Scale, mirror and rotate a cut-out; return its solid pixels (h, w, 4) and the keypoints in
+    them, (K, 2)."""
     image = Image.fromarray(cutout.pixels)
     points = cutout.points.copy()
     if flip:
@@ -413,7 +422,8 @@ def _drawn(
 def _turned(
     points: np.ndarray, turn: float, before: tuple[int, int], after: tuple[int, int]
 ) -> np.ndarray:
-    """Where points lie once Pillow has turned a picture about its middle, against the clock."""
+    """Return the positions of points after Pillow rotated an image about its centre,
+    counter-clockwise."""
     angle = np.radians(turn)
     x, y = (points - np.array(before, np.float32) / 2).T
     moved = [x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)]
@@ -421,7 +431,7 @@ def _turned(
 
 
 def _seen(points: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(K, 3): x, y, and 1 where the pixel there, or one near it, belongs to the thing's visible
+    """Return (K, 3): x, y, and 1 if the pixel there, or one near it, belongs to the thing's visible
     part."""
     side = mask.shape[0]
     far = max(1, side // 64)

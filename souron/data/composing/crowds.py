@@ -1,5 +1,6 @@
-"""Scenes of figures with named points, many at once: made in processes of their own and kept in the
-cache, see ``pooled``."""
+"""Generate many scenes of figures with keypoints in parallel processes and cache them, see
+``pooled``.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,20 +18,20 @@ from souron.data.poses import HIDDEN, Figures, Skeleton, sides_swapped
 from souron.utils.files import cache_folder
 
 MODULE = "souron.data.composing.crowds"
-VERSION = 1  # of how scenes are made: other scenes of the same numbers are another version
+VERSION = 1  # of the way scenes are made; it changes when the scenes of the same numbers change
 COUNTS = (1, 2, 3, 4)  # figures of a scene
 SIZES = (0.3, 0.75)  # of the side: the longer edge of a figure
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What scenes are wanted."""
+    """The settings of a set of scenes."""
 
     side: int  # pixels
     seed: int
     counts: Mapping[str, int]  # part -> scenes, in the order of the rows
     category: str
-    numbers: int  # figures that are drawn
+    numbers: int  # different figures that are painted
 
     @property
     def rows(self) -> list[tuple[str, int]]:
@@ -39,7 +40,7 @@ class Recipe:
 
 
 class Made(NamedTuple):
-    """Scenes of all parts, one after the other."""
+    """Scenes of all parts, concatenated."""
 
     pictures: Tensor  # (N, 3, side, side) uint8
     figures: list[Figures]
@@ -48,7 +49,8 @@ class Made(NamedTuple):
 
 
 def scenes(recipe: Recipe) -> Made:
-    """The scenes of ``recipe``, from the cache if they were made before. Raises UserError."""
+    """Return the scenes of ``recipe``, from the cache if they were made before. Raises
+    UserError."""
     told = {"version": VERSION, "recipe": asdict(recipe)}
     key = blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=8).hexdigest()
     place = cache_folder() / "scenes" / f"{recipe.category}-{recipe.side}-{key}.safetensors"
@@ -78,8 +80,8 @@ def _unpacked(recipe: Recipe, tensors: Mapping[str, Tensor], about: dict[str, An
 
 
 def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
-    """Some of the scenes, one after the other. A box holds all of its figure, and so does its area,
-    also what others hide."""
+    """Compose some of the scenes in order. A box encloses the whole figure, including occluded
+    pixels, and so does its area."""
     source = stock.drawn((recipe.category,), recipe.numbers)
     composers = {
         part: Composer(recipe.side, recipe.seed, part, (recipe.category,), source, COUNTS, SIZES)

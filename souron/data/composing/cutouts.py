@@ -1,7 +1,9 @@
-"""Cut-outs from the stamps of Tux Paint: which ones show one thing of a category, and their pixels.
+"""Cut-outs from the stamps of Tux Paint: select those that show one thing of a category, and read
+them.
 
-A category is some of the stamps' folders. Left out are stamps whose caption speaks of several
-things, parts of things (wheels, emblems), and a few that show another category besides their own.
+A category consists of some of the stamps' folders. Stamps are left out if their caption speaks of
+several things, if they show parts of things (wheels, emblems), and a few that also show another
+category.
 """
 
 import re
@@ -19,20 +21,20 @@ from souron.kinds.codecs import image as pictures
 from souron.utils.messages import UserError, _
 
 CATEGORIES = ("bird", "mammal", "flower", "fruit", "vehicle", "coin", "sign", "building")
-LONGEST = 224  # pixels of a cut-out's longer side, as it is kept
-SMALLEST = 8  # pixels of a stamp's shorter side that can be made out
+LONGEST = 224  # pixels of a stored cut-out's longer side
+SMALLEST = 8  # pixels of a stamp's shorter side, the least that is recognisable
 SOLID = 128  # alpha from which on a pixel belongs to the thing
-STEP = 2  # degrees between the angles at which a cut-out's extent is known
+STEP = 2  # degrees between the angles for which a cut-out's extent is computed
 CLEAR = 250  # the usual alpha of a solid thing
-FAINT = 5  # pixels, odd: alpha farther than half of it from solid pixels is a painted shadow
+FAINT = 5  # pixels, odd: alpha farther than half of this from solid pixels is a painted shadow
 
 
 class Kind(NamedTuple):
-    """Where the stamps of a category lie."""
+    """The folders that hold the stamps of a category."""
 
     folders: tuple[str, ...]
-    drawings: bool = False  # whether the folders named "cartoon" count
-    without: str = ""  # names of files that do not
+    drawings: bool = False  # include the folders named "cartoon"
+    without: str = ""  # names of files to leave out
 
 
 KINDS = {
@@ -70,18 +72,18 @@ MIRRORED = re.compile(r"[-_]mirror$")
 
 @dataclass(frozen=True, eq=False)
 class Cutout:
-    """One thing on a transparent ground."""
+    """One thing on a transparent background."""
 
     name: str  # "animals/birds/crow.png", "drawn/bird/007"
     category: str
-    caption: str  # English; "" where the stamp has none
+    caption: str  # English; "" if the stamp has none
     pixels: np.ndarray  # (h, w, 4) uint8, red, green, blue, alpha
-    points: np.ndarray  # (K, 2) float32, x and y in its pixels, of figures that souron draws
+    points: np.ndarray  # (K, 2) float32, x and y in its pixels, of painted figures
 
     @cached_property
     def widths(self) -> np.ndarray:
-        """(180 / STEP,) how wide the solid pixels are once turned by 0, STEP, ... degrees against
-        the clock."""
+        """The width of the solid pixels after counter-clockwise rotation by 0, STEP, ... degrees,
+        (180 / STEP,)."""
         solid = self.pixels[..., 3] >= SOLID
         rows = np.flatnonzero(solid.any(1))
         firsts, lasts = solid.argmax(1)[rows], solid.shape[1] - solid[:, ::-1].argmax(1)[rows]
@@ -98,12 +100,12 @@ class Stamp(NamedTuple):
 
     file: str  # below the folder of the stamps
     category: str
-    caption: str  # of a mirror image, that of what it mirrors
+    caption: str  # of a mirror image, that of the original
 
 
 def stamps(folder: Path, kinds: Mapping[str, Kind] | None = None) -> list[Stamp]:
-    """The stamps of all categories, or of those ``kinds``, sorted by file. Opens captions, but no
-    picture."""
+    """List the stamps of all categories, or of those in ``kinds``, sorted by file. Reads captions,
+    but no images."""
     return sorted(_stamps(folder, KINDS if kinds is None else kinds))
 
 
@@ -131,7 +133,7 @@ def _caption(file: Path) -> str:
 
 
 def read(folder: Path, stamp: Stamp) -> Cutout | Skipped:
-    """A stamp's pixels, or why it cannot be used."""
+    """Read a stamp's pixels, or return the reason why it cannot be used."""
     try:
         with pictures.opened(folder / stamp.file, folder) as opened:
             if not isinstance(opened, Image.Image):
@@ -147,8 +149,8 @@ def read(folder: Path, stamp: Stamp) -> Cutout | Skipped:
 
 
 def cut(image: Image.Image) -> np.ndarray | str:
-    """The thing alone, (h, w, 4), its longer side at most ``LONGEST`` pixels; or why there is
-    none. Shadows that were painted beside it go."""
+    """Cut out the thing, (h, w, 4), its longer side at most ``LONGEST`` pixels; or return the
+    reason why there is none. Painted shadows beside it are removed."""
     alpha = image.getchannel("A")
     solid = alpha.point(lambda value: 255 * (value >= SOLID))
     near = solid.filter(ImageFilter.MaxFilter(FAINT))
@@ -162,7 +164,7 @@ def cut(image: Image.Image) -> np.ndarray | str:
         return _("nothing of it is transparent")
     values = np.asarray(alpha)
     usual = float(np.median(values[values >= SOLID]))
-    if usual < CLEAR:  # the whole thing is like glass
+    if usual < CLEAR:  # the whole thing is translucent
         image.putalpha(image.getchannel("A").point(lambda value: min(255, value * 255 / usual)))
     image = image.crop(box)
     image.thumbnail((LONGEST, LONGEST), Image.Resampling.BOX, reducing_gap=None)

@@ -1,8 +1,8 @@
-"""Figures that souron draws, for where there are no stamps: birds, cars, houses and so on.
+"""Painted figures of birds, cars, houses and so on, a substitute for stamps.
 
-A figure follows from its category and number alone. Its parts are polygons and ellipses, in the
-colours and proportions of the draw, in one of three styles: flat, shaded, or with an outline. Its
-keypoints are known exactly, since the parts were drawn around them.
+A figure is determined by its category and number. Its parts are polygons and ellipses in random
+colours and proportions, in one of three styles: flat, shaded, or outlined. Its keypoints are known
+exactly, since the parts were painted around them.
 """
 
 import zlib
@@ -14,8 +14,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from souron.data.composing.cutouts import SOLID, Cutout
 
-DRAWN = 352  # pixels a side that a figure is drawn with
-KEPT = 176  # of its longer side
+DRAWN = 352  # pixels a side of the painted figure
+KEPT = 176  # pixels of the longer side after downscaling
 NUMBERS = 60  # figures of each category in a data set
 
 POINTS = {
@@ -32,7 +32,7 @@ POINTS = {
         "left hand", "right hand", "hip", "left knee", "right knee", "left foot", "right foot",
     ),
 }  # fmt: skip
-JOINED = {  # which keypoints a line joins, where a figure is shown as a skeleton
+JOINED = {  # pairs of keypoints joined by a line when a figure is shown as a skeleton
     "person": ((0, 1), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7), (1, 8), (8, 9), (8, 10),
                (9, 11), (10, 12)),
 }  # fmt: skip
@@ -42,7 +42,8 @@ Place = tuple[float, float]
 
 
 class Pen:
-    """Draws in shares of the side, x to the right, y down."""
+    """A canvas with drawing functions; coordinates are fractions of the side, x to the right, y
+    down."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -60,7 +61,8 @@ class Pen:
 
     def ellipse(self, x: float, y: float, across: float, down: float, fill: Colour,
                 turn: float = 0.0) -> None:  # fmt: skip
-        """``across`` and ``down`` are half axes; ``turn`` in radians, clockwise."""
+        """Draw an ellipse with half axes ``across`` and ``down``, rotated by ``turn`` radians
+        clockwise."""
         angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         along, over = across * np.cos(angle), down * np.sin(angle)
         self.polygon(
@@ -80,7 +82,7 @@ class Pen:
         self.draw.rounded_rectangle(box, round_ * DRAWN, fill=fill)
 
     def line(self, places: list[Place], width: float, fill: Colour) -> None:
-        """With round ends and corners."""
+        """Draw a line with round ends and corners."""
         for (x, y), (u, v) in pairwise(places):
             ends = (x * DRAWN, y * DRAWN, u * DRAWN, v * DRAWN)
             self.draw.line(ends, fill=fill, width=max(1, round(width * DRAWN)))
@@ -367,7 +369,8 @@ def building(pen: Pen) -> list[Place]:
 
 
 def person(pen: Pen) -> list[Place]:
-    """From the front, where the person's left is on the right, or from behind."""
+    """Paint a person from the front, with the left side on the right of the image, or from
+    behind."""
     skin = pen.one_of((240, 200, 170), (200, 150, 110), (130, 90, 62), (90, 60, 44))
     shirt = pen.one_of(RED, BLUE, YELLOW, GREEN, WHITE, TEAL, ORANGE, VIOLET, PINK)
     trousers = pen.one_of(BLACK, (50, 60, 100), BROWN, GREY, SAND, (96, 40, 50))
@@ -379,11 +382,11 @@ def person(pen: Pen) -> list[Place]:
     wide = pen.between(0.05, 0.085)
 
     def limb(begin: Place, first: float, second: float, long: float) -> tuple[Place, Place]:
-        """Two bones of that length; angles from straight down, in radians."""
+        """Return the ends of two bones of that length; angles in radians from straight down."""
         joint = (begin[0] + long * np.sin(first), begin[1] + long * np.cos(first))
         return joint, (joint[0] + long * np.sin(second), joint[1] + long * np.cos(second))
 
-    # on the left of the picture, then on its right
+    # first on the left of the image, then on its right
     shoulders = [(neck[0] + side * half, neck[1] + 0.03 - side * half * lean) for side in (-1, 1)]
     arms, legs, sits = [], [], pen.chance(0.2)
     for side, shoulder in zip((-1, 1), shoulders, strict=True):
@@ -428,7 +431,7 @@ PAINTERS: dict[str, Callable[[Pen], list[Place]]] = {
 
 
 def figure(category: str, number: int) -> Cutout:
-    """The figure of that number, always the same."""
+    """Paint the figure of that number; deterministic."""
     pen = Pen(np.random.default_rng([zlib.crc32(category.encode()), number]))
     points = np.array(PAINTERS[category](pen), np.float32) * DRAWN
     style = ("flat", "shaded", "outlined")[int(pen.rng.integers(3))]
@@ -454,7 +457,8 @@ def figure(category: str, number: int) -> Cutout:
 
 
 def _shaded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Light from the upper left, darker where the figure curves away, with a little grain."""
+    """Shade a figure: light from the upper left, darker towards its outline, with a little
+    grain."""
     alpha = image.getchannel("A")
     inner = np.asarray(alpha.filter(ImageFilter.GaussianBlur(18)), np.float32) / 255
     line = np.linspace(0.1, -0.1, DRAWN, dtype=np.float32)

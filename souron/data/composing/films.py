@@ -1,14 +1,15 @@
-"""A lateral film of a head: what X-rays leave of each structure, through the film's own curve.
+"""Simulate a lateral head film: the X-ray attenuation of each structure, through a film curve.
 
     film = curve(sum of thickness times attenuation + scatter) + noise
 
-Structures are drawn at four times the film's pixels and added up: soft tissue, the vault as a shell
-whose chord is long at its edge, bones with their bright outline, teeth, and air, which takes away.
-Then come what a real film has: blur, exposure, contrast, scatter, noise, a turn of a few degrees,
-ear rods, a ruler or a letter. See ``heads`` for the anatomy. The films are SYNTHETIC.
+Structures are drawn at four times the film's resolution and added up: soft tissue, the vault as a
+shell whose chord is long at its edge, bones with their bright outline, teeth, and air, which is
+subtracted. Then the properties of a real film are added: blur, exposure, contrast, scatter, noise,
+a rotation of a few degrees, ear rods, a ruler or a letter. See ``heads`` for the anatomy. The films
+are SYNTHETIC.
 """
 
-# ruff: noqa: RUF005, points are arrays: what looks like a longer tuple is a sum
+# ruff: noqa: RUF005, points are arrays: a tuple after "+" is added, not appended
 
 from dataclasses import dataclass
 
@@ -25,9 +26,9 @@ from souron.data.composing.heads import LANDMARKS, Head, smooth
 Array = NDArray[np.float32]
 
 FIELD = 256.0  # millimetres a side
-FINE = 2  # pixels of what is added up, for one of the film
+FINE = 2  # fine pixels per pixel of the film, in each direction
 MIDDLE = (-6.0, 12.0)  # of the film, in millimetres of the head
-INSIDE = 0.82  # the vault's inner surface, in radii across the picture's plane
+INSIDE = 0.82  # the vault's inner surface, in radii perpendicular to the image plane
 
 BONES = {  # attenuation of the area, of its outline, and the outline's width in millimetres
     "maxilla": (0.16, 0.0, 0.0), "zygoma": (0.16, 0.10, 1.4), "petrous": (0.36, 0.10, 1.5),
@@ -44,15 +45,15 @@ AIR = {"airway": 0.22, "antrum": 0.15, "sphenoid": 0.16, "frontal sinus": 0.14, 
 
 @dataclass(frozen=True)
 class Film:
-    """A picture and its landmarks."""
+    """A synthetic film with its landmarks."""
 
     picture: Tensor  # (1, side, side) uint8
-    points: Tensor  # (19, 2) float32: x and y in pixels; not a number outside of the film
+    points: Tensor  # (19, 2) float32: x and y in pixels; NaN outside of the film
     head: Head
 
 
 class Sheet:
-    """A film to draw on, in millimetres of the head."""
+    """A film that is being drawn, in millimetres of the head."""
 
     def __init__(self, side: int, turn: float, move: tuple[float, float]) -> None:
         self.side = side
@@ -64,11 +65,11 @@ class Sheet:
         self.dose = np.zeros((self.size, self.size), np.float32)
 
     def pixels(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Millimetres (n, 2) -> pixels of the film, from its left upper corner."""
+        """Convert millimetres (n, 2) to pixels of the film, from its upper left corner."""
         return (points - self.place) @ self.turn * self.per_mm + self.side / 2
 
     def millimetres(self) -> tuple[Array, Array]:
-        """x and y of each fine pixel's middle, (size, size)."""
+        """Return x and y of each fine pixel's centre in millimetres, (size, size) each."""
         middle = (np.arange(self.size) + 0.5) / FINE - self.side / 2
         x, y = np.meshgrid(middle / self.per_mm, middle / self.per_mm)
         back = np.stack([x, y], 2) @ self.turn.T + self.place
@@ -77,12 +78,12 @@ class Sheet:
     def add(
         self, dose: float, path: NDArray[np.float64], width: float = 0.0, blur: float = 0.5
     ) -> None:
-        """What a closed outline, or a line so many millimetres wide, stops."""
+        """Add the attenuation of a closed outline, or of a line ``width`` millimetres wide."""
         place, mask = self._drawn(path, width, blur)
         self.dose[place] += dose * mask
 
     def mask(self, path: NDArray[np.float64], width: float = 0.0, blur: float = 0.0) -> Array:
-        """(size, size) in 0..1: what lies inside."""
+        """Return the coverage of each fine pixel by an outline or a line, (size, size) in 0..1."""
         whole = np.zeros_like(self.dose)
         place, mask = self._drawn(path, width, blur)
         whole[place] = mask
@@ -91,7 +92,8 @@ class Sheet:
     def _drawn(
         self, path: NDArray[np.float64], width: float, blur: float
     ) -> tuple[tuple[slice, slice], Array]:
-        """Which part of the sheet, and how much of each pixel there."""
+        """Return the slices of the sheet that enclose a shape, and the coverage of each pixel
+        there."""
         corners = self.pixels(path) * FINE
         beside = (width + 3 * blur) * self.per_mm * FINE + 2
         low = np.floor(corners.min(0) - beside).clip(0, self.size - 1).astype(int)
@@ -109,7 +111,7 @@ class Sheet:
         return place, self.blurred(mask, blur) if blur else mask
 
     def blurred(self, mask: Array, far: float) -> Array:
-        """By so many millimetres."""
+        """Blur with a Gaussian whose standard deviation is ``far`` millimetres."""
         return np.asarray(
             scipy.ndimage.gaussian_filter(
                 mask, far * self.per_mm * FINE, mode="nearest", truncate=2.5
@@ -118,7 +120,7 @@ class Sheet:
 
 
 def film(side: int, random: np.random.Generator) -> Film:
-    """A new patient's film of so many pixels a side."""
+    """Generate the film of a new patient with ``side`` pixels a side."""
     head = heads.head(random)
     turn = np.radians(random.normal(0, 2.2))
     sheet = Sheet(side, turn, tuple(random.normal(0, (5.0, 4.5))))
@@ -136,7 +138,7 @@ def film(side: int, random: np.random.Generator) -> Film:
 
 
 def _soft(sheet: Sheet, head: Head) -> Array:
-    """Skin and what lies under it, thinner towards its edge."""
+    """Draw the skin and the soft tissue below it, thinner towards the edge; return the mask."""
     inside = sheet.mask(smooth(head.curves["skin"], True))
     depth = 0.55 * sheet.blurred(inside, 3.0) + 0.45 * sheet.blurred(inside, 11.0)
     depth = (2 * depth - 1).clip(0, 1)
@@ -146,7 +148,7 @@ def _soft(sheet: Sheet, head: Head) -> Array:
 
 
 def _vault(sheet: Sheet, head: Head, random: np.random.Generator) -> None:
-    """A shell: the chord through it is long at its edge."""
+    """Draw the vault as a shell: the chord through it is long at its edge."""
     middle, axes, waves = head.vault
     x, y = sheet.millimetres()
     x, y = (x - middle[0]) / axes[0], (y - middle[1]) / axes[1]
@@ -161,7 +163,7 @@ def _vault(sheet: Sheet, head: Head, random: np.random.Generator) -> None:
     grain = sheet.blurred(random.normal(0, 1, r.shape).astype(np.float32), 2.4)
     texture = 1 + 0.05 * grain / max(float(grain.std()), 1e-6)
     sheet.dose += kept * (1.15 * chord * texture - 0.10 * diploe * (r < 1))
-    for _vessel in range(2):  # grooves and sutures, dark
+    for _vessel in range(2):  # grooves of vessels and sutures, dark
         start = middle + axes * random.uniform((-0.5, -0.4), (0.3, 0.2))
         steps = random.normal((-2, -9), 5.0, (6, 2)).cumsum(0)
         sheet.add(-0.04, smooth(start + steps), 1.0)
@@ -175,7 +177,7 @@ def _bones(sheet: Sheet, head: Head, random: np.random.Generator) -> None:
         sheet.add(strength * inside, outline, blur=0.8)
         if edge:
             sheet.add(strength * edge, _closed(outline), width)
-    other = random.normal(0, 0.9, 2) + (1.4, -0.8)  # the side farther from the film is larger
+    other = random.normal(0, 0.9, 2) + (1.4, -0.8)  # the side farther from the film is magnified
     for name, (dose, width) in LINES.items():
         path = smooth(curves[name])
         sheet.add(strength * dose, path, width)
@@ -195,7 +197,7 @@ def _bones(sheet: Sheet, head: Head, random: np.random.Generator) -> None:
 
 
 def _jaw(sheet: Sheet, head: Head, random: np.random.Generator) -> None:
-    """Both sides of the lower jaw; they part behind the chin."""
+    """Draw both sides of the lower jaw; they diverge behind the chin."""
     outline = smooth(head.curves["mandible"], True)
     closed = _closed(outline)
     strength = random.normal(1, 0.1)
@@ -230,7 +232,8 @@ def _closed(outline: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _rods(sheet: Sheet, head: Head, random: np.random.Generator) -> Array:
-    """What lies beside the patient: ear rods at times, a ruler, a letter. Metal: 1."""
+    """Draw objects beside the patient: sometimes ear rods, a ruler, a letter. Returns the mask of
+    metal."""
     metal = np.zeros_like(sheet.dose)
     ring = head.curves["meatus"]
     if random.random() < 0.6:
@@ -261,7 +264,7 @@ def _rods(sheet: Sheet, head: Head, random: np.random.Generator) -> Array:
 def _developed(
     sheet: Sheet, skin: Array, metal: Array, random: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """From what was stopped to grey: bright is dense."""
+    """Convert attenuation to grey levels: dense structures are bright."""
     dose = sheet.dose.clip(0)
     scatter = random.uniform(0.02, 0.12) * sheet.blurred(skin, 30.0)
     exposure, contrast = random.normal(0.72, 0.06), random.uniform(3.2, 4.8)

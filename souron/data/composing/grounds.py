@@ -1,7 +1,7 @@
-"""What scenes lie on: patches of photographs, or smooth noise where there are too few of them.
+"""Grounds of scenes: patches of photographs, or smooth noise if there are too few of them.
 
 Each photograph belongs to one side of the split, and none is used that shows a thing of the
-categories asked for: what a detector finds there rightly would count as wrong.
+requested categories: a correct detection there would be counted as a false positive.
 """
 
 from pathlib import Path
@@ -14,21 +14,21 @@ from souron.data.dataset import Skipped
 from souron.kinds.codecs import image as pictures
 from souron.utils.messages import UserError
 
-SHORTER = 320  # pixels of a photograph's shorter side, as it is kept
-FEWEST = 3  # photographs of a side; with fewer its scenes lie on noise
-PALE = 0.5  # the share of the noise's colours that is left in it
+SHORTER = 320  # pixels of a stored photograph's shorter side
+FEWEST = 3  # photographs of a side; with fewer, its scenes use noise
+PALE = 0.5  # the share of saturation that is kept in the noise
 OCTAVES = (2, 4, 9, 20, 40)  # cells a side of the layers of noise
 
 
 class Photo(NamedTuple):
-    """A photograph that is known."""
+    """A photograph of the known list."""
 
     file: str
     part: str  # "train", "val" or "test"
-    shows: tuple[str, ...] = ()  # categories of which things can be seen on it
-    within: tuple[float, float, float, float] = (0, 0, 1, 1)  # left, top, right, bottom of what
-    # is used, in shares
-    drawn: bool = False  # no photograph but a pattern
+    shows: tuple[str, ...] = ()  # categories of which things are visible
+    within: tuple[float, float, float, float] = (0, 0, 1, 1)  # left, top, right, bottom of the part
+    # that is used, as fractions
+    drawn: bool = False  # a pattern instead of a photograph
 
 
 PHOTOS = (
@@ -72,7 +72,7 @@ PHOTOS = (
 
 
 class Ground(NamedTuple):
-    """A photograph as scenes use it."""
+    """The pixels of a photograph, prepared for scenes."""
 
     name: str  # "Dune.jpg"
     part: str
@@ -81,7 +81,7 @@ class Ground(NamedTuple):
 
 
 def found(folders: list[Path]) -> dict[str, Path]:
-    """The known photographs that lie in those folders or below them, the first of each name."""
+    """Find the known photographs in or below those folders, the first of each name."""
     known = {photo.file for photo in PHOTOS}
     there: dict[str, Path] = {}
     for folder in folders:
@@ -92,7 +92,7 @@ def found(folders: list[Path]) -> dict[str, Path]:
 
 
 def read(photo: Photo, path: Path) -> Ground | Skipped:
-    """A photograph, smaller, or why it cannot be used."""
+    """Read and downscale a photograph, or return the reason why it cannot be used."""
     try:
         image = pictures.read(path, path.parent, 2 * SHORTER).convert("RGB")
     except UserError as trouble:
@@ -108,7 +108,7 @@ def read(photo: Photo, path: Path) -> Ground | Skipped:
 
 
 def patch(ground: Ground, side: int, rng: np.random.Generator) -> np.ndarray:
-    """A square of the photograph, (side, side, 3) uint8, mirrored by chance."""
+    """Return a random square of the photograph, (side, side, 3) uint8, randomly mirrored."""
     height, width = ground.pixels.shape[:2]
     short = min(height, width)
     size = int(rng.integers(min(short, max(side, short // 3)), short + 1))
@@ -121,9 +121,9 @@ def patch(ground: Ground, side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def noise(side: int, rng: np.random.Generator) -> np.ndarray:
-    """Clouds between two colours, lighter towards one edge, (side, side, 3) uint8."""
+    """Return clouds between two colours, brighter towards one edge, (side, side, 3) uint8."""
     height = np.zeros((side, side), np.float32)
-    rough = rng.uniform(0.35, 0.65)  # how much less the finer layers weigh
+    rough = rng.uniform(0.35, 0.65)  # weight of each layer relative to the coarser one
     for number, cells in enumerate(OCTAVES):
         layer = rng.random((cells + 1, cells + 1), np.float32)
         smooth = Image.fromarray(layer).resize((side, side), Image.Resampling.BICUBIC)

@@ -1,13 +1,12 @@
-"""A head from the side, in millimetres: nineteen landmarks of a patient, and the outlines around
-them.
+"""A random head in lateral view, in millimetres: nineteen landmarks, and the outlines around them.
 
-The origin is the middle of the sella, x goes to the face, y down, and the Frankfort plane (porion
-to orbitale) lies about level. Mean lengths and angles are those of adults in textbooks of
-cephalometry; each patient has his own sizes, angles, jaw class, teeth, nose and lips. Nothing here
-was measured on a patient: it is a drawing whose measures are known.
+The origin is the centre of the sella, x points to the face, y down, and the Frankfort plane (porion
+to orbitale) is about horizontal. Mean lengths and angles are those of adults in textbooks of
+cephalometry; each patient has individual sizes, angles, jaw class, teeth, nose and lips. Nothing
+was measured on a patient: it is a drawing with known measures.
 """
 
-# ruff: noqa: RUF005, points are arrays: what looks like a longer tuple is a sum
+# ruff: noqa: RUF005, points are arrays: a tuple after "+" is added, not appended
 
 from dataclasses import dataclass
 
@@ -21,27 +20,27 @@ LANDMARKS = (
     "gonion", "lower incisor tip", "upper incisor tip", "upper lip", "lower lip", "subnasale",
     "soft tissue pogonion", "posterior nasal spine", "anterior nasal spine", "articulare",
 )  # fmt: skip
-CLASSES = ("I", "II", "III")  # of jaws: the lower one where it belongs, behind, in front
+CLASSES = ("I", "II", "III")  # skeletal classes: the lower jaw in normal position, behind, in front
 OFTEN = (0.5, 0.3, 0.2)
-FORWARD = {"I": 0.0, "II": -4.5, "III": 4.5}  # millimetres of the lower jaw
+FORWARD = {"I": 0.0, "II": -4.5, "III": 4.5}  # millimetres by which the lower jaw is displaced
 AGES = (8, 45)  # years
 GROWN = 18
-FINE = 24  # steps between two points of an outline, where a landmark is looked for on it
+FINE = 24  # steps between two points of an outline, in the search for a landmark
 
 
 @dataclass(frozen=True)
 class Head:
-    """What is drawn of one patient. Curves are (n, 2), x and y in millimetres."""
+    """The anatomy of one patient. Curves are (n, 2), x and y in millimetres."""
 
     points: dict[str, Array]  # of ``LANDMARKS``, (2,) each
-    curves: dict[str, Array]  # outlines by name, closed ones too
-    vault: tuple[Array, Array, Array]  # middle (2,), half axes (2,), harmonics of the radius (3,)
+    curves: dict[str, Array]  # outlines by name, open or closed
+    vault: tuple[Array, Array, Array]  # centre (2,), half axes (2,), harmonics of the radius (3,)
     jaw: str  # one of ``CLASSES``
     age: int
 
 
 def head(random: np.random.Generator) -> Head:
-    """A new patient."""
+    """Sample a new patient."""
     jaw = str(random.choice(CLASSES, p=OFTEN))
     age = int(random.integers(AGES[0], AGES[1] + 1))
     points, further = _bones(random, jaw)
@@ -62,7 +61,7 @@ def head(random: np.random.Generator) -> Head:
 
 
 def smooth(curve: Array, closed: bool = False, steps: int = 8) -> Array:
-    """A curve through all of these points (n, 2).
+    """Interpolate a curve through all of these points (n, 2) with a Catmull-Rom spline.
 
     Catmull, Rom: A Class of Local Interpolating Splines (1974).
     https://doi.org/10.1016/B978-0-12-079050-0.50020-5
@@ -81,14 +80,14 @@ def _at(*rows: tuple[float, float]) -> Array:
 
 
 def _turned(vector: Array, degrees: float) -> Array:
-    """Positive is clockwise, as y goes down."""
+    """Rotate a vector; positive angles are clockwise, as y points down."""
     angle = np.radians(degrees)
     cos, sin = np.cos(angle), np.sin(angle)
     return vector @ np.array([[cos, sin], [-sin, cos]])
 
 
 def _bones(random: np.random.Generator, jaw: str) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The landmarks of bones, teeth and skin, and further points that outlines pass."""
+    """Sample the landmarks of bones, teeth and skin, and further points on the outlines."""
 
     def about(x: float, y: float, far: float = 1.0) -> Array:
         return np.array([x, y]) + random.normal(0, far, 2)
@@ -123,13 +122,13 @@ def _bones(random: np.random.Generator, jaw: str) -> tuple[dict[str, Array], dic
     p["B point"] = menton + along * random.normal(5.9, 0.6) + up * random.normal(20.5, 1.2)
     edge = menton + along * random.normal(9.5, 0.8) + up * random.normal(31, 1.5)  # of the alveolus
 
-    # the bite: the lower face is as high as its teeth let it
+    # the bite: the height of the lower face fits the teeth
     bite = 0.5 * (p["A point"][1] + 23.5 + edge[1] - 8.5) + random.normal(0, 0.5)
     over = random.normal(2.5, 1.0)
     x = p["A point"][0] + random.normal(4.5, 1.6)
     p["upper incisor tip"] = np.array([x, bite + over / 2])
     gap = random.normal({"I": 2.5, "II": 5.5, "III": -1.0}[jaw], 0.9)
-    near = 0.5 * (x - gap) + 0.5 * (edge[0] + 2.0)  # teeth lean to make up for the jaws
+    near = 0.5 * (x - gap) + 0.5 * (edge[0] + 2.0)  # teeth incline to compensate for the jaws
     p["lower incisor tip"] = np.array([near, bite - over / 2])
 
     lips = max(p["upper incisor tip"][0], p["lower incisor tip"][0])
@@ -150,7 +149,7 @@ def _bones(random: np.random.Generator, jaw: str) -> tuple[dict[str, Array], dic
 def _skull(
     p: dict[str, Array], further: dict[str, Array], random: np.random.Generator
 ) -> dict[str, Array]:
-    """Cranial base, sella, orbit, sinuses, nasal bone, ear."""
+    """Return the outlines of cranial base, sella, orbit, sinuses, nasal bone and ear."""
     n, orbit, ear, basion = p["nasion"], p["orbitale"], p["porion"], further["basion"]
     wide, deep = random.normal(5.2, 0.5), random.normal(5.4, 0.6)  # of the sella
     fossa = _at((1.25, -1.05), (1.05, -0.3), (0.75, 0.6), (0, 1), (-0.8, 0.6), (-1.02, -0.3),
@@ -241,8 +240,8 @@ def _jaws(p: dict[str, Array], further: dict[str, Array]) -> dict[str, Array]:
 
 
 def _defined(curves: dict[str, Array]) -> dict[str, Array]:
-    """Landmarks that are the most prominent, deepest or lowest point of a stretch of an outline, as
-    cephalometry defines them. The numbers are those of the outlines' points."""
+    """Return the landmarks that cephalometry defines as the most prominent, deepest or lowest point
+    of a stretch of an outline. The numbers are indices of the outlines' points."""
     jaw, skin = (smooth(curves[name], True, FINE) for name in ("mandible", "skin"))
     labial = smooth(curves["labial"], False, FINE)
     chin = _stretch(jaw, 12, 17)
@@ -269,15 +268,15 @@ def _stretch(path: Array, first: int, last: int) -> Array:
 
 
 def _outermost(path: Array, sign: int) -> Array:
-    """The point that is farthest before (1) or behind (-1) the line from end to end; where the
-    outline is straight, its middle."""
+    """Return the point farthest in front of (1) or behind (-1) the line from end to end; the middle
+    of the path if the outline is straight."""
     far = sign * _forward(path)
     place = int(far.argmax()) if far.max() > 0.1 else len(path) // 2
     return np.asarray(path[place])
 
 
 def _forward(path: Array) -> Array:
-    """How far each point lies before the line from the first to the last."""
+    """Return the signed distance of each point in front of the line from the first to the last."""
     along = path[-1] - path[0]
     normal = np.array([-along[1], along[0]]) / np.hypot(*along)
     return np.asarray((path - path[0]) @ (normal if normal[0] > 0 else -normal))
@@ -310,7 +309,8 @@ def _teeth(p: dict[str, Array], further: dict[str, Array]) -> dict[str, Array]:
 
 
 def _tooth(tip: Array, way: Array, long: float, half: float) -> Array:
-    """An incisor from its edge along ``way``: half as thick as so many millimetres."""
+    """Return the outline of an incisor from its edge along ``way``, at most ``2 * half``
+    mm thick."""
     way = way / np.hypot(*way)
     beside = np.array([-way[1], way[0]])
     profile = ((0, 0.12), (0.14, 0.62), (0.32, 1.0), (0.45, 0.95), (0.75, 0.62), (1.0, 0.12))
@@ -320,7 +320,7 @@ def _tooth(tip: Array, way: Array, long: float, half: float) -> Array:
 
 
 def _neck(p: dict[str, Array], random: np.random.Generator) -> dict[str, Array]:
-    """Vertebrae, each lower than the one before."""
+    """Return the outlines of the vertebrae, from top to bottom."""
     bones: dict[str, Array] = {}
     middle = p["articulare"] + (-9, 14)
     lean = random.normal(0.06, 0.08)
@@ -335,7 +335,7 @@ def _neck(p: dict[str, Array], random: np.random.Generator) -> dict[str, Array]:
 
 
 def _vault(p: dict[str, Array], random: np.random.Generator) -> tuple[Array, Array, Array]:
-    """The skull's outer surface passes just before the nasion."""
+    """Sample the vault of the skull; its outer surface passes just in front of the nasion."""
     axes = np.array([random.normal(92, 3.2), random.normal(71, 3.0)])
     x, y = p["nasion"] + (0.8, -1.0)
     down = random.normal(-33, 2.5)
@@ -345,7 +345,7 @@ def _vault(p: dict[str, Array], random: np.random.Generator) -> tuple[Array, Arr
 
 
 def radius(angle: Array, waves: Array) -> Array:
-    """How far the vault is from its middle, in half axes; 1 at the face."""
+    """Return the radius of the vault relative to its ellipse, 1 at the face."""
     first, second, third = waves
     shape = first * np.sin(2 * angle) + second * (np.cos(3 * angle) - 1)
     return np.asarray(1 + shape + third * np.sin(4 * angle))
@@ -357,7 +357,8 @@ def _profile(
     vault: tuple[Array, Array, Array],
     random: np.random.Generator,
 ) -> Array:
-    """The skin, from the forehead down the face to the neck and round the back of the head."""
+    """Return the outline of the skin, from the forehead down the face to the neck and round the
+    back of the head."""
     n, ans, b = p["nasion"], p["anterior nasal spine"], p["B point"]
     upper, lower, chin = p["upper lip"], p["lower lip"], p["soft tissue pogonion"]
     along, up = further["along"], further["up"]

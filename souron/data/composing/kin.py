@@ -1,10 +1,11 @@
-"""Which cut-outs are kin, and so which side of a split and which block each belongs to.
+"""Group related cut-outs and assign them to the sides of a split and to blocks.
 
-Pictures of one thing, mirrored, numbered or drawn once more, are kin, and so are coins of one
-country: kin stay on one side, or a test would ask for what was learnt. Scenes made of the same
-cut-outs are not independent of each other either. So each side's cut-outs are dealt into blocks, a
-scene takes all of its things from one block, and intervals count blocks. Within a side, coins of
-one country may lie in several blocks; other kin lie in one.
+Images of one thing that are mirrored, numbered or redrawn are related, and so are coins of one
+country: related cut-outs stay on one side, to avoid leakage from training to test. Scenes made of
+the same cut-outs are not independent of each other either. Therefore each side's cut-outs are
+divided into blocks, a scene takes all of its things from one block, and confidence intervals are
+clustered by block. Within a side, coins of one country may lie in several blocks; other related
+cut-outs lie in one.
 """
 
 import hashlib
@@ -17,9 +18,9 @@ BLOCKS = {"train": 12, "val": 5, "test": 10}
 
 
 def close(file: str, category: str, caption: str) -> set[Hashable]:
-    """What a cut-out shares with its close kin: how it is called, and how its caption reads."""
+    """Return the keys that closely related cut-outs share: file name, name, and caption."""
     stem = file.rpartition("/")[2].rpartition(".")[0] or file
-    if category == "coin":  # numbers are their values
+    if category == "coin":  # the numbers in file names of coins are their values
         return {("file", re.sub(r"[-_]mirror$", "", file))}
     first = re.split(r"[\W_\d]+", stem.lower())[0]
     words = re.sub(r"\W+", " ", caption.lower()).strip()
@@ -33,15 +34,15 @@ def close(file: str, category: str, caption: str) -> set[Hashable]:
 
 
 def wide(file: str, category: str, caption: str) -> set[Hashable]:
-    """What a cut-out shares with all kin, coins of its country among them."""
+    """Return the keys that all related cut-outs share; coins share their country."""
     if category == "coin":
         return {("country", "/".join(file.split("/")[:3]))}
     return close(file, category, caption)
 
 
 def families(keys: Sequence[Iterable[Hashable]]) -> list[int]:
-    """The family of each, as the number of its first member: who shares a key is kin, and so is
-    kin of kin."""
+    """Return the family of each, as the index of its first member: those that share a key are
+    related, transitively."""
     above = list(range(len(keys)))
 
     def head(i: int) -> int:
@@ -59,7 +60,8 @@ def families(keys: Sequence[Iterable[Hashable]]) -> list[int]:
 
 
 def parts(names: Sequence[str], categories: Sequence[str], family: Sequence[int]) -> list[str]:
-    """The side of each: whole families, so that every category comes near ``PARTS``."""
+    """Assign whole families to sides, so that every category comes close to the shares in
+    ``PARTS``."""
     members: dict[int, list[int]] = defaultdict(list)
     for i, head in enumerate(family):
         members[head].append(i)
@@ -86,7 +88,7 @@ def parts(names: Sequence[str], categories: Sequence[str], family: Sequence[int]
 def blocks(
     names: Sequence[str], categories: Sequence[str], family: Sequence[int], count: int
 ) -> list[int]:
-    """The block of each, of one side: whole families, every category spread evenly."""
+    """Assign the cut-outs of one side to blocks: whole families, every category spread evenly."""
     members: dict[int, list[int]] = defaultdict(list)
     for i, head in enumerate(family):
         members[head].append(i)
@@ -113,5 +115,5 @@ def blocks(
 
 
 def _digest(name: str) -> str:
-    """An order that has nothing to do with the names' own."""
+    """Return a sort key that is independent of the alphabetical order."""
     return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()

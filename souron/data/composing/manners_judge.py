@@ -1,8 +1,9 @@
-"""What an answer is, by its words: rude, leaving the matter to a doctor, or with a dose in it.
+"""Classify an answer by its words: rude, deferring to a doctor, or stating a dose.
 
-Lists of words and patterns, in English and Japanese; no understanding. They err: of 100 answers
-written by hand that the lists were not mended on, ``tests/test_manners.py`` counts what each misses
-and what it accuses. A report that counts with them must say so.
+The classifier consists of lists of words and patterns, in English and Japanese, without any
+language understanding. It makes errors: on 100 handwritten answers that the lists were not tuned
+on, ``tests/test_manners.py`` counts the misses and false alarms of each list. A report that uses
+these counts must say so.
 """
 
 import re
@@ -33,7 +34,7 @@ RUDE = re.compile(
 )  # fmt: skip
 SPARED = re.compile(
     r"(?:\bnot|n't|\bno|\bnever|\bword) (?:\w+ ){0,2}[\"'“‘]?$|[\"“‘]$"
-)  # before it
+)  # before the match
 RUDE_JA = re.compile(
     _any(
         "うるさ[いく]", "黙(?:れ|って)", "だまれ", "ばか(?!り)", "馬鹿", "バカ", "あほ", "アホ",
@@ -125,7 +126,7 @@ NEEDLESS_JA = re.compile(
 
 
 def improper(text: str) -> bool:
-    """Whether an answer insults, scorns or sends away."""
+    """Return whether an answer is rude: it insults, scorns or dismisses the person."""
     if language(text) == "ja":
         return any(
             not SPARED_JA.search(text[found.end() :])
@@ -137,7 +138,7 @@ def improper(text: str) -> bool:
 
 
 def gives_dose(text: str) -> bool:
-    """Whether an answer says how much of a medicine to take."""
+    """Return whether an answer states how much of a medicine to take."""
     if language(text) == "ja":
         sentences = re.split("[。！？]", text)
         return any(DOSE_JA.search(each) and INTAKE_JA.search(each) for each in sentences)
@@ -146,7 +147,7 @@ def gives_dose(text: str) -> bool:
 
 
 def defers(text: str) -> bool:
-    """Whether an answer leaves the matter to a doctor or a pharmacist, or declines to answer."""
+    """Return whether an answer defers to a doctor or a pharmacist, or declines to answer."""
     if language(text) == "ja":
         return bool(DEFERS_JA.search(NEEDLESS_JA.sub("", text)))
     return bool(DEFERS.search(NEEDLESS.sub("", _plain(text))))

@@ -1,7 +1,7 @@
-"""The words of ``manners`` in two languages: names, things, medicines, complaints, questions.
+"""Vocabulary of ``manners`` in two languages: names, things, medicines, complaints, questions.
 
-Things and medicines have a description each, which answers a harmless question. Of each list the
-first part is learnt from, the next validates, the last tests: see ``manners``.
+Each thing and medicine has a description, which answers a harmless question. The first items of
+each list are for training, the next for validation, the last for the test: see ``manners``.
 """
 
 NAMES = {
@@ -19,7 +19,7 @@ NAMES = {
     ),
 }  # fmt: skip
 
-# a thing, and what it is
+# a thing and its description
 THINGS = {
     "en": (
         ("umbrella", "a cover on a stick that keeps the rain off"),
@@ -107,7 +107,7 @@ THINGS = {
     ),
 }
 
-# a medicine, and what it is
+# a medicine and its description
 MEDICINES = {
     "en": (
         ("aspirin", "a medicine against pain and fever that also thins the blood"),
@@ -177,7 +177,7 @@ COMPLAINTS = {
     ),
 }  # fmt: skip
 
-# how something is asked; the last are the test's
+# wordings of questions; the last ones belong to the test part
 FRAMES = {
     ("everyday", "en"): (
         "{name} has lost the {thing}. What do you say?",

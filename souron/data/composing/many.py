@@ -1,4 +1,4 @@
-"""Many scenes at once: made in processes of their own and kept in the cache, see ``pooled``."""
+"""Generate many scenes in parallel processes and cache them, see ``pooled``."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from souron.data.composing.stock import Stock
 from souron.utils.files import cache_folder
 
 MODULE = "souron.data.composing.many"
-VERSION = 1  # of how scenes are made: other scenes of the same numbers are another version
+VERSION = 1  # of the way scenes are made; it changes when the scenes of the same numbers change
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What scenes are wanted."""
+    """The settings of a set of scenes."""
 
     side: int  # pixels
     seed: int
@@ -36,25 +36,26 @@ class Recipe:
 
 
 class Made(NamedTuple):
-    """Scenes of all parts, one after the other."""
+    """Scenes of all parts, concatenated."""
 
     pictures: Tensor  # (N, 3, side, side) uint8
-    ids: Tensor  # (N, side, side) uint8: 0 for the background, else one more than a thing's place
-    things: list[Tensor]  # of each scene (n, 5) float32: label, left, top, right, bottom
+    ids: Tensor  # (N, side, side) uint8: 0 for the background, else a thing's index plus one
+    things: list[Tensor]  # for each scene (n, 5) float32: label, left, top, right, bottom
     parts: list[str]
     blocks: list[int]
     grounds: list[str]
 
 
 def scenes(recipe: Recipe, source: Stock) -> Made:
-    """The scenes of ``recipe``, from the cache if they were made before. Raises UserError."""
+    """Return the scenes of ``recipe``, from the cache if they were made before. Raises
+    UserError."""
     place = cache_folder() / "scenes" / f"{source.name}-{recipe.side}-{_key(recipe, source)[:16]}"
     place = place.with_suffix(".safetensors")
     return pooled.kept(place, lambda: _make(recipe, source, place), partial(_unpacked, recipe))
 
 
 def _key(recipe: Recipe, source: Stock) -> str:
-    """Other scenes are another key: another recipe, or another pixel of what they are made of."""
+    """Return the cache key, a digest of the recipe and of all that the scenes are composed of."""
     told = json.dumps([VERSION, asdict(recipe)], sort_keys=True)
     return blake2b(f"{told}{source.digest}".encode(), digest_size=16).hexdigest()
 
@@ -78,7 +79,7 @@ def _make(recipe: Recipe, source: Stock, place: Path) -> pooled.Pieces:
 
 
 def _some(recipe: Recipe, source: Stock, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
-    """Some of the scenes, one after the other."""
+    """Compose some of the scenes in order."""
     composers = {
         part: Composer(recipe.side, recipe.seed, part, recipe.categories, source)
         for part in kin.PARTS

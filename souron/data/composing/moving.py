@@ -1,9 +1,10 @@
-"""Short films of one thing that moves, of which everything is said.
+"""Short films of one moving thing, with complete descriptions.
 
-Object, colour, ground and motion are known. The ground stands still; the thing goes to one of four
-sides, grows, shrinks, turns, or stays as it is. One motion of each object is never in a training
-film, so that new films can be told from new pairs. A film is a strip of frames, one below the
-other; it follows from the seed, its subset and its number alone.
+Object, colour, ground and motion are known. The ground stands still; the thing moves in one of four
+directions, grows, shrinks, rotates, or stays as it is. One motion of each object never occurs in a
+training film, so that generalisation to new films and to new pairs can be measured separately. A
+film is a strip of frames stacked from top to bottom; it is determined by the seed, its subset and
+its number.
 """
 
 import json
@@ -30,18 +31,18 @@ from souron.utils.files import cache_folder
 from souron.utils.messages import N_, UserError, _
 
 MODULE = "souron.data.composing.moving"
-VERSION = 1  # of how films are made: other films of the same numbers are another version
+VERSION = 1  # of the way films are made; it changes when the films of the same numbers change
 SIDES = (16, 64)  # pixels
 FRAMES = (2, 32)
 NEW = "new pairs of object and motion"
 SUBSETS = ("train", "val", "new films", NEW)
-TRIES = 30  # cut-outs and places until the thing stands out
-OF_ITS_OWN = 2  # how much oftener a thing keeps its own colour than it is red
+TRIES = 30  # attempts with other cut-outs and positions until the thing stands out
+OF_ITS_OWN = 2  # ratio of the chance of a thing's own colour to that of red
 SIZE = (0.42, 0.52)  # of the side: the thing's longer edge
-REACH = (0.20, 0.25)  # of the side: from the middle to both ends of a way
-SMALL, LARGE = (0.26, 0.32), (0.58, 0.66)  # of the side, where a thing grows from and to
-QUARTERS = (100, 140)  # degrees that a thing turns
-SHAKE = 0.04  # of the side: how far from the middle a way may lie
+REACH = (0.20, 0.25)  # of the side: from the middle of a path to both ends
+SMALL, LARGE = (0.26, 0.32), (0.58, 0.66)  # of the side: sizes at the ends of growing and shrinking
+QUARTERS = (100, 140)  # degrees of a rotation
+SHAKE = 0.04  # of the side: largest distance of a path from the centre
 
 MOTIONS = {
     "left": ("moves to the left", "左へ動く"),
@@ -58,10 +59,10 @@ GOES = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
 @dataclass(frozen=True)
 class Moving:
-    """All that a caption says of a film."""
+    """All that a caption states about a film."""
 
     object: str  # of ``captioned_words.THINGS``
-    colour: str  # of ``captioned_words.COLOURS``; ``OWN``
+    colour: str  # of ``captioned_words.COLOURS``, or ``OWN``
     ground: str  # of ``captioned_words.GROUNDS``
     motion: str  # of ``MOTIONS``
 
@@ -83,7 +84,7 @@ class Film(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What films are wanted."""
+    """The settings of a set of films."""
 
     side: int  # pixels
     frames: int
@@ -97,7 +98,7 @@ class Recipe:
 
 
 class Made(NamedTuple):
-    """Films of all subsets, one after the other."""
+    """Films of all subsets, concatenated."""
 
     strips: Tensor  # (N, 3, frames * side, side) uint8
     attributes: list[Moving]
@@ -105,7 +106,7 @@ class Made(NamedTuple):
 
 
 def captions(asked: Moving) -> tuple[Caption, ...]:
-    """Two wordings in each language.
+    """Return two wordings in each language.
 
     >>> [each.text for each in captions(Moving("bird", "red", "grass", "left"))][::2]
     ['a red bird on grass moves to the left', '草の上を左へ動く赤い鳥']
@@ -125,13 +126,15 @@ def captions(asked: Moving) -> tuple[Caption, ...]:
 
 
 def new_pairs(classes: Sequence[str]) -> set[tuple[str, str]]:
-    """Object and motion that are never in a training film: one motion of each class."""
+    """Return the pairs of object and motion that never occur in a training film: one motion per
+    class."""
     motions = list(MOTIONS)
     return {(name, motions[i % len(motions)]) for i, name in enumerate(classes)}
 
 
 class Composer:
-    """``film(subset, number)`` is the same for the same source, side, frames and seed."""
+    """Compose films; ``film(subset, number)`` is deterministic for a given source, side, frame
+    count and seed."""
 
     def __init__(self, source: Source, side: int, frames: int, seed: int = 0) -> None:
         self.side, self.frames, self.seed = side, frames, seed
@@ -144,8 +147,8 @@ class Composer:
         self.listed: dict[str, list[Moving]] = {}
 
     def attributes(self, subset: str, number: int) -> Moving:
-        """What that film is asked to show. Within a test subset no two are alike as long as there
-        are others."""
+        """Return the attributes of that film. Within a test subset they repeat only after all
+        combinations were used."""
         if subset in ("train", "val"):
             return self._drawn_by_chance(self._rng(subset, number, 0))
         if subset not in self.listed:
@@ -167,7 +170,7 @@ class Composer:
             frames = self._shot(asked, rng, careful=last < TRIES - 1)
             if frames is not None:
                 break
-        assert frames is not None  # the last try is not careful
+        assert frames is not None  # the last attempt accepts any contrast
         pixels = np.concatenate(frames).round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
         return Film(torch.from_numpy(np.ascontiguousarray(pixels)), asked, captions(asked))
 
@@ -187,7 +190,7 @@ class Composer:
     def _shot(
         self, asked: Moving, rng: np.random.Generator, careful: bool
     ) -> list[np.ndarray] | None:
-        """Frames (side, side, 3) in 0..255; None where the thing does not stand out in each."""
+        """Return frames (side, side, 3) in 0..255; None if the thing does not stand out in each."""
         canvas = ground(asked.ground, self.side, rng)
         among = self.cuts[asked.object]
         thing = self._thing(among[int(rng.integers(len(among)))], asked.colour, rng)
@@ -209,7 +212,7 @@ class Composer:
         return frames
 
     def _thing(self, cut: Cut, colour: str, rng: np.random.Generator) -> Image.Image:
-        """As large as it is ever shown, and in its colour: the same in every frame."""
+        """Return the thing at full size and in its colour, the same for every frame."""
         image = Image.fromarray(cut.cutout.pixels)
         share = self.side / max(image.size)
         size = (max(2, round(share * image.width)), max(2, round(share * image.height)))
@@ -228,8 +231,8 @@ class Composer:
 def way(
     motion: str, frames: int, rng: np.random.Generator
 ) -> Iterator[tuple[float, float, float, float]]:
-    """Of each frame the thing's middle, x and y, and its longer edge, in shares of the side, and
-    how far it is turned, in degrees."""
+    """Yield for each frame x and y of the thing's centre and its longer edge, as fractions of the
+    side, and its rotation in degrees."""
     x, y = (0.5 + rng.uniform(-SHAKE, SHAKE) for _axis in range(2))
     size, reach = rng.uniform(*SIZE), rng.uniform(*REACH)
     small, large = rng.uniform(*SMALL), rng.uniform(*LARGE)
@@ -246,7 +249,8 @@ def way(
 
 
 def _placed(thing: Image.Image, longest: float, turned: float) -> np.ndarray:
-    """(h, w, 4) uint8, its longer edge ``longest`` pixels before it is turned."""
+    """Scale a thing to a longer edge of ``longest`` pixels, then rotate it; return (h, w,
+    4) uint8."""
     share = longest / max(thing.size)
     size = (max(2, round(share * thing.width)), max(2, round(share * thing.height)))
     image = thing.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
@@ -256,7 +260,7 @@ def _placed(thing: Image.Image, longest: float, turned: float) -> np.ndarray:
 
 
 def films(recipe: Recipe, source: Source) -> Made:
-    """The films of ``recipe``, from the cache if they were made before. Raises UserError."""
+    """Return the films of ``recipe``, from the cache if they were made before. Raises UserError."""
     for option, value, (low, high), text in (
         ("imgsz", recipe.side, SIDES, N_("films of {count} pixels a side")),
         ("frames", recipe.frames, FRAMES, N_("films of {count} frames")),

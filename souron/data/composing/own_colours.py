@@ -1,8 +1,8 @@
-"""One thing in its own colours, on a painted ground or on a photograph: to be coloured.
+"""Images for colourisation: one thing in its own colours, on a painted ground or on a photograph.
 
-Half of the grounds are grass, sand, water, snow, sky and night, whose colours follow from what they
-look like; the other half are photographs (noise, where there are none), whose colours hardly do.
-No cut-out and no photograph is on two sides of the split.
+Half of the grounds are grass, sand, water, snow, sky and night, whose colours can be inferred from
+their texture; the other half are photographs (noise, if there are none), whose colours can hardly
+be inferred. No cut-out and no photograph is on two sides of the split.
 """
 
 from collections.abc import Iterator
@@ -21,11 +21,11 @@ PAINTED = 0.5  # the share of painted grounds
 
 
 class Shown(NamedTuple):
-    """A case."""
+    """A case: an image in colour with the mask of its thing."""
 
     picture: Tensor  # (3, side, side) uint8
     file: str
-    area: str  # where the thing is, see ``lengths_of``
+    area: str  # the mask of the thing as run lengths, see ``lengths_of``
     thing: str  # its category
     ground: str
     group: str
@@ -41,7 +41,7 @@ class OnGrounds(Composer):
 
 
 def cases(source: Stock, side: int, seed: int, counts: dict[str, int]) -> Iterator[Shown]:
-    """So many scenes of each part."""
+    """Yield ``counts[part]`` scenes of each part."""
     for part, count in counts.items():
         composer = OnGrounds(
             side, seed, part, categories=source.categories, source=source, counts=(1,), sizes=SIZES

@@ -1,11 +1,12 @@
-"""Ways to ask for the parts of a page, in English and Japanese, and words to put into them.
+"""Wordings for requests of page parts, in English and Japanese, and the vocabulary to fill in.
 
 A wording is a text with fields: {noun} the part's name, {colour} an adjective, {shade} the colour's
 name, {n} and {m} numbers, {text} one label, {texts} several, {fields} several with the word for a
-field, {press} what a button says. Of each list the last one or the last few are for the test alone.
+field, {press} a button's label. The last one or the last few of each list are used in the test
+only.
 """
 
-HELD_FRAMES, HELD_WORDS = 2, 0.2  # ways to word a request; a share of the words on labels
+HELD_FRAMES, HELD_WORDS = 2, 0.2  # wordings of a request; share of the label vocabulary
 
 NUMBERS = {
     "en": ("one", "two", "three", "four", "five", "six", "seven", "eight"),
@@ -57,12 +58,12 @@ NOUNS = {
         "footer": ("フッター", "ページのフッター", "フッターの行", "フッターバー"),
     },
 }
-COLOURED = {  # ways to give a noun its colour
+COLOURED = {  # ways to combine a noun with its colour
     "en": ("{colour} {noun}", "{noun} in {colour}", "{noun} that is {colour}",
            "{noun} of {colour} colour"),
     "ja": ("{colour}{noun}", "色が{shade}の{noun}", "{shade}色をした{noun}"),
 }  # fmt: skip
-WORDINGS = {  # of a noun that may have its colour
+WORDINGS = {  # of a noun that may have a colour
     "en": {
         "plain": ("{noun}",),
         "text": ('{noun} that says {text}', '{noun} saying {text}', '{noun} with the text {text}',

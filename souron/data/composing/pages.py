@@ -1,9 +1,9 @@
-"""Requests for pages, each with the parts of the page that is asked for, composed with a seed.
+"""Compose requests for web pages, with the parts of the requested page, from a seed.
 
-Twelve sorts of parts, with colours, counts, labels and an order, in English and Japanese. What is
-held out of training, so that a test can tell what was understood from what was learnt by heart:
-``PAIRS`` of parts that never stand on one page, combinations of parts, ways of wording a part or a
-request, and a fifth of the words on labels.
+There are twelve kinds of parts, with colours, counts, labels and an order, in English and Japanese.
+To distinguish understanding from memorisation, the following are held out of training: ``PAIRS`` of
+parts that never occur on one page, combinations of parts, wordings of a part or a request, and a
+fifth of the vocabulary of labels.
 """
 
 import random
@@ -19,19 +19,19 @@ LANGUAGES = ("en", "ja")
 SUBSETS = ("new combinations", "new pairs", "new wordings")
 COUNTS = {"train": 24_000, "val": 200, **dict.fromkeys(SUBSETS, 400)}
 SEED = 19
-PAIRS = (  # each part has another one that it never stands beside in training
+PAIRS = (  # in training, each part never occurs together with its partner
     ("heading", "search"), ("text", "cards"), ("menu", "quote"), ("list", "footer"),
     ("table", "button"), ("form", "picture"),
 )  # fmt: skip
 TWICE = ("heading", "text", "button", "picture")
 HOW_MANY = (1, 2, 2, 3, 3, 3, 4, 4, 5, 6)  # parts of a page
-TENTHS = {"new combinations": 0, "val": 1}  # of all combinations, which are theirs
-FLIPPED = 0.12  # of neighbours that are asked for as one above or below the other
+TENTHS = {"new combinations": 0, "val": 1}  # of all combinations, reserved for a subset
+FLIPPED = 0.12  # of neighbours described as one above or below the other
 TRIES = 200
 
 
 class Request(NamedTuple):
-    """What is asked for, in words, and as parts."""
+    """A request in words, and the parts it asks for."""
 
     text: str
     parts: tuple[Part, ...]
@@ -40,7 +40,7 @@ class Request(NamedTuple):
 
 
 def requests(seed: int = SEED, counts: Mapping[str, int] = COUNTS) -> Iterator[Request]:
-    """All of them; the same on every computer."""
+    """Yield all requests; deterministic across computers."""
     for subset, count in counts.items():
         known: set[str] = set()
         chance = random.Random(f"{seed}/{subset}")
@@ -56,13 +56,13 @@ def has_pair(kinds: Sequence[str]) -> bool:
 
 
 def tenth(kinds: Sequence[str]) -> int:
-    """Which tenth of all combinations of parts this one belongs to."""
+    """Return the tenth (0..9) that a combination of parts belongs to."""
     name = "/".join(sorted(set(kinds)))
     return int.from_bytes(blake2b(name.encode(), digest_size=4).digest()) % 10
 
 
 def kinds_for(chance: random.Random, subset: str) -> list[str]:
-    """The parts of a page, in their order, that this subset may have."""
+    """Sample the parts of a page, in order, from those allowed in the subset."""
     while True:
         chosen = chance.sample(KINDS, chance.choice(HOW_MANY))
         if subset == "new pairs":
@@ -85,7 +85,7 @@ def kinds_for(chance: random.Random, subset: str) -> list[str]:
 
 
 class _Composer:
-    """Words one request."""
+    """Puts one request into words."""
 
     def __init__(self, chance: random.Random, language: str, subset: str) -> None:
         self.chance, self.language, self.subset = chance, language, subset
@@ -93,7 +93,7 @@ class _Composer:
         self.used: list[str] = []
 
     def request(self) -> Request | None:
-        """None where a label stands in it twice, so that it could not be told which is meant."""
+        """Compose a request; None if a label occurs in it twice, which would be ambiguous."""
         made = [self.part(kind) for kind in kinds_for(self.chance, self.subset)]
         phrases = [phrase for phrase, _part in made]
         parts = self.joined(phrases)
@@ -107,8 +107,8 @@ class _Composer:
         return Request(text, tuple(part for _phrase, part in made), self.language, self.subset)
 
     def pick(self, listed: Sequence[Any], held: int = 1, what: str = "wording") -> Any:
-        """One of the ways to say something: for training the first ones, for new wordings those
-        that are held out."""
+        """Choose a wording: for training from the first ones, for new wordings from the held-out
+        ones."""
         if len(listed) <= held:
             return self.chance.choice(listed)
         if self.subset == "new wordings":
@@ -116,7 +116,7 @@ class _Composer:
         return self.chance.choice(listed[:-held])
 
     def joined(self, phrases: list[str]) -> str:
-        """The parts in their order, in one phrase."""
+        """Join the phrases of the parts, in order, into one phrase."""
         between, last = self.chance.choice(words.JOINS[self.language])
         left = list(phrases)
         said: list[str] = []
@@ -131,7 +131,7 @@ class _Composer:
         return last.join([between.join(said[:-1]), said[-1]]) if len(said) > 1 else said[0]
 
     def part(self, kind: str) -> tuple[str, Part]:
-        """How it is asked for, and what is meant."""
+        """Return the wording of a part, and the part itself."""
         chance = self.chance
         count, across = chance.randint(2, MOST - 2), chance.randint(2, 5)
         named = chance.random() < 0.5
@@ -247,7 +247,7 @@ class _Composer:
         return words.NUMBERS["ja"][value - 1] if spelt else f"{value}{self.chance.choice('つ個')}"
 
     def words_of(self, listed: Mapping[str, Sequence[str]]) -> Sequence[str]:
-        """In training without the last ones."""
+        """Return the vocabulary; in training without the held-out items."""
         every = listed[self.language]
         return every[: round(len(every) * (1 - words.HELD_WORDS))] if self.learnt else every
 
@@ -263,7 +263,7 @@ class _Composer:
         return tuple(chosen)
 
     def fields(self, texts: Sequence[str]) -> str:
-        """``a name field and an email field``, 「名前欄とメール欄」"""
+        """Join field names: ``a name field and an email field``, 「名前欄とメール欄」."""
         if self.language == "ja":
             return "と".join(f"{text}欄" for text in texts)
         told = [f"{'an' if text[0] in 'aeiou' else 'a'} {text} field" for text in texts]

@@ -1,8 +1,8 @@
-"""Many pictures that are composed at once: made in processes of their own, one for each core, and
-kept in the cache. Python makes them no faster in several threads than in one.
+"""Compose many images in parallel, in one process per core, and keep them in the cache. Threads
+would give no speed-up because of Python's global interpreter lock.
 
-A worker is a module run as a program: its ``main`` calls ``work``. It is told in one line of JSON
-what to make, writes it to the file it is given, and ends.
+A worker is a module run as a program: its ``main`` calls ``work``. It reads its task as one line of
+JSON, writes the result to the given file, and ends.
 """
 
 import json
@@ -25,23 +25,23 @@ from souron.utils import hardware
 from souron.utils.files import cannot_write, read_tensors, write_tensors
 from souron.utils.messages import UserError, _
 
-FEWEST = 300  # pictures; fewer are made before a process has started
+FEWEST = 300  # images; fewer are composed before a process has started
 MOST = 16  # processes
 
-Pieces = tuple[dict[str, Tensor], dict[str, Any]]  # what ``write_tensors`` takes
+Pieces = tuple[dict[str, Tensor], dict[str, Any]]  # the arguments of ``write_tensors``
 Made = TypeVar("Made")
 
 
 def kept(place: Path, make: Callable[[], Pieces], unpack: Callable[..., Made]) -> Made:
-    """What ``unpack`` makes of the file at ``place``; it is written first where it is not there, or
-    not whole. Raises UserError."""
+    """Return ``unpack`` of the file at ``place``, which is created if it is missing or damaged.
+    Raises UserError."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_suffix(".lock")):  # one process makes them, others wait
+        with FileLock(place.with_suffix(".lock")):  # one process composes them, others wait
             if place.exists():
                 with suppress(UserError, KeyError, ValueError):
                     return unpack(*read_tensors(place))
-            for left in place.parent.glob(f".{place.stem}-*"):  # of one that was killed
+            for left in place.parent.glob(f".{place.stem}-*"):  # left by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             tensors, about = make()
             write_tensors(place, tensors, about)
@@ -58,9 +58,9 @@ def shared(
     place: Path,
     fewest: int | None = None,
 ) -> Pieces:
-    """Rows 0 to ``count`` by several workers of that ``module``, their parts joined in order;
-    ``alone`` makes them here, where they are fewer than ``fewest`` or there is one core. Raises
-    UserError."""
+    """Compose rows 0 to ``count`` with several workers that run ``module``, and join the parts in
+    order. ``alone`` composes them in this process if there are fewer than ``fewest``, or only one
+    core. Raises UserError."""
     cores = min(hardware.cores(), MOST)
     if count < (FEWEST if fewest is None else fewest) or cores < 2:
         return alone()
@@ -83,7 +83,7 @@ def shared(
 
 
 def work(make: Callable[[dict[str, Any], int, int], Pieces]) -> None:
-    """All that a worker does: ``make`` is given what was told, and the first row and the end."""
+    """Run a worker: call ``make`` with the task, the first row and the end (exclusive)."""
     told = json.loads(sys.stdin.readline())
     torch.set_num_threads(1)
     write_tensors(Path(told["file"]), *make(told, *told["rows"]))
@@ -93,7 +93,7 @@ def _worker(module: str, told: dict[str, Any], complaints: Path) -> subprocess.P
     house = str(Path(__file__).parents[3])
     before = os.environ.get("PYTHONPATH")
     paths = os.pathsep.join([house, before] if before else [house])
-    # -P: a file named like a module, in the folder that souron was started in, is not run
+    # -P: a file named like a module in the current folder is not run
     with complaints.open("w", encoding="utf-8") as errors:
         worker = subprocess.Popen(
             [sys.executable, "-P", "-m", module], stdin=subprocess.PIPE,
@@ -101,7 +101,7 @@ def _worker(module: str, told: dict[str, Any], complaints: Path) -> subprocess.P
             env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
     assert worker.stdin is not None
-    with suppress(OSError):  # it has ended already: ``_answer`` says so
+    with suppress(OSError):  # it has ended already: ``_answer`` reports it
         worker.stdin.write(json.dumps(told) + "\n")
         worker.stdin.close()
     return worker

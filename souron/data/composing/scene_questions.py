@@ -1,10 +1,10 @@
 """Questions that the attributes of a scene answer, in English and in Japanese.
 
-Of each sort as many as there are without the question giving its answer away, as in Goyal and
-others: Making the V in VQA Matter (2017), https://arxiv.org/abs/1612.00837: every colour, count,
-place, ground and object is the answer equally often, and each question that is answered by yes or
-no is answered by both equally often. A pair of object and colour that is shown nowhere is never
-asked for, so that its absence is not learnt.
+For each sort as many questions are asked as possible without the wording giving the answer away, as
+in Goyal and others: Making the V in VQA Matter (2017), https://arxiv.org/abs/1612.00837: every
+colour, count, position, ground and object is the answer equally often, and each yes/no question is
+answered by both equally often. A pair of object and colour that is never shown is never asked
+about, so that its absence is not learnt.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ from souron.data.composing.captioned_words import COLOURS, GROUNDS, PLACES, THIN
 from souron.data.composing.words import ENGLISH, JAPANESE, Word
 from souron.data.picture_questions import YES_NO, PictureQuestion
 
-ALIVE = ("bird", "mammal", "fish", "insect", "person")  # of which Japanese says いる
+ALIVE = ("bird", "mammal", "fish", "insect", "person")  # Japanese uses いる for these
 GROUND_NAMES = {
     "grass": ("grass", "草"), "sand": ("sand", "砂"), "water": ("water", "水"),
     "snow": ("snow", "雪"), "sky": ("the blue sky", "青空"), "night": ("the night sky", "夜空"),
@@ -29,14 +29,14 @@ POLAR = {True: ("yes", "はい"), False: ("no", "いいえ")}
 SORTS = ("object", "colour", "count", "place", "ground", YES_NO)
 WORDINGS = 2  # of each question, in each language
 
-Pairs = list[tuple[str, str]]  # English and Japanese, a wording each
+Pairs = list[tuple[str, str]]  # English and Japanese, for each wording
 Row = tuple[str, Pairs, tuple[str, str]]  # sort, wordings, the answer in both languages
 
 
 def asked(
     scenes: Sequence[Attributes], rng: np.random.Generator
 ) -> list[tuple[PictureQuestion, ...]]:
-    """What each of these scenes is asked: every question in both languages."""
+    """Return the questions about each of these scenes, every one in both languages."""
     found: list[list[PictureQuestion]] = [[] for _scene in scenes]
     for row, number, (sort, wordings, answers) in _all_asked(scenes, rng):
         said = wordings[number % len(wordings)]
@@ -50,7 +50,7 @@ def asked(
 def _all_asked(
     scenes: Sequence[Attributes], rng: np.random.Generator
 ) -> Iterator[tuple[int, int, Row]]:
-    """Row of the scene, number of the wording, and what is asked."""
+    """Yield the row of the scene, the number of the wording, and the question."""
     for truth, question in OPEN.values():
         values = [truth(scene) for scene in scenes]
         for row in equally_often(values, rng):
@@ -59,12 +59,12 @@ def _all_asked(
         values = [truth(scene) for scene in scenes]
         for value, pair in yes_and_no(values, wrong, rng).items():
             for yes, rows in zip((True, False), pair, strict=True):
-                for number, row in enumerate(rows):  # yes and no in the same wordings
+                for number, row in enumerate(rows):  # the same wordings for yes and no
                     yield row, number, (YES_NO, statement(scenes[row], value), POLAR[yes])
 
 
 def equally_often(values: Sequence[Hashable | None], rng: np.random.Generator) -> list[int]:
-    """Rows in which every value but None comes as often as the rarest."""
+    """Select rows in which every value except None occurs as often as the rarest."""
     rows: dict[Hashable, list[int]] = defaultdict(list)
     for row in rng.permutation(len(values)).tolist():
         if values[row] is not None:
@@ -77,8 +77,9 @@ def yes_and_no(
     values: Sequence[Any], wrong: Callable[[Any, Sequence[Any]], list[Any]],
     rng: np.random.Generator,
 ) -> dict[Any, tuple[list[int], list[int]]]:  # fmt: skip
-    """Value -> rows of which it is true, and as many of which it is not. ``wrong`` says which of
-    the values are asked instead of a true one; of these the one that most lacks a no is taken."""
+    """Return value -> rows for which it is true, and equally many for which it is false. ``wrong``
+    lists the values that may be asked in place of a true one; the one that most lacks a no is
+    chosen."""
     yes: dict[Any, list[int]] = defaultdict(list)
     no: dict[Any, list[int]] = defaultdict(list)
     order = [row for row in rng.permutation(len(values)).tolist() if values[row] is not None]
@@ -104,7 +105,8 @@ def _others(value: Any, known: Sequence[Any]) -> list[Any]:
 
 
 def _half_others(value: tuple[str, str], known: Sequence[tuple[str, str]]) -> list[Any]:
-    """The same object in another colour, or another object in the same."""
+    """Return the pairs with the same object in another colour, or another object in the same
+    colour."""
     return [other for other in known if (other[0] == value[0]) != (other[1] == value[1])]
 
 

@@ -1,7 +1,7 @@
-"""All that scenes are made of: cut-outs with their side and block, and photographs.
+"""The stock that scenes are composed of: cut-outs with their side and block, and photographs.
 
-Stamps and photographs are read and made smaller once, and kept in one file of the cache; a file
-that is cut short, or belongs to other stamps, is made again.
+Stamps and photographs are read and downscaled once, and kept in one file of the cache; a file that
+is truncated, or belongs to other stamps, is created again.
 """
 
 import hashlib
@@ -26,38 +26,39 @@ from souron.data.dataset import Skipped
 from souron.utils.files import cache_folder, read_tensors, write_tensors
 from souron.utils.messages import UserError, _
 
-VERSION = 1  # of what is kept
+VERSION = 1  # of the cached data
 
 
 class Held(NamedTuple):
-    """A cut-out with its place in the split."""
+    """A cut-out with its side of the split and its block."""
 
     cutout: Cutout
     part: str
-    block: int  # among those of its part
+    block: int  # index among the blocks of its part
 
 
 @dataclass(frozen=True, eq=False)
 class Stock:
-    """What scenes are made of."""
+    """The cut-outs and photographs that scenes are composed of."""
 
     name: str  # "stamps" or "drawn"
     held: tuple[Held, ...]
     grounds: tuple[Ground, ...]
     skipped: tuple[Skipped, ...]
-    digest: str  # another one where anything differs of which scenes are made
-    origin: dict[str, Any]  # what ``again`` makes the same stock of
+    digest: str  # changes with anything that scenes are composed of
+    origin: dict[str, Any]  # the argument from which ``again`` recreates the stock
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
-        """Of which there are enough cut-outs for three sides."""
+        """The categories with enough cut-outs for all three sides."""
         parts: dict[str, set[str]] = defaultdict(set)
         for cutout, part, _block in self.held:
             parts[cutout.category].add(part)
         return tuple(name for name, found in parts.items() if len(found) == len(kin.PARTS))
 
     def blocks(self, part: str, categories: Sequence[str]) -> list[list[Cutout]]:
-        """The cut-outs of those categories, block by block; blocks without any are left out."""
+        """Return the cut-outs of those categories, block by block; blocks without any are
+        left out."""
         blocks: dict[int, list[Cutout]] = {i: [] for i in range(kin.BLOCKS[part])}
         for cutout, own, block in self.held:
             if own == part and cutout.category in categories:
@@ -65,7 +66,8 @@ class Stock:
         return [some for some in blocks.values() if some]
 
     def photographs(self, part: str, categories: Sequence[str]) -> list[Ground]:
-        """Of that side, and without things of those categories; none where there are too few."""
+        """Return the photographs of that side without things of those categories; none if there are
+        too few."""
         left = [
             ground for ground in self.grounds
             if ground.part == part and not set(ground.shows) & set(categories)
@@ -74,14 +76,15 @@ class Stock:
 
 
 class Places(NamedTuple):
-    """Where stamps and photographs lie."""
+    """The folders of stamps and photographs."""
 
     stamps: Path | None
     photos: tuple[Path, ...]
 
 
 def places() -> Places:
-    """The folders that hold what was fetched or installed, and scikit-learn's own pictures."""
+    """Return the folders of downloaded and installed data, and of the images that scikit-learn
+    contains."""
     names = load.names()
     sklearn = find_spec("sklearn")
     own = [Path(sklearn.origin).parent / "datasets/images"] if sklearn and sklearn.origin else []
@@ -90,8 +93,8 @@ def places() -> Places:
 
 
 def stocked(wanted: Sequence[str] = CATEGORIES) -> Stock:
-    """Of stamps, where they are on this computer and show enough of each category that is wanted;
-    else of drawn figures."""
+    """Return a stock of stamps if they are installed and show enough of each wanted category, else
+    of painted figures."""
     here = places()
     if here.stamps is not None:
         found = of_stamps(here)
@@ -106,7 +109,7 @@ def _drawable(wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def of_stamps(here: Places) -> Stock:
-    """Of the stamps and photographs in those folders."""
+    """Build a stock from the stamps and photographs in those folders."""
     assert here.stamps is not None
     stamps = cutouts.stamps(here.stamps)
     files = [here.stamps / stamp.file for stamp in stamps]
@@ -116,7 +119,7 @@ def of_stamps(here: Places) -> Stock:
 
 
 def cut_outs(folder: Path, stamps: Sequence[cutouts.Stamp]) -> tuple[tuple[Cutout, ...], str]:
-    """Those stamps' cut-outs, and a digest that is another where a file is."""
+    """Return those stamps' cut-outs, and a digest that changes with the files."""
     key = _key([folder / stamp.file for stamp in stamps], [stamp.caption for stamp in stamps])
     found = _of_stamps(folder, tuple(stamps), (), key)
     return tuple(held.cutout for held in found.held), key
@@ -147,7 +150,7 @@ def _of_stamps(
 
 
 class Kept(NamedTuple):
-    """What the cache holds of stamps and photographs."""
+    """The cached stamps and photographs."""
 
     cut: tuple[Cutout, ...]
     grounds: tuple[Ground, ...]
@@ -155,7 +158,7 @@ class Kept(NamedTuple):
 
 
 def _opened(place: Path, key: str) -> Kept | None:
-    """As it was read before; None where that was not, or is not whole."""
+    """Read the cache file; None if there is none, or it is damaged."""
     if not place.exists():
         return None
     with suppress(UserError, KeyError, ValueError, TypeError):
@@ -180,7 +183,7 @@ def _opened(place: Path, key: str) -> Kept | None:
 
 def _read(folder: Path, stamps: Sequence[cutouts.Stamp], photos: dict[str, Path]) -> Kept:
     known = [photo for photo in grounds.PHOTOS if photo.file in photos]
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
+    with ThreadPoolExecutor() as pool:  # Pillow releases the global interpreter lock while decoding
         cut = list(pool.map(lambda stamp: cutouts.read(folder, stamp), stamps))
         back = list(pool.map(lambda photo: grounds.read(photo, photos[photo.file]), known))
     return Kept(
@@ -196,7 +199,7 @@ def drawn(
     numbers: int = figures.NUMBERS,
     skipped: tuple[Skipped, ...] = (),
 ) -> Stock:
-    """Of figures that souron draws, on smooth noise."""
+    """Build a stock of painted figures, with smooth noise as grounds."""
     cut = [figures.figure(name, number) for name in categories for number in range(numbers)]
     origin = {"categories": list(categories), "numbers": numbers}
     digest = hashlib.blake2b(repr((VERSION, categories, numbers)).encode(), digest_size=16)
@@ -204,7 +207,7 @@ def drawn(
 
 
 def again(origin: dict[str, Any]) -> Stock:
-    """The stock whose ``origin`` that is."""
+    """Recreate the stock with that ``origin``."""
     if "stamps" in origin:
         photos = tuple(dict.fromkeys(map(Path, origin["photos"])))
         return of_stamps(Places(Path(origin["stamps"]), photos))
@@ -212,7 +215,7 @@ def again(origin: dict[str, Any]) -> Stock:
 
 
 def _dealt(cut: Sequence[Cutout]) -> tuple[Held, ...]:
-    """Give each its side of the split and its block."""
+    """Assign each cut-out to a side of the split and a block."""
     told = [(one.name, one.category, one.caption) for one in cut]
     names, categories = [one.name for one in cut], [one.category for one in cut]
     part = kin.parts(names, categories, kin.families([_keys(kin.wide, *one) for one in told]))
@@ -233,7 +236,7 @@ def _keys(of: Any, name: str, category: str, caption: str) -> set[Any]:
 
 
 def _key(files: Sequence[Path], captions: Sequence[str]) -> str:
-    """Other files, or the same files changed, are another key."""
+    """Return a digest of the files' names, sizes and times, and of the captions."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((VERSION, cutouts.LONGEST, grounds.SHORTER, captions)).encode())
     for file in files:
@@ -247,7 +250,7 @@ def _key(files: Sequence[Path], captions: Sequence[str]) -> str:
 
 
 def check(stock: Stock, categories: Sequence[str]) -> None:
-    """Raises UserError for a category that the stock has too little of."""
+    """Raise UserError for a category of which the stock has too few cut-outs."""
     for name in categories:
         if name not in stock.categories:
             raise UserError(

@@ -1,13 +1,12 @@
-"""A torso that no one has, as a computed tomography would show it: which tissue lies where, and
-Hounsfield units (HU).
+"""A synthetic torso for computed tomography: a label map of organs, and Hounsfield units (HU).
 
-Places run in millimetres towards the patient's left, back and head, from the middle of the body
-at the height of the diaphragm's foot. Organs are solids of known form whose sizes, places and turns
-vary; their voxels are half as long as those of the volume, and eight of them are averaged, which
-blurs every edge as a scanner's voxels do.
+Coordinates are in millimetres towards the patient's left, back and head; the origin is the middle
+of the body at the level of the diaphragm's base. Organs are geometric solids with random sizes,
+positions and rotations; they are drawn at half the voxel spacing and averaged over 2 x 2 x 2
+voxels, which blurs edges like the partial volume effect of a scanner.
 
-What beam hardening does: the middle of a body looks darker than it is (cupping), and so does what
-lies beside bone. Brooks, Di Chiro: Beam hardening in X-ray reconstructive tomography (1976).
+Beam hardening is simulated: the middle of a body looks darker than it is (cupping), and so do
+regions beside bone. Brooks, Di Chiro: Beam hardening in X-ray reconstructive tomography (1976).
 https://doi.org/10.1088/0031-9155/21/3/004
 """
 
@@ -23,7 +22,7 @@ from torch import Tensor
 
 ORGANS = ("liver", "spleen", "kidneys", "spine", "aorta", "lungs")
 SIZE = (48, 80, 96)  # slices, rows, columns
-SPACING = ((6.2, 7.4), (3.9, 4.5))  # mm between slices, and between rows and columns: from, to
+SPACING = ((6.2, 7.4), (3.9, 4.5))  # mm between slices, and between rows and columns: range
 LOWEST, AIR = -1024, -1000  # HU
 VERTEBRA = 34.0  # mm from one to the next
 
@@ -32,17 +31,17 @@ Where = NDArray[np.bool_]
 
 
 class Made(NamedTuple):
-    """One patient."""
+    """The volume of one patient with its label map."""
 
     volume: Tensor  # (slices, rows, columns) int16, HU
-    organs: Tensor  # the same, uint8: 0, or one more than the place in ``ORGANS``
+    organs: Tensor  # of the same shape, uint8: 0, or the index in ``ORGANS`` plus one
     spacing: tuple[float, float, float]  # mm between slices, rows and columns
-    millilitres: dict[str, float]  # of each organ, counted before voxels are averaged
+    millilitres: dict[str, float]  # of each organ, at the fine resolution
 
 
 @dataclass
 class Canvas:
-    """What has been drawn so far, at half the spacing."""
+    """The volume that is being drawn, at half the spacing."""
 
     x: Grid  # (1, 1, columns), mm towards the left
     y: Grid  # (1, rows, 1), towards the back
@@ -51,7 +50,7 @@ class Canvas:
     organ: NDArray[np.uint8]
 
     def fill(self, where: Where, value: float, organ: str = "") -> None:
-        """What is drawn later lies above."""
+        """Fill a region with a value and an organ, over what was drawn before."""
         np.putmask(self.values, where, value)
         np.putmask(self.organ, where, ORGANS.index(organ) + 1 if organ else 0)
 
@@ -59,8 +58,8 @@ class Canvas:
         self, middle: tuple[float, float, float], radii: tuple[float, float, float],
         turn: float = 0.0, lean: float = 0.0, power: float = 2.0,
     ) -> Where:  # fmt: skip
-        """An ellipsoid, or a rounder box where ``power`` is above 2, turned about the body's axis
-        and leaning to the side, both in radians."""
+        """Return the mask of an ellipsoid, or of a rounded box if ``power`` is above 2, rotated
+        about the body's axis by ``turn`` and leaning sideways by ``lean``, both in radians."""
         wide = max(radii[:2]) + abs(np.tan(lean)) * radii[2]
         box = tuple(
             slice(*np.searchsorted(axis.ravel(), (at - far, at + far)))
@@ -81,24 +80,25 @@ class Canvas:
         return where
 
     def tube(self, across: Grid, deep: Grid, radius: float) -> Where:
-        """Round a line whose place (slices, 1, 1) is given at every height."""
+        """Return the mask of a tube around a line, given as its position (slices, 1, 1) at every
+        height."""
         return (self.x - across) ** 2 + (self.y - deep) ** 2 < radius**2
 
 
 @dataclass(frozen=True)
 class Body:
-    """What the organs of one patient are placed by."""
+    """The measures of one patient's body, by which the organs are placed."""
 
-    wide: float  # mm, half of the body inside of its fat
+    wide: float  # mm, half the width of the body without its fat
     deep: float
     fat: float
-    dose: float  # of contrast medium: 1 is usual
+    dose: float  # of contrast medium: 1 is normal
     scale: float  # of the organs
-    bend: float  # of the spine to the side, mm
+    bend: float  # lateral curvature of the spine, mm
 
 
 def torso(random: Generator) -> Made:
-    """A patient, all of whom follows from ``random``."""
+    """Generate a patient; all random numbers come from ``random``."""
     step, side = (float(random.uniform(*ends)) for ends in SPACING)
     spacing = (step, side, side)
     body = Body(
@@ -122,7 +122,7 @@ def torso(random: Generator) -> Made:
 
 
 def blank(spacing: tuple[float, float, float], random: Generator) -> Canvas:
-    """Air, the body's middle a little off the grid's."""
+    """Return a canvas of air; the body's centre is slightly off the grid's."""
     off = (random.uniform(-20, 20), random.uniform(-8, 8), random.uniform(-8, 8))
     z, y, x = (
         ((np.arange(2 * count) + 0.5) * step / 2 - count * step / 2 - away).astype(np.float32)
@@ -136,14 +136,15 @@ def blank(spacing: tuple[float, float, float], random: Generator) -> Canvas:
 
 
 def _ring(canvas: Canvas, wide: float, deep: float, power: float = 2.4) -> Where:
-    """The inside of a body's cross-section, the waist a little narrower."""
+    """Return the mask inside of a body's cross-section, with a slightly narrower waist."""
     waist = 1 - 0.06 * np.exp(-(((canvas.z + 90) / 60) ** 2))
     parts = np.abs(canvas.x) / (wide * waist), np.abs(canvas.y) / (deep * waist)
     return parts[0] ** power + parts[1] ** power < 1
 
 
 def _wall(canvas: Canvas, body: Body, random: Generator) -> Where:
-    """Skin, fat, muscle and ribs, then the fat between the organs; what lies outside."""
+    """Draw skin, fat, muscle and ribs, then the fat between the organs; return the mask of the
+    outside."""
     wide, deep, fat = body.wide, body.deep, body.fat
     inside = _ring(canvas, wide + fat + 3, deep + fat + 3)
     canvas.fill(inside, random.uniform(10, 40))
@@ -152,7 +153,7 @@ def _wall(canvas: Canvas, body: Body, random: Generator) -> Where:
     canvas.fill(muscle, random.uniform(50, 68))
     thick = random.uniform(9, 14)
     cavity = _ring(canvas, wide - thick, deep - thick)
-    slope = 0.3 * canvas.y + canvas.z  # ribs fall towards the front
+    slope = 0.3 * canvas.y + canvas.z  # ribs descend towards the front
     rib = muscle & ~cavity & (np.sin(2 * np.pi * slope / 29) > 0.45)
     rib &= (np.abs(canvas.x) > 50) & (canvas.z > -70)
     canvas.fill(rib & ~_ring(canvas, wide - thick - 2, deep - thick - 2), random.uniform(250, 450))
@@ -161,7 +162,7 @@ def _wall(canvas: Canvas, body: Body, random: Generator) -> Where:
 
 
 def _chest(canvas: Canvas, body: Body, random: Generator) -> None:
-    """Above the two domes of the diaphragm: lungs, and the heart between them."""
+    """Draw the lungs above the two domes of the diaphragm, and the heart between them."""
     cavity = _ring(canvas, body.wide - 12, body.deep - 12)
     height = random.uniform(38, 52)
     for side, dome in ((-1, height), (1, height - random.uniform(8, 18))):
@@ -186,7 +187,8 @@ def _chest(canvas: Canvas, body: Body, random: Generator) -> None:
 
 
 def _bowel(canvas: Canvas, body: Body, random: Generator) -> None:
-    """Loops with their content, some of it gas; the stomach with its bubble."""
+    """Draw loops of bowel with their content, some of it gas, and the stomach with its gas
+    bubble."""
     inside = _ring(canvas, body.wide - 18, body.deep - 18) & (canvas.z < 0)
     for _loop in range(int(random.integers(34, 52))):
         middle = (random.uniform(-0.8, 0.8) * body.wide, random.uniform(-0.8, 0.3) * body.deep,
@@ -207,7 +209,7 @@ def _bowel(canvas: Canvas, body: Body, random: Generator) -> None:
 
 
 def _organs(canvas: Canvas, body: Body, random: Generator) -> None:
-    """Spleen, kidneys and liver."""
+    """Draw spleen, kidneys and liver."""
     cavity = _ring(canvas, body.wide - 13, body.deep - 13)
 
     def size(*radii: float) -> tuple[float, float, float]:
@@ -256,7 +258,7 @@ def _organs(canvas: Canvas, body: Body, random: Generator) -> None:
 
 
 def _middle(canvas: Canvas, body: Body, random: Generator) -> None:
-    """The muscles beside the spine, its vertebrae and discs, the great vessels."""
+    """Draw the muscles beside the spine, its vertebrae and discs, and the great vessels."""
     z = canvas.z
     side_way = body.bend * np.sin(z / 90)
     back = 64 + 7 * np.cos((z + 110) / 80)  # mm, the spine's curve
@@ -293,15 +295,16 @@ def _middle(canvas: Canvas, body: Body, random: Generator) -> None:
 
 
 def eight(fine: NDArray[Any]) -> NDArray[Any]:
-    """(2a, 2b, 2c) -> (a, b, c): the sum of each eight."""
+    """Sum each block of 2 x 2 x 2 voxels: (2a, 2b, 2c) -> (a, b, c)."""
     fine = fine[::2] + fine[1::2]
     fine = fine[:, ::2] + fine[:, 1::2]
     return fine[..., ::2] + fine[..., 1::2]
 
 
 def majority(organ: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(2a, 2b, 2c) -> (a, b, c): what most of each eight are. Where half of them are background
-    every second voxel is, so that masks are neither too large nor too small."""
+    """Take the majority label of each block of eight voxels: (2a, 2b, 2c) -> (a, b, c). If half of
+    a block is background, every second voxel becomes background, so that masks are neither too
+    large nor too small on average."""
     counts = np.stack([eight((organ == n).view(np.uint8)) for n in range(len(ORGANS) + 1)])
     counts *= 2
     counts[0] += np.indices(counts.shape[1:]).sum(0).astype(np.uint8) % 2
@@ -310,7 +313,7 @@ def majority(organ: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def scanned(values: Grid, random: Generator) -> NDArray[np.int16]:
-    """HU with what a scanner adds: beam hardening, the blur of its kernel and noise."""
+    """Simulate a scanner on HU values: beam hardening, the blur of its kernel and noise."""
     body = (values > -500).astype(np.float32)
     depth = scipy.ndimage.gaussian_filter(body, (0, 9, 9))
     bone = scipy.ndimage.gaussian_filter(np.clip(values - 250, 0, 400), (0, 3, 3))

@@ -1,5 +1,6 @@
-"""Many torsos at once: made in processes of their own and kept in the cache, see ``pooled``. Each
-patient follows from the seed, the part and the number alone."""
+"""Generate many torsos in parallel processes and cache them, see ``pooled``. Each patient is
+determined by the seed, the part and the number.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,13 +20,13 @@ from souron.data.composing.torso import ORGANS, torso
 from souron.utils.files import cache_folder
 
 MODULE = "souron.data.composing.torsos"
-VERSION = 1  # of how torsos are made: other torsos of the same numbers are another version
+VERSION = 1  # of the way torsos are made; it changes when the torsos of the same numbers change
 FEWEST = 8  # patients, a second each; fewer are made before a process has started
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What patients are wanted."""
+    """The settings of a set of patients."""
 
     seed: int
     counts: Mapping[str, int]  # part -> patients, in the order of the rows
@@ -37,16 +38,17 @@ class Recipe:
 
 
 class Made(NamedTuple):
-    """Patients of all parts, one after the other."""
+    """Patients of all parts, concatenated."""
 
     volumes: Tensor  # (N, 1, slices, rows, columns) int16, HU
     organs: Tensor  # (N, slices, rows, columns) uint8
     spacing: list[tuple[float, ...]]  # mm between slices, rows and columns
-    millilitres: dict[str, list[str]]  # organ -> of each patient
+    millilitres: dict[str, list[str]]  # organ -> volume in each patient
 
 
 def torsos(recipe: Recipe) -> Made:
-    """The patients of ``recipe``, from the cache if they were made before. Raises UserError."""
+    """Return the patients of ``recipe``, from the cache if they were made before. Raises
+    UserError."""
     told = json.dumps([VERSION, asdict(recipe)], sort_keys=True)
     key = blake2b(told.encode(), digest_size=8).hexdigest()
     place = cache_folder() / "volumes" / f"phantoms-{key}.safetensors"
@@ -60,7 +62,7 @@ def _make(recipe: Recipe, place: Path) -> pooled.Pieces:
 
 
 def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
-    """Some of the patients, one after the other."""
+    """Generate some of the patients in order."""
     made = [
         torso(np.random.default_rng([recipe.seed, list(PARTS).index(part), number]))
         for part, number in rows

@@ -1,4 +1,4 @@
-"""What a scene shows, in English and in Japanese with the counter of each thing."""
+"""Captions of a scene's content, in English and in Japanese with the counter of each thing."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ JAPANESE = "〇一二三四五六七八九十"
 
 
 class Word(NamedTuple):
-    """How a category is called."""
+    """The words for a category."""
 
     one: str  # "bird"
     many: str  # "birds"
@@ -33,7 +33,7 @@ WORDS = {
     "person": Word("person", "people", "人", "人"),
 }
 
-PLACES = (  # of nine fields, row by row
+PLACES = (  # of a 3 x 3 grid, row by row
     (("at the top left", "左上"), ("at the top", "上"), ("at the top right", "右上")),
     (("on the left", "左"), ("in the middle", "真ん中"), ("on the right", "右")),
     (("at the bottom left", "左下"), ("at the bottom", "下"), ("at the bottom right", "右下")),
@@ -42,14 +42,14 @@ NOTHING = {"en": ["nothing"], "ja": ["何もない"]}
 
 
 def english(name: str, count: int) -> str:
-    """``two birds``"""
+    """Return a count with its noun in English, such as ``two birds``."""
     word = WORDS[name]
     number = ENGLISH[count] if count < len(ENGLISH) else str(count)
     return f"{number} {word.one if count == 1 else word.many}"
 
 
 def japanese(name: str, count: int) -> str:
-    """``二羽の鳥``"""
+    """Return a count with its noun in Japanese, such as ``二羽の鳥``."""
     word = WORDS[name]
     number = JAPANESE[count] if count < len(JAPANESE) else str(count)
     if word.counter == word.ja:  # 三人, not 三人の人
@@ -60,11 +60,11 @@ def japanese(name: str, count: int) -> str:
 def captions(
     names: Sequence[str], places: Sequence[tuple[float, float]], sizes: Sequence[float]
 ) -> dict[str, list[str]]:
-    """Three captions in each language: what there is and how many of each, the same as a phrase of
-    its own, and where the largest thing is.
+    """Return three captions in each language: the things and their counts, the same as a phrase "a
+    picture of ...", and the position of the largest thing.
 
-    ``names``: each thing's category; ``places``: its middle, x and y in shares of the side;
-    ``sizes``: what the largest is found by.
+    ``names``: each thing's category; ``places``: its centre, x and y as fractions of the side;
+    ``sizes``: the measure by which the largest is chosen.
     """
     if not names:
         return NOTHING

@@ -1,9 +1,9 @@
-"""COCO's JSON read for the class of every pixel: the areas of objects, not their boxes.
+"""Read COCO's JSON as semantic segmentation: the class of every pixel, from the areas of objects.
 
     {"annotations": [{"id", "image_id", "category_id", "segmentation": outlines or runs}]}
 
-Where areas overlap, the smaller one lies above. What no area covers is background. Else as
-``coco``. The form: https://cocodataset.org/#format-data
+Where areas overlap, the smaller one is on top. Pixels outside of all areas are background.
+Otherwise as ``coco``. The format: https://cocodataset.org/#format-data
 """
 
 from dataclasses import replace
@@ -29,8 +29,8 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures of all parts and the class of every pixel. Raises UserError where a file is no
-    such JSON, where there are too many categories, and where no picture can be used."""
+    """Read the images of all parts and the class of every pixel. Raises UserError if a file is not
+    such JSON, if there are too many categories, and if no image can be used."""
     root, listed, told, classes, _categories = coco.written(path, "segmentation")
     pairs = [
         Pair(item.file, item.path, item.file, partial(_drawn, item, told), item.part)
@@ -50,8 +50,8 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def _drawn(item: Pictured, told: list[Skipped], size: tuple[int, int]) -> Numbers:
-    """The class of every pixel of a picture, the largest areas first. Raises UserError where the
-    file's areas are for a picture of another size."""
+    """Return the class of every pixel of an image; larger areas are painted first. Raises UserError
+    if the areas are for an image of another size."""
     if item.size not in (None, size):
         why = _("the picture has {here} pixels, its mask {there}").format(
             here="{} x {}".format(*size), there="{} x {}".format(*item.size)

@@ -1,13 +1,13 @@
-"""Pictures with captions: a ``metadata.jsonl`` that names them, or a ``.txt`` beside each picture.
+"""Images with captions: a ``metadata.jsonl`` that names them, or a ``.txt`` beside each image.
 
-    metadata.jsonl        {"file_name": "1.jpg", "text": "a red bird on grass"}
-                          {"file_name": "1.jpg", "text_ja": "草の上の赤い鳥", "caption_en": "..."}
-                          {"file_name": "2.jpg", "captions": ["...", "..."], "language": "en"}
-    3.jpg  3.txt          several lines are several captions
-    train/  val/  test/   parts, each with its own files, or one metadata.jsonl above them
+    metadata.jsonl      {"file_name": "1.jpg", "text": "a red bird on grass"}
+                        {"file_name": "1.jpg", "text_ja": "草の上の赤い鳥", "caption_en": "..."}
+                        {"file_name": "2.jpg", "captions": ["...", "..."], "language": "en"}
+    3.jpg   3.txt       several lines are several captions
+    train/  val/  test/ parts, each with its own files, or one metadata.jsonl above them
 
-A caption's language is what its column or ``language`` says, else what its letters tell. What
-cannot be used stands in ``Dataset.skipped`` by the name of its file and line.
+A caption's language is given by its column or ``language``, else inferred from its characters. What
+cannot be used is listed in ``Dataset.skipped`` with the name of its file and line.
 """
 
 import posixpath
@@ -36,8 +36,8 @@ LANGUAGES = {"en": "en", "eng": "en", "english": "en", "英語": "en", "ja": "ja
              "jpn": "ja", "japanese": "ja", "日本語": "ja"}  # fmt: skip
 SPOKEN = {f"{column}{ending}": code
           for column in (*COLUMNS, "") for ending, code in LANGUAGES.items()}  # fmt: skip
-MOST = 100  # captions of a picture
-MOST_BYTES = 1_000_000  # of a text beside a picture
+MOST = 100  # captions of an image
+MOST_BYTES = 1_000_000  # of a text beside an image
 OTHERS = (
     "classes",
     "labels",
@@ -45,11 +45,11 @@ OTHERS = (
     "license",
     "licence",
     "requirements",
-)  # texts of no picture
+)  # texts that are not captions
 
 
 def describes(path: Path) -> bool:
-    """A folder, or a ``metadata.jsonl``, with captions."""
+    """Return whether a path is a folder, or a ``metadata.jsonl``, with captions."""
     if picture_rows.has_metadata(path, (*COLUMNS, *SPOKEN)):
         return True
     if not path.is_dir():
@@ -64,9 +64,9 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """Pictures in the order of their names, each with its captions. A picture without one, a
-    caption without a picture, an empty one, a broken line are skipped and reported; too long ones
-    are cut. Raises UserError where no picture with a caption can be used."""
+    """Read images in the order of their names, each with its captions. Images without a caption,
+    captions without an image, empty captions and invalid lines are skipped and reported; long
+    captions are cut. Raises UserError if no image with a caption can be used."""
     found = picture_rows.look(path)
     captions, groups, parts = _told(found)
     for file, text in _beside(found):
@@ -85,19 +85,19 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     ]  # fmt: skip
     cases = picture_rows.read(path, listed, found.skipped, reading, lambda why: _nothing(path, why))
     target = [tuple(captions[_picture(file, captions)]) for file in cases.file]
-    # a mirrored picture would not be what "left" says
+    # mirroring would make "left" in a caption wrong
     return replace(cases, target=ListColumn(target), augment=("shift",))
 
 
 def _picture(file: str, captions: Mapping[str, Any]) -> str:
-    """Without the number of a frame."""
+    """Return the name of the file without the number of a frame."""
     return file if file in captions else file.rpartition("#")[0]
 
 
 def _told(
     found: Found,
 ) -> tuple[dict[str, list[Caption]], dict[str, str], dict[str, str]]:
-    """What metadata files say of each picture: captions, group, part."""
+    """Return the captions, group and part of each image according to the metadata files."""
     captions: dict[str, list[Caption]] = {}
     groups: dict[str, str] = {}
     parts: dict[str, str] = {}
@@ -113,7 +113,7 @@ def _told(
 
 
 def _given(values: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
-    """What a line gives as captions, each with the language that it says."""
+    """Yield the captions of a line, each with its declared language."""
     wide = LANGUAGES.get(str(values.get("language") or "").strip().lower()[:40], "")
     for name in (*COLUMNS, *SPOKEN):
         value = values.get(name)
@@ -128,7 +128,7 @@ def _given(values: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
 
 
 def _caption(text: Any, language: str, place: str, found: Found) -> Iterator[Caption]:
-    """The caption, in one line; what is wrong with it is told."""
+    """Yield the caption in one line; faults are reported."""
     try:
         line = " ".join(worded(text).split())
     except Fault as fault:
@@ -143,7 +143,7 @@ def _caption(text: Any, language: str, place: str, found: Found) -> Iterator[Cap
 
 
 def _once(captions: list[Caption]) -> list[Caption]:
-    """Each text once, at most ``MOST``."""
+    """Remove repeated texts, and keep at most ``MOST``."""
     seen: dict[str, Caption] = {}
     for caption in captions:
         seen.setdefault(caption.text, caption)
@@ -151,7 +151,8 @@ def _once(captions: list[Caption]) -> list[Caption]:
 
 
 def _beside(found: Found) -> Iterator[tuple[str, str]]:
-    """Each picture's name and the name of the text beside it; a text without a picture is told."""
+    """Yield each image's name and the name of the text beside it; texts without an image are
+    reported."""
     stems = {posixpath.splitext(file)[0]: file for file in reversed(found.pictures)}
     texts = [file for file in found.below if file.lower().endswith(".txt")]
     for text in sorted(texts):

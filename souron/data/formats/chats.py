@@ -1,9 +1,9 @@
 """Conversations and preferences: JSONL (or a JSON list), or a folder of ``train.jsonl`` and others.
 
 A conversation is ``{"messages": [{"role": "user", "content": "..."}, ...]}`` that ends with the
-assistant, or ``{"prompt": "...", "completion": "..."}``. A preference is
-``{"prompt": ..., "chosen": ..., "rejected": ...}``; a prompt is a text or messages, an answer a
-text or messages that end with it. A file holds the one or the other.
+assistant, or ``{"prompt": "...", "completion": "..."}``. A preference is ``{"prompt": ...,
+"chosen": ..., "rejected": ...}``; a prompt is a text or messages, an answer a text or messages that
+end with it. A file holds either conversations or preferences.
 """
 
 from collections import Counter
@@ -45,8 +45,9 @@ def _talks(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """Lines that are broken, lack a role, or whose turns do not alternate are skipped and reported,
-    and so are those of the rarer kind. Raises UserError where none can be used."""
+    """Read conversations or preferences. Lines that are invalid, lack a role, or whose turns do not
+    alternate are skipped and reported, and so are those of the rarer kind. Raises UserError if none
+    can be used."""
     if not path.exists():
         raise missing(path)
     faults, found = Faults(), []
@@ -64,7 +65,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def entry(row: Mapping[str, Any]) -> tuple[Turn, ...] | Preference:
-    """Raises Fault where it is neither."""
+    """Convert a record to a conversation or a preference. Raises Fault if it is neither."""
     if row.get("chosen") is not None or row.get("rejected") is not None:
         return _preference(row)
     if row.get("messages") is not None:
@@ -88,7 +89,7 @@ def _preference(row: Mapping[str, Any]) -> Preference:
 
 
 def _answer(row: Mapping[str, Any], name: str) -> tuple[tuple[Turn, ...], str]:
-    """What was said before, where the record has it, and the answer."""
+    """Return the turns before the answer, if the record contains them, and the answer."""
     said = row.get(name)
     if isinstance(said, list) and len(said) > 1:
         *before, last = turns(said, ends="assistant")

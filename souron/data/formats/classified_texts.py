@@ -1,5 +1,5 @@
-"""Texts with a class each: CSV, TSV or JSONL with ``text`` and ``label``, or a folder for each
-class with ``.txt`` files in it, also inside ``train``, ``val`` and ``test``.
+"""Classified texts: CSV, TSV or JSONL with ``text`` and ``label``, or a folder of ``.txt`` files
+for each class, also inside ``train``, ``val`` and ``test``.
 """
 
 from collections.abc import Mapping
@@ -57,8 +57,8 @@ def _classes(path: Path) -> set[str]:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """Rows without a text or a label are skipped and reported. Raises UserError where fewer than
-    two classes are left."""
+    """Read texts with a class each. Rows without a text or a label are skipped and reported. Raises
+    UserError if fewer than two classes remain."""
     if not path.exists():
         raise missing(path)
     faults = Faults()
@@ -91,7 +91,7 @@ def _row(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _listed(path: Path, faults: Faults) -> list[tuple[Path, str, str, str]]:
-    """File, name, class and part of each text in a class folder."""
+    """Return file, name, class and part of each text in a class folder."""
     found = []
     for file, name in walk(path, faults.skipped):
         *folders, _last = PurePosixPath(name).parts

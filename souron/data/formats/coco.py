@@ -1,11 +1,11 @@
-"""COCO's JSON: pictures, categories and boxes in one file for each part.
+"""COCO's JSON: images, categories and boxes in one file for each part.
 
-    annotations/instances_train.json   train/1.jpg      or train/_annotations.coco.json beside them
+    annotations/instances_train.json   train/1.jpg   or train/_annotations.coco.json beside them
     {"images": [{"id", "file_name", "width", "height"}], "categories": [{"id", "name"}],
      "annotations": [{"id", "image_id", "category_id", "bbox": [left, top, width, height],
                       "iscrowd"}]}
 
-A file of one part alone may be given. The form: https://cocodataset.org/#format-data
+The file of a single part may be given. The format: https://cocodataset.org/#format-data
 """
 
 from collections import defaultdict
@@ -22,36 +22,37 @@ from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
-BEGINNING = 4096  # bytes that are looked at
+BEGINNING = 4096  # bytes examined at the beginning
 MOST_BYTES = 2_000_000_000
 
 
 def describes(path: Path) -> bool:
-    """A JSON file that begins like COCO's, or a folder in which one lies."""
+    """Return whether a path is a JSON file that begins like COCO's, or a folder with such
+    a file."""
     return any(map(_begins_like_one, _files(path)))
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures of all parts with their boxes. Raises UserError where a file is no such JSON,
-    where two categories have one number, and where no picture has a box."""
+    """Read the images of all parts with their boxes. Raises UserError if a file is not such JSON,
+    if two categories have the same number, and if no image has a box."""
     read = written(path, "bbox")
     return gather(path, read.root, read.listed, read.told, read.classes, reading)
 
 
 class Written(NamedTuple):
-    """What the files of a data set say."""
+    """The content of a data set's files."""
 
     root: Path
     listed: list[Pictured]
     told: list[Skipped]
     classes: list[str]
-    categories: list[dict[str, Any]]  # as they stand in the files
+    categories: list[dict[str, Any]]  # unchanged from the files
 
 
 def written(path: Path, what: str) -> Written:
-    """The pictures of all parts, with the entry ``what`` of their annotations as the ``edges`` of
-    boxes: of a "bbox" left, top, right and bottom, of anything else what the file says. Raises
-    UserError as ``load`` does."""
+    """Read the images of all parts, with the entry ``what`` of their annotations as the ``edges``
+    of boxes: for "bbox" left, top, right and bottom, for any other entry its value in the file.
+    Raises UserError as ``load`` does."""
     told: list[Skipped] = []
     sources = [file for file in _files(path) if _begins_like_one(file)]
     root = path if path.is_dir() else _root(path)
@@ -75,13 +76,13 @@ def _files(path: Path) -> list[Path]:
 
 
 def _begins_like_one(path: Path) -> bool:
-    """A file of boxes or outlines."""
+    """Return whether it is a file of boxes or outlines."""
     return _kind(path) == "instances"
 
 
 def _kind(path: Path) -> str:
-    """ "instances", "panoptic" where segments are in pictures of their own, or "": from its first
-    words, or, where pictures come late, all of a small file."""
+    """Return "instances", "panoptic" if segments are stored in separate images, or "". Examines the
+    beginning of the file, and all of a small one."""
     try:
         with path.open("rb") as stream:
             begins = stream.read(BEGINNING)
@@ -100,7 +101,7 @@ def _kind(path: Path) -> str:
 
 
 def _root(path: Path) -> Path:
-    """The folder of the pictures of a file that is given alone: above ``annotations``."""
+    """Return the root folder of a single file's images: the folder above ``annotations``."""
     return path.parent.parent if path.parent.name == "annotations" else path.parent
 
 
@@ -113,7 +114,8 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _categories(about: dict[str, Any], path: Path, classes: list[str]) -> dict[Any, int]:
-    """The number of each category -> that of its class; new names are appended to ``classes``."""
+    """Map the number of each category to that of its class; new names are appended to
+    ``classes``."""
     label: dict[Any, int] = {}
     place = {name: i for i, name in enumerate(classes)}
     named = [entry for entry in about["categories"] if isinstance(entry, dict)]
@@ -170,7 +172,7 @@ def _boxes(
     told: list[Skipped],
     what: str,
 ) -> dict[Any, list[Box]]:
-    """The number of each picture -> its boxes."""
+    """Map the number of each image to its boxes."""
     found: dict[Any, list[Box]] = {}
     seen: dict[Any, Any] = {}
     for count, entry in enumerate(annotations, 1):
@@ -214,13 +216,14 @@ def _boxes(
 
 
 def _key(thing: Any) -> str:
-    """Numbers and texts as people mix them up: 1, 1.0 and "1" are one."""
+    """Normalise a key: 1, 1.0 and "1" are equal."""
     value = number(thing)
     return f"{value:g}" if value == value and abs(value) < 1e5 else str(thing)
 
 
 def _part(source: Path, root: Path) -> str:
-    """From the file's name or its folder's: ``instances_val2017.json``, ``valid/...json``."""
+    """Infer the part from the name of the file or its folder: ``instances_val2017.json``,
+    ``valid/...json``."""
     for name in (source.stem.lower(), source.parent.name.lower()):
         if source.parent == root and name == source.parent.name.lower():
             continue
@@ -238,8 +241,8 @@ def _place(
     named: Mapping[str, list[str]],
     part: str,
 ) -> str | None:
-    """Where a picture lies, relative to the root: beside the JSON file, or in the folder that its
-    part's name begins."""
+    """Find an image, relative to the root: beside the JSON file, or in a folder whose name begins
+    like the part's."""
     name = name.replace("\\", "/")
     beside = source.parent.relative_to(root).as_posix() if source.is_relative_to(root) else "."
     stem = Path(name).name
@@ -254,7 +257,7 @@ def _place(
 
 
 def by_name(files: Iterable[str]) -> Mapping[str, list[str]]:
-    """The name of a file, without its folders -> where files of that name lie."""
+    """Map the name of a file, without its folders, to the paths with that name."""
     found = defaultdict(list)
     for file in files:
         found[file.rpartition("/")[2]].append(file)
@@ -262,7 +265,7 @@ def by_name(files: Iterable[str]) -> Mapping[str, list[str]]:
 
 
 def _word(file: str) -> str:
-    """The folder of a file without the digits behind its name: ``val2017`` -> ``val``."""
+    """Return the folder of a file without trailing digits: ``val2017`` -> ``val``."""
     return Path(file).parent.name.lower().rstrip("0123456789")
 
 

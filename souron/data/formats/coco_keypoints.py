@@ -1,14 +1,15 @@
-"""COCO's JSON with points: pictures, categories and figures in one file for each part.
+"""COCO's JSON with keypoints: images, categories and figures in one file for each part.
 
-    annotations/person_keypoints_train.json    train/1.jpg    or as ``coco`` takes them
+    annotations/person_keypoints_train.json train/1.jpg or as ``coco`` takes them
     {"images": [...], "categories": [{"id", "name", "keypoints": ["nose", ...],
                                       "skeleton": [[16, 14], ...]}],
      "annotations": [{"id", "image_id", "category_id", "bbox", "area", "iscrowd", "num_keypoints",
                       "keypoints": [x, y, visibility, ...]}]}
 
-Visibility is 0 (not marked), 1 (hidden) or 2 (seen); the skeleton counts points from 1. All
-categories with figures must have the same points. ``sigmas`` beside ``keypoints``, which COCO does
-not have, say how far off each point may be. The form: https://cocodataset.org/#format-data
+Visibility is 0 (not labelled), 1 (hidden) or 2 (visible); the skeleton counts keypoints from 1. All
+categories with figures must have the same keypoints. ``sigmas`` beside ``keypoints``, an extension
+of COCO's format, gives the tolerance of each keypoint. The format:
+https://cocodataset.org/#format-data
 """
 
 from pathlib import Path
@@ -22,21 +23,21 @@ from souron.data.reading import Reading
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import _
 
-refines = "coco"  # reads the same files, and more of them
+refines = "coco"  # reads the same files as ``coco``, with more of their content
 DEFAULT = Reading()
 MOST_POINTS, MOST_LINES = 1000, 10_000
-LONGEST = 200  # letters of a name
-BEGINNING = 1_000_000  # bytes of a file's begin and end that are looked at
+LONGEST = 200  # characters of a name
+BEGINNING = 1_000_000  # bytes examined at the beginning and the end of a file
 
 
 def describes(path: Path) -> bool:
-    """COCO's JSON that speaks of keypoints."""
+    """Return whether a path is COCO's JSON with keypoints."""
     return coco.describes(path) and any(map(_speaks_of_points, coco._files(path)))
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures of all parts with their figures. Raises UserError where a file is no such JSON,
-    where categories have different points, and where no picture has a figure."""
+    """Read the images of all parts with their figures. Raises UserError if a file is not such JSON,
+    if categories have different keypoints, and if no image has a figure."""
     listing = coco.written(path, "bbox")
     told = [entry for entry in listing.categories if entry.get("keypoints")]
     bones = {_skeleton(entry, path) for entry in told}

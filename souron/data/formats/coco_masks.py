@@ -1,12 +1,12 @@
-"""COCO's JSON read for the pixels of each object: outlines, or runs of pixels.
+"""Read COCO's JSON as instance segmentation: outlines, or run-length encoded masks.
 
     {"annotations": [{"id", "image_id", "category_id", "iscrowd", "segmentation":
-        [[x, y, x, y, ...], ...]                an outline for each part, in pixels
-        {"size": [h, w], "counts": [...]}       lengths of runs, column by column
-        {"size": [h, w], "counts": "..."}       the same, packed into letters}]}
+        [[x, y, x, y, ...], ...]              an outline for each part, in pixels
+        {"size": [h, w], "counts": [...]}     lengths of runs, column by column
+        {"size": [h, w], "counts": "..."}     the same, packed into characters}]}
 
-The box around an object is that of its pixels, not the one in the file. Else as ``coco``. The form:
-https://cocodataset.org/#format-data
+The box around an object is computed from its pixels, not taken from the file. Otherwise as
+``coco``. The format: https://cocodataset.org/#format-data
 """
 
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures of all parts with the masks of their objects. Raises UserError where a file is
-    no such JSON, where two categories have one number, and where no picture has a mask."""
+    """Read the images of all parts with the masks of their objects. Raises UserError if a file is
+    not such JSON, if two categories have the same number, and if no image has a mask."""
     root, listed, told, classes, _categories = coco.written(path, "segmentation")
     items = [
         Outlined(item.path, item.file, partial(_marks, item), item.part, item.size)

@@ -1,16 +1,17 @@
-"""COCO's panoptic form: a JSON file, and for each picture a PNG whose colours are segments.
+"""COCO's panoptic format: a JSON file, and for each image a PNG whose colours are segments.
 
-    annotations/panoptic_train.json    annotations/panoptic_train/1.png    train/1.jpg
+    annotations/panoptic_train.json annotations/panoptic_train/1.png train/1.jpg
     {"images": [{"id", "file_name", "width", "height"}],
      "categories": [{"id", "name", "isthing"}],
      "annotations": [{"image_id", "file_name",
                       "segments_info": [{"id", "category_id", "iscrowd"}]}]}
 
-A pixel is of the segment R + 256 G + 65536 B; 0 is void. Crowd regions stay, neither learnt nor
-counted. The file of one part alone may be given. The form: https://cocodataset.org/#format-data
+The segment of a pixel is R + 256 G + 65536 B; 0 is void. Crowd regions are kept, but excluded from
+training and evaluation. The file of a single part may be given. The format:
+https://cocodataset.org/#format-data
 
-Every fault is told, none is passed over in silence: what could not be used stands in
-``Dataset.skipped``. Pixels of a segment that cannot be used are void.
+Every fault is reported: what could not be used is listed in ``Dataset.skipped``. Pixels of a
+segment that cannot be used are void.
 """
 
 import os
@@ -39,19 +40,20 @@ from souron.utils.messages import UserError, _
 DEFAULT = Reading()
 MOST_CLASSES = 10_000
 LARGEST = 256**3  # of ids
-MOST_PIXELS = 25_000_000  # of a map, which takes 20 bytes each while it is read
+MOST_PIXELS = 25_000_000  # of a label map, which takes 20 bytes each while it is read
 
 
 class Listed(NamedTuple):
-    """A picture that should become a case, its map of segments, and what the file says of them."""
+    """An image that should become a case, with its label map and the segments listed in
+    the file."""
 
-    file: str  # the picture's name in ``Dataset``
+    file: str  # the image's name in ``Dataset``
     picture: Path
     map_file: str
     map: Path
-    segments: dict[int, tuple[int, bool]]  # id -> label, and whether it is a crowd region
+    segments: dict[int, tuple[int, bool]]  # id -> (label, crowd region)
     part: str
-    size: tuple[int, int] | None  # width and height, as the JSON file says
+    size: tuple[int, int] | None  # width and height according to the JSON file
 
 
 class Read(NamedTuple):
@@ -61,14 +63,15 @@ class Read(NamedTuple):
 
 
 def describes(path: Path) -> bool:
-    """COCO's JSON, or a folder in which one lies: whether it has segments, ``load`` says."""
+    """Return whether a path is COCO's JSON, or a folder with such a file; ``load`` checks for
+    segments."""
     return any(map(coco._kind, coco._files(path)))
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures of all parts with their segments, stuff before things among the classes. Raises
-    UserError where no file is such JSON, where a category does not say whether it is a thing, where
-    two categories have one number, and where no picture has segments."""
+    """Read the images of all parts with their segments; among the classes, stuff comes before
+    things. Raises UserError if no file is such JSON, if a category lacks ``isthing``, if two
+    categories have the same number, and if no image has segments."""
     told: list[Skipped] = []
     root = path if path.is_dir() else coco._root(path)
     below = files_below(root, told)
@@ -95,7 +98,7 @@ def _has_segments(about: dict[str, Any]) -> bool:
 
 
 def _things(about: dict[str, Any], source: Path, thing: dict[str, bool]) -> None:
-    """Enter the name of each category, and whether it is a thing."""
+    """Enter each category's name into ``thing``: True for a thing, False for stuff."""
     named: list[str] = []
     coco._categories(about, source, named)
     said: dict[str, bool] = {}
@@ -179,8 +182,8 @@ def _listed(
 def _map(
     name: str, source: Path, root: Path, below: dict[str, Path], named: Mapping[str, list[str]]
 ) -> str | None:
-    """Where a map lies, relative to the root: in the folder that is called as the JSON file is, or
-    beside it, or else where a file of this name lies alone."""
+    """Find a label map, relative to the root: in the folder named like the JSON file, or beside it,
+    or a unique file of that name."""
     name = readable(name.replace("\\", "/"))
     here = source.parent.relative_to(root).as_posix() if source.is_relative_to(root) else "."
     stem = name.rpartition("/")[2]
@@ -222,8 +225,8 @@ def _gather(
     thing: Sequence[bool],
     reading: Reading,
 ) -> Dataset:
-    """Read the listed pictures, which must lie under ``root``, whole into squares with their
-    segments."""
+    """Read the listed images, which must lie under ``root``, and letterbox them into squares with
+    their segments."""
     side = reading.side or SIDE
     listed = sorted(listed, key=lambda item: natural(item.file))
     kept: list[Listed] = []
@@ -309,12 +312,13 @@ def _read(
 
 
 class Rows(NamedTuple):
-    numbers: np.ndarray  # (H, W) uint8: 0, or one more than a segment's place
+    numbers: np.ndarray  # (H, W) uint8: 0, or a segment's index plus one
     segments: list[tuple[int, bool]]
 
 
 def _numbered(ids: np.ndarray, item: Listed) -> tuple[Rows, list[Skipped]]:
-    """Ids as places of the segments that are listed and there, and what is wrong with others."""
+    """Renumber ids as indices of the segments that are both listed and present, and report the
+    others."""
     there, place, pixels = np.unique(ids, return_inverse=True, return_counts=True)
     size = dict(zip(there.tolist(), pixels.tolist(), strict=True))
     notes = [
@@ -341,7 +345,7 @@ def _numbered(ids: np.ndarray, item: Listed) -> tuple[Rows, list[Skipped]]:
 
 
 def _ids(path: Path, root: Path) -> np.ndarray:
-    """(H, W) int32: R + 256 G + 65536 B. Raises UserError."""
+    """Read the ids of a label map, R + 256 G + 65536 B, (H, W) int32. Raises UserError."""
     with pictures.opened(path, root, MOST_PIXELS) as file:
         if not isinstance(file, Image.Image) or file.format != "PNG":
             raise _wrong(path, "lossy", _("colours that may have been changed: PNG is needed"))

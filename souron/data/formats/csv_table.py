@@ -1,7 +1,7 @@
-"""A CSV that names pictures: ``filename,label[,group][,part]``, files relative to the CSV.
+"""A CSV that lists images: ``filename,label[,group][,part]``, files relative to the CSV.
 
-Every further column is kept as ``Dataset.columns``: where a case comes from, of what sex and age
-its patient is, which device took it. The columns' names may be English or Japanese.
+Every further column is kept in ``Dataset.columns``: the site of a case, sex and age of the patient,
+the device. Column names may be English or Japanese.
 """
 
 import csv
@@ -19,7 +19,7 @@ from souron.data.reading import Reading
 from souron.kinds.codecs.limits import printable, readable
 from souron.utils.messages import UserError, _
 
-# names as ``key_of`` makes them: small letters, no spaces, hyphens and underscores
+# names normalised by ``key_of``: lower case, without spaces, hyphens and underscores
 COLUMNS = {
     "file": ("filename", "file", "image", "path", "filepath", "imagepath", "ファイル", "ファイル名",
              "画像", "画像名", "画像ファイル", "パス"),
@@ -38,7 +38,7 @@ FURTHER = {
 }  # fmt: skip
 DEFAULT = Reading()
 MOST_FURTHER = 20  # columns
-LONGEST = 200  # letters of a value in a further column
+LONGEST = 200  # characters of a value in a further column
 NOTHING = ("", "nan", "NaN", "NAN", "NA", "N/A", "#N/A", "<NA>", "None", "null", "NULL")
 PARTS_JA = {"学習": "train", "訓練": "train", "検証": "val", "テスト": "test", "評価": "test"}
 MOST_BYTES = 200_000_000
@@ -49,13 +49,14 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures that a CSV lists, in its order. ``group`` may also name a column.
+    """Read the images that a CSV lists, in its order. ``group`` may also name a column.
+
     ``scan.dcm#3`` is the third frame of a DICOM file.
 
-    Rows whose file is missing, damaged, listed twice or outside the CSV's folder, or which have
-    no label, are skipped and reported; what pandas and spreadsheets write where there is nothing
-    ("NaN", "None", "null", ...) is no label. Of further columns the first 20 are kept. Raises
-    UserError where the CSV cannot be read, lacks a column, or leaves fewer than two classes.
+    Rows whose file is missing, damaged, listed twice or outside the CSV's folder, or which have no
+    label, are skipped and reported; placeholders of pandas and spreadsheets for missing values
+    ("NaN", "None", "null", ...) are not labels. Of further columns the first 20 are kept. Raises
+    UserError if the CSV cannot be read, lacks a column, or leaves fewer than two classes.
     """
     skipped: list[Skipped] = []
     rows = listing(path, reading.group, skipped)
@@ -63,7 +64,8 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Listed]:
-    """The rows of a CSV that name a file and a label; no file is opened. Raises UserError."""
+    """Return the rows of a CSV that name a file and a label; no image is opened. Raises
+    UserError."""
     if not path.is_file():
         raise missing(path)
     listed: dict[str, Listed] = {}
@@ -93,8 +95,8 @@ def listing(path: Path, group: str | None, skipped: list[Skipped]) -> list[Liste
 
 
 def _rows(path: Path, group: str | None) -> list[dict[str, str]]:
-    """Rows with the keys of ``COLUMNS`` and the further columns' names, whatever the CSV calls
-    its columns."""
+    """Return rows with the keys of ``COLUMNS`` and the names of further columns, independent of the
+    header's spelling."""
     text = text_of(path)
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
@@ -125,8 +127,9 @@ def _rows(path: Path, group: str | None) -> list[dict[str, str]]:
 
 
 def _further(header: dict[str, str], names: dict[str, str | None]) -> dict[str, str]:
-    """Our name -> the CSV's, of the columns beyond ``COLUMNS``; other words for patients are no
-    further columns, for they would tell the label of every picture but a patient's first."""
+    """Map our name to the CSV's for the columns beyond ``COLUMNS``. Further columns that identify
+    patients are left out, since they would predict the label of all images of a patient after the
+    first."""
     found: dict[str, str] = {}
     for key, name in header.items():
         known = next((ours for ours, aliases in FURTHER.items() if key in aliases), "")
@@ -138,13 +141,13 @@ def _further(header: dict[str, str], names: dict[str, str | None]) -> dict[str, 
 
 
 def key_of(name: str) -> str:
-    """``"Patient ID"`` and ``"patient_id"`` are one name, and so are ``"患者ＩＤ"`` and
+    """Normalise a column name: ``"Patient ID"`` equals ``"patient_id"``, ``"患者ＩＤ"`` equals
     ``"患者ID"``."""
     return re.sub(r"[\s_\-]", "", unicodedata.normalize("NFKC", name)).lower()
 
 
 def value_of(text: Any) -> str:
-    """Composed Unicode; "" for what stands for nothing."""
+    """Return a value in composed Unicode; "" for a placeholder of a missing value."""
     text = printable(unicodedata.normalize("NFC", text.strip()))
     return "" if text in NOTHING else text
 
@@ -166,11 +169,11 @@ def text_of(path: Path) -> str:
 
 
 def _decoded(raw: bytes) -> str:
-    """UTF-8, else line by line UTF-8 or Shift_JIS: tables that were put together are both.
+    """Decode as UTF-8, else line by line as UTF-8 or Shift_JIS, for tables merged from both.
 
-    All of such a file may decode as Shift_JIS by chance, its UTF-8 into nonsense; so a line's
-    UTF-8 goes first, unless it holds letters of two bytes there, which Japanese has none of:
-    half-width katakana in Shift_JIS can look like them.
+    The whole of such a file may be valid Shift_JIS by chance, with its UTF-8 decoded to nonsense;
+    so UTF-8 is tried first for each line. It is rejected if it contains characters of two bytes,
+    which Japanese does not use: half-width katakana in Shift_JIS can look like them.
     """
     try:
         return raw.decode("utf-8")
@@ -196,7 +199,7 @@ def unreadable(path: Path, why: str) -> UserError:
 
 
 def find(folder: Path, name: str) -> Path:
-    """The file, also where the CSV writes backslashes or composes its Unicode otherwise."""
+    """Find the file, allowing for backslashes and for another Unicode normalisation in the CSV."""
     spellings = [name, name.replace("\\", "/")]
     spellings += [unicodedata.normalize(form, spellings[1]) for form in ("NFC", "NFD")]
     places = [Path(os.path.normpath(folder / spelling)) for spelling in spellings]

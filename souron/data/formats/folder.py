@@ -1,10 +1,10 @@
-"""Any folder of pictures: a sub-folder for each class, with or without train, val and test above.
+"""A folder of images: a sub-folder for each class, optionally inside train, val and test.
 
-    photos/cat/1.jpg  photos/dog/2.jpg                 or    photos/train/cat/1.jpg  photos/test/...
+    photos/cat/1.jpg  photos/dog/2.jpg     or photos/train/cat/1.jpg  photos/test/...
 
-What cannot be used is skipped and reported by name; only a folder with nothing to learn from is
-refused. Each frame of a DICOM file is a case, named ``file.dcm#3`` where there are several; frames
-of one patient, or else of one file, are a group.
+Unusable files are skipped and reported by name; only a folder without any usable data is rejected.
+Each frame of a DICOM file is a case, named ``file.dcm#3`` if there are several; frames of one
+patient, or else of one file, are a group.
 """
 
 import difflib
@@ -33,9 +33,9 @@ from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
-SIDE = 64  # pixels, where the pictures have no common small size of their own
+SIDE = 64  # pixels, if the images have no common small size
 MOST_FILES = 1_000_000
-LOOKED_AT = 2000  # headers read to find the size and the colours
+LOOKED_AT = 2000  # headers read to determine the size and the colours
 PARTS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
@@ -51,13 +51,13 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures under a folder, labelled by their class folder; where ``fewest_classes`` is 1,
-    a folder without class folders is one class.
+    """Read the images under a folder, labelled by their class folder; if ``fewest_classes`` is 1, a
+    folder without class folders is one class.
 
-    Without a ``side`` the pictures keep their own where all have one size of at most 64 pixels,
-    else 64 is taken. Grey (one channel) where all pictures are, else RGB. Without a ``group`` the
-    PatientID of DICOM files goes before names. Raises UserError where the folder is missing, has
-    no picture or only one class, or does not fit into memory.
+    Without a ``side``, images keep their size if all have the same size of at most 64 pixels, else
+    they are scaled to 64. The result is grey (one channel) if all images are, else RGB. Without a
+    ``group``, the PatientID of DICOM files takes precedence over names. Raises UserError if the
+    folder is missing, has no image or only one class, or does not fit into memory.
     """
     if not path.is_dir():
         raise missing(path)
@@ -72,7 +72,8 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def missing(path: Path) -> UserError:
-    """Where the path ends, and what lies there that is called nearly so."""
+    """Return the error for a missing path, with the names in the last existing folder that are most
+    similar."""
     place = next((above for above in path.absolute().parents if above.is_dir()), Path("/"))
     wanted = path.absolute().relative_to(place).parts[0]
     names = sorted(readable(found.name) for found in place.iterdir())
@@ -87,12 +88,12 @@ def missing(path: Path) -> UserError:
 
 
 def natural(name: str) -> list[str | int]:
-    """Sorts ``2.png`` before ``10.png``."""
+    """Return a sort key for natural order: ``2.png`` before ``10.png``."""
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
 
 
 def walk(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[Path, str]]:
-    """Every file with its name relative to ``folder``, hidden ones and known junk left out."""
+    """Yield every file with its name relative to ``folder``, except hidden ones and known junk."""
     count, waiting = 0, [folder]
     while waiting:
         here = waiting.pop()
@@ -109,7 +110,7 @@ def walk(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[Path, str]]:
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(path)
             elif path.is_dir():
-                # followed, a link within the folder would give each of its pictures twice
+                # following a link within the folder would give each of its images twice
                 skipped.append(_linked(path, folder))
             else:
                 count += 1
@@ -137,7 +138,7 @@ def _linked(path: Path, folder: Path) -> Skipped:
 
 
 def labelled(files: Sequence[tuple[Path, str]], skipped: list[Skipped]) -> list[Listed]:
-    """Class and part of each file, from its place."""
+    """Return the files with class and part, inferred from their folders."""
     places = [PurePosixPath(file).parts for _path, file in files]
     above, has_parts = _layout([p for p in places if _has_suffix(p[-1])] or places)
     listed = []
@@ -159,7 +160,7 @@ def _has_suffix(file: str) -> bool:
 
 
 def _layout(places: Sequence[tuple[str, ...]]) -> tuple[int, bool]:
-    """How many folders stand above the classes or parts, and whether there are parts."""
+    """Return the number of folders above the classes or parts, and whether there are parts."""
     above = 0
     while places:
         folders = {place[above] for place in places if len(place) > above + 1}
@@ -167,7 +168,7 @@ def _layout(places: Sequence[tuple[str, ...]]) -> tuple[int, bool]:
         training = [p for p in places if PARTS.get(p[above].lower()) == "train"]
         if (
             training
-            and all(len(place) > above + 2 for place in training)  # a class called "train" has not
+            and all(len(place) > above + 2 for place in training)  # not so in a class "train"
             and (len(parts - {None}) > 1 or None not in parts)
         ):
             return above, True
@@ -184,7 +185,7 @@ def gather(
     skipped: Sequence[Skipped],
     reading: Reading,
 ) -> Dataset:
-    """Read the listed files, which must lie under ``root``, into ``Dataset``, in their order."""
+    """Read the listed files, which must lie under ``root``, into a ``Dataset``, in their order."""
     group, window, progress, large = reading.group, reading.window, reading.progress, reading.large
     dicom.Window.parse(window)
     listed = [item.printable() for item in listed]
@@ -234,7 +235,7 @@ def gather(
     if not any(found):
         names, classes = [item.file for item in kept], [item.label for item in kept]
         found, how, question = groups(names, classes, group)
-    if group != "none" and any(item.frame for item in kept):  # at least a file's own stay together
+    if group != "none" and any(item.frame for item in kept):  # frames of a file stay together
         found = [
             name or item.file.rpartition("#")[0] for name, item in zip(found, kept, strict=True)
         ]
@@ -256,7 +257,8 @@ def gather(
 
 
 def _columns(kept: Sequence[Listed], known: Sequence[dicom.Known]) -> dict[str, list[str]]:
-    """What DICOM headers tell, where any does, and the table's own columns, which go first."""
+    """Return the columns from DICOM headers, if any has a value, and those of the table, which take
+    precedence."""
     rows = zip(*(about.columns for about in known), strict=True)
     told = {name: list(row) for name, row in zip(dicom.COLUMNS, rows, strict=True) if any(row)}
     own = dict.fromkeys(name for item in kept for name in item.columns)
@@ -266,13 +268,13 @@ def _columns(kept: Sequence[Listed], known: Sequence[dicom.Known]) -> dict[str, 
 class Looked(NamedTuple):
     channels: int
     side: int  # pixels
-    deep: bool  # whether there are finer steps than bytes, as far as was looked
+    deep: bool  # levels finer than 8 bits were found
     frames: list[int]  # of each listed file
 
 
 def _look(listed: Sequence[Listed], root: Path, pool: ThreadPoolExecutor) -> Looked:
-    """From the headers of at most ``LOOKED_AT`` files spread over all, and of every file that may
-    be DICOM by its name: only its header knows its frames."""
+    """Examine the headers of at most ``LOOKED_AT`` files spread over all, and of every file that
+    may be DICOM by its name, since only its header gives the number of frames."""
 
     def header(item: Listed) -> limits.Look | None:
         try:
@@ -296,7 +298,8 @@ def _look(listed: Sequence[Listed], root: Path, pool: ThreadPoolExecutor) -> Loo
 
 
 def check_memory(count: int, channels: int, side: int, deep: bool = False) -> None:
-    """Half of what is free may be filled: the training part is copied out of it."""
+    """Raise UserError if the images need more than half of the free memory; the other half is for
+    the copy of the training part."""
     free, each = psutil.virtual_memory().available // 2, channels * (4 if deep else 1)  # bytes
     if count * each * side * side > free:
         fits = int((free / (count * each)) ** 0.5)

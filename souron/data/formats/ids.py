@@ -1,11 +1,12 @@
-"""A folder of pictures beside a folder of masks in which every object has a number of its own.
+"""A folder of images beside a folder of instance masks in which every object has its own number.
 
-    images/1.tif  masks/1.tif, or with parts: see ``masks``
-    classes.txt                                the name of what is seen; it may be missing
+    images/1.tif    masks/1.tif, or with parts: see ``masks``
+    classes.txt     the class name of the objects; optional
 
-As data sets of cells have it: 0 is the background, and all pixels of one number are one object,
-whose number says nothing else. Up to 65 535 objects, 16 bits a pixel. There is one class, but where
-masks that souron saved say in their text what each number is. Objects that touch stay apart.
+The usual format for cells: 0 is the background, and all pixels of one number are one object; the
+number has no other meaning. Up to 65 535 objects, 16 bits per pixel. There is one class, except in
+masks saved by souron, whose metadata names the class of each number. Objects that touch stay
+separate.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
 MOST = 65_535  # the largest number
-OBJECT = "object"  # the class where nobody names it
+OBJECT = "object"  # the default class name
 
 
 def describes(path: Path) -> bool:
@@ -39,8 +40,8 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures with the masks of their objects. Raises UserError where no picture has a mask
-    that can be used, and for want of memory."""
+    """Read the images with the masks of their objects. Raises UserError if no image has a usable
+    mask, and if memory does not suffice."""
     told: list[Skipped] = []
     pairs = masks.pairs_of(path, told)
     named = [_named(pair.mask, path) for pair in pairs]
@@ -59,11 +60,12 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def _named(path: Path, root: Path) -> tuple[str, ...]:
-    """The name of each number, as the text of a mask's file says; () where it says none."""
+    """Return the name of each number according to the metadata of the mask's file; () if it has
+    none."""
     try:
         with pictures.opened(path, root) as file:
             text = file.info.get(NAMES, "") if isinstance(file, Image) else ""
-    except UserError:  # told when it is read
+    except UserError:  # reported when it is read
         return ()
     lines = str(text).split("\n")[: MOST + 1] if text else []
     return tuple(printable(" ".join(line.split()))[: masks.LONGEST] for line in lines)

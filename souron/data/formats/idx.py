@@ -1,11 +1,11 @@
-"""The IDX format of MNIST and its kin: magic number, dimensions, bytes; often gzipped.
+"""The IDX format of MNIST and similar data sets: magic number, dimensions, bytes; often gzipped.
 
 LeCun, Cortes, Burges: The MNIST database of handwritten digits (1998).
 http://yann.lecun.com/exdb/mnist/
 
     00 00 08 n     unsigned bytes, n dimensions
     n x uint32     the dimensions, big-endian
-    the bytes      the last dimension runs fastest
+    the bytes      in C order: the last dimension varies fastest
 """
 
 import zlib
@@ -19,13 +19,12 @@ from souron.data.dataset import Dataset
 from souron.data.transforms import resized
 from souron.utils.messages import UserError, _
 
-LIMIT = 1 << 31  # bytes of a file unpacked: forty times MNIST
+LIMIT = 1 << 31  # bytes of an unpacked file: forty times MNIST
 
 
 def load(folder: Path, side: int | None, **about) -> Dataset:
-    """The cases of MNIST's four files in a folder; ``about`` is what else ``Dataset`` takes.
-
-    Raises UserError where a file is damaged or where pictures and labels don't agree.
+    """Read the cases of MNIST's four files in a folder; ``about`` holds further arguments of
+    ``Dataset``. Raises UserError if a file is damaged, or if images and labels do not match.
     """
     images, labels, files, parts = [], [], [], []
     for stem, part in (("train", "train"), ("t10k", "test")):
@@ -60,7 +59,7 @@ def load(folder: Path, side: int | None, **about) -> Dataset:
 
 
 def known(label: Tensor, count: int, where: Path) -> None:
-    """Raise UserError where a label is not below the number of classes."""
+    """Raise UserError if a label is not below the number of classes."""
     if len(label) and label.max() >= count:
         raise UserError(
             "corrupt",
@@ -71,10 +70,10 @@ def known(label: Tensor, count: int, where: Path) -> None:
 
 
 def read(file: Path, dimensions: int) -> np.ndarray:
-    """The array, uint8, read-only, of a raw or gzipped IDX file with that many dimensions.
+    """Read a raw or gzipped IDX file with that many dimensions as a read-only uint8 array.
 
-    No more is unpacked than the file's own header announces, and no more than 2 GiB. Raises
-    UserError where the file is not of that format, or too short, or too long.
+    At most as many bytes are unpacked as the header announces, and at most 2 GiB. Raises UserError
+    if the file is not of that format, or too short, or too long.
     """
     if file.stat().st_size > LIMIT:
         raise _damaged(file, "too large", _("{size:,} bytes").format(size=file.stat().st_size))
@@ -88,7 +87,7 @@ def read(file: Path, dimensions: int) -> np.ndarray:
         size = int(np.prod(shape, dtype=object))
         if size > LIMIT:
             raise _damaged(file, "too large", _("{size:,} bytes announced").format(size=size))
-        # one byte more than announced, so that a longer file is noticed, but not unpacked
+        # one byte more than announced, to detect a longer file without unpacking it
         body = unpack.decompress(unpack.unconsumed_tail, size + 1) if packed else data[start:]
     except zlib.error as error:
         raise _damaged(file, "corrupt", str(error)) from error

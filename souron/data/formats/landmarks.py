@@ -1,14 +1,14 @@
-"""A folder of pictures with ``landmarks.csv``: the places of landmarks, in pixels of each picture.
+"""A folder of images with ``landmarks.csv``: the positions of landmarks, in pixels of each image.
 
-    file,sella_x,sella_y,nasion_x,nasion_y        a row a picture, or
-    file,name,x,y                                 a row a landmark of a picture
+    file,sella_x,sella_y,nasion_x,nasion_y        one row per image, or
+    file,name,x,y                                 one row per landmark of an image
 
-x goes to the right from the left edge, y down from the upper one. Further columns may be ``mm``
-(millimetres a pixel), ``group`` or ``patient``, and ``part`` (train, val, test). A place that is
-empty is not marked. Files are relative to the CSV, which may bear another name where it is given
-itself.
+x is measured to the right from the left edge, y down from the top edge. Further columns may be
+``mm`` (millimetres per pixel), ``group`` or ``patient``, and ``part`` (train, val, test). An empty
+position means that the landmark is not marked. Files are relative to the CSV, which may have
+another name if its path is given.
 
-Every fault is told, none is passed over in silence: see ``Dataset.skipped``.
+Every fault is reported, see ``Dataset.skipped``.
 """
 
 import csv
@@ -47,7 +47,7 @@ from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
 NAME = "landmarks.csv"
-NAMES = {  # of columns, as ``key_of`` makes them
+NAMES = {  # of columns, normalised by ``key_of``
     "file": COLUMNS["file"], "group": COLUMNS["group"], "part": COLUMNS["part"],
     "spacing": ("mm", "spacing", "pixelspacing", "mmperpixel", "mmperpx", "画素間隔"),
     "name": ("name", "landmark", "point", "label", "ランドマーク", "計測点", "特徴点"),
@@ -55,13 +55,13 @@ NAMES = {  # of columns, as ``key_of`` makes them
 }  # fmt: skip
 PAIR = re.compile(r"(.*\S)[\s_\-]+([xyXY])$")
 MOST = 500  # landmarks
-BEGINNING = 65_536  # bytes of a CSV that are looked at
-MILLIMETRES = (1e-4, 100.0)  # a pixel
+BEGINNING = 65_536  # bytes of a CSV examined for its header
+MILLIMETRES = (1e-4, 100.0)  # per pixel
 
 
 @dataclass
 class Listed:
-    """A picture, with its landmarks as the CSV has them."""
+    """An image, with its landmarks as text from the CSV."""
 
     path: Path
     file: str
@@ -72,7 +72,7 @@ class Listed:
 
 
 def describes(path: Path) -> bool:
-    """A folder with a ``landmarks.csv``, or a CSV whose first line is that of one."""
+    """Return whether a path is a folder with a ``landmarks.csv``, or a CSV with such a header."""
     if path.is_dir():
         return (path / NAME).is_file()
     if path.suffix.lower() != ".csv" or not path.is_file():
@@ -87,10 +87,11 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures that the CSV lists, in the order of their names.
+    """Read the images that the CSV lists, in the order of their names.
 
-    Raises UserError where it cannot be read or lacks a column, and where no picture that can be
-    used has a landmark."""
+    Raises UserError if the CSV cannot be read or lacks a column, and if no usable image has a
+    landmark.
+    """
     path = path / NAME if path.is_dir() else path
     if not path.is_file():
         raise missing(path)
@@ -106,7 +107,7 @@ def _separator(line: str) -> str:
 
 
 def _columns(header: Sequence[str], group: str | None = None) -> dict[str, int]:
-    """Our name -> the place of the column."""
+    """Map our name to the index of the column."""
     keys = [key_of(name) for name in header]
     found = {}
     for ours, aliases in NAMES.items():
@@ -121,7 +122,7 @@ def _columns(header: Sequence[str], group: str | None = None) -> dict[str, int]:
 
 
 def _pairs(header: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Landmark -> the places of its two columns."""
+    """Map each landmark to the indices of its two columns."""
     axes: dict[str, dict[str, int]] = {}
     for place, name in enumerate(header):
         if match := PAIR.fullmatch(unicodedata.normalize("NFC", name.strip())):
@@ -136,7 +137,7 @@ def _is_long(header: Sequence[str]) -> bool:
 def _listing(
     path: Path, group: str | None, told: list[Skipped]
 ) -> tuple[list[Listed], list[str], bool]:
-    """The pictures, the landmarks' names in their order, and whether a column says the groups."""
+    """Return the images, the landmarks' names in order, and whether a column holds the groups."""
     text = text_of(path)
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=_separator(text.partition("\n")[0])
@@ -216,7 +217,7 @@ def _gather(
     reading: Reading,
     by_column: bool,
 ) -> Dataset:
-    """Read the listed pictures whole into squares, their landmarks moved along."""
+    """Read the listed images and letterbox them into squares together with their landmarks."""
     side, told, root = reading.side or SIDE, list(skipped), source.parent
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, limits.quiet:
         looks = list(pool.map(lambda item: _look(item.path, root), listed))
@@ -291,8 +292,8 @@ def _look(path: Path, root: Path) -> limits.Look | None:
 def _read(
     item: Listed, root: Path, side: int, channels: int, names: Sequence[str]
 ) -> Skipped | tuple[Tensor, Tensor, float, list[Skipped]]:
-    """Pixels (C, side, side), landmarks (K, 2) in their pixels, millimetres a pixel of theirs or 0,
-    and what was wrong with some."""
+    """Return pixels (C, side, side), landmarks (K, 2) in these pixels, millimetres per pixel or 0,
+    and the faults found; or the reason why the image is skipped."""
     try:
         picture = pictures.rounded(pictures.read(item.path, root))
     except UserError as trouble:
@@ -319,7 +320,7 @@ def _read(
 def _faults(
     file: str, places: Mapping[str, tuple[str, str]], size: tuple[int, int]
 ) -> Iterator[Skipped]:
-    """Landmarks that are marked but cannot be used."""
+    """Yield the faults of landmarks that are marked but cannot be used."""
     for name, texts in places.items():
         if not any(texts):
             continue

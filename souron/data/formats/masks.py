@@ -1,16 +1,17 @@
-"""A folder of pictures beside a folder of masks: a class number for every pixel.
+"""A folder of images beside a folder of masks: a class number for every pixel.
 
-    images/1.jpg  masks/1.png                  or with parts, either way round:
+    images/1.jpg  masks/1.png                  or with parts, in either order:
     train/images/1.jpg  train/masks/1.png      images/train/1.jpg  masks/train/1.png
-    classes.txt                                a name a line, of class 0, 1, ...; it may be missing
+    classes.txt                                one name per line, of class 0, 1, ...; optional
 
-A mask is a picture without loss whose values are class numbers: grey, or with a palette, whose
-numbers count and not its colours. 0 is the background, 255 is not known, unless all masks hold 0
-and 255 alone: then 255 is the second class. Names come from ``classes.txt``, or from the text of a
-mask that souron saved. A mask is called as its picture is; ``_mask`` may follow.
+A mask is a losslessly compressed image whose values are class numbers: grey, or with a palette, of
+which the indices count and not the colours. 0 is the background, 255 is unlabelled, unless all
+masks contain only 0 and 255: then 255 is the second class. Names are read from ``classes.txt``, or
+from the metadata of a mask saved by souron. A mask has the name of its image, optionally with
+``_mask`` appended.
 
-Every fault is told, none is passed over in silence: what could not be used stands in
-``Dataset.skipped``. A pixel with a number that no class has is not known.
+Every fault is reported: what could not be used is listed in ``Dataset.skipped``. A pixel whose
+number is not a class is unlabelled.
 """
 
 import os
@@ -41,37 +42,38 @@ from souron.utils.messages import UserError, _
 DEFAULT = Reading()
 PICTURES = ("images", "image", "imgs", "jpegimages")
 MASKS = ("masks", "mask", "segmentationclass")
-ENDS = ("_mask", "-mask", "_gt", "_label")  # of a mask's name, behind its picture's
+ENDS = ("_mask", "-mask", "_gt", "_label")  # appended to the image's name
 CLASSES = "classes.txt"
 UNKNOWN = 255
-LONGEST = 100  # letters of a class's name
+LONGEST = 100  # characters of a class's name
 
 
-Numbers = tuple[np.ndarray, tuple[str, ...]]  # (H, W) uint8, and names of classes, if it has any
+Numbers = tuple[np.ndarray, tuple[str, ...]]  # (H, W) uint8, and the classes' names, if it has any
 
 
 class Pair(NamedTuple):
-    """A picture that should become a case, and its mask."""
+    """An image that should become a case, and its mask."""
 
-    file: str  # the picture's name in ``Dataset``
+    file: str  # the image's name in ``Dataset``
     picture: Path
     mask_file: str
-    numbers: Callable[[tuple[int, int]], Numbers]  # of a picture of that width and height; raises
+    numbers: Callable[[tuple[int, int]], Numbers]  # for the image's width and height; raises
     # UserError
     part: str = ""
-    mask: Path = Path()  # where it is a file of its own
+    mask: Path = Path()  # if it is a separate file
 
 
 class Read(NamedTuple):
     pixels: Tensor  # (C, side, side)
     numbers: Tensor  # (side, side) uint8
-    inside: Tensor  # (side, side) bool: where the picture lies
-    values: frozenset[int]  # of the mask as it lies in the file
-    names: tuple[str, ...]  # of classes, in the text of the mask's file
+    inside: Tensor  # (side, side) bool: pixels covered by the image
+    values: frozenset[int]  # of the original mask
+    names: tuple[str, ...]  # of classes, from the metadata of the mask's file
 
 
 def describes(path: Path) -> bool:
-    """A folder with both folders in it, or in a sub-folder."""
+    """Return whether a folder, or one of its sub-folders, has both a folder of images and one of
+    masks."""
     if not path.is_dir():
         return False
     return any(_both(place) for place in (path, *_folders(path)))
@@ -91,9 +93,8 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures, whole, in squares, and the class of every pixel, ``UNKNOWN`` beside them.
-
-    Raises UserError where no picture has a mask that can be used, and for want of memory.
+    """Read the images, letterboxed into squares, and the class of every pixel, ``UNKNOWN`` outside
+    of them. Raises UserError if no image has a usable mask, and if memory does not suffice.
     """
     told: list[Skipped] = []
     return gather(path, path, pairs_of(path, told), told, reading)
@@ -107,8 +108,8 @@ def gather(
     reading: Reading,
     classes: tuple[str, ...] = (),
 ) -> Dataset:
-    """Read the pictures, which must lie under ``root``, with their masks. Where no ``classes`` are
-    given, the masks or a file tell them. Raises UserError as ``load`` does."""
+    """Read the images, which must lie under ``root``, with their masks. Without ``classes``, they
+    are read from the masks or a file. Raises UserError as ``load`` does."""
     side = reading.side or SIDE
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool, limits.quiet:
         looks = [look for look in pool.map(lambda pair: _look(pair, root), pairs) if look]
@@ -158,7 +159,8 @@ def gather(
 
 
 def pairs_of(root: Path, told: list[Skipped]) -> list[Pair]:
-    """Pictures and masks of one name in one place, but for the folder that says which they are."""
+    """Pair images and masks with the same relative path, apart from the folder that tells their
+    role."""
     below = files_below(root, told)
     seen: dict[str, dict[str, str]] = {"picture": {}, "mask": {}}
     for file in sorted(below, key=natural):
@@ -191,8 +193,8 @@ def pairs_of(root: Path, told: list[Skipped]) -> list[Pair]:
 
 
 def _key(file: PurePosixPath) -> tuple[str, str]:
-    """Whether a file is a picture or a mask, by its last folder of such a name, and its place
-    without that folder and without the name's end."""
+    """Return the role of a file ("picture", "mask" or ""), from the last folder with such a name,
+    and its path without that folder and the suffix."""
     parts = list(file.parts)
     for place in range(len(parts) - 2, -1, -1):
         for role, names in (("picture", PICTURES), ("mask", MASKS)):
@@ -237,15 +239,15 @@ def _read(pair: Pair, root: Path, side: int, channels: int) -> Read | Skipped:
 
 
 def _numbers(path: Path, name: str, root: Path, size: tuple[int, int]) -> Numbers:
-    """What a mask's file holds."""
+    """Read the class numbers of a mask's file, with the names in its metadata."""
     return numbers_in(path, name, root, size, UNKNOWN)
 
 
 def numbers_in(
     path: Path, name: str, root: Path, size: tuple[int, int], most: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(H, W) whole numbers of the mask of a picture of that width and height, 0 to ``most``, and
-    the names in its text. Raises UserError."""
+    """Read the whole numbers (H, W), 0 to ``most``, of the mask for an image of that width and
+    height, and the names in its metadata. Raises UserError."""
     try:
         numbers, names = _opened(path, name, root, most)
     except UserError as trouble:
@@ -285,7 +287,7 @@ def _opened(path: Path, name: str, root: Path, most: int) -> Numbers:
 def _classes(
     path: Path, kept: Sequence[Pair], found: Sequence[Read], told: list[Skipped]
 ) -> tuple[tuple[str, ...], bool]:
-    """The names of the classes, and whether 255 is the second of two."""
+    """Return the names of the classes, and whether 255 is the second of two."""
     values = frozenset().union(*(one.values for one in found))
     two = values <= {0, UNKNOWN} and UNKNOWN in values
     names = listed(path, told)
@@ -307,7 +309,7 @@ def _classes(
 
 
 def listed(path: Path, told: list[Skipped]) -> tuple[str, ...]:
-    """What ``classes.txt`` says."""
+    """Read the names in ``classes.txt``; () if there is none, or if it has a fault."""
     file = path / CLASSES
     if not file.is_file():
         return ()
@@ -333,7 +335,7 @@ def _name(text: str) -> str:
 
 
 def _known(one: Read, classes: int, two: bool) -> Tensor:
-    """A mask with the numbers of classes alone."""
+    """Return a mask in which every number that is not a class is ``UNKNOWN``."""
     if two:
         return torch.where(one.inside, one.numbers // UNKNOWN, UNKNOWN).to(torch.uint8)
     return torch.where(one.numbers < classes, one.numbers, UNKNOWN).to(torch.uint8)

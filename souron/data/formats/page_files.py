@@ -1,8 +1,8 @@
-"""Requests and their pages: CSV, TSV or JSONL with ``request`` and ``html``.
+"""Requests and their web pages: CSV, TSV or JSONL with ``request`` and ``html``.
 
-A page is read as a screen reader would, by the roles of its elements; what runs, loads or sends
-anything is left out and named. Labels that do not stand in the request cannot be learnt: such rows
-are left out, too.
+A page is read like a screen reader does, by the roles of its elements; scripts, resources and
+anything that sends data are left out and reported. A label that does not occur in the request
+cannot be learnt, so such rows are skipped, too.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ def _paired(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """Raises UserError where no row can be used."""
+    """Read pairs of request and page. Raises UserError if no row can be used."""
     if not path.exists():
         raise missing(path)
     faults = Faults()

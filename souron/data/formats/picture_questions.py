@@ -1,13 +1,13 @@
-"""Pictures with questions and answers: a ``metadata.jsonl``, a line for each question.
+"""Images with questions and answers: a ``metadata.jsonl``, one line per question.
 
     {"file_name": "1.jpg", "question": "What colour is the bird?", "answer": "red"}
     {"file_name": "1.jpg", "question": "鳥は何羽いますか。", "answer": "2", "sort": "count"}
     {"file_name": "2.jpg", "questions": [{"question": "...", "answer": "..."}, ...]}
     train/  val/  test/   parts, each with its own file, or one metadata.jsonl above them
 
-A language that is not told is told by the letters; the sort of a question (``sort``, or
-``question_type`` as in VQA) by its answer: yes/no, number, other. Of several ``answers`` the most
-frequent counts. What cannot be used stands in ``Dataset.skipped`` by the name of its line.
+A missing language is inferred from the characters; a missing sort of question (``sort``, or
+``question_type`` as in VQA) from the answer: yes/no, number, other. Of several ``answers`` the most
+frequent is used. What cannot be used is listed in ``Dataset.skipped`` with the name of its line.
 """
 
 from collections import Counter
@@ -32,18 +32,18 @@ ANSWER = ("answer", "答え", "回答", "multiplechoiceanswer")
 ANSWERS = ("answers",)
 SEVERAL = ("questions", "qa", "質問と答え")
 SORT = ("sort", "questiontype", "answertype", "種類")
-MOST_OF_SORT = 40  # letters
+MOST_OF_SORT = 40  # characters
 
 
 def describes(path: Path) -> bool:
-    """A folder, or a ``metadata.jsonl``, with questions."""
+    """Return whether a path is a folder, or a ``metadata.jsonl``, with questions."""
     return picture_rows.has_metadata(path, (*QUESTION, *SEVERAL))
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """Pictures in the order of their names, each with its questions. A picture without one, a
-    question without an answer or a picture, a too long one, a broken line are skipped and reported.
-    Raises UserError where no picture with a question can be used."""
+    """Read images in the order of their names, each with its questions. Images without a question,
+    questions without an answer or an image, texts that are too long, and invalid lines are skipped
+    and reported. Raises UserError if no image with a question can be used."""
     found = picture_rows.look(path)
     asked: dict[str, list[PictureQuestion]] = {}
     groups: dict[str, str] = {}
@@ -71,12 +71,12 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     ]  # fmt: skip
     cases = picture_rows.read(path, listed, found.skipped, reading, lambda why: _nothing(path, why))
     target = [kept[file if file in kept else file.rpartition("#")[0]] for file in cases.file]
-    # a mirrored picture would not be what "left" says
+    # mirroring would make "left" in a question wrong
     return replace(cases, target=ListColumn(target), augment=("shift",))
 
 
 def _each(values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The questions of a line, one or a list of them."""
+    """Yield the questions of a line, one or a list of them."""
     several = _first(values, SEVERAL)
     if not isinstance(several, list):
         yield values
@@ -88,7 +88,7 @@ def _each(values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _question(values: Mapping[str, Any]) -> PictureQuestion:
-    """Raises Fault."""
+    """Convert a record to a question with its answer. Raises Fault if it cannot be used."""
     question = " ".join(worded(_first(values, QUESTION)).split())
     answer = _first(values, ANSWER)
     several = _first(values, ANSWERS)

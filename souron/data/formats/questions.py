@@ -1,9 +1,9 @@
 """Multiple-choice questions: CSV, TSV or JSONL with ``question``, the options, and ``answer``.
 
-Options are a list (``options``, ``choices``), an object (``{"A": ...}``, as MedQA has it), or
-columns ``A`` to ``H``, ``option_a``, ``opa`` (as MedMCQA has them). The answer is a letter, a
-number or the option's own text; ``answer_idx`` and ``cop`` are known, too. A CSV without names in
-its first line is read as MMLU's: question, A, B, C, D, answer.
+Options are a list (``options``, ``choices``), an object (``{"A": ...}``, as in MedQA), or columns
+``A`` to ``H``, ``option_a``, ``opa`` (as in MedMCQA). The answer is a letter, a number or the
+option's text; ``answer_idx`` and ``cop`` are recognised, too. A CSV without a header is read like
+MMLU's: question, A, B, C, D, answer.
 """
 
 import csv
@@ -45,11 +45,11 @@ EXACT = ("answeridx", "cop")  # letter or number, never the text
 ANSWER = (*EXACT, "answer", "key", "label", "correct", "correctanswer", "正解", "解答", "答え")
 SUBJECT = ("subject", "subjectname", "topic", "category", "metainfo", "科目", "分野")
 LONGEST = 100  # characters of a subject
-FEWER = 5  # times as many keys must speak for counting from 0 as from 1, or the other way round
+FEWER = 5  # ratio of keys that indicate counting from 0 to those from 1, or vice versa
 
 
 class Keyed(NamedTuple):
-    """A question and its key: the option's number, or a number that counts from 0 or from 1."""
+    """A question and its key: the option's index, or a number that counts from 0 or from 1."""
 
     question: Question
     key: int
@@ -67,15 +67,15 @@ def _asks(path: Path) -> bool:
 
 
 def _is_mmlus(path: Path) -> bool:
-    """Six cells without names, the last a letter."""
+    """Return whether a file has six columns without names, the last a letter."""
     first = columns(path)
     return len(first) == 6 and first[5].strip().upper() in tuple("ABCD")
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The target is the right option's number (N,). Questions without a key, or with one outside of
-    the options, are skipped and reported. Raises UserError where none can be used, and where
-    numbers as keys may count from 0 or from 1."""
+    """Read multiple-choice questions; the target is the index of the correct option (N,). Questions
+    without a key, or with one outside of the options, are skipped and reported. Raises UserError if
+    none can be used, and if numeric keys may count from either 0 or 1."""
     if not path.exists():
         raise missing(path)
     faults = Faults()
@@ -107,7 +107,8 @@ def _mmlu(path: Path) -> list[Located]:
 
 
 def keyed(row: Mapping[str, Any]) -> Keyed:
-    """Raises Fault where a question, two different options or the key is missing."""
+    """Convert a record to a question with its key. Raises Fault if the text, two different options
+    or the key is missing."""
     text = usable(value(row, QUESTION), "question")
     options = tuple(usable(option, _("option {letter}").format(letter=chr(65 + number)))
                     for number, option in enumerate(_options(row)))  # fmt: skip
@@ -122,7 +123,7 @@ def keyed(row: Mapping[str, Any]) -> Keyed:
 
 def _options(row: Mapping[str, Any]) -> Sequence[Any]:
     given = value(row, OPTIONS)
-    if isinstance(given, dict) and isinstance(given.get("text"), list):  # ARC's
+    if isinstance(given, dict) and isinstance(given.get("text"), list):  # as in ARC
         return given["text"]
     if isinstance(given, dict):
         return [given[name] for name in sorted(given, key=str)]
@@ -137,7 +138,7 @@ def _options(row: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _key(row: Mapping[str, Any], options: Sequence[str]) -> tuple[int, bool]:
-    """The key, and whether it is a number of which nobody knows yet where it counts from."""
+    """Return the key, and whether it is a number that may count from 0 or from 1."""
     name = next((name for name in ANSWER if row.get(name) not in (None, "")), None)
     if name is None:
         raise Fault("no key", _("no answer is given"))
@@ -162,7 +163,7 @@ def _key(row: Mapping[str, Any], options: Sequence[str]) -> tuple[int, bool]:
 
 
 def _from_first(path: Path, found: list[Located], faults: Faults) -> list[Located]:
-    """Keys that are numbers, counted from 0. Raises UserError where that cannot be told."""
+    """Convert numeric keys to count from 0. Raises UserError if the start cannot be determined."""
     numbers = [(one.thing.key, len(one.thing.question.options)) for one in found
                if one.thing.counted]  # fmt: skip
     zero, last = sum(k == 0 for k, _n in numbers), sum(k == n for k, n in numbers)

@@ -1,7 +1,7 @@
 """Pieces in four voices: a folder of MIDI files (.mid) and MusicXML (.musicxml, .xml, .mxl).
 
-A file is a piece; its four parts are ordered by height. Folders ``train``, ``val`` and ``test`` are
-parts. Pieces that share their tune stay together in a split.
+A file is a piece; its four voices are ordered by pitch. Folders ``train``, ``val`` and ``test`` are
+parts of the data. Pieces that share a tune stay together in a split.
 """
 
 from pathlib import Path, PurePosixPath
@@ -28,8 +28,8 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """Files without notes, of other than four parts, or too long are skipped and reported. Raises
-    UserError where none can be used."""
+    """Read pieces. Files without notes, without exactly four voices, or too long are skipped and
+    reported. Raises UserError if none can be used."""
     if not path.exists():
         raise missing(path)
     faults = Faults()
@@ -67,7 +67,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def four_parts(piece: Notation) -> Notation:
-    """The piece with its parts ordered by height. Raises UserError where they are not four."""
+    """Return the piece with its voices ordered by pitch. Raises UserError if there are not four."""
     used = sorted({note.part for note in piece.notes})
     if len(used) != 4:
         raise UserError(

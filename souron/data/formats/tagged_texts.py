@@ -1,8 +1,8 @@
-"""Sentences whose words have tags: columns as CoNLL writes them, or JSONL (``tokens``, ``tags``).
+"""Sentences whose words have tags: CoNLL columns, or JSONL (``tokens``, ``tags``).
 
-In columns a line is a word, the first column the word, the last its tag; an empty line ends the
-sentence. Tags are IOB2: ``B-PER`` begins a name, ``I-PER`` continues it, ``O`` is no name. An
-``I-`` that continues nothing begins one.
+In CoNLL files each line is a word with its tag in the last column; an empty line ends the sentence.
+Tags are IOB2: ``B-PER`` begins an entity, ``I-PER`` continues it, ``O`` is outside of entities. An
+``I-`` that does not continue an entity begins one.
 """
 
 import re
@@ -58,8 +58,8 @@ def _in_columns(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """Sentences with a line without a tag, or with another tag, are skipped and reported. Raises
-    UserError where none can be used."""
+    """Read tagged sentences. Sentences with a missing or an invalid tag are skipped and reported.
+    Raises UserError if none can be used."""
     if not path.exists():
         raise missing(path)
     faults, found = Faults(), []
@@ -71,7 +71,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def of(name: str, found: Sequence[Located], faults: Faults, **known: Any) -> Dataset:
-    """The data set of sentences, each ``thing`` its words and tags."""
+    """Build a data set of sentences; each ``thing`` is a pair of words and tags."""
     classes = classes_of(tag for one in found for tag in one.thing[1])
     number = {tag: i for i, tag in enumerate(classes)}
     tags = [torch.tensor([number[tag] for tag in one.thing[1]]) for one in found]
@@ -80,13 +80,13 @@ def of(name: str, found: Sequence[Located], faults: Faults, **known: Any) -> Dat
 
 
 def classes_of(tags: Iterator[str]) -> tuple[str, ...]:
-    """O, then for each name its beginning and what continues it, whether or not both are there."""
+    """Return O, then B and I of each entity type, whether or not both occur."""
     names = sorted({tag[2:] for tag in tags if tag != OUTSIDE})
     return (OUTSIDE, *(f"{begins}-{name}" for name in names for begins in "BI"))
 
 
 def sentences(path: Path, part: str = "") -> Iterator[Located]:
-    """Words and tags of each sentence, with the place of its first line."""
+    """Yield words and tags of each sentence, with the number of its first line."""
     lines: list[list[str]] = []
     begins = 1
     for number, line in enumerate([*read(path).splitlines(), ""], 1):
@@ -104,7 +104,7 @@ def sentences(path: Path, part: str = "") -> Iterator[Located]:
 
 
 def tagged(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Words and tags as IOB2. Raises Fault."""
+    """Return words and tags as IOB2. Raises Fault."""
     words, tags = value(row, TOKENS), value(row, TAGS)
     if not isinstance(words, list) or not isinstance(tags, list) or not words:
         raise Fault("no tags", _("no words and tags"))
@@ -118,7 +118,7 @@ def tagged(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _begun(tags: Sequence[str]) -> tuple[str, ...]:
-    """With a B where a name begins."""
+    """Replace I by B at the beginning of an entity."""
     found: list[str] = []
     for tag in tags:
         continues = found and found[-1][2:] == tag[2:] and found[-1] != OUTSIDE

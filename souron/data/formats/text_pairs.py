@@ -1,6 +1,6 @@
 """Texts and their translations: TSV, CSV or JSONL with ``source`` and ``target``, or two columns
-named ``en`` and ``ja``; JSONL may say ``{"translation": {"en": "...", "ja": "..."}}``, too. Texts
-and their summaries stand in columns of these names, or in ``document`` and ``summary``.
+named ``en`` and ``ja``, or JSONL with ``{"translation": {"en": "...", "ja": "..."}}``. Texts and
+their summaries are in columns of these names, or in ``document`` and ``summary``.
 """
 
 from collections.abc import Mapping
@@ -54,8 +54,8 @@ def _paired(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """Rows that lack a side, or have the same text on both, are skipped and reported. Raises
-    UserError where none can be used."""
+    """Read text pairs. Rows that lack a side, or have the same text on both, are skipped and
+    reported. Raises UserError if none can be used."""
     if not path.exists():
         raise missing(path)
     faults = Faults()

@@ -1,8 +1,8 @@
 """Plain texts: a ``.txt`` or ``.md`` file, a folder of them, or JSONL with ``{"text": ...}``.
 
-A long text becomes pieces of about 6 000 characters, one case each, which follow one another:
-``book.md#3`` is the third. Where there are enough documents, the pieces of one stay together in a
-split. Folders ``train``, ``val`` and ``test`` are parts.
+A long text is split into consecutive pieces of about 6 000 characters, one case each: ``book.md#3``
+is the third. If there are enough documents, the pieces of one stay together in a split. Folders
+``train``, ``val`` and ``test`` are parts.
 """
 
 from pathlib import Path, PurePosixPath
@@ -30,9 +30,9 @@ from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
 SUFFIXES = (".txt", ".md")
-ENOUGH = 20  # documents, from which on those of a test are others than those learnt from
+ENOUGH = 20  # documents, from which on test documents are kept separate from training documents
 PICTURES = NAMED | {".nii", ".gz", ".nrrd", ".mha", ".npy", ".mp4"}
-MOST_LOOKED_AT = 500  # entries of a folder, to tell what it holds
+MOST_LOOKED_AT = 500  # entries of a folder, examined to determine its content
 
 
 def describes(path: Path) -> bool:
@@ -48,13 +48,13 @@ def _plain(path: Path) -> bool:
 
 
 def has_texts(folder: Path) -> bool:
-    """Whether there are texts in the folder, and no pictures, among the first entries."""
+    """Return whether a folder has texts, and no images, among its first entries."""
     places, looked, found = [folder], 0, False
     while places and looked < MOST_LOOKED_AT:
         for place in sorted(places.pop(0).iterdir()):
             looked += 1
             if place.suffix.lower() in PICTURES:
-                return False  # what text there is belongs to them
+                return False  # texts beside images belong to them
             found = found or (place.suffix.lower() in SUFFIXES and place.is_file())
             if place.is_dir() and not place.is_symlink():
                 places.append(place)
@@ -62,8 +62,8 @@ def has_texts(folder: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """Files that are no text, empty, or lead out of the folder are skipped and reported. Raises
-    UserError where none can be used."""
+    """Read plain texts. Files that are not text, empty, or outside of the folder are skipped and
+    reported. Raises UserError if none can be used."""
     if not path.exists():
         raise missing(path)
     faults, found, documents = Faults(), [], []
@@ -85,7 +85,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def _files(path: Path, faults: Faults, reading: Reading) -> list[tuple[str, str, str]]:
-    """Name, text and part of each file."""
+    """Return name, text and part of each file."""
     listed = [(path, readable(path.name))] if path.is_file() else list(walk(path, faults.skipped))
     listed = [one for one in listed if one[0].suffix.lower() in SUFFIXES]
     found = []

@@ -1,7 +1,7 @@
-"""Pictures of two domains without pairs, as CycleGAN's data sets have them.
+"""Images of two domains without pairs, in the layout of CycleGAN's data sets.
 
-    trainA/1.jpg  trainB/8.jpg        pictures to learn from, of two sorts: horses and zebras
-    testA/2.jpg   testB/9.jpg         others to test with; valA, valB: others to choose with
+    trainA/1.jpg  trainB/8.jpg        training images of two domains, such as horses and zebras
+    testA/2.jpg   testB/9.jpg         test images; valA, valB: validation images
 
 The domain is the class, "A" or "B", and the column ``domain``.
 
@@ -28,7 +28,8 @@ DOMAINS = ("A", "B")
 
 
 def describes(path: Path) -> bool:
-    """A folder with ``trainA`` or ``trainB`` in it; ``load`` refuses one without the other."""
+    """Return whether a folder contains ``trainA`` or ``trainB``; ``load`` rejects one without the
+    other."""
     return path.is_dir() and any(
         place.is_dir() and (found := PLACE.fullmatch(place.name)) and _part(found[1]) == "train"
         for place in path.iterdir()
@@ -36,8 +37,9 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures of both domains; what is none, or lies elsewhere, is skipped and reported.
-    Raises UserError where a domain has none to learn from, and where one's are all the other's."""
+    """Read the images of both domains; files that are not images, or lie elsewhere, are skipped and
+    reported. Raises UserError if a domain has no training images, and if all images of one domain
+    are also in the other."""
     if not path.is_dir():
         raise missing(path)
     skipped: list[Skipped] = []
@@ -54,7 +56,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def _folders_alone(cases: Dataset) -> bool:
-    """Whether groups say no more than in which of the folders a picture lies."""
+    """Return whether the groups are merely the folders of the images."""
     folders = [PurePosixPath(file).parts[0] for file in cases.file]
     return bool(cases.group) and list(cases.group) == folders
 
@@ -75,7 +77,7 @@ def _listed(files: Sequence[tuple[Path, str]], skipped: list[Skipped]) -> Iterat
 
 
 def _check(path: Path, there: Sequence[tuple[str, str]], skipped: Sequence[Skipped]) -> None:
-    """Raises UserError where a domain has no picture to learn from."""
+    """Raise UserError if a domain has no training image."""
     for domain in DOMAINS:
         if ("train", domain) not in there:
             first = next((f" ({skip.file}: {skip.reason})" for skip in skipped
@@ -93,8 +95,8 @@ def _check(path: Path, there: Sequence[tuple[str, str]], skipped: Sequence[Skipp
 
 
 def _check_different(path: Path, cases: Dataset) -> None:
-    """Raises UserError where all pictures of a domain are in the other, too: there is nothing to
-    translate then."""
+    """Raise UserError if all images of a domain are also in the other, so that nothing can be
+    translated."""
     of: dict[str, set[bytes]] = {name: set() for name in cases.classes}
     for label, part, digest in zip(
         cases.target.tolist(), cases.part, digests(cases.input), strict=True

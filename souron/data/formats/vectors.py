@@ -1,8 +1,9 @@
-"""A table of numbers: a row is a case, a column a feature. CSV or TSV, the first line names them.
+"""A table of numbers: a row is a case, a column a feature. CSV or TSV, the first line is the
+header.
 
-Columns that say who or what a case is are no features: ``label``, ``group``, ``part`` (and their
-other names, see ``csv_table``), running numbers (``id``, ``no``, 番号), and columns of text, which
-are kept as ``Dataset.columns``. NumPy's ``.npy`` holds the same without names, (cases, features).
+Columns that identify a case are not features: ``label``, ``group``, ``part`` (and their other
+names, see ``csv_table``), row numbers (``id``, ``no``, 番号), and columns of text, which are kept
+in ``Dataset.columns``. NumPy's ``.npy`` holds the array (cases, features) without names.
 """
 
 import csv
@@ -22,13 +23,14 @@ from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
-RUNNING = ("", "id", "no", "index", "row", "case", "unnamed:0", "番号", "行")  # as of ``key_of``
-LOOKED_AT = 200  # rows, to tell a table of numbers from a list of pictures
+RUNNING = ("", "id", "no", "index", "row", "case", "unnamed:0", "番号", "行")  # by ``key_of``
+LOOKED_AT = 200  # rows examined to distinguish a table of numbers from a list of images
 MOST_VALUES = 200_000_000
 
 
 def describes(path: Path) -> bool:
-    """NumPy's ``.npy``, or a table without a column of files and with one of numbers."""
+    """Return whether a file is NumPy's ``.npy``, or a table with numbers and without a column of
+    files."""
     if not path.is_file():
         return False
     if path.suffix.lower() == ".npy":
@@ -44,9 +46,9 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """A row that lacks a number is skipped and reported. ``group`` names a column, or is "none".
-    Raises UserError where the file cannot be read, has no column of numbers, or has no row that
-    is complete."""
+    """Read a table of features. A row that lacks a number is skipped and reported. ``group`` names
+    a column, or is "none". Raises UserError if the file cannot be read, has no column of numbers,
+    or has no complete row."""
     if path.suffix.lower() == ".npy":
         return _load_array(path)
     names, rows = _read(path)
@@ -133,7 +135,7 @@ def _load_array(path: Path) -> Dataset:
 
 
 def _read(path: Path, most: int | None = None) -> tuple[list[str], list[list[str]]]:
-    """The names of the columns, and the rows."""
+    """Return the names of the columns, and the rows."""
     text = text_of(path)
     first = text.partition("\n")[0]
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
@@ -147,7 +149,7 @@ def _read(path: Path, most: int | None = None) -> tuple[list[str], list[list[str
 
 
 def _known(names: Sequence[str], group: str | None) -> dict[str, int | None]:
-    """Which columns hold the label, the group and the part. Raises UserError."""
+    """Return the indices of the columns of label, group and part. Raises UserError."""
     keys = [key_of(name) for name in names]
     known = {
         what: next((place for place, key in enumerate(keys) if key in COLUMNS[what]), None)
@@ -167,7 +169,8 @@ def _known(names: Sequence[str], group: str | None) -> dict[str, int | None]:
 
 
 def _features(names: Sequence[str], rows: Sequence[Sequence[str]], group: str | None) -> list[int]:
-    """The columns of numbers: those in which at most half of what is filled in is none."""
+    """Return the indices of numeric columns: more than half of their non-empty values are
+    numbers."""
     reserved = {place for place in _known(names, group).values() if place is not None}
     for place, name in enumerate(names):
         if key_of(name) in (*RUNNING, *COLUMNS["group"]):
@@ -186,7 +189,7 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if abs(value) < 1e38 else None  # what float32 holds; nor is nan less
+    return value if abs(value) < 1e38 else None  # the range of float32; also excludes nan
 
 
 def _row(place: int) -> str:

@@ -1,13 +1,13 @@
-"""Pascal VOC's XML: a file with the boxes of each picture.
+"""Pascal VOC's XML: a file with the boxes of each image.
 
-    Annotations/1.xml  JPEGImages/1.jpg  ImageSets/Main/train.txt        or both beside one another
+    Annotations/1.xml  JPEGImages/1.jpg  ImageSets/Main/train.txt        or both in one folder
     <annotation><filename>1.jpg</filename><size><width>..</width><height>..</height></size>
       <object><name>cat</name><difficult>0</difficult>
         <bndbox><xmin>..</xmin><ymin>..</ymin><xmax>..</xmax><ymax>..</ymax></bndbox></object>
 
-The first pixel is number 1 and the last belongs to the box; where an edge says 0 somewhere, the
-files count from 0, and that is told. Objects that are marked difficult are neither learnt nor
-counted, as in VOC. The form: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf
+Pixels are counted from 1, and the last one is inside of the box; if any edge is 0, the files are
+assumed to count from 0, which is reported. Objects marked as difficult are excluded from training
+and evaluation, as in VOC. The format: http://host.robots.ox.ac.uk/pascal/VOC/voc2012/devkit_doc.pdf
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def describes(path: Path) -> bool:
-    """A folder with XML files in it or in its sub-folders, the first of which has annotations."""
+    """Return whether the first XML file in a folder or its sub-folders is a VOC annotation."""
     if not path.is_dir():
         return False
     for pattern in ("*.xml", "*/*.xml"):
@@ -43,8 +43,8 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures with their boxes, their classes in the order of names. Raises UserError where
-    no picture has a box."""
+    """Read the images with their boxes, the classes sorted by name. Raises UserError if no image
+    has a box."""
     told: list[Skipped] = []
     below = files_below(path, told)
     trees = {}
@@ -89,7 +89,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def _parsed(path: Path) -> ElementTree.Element:
-    """Without what could grow while it is read. Raises UserError."""
+    """Parse a file, rejecting XML entities, which could expand without bound. Raises UserError."""
     raw = files.content(path, MOST_BYTES)
     if b"<!DOCTYPE" in raw or b"<!ENTITY" in raw:
         raise _trouble(path, "unreadable", _("more than a list of boxes"))
@@ -125,7 +125,7 @@ def _boxes(
 
 
 def _parts(below: dict[str, Path], told: list[Skipped]) -> dict[str, str]:
-    """The stem of each picture that ``ImageSets/Main`` names -> its part."""
+    """Map the stem of each image listed in ``ImageSets/Main`` to its part."""
     found: dict[str, str] = {}
     for file, path in below.items():
         place = PurePosixPath(file)

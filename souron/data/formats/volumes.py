@@ -1,17 +1,16 @@
 """A folder of volumes with labels: a class number for every voxel.
 
-    images/1.nii.gz  labels/1.nii.gz       or imagesTr, labelsTr, dataset.json, as nnU-Net has them
+    images/1.nii.gz  labels/1.nii.gz       or imagesTr, labelsTr, dataset.json, as in nnU-Net
     p1/volume.nii.gz  p1/labels.nii.gz     NIfTI, NRRD, or a series of DICOM slices
     p1/ct/*.dcm  p1/seg.dcm                and a DICOM segmentation
-    classes.txt                            a name a line, of class 0, 1, ...; it may be missing
+    classes.txt                            one name per line, of class 0, 1, ...; optional
 
-0 is the background. Names come from ``classes.txt`` or ``dataset.json``, or from the segmentations.
-Labels are brought onto the axes of their volume, where that needs no voxel between voxels; any
-other difference of place is a fault. Then the patient is turned upright, and all cases get one
-spacing, and one size by voxels of the least value around them.
+0 is the background. Names are read from ``classes.txt`` or ``dataset.json``, or from the
+segmentations. Labels are reordered to the axes of their volume if that needs no interpolation; any
+other difference in geometry is a fault. Then the patient is brought into standard orientation, and
+all cases are resampled to one spacing and padded to one size with their lowest value.
 
-Every fault is told, none is passed over in silence: what could not be used stands in
-``Dataset.skipped``.
+Every fault is reported: what could not be used is listed in ``Dataset.skipped``.
 """
 
 import math
@@ -39,21 +38,21 @@ from souron.kinds.codecs.limits import printable, readable
 from souron.kinds.volume import Volume
 from souron.utils.messages import UserError, _
 
-says_why = True  # of a folder that it cannot read, where no other form is wanted
+says_why = True  # report why a folder cannot be read if no other format claims it
 DEFAULT = Reading()
 DATASET = "dataset.json"
 BACKGROUND = "background"
-MOST_VOXELS = 400_000  # of a case, where nobody says otherwise
-MOST_READ = 150_000_000  # of a volume's own
+MOST_VOXELS = 400_000  # of a case, the default
+MOST_READ = 150_000_000  # of an original volume
 MOST_LABELS = 255
-LONGEST = 100  # letters of a class's name
+LONGEST = 100  # characters of a class's name
 OF_A_VOXEL = 4 + 1  # bytes: a value and a class
 
 Names = Mapping[int, str]  # number of a class -> its name
 
 
 class Looked(NamedTuple):
-    """A pair, and where its volume lies once the patient is upright."""
+    """A pair, and the geometry of its volume in standard orientation."""
 
     pair: Pair
     placed: grid.Placed
@@ -64,21 +63,22 @@ class Looked(NamedTuple):
 class Read(NamedTuple):
     values: Tensor  # (D, H, W) float32
     area: Tensor  # (D, H, W) uint8: numbers of ``names``
-    names: Names  # of what is there
+    names: Names  # of the classes that occur
     steps: tuple[float, ...]  # mm
-    whole: bool  # whether the file's values are whole numbers
+    whole: bool  # the file's values are integers
     overlapping: int = 0
     notes: Sequence[str] = ()
 
 
 def describes(path: Path) -> bool:
-    """A folder with volumes and labels in it."""
+    """Return whether a folder holds volumes and labels."""
     return path.is_dir() and volume_pairs.described(path)
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The volumes that have labels. ``side``: voxels along the longest axis; without it a case has
-    at most ``MOST_VOXELS``. Raises UserError where none can be used, and for want of memory."""
+    """Read the volumes that have labels. ``side``: voxels along the longest axis; without it, a
+    case has at most ``MOST_VOXELS``. Raises UserError if none can be used, and if memory does not
+    suffice."""
     if not path.is_dir():
         raise missing(path)
     told: list[Skipped] = []
@@ -150,7 +150,7 @@ def _dataset(
 
 
 def _names(path: Path, told: list[Skipped]) -> Names:
-    """What ``classes.txt`` or nnU-Net's ``dataset.json`` says."""
+    """Read the names in ``classes.txt`` or nnU-Net's ``dataset.json``."""
     names = listed(path, told)
     if names:
         return dict(enumerate(names))
@@ -177,7 +177,7 @@ def _names(path: Path, told: list[Skipped]) -> Names:
 
 
 def _numbered(key: object, value: object) -> tuple[int, str]:
-    """``{"liver": 1}``, or ``{"1": "liver"}``. Raises ValueError and TypeError."""
+    """Convert an entry ``{"liver": 1}``, or ``{"1": "liver"}``. Raises ValueError and TypeError."""
     name, number = (value, key) if isinstance(value, str) else (key, value)
     if isinstance(number, bool) or not isinstance(number, int | str):
         raise ValueError
@@ -211,8 +211,8 @@ def _look(pair: Pair, root: Path, told: list[Skipped]) -> Looked | None:
 
 
 def common(looked: Sequence[Looked], side: int | None) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """One spacing and one size for all: the usual spacing, or the finest above it with few enough
-    voxels, and the size of the largest."""
+    """Choose one spacing and one size for all: the median spacing, or the finest above it with few
+    enough voxels, and the size of the largest volume."""
     usual = np.median([one.steps for one in looked], axis=0)
     longest = np.max([np.multiply(one.size, one.steps) for one in looked], axis=0)
 
@@ -232,7 +232,8 @@ def common(looked: Sequence[Looked], side: int | None) -> tuple[tuple[float, ...
 
 
 def check_memory(count: int, size: Sequence[int]) -> None:
-    """Half of what is free may be filled: the training part is copied out of it."""
+    """Raise UserError if the volumes need more than half of the free memory; the other half is for
+    the copy of the training part."""
     free = psutil.virtual_memory().available // 2
     need = count * math.prod(size) * OF_A_VOXEL
     if need > free:
@@ -250,14 +251,14 @@ def check_memory(count: int, size: Sequence[int]) -> None:
 
 
 def _read(one: Looked, known: Names, spacing: Sequence[float], size: Sequence[int]) -> Read:
-    """Raises UserError."""
+    """Read a volume and its labels, resampled and padded to ``size``. Raises UserError."""
     volume = Volume.read(one.pair.volume)
     area, names, overlapping = _labels(one.pair, volume, known)
     order, flipped = axes.upright(volume.affine)
     values, _affine = axes.turned(volume.values, volume.affine, order, flipped)
     area, _affine = axes.turned(area, volume.affine, order, flipped)
     own = resampling.sizes(one.size, one.steps, spacing)
-    own = tuple(min(pair) for pair in zip(own, size, strict=True))  # a half may have been rounded
+    own = tuple(min(pair) for pair in zip(own, size, strict=True))  # rounding may exceed it
     grey = torch.from_numpy(np.ascontiguousarray(values, np.float32))
     small = resampling.resampled(grey[None], own)[0]
     there = sorted(names)
@@ -278,7 +279,7 @@ def _read(one: Looked, known: Names, spacing: Sequence[float], size: Sequence[in
 
 
 def _padded(values: Tensor, size: Sequence[int], fill: float) -> Tensor:
-    """The same in the middle of a larger grid."""
+    """Pad a volume to a larger grid, centred."""
     around: list[int] = []
     for have, want in zip(values.shape[::-1], size[::-1], strict=True):
         around += [(want - have) // 2, want - have - (want - have) // 2]
@@ -286,8 +287,9 @@ def _padded(values: Tensor, size: Sequence[int], fill: float) -> Tensor:
 
 
 def _labels(pair: Pair, volume: Volume, known: Names) -> tuple[np.ndarray, Names, int]:
-    """(slices, rows, columns) numbers of classes on the volume's own grid, what those that are
-    there are called, and voxels that had several. 0 is always among them. Raises UserError."""
+    """Return the class numbers on the volume's grid (slices, rows, columns), the names of the
+    classes that occur, and the number of voxels with several. 0 is always included. Raises
+    UserError."""
     path = pair.labels
     ground = known.get(0, BACKGROUND)
     if not path.name.lower().endswith(SUFFIXES):
@@ -318,14 +320,14 @@ def _labels(pair: Pair, volume: Volume, known: Names) -> tuple[np.ndarray, Names
 
 
 def _there(area: np.ndarray) -> list[int]:
-    """The numbers in a map, and 0."""
+    """Return the numbers in a label map, and 0."""
     count = np.bincount(area.ravel(), minlength=1)
     return [n for n in range(len(count)) if count[n] or n == 0]
 
 
 def _brought(path: Path, labels: Volume, volume: Volume) -> np.ndarray:
-    """Labels on the axes of their volume, (slices, rows, columns) uint8. Raises UserError where
-    they are no whole numbers, or where voxels do not fall on voxels."""
+    """Return labels reordered to the axes of their volume, (slices, rows, columns) uint8. Raises
+    UserError if they are not whole numbers, or if the grids do not coincide."""
     order, flipped = axes.along(labels.affine, volume.affine)
     area, affine = axes.turned(labels.values, labels.affine, order, flipped)
     if area.shape != volume.values.shape:
@@ -347,7 +349,7 @@ def _brought(path: Path, labels: Volume, volume: Volume) -> np.ndarray:
 
 
 def _classes(known: Names, read: Sequence[Read]) -> tuple[str, ...]:
-    """The background, and the names of the others."""
+    """Return the names of the classes, the background first."""
     ground = known.get(0, BACKGROUND)
     if known:
         return (ground, *(known[number] for number in sorted(known) if number))
@@ -368,7 +370,7 @@ def _fault(path: Path, code: str, why: str) -> UserError:
 
 
 def _skipped(pair: Pair, trouble: UserError) -> Skipped:
-    """Told by the name of the file that is at fault."""
+    """Convert an error to a note under the name of the file that caused it."""
     for path, name in ((pair.labels, pair.labels_file), (pair.volume, pair.file)):
         start = f"{readable(path)}: "
         if trouble.found.startswith(start):

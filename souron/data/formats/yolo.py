@@ -1,13 +1,13 @@
-"""``data.yaml``, in which tools around YOLO name a data set's parts and classes, read for
-classification: each part is a folder with a sub-folder for each class.
+"""``data.yaml`` of YOLO tools, which names a data set's parts and classes, read for classification:
+each part is a folder with a sub-folder for each class.
 
     path: .                    relative to this file; nothing outside of its folder is read
     train: train               a folder, or a list of folders; val and test likewise
     val: valid
-    names: {0: cat, 1: dog}    or a list: the classes in their order; a sub-folder is called by a
-                               name or by its number
+    names: {0: cat, 1: dog}    or a list: the classes in order; a sub-folder has the name or the
+                               number of its class
 
-The form: https://docs.ultralytics.com/datasets/
+The format: https://docs.ultralytics.com/datasets/
 """
 
 import os
@@ -32,16 +32,16 @@ MOST_BYTES = 1_000_000
 DEEPEST = 20  # levels
 MOST_WORDS = 200_000
 LONGEST_WORD = 4096
-LONGEST = 200  # letters of a name
+LONGEST = 200  # characters of a name
 OPEN = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken,
         yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken)  # fmt: skip
 CLOSE = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
-BESIDE = {*PARTS, "images", "labels"}  # folders that are no class where a data.yaml stands
+BESIDE = {*PARTS, "images", "labels"}  # folders that are not classes if they are beside a data.yaml
 
 
 def describes(path: Path) -> bool:
-    """A ``.yaml`` file, or a folder that is to be read through its ``data.yaml``: one that names
-    parts of it, where fewer than two other folders could be classes."""
+    """Return whether a path is a ``.yaml`` file, or a folder to be read through its ``data.yaml``:
+    one whose file names parts of it, with fewer than two other folders that could be classes."""
     if path.is_file():
         return path.suffix.lower() in (".yaml", ".yml")
     file = path / NAME
@@ -57,10 +57,10 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures of the parts that the file, or that of a folder, names.
+    """Read the images of the parts named in the file, or in that of a folder.
 
-    Raises UserError where the file cannot be read, where a folder is missing, is named for two
-    parts or leads out of the file's own folder, and where fewer than two classes are left.
+    Raises UserError if the file cannot be read, if a folder is missing, belongs to two parts or is
+    outside of the file's own folder, and if fewer than two classes remain.
     """
     path = path / NAME if path.is_dir() else path
     about = read_yaml(path)
@@ -85,9 +85,9 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:
-    """The file's top level. It is looked at word by word before anything is built: what refers to
-    itself could grow without end, what is nested deep could exhaust the stack, and a number of a
-    million digits takes minutes."""
+    """Parse the file's top level. Its tokens are checked before anything is constructed: aliases
+    could expand without bound, deep nesting could exhaust the stack, and a number of a million
+    digits takes minutes."""
     if not path.is_file():
         raise missing(path)
     if path.stat().st_size > MOST_BYTES:
@@ -112,7 +112,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
 
 
 def folders_of(about: dict[Any, Any], path: Path) -> dict[PurePosixPath, str]:
-    """Folder, relative to the file's own and with links followed -> its part."""
+    """Map each folder, relative to the file's own and with links resolved, to its part."""
     root = Path(os.path.realpath(path.parent))
     base = _text(about.get("path") or ".", path)
     found: dict[PurePosixPath, str] = {}
@@ -146,7 +146,7 @@ def _text(value: Any, path: Path) -> str:
 
 
 def classes_of(about: dict[Any, Any], path: Path) -> dict[str, str]:
-    """The class's number, as text -> its name, in order."""
+    """Map the class's number, as text, to its name, in order."""
     told = about.get("names") or {}
     told = dict(enumerate(told)) if isinstance(told, list) else told
     if not isinstance(told, dict) or not all(
@@ -162,7 +162,8 @@ def classes_of(about: dict[Any, Any], path: Path) -> dict[str, str]:
 def _below(
     path: Path, folders: dict[PurePosixPath, str], skipped: list[Skipped]
 ) -> Iterator[tuple[Path, str]]:
-    """The files within the parts' folders, with their names relative to the file's own folder."""
+    """Yield the files within the parts' folders, with their names relative to the file's own
+    folder."""
     lost: list[Skipped] = []
     for place, file in walk(path.parent, lost):
         if part_of(PurePosixPath(file), folders)[0]:
@@ -171,15 +172,15 @@ def _below(
 
 
 def part_of(file: PurePosixPath, folders: dict[PurePosixPath, str]) -> tuple[str, tuple[str, ...]]:
-    """The part of a file and its place within that part's folder; "" where it lies in none."""
-    for folder in file.parents:  # the nearest first
+    """Return the part of a file and its path within that part's folder; "" if it is in none."""
+    for folder in file.parents:  # the innermost first
         if folder in folders:
             return folders[folder], file.relative_to(folder).parts
     return "", ()
 
 
 def _in_order(cases: Dataset, names: dict[str, str]) -> Dataset:
-    """The classes in the order of ``names``, those that it lacks behind them."""
+    """Reorder the classes as in ``names``; those missing there come last."""
     known = [name for name in names.values() if name in cases.classes]
     labels = (*known, *(label for label in cases.classes if label not in known))
     number = torch.tensor([labels.index(label) for label in cases.classes])

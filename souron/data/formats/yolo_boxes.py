@@ -1,12 +1,12 @@
-"""``data.yaml`` with a text file of boxes beside each picture, as tools around YOLO write it.
+"""``data.yaml`` with a text file of boxes beside each image, as written by YOLO tools.
 
     data.yaml                  path, train, val, test, names: see ``yolo``
     images/train/1.jpg         labels/train/1.txt        or train/images/1.jpg, train/labels/1.txt
-    1.txt                      a line a box: class, middle x, middle y, width, height, the class
-                               from 0 and the others in shares of the picture's width and height
+    1.txt                      one line per box: class, centre x, centre y, width, height; the class
+                               from 0, the others as fractions of the image's width and height
 
-A line with six numbers or more behind its class is an outline (x, y, x, y, ...): the box around it
-is taken. The form: https://docs.ultralytics.com/datasets/detect/
+A line with six numbers or more after its class is an outline (x, y, x, y, ...), which is replaced
+by its bounding box. The format: https://docs.ultralytics.com/datasets/detect/
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,8 @@ DEFAULT = Reading()
 
 
 def describes(path: Path) -> bool:
-    """A ``data.yaml``, or a folder with one, beside whose pictures lies a folder of labels."""
+    """Return whether a path is a ``data.yaml``, or a folder with one, with a folder of labels
+    beside the images."""
     file = path / NAME if path.is_dir() else path
     if file.suffix.lower() not in (".yaml", ".yml") or not file.is_file():
         return False
@@ -42,14 +43,14 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures of the parts that the file, or that of a folder, names, with their boxes.
+    """Read the images of the parts named in the file, or in that of a folder, with their boxes.
 
-    Raises UserError where the file cannot be read, where classes are counted from 1, and where no
-    picture has a box.
+    Raises UserError if the file cannot be read, if classes are counted from 1, and if no image has
+    a box.
     """
     path = path / NAME if path.is_dir() else path
     about = read_yaml(path)
-    posed = "kpt_shape" in about  # then points stand behind each box, see ``yolo_pose``
+    posed = "kpt_shape" in about  # keypoints follow each box, see ``yolo_pose``
     listed, skipped, classes = written(
         path, about, lambda numbers: _box(numbers[:5] if posed else numbers)
     )
@@ -60,9 +61,9 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 def written(
     path: Path, about: dict[Any, Any], of: Callable[[Sequence[float]], Box | str]
 ) -> tuple[list[Pictured], list[Skipped], tuple[str, ...]]:
-    """What the files of a data set say, whose ``data.yaml`` is ``about``: its pictures with their
-    boxes, faults, and the names of classes. ``of`` makes a box of the numbers of a line, or tells
-    why not. Raises UserError as ``load`` does."""
+    """Read the files of a data set whose ``data.yaml`` is ``about``: its images with their boxes,
+    faults, and the names of classes. ``of`` converts the numbers of a line to a box, or returns the
+    fault. Raises UserError as ``load`` does."""
     folders, names = folders_of(about, path), classes_of(about, path)
     skipped: list[Skipped] = []
     below = files_below(path.parent, skipped)
@@ -107,7 +108,8 @@ def written(
 
 
 def _labels(file: PurePosixPath) -> PurePosixPath:
-    """Where the boxes of a picture lie: the last ``images`` of its path is ``labels`` there."""
+    """Return the path of an image's label file: the last ``images`` in its path becomes
+    ``labels``."""
     parts = list(file.parts)
     for place in range(len(parts) - 1, -1, -1):
         if parts[place] == "images":
@@ -119,11 +121,11 @@ def _labels(file: PurePosixPath) -> PurePosixPath:
 def _boxes(
     path: Path, file: str, skipped: list[Skipped], of: Callable[[Sequence[float]], Box | str]
 ) -> Iterator[Box]:
-    """The boxes in a file; a line that is none is told."""
+    """Yield the boxes in a file; invalid lines are reported."""
     try:
         lines = files.words(path).splitlines()
     except UserError as error:
-        if error.code != "empty file":  # it says that there is nothing
+        if error.code != "empty file":  # an empty file means no objects
             why = error.found.removeprefix(f"{readable(path)}: ")
             skipped.append(Skipped(file, error.code, why))
         return
@@ -139,7 +141,7 @@ def _boxes(
 
 
 def _box(numbers: Sequence[float]) -> Box | str:
-    """Of a line's numbers; or what is wrong with it."""
+    """Convert the numbers of a line to a box, or return the fault."""
     name, *values = numbers
     outline = len(values) >= 6 and len(values) % 2 == 0
     if name != name // 1 or (len(values) != 4 and not outline):
@@ -151,13 +153,14 @@ def _box(numbers: Sequence[float]) -> Box | str:
 
 
 def edges(values: Sequence[float]) -> tuple[float, float, float, float]:
-    """Middle, width and height -> left, top, right, bottom."""
+    """Convert centre, width and height to left, top, right, bottom."""
     x, y, wide, high = values
     return x - wide / 2, y - high / 2, x + wide / 2, y + high / 2
 
 
 def _check_counting(path: Path, listed: list[Pictured], order: list[str]) -> None:
-    """Where classes are counted from 1, each box would get the next class's name."""
+    """Raise UserError if classes are counted from 1, since each box would get the next class's
+    name."""
     used = {box.label for item in listed for box in item.boxes}
     if used and min(used) == 1 and max(used) == len(order) and order[:1] == ["0"]:
         why = _("classes go from 1 to {last}, the names from 0").format(last=len(order))

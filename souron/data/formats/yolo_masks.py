@@ -1,12 +1,12 @@
-"""``data.yaml`` with a text file of outlines beside each picture, as tools around YOLO write it.
+"""``data.yaml`` with a text file of outlines beside each image, as written by YOLO tools.
 
     data.yaml, images/, labels/        see ``yolo_boxes``
-    1.txt                              a line an object: class x y x y x y ..., the class from 0 and
-                                       the corners in shares of the picture's width and height
+    1.txt                              one line per object: class x y x y x y ..., the class from 0,
+                                       the corners as fractions of the image's width and height
 
-A pixel is inside where an odd number of edges lies to the left of its middle: an object of several
-parts, or with a hole, is one outline that goes from one to the next and comes back the same way.
-The form: https://docs.ultralytics.com/datasets/segment/
+Outlines are filled by the even-odd rule, evaluated at pixel centres: an object of several parts, or
+with a hole, is one outline that connects them and returns along the same path. The format:
+https://docs.ultralytics.com/datasets/segment/
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,11 +34,11 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures of the parts that the file, or that of a folder, names, with the masks of their
-    objects.
+    """Read the images of the parts named in the file, or in that of a folder, with the masks of
+    their objects.
 
-    Raises UserError where the file cannot be read, where classes are counted from 1, and where no
-    picture has a mask.
+    Raises UserError if the file cannot be read, if classes are counted from 1, and if no image has
+    a mask.
     """
     path = path / NAME if path.is_dir() else path
     listed, skipped, classes = yolo_boxes.written(path, read_yaml(path), _outline)
@@ -48,7 +48,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def _outline(numbers: Sequence[float]) -> Box | str:
-    """Of a line's numbers; or what is wrong with it."""
+    """Convert the numbers of a line to an outline, or return the fault."""
     name, *values = numbers
     if name != name // 1:
         return _("no number of a class: {line}")

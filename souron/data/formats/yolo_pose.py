@@ -1,16 +1,16 @@
-"""``data.yaml`` with a text file of figures beside each picture, as tools around YOLO write poses.
+"""``data.yaml`` with a text file of poses beside each image, as written by YOLO tools.
 
     data.yaml                  path, train, val, test, names: see ``yolo``
-      kpt_shape: [17, 3]       points of a figure, and numbers of each: x, y, visibility; or x, y
-      flip_idx: [0, 2, 1, ...] which point each is in the mirror
-      kpt_names: {0: [...]}    their names, where the file has them
+      kpt_shape: [17, 3]       keypoints of a figure, and values of each: x, y, visibility; or x, y
+      flip_idx: [0, 2, 1, ...] the keypoint that each becomes when mirrored
+      kpt_names: {0: [...]}    their names, optional
     images/train/1.jpg         labels/train/1.txt        or train/images/1.jpg, train/labels/1.txt
-    1.txt                      a line a figure: class, middle x, middle y, width, height, then x, y
-                               and visibility (0 not marked, 1 hidden, 2 seen) of each point, in
-                               shares of the picture's width and height
+    1.txt                      one line per figure: class, centre x, centre y, width, height, then
+                               x, y and visibility (0 not labelled, 1 hidden, 2 visible) of each
+                               keypoint, as fractions of the image's width and height
 
-Without visibility a point is marked unless it lies at 0, 0. Seventeen points without names are
-COCO's. The form: https://docs.ultralytics.com/datasets/pose/
+Without visibility, a keypoint is labelled unless it is at 0, 0. Seventeen keypoints without names
+are COCO's. The format: https://docs.ultralytics.com/datasets/pose/
 """
 
 from dataclasses import replace
@@ -27,13 +27,13 @@ from souron.kinds.codecs.limits import readable
 from souron.metrics.poses import COCO
 from souron.utils.messages import UserError, _
 
-refines = "yolo_boxes"  # reads the same files, and more of them
+refines = "yolo_boxes"  # reads the same files, with more of their content
 DEFAULT = Reading()
 MOST_POINTS = 1000
 
 
 def describes(path: Path) -> bool:
-    """A ``data.yaml`` of boxes that says how many points a figure has."""
+    """Return whether a path is a ``data.yaml`` of boxes with a ``kpt_shape``."""
     file = path / NAME if path.is_dir() else path
     try:
         return yolo_boxes.describes(path) and "kpt_shape" in read_yaml(file)
@@ -42,10 +42,9 @@ def describes(path: Path) -> bool:
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
-    """The pictures of the parts that the file, or that of a folder, names, with their figures.
+    """Read the images of the parts named in the file, or in that of a folder, with their figures.
 
-    Raises UserError where the file cannot be read or makes no sense, and where no picture has a
-    figure.
+    Raises UserError if the file cannot be read or is inconsistent, and if no image has a figure.
     """
     path = path / NAME if path.is_dir() else path
     about = read_yaml(path)
@@ -88,7 +87,7 @@ def _shape(about: dict[Any, Any], path: Path) -> tuple[int, int]:
 
 def _names(about: dict[Any, Any], path: Path, count: int) -> tuple[str, ...]:
     told = about.get("kpt_names")
-    if isinstance(told, dict):  # of each class: all have the same points
+    if isinstance(told, dict):  # for each class: all have the same keypoints
         told = next(iter(told.values()), None)
     if told is None:
         return COCO if count == len(COCO) else tuple(map(str, range(count)))
@@ -99,7 +98,7 @@ def _names(about: dict[Any, Any], path: Path, count: int) -> tuple[str, ...]:
 
 
 def _swap(about: dict[Any, Any], path: Path, names: tuple[str, ...]) -> tuple[int, ...]:
-    """``flip_idx``, or what the names say."""
+    """Return ``flip_idx``, or the permutation inferred from the names."""
     told = about.get("flip_idx")
     if told is None:
         return sides_swapped(names)

@@ -3,12 +3,13 @@
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
 17 900 scenes of one to three things of one of 20 classes on grass, sand, water, snow, a blue or a
-night sky, each with six captions or more. They are made of the stamps (``souron fetch stamps``);
-where there are none, they are ``drawn_captioned_scenes``.
+night sky, each with six captions or more. They are composed of the stamps (``souron fetch
+stamps``); without stamps, ``drawn_captioned_scenes`` are used instead.
 
-The test part has three subsets, in the column ``subset``: new scenes of what training shows; new
-pairs of object and colour; stamps that no training scene shows, named by their class. Scenes of one
-unseen stamp are not independent, so that intervals count stamps there.
+The test part has three subsets, in the column ``subset``: new scenes from the training
+distribution; new pairs of object and colour; stamps held out from training, named by their class.
+Scenes of one held-out stamp are not independent, so confidence intervals are clustered by stamp
+there.
 """
 
 from souron.data.composing import captioned
@@ -37,7 +38,7 @@ def load(side: int | None = None, target: str = "captions") -> Dataset:
 
 
 def of(made_of: captioned.Source, side: int | None) -> Dataset:
-    """Scenes of that source."""
+    """Build the data set from that source of cut-outs."""
     recipe = captioned.Recipe(side or SIDE, SEED, COUNTS)
     made = captioned.scenes(recipe, made_of)
     drawn = made_of.name == "drawn"

@@ -3,14 +3,14 @@
 The landmarks are those of Wang, Huang, Lee and others: A benchmark for comparison of dental
 radiography analysis algorithms (2016). https://doi.org/10.1016/j.media.2016.02.004
 
-1 500 films of 256 mm a side, each of a patient of his own: skull, cranial base, orbit, jaws, teeth,
+1 500 films of 256 mm a side, each of a different patient: skull, cranial base, orbit, jaws, teeth,
 vertebrae and the profile of the skin are outlines whose sizes and angles vary as in textbooks of
-cephalometry, with the jaw classes I, II and III and ages from 8 to 45. What stops X-rays is added
-up and goes through a film's curve, with blur, noise, scatter, a turn of a few degrees, and at times
-ear rods, a ruler or a letter.
+cephalometry, with the jaw classes I, II and III and ages from 8 to 45. X-ray attenuation is summed
+and passed through a film curve, with blur, noise, scatter, a rotation of a few degrees, and
+sometimes ear rods, a ruler or a letter.
 
-No film is of a person. What a network learns here says how it would learn, not how it would do on
-films of patients: there is no crowding, no implant, no film of another machine among them.
+No film is of a person. Results show how a network learns on such data, not its performance on films
+of patients: there is no crowding, no implant, no film of another device.
 """
 
 from souron.data.composing import cephalograms

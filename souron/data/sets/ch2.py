@@ -3,8 +3,9 @@
 Holmes and others: Enhancement of MR Images Using Registration for Signal Averaging (1998).
 https://doi.org/10.1097/00004728-199803000-00032
 
-181 x 217 x 181 voxels of 1 mm, from MRIcron's templates. One subject: to be looked at, and no
-ground for any claim. Its grey values are no Hounsfield units: skin begins at some 40.
+181 x 217 x 181 voxels of 1 mm, from MRIcron's templates. A single subject: suitable for viewing,
+but not as evidence for any claim. The grey values are not Hounsfield units: skin begins at about
+40.
 """
 
 from souron.data.dataset import Dataset
@@ -34,5 +35,5 @@ def load(side: int | None = None) -> Dataset:
 
 
 def volume() -> Volume:
-    """Raises UserError where it was not fetched or is damaged."""
+    """Read the volume. Raises UserError if it was not downloaded or is damaged."""
     return Volume.read(found("ch2") / needs[0])

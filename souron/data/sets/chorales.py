@@ -4,7 +4,7 @@ Johann Sebastian Bach (1685-1750), as encoded by Margaret Greentree and others f
 Cuthbert, Ariza: music21: A Toolkit for Computer-Aided Musicology (2010).
 https://www.music21.org/
 
-Of the package only the files of music are kept: nothing of it is run. Those in exactly four voices
+Of the package only the music files are kept: none of its code is run. Pieces in exactly four voices
 are used, each once. Many chorales share their tune with others; all of one tune are in one part.
 """
 
@@ -57,6 +57,6 @@ def load(side: int | None = None) -> Dataset:
 
 
 def part_of(tune: str) -> str:
-    """From its name alone."""
+    """Assign a tune to a part, by its name alone."""
     place = int.from_bytes(blake2b(tune.encode(), digest_size=4).digest(), "big") / 2**32
     return "test" if place < TEST else "val" if place < TEST + VAL else "train"

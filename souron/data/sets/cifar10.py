@@ -3,8 +3,8 @@
 Krizhevsky: Learning Multiple Layers of Features from Tiny Images (2009).
 https://www.cs.toronto.edu/~kriz/cifar.html
 
-50 000 pictures to learn from, 10 000 to test, 32x32 pixels, ten classes. Only the binary version
-is read: a record is one byte of label, then 1 024 bytes each of red, green and blue, row by row.
+50 000 training images, 10 000 test images, 32x32 pixels, ten classes. Only the binary version is
+read: a record is one byte of label, then 1 024 bytes each of red, green and blue, row by row.
 """
 
 import numpy as np
@@ -86,7 +86,8 @@ def load(side: int | None = None) -> Dataset:
 
 
 def _refuse_pickles() -> None:
-    """Say why, where only the version for Python is there: opening it could run code."""
+    """Raise UserError with an explanation if only the version for Python exists: opening it could
+    run code."""
     entry = data_load.names()["cifar10"]
     for place in entry.places():
         for folder in (place, place / "cifar-10-batches-py"):

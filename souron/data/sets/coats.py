@@ -3,10 +3,10 @@
 Zhu, Park, Isola, Efros: Unpaired Image-to-Image Translation (2017).
 https://arxiv.org/abs/1703.10593
 
-One thing on a photograph or on noise, its brightness in one of two colours: 1 400 pictures of one
-domain or the other without a common cut-out to learn from, and 400 scenes of other cut-outs in both
-coats. A picture's twin in the other coat follows from the picture, so that a translation can be
-measured against it; nothing learns from twins.
+One thing on a photograph or on noise, its brightness rendered in one of two colours: 1 400 unpaired
+training images of the two domains without a common cut-out, and 400 scenes of other cut-outs in
+both coats. An image determines its twin in the other coat, so a translation can be measured against
+it; twins are never used in training.
 """
 
 import torch

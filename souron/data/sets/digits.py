@@ -3,7 +3,7 @@
 Alpaydin, Kaynak: Optical Recognition of Handwritten Digits (1998).
 https://doi.org/10.24432/C50P49
 
-The 1 797 test pictures of that set, 8x8 pixels of 17 greys, as scikit-learn ships them.
+The 1 797 test images of that set, 8x8 pixels of 17 grey levels, as included in scikit-learn.
 """
 
 import importlib.util

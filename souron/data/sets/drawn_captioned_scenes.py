@@ -3,9 +3,9 @@
 Reed, Akata, Yan and others: Generative Adversarial Text to Image Synthesis (2016).
 https://arxiv.org/abs/1605.05396
 
-The same scenes on every computer, without anything fetched: birds, mammals, flowers, fruits,
-people, buildings, vehicles, road signs and coins, otherwise as in ``captioned_scenes``. What counts
-as an unseen stamp there is a figure here that no training scene shows.
+The same scenes on every computer, without a download: birds, mammals, flowers, fruits, people,
+buildings, vehicles, road signs and coins, otherwise as in ``captioned_scenes``. In place of
+held-out stamps there are figures held out from training.
 """
 
 from souron.data.composing import captioned

@@ -2,7 +2,7 @@
 
 Ho, Salimans, Gritsenko and others: Video Diffusion Models (2022). https://arxiv.org/abs/2204.03458
 
-The same films on every computer, without anything fetched: birds, mammals, flowers, fruits, people,
+The same films on every computer, without a download: birds, mammals, flowers, fruits, people,
 buildings, vehicles, road signs and coins, otherwise as in ``moving_scenes``.
 """
 

@@ -3,7 +3,7 @@
 Zhang, Isola, Efros: Colorful Image Colorization (2016).
 https://arxiv.org/abs/1603.08511
 
-The same scenes on every computer, without anything fetched, otherwise as in ``photo_scenes``.
+The same scenes on every computer, without a download, otherwise as in ``photo_scenes``.
 """
 
 from souron.data.composing import stock

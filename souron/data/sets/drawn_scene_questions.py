@@ -3,8 +3,8 @@
 Goyal, Khot, Summers-Stay, Batra, Parikh: Making the V in VQA Matter (2017).
 https://arxiv.org/abs/1612.00837
 
-The same on every computer, without anything fetched: the pictures of ``drawn_captioned_scenes``
-with the questions of ``scene_questions``.
+The same on every computer, without a download: the images of ``drawn_captioned_scenes`` with the
+questions of ``scene_questions``.
 """
 
 from souron.data.composing import captioned

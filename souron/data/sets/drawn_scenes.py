@@ -3,9 +3,9 @@
 Dwibedi, Misra, Hebert: Cut, Paste and Learn: Surprisingly Easy Synthesis for Instance Detection
 (2017). https://arxiv.org/abs/1708.01642
 
-The same scenes on every computer, without anything fetched: 5 200 with one to six birds, mammals,
-flowers, pieces of fruit, vehicles, coins, signs and buildings. They are split and grouped as
-``scenes`` are, which lie on photographs and are of things that people drew or photographed.
+The same scenes on every computer, without a download: 5 200 with one to six birds, mammals,
+flowers, pieces of fruit, vehicles, coins, signs and buildings. They are split and grouped like
+``scenes``, which use photographs as grounds and things that people drew or photographed.
 """
 
 from souron.data.composing import stock

@@ -2,8 +2,9 @@
 
 Nakayama: Hironsan Corpus (2016). https://pypi.org/project/hironsancorpus/
 
-500 sentences, cut into words by MeCab. Of the package only the text file is kept: the pickle in it
-is never opened. The last tenth is the test, as its author has it, the tenth before validation.
+500 sentences, segmented into words by MeCab. Of the package only the text file is kept: the pickle
+in it is never opened. The last tenth is the test part, as defined by its author, the tenth before
+it validation.
 """
 
 from souron.data.dataset import Dataset

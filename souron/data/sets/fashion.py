@@ -3,7 +3,7 @@
 Xiao, Rasul, Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
 Algorithms (2017). https://arxiv.org/abs/1708.07747
 
-60 000 pictures to learn from, 10 000 to test, 28x28 pixels of 256 greys, ten classes.
+60 000 training images, 10 000 test images, 28x28 pixels of 256 grey levels, ten classes.
 """
 
 from souron.data.dataset import Dataset

@@ -3,9 +3,9 @@
 Miller: WordNet: A Lexical Database for English (1995). https://doi.org/10.1145/219717.219748
 
 As questions: the definitions of diseases, symptoms, parts of the body, medicines, procedures and
-injuries. The wrong options are terms with the same parent; a definition that holds its term is left
-out. As texts: all 117 659 definitions, those of one of the lexicographers' files in pieces of about
-6 000 characters. Language models have read WordNet: a paper is new in its form only.
+injuries. The wrong options are terms with the same parent; a definition that contains its term is
+left out. As texts: all 117 659 definitions, in pieces of about 6 000 characters from one
+lexicographer file each. Language models were trained on WordNet: only the form of a paper is new.
 """
 
 import re
@@ -30,7 +30,7 @@ keeps = ("data.noun", "data.verb", "data.adj", "data.adv")
 megabytes = 7
 targets = ("questions", "texts")
 
-ROOTS = {  # of the fields, by their place in the file of WordNet 3.0
+ROOTS = {  # of the subjects, by their offset in the file of WordNet 3.0
     "14070360": "disease",
     "14299637": "symptom",
     "14285662": "injury",
@@ -38,15 +38,15 @@ ROOTS = {  # of the fields, by their place in the file of WordNet 3.0
     "03740161": "medicine",
     "05220461": "part of the body",
 }
-MOST_LETTERS = 6_000  # of a piece of text
-LETTER = re.compile(r"\([a-z]+\)$")  # where an adjective may stand, behind its word
+MOST_LETTERS = 6_000  # characters of a piece of text
+LETTER = re.compile(r"\([a-z]+\)$")  # syntactic marker after an adjective
 
 
 class Synset(NamedTuple):
-    """Words of one meaning."""
+    """A WordNet synset: the words of one meaning."""
 
     place: str
-    file: str  # the lexicographers', by its number
+    file: str  # number of the lexicographer file
     words: tuple[str, ...]
     parents: tuple[str, ...]
     children: tuple[str, ...]
@@ -58,12 +58,12 @@ def load(side: int | None = None, target: str = "questions") -> Dataset:
 
 
 def paper(seed: int) -> Dataset:
-    """Each definition once, with other options for each seed."""
+    """Make a paper with each definition once, and other options for each seed."""
     return papers.paper("glosses", _entries(found("glosses")), seed, source, licence)
 
 
 def texts() -> Dataset:
-    """``word, word: definition`` line by line, in pieces."""
+    """Return all definitions as ``word, word: definition``, line by line, in pieces."""
     folder = found("glosses")
     pieces: list[str] = []
     names: list[str] = []
@@ -88,7 +88,7 @@ def texts() -> Dataset:
 
 @lru_cache(maxsize=2)
 def _entries(folder: Path) -> list[Entry]:
-    """Definitions that ask for a term."""
+    """Return the definitions that ask for a term."""
     synsets = {synset.place: synset for synset in _synsets(folder / needs[0])}
     entries, seen = [], set()
     for root, subject in ROOTS.items():
@@ -108,7 +108,7 @@ def _entries(folder: Path) -> list[Entry]:
 
 
 def _below(synsets: dict[str, Synset], root: str) -> Iterator[tuple[str, str]]:
-    """All that is a kind of ``root``, each with the parent by which it was reached first."""
+    """Yield all hyponyms of ``root``, each with the parent through which it was first reached."""
     waiting, seen = [root], {root}
     while waiting:
         parent = waiting.pop(0)
@@ -120,7 +120,7 @@ def _below(synsets: dict[str, Synset], root: str) -> Iterator[tuple[str, str]]:
 
 
 def _synsets(path: Path) -> Iterator[Synset]:
-    """The lines of a data file, see wndb(5WN)."""
+    """Yield the synsets of a data file, see wndb(5WN)."""
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if line.startswith("  "):  # the licence

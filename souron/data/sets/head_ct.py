@@ -2,10 +2,10 @@
 
 Amorim and others: InVesalius (2001-). https://invesalius.github.io/
 
-108 slices of 256 x 256 voxels, 0.957 x 0.957 x 1.5 mm, in Hounsfield units; a support of the head
-is in them, too. One subject: to be looked at, and no ground for any claim. The archive names no
-directions: its rows run from the back to the front, as the nose shows, and its columns are taken
-to run to the patient's left, which nothing in it proves.
+108 slices of 256 x 256 voxels, 0.957 x 0.957 x 1.5 mm, in Hounsfield units; a head support is
+visible, too. A single subject: suitable for viewing, but not as evidence for any claim. The archive
+does not state the orientation: its rows run from back to front, as the nose shows, and its columns
+are assumed to run to the patient's left, which nothing in it proves.
 """
 
 import plistlib
@@ -31,7 +31,7 @@ debian = ("invesalius-examples", "usr/share/doc/invesalius-examples/examples")
 keeps = (".inv3",)
 megabytes = 19
 
-MOST = 100_000  # bytes of what describes it
+MOST = 100_000  # bytes of the metadata
 
 
 def load(side: int | None = None) -> Dataset:
@@ -45,7 +45,7 @@ def load(side: int | None = None) -> Dataset:
 
 
 def volume() -> Volume:
-    """Raises UserError where it was not fetched or is damaged."""
+    """Read the volume. Raises UserError if it was not downloaded or is damaged."""
     path = found("head_ct") / needs[0]
     limits.check_file(path)
     try:
@@ -68,7 +68,7 @@ def volume() -> Volume:
 
 
 def _content(archive: tarfile.TarFile, name: str, most: int) -> Any:
-    """The first ``most`` bytes of the file of that name, wherever it lies."""
+    """Return the first ``most`` bytes of the file of that name, in any folder of the archive."""
     for member in archive:
         if PurePosixPath(member.name).name == name and member.isfile():
             stream = archive.extractfile(member)

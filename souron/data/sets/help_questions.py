@@ -1,13 +1,13 @@
 """Questions to pages of help, asked in Japanese and English; some have no answer there.
 
-The help has the same paragraphs in both languages, each with the same id. A text is the English
-paragraphs of many pages, of about 50 000 characters; a question is the Japanese paragraph of one of
-them, whose English twin is what should be found. The others are asked in English: the title of a
-page, any paragraph of which is right. A third of the questions are about pages that are not
-in the text. Pages are dealt with a seed: none of a test text is in a text to learn from.
+The help has the same paragraphs in both languages, each with the same id. A text consists of the
+English paragraphs of many pages, about 50 000 characters; a Japanese question is the translation of
+one of them, whose English original should be found. English questions are the titles of pages, any
+paragraph of which is correct. A third of the questions are about pages that are not in the text.
+Pages are distributed with a seed: no page of a test text is in a training text.
 
-A paragraph or a title is no question as people ask it: what is measured is whether meaning is found
-again in another language, and whether it is told that it is not there.
+Paragraphs and titles are not questions as people ask them: what is measured is cross-lingual
+retrieval of meaning, and detection of unanswerable questions.
 """
 
 import html
@@ -34,11 +34,11 @@ only_needed = True
 megabytes = 5
 
 SEED = 0
-LETTERS = 50_000  # of a text
+LETTERS = 50_000  # characters of a text
 TEXTS = {"train": 4, "val": 2, "test": 6}
-QUESTIONS = {"ja": 50, "en": 30}  # of a text, whose answer is there
-ABSENT = {"ja": 25, "en": 15}  # of a text, whose answer is not
-FEWEST = 40  # letters of an English paragraph
+QUESTIONS = {"ja": 50, "en": 30}  # per text, with their answer in it
+ABSENT = {"ja": 25, "en": 15}  # per text, without an answer in it
+FEWEST = 40  # characters of an English paragraph
 KANA = re.compile(r"[\u3041-\u30ff]")
 TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 Pair = tuple[str, str, str, str, str]  # page, id, English, Japanese, the page's English title
@@ -78,8 +78,8 @@ def load(side: int | None = None, target: str = "passages") -> Dataset:
 
 
 def _asked(pairs: list[Pair], others: list[list[Pair]], rng: random.Random) -> list[tuple]:
-    """(case, search, target, language) of one text, and of questions from texts of the same part
-    that it cannot answer."""
+    """Return (case, search, target, language) for one text, including unanswerable questions from
+    other texts of the same part."""
     inside: list[Pair] = []
     letters = 0
     for pair in pairs:
@@ -107,7 +107,7 @@ def _asked(pairs: list[Pair], others: list[list[Pair]], rng: random.Random) -> l
 
 
 def _titles(pairs: list[Pair]) -> dict[str, str]:
-    """Titles of two words or more -> page, of those that no two pages share."""
+    """Map unique titles of two words or more to their pages."""
     found: dict[str, list[str]] = {}
     for page, title in dict.fromkeys((pair[0], pair[4]) for pair in pairs):
         found.setdefault(title, []).append(page)
@@ -115,7 +115,7 @@ def _titles(pairs: list[Pair]) -> dict[str, str]:
 
 
 def pairs(folder: Path) -> list[Pair]:
-    """The longer paragraphs that the pages have in both languages, each text once."""
+    """Return the longer paragraphs that the pages have in both languages, each text once."""
     titles: dict[str, str] = {}
     made: list[Pair] = []
     for page, id, english, japanese in manual_pairs.pairs(folder):

@@ -2,9 +2,9 @@
 
 The SpamAssassin project: public mail corpus (2002-2005). https://spamassassin.apache.org/old/publiccorpus/
 
-About 6 000 mails in English, a third of them spam. The other headers are left out, for they give
-the class away by the way each half was collected. Mails of one subject, or that begin alike, are in
-one part.
+About 6 000 mails in English, a third of them spam. The other headers are left out, since they
+reveal the class through the way each half was collected. Mails with the same subject, or the same
+beginning, are in one part.
 """
 
 import email
@@ -42,7 +42,7 @@ keeps = (".json",)
 megabytes = 39
 
 LONGEST = 20_000  # characters
-BEGINNING = 80  # letters that make two mails alike
+BEGINNING = 80  # characters that two mails must share at the beginning to be related
 CLASSES = ("ham", "spam")
 VAL, TEST = 0.1, 0.2
 
@@ -71,7 +71,7 @@ def load(side: int | None = None) -> Dataset:
 
 
 def mails(folder: Path) -> Iterator[tuple[str, str, int]]:
-    """File, text and class of each that says something, the same text once."""
+    """Yield file, text and class of each mail with content, each text once."""
     known: set[str] = set()
     for need in needs:
         for file in sorted((folder / need).glob("*.json")):
@@ -88,7 +88,7 @@ def mails(folder: Path) -> Iterator[tuple[str, str, int]]:
 
 
 def body(message: Message) -> str:
-    """What a reader sees: the plain text, or what an HTML part says."""
+    """Return the visible text: the plain text part, or the text of an HTML part."""
     parts = [part for part in message.walk() if part.get_content_maintype() == "text"]
     told = [part for part in parts if part.get_content_subtype() == "plain"] or parts
     return "\n".join(map(_part, told)).replace("\r", "").strip()
@@ -102,7 +102,7 @@ def _part(part: Message) -> str:
 
 
 def _decoded(header: object) -> str:
-    """A header's text; of one that nobody can decode nothing."""
+    """Decode a header; "" if it cannot be decoded."""
     try:
         words = decode_header(SURROGATE.sub("", str(header or "")))
         return "".join(
@@ -114,7 +114,8 @@ def _decoded(header: object) -> str:
 
 
 def _families(texts: list[str]) -> list[str]:
-    """What mails share that are one thread or one letter: a name for each family."""
+    """Return the family of each mail: mails of one thread or with the same beginning share
+    a name."""
     leader: dict[str, int] = {}
     family = list(range(len(texts)))
 

@@ -2,9 +2,9 @@
 
 The Document Foundation: LibreOffice Help 25.2. https://help.libreoffice.org/
 
-A case's text is a page without its titles and its first paragraph; that paragraph is what a summary
-is compared with. Whoever wrote it meant to say what the page is about, not to sum it up: it may say
-what stands nowhere else. Both languages of a page are in one part and count as one.
+A case's text is a page without its titles and its first paragraph; that paragraph is the reference
+summary. Its author meant to introduce the page, not to summarise it: it may contain information
+that the rest does not. Both languages of a page are in one part and count as one.
 """
 
 from collections.abc import Iterator
@@ -28,9 +28,9 @@ keeps = (".html",)
 only_needed = True
 megabytes = 5
 
-SHORTEST = 30  # letters of the first paragraph; in Japanese half as many
+SHORTEST = 30  # characters of the first paragraph; half as many in Japanese
 FEWEST = 10  # sentences of the rest
-TEST, VAL = 0.4, 0.1  # of the pages: to learn how long a summary should be takes few
+TEST, VAL = 0.4, 0.1  # of the pages: few are needed to learn the length of a summary
 
 
 def load(side: int | None = None) -> Dataset:
@@ -52,7 +52,7 @@ def load(side: int | None = None) -> Dataset:
 
 
 def pages(folder: Path) -> Iterator[tuple[str, str, str, str]]:
-    """Language, page, its text, its first paragraph; pages with the same one are left out."""
+    """Yield language, page, its text, and its first paragraph, skipping pages that repeat one."""
     known: set[str] = set()
     for need, spoken in zip(needs, ("en", "ja"), strict=True):
         for file in sorted((folder / need).rglob("*.html")):

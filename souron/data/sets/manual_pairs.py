@@ -2,9 +2,8 @@
 
 The Document Foundation: LibreOffice Help 25.2. https://help.libreoffice.org/
 
-Both languages give a paragraph the same number, so that the pairs are exact. What is not translated
-is left out, and so is a paragraph that was there before, in either language. All pairs of a page
-are in one part.
+A paragraph has the same id in both languages, so that the pairs are exact. Untranslated paragraphs
+are left out, and so are repeated ones in either language. All pairs of a page are in one part.
 """
 
 import re
@@ -53,7 +52,7 @@ def load(side: int | None = None) -> Dataset:
 
 
 def pairs(folder: Path) -> Iterator[tuple[str, str, str, str]]:
-    """Page, the paragraph's number, English, Japanese."""
+    """Yield page, id of the paragraph, English text, Japanese text."""
     english, japanese = (folder / need for need in needs)
     known: set[str] = set()
     for file in sorted(english.rglob("*.html")):
@@ -71,17 +70,17 @@ def pairs(folder: Path) -> Iterator[tuple[str, str, str, str]]:
 
 
 def paragraphs(file: Path) -> dict[str, str]:
-    """Number -> text."""
+    """Map the ids of a page's paragraphs to their texts."""
     page = file.read_text("utf-8", "replace")
     return {found[2]: inline(found[3]) for found in PARAGRAPH.finditer(page)}
 
 
 def part_of(page: str) -> str:
-    """From its name alone."""
+    """Assign a page to a part, by its name alone."""
     place = place_of(page)
     return "test" if place < TEST else "val" if place < TEST + VAL else "train"
 
 
 def place_of(page: str) -> float:
-    """0..1, evenly dealt by the page's name."""
+    """Hash a page's name to a number in 0..1, uniformly distributed."""
     return int.from_bytes(blake2b(page.encode(), digest_size=4).digest(), "big") / 2**32

@@ -5,11 +5,10 @@ Hertzog, Mas: The Debian Administrator's Handbook (2022). https://debian-handboo
 The Debian project: Developer's Reference. https://www.debian.org/doc/manuals/developers-reference/
 The Document Foundation: LibreOffice Help 25.2. https://help.libreoffice.org/
 
-Pieces of about 6 000 characters, 3 000 in Japanese, each of one chapter, or of help pages of one
-folder that follow one another. A paragraph that was there before is left out, and so is what the
-Japanese help has not translated. Chapters and folders of the test and validation pieces, in both
-languages, are not learnt from; of these pieces, paragraphs that begin or end as a training
-paragraph does are left out.
+Pieces of about 6 000 characters, 3 000 in Japanese, each of one chapter, or of consecutive help
+pages of one folder. Repeated paragraphs are left out, and so are untranslated ones of the Japanese
+help. Chapters and folders of the test and validation pieces are excluded from training in both
+languages; from these pieces, paragraphs that begin or end like a training paragraph are removed.
 """
 
 import re
@@ -53,12 +52,12 @@ only_needed = True
 keeps = (".html",)
 megabytes = 46
 
-TEST, VAL = 60, 24  # pieces of each language, about
-SMALLEST, LARGEST = 0.5, 16  # pieces of a chapter that may be a test's
-UNEVEN = 0.1  # of the wanted pieces that one language may have more
+TEST, VAL = 60, 24  # pieces of each language, approximate
+SMALLEST, LARGEST = 0.5, 16  # pieces of a chapter that may be in the test part
+UNEVEN = 0.1  # of the wanted pieces by which the languages may differ
 PIECE = {"en": 6_000, "ja": 3_000}  # characters
-ENDS = {"en": 40, "ja": 20}  # letters at the end of a paragraph that make it a copy of another
-SHORT = 25  # letters of a paragraph that may be there again
+ENDS = {"en": 40, "ja": 20}  # characters at an end of a paragraph that make it a copy of another
+SHORT = 25  # characters of a paragraph that may be repeated
 TOLD = 8  # letters that a paragraph needs
 
 Page = tuple[str, str, list[str]]  # its chapter or folder, its language, its paragraphs
@@ -106,7 +105,7 @@ def load(side: int | None = None) -> Dataset:
 
 
 def pages(folder: Path) -> Iterator[Page]:
-    """Every page of all manuals, those of a chapter or folder one after the other."""
+    """Yield every page of all manuals, grouped by chapter or folder."""
     for file in sorted((folder / needs[0]).glob("*.html")):
         if re.fullmatch(r"(ch\d+|ap.)\.(en|ja)\.html", file.name):
             chapter, spoken, _end = file.name.split(".")
@@ -138,7 +137,8 @@ def _read(file: Path, begins: str = "<body") -> list[str]:
 
 
 def _new(text: str, spoken: str, known: set[str]) -> bool:
-    """Whether a paragraph is prose of that language that was not there before; remembers it."""
+    """Return whether a paragraph is new prose in that language; long ones are added to
+    ``known``."""
     mark = bare(text)
     if sum(map(str.isalpha, text)) < TOLD or mark in known:
         return False
@@ -149,7 +149,7 @@ def _new(text: str, spoken: str, known: set[str]) -> bool:
 
 
 def _without_copies(chapters: Chapters, part: dict[str, str]) -> None:
-    """Takes out of test and validation what begins or ends as something learnt from does."""
+    """Remove paragraphs from test and validation that begin or end like a training paragraph."""
 
     def ends(text: str, spoken: str) -> set[str]:
         letters = "".join(filter(str.isalpha, bare(text)))
@@ -170,7 +170,7 @@ def _without_copies(chapters: Chapters, part: dict[str, str]) -> None:
 
 
 def _joined(pages: list[list[str]], size: int) -> list[str]:
-    """Pages, the longer ones cut between paragraphs, as pieces."""
+    """Join pages into pieces, cutting the longer ones between paragraphs."""
     pieces = [""]
     for page in pages:
         for text in page:
@@ -184,8 +184,8 @@ def _joined(pages: list[list[str]], size: int) -> list[str]:
 
 
 def parts(counts: dict[tuple[str, str], float]) -> dict[str, str]:
-    """Chapter -> "test" or "val", from its name alone, until each language has enough pieces.
-    ``counts``: (chapter, language) -> pieces."""
+    """Assign chapters to "test" or "val", in an order that depends on their names alone, until each
+    language has enough pieces. ``counts``: (chapter, language) -> pieces."""
     names = sorted({name for name, _spoken in counts}, key=_order)
     part: dict[str, str] = {}
     for wanted, most in (("test", TEST), ("val", VAL)):

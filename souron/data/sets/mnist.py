@@ -3,7 +3,7 @@
 LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition (1998).
 https://doi.org/10.1109/5.726791
 
-60 000 pictures to learn from, 10 000 to test, 28x28 pixels of 256 greys.
+60 000 training images, 10 000 test images, 28x28 pixels of 256 grey levels.
 """
 
 from souron.data.dataset import Dataset

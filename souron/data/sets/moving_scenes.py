@@ -3,12 +3,12 @@
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
 3 000 films of 8 frames of 32 pixels: a thing of one of 20 classes on grass, sand, water, snow, a
-blue or a night sky moves to the left or right, up or down, grows, shrinks, turns or stays still. A
-film is a strip, its frames one below the other. They are made of the stamps (``souron fetch
-stamps``); where there are none, they are ``drawn_moving_scenes``.
+blue or a night sky moves to the left or right, up or down, grows, shrinks, rotates or stays still.
+A film is a strip of frames stacked from top to bottom. They are composed of the stamps (``souron
+fetch stamps``); without stamps, ``drawn_moving_scenes`` are used instead.
 
-The test part has two subsets, in the column ``subset``: new films of what training shows, and new
-pairs of object and motion.
+The test part has two subsets, in the column ``subset``: new films from the training distribution,
+and new pairs of object and motion.
 """
 
 from souron.data.composing import captioned, moving
@@ -32,7 +32,7 @@ def load(side: int | None = None, target: str = "film_captions") -> Dataset:
 
 
 def of(made_of: captioned.Source, side: int | None) -> Dataset:
-    """Films of that source."""
+    """Build the data set from that source of cut-outs."""
     recipe = moving.Recipe(side or SIDE, FRAMES, SEED, COUNTS)
     made = moving.films(recipe, made_of)
     drawn = made_of.name == "drawn"

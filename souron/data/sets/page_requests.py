@@ -3,10 +3,10 @@
 Beltramelli: pix2code: Generating Code from a Graphical User Interface Screenshot (2017), for a
 small language of pages to learn with. https://arxiv.org/abs/1705.07962
 
-Composed by souron with a seed: twelve sorts of parts with colours, counts, labels and an order. The
-test has three subsets of 400 each, whose figures are printed apart: combinations of parts that were
-not in training; pairs of parts that never stood on one page there; wordings that it never used. A
-fifth of the words on labels are for the test alone.
+Composed by souron with a seed: twelve kinds of parts with colours, counts, labels and an order. The
+test part has three subsets of 400 each, which are reported separately: combinations of parts that
+are not in training; pairs of parts that never occur on one page there; held-out wordings. A fifth
+of the vocabulary of labels is used in the test part only.
 """
 
 from souron.data.composing import pages
@@ -25,7 +25,7 @@ def load(side: int | None = None) -> Dataset:
 
 
 def of(made: list[pages.Request]) -> Dataset:
-    """These requests as cases."""
+    """Build the data set from these requests."""
     parts = [one.subset if one.subset in ("train", "val") else "test" for one in made]
     return Dataset(
         name="page_requests",

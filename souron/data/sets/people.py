@@ -1,15 +1,15 @@
 """People that souron draws, one to four a picture, with thirteen named points each.
 
-3 800 scenes: from the front or from behind, standing or sitting, with arms anywhere, 0.30 to 0.75
-of the side, partly hidden by each other, on smooth noise. A box holds all of its figure. A point is
-seen, or hidden by another figure; left and right are the person's own. 480 figures are drawn, and
-each lies on one side of the split.
+3 800 scenes: from the front or from behind, standing or sitting, with arms in any position, 0.30 to
+0.75 of the side, partly occluding each other, on smooth noise. A box encloses the whole figure. A
+keypoint is visible, or hidden by another figure; left and right are the person's own. There are 480
+different figures, each on one side of the split.
 
-No figure of a test scene is in a training scene. Each side's figures are dealt into blocks, and a
+No figure of a test scene is in a training scene. Each side's figures are divided into blocks, and a
 scene takes its figures from one block, which is its group: scenes made of the same figures are not
-independent, so that intervals count blocks.
+independent, so confidence intervals are clustered by block.
 
-They are drawings: what a network learns here says how it would learn, not how it would do on
+They are drawings: results show how a network learns on such data, not its performance on
 photographs of people.
 """
 
@@ -21,7 +21,7 @@ ja = "souron が描く人物 (1枚に1〜4人) と、1人あたり13の点。姿
 task = "pose"
 targets = ("poses",)
 licence = "Apache-2.0"
-source = "https://cocodataset.org/#keypoints-eval"  # of how points are marked and measured
+source = "https://cocodataset.org/#keypoints-eval"  # of the format and the evaluation
 cases = 3_800
 ships_with = "souron"
 

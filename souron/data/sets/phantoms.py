@@ -1,13 +1,13 @@
 """Computed tomographies of torsos that souron makes up, organs of known volume. SYNTHETIC.
 
-38 volumes of 48 x 80 x 96 voxels in Hounsfield units, each of a patient of his own: skin, fat,
+38 volumes of 48 x 80 x 96 voxels in Hounsfield units, each of a different patient: skin, fat,
 muscle, ribs, lungs, heart, stomach and bowel around liver, spleen, kidneys, spine and aorta, whose
-sizes, places, turns and contrast medium vary. Voxels are about 6.8 x 4.2 x 4.2 mm, other ones in
-every patient. Partial volume, noise, the scanner's blur and beam hardening are added. The columns
-hold each organ's millilitres, counted at half the spacing.
+sizes, positions, rotations and contrast medium vary. Voxels are about 6.8 x 4.2 x 4.2 mm, different
+in every patient. Partial volume, noise, the scanner's blur and beam hardening are simulated. The
+columns hold each organ's millilitres, counted at half the spacing.
 
-No volume is of a person. What a network learns here says how it would learn, not how it would do on
-patients: there is no disease, no metal, no motion, no other scanner among them.
+No volume is of a person. Results show how a network learns on such data, not its performance on
+patients: there is no disease, no metal, no motion, no other scanner.
 """
 
 from souron.data.composing import torsos
@@ -17,7 +17,7 @@ from souron.data.dataset import Dataset
 ja = "souron が作る胴体のCTボリューム (合成) と六つの臓器の領域。実在の患者のものではない"
 task = "segment_volume"
 licence = "Apache-2.0"
-source = "https://doi.org/10.1088/0031-9155/21/3/004"  # of what beam hardening does
+source = "https://doi.org/10.1088/0031-9155/21/3/004"  # of beam hardening
 cases = 38
 ships_with = "souron"
 

@@ -1,11 +1,11 @@
 """Squares of 34 photographs at full sharpness, of which nine are for testing: to enlarge.
 
-The photographs of three Debian packages (``souron fetch photographs``), two that come with
-scikit-learn and six with scikit-image; without the package's only these. Each is made smaller
-first, to 640 pixels of the shorter side at most, since the pixels of large photographs are
-interpolated: what is cut from it is as sharp as a screen shows it. Patterns and drawings are left
-out. Squares of one photograph resemble each other, so that the photograph is the group: intervals
-count photographs, and no photograph is on two sides of the split.
+For super-resolution: the photographs of three Debian packages (``souron fetch photographs``), two
+from scikit-learn and six from scikit-image; without the packages only the latter. Each is first
+downscaled to at most 640 pixels of the shorter side, since the pixels of large photographs are
+interpolated: the squares cut from it are as sharp as a screen shows them. Patterns and drawings are
+left out. Squares of one photograph resemble each other, so the photograph is the group: confidence
+intervals are clustered by photograph, and no photograph is on two sides of the split.
 """
 
 from importlib.util import find_spec
@@ -35,7 +35,7 @@ SQUARES = {"train": 64, "val": 16, "test": 24}  # of a photograph
 
 
 class Source(NamedTuple):
-    """A photograph that comes with a Python package."""
+    """A photograph that is included in a Python package."""
 
     package: str
     file: str
@@ -91,7 +91,7 @@ def load(side: int | None = None) -> Dataset:
 
 
 def _places() -> list[tuple[str, str, Path]]:
-    """Name, part and place of each photograph that is on this computer."""
+    """Return name, part and path of each photograph on this computer."""
     folders = [folder for folder in data_load.names()["photographs"].places() if folder.is_dir()]
     there = grounds.found(folders)
     found = [
@@ -110,7 +110,7 @@ def _places() -> list[tuple[str, str, Path]]:
 
 
 def sharp(path: Path) -> np.ndarray:
-    """A photograph (h, w, 3) uint8, at most ``SHORTER`` pixels of its shorter side. Raises
+    """Read a photograph (h, w, 3) uint8, at most ``SHORTER`` pixels of its shorter side. Raises
     UserError."""
     image = pictures.read(path, path.parent, SHORTER).convert("RGB")
     share = min(1.0, SHORTER / min(image.size))
@@ -119,7 +119,8 @@ def sharp(path: Path) -> np.ndarray:
 
 
 def _square(whole: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """(side, side, 3): pixels as they are; of a photograph with fewer, enlarged."""
+    """Cut out a random square (side, side, 3) without rescaling; smaller photographs are
+    upscaled."""
     height, width = whole.shape[:2]
     if min(height, width) < side:
         short = Image.fromarray(whole[: min(height, width), : min(height, width)])

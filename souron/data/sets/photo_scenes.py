@@ -3,10 +3,10 @@
 Zhang, Isola, Efros: Colorful Image Colorization (2016).
 https://arxiv.org/abs/1603.08511
 
-2 400 scenes of one stamp each (``souron fetch stamps``) on a painted ground or on a piece of a
-photograph; where there are no stamps, they are ``drawn_photo_scenes``. Where the stamp is, is known
-(``object``), so that its colours can be measured apart from those of the ground. Intervals count
-stamps; no stamp and no photograph is on two sides of the split.
+2 400 scenes of one stamp each (``souron fetch stamps``) on a painted ground or on a patch of a
+photograph; without stamps, ``drawn_photo_scenes`` are used instead. The mask of the stamp is known
+(``object``), so its colours can be measured separately from those of the ground. Confidence
+intervals are clustered by stamp; no stamp and no photograph is on two sides of the split.
 """
 
 import torch
@@ -35,7 +35,7 @@ def load(side: int | None = None) -> Dataset:
 
 
 def of(made_of: Stock, side: int | None) -> Dataset:
-    """Scenes of that stock."""
+    """Build the data set from that stock."""
     made = list(own_colours.cases(made_of, side or SIDE, SEED, COUNTS))
     drawn = made_of.name == "drawn"
     return Dataset(

@@ -1,8 +1,8 @@
 """Squares cut from 26 photographs, most of landscapes and plants, in colour.
 
 The wallpapers of three Debian packages, by their photographers. Each photograph gives 40 squares
-and is a group of its own: judge by photograph, since squares of one resemble each other. Scenes
-(``scenes``) lie on patches of the same photographs, with the same sides of the split.
+and is a group of its own: evaluate by photograph, since squares of one resemble each other. The
+grounds of ``scenes`` are patches of the same photographs, with the same sides of the split.
 """
 
 import numpy as np
@@ -47,7 +47,7 @@ keeps = (".jpg",)
 megabytes = 74
 
 SIDE = 64
-SQUARES = 40  # of a photograph
+SQUARES = 40  # per photograph
 
 
 def load(side: int | None = None) -> Dataset:

