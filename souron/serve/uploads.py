@@ -20,7 +20,7 @@ from souron.utils.messages import UserError, _
 MB = 1_000_000
 FORM, JSON = "multipart/form-data", "application/json"
 
-logging.getLogger("python_multipart").addHandler(logging.NullHandler())  # otherwise it prints to stderr
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())  # keep stderr quiet
 
 
 @dataclass(frozen=True)
