@@ -12,8 +12,8 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from souron.utils.messages import UserError, _
 
-EVERYWHERE = ("resume", "set", "model", "workers", "open", "project", "events", "forecast", "json")
 # parameters that a page handles in another way or sets itself
+EVERYWHERE = ("resume", "set", "model", "workers", "open", "project", "events", "forecast", "json")
 READING = ("group", "window")  # how data is read, besides the size: passed from page to page
 CLAUSE = re.compile(r"(.+?)(?:[:;] |[：；。]|\s*(?=[(（]))(.+)")  # "random seed", "(default 0)"
 
