@@ -43,8 +43,7 @@ def everywhere() -> None:
 
 
 def command(name: str, help: str, examples: str, *, group: str) -> Callable:
-    """Register a command with one line of help, examples (one a line) and its group in
-    ``GROUPS``."""
+    """Register a command with its help, examples (one a line) and group in ``GROUPS``."""
     assert group in console.GROUPS, f"{name}: no group is named {group}"
     # without typer's own --help, for which it would import pydantic; ``obey`` answers it
     return app.command(

@@ -123,8 +123,7 @@ def ask(made: Any) -> None:
 
 
 def choice(match: Any) -> tuple[str | None, bool]:
-    """Read a vote: the choice, and whether the names were still hidden; the choice is None at the
-    end."""
+    """Read a vote, and whether the names were still hidden; the vote is None at the end."""
     blind = True
     prompt = _("1 or 2 is better, 3 both good, 4 both bad, n names (the vote then does not count), "
                "q end: ")  # fmt: skip

@@ -136,8 +136,7 @@ def missing(argument: str, fix: str) -> UserError:
 
 
 def one_run(files: Sequence[str], command: str) -> Path:
-    """Return the folder of the single run given to an audit. Raises UserError for none or
-    several."""
+    """Return the folder of the run given to an audit. Raises UserError unless it is one."""
     if not files:
         raise missing("RUN", f"{command} runs/generate/dcgan-digits")
     if len(files) > 1:

@@ -360,8 +360,10 @@ def dropped(prompt: Any, context: int) -> str:
 
 
 def lines_of(stream: Any) -> Iterator[str]:
-    """Yield lines of a byte stream as text: UTF-8, else Shift_JIS. Raises UserError for a long
-    line."""
+    """Yield lines of a byte stream as text: UTF-8, else Shift_JIS.
+
+    Raises UserError for a line that is too long.
+    """
     while line := stream.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
             raise UserError(
@@ -411,8 +413,7 @@ def agreed(question: str, place: Path) -> bool:
 
 
 def new_file(name: str) -> Path:
-    """Return the path of a new chat file. Raises UserError if it exists or does not end in
-    .json."""
+    """Return the path of a new chat file. Raises UserError if it exists or is no .json."""
     from souron.kinds import files
 
     place = Path(name).expanduser()

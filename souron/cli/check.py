@@ -109,8 +109,7 @@ def check_references(answer: str, library: list[str]) -> None:
 
 
 def page_path(page: str, answer: str, open: bool) -> Path | None:
-    """Return the path of the page to write, None for no page. Raises UserError if the file
-    exists."""
+    """Return the path of the page, None for no page. Raises UserError if the file exists."""
     if not page and not open:
         return None
     path = Path(page or f"{Path(answer).stem if answer != '-' else 'answer'}-checked.html")

@@ -65,8 +65,7 @@ screen = Screen()
 
 
 def show(*things: RenderableType) -> None:
-    """Print a result for people on stdout; long paths are not broken, so that they can be
-    copied."""
+    """Print a result on stdout, without breaking long paths, so that they can be copied."""
     for thing in things:
         print(_drawn(thing), flush=True)
 
@@ -464,8 +463,7 @@ def _passed_on(stop: KeyboardInterrupt, events: Any) -> KeyboardInterrupt:
 
 
 def up_to_forecast(events: Iterable[Any]) -> Iterator[Any]:
-    """Yield events up to the forecast, the last one with it as its record; nothing is written
-    yet."""
+    """Yield events up to the forecast, which is the last one's record; nothing is written."""
     for event in events:
         if event.forecast is not None:
             yield replace(event, record=event.forecast)
@@ -490,8 +488,10 @@ def _tell_what_is_kept(folder: Path | None, command: str = "") -> None:
 
 @contextmanager
 def watcher() -> Iterator[Callable[[Any], None]]:
-    """Yield a function that shows one event: a bar on a terminal, occasional lines elsewhere, or
-    nothing."""
+    """Yield a function that shows an event: a bar on a terminal, or else occasional lines.
+
+    It shows nothing with --quiet.
+    """
     console = screen.err
 
     def foretell(event: Any) -> None:

@@ -134,8 +134,7 @@ def takes(options: type) -> Callable[[Callable], Callable]:
 
 
 class _Extended:
-    """A command whose further options are read only when needed, so that other commands start
-    fast."""
+    """A command whose further options are read on demand, so that other commands start fast."""
 
     def __init__(self, command: Callable, options: type) -> None:
         self.command, self.options = command, options

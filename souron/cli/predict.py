@@ -350,8 +350,7 @@ def begins_anew(name: str) -> bool:
 
 
 def signature_of(name: str) -> Any:
-    """Return the inputs, outputs and options of a run's or a system's ``predict``; None without
-    one."""
+    """Return the signature of a run's or system's ``predict``; None without one."""
     from souron.kinds import signature
     from souron.runs import folder as run_folder
 

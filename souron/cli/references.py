@@ -17,8 +17,7 @@ STYLES = {"impossible": "bold red", "differs": "yellow", "agrees": "green"}
 
 
 def tell(findings: Sequence[Any]) -> None:
-    """Print the findings of ``souron.society.citations.references.check``, the impossible ones
-    first."""
+    """Print the findings of ``society.citations.references.check``, the impossible ones first."""
     from souron.society.citations.references import STATES, counts
 
     if not findings:

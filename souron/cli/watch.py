@@ -117,8 +117,7 @@ def look_in_tiles(
 
 
 def _record(events: Any) -> Any:
-    """Report each piece and return the record; Ctrl-C ends it normally, as a camera has no other
-    end."""
+    """Report each piece and return the record; Ctrl-C ends it normally, as for a camera."""
     with console.watcher() as tell:
         while True:
             try:

@@ -189,10 +189,9 @@ def place(folder: Path, name: str) -> Path | None:
 
 
 def save(course: Course, folder: Path, name: str = "") -> str:
-    """Write a course to ``folder``, replacing the one of that name, or as a new file; return its
-    name.
+    """Write a course to ``folder``, replacing the one of that name; return its name.
 
-    Raises UserError.
+    Without a name it becomes a new file. Raises UserError.
     """
     path = place(folder, name) or files.free(folder, called(course.title), ".toml")
     files.write_text(path, course.as_toml())

@@ -302,8 +302,7 @@ def not_installed() -> UserError:
 
 
 def _ready(name: str) -> tuple[models_api.Model, list[Path]]:
-    """Load a ready-trained system and test cases for it. Raises UserError where it is not
-    installed."""
+    """Load a ready-trained system and its test cases. Raises UserError if not installed."""
     folder = zoo.where(name)
     if folder is None:
         raise not_installed()
@@ -311,8 +310,7 @@ def _ready(name: str) -> tuple[models_api.Model, list[Path]]:
 
 
 def _plot(image: Image.Image, words: str, small: bool = False) -> Plot:
-    """Embed an image of at most ``WIDTH`` pixels; a ``small`` one is enlarged so that pixels are
-    visible."""
+    """Embed an image of at most ``WIDTH`` pixels; ``small`` keeps its pixels visible."""
     shown = image.convert("RGB")
     if small:
         factor = max(1, WIDTH // 2 // shown.width)

@@ -1,5 +1,4 @@
-"""Stops of the tour on society: generated or real images, a checked answer, an occupation, harmful
-output.
+"""Stops of the tour on society: generated images, a checked answer, an occupation, harmful output.
 
 Each ends with an event that carries a ``Finding``.
 """

@@ -62,11 +62,10 @@ class Tour:
 
 
 def touring(project: str | Path = "runs", parts: Sequence[Part] = PARTS) -> Iterator[Event]:
-    """Run each part; each ends with an event that carries its ``Outcome``, the tour with a
-    ``Tour``.
+    """Run each part; each ends with an event that carries its ``Outcome``.
 
-    After Ctrl-C the page shows the finished parts. Raises UserError where ``project`` cannot be
-    written, and Interrupted.
+    The last event carries a ``Tour``. After Ctrl-C the page shows the finished parts. Raises
+    UserError where ``project`` cannot be written, and Interrupted.
     """
     begun = time.perf_counter()
     tour = Tour(files.new_folder(Path(project), "tour"))

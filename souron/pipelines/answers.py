@@ -118,8 +118,7 @@ def generated(
     return_full_text: bool = True,
     seed: int = 0,
 ) -> list[Any]:
-    """Return ``[{"generated_text"}]``; for messages (``role``, ``content``) the list with one
-    more."""
+    """Return ``[{"generated_text"}]``; for chat messages (``role``, ``content``), one more."""
     writer = Writer(system)
 
     def write(tokens: Sequence[int], number: int) -> str:
@@ -189,10 +188,9 @@ def translated(system: Any, texts: Any) -> Rows:
 def found(
     system: Any, given: Any = None, *, question: Any = None, context: Any = None, top_k: int = 1
 ) -> Any:
-    """Return ``{"score", "start", "end", "answer"}``: the passage nearest to the question,
-    verbatim.
+    """Return ``{"score", "start", "end", "answer"}``: the passage nearest to the question.
 
-    With ``top_k`` or several questions the result is a list.
+    The passage is verbatim. With ``top_k`` or several questions the result is a list.
     """
     asked = [given] if isinstance(given, Mapping) else given
     if asked is None:
@@ -229,10 +227,10 @@ def compared(
     hypothesis_template: str = "{}",
     multi_label: bool = False,
 ) -> Any:
-    """Return ``{"sequence", "labels", "scores"}`` by the similarity of each label's sentence to the
-    text.
+    """Return ``{"sequence", "labels", "scores"}`` by similarity of labels to the text.
 
-    The scores sum to 1 over the labels; with ``multi_label`` each is an independent cosine in 0..1.
+    Each label's sentence is compared with the text. The scores sum to 1 over the labels; with
+    ``multi_label`` each is an independent cosine in 0..1.
     """
     wanted = candidate_labels if labels is None else labels
     names = _names(wanted)

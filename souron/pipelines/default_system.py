@@ -116,8 +116,7 @@ def _first(word: str) -> Path:
 
 
 def _modality(path: Path) -> str:
-    """Return the modality of a DICOM file, such as ``CT``. Raises UserError where it cannot be
-    read."""
+    """Return the modality of a DICOM file, such as ``CT``. Raises UserError."""
     from souron.kinds.codecs import dicom
 
     return str(getattr(dicom.read(path, pixels=False), "Modality", ""))

@@ -124,8 +124,7 @@ def pipeline(
 
 
 def _given(model: str, known: Known) -> tuple[str, Any]:
-    """Return the requested system and its name. Raises UserError if it does not fit the
-    pipeline."""
+    """Return the requested model's name and system. Raises UserError if it does not fit."""
     if "sentences" in known.tasks:
         raise UserError(
             "option",
@@ -155,8 +154,7 @@ def _load(model: str) -> Any:
 
 
 def _usual(name: str, known: Known, project: Path) -> tuple[str, Any]:
-    """Return the newest run, or else a system that comes with souron. Raises UserError without
-    either."""
+    """Return the newest run, or else a system that comes with souron. Raises UserError."""
     if "sentences" in known.tasks:
         return "sentences", answers.encoder()
     runs = [

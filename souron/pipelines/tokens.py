@@ -61,10 +61,9 @@ def cutter(name: str | Path) -> Any:
 
 
 def published(name: str | Path) -> Any:
-    """Return a published language model: SmolLM2, a ``.gguf`` file, or a folder with
-    ``config.json``.
+    """Return a published language model; None for any other name.
 
-    None for any other name. The model is read when it is first used.
+    That is SmolLM2, a ``.gguf`` file, or a folder with ``config.json``. It is read at first use.
     """
     path = Path(name)
     if str(name) != USUAL and path.suffix != ".gguf" and not (path / "config.json").is_file():
@@ -74,8 +73,7 @@ def published(name: str | Path) -> Any:
 
 
 def names_a_model(word: str) -> bool:
-    """Return whether a word of a command line names a tokenizer or model rather than being a
-    text."""
+    """Return whether a word of a command line names a tokenizer or model, not a text."""
     if "\n" in word or len(word) > 1000:
         return False
     path = Path(word)

@@ -1,5 +1,4 @@
-"""Page of a checked answer: each sentence marked, with its passage and the differences between
-them."""
+"""Page of a checked answer: each sentence marked, with its passage and their differences."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,8 +51,7 @@ def fragment(record: "Check") -> str:
 
 
 def answer(record: "Check") -> Markup:
-    """Return the whole answer as HTML; each sentence has a sign and a colour and links to its
-    row."""
+    """Return the answer as HTML; each sentence has a sign and a colour and links to its row."""
     parts, at = [], 0
     for number, each in enumerate(record.checked, 1):
         parts.append(Markup("{}").format(record.answer[at : each.start]))

@@ -41,8 +41,7 @@ AUC = N_(
 
 
 def comparison_report(record: "ComparisonRecord") -> Path:
-    """Write ``report.html`` into the comparison's folder, and the report in the other languages
-    beside it.
+    """Write ``report.html`` into the comparison's folder, with the other languages beside it.
 
     Return the path of ``report.html``. Raises UserError.
     """

@@ -16,8 +16,7 @@ MOST_FILES = 50
 
 
 def check_page(found: Checkup, path: Path) -> Path:
-    """Write the page of a data check; return its path. Raises UserError where it cannot be
-    written."""
+    """Write the page of a data check; return its path. Raises UserError."""
     count: Counter[str] = Counter(finding.severity for finding in found.findings)
     names = {"error": _("errors"), "warning": _("warnings"), "hint": _("hints")}
     text = page(
@@ -63,8 +62,10 @@ def _shown(found: Checkup, finding: Finding) -> dict[str, Any]:
 
 
 def _files(found: Checkup, finding: Finding) -> Sequence[str]:
-    """Return the names of a finding's files, for texts with their beginning; empty for images,
-    which are shown."""
+    """Return the names of a finding's files; empty for images, which are shown.
+
+    Names of texts are followed by the text's beginning.
+    """
     if not finding.rows:
         return finding.files
     if not texts.holds(found.cases):

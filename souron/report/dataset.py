@@ -117,8 +117,7 @@ def _uneven(target: Target, counts: list[int]) -> str:
 
 
 def _file(cases: Dataset, row: int) -> tuple[Path, Path] | None:
-    """Return the case's file and the folder that must contain it; None where the data is not in
-    files."""
+    """Return the case's file and the folder that must contain it; None if it has no file."""
     source = Path(cases.source)
     folder = source.parent if source.is_file() else source
     path, _frame = image.case_file(folder, cases.file[row])

@@ -65,8 +65,7 @@ class Call:
 
 
 def watched(model: Any, seen: Any) -> dict[str, Call]:
-    """Return the input and output shape of each part for one case, in the order in which they
-    finish."""
+    """Return the input and output shape of each part for one case, in order of completion."""
     calls = noted(model, lambda: summary.try_once(model, seen))
     rows = registry.load_task(model.task).example_rows(seen)
     if rows is None:
@@ -85,8 +84,7 @@ def watched(model: Any, seen: Any) -> dict[str, Call]:
 
 
 def noted(model: Any, use: Callable[[], object]) -> dict[str, Call]:
-    """Record the input and output shape of each part at its first call while ``use`` runs the
-    model."""
+    """Record the input and output shape of each part at its first call in ``use``."""
     calls: dict[str, Call] = {}
 
     def watch(name: str) -> Any:
@@ -140,8 +138,10 @@ def line(model: nn.Module, calls: dict[str, Call], network: str) -> list[Box]:
 
 
 def shown(model: nn.Module, calls: dict[str, Call], depth: int) -> Iterator[Box]:
-    """Yield the parts down to ``depth`` that have weights or change the shape; no norms or
-    activations."""
+    """Yield the parts down to ``depth`` that have weights or change the shape.
+
+    Norms and activations are left out.
+    """
     parts = dict(model.named_modules())
     closed = blocks(model)
     for name, call in calls.items():
@@ -154,7 +154,7 @@ def shown(model: nn.Module, calls: dict[str, Call], depth: int) -> Iterator[Box]
         idle = kind in ("other", "pooling") and call.taken == call.given
         if idle or "Norm" in type(part).__name__:
             continue
-        # where each map is a group of its own, there are no towers to be drawn
+        # depthwise convolutions have too many groups to be drawn as towers
         groups = getattr(part, "groups", 1)
         yield Box(name, kind, call.given, groups if groups < call.given[0] else 1)
 
@@ -197,8 +197,7 @@ def sort(part: nn.Module) -> str:
 
 
 def convolves(part: nn.Module) -> bool:
-    """Return whether a layer is a convolution, including a system's own with a 4-dimensional
-    weight."""
+    """Return whether a layer is a convolution, or has a convolution's 4-dimensional weight."""
     weights = part.parameters(recurse=False)
     return isinstance(part, CONVOLUTIONS) or any(weight.ndim >= 4 for weight in weights)
 

@@ -24,8 +24,7 @@ class Drawing:
         return cls(plotting.as_png(figure), words, round(figure.get_figwidth() * 96))
 
     def save(self, path: str | Path) -> Path:
-        """Write the PNG and return its path; an existing ``name.png`` is kept and ``name-2.png``
-        written.
+        """Write the PNG and return its path; ``name-2.png`` where ``name.png`` exists.
 
         Raises UserError where nothing can be written.
         """

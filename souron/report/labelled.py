@@ -86,8 +86,7 @@ def _numbers(classes: int, there: list[int]) -> np.ndarray:
 
 
 def _windows(volume: Volume) -> list[tuple[str, str, bool]]:
-    """Return the display windows of a CT; for other volumes, first the one that fits their
-    values."""
+    """Return the display windows of a CT; for other volumes, first one that fits the values."""
     if volume.values.min() < AIR:
         return viewer.windows("soft tissue")
     centre, width = window_of(volume.values)

@@ -69,8 +69,7 @@ def layers(entry: registry.Entry) -> Layers:
 
 
 def kept(entry: registry.Entry, folder: Path = STORED) -> Layers | None:
-    """Read the stored layers of a system; None where there are none or a source file has
-    changed."""
+    """Read the stored layers of a system; None if there are none or a source file has changed."""
     try:
         held = json.loads((folder / f"{entry.name}.json").read_text(encoding="utf-8"))
         if own_file(entry) not in held["files"]:

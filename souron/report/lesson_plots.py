@@ -115,8 +115,7 @@ def strengths(image: Tensor, names: Sequence[str] = (), count: int = 5) -> Drawi
 
 
 def _show(axes: object, values: Tensor, centred: bool = False) -> None:
-    """Draw an image (C, H, W) in 0..1 or 0..255; ``centred`` draws values around 0 in two
-    colours."""
+    """Draw an image (C, H, W) in 0..1 or 0..255; ``centred`` values around 0 get two colours."""
     if centred:
         pixels = plots.signed(values)
     else:

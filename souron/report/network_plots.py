@@ -24,8 +24,7 @@ MOST_NUMBERS = 7  # larger kernels are drawn without their numbers
 
 
 def surfaces(moments: Sequence[Moment], data: Dataset, where: Plane | None = None) -> Drawing:
-    """Show the decision surface over the plane at each moment of training, with the points on
-    top."""
+    """Show the decision surface and the points at each moment of training."""
     moments, where = _few(moments), plane(data) if where is None else where
     figure = new_figure(1.75 * len(moments), 2.15)
     place, classes = data.input.flatten(1)[:MOST_POINTS], data.target[:MOST_POINTS]
@@ -89,8 +88,7 @@ def weight_pictures(moments: Sequence[Moment], most: int = 8) -> Drawing:
 
 
 def _as_pictures(weight: Tensor) -> Tensor:
-    """Return weights as images, (units, h, w): kernels averaged over channels, or rows as
-    squares."""
+    """Return weights as images (units, h, w): kernels averaged over channels, rows as squares."""
     if weight.ndim == 4:
         return weight.mean(1)
     side = math.isqrt(weight.shape[1])
@@ -148,8 +146,10 @@ def maps(layers: Sequence[LayerMaps], most: int = 8) -> Drawing:
 
 
 def one_pixel(pixel: OnePixel, image: Tensor, channel: int = 0) -> Drawing:
-    """Show window times kernel for one output pixel: the window in the layer's input (C, H, W) and
-    the numbers of one channel."""
+    """Show window times kernel for one output pixel, with the numbers of one channel.
+
+    ``image`` (C, H, W) is the layer's input, on which the window is marked.
+    """
     figure = new_figure(7.2, 2.2)
     panels = figure.subplots(1, 4, width_ratios=(1.1, 1, 1, 1))
     panels[0].imshow(image[channel].numpy(), cmap="gray", interpolation="nearest")
@@ -227,8 +227,7 @@ def _hue(number: int) -> str:
 
 
 def _blended(surface: Tensor) -> np.ndarray:
-    """Colour probabilities (classes, side, side) by class; the colour is pale where they are
-    even."""
+    """Colour probabilities (classes, side, side) by class, pale where they are even."""
     hues = torch.tensor([to_rgb(_hue(k)) for k in range(len(surface))])
     mixed = torch.einsum("chw,cr->hwr", surface, hues)
     return (0.45 + 0.55 * mixed).clamp(0, 1).numpy()

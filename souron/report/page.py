@@ -109,8 +109,7 @@ def colour(cases: Dataset) -> str:
 
 
 def flat(thing: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Flatten nested dicts to rows such as ``machine · cores``, ``2``; empty values are left
-    out."""
+    """Flatten nested dicts to rows such as ``machine · cores``, ``2``, without empty values."""
     if isinstance(thing, Mapping):
         for key, value in thing.items():
             yield from flat(value, f"{name} · {key}" if name else str(key))
@@ -195,8 +194,7 @@ class Section(NamedTuple):
 
 
 def section(name: str, title: str, template: str, part: Any) -> list[Section]:
-    """Return the section that the macro ``name`` of a template makes of ``part``; [] if it is
-    empty."""
+    """Return the section that a template's macro ``name`` makes of ``part``; [] if it is empty."""
     if not part:
         return []
     macro = getattr(_pages().get_template(template).make_module(), name)
@@ -220,8 +218,7 @@ def filled(record: "RunRecord", text: str, name: str) -> str:
 
 
 def figure(name: str, measure: Measure | None) -> dict[str, Any]:
-    """Return a measure for a table by its metric's name: text, interval, and position of the
-    whisker."""
+    """Return a metric's measure for a table: text, interval, and position of the whisker."""
     if measure is None:
         return {"text": units.UNKNOWN, "interval": "", "place": None}
     metric = registry.metric(name)
@@ -259,8 +256,7 @@ def report_file(wish: str = "") -> str:
 
 
 def in_each_language(folder: Path, make: Callable[..., str]) -> Path:
-    """Write ``report.html`` in the current language and the reports in the other languages beside
-    it.
+    """Write ``report.html`` in the current language, with the other languages beside it.
 
     Return the path of ``report.html``. The reports link to each other: ``make(elsewhere=...)``
     returns a page, and passes ``elsewhere`` to ``page``. Raises UserError.

@@ -128,8 +128,7 @@ def _mark_best(panel: Axes, curve: Curve, key: str, against: str, measure: str) 
 def accuracy_over_seconds(
     curves: Mapping[str, Sequence[Curve]], measure: str, budget: float | None = None
 ) -> bytes:
-    """Plot the validation measure against training seconds: mean over seeds, band from worst to
-    best."""
+    """Plot the validation measure over training seconds: mean and range over seeds."""
     figure = new_figure(7.2, 4.2)
     axes = figure.subplots()
     style_axes(axes, _against("seconds"), _validation(measure))
@@ -179,8 +178,7 @@ def _label_ends(figure: Figure, axes: Axes, ends: list[tuple[float, float, str, 
 
 
 def _apart(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Move rising values until they are ``gap`` apart; close values are spread around their
-    mean."""
+    """Move rising values until they are ``gap`` apart; close ones spread around their mean."""
     piles: list[list[float]] = []  # of values that had to be moved together
     for value in values:
         piles.append([value])
@@ -397,8 +395,10 @@ def against_cost(rows: Sequence[Row], costs: Mapping[str, Sequence[float]]) -> b
 
 
 def verdicts(pairs: Sequence[Verdict], systems: Sequence[str], measure: str) -> bytes:
-    """Plot pairwise verdicts, row against column: ▲ better, ▼ worse, ≈ cannot tell, with the
-    difference."""
+    """Plot pairwise verdicts, row against column: ▲ better, ▼ worse, ≈ cannot tell.
+
+    Each cell also shows the difference.
+    """
     signs = {"better": ("▲", "#cfe3f2"), "worse": ("▼", "#fbdcc6"), "cannot tell": ("≈", "#f1f2f4")}
     turned = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
     cells = {}
@@ -458,8 +458,10 @@ def grid(
 
 
 def samples(images: Tensor, columns: int = 8, width: int = 1100) -> bytes:
-    """Return a sheet of images (N, C, H, W) uint8 as a PNG; small ones are enlarged by whole
-    factors."""
+    """Return a sheet of images (N, C, H, W) uint8 as a PNG, small ones enlarged.
+
+    The factor is a whole number.
+    """
     whole = sheet(images, min(columns, len(images)), gap=max(1, images.shape[-1] // 14))
     factor = max(1, width // whole.width)
     if whole.width > 2 * width:

@@ -18,8 +18,7 @@ LIGHT = {"front": 1.0, "top": 1.25, "side": 0.78}
 
 
 def drawn(seen: Layers, name: str) -> Markup:
-    """Return SVG with a button for each layer, numbered by ``data-layer``; ``name`` is its
-    label."""
+    """Return SVG labelled ``name`` with a button for each layer, numbered by ``data-layer``."""
     number = 0
     groups: list[Markup] = []
     height, widest = 0.0, 0.0

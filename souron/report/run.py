@@ -50,8 +50,7 @@ PARTS = ("train", "val", "test")
 
 
 def run_report(record: "RunRecord") -> Path:
-    """Write ``report.html``, ``card.md`` and the report in the other languages into the run's
-    folder.
+    """Write ``report.html``, ``card.md`` and the other languages' reports into the run's folder.
 
     Return the path of ``report.html``; the others are named like ``report.ja.html``. Sections
     without data are left out. Raises UserError where the folder cannot be written.
@@ -244,8 +243,7 @@ def _run_facts(record: "RunRecord") -> list[Fact]:
 
 
 def _unlike(record: "RunRecord") -> list[Fact]:
-    """Return the share of test cases that the check of answers flags as unlike the training
-    data."""
+    """Return the share of test cases flagged as unlike the training data."""
     if record.unlike is None:
         return []
     detail = _("of test cases; 5 % of validation cases exceed the threshold")
@@ -372,13 +370,12 @@ def _some(test: Dataset) -> list[Tile]:
     )
     return [
         tile(target.picture(i), target.words(i), (target.words(i),))
-        for i in dict.fromkeys(rows)  # a picture with several objects once
+        for i in dict.fromkeys(rows)  # an image with several objects once
     ]
 
 
 def _balance(split: Path, test: Dataset) -> Plot | None:
-    """Plot the cases of each class in each part, from ``split.csv``; without it, of the test
-    part."""
+    """Plot the cases of each class in each part of ``split.csv``, or else of the test part."""
     if not targets.of(test).one_class:
         return None
     if split.exists():

@@ -14,10 +14,10 @@ SHOWN = 180  # pixels a side
 
 
 def augmentations(image: Tensor, names: Sequence[str] = ()) -> Any:
-    """Return an ipywidgets box with a slider and an image for each augmentation of one image (C, H,
-    W).
+    """Return a slider and an image for each augmentation of one image (C, H, W).
 
-    Where ipywidgets is not installed, return the grid of ``lesson_plots.strengths``.
+    They are an ipywidgets box; where ipywidgets is not installed, the grid of
+    ``lesson_plots.strengths``.
     """
     names = names or tuple(transforms.CHANGES)
     try:

@@ -116,8 +116,7 @@ def _needed(verdict: Verdict, seeds: int) -> str:
 
 
 def _difference(value: float, low: float, high: float, unit: str) -> str:
-    """Format a difference as ``0.8 points (0.3..1.3)``, with enough digits to show that 0 is
-    excluded."""
+    """Format a difference as ``0.8 points (0.3..1.3)``, with digits enough to exclude 0."""
     if unit == "share":
         value, low, high = 100 * value, 100 * low, 100 * high
     large = max(abs(value), abs(low), abs(high))

@@ -60,8 +60,7 @@ class Refused(Exception):
 
 
 def wished(scope: Scope, lang: str = "") -> str:
-    """Return the language of the answer: from the path, ``lang``, the cookie, or
-    Accept-Language."""
+    """Return the language of the answer, by path, ``lang``, cookie, or Accept-Language."""
     headers = Headers(scope=scope)
     first = scope["path"].split("/")[1:2]
     cookie = cookie_parser(headers.get("cookie", "")).get("language", "")

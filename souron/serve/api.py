@@ -79,8 +79,10 @@ PREDICTIONS = [
 
 
 def application(service: Service, token: bool) -> FastAPI:
-    """Build the API of a service, with a schema in the current language; ``token``: clients need
-    one."""
+    """Build the API of a service, described in the current language.
+
+    ``token``: clients need one.
+    """
     options, limits = service.predictor.options, service.limits
     errors = (
         (400, _("the upload is damaged, was cut off, or brings no file")),
@@ -212,8 +214,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Any]) -> A
 
 
 def query_parameters(options: Mapping[str, signature.Option]) -> list[dict[str, Any]]:
-    """Return a system's options as OpenAPI parameters; ``signature.read_options`` checks their
-    values."""
+    """Return a system's options as OpenAPI parameters; ``signature.read_options`` checks values."""
     types = {bool: "boolean", int: "integer", float: "number"}
     parameters = []
     for name, option in options.items():

@@ -101,8 +101,7 @@ class Batcher:
         ]
 
     def _predict(self, batch: list[tuple[Any, Future]]) -> None:
-        """Predict a batch; if it fails, predict each input alone, so that only the faulty one
-        fails."""
+        """Predict a batch; if it fails, each input alone, so that only the faulty one fails."""
         try:
             with self._share_cores():
                 outputs = self.predict([case for case, _future in batch])

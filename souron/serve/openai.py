@@ -68,8 +68,7 @@ class StreamOptions(BaseModel):
 
 
 class Asked(BaseModel):
-    """Fields that both routes accept; unknown fields, which could change the answer, are
-    refused."""
+    """Fields that both routes accept; unknown ones could change the answer and are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -354,8 +353,7 @@ class Told:
 
 
 async def streamed(words: Words, told: Told) -> AsyncIterator[str]:
-    """Yield server-sent events; if the client disconnects, this is cancelled and generation
-    stops."""
+    """Yield server-sent events; a disconnect cancels this and stops generation."""
     if told.chat:
         yield _event(told.part({"role": "assistant", "content": ""}))
     try:

@@ -60,8 +60,7 @@ class ClassifierPredictor:
 
     @torch.inference_mode()
     def predict(self, batch: list[Tensor]) -> list[tuple[Tensor, Familiarity | None]]:
-        """Return the probabilities (labels,) of each image and its distance from the training
-        data."""
+        """Return each image's probabilities (labels,) and distance from the training data."""
         images = torch.stack([image.float() for image in batch])  # (B, C, H, W)
         prepared = self.system.batch(Rows(images, None))
         if self.check is None:
@@ -136,8 +135,7 @@ def file_content(output: Kind) -> str:
 
 
 def predictor_for(model: Model) -> Predictor:
-    """Return the predictor of a model. Raises UserError for one that does not predict from a
-    file."""
+    """Return the predictor of a model. Raises UserError if it cannot predict from a file."""
     kind = type(model.system)
     if hasattr(kind, "drawing") and signature.signature(kind) is None:
         raise UserError(

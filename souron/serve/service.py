@@ -95,8 +95,7 @@ class Service:
 
 
 def as_user_error(error: Exception) -> UserError:
-    """Convert an error of one file to a UserError; a bug is printed for the person who runs the
-    server."""
+    """Convert an error of one file to a UserError; bugs are printed on the server's stderr."""
     if isinstance(error, UserError):
         return error
     traceback.print_exception(error, file=sys.stderr)

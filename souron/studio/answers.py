@@ -37,8 +37,7 @@ class Answer:
 
 
 def told(error: UserError, file: str = "") -> Markup:
-    """Return an error as HTML without the temporary path ``file``, which means nothing to the
-    user."""
+    """Return an error as HTML, hiding the temporary path ``file`` from the user."""
     found = error.found.replace(limits.readable(file), limits.readable(Path(file).name))
     return trouble(error.code, found if file else error.found, error.expected, error.fix)
 
@@ -64,8 +63,7 @@ def beside(given: Kind, said: Kind) -> Answer:
 
 
 def looked(model: models_api.Model, answer: Answer) -> str:
-    """Return the data URI of the image with its Grad-CAM heat map, or the reason why there is
-    none."""
+    """Return the data URI of the image with its Grad-CAM heat map, or why there is none."""
     import torch
 
     from souron.report import plots

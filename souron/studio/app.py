@@ -57,8 +57,10 @@ def build(studio: Studio) -> Any:
 
 @contextlib.contextmanager
 def unserved() -> Iterator[None]:
-    """Suppress the server app that Gradio creates after each page; ``mount_gradio_app`` makes the
-    one in use."""
+    """Suppress the server app that Gradio creates after each page.
+
+    ``mount_gradio_app`` makes the one in use.
+    """
     blocks: Any = importlib.import_module("gradio.blocks")
     kept = blocks.App
     blocks.App = SimpleNamespace(create_app=lambda *_words, **_named: None)
@@ -253,7 +255,9 @@ def listen(settings: Any) -> Any:
 
 
 def warm(jobs: Jobs) -> None:
-    """Import in advance what jobs need, in a separate process, and what the page Use needs, in this
-    one."""
+    """Import in advance what jobs and the page Use need.
+
+    Imports for jobs run in a separate process, those for the page in this one.
+    """
     jobs.worker.start()
     importlib.import_module("souron.studio.predict_form")

@@ -99,8 +99,7 @@ class Talk:
             self.chat = talk.chat
 
     def _filter(self, way: str) -> Any:
-        """Return the chat's own filter, which keeps what it withholds; None where none is
-        chosen."""
+        """Return the chat's own filter, which keeps what it withholds; None without one."""
         from souron.society.improper.filters import named
 
         if self.filtered is None or self.filtered.way != way:
@@ -116,8 +115,7 @@ def filters() -> list[tuple[str, str]]:
 
 
 def withheld(talk: Talk) -> Markup:
-    """Return the number of withheld sentences, and the sentences with their reasons after a
-    click."""
+    """Return the number of withheld sentences; a click shows them with their reasons."""
     from souron.society.improper import judges
 
     found = talk.answer.reply.withheld if talk.answer is not None else ()
@@ -154,8 +152,7 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
 
 
 def only_continues(studio: Studio, name: str) -> bool:
-    """Return whether a run or ready-trained system was trained on plain text, not on
-    conversations."""
+    """Return whether a run or ready-trained system was trained on plain text only."""
     try:
         folder = zoo.where(name) or run_list.find(studio.project, name)
         seen = run_folder.read_args(folder).get("seen")
@@ -308,8 +305,7 @@ def read(file: str | Path) -> Talk:
 
 
 def template(name: str, talk: Talk) -> Markup:
-    """Return the model's published chat template and the chat rendered with it. Raises
-    UserError."""
+    """Return the published chat template and the chat rendered with it. Raises UserError."""
     from souron.studio.model_cache import models
 
     with models.answering(name) as model:

@@ -77,8 +77,7 @@ def files_left_out(skipped: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def onward(studio: Studio, job: Job) -> Markup:
-    """Return links to train and compare on the data, or on its cleaned table, with the same
-    options."""
+    """Return links to train and compare on the data or its cleaned table."""
     data = written(job) or subject(job)
     options = [word.split("=", 1) for word in job.words if "=" in word]
     reading = {name: value for name, value in options if name in forms.READING}

@@ -120,8 +120,7 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
 
 
 def inside(folder: Path, path: str) -> Path:
-    """Return a file below a folder, links resolved; hidden files are refused. Raises HTTPException
-    404."""
+    """Return a file below a folder, links resolved. Raises HTTPException 404, also if hidden."""
     try:
         found = (folder / path).resolve(strict=True)
         below = found.relative_to(folder.resolve())
@@ -133,8 +132,10 @@ def inside(folder: Path, path: str) -> Path:
 
 
 def alone(page: bytes) -> bytes:
-    """Remove a report's link to the other language: the page around it has one, and a saved copy is
-    alone."""
+    """Remove a report's link to the other language, which a saved copy would miss.
+
+    The page around the report has such a link.
+    """
     return ELSEWHERE.sub(b"", page, count=1)
 
 

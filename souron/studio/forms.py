@@ -134,7 +134,6 @@ def chosen(fields: Iterable[Field], values: Sequence[Any]) -> dict[str, Any]:
 
 
 def python(function: str, first: str, options: Mapping[str, Any], spelt: Mapping[str, str]) -> str:
-    """Return ``souron.train("cnn", data="digits")``; ``spelt`` maps options to their Python
-    names."""
+    """Return ``souron.train("cnn", data="digits")``; ``spelt``: option -> name in Python."""
     said = [f"{spelt.get(name, name)}={value!r}" for name, value in options.items()]
     return f"import souron\nsouron.{function}({', '.join([first, *said])})"

@@ -92,7 +92,7 @@ class Drawing:
         return ["", COUNT, SEED, [], None, None, *own, *[None] * len(self.further)]
 
     def read(self, *values: Any) -> dict[str, Any]:
-        """Return the options that differ from their defaults. Raises UserError."""
+        """Return the options for generate, without unchanged defaults. Raises UserError."""
         prompt, count, seed, labels, given, start, *rest = values
         own, more = rest[: len(self.own)], rest[len(self.own) :]
         pairs = zip(self.own.values(), own, strict=True)

@@ -252,8 +252,7 @@ def examples(system: str) -> list[Path]:
 
 
 def example(system: str, asked: Mapping[str, Any]) -> Any:
-    """Return the test image with the index ``asked["picture"]``, (1, 1, H, W) uint8. Raises
-    UserError."""
+    """Return the test image ``asked["picture"]``, (1, 1, H, W) uint8. Raises UserError."""
     import numpy as np
     import torch
 

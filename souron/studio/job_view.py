@@ -228,8 +228,7 @@ def told(values: dict[str, float]) -> str:
 
 
 def live_table(rows: list[dict[str, Any]]) -> Markup:
-    """Return a comparison's table while it runs: latest validation, and test figures seed by
-    seed."""
+    """Return a running comparison's table: latest validation, and test figures by seed."""
     heads = (_("system"), _("trained"), _("validation"), _("tested, seed by seed"))
     follows, headline = rows[0]["measures"]
     body = [
@@ -264,8 +263,7 @@ class Estimate:
         self.clock = gr.Timer(0.5, active=False)
 
     def connect(self, read: Callable[..., list[str]], form: list[Any], watch: Watch) -> None:
-        """Connect the form: ``read`` turns its values into a command; ``watch`` shows the started
-        job."""
+        """Connect the form, whose values ``read`` makes a command; ``watch`` shows the job."""
         import gradio as gr
 
         says, asked = self.studio.says, gr.State(None)  # (words, id of the forecast's job)

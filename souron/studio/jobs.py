@@ -146,8 +146,7 @@ class Jobs:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Lock out other threads from changing jobs. Raises UserError where a file cannot be
-        written."""
+        """Lock out other threads from changing jobs. Raises UserError if writing fails."""
         with self._lock:
             try:
                 yield
@@ -314,8 +313,7 @@ class Job:
         return "stopped" if "stopped" in note and "killed" not in note else "killed"
 
     def process(self) -> psutil.Process | None:
-        """Return the job's process while it runs; None if it ended, even if its number was
-        reused."""
+        """Return the job's process while it runs; None afterwards, even if its pid is reused."""
         if "pid" not in self.note:
             return None
         try:

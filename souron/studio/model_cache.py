@@ -1,5 +1,4 @@
-"""Cache of trained systems in the server's memory: few, up to date, each used by one thread at a
-time."""
+"""Cache of trained systems in the server's memory, each used by one thread at a time."""
 
 import threading
 from collections import OrderedDict
@@ -59,8 +58,7 @@ class Loaded:
     def predict(
         self, name: str, files: Sequence[str | Path], **options: Any
     ) -> list[tuple[Path, Any]]:
-        """Call ``model.predict`` of that model; return each file with its prediction or
-        UserError."""
+        """Call ``model.predict``; return each file with its prediction or UserError."""
         with self.answering(name) as model:
             return list(models_api.predict(model, files, **options))
 

@@ -12,8 +12,7 @@ BUDGET = re.compile(r"([\d.]+) *(s|sec|min|m|h|ep|ex)")
 
 
 def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
-    """Describe a job: ``train cnn on photos``; ``meant`` are the words of the job that it
-    resumes."""
+    """Describe a job: ``train cnn on photos``; ``meant``: the words of the job it resumes."""
     verb, names, options = taken(meant or words)
     first = names[0] if names else ""
     if "resume" in options:

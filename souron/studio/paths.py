@@ -55,18 +55,16 @@ class Roots:
         return found
 
     def data(self, text: str) -> str:
-        """Return the name of a data set unchanged, or a path as ``check`` resolves it. Raises
-        UserError.
+        """Return a data set's name unchanged, a path as ``check`` resolves it. Raises UserError.
 
         As everywhere, a data set's name takes precedence over a folder of that name (``./digits``).
         """
         return text if text in load.names() else str(self.check(text))
 
     def command(self, words: Sequence[str]) -> None:
-        """Check the paths in a command line, also after ``=``. Raises UserError if one leaves the
-        roots.
+        """Check the paths in a command line, also after ``=``, against the roots.
 
-        Names and numbers count as relative paths, which do not.
+        Names and numbers count as relative paths, which stay inside. Raises UserError otherwise.
         """
         for word in words:
             for text in (word, word.partition("=")[2]):
@@ -109,8 +107,10 @@ class Roots:
             return False
 
     def _absolute(self, text: str) -> Path:
-        """Return the absolute path of a text, from the first root, with ``~`` expanded. Raises
-        UserError."""
+        """Return the absolute path of a text, with ``~`` expanded. Raises UserError.
+
+        Relative paths start from the first root.
+        """
         text = text.strip()
         if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":  # quoted in a terminal
             text = text[1:-1]

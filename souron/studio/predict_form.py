@@ -256,8 +256,7 @@ class Predicting:
         return [armed, gr.skip(), str(found), gr.skip()]
 
     def loaded(self) -> Any:
-        """Load the model in advance, so that the first prediction is fast; return its error, if
-        any."""
+        """Load the model in advance, for a fast first prediction; return its error, if any."""
         import gradio as gr
 
         try:

@@ -268,8 +268,7 @@ def _result(written: Mapping[str, Any]) -> Result | None:
 
 
 def weight(run: Run) -> int:
-    """Return the size of the run's files in bytes, cached for a minute: it may hold a million
-    images."""
+    """Return the size of the run's files in bytes, cached for a minute."""
     return _weight(run.folder, run.made, int(time.time() // 60))
 
 

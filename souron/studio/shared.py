@@ -90,8 +90,7 @@ class Studio:
                      show_progress="hidden", **how)  # fmt: skip
 
     def find(self, id: str) -> Job | None:
-        """Return the job of that id; None where there is none, such as after its removal
-        elsewhere."""
+        """Return the job of that id; None if there is none, or none any more."""
         try:
             return self.jobs.get(id) if id else None
         except UserError:
@@ -140,8 +139,7 @@ def remarks(texts: Iterable[str]) -> Markup:
 
 
 def words(verb: str, names: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """Return ``["train", "cnn", "data=digits"]``; options that are None, False or "" are left
-    out."""
+    """Return ``["train", "cnn", "data=digits"]``, without options that are None, False or ""."""
     said = [
         f"{name}={str(value).lower() if isinstance(value, bool) else value}"
         for name, value in options.items()

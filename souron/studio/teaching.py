@@ -147,8 +147,8 @@ class Teaching:
         self.find(id).file(number).unlink(missing_ok=True)
 
     def check(self, id: str, asked: Any) -> list[str]:
-        """Return warnings about the data, worst first. Raises UserError where training is
-        impossible."""
+        """Return warnings about the data, worst first. Raises UserError if it cannot be trained
+        on."""
         session = self.find(id)
         pictures = read(session, asked)
         return remarks(session, pictures)
@@ -210,8 +210,10 @@ class Teaching:
         return [shares.get(label, 0.0) for label in session.labels]
 
     def keep(self, id: str, name: str) -> Path:
-        """Move the run and copy its images to the project; return the run's folder. Raises
-        UserError."""
+        """Move the run into the project with a copy of its images; return the run's folder.
+
+        Raises UserError.
+        """
         session = self.find(id)
         job = self._job(session)
         with session.lock:

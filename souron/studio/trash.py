@@ -15,8 +15,7 @@ LONGEST = 100  # bytes of a name
 
 
 def user_of(jobs: Jobs, folder: Path) -> Job | None:
-    """Return the waiting or running job that writes to or reads the folder; None if there is
-    none."""
+    """Return the waiting or running job that uses the folder; None if there is none."""
     place = folder.resolve()
     return next((job for job in jobs.all() if job.state in ALIVE and _uses(job, place)), None)
 

@@ -77,11 +77,10 @@ class Entry(NamedTuple):
 
 
 def unpack(files: Sequence[Path], place: Path) -> Unpacked:
-    """Unpack a zip or files into a new folder below ``place``, named after the zip or the top
-    folder.
+    """Unpack a zip or files into a new folder below ``place``.
 
-    Raises UserError, and leaves nothing behind, where a name leads elsewhere, a limit is exceeded,
-    no data remains, or the disk is full.
+    The folder is named after the zip or the top folder. Raises UserError, and leaves nothing
+    behind, where a name leads elsewhere, a limit is exceeded, no data remains, or the disk is full.
     """
     place.mkdir(parents=True, exist_ok=True)
     if len(files) == 1 and files[0].is_file() and not files[0].is_symlink():
@@ -113,8 +112,7 @@ def _unzip(path: Path, place: Path) -> Unpacked:
 
 
 def is_data(content: bytes, name: str) -> bool:
-    """Return whether content begins like an image, or is text with a known extension
-    (``labels.csv``)."""
+    """Return whether content begins like an image, or is text with a known extension."""
     if PICTURES.match(content):
         return True
     is_text = content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in content
@@ -281,8 +279,7 @@ def _top(entries: Sequence[Entry]) -> str:
 
 
 def _copy(entry: Entry, folder: Path, done: Unpacked) -> None:
-    """Copy one file if it is data; a zip entry yields no more bytes than were declared and
-    checked."""
+    """Copy one file if it is data; a zip entry yields no more bytes than were declared."""
     with entry.open() as source:
         content = source.read(HEADER)
         if not is_data(content, entry.name):

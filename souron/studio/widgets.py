@@ -637,8 +637,7 @@ def _shown_score(kept: Any, label: str) -> Built:
 
 
 def _shown_labelled_volume(kept: Any, label: str) -> Built:
-    """Show slices in three planes linked with surfaces; below, the planes, the volumes in ml and
-    files."""
+    """Show slices in three planes linked with surfaces; planes, millilitres and files below."""
     import gradio as gr
 
     from souron.report import labelled

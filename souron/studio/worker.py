@@ -138,8 +138,7 @@ class Worker:
 
 
 def source() -> list[tuple[str, int]]:
-    """Return paths and modification times of souron's source. Raises OSError where a file
-    vanishes."""
+    """Return paths and modification times of souron's source. Raises OSError."""
     files = (path for root in souron.__path__ for path in Path(root).rglob("*.py"))
     return sorted((str(path), path.stat().st_mtime_ns) for path in files)
 

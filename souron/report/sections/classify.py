@@ -172,8 +172,7 @@ def _worse(trust: ClassificationResult) -> list[str]:
 
 
 def comparison_notes(record: "ComparisonRecord") -> list[str]:
-    """Return the caveats of a comparison: accuracy near guessing, and classes with too few
-    patients."""
+    """Return the caveats of a comparison: accuracy near guessing, classes with few patients."""
     rare = _rare(record.test)
     if record.measure != "accuracy":
         return rare
@@ -445,7 +444,7 @@ def _sizes(trust: ClassificationResult) -> dict[str, Any] | None:
 
 
 def _table(test: Dataset, probability: Tensor) -> Tensor:
-    """Counts (y_true, y_pred) of the test cases."""
+    """Return the confusion counts (y_true, y_pred) of the test cases."""
     n = len(test.classes)
     return (test.target * n + probability.argmax(1)).bincount(minlength=n * n).view(n, n)
 
@@ -581,8 +580,10 @@ def _disagreements(record: "ComparisonRecord") -> dict[str, Any] | None:
 
 
 def _spread(guesses: Tensor, labels: int) -> Tensor:
-    """Compute the normalised entropy of the predictions of each case, 0..1; ``guesses`` (answers,
-    cases)."""
+    """Compute the normalised entropy of each case's predictions, 0..1.
+
+    ``guesses``: (answers, cases).
+    """
     share = torch.stack([(guesses == label).float().mean(0) for label in range(labels)])
     return -(share * share.clamp(min=1e-9).log()).sum(0) / math.log(max(2, labels))
 

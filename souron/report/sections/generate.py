@@ -141,8 +141,7 @@ def empty_precision(values: Mapping[str, float], system: str = "") -> str:
 
 
 def gallery(record: "ComparisonRecord") -> dict[str, Any]:
-    """Return random images of the compared generators side by side, and one table of their
-    figures."""
+    """Return random images of the compared generators and a table of their figures."""
     shown: Gallery = record.details
     rankings = {record.measure: Ranking(record.rows, record.verdicts), **record.further}
     names = [row.system for row in record.rows]

@@ -100,8 +100,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def inverted(result: ImageResult) -> bool:
-    """Return whether luma of input and output is negatively correlated in most of the shown
-    images."""
+    """Return whether luma is negatively correlated with the input in most images shown."""
     rows = list(result.shown)
     before, after = (luma(part.numpy()) for part in (result.panes["given"], result.output[rows]))
     alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(before, after, strict=True)]

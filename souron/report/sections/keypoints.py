@@ -68,8 +68,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """Warn of figures no better than mean positions, synthetic images, and landmarks without test
-    data."""
+    """Warn of figures no better than mean positions, synthetic images, and absent landmarks."""
     result = record.details
     if not isinstance(result, KeypointResult):
         return []
@@ -180,8 +179,7 @@ def _pane(test: Dataset, row: int, true: Any, found: Any) -> Image.Image:
 
 
 def _landmarks(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
-    """Tabulate errors by landmark and beside baselines: mean positions and the untrained
-    network."""
+    """Tabulate errors by landmark, beside mean positions and the untrained network."""
     first = keypoints.MEAN if result.millimetres else keypoints.PIXELS
     second = f"within {keypoints.WITHIN[0]:g} mm" if result.millimetres else keypoints.NEAR
     every = {"": record.measures, **result.baselines}

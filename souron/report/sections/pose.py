@@ -59,8 +59,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """Warn of figures no better than a constant answer, drawn figures, absent labels and few
-    images."""
+    """Warn of figures no better than a constant answer, drawn people, absent labels, few images."""
     result = record.details
     if not isinstance(result, DetectionResult):
         return []

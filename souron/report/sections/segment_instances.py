@@ -48,8 +48,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """Warn of figures no better than a constant answer, labels without objects, and few test
-    images."""
+    """Warn of figures no better than a constant answer, absent labels, and few test images."""
     result = record.details
     if not isinstance(result, DetectionResult):
         return []

@@ -170,8 +170,7 @@ def _words(test: Dataset, one: Panoptic) -> str:
 
 
 def _quality(record: "RunRecord", result: PanopticResult) -> dict[str, Any]:
-    """Tabulate quality by class and beside baselines: the constant answer and the untrained
-    network."""
+    """Tabulate quality by class, beside the constant answer and the untrained network."""
     names = {
         "": record.system,
         "constant": _("the whole picture {label}").format(label=result.constant or _("nothing")),

@@ -99,8 +99,7 @@ def use(record: "RunRecord") -> tuple[str, str]:
 
 
 def prompts(record: "RunRecord") -> dict[str, Any]:
-    """Return the first prompts with their generated images, uncurated, and the attributes
-    missed."""
+    """Return the first prompts, uncurated, with generated images and missed attributes."""
     result: PromptedResult = record.details
     answers = record.answers[0]
     right: Any = answers.get("right")

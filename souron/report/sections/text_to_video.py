@@ -91,7 +91,7 @@ def shown(strip: Tensor) -> Image.Image:
 
 
 def prompts(record: "RunRecord") -> dict[str, Any]:
-    """Return the first prompts with their generated films, uncurated, and the attributes missed."""
+    """Return the first prompts, uncurated, with generated films and missed attributes."""
     result: FilmResult = record.details
     right: Any = record.answers[0]["right"]
     tiles = []

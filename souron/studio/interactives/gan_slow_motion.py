@@ -138,8 +138,7 @@ def looked_at(system: Any, noise: Any, real: Any) -> dict[str, Any]:
 
 
 def counts(frames: list[dict[str, Any]]) -> dict[str, int]:
-    """Count the steps that moved the critic's output for generated images in the intended
-    direction."""
+    """Count the steps that moved the critic's output for generated images as intended."""
     found = {"up": 0, "ups": 0, "down": 0, "downs": 0}
     for i in range(1, len(frames)):
         change = frames[i]["trust"][1] - frames[i - 1]["trust"][1]

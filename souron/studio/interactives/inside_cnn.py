@@ -89,8 +89,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pixels(asked: Mapping[str, Any]) -> Any:
-    """Return the image that the reader drew, or an example, (1, 1, SIDE, SIDE) uint8. Raises
-    UserError."""
+    """Return the drawn image, or an example, (1, 1, SIDE, SIDE) uint8. Raises UserError."""
     import torch
 
     if "pixels" in asked:
@@ -101,8 +100,7 @@ def pixels(asked: Mapping[str, Any]) -> Any:
 
 
 def looked_at(system: Any, image: Any) -> dict[str, Any]:
-    """Return the image, the feature maps after each ReLU, the first layer's kernels, and the
-    prediction."""
+    """Return the image, feature maps after each ReLU, first-layer kernels, and prediction."""
     import torch
 
     from souron.data.dataset import Rows

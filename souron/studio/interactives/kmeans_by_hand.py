@@ -70,8 +70,7 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the points; with ``centres`` the next step from them, with ``rival`` souron's
-    clusters."""
+    """Return the points; with ``centres`` the next step, with ``rival`` souron's clusters."""
     kind = interactive.among(asked, "points", SETS)
     found = points(kind)
     if "centres" not in asked:
@@ -118,8 +117,7 @@ def system(count: int) -> Any:
 
 
 def step(found: Any, centres: list[list[float]], move: bool) -> dict[str, Any]:
-    """Return the nearest centre of each point; with ``move`` the centres first move to the
-    means."""
+    """Return each point's nearest centre; with ``move`` the centres first move to the means."""
     import torch
 
     kmeans = system(len(centres))

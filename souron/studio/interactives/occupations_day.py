@@ -1,5 +1,4 @@
-"""An occupation's day: guess which of its tasks are exposed to language models, then see the
-labels.
+"""An occupation's day: guess which tasks are exposed to language models, then see labels.
 
 Tasks of O*NET with labels by people and by GPT-4 (Eloundou, Manning, Mishkin, Rock: GPTs are GPTs,
 2023, https://arxiv.org/abs/2303.10130), read and weighted as in ``souron work``.

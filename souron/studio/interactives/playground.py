@@ -166,8 +166,10 @@ def learn(kind: str, width: int, depth: int, noise: float, start: int) -> dict[s
 
 
 def stacked(networks: list[Any]) -> list[Any]:
-    """Stack the parameters of networks: for each layer the weights (networks, outputs, inputs),
-    then the biases (networks, 1, outputs)."""
+    """Stack the parameters of networks, layer by layer.
+
+    Each layer gives weights (networks, outputs, inputs), then biases (networks, 1, outputs).
+    """
     import torch
 
     each = [list(network.parameters()) for network in networks]
@@ -215,8 +217,7 @@ class Adam:
 
 
 def frame(weights: list[Any]) -> dict[str, Any]:
-    """Return one network's decision surface, its hidden units over the plane, and its outgoing
-    weights."""
+    """Return one network's decision surface, hidden units over the plane, and outgoing weights."""
     import torch
 
     with torch.no_grad():

@@ -103,8 +103,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def quiz(seed: int) -> tuple[Any, list[str]]:
-    """Return the images in random order, (20, 1, H, W) uint8, and their generators; "" for a real
-    one."""
+    """Return (20, 1, H, W) uint8 in random order, and each image's generator; "" for a real one."""
     import torch
 
     from souron.hub import zoo
@@ -150,8 +149,7 @@ def detectors() -> tuple[Any, dict[str, Any]]:
 
 
 def judged(images: Any, who: list[str], seen: bool = False) -> list[float]:
-    """Return the probability of each image of being generated, by the detector that excluded its
-    generator.
+    """Return each image's probability of being generated, by a detector new to its generator.
 
     For a real image it is the mean over all detectors. ``seen``: use the detector trained on all of
     LEARNT.

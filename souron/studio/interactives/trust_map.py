@@ -71,8 +71,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache
 def mapped(way: str, shuffled: bool) -> dict[str, Any]:
-    """Return positions in 0..1, true neighbours, images, and the trustworthiness of the
-    embedding."""
+    """Return positions in 0..1, true neighbours, images, and trustworthiness."""
     import torch
 
     from souron.metrics import reduction

@@ -72,8 +72,7 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how often each test calls one system better, and the first comparisons with
-    intervals."""
+    """Return how often each test calls one system better, and the first comparisons."""
     seeds = interactive.whole(asked, "seeds", 2, 10, 3)
     cases = interactive.whole(asked, "cases", 50, 2000, 1000)
     points = interactive.number(asked, "difference", 0, 10, 0)
@@ -84,8 +83,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 def repeated(
     seeds: int, cases: int, points: float, luck: float, repeats: int = REPEATS
 ) -> dict[str, Any]:
-    """Simulate ``repeats`` comparisons of two systems with accuracies that differ by ``points``
-    (0..1)."""
+    """Simulate ``repeats`` comparisons of systems whose accuracies differ by ``points`` (0..1)."""
     import numpy as np
 
     from souron.stats.intervals import proportion_interval

@@ -217,8 +217,10 @@ class Chatting:
         return same
 
     def draw(self, talk: Talk, settings: Sequence[Any], text: str | None = None) -> list[Any]:
-        """Return values for ``drawn``; ``text`` is for the question's field, which gets a refused
-        question back."""
+        """Return values for ``drawn``; ``text`` is for the question's field.
+
+        A refused question returns to that field.
+        """
         import gradio as gr
 
         writing, asked = talk.writing, chat_view.questions(talk)

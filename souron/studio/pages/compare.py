@@ -99,8 +99,7 @@ def page(studio: Studio) -> None:
 def filled(
     studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, forms.Field]
 ) -> list[Any]:
-    """Return the form's values when the page opens: from the address, or else from the job
-    shown."""
+    """Return the form's initial values, from the address or else from the job shown."""
     import gradio as gr
 
     offered = own_data.choices(studio)

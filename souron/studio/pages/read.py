@@ -1,5 +1,4 @@
-"""Read: ask a question of a long text; shows the sentences that answer it, and a model's
-summary."""
+"""Read: ask a question of a long text; get the sentences that answer it, and a model's words."""
 
 import os
 from hashlib import blake2b

@@ -54,8 +54,7 @@ def page(studio: Studio) -> None:
 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
-    """Return (shown, name) of tokenizers: runs, newest first, then fetched and ready-trained
-    models."""
+    """Return (shown, name) of tokenizers: runs, newest first, then fetched and ready-trained."""
     runs = [
         (f"{run.name} – {', '.join(filter(None, (*run.systems, called.called(run.data))))}",
          str(run.folder))

@@ -107,8 +107,7 @@ def page(studio: Studio) -> None:
 def filled(
     studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, forms.Field]
 ) -> list[Any]:
-    """Return the form's values when the page opens: from the address, or else from the job
-    shown."""
+    """Return the form's initial values, from the address or else from the job shown."""
     import gradio as gr
 
     offered = own_data.choices(studio)
@@ -162,8 +161,7 @@ def startable(name: str, size: str, start: str) -> Any:
 
 
 def named(wish: str) -> list[Any]:
-    """Return system and size of a name such as ``resnet18``, for their widgets. Raises
-    UserError."""
+    """Return updates for a system such as ``resnet18`` and its size. Raises UserError."""
     import gradio as gr
 
     if not wish:
@@ -192,8 +190,7 @@ def taken(name: str, further: Mapping[str, forms.Field]) -> set[str]:
 
 
 def relevant(name: str, further: Mapping[str, forms.Field]) -> list[Any]:
-    """Return an update for each option's widget, hidden and empty where the task does not accept
-    it."""
+    """Return an update for each option's widget; those that the task refuses are hidden."""
     import gradio as gr
 
     own = taken(name, further)

@@ -63,8 +63,7 @@ def opened(studio: Studio, query: Mapping[str, str]) -> list[Any]:
 
 
 def occupations() -> list[tuple[str, str]]:
-    """Return (shown, title) of the occupations, by title, with a Japanese name where there is
-    one."""
+    """Return (shown, title) of the occupations, by title, with Japanese names where known."""
     names = [one.title for one in tables.usual().occupations]
     own = {title: titles.japanese_name(title) for title in names}
     if language() == "ja":
