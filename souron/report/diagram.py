@@ -1,8 +1,8 @@
 """Diagram of a system: its layers as boxes from input to output.
 
-The height of a box is the square root of the side of its feature maps, its width the logarithm of
-the number of channels, so that one pixel and a thousand channels fit on one line. Vectors are bars
-whose height shows their length.
+The height of a box grows with the square root of the side of its feature maps, its width with the
+logarithm of the number of channels, so that one pixel and a thousand channels fit on one line.
+Vectors are bars whose height grows with the logarithm of their length.
 """
 
 import math

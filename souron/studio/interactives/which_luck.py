@@ -2,7 +2,7 @@
 
 Scores are simulated as in ``benchmarks/verdict.py``: each case has its own difficulty, each
 training its own quality, and each training gets different cases right. souron's
-``verdict.difference`` judges them, beside two common tests that count fewer sources of variance.
+``verdict.difference`` judges them, beside two common methods that count fewer sources of variance.
 """
 
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how often each test calls one system better, and the first comparisons."""
+    """Return how often each method calls one system better, and the first comparisons."""
     seeds = interactive.whole(asked, "seeds", 2, 10, 3)
     cases = interactive.whole(asked, "cases", 50, 2000, 1000)
     points = interactive.number(asked, "difference", 0, 10, 0)
