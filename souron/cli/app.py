@@ -1,4 +1,4 @@
-"""The application that every command registers with."""
+"""Application with which every command registers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ import typer.main
 from souron.cli import console
 from souron.utils.messages import N_
 
-UsageError: Any = typer.BadParameter.__base__  # of the click that this typer uses
+UsageError: Any = typer.BadParameter.__base__  # of the click that typer uses
 
 app = typer.Typer(
     cls=console.Commands,
@@ -43,7 +43,7 @@ def everywhere() -> None:
 
 
 def command(name: str, help: str, examples: str, *, group: str) -> Callable:
-    """Register a command: one line of help, examples (one a line), its group in ``GROUPS``."""
+    """Register a command with its help, examples (one a line) and group in ``GROUPS``."""
     assert group in console.GROUPS, f"{name}: no group is named {group}"
     # without typer's own --help, for which it would import pydantic; ``obey`` answers it
     return app.command(
@@ -57,7 +57,7 @@ def command(name: str, help: str, examples: str, *, group: str) -> Callable:
 
 
 def parser(name: str = "") -> Any:
-    """Return the parser of that command; without a known name, of every command in a group."""
+    """Return the parser of the command ``name``; for an unknown name, that of all commands."""
     alone = [one for one in app.registered_commands if one.name == name]
     if not alone:
         return typer.main.get_command(app)

@@ -1,4 +1,4 @@
-"""``souron arena``: rivals side by side, blind."""
+"""``souron arena``: blind pairwise comparison of models' answers."""
 
 import sys
 from pathlib import Path
@@ -93,7 +93,7 @@ def arena(
 
 
 def ask(made: Any) -> None:
-    """Question after question, until there is none, or no more input."""
+    """Ask for a vote on each pair of answers, until none is left or the input ends."""
     from souron.report.arena import printable
 
     left = sum(1 for _match in made.matches())
@@ -123,7 +123,7 @@ def ask(made: Any) -> None:
 
 
 def choice(match: Any) -> tuple[str | None, bool]:
-    """What the person says, and whether the names were unknown; None: no more."""
+    """Read a vote, and whether the names were still hidden; the vote is None at the end."""
     blind = True
     prompt = _("1 or 2 is better, 3 both good, 4 both bad, n names (the vote then does not count), "
                "q end: ")  # fmt: skip
@@ -141,7 +141,7 @@ def choice(match: Any) -> tuple[str | None, bool]:
 
 
 def tell(text: str, style: str = "") -> None:
-    """Questions and answers; with --json they leave stdout to the result."""
+    """Print questions and answers; with --json on stderr, as stdout is for the result."""
     if screen.json:
         screen.err.print(text, style=style or None, soft_wrap=True)
     else:
@@ -149,7 +149,7 @@ def tell(text: str, style: str = "") -> None:
 
 
 def end(held: Any, judge: str | None, unfit: tuple[tuple[str, str], ...]) -> None:
-    """Let the judge read, then say what came of it."""
+    """Let the judge compare the answers, if there is one, and print the result."""
     from souron.report import arena as words
     from souron.runs import arena as runs_arena
 

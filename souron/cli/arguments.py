@@ -1,4 +1,4 @@
-"""The words of a command line: ``epochs=5`` beside ``--epochs 5``, nearest matches."""
+"""Arguments of the command line: ``epochs=5`` beside ``--epochs 5``, nearest matches."""
 
 import difflib
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ VALUE_OR_NOT = ("resume", "pretrained")  # true, false, or a run's folder
 
 
 def options_of(command: Any) -> dict[str, Any]:
-    """Option's name -> what typer knows of it."""
+    """Return option name -> click parameter, without the dashes."""
     return {
         text.removeprefix("--"): param
         for param in command.params
@@ -27,12 +27,12 @@ def options_of(command: Any) -> dict[str, Any]:
 
 
 def shown(known: dict[str, Any]) -> list[str]:
-    """The options that help names."""
+    """Return the options shown in help."""
     return [name for name, param in known.items() if not getattr(param, "hidden", False)]
 
 
 def take_global(words: Sequence[str]) -> list[str]:
-    """Heed --json, --quiet, --lang and --events wherever they stand; the other words."""
+    """Apply --json, --quiet, --lang and --events at any position; return the other words."""
     rest: list[str] = []
     coming = iter(words)
     for word in coming:
@@ -52,7 +52,7 @@ def take_global(words: Sequence[str]) -> list[str]:
 
 
 def of_every_command(word: str) -> str:
-    """The name of an option that every command has, "" for any other word."""
+    """Return the name of an option that every command has; "" for any other word."""
     name, given, _value = word.removeprefix("--").partition("=")
     return name if name in EVERYWHERE and (given or word.startswith("--")) else ""
 
@@ -68,12 +68,12 @@ def truth(name: str, value: str) -> bool:
 
 
 def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
-    """``epochs=5`` and ``--epochs 5`` -> ``--epochs=5``, for options that the command has.
+    """Rewrite ``epochs=5`` and ``--epochs 5`` to ``--epochs=5`` for options of the command.
 
-    A word that is a file's or folder's name stays as it is, and so does what follows ``--``. Other
-    ``name=value`` become ``--set=name=value`` where the command takes a system's own options; where
-    it takes files too, those only that look like an option. Raises UserError with the nearest match
-    for a name that means nothing.
+    Names of existing files and folders stay as they are, and so does everything after ``--``. Other
+    ``name=value`` become ``--set=name=value`` where the command takes options of a system; where it
+    also takes files, only words that look like an option do. Raises UserError with the nearest
+    match for an unknown name.
     """
     known = options_of(command)
     takes_files = any(param.name == "files" for param in command.params)
@@ -118,7 +118,7 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
 
 
 def following(name: str, coming: list[str]) -> str:
-    """The value of an option that was written without ``=``; taken off ``coming``."""
+    """Take the value of an option written without ``=`` off the list ``coming`` and return it."""
     if name in VALUE_OR_NOT and not (coming and (Path(coming[-1]) / "args.yaml").exists()):
         return "true"
     if not coming:
@@ -136,7 +136,7 @@ def missing(argument: str, fix: str) -> UserError:
 
 
 def one_run(files: Sequence[str], command: str) -> Path:
-    """The folder of the only run that is given to an audit. Raises UserError."""
+    """Return the folder of the run given to an audit. Raises UserError unless it is one."""
     if not files:
         raise missing("RUN", f"{command} runs/generate/dcgan-digits")
     if len(files) > 1:

@@ -1,4 +1,4 @@
-"""``souron ask``: a question to long texts."""
+"""``souron ask``: answer a question from long texts."""
 
 from typing import Annotated
 
@@ -71,7 +71,7 @@ def ask(
 
 
 def tell(reading: "runs_ask.Reading") -> None:  # type: ignore[name-defined]  # noqa: F821
-    """The passages first, the sentence of the language model below them."""
+    """Print the passages first and the language model's answer below them."""
     if reading.passages.verdict:
         show(Text(reading.passages.verdict, "bold"))
     for where, score, text in reading.passages.rows():

@@ -1,4 +1,4 @@
-"""``souron chat``: questions to a language model, in a terminal or line by line."""
+"""``souron chat``: conversation with a language model, in a terminal or line by line."""
 
 import re
 import sys
@@ -18,7 +18,7 @@ from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
 LONGEST_LINE = 1_000_000  # bytes of a question on stdin
-# what a terminal would obey instead of showing it
+# control characters, which a terminal would obey
 OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 HELP = (
     ("/regenerate [SEED]", N_("answer the last question again, with the next seed or this one")),
@@ -138,16 +138,18 @@ def chat(
 
 
 class Session:
-    """A conversation and how it is shown."""
+    """A conversation and its display."""
 
     def __init__(self, name: str, talk: Any, filtered: Any = None) -> None:
         self.name, self.talk, self.filtered = name, talk, filtered
         self.failed = 0  # exit code
-        self.saved = talk.chat  # as it stands in a file
+        self.saved = talk.chat  # as saved in a file
 
     def answer(self, ask: Callable[[], Any]) -> None:
-        """Show an answer as it is written. Ctrl-C stops it, and what came is kept. Raises
-        UserError, and the chat is as it was."""
+        """Show an answer as it is generated; Ctrl-C stops it and keeps the text so far.
+
+        Raises UserError, with the chat left unchanged.
+        """
         answer = ask()
         self.mark_dropped(answer.prompt)
         try:
@@ -177,7 +179,7 @@ class Session:
             console.warn(dropped(prompt, self.talk.voice.reader.context))
 
     def lines(self) -> None:
-        """One question a line; one that cannot be answered stops no other."""
+        """Answer one question per line of stdin; an error in one line does not stop the others."""
         for number, line in enumerate(lines_of(sys.stdin.buffer), 1):
             if not line.strip():
                 continue
@@ -191,7 +193,7 @@ class Session:
                 return
 
     def interactive(self) -> None:
-        """Until Ctrl-D, /quit, or Ctrl-C at the prompt."""
+        """Prompt for questions until Ctrl-D, /quit, or Ctrl-C at the prompt."""
         note(_("{name}: ask, or /help. Ctrl-C stops an answer, a second one leaves.").format(
             name=self.name))  # fmt: skip
         for number, turn in enumerate(self.talk.chat.turns):
@@ -213,12 +215,12 @@ class Session:
             note(_("the chat was not saved: /save FILE does so, or save=FILE from the start"))
 
     def heed(self, line: str) -> None:
-        """A command, or a question. Raises UserError."""
+        """Handle a line: a command or a question. Raises UserError."""
         if not self.obey(line):
             self.answer(lambda: self.talk.ask(line))
 
     def obey(self, line: str) -> bool:
-        """Do what a line that begins with / says; False for a question. Raises UserError."""
+        """Run a command that begins with /; return False for a question. Raises UserError."""
         found = re.fullmatch(r"/([a-z]+)(?:\s+(.*))?", line.strip(), re.DOTALL)
         if not found:
             return False
@@ -269,7 +271,7 @@ class Session:
         self.show_template("")
 
     def do_filtered(self, _rest: str) -> None:
-        """The withheld sentences: asked for, they are shown."""
+        """Show the sentences that the filter withheld."""
         from souron.society.improper import judges
 
         if self.filtered is None:
@@ -304,7 +306,7 @@ class Session:
         note(_("saved: {path}").format(path=place))
 
     def show_template(self, question: str) -> None:
-        """The template as it was published, and what it makes of the conversation."""
+        """Show the published chat template and the conversation rendered with it."""
         turns = (self.talk.chat.said("user", question) if question else self.talk.chat).turns
         voice = self.talk.voice
         seen = voice.seen(turns) if turns else ""
@@ -318,7 +320,7 @@ class Session:
 
 
 def figures(reply: Any) -> str:
-    """One line about an answer."""
+    """Return one line of figures about an answer: speed, tokens and context."""
     first = "" if reply.seconds_to_first is None else _(
         "first token after {seconds:.2g} s").format(seconds=reply.seconds_to_first)  # fmt: skip
     rate = "" if reply.tokens_per_second is None else _(
@@ -341,7 +343,7 @@ def withheld(count: int) -> str:
 
 
 def stopped(why: str) -> str:
-    """Why an answer is not longer; "" where the model ended it."""
+    """Return the reason why an answer was cut short; "" where the model ended it."""
     return {
         "length": _("stopped: as long as was asked for (length=)"),
         "context": _("stopped: the context is full"),
@@ -350,7 +352,7 @@ def stopped(why: str) -> str:
 
 
 def dropped(prompt: Any, context: int) -> str:
-    """What the model did not see."""
+    """Return a remark on the earlier messages that no longer fit into the context."""
     return _(
         "{count} earlier messages ({tokens} tokens) no longer fit into the context of {context} "
         "tokens: the model does not see them"
@@ -358,7 +360,10 @@ def dropped(prompt: Any, context: int) -> str:
 
 
 def lines_of(stream: Any) -> Iterator[str]:
-    """Lines of bytes as texts: UTF-8, else Shift_JIS."""
+    """Yield lines of a byte stream as text: UTF-8, else Shift_JIS.
+
+    Raises UserError for a line that is too long.
+    """
     while line := stream.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
             raise UserError(
@@ -375,7 +380,7 @@ def lines_of(stream: Any) -> Iterator[str]:
 
 
 def typed(text: str = "") -> str | None:
-    """A line from the terminal, where ``text`` stands already; None at its end."""
+    """Read a line from the terminal, prefilled with ``text``; None at the end of input."""
     try:
         import readline
     except ImportError:  # Windows' own console edits lines itself
@@ -403,12 +408,12 @@ def whole(text: str, example: str) -> int:
 
 
 def agreed(question: str, place: Path) -> bool:
-    """Asks where somebody is there to answer; otherwise no."""
+    """Ask for confirmation on a terminal; return False where there is none."""
     return sys.stdin.isatty() and typer.confirm(question.format(path=place))
 
 
 def new_file(name: str) -> Path:
-    """Raises UserError for a file that is there already, or cannot be a chat."""
+    """Return the path of a new chat file. Raises UserError if it exists or is no .json."""
     from souron.kinds import files
 
     place = Path(name).expanduser()

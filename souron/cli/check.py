@@ -1,4 +1,4 @@
-"""``souron check``: does an answer stand in its sources?"""
+"""``souron check``: check an answer against its sources."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,7 +93,7 @@ def check(
 
 
 def check_references(answer: str, library: list[str]) -> None:
-    """The references of an answer alone, where no sources were named."""
+    """Check only the references of an answer, where no sources were given."""
     from souron.cli import references as shown
     from souron.society.citations import library as shelf
     from souron.society.citations import references
@@ -109,7 +109,7 @@ def check_references(answer: str, library: list[str]) -> None:
 
 
 def page_path(page: str, answer: str, open: bool) -> Path | None:
-    """Where the page is to be written. Raises UserError where a file is there already."""
+    """Return the path of the page, None for no page. Raises UserError if the file exists."""
     if not page and not open:
         return None
     path = Path(page or f"{Path(answer).stem if answer != '-' else 'answer'}-checked.html")
@@ -124,7 +124,7 @@ def page_path(page: str, answer: str, open: bool) -> Path | None:
 
 
 def tell(record: Any, path: Path | None) -> None:
-    """The sentences with their signs, what differs, and the passages."""
+    """Print the sentences with their signs, the differences and the passages."""
     from souron.society.claims.record import SIGNS, STATES, described, line
 
     for each in record.checked:

@@ -1,4 +1,4 @@
-"""How the command line looks: help, tables, progress bars, messages.
+"""Look of the command line: help, tables, progress bars, messages.
 
 Results go to stdout, everything else to stderr.
 """
@@ -41,12 +41,12 @@ FIRST = {  # the commands that a beginner needs, each with an example
     "compare": "souron compare mlp cnn vit data=digits budget=10s seeds=3",
 }
 BAR = "█"
-SECONDS_BETWEEN_LINES = 10  # where stderr is no terminal and a bar cannot be drawn
+SECONDS_BETWEEN_LINES = 10  # where stderr is not a terminal, so there is no bar
 
 
 @dataclass
 class Screen:
-    """Where things go, and how much of them."""
+    """Output streams, and the options that control what is printed."""
 
     json: bool = False
     quiet: bool = False
@@ -65,13 +65,13 @@ screen = Screen()
 
 
 def show(*things: RenderableType) -> None:
-    """A result for people, on stdout. Long paths are not broken, so that they can be copied."""
+    """Print a result on stdout, without breaking long paths, so that they can be copied."""
     for thing in things:
         print(_drawn(thing), flush=True)
 
 
 def _drawn(thing: RenderableType) -> str:
-    """As text, for this terminal; without blanks at the ends of lines where it is none."""
+    """Render for this terminal; if stdout is not a terminal, trailing blanks are removed."""
     console = screen.out
     with console.capture() as captured:
         console.print(thing, soft_wrap=isinstance(thing, str))
@@ -80,12 +80,12 @@ def _drawn(thing: RenderableType) -> str:
 
 
 def note(text: str) -> None:
-    """A remark on stderr, unless --quiet."""
+    """Print a remark on stderr, unless --quiet."""
     screen.err.print(text, style="dim", soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """What went wrong with one file, on stderr even with --quiet."""
+    """Print a warning on stderr, even with --quiet."""
     Console(stderr=True, markup=False, highlight=False, emoji=False).print(
         text, style="yellow", soft_wrap=True
     )
@@ -93,7 +93,7 @@ def warn(text: str) -> None:
 
 @contextmanager
 def warning_lines() -> Iterator[None]:
-    """Each ``Caution`` within becomes a line on stderr, as ``warn`` writes it, once."""
+    """Print each ``Caution`` raised within the block once, as a line on stderr."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", Caution)
         other = warnings.showwarning
@@ -109,12 +109,12 @@ def warning_lines() -> Iterator[None]:
 
 
 def print_json(thing: Any) -> None:
-    """One JSON value on one line of stdout; what is not a number there becomes null."""
+    """Print one JSON value on one line of stdout; NaN and infinity become null."""
     print(as_json(thing), flush=True)
 
 
 def show_trouble(trouble: UserError) -> None:
-    """On stderr in words, and with --json on stdout as an object too."""
+    """Print an error on stderr and, with --json, as an object on stdout."""
     first, *rest = str(trouble).splitlines()
     loud = Console(stderr=True, markup=False, highlight=False, emoji=False)
     loud.print(first, style="bold red", soft_wrap=True)
@@ -125,7 +125,7 @@ def show_trouble(trouble: UserError) -> None:
 
 
 def error(trouble: UserError) -> dict[str, str]:
-    """A trouble as programs get it."""
+    """Return an error as a dict for programs."""
     return {
         "code": trouble.code,
         "found": trouble.found,
@@ -135,7 +135,7 @@ def error(trouble: UserError) -> dict[str, str]:
 
 
 def table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
-    """An open table; the columns named in ``right`` hold numbers."""
+    """Return a table without borders; the columns named in ``right`` hold numbers."""
     made = Table(title=title or None, box=None, pad_edge=False, header_style="bold",
                  title_justify="left", title_style="bold")  # fmt: skip
     for column in columns:
@@ -149,7 +149,7 @@ def table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
 
 
 def pairs(rows: Sequence[tuple[str, RenderableType]]) -> Table:
-    """Names and what they stand for, without a heading."""
+    """Return a table of names and values without a heading."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -159,7 +159,7 @@ def pairs(rows: Sequence[tuple[str, RenderableType]]) -> Table:
 
 
 def measures(found: dict[str, Any]) -> Table:
-    """``Measure`` records with their intervals."""
+    """Return a table of ``Measure`` records with their intervals."""
     value, span, cases = _("value"), _("95 % interval"), _("cases")
     made = table(_("measure"), value, span, cases, right=(value, span, cases))
     for name, m in found.items():
@@ -173,7 +173,7 @@ def measures(found: dict[str, Any]) -> Table:
 
 
 def likelihoods(guesses: Sequence[tuple[str, float]], width: int = 20) -> Table:
-    """Labels and how likely they are, with bars."""
+    """Return a table of labels with their probabilities and bars."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(justify="right", width=9)
     grid.add_column(width=width)
@@ -184,7 +184,7 @@ def likelihoods(guesses: Sequence[tuple[str, float]], width: int = 20) -> Table:
 
 
 def ranking(record: Any) -> Table:
-    """A comparison's systems, best first."""
+    """Return a table of a comparison's systems, best first."""
     metric = registry.metric(record.measure)
     value, span, trained = metric.title, _("95 % interval"), _("trained")
     seen, parameters = _("examples"), _("parameters")
@@ -200,7 +200,7 @@ def ranking(record: Any) -> Table:
 
 
 def verdicts(record: Any) -> Table:
-    """Each pair of a comparison, and whether one is better."""
+    """Return a table of the pairs of a comparison with their verdicts."""
     difference, span = _("difference"), _("interval")
     made = table(_("pair"), difference, span, _("verdict"), right=(difference, span))
     for each in record.verdicts:
@@ -222,7 +222,7 @@ def verdicts(record: Any) -> Table:
 
 
 def bars(amounts: dict[str, int], width: int = 30, most: int = 50) -> Table:
-    """How many of each, as bars."""
+    """Return a table of counts with bars."""
     largest = max(amounts.values(), default=1)
     grid = Table.grid(padding=(0, 2))
     grid.add_column(overflow="ellipsis", no_wrap=True)
@@ -236,7 +236,7 @@ def bars(amounts: dict[str, int], width: int = 30, most: int = 50) -> Table:
 
 
 def run(record: Any) -> None:
-    """What a run came to."""
+    """Print the result of a run."""
     show(_cases(record.system, record.data, record.parts, record.task))
     show(*filter(None, [record.patients]), "")
     if record.measures:
@@ -260,7 +260,7 @@ def _cases(system: str, data: Any, parts: dict[str, int], task: str) -> str:
 
 
 def drawn(record: Any) -> None:
-    """What a generator drew."""
+    """Print the result of ``souron generate``."""
     show(
         _("{count} pictures by {system}, seed {seed}, in {time} ({each} each)").format(
             count=units.whole(record.count), system=record.system, seed=record.seed,
@@ -283,7 +283,7 @@ def drawn(record: Any) -> None:
 
 
 def forecast(found: Any) -> None:
-    """What a run or a comparison would take."""
+    """Print the forecast of a run or a comparison."""
     systems = found.asked.get("systems") or [found.asked["system"]]
     task = registry.find(systems[0].partition(":")[0])[0].task
     show(
@@ -297,7 +297,7 @@ def forecast(found: Any) -> None:
 
 
 def foretold(found: Any) -> str:
-    """A ``Forecast`` in a line or two."""
+    """Return a ``Forecast`` in one or two lines."""
     text = _("forecast: {time}, {memory} of memory")
     if found.testing:
         text = _("forecast: {time} of training, {testing} of tests and report, {memory} of memory")
@@ -309,7 +309,7 @@ def foretold(found: Any) -> str:
 
 
 def decoding(seconds: float, bytes: float) -> str:
-    """Pictures that memory has no room for."""
+    """Return a remark on images that do not fit into memory and are decoded into a file first."""
     return _("before: the pictures are decoded once into a file of {size}, in {time}").format(
         size=units.size(bytes), time=units.seconds(seconds)
     )
@@ -337,7 +337,7 @@ def skipped_files(skipped: Sequence[Any], most: int = 5) -> None:
 
 
 def comparison(record: Any) -> None:
-    """What a comparison came to."""
+    """Print the result of a comparison."""
     show(record.sentence, *filter(None, [record.patients]), "", ranking(record), "")
     if record.verdicts:
         show(verdicts(record), "")
@@ -346,7 +346,7 @@ def comparison(record: Any) -> None:
 
 
 class Following:
-    """The latest event as a line with a bar; for a comparison with its table above."""
+    """Live display of the latest event with a bar; for a comparison, its table above."""
 
     def __init__(self) -> None:
         self.event: Any = None
@@ -367,7 +367,7 @@ class Following:
 
 
 def words(event: Any) -> str:
-    """What is going on: the phase, and what it is busy with."""
+    """Return the current phase and its subject."""
     phases = {
         "data": _("reading data"),
         "forecast": _("forecast"),
@@ -398,7 +398,7 @@ def left(event: Any) -> str:
 
 
 def watched(values: dict[str, float]) -> str:
-    """The validation figure, where there is one."""
+    """Return the validation figure, "" where there is none."""
     for name, value in values.items():
         if name.startswith("val "):
             plain = name.removeprefix("val ")
@@ -407,7 +407,7 @@ def watched(values: dict[str, float]) -> str:
 
 
 def contest(rows: list[dict[str, Any]]) -> Table:
-    """A comparison while it runs."""
+    """Return a table of a comparison while it runs."""
     system, trained = _("system"), _("trained")
     now, tests = _("validation"), _("tested, seed by seed")
     made = table(system, trained, now, tests, right=(trained, now))
@@ -423,9 +423,9 @@ def contest(rows: list[dict[str, Any]]) -> Table:
 
 
 def follow(events: Iterable[Any]) -> Iterator[Any]:
-    """Draw events as they come; each record that one carries, with the drawing out of the way.
+    """Draw events as they arrive; yield each record, with the live display removed.
 
-    After Ctrl-C says what is kept and how to go on, and ends with the exit code 130.
+    On Ctrl-C, print what is kept and how to resume, and exit with code 130.
     """
     events, event = iter(events), None
     while True:
@@ -450,7 +450,10 @@ def follow(events: Iterable[Any]) -> Iterator[Any]:
 
 
 def _passed_on(stop: KeyboardInterrupt, events: Any) -> KeyboardInterrupt:
-    """Ctrl-C that met this side: whoever works keeps what was done, and says where."""
+    """Pass a Ctrl-C caught here on to the generator of events, which saves its state.
+
+    Return the interrupt to report: the generator's, which names what is kept, or ``stop``.
+    """
     try:
         if hasattr(events, "throw"):
             events.throw(stop)
@@ -460,7 +463,7 @@ def _passed_on(stop: KeyboardInterrupt, events: Any) -> KeyboardInterrupt:
 
 
 def up_to_forecast(events: Iterable[Any]) -> Iterator[Any]:
-    """The events until what it will take is known, as a record; nothing is written until then."""
+    """Yield events up to the forecast, which is the last one's record; nothing is written."""
     for event in events:
         if event.forecast is not None:
             yield replace(event, record=event.forecast)
@@ -469,7 +472,7 @@ def up_to_forecast(events: Iterable[Any]) -> Iterator[Any]:
 
 
 def quoted(path: Path) -> str:
-    """For a command line that can be copied."""
+    """Quote a path for a command line that can be copied."""
     return shlex.quote(str(path))
 
 
@@ -485,7 +488,10 @@ def _tell_what_is_kept(folder: Path | None, command: str = "") -> None:
 
 @contextmanager
 def watcher() -> Iterator[Callable[[Any], None]]:
-    """What draws one event: a bar on a terminal, a line now and then elsewhere, else nothing."""
+    """Yield a function that shows an event: a bar on a terminal, or else occasional lines.
+
+    It shows nothing with --quiet.
+    """
     console = screen.err
 
     def foretell(event: Any) -> None:
@@ -528,7 +534,7 @@ def watcher() -> Iterator[Callable[[Any], None]]:
 
 @contextmanager
 def fetching_bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for bytes: call it with (done, total)."""
+    """Show a progress bar for bytes; yields a function to call with (done, total)."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(24), DownloadColumn(),
@@ -539,7 +545,7 @@ def fetching_bar(name: str) -> Iterator[Callable[[int, int], None]]:
 
 
 class Command(typer.core.TyperCommand):
-    """A command whose help speaks the reader's language. Its epilog holds examples, one a line."""
+    """A command with help in the reader's language; its epilog holds examples, one a line."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         formatter.write("\n".join(map(_drawn, self._help(ctx))))
@@ -568,7 +574,7 @@ class Command(typer.core.TyperCommand):
 
 
 class Commands(typer.core.TyperGroup):
-    """The help of ``souron`` itself: how to begin, then the commands by group."""
+    """Help of ``souron`` itself: first steps, then the commands by group."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         own: list[Any] = [p for p in self.params if p.name.endswith("completion")]
@@ -580,7 +586,7 @@ class Commands(typer.core.TyperGroup):
         formatter.write("\n".join(map(_drawn, parts)))
 
     def _groups(self) -> Iterator[RenderableType]:
-        """The heading and commands of each group; what ``FIRST`` names comes first."""
+        """Yield the heading and commands of each group; the commands in ``FIRST`` come first."""
         places = {name: place for place, name in enumerate(FIRST)}
         names = sorted(self.commands, key=lambda name: (places.get(name, len(places)), name))
         column = max(map(len, names))

@@ -1,4 +1,4 @@
-"""``souron data``: look at a data set, check it, de-identify it."""
+"""``souron data``: show a data set, check it, de-identify it."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -60,7 +60,7 @@ def data_(
     ] = None,
     rotations: Annotated[
         bool,
-        Option("--rotations", hidden=True),  # accepted of old: they are always looked for
+        Option("--rotations", hidden=True),  # kept for compatibility: rotations are always checked
     ] = False,
     project: options.Project = None,
     open: options.Open = False,
@@ -165,7 +165,7 @@ def shape_of(cases: "Dataset") -> dict[str, int]:
 
 
 def anonymise(folder: str | None, out: str | None) -> None:
-    """A copy of a folder's DICOM files without what identifies. Exit code 3 without any."""
+    """Copy a folder's DICOM files without identifying attributes. Exit code 3 if there are none."""
     if folder is None or out is None:
         missing = "OUT" if folder else "FOLDER"
         raise arguments.missing(missing, "souron data anonymise scans/ scans-without-names/")
@@ -209,9 +209,11 @@ def browse(page: Path) -> None:
 
 
 def every_format() -> tuple[str, ...]:
-    """Those of texts, which look into files, go first; then those that only some task reads, of
-    these the ones that read more of what another reads, too: folders of classes take what is
-    left."""
+    """Return all formats in the order in which they are tried.
+
+    Text formats, which look into files, come first; then formats of single tasks, the more specific
+    ones first; folders of classes accept everything else, so they come last.
+    """
     from souron.data import load
 
     of_tasks = (name for task in registry.tasks().values() for name in task.formats)
@@ -222,8 +224,10 @@ def every_format() -> tuple[str, ...]:
 
 
 def reading_of(task: str | None) -> tuple[tuple[str, ...], str]:
-    """The formats that a task takes, and its kind of target; all, where nobody names one. Raises
-    UserError."""
+    """Return the formats that a task accepts and its kind of target; all formats for None.
+
+    Raises UserError for an unknown task.
+    """
     if task is None:
         return every_format(), ""
     if task not in registry.tasks():
@@ -246,7 +250,7 @@ def check(
     open: bool,
     task: str | None = None,
 ) -> None:
-    """The doctor of data. Exit code 3 where findings of severity "error" stand."""
+    """Check a data set and print the findings. Exit code 3 if any has severity "error"."""
     if folder is None:
         raise arguments.missing("FOLDER", "souron data check photos/")
     with screen.err.status(_("reading data")) as status:

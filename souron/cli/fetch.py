@@ -1,4 +1,4 @@
-"""``souron fetch``: data sets and published weights, from the network or a bundle."""
+"""``souron fetch``: download data sets and published weights, or import them from a bundle."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -95,7 +95,7 @@ def fetch(
 
 
 def verify_bundle(folder: Path) -> None:
-    """Exit code 3 where a file differs from what its checksum says."""
+    """Verify the checksums of a bundle. Exit code 3 where a file differs."""
     from souron.hub import bundle as hub_bundle
 
     with console.fetching_bar(str(folder)) as progress:

@@ -1,4 +1,4 @@
-"""The commands that only look: ``list``, ``show``, ``data``, ``fetch`` and ``doctor``."""
+"""Commands that only show something: ``list``, ``show`` and ``doctor``."""
 
 import webbrowser
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from souron.registry import differs, entry_as_json, status
 from souron.utils import hardware, units
 from souron.utils.messages import N_, UserError, _
 
-ROWS = 40  # of a structure table, at most
+ROWS = 40  # maximum in a table of layers
 
 
 @command(
@@ -155,7 +155,7 @@ def show_(
 
 
 def told_to(kind: Any) -> Iterator[tuple[str, list[Any]]]:
-    """What that system can be told when it is used, with a heading."""
+    """Yield the options of predicting and of generating, each with a heading."""
     from souron.kinds import signature
 
     asked = signature.signature(kind)
@@ -168,7 +168,7 @@ def told_to(kind: Any) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _option(option: Any) -> str:
-    """``steps=15 (1..1000)``"""
+    """Format an option as ``steps=15 (1..1000)``."""
     default = "FILE" if option.default is None else option.default or option.choice.metavar
     default = option.default if isinstance(option.default, bool | int | float) else default
     allowed = f" ({option.allowed})" if option.allowed else ""
@@ -176,7 +176,7 @@ def _option(option: Any) -> str:
 
 
 def explain(name: str, file: Path, project: Path, open: bool) -> None:
-    """Write a page on the way to an answer about a picture, and say where it lies."""
+    """Write a page on the steps from an image to the answer, and print its path."""
     hardware.calm_allocator()
     hardware.share_cores()
     with screen.err.status(_("loading {name}").format(name=name)):
@@ -218,7 +218,7 @@ def described(entry: registry.Entry) -> list[tuple[str, str]]:
 
 
 def warned(name: str) -> list[str]:
-    """Describe what to expect of a ready-trained system."""
+    """Return the known weaknesses of a ready-trained system."""
     folder = zoo.where(name)
     return [] if folder is None else zoo.weaknesses(folder)
 

@@ -1,4 +1,4 @@
-"""``souron lecture``: the rows of the lecture, one of them as text, a course."""
+"""``souron lecture``: list the rows of the lecture, show one as text, or show a course."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,7 +50,7 @@ def lecture(
 
 
 def tell_all() -> None:
-    """Every row with its systems, and what works with them."""
+    """Print every row with its systems and with what is available for it."""
     for chapter in rows.chapters():
         made = console.table(
             "", _("row"), _("year"), _("systems"), _("here"), title=_(chapter.title)
@@ -67,7 +67,7 @@ def tell_all() -> None:
 
 
 def works(row: Row) -> list[str]:
-    """What can be done with a row on this computer."""
+    """Return what is available for a row on this computer: trained weights, a short training."""
     found = []
     if any(zoo.where(name) for name in row.systems):
         found.append(_("ready trained"))

@@ -1,4 +1,4 @@
-"""The commands: ``souron list``, ``show``, ``data``, ``train``, ``val``, ``predict``, ...
+"""Entry point of the commands: ``souron list``, ``show``, ``data``, ``train``, ``val``, ...
 
 Nothing here imports torch before a command needs it. Every option is understood as ``--epochs 5``
 and as ``epochs=5``.
@@ -29,7 +29,7 @@ for folder in souron.cli.__path__:  # each file that has a command registers it
 
 
 def run(words: Sequence[str]) -> int:
-    """One command line; the exit code. Messages go to stderr, results to stdout."""
+    """Run one command line and return its exit code; results go to stdout, messages to stderr."""
     screen.json = screen.quiet = False
     screen.journal = None
     code = 1
@@ -45,7 +45,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def attempt(words: Sequence[str]) -> tuple[int, UserError | None]:
-    """Obey; the exit code and what went wrong."""
+    """Run one command line; return the exit code and the error, if any."""
     try:
         return obey(arguments.take_global(words)), None
     except UserError as trouble:
@@ -54,7 +54,7 @@ def attempt(words: Sequence[str]) -> tuple[int, UserError | None]:
         console.warn(_("interrupted"))
         return 130, None
     except BrokenPipeError:
-        # whoever read the output has seen enough; do not fail again when Python flushes it
+        # the reader closed the pipe; do not fail again when Python flushes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0, None
     except Exception as error:
@@ -92,7 +92,7 @@ def obey(words: list[str]) -> int:
 
 
 def misused(error: Any, name: str, words: list[str]) -> UserError:
-    """What typer has to say, in souron's way."""
+    """Convert an error of typer to a UserError."""
     param = getattr(error, "param", None)
     help = f"{name} --help"
     if param is None:
@@ -110,7 +110,7 @@ def misused(error: Any, name: str, words: list[str]) -> UserError:
 
 
 def as_trouble(error: Exception) -> UserError:
-    """The machine's own limits in words; anything else is a mistake in souron."""
+    """Convert an exception to a UserError: limits of the machine, or else a bug in souron."""
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return UserError(
             "memory",

@@ -1,4 +1,4 @@
-"""``souron models``: open language models, whether they may be used, and whether they fit here."""
+"""``souron models``: open language models, their licences, and whether they fit into memory."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,7 +57,7 @@ def listed(rows: Any, speed: float, free: float, title: str) -> Any:
 
 
 def heads() -> list[str]:
-    """Of the columns that ``cells`` fills."""
+    """Return the headings of the columns that ``cells`` fills."""
     return [
         _("name"), _("year"), _("parameters"), _("licence"), _("commercial"), _("safety-tuned"),
         _("context"), _("languages"), _("memory"), _("tokens/s"),
@@ -65,7 +65,7 @@ def heads() -> list[str]:
 
 
 def cells(row: Any, speed: float, free: float) -> list[str]:
-    """A row of the table, as texts."""
+    """Return one model's row of the table as strings."""
     from souron.hub import model_table
 
     known = row.parameters > 0
@@ -85,7 +85,7 @@ def cells(row: Any, speed: float, free: float) -> list[str]:
 
 
 def whole(row: Any, speed: float, free: float) -> None:
-    """All about one model, each cell with its source."""
+    """Print everything known about one model, each cell with its source."""
     from souron.hub import model_table, open_models
 
     told = model_table.says(row.licence)
@@ -110,7 +110,7 @@ def whole(row: Any, speed: float, free: float) -> None:
 
 
 def about(row: Any) -> list[tuple[str, str]]:
-    """Names and values, each with where it stands."""
+    """Return names and values, each with its source."""
     from souron.hub import model_table
 
     def sourced(value: str, cell: str) -> str:

@@ -1,4 +1,4 @@
-"""The options that several commands share, and what a shell completes them with."""
+"""Options that several commands share, and their shell completion."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -126,14 +126,15 @@ Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))
 
 
 def takes(options: type) -> Callable[[Callable], Callable]:
-    """Give a command the options of a dataclass and of the tasks, after its own; it gets them as
-    keywords, None where they were not given."""
+    """Add the options of a dataclass and of the tasks to a command, after its own.
+
+    The command gets them as keywords; an option that is not given is None.
+    """
     return lambda command: _Extended(command, options)
 
 
 class _Extended:
-    """A command whose further options are read when they are asked for, so that other commands do
-    not wait for them."""
+    """A command whose further options are read on demand, so that other commands start fast."""
 
     def __init__(self, command: Callable, options: type) -> None:
         self.command, self.options = command, options
@@ -175,7 +176,7 @@ def _parameter(field: Field) -> inspect.Parameter:
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """By their names in Python, without those that were not given."""
+    """Return the given options by their names in Python; None and False are left out."""
     names = {word: name for name, word in ON_THE_COMMAND_LINE.items()}
     return {
         names.get(word, word): value

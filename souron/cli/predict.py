@@ -1,4 +1,4 @@
-"""The commands that use a trained system: ``souron val``, ``predict`` and ``generate``."""
+"""Commands that use a trained system: ``souron val``, ``predict`` and ``generate``."""
 
 import csv
 import re
@@ -27,9 +27,9 @@ from souron.utils import files as file_utils
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
 
-OPTION = re.compile(r"[a-z_]+=(-?[\d.]+|[\w, -]*)", re.ASCII)  # rather than a file: ``size=3``
-ENDING = re.compile(r"\w\.[a-zA-Z]\w{1,4}$", re.ASCII)  # of a file's name
-MOST_OTHERS = 6  # systems that are named beside the one that answers
+OPTION = re.compile(r"[a-z_]+=(-?[\d.]+|[\w, -]*)", re.ASCII)  # an option: ``size=3``
+ENDING = re.compile(r"\w\.[a-zA-Z]\w{1,4}$", re.ASCII)  # extension of a file name
+MOST_OTHERS = 6  # other suitable systems that are listed
 FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "png": ".png"}
 
 
@@ -240,7 +240,9 @@ def predict(
 
 def resolve_system(system: str, files: list[str], model: str | None) -> tuple[str, list[str], Any]:
     """Return the system's name, the files, and the ``Choice`` where the user named no system.
-    Raises UserError where nothing here has learnt from such files."""
+
+    Raises UserError where no available system was trained on such files.
+    """
     if model is not None:
         return model, [system, *files], None
     if not names_files(system):
@@ -252,8 +254,10 @@ def resolve_system(system: str, files: list[str], model: str | None) -> tuple[st
 
 
 def names_files(word: str) -> bool:
-    """Return whether a word is a file, a folder of files, a glob or a text, rather than the name of
-    a system, a run or a published model. Imports nothing heavy."""
+    """Return whether a word is a file, a folder of files, a glob or a text.
+
+    Otherwise it is the name of a system, a run or a published model. Imports nothing heavy.
+    """
     if names.known(word) is not None:
         return False
     path = Path(word)
@@ -264,8 +268,10 @@ def names_files(word: str) -> bool:
 
 
 def describe_system(loaded: Any, choice: Any) -> dict[str, str]:
-    """Return which system answers and what it has learnt from, for JSON. Where the user named none,
-    print it too, with the others that take such files."""
+    """Return the system's name and training data, for JSON.
+
+    Where the user named no system, print both, with the other systems that take such files.
+    """
     origin = {"system": loaded.name, "learnt_from": loaded.learnt_from}
     if choice is not None:
         note(_("answered by {system}, which has learnt from {learnt_from}").format(**origin))
@@ -278,12 +284,12 @@ def describe_system(loaded: Any, choice: Any) -> dict[str, str]:
 
 
 def told_beside(answer: Any, truth: Any) -> None:
-    """Compares a picture with the one that should have come out. Raises UserError."""
+    """Compare an image with the expected one. Raises UserError."""
     answer.judged(truth)
 
 
 def read_reference(loaded: Any, file: str | None) -> Any:
-    """The picture that should come out; None where none was named. Raises UserError."""
+    """Read the expected image; None where no file was given. Raises UserError."""
     if file is None:
         return None
     from souron.kinds.before_after import BeforeAfter
@@ -302,7 +308,7 @@ def read_reference(loaded: Any, file: str | None) -> Any:
 def chosen_options(
     name: str, words: list[str], fields: list[str], context: typer.Context
 ) -> tuple[list[str], dict[str, str]]:
-    """The files among the words, and the system's own options, which may stand among them."""
+    """Separate the files from the system's own options, which may stand among them."""
     told = dict(field.split("=", 1) for field in fields)
     maybe = [word for word in words if "=" in word and not file_utils.there(word)]
     if not told and not maybe:
@@ -326,7 +332,7 @@ def chosen_options(
 
 
 def own_options(name: str) -> dict[str, Any]:
-    """What the system of that run, or of that name, can be told when it predicts."""
+    """Return the options for predicting of a run or a system."""
     if isinstance(names.known(name), names.WeightsFile):
         from souron.kinds import signature
         from souron.runs import loading
@@ -338,14 +344,13 @@ def own_options(name: str) -> dict[str, Any]:
 
 
 def begins_anew(name: str) -> bool:
-    """Whether that system can be asked without a file."""
+    """Return whether a system can predict without a file."""
     asked = signature_of(name)
     return asked is not None and asked.given.blank
 
 
 def signature_of(name: str) -> Any:
-    """What the system of that run, or of that name, takes, gives and can be told; None where it
-    cannot be asked."""
+    """Return the signature of a run's or system's ``predict``; None without one."""
     from souron.kinds import signature
     from souron.runs import folder as run_folder
 
@@ -358,25 +363,25 @@ def signature_of(name: str) -> Any:
 
 
 def place_of_answers(name: str) -> Path:
-    """A new folder, within the run where there is one."""
+    """Return a new folder for answers, inside the run if the system is a run."""
     return file_utils.new_folder(Path(name) if names.is_run(name) else Path(), "answers")
 
 
 def best(answer: Any, top: int) -> list[tuple[str, float]]:
-    """The likeliest labels first, each with its probability."""
+    """Return the ``top`` most probable labels with their probabilities."""
     pairs = zip(answer.labels, map(float, answer.probabilities), strict=True)
     return sorted(pairs, key=lambda pair: -pair[1])[:top]
 
 
 def are_labels(answer: Any) -> bool:
-    """Of labels the reader says how many; other kinds tell themselves."""
+    """Return whether an answer consists of labels; only for these does the user choose a number."""
     return hasattr(answer, "labels") and hasattr(answer, "probabilities")
 
 
 def tell_json(
     file: str, answer: Any, top: int, saved: Path | None, origin: Mapping[str, Any] | None = None
 ) -> None:
-    """Print one object on a line; ``origin``: the system that answered."""
+    """Print one JSON object on a line; ``origin``: the system that answered."""
     if isinstance(answer, UserError):
         print_json({"file": file, "error": f"[{answer.code}] {answer.found}"})
         return
@@ -414,7 +419,7 @@ def tell_csv() -> Callable:
 
 
 def warn_unlike(file: str, answer: Any) -> None:
-    """A line where the case is unlike those of training."""
+    """Warn where the case is unlike the training data."""
     if text := finding.unlike(answer):
         console.warn(f"{file}: {text}")
 
@@ -518,7 +523,7 @@ def generate(
 
 
 def mark_of_answer(path: Path) -> Any:
-    """The mark of a file that ``souron predict`` wrote; None of any other."""
+    """Return the provenance mark of a file that ``souron predict`` wrote; None for other files."""
     from souron.kinds.codecs import provenance
 
     mark = provenance.read(path)
@@ -528,8 +533,10 @@ def mark_of_answer(path: Path) -> Any:
 
 
 def answer_again(path: Path, mark: Any, run: str | None, changed: Mapping[str, Any]) -> None:
-    """Makes once more what a file's mark says, from the same file with the same options, but for
-    those ``changed``. Raises UserError where the run or the file is not here."""
+    """Repeat the prediction in a file's mark, with the same input and options except ``changed``.
+
+    Raises UserError where the run or the input file is missing.
+    """
     from souron import model as models_api
     from souron.runs import generate as run_generate
 

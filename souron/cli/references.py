@@ -1,4 +1,4 @@
-"""References on the command line: how findings are shown, and ``souron fetch references``."""
+"""References on the command line: print findings, and ``souron fetch references``."""
 
 import sys
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ STYLES = {"impossible": "bold red", "differs": "yellow", "agrees": "green"}
 
 
 def tell(findings: Sequence[Any]) -> None:
-    """The findings of ``souron.society.citations.references.check``: what cannot exist first."""
+    """Print the findings of ``society.citations.references.check``, the impossible ones first."""
     from souron.society.citations.references import STATES, counts
 
     if not findings:
@@ -35,7 +35,7 @@ def tell(findings: Sequence[Any]) -> None:
 
 
 def fetch(files: Sequence[str], out: str | None, agreed: bool) -> None:
-    """Ask Crossref, PubMed and arXiv about the identifiers in texts, and keep what they say."""
+    """Ask Crossref, PubMed and arXiv about the identifiers in texts, and save their answers."""
     from souron.hub import references
     from souron.kinds import files as kinds_files
     from souron.society.citations import identifiers
@@ -68,7 +68,7 @@ def fetch(files: Sequence[str], out: str | None, agreed: bool) -> None:
 
 
 def consent(count: int, agreed: bool) -> None:
-    """Raises UserError where nobody agrees that identifiers leave this computer."""
+    """Ask for consent to send identifiers to other servers. Raises UserError without it."""
     asked = _("{count} identifiers, and nothing else of the text, go to Crossref, doi.org, PubMed "
               "and arXiv.").format(count=count)  # fmt: skip
     if agreed:

@@ -1,4 +1,4 @@
-"""``souron serve``."""
+"""``souron serve``: serve predictions over HTTP."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""``souron sign`` and ``souron verify``: Content Credentials of pictures."""
+"""``souron sign`` and ``souron verify``: Content Credentials of images."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -103,7 +103,7 @@ def verify(
 
 
 def listed(files: list[str]) -> list[Path]:
-    """The files meant. Raises UserError where there are none, or far too many."""
+    """Return the files to process. Raises UserError for none or more than ``MOST``."""
     found: list[Path] = []
     for path in file_utils.find_files(files):
         found.append(path)
@@ -125,7 +125,7 @@ def listed(files: list[str]) -> list[Path]:
 
 
 def sentence(row: dict[str, Any]) -> str:
-    """One of three answers."""
+    """Return the result for one file: valid, changed, or no credentials."""
     if row["state"] == "none":
         said = _("nothing found, which proves nothing")
         return said + (f" ({row['why']})" if row["why"] else "")
@@ -153,7 +153,7 @@ def told(trouble: UserError) -> str:
 
 
 def finish(rows: list[dict[str, Any]]) -> None:
-    """Exit code 3 where a file could not be read."""
+    """Print the errors and exit with code 3 where a file could not be read."""
     failed = [row["error"] for row in rows if row["error"]]
     for error in failed:
         console.warn(error)

@@ -1,4 +1,4 @@
-"""``souron skill``: do figures of motion tell a score that people gave?"""
+"""``souron skill``: test whether motion measures predict a skill score given by people."""
 
 from pathlib import Path
 from typing import Annotated

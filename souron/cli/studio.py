@@ -1,4 +1,4 @@
-"""``souron studio``."""
+"""``souron studio``: start the studio in the browser."""
 
 import importlib
 from pathlib import Path

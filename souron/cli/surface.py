@@ -77,7 +77,7 @@ def surface(
 
 
 def steps(text: str | None) -> tuple[float, ...] | None:
-    """``"0.7,0.7,1.5"``"""
+    """Parse a spacing such as ``"0.7,0.7,1.5"``, mm. Raises UserError."""
     if text is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""``souron tokens``: how a text is cut."""
+"""``souron tokens``: show how a text is cut into tokens."""
 
 import csv
 import sys
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from souron.kinds.tokens import Tokens
 
 ROWS = 30  # of the table below each text
-WIDE = 100  # columns of a terminal in which two texts stand side by side
-MOST_TYPED = 1_000_000  # letters from stdin
+WIDE = 100  # columns least width of a terminal for two texts side by side
+MOST_TYPED = 1_000_000  # characters from stdin
 
 
 @command(
@@ -84,7 +84,7 @@ def tokens(
 
 
 def text_of(word: str) -> "Text":
-    """A text, the file that it names, or what stdin holds for ``-``."""
+    """Return a text: the word itself, the file that it names, or stdin for ``-``."""
     from souron.kinds.text import Text
 
     if word == "-":
@@ -104,7 +104,7 @@ def as_csv(cut: "list[Tokens]") -> None:
 
 
 def as_people_see(cut: "list[Tokens]") -> None:
-    """The texts of one model, side by side where there is room."""
+    """Print the tokens of each model, side by side where there is room."""
     from rich.console import Group
     from rich.table import Table
 
@@ -123,7 +123,7 @@ def as_people_see(cut: "list[Tokens]") -> None:
 
 
 def below(each: "Tokens", terminal: bool) -> list[Any]:
-    """How many there are, and the first ones as a table."""
+    """Return the number of tokens and a table of the first ones."""
     known = any(piece.bits == piece.bits for piece in each.pieces)
     right = ("id", _("bits"))
     table = console.table(

@@ -49,7 +49,7 @@ def tour(
     hardware.share_cores()
     given = cli_options.given({"data": data, **options})
     if chapter is None and given.keys() - {"project"}:
-        chapter = "fair-fight"  # what these options are for
+        chapter = "fair-fight"  # the chapter that these options belong to
     if chapter is None:
         highlights(**given)
     elif chapter == "all":
@@ -59,7 +59,7 @@ def tour(
 
 
 def highlights(**given: Any) -> None:
-    """All parts of the first tour, with a line for each, and where the page is."""
+    """Run all parts of the highlights; print a line for each, and the page's path."""
     from souron.lecture import tour as touring
 
     record: Any = None
@@ -81,7 +81,7 @@ def highlights(**given: Any) -> None:
 
 
 def part(outcome: Any) -> None:
-    """One part in a few lines."""
+    """Print one part in a few lines."""
     show(f"{outcome.title}  ({units.seconds(outcome.seconds)})")
     if outcome.error is not None:
         console.warn(f"  [{outcome.error.code}] {outcome.error.found}")
@@ -103,7 +103,7 @@ def one(chapter: str, given: dict[str, Any]) -> None:
 
 
 def in_turn(given: dict[str, Any], names: Sequence[str] = NAMES) -> None:
-    """Every chapter. Ctrl-C ends one and offers the next."""
+    """Run every chapter; Ctrl-C ends one and offers the next."""
     for number, name in enumerate(names):
         if not screen.json:
             show("", f"{number + 1}/{len(names)} {name}")
@@ -118,7 +118,7 @@ def in_turn(given: dict[str, Any], names: Sequence[str] = NAMES) -> None:
 
 
 def stop(record: Any) -> None:
-    """One stop of a chapter: in short for a run, in full for a comparison."""
+    """Print one stop of a chapter: in short for a run, in full for a comparison."""
     if hasattr(record, "verdicts"):
         console.comparison(record)
         return

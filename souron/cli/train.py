@@ -1,4 +1,4 @@
-"""The commands that train: ``souron train`` and ``souron compare``."""
+"""Commands that train: ``souron train`` and ``souron compare``."""
 
 import ast
 import re
@@ -81,7 +81,7 @@ def train(
 
 
 def show_forecast(events: Iterable[Any]) -> None:
-    """Say what it would take, and stop before a run is made."""
+    """Print the forecast of time and memory, and stop before a run is created."""
     [found] = follow(console.up_to_forecast(events))
     if screen.json:
         print_json(found.as_json())
@@ -90,7 +90,7 @@ def show_forecast(events: Iterable[Any]) -> None:
 
 
 def given_options(**options: Any) -> dict[str, Any]:
-    """The options that were given; the others keep their defaults further down."""
+    """Return the options that were given; the others keep their defaults further down."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -109,7 +109,7 @@ def one_budget(budget: str | None, epochs: int | None, time: str | None) -> str 
 
 
 def yes_or_no(text: str | None) -> bool | str | None:
-    """``"true"`` and ``"false"`` as what they say; anything else as it is."""
+    """Convert ``"true"`` and ``"false"`` to bool; return any other text unchanged."""
     if text is None:
         return None
     return (
@@ -122,7 +122,7 @@ def yes_or_no(text: str | None) -> bool | str | None:
 
 
 def folder_to_resume(text: str | None, project: str | None, verb: str) -> str | None:
-    """The run to go on with, the latest unfinished one if no folder was named."""
+    """Return the run to resume; the latest unfinished one if no folder was named."""
     wish = yes_or_no(text)
     if not wish or isinstance(wish, str):
         return wish or None
@@ -144,7 +144,7 @@ def folder_to_resume(text: str | None, project: str | None, verb: str) -> str | 
 
 
 def chosen_fields(system: str, given: list[str], context: typer.Context) -> dict[str, str]:
-    """``["width=32"]`` -> ``{"width": "32"}``, if the system's Config has such a field."""
+    """Parse ``["width=32"]`` to ``{"width": "32"}``, for fields of the system's Config."""
     entry, _size = registry.find(system)
     tree = ast.parse(entry.file.read_text(encoding="utf-8"))
     fields = [

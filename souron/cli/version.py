@@ -1,4 +1,4 @@
-"""``souron version``."""
+"""``souron version``: print the version of souron."""
 
 import souron
 from souron.cli.app import command

@@ -1,4 +1,4 @@
-"""``souron predict`` on what is looked at piece by piece: a video, a camera, a large picture."""
+"""``souron predict`` on input in pieces: a video, a camera, a large image in tiles."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +17,10 @@ MOST = 20  # tracks in the table
 
 
 def video_of(model: Any, files: Sequence[str], source: str | None) -> Path | int | None:
-    """The video, or the camera's number, that is to be watched; None where pictures are asked
-    about. Raises UserError."""
+    """Return the video's path or the camera's number; None where the files are images.
+
+    Raises UserError for a system that detects no boxes.
+    """
     if source is None:
         one = Path(files[0]) if len(files) == 1 else None
         return one if one and moving.is_video(one) and model.asked.gives is Boxes else None
@@ -85,7 +87,7 @@ def look_in_tiles(
     overlap: float | None,
     chosen: Mapping[str, str],
 ) -> None:
-    """Each of the files, tile by tile, into a folder of its own below ``base``."""
+    """Detect in each file tile by tile, and write to a folder of its own below ``base``."""
     from souron.runs import tiles
     from souron.utils.files import find_files, new_folder
 
@@ -115,7 +117,7 @@ def look_in_tiles(
 
 
 def _record(events: Any) -> Any:
-    """Tells of each piece; Ctrl-C ends it well, as a camera has no other end."""
+    """Report each piece and return the record; Ctrl-C ends it normally, as for a camera."""
     with console.watcher() as tell:
         while True:
             try:
@@ -135,7 +137,7 @@ def _frame(event: Any) -> dict[str, Any]:
 
 
 def _table(record: Any) -> Any:
-    """The longest tracks."""
+    """Return a table of the longest tracks."""
     unit = record.unit
     right = [
         _("frames"), _("path ({unit})").format(unit=unit), _("speed ({unit}/s)").format(unit=unit),

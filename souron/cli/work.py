@@ -1,4 +1,4 @@
-"""``souron work``: how far language models reach into the tasks of an occupation."""
+"""``souron work``: exposure of an occupation's tasks to language models."""
 
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from souron.cli.console import note, print_json, screen, show
 from souron.utils import hardware, units
 from souron.utils.messages import N_, _
 
-MOST_ROWS = 40  # of a table in the terminal
+MOST_ROWS = 40  # maximum in a table
 
 
 @command(

@@ -1,1 +1,1 @@
-"""The lecture, row by row: what each system is, how it works, used for, fails at."""
+"""Rows of the lecture: for each system its idea, mechanism, use and failures."""

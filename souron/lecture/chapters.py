@@ -1,7 +1,7 @@
-"""The chapters of the tour: what each family of systems does, and how it learns, live.
+"""Chapters of the tour: families of systems at work, and trained live.
 
 Each chapter is a sequence of stops, and each stop a generator of events whose last one carries its
-record. Where the package ``souron-zoo`` is not installed, what needs it is left out.
+record. Stops that need the package ``souron-zoo`` are left out where it is not installed.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,19 +17,19 @@ from souron.runs.events import Event
 from souron.runs.options import TourOptions
 from souron.utils.messages import N_, Message, UserError, _, near
 
-SAMPLES = 200  # images that each generator is judged by
-DRAW = "vae dcgan ddpm"  # those that draw digits after so short a training
+SAMPLES = 200  # images generated to evaluate each generator
+DRAW = "vae dcgan ddpm"  # generators that produce digits after a short training
 DRAW_BUDGET = "15s"
-FINDERS = "yolo_lite ssd_lite"  # and those that find boxes
+FINDERS = "yolo_lite ssd_lite"  # detectors
 SEGMENTERS = "unet_lite fcn_lite"
 FIND_BUDGET = "20s"
-ENLARGER = "srgan"  # which makes photographs twice as large
+ENLARGER = "srgan"  # enlarges photographs by a factor of 2
 ENLARGE_BUDGET = "30s"
-WRITERS = "ngram gpt_tiny"  # and those that continue texts
+WRITERS = "ngram gpt_tiny"  # language models that continue texts
 WRITE_BUDGET = "20s"
 HISTORY = "mlp cnn alexnet vgg googlenet resnet densenet vit mlp_mixer"
 
-Stop = tuple[str, Iterator[Event]]  # its title, and what happens
+Stop = tuple[str, Iterator[Event]]  # (title, events)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ CHAPTERS = {
 
 
 def find(name: str) -> Chapter:
-    """The chapter of that name. Raises UserError."""
+    """Return the chapter of that name. Raises UserError."""
     if name not in CHAPTERS:
         raise UserError(
             "chapter",
@@ -164,5 +164,5 @@ def _titled(title: str, event: Event) -> Event:
 
 
 def default_data() -> str:
-    """``fashion`` where it is there, else ``digits``."""
+    """Return ``fashion`` where it is downloaded, else ``digits``."""
     return "fashion" if load.names()["fashion"].where() else "digits"

@@ -1,19 +1,19 @@
-"""A teacher's course: which rows of the lecture, in which order, with texts of one's own.
+"""A teacher's course: rows of the lecture in a chosen order, with texts of one's own.
 
     title = "AI in the clinic"
 
     [[part]]
     row = "V1"                   a row of the lecture
-    heading = "Where it began"   in place of the row's own; "" keeps that
-    before = "Who has ..."       Markdown, before and after what the row says
+    heading = "Where it began"   replaces the row's own heading; "" keeps it
+    before = "Who has ..."       Markdown, before and after the row's text
     after = ""
 
     [[part]]
-    heading = "A break"          a part without a row says only what stands here
+    heading = "A break"          a part without a row has only these texts
     before = "Ten minutes."
 
-A course comes from anybody: what is read is bounded, and its Markdown becomes text, lists, emphasis
-and links to pages; HTML and pictures in it stay text.
+A course file may come from anybody: its size is limited, and its Markdown becomes text, lists,
+emphasis and links to pages; HTML and images in it are shown as text.
 """
 
 import json
@@ -34,23 +34,23 @@ MOST_COURSES = 500  # in a folder
 LONGEST_TITLE = 200  # characters
 LONGEST_TEXT = 5_000
 FIELDS = ("row", "heading", "before", "after")
-NAME = re.compile(r"[\w-]{1,60}")  # of a saved course
+NAME = re.compile(r"[\w-]{1,60}")  # file name of a saved course
 LINK = re.compile(r"https?://[^\s<>\"']+")
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # but tab and line end
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # except tab and newline
 
 
 @dataclass(frozen=True)
 class Part:
     """One step of a course."""
 
-    row: str = ""  # an id; "" of a part that has only texts
+    row: str = ""  # an id; "" for a part with texts only
     heading: str = ""
     before: str = ""  # Markdown
     after: str = ""
 
     @property
     def title(self) -> str:
-        """Its own heading, else the row's in the reader's language."""
+        """The part's own heading, or else the row's title in the reader's language."""
         return self.heading or (rows.find(self.row).text.title if self.row else "")
 
 
@@ -66,7 +66,7 @@ class Course:
         }
 
     def as_toml(self) -> str:
-        """As ``read`` takes it."""
+        """Return the course as TOML that ``read`` accepts."""
         lines = [f"title = {_quoted(self.title)}"]
         for part in self.parts:
             said = [(name, getattr(part, name)) for name in FIELDS]
@@ -79,7 +79,7 @@ def _quoted(text: str) -> str:
 
 
 def load(path: Path) -> Course:
-    """The course in a file. Raises UserError."""
+    """Load a course from a file. Raises UserError."""
     try:
         if not path.is_file():
             raise OSError(_("not a regular file") if path.exists() else _("there is no such file"))
@@ -102,7 +102,7 @@ def load(path: Path) -> Course:
 
 
 def read(text: str) -> Course:
-    """The course that a text in TOML describes. Raises UserError."""
+    """Parse a course from a text in TOML. Raises UserError."""
     if len(text.encode("utf-8", "replace")) > MOST_BYTES:
         raise _wrong(_("more than {count} bytes").format(count=MOST_BYTES), _("a shorter course"))
     try:
@@ -114,8 +114,7 @@ def read(text: str) -> Course:
 
 
 def checked(held: Any) -> Course:
-    """The course of ``{"title", "parts"}``, once everything is of its kind and within its bounds.
-    Raises UserError."""
+    """Validate ``{"title", "parts"}`` and return the course. Raises UserError."""
     if not isinstance(held, Mapping) or set(held) - {"title", "parts"}:
         more = sorted(map(str, set(held) - {"title", "parts"})) if isinstance(held, Mapping) else []
         raise _wrong(
@@ -166,8 +165,10 @@ def _wrong(found: str, expected: str) -> UserError:
 
 
 def markdown(text: str) -> str:
-    """HTML of a text in Markdown (CommonMark): paragraphs, emphasis, lists, code, links to pages.
-    HTML within it is shown as text, headings and pictures are none."""
+    """Render Markdown (CommonMark) as HTML: paragraphs, emphasis, lists, code, links to pages.
+
+    HTML in it is shown as text; headings and images are not rendered.
+    """
     from markdown_it import MarkdownIt
 
     reader = MarkdownIt("commonmark", {"html": False})
@@ -177,26 +178,28 @@ def markdown(text: str) -> str:
 
 
 def called(title: str) -> str:
-    """The name of a course's file, without the ending."""
+    """Return the file name of a course, without the extension."""
     return re.sub(r"[^\w]+", "-", title.lower())[:40].strip("-_") or "course"
 
 
 def place(folder: Path, name: str) -> Path | None:
-    """Where the course of that name lies; None where there is none."""
+    """Return the path of a saved course; None where there is none."""
     path = folder / f"{name}.toml"
     return path if NAME.fullmatch(name) and path.is_file() else None
 
 
 def save(course: Course, folder: Path, name: str = "") -> str:
-    """Write it whole, in place of the course of that name, else beside all that are there; the
-    name that it has. Raises UserError."""
+    """Write a course to ``folder``, replacing the one of that name; return its name.
+
+    Without a name it becomes a new file. Raises UserError.
+    """
     path = place(folder, name) or files.free(folder, called(course.title), ".toml")
     files.write_text(path, course.as_toml())
     return path.stem
 
 
 def saved(folder: Path) -> dict[str, Course]:
-    """Those in a folder, by name; what cannot be read is left out."""
+    """Return the courses in a folder by name; unreadable files are left out."""
     there = {}
     for path in sorted(folder.glob("*.toml"), key=lambda path: path.stem)[:MOST_COURSES]:
         try:
@@ -207,8 +210,10 @@ def saved(folder: Path) -> dict[str, Course]:
 
 
 def bring(path: Path, folder: Path) -> str:
-    """Keep a course's file among the others, unless the same is there; its name. Raises
-    UserError."""
+    """Copy a course's file into ``folder``, unless an equal course is there; return its name.
+
+    Raises UserError.
+    """
     course = load(path)
     same = [name for name, other in saved(folder).items() if other == course]
     return same[0] if same else save(course, folder)

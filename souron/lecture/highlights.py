@@ -33,14 +33,14 @@ from souron.utils.plotting import uri
 PHOTOGRAPHS = {"chelsea": N_("a cat"), "coffee": N_("a cup of coffee"), "rocket": N_("a rocket")}
 CLASSIFIER = "efficientnet_lite"
 DETECTOR = "yolo"
-SCENES = 3  # in which things are detected
+SCENES = 3  # scenes for the detector
 ORGANS = "unet_3d"
 TURNS = 18  # images of one turn around the organs
 PAINTER = "latent_diffusion"
 PROMPTS = {"en": "a blue bird on the left, on grass", "ja": "草の上の左側に、一羽の青い鳥"}
 PAINTED = 3
 WRITER = "gpt"
-LENGTH = 48  # tokens that it continues with
+LENGTH = 48  # tokens of the continuation
 GENERATORS = ("gan", "vae")  # whose images are detected
 GENERATED = 100  # images of each
 SHOWN = 4  # images of each, on the page
@@ -102,8 +102,7 @@ def classify(_project: Path) -> Iterator[Event]:
 
 
 def detect(_project: Path) -> Iterator[Event]:
-    """Find objects in scenes that the detector has never seen, and refuse to be sure of a
-    photograph."""
+    """Detect objects in scenes outside the training data, and show a low score on a photograph."""
     from skimage import data as photographs
 
     yield Event("answer", text=DETECTOR)
@@ -191,7 +190,7 @@ def check(project: Path) -> Iterator[Event]:
 
 
 def detect_generated(_project: Path) -> Iterator[Event]:
-    """Train a detector of generated images, and test it on images that it has not seen."""
+    """Train a detector of generated images and test it on held-out images."""
     from souron.audit import generated, generated_page, picture_sources
     from souron.audit.picture_sources import Source
     from souron.kinds.codecs.image import picture
@@ -226,14 +225,14 @@ def detect_generated(_project: Path) -> Iterator[Event]:
 
 
 def _scored(audit: Any, source: Any) -> Iterator[tuple[Any, float]]:
-    """Some images of a source, each with the probability that it is generated."""
+    """Yield some images of a source, each with the probability that it is generated."""
     some = source.image[:SHOWN]
     passed = [one for _done, one in replace(source, image=some).through(audit.pipeline)]
     yield from zip(some, audit.detector.scores(torch.stack(passed)), strict=True)
 
 
 def race(project: Path) -> Iterator[Event]:
-    """Train two classifiers at an equal budget, and give the verdict."""
+    """Train two classifiers at an equal budget and return the verdict."""
     from souron.runs import compare
 
     events = compare.comparing(RACERS, "digits", name="tour-race", project=project, **RACE)
@@ -268,7 +267,7 @@ PARTS = (
 
 
 def turning(found: LabelledVolume) -> Plot:
-    """A moving image of one turn around the surfaces of all labels, each in its colour."""
+    """Render an animation of one turn around the surfaces of all labels, each in its colour."""
     vertices, faces, colours, count = [], [], [], 0
     for label, (name, voxels) in enumerate(zip(found.names, found.voxels, strict=True)):
         if not name or not voxels:
@@ -292,7 +291,7 @@ def turning(found: LabelledVolume) -> Plot:
 
 
 def not_installed() -> UserError:
-    """The error where the package of ready-trained systems is missing."""
+    """Return the error for a missing package of ready-trained systems."""
     return UserError(
         "ready trained",
         _("the package souron-zoo is not installed"),
@@ -303,7 +302,7 @@ def not_installed() -> UserError:
 
 
 def _ready(name: str) -> tuple[models_api.Model, list[Path]]:
-    """A ready-trained system, and test cases for it. Raises UserError where none is installed."""
+    """Load a ready-trained system and its test cases. Raises UserError if not installed."""
     folder = zoo.where(name)
     if folder is None:
         raise not_installed()
@@ -311,8 +310,7 @@ def _ready(name: str) -> tuple[models_api.Model, list[Path]]:
 
 
 def _plot(image: Image.Image, words: str, small: bool = False) -> Plot:
-    """An image of the page, at most ``WIDTH`` pixels wide; a ``small`` one with its pixels to be
-    seen."""
+    """Embed an image of at most ``WIDTH`` pixels; ``small`` keeps its pixels visible."""
     shown = image.convert("RGB")
     if small:
         factor = max(1, WIDTH // 2 // shown.width)
@@ -326,7 +324,7 @@ def _plot(image: Image.Image, words: str, small: bool = False) -> Plot:
 
 
 def _wide(image: Image.Image, words: str) -> Plot:
-    """An image that takes the width of the page."""
+    """Embed an image at the full width of the page."""
     return replace(_plot(image, words), width=2 * WIDTH)
 
 

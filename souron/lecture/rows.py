@@ -1,8 +1,8 @@
-"""The rows of the lecture, one file each: ``rows/V1.toml`` is AlexNet.
+"""Rows of the lecture, one file each: ``rows/V1.toml`` is AlexNet.
 
-A file says what cannot be read from a system's own: who and when, how it works, where it is used,
-where it fails, and a text to be read aloud, in English and in Japanese. What stands in a file is
-checked when it is read; a row without a file is left out.
+A file holds what a system's source does not: people and dates, how it works, its use, its
+failures, and a text to read aloud, in English and Japanese. Each file is validated when read; a
+row without a file is left out.
 
     systems = ["alexnet"]        the first is drawn, tried and trained; [] where there is none
     data = "digits"              what it is trained on for ten seconds; "" where it is not trained
@@ -37,7 +37,7 @@ from souron.utils.messages import N_, UserError, _, language, near
 FOLDER = Path(__file__).parent / "rows"
 MOST_BYTES = 32_000  # of a file
 LONGEST = 2_000  # characters of a field
-STEPS = (3, 6)  # of a mechanism: least, most
+STEPS = (3, 6)  # of a mechanism: minimum, maximum
 MOST_NAMES = 8  # in a list
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 CHAPTERS = (
@@ -84,12 +84,12 @@ class Row:
 
     @property
     def text(self) -> Text:
-        """In the reader's language."""
+        """The row's text in the reader's language."""
         return self.ja if language() == "ja" else self.en
 
     @property
     def chapter(self) -> str:
-        """The name of its chapter."""
+        """The name of the row's chapter."""
         return next(name for name, _title, letters in CHAPTERS if self.id[0] in letters)
 
 
@@ -102,14 +102,14 @@ class Chapter:
 
 @cache
 def rows() -> dict[str, Row]:
-    """Every row that has a file, by id, in the lecture's order. Raises UserError."""
+    """Return every row that has a file, by id, in the lecture's order. Raises UserError."""
     files = {id: FOLDER / f"{id}.toml" for id in IDS}
     return {id: read(file) for id, file in files.items() if file.is_file()}
 
 
 @cache
 def chapters() -> tuple[Chapter, ...]:
-    """The chapters in order; one without rows is left out. Raises UserError."""
+    """Return the chapters in order, without empty ones. Raises UserError."""
     found = [
         Chapter(name, title, tuple(row for row in rows().values() if row.id[0] in letters))
         for name, title, letters in CHAPTERS
@@ -118,7 +118,7 @@ def chapters() -> tuple[Chapter, ...]:
 
 
 def find(id: str) -> Row:
-    """The row of that id, in either case. Raises UserError."""
+    """Return the row with an id, ignoring case. Raises UserError."""
     found = rows().get(id.strip().upper())
     if found is None:
         shown = id if len(id) <= 20 else f"{id[:20]}…"
@@ -132,12 +132,12 @@ def find(id: str) -> Row:
 
 
 def of_system(name: str) -> Row | None:
-    """The first row that shows a system of that name; None where none does."""
+    """Return the first row that shows a system; None where none does."""
     return next((row for row in rows().values() if name in row.systems), None)
 
 
 def read(file: Path) -> Row:
-    """The row of a file. Raises UserError where the file is not as above."""
+    """Read the row of a file. Raises UserError where the file is not as described above."""
     if file.stat().st_size > MOST_BYTES:
         raise wrong(file, _("more than {count} bytes").format(count=MOST_BYTES), str(MOST_BYTES))
     try:
@@ -148,7 +148,7 @@ def read(file: Path) -> Row:
 
 
 def checked(found: Mapping[str, Any], file: Path) -> Row:
-    """The row, once every field is there, is of its kind and within its bounds."""
+    """Validate that every field is present, of its type and within its limits. Raises UserError."""
     found = {"training": {}, **found}
     _names(file, found, [field.name for field in fields(Row) if field.name != "id"])
     if file.stem not in IDS:
@@ -185,7 +185,7 @@ def _text(file: Path, found: Any, language: str) -> Text:
     if not isinstance(found, dict):
         raise wrong(file, f"{language} = {found!r}", f"[{language}]")
     _names(file, found, [field.name for field in fields(Text)])
-    between = "" if language == "ja" else " "  # lines that a file breaks
+    between = "" if language == "ja" else " "  # Japanese joins lines without a space
     lines = {name: _string(file, found, name).split("\n") for name in found if name != "mechanism"}
     plain = {name: between.join(map(str.strip, some)).strip() for name, some in lines.items()}
     steps = found["mechanism"]
@@ -201,7 +201,7 @@ def _text(file: Path, found: Any, language: str) -> Text:
 
 
 def _names(file: Path, found: Mapping[str, Any], wanted: list[str]) -> None:
-    """Raises UserError unless exactly these are there."""
+    """Check that exactly these fields are present. Raises UserError otherwise."""
     missing = [name for name in wanted if name not in found]
     more = [str(name)[:40] for name in found if name not in wanted]
     if missing:

@@ -1,4 +1,4 @@
-"""Society's stops of the tour: drawn or real, an answer checked, an occupation, improper output.
+"""Stops of the tour on society: generated images, a checked answer, an occupation, harmful output.
 
 Each ends with an event that carries a ``Finding``.
 """
@@ -23,17 +23,17 @@ from souron.society.work import page as work_page
 from souron.utils import files, units
 from souron.utils.messages import _, language
 
-GENERATORS = ("gan", "vae")  # which are told from real pictures
-PICTURES = 100  # of each
+GENERATORS = ("gan", "vae")  # to be distinguished from real images
+PICTURES = 100  # images of each
 OCCUPATION = "Dentists, General"
 WRITER = "gpt"
-PROMPTS = 20  # that it answers
+PROMPTS = 20  # prompts for the language model
 EXAMPLES = Path(faithfulness.__file__).parent  # an answer with errors, and its source
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a stop came to."""
+    """The result of a stop."""
 
     sentences: tuple[str, ...]
     page: Path
@@ -43,8 +43,10 @@ class Finding:
 
 
 def stops(project: str | Path) -> list[tuple[str, Iterator[Event]]]:
-    """(title, events) of each stop. Those that need ready-trained systems, or Fashion-MNIST, are
-    left out where these are not there."""
+    """Return (title, events) of each stop.
+
+    Stops that need ready-trained systems or Fashion-MNIST are left out where these are missing.
+    """
     ready = zoo.root() is not None
     known = ready and load.names()["fashion"].where()
     return [
@@ -93,7 +95,7 @@ def improper_output(project: str | Path) -> Iterator[Event]:
 
 
 def judge(records: Sequence[judges.Record]) -> str:
-    """What the judge itself is worth in the reader's language, in a sentence."""
+    """Return one sentence on the accuracy of the judge in the reader's language."""
     [both] = [one for one in records if (one.way, one.language) == ("both", language())]
     return _(
         "The judge itself flags {recall} of improper sentences, and {clinical} of clinical ones by "

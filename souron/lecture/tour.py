@@ -1,6 +1,6 @@
-"""The first tour: all parts of ``highlights`` in turn, and one page that shows them.
+"""The first tour: all parts of ``highlights`` in turn, and one page with their results.
 
-A part that fails is named, and the others go on.
+A part that fails is reported, and the others continue.
 """
 
 import os
@@ -20,7 +20,7 @@ from souron.utils.messages import Message, UserError, _
 
 @dataclass(frozen=True)
 class Outcome:
-    """One part of a tour: its result, or why there is none."""
+    """One part of a tour: its result, or its error."""
 
     name: str
     title: str
@@ -40,7 +40,7 @@ class Outcome:
 
 @dataclass
 class Tour:
-    """A finished tour. ``page`` shows all of it."""
+    """A finished tour; ``page`` shows all of it."""
 
     folder: Path
     parts: list[Outcome] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Tour:
         return self.folder / "tour.html"
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``souron tour --json`` prints."""
+        """Return the object that ``souron tour --json`` prints."""
         last = self.parts[-1].highlight if self.parts else None
         return {
             "sentence": last.sentences[0] if last else "",
@@ -62,11 +62,10 @@ class Tour:
 
 
 def touring(project: str | Path = "runs", parts: Sequence[Part] = PARTS) -> Iterator[Event]:
-    """Run each part. Each ends with an event that carries its ``Outcome``, the tour with one that
-    carries a ``Tour``.
+    """Run each part; each ends with an event that carries its ``Outcome``.
 
-    After Ctrl-C the page shows the parts that were finished. Raises UserError where ``project``
-    cannot be written, and Interrupted.
+    The last event carries a ``Tour``. After Ctrl-C the page shows the finished parts. Raises
+    UserError where ``project`` cannot be written, and Interrupted.
     """
     begun = time.perf_counter()
     tour = Tour(files.new_folder(Path(project), "tour"))
@@ -90,12 +89,12 @@ def _part(part: Part, tour: Tour, heading: str) -> Iterator[Event]:
             highlight = event.record or highlight
             try:
                 yield replace(event, text=heading, record=None, rows=[], folder=tour.folder)
-            except KeyboardInterrupt as stop:  # of whoever watches: the part ends in order
+            except KeyboardInterrupt as stop:  # Ctrl-C of the caller: the part ends cleanly
                 events.throw(stop)  # type: ignore[attr-defined]
                 raise
     except UserError as trouble:
         error = trouble
-    except Exception as trouble:  # a mistake in one part must not hide the others
+    except Exception as trouble:  # an error in one part must not hide the others
         if os.environ.get("SOURON_DEBUG"):
             traceback.print_exc()
         error = UserError("bug", f"{type(trouble).__name__}: {trouble}",

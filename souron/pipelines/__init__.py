@@ -1,1 +1,1 @@
-"""What people know from other libraries, on souron's systems."""
+"""Interfaces known from other libraries, for souron's systems."""

@@ -1,6 +1,6 @@
-"""What the pipelines of transformers 4 answered, key by key, from what souron's systems say.
+"""Answers in the format of transformers 4's pipelines, key by key, from souron's systems.
 
-One function for each name: the system, what was given, then the options that the pipeline had.
+One function for each pipeline: its arguments are the system, the input, and the pipeline's options.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +19,12 @@ from souron.kinds.picture import Picture
 from souron.kinds.text import Text
 from souron.utils.messages import UserError, _
 
-SHARPNESS = 20.0  # of cosines, where they become shares
+SHARPNESS = 20.0  # inverse temperature of the softmax over cosines
 Rows = list[dict[str, Any]]
 
 
 def _each(given: Any, answer: Callable[[Any], Any]) -> list[Any]:
-    """An answer for each of several things, or for the one."""
+    """Answer each input of a list or tuple, or the single one; return a list."""
     return [answer(one) for one in (given if isinstance(given, list | tuple) else [given])]
 
 
@@ -48,7 +48,10 @@ UNSAID: Any = object()
 
 
 def classified(system: Any, texts: Any, *, top_k: int | None = UNSAID) -> list[Any]:
-    """``[{"label", "score"}]``, one for each text; with ``top_k`` so many for each (None: all)."""
+    """Return ``[{"label", "score"}]``, one for each text.
+
+    With ``top_k`` the result has so many labels for each text (None: all).
+    """
     most = 1 if top_k is UNSAID else top_k
     found = _each(texts, lambda text: _pairs(system.predict(_text(text)), most))
     if top_k is UNSAID:
@@ -57,8 +60,11 @@ def classified(system: Any, texts: Any, *, top_k: int | None = UNSAID) -> list[A
 
 
 def tagged(system: Any, texts: Any, *, aggregation_strategy: str = "none") -> list[Any]:
-    """``[{"entity", "score", "index", "word", "start", "end"}]`` of a text; with an aggregation
-    strategy ``{"entity_group", "score", "word", "start", "end"}``, since spans are whole here."""
+    """Return ``[{"entity", "score", "index", "word", "start", "end"}]`` for a text.
+
+    With an aggregation strategy it is ``{"entity_group", "score", "word", "start", "end"}``; spans
+    are always whole.
+    """
     whole = aggregation_strategy != "none"
 
     def one(text: str) -> Rows:
@@ -79,7 +85,7 @@ def tagged(system: Any, texts: Any, *, aggregation_strategy: str = "none") -> li
 
 
 def filled(system: Any, texts: Any, *, top_k: int = 5) -> list[Any]:
-    """``[{"score", "token", "token_str", "sequence"}]`` of a text with one mask."""
+    """Return ``[{"score", "token", "token_str", "sequence"}]`` for a text with one mask."""
 
     def one(text: str) -> Rows:
         answer = system.predict(_text(text))
@@ -112,7 +118,7 @@ def generated(
     return_full_text: bool = True,
     seed: int = 0,
 ) -> list[Any]:
-    """``[{"generated_text"}]``; of messages (``role``, ``content``) the list with one more."""
+    """Return ``[{"generated_text"}]``; for chat messages (``role``, ``content``), one more."""
     writer = Writer(system)
 
     def write(tokens: Sequence[int], number: int) -> str:
@@ -145,7 +151,7 @@ def _is_talk(given: Any) -> bool:
 
 
 def _told(answer: Any) -> str:
-    """A text, or the sentences that were taken from one."""
+    """Return the text of an answer, or the sentences extracted from a text, one a line."""
     quotes = getattr(answer, "quotes", None)
     return answer.text if quotes is None else "\n".join(quote.text for quote in quotes)
 
@@ -155,7 +161,7 @@ def _written(system: Any, texts: Any, key: str) -> Rows:
 
 
 def rewritten(system: Any, texts: Any, *, max_new_tokens: int = 128) -> Rows:
-    """``[{"generated_text"}]``; a language model is asked in a conversation."""
+    """Return ``[{"generated_text"}]``; a language model gets the text as a chat message."""
     if not hasattr(system, "tokenizer"):
         return _written(system, texts, "generated_text")
 
@@ -170,20 +176,22 @@ def rewritten(system: Any, texts: Any, *, max_new_tokens: int = 128) -> Rows:
 
 
 def summarised(system: Any, texts: Any) -> Rows:
-    """``[{"summary_text"}]``: sentences of the text, one a line."""
+    """Return ``[{"summary_text"}]``: extracted sentences of the text, one a line."""
     return _each(texts, lambda text: {"summary_text": _told(system.predict(_text(text)))})
 
 
 def translated(system: Any, texts: Any) -> Rows:
-    """``[{"translation_text"}]``"""
+    """Return ``[{"translation_text"}]``."""
     return _written(system, texts, "translation_text")
 
 
 def found(
     system: Any, given: Any = None, *, question: Any = None, context: Any = None, top_k: int = 1
 ) -> Any:
-    """``{"score", "start", "end", "answer"}``: the passage of the context that is nearest to the
-    question, word for word; a list of them with ``top_k``, or of several questions."""
+    """Return ``{"score", "start", "end", "answer"}``: the passage nearest to the question.
+
+    The passage is verbatim. With ``top_k`` or several questions the result is a list.
+    """
     asked = [given] if isinstance(given, Mapping) else given
     if asked is None:
         several = isinstance(question, list)
@@ -219,8 +227,11 @@ def compared(
     hypothesis_template: str = "{}",
     multi_label: bool = False,
 ) -> Any:
-    """``{"sequence", "labels", "scores"}``: how near each label's sentence is to the text. The
-    scores are shares among the labels; with ``multi_label`` each is a cosine in 0..1 by itself."""
+    """Return ``{"sequence", "labels", "scores"}`` by similarity of labels to the text.
+
+    Each label's sentence is compared with the text. The scores sum to 1 over the labels; with
+    ``multi_label`` each is an independent cosine in 0..1.
+    """
     wanted = candidate_labels if labels is None else labels
     names = _names(wanted)
     sentences = vectors_of(system, [hypothesis_template.format(name) for name in names])
@@ -240,7 +251,7 @@ def compared(
 
 
 def _names(wanted: Any) -> Sequence[str]:
-    """The labels to choose from. Raises UserError where there is none."""
+    """Return the labels to choose from. Raises UserError where there is none."""
     names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else wanted
     if not names:
         raise UserError(
@@ -254,7 +265,7 @@ def vectors_of(system: SentenceEncoder, texts: list[str]) -> NDArray[np.float32]
 
 
 def vectors(system: Any, texts: Any) -> list[Any]:
-    """A nested list (1, 1, 512): a text has one vector here, as if it were one token."""
+    """Return a nested list (1, 1, 512) per text: one vector, as if the text were a single token."""
     found = _each(texts, lambda text: vectors_of(system, [_text(text).text])[None].tolist())
     return found if isinstance(texts, list) else found[0]
 
@@ -262,8 +273,10 @@ def vectors(system: Any, texts: Any) -> list[Any]:
 def asked(
     system: Any, given: Any = None, *, image: Any = None, question: Any = None, top_k: int = 5
 ) -> Any:
-    """``[{"score", "answer"}]`` of a picture and a question about it, the most probable first; of a
-    list of ``{"image", "question"}`` a list of them."""
+    """Return ``[{"score", "answer"}]`` for an image and a question, the most probable first.
+
+    For a list of ``{"image", "question"}`` the result is a list of such lists.
+    """
     if given is None or isinstance(given, Mapping):
         told = given or {"image": image, "question": question}
         ranking = _seen(system, told["image"], question=_text(told["question"]).text)
@@ -274,12 +287,12 @@ def asked(
 
 
 def _seen(system: Any, given: Any, **options: Any) -> Any:
-    """The answer about a path or a ``PIL.Image``."""
+    """Return the prediction for an image file or a ``PIL.Image``."""
     return system.predict(_picture(system, given), **options)
 
 
 def _picture(system: Any, given: Any) -> Picture:
-    """Of a path or a ``PIL.Image``. Nothing is fetched from an address."""
+    """Read a file or convert a ``PIL.Image``. Raises UserError for a URL: nothing is downloaded."""
     if isinstance(given, Picture):
         return given
     if hasattr(given, "convert"):
@@ -300,7 +313,7 @@ def _of_images(images: Any, answer: Callable[[Any], Any]) -> Any:
 
 
 def labelled(system: Any, images: Any, *, top_k: int = 5) -> Any:
-    """``[{"score", "label"}]``"""
+    """Return ``[{"score", "label"}]``."""
     return _of_images(images, lambda image: _pairs(_seen(system, image), top_k))
 
 
@@ -309,7 +322,7 @@ def matched(
     system: Any, images: Any, *, candidate_labels: Any = None,
     hypothesis_template: str = "This is a photo of {}.",
 ) -> Any:  # fmt: skip
-    """``[{"score", "label"}]``, the scores shares among the labels."""
+    """Return ``[{"score", "label"}]``; the scores sum to 1 over the labels."""
     names = _names(candidate_labels)
     sentences = system.read_texts([hypothesis_template.format(name) for name in names])
 
@@ -323,12 +336,12 @@ def matched(
 
 
 def remade(system: Any, images: Any) -> Any:
-    """A ``PIL.Image``, such as the picture enlarged; one for each of several."""
+    """Return a ``PIL.Image``, such as the image enlarged; for several images a list."""
     return _of_images(images, lambda image: _seen(system, image).after.image)
 
 
 def boxed(system: Any, images: Any, *, threshold: float = 0.5) -> Any:
-    """``[{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}]``"""
+    """Return ``[{"score", "label", "box": {"xmin", "ymin", "xmax", "ymax"}}]``."""
 
     def one(image: Any) -> Rows:
         answer = _seen(system, image)
@@ -349,7 +362,7 @@ def boxed(system: Any, images: Any, *, threshold: float = 0.5) -> Any:
 
 
 def masked(system: Any, images: Any) -> Any:
-    """``[{"score", "label", "mask"}]``, the mask a black and white ``PIL.Image``."""
+    """Return ``[{"score", "label", "mask"}]``, the mask a black and white ``PIL.Image``."""
     from PIL import Image
 
     def mask(area: Any) -> Any:

@@ -1,7 +1,7 @@
-"""The best system for a file, where the user names none.
+"""Choice of a system for a file where the user names none.
 
-The end of a file's name says what kind of thing it is; for each kind one ready-trained system
-answers first. Systems of one's own, in ``runs/``, are named beside it.
+The extension of a file's name determines the kind of its content; for each kind one ready-trained
+system is the default. The user's own runs in ``runs/`` are listed as alternatives.
 """
 
 from collections.abc import Iterator
@@ -24,36 +24,38 @@ from souron.kinds.volume import Volume
 from souron.utils.files import find_files, there
 from souron.utils.messages import UserError, _
 
-FIRST = {  # kind -> the system that answers
+FIRST = {  # kind -> default system
     "Picture": "efficientnet_lite",
     "Volume": "unet_3d",
     "Text": "gpt",
     "Score": "music_transformer",
 }
 KINDS = (Picture, Volume, Text, Score, Table)
-SERIES = "CT"  # the modality of DICOM that a ready-trained system has learnt from
+SERIES = "CT"  # the DICOM modality that a ready-trained system was trained on
 SAMPLED = 5  # frames of a video, evenly spaced
-MOST_SECONDS = 600  # of a video whose length is unknown
-MOST_RUNS = 5  # of one's own that are named
+MOST_SECONDS = 600  # read of a video of unknown length
+MOST_RUNS = 5  # of the user's that are listed
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A system for some files, and what else could answer."""
+    """A system for some files, and the alternatives."""
 
     system: str
-    others: tuple[str, ...] = ()  # ready-trained systems and runs of one's own
+    others: tuple[str, ...] = ()  # ready-trained systems and the user's runs
 
 
 def kind_of(path: Path) -> type[Kind] | None:
-    """The kind of thing that a file's name promises; None of an unknown ending."""
+    """Return the kind for a file name's extension; None for an unknown one."""
     name = path.name.lower()
     return next((kind for kind in KINDS if name.endswith(tuple(kind.formats))), None)
 
 
 def choose(word: str, project: Path = Path("runs")) -> Choice:
-    """The best system here for a file, a folder, a glob or a text. Raises UserError where nothing
-    here has learnt from such files."""
+    """Choose the best available system for a file, a folder, a glob or a text.
+
+    Raises UserError where no available system was trained on such files.
+    """
     if not there(word) and models_api.is_typed(word):
         return _choice("Text", project)
     path = _first(word)
@@ -75,7 +77,7 @@ def choose(word: str, project: Path = Path("runs")) -> Choice:
 def predict(
     model: models_api.Model, files: list[str], **options: str
 ) -> Iterator[tuple[Path, Kind | UserError]]:
-    """As ``model.predict``; a video is answered by some of its frames, ``clip.mp4#12.0s``."""
+    """Predict like ``model.predict``; for a video, some of its frames, named ``clip.mp4#12.0s``."""
     for name in files:
         path = Path(name)
         if there(name) and path.is_file() and moving.is_video(path):
@@ -101,7 +103,7 @@ def _frames(model: models_api.Model, path: Path) -> Iterator[tuple[Path, Kind | 
 
 
 def _first(word: str) -> Path:
-    """The first file that a word stands for. Raises UserError where there is none."""
+    """Return the first file that a word matches. Raises UserError where there is none."""
     path = next(iter(find_files([word])), None)
     if path is None or not there(str(path)):
         raise UserError(
@@ -114,7 +116,7 @@ def _first(word: str) -> Path:
 
 
 def _modality(path: Path) -> str:
-    """Return the modality of a DICOM file, as ``CT``. Raises UserError where it cannot be read."""
+    """Return the modality of a DICOM file, such as ``CT``. Raises UserError."""
     from souron.kinds.codecs import dicom
 
     return str(getattr(dicom.read(path, pixels=False), "Modality", ""))
@@ -135,7 +137,7 @@ def _choice(kind: str, project: Path) -> Choice:
 
 
 def _own_runs(kind: str, project: Path) -> list[str]:
-    """Runs of one's own that take such a thing, the newest first."""
+    """Return the user's runs that accept such a kind, the newest first."""
     runs = [
         file.parent
         for file in project.glob("*/*/args.yaml")

@@ -1,11 +1,11 @@
-"""``souron.pipeline("summarization")``: the task names of Hugging Face's ``pipeline`` as they were
-before transformers 5, with the keys that their answers had, on souron's systems.
+"""Pipelines with Hugging Face's task names: ``souron.pipeline("summarization")``.
 
+The names and the keys of the answers are those before transformers 5:
 https://huggingface.co/docs/transformers/v4.57.1/main_classes/pipelines
 
 Version 5 dropped ``summarization``, ``translation``, ``text2text-generation`` and
-``question-answering``; lessons that call them go on with ``from souron import pipeline``. A model
-is a run of yours, or what souron comes with. Nothing is fetched.
+``question-answering``; code that uses them still runs with ``from souron import pipeline``. The
+models are your runs and those that come with souron. Nothing is downloaded.
 """
 
 import inspect
@@ -27,12 +27,12 @@ from souron.utils.messages import Caution, UserError, _, near, unknown_option
 
 @dataclass(frozen=True)
 class Known:
-    """What a name of Hugging Face stands for."""
+    """The systems and the answer format for one of Hugging Face's names."""
 
-    tasks: tuple[str, ...]  # of souron, whose systems can answer
-    answer: Callable[..., Any]  # (system, what is given, options) -> as transformers answered
-    usual: tuple[str, ...] = ()  # systems that answer without a run of one's own
-    data: str = "FOLDER"  # to train one with
+    tasks: tuple[str, ...]  # souron's tasks whose systems can answer
+    answer: Callable[..., Any]  # (system, inputs, options) -> answer as in transformers
+    usual: tuple[str, ...] = ()  # systems that need no run of the user's
+    data: str = "FOLDER"  # data to train one on
 
 
 KNOWN = {
@@ -66,16 +66,16 @@ PAIR = re.compile(r"translation_(\w\w)_to_(\w\w)")
 
 @dataclass
 class Pipeline:
-    """``pipeline(...)``: call it with what is to be answered, or with a list of such things."""
+    """A pipeline: call it with an input or a list of inputs."""
 
-    task: str  # as it was asked for
-    model: str  # whose answers they are
+    task: str  # the name given by the caller
+    model: str  # the name of the model that answers
     system: Any = field(repr=False)
     known: Known = field(repr=False)
     options: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __call__(self, *given: Any, **options: Any) -> Any:
-        """As the pipeline of that name answered in transformers 4. Raises UserError."""
+        """Answer as the pipeline of that name in transformers 4. Raises UserError."""
         asked = inspect.signature(self.known.answer).parameters.values()
         names = [each.name for each in asked if each.kind is each.KEYWORD_ONLY]
         told = self.options | options
@@ -88,7 +88,7 @@ class Pipeline:
 def pipeline(
     task: str, model: str | Path | None = None, project: str | Path = "runs", **options: Any
 ) -> Pipeline:
-    """What answers as Hugging Face's pipeline of that name did.
+    """Return a pipeline that answers like Hugging Face's of the same name.
 
     Args:
         task: ``"sentiment-analysis"``, ``"summarization"``, ``"translation_en_to_ja"``, ``"ner"``,
@@ -96,12 +96,12 @@ def pipeline(
             ``"text2text-generation"``, ``"zero-shot-classification"``, ``"feature-extraction"``,
             ``"image-classification"``, ``"object-detection"``, ``"image-segmentation"``,
             ``"visual-question-answering"``, ...
-        model: a run's folder, or a system by name; without one your newest run of that task, else
-            what souron comes with.
-        project: where your runs are.
-        options: as in each call: ``top_k``, ``max_new_tokens``, ``candidate_labels``, ...
+        model: a run's folder, or a system's name; by default your newest run of that task, or else
+            a model that comes with souron.
+        project: the folder of your runs.
+        options: defaults for each call: ``top_k``, ``max_new_tokens``, ``candidate_labels``, ...
 
-    Raises UserError, which says what to train where nothing can answer yet.
+    Raises UserError; if no model is available, it says what to train.
 
     Example:
         >>> classify = pipeline("zero-shot-classification")
@@ -124,7 +124,7 @@ def pipeline(
 
 
 def _given(model: str, known: Known) -> tuple[str, Any]:
-    """The system that was asked for. Raises UserError where it answers another question."""
+    """Return the requested model's name and system. Raises UserError if it does not fit."""
     if "sentences" in known.tasks:
         raise UserError(
             "option",
@@ -154,7 +154,7 @@ def _load(model: str) -> Any:
 
 
 def _usual(name: str, known: Known, project: Path) -> tuple[str, Any]:
-    """The newest run, else what comes with souron. Raises UserError where there is neither."""
+    """Return the newest run, or else a system that comes with souron. Raises UserError."""
     if "sentences" in known.tasks:
         return "sentences", answers.encoder()
     runs = [
@@ -179,7 +179,7 @@ def _usual(name: str, known: Known, project: Path) -> tuple[str, Any]:
 
 
 def _answers(name: str) -> bool:
-    """Does it answer as it is, without a training of one's own?"""
+    """Return whether a system answers without training by the user."""
     if name == USUAL:
         return fetch.where(USUAL) is not None
     if name not in registry.entries():

@@ -1,4 +1,4 @@
-"""Look at how a text is cut: by a run, by a published model, or by a tokenizer's file."""
+"""Tokenization of a text by a run, a published model or a tokenizer file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +19,14 @@ FILES = (".json", ".gguf")
 
 
 def tokens(text: str | Text, model: str | Path | Any = USUAL) -> Tokens:
-    """A text in its tokens, as a model cuts it.
+    """Tokenize a text as a model does.
 
     Args:
         text: a text, or a ``Text``.
         model: a run's folder, ``"smollm2"``, a ``.gguf`` file or a folder with a published model, a
-            ``tokenizer.json``, or what ``cutter`` gave.
+            ``tokenizer.json``, or a result of ``cutter``.
 
-    Raises UserError where there is no such model, or it cuts no texts.
+    Raises UserError where there is no such model, or it has no tokenizer.
     """
     given = text if isinstance(text, Text) else Text(text)
     if isinstance(model, str | Path):
@@ -35,7 +35,7 @@ def tokens(text: str | Text, model: str | Path | Any = USUAL) -> Tokens:
 
 
 def cutter(name: str | Path) -> Any:
-    """What cuts texts, by name: a ``Tokenizer``, or a system. Raises UserError."""
+    """Return the ``Tokenizer`` or system of a name or path. Raises UserError."""
     path = Path(name)
     if path.suffix == ".json":
         return Tokenizer.of_file(path)
@@ -61,8 +61,10 @@ def cutter(name: str | Path) -> Any:
 
 
 def published(name: str | Path) -> Any:
-    """A published language model: SmolLM2, a ``.gguf`` file, or a folder with a ``config.json``;
-    None where the name is of none. It is read when it is first asked."""
+    """Return a published language model; None for any other name.
+
+    That is SmolLM2, a ``.gguf`` file, or a folder with ``config.json``. It is read at first use.
+    """
     path = Path(name)
     if str(name) != USUAL and path.suffix != ".gguf" and not (path / "config.json").is_file():
         return None
@@ -71,7 +73,7 @@ def published(name: str | Path) -> Any:
 
 
 def names_a_model(word: str) -> bool:
-    """Does a word of a command line name what cuts texts, rather than a text?"""
+    """Return whether a word of a command line names a tokenizer or model, not a text."""
     if "\n" in word or len(word) > 1000:
         return False
     path = Path(word)

@@ -1,4 +1,4 @@
-"""What came of an arena, in words."""
+"""Describe the result of an arena in words."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from souron.utils.messages import _
 
 
 def headline(result: Any) -> str:
-    """How many votes there are, and of what."""
+    """Return the number of votes, questions and ties in one sentence."""
     told = _("{votes} votes on {questions} questions, {ties} of them ties").format(
         votes=result.votes, questions=result.questions, ties=result.ties
     )
@@ -22,7 +22,7 @@ def headline(result: Any) -> str:
 
 
 def sentence(verdict: Verdict) -> str:
-    """Who is better, or how many votes that would take."""
+    """Return which model is better, or how many votes it would take to decide."""
     a, b, value, low, high = (
         verdict.a, verdict.b, verdict.difference, verdict.low, verdict.high,
     )  # fmt: skip
@@ -49,7 +49,7 @@ def sentence(verdict: Verdict) -> str:
 
 
 def ratings(result: Any) -> list[tuple[str, str, str]]:
-    """Name, rating, interval of each, best first."""
+    """Return the name, rating and interval of each model, best first."""
     return [
         (
             each.name,
@@ -67,7 +67,7 @@ def about_ratings() -> str:
 
 
 def judged(result: Any) -> Iterator[str]:
-    """What each judge said beside the person's votes."""
+    """Yield how far each judge agrees with the person's votes."""
     for judge in result.judges:
         same, kappa, first = judge.agreement.same, judge.agreement.kappa, judge.first
         if same.n:
@@ -102,5 +102,5 @@ def percent(value: float) -> str:
 
 
 def printable(text: str) -> str:
-    """Without control characters, which a terminal would obey."""
+    """Remove control characters, which a terminal would obey."""
     return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160))

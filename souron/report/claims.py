@@ -1,4 +1,4 @@
-"""The page of a checked answer: each sentence marked, its passage beside it, what differs."""
+"""Page of a checked answer: each sentence marked, with its passage and their differences."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ CLASSES = {
 
 
 def write(record: "Check", path: Path) -> Path:
-    """One offline HTML file; its path. Raises UserError."""
+    """Write one offline HTML file; return its path. Raises UserError."""
     found = record.counts
     text = page(
         "claims.html",
@@ -45,13 +45,13 @@ def write(record: "Check", path: Path) -> Path:
 
 
 def fragment(record: "Check") -> str:
-    """The answer and its table, for a notebook or another page."""
+    """Return the answer and its table as HTML, for a notebook or another page."""
     head = Markup("<p><strong>{}</strong></p>").format(record.headline())
     return str(head + answer(record) + rows(record) + _citations(record.citations))
 
 
 def answer(record: "Check") -> Markup:
-    """The whole answer, each sentence with its sign and colour, a link to its row."""
+    """Return the answer as HTML; each sentence has a sign and a colour and links to its row."""
     parts, at = [], 0
     for number, each in enumerate(record.checked, 1):
         parts.append(Markup("{}").format(record.answer[at : each.start]))
@@ -67,7 +67,7 @@ def answer(record: "Check") -> Markup:
 
 
 def rows(record: "Check") -> Markup:
-    """A table: state, sentence, passage, what differs."""
+    """Return a table with the state, sentence, passage and differences of each claim."""
     heads = [_("state"), _("sentence"), _("passage"), _("what differs")]
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(text) for text in heads)
     body = Markup("").join(
@@ -101,7 +101,7 @@ def _row(number: int, each: "Checked") -> Markup:
 
 
 def marked(text: str, spans: Iterable[tuple[int, int]]) -> Markup:
-    """The text with those places marked; what overlaps is marked once."""
+    """Mark the ``spans`` (start, end) of a text; overlapping spans become one mark."""
     parts, at = [], 0
     for start, end in sorted(spans):
         start = max(start, at)

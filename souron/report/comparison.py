@@ -31,7 +31,7 @@ from souron.utils.messages import N_, _, again
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord
 
-LARGE_TEST = 0.2  # of the training cases: beyond, the sample's luck outweighs that of the cases
+LARGE_TEST = 0.2  # of the training cases: above it, the training sample dominates
 FEW_TIMES = 3  # that each training case was seen
 
 AUC = N_(
@@ -41,8 +41,10 @@ AUC = N_(
 
 
 def comparison_report(record: "ComparisonRecord") -> Path:
-    """Write ``report.html`` into the comparison's folder, and the same in the other languages
-    beside it; its path. Raises UserError."""
+    """Write ``report.html`` into the comparison's folder, with the other languages beside it.
+
+    Return the path of ``report.html``. Raises UserError.
+    """
     record.notes = notes(record)
     return in_each_language(record.folder, partial(_page, record))
 
@@ -155,7 +157,7 @@ def _page(record: "ComparisonRecord", elsewhere: Sequence[Any]) -> str:
 
 
 def notes(record: "ComparisonRecord") -> list[str]:
-    """What is to be known before the verdict is believed, in the reader's language."""
+    """Return the caveats of a comparison, in the reader's language."""
     module = registry.section(record.task)
     own: list[str] = getattr(module, "comparison_notes", lambda _record: [])(record)
     few = [few_cases(record.cases)] if record.cases < SMALL_TEST else []
@@ -164,8 +166,10 @@ def notes(record: "ComparisonRecord") -> list[str]:
 
 
 def large_test(record: "ComparisonRecord") -> list[str]:
-    """Say so where one split tests on so many cases, beside those of training, that "about 5 %"
-    does not cover another training sample."""
+    """Warn that "about 5 %" does not cover another training sample.
+
+    This is the case where a single split has many test cases relative to its training cases.
+    """
     if not record.sample or record.cases <= LARGE_TEST * record.sample:
         return []
     if all(one.verdict == "cannot tell" for one in record.verdicts):
@@ -181,13 +185,12 @@ def large_test(record: "ComparisonRecord") -> list[str]:
 
 
 def comparison_translated(record: "ComparisonRecord") -> dict[str, Any]:
-    """As ``run_translated``: language -> ``sentence`` and ``notes``."""
+    """Translate the ``sentence`` and ``notes`` of a comparison; keys are the other languages."""
     return in_other_languages(lambda: {"sentence": again(record.sentence), "notes": notes(record)})
 
 
 def undertrained(record: "ComparisonRecord") -> list[str]:
-    """Which systems saw their training cases so seldom that the order may be that of their
-    speed."""
+    """Warn of systems that saw their training cases so seldom that speed may decide the order."""
     if not record.train:
         return []
     times = {
@@ -207,7 +210,7 @@ def undertrained(record: "ComparisonRecord") -> list[str]:
 
 
 def comparison_html(record: "ComparisonRecord") -> str:
-    """A few lines of HTML about a comparison, for a notebook."""
+    """Return a few lines of HTML about a comparison, for a notebook."""
     rows = [
         (row["system"], row["value"], row["interval"], row["seconds"], row["parameters"])
         for row in _ranking(record.rows)
@@ -261,7 +264,7 @@ def _pair(verdict: Verdict, measure: str) -> dict[str, str]:
 
 
 def _counted(record: "ComparisonRecord") -> str:
-    """What the 5 % of the verdicts cover."""
+    """Name the sources of variation that the 5 % of the verdicts cover."""
     if not record.sample:
         return _("Counted: test cases, trainings, and that another training sample was drawn.")
     if record.seeds == 1:

@@ -1,4 +1,4 @@
-"""What the doctor of data found, with pictures."""
+"""Page of the data check: the findings, with images."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,12 +11,12 @@ from souron.report.page import Fact, Tile, page, tile, write
 from souron.utils import units
 from souron.utils.messages import _
 
-MOST_PICTURES = 24  # of a finding
+MOST_PICTURES = 24  # for each finding
 MOST_FILES = 50
 
 
 def check_page(found: Checkup, path: Path) -> Path:
-    """Write the page; its path. Raises UserError where it cannot be written."""
+    """Write the page of a data check; return its path. Raises UserError."""
     count: Counter[str] = Counter(finding.severity for finding in found.findings)
     names = {"error": _("errors"), "warning": _("warnings"), "hint": _("hints")}
     text = page(
@@ -36,7 +36,7 @@ def check_page(found: Checkup, path: Path) -> Path:
 
 
 def headline(severe: Iterable[Any]) -> str:
-    """One sentence about the severities of all findings."""
+    """Summarise the severities of all findings in one sentence."""
     count = Counter(severe)
     if count["error"]:
         return _("Findings that would make a result wrong: {count}. Mend them first.").format(
@@ -62,7 +62,10 @@ def _shown(found: Checkup, finding: Finding) -> dict[str, Any]:
 
 
 def _files(found: Checkup, finding: Finding) -> Sequence[str]:
-    """The files by their names; of texts also how they begin; none of pictures that are shown."""
+    """Return the names of a finding's files; empty for images, which are shown.
+
+    Names of texts are followed by the text's beginning.
+    """
     if not finding.rows:
         return finding.files
     if not texts.holds(found.cases):
@@ -72,7 +75,7 @@ def _files(found: Checkup, finding: Finding) -> Sequence[str]:
 
 
 def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:
-    """The pictures, those that belong together in one list."""
+    """Return the images of a finding as tiles; images that belong together share a list."""
     target, shown, left = targets.of(found.cases), [], MOST_PICTURES
     cases = found.cases
     for family in finding.rows:
@@ -83,7 +86,7 @@ def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:
         shown.append([
             tile(target.picture(i), cases.file[i], _lines(found, i), cases.file[i]) for i in rows
         ])  # fmt: skip
-    if all(len(family) == 1 for family in shown):  # nothing belongs together: one row of pictures
+    if all(len(family) == 1 for family in shown):  # no groups: one row of images
         return [[one for family in shown for one in family]] if shown else []
     return shown
 

@@ -1,4 +1,4 @@
-"""What a data set looks like: ``data.html`` and ``data.png``."""
+"""Overview of a data set: ``data.html`` and ``data.png``."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -30,15 +30,17 @@ from souron.report.texts import texts_page
 from souron.utils import files, units
 from souron.utils.messages import _
 
-MOST_CLASSES = 30  # shown, the largest
-MOST_MEASURED = 2000  # files, for their pictures' sizes
+MOST_CLASSES = 30  # the largest are shown
+MOST_MEASURED = 2000  # files whose image size is read
 SHOWN = 12  # of each class
-EXAMPLES = 3  # pictures that are followed through preparation and augmentation
+EXAMPLES = 3  # images shown at each step of preparation and augmentation
 
 
 def data_page(cases: Dataset, folder: Path) -> Path:
-    """Write ``data.html`` and, but for texts, ``data.png`` into ``folder``; the page's path. Raises
-    UserError."""
+    """Write ``data.html`` and, except for texts, ``data.png`` into ``folder``.
+
+    Return the path of the page. Raises UserError.
+    """
     if texts.holds(cases):
         return texts_page(cases, folder)
     if (cases.has_captions or cases.has_picture_questions) and not cases.classes:
@@ -105,7 +107,7 @@ def data_page(cases: Dataset, folder: Path) -> Path:
 
 
 def _marked(cases: Dataset, row: int) -> Plot | None:
-    """A picture with its target drawn, where that can be."""
+    """Return an image with its target drawn on it; None where the target cannot be drawn."""
     drawn = targets.of(cases).drawn(row)
     return drawn and plot(image.png(drawn[0]), f"{cases.file[row]}: {drawn[1]}")
 
@@ -115,7 +117,7 @@ def _uneven(target: Target, counts: list[int]) -> str:
 
 
 def _file(cases: Dataset, row: int) -> tuple[Path, Path] | None:
-    """The case's own file and the folder it must not leave, where the source is of files."""
+    """Return the case's file and the folder that must contain it; None if it has no file."""
     source = Path(cases.source)
     folder = source.parent if source.is_file() else source
     path, _frame = image.case_file(folder, cases.file[row])
@@ -165,7 +167,7 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
 
 
 def _prepared(cases: Dataset, row: int) -> list[Tile]:
-    """As read, resized, normalised."""
+    """Return the image as read, resized and normalised."""
     name, pixels = targets.of(cases).words(row), cases.input[row]
     steps = []
     file = _file(cases, row)

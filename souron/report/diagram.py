@@ -1,7 +1,8 @@
-"""A system as a picture: its layers as boxes from input to output.
+"""Diagram of a system: its layers as boxes from input to output.
 
-A box is as high as the square root of its maps' side and as wide as the logarithm of their number,
-so that a pixel and a thousand channels fit on one line. Vectors are bars as high as they are long.
+The height of a box grows with the square root of the side of its feature maps, its width with the
+logarithm of the number of channels, so that one pixel and a thousand channels fit on one line.
+Vectors are bars whose height grows with the logarithm of their length.
 """
 
 import math
@@ -30,13 +31,16 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d,
 class Box:
     name: str  # as in the weights file: "layer1.0"
     kind: str  # a key of ``layer_kinds.COLOURS``
-    shape: tuple[int, ...]  # of what comes out for one case
-    towers: int = 1  # side by side, each of which sees its own maps only
+    shape: tuple[int, ...]  # of the output for one case
+    towers: int = 1  # groups of channels, computed independently
 
 
 def boxes(model: Any, seen: Any) -> list[list[Box]]:
-    """The lines to draw of a blueprint: one, or one for each network that has its own optimizer.
-    Where no modules show its stages, the system names them."""
+    """Return the lines of boxes to draw: one line, or one for each network with its own optimizer.
+
+    ``model`` has no numbers (meta device) and ``seen`` is an input for it. Where the modules do not
+    show the stages, the system names them (``sketch``).
+    """
     if stages := model.sketch():
         return [[Box("", "input", summary.describe(seen)), *(Box(*stage) for stage in stages)]]
     calls = watched(model, seen)
@@ -61,7 +65,7 @@ class Call:
 
 
 def watched(model: Any, seen: Any) -> dict[str, Call]:
-    """What each part takes and gives for one case, in the order in which the parts finish."""
+    """Return the input and output shape of each part for one case, in order of completion."""
     calls = noted(model, lambda: summary.try_once(model, seen))
     rows = registry.load_task(model.task).example_rows(seen)
     if rows is None:
@@ -72,7 +76,7 @@ def watched(model: Any, seen: Any) -> dict[str, Call]:
             for name, call in noted(model, lambda: learn_once(model, rows)).items()
             if name not in calls
         }
-    if unused(model, calls):  # as the encoder of a VAE, which draws by its decoder alone
+    if unused(model, calls):  # such as the encoder of a VAE, which generates with its decoder alone
         learning = noted(model, lambda: learn_once(model, rows))
         if not unused(model, learning):
             return {name: calls.get(name, call) for name, call in learning.items()}
@@ -80,7 +84,7 @@ def watched(model: Any, seen: Any) -> dict[str, Call]:
 
 
 def noted(model: Any, use: Callable[[], object]) -> dict[str, Call]:
-    """What each part takes and gives at its first call while the model is used."""
+    """Record the input and output shape of each part at its first call in ``use``."""
     calls: dict[str, Call] = {}
 
     def watch(name: str) -> Any:
@@ -102,22 +106,22 @@ def noted(model: Any, use: Callable[[], object]) -> dict[str, Call]:
 
 
 def unused(model: Any, calls: Mapping[str, Call]) -> bool:
-    """Whether a linear layer or a convolution was never called."""
+    """Return whether a linear layer or a convolution was never called."""
     return any(isinstance(part, (nn.Linear, *CONVOLUTIONS)) and name not in calls
                for name, part in model.named_modules())  # fmt: skip
 
 
 def take_turns(model: Any) -> bool:
-    """Whether several networks learn, each by an optimizer of its own."""
+    """Return whether the system trains several networks, each with its own optimizer."""
     learns = any(True for _weight in model.parameters())
     several = type(model).updates is not System.updates
     return learns and several and len(model.optimizers()) > 1
 
 
 def learn_once(model: Any, rows: Rows) -> None:
-    """One round of updates without numbers, so that each network is called by itself."""
+    """Run one round of updates on the meta device, so that each network is called on its own."""
     batch = model.batch(rows)
-    # autocast does not know the meta device
+    # autocast does not support the meta device
     with mock.patch("torch.autocast", lambda *_about, **_more: nullcontext()):
         for _update in model.train().updates(batch, 0):
             pass
@@ -125,7 +129,7 @@ def learn_once(model: Any, rows: Rows) -> None:
 
 
 def line(model: nn.Module, calls: dict[str, Call], network: str) -> list[Box]:
-    """The parts of one network at the deepest level that fits on a line."""
+    """Return the parts of one network at the deepest level that fits on a line."""
     for depth in range(summary.deepest(model), network.count("."), -1):
         rows = [row for row in shown(model, calls, depth) if row.name.startswith(network)]
         if len(rows) <= MOST:
@@ -134,7 +138,10 @@ def line(model: nn.Module, calls: dict[str, Call], network: str) -> list[Box]:
 
 
 def shown(model: nn.Module, calls: dict[str, Call], depth: int) -> Iterator[Box]:
-    """The parts down to a depth that learn or change the shape; no norms, no bends."""
+    """Yield the parts down to ``depth`` that have weights or change the shape.
+
+    Norms and activations are left out.
+    """
     parts = dict(model.named_modules())
     closed = blocks(model)
     for name, call in calls.items():
@@ -147,13 +154,16 @@ def shown(model: nn.Module, calls: dict[str, Call], depth: int) -> Iterator[Box]
         idle = kind in ("other", "pooling") and call.taken == call.given
         if idle or "Norm" in type(part).__name__:
             continue
-        # where each map is a group of its own, there are no towers to be drawn
+        # depthwise convolutions have too many groups to be drawn as towers
         groups = getattr(part, "groups", 1)
         yield Box(name, kind, call.given, groups if groups < call.given[0] else 1)
 
 
 def blocks(model: nn.Module) -> set[str]:
-    """The parts of a repeated type of the system's own: what is within need not be a sequence."""
+    """Return the names of blocks: parts of a type defined by the system that occurs more than once.
+
+    The modules inside such a block need not form a sequence, so it is drawn as one box.
+    """
     found = set()
     for name, parent in model.named_modules():
         parts = {title: part for title, part in parent.named_children() if title != "average"}
@@ -166,7 +176,7 @@ def blocks(model: nn.Module) -> set[str]:
 
 
 def sort(part: nn.Module) -> str:
-    """The kind of a layer, or what a block of layers is made of."""
+    """Return the kind of a layer, or the kind of layers that a block consists of."""
     if isinstance(part, CONVOLUTIONS):
         return "convolution"
     if isinstance(part, nn.Linear):
@@ -187,13 +197,13 @@ def sort(part: nn.Module) -> str:
 
 
 def convolves(part: nn.Module) -> bool:
-    """Whether it is a convolution, also one of a system's own with a weight like that of one."""
+    """Return whether a layer is a convolution, or has a convolution's 4-dimensional weight."""
     weights = part.parameters(recurse=False)
     return isinstance(part, CONVOLUTIONS) or any(weight.ndim >= 4 for weight in weights)
 
 
 def draw(lines: list[list[Box]], file: Path, words: bool = True) -> None:
-    """Write the picture as SVG, with the layers' names and shapes and a legend or without."""
+    """Write the diagram as SVG; ``words`` adds the layers' names and shapes and a legend."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -266,22 +276,24 @@ def draw_line(axes: Any, row: list[Box], words: bool) -> None:
 
 
 def channels(box: Box) -> int:
-    """How many maps, or how wide a token."""
+    """Return the number of feature maps, or the width of a token."""
     if not box.shape:  # a text
         return 1
     return box.shape[0] if len(box.shape) > 2 else box.shape[-1]
 
 
 def side(box: Box) -> float:
-    """Of the maps in pixels, also of volumes; of tokens the side of the square that they would
-    fill."""
+    """Return the side of the feature maps in pixels or voxels.
+
+    For tokens it is the side of a square of as many cells.
+    """
     if len(box.shape) < 2:
         return 1
     return (math.prod(box.shape) / channels(box)) ** (1 / max(2, len(box.shape) - 1))
 
 
 def shade(colour: str, light: float) -> tuple[float, ...]:
-    """A colour made lighter (above 1) or darker (below 1)."""
+    """Make a colour lighter (``light`` above 1) or darker (below 1)."""
     from matplotlib.colors import to_rgb
 
     return tuple(min(1.0, value * light) for value in to_rgb(colour))

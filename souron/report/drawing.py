@@ -1,4 +1,4 @@
-"""A drawn picture that shows itself in a notebook and can be saved."""
+"""Figure that shows itself in a notebook and can be saved."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from souron.utils import files, plotting
 
 @dataclass(frozen=True)
 class Drawing:
-    """A PNG, and what it says to those who do not see it."""
+    """A PNG with its alternative text."""
 
     png: bytes = field(repr=False)
     words: str
@@ -20,12 +20,14 @@ class Drawing:
 
     @classmethod
     def of(cls, figure: Figure, words: str) -> "Drawing":
-        """From a figure, in the fonts that the reader's language needs."""
+        """Render a Matplotlib figure in the fonts that the reader's language needs."""
         return cls(plotting.as_png(figure), words, round(figure.get_figwidth() * 96))
 
     def save(self, path: str | Path) -> Path:
-        """Write the PNG; nothing is overwritten: ``name-2.png`` where ``name.png`` is there. Raises
-        UserError where nothing can be written."""
+        """Write the PNG and return its path; ``name-2.png`` where ``name.png`` exists.
+
+        Raises UserError where nothing can be written.
+        """
         path = Path(path)
         free = files.free(path.parent, path.stem, ".png")
         kind_files.write(free, self.png)

@@ -1,4 +1,4 @@
-"""Drawn pictures, for a notebook."""
+"""Generated images, for a notebook."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def drawn_html(record: "DrawnRecord") -> str:
-    """The sheet of what was drawn, for a notebook."""
+    """Return the sheet of generated images as HTML, for a notebook."""
     sheet = record.folder / "grid.png"
     return page(
         "notebook.html",

@@ -1,4 +1,4 @@
-"""The page of a labelled volume: slices in three planes beside surfaces, in one offline file."""
+"""Page of a labelled volume: slices in three planes beside surfaces, in one offline file."""
 
 import secrets
 from pathlib import Path
@@ -15,24 +15,24 @@ from souron.report import page
 from souron.report import surface as viewer
 from souron.utils.messages import _
 
-MOST_TRIANGLES = 200_000  # of all surfaces together
+MOST_TRIANGLES = 200_000  # over all surfaces
 MOST_LABELS = 64  # that get a surface
 
 
 def write_beside(labelled: LabelledVolume, path: Path) -> None:
-    """The page beside the file that the labels were saved as, if it was wished for."""
+    """Write the page beside the file of the labels, if the caller asked for a page."""
     if labelled.paged:
         page_file = path.with_name(f"{path.name.partition('.')[0]}.html")
         labelled.beside["page"] = str(write(labelled, page_file))
 
 
 def write(labelled: LabelledVolume, path: Path) -> Path:
-    """One HTML file, which loads nothing. Raises UserError."""
+    """Write one offline HTML file; return its path. Raises UserError."""
     return page.write(path, text(labelled))
 
 
 def text(labelled: LabelledVolume) -> str:
-    """The page, in the reader's language."""
+    """Return the page's HTML, in the reader's language."""
     small, area, step = viewer.shown(labelled.volume, labelled.area)
     notes = list(labelled.volume.notes)
     if step > 1:
@@ -79,14 +79,14 @@ def text(labelled: LabelledVolume) -> str:
 
 
 def _numbers(classes: int, there: list[int]) -> np.ndarray:
-    """Class -> the number that the page's mask has for it: 0 where it is not shown."""
+    """Return the mask value of each class on the page; 0 for classes that are not shown."""
     number = np.zeros(classes, np.uint8)
     number[there] = np.arange(1, len(there) + 1)
     return number
 
 
 def _windows(volume: Volume) -> list[tuple[str, str, bool]]:
-    """Those of a CT; of other volumes that in which most is seen."""
+    """Return the display windows of a CT; for other volumes, first one that fits the values."""
     if volume.values.min() < AIR:
         return viewer.windows("soft tissue")
     centre, width = window_of(volume.values)

@@ -1,4 +1,4 @@
-"""The kinds of layers that pictures of systems tell apart: their colours, names, short names."""
+"""Kinds of layers that diagrams distinguish: their colours, names and short names."""
 
 from souron.utils.messages import _
 
@@ -17,7 +17,7 @@ COLOURS = {
 
 
 def meaning(kind: str) -> str:
-    """What a colour stands for, in the reader's language."""
+    """Return the meaning of a kind's colour, in the reader's language."""
     return {
         "input": _("input"),
         "convolution": _("convolution"),
@@ -33,6 +33,6 @@ def meaning(kind: str) -> str:
 
 
 def short(name: str) -> str:
-    """The last part of a name, and the one before it where the last is a number."""
+    """Return the last part of a layer's name; where it is a number, also the part before it."""
     *_before, parent, last = ["", *name.split(".")]
     return f"{parent}.{last}" if last.isdigit() and parent else last

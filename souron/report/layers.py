@@ -1,8 +1,8 @@
-"""The layers of a system: shape, weights, and the lines of source that make them.
+"""Layers of a system: shape, weights, and the source lines that create them.
 
-``found`` builds the system without numbers and notes where each layer is made. ``kept`` is what
-was found when that was stored beside souron, as long as no file that it was read from has changed:
-then nothing has to be built, and torch need not be imported.
+``found`` builds the system on the meta device and notes the source line of each layer. ``kept``
+reads the result stored beside souron, valid as long as no source file has changed: then nothing is
+built and torch is not imported.
 """
 
 import hashlib
@@ -29,29 +29,29 @@ AROUND = 4  # lines before and after the one that makes a layer
 
 @dataclass(frozen=True)
 class Layer:
-    """One block of the picture."""
+    """One block of the diagram."""
 
     name: str  # as in the weights file: "layer1.0"; "" of the input
     kind: str  # a key of ``layer_kinds.COLOURS``
-    shape: tuple[int, ...]  # of what comes out for one case
+    shape: tuple[int, ...]  # of the output for one case
     towers: int = 1
     type: str = ""  # of the module: "Conv2d", "Block"
     parameters: int = 0
     file: str = ""  # below souron's folder: "systems/classify/alexnet.py"
-    line: int = 0  # that makes it, from 1
+    line: int = 0  # that creates it, from 1
     told: tuple[str, int, int] | None = None  # file, first and last line of its own class
 
 
 @dataclass(frozen=True)
 class Layers:
-    """A system's layers, a line of them for each network."""
+    """All layers of a system, one tuple for each network."""
 
     system: str
     size: str
     lines: tuple[tuple[Layer, ...], ...]
 
     def as_json(self) -> dict[str, Any]:
-        """With a mark of each file that was read."""
+        """Return a dict for JSON, with a hash of each source file that was read."""
         files = {layer.file for line in self.lines for layer in line if layer.file}
         files |= {layer.told[0] for line in self.lines for layer in line if layer.told}
         files.add(own_file(registry.entries()[self.system]))
@@ -64,12 +64,12 @@ class Layers:
 
 
 def layers(entry: registry.Entry) -> Layers:
-    """Those that were kept; else found anew, which imports torch."""
+    """Return the stored layers; if there are none, build the system, which imports torch."""
     return kept(entry) or found(entry)
 
 
 def kept(entry: registry.Entry, folder: Path = STORED) -> Layers | None:
-    """What was stored of a system's layers; None where there is nothing, or a file has changed."""
+    """Read the stored layers of a system; None if there are none or a source file has changed."""
     try:
         held = json.loads((folder / f"{entry.name}.json").read_text(encoding="utf-8"))
         if own_file(entry) not in held["files"]:
@@ -90,7 +90,7 @@ def _layer(held: Mapping[str, Any]) -> Layer:
 
 
 def own_file(entry: registry.Entry) -> str:
-    """Below souron's folder; the whole path of a system that lies elsewhere."""
+    """Return the system's file relative to souron's folder; the full path if it lies elsewhere."""
     return below(entry.file) or str(entry.file)
 
 
@@ -100,13 +100,13 @@ def below(file: str | Path) -> str:
 
 
 def mark(name: str) -> str:
-    """Of a file's text, whatever its line ends. Raises OSError."""
+    """Return a hash of a file's text, independent of line endings. Raises OSError."""
     text = (HOME / name).read_text(encoding="utf-8")
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def found(entry: registry.Entry) -> Layers:
-    """Build the system at the size for a laptop, without numbers, and look at its layers."""
+    """Build the system at its ``small`` size on the meta device and read its layers."""
     from souron.evaluation import summary
     from souron.report import diagram
 
@@ -144,7 +144,10 @@ def _described(model: Any, part: Any, box: Any, made: Mapping[int, tuple[Any, st
 def twin(
     model: Any, part: Any, name: str, made: Mapping[int, tuple[Any, str, int]]
 ) -> tuple[Any, str, int]:
-    """Where the part was made of which this one is a copy, as those of a moving average are."""
+    """Find the module of which ``part`` is a copy, such as a moving average.
+
+    Return that module with the file and line that created it; ``(part, "", 0)`` if there is none.
+    """
     within = name.partition(".")[2]
     for other, each in model.named_modules():
         same = type(each) is type(part) and id(each) in made
@@ -154,7 +157,7 @@ def twin(
 
 
 def defined(kind: type) -> tuple[str, int, int] | None:
-    """File, first and last line of a class of souron's own."""
+    """Return the file, first and last line of a class defined in souron; None for other classes."""
     file = below(inspect.getsourcefile(kind) or "") if kind.__module__ != "builtins" else ""
     if not file:
         return None
@@ -164,8 +167,10 @@ def defined(kind: type) -> tuple[str, int, int] | None:
 
 @contextmanager
 def sites() -> Iterator[dict[int, tuple[Any, str, int]]]:
-    """Within the block: id of each module that is made -> itself, file and line of souron's source
-    that makes it."""
+    """Record where modules are created within a ``with`` block.
+
+    Yields a dict: id of the module -> (module, file, line of souron's source that creates it).
+    """
     from torch import nn
 
     made: dict[int, tuple[Any, str, int]] = {}
@@ -190,8 +195,10 @@ def _site(module: Any) -> tuple[str, int]:
 
 
 def excerpt(layer: Layer) -> tuple[str, int, list[str]]:
-    """File, number of the first line, and the lines that show a layer: its own class where it has
-    one, else those around the line that makes it."""
+    """Return the file, the first line's number and the source lines that show a layer.
+
+    These are the layer's own class where it has one, else the lines around its creation.
+    """
     if layer.told is not None:
         file, first, last = layer.told
     else:

@@ -1,4 +1,4 @@
-"""Pictures of data for lessons: samples, each step of preparation, augmentations by strength."""
+"""Figures of data for lessons: samples, steps of preparation, augmentations by strength."""
 
 from collections.abc import Sequence
 
@@ -16,14 +16,16 @@ from souron.report.drawing import Drawing
 from souron.utils.messages import UserError, _
 from souron.utils.plotting import COLOURS, FAINT, INK, label, new_figure, style_axes
 
-SHOWN = 10  # pictures of each class
+SHOWN = 10  # images of each class
 MOST_CLASSES = 12
 HUES = ("#c1272d", "#2e8b57", "#2467c9")  # red, green, blue
 
 
 def overview(data: Dataset) -> Drawing:
-    """Some pictures of each class, how many there are, and how often each pixel value occurs.
-    Raises UserError where the cases are no pictures."""
+    """Show images of each class, the class sizes and the histogram of pixel values.
+
+    Raises UserError where the cases are not images.
+    """
     _must_be_pictures(data)
     target = targets.of(data)
     counts, rows = target.counts(), target.rows(SHOWN)
@@ -35,7 +37,7 @@ def overview(data: Dataset) -> Drawing:
 
 
 def gallery(images: Tensor, captions: Sequence[str] = (), columns: int = 10) -> Drawing:
-    """Pictures (N, C, H, W) in 0..255 side by side, each with its caption."""
+    """Show images (N, C, H, W) in 0..255 side by side, each with its caption."""
     shown = [picture.clamp(0, 255).to(torch.uint8) for picture in images]
     columns = min(columns, len(shown))
     return Drawing(
@@ -44,7 +46,7 @@ def gallery(images: Tensor, captions: Sequence[str] = (), columns: int = 10) -> 
 
 
 def preparation(steps: Sequence[PreparationStep], row: int = 0) -> Drawing:
-    """One of the pictures after each step, and below it how often each value occurs in all."""
+    """Show one image after each step; below it, the histogram of the values of all images."""
     figure = new_figure(1.75 * len(steps), 3.4)
     panels = figure.subplots(2, len(steps), squeeze=False, height_ratios=(1.3, 1))
     for number, step in enumerate(steps):
@@ -77,7 +79,7 @@ def preparation(steps: Sequence[PreparationStep], row: int = 0) -> Drawing:
 
 
 def one_hot(table: Tensor, classes: Sequence[str]) -> Drawing:
-    """Labels as rows of zeros with a single one, (N, classes)."""
+    """Show one-hot labels, (N, classes)."""
     count, width = table.shape
     figure = new_figure(0.6 + 0.42 * width, 0.5 + 0.27 * count)
     axes = figure.subplots()
@@ -98,7 +100,7 @@ def one_hot(table: Tensor, classes: Sequence[str]) -> Drawing:
 
 
 def strengths(image: Tensor, names: Sequence[str] = (), count: int = 5) -> Drawing:
-    """One picture (C, H, W) under each augmentation, from its least strength to its most."""
+    """Show one image (C, H, W) under each augmentation, from the lowest to the highest strength."""
     names = names or tuple(transforms.CHANGES)
     figure = new_figure(1.0 * count + 1.2, 1.12 * len(names))
     told = transforms.what()
@@ -113,7 +115,7 @@ def strengths(image: Tensor, names: Sequence[str] = (), count: int = 5) -> Drawi
 
 
 def _show(axes: object, values: Tensor, centred: bool = False) -> None:
-    """A picture (C, H, W): from its own black to its own white, or around 0 in two colours."""
+    """Draw an image (C, H, W) in 0..1 or 0..255; ``centred`` values around 0 get two colours."""
     if centred:
         pixels = plots.signed(values)
     else:

@@ -1,4 +1,4 @@
-"""Pictures of networks for lessons: decision surfaces, units, weights, kernels, feature maps."""
+"""Figures of networks for lessons: decision surfaces, units, weights, kernels, feature maps."""
 
 import math
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from souron.utils.plotting import COLOURS, DASHES, FAINT, INK, MARKS, new_figure
 TWO_COLOURS = LinearSegmentedColormap.from_list("two", ["#0072b2", "#ffffff", "#d55e00"])
 CLASS_COLOURS = (*COLOURS[:6], "#8c6d31", "#7f7f7f", "#b5bd61", "#5254a3")
 MOST_UNITS, MOST_MOMENTS, MOST_POINTS = 16, 8, 400
-MOST_NUMBERS = 7  # kernels of more pixels a side are drawn without their numbers
+MOST_NUMBERS = 7  # larger kernels are drawn without their numbers
 
 
 def surfaces(moments: Sequence[Moment], data: Dataset, where: Plane | None = None) -> Drawing:
-    """What the network answers everywhere in the plane, at each moment, over the points."""
+    """Show the decision surface and the points at each moment of training."""
     moments, where = _few(moments), plane(data) if where is None else where
     figure = new_figure(1.75 * len(moments), 2.15)
     place, classes = data.input.flatten(1)[:MOST_POINTS], data.target[:MOST_POINTS]
@@ -48,8 +48,10 @@ def surfaces(moments: Sequence[Moment], data: Dataset, where: Plane | None = Non
 
 
 def units(moments: Sequence[Moment], most: int = 8) -> Drawing:
-    """What each unit of the first hidden layer answers over the plane, a row each; the columns are
-    moments."""
+    """Show the activation of each unit of the first hidden layer over the plane.
+
+    Rows are units, columns moments of training.
+    """
     moments, count = _few(moments), min(most, MOST_UNITS, len(moments[0].units))
     high = max(float(moment.units[:count].abs().max()) for moment in moments) or 1.0
     rows = [
@@ -60,7 +62,7 @@ def units(moments: Sequence[Moment], most: int = 8) -> Drawing:
 
 
 def weights(moments: Sequence[Moment], layer: str = "") -> Drawing:
-    """The weights of each layer, or of one, as a table of colours, at each moment."""
+    """Show the weights of each layer, or of ``layer`` alone, as a coloured table at each moment."""
     moments = _few(moments)
     names = [n for n, w in moments[0].weights.items() if w.ndim == 2 and (not layer or n == layer)]
     high = max(float(moment.weights[name].abs().max()) for moment in moments for name in names)
@@ -69,8 +71,10 @@ def weights(moments: Sequence[Moment], layer: str = "") -> Drawing:
 
 
 def weight_pictures(moments: Sequence[Moment], most: int = 8) -> Drawing:
-    """The weights of the first layer's units as pictures, what each looks for, at each moment: of
-    a network that saw grey square pictures, or whose first layer slides kernels over them."""
+    """Show the weights of the first layer's units as images at each moment of training.
+
+    The network takes square grey images, or its first layer is a convolution.
+    """
     moments = _few(moments)
     name = next(n for n, w in moments[0].weights.items() if w.ndim in (2, 4))
     first = [_as_pictures(moment.weights[name]) for moment in moments]
@@ -84,7 +88,7 @@ def weight_pictures(moments: Sequence[Moment], most: int = 8) -> Drawing:
 
 
 def _as_pictures(weight: Tensor) -> Tensor:
-    """(units, h, w): kernels as they are, rows of weights as the square that they look at."""
+    """Return weights as images (units, h, w): kernels averaged over channels, rows as squares."""
     if weight.ndim == 4:
         return weight.mean(1)
     side = math.isqrt(weight.shape[1])
@@ -92,7 +96,7 @@ def _as_pictures(weight: Tensor) -> Tensor:
 
 
 def learning(moments: Sequence[Moment]) -> Drawing:
-    """Loss and accuracy at each moment."""
+    """Plot loss and accuracy at each moment of training."""
     figure = new_figure(7.2, 2.3)
     left, right = figure.subplots(1, 2)
     steps = [moment.step for moment in moments]
@@ -108,7 +112,7 @@ def learning(moments: Sequence[Moment]) -> Drawing:
 
 
 def kernels(table: Tensor, most: int = 16) -> Drawing:
-    """Kernels (maps, channels, h, w), the mean over their channels where there are several."""
+    """Show kernels (maps, channels, h, w), averaged over their channels."""
     shown = table.mean(1)[:most]
     columns = min(8, len(shown))
     rows = -(-len(shown) // columns)
@@ -126,7 +130,7 @@ def kernels(table: Tensor, most: int = 16) -> Drawing:
 
 
 def maps(layers: Sequence[LayerMaps], most: int = 8) -> Drawing:
-    """The first feature maps of each layer, a row each."""
+    """Show the first feature maps of each layer, one row per layer."""
     layers = layers[:12]
     figure = new_figure(0.9 * most + 1.3, 0.98 * len(layers))
     for layer, row in zip(layers, figure.subplots(len(layers), most, squeeze=False), strict=True):
@@ -142,8 +146,10 @@ def maps(layers: Sequence[LayerMaps], most: int = 8) -> Drawing:
 
 
 def one_pixel(pixel: OnePixel, image: Tensor, channel: int = 0) -> Drawing:
-    """Window times kernel: where the window lies in what the layer is given (C, H, W), and the
-    numbers of one channel."""
+    """Show window times kernel for one output pixel, with the numbers of one channel.
+
+    ``image`` (C, H, W) is the layer's input, on which the window is marked.
+    """
     figure = new_figure(7.2, 2.2)
     panels = figure.subplots(1, 4, width_ratios=(1.1, 1, 1, 1))
     panels[0].imshow(image[channel].numpy(), cmap="gray", interpolation="nearest")
@@ -189,7 +195,7 @@ def _rows(
     said: str,
     origin: Any,
 ) -> Drawing:
-    """A row of tables in two colours for each name, a column for each moment."""
+    """Draw tables in two colours: one row for each name, one column for each moment."""
     figure = new_figure(0.95 * len(moments) + 1.0, 0.92 * len(rows) + 0.25)
     panels = figure.subplots(len(rows), len(moments), squeeze=False)
     for (name, tables), line in zip(rows, panels, strict=True):
@@ -204,7 +210,7 @@ def _rows(
 
 
 def _few(moments: Sequence[Moment]) -> list[Moment]:
-    """At most as many as fit side by side, the first and the last among them."""
+    """Keep at most as many moments as fit side by side, with the first and the last."""
     moments = list(moments)
     if len(moments) <= MOST_MOMENTS:
         return moments
@@ -221,7 +227,7 @@ def _hue(number: int) -> str:
 
 
 def _blended(surface: Tensor) -> np.ndarray:
-    """Probabilities (classes, side, side) -> colours: each class's own, pale where it is unsure."""
+    """Colour probabilities (classes, side, side) by class, pale where they are even."""
     hues = torch.tensor([to_rgb(_hue(k)) for k in range(len(surface))])
     mixed = torch.einsum("chw,cr->hwr", surface, hues)
     return (0.45 + 0.55 * mixed).clamp(0, 1).numpy()

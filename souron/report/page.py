@@ -1,4 +1,4 @@
-"""What every page is made of: one HTML file, pictures inside it, nothing from elsewhere."""
+"""Parts of every page: one HTML file with its images embedded, nothing loaded from elsewhere."""
 
 import base64
 import io
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from souron.runs.record import ComparisonRecord, RunRecord
 
-SMALL_TEST = 100  # cases; fewer say little
+SMALL_TEST = 100  # cases; fewer give wide intervals
 MOST_ITEMS = 12  # of a list in a receipt, such as label names
 REPORT = "report.html"
 
@@ -47,7 +47,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Tile:
-    """A small picture with lines of text below."""
+    """A small image with lines of text below."""
 
     uri: str
     alt: str
@@ -61,7 +61,7 @@ class Fact:
     name: str
     value: str
     detail: str = ""
-    doubt: str = ""  # why it is not to be relied on
+    doubt: str = ""  # reason not to rely on it
 
 
 def plot(drawn: bytes, alt: str) -> Plot:
@@ -71,7 +71,7 @@ def plot(drawn: bytes, alt: str) -> Plot:
 
 
 def embedded(drawn: Image.Image, words: str) -> Plot:
-    """A photograph in the page itself."""
+    """Embed a photograph in the page as JPEG."""
     stream = io.BytesIO()
     drawn.save(stream, "JPEG", quality=88)
     uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
@@ -79,7 +79,7 @@ def embedded(drawn: Image.Image, words: str) -> Plot:
 
 
 def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file: str = "") -> Tile:
-    """``image`` (C, H, W) uint8, or any picture."""
+    """Make a tile of an image: a tensor (C, H, W) uint8, or a PIL image."""
     shown = image if isinstance(image, Image.Image) else picture(image)
     return Tile(animation.thumbnail(shown), alt, max(shown.size), tuple(lines), file)
 
@@ -89,7 +89,7 @@ def picture_size(cases: Dataset) -> str:
 
 
 def shape_of(cases: Dataset) -> tuple[str, str]:
-    """What a case is, and its size."""
+    """Return the kind of the cases (image, volume, text) and their size."""
     if cases.pictures:
         return _("picture"), picture_size(cases)
     if cases.volumes:
@@ -109,7 +109,7 @@ def colour(cases: Dataset) -> str:
 
 
 def flat(thing: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Nested dicts as rows: ``machine · cores``, ``2``. Empty values are left out."""
+    """Flatten nested dicts to rows such as ``machine · cores``, ``2``, without empty values."""
     if isinstance(thing, Mapping):
         for key, value in thing.items():
             yield from flat(value, f"{name} · {key}" if name else str(key))
@@ -128,7 +128,7 @@ def flat(thing: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def receipt(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """A receipt's parts, each with its rows; the command stands by itself."""
+    """Return a receipt's parts, each with its rows; the command is a part of its own."""
     titles = {
         "data": _("Data"),
         "machine": _("Machine"),
@@ -173,12 +173,12 @@ def _environment(**options: Any) -> "Environment":
 
 
 def _unbroken(text: Any) -> Any:
-    """No line may end between a number and its percent sign."""
+    """Put a no-break space between a number and its percent sign."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%") if isinstance(text, str) else text
 
 
 def _plain(text: Any) -> str:
-    """Text that Markdown and the HTML in it leave as it is; Markup is trusted."""
+    """Escape a text for Markdown with HTML; Markup is trusted."""
     if isinstance(text, Markup):
         return text
     line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;")
@@ -194,7 +194,7 @@ class Section(NamedTuple):
 
 
 def section(name: str, title: str, template: str, part: Any) -> list[Section]:
-    """What the macro ``name`` of a template makes of ``part``; nothing of an empty one."""
+    """Return the section that a template's macro ``name`` makes of ``part``; [] if it is empty."""
     if not part:
         return []
     macro = getattr(_pages().get_template(template).make_module(), name)
@@ -202,7 +202,7 @@ def section(name: str, title: str, template: str, part: Any) -> list[Section]:
 
 
 def filled(record: "RunRecord", text: str, name: str) -> str:
-    """A headline with what a run measured of one metric; "" where it measured none."""
+    """Fill a headline with a run's measurement of one metric; "" where the run has none."""
     if name not in record.measures:
         return ""
     measure, metric = record.measures[name], registry.metric(name)
@@ -218,8 +218,7 @@ def filled(record: "RunRecord", text: str, name: str) -> str:
 
 
 def figure(name: str, measure: Measure | None) -> dict[str, Any]:
-    """A measure for a table, by its metric's name: its text, its interval and, for a whisker,
-    itself."""
+    """Return a metric's measure for a table: text, interval, and position of the whisker."""
     if measure is None:
         return {"text": units.UNKNOWN, "interval": "", "place": None}
     metric = registry.metric(name)
@@ -231,7 +230,7 @@ def figure(name: str, measure: Measure | None) -> dict[str, Any]:
 
 
 def page(template: str, **context: Any) -> str:
-    """An HTML page in the reader's language."""
+    """Render an HTML template in the reader's language."""
     context = {"elsewhere": (), **context} | {
         "language": language(),
         "version": souron.__version__,
@@ -241,43 +240,42 @@ def page(template: str, **context: Any) -> str:
 
 
 def card(template: str, **context: Any) -> str:
-    """A Markdown page in the reader's language."""
+    """Render a Markdown template in the reader's language."""
     return _cards().get_template(template).render(context)
 
 
 def write(path: Path, text: str) -> Path:
-    """Atomically; file names that are no valid text are shown with ``?``."""
+    """Write a page atomically; invalid characters of file names are shown as ``?``."""
     files.write_text(path, text.encode("utf-8", "replace").decode("utf-8"))
     return path
 
 
 def report_file(wish: str = "") -> str:
-    """The name of a report's file: ``report.html``, in another language than the run's
-    ``report.ja.html``."""
+    """Return the name of a report's file: ``report.html``, or ``report.ja.html`` for ``"ja"``."""
     return f"report.{wish}.html" if wish else REPORT
 
 
 def in_each_language(folder: Path, make: Callable[..., str]) -> Path:
-    """Write a report in the language that is spoken as ``report.html``, and in the others beside
-    it; the path of the first. Each links to the others.
+    """Write ``report.html`` in the current language, with the other languages beside it.
 
-    ``make`` makes the page; ``elsewhere``, which it is given, is for ``page``. Raises UserError.
+    Return the path of ``report.html``. The reports link to each other: ``make(elsewhere=...)``
+    returns a page, and passes ``elsewhere`` to ``page``. Raises UserError.
     """
     names = {other: report_file(other) for other in LANGUAGES if other != language()}
-    names[language()] = report_file()  # last: where it is, the others are
+    names[language()] = report_file()  # last, so that the others exist when it does
     for wish, name in names.items():
         elsewhere = [
             (other, LANGUAGE_NAMES[other], file) for other, file in names.items() if other != wish
         ]
         with use_language(wish):
             text = make(elsewhere=elsewhere)
-        path = write(folder / name, text)  # what goes wrong is said in the reader's language
-    (folder / report_file(language())).unlink(missing_ok=True)  # of an earlier ending
+        path = write(folder / name, text)  # errors are in the reader's language
+    (folder / report_file(language())).unlink(missing_ok=True)  # from another language
     return path
 
 
 def in_other_languages(make: Callable[[], Any]) -> dict[str, Any]:
-    """What ``make`` makes, in each language but the one that is spoken."""
+    """Call ``make`` in each language but the current one; return language -> result."""
     made = {}
     for wish in LANGUAGES:
         if wish != language():
@@ -287,7 +285,7 @@ def in_other_languages(make: Callable[[], Any]) -> dict[str, Any]:
 
 
 def told_again(skipped: Sequence[Skipped]) -> list[Skipped]:
-    """Files that could not be used, with the reason in the reader's language."""
+    """Return skipped files with their reasons in the reader's language."""
     return [replace(file, reason=again(file.reason)) for file in skipped]
 
 
@@ -303,8 +301,10 @@ def budget_text(text: str) -> str:
 
 
 def leaks(record: "RunRecord | ComparisonRecord") -> list[str]:
-    """What stands on top of a report whose test shares something with training. Known data sets are
-    as published."""
+    """Return the warning of a report whose test data overlaps with training.
+
+    Built-in data sets are used as published, so they get none.
+    """
     leaking, torn = record.leaking, record.torn
     if record.data in load.names() or not (leaking or torn):
         return []

@@ -1,4 +1,4 @@
-"""What a data set of pieces in four voices looks like and sounds like: ``data.html``."""
+"""Overview of a data set of pieces in four voices: ``data.html``."""
 
 from collections import Counter
 from pathlib import Path
@@ -20,7 +20,7 @@ STEPS = 256  # sixteenths of such a piece
 
 
 def pieces_page(cases: Dataset, folder: Path) -> Path:
-    """Write ``data.html`` into ``folder``; the page's path. Raises UserError."""
+    """Write ``data.html`` into ``folder``; return the page's path. Raises UserError."""
     bars = [len(piece.grid) / piece.bar for piece in cases.input]
     headings = {
         "examples": _("Some to hear"),
@@ -55,7 +55,7 @@ def pieces_page(cases: Dataset, folder: Path) -> Path:
 
 
 def shown(piece: Voices, title: str = "") -> Markup:
-    """Piano roll and sound of a piece, as far as a page holds it."""
+    """Return piano roll and sound of the beginning of a piece."""
     beginning = piece._replace(grid=piece.grid[:STEPS])
     return Markup(Score.of(voices.notation(beginning, title))._repr_html_())  # it escapes names
 

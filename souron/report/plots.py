@@ -1,7 +1,7 @@
-"""Pictures for reports: each function returns a PNG as bytes and touches no global state.
+"""Plots for reports: each function returns a PNG as bytes and touches no global state.
 
-All are drawn dark on white, so that they read the same on a light page, on a dark one and on
-paper. No meaning rests on colour alone. Colours: Okabe, Ito: Color Universal Design (2008),
+All are dark on white, so that they look the same on a light page, on a dark one and on paper.
+Colour is never the only sign. Colours: Okabe, Ito: Color Universal Design (2008),
 https://jfly.uni-koeln.de/color/.
 """
 
@@ -58,9 +58,9 @@ def learning_curves(
     against: str = "seconds",
     budget: float | None = None,
 ) -> bytes:
-    """Training losses, and the validation measure where there is one, against seconds or examples.
+    """Plot training losses and, where recorded, the validation measure against seconds or examples.
 
-    ``curves``: system -> a curve for each seed. ``budget`` in the unit of ``against`` is marked.
+    ``curves``: system -> a curve for each seed. ``budget``, in the unit of ``against``, is marked.
     """
     rows = [row for seeds in curves.values() for curve in seeds for row in curve]
     losses = sorted({key for row in rows for key in row if key.startswith("loss ")})
@@ -72,7 +72,7 @@ def learning_curves(
     style_axes(panels[0], _against(against), _("training loss"))
     plots = [(panels[0], key) for key in losses] + [(panels[-1], looked)] * has_measure
     one = len(curves) == 1
-    named: set[str] = set()  # in the legend: a system may have several losses
+    named: set[str] = set()  # labelled in the legend once: a system may have several losses
     for panel, key in plots:
         place = losses.index(key) if one and key in losses else 0
         for index, (system, seeds) in enumerate(curves.items()):
@@ -106,7 +106,7 @@ def learning_curves(
 
 
 def _mark_best(panel: Axes, curve: Curve, key: str, against: str, measure: str) -> None:
-    """A ring where the weights that the run kept were found."""
+    """Mark the checkpoint that the run kept with a ring."""
     looks = [row for row in curve if key in row]
     best = (max if registry.metric(measure).higher_is_better else min)(
         looks, key=lambda row: row[key]
@@ -128,7 +128,7 @@ def _mark_best(panel: Axes, curve: Curve, key: str, against: str, measure: str) 
 def accuracy_over_seconds(
     curves: Mapping[str, Sequence[Curve]], measure: str, budget: float | None = None
 ) -> bytes:
-    """The validation measure against training seconds: mean over seeds, band from worst to best."""
+    """Plot the validation measure over training seconds: mean and range over seeds."""
     figure = new_figure(7.2, 4.2)
     axes = figure.subplots()
     style_axes(axes, _against("seconds"), _validation(measure))
@@ -157,7 +157,7 @@ def accuracy_over_seconds(
 
 
 def _label_ends(figure: Figure, axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Names beside the lines' ends, moved apart where they would meet."""
+    """Write names beside the ends of the lines, moved apart where they would overlap."""
     choose_fonts(figure)
     figure.draw_without_rendering()
     low, high = axes.get_ylim()
@@ -178,7 +178,7 @@ def _label_ends(figure: Figure, axes: Axes, ends: list[tuple[float, float, str, 
 
 
 def _apart(values: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Rising values, moved as a pile around their middle until they lie ``gap`` apart."""
+    """Move rising values until they are ``gap`` apart; close ones spread around their mean."""
     piles: list[list[float]] = []  # of values that had to be moved together
     for value in values:
         piles.append([value])
@@ -195,7 +195,10 @@ def _bottom(pile: Sequence[float], gap: float, low: float, high: float) -> float
 
 
 def confusion(matrix: Tensor, labels: Sequence[str]) -> bytes:
-    """Counts (true, predicted), percentages of the row; of many classes the most confused pairs."""
+    """Plot a confusion matrix (true, predicted) with percentages of each row.
+
+    Of many classes the most confused pairs are shown instead.
+    """
     if len(labels) > READABLE_CLASSES:
         return confused_pairs(matrix, labels)
     n = len(labels)
@@ -232,7 +235,7 @@ def confusion(matrix: Tensor, labels: Sequence[str]) -> bytes:
 
 
 def confused_pairs(matrix: Tensor, labels: Sequence[str], most: int = 20) -> bytes:
-    """The pairs that are taken for each other most often, with the share of the true class."""
+    """Plot the most frequent confusions, with their share of the true class."""
     wrong = matrix.clone().fill_diagonal_(0)
     order = wrong.flatten().argsort(descending=True)[:most]
     pairs = [(i, j) for i, j in (divmod(k, len(labels)) for k in order.tolist()) if wrong[i, j] > 0]
@@ -254,7 +257,7 @@ def confused_pairs(matrix: Tensor, labels: Sequence[str], most: int = 20) -> byt
 
 
 def balance(parts: Mapping[str, Sequence[int]], labels: Sequence[str], most: int = 40) -> bytes:
-    """Cases of each class in each part, as bars; of many classes the largest."""
+    """Plot the cases of each class in each part as bars; of many classes the largest."""
     total = [sum(counts[k] for counts in parts.values()) for k in range(len(labels))]
     order = range(len(labels))
     if len(labels) > most:
@@ -283,7 +286,7 @@ def balance(parts: Mapping[str, Sequence[int]], labels: Sequence[str], most: int
 def histogram(
     values: Tensor, name: str, unit: str = "", range_: tuple[float, float] | None = None
 ) -> bytes:
-    """How often a value occurs; ``values`` (N,)."""
+    """Plot a histogram of ``values`` (N,)."""
     figure = new_figure(7.2, 2.2)
     axes = figure.subplots()
     style_axes(axes, f"{name} ({unit})" if unit else name, _("share of the cases"))
@@ -293,7 +296,7 @@ def histogram(
 
 
 def pixels(image: Tensor) -> bytes:
-    """How often a pixel value occurs; ``image`` (N, C, H, W) in 0..255, a line for each channel."""
+    """Plot a histogram of pixel values; ``image`` (N, C, H, W) in 0..255, one line per channel."""
     figure = new_figure(7.2, 2.2)
     axes = figure.subplots()
     _draw_pixels(axes, image)
@@ -336,7 +339,7 @@ def _draw_histogram(axes: Axes, values: Tensor, range_: tuple[float, float] | No
 
 
 def intervals(rows: Sequence[Row]) -> bytes:
-    """Each system's measure with its 95 % interval, best on top; small dots are the seeds."""
+    """Plot each system's measure with its 95 % interval, best on top; small dots are the seeds."""
     figure = new_figure(7.2, 0.85 + 0.36 * len(rows))
     axes = figure.subplots()
     measure = rows[0].measure
@@ -356,7 +359,7 @@ def intervals(rows: Sequence[Row]) -> bytes:
 
 
 def complexity(rows: Sequence[Row]) -> bytes:
-    """The measure against parameters and against FLOPs, both on logarithmic axes."""
+    """Plot the measure against parameters and against FLOPs, both on logarithmic axes."""
     return against_cost(
         rows,
         {
@@ -367,7 +370,7 @@ def complexity(rows: Sequence[Row]) -> bytes:
 
 
 def against_cost(rows: Sequence[Row], costs: Mapping[str, Sequence[float]]) -> bytes:
-    """The measure against each cost, row by row, on logarithmic axes."""
+    """Plot the measure of each row against each cost, on logarithmic axes."""
     figure = new_figure(7.2, 3.3)
     measure = rows[0].measure
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
@@ -392,7 +395,10 @@ def against_cost(rows: Sequence[Row], costs: Mapping[str, Sequence[float]]) -> b
 
 
 def verdicts(pairs: Sequence[Verdict], systems: Sequence[str], measure: str) -> bytes:
-    """Is the row better than the column? ▲ better, ▼ worse, ≈ cannot tell; the difference below."""
+    """Plot pairwise verdicts, row against column: ▲ better, ▼ worse, ≈ cannot tell.
+
+    Each cell also shows the difference.
+    """
     signs = {"better": ("▲", "#cfe3f2"), "worse": ("▼", "#fbdcc6"), "cannot tell": ("≈", "#f1f2f4")}
     turned = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
     cells = {}
@@ -437,7 +443,7 @@ def _square(x: float, y: float, shade: str) -> Any:
 def grid(
     images: Sequence[Tensor] | Tensor, captions: Sequence[str] = (), columns: int = 8
 ) -> bytes:
-    """Pictures (C, H, W) uint8 in rows, each with its caption."""
+    """Show images (C, H, W) uint8 in rows, each with its caption."""
     rows = math.ceil(len(images) / columns)
     columns = min(columns, len(images))
     figure = new_figure(0.95 * columns, (1.15 if captions else 0.98) * rows)
@@ -452,7 +458,10 @@ def grid(
 
 
 def samples(images: Tensor, columns: int = 8, width: int = 1100) -> bytes:
-    """A sheet of pictures (N, C, H, W) uint8 as a PNG, enlarged in whole steps where small."""
+    """Return a sheet of images (N, C, H, W) uint8 as a PNG, small ones enlarged.
+
+    The factor is a whole number.
+    """
     whole = sheet(images, min(columns, len(images)), gap=max(1, images.shape[-1] // 14))
     factor = max(1, width // whole.width)
     if whole.width > 2 * width:
@@ -465,8 +474,10 @@ def samples(images: Tensor, columns: int = 8, width: int = 1100) -> bytes:
 
 
 def classes(chosen: Mapping[str, Tensor], counts: Sequence[int], counted: str) -> bytes:
-    """A row for each class or group: some of its pictures (N, C, H, W) uint8, and its size, how
-    many there are of what is ``counted``."""
+    """Show a row for each class or group: some of its images (N, C, H, W) uint8 and its size.
+
+    ``counted`` names the unit of the sizes.
+    """
     figure = new_figure(8.6, 0.6 + 0.45 * len(chosen))
     _draw_classes(figure.subplots(1, 2, width_ratios=_CLASS_WIDTHS), chosen, counts, counted)
     return as_png(figure)
@@ -475,7 +486,7 @@ def classes(chosen: Mapping[str, Tensor], counts: Sequence[int], counted: str) -
 def overview(
     chosen: Mapping[str, Tensor], counts: Sequence[int], image: Tensor, title: str, counted: str
 ) -> bytes:
-    """A data set at one glance: ``classes`` above ``pixels``."""
+    """Summarise a data set in one figure: ``classes`` above ``pixels``."""
     rows = 0.6 + 0.45 * len(chosen)
     figure = new_figure(8.6, rows + 2.3)
     figure.suptitle(fonts.drawable(title), fontsize=11, color=INK)
@@ -523,7 +534,7 @@ def _draw_classes(
 
 
 def signed(values: Tensor, most: float = 2.5) -> Tensor:
-    """Values around 0, (C, H, W), as a picture: blue below, white at 0, orange above."""
+    """Colour values around 0, (C, H, W), as an image: blue below, white at 0, orange above."""
     depth = values.mean(0).clamp(-most, most) / most  # (H, W)
     ends = torch.tensor([[0, 114, 178], [213, 94, 0]]).float()
     end = ends[(depth > 0).long()].permute(2, 0, 1)
@@ -559,10 +570,10 @@ def _mark_budget(axes: Axes, budget: float | None) -> None:
 
 
 def overlay(image: Tensor, heat: Tensor) -> Image.Image:
-    """A picture (C, H, W) in 0..255 in grey, and over it where a network looked, (H, W) in 0..1.
+    """Overlay a heat map (H, W) in 0..1 on an image (C, H, W) in 0..255, shown in grey.
 
-    The colours run from dark violet to bright yellow, for every eye and in print; where the heat
-    is 0 the picture shows through as it is. At least 128 pixels a side.
+    The colours run from dark violet to bright yellow, readable with colour blindness and in print;
+    where the heat is 0 the image is unchanged. The result has at least 128 pixels a side.
     """
     from matplotlib import colormaps
 
@@ -578,9 +589,10 @@ def overlay(image: Tensor, heat: Tensor) -> Image.Image:
 
 
 def overlay_of_shares(image: Tensor, shares: Tensor) -> Image.Image:
-    """A picture (C, H, W) in 0..255 and over it how attention is shared out among the places of a
-    coarse grid (h, w), shares that sum to 1. What gets no more than an equal share is left as it
-    is."""
+    """Overlay attention weights over a coarse grid (h, w), which sum to 1, on an image (C, H, W).
+
+    Pixels are in 0..255. Cells with no more than an equal share of the attention stay unchanged.
+    """
     equal = 1 / shares.numel()
     above = (shares.float().cpu() - equal).clamp(min=0)
     heat = above / above.max().clamp(min=equal)
@@ -589,7 +601,7 @@ def overlay_of_shares(image: Tensor, shares: Tensor) -> Image.Image:
 
 
 def robustness(lines: Mapping[str, Sequence[Measure]], measure: str = "accuracy") -> bytes:
-    """A measure against the strength of each disturbance, with 95 % intervals.
+    """Plot a measure against the strength of each disturbance, with 95 % intervals.
 
     ``lines``: the disturbance's name -> the measure undisturbed, then at each strength.
     """
@@ -611,7 +623,7 @@ def robustness(lines: Mapping[str, Sequence[Measure]], measure: str = "accuracy"
 def _draw_measures(
     axes: Axes, places: Sequence[float], values: Sequence[Measure], index: int, name: str
 ) -> None:
-    """A line through the values, an upright bar over each interval."""
+    """Draw a line through the values, and a vertical bar for each interval."""
     style, mark = line_style(index), MARKS[index % len(MARKS)]
     axes.vlines(
         places,
@@ -628,11 +640,11 @@ def _draw_measures(
 def reliability(
     points: Mapping[str, Sequence[tuple[float, Measure]]], confidences: Mapping[str, Tensor]
 ) -> bytes:
-    """Does what is said with 80 % confidence hold in 80 % of cases?
+    """Plot a reliability diagram: accuracy against confidence, above a histogram of confidence.
 
-    ``points``: a curve's name ("before", "after") -> for each bin of confidence, in 0..1, its mean
-    and the share of cases that held; ``confidences``: the same names -> (cases,) all of them, for
-    the histogram below. The dashed diagonal is perfect calibration.
+    ``points``: a curve's name ("before", "after") -> for each bin of confidence its mean in 0..1
+    and the share of correct cases; ``confidences``: the same names -> the confidence of all cases,
+    (cases,), for the histogram. The dashed diagonal is perfect calibration.
     """
     figure = new_figure(5.2, 5.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -660,10 +672,10 @@ def roc(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     point: tuple[float, float] | None = None,
 ) -> bytes:
-    """Sensitivity against false alarms as the threshold moves; the ring is the chosen threshold.
+    """Plot ROC curves; a ring marks the chosen threshold.
 
     ``curves``: name -> (false positive rates, true positive rates), both rising from 0 to 1;
-    ``point`` the two rates at the threshold. The dashed diagonal is what guessing gives.
+    ``point``: both rates at the threshold. The dashed diagonal is guessing.
     """
     figure = new_figure(4.6, 4.4)
     axes = figure.subplots()
@@ -692,7 +704,7 @@ def learning_sizes(
     highs: Sequence[float],
     measure: str = "accuracy",
 ) -> bytes:
-    """A measure against the number of training cases, each step twice as many, with intervals.
+    """Plot a measure against the number of training cases, on a log2 axis, with intervals.
 
     ``sizes`` rising; ``values`` between ``lows`` and ``highs``, one for each size.
     """
@@ -713,7 +725,7 @@ def learning_sizes(
 
 
 def shares(labels: Sequence[str], real: Sequence[float], drawn: Sequence[float]) -> bytes:
-    """How often each class occurs among real and drawn pictures."""
+    """Plot the frequency of each class among real and generated images."""
     figure = new_figure(7.2, 0.9 + 0.3 * len(labels))
     axes = figure.subplots()
     style_axes(axes, _("share of pictures"), "")

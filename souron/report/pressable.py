@@ -1,7 +1,7 @@
-"""A system's layers as a picture in which each can be pressed: SVG for a page.
+"""Diagram of a system's layers as SVG for a page, with each layer a button.
 
-The blocks are as ``diagram`` draws them: as high as the square root of their maps' side, as wide as
-the logarithm of their number.
+The blocks are as in ``diagram``: the height is the square root of the side of the feature maps,
+the width the logarithm of their number.
 """
 
 import math
@@ -13,12 +13,12 @@ from souron.report.layer_kinds import COLOURS, short
 from souron.report.layers import Layer, Layers
 from souron.utils.messages import _
 
-UNIT = 100  # SVG's units to one of the picture
+UNIT = 100  # SVG units for one unit of the diagram
 LIGHT = {"front": 1.0, "top": 1.25, "side": 0.78}
 
 
 def drawn(seen: Layers, name: str) -> Markup:
-    """SVG whose layers are buttons; ``name`` says what it shows, ``data-layer`` which layer."""
+    """Return SVG labelled ``name`` with a button for each layer, numbered by ``data-layer``."""
     number = 0
     groups: list[Markup] = []
     height, widest = 0.0, 0.0
@@ -35,7 +35,7 @@ def drawn(seen: Layers, name: str) -> Markup:
 
 
 def _line(line: Sequence[Layer], number: int, above: float) -> tuple[list[Markup], float, float]:
-    """The groups of one network, its width and its height in SVG's units."""
+    """Return the SVG groups of one network, its width and its height in SVG units."""
     largest = max((_side(layer) for layer in line), default=1)
     longest = max((layer.shape[0] for layer in line if len(layer.shape) == 1), default=1)
     middle, x = above + 0.95 * UNIT, 0.55 * UNIT
@@ -65,8 +65,12 @@ def _line(line: Sequence[Layer], number: int, above: float) -> tuple[list[Markup
 
 
 def _size(layer: Layer, largest: float, longest: int) -> tuple[float, float, float]:
-    """Width, height and depth of a block: as high as the square root of its maps' side, as wide as
-    the logarithm of their number; a vector is a bar as high as it is long."""
+    """Return the width, height and depth of a block in SVG units.
+
+    The height grows with the square root of the side of the feature maps, the width with the
+    logarithm of their number; a vector is a bar whose height grows with the logarithm of its
+    length.
+    """
     if len(layer.shape) == 1:
         height = 0.15 + 0.75 * math.log1p(layer.shape[0]) / math.log1p(max(longest, 4096))
         return 0.08 * UNIT, height * UNIT, 0.05 * UNIT
@@ -111,7 +115,7 @@ def _side(layer: Layer) -> float:
 
 
 def shape(layer: Layer) -> str:
-    """``96 × 27 × 27``; of towers ``2 · 48 × 27 × 27``."""
+    """Return the shape as ``96 × 27 × 27``, with two towers as ``2 · 48 × 27 × 27``."""
     if layer.towers > 1:
         each = (layer.shape[0] // layer.towers, *layer.shape[1:])
         return f"{layer.towers} · {' × '.join(map(str, each))}"
@@ -119,7 +123,7 @@ def shape(layer: Layer) -> str:
 
 
 def spoken(layer: Layer) -> str:
-    """What a screen reader says of a layer."""
+    """Return the label of a layer for screen readers."""
     if layer.kind == "input":
         return _("input: {shape}").format(shape=shape(layer) or _("a text"))
     return _("{name}, {type}: {shape}, {count} parameters").format(

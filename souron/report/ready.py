@@ -1,4 +1,4 @@
-"""What comes ready trained, on a page: ``ready.html``."""
+"""Page of the ready-trained systems: ``ready.html``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from souron.runs.record import ReadyRecord
 
 
-SHOWN = 320  # pixels of an answer's longer side
+SHOWN = 320  # pixels of the longer side of an answer's image
 
 
 def ready_page(record: "ReadyRecord") -> Path:
-    """Write ``ready.html`` into the record's folder; its path. Raises UserError."""
+    """Write ``ready.html`` into the record's folder; return its path. Raises UserError."""
     named = [name for name, answers in record.answers.items() if isinstance(answers[0], Labels)]
     written = [name for name, answers in record.answers.items() if isinstance(answers[0], Text)]
     composed = [name for name, answers in record.answers.items() if isinstance(answers[0], Score)]
@@ -63,7 +63,7 @@ def ready_page(record: "ReadyRecord") -> Path:
 
 
 def _told(name: str) -> str:
-    """A generator's figure, and what its figures warn of."""
+    """Return a generator's figure and its known weaknesses."""
     folder = zoo.where(name)
     return " ".join([zoo.about(name), *([] if folder is None else zoo.weaknesses(folder))])
 
@@ -73,7 +73,7 @@ def year_of(name: str) -> int:
 
 
 def _named(record: "ReadyRecord", name: str) -> tuple[str, int, str, list[tuple[str, bool]]]:
-    """A classifier's name, year and figure, and its labels, each with whether it is right."""
+    """Return a classifier's name, year, figure, and its labels with whether each is correct."""
     labels = [
         (answer.best[0], zoo.file_name(answer.best[0]) == file.stem)
         for answer, file in zip(record.answers[name], record.examples[name], strict=True)
@@ -82,7 +82,7 @@ def _named(record: "ReadyRecord", name: str) -> tuple[str, int, str, list[tuple[
 
 
 def _found(record: "ReadyRecord", name: str) -> list[Plot]:
-    """What it found in each example, drawn; of a volume the slice with most of it."""
+    """Return each example with what was found in it drawn on it; of a volume, the fullest slice."""
     shown = []
     for answer in record.answers[name]:
         drawn = answer.drawn(answer.fullest) if hasattr(answer, "fullest") else answer.drawn()
@@ -92,14 +92,14 @@ def _found(record: "ReadyRecord", name: str) -> list[Plot]:
 
 
 def _said(record: "ReadyRecord", name: str) -> list[tuple[str, str]]:
-    """Each beginning, and how the system goes on."""
+    """Return each prompt with its continuation."""
     asked = [file.read_text(encoding="utf-8").strip() for file in record.examples[name]]
     answers = [str(answer) for answer in record.answers[name]]
     return [(one, said.removeprefix(one)) for one, said in zip(asked, answers, strict=True)]
 
 
 def _composed(record: "ReadyRecord", name: str) -> list[Markup]:
-    """Piano roll and sound of each piece."""
+    """Return piano roll and sound of each piece."""
     return [Markup(answer._repr_html_()) for answer in record.answers[name]]  # it escapes names
 
 

@@ -1,4 +1,4 @@
-"""The reports: one offline HTML file for a run, a comparison or a data set."""
+"""Reports: one offline HTML file for a run, a comparison or a data set."""
 
 from souron.report.comparison import comparison_html, comparison_report, comparison_translated
 from souron.report.data_check import check_page

@@ -1,4 +1,4 @@
-"""The report of one run, and its model card."""
+"""Report of one run, and its model card."""
 
 import csv
 import re
@@ -44,16 +44,16 @@ from souron.utils.messages import UserError, _, again, language
 if TYPE_CHECKING:
     from souron.runs.record import RunRecord
 
-LEAST_TIMED = 1.0  # seconds of training; fewer say nothing of the machine
+LEAST_TIMED = 1.0  # seconds of training; too few to tell whether the machine was busy
 SAMPLES = 20
 PARTS = ("train", "val", "test")
 
 
 def run_report(record: "RunRecord") -> Path:
-    """Write ``report.html`` and ``card.md`` into the run's folder, and the report in the other
-    languages beside it (``report.ja.html``); the report's path.
+    """Write ``report.html``, ``card.md`` and the other languages' reports into the run's folder.
 
-    Sections without data are left out. Raises UserError where the folder cannot be written.
+    Return the path of ``report.html``; the others are named like ``report.ja.html``. Sections
+    without data are left out. Raises UserError where the folder cannot be written.
     """
     record.notes = notes(record)
     write(record.folder / "card.md", _card(record))
@@ -94,18 +94,18 @@ def _page(record: "RunRecord", elsewhere: Sequence[Any]) -> str:
 
 
 def _of_task(record: "RunRecord", part: str) -> Any:
-    """What the task's section says: ``report/sections/<task>.py``, where it has such a part."""
+    """Return a part of the task's ``report/sections/<task>.py``; [] where it has no such part."""
     module = registry.section(record.task)
     return getattr(module, part)(record) if module is not None and hasattr(module, part) else []
 
 
 def run_translated(record: "RunRecord") -> dict[str, Any]:
-    """What the receipt says in words, in the other languages: language -> ``notes``."""
+    """Translate the texts of a receipt; language -> ``notes``, for the other languages."""
     return in_other_languages(lambda: {"notes": notes(record)})
 
 
 def run_html(record: "RunRecord") -> str:
-    """A few lines of HTML about a run, for a notebook."""
+    """Return a few lines of HTML about a run, for a notebook."""
     rows = [
         (
             registry.metric(name).title,
@@ -125,7 +125,7 @@ def run_html(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """What is to be known before the figures are believed, in the reader's language."""
+    """Return the caveats of a run, in the reader's language."""
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
     told = [again(note) for note in (record.patients, record.reduced) if note]
@@ -133,17 +133,17 @@ def notes(record: "RunRecord") -> list[str]:
         *leaks(record),
         *_barely_trained(record),
         *_busy(record),
-    ]  # whether the figures mean anything
+    ]  # these come first: they question the figures themselves
     return [*doubts, *_of_task(record, "notes"), *few, *told]
 
 
 def _busy(record: "RunRecord") -> list[str]:
-    """Say so where other programs had the processor for much of a budget of seconds."""
+    """Warn where other programs used the processor for much of a budget in seconds."""
     wish = record.receipt.get("options", {}).get("budget", "1ep")
     seconds = record.curve[-1]["seconds"] if record.curve else 0.0
     if record.worked is None or Budget.parse(wish).unit != "seconds" or seconds < LEAST_TIMED:
         return []
-    if record.worked >= seconds / MOST_WAITING:  # the whole budget, in a longer time
+    if record.worked >= seconds / MOST_WAITING:  # it had the whole budget, only later
         return []
     return [
         _(
@@ -154,7 +154,7 @@ def _busy(record: "RunRecord") -> list[str]:
 
 
 def _barely_trained(record: "RunRecord") -> list[str]:
-    """Say so where gradients had one step, or did not go through the training cases once."""
+    """Warn where gradient training took one step, or saw less than one epoch."""
     last = record.curve[-1] if record.curve else {}
     learns = any(column.startswith("loss ") for column in last)
     if not learns or not last["step"] or (last["step"] > 1 and last["epoch"] >= 1):
@@ -243,7 +243,7 @@ def _run_facts(record: "RunRecord") -> list[Fact]:
 
 
 def _unlike(record: "RunRecord") -> list[Fact]:
-    """The share of test cases that the check of answers flags."""
+    """Return the share of test cases flagged as unlike the training data."""
     if record.unlike is None:
         return []
     detail = _("of test cases; 5 % of validation cases exceed the threshold")
@@ -361,7 +361,7 @@ def _part(part: str) -> str:
 
 
 def _some(test: Dataset) -> list[Tile]:
-    """Cases of every class, as many of each as there is room for."""
+    """Return tiles of test cases, equally many of each class, as far as there is room."""
     target, each = targets.of(test), max(1, SAMPLES // max(1, len(test.classes)))
     rows = (
         list(range(min(SAMPLES, len(test))))
@@ -370,12 +370,12 @@ def _some(test: Dataset) -> list[Tile]:
     )
     return [
         tile(target.picture(i), target.words(i), (target.words(i),))
-        for i in dict.fromkeys(rows)  # a picture with several objects once
+        for i in dict.fromkeys(rows)  # an image with several objects once
     ]
 
 
 def _balance(split: Path, test: Dataset) -> Plot | None:
-    """Cases of each class in each part, from ``split.csv``; else of the test part."""
+    """Plot the cases of each class in each part of ``split.csv``, or else of the test part."""
     if not targets.of(test).one_class:
         return None
     if split.exists():
@@ -395,7 +395,7 @@ def _balance(split: Path, test: Dataset) -> Plot | None:
 
 
 def _entry(system: str) -> registry.Entry | None:
-    """The system's file; None where it is not installed here."""
+    """Return the system's registry entry; None where it is not installed."""
     try:
         return registry.find(system)[0]
     except UserError:
@@ -482,8 +482,10 @@ def _card(record: "RunRecord") -> str:
 
 
 def ledger(folder: Path) -> list[dict[str, Any]]:
-    """What each part of the data held, from ``split.csv``: cases, patients, classes, and a
-    fingerprint of the files' names and labels."""
+    """Return the cases, patients and classes of each part of the data, from ``split.csv``.
+
+    Each part also has a fingerprint of its file names and labels.
+    """
     path = folder / "split.csv"
     if not path.exists():
         return []

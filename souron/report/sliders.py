@@ -14,8 +14,11 @@ SHOWN = 180  # pixels a side
 
 
 def augmentations(image: Tensor, names: Sequence[str] = ()) -> Any:
-    """A slider and a picture for each augmentation of one picture (C, H, W), as an ipywidgets box;
-    where ipywidgets is not installed, the grid of ``lesson_plots.strengths``."""
+    """Return a slider and an image for each augmentation of one image (C, H, W).
+
+    They are an ipywidgets box; where ipywidgets is not installed, the grid of
+    ``lesson_plots.strengths``.
+    """
     names = names or tuple(transforms.CHANGES)
     try:
         import ipywidgets

@@ -1,4 +1,4 @@
-"""How a system came to its answer about one test picture, as it tells itself."""
+"""Steps from one test image to the answer, as the system itself explains them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
     from souron.runs.record import RunRecord
 
 TEMPLATE = "steps.html"
-PANE, SMALL = 384, 160  # pixels a side of a picture, of a map
-LOOKED_AT = 50  # test pictures, for one with much to see
-BRIGHT = (255, 214, 0)  # of the surest box
+PANE, SMALL = 384, 160  # pixels a side of an image, of a feature map
+LOOKED_AT = 50  # test images searched for one with much to see
+BRIGHT = (255, 214, 0)  # of the most confident box
 
 
 def steps(record: "RunRecord", test: Dataset, much: Callable[[int], int]) -> list[Section]:
-    """What the system itself tells of its way, on that of the first pictures in which is most to
-    see, as ``much`` says of a row."""
+    """Show the system's own explanation for the test image that has most to show.
+
+    ``much(row)`` rates a row; only the first test images are considered.
+    """
     model = record.model
     if not test.pictures or not len(test) or not hasattr(model, "explain"):
         return []
@@ -49,8 +51,10 @@ def steps(record: "RunRecord", test: Dataset, much: Callable[[int], int]) -> lis
 
 
 def explained(model: Any, name: str, picture: Picture, project: Path) -> Path | None:
-    """Write ``project/explained/name/steps.html``: how a system comes to its answer about one
-    picture. Its path; None where the system tells nothing. Raises UserError."""
+    """Write ``project/explained/name/steps.html``: the steps from one image to the answer.
+
+    Return its path; None where the system has no ``explain``. Raises UserError.
+    """
     if not hasattr(model, "explain"):
         return None
     spec = model.spec
@@ -100,7 +104,7 @@ def _drawn(test: Dataset, row: int, step: Any) -> tuple[Plot | None, list[Tile]]
 
 
 def _map(pixels: Tensor, values: Tensor, drawn: str) -> Image.Image:
-    """A map (h, w), enlarged without a blur, so that its own pixels are seen."""
+    """Draw a feature map (h, w), enlarged without interpolation so that its pixels are visible."""
     if drawn == "heat":
         heat = F.interpolate(values[None, None], pixels.shape[1:], mode="bilinear")[0, 0]
         shown = plots.overlay(pixels, heat.clamp(0, 1))
@@ -112,7 +116,7 @@ def _map(pixels: Tensor, values: Tensor, drawn: str) -> Image.Image:
 
 
 def _weighted(test: Dataset, row: int, step: Explained) -> Plot:
-    """A test picture with many boxes, the surer the brighter."""
+    """Draw a test image with many boxes, brighter with higher confidence."""
     canvas = overlay.Canvas(Picture.of(test.input[row]))
     score = step.score.float().clamp(0, 1).tolist()
     plain = canvas.image.copy()

@@ -1,7 +1,7 @@
-"""The page of ``souron surface``: slices in three planes beside the surface, in one offline file.
+"""Page of ``souron surface``: slices in three planes beside the surface, in one offline file.
 
-The slices and the turning surface are drawn by NiiVue (BSD-2-Clause), which the page carries, as
-it does the volume, the mask and the triangles. Nothing is asked of any other machine.
+NiiVue (BSD-2-Clause) draws the slices and the rotating surface. The page contains it, the volume,
+the mask and the triangles; nothing is loaded from the network.
 """
 
 import base64
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from souron.runs.surface import SurfaceRecord
 
 STATIC = Path(__file__).parent / "static"
-MOST_VOXELS = 8_000_000  # that a page carries
-SIDE = 420  # pixels of a picture from one side
+MOST_VOXELS = 8_000_000  # in a page
+SIDE = 420  # pixels a side of one view
 WINDOWS = {  # name -> centre, width
     N_("soft tissue"): (40, 400),
     N_("bone"): (500, 2000),
@@ -45,7 +45,7 @@ SIDES = {
 
 
 def sides(shape: Shape) -> bytes:
-    """A PNG of the surface as six viewers around the patient see it."""
+    """Render the surface from six sides of the patient as a PNG."""
     figure = plotting.new_figure(9, 6.4)
     axes = figure.subplots(2, 3)
     for axis, (name, told) in zip(axes.flat, SIDES.items(), strict=True):
@@ -57,7 +57,10 @@ def sides(shape: Shape) -> bytes:
 
 
 def shown(volume: Volume, mask: np.ndarray) -> tuple[Volume, np.ndarray, int]:
-    """What a page carries of a volume: every ``n``-th voxel along each axis, and ``n``."""
+    """Subsample a volume and its mask for the page.
+
+    Return every ``n``-th voxel along each axis of both, and ``n``.
+    """
     step = max(1, math.ceil((volume.values.size / MOST_VOXELS) ** (1 / 3)))
     values = volume.values[::step, ::step, ::step]
     affine = volume.affine @ np.diag([step, step, step, 1])
@@ -74,8 +77,11 @@ def script(name: str) -> Markup:
 def write(
     record: "SurfaceRecord", volume: Volume, mask: np.ndarray, drawn: Mesh, picture: bytes
 ) -> Path:
-    """``surface.html`` in the record's folder. ``mask`` (slices, rows, columns) bool; ``drawn``
-    the surface as the page turns it, ``picture`` the PNG of ``sides``."""
+    """Write ``surface.html`` into the record's folder; return its path.
+
+    ``mask`` (slices, rows, columns) bool; ``drawn``: the surface to show on the page; ``picture``:
+    the PNG of ``sides``.
+    """
     small, inside, step = shown(volume, mask)
     notes = list(record.notes)
     if step > 1:
@@ -118,13 +124,16 @@ def write(
 
 
 def turned(vertices: np.ndarray) -> np.ndarray:
-    """Left, back, head -> right, front, head, as NiiVue has it."""
+    """Convert coordinates from (left, back, head) to NiiVue's (right, front, head)."""
     return vertices * np.array([-1, -1, 1], np.float32)
 
 
 def told(meshes: Sequence[tuple[int, ...]], labels: Sequence[tuple[int, ...]] = ()) -> Markup:
-    """What the viewer must know, as JSON: its words, the colours of the surfaces, and those of the
-    mask's numbers from 1 on, where it has several."""
+    """Return the viewer's settings as JSON.
+
+    These are its texts, the colours of the surfaces and, where the mask has several labels, the
+    colours of the labels from 1 on.
+    """
     about = {
         "place": _("{left} mm left, {back} mm back, {head} mm up: {value}"),
         "failed": _("The slices cannot be drawn here (WebGL 2 is needed):"),
@@ -139,7 +148,7 @@ def encoded(raw: bytes) -> Markup:
 
 
 def windows(first: str) -> list[tuple[str, str, bool]]:
-    """Name, ``centre,width``, and whether it is chosen first."""
+    """Return the name and ``centre,width`` of each window, and whether it is selected at first."""
     return [
         (_("{name} ({centre}, {width})").format(name=_(name), centre=c, width=w), f"{c},{w}",
          name == first)
@@ -148,7 +157,7 @@ def windows(first: str) -> list[tuple[str, str, bool]]:
 
 
 def _first(level: float) -> str:
-    """The window that is chosen first: bone for a level of bone."""
+    """Return the window selected at first, by the surface's level: bone for a level of bone."""
     return "bone" if level >= 150 else "lung" if level < -300 else "soft tissue"
 
 
@@ -181,7 +190,7 @@ def facts(record: "SurfaceRecord") -> list[Fact]:
 
 
 def rows(record: "SurfaceRecord") -> list[tuple[str, str]]:
-    """What the command line prints, too."""
+    """Return the rows of the page's table, which the command line prints too."""
     told = [
         (_("series"), record.volume["series"]),
         (_("size"), " x ".join(map(str, record.volume["size"])) + f", {record.orientation}"),

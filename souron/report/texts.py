@@ -1,4 +1,4 @@
-"""What a data set of texts looks like: how many, how long, in which language, and some to read."""
+"""Overview of a data set of texts: counts, lengths, languages and examples."""
 
 from collections import Counter
 from pathlib import Path
@@ -18,22 +18,22 @@ from souron.utils.messages import _
 
 READ = 3  # texts of each class or language
 MOST_READ = 18
-FEW = 6  # values of a column that examples are shown of
-LONGEST = 1_200  # letters of a text that are shown
+FEW = 6  # most values of a column for which examples are shown
+LONGEST = 1_200  # characters of a text that are shown
 MOST_VALUES = 12  # of a column
 MOST_CLASSES = 40
 
 
 class Example(NamedTuple):
-    """A case to read."""
+    """One case to read."""
 
     file: str
-    told: str  # of which class, language, part
-    lines: list[tuple[str, str]]  # who says it, or what it is; the text
+    told: str  # its class, language and part
+    lines: list[tuple[str, str]]  # (speaker or kind, text)
 
 
 def texts_page(cases: Dataset, folder: Path) -> Path:
-    """Write ``data.html`` into ``folder``; the page's path. Raises UserError."""
+    """Write ``data.html`` into ``folder``; return the page's path. Raises UserError."""
     target = targets.of(cases)
     letters = [len(texts.plain(entry)) for entry in cases.input]
     headings = {
@@ -74,7 +74,7 @@ def texts_page(cases: Dataset, folder: Path) -> Path:
 
 
 def sort_of(cases: Dataset) -> str:
-    """What a case is."""
+    """Name the kind of the cases, such as conversations or preferences."""
     first = cases.input[0]
     if isinstance(first, Preference):
         return _("preferences: a prompt, the chosen and the rejected answer")
@@ -95,7 +95,7 @@ def _languages(cases: Dataset) -> str:
 
 
 def examples(cases: Dataset) -> list[Example]:
-    """Some of each class, else of each language and whatever else has few values."""
+    """Return examples of each class, or else of each language and each column with few values."""
     target = targets.of(cases)
     if target.one_class:
         rows = [row for found in target.rows(READ).values() for row in found]
@@ -109,7 +109,7 @@ def examples(cases: Dataset) -> list[Example]:
 
 
 def _spread(rows: list[int]) -> list[int]:
-    """Some of the rows, from the whole of them."""
+    """Return up to ``READ`` rows, evenly spaced."""
     every = max(1, len(rows) // READ)
     return rows[::every][:READ]
 
@@ -137,7 +137,7 @@ def _lines(entry: object) -> list[tuple[str, str]]:
 
 
 def _cut(text: str) -> str:
-    """What is left out is counted."""
+    """Truncate a text and append the number of characters left out."""
     if len(text) <= LONGEST:
         return text
     more = _("… and {count} more characters").format(count=units.whole(len(text) - LONGEST))
@@ -162,7 +162,7 @@ def _classes(target: targets.Target) -> list[tuple[str, str]]:
 
 
 def _columns(cases: Dataset) -> list[tuple[str, str]]:
-    """The values of each column and how many cases have them."""
+    """Return the values of each column and their numbers of cases."""
     told = []
     for name, values in cases.columns.items():
         count = Counter(values)

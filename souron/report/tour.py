@@ -1,4 +1,4 @@
-"""The page of ``souron tour``: what each part showed, and what to do next."""
+"""Page of ``souron tour``: the result of each part, and next steps."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_page(tour: "Tour") -> Path:
-    """Write ``tour.html`` into the tour's folder; its path. Raises UserError."""
+    """Write ``tour.html`` into the tour's folder; return its path. Raises UserError."""
     return write(tour.page, page(
         "tour.html",
         title=_("What AI can do, on this computer"),
@@ -41,7 +41,7 @@ def _shown(part: "Outcome", folder: Path) -> dict[str, Any]:
 
 
 def _next_steps() -> list[tuple[str, str]]:
-    """(what to do, the command for it)."""
+    """Return next steps as pairs of description and command."""
     return [
         (_("All of it in the browser: your own images, a training, a fair comparison"),
          "souron studio"),

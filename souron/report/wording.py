@@ -1,4 +1,4 @@
-"""The verdict of a comparison as one sentence."""
+"""Verdict of a comparison as one sentence."""
 
 from collections.abc import Sequence
 
@@ -17,12 +17,12 @@ def sentence(
     unit: str = "",
     sample: int = 0,
 ) -> str:
-    """What to say on top of a report.
+    """Return the headline of a comparison's report.
 
-    ``rows`` best first; ``measure`` in the reader's language; ``unit`` is the metric's:
-    differences of shares are percentage points. ``sample``: the training cases where they are the
-    same for all trainings, so that no verdict counts what another sample of them would change; 0
-    where cross-validation lets it be counted.
+    ``rows`` best first; ``measure`` in the reader's language; ``unit`` is the metric's: differences
+    of shares are percentage points. ``sample``: the number of training cases where all trainings
+    share them, so that no verdict counts the effect of another training sample; 0 with
+    cross-validation, which does count it.
     """
     best = rows[0].system
     if len(rows) == 1:
@@ -116,7 +116,7 @@ def _needed(verdict: Verdict, seeds: int) -> str:
 
 
 def _difference(value: float, low: float, high: float, unit: str) -> str:
-    """``0.8 points (0.3..1.3)``, with as many digits as keep the ends off a zero they exclude."""
+    """Format a difference as ``0.8 points (0.3..1.3)``, with digits enough to exclude 0."""
     if unit == "share":
         value, low, high = 100 * value, 100 * low, 100 * high
     large = max(abs(value), abs(low), abs(high))

@@ -1,8 +1,8 @@
-"""Which requests a server accepts: to its own address, from its own pages, with its token.
+"""Access control of a server: accepted hosts, origins and tokens.
 
-Any page that is open in the same browser can send requests to this computer. ``Door`` lets those in
-that are addressed to this server and not to a name that was made to lead here (DNS rebinding), come
-from its own pages, and carry the token where it is shared.
+Any page that is open in the same browser can send requests to this computer. ``Door`` accepts only
+requests addressed to this server (not to a name pointed here by DNS rebinding), sent from its own
+pages and, where the server is shared, with its token.
 """
 
 import hmac
@@ -40,14 +40,14 @@ REFUSAL = (
 
 
 class Refused(Exception):
-    """A request that is not served: the status that says so, and why."""
+    """A request that is refused, with the HTTP status and the reason."""
 
     def __init__(self, status: int, trouble: UserError) -> None:
         super().__init__(trouble.found)
         self.status, self.trouble = status, trouble
 
     def answer(self, scope: Scope) -> Response:
-        """JSON to what sent JSON, a page to a browser that opens one, otherwise text."""
+        """Respond with JSON to a JSON request, with a page to a browser, otherwise with text."""
         headers, text = Headers(scope=scope), str(self.trouble)
         safe = {"Content-Security-Policy": INERT, "Cache-Control": "no-store",
                 "X-Content-Type-Options": "nosniff"}  # fmt: skip
@@ -60,7 +60,7 @@ class Refused(Exception):
 
 
 def wished(scope: Scope, lang: str = "") -> str:
-    """The language to answer in: the path's, ``lang``, the reader's cookie, the browser's first."""
+    """Return the language of the answer, by path, ``lang``, cookie, or Accept-Language."""
     headers = Headers(scope=scope)
     first = scope["path"].split("/")[1:2]
     cookie = cookie_parser(headers.get("cookie", "")).get("language", "")
@@ -69,7 +69,7 @@ def wished(scope: Scope, lang: str = "") -> str:
 
 
 def preferred(headers: Headers) -> str:
-    """Of souron's languages, the one that Accept-Language prefers; English otherwise."""
+    """Return the supported language that Accept-Language prefers; English if there is none."""
     chosen, best = "en", 0.0
     for part in headers.get("accept-language", "").split(","):
         name, _semicolon, quality = part.replace(" ", "").lower().partition(";q=")
@@ -83,7 +83,7 @@ def preferred(headers: Headers) -> str:
 
 
 def addresses() -> list[str]:
-    """This computer's addresses in its networks, as a URL writes them."""
+    """Return this computer's addresses in its networks, in the notation of a URL."""
     numbers = []
     for interface in psutil.net_if_addrs().values():
         for item in interface:
@@ -95,12 +95,13 @@ def addresses() -> list[str]:
 
 
 class Door:
-    """Access control. ``check`` raises Refused, or returns a response to send at once, or None.
+    """Access control of one server.
 
-    With ``lan`` this computer's own addresses and name are its names too. With a ``token``, who
-    opens an address that ends in ``?token=...`` gets a cookie; programs may send it as
-    ``Authorization: Bearer ...`` instead. ``programs``: what sends neither Origin nor
-    Sec-Fetch-Site, which every browser does, may write too.
+    ``check`` raises Refused, or returns a response to send at once, or None. With ``lan`` this
+    computer's own addresses and name are accepted as hosts. With a ``token``, opening an address
+    that ends in ``?token=...`` sets a cookie; programs may send ``Authorization: Bearer ...``
+    instead. ``programs``: also accept writes from clients that send neither Origin nor
+    Sec-Fetch-Site, which every browser sends.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class Door:
         self.cookie = f"souron-{port}"  # a browser sends cookies to every port of a computer
 
     def check(self, scope: Scope, *, linked: bool = False) -> Response | None:
-        """``linked``: pages elsewhere may link to it."""
+        """Check a request. ``linked``: pages of other sites may link to it. Raises Refused."""
         headers = Headers(scope=scope)
         self._check_host(headers)
         self._check_site(scope, headers, linked)
@@ -177,8 +178,11 @@ class Door:
         return hmac.compare_digest(text.encode(), self.token.encode())
 
     def _set_cookie(self, scope: Scope, headers: Headers, query: str) -> Response:
-        """Set the cookie and redirect to the same address without the token. For a browser a page
-        does it: coming from another site, it would follow a 303 without the cookie."""
+        """Set the cookie and redirect to the same address without the token.
+
+        A browser gets a page that redirects: coming from another site, it would follow a 303
+        without the new cookie.
+        """
         where = "/" + quote(scope["path"]).lstrip("/") + (f"?{query}" if query else "")
         if "text/html" in headers.get("accept", ""):
             refresh = f'<meta http-equiv="refresh" content="0;url={html.escape(where)}">'
@@ -192,6 +196,6 @@ class Door:
 
 
 def _known() -> set[str]:
-    """The names under which others on the network reach this computer."""
+    """Return the names under which other computers in the network reach this one."""
     name = platform.node().lower()
     return {*addresses(), *({name, f"{name}.local"} if name else ())}

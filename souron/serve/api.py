@@ -1,4 +1,4 @@
-"""The HTTP API: its routes, their schema, and errors in the reader's language."""
+"""HTTP API: its routes, their schema, and errors in the reader's language."""
 
 import asyncio
 import sys
@@ -24,11 +24,11 @@ from souron.serve.service import Service
 from souron.utils.files import as_json
 from souron.utils.messages import LANGUAGES, UserError, _, language, use_language
 
-STATUS = {  # HTTP status of an error's code; 422 of every other
+STATUS = {  # error code -> HTTP status; 422 for other codes
     "broken upload": 400, "no files": 400, "path": 404, "method": 405, "too large": 413,
     "content type": 415, "bug": 500, "busy": 503, "timeout": 504,
 }  # fmt: skip
-HEADERS = {  # of every response: a page loads nothing, and no other page frames it
+HEADERS = {  # for every response: pages load nothing and cannot be framed
     "content-security-policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -43,7 +43,7 @@ class Label(BaseModel):
 
 
 class Prediction(BaseModel):
-    model_config = ConfigDict(extra="allow")  # what other systems than classifiers predict
+    model_config = ConfigDict(extra="allow")  # fields of systems other than classifiers
 
     file: str
     labels: list[Label] | None = None
@@ -79,7 +79,10 @@ PREDICTIONS = [
 
 
 def application(service: Service, token: bool) -> FastAPI:
-    """The API of a service, with a schema in the present language. ``token``: clients need one."""
+    """Build the API of a service, described in the current language.
+
+    ``token``: clients need one.
+    """
     options, limits = service.predictor.options, service.limits
     errors = (
         (400, _("the upload is damaged, was cut off, or brings no file")),
@@ -176,7 +179,7 @@ def application(service: Service, token: bool) -> FastAPI:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        """FastAPI's own page would load its scripts from elsewhere."""
+        """Serve a page on the API; FastAPI's own would load its scripts from elsewhere."""
         title = _("The API")
         text = page.page("serving_docs.html", title=title, schema=app.openapi(), as_json=as_json)
         return HTMLResponse(text)
@@ -190,8 +193,10 @@ def application(service: Service, token: bool) -> FastAPI:
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of the work, which is cancelled where the client leaves: its pictures would keep
-    others waiting. Raises ClientDisconnect."""
+    """Await the work; cancel it if the client disconnects, so that others need not wait for it.
+
+    Raises ClientDisconnect.
+    """
 
     async def disconnect() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -209,7 +214,7 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Any]) -> A
 
 
 def query_parameters(options: Mapping[str, signature.Option]) -> list[dict[str, Any]]:
-    """A system's options in OpenAPI. ``signature.read_options`` checks them."""
+    """Return a system's options as OpenAPI parameters; ``signature.read_options`` checks values."""
     types = {bool: "boolean", int: "integer", float: "number"}
     parameters = []
     for name, option in options.items():
@@ -224,7 +229,7 @@ def query_parameters(options: Mapping[str, signature.Option]) -> list[dict[str, 
 
 
 class Gate:
-    """Lets in the requests that ``door`` allows, each to the application in its language."""
+    """ASGI application that checks each request with ``door`` and passes it on in its language."""
 
     def __init__(self, service: Service, door: access.Door) -> None:
         self.door = door
@@ -282,7 +287,7 @@ async def disconnected(_request: Request, _error: Any) -> Response:
 
 
 async def bug(_request: Request, error: Exception) -> Response:
-    """The person who runs the server sees where it happened."""
+    """Respond with status 500, and print the traceback for the person who runs the server."""
     traceback.print_exception(error, file=sys.stderr)
     expected = _("this should not happen: it is a mistake in souron")
     return error_response(UserError("bug", f"{type(error).__name__}: {error}", expected=expected))

@@ -1,4 +1,4 @@
-"""Inputs of many requests through one network together."""
+"""Dynamic batching: the inputs of many requests in one forward pass."""
 
 import threading
 from collections import deque
@@ -9,19 +9,19 @@ from typing import Any
 
 import torch
 
-BATCH_WAIT = 0.003  # seconds that a batch waits for files which are being decoded
-QUEUED_BATCHES = 8  # with more inputs than these hold, ``put`` waits
+BATCH_WAIT = 0.003  # seconds that a batch waits for files being decoded
+QUEUED_BATCHES = 8  # ``put`` blocks while so many batches are queued
 
 
 class Batcher:
-    """Predicts whatever is queued, up to ``max_batch`` inputs through the network together.
+    """Predict queued inputs in batches of up to ``max_batch``.
 
-    While it computes, the next inputs queue up, so that batches grow with the load by themselves.
-    An idle network begins at once: it waits for more only while files are being decoded.
+    While a batch is computed, the next inputs queue up, so that batches grow with the load. An idle
+    network starts at once: it waits for more inputs only while files are being decoded.
 
-    ``threads`` batches are computed at a time and share the cores. Threads that compute one batch
-    wait for each other at every layer, all of them for the one that a decoder keeps from its core;
-    two batches do not wait for each other.
+    ``threads`` batches are computed at a time and share the cores. The threads of a single batch
+    wait for each other at every layer, and so for the one whose core a decoder uses; two separate
+    batches do not wait for each other.
     """
 
     def __init__(
@@ -41,14 +41,16 @@ class Batcher:
             thread.start()
 
     def expect(self, decoding: Future) -> None:
-        """More inputs may come until ``decoding`` is done."""
+        """Announce that more inputs may come until ``decoding`` is done."""
         with self.changed:
             self.decoding += 1
         decoding.add_done_callback(self._decoded)
 
     def put(self, case: Any, cancelled: threading.Event | None = None) -> Future:
-        """Queue an input: its future output, which never comes once ``cancelled`` is set. Blocks
-        while the queue is full."""
+        """Queue an input and return its future output; blocks while the queue is full.
+
+        The output never comes once ``cancelled`` is set.
+        """
         future: Future = Future()
         cancelled = cancelled or threading.Event()
         with self.changed:
@@ -58,7 +60,7 @@ class Batcher:
         return future
 
     def close(self) -> None:
-        """Predict what is queued, then end the threads."""
+        """Predict the queued inputs, then end the threads."""
         with self.changed:
             self.closing = True
             self.changed.notify_all()
@@ -71,20 +73,20 @@ class Batcher:
             self.changed.notify_all()
 
     def _run(self) -> None:
-        torch.get_num_threads()  # only from here on a thread's number is its own
+        torch.get_num_threads()  # the first call makes the number of threads local to this thread
         while self._wait():
             batch = self._take()
             if batch:
                 self._predict(batch)
 
     def _wait(self) -> bool:
-        """For an input; False when there will be none."""
+        """Wait for an input; return False when no more will come."""
         with self.changed:
             self.changed.wait_for(lambda: self.queue or self.closing)
             return bool(self.queue)
 
     def _take(self) -> list[tuple[Any, Future]]:
-        """The next batch, without cancelled inputs."""
+        """Take the next batch off the queue, without cancelled inputs."""
         with self.changed:
             self.changed.wait_for(
                 lambda: len(self.queue) >= self.max_batch or not self.decoding, BATCH_WAIT
@@ -99,7 +101,7 @@ class Batcher:
         ]
 
     def _predict(self, batch: list[tuple[Any, Future]]) -> None:
-        """Where a batch fails, each input alone: one that fails spoils no other."""
+        """Predict a batch; if it fails, each input alone, so that only the faulty one fails."""
         try:
             with self._share_cores():
                 outputs = self.predict([case for case, _future in batch])
@@ -118,7 +120,7 @@ class Batcher:
 
     @contextmanager
     def _share_cores(self) -> Iterator[None]:
-        """Between the batches that are being computed."""
+        """Divide the cores evenly among the batches being computed."""
         with self.changed:
             self.computing += 1
             torch.set_num_threads(max(1, self.cores // self.computing))

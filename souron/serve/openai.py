@@ -1,8 +1,8 @@
-"""The routes of OpenAI's API for a language model, so that programs written for it talk to a model
-on this computer: ``/v1/chat/completions``, ``/v1/completions``, ``/v1/models``.
+"""Routes of OpenAI's API for a local language model.
 
-https://platform.openai.com/docs/api-reference/chat. What is not done here, such as tools or several
-answers, is refused and never passed over.
+Programs written for ``/v1/chat/completions``, ``/v1/completions`` and ``/v1/models`` can use it:
+https://platform.openai.com/docs/api-reference/chat. Features that are not supported, such as tools
+or several answers, are refused, never ignored.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from souron.utils.messages import UserError, _
 
 MOST_STOPS, LONGEST_STOP = 4, 200
 MOST_MESSAGES = 10_000
-STATUS = {  # HTTP status of an error's code; 400 of every other
+STATUS = {  # error code -> HTTP status; 400 for other codes
     "model": 404, "too large": 413, "content type": 415, "bug": 500, "memory": 500, "busy": 503,
     "timeout": 504,
 }  # fmt: skip
@@ -46,7 +46,7 @@ DONE = "data: [DONE]\n\n"
 
 
 def _one_text(content: Any) -> Any:
-    """The text of a message: OpenAI's clients also send it in parts."""
+    """Return the text of a message, which OpenAI's clients may also send in parts."""
     if isinstance(content, list) and content:
         kinds = [part.get("type") if isinstance(part, dict) else None for part in content]
         if set(kinds) == {"text"}:
@@ -68,7 +68,7 @@ class StreamOptions(BaseModel):
 
 
 class Asked(BaseModel):
-    """What both routes take. Fields that would change the answer, and are not here, are refused."""
+    """Fields that both routes accept; unknown ones could change the answer and are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -84,7 +84,7 @@ class Asked(BaseModel):
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = 1
-    user: str | None = None  # says who asks, and changes nothing; nor do these:
+    user: str | None = None  # accepted without effect, like the next fields:
     metadata: dict[str, Any] | None = None
     store: Literal[False] | None = None
     presence_penalty: Literal[0] | None = None
@@ -116,7 +116,7 @@ class TextAsked(Asked):
 
 
 def add(app: FastAPI, service: Service) -> None:
-    """Those routes, for a service whose model is a language model."""
+    """Add these routes to an application whose model is a language model."""
     voice = service.voice
     assert voice is not None
     about = {"requestBody": {"required": True, "content": {"application/json": {}}}}
@@ -162,7 +162,7 @@ def add(app: FastAPI, service: Service) -> None:
 async def answered(
     request: Request, service: Service, form: type[Any], ask: Callable[[Any], Answer]
 ) -> Response:
-    """One request. Answers to several are written one after the other."""
+    """Answer one request; the answers to several requests are generated one after the other."""
     try:
         if service.waiting >= service.limits.requests:
             raise UserError("busy", _("too many requests wait"), fix=_("again in a second"))
@@ -187,7 +187,7 @@ async def answered(
 
 
 async def read(request: Request, service: Service, form: type[Any]) -> Any:
-    """What is asked. Raises UserError."""
+    """Read and validate the body of a request. Raises UserError."""
     sort = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if sort != uploads.JSON:
         raise UserError(
@@ -229,8 +229,10 @@ def _late(service: Service) -> UserError:
 
 
 class Words:
-    """The parts of an answer as they come, each within the service's time. The model writes in a
-    thread of its own, and stops where nobody waits any more or a stop text comes."""
+    """Parts of an answer as they are generated, within the service's time limit.
+
+    The model generates in a thread of its own, and stops at a stop text or when the client is gone.
+    """
 
     def __init__(self, service: Service, answer: Answer, stops: Sequence[str]) -> None:
         self.service, self.answer, self.stops = service, answer, stops
@@ -272,7 +274,7 @@ class Words:
             self.service.waiting -= 1
 
     def parts(self) -> Iterator[str]:
-        """Without the stop text, and what may be the beginning of one held back."""
+        """Yield the parts up to a stop text, holding back what may be the beginning of one."""
         told = 0
         with closing(iter(self.answer)) as coming:  # type: ignore[type-var]
             for part in coming:
@@ -290,14 +292,14 @@ class Words:
 
 
 def _begun(text: str, stops: Sequence[str]) -> int:
-    """How many letters at the end may be the beginning of a stop text."""
+    """Return the number of characters at the end that may be the beginning of a stop text."""
     return max(
         (n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0
     )
 
 
 class Told:
-    """An answer in OpenAI's form."""
+    """An answer in the format of OpenAI's API."""
 
     def __init__(self, name: str, chat: bool, answer: Answer, usage: bool) -> None:
         self.chat, self.answer, self.usage = chat, answer, usage
@@ -324,7 +326,7 @@ class Told:
         }}  # fmt: skip
 
     def withheld(self, reply: Reply) -> dict[str, Any]:
-        """Why sentences were withheld, without the sentences."""
+        """Return the reasons why sentences were withheld, without the sentences."""
         if reply.withheld is None:
             return {}
         return {"withheld": [found.kind or "lexicon" for found in reply.withheld]}
@@ -351,7 +353,7 @@ class Told:
 
 
 async def streamed(words: Words, told: Told) -> AsyncIterator[str]:
-    """Server-sent events. Where the client leaves, this is cancelled, and the answer stops."""
+    """Yield server-sent events; a disconnect cancels this and stops generation."""
     if told.chat:
         yield _event(told.part({"role": "assistant", "content": ""}))
     try:
@@ -371,7 +373,7 @@ def _event(thing: Any) -> str:
 
 
 async def whole(request: Request, words: Words, told: Told) -> dict[str, Any]:
-    """The whole answer. Raises UserError, and ClientDisconnect where nobody waits any more."""
+    """Return the complete answer. Raises UserError, and ClientDisconnect if the client is gone."""
 
     async def work() -> None:
         try:
@@ -403,7 +405,7 @@ def respond(content: Any, status: int = 200) -> Response:
 
 
 def problem(error: UserError) -> dict[str, Any]:
-    """An error as OpenAI's clients read it, with souron's own fields beside theirs."""
+    """Return an error in the format of OpenAI's API, with souron's own fields added."""
     return {
         "error": {
             "message": str(error),

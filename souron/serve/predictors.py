@@ -1,4 +1,4 @@
-"""From one item to its prediction: a classifier predicts in batches, other systems one by one."""
+"""Predictors: classifiers predict in batches, other systems one item at a time."""
 
 import base64
 import tempfile
@@ -20,7 +20,7 @@ from souron.model import Model
 from souron.tasks.classify import Classifier
 from souron.utils.messages import N_, UserError, _
 
-TOLERANCE = 1e-4  # of the outputs' standard deviation: rounding errors that fusing may cause
+TOLERANCE = 1e-4  # rounding error allowed after fusing, in standard deviations of the outputs
 
 
 class Predictor(Protocol):
@@ -29,18 +29,20 @@ class Predictor(Protocol):
     options: dict[str, Option]  # what a request may set in its query string
 
     def preprocess(self, item: Any, options: dict[str, Any]) -> Any:
-        """The network's input. Called in several threads at once."""
+        """Return the network's input. Called in several threads at once."""
 
     def predict(self, batch: list[Any]) -> list[Any]:
-        """One output for each input."""
+        """Return one output for each input."""
 
     def encode(self, output: Any, options: dict[str, Any]) -> dict[str, Any]:
-        """The output as JSON."""
+        """Return the output as JSON."""
 
 
 class ClassifierPredictor:
-    """Predicts in float32 as ``souron predict`` does, and no layer mixes the pictures of a batch:
-    the rest of the batch changes a prediction by rounding alone."""
+    """Batched prediction of a classifier in float32, as in ``souron predict``.
+
+    No layer mixes the images of a batch, so the other images change a prediction by rounding only.
+    """
 
     options = {"top": Option("top", 5, Choice(N_("labels for each file (default 5)"), low=1))}
 
@@ -53,12 +55,12 @@ class ClassifierPredictor:
         self.check = Check(model.check.gauge, self.network) if model.check else None
 
     def preprocess(self, item: Picture, options: dict[str, Any]) -> Tensor:
-        """(C, H, W), uint8 or float32 in 0..255"""
+        """Return the image as (C, H, W), uint8 or float32 in 0..255."""
         return item.square(self.system.spec.side, self.system.spec.channels)
 
     @torch.inference_mode()
     def predict(self, batch: list[Tensor]) -> list[tuple[Tensor, Familiarity | None]]:
-        """Probabilities, (labels,) each, with how far each picture lies from those of training."""
+        """Return each image's probabilities (labels,) and distance from the training data."""
         images = torch.stack([image.float() for image in batch])  # (B, C, H, W)
         prepared = self.system.batch(Rows(images, None))
         if self.check is None:
@@ -73,7 +75,7 @@ class ClassifierPredictor:
     def encode(
         self, output: tuple[Tensor, Familiarity | None], options: dict[str, Any]
     ) -> dict[str, Any]:
-        """The most likely first; equal ones stay in the order of the labels."""
+        """Return the most probable labels first; ties keep the order of the labels."""
         probabilities, familiar = output
         values, order = probabilities.sort(descending=True, stable=True)
         top = options.get("top", self.options["top"].default)
@@ -85,15 +87,17 @@ class ClassifierPredictor:
 
 
 def fused(system: Any) -> Any:
-    """The network with batch normalizations fused into the convolutions before them; unchanged
-    where there are none, or where torch.fx cannot trace it."""
+    """Fuse batch normalizations into the preceding convolutions.
+
+    Return the network unchanged where it has none or torch.fx cannot trace it.
+    """
     if not any(isinstance(module, nn.BatchNorm2d) for module in system.modules()):
         return system
     spec, generator = system.spec, torch.Generator().manual_seed(0)
     images = torch.rand(2, spec.channels, spec.side, spec.side, generator=generator)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the module also holds what torch deprecates
+            warnings.simplefilter("ignore")  # the module also imports deprecated parts of torch
             from torch.fx.experimental.optimization import fuse
         network = fuse(system)
         with torch.inference_mode():
@@ -106,7 +110,7 @@ def fused(system: Any) -> Any:
 
 
 class SystemPredictor:
-    """Any system with ``predict``, one item at a time."""
+    """Prediction of any system with ``predict``, one item at a time."""
 
     def __init__(self, model: Model, options: dict[str, Option]) -> None:
         self.model, self.options = model, options
@@ -118,12 +122,12 @@ class SystemPredictor:
         return [self.model.answer(item, **options) for item, options in batch]
 
     def encode(self, output: Kind, options: dict[str, Any]) -> dict[str, Any]:
-        """What is saved as a file is sent as one too, in base64."""
+        """Return the output as JSON; an output that is saved as a file is added in base64."""
         return output.as_json() | ({"content": file_content(output)} if output.kept else {})
 
 
 def file_content(output: Kind) -> str:
-    """The file that ``save`` writes, in base64."""
+    """Return the file that ``save`` writes, in base64."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"output{output.suffix}"
         output.save(path)
@@ -131,7 +135,7 @@ def file_content(output: Kind) -> str:
 
 
 def predictor_for(model: Model) -> Predictor:
-    """Raises UserError for a model that predicts nothing from a file."""
+    """Return the predictor of a model. Raises UserError if it cannot predict from a file."""
     kind = type(model.system)
     if hasattr(kind, "drawing") and signature.signature(kind) is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Connections that cannot be held for nothing: a time for headers, a number for each address."""
+"""Limits on connections: a timeout for headers, and a maximum for each client address."""
 
 import asyncio
 from typing import Any
@@ -10,9 +10,11 @@ MOST_OF_ADDRESS = 250  # connections
 
 
 class BoundedProtocol(H11Protocol):
-    """HTTP/1.1 that closes connections whose headers are not finished in ``HEADER_SECONDS``. Of an
-    address with ``MOST_OF_ADDRESS`` connections the one that has waited longest for its headers
-    makes room for a new one; where all have sent them, the new one is closed."""
+    """HTTP/1.1 that closes connections whose headers are not complete in ``HEADER_SECONDS``.
+
+    An address has at most ``MOST_OF_ADDRESS`` connections. A further one replaces the one that has
+    waited longest for its headers; if none is waiting for headers, the new one is closed.
+    """
 
     _due: asyncio.TimerHandle | None = None  # while headers are awaited
 

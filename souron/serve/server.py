@@ -1,4 +1,4 @@
-"""The web server: where it listens, who may connect, and how it ends."""
+"""Web server: its address, access to it, and its shutdown."""
 
 import ipaddress
 import math
@@ -20,8 +20,11 @@ SECONDS_TO_CLOSE = 5  # for connections whose responses are being sent
 
 
 def serve(service: Service, host: str, port: int, tell: Callable[[list[str], str], None]) -> None:
-    """Serve until a signal comes. ``tell`` gets the addresses and the token ("" where only this
-    computer can connect). Raises UserError where nothing can listen there."""
+    """Serve until a signal arrives.
+
+    ``tell`` gets the addresses and the token ("" where only this computer can connect). Raises
+    UserError if the address cannot be opened.
+    """
     shared = not is_loopback(host)
     token = secrets.token_urlsafe(24) if shared else ""
     gate = Gate(service, access.Door(port, token=token, lan=shared, programs=True))
@@ -65,7 +68,7 @@ def serve(service: Service, host: str, port: int, tell: Callable[[list[str], str
 
 
 def is_loopback(host: str) -> bool:
-    """Can only this computer connect to that address?"""
+    """Return whether only this computer can connect to an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -73,8 +76,11 @@ def is_loopback(host: str) -> bool:
 
 
 class Server(uvicorn.Server):
-    """Calls ``started`` with its port. It opens the socket itself: one of ``Config.bind_socket``
-    lacks TCP_NODELAY, and each response would wait 40 ms for an acknowledgement."""
+    """Server that calls ``started`` with its port.
+
+    It opens the socket itself: one of ``Config.bind_socket`` lacks TCP_NODELAY, so each response
+    would wait 40 ms for an acknowledgement.
+    """
 
     def __init__(self, config: uvicorn.Config, started: Callable[[int], None]) -> None:
         super().__init__(config)
@@ -85,7 +91,9 @@ class Server(uvicorn.Server):
         self.on_start(self.servers[0].sockets[0].getsockname()[1])
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """A second signal ends it at once. uvicorn would raise the signal again afterwards; here
-        the exit code is 0."""
+        """Exit on a signal, at once on a second one.
+
+        The exit code is 0; uvicorn would raise the signal again.
+        """
         self.force_exit = self.should_exit
         self.should_exit = True

@@ -1,4 +1,4 @@
-"""The predictions of one model for many requests: threads decode uploads, the batcher predicts."""
+"""Predictions of one model for many requests: threads decode uploads, the batcher predicts."""
 
 import asyncio
 import math
@@ -25,7 +25,7 @@ BATCHES_AT_ONCE = 2  # see Batcher
 
 
 class Service:
-    """What ``souron predict --json`` prints of each file, for several requests at once."""
+    """The output of ``souron predict --json`` for several requests at once."""
 
     def __init__(self, model: Model, limits: Limits, filtered: Filter | None = None) -> None:
         self.predictor = predictor_for(model)
@@ -50,12 +50,12 @@ class Service:
         self.waiting = self.served = 0  # requests
 
     def close(self) -> None:
-        """Predict what is queued, then end the threads."""
+        """Predict the queued inputs, then end the threads."""
         self.decoders.shutdown()
         self.batcher.close()
 
     async def predict(self, uploads: list[Upload], options: dict[str, Any]) -> list[dict[str, Any]]:
-        """One object for each file or frame. Cancelled, it computes nothing more."""
+        """Return one object for each file or frame; if cancelled, nothing more is computed."""
         decoding, cancelled = [], threading.Event()
         for upload in uploads:
             run = copy_context().run  # in this request's language
@@ -71,7 +71,7 @@ class Service:
     def _decode(
         self, upload: Upload, options: dict[str, Any], cancelled: threading.Event
     ) -> list[tuple[str, Future]]:
-        """Queue what is in a file: names and future outputs."""
+        """Queue the items of a file; return their names and future outputs."""
         queued: list[tuple[str, Future]] = []
         try:
             for item in self.kind.each(upload, **self.reading):  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ class Service:
 
 
 def as_user_error(error: Exception) -> UserError:
-    """What is wrong with one file. A bug is printed for the person who runs the server."""
+    """Convert an error of one file to a UserError; bugs are printed on the server's stderr."""
     if isinstance(error, UserError):
         return error
     traceback.print_exception(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The files that a request uploads, in a form or in JSON. They stay in memory."""
+"""Uploaded files of a request, as a form or JSON, kept in memory."""
 
 import io
 import logging
@@ -20,26 +20,26 @@ from souron.utils.messages import UserError, _
 MB = 1_000_000
 FORM, JSON = "multipart/form-data", "application/json"
 
-logging.getLogger("python_multipart").addHandler(logging.NullHandler())  # else it prints to stderr
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())  # keep stderr quiet
 
 
 @dataclass(frozen=True)
 class Limits:
     file: int = 20 * MB  # bytes
-    files: int = 64  # of a request
+    files: int = 64  # per request
     seconds: float = 30.0  # for a body to arrive, and again for its response
     requests: int = 128  # at once
-    batch: int = 32  # items that go through the network together
+    batch: int = 32  # items in one forward pass
 
     @property
     def request(self) -> int:
-        """Bytes: five of the largest files, as a form or in base64."""
+        """Largest request, bytes: five of the largest files, as a form or in base64."""
         return 5 * self.file * 4 // 3
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file in memory, with what the kinds need of a path."""
+    """A file in memory with the interface of a path, as far as the kinds use it."""
 
     name: str
     content: bytes
@@ -78,7 +78,7 @@ EXAMPLE = {"files": [{"file": "cat.jpg", "content": "/9j/4AAQSkZJRg..."}]}
 
 
 def request_body() -> dict[str, Any]:
-    """The request body in OpenAPI: FastAPI describes only one content type by itself."""
+    """Return the request body in OpenAPI; FastAPI alone describes only one content type."""
     schema = JSONBody.model_json_schema()
     schema["properties"]["files"]["items"] = schema.pop("$defs")["JSONFile"]
     files = {"type": "array", "items": {"type": "string", "format": "binary"}}
@@ -90,7 +90,7 @@ def request_body() -> dict[str, Any]:
 
 
 async def read(request: Request, limits: Limits) -> list[Upload]:
-    """The uploaded files. Raises UserError."""
+    """Read the uploaded files. Raises UserError."""
     content_type = request.headers.get("content-type", "")
     form_or_json = content_type.partition(";")[0].strip().lower()
     if form_or_json not in (FORM, JSON):
@@ -111,7 +111,7 @@ async def read(request: Request, limits: Limits) -> list[Upload]:
 
 
 async def limited(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    """The chunks of the body as they arrive. Raises UserError where they are too many bytes."""
+    """Yield the chunks of the body as they arrive. Raises UserError where the body is too large."""
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
@@ -121,9 +121,9 @@ async def limited(request: Request, limits: Limits) -> AsyncIterator[bytes]:
 
 
 class FormParser(MultiPartParser):
-    """Starlette's, in memory alone, which refuses too many files and a form that was cut off."""
+    """Form parser in memory only, which refuses too many files and a form that was cut off."""
 
-    spool_max_size = 0  # bytes from which on a file goes to the disk: never
+    spool_max_size = 0  # never write a file to the disk
 
     def __init__(self, request: Request, limits: Limits) -> None:
         super().__init__(request.headers, self.body(request, limits))
@@ -132,7 +132,7 @@ class FormParser(MultiPartParser):
     async def body(self, request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
         async for chunk in limited(request, limits):
             yield chunk
-        if not self.complete:  # else Starlette would leave out the last file
+        if not self.complete:  # otherwise Starlette would drop the last file
             raise MultiPartException("no final boundary")
 
     def on_part_begin(self) -> None:

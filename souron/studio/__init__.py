@@ -1,1 +1,1 @@
-"""The studio: everything in the browser, on this machine, drawn from the same signatures."""
+"""The studio: souron in a local web browser, with forms built from the commands' own signatures."""

@@ -1,4 +1,4 @@
-"""What was said of one or more things, each beside the thing itself."""
+"""Predictions for one or more inputs, each shown beside its input."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,22 +22,22 @@ from souron.utils import units
 from souron.utils.messages import UserError, _
 
 THUMBNAIL = 256  # pixels of the longer side
-SMALL = 64  # pixels; below, each one is to be seen
+SMALL = 64  # pixels; smaller images are shown with visible pixels
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was said of one thing."""
+    """The prediction for one input."""
 
-    file: str  # where the thing lies
+    file: str  # path of the input
     said: Kind | UserError
-    picture: str = ""  # the thing, small, as the address of an <img>
+    picture: str = ""  # thumbnail of the input, as the src of an <img>
     pixelated: bool = False
-    looked: str = ""  # the same with where the network looked, or why that cannot be shown
+    looked: str = ""  # thumbnail with the Grad-CAM heat map, or the reason why there is none
 
 
 def told(error: UserError, file: str = "") -> Markup:
-    """``file`` is where what was sent lies, which says nothing to whoever sent it."""
+    """Return an error as HTML, hiding the temporary path ``file`` from the user."""
     found = error.found.replace(limits.readable(file), limits.readable(Path(file).name))
     return trouble(error.code, found if file else error.found, error.expected, error.fix)
 
@@ -45,7 +45,7 @@ def told(error: UserError, file: str = "") -> Markup:
 def answered(
     model: models_api.Model, files: Iterable[Path], chosen: Mapping[str, Any]
 ) -> Iterator[Answer]:
-    """What ``model.predict`` says of each file, with what the page shows of the file."""
+    """Yield the prediction for each file, with what the page shows of the file."""
     for path in files:
         try:
             for given in model.asked.given.each(path, **model.reading):
@@ -63,7 +63,7 @@ def beside(given: Kind, said: Kind) -> Answer:
 
 
 def looked(model: models_api.Model, answer: Answer) -> str:
-    """The address of a picture of where the network looked; in words why there is none."""
+    """Return the data URI of the image with its Grad-CAM heat map, or why there is none."""
     import torch
 
     from souron.report import plots
@@ -84,7 +84,7 @@ def looked(model: models_api.Model, answer: Answer) -> str:
 
 
 def cards(answers: Sequence[Answer], top: float, look: bool) -> Markup:
-    """Each thing beside what was said of it."""
+    """Return each input beside its prediction, as HTML cards."""
     if not answers:
         return Markup()
     shown = Markup("").join(card(each, int(top), look) for each in answers)
@@ -94,7 +94,7 @@ def cards(answers: Sequence[Answer], top: float, look: bool) -> Markup:
 
 
 def summary(answers: Sequence[Answer]) -> str:
-    """In one sentence, read out."""
+    """Summarise the predictions in one sentence, for screen readers."""
     failed = sum(isinstance(each.said, UserError) for each in answers)
     if failed:
         return _("{failed} of {total} files could not be read").format(
@@ -144,12 +144,12 @@ def said(answer: Answer, top: int) -> Markup:
 
 
 def doubt(said: Kind) -> Markup:
-    """The warning where a case is unlike those of training."""
+    """Return the warning for a case that is unlike the training data."""
     return remarks(filter(None, [unlike(said)]))
 
 
 def bars(labels: Labels, top: int) -> Markup:
-    """The likeliest labels with their shares, also as lengths."""
+    """Return the most probable labels with their probabilities, also as bars."""
     pairs = zip(labels.labels, map(float, labels.probabilities), strict=True)
     best = sorted(pairs, key=lambda pair: -pair[1])[:top]
     rows = Markup("").join(

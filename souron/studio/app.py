@@ -1,8 +1,8 @@
-"""The studio: a local page for all that the command line does, in both languages.
+"""The studio: local web pages for everything on the command line, in both languages.
 
-One server holds two Gradio apps, one a language, and a few routes of its own for pictures and for
-the files of runs. ``security`` stands before all of them. Nothing is kept in the server that is not
-on the disk, so that ending it loses nothing.
+One server holds two Gradio apps, one for each language, and some routes of its own for images and
+for the files of runs. ``security`` guards all of them. The server keeps no state that is not on
+disk, so that ending it loses nothing.
 """
 
 import asyncio
@@ -31,22 +31,22 @@ from souron.studio.shared import PAGES, Studio
 from souron.utils import messages
 from souron.utils.messages import UserError, _, use_language
 
-FONTS = ["system-ui", "sans-serif"]  # until static/studio.css is there, which names them all
-TCP = 6  # its number among the protocols, on every system
-WARM = 3.0  # seconds after which the first page is there, and the cores are free
-SLEEP = 60.0  # seconds between two looks at what is never used
+FONTS = ["system-ui", "sans-serif"]  # until static/studio.css, which names them all, is loaded
+TCP = 6  # its protocol number, on every system
+WARM = 3.0  # seconds until the first page is loaded and the cores are idle
+SLEEP = 60.0  # polling interval of the unused queue, seconds
 MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 
 
 def build(studio: Studio) -> Any:
-    """The Gradio app of one language, a route for each page."""
+    """Build the Gradio app of one language, with a route for each page."""
     import gradio as gr
 
     with use_language(studio.language), unserved():
         with gr.Blocks(title="souron", analytics_enabled=False) as blocks:
-            blocks.get_config_file = dict  # else all pages so far are described after each page
+            blocks.get_config_file = dict  # avoids describing all earlier pages anew each time
             _fill(replace(studio, blocks=blocks), PAGES[0])
-        blocks.pages[0] = ("", "", False)  # the frame has a navigation of its own
+        blocks.pages[0] = ("", "", False)  # the layout has its own navigation
         for name in PAGES[1:]:
             with blocks.route(name, f"/{name}", show_in_navbar=False):
                 _fill(replace(studio, blocks=blocks), name)
@@ -57,8 +57,10 @@ def build(studio: Studio) -> Any:
 
 @contextlib.contextmanager
 def unserved() -> Iterator[None]:
-    """Without the server that Gradio makes after each page: ``mount_gradio_app`` makes the one that
-    is used."""
+    """Suppress the server app that Gradio creates after each page.
+
+    ``mount_gradio_app`` makes the one in use.
+    """
     blocks: Any = importlib.import_module("gradio.blocks")
     kept = blocks.App
     blocks.App = SimpleNamespace(create_app=lambda *_words, **_named: None)
@@ -69,8 +71,10 @@ def unserved() -> Iterator[None]:
 
 
 def directly(blocks: Any) -> None:
-    """Without Gradio's queue, which throws away what is asked while its stream closes; else it
-    would look a thousand times a second whether something was asked."""
+    """Bypass Gradio's queue, which drops requests made while its stream closes.
+
+    The idle queue would otherwise poll a thousand times a second.
+    """
     for event in blocks.fns.values():
         event.queue = False
     queue = blocks._queue
@@ -89,7 +93,7 @@ def _fill(studio: Studio, name: str) -> None:
 
 
 def theme() -> Any:
-    """The colours of the reports, readable in the light and in the dark."""
+    """Return a theme in the colours of the reports, readable in light and dark mode."""
     import gradio as gr
 
     accent = gr.themes.Color(
@@ -109,7 +113,7 @@ def theme() -> Any:
 def application(
     project: Path, roots: Sequence[Path] = (), *, port: int, token: str = "", lan: bool = False
 ) -> tuple[Any, Jobs]:
-    """The whole ASGI application, guarded, and the queue of its jobs."""
+    """Return the whole guarded ASGI application and the queue of its jobs."""
     place = security.prepare(project / ".studio" / "temporary")  # before Gradio is imported
     import gradio as gr
     from fastapi import FastAPI
@@ -119,7 +123,7 @@ def application(
     jobs = Jobs(project)
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     places = Roots([Path.cwd(), project, *roots])
-    # Gradio warns that it does not do what it is told not to do
+    # Gradio warns about features that are switched off on purpose
     warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
     for language in messages.LANGUAGES:
         studio = Studio(project, places, jobs, language)
@@ -147,8 +151,10 @@ def start(
     share_lan: bool = False,
     course: Path | None = None,
 ) -> None:
-    """Serve until Ctrl-C. Trainings go on; they are found again. ``course`` is a file of a course,
-    which is kept among those of the project and opened. Raises UserError."""
+    """Serve until Ctrl-C; trainings continue, and the next server finds them.
+
+    ``course`` is a course file, which is copied into the project and opened. Raises UserError.
+    """
     with only_server(project):
         first = ""
         if course is not None:
@@ -173,7 +179,7 @@ def _start(
     logging.getLogger("uvicorn.error").addFilter(unless_cancelled)
     bound = listen(settings)
     port = bound.getsockname()[1]
-    gc.disable()  # nothing of all that is made now can be thrown away
+    gc.disable()  # nothing created during startup becomes garbage
     settings.app, jobs = application(project, roots, port=port, token=token, lan=share_lan)
     gc.freeze()
     gc.enable()
@@ -196,8 +202,10 @@ def _start(
 
 
 def run(server: Any, bound: Any) -> None:
-    """Until it is told to end. Then stderr is silent, to which Gradio would print a traceback of
-    each call that is cut off."""
+    """Run the server until shutdown, and then silence stderr.
+
+    Gradio would print a traceback for each call that is cut off.
+    """
     end = server.shutdown
 
     async def shutdown(sockets: Any = None) -> None:
@@ -210,7 +218,7 @@ def run(server: Any, bound: Any) -> None:
 
 
 def unless_cancelled(record: logging.LogRecord) -> bool:
-    """What is still asked when the server ends is cut off, which is no error."""
+    """Return whether a log record is worth showing: calls cut off at shutdown are no errors."""
     error = record.exc_info[1] if record.exc_info else None
     return not (
         isinstance(error, asyncio.CancelledError) or record.getMessage().startswith("Cancel ")
@@ -222,16 +230,18 @@ async def nobody(_scope: Any, _receive: Any, _send: Any) -> None:
 
 
 def listen(settings: Any) -> Any:
-    """The socket, where whoever comes early waits. Raises UserError where another program
-    listens."""
+    """Open the listening socket, where early requests wait.
+
+    Raises UserError where another program uses the port.
+    """
     try:
         plain = settings.bind_socket()
-        # asyncio sends at once (TCP_NODELAY) where a socket says that it is one of TCP; else each
-        # answer waits 40 ms for the browser's confirmation
+        # asyncio sets TCP_NODELAY only on sockets with the protocol number of TCP; otherwise each
+        # response waits 40 ms for an acknowledgement
         bound = type(plain)(plain.family, plain.type, TCP, plain.detach())
         bound.listen(settings.backlog)
         return bound
-    except (SystemExit, OSError) as error:  # the first is uvicorn's way to say so
+    except (SystemExit, OSError) as error:  # uvicorn reports it by SystemExit
         why = error if isinstance(error, OSError) else error.__context__
         raise UserError(
             "port",
@@ -245,7 +255,9 @@ def listen(settings: Any) -> Any:
 
 
 def warm(jobs: Jobs) -> None:
-    """While the reader looks at the first page, import what jobs need, in a process of its own, and
-    what the page Use needs, in this one."""
+    """Import in advance what jobs and the page Use need.
+
+    Imports for jobs run in a separate process, those for the page in this one.
+    """
     jobs.worker.start()
     importlib.import_module("souron.studio.predict_form")

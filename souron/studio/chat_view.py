@@ -1,7 +1,7 @@
-"""A conversation on a page: who is asked, the answer that is being written, and how it is shown.
+"""A conversation on a page: the model, the answer while it is generated, and its HTML.
 
-The answer is written in a thread of the server, and the page looks at it some times a second. A
-text is shown as text: what a model writes is no page.
+The answer is generated in a thread of the server, which the page polls a few times a second. Text
+from the model is always shown as plain text, never as HTML.
 """
 
 import base64
@@ -30,18 +30,18 @@ MOST_SAVED = 1_500_000  # bytes of a chat that a link holds
 
 @dataclass
 class Talk:
-    """The chat of one open page. ``answer`` is written by a thread, which ends with it."""
+    """The chat of one open page; a thread generates ``answer``."""
 
     chat: Chat = field(default_factory=lambda: Chat(()))
-    answer: Any = None  # the last one
-    reply: Any = None  # its figures, once it is whole
+    answer: Any = None  # the latest answer
+    reply: Any = None  # its figures, once it is complete
     error: UserError | None = None
     thread: threading.Thread | None = None
     template: str | None = None  # of the model that answered last
     stopping: bool = False
-    asked: str = ""  # the question, until its answer begins: of a refused one the page keeps it
+    asked: str = ""  # the question, until its answer begins; restored to the form on an error
     turns_shown: int = -1  # on the page
-    filtered: Any = None  # what judges its answers
+    filtered: Any = None  # filter of its answers
 
     @property
     def writing(self) -> bool:
@@ -50,8 +50,11 @@ class Talk:
     def begin(
         self, name: str, options: Mapping[str, Any], ask: Callable[[Any], Any], asked: str = ""
     ) -> None:
-        """Have that model answer; ``ask`` asks a ``Conversation``, ``asked`` is what was typed.
-        Raises UserError while it is writing."""
+        """Let a model answer in a thread.
+
+        ``ask`` asks a ``Conversation``; ``asked`` is the question as typed. Raises UserError while
+        an earlier answer is being generated.
+        """
         if self.writing:
             raise UserError("busy", _("an answer is being written"), fix=_("stop it first"))
         self.answer = self.reply = self.error = None
@@ -96,7 +99,7 @@ class Talk:
             self.chat = talk.chat
 
     def _filter(self, way: str) -> Any:
-        """The chat's own, which keeps what it withholds; None where none is asked for."""
+        """Return the chat's own filter, which keeps what it withholds; None without one."""
         from souron.society.improper.filters import named
 
         if self.filtered is None or self.filtered.way != way:
@@ -105,14 +108,14 @@ class Talk:
 
 
 def filters() -> list[tuple[str, str]]:
-    """(shown, value) of what may stand between a model and its reader."""
+    """Return (shown, value) of the filters of a model's output."""
     from souron.society.improper.ways import WAY_NAMES, WAYS
 
     return [(_("no filter"), ""), *((_(WAY_NAMES[way]), way) for way in WAYS)]
 
 
 def withheld(talk: Talk) -> Markup:
-    """What was withheld of the last answer: how often and why; the sentences after a click."""
+    """Return the number of withheld sentences; a click shows them with their reasons."""
     from souron.society.improper import judges
 
     found = talk.answer.reply.withheld if talk.answer is not None else ()
@@ -126,7 +129,7 @@ def withheld(talk: Talk) -> Markup:
 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
-    """(shown, name): what is on this computer, published models first, then runs."""
+    """Return (shown, name) of the models on this computer: published models, then runs."""
     from souron.hub import fetch
 
     found = [
@@ -149,7 +152,7 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
 
 
 def only_continues(studio: Studio, name: str) -> bool:
-    """Has that run, or system that comes ready trained, learnt no conversations?"""
+    """Return whether a run or ready-trained system was trained on plain text only."""
     try:
         folder = zoo.where(name) or run_list.find(studio.project, name)
         seen = run_folder.read_args(folder).get("seen")
@@ -161,8 +164,10 @@ def only_continues(studio: Studio, name: str) -> bool:
 
 
 def model_name(studio: Studio, text: str | None) -> str:
-    """What was chosen or typed, as ``model_cache`` knows it. Raises UserError for what leads out
-    of the folders that may be read."""
+    """Return the chosen or typed model's name, as ``model_cache`` takes it.
+
+    Raises UserError for a path outside of the allowed folders.
+    """
     name = (text or "").strip()
     if not name:
         raise UserError(
@@ -180,7 +185,7 @@ def model_name(studio: Studio, text: str | None) -> str:
 
 
 def shown(talk: Talk) -> Markup:
-    """The chat so far, with marks where the model does not see what was said."""
+    """Return the chat so far, with marks on messages that no longer fit into the context."""
     gone = set(talk.answer.prompt.dropped_turns) if talk.answer is not None else set()
     parts = []
     for number, turn in enumerate(talk.chat.turns):
@@ -199,7 +204,7 @@ def _turn(role: str, text: str, mark: str = "") -> Markup:
 
 
 def coming(talk: Talk) -> Markup:
-    """What is being written, and what went wrong."""
+    """Return the answer being generated, or the error."""
     if talk.error is not None:
         from souron.studio.answers import told
 
@@ -215,7 +220,7 @@ def coming(talk: Talk) -> Markup:
 
 
 def figures(talk: Talk) -> Markup:
-    """How much of the context is used, how fast it writes, why it stopped."""
+    """Return the tokens used of the context, the speed, and the reason why the answer ended."""
     answer = talk.answer
     if answer is None:
         return Markup("")
@@ -267,7 +272,7 @@ def stopped(why: str) -> str:
 
 
 def questions(talk: Talk) -> list[tuple[str, int]]:
-    """(shown, number from 1) of what was asked; 0 is a new question."""
+    """Return (shown, number from 1) of the questions so far; number 0 is a new question."""
     asked = [turn.text for turn in talk.chat.turns if turn.role == "user"]
     return [
         (_("a new question"), 0),
@@ -276,13 +281,13 @@ def questions(talk: Talk) -> list[tuple[str, int]]:
 
 
 def question(talk: Talk, number: int) -> str:
-    """The text of that question; "" of the new one."""
+    """Return the text of a question; "" for a new one."""
     asked = [turn.text for turn in talk.chat.turns if turn.role == "user"]
     return asked[number - 1] if 1 <= number <= len(asked) else ""
 
 
 def saved(talk: Talk) -> Markup:
-    """A link that holds the chat, so that saving it needs no file on the server."""
+    """Return a data link that contains the chat, so that saving needs no file on the server."""
     if not talk.chat.turns:
         return Markup("")
     data = as_json(talk.chat.as_json(), indent=1).encode("utf-8", "replace")
@@ -295,12 +300,12 @@ def saved(talk: Talk) -> Markup:
 
 
 def read(file: str | Path) -> Talk:
-    """A saved chat. Raises UserError."""
+    """Read a saved chat. Raises UserError."""
     return Talk(Chat.read(Path(file)))
 
 
 def template(name: str, talk: Talk) -> Markup:
-    """The model's template as it was published, and what it makes of the chat. Raises UserError."""
+    """Return the published chat template and the chat rendered with it. Raises UserError."""
     from souron.studio.model_cache import models
 
     with models.answering(name) as model:

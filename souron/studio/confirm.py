@@ -1,4 +1,4 @@
-"""A button that asks before it does something."""
+"""Button that asks for confirmation."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ NARROW: dict[str, Any] = {"scale": 0, "min_width": 180}  # a button as wide as i
 
 
 class Confirm:
-    """A button, and once it is pressed a question with two more: do it, or leave it."""
+    """A button that, once pressed, shows a question with two buttons: confirm or cancel."""
 
     def __init__(self, ask: str, do: str) -> None:
         import gradio as gr
@@ -32,7 +32,10 @@ class Confirm:
         inputs: Sequence[Any],
         outputs: Sequence[Any],
     ) -> Any:
-        """``question`` and ``do`` take ``inputs``. The event after which it is done."""
+        """Connect the handlers, and return the event that follows the action.
+
+        ``question`` and ``do`` take ``inputs``.
+        """
         import gradio as gr
 
         def ask(*values: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The lecture's first steps, and a teacher's courses: their pages, and the one that makes them."""
+"""Pages of the lecture's first steps and of courses, and the page that edits a course."""
 
 import json
 from pathlib import Path
@@ -16,12 +16,12 @@ from souron.utils.messages import UserError, _
 
 
 def folder(studio: Studio) -> Path:
-    """Where the courses of a project lie."""
+    """Return the folder of a project's courses."""
     return studio.project / ".studio" / "courses"
 
 
 def find(studio: Studio, name: str) -> Course:
-    """The course of that name. Raises UserError."""
+    """Load the course of that name. Raises UserError."""
     path = courses.place(folder(studio), name)
     if path is None:
         there = ", ".join(courses.saved(folder(studio)))
@@ -35,7 +35,7 @@ def find(studio: Studio, name: str) -> Course:
 
 
 def overview(studio: Studio, name: str) -> str:
-    """A course's steps."""
+    """Return the page that lists a course's steps. Raises UserError."""
     course = find(studio, name)
     items = Markup("").join(
         Markup('<li><a href="{}">{}</a> <small>{}</small></li>').format(
@@ -65,7 +65,7 @@ def overview(studio: Studio, name: str) -> str:
 
 
 def step(studio: Studio, name: str, number: int) -> str:
-    """One step, from 1. Raises UserError where there is none."""
+    """Return the page of one step, numbered from 1. Raises UserError where there is none."""
     course = find(studio, name)
     if not 1 <= number <= len(course.parts):
         raise UserError(
@@ -78,8 +78,11 @@ def step(studio: Studio, name: str, number: int) -> str:
 
 
 def saved(studio: Studio, asked: Any) -> dict[str, Any]:
-    """Keep what a page sent: ``{"toml": "..."}`` from a file, or ``{"name", "title", "parts"}``;
-    ``name`` is the course that is changed. Where it is from then on. Raises UserError."""
+    """Save the course that a page sent, and return its address.
+
+    ``asked`` is ``{"toml": "..."}`` from a file, or ``{"name", "title", "parts"}``, where ``name``
+    is the course to change. Raises UserError.
+    """
     if not isinstance(asked, dict):
         raise UserError("course", repr(asked)[:80], expected="title, parts", exit=3)
     if "toml" in asked:
@@ -92,7 +95,7 @@ def saved(studio: Studio, asked: Any) -> dict[str, Any]:
 
 
 def maker(studio: Studio, name: str = "") -> str:
-    """The page on which a course is made, or the one of that name is changed."""
+    """Return the page that creates a course, or edits the one of that name."""
     course = find(studio, name) if name else None
     there = courses.saved(folder(studio))
     known = Markup("").join(
@@ -161,7 +164,7 @@ def maker(studio: Studio, name: str = "") -> str:
 
 
 def start(studio: Studio) -> str:
-    """Three steps in five minutes: try a network, train one, compare two."""
+    """Return the page of three steps in five minutes: try a network, train one, compare two."""
     steps = (
         (
             _("Try a network that has learnt"),
@@ -217,7 +220,7 @@ def start(studio: Studio) -> str:
 
 
 def training(studio: Studio) -> Markup:
-    """The button of the second step."""
+    """Return the button of the second step."""
     return Markup(
         '<p class="actions"><button type="button" class="first" data-do="train" data-to="{}">{}'
         '</button></p><div class="live" data-watched="{}"></div>'

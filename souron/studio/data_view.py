@@ -1,7 +1,7 @@
-"""What ``souron data`` came to, as the page of data shows it: looked at, checked, anonymised.
+"""Result of ``souron data`` on the page of data: overview, check or de-identification.
 
-The command writes a page of its own, which is shown without the right to run scripts. Names of
-classes and files are text of whoever made the data; nothing of it is taken for HTML.
+The page that the command writes is shown in a frame without scripts. Names of classes and files
+come from the data's author and are never taken for HTML.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ MOST_NAMED = 50  # files in one list
 
 
 def answered(job: Job) -> bool:
-    """Did the command say what it found?"""
+    """Return whether the command printed a result."""
     return bool({"findings", "cases", "files"} & (job.result or {}).keys())
 
 
@@ -33,18 +33,18 @@ def outcome(studio: Studio, job: Job) -> str:
 
 
 def subject(job: Job) -> str:
-    """The data that a job is about."""
+    """Return the data of a job as its command names it."""
     names = [word for word in job.words[1:] if word not in ("check", "anonymise")]
     return names[0] if names else ""
 
 
 def title(job: Job) -> str:
-    """The data's name without its folder."""
+    """Return the data's name without its folder."""
     return called.called(subject(job))
 
 
 def looked(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
-    """Where to go from here, what identifies, and the page that the command wrote."""
+    """Return links to next steps, a warning of identifying attributes, and the command's page."""
     return Markup("<h2>{}</h2>{}{}{}").format(
         _("What is in {data}").format(data=title(job)),
         onward(studio, job),
@@ -54,7 +54,7 @@ def looked(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
 
 
 def identifying(held: Mapping[str, int]) -> Markup:
-    """Which attributes of DICOM files say who somebody is; never what they say."""
+    """Warn of DICOM attributes that identify a patient; their values are never shown."""
     if not held:
         return Markup()
     rows = [(keyword, units.whole(files)) for keyword, files in held.items()]
@@ -66,7 +66,7 @@ def identifying(held: Mapping[str, int]) -> Markup:
 
 
 def files_left_out(skipped: Sequence[Mapping[str, Any]]) -> Markup:
-    """Which files cannot be used, and why."""
+    """List the files that cannot be used, with the reasons."""
     if not skipped:
         return Markup()
     rows = [(each["file"], each["code"], each["reason"]) for each in skipped[:MOST_NAMED]]
@@ -77,7 +77,7 @@ def files_left_out(skipped: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def onward(studio: Studio, job: Job) -> Markup:
-    """Train and compare on what was looked at, or on what is left of it, read in the same way."""
+    """Return links to train and compare on the data or its cleaned table."""
     data = written(job) or subject(job)
     options = [word.split("=", 1) for word in job.words if "=" in word]
     reading = {name: value for name, value in options if name in forms.READING}
@@ -92,7 +92,7 @@ def onward(studio: Studio, job: Job) -> Markup:
 
 
 def written_page(studio: Studio, job: Job, title: str) -> Markup:
-    """The page that the command wrote, anew for each job."""
+    """Return the page that the command wrote, reloaded for each job."""
     address = studio.address(Path(str((job.result or {}).get("page") or "")))
     if not address:
         return Markup()
@@ -100,8 +100,8 @@ def written_page(studio: Studio, job: Job, title: str) -> Markup:
 
 
 def checked(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
-    """The doctor's headline, the cleaned table, and the page with the findings."""
-    from souron.report import data_check  # with all that draws; the studio starts without it
+    """Return the headline of the data check, the cleaned table, and the page with the findings."""
+    from souron.report import data_check  # imports plotting, which the studio starts without
 
     severities = [str(finding["severity"]) for finding in result.get("findings", ())]
     return Markup("<h2>{}</h2><p><strong>{}</strong></p>{}{}{}").format(
@@ -114,7 +114,7 @@ def checked(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
 
 
 def written(job: Job) -> str:
-    """The table that the doctor wrote, where it was asked for one."""
+    """Return the cleaned table that the data check wrote; "" where none was requested."""
     path = next((word[4:] for word in job.words if word.startswith("fix=")), "")
     return path if path and Path(path).is_file() else ""
 
@@ -131,8 +131,8 @@ def cleaned(studio: Studio, job: Job) -> Markup:
 
 
 def anonymised(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
-    """What was copied, what was taken out, and what may still tell."""
-    from souron.data import deidentify  # which needs torch
+    """Return the copied files, the removed attributes, and what may still identify a patient."""
+    from souron.data import deidentify  # imports torch
 
     out, burned_in = str(result.get("out") or ""), result.get("burned_in") or {}
     facts = [

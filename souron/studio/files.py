@@ -1,7 +1,6 @@
-"""The studio's own routes: pictures of systems and of jobs, and the files of runs.
+"""The studio's own routes: images of systems and jobs, and the files of runs.
 
-Nothing is served from outside the project's folder, and what a run wrote is shown without the right
-to run scripts.
+Nothing outside of the project's folder is served, and files of runs are shown without scripts.
 """
 
 import mimetypes
@@ -34,13 +33,13 @@ SANDBOX = {"Content-Security-Policy":
 AROUND = {"Content-Security-Policy":
           "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; frame-src"
           " 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}  # fmt: skip
-ELSEWHERE = re.compile(rb'<a class="elsewhere" [^<]*</a>')  # from a report to the other language's
+ELSEWHERE = re.compile(rb'<a class="elsewhere" [^<]*</a>')  # a report's link to the other language
 WRITTEN = re.compile(rb'<html lang="([a-z]{2})">')
-drawing = threading.Lock()  # matplotlib and torch's hooks: one picture at a time
+drawing = threading.Lock()  # matplotlib and torch's hooks are not thread-safe
 
 
 def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
-    """Give the application these routes, before the ones that take everything."""
+    """Add these routes to the application, before the catch-all routes."""
     known = len(app.router.routes)
 
     @app.get("/static/{name}")
@@ -121,7 +120,7 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
 
 
 def inside(folder: Path, path: str) -> Path:
-    """A file below the folder, links followed; nothing hidden. Raises HTTPException 404."""
+    """Return a file below a folder, links resolved. Raises HTTPException 404, also if hidden."""
     try:
         found = (folder / path).resolve(strict=True)
         below = found.relative_to(folder.resolve())
@@ -133,14 +132,15 @@ def inside(folder: Path, path: str) -> Path:
 
 
 def alone(page: bytes) -> bytes:
-    """A report without the link to the file beside it: the page around it has one, and a report
-    that is saved goes by itself."""
+    """Remove a report's link to the other language, which a saved copy would miss.
+
+    The page around the report has such a link.
+    """
     return ELSEWHERE.sub(b"", page, count=1)
 
 
 def themed(page: bytes, dark: str) -> bytes:
-    """A report light or dark as the studio is, which a browser that is asked by the report itself
-    would not know."""
+    """Set a report to the studio's light or dark mode, which its media query cannot know."""
     if dark not in ("true", "false"):
         return page
     wish, media = (b"dark", b"all") if dark == "true" else (b"light", b"not all")
@@ -156,7 +156,7 @@ def job(jobs: Jobs, id: str) -> Any:
 
 
 def layers(name: str) -> Path:
-    """The picture of a system's layers, drawn once and kept until its file changes."""
+    """Return the diagram of a system's layers, drawn once and cached until its file changes."""
     entry = registry.entries().get(name)
     if entry is None:
         raise HTTPException(404)
@@ -174,7 +174,7 @@ def layers(name: str) -> Path:
 
 
 def drawn_curve(jobs: Jobs, id: str, language: str) -> bytes:
-    """Losses and the validation measure of a job so far."""
+    """Plot losses and the validation measure of a job so far."""
     found = job(jobs, id)
     rows = found.curve
     if not rows or language not in LANGUAGES:
@@ -187,7 +187,7 @@ def drawn_curve(jobs: Jobs, id: str, language: str) -> bytes:
 
 
 def trainings(rows: list[dict[str, float]]) -> list[list[dict[str, float]]]:
-    """The rows of each training: of a cross-validation one begins after the other."""
+    """Split the rows by training; in cross-validation the steps restart for each fold."""
     each: list[list[dict[str, float]]] = []
     for row in rows:
         if not each or row.get("step", 0) <= each[-1][-1].get("step", 0):
@@ -197,8 +197,10 @@ def trainings(rows: list[dict[str, float]]) -> list[list[dict[str, float]]]:
 
 
 def packed(folder: Path) -> Response:
-    """All of a run's files as one zip, which is removed once it was sent. Raises HTTPException 507
-    where the disk is full."""
+    """Return a run's files as a zip, which is removed after sending.
+
+    Raises HTTPException 507 where the disk is full.
+    """
     with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file:
         place = Path(file.name)
     try:

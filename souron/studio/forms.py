@@ -1,4 +1,4 @@
-"""Input widgets from a command's own parameters, so that a page takes what its command takes."""
+"""Input widgets from a command's parameters, so that a page accepts the same as its command."""
 
 import inspect
 import math
@@ -12,9 +12,9 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from souron.utils.messages import UserError, _
 
+# parameters that a page handles in another way or sets itself
 EVERYWHERE = ("resume", "set", "model", "workers", "open", "project", "events", "forecast", "json")
-# what a page says in another way, or does by itself
-READING = ("group", "window")  # how data is read, beside the size: one page tells it to the next
+READING = ("group", "window")  # how data is read, besides the size: passed from page to page
 CLAUSE = re.compile(r"(.+?)(?:[:;] |[：；。]|\s*(?=[(（]))(.+)")  # "random seed", "(default 0)"
 
 
@@ -22,22 +22,22 @@ CLAUSE = re.compile(r"(.+?)(?:[:;] |[：；。]|\s*(?=[(（]))(.+)")  # "random 
 class Field:
     """One parameter of a command."""
 
-    name: str  # as on the command line: "imgsz"
+    name: str  # name on the command line: "imgsz"
     kind: type  # str, int, float, bool
     help: str  # in the reader's language
     metavar: str = ""
     low: float | None = None
-    complete: Callable[[str], list] | None = None  # what a shell would offer
+    complete: Callable[[str], list] | None = None  # shell completion
 
     def choices(self) -> list[tuple[str, str]]:
-        """What may be chosen, as (shown, value)."""
+        """Return the choices as (shown, value)."""
         offered = self.complete("") if self.complete else []
         pairs = [each if isinstance(each, tuple) else (each, "") for each in offered]
         return [(f"{name} – {about}" if about else name, name) for name, about in pairs]
 
     @property
     def says(self) -> tuple[str, str]:
-        """What it asks for in words, and what there is to know beside that."""
+        """Split the help into a label and further information."""
         found = CLAUSE.fullmatch(self.help)
         if found is None:
             return self.help, ""
@@ -45,7 +45,7 @@ class Field:
         return label, more[1:-1] if more[0] in "(（" else more
 
     def widget(self, value: Any = None, **options: Any) -> Any:
-        """The Gradio component that fits it."""
+        """Return the Gradio component for this parameter."""
         import gradio as gr
 
         label, info = self.says
@@ -59,7 +59,7 @@ class Field:
         return gr.Textbox(value or "", **about)
 
     def read(self, value: Any) -> Any:
-        """What its widget holds; None for nothing. Raises UserError for what is no number."""
+        """Return the value of its widget; None if empty. Raises UserError for an invalid number."""
         if value is None or value is False or not str(value).strip():
             return None
         if self.kind not in (int, float):
@@ -84,7 +84,7 @@ class Field:
 
 
 def fields(command: Callable) -> dict[str, Field]:
-    """A command's parameters by name, in its order, but those that a page says in another way."""
+    """Return a command's parameters by name, in its order, without those in ``EVERYWHERE``."""
     return {field.name: field for field in read(command) if field.name not in EVERYWHERE}
 
 
@@ -106,20 +106,20 @@ def read(command: Callable) -> Iterator[Field]:
 
 
 def plain(kind: Any) -> type:
-    """``int | None`` and ``list[str] | None`` -> what one of them is."""
+    """Return the plain type of ``int | None`` or ``list[str] | None``."""
     inner = [part for part in typing.get_args(kind) if part is not type(None)]
     return plain(inner[0]) if inner else kind
 
 
 def told(query: Mapping[str, str], names: Sequence[str]) -> list[Any]:
-    """For each widget: how the page that led here reads its data, or nothing new."""
+    """Return a value for each widget: reading options from the page's query, or no change."""
     import gradio as gr
 
     return [query.get(name) or gr.skip() if name in READING else gr.skip() for name in names]
 
 
 def held(fields: Mapping[str, Field], options: Mapping[str, str]) -> list[Any]:
-    """For each widget: what a command was told."""
+    """Return a value for each widget, from the options of a command."""
     return [
         options.get(name) == "true" if field.kind is bool else options.get(name, "")
         for name, field in fields.items()
@@ -127,13 +127,13 @@ def held(fields: Mapping[str, Field], options: Mapping[str, str]) -> list[Any]:
 
 
 def chosen(fields: Iterable[Field], values: Sequence[Any]) -> dict[str, Any]:
-    """What a form's widgets hold, by name; empty ones are left out. Raises UserError."""
+    """Read a form's widgets by name; empty ones are left out. Raises UserError."""
     pairs = zip(fields, values, strict=True)
     read = {field.name: field.read(value) for field, value in pairs}
     return {name: value for name, value in read.items() if value is not None}
 
 
 def python(function: str, first: str, options: Mapping[str, Any], spelt: Mapping[str, str]) -> str:
-    """``souron.train("cnn", data="digits")``; ``spelt`` are names that Python says otherwise."""
+    """Return ``souron.train("cnn", data="digits")``; ``spelt``: option -> name in Python."""
     said = [f"{spelt.get(name, name)}={value!r}" for name, value in options.items()]
     return f"import souron\nsouron.{function}({', '.join([first, *said])})"

@@ -1,4 +1,4 @@
-"""What a generator is to draw, as a form; a job draws it; and what was drawn."""
+"""Form of a generator, the job that generates, and the generated images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,18 +16,20 @@ from souron.studio.shared import DIRECT, QUIET, Studio, command, remarks, same_t
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
-MOST_SHOWN = 64  # pictures of those that were drawn
-COUNT, SEED = 16, 1  # that the form proposes
-MOST_LETTERS = 1000  # of a prompt
-PAINT = "#ff00ff"  # what is drawn anew
-SAID_HERE = (  # of generate, in widgets of their own
+MOST_SHOWN = 64  # generated images on the page
+COUNT, SEED = 16, 1  # defaults of the form
+MOST_LETTERS = 1000  # characters of a prompt
+PAINT = "#ff00ff"  # colour of the inpainting mask
+SAID_HERE = (  # options of generate with their own widgets
     "run", "n", "seed", "label", "prompt", "given", "image", "mask", "like", "out",
 )  # fmt: skip
 
 
 class Drawing:
-    """The form of one run. ``watch`` shows the job that draws, ``same`` says what does the same
-    without the page."""
+    """The form of one run.
+
+    ``watch`` shows the job that generates; ``same`` shows the equivalent command line and Python.
+    """
 
     def __init__(
         self, studio: Studio, run: str, system: Any, labels: Sequence[str], watch: Watch, same: Any
@@ -85,12 +87,12 @@ class Drawing:
         watch.follow(go.click(says(self.begin), form, watch.job, **QUIET, **DIRECT))
 
     def proposed(self) -> list[Any]:
-        """What the form holds at first."""
+        """Return the initial values of the form."""
         own = [option.default for option in self.own.values()]
         return ["", COUNT, SEED, [], None, None, *own, *[None] * len(self.further)]
 
     def read(self, *values: Any) -> dict[str, Any]:
-        """The options that are not as they are by themselves. Raises UserError."""
+        """Return the options for generate, without unchanged defaults. Raises UserError."""
         prompt, count, seed, labels, given, start, *rest = values
         own, more = rest[: len(self.own)], rest[len(self.own) :]
         pairs = zip(self.own.values(), own, strict=True)
@@ -110,10 +112,10 @@ class Drawing:
         return self.studio.jobs.start(line, self.studio.language, queued=False).id
 
     def the_same(self, *values: Any) -> Markup:
-        """The same as a command line and as Python."""
+        """Return the equivalent command line and Python code."""
         try:
             said = self.read(*values)
-        except UserError:  # somebody is still typing; Draw says what is wrong
+        except UserError:  # incomplete input; the button reports errors
             return Markup()
         for name in ("given", "image", "mask"):
             if name in said:
@@ -123,8 +125,10 @@ class Drawing:
 
 
 def started(start: sent.Painted | None) -> dict[str, str]:
-    """The picture to start from, and a mask of what was painted over, as files. Raises UserError
-    for what is no picture."""
+    """Write the start image and, where it was painted over, its mask to files.
+
+    Raises UserError for an invalid image.
+    """
     if start is None:
         return {}
     from souron.kinds.codecs import image as pictures
@@ -144,8 +148,10 @@ def started(start: sent.Painted | None) -> dict[str, str]:
 
 
 def awake(components: Sequence[Any]) -> list[Any]:
-    """Components of a form that is built while a page is open can be filled in: a browser takes
-    those that hold something for mere output, unless they say otherwise themselves."""
+    """Make components interactive that are built while a page is open.
+
+    Gradio takes a component with a value for mere output unless it says otherwise.
+    """
     for component in components:
         if getattr(component, "interactive", False) is None:
             component.interactive = True
@@ -153,25 +159,25 @@ def awake(components: Sequence[Any]) -> list[Any]:
 
 
 def spelt(options: Mapping[str, Any]) -> dict[str, str]:
-    """As the command line takes them."""
+    """Format options for the command line."""
     return {name: spell(value) for name, value in options.items()}
 
 
 def spell(value: Any) -> str:
-    """As the command line takes it."""
+    """Format a value for the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def latest(studio: Studio, name: str | None) -> str:
-    """The last job that drew, or draws, with that run; "" where none did."""
+    """Return the id of the latest job that generates with a run; "" where there is none."""
     jobs = (job for job in studio.jobs.all() if job.words[:2] == ["generate", name])
     return next((job.id for job in jobs), "")
 
 
 def outcome(studio: Studio, job: Job) -> Markup:
-    """What is made of many pictures first, then each."""
+    """Return the generated images: sheets and animations first, then each image."""
     result = job.result or {}
     files = [Path(file) for file in result.get("files", [])]
     single = [file for file in files if file.stem.isdecimal()]
@@ -191,7 +197,7 @@ def outcome(studio: Studio, job: Job) -> Markup:
 
 
 def linked(studio: Studio, files: list[Path]) -> Markup:
-    """Each picture as a link to its file; those that are gone are left out."""
+    """Return each image as a link to its file; missing files are left out."""
     return Markup("").join(
         Markup(
             '<a href="{0}" target="_blank" rel="noopener"><img loading="lazy" src="{0}" alt="{1}">'

@@ -1,17 +1,17 @@
 """Interactives: small experiments on a page, each one file in ``interactives/``, found by its name.
 
-Such a file has ``TITLE``, ``ABOUT`` (a paragraph), ``QUESTION`` with ``CHOICES`` to guess among and
-``RIGHT`` (the place of the right one), ``ANSWER`` (what the experiment shows), and
+Such a file has ``TITLE``, ``ABOUT`` (a paragraph), ``QUESTION`` with ``CHOICES`` to guess from and
+``RIGHT`` (the index of the correct one), ``ANSWER`` (what the experiment shows), and
 
-- ``stage()``: the controls and pictures as HTML, in the language that is spoken;
-- ``answer(asked)``: what the page asks for as a plain dict, answered as one, each within a second
-  or two. Raises UserError;
-- ``WORDS``: the sentences of its script, ``static/interactives/<name>.js``, whose ``start(root,
-  tools)`` moves the pictures;
-- ``build(studio)``: puts the whole into the page that is being built.
+- ``stage()``: the controls and images as HTML, in the current language;
+- ``answer(asked)``: response to a request of the page, dict to dict, within a second or two. Raises
+  UserError;
+- ``WORDS``: the texts of its script, ``static/interactives/<name>.js``, whose ``start(root,
+  tools)`` animates the images;
+- ``build(studio)``: adds the interactive to the page that is being built.
 
-A reader guesses first: who has said what will happen learns more from seeing it (Crouch, Fagen,
-Callan, Mazur: Classroom demonstrations: Learning tools or entertainment? 2004,
+The reader guesses first: students who predict the outcome of a demonstration learn more from it
+(Crouch, Fagen, Callan, Mazur: Classroom demonstrations: Learning tools or entertainment? 2004,
 https://doi.org/10.1119/1.1707018).
 """
 
@@ -42,19 +42,19 @@ COMMON = {
     "pause": N_("Pause"),
     "failed": N_("This did not work"),
 }
-one_at_a_time = threading.Lock()  # an answer may take all of this computer for a second
+one_at_a_time = threading.Lock()  # an answer may use all cores for a second
 
 
 @lru_cache
 def names() -> list[str]:
-    """Of all interactives, in the order of the lesson; others behind them, by name."""
+    """Return the names of all interactives, in the order of the lesson; others follow by name."""
     folder = Path(__file__).parent / "interactives"
     there = sorted(file.stem for file in folder.glob("*.py") if not file.name.startswith("_"))
     return [*(name for name in ORDER if name in there), *(n for n in there if n not in ORDER)]
 
 
 def find(name: str) -> ModuleType:
-    """Raises UserError where there is no such interactive."""
+    """Import an interactive. Raises UserError where there is none of that name."""
     if name not in names():
         raise UserError(
             "missing",
@@ -65,7 +65,7 @@ def find(name: str) -> ModuleType:
 
 
 def answer(name: str, asked: Any) -> dict[str, Any]:
-    """What the script of an interactive is answered. Raises UserError."""
+    """Answer a request of an interactive's script. Raises UserError."""
     module = find(name)
     if not isinstance(asked, dict):
         raise UserError("json", _("the request cannot be read: {why}").format(why="no object"))
@@ -74,14 +74,14 @@ def answer(name: str, asked: Any) -> dict[str, Any]:
 
 
 def put(name: str) -> Any:
-    """An interactive as a part of the Gradio page that is being built."""
+    """Add an interactive to the Gradio page that is being built."""
     import gradio as gr
 
     return gr.HTML(html(name), elem_id=f"interactive-{name}", padding=False)
 
 
 def html(name: str, heading: str = "h2") -> Markup:
-    """An interactive in the language that is spoken. It begins to move by ``studio.js``."""
+    """Return an interactive as HTML in the current language; ``studio.js`` starts it."""
     module = find(name)
     words = {key: _(text) for key, text in {**COMMON, **getattr(module, "WORDS", {})}.items()}
     choices = Markup("").join(
@@ -124,7 +124,7 @@ def slider(name: str, label: str, low: float, high: float, value: float, step: f
 
 
 def choice(name: str, label: str, among: Sequence[tuple[str, str]]) -> Markup:
-    """A list to choose from: (value, what is read)."""
+    """Return a drop-down list of (value, text)."""
     options = Markup("").join(
         Markup('<option value="{}">{}</option>').format(value, text) for value, text in among
     )
@@ -136,7 +136,7 @@ def tick(name: str, label: str) -> Markup:
 
 
 def button(does: str, text: str, first: bool = False) -> Markup:
-    """``does``: the action's name in the script."""
+    """Return a button; ``does`` is the name of its action in the script."""
     kind = Markup(' class="first"') if first else ""
     return Markup('<button type="button" data-do="{}"{}>{}</button>').format(does, kind, text)
 
@@ -144,7 +144,7 @@ def button(does: str, text: str, first: bool = False) -> Markup:
 def canvas(
     name: str, label: str, width: int, height: int, caption: str = "", keys: bool = False
 ) -> Markup:
-    """A picture that the script draws; ``keys``: it takes the keyboard's focus."""
+    """Return a canvas that the script draws on; ``keys`` makes it focusable by keyboard."""
     focus = Markup(' tabindex="0"') if keys else ""
     return Markup(
         '<figure><canvas data-canvas="{}" width="{}" height="{}" role="{}" aria-label="{}"{}>'
@@ -161,7 +161,7 @@ def pictures(*parts: Markup) -> Markup:
 
 
 def player(label: str) -> Markup:
-    """Play, pause and a slider over the frames of a recording."""
+    """Return play, pause and a slider over the frames of a recording."""
     return Markup(
         '<div class="player" role="group" aria-label="{}"><button type="button" data-do="play">{}'
         '</button><button type="button" data-do="earlier" aria-label="{}">−1</button>'
@@ -171,12 +171,12 @@ def player(label: str) -> Markup:
 
 
 def part(name: str) -> Markup:
-    """A place that the script fills with text."""
+    """Return an empty element that the script fills with text."""
     return Markup('<div data-part="{}"></div>').format(name)
 
 
 def number(asked: Mapping[str, Any], name: str, low: float, high: float, default: float) -> float:
-    """A number that a page sent. Raises UserError for anything else, or one out of bounds."""
+    """Read a number from a page's request. Raises UserError if it is invalid or out of bounds."""
     value = asked.get(name, default)
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     if not plain or not math.isfinite(value) or not low <= value <= high:
@@ -189,12 +189,12 @@ def number(asked: Mapping[str, Any], name: str, low: float, high: float, default
 
 
 def whole(asked: Mapping[str, Any], name: str, low: int, high: int, default: int) -> int:
-    """The same, rounded down."""
+    """Read a number like ``number``, rounded down."""
     return int(number(asked, name, low, high, default))
 
 
 def among(asked: Mapping[str, Any], name: str, choices: Sequence[str]) -> str:
-    """One of several words; the first where none was sent. Raises UserError."""
+    """Read one of several words; the first if none was sent. Raises UserError."""
     value = asked.get(name, choices[0])
     if value not in choices:
         raise UserError(
@@ -206,7 +206,7 @@ def among(asked: Mapping[str, Any], name: str, choices: Sequence[str]) -> str:
 
 
 def table(asked: Mapping[str, Any], name: str, most: int, columns: int, reach: float) -> list[Any]:
-    """Rows of ``columns`` numbers in -reach..reach, ``most`` of them at most. Raises UserError."""
+    """Read at most ``most`` rows of ``columns`` numbers in -reach..reach. Raises UserError."""
     rows = asked.get(name)
     good = isinstance(rows, list) and len(rows) <= most and all(
         isinstance(row, list) and len(row) == columns and all(
@@ -227,7 +227,7 @@ def table(asked: Mapping[str, Any], name: str, most: int, columns: int, reach: f
 
 
 def packed(values: Any) -> str:
-    """Numbers 0..255 of any shape, a byte each, as base64 text."""
+    """Encode an array of uint8 as base64 text."""
     import numpy as np
 
     whole_numbers = np.asarray(values)
@@ -236,7 +236,7 @@ def packed(values: Any) -> str:
 
 
 def as_bytes(values: Any, low: float, high: float) -> Any:
-    """Numbers as 0..255, ``low`` as 0 and ``high`` as 255, those beyond at the ends."""
+    """Map numbers from ``low``..``high`` to 0..255; values outside are clipped."""
     import numpy as np
 
     share = (np.asarray(values, dtype=np.float64) - low) / (high - low)
@@ -244,7 +244,7 @@ def as_bytes(values: Any, low: float, high: float) -> Any:
 
 
 def examples(system: str) -> list[Path]:
-    """Test pictures for a system that comes ready trained; none where it is not installed."""
+    """Return test images for a ready-trained system; [] where it is not installed."""
     from souron.hub import zoo
 
     folder = zoo.where(system)
@@ -252,7 +252,7 @@ def examples(system: str) -> list[Path]:
 
 
 def example(system: str, asked: Mapping[str, Any]) -> Any:
-    """(1, 1, H, W) uint8, the one that ``asked["picture"]`` counts off. Raises UserError."""
+    """Return the test image ``asked["picture"]``, (1, 1, H, W) uint8. Raises UserError."""
     import numpy as np
     import torch
 

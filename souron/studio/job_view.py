@@ -1,7 +1,7 @@
-"""A job on a page: how far it is, what it learnt and drew so far, what came out; stop and resume.
+"""A job on a page: its progress, curves, samples and result; stop and resume.
 
-The page asks once a second while the job is at work, more often at first. The job is a process of
-its own, so that closing the page changes nothing, and opening it again finds the job.
+The page polls once a second while the job runs, more often at first. The job is a separate process,
+so that closing the page changes nothing, and opening it again finds the job.
 """
 
 import time
@@ -18,14 +18,14 @@ from souron.studio.shared import DIRECT, QUIET, Studio, table, trouble
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _, language
 
-LINES = 40  # of what the command said
-OFTEN, SELDOM = 0.3, 1.0  # seconds between two looks at a job
-YOUNG = 10.0  # seconds of its age in which it may be over soon
+LINES = 40  # of the command's output
+OFTEN, SELDOM = 0.3, 1.0  # polling intervals, seconds
+YOUNG = 10.0  # seconds after its start in which it is polled often
 STOPS = {False: N_("Do not start it"), True: N_("Stop, keep the work")}  # once it runs
 
 
 def phase_name(phase: str) -> str:
-    """What a job is doing, in words."""
+    """Return the name of a job's phase in the reader's language."""
     return {
         "": _("starting"),
         "data": _("reading data"),
@@ -45,19 +45,22 @@ def phase_name(phase: str) -> str:
 
 @dataclass
 class Watch:
-    """The components that show one job. Build it where it is to stand; ``job`` is its id, and every
-    event that changes it goes through ``follow``."""
+    """The components that show one job.
+
+    Build it at its position on the page. ``job`` is the job's id, and every event that changes it
+    must go through ``follow``.
+    """
 
     studio: Studio
-    outcome: Callable[[Studio, Job], str]  # what a finished job shows
-    verbs: tuple[str, ...]  # the commands whose jobs belong here
+    outcome: Callable[[Studio, Job], str]  # the HTML of a finished job
+    verbs: tuple[str, ...]  # the commands whose jobs are shown here
     job: Any = field(init=False)  # gr.State: the id
 
     def __post_init__(self) -> None:
         import gradio as gr
 
         self.job = gr.State("")
-        self.drawn = gr.State(None)  # what stands on the page: (id, state, young, ...)
+        self.drawn = gr.State(None)  # the current state of the page: (id, state, young, ...)
         self.live = gr.HTML(elem_classes="live")
         self.pictures = gr.HTML()
         with gr.Row():
@@ -74,13 +77,16 @@ class Watch:
         self.follow(self.resume.click(says(self.go_on), self.job, self.job, **QUIET))
 
     def follow(self, event: Any) -> Any:
-        """After that event another job is shown: outside of Gradio's queue nothing else tells."""
+        """Update the display after an event; outside of Gradio's queue nothing else triggers it."""
         look = self.studio.says(self.update)
         return event.success(look, [self.job, self.drawn], self.parts, **QUIET, **DIRECT)
 
     def latest(self, query: dict[str, str]) -> str:
-        """The id of the job that the address names, else of the one at work, else of the newest
-        one unless something else is asked for: a page opened again finds it."""
+        """Return the id of the job to show, so that a page opened again finds it.
+
+        This is the job in the address, or the running one, or else the newest one, unless the
+        address asks for something else.
+        """
         mine = [job for job in self.studio.jobs.all() if self.belongs(job)]
         alive = [job for job in mine if job.state in ALIVE][-1:]
         return query.get("job") or next((job.id for job in alive or mine if alive or not query), "")
@@ -101,7 +107,7 @@ class Watch:
         return job.resume().id if job is not None else id
 
     def update(self, id: str, drawn: Any) -> list[Any]:
-        """New values for ``parts``; those that stay as they are are left alone."""
+        """Return new values for ``parts``; unchanged ones are skipped."""
         import gradio as gr
 
         job = self.studio.find(id)
@@ -139,7 +145,7 @@ class Watch:
 
 
 def progress(job: Job, state: str) -> str:
-    """The bar; its words are read out when the state changes."""
+    """Return the progress bar; its text is announced when the state changes."""
     last = job.last
     part = 1.0 if state == "done" else float(last.get("fraction") or 0)
     left = last.get("seconds_left")
@@ -168,7 +174,7 @@ def progress(job: Job, state: str) -> str:
 
 
 def behind(job: Job) -> str:
-    """Say which job is waited for, and how long it will still take where that is known."""
+    """Name the job that is waited for and, where known, its remaining time."""
     name, left = naming.job(job.words, job.meant), job.last.get("seconds_left")
     if left is None:
         return _("behind: {name}").format(name=name)
@@ -176,7 +182,7 @@ def behind(job: Job) -> str:
 
 
 def seen(job: Job) -> str:
-    """The curve so far, what was drawn last, a comparison's table."""
+    """Return the curve so far, the latest samples, and a comparison's table."""
     parts = []
     looks, address = len(job.curve), f"/job/{job.id}"
     if job.last.get("rows"):
@@ -209,12 +215,12 @@ def failure(job: Job, state: str) -> str:
 
 
 def drawn_at(job: Job) -> int:
-    """When its picture was last drawn anew; 0 before the first."""
+    """Return the time of the latest samples in nanoseconds; 0 before the first."""
     return job.picture.stat().st_mtime_ns if job.picture else 0
 
 
 def told(values: dict[str, float]) -> str:
-    """``loss model 0.31, val accuracy 0.92``"""
+    """Format losses and validation figures: ``loss model 0.31, val accuracy 0.92``."""
     shown = [
         f"{name} {value:.3g}" for name, value in values.items() if name[:4] in ("loss", "val ")
     ]
@@ -222,7 +228,7 @@ def told(values: dict[str, float]) -> str:
 
 
 def live_table(rows: list[dict[str, Any]]) -> Markup:
-    """A comparison while it runs: what each validated last, and its test seed by seed."""
+    """Return a running comparison's table: latest validation, and test figures by seed."""
     heads = (_("system"), _("trained"), _("validation"), _("tested, seed by seed"))
     follows, headline = rows[0]["measures"]
     body = [
@@ -240,12 +246,12 @@ def live_table(rows: list[dict[str, Any]]) -> Markup:
 
 
 class Estimate:
-    """What it will take, found out while somebody fills in the form; and a button that starts it,
-    which waits for nothing: the job makes a forecast of its own.
+    """Forecast shown while the form is filled in, and the button that starts the job.
 
-    A page fills its form and asks in an order that nothing promises. Hence what stands there is
-    made anew, twice a second while there is something to find out, of what the form holds. Until
-    the page has filled its form, the button cannot be pressed: it would start something else.
+    The button does not wait for the forecast; the job makes its own. A page fills its form and
+    sends its events in no defined order. The forecast is therefore recomputed from the form's
+    current values, twice a second while one is pending. The button is disabled until the page has
+    filled its form, since it would start something else.
     """
 
     def __init__(self, studio: Studio, go: str) -> None:
@@ -257,11 +263,10 @@ class Estimate:
         self.clock = gr.Timer(0.5, active=False)
 
     def connect(self, read: Callable[..., list[str]], form: list[Any], watch: Watch) -> None:
-        """``read`` makes the command's words of what ``form`` holds; ``watch`` shows what was
-        started."""
+        """Connect the form, whose values ``read`` makes a command; ``watch`` shows the job."""
         import gradio as gr
 
-        says, asked = self.studio.says, gr.State(None)  # (words, id of the job that finds out)
+        says, asked = self.studio.says, gr.State(None)  # (words, id of the forecast's job)
 
         def go(*values: Any) -> Any:
             return self.studio.jobs.start(read(*values), self.studio.language).id
@@ -269,7 +274,7 @@ class Estimate:
         def look(before: Any, *values: Any) -> list[Any]:
             try:
                 words = read(*values)
-            except UserError:  # Start says what is wrong
+            except UserError:  # the button reports errors
                 words = []
             return self.look(before, words)
 
@@ -281,28 +286,30 @@ class Estimate:
         )
 
     def ready(self, opened: Any) -> None:
-        """Once that event has filled the form, whether or not what the address asks for exists."""
+        """Enable the button after that event has filled the form, even if it failed."""
         import gradio as gr
 
         for ending in (opened.success, opened.failure):
             ending(lambda: gr.Button(interactive=True), None, self.go, **QUIET)
 
     def begin(self) -> Any:
-        """Something is to be found out."""
+        """Start polling for a forecast."""
         import gradio as gr
 
         return gr.Timer(active=True)
 
     def drop(self, asked: Any) -> list[Any]:
-        """Nothing is to be found out any more."""
+        """Stop polling, and drop the forecast."""
         import gradio as gr
 
         self._end(asked)
         return [None, "", gr.Timer(active=False)]
 
     def look(self, asked: Any, words: list[str]) -> list[Any]:
-        """What was asked, what is known of it, and whether to look again. A form that changed is
-        asked about once it stays the same for half a second."""
+        """Return the request, its forecast so far, and whether to poll again.
+
+        A changed form is forecast once it stays the same for half a second.
+        """
         import gradio as gr
 
         before, id = asked or (None, "")
@@ -313,7 +320,7 @@ class Estimate:
             return [(words, ""), "", gr.skip()]
         if not id:
             if any(job.queued and job.state in ALIVE for job in self.studio.jobs.all()):
-                return self.drop(asked)  # both would take longer, and the estimate be wrong
+                return self.drop(asked)  # it would slow down both, and the forecast would be wrong
             job = self.studio.jobs.start([*words, "--forecast"], self.studio.language, queued=False)
             told = Markup('<p role="status" class="faint">{}</p>').format(_("estimating …"))
             return [(words, job.id), told, gr.skip()]
@@ -325,13 +332,13 @@ class Estimate:
         return [None, answer, gr.Timer(active=False)]
 
     def _end(self, asked: Any) -> None:
-        """The job that finds out is no longer needed, and leaves no trace."""
+        """Drop the forecast's job, which leaves no trace."""
         job = self.studio.find(asked[1]) if asked else None
         if job is not None:
             job.drop()
 
     def said(self, job: Job) -> str:
-        """What a forecast has found."""
+        """Return the text of a forecast, or its error."""
         forecast = (job.result or {}).get("forecast")
         if forecast is None:
             error = job.trouble or {"code": job.state, "found": job.log[-500:]}

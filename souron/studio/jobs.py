@@ -1,13 +1,13 @@
-"""The studio's jobs: command lines that run in processes of their own, one after another.
+"""The studio's jobs: command lines that run in separate processes, one after another.
 
-Jobs of seconds, such as an answer, do not wait behind jobs of minutes, such as a training: there
-are two queues (``Job.brief``).
+There are two queues, so that jobs of seconds, such as a prediction, do not wait behind jobs of
+minutes, such as a training (``Job.brief``).
 
-A job is a folder. Its process writes there what happens (``--events``), what came out (``--json``)
-and its log; the server writes ``job.json``, and reads it when it starts. The process leads a
-session of its own, so that it outlives the page and the server: the next server finds the job
-again. Where there is a ``worker``, the process is a child of that and begins at once. One server at
-a time works on a project (``only_server``).
+A job is a folder. Its process writes its events (``--events``), its result (``--json``) and its log
+there; the server writes ``job.json`` and reads it when it starts. The process is a session leader,
+so that it outlives the page and the server, and the next server finds the job. With a ``worker``,
+the process is forked from it and starts at once. Only one server at a time works on a project
+(``only_server``).
 """
 
 import json
@@ -40,15 +40,15 @@ VERBS = (
     "check",
 )  # fmt: skip
 LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes; the others take seconds
-BRIEF = 30.0  # seconds of a training's budget that are few
+BRIEF = 30.0  # a training with a budget of at most so many seconds is brief
 ALIVE = ("waiting", "running")
 OVER = ("done", "failed", "stopped", "killed")
 LONGEST = 100_000  # characters of a command line
 
-GRACE = 10.0  # seconds that a process has to keep its work before a second stop ends it
-LONGEST_ESTIMATE = 600.0  # seconds after which nobody waits for it
-PAUSE = 0.5  # seconds between two looks at the queue
-REST = 60.0  # where nothing waits or runs
+GRACE = 10.0  # seconds for a process to save its work, before a second stop kills it
+LONGEST_ESTIMATE = 600.0  # seconds after which a forecast is dropped
+PAUSE = 0.5  # polling interval of the queue, seconds
+REST = 60.0  # the same when idle
 
 MOST_LOG = 2**16  # bytes of log.txt, the last ones
 MOST_EVENTS = 2**26  # bytes of events.jsonl at once, the last ones
@@ -59,7 +59,7 @@ ERROR = ("code", "found", "expected", "try")
 
 
 def state_name(job: "Job", state: str) -> str:
-    """What a job does or came to, in words; ``state`` is its state as it was read."""
+    """Describe a job's ``state`` in the reader's language."""
     if state == "stopped" and job.begun is None:
         return _("stopped before it began")
     return {
@@ -74,8 +74,11 @@ def state_name(job: "Job", state: str) -> str:
 
 @contextmanager
 def only_server(project: Path) -> Iterator[None]:
-    """Within the block no other server works on the project. Raises UserError where one does. The
-    system lets go of the lock when the server is killed."""
+    """Hold the lock of a project, so that no other server works on it.
+
+    The operating system releases the lock when the server is killed. Raises UserError where another
+    server holds it.
+    """
     place = project.absolute() / ".studio" / "server.lock"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -98,13 +101,15 @@ def only_server(project: Path) -> Iterator[None]:
 
 
 class Jobs:
-    """The jobs of a project. ``run`` starts those that wait, one brief one and one long one at a
-    time, in the order of their making."""
+    """The jobs of a project.
+
+    ``run`` starts waiting jobs in order, at most one brief and one long job at a time.
+    """
 
     def __init__(self, project: Path) -> None:
         self.folder = project.absolute() / ".studio" / "jobs"
-        self.worker = Worker()  # until it is started, jobs do without
-        self._lock = threading.RLock()  # who holds it may change jobs
+        self.worker = Worker()  # not used until it is started
+        self._lock = threading.RLock()  # held while jobs are changed
         self._wake = threading.Event()
         self._closing = False
         self._thread: threading.Thread | None = None
@@ -116,14 +121,16 @@ class Jobs:
         }
 
     def start(self, words: Sequence[str], language: str, *, queued: bool = True) -> "Job":
-        """A new job that does what ``souron`` does with these words, such as ``["train", "cnn"]``:
-        when its turn comes, or at once. Raises UserError for words that no page may run, and where
-        the disk is full."""
+        """Create a job for a ``souron`` command such as ``["train", "cnn"]``.
+
+        It starts when its turn comes, or at once if not ``queued``. Raises UserError for words that
+        no page may run, and where the disk is full.
+        """
         check(words, language)
         return self.add(list(words), language, queued, Path.cwd())
 
     def add(self, words: list[str], language: str, queued: bool, place: Path, **more: Any) -> "Job":
-        """A new job whose words are known to be good, to be run in the folder ``place``."""
+        """Create a job from words that have been checked, to run in the folder ``place``."""
         note = {"words": words, "language": language, "queued": queued, "made": time.time(),
                 "place": str(place), **more}  # fmt: skip
         with self.changing():
@@ -139,7 +146,7 @@ class Jobs:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Within the block no other thread changes jobs. Raises UserError."""
+        """Lock out other threads from changing jobs. Raises UserError if writing fails."""
         with self._lock:
             try:
                 yield
@@ -147,11 +154,11 @@ class Jobs:
                 raise files.cannot_write(self.folder, error) from error
 
     def all(self) -> list["Job"]:
-        """Newest first."""
+        """Return the jobs, newest first."""
         return list(self._jobs.values())[::-1]
 
     def get(self, id: str) -> "Job":
-        """Raises UserError where there is no such job."""
+        """Return a job by its id. Raises UserError where there is none."""
         if id not in self._jobs:
             raise UserError(
                 "job",
@@ -162,19 +169,19 @@ class Jobs:
         return self._jobs[id]
 
     def remove(self, job: "Job") -> None:
-        """Remove its folder. Within ``changing``."""
+        """Remove a job's folder. Call within ``changing``."""
         self._jobs.pop(job.id, None)
         shutil.rmtree(job.place, ignore_errors=True)
 
     def run(self) -> None:
-        """From here on a thread starts what waits."""
+        """Start the thread that starts waiting jobs."""
         if self._thread is None:
             self._closing = False
             self._thread = threading.Thread(target=self._serve, name="jobs", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
-        """Start no more; what runs goes on."""
+        """Stop starting jobs; running jobs continue."""
         if self._thread is not None:
             self._closing = True
             self._wake.set()
@@ -185,14 +192,17 @@ class Jobs:
     def _serve(self) -> None:
         while not self._closing:
             pause = PAUSE
-            with suppress(UserError, psutil.Error):  # the next look may do better
+            with suppress(UserError, psutil.Error):  # retried at the next poll
                 pause = PAUSE if self.advance() else REST
             self._wake.wait(pause)
             self._wake.clear()
 
     def advance(self) -> bool:
-        """Start the queued jobs whose turn it is, unless another one of their queue runs; whether
-        a job waits or runs. Estimates that nobody fetched are dropped."""
+        """Start the queued jobs whose turn it is; return whether a job waits or runs.
+
+        A job waits while another one of its queue runs. Old forecasts that nobody fetched are
+        dropped.
+        """
         with self.changing():
             going = [job for job in self._jobs.values() if not job.settle()]
             for job in list(self._jobs.values()):
@@ -207,20 +217,20 @@ class Jobs:
             return bool(going)
 
     def ahead(self, job: "Job") -> list["Job"]:
-        """The jobs that ``job`` waits for, the one that runs first."""
+        """Return the jobs that ``job`` waits for, the running one first."""
         before = [other for other in self._jobs.values() if place_of(other.id) < place_of(job.id)]
         same = [other for other in before if other.queued and other.brief == job.brief]
         return [other for other in same if other.state in ALIVE]
 
 
 class Job:
-    """One job. What it did so far is read on from its files."""
+    """One job; its progress is read from its files."""
 
     def __init__(self, jobs: Jobs, id: str, note: dict[str, Any]) -> None:
         self.jobs, self.id, self.place = jobs, id, jobs.folder / id
-        self.note = note  # what job.json holds; {} where that is damaged
+        self.note = note  # contents of job.json; {} if it is damaged
         self._events = Events(self.place / "events.jsonl")
-        self._child: subprocess.Popen | None = None  # where it is one of this server
+        self._child: subprocess.Popen | None = None  # if this server started it
 
     def _note(self, **more: Any) -> None:
         self.note.update(more)
@@ -232,7 +242,7 @@ class Job:
 
     @property
     def meant(self) -> list[str]:
-        """The words of the job that it goes on with; else its own."""
+        """The words of the job that this one resumes, or else its own."""
         meant = self.note.get("meant")
         fine = isinstance(meant, list) and meant and all(isinstance(word, str) for word in meant)
         return [*meant] if meant and fine else self.words
@@ -247,12 +257,12 @@ class Job:
 
     @property
     def estimates(self) -> bool:
-        """Does it only find out what the work would take?"""
+        """Return whether the job is only a forecast."""
         return "--forecast" in self.words
 
     @property
     def brief(self) -> bool:
-        """Is it a job of seconds? A training is one where its budget is so many seconds."""
+        """Return whether the job takes seconds; for a training, by its budget."""
         if self.words[:1] not in [[verb] for verb in LONG]:
             return True
         from souron.training.budget import Budget
@@ -268,22 +278,22 @@ class Job:
 
     @property
     def made(self) -> float:
-        """In seconds since 1970."""
+        """Time of creation, in seconds since 1970."""
         return self.note.get("made", 0.0)
 
     @property
     def begun(self) -> float | None:
-        """When its process was started, in seconds since 1970."""
+        """Start time of its process, in seconds since 1970; None before."""
         return self.note.get("begun")
 
     @property
     def _cwd(self) -> Path:
-        """The folder that its words speak from."""
+        """The folder in which its command runs."""
         return Path(self.note.get("place", "."))
 
     @property
     def state(self) -> str:
-        """One of ``ALIVE`` and ``OVER``."""
+        """The state of the job, one of ``ALIVE`` and ``OVER``."""
         note = self.note
         if "over" in note:
             return note["over"]
@@ -291,10 +301,10 @@ class Job:
             return "failed"
         if "pid" not in note:
             return "stopped" if "stopped" in note else "waiting"
-        lives = self.process() is not None  # asked first: it says how it ended, and then ends
+        lives = self.process() is not None  # first: a process writes its exit code, then ends
         events = self._events.read()
         if events.ended is not None:
-            # what a command found is no failure, though its exit code says that it is grave
+            # findings of a command are no failure, although its exit code reports them
             answered = events.error is None and self.result is not None
             wrong = "done" if events.ended > 0 and answered else "failed"
             return {0: "done", 130: "stopped"}.get(events.ended, wrong)
@@ -303,7 +313,7 @@ class Job:
         return "stopped" if "stopped" in note and "killed" not in note else "killed"
 
     def process(self) -> psutil.Process | None:
-        """Its process while it lives. Another one that got its number later is none of ours."""
+        """Return the job's process while it runs; None afterwards, even if its pid is reused."""
         if "pid" not in self.note:
             return None
         try:
@@ -312,7 +322,7 @@ class Job:
                 return process if self._child.poll() is None else None
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            # setting the clock shifts the time of creation, but not what it writes to
+            # the creation time changes with the system clock, the log file does not
             ours = abs(process.create_time() - self.note["created"]) < 1 or any(
                 Path(file.path).parent == self.place.resolve() for file in process.open_files()
             )
@@ -327,18 +337,18 @@ class Job:
 
     @property
     def curve(self) -> list[dict[str, float]]:
-        """The distinct values of its train events, in order."""
+        """The distinct values of its training events, in order."""
         return list(self._events.read().curve)
 
     @property
     def picture(self) -> Path | None:
-        """What it drew last."""
+        """The latest image that the job generated; None before the first."""
         path = self.place / "events.jsonl.png"
         return path if path.is_file() else None
 
     @property
     def folder(self) -> Path | None:
-        """The run's or comparison's, once it is known."""
+        """The folder of the run or comparison; None until it is known."""
         text = self._events.read().folder
         if not text:
             return None
@@ -346,13 +356,13 @@ class Job:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The object that the command printed."""
+        """The object that the command printed; None before it or for an error."""
         result = read_json(self.place / "result.json")
         return result if isinstance(result, dict) and result.keys() != {"error"} else None
 
     @property
     def trouble(self) -> dict[str, str] | None:
-        """What went wrong: "code", "found", "expected", "try"."""
+        """The error as "code", "found", "expected" and "try"; None if there is none."""
         error = self.note.get("trouble") or self._events.read().error
         if error:
             error = spoken(error)
@@ -375,8 +385,8 @@ class Job:
             return ""
 
     def launch(self) -> None:
-        """Start the process, within ``Jobs.changing``."""
-        self._note(begun=time.time())  # without a number afterwards, the server died meanwhile
+        """Start the process. Call within ``Jobs.changing``."""
+        self._note(begun=time.time())  # if no pid follows in the file, the server died meanwhile
         try:
             check(self.words, self.language)
             pid = self._spawn()
@@ -398,8 +408,11 @@ class Job:
         self.jobs.worker.answer(go=True)
 
     def _spawn(self) -> int:
-        """The number of its process: a child of the worker, which waits until that is noted, else
-        one of this server, which does not."""
+        """Start a process and return its pid.
+
+        A child of the worker waits until the pid is noted; without a worker, a child of this server
+        starts at once.
+        """
         verb, *rest = self.words
         words = [verb, "--json", f"--events={self.place / 'events.jsonl'}", *rest]
         environment = {**os.environ, "SOURON_LANG": self.language}
@@ -421,7 +434,7 @@ class Job:
         return self._child.pid
 
     def settle(self) -> bool:
-        """Whether it is over; that is noted, so that the next server need not find out."""
+        """Return whether the job is over, and note it in ``job.json`` for the next server."""
         if "over" not in self.note and self.note:
             state = self.state
             if state not in OVER or self.process() is not None:
@@ -430,8 +443,10 @@ class Job:
         return True
 
     def stop(self) -> None:
-        """Ask its process to keep the work and end; asked again after ``GRACE``, end it. A waiting
-        job will not start. Raises UserError."""
+        """Ask the process to save its work and end; a second call after ``GRACE`` kills it.
+
+        A waiting job will not start. Raises UserError.
+        """
         with self.jobs.changing():
             if self.state == "waiting":
                 self._note(stopped=time.time())
@@ -449,8 +464,10 @@ class Job:
             self._note(killed=time.time())
 
     def resume(self) -> "Job":
-        """A new job that goes on with what this one kept, or begins again where it kept nothing.
-        Raises UserError unless it was stopped, killed or failed."""
+        """Create a job that resumes this one, or starts again where nothing was saved.
+
+        Raises UserError unless this job was stopped, killed or failed.
+        """
         with self.jobs.changing():
             with suppress(UserError):
                 resumed = self.jobs.get(self.note.get("resumed", ""))
@@ -478,10 +495,10 @@ class Job:
         if not (self._cwd / folder / "args.yaml").is_file():
             return words
         cores = [word for word in words if word.startswith(("workers=", "--workers="))]
-        return [words[0], f"resume={folder}", *cores]  # the folder knows all the other options
+        return [words[0], f"resume={folder}", *cores]  # the folder holds all other options
 
     def drop(self) -> None:
-        """End it and remove its folder: nobody waits for its answer any more."""
+        """Kill the process and remove the folder of a job whose result is no longer needed."""
         with self.jobs.changing():
             process = self.process()
             if process is not None:
@@ -493,7 +510,7 @@ class Job:
             self.jobs.remove(self)
 
     def forget(self) -> None:
-        """Remove the job's folder; never the run's. Raises UserError while it runs."""
+        """Remove the job's folder, never the run's. Raises UserError while it runs."""
         with self.jobs.changing():
             if self.process() is not None:
                 raise UserError(
@@ -506,7 +523,7 @@ class Job:
 
 
 class Events:
-    """What a process wrote of its events. Each look reads on from where the last one ended."""
+    """Events of a process; each read continues where the last one ended."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -519,7 +536,7 @@ class Events:
         self.error: dict[str, Any] | None = None
 
     def read(self) -> "Events":
-        """Itself, with all that is there by now."""
+        """Read the new events, and return itself."""
         with self._lock, suppress(OSError), self.path.open("rb") as file:
             self._offset = max(self._offset, file.seek(0, os.SEEK_END) - MOST_EVENTS)
             file.seek(self._offset)
@@ -550,7 +567,7 @@ class Events:
 
 
 def check(words: Sequence[str], language: str) -> None:
-    """Raises UserError for words that no page may run."""
+    """Check that a page may run these words. Raises UserError otherwise."""
     verb = words[0] if words else ""
     if verb not in VERBS:
         raise UserError(
@@ -572,7 +589,7 @@ def check(words: Sequence[str], language: str) -> None:
             expected=_("{count} characters at most, none of them zero").format(count=LONGEST),
         )
     for word in words[: words.index("--") if "--" in words else None]:
-        if arguments.of_every_command(word):  # a job says these by itself
+        if arguments.of_every_command(word):  # the job sets these itself
             raise unknown_option(word, (), f"souron {verb} --help")
 
 
@@ -581,19 +598,19 @@ def trouble(code: str, found: str, expected: str = "", fix: str = "") -> dict[st
 
 
 def spoken(said: dict[str, Any]) -> dict[str, Any]:
-    """What a process said, in the reader's language where it was said in that, too."""
+    """Return a process's output in the reader's language, where it holds a translation."""
     others = said.get("translated")
     own = others.get(language()) if isinstance(others, dict) else None
     return {**said, **own} if isinstance(own, dict) else said
 
 
 def place_of(id: str) -> tuple[int, str]:
-    """In the order of making."""
+    """Return a sort key in the order of creation."""
     return int(id.partition("-")[0]), id
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """What a server noted of a job; {} where that is damaged."""
+    """Read ``job.json``; {} if it is damaged."""
     note = read_json(path)
     try:
         whole = isinstance(note["words"], list) and all(isinstance(w, str) for w in note["words"])
@@ -609,7 +626,7 @@ def read_note(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """None where there is none."""
+    """Read a JSON file; None if it is missing or invalid."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -617,6 +634,6 @@ def read_json(path: Path) -> Any:
 
 
 def write(path: Path, thing: Any) -> None:
-    """JSON, whole or not at all. Raises UserError."""
+    """Write JSON atomically. Raises UserError."""
     with files.atomically(path) as beside:
         beside.write_text(json.dumps(thing), encoding="utf-8")

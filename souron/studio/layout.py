@@ -1,4 +1,4 @@
-"""What stands above and below each page: the way to the others, the language, light or dark."""
+"""Header and footer of each page: navigation, language, light or dark mode."""
 
 import importlib
 from collections.abc import Callable
@@ -12,7 +12,10 @@ from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, _
 
 
 def head(studio: Studio, here: str, elsewhere: Callable[[str], str] | None = None) -> Markup:
-    """``elsewhere``: a language -> the address of the same page, where it is not one of PAGES."""
+    """Return the header of a page.
+
+    ``elsewhere``: a language -> the address of the same page, for pages that are not in PAGES.
+    """
     address = elsewhere or (lambda language: f"/{language}/{'' if here == PAGES[0] else here}")
     links = Markup("").join(
         Markup('<li><a href="{}"{}>{}</a></li>').format(
@@ -60,7 +63,7 @@ def foot(studio: Studio) -> Markup:
 
 
 def report(studio: Studio, task: str, name: str, address: str, written: str) -> str:
-    """A whole page around a run's report: ``address`` of the report, ``written`` its language."""
+    """Return a page around a run's report: ``address`` of the report, ``written`` its language."""
     told = _("Report of {name}").format(name=name)
     foreign = "" if written in ("", studio.language) else _(
         "It was written in {language}; what is done from this page is reported in the page's own "

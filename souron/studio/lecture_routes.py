@@ -1,7 +1,7 @@
-"""The routes of the lecture's pages: rows, the first steps, courses, and a training of ten seconds.
+"""Routes of the lecture's pages: rows, first steps, courses, and a training of ten seconds.
 
-Everything lies below ``/lecture/en/`` and ``/lecture/ja/``. What a page sends is JSON, and is
-bounded by ``security.Guard``.
+All are below ``/lecture/en/`` and ``/lecture/ja/``. Pages send JSON, whose size ``security.Guard``
+limits.
 """
 
 from collections.abc import Callable
@@ -32,10 +32,10 @@ HEADERS = {"Content-Security-Policy": POLICY, "Permissions-Policy": "clipboard-w
 
 
 def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
-    """Give the application these routes; ``speaking`` makes the studio of a language."""
+    """Add these routes to the application; ``speaking`` returns the studio of a language."""
 
     def page(language: str, build: Callable[[Studio], str]) -> Response:
-        """A whole page in that language; 404 where its row or course is none."""
+        """Respond with a page in a language; 404 where the row or course does not exist."""
         studio = studio_of(language)
         with use_language(language):
             try:
@@ -46,7 +46,7 @@ def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
                 return HTMLResponse(text, 404, HEADERS)
 
     def answer(language: str, build: Callable[[Studio], dict[str, Any]]) -> Response:
-        """JSON; what went wrong as ``detail``, which the page shows."""
+        """Respond with JSON; an error becomes its ``detail``, which the page shows."""
         studio = studio_of(language)
         with use_language(language):
             try:
@@ -112,8 +112,10 @@ def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
 
 
 def found(row: rows.Row) -> layers.Layers:
-    """The layers of the row's first system, found out once and kept until a file changes. Raises
-    UserError where it has no system."""
+    """Return the layers of the row's first system, cached until a source file changes.
+
+    Raises UserError where the row has no system.
+    """
     if not row.systems:
         raise UserError(
             "row", _("{row} has no system").format(row=row.id), expected=_("a row with a system")
@@ -129,8 +131,10 @@ def found(row: rows.Row) -> layers.Layers:
 
 
 def training(id: str) -> list[str]:
-    """The command that a row's button stands for; ``first`` is the one of the first steps. Raises
-    UserError."""
+    """Return the training command of a row's button, or of the first steps (``first``).
+
+    Raises UserError.
+    """
     if id == "first":
         return lesson.FIRST
     row = rows.find(id)
@@ -144,13 +148,13 @@ def training(id: str) -> list[str]:
 
 
 def begun(studio: Studio, words: list[str]) -> Job:
-    """That training; the one at work, where the button was pressed twice."""
+    """Start a training; return the running one if the button was pressed twice."""
     same = [job for job in studio.jobs.all() if job.words == words and job.state in ALIVE]
     return same[0] if same else studio.jobs.start(words, studio.language)
 
 
 def seen(studio: Studio, job: Job) -> dict[str, Any]:
-    """How far a training is, as HTML, and whether it is over."""
+    """Return the progress of a training as HTML, and whether it is over."""
     state = job.state
     over = state not in ALIVE
     came = train.outcome(studio, job) if state == "done" else job_view.failure(job, state)

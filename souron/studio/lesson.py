@@ -1,8 +1,8 @@
-"""A page for each row of the lecture: what it is, its picture, to be tried, trained, read aloud.
+"""Pages of the lecture's rows: idea, layers, mechanism, a trial, a training, a text to read aloud.
 
-These pages are plain HTML, without Gradio, so that they stand there at once and print well. Their
-script (``static/lecture.js``) presses layers, starts the training, and steps through the page's
-parts in large type.
+The pages are plain HTML without Gradio, so that they load at once and print well. Their script
+(``static/lecture.js``) handles the layers' buttons, starts the training, and presents the page part
+by part in large type.
 """
 
 from collections.abc import Sequence
@@ -25,17 +25,17 @@ from souron.studio.shared import PAGES, Studio, same_thing, words
 from souron.utils import units
 from souron.utils.messages import _
 
-BUDGET = "10s"  # of the training on a page
+BUDGET = "10s"  # of a training on a page
 FIRST = ["train", "cnn", "data=digits", f"budget={BUDGET}"]  # of the first steps
 
 
 def address(language: str, *path: str | int) -> str:
-    """``/lecture/en/V1``"""
+    """Return an address such as ``/lecture/en/V1``."""
     return "/lecture/" + "/".join(quote(str(part), safe="") for part in (language, *path))
 
 
 def whole(studio: Studio, title: str, body: Markup, *path: str | int) -> str:
-    """A whole page; ``path`` is its address below the language."""
+    """Return a complete HTML page; ``path`` is its address below the language."""
     return Markup(
         '<!DOCTYPE html><html lang="{language}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -56,7 +56,7 @@ def whole(studio: Studio, title: str, body: Markup, *path: str | int) -> str:
 
 
 def page(studio: Studio, row: Row) -> str:
-    """The page of a row, between its neighbours in the lecture."""
+    """Return the page of a row, with links to its neighbours in the lecture."""
     order = list(rows.rows())
     place = order.index(row.id)
     before = rows.find(order[place - 1]) if place else None
@@ -73,7 +73,7 @@ def page(studio: Studio, row: Row) -> str:
 
 
 def step(studio: Studio, name: str, course: Course, number: int) -> str:
-    """One step of a course, from 1, between its neighbours."""
+    """Return the page of a course's step, numbered from 1, with links to its neighbours."""
     places = [(address(studio.language, "course", name, at + 1), part.title or str(at + 1))
               for at, part in enumerate(course.parts)]  # fmt: skip
     way = [(studio.url("lecture"), _("Lecture")),
@@ -93,7 +93,7 @@ Place = tuple[str, str] | None  # address and name of a neighbour
 def lesson(
     studio: Studio, part: Part, way: Sequence[tuple[str, str]], before: Place, after: Place
 ) -> Markup:
-    """The parts of a page, each of which fills the screen in large type."""
+    """Return the parts of a page, each of which fills the screen in presentation mode."""
     row = rows.find(part.row) if part.row else None
     sections = [opening(part, row, way[-1][1])]
     if part.before and row is not None:
@@ -126,7 +126,7 @@ def lesson(
 
 
 def bar() -> Markup:
-    """What stands below in large type, for those without a keyboard."""
+    """Return the buttons of presentation mode, for use without a keyboard."""
     keys = (
         ("back", _("part before")),
         ("on", _("next part")),
@@ -149,7 +149,7 @@ def section(name: str, title: str, inside: Markup) -> Markup:
 
 
 def opening(part: Part, row: Row | None, course: str) -> Markup:
-    """The title, which is the course's where a part has none, and what it is."""
+    """Return the title (the course's for a part without one) and the opening text."""
     title = part.title or course
     if row is None:
         return Markup('<section class="part" data-part="what"><h1>{}</h1>{}</section>').format(
@@ -162,14 +162,14 @@ def opening(part: Part, row: Row | None, course: str) -> Markup:
 
 
 def own_text(text: str, name: str) -> Markup:
-    """What a teacher wrote."""
+    """Render a teacher's own text."""
     return Markup('<section class="part own" data-part="{}">{}</section>').format(
         name, Markup(courses.markdown(text))
     )
 
 
 def content(studio: Studio, row: Row) -> list[Markup]:
-    """The parts of a row after its opening."""
+    """Return the parts of a row after its opening."""
     parts = []
     if row.systems:
         parts.append(section("picture", _("Its layers"), picture_place(studio, row)))
@@ -192,7 +192,7 @@ def listed(texts: Sequence[str]) -> Markup:
 
 
 def picture_place(studio: Studio, row: Row) -> Markup:
-    """The picture; where its layers are yet to be found out, a place that asks for it."""
+    """Return the diagram of layers, or a placeholder that requests it where it is not cached."""
     entry, _size = registry.find(row.systems[0])
     held = layers.kept(entry)
     if held is not None:
@@ -203,7 +203,7 @@ def picture_place(studio: Studio, row: Row) -> Markup:
 
 
 def picture(held: layers.Layers) -> Markup:
-    """The layers as buttons, and what each shows when it is pressed."""
+    """Return the layers as buttons, with the panel that each one opens."""
     entry = registry.entries()[held.system]
     named = registry.full_name(entry, held.size)
     every = [layer for line in held.lines for layer in line]
@@ -227,7 +227,7 @@ def picture(held: layers.Layers) -> Markup:
 
 
 def panel(number: int, layer: layers.Layer) -> Markup:
-    """What a layer is, with its source."""
+    """Return the facts about a layer with its source code."""
     rows_ = [(_("output shape"), pressable.shape(layer) or "1")]
     if layer.kind != "input":
         rows_.append((_("parameters"), units.whole(layer.parameters)))
@@ -249,7 +249,7 @@ def panel(number: int, layer: layers.Layer) -> Markup:
 
 
 def trying(studio: Studio, row: Row) -> Markup:
-    """What can be done with each of the row's systems."""
+    """Return links to try, train and compare each of the row's systems."""
     items = []
     for name in row.systems:
         entry, _size = registry.find(name)
@@ -269,7 +269,7 @@ def trying(studio: Studio, row: Row) -> Markup:
 
 
 def training(studio: Studio, row: Row) -> Markup:
-    """A button that trains the row's first system; what comes of it stands below."""
+    """Return the button that trains the row's first system; its result appears below."""
     line = training_words(row)
     said = _(
         "{system} learns on {data} for {budget}. You see its loss and first figures as it goes. "
@@ -292,7 +292,7 @@ def training(studio: Studio, row: Row) -> Markup:
 
 
 def training_words(row: Row) -> list[str]:
-    """The command behind that button."""
+    """Return the command of the training button."""
     return words("train", [row.systems[0]], training_options(row))
 
 
@@ -301,7 +301,7 @@ def training_options(row: Row) -> dict[str, Any]:
 
 
 def interactives(row: Row) -> list[Markup]:
-    """Those of the row that there are."""
+    """Return the row's interactives that exist."""
     return [
         Markup('<section class="part" data-part="interactive">{}</section>').format(
             interactive.html(name)
@@ -312,7 +312,7 @@ def interactives(row: Row) -> list[Markup]:
 
 
 def more(studio: Studio, row: Row) -> Markup:
-    """Pages, commands, documentation, the paper."""
+    """Return links to pages, commands, documentation and the paper."""
     links = [(studio.url(name), layout.title(name)) for name in row.pages if name in PAGES]
     pages = Markup("").join(Markup('<a href="{}">{}</a>').format(*each) for each in links)
     typed = Markup("").join(Markup("<li><code>{}</code></li>").format(c) for c in row.commands)
@@ -329,7 +329,7 @@ def more(studio: Studio, row: Row) -> Markup:
 
 
 def notes(row: Row) -> Markup:
-    """The text to be read aloud: folded on the page, the speaker's notes in large type."""
+    """Return the text to read aloud: folded on the page, speaker notes in presentation mode."""
     return Markup(
         '<details class="spoken"><summary>{}</summary><p>{}</p></details>'
     ).format(_("Text to read aloud"), row.text.spoken)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Trained systems in the server's memory: few, fresh, and each asked by one thread at a time."""
+"""Cache of trained systems in the server's memory, each used by one thread at a time."""
 
 import threading
 from collections import OrderedDict
@@ -16,38 +16,40 @@ from souron.runs import folder
 from souron.utils.messages import UserError, _
 
 MOST = 4  # models
-MOST_BYTES = 2 * 10**9  # of all their weights; a single larger one is held alone
+MOST_BYTES = 2 * 10**9  # of all weights; a single larger model is kept alone
 
 
 @dataclass
 class Place:
-    """Where one model stands, or will."""
+    """Cache entry of one model, loaded or not."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)  # held while it loads or answers
     model: models_api.Model | None = None
-    stamp: tuple[Any, ...] = ()  # of the files that it was read from
+    stamp: tuple[Any, ...] = ()  # identifies the state of its files
     bytes: int = 0
 
 
 class Loaded:
-    """The models that were asked last. A run that was trained again is read again."""
+    """The most recently used models; a model whose files changed is loaded again."""
 
     def __init__(self, most: int = MOST, most_bytes: int = MOST_BYTES) -> None:
         self.most, self.most_bytes = most, most_bytes
-        self.places: OrderedDict[str, Place] = OrderedDict()  # the last one asked last
+        self.places: OrderedDict[str, Place] = OrderedDict()  # most recently used last
         self.guard = threading.Lock()  # of ``places``; never held while a model loads or answers
 
     @contextmanager
     def answering(self, name: str) -> Iterator[models_api.Model]:
-        """The model of a run's folder, or of a system with its published weights, for this thread
-        alone. Raises UserError where there is none, or a damaged one."""
+        """Lend the model of a run, or of a system with published weights, to this thread alone.
+
+        Raises UserError where it is missing or damaged.
+        """
         with self.guard:
             place = self.places.setdefault(name, Place())
             self.places.move_to_end(name)
         with place.lock:
             now = stamp(name)
             if place.model is None or place.stamp != now:
-                place.model, place.bytes = None, 0  # two of a size may be too much
+                place.model, place.bytes = None, 0  # both at once may not fit into memory
                 place.model = read(name)
                 place.stamp, place.bytes = now, size(place.model)
                 self._make_room()
@@ -56,12 +58,12 @@ class Loaded:
     def predict(
         self, name: str, files: Sequence[str | Path], **options: Any
     ) -> list[tuple[Path, Any]]:
-        """``model.predict`` of that model: each file with its answer or UserError."""
+        """Call ``model.predict``; return each file with its prediction or UserError."""
         with self.answering(name) as model:
             return list(models_api.predict(model, files, **options))
 
     def _make_room(self) -> None:
-        """Let go of those that were not asked for longest; who is being answered keeps theirs."""
+        """Evict the least recently used models; a thread that uses one keeps it."""
         with self.guard:
             while len(self.places) > 1 and (
                 len(self.places) > self.most
@@ -71,11 +73,13 @@ class Loaded:
 
 
 def stamp(name: str) -> tuple[Any, ...]:
-    """What changes when the files change that a model is read from. Raises UserError for a system
-    that there is not."""
+    """Return the modification times, sizes and inodes of a model's files.
+
+    Raises UserError for an unknown system.
+    """
     seen = []
     for file in files_of(name):
-        with suppress(OSError):  # it is missing, or was removed just now: reading it tells why
+        with suppress(OSError):  # missing or just removed: reading it reports why
             seen.append(file.stat())
     return tuple((about.st_mtime_ns, about.st_size, about.st_ino) for about in seen)
 
@@ -93,7 +97,7 @@ def files_of(name: str) -> list[Path]:
 
 
 def read(name: str) -> models_api.Model:
-    """Load it. Raises UserError, whatever is wrong with the files."""
+    """Load a model. Raises UserError, whatever is wrong with its files."""
     try:
         meaning = names.resolve(name)
         if isinstance(meaning, names.Run):
@@ -101,7 +105,7 @@ def read(name: str) -> models_api.Model:
         return models_api.load(name, pretrained=isinstance(meaning, names.System))
     except UserError:
         raise
-    except Exception as error:  # damaged files can make the reader stumble in any way
+    except Exception as error:  # damaged files can raise anything
         known = main.as_trouble(error)
         if known.code != "bug":
             raise known from error
@@ -115,11 +119,11 @@ def read(name: str) -> models_api.Model:
 
 
 def size(model: models_api.Model) -> int:
-    """Bytes of its weights."""
+    """Return the size of the model's weights in bytes."""
     if model.system is None:
         return 0
     tensors = list(model.system.state_dict().values())
-    if hasattr(model.system, "held"):  # a published model, which is no part of its state
+    if hasattr(model.system, "held"):  # a published model, which is not part of the state_dict
         tensors += model.system.held[2].state_dict().values()
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 

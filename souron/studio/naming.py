@@ -1,4 +1,4 @@
-"""What data, runs and jobs are called on the pages: by names, not by paths or command lines."""
+"""Names of data, runs and jobs on the pages, instead of paths and command lines."""
 
 import re
 from collections.abc import Sequence
@@ -12,8 +12,7 @@ BUDGET = re.compile(r"([\d.]+) *(s|sec|min|m|h|ep|ex)")
 
 
 def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
-    """What a job does: ``train cnn on photos``. ``meant`` are the words of the job that it goes on
-    with."""
+    """Describe a job: ``train cnn on photos``; ``meant``: the words of the job it resumes."""
     verb, names, options = taken(meant or words)
     first = names[0] if names else ""
     if "resume" in options:
@@ -46,7 +45,7 @@ def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
 
 
 def taken(words: Sequence[str]) -> tuple[str, list[str], dict[str, str]]:
-    """The verb, the names and the options of a command line."""
+    """Split a command line into verb, names and options."""
     verb, *rest = words or [""]
     pairs = [word.partition("=") for word in rest if not word.startswith("--")]
     names = [name for name, equals, _value in pairs if not equals]
@@ -54,7 +53,7 @@ def taken(words: Sequence[str]) -> tuple[str, list[str], dict[str, str]]:
 
 
 def budget(text: str) -> str:
-    """``10s`` -> ``10 seconds``"""
+    """Spell out a budget: ``10s`` -> ``10 seconds``."""
     found = BUDGET.fullmatch(text)
     if found is None:
         return text
@@ -72,7 +71,7 @@ def budget(text: str) -> str:
 
 
 def budgets(texts: Sequence[str]) -> list[tuple[str, str]]:
-    """(shown, value) for a list to choose from."""
+    """Return (shown, value) for a list of budgets."""
     return [(budget(text), text) for text in texts]
 
 

@@ -1,4 +1,4 @@
-"""Names of the systems' options in a form; the command line has its own, shorter ones."""
+"""Labels of the systems' options in forms; the command line has shorter names."""
 
 from souron.utils.messages import N_
 

@@ -1,4 +1,4 @@
-"""The data that a page offers: one's own first, then what is on this computer, then the rest."""
+"""Data that a page offers: the user's own first, then data sets on this computer, then others."""
 
 import re
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from souron.studio.paths import is_folder
 from souron.studio.shared import Studio
 from souron.utils.messages import UserError, _
 
-MOST = 50  # of one's own
+MOST = 50  # of the user's own
 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
-    """(shown, value as a command takes it)."""
+    """Return (shown, value for a command) of all data."""
     sets = sorted(load.names().values(), key=lambda entry: entry.where() is None)
     return [*own(studio), *((f"{e.name} – {registry.about(e)} ({where(e)})", e.name) for e in sets)]
 
 
 def own(studio: Studio) -> list[tuple[str, str]]:
-    """What was brought, cleaned, or used before, newest first."""
+    """Return data that was uploaded, cleaned or used before, newest first."""
     found: dict[str, str] = {}
     for path in (*brought(studio), *used(studio)):
         found.setdefault(path, called.called(path))
@@ -35,14 +35,14 @@ def own(studio: Studio) -> list[tuple[str, str]]:
 
 
 def brought(studio: Studio) -> Iterator[str]:
-    """Uploads, each after the tables that the check wrote into it."""
+    """Yield uploads, each preceded by the cleaned tables in it."""
     for folder in uploads(studio):
         yield from reversed(cleaned(folder))
         yield spelt(folder.absolute())
 
 
 def used(studio: Studio) -> Iterator[str]:
-    """The data of jobs and runs that is still there."""
+    """Yield the data of jobs and runs that still exists."""
     options = [naming.taken(job.words)[2] for job in studio.jobs.all()]
     for text in dict.fromkeys([
         *(option.get("fix", "") for option in options), *(o.get("data", "") for o in options),
@@ -58,12 +58,12 @@ def used(studio: Studio) -> Iterator[str]:
 
 
 def place(studio: Studio) -> Path:
-    """Where uploads are unpacked."""
+    """Return the folder of uploads."""
     return studio.project / ".studio" / "uploads"
 
 
 def uploads(studio: Studio) -> list[Path]:
-    """Newest first; those that are still coming in are hidden."""
+    """Return uploads, newest first; unfinished ones are hidden."""
     try:
         there = [p for p in place(studio).iterdir() if p.name[0] != "." and is_folder(p)]
         return sorted(there, key=lambda path: -path.stat().st_mtime)
@@ -72,7 +72,7 @@ def uploads(studio: Studio) -> list[Path]:
 
 
 def cleaned(folder: Path) -> list[str]:
-    """The tables that the check wrote into a folder."""
+    """Return the cleaned tables that the data check wrote into a folder."""
     try:
         return [
             spelt(path.absolute())
@@ -84,7 +84,7 @@ def cleaned(folder: Path) -> list[str]:
 
 
 def spelt(path: Path) -> str:
-    """A path as short as it can be said without being taken for a name or an option."""
+    """Shorten a path as far as a command does not take it for a name or an option."""
     if path.is_relative_to(Path.cwd()):
         short = path.relative_to(Path.cwd()).as_posix()
         if re.fullmatch(r"[^-=.~][^=]*", short) and short not in reserved():

@@ -1,8 +1,8 @@
-"""Which files and folders of this computer a person may name in the studio.
+"""Files and folders of this computer that may be named in the studio.
 
-Everything below a root may be named, and nothing else, wherever a link or ``..`` leads. Whoever
-started the studio chooses the roots: the folder where it was started, the runs, and what
-``--root`` adds. What is typed is text until ``check`` has resolved it.
+Only paths below a root are allowed, after links and ``..`` are resolved. The person who starts the
+studio chooses the roots: the working folder, the runs, and those of ``--root``. Typed text is not a
+path until ``check`` has resolved it.
 """
 
 import glob
@@ -17,12 +17,12 @@ from souron.data import load
 from souron.utils import files as file_utils
 from souron.utils.messages import UserError, _
 
-MOST_FILES = 10_000  # that a pattern may stand for
-ELSEWHERE = re.compile(r"[\\/]{2}")  # in Windows: another computer, or a device
+MOST_FILES = 10_000  # most files that a pattern may match
+ELSEWHERE = re.compile(r"[\\/]{2}")  # on Windows: another computer, or a device
 
 
 class Roots:
-    """The folders below which paths may be named; relative ones start from the first."""
+    """Folders below which paths are allowed; relative paths start from the first."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         assert folders, "without a root nothing could be named"
@@ -31,16 +31,16 @@ class Roots:
         self.folders = tuple(dict.fromkeys(Path(path).resolve() for path in [*folders, fetched]))
 
     def check(self, path: str | Path) -> Path:
-        """Where a path leads, links followed; it need not exist.
+        """Resolve a path, following links; it need not exist.
 
-        Raises UserError ("path", "outside") where it is no path, leaves every root, or is neither a
+        Raises UserError ("path", "outside") where it is invalid, leaves every root, or is neither a
         file nor a folder.
         """
         text = str(path)
         absolute = self._absolute(text)
         try:
             found = Path(os.path.realpath(absolute))
-        except ValueError as error:  # a zero byte, half a letter
+        except ValueError as error:  # a null byte, a lone surrogate
             raise _no_path(text, _("it holds a character that no path has")) from error
         if not any(map(found.is_relative_to, self.folders)):
             raise self._outside(text)
@@ -55,24 +55,28 @@ class Roots:
         return found
 
     def data(self, text: str) -> str:
-        """The name of a data set as it is, a path as ``check`` resolves it. Raises UserError.
+        """Return a data set's name unchanged, a path as ``check`` resolves it. Raises UserError.
 
-        As everywhere a data set's name goes before a folder of that name, which is ``./digits``.
+        As everywhere, a data set's name takes precedence over a folder of that name (``./digits``).
         """
         return text if text in load.names() else str(self.check(text))
 
     def command(self, words: Sequence[str]) -> None:
-        """Raises UserError where a word of a command line, or what stands behind its ``=``, is a
-        path that leaves the roots. Names and numbers are taken for relative paths, which do not."""
+        """Check the paths in a command line, also after ``=``, against the roots.
+
+        Names and numbers count as relative paths, which stay inside. Raises UserError otherwise.
+        """
         for word in words:
             for text in (word, word.partition("=")[2]):
                 if text:
                     self.check(text)
 
     def files(self, patterns: Sequence[str]) -> list[Path]:
-        """The files that the patterns stand for, a folder for all of its own; what a pattern finds
-        outside of the roots is left out. Raises UserError where a pattern itself leads there, and
-        where one stands for nothing."""
+        """Return the files that the patterns match; a folder stands for all files in it.
+
+        Matches outside of the roots are left out. Raises UserError where a pattern itself leads
+        outside, or matches nothing.
+        """
         found: dict[Path, None] = {}
         for pattern in patterns:
             some = self._some(pattern)
@@ -92,7 +96,7 @@ class Roots:
             return [whole]
         if whole.is_dir():
             names = sorted(whole.rglob("*"))
-        else:  # unlike Path.glob it takes patterns that begin at the root
+        else:  # unlike Path.glob, it accepts absolute patterns
             names = sorted(map(Path, glob.glob(str(self._absolute(pattern)))))  # noqa: PTH207
         return [path for path in names if self._is_file(path)]
 
@@ -103,9 +107,12 @@ class Roots:
             return False
 
     def _absolute(self, text: str) -> Path:
-        """The path as text says it, from the first root, ``~`` filled in. Raises UserError."""
+        """Return the absolute path of a text, with ``~`` expanded. Raises UserError.
+
+        Relative paths start from the first root.
+        """
         text = text.strip()
-        if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":  # as copied from a terminal
+        if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":  # quoted in a terminal
             text = text[1:-1]
         if not text:
             raise _no_path(text, _("it is empty"))
@@ -113,7 +120,7 @@ class Roots:
             raise self._outside(text)
         try:
             return self.start / Path(text).expanduser()
-        except RuntimeError as error:  # ~somebody whom this computer does not know
+        except RuntimeError as error:  # an unknown user, ~somebody
             raise self._outside(text) from error
 
     def _outside(self, text: str) -> UserError:
@@ -127,15 +134,15 @@ class Roots:
 
 
 def is_folder(path: Path) -> bool:
-    """A folder itself, not a link to one."""
+    """Return whether a path is a folder itself, not a link to one."""
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
-    except (OSError, ValueError):  # a zero byte, half a letter
+    except (OSError, ValueError):  # a null byte, a lone surrogate
         return False
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all its files, links not followed."""
+    """Return the size of all files in a folder in bytes, not following links."""
     total = 0
     for place, _folders, names in os.walk(folder):
         for name in names:

@@ -1,5 +1,7 @@
-"""The form for what was chosen, built from what its ``predict`` or its ``drawing`` takes
-(``signature``), so that a new system needs nothing here."""
+"""Form of the chosen system, built from the signature of its ``predict`` or ``drawing``.
+
+A new system needs no code here (``signature``).
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,26 +30,26 @@ from souron.tasks.classify import Classifier
 from souron.utils.files import new_folder
 from souron.utils.messages import UserError, _
 
-MOST_SECONDS = 60.0  # that a video is looked at; the command line has no such limit
+MOST_SECONDS = 60.0  # of a video that are processed; the command line has no limit
 MOST_ANSWERS = 64  # on the page at once
-MOST_NAMED = 3  # files, in the command that does the same
-MOST_BARS, BARS = 20, 5  # labels of an answer
+MOST_NAMED = 3  # files in the equivalent command
+MOST_BARS, BARS = 20, 5  # labels of a prediction
 IN_BROWSERS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is used: a run, a system with its published weights, or one that learns nothing."""
+    """The system in use: a run, a system with published weights, or one that learns nothing."""
 
-    name: str  # as on the command line
+    name: str  # its name on the command line
     system: Any  # its class
     entry: registry.Entry
-    folder: Path | None = None  # of a run, or of what comes ready trained
+    folder: Path | None = None  # of a run or a ready-trained system
     args: Mapping[str, Any] = field(default_factory=dict)  # of a run
 
     @property
     def labels(self) -> list[str]:
-        """The classes that a run knows."""
+        """The classes of a run."""
         return [str(label) for label in self.args.get("seen", {}).get("labels", ())]
 
     @property
@@ -56,7 +58,7 @@ class Source:
 
 
 def find(project: Path, name: str) -> Source:
-    """What a name stands for. Raises UserError."""
+    """Resolve a name to its source. Raises UserError."""
     meaning = names.resolve(name)
     if isinstance(meaning, names.System | names.Ready):
         entry, size = registry.find(name)
@@ -67,7 +69,7 @@ def find(project: Path, name: str) -> Source:
         if system.needs_fit:
             source = entry.weights.get(size, "")
             if not source or fetch.where(source) is None:
-                weights.weights(name, source)  # tells how to get them
+                weights.weights(name, source)  # its error says how to get them
         return Source(name, system, entry)
     folder = run_list.find(project, name)
     args = run_folder.read_args(folder)
@@ -77,7 +79,7 @@ def find(project: Path, name: str) -> Source:
 
 
 def works(project: Path, name: str) -> bool:
-    """Does it answer, or draw?"""
+    """Return whether a system predicts or generates."""
     try:
         system = find(project, name).system
     except UserError:
@@ -86,8 +88,10 @@ def works(project: Path, name: str) -> bool:
 
 
 def build(studio: Studio, name: str, watch: Watch, same: Any) -> None:
-    """Build what there is to do with it. ``watch`` shows the job that draws, ``same`` says what
-    does the same without the page."""
+    """Build the form of a system.
+
+    ``watch`` shows the job that generates; ``same`` shows the equivalent command line and Python.
+    """
     import gradio as gr
 
     try:
@@ -108,7 +112,7 @@ def build(studio: Studio, name: str, watch: Watch, same: Any) -> None:
 
 
 def about(studio: Studio, source: Source) -> Markup:
-    """What it is, what it learnt from, its report."""
+    """Return what the system is, its training data and its report."""
     query, learnt, report = {"system": source.name}, _("it learns nothing"), ""
     cautions: list[str] = []
     if source.pretrained:
@@ -135,7 +139,7 @@ def about(studio: Studio, source: Source) -> Markup:
 
 
 def silent(studio: Studio) -> Markup:
-    """Of a system that neither answers nor draws."""
+    """Return the note for a system that neither predicts nor generates."""
     return Markup('<p role="status">{}</p><p class="actions"><a href="{}">{}</a></p>').format(
         _("It answers nothing about a single case; what it found stands in its report. To ask "
           "about something of your own, choose another run, such as a classifier's."),
@@ -145,7 +149,7 @@ def silent(studio: Studio) -> Markup:
 
 
 def film(studio: Studio, record: Any) -> Markup:
-    """A video that was looked at, with what was followed through it."""
+    """Return a processed video, with the objects that were tracked."""
     counts = Counter(track.label for track in record.tracks)
     address = studio.address(record.folder / "video.mp4")
     shown = Markup('<video controls src="{}"></video>').format(address) if address else ""
@@ -159,7 +163,7 @@ def film(studio: Studio, record: Any) -> Markup:
 
 
 class Predicting:
-    """One thing is given, several files, or a folder; and what is said of it."""
+    """Form for one input, several files or a folder, and the predictions."""
 
     def __init__(
         self, studio: Studio, source: Source, asked: signature.Signature, same: Any
@@ -240,7 +244,7 @@ class Predicting:
         self.studio.on_change(own, self.told_again, own, self.same, **DIRECT)
 
     def sampled(self) -> list[Any]:
-        """Something to try it on; then the button is armed."""
+        """Fill in a sample input, and enable the button."""
         import gradio as gr
 
         source, kind, armed = self.source, self.asked.given, gr.update(interactive=True)
@@ -252,7 +256,7 @@ class Predicting:
         return [armed, gr.skip(), str(found), gr.skip()]
 
     def loaded(self) -> Any:
-        """The model is loaded ahead, so that the first answer comes soon; what is wrong with it."""
+        """Load the model in advance, for a fast first prediction; return its error, if any."""
         import gradio as gr
 
         try:
@@ -262,7 +266,7 @@ class Predicting:
             return told(error)
 
     def one(self, before: Any, value: Any, *values: Any) -> list[Any]:
-        """The answer about what the form holds; ``before`` is the answer that is shown."""
+        """Predict for the form's input; ``before`` is the prediction shown so far."""
         *own, top, look = values
         try:
             if Path(str(value)).suffix.lower() in moving.BY_AV and self.asked.gives is Boxes:
@@ -274,18 +278,18 @@ class Predicting:
             if self.view:
                 return [[], doubt(said), self.the_same(self.changed(own)), *self.view.update(said)]
             found = answers.beside(given, said)
-            if isinstance(given, Picture):  # its name alone is known, and it may be read again
+            if isinstance(given, Picture):  # only its path is known; it may be read again
                 found = replace(found, file=str(value))
             return self.shown([found], own, top, look)
         except UserError as error:
             return self.refused(error, str(value))
 
     def several(self, files: Sequence[str] | None, *values: Any) -> list[Any]:
-        """The answer about each file that was sent."""
+        """Predict for each uploaded file."""
         return self.each([Path(file) for file in files or []], "", *values)
 
     def all_of(self, text: str, *values: Any) -> list[Any]:
-        """The answer about each file of a folder."""
+        """Predict for each file of a folder."""
         roots, whole = self.studio.roots, self.asked.given.folders
         try:
             found = [roots.check(text)] if whole else roots.files([text])
@@ -294,7 +298,7 @@ class Predicting:
         return self.each(found, text, *values)
 
     def each(self, files: list[Path], text: str, *values: Any) -> list[Any]:
-        """The answer about each file; ``text`` is the folder that was named."""
+        """Predict for each file; ``text`` is the folder as typed."""
         *own, top, look = values
         try:
             if not files:
@@ -313,7 +317,7 @@ class Predicting:
             return self.refused(error)
 
     def watched(self, video: Path, own: Sequence[Any]) -> list[Any]:
-        """Every output, for a video: its frames with boxes and tracks. Raises UserError."""
+        """Return every output for a video: its frames with boxes and tracks. Raises UserError."""
         from souron.runs import watch
 
         chosen = self.chosen(own)
@@ -340,7 +344,7 @@ class Predicting:
         text: str = "",
         count: int = 1,
     ) -> list[Any]:
-        """Every output, for answers on cards. Raises UserError."""
+        """Return every output for predictions on cards. Raises UserError."""
         found = self.looked_at(found) if look else found
         more = Markup("<p>{}</p>").format(
             _("These are the first {shown}. How to ask about all stands below.").format(
@@ -352,7 +356,7 @@ class Predicting:
         return [found, cards, self.the_same(self.changed(own), named), *self._cleared()]
 
     def refused(self, error: UserError, file: str = "") -> list[Any]:
-        """Every output, where there is no answer."""
+        """Return every output where there is no prediction."""
         import gradio as gr
 
         return [[], told(error, file), gr.skip(), *self._cleared()]
@@ -361,7 +365,7 @@ class Predicting:
         return self.view.update(None) if self.view else []
 
     def look_again(self, found: list[Answer], top: float, look: bool) -> list[Any]:
-        """The same answers, with where the network looked."""
+        """Show the same predictions with Grad-CAM heat maps."""
         found = self.looked_at(found) if look else found
         return [found, answers.cards(found, top, look)]
 
@@ -375,12 +379,12 @@ class Predicting:
             ]
 
     def chosen(self, values: Sequence[Any]) -> dict[str, Any]:
-        """What the option widgets hold, as ``predict`` wants it. Raises UserError."""
+        """Return the values of the option widgets, as ``predict`` takes them. Raises UserError."""
         pairs = zip(self.asked.options.values(), values, strict=True)
         return {option.name: option.read(value) for option, value in pairs}
 
     def changed(self, values: Sequence[Any]) -> dict[str, Any]:
-        """Those that are not as they are by themselves. Raises UserError."""
+        """Return the options that differ from their defaults. Raises UserError."""
         chosen = self.chosen(values)
         known = self.asked.options
         return {name: value for name, value in chosen.items() if value != known[name].default}
@@ -389,7 +393,7 @@ class Predicting:
         return self.the_same(self.changed(values))
 
     def the_same(self, changed: Mapping[str, Any], files: Sequence[str] = ()) -> Markup:
-        """The same as a command line, as Python, and over HTTP."""
+        """Return the equivalent command line, Python code and HTTP server."""
         name, published = self.source.name, {"pretrained": self.source.pretrained}
         kind = self.asked.given
         names = files or ["cat.jpg" if kind.widget == "picture" else f"file{kind.formats[0]}"]

@@ -1,7 +1,7 @@
-"""Every run, comparison and unfinished run of a project, as its files say.
+"""List of the runs, comparisons and unfinished runs of a project, read from their files.
 
-Nothing in them is believed: what is too large, damaged or no ordinary file makes a run a damaged
-one, which is listed all the same, so that it can be looked at and deleted.
+The files are not trusted: one that is too large, damaged or not a regular file makes a damaged run,
+which is still listed, so that it can be viewed and deleted.
 """
 
 import json
@@ -26,7 +26,7 @@ from souron.utils.messages import LANGUAGES, UserError, _, language
 MOST_BYTES = {".yaml": 10**6, ".json": 2 * 10**7}  # of a file
 WANTED = ("system", "systems", "data", "rows", "measures", "sentence", "outcome", "notes",
           "translated")  # fmt: skip
-LONGEST = 200  # characters of what a file says
+LONGEST = 200  # characters of a text from a file
 MOST_NOTES = 20
 
 State = Literal["finished", "unfinished", "damaged"]
@@ -34,7 +34,7 @@ State = Literal["finished", "unfinished", "damaged"]
 
 @dataclass(frozen=True)
 class Result:
-    """The headline measure, of a comparison that of the best system."""
+    """The headline measure; for a comparison, that of the best system."""
 
     measure: str
     value: float
@@ -57,11 +57,11 @@ class Run:
     made: float  # seconds since 1970
     systems: tuple[str, ...] = ()
     data: str = ""
-    why: str = ""  # it is damaged
+    why: str = ""  # reason why it is damaged
     result: Result | None = None
     seconds: float | None = None  # of training
-    sentence: str = ""  # of a comparison, in the reader's language where it was written in it
-    notes: tuple[str, ...] = ()  # what stands on top of the report, likewise
+    sentence: str = ""  # of a comparison, in the reader's language where available
+    notes: tuple[str, ...] = ()  # caveats of the report, likewise
 
     @property
     def name(self) -> str:
@@ -77,12 +77,12 @@ class Run:
 
 
 def runs(project: Path) -> list[Run]:
-    """All of them, newest first."""
+    """Return all runs, newest first."""
     return sorted(map(read, folders(project)), key=lambda run: (-run.made, str(run.folder)))
 
 
 def folders(project: Path) -> Iterator[Path]:
-    """The folders of tasks' runs and of comparisons, and others that hold an args.yaml."""
+    """Yield the folders of runs and comparisons, and other folders with an args.yaml."""
     known = {entry.task for entry in registry.entries().values()} | {"compare"}
     for task in _below(project):
         for folder in _below(task):
@@ -92,10 +92,10 @@ def folders(project: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Page:
-    """A result that is no run, such as a tour, an audit or an answer that was checked."""
+    """A page that belongs to no run, such as a tour, an audit or a checked answer."""
 
     file: Path
-    kind: str  # the folder of its like, "audit"; of one by itself its file, "tour"
+    kind: str  # its parent folder, "audit", or its file name, "tour"
     made: float  # seconds since 1970
 
     @property
@@ -104,7 +104,7 @@ class Page:
 
 
 def pages(project: Path) -> list[Page]:
-    """The pages that belong to no run, newest first; of translations the first."""
+    """Return the pages that belong to no run, newest first; of translations only the first."""
     runs_, found = set(folders(project)), []
     for top in _below(project):
         for folder in {top, *_below(top)} - runs_:
@@ -132,8 +132,11 @@ def _below(folder: Path) -> list[Path]:
 
 
 def find(project: Path, named: str | Path) -> Path:
-    """The folder ``project/task/name`` of a run or comparison, named as the command line does or
-    as ``task/name``. Raises UserError for what leads elsewhere, is hidden, or a link."""
+    """Return the folder ``project/task/name`` of a run or comparison.
+
+    ``named`` is its path, or ``task/name``. Raises UserError where it leads elsewhere, is hidden,
+    or is a link.
+    """
     for path in (Path(named), project / named):
         with suppress(OSError, ValueError, RuntimeError):
             task = path.parent.resolve()
@@ -152,7 +155,7 @@ def find(project: Path, named: str | Path) -> Path:
 
 
 def finished(project: Path, named: str | Path) -> Run | None:
-    """The run of that name with its results; None where it is not there any more."""
+    """Return the finished run of that name; None where there is none any more."""
     try:
         run = read(find(project, named))
     except UserError:
@@ -161,7 +164,7 @@ def finished(project: Path, named: str | Path) -> Run | None:
 
 
 def changed(run: Run) -> list[str]:
-    """That files of it are not those that it ended with, in a sentence; nothing of others."""
+    """Warn if files of a finished run have changed since it ended."""
     try:
         what = run_folder.changed(run.folder) if run.state == "finished" else ""
     except UserError as trouble:
@@ -170,7 +173,7 @@ def changed(run: Run) -> list[str]:
 
 
 def read(folder: Path) -> Run:
-    """The summary of a run's folder."""
+    """Read the summary of a run's folder."""
     args, receipt = folder / "args.yaml", folder / "receipt.json"
     made = max(_changed(args), _changed(receipt)) or _changed(folder)
     try:
@@ -218,7 +221,7 @@ def _changed(path: Path) -> float:
 
 
 def _load(path: Path) -> Mapping[str, Any]:
-    """What a YAML or JSON file holds. Raises OSError, ValueError, YAMLError, RecursionError."""
+    """Load a YAML or JSON file. Raises OSError, ValueError, YAMLError, RecursionError."""
     about = path.lstat()
     if not stat.S_ISREG(about.st_mode):
         raise ValueError(_("{file} is no ordinary file").format(file=path.name))
@@ -251,7 +254,7 @@ def _number(value: Any) -> float:
 
 
 def _result(written: Mapping[str, Any]) -> Result | None:
-    """The first row of a comparison, or the first measure, which is the headline."""
+    """Return the first row of a comparison or the first measure, which is the headline."""
     try:
         if written.get("rows"):
             row = written["rows"][0]
@@ -265,7 +268,7 @@ def _result(written: Mapping[str, Any]) -> Result | None:
 
 
 def weight(run: Run) -> int:
-    """Bytes of its files; looked up once a minute, for it may hold a million pictures."""
+    """Return the size of the run's files in bytes, cached for a minute."""
     return _weight(run.folder, run.made, int(time.time() // 60))
 
 

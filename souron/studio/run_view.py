@@ -1,4 +1,4 @@
-"""A run as the studio shows it: a row of the list, its report, and where to go from there."""
+"""A run in the studio: a row of the list, its report, and next steps."""
 
 import time
 import unicodedata
@@ -20,7 +20,7 @@ from souron.utils.messages import LANGUAGES, N_, UserError, _
 MOST_ROWS = 500  # of a table
 MOST_PICTURES = 12  # of a run
 MOST_CARD = 10**5  # characters
-KINDS = {  # of results that are no runs, by their folder or file
+KINDS = {  # of pages that are no runs, by their folder or file
     "audit": N_("audit of a generator"),
     "check": N_("an answer checked"),
     "exam": N_("exam of a model"),
@@ -34,7 +34,7 @@ REPORTS = {"report.html", *(f"report.{language}.html" for language in LANGUAGES)
 
 
 def facts(studio: Studio, run: Run, busy: Job | None) -> Markup:
-    """What it is, and where to from here."""
+    """Return the facts of a run, and links to next steps."""
     links = Markup("").join(
         Markup('<a class="{}" href="{}"{}>{}</a>').format(
             "" if place else "first", address, Markup(" download") if "/export/" in address else "",
@@ -61,7 +61,7 @@ def facts(studio: Studio, run: Run, busy: Job | None) -> Markup:
 
 
 def ways(studio: Studio, run: Run) -> list[tuple[str, str]]:
-    """What can be done with it elsewhere: text and address."""
+    """Return text and address of the actions on other pages."""
     found = []
     if run.state == "finished" and not run.compares:
         found.append((_("Use it"), studio.url("use", run=run.folder)))
@@ -75,7 +75,7 @@ def ways(studio: Studio, run: Run) -> list[tuple[str, str]]:
 
 
 def report(studio: Studio, run: Run) -> Markup:
-    """Its report, what it drew, its card."""
+    """Return the run's report, its generated images and its model card."""
     parts = []
     if address := studio.address(studio.report_file(run.folder)):
         title = _("Report of {name}").format(name=run.name)
@@ -103,7 +103,7 @@ def report(studio: Studio, run: Run) -> Markup:
 
 
 def further_pages(studio: Studio, run: Run) -> Markup:
-    """Links to what was found out about it later, such as an audit."""
+    """Return links to later pages about a run, such as an audit."""
     links = [
         Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(address, name)
         for name in some(run.folder, "*.html", MOST_PICTURES)
@@ -113,7 +113,7 @@ def further_pages(studio: Studio, run: Run) -> Markup:
 
 
 def some(folder: Path, pattern: str, most: int) -> list[str]:
-    """Names of files in a folder, the last ``most`` of them."""
+    """Return the last ``most`` names of files in a folder that match a pattern."""
     try:
         return sorted(path.relative_to(folder).as_posix() for path in folder.glob(pattern))[-most:]
     except OSError:
@@ -121,7 +121,7 @@ def some(folder: Path, pattern: str, most: int) -> list[str]:
 
 
 def text_of(path: Path) -> str:
-    """The beginning of a text; "" where there is none."""
+    """Return the beginning of a text file; "" where there is none."""
     try:
         if path.is_symlink() or not path.is_file():
             return ""
@@ -132,7 +132,7 @@ def text_of(path: Path) -> str:
 
 
 def the_same(studio: Studio, named: str) -> Markup:
-    """The same as a command line and as Python."""
+    """Return the equivalent command line and Python code."""
     project = str(studio.project)
     try:
         run = run_list.read(run_list.find(studio.project, named)) if named else None
@@ -154,7 +154,7 @@ def the_same(studio: Studio, named: str) -> Markup:
 
 
 def verb(run: Run) -> str:
-    """The command that makes such a run."""
+    """Return the command that creates such a run."""
     return "compare" if run.compares else "train"
 
 
@@ -193,7 +193,7 @@ def run_state(run: Run) -> str:
 
 
 def all_runs(studio: Studio, wanted: str = "") -> Markup:
-    """Every run that the words fit, newest first."""
+    """Return a table of the runs that match ``wanted``, newest first."""
     found = [run for run in run_list.runs(studio.project) if fits(run, wanted)]
     if not found:
         return Markup('<p role="status">{}</p>').format(
@@ -216,12 +216,12 @@ def all_runs(studio: Studio, wanted: str = "") -> Markup:
 
 
 def listing(studio: Studio, wanted: str = "") -> Markup:
-    """The runs, then what else was found out, that the words fit."""
+    """Return the runs and then the other results that match ``wanted``."""
     return all_runs(studio, wanted) + other_results(studio, wanted)
 
 
 def other_results(studio: Studio, wanted: str = "") -> Markup:
-    """Tours, audits, exams, answers that were checked: their pages, newest first."""
+    """Return the pages of tours, audits, exams and checked answers, newest first."""
     rows = [
         (Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(address, page.name),
          kind_of(page), moment(page.made))
@@ -239,7 +239,7 @@ def other_results(studio: Studio, wanted: str = "") -> Markup:
 
 
 def in_own_language(studio: Studio, file: Path) -> Path:
-    """The page's translation, where there is one."""
+    """Return the page's translation, or the page itself where there is none."""
     own = file.with_suffix(f".{studio.language}.html")
     return own if own.is_file() else file
 
@@ -249,16 +249,16 @@ def kind_of(page: run_list.Page) -> str:
 
 
 def fits(run: Run, words: str) -> bool:
-    """Does what is shown of it hold each of the words?"""
+    """Return whether the facts shown of a run contain each of the words."""
     parts = (run.name, run.task, run_list.task_name(run.task), *run.systems, run.data)
     return has_all(" ".join((*parts, run_state(run))), words)
 
 
 def has_all(text: str, words: str) -> bool:
-    """Does the text hold each of the words?"""
+    """Return whether a text contains each of the words."""
     return all(word in plain(text) for word in plain(words).split())
 
 
 def plain(text: str) -> str:
-    """Wide and narrow, large and small letters are alike."""
+    """Normalise a text for search: full width, half width and case do not matter."""
     return unicodedata.normalize("NFKC", text).casefold()

@@ -1,4 +1,4 @@
-"""Something to try a system on, there before anybody has brought anything."""
+"""Sample input for a system, available before the user uploads anything."""
 
 import csv
 import importlib.util
@@ -18,14 +18,17 @@ from souron.studio.paths import Roots
 from souron.utils.files import as_json
 from souron.utils.messages import UserError
 
-NOT_A_FILE = ("text", "chat", "question", "gallery")  # widgets that hand over something else
+NOT_A_FILE = ("text", "chat", "question", "gallery")  # widgets whose value is not a file
 
 
 def sample(
     kind: type[Kind], folder: Path | None, args: Mapping[str, Any], roots: Roots
 ) -> Path | None:
-    """A case that a run in ``folder``, made with ``args``, was tested on; else a picture that a
-    package carries; copied to a place from which the page may show it. None where there is none."""
+    """Return a test case of a run, or else an image from an installed package.
+
+    The run is in ``folder`` and was made with ``args``. The file is copied to a folder from which
+    the page may show it. Returns None where there is none.
+    """
     from gradio.utils import get_upload_folder
 
     if kind.widget in NOT_A_FILE:
@@ -38,7 +41,7 @@ def sample(
             found = copied(zoo.examples(folder)[0], place)
         elif folder is not None:
             found = tested(kind, folder, str(args["data"]), place, roots)
-    except (UserError, OSError, ValueError, IndexError):  # the data is gone, or not the same
+    except (UserError, OSError, ValueError, IndexError):  # the data is gone or has changed
         pass
     if found is None and kind.widget == "picture":
         package = importlib.util.find_spec("sklearn")
@@ -48,7 +51,7 @@ def sample(
 
 
 def tested(kind: type[Kind], folder: Path, data: str, place: Path, roots: Roots) -> Path | None:
-    """The first case of the run's test part. Raises UserError, OSError, ValueError."""
+    """Copy the first case of the run's test part. Raises UserError, OSError, ValueError."""
     name = first_tested(folder / "split.csv")
     if not name:
         return None
@@ -66,7 +69,7 @@ def tested(kind: type[Kind], folder: Path, data: str, place: Path, roots: Roots)
 
 
 def first_tested(path: Path) -> str:
-    """A case's name; "" where no case is told. Raises OSError."""
+    """Return the name of the first test case; "" where none is listed. Raises OSError."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             first: dict[str, str] = {}

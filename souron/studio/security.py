@@ -1,12 +1,12 @@
-"""What stands between the studio and everybody else: who may ask, for what, and how much.
+"""Security of the studio: allowed requests, files, and sizes.
 
-Any page that is open in the same browser can send requests to this computer, and a file that was
-uploaded can hold a script. Hence
+Any page that is open in the same browser can send requests to this computer, and an uploaded file
+can contain a script. Therefore
 
-- ``access.Door`` lets only requests in that come from its own pages;
-- ``Guard``: of Gradio's routes only those exist that its pages need. Of the files of this computer
-  it gets those only that Gradio keeps itself, and no address elsewhere that it would fetch. What is
-  sent is bounded, and a Content-Security-Policy tells the browser to reach nothing but the studio.
+- ``access.Door`` accepts only requests from the studio's own pages;
+- ``Guard`` serves only those of Gradio's routes that its pages need. Gradio may read only files
+  that it keeps itself, and may fetch no address elsewhere. Request sizes are limited, and a
+  Content-Security-Policy restricts the browser to the studio.
 
 Run uvicorn with ``proxy_headers=False, ws="none"``.
 """
@@ -31,7 +31,7 @@ from souron.studio.shared import PAGES, USER_ERROR
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
 
 MEGABYTE = 10**6
-MOST_BYTES = 4 * MEGABYTE  # of a request that uploads nothing
+MOST_BYTES = 4 * MEGABYTE  # of a request without an upload
 MOST_UPLOADED = 2 * 10**9  # bytes of an upload
 
 QUIET = {
@@ -46,7 +46,7 @@ QUIET = {
 LOUD = ("GRADIO_ALLOWED_PATHS", "GRADIO_ROOT_PATH", "GRADIO_VIBE_MODE", "GRADIO_WATCH_DIRS",
         "GRADIO_PROFILING", "GRADIO_LOCAL_DEV_MODE")  # fmt: skip
 
-# Gradio compiles templates, hence 'unsafe-eval'; a script within the page runs if its hash is here
+# Gradio compiles templates, hence 'unsafe-eval'; an inline script runs if its hash is listed here
 PAGE = (
     "default-src 'self'; script-src 'self' {hashes} 'unsafe-eval'; style-src 'self' "
     "'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
@@ -55,13 +55,13 @@ PAGE = (
     "form-action 'self'; frame-ancestors 'self'"
 )
 SCRIPT = re.compile(rb"<script\b[^>]*>(.*?)</script>", re.DOTALL)
-# what cannot run is shown; the rest of what was uploaded is downloaded
+# types that cannot run scripts are shown; other uploads are downloaded
 SHOWN = re.compile(r"(image/(?!svg)|audio/|video/|text/(plain|csv)\b|application/json\b)")
 OF_A_PROXY = {b"forwarded", b"x-real-ip", b"x-gradio-server", b"x-gradio-history-bucket"}
 
 
 class Route(NamedTuple):
-    """What may be asked for: a regular expression of the whole path, how, and what it is.
+    """An allowed route: a regular expression of the whole path, its methods, and its kind.
 
     ``sort``: a "page", a "part" of it that never changes under its name, "static", "data", a "file"
     that Gradio keeps, a "call" in JSON, an "upload", or "own": a route of the studio, which sets
@@ -108,7 +108,7 @@ CACHED = {"part": "private, max-age=31536000, immutable", "static": "no-cache"}
 
 
 def prepare(place: Path) -> Path:
-    """Make Gradio a folder below ``place`` for this server alone, and keep it from the network.
+    """Create a temporary folder for Gradio below ``place``, and keep Gradio from the network.
 
     Call it before Gradio is imported. Folders of servers that have ended are removed.
     """
@@ -126,8 +126,11 @@ def prepare(place: Path) -> Path:
 
 
 class Guard:
-    """The application, guarded. ``place`` is the folder that ``prepare`` made; ``lang`` goes before
-    the browser's language."""
+    """The application behind access control.
+
+    ``place`` is the folder that ``prepare`` made; ``lang`` takes precedence over the browser's
+    language.
+    """
 
     def __init__(
         self,
@@ -148,7 +151,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
-        elif scope["type"] == "websocket":  # nothing here needs one
+        elif scope["type"] == "websocket":  # not used
             await receive()
             await send({"type": "websocket.close", "code": 1008})
         else:
@@ -176,7 +179,7 @@ class Guard:
         await self._pass(route, scope, receive, send)
 
     def _moved(self, scope: Scope) -> Response:
-        """To the language, and to a page's own address, which ends in no slash."""
+        """Redirect to the address with a language and without a trailing slash."""
         path = scope["path"].rstrip("/")
         path = path if path.count("/") > 1 else f"/{wished(scope, self.lang)}/"
         query = scope["query_string"].decode("latin-1")
@@ -184,7 +187,7 @@ class Guard:
         return RedirectResponse(path + (f"?{query}" if query else ""), 307, headers)
 
     def _check_file(self, text: str) -> None:
-        """One that Gradio keeps: what was uploaded, or made to be shown."""
+        """Check that Gradio keeps a file: an upload or one made for display. Raises Refused."""
         path = inside(self.place, text)
         if path is None or not path.is_file():
             raise Refused(404, UserError("missing", _("there is no {path}").format(path=text)))
@@ -205,8 +208,10 @@ class Guard:
             raise body.refused
 
     def _check_call(self, body: bytes) -> None:
-        """A handler is given no file but those that Gradio keeps: mounted in an application it
-        does not check that itself, and it would fetch what is at an address elsewhere."""
+        """Check that a call names only files that Gradio keeps. Raises Refused.
+
+        Gradio does not check this when mounted in an application, and would fetch remote addresses.
+        """
         try:
             call = json.loads(body or b"null")
         except (ValueError, RecursionError) as error:
@@ -226,15 +231,15 @@ class Guard:
 
 
 class Body:
-    """What a request sends, up to ``most`` bytes. ``refused``: there was more."""
+    """Body of a request, up to ``most`` bytes; ``refused`` is set if there was more."""
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive, self.most, self.count = receive, most, 0
         self.refused: Refused | None = None
-        self._read: Message | None = None  # the whole of it, to be received once more
+        self._read: Message | None = None  # the whole body, to be received again
 
     def check(self, size: int) -> None:
-        """Raises Refused for too many bytes."""
+        """Check the number of bytes. Raises Refused if it is too large."""
         if size > self.most:
             error = UserError(
                 "too large",
@@ -255,7 +260,7 @@ class Body:
         return message
 
     async def read(self) -> bytes:
-        """All of it; ``receive`` then gives it once more."""
+        """Read the whole body; ``receive`` then returns it again."""
         parts, more = [], True
         while more:
             message = await self.receive()
@@ -267,12 +272,12 @@ class Body:
 
 
 class Answer:
-    """Adds to what the application answers what a browser may do with it."""
+    """Response with security headers added."""
 
     def __init__(self, route: Route, send: Send) -> None:
         self.sort, self._send = route.sort, send
         self.started = False
-        self._start: Message | None = None  # of a page or a failure, until all of it is known
+        self._start: Message | None = None  # of a page or error, until the body is complete
         self._whole = b""
 
     async def send(self, message: Message) -> None:
@@ -316,7 +321,7 @@ class Answer:
 
 
 def is_user_error(body: bytes) -> bool:
-    """Whether Gradio, which answers 500 to whatever was raised, tells of a UserError."""
+    """Return whether an error of Gradio, which is always 500, is a UserError."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -332,8 +337,10 @@ def find_route(path: str, method: str) -> Route | None:
 
 
 def without_proxy(scope: Scope) -> Scope:
-    """The request without what would make Gradio believe to be elsewhere, or compress a page whose
-    scripts are yet to be read."""
+    """Remove headers of proxies, which would mislead Gradio, and accept-encoding.
+
+    Pages must stay uncompressed, since their scripts are read afterwards.
+    """
     headers = [
         (name, value)
         for name, value in scope["headers"]
@@ -343,14 +350,14 @@ def without_proxy(scope: Scope) -> Scope:
 
 
 def hashes(page: bytes) -> str:
-    """Of the scripts within a page, as its policy lists them."""
+    """Return the hashes of a page's inline scripts, as its policy lists them."""
     scripts = sorted({script for script in SCRIPT.findall(page) if script})
     digests = (base64.b64encode(hashlib.sha256(script).digest()) for script in scripts)
     return " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
 
 
 def inside(place: Path, text: str) -> Path | None:
-    """Where a path leads, links followed, if that is within the folder; else None."""
+    """Resolve a path, following links; None if it is outside of the folder."""
     if "\0" in text or not Path(os.path.normpath(text)).is_relative_to(place):
         return None
     path = Path(os.path.realpath(text))

@@ -1,7 +1,7 @@
-"""The files that a page sent, under the names that they had.
+"""Uploaded files under their original names.
 
-A browser writes ``"`` as ``%22`` when it sends a file, and Gradio leaves out what some disk may not
-take; what people see is to be called as they call it.
+A browser sends ``"`` in a name as ``%22``, and Gradio drops characters that some file system does
+not allow; the user should see the name as it was.
 """
 
 import os
@@ -17,15 +17,18 @@ LONGEST = 255  # bytes of a name
 
 
 class Painted(NamedTuple):
-    """A picture and what was painted on it."""
+    """An image and what was painted on it."""
 
     picture: str  # its file
-    layers: tuple[str, ...]  # of each layer a file, clear where nothing was painted
+    layers: tuple[str, ...]  # a file for each layer, transparent where nothing was painted
 
 
 def received(component: Any, read: Callable[[Any], Any] | None = None) -> Any:
-    """The component, which from here on hands over where what was sent lies: Gradio itself would
-    open it, without limits. A class, since Gradio makes a component anew when it is updated."""
+    """Make a component return the path of an upload instead of its content.
+
+    Gradio would open the file without limits. The component's class is changed, since Gradio
+    creates components anew on updates.
+    """
     kind: Any = type(component)
     component.__class__ = _receiving(kind, read or place)
     return component
@@ -37,18 +40,18 @@ def _receiving(kind: Any, read: Callable[[Any], Any]) -> Any:
         return read(payload)
 
     about = {"preprocess": preprocess, "__module__": kind.__module__}
-    return ABCMeta.__new__(type(kind), kind.__name__, (kind,), about)  # writes no .pyi beside it
+    return ABCMeta.__new__(type(kind), kind.__name__, (kind,), about)  # avoids writing a .pyi file
 
 
 def place(sent: Any) -> str | None:
-    """Where the file lies that was sent; None where none was."""
+    """Return the path of an uploaded file under its original name; None where there is none."""
     if not sent:
         return None
     path, name = Path(sent.path), str(getattr(sent, "orig_name", None) or "")
     if name == path.name or not can_be_kept(name):
         return str(path)
     own = path.with_name(name)
-    with suppress(OSError, ValueError):  # a disk that does not take the name, or no second one
+    with suppress(OSError, ValueError):  # a file system without such names or hard links
         if not own.exists():
             os.link(path, own)
         return str(own)
@@ -56,12 +59,12 @@ def place(sent: Any) -> str | None:
 
 
 def places(sent: Any) -> list[str]:
-    """Of several."""
+    """Return the paths of several uploaded files."""
     return [path for each in sent or [] if (path := place(each))]
 
 
 def painted(sent: Any) -> Painted | None:
-    """Of an editor of pictures; None where it holds none."""
+    """Return the content of an image editor; None where it is empty."""
     if sent is None or not getattr(sent, "background", None):
         return None
     layers = (place(layer) for layer in sent.layers or ())
@@ -69,7 +72,7 @@ def painted(sent: Any) -> Painted | None:
 
 
 def can_be_kept(name: str) -> bool:
-    """The name of a file that lies beside the one that was sent, and nowhere else?"""
+    """Return whether a name is safe for a file beside the uploaded one."""
     plain = Path(name).name == name and not name.startswith(".") and "\\" not in name
     if not plain or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
         return False

@@ -1,4 +1,4 @@
-"""What the studio's pages share: where things are, how a handler speaks, how HTML is written."""
+"""Shared by the studio's pages: locations, handlers, and building blocks of HTML."""
 
 import functools
 import re
@@ -19,15 +19,15 @@ PAGES = (
     "lecture", "interactives", "teach", "data", "train", "compare", "use", "chat", "read",
     "check", "exam", "arena", "models", "tokens", "work", "runs", "machine",
 )  # fmt: skip
-USER_ERROR = "user error"  # marks what Gradio answers for a UserError
+USER_ERROR = "user error"  # marks Gradio's response to a UserError
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
 COMMAND = re.compile(r"^(ls|python|rm) |\bsouron [a-z]|--\w|^\S+=\S")
-DIRECT: dict[str, Any] = {"queue": False}  # for events of what is drawn anew; see app.directly
+DIRECT: dict[str, Any] = {"queue": False}  # for components that are built later; see app.directly
 
 
 @dataclass(frozen=True)
 class Studio:
-    """One language's studio."""
+    """The studio in one language."""
 
     project: Path  # the folder of the runs
     roots: Roots
@@ -36,37 +36,36 @@ class Studio:
     blocks: Any = None  # the Gradio app that is being built
 
     def url(self, page: str, **query: Any) -> str:
-        """``/en/train?system=resnet``; what is empty is left out of the query."""
+        """Return ``/en/train?system=resnet``; empty values are left out of the query."""
         said = {name: value for name, value in query.items() if value not in (None, "")}
         path = f"/{self.language}/" + ("" if page == PAGES[0] else page)
         return f"{path}?{urlencode(said)}" if said else path
 
     def file(self, path: Path) -> str:
-        """The address of a file of the project."""
+        """Return the address of a file of the project."""
         return "/runs/" + quote(path.resolve().relative_to(self.project.resolve()).as_posix())
 
     def address(self, path: Path) -> str:
-        """``file`` of an ordinary file that is there; "" of anything else."""
+        """Return ``file`` for an existing regular file; "" otherwise."""
         try:
             return self.file(path) if path.is_file() else ""
         except (OSError, ValueError):  # it leads out of the project
             return ""
 
     def report_file(self, folder: Path) -> Path:
-        """A run's report in this language; where it was not written in it, the one that there
-        is."""
+        """Return a run's report in this language, or else the one in the language of the run."""
         own = folder / f"report.{self.language}.html"
         return own if self.address(own) else folder / "report.html"
 
     def report(self, folder: Path | str) -> str:
-        """The address of a run's report on a page of its own; "" where there is none."""
+        """Return the address of a run's report on a page of its own; "" where there is none."""
         path = Path(folder)
         if not self.address(path / "report.html"):
             return ""
         return f"/report/{self.language}/" + quote(f"{path.parent.name}/{path.name}")
 
     def opened(self, handler: Callable[[dict[str, str]], Any], outputs: Sequence[Any]) -> Any:
-        """What to do when the page is opened, with the query of its address."""
+        """Call a handler when the page is opened, with the query of its address."""
         import gradio as gr
 
         speaking = self.says(handler)
@@ -79,8 +78,11 @@ class Studio:
     def on_change(
         self, widgets: Sequence[Any], handler: Callable, inputs: Any, outputs: Any, **how: Any
     ) -> Any:
-        """What to do when any of the widgets changes: one event for all, so that the answer to the
-        last change is the one that stays."""
+        """Call a handler when any of the widgets changes.
+
+        It is one event for all widgets, so that the result for the last change is the one that
+        stays.
+        """
         import gradio as gr
 
         changes = [widget.change for widget in widgets]
@@ -88,15 +90,17 @@ class Studio:
                      show_progress="hidden", **how)  # fmt: skip
 
     def find(self, id: str) -> Job | None:
-        """The job of that id; None where there is none, as when it was forgotten elsewhere."""
+        """Return the job of that id; None if there is none, or none any more."""
         try:
             return self.jobs.get(id) if id else None
         except UserError:
             return None
 
     def says(self, handler: Callable) -> Callable:
-        """The handler as a page calls it: in the page's language, a UserError as a message that
-        stays until it is closed."""
+        """Wrap a handler: it runs in the page's language, and a UserError becomes a message.
+
+        The message stays until it is closed.
+        """
         import gradio as gr
 
         @functools.wraps(handler)
@@ -112,7 +116,7 @@ class Studio:
 
 
 def trouble(code: str, found: str, expected: str = "", fix: str = "") -> Markup:
-    """What was found, what was expected, what to do; what is to be typed elsewhere is folded."""
+    """Format an error: found, expected, what to do; a command to type is folded."""
     typed = fix if COMMAND.search(fix) else ""
     advice: str = "" if typed else fix
     if "souron fetch" in typed:
@@ -130,12 +134,12 @@ def trouble(code: str, found: str, expected: str = "", fix: str = "") -> Markup:
 
 
 def remarks(texts: Iterable[str]) -> Markup:
-    """What is to be known before figures or answers are believed."""
+    """Format the caveats of figures or predictions."""
     return Markup("").join(Markup('<p class="remark">{}</p>').format(text) for text in texts)
 
 
 def words(verb: str, names: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """``["train", "cnn", "data=digits"]``; options that are not said are left out."""
+    """Return ``["train", "cnn", "data=digits"]``, without options that are None, False or ""."""
     said = [
         f"{name}={str(value).lower() if isinstance(value, bool) else value}"
         for name, value in options.items()
@@ -149,7 +153,10 @@ def command(words: Sequence[str]) -> str:
 
 
 def same_thing(command_line: str, python: str, *more: tuple[str, str]) -> Markup:
-    """The same as a command line and as Python, ready to copy, folded; ``more`` (title, text)."""
+    """Return the equivalent command line and Python code, folded and ready to copy.
+
+    ``more`` are further pairs (title, text).
+    """
     parts = [(_("on the command line"), command_line), (_("in Python"), python), *more]
     blocks = Markup("").join(
         Markup(
@@ -164,7 +171,7 @@ def same_thing(command_line: str, python: str, *more: tuple[str, str]) -> Markup
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "") -> Markup:
-    """Rows of texts or Markup; a wide one scrolls by itself."""
+    """Return a table of texts or Markup; a wide one scrolls."""
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(head) for head in heads)
     body = Markup("").join(
         Markup("<tr>{}</tr>").format(
@@ -179,8 +186,10 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = ""
 
 
 def framed(address: str, title: str, alone: str, page: str = "") -> Markup:
-    """A file of the project within the page, without the right to run scripts, and by itself:
-    ``page`` or the file."""
+    """Return a file of the project in a frame without scripts, and a link to it alone.
+
+    ``page`` is the address of the link, if it is not the file.
+    """
     return Markup(
         '<p><a href="{3}" target="_blank" rel="noopener">{2}</a></p><iframe class="frame" '
         'sandbox="allow-popups" loading="lazy" src="{0}" title="{1}"></iframe>'
@@ -188,7 +197,7 @@ def framed(address: str, title: str, alone: str, page: str = "") -> Markup:
 
 
 def missing(text: str, *ways: tuple[str, str]) -> Markup:
-    """What a page lacks, and the ways to it: address and name, the best first."""
+    """Return a note of what a page lacks, with links (address, name) to get it, the best first."""
     links = Markup("").join(
         Markup('<a class="{}" href="{}">{}</a>').format("" if place else "first", *way)
         for place, way in enumerate(ways)
@@ -199,17 +208,17 @@ def missing(text: str, *ways: tuple[str, str]) -> Markup:
 
 
 def fetching(studio: Studio, name: str) -> tuple[str, str]:
-    """The way to fetch that: address and name of it, for ``missing``."""
+    """Return address and name of the page that fetches something, for ``missing``."""
     return studio.url("machine", name=name), _("Fetch {name} on the page Machine").format(name=name)
 
 
 def here(address: str) -> Markup:
-    """Makes that the page's address, so that opening it again shows the same."""
+    """Set the page's address, so that opening it again shows the same."""
     return Markup('<span hidden data-address="{}"></span>').format(address)
 
 
 def status(*lines: str) -> Markup:
-    """What came of a button, read out."""
+    """Return the result of an action, announced to screen readers."""
     return Markup('<div role="status" class="outcome">{}</div>').format(
         Markup("").join(Markup("<p>{}</p>").format(line) for line in lines)
     )

@@ -1,4 +1,4 @@
-"""What the page "Teach it yourself" asks the server for."""
+"""Routes of the page "Teach it yourself"."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from souron.utils.messages import LANGUAGES, UserError, use_language
 
 
 def add(app: FastAPI, teaching: Teaching, studio: Callable[[str], Studio]) -> None:
-    """Give the application these routes, before the ones that take everything."""
+    """Add these routes to the application, before the catch-all routes."""
     known = len(app.router.routes)
 
     def said(language: str, do: Callable[[], Any]) -> JSONResponse:

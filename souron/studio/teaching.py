@@ -1,8 +1,8 @@
-"""What the page "Teach it yourself" has on the server: pictures, a check, a training, an answer.
+"""Server side of the page "Teach it yourself": images, data check, training, prediction.
 
-A session is one open page. Its pictures lie in a temporary folder of the project until they are
-kept, or the page is closed, or the studio is started again. The network below is EfficientNet-Lite0
-with its published weights, of which the last layer alone learns: seconds, not minutes.
+A session is one open page. Its images are in a temporary folder of the project until they are
+saved, the page is closed, or the studio restarts. The network is EfficientNet-Lite0 with published
+weights; only its last layer is trained, which takes seconds.
 """
 
 import csv
@@ -22,27 +22,27 @@ from souron.studio.jobs import ALIVE, Job, Jobs
 from souron.studio.own_data import spelt
 from souron.utils.messages import UserError, _
 
-SYSTEM = "efficientnet_lite"  # comes with souron, so that nothing is to be fetched
-BUDGET = "400ep"  # of a last layer alone
-FOLDS = 1  # a figure within seconds; more come with the pages Train and Compare
+SYSTEM = "efficientnet_lite"  # comes with souron, so nothing needs to be fetched
+BUDGET = "400ep"  # for a last layer alone
+FOLDS = 1  # figures within seconds; the pages Train and Compare allow more
 MOST_SESSIONS = 20
 MOST_CLASSES, MOST_PICTURES = 8, 2000
-LARGEST = 2_000_000  # bytes of a picture, which the page has made small
-FEWEST = 2  # pictures of a class that can be learnt from at all
-FEW = 10  # below it a class says little
-UNEVEN = 4.0  # times as many pictures in the largest class as in the smallest
-SIDE = 64  # pixels at which pictures are compared
-LONGEST = 60  # letters of a name
+LARGEST = 2_000_000  # bytes of an image, which the page has scaled down
+FEWEST = 2  # least images of a class for training
+FEW = 10  # images of a class; with fewer a warning is shown
+UNEVEN = 4.0  # ratio of the largest to the smallest class that is warned of
+SIDE = 64  # pixels a side at which images are compared
+LONGEST = 60  # characters of a name
 ID = re.compile(r"[0-9a-f]{24}")
 
 
 @dataclass(frozen=True)
 class Taught:
-    """A picture as the page says it is to be learnt."""
+    """A training image with its label."""
 
     number: int
     label: str
-    person: str = ""  # or patient, or whatever must not lie on both sides of the split
+    person: str = ""  # person, patient or other group that the split keeps together
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Session:
     """One open page."""
 
     folder: Path
-    count: int = 0  # pictures that came, of which some may be removed
+    count: int = 0  # images received, including removed ones
     job: str = ""
     labels: tuple[str, ...] = ()  # of the training, in the page's order
     pictures: tuple[Taught, ...] = ()  # of the training
@@ -69,13 +69,13 @@ class Teaching:
         self.place = project.absolute() / ".studio" / "teach"
         self.sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
-        for job in jobs.all():  # of a studio that has ended
+        for job in jobs.all():  # left by an earlier server
             if any(spelt(self.place) in word for word in job.words):
                 job.drop()
         shutil.rmtree(self.place, ignore_errors=True)
 
     def begin(self) -> str:
-        """The id of a new session. The oldest ends where there are too many."""
+        """Create a session and return its id; the oldest one ends where there are too many."""
         id = secrets.token_hex(12)
         with self._lock:
             while len(self.sessions) >= MOST_SESSIONS:
@@ -84,7 +84,7 @@ class Teaching:
         return id
 
     def find(self, id: str) -> Session:
-        """Raises UserError where it has ended."""
+        """Return a session. Raises UserError where it has ended."""
         session = self.sessions.get(id) if ID.fullmatch(id) else None
         if session is None:
             raise UserError(
@@ -108,7 +108,7 @@ class Teaching:
             shutil.rmtree(session.folder, ignore_errors=True)
 
     def add(self, id: str, content: bytes) -> int:
-        """Keep a picture for now; its number. Raises UserError for what is none."""
+        """Store an image and return its number. Raises UserError for an invalid one."""
         session = self.find(id)
         if not content or len(content) > LARGEST or not uploads.PICTURES.match(content):
             raise UserError(
@@ -147,14 +147,14 @@ class Teaching:
         self.find(id).file(number).unlink(missing_ok=True)
 
     def check(self, id: str, asked: Any) -> list[str]:
-        """What is to be known before a figure is believed, worst first. Raises UserError where
-        nothing can be learnt."""
+        """Return warnings about the data, worst first. Raises UserError if it cannot be trained
+        on."""
         session = self.find(id)
         pictures = read(session, asked)
         return remarks(session, pictures)
 
     def train(self, id: str, asked: Any, language: str) -> None:
-        """Begin to learn. Raises UserError."""
+        """Start the training. Raises UserError."""
         session = self.find(id)
         with session.lock:
             pictures = read(session, asked)
@@ -173,7 +173,7 @@ class Teaching:
             session.job = self.jobs.start(words, language, queued=False).id
 
     def state(self, id: str) -> dict[str, Any]:
-        """How far the training is, and what came out."""
+        """Return the progress of the training, and its result."""
         session = self.find(id)
         job = self._job(session)
         if job is None:
@@ -190,7 +190,7 @@ class Teaching:
         return told
 
     def answer(self, id: str, content: bytes) -> list[float]:
-        """The probability of each class of the training, in the page's order. Raises UserError."""
+        """Return the probability of each class, in the page's order. Raises UserError."""
         from souron.studio.model_cache import models
 
         session = self.find(id)
@@ -210,7 +210,10 @@ class Teaching:
         return [shares.get(label, 0.0) for label in session.labels]
 
     def keep(self, id: str, name: str) -> Path:
-        """The run and its pictures among all others; the run's folder. Raises UserError."""
+        """Move the run into the project with a copy of its images; return the run's folder.
+
+        Raises UserError.
+        """
         session = self.find(id)
         job = self._job(session)
         with session.lock:
@@ -225,7 +228,7 @@ class Teaching:
             from souron.runs import folder as run_folder
 
             shutil.copytree(session.folder / "pictures", data)
-            for number in range(1, session.count + 1):  # what was removed, or came after it
+            for number in range(1, session.count + 1):  # removed, or added after training
                 if number not in {each.number for each in session.pictures}:
                     (data / f"{number:05}.jpg").unlink(missing_ok=True)
             args = run_folder.read_args(made)
@@ -243,14 +246,16 @@ class Teaching:
 
 
 def free(folder: Path, name: str) -> Path:
-    """A name that nothing has in that folder: ``cats``, ``cats-2``."""
+    """Return an unused path in a folder: ``cats``, ``cats-2``."""
     names = (name if k == 1 else f"{name}-{k}" for k in range(1, 100_000))
     return next(folder / each for each in names if not (folder / each).exists())
 
 
 def read(session: Session, asked: Any) -> list[Taught]:
-    """``{"pictures": [{"number", "label", "person"}]}``, as the page sends it. Raises UserError
-    where nothing can be learnt from it."""
+    """Parse ``{"pictures": [{"number", "label", "person"}]}`` as sent by the page.
+
+    Raises UserError where training on it is impossible.
+    """
     given = asked.get("pictures") if isinstance(asked, dict) else None
     found = [
         Taught(each["number"], _name(each.get("label")), _name(each.get("person")))
@@ -280,14 +285,16 @@ def read(session: Session, asked: Any) -> list[Taught]:
 
 
 def _name(text: Any) -> str:
-    """A class or a person as it is written, on one line."""
+    """Clean the name of a class or a person: one line, without control characters."""
     plain = re.sub(r"[\x00-\x1f\x7f\ud800-\udfff]+", " ", text) if isinstance(text, str) else ""
     return re.sub(r"\s+", " ", plain).strip()[:LONGEST]
 
 
 def grouped(pictures: Sequence[Taught]) -> bool:
-    """Whether the split can keep each person's pictures on one side: every picture is somebody's,
-    and each class has three people or more."""
+    """Return whether the split can keep each person's images together.
+
+    Every image must have a person, and each class at least three people.
+    """
     people: dict[str, set[str]] = {}
     for each in pictures:
         people.setdefault(each.label, set()).add(each.person)
@@ -295,7 +302,7 @@ def grouped(pictures: Sequence[Taught]) -> bool:
 
 
 def write(session: Session, pictures: Sequence[Taught]) -> None:
-    """The table that says what each picture is."""
+    """Write the table of the images' labels."""
     with (session.folder / "pictures" / "pictures.csv").open(
         "w", encoding="utf-8", newline=""
     ) as file:
@@ -306,7 +313,7 @@ def write(session: Session, pictures: Sequence[Taught]) -> None:
 
 
 def remarks(session: Session, pictures: Sequence[Taught]) -> list[str]:
-    """What the data check finds, in the reader's language."""
+    """Return the findings of the data check, in the reader's language."""
     count = Counter(each.label for each in pictures)
     told = []
     people = {label: {p.person for p in pictures if p.label == label} for label in count}
@@ -335,7 +342,7 @@ def remarks(session: Session, pictures: Sequence[Taught]) -> list[str]:
 
 
 def copies(session: Session, pictures: Sequence[Taught]) -> list[str]:
-    """Pictures that show the same, within a class and across two."""
+    """Find duplicate images within a class and across classes."""
     import numpy as np
     import torch
     from PIL import Image
@@ -361,7 +368,7 @@ def copies(session: Session, pictures: Sequence[Taught]) -> list[str]:
 
 
 def figure(job: Job) -> dict[str, Any]:
-    """Accuracy on pictures that it did not learn from, with its interval, in words."""
+    """Return the accuracy on held-out images, with its interval, as text."""
     from souron import registry
 
     measures = (job.result or {}).get("measures", {})

@@ -1,4 +1,4 @@
-"""A run gets another name, or goes to the desktop's own bin; neither while a job needs it."""
+"""Rename a run, or move it to the desktop's bin, unless a job uses it."""
 
 import os
 import re
@@ -15,7 +15,7 @@ LONGEST = 100  # bytes of a name
 
 
 def user_of(jobs: Jobs, folder: Path) -> Job | None:
-    """The waiting or running job that works in the folder or reads it."""
+    """Return the waiting or running job that uses the folder; None if there is none."""
     place = folder.resolve()
     return next((job for job in jobs.all() if job.state in ALIVE and _uses(job, place)), None)
 
@@ -28,13 +28,15 @@ def _uses(job: Job, place: Path) -> bool:
 def _within(path: Path, place: Path) -> bool:
     try:
         return path.resolve().is_relative_to(place)
-    except (OSError, ValueError, RuntimeError):  # the word is no path
+    except (OSError, ValueError, RuntimeError):  # not a path
         return False
 
 
 def refuse_used(jobs: Jobs, folder: Path) -> None:
-    """Raises UserError where a job needs the folder. Ask with ``jobs.changing()``, so that none
-    begins meanwhile."""
+    """Check that no job uses the folder. Raises UserError otherwise.
+
+    Call within ``jobs.changing()``, so that no job starts meanwhile.
+    """
     job = user_of(jobs, folder)
     if job is not None:
         raise UserError(
@@ -49,7 +51,7 @@ def refuse_used(jobs: Jobs, folder: Path) -> None:
 
 
 def to_bin(jobs: Jobs, folder: Path) -> None:
-    """Raises UserError where there is no bin; then nothing was deleted."""
+    """Move a run to the bin. Raises UserError where there is none; nothing is deleted then."""
     from send2trash import send2trash
 
     with jobs.changing():
@@ -69,15 +71,17 @@ def to_bin(jobs: Jobs, folder: Path) -> None:
 
 
 def rename(jobs: Jobs, folder: Path, name: str) -> Path:
-    """Give a run another name, over nothing that is there; its folder then. Raises UserError, and
-    all is then as it was."""
+    """Rename a run without overwriting anything, and return its new folder.
+
+    Raises UserError, with everything left unchanged.
+    """
     target = folder.with_name(checked(name))
     with jobs.changing():
         refuse_used(jobs, folder)
         made = False
         try:
-            if os.name == "posix":  # elsewhere renaming goes over nothing by itself
-                target.mkdir()  # takes the name: renaming goes over an empty folder, and no other
+            if os.name == "posix":  # other systems never overwrite on renaming
+                target.mkdir()  # reserves the name: renaming replaces only an empty folder
                 made = True
             folder.rename(target)
         except OSError as error:
@@ -108,7 +112,7 @@ def _cannot_rename(folder: Path, target: Path, error: OSError) -> UserError:
 
 
 def checked(name: str) -> str:
-    """Raises UserError for a name that a run's folder cannot have on every computer."""
+    """Check that a name is valid for a folder on every system. Raises UserError otherwise."""
     name = unicodedata.normalize("NFC", name.strip())
     if not NAME.fullmatch(name) or name.endswith(".") or len(name.encode()) > LONGEST:
         raise UserError(

@@ -1,11 +1,11 @@
-"""Uploaded files, or one zip of a folder -> a folder of their own.
+"""Unpack uploaded files, or one zip of a folder, into a folder of their own.
 
-Nothing in a zip is believed. Names may lead elsewhere, a few kilobytes may unpack to terabytes,
-and a picture may be a program; a zip that was made to harm is refused as a whole. What is harmless
-but no data, by its first bytes, is left out and counted. A folder stands there whole or not at all.
+A zip is not trusted: names may lead elsewhere, a few kilobytes may unpack to terabytes, and an
+image may be a program. A malicious zip is refused as a whole. Harmless files that are not data, by
+their first bytes, are left out and counted. A folder appears complete or not at all.
 
-Names from Japanese Windows (cp932) and from macOS (decomposed Unicode, ``__MACOSX``) come out as
-they were meant.
+Names from Japanese Windows (cp932) and from macOS (decomposed Unicode, ``__MACOSX``) are decoded
+correctly.
 """
 
 import os
@@ -29,16 +29,16 @@ from souron.utils.messages import N_, UserError, _
 MOST_FILES = 100_000
 LARGEST = 2 * 10**9  # bytes of a file
 MOST_BYTES = 10 * 10**9  # of all files of a zip, once they are unpacked
-MOST_PACKED = 200  # bytes that a byte of a zip may become, beyond the first ``FREE``
+MOST_PACKED = 200  # compression ratio allowed beyond the first ``FREE`` bytes
 FREE = 50 * 10**6
 DEEPEST = 16  # folders within each other
 LONGEST_NAME, LONGEST = 255, 1000  # bytes of a name and of all names of a path
 SPARE = 500 * 10**6  # bytes that stay free on the disk
-STALE = 24 * 3600  # seconds after which a folder that is not whole was left by a killed server
-OF_AN_ENTRY = 400  # bytes in a zip's table of contents, with a long name
-HEADER = 512  # bytes of a file that tell what it is
+STALE = 24 * 3600  # seconds after which an incomplete folder is considered abandoned
+OF_AN_ENTRY = 400  # bytes of an entry in a zip's central directory, with a long name
+HEADER = 512  # bytes of a file that identify its type
 ENCRYPTED, UTF8 = 1, 0x800  # flags of a zip's entry
-PARTIAL = ".coming-"  # begins the name of a folder that is not whole yet
+PARTIAL = ".coming-"  # name prefix of an incomplete folder
 
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 PACKED = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".cab"}
@@ -55,14 +55,14 @@ WINDOWS = re.compile(r'[<>:"|?*\\]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', 
 
 @dataclass
 class Unpacked:
-    """The new folder, how many files it holds, and what was left out: reason -> names."""
+    """The new folder, its number of files, and what was left out: reason -> names."""
 
     folder: Path
     files: int = 0
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Summarise the upload in one line."""
         text = _("{count} files").format(count=self.files)
         left = [f"{_(LEFT_OUT[why])}: {len(names)}" for why, names in self.skipped.items()]
         return text + ("; " + _("left out: {what}").format(what=", ".join(left)) if left else "")
@@ -73,14 +73,14 @@ class Entry(NamedTuple):
 
     name: str  # relative, with slashes
     size: int  # bytes
-    open: Callable[[], Any]  # what to read its bytes from
+    open: Callable[[], Any]  # opens its bytes for reading
 
 
 def unpack(files: Sequence[Path], place: Path) -> Unpacked:
-    """A zip, or files, as a new folder below ``place``, named after the zip or the top folder.
+    """Unpack a zip or files into a new folder below ``place``.
 
-    Raises UserError, and leaves nothing behind, where a name leads elsewhere, where there is too
-    much of something, where nothing is left, and where the disk is full.
+    The folder is named after the zip or the top folder. Raises UserError, and leaves nothing
+    behind, where a name leads elsewhere, a limit is exceeded, no data remains, or the disk is full.
     """
     place.mkdir(parents=True, exist_ok=True)
     if len(files) == 1 and files[0].is_file() and not files[0].is_symlink():
@@ -112,7 +112,7 @@ def _unzip(path: Path, place: Path) -> Unpacked:
 
 
 def is_data(content: bytes, name: str) -> bool:
-    """Does a picture begin so, or a text under a name that says which, ``labels.csv``?"""
+    """Return whether content begins like an image, or is text with a known extension."""
     if PICTURES.match(content):
         return True
     is_text = content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in content
@@ -125,7 +125,7 @@ def _header(path: Path) -> bytes:
 
 
 def _check_directory(path: Path) -> None:
-    """Raises UserError where a zip's table of contents alone would fill the memory."""
+    """Check that a zip's central directory fits into memory. Raises UserError otherwise."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - (1 << 17)))
         end = file.read()
@@ -137,7 +137,7 @@ def _check_directory(path: Path) -> None:
 
 
 def _entries(archive: ZipFile, path: Path) -> list[Entry]:
-    """The files of a zip, once it is known to be harmless. Raises UserError."""
+    """Return the files of a zip after checking that it is harmless. Raises UserError."""
     infos = archive.infolist()
     if len(infos) > MOST_FILES:
         raise _too_many(len(infos))
@@ -165,7 +165,7 @@ def _entries(archive: ZipFile, path: Path) -> list[Entry]:
 
 
 def _names(infos: Sequence[ZipInfo]) -> list[str]:
-    """Names as they were meant: UTF-8 where the zip says so, or else all in one encoding."""
+    """Decode the names: UTF-8 where the zip says so, all others in one common encoding."""
     marked = [bool(info.flag_bits & UTF8) for info in infos]
     raw = [info.orig_filename.encode("utf-8" if utf else "cp437", "surrogateescape")
            for info, utf in zip(infos, marked, strict=True)]  # fmt: skip
@@ -185,7 +185,7 @@ def _composed(name: str) -> str:
 
 
 def _take(entries: Sequence[Entry], place: Path, title: str) -> Unpacked:
-    """Copy what is data. Every name is checked before the first file is written."""
+    """Copy the files that are data; every name is checked before the first file is written."""
     taken: list[Entry] = []
     done = Unpacked(place)
     for entry in entries:
@@ -222,7 +222,7 @@ def _take(entries: Sequence[Entry], place: Path, title: str) -> Unpacked:
 
 
 def _check_name(name: str) -> None:
-    """Raises UserError where a name could lead out of the folder, or cannot be written."""
+    """Check a name. Raises UserError where it could leave the folder, or cannot be written."""
     parts = name.split("/")
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or any(p in ("..", "") for p in parts):
         raise _refused("name", _("{file} would lie outside of its folder").format(file=name[:200]))
@@ -252,7 +252,10 @@ def _check_amount(entries: Sequence[Entry], place: Path) -> None:
 
 
 def _check_duplicates(entries: Sequence[Entry]) -> None:
-    """Raises UserError where two names are one on Windows or macOS, or a file is a folder too."""
+    """Check for names that coincide on Windows or macOS, and files that are also folders.
+
+    Raises UserError.
+    """
     names: dict[str, str] = {}
     folders = {
         "/".join(parts[:count]).casefold()
@@ -270,13 +273,13 @@ def _check_duplicates(entries: Sequence[Entry]) -> None:
 
 
 def _top(entries: Sequence[Entry]) -> str:
-    """The folder that all files lie in, or ""."""
+    """Return the common top folder of all files, or ""."""
     tops = {entry.name.partition("/")[0] for entry in entries}
     return tops.pop() if len(tops) == 1 and all("/" in e.name for e in entries) else ""
 
 
 def _copy(entry: Entry, folder: Path, done: Unpacked) -> None:
-    """One file, if it is data. Of a zip it gives no more bytes than were declared, and checked."""
+    """Copy one file if it is data; a zip entry yields no more bytes than were declared."""
     with entry.open() as source:
         content = source.read(HEADER)
         if not is_data(content, entry.name):
@@ -291,7 +294,7 @@ def _copy(entry: Entry, folder: Path, done: Unpacked) -> None:
 
 
 def _publish(whole: Path, place: Path, name: str) -> Path:
-    """Rename to ``place/name``, or ``name-2``, ... where that is there already."""
+    """Rename to ``place/name``, or ``name-2``, ... where that exists."""
     for number in range(1, 100_000):
         folder = place / (name if number == 1 else f"{name}-{number}")
         if folder.exists():
@@ -305,7 +308,7 @@ def _publish(whole: Path, place: Path, name: str) -> Path:
 
 
 def _remove_stale(place: Path) -> None:
-    """Remove what a killed server left unfinished."""
+    """Remove incomplete folders of a killed server."""
     for old in place.glob(f"{PARTIAL}*"):
         with suppress(FileNotFoundError):  # another upload removes it, too
             if old.stat().st_mtime < time.time() - STALE:
@@ -313,7 +316,7 @@ def _remove_stale(place: Path) -> None:
 
 
 def safe(title: str) -> str:
-    """A folder's name that can be read and typed: letters of any script, digits, ``-``, ``_``."""
+    """Return a readable and typeable folder name: letters of any script, digits, ``-``, ``_``."""
     name = re.sub(r"[^\w\-]+", "-", _composed(title)).strip("-_")[:60].rstrip("-_")
     return f"data-{name}" if not name or WINDOWS.search(name) else name
 

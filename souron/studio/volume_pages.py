@@ -1,9 +1,8 @@
-"""Pages of labelled volumes that were just predicted: slices linked with surfaces, as the offline
-page of ``report.labelled`` has them, in a frame of their own.
+"""Pages of labelled volumes that were just predicted: slices linked with surfaces.
 
-They are made when the browser asks for them, kept in memory under a name that cannot be guessed,
-and forgotten when others follow. A page runs the scripts that it carries, without the studio's
-origin: it reaches neither the studio nor anything else.
+They are the offline pages of ``report.labelled`` in a frame. Each is made when the browser requests
+it and kept in memory under a random name until others replace it. A page runs its own scripts
+without the studio's origin, so that it reaches neither the studio nor anything else.
 """
 
 import secrets
@@ -18,7 +17,7 @@ from souron.utils.messages import LANGUAGES, _, language, use_language
 if TYPE_CHECKING:
     from souron.kinds.labelled_volume import LabelledVolume
 
-MOST = 4  # that are kept
+MOST = 4  # pages in memory
 POLICY = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data: blob:; connect-src data: blob:; "
@@ -31,7 +30,7 @@ _lock = threading.Lock()
 
 
 def keep(labelled: "LabelledVolume") -> str:
-    """The name of its page."""
+    """Store a labelled volume and return the name of its page."""
     name = secrets.token_urlsafe(16)
     with _lock:
         _kept[name] = labelled
@@ -43,7 +42,7 @@ def keep(labelled: "LabelledVolume") -> str:
 
 
 def text(name: str, wish: str) -> str:
-    """The page, in that language; "" where there is none any more. Raises UserError."""
+    """Return the page in a language; "" where it is no longer stored. Raises UserError."""
     from souron.report import labelled
 
     with _lock:
@@ -57,7 +56,7 @@ def text(name: str, wish: str) -> str:
 
 
 def frame(labelled: "LabelledVolume") -> Markup:
-    """HTML: the page in a frame, and a link to it alone."""
+    """Return the page in a frame, with a link to it alone."""
     address = f"/volume/{language()}/{keep(labelled)}"
     return Markup(
         '<iframe class="volume" src="{0}" title="{1}" sandbox="allow-scripts allow-downloads" '

@@ -1,18 +1,18 @@
-"""A kind as something to fill in, and as something to look at.
+"""Widgets to enter and to display each kind of data.
 
-Kinds are known here by the name of their ``widget``, and no system is: what a page needs follows
-from ``signature.signature``.
+Kinds are identified by the name of their ``widget``, and no system is known here: a page needs only
+``signature.signature``.
 
-    form = widgets.form(asked)           # what goes in, and the options
-    view = widgets.shown(asked.gives)    # what comes out
+    form = widgets.form(asked)           # inputs and options
+    view = widgets.shown(asked.gives)    # output
     button.click(answer, form.inputs, view.outputs)
 
     def answer(*values):
         given, options = form.read(values, **model.reading)
         return view.update(model.answer(given, **options))
 
-What a view shows is kept in a ``gr.State``, which belongs to one browser session, so that its own
-switches (which classes, from which score on) draw anew without asking the system again.
+The value of a view is kept in a ``gr.State`` of the browser session, so that its own switches
+(which classes, from which score on) redraw it without running the system again.
 """
 
 import functools
@@ -64,9 +64,9 @@ NAMES = {
     "before_after": N_("before and after"),
 }
 KEPT = 3600  # seconds that a browser's last result is kept in memory
-STEPS = 100  # of a slider, about
+STEPS = 100  # of a slider, approximately
 MOST_ROWS = 1000  # of a table that is shown
-TINY, LEAST_SIDE = 128, 256  # pixels: pictures that are enlarged, and to what
+TINY, LEAST_SIDE = 128, 256  # pixels: images below TINY are enlarged to about LEAST_SIDE
 MOST_LABELS = 20  # that are shown
 LINES = 4  # of a text box
 CONTENT = "<div style='margin-top: 1.6em'>${value}</div>"  # below the label
@@ -100,12 +100,12 @@ ol { padding-left: 1.6em } li { margin: 0 0 0.8em }
 
 
 def given(kind: type[Kind], label: str = "") -> Any:
-    """The component to hand over such a thing. Within a ``gr.Blocks``."""
+    """Return the component to enter such a kind. Call within a ``gr.Blocks``."""
     return GIVEN[kind.widget](kind, label or called(kind))
 
 
 def called(kind: type[Kind]) -> str:
-    """The kind's name in the reader's language."""
+    """Return the kind's name in the reader's language."""
     return _(NAMES[kind.widget])
 
 
@@ -185,13 +185,13 @@ GIVEN: dict[str, Callable[[type[Kind], str], Any]] = {
 
 
 def taken(kind: type[Kind], value: Any, before: Kind | None = None, **reading: Any) -> Kind:
-    """What such a component handed over, as the kind.
+    """Convert the value of such a component to the kind.
 
-    ``before`` is the chat so far, to which a message is added; ``reading`` is what the kind's
-    ``read`` takes. Raises UserError, also where there is nothing yet.
+    ``before`` is the chat so far, to which a message is added; ``reading`` holds the arguments of
+    the kind's ``read``. Raises UserError, also where there is no value yet.
     """
     if kind.blank and value is None:
-        return kind()  # an empty sheet
+        return kind()  # a blank input
     if value is None or (isinstance(value, str) and not value.strip()) or value == []:
         raise UserError(
             "nothing given",
@@ -213,7 +213,7 @@ def taken(kind: type[Kind], value: Any, before: Kind | None = None, **reading: A
 
 
 def option(option: Option) -> Any:
-    """The component for one option. Within a ``gr.Blocks``."""
+    """Return the component for one option. Call within a ``gr.Blocks``."""
     import gradio as gr
 
     name = _(OPTION_NAMES[option.name]) if option.name in OPTION_NAMES else option.name
@@ -237,13 +237,13 @@ def option(option: Option) -> Any:
 
 
 def _step(reach: float) -> float:
-    """A round number that goes into ``reach`` a hundred times or more."""
+    """Return a power of ten that fits into ``reach`` at least a hundred times."""
     return 10.0 ** math.floor(math.log10(reach / STEPS) + 1e-9) if reach > 0 else 1.0
 
 
 @dataclass
 class Form:
-    """What a system wants to be given: a component for the thing and one for each option."""
+    """Inputs of a system: a component for the data and one for each option."""
 
     asked: Signature
     given: Any
@@ -256,7 +256,7 @@ class Form:
     def read(
         self, values: Sequence[Any], before: Kind | None = None, **reading: Any
     ) -> tuple[Kind, dict[str, Any]]:
-        """What the components hold, as ``predict`` wants it. Raises UserError."""
+        """Read the components as arguments of ``predict``. Raises UserError."""
         value, *chosen = values
         options = {
             name: self.asked.options[name].read(value)
@@ -266,16 +266,16 @@ class Form:
 
 
 def form(asked: Signature, label: str = "") -> Form:
-    """Within a ``gr.Blocks``."""
+    """Build the form of a system. Call within a ``gr.Blocks``."""
     first = given(asked.given, label)
     return Form(asked, first, {name: option(each) for name, each in asked.options.items()})
 
 
 @dataclass
 class View:
-    """The components that show a kind, built once, and what they become for a value."""
+    """The components that show a kind, and their updates for a value."""
 
-    kept: Any  # gr.State: the value that is shown, of this browser session
+    kept: Any  # gr.State: the value shown in this browser session
     parts: list[Any]
     fill: Callable[[Any], list[Any]]  # a value -> an update for each part
     empty: list[Any] = field(default_factory=list)  # an update for each part, for no value
@@ -285,12 +285,12 @@ class View:
         return [self.kept, *self.parts]
 
     def update(self, value: Kind | None) -> list[Any]:
-        """For ``outputs``: show this value; None clears."""
+        """Return updates for ``outputs`` that show this value; None clears them."""
         return [value, *(self.fill(value) if value is not None else self.empty)]
 
 
 def shown(kind: type[Kind], label: str = "") -> View:
-    """Build what shows such a thing. Within a ``gr.Blocks``."""
+    """Build the view of a kind. Call within a ``gr.Blocks``."""
     import gradio as gr
 
     kept = gr.State(time_to_live=KEPT)
@@ -306,7 +306,7 @@ def _spoken(wish: str, function: Callable, *given: Any) -> Any:
 
 
 def _heard(function: Callable) -> Callable:
-    """A view's own handler, in the language that the view was built in."""
+    """Wrap a view's handler to run in the language in which the view was built."""
     wish = language()
 
     @functools.wraps(function)
@@ -316,7 +316,7 @@ def _heard(function: Callable) -> Callable:
     return speaking
 
 
-Built = tuple[list[Any], Callable[[Any], list[Any]]]  # parts, and what fills them
+Built = tuple[list[Any], Callable[[Any], list[Any]]]  # components, and the function that fills them
 
 
 def _html(label: str, css: str, **more: Any) -> Any:
@@ -357,7 +357,7 @@ def _image(shown: Any, words: str) -> Any:
 
 
 def _seen(shown: Any) -> Any:
-    """A tiny picture is enlarged in whole steps, so that each pixel stays a square."""
+    """Enlarge a tiny image by a whole factor, so that each pixel stays a square."""
     from souron.kinds.codecs.image import rounded
 
     times = _times(max(shown.size))
@@ -369,7 +369,7 @@ def _times(side: int) -> int:
 
 
 def _shown_marked(kept: Any, label: str) -> Built:
-    """Boxes, areas and points: what is drawn can be chosen."""
+    """Show boxes, areas and points, with a choice of which to draw."""
     import gradio as gr
 
     image = gr.Image(label=label, interactive=False, format="png", buttons=["download",
@@ -381,7 +381,7 @@ def _shown_marked(kept: Any, label: str) -> Built:
 
     @_heard
     def drawn(value: Any, low: float, chosen: list[str]) -> list[Any]:
-        if value is None:  # the browser's last result was let go
+        if value is None:  # the stored result has expired
             return [gr.skip(), gr.skip()]
         rows = value.rows(float(low or 0), chosen)
         told = _("{count} of {all} are drawn").format(count=len(rows), all=len(value.found.names))
@@ -420,7 +420,7 @@ def _shown_gallery(kept: Any, label: str) -> Built:
 
 
 def _shown_video(kept: Any, label: str) -> Built:
-    """Playing, or one frame that is chosen."""
+    """Show a video, or one chosen frame."""
     import gradio as gr
 
     image = gr.Image(label=label, interactive=False, format="png", buttons=["download",
@@ -463,15 +463,17 @@ def _shown_video(kept: Any, label: str) -> Built:
 
 
 def _written(component: Any, value: Kind, suffix: str = "") -> Path:
-    """The value as a file that the page may fetch, under a name that nobody can guess. Gradio
-    removes it with what else it keeps for the page."""
+    """Write the value to a file with a random name that the page may fetch.
+
+    Gradio removes it with its other temporary files of the page.
+    """
     path = Path(component.GRADIO_CACHE) / secrets.token_hex(16) / f"souron{suffix or value.suffix}"
     value.save(path)
     return path
 
 
 def _shown_file(make: Callable[[str], Any], suffix: str) -> Callable[[Any, str], Built]:
-    """For what a component shows from a file that ends so."""
+    """Return a builder of views for components that show a file with this suffix."""
 
     def build(kept: Any, label: str) -> Built:
         component, words = make(label), _html_line()
@@ -503,7 +505,7 @@ def _model(label: str) -> Any:
 def _shown_text(kept: Any, label: str) -> Built:
     import gradio as gr
 
-    # a button to copy it would take the label from the text: a label names what comes first in it
+    # no copy button: the label would name the button instead of the text
     box = gr.Textbox(label=label, interactive=False, lines=LINES, max_lines=20)
     return [box], lambda value: [value.text]
 
@@ -514,7 +516,7 @@ def _shown_question(kept: Any, label: str) -> Built:
 
 
 def _shown_tokens(kept: Any, label: str) -> Built:
-    """The cut in colours; numbers and bytes of each, where nothing can be pointed at, below."""
+    """Show the text in colours by token; below it, ids and bytes as a table for touch screens."""
 
     def fill(value: Any) -> list[Any]:
         name = escape(_("The tokens one by one"))
@@ -528,7 +530,7 @@ def _shown_tokens(kept: Any, label: str) -> Built:
 
 
 def _shown_chat(kept: Any, label: str) -> Built:
-    """As plain text: what a model writes is no page, and loads nothing."""
+    """Show a chat as plain text: output of a model is never interpreted as HTML."""
 
     names = {"user": _("you"), "assistant": _("answer")}
 
@@ -537,7 +539,7 @@ def _shown_chat(kept: Any, label: str) -> Built:
             f"<li class='{turn.role}'><b>{escape(names[turn.role])}</b>"
             f"<div>{escape(turn.text)}</div></li>"
             for turn in value.turns
-            if turn.role in names  # what the system was told beforehand is not shown
+            if turn.role in names  # the system prompt is not shown
         )
         name = escape(label)
         return [f"<div role='log' aria-label='{name}'><ol class='turns'>{turns}</ol></div>"]
@@ -546,7 +548,7 @@ def _shown_chat(kept: Any, label: str) -> Built:
 
 
 def _shown_spans(kept: Any, label: str) -> Built:
-    """The text with its marks."""
+    """Show a text with its marked spans."""
     return [_html(label, TABLES)], lambda value: [value._repr_html_()]
 
 
@@ -569,7 +571,7 @@ def _shown_table(kept: Any, label: str) -> Built:
 
 
 def _shown_plot(kept: Any, label: str) -> Built:
-    """The picture, and its numbers for those who do not see it."""
+    """Show a plot, with its numbers as a table for accessibility."""
 
     def fill(value: Any) -> list[Any]:
         rows = value.rows()[:MOST_ROWS]
@@ -583,17 +585,17 @@ def _shown_plot(kept: Any, label: str) -> Built:
 
 
 def _shown_passages(kept: Any, label: str) -> Built:
-    """The quotes, and each in its place."""
+    """Show the quotes, and each in its context."""
     return [_html(label, QUOTES)], lambda value: [value._repr_html_()]
 
 
 def _shown_ranking(kept: Any, label: str) -> Built:
-    """The picture that was asked about, and a bar for each text."""
+    """Show the image that was asked about, and a bar for each text."""
     return [_html(label, TABLES)], lambda value: [value._repr_html_()]
 
 
 def _shown_before_after(kept: Any, label: str) -> Built:
-    """A slider between both pictures, and both as files."""
+    """Show a slider between both images, and both as files."""
     import gradio as gr
 
     view = _html(label, "")
@@ -607,7 +609,7 @@ def _shown_before_after(kept: Any, label: str) -> Built:
 
 
 def _shown_page(kept: Any, label: str) -> Built:
-    """In a frame that may do nothing, and as a file."""
+    """Show a page in a sandboxed frame, and as a file."""
     import gradio as gr
 
     view = _html(label, TABLES)
@@ -616,12 +618,12 @@ def _shown_page(kept: Any, label: str) -> Built:
 
 
 def _shown_volume(kept: Any, label: str) -> Built:
-    """The slice in the middle."""
+    """Show the middle slice."""
     return [_html(label, TABLES)], lambda value: [value._repr_html_()]
 
 
 def _shown_score(kept: Any, label: str) -> Built:
-    """The piano roll, the piece to be heard, and it as files."""
+    """Show the piano roll, a player, and the piece as files."""
     import gradio as gr
 
     view = _html(label, TABLES)
@@ -635,7 +637,7 @@ def _shown_score(kept: Any, label: str) -> Built:
 
 
 def _shown_labelled_volume(kept: Any, label: str) -> Built:
-    """Slices in three planes linked with surfaces; the planes, the millilitres and files below."""
+    """Show slices in three planes linked with surfaces; planes, millilitres and files below."""
     import gradio as gr
 
     from souron.report import labelled

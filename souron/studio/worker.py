@@ -1,14 +1,14 @@
-"""A process that has imported what the commands need, and forks a child for each job.
+"""Worker process that imports the commands' modules once and forks a child for each job.
 
 ``python -m souron`` imports for seconds before it does anything. The worker does so once, and then
-waits for a line. It computes nothing and starts no thread of Python, so that a fork leaves nothing
-behind that a child would miss: no pool of OpenMP threads, nothing of CUDA. A child leads a session
-of its own and does what ``python -m souron`` does with the same words, folder and environment. It
-outlives the page, the server and the worker.
+waits for lines. It computes nothing and starts no Python threads, so that a forked child lacks
+nothing: no pool of OpenMP threads, no CUDA context. A child is a session leader and runs ``python
+-m souron`` with the given words, folder and environment. It outlives the page, the server and the
+worker.
 
-Server and worker speak over two pipes that nobody else holds. A child begins once the server has
-noted its number; where nobody tells it to, it ends. Linux alone: Windows has no fork, and the
-libraries of macOS do not bear one.
+Server and worker communicate over two pipes that no other process holds. A child starts once the
+server has noted its pid; without that signal it ends. Linux only: Windows has no fork, and the
+libraries of macOS do not support it.
 """
 
 import gc
@@ -30,7 +30,7 @@ import souron
 from souron.utils import hardware
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron.studio.worker")  # as jobs.COMMAND
-MODULES = (  # what takes long, or imports what does
+MODULES = (  # modules that import slowly
     "souron.cli.main", "souron.model", "souron.lecture.chapters", "souron.runs.generate",
     "souron.runs.compare", "souron.runs.evaluate", "souron.audit.page", "souron.data.check",
     "souron.report.run",
@@ -40,30 +40,32 @@ MODULES = (  # what takes long, or imports what does
     "pydantic.type_adapter",  # of typer
 )  # fmt: skip
 READY, GO = b"ready\n", b"go\n"
-MOST_STARTS = 5  # of workers that die
-PATIENCE = 5.0  # seconds for an answer, which takes a few thousandths of one
+MOST_STARTS = 5  # restarts of workers that died
+PATIENCE = 5.0  # timeout in seconds for an answer, which takes milliseconds
 
 
 class Worker:
-    """The server's end. Where there is no worker, or not yet, there is no child; the next job may
-    find one."""
+    """The server's side of the worker.
+
+    While no worker is ready, ``fork`` returns None; a later job may find one.
+    """
 
     def __init__(self) -> None:
         self._guard = threading.RLock()
         self._process: Any = None
-        self._source: Any = None  # that it has imported
+        self._source: Any = None  # source files that it has imported
         self._ready = self._asked = False  # a child waits for an answer
         self._starts = 0
 
     def start(self) -> None:
-        """Begin to import, in a process beside the server."""
+        """Start importing, in a process beside the server."""
         with self._guard:
             if sys.platform == "linux" and self._process is None:
                 self._start()
 
     @property
     def ready(self) -> bool:
-        """Raises OSError where it has died."""
+        """Return whether the worker has finished importing. Raises OSError where it has died."""
         with self._guard:
             if self._process is not None and not self._ready:
                 self._ready = self._hear(0) == READY
@@ -72,9 +74,10 @@ class Worker:
     def fork(
         self, words: Sequence[str], folder: Path, environment: dict[str, str], *streams: Path
     ) -> int | None:
-        """The number of a child that waits for ``answer``, to do what ``souron`` does with these
-        words; ``streams`` are the files of its stdout and stderr. None where there is no worker
-        that can."""
+        """Fork a child for a ``souron`` command, and return its pid; it waits for ``answer``.
+
+        ``streams`` are the files of its stdout and stderr. Returns None where no worker is ready.
+        """
         with self._guard:
             if self._process is None or not folder.is_dir():
                 return None
@@ -94,14 +97,14 @@ class Worker:
             return None
 
     def answer(self, go: bool) -> None:
-        """Let the child begin that waits, if one does, or let it end."""
+        """Let the waiting child start, or end it; without one, do nothing."""
         with self._guard, suppress(OSError):
             if self._asked:
                 self._asked = False
                 self._tell(GO if go else b"end\n")
 
     def close(self) -> None:
-        """End the worker; its children go on."""
+        """End the worker; its children continue."""
         with self._guard:
             if self._process is not None:
                 self._process.kill()
@@ -125,7 +128,7 @@ class Worker:
             data = data[self._process.stdin.write(data) :]
 
     def _hear(self, seconds: float) -> bytes:
-        """A line; b"" where none comes. Raises OSError where none will come any more."""
+        """Read a line; b"" on a timeout. Raises OSError at the end of the pipe."""
         if not select.select([self._process.stdout], [], [], seconds)[0]:
             return b""
         line = self._process.stdout.readline()
@@ -135,14 +138,16 @@ class Worker:
 
 
 def source() -> list[tuple[str, int]]:
-    """What changes when a file of souron does. Raises OSError where one goes just now."""
+    """Return paths and modification times of souron's source. Raises OSError."""
     files = (path for root in souron.__path__ for path in Path(root).rglob("*.py"))
     return sorted((str(path), path.stat().st_mtime_ns) for path in files)
 
 
 def serve() -> list[str]:
-    """Fork a child for each line; returns within the child, with its words. Ends with the server.
-    The system itself buries the children."""
+    """Fork a child for each line of stdin; returns in the child with its words.
+
+    Ends with the server. The kernel reaps the children.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     os.write(1, READY)
     while line := sys.stdin.buffer.readline():
@@ -161,7 +166,7 @@ def serve() -> list[str]:
 def become(
     begin: int, words: list[str], folder: str, environment: dict[str, str], *streams: str
 ) -> list[str]:
-    """The process of a job, once it is told to begin; its words."""
+    """Turn a forked process into a job's: wait for the signal to start, and return its words."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -170,7 +175,7 @@ def become(
     os.chdir(folder)
     files = [os.open(os.devnull, os.O_RDONLY), *(os.open(name, os.O_WRONLY) for name in streams)]
     os.write(1, b"%d\n" % os.getpid())
-    for number, file in enumerate(files):  # the worker's pipes are closed by that
+    for number, file in enumerate(files):  # this closes the worker's pipes
         os.dup2(file, number)
         os.close(file)
     if not os.read(begin, 1):
@@ -188,9 +193,9 @@ def main() -> None:
     if threading.active_count() > 1:
         sys.exit("a thread would be missing in every child")
     gc.collect()
-    gc.freeze()  # else a child's first collection would copy all of it
+    gc.freeze()  # otherwise a child's first collection would copy all memory
     sys.argv[1:] = serve()
-    sys.modules["numpy"].random.seed()  # fresh, as in a process of its own; random does so itself
+    sys.modules["numpy"].random.seed()  # reseed as in a new process; random does so itself
     runpy.run_module("souron", run_name="__main__", alter_sys=True)
 
 

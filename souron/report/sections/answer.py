@@ -1,5 +1,8 @@
-"""What the reports say of questions about pictures: by sort, subset and language, beside the same
-questions with other pictures; and where the system looked, right and wrong."""
+"""Report sections of visual question answering.
+
+Accuracy by kind of question, subset and language, beside the same questions asked of other images;
+and the attention behind right and wrong answers.
+"""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -27,7 +30,7 @@ SHOWN = 12  # tiles of right answers, and of wrong ones
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of one that answers questions about pictures."""
+    """Return the sections of a run's report for visual question answering."""
     sorts = [part for part in _parts(record) if part.sort and not part.subset]
     others = [part for part in _parts(record) if not part.sort]
     parts = (
@@ -40,7 +43,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from the questions about {train} pictures of {data} in {time}. Of the "
         "questions about {test} test pictures it answers {value} rightly (95 % interval "
@@ -50,7 +53,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """What is to be known before the figures are believed."""
+    """Return the caveats of the figures."""
     told = []
     if record.data.endswith("scene_questions"):
         told.append(_("The scenes are put together by a program, and so are the questions: what "
@@ -63,7 +66,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Answering questions about pictures like those of {data}, with answers it knows.")
     return text.format(data=record.data), 'model("photo.jpg", question="What is shown?")'
 
@@ -73,7 +76,7 @@ def _parts(record: "RunRecord") -> tuple[OfQuestions, ...]:
 
 
 def _table(parts: list[OfQuestions]) -> Any:
-    """Figures of some questions a row."""
+    """Tabulate the figures of groups of questions, one group per row."""
     return {
         "names": [registry.metric(name).title for name in FIGURES],
         "by_sort": any(part.sort for part in parts),
@@ -91,7 +94,7 @@ def _table(parts: list[OfQuestions]) -> Any:
 
 
 def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
-    """A gain in points, with its sign."""
+    """Format a measure for the table; a gain is given in points with its sign."""
     shown = figure(name, measure)
     if name != metrics.GAIN or measure is None:
         return shown
@@ -104,7 +107,7 @@ def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
 
 
 def _matrix(record: "RunRecord") -> Any:
-    """Sort -> subset -> accuracy, and with other pictures."""
+    """Tabulate accuracy by kind of question and subset, also with other images."""
     parts = [part for part in _parts(record) if part.sort and part.subset]
     subsets = list(dict.fromkeys(part.subset for part in parts))
     return {
@@ -137,7 +140,7 @@ def _subset(name: str) -> str:
 
 
 def looked(record: "RunRecord") -> dict[str, Any]:
-    """Right and wrong answers, each with where it looked."""
+    """Return right and wrong answers, each with the image regions attended to."""
     if record.test is None or not record.answers or "looked" not in record.answers[0]:
         return {}
     every = list(_tiles(record))
@@ -173,7 +176,7 @@ def _tiles(record: "RunRecord") -> Iterator[tuple[bool, Tile]]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """What the report of a comparison says: every sort of question, system by system."""
+    """Return the sections of a comparison's report: accuracy by kind of question and system."""
     compared = record.details or {}
     sorts = list(dict.fromkeys(sort for figures in compared.values() for sort in figures))
     part = {

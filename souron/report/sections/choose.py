@@ -1,5 +1,8 @@
-"""What the reports say of examinations: the score beside chance and its controls, subject by
-subject, how sure it may be of itself, and what it got wrong, to be read."""
+"""Report sections of multiple-choice examinations.
+
+The score beside chance and its controls, figures by subject, calibration, and wrong answers to
+read.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "choose.html"
-MOST_WRONG = 40  # questions to read
-LETTERS_SHOWN = 1_500  # of a question
+MOST_WRONG = 40  # questions shown
+LETTERS_SHOWN = 1_500  # characters of a question
 DISAGREEMENTS = 20
 VOCABULARY = ("terms", "glosses")
 
@@ -33,7 +36,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def paper(result: ExamResult, answers: Answers, test: Dataset, data: str) -> list[Section]:
-    """What there is to say of one paper."""
+    """Return the sections of one examination paper."""
     parts = (
         ("result", _("The result"), _result(result, data)),
         ("subjects", _("By subject"), _subjects(result.by_subject)),
@@ -48,7 +51,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def warnings(result: ExamResult, data: str) -> list[str]:
-    """What is to be known before the figures are believed."""
+    """Return the caveats of the figures."""
     found = []
     if data in VOCABULARY:
         found.append(_("These questions measure vocabulary, not clinical judgement."))
@@ -67,13 +70,13 @@ def warnings(result: ExamResult, data: str) -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Choosing among the options of questions like those of {data}.")
     return text.format(data=record.data), 'model("question.json").best'
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """Questions that some of the systems answered rightly and others wrongly."""
+    """Return questions that some systems answered correctly and others wrongly."""
     if not record.details or record.test is None:
         return []
     rows = _apart(record.details, record.test)
@@ -102,7 +105,7 @@ def _result(result: ExamResult, data: str) -> dict[str, Any]:
 
 
 def _scale(result: ExamResult) -> Plot:
-    """The score and its control, with chance, and with the pass marks where they mean something."""
+    """Plot the score and its control, with chance and, where they apply, the pass marks."""
     drawn = plotting.new_figure(7.2, 1.9)
     axes = drawn.subplots()
     plotting.style_axes(axes, registry.metric("accuracy").title, "")
@@ -161,7 +164,10 @@ def _calibration(result: ExamResult) -> dict[str, Any]:
 
 
 def wrong(answers: Answers, test: Dataset, most: int = MOST_WRONG) -> dict[str, Any]:
-    """The questions it was surest about among those that it got wrong in some order."""
+    """Return the wrong answers with the highest confidence.
+
+    A question counts as wrong if the answer is wrong in at least one order of its options.
+    """
     probability = dense(answers, "probability")
     right = share_right(dense(answers, "picked"), test.target)
     sure, picks = probability.max(1)

@@ -1,4 +1,4 @@
-"""What the reports say of classifiers: how far to trust them, and where they disagree."""
+"""Report sections of classifiers: reliability of the figures, and disagreements."""
 
 import math
 from collections import defaultdict
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 TEMPLATE = "classify.html"
 
-LOOKED_AT = 8  # misses, and as many hits
+LOOKED_AT = 8  # wrong answers, and as many right ones
 MISTAKES = 24
 DISAGREEMENTS = 12
-BARELY = 0.1  # of the way from guessing to always right
+BARELY = 0.1  # share of the gap between guessing and perfect accuracy
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of a classifier."""
+    """Return the sections of a run's report for a classifier."""
     result, probability, test = record.details, _probability(record), record.test
     assert test is not None
     parts = (
@@ -58,13 +58,13 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """Where compared classifiers disagree."""
+    """Return the cases on which the compared classifiers disagree."""
     part = _disagreements(record)
     return section("disagreements", _("Where they disagree"), TEMPLATE, part)
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     measure = record.measures["accuracy"]
     said = {
         "system": record.system,
@@ -89,15 +89,18 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """That it may be guessing, classes with too few patients, and subgroups on which it does worse
-    than on the others."""
+    """Return the caveats of a run.
+
+    These are accuracy near guessing, classes with too few patients, and subgroups with a lower
+    accuracy.
+    """
     found = record.measures["accuracy"]
     guessing = chance(found.value, found.low, record.test)
     return [*guessing, *_rare(record.test), *_worse(record.details)]
 
 
 def doubts(record: "RunRecord") -> dict[str, str]:
-    """What stands beside a figure that no interval can be relied on for: metric -> text."""
+    """Return metric -> warning for figures whose interval is not reliable."""
     test, trust = record.test, record.details
     if test is None:
         return {}
@@ -127,7 +130,7 @@ def _few(test: Dataset, count: int) -> str:
 
 
 def _rare(test: Dataset | None) -> list[str]:
-    """Classes of which too few patients are tested."""
+    """Warn of classes with too few patients in the test part."""
     if test is None:
         return []
     rare = [
@@ -169,7 +172,7 @@ def _worse(trust: ClassificationResult) -> list[str]:
 
 
 def comparison_notes(record: "ComparisonRecord") -> list[str]:
-    """That even the best may be guessing, and classes with too few patients."""
+    """Return the caveats of a comparison: accuracy near guessing, classes with few patients."""
     rare = _rare(record.test)
     if record.measure != "accuracy":
         return rare
@@ -178,7 +181,10 @@ def comparison_notes(record: "ComparisonRecord") -> list[str]:
 
 
 def chance(value: float, low: float, test: Dataset | None, best: str = "") -> list[str]:
-    """What a share of right answers says against that of always naming the commonest class."""
+    """Compare an accuracy ``value`` with that of always predicting the most frequent class.
+
+    ``low`` is the lower end of the accuracy's interval. Returns [] if it is clearly better.
+    """
     if test is None or test.target is None or not len(test):
         return []
     counts = test.target.bincount(minlength=len(test.classes))
@@ -201,7 +207,7 @@ def chance(value: float, low: float, test: Dataset | None, best: str = "") -> li
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
     text = _("Sorting pictures like those of {data} into {count} classes: {labels}.")
     return text.format(
@@ -212,7 +218,7 @@ def use(record: "RunRecord") -> tuple[str, str]:
 
 
 def limits(record: "RunRecord") -> list[str]:
-    """What the model card says of the threshold."""
+    """Return the sentence on the threshold, for the model card."""
     text = _threshold(record.details)
     return [text] if text else []
 
@@ -438,7 +444,7 @@ def _sizes(trust: ClassificationResult) -> dict[str, Any] | None:
 
 
 def _table(test: Dataset, probability: Tensor) -> Tensor:
-    """Counts (y_true, y_pred) of the test cases."""
+    """Return the confusion counts (y_true, y_pred) of the test cases."""
     n = len(test.classes)
     return (test.target * n + probability.argmax(1)).bincount(minlength=n * n).view(n, n)
 
@@ -459,8 +465,10 @@ def _confusion(test: Dataset, probability: Tensor) -> dict[str, Any]:
 
 
 def _classes(test: Dataset, probability: Tensor, trust: ClassificationResult) -> dict[str, Any]:
-    """Sensitivity and precision of each class as the most probable one; intervals count patients
-    where they are known, as those of the section *Discrimination* do."""
+    """Return sensitivity and precision of each class, with the most probable class as prediction.
+
+    Intervals count patients where they are known, as in the section *Discrimination*.
+    """
     y_true, said = test.target.numpy(), probability.argmax(1).numpy()
     right = (said == y_true).astype(float)
 
@@ -484,7 +492,7 @@ def _classes(test: Dataset, probability: Tensor, trust: ClassificationResult) ->
 
 
 def _rule(trust: ClassificationResult) -> str:
-    """Why these figures differ from those of a threshold, where there is one."""
+    """Explain why these figures differ from those at a threshold; "" without a threshold."""
     if not trust.positive:
         return ""
     return _(
@@ -533,7 +541,7 @@ def _mistakes(test: Dataset, probability: Tensor) -> dict[str, Any] | None:
 
 
 def _disagreements(record: "ComparisonRecord") -> dict[str, Any] | None:
-    """The cases on which the systems' answers spread most, with what each said."""
+    """Return the cases on which the systems disagree most, with each system's prediction."""
     predicted = record.details.predicted
     test, names = record.test, [row.system for row in record.rows if row.system in predicted]
     if test is None or len(names) < 2:
@@ -572,13 +580,16 @@ def _disagreements(record: "ComparisonRecord") -> dict[str, Any] | None:
 
 
 def _spread(guesses: Tensor, labels: int) -> Tensor:
-    """Entropy of the answers to each case, 0..1; ``guesses`` (answers, cases)."""
+    """Compute the normalised entropy of each case's predictions, 0..1.
+
+    ``guesses``: (answers, cases).
+    """
     share = torch.stack([(guesses == label).float().mean(0) for label in range(labels)])
     return -(share * share.clamp(min=1e-9).log()).sum(0) / math.log(max(2, labels))
 
 
 def _voice(said: Tensor, labels: Sequence[str]) -> str:
-    """``cat``, or ``cat (2/3)`` where not all trainings say so."""
+    """Return the majority label: ``cat``, or ``cat (2/3)`` where not all trainings agree."""
     most = int(said.mode().values)
     agreeing = int((said == most).sum())
     name = fonts.short(labels[most], 30)

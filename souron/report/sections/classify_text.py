@@ -1,4 +1,4 @@
-"""What the reports say of classifiers of texts: as of pictures, with mistakes to be read."""
+"""Report sections of text classifiers: as for images, with mistakes to read."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from souron.runs.record import RunRecord
 
 MISTAKES = 30
-LETTERS = 600  # of a text
+LETTERS = 600  # characters of a text
 
 headline, doubts = classify.headline, classify.doubts
 limits, comparison_notes = classify.limits, classify.comparison_notes
@@ -41,7 +41,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """And how many texts were not read to their end."""
+    """Return the caveats of a classifier, and the number of texts that were truncated."""
     found = classify.notes(record)
     if record.model is None or record.test is None:
         return found
@@ -54,7 +54,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
     text = _("Sorting texts like those of {data} into {count} classes: {labels}.")
     told = text.format(data=record.data, count=len(labels), labels=", ".join(labels[:20]))
@@ -62,7 +62,7 @@ def use(record: "RunRecord") -> tuple[str, str]:
 
 
 def mistakes(test: Dataset, probability: "Tensor") -> list[dict[str, Any]]:
-    """The surest wrong answers, with the beginnings of their texts."""
+    """Return the most confident mistakes, with the beginnings of their texts."""
     sure, predicted = probability.max(1)
     wrong = (predicted != test.target).nonzero().flatten()
     rows = wrong[sure[wrong].argsort(descending=True)].tolist()[:MISTAKES]

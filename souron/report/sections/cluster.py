@@ -1,4 +1,4 @@
-"""What the reports say of clusterings."""
+"""Report sections of clusterings."""
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ MOST = 50  # clusters shown, the largest
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What each cluster holds, and the tree that it was cut from where there is one."""
+    """Return the contents of each cluster and, for hierarchical clustering, the dendrogram."""
     clusters = section("clusters", _("Clusters"), "cluster.html", _clusters(record))
     tree = getattr(record.model, "tree", None)
     if tree is None or not bool((tree[:, 3] > 0).all()):
@@ -31,7 +31,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def _dendrogram(record: "RunRecord", tree: Tensor) -> Markup:
-    """The last joinings, and the height at which the tree is cut."""
+    """Plot the last merges of the tree and the height at which it is cut."""
     from scipy.cluster.hierarchy import dendrogram
 
     count = record.model.config.groups
@@ -56,7 +56,7 @@ def _dendrogram(record: "RunRecord", tree: Tensor) -> Markup:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Finding clusters among pictures like those of {data}.").format(data=record.data)
     return text, "model.system"
 

@@ -1,4 +1,4 @@
-"""What the reports say of language models."""
+"""Report sections of language models."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,12 @@ SORTS = {
     "medical": N_("medical question"),
     "harmless": N_("harmless question"),
 }
-BEGINNING = 400  # letters of a text before its continuation
+BEGINNING = 400  # characters of the prompt before a continuation
 MOST_BITS = 12.0  # the darkest shade
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of a language model."""
+    """Return the sections of a run's report for a language model."""
     result, test = record.details, record.test
     assert isinstance(result, CompleteResult) and test is not None
     parts = (
@@ -42,7 +42,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     if PREFERRED in record.measures:
         text = _(
             "{system} learnt from {train} pairs of answers of {data} in {time}. On {test} test "
@@ -57,7 +57,11 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """That a packer, which knows no language, does as well; what preference accuracy is not."""
+    """Return the caveats of a run.
+
+    These are languages in which the compressor xz needs no more bits, and the meaning of preference
+    accuracy.
+    """
     result = record.details
     if not isinstance(result, CompleteResult):
         return []
@@ -79,7 +83,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Going on with texts like those of {data}.").format(data=record.data)
     return text, 'print(model(Text("...")))'
 

@@ -1,4 +1,4 @@
-"""What the reports say of composed pieces."""
+"""Report sections of composed pieces."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ WHO = {"test pieces": N_("the test pieces themselves"),
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says."""
+    """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, ComposeResult) and test is not None
     rows: list[Any] = [(_("written by the system"), record.measures)]
@@ -43,7 +43,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} pieces of {data} in {time}. Each token of {test} pieces with "
         "tunes that it never saw costs it {value} (95 % interval {interval})."
@@ -52,7 +52,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def limits(record: "RunRecord") -> list[str]:
-    """What the figures do not say."""
+    """Return the limits of the figures, for the model card."""
     return [
         _("Consonances, parallels and crossings are counted as in a first lesson of counterpoint. "
           "Whether a phrase leads anywhere and whether a piece pleases, they do not say: hear it."),
@@ -62,6 +62,6 @@ def limits(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Setting melodies in four voices in the manner of {data}, and going on with pieces.")
     return text.format(data=record.data), 'print(model("melody.mid"))'

@@ -1,4 +1,4 @@
-"""What the reports say of detectors."""
+"""Report sections of object detectors."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -27,16 +27,16 @@ from souron.utils.messages import _
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
-FEW_IMAGES = 200  # below, by simulation, intervals of an average precision promise too much
+FEW_IMAGES = 200  # with fewer, intervals of average precision are too narrow (by simulation)
 TEMPLATE = "detect.html"
-SHOWN, WORST, SIDE_BY_SIDE = 6, 10, 4  # pictures
+SHOWN, WORST, SIDE_BY_SIDE = 6, 10, 4  # images
 FIGURES = ("AP", "AP50")
-PANE = 384  # pixels a side of a picture in the report
+PANE = 384  # pixels a side of an image in the report
 LEAST_CURVES, MOST_CURVES = 1, 12  # labels in one plot
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of a detector."""
+    """Return the sections of a run's report for a detector."""
     result, test = record.details, record.test
     assert isinstance(result, DetectionResult) and test is not None
     constant = _("always the mean box of the most frequent label")
@@ -52,12 +52,12 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """The same pictures, as each system sees them."""
+    """Return the same test images with the result of each system, side by side."""
     return section("side_by_side", _("Side by side"), TEMPLATE, side_by_side(record))
 
 
 def side_by_side(record: "ComparisonRecord") -> list[Plot]:
-    """Some test pictures with their true objects, and with those that each system found."""
+    """Show some test images with their true objects and the detections of each system."""
     test, found = record.test, record.details
     if test is None or not test.pictures:
         return []
@@ -69,7 +69,7 @@ def side_by_side(record: "ComparisonRecord") -> list[Plot]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
         "it never saw its AP50 is {value} (95 % interval {interval})."
@@ -78,7 +78,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """That it is no better than an answer that looks at no picture, and labels it never met."""
+    """Warn of figures no better than a constant answer, absent labels, and few test images."""
     result = record.details
     if not isinstance(result, DetectionResult):
         return []
@@ -87,7 +87,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def few_images(record: "RunRecord") -> list[str]:
-    """A note where an average precision is of so few test images that it is read too high."""
+    """Warn where average precision is measured on few test images, where it is biased upwards."""
     count = record.parts.get("test", 0)
     if not 0 < count < FEW_IMAGES:
         return []
@@ -100,7 +100,7 @@ def few_images(record: "RunRecord") -> list[str]:
 
 
 def no_better(record: "RunRecord", text: str, name: str) -> list[str]:
-    """A note where one metric cannot be told from that of the constant answer."""
+    """Warn where a metric is not distinguishable from that of the constant answer."""
     constant = record.details.baselines.get("constant", {}).get(name)
     measure = record.measures.get(name)
     if not measure or not constant or measure.low > constant.value:
@@ -109,7 +109,7 @@ def no_better(record: "RunRecord", text: str, name: str) -> list[str]:
 
 
 def absent(result: DetectionResult) -> list[str]:
-    """A note on labels that the test pictures have no object of."""
+    """Warn of labels without an object in the test images."""
     names = [one.name for one in result.labels if not one.objects]
     if not names:
         return []
@@ -118,7 +118,7 @@ def absent(result: DetectionResult) -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
     text = _("Finding {labels} in pictures like those of {data}.").format(
         data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
@@ -137,7 +137,7 @@ def found_of(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
 
 
 def worst(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
-    """The pictures with most objects missed, boxes too many and labels mistaken."""
+    """Show the images with the most missed objects, false positives and wrong labels."""
     if not test.pictures:
         return None
     mistakes = []
@@ -159,7 +159,7 @@ def _beside_truth(test: Dataset, row: int, result: DetectionResult) -> Plot:
 
 
 def _drawn(test: Dataset, row: int, found: Mapping[str, Found], file: str) -> Plot:
-    """A test picture with its true objects, and beside it with what was found by each."""
+    """Show a test image with its true objects and, beside it, the detections of each system."""
     true = _without_crowds(test.target[row])
     panes = [_pane(test, row, true)] + [_pane(test, row, boxes) for boxes in found.values()]
     whole = Image.new("RGB", (len(panes) * (PANE + 8) - 8, PANE), "white")
@@ -205,8 +205,11 @@ def _words(test: Dataset, objects: Found) -> str:
 def precision(
     record: "RunRecord", result: DetectionResult, constant: str, figures: Sequence[str]
 ) -> dict[str, Any]:
-    """Label by label, and beside answers that look at no picture, which ``constant`` describes, or
-    have learnt nothing. ``figures`` are metrics."""
+    """Tabulate average precision by label and beside baselines.
+
+    The baselines are the constant answer, which ``constant`` describes, and the untrained network.
+    ``figures`` are names of metrics.
+    """
     names = {
         "": record.system,
         "constant": constant,
@@ -253,7 +256,7 @@ def curves(result: DetectionResult) -> dict[str, Any] | None:
 
 
 def precision_recall(labels: Sequence[OfLabel]) -> bytes:
-    """Precision against recall as the least score falls; the ring is the chosen one."""
+    """Plot precision against recall over score thresholds; a ring marks the chosen threshold."""
     figure: Figure = plotting.new_figure(6.4, 4.6)
     axes = figure.subplots()
     plotting.style_axes(axes, _("recall"), _("precision"))

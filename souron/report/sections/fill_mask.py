@@ -1,4 +1,4 @@
-"""What the reports say of masked tokens."""
+"""Report sections of masked language models."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ AROUND = 16  # tokens beside a mask
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says."""
+    """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, FillResult) and test is not None
     parts = (
@@ -34,7 +34,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} texts of {data} in {time}. In {test} test texts that it "
         "never saw it guesses {value} of the masked tokens (95 % interval {interval})."
@@ -43,7 +43,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Guessing masked words in texts like those of {data}.").format(data=record.data)
     return text, 'print(model(Text("... [MASK] ...")))'
 

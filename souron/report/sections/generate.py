@@ -1,4 +1,4 @@
-"""The parts of a run's and a comparison's report that say how good drawn pictures are."""
+"""Report sections of generators of images, for a run and a comparison."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "generate.html"
-SHOWN = 64  # pictures of a run
-IN_THE_TABLE = (  # of a comparison, which ranks by all the others too
+SHOWN = 64  # images of a run
+IN_THE_TABLE = (  # of a comparison, which also ranks by all other metrics
     "Fréchet distance", "kernel distance", "precision", "recall", "coverage", "bits per dimension",
 )  # fmt: skip
-HIGH, LOW = 0.8, 0.25  # precision and coverage of pictures that are like no real one
-IN_A_ROW = 12  # pictures of each system in a comparison
+HIGH, LOW = 0.8, 0.25  # precision above and coverage below which images resemble no real one
+IN_A_ROW = 12  # images of each system in a comparison
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of a generator."""
+    """Return the sections of a run's report for a generator."""
     result: GenerationResult = record.details
     reference = result.reference
     floor = reference.floor.measures if reference.floor else {}
@@ -60,14 +60,13 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """What compared generators drew, side by side."""
+    """Return the images of the compared generators, side by side."""
     return section("gallery", _("Side by side"), TEMPLATE, gallery(record))
 
 
 def comparison_notes(record: "ComparisonRecord") -> list[str]:
-    """Say that the order is another one after a longer training, where the systems' ready-trained
-    weights show it."""
-    figures = []  # of each system's ready-trained weights: figure, name, seconds of training
+    """Warn that longer training changes the order, where the ready-trained weights show it."""
+    figures = []  # for each system's ready-trained weights: figure, name, seconds of training
     for row in record.rows:
         folder = zoo.where(row.system)
         held = zoo.receipt(folder) if folder is not None else {}
@@ -89,7 +88,7 @@ def comparison_notes(record: "ComparisonRecord") -> list[str]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     name, measure = next(iter(record.measures.items()))
     metric = registry.metric(name)
     return _(
@@ -108,13 +107,13 @@ def headline(record: "RunRecord") -> str:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Drawing pictures like those of {data}.").format(data=record.data)
     return text, "model.generate(16).folder"
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """What stands on top of the report."""
+    """Return the weaknesses of the generated images and the classes that are missing."""
     result: GenerationResult = record.details
     texts = generation.weaknesses({name: vars(m) for name, m in result.measures.items()})
     classes = result.resemblance.classes
@@ -126,8 +125,10 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def empty_precision(values: Mapping[str, float], system: str = "") -> str:
-    """Why a high precision is no praise, where pictures are like no real one: real pictures that
-    differ from all others have wide neighbourhoods, into which grey noise falls too."""
+    """Warn that a high precision means little where coverage is low; "" otherwise.
+
+    Outlying real images have wide neighbourhoods, into which even grey noise falls.
+    """
     precision, coverage = values.get("precision", 0.0), values.get("coverage", 1.0)
     if precision < HIGH or coverage > LOW:
         return ""
@@ -140,7 +141,7 @@ def empty_precision(values: Mapping[str, float], system: str = "") -> str:
 
 
 def gallery(record: "ComparisonRecord") -> dict[str, Any]:
-    """What compared generators drew, at random and side by side, and their figures in one table."""
+    """Return random images of the compared generators and a table of their figures."""
     shown: Gallery = record.details
     rankings = {record.measure: Ranking(record.rows, record.verdicts), **record.further}
     names = [row.system for row in record.rows]
@@ -191,7 +192,7 @@ def _value(name: str, measure: Measure | None) -> str:
 
 
 def _of(ranking: Ranking, system: str) -> tuple[str, str]:
-    """A system's value, and its interval."""
+    """Return a system's value and its interval."""
     for row in ranking.rows:
         if row.system == system:
             return (

@@ -1,4 +1,4 @@
-"""What the reports say of systems that make pictures of pictures."""
+"""Report sections of image-to-image systems."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "image_to_image.html"
-PANE = 256  # pixels a side of a picture in the report
-SIDE_BY_SIDE = 6  # pictures
-LOUD = 4.0  # times that differences are brightened in the map of inventions
+PANE = 256  # pixels a side of an image in the report
+SIDE_BY_SIDE = 6  # images
+LOUD = 4.0  # factor that brightens differences in the map of invented detail
 AHEAD = ("PSNR of luma", "colour difference", "PSNR", "cycle PSNR")  # for the headline
-OF_COLOURS = (  # where a trivial answer that wins is told, too
+OF_COLOURS = (  # also reported where a trivial baseline is better
     "object colour difference", "ground colour difference", "colour bits", "object colour bits",
     "ground colour bits",
 )  # fmt: skip
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of its pictures."""
+    """Return the sections of a run's report for image-to-image systems."""
     result, test = record.details, record.test
     assert isinstance(result, ImageResult) and test is not None
     parts = (
@@ -44,7 +44,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """The same pictures from each system."""
+    """Show the same test images as made by each system."""
     test, found = record.test, record.details
     if test is None or not found:
         return []
@@ -58,7 +58,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     name = next((name for name in AHEAD if name in record.measures), "")
     text = _(
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
@@ -68,7 +68,11 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """Where a trivial answer is as good, and what the GAN stage cost and won."""
+    """Return the caveats of a run.
+
+    These are trivial baselines that do as well, the cost and gain of the GAN stage, and inverted
+    brightness.
+    """
     result = record.details
     if not isinstance(result, ImageResult):
         return []
@@ -96,7 +100,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def inverted(result: ImageResult) -> bool:
-    """Whether most of the shown pictures are dark where what was given is light."""
+    """Return whether luma is negatively correlated with the input in most images shown."""
     rows = list(result.shown)
     before, after = (luma(part.numpy()) for part in (result.panes["given"], result.output[rows]))
     alike = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(before, after, strict=True)]
@@ -120,7 +124,7 @@ def _stage(record: "RunRecord", stage: Any) -> str:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Making pictures of pictures like those of {data}.").format(data=record.data)
     return text, 'model("photo.jpg").save(Path("made.png"))'
 
@@ -176,7 +180,7 @@ def _pictures(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
 
 
 def _invented(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
-    """How the pictures differ before and after the GAN stage."""
+    """Show the images before and after the GAN stage, and their difference."""
     before = result.panes.get("pixel stage")
     if before is None:
         return None
@@ -196,7 +200,7 @@ def _invented(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
 
 
 def _row(panes: dict[str, Tensor], file: str = "") -> Plot:
-    """Pictures beside each other, in one size."""
+    """Show images side by side, in one size."""
     shown = [_pane(pixels) for pixels in panes.values()]
     wide, high = shown[0].size
     sheet = Image.new("RGB", (len(shown) * (wide + 8) - 8, high), "white")

@@ -1,4 +1,4 @@
-"""What the reports say of landmarks."""
+"""Report sections of landmark detection."""
 
 import base64
 import io
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "keypoints.html"
-SHOWN, WORST, SIDE_BY_SIDE = 4, 4, 3  # pictures
-PANE = 512  # pixels a side of a picture in the report
+SHOWN, WORST, SIDE_BY_SIDE = 4, 4, 3  # images
+PANE = 512  # pixels a side of an image in the report
 TRUE, FOUND = overlay.colour(0), overlay.colour(1)
 MOST_LISTED = 30  # landmarks in a text
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of landmarks."""
+    """Return the sections of a run's report for landmark detection."""
     result, test = record.details, record.test
     assert isinstance(result, KeypointResult) and test is not None
     parts = (
@@ -45,7 +45,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """The same pictures, as each system sees them."""
+    """Return the same test images with the result of each system, side by side."""
     test, found = record.test, record.details
     if test is None or not test.pictures:
         return []
@@ -58,7 +58,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     name = next((n for n in (keypoints.MEAN, keypoints.PIXELS) if n in record.measures), "")
     text = _(
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
@@ -68,8 +68,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """That it is no better than an answer that looks at no picture, that pictures are synthetic,
-    and landmarks that are nowhere marked."""
+    """Warn of figures no better than mean positions, synthetic images, and absent landmarks."""
     result = record.details
     if not isinstance(result, KeypointResult):
         return []
@@ -94,7 +93,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     names = record.test.classes if record.test is not None else ()
     text = _("Finding {names} in pictures like those of {data}.").format(
         data=record.data, names=_listed(names)
@@ -117,7 +116,7 @@ def _found(test: Dataset, result: KeypointResult) -> dict[str, Any] | None:
 
 
 def _worst(test: Dataset, result: KeypointResult) -> dict[str, Any] | None:
-    """The pictures with the largest errors of one landmark."""
+    """Show the images with the largest error of a single landmark."""
     if not test.pictures:
         return None
     largest = np.nan_to_num(result.error, nan=-1).max(1)
@@ -141,7 +140,7 @@ def _unit(result: KeypointResult) -> str:
 
 
 def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
-    """A test picture with its true landmarks and those that each system found, side by side."""
+    """Show a test image with true and predicted landmarks, one pane for each system."""
     true = np.asarray(test.target[row])
     panes = [_pane(test, row, true, points) for points in found.values()]
     whole = Image.new("RGB", (len(panes) * (PANE + 8) - 8, PANE), "white")
@@ -162,7 +161,7 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
 
 
 def _pane(test: Dataset, row: int, true: Any, found: Any) -> Image.Image:
-    """A ring where a landmark is, a dot where it was found, and a line between."""
+    """Draw a ring at each true landmark, a dot at the prediction, and a line between them."""
     canvas = overlay.Canvas(Picture.of(test.input[row]))
     draw, scale, reach = canvas.draw, canvas.scale, 2 * canvas.line
     for k, (said, there) in enumerate(zip(found, true, strict=False), 1):
@@ -180,7 +179,7 @@ def _pane(test: Dataset, row: int, true: Any, found: Any) -> Image.Image:
 
 
 def _landmarks(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
-    """Landmark by landmark, and beside answers that look at no picture or have learnt nothing."""
+    """Tabulate errors by landmark, beside mean positions and the untrained network."""
     first = keypoints.MEAN if result.millimetres else keypoints.PIXELS
     second = f"within {keypoints.WITHIN[0]:g} mm" if result.millimetres else keypoints.NEAR
     every = {"": record.measures, **result.baselines}
@@ -240,7 +239,7 @@ def _success(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
 
 
 def success_curve(errors: Mapping[str, Any], unit: str) -> bytes:
-    """The share of landmarks that are found within each distance."""
+    """Plot the share of landmarks found within each distance."""
     from matplotlib.ticker import PercentFormatter
 
     figure = plotting.new_figure(6.4, 4.2)

@@ -1,5 +1,8 @@
-"""What the reports say of pictures and sentences that find each other: by subset and language, word
-by word, and the pictures whose caption stands furthest down."""
+"""Report sections of image-text matching.
+
+Recall by subset and language, accuracy with one word swapped, and the images whose caption has the
+worst rank.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from souron.runs.record import RunRecord
 
 TEMPLATE = "match.html"
-WORST = 16  # pictures
+WORST = 16  # images
 FIGURES = (match.RECALL[1], match.RECALL[5], match.OF_PICTURES, match.ZERO_SHOT)
 SUBSETS = {
     "new scenes": N_("new scenes"),
@@ -27,7 +30,7 @@ SUBSETS = {
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of one that matches pictures and sentences."""
+    """Return the sections of a run's report for image-text matching."""
     parts = (
         ("subsets", _("By subset and language"), _table(record, FIGURES)),
         ("swaps", _("One word swapped"), _table(record, tuple(TITLES))),
@@ -37,7 +40,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} pictures with captions of {data} in {time}. Of {test} test "
         "pictures, the right caption is the nearest for {value} (95 % interval {interval})."
@@ -46,7 +49,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """What is to be known before the figures are believed."""
+    """Return the caveats of the figures."""
     told = []
     if record.data.endswith("captioned_scenes"):
         told.append(_("The scenes are put together by a program: photographs and what people write "
@@ -55,7 +58,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Telling which sentence fits a picture like those of {data}.")
     return text.format(data=record.data), 'model("photo.jpg", texts="a red bird|a blue fish")'
 
@@ -65,7 +68,7 @@ def _parts(record: "RunRecord") -> tuple[OfSubset, ...]:
 
 
 def _table(record: "RunRecord", names: tuple[str, ...]) -> Any:
-    """Subset and language -> these figures; only those that there are."""
+    """Tabulate ``names`` by subset and language; metrics without a value are left out."""
     parts = _parts(record)
     known = [name for name in names if any(name in part.measures for part in parts)]
     return {
@@ -85,7 +88,7 @@ def _table(record: "RunRecord", names: tuple[str, ...]) -> Any:
 
 
 def _share(part: OfSubset, name: str) -> dict[str, Any]:
-    return figure(match.SWAPS, part.measures.get(name))  # which is a share as all of them are
+    return figure(match.SWAPS, part.measures.get(name))  # formatted as a share, like all of them
 
 
 def _title(name: str) -> str:
@@ -93,7 +96,7 @@ def _title(name: str) -> str:
 
 
 def missed(record: "RunRecord") -> dict[str, Any]:
-    """The pictures whose caption stands furthest down, with the caption that was preferred."""
+    """Show the images whose caption has the worst rank, with the caption that was ranked first."""
     assert record.test is not None
     answers, test = record.answers[0], record.test
     if "preferred" not in answers:

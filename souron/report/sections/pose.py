@@ -1,5 +1,4 @@
-"""What the reports say of those who estimate poses: what they say of detectors, and how far off
-each point is."""
+"""Report sections of pose estimators: those of detectors, and the error of each keypoint."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
 
 TEMPLATE = "pose.html"
 FIGURES = ("OKS AP", "OKS AP50", "box AP", "box AP50")
-ERROR, NEAR = "mean radial error in pixels", "within 1/50 of the side"  # how they are written
-TILE = 192  # pixels a side of a map that is shown
+ERROR, NEAR = "mean radial error in pixels", "within 1/50 of the side"  # names of the metrics
+TILE = 192  # pixels a side of a heat map
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of them."""
+    """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, DetectionResult) and test is not None
     constant = _("always the mean box of the most frequent label, with the mean pose in it")
@@ -46,12 +45,12 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """The same pictures, as each system sees them."""
+    """Return the same test images with the result of each system, side by side."""
     return section("side_by_side", _("Side by side"), TEMPLATE, detect.side_by_side(record))
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
         "it never saw its OKS AP50 is {value} (95 % interval {interval})."
@@ -60,8 +59,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """That it is no better than an answer that looks at no picture, that figures are drawn, and
-    labels it never met."""
+    """Warn of figures no better than a constant answer, drawn people, absent labels, few images."""
     result = record.details
     if not isinstance(result, DetectionResult):
         return []
@@ -73,7 +71,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     return detect.use(record)
 
 
@@ -93,8 +91,10 @@ def _of(one: OfPoint) -> dict[str, Any]:
 
 @torch.inference_mode()
 def _maps(record: "RunRecord", test: Dataset) -> dict[str, Any] | None:
-    """Of the surest figure, in the picture with most figures of the first ones, how likely each
-    point lies at each place of its box."""
+    """Show the heat map of each keypoint for the most confident detection.
+
+    The image is the one with the most annotated figures among the first test images.
+    """
     model = record.model
     if not test.pictures or model is None or not hasattr(model, "maps"):
         return None

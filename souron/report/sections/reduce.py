@@ -1,4 +1,4 @@
-"""What the reports say of maps: where the cases lie, and where shuffled ones do."""
+"""Report sections of dimensionality reduction: the embedding, and one of shuffled data."""
 
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 COLOURS = plotting.COLOURS
-MOST_COLOURED = 10  # classes; of more the points are grey
+MOST_COLOURED = 10  # classes; with more, the points are grey
 FIGURE = Markup('<figure class="plot"><img src="{}" alt="{}" width="{}"></figure>')
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """The map, beside that of the same columns shuffled one by one."""
+    """Show the embedding beside that of the data with each column shuffled independently."""
     [answers], test = record.answers, record.test
     assert test is not None
     maps = {_("map"): answers["place"]}
@@ -42,13 +42,13 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("A map of {data}.").format(data=record.data)
     return text, "model.system"
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """The maps of the first seed, side by side."""
+    """Show the embeddings of the first seed side by side."""
     if record.details is None or record.test is None:
         return []
     drawn = _maps(record.details, record.test)

@@ -1,5 +1,4 @@
-"""What the reports say of passages that were found: by language, question by question, and the
-worst misses, to be read."""
+"""Report sections of passage retrieval: by language, question by question, and the worst misses."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
 
 TEMPLATE = "retrieve.html"
 SHOWN = 16  # questions
-WORST = 12  # of those whose answer was not found, and of those that were told to be there
-LETTERS = 500  # of a question and of a passage
+WORST = 12  # of the missed answers, and of the false claims that an answer exists
+LETTERS = 500  # characters of a question or passage
 FIGURES = ("hit@1", "hit@3", "hit@8", "told whether it is there")
 LANGUAGES = {"en": N_("English"), "ja": N_("Japanese")}
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of one that finds passages."""
+    """Return the sections of a run's report for passage retrieval."""
     assert record.test is not None
     answers, test = record.answers[0], record.test
     parts = (
@@ -37,7 +36,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} questions to {data} in {time}. Of {test} test questions, "
         "where the text answers, the first passage is right in {value} (95 % interval {interval})."
@@ -46,7 +45,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """What is to be known before the figures are believed."""
+    """Return the caveats of the figures."""
     told = []
     if record.data == "help_questions":
         told.append(_("Paragraphs and titles stand for questions here: people ask otherwise."))
@@ -60,7 +59,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Finding the passages that answer a question to a text like those of {data}.")
     return text.format(data=record.data), 'model("guide.txt", question="...")'
 
@@ -82,7 +81,7 @@ def _languages(record: "RunRecord") -> Any:
 
 
 def questions(answers: Answers, test: Dataset) -> list[dict[str, Any]]:
-    """Some questions, spread evenly over all, with the passages that were found."""
+    """Return evenly spaced questions with the passages that were retrieved."""
     if "places" not in answers:
         return []
     step = max(1, len(test) // SHOWN)
@@ -90,7 +89,7 @@ def questions(answers: Answers, test: Dataset) -> list[dict[str, Any]]:
 
 
 def missed(answers: Answers, test: Dataset) -> dict[str, Any]:
-    """The questions whose right passage stands furthest down."""
+    """Return the questions whose correct passage has the worst rank."""
     if "places" not in answers:
         return {}
     rank = dense(answers, "rank")
@@ -103,8 +102,7 @@ def missed(answers: Answers, test: Dataset) -> dict[str, Any]:
 
 
 def invented(answers: Answers, test: Dataset) -> dict[str, Any]:
-    """The questions that the text does not answer, and that were told to be answered, the surest
-    first."""
+    """Return unanswerable questions that were predicted answerable, the highest score first."""
     if "places" not in answers:
         return {}
     score, found, rank = (dense(answers, name) for name in ("score", "found", "rank"))
@@ -118,8 +116,10 @@ def invented(answers: Answers, test: Dataset) -> dict[str, Any]:
 
 
 def asked(answers: Answers, test: Dataset, row: int) -> dict[str, Any]:
-    """A question with its passages: those that are right marked, and the right one where it is not
-    among them."""
+    """Return a question with its passages, the correct ones marked.
+
+    If no retrieved passage is correct, the correct one is added.
+    """
     search, target = test.input[row], test.target[row]
     spans = dense(answers, "places")[row].long()
     spans = spans[spans[:, 0] >= 0]

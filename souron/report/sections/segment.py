@@ -1,4 +1,4 @@
-"""What the reports say of segmenters."""
+"""Report sections of semantic segmentation."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "segment.html"
-SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # pictures
-PANE = 384  # pixels of the longer side of a picture in the report
+SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # images
+PANE = 384  # pixels of the longer side of an image in the report
 FIGURES = ("mIoU", "object IoU", "boundary IoU", "pixel accuracy")
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of a segmenter."""
+    """Return the sections of a run's report for semantic segmentation."""
     result, test = record.details, record.test
     assert isinstance(result, SegmentationResult) and test is not None
     parts = (
@@ -42,7 +42,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """The same pictures, as each system sees them."""
+    """Return the same test images with the result of each system, side by side."""
     test, found = record.test, record.details
     if test is None or not test.pictures:
         return []
@@ -54,7 +54,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
         "it never saw its mean IoU is {value} (95 % interval {interval})."
@@ -63,7 +63,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """That it is no better than an answer that looks at no picture, and classes it never met."""
+    """Warn of figures no better than a constant answer, and of classes without a test pixel."""
     result = record.details
     if not isinstance(result, SegmentationResult):
         return []
@@ -87,7 +87,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes[1:] if record.test is not None else ()
     text = _("Telling the areas of {labels} in pictures like those of {data}.").format(
         data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
@@ -108,7 +108,7 @@ def _found(test: Dataset, result: SegmentationResult) -> dict[str, Any] | None:
 
 
 def _worst(test: Dataset, result: SegmentationResult) -> dict[str, Any] | None:
-    """The pictures with the least mean overlap."""
+    """Show the images with the lowest mean IoU."""
     order = [row for row in np.argsort(result.each).tolist() if result.each[row] < 1][:WORST]
     if not test.pictures or not order:
         return None
@@ -116,7 +116,7 @@ def _worst(test: Dataset, result: SegmentationResult) -> dict[str, Any] | None:
 
 
 def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
-    """A test picture with its true areas, and beside it with those that each found."""
+    """Show a test image with its true areas and, beside it, those of each system."""
     true = np.asarray(test.target[row])
     panes = [_pane(test, row, true), *(_pane(test, row, np.asarray(one)) for one in found.values())]
     wide, high = panes[0].size
@@ -145,7 +145,7 @@ def _words(test: Dataset, area: np.ndarray) -> str:
 
 
 def _overlap(record: "RunRecord", result: SegmentationResult) -> dict[str, Any]:
-    """Class by class, and beside answers that look at no picture or have learnt nothing."""
+    """Tabulate IoU by class and beside baselines: the constant answer and the untrained network."""
     names = {
         "": record.system,
         "constant": _("every pixel {label}").format(label=result.labels[result.constant].name),

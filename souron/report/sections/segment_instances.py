@@ -1,4 +1,4 @@
-"""What the reports say of those who segment instances: what they say of detectors, with masks."""
+"""Report sections of instance segmentation: those of detectors, with masks."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ FIGURES = ("mask AP", "mask AP50", "box AP", "box AP50")
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of them."""
+    """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, DetectionResult) and test is not None
     constant = _("always the mean box of the most frequent label, filled")
@@ -34,12 +34,12 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """The same pictures, as each system sees them."""
+    """Return the same test images with the result of each system, side by side."""
     return section("side_by_side", _("Side by side"), TEMPLATE, detect.side_by_side(record))
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
         "it never saw its mask AP50 is {value} (95 % interval {interval})."
@@ -48,7 +48,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """That it is no better than an answer that looks at no picture, and labels it never met."""
+    """Warn of figures no better than a constant answer, absent labels, and few test images."""
     result = record.details
     if not isinstance(result, DetectionResult):
         return []
@@ -58,5 +58,5 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     return detect.use(record)

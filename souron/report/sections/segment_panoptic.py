@@ -1,4 +1,4 @@
-"""What the reports say of panoptic segmenters."""
+"""Report sections of panoptic segmentation."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "segment_panoptic.html"
-SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # pictures
-PANE = 384  # pixels of the longer side of a picture in the report
+SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # images
+PANE = 384  # pixels of the longer side of an image in the report
 FIGURES = ("PQ", "PQ of things", "PQ of stuff", "SQ", "RQ")
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of a panoptic segmenter."""
+    """Return the sections of a run's report for panoptic segmentation."""
     result, test = record.details, record.test
     assert isinstance(result, PanopticResult) and test is not None
     parts = (
@@ -41,7 +41,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """The same pictures, as each system sees them."""
+    """Return the same test images with the result of each system, side by side."""
     test, found = record.test, record.details
     if test is None or not test.pictures:
         return []
@@ -53,7 +53,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
         "it never saw its panoptic quality is {value} (95 % interval {interval})."
@@ -62,7 +62,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """That it is no better than an answer that looks at no picture, and classes it never met."""
+    """Warn of figures no better than a constant answer, and of classes without a test segment."""
     result = record.details
     if not isinstance(result, PanopticResult):
         return []
@@ -87,7 +87,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
     text = _("Dividing pictures like those of {data} into {labels}.").format(
         data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
@@ -109,7 +109,7 @@ def _found(test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
 
 
 def _worst(test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
-    """The pictures with the least quality."""
+    """Show the images with the lowest panoptic quality."""
     order = [row for row in np.argsort(result.each).tolist() if result.each[row] < 1][:WORST]
     if not test.pictures or not order:
         return None
@@ -117,7 +117,10 @@ def _worst(test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
 
 
 def _steps(record: "RunRecord", test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
-    """What the system itself tells of its way, on the picture with most things of the first."""
+    """Show the system's own account of its steps, on the image with the most things.
+
+    Only the first test images are considered.
+    """
     model = record.model
     if not test.pictures or model is None or not hasattr(model, "explain"):
         return None
@@ -137,7 +140,7 @@ def _steps(record: "RunRecord", test: Dataset, result: PanopticResult) -> dict[s
 
 
 def _drawn(test: Dataset, row: int, found: Mapping[str, Panoptic]) -> Plot:
-    """A test picture with its true segments, and beside it with those that each found."""
+    """Show a test image with its true segments and, beside it, those of each system."""
     true = test.target[row]
     panes = [_pane(test, row, one) for one in (true, *found.values())]
     said = [f"{name}: {_words(test, one)}" for name, one in found.items()]
@@ -167,7 +170,7 @@ def _words(test: Dataset, one: Panoptic) -> str:
 
 
 def _quality(record: "RunRecord", result: PanopticResult) -> dict[str, Any]:
-    """Class by class, and beside answers that look at no picture or have learnt nothing."""
+    """Tabulate quality by class, beside the constant answer and the untrained network."""
     names = {
         "": record.system,
         "constant": _("the whole picture {label}").format(label=result.constant or _("nothing")),

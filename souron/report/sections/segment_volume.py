@@ -1,4 +1,4 @@
-"""What the reports say of segmenters of volumes."""
+"""Report sections of volume segmentation."""
 
 import base64
 import io
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "segment_volume.html"
-PANE = 320  # pixels that a slice is wide in the report
-SLICES = (0.3, 0.5, 0.7)  # of the height from the lowest voxel of an organ to the highest
-RARE = 0.05  # failures that a test part may miss without a word
+PANE = 320  # width of a slice in the report, pixels
+SLICES = (0.3, 0.5, 0.7)  # fractions of the height between the lowest and highest organ voxel
+RARE = 0.05  # possible share of unseen failures above which a warning is shown
 FIGURES = (DICE, HD95, SURFACE, ERROR)
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of a segmenter of volumes."""
+    """Return the sections of a run's report for volume segmentation."""
     result, test = record.details, record.test
     assert isinstance(result, VolumeResult) and test is not None
     parts = (
@@ -42,7 +42,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """The same slices, as each system sees them."""
+    """Show the same slices with the result of each system, side by side."""
     test, found = record.test, record.details
     if test is None or not test.volumes or not len(test):
         return []
@@ -52,7 +52,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} volumes of {data} in {time}. In {test} test volumes that it "
         "never saw its mean Dice is {value} (95 % interval {interval})."
@@ -61,8 +61,11 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """That it is no better than an answer that looks at no volume, that volumes are synthetic, and
-    organs that it measures too large or too small."""
+    """Return the caveats of a run.
+
+    These are a Dice no better than the mean map, synthetic volumes, too few cases to see failures,
+    and organs with a biased volume.
+    """
     result = record.details
     if not isinstance(result, VolumeResult):
         return []
@@ -95,7 +98,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     names = ", ".join(record.test.classes[1:]) if record.test is not None else ""
     text = _("Telling {names} in volumes like those of {data}.").format(
         data=record.data, names=names
@@ -104,7 +107,7 @@ def use(record: "RunRecord") -> tuple[str, str]:
 
 
 def _found(test: Dataset, result: VolumeResult) -> dict[str, Any] | None:
-    """The case in the middle of the order by Dice."""
+    """Show the case with the median Dice."""
     if not test.volumes or not len(test):
         return None
     row = int(np.argsort(result.each)[len(test) // 2])
@@ -127,14 +130,14 @@ def _case(test: Dataset, row: int, result: VolumeResult) -> dict[str, Any]:
 
 
 def _slices(test: Dataset, row: int) -> list[int]:
-    """Three through what is there."""
+    """Return three slice indices spread over the organs."""
     there = np.flatnonzero(np.asarray(test.target[row]).any((1, 2)))
     low, high = (int(there[0]), int(there[-1])) if len(there) else (0, test.target.shape[1] - 1)
     return list(dict.fromkeys(round(low + share * (high - low)) for share in SLICES))
 
 
 def _drawn(test: Dataset, row: int, number: int, found: Mapping[str, Any]) -> Plot:
-    """A slice with its true organs, and beside it with those that each found."""
+    """Show a slice with its true organs and, beside it, those of each system."""
     areas = [
         np.asarray(test.target[row][number]),
         *(np.asarray(one)[number] for one in found.values()),
@@ -172,7 +175,7 @@ def _words(test: Dataset, area: np.ndarray) -> str:
 
 
 def _organs(record: "RunRecord", result: VolumeResult) -> dict[str, Any]:
-    """Organ by organ, and beside answers that look at no volume or have learnt nothing."""
+    """Tabulate figures by organ and beside baselines: the mean map and the untrained network."""
     names = {
         "": record.system,
         "atlas": _("the mean map of the training volumes"),

@@ -1,4 +1,4 @@
-"""What the reports say of summaries."""
+"""Report sections of summarisation."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ NAMES = ("ROUGE-1", "ROUGE-2", "ROUGE-L")
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says."""
+    """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, WrittenResult) and test is not None
     rows = [
@@ -44,7 +44,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} took the most telling sentences of {test} test texts of {data}. With what a "
         "person wrote they share {value} (ROUGE-1, 95 % interval {interval})."
@@ -53,7 +53,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def limits(record: "RunRecord") -> list[str]:
-    """What the figures do not say."""
+    """Return the limits of the figures, for the model card."""
     return [
         _("ROUGE counts words (in Japanese: letters) that a summary shares with a person's. It "
           "does not know whether what matters is there: another good choice of sentences scores "
@@ -64,7 +64,7 @@ def limits(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Showing the sentences of a long text that are worth reading first.")
     return text, 'print(model("text.txt"))'
 

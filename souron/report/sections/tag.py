@@ -1,4 +1,4 @@
-"""What the reports say of marked spans."""
+"""Report sections of sequence tagging: labelled spans in texts."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ NAMES = (F1, PRECISION, RECALL)
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says."""
+    """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, TagResult) and test is not None
     parts = (
@@ -32,7 +32,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """Sentences in which the systems found other spans."""
+    """Return sentences in which the systems predicted different spans."""
     if not record.details or record.test is None:
         return []
     labels, every = tag.labels_of(record.test.classes), tag.sentences(record.test)
@@ -45,7 +45,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} sentences of {data} in {time}. On {test} test sentences that "
         "it never saw the F1 of its spans is {value} (95 % interval {interval})."
@@ -54,7 +54,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Marking in texts what is marked in {data}.").format(data=record.data)
     return text, 'print(model(Text("...")))'
 

@@ -1,5 +1,8 @@
-"""What the reports say of pictures drawn for prompts: what can be read off them, between shuffled
-captions (floor) and real pictures (ceiling), and how near they are to real ones."""
+"""Report sections of text-to-image systems.
+
+Attributes of the prompt that a classifier finds in the images, between shuffled captions (floor)
+and real images (ceiling), and the distance to real images.
+"""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -23,7 +26,7 @@ OF_A_PROMPT = TITLES | {"caption": N_("caption found")}
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of one that draws what a sentence says."""
+    """Return the sections of a run's report for text-to-image systems."""
     result: PromptedResult = record.details
     drawn = result.generation
     floor = drawn.reference.floor.measures if drawn.reference.floor else {}
@@ -52,12 +55,12 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """What compared systems drew for the same prompts."""
+    """Return the images of the compared systems for the same prompts."""
     return section("gallery", _("The same prompts"), TEMPLATE, gallery(record))
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     name = next(iter(record.measures))
     text = _(
         "{system} learnt from {train} pictures with captions of {data} in {time}. Of the "
@@ -72,7 +75,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """What is to be known before the figures are believed."""
+    """Warn of attributes that are no better than with shuffled captions."""
     result: PromptedResult = record.details
     whole = result.parts[0] if result.parts else None
     blind = [
@@ -90,13 +93,13 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Drawing what a sentence says, of things like those of {data}.")
     return text.format(data=record.data), 'model.generate(4, prompt="a blue bird on grass").folder'
 
 
 def prompts(record: "RunRecord") -> dict[str, Any]:
-    """The first prompts with what was drawn for them, none chosen; what was missed is said."""
+    """Return the first prompts, uncurated, with generated images and missed attributes."""
     result: PromptedResult = record.details
     answers = record.answers[0]
     right: Any = answers.get("right")
@@ -115,7 +118,7 @@ def prompts(record: "RunRecord") -> dict[str, Any]:
 
 
 def obedience(result: PromptedResult) -> dict[str, Any]:
-    """Attribute by attribute, of each subset and language."""
+    """Tabulate accuracy by attribute for each subset and language."""
     rows = [
         {
             "of": _named(part), "attribute": _(OF_A_PROMPT[name]),
@@ -130,7 +133,7 @@ def obedience(result: PromptedResult) -> dict[str, Any]:
 
 
 def gallery(record: "ComparisonRecord") -> dict[str, Any]:
-    """The same prompts, drawn by each system."""
+    """Return the images of each system for the same prompts."""
     found: PromptedGallery = record.details
     names = [row.system for row in record.rows]
     return {

@@ -1,4 +1,4 @@
-"""What the reports say of written pages."""
+"""Report sections of web pages generated from requests."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ SUBSETS = {
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says."""
+    """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, PageResult) and test is not None
     rows = [
@@ -47,7 +47,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} wrote a page for each of {test} test requests of {data}. All parts, colours, "
         "counts, labels and their order are as asked for in {value} (95 % interval {interval})."
@@ -56,7 +56,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def limits(record: "RunRecord") -> list[str]:
-    """What the figures do not say."""
+    """Return the limits of the figures, for the model card."""
     return [
         _("Requests and pages were composed from lists of wordings. People ask in other words: "
           "what it never learnt it names, and leaves out."),
@@ -66,7 +66,7 @@ def limits(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _(
         "Drafting the parts of a web page from one sentence, to be filled and checked by hand."
     )

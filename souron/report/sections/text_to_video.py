@@ -1,5 +1,8 @@
-"""What the reports say of films drawn for prompts: what can be read off them, between shuffled
-captions (floor) and real films (ceiling), and whether what should stand still does."""
+"""Report sections of text-to-video systems.
+
+Attributes of the prompt that can be read off the films, between shuffled captions (floor) and real
+films (ceiling), and flicker of what should stand still.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +29,7 @@ SUBSETS = {"new films": N_("new films"), NEW: N_("new pairs of object and motion
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says of one that draws films."""
+    """Return the sections of a run's report for text-to-video systems."""
     result: FilmResult = record.details
     parts = (
         ("prompts", _("Prompts and films"), prompts(record)),
@@ -36,7 +39,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def comparison(record: "ComparisonRecord") -> list[Section]:
-    """What compared systems drew for the same prompts."""
+    """Return the films of the compared systems for the same prompts."""
     found: PromptedGallery = record.details
     names = [row.system for row in record.rows]
     rows = [
@@ -48,7 +51,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} films with captions of {data} in {time}. Of the motions that "
         "{test} test prompts ask for, {value} can be read off its films (95 % interval {interval})."
@@ -57,7 +60,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def notes(record: "RunRecord") -> list[str]:
-    """What is to be known before the figures are believed."""
+    """Warn of attributes that are no better than with shuffled captions."""
     result: FilmResult = record.details
     whole = result.parts[0]
     blind = [
@@ -75,20 +78,20 @@ def notes(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Drawing short films of what a sentence says, of things like those of {data}.")
     line = 'model.generate(4, prompt="a red bird on grass moves to the left").folder'
     return text.format(data=record.data), line
 
 
 def shown(strip: Tensor) -> Image.Image:
-    """A strip (C, T * side, side) with its frames side by side."""
+    """Show the frames of a strip (C, T * side, side) side by side."""
     film = frames_of(strip[None])[0].transpose(0, 1)  # (T, C, H, W)
     return animation.sheet(film, len(film))
 
 
 def prompts(record: "RunRecord") -> dict[str, Any]:
-    """The first prompts with what was drawn for them, none chosen; what was missed is said."""
+    """Return the first prompts, uncurated, with generated films and missed attributes."""
     result: FilmResult = record.details
     right: Any = record.answers[0]["right"]
     tiles = []
@@ -104,7 +107,7 @@ def prompts(record: "RunRecord") -> dict[str, Any]:
 
 
 def obedience(result: FilmResult) -> dict[str, Any]:
-    """Attribute by attribute, and flicker, of each subset and language."""
+    """Tabulate accuracy by attribute, and flicker, for each subset and language."""
     rows = []
     for part in result.parts:
         for name, measure in part.measures.items():

@@ -1,4 +1,4 @@
-"""What the reports say of tokenizers: texts as they are cut, and figures by language."""
+"""Report sections of tokenizers: texts cut into tokens, and figures by language."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,10 @@ from souron.utils.messages import N_, _
 if TYPE_CHECKING:
     from souron.runs.record import ComparisonRecord, RunRecord
 
-LETTERS = 280  # of a text that is shown
+LETTERS = 280  # characters of a text that is shown
 MOST = 30  # tokens in a list
 LANGUAGES = {"en": N_("English"), "ja": N_("Japanese")}
-RATIOS = {  # figure -> what is counted above, and below
+RATIOS = {  # figure -> numerator and denominator
     "bytes a token": ("bytes", "tokens"),
     "letters a token": ("letters", "tokens"),
     "parts of letters": ("parts", "tokens"),
@@ -34,7 +34,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Cutting texts like those of {data} into tokens.").format(data=record.data)
     return text, 'model(souron.kinds.text.Text("...")).pieces'
 
@@ -44,7 +44,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def _chosen(record: "RunRecord") -> dict[str, str]:
-    """Language -> its first test text; under "" where languages are not known."""
+    """Return language -> its first test text, under "" where languages are not known."""
     assert record.test is not None
     known = record.test.columns.get("language") or [""] * len(record.test)
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What the reports say of translations."""
+"""Report sections of translation."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ TEMPLATE = "written.html"
 
 
 def run(record: "RunRecord") -> list[Section]:
-    """What the report of a run says."""
+    """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, WrittenResult) and test is not None
     rows: list[Any] = []
@@ -38,7 +38,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 
 
 def headline(record: "RunRecord") -> str:
-    """What stands on top of a run's report."""
+    """Return the headline of a run's report."""
     text = _(
         "{system} learnt from {train} pairs of {data} in {time}. Its translations of {test} test "
         "texts that it never saw have a chrF of {value} (95 % interval {interval})."
@@ -47,7 +47,7 @@ def headline(record: "RunRecord") -> str:
 
 
 def limits(record: "RunRecord") -> list[str]:
-    """What the figures do not say."""
+    """Return the limits of the figures, for the model card."""
     return [
         _("chrF counts runs of letters that a translation shares with one by a person. It does not "
           "know whether the sense is right: a wrong number or a lost \"not\" costs next to "
@@ -57,7 +57,7 @@ def limits(record: "RunRecord") -> list[str]:
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
-    """What the model is for, and the Python line that uses it, for the model card."""
+    """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Translating texts like those of {data}, to be checked by someone who knows both "
              "languages.").format(data=record.data)  # fmt: skip
     return text, 'print(model("text.txt"))'

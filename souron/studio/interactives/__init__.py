@@ -1,1 +1,1 @@
-"""One experiment a file; see ``souron.studio.interactive``."""
+"""One interactive experiment per file; see ``souron.studio.interactive``."""

@@ -1,8 +1,8 @@
-"""A GAN in slow motion: the critic's step, the generator's step, and what each of them changes.
+"""A GAN in slow motion: the critic's step, the generator's step, and the effect of each.
 
-souron's ``gan`` (Goodfellow and others 2014) learns digits, and each ``yield`` of its ``updates``
-is one frame: whose step it was, its loss, how likely the critic takes real and drawn pictures for
-real, and what the generator now draws from the same noise.
+souron's ``gan`` (Goodfellow and others 2014) is trained on digits, and each ``yield`` of its
+``updates`` is one frame: the network updated, its loss, the critic's probabilities that real and
+generated images are real, and the images generated from fixed noise.
 
 After the idea of Kahng, Thorat, Chau, Viegas, Wattenberg: GAN Lab (2018),
 https://arxiv.org/abs/1809.01587.
@@ -78,7 +78,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def record(seed: int) -> dict[str, Any]:
-    """Frames of a training from that seed."""
+    """Train with that seed and return the frames."""
     import torch
 
     from souron import registry
@@ -100,7 +100,7 @@ def record(seed: int) -> dict[str, Any]:
             shown = turn < SLOW or turn % EVERY == 0
             some = digits.only(rows[turn])
             batch = system.batch(Rows(some.input, some.target * 0))
-            if shown and turn > SLOW:  # what the step changes is told against just before it
+            if shown and turn > SLOW:  # the state just before the step, to compare with
                 frames.append(looked_at(system, noise, real[:JUDGED]) | {
                     "who": "start", "round": turn, "loss": 0
                 })  # fmt: skip
@@ -123,7 +123,7 @@ def record(seed: int) -> dict[str, Any]:
 
 
 def looked_at(system: Any, noise: Any, real: Any) -> dict[str, Any]:
-    """What the generator draws of the noise, and what the critic says, without dropout."""
+    """Return the images generated from the noise and the critic's outputs, without dropout."""
     import torch
 
     system.eval()
@@ -138,7 +138,7 @@ def looked_at(system: Any, noise: Any, real: Any) -> dict[str, Any]:
 
 
 def counts(frames: list[dict[str, Any]]) -> dict[str, int]:
-    """How often a step moved what the critic says of drawn pictures the way it is meant to."""
+    """Count the steps that moved the critic's output for generated images as intended."""
     found = {"up": 0, "ups": 0, "down": 0, "downs": 0}
     for i in range(1, len(frames)):
         change = frames[i]["trust"][1] - frames[i - 1]["trust"][1]

@@ -1,7 +1,7 @@
 """Inside a CNN: kernels, feature maps, and one output pixel as window times kernel.
 
-The network is souron's ready-trained ``cnn`` (LeCun and others 1998), which tells clothes of
-Fashion-MNIST apart. What is shown are its own weights and the values that it computes on the way.
+The network is souron's ready-trained ``cnn`` (LeCun and others 1998), a classifier of clothes on
+Fashion-MNIST. The page shows its weights and its intermediate activations.
 
 After the idea of Wang and others: CNN Explainer (2020), https://arxiv.org/abs/2004.15004.
 """
@@ -41,7 +41,7 @@ WORDS = {
     "product": N_("product"),
     "cursor": N_("row {y}, column {x}"),
 }
-SIDE = 28  # pixels of a picture
+SIDE = 28  # pixels a side of an image
 
 
 def build(studio: Any) -> Any:
@@ -78,7 +78,7 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """All maps of a picture, or one pixel of them explained where a ``layer`` is asked for."""
+    """Return all feature maps of an image, or one output pixel explained if ``layer`` is given."""
     from souron.studio.model_cache import models
 
     image = pixels(asked)
@@ -89,7 +89,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pixels(asked: Mapping[str, Any]) -> Any:
-    """(1, 1, SIDE, SIDE) uint8: what was drawn, or an example. Raises UserError."""
+    """Return the drawn image, or an example, (1, 1, SIDE, SIDE) uint8. Raises UserError."""
     import torch
 
     if "pixels" in asked:
@@ -100,7 +100,7 @@ def pixels(asked: Mapping[str, Any]) -> Any:
 
 
 def looked_at(system: Any, image: Any) -> dict[str, Any]:
-    """The picture, the maps behind each ReLU, the first layer's kernels, and the answer."""
+    """Return the image, feature maps after each ReLU, first-layer kernels, and prediction."""
     import torch
 
     from souron.data.dataset import Rows
@@ -132,8 +132,10 @@ def looked_at(system: Any, image: Any) -> dict[str, Any]:
 
 
 def explained(system: Any, image: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """One pixel of one map: its window, the kernel, and the sum of their products, beside what the
-    layer itself computes."""
+    """Explain one pixel of a feature map.
+
+    Return its window, the kernel and the sum of their products, with the layer's own output.
+    """
     from souron.data.dataset import Rows
     from souron.evaluation import feature_maps
 
@@ -147,7 +149,7 @@ def explained(system: Any, image: Any, asked: Mapping[str, Any]) -> dict[str, An
     y = interactive.whole(asked, "y", 0, height - 1, 0)
     x = interactive.whole(asked, "x", 0, width - 1, 0)
     pixel = feature_maps.one_pixel(system, given, y, x, number, name)
-    parts = pixel.product.sum((1, 2))  # of each map below
+    parts = pixel.product.sum((1, 2))  # for each input channel
     strongest = int(parts.abs().argmax())
     normal, relu = (float(each.maps[number, y, x]) for each in computed[place + 1 : place + 3])
     return {

@@ -1,8 +1,8 @@
-"""k-means by hand: place the centres, let points join and centres move, step by step.
+"""k-means by hand: place the centres, then assign points and move centres step by step.
 
-Every step is one of souron's ``kmeans``: its ``forward`` lets the points join (Lloyd 1957), its
-``move`` takes the centres to the means. Beside the reader's clusters stand those that it finds from
-starts of its own, drawn far apart (k-means++).
+Every step is one of souron's ``kmeans``: ``forward`` assigns points to centres (Lloyd 1957) and
+``move`` moves the centres to the means. The clusters that it finds from its own k-means++
+initialisations are shown for comparison.
 """
 
 from collections.abc import Mapping
@@ -70,8 +70,7 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The points; and with ``centres`` the next step from them, or with ``rival`` what souron's
-    kmeans finds."""
+    """Return the points; with ``centres`` the next step, with ``rival`` souron's clusters."""
     kind = interactive.among(asked, "points", SETS)
     found = points(kind)
     if "centres" not in asked:
@@ -86,7 +85,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache
 def points(kind: str) -> Any:
-    """(N, 2) in -1..1."""
+    """Return the points of a set, (N, 2) in about -1..1."""
     import torch
 
     source = torch.Generator().manual_seed(3)
@@ -109,7 +108,7 @@ def points(kind: str) -> Any:
 
 
 def system(count: int) -> Any:
-    """souron's kmeans of ``count`` clusters for points of the plane."""
+    """Return souron's kmeans with ``count`` clusters for points of the plane."""
     from souron import registry
     from souron.evaluation.unsupervised import Spec
 
@@ -118,7 +117,7 @@ def system(count: int) -> Any:
 
 
 def step(found: Any, centres: list[list[float]], move: bool) -> dict[str, Any]:
-    """The centre that each point joins; with ``move`` the centres go to the means first."""
+    """Return each point's nearest centre; with ``move`` the centres first move to the means."""
     import torch
 
     kmeans = system(len(centres))
@@ -137,13 +136,13 @@ def step(found: Any, centres: list[list[float]], move: bool) -> dict[str, Any]:
 
 
 def squares(found: Any, centres: Any, nearest: Any) -> Any:
-    """(N,) the squared distance of each point from its centre."""
+    """Return the squared distance of each point from its centre, (N,)."""
     return (found - centres[nearest]).square().sum(1)
 
 
 @lru_cache
 def rivals(kind: str, count: int) -> dict[str, Any]:
-    """The inertia that souron's kmeans ends with, from RIVALS starts."""
+    """Return the final inertia of souron's kmeans from RIVALS initialisations."""
     import torch
 
     from souron.evaluation.unsupervised import Points

@@ -1,7 +1,8 @@
-"""Diffusion: noise is added to a picture step by step, and taken away again by a network.
+"""Diffusion: noise is added to an image step by step, and a network removes it.
 
-The network is souron's ready-trained ``ddpm`` (Ho, Jain, Abbeel 2020). The way there is its own
-schedule; the way back is deterministic (DDIM, Song, Meng, Ermon 2020), from any step.
+The network is souron's ready-trained ``ddpm`` (Ho, Jain, Abbeel 2020). The forward process is its
+own noise schedule; the reverse process is deterministic (DDIM, Song, Meng, Ermon 2020), from any
+step.
 """
 
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ WORDS = {
     "back": N_("Back after {asked} questions to the network. Distance from the original: {after}; "
                "before: {before} (root mean square, of 255)."),
 }  # fmt: skip
-STOPS = 20  # at which the network is asked, at most
+STOPS = 20  # most evaluations of the network
 
 
 def build(studio: Any) -> Any:
@@ -63,7 +64,7 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The picture with noise; with ``back`` also every stop of the way back from there."""
+    """Return the noisy image; with ``back`` also every stop of the reverse process from there."""
     import torch
 
     from souron.studio.model_cache import models
@@ -90,7 +91,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_noise(system: Any, clean: Any, step: int, seed: int) -> Any:
-    """x_t of the picture x_0 (1, C, H, W) in -1..1, by the system's own schedule."""
+    """Compute x_t from the image x_0 (1, C, H, W) in -1..1, by the system's noise schedule."""
     import torch
 
     source = torch.Generator().manual_seed(seed)
@@ -100,12 +101,12 @@ def with_noise(system: Any, clean: Any, step: int, seed: int) -> Any:
 
 
 def way_back(system: Any, clean: Any, noisy: Any, step: int) -> dict[str, Any]:
-    """Every stop from ``step`` to a clean picture, and what the network sees at each."""
+    """Denoise from ``step``; return every stop with the network's estimate of the clean image."""
     import torch
 
     from souron.blocks.samplers import ddim
 
-    none = torch.full((1,), system.classes)  # it is told no class
+    none = torch.full((1,), system.classes)  # unconditional: no class is given
     seen = []
 
     def denoise(x: Any, t: int) -> Any:
@@ -129,5 +130,5 @@ def way_back(system: Any, clean: Any, noisy: Any, step: int) -> dict[str, Any]:
 
 
 def as_grey(values: Any) -> Any:
-    """(H, W) bytes of (1, C, H, W) in -1..1; of noise, what lies beyond is cut off."""
+    """Convert (1, C, H, W) in -1..1 to bytes (H, W); values outside are clipped."""
     return interactive.as_bytes(values[0].mean(0), -1, 1)

@@ -1,7 +1,7 @@
-"""An occupation's day: its tasks as tiles; guess which are exposed, then see who judged what.
+"""An occupation's day: guess which tasks are exposed to language models, then see labels.
 
 Tasks of O*NET with labels by people and by GPT-4 (Eloundou, Manning, Mishkin, Rock: GPTs are GPTs,
-2023, https://arxiv.org/abs/2303.10130), read and weighed as ``souron work`` does.
+2023, https://arxiv.org/abs/2303.10130), read and weighted as in ``souron work``.
 """
 
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ def stage() -> Markup:
 
 
 def named(table: Any) -> list[tuple[str, str]]:
-    """Titles to choose from with the reader's own name for them, those of FIRST first."""
+    """Return (title, name in the reader's language) of the occupations, those of FIRST first."""
     from souron.society.work.titles import japanese_name
 
     titles = [one.title for one in table.occupations]
@@ -81,8 +81,10 @@ def named(table: Any) -> list[tuple[str, str]]:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The tasks of an occupation; with ``guess``, the numbers of those that the reader thinks are
-    exposed, everybody's labels as well. Raises UserError."""
+    """Return the tasks of an occupation; with ``guess`` also everybody's labels.
+
+    ``guess`` holds the numbers of the tasks that the reader takes for exposed. Raises UserError.
+    """
     from souron.society.work import exposure, tables
 
     table = tables.usual()

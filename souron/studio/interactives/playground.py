@@ -1,7 +1,8 @@
-"""A small MLP learns points on a plane: surface, hidden units and weights, step by step.
+"""A small MLP trained on points in a plane: decision surface, hidden units and weights over time.
 
-The network is souron's ``mlp``, given two coordinates in place of pixels. Sixteen of them learn
-side by side from different random weights, since what one start does not reach another may.
+The network is souron's ``mlp`` with two coordinates as input in place of pixels. Sixteen copies
+with different random initial weights train in parallel, since one initialisation may fail where
+another succeeds.
 
 After the idea of Smilkov, Carter, Sculley, Viegas, Wattenberg: Direct-Manipulation Visualization of
 Deep Networks (2017), https://arxiv.org/abs/1708.03788.
@@ -69,7 +70,7 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """A recording of one start's learning, and how far all of them came."""
+    """Return a recording of one network's training, and the final accuracies of all."""
     kind = interactive.among(asked, "points", KINDS)
     width = interactive.whole(asked, "width", 1, 8, 1)
     depth = interactive.whole(asked, "depth", 1, 3, 1)
@@ -79,7 +80,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def points(kind: str, noise: float, seed: int) -> tuple[Any, Any]:
-    """(POINTS, 2) in about -1..1, and the sort of each (POINTS,) int64."""
+    """Return points (POINTS, 2) in about -1..1 and their classes (POINTS,) int64."""
     import torch
 
     source = torch.Generator().manual_seed(seed)
@@ -105,7 +106,7 @@ def points(kind: str, noise: float, seed: int) -> tuple[Any, Any]:
 
 
 def networks(width: int, depth: int) -> list[Any]:
-    """STARTS of souron's MLP for points, each with random weights of its own."""
+    """Return STARTS of souron's MLPs for points, each with its own random weights."""
     import torch
 
     from souron import registry
@@ -165,8 +166,10 @@ def learn(kind: str, width: int, depth: int, noise: float, start: int) -> dict[s
 
 
 def stacked(networks: list[Any]) -> list[Any]:
-    """The weights of networks side by side: of each layer (networks, outward, inward), then its
-    biases (networks, 1, outward)."""
+    """Stack the parameters of networks, layer by layer.
+
+    Each layer gives weights (networks, outputs, inputs), then biases (networks, 1, outputs).
+    """
     import torch
 
     each = [list(network.parameters()) for network in networks]
@@ -177,8 +180,11 @@ def stacked(networks: list[Any]) -> list[Any]:
 
 
 def forward(weights: list[Any], where: Any) -> list[Any]:
-    """What each layer of each network says of places (N, 2): (networks, N, units), layer by layer;
-    the last are the logits. The same as ``mlp``'s own ``forward``, for all networks at once."""
+    """Compute the activations of all networks at positions (N, 2), layer by layer.
+
+    Return a list of (networks, N, units), the last are the logits. It equals ``mlp``'s ``forward``,
+    for all networks at once.
+    """
     value = where.expand(len(weights[0]), -1, -1)
     said = []
     for layer in range(0, len(weights), 2):
@@ -189,8 +195,10 @@ def forward(weights: list[Any], where: Any) -> list[Any]:
 
 
 class Adam:
-    """Kingma, Ba: Adam: A Method for Stochastic Optimization (2014), for a few small tensors:
-    the library's own takes a second to be imported. https://arxiv.org/abs/1412.6980"""
+    """Adam for a few small tensors; importing PyTorch's takes a second.
+
+    Kingma, Ba: Adam: A Method for Stochastic Optimization (2014), https://arxiv.org/abs/1412.6980
+    """
 
     def __init__(self, weights: list[Any], rate: float = RATE) -> None:
         self.weights, self.rate, self.count = weights, rate, 0
@@ -209,8 +217,7 @@ class Adam:
 
 
 def frame(weights: list[Any]) -> dict[str, Any]:
-    """One network's answer and its hidden units all over the plane, and the weights that lead
-    on."""
+    """Return one network's decision surface, hidden units over the plane, and outgoing weights."""
     import torch
 
     with torch.no_grad():
@@ -220,7 +227,7 @@ def frame(weights: list[Any]) -> dict[str, Any]:
         leads = []
         for onward in weights[2::2]:
             last = onward is weights[-2]
-            # to the second sort, or to the unit of the next layer that it moves most
+            # towards class 1, or to the unit of the next layer with the largest weight
             lead = onward[0, 1] - onward[0, 0] if last else signed_largest(onward[0])
             leads.append([round(value, 2) for value in lead.tolist()])
     return {
@@ -231,12 +238,12 @@ def frame(weights: list[Any]) -> dict[str, Any]:
 
 
 def signed_largest(weight: Any) -> Any:
-    """Of each column of (outward, inward) the value that is farthest from 0."""
+    """Return the value of largest magnitude in each column of (outputs, inputs)."""
     return weight.gather(0, weight.abs().argmax(0, keepdim=True))[0]
 
 
 def grid(cells: int) -> Any:
-    """(cells * cells, 2) the middles of cells, row by row from the top."""
+    """Return the centres of the cells, (cells * cells, 2), row by row from the top."""
     import torch
 
     middle = (torch.arange(cells) + 0.5) / cells * 2 * REACH - REACH

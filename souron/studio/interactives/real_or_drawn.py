@@ -1,8 +1,8 @@
-"""Real or drawn? Twenty pictures for the reader and for a detector.
+"""Real or generated? Twenty images for the reader and for a detector.
 
-The drawn ones come from souron's ready-trained generators, the real ones from the test part of
-Fashion-MNIST. The detector is that of ``souron audit generated``; it judges the pictures of each
-generator without having learnt from any of that one's.
+The generated ones come from souron's ready-trained generators, the real ones from the test part of
+Fashion-MNIST. The detector is that of ``souron audit generated``; for each generator, it was
+trained without that generator's images.
 """
 
 import threading
@@ -47,12 +47,12 @@ WORDS = {
                 "drawn."),
     "begin": N_("Press the pictures that you take for drawn."),
 }  # fmt: skip
-LEARNT = ("vae", "gan", "dcgan")  # generators that detectors learn from
+LEARNT = ("vae", "gan", "dcgan")  # generators whose images detectors are trained on
 SHOWN = {"vae": 2, "gan": 3, "dcgan": 3, "ddpm": 2}
 REALS = 10
-EACH, SOME = 100, 400  # drawn pictures of a generator, and real ones, to learn from
+EACH, SOME = 100, 400  # training images of each generator, and real ones
 SLOW: dict[str, dict[str, Any]] = {"ddpm": {"steps": 10, "guidance": 0.0}}
-first = 10_000  # number of the first picture that a quiz draws; no detector learns from it
+first = 10_000  # index of the first image of a quiz; never used for training
 learning = threading.Lock()
 
 
@@ -78,8 +78,10 @@ def ready() -> bool:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Twenty pictures; with ``guess``, the numbers of those that the reader takes for drawn, the
-    truth and the detector's scores as well. Raises UserError."""
+    """Return twenty images; with ``guess`` also the truth and the detector's scores.
+
+    ``guess`` holds the numbers of the images that the reader takes for generated. Raises UserError.
+    """
     seed = interactive.whole(asked, "seed", 0, 1000, 1)
     if not ready():
         raise UserError("zoo", _("The ready-trained systems are not installed."))
@@ -101,7 +103,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def quiz(seed: int) -> tuple[Any, list[str]]:
-    """(20, 1, H, W) uint8 in a random order, and who drew each; "" of a real one."""
+    """Return (20, 1, H, W) uint8 in random order, and each image's generator; "" for a real one."""
     import torch
 
     from souron.hub import zoo
@@ -118,7 +120,7 @@ def quiz(seed: int) -> tuple[Any, list[str]]:
 
 
 def drawn(name: str, start: int, count: int) -> Any:
-    """(count, 1, H, W) uint8 by the ready-trained generator, numbers ``start`` and on."""
+    """Generate images with the numbers from ``start`` on, (count, 1, H, W) uint8."""
     from souron.evaluation import sampling
     from souron.studio.model_cache import models
 
@@ -129,7 +131,7 @@ def drawn(name: str, start: int, count: int) -> Any:
 
 @lru_cache(maxsize=1)
 def detectors() -> tuple[Any, dict[str, Any]]:
-    """The pipeline, and of each generator the detector that never learnt from it."""
+    """Return the pipeline and, for each generator, a detector trained without it."""
     from souron.audit import drawn_detector
     from souron.hub import zoo
 
@@ -141,14 +143,17 @@ def detectors() -> tuple[Any, dict[str, Any]]:
     of_real = drawn_detector.features(pipeline.many(real[:SOME]))
     learnt = {
         name: drawn_detector.learn(of_real, [features[one] for one in LEARNT if one != name])
-        for name in SHOWN  # of ddpm all are others
+        for name in SHOWN  # for ddpm all of LEARNT
     }
     return pipeline, learnt
 
 
 def judged(images: Any, who: list[str], seen: bool = False) -> list[float]:
-    """How likely each is drawn, by the detector that never met its generator; of a real one the
-    mean of all detectors. ``seen``: by the one that learnt from all of LEARNT."""
+    """Return each image's probability of being generated, by a detector new to its generator.
+
+    For a real image it is the mean over all detectors. ``seen``: use the detector trained on all of
+    LEARNT.
+    """
     with learning:
         pipeline, learnt = detectors()
     passed = pipeline.many(images)
@@ -160,7 +165,7 @@ def judged(images: Any, who: list[str], seen: bool = False) -> list[float]:
 
 
 def told(taken: list[bool], who: list[str]) -> dict[str, Any]:
-    """How many were taken for what they are, with Wilson's interval."""
+    """Return the number of correct guesses, with Wilson's interval."""
     from souron.stats.intervals import proportion_interval
 
     right = sum(is_taken == bool(name) for is_taken, name in zip(taken, who, strict=True))

@@ -1,8 +1,8 @@
-"""A map of digits with a brush: which neighbours on it are neighbours in truth?
+"""A 2D embedding of digits with a brush: are neighbours on the map neighbours in the data?
 
-The maps are souron's ``pca`` and ``tsne``, the figures those of its task *reduce* (Venna, Kaski
-2001). The switch shuffles every column by itself, so that no case has a neighbour any more: what
-the map then shows is the method's own.
+The embeddings are souron's ``pca`` and ``tsne``, the figures those of its task *reduce* (Venna,
+Kaski 2001). A switch shuffles every column independently, which destroys all neighbourhoods: any
+structure on the map then comes from the method.
 """
 
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache
 def mapped(way: str, shuffled: bool) -> dict[str, Any]:
-    """Places in 0..1, true neighbours, pictures, and how far the map can be trusted."""
+    """Return positions in 0..1, true neighbours, images, and trustworthiness."""
     import torch
 
     from souron.metrics import reduction
@@ -95,7 +95,7 @@ def mapped(way: str, shuffled: bool) -> dict[str, Any]:
 
 
 def digits(shuffled: bool) -> tuple[Any, Any]:
-    """(CASES, 64) in 0..1 and their classes."""
+    """Return the digits (CASES, 64) in 0..1 and their classes."""
     import torch
 
     from souron.data.load import load
@@ -109,7 +109,7 @@ def digits(shuffled: bool) -> tuple[Any, Any]:
 
 
 def drawn(way: str, pixels: Any) -> Any:
-    """(CASES, 2) by souron's system of that name."""
+    """Embed the digits with souron's system of that name, (CASES, 2)."""
     import torch
 
     from souron import registry

@@ -1,8 +1,8 @@
-"""Which luck? Two systems are compared again and again, and every time luck decides, too.
+"""Skill or chance? Two systems are compared many times, with chance in every comparison.
 
-Scores are simulated as in ``benchmarks/verdict.py``: each case is right or wrong, with a difficulty
-of its own; each training is a little better or worse; and each training gets other cases right.
-Then souron's own ``verdict.difference`` judges them, beside two habits that count less.
+Scores are simulated as in ``benchmarks/verdict.py``: each case has its own difficulty, each
+training its own quality, and each training gets different cases right. souron's
+``verdict.difference`` judges them, beside two common methods that count fewer sources of variance.
 """
 
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ def stage() -> Markup:
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """How often each way calls one better, and the first comparisons with their intervals."""
+    """Return how often each method calls one system better, and the first comparisons."""
     seeds = interactive.whole(asked, "seeds", 2, 10, 3)
     cases = interactive.whole(asked, "cases", 50, 2000, 1000)
     points = interactive.number(asked, "difference", 0, 10, 0)
@@ -83,7 +83,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 def repeated(
     seeds: int, cases: int, points: float, luck: float, repeats: int = REPEATS
 ) -> dict[str, Any]:
-    """``repeats`` comparisons of two systems whose accuracies differ by ``points`` (0..1)."""
+    """Simulate ``repeats`` comparisons of systems whose accuracies differ by ``points`` (0..1)."""
     import numpy as np
 
     from souron.stats.intervals import proportion_interval
@@ -96,7 +96,7 @@ def repeated(
         a, b = scores(drawn, seeds, cases, points, luck)
         found = difference(a, b)
         apart = a.mean(0) - b.mean(0)  # (cases,)
-        # a bootstrap over cases has this interval, but for its own luck
+        # a bootstrap over cases gives this interval, up to resampling noise
         reach = 1.96 * apart.std(ddof=1) / cases**0.5
         mean = float(apart.mean())
         said["mean"].append(int(np.sign(mean)))
@@ -117,12 +117,12 @@ def repeated(
 
 
 def scores(drawn: Any, seeds: int, cases: int, points: float, luck: float) -> tuple[Any, Any]:
-    """Right or wrong, 1 or 0, (seeds, cases) of A and of B, A the better by ``points``."""
+    """Simulate correctness, 1 or 0, (seeds, cases) for A and for B; A is better by ``points``."""
     import numpy as np
     from scipy.special import expit
 
     difficulty = DIFFICULTY * drawn.standard_normal(cases)
-    slope = 0.11  # points of accuracy that one unit of log odds makes at about 80 %, see the test
+    slope = 0.11  # change of accuracy per unit of log odds at about 80 %, see the test
     found = []
     for way in (1, -1):
         ability = 2.15 + way * points / (2 * slope)

@@ -1,4 +1,4 @@
-"""Rivals side by side: the same question, two answers, a vote; then the names."""
+"""Arena: the same question, two anonymous answers, a vote; then the models' names."""
 
 import threading
 from collections import OrderedDict
@@ -27,7 +27,7 @@ TITLE = N_("Arena")
 MOST = 2  # arenas whose models stay in memory
 BUTTONS = (("first", N_("1 is better")), ("second", N_("2 is better")),
            ("good", N_("both good")), ("bad", N_("both bad")))  # fmt: skip
-_open: OrderedDict[Path, Any] = OrderedDict()  # of this server, the one asked last at the end
+_open: OrderedDict[Path, Any] = OrderedDict()  # on this server, most recently used last
 _lock = threading.Lock()  # held while models answer
 
 
@@ -72,7 +72,7 @@ def page(studio: Studio) -> None:
              following]  # fmt: skip
 
     def asking(path: Path) -> list[Any]:
-        """The next question; nothing on the page then names a model."""
+        """Show the next question, without the models' names."""
         found = next_match(path)
         away = [gr.update(value=[], choices=[]), "", gr.update(value=None, choices=[])]
         if found is None:
@@ -130,7 +130,7 @@ def page(studio: Studio) -> None:
 
 
 def choices(studio: Studio) -> list[str]:
-    """Models that are here: fetched, ready trained, files in this folder, runs."""
+    """Return the available models: fetched, ready trained, files in this folder, runs."""
     names = [name for name in packages.MODELS if fetch.where(name) is not None]
     names += ["gpt"] if zoo.where("gpt") is not None else []
     names += sorted(str(file) for base in (Path(), Path("models")) for file in base.glob("*.gguf"))
@@ -141,7 +141,7 @@ def choices(studio: Studio) -> list[str]:
 
 
 def lacking(studio: Studio) -> Markup | str:
-    """What is missing where fewer than two models are here."""
+    """Explain what is missing where fewer than two models are available."""
     found = choices(studio)
     if len(found) > 1:
         return ""
@@ -156,7 +156,7 @@ def lacking(studio: Studio) -> Markup | str:
 
 
 def earlier(studio: Studio) -> list[str]:
-    """Files of votes, the newest first."""
+    """Return files of votes, newest first."""
     found = (studio.project / "arena").glob("*.jsonl")
     return [file.name for file in sorted(found, key=lambda file: -file.stat().st_mtime)]
 
@@ -169,7 +169,7 @@ def _known(studio: Studio, name: str | None) -> str:
 
 def begun(studio: Studio, models: list[str], questions: str, length: str, temperature: str,
           seed: str) -> Path:  # fmt: skip
-    """A new file of votes with its models in memory. Raises UserError."""
+    """Create a file of votes and load its models; return its path. Raises UserError."""
     from souron.data.tokenizer import readable
     from souron.runs import arena, votes
 
@@ -202,7 +202,7 @@ def _number(text: str, name: str, kind: type, low: float, high: float) -> Any:
 
 
 def opened(path: Path) -> Any:
-    """The arena of a file of votes, read again where it is not in memory. Raises UserError."""
+    """Return the arena of a file of votes, from memory or read again. Raises UserError."""
     from souron.runs import arena, votes
 
     if path not in _open:
@@ -221,7 +221,7 @@ def _keep(path: Path, made: Any) -> None:
 
 
 def next_match(path: Path) -> tuple[Any, Any] | None:
-    """The next pair and its two answers; None where all have been voted on."""
+    """Return the next pair and its two answers; None where all have been voted on."""
     with _lock:
         arena = opened(path)
         for match in arena.matches():
@@ -232,7 +232,7 @@ def next_match(path: Path) -> tuple[Any, Any] | None:
 
 
 def sides(match: Any, answers: Any) -> Markup:
-    """The question and the two answers, without a name."""
+    """Return the question and the two answers, without names."""
     parts = Markup("").join(
         Markup('<section aria-labelledby="side-{0}"><h3 id="side-{0}">{0}</h3>'
                '<div class="said">{1}</div></section>').format(
@@ -251,7 +251,7 @@ def names(match: Any) -> Markup:
 
 
 def outcome(path: Path) -> Markup:
-    """Ratings and verdicts so far."""
+    """Return ratings and verdicts so far."""
     result = opened(path).result()
     rows = words.ratings(result)
     lines = [words.sentence(verdict) for verdict in result.verdicts]

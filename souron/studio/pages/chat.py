@@ -1,4 +1,4 @@
-"""Chat with a language model: what it answers is written while one looks."""
+"""Chat with a language model; its answer appears while it is generated."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from souron.studio.shared import QUIET, Studio, command, fetching, missing, same
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Chat")
-OFTEN = 0.3  # seconds between two looks at an answer that is being written
+OFTEN = 0.3  # polling interval of an answer, seconds
 KEPT = 3600  # seconds that a page's chat is kept in memory
 SCREENING = (
     "from souron.society.improper import filters\n"
@@ -25,7 +25,7 @@ USUAL: dict[str, Any] = {
     "temperature": 0.8,
     "seed": 0,
     "filter": "",
-}  # as souron chat has them
+}  # as in souron chat
 
 
 def page(studio: Studio) -> None:
@@ -42,7 +42,7 @@ def page(studio: Studio) -> None:
 
 
 class Chatting:
-    """The form, the chat, and the look at what is being written."""
+    """The form, the chat, and the polling of an answer."""
 
     def __init__(self, studio: Studio) -> None:
         import gradio as gr
@@ -143,7 +143,7 @@ class Chatting:
         self.studio.opened(self.offer, [self.model, self.nothing, self.chat, self.same])
 
     def offer(self, query: Mapping[str, str]) -> list[Any]:
-        """The models that are here; the one that the address asks for, or the first."""
+        """Return the available models; selected is the one in the address, or the first."""
         import gradio as gr
 
         offered = chat_view.choices(self.studio)
@@ -158,7 +158,7 @@ class Chatting:
         return [gr.update(choices=offered, value=value), about, chat_view.shown(Talk()), same]
 
     def about(self, name: str | None) -> Markup | str:
-        """What is to be known of the model before it is asked, or that there is none."""
+        """Return a note on the model, or on the lack of one."""
         way = fetching(self.studio, next(iter(packages.MODELS)))
         if not name:
             return missing(_("No language model is here yet."), way)
@@ -174,7 +174,7 @@ class Chatting:
                         _("Train on conversations")))  # fmt: skip
 
     def send(self, talk: Talk | None, which: int, text: str, *settings: Any) -> list[Any]:
-        """A new question, or an earlier one in other words."""
+        """Send a new question, or an edited earlier one."""
         talk, number = talk or Talk(), int(which or 0)
         name, options = self.asked(settings)
         if not text.strip():
@@ -186,7 +186,7 @@ class Chatting:
         return self.draw(talk, settings, "")
 
     def answer_again(self, talk: Talk | None, *settings: Any) -> list[Any]:
-        """The last question with the next seed."""
+        """Answer the last question again with the next seed."""
         talk = talk or Talk()
         name, options = self.asked(settings)
         options["seed"] += 1
@@ -203,7 +203,7 @@ class Chatting:
         return self.draw(Talk(), settings, "")
 
     def look(self, talk: Talk | None, *settings: Any) -> list[Any]:
-        """What changed since the last look; all of it once the answer is whole."""
+        """Return what changed since the last poll; everything once the answer is complete."""
         import gradio as gr
 
         talk = talk or Talk()
@@ -217,8 +217,10 @@ class Chatting:
         return same
 
     def draw(self, talk: Talk, settings: Sequence[Any], text: str | None = None) -> list[Any]:
-        """Values for ``drawn``; ``text`` for the field of the question, which gets a refused one
-        back."""
+        """Return values for ``drawn``; ``text`` is for the question's field.
+
+        A refused question returns to that field.
+        """
         import gradio as gr
 
         writing, asked = talk.writing, chat_view.questions(talk)
@@ -241,7 +243,7 @@ class Chatting:
         ]
 
     def asked(self, settings: Any) -> tuple[str, dict[str, Any]]:
-        """The model, and the options of a ``Conversation``. Raises UserError."""
+        """Return the model and the options of a ``Conversation``. Raises UserError."""
         name, system, length, temperature, seed, filter = settings
         options = {"system": system or "", "length": int(length),
                    "temperature": float(temperature), "seed": max(0, int(seed or 0)),
@@ -252,7 +254,7 @@ class Chatting:
         return chat_view.question(talk or Talk(), int(which or 0))
 
     def load(self, talk: Talk | None, file: str | None, *settings: Any) -> list[Any]:
-        """A saved chat takes the place of this one."""
+        """Replace the chat by a saved one."""
         import gradio as gr
 
         if not file:
@@ -266,8 +268,7 @@ class Chatting:
         return chat_view.template(chat_view.model_name(self.studio, name), talk or Talk())
 
     def the_same(self, *values: Any) -> Markup:
-        """The same as a command line, in Python, and over HTTP: of the settings, and the chat
-        where there is one."""
+        """Return the settings and the chat as a command line, in Python, and over HTTP."""
         name, system, length, temperature, seed, filter, *rest = values
         talk: Talk | None = rest[0] if rest else None
         model = str(name or "smollm2")
@@ -292,7 +293,7 @@ class Chatting:
 
 
 def temperature_of(name: str | None) -> float:
-    """The model's own, or the usual one."""
+    """Return the model's own temperature, or the default."""
     from souron.hub import open_models
 
     own = open_models.own_sampling(str(name or "smollm2"))[0]

@@ -57,8 +57,10 @@ def page(studio: Studio) -> None:
 
 
 def checking(answer: str, source: str, more: list[str]) -> list[str]:
-    """The command's words. What was typed becomes a file of this session. Raises UserError where
-    there is no answer or no source."""
+    """Return the words of the command, with typed text saved as files of this session.
+
+    Raises UserError where there is no answer or no source.
+    """
     if not answer.strip():
         raise UserError("nothing given", _("nothing was given yet"), expected=_("an answer"))
     if not source.strip() and not more:
@@ -68,7 +70,7 @@ def checking(answer: str, source: str, more: list[str]) -> list[str]:
 
 
 def outcome(studio: Studio, job: Job) -> Markup:
-    """What ``souron check`` found."""
+    """Return the result of ``souron check``."""
     from souron.report import claims as report
     from souron.society.claims.record import from_json
 
@@ -77,7 +79,7 @@ def outcome(studio: Studio, job: Job) -> Markup:
         return Markup("")
     try:
         answer = files.words(Path(job.words[-1]))
-    except UserError:  # gone since
+    except UserError:  # the file no longer exists
         answer = ""
     record = from_json(told, answer)
     took = _("{files} files, {sentences} sentences, {time}.").format(

@@ -18,8 +18,8 @@ from souron.utils.messages import N_, UserError, _
 TITLE = N_("Compare")
 DEFAULT: dict[str, Any] = {"systems": ["mlp", "cnn"], "data": "digits", "budget": "10s", "seeds": 3}
 BUDGETS = ("5s", "10s", "30s", "1min", "5min", "20min", "1ep", "5ep")
-HERE = ("systems", "data", "budget", "epochs", "time", "seeds", "pretrained", "freeze")  # said in
-# widgets of their own
+# options with widgets of their own
+HERE = ("systems", "data", "budget", "epochs", "time", "seeds", "pretrained", "freeze")
 
 
 def page(studio: Studio) -> None:
@@ -76,7 +76,7 @@ def page(studio: Studio) -> None:
     def changed(*values: Any) -> Any:
         try:
             names, options = asked(values)
-        except UserError:  # somebody is still typing; Start says what is wrong
+        except UserError:  # incomplete input; the button reports errors
             return gr.skip()
         python = forms.python("compare", repr(names), options, {"imgsz": "side"})
         return same_thing(command(words("compare", names, options)), python)
@@ -99,8 +99,7 @@ def page(studio: Studio) -> None:
 def filled(
     studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, forms.Field]
 ) -> list[Any]:
-    """What the form holds when the page is opened: what the address asks for, else what the job
-    that is shown was told."""
+    """Return the form's initial values, from the address or else from the job shown."""
     import gradio as gr
 
     offered = own_data.choices(studio)
@@ -123,8 +122,10 @@ def filled(
 
 
 def choices() -> list[tuple[str, str]]:
-    """(shown, value) of every size of every system that can be compared, and of each way to start
-    where its published weights are here."""
+    """Return (shown, value) of every size of every system that can be compared.
+
+    Sizes whose published weights are here are also offered frozen and for fine-tuning.
+    """
     offered = []
     for entry in registry.entries().values():
         for size in entry.sizes:
@@ -139,7 +140,7 @@ def choices() -> list[tuple[str, str]]:
 
 
 def beside(asked: str) -> list[str]:
-    """The systems asked for; a single one gets another of its task to be compared with."""
+    """Return the requested systems; a single one gets another of its task to compare with."""
     names = [name for name in asked.split(",") if name]
     task = registry.find(names[0].partition(":")[0])[0].task
     others = [entry.name for entry in registry.entries().values() if entry.task == task]
@@ -149,14 +150,14 @@ def beside(asked: str) -> list[str]:
 def wish(
     values: tuple[Any, ...], count: forms.Field, further: Mapping[str, forms.Field]
 ) -> tuple[list[str], dict[str, Any]]:
-    """The systems and the options that a form holds. Raises UserError."""
+    """Return the systems and the options of the form. Raises UserError."""
     systems, data, budget, seeds, *more = values
     asked = {"data": data, "budget": budget, **forms.chosen([count], [seeds])}
     return list(systems or []), asked | forms.chosen(further.values(), more)
 
 
 def outcome(studio: Studio, job: Job) -> str:
-    """The verdict, the table, and the report."""
+    """Return the verdict, the table and the report."""
     result = job.result or {}
     rows = [
         (

@@ -1,7 +1,7 @@
-"""Data: bring a folder, look at it, let the doctor check it, and go on to training.
+"""Data: upload a folder, view it, check it, and continue to training.
 
-What comes in is unpacked into a folder of its own (``uploads``). Looking and checking are the
-command ``souron data`` with the words that the page shows; the pages that it writes are shown here.
+Uploads are unpacked into a folder of their own (``uploads``). Viewing and checking run the command
+``souron data`` that the page shows, and the pages it writes are shown here.
 """
 
 import shutil
@@ -86,7 +86,7 @@ def page(studio: Studio) -> None:
 
     says = studio.says
     form = [data, *reading]
-    buttons = [look, check, clean, anonymise]  # until the page knows what is asked for, they wait
+    buttons = [look, check, clean, anonymise]  # disabled until the page has loaded its query
 
     def starting(line: Callable[..., list[str]]) -> Callable:
         def start(*values: Any) -> str:
@@ -117,7 +117,7 @@ def page(studio: Studio) -> None:
     files.upload(says(bring), files, [files, data, came, *uploads.parts], show_progress_on=came)
     opened = studio.opened(
         lambda query: [
-            # without a wish nothing is chosen anew: somebody may have brought files meanwhile
+            # without a query the choice stays: files may have been uploaded meanwhile
             gr.update(choices=own_data.choices(studio), **wished(query)),
             *forms.told(query, READING),
             query.get("job") or latest(studio, query.get("data") or DEFAULT),
@@ -133,7 +133,7 @@ def wished(query: dict[str, str]) -> dict[str, Any]:
 
 
 def told(studio: Studio, text: str | None) -> Markup:
-    """What is chosen, and whether it is there."""
+    """Describe the chosen data, or say that it is not there."""
     name = (text or "").strip()
     if entry := load.names().get(name):
         lines: list[str] = [
@@ -162,19 +162,19 @@ def told(studio: Studio, text: str | None) -> Markup:
 
 
 def refused(error: UserError) -> Markup:
-    """A UserError where it arose, read out."""
+    """Return a UserError at its position on the page, announced to screen readers."""
     told = trouble(error.code, error.found, error.expected, error.fix)
     return Markup('<div role="alert">{}</div>').format(told)
 
 
 def said(studio: Studio, text: str | None) -> str:
-    """The data as a command names it. Raises UserError for a path outside of the roots."""
+    """Return the data as a command names it. Raises UserError for a path outside of the roots."""
     found = studio.roots.data((text or "").strip())
     return found if found in load.names() else spelt(Path(found))
 
 
 def path_of(studio: Studio, text: str | None) -> str:
-    """``said`` of a folder or table. Raises UserError for a data set's name."""
+    """Return a folder or table like ``said``. Raises UserError for the name of a data set."""
     name = said(studio, text)
     if name in load.names():
         raise UserError(
@@ -188,7 +188,7 @@ def path_of(studio: Studio, text: str | None) -> str:
 
 
 def read(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    """How the data is to be read. Raises UserError."""
+    """Return the options for reading the data. Raises UserError."""
     known = forms.fields(cli_data.data_)
     return forms.chosen([known[name] for name in names], values)
 
@@ -206,7 +206,7 @@ def check_words(studio: Studio, *values: Any, **more: Any) -> list[str]:
 
 
 def clean_words(studio: Studio, *values: Any) -> list[str]:
-    """The table lies beside the pictures, whose names it holds."""
+    """Return the command that writes a cleaned table beside the images that it names."""
     path = Path(path_of(studio, values[0]))
     folder = path if path.is_dir() else path.parent
     return check_words(studio, *values, fix=free(folder, "checked", ".csv"))
@@ -224,7 +224,7 @@ def anonymise_words(studio: Studio, data: Any, out: Any) -> list[str]:
 
 
 def free(folder: Path, name: str, ending: str = "") -> Path:
-    """A name that nothing has in that folder: ``checked.csv``, ``checked-2.csv``."""
+    """Return an unused path in a folder: ``checked.csv``, ``checked-2.csv``."""
     for number in range(1, 100_000):
         path = folder / (f"{name}{ending}" if number == 1 else f"{name}-{number}{ending}")
         if not path.exists() and not path.is_symlink():
@@ -233,13 +233,13 @@ def free(folder: Path, name: str, ending: str = "") -> Path:
 
 
 def project_of(studio: Studio) -> dict[str, str]:
-    """Where the command writes its page, unless that is where it does by itself."""
+    """Return the option for the project's folder, unless it is the default."""
     usual = studio.project.resolve() == Path("runs").resolve()
     return {} if usual else {"project": str(studio.project)}
 
 
 def shown(studio: Studio, values: Sequence[Any]) -> Markup:
-    """The same as command lines and as Python."""
+    """Return the equivalent command lines and Python code."""
     try:
         asked = read(READING, values[1:])
         lines = [command(look_words(studio, *values))]
@@ -259,7 +259,7 @@ def shown(studio: Studio, values: Sequence[Any]) -> Markup:
 
 
 class Looking(Watch):
-    """What was found is shown although something went wrong beside it."""
+    """The job of a data page, whose result is shown even if something went wrong."""
 
     def failure(self, job: Job, state: str) -> str:
         if state != "failed" or not answered(job):
@@ -268,7 +268,7 @@ class Looking(Watch):
 
 
 def latest(studio: Studio, data: str) -> str:
-    """The id of the newest job about that data, so that a page opened again finds it."""
+    """Return the id of the newest job on that data, so that a page opened again finds it."""
     try:
         name = said(studio, data)
     except UserError:
@@ -278,7 +278,10 @@ def latest(studio: Studio, data: str) -> str:
 
 
 def take(studio: Studio, paths: Iterable[str]) -> tuple[str, Markup]:
-    """Unpack what came; the data as a command names it, and what was left out. Raises UserError."""
+    """Unpack an upload; return the data as a command names it, and the files left out.
+
+    Raises UserError.
+    """
     done = studio_uploads.unpack([Path(path) for path in paths], place(studio))
     data = spelt(done.folder.absolute())
     names = [
@@ -294,7 +297,7 @@ def take(studio: Studio, paths: Iterable[str]) -> tuple[str, Markup]:
 
 
 class Uploads:
-    """What was brought earlier: use it again, or remove it."""
+    """Earlier uploads, to use again or remove."""
 
     def __init__(self, studio: Studio) -> None:
         import gradio as gr
@@ -312,7 +315,7 @@ class Uploads:
         )  # fmt: skip
 
     def draw(self) -> list[Any]:
-        """Values for ``parts``."""
+        """Return values for ``parts``."""
         import gradio as gr
 
         found = own_data.uploads(self.studio)
@@ -335,7 +338,7 @@ class Uploads:
         ]
 
     def named(self, name: str | None) -> Path:
-        """Raises UserError where it was removed meanwhile."""
+        """Return the folder of an upload. Raises UserError where it was removed meanwhile."""
         for path in own_data.uploads(self.studio):
             if path.name == name:
                 return path

@@ -1,4 +1,4 @@
-"""Sit an examination oneself, blind, question by question, and then see what a model says."""
+"""Take an examination question by question, and compare each answer with a model's."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -77,8 +77,10 @@ def page(studio: Studio) -> None:
 
 
 def opened(studio: Studio, query: Mapping[str, str]) -> list[Any]:
-    """The models that can be asked, of which the one that the address names is chosen; a paper that
-    is here, where one is; what is missing."""
+    """Return the models to choose from, an available paper, and what is missing.
+
+    The model in the address is selected.
+    """
     import gradio as gr
 
     offered = models(studio)
@@ -93,7 +95,7 @@ def opened(studio: Studio, query: Mapping[str, str]) -> list[Any]:
 
 
 def needed(studio: Studio, data: str) -> list[Any]:
-    """What the paper lacks, and whether it can begin."""
+    """Return what the paper lacks, and whether the exam can begin."""
     import gradio as gr
 
     there = load.names()[data].where() is not None
@@ -105,7 +107,7 @@ def needed(studio: Studio, data: str) -> list[Any]:
 
 
 def models(studio: Studio) -> list[tuple[str, str]]:
-    """(shown, name): systems that need no training, then runs, newest first."""
+    """Return (shown, name) of systems that need no training, then of runs, newest first."""
     ready = [
         (f"{entry.name} – {registry.about(entry)}", entry.name)
         for entry in registry.entries().values()
@@ -125,7 +127,7 @@ def paper_names() -> list[str]:
 
 @lru_cache(maxsize=4)
 def paper(data: str, seed: int) -> Any:
-    """The questions in the order in which they are asked. Raises UserError."""
+    """Return the questions of a paper in the order in which they are asked. Raises UserError."""
     import torch
 
     if data not in paper_names() or not 0 <= seed <= MOST_SEED:
@@ -136,7 +138,7 @@ def paper(data: str, seed: int) -> Any:
 
 
 def asked(state: Mapping[str, Any]) -> list[Any]:
-    """The next question of the paper."""
+    """Show the next question of the paper."""
     import gradio as gr
 
     row = int(state.get("row", -1)) + 1
@@ -160,7 +162,7 @@ def asked(state: Mapping[str, Any]) -> list[Any]:
 
 
 def answered(state: Mapping[str, Any], model: str, choice: int | None) -> list[Any]:
-    """Whether it was right, and what the model says."""
+    """Show whether the answer was right, and the model's answer."""
     import gradio as gr
 
     if choice is None:
@@ -198,7 +200,7 @@ def answered(state: Mapping[str, Any], model: str, choice: int | None) -> list[A
 
 
 def picked(model: str, item: Any) -> tuple[int, float]:
-    """The option that the model picks, and how likely it finds it. Raises UserError."""
+    """Return the option that the model picks, and its probability. Raises UserError."""
     from souron.kinds.labels import Labels
     from souron.kinds.question import Question
     from souron.studio.model_cache import models as loaded
@@ -217,7 +219,7 @@ def lines(options: Sequence[str]) -> list[str]:
 
 
 def tally(state: Mapping[str, Any]) -> Markup:
-    """How many were right so far."""
+    """Return the number of correct answers so far."""
     count = int(state.get("count", 0))
     if not count:
         return Markup()
@@ -229,7 +231,7 @@ def tally(state: Mapping[str, Any]) -> Markup:
 
 
 def same_as(model: str, data: str, seed: float | None) -> Markup:
-    """The whole paper for the model, as a command line and as Python."""
+    """Return the command line and Python code that give the whole paper to the model."""
     number = int(seed or 0)
     line = command(words("exam", [model], {"data": data, "seed": number}))
     python = ("from souron.audit.exam import examine\n"

@@ -1,4 +1,4 @@
-"""Experiments on a page: guess what will happen, then see it."""
+"""Interactive experiments: predict the outcome, then see it."""
 
 from markupsafe import Markup
 
@@ -17,7 +17,7 @@ def page(studio: Studio) -> None:
 
 
 def asked(studio: Studio, name: str) -> Markup:
-    """The one that the address names; all of them where it names none. Raises UserError."""
+    """Return the interactive in the address, or an overview without one. Raises UserError."""
     if not name:
         return overview(studio)
     interactive.find(name)

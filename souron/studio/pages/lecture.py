@@ -25,11 +25,11 @@ def page(studio: Studio) -> None:
     )  # fmt: skip
     gr.HTML(contents(studio))
     shown = gr.HTML(cards(studio))
-    studio.opened(lambda _query: cards(studio), [shown])  # weights may have come meanwhile
+    studio.opened(lambda _query: cards(studio), [shown])  # weights may have been fetched meanwhile
 
 
 def contents(studio: Studio) -> Markup:
-    """Where to begin, and the rows of each chapter in the lecture's order."""
+    """Return the first steps, and the rows of each chapter in the lecture's order."""
     home = f"/lecture/{studio.language}"
     chapters = Markup("").join(
         Markup('<section class="chapter" id="{0}" aria-labelledby="chapter-{0}">'
@@ -53,7 +53,7 @@ def contents(studio: Studio) -> Markup:
 
 
 def cards(studio: Studio) -> Markup:
-    """A section for each task, in the order of the years."""
+    """Return a section of cards for each task, ordered by year."""
     sections = []
     for task, entries in groupby(registry.entries().values(), lambda entry: entry.task):
         shown = Markup("").join(card(studio, entry) for entry in entries)
@@ -65,7 +65,7 @@ def cards(studio: Studio) -> Markup:
 
 
 def card(studio: Studio, entry: registry.Entry) -> Markup:
-    """A system; where the lecture explains it, with a way there."""
+    """Return the card of a system, with a link to its row of the lecture."""
     row = rows.of_system(entry.name)
     told = (_("How it works"), f"/lecture/{studio.language}/{row.id}", "") if row else None
     links = Markup("").join(
@@ -78,7 +78,7 @@ def card(studio: Studio, entry: registry.Entry) -> Markup:
 
 
 def about(entry: registry.Entry, heading: str = "h4") -> Markup:
-    """A system's picture, idea and paper."""
+    """Return a system's diagram, idea and paper."""
     return Markup(
         '<img loading="lazy" width="420" height="120" src="/picture/{name}.svg" alt="{alt}">'
         "<{heading}>{name} <small>{year}</small></{heading}><p>{idea}</p>"
@@ -95,7 +95,7 @@ def about(entry: registry.Entry, heading: str = "h4") -> Markup:
 
 
 def actions(studio: Studio, entry: registry.Entry) -> list[tuple[str, str, str]]:
-    """Text, address and class of what can be done with a system."""
+    """Return text, address and class of each action on a system."""
     there: list[tuple[str, str, str]] = []
     usable = [registry.full_name(entry, size) for size in entry.weights]
     ready = next((name for name in usable if fetch.where(name)), "")

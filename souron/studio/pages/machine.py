@@ -1,4 +1,4 @@
-"""This machine: what it is and can do, what was fetched, and that nothing leaves it."""
+"""This machine: hardware, fetched data and weights, and privacy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,7 +52,7 @@ def page(studio: Studio) -> None:
 
 
 def found(studio: Studio) -> Markup:
-    """What ``souron doctor`` says, its warnings first."""
+    """Return the result of ``souron doctor``, warnings first."""
     checked = doctor.diagnose(studio.project)
     troubles = Markup("").join(Markup("<li>{}</li>").format(text) for text in checked["troubles"])
     rows = doctor.diagnosis(checked)
@@ -76,12 +76,12 @@ def fetchable() -> Markup:
 
 
 def away() -> list[str]:
-    """The names of what is not here yet."""
+    """Return the names of data and weights that are not fetched yet."""
     return [name for name in hub_fetch.fetchable() if hub_fetch.where(name) is None]
 
 
 def wanted_first(name: str) -> Any:
-    """The choice of what to fetch; what the address names is chosen."""
+    """Return the list of downloads, with the one in the address selected."""
     import gradio as gr
 
     return gr.update(choices=away(), value=name if name in away() else None)

@@ -1,4 +1,4 @@
-"""Open language models: which there are, who may use them, whether they fit here."""
+"""Open language models: a table with their licences and memory requirements."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from souron.studio.shared import QUIET, Studio, fetching, missing, remarks, same
 from souron.utils.messages import N_, _
 
 TITLE = N_("Models")
-SMALL = "gpt"  # comes ready trained
+SMALL = "gpt"  # a ready-trained model
 
 
 def page(studio: Studio) -> None:
@@ -39,7 +39,7 @@ def page(studio: Studio) -> None:
 
 
 def lacking(studio: Studio) -> Markup | str:
-    """What to do where no model is on this computer."""
+    """Explain how to get a model where none is on this computer."""
     found, broken = model_table.local(Path())
     if found or broken:
         return ""
@@ -60,7 +60,7 @@ def rows() -> list[model_table.Row]:
 
 
 def shown() -> Markup:
-    """The table; those on this computer first."""
+    """Return the table, models on this computer first."""
     found, broken = model_table.local(Path())
     speed, free = model_table.here()
     told = remarks(f"{path}: {error.found}" for path, error in broken)
@@ -74,7 +74,7 @@ def shown() -> Markup:
 
 
 def _linked(row: model_table.Row, cells: list[str]) -> list[str]:
-    """The name leads to the page where the facts stand."""
+    """Link the model's name to the page that its facts come from."""
     if not row.page:
         return cells
     link = Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(row.page, cells[0])
@@ -82,7 +82,7 @@ def _linked(row: model_table.Row, cells: list[str]) -> list[str]:
 
 
 def whole(name: str | None) -> Markup:
-    """All about one, each cell with its source."""
+    """Return everything known about one model, each cell with its source."""
     if not name:
         return Markup("")
     row = model_table.find(name)

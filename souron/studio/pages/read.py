@@ -1,4 +1,4 @@
-"""Read: a question to a long text; the sentences that answer it, then a language model's words."""
+"""Read: ask a question of a long text; get the sentences that answer it, and a model's words."""
 
 import os
 from hashlib import blake2b
@@ -58,7 +58,7 @@ def page(studio: Studio) -> None:
 
 
 def speakers(studio: Studio) -> list[tuple[str, str]]:
-    """(shown, name): nobody, open models that are here, runs of language models."""
+    """Return (shown, name) of none, open models on this computer, and runs of language models."""
     here = [(name, name) for name in packages.MODELS if fetch.where(name)]
     runs = [
         (run.name, str(run.folder))
@@ -70,8 +70,10 @@ def speakers(studio: Studio) -> list[tuple[str, str]]:
 
 
 def asking(text: str, file: str | None, question: str, model: str) -> list[str]:
-    """The command's words. A text that was typed becomes a file of this session. Raises
-    UserError where there is nothing to read or to ask."""
+    """Return the words of the command, with a typed text saved as a file of this session.
+
+    Raises UserError where the text or the question is missing.
+    """
     if not text.strip() and not file:
         raise UserError("nothing given", _("nothing was given yet"), expected=_("text"))
     if not question.strip():
@@ -82,7 +84,7 @@ def asking(text: str, file: str | None, question: str, model: str) -> list[str]:
 
 
 def kept(text: str) -> Path:
-    """The file that holds what was typed."""
+    """Return the file that holds a typed text, written if it is new."""
     written = Text(text).text.encode("utf-8", "replace")
     name = blake2b(written, digest_size=12).hexdigest()
     path = Path(os.environ["GRADIO_TEMP_DIR"]) / "typed" / name / "text.txt"
@@ -92,14 +94,14 @@ def kept(text: str) -> Path:
 
 
 def outcome(studio: Studio, job: Job) -> Markup:
-    """What ``souron ask`` found."""
+    """Return the result of ``souron ask``."""
     told: dict[str, Any] = job.result or {}
     if "quotes" not in told:
         return Markup("")
     path, question = job.words[-2:]
     try:
         whole = files.words(Path(path))
-    except UserError:  # gone since: the quotes stand for themselves
+    except UserError:  # the file no longer exists: the quotes remain
         whole = ""
     quotes = [Passage(q["text"], q["start"], q["end"], q["score"]) for q in told["quotes"]]
     found = Passages(question, quotes, bool(told["found"]), whole, "", told.get("missing", ()))
@@ -131,7 +133,7 @@ def told_of(unsupported: bool) -> str:
 
 
 def marked(answer: str, spans: list[tuple[int, int]]) -> Markup:
-    """The answer, the words that no passage has marked."""
+    """Return the answer, with words that occur in no passage marked."""
     parts, at = [], 0
     for first, last in spans:
         parts += [escape(answer[at:first]), Markup("<mark>{}</mark>").format(answer[first:last])]

@@ -1,7 +1,6 @@
-"""Every run and comparison: its report within the page; use, go on, rename, export, delete;
-and the jobs that wait, run, or are over.
+"""Runs and comparisons with their reports, to use, resume, rename, export or delete; and the jobs.
 
-What was chosen stands in the page's address, so that two tabs know nothing of each other.
+The choice is part of the page's address, so that two tabs are independent.
 """
 
 from typing import Any
@@ -18,7 +17,7 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Runs")
-OFTEN, SELDOM = 5.0, 20.0  # seconds between two looks at the jobs: while one is at work; else
+OFTEN, SELDOM = 5.0, 20.0  # polling intervals, seconds: while a job is running; otherwise
 PAGES = {"train": "train", "compare": "compare", "tour": "compare", "data": "data"}  # of jobs
 
 
@@ -56,13 +55,13 @@ def page(studio: Studio) -> None:
 
 
 class Shown:
-    """The run that was chosen, and what can be done with it."""
+    """The chosen run, and its actions."""
 
     def __init__(self, studio: Studio, outcome: Any) -> None:
         import gradio as gr
 
         self.studio = studio
-        self.run = gr.State("")  # as the command line names it
+        self.run = gr.State("")  # its name on the command line
         with gr.Column(visible=False) as self.column:
             self.facts = gr.HTML()
             self.go_on = gr.Button(_("Go on"), variant="primary", visible=False, **NARROW)
@@ -95,7 +94,7 @@ class Shown:
         ]
 
     def draw(self, run: str) -> list[Any]:
-        """Values for ``parts``."""
+        """Return values for ``parts``."""
         import gradio as gr
 
         hidden = gr.update(visible=False)
@@ -117,7 +116,7 @@ class Shown:
         ]
 
     def start(self, run: str) -> str:
-        """Go on with an interrupted run."""
+        """Resume an interrupted run."""
         found = run_list.read(run_list.find(self.studio.project, run))
         if found.state != "unfinished":
             raise UserError(
@@ -156,14 +155,14 @@ class Shown:
 
 
 class Work:
-    """The jobs: what waits, runs, or is over."""
+    """The list of jobs: waiting, running, finished."""
 
     def __init__(self, studio: Studio, outcome: Any) -> None:
         import gradio as gr
 
         self.studio = studio
         gr.HTML(Markup('<h2 id="jobs">{}</h2>').format(_("Jobs")))
-        self.drawn = gr.State(None)  # what stands on the page
+        self.drawn = gr.State(None)  # the state shown on the page
         self.listed = gr.HTML()
         with gr.Row(visible=False) as self.row:
             self.job = gr.Dropdown([], allow_custom_value=True, label=_("job"), scale=3)
@@ -185,7 +184,7 @@ class Work:
         studio.opened(lambda _query: self.draw(None, None), self.parts)
 
     def draw(self, drawn: Any, chosen: str | None) -> list[Any]:
-        """New values for ``parts``, where something changed since; what is chosen stays so."""
+        """Return new values for ``parts`` where something changed; the selection stays."""
         import gradio as gr
 
         jobs = [(job, job.state) for job in self.studio.jobs.all() if not job.estimates]
@@ -226,7 +225,7 @@ class Work:
         )
 
     def stop(self, id: str | None) -> str:
-        """A running job keeps its work, a waiting one does not begin."""
+        """Stop a job: a running one saves its work, a waiting one does not start."""
         job = self.studio.jobs.get(id or "")
         if job.state not in ALIVE:
             return status(_("That job is over."))
@@ -236,7 +235,7 @@ class Work:
         return status(_("stopping after this step …"))
 
     def clear(self, id: str | None) -> str:
-        """Take a job out of the queue or out of the list; what it made stays."""
+        """Remove a job from the queue or the list; its results stay."""
         job = self.studio.jobs.get(id or "")
         job.forget()
         return status(_("Not in the list any more: {name}").format(name=called(job)))

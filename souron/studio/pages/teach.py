@@ -1,7 +1,7 @@
-"""Teach it yourself: type classes, bring or film pictures, learn in seconds, see it answer.
+"""Teach it yourself: name classes, add images, train in seconds, and test the network.
 
-The page's own script (``static/teach.js``) speaks with ``teach_routes``; pictures are made small in
-the browser before they are sent to the studio on this computer.
+The page's script (``static/teach.js``) calls ``teach_routes``; images are scaled down in the
+browser before they are sent to the studio on this computer.
 """
 
 import json
@@ -42,7 +42,7 @@ def page(studio: Studio) -> None:
 
 
 def parts() -> Markup:
-    """The page without its classes, which the script adds."""
+    """Return the page without its classes, which the script adds."""
     return Markup(
         '<section aria-labelledby="teach-1"><h2 id="teach-1">{one}</h2><p>{how}</p>'
         '<div class="classes"></div><p class="buttons"><button type="button" data-do="class">'
@@ -85,7 +85,7 @@ def parts() -> Markup:
 
 
 def said() -> dict[str, str]:
-    """What the script says."""
+    """Return the texts of the script."""
     return {
         "class": _("class {number}"),
         "called": _("name of the class"),

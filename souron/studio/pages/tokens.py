@@ -1,4 +1,4 @@
-"""How a text is cut into tokens: two texts side by side, by any tokenizer that is here."""
+"""Tokens: two texts as cut by any available tokenizer, side by side."""
 
 import threading
 from functools import lru_cache
@@ -17,7 +17,7 @@ from souron.utils.messages import N_, UserError, _
 TITLE = N_("Tokens")
 TASKS = ("tokenize", "complete")
 USUAL = "smollm2"
-MOST_LETTERS = 20_000  # that a page shows well
+MOST_LETTERS = 20_000  # most characters that a page shows well
 FIRST, SECOND = "The patient has had a toothache since Monday.", "患者は月曜日から歯が痛いです。"
 _one_at_a_time = threading.Lock()
 
@@ -43,7 +43,7 @@ def page(studio: Studio) -> None:
     shown = []
     with gr.Row():
         for _text in (first, second):
-            with gr.Column(min_width=320):  # one below the other where there is no room
+            with gr.Column(min_width=320):  # stacked on narrow screens
                 shown.append(gr.HTML())
     same = gr.HTML()
     go.click(studio.says(cut), [chosen, first, second], [*shown, same], show_progress="minimal")
@@ -54,8 +54,7 @@ def page(studio: Studio) -> None:
 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
-    """(shown, name) of every run that cuts texts, newest first, then of what was fetched, and of
-    what comes ready trained."""
+    """Return (shown, name) of tokenizers: runs, newest first, then fetched and ready-trained."""
     runs = [
         (f"{run.name} – {', '.join(filter(None, (*run.systems, called.called(run.data))))}",
          str(run.folder))
@@ -73,7 +72,7 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
 
 
 def offer(studio: Studio, wanted: str) -> list[Any]:
-    """What can be chosen now, and what is said where there is nothing."""
+    """Return the available tokenizers, and a note where there is none."""
     import gradio as gr
 
     offered = choices(studio)
@@ -93,7 +92,7 @@ def offer(studio: Studio, wanted: str) -> list[Any]:
 
 
 def cut(name: str | None, *texts: str) -> list[Markup]:
-    """Each text as that model cuts it, and the same as a command. Raises UserError."""
+    """Tokenize each text with a model; return also the equivalent command. Raises UserError."""
     given = [text or "" for text in texts]
     if not name or not any(given):
         raise UserError(

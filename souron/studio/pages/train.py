@@ -1,4 +1,4 @@
-"""Train one system: an estimate, then live losses and samples; stop keeps the work."""
+"""Train one system: a forecast, then live losses and samples; stopping keeps the work."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ STARTS: dict[str, dict[str, bool]] = {
     "fine-tune": {"pretrained": True},
 }
 PYTHON = {"imgsz": "side", "lr0": "rate"}
-HERE = ("system", "data", "budget", "epochs", "time", "pretrained", "freeze")  # said in own widgets
+HERE = ("system", "data", "budget", "epochs", "time", "pretrained", "freeze")  # with own widgets
 
 
 def start_name(start: str) -> str:
@@ -107,8 +107,7 @@ def page(studio: Studio) -> None:
 def filled(
     studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, forms.Field]
 ) -> list[Any]:
-    """What the form holds when the page is opened: what the address asks for, else what the job
-    that is shown was told."""
+    """Return the form's initial values, from the address or else from the job shown."""
     import gradio as gr
 
     offered = own_data.choices(studio)
@@ -136,14 +135,14 @@ def filled(
 
 
 def starts(name: str, size: str) -> list[tuple[str, str]]:
-    """(shown, value): where it can start with what is on this computer."""
+    """Return (shown, value) of the possible initial weights on this computer."""
     entry, _size = registry.find(name)
     there = size in entry.weights and fetch.where(registry.full_name(entry, size)) is not None
     return [(start_name(start), start) for start in STARTS if there or start == "scratch"]
 
 
 def whence(name: str, size: str) -> str:
-    """Why there is only one place to start from; "" where there are several."""
+    """Explain why training can only start from scratch; "" where there is a choice."""
     entry, _size = registry.find(name)
     if len(starts(name, size)) > 1:
         return ""
@@ -153,7 +152,7 @@ def whence(name: str, size: str) -> str:
 
 
 def startable(name: str, size: str, start: str) -> Any:
-    """Where it can start, for their widget: where it was to start if that is possible."""
+    """Return the possible initial weights for their widget, keeping the selection if possible."""
     import gradio as gr
 
     offered = starts(name, size or "small")
@@ -162,7 +161,7 @@ def startable(name: str, size: str, start: str) -> Any:
 
 
 def named(wish: str) -> list[Any]:
-    """System and size of a name such as ``resnet18``, for their widgets. Raises UserError."""
+    """Return updates for a system such as ``resnet18`` and its size. Raises UserError."""
     import gradio as gr
 
     if not wish:
@@ -176,7 +175,7 @@ def sizes_of(name: str) -> list[str]:
 
 
 def sized(name: str, size: str) -> Any:
-    """The sizes of a system, for their widget: the one that is chosen where there is such."""
+    """Return the sizes of a system for their widget, keeping the selection if possible."""
     import gradio as gr
 
     sizes = sizes_of(name)
@@ -184,14 +183,14 @@ def sized(name: str, size: str) -> Any:
 
 
 def taken(name: str, further: Mapping[str, forms.Field]) -> set[str]:
-    """The options that a system's task takes: the common ones and its own."""
+    """Return the options that a system's task accepts, common and its own."""
     task = registry.find(name)[0].task
     owners = {field.name: field.tasks for field in run_options.task_fields(TrainOptions)}
     return {option for option in further if task in owners.get(option, (task,))}
 
 
 def relevant(name: str, further: Mapping[str, forms.Field]) -> list[Any]:
-    """For each option's widget: shown where the system's task takes it, else hidden and empty."""
+    """Return an update for each option's widget; those that the task refuses are hidden."""
     import gradio as gr
 
     own = taken(name, further)
@@ -209,7 +208,7 @@ def described(name: str) -> Markup:
 def asked(
     values: tuple[Any, ...], further: Mapping[str, forms.Field]
 ) -> tuple[str, dict[str, Any], list[str]]:
-    """The system, the options and the config's fields that a form holds. Raises UserError."""
+    """Return the system, the options and the config's fields of the form. Raises UserError."""
     system, size, data, budget, start, config, *more = values
     entry, _size = registry.find(system)
     own = forms.chosen(further.values(), more)
@@ -218,8 +217,10 @@ def asked(
 
 
 def line(studio: Studio, values: tuple[Any, ...], further: Mapping[str, forms.Field]) -> list[str]:
-    """The words of the command. Raises UserError for data outside the roots, and for weights that
-    are not here."""
+    """Return the words of the command.
+
+    Raises UserError for data outside of the roots, and for weights that are not on this computer.
+    """
     system, options, config = asked(values, further)
     studio.roots.data(options["data"])
     if options.get("pretrained") and fetch.where(system) is None:
@@ -233,12 +234,12 @@ def line(studio: Studio, values: tuple[Any, ...], further: Mapping[str, forms.Fi
 
 
 def shown(values: tuple[Any, ...], further: Mapping[str, forms.Field]) -> Any:
-    """The same as a command line and as Python."""
+    """Return the equivalent command line and Python code."""
     import gradio as gr
 
     try:
         system, options, config = asked(values, further)
-    except UserError:  # somebody is still typing; Start says what is wrong
+    except UserError:  # incomplete input; the button reports errors
         return gr.skip()
     if config:
         fields = dict(field.partition("=")[::2] for field in config)
@@ -249,7 +250,7 @@ def shown(values: tuple[Any, ...], further: Mapping[str, forms.Field]) -> Any:
 
 
 def outcome(studio: Studio, job: Job) -> str:
-    """What a finished training came to, and what to do with it."""
+    """Return the result of a finished training, with next steps."""
     result = job.result or {}
     run = result.get("run", "")
     made = run_list.finished(studio.project, run)

@@ -1,7 +1,7 @@
-"""Use what was trained: something goes in, an answer comes out; a generator draws.
+"""Use a trained system: give an input and get a prediction, or generate.
 
-The form is built when something is chosen, by ``predict_form``, which needs torch; this page does
-not.
+``predict_form``, which imports torch, builds the form when a system is chosen; this page does not
+import torch.
 """
 
 import re
@@ -47,8 +47,10 @@ def page(studio: Studio) -> None:
 
 
 def offer(studio: Studio, query: Mapping[str, str]) -> list[Any]:
-    """What can be chosen now; what the address asks for is chosen, else the newest run that answers
-    or draws. Then what is said where there is nothing."""
+    """Return the systems to choose from, and a note where there is none.
+
+    Selected is the one in the address, or the newest run that predicts or generates.
+    """
     import gradio as gr
 
     offered = choices(studio)
@@ -57,7 +59,7 @@ def offer(studio: Studio, query: Mapping[str, str]) -> list[Any]:
         try:
             wanted = str(run_list.find(studio.project, query["run"]))
         except UserError:
-            wanted = query["run"]  # choosing it tells what is wrong
+            wanted = query["run"]  # choosing it reports the error
     if wanted and wanted not in [name for _shown, name in offered]:
         offered.append((wanted, wanted))
     if not offered:
@@ -66,7 +68,7 @@ def offer(studio: Studio, query: Mapping[str, str]) -> list[Any]:
 
 
 def first(studio: Studio, offered: list[tuple[str, str]]) -> str:
-    """The name of the first that does something; of the first where none does."""
+    """Return the first name that predicts or generates, or else the first."""
     from souron.studio import predict_form
 
     names = [name for _shown, name in offered]
@@ -74,8 +76,10 @@ def first(studio: Studio, offered: list[tuple[str, str]]) -> str:
 
 
 def choices(studio: Studio) -> list[tuple[str, str]]:
-    """(shown, name) of every run that has learnt, newest first and those that were stopped after
-    the others, then of systems that are ready."""
+    """Return (shown, name) of trained runs, then of systems that need no training.
+
+    Runs are ordered newest first, with stopped ones after the others.
+    """
     found = sorted(run_list.runs(studio.project), key=lambda run: run.state != "finished")
     runs = [
         (f"{run.name} – {', '.join(filter(None, facts))}", str(run.folder))
@@ -88,8 +92,10 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
 
 
 def ready() -> list[tuple[str, str]]:
-    """Systems that can be used without a training: their published weights are on this computer,
-    they come ready trained, or they learn nothing."""
+    """Return systems that are usable without training.
+
+    These have published weights on this computer, come ready trained, or learn nothing.
+    """
     found = []
     for entry in registry.entries().values():
         names = [registry.full_name(entry, size) for size in entry.weights]
@@ -104,7 +110,7 @@ def ready() -> list[tuple[str, str]]:
 
 
 def use(studio: Studio, name: str | None, watch: Watch, same: Any) -> None:
-    """See ``predict_form.build``."""
+    """Build the form of a system, see ``predict_form.build``."""
     if name:
         from souron.studio import predict_form
 

@@ -1,4 +1,4 @@
-"""Work: the tasks of an occupation, or one's own, and how exposed they are to language models."""
+"""Work: tasks of an occupation, or the user's own, and their exposure to language models."""
 
 import threading
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from souron.utils.messages import N_, UserError, _, language
 
 TITLE = N_("Work")
 USUAL = "Registered Nurses"
-MOST_LETTERS = 40_000  # of tasks that are typed
-MOST_TASKS = 200  # that a page rates while somebody waits
+MOST_LETTERS = 40_000  # characters of typed tasks
+MOST_TASKS = 200  # most tasks that a page rates
 _one_at_a_time = threading.Lock()
 
 
@@ -51,7 +51,7 @@ def page(studio: Studio) -> None:
 
 
 def opened(studio: Studio, query: Mapping[str, str]) -> list[Any]:
-    """The occupation that the address names."""
+    """Return the occupation in the address."""
     import gradio as gr
 
     wanted = query.get("occupation") or USUAL
@@ -63,7 +63,7 @@ def opened(studio: Studio, query: Mapping[str, str]) -> list[Any]:
 
 
 def occupations() -> list[tuple[str, str]]:
-    """(shown, title), by title; with a Japanese name where there is one."""
+    """Return (shown, title) of the occupations, by title, with Japanese names where known."""
     names = [one.title for one in tables.usual().occupations]
     own = {title: titles.japanese_name(title) for title in names}
     if language() == "ja":
@@ -73,7 +73,7 @@ def occupations() -> list[tuple[str, str]]:
 
 
 def one(studio: Studio, name: str | None) -> list[Markup]:
-    """An occupation's tasks as tiles, and its figures. Raises UserError."""
+    """Return an occupation's tasks as tiles, and its figures. Raises UserError."""
     from souron.society.work import answers, exposure, tiles
     from souron.society.work import page as work_page
 
@@ -99,7 +99,7 @@ def one(studio: Studio, name: str | None) -> list[Markup]:
 
 
 def whole() -> list[Markup]:
-    """The shares of workers and of tasks, and the curve."""
+    """Return the shares of workers and of tasks, and the curve."""
     from souron.society.work import exposure
     from souron.society.work import page as work_page
 
@@ -123,7 +123,7 @@ def whole() -> list[Markup]:
 
 
 def rated(text: str | None) -> list[Markup]:
-    """One's own tasks. Raises UserError."""
+    """Rate the user's own tasks. Raises UserError."""
     from souron.society.work import exposure, tiles
     from souron.society.work import page as work_page
 
