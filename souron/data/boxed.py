@@ -221,11 +221,11 @@ def _read(
             points[:, :2] = place.within(points[:, [0, 1, 0, 1]])[:, :2]
             row = (*row, box.area * place.wide * place.high, *points.flatten().tolist())
         rows.append(row)
-    once = list(dict.fromkeys(map(str, rows)))
+    once = list(dict.fromkeys(rows))
     if len(once) < len(rows):
         why = _("{count} boxes are there twice").format(count=len(rows) - len(once))
         notes.append(Skipped(item.file, "duplicate", why))
-        rows = list({str(row): row for row in rows}.values())
+        rows = once
     columns = 5 if skeleton is None else 6 + 3 * len(skeleton.names)
     table = torch.tensor(rows, dtype=torch.float32).reshape(-1, columns)
     return pixels, table if skeleton is None else _figures(table, skeleton), notes

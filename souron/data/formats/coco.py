@@ -175,9 +175,10 @@ def _boxes(
     """Map the number of each image to its boxes."""
     found: dict[Any, list[Box]] = {}
     seen: dict[Any, Any] = {}
+    named = _("{file}, annotation {n}")
     for count, entry in enumerate(annotations, 1):
         which = entry.get("id", count) if isinstance(entry, dict) else count
-        name = _("{file}, annotation {n}").format(file=where, n=short(which))
+        name = named.format(file=where, n=short(which))
         edges = entry.get(what) if isinstance(entry, dict) else None
         if what == "bbox" and (not isinstance(edges, list) or len(edges) != 4):
             told.append(Skipped(name, "unreadable", _("no box: {what}").format(what=short(edges))))

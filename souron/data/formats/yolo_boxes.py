@@ -129,10 +129,11 @@ def _boxes(
             why = error.found.removeprefix(f"{readable(path)}: ")
             skipped.append(Skipped(file, error.code, why))
         return
+    named = _("{file}, line {n}")  # looked up once: a file may have 200,000 lines
     for count, line in enumerate(lines, 1):
         if not line.split():
             continue
-        where = _("{file}, line {n}").format(file=file, n=count)
+        where = named.format(file=file, n=count)
         box = of([number(word) for word in line.split()])
         if isinstance(box, Box):
             yield box._replace(name=where)
