@@ -272,7 +272,7 @@ def test_masks_of_a_large_picture_are_never_held_whole(tmp_path, monkeypatch):
     block[100:140, 100:140] = 220
 
     class Slide:
-        size = (6144, 6144)
+        size, microns = (6144, 6144), 0.0
 
         def region(self, left, top, width, height):
             rows, columns = (
@@ -291,6 +291,41 @@ def test_masks_of_a_large_picture_are_never_held_whole(tmp_path, monkeypatch):
     tracemalloc.stop()
     assert {box["pixels"] for box in record.boxes} == {1600} and len(record.boxes) == 24**2
     assert peak < 30_000_000
+
+
+def test_a_slide_that_states_its_scale_has_areas_in_square_millimetres(
+    monkeypatch, tmp_path, capsys
+):
+    class Slide:
+        size, microns = (200, 100), 0.5
+
+        def region(self, left, top, width, height):
+            return Image.new("L", (width, height))
+
+        def overview(self, longest):
+            return Image.new("L", (20, 10))
+
+    monkeypatch.setattr(slides, "opened", lambda path: contextlib.nullcontext(Slide()))
+    area = np.ones((100, 100), np.uint8)
+    record = run(lambda picture: Mask(picture, area, ["", "tumour"]), tmp_path / "a.svs",
+                 tmp_path / "out", tile=100, overlap=0)[1]  # fmt: skip
+    [tumour] = record.areas
+    assert tumour["mm2"] == pytest.approx(200 * 100 * 0.25e-6)
+    assert record.as_json()["microns_per_pixel"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "properties, microns",
+    [
+        ({"openslide.mpp-x": "0.2520", "openslide.mpp-y": "0.2521"}, 0.252),
+        ({"openslide.mpp-x": "0.25", "openslide.mpp-y": "0.5"}, 0.0),
+        ({"openslide.mpp-x": "nan", "openslide.mpp-y": "nan"}, 0.0),
+        ({"openslide.mpp-x": "0.25"}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_the_scale_of_a_slide_is_read_where_it_makes_sense(properties, microns):
+    assert slides._microns(properties) == microns
 
 
 def test_what_only_a_tile_at_its_edge_sees_is_not_told(tmp_path):

@@ -107,6 +107,12 @@ def look_in_tiles(
         text = _("{file}: {width} x {height} pixels, {count} tiles")
         show(text.format(file=path, width=record.size[0], height=record.size[1],
                          count=record.tiles))  # fmt: skip
+        if record.microns:
+            text = _(
+                "{microns:g} µm a pixel: a network that was trained at another magnification "
+                "errs without a warning"
+            )
+            console.warn(text.format(microns=record.microns))
         if record.broken:
             console.warn(record.broken)
         show(

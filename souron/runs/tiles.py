@@ -59,12 +59,14 @@ class TilesRecord:
     boxes: list[dict[str, Any]] = field(default_factory=list)  # of masks of objects too
     areas: list[dict[str, Any]] = field(default_factory=list)  # of a mask: label, pixels, share
     broken: str = ""
+    microns: float = 0.0  # µm a pixel, of a slide that says so
 
     def as_json(self) -> dict[str, Any]:
         kind = {"areas": self.areas} if self.areas else {"boxes": self.boxes}
         broken = {"broken": self.broken} if self.broken else {}
-        return {"width": self.size[0], "height": self.size[1], "tiles": self.tiles, **kind,
-                **broken, "saved": str(self.folder)}  # fmt: skip
+        microns = {"microns_per_pixel": self.microns} if self.microns else {}
+        return {"width": self.size[0], "height": self.size[1], **microns, "tiles": self.tiles,
+                **kind, **broken, "saved": str(self.folder)}  # fmt: skip
 
 
 def grid(size: tuple[int, int], tile: int, overlap: float = OVERLAP) -> list[Tile]:
@@ -102,7 +104,7 @@ def tiling(
     check(tile, overlap)
     with slides.opened(path) as slide:
         tiles = grid(slide.size, tile, overlap)
-        record = TilesRecord(folder, slide.size)
+        record = TilesRecord(folder, slide.size, microns=slide.microns)
         folder.mkdir(parents=True, exist_ok=True)
         begun = time.perf_counter()
         kept: _Boxes | _Areas | _Objects | None = None
@@ -246,6 +248,7 @@ class _Areas:
             counts += np.bincount(self.area[begin : begin + 1024].ravel(), minlength=256)
         record.areas = [
             {"label": name, "pixels": int(count), "share": count / counts.sum()}
+            | ({"mm2": count * record.microns**2 / 1e6} if record.microns else {})
             for name, count in zip(self.names, counts, strict=False)
             if name
         ]

@@ -5,7 +5,7 @@ write (SVS, NDPI, MRXS, tiled TIFF, ...) without decoding all of it. What it doe
 decoded whole by Pillow, up to ``MOST_WHOLE`` pixels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,7 @@ class Slide(Protocol):
     """A large picture in colour."""
 
     size: tuple[int, int]  # width and height, pixels
+    microns: float  # µm a pixel; 0 where the file does not say
 
     def region(self, left: int, top: int, width: int, height: int) -> Image.Image: ...
 
@@ -79,6 +80,8 @@ def _colour(picture: Image.Image) -> Image.Image:
 
 
 class _Whole:
+    microns = 0.0
+
     def __init__(self, picture: Image.Image) -> None:
         self.picture, self.size = picture, picture.size
 
@@ -95,6 +98,7 @@ class _Whole:
 class _Tiled:
     def __init__(self, path: Path, file: Any) -> None:
         self.file, self.size = file, file.dimensions
+        self.microns = _microns(file.properties)
         if max(self.size) > MOST_SIDE or min(self.size) < 1:
             raise UserError(
                 "too large",
@@ -125,6 +129,16 @@ class _Tiled:
             strip = self.region(0, top, self.size[0], max(1, bottom - top))
             made.paste(strip.resize((wanted[0], end - row), Image.Resampling.BOX), (0, row))
         return made
+
+
+def _microns(properties: Mapping[str, str]) -> float:
+    """Return the µm a pixel that a slide states for both directions; 0 where it does not."""
+    try:
+        across, down = (float(properties[f"openslide.mpp-{axis}"]) for axis in "xy")
+    except (KeyError, ValueError):
+        return 0.0
+    square = 0.01 <= across <= 100 and abs(across - down) <= 0.01 * across
+    return across if square else 0.0
 
 
 def _on_white(region: Image.Image) -> Image.Image:
