@@ -43,7 +43,12 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     published size CLIP has them anyway. Or a published language model: ``smollm2``, a
     .gguf file, a folder as models are published in; it sees so many tokens of ``context``. Or
     Stable Diffusion 1.5, a folder or a .safetensors file, see ``diffusion_weights``. Warns where a
-    file is not the one that the run ended with. Raises UserError."""
+    file is not the one that the run ended with. Raises UserError.
+
+    >>> model = load("mlp")
+    >>> model.learnt_from, model.asked.given.__name__, model.asked.gives.__name__
+    ('fashion', 'Picture', 'Labels')
+    """
     meaning = names.resolve(name)
     system = loading.load(meaning, pretrained, context)
     learnt = isinstance(meaning, names.Run) and not (
@@ -270,7 +275,14 @@ def predict(
 ) -> Iterator[tuple[Path, Kind | UserError]]:
     """What ``model`` says of each file; an unreadable one gets its UserError and stops nothing.
     Each frame of a DICOM file with several gets an answer of its own, ``scan.dcm#3``. Without a
-    file, a system that begins with an empty sheet is asked once, about ``new``."""
+    file, a system that begins with an empty sheet is asked once, about ``new``.
+
+    >>> model = load("mlp")
+    >>> for file, answer in predict(model, zoo.examples(model.folder)[:2]):
+    ...     print(file.name, "is called", answer.best[0])
+    ankle-boot.png is called ankle boot
+    bag.png is called bag
+    """
     asked = model.asked
     known = asked.options | asked.reading
     told = signature.read_options(known, options, "souron predict --help")

@@ -85,7 +85,7 @@ class Picture(Kind):
     def letterbox(
         self, side: int, channels: int, step: int = 0
     ) -> tuple[Tensor, image_codec.Letterbox]:
-        """Return the padded image (channels, side, side) and its place: see ``image.letterbox``."""
+        """Return the padded image (channels, side, side) and its position: ``image.letterbox``."""
         return image_codec.letterbox(self.image, side, channels, step)
 
     def save(self, path: Path) -> None:

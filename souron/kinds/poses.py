@@ -58,8 +58,7 @@ class Poses(Finding):
         return self.boxes.found
 
     def drawn(self, least: float = 0.0, shown: Collection[str] | None = None) -> Image.Image:
-        """Return the image with the figures of at least the score ``least`` and ``shown`` labels.
-        """
+        """Return the image with the figures of score ``least`` or more and labels ``shown``."""
         canvas = overlay.Canvas(self.picture)
         for i in self.found.chosen(least, shown):
             name = self.found.names[i]

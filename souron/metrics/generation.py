@@ -84,10 +84,12 @@ POSITIVE = ("Fréchet distance", "density")
 
 
 def weaknesses(figures: Figures) -> list[str]:
-    """Say what to expect of a generator whose recall or coverage is low, in the reader's language.
+    """Return warnings about a generator whose recall or coverage is low, in the reader's language.
 
     >>> weaknesses({"recall": {"value": 0.3}, "coverage": {"value": 0.6}})
     []
+    >>> weaknesses({"recall": {"value": 0.05}})
+    ['Mode collapse suspected: recall 5.0 %. It draws few kinds of pictures.']
     """
     texts = []
     if _value(figures, "recall") < COLLAPSED:
@@ -330,7 +332,7 @@ def kernel(real: ArrayLike, drawn: ArrayLike) -> Figure:
     x, y = _features(real, drawn)
     n, m = len(x), len(y)
     own_x, own_y = _kernel_sums(x, x), _kernel_sums(y, y)
-    own_x -= ((x**2).sum(1) / x.shape[1] + 1) ** 3  # without an image paired with itself
+    own_x -= ((x**2).sum(1) / x.shape[1] + 1) ** 3  # no picture beside itself
     own_y -= ((y**2).sum(1) / y.shape[1] + 1) ** 3
     across_x, across_y = _kernel_sums(x, y), _kernel_sums(y, x)
     across = across_x.sum()
