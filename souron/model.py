@@ -45,9 +45,11 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     Stable Diffusion 1.5, a folder or a .safetensors file, see ``diffusion_weights``. Warns where a
     file is not the one that the run ended with. Raises UserError.
 
-    >>> model = load("mlp")
-    >>> model.learnt_from, model.asked.given.__name__, model.asked.gives.__name__
-    ('fashion', 'Picture', 'Labels')
+    Example:
+
+        >>> model = load("mlp")
+        >>> model.learnt_from, model.asked.given.__name__, model.asked.gives.__name__
+        ('fashion', 'Picture', 'Labels')
     """
     meaning = names.resolve(name)
     system = loading.load(meaning, pretrained, context)

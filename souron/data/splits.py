@@ -45,7 +45,7 @@ class Split:
     val: Tensor
     test: Tensor
     leaking: tuple[str, ...] = ()  # files outside train that another part shows too, train first
-    torn: tuple[str, ...] = ()  # groups that lie in more than one part
+    torn: tuple[str, ...] = ()  # groups in more than one part
 
     def deal(self, cases: Dataset) -> Parts:
         """Return a copy of each part's cases."""

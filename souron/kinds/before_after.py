@@ -22,8 +22,8 @@ from souron.utils.messages import UserError, _
 
 SMALL = 128  # pixels: smaller images are shown with visible pixels
 LEAST, WIDE = 320, 1024  # pixels of the shown width, where there is room
-# The thumb of the slider is a timeline, on which the upper picture is uncovered: no script is
-# needed. A browser without timelines sets the pictures side by side, unless the page's own script
+# The slider's thumb is a CSS timeline that uncovers the upper image: no script is needed. A browser
+# without timelines shows the images side by side, unless the page's own script
 # (class ``sliders`` of the root) sets ``--at``.
 STYLE = """<style>
 .before-after { margin: 0; timeline-scope: --thumb }

@@ -25,9 +25,9 @@ class Boxes(Finding):
     suffix = ".png"
 
     picture: Picture
-    box: Any  # (N, 4): left, top, right, bottom in the picture's pixels
+    box: Any  # (N, 4): left, top, right, bottom in the image's pixels
     labels: Sequence[str]  # label of each box
-    scores: Sequence[float] = ()  # of each box in 0..1; () where there are none
+    scores: Sequence[float] = ()  # score of each box in 0..1; () where there are none
     classes: Sequence[str] = ()  # all possible labels, in the order of their numbers
     found: overlay.Found = field(init=False)
 

@@ -13,7 +13,7 @@ from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
 MOST = 1000  # images
-MOST_PIXELS = 300_000_000  # of all images
+MOST_PIXELS = 300_000_000  # pixels of all images
 IN_HTML = 24  # images
 
 

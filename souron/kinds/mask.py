@@ -17,8 +17,8 @@ from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
-MOST_CLASSES = 256  # of a label map: it is saved as a PNG of bytes
-MOST_OBJECTS = 65_536  # of a PNG of two bytes a pixel, the background included
+MOST_CLASSES = 256  # classes of a label map, which is saved as a PNG of bytes
+MOST_OBJECTS = 65_536  # objects in a PNG of two bytes a pixel, the background included
 NAMES = "souron:names"  # key in the PNG's text
 
 
@@ -38,7 +38,7 @@ class Mask(Finding):
     picture: Picture
     area: Any  # (H, W) integers, or (N, H, W) bool
     names: Sequence[str]
-    scores: Sequence[float] = ()  # of each object in 0..1; () where there are none
+    scores: Sequence[float] = ()  # score of each object in 0..1; () where there are none
     classes: Sequence[str] = ()  # every label that an object may have, in the order of their
     # numbers
     found: overlay.Found = field(init=False)

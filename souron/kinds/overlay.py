@@ -19,7 +19,7 @@ from souron.utils.messages import _
 
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233),
            (230, 159, 0), (240, 228, 66))  # fmt: skip
-LEAST = 512  # pixels of the longer side; smaller pictures are enlarged in whole steps
+LEAST = 512  # pixels of the longer side; smaller images are enlarged by an integer factor
 LONGEST = 24  # columns of a name, at most
 LIGHT = 140  # of 255: brighter colours bear black text
 

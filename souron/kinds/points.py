@@ -22,9 +22,9 @@ class Points(Finding):
     suffix = ".png"
 
     picture: Picture
-    point: Any  # (N, 2): x from the left and y from the top, in the picture's pixels
+    point: Any  # (N, 2): x from the left and y from the top, in the image's pixels
     names: Sequence[str]  # name of each point
-    scores: Sequence[float] = ()  # of each point in 0..1; () where there are none
+    scores: Sequence[float] = ()  # score of each point in 0..1; () where there are none
     skeleton: Sequence[tuple[int, int]] = ()  # numbers of points that a line joins
     spacing: float = 0.0  # millimetres a pixel; 0 where it is not known
     found: overlay.Found = field(init=False)

@@ -26,11 +26,11 @@ class Poses(Finding):
     suffix = ".png"
 
     picture: Picture
-    box: Any  # (N, 4): left, top, right, bottom in the picture's pixels
+    box: Any  # (N, 4): left, top, right, bottom in the image's pixels
     labels: Sequence[str]  # label of each figure
-    point: Any  # (N, K, 2): x from the left and y from the top, in the picture's pixels
-    names: Sequence[str]  # of the K points
-    scores: Sequence[float] = ()  # of each figure in 0..1; () where there are none
+    point: Any  # (N, K, 2): x from the left and y from the top, in the image's pixels
+    names: Sequence[str]  # names of the K points
+    scores: Sequence[float] = ()  # score of each figure in 0..1; () where there are none
     sure: Any = ()  # (N, K) in 0..1: score of each point; () where not known
     skeleton: Sequence[tuple[int, int]] = ()  # numbers of points that a line joins
     classes: Sequence[str] = ()  # all possible labels, in the order of their numbers

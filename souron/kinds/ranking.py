@@ -18,7 +18,7 @@ from souron.utils import units
 from souron.utils.messages import _
 
 MOST = 10_000  # texts
-MOST_LETTERS = 10_000  # of a text
+MOST_LETTERS = 10_000  # characters of a text
 BAR, WIDTH = "█", 20  # width of the longest bar in characters
 HEAD = ("text", "score")
 STYLE = """<style>

@@ -18,7 +18,7 @@ AT_ONCE = 1_000_000  # pixels of the triangles' bounding boxes processed togethe
 class View(NamedTuple):
     """Image axes as directions in the patient: (left, back, head)."""
 
-    right: tuple[float, float, float]  # of the image
+    right: tuple[float, float, float]  # direction of the image's x axis
     up: tuple[float, float, float]
 
     @property
@@ -108,7 +108,7 @@ def _nearest(places: np.ndarray, depth: np.ndarray, faces: np.ndarray, side: int
     nearest = np.full(side * side, -1)
     if found:
         pixels, depths, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        order = np.argsort(depths, kind="stable")  # the last one that is written stays
+        order = np.argsort(depths, kind="stable")  # the last one written wins
         nearest[pixels[order]] = numbers[order]
     return nearest
 

@@ -35,9 +35,9 @@ class Segments(Finding):
 
     picture: Picture
     ids: Any  # (H, W) integers: 0, or one more than a segment's index in ``names``
-    names: Sequence[str]  # of each segment
-    things: Sequence[bool]  # of each segment
-    scores: Sequence[float] = ()  # of each segment in 0..1; () where there are none
+    names: Sequence[str]  # label of each segment
+    things: Sequence[bool]  # for each segment, True for a thing
+    scores: Sequence[float] = ()  # score of each segment in 0..1; () where there are none
     classes: Sequence[str] = ()  # all possible labels, in the order of their numbers
     found: overlay.Found = field(init=False)
 

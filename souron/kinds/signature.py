@@ -38,7 +38,7 @@ class Option:
     """A keyword of a method, with its default."""
 
     name: str
-    default: Any  # None for a picture
+    default: Any  # None for an image
     choice: Choice
 
     def read(self, text: Any) -> Any:

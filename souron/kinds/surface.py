@@ -25,7 +25,7 @@ from souron.kinds.volume import Volume
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
-FINEST, COARSEST = 0.02, 1.0  # of the smallest and of the largest spacing: allowed displacement
+FINEST, COARSEST = 0.02, 1.0  # allowed displacement, in smallest and in largest spacings
 
 
 class Shape(NamedTuple):
@@ -67,7 +67,7 @@ class Parts:
     part: np.ndarray  # (F,) part of each triangle
     millilitres: np.ndarray  # (parts,)
     solid: np.ndarray  # (slices, rows, columns) voxels above the level that touch by faces; 0 below
-    of_solid: np.ndarray  # the part of each solid, by its number; -1 for 0
+    of_solid: np.ndarray  # part of each solid, by its number; -1 for 0
 
     def voxels(self, part: Literal["largest", "all"]) -> np.ndarray:
         """Return the voxels above the level, of the largest part or of all, as a mask.

@@ -21,7 +21,7 @@ from souron.utils.files import atomically
 from souron.utils.messages import _
 
 MOST_FRAMES = 5000
-MOST_PIXELS = 150_000_000  # of all frames
+MOST_PIXELS = 150_000_000  # pixels of all frames
 USUAL = 10.0  # default frames per second; browsers do the same
 
 

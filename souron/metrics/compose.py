@@ -118,7 +118,7 @@ class Runs:
     def longest(self, piece: Sequence[tuple[int, ...]]) -> int:
         """Return the length in words of the longest run that also occurs in one of the pieces."""
         own = [self.number.get(word, -1) for word in piece]
-        low, high = 0, len(own)  # a part of a run that is known is known too
+        low, high = 0, len(own)  # part of a known run is known too
         while low < high:
             length = (low + high + 1) // 2
             if self.of(length).isdisjoint(_runs(own, length)):

@@ -40,7 +40,7 @@ AREAS = {  # square pixels
 MOST = 100  # detections of a label in an image that count, the highest scores
 TINY = np.spacing(1)
 AT_ONCE = 2_000_000  # values of a table held at once
-ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1)  # of a byte
+ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1)  # set bits a byte
 
 
 class Measured(NamedTuple):
@@ -108,7 +108,7 @@ class Matches:
     score: Array  # (D,)
     matched: NDArray[np.bool_]  # (areas, overlaps, D)
     ignored: NDArray[np.bool_]  # (areas, overlaps, D): counts neither for nor against
-    objects: Counts  # (areas, pictures, labels) that are to be found
+    objects: Counts  # (areas, pictures, labels) objects to be found
 
     @cached_property
     def precision(self) -> Array:
@@ -298,7 +298,7 @@ def best_threshold(matches: Matches) -> float:
         return 0.5
     score = matches.score[counts][order]
     f1 = 2 * right / (np.arange(1, len(right) + 1) + matches.objects[0].sum())
-    last = np.append(score[1:] < score[:-1], True)  # of those with one score
+    last = np.append(score[1:] < score[:-1], True)  # last of equal scores
     return float(score[np.argmax(np.where(last, f1, -1))])
 
 
@@ -386,7 +386,7 @@ def coco(
     from faster_coco_eval import COCO, COCOeval_faster
 
     given, told = as_coco(truth, labels), results(found)
-    if not told:  # it takes no empty list
+    if not told:  # the evaluator accepts no empty list
         told = results([np.array([[0.0, -2, -2, -1, -1, 0]])])
     if masks is not None:
         written(given, told, masks)
@@ -549,7 +549,7 @@ def _without(right: NDArray[np.bool_], owner: Counts, objects: Counts) -> Array:
         wrongs = ahead - more[:, :-1].cumsum(1)
         precision = np.where(own, 0.0, rights / (rights + wrongs + TINY))
         envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
-        alone = ~own.any(1)  # units without a place: where as many objects are left, all are alike
+        alone = ~own.any(1)  # units without a position: those with as many objects left are alike
         for left in np.unique(objects[some.start : some.stop][alone]):
             rows = np.nonzero(alone & (objects[some.start : some.stop] == left))[0]
             if left > 0:

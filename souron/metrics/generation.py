@@ -46,11 +46,11 @@ from souron.stats.variance import Scores
 from souron.utils import units
 from souron.utils.messages import N_, _
 
-NEIGHBOURS = 3  # of precision and recall, as in the paper
-MORE_NEIGHBOURS = 5  # of density and coverage, as in the paper
+NEIGHBOURS = 3  # k of precision and recall, as in the paper
+MORE_NEIGHBOURS = 5  # k of density and coverage, as in the paper
 FEWEST = 3  # images of each sample, at least
-ROWS = 512  # of a table of distances at once
-BLOCKS, SMALLEST_BLOCK, LARGEST_BLOCK = 3, 20, 1000  # parts of the pictures, and pictures in one
+ROWS = 512  # rows of a table of distances computed at once
+BLOCKS, SMALLEST_BLOCK, LARGEST_BLOCK = 3, 20, 1000  # parts of the images, and images in one
 MIXED = 8  # random partitions into blocks
 FREEDOM = 12  # degrees of freedom of a variance from them, by simulation
 SURE = 0.8
@@ -432,7 +432,7 @@ def _lessened(figures: dict[str, Figure], variance: dict[str, float]) -> dict[st
         figure = figures[key]
         real, drawn = _variance(figure.real), _variance(figure.drawn)
         exact = {"precision": drawn, "recall": real}.get(key, 0.0)
-        # neighbours are covered together, if anything: never less than of independent pictures
+        # neighbours are covered together, if anything: at least the variance of independent images
         wanted = max(wanted, figure.value * (1 - figure.value) / len(figure.real))
         guessed = real + drawn - exact
         if not guessed > 0:
@@ -543,7 +543,7 @@ def _inside(centre: Matrix, point: Matrix, near: Index, reach: Matrix) -> tuple[
     [few] = np.nonzero(balls <= 1)
     owner = np.where(balls == 1, which, -1)[few]
     np.subtract.at(change, owner[owner >= 0], 1.0)
-    pairs = []  # of a point and a centre without which it would be inside
+    pairs = []  # pairs of a point and a centre without which it would be inside
     for rows, square in _squares(centre, point[few]):
         shell = (square > radius[rows, None]) & (square <= further[rows, None])
         ball, at = np.nonzero(shell)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 PEAK = 255.0
-ROUNDING = 1 / 12  # the mean squared error of rounding to whole numbers: what equal pictures have
-LUMA = (65.481, 128.553, 24.966)  # of red, green and blue in 0..1; Y begins at 16 (ITU-R BT.601)
+ROUNDING = 1 / 12  # mean squared error of rounding to integers, assigned to equal images
+LUMA = (65.481, 128.553, 24.966)  # weights of R, G, B in 0..1; Y begins at 16 (ITU-R BT.601)
 FLAT = 1.0  # a slope of luma that counts as none
 WINDOW = 11  # pixels a side of the window of SSIM
 

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 MEAN, PIXELS, NEAR = "mean radial error", "mean radial error in pixels", "within 1/50 of the side"
 OKS = "OKS"
 WITHIN = (2.0, 2.5, 3.0, 4.0)  # millimetres
-SHARE = 0.02  # of the side, where millimetres are not known
+SHARE = 0.02  # share of the side, where millimetres are not known
 
 
 def errors(found: ArrayLike, true: ArrayLike) -> Array:

@@ -65,7 +65,7 @@ class Areas:
 class Compared:
     """Pixel counts of true label maps beside predicted ones."""
 
-    whole: Areas  # of every class
+    whole: Areas  # counts of every class
     objects: Areas  # (pictures, 1): all that is not background
     known: Areas  # (pictures, 1): shared is right pixels, true all known pixels
     edges: Areas | None  # boundary pixels of every class

@@ -7,7 +7,7 @@ https://doi.org/10.18653/v1/W15-3049
 from collections import Counter
 
 ORDER = 6  # longest n-gram
-BETA = 2.0  # recall counts so many times as much as precision
+BETA = 2.0  # weight of recall relative to precision
 
 
 def chrf(said: str, right: str) -> float:

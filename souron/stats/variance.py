@@ -71,9 +71,9 @@ class Crossed:
     training: float = 0.0  # variance of a training's mean
     weight: float = 0.0  # sum of the squares of the trainings' shares in the mean
     seen: float = 0.0  # mean square between trainings: their variance and a part of the noise
-    freedom: int = 1  # of that mean square
+    freedom: int = 1  # degrees of freedom of that mean square
     pseudo: int = 0  # as in ``Variation``
-    sure: float | None = None  # likewise
+    sure: float | None = None  # as in ``Variation``
     sample: float = 0.0  # times ``seen``: variance from another training sample, or 0
 
     @property
@@ -179,7 +179,7 @@ def _crossed(
     np.add.at(by, (row, who, which.reshape(scores.shape)), n / scores.shape[1])
     sums = np.zeros((repeats, n))
     np.add.at(sums, (row, who), scores * n / scores.shape[1])
-    weight = by.mean((0, 1))  # of each training in the mean
+    weight = by.mean((0, 1))  # weight of each training in the mean
     size = by[0].sum(1, keepdims=True)  # (n, 1)
     if repeats > 1:
         own, left = by - by.mean(0), sums - sums.mean(0)

@@ -11,7 +11,7 @@ from souron.kinds.codecs.limits import trouble
 from souron.utils.messages import UserError, _
 
 MOST_VOXELS = 300_000_000
-MOST_BYTES = 1_000_000_000  # of a file
+MOST_BYTES = 1_000_000_000  # bytes of a file
 MOST_SLICES = 5000
 FARTHEST = 10_000.0  # mm from the origin
 

@@ -44,7 +44,7 @@ LONGEST_XMP = containers.LONGEST  # bytes that are searched
 MOST_SETTINGS, MOST_ITEMS = 100, 1000
 SETTING = re.compile(r"[a-z]\w{0,39}", re.ASCII)  # name of a setting
 PNG_KEY = "souron"
-PUBLISHED = "published weights"  # in place of a run's data and hash
+PUBLISHED = "published weights"  # replaces a run's data and hash
 SOURCE_TYPE = "digital_source_type"
 TEXTS = ("software", "version", "system", "data", "run")  # text fields of a mark
 
