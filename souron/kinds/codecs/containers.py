@@ -1,9 +1,11 @@
 """Metadata texts in sounds, scores, videos and pages, read and added without decoding the media.
 
-| file | our own JSON | XMP | |---|---|---| | WAV | ``ICMT`` of ``LIST INFO`` | chunk ``_PMX`` | |
-MP4, MOV | iTunes' comment (``moov/udta/meta/ilst``), read only | ``uuid`` box at the end | | MIDI |
-a text event at the beginning of the first track | | | HTML | ``<meta name="souron">`` | ``<meta
-name="digitalSourceType">``, its value alone |
+| file | our own JSON | XMP |
+|---|---|---|
+| WAV | ``ICMT`` of ``LIST INFO`` | chunk ``_PMX`` |
+| MP4, MOV | iTunes' comment (``moov/udta/meta/ilst``), read only | ``uuid`` box at the end |
+| MIDI | a text event at the beginning of the first track | |
+| HTML | ``<meta name="souron">`` | ``<meta name="digitalSourceType">``, its value alone |
 
 Sources: Adobe: XMP Specification Part 3, Storage in Files (2020); Microsoft: Multimedia Programming
 Interface (1991), for RIFF; ISO/IEC 14496-12, for boxes; MIDI Manufacturers Association: Standard
