@@ -46,6 +46,12 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     or a folder in the published layout), read with a context of ``context`` tokens, or Stable
     Diffusion 1.5 as a folder or .safetensors file (see ``diffusion_weights``). Warns where a
     weights file is not the one that the run ended with. Raises UserError.
+
+    Example:
+
+        >>> model = load("mlp")
+        >>> model.learnt_from, model.asked.given.__name__, model.asked.gives.__name__
+        ('fashion', 'Picture', 'Labels')
     """
     meaning = names.resolve(name)
     system = loading.load(meaning, pretrained, context)
@@ -300,6 +306,12 @@ def predict(
     An unreadable file does not stop the others. Each frame of a multi-frame DICOM file gets an
     answer of its own, named ``scan.dcm#3``. Without files, a system whose input may be blank is run
     once, under the name ``new``.
+
+    >>> model = load("mlp")
+    >>> for file, answer in predict(model, zoo.examples(model.folder)[:2]):
+    ...     print(file.name, "is called", answer.best[0])
+    ankle-boot.png is called ankle boot
+    bag.png is called bag
     """
     asked = model.asked
     known = asked.options | asked.reading

@@ -1,7 +1,5 @@
 """Hierarchical clustering, HDBSCAN and the figures of clusters, beside scipy and scikit-learn."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,6 @@ from torch import Tensor
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Setup
-from souron.metrics import clustering
 from souron.metrics.clustering import adjusted_rand, agreement_of_halves, silhouette
 from souron.systems.cluster import hdbscan, hierarchical
 from souron.tasks import cluster as task
@@ -312,8 +309,3 @@ def test_halves_agree_on_clusters_that_are_there_and_on_no_others():
     generator = torch.Generator().manual_seed(0)
     assert agreement_of_halves(learner, there, generator) > 0.95
     assert agreement_of_halves(learner, absent, generator) < 0.7
-
-
-def test_the_examples_in_the_docstrings_run():
-    found = doctest.testmod(clustering, extraglobs={"torch": torch})
-    assert found.attempted > 5 and found.failed == 0

@@ -1,6 +1,5 @@
 """PCA, t-SNE, UMAP and the figures of a map, each beside a reference or its own equation."""
 
-import doctest
 import math
 from collections import Counter
 
@@ -16,7 +15,6 @@ from souron import registry
 from souron.blocks.neighbours import nearest, neighbours
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Setup
-from souron.metrics import reduction
 from souron.metrics.reduction import continuity, shuffled_columns, trustworthiness
 from souron.systems.reduce import pca, tsne, umap
 from souron.tasks.reduce import Spec
@@ -424,8 +422,3 @@ def test_neighbours_are_exact_and_never_the_point_itself(monkeypatch):
     assert torch.allclose(distance.double(), expected.values[:, :6], atol=1e-3)
     _distance, index = neighbours(torch.zeros(40, 3), 5)
     assert (index != torch.arange(40)[:, None]).all()
-
-
-def test_the_examples_in_the_docstrings_run():
-    found = doctest.testmod(reduction, extraglobs={"torch": torch})
-    assert found.attempted > 5 and found.failed == 0

@@ -1,7 +1,6 @@
 """Tokenizers that are ours beside the tokenizers library, and texts as they are cut."""
 
 import csv
-import doctest
 import io
 import itertools
 import json
@@ -326,10 +325,6 @@ def test_the_task_measures_by_text(systems):
     assert task.scores([few], step.result)["parts of letters"].tolist() == [[0, 0, 0, 0, 0, 1 / 9]]
     with pytest.raises(UserError, match="no texts"):
         task.check(type("Pictures", (), {"input": torch.zeros(2, 1, 8, 8), "name": "x"}), None)
-
-
-def test_the_examples_in_the_docstrings_run():
-    assert doctest.testmod(metric).failed == 0
 
 
 # the kind

@@ -1,6 +1,6 @@
 """Training, validation and test parts that share neither a patient nor a case.
 
-Which case goes where follows from the seed and the cases' names alone: the same on every machine,
+The part of a case follows from the seed and the cases' names alone: equal on every machine,
 whatever the order of the files.
 """
 
@@ -20,13 +20,15 @@ from souron.data.dataset import Dataset, digests
 from souron.utils.files import atomically
 from souron.utils.messages import UserError, _
 
-FEW = 400  # cases; of so few, one test part would say little
+FEW = 400  # cases; so few make one test part uninformative
 FOLDS, REPEATS = 5, 2
-SHARES = (0.25, 0.5)  # of the training cases, to see what more of them would bring
+SHARES = (0.25, 0.5)  # shares of the training cases for the learning curve
 COLUMNS = ("file", "label", "group", "part")
 
 
 class Parts(NamedTuple):
+    """The cases of each part."""
+
     train: Dataset
     val: Dataset
     test: Dataset
@@ -34,33 +36,45 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of ``Dataset``, (n,) int64 each. Train and test rise; val is mixed, so that its first
-    rows can stand for all of it."""
+    """Rows of a ``Dataset`` by part, (n,) int64 each.
+
+    Train and test are ascending; val is shuffled, so that its first rows represent all of it.
+    """
 
     train: Tensor
     val: Tensor
     test: Tensor
     leaking: tuple[str, ...] = ()  # files outside train that another part shows too, train first
-    torn: tuple[str, ...] = ()  # groups that lie in more than one part
+    torn: tuple[str, ...] = ()  # groups in more than one part
 
     def deal(self, cases: Dataset) -> Parts:
-        """A copy of each part's cases."""
+        """Return a copy of each part's cases."""
         return Parts(*(cases.only(rows) for rows in (self.train, self.val, self.test)))
 
 
 def everything(cases: Dataset) -> Split:
-    """All cases to learn from and to describe, where nothing is predicted of others."""
+    """Return a split with all cases in both train and test.
+
+    For tasks that describe the given cases and predict nothing of others.
+
+    >>> import torch
+    >>> cases = Dataset("toy", torch.zeros(3, 1), torch.tensor([0, 1, 0]), ("cat", "dog"), "abc")
+    >>> everything(cases).train.tolist(), everything(cases).val.tolist()
+    ([0, 1, 2], [])
+    """
     rows = torch.arange(len(cases))
     return Split(rows, rows[:0], rows)
 
 
 class Units(NamedTuple):
-    """Cases that must stay together: a patient's, or those with the same pixels. A unit is called
-    by its first row."""
+    """Cases that must stay together: a patient's, or those with the same pixels.
+
+    A unit is identified by its first row.
+    """
 
     order: list[int]  # the units, as the seed shuffles them
-    rows: dict[int, list[int]]  # of the units with more than one
-    labels: list[dict[int, int]]  # of each unit: label -> cases
+    rows: dict[int, list[int]]  # rows of the units with more than one
+    labels: list[dict[int, int]]  # for each unit: label -> cases
 
 
 def split(
@@ -74,10 +88,17 @@ def split(
 
     Cases of one group stay together, and so do those with the same pixels and the pairs of rows in
     ``alike`` (see ``duplicates``). Parts that the source gives stay as they are, even where they
-    share pictures or groups; what is shared is then named in ``leaking`` and ``torn``. A part that
-    the source does not give is drawn from its training part: class by class as near to the fraction
-    as whole groups allow, with at least one case of each class where that leaves one for training.
-    Raises UserError where a part would be empty or a class would be missing from training.
+    share images or groups; these are then named in ``leaking`` and ``torn``. A part that the source
+    does not give is drawn from its training part: class by class as near to the fraction as whole
+    groups allow, with at least one case of each class where that leaves one for training. Raises
+    UserError where a part would be empty or a class would be missing from training.
+
+    >>> import torch
+    >>> cases = Dataset("toy", torch.arange(16)[:, None], torch.tensor([0, 1] * 8), ("cat", "dog"),
+    ...                 file="abcdefghijklmnop", group="ABCDEFGHABCDEFGH")
+    >>> found = split(cases, val=0.25, test=0.25)
+    >>> [sorted({cases.group[i] for i in rows}) for rows in (found.train, found.val, found.test)]
+    [['A', 'B', 'G', 'H'], ['E', 'F'], ['C', 'D']]
     """
     part = list(cases.part) if cases.part else [""] * len(cases)
     given = set(part)
@@ -90,7 +111,7 @@ def split(
         if "test" not in fixed and "val" not in fixed:
             free.append(unit)
         for i in rows:
-            # a case without a part goes where its like is
+            # a case without a part joins the part of its duplicates
             part[i] = part[i] or next((p for p in ("test", "val") if p in fixed), "train")
 
     wanted = {name: size for name, size in (("test", test), ("val", val)) if name not in given}
@@ -114,20 +135,24 @@ def split(
 
 
 class Plan(NamedTuple):
-    """How a run divides its cases. Where they are few, every case is tested once a repeat, by a
-    training that has not seen it; the network that is kept learns from all of them."""
+    """The training runs of one experiment: one split, or repeated cross-validation.
 
-    kept: Split  # of the network that is kept; its test part is empty where there are repeats
-    repeats: list[list[Split]]  # of each repeat the folds; none where one split is enough
+    Where cases are few, every case is tested once per repeat, by a training that has not seen it;
+    the final network is trained on all of them.
+    """
+
+    kept: Split  # split of the final network; its test part is empty where there are repeats
+    repeats: list[list[Split]]  # folds of each repeat; none where one split is enough
 
     fewer: dict[float, list[Split]] = {}  # the first repeat with a share of the training cases
 
     @property
     def trainings(self) -> int:
+        """Number of trainings, the final one included."""
         return 1 + len(list(self.rounds()))
 
     def rounds(self) -> Iterator[tuple[str, int, float, Split]]:
-        """Each training to test: its name, its repeat, its share of the training cases."""
+        """Yield name, repeat, share of the training cases, and split of each training to test."""
         for repeat, folds in enumerate(self.repeats):
             for fold, one in enumerate(folds, 1):
                 yield f"{repeat + 1}-{fold}", repeat, 1.0, one
@@ -143,10 +168,20 @@ def plan(
     alike: Sequence[tuple[int, int]] = (),
     curve: int | None = None,
 ) -> Plan:
-    """One split, or repeated cross-validation: of ``FEW`` cases or fewer without parts of their
-    own ``folds`` is ``FOLDS`` where it is not said; 1 is one split. ``curve`` is how many of
-    ``SHARES`` it is done with too, None all. Raises UserError as ``split``, and where
-    cross-validation was asked for and cannot be."""
+    """Plan one split, or repeated cross-validation.
+
+    With ``FEW`` cases or fewer and no parts of their own, ``folds`` is by default ``FOLDS``; 1 is
+    one split. ``curve`` is the number of ``SHARES`` for which it is repeated with fewer training
+    cases, None all. Raises UserError as ``split`` does, and where cross-validation was asked for
+    and is impossible.
+
+    >>> import torch
+    >>> cases = Dataset("toy", torch.arange(40)[:, None], torch.tensor([0, 1] * 20), ("cat", "dog"),
+    ...                 file=[f"{i}.png" for i in range(40)])
+    >>> found = plan(cases, folds=4, repeats=2, curve=0)
+    >>> found.trainings, sorted(row for one in found.repeats[0] for row in one.test.tolist())[:4]
+    (9, [0, 1, 2, 3])
+    """
     asked = folds is not None and folds > 1
     if asked and cases.part:
         raise UserError(
@@ -159,7 +194,7 @@ def plan(
         )
     if not asked and (folds == 1 or cases.part or len(cases) > FEW):
         return Plan(split(cases, alike=alike), [])
-    # all that follows asks of the pictures is which are the same
+    # from here on only the equality of images matters
     marks = torch.frombuffer(bytearray(b"".join(_digests(cases))), dtype=torch.uint8)
     cases = replace(cases, input=marks.view(len(cases), 1, 1, -1))
     most = _most_folds(cases, alike)
@@ -177,7 +212,14 @@ def plan(
 
 
 def thin(cases: Dataset, one: Split, share: float, alike: Sequence[tuple[int, int]] = ()) -> Split:
-    """The same split with a share of its training cases, whole groups of each class."""
+    """Return the split with a share of its training cases, whole groups of each class.
+
+    >>> import torch
+    >>> cases = Dataset("toy", torch.arange(20)[:, None], torch.tensor([0, 1] * 10), ("cat", "dog"),
+    ...                 file="abcdefghijklmnopqrst")
+    >>> len(thin(cases, everything(cases), 0.5).train)
+    10
+    """
     place = {row: i for i, row in enumerate(one.train.tolist())}
     pairs = [(place[i], place[j]) for i, j in alike if i in place and j in place]
     some = replace(cases.only(one.train), part=())
@@ -187,9 +229,16 @@ def thin(cases: Dataset, one: Split, share: float, alike: Sequence[tuple[int, in
 def cross(
     cases: Dataset, folds: int, seed: int = 0, alike: Sequence[tuple[int, int]] = ()
 ) -> list[Split]:
-    """``folds`` splits, each case in the test part of one; stratified by label, whole groups.
+    """Return ``folds`` splits with each case in the test part of exactly one.
 
-    Validation cases are drawn from what is left, as in ``split``.
+    The folds are stratified by label and keep groups whole. Validation cases are drawn from the
+    rest, as in ``split``.
+
+    >>> import torch
+    >>> cases = Dataset("toy", torch.arange(20)[:, None], torch.tensor([0, 1] * 10), ("cat", "dog"),
+    ...                 file="abcdefghijklmnopqrst")
+    >>> [len(one.test) for one in cross(cases, 5)]
+    [4, 4, 4, 4, 4]
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -209,7 +258,10 @@ def cross(
 
 
 def _most_folds(cases: Dataset, alike: Sequence[tuple[int, int]]) -> int:
-    """Each fold needs a unit of each class to test, and two to learn from and to validate."""
+    """Return the largest number of folds, 0 where cross-validation is impossible.
+
+    Each fold needs a unit of each class to test, and two for training and validation.
+    """
     units = _units(cases, same_picture(cases, alike), 0)
     count = Counter(label for unit in units.order for label in units.labels[unit])
     fewest = min(count[label] for label in range(len(cases.classes)))
@@ -217,7 +269,7 @@ def _most_folds(cases: Dataset, alike: Sequence[tuple[int, int]]) -> int:
 
 
 def _draw(units: dict[int, dict[int, int]], fraction: float, spare: bool) -> set[int]:
-    """Units for a part, the first ones first; each class keeps one unit at least.
+    """Draw units for a part, the first ones first; each class keeps at least one unit.
 
     ``units``: unit -> label -> cases. ``spare``: leave a class with one unit more, so that another
     part can draw.
@@ -237,7 +289,7 @@ def _draw(units: dict[int, dict[int, int]], fraction: float, spare: bool) -> set
         )
 
     def cost(labels: dict[int, int]) -> int:
-        """How much further from what is needed, in cases."""
+        """Return how many cases further from the required numbers the part would be."""
         return sum(abs(need[c] - n) - abs(need[c]) for c, n in labels.items())
 
     def take(unit: int) -> None:
@@ -263,12 +315,21 @@ def _draw(units: dict[int, dict[int, int]], fraction: float, spare: bool) -> set
 
 
 def _key(name: str, seed: int | str) -> bytes:
+    """Return the hash by which a unit is ordered."""
     return blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
 
 
 def same_picture(cases: Dataset, alike: Sequence[tuple[int, int]] = ()) -> list[int]:
-    """For each case, the first one that shows the same: its pixels, its prompt, or a chain of
-    ``alike``."""
+    """Return for each case the first one with the same content.
+
+    Equal are cases with the same pixels, the same prompt, or connected by a chain of ``alike``
+    pairs.
+
+    >>> import torch
+    >>> cases = Dataset("toy", torch.tensor([[1], [2], [1], [3]]), None, ("cat",), "abcd")
+    >>> same_picture(cases), same_picture(cases, alike=[(1, 3)])
+    ([0, 1, 0, 3], [0, 1, 0, 1])
+    """
     first: dict[bytes, int] = {}
     leader = [first.setdefault(digest, i) for i, digest in enumerate(_digests(cases))]
     for i, j in alike:
@@ -277,11 +338,12 @@ def same_picture(cases: Dataset, alike: Sequence[tuple[int, int]] = ()) -> list[
 
 
 def _digests(cases: Dataset) -> Iterator[bytes]:
-    """Of each case's input; of texts, of what they ask: its answer makes no prompt another."""
+    """Yield a digest of each case's input; for texts, of the prompt without its answer."""
     return texts.digests(cases) if texts.holds(cases) else digests(cases.stored)
 
 
 def _top(leader: list[int], row: int) -> int:
+    """Return the representative of a row (union-find)."""
     while leader[row] != row:
         leader[row] = leader[leader[row]]
         row = leader[row]
@@ -289,12 +351,13 @@ def _top(leader: list[int], row: int) -> int:
 
 
 def _join(leader: list[int], one: int, other: int) -> None:
+    """Merge the sets of two rows (union-find)."""
     one, other = _top(leader, one), _top(leader, other)
     leader[max(one, other)] = min(one, other)
 
 
 def _units(cases: Dataset, identical: Sequence[int], seed: int) -> Units:
-    """Cases that share a group or pixels, directly or through others."""
+    """Group cases that share a group or pixels, directly or through others."""
     leader = list(identical)
     first: dict[str, int] = {}
     for row, group in enumerate(cases.group):
@@ -320,6 +383,7 @@ def _units(cases: Dataset, identical: Sequence[int], seed: int) -> Units:
 
 
 def _as_split(cases: Dataset, part: Sequence[str], identical: Sequence[int]) -> Split:
+    """Convert the part of each case to a ``Split``, with leaks between the parts."""
     rows = {name: [i for i, p in enumerate(part) if p == name] for name in ("train", "val", "test")}
     rows["val"].sort(key=lambda i: _key(cases.file[i], "val"))
     leaking: list[str] = []
@@ -339,6 +403,7 @@ def _as_split(cases: Dataset, part: Sequence[str], identical: Sequence[int]) -> 
 
 
 def _check_classes(cases: Dataset, found: Split) -> None:
+    """Raise UserError where training is empty or lacks a class."""
     if len(found.train) == 0:
         raise UserError(
             "no training part",
@@ -359,6 +424,7 @@ def _check_classes(cases: Dataset, found: Split) -> None:
 
 
 def _too_few(cases: Dataset, units: int) -> UserError:
+    """Return the error for too few cases to divide."""
     what = _("groups of cases (patients)") if cases.group else _("different cases")
     return UserError(
         "too few cases",
@@ -372,7 +438,15 @@ def _too_few(cases: Dataset, units: int) -> UserError:
 
 
 def refuse_leaks(leaking: Sequence[str], torn: Sequence[str]) -> None:
-    """Raises UserError where pictures or groups (patients) lie on both sides of the test."""
+    """Raise UserError where images or groups (patients) lie on both sides of the test.
+
+    >>> refuse_leaks([], [])
+    >>> try:
+    ...     refuse_leaks([], ["anna"])
+    ... except UserError as error:
+    ...     print(error.found)
+    1 groups (patients) are in training and in other parts: anna
+    """
     if not leaking and not torn:
         return
     found = []
@@ -392,7 +466,10 @@ def refuse_leaks(leaking: Sequence[str], torn: Sequence[str]) -> None:
 
 
 def write(split: Split, cases: Dataset, path: Path) -> None:
-    """A CSV with the columns file, label, group, part; whole or not at all."""
+    """Write a CSV file with the columns file, label, group, part; complete or not at all.
+
+    >>> write(split(cases), cases, Path("split.csv"))  # doctest: +SKIP
+    """
     part = {row: name for name in ("train", "val", "test") for row in getattr(split, name).tolist()}
     with atomically(path) as beside, beside.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -403,8 +480,12 @@ def write(split: Split, cases: Dataset, path: Path) -> None:
 
 
 def write_folds(plan: Plan, cases: Dataset, path: Path) -> None:
-    """A CSV with the columns file, label, group, and for each repeat the fold (from 1) that tested
-    the case."""
+    """Write a CSV file with the columns file, label, group, and one column per repeat.
+
+    The last hold the fold (from 1) that tested the case.
+
+    >>> write_folds(plan(cases, folds=5), cases, Path("folds.csv"))  # doctest: +SKIP
+    """
     fold = torch.zeros(len(cases), len(plan.repeats), dtype=torch.long)
     for repeat, folds in enumerate(plan.repeats):
         for number, one in enumerate(folds, 1):
@@ -419,10 +500,13 @@ def write_folds(plan: Plan, cases: Dataset, path: Path) -> None:
 
 
 def read(path: Path, cases: Dataset) -> Split:
-    """The split that was written, for the same cases in any order.
+    """Read a split that ``write`` wrote, for the same cases in any order.
 
     Raises UserError where the file is no split, and where files or labels are not those of
     ``cases``.
+
+    >>> read(Path("split.csv"), cases).test.equal(split(cases).test)  # doctest: +SKIP
+    True
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -457,30 +541,51 @@ def read(path: Path, cases: Dataset) -> Split:
 
 
 def read_order(path: Path, cases: Dataset) -> list[int]:
-    """The rows of ``cases`` in the order of a file that ``write_folds`` wrote."""
+    """Return the rows of ``cases`` in the order of a file that ``write_folds`` wrote.
+
+    >>> read_order(Path("folds.csv"), cases) == list(range(len(cases)))  # doctest: +SKIP
+    True
+    """
     row = {file: i for i, file in enumerate(cases.file)}
     with path.open(encoding="utf-8-sig", newline="") as stream:
         return [row[listed["file"]] for listed in csv.DictReader(stream)]
 
 
 def read_groups(path: Path) -> set[str]:
-    """The groups that a split gave to training."""
+    """Return the groups that a written split assigns to training.
+
+    >>> train = split(cases).train.tolist()  # doctest: +SKIP
+    >>> read_groups(Path("split.csv")) == {cases.group[row] for row in train}  # doctest: +SKIP
+    True
+    """
     with path.open(encoding="utf-8-sig", newline="") as stream:
         return {row["group"] for row in csv.DictReader(stream) if row["part"] == "train"} - {""}
 
 
 def shared(learnt: Dataset, cases: Dataset) -> list[str]:
-    """Files of ``cases`` with the pixels of a picture in ``learnt``."""
+    """Return files of ``cases`` whose pixels are also those of a case in ``learnt``.
+
+    >>> import torch
+    >>> training = Dataset("toy", torch.tensor([[1], [2]]), None, ("cat",), ["a.png", "b.png"])
+    >>> test = Dataset("toy", torch.tensor([[2], [3]]), None, ("cat",), ["c.png", "d.png"])
+    >>> shared(training, test)
+    ['c.png']
+    """
     known = set(_digests(learnt))
     return [name for name, own in zip(cases.file, _digests(cases), strict=True) if own in known]
 
 
 def first_three(names: Sequence[str]) -> str:
-    """``a, b, c, ...``"""
+    """Join at most three names, with dots for further ones.
+
+    >>> first_three(["a", "b", "c", "d"]), first_three(["a"])
+    ('a, b, c, ...', 'a')
+    """
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _mismatch(path: Path, why: str) -> UserError:
+    """Return the error for a split file that does not fit."""
     return UserError(
         "split",
         f"{path}: {why}",

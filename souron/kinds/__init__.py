@@ -1,1 +1,1 @@
-"""What a thing is: one file per kind. A kind reads a file, checks it, and shows itself."""
+"""Kinds of data, one file per kind. A kind reads a file, validates it, and displays itself."""

@@ -1,4 +1,4 @@
-"""A picture before and after: what was given, and what a system made of it, one over the other."""
+"""An image before and after: the input, and a system's output for it, one over the other."""
 
 import io
 import shutil
@@ -20,10 +20,10 @@ from souron.kinds.picture import FORMATS, SHOWN, Picture
 from souron.utils.files import atomically, free
 from souron.utils.messages import UserError, _
 
-SMALL = 128  # pixels: below, each one is to be seen
+SMALL = 128  # pixels: smaller images are shown with visible pixels
 LEAST, WIDE = 320, 1024  # pixels of the shown width, where there is room
-# The thumb of the slider is a timeline, on which the upper picture is uncovered: no script is
-# needed. A browser without timelines sets the pictures side by side, unless the page's own script
+# The slider's thumb is a CSS timeline that uncovers the upper image: no script is needed. A browser
+# without timelines shows the images side by side, unless the page's own script
 # (class ``sliders`` of the root) sets ``--at``.
 STYLE = """<style>
 .before-after { margin: 0; timeline-scope: --thumb }
@@ -53,8 +53,10 @@ STYLE = """<style>
 
 @dataclass(frozen=True, eq=False)
 class BeforeAfter(Kind):
-    """Two pictures of one size; the second may be larger by a whole factor. It is the second that
-    is saved; the first stays as it was, and lies beside it."""
+    """Two images of one size; the second may be larger by an integer factor.
+
+    The second is the one that is saved; the first stays unchanged, and is kept beside it.
+    """
 
     widget = "before_after"
     suffix = ".png"
@@ -62,7 +64,7 @@ class BeforeAfter(Kind):
 
     before: Picture
     after: Picture
-    mark: Mark | None = field(default=None, kw_only=True)  # of the run that made the second
+    mark: Mark | None = field(default=None, kw_only=True)  # provenance of the second image
     beside: dict[str, str] = field(default_factory=dict, init=False)  # "out" and "original", saved
 
     def __post_init__(self) -> None:
@@ -77,24 +79,26 @@ class BeforeAfter(Kind):
 
     @property
     def file(self) -> str:  # type: ignore[override]
-        """Where the first picture was read from."""
+        """Path from which the first image was read."""
         return self.before.file
 
     @property
     def times(self) -> int:
-        """How many pixels of the second stand for one of the first, along a side."""
+        """Scale factor: pixels of the second image per pixel of the first, along a side."""
         return self.after.size[0] // self.before.size[0]
 
     @property
     def also(self) -> list[str]:
-        """What was saved beside it."""
+        """Files that were saved beside the second image."""
         return [self.beside["original"]] if "original" in self.beside else []
 
     def save(self, path: Path) -> None:
-        """The second picture; grey in finer steps as a PNG of 16 bits, what was transparent as it
-        was (PNG, WebP). The first picture's file lies beside it, unchanged: ``a.original.jpg``; of
-        what has no file (a frame, an upload) the picture. Raises UserError, also where the second
-        would take the place of the first."""
+        """Save the second image, and keep the first beside it.
+
+        Grey in finer steps becomes a PNG of 16 bits; transparency is kept (PNG, WebP). The first
+        image's file is copied unchanged as ``a.original.jpg``; an image without a file (a frame, an
+        upload) is written. Raises UserError, also where the second image would overwrite the first.
+        """
         kind = FORMATS[files.ending(path, FORMATS)]
         source = Path(self.before.file) if self.before.file else None
         source = source if source is not None and source.is_file() else None
@@ -117,7 +121,7 @@ class BeforeAfter(Kind):
         self.beside["original"] = str(self._keep(path, source))
 
     def _keep(self, path: Path, source: Path | None) -> Path:
-        """Where the first picture lies, beside the second."""
+        """Return the path of the first image, copied beside the second where necessary."""
         if source is not None and source.parent.absolute() == path.parent.absolute():
             return source
         suffix = source.suffix.lower() if source else ".png"
@@ -147,7 +151,7 @@ class BeforeAfter(Kind):
         return self.slider()
 
     def slider(self, more: Sequence[str] = ()) -> str:
-        """Both pictures, one over the other, and a slider between them. ``more``: lines below."""
+        """Return HTML with both images, one over the other, and a slider. ``more``: lines below."""
         wide, small = self.after.size[0], max(self.after.size) < SMALL
         look = "image-rendering:pixelated" if small else ""
         pictures = "".join(
@@ -179,7 +183,7 @@ def _small(picture: Picture) -> str:
 
 
 def _uncovered(made: Image.Image, alpha: Image.Image) -> Image.Image:
-    """What over white gives ``made`` again, where it is as opaque as ``alpha`` says."""
+    """Return the RGBA image of opacity ``alpha`` that gives ``made`` over a white background."""
     share = np.asarray(alpha, np.float32)[..., None] / 255
     colour = np.asarray(made.convert("RGB"), np.float32)
     own = (colour - 255 * (1 - share)) / np.maximum(share, 1 / 255)
@@ -188,7 +192,7 @@ def _uncovered(made: Image.Image, alpha: Image.Image) -> Image.Image:
 
 
 def _whole(image: Image.Image, alpha: Image.Image | None, kind: str) -> Image.Image:
-    """A picture with all that a format holds of its steps and of what is transparent."""
+    """Convert an image to the deepest grey steps and the transparency that a format can hold."""
     if image.mode == "F" and kind == "PNG":
         deep = np.asarray(image).clip(0, 255) * 257
         return Image.fromarray(deep.round().astype(np.uint16))

@@ -1,4 +1,4 @@
-"""Boxes: what a detector finds in a picture."""
+"""Boxes: objects that a detector found in an image."""
 
 import json
 from collections import Counter
@@ -19,16 +19,16 @@ EDGES = ("left", "top", "right", "bottom")
 
 @dataclass(frozen=True, eq=False)
 class Boxes(Finding):
-    """A box around each thing that was found, with its label and how sure it is."""
+    """A box around each detected object, with its label and score."""
 
     widget = "boxes"
     suffix = ".png"
 
     picture: Picture
-    box: Any  # (N, 4): left, top, right, bottom in the picture's pixels
-    labels: Sequence[str]  # of each box
-    scores: Sequence[float] = ()  # of each box in 0..1; () where there are none
-    classes: Sequence[str] = ()  # every label that a box may have, in the order of their numbers
+    box: Any  # (N, 4): left, top, right, bottom in the image's pixels
+    labels: Sequence[str]  # label of each box
+    scores: Sequence[float] = ()  # score of each box in 0..1; () where there are none
+    classes: Sequence[str] = ()  # all possible labels, in the order of their numbers
     found: overlay.Found = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +41,7 @@ class Boxes(Finding):
         object.__setattr__(self, "found", overlay.found(self.labels, self.scores, len(box)))
 
     def drawn(self, least: float = 0.0, shown: Collection[str] | None = None) -> Image.Image:
-        """The picture with the boxes of that score or a better one, of the labels ``shown``."""
+        """Return the image with the boxes of at least the score ``least`` and labels ``shown``."""
         canvas = overlay.Canvas(self.picture)
         for i in self.found.chosen(least, shown):
             name = self.found.names[i]
@@ -49,7 +49,7 @@ class Boxes(Finding):
         return canvas.image
 
     def rows(self, least: float = 0.0, shown: Collection[str] | None = None) -> list[list[Any]]:
-        """What ``columns`` names of each of those boxes."""
+        """Return a row of ``columns`` for each of those boxes."""
         return [
             [self.found.words(i), *(round(edge, 1) for edge in self.box[i].tolist())]
             for i in self.found.chosen(least, shown)
@@ -60,9 +60,12 @@ class Boxes(Finding):
         return [_("label"), _("left"), _("top"), _("right"), _("bottom")]
 
     def save(self, path: Path) -> None:
-        """A picture with the boxes drawn; their numbers as ``.csv``, ``.json``, COCO's results
-        (``.coco.json``) or YOLO's lines (``.txt``). Raises UserError, also where numbers of labels
-        are wanted and not all labels are known."""
+        """Save the image with the boxes drawn, or their numbers.
+
+        Numbers are written as ``.csv``, ``.json``, COCO's results (``.coco.json``) or YOLO's lines
+        (``.txt``). Raises UserError, also where label numbers are needed and not all labels are
+        known.
+        """
         name = path.name.lower()
         if name.endswith(".coco.json"):
             files.write(path, json.dumps(self.as_coco(), indent=1).encode())
@@ -74,8 +77,10 @@ class Boxes(Finding):
             save_marked(self, path, (".csv", ".txt"))
 
     def as_coco(self, picture: int = 1) -> list[dict[str, Any]]:
-        """COCO's results of the picture of that number: categories from 1, left, top, width,
-        height."""
+        """Return COCO's results of the image with that number.
+
+        Categories count from 1; boxes are left, top, width, height.
+        """
         return [
             {
                 "image_id": picture, "category_id": number + 1, "score": round(score, 4),
@@ -85,8 +90,7 @@ class Boxes(Finding):
         ]  # fmt: skip
 
     def as_yolo(self) -> list[str]:
-        """A line a box: number of its label, middle, width and height in shares of the picture's,
-        score."""
+        """Return a line for each box: label number, relative centre and size, score."""
         wide, high = self.picture.size
         return [
             f"{number} {(left + right) / 2 / wide:.6f} {(top + bottom) / 2 / high:.6f} "
@@ -95,7 +99,7 @@ class Boxes(Finding):
         ]
 
     def _table(self) -> list[list[Any]]:
-        """The header, and a row a box."""
+        """Return the header, and a row for each box."""
         return [["label", *EDGES, "score"]] + [
             [name, *(round(edge, 2) for edge in self.box[i].tolist()),
              round(self.found.scores[i], 4) if self.found.scores else ""]
@@ -103,7 +107,7 @@ class Boxes(Finding):
         ]  # fmt: skip
 
     def _numbered(self) -> Iterator[tuple[int, float, float, float, float, float]]:
-        """Number of the label, score and edges of each box. Raises UserError."""
+        """Yield label number, score and edges of each box. Raises UserError."""
         if set(self.found.names) - set(self.classes):
             raise files.wrong(
                 _("labels without a number: {labels}").format(labels=counted(self.found.names)),
@@ -136,14 +140,28 @@ class Boxes(Finding):
 
 
 def counted(names: Sequence[str]) -> str:
-    """``3 cat, 1 dog``"""
+    """Count names: ``3 cat, 1 dog``, the most frequent first.
+
+    >>> counted(["dog", "cat", "cat", "cat"])
+    '3 cat, 1 dog'
+    """
     counts = Counter(names).most_common()
     return ", ".join(f"{count} {name}" for name, count in counts) or _("nothing found")
 
 
 def save_marked(value: Any, path: Path, others: Collection[str] = ()) -> None:
-    """A picture with what was found drawn on it, or its numbers as ``.json``; ``others`` are what
-    else its kind writes."""
+    """Save a finding: the image with marks drawn on it, or its numbers as ``.json``.
+
+    ``others`` are further endings that its kind writes itself. Raises UserError for an unknown
+    ending.
+
+    >>> from souron.utils.messages import UserError
+    >>> try:
+    ...     save_marked(None, Path("photo.docx"))
+    ... except UserError as error:
+    ...     print(error.expected)
+    .png, .jpg, .jpeg, .webp, .json
+    """
     if files.ending(path, (".png", ".jpg", ".jpeg", ".webp", ".json", *others)) == ".json":
         told = json.dumps(value.as_json(), ensure_ascii=False, indent=1)
         files.write(path, told.encode())

@@ -1,4 +1,4 @@
-"""Chats: who said what, in turn."""
+"""Chats: a sequence of turns, each with a role and a text."""
 
 import json
 from collections.abc import Sequence
@@ -18,13 +18,15 @@ MOST_TURNS = 10_000
 
 
 class Turn(NamedTuple):
+    """One message of a chat."""
+
     role: str  # "system", "user" or "assistant"
     text: str
 
 
 @dataclass(frozen=True)
 class Chat(Kind):
-    """What was said so far. As JSON it is ``{"messages": [{"role": ..., "content": ...}]}``."""
+    """A chat so far. As JSON it is ``{"messages": [{"role": ..., "content": ...}]}``."""
 
     widget = "chat"
     suffix = ".json"
@@ -59,13 +61,13 @@ class Chat(Kind):
         return cls(tuple(Turn(turn["role"], turn["content"]) for turn in told), str(path))
 
     def said(self, role: str, text: str) -> "Chat":
-        """The chat with one turn more."""
+        """Return the chat with one turn added."""
         return Chat((*self.turns, Turn(role, text)), self.file)
 
     def save(self, path: Path) -> None:
         files.ending(path, (".json",))
         text = json.dumps(self.as_json(), ensure_ascii=False, indent=1)
-        files.write(path, text.encode("utf-8", "replace"))  # halves of letters fit into no file
+        files.write(path, text.encode("utf-8", "replace"))  # lone surrogates cannot be encoded
 
     def as_json(self) -> dict[str, Any]:
         return {"messages": [{"role": turn.role, "content": turn.text} for turn in self.turns]}

@@ -1,8 +1,7 @@
-"""Masks as files of other tools write them: one outline along the edges of pixels, and packed runs.
+"""Masks in the formats of other tools: one outline along pixel edges, and packed run lengths.
 
-The outline is exact: filled where an odd number of edges lies to the left of a pixel's middle, it
-gives the mask again. Holes and further parts hang on it by lines that go there and come back the
-same way, which count twice and thus not at all.
+The outline is exact: filled by the even-odd rule, it gives the mask again. Holes and further parts
+are connected by lines that run there and back along the same path, so that they cancel.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,21 +9,35 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-CONTINUES, SIGN, BITS, FIRST = 0x20, 0x10, 5, 48  # of a letter, see ``letters``
+CONTINUES, SIGN, BITS, FIRST = 0x20, 0x10, 5, 48  # bits of a character, see ``letters``
 
 Mask = NDArray[np.bool_]
 Corner = tuple[int, int]  # x, y of a pixel's corner
 
 
 def runs(mask: Mask, left: int = 0, top: int = 0, size: tuple[int, int] | None = None) -> list[int]:
-    """Lengths of runs of a mask (H, W), column by column, the first of what is outside. The mask
-    may be a window of a picture of ``size``, width and height, whose first pixel is given."""
+    """Return the run lengths of a mask (H, W), column by column, the background first.
+
+    The mask may be a window of an image of ``size``, width and height, whose first pixel is at
+    ``left``, ``top``.
+
+    >>> import numpy as np
+    >>> runs(np.array([[0, 1], [1, 1]], bool))  # columns 0, 1 and 1, 1
+    [1, 3]
+    """
     return runs_of([(mask, left, top)], size or (mask.shape[1], mask.shape[0]))
 
 
 def runs_of(windows: Iterable[tuple[Mask, int, int]], size: tuple[int, int]) -> list[int]:
-    """The same of a mask in several windows, (H, W), left, top, which follow each other from left
-    to right and hold no column twice."""
+    """Return the run lengths of a mask given in several windows: (H, W), left, top.
+
+    The windows are ordered from left to right and share no column.
+
+    >>> import numpy as np
+    >>> column = np.ones((2, 1), bool)
+    >>> runs_of([(column, 0, 0), (column, 2, 0)], size=(3, 2))
+    [0, 2, 2, 2]
+    """
     width, height = size
     first, last = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for mask, left, top in windows:
@@ -33,7 +46,7 @@ def runs_of(windows: Iterable[tuple[Mask, int, int]], size: tuple[int, int]) -> 
             column, row = np.nonzero(change == step)
             found.append((column + left) * height + row + top)
     starts, stops = np.concatenate(first), np.concatenate(last)
-    # what ends at the foot of a column goes on at the head of the next
+    # a run that ends at the foot of a column continues at the head of the next
     apart = np.ones(len(starts) + 1, dtype=bool)
     apart[1:-1] = starts[1:] != stops[:-1]
     turns = np.stack([starts[apart[:-1]], stops[apart[1:]]], 1).ravel()
@@ -42,8 +55,14 @@ def runs_of(windows: Iterable[tuple[Mask, int, int]], size: tuple[int, int]) -> 
 
 
 def letters(lengths: Sequence[int]) -> str:
-    """Runs as COCO packs them: six bits a letter, and from the fourth on the difference to the last
-    but one. The form: https://github.com/cocodataset/cocoapi (``rleToString``)."""
+    """Encode run lengths as COCO's string: six bits a character.
+
+    From the fourth on, each is the difference to the last but one. The format:
+    https://github.com/cocodataset/cocoapi (``rleToString``).
+
+    >>> letters([1, 3])
+    '13'
+    """
     written = []
     for place, length in enumerate(lengths):
         value = length - lengths[place - 2] if place > 2 else length
@@ -58,7 +77,12 @@ def letters(lengths: Sequence[int]) -> str:
 
 
 def outline(mask: Mask) -> list[Corner]:
-    """The corners of one outline of all that is in a mask (H, W); none of an empty one."""
+    """Return the corners of one outline of all that is in a mask (H, W); [] for an empty one.
+
+    >>> import numpy as np
+    >>> outline(np.array([[1, 1], [0, 0]], bool))
+    [(0, 0), (2, 0), (2, 1), (0, 1)]
+    """
     first, *others = loops(mask) or [[]]
     if not first:
         return []
@@ -72,7 +96,12 @@ def outline(mask: Mask) -> list[Corner]:
 
 
 def loops(mask: Mask) -> list[list[Corner]]:
-    """The closed lines between what is inside and what is not, what is inside on their right."""
+    """Return the closed lines between inside and outside, with the inside on their right.
+
+    >>> import numpy as np
+    >>> len(loops(np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)))  # around, and the hole
+    2
+    """
     wide = np.pad(mask, 1).astype(np.int8)
     down, right = np.diff(wide, axis=0)[:, 1:-1], np.diff(wide, axis=1)[1:-1]
     ways: dict[Corner, list[Corner]] = {}
@@ -105,4 +134,5 @@ def loops(mask: Mask) -> list[list[Corner]]:
 
 
 def _straight(first: Corner, middle: Corner, last: Corner) -> bool:
+    """Return whether three corners lie on one horizontal or vertical line."""
     return first[0] == middle[0] == last[0] or first[1] == middle[1] == last[1]

@@ -1,4 +1,4 @@
-"""What kinds share: a file's content within limits, its text, writing one whole or not at all."""
+"""Shared file functions: reading within limits, decoding text, writing atomically."""
 
 import csv
 import io
@@ -18,7 +18,16 @@ MOST_TEXT = 50_000_000  # bytes
 
 
 def content(path: Path, most: int = MOST_BYTES) -> bytes:
-    """All of a file. Raises UserError: "missing", "empty file", "too large", "unreadable"."""
+    """Read all of a file.
+
+    Raises UserError: "missing", "empty file", "too large", "unreadable".
+
+    >>> try:
+    ...     content(Path("nowhere.png"))
+    ... except UserError as error:
+    ...     print(error.code)
+    missing
+    """
     check_file(path, most=most, otherwise="unreadable")
     try:
         return path.read_bytes()
@@ -27,13 +36,22 @@ def content(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def words(path: Path, most: int = MOST_TEXT) -> str:
-    """The text in a file: UTF-8, UTF-16 with its mark, or Shift_JIS. Raises UserError, also "not a
-    text"."""
+    """Read the text in a file: UTF-8, UTF-16 with a byte order mark, or Shift_JIS.
+
+    Raises UserError as ``content`` does, and "not a text".
+
+    >>> words(Path("notes.txt"))  # doctest: +SKIP
+    'To be or not to be'
+    """
     return decoded(content(path, most), path, most)
 
 
 def decoded(raw: bytes, path: Path, most: int = MOST_TEXT) -> str:
-    """The text that bytes stand for, of what is called ``path``. Raises what ``words`` does."""
+    """Decode the bytes of the file ``path``. Raises UserError as ``words`` does.
+
+    >>> decoded("歯".encode("utf-16"), Path("a.txt")), decoded("歯".encode("cp932"), Path("a.txt"))
+    ('歯', '歯')
+    """
     if not raw or len(raw) > most:
         raise trouble(
             path,
@@ -55,6 +73,7 @@ def decoded(raw: bytes, path: Path, most: int = MOST_TEXT) -> str:
 
 
 def _decoded(raw: bytes) -> str:
+    """Decode UTF-8, else Shift_JIS. Raises UnicodeDecodeError."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -62,7 +81,11 @@ def _decoded(raw: bytes) -> str:
 
 
 def parsed(path: Path, most: int = MOST_TEXT) -> Any:
-    """The JSON in a file. Raises UserError, also "not JSON"."""
+    """Parse the JSON in a file. Raises UserError as ``words`` does, and "not JSON".
+
+    >>> parsed(Path("chat.json"))  # doctest: +SKIP
+    {'messages': []}
+    """
     try:
         return json.loads(words(path, most))
     except UserError:
@@ -72,13 +95,22 @@ def parsed(path: Path, most: int = MOST_TEXT) -> Any:
 
 
 def write(path: Path, written: bytes) -> None:
-    """Raises UserError where the disk is full or the folder cannot be written."""
+    """Write a file completely or not at all.
+
+    Raises UserError where the disk is full or the folder cannot be written.
+
+    >>> write(Path("notes.txt"), b"To be or not to be")  # doctest: +SKIP
+    """
     with atomically(path) as beside:
         beside.write_bytes(written)
 
 
 def ending(path: Path, known: Collection[str]) -> str:
-    """The end of a name that is to be written, in small letters. Raises UserError for others."""
+    """Return the lower-case ending of a file to be written. Raises UserError unless it is known.
+
+    >>> ending(Path("photo.PNG"), (".png", ".jpg"))
+    '.png'
+    """
     suffix = path.suffix.lower()
     if suffix not in known:
         raise trouble(
@@ -91,12 +123,21 @@ def ending(path: Path, known: Collection[str]) -> str:
 
 
 def wrong(found: str, expected: str) -> UserError:
-    """For numbers that make no sense."""
+    """Return the UserError for invalid numbers.
+
+    >>> print(wrong("a score of 2", "0..1"))
+    [numbers] a score of 2
+      expected: 0..1
+    """
     return UserError("numbers", found, expected=expected, exit=3)
 
 
 def rows_of(values: Any, width: int) -> np.ndarray:
-    """(N, width) finite numbers as float32. Raises UserError."""
+    """Validate finite numbers and return them as float32, (N, width). Raises UserError.
+
+    >>> rows_of([[0, 1], [2, 3]], 2).shape, rows_of([], 4).shape
+    ((2, 2), (0, 4))
+    """
     array = np.asarray(values, np.float32)
     if array.size == 0:
         return np.zeros((0, width), np.float32)
@@ -111,7 +152,11 @@ def rows_of(values: Any, width: int) -> np.ndarray:
 
 
 def html_table(columns: Collection[str], rows: Collection[Collection[Any]], caption: str) -> str:
-    """For notebooks and pages."""
+    """Return an HTML table for notebooks and pages.
+
+    >>> html_table(["label"], [["cat & dog"]], "found")[-42:]
+    'tr><tr><td>cat &amp; dog</td></tr></table>'
+    """
     head = "".join(f"<th scope='col'>{escape(str(name))}</th>" for name in columns)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>"
@@ -121,7 +166,11 @@ def html_table(columns: Collection[str], rows: Collection[Collection[Any]], capt
 
 
 def separated(rows: Collection[Collection[Any]]) -> bytes:
-    """CSV, as UTF-8."""
+    """Return rows as CSV, encoded in UTF-8.
+
+    >>> separated([["label", "score"], ["cat, grey", 0.9]])
+    b'label,score\\n"cat, grey",0.9\\n'
+    """
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator="\n").writerows(rows)
     return stream.getvalue().encode()

@@ -1,4 +1,4 @@
-"""Findings: answers about a picture or a volume, with how far that lies from the training cases."""
+"""Findings: answers about an image or a volume, with a check for out-of-distribution cases."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,14 +9,14 @@ from souron.utils.messages import _
 
 @dataclass(frozen=True)
 class Familiarity:
-    """The distance of one case from the training cases, and the one that 95 % of validation cases
-    stay below."""
+    """Distance of a case from the training cases, with the 95th percentile of validation cases."""
 
     score: float
     threshold: float
 
     @property
     def unlike(self) -> bool:
+        """True where the case is farther than the threshold."""
         return self.score > self.threshold
 
     def as_json(self) -> dict[str, Any]:
@@ -27,7 +27,7 @@ class Familiarity:
         }
 
     def __str__(self) -> str:
-        """The warning; "" for a case like those of training."""
+        """Return the warning; "" for a case similar to those of training."""
         if not self.unlike:
             return ""
         return _(
@@ -43,15 +43,21 @@ class Finding(Kind):
     familiar: Familiarity | None = field(default=None, kw_only=True)  # None: the run has no check
 
     def judged(self, familiar: Familiarity | None) -> "Finding":
-        """Attach the check to the answer; set once, where the answer is made."""
+        """Attach the check to the answer, once, when it is made."""
         object.__setattr__(self, "familiar", familiar)
         return self
 
     def as_json(self) -> dict[str, Any]:
-        """``familiar``, where the run has the check."""
+        """Return ``familiar``, where the run has the check."""
         return {"familiar": self.familiar.as_json()} if self.familiar else {}
 
 
 def unlike(answer: Any) -> str:
-    """The warning about any answer; "" where there is no check, and for a familiar case."""
+    """Return the warning of an answer; "" without a check, and for a familiar case.
+
+    >>> unlike("an answer without a check")
+    ''
+    >>> str(Familiarity(score=0.5, threshold=1.0)), Familiarity(2.0, 1.0).unlike
+    ('', True)
+    """
     return str(getattr(answer, "familiar", None) or "")

@@ -1,4 +1,4 @@
-"""Galleries: several pictures that belong together."""
+"""Galleries: several images that belong together."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
-MOST = 1000  # pictures
-MOST_PIXELS = 300_000_000  # of all of them
-IN_HTML = 24  # pictures
+MOST = 1000  # images
+MOST_PIXELS = 300_000_000  # pixels of all images
+IN_HTML = 24  # images
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery(Kind):
-    """Pictures in an order, each with a caption or none of them."""
+    """A sequence of images, with a caption for each or for none."""
 
     widget = "gallery"
     suffix = ""
@@ -44,7 +44,7 @@ class Gallery(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """All pictures in a folder, in the order of their names, or the frames of a file."""
+        """Read all images in a folder, in the order of their names, or the frames of a file."""
         paths = [path]
         if path.is_dir():
             paths = sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".")
@@ -52,14 +52,14 @@ class Gallery(Kind):
 
     @classmethod
     def of(cls, paths: Sequence[Path], file: str = "", **how: Any) -> Self:
-        """The pictures in these files. Raises UserError, before it reads them, for too many."""
+        """Read the images in these files. Raises UserError where they are too many."""
         if not paths:
             raise limits.trouble(Path(file), "no files", _("a folder without pictures"))
         pictures = tuple(_bounded(paths, how))
         return cls(pictures, tuple(Path(picture.file).name for picture in pictures), file)
 
     def save(self, path: Path) -> None:
-        """A folder with a PNG for each."""
+        """Save a folder with a PNG for each image."""
         for number, picture in enumerate(self.pictures, 1):
             picture.save(path / f"{number:04}.png")
 
@@ -86,7 +86,7 @@ class Gallery(Kind):
 
 
 def _bounded(paths: Sequence[Path], how: dict[str, Any]) -> Iterator[Picture]:
-    """Each picture of each file, as long as memory bears it."""
+    """Yield the images of all files. Raises UserError where they exceed the limits of memory."""
     count = pixels = 0
     for path in paths:
         for frame in image.frames(path, **how):

@@ -1,4 +1,4 @@
-"""Labelled volumes: which voxels of a volume belong to what."""
+"""Labelled volumes: a class for every voxel."""
 
 import re
 from collections.abc import Sequence
@@ -28,18 +28,18 @@ FORMS = {"nifti": ".nii.gz", "dicom": ".dcm"}
 
 @dataclass(frozen=True, eq=False)
 class LabelledVolume(Finding):
-    """A class for every voxel of a volume. A class without a name is ground and is not told."""
+    """A class for every voxel of a volume; classes without a name are background."""
 
     widget = "labelled_volume"
     suffix = ".nii.gz"
     kept = True
 
     volume: Volume
-    area: Any  # (slices, rows, columns) whole numbers
-    names: Sequence[str]  # of each class
-    form: Literal["nifti", "dicom"] = "nifti"  # of the file that it is saved as by itself
-    meshed: bool = False  # is a surface of each label saved beside it?
-    paged: bool = False  # is a page with slices and surfaces?
+    area: Any  # (slices, rows, columns) integers
+    names: Sequence[str]  # name of each class
+    form: Literal["nifti", "dicom"] = "nifti"  # default file format
+    meshed: bool = False  # True: save a surface of each label beside it
+    paged: bool = False  # True: save a page with slices and surfaces
     beside: dict[str, Any] = field(default_factory=dict, init=False)  # "meshes" and "page" there
 
     def __post_init__(self) -> None:
@@ -62,12 +62,12 @@ class LabelledVolume(Finding):
 
     @property
     def voxels(self) -> list[int]:
-        """Of each class."""
+        """Number of voxels of each class."""
         counted: list[int] = np.bincount(self.area.ravel(), minlength=len(self.names)).tolist()
         return counted
 
     def drawn(self, number: int) -> Image.Image:
-        """One slice, from 0, with the areas of every named class."""
+        """Return one slice, counted from 0, with the areas of every named class."""
         canvas = overlay.Canvas(self.volume.picture(number))
         area = self.area[number]
         for label in np.unique(area).tolist():
@@ -76,8 +76,10 @@ class LabelledVolume(Finding):
         return canvas.image
 
     def planes(self) -> Image.Image:
-        """From above, from the front and from the side, as radiologists look: through the middle of
-        what is named, the patient upright, millimetres alike in all directions."""
+        """Return axial, coronal and sagittal planes through the middle of the named voxels.
+
+        As radiologists view them: the patient upright, millimetres to scale in all directions.
+        """
         order, flipped = axes.upright(self.volume.affine)
         values, affine = axes.turned(self.volume.values, self.volume.affine, order, flipped)
         area, _affine = axes.turned(self.area, self.volume.affine, order, flipped)
@@ -105,7 +107,7 @@ class LabelledVolume(Finding):
     def _pane(
         self, values: np.ndarray, area: np.ndarray, steps: Any, window: tuple[float, float]
     ) -> Image.Image:
-        """(rows, columns) of one plane, ``steps`` millimetres between them."""
+        """Draw one plane (rows, columns) with ``steps`` millimetres between its pixels."""
         size = np.multiply(values.shape, steps)
         high, wide = np.maximum(1, np.round(size * (PANE / size.max()))).astype(int).tolist()
         shown = ((values - window[0]) / window[1] + 0.5).clip(0, 1) * 255
@@ -120,7 +122,7 @@ class LabelledVolume(Finding):
 
     @property
     def fullest(self) -> int:
-        """The slice with most of what was found."""
+        """Slice with the most named voxels."""
         named = np.array([bool(name) for name in self.names])
         return int(named[self.area].sum((1, 2)).argmax())
 
@@ -129,7 +131,7 @@ class LabelledVolume(Finding):
         return [_("label"), _("voxels"), _("millilitres")]
 
     def rows(self) -> list[list[Any]]:
-        """What ``columns`` names of each class that has a name."""
+        """Return a row of ``columns`` for each class that has a name."""
         return [
             [name, count, round(count * self.volume.voxel, 3)]
             for name, count in zip(self.names, self.voxels, strict=True)
@@ -137,8 +139,10 @@ class LabelledVolume(Finding):
         ]
 
     def surface(self, label: int) -> Shape:
-        """Around the voxels of a class: along their faces and slant between, never smoothed. Raises
-        UserError where it has none."""
+        """Return the surface around the voxels of a class, along their faces, never smoothed.
+
+        Raises UserError where the class has no voxel.
+        """
         inside = self.area == label
         cut = (slice(0, 1),) * 3
         if inside.any():
@@ -149,9 +153,11 @@ class LabelledVolume(Finding):
         return surfaces.surface(Volume(around, affine), 0.5)[0]
 
     def save(self, path: Path) -> None:
-        """The numbers of the classes as a NIfTI file, each voxel where the volume has it; or as a
-        DICOM segmentation (``.dcm``) that refers to the series which was read. The surfaces, if
-        wished, stand beside it, ``ct-liver.stl``. Raises UserError."""
+        """Save the class numbers as a NIfTI file, each voxel where the volume has it.
+
+        With ``.dcm`` as a DICOM segmentation that refers to the series which was read. The
+        surfaces, if requested, are saved beside it, ``ct-liver.stl``. Raises UserError.
+        """
         name = path.name.lower()
         if name.endswith(FORMS["dicom"]):
             self._save_segmentation(path)
@@ -208,12 +214,12 @@ class LabelledVolume(Finding):
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was done to the values of the volume's file."""
+        """Changes made to the values of the volume's file."""
         return self.volume.notes
 
     @property
     def also(self) -> list[str]:
-        """Files that stand beside the one that was saved."""
+        """Files beside the one that was saved."""
         meshes = [mesh["file"] for mesh in self.beside.get("meshes", [])]
         return [*meshes, *filter(None, [self.beside.get("page")])]
 
@@ -226,16 +232,16 @@ class LabelledVolume(Finding):
         return "\n".join([told or _("nothing found"), *self.notes])
 
     def _repr_html_(self) -> str:
-        """Three planes with what was found."""
+        """Return three planes with the findings."""
         words = escape(str(self))
         return html(self.planes(), str(self)) + f"<p>{words}</p>" + self.table()
 
     def table(self) -> str:
-        """HTML."""
+        """Return the rows as an HTML table."""
         return files.html_table(self.columns, self.rows(), "")
 
 
 def _cut(values: np.ndarray, axis: int, number: int) -> np.ndarray:
-    """(rows, columns): one plane, the head or the front on top."""
+    """Return one plane (rows, columns), the head or the front on top."""
     plane = values.take(number, axis)
     return plane if axis == 0 else plane[::-1]

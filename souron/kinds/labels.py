@@ -1,4 +1,4 @@
-"""Labels: what a classifier says of one picture."""
+"""Labels: a classifier's prediction for one image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Labels(Finding):
 
     file: str
     labels: Sequence[str]
-    probabilities: Sequence[float]  # one a label, they sum to 1
+    probabilities: Sequence[float]  # one per label; they sum to 1
 
     @property
     def top5(self) -> list[tuple[str, float]]:
@@ -33,13 +33,13 @@ class Labels(Finding):
         return self.top5[0]
 
     def save(self, path: Path) -> None:
-        """All labels, as ``label,probability``."""
+        """Save all labels as ``label,probability``."""
         files.ending(path, (".csv",))
         pairs = zip(self.labels, map(float, self.probabilities), strict=True)
         files.write(path, files.separated([("label", "probability"), *pairs]))
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``souron predict --json`` prints."""
+        """Return the object that ``souron predict --json`` prints."""
         return {
             "file": self.file,
             "labels": [{"label": label, "probability": p} for label, p in self.top5],
@@ -50,7 +50,7 @@ class Labels(Finding):
         return f"{self.file}: " + ", ".join(f"{label} {p:.1%}" for label, p in self.top5)
 
     def _repr_html_(self) -> str:
-        """A bar for each of the top five, in a notebook."""
+        """Return a bar for each of the top five, for notebooks."""
         bars = "".join(
             f"<tr><td>{escape(label)}</td><td style='text-align:right'>{p:.1%}</td>"
             f"<td style='width:12em'><div style='background:#4477aa;height:0.8em;"

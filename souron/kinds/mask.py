@@ -1,4 +1,4 @@
-"""Masks: which pixels of a picture belong to what."""
+"""Masks: segmentation of an image, by class or by object."""
 
 import io
 import json
@@ -17,17 +17,18 @@ from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
-MOST_CLASSES = 256  # of a map: it is saved as a PNG of bytes
-MOST_OBJECTS = 65_536  # of a PNG of two bytes a pixel, the background among them
-NAMES = "souron:names"  # of the PNG's text
+MOST_CLASSES = 256  # classes of a label map, which is saved as a PNG of bytes
+MOST_OBJECTS = 65_536  # objects in a PNG of two bytes a pixel, the background included
+NAMES = "souron:names"  # key in the PNG's text
 
 
 @dataclass(frozen=True, eq=False)
 class Mask(Finding):
     """A class for every pixel, or a mask for each object.
 
-    ``area`` (H, W) holds class numbers, and ``names`` is by class; a class without a name is ground
-    and is not drawn. ``area`` (N, H, W) holds a mask for each object, and ``names`` is by object.
+    ``area`` (H, W) holds class numbers, and ``names`` is by class; a class without a name is
+    background and is not drawn. ``area`` (N, H, W) holds a mask for each object, and ``names`` is
+    by object.
     """
 
     widget = "mask"
@@ -35,13 +36,13 @@ class Mask(Finding):
     kept = True
 
     picture: Picture
-    area: Any  # (H, W) whole numbers, or (N, H, W) bool
+    area: Any  # (H, W) integers, or (N, H, W) bool
     names: Sequence[str]
-    scores: Sequence[float] = ()  # of each object in 0..1; () where there are none
+    scores: Sequence[float] = ()  # score of each object in 0..1; () where there are none
     classes: Sequence[str] = ()  # every label that an object may have, in the order of their
     # numbers
     found: overlay.Found = field(init=False)
-    numbers: tuple[int, ...] = field(init=False)  # of the classes or objects in ``found``
+    numbers: tuple[int, ...] = field(init=False)  # numbers of the classes or objects in ``found``
 
     def __post_init__(self) -> None:
         area = np.asarray(self.area)
@@ -73,12 +74,12 @@ class Mask(Finding):
         return area.astype(np.uint8)
 
     def inside(self, place: int) -> np.ndarray:
-        """(H, W) bool: the pixels of what stands at that place of ``found``."""
+        """Return the pixels of the entry of ``found`` at that index, (H, W) bool."""
         number = self.numbers[place]
         return self.area == number if self.area.ndim == 2 else self.area[number]
 
     def drawn(self, least: float = 0.0, shown: Collection[str] | None = None) -> Image.Image:
-        """The picture with the areas of that score or a better one, of the names ``shown``."""
+        """Return the image with the areas of at least the score ``least`` and names ``shown``."""
         canvas = overlay.Canvas(self.picture)
         for i in self.found.chosen(least, shown):
             name = self.found.names[i]
@@ -90,7 +91,7 @@ class Mask(Finding):
         return [_("label"), _("pixels"), _("share")]
 
     def rows(self, least: float = 0.0, shown: Collection[str] | None = None) -> list[list[Any]]:
-        """What ``columns`` names of each of those areas."""
+        """Return a row of ``columns`` for each of those areas."""
         made = []
         for i in self.found.chosen(least, shown):
             pixels = int(self.inside(i).sum())
@@ -100,10 +101,13 @@ class Mask(Finding):
         return made
 
     def save(self, path: Path) -> None:
-        """The numbers as a PNG with a palette: of the classes, or of the objects from 1 on, where
-        surer ones lie above others; of over 255 objects two bytes a pixel. The names are in its
-        text. Also as ``.json``, COCO's results (``.coco.json``) or YOLO's lines (``.txt``). Raises
-        UserError, also where numbers of labels are wanted and not all labels are known."""
+        """Save the class or object numbers as a PNG with a palette, or in another format.
+
+        Objects are numbered from 1, higher scores above lower ones; more than 255 objects take two
+        bytes a pixel. The names are in the PNG's text. Also as ``.json``, COCO's results
+        (``.coco.json``) or YOLO's lines (``.txt``). Raises UserError, also where label numbers are
+        needed and not all labels are known.
+        """
         name = path.name.lower()
         if name.endswith(".coco.json"):
             files.write(path, json.dumps(self.as_coco(), indent=1).encode())
@@ -144,17 +148,21 @@ class Mask(Finding):
         return numbers
 
     def as_coco(self, picture: int = 1) -> list[dict[str, Any]]:
-        """COCO's results of the picture of that number: categories from 1, runs packed into
-        letters, left, top, width, height."""
+        """Return COCO's results of the image with that number.
+
+        Categories count from 1; masks are packed run lengths, boxes left, top, width, height.
+        """
         return [
             coco_result(picture, number, score, self.inside(place), self.picture.size)
             for place, number, score in self._numbered()
         ]
 
     def as_yolo(self) -> list[str]:
-        """A line an object: the number of its label, and the corners of its outline in shares of
-        the picture's width and height. Scores have no place in it, objects without a pixel are
-        left out."""
+        """Return a line for each object: label number, and the corners of its outline.
+
+        Corners are relative to the image's width and height. Scores are not part of the format;
+        objects without a pixel are left out.
+        """
         size = self.picture.size
         return [
             " ".join([str(number), *(f"{v / full:.6f}" for corner in corners
@@ -164,7 +172,7 @@ class Mask(Finding):
         ]  # fmt: skip
 
     def _numbered(self) -> Iterator[tuple[int, int, float]]:
-        """Place in ``found``, number of the label and score of each. Raises UserError."""
+        """Yield index in ``found``, label number and score of each. Raises UserError."""
         if set(self.found.names) - set(self.classes):
             raise files.wrong(
                 _("labels without a number: {labels}").format(labels=counted(self.found.names)),
@@ -175,8 +183,10 @@ class Mask(Finding):
             yield place, list(self.classes).index(name), score
 
     def as_json(self) -> dict[str, Any]:
-        """Each mask as COCO's files have it: lengths of runs, column by column, of what is outside
-        and inside by turns."""
+        """Return each mask as run lengths in COCO's format.
+
+        They run column by column, alternating between outside and inside.
+        """
         return {
             **self.picture.as_json(),
             "masks": [
@@ -211,8 +221,16 @@ def coco_result(
     left: int = 0,
     top: int = 0,
 ) -> dict[str, Any]:
-    """An object as COCO's results have it, categories from 1. ``inside`` (h, w) is a window of a
-    picture of ``size``, width and height, that begins at ``left`` and ``top``."""
+    """Return one object in the format of COCO's results, categories counted from 1.
+
+    ``inside`` (h, w) is a window of an image of ``size``, width and height, that begins at ``left``
+    and ``top``.
+
+    >>> import numpy as np
+    >>> found = coco_result(1, 0, 0.9, np.ones((2, 3), bool), size=(8, 8), left=4, top=1)
+    >>> found["category_id"], found["bbox"]  # left, top, width, height
+    (1, [4, 1, 3, 2])
+    """
     down, across = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
     edges = [0, 0, 0, 0]
     if len(down):

@@ -1,7 +1,7 @@
-"""Meshes: surfaces in space, made of triangles.
+"""Meshes: triangulated surfaces.
 
-OBJ, STL and PLY files are read and written; of binary PLY those of triangles. GLB is written, as
-millimetres whose third axis leads upwards. Colours and textures are left out.
+OBJ, STL and PLY files are read and written; of binary PLY those of triangles. GLB is written, in
+millimetres with the third axis up. Colours and textures are left out.
 """
 
 import json
@@ -67,7 +67,7 @@ class Mesh(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """An OBJ, STL or PLY file, whatever its name says. Raises UserError."""
+        """Read an OBJ, STL or PLY file, recognised by content. Raises UserError."""
         raw = files.content(path, MOST_BYTES)
         try:
             vertices, faces = _reader(path, raw)(raw)
@@ -85,7 +85,7 @@ class Mesh(Kind):
 
     @property
     def extent(self) -> list[float]:
-        """How far it reaches along x, y and z, in its own unit."""
+        """Extent along x, y and z, in the mesh's own unit."""
         return np.ptp(self.vertices, axis=0).tolist() if len(self.vertices) else [0.0] * 3
 
     def as_json(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _too_many(count: int) -> UserError:
 
 
 def _reader(path: Path, raw: bytes) -> Callable[[bytes], Parts]:
-    """By the content; by the name only where text could be either."""
+    """Return the reader for the content; the name decides only where a text could be either."""
     if raw.startswith(b"ply"):
         return _from_ply
     count = struct.unpack("<I", raw[80:84])[0] if len(raw) >= HEAD else -1
@@ -131,7 +131,7 @@ def _reader(path: Path, raw: bytes) -> Callable[[bytes], Parts]:
 
 
 def _lines(raw: bytes) -> Iterator[list[bytes]]:
-    """The words of each line."""
+    """Yield the words of each line."""
     return (line.split() for line in raw.splitlines())
 
 
@@ -152,7 +152,7 @@ def _from_obj(raw: bytes) -> Parts:
 
 
 def _fan(corners: Sequence[int]) -> list[tuple[int, int, int]]:
-    """A polygon as triangles."""
+    """Split a polygon into triangles."""
     if len(corners) < 3:
         raise ValueError(_("a face of {count} corners").format(count=len(corners)))
     first = corners[0]
@@ -177,7 +177,7 @@ def _from_text_stl(raw: bytes) -> Parts:
 
 
 def _joined(corners: np.ndarray) -> Parts:
-    """Three corners a triangle; equal ones become one vertex."""
+    """Merge equal vertices of triangles given as three corners each."""
     if len(corners) > 3 * MOST:
         raise _too_many(len(corners) // 3)
     vertices, faces = np.unique(corners, axis=0, return_inverse=True)
@@ -239,7 +239,7 @@ def _from_binary_ply(heading: list[list[bytes]], body: bytes, order: str) -> Par
 
 
 def _row(heading: list[list[bytes]], element: bytes, order: str) -> np.dtype:
-    """How an element's rows lie in a binary file; a list is taken to have three numbers."""
+    """Return the dtype of an element's rows in a binary file; lists must have three numbers."""
     fields: list[tuple[Any, ...]] = []
     inside = False
     for words in heading:
@@ -255,7 +255,7 @@ def _row(heading: list[list[bytes]], element: bytes, order: str) -> np.dtype:
 
 
 def _elements(heading: list[list[bytes]]) -> Iterator[tuple[bytes, int, list[bytes]]]:
-    """Name, count and properties' names of each element that a PLY file's header lists."""
+    """Yield name, count and property names of each element in a PLY file's header."""
     places = [i for i, words in enumerate(heading) if words[:1] == [b"element"]]
     for start, end in zip(places, [*places[1:], len(heading)], strict=True):
         properties = [words[-1] for words in heading[start + 1 : end] if words[:1] == [b"property"]]
@@ -279,6 +279,13 @@ def _as_stl(vertices: np.ndarray, faces: np.ndarray) -> bytes:
 
 
 def ply(vertices: np.ndarray, faces: np.ndarray) -> bytes:
+    """Encode a mesh as binary little-endian PLY.
+
+    >>> import numpy as np
+    >>> coded = ply(np.eye(3), np.array([[0, 1, 2]]))
+    >>> coded[:3], b"element face 1" in coded
+    (b'ply', True)
+    """
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
     lines += [f"property float {axis}" for axis in "xyz"]
     lines += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
@@ -288,7 +295,10 @@ def ply(vertices: np.ndarray, faces: np.ndarray) -> bytes:
 
 
 def _as_glb(vertices: np.ndarray, faces: np.ndarray) -> bytes:
-    """glTF 2.0 in one file. https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html"""
+    """Encode a mesh as glTF 2.0 in one file.
+
+    https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html
+    """
     places, corners = vertices.astype("<f4").tobytes(), faces.astype("<u4").tobytes()
     told: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "souron"},

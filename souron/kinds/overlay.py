@@ -1,6 +1,6 @@
-"""What is drawn over a picture: boxes, areas, points and their names.
+"""Drawing over an image: boxes, areas, points and their names.
 
-Nothing is told by colour alone: each mark bears its name. Colours: Okabe, Ito: Color Universal
+Nothing relies on colour alone: each mark bears its name. Colours: Okabe, Ito: Color Universal
 Design (2008), https://jfly.uni-koeln.de/color/.
 """
 
@@ -19,24 +19,24 @@ from souron.utils.messages import _
 
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233),
            (230, 159, 0), (240, 228, 66))  # fmt: skip
-LEAST = 512  # pixels of the longer side; smaller pictures are enlarged in whole steps
-LONGEST = 24  # columns of a name
-LIGHT = 140  # of 255: a colour above it bears black letters
+LEAST = 512  # pixels of the longer side; smaller images are enlarged by an integer factor
+LONGEST = 24  # columns of a name, at most
+LIGHT = 140  # of 255: brighter colours bear black text
 
 
 class Canvas:
-    """A picture in colour to draw on, ``scale`` times as large."""
+    """A colour copy of an image to draw on, enlarged by ``scale``."""
 
     def __init__(self, picture: Picture) -> None:
         plain = image.rounded(picture.image).convert("RGB")
         self.scale = max(1, LEAST // max(plain.size))
         size = (plain.width * self.scale, plain.height * self.scale)
         self.image = plain.resize(size, Image.Resampling.NEAREST)
-        self.line = max(2, max(size) // 250)  # pixels that a line is wide
+        self.line = max(2, max(size) // 250)  # line width in pixels
         self.draw = ImageDraw.Draw(self.image)
 
     def box(self, corners: Sequence[float], name: str, colour: tuple[int, int, int]) -> None:
-        """``corners``: left, top, right, bottom in the picture's own pixels."""
+        """Draw a box; ``corners``: left, top, right, bottom in the image's own pixels."""
         left, top, right, bottom = (round(edge * self.scale) for edge in corners)
         edges = (left, top, max(left, right), max(top, bottom))
         self.draw.rectangle(edges, outline=colour, width=self.line)
@@ -45,16 +45,18 @@ class Canvas:
     def line_to(
         self, start: Sequence[float], end: Sequence[float], colour: tuple[int, int, int]
     ) -> None:
+        """Draw a line between two points (x, y) in the image's own pixels."""
         ends = [(x * self.scale, y * self.scale) for x, y in (start, end)]
         self.draw.line(ends, fill=colour, width=self.line)
 
     def path(self, places: Sequence[Sequence[float]], colour: tuple[int, int, int]) -> None:
-        """A line through places (x, y) in the picture's own pixels."""
+        """Draw a line through points (x, y) in the image's own pixels."""
         if len(places) > 1:
             ends = [(x * self.scale, y * self.scale) for x, y in places]
             self.draw.line(ends, fill=colour, width=self.line)
 
     def dot(self, place: Sequence[float], name: str, colour: tuple[int, int, int]) -> None:
+        """Draw a point (x, y) in the image's own pixels, and its name."""
         x, y = (edge * self.scale for edge in place)
         reach = 2 * self.line
         self.draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=colour,
@@ -64,8 +66,10 @@ class Canvas:
     def bones(
         self, places: Sequence[Sequence[float] | None], lines: Sequence[tuple[int, int]]
     ) -> None:
-        """Points (x, y), None where there is none, and lines between some of them, each in a
-        colour of its own on a dark rim."""
+        """Draw a skeleton: points (x, y), None where missing, and lines between some of them.
+
+        Each line has its own colour on a dark rim.
+        """
         at = [
             None if place is None else (place[0] * self.scale, place[1] * self.scale)
             for place in places
@@ -86,7 +90,7 @@ class Canvas:
                 self.draw.ellipse(ends, fill="white", outline="black")
 
     def area(self, inside: np.ndarray, name: str, colour: tuple[int, int, int]) -> None:
-        """``inside`` (H, W) bool in the picture's own pixels: tinted, outlined and named."""
+        """Tint, outline and name the pixels ``inside`` (H, W) bool of the image."""
         if not inside.any():
             return
         wide = inside.repeat(self.scale, 0).repeat(self.scale, 1)
@@ -98,7 +102,7 @@ class Canvas:
         self.name(_within(wide), name, colour)
 
     def name(self, place: tuple[int, int], text: str, colour: tuple[int, int, int]) -> None:
-        """The text on a ground of that colour, kept within the picture."""
+        """Draw a text on a background of that colour, kept within the image."""
         if not text:
             return
         from souron.utils import fonts
@@ -116,6 +120,11 @@ class Canvas:
 
 
 def colour(number: int) -> tuple[int, int, int]:
+    """Return an RGB colour for a number; colours repeat after seven.
+
+    >>> colour(0), colour(7) == colour(0)
+    ((0, 114, 178), True)
+    """
     return COLOURS[number % len(COLOURS)]
 
 
@@ -130,7 +139,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _border(inside: np.ndarray, width: int) -> np.ndarray:
-    """The pixels inside that lie at most ``width`` from the edge of an area."""
+    """Return the pixels inside that lie at most ``width`` from the edge of an area."""
     core = np.pad(inside, width)
     for axis in (0, 1):
         for step in (-width, width):
@@ -139,7 +148,7 @@ def _border(inside: np.ndarray, width: int) -> np.ndarray:
 
 
 def _within(inside: np.ndarray) -> tuple[int, int]:
-    """A pixel inside, near the middle of the area: x, y."""
+    """Return a pixel (x, y) inside, near the centroid of the area."""
     rows, columns = inside.nonzero()
     far = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
     nearest = int(far.argmin())
@@ -147,13 +156,13 @@ def _within(inside: np.ndarray) -> tuple[int, int]:
 
 
 class Found(NamedTuple):
-    """What is marked on a picture, one after the other."""
+    """Names and scores of the marks on an image, in order."""
 
     names: tuple[str, ...]
     scores: tuple[float, ...]  # () where there are none
 
     def chosen(self, least: float, shown: Collection[str] | None) -> list[int]:
-        """The numbers of those with that score or a better one, and a name among ``shown``."""
+        """Return the indices of marks with at least that score, and a name among ``shown``."""
         return [
             i
             for i, name in enumerate(self.names)
@@ -162,17 +171,18 @@ class Found(NamedTuple):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Name -> how many, in the order in which they come."""
+        """Count of each name, in order of occurrence."""
         counted: dict[str, int] = {}
         for name in self.names:
             counted[name] = counted.get(name, 0) + 1
         return counted
 
     def colour(self, name: str) -> tuple[int, int, int]:
+        """Return the colour of a name."""
         return colour(list(self.counts).index(name))
 
     def words(self, number: int) -> str:
-        """``cat 93%``"""
+        """Return name and score: ``cat 93%``."""
         return (
             f"{self.names[number]} {self.scores[number]:.0%}"
             if self.scores
@@ -181,7 +191,14 @@ class Found(NamedTuple):
 
 
 def found(names: Sequence[str], scores: Sequence[float], count: int) -> Found:
-    """Checked: a name for each, and a score in 0..1 for each or for none. Raises UserError."""
+    """Validate names and scores, a name for each mark and a score in 0..1 for each or for none.
+
+    Raises UserError.
+
+    >>> marks = found(["cat", "dog", "cat"], [0.93, 0.4, 0.8], count=3)
+    >>> marks.words(0), marks.chosen(0.5, shown=None), marks.counts
+    ('cat 93%', [0, 2], {'cat': 2, 'dog': 1})
+    """
     if len(names) != count:
         raise files.wrong(
             _("{names} names for {count} things").format(names=len(names), count=count),

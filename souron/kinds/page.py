@@ -1,4 +1,4 @@
-"""Pages: HTML that was written, which runs, loads and sends nothing."""
+"""Pages: generated HTML that cannot run, load or send anything."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,26 +18,29 @@ SIDE = 480  # CSS pixels, the height of the frame that shows it
 
 @dataclass(frozen=True)
 class Page(Kind):
-    """A whole page in HTML. One that exists is harmless: only elements and attributes of a list,
-    no script, no event handler, no address outside of itself."""
+    """A whole HTML page. Every instance is harmless: it is restricted to an allowlist.
+
+    Only listed elements and attributes, no script, no event handler, no external address. Raises
+    UserError for other pages.
+    """
 
     widget = "page"
     suffix = ".html"
     kept = True
 
     html: str
-    parts: Sequence[str] = ()  # a line each, by who wrote it; () by the roles of its elements
-    request: str = ""  # what was asked for
-    notes: tuple[str, ...] = ()  # what the reader should know, such as words that were not known
+    parts: Sequence[str] = ()  # a line each; () derived from the roles of its elements
+    request: str = ""  # the request
+    notes: tuple[str, ...] = ()  # remarks for the reader, such as unknown words
     file: str = ""
 
     def __post_init__(self) -> None:
-        told = hypertext.outline(hypertext.parts(self.roles))  # and whether it is harmless
+        told = hypertext.outline(hypertext.parts(self.roles))  # raises unless harmless
         object.__setattr__(self, "parts", tuple(self.parts or told))
 
     @cached_property
     def roles(self) -> hypertext.Node:
-        """What it is to a screen reader. Raises UserError for a page that is not harmless."""
+        """Accessibility tree, as for a screen reader. Raises UserError for a harmful page."""
         return hypertext.read(self.html)
 
     @property
@@ -45,12 +48,14 @@ class Page(Kind):
         return self.roles.name
 
     def screenshot(self, width: int = 900, height: int = 1200) -> bytes:
-        """A PNG of it, drawn by Chromium without a network. Raises UserError where there is no
-        Chromium, or where it takes too long."""
+        """Return a PNG of the page, rendered by Chromium without a network.
+
+        Raises UserError where there is no Chromium, or where it takes too long.
+        """
         return browser.screenshot(self.html, width, height)
 
     def save(self, path: Path) -> None:
-        """As ``.html``, or as the ``.png`` that Chromium draws."""
+        """Save as ``.html``, or as the ``.png`` that Chromium renders."""
         if files.ending(path, (".html", ".htm", ".png")) == ".png":
             files.write(path, self.screenshot())
         else:
@@ -70,7 +75,7 @@ class Page(Kind):
         return "\n".join([*self.parts[:SHOWN], *more]) or _("an empty page")
 
     def _repr_html_(self) -> str:
-        """In a frame that may do nothing; its parts and its text below."""
+        """Return the page in a sandboxed frame; its parts and its source below."""
         items = "".join(f"<li>{escape(line)}</li>" for line in self.parts[:SHOWN])
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
         return (

@@ -1,4 +1,4 @@
-"""Passages: what was found in a text, word for word, with its place."""
+"""Passages: quotes found in a text, with their positions."""
 
 import json
 from collections.abc import Sequence
@@ -12,18 +12,20 @@ from souron.kinds.kind import Kind
 from souron.utils import units
 from souron.utils.messages import _
 
-AROUND = 240  # characters of the text before and after a passage, where it is shown in its place
+AROUND = 240  # characters of context shown before and after a passage
 
 
 class Passage(NamedTuple):
+    """A quote with its position and score."""
+
     text: str
     start: int  # characters of the whole text
     end: int
     score: float
-    file: str = ""  # the text it stands in
+    file: str = ""  # the text it is from
 
     def line(self) -> str:
-        """In one line, whatever line breaks stand in it."""
+        """Return the text in one line, without line breaks."""
         return " ".join(self.text.split())
 
     def as_json(self) -> dict[str, Any]:
@@ -34,8 +36,10 @@ class Passage(NamedTuple):
 
 @dataclass(frozen=True)
 class Passages(Kind):
-    """The passages of a text that are nearest to a question, the nearest first. ``found`` is False
-    where even the nearest is too far from it: what was asked is not in the text."""
+    """The passages of a text that are nearest to a question, the nearest first.
+
+    ``found`` is False where even the nearest is too far from it: the answer is not in the text.
+    """
 
     widget = "passages"
     suffix = ".json"
@@ -43,9 +47,9 @@ class Passages(Kind):
     question: str
     quotes: Sequence[Passage]
     found: bool = True
-    text: str = ""  # of which they are, to show them in their places; "" where there are several
+    text: str = ""  # the whole text, to show context; "" where there are several
     file: str = ""
-    missing: Sequence[str] = ()  # numbers of the question that stand nowhere in the text
+    missing: Sequence[str] = ()  # numbers in the question that do not occur in the text
 
     def __post_init__(self) -> None:
         for quote in self.quotes:
@@ -57,7 +61,7 @@ class Passages(Kind):
 
     @property
     def verdict(self) -> str:
-        """That it is not in the text; "" where it is."""
+        """Statement that the answer is not in the text; "" where it is."""
         if self.found:
             return ""
         if self.missing:
@@ -66,13 +70,13 @@ class Passages(Kind):
         return _("Not in the text, as far as it can be told. Nearest to the question:")
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Place, score and text of each passage, for people."""
+        """Return position, score and text of each passage, for people."""
         return [
             (place(quote, self.file), f"{quote.score:.2f}", quote.line()) for quote in self.quotes
         ]
 
     def save(self, path: Path) -> None:
-        """As JSON, or as ``file,start,end,score,text`` (``.csv``)."""
+        """Save as JSON, or as ``file,start,end,score,text`` (``.csv``)."""
         if files.ending(path, (".json", ".csv")) == ".csv":
             head = ("file", "start", "end", "score", "text")
             rows = [(q.file or self.file, q.start, q.end, q.score, q.text) for q in self.quotes]
@@ -93,7 +97,7 @@ class Passages(Kind):
         return "\n".join(([self.verdict] if self.verdict else []) + lines)
 
     def _repr_html_(self) -> str:
-        """The quotes in a list, and below them the text around each, the quote marked."""
+        """Return the quotes as a list, each with its highlighted context."""
         verdict = f"<p class='verdict'>{escape(self.verdict)}</p>" if self.verdict else ""
         items = "".join(
             f"<li><blockquote>{escape(text)}</blockquote>"
@@ -104,7 +108,11 @@ class Passages(Kind):
 
 
 def place(quote: Passage, file: str = "") -> str:
-    """``guide.txt, characters 1,204–1,251``"""
+    """Return the position of a passage: ``guide.txt, characters 1,204–1,251``.
+
+    >>> place(Passage("to be", 1204, 1209, score=0.8), "texts/guide.txt")
+    'guide.txt, characters 1,204–1,209'
+    """
     told = _("characters {start}–{end}").format(
         start=units.whole(quote.start), end=units.whole(quote.end)
     )
@@ -113,7 +121,7 @@ def place(quote: Passage, file: str = "") -> str:
 
 
 def _in_place(text: str, quote: Passage) -> str:
-    """The text around a passage, folded."""
+    """Return the text around a passage, folded."""
     if not text or text[quote.start : quote.end] != quote.text:
         return ""
     before = text[max(0, quote.start - AROUND) : quote.start]
@@ -127,7 +135,7 @@ def _in_place(text: str, quote: Passage) -> str:
 
 
 def _safe(write: Any, rows: Any) -> bytes:
-    """CSV of texts that may hold half a pair of surrogates."""
+    """Write CSV of texts that may hold lone surrogates."""
     clean = [
         [
             each.encode("utf-8", "replace").decode() if isinstance(each, str) else each

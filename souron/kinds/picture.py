@@ -1,4 +1,4 @@
-"""Pictures as what goes into a system or comes out; ``kinds.image`` reads them."""
+"""Images as input or output of a system; ``codecs.image`` reads them."""
 
 import io
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ SHOWN = 1024  # pixels of the longer side, in a notebook
 
 @dataclass(frozen=True, eq=False)
 class Picture(Kind):
-    """One picture, upright, in mode ``"L"``, ``"F"`` (grey in finer steps) or ``"RGB"``."""
+    """One image, upright, in mode ``"L"``, ``"F"`` (grey in finer steps) or ``"RGB"``."""
 
     widget = "picture"
     suffix = ".png"
@@ -34,7 +34,7 @@ class Picture(Kind):
 
     image: Image.Image
     file: str = ""
-    alpha: Image.Image | None = None  # how opaque each pixel was, ``"L"``; None where all were
+    alpha: Image.Image | None = None  # opacity of each pixel, ``"L"``; None where all are opaque
     spacing: float = 0.0  # millimetres a pixel; 0 where not known
 
     def __post_init__(self) -> None:
@@ -54,13 +54,13 @@ class Picture(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """``how`` is what ``image.read`` takes."""
+        """Read an image; ``how`` is what ``image.read`` takes."""
         image, alpha = image_codec.read(path, **how), image_codec.alpha(path)
         return cls(image, str(path), alpha, image_codec.spacing(path))
 
     @classmethod
     def each(cls, path: Path, **how: Any) -> Iterator[Self]:
-        """Each frame of a DICOM file with several, as ``scan.dcm#3``; else the picture."""
+        """Yield each frame of a DICOM file with several, as ``scan.dcm#3``; else the image."""
         look = image_codec.look(path)
         if look.frames == 1:
             yield cls.read(path, **how)
@@ -70,7 +70,7 @@ class Picture(Kind):
 
     @classmethod
     def of(cls, pixels: Tensor) -> Self:
-        """From (1 or 3, H, W), uint8 or floats in 0..255."""
+        """Create an image from pixels (1 or 3, H, W), uint8 or floats in 0..255."""
         return cls(image_codec.picture(pixels))
 
     @property
@@ -79,13 +79,13 @@ class Picture(Kind):
         return self.image.size
 
     def square(self, side: int, channels: int, bicubic: bool = False) -> Tensor:
-        """(channels, side, side): see ``image.square``."""
+        """Return the image as a tensor (channels, side, side): see ``image.square``."""
         return image_codec.square(self.image, side, channels, bicubic)
 
     def letterbox(
         self, side: int, channels: int, step: int = 0
     ) -> tuple[Tensor, image_codec.Letterbox]:
-        """(channels, side, side) and where the picture lies in it: see ``image.letterbox``."""
+        """Return the padded image (channels, side, side) and its position: ``image.letterbox``."""
         return image_codec.letterbox(self.image, side, channels, step)
 
     def save(self, path: Path) -> None:
@@ -106,7 +106,11 @@ class Picture(Kind):
 
 
 def html(shown: Image.Image, words: str) -> str:
-    """A picture within a page, and what it says to those who do not see it."""
+    """Return an image as an HTML element, with a text for people who cannot see it.
+
+    >>> html(Image.new("L", (2, 2)), "a black square")[:32]
+    "<img src='data:image/png;base64,"
+    """
     small = image_codec.rounded(shown).copy()
     small.thumbnail((SHOWN, SHOWN))
     return f"<img src='{image_codec.data_uri(small)}' alt='{escape(words)}' style='max-width:100%'>"

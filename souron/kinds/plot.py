@@ -1,4 +1,4 @@
-"""Plots: numbers against numbers, as lines."""
+"""Plots: line charts."""
 
 import base64
 import io
@@ -13,12 +13,14 @@ from souron.kinds.kind import Kind
 from souron.utils.messages import _
 
 MOST_POINTS = 1_000_000
-MOST_SERIES = 28  # more cannot be told apart
+MOST_SERIES = 28  # more cannot be distinguished
 FORMATS = (".svg", ".png", ".csv")
 SIZE = (7.2, 3.6)  # inches
 
 
 class Series(NamedTuple):
+    """One line of a plot."""
+
     name: str
     x: Sequence[float]
     y: Sequence[float]
@@ -56,7 +58,7 @@ class Plot(Kind):
                 )
 
     def drawn(self, kind: str = "svg") -> bytes:
-        """A picture, ``"svg"`` or ``"png"``; values that are not finite leave gaps."""
+        """Return the chart as ``"svg"`` or ``"png"``; values that are not finite leave gaps."""
         from matplotlib.figure import Figure
         from matplotlib.text import Text
 
@@ -71,7 +73,7 @@ class Plot(Kind):
         axes.tick_params(colors=plotting.FAINT, labelcolor=plotting.INK, labelsize=8.5)
         for number, (name, x, y) in enumerate(self.series):
             style = plotting.line_style(number)
-            single = "." if len(x) == 1 else ""  # a line of one point would not be seen
+            single = "." if len(x) == 1 else ""  # a line of one point would be invisible
             axes.plot(x, y, label=plotting.label(name), linewidth=1.6, marker=single, **style)
         axes.set_xlabel(fonts.drawable(self.x), color=plotting.INK, fontsize=9)
         axes.set_ylabel(fonts.drawable(self.y), color=plotting.INK, fontsize=9)
@@ -86,7 +88,7 @@ class Plot(Kind):
         return stream.getvalue()
 
     def save(self, path: Path) -> None:
-        """A picture, or the numbers as ``.csv``."""
+        """Save an image, or the numbers as ``.csv``."""
         suffix = files.ending(path, FORMATS)
         if suffix == ".csv":
             files.write(path, files.separated([self.columns, *self.rows()]))

@@ -1,4 +1,4 @@
-"""Points: named places in a picture, such as joints or landmarks."""
+"""Points: named positions in an image, such as joints or landmarks."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +16,15 @@ from souron.utils.messages import _
 
 @dataclass(frozen=True, eq=False)
 class Points(Finding):
-    """A place for each name, and lines between some of them."""
+    """A position for each name, and lines between some of them."""
 
     widget = "points"
     suffix = ".png"
 
     picture: Picture
-    point: Any  # (N, 2): x from the left and y from the top, in the picture's pixels
-    names: Sequence[str]  # of each point
-    scores: Sequence[float] = ()  # of each point in 0..1; () where there are none
+    point: Any  # (N, 2): x from the left and y from the top, in the image's pixels
+    names: Sequence[str]  # name of each point
+    scores: Sequence[float] = ()  # score of each point in 0..1; () where there are none
     skeleton: Sequence[tuple[int, int]] = ()  # numbers of points that a line joins
     spacing: float = 0.0  # millimetres a pixel; 0 where it is not known
     found: overlay.Found = field(init=False)
@@ -40,7 +40,7 @@ class Points(Finding):
             )
 
     def drawn(self, least: float = 0.0, shown: Collection[str] | None = None) -> Image.Image:
-        """The picture with the points of that score or a better one, of the names ``shown``."""
+        """Return the image with the points of at least the score ``least`` and names ``shown``."""
         canvas = overlay.Canvas(self.picture)
         chosen = self.found.chosen(least, shown)
         for start, end in self.skeleton:
@@ -56,19 +56,19 @@ class Points(Finding):
         return [_("label"), "x", "y", *(["x mm", "y mm"] if self.spacing else [])]
 
     def rows(self, least: float = 0.0, shown: Collection[str] | None = None) -> list[list[Any]]:
-        """What ``columns`` names of each of those points."""
+        """Return a row of ``columns`` for each of those points."""
         return [
             [self.found.words(i), *(round(edge, 1) for edge in self._places(i))]
             for i in self.found.chosen(least, shown)
         ]
 
     def _places(self, number: int) -> list[float]:
-        """x and y in pixels, and in millimetres where they are known."""
+        """Return x and y in pixels, and in millimetres where they are known."""
         pixels: list[float] = self.point[number].tolist()
         return [*pixels, *(self.spacing * at for at in pixels)] if self.spacing else pixels
 
     def save(self, path: Path) -> None:
-        """A picture with the points drawn, or their numbers as ``.json``."""
+        """Save the image with the points drawn, or their numbers as ``.json``."""
         save_marked(self, path)
 
     def as_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Poses: figures in a picture, each with a box and named points."""
+"""Poses: figures in an image, each with a box and named points."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -15,25 +15,25 @@ from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
-MARKED = 2  # of a point in COCO's files: it can be seen
+MARKED = 2  # flag of a visible point in COCO's files
 
 
 @dataclass(frozen=True, eq=False)
 class Poses(Finding):
-    """A box around each figure, and the places of its points."""
+    """A box around each figure, and the positions of its points."""
 
     widget = "poses"
     suffix = ".png"
 
     picture: Picture
-    box: Any  # (N, 4): left, top, right, bottom in the picture's pixels
-    labels: Sequence[str]  # of each figure
-    point: Any  # (N, K, 2): x from the left and y from the top, in the picture's pixels
-    names: Sequence[str]  # of the K points
-    scores: Sequence[float] = ()  # of each figure in 0..1; () where there are none
-    sure: Any = ()  # (N, K) in 0..1: of each point; () where it is not known
+    box: Any  # (N, 4): left, top, right, bottom in the image's pixels
+    labels: Sequence[str]  # label of each figure
+    point: Any  # (N, K, 2): x from the left and y from the top, in the image's pixels
+    names: Sequence[str]  # names of the K points
+    scores: Sequence[float] = ()  # score of each figure in 0..1; () where there are none
+    sure: Any = ()  # (N, K) in 0..1: score of each point; () where not known
     skeleton: Sequence[tuple[int, int]] = ()  # numbers of points that a line joins
-    classes: Sequence[str] = ()  # every label that a figure may have, in the order of their numbers
+    classes: Sequence[str] = ()  # all possible labels, in the order of their numbers
     boxes: Boxes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class Poses(Finding):
         return self.boxes.found
 
     def drawn(self, least: float = 0.0, shown: Collection[str] | None = None) -> Image.Image:
-        """The picture with the figures of that score or a better one, of the labels ``shown``."""
+        """Return the image with the figures of score ``least`` or more and labels ``shown``."""
         canvas = overlay.Canvas(self.picture)
         for i in self.found.chosen(least, shown):
             name = self.found.names[i]
@@ -71,7 +71,7 @@ class Poses(Finding):
         return [_("figure"), _("point"), "x", "y", _("score")]
 
     def rows(self, least: float = 0.0, shown: Collection[str] | None = None) -> list[list[Any]]:
-        """What ``columns`` names of each point of those figures."""
+        """Return a row of ``columns`` for each point of those figures."""
         return [
             [f"{i + 1} {self.found.words(i)}", name, *(round(at, 1) for at in place),
              "" if sure is None else f"{sure:.0%}"]
@@ -80,14 +80,17 @@ class Poses(Finding):
         ]  # fmt: skip
 
     def _points(self, figure: int) -> list[tuple[str, list[float], float | None]]:
-        """Name, place and score of each point of a figure."""
+        """Return name, position and score of each point of a figure."""
         sure = self.sure[figure].tolist() if len(self.sure) else [None] * len(self.names)
         return list(zip(self.names, self.point[figure].tolist(), sure, strict=True))
 
     def save(self, path: Path) -> None:
-        """A picture with the figures drawn; their numbers as ``.csv``, ``.json``, COCO's results
-        (``.coco.json``) or YOLO's lines (``.txt``). Raises UserError, also where numbers of labels
-        are wanted and not all labels are known."""
+        """Save the image with the figures drawn, or their numbers.
+
+        Numbers are written as ``.csv``, ``.json``, COCO's results (``.coco.json``) or YOLO's lines
+        (``.txt``). Raises UserError, also where label numbers are needed and not all labels are
+        known.
+        """
         name = path.name.lower()
         if name.endswith(".coco.json"):
             files.write(path, json.dumps(self.as_coco(), indent=1).encode())
@@ -99,7 +102,7 @@ class Poses(Finding):
             save_marked(self, path, (".csv", ".txt"))
 
     def as_coco(self, picture: int = 1) -> list[dict[str, Any]]:
-        """COCO's results of the picture of that number, with x, y and 2 of each point."""
+        """Return COCO's results of the image with that number, with x, y and 2 of each point."""
         return [
             {
                 **told,
@@ -113,8 +116,11 @@ class Poses(Finding):
         ]
 
     def as_yolo(self) -> list[str]:
-        """A line a figure: number of its label, middle, width and height, x, y and score of each
-        point, all in shares of the picture's, then the figure's score."""
+        """Return a line for each figure, all relative to the image's size.
+
+        A line holds label number, centre, width and height, x, y and score of each point, then the
+        figure's score.
+        """
         wide, high = self.picture.size
         made = []
         for i, line in enumerate(self.boxes.as_yolo()):
@@ -127,7 +133,7 @@ class Poses(Finding):
         return made
 
     def _table(self) -> list[list[Any]]:
-        """The header, and a row a point."""
+        """Return the header, and a row for each point."""
         return [["figure", "label", "score", "point", "x", "y", "point score"]] + [
             [i, label, round(self.found.scores[i], 4) if self.found.scores else "", name,
              round(x, 2), round(y, 2), "" if sure is None else round(sure, 4)]
@@ -136,8 +142,10 @@ class Poses(Finding):
         ]  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
-        """Boxes as ``Boxes`` tells them, and points as ``Points`` does, each with the place of its
-        figure in ``boxes``."""
+        """Return boxes as ``Boxes`` does, and points as ``Points`` does.
+
+        Each point has the index of its figure in ``boxes``.
+        """
         return {
             **self.boxes.as_json(),
             "points": [

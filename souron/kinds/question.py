@@ -1,4 +1,4 @@
-"""Questions of an examination: of several options one is right."""
+"""Multiple-choice questions."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from souron.utils import units
 from souron.utils.messages import _
 
 MOST_OPTIONS = 10
-MOST_LETTERS = 50_000  # of a question with its options
+MOST_LETTERS = 50_000  # characters of a question with its options
 # "A) ", "(b). ", "1: ", "イ、", "- "
 MARK = re.compile(
     r"\s*(?:\(?[A-Ja-j]\s*[).:．）]|\(?\d{1,2}\s*[).:．）]|[ア-コ][、.．）)]|[-*・])\s*"
@@ -25,7 +25,7 @@ EXAMPLE = '{"question": "...", "options": ["...", "..."]}'
 
 @dataclass(frozen=True)
 class Question(Kind):
-    """What is asked, and the options. As text: the question, then a line for each option."""
+    """A question with its options. As text: the question, then a line for each option."""
 
     widget = "question"
     suffix = ".json"
@@ -60,7 +60,7 @@ class Question(Kind):
 
     @classmethod
     def each(cls, path: Path, **how: Any) -> Iterator[Self]:
-        """A question of a text file; of a JSON file one, or each of a list."""
+        """Yield the question of a text file, or the questions of a JSON file."""
         if path.suffix.lower() == ".txt":
             yield cls.of_text(files.words(path), str(path))
             return
@@ -74,8 +74,11 @@ class Question(Kind):
 
     @classmethod
     def of_text(cls, text: str, file: str = "") -> Self:
-        """A question, then its options: lines with marks such as "A)", or, where no line has one,
-        all lines after the first empty line, else after the first line. Raises UserError."""
+        """Parse a question followed by its options.
+
+        Options are the lines with marks such as "A)", or, where no line has one, all lines after
+        the first empty line, else after the first line. Raises UserError.
+        """
         lines = text.strip()[: 2 * MOST_LETTERS].splitlines()
         first = next((i for i, line in enumerate(lines) if i and MARK.match(line)), None)
         if first is None:
@@ -101,7 +104,7 @@ class Question(Kind):
 
 
 def _fields(thing: Any, path: Path) -> tuple[str, tuple[str, ...], str]:
-    """Text, options and subject of an object. Raises UserError."""
+    """Return text, options and subject of a JSON object. Raises UserError."""
     if not isinstance(thing, dict):
         raise _no_question(path)
     text, options, subject = (thing.get(name) for name in ("question", "options", "subject"))

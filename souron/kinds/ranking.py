@@ -1,4 +1,4 @@
-"""Rankings: which of several texts fit best, each with its score."""
+"""Rankings: several texts by score."""
 
 import csv
 import io
@@ -18,8 +18,8 @@ from souron.utils import units
 from souron.utils.messages import _
 
 MOST = 10_000  # texts
-MOST_LETTERS = 10_000  # of a text
-BAR, WIDTH = "█", 20  # of the longest bar, letters
+MOST_LETTERS = 10_000  # characters of a text
+BAR, WIDTH = "█", 20  # width of the longest bar in characters
 HEAD = ("text", "score")
 STYLE = """<style>
 .ranking th { text-align: left }
@@ -33,27 +33,29 @@ EXAMPLE = '{"ranking": [{"text": "...", "score": 0.5}]}'
 
 
 class Scored(NamedTuple):
+    """A text with its score."""
+
     text: str
     score: float  # a cosine, -1..1, or a probability
 
     def line(self) -> str:
-        """The text in one line, whatever line breaks stand in it."""
+        """Return the text in one line, without line breaks."""
         return " ".join(self.text.split())
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking(Kind):
-    """Texts with their scores, the best first; of equal ones the order they were given in."""
+    """Texts with their scores, the best first; ties keep their given order."""
 
     widget = "ranking"
     suffix = ".json"
     formats = (".json", ".csv")
 
     texts: Sequence[Scored]
-    picture: Picture | None = None  # that was asked about
+    picture: Picture | None = None  # the query image
     file: str = ""
-    partial: bool = False  # the scores are probabilities, of which the least are left out
-    notes: Sequence[str] = ()  # what is to be known of it, in the reader's language
+    partial: bool = False  # the scores are probabilities, the smallest left out
+    notes: Sequence[str] = ()  # remarks in the reader's language
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.texts) <= MOST:
@@ -75,14 +77,16 @@ class Ranking(Kind):
         cls, texts: Sequence[str], scores: Iterable[float], picture: Picture | None = None,
         **told: Any,
     ) -> Self:  # fmt: skip
-        """From texts and a score for each, in any order; ``told`` are further fields. Raises
-        UserError."""
+        """Create a ranking from texts and a score for each, in any order.
+
+        ``told`` are further fields. Raises UserError.
+        """
         pairs = [Scored(*pair) for pair in zip(texts, map(float, scores), strict=True)]
         return cls(pairs, picture, picture.file if picture else "", **told)
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """What ``save`` wrote. Raises UserError, also "not a ranking"."""
+        """Read a file that ``save`` wrote. Raises UserError, also "not a ranking"."""
         if path.suffix.lower() == ".csv":
             return cls(_from_csv(path), file=str(path))
         told = files.parsed(path)
@@ -98,24 +102,27 @@ class Ranking(Kind):
 
     @property
     def sure(self) -> bool:
-        """Are the scores probabilities?"""
+        """True where the scores are probabilities."""
         if self.partial:
             return True
         scores = [one.score for one in self.texts]
         return min(scores) >= 0 and abs(sum(scores) - 1) < 1e-3
 
     def told(self, score: float) -> str:
-        """A score as people read it."""
+        """Format a score for people."""
         return units.percent(score) if self.sure else f"{score:.3f}"
 
     def shares(self) -> list[float]:
-        """How long each bar is, 0..1: of probabilities as they are; of cosines, which all lie close
-        together, from 0 to the best."""
+        """Return the length of each bar, 0..1.
+
+        Probabilities are shown as they are; cosines, which are all close together, relative to the
+        best.
+        """
         longest = 1.0 if self.sure else max(self.best.score, 1e-9)
         return [min(1.0, max(0.0, one.score / longest)) for one in self.texts]
 
     def save(self, path: Path) -> None:
-        """As JSON, or as ``text,score`` (``.csv``), or as a page (``.html``)."""
+        """Save as JSON, as ``text,score`` (``.csv``), or as a page (``.html``)."""
         suffix = files.ending(path, (".json", ".csv", ".html"))
         if suffix == ".csv":
             written = files.separated([HEAD, *((_whole(t), repr(s)) for t, s in self.texts)])
@@ -131,7 +138,7 @@ class Ranking(Kind):
         return told | ({"notes": list(self.notes)} if self.notes else {})
 
     def __str__(self) -> str:
-        """A numbered line for each text: its score, a bar, the text; then the notes."""
+        """Return a numbered line for each text with score and bar; then the notes."""
         digits = len(str(len(self.texts)))
         scores = [self.told(one.score) for one in self.texts]
         wide = max(map(len, scores))
@@ -143,7 +150,7 @@ class Ranking(Kind):
         return "\n".join([*lines, *self.notes])
 
     def bars(self) -> str:
-        """A table with a bar for each text."""
+        """Return a table with a bar for each text."""
         rows = "".join(
             f"<tr><td>{number}</td><th scope='row'>{escape(one.text)}</th>"
             f"<td aria-hidden='true'><div class='bar' style='width:{share:.1%}'></div></td>"
@@ -160,7 +167,7 @@ class Ranking(Kind):
         return f"{STYLE}<table class='ranking'>{caption}{head}{rows}</table>{notes}"
 
     def _repr_html_(self) -> str:
-        """The picture, where there is one, and beside it the texts with a bar each."""
+        """Return the image, where there is one, beside the texts with a bar each."""
         if self.picture is None:
             return self.bars()
         seen = html(self.picture.image, str(self.picture))
@@ -172,7 +179,7 @@ class Ranking(Kind):
 
 
 def _whole(text: str) -> str:
-    """Without half a pair of surrogates, which no file can hold."""
+    """Replace lone surrogates, which no file can hold."""
     return text.encode("utf-8", "replace").decode()
 
 

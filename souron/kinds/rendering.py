@@ -1,6 +1,7 @@
-"""A surface as a picture: each pixel shows the triangle that is nearest to the viewer.
+"""Rendering of a surface: each pixel shows the triangle nearest to the viewer (z-buffer).
 
 Catmull: A Subdivision Algorithm for Computer Display of Curved Surfaces (1974), the z-buffer.
+
 Lambert: Photometria (1760), the shading: brightness = normal · direction of the light
 """
 
@@ -10,19 +11,19 @@ import numpy as np
 
 COLOUR = np.array([236.0, 226.0, 204.0])
 AMBIENT = 0.25
-EDGE = 1e-5  # how far outside counts as inside, so that neighbours leave no gap
-AT_ONCE = 1_000_000  # pixels of the triangles' frames that are looked at together
+EDGE = 1e-5  # tolerance outside a triangle, so that neighbours leave no gap
+AT_ONCE = 1_000_000  # pixels of the triangles' bounding boxes processed together
 
 
 class View(NamedTuple):
-    """Directions in the patient: (left, back, head)."""
+    """Image axes as directions in the patient: (left, back, head)."""
 
-    right: tuple[float, float, float]  # of the picture
+    right: tuple[float, float, float]  # direction of the image's x axis
     up: tuple[float, float, float]
 
     @property
     def axes(self) -> np.ndarray:
-        """(3, 3): to the right, up, and towards the viewer."""
+        """Rows of a (3, 3) matrix: to the right, up, and towards the viewer."""
         right, up = np.array(self.right, float), np.array(self.up, float)
         return np.stack([right, up, np.cross(right, up)])
 
@@ -41,10 +42,16 @@ def render(
     vertices: np.ndarray, faces: np.ndarray, view: View, side: int = 400,
     colour: np.ndarray = COLOUR,
 ) -> np.ndarray:  # fmt: skip
-    """(side, side, 3) uint8 on white: parallel light and rays, the whole surface in view.
+    """Render a surface on white, (side, side, 3) uint8: parallel light and rays, all in view.
 
-    ``vertices`` (V, 3) in mm towards left, back and head; ``faces`` (F, 3); ``colour`` (3,), or
-    (F, 3) for a colour of each triangle, 0..255.
+    ``vertices`` (V, 3) in mm towards left, back and head; ``faces`` (F, 3); ``colour`` (3,), or (F,
+    3) for a colour of each triangle, 0..255.
+
+    >>> import numpy as np
+    >>> triangle = np.array([[0.0, 0, 0], [9, 0, 0], [0, 0, 9]])
+    >>> image = render(triangle, np.array([[0, 1, 2]]), VIEWS["front"], side=8)
+    >>> image.shape, image[0, 7].tolist(), bool(image.min() < 255)
+    ((8, 8, 3), [255, 255, 255], True)
     """
     fine = 2 * side
     middle = (vertices.min(0) + vertices.max(0)) / 2
@@ -64,7 +71,7 @@ def render(
 
 
 def _shades(seen: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """(F,) brightness from normals that neighbours share."""
+    """Return the brightness of each triangle, (F,), from normals averaged at shared vertices."""
     a, b, c = np.moveaxis(seen[faces], 1, 0)
     normal = np.cross(b - a, c - a)
     shared = np.stack(
@@ -81,7 +88,7 @@ def _shades(seen: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def _nearest(places: np.ndarray, depth: np.ndarray, faces: np.ndarray, side: int) -> np.ndarray:
-    """(side * side,) the number of the triangle that each pixel's centre sees; -1 for none."""
+    """Return the number of the triangle seen by each pixel, (side * side,); -1 for none."""
     corner = places[faces]  # (F, 3, 2)
     low = np.floor(corner.min(1)).astype(np.int32).clip(0, side - 1)
     wide, tall = (np.floor(corner.max(1)).astype(np.int32).clip(0, side - 1) - low + 1).T
@@ -101,7 +108,7 @@ def _nearest(places: np.ndarray, depth: np.ndarray, faces: np.ndarray, side: int
     nearest = np.full(side * side, -1)
     if found:
         pixels, depths, numbers = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        order = np.argsort(depths, kind="stable")  # the last one that is written stays
+        order = np.argsort(depths, kind="stable")  # the last one written wins
         nearest[pixels[order]] = numbers[order]
     return nearest
 
@@ -110,12 +117,12 @@ def _hits(
     pixel: np.ndarray, number: np.ndarray, corner: np.ndarray, depth: np.ndarray,
     faces: np.ndarray, side: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """Which of these pixels have their centre in the triangle, and how near it is there."""
+    """Return the pixels whose centre is in the triangle, with depth and triangle number."""
     frame = corner[number]
     a, b, c = frame[:, 0], frame[:, 1], frame[:, 2]
     point = pixel.astype(np.float32) + np.float32(0.5)
     whole = _cross(b - a, c - a)
-    whole[whole == 0] = np.inf  # seen from its edge: not at all
+    whole[whole == 0] = np.inf  # seen from its edge: invisible
     second, third = _cross(point - a, c - a) / whole, _cross(b - a, point - a) / whole
     first = 1 - second - third
     inside = (first >= -EDGE) & (second >= -EDGE) & (third >= -EDGE) & np.isfinite(whole)
@@ -126,4 +133,5 @@ def _hits(
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the cross product of plane vectors, (N,)."""
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]

@@ -1,7 +1,7 @@
-"""Scores: which tone sounds when, in which voice. MIDI and MusicXML are read and written.
+"""Scores: notes by time, pitch and voice. MIDI and MusicXML are read and written.
 
-A score shows itself as a piano roll and can be heard: ``sound`` sums a few partials of each tone,
-which is no organ and no choir, but needs no recordings.
+A score shows itself as a piano roll and can be played: ``sound`` sums a few partials of each tone,
+a simple synthesiser that needs no recordings.
 """
 
 import base64
@@ -28,13 +28,13 @@ from souron.utils import units
 from souron.utils.messages import N_, _
 
 WRITTEN = (".mid", ".midi", ".musicxml", ".xml", ".wav", ".png")
-RATE = 22_050  # samples a second of what is heard
+RATE = 22_050  # samples per second
 PARTIALS = (1.0, 0.45, 0.22, 0.1, 0.05)  # loudness of the tone's multiples
 ATTACK, RELEASE = 0.03, 0.12  # seconds
 LOUDEST = 0.8
-MOST_HEARD = 600  # seconds; a longer piece is heard as far as that
+MOST_HEARD = 600  # seconds; a longer piece is cut
 IN_HTML = 90  # seconds that a page holds
-LINE = 16.0  # quarters of a line of the piano roll
+LINE = 16.0  # quarters in a line of the piano roll
 MOST_LINES = 16
 NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -43,8 +43,10 @@ VOICES = {"Soprano": N_("Soprano"), "Alto": N_("Alto"), "Tenor": N_("Tenor"), "B
 
 @dataclass(frozen=True, eq=False)
 class Score(Kind):
-    """Notes in parts, the highest part first; places and lengths in quarters. Without a note it is
-    an empty sheet: a system that composes begins anew."""
+    """Notes in parts, the highest part first; starts and lengths in quarters.
+
+    Without a note it is an empty sheet: a system that composes then starts from nothing.
+    """
 
     widget = "score"
     suffix = ".mid"
@@ -58,8 +60,8 @@ class Score(Kind):
     bar: float = 4.0  # quarters in a bar
     pickup: float = 0.0  # quarters before the first bar line
     title: str = ""
-    given: Sequence[bool] = ()  # of each note, whether it was there before a system went on
-    mark: Mark | None = None  # of what a system wrote: it is kept in each file
+    given: Sequence[bool] = ()  # for each note, whether it was given before a system continued
+    mark: Mark | None = None  # provenance of a system's output: it is kept in each file
     file: str = ""
     also: list[str] = field(default_factory=list, init=False)  # files beside the one that was saved
 
@@ -99,13 +101,13 @@ class Score(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """A MIDI or a MusicXML file, told apart by what it holds. Raises UserError."""
+        """Read a MIDI or MusicXML file, recognised by content. Raises UserError."""
         raw = files.content(path, musicxml.MOST_BYTES)
         return cls.of((midi if raw[:4] == b"MThd" else musicxml).parsed(raw, path), str(path))
 
     @classmethod
     def of(cls, piece: Notation, file: str = "", **about: Any) -> Self:
-        """A piece as a codec reads it."""
+        """Create a score from a piece as a codec reads it."""
         return cls(*piece, file=file, **about)
 
     @property
@@ -124,11 +126,11 @@ class Score(Kind):
 
     @property
     def bars(self) -> int:
-        """Bars, the last one counted where it has begun; a pickup is none."""
+        """Number of bars, the last one counted where it has begun; a pickup is none."""
         return math.ceil((self.quarters - self.pickup) / self.bar - 1e-6) if self.tones else 0
 
     def sound(self, most: float = MOST_HEARD) -> Sound:
-        """The score as it might be sung to a vowel, its first ``most`` seconds."""
+        """Synthesise the first ``most`` seconds, similar to a sung vowel."""
         second = 60 / self.tempo
         heard = min(self.seconds, most)
         samples = np.zeros(int((heard + RELEASE) * RATE) + 1, np.float32)
@@ -140,8 +142,11 @@ class Score(Kind):
         return Sound(samples * (LOUDEST / max(1e-9, float(np.abs(samples).max()))), RATE)
 
     def roll(self) -> bytes:
-        """The piano roll as PNG: pitches upwards, bars from left to right, a colour for each part.
-        Notes that were given are darker at their edge."""
+        """Return the piano roll as PNG.
+
+        Pitches run upwards, bars from left to right, with a colour for each part. Notes that were
+        given have a dark edge.
+        """
         from matplotlib.text import Text
 
         from souron.utils import fonts, plotting
@@ -178,7 +183,7 @@ class Score(Kind):
 
     @property
     def _line(self) -> float:
-        """Quarters of a line: whole bars."""
+        """Length of a line in quarters: whole bars."""
         return max(1, round(LINE / self.bar)) * self.bar
 
     def _draw_line(self, axes: Any, start: float, low: int, high: int) -> None:
@@ -207,7 +212,7 @@ class Score(Kind):
                 )  # fmt: skip
 
     def save(self, path: Path) -> None:
-        """MIDI, MusicXML, the sound as ``.wav``, or the piano roll as ``.png``."""
+        """Save as MIDI, MusicXML, sound (``.wav``), or piano roll (``.png``)."""
         suffix = files.ending(path, WRITTEN)
         if suffix == ".wav":
             if not self.tones:
@@ -225,7 +230,7 @@ class Score(Kind):
             provenance.add(path, self.mark)
 
     def write_beside(self, path: Path) -> None:
-        """The same to be heard, to be seen and to be edited, beside a MIDI file."""
+        """Save sound, MusicXML and piano roll beside a MIDI file."""
         for suffix in (".wav", ".musicxml", ".png") if self.tones else ():
             beside = path.with_suffix(suffix)
             if not beside.exists():
@@ -270,18 +275,26 @@ class Score(Kind):
 
 
 def called(part: str) -> str:
-    """A part's name in the reader's language, where it is a voice of a choir."""
+    """Return a part's name, translated where it is a voice of a choir.
+
+    >>> called("Soprano"), called("Violin")
+    ('Soprano', 'Violin')
+    """
     return _(VOICES[part]) if part in VOICES else part
 
 
 def pitch_name(pitch: int) -> str:
-    """60 is ``C4``, the middle C; 61 ``C♯4``."""
+    """Return the name of a MIDI pitch.
+
+    >>> pitch_name(60), pitch_name(61)  # the middle C
+    ('C4', 'C♯4')
+    """
     return f"{NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
 @functools.lru_cache(maxsize=256)
 def _tone(pitch: int, seconds: float) -> np.ndarray:
-    """(n,) float32: one tone with its release, in equal temperament with a of 440 Hz."""
+    """Synthesise one tone with its release, (n,) float32, in equal temperament, A4 = 440 Hz."""
     time = np.arange(int((seconds + RELEASE) * RATE) + 1, dtype=np.float32) / RATE
     basic = 440 * 2 ** ((pitch - 69) / 12)
     tone = np.zeros_like(time)

@@ -1,4 +1,4 @@
-"""Segments: a picture divided into things, each by itself, and stuff."""
+"""Segments: panoptic segmentation of an image into things (instances) and stuff."""
 
 import io
 import json
@@ -19,24 +19,26 @@ from souron.kinds.picture import Picture, html
 from souron.utils.messages import _
 
 MOST = 255  # segments
-DARK = 3  # of what part of a colour stuff has
+DARK = 3  # divisor that darkens the colours of stuff
 COCO, PIXELS = ".coco.json", ".coco.png"
 
 
 @dataclass(frozen=True, eq=False)
 class Segments(Finding):
-    """Of every pixel which segment it is of, 0 where it is of none; of every segment what it is,
-    and whether it is a thing or stuff."""
+    """A segment number for every pixel, 0 for none, and label and type of every segment.
+
+    The type is thing or stuff.
+    """
 
     widget = "segments"
     suffix = ".png"
 
     picture: Picture
-    ids: Any  # (H, W) whole numbers: 0, or one more than a segment's place in ``names``
-    names: Sequence[str]  # of each segment
-    things: Sequence[bool]  # of each segment
-    scores: Sequence[float] = ()  # of each segment in 0..1; () where there are none
-    classes: Sequence[str] = ()  # every label that a segment may have, in the order of numbers
+    ids: Any  # (H, W) integers: 0, or one more than a segment's index in ``names``
+    names: Sequence[str]  # label of each segment
+    things: Sequence[bool]  # for each segment, True for a thing
+    scores: Sequence[float] = ()  # score of each segment in 0..1; () where there are none
+    classes: Sequence[str] = ()  # all possible labels, in the order of their numbers
     found: overlay.Found = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,20 +60,25 @@ class Segments(Finding):
         object.__setattr__(self, "found", overlay.found(self.names, self.scores, count))
 
     def inside(self, place: int) -> np.ndarray:
-        """(H, W) bool: the pixels of a segment."""
+        """Return the pixels of a segment, (H, W) bool."""
         return self.ids == place + 1
 
     def drawn(self, least: float = 0.0, shown: Collection[str] | None = None) -> Image.Image:
-        """The picture with the segments of that score or a better one, of the names ``shown``: each
-        thing in a colour of its own, stuff in a dark one of its class."""
+        """Return the image with the segments of at least the score ``least`` and names ``shown``.
+
+        Each thing has a colour of its own, stuff a dark one of its class.
+        """
         canvas = overlay.Canvas(self.picture)
         for i in sorted(self.found.chosen(least, shown), key=lambda i: bool(self.things[i])):
             canvas.area(self.inside(i), self.found.words(i), self.colour(i))
         return canvas.image
 
     def colour(self, place: int) -> tuple[int, int, int]:
-        """Things take colours one after the other, so that two of a class that touch differ; stuff
-        has that of its class, the same in every picture."""
+        """Return the colour of a segment.
+
+        Things take colours in turn, so that touching ones of a class differ; stuff has that of its
+        class, equal in every image.
+        """
         if self.things[place]:
             return overlay.colour(sum(map(bool, self.things[:place])))
         names = [*self.classes, *self.found.counts]
@@ -83,7 +90,7 @@ class Segments(Finding):
         return [_("label"), _("thing"), _("pixels"), _("share")]
 
     def rows(self, least: float = 0.0, shown: Collection[str] | None = None) -> list[list[Any]]:
-        """What ``columns`` names of each of those segments."""
+        """Return a row of ``columns`` for each of those segments."""
         made = []
         for i in self.found.chosen(least, shown):
             pixels = int(self.inside(i).sum())
@@ -94,9 +101,12 @@ class Segments(Finding):
         return made
 
     def save(self, path: Path) -> None:
-        """A picture with the segments drawn; what they are as ``.json``; COCO's panoptic form as
-        two files, ``.coco.png`` with the ids and ``.coco.json`` with what they are: the name of
-        either writes both. Raises UserError."""
+        """Save the image with the segments drawn, or their data.
+
+        Data are written as ``.json`` or in COCO's panoptic format. The latter is two files,
+        ``.coco.png`` with the ids and ``.coco.json`` with their labels: the name of either writes
+        both. Raises UserError.
+        """
         name = path.name
         for end in (COCO, PIXELS):
             if name.lower().endswith(end):
@@ -109,7 +119,7 @@ class Segments(Finding):
         save_marked(self, path)
 
     def _pixels(self) -> bytes:
-        """A PNG whose red is the id, and green and blue the rest of it: R + 256 G + 65536 B."""
+        """Return a PNG with the id as R + 256 G + 65536 B."""
         colours = np.zeros((*self.ids.shape, 3), np.uint8)
         colours[..., 0] = self.ids
         stream = io.BytesIO()
@@ -117,8 +127,10 @@ class Segments(Finding):
         return stream.getvalue()
 
     def as_coco(self, file: str, picture: int = 1) -> dict[str, Any]:
-        """COCO's panoptic form of the picture of that number: categories from 1, and the file that
-        holds the ids."""
+        """Return COCO's panoptic format of the image with that number.
+
+        Categories count from 1; ``file`` is the one that holds the ids.
+        """
         classes = list(self.classes) or list(self.found.counts)
         isthing = dict.fromkeys(classes, 1)
         isthing |= {
@@ -148,7 +160,7 @@ class Segments(Finding):
         }  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
-        """Each segment's mask as COCO's files have it, see ``Mask.as_json``."""
+        """Return each segment's mask as run lengths in COCO's format, see ``Mask.as_json``."""
         return {
             **self.picture.as_json(),
             "segments": [
@@ -172,7 +184,7 @@ class Segments(Finding):
 
 
 def _box(inside: np.ndarray) -> list[int]:
-    """Left, top, width, height."""
+    """Return left, top, width, height."""
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
     return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1),
             int(rows[-1] - rows[0] + 1)]  # fmt: skip

@@ -1,14 +1,14 @@
-"""What a method can be asked: what goes in, what comes out, and its options, by its annotations.
+"""Signature of a system's ``predict``: input kind, output kind and options, from annotations.
 
     def predict(
         self,
         picture: Picture,
         *,
-        least: Annotated[float, Choice(N_("how sure it must be"), low=0, high=1)] = 0.5,
+        least: Annotated[float, Choice(N_("least score"), low=0, high=1)] = 0.5,
     ) -> Boxes:
 
-The command line, the pages of the studio and the HTTP interface are drawn from this, so that what
-a system takes is said once, in its own file.
+The command line, the pages of the studio and the HTTP interface are generated from this, so that a
+system declares its inputs once, in its own file.
 """
 
 import inspect
@@ -24,13 +24,13 @@ from souron.utils.messages import UserError, _, unknown_option
 
 @dataclass(frozen=True)
 class Choice:
-    """What one option does and may be: the command line and the pages read it."""
+    """Description and range of one option, read by the command line and the pages."""
 
     help: str  # English, within ``N_()``
     low: float | None = None
     high: float | None = None
     among: tuple[str, ...] = ()
-    metavar: str = ""  # stands for the value in a help text
+    metavar: str = ""  # placeholder of the value in a help text
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Option:
     """A keyword of a method, with its default."""
 
     name: str
-    default: Any  # None for a picture
+    default: Any  # None for an image
     choice: Choice
 
     def read(self, text: Any) -> Any:
-        """The value that a text, or what a page hands over, stands for. Raises UserError."""
+        """Convert a text, or a value from a page, to the option's type. Raises UserError."""
         value = typed_as(self.name, text, self.default)
         low, high, among = self.choice.low, self.choice.high, self.choice.among
         if (
@@ -60,7 +60,7 @@ class Option:
 
     @property
     def allowed(self) -> str:
-        """``ddpm, ddim, dpm`` or ``1..1000``; "" where anything of its type is."""
+        """Allowed values: ``ddpm, ddim, dpm`` or ``1..1000``; "" where any value of the type is."""
         if self.choice.among:
             return ", ".join(self.choice.among)
         ends = ["" if end is None else f"{end:g}" for end in (self.choice.low, self.choice.high)]
@@ -69,17 +69,26 @@ class Option:
 
 @dataclass(frozen=True)
 class Signature:
-    """What ``predict`` of a system takes, gives and can be told."""
+    """Input kind, output kind and options of a system's ``predict``."""
 
     given: type[Kind]
     gives: type[Kind]
     options: dict[str, Option]
-    reading: dict[str, Option] = field(default_factory=dict)  # of files of what is given
+    reading: dict[str, Option] = field(default_factory=dict)  # options for reading files
 
 
 def signature(system: type) -> Signature | None:
-    """What that class can be asked; None where it has no ``predict``: what draws from noise or
-    groups a whole data set answers nothing."""
+    """Return the signature of a system's ``predict``; None for a class without one.
+
+    Systems that generate from noise or cluster a whole data set have none.
+
+    >>> from souron.kinds.picture import Picture
+    >>> class Copier:
+    ...     def predict(self, picture: Picture) -> Picture:
+    ...         return picture
+    >>> signature(Copier).gives.__name__, signature(object)
+    ('Picture', None)
+    """
     method = getattr(system, "predict", None)
     if method is None:
         return None
@@ -99,7 +108,13 @@ def _kind(annotation: Any) -> type[Kind] | None:
 
 
 def options_of(method: Callable) -> dict[str, Option]:
-    """The keywords of a method, by name; each is ``Annotated`` with a ``Choice``."""
+    """Return the keyword-only arguments of a method by name, each ``Annotated`` with a ``Choice``.
+
+    >>> from typing import Annotated
+    >>> def predict(*, least: Annotated[float, Choice("least score", low=0, high=1)] = 0.5): ...
+    >>> options_of(predict)["least"].default, options_of(predict)["least"].allowed
+    (0.5, '0..1')
+    """
     hints = typing.get_type_hints(method, include_extras=True)
     return {
         name: _option(name, hints.get(name), parameter.default)
@@ -109,6 +124,7 @@ def options_of(method: Callable) -> dict[str, Option]:
 
 
 def _option(name: str, annotation: Any, default: Any) -> Option:
+    """Return the option of one keyword. Raises AssertionError where it is not annotated."""
     kind, *_more, choice = typing.get_args(annotation) or (None, None)
     assert isinstance(choice, Choice), f"{name} is to be Annotated[type, Choice(...)]"
     assert default is not inspect.Parameter.empty, f"{name} needs a default"
@@ -120,7 +136,12 @@ def _option(name: str, annotation: Any, default: Any) -> Option:
 def read_options(
     known: Mapping[str, Option], given: Mapping[str, Any], fix: str = ""
 ) -> dict[str, Any]:
-    """Texts as the method wants them. Raises UserError for what it does not know."""
+    """Convert texts to the types of a method's options. Raises UserError for unknown ones.
+
+    >>> known = {"steps": Option("steps", 20, Choice("steps", low=1, high=1000))}
+    >>> read_options(known, {"steps": "50"})
+    {'steps': 50}
+    """
     for name in given:
         if name not in known:
             raise unknown_option(name, list(known), fix)
@@ -131,7 +152,11 @@ def read_options(
 
 
 def typed_as(name: str, value: Any, example: Any) -> Any:
-    """``value`` as the type of ``example``. Raises UserError."""
+    """Convert ``value`` to the type of ``example``. Raises UserError.
+
+    >>> typed_as("side", "64", 32), typed_as("grey", "true", False), typed_as("sizes", "1,2", (0,))
+    (64, True, (1, 2))
+    """
     try:
         if value is None:
             raise TypeError
@@ -143,7 +168,7 @@ def typed_as(name: str, value: Any, example: Any) -> Any:
             return tuple(kind(part) for part in parts)
         typed = type(example)(value)
         if isinstance(example, int) and isinstance(value, float) and typed != value:
-            raise ValueError  # 2.5 where a whole number is wanted
+            raise ValueError  # 2.5 where an integer is expected
         return typed
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise UserError(

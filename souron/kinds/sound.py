@@ -1,4 +1,4 @@
-"""Sounds: samples and how many a second there are. WAV files are read and written."""
+"""Sounds: samples at a sampling rate. WAV files are read and written."""
 
 import base64
 import io
@@ -17,8 +17,8 @@ from souron.utils.messages import UserError, _
 
 MOST_CHANNELS = 64
 MOST_RATE = 768_000  # samples a second
-IN_HTML = 20_000_000  # bytes; a longer sound is only named
-UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # sizes in the header of what was written as it came
+IN_HTML = 20_000_000  # bytes; a longer sound is only described
+UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # sizes in the header of a streamed file
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Sound(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """A WAV file of whole numbers or fractions. Raises UserError."""
+        """Read a WAV file of integer or floating-point samples. Raises UserError."""
         from scipy.io import wavfile
 
         raw = files.content(path)
@@ -75,7 +75,7 @@ class Sound(Kind):
 
     @property
     def mono(self) -> np.ndarray:
-        """(T,), the mean of the channels."""
+        """Mean of the channels, (T,)."""
         return self.samples.mean(1)
 
     @property
@@ -83,7 +83,7 @@ class Sound(Kind):
         return len(self.samples) / self.rate
 
     def encoded(self) -> bytes:
-        """A WAV file of 16 bits; what is louder than 1 is cut."""
+        """Return a WAV file of 16 bits; samples beyond ±1 are clipped."""
         from scipy.io import wavfile
 
         stream = io.BytesIO()
@@ -115,7 +115,7 @@ class Sound(Kind):
 
 
 def _as_fractions(samples: np.ndarray) -> np.ndarray:
-    """Whole numbers by their full range; bytes lie around 128."""
+    """Scale integer samples by their full range to -1..1; unsigned bytes are centred at 128."""
     if samples.dtype.kind == "f":
         return samples.astype(np.float32)
     if samples.dtype == np.uint8:

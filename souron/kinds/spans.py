@@ -1,4 +1,4 @@
-"""Spans: parts of a text with a label each, as names of persons and places."""
+"""Spans: labelled parts of a text, such as names of persons and places."""
 
 import json
 from collections.abc import Sequence
@@ -15,11 +15,13 @@ TINTS = ("#cfe3f5", "#fbd9c4", "#c5eadb", "#f2d5e6", "#ddeffb", "#fae6bd", "#e3e
 
 
 class Span(NamedTuple):
+    """A labelled part of a text."""
+
     text: str
     label: str
     start: int  # characters of the whole text
     end: int
-    score: float = 1.0  # how sure it is, 0..1
+    score: float = 1.0  # confidence, 0..1
 
     def as_json(self) -> dict[str, Any]:
         return {**self._asdict(), "score": round(self.score, 4)}
@@ -27,7 +29,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Spans(Kind):
-    """Marked parts of a text, in its order, none within another."""
+    """Non-overlapping labelled parts of a text, in order."""
 
     widget = "spans"
     suffix = ".json"
@@ -48,8 +50,7 @@ class Spans(Kind):
             end = span.end
 
     def save(self, path: Path) -> None:
-        """As JSON, or as ``label,text,start,end,score`` (``.csv``), or the marked text as a page
-        (``.html``)."""
+        """Save as JSON, rows ``label,text,start,end,score`` (``.csv``) or text (``.html``)."""
         suffix = files.ending(path, (".json", ".csv", ".html"))
         if suffix == ".csv":
             head = ("label", "text", "start", "end", "score")
@@ -73,12 +74,16 @@ class Spans(Kind):
         )
 
     def _repr_html_(self) -> str:
-        """The text, each span in its label's colour and followed by the label."""
+        """Return the text, each span in its label's colour and followed by the label."""
         return f"<div style='white-space:pre-wrap'>{marked(self.text, self.spans)}</div>"
 
 
 def marked(text: str, spans: Sequence[Span], labels: Sequence[str] = ()) -> str:
-    """HTML of a text with its spans in colours, which follow the order of ``labels``."""
+    """Return HTML of a text with its spans in colours, which follow the order of ``labels``.
+
+    >>> marked("Anna sang.", [Span("Anna", "person", 0, 4)])[-41:]
+    "1.00'>Anna<sub> person</sub></mark> sang."
+    """
     known = list(labels) or sorted({span.label for span in spans})
     parts, end = [], 0
     for span in spans:

@@ -1,16 +1,17 @@
-"""Surfaces of volumes: where grey values cross a level, as closed triangles in millimetres.
+"""Isosurfaces of volumes: closed triangle meshes in millimetres where grey values cross a level.
 
 Lorensen, Cline: Marching Cubes: A High Resolution 3D Surface Construction Algorithm (1987).
 https://doi.org/10.1145/37402.37422
+
 Lewiner, Lopes, Vieira, Tavares: Efficient Implementation of Marching Cubes' Cases with Topological
 Guarantees (2003). https://doi.org/10.1080/10867651.2003.10487582
 
     volume of a closed surface = 1/6 sum over its triangles of a · (b x c)
 
-The grey values are meshed, not a mask, whose steps and whose smoothing change the volume. A level
-that voxels have leaves holes, so that it moves halfway to the next lower value: 226 becomes 225.5
-where values are whole numbers. What reaches the volume's rim is closed there. Triangles run
-anticlockwise as seen from outside, whatever the handedness of the volume.
+The grey values are meshed, not a mask, whose steps and smoothing would change the volume. A level
+that equals a voxel's value leaves holes, so that it is moved halfway to the next lower value: 226
+becomes 225.5 where values are integers. Objects that reach the volume's rim are closed there.
+Triangles are anticlockwise seen from outside, whatever the handedness of the volume.
 """
 
 from dataclasses import dataclass
@@ -24,29 +25,30 @@ from souron.kinds.volume import Volume
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
-FINEST, COARSEST = 0.02, 1.0  # of the smallest and of the largest spacing: how far it may move
+FINEST, COARSEST = 0.02, 1.0  # allowed displacement, in smallest and in largest spacings
 
 
 class Shape(NamedTuple):
-    """Triangles that may be too many for a ``Mesh``."""
+    """A triangle mesh that may be too large for a ``Mesh``."""
 
     vertices: np.ndarray  # (V, 3) float64, mm towards left, back and head
     faces: np.ndarray  # (F, 3)
 
     @property
     def millilitres(self) -> float:
+        """Enclosed volume in millilitres."""
         return float(six_volumes(self).sum()) / 6000
 
     @property
     def open_edges(self) -> int:
-        """Edges that have not exactly two triangles: 0 where it is closed."""
+        """Number of edges that have not exactly two triangles: 0 for a closed surface."""
         ends = np.sort(self.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1).astype(np.int64)
         keys = ends[:, 0] * (len(self.vertices) + 1) + ends[:, 1]
         _edges, count = np.unique(keys, return_counts=True)
         return int((count != 2).sum())
 
     def mesh(self, file: str = "") -> Mesh:
-        """Raises UserError where there are too many triangles."""
+        """Convert to a ``Mesh``. Raises UserError where there are too many triangles."""
         if max(len(self.vertices), len(self.faces)) > MOST:
             raise UserError(
                 "too large",
@@ -60,28 +62,38 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Parts:
-    """Solids that do not touch, the largest first; a cavity belongs to the solid around it."""
+    """Connected solids, the largest first; a cavity belongs to the solid around it."""
 
-    part: np.ndarray  # (F,) of each triangle
+    part: np.ndarray  # (F,) part of each triangle
     millilitres: np.ndarray  # (parts,)
     solid: np.ndarray  # (slices, rows, columns) voxels above the level that touch by faces; 0 below
-    of_solid: np.ndarray  # the part of each solid, by its number; -1 for 0
+    of_solid: np.ndarray  # part of each solid, by its number; -1 for 0
 
     def voxels(self, part: Literal["largest", "all"]) -> np.ndarray:
-        """(slices, rows, columns) bool: those above the level, of the largest part or of all."""
+        """Return the voxels above the level, of the largest part or of all, as a mask.
+
+        Shape (slices, rows, columns), bool.
+        """
         return self.of_solid[self.solid] == 0 if part == "largest" else self.solid > 0
 
     @property
     def lost(self) -> float:
-        """The share of the whole volume that is not in the largest part."""
+        """Share of the whole volume outside the largest part."""
         return 1 - float(self.millilitres[0] / self.millilitres.sum())
 
 
 def surface(volume: Volume, level: float, mask: Any = None) -> tuple[Shape, Parts]:
-    """Where the values of ``volume`` cross ``level``, and its parts. Raises UserError.
+    """Extract the surface where the values of ``volume`` cross ``level``, and its parts.
 
-    ``mask`` (slices, rows, columns): only what lies inside. Values outside that exceed the level
-    are mirrored below it, so that the surface passes between inside and outside.
+    ``mask`` (slices, rows, columns): only inside. Values outside that exceed the level are mirrored
+    below it, so that the surface passes between inside and outside. Raises UserError.
+
+    >>> import numpy as np
+    >>> values = np.zeros((3, 3, 3), np.float32)
+    >>> values[1, 1, 1] = 2
+    >>> shape, parts = surface(Volume(values, np.eye(4)), level=1)
+    >>> len(shape.faces), shape.open_edges, round(shape.millilitres * 1000, 3)  # mm³
+    (8, 0, 0.167)
     """
     from skimage.measure import marching_cubes
 
@@ -118,7 +130,12 @@ def surface(volume: Volume, level: float, mask: Any = None) -> tuple[Shape, Part
 
 
 def between(values: np.ndarray, level: float) -> float:
-    """A level that no voxel has."""
+    """Return a level that equals no voxel's value: halfway to the next lower value if necessary.
+
+    >>> import numpy as np
+    >>> between(np.array([0, 225, 226]), 226), between(np.array([0, 225, 226]), 100)
+    (225.5, 100)
+    """
     if not (values == level).any():
         return level
     lower = values[values < level]
@@ -126,13 +143,20 @@ def between(values: np.ndarray, level: float) -> float:
 
 
 def six_volumes(shape: Shape) -> np.ndarray:
-    """(F,) six times the volume in mm³ between each triangle and one point."""
+    """Return six times the signed volume in mm³ between each triangle and the centroid, (F,).
+
+    >>> import numpy as np
+    >>> faces = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+    >>> tetrahedron = Shape(np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]), faces)
+    >>> round(six_volumes(tetrahedron).sum().item(), 6)  # 6 times 1/6 mm³
+    1.0
+    """
     a, b, c = np.moveaxis((shape.vertices - shape.vertices.mean(0))[shape.faces], 1, 0)
     return np.einsum("ij,ij->i", a, np.cross(b, c))
 
 
 def _owners(solid: np.ndarray, vertices: np.ndarray) -> np.ndarray:
-    """(V,) the number of the solid that each vertex lies on; 0 where it is unknown."""
+    """Return the number of the solid that each vertex lies on, (V,); 0 where it is unknown."""
     below, above = np.floor(vertices).astype(int), np.ceil(vertices).astype(int)
     first, second = solid[tuple(below.T)], solid[tuple(above.T)]
     on_an_edge = (below != above).sum(1) <= 1
@@ -140,7 +164,10 @@ def _owners(solid: np.ndarray, vertices: np.ndarray) -> np.ndarray:
 
 
 def _parts(shape: Shape, owner: np.ndarray, solid: np.ndarray) -> Parts:
-    """Triangles that share vertices or voxels. Cavities share voxels with what is around them."""
+    """Group triangles that share vertices or voxels.
+
+    Cavities share voxels with the solid around them.
+    """
     count, corners = len(shape.vertices), shape.faces
     known = np.flatnonzero(owner)
     start = np.concatenate([corners[:, 0], corners[:, 1], known])
@@ -159,7 +186,15 @@ def _parts(shape: Shape, owner: np.ndarray, solid: np.ndarray) -> Parts:
 
 
 def chosen(shape: Shape, parts: Parts, part: Literal["largest", "all"]) -> Shape:
-    """All of it, or the largest part with its cavities."""
+    """Return the whole shape, or the largest part with its cavities.
+
+    >>> import numpy as np
+    >>> values = np.zeros((3, 3, 9), np.float32)
+    >>> values[1, 1, [1, 7]] = 2, 1.5  # two separate voxels
+    >>> shape, parts = surface(Volume(values, np.eye(4)), level=1)
+    >>> len(shape.faces), len(chosen(shape, parts, "largest").faces)
+    (16, 8)
+    """
     if part == "all":
         return shape
     faces = shape.faces[parts.part == 0]
@@ -168,8 +203,18 @@ def chosen(shape: Shape, parts: Parts, part: Literal["largest", "all"]) -> Shape
 
 
 def fewer(shape: Shape, faces: int, spacing: list[float]) -> tuple[Shape, float]:
-    """At most ``faces`` triangles where that moves nothing by more than the largest spacing, and
-    how far the surface may have moved, in mm. What was closed stays closed. Raises UserError."""
+    """Simplify to at most ``faces`` triangles, moving nothing by more than the largest spacing.
+
+    Returns the shape and the largest possible displacement in mm. A closed surface stays closed.
+    Raises UserError.
+
+    >>> import numpy as np
+    >>> ball = np.linalg.norm(np.indices((16, 16, 16)) - 7.5, axis=0).astype(np.float32)
+    >>> shape, _parts = surface(Volume(-ball, np.eye(4)), level=-6)
+    >>> small, moved = fewer(shape, 800, [1, 1, 1])
+    >>> len(shape.faces), len(small.faces) <= 800, small.open_edges, 0 < moved < 1
+    (1340, True, 0, True)
+    """
     import manifold3d
 
     if len(shape.faces) <= faces:

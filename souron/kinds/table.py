@@ -21,7 +21,7 @@ SEPARATORS = ",;\t"
 
 @dataclass(frozen=True)
 class Table(Kind):
-    """Rows with a value for each column; from a file all values are texts."""
+    """Rows with a value for each column; values from a file are strings."""
 
     widget = "table"
     suffix = ".csv"
@@ -43,7 +43,7 @@ class Table(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """A CSV with a heading; values are separated by commas, semicolons or tabs."""
+        """Read a CSV file with a header; values are separated by commas, semicolons or tabs."""
         text = files.words(path)
         first = text.partition("\n")[0]
         separator = max(SEPARATORS, key=first.count)
@@ -63,7 +63,7 @@ class Table(Kind):
         return cls(tuple(rows[0]), tuple(map(tuple, rows[1:])), str(path))
 
     def column(self, name: str) -> list[Any]:
-        """The values of a column. Raises UserError where none has that name."""
+        """Return the values of a column. Raises UserError where none has that name."""
         if name not in self.columns:
             raise files.wrong(
                 _("no column is named {name!r}").format(name=name), ", ".join(self.columns)
@@ -84,7 +84,7 @@ class Table(Kind):
 
     @property
     def left_out(self) -> str:
-        """What is said where only the first rows are shown."""
+        """Remark shown where only the first rows are shown."""
         if len(self.rows) <= SHOWN:
             return ""
         return _("and {n} more").format(n=units.whole(len(self.rows) - SHOWN))
@@ -94,7 +94,7 @@ class Table(Kind):
 
 
 def _check(rows: int, columns: int, cells: int = 0) -> None:
-    """Raises UserError for a table that is too large, or is none."""
+    """Raise UserError for a table that is too large or empty."""
     if not 1 <= columns <= MOST_COLUMNS or max(cells, rows * columns) > MOST_CELLS:
         raise files.wrong(
             _("{rows} rows of {columns}").format(rows=rows, columns=columns),

@@ -1,4 +1,4 @@
-"""Tokens: a text as a tokenizer cuts it."""
+"""Tokens: a text as split by a tokenizer."""
 
 import json
 import math
@@ -15,30 +15,30 @@ from souron.utils import units
 from souron.utils.messages import _
 
 MOST = 1_000_000  # tokens
-SHOWN = 20_000  # tokens that a page shows, and
-ROWS = 60  # of a table below
-PAINT = ("#b9e0f7", "#ffd894", "#a8e3cd", "#efc6dd", "#f5ec9a", "#f7bd98")  # behind black letters
+SHOWN = 20_000  # tokens shown on a page, and
+ROWS = 60  # rows of a table below
+PAINT = ("#b9e0f7", "#ffd894", "#a8e3cd", "#efc6dd", "#f5ec9a", "#f7bd98")  # behind black text
 SURPRISED = 16.0  # bits from which on a token has the full shade
 SIGNS = {"\n": "⏎\n", "\t": "⇥\t", "\r": "␍"}
-PRINTABLE = 188  # bytes that GPT-2's vocabulary writes as themselves
+PRINTABLE = 188  # printable bytes, which GPT-2's vocabulary writes as themselves
 SPACES = " \u3000\xa0"
 HEAD = ("id", "text", "start", "end", "bytes", "bits")
 
 
 class Piece(NamedTuple):
-    """A token and where it stands."""
+    """A token and its position."""
 
     id: int
-    text: str  # as the text has it; of a token that is a part of a letter the whole letter
-    start: int  # letters of the text before it
+    text: str  # as in the text; for a part of a character the whole character
+    start: int  # characters of the text before it
     end: int
-    raw: bytes = b""  # what it stands for by itself, in UTF-8; empty where that is not known
-    bits: float = math.nan  # how surprising a language model finds it; not a number: nobody said
+    raw: bytes = b""  # its own bytes in UTF-8; empty where not known
+    bits: float = math.nan  # surprise of a language model, -log2 p; nan where not known
 
 
 @dataclass(frozen=True)
 class Tokens(Kind):
-    """A text and its tokens, in their order."""
+    """A text and its tokens, in order."""
 
     widget = "tokens"
     suffix = ".csv"
@@ -46,7 +46,7 @@ class Tokens(Kind):
     text: str
     pieces: Sequence[Piece]
     file: str = ""
-    model: str = ""  # whose tokenizer it is
+    model: str = ""  # model whose tokenizer it is
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pieces", tuple(Piece(*piece) for piece in self.pieces))
@@ -73,7 +73,7 @@ class Tokens(Kind):
         bits: Sequence[float] = (),
         **about: str,
     ) -> "Tokens":
-        """Of the bytes that each token stands for, which make the text together."""
+        """Create from the bytes of each token, which together make the text."""
         owner = [place for place, letter in enumerate(text) for _byte in letter.encode()]
         pieces, at = [], 0
         for number, (id, raw) in enumerate(zip(ids, raws, strict=True)):
@@ -86,18 +86,18 @@ class Tokens(Kind):
 
     @property
     def bytes(self) -> int:
-        """Of the text in UTF-8."""
+        """Length of the text in UTF-8."""
         return len(self.text.encode("utf-8", "replace"))
 
     @property
     def bits(self) -> float:
-        """Of all tokens that a language model could foresee; not a number where there is none."""
+        """Sum over all tokens that a language model predicted; nan where there is none."""
         known = [piece.bits for piece in self.pieces if math.isfinite(piece.bits)]
         return sum(known) if known else math.nan
 
     @cached_property
     def torn(self) -> tuple[int, ...]:
-        """The places of letters that are cut into parts of their bytes."""
+        """Positions of characters that are split between tokens."""
         last, found = -1, []
         for piece in self.pieces:
             for place in (piece.start, piece.end - 1):
@@ -107,23 +107,25 @@ class Tokens(Kind):
         return tuple(dict.fromkeys(found))
 
     def parts(self, piece: Piece) -> bool:
-        """Does the token hold a part of a letter only, at one end or both?"""
+        """Return whether the token holds only a part of a character, at one end or both."""
         return bool(piece.raw) and piece.raw != piece.text.encode("utf-8", "replace")
 
     def written(self, piece: Piece) -> str:
-        """The token as it can be read: bytes that make no letter are written as numbers, as in
-        ``\\xe6\\xad``."""
+        """Return the token in readable form.
+
+        Bytes that are no whole character are written as numbers, as in ``\\xe6\\xad``.
+        """
         if not self.parts(piece):
             return piece.text
         return piece.raw.decode("utf-8", "backslashreplace")
 
     def shown(self, piece: Piece) -> str:
-        """``written`` with signs for what cannot be seen, and none that a terminal would obey."""
+        """Return ``written`` with signs for invisible characters and no control characters."""
         return _signed(self.written(piece))
 
     @property
     def summary(self) -> str:
-        """How many tokens, letters and bytes, and which letters fell into parts."""
+        """Number of tokens, characters and bytes, and the characters that were split."""
         told = [
             _("{tokens} tokens, {letters} letters, {bytes} bytes").format(
                 tokens=units.whole(len(self.pieces)),
@@ -147,7 +149,7 @@ class Tokens(Kind):
         return "; ".join(told)
 
     def save(self, path: Path) -> None:
-        """As a table, as JSON, or as a page that can be looked at."""
+        """Save as a table, as JSON, or as an HTML page."""
         suffix = files.ending(path, (".csv", ".json", ".html"))
         if suffix == ".csv":
             rows = [
@@ -178,12 +180,12 @@ class Tokens(Kind):
         }
 
     def __str__(self) -> str:
-        """The cut where colours cannot be shown."""
+        """Return the tokens with separators, for output without colours."""
         cut = "│".join(self.shown(piece) for piece in self.pieces)
         return f"{cut}\n{self.summary}"
 
     def __rich__(self) -> Any:
-        """The cut in colours, for a terminal."""
+        """Return the tokens in colours, for a terminal."""
         from rich.text import Text
 
         text = Text(overflow="fold")
@@ -194,7 +196,7 @@ class Tokens(Kind):
         return text
 
     def _repr_html_(self) -> str:
-        """The cut in colours, ids when pointed at, and below a table of the first tokens."""
+        """Return the tokens in colours, with ids on hover."""
         pieces = self.pieces[:SHOWN]
         spans = "".join(self._span(piece, number) for number, piece in enumerate(pieces))
         left = len(self.pieces) - len(pieces)
@@ -221,7 +223,7 @@ class Tokens(Kind):
         )
 
     def table(self) -> str:
-        """The first tokens as rows of a table, for pages."""
+        """Return the first tokens as an HTML table."""
         shown = self.pieces[:ROWS]
         known = any(math.isfinite(piece.bits) for piece in shown)
         rows = [
@@ -241,7 +243,7 @@ def _bits(piece: Piece) -> str:
 
 
 def _signed(text: str) -> str:
-    """With signs for what cannot be seen, and none that a terminal would obey."""
+    """Replace invisible characters by signs, and control characters by their codes."""
     return "".join(
         SIGNS.get(letter)
         or (letter if letter.isprintable() or letter in SPACES else f"\\u{ord(letter):04x}")
@@ -250,7 +252,7 @@ def _signed(text: str) -> str:
 
 
 def _paint(piece: Piece, number: int) -> str:
-    """By how surprising it is, from white to orange, where that is known; else in turn."""
+    """Return the background colour: white to orange by surprise if known, else in turn."""
     if math.isnan(piece.bits):
         return PAINT[number % len(PAINT)]
     share = min(1.0, max(0.0, piece.bits) / SURPRISED)
@@ -261,16 +263,21 @@ def _paint(piece: Piece, number: int) -> str:
 
 @lru_cache(maxsize=1)
 def single_bytes() -> tuple[int, ...]:
-    """The byte that each of the first 256 tokens stands for, in GPT-2's order: those that can be
-    printed go before the others."""
+    """Return the byte of each of the first 256 tokens in GPT-2's order, printable ones first.
+
+    >>> single_bytes()[:3], len(single_bytes())  # "!", '"' and "#"
+    ((33, 34, 35), 256)
+    """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     return (*printable, *(byte for byte in range(256) if byte not in printable))
 
 
 @lru_cache(maxsize=1)
 def _letters_of_bytes() -> dict[str, int]:
-    """How vocabularies of GPT-2's kind write bytes: as themselves where they can be printed, the
-    others as letters from 256 on."""
+    """Return the bytes of the characters in GPT-2's vocabulary.
+
+    Printable bytes are written as themselves, the others as characters from 256 on.
+    """
     printable, others = single_bytes()[:PRINTABLE], single_bytes()[PRINTABLE:]
     return {chr(byte): byte for byte in printable} | {
         chr(256 + number): byte for number, byte in enumerate(others)
@@ -278,8 +285,13 @@ def _letters_of_bytes() -> dict[str, int]:
 
 
 def spelled(names: Sequence[str], text: str) -> list[bytes]:
-    """The bytes of tokens by their names in a vocabulary of GPT-2's kind; empty ones where they do
-    not make the text together, as with vocabularies of another kind."""
+    """Return the bytes of tokens from their names in a vocabulary like GPT-2's.
+
+    Empty bytes where they do not make the text together, as with vocabularies of another kind.
+
+    >>> spelled(["to", "Ġbe"], "to be"), spelled(["to", "▁be"], "to be")
+    ([b'to', b' be'], [b'', b''])
+    """
     known = _letters_of_bytes()
     raws = [bytes(known.get(letter, 0) for letter in name) for name in names]
     return raws if b"".join(raws) == text.encode("utf-8", "replace") else [b""] * len(names)

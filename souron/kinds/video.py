@@ -1,5 +1,7 @@
-"""Videos: frames and how many a second there are, held in memory. See ``codecs.moving`` for those
-that are looked at frame by frame."""
+"""Videos: frames at a frame rate, held in memory.
+
+See ``codecs.moving`` for those that are processed frame by frame.
+"""
 
 import io
 from collections.abc import Iterator
@@ -19,13 +21,13 @@ from souron.utils.files import atomically
 from souron.utils.messages import _
 
 MOST_FRAMES = 5000
-MOST_PIXELS = 150_000_000  # of all frames
-USUAL = 10.0  # frames a second where a file does not say; browsers do the same
+MOST_PIXELS = 150_000_000  # pixels of all frames
+USUAL = 10.0  # default frames per second; browsers do the same
 
 
 @dataclass(frozen=True, eq=False)
 class Video(Kind):
-    """Moving pictures without sound."""
+    """A video without sound."""
 
     widget = "video"
     suffix = ".webp"
@@ -51,7 +53,7 @@ class Video(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """``how``: a ``window`` for DICOM. Raises UserError, also "extra"."""
+        """Read a video; ``how``: a ``window`` for DICOM. Raises UserError, also "extra"."""
         frames = list(_within_limits(path, moving.frames(path, **how)))
         if not frames:
             raise limits.trouble(path, "unreadable", _("there is no frame in it"))
@@ -64,12 +66,14 @@ class Video(Kind):
         return len(self.frames) / self.rate
 
     def picture(self, number: int) -> Picture:
-        """One frame, from 0."""
+        """Return one frame, counted from 0."""
         return Picture(Image.fromarray(self.frames[number]), self.file)
 
     def save(self, path: Path) -> None:
-        """As WebP, GIF or PNG that moves, or, where ``av`` is there, as MP4: an odd last row or
-        column is then left out."""
+        """Save as an animated WebP, GIF or PNG, or, where ``av`` is installed, as MP4.
+
+        MP4 drops an odd last row or column.
+        """
         suffix = files.ending(path, (*moving.FORMATS, ".mp4"))
         if suffix == ".mp4":
             self._save_mp4(path)
@@ -113,6 +117,7 @@ class Video(Kind):
 
 
 def _within_limits(path: Path, frames: Iterator[moving.Frame]) -> Iterator[moving.Frame]:
+    """Yield frames. Raises UserError where they are too many, or of different sizes."""
     pixels, first = 0, None
     for count, frame in enumerate(frames, 1):
         pixels += frame.pixels.shape[0] * frame.pixels.shape[1]

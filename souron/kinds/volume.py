@@ -23,15 +23,15 @@ from souron.utils.messages import N_, UserError, _
 SUFFIXES = (".nii", ".nii.gz")
 TOWARDS = ("RL", "AP", "IS")  # right to left, front to back, feet to head
 WINDOW = (40.0, 400.0)  # centre and width, of soft tissue
-AIR = -200  # HU; what has values below it is taken for a CT
+AIR = -200  # HU; a volume with values below it is taken for a CT
 
 
 @dataclass(frozen=True, eq=False)
 class Volume(Kind):
-    """Grey values on a grid whose place in the patient is known.
+    """Grey values on a grid whose position in the patient is known.
 
-    ``affine`` turns (slice, row, column, 1) into millimetres towards the patient's left, back and
-    head, to the centre of that voxel: DICOM's own axes.
+    ``affine`` maps (slice, row, column, 1) to the centre of that voxel in millimetres towards the
+    patient's left, back and head: DICOM's own axes.
     """
 
     widget = "volume"
@@ -44,8 +44,8 @@ class Volume(Kind):
     affine: Any  # (4, 4)
     file: str = ""
     series: str = ""
-    notes: Sequence[str] = ()  # what was done to the file's own values
-    uid: str = ""  # of the DICOM series that ``file`` holds
+    notes: Sequence[str] = ()  # changes made to the file's own values
+    uid: str = ""  # UID of the DICOM series in ``file``
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values)
@@ -82,11 +82,11 @@ class Volume(Kind):
         ] = (),
         **how: Any,
     ) -> Self:
-        """A folder with DICOM slices, a NIfTI or an NRRD file. Raises UserError.
+        """Read a folder with DICOM slices, a NIfTI or an NRRD file. Raises UserError.
 
         ``series``: which one of a folder, by its number in the message or its UID. ``resample``:
-        slices at uneven places are put onto an even grid. ``spacing``: millimetres between
-        columns, rows and slices, where a file does not say where its voxels lie.
+        slices at uneven positions are resampled onto an even grid. ``spacing``: millimetres between
+        columns, rows and slices, where a file has no positions of its voxels.
         """
         found = _folder(path, series or None, resample) if path.is_dir() else _file(path, spacing)
         try:
@@ -96,7 +96,7 @@ class Volume(Kind):
 
     @classmethod
     def look(cls, path: Path) -> grid.Placed:
-        """Where the voxels of what ``read`` takes lie, by its headers. Raises UserError."""
+        """Return the voxels' geometry from the headers of a file. Raises UserError."""
         if path.is_dir():
             with _told(path):
                 return series.look(path)
@@ -118,12 +118,12 @@ class Volume(Kind):
 
     @property
     def size(self) -> list[int]:
-        """Columns, rows, slices."""
+        """Number of columns, rows, slices."""
         return list(self.values.shape[::-1])
 
     @property
     def orientation(self) -> str:
-        """Where columns, rows and slices lead: ``LPS`` to left, back (posterior) and head."""
+        """Directions of columns, rows and slices: ``LPS`` to left, back (posterior) and head."""
         directions = (self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)).T[::-1]
         axes = np.abs(directions).argmax(1)
         return "".join(
@@ -132,15 +132,15 @@ class Volume(Kind):
 
     @property
     def voxel(self) -> float:
-        """Millilitres of one."""
+        """Volume of one voxel in millilitres."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
     def placed(self, voxels: Any) -> np.ndarray:
-        """(N, 3) slices, rows and columns -> (N, 3) millimetres."""
+        """Convert (N, 3) slices, rows and columns to (N, 3) millimetres."""
         return np.asarray(voxels) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
     def picture(self, number: int, window: tuple[float, float] = WINDOW) -> Picture:
-        """One slice, from 0, as grey values of a window (centre, width)."""
+        """Return one slice, counted from 0, as grey values of a window (centre, width)."""
         shown = (self.values[number] - window[0]) / window[1] + 0.5
         return Picture(Image.fromarray((shown.clip(0, 1) * 255).astype(np.uint8)), self.file)
 
@@ -171,8 +171,14 @@ class Volume(Kind):
 
 
 def window_of(values: Any) -> tuple[float, float]:
-    """Centre and width in which values are shown: of a CT soft tissue, else most of what there
-    is."""
+    """Return centre and width of a display window.
+
+    Soft tissue for a CT, else most of the values.
+
+    >>> import numpy as np
+    >>> window_of(np.array([[[-1000.0, 300.0]]])), window_of(np.array([[[0.0]], [[1.0]], [[2.0]]]))
+    ((40.0, 400.0), (1.005, 1.97))
+    """
     if values.min() < AIR:
         return WINDOW
     low, high = np.percentile(values[::2, ::2, ::2], (1, 99.5))
@@ -180,7 +186,7 @@ def window_of(values: Any) -> tuple[float, float]:
 
 
 def _places(affine: np.ndarray) -> bool:
-    """Whether the matrix places a volume: three directions, no two of them nearly the same."""
+    """Return whether a matrix is a valid affine: three directions, no two nearly parallel."""
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         return False
     steps = np.linalg.norm(affine[:3, :3], axis=0)
@@ -193,14 +199,14 @@ def _places(affine: np.ndarray) -> bool:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """What readers raise as a UserError."""
+    """Convert errors of readers to UserError."""
     try:
         yield
     except (UserError, MemoryError):
         raise
     except OSError as error:
         raise limits.trouble(path, "unreadable", error.strerror or str(error)) from error
-    except Exception as error:  # nibabel's own, and what damage brings
+    except Exception as error:  # nibabel's own errors, and those from damaged files
         raise limits.trouble(
             path, "unreadable", _("cannot be decoded: {why}").format(why=error)
         ) from error
@@ -223,7 +229,7 @@ def _file(path: Path, steps: Sequence[float | str]) -> grid.Grid:
 
 
 def _spacing(steps: Sequence[float | str]) -> tuple[float, ...]:
-    """Raises UserError."""
+    """Parse a spacing. Raises UserError."""
     try:
         spacing = tuple(float(step) for step in steps)
     except ValueError:

@@ -1,8 +1,8 @@
-"""Do probabilities mean what they say? Temperature, scores, and the calibration curve.
+"""Calibration of probabilities: temperature scaling, Brier score, expected error, curve.
 
-A network says 99 % too often. One number, the temperature, chosen on validation cases, makes its
-probabilities milder or bolder without changing which label is the most probable (Guo, Pleiss, Sun
-and Weinberger, "On Calibration of Modern Neural Networks", 2017,
+A network is often overconfident: it predicts 99 % too often. One number, the temperature, chosen on
+validation cases, flattens or sharpens its probabilities without changing which label is the most
+probable (Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks", 2017,
 https://arxiv.org/abs/1706.04599).
 """
 
@@ -18,30 +18,36 @@ from souron.stats import intervals
 from souron.stats.variance import Scores
 
 COLDEST, HOTTEST = 0.05, 20.0
-SPREAD = 0.5  # of the logarithm of temperatures, before anything is known
-LEAST = 1e-12  # a probability; its logarithm is finite
+SPREAD = 0.5  # standard deviation of the prior on the logarithm of the temperature
+LEAST = 1e-12  # lowest probability, whose logarithm is finite
 FEWEST = 10  # cases in a bin of the curve
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Cases of which the system was about equally sure."""
+    """One confidence bin of a calibration curve."""
 
     confidence: float  # mean probability of the most probable label
-    share: float  # how often that label was right
-    low: float  # of the share
+    share: float  # accuracy: how often that label was right
+    low: float  # interval of the share
     high: float
     n: int  # cases
 
 
 def temperature(probability: ArrayLike, label: ArrayLike) -> float:
-    """The T with which ``cool`` has the lowest log loss, within 0.05..20, on validation cases.
+    """Fit the temperature T at which ``cool`` has the lowest log loss on validation cases.
 
-    ``probability`` (cases, labels), ``label`` (cases,). Few cases can be told apart by luck, and
-    the lowest loss is then at no temperature at all; so T is the most probable one where ln T is
-    normal around 0 with the standard deviation ``SPREAD``, which decides among few cases and is
-    lost in many. 1.0 without cases, and where all labels are always equally probable.
-    ``benchmarks/temperature.py`` shows what it saves.
+    ``probability`` (cases, labels), ``label`` (cases,). T lies within 0.05..20. Few cases can be
+    separated by chance, and then no finite temperature minimises the loss; so T is a maximum a
+    posteriori estimate, with a normal prior on ln T around 0 with standard deviation ``SPREAD``.
+    The prior decides among few cases and vanishes among many. Returns 1.0 without cases, and where
+    all labels are always equally probable. ``benchmarks/temperature.py`` shows the gain. Raises
+    ValueError unless ``probability`` has two axes.
+
+    >>> overconfident = [[0.9, 0.1]] * 10
+    >>> t = temperature(overconfident, [0] * 6 + [1] * 4)  # 90 % confident, 60 % right
+    >>> t > 1, cool([0.9, 0.1], t).round(2).tolist()
+    (True, [0.78, 0.22])
     """
     logits, y_true = _logits(probability, label)
     row = np.arange(len(y_true))
@@ -59,9 +65,12 @@ def temperature(probability: ArrayLike, label: ArrayLike) -> float:
 
 
 def cool(probability: ArrayLike, t: float) -> Scores:
-    """softmax(log p / T) of probabilities (..., labels): milder for T > 1, bolder for T < 1.
+    """Scale probabilities by a temperature: softmax(log p / T), shape (..., labels).
 
-    Raises ValueError unless T > 0.
+    T > 1 makes them less confident, T < 1 more. Raises ValueError unless T > 0.
+
+    >>> cool([0.9, 0.1], 2.0).round(2).tolist()
+    [0.75, 0.25]
     """
     if not t > 0:
         raise ValueError(f"a temperature is above 0, not {t}")
@@ -70,26 +79,35 @@ def cool(probability: ArrayLike, t: float) -> Scores:
 
 
 def brier(probability: ArrayLike, label: ArrayLike) -> Scores:
-    """Brier's score of each case: the sum over the labels of (p - y)^2, y = 1 for the true label.
+    """Return the Brier score of each case.
 
-    0 is best, 2 worst; of two labels this is twice the score that counts the positive label alone
-    (Brier, "Verification of forecasts expressed in terms of probability", 1950). (cases, labels) ->
-    (cases,), (repeats, cases, labels) -> (repeats, cases).
+    It is the sum over labels of (p - y)^2 with y = 1 for the true label: 0 is best, 2 worst; with
+    two labels it is twice the score that counts the positive label alone (Brier, "Verification of
+    forecasts expressed in terms of probability", 1950). Shapes: (cases, labels) -> (cases,),
+    (repeats, cases, labels) -> (repeats, cases).
+
+    >>> brier([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]], [0, 0, 0]).tolist()
+    [0.0, 0.5, 2.0]
     """
     table, y_true = _checked(probability, label)
     return ((table - np.eye(table.shape[-1])[y_true]) ** 2).sum(-1)
 
 
 def expected_error(probability: ArrayLike, label: ArrayLike, bins: int = 15) -> float:
-    """Expected calibration error of the most probable label: the mean of |confidence - share right|
-    over ``bins`` bins with about as many cases each; equally sure cases stay together.
+    """Return the expected calibration error (ECE) of the most probable label.
 
-    From Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian
-    Binning", 2015, https://doi.org/10.1609/aaai.v29i1.9602, with bins of equal count. It is too
-    high in small samples, since absolute values do not cancel: a perfectly calibrated system that
-    is right with probability p gets about 0.8 sqrt(bins p (1 - p) / n) on n cases, not 0; with
-    p = 0.8, n = 200 and 15 bins that is 0.09. Hence no interval; compare it at equal n only.
-    Repeats are taken together. Raises ValueError without cases.
+    It is the mean of |confidence - accuracy| over ``bins`` bins of about equal count; cases of
+    equal confidence stay in one bin. From Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated
+    Probabilities Using Bayesian Binning", 2015, https://doi.org/10.1609/aaai.v29i1.9602, with bins
+    of equal count.
+
+    The ECE is biased upwards in small samples, since absolute values do not cancel: a perfectly
+    calibrated system that is right with probability p gets about 0.8 sqrt(bins p (1 - p) / n) on n
+    cases, not 0; with p = 0.8, n = 200 and 15 bins that is 0.09. Hence no interval; compare it at
+    equal n only. Repeats are pooled. Raises ValueError without cases.
+
+    >>> round(expected_error([[0.9, 0.1]] * 10, [0] * 6 + [1] * 4), 2)  # |0.9 - 0.6|
+    0.3
     """
     confidence, right, _case = _answers(probability, label)
     total = 0.0
@@ -105,11 +123,15 @@ def curve(
     groups: Sequence[Any] | None = None,
     level: float = 0.95,
 ) -> list[Bin]:
-    """How often the most probable label is right, by the predicted probability.
+    """Compute the calibration curve: accuracy of the most probable label by confidence.
 
-    At most ``bins`` bins with about as many cases each, ten cases at least; equally sure cases stay
-    together. ``groups`` (cases,) name the patients that the intervals count; repeats of one case
-    count as one patient's. Raises ValueError without cases.
+    At most ``bins`` bins of about equal count, at least ten cases each; cases of equal confidence
+    stay in one bin. ``groups`` (cases,) name the patients, which the intervals count; repeats of
+    one case count as one patient. Raises ValueError without cases.
+
+    >>> [only] = curve([[0.9, 0.1]] * 10, [0] * 6 + [1] * 4)
+    >>> only.confidence, only.share, only.n
+    (0.9, 0.6, 10)
     """
     confidence, right, case = _answers(probability, label)
     repeated = len(case) > int(case.max()) + 1
@@ -125,7 +147,7 @@ def curve(
 
 
 def _binned(confidence: Scores, bins: int) -> list[NDArray[np.int64]]:
-    """Rows by rising confidence in bins of about equal count, none of which divides equal ones."""
+    """Sort rows by confidence into bins of about equal count that never split equal values."""
     order = np.argsort(confidence, kind="stable")
     rising = confidence[order]
     cut = np.arange(1, bins) * len(order) // bins
@@ -134,7 +156,7 @@ def _binned(confidence: Scores, bins: int) -> list[NDArray[np.int64]]:
 
 
 def _answers(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, Scores, NDArray[np.int64]]:
-    """Of every answer: how sure, right (1) or wrong (0), and of which case; (answers,) each."""
+    """Return confidence, correctness (1 or 0) and case number of every answer, (answers,) each."""
     table, y_true = _checked(probability, label)
     if not table.size:
         raise ValueError("there are no cases")
@@ -144,6 +166,7 @@ def _answers(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, Scores, 
 
 
 def _logits(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, NDArray[np.int64]]:
+    """Return log probabilities (cases, labels) and labels. Raises ValueError for repeats."""
     table, y_true = _checked(probability, label)
     if table.ndim != 2:
         raise ValueError("each training has a temperature of its own: (cases, labels)")
@@ -151,6 +174,7 @@ def _logits(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, NDArray[n
 
 
 def _checked(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, NDArray[np.int64]]:
+    """Validate shapes and values. Raises ValueError."""
     table, y_true = np.asarray(probability, dtype=np.float64), np.asarray(label)
     if table.ndim not in (2, 3) or y_true.shape != table.shape[-2:-1]:
         raise ValueError(f"probabilities {table.shape} do not fit labels {y_true.shape}")

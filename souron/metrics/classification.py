@@ -1,21 +1,21 @@
-"""How well a system tells one class from another: AUC, and what a threshold makes of it.
+"""Classification metrics with intervals: AUC, and sensitivity etc. at a threshold.
 
-These figures are no means over cases. Each gets pseudo-scores, one a case, whose mean over the
-cases is the figure and whose spread is its influence function, so that ``verdict`` can count
+These metrics are no means over cases. Each gets pseudo-scores, one per case, whose mean over the
+cases is the metric and whose spread is its influence function, so that ``verdict`` can count
 patients, trainings and paired differences as it does for accuracy:
 
 - AUC: a positive case's share of the negatives below it, a negative's share of the positives above
-  it, stretched to one mean over all cases. With one training and independent cases the variance
-  is that of DeLong, DeLong and Clarke-Pearson ("Comparing the areas under two or more correlated
+  it, rescaled to one mean over all cases. With one training and independent cases the variance is
+  that of DeLong, DeLong and Clarke-Pearson ("Comparing the areas under two or more correlated
   receiver operating characteristic curves", 1988, https://doi.org/10.2307/2531595), with patients
   to leading order that of Obuchowski ("Nonparametric analysis of clustered ROC curve data", 1997,
   https://doi.org/10.2307/2533958).
-- Ratios, as the predictive values are: the delta method.
+- Ratios such as the predictive values: the delta method.
 
-Figures that are made of sensitivity and specificity take their intervals from those of the two
-(MOVER: Donner and Zou, "Closed-form confidence intervals for functions of the normal mean and
-standard deviation", 2012, https://doi.org/10.1177/0962280210383082), which stay within 0..1 and
-hold where nothing was missed. ``benchmarks/intervals.py`` shows by simulation what they cover.
+Metrics that combine sensitivity and specificity take their intervals from those of the two (MOVER:
+Donner and Zou, "Closed-form confidence intervals for functions of the normal mean and standard
+deviation", 2012, https://doi.org/10.1177/0962280210383082), which stay within 0..1 and hold where
+nothing was missed. ``benchmarks/intervals.py`` measures their coverage by simulation.
 """
 
 import math
@@ -50,12 +50,17 @@ ENDINGS = tuple(sorted(name for name in NEGATIVE if not name.isascii()))  # "異
 def auc_scores(
     probability: ArrayLike, label: ArrayLike, groups: Sequence[Any] | None = None
 ) -> Scores:
-    """Pseudo-scores (repeats, cases) whose mean is the area under the ROC curve.
+    """Return pseudo-scores (repeats, cases) whose mean is the area under the ROC curve.
 
-    ``probability`` (cases, labels) or (repeats, cases, labels), ``label`` (cases,). Of two labels:
-    how often a case of label 1 is above one of label 0, ties counting half. Of more: the mean over
-    the labels that occur of each against the rest. ``groups`` (cases,) name the patients, of whom
-    few in a label make the spread wider. Raises ValueError where only one label occurs.
+    ``probability`` (cases, labels) or (repeats, cases, labels), ``label`` (cases,). With two
+    labels, the AUC is how often a case of label 1 is above one of label 0, ties counting half; with
+    more, the mean over the labels that occur of one-vs-rest AUCs. ``groups`` (cases,) name the
+    patients; few patients in a label widen the spread. Raises ValueError where only one label
+    occurs.
+
+    >>> p = [[0.9, 0.1], [0.4, 0.6], [0.6, 0.4], [0.2, 0.8]]
+    >>> auc_scores(p, [0, 0, 1, 1]).mean().item()  # 3 of 4 pairs in the right order
+    0.75
     """
     table, y_true = _probabilities(probability, label)
     labels = table.shape[2]
@@ -74,14 +79,21 @@ def auc(
     level: float = 0.95,
     trainings: ArrayLike | None = None,
 ) -> Measure:
-    """The mean of ``auc_scores`` with an interval; ``groups`` (cases,) name the patients,
-    ``trainings`` (repeats, cases) the training behind each answer (see ``variance.spread``).
+    """Compute the AUC, the mean of ``auc_scores``, with an interval.
 
-    Never narrower than independent cases would have it whose scores have exponential distributions
-    (Hanley and McNeil, "The meaning and use of the area under a receiver operating characteristic
-    (ROC) curve", 1982, https://doi.org/10.1148/radiology.143.1.7063747): few misplaced cases say
-    little of how much an area near 1 varies.
-    Where only one label occurs: not a number, 0 to 1, of no case.
+    ``groups`` (cases,) name the patients, ``trainings`` (repeats, cases) the training behind each
+    answer (see ``variance.spread``).
+
+    The interval is never narrower than for independent cases whose scores have exponential
+    distributions (Hanley and McNeil, "The meaning and use of the area under a receiver operating
+    characteristic (ROC) curve", 1982, https://doi.org/10.1148/radiology.143.1.7063747): few
+    misplaced cases say little about how much an area near 1 varies. Where only one label occurs,
+    the result is nan with the interval 0 to 1 and n = 0.
+
+    >>> p = [[0.9, 0.1], [0.4, 0.6], [0.6, 0.4], [0.2, 0.8]]
+    >>> found = auc(p, [0, 0, 1, 1])
+    >>> found.value, found.low < 0.5 < found.high
+    (0.75, True)
     """
     y_true = np.asarray(label)
     try:
@@ -98,10 +110,14 @@ def auc(
 
 
 def positive_class(labels: Sequence[str]) -> int:
-    """Which of two labels is the one that is to be found: 1, unless that reads as its absence.
+    """Return the index of the positive one of two labels: 1, unless that label reads as an absence.
 
-    ``("normal", "tumour")`` -> 1, ``("melanoma", "benign")`` -> 0, ``("異常", "異常なし")`` -> 0.
     Raises ValueError unless there are two labels.
+
+    >>> positive_class(("normal", "tumour")), positive_class(("melanoma", "benign"))
+    (1, 0)
+    >>> positive_class(("異常", "異常なし"))
+    0
     """
     if len(labels) != 2:
         raise ValueError(f"one of two labels is positive, not one of {len(labels)}")
@@ -112,14 +128,18 @@ def positive_class(labels: Sequence[str]) -> int:
 def choose_threshold(
     y_true: ArrayLike, probability: ArrayLike, sensitivity: float | None = None
 ) -> float:
-    """The threshold from which on a case is predicted positive, chosen on validation cases.
+    """Choose the decision threshold on validation cases.
 
-    ``probability`` (cases,) of the positive class, ``y_true`` (cases,) whether it is. Without
-    ``sensitivity`` the one with the highest sensitivity + specificity (Youden, "Index for rating
-    diagnostic tests", 1950), and of several the one nearest to 0.5; else the highest one that
-    finds this share of the positive cases. It lies midway between two values that occur, the
-    lowest midway between 0 and the least. 0.5 where a class is missing. Apply it in float64, as
-    ``probability >= threshold``. Raises ValueError where the sensitivity is not in 0..1.
+    ``probability`` (cases,) of the positive class, ``y_true`` (cases,) whether a case is positive.
+    Without ``sensitivity`` it is the threshold with the highest sensitivity + specificity (Youden,
+    "Index for rating diagnostic tests", 1950), and of several the one nearest to 0.5; else the
+    highest one that finds this share of the positive cases. It lies midway between two values that
+    occur, the lowest midway between 0 and the smallest. 0.5 where a class is missing. Apply it in
+    float64, as ``probability >= threshold``. Raises ValueError where the sensitivity is not in
+    0..1.
+
+    >>> round(choose_threshold([0, 0, 1, 1], [0.1, 0.3, 0.5, 0.9]), 3)
+    0.4
     """
     score, positive = _scores_and_truth(y_true, probability)
     if sensitivity is not None and not 0 <= sensitivity <= 1:
@@ -142,10 +162,20 @@ def choose_threshold(
 def threshold_scores(
     y_true: ArrayLike, y_pred: ArrayLike, prevalence: float | None = None
 ) -> dict[str, Scores]:
-    """Pseudo-scores (repeats, cases) of ``at_threshold``'s figures, for ``verdict.difference``.
+    """Return pseudo-scores (repeats, cases) of ``at_threshold``'s metrics.
 
-    A figure that no case speaks of is left out. Raises ValueError where the prevalence is not
+    They are for ``verdict.difference``. ``y_true`` (cases,), ``y_pred`` (cases,) or (repeats,
+    cases). A metric without a case is left out. Raises ValueError where the prevalence is not
     between 0 and 1.
+
+    >>> scores = threshold_scores([1, 1, 0, 0], [1, 0, 0, 0])
+    >>> for name, each in scores.items():
+    ...     print(f"{name} {each.mean():.2f}")
+    sensitivity 0.50
+    specificity 1.00
+    positive predictive value 1.00
+    negative predictive value 0.67
+    balanced accuracy 0.75
     """
     called, positive = _predicted_and_true(y_true, y_pred)
     _check_prevalence(prevalence)
@@ -188,17 +218,23 @@ def at_threshold(
     level: float = 0.95,
     trainings: ArrayLike | None = None,
 ) -> dict[str, Measure]:
-    """What a threshold makes of the cases: sensitivity, specificity, predictive values, balance.
+    """Compute sensitivity, specificity, predictive values and balanced accuracy at a threshold.
 
-    ``y_true`` (cases,): is the case positive? ``y_pred`` (cases,) or (repeats, cases): was it
-    predicted so?
-    ``groups`` and ``trainings`` are those of ``auc``.
-    The predictive values are those at ``prevalence``, by Bayes' rule from sensitivity and
-    specificity, or without it the shares among the cases that were called so, of several repeats
-    together. ``n`` counts the cases that a figure rests on: the positive ones for sensitivity,
-    those called positive (in the mean of the repeats) for the positive predictive value. A figure
-    of no case is not a number, 0 to 1. Raises ValueError where the prevalence is not between 0
-    and 1.
+    ``y_true`` (cases,): whether a case is positive. ``y_pred`` (cases,) or (repeats, cases):
+    whether it was predicted so. ``groups`` and ``trainings`` are those of ``auc``.
+
+    With ``prevalence``, the predictive values follow from sensitivity and specificity by Bayes'
+    rule; without it they are the shares among the cases predicted so, repeats pooled. ``n`` counts
+    the cases behind a metric: the positive ones for sensitivity, those predicted positive (on
+    average over the repeats) for the positive predictive value. A metric without a case is nan with
+    the interval 0 to 1. Raises ValueError where the prevalence is not between 0 and 1.
+
+    >>> found = at_threshold([1, 1, 0, 0], [1, 0, 0, 0])
+    >>> found["sensitivity"].value, found["sensitivity"].n, found["specificity"].value
+    (0.5, 2, 1.0)
+    >>> rare = at_threshold([1, 1, 0, 0], [1, 1, 1, 0], prevalence=0.01)
+    >>> round(rare["positive predictive value"].value, 3)
+    0.02
     """
     called, positive = _predicted_and_true(y_true, y_pred)
     _check_prevalence(prevalence)
@@ -226,10 +262,14 @@ def at_threshold(
 
 
 def roc(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Scores]:
-    """The curve's points, from (0, 0) to (1, 1): false positive rates and sensitivities, (points,).
+    """Compute the ROC curve: false positive rates and sensitivities, (points,).
 
-    One point for each value that occurs in ``score`` (cases,), so that ties make a slope. Raises
-    ValueError where a class is missing.
+    It runs from (0, 0) to (1, 1). One point for each value that occurs in ``score`` (cases,), so
+    that ties make a slope. Raises ValueError where a class is missing.
+
+    >>> false, found = roc([0, 1, 0, 1], [0.1, 0.4, 0.35, 0.8])
+    >>> false.tolist(), found.tolist()
+    ([0.0, 0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.0, 1.0])
     """
     score, positive = _scores_and_truth(y_true, score)
     if positive.all() or not positive.any():
@@ -243,7 +283,7 @@ def roc(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Scores]:
 
 
 def _components(score: Scores, y_true: Truth, groups: Sequence[Any] | None) -> Scores:
-    """(cases,): DeLong's structural components, stretched to a mean over all cases."""
+    """Return DeLong's structural components, rescaled to a mean over all cases, shape (cases,)."""
     above = _ranks(score)
     above[y_true] -= _ranks(score[y_true])  # negatives below each positive
     above[~y_true] -= _ranks(score[~y_true])  # positives below each negative
@@ -254,32 +294,35 @@ def _components(score: Scores, y_true: Truth, groups: Sequence[Any] | None) -> S
 
 
 def _ranks(score: Scores) -> Scores:
-    """(cases,): 1 for the lowest; what is equal shares the mean of its ranks."""
+    """Rank scores (cases,) from 1 for the lowest; equal scores share the mean of their ranks."""
     _values, place, count = np.unique(score, return_inverse=True, return_counts=True)
     return (np.cumsum(count) - (count - 1) / 2)[place]
 
 
 def _stretched(values: Scores, chosen: Truth) -> Scores:
-    """(repeats, cases): the mean of ``values`` over the chosen cases as one over all cases."""
+    """Express the mean of ``values`` over the chosen cases as one over all, (repeats, cases)."""
     value = values[:, chosen].mean(1, keepdims=True)
     return value + np.where(chosen, _factor(chosen), 0.0) * (values - value)
 
 
 def _factor(chosen: Truth, groups: Sequence[Any] | None = None) -> float:
-    """Makes a deviation among the chosen cases one among all, with the variance of those m alone:
-    s^2 / m with m - 1 degrees of freedom, of cases or of the groups that they are of."""
+    """Return the factor that rescales deviations among the m chosen cases to deviations among all.
+
+    The mean over all cases then has the variance of those m alone, s^2 / m with m - 1 degrees of
+    freedom, counted in cases or in the groups that they belong to.
+    """
     share = len(chosen) / max(int(chosen.sum()), 1)
     n, m = _patients(groups, np.ones_like(chosen)), _patients(groups, chosen)
     return share * math.sqrt((n - 1) / n * m / (m - 1)) if m > 1 else share
 
 
 def _worth(groups: Sequence[Any] | None, y_true: Truth) -> float:
-    """The largest number of independent cases of a share that has the variance of an AUC.
+    """Return the largest number of independent cases whose proportion has the variance of an AUC.
 
     Hanley and McNeil's variance is a (1 - a) (1 + (m - 1) u + (n - 1) v) / (m n), with u + v from
-    0.5 (a = 1) to 0.67; m - 1 and n - 1 are taken as their mean (Newcombe, "Confidence intervals
+    0.5 (a = 1) to 0.67; m - 1 and n - 1 are replaced by their mean (Newcombe, "Confidence intervals
     for an effect size measure based on the Mann-Whitney statistic. Part 2", 2006,
-    https://doi.org/10.1002/sim.2324). Of several areas the sizes add up, as if independent.
+    https://doi.org/10.1002/sim.2324). For several areas the sizes add up, as if independent.
     """
     m, n = _patients(groups, y_true), _patients(groups, ~y_true)
     return m * n / (1 + (m + n - 2) / 4)
@@ -288,7 +331,7 @@ def _worth(groups: Sequence[Any] | None, y_true: Truth) -> float:
 def _among(
     right: Truth, chosen: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
 ) -> Measure:
-    """The share of right (repeats, cases) among the chosen, of none not a number."""
+    """Return the share of right answers (repeats, cases) among the chosen; nan if none is."""
     if not chosen.any():
         return _unknown(groups)
     return intervals.interval(right, groups, level, whose, among=chosen)
@@ -297,7 +340,7 @@ def _among(
 def _predictive(
     y_pred: Truth, y_true: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
 ) -> Measure:
-    """The share of true ones among those predicted (repeats, cases)."""
+    """Return the share of true cases among those predicted (repeats, cases)."""
     if not y_pred.any():
         return _unknown(groups)
     if len(y_pred) == 1 and whose is None:
@@ -310,7 +353,7 @@ def _predictive(
 
 
 def _balanced(one: Measure, other: Measure, together: float, count: _Count) -> Measure:
-    """The mean of two shares whose errors correlate by ``together``."""
+    """Average two shares whose errors correlate by ``together``."""
     if math.isnan(one.value + other.value):
         return Measure(math.nan, 0.0, 1.0, *count)
     low = _length(one.value - one.low, other.value - other.low, together) / 2
@@ -322,9 +365,10 @@ def _balanced(one: Measure, other: Measure, together: float, count: _Count) -> M
 def _by_bayes(
     hits: Measure, passes: Measure, together: float, prevalence: float, count: _Count
 ) -> Measure:
-    """The predictive value of what ``hits`` names, as common as ``prevalence`` says.
+    """Compute a predictive value by Bayes' rule at the given prevalence.
 
-    ``hits`` of those that have it are called so, ``1 - passes`` of the others.
+    ``hits`` is the share of cases with the condition that are predicted so; ``1 - passes`` that of
+    the others.
     """
     if math.isnan(hits.value + passes.value):
         return Measure(math.nan, 0.0, 1.0, *count)
@@ -339,7 +383,10 @@ def _by_bayes(
 
 
 def _least_ratio(top: Measure, bottom: Measure, together: float) -> float:
-    """The lower end of top / bottom: where top - ratio * bottom, with its interval, reaches 0."""
+    """Return the lower end of top / bottom.
+
+    It is the ratio at which the interval of top - ratio * bottom reaches 0.
+    """
     down, up = top.value - top.low, bottom.high - bottom.value
     a = (bottom.value - up) * (bottom.value + up)
     b = top.value * bottom.value - together * down * up
@@ -349,11 +396,15 @@ def _least_ratio(top: Measure, bottom: Measure, together: float) -> float:
 
 
 def _length(a: float, b: float, together: float) -> float:
+    """Return the standard deviation of a sum whose parts correlate by ``together``."""
     return math.sqrt(max(a * a + b * b + 2 * together * a * b, 0.0))
 
 
 def _correlation(right: Truth, y_true: Truth, groups: Sequence[Any] | None, whose: Whose) -> float:
-    """Of the errors of sensitivity and specificity, by patients and trainings that share both."""
+    """Estimate the correlation of the errors of sensitivity and specificity.
+
+    They correlate through patients and trainings that contribute to both.
+    """
     one = _stretched(right.astype(float), y_true)
     other = _stretched(right.astype(float), ~y_true)
     variances = [variance.spread(scores, groups, whose)[0] for scores in (one, other, one + other)]
@@ -365,16 +416,17 @@ def _correlation(right: Truth, y_true: Truth, groups: Sequence[Any] | None, whos
 
 
 def _patients(groups: Sequence[Any] | None, chosen: Truth) -> int:
-    """How many there are among the chosen cases, which are patients of their own without groups."""
+    """Count the patients among the chosen cases; without groups each case is its own patient."""
     return int(chosen.sum()) if groups is None else len(np.unique(np.asarray(groups)[chosen]))
 
 
 def _unknown(groups: Sequence[Any] | None) -> Measure:
+    """Return the measure of no case: nan, from 0 to 1."""
     return Measure(math.nan, 0.0, 1.0, 0, None if groups is None else 0)
 
 
 def _denial(label: str) -> int:
-    """How surely a label says that nothing is there: 3, 2, 1 or 0."""
+    """Rate how clearly a label names the absence of a finding: 3, 2, 1 or 0."""
     name = unicodedata.normalize("NFKC", label).strip().casefold()
     words = [word for word in re.split(r"[\W_]+", name) if word]
     if name in NEGATIVE:
@@ -385,7 +437,7 @@ def _denial(label: str) -> int:
 
 
 def _probabilities(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, NDArray[np.int64]]:
-    """(repeats, cases, labels) and (cases,)."""
+    """Return arrays (repeats, cases, labels) and (cases,). Raises ValueError if they do not fit."""
     table = np.asarray(probability, dtype=np.float64)
     table = table[None] if table.ndim == 2 else table
     y_true = np.asarray(label)
@@ -397,6 +449,7 @@ def _probabilities(probability: ArrayLike, label: ArrayLike) -> tuple[Scores, ND
 
 
 def _scores_and_truth(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Truth]:
+    """Return arrays (cases,) each. Raises ValueError where they do not fit."""
     values, positive = np.asarray(score, dtype=np.float64), np.asarray(y_true, dtype=bool)
     if values.ndim != 1 or values.shape != positive.shape:
         raise ValueError(f"scores {values.shape} do not fit the truth {positive.shape}")
@@ -406,6 +459,7 @@ def _scores_and_truth(y_true: ArrayLike, score: ArrayLike) -> tuple[Scores, Trut
 
 
 def _predicted_and_true(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Truth, Truth]:
+    """Return arrays (repeats, cases) and (cases,). Raises ValueError where they do not fit."""
     called = np.atleast_2d(np.asarray(y_pred, dtype=bool))
     positive = np.asarray(y_true, dtype=bool)
     if called.ndim != 2 or positive.shape != called.shape[1:]:
@@ -414,12 +468,18 @@ def _predicted_and_true(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Truth, Tr
 
 
 def _check_prevalence(prevalence: float | None) -> None:
+    """Raise ValueError unless the prevalence is None or between 0 and 1."""
     if prevalence is not None and not 0 < prevalence < 1:
         raise ValueError(f"a prevalence is between 0 and 1, not {prevalence}")
 
 
 def score(probability: Tensor, label: Tensor) -> dict[str, Tensor]:
-    """Case by case, from probabilities (N, labels) and labels (N,)."""
+    """Return accuracy and log loss of each case, from probabilities (N, labels) and labels (N,).
+
+    >>> import torch
+    >>> score(torch.tensor([[0.5, 0.5], [0.8, 0.2]]), torch.tensor([0, 1]))
+    {'accuracy': tensor([1., 0.]), 'log loss': tensor([0.6931, 1.6094])}
+    """
     return {
         "accuracy": (probability.argmax(1) == label).float(),
         "log loss": F.nll_loss(probability.clamp(min=1e-12).log(), label, reduction="none"),

@@ -1,4 +1,4 @@
-"""How good clusters are: by themselves, beside known classes, and found in half of the points."""
+"""Clustering metrics: silhouette, adjusted Rand index, stability between halves of the points."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,20 +12,23 @@ Labelling = Callable[[Tensor], Tensor]  # points (N, D) -> labels (N,), -1 for n
 
 
 class Silhouette(NamedTuple):
+    """Silhouette scores, and the cases that have one."""
+
     scores: Tensor  # (kept cases,) in -1..1
     kept: Tensor  # (cases,) True where a case belongs to a cluster
-    noise: int  # how many cases belong to none
+    noise: int  # cases that belong to no cluster
 
 
 def silhouette(points: Tensor, labels: Tensor) -> Silhouette:
-    """Does each point lie nearer to its own cluster than to the next one? 1: by far, -1: no.
+    """Compute the silhouette of each point.
 
         (b - a) / max(a, b)
 
-    a: mean distance to the others of its cluster, b: the least mean distance to another cluster.
-    A cluster of one point scores 0; so do all points where there are fewer than two clusters, of
-    which nothing can be said. Noise is left out and counted: a clustering that calls everything
-    doubtful noise scores well, so read both figures. Equals ``sklearn.metrics.silhouette_samples``.
+    a: mean distance to the others of its cluster, b: the least mean distance to another cluster. 1:
+    far nearer to its own cluster than to any other, -1: not. A cluster of one point scores 0, and
+    so do all points where there are fewer than two clusters. Noise is left out and counted: a
+    clustering that calls every doubtful point noise scores well, so read both figures. Equals
+    ``sklearn.metrics.silhouette_samples``.
 
     Args:
         points: (cases, features).
@@ -34,11 +37,11 @@ def silhouette(points: Tensor, labels: Tensor) -> Silhouette:
     Source: Rousseeuw: Silhouettes: A Graphical Aid to the Interpretation and Validation of Cluster
     Analysis (1987), https://doi.org/10.1016/0377-0427(87)90125-7
 
-    Example:
-        >>> points = torch.tensor([[0.0], [1.0], [10.0], [11.0], [99.0]])
-        >>> found = silhouette(points, torch.tensor([0, 0, 1, 1, -1]))
-        >>> found.noise, [round(score, 3) for score in found.scores.tolist()]
-        (1, [0.905, 0.895, 0.895, 0.905])
+    >>> import torch
+    >>> points = torch.tensor([[0.0], [1.0], [10.0], [11.0], [99.0]])
+    >>> found = silhouette(points, torch.tensor([0, 0, 1, 1, -1]))
+    >>> found.noise, [round(score, 3) for score in found.scores.tolist()]
+    (1, [0.905, 0.895, 0.895, 0.905])
     """
     kept = labels >= 0
     noise = int((~kept).sum())
@@ -60,21 +63,22 @@ def silhouette(points: Tensor, labels: Tensor) -> Silhouette:
 
 
 def adjusted_rand(first: Tensor, second: Tensor) -> float:
-    """Do two clusterings put the same pairs together? 1: all of them, 0: as many as by chance.
+    """Compute the adjusted Rand index: how far two clusterings put the same pairs together.
 
         (pairs - expected) / ((pairs_1 + pairs_2) / 2 - expected)
 
-    pairs: together in both; pairs_1, pairs_2: together in one; expected: pairs_1 pairs_2 / all.
-    Noise counts as a cluster of its own. Equals ``sklearn.metrics.adjusted_rand_score``.
+    pairs: together in both; pairs_1, pairs_2: together in one; expected: pairs_1 pairs_2 / all. 1
+    means all pairs, 0 as many as by chance. Noise counts as a cluster of its own. Equals
+    ``sklearn.metrics.adjusted_rand_score``.
 
     Args:
         first, second: (cases,) any integers; their names do not matter.
 
     Source: Hubert, Arabie: Comparing Partitions (1985), https://doi.org/10.1007/BF01908075
 
-    Example:
-        >>> adjusted_rand(torch.tensor([0, 0, 1, 1]), torch.tensor([5, 5, 3, 3]))
-        1.0
+    >>> import torch
+    >>> adjusted_rand(torch.tensor([0, 0, 1, 1]), torch.tensor([5, 5, 3, 3]))
+    1.0
     """
     names, first = first.unique(return_inverse=True)
     others, second = second.unique(return_inverse=True)
@@ -93,27 +97,27 @@ def adjusted_rand(first: Tensor, second: Tensor) -> float:
 def agreement_of_halves(
     learn: Callable[[Tensor], Labelling], points: Tensor, generator: torch.Generator
 ) -> float:
-    """Would other points have given the same clusters? The adjusted Rand index, 1 where they would.
+    """Measure the stability of a clustering by the adjusted Rand index between two halves.
 
-    The points are cut by chance into two halves, each is clustered without the other, and both
-    clusterings then label all points. What is in the data is found twice; what was laid into it,
-    as k-means does with points of one cloud, is not.
+    The points are split at random into two halves, each is clustered without the other, and both
+    clusterings then label all points. Structure in the data is found twice; structure that the
+    method imposed, as k-means does on points of one cloud, is not.
 
     Args:
-        learn: clusters points (N, D) and returns what labels any others.
+        learn: clusters points (N, D) and returns a function that labels any others.
         points: (cases, features).
-        generator: which half a point falls into.
+        generator: decides the half of each point.
 
     Source: Lange, Roth, Braun, Buhmann: Stability-Based Validation of Clustering Solutions (2004),
     https://doi.org/10.1162/089976604773717621
 
-    Example:
-        >>> points = torch.cat([torch.zeros(20, 1), torch.ones(20, 1)])
-        >>> def learn(half):
-        ...     middle = half.mean()
-        ...     return lambda any: (any[:, 0] > middle).long()
-        >>> agreement_of_halves(learn, points, torch.Generator().manual_seed(0))
-        1.0
+    >>> import torch
+    >>> points = torch.cat([torch.zeros(20, 1), torch.ones(20, 1)])
+    >>> def learn(half):
+    ...     middle = half.mean()
+    ...     return lambda any: (any[:, 0] > middle).long()
+    >>> agreement_of_halves(learn, points, torch.Generator().manual_seed(0))
+    1.0
     """
     order = torch.randperm(len(points), generator=generator).to(points.device)
     halves = order.tensor_split(2)

@@ -1,4 +1,4 @@
-"""Figures of language models."""
+"""Names of the metrics of language models."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How well objects were found: COCO's average precision, by case, with what intervals need.
+"""Object detection metrics: COCO's average precision, with what intervals need.
 
 Lin, Maire, Belongie, Hays, Perona, Ramanan, Dollár, Zitnick: Microsoft COCO: Common Objects in
 Context (2014). https://arxiv.org/abs/1405.0312, https://cocodataset.org/#detection-eval
@@ -6,16 +6,15 @@ Context (2014). https://arxiv.org/abs/1405.0312, https://cocodataset.org/#detect
     precision at a recall r: the best at r or more     AP: its mean over r = 0, 0.01, ..., 1
     AP: mean over overlaps (IoU) 0.50, 0.55, ..., 0.95 and labels     AP50, AP75: at one overlap
 
-``coco`` asks the evaluator that the field keeps, through faster-coco-eval. It tells nothing of
-single pictures, so that ``match`` does its matching again and keeps it; then the average precision
-without one picture, or without one group of pictures, is a matter of counting, and its jackknife
-gives pseudo-values whose mean is the metric (``scores``). Both ways agree, see
-tests/test_detecting.py.
+``coco`` calls faster-coco-eval, a COCO evaluator. It reports nothing about single images, so that
+``match`` repeats its matching and keeps it; then the average precision without one image, or
+without one group of images, takes only counting, and its jackknife gives pseudo-values whose mean
+is the metric (``scores``). Both ways agree, see tests/test_detecting.py.
 
-Truth is (n, 5) a picture: label, left, top, right, bottom in pixels; a label below 0, -1 - label,
-is a crowd region: finding it counts neither for nor against. What was found is (n, 6): the same and
-a score. Overlaps and areas are those of the boxes, unless they are given as ``Measured``: those of
-masks, from ``of_masks``.
+Ground truth is (n, 5) per image: label, left, top, right, bottom in pixels; a label below 0, -1 -
+label, is a crowd region: finding it counts neither for nor against. Detections are (n, 6): the same
+and a score. Overlaps and areas are those of the boxes, unless they are given as ``Measured``: those
+of masks, from ``of_masks``.
 
 Pixels are those of the images as the system sees them. So AP small, medium and large differ from
 COCO's, which sorts objects by the areas of their masks in the original image.
@@ -38,26 +37,26 @@ RECALLS = np.linspace(0, 1, 101)
 AREAS = {  # square pixels
     "": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)
 }  # fmt: skip
-MOST = 100  # detections of a label in a picture that count, the surest
+MOST = 100  # detections of a label in an image that count, the highest scores
 TINY = np.spacing(1)
-AT_ONCE = 2_000_000  # values of a table
-ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1)  # of a byte
+AT_ONCE = 2_000_000  # values of a table held at once
+ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1)  # set bits a byte
 
 
 class Measured(NamedTuple):
-    """What was found in a picture beside its objects."""
+    """Overlaps and areas of an image's detections and objects."""
 
     overlap: Array  # (D, G), see ``overlaps``
     own: Array  # (D,) square pixels
     true: Array  # (G,)
 
     def of(self, rows: Any) -> "Measured":
-        """Only these rows of what was found."""
+        """Return only these rows of the detections."""
         return Measured(self.overlap[rows], self.own[rows], self.true)
 
 
 class Masks(NamedTuple):
-    """Of each picture, of so many pixels a side, the masks of objects and of what was found."""
+    """Masks of the objects and the detections of each image; ``side`` in pixels."""
 
     true: Sequence[Bits]
     found: Sequence[Bits]
@@ -65,13 +64,28 @@ class Masks(NamedTuple):
 
 
 def of_boxes(box: Array, true: Array) -> Measured:
-    """Of boxes (D, 6), (G, 5)."""
+    """Measure overlaps and areas of boxes, detections (D, 6) and objects (G, 5).
+
+    >>> import numpy as np
+    >>> box, true = np.array([[0, 0, 0, 4, 4, 0.9]]), np.array([[0, 0, 0, 4, 2]])
+    >>> of_boxes(box, true).overlap
+    array([[0.5]])
+    """
     own, other = ((edges[:, 3:5] - edges[:, 1:3]).prod(1) for edges in (box, true))
     return Measured(overlaps(box[:, 1:5], true[:, 1:], true[:, 0] < 0), own, other)
 
 
 def of_masks(said: Bits, there: Bits, crowd: NDArray[np.bool_]) -> Measured:
-    """Of masks (D, height, bytes), (G, height, bytes), of which ``crowd`` (G,) are regions."""
+    """Measure overlaps and areas of masks.
+
+    Detections are (D, height, bytes), objects (G, height, bytes). ``crowd`` (G,) says which objects
+    are crowd regions. Masks are packed, eight pixels a byte.
+
+    >>> import numpy as np
+    >>> found, true = np.packbits([[[1, 1, 0]]], axis=-1), np.packbits([[[1, 0, 0]]], axis=-1)
+    >>> of_masks(found, true, np.array([False])).overlap
+    array([[0.5]])
+    """
     size = said.shape[1] * said.shape[2]
     said, there = said.reshape(-1, size), there.reshape(-1, size)
     own, other = (ONES[bits].sum(1, dtype=np.float64) for bits in (said, there))
@@ -86,7 +100,7 @@ def of_masks(said: Bits, there: Bits, crowd: NDArray[np.bool_]) -> Measured:
 
 @dataclass(frozen=True)
 class Matches:
-    """Which detections found something, in the order of pictures and of falling scores."""
+    """Detections and whether each found an object, sorted by image and by falling score."""
 
     pictures: int
     picture: Counts  # (D,)
@@ -94,17 +108,19 @@ class Matches:
     score: Array  # (D,)
     matched: NDArray[np.bool_]  # (areas, overlaps, D)
     ignored: NDArray[np.bool_]  # (areas, overlaps, D): counts neither for nor against
-    objects: Counts  # (areas, pictures, labels) that are to be found
+    objects: Counts  # (areas, pictures, labels) objects to be found
 
     @cached_property
     def precision(self) -> Array:
-        """(areas, overlaps, labels): the average precision; nan where there is no such object."""
+        """Average precision, shape (areas, overlaps, labels); nan where there is no such object."""
         every = np.zeros(self.pictures, dtype=np.int64)
-        return self.without(every, 2)[1]  # without the pictures of unit 1, of which there are none
+        return self.without(every, 2)[1]  # without the images of unit 1, of which there are none
 
     def without(self, unit: Counts, units: int) -> Array:
-        """(units, areas, overlaps, labels): the average precision on all other pictures;
-        ``unit`` (pictures,) is the number of each picture's unit."""
+        """Return the average precision without each unit, (units, areas, overlaps, labels).
+
+        ``unit`` (pictures,) is the number of each image's unit.
+        """
         areas, _pictures, labels = self.objects.shape
         left = np.zeros((areas, units, labels), dtype=np.int64)
         np.add.at(left.transpose(1, 0, 2), unit, self.objects.transpose(1, 0, 2))
@@ -133,10 +149,18 @@ def match(
     sizes: bool = True,
     measured: Sequence[Measured] | None = None,
 ) -> Matches:
-    """Match detections with objects, the surest first, in each picture by itself: each takes the
-    object of its label that it overlaps most and that none has taken. Without ``sizes`` objects of
-    all areas are looked at together only, in a quarter of the time. ``measured`` is of each picture
-    what takes the place of its boxes' overlaps and areas."""
+    """Match detections with objects in each image, the highest score first.
+
+    Each detection takes the object of its label that it overlaps most and that no other has taken.
+    Without ``sizes`` only objects of all areas together are counted, in a quarter of the time.
+    ``measured`` gives for each image other overlaps and areas than those of its boxes.
+
+    >>> import numpy as np
+    >>> truth = [np.array([[0, 0, 0, 10, 10]])]  # label, left, top, right, bottom
+    >>> found = [np.array([[0, 0, 0, 10, 10, 0.9], [0, 50, 50, 60, 60, 0.4]])]
+    >>> match(truth, found, labels=1).matched[0, 0]  # at an IoU of 0.5
+    array([ True, False])
+    """
     held: dict[str, list[Any]] = {"box": [], "matched": [], "ignored": [], "picture": []}
     areas = list(AREAS.values()) if sizes else [AREAS[""]]
     objects = np.zeros((len(areas), len(truth), labels), dtype=np.int64)
@@ -174,11 +198,17 @@ def match(
 
 
 def scores(matches: Matches, groups: Sequence[Any] | None = None) -> dict[str, Array]:
-    """Pseudo-values (pictures,) of each metric that these pictures have; their mean is the metric.
+    """Return pseudo-values (pictures,) of each metric that these images have.
 
-    They are the jackknife's (Efron, Stein: The Jackknife Estimate of Variance, 1981,
-    https://doi.org/10.1214/aos/1176345462) over pictures, or over ``groups`` (pictures,), whose
-    pictures share one: pictures made of the same parts are not independent.
+    Their mean is the metric. They are the jackknife's (Efron, Stein: The Jackknife Estimate of
+    Variance, 1981, https://doi.org/10.1214/aos/1176345462) over images, or over ``groups``
+    (pictures,): images made of the same parts are not independent.
+
+    >>> import numpy as np
+    >>> truth = [np.array([[0, 0, 0, 10, 10]])] * 2
+    >>> found = [np.array([[0, 0, 0, 10, 10, 0.9]]), np.zeros((0, 6))]
+    >>> round(scores(match(truth, found, labels=1))["AP50"].mean().item(), 2)
+    0.5
     """
     count = matches.pictures
     if groups is None:
@@ -196,7 +226,7 @@ def scores(matches: Matches, groups: Sequence[Any] | None = None) -> dict[str, A
             continue
         each = _mean(left_out[:, area, overlap])
         each = -(units - 1) * np.where(np.isnan(each), whole, each)
-        away = (each - each.mean()) * count / units / sizes  # of each picture of a unit
+        away = (each - each.mean()) * count / units / sizes  # of each image of a unit
         found[name] = whole + away[unit]
     return found
 
@@ -210,8 +240,13 @@ METRICS: dict[str, tuple[int, Any]] = {  # name -> area, overlaps
 
 
 def by_label(matches: Matches, groups: Sequence[Any] | None, name: str = "AP50") -> list[Array]:
-    """Pseudo-values (pictures,) of one metric for each label by itself; nan where a label has no
-    object."""
+    """Return pseudo-values (pictures,) of one metric for each label; nan without an object.
+
+    >>> import numpy as np
+    >>> truth, found = [np.array([[0, 0, 0, 9, 9]])], [np.array([[0, 0, 0, 9, 9, 0.9]])]
+    >>> [round(each.mean().item(), 2) for each in by_label(match(truth, found, labels=2), None)]
+    [1.0, nan]
+    """
     labels = matches.objects.shape[2]
     found = []
     for label in range(labels):
@@ -227,7 +262,16 @@ def by_label(matches: Matches, groups: Sequence[Any] | None, name: str = "AP50")
 
 
 def curve(matches: Matches, label: int, overlap: int = 0) -> tuple[Array, Array, Array]:
-    """Recall, precision and score (D,) of the detections of a label, the surest first."""
+    """Return recall, precision and score (D,) of the detections of a label, by falling score.
+
+    ``overlap`` is an index of ``OVERLAPS``.
+
+    >>> import numpy as np
+    >>> truth = [np.array([[0, 0, 0, 9, 9]])]
+    >>> found = [np.array([[0, 0, 0, 9, 9, 0.9], [0, 50, 50, 60, 60, 0.4]])]
+    >>> [each.tolist() for each in curve(match(truth, found, labels=1), label=0)]
+    [[1.0, 1.0], [1.0, 0.5], [0.9, 0.4]]
+    """
     counts = (matches.label == label) & ~matches.ignored[0, overlap]
     order = np.argsort(-matches.score[counts], kind="stable")
     right = matches.matched[0, overlap, counts][order]
@@ -237,8 +281,16 @@ def curve(matches: Matches, label: int, overlap: int = 0) -> tuple[Array, Array,
 
 
 def best_threshold(matches: Matches) -> float:
-    """The score from which detections count, where F1 at an overlap of 0.5 is largest over all
-    labels together; 0.5 where nothing was found."""
+    """Return the score threshold with the largest F1 over all labels, at an overlap of 0.5.
+
+    0.5 where nothing was found.
+
+    >>> import numpy as np
+    >>> truth = [np.array([[0, 0, 0, 9, 9]])]
+    >>> found = [np.array([[0, 0, 0, 9, 9, 0.9], [0, 50, 50, 60, 60, 0.4]])]
+    >>> best_threshold(match(truth, found, labels=1))
+    0.9
+    """
     counts = ~matches.ignored[0, 0]
     order = np.argsort(-matches.score[counts], kind="stable")
     right = np.cumsum(matches.matched[0, 0, counts][order])
@@ -246,7 +298,7 @@ def best_threshold(matches: Matches) -> float:
         return 0.5
     score = matches.score[counts][order]
     f1 = 2 * right / (np.arange(1, len(right) + 1) + matches.objects[0].sum())
-    last = np.append(score[1:] < score[:-1], True)  # of those with one score
+    last = np.append(score[1:] < score[:-1], True)  # last of equal scores
     return float(score[np.argmax(np.where(last, f1, -1))])
 
 
@@ -258,11 +310,19 @@ def confusion(
     overlap: float = 0.5,
     measured: Sequence[Measured] | None = None,
 ) -> Counts:
-    """(labels + 1, labels + 1): rows are true, columns said, the last of each the background.
+    """Compute the confusion matrix, (labels + 1, labels + 1): rows true, columns predicted.
 
-    A detection with that score or a better one takes, the surest first, the object of any label
-    that it overlaps most, from ``overlap`` on; an object that none takes is missed, a detection
-    that takes none is a false alarm. Crowd regions are left out.
+    The last row and column are the background. A detection of at least the score ``least`` takes,
+    the highest score first, the object of any label that it overlaps most, from ``overlap`` on; an
+    object that none takes is missed, a detection that takes none is a false alarm. Crowd regions
+    are left out.
+
+    >>> import numpy as np
+    >>> truth, found = [np.array([[0, 0, 0, 9, 9]])], [np.array([[1, 0, 0, 9, 9, 0.9]])]
+    >>> confusion(truth, found, labels=2, least=0.5)  # object of label 0 called label 1
+    array([[0, 1, 0],
+           [0, 0, 0],
+           [0, 0, 0]])
     """
     table = np.zeros((labels + 1, labels + 1), dtype=np.int64)
     for place, (there, said) in enumerate(zip(truth, found, strict=True)):
@@ -287,7 +347,15 @@ def confusion(
 
 
 def overlaps(box: Array, true: Array, crowd: NDArray[np.bool_] | None = None) -> Array:
-    """(D, G): the intersection over the union; over the detection's own area with a crowd."""
+    """Compute the intersection over union of boxes, (D, G).
+
+    ``box`` (D, 4), ``true`` (G, 4): left, top, right, bottom. With a ``crowd`` region (G,) it is
+    the intersection over the detection's own area.
+
+    >>> import numpy as np
+    >>> overlaps(np.array([[0.0, 0, 4, 4]]), np.array([[0.0, 0, 4, 2], [8, 8, 9, 9]]))
+    array([[0.5, 0. ]])
+    """
     low = np.maximum(box[:, None, :2], true[None, :, :2])
     high = np.minimum(box[:, None, 2:], true[None, :, 2:])
     shared = (high - low).clip(min=0).prod(2)
@@ -305,12 +373,20 @@ def coco(
     most: Sequence[int] = (1, 10, MOST),
     masks: Masks | None = None,
 ) -> dict[str, float]:
-    """The twelve figures of COCO's evaluator; nan where there is no such object. With ``masks``
-    those of masks."""
+    """Compute the twelve figures of COCO's evaluator; nan where there is no such object.
+
+    With ``masks`` they are those of masks instead of boxes.
+
+    >>> import numpy as np
+    >>> truth, found = [np.array([[0, 0, 0, 9, 9]])], [np.array([[0, 0, 0, 9, 9, 0.9]])]
+    >>> figures = coco(truth, found, labels=1)
+    >>> round(figures["AP50"], 2), figures["AP large"]
+    (1.0, nan)
+    """
     from faster_coco_eval import COCO, COCOeval_faster
 
     given, told = as_coco(truth, labels), results(found)
-    if not told:  # it takes no empty list
+    if not told:  # the evaluator accepts no empty list
         told = results([np.array([[0.0, -2, -2, -1, -1, 0]])])
     if masks is not None:
         written(given, told, masks)
@@ -330,7 +406,13 @@ FIGURES = ("AP", "AP50", "AP75", "AP small", "AP medium", "AP large", "AR 1", "A
 
 
 def as_coco(truth: Sequence[Any], labels: int) -> dict[str, Any]:
-    """Truth as COCO's files have it; pictures and labels are numbered from 1."""
+    """Convert ground truth to the structure of COCO's files; images and labels are numbered from 1.
+
+    >>> import numpy as np
+    >>> [entry] = as_coco([np.array([[0, 1, 2, 5, 4]])], labels=1)["annotations"]
+    >>> entry["bbox"], entry["area"]  # left, top, width, height
+    ([1.0, 2.0, 4.0, 2.0], 8.0)
+    """
     annotations: list[dict[str, Any]] = []
     for row, there in enumerate(truth):
         for label, *edges in np.asarray(there, dtype=np.float64).reshape(-1, 5).tolist():
@@ -347,7 +429,13 @@ def as_coco(truth: Sequence[Any], labels: int) -> dict[str, Any]:
 
 
 def results(found: Sequence[Any]) -> list[dict[str, Any]]:
-    """What was found as COCO's result files have it."""
+    """Convert detections to the structure of COCO's result files.
+
+    >>> import numpy as np
+    >>> [entry] = results([np.array([[0, 1, 2, 5, 4, 0.5]])])
+    >>> entry["bbox"], entry["score"]
+    ([1.0, 2.0, 4.0, 2.0], 0.5)
+    """
     return [
         {
             "image_id": row + 1, "category_id": int(label) + 1, "score": score,
@@ -361,7 +449,15 @@ def results(found: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def written(given: dict[str, Any], told: Sequence[dict[str, Any]], masks: Masks) -> None:
-    """Enter masks into what ``as_coco`` and ``results`` made."""
+    """Add masks, run-length encoded, to what ``as_coco`` and ``results`` returned, in place.
+
+    >>> import numpy as np
+    >>> box, bits = np.array([[0, 0, 0, 8, 1]]), np.full((1, 8, 1), 255, np.uint8)
+    >>> given = as_coco([box], labels=1)
+    >>> written(given, results([np.array([[0, 0, 0, 8, 1, 0.9]])]), Masks([bits], [bits], 8))
+    >>> given["annotations"][0]["area"], given["images"][0]["width"]
+    (64, 8)
+    """
     from faster_coco_eval import mask as runs
 
     there, said = (
@@ -379,11 +475,11 @@ def written(given: dict[str, Any], told: Sequence[dict[str, Any]], masks: Masks)
 
 
 def _silent(*_words: Any) -> None:
-    """The evaluator's progress, which nobody asked for."""
+    """Print nothing: takes the place of the evaluator's progress messages."""
 
 
 def _surest(box: Array, most: int) -> Counts:
-    """Their rows by falling score, at most so many of a label."""
+    """Return rows by falling score, at most ``most`` of each label."""
     order = np.argsort(-box[:, 5], kind="stable")
     rank = np.zeros(len(box), dtype=np.int64)
     for label in np.unique(box[:, 0]):
@@ -399,8 +495,11 @@ def _outside(area: Array, least: float, largest: float) -> NDArray[np.bool_]:
 def _match(
     overlap: Array, beside: NDArray[np.bool_], crowd: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(overlaps, D) each: whether a detection took an object, and whether one that does not count.
-    ``overlap`` (D, G), of other labels -1. Objects that count go first, of equals the last."""
+    """Return whether each detection took an object, and whether that object does not count.
+
+    Both are (overlaps, D). ``overlap`` (D, G) is -1 between different labels. Objects that count go
+    first; of equal overlaps the last object wins.
+    """
     detections, objects = overlap.shape
     matched = np.zeros((len(OVERLAPS), detections), dtype=bool)
     ignored = np.zeros_like(matched)
@@ -424,18 +523,20 @@ def _match(
 
 
 def _without(right: NDArray[np.bool_], owner: Counts, objects: Counts) -> Array:
-    """(units,): average precision of the detections ``right`` (D,), the surest first, without each
-    unit's own, ``owner`` (D,), where ``objects`` (units,) are left to be found.
+    """Return the average precision of detections without each unit's own, shape (units,).
 
-    Precision is highest where a detection is right, so that only these places count: before place
-    j lie j right ones less the unit's own, and so many wrong ones less the unit's own.
+    ``right`` (D,) are the detections by falling score, ``owner`` (D,) the unit of each, ``objects``
+    (units,) the number of objects left to be found.
+
+    Precision has its maxima where a detection is right, so that only these positions count: before
+    position j lie j right ones less the unit's own, and as many wrong ones less the unit's own.
     """
     [place] = np.nonzero(right)
     found = np.where(objects > 0, 0.0, np.nan)
     if not len(place):
         return found
     wrong = np.nonzero(~right)[0]
-    before = np.searchsorted(place, wrong)  # right ones surer than each wrong one
+    before = np.searchsorted(place, wrong)  # right ones with a higher score than each wrong one
     mine, theirs = owner[place], owner[wrong]
     ahead = place - np.arange(len(place))  # wrong ones
     for start in range(0, len(objects), max(1, AT_ONCE // len(place))):
@@ -448,7 +549,7 @@ def _without(right: NDArray[np.bool_], owner: Counts, objects: Counts) -> Array:
         wrongs = ahead - more[:, :-1].cumsum(1)
         precision = np.where(own, 0.0, rights / (rights + wrongs + TINY))
         envelope = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
-        alone = ~own.any(1)  # units without a place: where as many objects are left, all are alike
+        alone = ~own.any(1)  # units without a position: those with as many objects left are alike
         for left in np.unique(objects[some.start : some.stop][alone]):
             rows = np.nonzero(alone & (objects[some.start : some.stop] == left))[0]
             if left > 0:
@@ -462,14 +563,14 @@ def _without(right: NDArray[np.bool_], owner: Counts, objects: Counts) -> Array:
 
 
 def _interpolated(envelope: Array, objects: int) -> Array:
-    """(units, places) -> (units,): the mean over all recalls."""
+    """Average the precision envelope over all recalls, (units, places) -> (units,)."""
     at = np.searchsorted(np.arange(1, envelope.shape[1] + 1) / objects, RECALLS)
     weight = np.bincount(at, minlength=envelope.shape[1] + 1)[:-1]
     return envelope @ weight / len(RECALLS)
 
 
 def _mean(precision: Array) -> Array:
-    """(units, overlaps, labels) -> (units,), over the labels that have objects."""
+    """Average (units, overlaps, labels) over overlaps and labels with objects, (units,)."""
     there = ~np.isnan(precision)
     total = np.where(there, precision, 0.0).sum((1, 2))
     count = there.sum((1, 2))

@@ -1,34 +1,34 @@
-"""How near drawn pictures are to real ones: distances and shares of two samples of features.
+"""Metrics of generated images: distances, and shares of neighbours, of two samples of features.
 
-Both samples are drawn by chance, the real pictures and the generator's, and both count. Each figure
-gets influences, one a picture, whose mean is 0 and whose spread says how much the choice of
-pictures matters: of the real ones and of the drawn ones. The variance is the sum of both parts.
-A figure's value plus the real pictures' influences are its pseudo-scores, one a real picture, so
-that ``verdict`` can say which of two generators is better on the same real pictures: what drawing
-adds is part of what their trainings add.
+Both samples are random, the real images and the generator's, and both count. Each figure gets
+influences, one per image, whose mean is 0 and whose spread says how much the choice of images
+matters: of the real ones and of the generated ones. The variance is the sum of both parts. A
+figure's value plus the real images' influences are its pseudo-scores, one per real image, so that
+``verdict`` can say which of two generators is better on the same real images: what sampling adds is
+part of what their trainings add.
 
-- Fréchet distance: the squared distance of two normal distributions (Heusel, Ramsauer,
-  Unterthiner, Nessler and Hochreiter, "GANs Trained by a Two Time-Scale Update Rule Converge to a
-  Local Nash Equilibrium", 2017, https://arxiv.org/abs/1706.08500). It is too large by about as
-  much as two samples of the same pictures differ: that is the floor, and it depends on the number
-  of pictures. Intervals are for the distance at this number of pictures.
+- Fréchet distance: the squared distance of two normal distributions (Heusel, Ramsauer, Unterthiner,
+  Nessler and Hochreiter, "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash
+  Equilibrium", 2017, https://arxiv.org/abs/1706.08500). It is biased upwards by about as much as
+  two samples of the same images differ: that is the floor, and it depends on the number of images.
+  Intervals are for the distance at this number of images.
 - Kernel distance: squared maximum mean discrepancy, polynomial kernel, without such a bias
   (Bińkowski, Sutherland, Arbel and Gretton, "Demystifying MMD GANs", 2018,
   https://arxiv.org/abs/1801.01401).
-- Precision and recall: shares of pictures among the other sort's nearest neighbours (Kynkäänniemi,
+- Precision and recall: shares of images among the other sample's nearest neighbours (Kynkäänniemi,
   Karras, Laine, Lehtinen and Aila, "Improved Precision and Recall Metric for Assessing Generative
   Models", 2019, https://arxiv.org/abs/1904.06991).
-- Density and coverage: the same with real neighbourhoods alone (Naeem, Oh, Uh, Choi and Yoo,
-  "Reliable Fidelity and Diversity Metrics for Generative Models", 2020,
+- Density and coverage: counterparts of these that use real neighbourhoods alone (Naeem, Oh, Uh,
+  Choi and Yoo, "Reliable Fidelity and Diversity Metrics for Generative Models", 2020,
   https://arxiv.org/abs/2002.09797).
 
-The influences of the last four and of the kernel distance are what leaving out each picture in turn
-does (the jackknife: Efron and Stein, "The Jackknife Estimate of Variance", 1981,
+The influences of the last four and of the kernel distance are the jackknife's, from leaving out
+each image in turn (Efron and Stein, "The Jackknife Estimate of Variance", 1981,
 https://doi.org/10.1214/aos/1176345462, who show that it errs towards too large a variance; near the
-floor by up to a factor of two); those of the Fréchet distance are its derivative. Of precision,
-recall and coverage it is several times too large, as neighbours change together: there they are
-lessened to what blocks of the pictures vary by. ``benchmarks/resembling.py`` shows what the
-intervals cover.
+floor by up to a factor of two); those of the Fréchet distance are its derivative. For precision,
+recall and coverage the jackknife's variance is several times too large, as neighbours change
+together: there the influences are shrunk to the variance between blocks of the images.
+``benchmarks/resembling.py`` measures the coverage of the intervals.
 """
 
 import math
@@ -46,18 +46,18 @@ from souron.stats.variance import Scores
 from souron.utils import units
 from souron.utils.messages import N_, _
 
-NEIGHBOURS = 3  # of precision and recall, as in the paper
-MORE_NEIGHBOURS = 5  # of density and coverage, as in the paper
-FEWEST = 3  # pictures of each sort
-ROWS = 512  # of a table of distances at once
-BLOCKS, SMALLEST_BLOCK, LARGEST_BLOCK = 3, 20, 1000  # parts of the pictures, and pictures in one
-MIXED = 8  # times that they are dealt into blocks
+NEIGHBOURS = 3  # k of precision and recall, as in the paper
+MORE_NEIGHBOURS = 5  # k of density and coverage, as in the paper
+FEWEST = 3  # images of each sample, at least
+ROWS = 512  # rows of a table of distances computed at once
+BLOCKS, SMALLEST_BLOCK, LARGEST_BLOCK = 3, 20, 1000  # parts of the images, and images in one
+MIXED = 8  # random partitions into blocks
 FREEDOM = 12  # degrees of freedom of a variance from them, by simulation
 SURE = 0.8
-COLLAPSED = 0.1  # recall; what is less is called a suspected mode collapse
+COLLAPSED = 0.1  # recall below which mode collapse is suspected
 SPARSE = 0.25  # coverage; of real images it is near 1
-EXPECTED = 5  # pictures of a class: where none of so many is drawn, that is no chance
-PARTS = 20  # of one training's drawn pictures, to see how they vary
+EXPECTED = 5  # expected images of a class: that none of so many is generated is no chance
+PARTS = 20  # parts of one training's generated images, to estimate their variance
 
 Figures = Mapping[str, Mapping[str, Any]]  # name of a measure -> value, low, high
 
@@ -84,10 +84,12 @@ POSITIVE = ("Fréchet distance", "density")
 
 
 def weaknesses(figures: Figures) -> list[str]:
-    """Say what to expect of a generator whose recall or coverage is low, in the reader's language.
+    """Return warnings about a generator whose recall or coverage is low, in the reader's language.
 
     >>> weaknesses({"recall": {"value": 0.3}, "coverage": {"value": 0.6}})
     []
+    >>> weaknesses({"recall": {"value": 0.05}})
+    ['Mode collapse suspected: recall 5.0 %. It draws few kinds of pictures.']
     """
     texts = []
     if _value(figures, "recall") < COLLAPSED:
@@ -107,13 +109,13 @@ def weaknesses(figures: Figures) -> list[str]:
 
 
 def _value(figures: Figures, name: str) -> float:
-    """1 where it was not measured."""
+    """Return the value of a figure; 1 where it was not measured."""
     return float(figures.get(name, {}).get("value", 1.0))
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of two samples, and what each picture adds to it. The influences' means are 0."""
+    """A figure of two samples, and each image's influence on it. The influences' means are 0."""
 
     value: float
     real: Scores  # (n,)
@@ -122,18 +124,21 @@ class Figure:
 
 @dataclass(frozen=True)
 class Classes:
-    """How often each class occurs, as the eye labels real and drawn pictures."""
+    """Class shares of real and generated images, as the classifier ("eye") labels them."""
 
     labels: tuple[str, ...]
     real: tuple[float, ...]  # shares of 1
     drawn: tuple[float, ...]
-    missing: tuple[str, ...]  # none drawn, though at least EXPECTED were to be expected
+    missing: tuple[str, ...]  # none generated, though at least EXPECTED were expected
 
 
 @dataclass(frozen=True)
 class Resemblance:
-    """How near m drawn pictures are to n real ones. Keys are those of ``BETTER``, in its order;
-    what cannot be said (no classes, too few pictures for neighbours) is left out."""
+    """Resemblance of m generated images to n real ones.
+
+    Keys are those of ``BETTER``, in its order; figures that cannot be computed (no classes, too few
+    images for neighbours) are left out.
+    """
 
     measures: dict[str, Measure]
     figures: dict[str, Figure]
@@ -142,12 +147,12 @@ class Resemblance:
     classes: Classes | None = None
 
     def scores(self, key: str) -> Scores:
-        """(n,): pseudo-scores of the real pictures, whose mean is the value."""
+        """Return pseudo-scores (n,) of the real images, whose mean is the value."""
         figure = self.figures[key]
         return figure.value + figure.real
 
     def title(self, key: str) -> str:
-        """The figure's name for people, with the number of pictures that it depends on."""
+        """Return the figure's name for people, with the number of images that it depends on."""
         name = _(key)
         if self.n == self.m:
             return _("{name}, {n} pictures").format(name=name, n=f"{self.n:,}")
@@ -165,13 +170,19 @@ def resemble(
     groups: Sequence[Any] | None = None,
     level: float = 0.95,
 ) -> Resemblance:
-    """Every figure of real features (n, D) and drawn ones (m, D).
+    """Compute every figure of real features (n, D) and generated ones (m, D).
 
-    Probabilities (n, labels) and (m, labels) are what the eye makes of the same pictures;
-    ``labels`` their names. ``groups`` (n,) name the patient of each real picture. The floor is the
-    same call with real pictures, which neither the eye nor ``real`` has seen, in place of drawn
-    ones, and as many. Raises ValueError where features are not finite, do not fit, or are of fewer
-    than three pictures.
+    Probabilities (n, labels) and (m, labels) are a classifier's for the same images, ``labels`` its
+    class names. ``groups`` (n,) name the patient of each real image. For the floor, call it with as
+    many real images, seen neither by the classifier nor part of ``real``, in place of generated
+    ones. Raises ValueError where features are not finite, do not fit, or are of fewer than three
+    images.
+
+    >>> import numpy as np
+    >>> real = np.random.default_rng(0).normal(size=(20, 4))
+    >>> found = resemble(real, real + 3)
+    >>> sorted(found.measures), found.measures["coverage"].value
+    (['Fréchet distance', 'coverage', 'density', 'kernel distance', 'precision', 'recall'], 0.0)
     """
     x, y = _features(real, drawn)
     figures = {"Fréchet distance": frechet(x, y), "kernel distance": kernel(x, y)}
@@ -190,10 +201,17 @@ def resemble(
 def measure(
     key: str, figure: Figure, groups: Sequence[Any] | None = None, level: float = 0.95
 ) -> Measure:
-    """The figure with an interval that counts both samples; ``groups`` (n,) of the real pictures.
+    """Return the figure with an interval that counts both samples.
 
-    Student's; for shares of 1 Wilson's, with the sample size of the same variance; for what cannot
-    be negative Student's for the logarithm.
+    ``groups`` (n,) name the patients of the real images. The interval is Student's; for shares of 1
+    Wilson's, with the sample size of the same variance; for figures that cannot be negative
+    Student's for the logarithm.
+
+    >>> import numpy as np
+    >>> real = np.random.default_rng(0).normal(size=(20, 4))
+    >>> found = measure("Fréchet distance", frechet(real, real + 3))
+    >>> round(found.value), found.low < 36 < found.high  # 4 features, each 3 away
+    (36, True)
     """
     n, m = len(figure.real), len(figure.drawn)
     # one sample of n + m, in which each part has the variance of its own mean
@@ -214,18 +232,24 @@ def measure(
 
 
 def table(trainings: Sequence[Resemblance], key: str) -> Scores:
-    """(trainings, n): pseudo-scores of one generator for ``verdict.judge``, all of the same n real
-    pictures.
+    """Return the pseudo-scores (trainings, n) of one generator for ``verdict.judge``.
 
-    Of one training alone (PARTS, n), each row with the influence of a part of its drawn pictures:
-    what drawing adds is known then, what training adds is not.
+    All trainings are measured with the same n real images. For a single training the shape is
+    (PARTS, n), each row with the influence of a part of its generated images: then the variance
+    from sampling is known, that from training is not.
+
+    >>> import numpy as np
+    >>> real = np.random.default_rng(0).normal(size=(20, 4))
+    >>> one = resemble(real, real + 3)
+    >>> table([one, one], "Fréchet distance").shape, table([one], "Fréchet distance").shape
+    ((2, 20), (20, 20))
     """
     if len(trainings) > 1:
         return np.stack([one.scores(key) for one in trainings])
     [one] = trainings
     drawn = one.figures[key].drawn
     parts = min(PARTS, len(drawn))
-    # as many in each part, so that the rows' mean is the value
+    # equal parts, so that the rows' mean is the value
     order = drawn[: len(drawn) // parts * parts].reshape(-1, parts)
     return one.scores(key) + (order.mean(0) - order.mean())[:, None]
 
@@ -233,8 +257,17 @@ def table(trainings: Sequence[Resemblance], key: str) -> Scores:
 def over_trainings(
     trainings: Sequence[Resemblance], groups: Sequence[Any] | None = None, level: float = 0.95
 ) -> dict[str, Measure]:
-    """Each figure's mean over one generator's trainings, with an interval that holds for further
-    trainings, further real and further drawn pictures. Of one training: its own."""
+    """Average each figure over one generator's trainings.
+
+    The intervals hold for further trainings, further real and further generated images. For one
+    training: its own measures.
+
+    >>> import numpy as np
+    >>> real = np.random.default_rng(0).normal(size=(20, 4))
+    >>> found = over_trainings([resemble(real, real + 3), resemble(real, real - 3)])
+    >>> round(found["Fréchet distance"].value)
+    36
+    """
     if len(trainings) == 1:
         return trainings[0].measures
     found = {}
@@ -247,11 +280,17 @@ def over_trainings(
 
 
 def frechet(real: ArrayLike, drawn: ArrayLike) -> Figure:
-    """|mean - mean|^2 + tr(A + B - 2 (A B)^(1/2)) of the covariances A and B.
+    """Compute the Fréchet distance |mean - mean|^2 + tr(A + B - 2 (A B)^(1/2)).
 
-    tr (A B)^(1/2) is the sum of the singular values of R_b R_a', where A = R_a' R_a: no root of a
-    matrix is taken and none inverted, so that it is as exact with fewer pictures than features,
-    where A has no inverse. The distance of so few is mostly floor: it falls as they become more.
+    A and B are the covariances. tr (A B)^(1/2) is the sum of the singular values of R_b R_a', where
+    A = R_a' R_a: no matrix root is taken and no matrix inverted, so that it is as exact with fewer
+    images than features, where A is singular. The distance of so few is mostly floor: it falls as
+    their number grows.
+
+    >>> import numpy as np
+    >>> real = np.random.default_rng(0).normal(size=(20, 4))
+    >>> round(frechet(real, real + 3).value, 6)  # equal covariances, 4 means each 3 away
+    36.0
     """
     x, y = _features(real, drawn)
     n, m = len(x), len(y)
@@ -270,7 +309,7 @@ def frechet(real: ArrayLike, drawn: ArrayLike) -> Figure:
         found = 2 * centred @ away + each
         return found - found.mean()
 
-    # x' T x for the T with T A T = B, the way that carries one normal distribution to the other
+    # x' T x for the T with T A T = B, the optimal transport map between the normal distributions
     shared_x = ((of_x @ right.T) ** 2) @ singular
     shared_y = ((of_y @ left) ** 2) @ singular
     return Figure(
@@ -281,7 +320,15 @@ def frechet(real: ArrayLike, drawn: ArrayLike) -> Figure:
 
 
 def kernel(real: ArrayLike, drawn: ArrayLike) -> Figure:
-    """Unbiased squared maximum mean discrepancy with (x'y / D + 1)^3. Equal ones: 0 in the mean."""
+    """Compute the unbiased squared maximum mean discrepancy with the kernel (x'y / D + 1)^3.
+
+    It is 0 on average for two samples of the same distribution.
+
+    >>> import numpy as np
+    >>> real = np.random.default_rng(0).normal(size=(20, 4))
+    >>> kernel(real, real + 3).value > kernel(real, real + 1).value > 0
+    True
+    """
     x, y = _features(real, drawn)
     n, m = len(x), len(y)
     own_x, own_y = _kernel_sums(x, x), _kernel_sums(y, y)
@@ -293,7 +340,7 @@ def kernel(real: ArrayLike, drawn: ArrayLike) -> Figure:
     value = sum(within) - 2 * across / (n * m)
 
     def without(own: Scores, other: Scores, count: int, others: int) -> Scores:
-        """The parts of the figure that change without each picture."""
+        """Return the parts of the figure that change, without each image."""
         alone = (own.sum() - 2 * own) / ((count - 1) * (count - 2))
         return alone - 2 * (across - other) / ((count - 1) * others)
 
@@ -305,10 +352,15 @@ def kernel(real: ArrayLike, drawn: ArrayLike) -> Figure:
 
 
 def neighbourhoods(real: ArrayLike, drawn: ArrayLike) -> dict[str, Figure]:
-    """Precision, recall, density and coverage; those for which there are enough pictures.
+    """Compute precision, recall, density and coverage, those for which there are enough images.
 
-    A picture's ball reaches to its k-th nearest of its own sort, itself not counted. Distances are
-    computed ROWS at a time.
+    An image's ball reaches to its k-th nearest neighbour in its own sample. Distances are computed
+    ROWS at a time.
+
+    >>> import numpy as np
+    >>> real = np.random.default_rng(0).normal(size=(20, 4))
+    >>> {name: figure.value for name, figure in neighbourhoods(real, real + 9).items()}
+    {'precision': 0.0, 'recall': 0.0, 'density': 0.0, 'coverage': 0.0}
     """
     x, y = _features(real, drawn)
     y = y - x.mean(0)  # distances stay, their rounding is less
@@ -335,11 +387,16 @@ def neighbourhoods(real: ArrayLike, drawn: ArrayLike) -> dict[str, Figure]:
 def labelled(
     real: ArrayLike, drawn: ArrayLike, labels: Sequence[str] = ()
 ) -> tuple[Classes, dict[str, Figure]]:
-    """Shares of the classes, and figures, of what the eye says of real and drawn pictures.
+    """Compare the predicted classes of real and generated images: class shares, and figures.
 
-    Probabilities (n, labels) and (m, labels). The distance of the shares is their total variation:
-    the share of pictures that would have to change their class. Real pictures are labelled by the
-    eye too, so that its errors are on both sides.
+    ``real`` (n, labels) and ``drawn`` (m, labels) are a classifier's probabilities. The distance of
+    the shares is their total variation: the share of images that would have to change their class.
+    Real images are labelled by the classifier too, so that its errors are on both sides.
+
+    >>> real, generated = [[1, 0], [1, 0], [0, 1], [0, 1]], [[1, 0], [1, 0], [1, 0], [0, 1]]
+    >>> classes, figures = labelled(real, generated, ["cat", "dog"])
+    >>> classes.drawn, figures["distance of class shares"].value
+    ((0.75, 0.25), 0.25)
     """
     p, q = _features(real, drawn)
     n, m, count = len(p), len(q), p.shape[1]
@@ -365,17 +422,17 @@ def labelled(
 
 
 def _lessened(figures: dict[str, Figure], variance: dict[str, float]) -> dict[str, Figure]:
-    """The same with influences that make up these variances, where those are less.
+    """Return the figures with influences shrunk to these variances, where those are smaller.
 
-    The jackknife counts what neighbours do together once for each of them. A picture's own being
-    inside or not stays as it is: that part is exact.
+    The jackknife counts a change that neighbours share once for each of them. The part of an
+    image's own being inside or not stays as it is: it is exact.
     """
     found = dict(figures)
     for key, wanted in variance.items():
         figure = figures[key]
         real, drawn = _variance(figure.real), _variance(figure.drawn)
         exact = {"precision": drawn, "recall": real}.get(key, 0.0)
-        # neighbours are covered together, if anything: never less than of independent pictures
+        # neighbours are covered together, if anything: at least the variance of independent images
         wanted = max(wanted, figure.value * (1 - figure.value) / len(figure.real))
         guessed = real + drawn - exact
         if not guessed > 0:
@@ -390,10 +447,12 @@ def _lessened(figures: dict[str, Figure], variance: dict[str, float]) -> dict[st
 
 
 def _of_blocks(x: Matrix, y: Matrix) -> dict[str, float]:
-    """The variances of precision, recall and coverage, from how they vary between blocks of the
-    pictures: each is a mean over neighbourhoods, so that its variance falls with their number
-    (Penrose and Yukich, "Central limit theorems for some graphs in computational geometry", 2001,
-    https://doi.org/10.1214/aoap/1015345393). Nothing where blocks would be too small."""
+    """Estimate the variances of precision, recall and coverage from their variance between blocks.
+
+    Each is a mean over neighbourhoods, so that its variance falls with their number (Penrose and
+    Yukich, "Central limit theorems for some graphs in computational geometry", 2001,
+    https://doi.org/10.1214/aoap/1015345393). Empty where blocks would be too small.
+    """
     least = min(len(x), len(y))
     blocks = max(BLOCKS, math.ceil(max(len(x), len(y)) / LARGEST_BLOCK))
     if least < blocks * SMALLEST_BLOCK:
@@ -412,9 +471,9 @@ def _of_blocks(x: Matrix, y: Matrix) -> dict[str, float]:
 
 
 def _shares(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float, float]:
-    """Precision, recall and coverage of a few pictures, all distances at once."""
+    """Compute precision, recall and coverage of a few images, all distances at once."""
     own_x, own_y, across = _table(x, x), _table(y, y), _table(x, y)
-    # a picture is its own nearest
+    # each image is its own nearest
     reach_x = np.partition(own_x, (NEIGHBOURS, MORE_NEIGHBOURS), axis=1)
     reach_y = np.partition(own_y, NEIGHBOURS, axis=1)[:, NEIGHBOURS]
     precision = (across <= reach_x[:, [NEIGHBOURS]]).any(0).mean()
@@ -424,20 +483,21 @@ def _shares(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, floa
 
 
 def _table(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(len(a), len(b)) squared distances."""
+    """Return squared distances (len(a), len(b))."""
     return (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * (a @ b.T)
 
 
 def _variance(influence: Scores) -> float:
-    """Of the influences' mean."""
+    """Return the variance of the influences' mean."""
     return float(influence.var(ddof=1)) / len(influence)
 
 
 def _density_and_coverage(x: Matrix, y: Matrix, near: Index, reach: Matrix) -> dict[str, Figure]:
+    """Compute density and coverage with the influences of each real and generated image."""
     n, m, k = len(x), len(y), MORE_NEIGHBOURS
     radius, further = reach[:, k - 1], reach[:, k]
-    balls = np.zeros(m)  # that a drawn picture lies in
-    held, more = np.zeros(n), np.zeros(n)  # drawn pictures in a ball, and if it reached further
+    balls = np.zeros(m)  # balls that each generated image lies in
+    held, more = np.zeros(n), np.zeros(n)  # generated images in a ball, and if it reached further
     nearest, second, which = np.empty(n), np.empty(n), np.empty(n, dtype=np.int64)
     for rows, square in _squares(x, y):
         within = square <= radius[rows, None]
@@ -457,7 +517,7 @@ def _density_and_coverage(x: Matrix, y: Matrix, near: Index, reach: Matrix) -> d
     newly = _summed(near[:, :k], (~covered & (nearest <= further)).astype(float), n)
     coverage = float(covered.mean())
     without = (covered.sum() - covered + newly) / (n - 1)
-    alone = covered & (second > radius)  # covered by one drawn picture only
+    alone = covered & (second > radius)  # covered by one generated image only
     lost = np.bincount(which[alone], minlength=m).astype(float)
     return {
         "density": Figure(density, _left_out((grown - held) / (k * m), n), balls / k - density),
@@ -466,8 +526,10 @@ def _density_and_coverage(x: Matrix, y: Matrix, near: Index, reach: Matrix) -> d
 
 
 def _inside(centre: Matrix, point: Matrix, near: Index, reach: Matrix) -> tuple[Scores, Scores]:
-    """Which points (m,) lie in the ball of any centre, 1 or 0, and how many more would without each
-    of the centres (n,): its own ball is gone then, and those whose neighbour it was reach further.
+    """Return whether each point is in the ball of any centre, and the change without each.
+
+    The first (m,) is 1 or 0. The second (n,) is how many more points would be inside without that
+    centre: its own ball is gone then, and the balls of those whose neighbour it was reach further.
     """
     k = NEIGHBOURS
     near, radius, further = near[:, :k], reach[:, k - 1], reach[:, k]
@@ -481,7 +543,7 @@ def _inside(centre: Matrix, point: Matrix, near: Index, reach: Matrix) -> tuple[
     [few] = np.nonzero(balls <= 1)
     owner = np.where(balls == 1, which, -1)[few]
     np.subtract.at(change, owner[owner >= 0], 1.0)
-    pairs = []  # of a point and a centre without which it would be inside
+    pairs = []  # pairs of a point and a centre without which it would be inside
     for rows, square in _squares(centre, point[few]):
         shell = (square > radius[rows, None]) & (square <= further[rows, None])
         ball, at = np.nonzero(shell)
@@ -494,20 +556,20 @@ def _inside(centre: Matrix, point: Matrix, near: Index, reach: Matrix) -> tuple[
 
 
 def _left_out(values: Scores, count: int) -> Scores:
-    """Influences (count,) from the figure without each picture, up to a constant."""
+    """Return influences (count,) from the figure without each image, known up to a constant."""
     found = -(count - 1) * values
     return found - found.mean()
 
 
 def _summed(near: Index, values: Scores, count: int) -> Scores:
-    """(count,): for each picture the values of those whose neighbour it is."""
+    """Sum for each image the values of those whose neighbour it is, shape (count,)."""
     found = np.zeros(count)
     np.add.at(found, near, values[:, None])
     return found
 
 
 def _nearest(x: Matrix, count: int) -> tuple[Index, Matrix]:
-    """The nearest others of each row, nearest first, (n, count), and their squared distances."""
+    """Return the nearest others of each row, nearest first, and squared distances, (n, count)."""
     near, reach = np.empty((len(x), count), dtype=np.int64), np.empty((len(x), count))
     for rows, square in _squares(x, x):
         line = np.arange(len(square))
@@ -521,7 +583,7 @@ def _nearest(x: Matrix, count: int) -> tuple[Index, Matrix]:
 
 
 def _squares(a: Matrix, b: Matrix) -> Iterator[tuple[slice, Matrix]]:
-    """Squared distances of some rows of ``a`` to all of ``b``, (rows, len(b)), and which rows."""
+    """Yield blocks of rows of ``a`` and their squared distances to all of ``b``, (rows, len(b))."""
     of_b = (b**2).sum(1)
     for start in range(0, len(a), ROWS):
         some = a[start : start + ROWS]
@@ -533,7 +595,7 @@ def _squares(a: Matrix, b: Matrix) -> Iterator[tuple[slice, Matrix]]:
 
 
 def _kernel_sums(a: Matrix, b: Matrix) -> Scores:
-    """(len(a),): the kernel of each row of ``a``, summed over ``b``."""
+    """Sum the kernel of each row of ``a`` over ``b``, shape (len(a),)."""
     sums = np.empty(len(a))
     for start in range(0, len(a), ROWS):
         near = a[start : start + ROWS] @ b.T
@@ -544,7 +606,7 @@ def _kernel_sums(a: Matrix, b: Matrix) -> Scores:
 
 
 def _positive(found: Measure) -> Measure:
-    """The interval of a figure that is not negative: that of its logarithm."""
+    """Return the measure with the interval of its logarithm, for a figure that is not negative."""
     half = (found.high - found.low) / 2
     if found.value <= 0:
         return replace(found, low=0.0, high=half)
@@ -553,11 +615,13 @@ def _positive(found: Measure) -> Measure:
 
 
 def _numbered(names: Sequence[Any]) -> list[int]:
+    """Number names in the order of their first occurrence."""
     number: dict[Any, int] = {}
     return [number.setdefault(name, len(number)) for name in names]
 
 
 def _features(real: ArrayLike, drawn: ArrayLike) -> tuple[Matrix, Matrix]:
+    """Return both samples as float64 arrays. Raises ValueError where they do not fit."""
     x, y = np.asarray(real, dtype=np.float64), np.asarray(drawn, dtype=np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"features {x.shape} and {y.shape} do not fit")

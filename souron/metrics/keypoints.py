@@ -1,14 +1,14 @@
-"""How far landmarks were found from where they are, film by film.
+"""Landmark metrics: radial errors and success rates, image by image.
 
 Wang, Huang, Lee and others: A benchmark for comparison of dental radiography analysis algorithms
 (2016). https://doi.org/10.1016/j.media.2016.02.004
 
-    radial error: the distance between a landmark and what was found, in millimetres or pixels
-    success rate within r: the share of landmarks whose radial error is r or less
-    OKS: the likeness of ``poses``, with the area of the box around a film's landmarks
+    radial error: distance between a landmark and its prediction, in millimetres or pixels
+    success rate within r: share of landmarks whose radial error is r or less
+    OKS: the similarity of ``poses``, with the area of the box around an image's landmarks
 
-A film's figure is the mean over its landmarks, the metric the mean over films, so that intervals
-count films, or patients with several. A landmark that is not marked counts nowhere.
+An image's figure is the mean over its landmarks, the metric the mean over images, so that intervals
+count images, or patients with several. A landmark that is not marked counts nowhere.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,17 @@ Array = NDArray[np.float64]
 MEAN, PIXELS, NEAR = "mean radial error", "mean radial error in pixels", "within 1/50 of the side"
 OKS = "OKS"
 WITHIN = (2.0, 2.5, 3.0, 4.0)  # millimetres
-SHARE = 0.02  # of the side, where millimetres are not known
+SHARE = 0.02  # share of the side, where millimetres are not known
 
 
 def errors(found: ArrayLike, true: ArrayLike) -> Array:
-    """(N, K, 2), (N, K, 2) -> (N, K) pixels; not a number where a landmark is not marked. What is
-    found may have more landmarks than are known here."""
+    """Return the radial error of each landmark in pixels, (N, K, 2), (N, K, 2) -> (N, K).
+
+    nan where a landmark is not marked. Predictions may have more landmarks than the truth.
+
+    >>> errors([[[3.0, 4.0], [1.0, 1.0]]], [[[0.0, 0.0]]]).tolist()
+    [[5.0, nan]]
+    """
     found, true = np.asarray(found, np.float64), np.asarray(true, np.float64)
     more = found.shape[1] - true.shape[1]
     if more > 0:
@@ -40,8 +45,16 @@ def scores(
     error: Array, side: float, spacing: Sequence[float] = (), area: Array | None = None,
     sigmas: Array | float = USUAL,
 ) -> dict[str, Array]:  # fmt: skip
-    """Each metric's scores (N,) of radial errors (N, K) in pixels of films of that side;
-    millimetres only where the spacing of every film is known, OKS where ``area`` (N,) is given."""
+    """Return each metric's scores (N,) from radial errors (N, K) in pixels.
+
+    ``side`` is the images' side. Metrics in millimetres need the spacing of every image, OKS needs
+    ``area`` (N,).
+
+    >>> import numpy as np
+    >>> found = scores(np.array([[3.0, 5.0]]), side=200, spacing=[0.5])
+    >>> found["mean radial error"].tolist(), found["within 2 mm"].tolist()
+    ([2.0], [0.5])
+    """
     made: dict[str, Array] = {}
     if known(spacing):
         away = millimetres(error, spacing)
@@ -55,7 +68,11 @@ def scores(
 
 
 def area_around(true: ArrayLike) -> Array:
-    """(N, K, 2) -> (N,): square pixels of the box around the landmarks that are marked."""
+    """Return the area of the box around the marked landmarks in square pixels, (N, K, 2) -> (N,).
+
+    >>> area_around([[[0.0, 0.0], [4.0, 3.0], [float("nan"), float("nan")]]]).tolist()
+    [12.0]
+    """
     points = np.asarray(true, np.float64)
     there = np.isfinite(points)
     high = np.where(there, points, -np.inf).max(1)
@@ -64,26 +81,51 @@ def area_around(true: ArrayLike) -> Array:
 
 
 def known(spacing: Sequence[float]) -> bool:
-    """Whether every film tells its millimetres a pixel."""
+    """Return whether every image has a spacing in millimetres per pixel.
+
+    >>> known([0.1, 0.1]), known([0.1, 0.0]), known([])
+    (True, False, False)
+    """
     return bool(len(spacing)) and all(value > 0 for value in spacing)
 
 
 def millimetres(error: Array, spacing: Sequence[float]) -> Array:
+    """Convert errors (N, K) from pixels to millimetres.
+
+    >>> import numpy as np
+    >>> millimetres(np.array([[3.0, 5.0]]), [0.5]).tolist()
+    [[1.5, 2.5]]
+    """
     return error * np.asarray(spacing, np.float64)[:, None]
 
 
 def mean(error: Array) -> Array:
-    """(N, K) -> (N,), over the landmarks that are marked."""
+    """Average errors (N, K) over the marked landmarks, shape (N,).
+
+    >>> import numpy as np
+    >>> mean(np.array([[1.0, 3.0, np.nan]])).tolist()
+    [2.0]
+    """
     there = np.isfinite(error)
     return np.asarray(np.where(there, error, 0).sum(1) / there.sum(1).clip(min=1))
 
 
 def within(error: Array, far: float) -> Array:
-    """(N, K) -> (N,): the share of the marked landmarks with that error or a smaller one."""
+    """Return the share of marked landmarks with at most that error, (N, K) -> (N,).
+
+    >>> import numpy as np
+    >>> within(np.array([[1.0, 3.0, np.nan]]), 2.0).tolist()
+    [0.5]
+    """
     return np.asarray((error <= far).sum(1) / np.isfinite(error).sum(1).clip(min=1))
 
 
 def curve(error: Array, far: ArrayLike) -> Array:
-    """The share of all marked landmarks with at most each error of ``far`` (n,)."""
+    """Return the share of all marked landmarks with at most each error of ``far`` (n,).
+
+    >>> import numpy as np
+    >>> curve(np.array([[1.0, 3.0], [2.0, np.nan]]), [1, 2, 3]).round(2).tolist()
+    [0.33, 0.67, 1.0]
+    """
     each = np.sort(error[np.isfinite(error)])
     return np.asarray(np.searchsorted(each, np.asarray(far), "right") / max(len(each), 1))

@@ -1,7 +1,7 @@
-"""How well pictures and sentences find each other.
+"""Image-text retrieval metrics: recall at K.
 
-Recall at K, as in Karpathy and Fei-Fei: Deep Visual-Semantic Alignments for Generating Image
-Descriptions (2015). https://arxiv.org/abs/1412.2306
+As in Karpathy and Fei-Fei: Deep Visual-Semantic Alignments for Generating Image Descriptions
+(2015). https://arxiv.org/abs/1412.2306
 """
 
 import numpy as np
@@ -18,10 +18,11 @@ ZERO_SHOT = N_("zero-shot accuracy")
 
 
 def ranks(similarity: Tensor, same: Tensor) -> Tensor:
-    """(N,) from 1: the place of column i among the columns of row i of ``similarity`` (N, N),
-    behind all others that are as near. Columns that ``same`` (N, N) calls equal to column i do not
-    compete with it.
+    """Return the rank of column i in row i of ``similarity`` (N, N), shape (N,), counted from 1.
 
+    Ties rank last. Columns that ``same`` (N, N) marks as equal to column i do not compete with it.
+
+    >>> import torch
     >>> ranks(torch.tensor([[0.9, 0.1], [0.8, 0.3]]), torch.eye(2, dtype=torch.bool))
     tensor([1, 2])
     """
@@ -32,8 +33,13 @@ def ranks(similarity: Tensor, same: Tensor) -> Tensor:
 
 
 def where(score: ArrayLike) -> NDArray[np.float64]:
-    """(seeds, cases, ...) scores, not a number where a case does not have one -> (seeds, cases)
-    pseudo-values, whose mean is the mean of all scores that there are."""
+    """Return pseudo-values (seeds, cases) whose mean is the mean of all scores that exist.
+
+    ``score`` (seeds, cases, ...) is nan where a case has none.
+
+    >>> where([[1.0, 0.0, float("nan")]]).mean(1).tolist()
+    [0.5]
+    """
     scores = np.asarray(score, np.float64)
     scores = scores.reshape(*scores.shape[:2], -1)
     there = np.isfinite(scores)
@@ -46,6 +52,11 @@ def where(score: ArrayLike) -> NDArray[np.float64]:
 
 
 def found(rank: Tensor, most: int) -> Tensor:
-    """1 where a rank is at most that, else 0; not a number where there is none (rank 0)."""
+    """Return 1 where a rank is at most ``most``, else 0; nan where there is none (rank 0).
+
+    >>> import torch
+    >>> found(torch.tensor([1, 7, 0]), 5)
+    tensor([1., 0., nan])
+    """
     hit = (rank <= most).float()
     return torch.where(rank > 0, hit, torch.full_like(hit, torch.nan))

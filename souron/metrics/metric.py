@@ -1,4 +1,4 @@
-"""What a table, a plot or a verdict must know of one figure."""
+"""The description of a metric that tables, plots and verdicts need."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,20 +11,19 @@ Unit = Literal["share", "bits", "dB", "px", "mm", ""]
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of a task, as it stands in the ``metrics`` of the task's file.
+    """One metric of a task, as listed in the ``metrics`` of the task's file.
 
     Args:
         name: in English, also the key in JSON: ``"accuracy"``.
         higher_is_better: ``False`` for losses and distances.
-        unit: ``"share"`` is a number in 0..1 that people read in percent, and whose differences
-            are percentage points.
+        unit: ``"share"`` is a number in 0..1, shown in percent, whose differences are shown in
+            percentage points.
         headline: among the facts on top of a report.
-        by_label: each label's cases are a sample of their own, so that few of one leave a
-            difference unsure, however many others there are; as for the AUC.
+        by_label: each label's cases are a sample of their own, so that few cases of one label
+            leave a difference uncertain, however many others there are; as for the AUC.
 
-    Example:
-        >>> Metric("accuracy", unit="share").text(0.932)
-        '93.2 %'
+    >>> Metric("accuracy", unit="share").text(0.932)
+    '93.2 %'
     """
 
     name: str
@@ -35,21 +34,21 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """Its name in the reader's language."""
+        """Name in the reader's language."""
         return _(self.name)
 
     def text(self, value: float) -> str:
-        """``93.2 %``, or three digits and the unit."""
+        """Format a value: ``93.2 %``, or three digits and the unit."""
         return units.measure(self.unit, value)
 
     def interval(self, low: float, high: float) -> str:
-        """``91.5–92.6 %``"""
+        """Format an interval: ``91.5–92.6 %``."""
         return units.interval(self.unit, low, high)
 
     def difference(self, value: float) -> str:
-        """With its sign: ``+1.2 points``."""
+        """Format a difference with its sign: ``+1.2 points``."""
         return units.difference(self.unit, value)
 
     def differences(self, low: float, high: float) -> str:
-        """``-1.2 to +0.4 points``"""
+        """Format an interval of differences: ``-1.2 to +0.4 points``."""
         return units.differences(self.unit, low, high)

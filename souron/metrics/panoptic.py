@@ -1,20 +1,19 @@
-"""How well pictures were divided into things and stuff: panoptic quality, picture by picture.
+"""Panoptic quality: segmentation into things and stuff.
 
 Kirillov, He, Girshick, Rother, Dollár: Panoptic Segmentation (2018).
 https://arxiv.org/abs/1801.00868
 
-    a found segment is right where it overlaps a true one of its class by more than half (IoU)
+    a predicted segment is right where it overlaps a true one of its class by more than half (IoU)
     PQ of a class = sum of the IoU of right ones / (right + false alarms / 2 + missed / 2) = SQ RQ
     SQ = mean IoU of right ones     RQ = right / (right + false alarms / 2 + missed / 2)
 
-No two segments overlap, so that a true one has at most one such partner and nothing need be
-assigned. PQ, SQ and RQ are means over the classes that are there or were found. Void pixels of the
-truth count in no union; a found segment that lies by more than half in void, or in a crowd region
-of its class, is no false alarm; a crowd region is neither found nor missed. The rules are those of
-panopticapi, the evaluator of COCO.
+No two segments overlap, so that a true one has at most one such partner and no assignment problem
+arises. PQ, SQ and RQ are means over the classes that are present or predicted. Void pixels of the
+truth count in no union; a predicted segment with more than half of its pixels in void, or in a
+crowd region of its class, is no false alarm; a crowd region is neither found nor missed. The rules
+are those of panopticapi, COCO's evaluator.
 
-PQ is no mean over pictures. Its jackknife gives pseudo-values whose mean is the metric
-(``scores``).
+PQ is no mean over images. Its jackknife gives pseudo-values whose mean is the metric (``scores``).
 """
 
 from collections.abc import Sequence
@@ -28,18 +27,18 @@ Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 HALF = 0.5  # overlap above which a segment is right; share in void above which it is no alarm
-IDS = 256  # of a map of bytes
+IDS = 256  # identifiers that a map of bytes can hold
 
 
 class Divided(NamedTuple):
-    """The segments of a picture."""
+    """The segments of an image."""
 
-    label: Any  # (n,) whole numbers; of a crowd region -1 - label
-    ids: Any  # (H, W) uint8: 0 for void, else one more than a segment's place in ``label``
+    label: Any  # (n,) integers; a crowd region is -1 - label
+    ids: Any  # (H, W) uint8: 0 for void, else one more than a segment's index in ``label``
 
 
 class Partners(NamedTuple):
-    """The segments of a picture beside those that were found."""
+    """The true segments of an image matched with the predicted ones."""
 
     overlap: Array  # (n, m), of equal classes; else 0
     right: NDArray[np.bool_]  # (n, m)
@@ -49,7 +48,7 @@ class Partners(NamedTuple):
 
 @dataclass(frozen=True)
 class Counted:
-    """Of each picture and class, (pictures, classes)."""
+    """Counts of each image and class, (pictures, classes)."""
 
     overlap: Array  # the sum over right segments
     right: Counts
@@ -57,11 +56,11 @@ class Counted:
     missed: Counts
 
     def summed(self) -> "Counted":
-        """(classes,)"""
+        """Sum over the images, (classes,)."""
         return Counted(*(part.sum(0) for part in self))
 
     def without(self, unit: Counts, units: int) -> "Counted":
-        """(units, classes): the sums without the pictures of each unit."""
+        """Return the sums without the images of each unit, (units, classes)."""
         left = []
         for part in self:
             own = np.zeros((units, part.shape[1]), dtype=part.dtype)
@@ -71,12 +70,12 @@ class Counted:
 
     @property
     def there(self) -> NDArray[np.bool_]:
-        """Of which classes there is a segment, true or found."""
+        """Classes with a segment, true or predicted."""
         return self.right + self.alarms + self.missed > 0
 
     @property
     def quality(self) -> dict[str, Array]:
-        """PQ, SQ and RQ; not a number where there is no segment."""
+        """PQ, SQ and RQ of each class; nan where there is no segment."""
         weight = self.right + self.alarms / 2 + self.missed / 2
         nothing = np.where(self.there, 0.0, np.nan)
         return {
@@ -90,7 +89,14 @@ class Counted:
 
 
 def compare(truth: Sequence[Divided], found: Sequence[Divided], classes: int) -> Counted:
-    """Count the segments of pictures, whose labels are below ``classes``."""
+    """Count right, missed and false segments of images whose labels are below ``classes``.
+
+    >>> import numpy as np
+    >>> truth = [Divided([0, 1], np.array([[1, 1, 2, 2]]))]
+    >>> counted = compare(truth, [Divided([0, 0], np.array([[1, 1, 2, 2]]))], classes=2)
+    >>> counted.right.tolist(), counted.alarms.tolist(), counted.missed.tolist()
+    ([[1, 0]], [[1, 0]], [[0, 1]])
+    """
     shape = len(truth), classes
     overlap = np.zeros(shape)
     right, alarms, missed = (np.zeros(shape, dtype=np.int64) for _part in range(3))
@@ -106,7 +112,13 @@ def compare(truth: Sequence[Divided], found: Sequence[Divided], classes: int) ->
 
 
 def partners(truth: Divided, found: Divided) -> Partners:
-    """Which found segments of a picture are right. Those without a pixel count nowhere."""
+    """Match the predicted segments of an image with the true ones. Empty segments count nowhere.
+
+    >>> import numpy as np
+    >>> truth, found = np.array([[1, 1, 1, 0]]), np.array([[1, 1, 0, 0]])
+    >>> partners(Divided([0], truth), Divided([0], found)).overlap.round(2)
+    array([[0.67]])
+    """
     true, named = (np.asarray(one.label, dtype=np.int64) for one in (truth, found))
     here, there = (np.asarray(one.ids, dtype=np.uint8).ravel() for one in (truth, found))
     pairs = np.bincount(here * np.int64(IDS) + there, minlength=IDS**2).reshape(IDS, IDS)
@@ -129,12 +141,18 @@ def partners(truth: Divided, found: Divided) -> Partners:
 def scores(
     counted: Counted, stuff: Sequence[int], groups: Sequence[Any] | None = None
 ) -> dict[str, Array]:
-    """Pseudo-values (pictures,) of each metric that these pictures have; their mean is the metric.
-    ``stuff`` are the numbers of those classes.
+    """Return pseudo-values (pictures,) of each metric that these images have.
 
-    They are the jackknife's (Efron, Stein: The Jackknife Estimate of Variance, 1981,
-    https://doi.org/10.1214/aos/1176345462) over pictures, or over ``groups`` (pictures,), whose
-    pictures share one: pictures made of the same parts are not independent.
+    Their mean is the metric. ``stuff`` holds the class numbers of stuff. The values are the
+    jackknife's (Efron, Stein: The Jackknife Estimate of Variance, 1981,
+    https://doi.org/10.1214/aos/1176345462) over images, or over ``groups`` (pictures,): images made
+    of the same parts are not independent.
+
+    >>> import numpy as np
+    >>> truth = [Divided([0, 1], np.array([[1, 1, 2, 2]]))] * 2
+    >>> counted = compare(truth, truth, classes=2)
+    >>> {name: each.mean().item() for name, each in scores(counted, stuff=[1]).items()}
+    {'PQ': 1.0, 'SQ': 1.0, 'RQ': 1.0, 'PQ of things': 1.0, 'PQ of stuff': 1.0}
     """
     there = counted.summed().there
     areas = np.isin(np.arange(len(there)), stuff)
@@ -153,7 +171,13 @@ def scores(
 
 
 def by_label(counted: Counted, groups: Sequence[Any] | None = None) -> list[Array]:
-    """Pseudo-values (pictures,) of the PQ of each class by itself; nan where it has no segment."""
+    """Return pseudo-values (pictures,) of the PQ of each class; nan where it has no segment.
+
+    >>> import numpy as np
+    >>> truth = [Divided([0], np.array([[1, 1]]))]
+    >>> [each.tolist() for each in by_label(compare(truth, truth, classes=2))]
+    [[1.0], [nan]]
+    """
     pictures, classes = counted.right.shape
     there = counted.summed().there
     return [
@@ -167,8 +191,15 @@ def by_label(counted: Counted, groups: Sequence[Any] | None = None) -> list[Arra
 def pseudo_values(
     counted: Counted, kind: str, chosen: NDArray[np.bool_], groups: Sequence[Any] | None
 ) -> Array:
-    """(pictures,) whose mean is that of PQ, SQ or RQ over the ``chosen`` (classes,), which are
-    there."""
+    """Return pseudo-values (pictures,) of PQ, SQ or RQ averaged over the ``chosen`` classes.
+
+    ``chosen`` (classes,) must be present.
+
+    >>> import numpy as np
+    >>> truth = [Divided([0], np.array([[1, 1]]))]
+    >>> pseudo_values(compare(truth, truth, classes=1), "SQ", np.array([True]), None).tolist()
+    [1.0]
+    """
     count = len(counted.right)
     if groups is None:
         unit, units = np.arange(count), count
@@ -181,5 +212,5 @@ def pseudo_values(
     each = np.where(gone, 0.0, each).sum(1) / np.maximum((~gone).sum(1), 1)
     each = -(units - 1) * np.where(gone.all(1), whole, each)
     sizes = np.bincount(unit, minlength=units)
-    away = (each - each.mean()) * count / units / sizes  # of each picture of a unit
+    away = (each - each.mean()) * count / units / sizes  # of each image of a unit
     return whole + away[unit]

@@ -1,13 +1,13 @@
-"""How alike two poses are, point by point, so that poses are scored as COCO scores them.
+"""Pose similarity, so that poses are scored as COCO scores them.
 
 Lin, Maire, Belongie, Hays, Perona, Ramanan, Dollár, Zitnick: Microsoft COCO: Common Objects in
 Context (2014). https://cocodataset.org/#keypoints-eval
 
     OKS = mean over the marked points of exp(-d^2 / (2 area (2 sigma)^2))
 
-d is how far a point was found from where it is, area the figure's, and sigma how far apart people
-mark such a point: COCO's for its own 17 names, else 0.05, unless the data says otherwise. The
-average precision is that of ``metrics.detection`` with this similarity (object keypoint
+d is the distance between a point and its prediction, area that of the figure, and sigma the
+annotators' spread for such a point: COCO's for its own 17 names, else 0.05, unless the data gives
+others. The average precision is that of ``metrics.detection`` with this similarity (object keypoint
 similarity) in place of the overlap.
 """
 
@@ -20,7 +20,7 @@ from souron.metrics.detection import Measured
 
 Array = NDArray[np.float64]
 
-MOST = 20  # figures of a label in a picture that count, the surest
+MOST = 20  # figures of a label in an image that count, the highest scores
 USUAL = 0.05
 SIGMAS = {
     "nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072, "wrist": 0.062,
@@ -34,7 +34,13 @@ COCO = ("nose", *(
 
 
 def sigmas_of(names: Sequence[str], given: Sequence[float] = ()) -> Array:
-    """(K,) of points of those names; ``given`` are those that the data itself tells."""
+    """Return the sigma of each named point, (K,); ``given`` are those that come with the data.
+
+    >>> sigmas_of(["tip", "base"]).tolist(), sigmas_of(["tip"], [0.1]).tolist()
+    ([0.05, 0.05], [0.1])
+    >>> sigmas_of(COCO)[0].item()  # the nose
+    0.026
+    """
     if len(given) == len(names):
         return np.asarray(given, np.float64)
     if tuple(name.lower().replace(" ", "_") for name in names) != COCO:
@@ -43,8 +49,14 @@ def sigmas_of(names: Sequence[str], given: Sequence[float] = ()) -> Array:
 
 
 def similarities(point: ArrayLike, true: ArrayLike, area: ArrayLike, sigmas: ArrayLike) -> Array:
-    """Found points (D, K, 2) beside true ones (G, K, 3) of figures of that area (G,) in square
-    pixels -> (D, G); not a number where no point of a figure is marked."""
+    """Compute the object keypoint similarity of predicted and true poses, (D, G).
+
+    ``point`` (D, K, 2) predicted, ``true`` (G, K, 3) with visibility last, ``area`` (G,) of the
+    figures in square pixels. nan where no point of a figure is marked.
+
+    >>> similarities([[[5.0, 5.0]]], [[[5.0, 5.0, 1.0]]], area=[100.0], sigmas=[0.05]).tolist()
+    [[1.0]]
+    """
     said, there = np.asarray(point, np.float64), np.asarray(true, np.float64)
     room = 2 * (np.asarray(area, np.float64) + np.spacing(1))[:, None]
     far = np.square(said[:, None, :, :2] - there[None, :, :, :2]).sum(3)  # (D, G, K)
@@ -59,9 +71,17 @@ def measured(
     box: ArrayLike, point: ArrayLike, true_box: ArrayLike, true: ArrayLike, area: ArrayLike,
     sigmas: ArrayLike,
 ) -> Measured:  # fmt: skip
-    """Of a picture what takes the place of overlaps: of figures found, (D, 6) and (D, K, 3), and
-    true ones, (G, 5), (G, K, 3) and (G,). A figure without a marked point is not to be found: its
-    area is beyond all bounds, and what lies within twice its box is near it."""
+    """Return similarities and areas that replace the overlaps of boxes in ``detection.match``.
+
+    Predicted figures are (D, 6) and (D, K, 3), true ones (G, 5), (G, K, 3) and (G,). A figure
+    without a marked point is not to be found: its area is infinite, and predictions within twice
+    its box are similar to it.
+
+    >>> import numpy as np
+    >>> box, true_box = [[0, 0, 0, 10, 10, 0.9]], [[0, 0, 0, 10, 10]]
+    >>> measured(box, [[[5, 5, 0.9]]], true_box, [[[5, 5, 1]]], [100], [0.05]).overlap.tolist()
+    [[1.0]]
+    """
     likeness = similarities(point, true, area, sigmas)
     said, boxes = np.asarray(point, np.float64), np.asarray(true_box, np.float64)
     room = np.asarray(area, np.float64).copy()

@@ -1,17 +1,18 @@
-"""How well pixels were named: intersections over unions, with what is needed for intervals.
+"""Semantic segmentation metrics: intersections over unions, with what intervals need.
 
 Everingham, Eslami, Van Gool, Williams, Winn, Zisserman: The Pascal Visual Object Classes Challenge:
 A Retrospective (2015). https://doi.org/10.1007/s11263-014-0733-5
+
 Cheng, Girshick, Dollár, Berg, Kirillov: Boundary IoU: Improving Object-Centric Image Segmentation
 Evaluation (2021). https://arxiv.org/abs/2103.16562
 
-    IoU of a class: pixels that are it and were named it / pixels that are it or were named it
-    mIoU: its mean over the classes that are there, class 0, the background, among them
-    boundary IoU: the same of pixels within 2 % of the picture's diagonal from the edge of an area
+    IoU of a class: pixels truly of it and predicted so / pixels truly of it or predicted so
+    mIoU: its mean over the classes that are present, class 0, the background, among them
+    boundary IoU: the IoU of pixels within 2 % of the image's diagonal from the edge of an area
 
-Intersections and unions are summed over all pictures before they are divided, so that mIoU is no
-mean over pictures. Its jackknife gives pseudo-values whose mean is the metric (``scores``). What is
-``UNKNOWN`` in the truth counts nowhere.
+Intersections and unions are summed over all images before they are divided, so that mIoU is no mean
+over images. Its jackknife gives pseudo-values whose mean is the metric (``scores``). Pixels that
+are ``UNKNOWN`` in the truth count nowhere.
 """
 
 from collections.abc import Sequence
@@ -25,26 +26,26 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-UNKNOWN = 255  # in a map: the class is not known
-NEAR = 0.02  # of the diagonal: how far a boundary reaches into its area
-AT_ONCE = 16  # maps
+UNKNOWN = 255  # value in a label map where the class is not known
+NEAR = 0.02  # share of the diagonal that a boundary reaches into its area
+AT_ONCE = 16  # maps held at once
 
 
 @dataclass(frozen=True)
 class Areas:
-    """Pixels of each picture and class, (pictures, classes)."""
+    """Pixel counts of each image and class, (pictures, classes)."""
 
-    shared: Counts  # that are it and were named it
-    true: Counts  # that are it
-    said: Counts  # that were named it
+    shared: Counts  # truly of the class and predicted so
+    true: Counts  # truly of the class
+    said: Counts  # predicted as the class
 
     @property
     def ratio(self) -> Array:
-        """(classes,): intersection over union; nan where no pixel is of the class."""
+        """Intersection over union, (classes,); nan where no pixel is of the class."""
         return _ratio(*(part.sum(0) for part in self))
 
     def without(self, unit: Counts, units: int) -> Array:
-        """(units, classes): the same without the pictures of each unit."""
+        """Return the intersection over union without the images of each unit, (units, classes)."""
         left = []
         for part in self:
             own = np.zeros((units, part.shape[1]), dtype=np.int64)
@@ -53,6 +54,7 @@ class Areas:
         return _ratio(*left)
 
     def of(self, label: int) -> "Areas":
+        """Return the counts of one class."""
         return Areas(*(part[:, label : label + 1] for part in self))
 
     def __iter__(self):
@@ -61,18 +63,24 @@ class Areas:
 
 @dataclass(frozen=True)
 class Compared:
-    """Maps of the truth beside maps of what was said."""
+    """Pixel counts of true label maps beside predicted ones."""
 
-    whole: Areas  # of every class
-    objects: Areas  # (pictures, 1): of whatever is not the background
-    known: Areas  # (pictures, 1): shared is what is right, true is all that is known
-    edges: Areas | None  # of every class the boundary alone
-    confusion: Counts  # (classes, classes): rows are true, columns said
+    whole: Areas  # counts of every class
+    objects: Areas  # (pictures, 1): all that is not background
+    known: Areas  # (pictures, 1): shared is right pixels, true all known pixels
+    edges: Areas | None  # boundary pixels of every class
+    confusion: Counts  # (classes, classes): rows true, columns predicted
 
 
 def compare(truth: Any, found: Any, classes: int, edges: bool = True) -> Compared:
-    """Count the pixels of maps (pictures, H, W) of class numbers below ``classes``; ``UNKNOWN`` in
-    the truth. Without ``edges`` in a third of the time."""
+    """Count the pixels of label maps (pictures, H, W) of class numbers below ``classes``.
+
+    ``UNKNOWN`` may occur in the truth. Without ``edges`` it takes a third of the time.
+
+    >>> counted = compare([[[0, 1, 1]]], [[[0, 0, 1]]], classes=2, edges=False)
+    >>> counted.whole.ratio.tolist(), counted.confusion.tolist()
+    ([0.5, 0.5], [[1, 0], [1, 1]])
+    """
     truth, found = (np.asarray(part, dtype=np.uint8) for part in (truth, found))
     whole, objects, borders = [], [], []
     confusion = np.zeros((classes, classes), dtype=np.int64)
@@ -97,11 +105,15 @@ def compare(truth: Any, found: Any, classes: int, edges: bool = True) -> Compare
 
 
 def scores(counted: Compared, groups: Sequence[Any] | None = None) -> dict[str, Array]:
-    """Pseudo-values (pictures,) of each metric that these pictures have; their mean is the metric.
+    """Return pseudo-values (pictures,) of each metric that these images have.
 
-    They are the jackknife's (Efron, Stein: The Jackknife Estimate of Variance, 1981,
-    https://doi.org/10.1214/aos/1176345462) over pictures, or over ``groups`` (pictures,), whose
-    pictures share one: pictures made of the same parts are not independent.
+    Their mean is the metric. They are the jackknife's (Efron, Stein: The Jackknife Estimate of
+    Variance, 1981, https://doi.org/10.1214/aos/1176345462) over images, or over ``groups``
+    (pictures,): images made of the same parts are not independent.
+
+    >>> counted = compare([[[0, 1, 1]]], [[[0, 0, 1]]], classes=2, edges=False)
+    >>> {name: round(each.mean().item(), 2) for name, each in scores(counted).items()}
+    {'mIoU': 0.5, 'object IoU': 0.5, 'pixel accuracy': 0.67}
     """
     there = counted.whole.true.sum(0) > 0
     asked = {
@@ -118,7 +130,12 @@ def scores(counted: Compared, groups: Sequence[Any] | None = None) -> dict[str, 
 
 
 def by_label(counted: Compared, groups: Sequence[Any] | None = None) -> list[Array]:
-    """Pseudo-values (pictures,) of the IoU of each class by itself; nan where no pixel is of it."""
+    """Return pseudo-values (pictures,) of the IoU of each class; nan where no pixel is of it.
+
+    >>> counted = compare([[[0, 1, 1]]], [[[0, 0, 1]]], classes=3, edges=False)
+    >>> [each.tolist() for each in by_label(counted)]
+    [[0.5], [0.5], [nan]]
+    """
     pictures, classes = counted.whole.true.shape
     there, one = counted.whole.true.sum(0) > 0, np.ones(1, dtype=bool)
     return [
@@ -130,7 +147,15 @@ def by_label(counted: Compared, groups: Sequence[Any] | None = None) -> list[Arr
 
 
 def pseudo_values(areas: Areas, groups: Sequence[Any] | None, chosen: NDArray[np.bool_]) -> Array:
-    """(pictures,) whose mean is the mean IoU of the ``chosen`` (classes,), which are there."""
+    """Return pseudo-values (pictures,) whose mean is the mean IoU of the ``chosen`` classes.
+
+    ``chosen`` (classes,) must be present.
+
+    >>> import numpy as np
+    >>> counted = compare([[[0, 1, 1]]], [[[0, 0, 1]]], classes=2, edges=False)
+    >>> pseudo_values(counted.whole, None, np.array([True, True])).tolist()
+    [0.5]
+    """
     count = len(areas.true)
     if groups is None:
         unit, units = np.arange(count), count
@@ -143,18 +168,31 @@ def pseudo_values(areas: Areas, groups: Sequence[Any] | None, chosen: NDArray[np
     each = np.where(gone, 0.0, each).sum(1) / np.maximum((~gone).sum(1), 1)
     each = -(units - 1) * np.where(gone.all(1), whole, each)
     sizes = np.bincount(unit, minlength=units)
-    away = (each - each.mean()) * count / units / sizes  # of each picture of a unit
+    away = (each - each.mean()) * count / units / sizes  # of each image of a unit
     return whole + away[unit]
 
 
 def reach(height: int, width: int) -> int:
-    """How many pixels a boundary reaches into its area."""
+    """Return how many pixels a boundary reaches into its area: 2 % of the diagonal, at least 1.
+
+    >>> reach(300, 400), reach(8, 8)
+    (10, 1)
+    """
     return max(1, round(NEAR * float(np.hypot(height, width))))
 
 
 def boundary(maps: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(pictures, H, W): whether a pixel is near the edge of its own area, or of the picture: within
-    a square around it, ``reach`` to each side, something is of another class."""
+    """Return whether each pixel is near the edge of its own area or of the image, (pictures, H, W).
+
+    It is near an edge where a square around it, ``reach`` to each side, holds another class.
+
+    >>> import numpy as np
+    >>> boundary(np.zeros((1, 4, 4), np.uint8))[0].astype(int)  # only the edge of the image
+    array([[1, 1, 1, 1],
+           [1, 0, 0, 1],
+           [1, 0, 0, 1],
+           [1, 1, 1, 1]])
+    """
     far = reach(*maps.shape[1:])
     size = (1, 2 * far + 1, 2 * far + 1)
     near = scipy.ndimage.maximum_filter(maps, size) != scipy.ndimage.minimum_filter(maps, size)
@@ -164,8 +202,9 @@ def boundary(maps: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _edges(true: NDArray[np.uint8], said: NDArray[np.uint8], classes: int) -> Areas:
+    """Count the boundary pixels of each class."""
     known = true != UNKNOWN
-    said = np.where(known, said, np.uint8(UNKNOWN))  # the edge of what is known is an edge of both
+    said = np.where(known, said, np.uint8(UNKNOWN))  # the edge of the known area is an edge of both
     own, other = boundary(true) & known, boundary(said) & known
     return Areas(
         _count(true, own & other & (true == said), classes),
@@ -175,14 +214,14 @@ def _edges(true: NDArray[np.uint8], said: NDArray[np.uint8], classes: int) -> Ar
 
 
 def _count(maps: NDArray[np.uint8], chosen: NDArray[np.bool_], classes: int) -> Counts:
-    """(pictures, classes): the chosen pixels of each class."""
+    """Count the chosen pixels of each class, (pictures, classes)."""
     place = np.broadcast_to(np.arange(len(maps))[:, None, None], maps.shape)[chosen]
     counted = np.bincount(place * classes + maps[chosen], minlength=len(maps) * classes)
     return counted.reshape(len(maps), classes)
 
 
 def _table(true: NDArray[np.uint8], said: NDArray[np.uint8], classes: int) -> Counts:
-    """(pictures, classes, classes): rows are true, columns said."""
+    """Return a confusion matrix per image, (pictures, classes, classes), rows true."""
     known = true != UNKNOWN
     place = np.broadcast_to(np.arange(len(true))[:, None, None], true.shape)[known]
     both = (place * classes + true[known]) * classes + said[known]
@@ -191,10 +230,12 @@ def _table(true: NDArray[np.uint8], said: NDArray[np.uint8], classes: int) -> Co
 
 
 def _joined(parts: Sequence[Areas]) -> Areas:
+    """Concatenate counts along the images."""
     return Areas(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def _ratio(shared: Counts, true: Counts, said: Counts) -> Array:
+    """Return intersection over union; nan where the union is empty."""
     union = true + said - shared
     there = np.full(shared.shape, np.nan)
     return np.divide(shared, union, out=there, where=union > 0)

@@ -1,4 +1,4 @@
-"""How much of a person's summary stands in another one.
+"""ROUGE metrics of summaries.
 
 Lin: ROUGE: A Package for Automatic Evaluation of Summaries (2004).
 https://aclanthology.org/W04-1013/
@@ -9,20 +9,23 @@ from collections import Counter
 from collections.abc import Sequence
 
 UNIT = re.compile(r"[぀-ヿ㐀-鿿々ｦ-ﾟ]|[a-z0-9]+")
-LONGEST = 2_000  # units of a text that are compared in their order
+LONGEST = 2_000  # units of a text in which the longest common subsequence is searched
 
 
 def units(text: str) -> list[str]:
-    """Words in small letters; of Japanese, which has no spaces, each letter."""
+    """Split a text into lower-case words; Japanese, which has no spaces, into characters.
+
+    >>> units("Two cats. 猫2匹")
+    ['two', 'cats', '猫', '2', '匹']
+    """
     return UNIT.findall(text.lower())
 
 
 def rouge_n(said: Sequence[str], right: Sequence[str], n: int) -> float:
-    """The F-score of runs of ``n`` units.
+    """Return ROUGE-N, the F-score of n-grams of units.
 
-    Example:
-        >>> rouge_n(["a", "b", "c"], ["a", "b"], 1)
-        0.8
+    >>> rouge_n(["a", "b", "c"], ["a", "b"], 1)
+    0.8
     """
     ours, theirs = (
         Counter(tuple(text[i : i + n]) for i in range(len(text) - n + 1)) for text in (said, right)
@@ -31,7 +34,11 @@ def rouge_n(said: Sequence[str], right: Sequence[str], n: int) -> float:
 
 
 def rouge_l(said: Sequence[str], right: Sequence[str]) -> float:
-    """The F-score of the longest common subsequence: what both say in the same order."""
+    """Return ROUGE-L, the F-score of the longest common subsequence.
+
+    >>> rouge_l(["a", "x", "b"], ["a", "b"])
+    0.8
+    """
     said, right = said[:LONGEST], right[:LONGEST]
     row = [0] * (len(right) + 1)
     for unit in said:
@@ -44,4 +51,9 @@ def rouge_l(said: Sequence[str], right: Sequence[str]) -> float:
 
 
 def f_score(shared: int, ours: int, theirs: int) -> float:
+    """Return the F-score of ``shared`` items, 2 shared / (ours + theirs).
+
+    >>> f_score(1, 2, 2)
+    0.5
+    """
     return 2 * shared / (ours + theirs) if shared else 0.0

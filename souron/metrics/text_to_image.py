@@ -1,7 +1,7 @@
-"""Whether drawn pictures show what their prompts ask for.
+"""Names of metrics that say whether generated images show what their prompts ask for.
 
 Ghosh, Hajishirzi, Schmidt: GenEval: An Object-Focused Framework for Evaluating Text-to-Image
-Alignment (2023). https://arxiv.org/abs/2310.11513   (there a published detector reads the pictures)
+Alignment (2023). https://arxiv.org/abs/2310.11513 (there a published detector reads the images)
 """
 
 from souron.utils.messages import N_
@@ -18,10 +18,11 @@ CAPTION = N_("caption found")
 
 
 def share_of_the_way(value: float, floor: float, ceiling: float) -> float:
-    """0 where it is as with shuffled captions, 1 where it is as of real pictures; not a number
-    where the two are the same.
+    """Rescale a value: 0 is that of shuffled captions (floor), 1 that of real images (ceiling).
 
-    >>> share_of_the_way(0.6, 0.2, 0.8)
-    0.6666666666666666
+    nan unless the ceiling is above the floor.
+
+    >>> round(share_of_the_way(0.6, 0.2, 0.8), 2)
+    0.67
     """
     return (value - floor) / (ceiling - floor) if ceiling > floor else float("nan")

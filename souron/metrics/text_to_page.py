@@ -1,6 +1,6 @@
-"""How much of a page is what was asked for: parts, colours, counts and labels.
+"""Metrics of generated web pages: share of the requested parts, colours, counts and labels.
 
-Parts are compared by what stands in the page that was written. F1: van Rijsbergen: Information
+Parts are compared by the content of the page that was written. F1: van Rijsbergen: Information
 Retrieval (1979), http://www.dcs.gla.ac.uk/Keith/Preface.html
 """
 
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 
 class Tally(NamedTuple):
-    """Of one page, what was asked, and what of it is there."""
+    """Counts of one page: parts that were asked for, and parts that are there."""
 
-    right: float  # 1 where all is as it was asked for, in its order, and nothing else is there
-    matched: float  # parts that are there as they were asked for, by their sort
+    right: float  # 1 where all parts are as requested, in order, and nothing else is there
+    matched: float  # requested parts that are there, by kind
     said: float  # parts of the page
     asked: float  # parts of the request
     colours: float  # right ones
-    coloured: float  # that were asked for
+    coloured: float  # requested ones
     counts: float
     counted: float
     labels: float
     labelled: float
-    valid: float = 1.0  # whether the page is one
+    valid: float = 1.0  # 1 where it is a valid page
 
 
 RATIOS = {  # metric -> (right, of how many) as names of a tally, sums over all pages
@@ -38,8 +38,16 @@ RATIOS = {  # metric -> (right, of how many) as names of a tally, sums over all 
 
 
 def tally(said: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tally:
-    """Compares the parts of a page with those of the request: the first of a sort with the first
-    of that sort, the second with the second."""
+    """Compare the parts of a page with those of the request.
+
+    The first part of a kind is compared with the first of that kind, the second with the second.
+
+    >>> from types import SimpleNamespace
+    >>> box = SimpleNamespace(kind="box", colour="red", many=1, across=False, words=(), press="")
+    >>> found = tally([box], [box])
+    >>> found.right, found.matched, found.colours
+    (1.0, 1.0, 1.0)
+    """
     left = list(said)
     matched = colours = coloured = counts = counted = labels = labelled = 0
     for part in asked:
@@ -66,10 +74,15 @@ def tally(said: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tall
 
 
 def scores(table: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """(cases, fields of a ``Tally``) -> metric -> (cases,) whose mean is the metric.
+    """Return pseudo-values (cases,) of each metric from a table (cases, fields of a ``Tally``).
 
-    Ratios of sums get the jackknife's pseudo-values (Efron, Stein: The Jackknife Estimate of
-    Variance, 1981, https://doi.org/10.1214/aos/1176345462).
+    Their mean is the metric. Ratios of sums get the jackknife's pseudo-values (Efron, Stein: The
+    Jackknife Estimate of Variance, 1981, https://doi.org/10.1214/aos/1176345462).
+
+    >>> import numpy as np
+    >>> half = Tally(0, 1, 2, 2, 0, 0, 0, 0, 0, 0)  # 2 parts asked for, 2 written, 1 of them right
+    >>> round(scores(np.array([half, half], float))["F1 of parts"].mean().item(), 2)
+    0.5
     """
     column = {name: table[:, place] for place, name in enumerate(Tally._fields)}
     found = {"all right": column["right"]}
@@ -81,8 +94,12 @@ def scores(table: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 
 def ratio(right: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Pseudo-values (cases,) of sum(right) / sum(whole), whose mean it is; 1 where nothing was
-    asked for."""
+    """Return pseudo-values (cases,) of sum(right) / sum(whole); 1 where nothing was asked for.
+
+    >>> import numpy as np
+    >>> ratio(np.array([1.0, 2.0]), np.array([2.0, 2.0])).mean().item()
+    0.75
+    """
     count, total = len(right), whole.sum()
     if total == 0:
         return np.ones(count)

@@ -1,7 +1,7 @@
-"""Whether films show what their prompts ask for, and whether what should stand still does.
+"""Names of metrics of generated videos, and flicker.
 
 Huang, He, Yu and others: VBench: Comprehensive Benchmark Suite for Video Generative Models (2024).
-https://arxiv.org/abs/2311.17982   (there published networks read the films)
+https://arxiv.org/abs/2311.17982 (there published networks read the videos)
 """
 
 from torch import Tensor
@@ -18,13 +18,17 @@ FLICKER = N_("flicker")
 
 
 def flicker(film: Tensor) -> Tensor:
-    """Films (N, C, T, H, W) in 0..255 -> (N,) grey levels by which half of all steps from frame to
-    frame change a pixel at most, on average over the pixels: what moves passes most of them only
-    once, so that it does not count; what trembles counts everywhere.
+    """Return the flicker of videos (N, C, T, H, W) in 0..255, (N,) grey levels.
+
+    It is the median over time of a pixel's change from frame to frame, averaged over the pixels: a
+    moving object passes most of them only once, so that it does not count; flicker counts in every
+    frame.
 
     >>> import torch
-    >>> flicker(torch.zeros(2, 3, 8, 4, 4)).tolist()
-    [0.0, 0.0]
+    >>> still = torch.zeros(1, 3, 8, 4, 4)
+    >>> still[:, :, ::2] = 10  # every second frame is brighter
+    >>> flicker(still)
+    tensor([10.])
     """
     steps = film.float().diff(dim=2).abs().mean(1)  # (N, T - 1, H, W)
     return steps.median(1).values.mean((1, 2))

@@ -1,4 +1,4 @@
-"""How alike a translation and a person's are, letter by letter.
+"""chrF: similarity of a translation and a reference by character n-grams.
 
 Popović: chrF: character n-gram F-score for automatic MT evaluation (2015).
 https://doi.org/10.18653/v1/W15-3049
@@ -6,18 +6,18 @@ https://doi.org/10.18653/v1/W15-3049
 
 from collections import Counter
 
-ORDER = 6  # letters in a row at most
-BETA = 2.0  # recall counts so many times as much as precision
+ORDER = 6  # longest n-gram
+BETA = 2.0  # weight of recall relative to precision
 
 
 def chrf(said: str, right: str) -> float:
-    """0..1: the F-score of runs of 1 to 6 letters, their precision and recall averaged over the
-    lengths that both texts have. White space does not count, so that Japanese and English are
-    measured alike.
+    """Return chrF, the F-score of character n-grams of 1 to 6 characters, in 0..1.
 
-    Example:
-        >>> chrf("Open the file.", "Open the file.")
-        1.0
+    Precision and recall are averaged over the lengths that both texts have. White space does not
+    count, so that Japanese and English are measured alike.
+
+    >>> chrf("Open the file.", "Open the file."), round(chrf("Open a file.", "Open the file."), 2)
+    (1.0, 0.41)
     """
     said, right = "".join(said.split()), "".join(right.split())
     precision = recall = orders = 0.0
@@ -34,4 +34,9 @@ def chrf(said: str, right: str) -> float:
 
 
 def grams(text: str, n: int) -> Counter[str]:
+    """Count the character n-grams of a text.
+
+    >>> sorted(grams("banana", 2).items())
+    [('an', 2), ('ba', 1), ('na', 2)]
+    """
     return Counter(text[i : i + n] for i in range(len(text) - n + 1))

@@ -131,7 +131,9 @@ def ask(source: Any, question: str, **options: Any) -> Reading:
 
     Example:
         >>> import souron
-        >>> souron.ask(souron.kinds.Text("It opens at nine."), "When does it open?")
+        >>> from souron.kinds.text import Text
+        >>> text = Text("It opens at nine.")
+        >>> souron.ask(text, "When does it open?")  # doctest: +SKIP
     """
     return last(asking(source, question, **options))
 

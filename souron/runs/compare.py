@@ -59,7 +59,12 @@ STARTS = {
 def compare(
     systems: Sequence[str] = (), data: str | Path | None = None, **options: Any
 ) -> ComparisonRecord:
-    """Run ``comparing`` to its end. Takes the same options."""
+    """Run ``comparing`` to its end. Takes the same options.
+
+    >>> import souron
+    >>> found = souron.compare(["mlp", "cnn"], "digits", budget="10s", seeds=3)  # doctest: +SKIP
+    >>> print(found.sentence)  # doctest: +SKIP
+    """
     return run_events.last(comparing(systems, data, **options))
 
 

@@ -40,7 +40,12 @@ REPORT_SECONDS = 4.0  # in two languages
 
 @run_options.takes(TrainOptions)
 def train(system: str = "", data: str | Path | None = None, **options: Any) -> RunRecord:
-    """Run ``training`` to its end. Takes the same options."""
+    """Run ``training`` to its end. Takes the same options.
+
+    >>> import souron
+    >>> run = souron.train("mlp", data="digits", budget="10s")  # doctest: +SKIP
+    >>> run.measures["accuracy"].value  # doctest: +SKIP
+    """
     return last(training(system, data, **options))
 
 

@@ -1,22 +1,23 @@
-"""Ratings of rivals from votes on pairs: who is better, and how sure may one be?
+"""Bradley-Terry ratings of rivals from votes on pairs, with intervals and verdicts.
 
     P(a is preferred to b) = 1 / (1 + exp(rating_b - rating_a))
 
-Bradley and Terry: Rank Analysis of Incomplete Block Designs (1952), https://doi.org/10.2307/2334029.
-A tie is half a win of each. Each pair begins with ``PRIOR`` wins of each side, so that a rival who
-has won every vote has a rating, too.
+Bradley and Terry: Rank Analysis of Incomplete Block Designs (1952),
+https://doi.org/10.2307/2334029. A tie is half a win of each. Each pair begins with ``PRIOR`` wins
+of each side, so that a rival who has won every vote has a finite rating.
 
 Intervals are Wald's, from the Fisher information, with Student's t and ``WIDER``: votes are whole
-numbers, so that the normal quantile tells two copies of one model apart in 3.3 to 6.0 % of arenas,
-by how many votes there are; with these it is at most 4.9 % at any number from 15 to 400 (computed
-for two models). The information is that of ratings which begin with ``SHRUNK`` wins: at the maximum
-itself it vanishes where all votes go one way, and twenty wins in a row would not tell.
+numbers, so that with the normal quantile two copies of one model are called different in 3.3 to 6.0
+% of arenas, depending on the number of votes; with these it is at most 4.9 % at any number from 15
+to 400 (computed for two models). The information is that of ratings which begin with ``SHRUNK``
+wins: at the maximum itself it vanishes where all votes go one way, and twenty wins in a row would
+decide nothing.
 
 Votes on one question are not independent: where questions repeat, the variance is also computed
 from the sums of each question's votes (Liang and Zeger: Longitudinal data analysis using
 generalized linear models, 1986, https://doi.org/10.1093/biomet/73.1.13), with Student's t for as
 many questions as there are, and the longer interval counts. The percentile bootstrap, as public
-arenas use it, tells copies apart more often; ``benchmarks/arena.py`` shows what each of them does.
+arenas use it, calls copies different more often; ``benchmarks/arena.py`` compares the methods.
 
 Differs from the paper: the prior wins, ties, and intervals.
 """
@@ -33,12 +34,12 @@ from numpy.typing import ArrayLike, NDArray
 from souron.stats.records import Verdict
 
 PRIOR = 0.25  # wins that each side of a pair begins with
-SHRUNK = 0.5  # the same, of the ratings whose information counts
-WIDER = 1.03  # times what Student's t says
-POWER = 0.8  # the chance to find a difference that is as large as the one observed
-MOST_VOTES = 100  # times the present ones: what needs more is no plan
-STEPS = 100  # of Newton's method, at most
-POINTS = 400 / math.log(10)  # of a unit of log odds, as chess players count; 1000 is the mean
+SHRUNK = 0.5  # such wins for the ratings whose information counts
+WIDER = 1.03  # factor on the standard errors
+POWER = 0.8  # probability of detecting a difference as large as the one observed
+MOST_VOTES = 100  # times the present votes: needing more is no plan
+STEPS = 100  # Newton steps, at most
+POINTS = 400 / math.log(10)  # Elo points per unit of log odds; 1000 is the mean
 MEAN = 1000.0
 
 Floats = NDArray[np.float64]
@@ -46,41 +47,43 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ratings:
-    """Log odds of each rival, whose mean is 0, and how far they may be off."""
+    """Ratings of all rivals as log odds with mean 0, and their covariance."""
 
     log_odds: Floats  # (rivals,)
     fisher: Floats  # (rivals, rivals) covariance as if all votes were independent
-    clustered: Floats | None  # the same, votes on one question together; None: no question repeats
+    clustered: Floats | None  # covariance clustered by question; None: no question repeats
     questions: int
     votes: int
 
     def interval(self, contrast: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
-        """A weighted sum of log odds, with the ends of its interval. ``contrast`` (rivals,)."""
+        """Return the sum of log odds weighted by ``contrast`` (rivals,), with its interval."""
         weights = np.asarray(contrast, float)
         value = float(weights @ self.log_odds)
         reach = max(error * _quantile(level, freedom) for error, freedom in self._errors(weights))
         return value, value - reach, value + reach
 
     def difference(self, a: int, b: int, level: float = 0.95) -> tuple[float, float, float]:
-        """How much better rival ``a`` is than ``b``, in log odds, with its interval."""
+        """Return how much better rival ``a`` is than ``b``, in log odds, with its interval."""
         return self.interval(self._contrast(a, b), level)
 
     def rating(self, rival: int, level: float = 0.95) -> tuple[float, float, float]:
-        """Against the mean of all, in log odds, with its interval."""
+        """Return a rival's log odds against the mean of all, with its interval."""
         weights = -np.ones(len(self.log_odds)) / len(self.log_odds)
         weights[rival] += 1
         return self.interval(weights, level)
 
     def p(self, a: int, b: int) -> float:
-        """The chance of such a difference, or a larger one, between two equal rivals."""
+        """Return the two-sided p-value of the difference between two rivals."""
         weights = self._contrast(a, b)
         value = abs(float(weights @ self.log_odds))
         return max(2 * _tail(value / error, free) for error, free in self._errors(weights))
 
     def votes_needed(self, a: int, b: int, level: float = 0.95, power: float = POWER) -> int | None:
-        """Further votes, dealt as the present ones were, with which a difference like this one
-        would be found; None where a hundredfold of them would not do. A guide for planning: it
-        takes the difference as if it were true."""
+        """Estimate how many further votes, dealt as the present ones, would show this difference.
+
+        None where a hundredfold of them would not be enough. A guide for planning: it takes the
+        observed difference as if it were true.
+        """
         weights = self._contrast(a, b)
         value = abs(float(weights @ self.log_odds))
         error = max(error for error, _freedom in self._errors(weights))
@@ -92,12 +95,13 @@ class Ratings:
         return max(further, 1) if further <= MOST_VOTES * self.votes else None
 
     def _contrast(self, a: int, b: int) -> Floats:
+        """Return the weights whose sum of log odds is that of ``a`` less that of ``b``."""
         weights = np.zeros(len(self.log_odds))
         weights[a], weights[b] = 1, -1
         return weights
 
     def _errors(self, weights: Floats) -> list[tuple[float, float]]:
-        """Standard errors, each with its degrees of freedom."""
+        """Return standard errors, each with its degrees of freedom."""
         error = WIDER * math.sqrt(max(float(weights @ self.fisher @ weights), 0.0))
         found = [(error, max(self.votes - 1.0, 1.0))]
         if self.clustered is not None:
@@ -114,10 +118,15 @@ def fit(
     questions: Sequence[object] | None = None,
     prior: float = PRIOR,
 ) -> Ratings:
-    """Ratings of ``rivals`` rivals, 0, 1, ..., two of them at least.
+    """Fit the ratings of ``rivals`` rivals, 0, 1, ..., at least two of them.
 
     ``a`` and ``b`` (votes,) are the rivals of each vote, ``outcome`` (votes,) is 1 where ``a`` was
     preferred, 0 where ``b`` was, 0.5 for a tie; ``questions`` (votes,) name what was asked.
+
+    >>> ratings = fit([0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0], rivals=2)
+    >>> value, low, high = ratings.difference(0, 1)
+    >>> round(share(value), 2), low < 0 < high  # 3 of 4 votes are too few
+    (0.72, True)
     """
     a, b = np.asarray(a, int).reshape(-1), np.asarray(b, int).reshape(-1)
     outcome = np.asarray(outcome, float).reshape(-1)
@@ -142,10 +151,17 @@ def fit(
 
 
 def verdicts(ratings: Ratings, names: Sequence[str], level: float = 0.95) -> list[Verdict]:
-    """Every pair once. ``difference`` and its interval are in log odds; ``cases_needed`` counts
-    votes. All verdicts together err with probability 1 - level at most (Holm: A simple sequentially
-    rejective multiple test procedure, 1979, https://www.jstor.org/stable/4615733), as those of
-    ``verdict.judge`` do."""
+    """Judge every pair of rivals once.
+
+    ``difference`` and its interval are in log odds; ``cases_needed`` counts votes. All verdicts
+    together err with probability 1 - level at most (Holm: A simple sequentially rejective multiple
+    test procedure, 1979, https://www.jstor.org/stable/4615733), as those of ``verdict.judge`` do.
+
+    >>> ratings = fit([0] * 20, [1] * 20, [1] * 19 + [0], rivals=2)
+    >>> [found] = verdicts(ratings, ["a", "b"])
+    >>> found.a, found.verdict, found.b
+    ('a', 'better', 'b')
+    """
     pairs = list(combinations(range(len(names)), 2))
     p = [ratings.p(a, b) for a, b in pairs]
     found: dict[int, Verdict] = {}
@@ -162,7 +178,7 @@ def verdicts(ratings: Ratings, names: Sequence[str], level: float = 0.95) -> lis
 
 
 def _likeliest(wins: Floats) -> Floats:
-    """The ratings (rivals,) that make those wins (rivals, rivals) likeliest, by Newton's method."""
+    """Return the maximum likelihood ratings of wins (rivals, rivals), by Newton's method."""
     together, rating = wins + wins.T, np.zeros(len(wins))
     for _step in range(STEPS):
         chance = scipy.special.expit(rating[:, None] - rating)
@@ -174,25 +190,32 @@ def _likeliest(wins: Floats) -> Floats:
 
 
 def share(log_odds: float) -> float:
-    """The share of votes that such a difference wins."""
+    """Convert a difference in log odds to the share of votes that it wins.
+
+    >>> share(0.0), round(share(1.0), 2)
+    (0.5, 0.73)
+    """
     return float(scipy.special.expit(log_odds))
 
 
 def _information(together: Floats, chance: Floats) -> Floats:
+    """Return the Fisher information of the ratings, (rivals, rivals)."""
     weight = together * chance * (1 - chance)
     return np.diag(weight.sum(1)) - weight
 
 
 def _inverse(information: Floats) -> Floats:
-    """On ratings whose mean is 0: adding one number to all of them changes nothing."""
+    """Invert the information on ratings with mean 0; it is singular along a common shift."""
     ones = np.full_like(information, 1 / len(information))
     return np.linalg.inv(information + ones) - ones
 
 
 def _quantile(level: float, freedom: float) -> float:
+    """Return the two-sided quantile of Student's t."""
     share = (1 + level) / 2
     return float(scipy.special.stdtrit(freedom, share))
 
 
 def _tail(value: float, freedom: float) -> float:
+    """Return the upper tail probability of Student's t."""
     return float(scipy.special.stdtr(freedom, -value))

@@ -1,4 +1,4 @@
-"""95 % intervals of one system's measures, which count trainings, cases and groups."""
+"""95 % intervals of one system's measures, counting trainings, cases and groups."""
 
 import math
 from collections.abc import Sequence
@@ -23,23 +23,23 @@ from souron.stats.variance import (
 )
 
 FEW = 3  # successes or failures too few for Wilson's interval
-MISSED = 1.3  # times that the kurtosis of losses is larger than a sample shows (by simulation)
+MISSED = 1.3  # ratio of the kurtosis of losses to that of a sample (by simulation)
 
 
 @dataclass(frozen=True)
 class IntraclassCorrelation:
-    """How alike the cases of a group are in whether they are right."""
+    """Correlation of the cases of a group in being right or wrong, as a design effect."""
 
     n: int  # cases
-    more: float  # further cases in a case's group, in the mean
-    effect: float | None  # variance of their mean over that of independent cases; None: unknown
+    more: float  # further cases in a case's group, on average
+    effect: float | None  # design effect, 1 for independent cases; None: unknown
     freedom: float
 
     @classmethod
     def of(
         cls, scores: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None
     ) -> "IntraclassCorrelation":
-        """Of scores (seeds, cases) that are 0 or 1."""
+        """Estimate it from scores (seeds, cases) that are 0 or 1."""
         n, value = scores.shape[1], float(scores.mean())
         _names, sizes = np.unique(range(n) if groups is None else groups, return_counts=True)
         more = float((sizes**2).sum()) / n - 1
@@ -50,10 +50,11 @@ class IntraclassCorrelation:
         return cls(n, more, variance * n / (value * (1 - value)), freedom)
 
     def beside(self, other: "IntraclassCorrelation") -> "IntraclassCorrelation":
-        """With what the other label's cases say of it, whose groups count as ``LENT`` at most.
+        """Combine it with the estimate of the other label's cases, which counts at most ``LENT``
+        groups.
 
-        Both have one intraclass correlation, by assumption. Since it may be wrong, what the groups
-        themselves show is the least (``benchmarks/intervals.py`` breaks the assumption).
+        Both are assumed to have one intraclass correlation. Since that may be wrong, the groups'
+        own estimate is the lower bound (``benchmarks/intervals.py`` breaks the assumption).
         """
         further = self.n * self.more + other.n * other.more
         if self.effect is None or other.effect is None or further == 0:
@@ -73,21 +74,28 @@ def interval(
     trainings: ArrayLike | None = None,
     among: ArrayLike | None = None,
 ) -> Measure:
-    """The mean of scores (cases,) or (seeds, cases) with an interval.
+    """Return the mean of scores (cases,) or (seeds, cases) with an interval.
 
-    Scores that are 0 or 1 get Wilson's interval, with the sample size that independent cases would
-    have needed for the same variance (Korn and Graubard, "Confidence intervals for proportions with
-    small expected number of positive counts estimated from survey data", 1998); others Student's t.
-    Where groups or seeds make that variance, and few of them decide it, as a few misread patients
-    do, it is unsure: the degrees of freedom are the harmonic mean of those of the units and of
-    those that their kurtosis leaves (``_freedom``). Several seeds: the interval holds for further
-    trainings and further cases. ``groups`` (cases,) name the patient or source of each case,
-    ``trainings`` (seeds, cases) the training that answered, see ``spread``. One case alone of a
-    score that is not 0 or 1 has an interval without end.
+    Scores that are 0 or 1 get Wilson's interval, with the effective sample size: that of
+    independent cases with the same variance (Korn and Graubard, "Confidence intervals for
+    proportions with small expected number of positive counts estimated from survey data", 1998);
+    others get Student's t. Where groups or seeds contribute to that variance, and few of them
+    dominate it, as a few misread patients do, it is uncertain: the degrees of freedom are the
+    harmonic mean of those of the units and of those that their kurtosis leaves (``_freedom``). With
+    several seeds the interval holds for further trainings and further cases. ``groups`` (cases,)
+    name the patient or source of each case, ``trainings`` (seeds, cases) the training that
+    answered, see ``spread``. A single case whose score is not 0 or 1 has an infinite interval.
 
-    ``among`` (cases,): the mean is that of these cases, of which there is one at least, as
-    sensitivity is that of the positive ones. How alike the cases of a group are is then learnt
-    from the others, too (``IntraclassCorrelation.beside``): few groups alone say little of it.
+    ``among`` (cases,): the mean is that of these cases, of which there is at least one, as
+    sensitivity is that of the positive ones. The intraclass correlation is then estimated from the
+    other cases, too (``IntraclassCorrelation.beside``): few groups alone say little of it.
+
+    >>> found = interval([1, 1, 1, 0])
+    >>> found.value, round(found.low, 2), round(found.high, 2)
+    (0.75, 0.2, 0.99)
+    >>> grouped = interval([1, 1, 1, 0] * 2, groups=["anna", "bert", "carl", "dora"] * 2)
+    >>> grouped.n, grouped.groups  # four patients, not eight cases
+    (8, 4)
     """
     scores = _table(scores)
     beside = None
@@ -121,15 +129,20 @@ def share_interval(
     trainings: ArrayLike | None = None,
     freedom: float = math.inf,
 ) -> Measure:
-    """A figure in 0..1 that is the mean of pseudo-scores (cases,) or (seeds, cases), as AUC is.
+    """Return the mean of pseudo-scores of a figure in 0..1, such as an AUC, with an interval.
 
-    Wilson's interval, with the sample size that independent cases would have needed for the same
-    variance. A variance that few units decide is itself unsure: the degrees of freedom are those
-    that the units' kurtosis leaves it (``_freedom``). ``most`` is the largest size that these cases
-    can be worth: the interval is never narrower than that of so many, so that a variance which is
-    small by luck does not pass for certainty. ``freedom`` is the most that its caller knows the
-    variance to have. Where nothing varies (AUC = 1) the size is ``units``:
-    what the patients, or cases, can be worth, by default their number.
+    ``scores`` are (cases,) or (seeds, cases). Wilson's interval with the effective sample size,
+    that of independent cases with the same variance. A variance that few units dominate is itself
+    uncertain: the degrees of freedom are those that the units' kurtosis leaves it (``_freedom``).
+    ``most`` is the largest sample size that these cases can be worth: the interval is never
+    narrower than for that many, so that a variance which is small by chance does not pass for
+    certainty. ``freedom`` is an upper bound on the variance's degrees of freedom, known to the
+    caller. Where nothing varies (AUC = 1) the size is ``units``: what the patients, or cases, can
+    be worth, by default their number.
+
+    >>> found = share_interval([0.9, 1.0, 0.8, 0.9])
+    >>> round(found.value, 2), 0 < found.low < found.value < found.high < 1
+    (0.9, True)
     """
     scores = _table(scores)
     each = _units(scores, groups).mean(0)
@@ -154,22 +167,26 @@ def overlap_interval(
     level: float = 0.95,
     trainings: ArrayLike | None = None,
 ) -> Measure:
-    """The mean of scores (cases,) or (seeds, cases) in 0..1 of which a few may be 0, as Dice is
-    where a segmentation fails.
+    """Return the mean of scores in 0..1 of which a few may be 0, with an interval.
 
-    ``share_interval``, whose lower end allows for failures that this sample happens to lack: none
-    among n cases is seen with a probability of 2.5 % where a share of 1 - 0.025^(1/n) fails
-    (Clopper, Pearson: The Use of Confidence or Fiducial Limits Illustrated in the Case of the
-    Binomial, 1934, https://doi.org/10.1093/biomet/26.4.404). By simulation, where one case in ten,
-    twenty or fifty fails, samples of 8 to 120 cases hold the truth in 95 to 100 %; without this
-    allowance it is 41 to 98 %.
+    Dice is such a score: it is 0 where a segmentation fails. ``scores`` are (cases,) or (seeds,
+    cases). This is ``share_interval`` with a lower end that allows for failures which this sample
+    happens to lack: none among n cases is seen with a probability of 2.5 % where a share of 1 -
+    0.025^(1/n) fails (Clopper, Pearson: The Use of Confidence or Fiducial Limits Illustrated in the
+    Case of the Binomial, 1934, https://doi.org/10.1093/biomet/26.4.404). In simulations where one
+    case in ten, twenty or fifty fails, samples of 8 to 120 cases cover the truth in 95 to 100 %;
+    without this allowance in 41 to 98 %.
+
+    >>> dice = [0.9, 0.92, 0.91, 0.9]
+    >>> overlap_interval(dice).low < share_interval(dice).low
+    True
     """
     made = share_interval(scores, groups, level, trainings=trainings)
     return replace(made, low=min(made.low, made.value * (1 - unseen(made.groups or made.n, level))))
 
 
 def unseen(n: int, level: float = 0.95) -> float:
-    """The largest share of failures that n cases without one do not rule out.
+    """Return the largest share of failures that n cases without one do not rule out.
 
     >>> round(unseen(8), 2), round(unseen(100), 3)
     (0.37, 0.036)
@@ -183,13 +200,17 @@ def loss_interval(
     level: float = 0.95,
     trainings: ArrayLike | None = None,
 ) -> Measure:
-    """The mean of scores (cases,) or (seeds, cases) of which none is negative and few are large.
+    """Return the mean of scores of which none is negative and few are large, such as log losses.
 
-    Log loss and Brier's score are such: a sample without its few large ones has a small mean and a
-    small variance at once, and Student's interval then ends too low. This one is Student's for the
-    mean's logarithm, with the degrees of freedom that the units' kurtosis leaves the variance; the
-    kurtosis of a sample that misses the large ones is too small, hence ``MISSED``.
-    Raises ValueError where a score is negative.
+    ``scores`` are (cases,) or (seeds, cases). A sample without its few large losses has a small
+    mean and a small variance at once, and Student's interval then ends too low. This one is
+    Student's for the mean's logarithm, with the degrees of freedom that the units' kurtosis leaves
+    the variance; the kurtosis of a sample that misses the large ones is too small, hence
+    ``MISSED``. Raises ValueError where a score is negative.
+
+    >>> found = loss_interval([0.1, 0.1, 0.2, 2.0])
+    >>> found.value, found.value - found.low < found.high - found.value
+    (0.6, True)
     """
     scores = _table(scores)
     if (scores < 0).any():
@@ -206,11 +227,15 @@ def loss_interval(
 
 
 def proportion_interval(successes: int, n: int, level: float = 0.95) -> Measure:
-    """A share of n independent cases, as sensitivity is, with Wilson's interval.
+    """Return a proportion of n independent cases, such as a sensitivity, with Wilson's interval.
 
-    Up to three successes or failures the end towards 0 or 1 is Poisson's, since Wilson's misses
-    there too often (Brown, Cai and DasGupta, "Interval estimation for a binomial proportion",
-    2001, https://doi.org/10.1214/ss/1009213286). Of no case at all: not a number, 0 to 1.
+    With up to three successes or failures the end towards 0 or 1 is Poisson's, since Wilson's
+    misses there too often (Brown, Cai and DasGupta, "Interval estimation for a binomial
+    proportion", 2001, https://doi.org/10.1214/ss/1009213286). Without a case: nan, 0 to 1.
+
+    >>> found = proportion_interval(20, 20)
+    >>> found.value, round(found.low, 2), found.high  # 20 of 20 right is no proof of 100 %
+    (1.0, 0.84, 1.0)
     """
     if n == 0:
         return Measure(math.nan, 0.0, 1.0, 0)
@@ -224,11 +249,13 @@ def proportion_interval(successes: int, n: int, level: float = 0.95) -> Measure:
 
 
 def _interval(value: float, variance: float, freedom: float, level: float) -> tuple[float, float]:
+    """Return Student's interval."""
     half = _quantile(level, freedom) * math.sqrt(variance)
     return value - half, value + half
 
 
 def _wilson(share: float, n: float, quantile: float) -> tuple[float, float]:
+    """Return Wilson's score interval of a share of n cases."""
     square = quantile**2 / n
     middle = (share + square / 2) / (1 + square)
     half = math.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)

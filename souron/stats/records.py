@@ -1,4 +1,4 @@
-"""What statistics say: a measure with its interval, a row of a table, a verdict on a pair."""
+"""Records of statistics: a measure with its interval, a row of a table, a verdict on a pair."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +12,7 @@ class Measure:
     low: float
     high: float
     n: int  # cases
-    groups: int | None = None  # patients, where cases come in groups: these were resampled
+    groups: int | None = None  # patients, where cases come in groups: the interval's units
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Is ``a`` better than ``b``? ``difference`` > 0 speaks for ``a``, whatever the measure."""
+    """The comparison of ``a`` and ``b``; ``difference`` > 0 favours ``a``, whatever the measure."""
 
     a: str
     b: str
@@ -41,18 +41,19 @@ class Verdict:
     low: float
     high: float
     verdict: str  # "better", "worse", "cannot tell"
-    cases_needed: int | None  # further test cases, where it cannot tell and cases are what lacks
-    seeds_needed: int | None  # further seeds, where seeds are what lacks
+    cases_needed: int | None  # further test cases, where it cannot tell and cases are lacking
+    seeds_needed: int | None  # further seeds, where seeds are lacking
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Systems by one measure."""
+    """Systems ranked by one measure."""
 
     rows: list[Row]  # best first
     verdicts: list[Verdict]  # each pair once
 
     def as_json(self) -> dict[str, Any]:
+        """Return the ranking as plain dictionaries and lists."""
         return {
             "rows": [asdict(row) for row in self.rows],
             "verdicts": [asdict(verdict) for verdict in self.verdicts],

@@ -1,4 +1,4 @@
-"""How much scores vary: between trainings, between cases, between groups of cases."""
+"""Variance components of scores: between trainings, between cases, between groups of cases."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
 
-LENT = 5  # groups that another label's count as, where they tell how alike cases are
+LENT = 5  # most groups that another label's count as in the intraclass correlation
 MOST_FREEDOM = 1e9  # from here on Student's t is the normal distribution
 
 Scores = NDArray[np.float64]
@@ -18,25 +18,25 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Variation:
-    """What makes a mean over trainings and cases, or a difference of two, vary."""
+    """Variance components of a mean over trainings and cases, or of a difference of two."""
 
     n: int  # units: cases, or groups of cases
     cases: float  # variance of a unit's mean (difference), without the noise
-    k: tuple[int, ...] = ()  # seeds of each system; none where the trained networks are as given
+    k: tuple[int, ...] = ()  # seeds of each system; none: the trained networks are fixed
     seeds: tuple[float, ...] = ()  # variance of a training's mean over n units, with noise / n
-    noise: tuple[float, ...] = ()  # of training and case together, in one unit
+    noise: tuple[float, ...] = ()  # interaction of training and case, in one unit
     pseudo: int = 0  # 1 where scores are 0 or 1: a unit half won, half lost is added
     sure: float | None = None  # degrees of freedom of the units' variance; None: n - 1
 
     def total(self) -> tuple[float, float]:
-        """The variance of the mean and its degrees of freedom."""
+        """Return the variance of the mean and its degrees of freedom."""
         if self.n + self.pseudo < 2:
             return math.inf, 1.0
         variance, freedom = self._combined(self.seeds, self.n, self.k)
         return float(variance), float(freedom)
 
     def expected(self, n: Counts, more_seeds: Counts) -> tuple[Scores, Scores]:
-        """The same of each of these numbers of units and of further seeds."""
+        """Predict variance and degrees of freedom for numbers of units and further seeds."""
         seeds = [
             max(between - noise / self.n, 0) + noise / n
             for between, noise in zip(self.seeds, self.noise, strict=True)
@@ -44,13 +44,14 @@ class Variation:
         return self._combined(seeds, n, [k + more_seeds for k in self.k])
 
     def _combined(self, seeds: Any, n: Any, k: Any) -> tuple[Any, Any]:
+        """Combine the components for n units and k seeds of each system."""
         trainings = [between / count for between, count in zip(seeds, k, strict=True)]
         least = sum(noise / count for noise, count in zip(self.noise, k, strict=True)) / n
         cases = self.cases / n + self.pseudo / (n * (n + self.pseudo))
         total = np.maximum(sum(trainings), least) + cases
         if self.sure is None:
             doubt = cases**2 / (n + self.pseudo - 1)
-        else:  # few units: what was seen of them holds the noise, and is as unsure with it
+        else:  # few units: their variance contains the noise, and is as uncertain
             doubt = (cases + least) ** 2 / (self.sure * n / self.n)
         doubt = doubt + sum(part**2 / (count - 1) for part, count in zip(trainings, k, strict=True))
         return total, _satterthwaite(total, doubt)
@@ -58,35 +59,39 @@ class Variation:
 
 @dataclass(frozen=True)
 class Crossed:
-    """What makes a mean over repeated cross-validation vary, or a difference of two: each repeat
-    tests every case, each fold by a training of its own (``_crossed``)."""
+    """Variance components of a mean over repeated cross-validation, or of a difference of two.
+
+    Each repeat tests every case, each fold by a training of its own (``_crossed``).
+    """
 
     n: int  # units: cases, or groups of cases
     cases: float  # variance of a unit's mean, with a repeat's part of the noise, without trainings
     repeats: int
-    noise: float = 0.0  # of training and case together, in one unit
+    noise: float = 0.0  # interaction of training and case, in one unit
     training: float = 0.0  # variance of a training's mean
     weight: float = 0.0  # sum of the squares of the trainings' shares in the mean
-    seen: float = 0.0  # mean square between trainings: theirs, and what noise adds to it
-    freedom: int = 1  # of that mean square
-    pseudo: int = 0  # as of a ``Variation``
-    sure: float | None = None  # likewise
-    sample: float = 0.0  # times ``seen``: what another training sample would change, or not counted
+    seen: float = 0.0  # mean square between trainings: their variance and a part of the noise
+    freedom: int = 1  # degrees of freedom of that mean square
+    pseudo: int = 0  # as in ``Variation``
+    sure: float | None = None  # as in ``Variation``
+    sample: float = 0.0  # times ``seen``: variance from another training sample, or 0
 
     @property
     def k(self) -> tuple[int, ...]:
+        """Seeds of each system."""
         return self.repeats, self.repeats
 
     def total(self) -> tuple[float, float]:
-        """The variance of the mean and its degrees of freedom."""
+        """Return the variance of the mean and its degrees of freedom."""
         variance, freedom = self._combined(self.n, self.repeats)
         return float(variance), float(freedom)
 
     def expected(self, n: Counts, more_repeats: Counts) -> tuple[Scores, Scores]:
-        """The same of each of these numbers of units and of further repeats."""
+        """Predict variance and degrees of freedom for numbers of units and further repeats."""
         return self._combined(n, self.repeats + more_repeats)
 
     def _combined(self, n: Any, repeats: Any) -> tuple[Any, Any]:
+        """Combine the components for n units and so many repeats."""
         times = repeats / self.repeats
         own = max(self.cases - self.noise / self.repeats, 0.0)
         cases = (own + self.noise / repeats) / n + self.pseudo / (n * (n + self.pseudo))
@@ -103,11 +108,17 @@ def spread(
     groups: Sequence[Any] | None = None,
     trainings: ArrayLike | None = None,
 ) -> tuple[float, float]:
-    """The variance of the mean of scores (cases,) or (seeds, cases), and its degrees of freedom.
+    """Return the variance of the mean of scores, and its degrees of freedom.
 
-    With several seeds it holds for further trainings and further cases. ``trainings`` (seeds,
-    cases) names the training behind each score where a seed has several, as cross-validation has
-    one a fold. Of one unit alone the variance is infinite.
+    ``scores`` are (cases,) or (seeds, cases). With several seeds it holds for further trainings and
+    further cases. ``trainings`` (seeds, cases) names the training behind each score where a seed
+    has several, as cross-validation has one per fold. For a single unit the variance is infinite.
+
+    >>> variance, freedom = spread([1.0, 2.0, 3.0, 4.0])
+    >>> round(variance, 3), freedom  # the squared standard error, with n - 1 degrees
+    (0.417, 3.0)
+    >>> spread([1.0, 1.0, 4.0, 4.0], groups=["anna", "anna", "bert", "bert"])
+    (2.25, 1.0)
     """
     table = _table(scores)
     units = _units(table, groups)
@@ -119,7 +130,10 @@ def spread(
 def _variation(
     units: list[Scores], contrast: Scores, pseudo: int, sure: float | None = None
 ) -> Variation:
-    """Of systems' scores, each (seeds, units), and their mean or difference (units,)."""
+    """Estimate the components from systems' scores, each (seeds, units), and their contrast.
+
+    ``contrast`` (units,) is their mean or difference.
+    """
     n, k = len(contrast), tuple(len(table) for table in units)
     if n + pseudo < 2:
         return Variation(n, math.nan)
@@ -133,7 +147,7 @@ def _variation(
 
 
 def _noise(table: Scores) -> float:
-    """Variance of training and case together: what their means leave of (seeds, units)."""
+    """Return the interaction variance of training and case: the residual of (seeds, units)."""
     rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
     return float((rest**2).sum()) / ((table.shape[0] - 1) * (table.shape[1] - 1))
 
@@ -147,24 +161,25 @@ def _crossed(
     sure: float | None = None,
     sample: float = 0.0,
 ) -> Crossed:
-    """Of cross-validation: scores (repeats, cases), as ``units`` (repeats, units).
+    """Estimate the components of cross-validation from scores (repeats, cases).
 
-    A unit's score is a unit's own, plus its training's, plus noise. Different repeats of the same
-    unit tell the trainings apart, whatever the units are; where there is one repeat, the folds do.
-    The trainings' variance is what their squares exceed the noise by (Henderson, "Estimation of
-    variance and covariance components", 1953, method 3, https://doi.org/10.2307/3001853). All
-    trainings learn from one sample. How much they would differ together with another one,
-    ``sample`` times their mean square stands for (``verdict``, whose differences alone count it).
+    ``units`` (repeats, units) are the same scores by unit. A unit's score is the sum of the unit's
+    own effect, that of its training, and noise. Different repeats of the same unit separate the
+    trainings, whatever the units are; where there is one repeat, the folds do. The trainings'
+    variance is the excess of their squares over the noise (Henderson, "Estimation of variance and
+    covariance components", 1953, method 3, https://doi.org/10.2307/3001853). All trainings share
+    one training sample: ``sample`` times the between-training mean square estimates the variance
+    that a new training sample would add (``verdict``, whose differences alone count it).
     """
     repeats, n = units.shape
     row = np.arange(repeats)[:, None]
     who = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     names, which = np.unique(np.asarray(trainings), return_inverse=True)
-    by = np.zeros((repeats, n, len(names)))  # what each training says of each unit
+    by = np.zeros((repeats, n, len(names)))  # weight of each training in each unit
     np.add.at(by, (row, who, which.reshape(scores.shape)), n / scores.shape[1])
     sums = np.zeros((repeats, n))
     np.add.at(sums, (row, who), scores * n / scores.shape[1])
-    weight = by.mean((0, 1))  # of each training in the mean
+    weight = by.mean((0, 1))  # weight of each training in the mean
     size = by[0].sum(1, keepdims=True)  # (n, 1)
     if repeats > 1:
         own, left = by - by.mean(0), sums - sums.mean(0)
@@ -197,13 +212,20 @@ def by_stratum(
     groups: Sequence[Any] | None = None,
     by_size: bool = False,
 ) -> float:
-    """Degrees of freedom of the variance over cases where each stratum is a sample of its own, as
-    the cases of each label are for an AUC: by Satterthwaite, so that few patients of one label
-    leave it unsure, however many others there are.
+    """Return the degrees of freedom of a variance over cases from several strata.
+
+    Each stratum is a sample of its own: the cases of each label are strata for an AUC. Combined by
+    Satterthwaite's rule, so that few patients of one label leave the variance uncertain, however
+    many others there are.
 
     ``scores`` (cases,), ``strata`` (cases,), ``groups`` (cases,) the patients. ``by_size``:
-    patients with unlike numbers of cases count as fewer, (sum of the numbers)^2 / sum of their
+    patients with unequal numbers of cases count as fewer, (sum of the numbers)^2 / sum of their
     squares (Kish, "Survey Sampling", 1965, section 11.7).
+
+    >>> scores = [0.9, 0.1] + [0.8, 0.9, 0.7, 1.0] * 10
+    >>> labels = ["ill"] * 2 + ["well"] * 40
+    >>> by_stratum(scores, labels) < 10  # two ill cases decide, not the 40 others
+    True
     """
     values, names = np.asarray(scores, dtype=np.float64), np.asarray(strata)
     who = np.arange(len(names)) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -220,19 +242,21 @@ def by_stratum(
 
 
 def _satterthwaite(total: Any, doubt: Any) -> Any:
-    """Degrees of freedom of a variance ``total`` whose parts' squares, each over its own degrees,
-    add up to ``doubt``."""
+    """Return Satterthwaite's degrees of freedom of a variance ``total``.
+
+    ``doubt`` is the sum of the parts' squares, each over its own degrees of freedom.
+    """
     sure = doubt <= total**2 / MOST_FREEDOM
     return np.where(sure, MOST_FREEDOM, total**2 / np.where(sure, 1.0, doubt))
 
 
 def _freedom(units: Scores, freedom: float, missed: float = 1.0) -> float:
-    """What is left of the degrees of freedom where few of the units (n,) decide their variance.
+    """Return the degrees of freedom left where few of the units (n,) dominate their variance.
 
-    A variance of n units with kurtosis k varies as one of 2 n / (k - 1) degrees of freedom does,
+    A variance of n units with kurtosis k varies like one with 2 n / (k - 1) degrees of freedom,
     which is n for the normal distribution (O'Neill, "Some useful moment results in sampling
-    problems", 2014, https://doi.org/10.1080/00031305.2014.966589). ``missed``: times that k is
-    larger than in the sample. At least 1.
+    problems", 2014, https://doi.org/10.1080/00031305.2014.966589). ``missed`` is the ratio of k to
+    that of the sample. At least 1.
     """
     square = (units - units.mean()) ** 2
     if not square.any():
@@ -247,7 +271,7 @@ def _part(
     trainings: ArrayLike | None,
     chosen: NDArray[np.bool_],
 ) -> tuple[Scores, Sequence[Any] | None, ArrayLike | None]:
-    """Scores, groups and trainings of the chosen cases."""
+    """Return scores, groups and trainings of the chosen cases."""
     return (
         scores[:, chosen],
         None if groups is None else list(np.asarray(groups)[chosen]),
@@ -256,7 +280,7 @@ def _part(
 
 
 def _units(scores: Scores, groups: Sequence[Any] | None) -> Scores:
-    """(seeds, cases) -> (seeds, units), with the same mean over units as over cases."""
+    """Aggregate (seeds, cases) to (seeds, units), with the same mean over units as over cases."""
     if groups is None:
         return scores
     if len(groups) != scores.shape[1]:
@@ -269,6 +293,7 @@ def _units(scores: Scores, groups: Sequence[Any] | None) -> Scores:
 
 
 def _table(scores: ArrayLike) -> Scores:
+    """Return scores as (seeds, cases). Raises ValueError for another shape."""
     table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     if table.ndim != 2 or not table.size:
         raise ValueError(f"scores are (cases,) or (seeds, cases), not {table.shape}")
@@ -276,8 +301,10 @@ def _table(scores: ArrayLike) -> Scores:
 
 
 def _binary(scores: Scores) -> bool:
+    """Return whether all scores are 0 or 1."""
     return bool(((scores == 0) | (scores == 1)).all())
 
 
 def _quantile(level: float, freedom: float) -> float:
+    """Return the two-sided quantile of Student's t."""
     return float(scipy.special.stdtrit(freedom, (1 + level) / 2))

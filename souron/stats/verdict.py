@@ -1,43 +1,43 @@
-"""The statistics behind a verdict: which system is better, and how sure may one be?
+"""Statistics of a verdict: which system is better, and with what uncertainty.
 
-Two things vary when a system is measured: its training (seeds) and the test cases. Moreover
-systems differ in *which* cases they get right, and the same system trained twice does, too. With
-``scores`` of shape (seeds, cases), a difference of two means therefore varies by
+Two things vary when a system is measured: its training (seeds) and the test cases. Moreover systems
+differ in *which* cases they get right, and the same system trained twice does, too. With ``scores``
+of shape (seeds, cases), a difference of two means therefore has the variance
 
     v = seeds_a / k_a + seeds_b / k_b + cases / n
 
-- ``seeds``: variance of the trainings' means over the cases. It holds the noise that
-  training and cases make together, ``noise / n``, once.
-- ``cases``: variance over cases of the seeds' mean difference, less that same noise (else it
-  would count twice). At least 0.
-- v is never less than the noise alone makes: two seeds may agree by luck.
+- ``seeds``: variance of the trainings' means over the cases. It contains the interaction of
+  training and case ("noise"), ``noise / n``, once.
+- ``cases``: variance over cases of the seeds' mean difference, less that same noise (else it would
+  count twice). At least 0.
+- v is never less than the noise alone gives: two seeds may agree by chance.
 - Satterthwaite's degrees of freedom turn sqrt(v) into an interval of Student's t.
 
-This is the analysis of readers and cases in radiology (Hillis, "A comparison of denominator
+This is the multi-reader multi-case analysis of radiology (Hillis, "A comparison of denominator
 degrees of freedom methods for multiple observer ROC analysis", 2007,
 https://doi.org/10.1002/sim.2532), with trainings for readers, each nested in its system.
-``benchmarks/verdict.py`` shows by simulation that it keeps its promise where the paired bootstrap
-over cases does not.
+``benchmarks/verdict.py`` shows by simulation that it keeps its error rate where the paired
+bootstrap over cases does not.
 
-Where cases come in groups (patients), the group is the unit that was drawn: a group's score is its
-share in the mean over all cases, linearised as for a ratio (Cochran, "Sampling Techniques", 3rd
-edition, 1977, section 6.3). Groups of equal size count with their own mean.
+Where cases come in groups (patients), the group is the sampling unit: a group's score is its share
+in the mean over all cases, linearised as for a ratio (Cochran, "Sampling Techniques", 3rd edition,
+1977, section 6.3). Groups of equal size count with their own mean.
 
-After cross-validation one thing more can be counted: that another training sample would have been
-drawn. The folds learn from cases that they share for the most part, so that the sample's luck is
-common to all of them, and no estimate of it is without bias (Bengio and Grandvalet, "No unbiased
-estimator of the variance of k-fold cross-validation", 2004,
-https://www.jmlr.org/papers/v5/grandvalet04a.html). Nadeau and Bengio ("Inference for the
-generalization error", 2003, https://doi.org/10.1023/A:1024068626366) multiply the variance between
-folds by the ratio of test to training cases, 1 / (folds - 1), and add it. Here that ratio, at least
-``SAMPLE``, is taken of the mean square between trainings alone, from which the cases' part has been
-taken out (``Crossed``): methods whose answers hardly depend on what they learnt from then keep
-short intervals, and those that do get wide ones. ``benchmarks/training_sample.py`` sets it beside
-Nadeau and Bengio's own and beside what does not count the sample (Bayle and others,
-"Cross-validation confidence intervals for test error", 2020, https://arxiv.org/abs/2007.12671).
-With one split the sample's luck cannot be seen, and the sentence says so.
+After cross-validation one more source can be counted: another training sample. All folds share most
+of one training sample, so their differences cannot show what another sample would change, and no
+estimate of it is without bias (Bengio and Grandvalet, "No unbiased estimator of the variance of
+k-fold cross-validation", 2004, https://www.jmlr.org/papers/v5/grandvalet04a.html). Nadeau and
+Bengio ("Inference for the generalization error", 2003, https://doi.org/10.1023/A:1024068626366)
+multiply the variance between folds by the ratio of test to training cases, 1 / (folds - 1), and add
+it. Here that ratio, at least ``SAMPLE``, is applied to the mean square between trainings alone,
+without the cases' part (``Crossed``): methods whose answers hardly depend on their training data
+then keep short intervals, and those that do get wide ones. ``benchmarks/training_sample.py``
+compares it with Nadeau and Bengio's own and with intervals that ignore the sample (Bayle and
+others, "Cross-validation confidence intervals for test error", 2020,
+https://arxiv.org/abs/2007.12671). With one split the effect of the sample cannot be seen, and the
+sentence says so.
 
-Right or wrong, 0 or 1, says little on few cases: there, one case won and one lost are added to the
+Binary scores, 0 or 1, say little on few cases: there, one case won and one lost are added to the
 variance, half each (Agresti and Min, "Effects and non-effects of paired identical observations in
 comparing proportions with binary matched-pairs data", 2004, https://doi.org/10.1002/sim.1589), so
 that ten cases without a difference do not prove that there is none.
@@ -68,16 +68,16 @@ from souron.stats.variance import (
     by_stratum,
 )
 
-SAMPLE = 1 / 3  # least share of the trainings' mean square that another training sample adds
-SAMPLE_ONCE = 0.1  # with one repeat, where that mean square holds what cases vary by as well
-POWER = 0.8  # the chance to find a difference that is as large as the one observed
-MOST_CASES = 100  # times the present cases: what needs more is no plan
+SAMPLE = 1 / 3  # least share of the between-training mean square that another training sample adds
+SAMPLE_ONCE = 0.1  # with one repeat, where that mean square contains the variance of cases as well
+POWER = 0.8  # probability of detecting a difference as large as the one observed
+MOST_CASES = 100  # times the present cases: needing more is no plan
 MOST_SEEDS = 100
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better ``a`` is than ``b``: > 0 speaks for ``a``, whichever way the measure goes."""
+    """The difference of ``a`` and ``b``; > 0 favours ``a``, whichever way the measure goes."""
 
     difference: float
     low: float
@@ -85,17 +85,18 @@ class Difference:
     p: float
     level: float
     freedom: float  # degrees of freedom
-    # what another one of is counted: a training sample, a training, or neither (one seed)
+    # what the interval allows to change: the training sample, the training, or neither (one seed)
     scope: Literal["sample", "trainings", "networks"]
     variation: Variation | Crossed
-    limit: float = math.inf  # no difference is larger
+    limit: float = math.inf  # largest possible difference
 
     @property
     def verdict(self) -> Literal["better", "worse", "cannot tell"]:
+        """Verdict from the interval: "better", "worse" or "cannot tell"."""
         return "better" if self.low > 0 else "worse" if self.high < 0 else "cannot tell"
 
     def at(self, level: float) -> "Difference":
-        """The same with an interval of another level."""
+        """Return the difference with an interval of another level."""
         variance, freedom = self.variation.total()
         low, high = _interval(self.difference, variance, freedom, level)
         return replace(self, low=max(low, -self.limit), high=min(high, self.limit), level=level)
@@ -110,15 +111,19 @@ def difference(
     trainings: ArrayLike | None = None,
     strata: ArrayLike | None = None,
 ) -> Difference:
-    """How much better ``a`` is than ``b``, on the same cases.
+    """Compare ``a`` with ``b`` on the same cases.
 
-    ``a`` (seeds, cases) and ``b`` (other seeds, same cases); ``groups`` (cases,). If either has
-    one seed only, the scope is these trained networks: the interval counts cases, not trainings.
+    ``a`` (seeds, cases) and ``b`` (other seeds, same cases); ``groups`` (cases,). If either has one
+    seed only, the scope is these trained networks: the interval counts cases, not trainings.
     ``trainings`` (seeds, cases) names the training behind each score, of ``a`` and of ``b`` alike,
-    where a seed has several, as cross-validation has one a fold; the scope is then methods that
-    learn from another sample. ``strata`` (cases,) are labels whose cases are a sample each, as for
-    an AUC: few of one leave the interval wide (``variance.by_stratum``).
-    Raises ValueError if the cases are not as many.
+    where a seed has several, as cross-validation has one per fold; the scope is then methods
+    trained on another sample. ``strata`` (cases,) are labels whose cases are a sample each, as for
+    an AUC: few cases of one label leave the interval wide (``variance.by_stratum``). Raises
+    ValueError if the numbers of cases differ.
+
+    >>> found = difference([1, 1, 1, 1, 0, 1], [1, 0, 1, 0, 0, 1])  # right or wrong, case by case
+    >>> round(found.difference, 2), found.verdict, found.scope
+    (0.33, 'cannot tell', 'networks')
     """
     a, b = _table(a), _table(b)
     if a.shape[1] != b.shape[1]:
@@ -164,16 +169,21 @@ def judge(
     trainings: ArrayLike | None = None,
     strata: ArrayLike | None = None,
 ) -> list[Verdict]:
-    """Every pair once, in the order of ``names`` (default: as in ``scores``).
+    """Judge every pair once, in the order of ``names`` (default: as in ``scores``).
 
-    ``scores`` maps a name to (seeds, cases); ``groups``, ``trainings`` and ``strata`` are those
-    of ``difference``. All verdicts together err with probability
-    1 - level at most (Holm, "A simple sequentially rejective multiple test procedure", 1979,
-    https://www.jstor.org/stable/4615733): the clearest difference of m is tested at
-    (1 - level) / m, the next at (1 - level) / (m - 1), and so on until one fails. Each interval
-    has the level at which its difference was tested, that of the first failure for all the rest;
-    so verdict and interval always agree, and each interval covers with at least ``level``.
-    Needs speak of further cases, at the present number of cases to a group.
+    ``scores`` maps a name to (seeds, cases); ``groups``, ``trainings`` and ``strata`` are those of
+    ``difference``. All verdicts together err with probability 1 - level at most (Holm, "A simple
+    sequentially rejective multiple test procedure", 1979, https://www.jstor.org/stable/4615733):
+    the clearest difference of m is tested at (1 - level) / m, the next at (1 - level) / (m - 1),
+    and so on until one fails. Each interval has the level at which its difference was tested, that
+    of the first failure for all the rest; so verdict and interval always agree, and each interval
+    covers with at least ``level``. ``cases_needed`` counts further cases at the present number of
+    cases per group.
+
+    >>> scores = {"good": [1, 1, 1, 1, 1] * 8, "weak": [0, 1, 0, 1, 0] * 8}
+    >>> [found] = judge(scores)
+    >>> found.a, found.verdict, found.b
+    ('good', 'better', 'weak')
     """
     names = list(scores) if names is None else names
     pairs = list(combinations(names, 2))
@@ -192,11 +202,15 @@ def judge(
 
 
 def cases_needed(found: Difference, power: float = POWER) -> int | None:
-    """Further units with which a difference as large as this one would be found.
+    """Estimate how many further units would show a difference as large as this one.
 
-    None where a hundredfold of them would not do: the seeds' variance stays, or the
-    difference is practically zero. Takes the difference and its variances as if they were true:
+    None where a hundredfold of them would not be enough: the seeds' variance stays, or the
+    difference is practically zero. It takes the difference and its variances as if they were true:
     a guide for planning, not a promise.
+
+    >>> found = difference([1, 1, 1, 1, 0, 1], [1, 0, 1, 0, 0, 1])
+    >>> cases_needed(found)
+    18
     """
     n = found.variation.n
     further = np.unique((np.geomspace(1, MOST_CASES, 120) * n).astype(int))[1:] - n
@@ -205,10 +219,14 @@ def cases_needed(found: Difference, power: float = POWER) -> int | None:
 
 
 def seeds_needed(found: Difference, power: float = POWER) -> int | None:
-    """Further seeds, of each of the two, with which a difference like this one would be found.
+    """Estimate how many further seeds of each of the two would show a difference like this one.
 
-    None where a hundred would not do, and where there was one seed only: nothing is known then
-    of how trainings vary.
+    None where a hundred would not be enough, and where there was one seed only: then the variance
+    between trainings is not known.
+
+    >>> found = difference([[1.0, 2.0, 3.0]], [[1.0, 1.5, 3.0]])
+    >>> seeds_needed(found) is None  # one training each
+    True
     """
     if not found.variation.k:
         return None
@@ -218,8 +236,10 @@ def seeds_needed(found: Difference, power: float = POWER) -> int | None:
 
 
 def _sample(trainings: NDArray[Any]) -> float:
-    """``Crossed.sample`` of the trainings (repeats, cases) behind scores; 0 where each case is
-    tested by trainings that learnt from all the same cases."""
+    """Return ``Crossed.sample`` of the trainings (repeats, cases) behind scores.
+
+    0 where all trainings that test a case share all training cases.
+    """
     folds = len(np.unique(trainings[0]))
     if folds < 2:
         return 0.0
@@ -227,6 +247,7 @@ def _sample(trainings: NDArray[Any]) -> float:
 
 
 def _verdict(a: str, b: str, found: Difference, size: float) -> Verdict:
+    """Build the verdict on a pair, with cases and seeds needed where it cannot tell."""
     cases = seeds = None
     if found.verdict == "cannot tell":
         cases, seeds = cases_needed(found), seeds_needed(found)
@@ -243,7 +264,7 @@ def _verdict(a: str, b: str, found: Difference, size: float) -> Verdict:
 
 
 def _chance(found: Difference, n: Counts, more_seeds: Counts) -> Scores:
-    """To find this difference, if it is true, with so many units and further seeds."""
+    """Return the power to find this difference with so many units and further seeds."""
     variance, freedom = found.variation.expected(n, more_seeds)
     reach = scipy.special.stdtrit(freedom, (1 + found.level) / 2)
     # a difference without variance is found for certain, and so is one far out of reach

@@ -1,4 +1,4 @@
-"""Sheets of pictures and moving pictures."""
+"""Contact sheets and animated images."""
 
 import io
 import math
@@ -12,7 +12,7 @@ from souron.utils.plotting import PAPER, uri
 
 
 def sheet(images: Tensor, columns: int, gap: int = 1) -> Image.Image:
-    """Pictures (N, C, H, W) uint8 side by side on white, without captions."""
+    """Arrange images (N, C, H, W) uint8 side by side on white, without captions."""
     rows = math.ceil(len(images) / columns)
     side_y, side_x = images.shape[-2:]
     canvas = Image.new("RGB", (columns * (side_x + gap) - gap, rows * (side_y + gap) - gap), PAPER)
@@ -23,7 +23,7 @@ def sheet(images: Tensor, columns: int, gap: int = 1) -> Image.Image:
 
 
 def thumbnail(image: Image.Image, side: int = 128) -> str:
-    """A picture as a data URI, at most ``side`` pixels a side."""
+    """Return an image as a data URI, at most ``side`` pixels a side."""
     if max(image.size) > side:
         image = image.copy()
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -31,7 +31,7 @@ def thumbnail(image: Image.Image, side: int = 128) -> str:
 
 
 def _bytes(image: Image.Image) -> bytes:
-    """PNG up to 64 pixels a side and for grey, where it is small; else JPEG."""
+    """Encode as PNG up to 64 pixels a side, for grey and for few colours; else as JPEG."""
     file = io.BytesIO()
     if image.mode == "L" or min(image.size) <= 64 or len(image.getcolors(4096) or ()) > 0:
         image.save(file, "PNG", optimize=True)
@@ -41,7 +41,7 @@ def _bytes(image: Image.Image) -> bytes:
 
 
 def frames(film: Sequence[Tensor], columns: int = 4, width: int = 360) -> list[Image.Image]:
-    """Pictures (B, C, H, W) uint8 that change from one to the next, a sheet each."""
+    """Arrange each step of a sequence of images (B, C, H, W) uint8 on a sheet."""
     sheets = [sheet(frame, columns) for frame in film]
     factor = max(1, width // sheets[0].width)
     size = (sheets[0].width * factor, sheets[0].height * factor)
@@ -49,14 +49,17 @@ def frames(film: Sequence[Tensor], columns: int = 4, width: int = 360) -> list[I
 
 
 def moving(images: Sequence[Image.Image], milliseconds: int = 200) -> tuple[Image.Image, dict]:
-    """The first of them, and how Pillow saves them as one moving picture: the last one stays."""
+    """Return the first image and Pillow's options to save all of them as an animation.
+
+    The last image stays for at least a second.
+    """
     first, *rest = images
     times = [milliseconds] * len(rest) + [max(1000, milliseconds)]
     return first, {"save_all": True, "append_images": rest, "duration": times, "loop": 0}
 
 
 def film(images: Sequence[Image.Image]) -> bytes:
-    """A moving WebP."""
+    """Encode images as an animated WebP."""
     stream = io.BytesIO()
     first, options = moving(images)
     first.save(stream, "WEBP", quality=80, **options)

@@ -1,4 +1,4 @@
-"""Pictures of pages, by a Chromium that is on this computer already."""
+"""Screenshots of pages, by a Chromium that is installed on this computer."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 from souron.utils.messages import UserError, _
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-SECONDS = 40  # that it may take
+SECONDS = 40  # time limit
 MOST_SIDE = 4000  # pixels
 FLAGS = (
     "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -19,13 +19,15 @@ FLAGS = (
 
 
 def found() -> str:
-    """Where a Chromium is; "" where there is none."""
+    """Return the path of a Chromium; "" where there is none."""
     return next((path for name in NAMES if (path := shutil.which(name))), "")
 
 
 def screenshot(html: str, width: int, height: int) -> bytes:
-    """A PNG of a page that is so many pixels wide; there is no network. Raises UserError where
-    there is no Chromium, where it fails or takes too long."""
+    """Return a PNG of a page of that width and height in pixels, rendered without a network.
+
+    Raises UserError where there is no Chromium, where it fails or takes too long.
+    """
     program = found()
     if not program:
         raise _failed(_("there is no Chromium on this computer"), "apt-get install chromium")

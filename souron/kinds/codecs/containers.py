@@ -1,16 +1,16 @@
-"""Where texts stand in sounds, scores, videos and pages, which are read and added without decoding.
+"""Metadata texts in sounds, scores, videos and pages, read and added without decoding the media.
 
 | file | our own JSON | XMP |
 |---|---|---|
 | WAV | ``ICMT`` of ``LIST INFO`` | chunk ``_PMX`` |
 | MP4, MOV | iTunes' comment (``moov/udta/meta/ilst``), read only | ``uuid`` box at the end |
 | MIDI | a text event at the beginning of the first track | |
-| HTML | ``<meta name="souron">`` | ``<meta name="digitalSourceType">``, its word alone |
+| HTML | ``<meta name="souron">`` | ``<meta name="digitalSourceType">``, its value alone |
 
 Sources: Adobe: XMP Specification Part 3, Storage in Files (2020); Microsoft: Multimedia Programming
 Interface (1991), for RIFF; ISO/IEC 14496-12, for boxes; MIDI Manufacturers Association: Standard
-MIDI Files 1.0 (1996). The files are a stranger's: what they say of their own lengths is checked, of
-a text no more is read than ``LONGEST``, and steps are counted.
+MIDI Files 1.0 (1996). Files are untrusted: their stated lengths are checked, at most ``LONGEST``
+bytes of a text are read, and steps are counted.
 """
 
 import html
@@ -25,19 +25,19 @@ from souron.utils.files import atomically
 from souron.utils.messages import UserError, _
 
 LONGEST = 131_072  # bytes of a text
-MOST_STEPS = 100_000  # boxes, chunks or events that are passed over
-MOST_BYTES = 50_000_000_000  # of a file, of which only the headers are read
-MOST_WHOLE = 200_000_000  # bytes of a file that is written anew
-MOST_PAGE = 1_000_000  # bytes of a page that are looked through
+MOST_STEPS = 100_000  # boxes, chunks or events that are skipped, at most
+MOST_BYTES = 50_000_000_000  # bytes of a file of which only the headers are read
+MOST_WHOLE = 200_000_000  # bytes of a file that is rewritten
+MOST_PAGE = 1_000_000  # bytes of a page that are searched
 BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 COMMENT = (b"moov", b"udta", b"meta", b"ilst", b"\xa9cmt", b"data")  # each within the one before
 XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # of what was written as it came
+UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # sizes in streamed files
 SUFFIXES = {"WAV": (".wav",), "MP4": (".mp4", ".mov", ".m4v", ".m4a"), "MIDI": (".mid", ".midi"),
             "HTML": (".html", ".htm")}  # fmt: skip
 PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.{0,2000}?-->\s*)?<(?:!doctype\s+html|html)\b",
                   re.IGNORECASE | re.DOTALL)  # fmt: skip
-PLACES = [  # behind the first that is there; a charset must stand in a page's first 1024 bytes
+PLACES = [  # insert after the first match; a charset must be in a page's first 1024 bytes
     re.compile(rb"<meta\s[^<>]{0,200}\bcharset\b[^<>]{0,200}>", re.IGNORECASE),
     re.compile(rb"<head\b[^<>]*>", re.IGNORECASE),
     re.compile(rb"<html\b[^<>]*>", re.IGNORECASE),
@@ -48,18 +48,21 @@ ATTRIBUTE = re.compile(r'([\w:.-]{1,60})\s*=\s*(?:"([^"]*)"|\'([^\']*)\')')
 
 
 class Texts(NamedTuple):
-    """What a file says of itself."""
+    """Metadata of a file."""
 
     own: list[str]  # texts, one of which may be our JSON
-    xmp: str  # the packet; of a page what its meta elements say in place of it
+    xmp: str  # the packet; for a page its meta elements instead
 
 
 class Short(Exception):
-    """The file ends before what it announces, or goes on with what is not understood."""
+    """Raised where the file is truncated or continues with unknown content."""
 
 
 def kind_of(path: Path) -> str:
-    """By its first bytes: "WAV", "MP4", "MIDI", "HTML"; "" for anything else. Raises UserError."""
+    """Return the file type by its first bytes: "WAV", "MP4", "MIDI", "HTML", or "".
+
+    Raises UserError.
+    """
     check_file(path, most=MOST_BYTES, otherwise="not an image")
     try:
         with path.open("rb") as stream:
@@ -76,7 +79,7 @@ def kind_of(path: Path) -> str:
 
 
 def read(path: Path, kind: str) -> Texts:
-    """What stands in a file of that kind. Raises UserError where it is cut short or broken."""
+    """Read the metadata of a file of that type. Raises UserError where it is damaged."""
     size = path.stat().st_size
     try:
         with path.open("rb") as stream:
@@ -88,10 +91,12 @@ def read(path: Path, kind: str) -> Texts:
 
 
 def add(path: Path, kind: str, own: str, packet: str, source: str) -> None:
-    """Put our JSON, the XMP packet and IPTC's word for the origin into a file of that kind, which
-    stays whole if that fails. Raises UserError."""
+    """Add our JSON, the XMP packet and IPTC's source type to a file of that type.
+
+    The file stays unchanged if that fails. Raises UserError.
+    """
     check_file(path, most=MOST_WHOLE, otherwise="not an image")
-    read(path, kind)  # whole, as far as its headers tell
+    read(path, kind)  # raises unless it is complete, as far as its headers tell
     try:
         made = WRITERS[kind](path.read_bytes(), own, packet, source)
     except Short as error:
@@ -103,6 +108,7 @@ def add(path: Path, kind: str, own: str, packet: str, source: str) -> None:
 
 
 def _take(stream: BinaryIO, count: int) -> bytes:
+    """Read ``count`` bytes. Raises Short."""
     found = stream.read(count)
     if len(found) < count:
         raise Short
@@ -117,8 +123,7 @@ def _text(raw: bytes) -> str:
 
 
 def _chunks(stream: BinaryIO, begin: int, end: int, order: str) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place of the content and length of each chunk; a length that is not known is the
-    rest."""
+    """Yield name, content offset and length of each chunk; an unknown length is the rest."""
     for _step in range(MOST_STEPS):
         if begin + 8 > end:
             return
@@ -168,7 +173,7 @@ def _add_to_wav(raw: bytes, own: str, packet: str, source: str) -> bytes | None:
 
 
 def _boxes(stream: BinaryIO, begin: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place of the content and end of each box."""
+    """Yield name, content offset and end of each box."""
     for _step in range(MOST_STEPS):
         if begin + 8 > end:
             return
@@ -196,20 +201,20 @@ def _read_mp4(stream: BinaryIO, size: int) -> Texts:
             elif name != COMMENT[depth]:
                 continue
             elif name == b"data":
-                if following - place > 8:  # behind its type and its country
+                if following - place > 8:  # after its type and its country
                     stream.seek(place + 8)
                     own.append(_text(_take(stream, min(following - place - 8, LONGEST))))
             else:
-                # behind the version of ``meta``, which QuickTime leaves out
+                # after the version of ``meta``, which QuickTime leaves out
                 version = name == b"meta" and _take(stream, 8)[4:] != b"hdlr"
                 waiting.append((place + 4 * version, following, depth + 1))
     return Texts(own, packet)
 
 
 def _add_to_mp4(raw: bytes, own: str, packet: str, source: str) -> bytes | None:
-    """A box at the end, so that no place that the file names within itself is another."""
+    """Append a box at the end, so that offsets within the file stay valid."""
     begin = 0
-    while begin < len(raw):  # a last box without a length would take ours in
+    while begin < len(raw):  # a last box without a length would include ours
         length = int.from_bytes(raw[begin : begin + 4])
         if length == 0:
             return None
@@ -222,7 +227,7 @@ def _add_to_mp4(raw: bytes, own: str, packet: str, source: str) -> bytes | None:
 
 
 def _number(stream: BinaryIO) -> int:
-    """Of 7 bits a byte, at most four."""
+    """Read a variable-length number, 7 bits a byte, at most four bytes."""
     found = 0
     for _byte in range(4):
         byte = _take(stream, 1)[0]
@@ -250,7 +255,7 @@ def _read_midi(stream: BinaryIO, size: int) -> Texts:
         end = begin + 8 + length
         if end > size:
             raise Short
-        before = 0  # the status that goes on
+        before = 0  # running status
         while name == b"MTrk" and stream.tell() < end and steps < MOST_STEPS:
             steps += 1
             _number(stream)
@@ -272,7 +277,7 @@ def _read_midi(stream: BinaryIO, size: int) -> Texts:
                 before = status
                 stream.seek(1 if status >> 4 in (0xC, 0xD) else 2, os.SEEK_CUR)
             else:
-                raise Short  # no event: what follows cannot be told
+                raise Short  # no event: the rest cannot be parsed
         begin = end
     return Texts(own, "")
 
@@ -325,7 +330,7 @@ WRITERS = {"WAV": _add_to_wav, "MP4": _add_to_mp4, "MIDI": _add_to_midi, "HTML":
 
 
 def unknown(path: Path) -> UserError:
-    """For what is none of these, and no picture either."""
+    """Return the UserError for a file that is none of these, and no image either."""
     expected = ", ".join(("PNG", "JPEG", "WEBP", "GIF", *READERS))
     why = _("neither a picture nor a sound, score, video or page")
     return trouble(path, "not an image", why, expected)

@@ -1,4 +1,4 @@
-"""DICOM: the pixel values that the standard defines, and what a file's header tells of its case.
+"""DICOM: pixel values as the standard defines them, and case data from the header.
 
     stored bits -> values (rescaled, or looked up) -> window -> 0..255
 
@@ -6,9 +6,9 @@ DICOM PS3.3, C.7.6.3 (pixels), C.11.1 (modality LUT), C.11.2 (window).
 https://dicom.nema.org/medical/dicom/current/output/html/part03.html
 
 pydicom reads the file and calls a decoder for compressed pixels, one for each kind of compression;
-those in C and C++ run apart, see ``kinds.decoding``.
-Files are hostile: their sizes, frames, sequences and what unfolds from them are bounded. What is
-wrong ends in a ``UserError`` whose codes ``kinds.image`` lists.
+those in C and C++ run in a separate process, see ``dicom_worker``. Files are untrusted: their
+sizes, frames, sequences and decompressed sizes are bounded. Errors are raised as ``UserError`` with
+the codes that ``codecs.image`` lists.
 """
 
 import io
@@ -33,15 +33,15 @@ from souron.utils.messages import UserError, _
 
 MOST_FRAMES = 10_000
 MOST_TOTAL = 20 * MOST_PIXELS  # pixels of all frames
-MOST_ITEMS = 100_000  # of sequences and fragments; each becomes an object in memory
-MOST_ELEMENTS = 20_000  # outside of sequences
-MOST_VALUE = 1e12  # of a rescaled pixel; activities in Bq/ml reach 1e9
-MOST_RUNS = 256_000_000  # bytes that run lengths may unfold to before they are counted
+MOST_ITEMS = 100_000  # items of sequences and fragments; each becomes an object in memory
+MOST_ELEMENTS = 20_000  # elements outside of sequences
+MOST_VALUE = 1e12  # largest rescaled pixel; activities in Bq/ml reach 1e9
+MOST_RUNS = 256_000_000  # decompressed bytes of run lengths from which on they are counted first
 ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # an item's tag, little and big endian
 DEFLATED = "1.2.840.10008.1.2.1.99"
 RUNS = "1.2.840.10008.1.2.5"
-PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # the tags that hold float, double or whole pixels
-BETWEEN = re.compile(r"[\s^]+")  # within a PatientID
+PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # tags of float, double and integer pixels
+BETWEEN = re.compile(r"[\s^]+")  # separators within a PatientID
 PSEUDONYM = re.compile(r"souron-[0-9a-f]{12}")
 COLUMNS = ("sex", "device", "date", "modality")
 
@@ -60,22 +60,25 @@ DECODERS = {
     "1.2.840.10008.1.2.4.203": "pylibjpeg",
     RUNS: "pydicom",
 }
-APART = ("gdcm", "pylibjpeg")  # decoders that a damaged file can crash or keep busy for ever
+APART = ("gdcm", "pylibjpeg")  # decoders that a damaged file can crash or hang
 MODULES = ("BitsStored", "PixelRepresentation", "PhotometricInterpretation", "ModalityLUTSequence",
            "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction",
            "VOILUTSequence")  # fmt: skip
 
 
 class Window(NamedTuple):
-    """The values that become black to white: ``center`` ± half of ``width``, in rescaled units
-    (Hounsfield units for CT). A width of infinity stands for all that the stored bits can hold."""
+    """Display window: the values from black to white, ``center`` ± half of ``width``.
+
+    In rescaled units (Hounsfield units for CT). An infinite width stands for the whole range of the
+    stored bits.
+    """
 
     center: float
     width: float
 
     @staticmethod
     def parse(text: str | None) -> "Window | None":
-        """``"40,400"``, ``"full"``, or None for the file's own. Raises UserError."""
+        """Parse ``"40,400"`` or ``"full"``; None means the file's own. Raises UserError."""
         if text is None:
             return None
         if text.strip().lower() == "full":
@@ -95,14 +98,14 @@ class Window(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What a header tells of a case without saying who it is."""
+    """Case data from a header, without the patient's identity."""
 
     group: str = ""  # pseudonym of the PatientID
     columns: tuple[str, ...] = ("",) * len(COLUMNS)  # values for ``COLUMNS``
 
 
 class File:
-    """A DICOM file that was opened; read when it is asked for. Every method raises UserError."""
+    """An opened DICOM file, read lazily. Every method raises UserError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -113,7 +116,7 @@ class File:
         return read(self.path)
 
     def look(self) -> Look:
-        """From the header alone where the whole was not read yet."""
+        """Return size and format, from the header alone if the file was not read yet."""
         whole = "dataset" in self.__dict__
         dataset = self.dataset if whole else read(self.path, pixels=False)
         with translated(self.path):
@@ -136,6 +139,7 @@ class File:
         return Look((width, height), grey, deep, frames, millimetres)
 
     def known(self) -> Known:
+        """Return the pseudonym and the columns of the case."""
         dataset = self.dataset
         date = text(dataset, "StudyDate")
         found = {
@@ -149,15 +153,20 @@ class File:
         return Known(group, tuple(found[name].strip() for name in COLUMNS))
 
     def values(self, number: int = 0) -> np.ndarray:
-        """Frame ``number`` (from 0) as the standard defines it before any window: grey (H, W) in
-        rescaled units, or RGB (H, W, 3) in stored units."""
+        """Return frame ``number``, from 0, before any window.
+
+        Grey (H, W) in rescaled units, or RGB (H, W, 3) in stored units.
+        """
         self.look()
         with translated(self.path):
             return values(self.dataset, number, self.path)
 
     def frame(self, number: int = 0, window: str | None = None) -> Image.Image:
-        """Frame ``number`` (from 0) as ``image.read`` gives pictures: mode ``"F"`` where grey and
-        finer than bytes, else ``"L"`` or ``"RGB"``. ``window``: see ``Window``."""
+        """Return frame ``number``, from 0, as ``image.read`` returns images.
+
+        Mode ``"F"`` where grey and finer than bytes, else ``"L"`` or ``"RGB"``. ``window``: see
+        ``Window``.
+        """
         chosen = Window.parse(window)
         found = self.values(number)
         with translated(self.path):
@@ -172,7 +181,7 @@ class File:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Whatever pydicom or a decoder raises as a UserError; hostile files bring every kind of it."""
+    """Convert whatever pydicom or a decoder raises to UserError; untrusted files raise anything."""
     try:
         yield
     except (UserError, MemoryError):
@@ -189,8 +198,11 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def read(path: Path, pixels: bool = True, items: int = MOST_ITEMS) -> Any:
-    """pydicom's dataset, within limits; ``pixels``: also what follows the header; ``items``: so
-    many of sequences at most. Raises UserError, also where there are no pixels."""
+    """Read pydicom's dataset, within limits.
+
+    ``pixels``: also read what follows the header; ``items``: limit on sequence items. Raises
+    UserError, also where there are no pixels.
+    """
     from pydicom import filereader
 
     data = path.read_bytes()
@@ -224,13 +236,13 @@ def read(path: Path, pixels: bool = True, items: int = MOST_ITEMS) -> Any:
 
 
 def check_items(path: Path, data: bytes, most: int = MOST_ITEMS) -> None:
-    """Against files of millions of empty items, each of which would become an object."""
+    """Refuse files of millions of empty items, each of which would become an object."""
     if sum(data.count(item) for item in ITEMS) > most:
         raise trouble(path, "too large", _("the DICOM file has too many items"))
 
 
 def check_deflated(path: Path, data: bytes, start: int) -> None:
-    """Refuse a deflated file that would grow beyond ``MOST_BYTES``, in little memory."""
+    """Refuse a deflated file that would grow beyond ``MOST_BYTES``, using little memory."""
     from pydicom.filereader import read_dataset
 
     if DEFLATED.encode() not in data:
@@ -254,7 +266,7 @@ def check_deflated(path: Path, data: bytes, start: int) -> None:
 
 
 def whole_number(dataset: Any, keyword: str, default: int | None = None) -> int:
-    """A positive number of the header. Raises ValueError."""
+    """Return a positive integer of the header. Raises ValueError."""
     value = dataset.get(keyword)
     if value in (None, ""):
         value = default
@@ -264,19 +276,20 @@ def whole_number(dataset: Any, keyword: str, default: int | None = None) -> int:
 
 
 def text(dataset: Any, keyword: str, most: int = 64) -> str:
-    """A value of the header as text; "" where it is missing or cannot be read."""
+    """Return a value of the header as text; "" where it is missing or unreadable."""
     try:
         value = dataset.get(keyword)
         found = "" if value is None else str(value)
-    except Exception:  # a value that is damaged is one that is not known
+    except Exception:  # a damaged value counts as missing
         return ""
     return "".join(letter for letter in found if letter.isprintable()).strip()[:most]
 
 
 def pseudonym(identity: str, secret: bytes = b"") -> str:
-    """Return the same short name for the same PatientID, in whichever spelling. Without a
-    ``secret`` (64 bytes at most), whoever guesses an identity can check the guess. A pseudonym
-    stays as it is.
+    """Return a pseudonym, equal for all spellings of a PatientID.
+
+    Without a ``secret`` (64 bytes at most), anyone who guesses an identity can check the guess. A
+    pseudonym stays as it is.
 
     >>> pseudonym("P001") == pseudonym(" p001^ ")
     True
@@ -290,16 +303,20 @@ def pseudonym(identity: str, secret: bytes = b"") -> str:
 
 
 def one_spelling(identity: str) -> str:
-    """A PatientID without blanks and empty components, in upper case and in half-width letters:
-    ``P001`` of `` p 001^``. Two patients whose numbers differ in that alone become one, which
-    keeps a split from leaking."""
+    """Normalise a PatientID: ``P001`` for `` p 001^``.
+
+    Blanks and empty components are removed, letters are upper case and half-width. Two patients
+    whose numbers differ in that alone are merged, which keeps a split from leaking.
+    """
     return BETWEEN.sub("", unicodedata.normalize("NFKC", identity)).upper()
 
 
 def spacing(dataset: Any) -> float:
-    """Millimetres a pixel of a dataset: PixelSpacing, else ImagerPixelSpacing, which is measured at
-    the detector and so larger than in the patient by the magnification. 0 where neither is there,
-    or rows and columns differ by more than 1 %.
+    """Return millimetres per pixel of a dataset.
+
+    PixelSpacing, else ImagerPixelSpacing, which is measured at the detector and so larger than in
+    the patient by the magnification. 0 where both are missing, or rows and columns differ by more
+    than 1 %.
     """
     for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
         try:
@@ -312,7 +329,7 @@ def spacing(dataset: Any) -> float:
 
 
 def syntax(dataset: Any) -> str:
-    """The transfer syntax; where the file does not name it, the uncompressed one that fits."""
+    """Return the transfer syntax; where the file names none, the matching uncompressed one."""
     from pydicom import uid
 
     named = getattr(dataset, "file_meta", {}).get("TransferSyntaxUID")
@@ -325,7 +342,7 @@ def syntax(dataset: Any) -> str:
 
 
 def stored(dataset: Any, number: int, path: Path) -> np.ndarray:
-    """The decoded pixels of a frame: (H, W), or (H, W, 3) in RGB. Raises UserError and more."""
+    """Decode the pixels of a frame: (H, W), or (H, W, 3) in RGB. Raises UserError and others."""
     from pydicom.pixels import get_decoder
 
     how = syntax(dataset)
@@ -355,7 +372,7 @@ def stored(dataset: Any, number: int, path: Path) -> np.ndarray:
 
 
 def options(dataset: Any) -> dict[str, Any]:
-    """What a decoder must know of one frame, as plain numbers and text."""
+    """Return a decoder's options for one frame, as plain numbers and text."""
     from pydicom.pixels import as_pixel_options
 
     found = as_pixel_options(dataset, number_of_frames=1, pixel_keyword="PixelData")
@@ -368,14 +385,17 @@ def options(dataset: Any) -> dict[str, Any]:
 
 
 def checked(array: np.ndarray, kind: str) -> np.ndarray:
-    if array.ndim == 3 and kind not in ("RGB", "YBR_ICT", "YBR_RCT"):  # J2K's own become RGB
+    """Return the array. Raises ValueError for colours that are not RGB."""
+    if array.ndim == 3 and kind not in ("RGB", "YBR_ICT", "YBR_RCT"):  # JPEG 2000's become RGB
         raise ValueError(kind)
     return array
 
 
 def check_coded(dataset: Any, number: int, how: str, path: Path) -> bytes:
-    """A frame as it is compressed. Refuses one whose own header says another size, or which
-    unfolds to more."""
+    """Return a compressed frame.
+
+    Refuses one whose own header gives another size, or which decompresses to more.
+    """
     from pydicom.encaps import get_frame
 
     frames = whole_number(dataset, "NumberOfFrames", 1)
@@ -397,7 +417,7 @@ def check_coded(dataset: Any, number: int, how: str, path: Path) -> bytes:
 
 
 def coded_size(coded: bytes) -> tuple[int, int] | None:
-    """Width and height from the header of a JPEG, JPEG-LS or JPEG 2000 code stream.
+    """Return width and height from the header of a JPEG, JPEG-LS or JPEG 2000 code stream.
 
     ITU-T T.81 (1992), B.2.2, https://www.w3.org/Graphics/JPEG/itu-t81.pdf; T.800, A.5.1.
     """
@@ -408,7 +428,7 @@ def coded_size(coded: bytes) -> tuple[int, int] | None:
     place = 2
     while place + 9 <= len(coded) and coded[place] == 0xFF:
         marker, length = coded[place + 1], int.from_bytes(coded[place + 2 : place + 4])
-        if marker == 0xFF:  # a filling byte
+        if marker == 0xFF:  # fill byte
             place += 1
         elif (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
             height, width = struct.unpack_from(">2H", coded, place + 5)
@@ -419,7 +439,7 @@ def coded_size(coded: bytes) -> tuple[int, int] | None:
 
 
 def run_length(coded: bytes, most: int) -> int:
-    """Bytes that PackBits unfolds to (PS3.5, G.3.1); counts no further than ``most``."""
+    """Return the decompressed size of PackBits (PS3.5, G.3.1), counted up to ``most``."""
     size = place = 0
     while place < len(coded) and size <= most:
         head = coded[place]
@@ -429,7 +449,7 @@ def run_length(coded: bytes, most: int) -> int:
 
 
 def values(dataset: Any, number: int, path: Path) -> np.ndarray:
-    """See ``File.values``."""
+    """Return a frame before any window, see ``File.values``."""
     from pydicom.pixels import apply_color_lut, apply_modality_lut
 
     kind, samples = str(dataset.PhotometricInterpretation), dataset.get("SamplesPerPixel", 1)
@@ -438,7 +458,7 @@ def values(dataset: Any, number: int, path: Path) -> np.ndarray:
         return bounded(apply_modality_lut(array, view(dataset, number)))
     if kind == "PALETTE COLOR" and samples == 1:
         if "SegmentedRedPaletteColorLookupTableData" in dataset:
-            raise ValueError(_("its palette is segmented"))  # a few bytes unfold to gigabytes
+            raise ValueError(_("its palette is segmented"))  # a few bytes decompress to gigabytes
         return apply_color_lut(array, dataset)[..., :3]
     if samples == 3 and (kind == "RGB" or kind.startswith("YBR_")):
         return array
@@ -446,8 +466,10 @@ def values(dataset: Any, number: int, path: Path) -> np.ndarray:
 
 
 def bounded(found: np.ndarray) -> np.ndarray:
-    """Refuse values that no device measures, such as those of a slope of 1e30. Raises
-    ValueError."""
+    """Return the values unless no device measures them, such as with a slope of 1e30.
+
+    Raises ValueError.
+    """
     if found.size and not np.abs((found.min(), found.max())).max() <= MOST_VALUE:
         raise ValueError(
             _("values of {low:.3g} to {high:.3g} after its rescale slope and intercept").format(
@@ -458,8 +480,10 @@ def bounded(found: np.ndarray) -> np.ndarray:
 
 
 def view(dataset: Any, number: int) -> Any:
-    """A dataset of the attributes that turn a frame's stored bits into values and brightness, also
-    where an enhanced file keeps them frame by frame (PS3.3, C.7.6.16)."""
+    """Return a dataset of the attributes that convert a frame's stored bits to brightness.
+
+    Also where an enhanced file keeps them frame by frame (PS3.3, C.7.6.16).
+    """
     from pydicom.dataset import Dataset
 
     found = Dataset()
@@ -481,7 +505,7 @@ def view(dataset: Any, number: int) -> Any:
 
 
 def limits(about: Any) -> tuple[float, float]:
-    """The least and the largest value that the stored bits can stand for; from ``view``."""
+    """Return the least and the largest value of the stored bits; ``about`` is from ``view``."""
     if about.get("ModalityLUTSequence"):
         return 0.0, 2.0 ** about.ModalityLUTSequence[0].LUTDescriptor[2] - 1
     bits = whole_number(about, "BitsStored")
@@ -495,10 +519,10 @@ def limits(about: Any) -> tuple[float, float]:
 
 
 def brightness(found: np.ndarray, about: Any, window: Window | None, path: Path) -> np.ndarray:
-    """Values (H, W) in 0..255, float64, 0 black.
+    """Return values (H, W) in 0..255, float64, 0 black.
 
     By ``window``; else by the file's first window or, without one, its first VOI LUT; else by the
-    range of the stored bits. ``about`` is ``view``'s.
+    range of the stored bits. ``about`` is from ``view``.
     """
     how = "LINEAR"
     if window is None and about.get("WindowCenter") is not None and "WindowWidth" in about:
@@ -527,12 +551,12 @@ def brightness(found: np.ndarray, about: Any, window: Window | None, path: Path)
 
 
 def first(value: Any) -> float:
-    """Of an attribute with one value or several."""
+    """Return the first value of an attribute with one or several."""
     return float(value if isinstance(value, (int, float, str)) else value[0])
 
 
 def windowed(found: np.ndarray, window: Window, how: str, path: Path) -> np.ndarray:
-    """0..1 by PS3.3, C.11.2.1.2 and C.11.2.1.3: LINEAR, LINEAR_EXACT or SIGMOID."""
+    """Apply a window function, 0..1: LINEAR, LINEAR_EXACT or SIGMOID (PS3.3, C.11.2.1.2-3)."""
     center, width = window
     functions: dict[str, Callable[[], np.ndarray]] = {
         "LINEAR": lambda: (
@@ -559,7 +583,7 @@ def windowed(found: np.ndarray, window: Window, how: str, path: Path) -> np.ndar
 
 
 def colours(found: np.ndarray, dataset: Any) -> np.ndarray:
-    """(H, W, 3) uint8 from stored units of any depth."""
+    """Convert stored units of any depth to (H, W, 3) uint8."""
     if found.dtype == np.uint8 and dataset.get("BitsStored") == 8:
         return found
     if str(dataset.PhotometricInterpretation) == "PALETTE COLOR":

@@ -1,9 +1,8 @@
-"""The decoders written in C and C++, each in a process of its own.
+"""Decoders written in C and C++, each in a process of its own.
 
-A damaged JPEG-LS file ends the process that GDCM runs in, and a damaged JPEG 2000 file can keep
-OpenJPEG busy without end. So a frame is handed to a process that may die or be stopped; the next
-frame gets a new one. It is asked by a line of JSON and the coded frame, and answers with a line of
-JSON and the pixels:
+A damaged JPEG-LS file crashes the process that GDCM runs in, and a damaged JPEG 2000 file can make
+OpenJPEG hang. So a frame is sent to a process that may crash or be killed; the next frame gets a
+new one. A request is a line of JSON and the coded frame, an answer a line of JSON and the pixels:
 
     {"syntax": ..., "plugin": ..., "bytes": ..., "options": {...}}   ->
     {"dtype": ..., "shape": ..., "kind": ..., "bytes": ...}   or   {"error": ...}
@@ -24,14 +23,14 @@ import numpy as np
 from souron.utils.messages import _
 
 SECONDS = 30.0  # for a frame; the largest take a few
-MEMORY = 6 * 2**30  # bytes that a process may ask for, where the system can limit it
+MEMORY = 6 * 2**30  # memory limit of a process in bytes, where the system supports it
 
 
 class Worker:
-    """A process that decodes one frame after the other."""
+    """A process that decodes frames one after the other."""
 
     def __init__(self) -> None:
-        root = str(Path(__file__).parents[3])  # where souron lies; -P leaves the current folder out
+        root = str(Path(__file__).parents[3])  # folder of souron; -P leaves the current folder out
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "souron.kinds.codecs.dicom_worker"],
@@ -42,7 +41,7 @@ class Worker:
         )
 
     def decode(self, asked: dict[str, Any], coded: bytes) -> tuple[dict[str, Any], bytes]:
-        """The answer and its pixels. Raises ValueError where the process died or was stopped."""
+        """Return the answer and its pixels. Raises ValueError where the process died."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None and stdout is not None
         watch = threading.Timer(SECONDS, self.process.kill)
@@ -56,10 +55,11 @@ class Worker:
             watch.cancel()
 
     def close(self) -> None:
+        """Kill the process and close its pipes."""
         self.process.kill()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
-                with contextlib.suppress(OSError):  # what was to be written goes nowhere
+                with contextlib.suppress(OSError):  # pending output is discarded
                     stream.close()
         self.process.wait()
 
@@ -69,9 +69,9 @@ _idle: list[Worker] = []
 
 
 def decode(syntax: str, plugin: str, coded: bytes, options: dict[str, Any]) -> tuple[Any, str]:
-    """A frame's pixels, (H, W) or (H, W, 3), and how they are to be understood ("RGB", ...).
+    """Decode a frame: pixels (H, W) or (H, W, 3), and their photometric interpretation.
 
-    ``options`` is what pydicom calls pixel options. Raises ValueError.
+    ``options`` are pydicom's pixel options. Raises ValueError.
     """
     asked = {"syntax": syntax, "plugin": plugin, "options": options}
     with _places:
@@ -90,6 +90,7 @@ def decode(syntax: str, plugin: str, coded: bytes, options: dict[str, Any]) -> t
 
 @atexit.register
 def stop() -> None:
+    """Close all idle workers."""
     while _idle:
         _idle.pop().close()
 
@@ -118,7 +119,7 @@ def _answer(asked: dict[str, Any], coded: bytes) -> tuple[dict[str, Any], bytes]
         array, about = get_decoder(asked["syntax"]).as_array(
             encapsulate([coded]), index=0, decoding_plugin=asked["plugin"], **asked["options"]
         )
-    except Exception as error:  # a decoder may raise anything; the one who asks hears of it
+    except Exception as error:  # a decoder may raise anything; it is reported to the caller
         return {"error": (str(error).splitlines() or [type(error).__name__])[-1].strip()}, b""
     head = {"dtype": array.dtype.str, "shape": array.shape,
             "kind": str(about["photometric_interpretation"])}  # fmt: skip
@@ -126,7 +127,7 @@ def _answer(asked: dict[str, Any], coded: bytes) -> tuple[dict[str, Any], bytes]
 
 
 def main() -> None:
-    """Answer until nobody asks. What the decoders print goes nowhere."""
+    """Answer requests until the input ends. The decoders' own output is discarded."""
     if sys.platform != "win32":
         import resource
 

@@ -1,4 +1,4 @@
-"""A grid of values in space, as the readers of volumes give it, and how large it may be."""
+"""Voxel grids in space, as readers of volumes return them, and their limits."""
 
 import math
 from collections.abc import Sequence
@@ -11,29 +11,31 @@ from souron.kinds.codecs.limits import trouble
 from souron.utils.messages import UserError, _
 
 MOST_VOXELS = 300_000_000
-MOST_BYTES = 1_000_000_000  # of a file
+MOST_BYTES = 1_000_000_000  # bytes of a file
 MOST_SLICES = 5000
 FARTHEST = 10_000.0  # mm from the origin
 
 
 class Grid(NamedTuple):
+    """Values and affine of a volume."""
+
     values: np.ndarray  # (slices, rows, columns) int16 or float32
     affine: np.ndarray  # (4, 4): (slice, row, column, 1) -> millimetres towards left, back, head
     series: str = ""
-    notes: tuple[str, ...] = ()  # what was done to the file's own values
-    uid: str = ""  # of a DICOM series
+    notes: tuple[str, ...] = ()  # changes made to the file's own values
+    uid: str = ""  # UID of a DICOM series
 
 
 class Placed(NamedTuple):
-    """What the headers say of a volume."""
+    """Size and position of a volume, from its headers."""
 
     size: tuple[int, ...]  # slices, rows, columns
-    affine: np.ndarray  # as of ``Grid``
+    affine: np.ndarray  # as in ``Grid``
     patient: str = ""  # a pseudonym, where DICOM names one
 
 
 def check_size(path: Path, size: Sequence[int]) -> None:
-    """Of a volume, before its values are read. Raises UserError."""
+    """Validate the size of a volume before its values are read. Raises UserError."""
     if len(size) != 3 or min(size) < 1:
         raise trouble(
             path,
@@ -51,7 +53,7 @@ def check_size(path: Path, size: Sequence[int]) -> None:
 
 
 def stored(values: np.ndarray) -> np.ndarray:
-    """As int16 where nothing is lost by it, else as float32. Raises ValueError."""
+    """Convert to int16 where that is lossless, else to float32. Raises ValueError."""
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError(_("numbers that are not finite"))
     if values.dtype == np.int16:
@@ -65,8 +67,11 @@ def stored(values: np.ndarray) -> np.ndarray:
 
 
 def upright(spacing: Sequence[float]) -> np.ndarray:
-    """The affine of a grid of whom only the spacing is known: millimetres between columns, rows
-    and slices, which are taken to run to the left, the back and the head."""
+    """Return the affine of a grid of which only the spacing is known.
+
+    ``spacing``: millimetres between columns, rows and slices, which are assumed to run to the left,
+    the back and the head.
+    """
     columns, rows, slices = spacing
     affine = np.eye(4)
     affine[:3, :3] = [[0, 0, columns], [0, rows, 0], [slices, 0, 0]]
@@ -74,11 +79,12 @@ def upright(spacing: Sequence[float]) -> np.ndarray:
 
 
 def spacing_of(affine: np.ndarray) -> list[float]:
-    """Millimetres between columns, rows and slices."""
+    """Return millimetres between columns, rows and slices."""
     return [float(step) for step in np.linalg.norm(affine[:3, 2::-1], axis=0)]
 
 
 def no_geometry(path: Path, why: str) -> UserError:
+    """Return the UserError for a file without voxel positions."""
     found = _("nothing tells where its voxels lie: {why}").format(why=why)
     wrong = trouble(path, "no geometry", found, "spacing=X,Y,Z")
     wrong.fix = _("give the millimetres between columns, rows and slices: {option}").format(

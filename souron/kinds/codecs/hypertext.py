@@ -1,9 +1,9 @@
-"""HTML that may be shown: what its parts are to a screen reader, and that it does nothing.
+"""Safe HTML: its accessibility tree, and a check that it can do nothing.
 
 Roles and names follow W3C: Accessible Rich Internet Applications 1.2, and HTML Accessibility API
-Mappings 1.0 (https://www.w3.org/TR/html-aam-1.0/), of the elements that are allowed here. There is
-a list of what is allowed, none of what is forbidden: no script, no event handler, no address but
-places of the page itself, nothing that loads or sends.
+Mappings 1.0 (https://www.w3.org/TR/html-aam-1.0/), for the elements that are allowed here. It is an
+allowlist: no script, no event handler, no address but anchors within the page, nothing that loads
+or sends.
 """
 
 import re
@@ -13,10 +13,10 @@ from html.parser import HTMLParser
 
 from souron.utils.messages import UserError, _
 
-MOST_LETTERS = 1_000_000  # of a page
-MOST_DEEP = 60  # elements within elements
+MOST_LETTERS = 1_000_000  # characters of a page
+MOST_DEEP = 60  # nesting depth
 
-ROLES = {  # element -> role; "" of what only groups
+ROLES = {  # element -> role; "" for elements that only group
     "html": "document", "head": "", "body": "", "div": "", "span": "", "br": "", "title": "",
     "style": "", "meta": "", "header": "", "main": "main", "section": "", "article": "article",
     "nav": "navigation", "footer": "contentinfo", "aside": "complementary", "hr": "separator",
@@ -27,7 +27,7 @@ ROLES = {  # element -> role; "" of what only groups
     "input": "textbox", "textarea": "textbox", "button": "button",
 }  # fmt: skip
 EMPTY = ("br", "hr", "input", "meta")  # elements without an end
-NAMED = ("heading", "link", "button", "columnheader", "cell")  # by what stands in them
+NAMED = ("heading", "link", "button", "columnheader", "cell")  # roles named by their content
 INPUTS = {"text": "textbox", "email": "textbox", "tel": "textbox", "search": "searchbox",
           "date": "textbox", "password": "textbox", "number": "spinbutton"}  # fmt: skip
 ATTRIBUTES = {
@@ -40,30 +40,32 @@ HARMFUL_STYLE = re.compile(r"[\\<@]|url|expression|image|import|behavior|binding
 
 @dataclass
 class Node:
-    """A part of a page as it is told to who does not see it."""
+    """A node of the accessibility tree."""
 
     role: str
     name: str = ""
     tag: str = ""
     classes: tuple[str, ...] = ()
-    type: str = ""  # of an input
-    text: str = ""  # all that stands in it
+    type: str = ""  # type of an input
+    text: str = ""  # all text in it
     children: list["Node"] = field(default_factory=list)
     label_of: str = ""
     id: str = ""
 
     def every(self) -> Iterator["Node"]:
-        """It, and all within, in the order of the page."""
+        """Yield the node and all within, in document order."""
         yield self
         for child in self.children:
             yield from child.every()
 
     def told(self, role: str) -> list["Node"]:
-        """All within that have this role."""
+        """Return all nodes within that have this role."""
         return [node for node in self.every() if node.role == role and node is not self]
 
 
 class _Reader(HTMLParser):
+    """Parser that builds the tree and refuses everything not on the list."""
+
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.root = Node("document")
@@ -120,7 +122,7 @@ class _Reader(HTMLParser):
 
 
 def check(tag: str, about: dict[str, str]) -> None:
-    """Raises UserError for an element, an attribute or a value that is not on the list."""
+    """Raise UserError for an element, attribute or value that is not on the list."""
     if tag not in ROLES:
         raise unsafe(f"<{tag[:40]}>")
     for name, value in about.items():
@@ -136,6 +138,7 @@ def check(tag: str, about: dict[str, str]) -> None:
 
 
 def unsafe(found: str) -> UserError:
+    """Return the UserError for a page with forbidden content."""
     return UserError(
         "unsafe page",
         _("a page with {found}").format(found=found),
@@ -145,8 +148,11 @@ def unsafe(found: str) -> UserError:
 
 
 def read(page: str) -> Node:
-    """The page as roles with names. Raises UserError for one that is too long, that does not close
-    what it opens, or that could run, load or send anything."""
+    """Parse a page to its accessibility tree.
+
+    Raises UserError for one that is too long, has unclosed elements, or could run, load or send
+    anything.
+    """
     if len(page) > MOST_LETTERS:
         raise unsafe(_("{count} letters").format(count=len(page)))
     reader = _Reader()
@@ -165,11 +171,12 @@ def read(page: str) -> Node:
 
 
 def _line(text: str) -> str:
+    """Collapse white space to single blanks."""
     return " ".join(text.split())
 
 
 def parts(root: Node) -> list[Node]:
-    """The outermost things of the page that have a role, in their order."""
+    """Return the outermost nodes of the page that have a role, in order."""
     found: list[Node] = []
     for node in root.children:
         found += [node] if node.role and node.role not in ("document", "main") else parts(node)
@@ -177,7 +184,7 @@ def parts(root: Node) -> list[Node]:
 
 
 def outline(nodes: Sequence[Node]) -> list[str]:
-    """A line for each: ``navigation: 3 link``, ``button "Send"``, with counts of what it holds."""
+    """Describe each node in a line, such as ``navigation: 3 link`` or ``button "Send"``."""
     lines = []
     for node in nodes:
         counts: dict[str, int] = {}

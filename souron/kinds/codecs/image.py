@@ -1,12 +1,12 @@
-"""Pictures: read safely from any file, made square, shown.
+"""Images: read safely from any file, cropped or padded to squares, displayed.
 
-A file is what its first bytes say it is, whatever its name; DICOM is handed on to ``kinds.dicom``.
-It is read within limits, and what is wrong with it ends in a ``UserError`` whose code is one of
-"missing", "outside", "empty file", "not an image", "too large", "truncated" and "unreadable", and
-for DICOM also "no pixels", "no decoder", "no scale" and "window".
+The type of a file is decided by its first bytes, whatever its name; DICOM is passed on to
+``codecs.dicom``. Files are read within limits, and errors are raised as ``UserError`` with one of
+the codes "missing", "outside", "empty file", "not an image", "too large", "truncated" and
+"unreadable", and for DICOM also "no pixels", "no decoder", "no scale" and "window".
 
 Grey values finer than bytes are kept: they are read as float32 (Pillow's mode "F") on the scale of
-bytes, 0..255, which is the same for every file of a kind. Pillow reads colours as bytes.
+bytes, 0..255, equal for every file of a type. Pillow reads colours as bytes.
 """
 
 import base64
@@ -42,13 +42,13 @@ from souron.kinds.codecs.limits import (
     trouble,
 )
 
-# of an interlaced PNG, the first column and row of each pass, and the steps to the next ones
+# interlaced PNG: first column and row of each pass, and the steps to the next ones
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
          (0, 1, 1, 2))  # fmt: skip
-BESIDE = 114  # grey beside a picture that is no square
+BESIDE = 114  # grey of the padding
 GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
-# what Pillow's decoders raise on damaged files
+# exceptions that Pillow's decoders raise on damaged files
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError,
           ArithmeticError, RuntimeError, struct.error, zlib.error)  # fmt: skip
 
@@ -59,10 +59,10 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints to 
 def opened(
     path: Path, inside: Path | None = None, most: int | None = None
 ) -> "Iterator[Image.Image | File]":
-    """The picture, or DICOM file, with its limits checked, not yet decoded.
+    """Open an image or DICOM file, limits checked, not yet decoded.
 
     ``inside``: a folder that the file, links followed, must not leave; ``most``: pixels. Raises
-    UserError, also for what goes wrong while the caller decodes.
+    UserError, also for errors while the caller decodes.
     """
     size = check_file(path, inside)
     begins, cut = b"", False
@@ -93,7 +93,7 @@ def opened(
     except Image.DecompressionBombError as error:
         raise trouble(path, "too large", _("the picture has too many pixels"), _limit()) from error
     except DAMAGE as error:
-        # Pillow tells a file cut short from a damaged one by its words alone
+        # only Pillow's message distinguishes a truncated file from a damaged one
         if cut or "truncated" in str(error).lower():
             raise trouble(path, "truncated", _("the file is cut short")) from error
         raise trouble(
@@ -102,16 +102,18 @@ def opened(
 
 
 def _ends_early(image: Image.Image, stream: BinaryIO) -> bool:
-    """Does a decoded PNG lack rows, although its data ends as it should? Pillow leaves them black,
-    so that only a picture whose last row is black is looked at again."""
+    """Return whether a decoded PNG lacks rows, although its data ends properly.
+
+    Pillow leaves missing rows black, so that only an image whose last row is black is checked.
+    """
     width, height = image.size
     if np.asarray(image.crop((0, height - 1, width, height))).any():
         return False
     stream.seek(16)
     header = struct.unpack(">IIBBBBB", stream.read(13))
     width, height, bits, colours, _way, _filter, interlaced = header
-    bits *= {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]  # of a pixel
-    missing = 0  # bytes, of all rows with one that names each row's filter
+    bits *= {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours]  # bits of a pixel
+    missing = 0  # bytes of all rows, each with one for its filter
     for left, top, right, down in ADAM7 if interlaced else ((0, 0, 1, 1),):
         columns, rows = -(-(width - left) // right), -(-(height - top) // down)
         missing += rows * (1 + (columns * bits + 7) // 8) if min(columns, rows) > 0 else 0
@@ -133,7 +135,7 @@ def _ends_early(image: Image.Image, stream: BinaryIO) -> bool:
 
 
 def look(path: Path, inside: Path | None = None) -> Look:
-    """What the header says; nothing is decoded. Raises UserError."""
+    """Return size and format from the header; nothing is decoded. Raises UserError."""
     with opened(path, inside) as file:
         if isinstance(file, Image.Image):
             return Look(file.size, grey(file), _deep(file))
@@ -147,13 +149,13 @@ def read(
     window: str | None = None,
     frame: int = 0,
 ) -> Image.Image:
-    """The picture in a file, upright, in mode ``"L"`` (grey), ``"F"`` (grey in finer steps, on the
-    same scale) or ``"RGB"``; the first of several, in DICOM any ``layout`` from 0.
+    """Read the image in a file, upright, in mode ``"L"``, ``"F"`` or ``"RGB"``.
 
-    ``about``: the side in pixels that will be wanted; a large JPEG is then decoded at a half, a
-    quarter or an eighth of its size, never under twice that side. ``window`` is for DICOM, see
-    ``dicom.Window``. What is transparent becomes white. 16 bits go by their full range: 65535 is
-    white. Raises UserError (see above).
+    ``"L"`` is grey, ``"F"`` grey in finer steps on the same scale. Of several images it is the
+    first, in DICOM any ``frame`` from 0. ``about``: the side in pixels that will be needed; a large
+    JPEG is then decoded at a half, a quarter or an eighth of its size, never under twice that side.
+    ``window`` is for DICOM, see ``dicom.Window``. Transparency is composited on white. 16 bits are
+    scaled by their full range: 65535 is white. Raises UserError (see above).
     """
     with opened(path, inside) as file:
         if isinstance(file, Image.Image):
@@ -164,8 +166,10 @@ def read(
 def frames(
     path: Path, inside: Path | None = None, about: int | None = None, window: str | None = None
 ) -> Iterator[Image.Image]:
-    """Each frame of a DICOM file, one after the other; of any other file the first picture.
-    Takes and raises what ``read`` does."""
+    """Yield each frame of a DICOM file; for any other file the first image.
+
+    Same arguments and errors as ``read``.
+    """
     with opened(path, inside) as file:
         if isinstance(file, Image.Image):
             yield upright(file, about)
@@ -174,15 +178,17 @@ def frames(
 
 
 def upright(image: Image.Image, about: int | None = None) -> Image.Image:
-    """An opened picture, decoded as ``read`` describes."""
+    """Decode an opened image as ``read`` describes."""
     if about is not None:
-        image.draft(None, (2 * about, 2 * about))  # only JPEG knows how
+        image.draft(None, (2 * about, 2 * about))  # supported by JPEG only
     return plain(ImageOps.exif_transpose(image))
 
 
 def alpha(path: Path, inside: Path | None = None) -> Image.Image | None:
-    """How opaque each pixel of what ``read`` gives is, in mode ``"L"``; None where all are. Raises
-    UserError."""
+    """Return the opacity of each pixel that ``read`` returns; None where all are opaque.
+
+    The mode is ``"L"``. Raises UserError.
+    """
     with opened(path, inside) as file:
         if not isinstance(file, Image.Image) or not file.has_transparency_data or _deep(file):
             return None
@@ -191,18 +197,20 @@ def alpha(path: Path, inside: Path | None = None) -> Image.Image | None:
 
 
 def spacing(path: Path, inside: Path | None = None) -> float:
-    """Millimetres a pixel, which a DICOM file may state; 0 where not known. Raises UserError."""
+    """Return millimetres per pixel from a DICOM file; 0 where not known. Raises UserError."""
     with opened(path, inside) as file:
         return 0.0 if isinstance(file, Image.Image) else file.look().spacing
 
 
 class CaseFile(NamedTuple):
+    """File and frame number of a case."""
+
     path: Path
     frame: int  # from 0
 
 
 def case_file(folder: Path, name: str) -> CaseFile:
-    """Where a case lies: ``scan.dcm#3`` is the third frame of ``scan.dcm``."""
+    """Return file and frame of a case: ``scan.dcm#3`` is the third frame of ``scan.dcm``."""
     framed = re.fullmatch(r"(.+)#([1-9]\d{0,4})", name)
     if framed is None or os.path.lexists(folder / name):
         return CaseFile(folder / name, 0)
@@ -210,7 +218,7 @@ def case_file(folder: Path, name: str) -> CaseFile:
 
 
 def plain(image: Image.Image) -> Image.Image:
-    """Any mode as ``"L"``, ``"F"`` or ``"RGB"``."""
+    """Convert any mode to ``"L"``, ``"F"`` or ``"RGB"``."""
     mode = "L" if grey(image) else "RGB"
     if _deep(image):
         return Image.fromarray(_in_bytes(np.asarray(image)))
@@ -222,7 +230,7 @@ def plain(image: Image.Image) -> Image.Image:
 
 
 def grey(image: Image.Image) -> bool:
-    """Whether the header says that there are no colours."""
+    """Return whether the header says that there are no colours."""
     if image.mode == "P":
         palette = image.getpalette() or []
         return palette[0::3] == palette[1::3] == palette[2::3]
@@ -230,17 +238,19 @@ def grey(image: Image.Image) -> bool:
 
 
 def _deep(image: Image.Image) -> bool:
+    """Return whether grey values are finer than bytes."""
     return image.mode.startswith(("I", "F"))
 
 
 def _in_bytes(deep: np.ndarray) -> np.ndarray:
-    """Grey values (H, W) as float32 on the scale 0..255, all their levels kept.
+    """Scale grey values (H, W) to float32 in 0..255, keeping all levels.
 
-    Integers go by 16 bits, 65535 is 255. Fractions within 0..1 go by that range, 1 is 255; others
-    by 16 bits. What goes beyond has no scale that would be the same for every file: UserError.
+    Integers are scaled by 16 bits, 65535 becomes 255. Fractions within 0..1 are scaled by that
+    range, 1 becomes 255; others by 16 bits. Raises ValueError for values beyond: no scale would be
+    equal for every file.
     """
     low, high = (float(deep.min()), float(deep.max())) if deep.size else (0.0, 0.0)
-    if not 0 <= low <= high <= 65535:  # also where a value is no number
+    if not 0 <= low <= high <= 65535:  # also true for nan
         raise ValueError(
             _("grey values from {low:g} to {high:g}, and nothing says what black and white are")
             .format(low=low, high=high)
@@ -251,9 +261,10 @@ def _in_bytes(deep: np.ndarray) -> np.ndarray:
 
 
 def square(image: Image.Image, side: int, channels: int, bicubic: bool = False) -> Tensor:
-    """(channels, side, side): the middle square, smoothly resized; 1 channel grey, 3 RGB.
+    """Crop the central square and resize it smoothly, (channels, side, side).
 
-    uint8, or float32 on the same scale where the picture's mode is ``"F"``.
+    1 channel is grey, 3 are RGB. uint8, or float32 on the same scale where the image's mode is
+    ``"F"``.
     """
     short = min(image.size)
     left, top = (image.width - short) / 2, (image.height - short) / 2
@@ -271,19 +282,22 @@ def square(image: Image.Image, side: int, channels: int, bicubic: bool = False) 
 
 
 class Letterbox(NamedTuple):
-    """Where a picture of any shape lies within a square."""
+    """Position of an image of any shape within a square."""
 
-    wide: float  # pixels of the square for one of the picture, from left to right
+    wide: float  # pixels of the square per pixel of the image, horizontally
     high: float
-    left: int  # pixels of the square beside the picture
+    left: int  # pixels of padding
     top: int
 
     def within(self, box: np.ndarray) -> np.ndarray:
-        """(n, 4) left, top, right, bottom in pixels of the picture -> of the square."""
+        """Convert boxes (n, 4) from pixels of the image to those of the square.
+
+        A box is left, top, right, bottom.
+        """
         return box * self._scale + self._place
 
     def back(self, box: np.ndarray) -> np.ndarray:
-        """The way back."""
+        """Convert boxes from pixels of the square to those of the image."""
         return (box - self._place) / self._scale
 
     @property
@@ -298,8 +312,11 @@ class Letterbox(NamedTuple):
 def letterbox(
     image: Image.Image, side: int, channels: int, step: int = 0
 ) -> tuple[Tensor, Letterbox]:
-    """(channels, side, side) as of ``square``, but the whole picture, in the middle of grey; with
-    a ``step`` no more grey than makes both sides a multiple of it."""
+    """Resize the whole image and pad it with grey, (channels, side, side).
+
+    The tensor is like that of ``square``. With a ``step`` the padding is only as large as makes
+    both sides a multiple of it. Returns the position as well.
+    """
     scale = side / max(image.size)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
@@ -316,7 +333,7 @@ def letterbox(
 
 
 def picture(pixels: Tensor) -> Image.Image:
-    """The way back: (1 or 3, H, W) uint8, or float32 in 0..255, which is rounded -> a picture."""
+    """Convert (1 or 3, H, W) uint8, or float32 in 0..255, which is rounded, to an image."""
     if pixels.is_floating_point():
         pixels = pixels.round().clamp(0, 255).byte()
     channels_last = pixels.cpu().permute(1, 2, 0).numpy()  # (H, W, C)
@@ -324,18 +341,19 @@ def picture(pixels: Tensor) -> Image.Image:
 
 
 def rounded(image: Image.Image) -> Image.Image:
-    """What ``read`` gave, in bytes, to be shown."""
+    """Round an image that ``read`` returned to bytes, for display."""
     if image.mode != "F":
         return image
     return Image.fromarray(np.asarray(image).round().clip(0, 255).astype(np.uint8))
 
 
 def png(image: Image.Image) -> bytes:
+    """Encode an image as PNG."""
     stream = io.BytesIO()
     image.save(stream, "PNG")
     return stream.getvalue()
 
 
 def data_uri(image: Image.Image) -> str:
-    """For the ``src`` of an HTML picture that needs no file."""
+    """Return an image as a data URI for the ``src`` of an HTML image."""
     return "data:image/png;base64," + base64.b64encode(png(image)).decode()

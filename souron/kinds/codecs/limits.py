@@ -1,4 +1,4 @@
-"""What a file may be before it is opened: size, kind, number of pixels."""
+"""Checks of a file before it is opened: size, type, number of pixels."""
 
 import os
 import stat
@@ -17,21 +17,24 @@ MOST_PIXELS = 50_000_000
 MOST_BYTES = 200_000_000
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
-DICOM = (".dcm", ".dicom")  # names of files that may lack DICOM's own first bytes
+DICOM = (".dcm", ".dicom")  # suffixes of files that may lack DICOM's signature
 
 
 class Look(NamedTuple):
-    """What a file's header says of its picture."""
+    """Size and format of an image, from its header."""
 
     size: tuple[int, int]  # width and height, pixels
     grey: bool
-    deep: bool = False  # finer steps than bytes
+    deep: bool = False  # grey values finer than bytes
     frames: int = 1
     spacing: float = 0.0  # millimetres a pixel, along rows and columns alike; 0 where not known
 
 
 class _Quiet:
-    """Ignores warnings while any thread is inside; ``catch_warnings`` alone is not thread-safe."""
+    """Context that ignores warnings while any thread is inside.
+
+    ``catch_warnings`` alone is not thread-safe.
+    """
 
     def __init__(self) -> None:
         self.lock, self.inside = threading.Lock(), 0
@@ -59,14 +62,14 @@ CONTROLS = {code: 0x2400 + code for code in range(0x20)} | {0x7F: 0x2421}
 
 
 def printable(text: str) -> str:
-    """Control characters as their pictures, ``a\\n`` as ``a␊``: they would break a table."""
+    """Replace control characters by symbols: ``a\\n`` becomes ``a␊``. They would break a table."""
     return text.translate(CONTROLS)
 
 
 def readable(name: str | os.PathLike[str]) -> str:
-    """A file's name for people and for CSV: composed Unicode, always encodable.
+    """Return a file's name for people and for CSV: composed Unicode, always encodable.
 
-    A name that is not UTF-8 is read as Japanese Windows writes it (archives carry such names).
+    A name that is not UTF-8 is decoded as Japanese Windows writes it (archives carry such names).
     """
     raw = os.fsencode(name)
     try:
@@ -77,6 +80,7 @@ def readable(name: str | os.PathLike[str]) -> str:
 
 
 def trouble(path: Path, code: str, why: str, expected: str = "") -> UserError:
+    """Return a UserError about a file."""
     found = Message("{path}: {why}").format(path=readable(path), why=why)
     return UserError(code, found, expected=expected, exit=3)
 
@@ -91,9 +95,9 @@ def check_file(
     path: Path,
     inside: Path | None = None,
     most: int = MOST_BYTES,
-    otherwise: str = "not an image",  # the code for what is no file
+    otherwise: str = "not an image",  # error code for something that is no file
 ) -> int:
-    """The file's bytes, once it is a file that may be opened. Raises UserError."""
+    """Return the size in bytes of a file that may be opened. Raises UserError otherwise."""
     if inside is not None and not Path(os.path.realpath(path)).is_relative_to(
         os.path.realpath(inside)
     ):
@@ -102,7 +106,7 @@ def check_file(
         about = path.stat()
     except FileNotFoundError as error:
         raise trouble(path, "missing", _("there is no such file")) from error
-    except OSError as error:  # a loop of links, a folder that is closed to us
+    except OSError as error:  # a loop of links, a folder without permission
         raise trouble(path, "unreadable", error.strerror or str(error)) from error
     if not stat.S_ISREG(about.st_mode):
         raise trouble(path, otherwise, _("not a file"))
@@ -119,6 +123,7 @@ def check_file(
 
 
 def check_pixels(path: Path, width: int, height: int, most: int | None = None) -> None:
+    """Raise UserError for an image with too many pixels."""
     if width * height > (most or MOST_PIXELS):
         raise trouble(
             path,

@@ -1,11 +1,10 @@
-"""Standard MIDI files: notes read, and written again.
+"""Standard MIDI files: reading and writing notes.
 
 MIDI Association: Standard MIDI Files 1.0 (1988). https://midi.org/standard-midi-files
 
-Read are notes, the first tempo and the first time signature, tracks and their names. A first bar of
+Notes, the first tempo and the first time signature, tracks and their names are read. A first bar of
 fewer beats than the second is a pickup. Each channel of each track is a part; drums (channel 10)
-are left out. Files come from strangers: every length is
-checked against what is there.
+are left out. Files are untrusted: every length is checked against the content.
 """
 
 import struct
@@ -27,20 +26,22 @@ from souron.utils.messages import _
 SUFFIXES = (".mid", ".midi")
 MOST_BYTES = 5_000_000
 MOST_EVENTS = 1_000_000
-DRUMS = 9  # the channel, from 0
-TICKS = 480  # of a quarter, where it is written
+DRUMS = 9  # channel, from 0
+TICKS = 480  # ticks of a quarter in written files
 NAME, END, TEMPO_EVENT, TIME = 0x03, 0x2F, 0x51, 0x58
-DATA = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}  # bytes of each sort of event
+DATA = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}  # data bytes of each type of event
 LOUDNESS = 80  # 0..127
 
 
 class _Damaged(Exception):
-    """The file says what cannot be."""
+    """Raised where the content is inconsistent."""
 
 
 def parsed(raw: bytes, path: Path) -> Notation:
-    """The piece in a file's content. Raises UserError: "not music", "truncated", "no notes", "too
-    long", "too large"."""
+    """Parse a file's content.
+
+    Raises UserError: "not music", "truncated", "no notes", "too long", "too large".
+    """
     if len(raw) > MOST_BYTES:
         raise too_many(path)
     if raw[:4] != b"MThd" or len(raw) < 14:
@@ -62,9 +63,10 @@ def parsed(raw: bytes, path: Path) -> Notation:
 
 
 def _pieces(raw: bytes, place: int, tracks: int, division: int) -> Notation:
+    """Parse all tracks. Raises _Damaged, OverflowError."""
     rows: dict[tuple[int, int], list[Note]] = {}
     names: dict[int, str] = {}
-    bars: list[tuple[float, float]] = []  # place, quarters
+    bars: list[tuple[float, float]] = []  # position, quarters
     tempo, events, count = 0.0, 0, 0
     for track in range(tracks):
         if place >= len(raw):
@@ -112,7 +114,7 @@ def _pieces(raw: bytes, place: int, tracks: int, division: int) -> Notation:
 
 
 def _events(content: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Tick, status (of what is no sound 0x100 and its sort), data."""
+    """Yield tick, status (0x100 + type for meta events) and data of each event."""
     place = tick = status = 0
     while place < len(content):
         wait, place = _number(content, place)
@@ -145,7 +147,7 @@ def _events(content: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _number(content: bytes, place: int) -> tuple[int, int]:
-    """A number of up to four bytes with seven bits each, and where it ends."""
+    """Read a number of up to four bytes with seven bits each; return it and its end."""
     value = 0
     for _byte in range(4):
         value = value << 7 | content[place] & 0x7F
@@ -165,7 +167,7 @@ def _words(data: bytes) -> str:
 
 
 def write(piece: Notation) -> bytes:
-    """The piece as a file with a track for each part."""
+    """Encode a piece as a MIDI file with a track for each part."""
     head = [(0, _meta(NAME, piece.title.encode()))] if piece.title else []
     head.append((0, _meta(TEMPO_EVENT, round(6e7 / piece.tempo).to_bytes(3, "big"))))
     if piece.pickup:
@@ -194,7 +196,7 @@ def _meta(sort: int, data: bytes) -> bytes:
 
 
 def _track(events: list[tuple[int, bytes]]) -> bytes:
-    """Ends come before what begins at the same time."""
+    """Encode a track; a note ends before another begins at the same time."""
     content, now = bytearray(), 0
     for tick, event in sorted(events, key=lambda e: (e[0], e[1][0] >> 4 == 0x9)):
         content += _coded(tick - now) + event

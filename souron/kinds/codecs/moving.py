@@ -1,7 +1,7 @@
-"""Videos as they play: one frame after the other is read, or written, and none is kept.
+"""Streaming of videos: frames are read or written one after the other, and none is kept.
 
-Moving WebP, GIF and PNG are read by Pillow. Other files (MP4, WebM), cameras, and the writing of
-MP4 want the package ``av``.
+Animated WebP, GIF and PNG are read by Pillow. Other files (MP4, WebM), cameras, and writing MP4
+need the package ``av``.
 """
 
 import sys
@@ -19,27 +19,33 @@ from souron.utils.messages import UserError, _
 
 FORMATS = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
 BY_AV = (".mp4", ".webm", ".mov", ".mkv", ".avi")
-BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # with which MP4 and MOV begin
+BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # first boxes of MP4 and MOV
 CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"),
            "win32": ("dshow", "video={}")}  # fmt: skip
 MOST, MOST_BYTES = 10_000_000, 50_000_000_000  # frames and bytes of a file
 
 
 class Frame(NamedTuple):
+    """One frame with its duration and time."""
+
     pixels: np.ndarray  # (H, W, 3) uint8
-    seconds: float  # that it stays; 0 where the file does not say
+    seconds: float  # duration; 0 where not stated
     at: float = 0.0  # seconds since the first
 
 
 def frames(path: Path, window: str | None = None) -> Iterator[Frame]:
-    """The frames of a file, all of one size; ``window`` is that of DICOM. Raises UserError, also
-    where it breaks off: what came before it is whole."""
+    """Yield the frames of a file, all of one size; ``window`` is that of DICOM.
+
+    Raises UserError, also where the file breaks off, after all frames before that.
+    """
     return _by_av(path) if _needs_av(path) else _by_pillow(path, window)
 
 
 def camera(number: int) -> Iterator[Frame]:
-    """The frames of this computer's camera of that number, from 0, until nobody asks any more.
-    Raises UserError."""
+    """Yield frames of this computer's camera of that number, from 0, until the caller stops.
+
+    Raises UserError.
+    """
     kind, device = CAMERAS.get(sys.platform, CAMERAS["linux"])
     name = device.format(number)
     if sys.platform == "linux" and not Path(name).exists():
@@ -55,7 +61,10 @@ def camera(number: int) -> Iterator[Frame]:
 
 
 def is_video(path: Path) -> bool:
-    """By its name, and of GIF, WebP and PNG by whether it moves."""
+    """Return whether a file is a video.
+
+    By its name; GIF, WebP and PNG by whether they are animated.
+    """
     if path.suffix.lower() in BY_AV:
         return True
     if path.suffix.lower() not in FORMATS:
@@ -68,7 +77,7 @@ def is_video(path: Path) -> bool:
 
 
 def length(path: Path) -> float | None:
-    """Seconds of a file, where it says so."""
+    """Return the duration of a file in seconds; None where it is not stated."""
     if path.suffix.lower() not in BY_AV or not decodes():
         return None
     import av
@@ -81,10 +90,13 @@ def length(path: Path) -> float | None:
 
 
 class Writer:
-    """Writes frames to an MP4 as they come; whole when the ``with`` ends, also by an error."""
+    """Writer of an MP4, frame by frame.
+
+    The file is complete when the ``with`` ends, also by an error.
+    """
 
     def __init__(self, path: Path, rate: float, comment: str = "") -> None:
-        """``comment``: what players show of the file, such as ``provenance``'s mark."""
+        """Open the file. ``comment``: metadata that players show, such as ``provenance``'s mark."""
         import av
 
         known = path.suffix.lower() in BY_AV
@@ -103,7 +115,7 @@ class Writer:
         self.container.close()
 
     def write(self, pixels: np.ndarray) -> None:
-        """(H, W, 3) uint8. An odd last row or column is left out, as H.264 wants."""
+        """Append a frame (H, W, 3) uint8. H.264 drops an odd last row or column."""
         import av
 
         height, width = (side - side % 2 for side in pixels.shape[:2])
@@ -119,7 +131,7 @@ class Writer:
 
 
 def _needs_av(path: Path) -> bool:
-    """By its first bytes: MP4 or MOV, WebM or MKV, AVI."""
+    """Return whether the file begins like MP4, MOV, WebM, MKV or AVI. Raises UserError."""
     limits.check_file(path, most=MOST_BYTES, otherwise="unreadable")
     try:
         with path.open("rb") as stream:
@@ -137,6 +149,7 @@ def _needs_av(path: Path) -> bool:
 
 
 def uneven(path: Path) -> UserError:
+    """Return the UserError for frames of different sizes."""
     return limits.trouble(path, "unreadable", _("its frames differ in size"))
 
 
@@ -165,12 +178,12 @@ def _colour(frame: Image.Image) -> np.ndarray:
 
 
 def decodes() -> bool:
-    """Whether MP4 and WebM can be read here."""
+    """Return whether MP4 and WebM can be read here."""
     return extras.installed("video")
 
 
 def check_decodes(path: Path) -> None:
-    """Raises UserError."""
+    """Raise UserError where MP4 and WebM cannot be read."""
     if not decodes():
         need = _("{path}: nothing here reads such videos").format(path=limits.readable(path))
         raise extras.missing("video", need)

@@ -1,10 +1,10 @@
-"""MusicXML, plain (``.musicxml``, ``.xml``) or packed (``.mxl``): notes read, and written again.
+"""MusicXML, plain (``.musicxml``, ``.xml``) or compressed (``.mxl``): reading and writing notes.
 
 W3C Music Notation Community Group: MusicXML 4.0 (2021). https://www.w3.org/2021/06/musicxml40/
 
-Read are pitches, lengths, ties, bars, the first tempo and the first time signature. Repeats are not
-played twice, grace notes and ornaments are left out. Files come from strangers: their size is
-bounded before they are unpacked, and one that defines entities is not parsed.
+Pitches, lengths, ties, bars, the first tempo and the first time signature are read. Repeats are not
+expanded, grace notes and ornaments are left out. Files are untrusted: their size is bounded before
+they are decompressed, and one that defines entities is not parsed.
 """
 
 import io
@@ -28,21 +28,23 @@ from souron.kinds.codecs.notation import (
 from souron.utils.messages import _
 
 SUFFIXES = (".musicxml", ".xml", ".mxl")
-MOST_BYTES = 20_000_000  # of the text
-MOST_TEXT = 200  # letters of a name
+MOST_BYTES = 20_000_000  # bytes of the text
+MOST_TEXT = 200  # characters of a name
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 SHARPS = ("C", 0), ("C", 1), ("D", 0), ("D", 1), ("E", 0), ("F", 0), ("F", 1), ("G", 0), ("G", 1), \
     ("A", 0), ("A", 1), ("B", 0)  # fmt: skip
 TYPES = {0.25: ("16th", 0), 0.5: ("eighth", 0), 0.75: ("eighth", 1), 1.0: ("quarter", 0),
          1.5: ("quarter", 1), 2.0: ("half", 0), 3.0: ("half", 1), 4.0: ("whole", 0)}  # fmt: skip
-DIVISIONS = 4  # of a quarter, where it is written
+DIVISIONS = 4  # divisions of a quarter in written files
 
 
 def parsed(raw: bytes, path: Path) -> Notation:
-    """The piece in a file's content. Raises UserError: "not music", "unreadable", "no notes", "too
-    long", "too large"."""
+    """Parse a file's content.
+
+    Raises UserError: "not music", "unreadable", "no notes", "too long", "too large".
+    """
     raw = _text(path, raw)
-    # an entity may stand for millions of letters
+    # an entity may expand to millions of characters
     if b"<!ENTITY" in raw.replace(b"\0", b"").upper():
         raise _not_music(path)
     try:
@@ -64,7 +66,7 @@ def _not_music(path: Path) -> Exception:
 
 
 def _text(path: Path, raw: bytes) -> bytes:
-    """The XML; of an archive the first that is no description of the archive itself."""
+    """Return the XML; of an archive the first file that does not describe the archive itself."""
     if raw[:2] != b"PK":
         return raw
     try:
@@ -85,6 +87,7 @@ def _text(path: Path, raw: bytes) -> bytes:
 
 
 def _notation(root: Any, path: Path) -> Notation:
+    """Convert the XML tree to a piece. Raises UserError and parsing errors."""
     names = {
         part.get("id", ""): (part.findtext("part-name") or "")[:MOST_TEXT]
         for part in root.iterfind("part-list/score-part")
@@ -129,7 +132,7 @@ def _notation(root: Any, path: Path) -> Notation:
 
 
 class _Measure:
-    """One bar of one part: tones as (voice, tied to what was before, start, length, pitch)."""
+    """One bar of one part: tones as (voice, tied to the previous one, start, length, pitch)."""
 
     def __init__(self) -> None:
         self.tones: list[tuple[str, bool, float, float, int]] = []
@@ -188,8 +191,10 @@ def _pitch(pitch: Any) -> int:
 
 
 def write(piece: Notation, software: str, remarks: Sequence[tuple[str, str]] = ()) -> bytes:
-    """The piece as MusicXML; notes lie on a grid of sixteenths. ``remarks`` are kept as
-    miscellaneous fields, each with its name."""
+    """Encode a piece as MusicXML, notes on a grid of sixteenths.
+
+    ``remarks`` are stored as miscellaneous fields, each with its name.
+    """
     root = ElementTree.Element("score-partwise", version="4.0")
     if piece.title:
         ElementTree.SubElement(root, "movement-title").text = piece.title
@@ -253,7 +258,7 @@ def _write_head(measure: Any, piece: Notation, low: bool) -> None:
 def _write_tones(
     measure: Any, pitch: int | None, sixteenths: int, tied: bool = False, ties: bool = False
 ) -> None:
-    """A tone, or a rest, in as few notes as can be written, tied to one another."""
+    """Write a tone, or a rest, as the fewest possible notes, tied to one another."""
     left = sixteenths
     while left:
         length = max(size for size in TYPES if 4 * size <= left)

@@ -1,10 +1,10 @@
-"""NIfTI-1 and NIfTI-2: a volume and the matrix that places it, in one file, gzipped or not.
+"""NIfTI-1 and NIfTI-2: a volume and its affine in one file, gzipped or not.
 
 Cox, Ashburner, Breman and others: A (sort of) new image data format standard: NIfTI-1 (2004).
 https://nifti.nimh.nih.gov/nifti-1
 
 nibabel reads the header; its matrix runs towards right, front and head, the volume's towards left,
-back and head, as DICOM's does. A file whose codes say that it has no matrix is not guessed at.
+back and head, as DICOM's does. A file whose codes declare no matrix is refused, not guessed.
 """
 
 import io
@@ -28,16 +28,16 @@ FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # right, front, head <-> left, back, hea
 
 
 def is_nifti(begins: bytes) -> bool:
-    """By the first bytes, unfolded."""
+    """Return whether the first bytes, decompressed, are those of NIfTI."""
     return begins[344:347] in (b"n+1", b"ni1") or begins[4:7] in (b"n+2", b"ni2")
 
 
 def unfolded(raw: bytes, most: int) -> bytes:
-    """The first ``most`` bytes of what gzip holds, or of the file itself."""
+    """Return the first ``most`` bytes, decompressed where they are gzipped."""
     if raw[:2] != b"\x1f\x8b":
         return raw[:most]
     parts, room = [], most
-    while raw[:2] == b"\x1f\x8b" and room > 0:  # gzip files may be set one behind the other
+    while raw[:2] == b"\x1f\x8b" and room > 0:  # gzip files may be concatenated
         stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
         parts.append(stream.decompress(raw, room))
         room -= len(parts[-1])
@@ -46,7 +46,7 @@ def unfolded(raw: bytes, most: int) -> bytes:
 
 
 def read(path: Path, raw: bytes, spacing: Sequence[float] | None = None) -> Grid:
-    """Raises UserError, ValueError and what nibabel raises."""
+    """Read a volume. Raises UserError, ValueError and what nibabel raises."""
     header = _header(path, unfolded(raw, HEAD))
     size = _size(path, header)
     kind = header.get_data_dtype()
@@ -69,14 +69,14 @@ def read(path: Path, raw: bytes, spacing: Sequence[float] | None = None) -> Grid
 
 
 def look(path: Path, begins: bytes, spacing: Sequence[float] | None = None) -> Placed:
-    """By the first bytes, unfolded. Raises what ``read`` does."""
+    """Return size and affine from the first bytes, decompressed. Raises what ``read`` does."""
     header = _header(path, begins)
     size = _size(path, header)
     return Placed(tuple(size[::-1]), _affine(path, header, spacing)[0])
 
 
 def _size(path: Path, header: Any) -> list[int]:
-    """Columns, rows, slices."""
+    """Return the number of columns, rows, slices."""
     size = [int(n) for n in header["dim"][1 : 1 + min(max(int(header["dim"][0]), 0), 7)]]
     while len(size) > 3 and size[-1] == 1:
         size.pop()
@@ -118,7 +118,7 @@ def _affine(
 
 
 def written(values: np.ndarray, affine: np.ndarray, folded: bool) -> bytes:
-    """A NIfTI-1 file with both matrices, gzipped where ``folded``."""
+    """Encode a NIfTI-1 file with both matrices, gzipped where ``folded``."""
     import nibabel
 
     matrix = FLIP @ affine[:, [2, 1, 0, 3]]

@@ -1,4 +1,4 @@
-"""What a file of music says, whatever its format: notes with places and lengths in quarters."""
+"""Music independent of a file format: notes with starts and lengths in quarters."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from souron.utils.messages import UserError, _
 MOST_NOTES = 100_000
 MOST_MINUTES = 30
 MOST_PARTS = 64
-TEMPO = 90.0  # quarters a minute, where a file says none
+TEMPO = 90.0  # quarters a minute, by default
 
 
 class Note(NamedTuple):
@@ -25,7 +25,7 @@ class Note(NamedTuple):
 
 
 class Notation(NamedTuple):
-    """A piece as it is written."""
+    """A notated piece."""
 
     notes: Sequence[Note]
     parts: Sequence[str]
@@ -36,7 +36,10 @@ class Notation(NamedTuple):
 
 
 def bounded(found: Notation, path: Path) -> Notation:
-    """The piece in order. Raises UserError where it has no note, or is longer than is read."""
+    """Return the piece with its notes in order.
+
+    Raises UserError where it has no note or is too long.
+    """
     if not found.notes:
         raise trouble(path, "no notes", _("it has no note"), _("a piece with notes"))
     end = max(note.start + note.length for note in found.notes)
@@ -52,6 +55,7 @@ def bounded(found: Notation, path: Path) -> Notation:
 
 
 def too_many(path: Path) -> UserError:
+    """Return the UserError for too many notes or parts."""
     return trouble(
         path,
         "too large",
@@ -60,14 +64,16 @@ def too_many(path: Path) -> UserError:
     )
 
 
-HOLD, REST = 0, 1  # numbers on a grid that are no pitches
-STEPS = 4  # of a quarter
+HOLD, REST = 0, 1  # cells of a grid that are no pitches
+STEPS = 4  # grid steps of a quarter
 
 
 def on_grid(piece: Notation) -> np.ndarray:
-    """(T, parts) uint8, a row each sixteenth: the pitch of a tone that begins, ``HOLD`` where what
-    was there goes on, ``REST`` where silence begins. Of tones that begin together in one part the
-    first part takes the highest, the others the lowest; shorter ones than a sixteenth may be lost.
+    """Convert a piece to a grid (T, parts) uint8, a row for each sixteenth.
+
+    A cell is the pitch of a tone that begins, ``HOLD`` where the previous state continues, ``REST``
+    where silence begins. Of tones that begin together in one part the first part takes the highest,
+    the others the lowest; tones shorter than a sixteenth may be lost.
     """
     end = round(STEPS * max(note.start + note.length for note in piece.notes))
     grid = np.zeros((max(1, end), len(piece.parts)), np.uint8)
@@ -79,7 +85,7 @@ def on_grid(piece: Notation) -> np.ndarray:
         for note in sorted(own, key=lambda n: (n.start, n.pitch if part == 0 else -n.pitch)):
             first = round(STEPS * note.start)
             last = max(first + 1, round(STEPS * (note.start + note.length)))
-            row[first:] = REST  # in one part one tone sounds at a time
+            row[first:] = REST  # a part is monophonic
             row[first:last] = note.pitch
             begins[first : first + 1] = True
         silent = row == REST
@@ -89,7 +95,7 @@ def on_grid(piece: Notation) -> np.ndarray:
 
 
 def from_grid(grid: np.ndarray) -> list[Note]:
-    """The notes of what ``on_grid`` returns."""
+    """Convert a grid from ``on_grid`` back to notes."""
     notes = []
     for part in range(grid.shape[1]):
         places = np.flatnonzero(grid[:, part]).tolist()
@@ -101,7 +107,7 @@ def from_grid(grid: np.ndarray) -> list[Note]:
 
 
 def heard(grid: np.ndarray) -> np.ndarray:
-    """(T, parts) -> (T, parts) int64: the pitch that sounds, ``REST`` where none does."""
+    """Return the sounding pitch, (T, parts) -> (T, parts) int64, ``REST`` where there is none."""
     place = np.arange(len(grid))[:, None]
     last = np.maximum.accumulate(np.where(grid != HOLD, place, 0), axis=0)
     found = np.take_along_axis(grid.astype(np.int64), last, axis=0)

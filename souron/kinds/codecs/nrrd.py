@@ -1,4 +1,4 @@
-"""NRRD: lines of text that describe a grid, an empty line, and its values, raw or gzipped.
+"""NRRD: lines of text that describe a grid, an empty line, and the values, raw or gzipped.
 
 Kindlmann: Definition of NRRD File Format (2005). https://teem.sourceforge.net/nrrd/format.html
 """
@@ -36,11 +36,12 @@ TOWARDS = {  # signs that turn a space's axes to left, back and head
 
 
 def is_nrrd(begins: bytes) -> bool:
+    """Return whether the first bytes are those of NRRD."""
     return re.match(rb"NRRD000[1-5]\r?\n", begins) is not None
 
 
 def read(path: Path, raw: bytes, spacing: Sequence[float] | None = None) -> Grid:
-    """Raises UserError and ValueError."""
+    """Read a volume. Raises UserError and ValueError."""
     fields, size, start = _head(path, raw)
     if "data file" in fields or "datafile" in fields:
         raise trouble(
@@ -69,13 +70,13 @@ def read(path: Path, raw: bytes, spacing: Sequence[float] | None = None) -> Grid
 
 
 def look(path: Path, begins: bytes, spacing: Sequence[float] | None = None) -> Placed:
-    """By the first ``MOST_HEAD`` bytes. Raises what ``read`` does."""
+    """Return size and affine from the first ``MOST_HEAD`` bytes. Raises what ``read`` does."""
     fields, size, _start = _head(path, begins)
     return Placed(tuple(size[::-1]), _affine(path, fields, spacing)[0])
 
 
 def _head(path: Path, raw: bytes) -> tuple[dict[str, str], list[int], int]:
-    """The lines, columns, rows and slices, and where the values begin."""
+    """Return the fields, the number of columns, rows and slices, and the offset of the values."""
     end = re.search(rb"\r?\n\r?\n", raw[:MOST_HEAD])
     if end is None:
         raise trouble(path, "truncated", _("the file is cut short"))
@@ -88,8 +89,10 @@ def _head(path: Path, raw: bytes) -> tuple[dict[str, str], list[int], int]:
 
 
 def _skip(fields: dict[str, str], name: str, least: int = 0) -> int:
-    """Lines or bytes between the header and the values; bytes are counted once they are unzipped.
-    Raises ValueError."""
+    """Return lines or bytes between the header and the values; bytes are counted decompressed.
+
+    Raises ValueError.
+    """
     count = int(fields.get(name, fields.get(name.replace(" ", ""), "0")))
     if not least <= count <= MOST_SKIPPED:
         raise ValueError(f"{name}: {count}")
@@ -97,7 +100,7 @@ def _skip(fields: dict[str, str], name: str, least: int = 0) -> int:
 
 
 def _fields(head: bytes) -> dict[str, str]:
-    """``type: short``; comments and ``key:=value`` are left out."""
+    """Parse lines such as ``type: short``; comments and ``key:=value`` are skipped."""
     lines = head.decode("utf-8", "replace").splitlines()[1:]
     pairs = (line.partition(": ") for line in lines if line[:1] != "#" and ":=" not in line)
     return {name.strip().lower(): value.strip() for name, colon, value in pairs if colon}

@@ -1,13 +1,13 @@
-"""Where a file comes from: the mark that all that is generated carries, and how it is read.
+"""Provenance of a file: the mark that every generated file carries, and how it is read.
 
-The mark stands in the file's metadata, where common tools show it: as JSON in a PNG text chunk, in
+The mark is in the file's metadata, where common tools show it: as JSON in a PNG text chunk, in
 Exif's ImageDescription (JPEG, WebP) or in a GIF's comment, and in all four as XMP with IPTC's
-DigitalSourceType, by which search engines and social networks know generated pictures
-(https://cv.iptc.org/newscodes/digitalsourcetype/). Sounds, scores, videos and pages carry the same,
-see ``containers``. It also says how the thing was asked for, so that it can be drawn again.
+DigitalSourceType, by which search engines and social networks recognise generated images
+(https://cv.iptc.org/newscodes/digitalsourcetype/). Sounds, scores, videos and pages carry it as
+well, see ``containers``. It also records the request, so that the file can be generated again.
 
-It is a label, no proof. Whoever saves a file anew may lose it, whoever wants to can take it off or
-write a false one; what is without it may be generated all the same.
+It is a label, no proof. Saving a file again may lose it, and anyone can remove it or write a false
+one; a file without it may still be generated.
 """
 
 import hashlib
@@ -32,62 +32,65 @@ from souron.utils.files import atomically
 from souron.utils.messages import UserError, _
 
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-# of what was given to a generative network that changed it: enlarged, coloured, completed
+# for input that a generative network changed: enlarged, coloured, completed
 EDITED = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-SPACE = "urn:souron:mark/"  # of the names of our own fields in XMP
+SPACE = "urn:souron:mark/"  # namespace of our own fields in XMP
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 LONGEST = 32_768  # characters of a mark
 LONGEST_FIELD = 200
-LONGEST_SETTINGS = 24_000  # characters of all of them, as JSON
-LONGEST_IN_XMP = 40_000  # bytes of settings that an XMP packet takes: JPEG has room for 65 502
-LONGEST_XMP = containers.LONGEST  # bytes that are looked through
+LONGEST_SETTINGS = 24_000  # characters of all settings, as JSON
+LONGEST_IN_XMP = 40_000  # bytes of settings in an XMP packet: JPEG has room for 65 502
+LONGEST_XMP = containers.LONGEST  # bytes that are searched
 MOST_SETTINGS, MOST_ITEMS = 100, 1000
-SETTING = re.compile(r"[a-z]\w{0,39}", re.ASCII)  # the name of one
+SETTING = re.compile(r"[a-z]\w{0,39}", re.ASCII)  # name of a setting
 PNG_KEY = "souron"
-PUBLISHED = "published weights"  # in place of the data and of the hash of a run's own
+PUBLISHED = "published weights"  # replaces a run's data and hash
 SOURCE_TYPE = "digital_source_type"
-TEXTS = ("software", "version", "system", "data", "run")  # fields of a mark
+TEXTS = ("software", "version", "system", "data", "run")  # text fields of a mark
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What is said of one picture, or of something else that was generated."""
+    """Provenance of one image, or of another generated file."""
 
     software: str
     version: str
     system: str  # as trained: "dcgan_small"
-    data: str  # the data set's name; of a folder the last part, not where it lies
-    run: str  # the hash of the weights that drew it, 16 hexadecimal digits
+    data: str  # name of the data set; for a folder the last part of its path
+    run: str  # hash of the generator's weights, 16 hexadecimal digits
     seed: int
-    number: int | None = None  # of the picture within its seed; None where several are shown
+    number: int | None = None  # number of the image within its seed; None where several are shown
     generated: bool = True
     digital_source_type: str = GENERATED
-    settings: Mapping[str, Any] = field(default_factory=dict)  # what it was asked for with
+    settings: Mapping[str, Any] = field(default_factory=dict)  # settings of the request
 
     def as_json(self) -> dict[str, Any]:
-        """Its fields; no settings where there are none."""
+        """Return the fields, without settings where there are none."""
         told = asdict(self)
         return told if self.settings else {n: v for n, v in told.items() if n != "settings"}
 
     def of(self, number: int | None) -> "Mark":
+        """Return the mark of image ``number``."""
         return replace(self, number=number)
 
 
 class Reading(NamedTuple):
-    """What a file says of its origin."""
+    """Provenance found in a file."""
 
-    mark: Mark | None  # souron's
-    source_type: str  # IPTC's word for it, whoever wrote it; "" where there is none
+    mark: Mark | None  # souron's mark
+    source_type: str  # IPTC's source type, whoever wrote it; "" where there is none
 
 
 def mark(
     folder: Path, args: Mapping[str, Any], seed: int, settings: Mapping[str, Any] | None = None,
     weights: Path | None = None,
 ) -> Mark:  # fmt: skip
-    """The mark of what a run makes; ``mark(...).of(7)`` is that of picture 7. ``settings``: what it
-    was asked for with, such as ``prompt`` and ``steps``; of a ``Path`` the name alone is kept.
-    ``weights``: the file of a published model, in place of the run's.
-    Raises UserError for settings that no file has room for."""
+    """Return the mark of a run's output; ``mark(...).of(7)`` is that of image 7.
+
+    ``settings``: those of the request, such as ``prompt`` and ``steps``; of a ``Path`` only the
+    name is kept. ``weights``: the file of a published model, in place of the run's. Raises
+    UserError for settings too long for any file.
+    """
     return Mark(
         "souron",
         souron.__version__,
@@ -100,7 +103,7 @@ def mark(
 
 
 def of_published(system: str, seed: int, settings: Mapping[str, Any]) -> Mark:
-    """The mark of what a system makes with its published weights. Raises as ``mark`` does."""
+    """Return the mark of the output of published weights. Raises as ``mark`` does."""
     kept = kept_settings(settings)
     return Mark(
         "souron", souron.__version__, _clean(system), PUBLISHED, PUBLISHED, seed, settings=kept
@@ -108,7 +111,7 @@ def of_published(system: str, seed: int, settings: Mapping[str, Any]) -> Mark:
 
 
 def kept_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON holds them. Raises UserError for too long ones."""
+    """Convert settings to JSON values. Raises UserError where they are too long."""
     kept = {name: _plain(value) for name, value in settings.items()}
     long = len(json.dumps(kept))
     if long > LONGEST_SETTINGS:
@@ -132,22 +135,26 @@ def _plain(value: Any) -> Any:
 
 
 def run_hash(folder: Path) -> str:
-    """Of the weights that a run draws with, 16 hexadecimal digits."""
+    """Return the hash of a run's weights, 16 hexadecimal digits."""
     return weights_hash(folder / "weights" / "best.safetensors")
 
 
 def weights_hash(weights: Path) -> str:
+    """Return the hash of a file of weights, 16 hexadecimal digits."""
     with weights.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
 
 
 def save(image: Image.Image, path: Path, mark: Mark, **options: Any) -> None:
-    """Write a picture with its mark. ``options`` are those of Pillow's ``save``; without ``format``
-    the name says it. Raises UserError for formats that carry no mark."""
+    """Write an image with its mark.
+
+    ``options`` are those of Pillow's ``save``; without ``format`` the name decides. Raises
+    UserError for formats that carry no mark.
+    """
     known = Image.registered_extensions()
     kind = str(options.pop("format", None) or known.get(path.suffix.lower(), "")).upper()
     kind = {"JPG": "JPEG"}.get(kind, kind)
-    text = json.dumps(mark.as_json())  # ASCII: Exif and GIF know no other letters
+    text = json.dumps(mark.as_json())  # ASCII: Exif and GIF support no other characters
     if kind == "PNG":
         about = PngImagePlugin.PngInfo()
         about.add_itxt("Software", f"{mark.software} {mark.version}")
@@ -173,14 +180,16 @@ def save(image: Image.Image, path: Path, mark: Mark, **options: Any) -> None:
 
 
 def add(path: Path, mark: Mark) -> None:
-    """Put the mark into a sound (WAV), score (MIDI), video (MP4), page (HTML) or PNG that is
-    written already. Raises UserError for other files, and for those that are cut short."""
+    """Add the mark to an existing sound (WAV), score (MIDI), video (MP4), page (HTML) or PNG.
+
+    Raises UserError for other files, and for truncated ones.
+    """
     text = json.dumps(mark.as_json())
     kind = containers.kind_of(path)
     if kind:
         containers.add(path, kind, text, xmp(mark), mark.digital_source_type)
         return
-    look(path)  # a picture that can be read
+    look(path)  # raises unless it is a readable image
     raw = path.read_bytes()
     if not raw.startswith(b"\x89PNG\r\n\x1a\n"):
         raise trouble(
@@ -191,20 +200,20 @@ def add(path: Path, mark: Mark) -> None:
         )
     told = {"Software": f"{mark.software} {mark.version}", PNG_KEY: text,
             "XML:com.adobe.xmp": xmp(mark)}  # fmt: skip
-    begin = 8 + 12 + int.from_bytes(raw[8:12])  # behind its header
+    begin = 8 + 12 + int.from_bytes(raw[8:12])  # after its header
     chunks = b"".join(_png_text(name, value) for name, value in told.items())
     with atomically(path) as beside:
         beside.write_bytes(raw[:begin] + chunks + raw[begin:])
 
 
 def _png_text(name: str, text: str) -> bytes:
-    """A chunk of PNG, not compressed, in no language."""
+    """Return a PNG text chunk, uncompressed, without a language."""
     body = b"iTXt" + name.encode() + b"\0\0\0\0\0" + text.encode()
     return (len(body) - 4).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
 
 
 def xmp(mark: Mark) -> str:
-    """The mark as an XMP packet (ISO 16684-1)."""
+    """Return the mark as an XMP packet (ISO 16684-1)."""
     fields = {**mark.as_json(), "settings": None}
     own = "".join(
         f' souron:{name}="{html.escape(str(value))}"'
@@ -230,9 +239,11 @@ def xmp(mark: Mark) -> str:
 
 
 def _with_xmp(gif: bytes, packet: bytes) -> bytes:
-    """A GIF with an XMP extension behind its header, which Pillow does not write. Readers that skip
-    it take the packet's bytes for lengths of blocks; the 258 bytes at its end catch them wherever
-    they come out (Adobe: XMP Specification Part 3, Storage in Files, GIF)."""
+    """Insert an XMP extension into a GIF after its header, which Pillow does not write.
+
+    Readers that skip it interpret the packet's bytes as block lengths; the 258 bytes at its end
+    catch them at any offset (Adobe: XMP Specification Part 3, Storage in Files, GIF).
+    """
     colours = gif[10]
     start = 13 + (3 * 2 ** ((colours & 7) + 1) if colours & 0x80 else 0)
     caught = bytes([1, *range(255, -1, -1), 0])
@@ -240,13 +251,15 @@ def _with_xmp(gif: bytes, packet: bytes) -> bytes:
 
 
 def read(path: Path) -> Mark | None:
-    """souron's mark; None where the file has none, which proves nothing. Raises UserError."""
+    """Read souron's mark; None where the file has none, which proves nothing. Raises UserError."""
     return look(path).mark
 
 
 def settings_of(path: Path) -> dict[str, Any]:
-    """What a file that souron made was asked for with, its seed among it. Raises UserError, also
-    where the file carries no mark."""
+    """Return the settings with which souron generated a file, including its seed.
+
+    Raises UserError, also where the file carries no mark.
+    """
     found = read(path)
     if found is None:
         raise trouble(
@@ -259,7 +272,7 @@ def settings_of(path: Path) -> dict[str, Any]:
 
 
 def look(path: Path) -> Reading:
-    """What a file says of its origin. It is not decoded. Raises UserError."""
+    """Read the provenance of a file without decoding it. Raises UserError."""
     kind = containers.kind_of(path)
     texts, packet = containers.read(path, kind) if kind else _of_picture(path)
     marks = (read_mark(text) for text in (*texts, packet))
@@ -280,7 +293,7 @@ def _of_picture(path: Path) -> containers.Texts:
 
 
 def _texts(image: Image.Image) -> Iterator[str]:
-    """Where our own JSON may stand."""
+    """Yield texts that may be our own JSON."""
     yield _text(image.info.get(PNG_KEY))
     yield _text(image.info.get("comment"))
     if image.format in ("JPEG", "WEBP"):
@@ -299,8 +312,11 @@ def _text(value: Any) -> str:
 
 
 def read_mark(text: str) -> Mark | None:
-    """The mark in a JSON text or an XMP packet; None where there is none. Texts from strangers: no
-    XML is parsed, long ones are passed over, fields are cut and freed of control characters."""
+    """Parse the mark in a JSON text or an XMP packet; None where there is none.
+
+    Texts are untrusted: no XML is parsed, long ones are skipped, fields are cut and freed of
+    control characters.
+    """
     if text.lstrip().startswith("{"):
         try:
             fields = json.loads(text) if len(text) <= LONGEST else {}
@@ -326,8 +342,8 @@ def read_mark(text: str) -> Mark | None:
 
 
 def _settings(given: Any) -> dict[str, Any]:
-    """Those of a stranger's file that may be settings; of the others none."""
-    if isinstance(given, str):  # of XMP
+    """Return the valid settings of an untrusted file."""
+    if isinstance(given, str):  # from XMP
         try:
             given = json.loads(given) if len(given) <= LONGEST else {}
         except (ValueError, RecursionError):

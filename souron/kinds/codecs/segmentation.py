@@ -1,13 +1,13 @@
-"""DICOM segmentations: which voxels of a series belong to what, in one file that refers to it.
+"""DICOM segmentations: labelled voxels of a series, in one file that refers to it.
 
 DICOM PS3.3, A.51 (the object), C.8.20 (segments and their frames), C.7.6.16 (functional groups).
 https://dicom.nema.org/medical/dicom/current/output/html/part03.html#sect_C.8.20
 
-    a frame = one bit a pixel, of one segment in one plane; frames without any are left out
+    a frame = one bit a pixel, of one segment in one plane; empty frames are left out
 
 A frame is placed by its position and directions alone, never by its number, and only where its
-pixels are voxels of the volume. Files are hostile: their items, frames and bytes are bounded, and
-no decoder is asked, since pixels that are packed otherwise are refused.
+pixels coincide with voxels of the volume. Files are untrusted: their items, frames and bytes are
+bounded, and no decoder is called, since compressed pixels are refused.
 """
 
 import math
@@ -22,19 +22,19 @@ from souron.kinds.codecs import dicom, grid, limits, series
 from souron.utils.files import atomically
 from souron.utils.messages import UserError, _
 
-STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"  # the SOP class
+STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"  # SOP class
 PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", dicom.DEFLATED)  # transfer syntaxes
-MOST_ITEMS = 500_000  # of sequences
+MOST_ITEMS = 500_000  # items of sequences
 MOST_FRAMES = 100_000
 MOST_SEGMENTS = 255
-NEAR = 0.1  # voxels that a pixel may lie from one
-LONGEST = 64  # letters of a segment's name, as the standard has it
+NEAR = 0.1  # tolerance between a pixel and a voxel, in voxels
+LONGEST = 64  # characters of a segment's name in the standard
 CODED = (  # names of segments that have a code of SNOMED CT in pydicom's dictionary
     "Aorta", "Bladder", "Bone", "Brain", "Colon", "Esophagus", "Gallbladder", "Heart", "Kidney",
     "Liver", "Lung", "Muscle", "Pancreas", "Prostate", "Rib", "Skin", "Skull", "Spine", "Spleen",
     "Stomach", "Trachea",
 )  # fmt: skip
-KEPT = {  # of the series, and what stands for it where the series has none
+KEPT = {  # attributes copied from the series, with defaults
     "SpecificCharacterSet": None, "PatientName": "", "PatientID": "", "PatientBirthDate": "",
     "PatientSex": "", "StudyInstanceUID": None, "StudyDate": "", "StudyTime": "", "StudyID": "",
     "AccessionNumber": "", "ReferringPhysicianName": "", "FrameOfReferenceUID": None,
@@ -43,15 +43,16 @@ KEPT = {  # of the series, and what stands for it where the series has none
 
 
 class Segments(NamedTuple):
-    area: np.ndarray  # (slices, rows, columns) uint8: 0, or one more than the place in ``names``
+    """Segments on the grid of a volume."""
+
+    area: np.ndarray  # (slices, rows, columns) uint8: 0, or one more than the index in ``names``
     names: tuple[str, ...]
-    series: str  # UID of the one that it refers to; "" where it names none
-    overlapping: int  # voxels of several segments: the last has them
+    series: str  # UID of the series that it refers to; "" for none
+    overlapping: int  # voxels in several segments: the last one wins
 
 
 def referred(path: Path) -> str:
-    """The UID of the series that a segmentation refers to; "" where it names none. Raises
-    UserError."""
+    """Return the UID of the series that a segmentation refers to; "" for none. Raises UserError."""
     limits.check_file(path, otherwise="unreadable")
     held = dicom.read(path, pixels=False, items=MOST_ITEMS)
     return _referred(held) if dicom.text(held, "SOPClassUID") == STORAGE else ""
@@ -62,8 +63,10 @@ def _referred(held: Any) -> str:
 
 
 def read(path: Path, size: Sequence[int], affine: Any) -> Segments:
-    """The segments on the grid of a volume. Raises UserError, also where a pixel is no voxel of
-    it."""
+    """Read the segments onto the grid of a volume.
+
+    Raises UserError, also where a pixel is no voxel of it.
+    """
     limits.check_file(path, otherwise="unreadable")
     held = dicom.read(path, items=MOST_ITEMS)
     with dicom.translated(path):
@@ -99,6 +102,7 @@ def read(path: Path, size: Sequence[int], affine: Any) -> Segments:
 
 
 def _check(path: Path, held: Any) -> None:
+    """Raise UserError unless it is a segmentation that can be read."""
     if dicom.text(held, "SOPClassUID") != STORAGE:
         raise limits.trouble(path, "not a segmentation", _("DICOM, but no segmentation"),
                              _("a DICOM segmentation (SEG), NIfTI or NRRD"))  # fmt: skip
@@ -115,7 +119,7 @@ def _check(path: Path, held: Any) -> None:
 
 
 def _segments(path: Path, held: Any) -> tuple[tuple[str, ...], dict[int, int]]:
-    """The names, and the place, from 1, of each segment's number."""
+    """Return the names, and the index, from 1, of each segment's number."""
     every = held.get("SegmentSequence") or []
     if not 1 <= len(every) <= MOST_SEGMENTS:
         raise limits.trouble(
@@ -133,7 +137,7 @@ def _segments(path: Path, held: Any) -> tuple[tuple[str, ...], dict[int, int]]:
 
 
 def _pixels(path: Path, held: Any, frames: int, shape: tuple[int, int]) -> Any:
-    """Frame -> (rows, columns) bool."""
+    """Return a function: frame number -> (rows, columns) bool."""
     raw, each = np.frombuffer(held.PixelData, np.uint8), math.prod(shape)
     binary = held.BitsAllocated == 1
     needed = -(-frames * each // 8) if binary else frames * each
@@ -152,7 +156,7 @@ def _pixels(path: Path, held: Any, frames: int, shape: tuple[int, int]) -> Any:
 
 
 def _item(group: Any, shared: Any, keyword: str) -> Any:
-    """Of a frame, or of all frames. Raises ValueError."""
+    """Return an item of a frame, or the one shared by all frames. Raises ValueError."""
     for source in (group, shared):
         found = source.get(keyword) if source is not None else None
         if found:
@@ -161,7 +165,7 @@ def _item(group: Any, shared: Any, keyword: str) -> Any:
 
 
 def _place(path: Path, group: Any, shared: Any, inverse: np.ndarray) -> Any:
-    """(n, 2) rows and columns of a frame -> (n, 3) slices, rows and columns of the volume."""
+    """Return a function: (n, 2) rows and columns of a frame -> (n, 3) voxels of the volume."""
     position, ways, steps = (
         np.array([float(number) for number in _item(group, shared, sequence)[keyword].value])
         for sequence, keyword in (
@@ -196,8 +200,11 @@ def _elsewhere(path: Path, why: str) -> UserError:
 def write(
     path: Path, area: np.ndarray, names: Sequence[str], affine: Any, of: Path, uid: str
 ) -> None:
-    """Classes (slices, rows, columns) of a volume that was read from the series ``uid`` in the
-    folder ``of``. A class without a name is ground. Raises UserError."""
+    """Write classes (slices, rows, columns) of a volume that was read from a series.
+
+    ``of`` is the folder and ``uid`` the UID of the series. A class without a name is background.
+    Raises UserError.
+    """
     _uid, header, slices = series.ordered(of, uid)
     held = _head(of, header)
     named = [(label, name) for label, name in enumerate(names) if name]
@@ -209,12 +216,12 @@ def write(
         (number, k, area[k] == label)
         for number, (label, _name) in numbered
         for k in np.flatnonzero((area == label).any((1, 2))).tolist()
-    ] or [(1, 0, np.zeros(area.shape[1:], bool))]  # there is one at least
+    ] or [(1, 0, np.zeros(area.shape[1:], bool))]  # at least one frame is required
     places = affine[:3, :3] @ np.eye(3)[:1].T * np.arange(len(area)) + affine[:3, 3:]  # (3, slices)
     sources = [
         next((one for one in slices if np.abs(one.position - place).max() < series.SAME), None)
         for place in places.T
-    ]  # of a resampled volume most planes have none
+    ]  # most planes of a resampled volume have none
     held.NumberOfFrames = len(frames)
     held.PerFrameFunctionalGroupsSequence = [
         _frame(number, k, places[:, k], sources[k]) for number, k, _plane in frames
@@ -242,7 +249,7 @@ def _made(**elements: Any) -> Any:
 
 
 def _head(of: Path, header: Any) -> Any:
-    """All but the segments and their frames."""
+    """Return the dataset without segments and frames."""
     from pydicom.datadict import tag_for_keyword
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -349,5 +356,5 @@ def _instance(kind: str, uid: str) -> Any:
 
 
 def _number(value: float) -> str:
-    """A decimal of 16 letters at most."""
+    """Format a decimal in at most 16 characters."""
     return f"{float(value) + 0.0:.8g}"

@@ -1,16 +1,15 @@
-"""A folder of DICOM slices as one volume: sorted by place, checked, never guessed.
+"""A folder of DICOM slices as one volume: sorted by position, checked, never guessed.
 
     normal = row direction x column direction      place of a slice = normal · its position
 
 DICOM PS3.3, C.7.6.2 (position, orientation, spacing), C.11.1 (values).
 https://dicom.nema.org/medical/dicom/current/output/html/part03.html#sect_C.7.6.2
 
-File names and instance numbers say nothing of the place of a slice. Missing slices, two slices at
-one place, uneven steps and a tilted gantry are refused, or resampled onto an even grid where that
-is asked for; slices of several sizes or directions are refused always, and so are different images
-at one place, which are two phases or reconstructions under one UID. Steps that are much longer than
-the headers' slice spacing or thickness are noted. Each slice has its own rescale slope and
-intercept.
+File names and instance numbers do not give the position of a slice. Missing slices, two slices at
+one position, uneven steps and a tilted gantry are refused, or resampled onto an even grid if
+requested; slices of several sizes or directions are always refused, and so are different images at
+one position, which are two phases or reconstructions under one UID. Steps much longer than the
+headers' slice spacing or thickness are noted. Each slice has its own rescale slope and intercept.
 """
 
 import math
@@ -31,29 +30,31 @@ from souron.utils import units
 from souron.utils.messages import UserError, _, sentences
 
 MOST_FILES = 20_000
-UNEVEN = 0.02  # of a step, how far it may be from the usual one
-SAME = 0.01  # mm between slices at one place
-WIDE = 1.5  # slice spacings or thicknesses in a step from which slices may be missing
-SQUARE = 1e-3  # how far directions may be from right angles and length 1
-ASIDE = 0.25  # pixels that all slices together may move sideways
-MAPS = "1.2.840.10008.5.1.4.1.1.66"  # what SOP classes of segmentations begin with
-MOST_NAMED = 5  # places that a message names
+UNEVEN = 0.02  # tolerance of a step, relative to the median
+SAME = 0.01  # mm below which slices are at one position
+WIDE = 1.5  # step, in slice spacings or thicknesses, from which slices may be missing
+SQUARE = 1e-3  # tolerance of directions from right angles and length 1
+ASIDE = 0.25  # pixels of in-plane shift allowed over all slices
+MAPS = "1.2.840.10008.5.1.4.1.1.66"  # prefix of SOP classes of segmentations
+MOST_NAMED = 5  # positions that a message lists
 UNDO = "resample=true"
 
 
 @dataclass(frozen=True)
 class Slice:
+    """Geometry of one slice, from its header."""
+
     path: Path
     size: tuple[int, int]  # rows, columns
     spacing: tuple[float, float]  # mm between rows, and between columns
     directions: tuple[float, ...]  # (6,) of a row and of a column
     position: np.ndarray  # (3,) mm, of the first pixel's centre
     instance: tuple[str, str] = ("", "")  # UIDs of its SOP class and its own
-    pitch: float = 0.0  # mm to the next slice as the header says, else its thickness; 0: unknown
+    pitch: float = 0.0  # mm to the next slice by the header, else its thickness; 0: unknown
 
     @property
     def row(self) -> np.ndarray:
-        """The direction in which the column's number grows."""
+        """Direction of increasing column number."""
         return np.array(self.directions[:3])
 
     @property
@@ -66,13 +67,16 @@ class Slice:
 
     @property
     def kind(self) -> tuple[Any, ...]:
-        """What all slices of a volume share, rounded as files round it."""
+        """Properties that all slices of a volume share, rounded as files round them."""
         about = [round(v, 3) + 0.0 for v in (*self.directions, *self.spacing)]
         return (*self.size, *about)
 
 
 def read(folder: Path, series: str | None = None, resample: bool = False) -> Grid:
-    """The one series in a folder, or that with the number or UID ``series``. Raises UserError."""
+    """Read the only series in a folder, or the one with the number or UID ``series``.
+
+    Raises UserError.
+    """
     uid, header, slices = ordered(folder, series)
     troubles = _geometry(folder, slices, resample)
     values = _values(slices)
@@ -89,7 +93,7 @@ def read(folder: Path, series: str | None = None, resample: bool = False) -> Gri
 
 
 def look(folder: Path, series: str | None = None) -> Placed:
-    """Where the voxels of ``read`` lie, by the headers. Raises UserError."""
+    """Return the geometry of what ``read`` returns, from the headers. Raises UserError."""
     _uid, header, slices = ordered(folder, series)
     _geometry(folder, slices, False)
     size = (len(slices), *slices[0].size)
@@ -98,8 +102,10 @@ def look(folder: Path, series: str | None = None) -> Placed:
 
 
 def ordered(folder: Path, series: str | None = None) -> tuple[str, Any, list[Slice]]:
-    """The UID of a folder's series, the header of one of its files, and its slices by their place.
-    Raises UserError."""
+    """Return a series' UID, the header of one of its files, and its slices by position.
+
+    Raises UserError.
+    """
     found = _found(folder)
     if not found:
         raise limits.trouble(folder, "no files", _("no DICOM slices in this folder"),
@@ -114,7 +120,7 @@ def ordered(folder: Path, series: str | None = None) -> tuple[str, Any, list[Sli
 
 
 def _geometry(folder: Path, slices: Sequence[Slice], resample: bool) -> list[str]:
-    """What is wrong with the places of the slices. Raises UserError where it may not be."""
+    """Return problems of the slices' positions. Raises UserError unless ``resample``."""
     troubles = list(_troubles(slices))
     if troubles and not resample:
         raise UserError(
@@ -153,7 +159,7 @@ def _found(folder: Path) -> Found:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Regular files of a folder and its sub-folders that do not hide."""
+    """Return regular files of a folder and its sub-folders, without hidden ones."""
     files: list[Path] = []
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name[0] != ".")
@@ -198,7 +204,7 @@ def _number(header: Any) -> int:
 
 
 def _named(header: Any) -> str:
-    """``CT 3``: what names no patient."""
+    """Return a name without the patient: ``CT 3``."""
     return f"{dicom.text(header, 'Modality', 16)} {_number(header)}"
 
 
@@ -231,8 +237,10 @@ def _slice(path: Path, header: Any) -> Slice:
 
 
 def _pitch(header: Any) -> float:
-    """Millimetres to the next slice by the header, else a slice's thickness; 0 where neither is
-    known. Spacings of some devices are negative."""
+    """Return millimetres to the next slice by the header, else a slice's thickness; 0 if unknown.
+
+    Spacings of some devices are negative.
+    """
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
         try:
             length = abs(float(header.get(keyword) or 0))
@@ -264,19 +272,19 @@ def _check_alike(folder: Path, slices: Sequence[Slice]) -> None:
 
 
 def _places(slices: Sequence[Slice]) -> np.ndarray:
-    """(slices,) mm along the normal."""
+    """Return positions along the normal in mm, (slices,)."""
     return np.array([slices[0].normal @ one.position for one in slices])
 
 
 def _step(slices: Sequence[Slice]) -> float:
-    """The usual one: half of the steps are no larger."""
+    """Return the median step: half of the steps are no larger."""
     steps = np.diff(_places(slices))
     steps = steps[steps > SAME]
     return float(np.median(steps)) if len(steps) else 1.0
 
 
 def _aside(slices: Sequence[Slice]) -> np.ndarray:
-    """(slices, 2): how many rows and columns each lies from the first, along its own plane."""
+    """Return the in-plane shift of each slice from the first in rows and columns, (slices, 2)."""
     first = slices[0]
     moved = np.array([one.position - first.position for one in slices])
     return np.stack([moved @ first.column, moved @ first.row], 1) / first.spacing
@@ -319,7 +327,7 @@ def _troubles(slices: Sequence[Slice]) -> Iterator[str]:
 
 
 def _wide(slices: Sequence[Slice]) -> Iterator[str]:
-    """Warn where slices are missing at even distances, which even steps hide."""
+    """Warn where slices are missing at regular distances, which even steps hide."""
     step, pitch = _step(slices), float(np.median([one.pitch for one in slices]))
     if pitch and step >= WIDE * pitch:
         yield _(
@@ -329,7 +337,7 @@ def _wide(slices: Sequence[Slice]) -> Iterator[str]:
 
 
 def _check_copies(folder: Path, slices: Sequence[Slice], values: np.ndarray) -> None:
-    """Refuse different images at one place: no grid holds both. Raises UserError."""
+    """Refuse different images at one position: no grid holds both. Raises UserError."""
     places = _places(slices)
     different = [
         f"{places[k]:.2f}"
@@ -375,7 +383,7 @@ def _affine(one: Slice, step: float, origin: np.ndarray) -> np.ndarray:
 
 
 def _resampled(slices: Sequence[Slice], values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Straight above each other at even steps; linear in between, the least value outside."""
+    """Resample onto an even grid without shear: linear in between, the least value outside."""
     first, step = slices[0], _step(slices)
     aside = _aside(slices)
     least = np.floor(aside.min(0))
@@ -399,7 +407,7 @@ def _resampled(slices: Sequence[Slice], values: np.ndarray) -> tuple[np.ndarray,
     unique, where, times = np.unique(
         np.round(places / SAME), return_inverse=True, return_counts=True
     )
-    if len(unique) < len(places):  # copies at one place: their mean
+    if len(unique) < len(places):  # copies at one position: their mean
         sums = np.zeros((len(unique), rows, columns), np.float32)
         np.add.at(sums, where, upright)
         upright = sums / times[:, None, None].astype(np.float32)

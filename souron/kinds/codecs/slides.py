@@ -1,8 +1,8 @@
-"""Pictures too large to hold, region by region: histology slides and tiled TIFF.
+"""Images too large for memory, region by region: histology slides and tiled TIFF.
 
-OpenSlide (https://openslide.org), through the package ``openslide-python``, reads what scanners
-write (SVS, NDPI, MRXS, tiled TIFF, ...) without decoding all of it. What it does not know is
-decoded whole by Pillow, up to ``MOST_WHOLE`` pixels.
+OpenSlide (https://openslide.org), through the package ``openslide-python``, reads scanners' formats
+(SVS, NDPI, MRXS, tiled TIFF, ...) without decoding all of it. Other files are decoded whole by
+Pillow, up to ``MOST_WHOLE`` pixels.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,13 +18,13 @@ from souron.utils.messages import UserError, _
 
 MOST_WHOLE = 150_000_000  # pixels
 MOST_SIDE = 1_000_000
-STRIP = 4_000_000  # pixels at once, of an overview
+STRIP = 4_000_000  # pixels of an overview processed at once
 MOST_BYTES = 50_000_000_000
 SUFFIXES = (".tif", ".tiff", ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu")
 
 
 class Slide(Protocol):
-    """A large picture in colour."""
+    """A large colour image."""
 
     size: tuple[int, int]  # width and height, pixels
     microns: float  # µm a pixel; 0 where the file does not say
@@ -32,13 +32,13 @@ class Slide(Protocol):
     def region(self, left: int, top: int, width: int, height: int) -> Image.Image: ...
 
     def overview(self, longest: int) -> Image.Image:
-        """The whole, its longer side at most so many pixels."""
+        """Return the whole image, its longer side at most ``longest`` pixels."""
         ...
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Slide]:
-    """A picture of any size. Raises UserError."""
+    """Open an image of any size. Raises UserError."""
     limits.check_file(path, most=MOST_BYTES)
     if path.suffix.lower() in SUFFIXES and reads():
         import openslide
@@ -63,12 +63,12 @@ def opened(path: Path) -> Iterator[Slide]:
 
 
 def reads() -> bool:
-    """Whether OpenSlide is here."""
+    """Return whether OpenSlide is installed."""
     return extras.installed("slides")
 
 
 def _read(path: Path) -> Image.Image:
-    """The picture in colour, decoded whole."""
+    """Decode the whole image in colour."""
     with limits.quiet, image.opened(path, most=MOST_WHOLE) as file:
         if isinstance(file, Image.Image):
             return _colour(image.plain(file))
@@ -113,7 +113,7 @@ class _Tiled:
         return _on_white(self.file.read_region((left, top), 0, (width, height)))
 
     def overview(self, longest: int) -> Image.Image:
-        """From the coarsest level that is fine enough; without one, strip by strip."""
+        """Downsample the coarsest level that is fine enough; without one, strip by strip."""
         scale = min(1.0, longest / max(self.size))
         wanted = tuple(max(1, round(side * scale)) for side in self.size)
         level = self.file.get_best_level_for_downsample(1 / scale)
@@ -142,7 +142,7 @@ def _microns(properties: Mapping[str, str]) -> float:
 
 
 def _on_white(region: Image.Image) -> Image.Image:
-    """What a scanner left out is white, as glass is."""
+    """Fill areas that the scanner left out with white, like glass."""
     white = Image.new("RGB", region.size, "white")
     white.paste(region, mask=region.getchannel("A"))
     return white
