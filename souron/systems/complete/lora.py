@@ -5,7 +5,7 @@ https://arxiv.org/abs/2106.09685
 
     y = W x + (alpha / rank) B A x,    A (rank, inward) drawn by chance,    B (outward, rank) zero
 
-Only A and B are saved with a run, a hundredth of the model.
+Only A and B are saved with a run, about a hundredth of the size of the model.
 
 Differs from the paper: the small network's last matrix learns too; no dropout; AdamW and one cycle
 of the rate.
