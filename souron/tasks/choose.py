@@ -57,8 +57,8 @@ class Chooser(System):
     spec: Spec
 
     VARIANTS: ClassVar[tuple[str, ...]] = ("",)  # scoring methods; validation cases select one
-    PRIORS: ClassVar[tuple[float, ...]] = (0.0,)  # how much of what the options alone say may be
-    # subtracted; validation cases select one
+    PRIORS: ClassVar[tuple[float, ...]] = (0.0,)  # candidate weights of the options-only score
+    # one is selected on validation cases
     ORDERED: ClassVar[bool] = False  # whether the position of an option among the others matters
     START: ClassVar[float] = 1.0  # initial scale
 

@@ -162,8 +162,8 @@ class Composer(System):
             random = np.random.default_rng([*seeds[row]])
             chance[row, : len(places)] = torch.from_numpy(random.random(len(places))).float()
         every = torch.arange(len(wanted))
-        sounding = torch.zeros(len(wanted), 4, dtype=torch.long)  # of each voice; 0 nothing yet
-        begun = torch.zeros(len(wanted), 4, dtype=torch.bool)  # by the system, not by what is known
+        sounding = torch.zeros(len(wanted), 4, dtype=torch.long)  # pitch per voice; 0: none yet
+        begun = torch.zeros(len(wanted), 4, dtype=torch.bool)  # onset written by the system
         memory: dict[str, Any] = {}
         for k in range(longest):
             voice = rows[:, k, VOICE]

@@ -56,7 +56,7 @@ class Finder(System):
     candidates for the same object the highest-scoring is kept. A system that finds boxes in another
     way overrides ``detect``."""
 
-    overlap: ClassVar[float] = IOU  # from which the weaker of two boxes of a label goes
+    overlap: ClassVar[float] = IOU  # IoU threshold of non-maximum suppression
     spec: Spec
 
     def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:

@@ -163,7 +163,7 @@ class Generation(Task):
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
         count = options.samples or generation.SAMPLE
-        if isinstance(data.input, Sketch):  # nothing to compare with: enough to foretell drawing
+        if isinstance(data.input, Sketch):  # no reference: enough to estimate time
             yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
             return
         for done, reference in generation.reference_set(data, split, count, options):

@@ -45,7 +45,7 @@ class Tagger(System):
     task = "tag"
     spec: Spec
 
-    NEW: ClassVar[tuple[str, ...]] = ()  # layers that are new where another run's weights begin it
+    NEW: ClassVar[tuple[str, ...]] = ()  # layers not loaded from a pretrained run
 
     @property
     def tokenizer(self) -> Tokenizer:

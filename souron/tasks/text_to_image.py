@@ -269,7 +269,7 @@ class TextToImage(Task):
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
         count = options.samples or obedience.SAMPLE
-        if not isinstance(data.input, Tensor):  # a sketch: enough to foretell drawing
+        if not isinstance(data.input, Tensor):  # a sketch: enough to estimate the time
             yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
             return
         for share, made in obedience.prompt_set(data, split, count, options):

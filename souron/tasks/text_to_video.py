@@ -157,7 +157,7 @@ class TextToVideo(Task):
         if options.samples and options.samples < len(test):  # evenly, so that no subset is left out
             test = test[torch.linspace(0, len(test) - 1, options.samples).round().long()]
         cases = data.only(test.tolist())
-        if not isinstance(data.input, Tensor):  # a sketch: enough to foretell drawing
+        if not isinstance(data.input, Tensor):  # a sketch: enough to estimate the time
             yield Step(1.0, result=Setup(options, cases))
             return
         reader = None

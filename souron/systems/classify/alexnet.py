@@ -36,22 +36,22 @@ from souron.tasks.classify import Classifier, Spec
 
 @dataclass(frozen=True)
 class Config:
-    widths: tuple[int, ...] = (96, 256, 384, 384, 256)  # maps of each convolution
+    widths: tuple[int, ...] = (96, 256, 384, 384, 256)  # feature maps of each convolution
     hidden: int = 4096
-    groups: int = 2  # towers of convolutions, each on a device of its own; 1: the later network
+    groups: int = 2  # towers of convolutions, one per device; 1: the later network
     dropout: float = 0.5
     rate: float = 3e-4
 
 
 class Pool(nn.Module):
-    """The largest of 3x3 in steps of 2, so that neighbouring windows overlap."""
+    """3x3 max pooling with stride 2, so that neighbouring windows overlap."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x, 3, 2) if x.shape[-1] >= 4 else x
 
 
 class Normalise(nn.Module):
-    """Local response normalisation: a map is damped where its neighbours answer strongly.
+    """Local response normalisation: a feature map is damped where its neighbours respond strongly.
 
     b_i = a_i / (2 + 0.0001 sum_j a_j^2)^0.75      j: i - 2 ... i + 2, on the same device
     """
@@ -64,7 +64,7 @@ class Normalise(nn.Module):
         device = place // (maps // groups)
         near = (place[:, None] - place).abs() <= 2
         near &= device[:, None] == device
-        # the sum over neighbours is a 1x1 convolution with ones for weights
+        # the sum over neighbours is a 1x1 convolution with unit weights
         self.register_buffer("neighbours", near.float()[:, :, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class AlexNet(Classifier):
 
         conv1 = nn.Conv2d(spec.channels, one, kernel, stride, padding=2)
         conv2 = nn.Conv2d(one, two, 5, padding=2, groups=groups)
-        conv3 = nn.Conv2d(two, three, 3, padding=1)  # the one convolution that sees both devices
+        conv3 = nn.Conv2d(two, three, 3, padding=1)  # the only convolution over both devices
         conv4 = nn.Conv2d(three, four, 3, padding=1, groups=groups)
         conv5 = nn.Conv2d(four, five, 3, padding=1, groups=groups)
         fc6 = nn.Linear(five * self.grid**2, config.hidden)
@@ -120,7 +120,7 @@ class AlexNet(Classifier):
         for layer in (conv1, conv2, conv3, conv4, conv5, fc6, fc7, fc8):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             assert layer.bias is not None
-            # ones give the ReLUs something to pass on from the beginning
+            # a bias of 1 keeps the ReLUs active at the start
             nn.init.constant_(layer.bias, 0 if layer in (conv1, conv3, fc8) else 1)
 
     def forward(self, image: Tensor) -> Tensor:

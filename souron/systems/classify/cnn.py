@@ -52,7 +52,7 @@ class CNN(Classifier):
         for maps in config.maps:
             self.features.extend(self.stage(channels, maps))
             channels = maps
-        # 28 or 32 pixels a side leave 5x5 in LeNet-5, which this then does not touch
+        # adaptive pooling to 5x5; a no-op for LeNet-5 with 28 or 32 pixels a side
         self.grid = nn.AdaptiveAvgPool2d(5)
         self.full, width = nn.Sequential(), channels * 5 * 5
         for hidden in config.hidden:

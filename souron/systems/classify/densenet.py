@@ -26,13 +26,13 @@ from souron.tasks.classify import Classifier, Spec
 @dataclass(frozen=True)
 class Config:
     depths: tuple[int, ...] = (6, 12, 24, 16)  # layers of each dense block
-    growth: int = 32  # maps that a layer adds
-    width: int = 64  # maps of the first convolution
+    growth: int = 32  # feature maps that a layer adds
+    width: int = 64  # feature maps of the first convolution
     rate: float = 1e-3
 
 
 class Layer(nn.Module):
-    """H: everything so far (B, inward, H, W) -> a few new maps (B, growth, H, W)."""
+    """H: all feature maps so far (B, inward, H, W) -> new feature maps (B, growth, H, W)."""
 
     def __init__(self, inward: int, growth: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Layer(nn.Module):
 
 
 class Block(nn.Module):
-    """(B, inward, H, W) -> (B, inward + depth growth, H, W): the input stands first, untouched."""
+    """(B, inward, H, W) -> (B, inward + depth growth, H, W); the input comes first, unchanged."""
 
     def __init__(self, inward: int, depth: int, growth: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Block(nn.Module):
 
 
 class Transition(nn.Module):
-    """Half of the maps, half of the side."""
+    """Transition layer: half of the channels, half of the side."""
 
     def __init__(self, inward: int) -> None:
         super().__init__()

@@ -24,12 +24,12 @@ from torch.nn import functional as F
 
 from souron.tasks.classify import Classifier, Spec
 
-# kernel, stride, widening, maps, blocks
+# kernel, stride, expansion, channels, blocks
 STAGES = (
     (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3),
     (5, 2, 6, 192, 4), (3, 1, 6, 320, 1),
 )  # fmt: skip
-STEM, LAST = 32, 1280  # maps, at any width
+STEM, LAST = 32, 1280  # channels, at any width
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ class Config:
     width: float = 1.0
     depth: float = 1.0
     dropout: float = 0.2
-    drop_blocks: float = 0.2  # how often the last block is skipped in training; earlier ones less
+    drop_blocks: float = 0.2  # drop rate of the last block; lower for earlier ones
     rate: float = 2e-3
 
 
 class Convolution(nn.Conv2d):
-    """Padded as TensorFlow does: ceil(side / stride) places, the odd pixel at the end."""
+    """Convolution with TensorFlow's padding: ceil(side / stride) outputs, the odd pixel at the
+    end."""
 
     def __init__(self, inward: int, outward: int, kernel: int, stride: int = 1, groups: int = 1):
         super().__init__(inward, outward, kernel, stride, groups=groups, bias=False)
@@ -121,7 +122,9 @@ class EfficientNetLite(Classifier):
                 nn.init.normal_(module.weight, 0.0, (2 / inputs) ** 0.5)
 
     def plan(self):
-        """Kernel, stride, widening and maps of each block. The first and last stage stay short."""
+        """Yield kernel, stride, expansion and channels of each block.
+
+        The first and the last stage keep their depth."""
         for i, (kernel, stride, wider, maps, blocks) in enumerate(STAGES):
             if 0 < i < len(STAGES) - 1:
                 blocks = math.ceil(blocks * self.config.depth)
@@ -129,7 +132,7 @@ class EfficientNetLite(Classifier):
                 yield kernel, stride if j == 0 else 1, wider, eights(maps * self.config.width)
 
     def stages(self) -> list[nn.Sequential]:
-        """Its layers up to maps of 1/2, 1/4, ..., 1/32 of the side, see ``hub.backbones``."""
+        """Return the layers in stages of 1/2, 1/4, ..., 1/32 of the side, see ``hub.backbones``."""
         stages = [nn.Sequential(self.conv_stem, self.bn0, nn.ReLU6())]
         for block in self.blocks:
             assert isinstance(block, Block)
@@ -147,6 +150,6 @@ class EfficientNetLite(Classifier):
 
 
 def eights(maps: float) -> int:
-    """The nearest multiple of 8, at least 8 and not less than nine tenths."""
+    """Round to the nearest multiple of 8, at least 8 and at least nine tenths of ``maps``."""
     rounded = max(8, int(maps + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * maps else rounded + 8

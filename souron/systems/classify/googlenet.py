@@ -38,7 +38,7 @@ from souron.tasks.classify import Batch, Classifier, Spec
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 64  # maps of the first convolution, a multiple of 4; all others in proportion
+    width: int = 64  # channels of the first convolution, a multiple of 4; all others in proportion
     kernel: int = 5  # of the third branch
     pool: int = 3  # of the last pooling between the stages
     dropout: float = 0.4
@@ -59,7 +59,7 @@ class Convolution(nn.Module):
 
 
 class Inception(nn.Module):
-    """Four views of the same maps, (B, inward, H, W) -> (B, outward, H, W)."""
+    """Inception module: four parallel branches, (B, inward, H, W) -> (B, outward, H, W)."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Inception(nn.Module):
 
 
 class Auxiliary(nn.Module):
-    """A second opinion from half-way, (B, inward, H, W) -> (B, labels)."""
+    """Auxiliary classifier, (B, inward, H, W) -> (B, labels)."""
 
     def __init__(self, inward: int, maps: int, hidden: int, labels: int, dropout: float) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class GoogLeNet(Classifier):
         self.conv1 = Convolution(spec.channels, scaled(64), kernel, stride)
         self.conv2 = Convolution(scaled(64), scaled(64), 1)
         self.conv3 = Convolution(scaled(64), scaled(192), 3)
-        # table 1 of the paper: maps inward; 1x1; before 3x3, 3x3; before 5x5, 5x5; after pooling
+        # table 1 of the paper: input channels; 1x1; before 3x3, 3x3; before 5x5, 5x5; after pooling
         self.inception3a = inception(192, 64, 96, 128, 16, 32, 32)
         self.inception3b = inception(256, 128, 128, 192, 32, 96, 64)
         self.inception4a = inception(480, 192, 96, 208, 16, 48, 64)
@@ -159,7 +159,7 @@ class GoogLeNet(Classifier):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the two auxiliary heads and the main head look at, (B, maps, H, W) each."""
+        """Return the inputs of the two auxiliary heads and the main head, (B, maps, H, W) each."""
         x = self.conv1(image)
         if not self.small_picture:
             x = pool(x)

@@ -46,7 +46,7 @@ class Timm(Classifier):
     }
 
     def __init__(self, config: Config, spec: Spec):
-        """Raises UserError where timm has no network of that name, or none that fits here."""
+        """Raise UserError if timm has no network of that name, or none that fits."""
         super().__init__(config, spec)
         self.about = look_up(config.backbone)
         self.backbone = timm.create_model(
@@ -69,7 +69,7 @@ class Timm(Classifier):
             image = F.interpolate(image, (self.side, self.side), mode="bilinear", antialias=True)
         return self.backbone(image)  # (B, labels)
 
-    # its layers and weights go by timm's own names, so that published weights load
+    # layers and weights keep timm's names, so that published weights load
     def get_submodule(self, target: str) -> nn.Module:
         return self.backbone.get_submodule(target)
 
@@ -82,7 +82,9 @@ class Timm(Classifier):
 
 @lru_cache
 def look_up(backbone: str) -> Any:
-    """What timm knows of a network: its own side of pictures, the name of its last layer."""
+    """Return timm's description of a network: its image side, the name of its last layer.
+
+    Raises UserError for an unknown network."""
     every = [*timm.list_models(), *timm.list_pretrained()]
     known: dict[str, Any] = {name: timm.get_pretrained_cfg(name) for name in every}
     usable = [name for name, about in known.items() if isinstance(about.classifier, str)]

@@ -26,14 +26,14 @@ from souron.tasks.classify import Classifier, Spec
 @dataclass(frozen=True)
 class Config:
     depths: tuple[int, ...] = (2, 2, 3, 3, 3)  # convolutions of each stage
-    width: int = 64  # maps of the first stage; they double up to eight times that
+    width: int = 64  # channels of the first stage; they double up to eight times that
     hidden: int = 4096
     dropout: float = 0.5
     rate: float = 1e-4
 
 
 class Pool(nn.Module):
-    """The largest of 2x2."""
+    """2x2 max pooling."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x, 2) if x.shape[-1] >= 4 else x

@@ -35,19 +35,19 @@ from souron.hub.backbones import Backbone
 from souron.tasks.detect import Batch, Detector, Explained, Spec, suppressed
 from souron.utils.messages import _
 
-AT_ONCE = 8  # pictures of a step
+AT_ONCE = 8  # images per training step
 SHOWN = 50  # proposals
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 0.25  # times 64 to 1024 maps
+    width: float = 0.25  # times 64 to 1024 channels
     depth: float = 0.33  # times 3 to 6 blocks
-    maps: int = 64  # of the pyramid; the judge has four times as many values
-    regions: int = 32  # of a picture that learn; four times as many are proposed
-    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in places
+    maps: int = 64  # channels of the pyramid; the head has four times as many units
+    regions: int = 32  # training regions per image; four times as many are proposed
+    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in cells
     rate: float = 1.5e-3
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    backbone: str = ""  # a classifier whose published layers replace the backbone
 
 
 class FasterRCNN(RCNN, Detector):
@@ -74,8 +74,8 @@ class FasterRCNN(RCNN, Detector):
         )
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Of each picture its regions as each label has them, (n, labels, 4), and its scores
-        (n, labels)."""
+        """Return per image the boxes of its regions, (n, labels, 4), and their scores (n,
+        labels)."""
         return self.regions(image)[1]
 
     def detect(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[Tensor]:
@@ -86,7 +86,7 @@ class FasterRCNN(RCNN, Detector):
         return loss + self.judging(levels, *self.learning(regions, batch.target), batch.target)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         start = 0
         for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
             yield "model", self.loss(Batch(image, batch.target[start : start + len(image)]))
@@ -100,7 +100,7 @@ class FasterRCNN(RCNN, Detector):
         return [Explained(title, caption, box[:SHOWN], sure[:SHOWN]), self.surest(image)]
 
     def example(self) -> None:
-        """One pass with as many regions as it proposes, for the table of its layers."""
+        """Run one pass with as many regions as it proposes, for the table of layers."""
         side, maps = self.spec.side, self.config.maps
         image = torch.empty(1, self.spec.channels, side, side, device=self.device)
         self.proposer(self.pyramid(self.backbone(image)))

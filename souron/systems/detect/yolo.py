@@ -35,17 +35,17 @@ from souron.hub.backbones import Backbone
 from souron.tasks.detect import Batch, Detector, Explained, Spec
 from souron.utils.messages import _
 
-AT_ONCE = 16  # pictures of a step
+AT_ONCE = 16  # images per training step
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 1.0  # times 64 to 1024 maps
+    width: float = 1.0  # times 64 to 1024 channels
     depth: float = 1.0  # times 3 to 6 blocks
-    most: int = 1024  # maps before ``width``
+    most: int = 1024  # most channels before ``width``
     rate: float = 1e-3
-    average: float = 0.999  # how much of the averaged weights an update keeps
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    average: float = 0.999  # decay of the moving average of weights
+    backbone: str = ""  # a classifier whose published layers replace the backbone
 
 
 class YOLO(Detector):
@@ -79,7 +79,7 @@ class YOLO(Detector):
         return learn(self.network, self.network(batch.image), batch.target).loss
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps; after each of them the average follows."""
+        """Yield the loss of parts of a batch; the moving average is updated after each step."""
         for start in range(0, len(batch.image), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             yield "model", self.loss(Batch(batch.image[part], batch.target[part]))
@@ -87,7 +87,7 @@ class YOLO(Detector):
 
     @torch.inference_mode()
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
-        """The places that learn an object, were it learnt from now: squares of one stride."""
+        """Return the cells that would be assigned to objects in training, and the final boxes."""
         if not len(truth):
             return [self.candidates(image), self.surest(image)]
         edge, label, sizes = self.average(image)
@@ -104,6 +104,6 @@ class YOLO(Detector):
         return [learning, self.surest(image)]
 
     def example(self) -> None:
-        """One pass of what learns, for the table of its layers."""
+        """Run one pass of the trained network, for the table of layers."""
         side = self.spec.side
         self.network(torch.empty(1, self.spec.channels, side, side, device=self.device))

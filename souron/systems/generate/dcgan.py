@@ -33,12 +33,12 @@ from souron.tasks.generate import Batch, Generator, Noise, Spec
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 128  # channels next to the picture; doubled at every step away from it
+    width: int = 128  # channels next to the image; doubled at every step away from it
     noise: int = 100
     rate: float = 2e-4
     momentum: float = 0.5
-    parts: int = 1  # of a batch, learnt from one after the other
-    average: float = 0.0  # how much of the averaged weights an update keeps; 0: no average
+    parts: int = 1  # parts of a batch, one update each
+    average: float = 0.0  # decay of the moving average of weights; 0: no average
     kernel: int = 5  # pixels a side
 
 
@@ -46,7 +46,7 @@ class DCGAN(Generator):
     year = 2015
     ja = "ノイズから画を描く網と、本物かどうかを見抜く網を競わせる"
     channels_last = True
-    averaged: Tensor  # the generator's weights and statistics in a row
+    averaged: Tensor  # the generator's weights and statistics, flattened
     SIZES = {
         "tiny": Config(8, 16, 2e-3, average=0.9, kernel=4),
         "small": Config(32, rate=5e-4, parts=4, average=0.99, kernel=4),
@@ -58,7 +58,7 @@ class DCGAN(Generator):
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
         steps = int(log2(spec.side / 4))
-        widths = [config.width * 2**i for i in range(steps)]  # from the picture inwards
+        widths = [config.width * 2**i for i in range(steps)]  # from the image inwards
         first = ceil(spec.side / 2**steps)  # pixels a side that doubling starts from
         kernel, odd = config.kernel, config.kernel % 2
         last = first if odd else spec.side >> steps  # pixels a side that halving ends with
@@ -111,7 +111,8 @@ class DCGAN(Generator):
         return 2 * torch.rand(count, self.config.noise, device=self.device) - 1
 
     def picture(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """(B, noise) -> (B, C, H, W) in -1..1, by other ``weights`` where they are given"""
+        """Generate (B, C, H, W) in -1..1 from noise (B, noise), with ``weights`` if they are
+        given."""
         drawn = functional_call(self.generator, weights or {}, noise[..., None, None])
         return drawn.tanh()[..., : self.spec.side, : self.spec.side]
 
@@ -119,7 +120,7 @@ class DCGAN(Generator):
         yield self.picture(2 * noise.uniform(self.config.noise) - 1, self.averages())
 
     def averages(self) -> dict[str, Tensor]:
-        """The moving average of what the generator learnt; none where there is no average."""
+        """Return the moving average of the generator's weights; empty without an average."""
         return unrolled(self.averaged, self.generator) if self.config.average else {}
 
     def after_update(self, step: int) -> None:

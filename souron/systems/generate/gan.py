@@ -34,16 +34,17 @@ from souron.tasks.generate import Batch, Generator, Noise, Spec
 class Config:
     width: int = 1200  # of the generator's hidden layers
     units: int = 240  # of the critic's hidden layers
-    pieces: int = 5  # weighted sums to a maxout unit
+    pieces: int = 5  # linear units per maxout unit
     noise: int = 100
     rate: float = 2e-4
     momentum: float = 0.5
-    average: float = 0.0  # how much of the averaged weights an update keeps; 0: no average
+    average: float = 0.0  # decay of the moving average of weights; 0: no average
 
 
 class Maxout(nn.Module):
-    """The largest of ``pieces`` weighted sums: Goodfellow et al.: Maxout Networks (2013).
-    https://arxiv.org/abs/1302.4389"""
+    """Maxout layer, the largest of ``pieces`` linear units.
+
+    Goodfellow et al.: Maxout Networks (2013). https://arxiv.org/abs/1302.4389"""
 
     def __init__(self, before: int, units: int, pieces: int) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class Maxout(nn.Module):
 class GAN(Generator):
     year = 2014
     ja = "全結合の網だけで、ノイズから画を描く側と本物かどうかを見抜く側を競わせる"
-    averaged: Tensor  # the generator's weights in a row
+    averaged: Tensor  # the generator's weights, flattened
     SIZES = {
         "tiny": Config(32, 16, 2, 16, 2e-3, average=0.9),
         "small": Config(512, 120, 5, 32, 2e-3, 0.0, 0.998),

@@ -34,13 +34,13 @@ from souron.kinds.signature import Choice
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
 
-NARROWEST = -7.0  # of a pixel's log scale: nearly all within one grey value
+NARROWEST = -7.0  # least log scale of a pixel: nearly all within one grey value
 
 
 @dataclass(frozen=True)
 class Config:
     hidden: int = 500
-    layers: int = 1  # hidden ones, of the encoder and of the decoder
+    layers: int = 1  # hidden layers of the encoder and of the decoder
     latent: int = 20
     rate: float = 1e-3
 
@@ -61,18 +61,18 @@ class VAE(Generator):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.values = spec.channels * spec.side**2  # of a picture
+        self.values = spec.channels * spec.side**2  # per image
         widths = [config.hidden] * config.layers
         self.encoder = connected([self.values, *widths], 2 * config.latent)
         self.decoder = connected([config.latent, *widths], 2 * self.values)
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) in -1..1 -> mean and spread (standard deviation), (B, latent) each"""
+        """Encode (B, C, H, W) in -1..1 as mean and standard deviation, (B, latent) each."""
         mean, log_variance = self.encoder(image.flatten(1)).chunk(2, 1)
         return mean, (log_variance / 2).exp()
 
     def decode(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., latent) -> location and log scale of every pixel, (..., C * H * W) each"""
+        """Decode (..., latent) to location and log scale of every pixel, (..., C * H * W) each."""
         location, log_scale = self.decoder(latent).chunk(2, -1)
         return location, log_scale.clamp(min=NARROWEST)
 
@@ -80,8 +80,9 @@ class VAE(Generator):
         return self.bits(batch).mean()
 
     def bits(self, batch: Batch, samples: int = 1) -> Tensor:
-        """(B,) an upper bound, by chance: from one z of each picture the paper's, from more of
-        them the importance-weighted one."""
+        """Return a stochastic upper bound (B,) of the bits per dimension.
+
+        One z per image gives the paper's bound, more the importance-weighted one."""
         image = batch.image
         # a grey value's bin is 1/128 wide, which bfloat16 would round away
         with torch.autocast(image.device.type, enabled=False):
@@ -119,7 +120,7 @@ class VAE(Generator):
 
 
 def connected(widths: list[int], out: int) -> nn.Sequential:
-    """Layers with tanh between them, the last one without."""
+    """Linear layers with tanh between them, but not after the last."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.Tanh()]
@@ -127,18 +128,17 @@ def connected(widths: list[int], out: int) -> nn.Sequential:
 
 
 def divergence(mean: Tensor, spread: Tensor) -> Tensor:
-    """(B,) nats, KL(q || p) of normal q (B, latent) from the standard normal p; the paper's
-    appendix B."""
+    """Return KL(q || p) in nats (B,) of normal q (B, latent) from the standard normal p (appendix
+    B)."""
     return (mean.square() + spread.square() - 1 - 2 * spread.log()).sum(1) / 2
 
 
 def log_likelihood(image: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
-    """Nats of each pixel's grey value, of those at -1, -1 + 2/255, ..., 1.
+    """Return log-likelihoods in nats of the grey values, one of -1, -1 + 2/255, ..., 1 per pixel.
 
-    The share between the bin's ends is sigmoid(upper) - sigmoid(lower)
-    = sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)), whose logarithm is exact however
-    small it is. Black reaches down without end, white up.
-    """
+    The probability of the bin is sigmoid(upper) - sigmoid(lower)
+    = sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)), whose logarithm is accurate even for
+    tiny values. The bins of black and white extend to infinity."""
     upper = (image + 1 / 255 - location) * (-log_scale).exp()
     lower = (image - 1 / 255 - location) * (-log_scale).exp()
     width = (2 / 255) * (-log_scale).exp()

@@ -34,15 +34,15 @@ STAGES = 5  # of a published classifier, to 1/32 of the side
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 64  # maps of the finest level, twice as many at each coarser one
+    width: int = 64  # channels of the finest level, doubled at each coarser one
     levels: int = 5
-    finest: int = 1  # pixels a place of the finest level, a power of 2
+    finest: int = 1  # pixels per cell of the finest level, a power of 2
     rate: float = 1e-3
-    backbone: str = ""  # a classifier whose published layers are the way down
+    backbone: str = ""  # a classifier whose published layers are the encoder
 
 
 class Twice(nn.Sequential):
-    """Two 3x3 convolutions, each normalised and without its negative part."""
+    """Two 3x3 convolutions, each with batch normalisation and ReLU."""
 
     def __init__(self, inward: int, outward: int) -> None:
         layers: list[nn.Module] = []
@@ -53,7 +53,7 @@ class Twice(nn.Sequential):
 
 
 class Down(nn.Module):
-    """Pictures -> maps of each level, the finest first."""
+    """The encoder: images -> feature maps of each level, the finest first."""
 
     def __init__(self, channels: int, maps: Sequence[int], finest: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Up(nn.Module):
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         up = self.enlarge(coarse)[
             :, :, : fine.shape[2], : fine.shape[3]
-        ]  # an odd side was rounded up
+        ]  # crop: an odd side was rounded up
         return self.convs(torch.cat([fine, up], 1))
 
 
@@ -122,7 +122,7 @@ class UNet(Segmenter):
 
 
 def blocks(image: Tensor, side: int) -> Tensor:
-    """(B, C, H, W) -> (B, C side^2, H / side, W / side): each block of pixels is one place."""
+    """Fold blocks of pixels into channels: (B, C, H, W) -> (B, C side^2, H / side, W / side)."""
     if side == 1:
         return image
     short = [-length % side for length in image.shape[2:]]
@@ -130,6 +130,6 @@ def blocks(image: Tensor, side: int) -> Tensor:
 
 
 def as_large(logits: Tensor, image: Tensor) -> Tensor:
-    """Enlarged linearly to the picture's side."""
+    """Resize logits bilinearly to the image's side."""
     size = image.shape[2:]
     return logits if logits.shape[2:] == size else F.interpolate(logits, size, mode="bilinear")

@@ -37,19 +37,19 @@ from souron.tasks.detect import SURE, Explained, Maps, chosen
 from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
 from souron.utils.messages import _
 
-AT_ONCE = 16  # pictures of a step
-SHOWN, MOST_MAPS = 50, 6  # proposals and masks that explain
+AT_ONCE = 16  # images per training step
+SHOWN, MOST_MAPS = 50, 6  # proposals and masks in explanations
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 0.25  # times 64 to 1024 maps
+    width: float = 0.25  # times 64 to 1024 channels
     depth: float = 0.33  # times 3 to 6 blocks
-    maps: int = 64  # of the pyramid; the judge has four times as many values
-    regions: int = 32  # of a picture that learn; four times as many are proposed
-    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in places
+    maps: int = 64  # channels of the pyramid; the head has four times as many units
+    regions: int = 32  # training regions per image; four times as many are proposed
+    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in cells
     rate: float = 1e-3
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    backbone: str = ""  # a classifier whose published layers replace the backbone
 
 
 class MaskRCNN(MaskedRCNN, InstanceSegmenter):
@@ -112,7 +112,7 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
         return loss + self.mask_loss(levels, box, owner, batch)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         start = 0
         for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
             part = slice(start, start + len(image))
@@ -120,7 +120,7 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
             start += len(image)
 
     def example(self) -> None:
-        """One pass with as many regions as it proposes, for the table of its layers."""
+        """Run one pass with as many regions as it proposes, for the table of layers."""
         side, maps = self.spec.side, self.config.maps
         image = torch.empty(1, self.spec.channels, side, side, device=self.device)
         self.proposer(self.pyramid(self.backbone(image)))
