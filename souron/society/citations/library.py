@@ -111,7 +111,7 @@ def _in_address(text: str) -> list[tuple[str, str | None]]:
 
 
 def family(name: str) -> str:
-    """Return the family name in ``"He, Kaiming"``, ``"Kaiming He"``, ``"山田 太郎"`` or the like."""
+    """Return the family name of ``"He, Kaiming"``, ``"Kaiming He"`` or ``"山田 太郎"``."""
     name = name.strip().strip(",")
     if "," in name:
         return name.split(",")[0].strip()

@@ -26,7 +26,7 @@ OTHER = {one: two for pair in LISTS["opposed"] for one, two in (pair, pair[::-1]
 UNITS = {one: two for pair in LISTS["units"] for one, two in (pair, pair[::-1])}
 SYNONYMS = dict(LISTS["same"])
 PLAIN = LISTS["plain"]  # polite, plain
-POLITE = [pair for pair in PLAIN if pair[1] not in ("ない", "た")]  # which way is plain
+POLITE = [pair for pair in PLAIN if pair[1] not in ("ない", "た")]  # unambiguous ones
 AFFIRMED = LISTS["affirmed"]
 AUXILIARY = re.compile(
     r"\b(is|are|was|were|can|could|will|would|should|may|must|might|has been|have been|do|does|did)"

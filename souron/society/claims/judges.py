@@ -31,7 +31,7 @@ class Verdict(NamedTuple):
     passage: int  # index of the deciding passage
     state: str  # "supported", "contradicted", "not found"
     support: float  # probability that it supports the sentence
-    contradiction: float  # of a passage about the same, 0..1; -1 where there is none
+    contradiction: float  # given the same topic, 0..1; -1 without a passage
 
 
 class Judge:
