@@ -27,7 +27,7 @@ MOST = 20_000  # images
 class Fingerprints:
     files: Sequence[str]
     digest: Sequence[bytes]  # 16 bytes per file, of its pixels
-    reduced: Tensor | None  # (N, C, h, w), see ``duplicates.reduced``; None of what is no picture
+    reduced: Tensor | None  # (N, C, h, w), see ``duplicates.reduced``; None without images
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def generating(
         return asked
 
     def rest(place: str | Path) -> str:
-        """The command that draws what is not drawn yet; all of it where only sheets are lacking."""
+        """Return the command that continues here, or repeats all if only sheets are missing."""
         done = record.count if record.count < n else 0
         asked = {"n": n - done, "seed": seed, "first": first + done, **asked_by,
                  "walk": walk if walk and not done else "", "out": place, **options}  # fmt: skip

@@ -293,7 +293,7 @@ def windows(entries: list[Any], context: int, pad: int) -> Batch:
 
 
 class Complete(Task):
-    """How well each test text is predicted, and samples of continuations."""
+    """Bits per byte of each test text, and samples of continuations."""
 
     title = N_("text completion")
     takes = Text

@@ -219,7 +219,7 @@ class Composer(System):
 
 
 class Composition(Task):
-    """How well test pieces are predicted, and properties of the pieces that a system writes."""
+    """Bits per token of test pieces, and properties of the pieces that a system writes."""
 
     title = N_("composition")
     takes = Score

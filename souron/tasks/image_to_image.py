@@ -33,7 +33,7 @@ from souron.utils.messages import N_, UserError, _
 
 SHOWN = (3, 96)  # channels and pixels a side that ``souron show`` builds with
 SMALLEST = 8  # pixels a side
-FEWEST = 8  # pictures
+FEWEST = 8  # images
 MOST_COMPARED = 20_000  # images searched for any that are in both domains
 TILE = 256  # pixels a side of one tile of the network's input
 MOST_MADE = 200_000_000  # pixels of an answer

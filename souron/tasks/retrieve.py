@@ -185,7 +185,7 @@ class RetrieveResult:
 
 
 class Retrieval(Task):
-    """How often the relevant passage ranks first, and whether missing answers are recognised."""
+    """Rank of the relevant passage, and detection of questions without an answer."""
 
     title = N_("passage retrieval")
     takes = Text
