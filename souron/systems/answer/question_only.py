@@ -10,7 +10,7 @@ The question "What colour is the banana?" almost contains its answer. A system t
 than this baseline has learnt a language, not to see: ``souron compare visual_qa question_only``.
 
 Differs from the paper: its blind model reads with an LSTM; this one reads as ``visual_qa`` does, so
-that the comparison tells of the picture alone, with one cycle of the rate and AdamW.
+that their comparison isolates the image, with one cycle of the rate and AdamW.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 Yang, He, Gao, Deng, Smola: Stacked Attention Networks for Image Question Answering (2016).
 https://arxiv.org/abs/1511.02274
 
-    v = tanh(conv network(picture))          a grid of places
+    v = tanh(conv network(image))            a grid of positions
     u = max over time of convolutions of 1, 2 and 3 words of the question
     p = softmax(w tanh(V v + U u))           where to look
     u = u + tanh(A sum p v) * tanh(B u)      what is there, joined with the question; and again
@@ -13,12 +13,12 @@ The question selects the positions, so that the weights ``p`` of the last step s
 the image determined the answer. They show where the network attended, not that it attended for the
 right reason.
 
-Differs from the paper: what is seen is joined with the question by a product, as in Kim and others:
-Multimodal Residual Learning for Visual QA (2016), https://arxiv.org/abs/1606.01455, rather than
-added: of "is it red" and "red" a sum cannot tell whether they fit. A hidden layer before the
-answers. The places know where they are. Words are tokens of all languages together, and one cycle
-of the rate with AdamW. Reduced: the picture's network is small and learns from the questions alone,
-where the paper takes the features of VGGNet.
+Differs from the paper: image and question are combined by a product, as in Kim and others:
+Multimodal Residual Learning for Visual QA (2016), https://arxiv.org/abs/1606.01455, rather than a
+sum: a sum of "is it red" and "red" does not show whether they match. A hidden layer before the
+answers. Position embeddings for the grid. Tokens are shared by all languages, and one cycle of the
+rate with AdamW. Reduced: the image encoder is small and trained on the questions alone, where the
+paper takes the features of VGGNet.
 """
 
 from dataclasses import dataclass

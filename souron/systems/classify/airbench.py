@@ -2,24 +2,24 @@
 
 Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (2024). https://arxiv.org/abs/2404.00498
 
-    picture -> patches, decorrelated -> [3x3 - pool - 3x3] x n -> maximum -> one score a label
+    image -> patches, decorrelated -> [3x3 - pool - 3x3] x n -> maximum -> one score a label
 
-The first layer is not learned but computed: its filters are the principal components of the
-training pictures' patches, scaled to unit variance, each with both signs. The filters above learn
-by Muon (Jordan and others 2024, https://kellerjordan.github.io/posts/muon/): their step is the
-orthogonal matrix next to their momentum, so that every direction moves equally far.
+The first layer is not trained but computed: its filters are the principal components of the
+training images' patches, scaled to unit variance, each with both signs. The other filters are
+trained by Muon (Jordan and others 2024, https://kellerjordan.github.io/posts/muon/): the update is
+the orthogonal matrix nearest to the momentum, so that all directions have equal step sizes.
 
     M = U S V'  ->  O = U V'      by x <- a x + (b x x' + c (x x')^2) x, three times
 
 The size `paper` has the widths of the published airbench94, for 32 pixels a side.
 
 Differs from the paper: Muon, which came later, in place of stochastic gradient descent, with one
-cycle of the rate. All sizes but `paper` are narrower, skip over the second convolution, as the
-paper's larger networks do, and bend with ReLU, which learns as well here and is faster; `quick` and
-`small` take patches of 4x4 at every second pixel, which leaves a quarter of the places that `fine`
-computes. A stage of `quick` is one convolution that steps by two, and its first layer learns no
-biases either, so that no gradient has to be computed there.
-Reduced: no average of past weights, no second look at the mirrored picture.
+cycle of the rate. All sizes but `paper` are narrower, have a shortcut around the second
+convolution, as the paper's larger networks do, and use ReLU, which trains as well here and is
+faster; `quick` and `small` take patches of 4x4 at every second pixel, which leaves a quarter of the
+positions of `fine`. A stage of `quick` is one strided convolution, and the biases of its first
+layer are fixed too, so that it needs no gradient. Reduced: no average of past weights, no test-time
+augmentation by mirroring.
 """
 
 from collections.abc import Callable, Iterable, Iterator

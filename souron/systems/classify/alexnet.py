@@ -3,26 +3,26 @@
 Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural Networks
 (2012). https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
 
-    picture - 5 convolutions, 3 poolings - 3 fully connected layers - logits
+    image - 5 convolutions, 3 poolings - 3 fully connected layers - logits
 
-The network was too large for one graphics card of 2012 and ran on two. Each card held half of
-the maps; only the third convolution and the fully connected layers looked at both halves:
+The network was too large for one graphics card of 2012 and ran on two. Each card held half of the
+feature maps; only the third convolution and the fully connected layers read both halves:
 
     device 1   conv1 - conv2 -+- conv3 - conv4 - conv5 -+
                               |                         +- fc6 - fc7 - fc8
     device 2   conv1 - conv2 -+- conv3 - conv4 - conv5 -+
 
-A convolution whose maps stay on their own device has ``groups=2``: conv2, conv4 and conv5. In
-training, half of the outputs of fc6 and of fc7 are dropped. With ``groups=1``, as in the size
+A convolution whose feature maps stay on their own device has ``groups=2``: conv2, conv4 and conv5.
+In training, half of the outputs of fc6 and of fc7 are dropped. With ``groups=1``, as in the size
 ``merged``, it is the later network with one tower, as torchvision has it: no normalisation, and
 dropout one layer earlier, before fc6 and fc7 (Krizhevsky: One Weird Trick for Parallelizing
 Convolutional Neural Networks, 2014, https://arxiv.org/abs/1404.5997).
 
-Differs from the paper: weights start as He et al. (2015) propose, because a standard deviation of
-0.01 stalls narrow layers; biases start as the paper says. It learns with AdamW and one cycle of the
-rate, as all classifiers here. Pictures under 64 pixels a side enter through a 5x5 convolution with
-stride 1, and the fully connected layers see a 3x3 grid of maps instead of 6x6. Maps under 4 pixels
-a side are not pooled.
+Differs from the paper: weights are initialised as in He et al. (2015), because a standard deviation
+of 0.01 stalls narrow layers; biases as in the paper. It learns with AdamW and one cycle of the
+rate, as all classifiers here. Images under 64 pixels a side enter through a 5x5 convolution with
+stride 1, and the fully connected layers see a 3x3 grid of features instead of 6x6. Feature maps
+under 4 pixels a side are not pooled.
 """
 
 from dataclasses import dataclass

@@ -5,13 +5,13 @@ https://arxiv.org/abs/1608.06993
 
     x_l = H_l([x_0, x_1, ..., x_(l-1)])     H: (norm - ReLU - 1x1) - (norm - ReLU - 3x3)
 
-Where a residual network adds, this one places maps side by side. A layer contributes only a few
-new ones (the growth, k = 32); the 1x1 convolution first reduces all that came before to 4 k maps.
-Between the dense blocks a transition halves the maps and the side.
+Where a residual network adds features, this one concatenates them. A layer adds only a few channels
+(the growth rate, k = 32); its 1x1 convolution first reduces all earlier features to 4 k channels.
+Between the dense blocks a transition halves the channels and the side.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here.
-Pictures under 64 pixels a side enter through one 3x3 convolution, as in the paper's CIFAR networks,
-but with four blocks. Maps under 4 pixels a side are not pooled.
+Images under 64 pixels a side enter through one 3x3 convolution, as in the paper's CIFAR networks,
+but with four blocks. Feature maps under 4 pixels a side are not pooled.
 """
 
 from dataclasses import dataclass

@@ -5,15 +5,14 @@ https://arxiv.org/abs/1905.11946
 
     x + W_narrow (D * (W_wide x))       W: 1x1, mixes the maps;  D: 3x3 or 5x5, a map by itself
 
-A 3x3 convolution of 6 c maps costs 9 * 36 c^2 a pixel; taken apart into a 1x1, one map at a time
-and a 1x1 it costs 12 c^2 + 54 c. The network was found by search, and is made larger by a rule:
-depth, width and the pictures' side grow together.
+A 3x3 convolution of 6 c channels costs 9 * 36 c^2 per pixel; factored into a 1x1, a depthwise and a
+1x1 convolution it costs 12 c^2 + 54 c. The network was found by architecture search, and is scaled
+by a rule: depth, width and the images' side grow together.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here.
-`small` is Lite0; its weights, learnt from ImageNet, come with souron's installation.
-Reduced: it is the variant Lite of the paper's authors (2020), for processors without fast
-exponentials: no squeeze-and-excitation, ReLU6 in place of x sigmoid(x), first and last layer of one
-width.
+`small` is Lite0; its weights, trained on ImageNet, come with souron's installation. Reduced: it is
+the variant Lite of the paper's authors (2020), for processors without fast exponentials: no
+squeeze-and-excitation, ReLU6 in place of x sigmoid(x), first and last layer of fixed width.
 """
 
 import math

@@ -9,21 +9,20 @@ Convolutions (2014). https://arxiv.org/abs/1409.4842
                    +- 1x1 - 5x5 -----+
                    +- pooling - 1x1 -+
 
-The 1x1 convolutions before the costly ones reduce the maps first, which makes 22 layers affordable.
-Two auxiliary heads half-way name the picture too, so that early layers get a short gradient:
+The 1x1 convolutions reduce the channels before the costly ones, which makes 22 layers affordable.
+Two auxiliary classifiers half-way shorten the gradient's path to early layers:
 
     loss = main + 0.3 (auxiliary 1 + auxiliary 2)       in training only
 
-Between the stages the largest of 3x3 maps in steps of 2 is taken. The size ``torchvision`` is the
-variant whose published weights torchvision has: 3x3 kernels in place of the 5x5 ones
+The stages are separated by 3x3 max pooling with stride 2. The size ``torchvision`` is the variant
+whose published weights torchvision has: 3x3 kernels in place of the 5x5 ones
 (https://github.com/pytorch/vision/issues/906), a last pooling of 2x2, dropout of 0.2.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here. The
-auxiliary heads' mean of 5x5 maps in steps of 3 is one over four by four parts, which is nearly the
-same at 224 pixels and there for any side.
-Pictures under 64 pixels a side enter through a 3x3 convolution with stride 1 and without the first
-pooling. Maps under 4 pixels a side are not pooled.
-Reduced: batch normalisation (Ioffe, Szegedy 2015) after each convolution takes the place of local
+auxiliary heads' 5x5 average pooling with stride 3 is an adaptive one to 4x4, which is nearly the
+same at 224 pixels and works for any side. Images under 64 pixels a side enter through a 3x3
+convolution with stride 1 and without the first pooling. Feature maps under 4 pixels a side are not
+pooled. Reduced: batch normalisation (Ioffe, Szegedy 2015) after each convolution replaces local
 response normalisation, as in torchvision.
 """
 

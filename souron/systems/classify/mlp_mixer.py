@@ -4,14 +4,14 @@ Tolstikhin and others: MLP-Mixer: An all-MLP Architecture for Vision (2021).
 https://arxiv.org/abs/2105.01601
 
     x: a table of patches by channels
-    x = x + W2 gelu(W1 norm(x)')'     the same network along every column: between places
+    x = x + W2 gelu(W1 norm(x)')'     the same network along every column: between patches
     x = x + W4 gelu(W3 norm(x))       the same network along every row: between channels
 
 Sizes `s32` to `h14` are the paper's with timm's names, so that official weights load.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here; no
-dropout and no stochastic depth; pictures too small for seven patches a side get smaller ones, of
-two pixels at least, and a border where they do not fill the side.
+dropout and no stochastic depth; images too small for seven patches a side get smaller ones, of at
+least two pixels, and padding where they do not fill the side.
 """
 
 from dataclasses import dataclass

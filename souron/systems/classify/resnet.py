@@ -5,13 +5,13 @@ https://arxiv.org/abs/1512.03385
 
     y = relu(F(x) + x)      F: 3x3 - 3x3, or in the deeper ones 1x1 - 3x3 - 1x1
 
-A block only learns what to change about its input (the residual F). Doing nothing is easy, F = 0,
-so that more layers cannot make things worse, and the gradient passes along "+ x" unhindered.
+A block only learns the change of its input (the residual F). The identity is easy, F = 0, so that
+more layers cannot make things worse, and the gradient passes along "+ x" unhindered.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here. The
 deeper blocks halve the side in their 3x3 convolution, not in the first 1x1, as torchvision's
-published weights do. Pictures under 64 pixels a side enter through one 3x3 convolution with stride
-1, without pooling.
+published weights do. Images under 64 pixels a side enter through one 3x3 convolution with stride 1,
+without pooling.
 """
 
 from dataclasses import dataclass

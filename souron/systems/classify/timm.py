@@ -2,14 +2,14 @@
 
 Wightman: PyTorch Image Models (2019). https://github.com/huggingface/pytorch-image-models
 
-    picture -> backbone of that name, with a new last layer -> one score a label
+    image -> backbone of that name, with a new last layer -> one score per label
 
 Differs from the paper: there are hundreds of papers, and the mechanism is timm's and not shown
-here; look at `resnet`, `vit`, ... for that. All learn with AdamW and one cycle of the rate, as all
-classifiers here. The option `backbone` picks the network, as in `backbone=convnext_tiny`, and may
-carry the tag of published weights, as in `backbone=resnet18.a1_in1k`; a few with several last
-layers are left out. Networks that take one size of picture only get theirs; for the others pictures
-under 32 pixels a side are enlarged to 32.
+here; see `resnet`, `vit`, ... for that. All learn with AdamW and one cycle of the rate, as all
+classifiers here. The option `backbone` selects the network, as in `backbone=convnext_tiny`, and may
+include the tag of published weights, as in `backbone=resnet18.a1_in1k`; a few with several output
+layers are excluded. Networks with a fixed image size get images of it; for the others images under
+32 pixels a side are enlarged to 32.
 """
 
 import difflib

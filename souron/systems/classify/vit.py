@@ -10,9 +10,9 @@ Sizes `b16`, `b32` and `l16` are the paper's with torchvision's names, so that o
 load.
 
 Differs from the paper: it learns with one cycle of the rate, as all classifiers here, with AdamW;
-no dropout; positions start as large as the patches are (0.02 there), else short training sees a bag
-of patches; pictures too small for seven patches a side get smaller ones, of two pixels at least,
-and a border where they do not fill the side.
+no dropout; position embeddings start at the scale of the patches (0.02 there), else a short
+training sees a bag of patches; images too small for seven patches a side get smaller ones, of at
+least two pixels, and padding where they do not fill the side.
 """
 
 from collections import OrderedDict

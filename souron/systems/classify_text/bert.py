@@ -2,7 +2,7 @@
 
 Devlin, Chang, Lee, Toutanova: BERT (2018). https://doi.org/10.48550/arXiv.1810.04805
 
-    x = token + place    x = norm(x + attention(x))    x = norm(x + mlp(x))    fc(tanh(W x_0))
+    x = token + position    x = norm(x + attention(x))    x = norm(x + mlp(x))    fc(tanh(W x_0))
 
 The attention of a language model is causal, since the next token must not be visible. To classify a
 text all of it may be visible: each token gathers its meaning from the whole text.

@@ -2,7 +2,7 @@
 
 Girshick: Fast R-CNN (2015). https://arxiv.org/abs/1504.08083
 
-    picture -> selective search -> some hundred regions     picture -> backbone -> one map
+    image -> selective search -> some hundred regions     image -> backbone -> one feature map
     the largest value in each of 7 x 7 parts of the map in a region (RoIPool) -> two layers
     -> p = softmax(labels and background),   offsets t of each label
     loss = -log p(true label) + smooth L1(t of the true label - offsets to the object)
@@ -17,12 +17,12 @@ The proposals of an image are computed once, in about 50 ms at 128 pixels a side
 training those of all images are computed, which no time budget includes. Where images are shifted
 and mirrored, their proposals move with them.
 
-Differs from the paper: AdamW and one cycle of the rate; a batch is learnt from in parts of eight
-pictures, not two, and batch normalisation with it (VGG-16 has none, later ones freeze it).
-Selective search is a small one: pictures of 80 pixels a side at most, two scales and one colour
-space where its paper's fast one has two and two, no texture; things under a tenth of the side are
-not proposed. Reduced: the map of an eighth of the side is made of a backbone's last three, and no
-size has the layers of VGG-16.
+Differs from the paper: AdamW and one cycle of the rate; a batch is trained in parts of eight
+images, not two, with batch normalisation (VGG-16 has none, later ones freeze it). Selective search
+is a small one: images of at most 80 pixels a side, two scales and one colour space where its
+paper's fast version has two and two, no texture; objects under a tenth of the side are not
+proposed. Reduced: the feature map of an eighth of the side is made of a backbone's last three, and
+no size has the layers of VGG-16.
 """
 
 from collections.abc import Callable, Iterator, Sequence

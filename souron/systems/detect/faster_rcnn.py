@@ -3,24 +3,24 @@
 Ren, He, Girshick, Sun: Faster R-CNN: Towards Real-Time Object Detection with Region Proposal
 Networks (2015). https://arxiv.org/abs/1506.01497
 
-    picture -> backbone -> maps of 1/8 to 1/64 of the side, coarse ones added to finer ones (FPN)
-    at each place, for each anchor: is it an object, offsets to its edges -> the surest: regions
-    7 x 7 places of the map in each region -> two layers -> softmax(labels and background), offsets
+    image -> backbone -> maps of 1/8 to 1/64 of the side, coarse ones added to finer ones (FPN)
+    at each cell, for each anchor: objectness, offsets to its edges -> best scores: regions
+    7 x 7 cells of the map in each region -> two layers -> softmax(labels and background), offsets
     loss = BCE(object) + smooth L1(offsets) + cross entropy(label) + smooth L1(offsets)
 
-The region proposal network and the judge share the maps. An anchor learns that it is an object
-where it overlaps one by 0.7 or more than all others do, background below 0.3, nothing between; of
-256 anchors a picture, drawn by chance, at most half are objects. Of its proposals local maxima stay
-(overlap of 0.7), and the judge learns from them: of what is drawn at most a quarter are objects,
-which overlap by half. Each label has offsets of its own.
+The region proposal network and the detection head share the feature maps. An anchor is positive if
+its overlap with an object is 0.7 or more, or the largest of all anchors', negative below 0.3, and
+unused in between; of 256 anchors sampled per image at most half are positive. Proposals pass
+non-maximum suppression (overlap of 0.7), and the head is trained on a sample of them, of which at
+most a quarter are objects, with an overlap of at least half. Each label has its own offsets.
 
 The pyramid is that of Lin et al.: Feature Pyramid Networks for Object Detection (2016),
-https://arxiv.org/abs/1612.03144; RoIAlign, which rounds no edge, is in ``blocks.boxes``.
+https://arxiv.org/abs/1612.03144; RoIAlign, which does not round edges, is in ``blocks.boxes``.
 
-Differs from the paper: AdamW and one cycle of the rate; both networks learn in one step; anchors
-across the border learn, too; both terms of a loss count as much; a batch is learnt from in parts of
-eight, and so is batch normalisation, which the paper's later program freezes; anchors lie around
-the middle of a cell. Reduced: the pyramid has no map of a quarter of the side.
+Differs from the paper: AdamW and one cycle of the rate; both networks are trained jointly; anchors
+across the border are trained, too; both terms of a loss have equal weights; a batch is trained in
+parts of eight, with batch normalisation, which the paper's later program freezes; anchors are
+centred on cells. Reduced: the pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator

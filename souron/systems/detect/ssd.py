@@ -3,22 +3,24 @@
 Liu, Anguelov, Erhan, Szegedy, Reed, Fu, Berg: SSD: Single Shot MultiBox Detector (2015).
 https://arxiv.org/abs/1512.02325
 
-    picture -> backbone -> maps that get coarser -> at each place of each map, for each default box
+    image -> backbone -> maps that get coarser -> at each cell of each map, for each default box
     scores softmax(labels and background),    offsets to the object's edges
     loss = (sum smooth L1(offsets) + sum cross entropy(label)) / matched boxes
 
-A default box learns an object that it overlaps by at least half (intersection over union), and each
-object has at least the one box that overlaps it most. Of the boxes without an object, thousands,
-only the most mistaken learn that they are background: three for each that learns an object (hard
-negative mining). Map k of m has boxes of scale s_k = 0.2 + 0.7 (k - 1) / (m - 1) of the side with
-aspects 1, 2, 3, 1/2, 1/3, and a square of scale sqrt(s_k s_k+1).
+A default box is matched to an object that it overlaps by at least half (intersection over union),
+and each object to at least the box that overlaps it most. Of the thousands of unmatched boxes only
+those with the largest loss are trained as background: three for each matched one (hard negative
+mining). Map k of m has boxes of scale s_k = 0.2 + 0.7 (k - 1) / (m - 1) of the side with aspects 1,
+2, 3, 1/2, 1/3, and a square of scale sqrt(s_k s_k+1).
 
-Size 300 is the published network: VGG-16 (Simonyan, Zisserman 2014, https://arxiv.org/abs/1409.1556)
-whose last layers are convolutions with holes, four blocks more, and layers that are named as in
-torchvision. The small ones have a backbone of CSP blocks, or a published classifier's.
+Size 300 is the published network: VGG-16 (Simonyan, Zisserman 2014,
+https://arxiv.org/abs/1409.1556) whose last layers are dilated convolutions, four blocks more, and
+layers that are named as in torchvision. The small ones have a backbone of CSP blocks, or a
+published classifier's.
 
-Differs from the paper: AdamW and one cycle of the rate; pictures are shifted and mirrored, not cut;
-a batch is learnt from in parts; a picture without objects teaches its three most mistaken boxes.
+Differs from the paper: AdamW and one cycle of the rate; images are shifted and mirrored, not
+cropped; a batch is trained in parts; an image without objects contributes its three boxes of
+largest loss.
 """
 
 from collections.abc import Iterator, Sequence

@@ -3,24 +3,25 @@
 Terven, Córdova-Esparza, Romero-González: A Comprehensive Review of YOLO Architectures in Computer
 Vision: From YOLOv1 to YOLOv8 and YOLO-NAS (2023). https://arxiv.org/abs/2304.00501
 
-    picture -> backbone -> 8, 16, 32 pixels a place -> down and up again (PAN) -> at each place
+    image -> backbone -> 8, 16, 32 pixels per cell -> down and up again (PAN) -> at each cell
     scores s = sigmoid(label),    edges d = sum_i i softmax(edge)_i    left, top, right, bottom
-    box = place -+ d * stride,    loss = 7.5 CIoU + 0.5 BCE(s, t) + 1.5 DFL(edges)
+    box = cell -+ d * stride,    loss = 7.5 CIoU + 0.5 BCE(s, t) + 1.5 DFL(edges)
 
 YOLOv8 (Jocher, Chaurasia, Qiu 2023) has no paper of its own; this is written after its description.
-Its parts: convolutions that pass half of their maps on as they are (CSP; Wang et al. 2019,
-https://arxiv.org/abs/1911.11929), a pyramid that also leads back up (PAN; Liu et al. 2018,
-https://arxiv.org/abs/1803.01534), and a head without anchor boxes whose branches for label and for
-edges are apart. An edge's distance is a distribution over 0 to 15 strides, learnt by the two bins
-next to the true one (DFL; Li et al. 2020, https://arxiv.org/abs/2006.04388). Which places learn an
-object is decided anew at each step: the ten inside it where s^0.5 u^6 is largest, u the overlap of
-what they say now (TOOD; Feng et al. 2021, https://arxiv.org/abs/2108.07755); the best of them is to
-reach t = its overlap, the others less. Boxes learn by the overlap, the distance of centres and the
-aspect (CIoU; Zheng et al. 2019, https://arxiv.org/abs/1911.08287). A moving average answers.
+Its parts: convolutions that pass half of their channels on unchanged (CSP; Wang et al. 2019,
+https://arxiv.org/abs/1911.11929), a pyramid with an additional bottom-up path (PAN; Liu et al.
+2018, https://arxiv.org/abs/1803.01534), and an anchor-free head with separate branches for labels
+and edges. An edge's distance is a distribution over 0 to 15 strides, trained on the two bins next
+to the true one (DFL; Li et al. 2020, https://arxiv.org/abs/2006.04388). Cells are assigned to
+objects at each step: the ten inside it where s^0.5 u^6 is largest, u the overlap of the current
+prediction (TOOD; Feng et al. 2021, https://arxiv.org/abs/2108.07755); the target t of the best is
+its overlap, that of the others less. Boxes are trained on the overlap, the distance of centres and
+the aspect (CIoU; Zheng et al. 2019, https://arxiv.org/abs/1911.08287). A moving average of the
+weights is used for inference.
 
-Differs from the paper: AdamW and one cycle of the rate; pictures are shifted and mirrored, not put
-together from four (mosaic); a batch is learnt from in parts, and the average forgets faster; labels
-begin with a score of 0.01 on each grid, not with five objects in a picture of 640 pixels.
+Differs from the paper: AdamW and one cycle of the rate; images are shifted and mirrored, without
+mosaic; a batch is trained in parts, and the average decays faster; the initial scores of labels are
+0.01 on each grid, not those of five objects in an image of 640 pixels.
 """
 
 from collections.abc import Iterator

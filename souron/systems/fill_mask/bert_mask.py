@@ -9,9 +9,9 @@ https://arxiv.org/abs/1810.04805
 Of the masked tokens 80 % are replaced by the mask, 10 % by a random token, 10 % stay as they are. A
 tagger can start from a run of it: ``pretrained=RUN``.
 
-Differs from the paper: one text in place of two sentences; matrices learn by Muon (Jordan and
+Differs from the paper: one text in place of two sentences; matrices are trained by Muon (Jordan and
 others 2024), the rest by AdamW, with one cycle of the rate; masks are drawn anew each time.
-Reduced: that two sentences follow each other is not foretold.
+Reduced: no next-sentence prediction.
 """
 
 from dataclasses import dataclass

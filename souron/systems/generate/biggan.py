@@ -8,18 +8,18 @@ https://arxiv.org/abs/1809.11096
     W -> W / sigma(W)                                      sigma: W's largest singular value
     G's penalty: ||W W^T (1 - I)||^2                       filters that do not repeat each other
 
-Every block of the generator scales and shifts its features by the class's shared vector and by its
-own part of the noise. A moving average of the generator draws; its batch norm gathers statistics of
-its own. The noise may be truncated: `truncation` trades variety for quality. Spectral norm and
-projection: Miyato and others (2018). Self-attention: Zhang and others (2018).
+Every block of the generator scales and shifts its features by the shared class embedding and its
+own part of the noise. A moving average of the generator is used for generation; its batch norm has
+statistics of its own. The noise may be truncated: `truncation` trades variety for quality. Spectral
+norm and projection: Miyato and others (2018). Self-attention: Zhang and others (2018).
 
 Size `paper` is the published one at 128 pixels a side.
 
 Differs from the paper: any side of 8 pixels or more, by fewer or more blocks that start from 4 to 7
-pixels, a last cut where no doubling meets the side; attention always before the last block; the
-generator's class vectors begin as normal numbers, not orthogonal ones, and spectral norm leaves
-them out; drawn pictures get the real ones' classes; one cycle of the rate; size `small` learns from
-a batch in parts, which makes more steps of it.
+pixels, cropped at the end where no doubling meets the side; attention always before the last block;
+the generator's class embeddings start as normal numbers, not orthogonal ones, without spectral
+norm; generated images get the real ones' classes; one cycle of the rate; size `small` trains on a
+batch in parts, with more steps.
 """
 
 from collections.abc import Iterator

@@ -4,17 +4,17 @@ Radford, Metz, Chintala: Unsupervised Representation Learning with Deep Convolut
 https://arxiv.org/abs/1511.06434
 
     min_G max_D  E[log D(x)] + E[log(1 - D(G(z)))]      G is trained on -log D(G(z))
-    G: noise -> 4x4 -> 8x8 -> ... -> picture, each step a convolution that doubles the side
+    G: noise -> 4x4 -> 8x8 -> ... -> image, each step a convolution that doubles the side
     D: the same way back, each step a convolution that halves the side
 
 Size `paper` is the published one at 64 pixels a side, with its 5x5 kernels. The smaller sizes have
-4x4 ones, as many later programs: a step of two fits in them evenly.
+4x4 ones, as many later programs: a stride of two divides them evenly.
 
 Differs from the paper: one cycle of the rate; any side of 8 pixels or more, by fewer or more steps
-that start from 4 to 7 pixels (28 = 7 * 2 * 2), and a last cut where no doubling meets the side; the
-smaller sizes draw with a moving average of the generator's weights (Yazici et al.: The Unusual
-Effectiveness of Averaging in GAN Training, 2018, https://arxiv.org/abs/1806.04498); `small` learns
-from a batch in parts, which makes more steps.
+that start from 4 to 7 pixels (28 = 7 * 2 * 2), cropped at the end where no doubling meets the side;
+the smaller sizes generate with a moving average of the generator's weights (Yazici et al.: The
+Unusual Effectiveness of Averaging in GAN Training, 2018, https://arxiv.org/abs/1806.04498); `small`
+trains on a batch in parts, with more steps.
 """
 
 from collections.abc import Iterator

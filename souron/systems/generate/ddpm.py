@@ -6,18 +6,18 @@ Ho, Jain, Abbeel: Denoising Diffusion Probabilistic Models (2020). https://arxiv
     minimise  E |noise - network(x_t, t, label)|^2
     draw: x_T = noise, then  x_t -> clean = (x_t - s_t network(x_t, t)) / a_t -> x_(t-1) -> ... x_0
 
-The betas grow from 0.0001 to 0.02 in 1000 steps. The network is a UNet (`souron/blocks/unet.py`);
-its weights' moving average draws, by the paper's sampler or by shorter ways to the same pictures
-(`souron/blocks/samplers.py`). One label in ten is hidden in training, so that the network also
-knows pictures of no class, and drawing can lead away from those (classifier-free guidance; Ho,
-Salimans 2022, https://arxiv.org/abs/2207.12598). Their ``guidance`` w is counted from 0, as learnt:
-(1 + w) network(label) - w network(none); systems of prompts count from 1, w + 1.
+The betas grow from 0.0001 to 0.02 in 1000 steps. The network is a UNet (`souron/blocks/unet.py`); a
+moving average of its weights is used for generation, by the paper's sampler or by faster ones
+(`souron/blocks/samplers.py`). One label in ten is dropped in training, so that the network also
+models images of no class, and generation can be guided away from those (classifier-free guidance;
+Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). Their ``guidance`` w counts from 0, no
+guidance: (1 + w) network(label) - w network(none); systems of prompts count from 1, w + 1.
 
 Size `paper` is the published one for CIFAR-10, 35.7 million weights with diffusers' names.
 
 Differs from the paper: labels, where the data has several; the average moves faster in the first
 steps; one cycle of the rate; other sizes have betas from a cosine (Nichol, Dhariwal 2021,
-https://arxiv.org/abs/2102.09672), and `small` takes two by two pixels as one with four channels.
+https://arxiv.org/abs/2102.09672), and `small` folds two by two pixels into one with four channels.
 """
 
 import math

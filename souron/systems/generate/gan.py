@@ -4,18 +4,17 @@ Goodfellow et al.: Generative Adversarial Networks (2014).
 https://arxiv.org/abs/1406.2661
 
     min_G max_D  E[log D(x)] + E[log(1 - D(G(z)))]      G is trained on -log D(G(z))
-    G: noise -> relu -> relu -> picture                 D: picture -> maxout -> maxout -> real?
+    G: noise -> relu -> relu -> image                 D: image -> maxout -> maxout -> real?
 
-A maxout unit is the largest of several weighted sums. The critic D sees pictures through dropout,
-a fifth of the pixels and half of the hidden units away, so that it does not win too soon.
+A maxout unit is the largest of several weighted sums. The critic D has dropout, of a fifth of the
+pixels and half of the hidden units, so that it does not win too soon.
 
 Size `paper` has the widths and the dropout that the paper's code trains on MNIST.
 
-Differs from the paper: Adam moves the weights, with one cycle of the rate, in place of gradient
-descent with momentum; pixels lie in -1..1, so that tanh ends the generator, which is the sigmoid
-stretched to that; size `small` draws with a moving average of the generator's weights (Yazici et
-al.: The Unusual Effectiveness of Averaging in GAN Training, 2018, https://arxiv.org/abs/1806.04498)
-and has no momentum.
+Differs from the paper: Adam with one cycle of the rate, in place of gradient descent with momentum;
+pixels lie in -1..1, so that the generator ends in tanh, a rescaled sigmoid; size `small` generates
+with a moving average of the generator's weights (Yazici et al.: The Unusual Effectiveness of
+Averaging in GAN Training, 2018, https://arxiv.org/abs/1806.04498) and has no momentum.
 """
 
 from collections.abc import Iterator

@@ -7,15 +7,15 @@ https://arxiv.org/abs/1807.03039
     a step:  y = s x + b  ->  y = W x  ->  (x_1, x_2) -> (s(x_2) x_1 + t(x_2), x_2)
     a level: fold 2x2 pixels into channels, steps, then half of the channels are done
 
-A picture's 256 steps of grey are filled with uniform noise (dequantisation). The density is exact
-for dequantised pixels, and so a bound for the 8-bit picture: that costs at most the bits stated.
-The halves that are done are normal, with mean and spread told by the other half (Dinh and others:
-Real NVP, 2016): one invertible map to as many standard normal numbers. Size `paper` is the
-published one for 32 pixels a side.
+Uniform noise is added within an image's 256 grey levels (dequantisation). The density is exact for
+dequantised pixels, and a bound for the 8-bit image, which costs at most the bits stated. The halves
+split off are normal, with mean and spread predicted from the other half (Dinh and others: Real NVP,
+2016): one invertible map to as many standard normal numbers. Size `paper` is the published one for
+32 pixels a side.
 
-Differs from the paper: scales and spreads are bounded by tanh, else an early flow draws infinite
-numbers; one cycle of the rate; fewer levels where a folded picture would be smaller than 4 pixels.
-Where a side is odd, its last row and column leave first, by a normal distribution told by the rest.
+Differs from the paper: scales and spreads are bounded by tanh, else an early flow generates
+infinite numbers; one cycle of the rate; fewer levels where a folded image would be smaller than 4
+pixels. The last row and column of an odd side are split off first, as normal given the rest.
 """
 
 import math

@@ -7,16 +7,16 @@ https://proceedings.mlr.press/v119/chen20s.html
     x = tokens E + positions      x = x + attention(norm(x))      x = x + mlp(norm(x))
     p(x_i | x_<i) = softmax(head(norm(x)))_(i - 1)      attention sees what came before, no more
 
-The clusters are those of k-means on the first training pictures. Drawing keeps each layer's keys
-and values, so that a pixel costs one token, not all those before it again. A picture's likelihood
-is exact: each pixel's value is drawn from its cluster's histogram (add-one smoothed), channel by
-channel, so that p(value | before) = sum over clusters p(cluster | before) p(value | cluster).
-What is drawn is the cluster's own colour. Sizes `s`, `m`, `l` are the paper's for 32 x 32 pixels.
+The clusters are those of k-means on the first training images. Generation caches each layer's keys
+and values, so that a pixel costs one token, not all those before it again. An image's likelihood is
+exact: each pixel's value follows its cluster's histogram (add-one smoothed), channel by channel, so
+that p(value | before) = sum over clusters p(cluster | before) p(value | cluster). Generated pixels
+have the cluster's own colour. Sizes `s`, `m`, `l` are the paper's for 32 x 32 pixels.
 
-Differs from the paper: grey pictures have fewer clusters, of grey; attention and the small networks
-have biases, which the paper's code has not; positions begin as sines and cosines of row and column,
-else short training does not find the pixel above; a batch is learnt from in several updates; one
-cycle of the rate; no hidden pixels (the paper's other objective, BERT) and no classifiers.
+Differs from the paper: grey images have fewer clusters, of grey; attention and MLPs have biases,
+which the paper's code has not; position embeddings start as sines and cosines of row and column,
+else a short training does not find the pixel above; a batch is trained in several updates; one
+cycle of the rate; no masked pixels (the paper's other objective, BERT) and no classifiers.
 """
 
 import math

@@ -4,23 +4,23 @@ Karras, Aila, Laine, Lehtinen: Progressive Growing of GANs for Improved Quality,
 Variation (2017).
 https://arxiv.org/abs/1710.10196
 
-    picture = (1 - a) * double(colours(x)) + a * colours(block(double(x)))    a: 0 -> 1, fade-in
+    image = (1 - a) * double(colours(x)) + a * colours(block(double(x)))    a: 0 -> 1, fade-in
     L_D = E[D(drawn)] - E[D(real)] + 10 E[(|dD/dx| - 1)^2] + 0.001 E[D(real)^2]
-    L_G = -E[D(drawn)]                                    x: between a real and a drawn picture
+    L_G = -E[D(drawn)]                                    x: between a real and a generated image
     weights w ~ N(0, 1) are used as w * sqrt(2 / fan_in), so that all layers learn equally fast
     each pixel's features are divided by their root mean square
 
-The critic also sees how much the pictures of a batch differ (minibatch standard deviation).
-Pictures are drawn with a moving average of the generator's weights.
+The critic also sees how much the images of a batch differ (minibatch standard deviation). A moving
+average of the generator's weights is used for generation.
 
 Size `paper` is the published one at 1024 pixels a side.
 
 Differs from the paper: the side from which doubling starts is 4 to 8 pixels (28 = 7 * 2 * 2), and
-where no doubling meets the side, pictures are learnt with their edges repeated outwards and cut
-when drawn; each stage takes twice the budget of the one before it, since it costs more, with
-fade-in during the first half; one cycle of the rate; the optimizer keeps its moments when a stage
-begins; the average keeps 0.999 of itself in each step of a whole batch, not of each update, less in
-the first steps, and `tiny` and `small` 0.99, as they are trained for minutes; the critic compares a
+where no doubling meets the side, images are padded by repeating their edges for training and
+cropped when generated; each stage takes twice the budget of the one before it, since it costs more,
+with fade-in during the first half; one cycle of the rate; the optimizer keeps its moments when a
+stage starts; the average's decay is 0.999 per whole batch, not per update, less in the first steps,
+and 0.99 for `tiny` and `small`, as they are trained for minutes; the minibatch statistic uses a
 whole part of the batch, not groups of four.
 """
 

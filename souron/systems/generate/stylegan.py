@@ -5,24 +5,24 @@ Karras, Laine, Aila: A Style-Based Generator Architecture for Generative Adversa
 
     w = mapping(z)                          eight layers; styles are less entangled than noise
     (scale, shift) = A w                    one pair for each feature of a layer
-    AdaIN(x, w) = (1 + scale) (x - mean(x)) / spread(x) + shift     of each feature and picture
+    AdaIN(x, w) = (1 + scale) (x - mean(x)) / spread(x) + shift     of each feature and image
     constant -> noise -> AdaIN -> convolution -> noise -> AdaIN -> ... -> colours
     D: log D(real) + log(1 - D(drawn)) - gamma / 2 E[|dD/dx|^2] at real x (R1)     G: log D(drawn)
 
-The picture starts from a learnt constant: what is drawn is told by styles alone, one to a layer.
-AdaIN takes each feature's mean and spread away and sets new ones, so that a style lasts until the
-next layer. Noise, added at every layer, draws what styles leave open. Nine of ten pictures of
-training mix two styles, so that each layer's stands for itself. Truncation draws styles towards
-their mean, at a loss of variety. The critic also sees how much four pictures differ.
+The image starts from a learnt constant: its content is determined by styles alone, one per layer.
+AdaIN replaces each feature's mean and spread, so that a style lasts until the next layer. Noise,
+added at every layer, gives the details that styles leave open. Nine of ten training images mix two
+styles, so that each layer's is independent. Truncation moves styles towards their mean, at a loss
+of variety. The critic also sees how much four images differ.
 
 Size `paper` has the published networks for 1024 pixels. `stylegan2` is the later version.
 
 Differs from the paper: doubling starts from 4 to 8 pixels (28 = 7 * 2 * 2), and where it does not
-meet the side, pictures are learnt with their edges repeated outwards and cut when drawn. The
-average of weights that draws keeps 0.99 of itself a step, for short trainings; the constant starts
-from chance, not from ones, whose spread AdaIN would divide by is 0; `tiny` and `small` weigh R1
-less; one cycle of the rate. Truncation holds for all layers alike.
-Reduced: all layers learn from the start, where the paper adds them one by one, as `progan` does.
+meet the side, images are padded by repeating their edges for training and cropped when generated.
+The decay of the averaged weights is 0.99 per step, for short trainings; the constant is initialised
+randomly, not with ones, whose spread of 0 AdaIN would divide by; `tiny` and `small` weigh R1 less;
+one cycle of the rate. Truncation applies to all layers alike. Reduced: all layers are trained from
+the start, where the paper adds them one by one, as `progan` does.
 """
 
 from collections.abc import Callable, Iterator

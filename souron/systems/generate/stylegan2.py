@@ -12,15 +12,14 @@ https://arxiv.org/abs/1912.04958
     D: log D(real) + log(1 - D(drawn)), of G: -log D(drawn)
     R1 = gamma / 2 * E[|dD/dx|^2] at real x, in every 16th update
 
-Nine of ten pictures of training mix two styles, so that each layer's stands for itself: the first
-say what is drawn, the last how. Truncation draws styles towards their mean, at a loss of variety.
-Size `paper` is configuration F at 1024 pixels.
+Nine of ten training images mix two styles, so that each layer's is independent: the first layers
+determine the content, the last the appearance. Truncation moves styles towards their mean, at a
+loss of variety. Size `paper` is configuration F at 1024 pixels.
 
 Differs from the paper: doubling starts from 4 to 8 pixels (28 = 7 * 2 * 2), and where it does not
-meet the side, pictures are learnt with their edges repeated outwards and cut when drawn. The
-average of weights that draws keeps 0.99 of itself a step, for short trainings; `tiny` and `small`
-weigh R1 less; one cycle of the rate.
-Reduced: no regularisation of the path's length.
+meet the side, images are padded by repeating their edges for training and cropped when generated.
+The decay of the averaged weights is 0.99 per step, for short trainings; `tiny` and `small` weigh R1
+less; one cycle of the rate. Reduced: no path length regularisation.
 """
 
 from collections.abc import Callable, Iterator

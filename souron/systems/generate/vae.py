@@ -4,20 +4,21 @@ Kingma, Welling: Auto-Encoding Variational Bayes (2013).
 https://arxiv.org/abs/1312.6114
 
     log p(x) >= E[log p(x | z)] - KL(q(z | x) || p(z)),    z = mean + spread * noise,   p(z) normal
-    encoder, q(z | x):  picture -> hidden (tanh) -> mean and spread of the latent numbers z
+    encoder, q(z | x):  image -> hidden (tanh) -> mean and spread of the latent numbers z
     decoder, p(x | z):  z -> hidden (tanh) -> location and scale of every pixel
 
-The noise stands outside of what is learnt, so that the gradient passes through z into the encoder.
-The bound is what training raises and what ``bits`` reports, from one z for each picture. The mean
-over several z within the logarithm is tighter: Burda, Grosse, Salakhutdinov: Importance Weighted
-Autoencoders (2015), https://arxiv.org/abs/1509.00519; ``bits(batch, samples=100)`` gives it.
+The noise is independent of the parameters, so that the gradient passes through z into the encoder
+(reparameterisation). Training maximises the bound, which ``bits`` reports from one z per image. The
+mean over several z within the logarithm is tighter: Burda, Grosse, Salakhutdinov: Importance
+Weighted Autoencoders (2015), https://arxiv.org/abs/1509.00519; ``bits(batch, samples=100)`` gives
+it.
 
-Differs from the paper: Adam moves the weights in place of Adagrad, with one cycle of the rate. Size
-`paper` has the paper's 500 hidden units; `small` has three such layers on each side.
-Reduced: a pixel is one of 256 grey values, not black or white with a probability (the paper's
-digits) and not a real number (its faces), so that bits per dimension compare with those of any
-other system: p(x | z) is the logistic distribution's share of each grey value's bin, the ends
-reaching to infinity (Salimans et al.: PixelCNN++, 2017, https://arxiv.org/abs/1701.05517).
+Differs from the paper: Adam in place of Adagrad, with one cycle of the rate. Size `paper` has the
+paper's 500 hidden units; `small` has three such layers on each side. Reduced: a pixel is one of 256
+grey values, not Bernoulli (the paper's digits) or a real number (its faces), so that bits per
+dimension compare with those of any other system: p(x | z) is the logistic distribution's share of
+each grey value's bin, the outer bins extending to infinity (Salimans et al.: PixelCNN++, 2017,
+https://arxiv.org/abs/1701.05517).
 """
 
 import math

@@ -5,23 +5,24 @@ https://arxiv.org/abs/1704.00028
 
     critic:     E[D(G(z))] - E[D(x)] + 10 E[(|grad D(m)| - 1)^2],   m on the way from x to G(z)
     generator:  -E[D(G(z))]
-    G: noise -> 4x4 -> blocks that double the side -> picture
-    D: picture -> blocks that halve the side -> two blocks -> mean over the places -> score
+    G: noise -> 4x4 -> blocks that double the side -> image
+    D: image -> blocks that halve the side -> two blocks -> mean over positions -> score
 
-Where the slope is at most one, the best critic's scores differ by the distance that pictures must
-be moved to turn the drawn ones into real ones; it falls smoothly while the generator learns. The
-critic moves five times as often. A batch is split, so that it sees other real pictures each time
-(a batch of 320 gives it the paper's 64), and the generator then draws twice as many as one part
-holds. No batch normalisation in the critic, since the slope is each picture's own. Real pictures
-get noise within each of their 256 steps of grey, lest the critic tell them by their steps.
+For a slope of at most one, the best critic's scores differ by the distance that images must be
+moved to turn the generated distribution into the real one; it falls smoothly as the generator
+improves. The critic has five updates per generator update. A batch is split, so that it sees other
+real images each time (a batch of 320 gives it the paper's 64), and the generator then generates
+twice as many as one part holds. No batch normalisation in the critic, since the slope is per image.
+Real images are dequantised with noise within their 256 grey levels, lest the critic recognise them
+by the levels.
 
 Size `paper` is the published residual network for CIFAR-10 without labels.
 
 Differs from the paper: one cycle of the rate; any side of 8 pixels or more, by fewer or more blocks
-that start from 4 to 7 pixels and a last cut where no doubling meets the side. Size `small` has
-blocks that are narrow next to the picture and smaller parts of a batch with two turns of the
-critic, so that the generator moves often; it draws with a moving average of the generator's weights
-(Yazici et al.: The Unusual Effectiveness of Averaging in GAN Training, 2018,
+that start from 4 to 7 pixels, cropped at the end where no doubling meets the side. Size `small` has
+narrow blocks next to the image and smaller parts of a batch with two critic updates, so that the
+generator is updated often; it generates with a moving average of the generator's weights (Yazici et
+al.: The Unusual Effectiveness of Averaging in GAN Training, 2018,
 https://arxiv.org/abs/1806.04498).
 """
 

@@ -13,9 +13,10 @@ and skies. So the network classifies colours, and errors at rare colours cost mo
 by ``v``, its probabilities are calibrated again, with which bits per pixel are measured. With
 ``regression`` the same network predicts ab itself with squared errors, the paper's baseline.
 
-Differs from the paper: one cycle of the rate, AdamW; of the 4 x 4 pixels that share an answer one
-is learnt from, by chance; the histogram is that of the pictures seen so far; the classes are those
-313 bins whose centres lie nearest to colours of sRGB; `tiny` and `small` have narrower layers.
+Differs from the paper: one cycle of the rate, AdamW; of the 4 x 4 pixels that share a prediction
+one is used for training, at random; the histogram is that of the images seen so far; the classes
+are those 313 bins whose centres lie nearest to colours of sRGB; `tiny` and `small` have narrower
+layers.
 """
 
 import math

@@ -14,11 +14,11 @@ image of B belongs to one of A: inverted colours would satisfy all but the ident
 
     generator: 7x7 convolution, two that halve the side, residual blocks, two that double it, 7x7
 
-Differs from the paper: one cycle of the rate; a batch is learnt from in parts, of both domains as
-many; sides that 4 does not divide are padded; in `small` a generator says what is added to
-a picture, so that what need not change stays as it is, and critics are as narrow as it. A large
-picture is translated in tiles of `tile` pixels, each by its own mean and deviation. Reduced:
-critics see the pictures that were just made, not also earlier ones from a pool of 50.
+Differs from the paper: one cycle of the rate; a batch is trained in parts with as many images of
+both domains; sides that 4 does not divide are padded; in `small` a generator predicts the
+difference from its input, so that unchanged content is kept, and the critics are as narrow. A large
+image is translated in tiles of `tile` pixels, each by its own mean and deviation. Reduced: critics
+see only the latest generated images, without a pool of 50 earlier ones.
 """
 
 from collections.abc import Iterator

@@ -16,12 +16,12 @@ interpolation, section 3.4 of the paper): `sharpness` chooses it. Upsampling rep
 convolves the result. The modules have the names of the authors' later program, so that published
 files of ESRGAN and Real-ESRGAN load; those of the first program are translated.
 
-Differs from the paper: one cycle of the rate over both stages, in one budget; a batch is learnt
-from in parts; the GAN stage weighs content 0.03, critic 0.001 and pixels 1, where the paper has 1,
-0.005 and 0.01, so that it stays near the pixel stage and sharpens less; content is measured against
-the mean of the features; `tiny`, `small` and `x4` are narrower and shorter, and add to bicubic
-interpolation what it lacks; twice the size sees 2x2 pixels as one, as Real-ESRGAN does (Wang, Xie,
-Dong, Shan, 2021, https://arxiv.org/abs/2107.10833), or doubles once where a file is of the first
+Differs from the paper: one cycle of the rate over both stages, in one budget; a batch is trained in
+parts; the GAN stage weighs content 0.03, critic 0.001 and pixels 1, where the paper has 1, 0.005
+and 0.01, so that it stays near the pixel stage and sharpens less; content is measured against the
+mean of the features; `tiny`, `small` and `x4` are narrower and shorter, and predict the difference
+from bicubic interpolation; a factor of two folds 2x2 pixels into one, as Real-ESRGAN does (Wang,
+Xie, Dong, Shan, 2021, https://arxiv.org/abs/2107.10833), or upsamples once for files of the first
 program. Reduced: the features are EfficientNet-Lite0's, whose weights come with souron, not
 VGG19's.
 """

@@ -15,12 +15,12 @@ that looks real: its details are plausible, not known. Both stages share one bud
 of the first are kept, so that what the second costs in PSNR, gains in appearance and invents can be
 distinguished; `sharpness` interpolates between them.
 
-Differs from the paper: one cycle of the rate over both stages; the pixel stage learns by absolute
+Differs from the paper: one cycle of the rate over both stages; the pixel stage minimises absolute
 differences (Zhao, Gallo, Frosio, Kautz, 2015, https://arxiv.org/abs/1511.08861); the GAN stage
 keeps it with weight 1 beside content with 0.03 and the critic with 0.001, where the paper has
-content with 1, the critic with 0.001 and no pixels, so that it sharpens less; a batch is learnt
-from in parts; `tiny`, `small` and `x4` have narrower layers without normalisation, and add to
-bicubic interpolation what it lacks. Reduced: the features are EfficientNet-Lite0's, whose weights
+content with 1, the critic with 0.001 and no pixels, so that it sharpens less; a batch is trained in
+parts; `tiny`, `small` and `x4` have narrower layers without normalisation, and predict the
+difference from bicubic interpolation. Reduced: the features are EfficientNet-Lite0's, whose weights
 come with souron, not VGG19's.
 """
 

@@ -3,9 +3,9 @@
 Nibali, He, Morgan, Prendergast: Numerical Coordinate Regression with Convolutional Neural Networks
 (2018). https://arxiv.org/abs/1801.07372
 
-    picture -> down to a few places and up again (U-Net) -> a map a for each landmark
-    p = softmax(a) over all places,    loss = -sum q log p,    q = normal(true place, 1 pixel)
-    place = sum p x / sum p,    score = sum p    over the 7 x 7 pixels around the peak of p
+    image -> down to a few cells and up again (U-Net) -> a map a for each landmark
+    p = softmax(a) over all pixels,    loss = -sum q log p,    q = normal(true position, 1 pixel)
+    position = sum p x / sum p,    score = sum p    over the 7 x 7 pixels around the peak of p
 
 Each heat map is a distribution, so that positions compete for the landmark; with a squared error on
 maps of blobs, which are nearly everywhere 0, predicting nothing is nearly right. The network is a
@@ -17,7 +17,7 @@ https://arxiv.org/abs/1609.05158), at a quarter of the cost.
 
 Differs from the paper: a U-Net in place of a stacked hourglass; the cross-entropy with the normal
 distribution in place of the Jensen-Shannon divergence; the mean around the peak alone; AdamW and
-one cycle of the rate. Reduced: the loss lacks the distance of the mean to the true place.
+one cycle of the rate. Reduced: the loss lacks the distance of the mean to the true position.
 """
 
 from collections.abc import Iterator

@@ -3,7 +3,7 @@
 Radford and others: Learning Transferable Visual Models From Natural Language Supervision (2021).
 https://arxiv.org/abs/2103.00020
 
-    i = see(picture) / |see(picture)|      t = read(caption) / |read(caption)|
+    i = see(image) / |see(image)|          t = read(caption) / |read(caption)|
     logits = s i t'                        s = exp(learnt), 100 at most
     loss = (cross entropy of rows + cross entropy of columns) / 2
 
@@ -11,10 +11,10 @@ No labels are needed: the network learns what distinguishes an image's caption f
 its batch. Classes are named afterwards, by sentences. ``rn50`` and ``vit_b_32`` are OpenAI's, so
 that their published weights load: ``souron predict clip_vit_b_32 photo.jpg texts="a cat|a dog"``.
 
-Differs from the paper: one cycle of the rate with AdamW. Captions that are equal within a batch are
-not each other's negatives. Of several captions of a picture one is drawn by chance in each step.
-The small sizes read tokens that were learnt from their own captions, in all languages together, and
-without a token for the start; small pictures keep a finer map, or have smaller patches.
+Differs from the paper: one cycle of the rate with AdamW. Equal captions within a batch are not each
+other's negatives. Of several captions of an image one is chosen at random in each step. The small
+sizes have tokenizers trained on their own captions, in all languages together, without a start
+token; small images keep a finer feature map, or have smaller patches.
 """
 
 from collections.abc import Sequence

@@ -2,28 +2,28 @@
 
 He, Gkioxari, Dollár, Girshick: Mask R-CNN (2017), section 5. https://arxiv.org/abs/1703.06870
 
-    picture -> backbone -> pyramid of maps (FPN) -> region proposal network -> regions
-    7 x 7 places of the map in each region -> softmax(labels and background), offsets
-    14 x 14 places of a finer map in each found box -> convolutions -> a 56 x 56 map of each point
-    loss = BCE(object) + smooth L1 + cross entropy(label) + smooth L1 + cross entropy(place)
+    image -> backbone -> pyramid of maps (FPN) -> region proposal network -> regions
+    7 x 7 cells of the map in each region -> softmax(labels and background), offsets
+    14 x 14 cells of a finer map in each final box -> convolutions -> a 56 x 56 map per keypoint
+    loss = BCE(object) + smooth L1 + cross entropy(label) + smooth L1 + cross entropy(position)
 
-Mask R-CNN (``mask_rcnn``) whose masks are points. One place of a point's mask is true, so that a
-softmax over all 56 x 56 places stands where the sigmoid was: the places compete, and the map says
-how likely the point lies at each. A point learns from the regions that overlap its figure by half
-and hold it; one that is hidden by another figure learns as all do, one that is not marked learns
-nothing. All labels share the maps. In answers a point is the middle of the brightest spot, three
-places a side, and its score is how likely it lies there.
+Mask R-CNN (``mask_rcnn``) with a mask for each keypoint. One cell of a keypoint's mask is true, so
+that a softmax over all 56 x 56 cells replaces the sigmoid: the cells compete, and the heat map
+gives the probability of each. A keypoint is trained on the regions that overlap its figure by half
+and contain it, even if another figure hides it; unannotated ones are excluded. All labels share the
+heat maps. A prediction is the centre of the 3 x 3 cells around the maximum, and its score is their
+probability.
 
-The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
-as they are.
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
+frozen.
 
-Differs from the paper: points are looked for in a map of a quarter of the side, made of the picture
-and of the pyramid's finest map, whatever the size of a region; AdamW and one cycle of the rate;
-both networks learn in one step; anchors across the border learn, too; a batch is learnt from in
-parts, and so is batch normalisation, which the paper freezes; anchors lie around the middle of a
-cell; small sizes have fewer and narrower convolutions before the maps, not eight of 512; the spot's
-middle answers, not its brightest place; the surest 20 boxes of a picture get points. Reduced: the
-pyramid has no map of a quarter of the side.
+Differs from the paper: keypoints are located in a feature map of a quarter of the side, made of the
+image and of the pyramid's finest map, whatever the size of a region; AdamW and one cycle of the
+rate; both networks are trained jointly; anchors across the border are trained, too; a batch is
+trained in parts, with batch normalisation, which the paper freezes; anchors are centred on cells;
+small sizes have fewer and narrower convolutions before the heat maps, not eight of 512; the
+prediction is the centre of several cells, not the best one; the 20 highest-scoring boxes of an
+image get keypoints. Reduced: the pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator, Sequence

@@ -3,26 +3,26 @@
 Maji, Nagori, Mathew, Poddar: YOLO-Pose: Enhancing YOLO for Multi Person Pose Estimation Using
 Object Keypoint Similarity Loss (2022). https://arxiv.org/abs/2204.06806
 
-    picture -> YOLOv8 -> at each place scores, edges, and 3 numbers of each point: x, y, sure
-    point = place + stride (2 (x, y) - 1/2),    its score = sigmoid(sure)
+    image -> YOLOv8 -> at each cell scores, edges, and 3 numbers per point: x, y, logit
+    point = cell + stride (2 (x, y) - 1/2),    its score = sigmoid(logit)
     loss = that of YOLOv8 + 12 (1 - OKS) + 5 mean(d / root of area) + BCE(sure)
     OKS = mean of exp(-d^2 / (2 area (2 s)^2)),    s = 0.05, area of the box
 
-A pose is found in one look: no map of each point, no region that is looked at again. The places
-that learn an object learn its points, too, and the loss is what poses are measured by, the mean
-likeness of the marked points (object keypoint similarity), so that a point near its place of a
-large figure costs little. It has no slope far away from the place, where the distance has one.
-Points may lie outside of the box, as those of hidden limbs do. The boxes are found as ``yolo``
-finds them (YOLOv8; Jocher, Chaurasia, Qiu 2023, https://arxiv.org/abs/2304.00501), which has no
-default boxes. A moving average answers.
+A pose is found in one pass: no heat maps, no second look at regions. The cells assigned to an
+object are trained on its keypoints, too, and the loss is the metric of poses, the mean similarity
+of the annotated keypoints (object keypoint similarity), so that small errors on a large figure cost
+little. Its gradient vanishes far away from the target, where that of the distance does not.
+Keypoints may lie outside of the box, as those of hidden limbs do. The boxes are found as in
+``yolo`` (YOLOv8; Jocher, Chaurasia, Qiu 2023, https://arxiv.org/abs/2304.00501), without anchor
+boxes. A moving average of the weights is used for inference.
 
-The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
-as they are.
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
+frozen.
 
 Differs from the paper: the network of YOLOv8 in place of YOLOv5's, and the weights 12 and 1 of its
-losses; the distance beside the likeness; one s for all points, also COCO's; AdamW and one cycle of
-the rate; pictures are shifted and mirrored, not put together from four (mosaic); a batch is learnt
-from in parts, and the average forgets faster; labels begin with a score of 0.01 on each grid.
+losses; the distance in addition to the similarity; one s for all keypoints, also COCO's; AdamW and
+one cycle of the rate; images are shifted and mirrored, without mosaic; a batch is trained in parts,
+and the average decays faster; the initial scores of labels are 0.01 on each grid.
 """
 
 from collections.abc import Iterator

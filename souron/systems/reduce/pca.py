@@ -3,15 +3,15 @@
 Pearson: On Lines and Planes of Closest Fit to Systems of Points in Space (1901).
 https://doi.org/10.1080/14786440109462720
 
-    X - mean = U S V^T        places = (X - mean) V_k        explained = S_k^2 / sum S^2
+    X - mean = U S V^T        map = (X - mean) V_k        explained = S_k^2 / sum S^2
 
 The rows of V^T are the components: orthogonal directions, the first with the largest variance of
 the points along it. Of all choices of k directions, the first k components lose the least variance
 (Eckart, Young 1936). A coordinate is a fixed linear combination of the features; so new points are
 placed like old ones, and distances on the map can be interpreted.
 
-Differs from the paper: the singular value decomposition (Hotelling 1933, Eckart and Young 1936).
-A component and its opposite fit equally well; the one is taken whose largest weight is positive.
+Differs from the paper: the singular value decomposition (Hotelling 1933, Eckart and Young 1936). A
+component's sign is arbitrary; it is chosen so that the largest weight is positive.
 """
 
 from collections.abc import Iterator

@@ -13,11 +13,11 @@ are `exaggeration` times larger: clusters form before they separate. Read the ma
 only. The size of a cluster and its distance from another say little; and points without any
 structure show islands, too (compare `shuffled_columns`).
 
-Differs from the paper: starts from PCA instead of noise, which keeps more of the whole (Kobak,
-Berens 2019, https://doi.org/10.1038/s41467-019-13056-x); the rate is N / 4 by the exaggeration
-(Belkina and others 2019, https://doi.org/10.1038/s41467-019-13055-y), which is 12, not 4.
-Perplexity is at most a third of the other points. The paper places training points alone: a new
-point comes to the mean of its training neighbours' places, weighted by p_j|i.
+Differs from the paper: starts from PCA instead of noise, which preserves more of the global
+structure (Kobak, Berens 2019, https://doi.org/10.1038/s41467-019-13056-x); the rate is N / 4 by the
+exaggeration (Belkina and others 2019, https://doi.org/10.1038/s41467-019-13055-y), which is 12, not
+4. Perplexity is at most a third of the other points. The paper maps training points alone: a new
+point is placed at the mean of its training neighbours' coordinates, weighted by p_j|i.
 """
 
 import math

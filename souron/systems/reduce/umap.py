@@ -14,10 +14,10 @@ is pushed away from 5 random points. So the time grows with the edges, not with 
 map for neighbourhoods only; a cluster's size and distances between clusters say little, and points
 without any structure show islands, too (compare `shuffled_columns`).
 
-Differs from the paper: starts from PCA, not from the Laplacian's eigenvectors, and keeps as much of
-the whole (Kobak, Linderman 2021, https://doi.org/10.1038/s41587-020-00809-z). Edges move in small
-batches in place of one by one. Neighbours are found exactly. A new point comes to the mean of its
-training neighbours' places, weighted by w_i->j.
+Differs from the paper: starts from PCA, not from the Laplacian's eigenvectors, and preserves as
+much of the global structure (Kobak, Linderman 2021, https://doi.org/10.1038/s41587-020-00809-z).
+Edges move in small batches in place of one by one. Neighbours are found exactly. A new point is
+placed at the mean of its training neighbours' coordinates, weighted by w_i->j.
 """
 
 import math

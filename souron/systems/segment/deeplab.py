@@ -3,20 +3,20 @@
 Chen, Zhu, Papandreou, Schroff, Adam: Encoder-Decoder with Atrous Separable Convolution for Semantic
 Image Segmentation (2018). https://arxiv.org/abs/1802.02611
 
-    picture -> encoder -> maps at 1/16 of the side -> 1x1 | 3x3 at rates 6, 12, 18 | mean -> 1x1
+    image -> encoder -> maps at 1/16 of the side -> 1x1 | 3x3 at rates 6, 12, 18 | mean -> 1x1
     4 x as large, beside it the encoder's maps at 1/4 -> two 3x3 -> logits, 4 x as large
 
-A convolution of rate r sees nine points that are r places apart: it sees as far as a large one and
-costs as little as a small one. Five such views of one map are put beside each other (atrous spatial
-pyramid pooling), so that small and large things are seen alike; the mean of the whole map is one of
-them. The decoder takes the edges from finer maps. This is DeepLabv3+; its encoder is Xception with
-its maxima replaced by steps (`xception`), a small one of that kind, or a published classifier
-(`backbone`), whose last stage looks at places apart instead of making its maps smaller.
+A convolution of rate r has nine taps that are r cells apart: it has the receptive field of a large
+kernel at the cost of a small one. Five such branches of one feature map are concatenated (atrous
+spatial pyramid pooling), so that small and large objects are recognised alike; the mean of the
+whole map is one of them. The decoder takes the edges from finer maps. This is DeepLabv3+; its
+encoder is Xception with strides in place of max pooling (`xception`), a small one of that kind, or
+a published classifier (`backbone`), whose last stage is dilated instead of downsampling.
 
-Differs from the paper: the mean of the map is not normalised, so that a batch may be one picture;
+Differs from the paper: the global mean is not batch-normalised, so that a batch may be one image;
 AdamW and one cycle of the rate; Dice beside the cross-entropy; in smaller sizes, smaller rates.
-Reduced: a residual branch of the encoder ends with a ReLU where the paper's begins with one, so
-that a block can add to what passes by it, and not take away.
+Reduced: a residual branch of the encoder ends with a ReLU where the paper's starts with one, so
+that a block can add to its shortcut, but not subtract.
 """
 
 from collections.abc import Sequence

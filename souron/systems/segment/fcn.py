@@ -4,15 +4,15 @@ Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation
 https://arxiv.org/abs/1411.4038
 
     classifier -> scores at 1/32 of the side -> twice as large, + scores of the maps at 1/16
-               -> twice as large, + scores of the maps at 1/8 -> as large as the picture
+               -> twice as large, + scores of the maps at 1/8 -> as large as the image
 
-A layer that looks at all of a 7x7 map is a 7x7 convolution: on a larger picture it gives a map of
-answers. They are coarse, one for 32 pixels; the maps of earlier stages are finer and know less, and
-the sum of their scores has both (FCN-8s; FCN-32s is without them). Doubling is a convolution the
-other way round that starts as linear interpolation and learns on; the last enlargement is linear.
-The classifier is VGG-16, or a published one (`backbone`).
+A fully connected layer on a 7x7 feature map is a 7x7 convolution: on a larger image it gives a map
+of scores. They are coarse, one per 32 pixels; earlier feature maps are finer and less semantic, and
+the sum of their scores combines both (FCN-8s; FCN-32s is without them). Upsampling is a transposed
+convolution initialised as linear interpolation; the last one is linear. The classifier is VGG-16,
+or a published one (`backbone`).
 
-Differs from the paper: convolutions are normalised over the batch and padded; all sums learn at
+Differs from the paper: convolutions are batch-normalised and padded; all levels are trained at
 once, not FCN-32s first; AdamW and one cycle of the rate; Dice beside the cross-entropy.
 """
 

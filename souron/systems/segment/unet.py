@@ -8,15 +8,15 @@ https://arxiv.org/abs/1505.04597
           two 3x3 convolutions, half the maps                               x4
     a 1x1 convolution: the logits of every pixel
 
-Small maps know what is there, large ones where its edge is; a plain way down and up would have lost
-the edge. The way down may be a published classifier's (`backbone`): the maps that it gives at 1/2
-to 1/32 of the side are what the way up sees. `finest=4` leaves out the largest maps, which cost
-most: the logits are then enlarged linearly.
+Coarse feature maps know what is there, fine ones where its edge is; an encoder and decoder without
+shortcuts would have lost the edge. The encoder may be a published classifier's (`backbone`): the
+decoder reads its feature maps at 1/2 to 1/32 of the side. `finest=4` leaves out the largest maps,
+which cost most: the logits are then upsampled linearly.
 
-Differs from the paper: convolutions are padded, so that the map is as large as the picture, and
-normalised over the batch; AdamW and one cycle of the rate; Dice beside the cross-entropy; no
-elastic deformations. Reduced: the loss does not weigh the gaps between cells that touch, since
-classes of pixels do not tell where one cell ends and the next begins.
+Differs from the paper: convolutions are padded, so that the output is as large as the image, and
+batch-normalised; AdamW and one cycle of the rate; Dice beside the cross-entropy; no elastic
+deformations. Reduced: the loss does not weigh the gaps between touching cells, since pixel classes
+do not separate one cell from the next.
 """
 
 from collections.abc import Sequence

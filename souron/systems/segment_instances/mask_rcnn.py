@@ -2,25 +2,25 @@
 
 He, Gkioxari, Dollár, Girshick: Mask R-CNN (2017). https://arxiv.org/abs/1703.06870
 
-    picture -> backbone -> pyramid of maps (FPN) -> region proposal network -> regions
-    7 x 7 places of the map in each region -> softmax(labels and background), offsets
-    14 x 14 places of the map in each found box -> convolutions -> a 28 x 28 mask of each label
+    image -> backbone -> pyramid of maps (FPN) -> region proposal network -> regions
+    7 x 7 cells of the map in each region -> softmax(labels and background), offsets
+    14 x 14 cells of the map in each final box -> convolutions -> a 28 x 28 mask of each label
     loss = BCE(object) + smooth L1 + cross entropy(label) + smooth L1 + BCE(mask of the true label)
 
-Faster R-CNN (``faster_rcnn``) with a third answer. Every label has a mask of its own and none
-competes with another: a sigmoid for each pixel, and only the true label's mask learns, from the
-regions that overlap an object by half. What an object is stays the judge's to say. The places of a
-region are taken without rounding its edges (RoIAlign, in ``blocks.boxes``), since a mask shows
-every pixel that is off. In answers the masks are those of the found boxes, not of the proposals,
-laid into the box and cut at a half.
+Faster R-CNN (``faster_rcnn``) with a third output. Every label has a mask of its own, without
+competition: a sigmoid per pixel, and only the true label's mask is trained, on the regions that
+overlap an object by half. The detection head alone decides the label. The features of a region are
+sampled without rounding its edges (RoIAlign, in ``blocks.boxes``), since a mask shows every
+misplaced pixel. At inference masks are predicted for the final boxes, not the proposals, resized to
+the box and thresholded at a half.
 
-The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
-as they are.
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
+frozen.
 
-Differs from the paper: AdamW and one cycle of the rate; both networks learn in one step; anchors
-across the border learn, too; a batch is learnt from in parts, and so is batch normalisation, which
-the paper freezes; anchors lie around the middle of a cell; small sizes have one convolution before
-the mask, not four. Reduced: the pyramid has no map of a quarter of the side.
+Differs from the paper: AdamW and one cycle of the rate; both networks are trained jointly; anchors
+across the border are trained, too; a batch is trained in parts, with batch normalisation, which the
+paper freezes; anchors are centred on cells; small sizes have one convolution before the mask, not
+four. Reduced: the pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator

@@ -3,25 +3,25 @@
 Terven, Córdova-Esparza, Romero-González: A Comprehensive Review of YOLO Architectures in Computer
 Vision: From YOLOv1 to YOLOv8 and YOLO-NAS (2023). https://arxiv.org/abs/2304.00501
 
-    picture -> YOLOv8 -> at each place scores, edges and k = 32 coefficients c
-    the finest map -> convolutions, twice the side -> k prototypes P, 4 pixels a place
+    image -> YOLOv8 -> at each cell scores, edges and k = 32 coefficients c
+    the finest map -> convolutions, twice the side -> k prototypes P, 4 pixels per cell
     mask = sigmoid(c . P), cut at the box
     loss = that of YOLOv8 + 7.5 BCE(mask), in each object's box the mean over its area
 
-Prototypes are from YOLACT (Bolya, Zhou, Xiao, Lee 2019, https://arxiv.org/abs/1904.02689): what an
-object looks like is learnt once for the whole picture, and an object costs no more than a product
-of k numbers with k masks. A prototype may be an edge, a side of the picture, or one of several
-things that look alike; the coefficients may be negative, so that one object is taken away from
-another. The box is found as ``yolo`` finds it (YOLOv8; Jocher, Chaurasia, Qiu 2023), and the places
-that learn an object learn its coefficients, too. A mask learns inside of its box alone and is cut
-at it in answers: far away it may say what it likes. A moving average answers.
+Prototypes are from YOLACT (Bolya, Zhou, Xiao, Lee 2019, https://arxiv.org/abs/1904.02689): masks
+are computed once for the whole image, and an object costs only a product of k numbers with k masks.
+A prototype may be an edge, a side of the image, or one of several similar objects; coefficients may
+be negative, so that one object is subtracted from another. The box is found as in ``yolo`` (YOLOv8;
+Jocher, Chaurasia, Qiu 2023), and the cells assigned to an object are trained on its coefficients,
+too. A mask is trained only within its box and cropped to it at inference. A moving average of the
+weights is used for inference.
 
-The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
-as they are.
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
+frozen.
 
-Differs from the paper: AdamW and one cycle of the rate; pictures are shifted and mirrored, not put
-together from four (mosaic); a batch is learnt from in parts, and the average forgets faster; labels
-begin with a score of 0.01 on each grid, not with five objects in a picture of 640 pixels.
+Differs from the paper: AdamW and one cycle of the rate; images are shifted and mirrored, without
+mosaic; a batch is trained in parts, and the average decays faster; the initial scores of labels are
+0.01 on each grid, not those of five objects in an image of 640 pixels.
 """
 
 from collections.abc import Iterator

@@ -3,25 +3,25 @@
 Kirillov, Girshick, He, Dollár: Panoptic Feature Pyramid Networks (2019).
 https://arxiv.org/abs/1901.02446
 
-    picture -> backbone -> pyramid of maps (FPN)
+    image -> backbone -> pyramid of maps (FPN)
       regions -> label, box and mask of each thing, as Mask R-CNN has them (``mask_rcnn``)
       each map -> (3 x 3 convolution, group norm, ReLU, twice the side) until all are as fine as the
       finest -> their sum -> a class for every pixel: each stuff, or "thing"
     loss = that of Mask R-CNN + 0.5 cross entropy of pixels
 
-The two answers disagree where a mask lies on stuff. They are merged by rule: things are laid down
-from the surest on, each where nothing lies yet; one of which less than half would be seen is left
-out. What no thing covers is the stuff that its pixels were named, unless they were named "thing" or
-fewer than a 64th of the picture is that stuff: they are void.
+The two outputs disagree where a mask lies on stuff. They are merged by rule: things are placed by
+descending score, each on free pixels only; one of which less than half would be visible is dropped.
+Pixels without a thing get their stuff label, unless it is "thing" or covers less than a 64th of the
+image: they are void.
 
-The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
-as they are.
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
+frozen.
 
-Differs from the paper: AdamW and one cycle of the rate; both networks of Mask R-CNN learn in one
-step; anchors across the border learn, too; a batch is learnt from in parts, and so is batch
-normalisation, which the paper freezes; anchors lie around the middle of a cell; small sizes have
-one convolution before the mask, not four, and as many maps of pixels as the pyramid has. Reduced:
-the pyramid has no map of a quarter of the side.
+Differs from the paper: AdamW and one cycle of the rate; both networks of Mask R-CNN are trained
+jointly; anchors across the border are trained, too; a batch is trained in parts, with batch
+normalisation, which the paper freezes; anchors are centred on cells; small sizes have one
+convolution before the mask, not four, and the semantic branch has as many channels as the pyramid.
+Reduced: the pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator, Sequence

@@ -10,7 +10,8 @@ lungs. All windows are tried, on the histograms of the training volumes. Where t
 overlap, the one with the higher Dice gets the voxel.
 
 Differs from the paper: the criterion is Dice with labels, where Otsu separates grey values without
-any by the variance between two classes; several windows, each with two ends; the largest parts.
+any by the variance between two classes; several windows, each with two ends; the largest
+components.
 """
 
 from collections.abc import Iterator

@@ -9,16 +9,16 @@ from Sparse Annotation (2016). https://arxiv.org/abs/1606.06650
           two 3x3x3 convolutions, half the maps                                          x3
     a 1x1x1 convolution: the logits of every voxel
 
-It learns from patches, most of them around a voxel of an organ that is drawn first and the voxel
-then, so that small organs are seen as often as large ones; uniform patches let the aorta die. The
-loss is cross-entropy, in which the voxels of rare classes weigh more, and Dice of every class. The
-weights fade over the second half of the budget, since organs that weigh more are found too large.
-It answers of the whole volume at once. Where a voxel lies in the body are three more channels:
-bodies are much alike.
+It is trained on patches, most of them around a random voxel of a random organ, so that small organs
+are seen as often as large ones; with uniform patches the aorta is not learnt. The loss is
+cross-entropy, in which the voxels of rare classes weigh more, and Dice of every class. The weights
+fade over the second half of the budget, since organs that weigh more are segmented too large. At
+inference the whole volume is processed at once. Each voxel's position in the body is given in three
+more channels: bodies are much alike.
 
-Differs from the paper: padded convolutions; whole labels, no sparse ones; no elastic deformations,
-but brightness and contrast change; places as channels; Dice beside the weighted cross-entropy,
-weights that fade; the largest parts; AdamW and one cycle of the rate.
+Differs from the paper: padded convolutions; complete labels, no sparse ones; brightness and
+contrast augmentation in place of elastic deformations; position channels; Dice beside the weighted
+cross-entropy, weights that fade; the largest components; AdamW and one cycle of the rate.
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 Tjong Kim Sang, De Meulder: Introduction to the CoNLL-2003 Shared Task (2003), its baseline.
 https://aclanthology.org/W03-0419
 
-    a text is known if it was marked in half of the places where it stands, with its usual label
+    a text is known if it is labelled in half of its occurrences, with its most frequent label
 
 Differs from the paper: parts that were marked with several labels keep the usual one, and parts
 that stand unmarked more often than marked are left out.

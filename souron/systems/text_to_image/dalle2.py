@@ -3,10 +3,10 @@
 Ramesh, Dhariwal, Nichol, Chu, Chen: Hierarchical Text-Conditional Image Generation with CLIP
 Latents (2022). https://arxiv.org/abs/2204.06125
 
-    CLIP      picture -> z_i, text -> z_t: points of one space
+    CLIP      image -> z_i, text -> z_t: embeddings in one space
     prior     noise, text -> z_i      diffusion of points, a Transformer that looks back only
-    decoder   noise, z_i, text -> a small picture      diffusion, GLIDE's UNet
-    enlarger  noise, the small picture -> the picture      diffusion, convolutions alone
+    decoder   noise, z_i, text -> a small image        diffusion, GLIDE's UNet
+    enlarger  noise, the small image -> the image      diffusion, convolutions alone
 
 The four are trained one after the other and share the budget. An embedding keeps the content of an
 image, not its details: with ``image=`` the decoder generates a variation from the embedding of a
@@ -14,9 +14,9 @@ given image, without words, and ``strength`` turns it towards the embedding of t
 
 ``prior=none`` tests the prior's use: the decoder is trained on the texts' embeddings instead.
 
-Differs from the paper: one cycle of the rate for each network, with AdamW. CLIP learns from the
-same pictures. Networks of pictures find a noise - s picture, and see two by two pixels as one.
-Reduced: one enlarger, where the paper has two; words are read by CLIP alone; fixed variances.
+Differs from the paper: one cycle of the rate for each network, with AdamW. CLIP is trained on the
+same images. The image networks predict a noise - s image, and fold two by two pixels into one.
+Reduced: one enlarger, where the paper has two; words are encoded by CLIP alone; fixed variances.
 """
 
 import math

@@ -4,10 +4,10 @@ Rombach, Blattmann, Lorenz, Esser, Ommer: High-Resolution Image Synthesis with L
 Models (2022). https://arxiv.org/abs/2112.10752
 
     text encoder    text -> tokens c (the text half of CLIP)
-    autoencoder     picture -> z, a map of few uncertain numbers -> picture
+    autoencoder     image -> z, a small feature map with uncertainty -> image
     denoiser        z_t = a_t z + s_t noise;  minimise |v - network(z_t, t, c)|^2,
                     v = a_t noise - s_t z (Salimans, Ho 2022, https://arxiv.org/abs/2202.00512)
-    draw            z_T = noise, then z_t -> (a_t z_t - s_t v) -> z_(t-1) -> ... z -> picture
+    draw            z_T = noise, then z_t -> (a_t z_t - s_t v) -> z_(t-1) -> ... z -> image
 
 The three are trained one after another, out of one budget. The denoiser is a UNet or, where
 ``widths`` is one number, a DiT (``blocks.dit``). One caption in ten is replaced by a learnt token,
@@ -17,10 +17,10 @@ starts with that image's z and some noise, ``strength``; outside of ``mask`` the
 
 Size ``sd15`` is Stable Diffusion 1.5: published weights load by name, and find the noise, not v.
 
-Differs from the paper: the text encoder is CLIP's, as in Stable Diffusion; it is first learnt from
-the same captions. The autoencoder learns from pieces; the denoiser finds v, over a cosine's betas;
-AdamW, one cycle of the rate for each of the three. Its average draws, and knows places. ``patch``
-squared pixels enter as one. Reduced: the autoencoder has neither critic nor perceptual loss.
+Differs from the paper: the text encoder is CLIP's, as in Stable Diffusion; it is first trained on
+the same captions. The autoencoder is trained on crops; the denoiser predicts v, over a cosine's
+betas; AdamW, one cycle of the rate for each of the three. Its average generates; positions are an
+input. ``patch`` squared pixels enter as one. Reduced: no critic and no perceptual loss.
 """
 
 import math

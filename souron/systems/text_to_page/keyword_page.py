@@ -5,13 +5,13 @@ and Machine (1966). https://doi.org/10.1145/365153.365168
 
     w is a keyword of c   where   P(page has c | request has w) >= certain
     c is a part, a colour or a number
-    page = the parts whose keywords stand in the request, by their first place
+    page = the parts whose keywords occur in the request, by their first position
 
 Colours, numbers and quoted texts are assigned to the nearest keyword of a part that takes them. No
 sentence is understood: this is the baseline for systems that read one.
 
 Differs from the paper: keywords are counted in training pairs in place of being written by hand;
-there is no rank of keywords.
+keywords are not ranked.
 """
 
 import re

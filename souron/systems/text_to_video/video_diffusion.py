@@ -3,26 +3,25 @@
 Ho, Salimans, Gritsenko, Chan, Norouzi, Fleet: Video Diffusion Models (2022).
 https://arxiv.org/abs/2204.03458
 
-    block: convolutions on each frame of its own, then each place looks at itself in all frames,
+    block: convolutions on each frame of its own, then each pixel attends to itself in all frames,
            with a learnt bias for how many frames lie between
     minimise min(1 / s^2, 5) |film - network(film_t, t, text)|^2,    film_t = a film + s noise
     draw     film_T = noise, then film_t -> network(film_t, t, text) -> film_(t-1) -> ... film
 
-The network says the film itself rather than its noise: a film has few degrees of freedom, noise has
-all of them, and a patch of it would not pass through a narrow network (Li, He 2025,
-https://arxiv.org/abs/2511.13720). Errors weigh as those of v = a noise - s film do, of little noise
-five times as much as of noise alone at most (Hang and others 2023,
-https://arxiv.org/abs/2303.09556).
+The network predicts the video itself rather than its noise: a video has few degrees of freedom,
+noise has all of them, and a patch of it would not pass through a narrow network (Li, He 2025,
+https://arxiv.org/abs/2511.13720). Errors are weighted as those of v = a noise - s film, with at
+most five times the weight of pure noise (Hang and others 2023, https://arxiv.org/abs/2303.09556).
 
 One caption in ten is dropped, so that generation can be guided away from videos of no caption, or
 of another, ``negative`` (Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From a first frame,
 ``image``, it generates those that follow.
 
-Differs from the paper: in one film of five the first frame stays clean while it learns, and what
-follows is learnt from it, where the paper leads drawing towards given frames; ``patch`` squared
-pixels enter as one; the number of a frame is told beside the text; AdamW, one cycle of the rate; an
-average of the weights draws. Reduced: a text is the mean of its tokens, learnt from the captions,
-without BERT; no second network enlarges the film.
+Differs from the paper: in one video of five the first frame stays clean during training, and the
+rest is predicted from it, where the paper guides generation towards given frames; ``patch`` squared
+pixels enter as one; the index of a frame is an input beside the text; AdamW, one cycle of the rate;
+an average of the weights generates. Reduced: a text is the mean of its tokens, trained on the
+captions, without BERT; no second network enlarges the video.
 """
 
 import math
