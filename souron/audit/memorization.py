@@ -312,7 +312,7 @@ def compare(
     A copy is nearer to an image in ``learnt`` than those in ``held`` are. The first of ``spaces``
     finds held-out images that are copies themselves and excludes them from the control. Raises
     UserError if there are too few images."""
-    first = sorted(set(splits.same_picture(learnt)))  # duplicates count once
+    first = sorted(set(splits.same_picture(learnt)))  # repeated, a picture counts once
     learnt = learnt.only(first)
     _check(len(learnt), FEWEST_LEARNT, _("different training pictures"))
     order = torch.randperm(len(held), generator=torch.Generator().manual_seed(0))

@@ -171,7 +171,7 @@ class Composer(System):
             logits = self.following(rows[:, : k + 1].to(self.device), memory).float().cpu()
             free = ~forced[:, k]
             first = free & ~begun[every, voice]
-            logits[first, HOLD] = -torch.inf  # a given note is not prolonged
+            logits[first, HOLD] = -torch.inf  # what was given ends as it was given
             token = drawn(logits, temperature, chance[:, k])
             rows[free, k, TOKEN] = token[free]
             begun[every, voice] |= free

@@ -183,7 +183,7 @@ class Generation(Task):
         if not system.likelihood or set(system.left_out) & set(system.estimates):
             return {}
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # fixed seed: bounds are Monte Carlo estimates
+            torch.manual_seed(0)  # bounds are Monte Carlo estimates: fixed seed
             bits = [system.bits(batch).float().cpu() for batch in data.once()]
         return {"bits per dimension": torch.cat(bits)}
 

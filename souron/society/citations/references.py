@@ -301,7 +301,7 @@ def _finding(piece: Reference, shelf: Shelf, today: date) -> Finding:
         return found("impossible", why)
     plain = _without(piece.text)
     years = [int(year[0]) for year in _YEAR.finditer(plain)] if piece.full else []
-    if years and min(years) > today.year + 1:  # journals already print next year's date
+    if years and min(years) > today.year + 1:  # journals print the next year already
         return found("impossible", _("the year {year} has not come yet").format(year=min(years)))
     works = [one for one in piece.identifiers if one.kind in SAME_WORK]
     if not shelf.entries:

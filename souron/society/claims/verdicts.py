@@ -27,7 +27,7 @@ def judged(sentence: Sentence, sources: Sources) -> Checked:
     passage, told = found[best], made[best]
     changes: Sequence[Change] = told.changes if state == "contradicted" else ()
     if state == "contradicted" and not changes:
-        state = "not found"  # words missing from a passage are no contradiction
+        state = "not found"  # words that a passage lacks contradict nothing
     return Checked(
         *sentence, state, passage.text, passage.file, passage.start, passage.end, score,
         changes, told.unchecked if state != "not found" else (),

@@ -142,7 +142,7 @@ class MusicTransformer(Composer):
         self.drop = nn.Dropout(config.drop)
         for name, weight in self.named_parameters():
             if name.endswith(("out.weight", "down.weight", "head.weight")):
-                nn.init.zeros_(weight)  # each block starts as the identity
+                nn.init.zeros_(weight)  # a layer begins by changing nothing
             elif isinstance(getattr(self, name.partition(".")[0]), nn.Embedding):
                 nn.init.normal_(weight, std=0.3)
 
