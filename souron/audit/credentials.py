@@ -10,7 +10,8 @@ Verification has three results:
 - *signed*: by the holder of a certificate, and not changed since. The signer's identity is known
   only for this computer's own root (``signing_keys``) and for roots that are given.
 - *changed*: there is a signature, and the file is not what was signed.
-- *none*: nothing was found, which proves nothing. Saving an image anew removes the signature."""
+- *none*: nothing was found, which proves nothing. Saving an image anew removes the signature.
+"""
 
 import io
 import json
@@ -77,7 +78,8 @@ def _context(roots: Sequence[str]) -> Any:
 def sign(path: Path, out: Path | None = None) -> Path:
     """Write a signed copy of a PNG, JPEG, WebP or GIF and return its path.
 
-    The default is ``picture.signed.png`` beside it. Raises UserError, also if that file exists."""
+    The default is ``picture.signed.png`` beside it. Raises UserError, also if that file exists.
+    """
     c2pa = library()
     kind = type_of(path)
     place = out or path.with_name(f"{path.stem}.signed{path.suffix}")
@@ -154,7 +156,8 @@ def verify(path: Path, roots: Sequence[str] = ()) -> Answer:
     """Verify the signature of a file.
 
     ``roots`` are certificates (PEM) to trust besides this computer's own. Raises UserError if the
-    file is no image that can carry a signature."""
+    file is no image that can carry a signature.
+    """
     c2pa = library()
     kind = type_of(path)
     raw = path.read_bytes()

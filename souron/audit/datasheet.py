@@ -1,6 +1,7 @@
 """The training data of a run: source, licence, number of cases, files.
 
-Read from the run's own ``receipt.json`` and ``split.csv``; the images need not exist any more."""
+Read from the run's own ``receipt.json`` and ``split.csv``; the images need not exist any more.
+"""
 
 import csv
 import json

@@ -16,7 +16,8 @@ EfficientNet-Lite0, on generators unseen in training.
 All images first pass one pipeline (``Pipeline``). Otherwise a detector learns that photographs are
 JPEG files and generated images PNG files, which is worthless: Grommelt and others:
 Fake or JPEG? Revealing Common Biases in Generated Image Detection Datasets (2024),
-https://arxiv.org/abs/2403.17608."""
+https://arxiv.org/abs/2403.17608.
+"""
 
 import io
 import itertools
@@ -62,7 +63,8 @@ class Pipeline:
 
         If a file was JPEG, every image is first compressed at the lowest quality, at its own size:
         one
-        already compressed so hardly changes, and the others become like it."""
+        already compressed so hardly changes, and the others become like it.
+        """
         image = image.convert("L" if self.channels == 1 else "RGB")
         if self.quality is not None:
             image = compressed(image, self.quality)
@@ -92,7 +94,8 @@ def as_tensor(image: Image.Image, channels: int) -> Tensor:
 def jpeg_quality(image: Image.Image) -> int | None:
     """Estimate the quality, 1..100, of an opened JPEG file from its luminance table.
 
-    ``UNKNOWN`` for lossy WebP; None for lossless files."""
+    ``UNKNOWN`` for lossy WebP; None for lossless files.
+    """
     if image.format == "WEBP":
         return UNKNOWN
     tables = getattr(image, "quantization", None)
@@ -143,7 +146,8 @@ def residuals(image: Tensor) -> Floats:
     """Return (N, channels x 56): square roots of histograms of pixel differences and ``ENDS``.
 
     The differences are to the right neighbour, to the one below, and to all four together, with
-    bins ``STEPS``."""
+    bins ``STEPS``.
+    """
     found = []
     for grey in image.float().numpy().transpose(1, 0, 2, 3):  # (N, S, S)
         right, below = np.diff(grey, axis=2), np.diff(grey, axis=1)
@@ -179,7 +183,8 @@ def learn(real: Floats, drawn: Sequence[Floats]) -> Detector:
     """Train on features (N, D) of real images, and of each generator's images.
 
     Each generator has the same weight, and all together that of the real images. Raises ValueError
-    without images."""
+    without images.
+    """
     from sklearn.linear_model import LogisticRegression
 
     if not len(real) or not drawn or not all(map(len, drawn)):

@@ -18,7 +18,8 @@ A Non-Parametric Test to Detect Data-Copying in Generative Models (2020),
 https://arxiv.org/abs/2004.05675. It is the r-th smallest of their m ratios, where
 r / (m + 1) is about ``LEVEL``. Of n images generated from the same distribution, the number below
 the threshold is beta-binomial with n, r and m + 1 - r, whatever the distribution; more indicate
-copying."""
+copying.
+"""
 
 import itertools
 import math
@@ -121,7 +122,8 @@ def features(eye: Extractor) -> Space:
 def _pixels(image: Tensor) -> Tensor:
     """Flatten images to (N, D), scaled so that distances are root mean squares.
 
-    Larger images are reduced."""
+    Larger images are reduced.
+    """
     values = image.float()
     if image.shape[-1] > SIDE:
         values = F.interpolate(values, (SIDE, SIDE), mode="bilinear", antialias=True)
@@ -263,7 +265,8 @@ def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto")
     """Generate ``n`` images with a run and compare each with all training images.
 
     They are compared by pixels and by the features suited to the data (``embedding``). The last
-    event carries the ``Audit``. Raises UserError."""
+    event carries the ``Audit``. Raises UserError.
+    """
     folder = run_folder.find(run)
     args = run_folder.read_args(folder)
     if not 1 <= n <= MOST:
@@ -311,7 +314,8 @@ def compare(
 
     A copy is nearer to an image in ``learnt`` than those in ``held`` are. The first of ``spaces``
     finds held-out images that are copies themselves and excludes them from the control. Raises
-    UserError if there are too few images."""
+    UserError if there are too few images.
+    """
     first = sorted(set(splits.same_picture(learnt)))  # repeated, a picture counts once
     learnt = learnt.only(first)
     _check(len(learnt), FEWEST_LEARNT, _("different training pictures"))
@@ -372,7 +376,8 @@ def _check(count: int, fewest: int, what: str) -> None:
 def nearest(image: Tensor, learnt: Tensor, space: Space) -> Iterator[tuple[float, Nearest | None]]:
     """Yield progress 0..1 and, at the end, the nearest training image of each image (N, C, H, W).
 
-    The training images are processed in batches, so that memory does not grow with them."""
+    The training images are processed in batches, so that memory does not grow with them.
+    """
     rows = torch.arange(len(learnt))
     if len(rows) > space.most:
         rows = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: space.most]
@@ -431,7 +436,8 @@ def are_copies(held: Tensor, learnt: Tensor, near: Nearest, space: Space) -> Ten
     """Return a mask (N,) of held-out images that are copies of training images.
 
     They equal a training image up to brightness, and are far nearer than the others. They would
-    make the threshold 0."""
+    make the threshold 0.
+    """
     logs = near.ratio.clamp(min=1e-6).log()
     low, high = logs.quantile(torch.tensor([0.25, 0.75]))
     copies = logs < low - FENCE * (high - low)

@@ -4,7 +4,8 @@ Brown and others: Language Models are Few-Shot Learners (2020), appendix C.
 https://doi.org/10.48550/arXiv.2005.14165
 
 A question counts as seen if eight consecutive words of it, or all if it has fewer, occur in a
-training text; in Japanese a character counts as a word."""
+training text; in Japanese a character counts as a word.
+"""
 
 import re
 import unicodedata

@@ -29,7 +29,8 @@ COUNCIL = "https://www.bunka.go.jp/seisaku/bunkashingikai/chosakuken/pdf/9403790
 def audit_page(audit: Audit) -> Path:
     """Write ``audit-memorisation.html`` and return its path. Raises UserError.
 
-    It is placed in the run's folder, or in the project's for a ready-trained system."""
+    It is placed in the run's folder, or in the project's for a ready-trained system.
+    """
     headings = {
         "pairs": _("Drawn pictures beside the nearest training pictures"),
         "real": _("The same for real pictures that it never saw"),

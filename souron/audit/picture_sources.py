@@ -68,7 +68,8 @@ class Source:
     def through(self, pipeline: Pipeline) -> Iterator[tuple[float, Tensor]]:
         """Yield progress 0..1 and each image after the pipeline.
 
-        Damaged files are removed from this source."""
+        Damaged files are removed from this source.
+        """
         if self.image is not None:
             for number, pixels in enumerate(self.image, 1):
                 yield number / len(self.image), pipeline.of(pictures.picture(pixels))
@@ -123,7 +124,8 @@ def _inside(path: str, folder: str) -> str:
 def folder(name: str, most: int, seed: int) -> Source:
     """Choose at most ``most`` image files of a folder at random.
 
-    Sheets written by ``souron generate`` are skipped. Raises UserError."""
+    Sheets written by ``souron generate`` are skipped. Raises UserError.
+    """
     every: list[Path] = []
     for path in files.find_files([name]):
         every.append(path)
@@ -159,7 +161,8 @@ def folder(name: str, most: int, seed: int) -> Source:
 def look(path: Path) -> Header | None:
     """Read a file's header; None for a sheet of several generated images.
 
-    Raises UserError if it is no readable image."""
+    Raises UserError if it is no readable image.
+    """
     size = path.stat().st_size if path.is_file() else 0
     with pictures.opened(path) as image:
         if not isinstance(image, Image.Image):  # DICOM
@@ -176,7 +179,8 @@ def look(path: Path) -> Header | None:
 def drawing(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
     """Generate ``n`` images with a run; the last event carries the ``Source``.
 
-    Raises UserError."""
+    Raises UserError.
+    """
     place = run_folder.find(name)
     system = generate.generator(place, run_folder.read_args(place))
     if system.prompted or getattr(system, "moves", False):
@@ -203,7 +207,8 @@ def chosen(count: int, most: int, seed: int) -> list[int]:
 def one_pipeline(sources: list[Source]) -> Pipeline:
     """Return a pipeline for all of these images.
 
-    It uses their smallest side, grey if any are grey, and the lowest quality."""
+    It uses their smallest side, grey if any are grey, and the lowest quality.
+    """
     side = min(max(min(source.side for source in sources), drawn_detector.SMALLEST),
                drawn_detector.LARGEST)  # fmt: skip
     channels = 1 if any(source.grey for source in sources) else 3

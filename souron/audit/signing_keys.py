@@ -6,7 +6,8 @@ signer's certificate
 (https://spec.c2pa.org/specifications/specifications/2.2/specs/C2PA_Specification.html,
 section 14.5). The root's key is discarded after use: nobody can add a second signer. No authority
 certifies this root. Elsewhere it proves only that the same computer signed two images; recipients
-need ``root.pem`` to recognise it."""
+need ``root.pem`` to recognise it.
+"""
 
 import datetime
 import os
@@ -69,7 +70,8 @@ def read_pem(path: Path) -> str:
 def keys() -> Keys:
     """Return this computer's keys, creating them if missing.
 
-    Raises UserError if they cannot be stored, or are damaged."""
+    Raises UserError if they cannot be stored, or are damaged.
+    """
     place = folder()
     if not any((place / name).exists() for name in NAMES):
         _make(place)

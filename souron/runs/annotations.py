@@ -44,7 +44,8 @@ class Annotations:
     def write(self, folder: Path) -> Path:
         """Write ``annotations.json``, or a similar unused name, and return its path.
 
-        Raises UserError."""
+        Raises UserError.
+        """
         categories = [{"id": n, "name": name} for n, name in enumerate(self.classes, 1)]
         about = {"images": self.images, "categories": categories, "annotations": self.annotations}
         folder.mkdir(parents=True, exist_ok=True)

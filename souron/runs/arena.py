@@ -8,7 +8,8 @@
 
 Zheng and others: Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena (2023),
 https://arxiv.org/abs/2306.05685. Differs from the paper: each question is put to each pair once;
-only blind votes count; intervals are not bootstrapped."""
+only blind votes count; intervals are not bootstrapped.
+"""
 
 import random
 import time
@@ -168,7 +169,8 @@ class Arena:
         """Return the two answers in the order of display, or None.
 
         None if the question does not fit a rival's context, which is recorded in ``unfit``, and for
-        equal answers, which are recorded as a tie."""
+        equal answers, which are recorded as a tie.
+        """
         try:
             first, second = (self.answer(match.question, n) for n in (match.first, match.second))
         except UserError as error:
@@ -215,7 +217,8 @@ def begin(
 ) -> Arena:
     """Create an arena, or continue the one in the file.
 
-    Raises UserError if the file holds an arena with other settings."""
+    Raises UserError if the file holds an arena with other settings.
+    """
     settings = Settings(_told_apart(models), seed, length, temperature)
     questions = votes.some(questions, file)
     if file.exists() and (not file.is_file() or file.stat().st_size):
@@ -267,7 +270,8 @@ def _told_apart(models: Sequence[str]) -> tuple[str, ...]:
 def judge(held: Votes, name: str, comparer: Comparer | None = None) -> Iterator[tuple[int, int]]:
     """Let a model judge the pairs of answers it has not judged yet; yields (done, total).
 
-    Pairs that do not fit its context are skipped."""
+    Pairs that do not fit its context are skipped.
+    """
     known = {each.pair for each in held.judged if each.judge == name}
     asked: dict[str, dict[str, Answer]] = {}
     for (question, model), answer in held.answers.items():

@@ -233,14 +233,16 @@ def _passages(
 def speaker_of(name: str) -> Speaker:
     """Load a language model: a run, or an open one (``smollm2``, a file, a folder).
 
-    Raises UserError."""
+    Raises UserError.
+    """
     return Speaker(loading.language_model(name), name)
 
 
 def documents(source: Any) -> list[Text]:
     """Read the texts of a name, a path, several of them or a ``Text``.
 
-    Raises UserError for anything but text, and for texts that are empty or too large."""
+    Raises UserError for anything but text, and for texts that are empty or too large.
+    """
     given = [source] if isinstance(source, str | Path | Text) else list(source)
     found, letters = [], 0
     for text in _each(given):
@@ -289,7 +291,8 @@ def printable(text: str) -> str:
 def retriever_of(name: str, model: str = "") -> Retriever:
     """Load a retriever: ``encoder``, ``bm25``, ``windows``, or a run of one.
 
-    ``model`` is the language model of ``windows``. Raises UserError."""
+    ``model`` is the language model of ``windows``. Raises UserError.
+    """
     folder = Path(name)
     if folder.exists():
         system = run_folder.load(folder)

@@ -2,7 +2,8 @@
 
 Every system gets the same split, the same augmentation, the same budget and the same seeds. Within
 a round (one seed) the systems train in short turns, so that a slow minute of the machine affects
-all of them alike. Finished work is kept: ``resume`` continues within the round."""
+all of them alike. Finished work is kept: ``resume`` continues within the round.
+"""
 
 import csv
 import re
@@ -77,7 +78,8 @@ def comparing(
     set the initialisation of one system, ``"unet:width=20,depth=3"`` changes its config, and
     ``"cnn:augment=shift+rotate"`` its augmentation.
 
-    Raises UserError; Interrupted on Ctrl-C, with the work kept."""
+    Raises UserError; Interrupted on Ctrl-C, with the work kept.
+    """
     common, own = run_options.read(CompareOptions, options, "souron compare --help")
     if resume is not None:
         folder = Path(resume)
@@ -237,7 +239,8 @@ class Comparison:
     def of(self, system: str, seed: int) -> dict[str, Any]:
         """Return the options of a system's run; ``resnet18:frozen`` sets its initialisation.
 
-        Raises UserError for an unknown initialisation."""
+        Raises UserError for an unknown initialisation.
+        """
         name, _colon, start = system.partition(":")
         given = {**self._all(), "system": name, "seed": seed}
         if "=" in start:

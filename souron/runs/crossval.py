@@ -29,7 +29,8 @@ def affordable(plan: Plan, fit: Trainer, tried: Probe, options: Any) -> dict[str
     at
     most ``MOST`` seconds. Parts that were not requested are dropped in this order: the learning
     curve,
-    the second repeat, all of it."""
+    the second repeat, all of it.
+    """
     if not plan.repeats:
         return None
     allowed = min(MOST, max(LEAST, TIMES * tried.seconds(fit)))
@@ -93,7 +94,8 @@ def rounds(
     """Train and test each fold of each repeat, and the first repeat also on fewer cases.
 
     Fills in ``trainings``. Finished folds are kept in ``folder/folds`` and reused when resuming.
-    Returns the seconds of each training."""
+    Returns the seconds of each training.
+    """
     spent = []
     for number, (name, repeat, share, split) in enumerate(plan.rounds(), 1):
         place = folder / "folds" / name

@@ -47,7 +47,8 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
 
     Raises UserError, also if other data holds training images of the run, copies of them or their
     patients without ``allow_leak``; and if a file of the run was changed after it ended. Allowed or
-    uncheckable overlaps are listed in the record's ``notes``."""
+    uncheckable overlaps are listed in the record's ``notes``.
+    """
     folder = run_folder.find(folder)
     run_options.check_shares(prevalence=options.get("prevalence"))
     args = run_folder.read_args(folder)
@@ -136,7 +137,8 @@ def _overlap(
 ) -> fingerprints.Overlap:
     """Return the overlap of these cases with the run's training data.
 
-    Without stored fingerprints, the run's own images must be unchanged."""
+    Without stored fingerprints, the run's own images must be unchanged.
+    """
     groups = sorted(set(cases.group) & splits.read_groups(folder / "split.csv"))
     learnt = fingerprints.read(folder)
     if learnt is None:
@@ -155,7 +157,8 @@ def _overlap(
 def _with_classes_of(system: Any, cases: Dataset) -> Dataset:
     """Return the cases with classes numbered as in the system.
 
-    Raises UserError for unknown ones."""
+    Raises UserError for unknown ones.
+    """
     labels = getattr(system.spec, "labels", None)
     if labels is None or cases.target is None or system.any_class:
         return cases  # class-agnostic systems, such as enlargers, take any class

@@ -80,7 +80,8 @@ def in_folder(events: Callable[Given, Iterator[Event]]) -> Callable[Given, Itera
 def changed(events: Any, change: Callable[[Event], Event]) -> Iterator[Event]:
     """Yield each event after ``change``.
 
-    Ctrl-C in the consumer is raised in the producer, so that the work is kept."""
+    Ctrl-C in the consumer is raised in the producer, so that the work is kept.
+    """
     for event in events:
         try:
             yield change(event)

@@ -3,7 +3,8 @@
 They work even if the training data is gone. ``fingerprints.safetensors`` holds for each training
 image its file name, a digest of its pixels and the image at 32 pixels a side or fewer (3 KB in
 colour). Nothing is kept of data sets that souron knows by name, which can be read again, or of more
-than ``MOST`` images."""
+than ``MOST`` images.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

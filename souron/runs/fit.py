@@ -62,7 +62,8 @@ def check(
     """Fit and store the run's familiarity check, from training and validation cases.
 
     Returns the share of test cases beyond its threshold; None without a check. It uses a tenth of
-    the ``seen`` training examples, at least ``FEWEST_SEEN``."""
+    the ``seen`` training examples, at least ``FEWEST_SEEN``.
+    """
     if not issubclass(task.gives, Finding):
         return None
     yield Event("check", text=_("measuring the distance of cases from the training data"))
@@ -97,7 +98,8 @@ def learn(
     """Train to the end of the budget, with checkpoints in ``place``, also on Ctrl-C.
 
     ``number`` of ``trainings`` in the run's ``folder`` are finished. Validations before an
-    interruption are reported again."""
+    interruption are reported again.
+    """
     keeper, looks = Keeper({place / "weights": fit}), len(fit.curve)
     text = "" if trainings == 1 else numbered(number, trainings)
 

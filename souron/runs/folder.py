@@ -23,7 +23,8 @@ MOST_NAMED = 4  # systems listed in a message
 def find(run: str | Path) -> Path:
     """Return a run's folder, or that of a ready-trained system.
 
-    Raises UserError if there is none."""
+    Raises UserError if there is none.
+    """
     folder, name = Path(run), str(run)
     if folder.exists() or not registry.is_system(name):
         return folder
@@ -60,7 +61,8 @@ def _some(names: list[str]) -> str:
 def ready(name: str) -> Path | None:
     """Return the folder of a ready-trained system, or None.
 
-    Raises UserError if its files differ from the packed ones."""
+    Raises UserError if its files differ from the packed ones.
+    """
     folder = zoo.where(name)
     if folder is None:
         return None
@@ -125,7 +127,8 @@ def build(args: dict[str, Any]) -> Any:
 def config_of(args: dict[str, Any]) -> tuple[Any, Any]:
     """Return the class and the config of a run, also of earlier versions.
 
-    Raises UserError if that version's config had other fields."""
+    Raises UserError if that version's config had other fields.
+    """
     kind, config = registry.load_system(str(args["system"]))
     given = {**kind.BEFORE, **args["config"]}
     if given.keys() - asdict(config).keys():
@@ -188,7 +191,8 @@ def override(config: Any, changes: dict[str, Any]) -> Any:
 def load(folder: Path, which: str = "best") -> Any:
     """Load a run's system with its trained weights, in evaluation mode.
 
-    Warns if a file changed after the run ended. Raises UserError."""
+    Warns if a file changed after the run ended. Raises UserError.
+    """
     from souron.training.checkpoint import fill
 
     args = read_args(folder)
@@ -233,7 +237,8 @@ def _sha256(file: Path) -> str:
 def changed(folder: Path) -> str:
     """Describe the files that changed after the run ended, in the reader's language.
 
-    "" if none did, and for runs without hashes in their receipt."""
+    "" if none did, and for runs without hashes in their receipt.
+    """
     try:
         receipt = json.loads((folder / "receipt.json").read_text(encoding="utf-8"))
         known, ended = dict(receipt["files"]), str(receipt.get("ended", ""))

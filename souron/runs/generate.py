@@ -3,7 +3,8 @@
 Beside the single images: a sheet of the first ones, the intermediate steps of iterative systems,
 and an interpolation between images if requested. Files are written one by one, so that a million
 need no more memory than sixty-four; those written before Ctrl-C are kept, and image 7 of a seed is
-always the same, so that ``first=`` continues."""
+always the same, so that ``first=`` continues.
+"""
 
 import shlex
 import time
@@ -84,7 +85,8 @@ def generating(
     to generate anew (white), ``walk`` the number of images to interpolate between, ``out`` the
     output
     folder (by default a new one in the run's); further ``options`` are those of the system's
-    ``drawing``. All of them are stored in each file, see ``like``. Raises UserError."""
+    ``drawing``. All of them are stored in each file, see ``like``. Raises UserError.
+    """
     published = isinstance(names.resolve(run), names.DiffusionModel)
     n = (1 if published else MANY) if n is None else n
     check(n, seed, first, walk)
@@ -264,7 +266,8 @@ def numbers_of(system: Any, label: str) -> list[int]:
 def prompts_of(system: Any, prompt: str) -> list[str]:
     """Return the requested prompts.
 
-    Raises UserError if the system takes none, or one is empty or has unknown words."""
+    Raises UserError if the system takes none, or one is empty or has unknown words.
+    """
     if not prompt:
         return []
     if not system.prompted:
@@ -285,7 +288,8 @@ def prompts_of(system: Any, prompt: str) -> list[str]:
 def pictures_of(system: Any, name: str, path: str | Path) -> Tensor:
     """Read images (N, C, H, W) in -1..1 to complete or start from, or a ``mask`` (N, 1, H, W).
 
-    A mask is 1 where it is white. Raises UserError."""
+    A mask is 1 where it is white. Raises UserError.
+    """
     known = signature.options_of(type(system).drawing)
     if name not in known:
         takes = {"given": "image_gpt", "image": "latent_diffusion", "mask": "latent_diffusion"}
@@ -334,7 +338,8 @@ def check_together(
 def like(path: str | Path, **changed: Any) -> Iterator[Event]:
     """Generate again the image that a file's mark describes; ``changed`` options are replaced.
 
-    Raises UserError for a file without a mark, and if its run is not found."""
+    Raises UserError for a file without a mark, and if its run is not found.
+    """
     said = provenance.read(Path(path))
     if said is None:
         raise UserError(
@@ -353,7 +358,8 @@ def like(path: str | Path, **changed: Any) -> Iterator[Event]:
 def check_there(path: str | Path, own: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
     """Raise UserError if an image that the file was made from is missing.
 
-    The mark stores names, not locations."""
+    The mark stores names, not locations.
+    """
     for name in FROM_FILES:
         if name in own and name not in changed and not Path(str(own[name])).exists():
             raise UserError(

@@ -1,7 +1,8 @@
 """Write the events of a command to a file as JSON lines, for programs that watch it.
 
 Each line is written at once and stands for one ``events.Event``; the last line is the exit status.
-Failures to write never stop the command: the line is then missing."""
+Failures to write never stop the command: the line is then missing.
+"""
 
 import math
 import time

@@ -15,7 +15,8 @@ def load(meaning: names.Meaning, pretrained: bool | str = False, context: int | 
 
     ``pretrained`` loads a system's published weights, or those of a file or folder; ``context`` is
     the
-    context window of a published language model in tokens. Raises UserError."""
+    context window of a published language model in tokens. Raises UserError.
+    """
     if context is not None and not isinstance(meaning, names.OpenModel):
         raise UserError(
             "option",

@@ -1,7 +1,8 @@
 """Options of ``train`` and ``compare``.
 
 The Python API, the command line and the studio's forms are made from these dataclasses, and from
-the ``Options`` of each task."""
+the ``Options`` of each task.
+"""
 
 import inspect
 import typing
@@ -180,7 +181,8 @@ def read(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the common options with defaults, and those of the task.
 
-    Raises UserError for an unknown name."""
+    Raises UserError for an unknown name.
+    """
     common = {item.name: item.default for item in fields(options)}
     own = {field.name for field in task_fields(options)}
     for name, value in given.items():
@@ -194,7 +196,8 @@ def read(
 def of_task(task: str, args: Mapping[str, Any]) -> dict[str, Any]:
     """Return the task's own options among a run's arguments.
 
-    Raises UserError for an option of another task."""
+    Raises UserError for an option of another task.
+    """
     entry = registry.tasks()[task]
     known = [option.name for option in entry.options]
     for field in task_fields(TrainOptions):

@@ -3,7 +3,8 @@
 One file per text: ``<SHA-256 of the system and the text>.safetensors`` with the sentence vectors as
 float16. It cannot run code; a file that does not match the text's sentences is rebuilt. At most
 ``MOST_BYTES`` are kept, and the least recently used are deleted first. Vectors reveal the topic of
-a text: ``keep=false`` stores none."""
+a text: ``keep=false`` stores none.
+"""
 
 import hashlib
 import os

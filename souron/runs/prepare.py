@@ -50,7 +50,8 @@ def dataset_for(
 
     Published weights require colour images of the side that they were trained at; tasks that
     describe a whole data set require all of it in memory. ``progress`` and ``large`` as in
-    ``load``. Raises UserError."""
+    ``load``. Raises UserError.
+    """
     task = task_of(args)
     published = args["pretrained"] == "True"
     side = args["side"] or (PUBLISHED_SIDE if published else None)
@@ -65,7 +66,8 @@ def dataset_for(
 def about_patients(args: Mapping[str, Any], task: Task, data: Dataset) -> str:
     """Describe how patients are identified, in a sentence.
 
-    "" for known data sets, which are used as published, and for tasks without held-out cases."""
+    "" for known data sets, which are used as published, and for tasks without held-out cases.
+    """
     if not task.held_out or str(args["data"]) in load.names():
         return ""
     return patients.about(data)
@@ -84,7 +86,8 @@ def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> P
     Duplicates of an image in a folder stay together; predefined parts that share images or patients
     are
     refused unless the options allow them. Known data sets are used as published. Few cases are
-    cross-validated, see ``splits.plan``. Raises UserError."""
+    cross-validated, see ``splits.plan``. Raises UserError.
+    """
     task = task_of(args)
     options = task_options(args, task)
     if not task.held_out:
@@ -107,7 +110,8 @@ def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
 
     Empty for other data than images, for very many images, and for images not yet read. Radiographs
     with landmarks are taken in one pose, so that those of different patients look alike: there only
-    equal pixels count."""
+    equal pixels count.
+    """
     if (
         not data.pictures
         or data.has_points
@@ -173,7 +177,8 @@ def _freeze(model: Any, pretrained: str) -> None:
 def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:
     """Load the weights of another run except for the task's new layers, with its normalisation.
 
-    Raises UserError."""
+    Raises UserError.
+    """
     other = run_folder.load(folder)
     task = registry.load_task(kind.task)
     if other.task not in (kind.task, *task.begins_with):
@@ -207,7 +212,8 @@ def features(
     """Yield progress 0..1 and, at the end, the features of a frozen network.
 
     Yields nothing if the network must run in each training: if its layers are trained, or the
-    images are augmented. ``exact``: in float32, as in a later evaluation."""
+    images are augmented. ``exact``: in float32, as in a later evaluation.
+    """
     device = hardware.device(args["device"])
     model.to(device)
     if not args["freeze"] or args["augment"] not in (None, "none"):
@@ -248,7 +254,8 @@ def enter(
     """Create a training; of a frozen model the last layer alone, over ``computed`` features.
 
     Their cost is shared by ``trainings``. ``dealt`` are the parts of the cases if several systems
-    share one copy."""
+    share one copy.
+    """
     if computed is None:
         parts = dealt or split.deal(data)
         return Entrant(trainer(args, model, parts), parts)

@@ -23,7 +23,8 @@ class _Stopped(Exception):
 def reading(args: dict[str, Any], large: Large = "decode") -> Generator[Event, None, Dataset]:
     """Run ``prepare.dataset_for`` in another thread and yield progress events.
 
-    Reading stops when the consumer does."""
+    Reading stops when the consumer does.
+    """
     part, stop, begun = None, threading.Event(), time.monotonic()
 
     def told(files: int, of: int) -> None:

@@ -27,7 +27,8 @@ def showing(
     """Run every ready-trained system of these tasks, or of all.
 
     The last event carries a ``ReadyRecord``, whose folder holds ``ready.html``. Raises UserError if
-    a system's files differ from the packed ones."""
+    a system's files differ from the packed ones.
+    """
     from souron.report import report
 
     begun = time.perf_counter()

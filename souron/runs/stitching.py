@@ -8,7 +8,8 @@ saw the object. Pieces outside of the cores of all their tiles are dropped, as o
 there.
 
 Pieces are held as bits while a later tile may still touch them; then the object is written in COCO
-format and released."""
+format and released.
+"""
 
 import csv
 import json

@@ -71,7 +71,8 @@ def surface(
     ``source``: a folder with a DICOM series, a NIfTI or NRRD file, or the name of a volume data
     set.
     ``faces``: maximum number of triangles. ``reading`` are options of ``Volume.read``: ``series``,
-    ``resample``, ``spacing``."""
+    ``resample``, ``spacing``.
+    """
     began = time.perf_counter()
     if part not in PARTS:
         raise UserError("option", f"part={part}", expected="part=largest, part=all")

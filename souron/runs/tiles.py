@@ -7,7 +7,8 @@ Tiles overlap. A box belongs to the tile in whose core its centre lies: the core
 once, so that an object that fits into the overlap is whole where it counts. A box cut by a tile's
 edge is replaced by a whole one of its label; the rest is non-maximum suppression. Of a class mask
 each tile writes its core; masks of objects are merged, see ``stitching``. One tile is in memory at
-a time, however large the image."""
+a time, however large the image.
+"""
 
 import csv
 import time
@@ -98,7 +99,8 @@ def tiling(
     """Run ``look`` on each tile: it returns ``Boxes``, or a ``Mask`` of classes or objects.
 
     ``tile`` is the side in pixels, ``overlap`` a share of it. The last event carries a
-    ``TilesRecord``; Ctrl-C ends it, keeping the results so far. Raises UserError."""
+    ``TilesRecord``; Ctrl-C ends it, keeping the results so far. Raises UserError.
+    """
     check(tile, overlap)
     with slides.opened(path) as slide:
         tiles = grid(slide.size, tile, overlap)
@@ -207,7 +209,8 @@ class _Boxes:
 def merged(rows: np.ndarray, iou: float) -> np.ndarray:
     """Merge boxes (n, 7): drop cut boxes mostly within a whole one, then suppress non-maxima.
 
-    Of two boxes that overlap by more than ``iou`` the lower-scoring is dropped; sorted by score."""
+    Of two boxes that overlap by more than ``iou`` the lower-scoring is dropped; sorted by score.
+    """
     cut = rows[:, 6] > 0
     whole, doubtful = rows[~cut], rows[cut]
     # ``overlaps`` with crowds gives shares of the box's own area

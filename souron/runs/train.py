@@ -1,6 +1,7 @@
 """One run from data to report: forecast, split, fit, evaluate, save.
 
-``training`` is a generator of events for progress bars; ``train`` runs it to the end."""
+``training`` is a generator of events for progress bars; ``train`` runs it to the end.
+"""
 
 import hashlib
 import shutil
@@ -72,7 +73,8 @@ def training(
     for evaluation.
 
     Raises UserError, also for an option of another task; Interrupted on Ctrl-C, with the work
-    kept."""
+    kept.
+    """
     common, own = run_options.read(TrainOptions, options, "souron train --help")
     Budget.parse(common["budget"])
     hardware.device(common["device"])

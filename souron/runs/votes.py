@@ -1,7 +1,8 @@
 """A file of votes: the rivals' answers, a person's preferences, a judge's choices.
 
 JSON lines, one entry each, written at once, so that nothing is lost if the program ends. A damaged
-line, as one interrupted while being written, is reported by its number and skipped."""
+line, as one interrupted while being written, is reported by its number and skipped.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -183,7 +184,8 @@ def questions(file: Path) -> tuple[list[str], tuple[Skipped, ...]]:
     """Return the distinct questions of a file, and the skipped lines.
 
     The file has one question per line, or JSON lines with ``question`` or ``prompt``. Raises
-    UserError if there are none."""
+    UserError if there are none.
+    """
     faults = Faults()
     if file.suffix.lower() in text_files.RECORDS:
         told = (

@@ -2,7 +2,8 @@
 
 One frame is in memory at a time, however long the video. It writes ``video.mp4`` with the tracks
 drawn (if the package ``av`` is installed), ``tracks.csv`` with a line for each box,
-``motion.csv`` with a line for each track, and ``motion.png``."""
+``motion.csv`` with a line for each track, and ``motion.png``.
+"""
 
 import csv
 import time
@@ -103,7 +104,8 @@ def watching(
     keeping
     what was written. ``live`` plays a file at its own speed and skips frames that come too fast, as
     a
-    camera does; ``mm`` is the size of a pixel. Raises UserError if no frame can be read."""
+    camera does; ``mm`` is the size of a pixel. Raises UserError if no frame can be read.
+    """
     coming = moving.camera(source) if isinstance(source, int) else moving.frames(source)
     first = next(coming, None)
     if first is None:

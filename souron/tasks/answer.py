@@ -2,7 +2,8 @@
 
 Hugging Face calls it visual-question-answering. As in VQA (Antol and others 2015), the answer is
 one
-of those in the training data, in the language of the question."""
+of those in the training data, in the language of the question.
+"""
 
 from abc import abstractmethod
 from collections import Counter
@@ -69,7 +70,8 @@ class Batch(NamedTuple):
 class Answerer(System):
     """A visual question answering system.
 
-    ``see`` encodes images once; ``respond`` answers questions about the encoded images."""
+    ``see`` encodes images once; ``respond`` answers questions about the encoded images.
+    """
 
     task = "answer"
     spec: Spec
@@ -83,14 +85,16 @@ class Answerer(System):
         """Encode images (B, C, H, W) in -1..1 as (B, positions, D).
 
         The positions are the cells of a square grid, row by row; there are 0 of them where the
-        system has no attention over the image."""
+        system has no attention over the image.
+        """
 
     @abstractmethod
     def respond(self, seen: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (n, answers) and attention weights (n, positions) that add up to 1.
 
         ``seen`` (n, positions, D) is the encoded image of each question; ``tokens`` (n, T) are the
-        questions, padded with ``PAD``."""
+        questions, padded with ``PAD``.
+        """
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
         """Tokenise lower-cased texts: (n, T) int64, padded with ``PAD``."""
@@ -132,7 +136,8 @@ class Answerer(System):
     ) -> Ranking:
         """Return the most probable answers and the image with its attention.
 
-        Raises UserError for a question that is empty or too long."""
+        Raises UserError for a question that is empty or too long.
+        """
         self.eval()
         asked = self.checked(question)
         side, channels = self.spec.side, self.spec.channels

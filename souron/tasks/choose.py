@@ -1,6 +1,7 @@
 """Multiple choice: a question with its options in, a probability for each option out.
 
-Hugging Face calls it multiple-choice."""
+Hugging Face calls it multiple-choice.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ class Chooser(System):
     """A multiple-choice system.
 
     ``scores`` rates each option; the score times ``scale`` is its log probability up to a constant.
-    A chooser fits only the scale, by Newton's method."""
+    A chooser fits only the scale, by Newton's method.
+    """
 
     task = "choose"
     full_batch = True
@@ -72,7 +74,8 @@ class Chooser(System):
     def scores(self, questions: Sequence[Item]) -> Tensor:
         """Return scores (B, variants, options) float32, -inf for options that a question lacks.
 
-        A question with an empty text is scored by its options alone."""
+        A question with an empty text is scored by its options alone.
+        """
         raise NotImplementedError
 
     def logits(self, questions: Sequence[Item], variant: int = 0) -> Tensor:
@@ -161,7 +164,8 @@ class Choice(Task):
     def decide(self, system: System, val: Dataset, setup: Setup) -> dict[str, float]:
         """Select the scoring variant, the weight of the options-only prior and the temperature.
 
-        They are chosen on validation cases; the plain method is kept unless another is better."""
+        They are chosen on validation cases; the plain method is kept unless another is better.
+        """
         assert isinstance(system, Chooser)
         if not len(val):
             return {}
@@ -293,7 +297,8 @@ def padded(parts: Sequence[Tensor]) -> Tensor:
 def _asked(system: Chooser, questions: Sequence[Item], variant: int) -> dict[str, Tensor]:
     """Return ``logits`` and, for the options alone, ``without``: (B, orders, options).
 
-    The options are numbered as in the question; ``picked`` is (B, orders)."""
+    The options are numbered as in the question; ``picked`` is (B, orders).
+    """
     orders = max(len(question.options) for question in questions)
     found = {}
     for name, every in (("logits", questions), ("without", [*map(exams.unasked, questions)])):

@@ -102,7 +102,8 @@ class Head(Classifier):
     """The last layer of a classifier, over features (B, D) instead of images.
 
     Its weights have the names of the whole network, so that the saved state is the whole
-    network's."""
+    network's.
+    """
 
     def __init__(self, whole: Classifier) -> None:
         super().__init__(whole.config, whole.spec)
@@ -204,7 +205,8 @@ class Classification(Task):
     def batch(self, rows: Rows, spec: Spec) -> Batch:
         """Normalise images (B, C, H, W) in 0..255.
 
-        Features (B, D) of a frozen network are returned unchanged."""
+        Features (B, D) of a frozen network are returned unchanged.
+        """
         if rows.input.ndim == 2:
             return Batch(rows.input, rows.target)
         shift, scale = _scaling(spec, rows.input.device)
@@ -223,7 +225,8 @@ class Classification(Task):
         """Load published weights: with a ``spec`` all layers but the last, else also ImageNet's
         classes.
 
-        Raises UserError for images that the weights are not made for."""
+        Raises UserError for images that the weights are not made for.
+        """
         kind, sized = registry.load_system(name)
         config = config or sized
         entry, size = registry.find(name)

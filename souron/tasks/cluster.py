@@ -38,7 +38,8 @@ class Clusterer(System):
 class Clustering(Unsupervised, Task):
     """The cluster of each case.
 
-    Clusters describe the cases in which they were found and predict nothing about others."""
+    Clusters describe the cases in which they were found and predict nothing about others.
+    """
 
     title = N_("clustering")
     takes = Picture

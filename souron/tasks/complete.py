@@ -1,7 +1,8 @@
 """Text completion: a text in, its continuation out (Hugging Face: text-generation).
 
 The data determines the training objective: plain texts train the next token, conversations train
-the assistant's turns, preferences train which of two answers is better."""
+the assistant's turns, preferences train which of two answers is better.
+"""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -137,7 +138,8 @@ class LanguageModel(System):
         (Rafailov and others: Direct Preference Optimization (2023),
         https://arxiv.org/abs/2305.18290) plus a share of the former for the chosen answers, as in
         Pang and others: Iterative Reasoning Preference Optimization (2024),
-        https://arxiv.org/abs/2404.19733."""
+        https://arxiv.org/abs/2404.19733.
+        """
         pairs = self.spec.lesson == "preferences"
         if pairs and getattr(self.config, "preferences", "dpo") == "chosen":
             batch = of_rows(batch, torch.arange(len(batch.tokens) // 2))
@@ -269,7 +271,8 @@ def cut(each: Encoded, context: int, generator: Generator) -> Encoded:
 def windows(entries: list[Any], context: int, pad: int) -> Batch:
     """Cut texts into consecutive windows; each token but the first of a text is predicted once.
 
-    An answer of a preference is one window; of a longer answer only the end is kept."""
+    An answer of a preference is one window; of a longer answer only the end is kept.
+    """
     sizes = [each[0].bytes if type(each) is tuple else each.bytes for each in entries]
     rows: list[tuple[int, Tensor, Tensor]] = []
     if entries and type(entries[0]) is tuple:

@@ -2,7 +2,8 @@
 
 A piece is a grid with a row for each sixteenth and a column for each voice. It is written token by
 token; a token is the onset of a pitch, a rest, or "hold". The length is known in advance, so that
-a piece can come to its end."""
+a piece can come to its end.
+"""
 
 import math
 from abc import abstractmethod
@@ -65,7 +66,8 @@ class Composer(System):
     """A composer: ``forward`` maps known rows (R, n, 5) to logits (R, n, TOKENS) of each token.
 
     For row k it may use ``OWN``, ``VOICE``, ``PLACE`` and ``LEFT`` of that row, and all earlier
-    rows."""
+    rows.
+    """
 
     task = "compose"
     spec: Spec
@@ -81,7 +83,8 @@ class Composer(System):
     def following(self, rows: Tensor, memory: dict[str, Any]) -> Tensor:
         """Return logits (R, TOKENS) of the unknown token in the last of the rows (R, k + 1, 5).
 
-        ``memory`` is one dictionary per piece, passed for k = 0, 1, 2, ..."""
+        ``memory`` is one dictionary per piece, passed for k = 0, 1, 2, ...
+        """
 
     def example(self) -> None:
         self(torch.zeros(1, self.context, 5, dtype=torch.long, device=self.device))
@@ -150,7 +153,8 @@ class Composer(System):
     ) -> list[Tensor]:
         """Write grids (T, 4) in the shape of ``wanted``, keeping its tokens where ``known`` (T, 4).
 
-        Each piece depends on its own seed only, not on the rest of the batch."""
+        Each piece depends on its own seed only, not on the rest of the batch.
+        """
         orders = [order(len(piece.grid), self.lead) for piece in wanted]
         longest = max(len(places) for places in orders)
         rows = torch.zeros(len(wanted), longest, 5, dtype=torch.long)
@@ -201,7 +205,8 @@ class Composer(System):
         """Harmonise a melody, continue a piece in four parts, or compose a piece for an empty
         score.
 
-        The given notes are kept. Raises UserError for another number of parts."""
+        The given notes are kept. Raises UserError for another number of parts.
+        """
         piece, known, moved = asked(given, bars, self.spec)
         [grid] = self.write([piece], [known], temperature, [(seed,)])
         grid = voices.transposed(grid, -moved)
@@ -336,7 +341,8 @@ def encoded(piece: Voices, lead: int) -> Tensor:
     """Encode a piece as (4 T, 5) int16, a row per token in the order of ``order``.
 
     The columns: the token, the pitch that sounded in its voice before, the voice, the position in
-    the bar, and the sixteenths left."""
+    the bar, and the sixteenths left.
+    """
     grid = piece.grid.numpy()
     places = order(len(grid), lead)
     time, voice = places.T
@@ -366,7 +372,8 @@ def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
     """Return the grid to fill, a mask (T, 4) of its known cells, and its transposition in
     semitones.
 
-    The transposition brings the voices into their training range. Raises UserError."""
+    The transposition brings the voices into their training range. Raises UserError.
+    """
     bar, pickup = max(1, round(STEPS * given.bar)), round(STEPS * given.pickup)
     used = sorted({note.part for note in given.tones})
     if len(used) not in (0, 1, 4):
@@ -408,7 +415,8 @@ def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
 def _into_reach(grid: Tensor, spec: Spec) -> int:
     """Return the smallest transposition, in semitones, into the range of the training voices.
 
-    Raises UserError if there is none."""
+    Raises UserError if there is none.
+    """
     lowest, highest = -127, 127
     for voice, column in enumerate(grid.T):
         tones = column[column > REST].int()

@@ -54,7 +54,8 @@ class Finder(System):
 
     Boxes are (B, A, 4), left, top, right and bottom in pixels; scores (B, A, labels) in 0..1. Of
     candidates for the same object the highest-scoring is kept. A system that finds boxes in another
-    way overrides ``detect``."""
+    way overrides ``detect``.
+    """
 
     overlap: ClassVar[float] = IOU  # IoU threshold of non-maximum suppression
     spec: Spec
@@ -63,7 +64,8 @@ class Finder(System):
         """Return (n, 6) per image: label, left, top, right, bottom, score; the highest score first.
 
         ``conf`` is the minimum score; of two boxes of a label that overlap by more than ``iou`` the
-        higher-scoring one is kept."""
+        higher-scoring one is kept.
+        """
         return [
             suppressed(box, score, conf, iou)
             for box, score in zip(*(part.float() for part in self(image)), strict=True)
@@ -72,7 +74,8 @@ class Finder(System):
     def explain(self, image: Tensor, truth: Tensor) -> Sequence[Explained | Maps]:
         """Return the intermediate steps for an image (1, C, H, W) in 0..1; empty if it shows none.
 
-        ``truth`` (n, 5) are the objects, label and edges in pixels, possibly none."""
+        ``truth`` (n, 5) are the objects, label and edges in pixels, possibly none.
+        """
         return []
 
     def unknown(self, image: Tensor) -> Tensor:
@@ -154,7 +157,8 @@ def suppressed(box: Tensor, score: Tensor, conf: float, iou: float) -> Tensor:
     """Apply non-maximum suppression within each label.
 
     Candidates are (A, 4), or (A, labels, 4) where each label has its own edges; scores (A, labels).
-    Returns (n, 6), at most ``detection.MOST``, the highest score first."""
+    Returns (n, 6), at most ``detection.MOST``, the highest score first.
+    """
     return chosen(box, score, conf, iou)[0]
 
 
@@ -227,7 +231,8 @@ class Detection(Jackknifed, Task):
     def batch(self, rows: Rows, spec: Spec) -> Batch:
         """Scale images (B, C, H, W) from 0..255 to 0..1.
 
-        Crowd regions, whose label is below 0, are excluded from training."""
+        Crowd regions, whose label is below 0, are excluded from training.
+        """
         target = [] if rows.target is None else [box[box[:, 0] >= 0] for box in rows.target]
         return Batch(rows.input.float() / 255, target)
 

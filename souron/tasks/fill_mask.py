@@ -1,6 +1,7 @@
 """Masked language modelling: a text with ``[MASK]`` in, the most probable words for it out.
 
-Hugging Face calls it fill-mask."""
+Hugging Face calls it fill-mask.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +73,8 @@ class MaskFiller(System):
         """Return logits (M, vocabulary) at the M positions ``asked`` in tokens (R, T), window by
         window.
 
-        The mask token itself is never probable."""
+        The mask token itself is never probable.
+        """
         raise NotImplementedError
 
     def masked(self, text: str) -> Masked:
@@ -166,7 +168,8 @@ class MaskFiller(System):
 def words(tokenizer: Tokenizer, chance: Tensor) -> tuple[list[str], list[float]]:
     """Return tokens as distinct texts without leading spaces, the most probable first.
 
-    Tokens that are parts of multi-byte characters are merged into one entry."""
+    Tokens that are parts of multi-byte characters are merged into one entry.
+    """
     found: dict[str, float] = {}
     for token in range(len(tokenizer)):
         text = tokenizer.decode([token])

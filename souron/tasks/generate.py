@@ -52,7 +52,8 @@ class Generator(System):
     """An image generator: ``drawing`` makes images in -1..1 from noise.
 
     Samples, measures and interpolations follow from it. Where a system has a likelihood,
-    ``likelihood`` says whether it is exact or a bound, and ``bits`` computes it."""
+    ``likelihood`` says whether it is exact or a bound, and ``bits`` computes it.
+    """
 
     task = "generate"
     default_data = "digits"
@@ -73,7 +74,8 @@ class Generator(System):
 
         ``label`` (B,) is the requested class; systems that are not ``conditional`` ignore it.
         Options are keywords with a default, annotated with a ``signature.Choice``. All random
-        numbers come from ``noise``."""
+        numbers come from ``noise``.
+        """
 
     def conditions(self, noise: Noise) -> Tensor:
         """Sample classes (B,) with the frequencies of the training images."""
@@ -178,7 +180,8 @@ class Generation(Task):
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         """Return bits per dimension, if the system has a likelihood and the weights to estimate it.
 
-        A system that was packed for generation only may lack those weights."""
+        A system that was packed for generation only may lack those weights.
+        """
         assert isinstance(system, Generator)
         if not system.likelihood or set(system.left_out) & set(system.estimates):
             return {}

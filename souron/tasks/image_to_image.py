@@ -3,7 +3,8 @@
 The input that a system accepts determines its objective. A system that sees a reduced image
 restores it; one that sees the whole image translates it from its domain (class) to the other. So
 any images train an enlarger, and a folder with two classes, or ``trainA`` and ``trainB``, trains
-a translator."""
+a translator.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,7 +111,8 @@ class ImageTranslator(System):
 
     ``forward`` is its network. With ``any_class`` it restores the part of an image that it does not
     see, as an enlarger does; otherwise it sees the whole image and translates it to the other
-    domain, the domains being the classes."""
+    domain, the domains being the classes.
+    """
 
     task = "image_to_image"
     spec: Spec
@@ -151,7 +153,8 @@ class ImageTranslator(System):
         tiles.
 
         Grey images stay grey, at their full bit depth, unless ``coloured``. Raises UserError if the
-        result would be too large."""
+        result would be too large.
+        """
         begun = time.perf_counter()
         width, height = (scale * length for length in picture.size)
         if width * height > MOST_MADE:
@@ -200,7 +203,8 @@ class ImageTranslator(System):
         """Return system-specific figures: metric or ``rival:metric`` -> (B,), or per pixel (B, H,
         W).
 
-        Figures per pixel are averaged over the image, its object and its background."""
+        Figures per pixel are averaged over the image, its object and its background.
+        """
         return {}
 
 
@@ -216,7 +220,8 @@ def enlarged(image: Tensor, scale: int) -> Tensor:
     """Upscale by bicubic interpolation (a = -1/2), the baseline for a network.
 
     Keys: Cubic Convolution Interpolation for Digital Image Processing (1981).
-    https://doi.org/10.1109/TASSP.1981.1163711"""
+    https://doi.org/10.1109/TASSP.1981.1163711
+    """
     return F.interpolate(image.float(), scale_factor=scale, mode="bicubic", antialias=True)
 
 
@@ -265,7 +270,8 @@ def check_domains(train: Dataset) -> None:
 def passes(scale: int, own: int) -> int:
     """Return how many times to apply a network that enlarges by ``own`` to reach ``scale``.
 
-    ``scale`` 0 means one pass. Raises UserError if no number of passes gives it."""
+    ``scale`` 0 means one pass. Raises UserError if no number of passes gives it.
+    """
     able = [own**times for times in range(1, 5) if own > 1 and own**times <= 16] or [own]
     if scale and scale not in able:
         raise UserError(

@@ -47,7 +47,8 @@ class Landmarker(System):
     """A landmark detector.
 
     ``forward`` maps images (B, C, H, W) to positions (B, K, 2), x and y in pixels, and confidences
-    (B, K) in 0..1. A system with a heat map for each landmark returns them from ``maps``."""
+    (B, K) in 0..1. A system with a heat map for each landmark returns them from ``maps``.
+    """
 
     task = "keypoints"
     spec: Spec
@@ -91,7 +92,8 @@ class Landmarker(System):
         """Return the landmarks of an image of any size, in its own pixels.
 
         Distances are in millimetres where the spacing is given or the file states it (of a
-        radiograph, at the detector)."""
+        radiograph, at the detector).
+        """
         spacing = spacing or picture.spacing
         pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
         batch = self.batch(Rows(pixels[None].to(self.device), None))

@@ -1,7 +1,8 @@
 """Image-text matching: an image and sentences in, the sentences ranked by their fit out.
 
 Hugging Face calls it zero-shot-image-classification. Images and sentences are embedded in the same
-space, so that images can also be retrieved by a sentence."""
+space, so that images can also be retrieved by a sentence.
+"""
 
 import itertools
 from abc import abstractmethod
@@ -58,7 +59,8 @@ class Batch(NamedTuple):
 class Matcher(System):
     """An image-text model: ``see`` and ``read`` embed images and tokens as unit vectors.
 
-    Their similarity is the cosine."""
+    Their similarity is the cosine.
+    """
 
     task = "match"
     spec: Spec
@@ -105,7 +107,8 @@ class Matcher(System):
     ) -> Ranking:
         """Rank the sentences by their cosine with the image, the best first.
 
-        Raises UserError if there is no sentence, or one is too long."""
+        Raises UserError if there is no sentence, or one is too long.
+        """
         self.eval()
         wanted = texts_of(texts)
         pixels = self.pixels(picture)[None].to(self.device)

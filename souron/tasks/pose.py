@@ -70,7 +70,8 @@ class Poser(Finder):
     ) -> list[tuple[Tensor, Tensor]]:
         """Return per image boxes (n, 6), as from ``detect``, and keypoints (n, K, 3).
 
-        A keypoint is x, y in pixels and a score in 0..1."""
+        A keypoint is x, y in pixels and a score in 0..1.
+        """
         raise NotImplementedError(f"{type(self).__name__} needs poses()")
 
     def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
@@ -80,7 +81,8 @@ class Poser(Finder):
         """Return per image boxes (n, 6) and heat maps (n, K, h, w) of the keypoints within their
         boxes.
 
-        Each heat map has sum 1. Empty for systems without heat maps."""
+        Each heat map has sum 1. Empty for systems without heat maps.
+        """
         return []
 
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
@@ -199,7 +201,8 @@ class PoseEstimation(Detection, Task):
     def batch(self, rows: Rows, spec: detect.Spec) -> Any:
         """Scale images (B, C, H, W) from 0..255 to 0..1.
 
-        Crowd regions, whose label is below 0, are excluded from training."""
+        Crowd regions, whose label is below 0, are excluded from training.
+        """
         learnt = [one.of(one.box[:, 0] >= 0) for one in rows.target or ()]
         return Batch(rows.input.float() / 255, boxes_of(learnt), [one.point for one in learnt])
 

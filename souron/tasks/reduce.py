@@ -23,7 +23,8 @@ SEED = 0  # for shuffling the columns
 class Reducer(System):
     """A dimension reduction: ``forward`` maps points (N, features) to coordinates (N, dims).
 
-    A training point keeps the coordinates that it has on the map."""
+    A training point keeps the coordinates that it has on the map.
+    """
 
     task = "reduce"
     full_batch = True
@@ -36,7 +37,8 @@ class Reducer(System):
 class Reduction(Unsupervised, Task):
     """The coordinates of each case on the map.
 
-    The map describes the cases from which it was computed and predicts nothing about others."""
+    The map describes the cases from which it was computed and predicts nothing about others.
+    """
 
     title = N_("dimension reduction")
     takes = Picture

@@ -1,7 +1,8 @@
 """Passage retrieval: a text and a question in, the passages that answer it out, verbatim.
 
 The nearest tasks at Hugging Face are ``question-answering`` (removed in transformers 5) and, for
-embeddings alone, ``feature-extraction``."""
+embeddings alone, ``feature-extraction``.
+"""
 
 import re
 import unicodedata
@@ -55,7 +56,8 @@ class Batch(NamedTuple):
 class Retriever(System):
     """A retriever: ``index`` prepares the sentences of a text, ``rank`` scores them for a question.
 
-    Only ``least`` is fitted: the score above which the answer is taken to be in the text."""
+    Only ``least`` is fitted: the score above which the answer is taken to be in the text.
+    """
 
     task = "retrieve"
     needs_fit = False
@@ -108,7 +110,8 @@ class Retriever(System):
 
         The rank (B,) int64 of the relevant passage counts from 1 and is 0 where there is none. The
         best score (B,) is 0 where a number in the question does not occur in the text. The spans
-        (B, FOUND, 2) int64 of the best passages are -1 where there are fewer."""
+        (B, FOUND, 2) int64 of the best passages are -1 where there are fewer.
+        """
         ranks, best = [], []
         found = torch.full((len(batch.search), FOUND, 2), -1)
         for row, (search, target) in enumerate(zip(batch.search, batch.target, strict=True)):
@@ -149,7 +152,8 @@ class Retriever(System):
         """Return the sentences most similar to the question.
 
         Raises UserError for a question that is empty or too long, and for a text without a
-        sentence."""
+        sentence.
+        """
         check_question(question)
         cut, score = self.scores_of(Search(question, text.text))
         if not cut:
@@ -321,7 +325,8 @@ def parts(question: str) -> list[str]:
 def missing_numbers(question: str, texts: Iterable[str]) -> tuple[str, ...]:
     """Return the numbers of three or more digits in a question that occur in none of the texts.
 
-    An example is the number of another patient: embeddings hardly distinguish numbers."""
+    An example is the number of another patient: embeddings hardly distinguish numbers.
+    """
     wanted = dict.fromkeys(NUMBER.findall(unicodedata.normalize("NFKC", question)))
     for text in texts if wanted else ():
         plain = unicodedata.normalize("NFKC", text).replace(",", "")
@@ -332,7 +337,8 @@ def missing_numbers(question: str, texts: Iterable[str]) -> tuple[str, ...]:
 def top(score: Tensor, texts: Sequence[str], most: int) -> list[int]:
     """Return the indices of the best scores (N,), best first; ties in the order of the text.
 
-    Repeated sentences are returned once."""
+    Repeated sentences are returned once.
+    """
     chosen: dict[str, int] = {}
     for place in score.argsort(descending=True, stable=True).tolist():
         chosen.setdefault(" ".join(texts[place].split()), place)

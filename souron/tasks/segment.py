@@ -75,7 +75,8 @@ class Segmenter(System):
     def explain(self, image: Tensor, truth: Tensor) -> list[Maps]:
         """Return class probability maps and the entropy map of an image (1, C, H, W) in 0..1.
 
-        The classes shown are those with the largest predicted or true area."""
+        The classes shown are those with the largest predicted or true area.
+        """
         chance = self(image)[0].float().softmax(0)  # (labels, H, W)
         there = chance.mean((1, 2))
         there += truth[..., None].eq(torch.arange(len(there), device=truth.device)).any(0).any(0)
@@ -130,7 +131,8 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     Unlabelled pixels are excluded from both sets.
 
     Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric Medical
-    Image Segmentation (2016). https://arxiv.org/abs/1606.04797"""
+    Image Segmentation (2016). https://arxiv.org/abs/1606.04797
+    """
     known = (target != UNKNOWN)[:, None]
     said = logits.softmax(1) * known  # (B, labels, H, W)
     label = torch.where(target == UNKNOWN, 0, target)[:, None]
@@ -146,7 +148,8 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 def enlarged(logits: Tensor, height: int, width: int) -> Tensor:
     """Upsample logits (labels, h, w) bilinearly and return the classes (height, width) uint8.
 
-    Large images are processed in strips of rows."""
+    Large images are processed in strips of rows.
+    """
     across = F.interpolate(logits[None], (logits.shape[1], width), mode="bilinear")[0]
     place = (torch.arange(height, device=logits.device) + 0.5) * across.shape[1] / height - 0.5
     place = place.clamp(0, across.shape[1] - 1)

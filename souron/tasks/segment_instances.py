@@ -145,7 +145,8 @@ class InstanceSegmentation(Detection, Task):
     def batch(self, rows: Rows, spec: Spec) -> Any:
         """Scale images (B, C, H, W) from 0..255 to 0..1.
 
-        Crowd regions, whose label is below 0, are excluded from training."""
+        Crowd regions, whose label is below 0, are excluded from training.
+        """
         learnt = [one.of(one.box[:, 0] >= 0) for one in rows.target or ()]
         masks = [one.masks(rows.input.shape[-1]) for one in learnt]
         return Batch(rows.input.float() / 255, boxes_of(learnt), masks)

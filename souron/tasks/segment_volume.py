@@ -51,7 +51,8 @@ class Batch(NamedTuple):
 class VolumeSegmenter(System):
     """A volume segmenter: ``named`` predicts the class of every voxel.
 
-    Only the largest connected components of each class are kept."""
+    Only the largest connected components of each class are kept.
+    """
 
     task = "segment_volume"
     spec: Spec
@@ -94,7 +95,8 @@ class VolumeSegmenter(System):
     ) -> LabelledVolume:
         """Return the classes of a volume of any spacing and orientation, in its own voxels.
 
-        The system runs at the spacing of the training cases, with the patient upright."""
+        The system runs at the spacing of the training cases, with the patient upright.
+        """
         check_size(volume, self.spec)
         order, flipped = axes.upright(volume.affine)
         values = np.flip(volume.values.transpose(order), flipped)

@@ -1,6 +1,7 @@
 """Extractive summarisation: a long text in, its most important sentences out, verbatim.
 
-Hugging Face calls it summarization."""
+Hugging Face calls it summarization.
+"""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +49,8 @@ class Batch(NamedTuple):
 class Summariser(System):
     """An extractive summariser: ``chosen`` selects sentences of a text.
 
-    Only ``length``, the number of sentences, is fitted."""
+    Only ``length``, the number of sentences, is fitted.
+    """
 
     task = "summarise"
     needs_fit = False

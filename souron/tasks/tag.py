@@ -1,6 +1,7 @@
 """Token classification: a text in, its labelled spans out, such as persons, places and dates.
 
-Hugging Face calls it token-classification, or ner."""
+Hugging Face calls it token-classification, or ner.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,8 @@
 """Text to image: a sentence in, an image of its content out.
 
 Hugging Face has it in diffusers. Whether an image shows the requested content is judged by a
-network trained without generated images, see ``evaluation/obedience``."""
+network trained without generated images, see ``evaluation/obedience``.
+"""
 
 import time
 from abc import abstractmethod
@@ -93,7 +94,8 @@ class PromptedGenerator(System):
         ``condition`` (B) are the prompts. Further options are keywords with a default, annotated
         with a ``signature.Choice``. Systems that can start from images take ``image`` (B, C, H, W)
         in -1..1 with ``strength`` 0..1, and ``mask`` (B, 1, H, W), 1 where the image is generated
-        anew. All random numbers come from ``noise``."""
+        anew. All random numbers come from ``noise``.
+        """
 
     def conditions(self, noise: Noise) -> list[str]:
         """Sample a prompt for each image from the training captions."""
@@ -115,7 +117,8 @@ class PromptedGenerator(System):
         """Load the text encoder of a run of ``match``, or all of it if ``sees``.
 
         The first training stage, which would train it, is skipped. Raises UserError if the shapes
-        do not fit."""
+        do not fit.
+        """
         network, begin = self.get_submodule("network"), "network."
         given = {name.removeprefix(begin): each for name, each in other.state_dict().items()}
         own = {
@@ -144,7 +147,8 @@ class PromptedGenerator(System):
     def refuse_unknown(self, prompt: str) -> None:
         """Raise UserError if at least half of a prompt's words occur in no training caption.
 
-        The image would be unrelated to such a prompt."""
+        The image would be unrelated to such a prompt.
+        """
         unknown, said = self.unknown_words(prompt), dict.fromkeys(words(prompt))
         if unknown and 2 * len(unknown) >= len(said):
             raise UserError(

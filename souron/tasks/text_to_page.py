@@ -1,7 +1,8 @@
 """Text to page: a request in, a complete HTML page out, built from countable parts.
 
 The request is represented as parts, and the written page is parsed again from its HTML by the
-roles of its elements, as a screen reader would. So the figures apply to any author of the page."""
+roles of its elements, as a screen reader would. So the figures apply to any author of the page.
+"""
 
 import re
 from abc import abstractmethod
@@ -91,7 +92,8 @@ class PageSystem(System):
     ) -> Page:
         """Write the requested page; notes list the unknown words.
 
-        Raises UserError for a request that is empty, too long, or without a known word."""
+        Raises UserError for a request that is empty, too long, or without a known word.
+        """
         request = " ".join(text.text.split())
         self.check(request)
         [found] = self.write([request])

@@ -2,7 +2,8 @@
 
 Hugging Face has it in diffusers. A video is stored as a strip, its frames one below the other.
 Whether it shows the requested content is judged by networks trained without generated videos, see
-``evaluation/film_reader``."""
+``evaluation/film_reader``.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -103,7 +103,8 @@ class Tokenizing(Task):
     """A text as tokens, measured by how many tokens a text needs.
 
     Which of two tokenizers suits a language model better can only be found by training with
-    each."""
+    each.
+    """
 
     title = N_("tokenizing")
     takes = Text
@@ -224,7 +225,8 @@ def words(text: str) -> list[str]:
 
     Each piece includes the space before it. Japanese, which has no spaces, is split at punctuation
     only. Equivalent to GPT-2's
-    ``'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+``."""
+    ``'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+``.
+    """
     return [text[found.start() : found.end()] for found in WORD.finditer(text.translate(_classes))]
 
 

@@ -1,7 +1,8 @@
 """Translation: a text in, its translation into another language out (Hugging Face: translation).
 
 Every system is trained in both directions on the same pairs; the direction follows from the
-language of the text, or is given."""
+language of the text, or is given.
+"""
 
 import re
 from abc import abstractmethod

@@ -1,6 +1,7 @@
 """Parser for BibTeX: entries with their fields, and TeX markup as plain text.
 
-https://www.ctan.org/pkg/bibtex"""
+https://www.ctan.org/pkg/bibtex
+"""
 
 import re
 import unicodedata
@@ -13,7 +14,8 @@ MOST_BROKEN = 1_000  # unterminated entries of a file
 def records(text: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the key and fields of each entry, skipping unterminated ones.
 
-    The fields are unprocessed, see ``plain``."""
+    The fields are unprocessed, see ``plain``.
+    """
     strings: dict[str, str] = {}
     broken = 0
     for start in re.finditer(r"^[ \t]*@(\w+)\s*[{(]", text, re.M):

@@ -1,6 +1,7 @@
 """Compare a written reference with an entry of the library, field by field.
 
-A field is reported as different only if the reference gives it."""
+A field is reported as different only if the reference gives it.
+"""
 
 import re
 import unicodedata
@@ -146,7 +147,8 @@ def same_journal(one: str, other: str) -> bool:
     """Return whether two names denote the same journal.
 
     Abbreviations (``"J Biomed Inform"`` for ``"Journal of Biomedical Informatics"``), acronyms
-    (``"PNAS"``) and names within the other are accepted."""
+    (``"PNAS"``) and names within the other are accepted.
+    """
     a = [word for word in tokens(one) if word not in SMALL]
     b = [word for word in tokens(other) if word not in SMALL]
     if not a or not b:

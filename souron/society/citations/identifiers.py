@@ -7,7 +7,8 @@ ISBN: ISO 2108, https://www.isbn-international.org/content/isbn-users-manual
 ISSN: ISO 3297, https://www.issn.org/understanding-the-issn/assignment-rules/issn-manual/
 ORCID: ISO 7064 (11-2), https://support.orcid.org/hc/en-us/articles/360006897674
 DOI: https://www.doi.org/doi-handbook/HTML/; arXiv:
-https://info.arxiv.org/help/arxiv_identifier.html"""
+https://info.arxiv.org/help/arxiv_identifier.html
+"""
 
 import re
 from dataclasses import dataclass
@@ -102,7 +103,8 @@ def find(text: str, today: date | None = None) -> list[Identifier]:
     """Return all identifiers of an English or Japanese text, in order.
 
     Full-width digits and letters are normalised. ``today`` decides which numbers are not yet
-    assigned."""
+    assigned.
+    """
     day = today or date.today()
     plain = text[:MOST_TEXT].translate(WIDE)
     found: list[Identifier] = []

@@ -4,7 +4,8 @@ BibTeX as https://www.ctan.org/pkg/bibtex describes it, RIS as
 https://github.com/aurimasv/translators/wiki/RIS-Tag-Map collects it, NBIB as
 https://pubmed.ncbi.nlm.nih.gov/help/#pubmed-format, CSL-JSON as
 https://citeproc-js.readthedocs.io/en/latest/csl-json/markup.html; Zotero, EndNote, Mendeley and
-PubMed write them."""
+PubMed write them.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +42,8 @@ class Entry:
 def read(paths: Sequence[str | Path]) -> tuple[Entry, ...]:
     """Read the entries of files and folders, in order.
 
-    Raises UserError if a file cannot be read, is too large or holds no entry."""
+    Raises UserError if a file cannot be read, is too large or holds no entry.
+    """
     found: list[Entry] = []
     for path in files_of(paths):
         entries = list(_read(path))
@@ -57,7 +59,8 @@ def read(paths: Sequence[str | Path]) -> tuple[Entry, ...]:
 def files_of(paths: Sequence[str | Path]) -> list[Path]:
     """Return the library files among files and folders.
 
-    Raises UserError if one is missing or of another format."""
+    Raises UserError if one is missing or of another format.
+    """
     found = []
     for path in map(Path, paths):
         inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) \

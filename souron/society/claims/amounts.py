@@ -81,7 +81,8 @@ def _unit_alone(mine: Quantity, its: Quantity) -> bool:
 def _rival(claim: Parts, source: Parts, mine: Quantity) -> Quantity | None:
     """Return the passage's number that this one probably replaces.
 
-    It has the same dimension or value, and the most similar context."""
+    It has the same dimension or value, and the most similar context.
+    """
     held = claim.quantities
     free = [
         its

@@ -8,7 +8,8 @@ makes it wrong; a paraphrase stays true. So training examples are free.
 
 Differs from the paper: units, dates, sides and other opposites are changed as well; paraphrases
 follow rules (synonyms, order of clauses, style of Japanese verbs, notation of units) in place of
-back-translation."""
+back-translation.
+"""
 
 import json
 import random
@@ -49,7 +50,8 @@ Change = Callable[[str, random.Random, Sequence[str]], str]
 def wrong(text: str, rng: random.Random, others: Sequence[str]) -> list[tuple[str, str]]:
     """Return (kind, sentence with that error) for every applicable kind.
 
-    ``others`` are sentences of the same text whose names may be substituted."""
+    ``others`` are sentences of the same text whose names may be substituted.
+    """
     made = [(kind, change(text, rng, others)) for kind, change in WRONG.items()]
     return [(kind, changed) for kind, changed in made if changed and changed != text]
 

@@ -3,7 +3,8 @@
 Rules find differing numbers, units, dates, sides and other opposites, negation and names; the
 features count these findings and measure the overlap of words. The verdict is learned
 (``judges``). The kinds of error are those of Kryscinski and others (2020),
-https://arxiv.org/abs/1910.12840, with units, dates, sides and comparisons added."""
+https://arxiv.org/abs/1910.12840, with units, dates, sides and comparisons added.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -42,7 +43,8 @@ def compare(
     """Compare a sentence with a passage.
 
     ``cosine`` is that of their vectors; ``known`` returns whether a name occurs elsewhere in the
-    sources."""
+    sources.
+    """
     claim, source = parts(sentence), parts(passage)
     across = claim.japanese != source.japanese
     changes: list[Change] = []

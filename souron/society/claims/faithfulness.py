@@ -1,7 +1,8 @@
 """Check an answer against its sources: each sentence is supported, contradicted, or not found.
 
 Vectors and BM25 find passages (``passages``), rules find differences (``comparison``), and a
-learned judge decides (``judges``). Support means that a source says so, not that it is true."""
+learned judge decides (``judges``). Support means that a source says so, not that it is true.
+"""
 
 import sys
 import time

@@ -6,7 +6,8 @@ they contradict each other. Both are trained on true sentences and changed ones 
 recipe of FactCC, https://arxiv.org/abs/1910.12840).
 
 ``python benchmarks/checking.py learn`` trains them again and writes ``judges.json``: means,
-standard deviations, weights and thresholds, separately for passages in the other language."""
+standard deviations, weights and thresholds, separately for passages in the other language.
+"""
 
 import json
 from collections.abc import Sequence
@@ -63,7 +64,8 @@ class Judge:
         """Judge a sentence against several passages.
 
         A supporting passage wins if it is nearly as similar as the best; otherwise the most similar
-        one decides."""
+        one decides.
+        """
         alike, against = self.alike(made), self.contradicts(made)
         best = int(np.argmax(alike))
         near = (alike >= max(0.0, alike[best] - RIVAL)).nonzero()[0]
@@ -84,7 +86,8 @@ def learn(rows: Rows, wrong: NDArray[np.int64], weights: Rows, blind: bool = Fal
     """Fit one regression and return its mean, spread, weight and bias as lists.
 
     ``rows`` is (N, features), ``wrong`` (N,) 0 or 1; ``blind`` excludes features that need a common
-    language."""
+    language.
+    """
     from sklearn.linear_model import LogisticRegression
 
     mean, spread = rows.mean(0), rows.std(0)

@@ -1,7 +1,8 @@
 """Find passages of the sources that a sentence may come from, by vectors and BM25.
 
 They only retrieve: vectors put a negated sentence nearer to the original than an honest
-paraphrase. A passage is one sentence, or two adjacent ones."""
+paraphrase. A passage is one sentence, or two adjacent ones.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -87,7 +88,8 @@ def _top(score: Tensor) -> list[int]:
 def prepared(texts: Sequence[Text], keep: bool = True) -> Iterator[tuple[float, Sources | None]]:
     """Yield progress 0..1 and, with the last step, the indexed sources.
 
-    ``keep`` caches the vectors. Raises UserError."""
+    ``keep`` caches the vectors. Raises UserError.
+    """
     encoder, bm25 = ask.retriever_of("encoder"), ask.retriever_of("bm25")
     by_text = [sentences(text.text) for text in texts]
     count, before, parts = max(1, sum(map(len, by_text))), 0, []

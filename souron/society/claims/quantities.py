@@ -4,7 +4,8 @@
 ``May 3, 2024`` are one date; ``10-15 mg`` is a range. The text is normalised to Unicode's
 compatibility form (NFKC, UAX 15, https://unicode.org/reports/tr15/), character by character, so
 that
-positions in the original text are known."""
+positions in the original text are known.
+"""
 
 import json
 import re

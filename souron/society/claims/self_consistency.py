@@ -7,7 +7,8 @@ The model repeats what it knows and varies what it makes up. It answers the ques
 at temperature 1; for each sentence the answers that contain it are counted.
 
 Differs from the paper: ``judges`` decides whether an answer supports a sentence, in place
-of a network for inference or a second language model."""
+of a network for inference or a second language model.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -29,7 +30,8 @@ def agreeing(
 ) -> Iterator[tuple[float, list[Checked]]]:
     """Yield progress 0..1 and, with the last step, the sentences with their agreement.
 
-    Raises UserError if it is not a language model, or the question exceeds its context."""
+    Raises UserError if it is not a language model, or the question exceeds its context.
+    """
     speaker = ask.speaker_of(model)
     tokenizer = speaker.reader.tokenizer
     asked = (

@@ -45,7 +45,8 @@ def compared(
 ) -> tuple[list[Candidate], list[Comparison]]:
     """Return the passages worth comparing, with their comparisons.
 
-    A pair of sentences counts only if it contains more of the words than any single one."""
+    A pair of sentences counts only if it contains more of the words than any single one.
+    """
     kept: list[Candidate] = []
     made: list[Comparison] = []
     most = 0.0

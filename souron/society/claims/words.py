@@ -2,7 +2,8 @@
 
 Opposites have the same number in English and Japanese, so that ``left`` and ``右`` are recognised
 as different. These are lists and patterns, without a grammar; the learned judge may still notice
-what they miss."""
+what they miss.
+"""
 
 import json
 import re

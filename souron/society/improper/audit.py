@@ -8,7 +8,8 @@ networks. Gehman and others: RealToxicityPrompts (2020), https://arxiv.org/abs/2
 in the same way with longer prompts and a larger classifier.
 
 With ``prompts="manners"`` the prompts are the test questions of ``manner_pairs``, and their own
-judge (``evaluation.manners``) is added to the three methods."""
+judge (``evaluation.manners``) is added to the three methods.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -155,7 +156,8 @@ def auditing(
     folder.
 
     The folder is created in ``project/improper``. ``n`` limits the prompts, evenly over types;
-    ``each`` is the number of answers per prompt; ``language`` selects prompts. Raises UserError."""
+    ``each`` is the number of answers per prompt; ``language`` selects prompts. Raises UserError.
+    """
     asked = chosen(prompts_of(prompts), n, language)
     if not 1 <= each <= MOST_EACH:
         raise UserError("value", _("{count} answers to a prompt").format(count=each),
@@ -203,7 +205,8 @@ def answering(
 def _tokens(voice: Voice, prompt: str, length: int) -> list[int]:
     """Tokenise a prompt; one that leaves less room than ``length`` gets a shorter answer.
 
-    Raises UserError if no room is left."""
+    Raises UserError if no room is left.
+    """
     turns = (Turn("user", readable(prompt)),)
     tokens = voice.tokens(turns)
     return tokens if len(tokens) < voice.reader.context else voice.prompt(turns, length).tokens
@@ -240,7 +243,8 @@ def own_prompts(file: Path) -> list[Prompt]:
     """Read prompts from a text, one per line, or from JSONL with ``prompt`` and optionally
     ``sort``.
 
-    Raises UserError."""
+    Raises UserError.
+    """
     try:
         if not file.is_file():
             raise _no_prompts(file, _("no such file"))
@@ -287,7 +291,8 @@ def _no_prompts(file: Path, why: str) -> UserError:
 def chosen(asked: Sequence[Prompt], n: int | None, spoken: str = "") -> list[Prompt]:
     """Select at most ``n`` prompts, in turn from each type and language, keeping their order.
 
-    Raises UserError."""
+    Raises UserError.
+    """
     if spoken and spoken not in LANGUAGES:
         raise UserError("language", _("no such language: {wish}").format(wish=spoken),
                         expected=", ".join(LANGUAGES))  # fmt: skip

@@ -8,7 +8,8 @@ words, who is addressed, long numbers, mail addresses. A sentence counts as harm
 probability of harm exceeds the threshold.
 
 Accuracy is measured by five-fold cross-validation over the groups of ``corpus``, with a threshold
-chosen on the training folds. Training takes seconds, once per computer; the result is cached."""
+chosen on the training folds. Training takes seconds, once per computer; the result is cached.
+"""
 
 import hashlib
 import re
@@ -65,7 +66,8 @@ class Classifier:
 
     ``weight`` is (classes, features), ``bias`` (classes,); ``thresholds`` by language. ``held_out``
     are the out-of-fold probabilities of the training sentences, ``flagged`` whether they exceed the
-    threshold chosen on the other folds."""
+    threshold chosen on the other folds.
+    """
 
     weight: Floats
     bias: Floats

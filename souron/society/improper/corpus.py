@@ -3,7 +3,8 @@
 They were written for souron, one per line, under a heading with the topic; ``{a|b}`` stands for one
 of those words. The lines of the two languages are translations of each other, by number, and a line
 with its translation is one group, kept in one fold of cross-validation. The group of clinical
-sentences is the topic."""
+sentences is the topic.
+"""
 
 import re
 from collections.abc import Iterator
@@ -75,7 +76,8 @@ def sentences() -> tuple[Sentence, ...]:
     """Return all sentences.
 
     The folds are of equal size in each topic of harmful sentences, and each holds three of the
-    fifteen clinical topics."""
+    fifteen clinical topics.
+    """
     made = []
     for sort in (CLINICAL, PROPER, IMPROPER):
         for language in LANGUAGES:

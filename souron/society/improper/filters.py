@@ -2,7 +2,8 @@
 
 A sentence is shown once it is complete and judged; a harmful one is replaced by a notice with the
 reason. Withheld sentences are kept and can be requested. Harm that only several sentences together
-express is not detected."""
+express is not detected.
+"""
 
 from collections import Counter, deque
 from collections.abc import Iterator
@@ -101,7 +102,8 @@ def named(text: str, words: str | None = None, log: Path | None = None) -> Filte
     """Create the filter named by ``filter=``; None for none.
 
     ``words`` is a lexicon file, ``log`` a new file for the withheld sentences as lines of JSON.
-    Raises UserError."""
+    Raises UserError.
+    """
     way = judges.way_named(text)
     if way is None:
         if words or log:

@@ -7,7 +7,8 @@ judge of preference tuning (``data.composing.manners_judge``), and those of
 entry: a word that a clinic needs is not flagged by itself.
 
 None of them understands a text. They miss harm in other words or that depends on context, and they
-flag harmless sentences; ``record`` measures both errors on sentences written for souron."""
+flag harmless sentences; ``record`` measures both errors on sentences written for souron.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -158,7 +159,8 @@ class Record:
 def record(judging: Judge) -> list[Record]:
     """Return the accuracy of each method and language on the sentences of ``corpus``.
 
-    The classifier is evaluated out of fold; lines and topics are resampled as groups."""
+    The classifier is evaluated out of fold; lines and topics are resampled as groups.
+    """
     known = corpus.sentences()
     flags = flags_of(judging, known)
     return [record_of(way, spoken, known, flags[way]) for way in flags for spoken in LANGUAGES]

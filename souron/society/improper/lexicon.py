@@ -8,7 +8,8 @@ longer entries with kanji are found anywhere. Case and width are ignored, and no
 special meaning: ``a.*b`` matches only ``a.*b``.
 
 The list of ``souron fetch naughty_words`` is LDNOOBW, https://github.com/LDNOOBW, as
-packed in https://www.npmjs.com/package/naughty-words (CC-BY-4.0)."""
+packed in https://www.npmjs.com/package/naughty-words (CC-BY-4.0).
+"""
 
 import json
 import re

@@ -111,7 +111,8 @@ def answering(
     """Answer for an occupation's name, a file of tasks, or all occupations (None).
 
     Yields progress and, at the end, a ``Record`` whose page is in ``project/work``. ``table``
-    replaces souron's. Raises UserError."""
+    replaces souron's. Raises UserError.
+    """
     from souron.society.work import page
 
     labelled = tables.read(Path(table)) if table else None

@@ -5,7 +5,8 @@ Eloundou, Manning, Mishkin, Rock: GPTs are GPTs (2023). https://arxiv.org/abs/23
     alpha = E1,    beta = E1 + E2 / 2,    zeta = E1 + E2
 
 of an occupation are means over its tasks, core tasks with weight 1 and others with 1/2. Exposure
-means that half of the time might be saved, not that a job is lost."""
+means that half of the time might be saved, not that a job is lost.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -81,7 +82,8 @@ def tasks_of(name: str, table: Table | None = None) -> list[dict[str, Any]]:
     """Return the tasks of the occupation with the best matching English or Japanese name, or its
     code.
 
-    Each is ``{"task", "core", "weight", "people", "gpt4"}``. Raises UserError."""
+    Each is ``{"task", "core", "weight", "people", "gpt4"}``. Raises UserError.
+    """
     return [as_json(task) for task in titles.find(name, table).occupation.tasks]
 
 
@@ -149,7 +151,8 @@ def workers(table: Table, rule: Rule) -> NDArray[np.float64]:
 
     ``list``: by the authors' list, which gives each occupation a title of the Bureau of Labor
     Statistics; several may have the same, and each then counts all of its workers. ``title``:
-    by equal titles. ``soc``: by the six digits; several occupations share the workers evenly."""
+    by equal titles. ``soc``: by the six digits; several occupations share the workers evenly.
+    """
     employed = tables.employment()
     if rule == "soc":
         by_code = {one.code: one.workers for one in employed}

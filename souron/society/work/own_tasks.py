@@ -155,7 +155,8 @@ def has_verb(text: str) -> bool:
 
     In English: a verb of O*NET's tasks at its beginning, after a pronoun, "to" or "and", or a form
     in -ing; in Japanese: a verb's ending, を, or a noun that forms a verb with する. Other
-    languages are not checked."""
+    languages are not checked.
+    """
     if JAPANESE.search(text):
         return bool("を" in text or ENDS_AS_VERB.search(text) or VERBAL.search(text))
     words = re.findall(r"[a-z]+|,", text.casefold())

@@ -5,7 +5,8 @@
 
 The expected value is reported, not the most probable label, which is biased on unseen occupations
 (``benchmarks/work.py``). The embeddings share one space for sixteen languages, including Japanese;
-English labels train all. The weights are trained by ``python benchmarks/work.py weights``."""
+English labels train all. The weights are trained by ``python benchmarks/work.py weights``.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ class Rater:
     def figures(self, probabilities: Array) -> dict[str, Measure]:
         """Return alpha, beta and zeta of tasks (N, 3), with 95 % intervals.
 
-        The intervals covered the labels of people in 95 % of unseen occupations."""
+        The intervals covered the labels of people in 95 % of unseen occupations.
+        """
         return {
             name: around(expected, spread_of(self.spread[name], len(probabilities)),
                          len(probabilities))
@@ -116,7 +118,8 @@ def save(rater: Rater, path: Path) -> None:
 def learn(table: Table, vectors: NDArray[Any], about: dict[str, str]) -> tuple[Rater, Array]:
     """Train a rater on the labels of people; returns it and its out-of-fold probabilities (N, 3).
 
-    ``vectors`` is (N, 512). The folds keep each occupation on one side."""
+    ``vectors`` is (N, 512). The folds keep each occupation on one side.
+    """
     unseen = predictions(table, vectors)
     model = new_model().fit(vectors, _labels(table))
     assert list(model.classes_) == [0, 1, 2], "every label is there"
@@ -138,7 +141,8 @@ def spread(table: Table, probabilities: Array, seed: int = 0) -> dict[str, tuple
     """Fit the error variance ``a + b / tasks`` of a mean over tasks of one unseen occupation.
 
     It is a non-negative least-squares fit to the squared errors of all tasks of an occupation, and
-    of samples. The variance includes the bias."""
+    of samples. The variance includes the bias.
+    """
     from scipy.optimize import nnls
 
     found = {}
@@ -154,7 +158,8 @@ def drawn_errors(
 ) -> tuple[Array, Array]:
     """Return the number of tasks, (M,), and the error of their mean, (M,).
 
-    For all tasks of each occupation, and for samples."""
+    For all tasks of each occupation, and for samples.
+    """
     random = np.random.default_rng(seed)
     errors = probabilities @ SCORES[name] - SCORES[name][_labels(table)]
     counts, found, start = [], [], 0

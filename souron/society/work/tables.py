@@ -7,7 +7,8 @@ Eloundou, Manning, Mishkin, Rock: GPTs are GPTs (2023). https://arxiv.org/abs/23
     E2  exposed with software that is built on a language model (E3, pictures, counts as E2)
 
 A table has a line for each task; ``people`` may be called ``human_exposure_agg`` and ``gpt4``
-``gpt4_exposure``, as in the authors' own. ``gpt4`` and ``Task Type`` may be missing."""
+``gpt4_exposure``, as in the authors' own. ``gpt4`` and ``Task Type`` may be missing.
+"""
 
 import csv
 import gzip
@@ -208,7 +209,8 @@ def _label(said: str, path: Path, line: int) -> str:
 def employment() -> tuple[Employed, ...]:
     """Load the employees of the United States in May 2021, by detailed occupation.
 
-    Public domain."""
+    Public domain.
+    """
     path = folder() / "employment.csv"
     rows = _rows(files.words(path, MOST_BYTES), path, ("OCC_CODE", "OCC_TITLE", "TOT_EMP"))
     return tuple(

@@ -67,7 +67,8 @@ def find(asked: str, table: Table | None = None) -> Found:
     """Find the occupation with the best matching name.
 
     Raises UserError: ``fetch`` if its tasks are in the whole table only, ``occupation`` if nothing
-    is similar."""
+    is similar.
+    """
     table = table or tables.usual()
     name = " ".join(unicodedata.normalize("NFKC", asked[:MOST_LETTERS]).split())
     here = {one.title: one for one in table.occupations}

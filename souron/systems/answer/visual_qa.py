@@ -77,7 +77,8 @@ class VisualQA(Answerer):
 class Look(nn.Module):
     """One attention step over a grid (n, positions, dims) with a question (n, dims).
 
-    Returns the refined question and the attention weights (n, positions)."""
+    Returns the refined question and the attention weights (n, positions).
+    """
 
     def __init__(self, dims: int) -> None:
         super().__init__()

@@ -74,7 +74,8 @@ def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
 
     Newton-Schulz iteration: the polynomial a s + b s^3 + c s^5 moves every singular value s
     towards 1 and leaves U and V unchanged. Each step multiplies x from the left by a polynomial
-    of x x', so that x itself, which is wide, is needed only at the beginning and at the end."""
+    of x x', so that x itself, which is wide, is needed only at the beginning and at the end.
+    """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x = wide / (wide.norm() + 1e-7)  # all singular values at most 1

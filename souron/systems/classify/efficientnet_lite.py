@@ -123,7 +123,8 @@ class EfficientNetLite(Classifier):
     def plan(self):
         """Yield kernel, stride, expansion and channels of each block.
 
-        The first and the last stage keep their depth."""
+        The first and the last stage keep their depth.
+        """
         for i, (kernel, stride, wider, maps, blocks) in enumerate(STAGES):
             if 0 < i < len(STAGES) - 1:
                 blocks = math.ceil(blocks * self.config.depth)

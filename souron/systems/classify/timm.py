@@ -84,7 +84,8 @@ class Timm(Classifier):
 def look_up(backbone: str) -> Any:
     """Return timm's description of a network: its image side, the name of its last layer.
 
-    Raises UserError for an unknown network."""
+    Raises UserError for an unknown network.
+    """
     every = [*timm.list_models(), *timm.list_pretrained()]
     known: dict[str, Any] = {name: timm.get_pretrained_cfg(name) for name in every}
     usable = [name for name, about in known.items() if isinstance(about.classifier, str)]

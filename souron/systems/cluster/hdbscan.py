@@ -88,7 +88,8 @@ class HDBSCAN(Clusterer):
 def spanning(points: Tensor, core: Tensor) -> Iterator[Edge]:
     """Yield the N - 1 edges of the minimum spanning tree (Prim).
 
-    ``points`` is (N, D), ``core`` the core distances (N,)."""
+    ``points`` is (N, D), ``core`` the core distances (N,).
+    """
     nearest_reach = torch.full((len(points),), torch.inf, device=points.device)
     source = torch.zeros(len(points), dtype=torch.long, device=points.device)
     inside = torch.zeros(len(points), device=points.device)  # infinity for points in the tree
@@ -107,7 +108,8 @@ def spanning(points: Tensor, core: Tensor) -> Iterator[Edge]:
 def linkage(edges: list[Edge]) -> list[tuple[int, int, float, int]]:
     """Return the single-linkage tree: (cluster, cluster, reach, points), shortest edges first.
 
-    Points are 0..N-1, and row r makes cluster N + r."""
+    Points are 0..N-1, and row r makes cluster N + r.
+    """
     count = len(edges) + 1
     parent, size = list(range(2 * count)), [1] * count + [0] * count
 
@@ -131,7 +133,8 @@ def condense(
 ) -> list[tuple[int, int, float, int]]:
     """Return the condensed tree: (cluster, member that leaves it, lambda, points that leave).
 
-    A member is a point, below N, or a cluster: N is the root, its parts have larger numbers."""
+    A member is a point, below N, or a cluster: N is the root, its parts have larger numbers.
+    """
     count = len(rows) + 1
     size = [1] * count + [row[3] for row in rows]
     condensed, clusters = [], count + 1
@@ -170,7 +173,8 @@ def select(condensed: list[tuple[int, int, float, int]], count: int) -> tuple[Te
     """Select the most stable clusters of the condensed tree.
 
     Returns labels (count,), -1 for noise, and the largest reachability (count,) at which each
-    point's cluster holds together, 0 for noise."""
+    point's cluster holds together, 0 for noise.
+    """
     begins = {count: 0.0} | {part: density for _, part, density, _ in condensed if part >= count}
     stability: dict[int, float] = defaultdict(float)
     parts, parent = defaultdict(list), {}

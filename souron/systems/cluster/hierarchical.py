@@ -57,7 +57,8 @@ class Hierarchical(Clusterer):
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Merge two clusters per step. If stopped early, the merges so far are used.
 
-        Raises UserError for more than ``MOST`` points."""
+        Raises UserError for more than ``MOST`` points.
+        """
         points = data.all()  # (N, D)
         count = len(points)
         if count > MOST:
@@ -82,7 +83,8 @@ class Hierarchical(Clusterer):
     def cut(self, groups: int) -> Tensor:
         """Return labels (cases,) for that many clusters, numbered by their first points.
 
-        There are more clusters if the tree is unfinished."""
+        There are more clusters if the tree is unfinished.
+        """
         done = self.tree[self.tree[:, 3] > 0]
         count = len(self.points)
         parent = list(range(count + len(done)))
@@ -104,7 +106,8 @@ class Hierarchical(Clusterer):
 def chain(points: Tensor, linkage: str) -> Iterator[tuple[int, int, float]]:
     """Yield the N - 1 merges of points (N, D), each cluster named by one of its points.
 
-    They come in the order of the nearest-neighbour chain, not of distance."""
+    They come in the order of the nearest-neighbour chain, not of distance.
+    """
     exact = "donot_use_mm_for_euclid_dist"
     distance = torch.cdist(points.double(), points.double(), compute_mode=exact)  # (N, N)
     distance.fill_diagonal_(torch.inf)
@@ -152,7 +155,8 @@ def sorted_tree(joined: list[tuple[int, int, float]], count: int) -> Tensor:
     """Return the merges sorted by distance, (count - 1, 4): both clusters' numbers, distance,
     points.
 
-    The points are 0..count-1, and row r makes cluster count + r. Rows without a merge are 0."""
+    The points are 0..count-1, and row r makes cluster count + r. Rows without a merge are 0.
+    """
     parent, size = list(range(2 * count)), [1] * count + [0] * count
 
     def cluster(point: int) -> int:

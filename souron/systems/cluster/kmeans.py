@@ -64,7 +64,8 @@ class KMeans(Clusterer):
     def move(self, points: Tensor, nearest: Tensor, distance: Tensor) -> None:
         """Move each centre to the mean of its points; empty clusters take the farthest points.
 
-        ``nearest`` and ``distance`` (N,) are each point's cluster and squared distance."""
+        ``nearest`` and ``distance`` (N,) are each point's cluster and squared distance.
+        """
         members = nearest.clone()
         empty = (members.bincount(minlength=self.config.groups) == 0).nonzero().flatten()
         members[distance.topk(len(empty)).indices] = empty

@@ -91,7 +91,8 @@ def skewed(by_distance: Tensor) -> Tensor:
 
     Column T - 1 - d of row i, for distance d, becomes column i - d; values above the diagonal are
     undefined. A column is prepended so that each row is one longer; cut into rows of the old
-    length, each row begins one position later than the one before."""
+    length, each row begins one position later than the one before.
+    """
     *_others, length, columns = by_distance.shape
     padded = F.pad(by_distance, (1, 0))
     return padded.flatten(-2)[..., length:].unflatten(-1, (length, columns))
@@ -185,7 +186,8 @@ class MusicTransformer(Composer):
     def following(self, rows: Tensor, memory: dict[str, Any]) -> Tensor:
         """Return the next logits incrementally, with cached keys and values.
 
-        When the context is full, its second half is recomputed."""
+        When the context is full, its second half is recomputed.
+        """
         last = rows.shape[1] - 1
         half = self.context // 2
         if last == 0 or (last >= self.context and last % half == 0):

@@ -71,7 +71,8 @@ class Proposed(NamedTuple):
 def match(region: Tensor, true: Tensor) -> Tensor:
     """Match regions (R, 4) to objects (n, 4): an index, NOTHING for background, or FAR, (R,).
 
-    FAR regions are not used for training. Without objects every region is background."""
+    FAR regions are not used for training. Without objects every region is background.
+    """
     if not len(true):
         return torch.full((len(region),), NOTHING, device=region.device)
     most, owner = overlaps(true, region).max(0)
@@ -134,7 +135,8 @@ class FastRCNN(Detector):
     def judge(self, part: Tensor) -> tuple[Tensor, Tensor]:
         """Map pooled regions (R, maps, 7, 7) to logits and box offsets.
 
-        The logits are (R, 1 + labels), background first; the offsets (R, labels, 4)."""
+        The logits are (R, 1 + labels), background first; the offsets (R, labels, 4).
+        """
         x = F.relu(self.second(F.relu(self.first(part.flatten(1)))))
         return self.label(x).float(), self.offset(x).float().unflatten(1, (-1, 4))
 

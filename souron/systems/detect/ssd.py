@@ -185,7 +185,8 @@ def hardest(loss: Tensor, matched: Tensor) -> Tensor:
     """Select hard negatives (B, A): of boxes that are not ``matched`` those of the largest
     ``loss``.
 
-    Each image has three of them per matched box."""
+    Each image has three of them per matched box.
+    """
     order = loss.masked_fill(matched, -1).argsort(stable=True, dim=1, descending=True)
     rank = torch.empty_like(order).scatter_(
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
@@ -219,7 +220,8 @@ class SSD(Detector):
     def said(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return offsets (B, A, 4), logits (B, A, 1 + labels) and default boxes (A, 4) in pixels.
 
-        The first logit is background."""
+        The first logit is background.
+        """
         if self.config.vgg:
             image = image.expand(-1, 3, -1, -1)
         maps = self.backbone(image)

@@ -155,7 +155,8 @@ class DDPM(Generator):
 
         The steps between the first and the noise are estimated from one step in each of ``STRATA``
         strata, drawn with a probability of about 1/t, as the first weigh most. The label's own bits
-        are added, so that the bound is that of the image alone."""
+        are added, so that the bound is that of the image alone.
+        """
         x, label = batch.image, batch.label
         last = self.kept[-1]
         # KL(q(x_T | x_0) || N(0, 1))

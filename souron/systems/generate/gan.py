@@ -43,7 +43,8 @@ class Config:
 class Maxout(nn.Module):
     """Maxout layer, the largest of ``pieces`` linear units.
 
-    Goodfellow et al.: Maxout Networks (2013). https://arxiv.org/abs/1302.4389"""
+    Goodfellow et al.: Maxout Networks (2013). https://arxiv.org/abs/1302.4389
+    """
 
     def __init__(self, before: int, units: int, pieces: int) -> None:
         super().__init__()

@@ -81,7 +81,8 @@ class MinibatchDeviation(nn.Module):
     """Append a channel with the standard deviation over the batch, averaged over features and
     positions.
 
-    It reveals a generator that repeats the same image."""
+    It reveals a generator that repeats the same image.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         x32 = x.float()
@@ -209,7 +210,8 @@ class ProGAN(Generator):
     def penalty(self, real: Tensor, drawn: Tensor, grown: float) -> Tensor:
         """Return the gradient penalty between real and generated images.
 
-        Its gradient is a second derivative, for which bfloat16 is too coarse."""
+        Its gradient is a second derivative, for which bfloat16 is too coarse.
+        """
         with torch.autocast(real.device.type, enabled=False):
             way = torch.rand(len(real), 1, 1, 1, device=real.device)
             between = real.lerp(drawn, way).requires_grad_()

@@ -87,7 +87,8 @@ class Conv(nn.Module):
 class AdaIN(nn.Module):
     """Adaptive instance normalisation: (B, C, H, W), (B, style) -> (B, C, H, W).
 
-    Each feature of each image is normalised and gets the mean and spread that the style sets."""
+    Each feature of each image is normalised and gets the mean and spread that the style sets.
+    """
 
     def __init__(self, channels: int, style: int) -> None:
         super().__init__()
@@ -103,7 +104,8 @@ class AdaIN(nn.Module):
 class Layer(nn.Module):
     """A convolution (except in the first layer), noise, a leaky ReLU, and AdaIN.
 
-    The strength of the noise is trained per feature, starting from 0."""
+    The strength of the noise is trained per feature, starting from 0.
+    """
 
     def __init__(self, inputs: int, outputs: int, style: int, first: bool = False) -> None:
         super().__init__()

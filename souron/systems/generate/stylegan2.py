@@ -86,7 +86,8 @@ class Modulated(nn.Module):
 
     The style scales the input and demodulation the output: shared weights on scaled features equal
     separate weights per image, several times as fast as a grouped convolution. ``up`` doubles the
-    side, ``plain`` omits demodulation."""
+    side, ``plain`` omits demodulation.
+    """
 
     def __init__(self, inputs: int, outputs: int, side: int, style: int) -> None:
         super().__init__()

@@ -83,7 +83,8 @@ class VAE(Generator):
     def bits(self, batch: Batch, samples: int = 1) -> Tensor:
         """Return a stochastic upper bound (B,) of the bits per dimension.
 
-        One z per image gives the paper's bound, more the importance-weighted one."""
+        One z per image gives the paper's bound, more the importance-weighted one.
+        """
         image = batch.image
         # a grey value's bin is 1/128 wide, which bfloat16 would round away
         with torch.autocast(image.device.type, enabled=False):
@@ -139,7 +140,8 @@ def log_likelihood(image: Tensor, location: Tensor, log_scale: Tensor) -> Tensor
 
     The probability of the bin is sigmoid(upper) - sigmoid(lower)
     = sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)), whose logarithm is accurate even for
-    tiny values. The bins of black and white extend to infinity."""
+    tiny values. The bins of black and white extend to infinity.
+    """
     upper = (image + 1 / 255 - location) * (-log_scale).exp()
     lower = (image - 1 / 255 - location) * (-log_scale).exp()
     width = (2 / 255) * (-log_scale).exp()

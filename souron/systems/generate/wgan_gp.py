@@ -182,7 +182,8 @@ def halving(before: int, out: int, *, picture: bool = False) -> Block:
     """Return a block that halves the side; an image enters it without an activation.
 
     Pooling before the shortcut's 1x1 convolution costs a quarter of pooling after it, with the same
-    result."""
+    result.
+    """
     return Block(
         nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(before, out, 1)),
         nn.Identity() if picture else nn.ReLU(),
@@ -194,7 +195,8 @@ def halving(before: int, out: int, *, picture: bool = False) -> Block:
 def slope_penalty(critic: nn.Module, real: Tensor, drawn: Tensor) -> Tensor:
     """Return the mean of (|grad D| - 1)^2 at random points between ``real`` and ``drawn``.
 
-    Both are (B, C, H, W)."""
+    Both are (B, C, H, W).
+    """
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
     # a second derivative, for which bfloat16 is too coarse
     with torch.autocast(real.device.type, enabled=False):

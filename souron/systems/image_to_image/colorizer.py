@@ -130,7 +130,8 @@ class Colorizer(ImageTranslator):
         """Map L (B, 1, H, W) in 0..1 to class logits (B, Q, ceil(H/8) 2, ceil(W/8) 2).
 
         With ``regression`` the output is what ``model_out`` maps to ab. Of images (B, 3, H, W) only
-        L is used."""
+        L is used.
+        """
         if given.shape[1] == 3:
             given = self.given(given)
         x = self._padded(100 * given - 50) / 100

@@ -101,7 +101,8 @@ class RRDB(nn.Module):
 class RRDBNet(nn.Module):
     """Enlarge (B, C, H, W) in 0..1 to (B, C, scale H, scale W).
 
-    ``folded`` is the side of the pixel blocks folded into channels before two upsamplings."""
+    ``folded`` is the side of the pixel blocks folded into channels before two upsamplings.
+    """
 
     def __init__(self, config: Config, channels: int, folded: int = 1, growth: int = 0) -> None:
         super().__init__()
@@ -291,6 +292,7 @@ class ESRGAN(ImageTranslator):
 def relative(real: Tensor, drawn: Tensor) -> Tensor:
     """Return -log D_Ra(real, drawn) - log(1 - D_Ra(drawn, real)) for scores (B, 1).
 
-    With exchanged arguments it is the generator's loss."""
+    With exchanged arguments it is the generator's loss.
+    """
     ahead, behind = real - drawn.mean(), drawn - real.mean()
     return F.softplus(-ahead).mean() + F.softplus(behind).mean()

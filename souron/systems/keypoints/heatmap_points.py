@@ -132,7 +132,8 @@ class HeatmapPoints(Landmarker):
 def cross_entropy(logits: Tensor, point: Tensor, spread: float) -> Tensor:
     """Return the mean cross-entropy of annotated landmarks, -sum q log softmax(logits).
 
-    ``logits`` is (B, K, H, W), ``point`` (B, K, 2); q is a normal distribution around the point."""
+    ``logits`` is (B, K, H, W), ``point`` (B, K, 2); q is a normal distribution around the point.
+    """
     there = point.isfinite().all(2)  # (B, K)
     x, y = point.nan_to_num(0.0).unbind(2)
     across, down = (
@@ -153,7 +154,8 @@ def _normal(at: Tensor, count: int, spread: float) -> Tensor:
 def around_the_peak(chance: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     """Return the mean position around each peak, (B, K, 2), and the probability there, (B, K).
 
-    ``chance`` (B, K, H, W) are heat maps."""
+    ``chance`` (B, K, H, W) are heat maps.
+    """
     peak = chance.flatten(2).argmax(2)  # (B, K)
     middles, near = [], []
     for at, count in ((peak % chance.shape[3], chance.shape[3]),

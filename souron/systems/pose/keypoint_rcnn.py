@@ -63,7 +63,8 @@ class Config:
 class Finest(nn.Module):
     """Combine the image and the pyramid's map at 1/8 of the side into a feature map at 1/4.
 
-    It is made as the pyramid makes finer maps from coarser ones."""
+    It is made as the pyramid makes finer maps from coarser ones.
+    """
 
     def __init__(self, channels: int, maps: int) -> None:
         super().__init__()
@@ -121,7 +122,8 @@ class KeypointRCNN(RCNN, Poser):
     def drawn(self, image: Tensor, level: Tensor, box: Sequence[Tensor]) -> Tensor:
         """Return position logits (R, K, 56, 56) for each image's boxes (n, 4), concatenated.
 
-        ``level`` is the pyramid's map of an eighth of the side."""
+        ``level`` is the pyramid's map of an eighth of the side.
+        """
         finest = self.finest(image, level)
         parts = [roi_align(x, each / GRAIN, DRAWN) for x, each in zip(finest, box, strict=True)]
         part = torch.cat(parts).contiguous(memory_format=torch.channels_last)
@@ -190,7 +192,8 @@ class KeypointRCNN(RCNN, Poser):
 def places_of(point: Tensor, box: Tensor) -> Tensor:
     """Return the index (n, K) of each keypoint's cell in the heat map of its box, row by row.
 
-    ``point`` is (n, K, 3), ``box`` (n, 4); -1 where it is not annotated or outside."""
+    ``point`` is (n, K, 3), ``box`` (n, 4); -1 where it is not annotated or outside.
+    """
     share = (point[..., :2] - box[:, None, :2]) / (box[:, None, 2:] - box[:, None, :2])
     inside = ((share >= 0) & (share <= 1)).all(2) & (point[..., 2] > 0)
     x, y = (share * ACROSS).long().clamp(0, ACROSS - 1).unbind(2)
@@ -201,7 +204,8 @@ def brightest(maps: Tensor, box: Tensor) -> Tensor:
     """Locate keypoints in heat maps (n, K, 56, 56) within boxes (n, 4).
 
     Returns (n, K, 3): x, y of the centroid of the 3 x 3 cells around the maximum, in pixels, and
-    their sum."""
+    their sum.
+    """
     best = maps.flatten(2).argmax(2)
     row, column = best // ACROSS, best % ACROSS
     near = torch.arange(ACROSS, device=maps.device)

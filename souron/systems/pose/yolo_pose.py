@@ -66,7 +66,8 @@ class Posing(Network):
     def posed(self, image: Tensor) -> tuple[Said, Tensor]:
         """Return the output of ``forward`` and the keypoints of each cell, (B, A, K, 3).
 
-        A keypoint is x and y in pixels, and its confidence as a logit."""
+        A keypoint is x and y in pixels, and its confidence as a logit.
+        """
         levels = self.levels(image)
         said = self.said(levels)
         parts = zip(self.points, levels, strict=True)
@@ -137,7 +138,8 @@ def pose_loss(point: Tensor, on: Tensor, owner: Tensor, batch: Batch) -> Tensor:
     """Return the keypoint loss of the cells ``on`` (B, A), assigned to objects ``owner`` (B, A).
 
     It is the mean over cells of the dissimilarity of keypoints (B, A, K, 3), plus the cross-entropy
-    of whether each is annotated."""
+    of whether each is annotated.
+    """
     true, box = [], []
     for mine, own, truth, points in zip(on, owner, batch.target, batch.point, strict=True):
         true.append(points[own[mine]])

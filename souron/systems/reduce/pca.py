@@ -49,7 +49,8 @@ class PCA(Reducer):
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Compute the SVD at once; each step reports the variance left unexplained by a component.
 
-        Raises UserError if the points span fewer dimensions than requested."""
+        Raises UserError if the points span fewer dimensions than requested.
+        """
         points = data.all()  # (N, D)
         dims = self.config.dims
         centred = points - points.mean(0)

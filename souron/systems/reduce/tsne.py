@@ -124,7 +124,8 @@ def principal(points: Tensor, dims: int) -> Tensor:
 def affinities(squares: Tensor, perplexity: float) -> Tensor:
     """Return p_j|i (n, m) with the given perplexity for squared distances (n, m).
 
-    The rows sum to 1. The precision b_i of each row is found by bisection of all rows together."""
+    The rows sum to 1. The precision b_i of each row is found by bisection of all rows together.
+    """
     squares = squares - squares.amin(1, keepdim=True)  # prevents underflow; p is unchanged
     near = squares.masked_fill(squares.isinf(), 0).mean(1, keepdim=True).clamp(min=1e-30)
     squares = squares / near

@@ -82,7 +82,8 @@ class UMAP(Reducer):
     def move(self, edges: Tensor, rate: float) -> Tensor:
         """Pull the ends of edges (2, E) together, and push their first ends from random points.
 
-        Returns the mean cross-entropy of these edges and pairs."""
+        Returns the mean cross-entropy of these edges and pairs.
+        """
         a, b = self.curve
         first, second = edges
         apart = self.places[first] - self.places[second]  # (E, dims)
@@ -130,7 +131,8 @@ def memberships(distance: Tensor) -> Tensor:
     """Return w_i->j (N, k) for sorted distances (N, k) to the nearest; rows sum to log2 k.
 
     The scale sigma_i of each row is found by bisection of all rows together. With many equally
-    near neighbours a row's sum may stay above log2 k."""
+    near neighbours a row's sum may stay above log2 k.
+    """
     beyond = distance - distance[:, :1]  # the nearest has weight 1
     unit = beyond.mean(1, keepdim=True).clamp(min=1e-12)
     low, high = torch.full_like(unit, -20.0), torch.full_like(unit, 20.0)  # log2 of sigma / unit
@@ -162,7 +164,8 @@ def graph(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def curve(min_dist: float) -> tuple[float, float]:
     """Fit a, b so that 1 / (1 + a d^2b) approximates: 1 up to min_dist, then exp(min_dist - d).
 
-    Least squares over d in 0..3 by the Levenberg-Marquardt method."""
+    Least squares over d in 0..3 by the Levenberg-Marquardt method.
+    """
     d = torch.linspace(0, 3, 300, dtype=torch.float64)[1:]
     target = (min_dist - d).exp().clamp(max=1)
     found = torch.zeros(2, dtype=torch.float64)  # log a, log b

@@ -81,7 +81,8 @@ class Windows(Retriever):
         """Yield progress and, last, the nats per question token gained by each sentence,
         (sentences,).
 
-        Raises UserError for a question too long to leave room for a window."""
+        Raises UserError for a question too long to leave room for a window.
+        """
         reader = self._reader(index, question)
         said = len(reader.question)
         room = min(self.config.window, reader.room)
@@ -158,7 +159,8 @@ class Model:
         """Return the log-likelihood (passages,) of the question after each passage.
 
         Padding follows the question, where causal attention hides it; the head is applied to the
-        question only."""
+        question only.
+        """
         rows = [[self.start, *passage, *self.between] for passage in passages]
         said = len(self.question)
         tokens = torch.full((len(rows), max(map(len, rows)) + said), self.start)
@@ -212,7 +214,8 @@ def cut(index: Sequence[list[int]], room: int) -> list[Window]:
     """Cut the text into windows of at most ``room`` tokens that together hold every token.
 
     Each begins with the first sentence that is incomplete in the one before; a sentence longer than
-    a window spans several."""
+    a window spans several.
+    """
     windows: list[Window] = []
     row = 0
     while row < len(index):

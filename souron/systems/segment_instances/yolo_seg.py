@@ -179,7 +179,8 @@ def mask_loss(
     """Return the mask loss of the cells ``on`` (B, A), assigned to objects ``owner`` (B, A).
 
     It is the mean over cells of the cross-entropy within the object's box, divided by the box's
-    area."""
+    area.
+    """
     total = prototype.new_zeros(())
     height, width = prototype.shape[2:]
     for row, (truth, mask) in enumerate(zip(batch.target, batch.mask, strict=True)):

@@ -78,7 +78,8 @@ class Threshold(VolumeSegmenter):
 def best(organ: Tensor, every: Tensor) -> tuple[int, int, float]:
     """Return the first and last bin of the window with the highest Dice, and that Dice.
 
-    ``organ`` and ``every`` are histograms (bins,)."""
+    ``organ`` and ``every`` are histograms (bins,).
+    """
     inside, all_inside = (torch.cat([x.new_zeros(1), x.cumsum(0)]) for x in (organ, every))
     shared = inside[None] - inside[:, None]  # from the row's bin to before the column's
     whole = all_inside[None] - all_inside[:, None] + inside[-1]

@@ -112,7 +112,8 @@ class UNet3D(VolumeSegmenter):
         """Convert (C, D, H, W) in HU to two intensity windows and three position channels.
 
         Positions run from -1 to 1 within a volume of the training cases' size. ``cut`` selects a
-        part."""
+        part.
+        """
         grey = volume[(slice(None), *cut)].float() - CENTRE
         places = torch.meshgrid(
             *(
@@ -165,7 +166,8 @@ def shares(target: Tensor, labels: int) -> Tensor:
 def around(target: Tensor, size: tuple[int, ...], labels: int) -> tuple[slice, ...]:
     """Choose the position of a patch: around a voxel of a random organ, or anywhere.
 
-    ``target`` (D, H, W) are the volume's classes."""
+    ``target`` (D, H, W) are the volume's classes.
+    """
     middle = [int(torch.randint(count, ())) for count in target.shape]
     if torch.rand(()) < AROUND:
         there = target.flatten().long().bincount(minlength=labels)[1:].nonzero().flatten() + 1
@@ -184,7 +186,8 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Return 1 - 2 |A and B| / (|A| + |B|), averaged over the classes in these patches.
 
     Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric Medical
-    Image Segmentation (2016). https://arxiv.org/abs/1606.04797"""
+    Image Segmentation (2016). https://arxiv.org/abs/1606.04797
+    """
     said = logits.softmax(1)
     true = F.one_hot(target, logits.shape[1]).movedim(-1, 1)
     axes = (0, 2, 3, 4)

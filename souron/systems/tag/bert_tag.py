@@ -199,7 +199,8 @@ def likeliest(chance: Tensor) -> Tensor:
     """Return the most probable valid tags (units,) for log probabilities (units, tags).
 
     A continuing tag must follow its own label. Viterbi: Error Bounds for Convolutional Codes
-    (1967), https://doi.org/10.1109/TIT.1967.1054010."""
+    (1967), https://doi.org/10.1109/TIT.1967.1054010.
+    """
     count = chance.shape[1]
     after = torch.zeros(count, count)  # log transition, [before, tag]
     for tag in range(2, count, 2):

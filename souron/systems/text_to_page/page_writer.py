@@ -123,7 +123,8 @@ class Layer(nn.Module):
     ) -> Tensor:  # fmt: skip
         """Transform (B, T, C).
 
-        With ``known``, x are the next tokens, from position ``place`` on."""
+        With ``known``, x are the next tokens, from position ``place`` on.
+        """
         h, own = self.norm1(x), self.attention
         keys, values = own.apart(own.key(h), place), own.apart(own.value(h))
         if known is not None:
@@ -192,7 +193,8 @@ class PageWriter(PageSystem):
     ) -> Loader:
         """Encode each request as (words, its text), beside the parts.
 
-        Requests whose page cannot be written with their own words are excluded from training."""
+        Requests whose page cannot be written with their own words are excluded from training.
+        """
         inputs = ListColumn([(self.words(text), text) for text in requests_of(data)])
         return Loader(replace(data, input=inputs), self.batch, augment, seed, device or self.device)
 

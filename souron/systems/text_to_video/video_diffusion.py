@@ -214,7 +214,8 @@ class VideoDiffusion(FilmGenerator):
     def with_first(film: Tensor, first: Tensor, given: Tensor) -> Tensor:
         """Insert the first frame (B, C, H, W) into (B, T, C, H, W) where ``given`` (B,).
 
-        An additional channel marks the given frames."""
+        An additional channel marks the given frames.
+        """
         told = torch.zeros_like(film[:, :, :1])
         told[:, 0] = given[:, None, None, None].to(film.dtype)
         return torch.cat([torch.where(told > 0, first[:, None], film), told], 2)

@@ -91,7 +91,8 @@ class BPE(Cutter):
     def encode_word(self, word: str) -> list[int]:
         """Apply the merges to a word, the earliest first.
 
-        A heap holds the candidate pairs; outdated ones are skipped."""
+        A heap holds the candidate pairs; outdated ones are skipped.
+        """
         results = self.results if self.raws else {}
         symbols = [PLACE[byte] for byte in word.encode()]
         count = len(symbols)
@@ -144,7 +145,8 @@ class Vocabulary:
 class Corpus:
     """The distinct words as linked lists of tokens, with the counts of words and of token pairs.
 
-    Pairs are recounted only where a merge happened."""
+    Pairs are recounted only where a merge happened.
+    """
 
     def __init__(self, words: Counter[str]) -> None:
         self.symbol: list[int] = []  # of each position; ``NONE`` if merged into the previous one
@@ -171,7 +173,8 @@ class Corpus:
     def most_frequent(self, least: int) -> tuple[int, int] | None:
         """Return the most frequent pair, ties by the older tokens; None if none is frequent enough.
 
-        A count in the heap may be too high, never too low."""
+        A count in the heap may be too high, never too low.
+        """
         while self.heap:
             often, pair = heapq.heappop(self.heap)
             now = self.count[pair]

@@ -48,7 +48,8 @@ class Letters(Cutter):
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Collect the most frequent characters; ties by the smaller code point.
 
-        One-byte characters already have a token."""
+        One-byte characters already have a token.
+        """
         counted: Counter[str] = Counter()
         for word, often in word_counts(data).items():
             for letter in word:

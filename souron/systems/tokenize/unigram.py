@@ -175,7 +175,8 @@ class Lattice:
 
     Words are concatenated, the longest first, each with one position more than characters.
     ``piece_at[n - 1, place]`` is the piece of n characters that begins there, or the last number,
-    ``len(count)``, which no segmentation uses."""
+    ``len(count)``, which no segmentation uses.
+    """
 
     def __init__(self, words: Counter[str], alphabet: list[str], longest: int, most: int) -> None:
         self.alphabet = alphabet
