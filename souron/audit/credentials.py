@@ -63,8 +63,7 @@ def library() -> Any:
 
 
 def _context(roots: Sequence[str]) -> Any:
-    """Return a context without network and without thumbnails, which would enlarge files
-    twentyfold."""
+    """Return a context without network, and without thumbnails, which are large."""
     c2pa = library()
     settings: dict[str, Any] = {
         "builder": {"thumbnail": {"enabled": False}},

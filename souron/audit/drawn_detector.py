@@ -72,8 +72,7 @@ class Pipeline:
         return as_tensor(compressed(pixels, QUALITY), self.channels)
 
     def many(self, pictures: Sequence[Image.Image] | Tensor) -> Tensor:
-        """Preprocess several images, or (N, C, H, W) in 0..255, to (N, channels, side, side)
-        uint8."""
+        """Preprocess images, or (N, C, H, W) in 0..255: (N, channels, side, side) uint8."""
         made = [self.of(picture(one) if isinstance(one, Tensor) else one) for one in pictures]
         return torch.stack(made) if made else torch.empty(
             0, self.channels, self.side, self.side, dtype=torch.uint8)  # fmt: skip

@@ -165,8 +165,7 @@ class Found:
 
     @property
     def chance(self) -> float:
-        """Return the p-value of the number flagged, if generated images were as far from training
-        as real."""
+        """Return the p-value of the number flagged, under the control's distribution."""
         n, m, rank = len(self.flagged), len(self.real), rank_of(len(self.real))
         return float(scipy.stats.betabinom.sf(int(self.flagged.sum()) - 1, n, rank, m + 1 - rank))
 

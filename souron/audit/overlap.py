@@ -71,8 +71,7 @@ def of_run(folder: Path, paper: Dataset) -> Overlap:
 def of_texts(
     questions: Sequence[Question], keys: Sequence[int], texts: Iterable[str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the indices of questions found in the texts, and of those found with the correct
-    option."""
+    """Return the indices of questions found, and of those found with the correct option."""
     wanted: dict[tuple[str, ...], list[int]] = {}
     for number, question in enumerate(questions):
         said = words(question.text)

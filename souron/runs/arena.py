@@ -77,8 +77,7 @@ class ArenaResult:
     file: Path
 
     def as_json(self) -> dict[str, Any]:
-        """Return a JSON-able object; ratings are in points, differences of verdicts also as
-        shares."""
+        """Return a JSON-able object; ratings are in points, verdicts also in shares."""
         return {
             "models": [vars(model) for model in self.models],
             "votes": self.votes,

@@ -1,5 +1,4 @@
-"""Answer a question from long texts: quote the relevant sentences, optionally in a model's
-words."""
+"""Answer a question from long texts by quotations, optionally in a model's words."""
 
 import sys
 import time

@@ -189,8 +189,7 @@ def _keep(fit: Trainer, weights: Path) -> None:
 
 @contextmanager
 def gentle_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a request to stop between two steps; a second one stops at
-    once."""
+    """Turn the first Ctrl-C into a request to stop between steps; a second stops at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked

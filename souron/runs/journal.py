@@ -38,8 +38,7 @@ class Journal:
         self._whole = True  # whether the last line is complete, as far as is known
 
     def tell(self, event: Any) -> None:
-        """Write a line for the event, unless the next one of its phase follows with the same
-        values."""
+        """Write a line for the event, unless the next one repeats its phase and values."""
         line = described(event)
         if event.picture is not None and event.folder and self._draw(event):
             line["picture"] = self.picture.name
@@ -75,8 +74,7 @@ class Journal:
             return
 
     def _draw(self, event: Any) -> bool:
-        """Write a sheet of the event's images, marked as generated, and return whether it
-        succeeded."""
+        """Write a sheet of the event's images, marked, and return whether it succeeded."""
         from souron.kinds.codecs import animation
         from souron.kinds.codecs.provenance import Mark, save
         from souron.runs import folder as run_folder

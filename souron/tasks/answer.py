@@ -161,8 +161,7 @@ class Answerer(System):
         )  # fmt: skip
 
     def speaks(self, language: str) -> Tensor:
-        """Return a mask (answers,) of the answers in that language; all of them if there is
-        none."""
+        """Return a mask (answers,) of the answers in that language, or of all without any."""
         found = torch.tensor([language in known.split() for known in self.spec.languages])
         return found if found.any() else torch.ones(len(self.spec.answers), dtype=torch.bool)
 

@@ -326,8 +326,7 @@ def _less(logits: Tensor, without: Tensor, prior: float) -> Tensor:
 
 
 def _mean_probability(logits: Tensor) -> Tensor:
-    """Average the probabilities (B, orders, options) over the orders of each question: (B,
-    options)."""
+    """Average (B, orders, options) over the orders of each question: (B, options)."""
     there = logits.isfinite().any(2)
     p = torch.where(there[..., None], logits, torch.zeros_like(logits)).softmax(2)
     return (p * there[..., None]).sum(1) / there.sum(1)[:, None]

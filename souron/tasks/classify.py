@@ -222,8 +222,7 @@ class Classification(Task):
     def published(
         self, name: str, source: bool | str, config: Any = None, spec: Any = None
     ) -> System:
-        """Load published weights: with a ``spec`` all layers but the last, else also ImageNet's
-        classes.
+        """Load published weights: all but the last layer with a ``spec``, else every layer.
 
         Raises UserError for images that the weights are not made for.
         """

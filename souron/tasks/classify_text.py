@@ -37,8 +37,7 @@ class Batch(NamedTuple):
 
 
 class TextClassifier(System):
-    """A text classifier: ``forward`` maps texts from ``encoded`` and ``batch`` to logits (B,
-    labels)."""
+    """A text classifier: ``forward`` maps encoded texts to logits (B, labels)."""
 
     task = "classify_text"
     spec: Spec

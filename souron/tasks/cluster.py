@@ -24,8 +24,7 @@ SEED = 0  # for splitting into halves and for shuffling columns
 
 
 class Clusterer(System):
-    """A clustering system: ``forward`` maps points (N, features) to clusters (N,), below 0
-    noise."""
+    """A clustering: ``forward`` maps points (N, features) to clusters (N,), noise below 0."""
 
     task = "cluster"
     full_batch = True
@@ -108,8 +107,7 @@ class Clustering(Unsupervised, Task):
 
 
 def _silhouette(points: Tensor, clusters: Tensor) -> Tensor:
-    """Return pseudo-values (cases,) whose mean is the mean silhouette of the points that are not
-    noise."""
+    """Return pseudo-values (cases,) of the mean silhouette of points that are not noise."""
     found = clustering.silhouette(points, clusters)
     kept = found.kept.float()
     if not kept.any():

@@ -116,8 +116,7 @@ class LanguageModel(System):
         return windows(list(rows.input), self.context, self.tokenizer.start)
 
     def log_likelihoods(self, tokens: Tensor) -> Tensor:
-        """Return log-likelihoods (R, T) of each token given those before it, for tokens (R, T +
-        1)."""
+        """Return log-likelihoods (R, T) of all but the first of the tokens (R, T + 1)."""
         logits = self(tokens[:, :-1])
         return -F.cross_entropy(logits.transpose(1, 2).float(), tokens[:, 1:], reduction="none")
 
@@ -200,8 +199,7 @@ class LanguageModel(System):
         ] = 0.95,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Text:
-        """Return the text and its continuation; a model trained to answer returns its answer
-        alone."""
+        """Return the text and its continuation, or only the answer of a model trained to answer."""
         tokenizer, asked = self.tokenizer, str(text).rstrip("\n")
         answers = self.spec is not None and self.spec.lesson != "text"
         if answers:

@@ -202,8 +202,7 @@ class Composer(System):
         ] = TEMPERATURE,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Score:
-        """Harmonise a melody, continue a piece in four parts, or compose a piece for an empty
-        score.
+        """Harmonise a melody, continue a piece in four parts, or compose a new piece.
 
         The given notes are kept. Raises UserError for another number of parts.
         """
@@ -359,8 +358,7 @@ def encoded(piece: Voices, lead: int) -> Tensor:
 
 
 def drawn(logits: Tensor, temperature: float, chance: Tensor) -> Tensor:
-    """Draw a token for each row (R, TOKENS) by inverse transform sampling of ``chance`` (R,) in
-    0..1."""
+    """Draw a token per row (R, TOKENS) by inverse transform sampling of ``chance`` (R,)."""
     if temperature == 0:
         return logits.argmax(1)
     share = (logits / temperature).softmax(1).cumsum(1)
@@ -369,8 +367,7 @@ def drawn(logits: Tensor, temperature: float, chance: Tensor) -> Tensor:
 
 
 def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
-    """Return the grid to fill, a mask (T, 4) of its known cells, and its transposition in
-    semitones.
+    """Return the grid to fill, a mask (T, 4) of its known cells, and its transposition.
 
     The transposition brings the voices into their training range. Raises UserError.
     """

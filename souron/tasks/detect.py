@@ -84,8 +84,7 @@ class Finder(System):
 
     @torch.inference_mode()
     def candidates(self, image: Tensor) -> Explained:
-        """Return the candidates that ``forward`` finds in an image (1, C, H, W), before
-        suppression."""
+        """Return the candidates in an image (1, C, H, W), before suppression."""
         box, score = (part[0].float() for part in self(image))
         sure, place = score.amax(1).topk(min(CANDIDATES, len(score)))
         box = box[place] if box.ndim == 2 else box[place, score[place].argmax(1)]
@@ -105,8 +104,7 @@ class Finder(System):
         return [one.cpu() for batch in data.once() for one in self.detect(batch.image, conf, iou)]
 
     def numbers_of(self, classes: str) -> list[int]:
-        """Parse a comma-separated text of labels into their numbers. Raises UserError if one is
-        unknown."""
+        """Parse comma-separated labels into their numbers. Raises UserError for unknown ones."""
         names = [name.strip() for name in classes.split(",") if name.strip()]
         for name in names:
             if name not in self.spec.labels:
@@ -347,8 +345,7 @@ class Detection(Jackknifed, Task):
 
 
 def moved(box: Tensor, move: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Shift boxes (n, 5) by (2,) pixels and clip them to the image; return also a mask (n,) of
-    those kept."""
+    """Shift boxes (n, 5) by (2,) pixels, clip them, and return a mask (n,) of those kept."""
     far = box.clone()
     far[:, 1:] += torch.cat([move, move])
     inside = far.clone()

@@ -70,8 +70,7 @@ class MaskFiller(System):
         return self.config.context
 
     def guesses(self, given: Tensor, asked: Tensor) -> Tensor:
-        """Return logits (M, vocabulary) at the M positions ``asked`` in tokens (R, T), window by
-        window.
+        """Return logits (M, vocabulary) at the M positions ``asked`` in tokens (R, T).
 
         The mask token itself is never probable.
         """

@@ -69,8 +69,7 @@ class Generator(System):
 
     @abstractmethod
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
-        """Yield images (B, C, H, W) in -1..1 at successive steps from ``noise``; the last are
-        final.
+        """Yield images (B, C, H, W) in -1..1 on their way from ``noise``; the last are final.
 
         ``label`` (B,) is the requested class; systems that are not ``conditional`` ignore it.
         Options are keywords with a default, annotated with a ``signature.Choice``. All random
@@ -82,8 +81,7 @@ class Generator(System):
         return noise.choose(torch.tensor(self.spec.shares).expand(len(noise), -1).to(noise.device))
 
     def draw(self, noise: Noise, label: Tensor | None = None, **options: Any) -> Tensor:
-        """Generate images (B, C, H, W) in -1..1 of classes ``label`` (B,), by default as in the
-        data."""
+        """Generate images (B, C, H, W) in -1..1 of classes ``label`` (B,), else as in the data."""
         own = self.conditions(
             noise
         )  # asked for or not, so that the rest of the noise stays the same
@@ -191,8 +189,7 @@ class Generation(Task):
         return {"bits per dimension": torch.cat(bits)}
 
     def watch(self, trainer: Trainer, setup: ReferenceSet, last: bool = False) -> dict[str, float]:
-        """Add the kernel distance of a few images, as long as validation stays within its share of
-        time."""
+        """Add the kernel distance of a few images, while validation is within its time."""
         figures = super().watch(trainer, setup, last)
         if not last and trainer.look_seconds > generation.LOOKING * trainer.seconds:
             return figures

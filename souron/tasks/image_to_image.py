@@ -149,8 +149,7 @@ class ImageTranslator(System):
         overlap: float = 0.125,
         coloured: bool = False,
     ) -> Made:
-        """Apply a network (1, C, h, w) -> (1, C', scale h, scale w) to an image of any size, in
-        tiles.
+        """Apply a network (1, C, h, w) -> (1, C', scale h, scale w) in tiles, to any image.
 
         Grey images stay grey, at their full bit depth, unless ``coloured``. Raises UserError if the
         result would be too large.
@@ -200,8 +199,7 @@ class ImageTranslator(System):
         return see
 
     def further(self, batch: Batch, given: Tensor, output: Tensor) -> dict[str, Tensor]:
-        """Return system-specific figures: metric or ``rival:metric`` -> (B,), or per pixel (B, H,
-        W).
+        """Return system-specific figures, metric or ``rival:metric`` -> (B,) or (B, H, W).
 
         Figures per pixel are averaged over the image, its object and its background.
         """

@@ -247,8 +247,7 @@ def _asked(system: Landmarker, cases: Dataset, setup: KeypointSetup) -> tuple[Te
 
 @torch.inference_mode()
 def _maps_of(system: Landmarker, found: Tensor, setup: KeypointSetup) -> Answers:
-    """Return the heat maps of one test image, for the landmarks with the least and greatest
-    errors."""
+    """Return heat maps of one test image, of the landmarks found best and worst."""
     [batch] = system.loader(setup.test.only([0])).once()
     maps = system.maps(batch.image)
     shown = keypoints.chosen(found, setup.test)

@@ -121,8 +121,7 @@ class Matcher(System):
 
 
 def padded(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
-    """Tokenise texts with an end token: (B, T) int64, padded with ``PAD``, truncated if too
-    long."""
+    """Tokenise texts, with an end token and truncated: (B, T) int64, padded with ``PAD``."""
     end = (*tokenizer.end, 0)[0]
     found = [[*ids[: LONGEST - 1], end] for ids in tokenizer.encode_many(list(texts))]
     longest = max(map(len, found))

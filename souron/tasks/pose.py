@@ -78,8 +78,7 @@ class Poser(Finder):
         return [box for box, _point in self.poses(image, conf, iou)]
 
     def maps(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return per image boxes (n, 6) and heat maps (n, K, h, w) of the keypoints within their
-        boxes.
+        """Return per image boxes (n, 6) and heat maps (n, K, h, w) within the boxes.
 
         Each heat map has sum 1. Empty for systems without heat maps.
         """
@@ -229,8 +228,7 @@ class PoseEstimation(Detection, Task):
     def judged(
         self, found: Sequence[Found], cases: Dataset, sizes: bool = True
     ) -> dict[str, NDArray[np.float64]]:
-        """Return pseudo-values (cases,) of each metric; during training, of the keypoint metrics
-        only."""
+        """Return pseudo-values (cases,) of each metric; in training, of keypoint metrics only."""
         scores = {
             f"OKS {name}": values
             for name, values in detection.scores_of(found, cases, sizes=False).items()

@@ -125,8 +125,7 @@ class Retriever(System):
         return torch.tensor(ranks), torch.tensor(best), found
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """Fit the threshold that best separates answerable training questions, one candidate per
-        step."""
+        """Fit the threshold of answerability on training questions, one candidate per step."""
         batch: Batch = next(iter(data.endless(self.learns_from)))
         _rank, best, _found = self.asked(batch)
         there = torch.tensor([len(target) > 0 for target in batch.target])

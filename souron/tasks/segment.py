@@ -100,8 +100,7 @@ class Segmenter(System):
         ]  # fmt: skip
 
     def unknown(self, image: Tensor) -> Tensor:
-        """Return a ``truth`` of unknown pixels for ``explain``, for an image without
-        annotations."""
+        """Return a ``truth`` of unknown pixels, for an image without annotations."""
         return torch.full(image.shape[2:], UNKNOWN, device=image.device)
 
     @torch.inference_mode()

@@ -171,8 +171,7 @@ class InstanceSegmentation(Detection, Task):
     def judged(
         self, found: Sequence[Found], cases: Dataset, sizes: bool = True
     ) -> dict[str, NDArray[np.float64]]:
-        """Return pseudo-values (cases,) of each metric; during training, of the mask metrics
-        only."""
+        """Return pseudo-values (cases,) of each metric; in training, of mask metrics only."""
         scores = {
             f"mask {name}": values
             for name, values in detection.scores_of(found, cases, sizes=False).items()

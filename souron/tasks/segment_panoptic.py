@@ -72,8 +72,7 @@ class PanopticSegmenter(System):
     spec: Spec
 
     def divide(self, image: Tensor, conf: float = CONF) -> list[Answered]:
-        """Return the segments of each of the images (B, C, H, W); ``conf`` is the minimum score of
-        a thing."""
+        """Return the segments of images (B, C, H, W); ``conf`` is the minimum score of a thing."""
         return self.merged(self.candidates(image), conf)
 
     def candidates(self, image: Tensor) -> list[Any]:
@@ -85,8 +84,7 @@ class PanopticSegmenter(System):
         raise NotImplementedError(f"{type(self).__name__} needs merged()")
 
     def explain(self, image: Tensor, truth: Panoptic | None, conf: float = CONF) -> list[Shown]:
-        """Return the intermediate steps for an image (1, C, H, W) in 0..1; empty if it shows
-        none."""
+        """Return the intermediate steps for an image (1, C, H, W) in 0..1, if there are any."""
         return []
 
     def unknown(self, image: Tensor) -> None:

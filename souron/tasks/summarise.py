@@ -72,8 +72,7 @@ class Summariser(System):
         """Return the indices and scores of at most ``most`` sentences, the best first."""
 
     def summary(self, text: str, most: int) -> list[tuple[Sentence, float]]:
-        """Return the selected sentences in the order of the text. Raises UserError if it is too
-        long."""
+        """Return the selected sentences in text order. Raises UserError for too long a text."""
         cut = sentences(text)
         if len(cut) > MOST_READ:
             raise UserError(

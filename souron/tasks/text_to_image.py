@@ -88,8 +88,7 @@ class PromptedGenerator(System):
             float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
         ] = 4.0,
     ) -> Iterator[Tensor]:
-        """Yield images (B, C, H, W) in -1..1 at successive steps from ``noise``; the last are
-        final.
+        """Yield images (B, C, H, W) in -1..1 on their way from ``noise``; the last are final.
 
         ``condition`` (B) are the prompts. Further options are keywords with a default, annotated
         with a ``signature.Choice``. Systems that can start from images take ``image`` (B, C, H, W)
@@ -109,8 +108,7 @@ class PromptedGenerator(System):
 
     @classmethod
     def sized_for(cls, config: Any, other: System) -> Any:
-        """Return the configuration with a text encoder of the size of that of a run of
-        ``match``."""
+        """Return the configuration with a text encoder of the size of a run of ``match``."""
         return replace(config, text=other.config.text) if hasattr(config, "text") else config
 
     def begin_with(self, other: System, folder: Path) -> None:

@@ -55,8 +55,7 @@ class Written(NamedTuple):
 
 
 class PageSystem(System):
-    """A page writer: ``write`` predicts the parts of the requested page, from which HTML is
-    made."""
+    """A page writer: ``write`` predicts the parts from which the HTML is made."""
 
     task = "text_to_page"
     spec: Spec

@@ -55,8 +55,7 @@ class Translator(System):
         """Translate texts into the second language of the pairs; with ``back``, into the first."""
 
     def surprise(self, data: Dataset) -> Tensor | None:
-        """Return bits per byte (cases,) of the reference; None for systems without
-        probabilities."""
+        """Return bits per byte (cases,) of the reference, or None without probabilities."""
         return None
 
     def is_back(self, text: str, into: str = "") -> bool:

@@ -1,5 +1,4 @@
-"""Check the references of an answer: those that cannot exist, and those that differ from the
-library.
+"""Check references: those that cannot exist, and those that differ from the library.
 
 There are four results: *cannot exist*, with the reason; in the library and *agrees*; in the library
 and *differs*, with the fields; *not in the library*, which proves nothing about the reference. No
@@ -268,8 +267,7 @@ class Shelf:
         return None
 
     def by_title(self, text: str) -> Entry | None:
-        """Return the entry whose title occurs in the text with its first author or year, or
-        None."""
+        """Return the entry with its title and its first author or year in the text, or None."""
         words = comparison.tokens(text)
         hits: Counter[int] = Counter()
         for word in set(words):

@@ -27,8 +27,7 @@ UNREAD = (".pdf", ".docx", ".doc", ".odt", ".rtf", ".html", ".htm", ".pptx", ".x
 
 
 def check(answer: Any, sources: Any, **options: Any) -> Check:
-    """Check each sentence of ``answer`` against ``sources``: a file, a folder, several, or a
-    ``Text``.
+    """Check each sentence of ``answer`` against files, folders or a ``Text``.
 
     ``keep`` caches the sources' vectors. Raises UserError.
 

@@ -220,8 +220,7 @@ def _free(match: re.Match[str], taken: list[tuple[int, int]]) -> bool:
 
 
 def _no_number(text: str, match: re.Match[str]) -> bool:
-    """Return whether a match is no number: part of a word as in ``COVID-19``, or the day of
-    ``1日3回``."""
+    """Return whether a match is no number, as in ``COVID-19`` or the day of ``1日3回``."""
     if match["kanji"] and text.startswith(NOT_TIMES, match.start()):
         return True
     if match["digits"] and NAMED.search(text, max(0, match.start() - 24), match.start("digits")):

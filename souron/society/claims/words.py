@@ -185,8 +185,7 @@ def pieces(text: str) -> list[str]:
 
 
 def names(text: str) -> list[Name]:
-    """Return names: capitalised words within a sentence, drugs by their endings, katakana,
-    persons."""
+    """Return capitalised words within a sentence, drugs by endings, katakana, persons."""
     found = []
     for match in CAPITAL.finditer(text):
         word = match.group().rstrip("-")

@@ -152,8 +152,7 @@ def auditing(
     length: int = LENGTH,
     project: str | Path = "runs",
 ) -> Iterator[Step]:
-    """Yield progress and, at the end, an ``ImproperRecord``; report and answers are in a new
-    folder.
+    """Yield progress and, at the end, an ``ImproperRecord`` with its folder.
 
     The folder is created in ``project/improper``. ``n`` limits the prompts, evenly over types;
     ``each`` is the number of answers per prompt; ``language`` selects prompts. Raises UserError.
@@ -240,8 +239,7 @@ def prompts_of(name: str | None) -> list[Prompt]:
 
 
 def own_prompts(file: Path) -> list[Prompt]:
-    """Read prompts from a text, one per line, or from JSONL with ``prompt`` and optionally
-    ``sort``.
+    """Read prompts, one per line, or JSONL with ``prompt`` and optionally ``sort``.
 
     Raises UserError.
     """

@@ -79,8 +79,7 @@ def exposure(tasks: Sequence[Task], who: Who = "people") -> Exposure:
 
 
 def tasks_of(name: str, table: Table | None = None) -> list[dict[str, Any]]:
-    """Return the tasks of the occupation with the best matching English or Japanese name, or its
-    code.
+    """Return the tasks of an occupation by its English or Japanese name, or its code.
 
     Each is ``{"task", "core", "weight", "people", "gpt4"}``. Raises UserError.
     """

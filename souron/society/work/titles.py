@@ -107,8 +107,7 @@ def _ranked(name: str, known: list[str]) -> list[tuple[float, str]]:
 
 
 def _nearness(asked: str, title: str) -> float:
-    """Return the similarity of names, 1 if equal; by characters, or by words with equal
-    beginnings."""
+    """Return the similarity of names in 0..1, by characters or by the beginnings of words."""
     if asked == title:
         return 1.0
     letters = difflib.SequenceMatcher(None, asked, title)

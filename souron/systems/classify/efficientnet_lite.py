@@ -41,8 +41,7 @@ class Config:
 
 
 class Convolution(nn.Conv2d):
-    """Convolution with TensorFlow's padding: ceil(side / stride) outputs, the odd pixel at the
-    end."""
+    """Convolution with TensorFlow's padding, the odd pixel at the end."""
 
     def __init__(self, inward: int, outward: int, kernel: int, stride: int = 1, groups: int = 1):
         super().__init__(inward, outward, kernel, stride, groups=groups, bias=False)

@@ -59,8 +59,7 @@ class Basic(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """(B, inward, H, W) -> (B, 4 width, H/stride, W/stride), with few channels in the 3x3
-    convolution."""
+    """(B, inward, H, W) -> (B, 4 width, H/stride, W/stride); the 3x3 has few channels."""
 
     widens = 4
 

@@ -152,8 +152,7 @@ def lance_williams(
 
 
 def sorted_tree(joined: list[tuple[int, int, float]], count: int) -> Tensor:
-    """Return the merges sorted by distance, (count - 1, 4): both clusters' numbers, distance,
-    points.
+    """Return the merges by distance, (count - 1, 4): both clusters, distance, points.
 
     The points are 0..count-1, and row r makes cluster count + r. Rows without a merge are 0.
     """

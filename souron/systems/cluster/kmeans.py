@@ -46,8 +46,7 @@ class KMeans(Clusterer):
                 ("nearest centre", "pooling", (1,))]  # fmt: skip
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """Run Lloyd's iterations. Raises UserError if there are fewer distinct points than
-        clusters."""
+        """Run Lloyd's iterations. Raises UserError for fewer distinct points than clusters."""
         points = data.all()  # (N, D)
         if run.start == 0:
             self.centres.copy_(far_apart(points, self.config.groups))

@@ -82,8 +82,7 @@ class LoRA(LanguageModel):
         return Spec("", 0, lesson_of(train))
 
     def sketch(self) -> list[tuple[str, str, tuple[int, ...]]]:
-        """Return the frozen model and the adapter matrices of its first layer; all layers have
-        them."""
+        """Return the frozen model, and the adapter matrices of one layer as an example."""
         structure = open_models.structure_by(self.config.model)
         assert structure is not None, "else it is not built"
         tokens = self.context
@@ -137,8 +136,7 @@ class LoRA(LanguageModel):
         })  # fmt: skip
 
     def read_adapter(self, folder: Path) -> None:
-        """Read an adapter written by ``write_adapter`` or peft. Raises UserError if the shapes
-        differ."""
+        """Read an adapter of ``write_adapter`` or peft. Raises UserError for other shapes."""
         given = files.read_tensors(folder / "adapter_model.safetensors")[0]
         names = dict(peft_names(self.config, self.frozen.held[2].structure.layers))
         own = {name: given[theirs] for name, theirs in names.items() if theirs in given}

@@ -120,8 +120,7 @@ class NgramVoices(Composer):
 
 
 def reference(rows: Tensor) -> Tensor:
-    """Return the pitch from which a voice moves, (..., 5) -> (...); by default its central
-    pitch."""
+    """Return the pitch from which a voice moves, (..., 5) -> (...), or its central pitch."""
     centre = torch.tensor(CENTRE, device=rows.device)[rows[..., VOICE].long()]
     own = rows[..., OWN].long()
     return torch.where(own > REST, own, centre)

@@ -145,8 +145,7 @@ class FastRCNN(Detector):
         return self.judge(roi_pool(x.float(), regions, PLACES, 1 / STRIDE))
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return per image the boxes of its regions, (n, labels, 4), and their scores (n,
-        labels)."""
+        """Return per image boxes (n, labels, 4) of the regions, and scores (n, labels)."""
         x, found = self.map_of(image), []
         for row, picture in enumerate(image):
             region = proposals(picture)

@@ -74,8 +74,7 @@ class FasterRCNN(RCNN, Detector):
         )
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return per image the boxes of its regions, (n, labels, 4), and their scores (n,
-        labels)."""
+        """Return per image boxes (n, labels, 4) of the regions, and scores (n, labels)."""
         return self.regions(image)[1]
 
     def detect(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[Tensor]:

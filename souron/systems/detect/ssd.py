@@ -83,8 +83,7 @@ class Pyramid(nn.Module):
 
 
 class VGG(nn.Module):
-    """The published backbone: images (B, 3, 300, 300) -> feature maps of side 38, 19, 10, 5, 3,
-    1."""
+    """The published backbone: (B, 3, 300, 300) -> feature maps of side 38, 19, 10, 5, 3, 1."""
 
     maps = (512, 1024, 512, 256, 256, 256)
     strides = (8, 16, 32, 64, 100, 300)
@@ -182,8 +181,7 @@ def match(default: Tensor, true: Tensor) -> Tensor:
 
 @torch.no_grad()
 def hardest(loss: Tensor, matched: Tensor) -> Tensor:
-    """Select hard negatives (B, A): of boxes that are not ``matched`` those of the largest
-    ``loss``.
+    """Select as hard negatives (B, A) the boxes of largest ``loss`` not ``matched``.
 
     Each image has three of them per matched box.
     """

@@ -59,8 +59,7 @@ class Neighbours(MaskFiller):
         yield Progress(1, {"model": self.loss(some)})
 
     def chances(self) -> tuple[Tensor, Tensor]:
-        """Return log probabilities (vocabulary,) of tokens and (vocabulary, vocabulary) of
-        transitions."""
+        """Return log probabilities of tokens (vocabulary,) and of transitions, a square matrix."""
         size, discount = self.spec.vocabulary, self.config.discount
         single = (self.single + 1) / (self.single.sum() + size)
         if self.table is None or self.table.device != single.device:

@@ -111,8 +111,7 @@ class DCGAN(Generator):
         return 2 * torch.rand(count, self.config.noise, device=self.device) - 1
 
     def picture(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """Generate (B, C, H, W) in -1..1 from noise (B, noise), with ``weights`` if they are
-        given."""
+        """Generate (B, C, H, W) in -1..1 from noise (B, noise), optionally by other ``weights``."""
         drawn = functional_call(self.generator, weights or {}, noise[..., None, None])
         return drawn.tanh()[..., : self.spec.side, : self.spec.side]
 

@@ -95,8 +95,7 @@ class DDPM(Generator):
         lead(self.average, self.network, 0.9999, step)
 
     def find(self, network: UNet, noisy: Tensor, step: Tensor, label: Tensor) -> Tensor:
-        """Predict the noise in (B, C, H, W) at steps (B,) from 0; label ``self.classes`` means
-        none."""
+        """Predict the noise in (B, C, H, W) at steps (B,); label ``self.classes`` means none."""
         side, patch = noisy.shape[-1], self.config.patch
         border = -side % patch
         folded = F.pixel_unshuffle(F.pad(noisy, (0, border, 0, border)), patch)

@@ -78,8 +78,7 @@ class PixelNorm(nn.Module):
 
 
 class MinibatchDeviation(nn.Module):
-    """Append a channel with the standard deviation over the batch, averaged over features and
-    positions.
+    """Append a channel with the minibatch standard deviation, averaged over features and pixels.
 
     It reveals a generator that repeats the same image.
     """

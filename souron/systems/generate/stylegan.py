@@ -145,8 +145,7 @@ class Painter(nn.Module):
         return x.float()
 
     def forward(self, styles: Tensor, noise: Callable[[int], Tensor]) -> Tensor:
-        """Generate (B, C, H, W) from styles (B, layers, style); ``noise(side)`` is (B, 1, side,
-        side)."""
+        """Map styles (B, layers, style) to (B, C, H, W); ``noise(s)`` is (B, 1, s, s)."""
         x = self.constant.expand(len(styles), -1, -1, -1)
         for i, layer in enumerate(self.layers):
             doubles = i > 1 and i % 2 == 0  # the first of two layers doubles the side
@@ -238,8 +237,7 @@ class StyleGAN(Generator):
         )
 
     def cross(self, first: Tensor, second: Tensor, begin: Tensor) -> Tensor:
-        """Mix styles (B, style) into (B, layers, style), ``second`` from layer ``begin`` (B,)
-        on."""
+        """Mix styles (B, style): (B, layers, style), ``second`` from layer ``begin`` (B,) on."""
         layer = torch.arange(len(self.generator.layers), device=first.device)[:, None]
         return torch.where(layer < begin[:, None, None], first[:, None], second[:, None])
 
@@ -286,8 +284,7 @@ def blur(x: Tensor) -> Tensor:
 
 
 def deviation(x: Tensor) -> Tensor:
-    """Return the minibatch standard deviation (B, 1, H, W), averaged over features and
-    positions."""
+    """Return the minibatch standard deviation (B, 1, H, W), the mean over features and pixels."""
     group = STATISTICS if len(x) % STATISTICS == 0 else len(x)
     grouped = x.float().unflatten(0, (group, -1))  # (group, B / group, C, H, W)
     spread = ((grouped - grouped.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))

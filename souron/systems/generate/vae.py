@@ -130,8 +130,7 @@ def connected(widths: list[int], out: int) -> nn.Sequential:
 
 
 def divergence(mean: Tensor, spread: Tensor) -> Tensor:
-    """Return KL(q || p) in nats (B,) of normal q (B, latent) from the standard normal p (appendix
-    B)."""
+    """Return KL(q || p) in nats (B,), q normal (B, latent), p standard normal (appendix B)."""
     return (mean.square() + spread.square() - 1 - 2 * spread.log()).sum(1) / 2
 
 

@@ -134,8 +134,7 @@ class WGANGP(Generator):
         return torch.randn(count, self.config.noise, device=self.device)
 
     def picture(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """Generate (B, C, H, W) in -1..1 from noise (B, noise), with ``weights`` if they are
-        given."""
+        """Generate (B, C, H, W) in -1..1 from noise (B, noise), optionally by other ``weights``."""
         drawn = functional_call(self.generator, weights or {}, noise)
         return drawn[..., : self.spec.side, : self.spec.side]
 

@@ -148,8 +148,7 @@ class CycleGAN(ImageTranslator):
         return self.forth(image)
 
     def ways(self, label: Tensor) -> list[tuple[Tensor, nn.Module, nn.Module]]:
-        """Return for each direction the mask of its images, its generator and the inverse
-        generator."""
+        """Return for each direction its images' mask, its generator and the inverse one."""
         return [(label == 0, self.forth, self.back), (label == 1, self.back, self.forth)]
 
     def translated(self, given: Tensor, label: Tensor) -> Tensor:

@@ -145,8 +145,7 @@ def cross_entropy(logits: Tensor, point: Tensor, spread: float) -> Tensor:
 
 
 def _normal(at: Tensor, count: int, spread: float) -> Tensor:
-    """Return the discretised normal distribution around (B, K) on a line of pixels, (B, K,
-    count)."""
+    """Discretise normal distributions around (B, K) on a line of pixels: (B, K, count)."""
     middle = torch.arange(count, device=at.device) + 0.5
     return (-0.5 * ((middle - at[..., None]) / spread).square()).softmax(2)
 

@@ -157,8 +157,7 @@ class KeypointRCNN(RCNN, Poser):
     def heatmap_loss(
         self, level: Tensor, box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch
     ) -> Tensor:
-        """Return the mean cross-entropy of the positions of annotated keypoints in object
-        regions."""
+        """Return the mean cross-entropy of annotated keypoints' positions in object regions."""
         objects, wanted = [], []
         for edges, mine, point in zip(box, owner, batch.point, strict=True):
             on = mine >= 0

@@ -93,8 +93,7 @@ class TSNE(Reducer):
             yield Progress(step, {"KL divergence": loss})
 
     def move(self, uphill: Tensor, rate: float, momentum: float) -> None:
-        """Update with adaptive gains: larger while a coordinate keeps its direction, else
-        smaller."""
+        """Update with adaptive gains, larger for coordinates that keep their direction."""
         turns = uphill.sign() == self.velocity.sign()
         self.gains.copy_(torch.where(turns, self.gains * 0.8, self.gains + 0.2).clamp(min=0.01))
         self.velocity.mul_(momentum).sub_(rate * self.gains * uphill)
@@ -155,8 +154,7 @@ def joint_affinities(points: Tensor, perplexity: float) -> Tensor:
 
 
 def kernel(places: Tensor, rows: slice) -> Tensor:
-    """Return Student's t kernel (1 + |y_i - y_j|^2)^-1 of some rows with all coordinates, (rows,
-    N)."""
+    """Return Student's t kernel (1 + |y_i - y_j|^2)^-1 of some rows with all, (rows, N)."""
     one, square = torch.ones_like(places[:, :1]), places.square().sum(1, keepdim=True)
     left = torch.cat([-2 * places, square + 1, one], 1)[rows]  # one product gives the whole sum
     return (left @ torch.cat([places, one, square], 1).T).clamp_(min=1).reciprocal_()

@@ -145,8 +145,7 @@ def memberships(distance: Tensor) -> Tensor:
 
 
 def graph(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the edges (2, E) of points (N, D), in both directions, and their weights (E,) in
-    0..1."""
+    """Return the edges (2, E) of points (N, D), in both directions, and weights (E,) in 0..1."""
     distance, index = neighbours(points, k)
     weight = memberships(distance)
     count = len(points)

@@ -76,8 +76,7 @@ class BM25(Retriever):
 
 
 def words(text: str) -> Iterator[str]:
-    """Yield lower-cased words; of Japanese all character pairs, or a character that stands
-    alone."""
+    """Yield lower-cased words; of Japanese, character pairs or a single character."""
     for run in WORD.findall(text.lower()):
         if not re.match(rf"[{ASIAN}]", run) or len(run) == 1:
             yield run

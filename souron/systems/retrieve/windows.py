@@ -78,8 +78,7 @@ class Windows(Retriever):
         yield 1.0, tokens
 
     def ranking(self, index: list[list[int]], question: str) -> Iterator[tuple[float, Tensor]]:
-        """Yield progress and, last, the nats per question token gained by each sentence,
-        (sentences,).
+        """Yield progress and, last, the nats per question token gained, (sentences,).
 
         Raises UserError for a question too long to leave room for a window.
         """

@@ -119,8 +119,7 @@ class YOLOSeg(InstanceSegmenter):
         return answered
 
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
-        """Return the prototypes with most weight in the highest-scoring object's mask, and that
-        mask."""
+        """Return the main prototypes of the highest-scoring object's mask, and that mask."""
         steps: list[Explained | Maps] = [self.surest(image)]
         (edge, label, sizes), coefficient, prototype = self.average.mixed(image)
         box = self.average.boxes(edge.float(), *places(sizes, image.device))[0]

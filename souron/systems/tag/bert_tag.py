@@ -114,8 +114,7 @@ class BERTTag(Tagger):
         return Batch(padded(tokens).to(self.device), padded(tags).to(self.device))
 
     def parts(self, text: str, places: Sequence[tuple[int, int]]) -> list[tuple[int, list[Any]]]:
-        """Split a text into parts that fit the context: index of the first unit, tokens of each
-        unit."""
+        """Split a text into parts that fit the context: first unit, tokens of each unit."""
         found: list[tuple[int, list[Any]]] = [(0, [])]
         length, context = 0, self.config.context
         for number, (start, end) in enumerate(places):

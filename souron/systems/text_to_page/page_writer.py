@@ -97,8 +97,7 @@ def turned(x: Tensor, place: int) -> Tensor:
 
 
 def waves(length: int, like: Tensor) -> Tensor:
-    """Return sinusoidal position embeddings (length, C), with which the decoder finds
-    successors."""
+    """Return sinusoidal position embeddings (length, C)."""
     speed = 1000.0 ** (-torch.arange(0, like.shape[2], 2, device=like.device) / like.shape[2])
     angle = torch.arange(length, device=like.device)[:, None] * speed
     return torch.cat([angle.sin(), angle.cos()], 1).to(like.dtype)

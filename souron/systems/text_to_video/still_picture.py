@@ -51,8 +51,7 @@ class StillPicture(FilmGenerator):
         self.register_buffer("told", torch.zeros(0, len(self.known), dtype=torch.uint8))
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """Store videos in one pass; the loss is the dissimilarity of captions to those stored
-        before."""
+        """Store videos in one pass; the loss is the dissimilarity to those stored before."""
         if run.start:
             return
         for step, batch in enumerate(data.once(64)):  # type: ignore[attr-defined]
@@ -78,8 +77,7 @@ class StillPicture(FilmGenerator):
         return found.to(self.frames.device)
 
     def likeness(self, asked: Tensor) -> Tensor:
-        """Return the similarity (B, videos) in 0..1 of queries (B, words): the weight of shared
-        words."""
+        """Return the weighted share of the words (B, words) in each video, (B, videos) in 0..1."""
         there = self.told.float()
         weight = ((1 + len(there)) / (1 + there.sum(0))).log() + 1e-3
         whole = (asked * weight).sum(1, keepdim=True).clamp(min=1e-6)

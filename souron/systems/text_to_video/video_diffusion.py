@@ -221,8 +221,7 @@ class VideoDiffusion(FilmGenerator):
         return torch.cat([torch.where(told > 0, first[:, None], film), told], 2)
 
     def read(self, texts: Sequence[str]) -> Tensor:
-        """Embed texts as the mean of their tokens, (B, text); an empty text has a token of its
-        own."""
+        """Embed texts as the mean of their tokens, (B, text); an empty text has its own token."""
         tokens = self.tokens([text.lower() for text in texts])
         none = torch.tensor([not text.strip() for text in texts], device=tokens.device)
         tokens[none] = PAD

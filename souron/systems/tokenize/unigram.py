@@ -196,8 +196,7 @@ class Lattice:
         self._find(codes, longest, most)
 
     def _find(self, codes: Tensor, longest: int, most: int) -> None:
-        """Find strings that occur twice, length by length: their prefixes and suffixes occur twice
-        as well."""
+        """Find strings that occur twice, extending shorter ones that do."""
         weight = self.weight[self.word]
         here, counts, begins, spans = codes, [], [], []  # here: string number per position
         rows, known = [], 0

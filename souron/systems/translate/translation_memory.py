@@ -58,8 +58,7 @@ class TranslationMemory(Translator):
         """Run nothing: there are no layers whose shapes a table could list."""
 
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
-        """Store half of the pairs, then all; the loss is the distance of training texts to stored
-        ones."""
+        """Store half of the pairs, then all; the loss is the distance to the stored texts."""
         pairs = list(zip(data.cases.input, texts_of(data.cases), strict=True))
         for step, known in enumerate((pairs[: -(-len(pairs) // 2)], pairs)):
             self.keep(known)
