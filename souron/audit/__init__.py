@@ -1,1 +1,1 @@
-"""What a trained system owes to others: what it learnt from, what it gives back, who drew it."""
+"""Audits of trained systems: training data, memorisation, provenance, detectability."""

@@ -1,17 +1,16 @@
-"""Content Credentials: a picture signed so that every later change of it shows.
+"""Content Credentials: sign images so that every later change is detected.
 
 The format is C2PA's (https://c2pa.org), read and written by its own library, ``c2pa-python``. The
-signature covers every byte of the file but itself, and says with which program, and how, the
-picture came to be: created by a trained algorithm where it carries souron's own mark, else opened
-and signed as it was. Nothing is asked of the network: no time stamp, no certificate's state, no
-credentials that lie elsewhere.
+signature covers every byte of the file but itself, and states with which program, and how, the
+image was made: created by a trained algorithm if it carries souron's own mark, else opened and
+signed unchanged. No network is used: no time stamp, no certificate status, no remote credentials.
 
-What verifying can answer, and no more:
+Verification has three results:
 
-- *signed*: by the holder of a certificate, and not changed since. Whether that is who its name
-  says is known of this computer's own root (``signing_keys``) and of roots that are given alone.
+- *signed*: by the holder of a certificate, and not changed since. The signer's identity is known
+  only for this computer's own root (``signing_keys``) and for roots that are given.
 - *changed*: there is a signature, and the file is not what was signed.
-- *none*: nothing was found, which proves nothing. Whoever saves a picture anew loses it.
+- *none*: nothing was found, which proves nothing. Saving an image anew removes the signature.
 """
 
 import io
@@ -33,7 +32,7 @@ from souron.utils.messages import UserError, _
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 LARGEST = 50_000_000  # bytes of a file
 LONGEST = 200  # characters of a name in a certificate
-# what may be wrong with a certificate while the signature and the picture are as they were
+# errors of a certificate that leave signature and image valid
 CERTIFICATE = ("signingCredential.", "timeStamp.", "claimSignature.outsideValidity")
 WHOLE = ("claimSignature.validated",)
 HASHED = ("assertion.dataHash.match", "assertion.boxesHash.match", "assertion.bmffHash.match")
@@ -41,22 +40,22 @@ HASHED = ("assertion.dataHash.match", "assertion.boxesHash.match", "assertion.bm
 
 @dataclass(frozen=True)
 class Answer:
-    """What a file's signature says."""
+    """The result of verifying a file's signature."""
 
     state: str  # "signed", "changed", "none"
-    signer: str = ""  # the name in the certificate, as it stands there
+    signer: str = ""  # the name in the certificate, verbatim
     trusted: bool = False  # by this computer's root, or by one that was given
     here: bool = False  # this computer's root
-    made: str = ""  # IPTC's word for how it came to be, as the signer says
+    made: str = ""  # IPTC's digital source type, as the signer states it
     software: str = ""
-    why: str = ""  # what is wrong, in the library's words
+    why: str = ""  # the error, in the library's words
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def library() -> Any:
-    """``c2pa``. Raises UserError where it is not installed."""
+    """Import ``c2pa``. Raises UserError if it is not installed."""
     extras.check("credentials", _("signing and verifying need c2pa-python and cryptography"))
     import c2pa
 
@@ -64,7 +63,7 @@ def library() -> Any:
 
 
 def _context(roots: Sequence[str]) -> Any:
-    """No thumbnail, which would make a picture twenty times as large, and no network."""
+    """Return a context without network, and without thumbnails, which are large."""
     c2pa = library()
     settings: dict[str, Any] = {
         "builder": {"thumbnail": {"enabled": False}},
@@ -76,8 +75,10 @@ def _context(roots: Sequence[str]) -> Any:
 
 
 def sign(path: Path, out: Path | None = None) -> Path:
-    """Write a signed copy of a PNG, JPEG, WebP or GIF, by default ``picture.signed.png`` beside it;
-    its path. Raises UserError, also where a file of that name is there already."""
+    """Write a signed copy of a PNG, JPEG, WebP or GIF and return its path.
+
+    The default is ``picture.signed.png`` beside it. Raises UserError, also if that file exists.
+    """
     c2pa = library()
     kind = type_of(path)
     place = out or path.with_name(f"{path.stem}.signed{path.suffix}")
@@ -91,7 +92,7 @@ def sign(path: Path, out: Path | None = None) -> Path:
         )
     signed = _signed(c2pa, path, kind)
     try:
-        with place.open("xb") as stream:  # fails where somebody else was faster
+        with place.open("xb") as stream:  # fails if the file appeared meanwhile
             stream.write(signed)
     except OSError as error:
         if not isinstance(error, FileExistsError):
@@ -105,7 +106,7 @@ def _signed(c2pa: Any, path: Path, kind: str) -> bytes:
     mark = provenance.read(path)
     builder = c2pa.Builder(json.dumps(_manifest(path, mark)), _context([keys.root]))
     if mark is None or mark.digital_source_type == provenance.EDITED:
-        builder.set_intent(c2pa.C2paBuilderIntent.EDIT)  # c2pa.opened, with what it was before
+        builder.set_intent(c2pa.C2paBuilderIntent.EDIT)  # c2pa.opened, with its history
     stream = io.BytesIO()
     try:
         builder.sign(_signer(c2pa, keys), kind, io.BytesIO(path.read_bytes()), stream)
@@ -139,7 +140,7 @@ def _signer(c2pa: Any, keys: signing_keys.Keys) -> Any:
 
 
 def type_of(path: Path) -> str:
-    """Its media type, once it is a picture that can carry a signature. Raises UserError."""
+    """Return the media type of an image that can carry a signature. Raises UserError."""
     limits.check_file(path, most=LARGEST)
     with pictures.opened(path) as image:
         kind = image.format if isinstance(image, Image.Image) else "DICOM"
@@ -151,8 +152,11 @@ def type_of(path: Path) -> str:
 
 
 def verify(path: Path, roots: Sequence[str] = ()) -> Answer:
-    """What the signature in a file says; ``roots`` are certificates (PEM) to trust beside this
-    computer's own. Raises UserError where the file is no picture that can carry one."""
+    """Verify the signature of a file.
+
+    ``roots`` are certificates (PEM) to trust besides this computer's own. Raises UserError if the
+    file is no image that can carry a signature.
+    """
     c2pa = library()
     kind = type_of(path)
     raw = path.read_bytes()
@@ -166,7 +170,7 @@ def verify(path: Path, roots: Sequence[str] = ()) -> Answer:
         here = bool(own) and _trusts(c2pa, kind, raw, str(own))
     except (c2pa.C2paError, ValueError, RecursionError) as error:
         text = limits.printable(str(error))[:LONGEST]
-        if text.startswith("Remote"):  # they lie elsewhere, and are not fetched
+        if text.startswith("Remote"):  # remote credentials are not fetched
             return Answer("none", why=text)
         return Answer("changed", why=text)
     return _answer(told, here)
@@ -178,8 +182,7 @@ def _trusts(c2pa: Any, kind: str, raw: bytes, root: str) -> bool:
 
 
 def _answer(told: Any, here: bool) -> Answer:
-    """From what the library reports of the active manifest. Everything in it may be a
-    stranger's."""
+    """Interpret the library's report on the active manifest; its content is untrusted."""
     active = told.get("manifests", {}).get(told.get("active_manifest"), {})
     results = told.get("validation_results", {}).get("activeManifest", {})
     passed = {str(one.get("code")) for one in results.get("success", ())}

@@ -1,6 +1,6 @@
-"""What a run was trained on: where the pictures come from, their licence, how many, which files.
+"""The training data of a run: source, licence, number of cases, files.
 
-Read from the run's own ``receipt.json`` and ``split.csv``; the pictures need not be there any more.
+Read from the run's own ``receipt.json`` and ``split.csv``; the images need not exist any more.
 """
 
 import csv
@@ -19,11 +19,11 @@ PARTS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the data: ``train`` was learnt from, ``val`` and ``test`` were not."""
+    """One part of the data: ``train`` was used for training, ``val`` and ``test`` were not."""
 
     name: str
     cases: int
-    groups: int  # patients; 0 where none are known
+    groups: int  # patients; 0 if unknown
     classes: dict[str, int]
     hash: str  # of the files' names and labels
     files: tuple[str, ...]
@@ -33,12 +33,12 @@ class Part:
 class Datasheet:
     run: str
     system: str
-    data: str  # as asked for
+    data: str  # as requested
     source: str
-    licence: str  # "" where none is stated
+    licence: str  # "" if not stated
     cases: int
-    hash: str  # of the pictures' pixels and labels, all parts together
-    started_from: str  # the weights that training began with; "" where it began from chance
+    hash: str  # of the pixels and labels of all parts
+    started_from: str  # initial weights; "" if random
     parts: tuple[Part, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Datasheet:
 
 
 def read(folder: Path) -> Datasheet:
-    """The ledger of a finished run. Raises UserError."""
+    """Read the data sheet of a finished run. Raises UserError."""
     args = run_folder.read_args(folder)
     data = _receipt(folder)["data"]
     began = str(args.get("pretrained", "False"))

@@ -1,20 +1,20 @@
-"""A detector of drawn pictures: frequencies and neighbouring pixels, read by logistic regression.
+"""A detector of generated images: frequencies and neighbouring pixels, with logistic regression.
 
-Two sorts of features, of which neither looks at what a picture shows:
+Two groups of features, both independent of an image's content:
 
-- the logarithm of the discrete cosine transform, the mean over blocks of up to 32 pixels: layers
-  that enlarge leave traces in it (Frank and others: Leveraging Frequency Analysis for Deep Fake
-  Image Recognition, 2020, https://arxiv.org/abs/2003.08685; Durall and others: Watch your
+- the logarithm of the discrete cosine transform, averaged over blocks of up to 32 pixels:
+  upsampling layers leave traces in it (Frank and others: Leveraging Frequency Analysis for Deep
+  Fake Image Recognition, 2020, https://arxiv.org/abs/2003.08685; Durall and others: Watch your
   Up-Convolution, 2020, https://arxiv.org/abs/2003.01826);
-- how often neighbouring pixels differ by so much, and how often a pixel is black or white:
-  histograms of residuals, after steganalysis (Fridrich, Kodovsky: Rich Models for Steganalysis of
+- histograms of differences between neighbouring pixels, and the shares of black and white pixels,
+  residuals as in steganalysis (Fridrich, Kodovsky: Rich Models for Steganalysis of
   Digital Images, 2012, https://doi.org/10.1109/TIFS.2012.2190402).
 
 ``benchmarks/generated.py features`` compares them, each alone and together, with the frozen
-EfficientNet-Lite0, on generators that the detector never saw.
+EfficientNet-Lite0, on generators unseen in training.
 
-Before any of that, all pictures pass one pipeline (``Pipeline``). Otherwise a detector learns that
-photographs are JPEG files and drawn pictures PNG files, which is worthless: Grommelt and others:
+All images first pass one pipeline (``Pipeline``). Otherwise a detector learns that photographs are
+JPEG files and generated images PNG files, which is worthless: Grommelt and others:
 Fake or JPEG? Revealing Common Biases in Generated Image Detection Datasets (2024),
 https://arxiv.org/abs/2403.17608.
 """
@@ -37,32 +37,33 @@ from souron.kinds.codecs.image import picture, square
 
 Floats = NDArray[np.float32]
 
-QUALITY = 95  # of the JPEG that every picture passes at the end of the pipeline
-UNKNOWN = 75  # quality that is assumed of a lossy file that does not say it
+QUALITY = 95  # of the JPEG compression that ends the pipeline
+UNKNOWN = 75  # assumed quality of lossy files that do not state it
 SMALLEST, LARGEST = 8, 256  # pixels a side
-BLOCK = 32  # pixels a side, at most, of which the frequencies are taken
+BLOCK = 32  # largest block of the frequency features, pixels a side
 PENALTY = 0.01  # C of the logistic regression
-AT_ONCE = 256  # pictures
+AT_ONCE = 256  # images
 STEPS = np.array(
     (-np.inf, -64, -32, -16, -8, -4, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 4, 8, 16, 32, 64, np.inf)
-)  # between which differences of neighbouring pixels are counted, levels
-ENDS = (0, 1, 2, 3, 255)  # levels that are counted by themselves
+)  # bin edges of differences between neighbouring pixels, in levels
+ENDS = (0, 1, 2, 3, 255)  # levels counted separately
 CHANGES = ("as it is", "jpeg 75", "halved")
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What every picture passes, real or drawn, before anything is learnt from it."""
+    """The preprocessing of every image, real or generated."""
 
     side: int  # pixels
     channels: int  # 1 or 3
-    quality: int | None = None  # the lowest JPEG quality among all files; None: no file was lossy
+    quality: int | None = None  # the lowest JPEG quality among all files; None if no file was lossy
 
     def of(self, image: Image.Image) -> Tensor:
-        """(channels, side, side) uint8.
+        """Preprocess an image to (channels, side, side) uint8.
 
-        Where a file was JPEG, every picture is first compressed at that file's quality, at its own
-        size: one that was compressed so already hardly changes, and the others become like it.
+        If a file was JPEG, every image is first compressed at the lowest quality, at its own size:
+        one
+        already compressed so hardly changes, and the others become like it.
         """
         image = image.convert("L" if self.channels == 1 else "RGB")
         if self.quality is not None:
@@ -71,14 +72,14 @@ class Pipeline:
         return as_tensor(compressed(pixels, QUALITY), self.channels)
 
     def many(self, pictures: Sequence[Image.Image] | Tensor) -> Tensor:
-        """(N, channels, side, side) uint8 of pictures, or of (N, C, H, W) in 0..255."""
+        """Preprocess images, or (N, C, H, W) in 0..255: (N, channels, side, side) uint8."""
         made = [self.of(picture(one) if isinstance(one, Tensor) else one) for one in pictures]
         return torch.stack(made) if made else torch.empty(
             0, self.channels, self.side, self.side, dtype=torch.uint8)  # fmt: skip
 
 
 def compressed(image: Image.Image, quality: int) -> Image.Image:
-    """The picture as JPEG of that quality leaves it."""
+    """Return the image after JPEG compression at that quality."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=quality)
     return Image.open(stream)
@@ -90,8 +91,10 @@ def as_tensor(image: Image.Image, channels: int) -> Tensor:
 
 
 def jpeg_quality(image: Image.Image) -> int | None:
-    """About the quality, 1..100, of a JPEG file that is opened, from its table for brightness;
-    ``UNKNOWN`` of lossy WebP; None where nothing was lost."""
+    """Estimate the quality, 1..100, of an opened JPEG file from its luminance table.
+
+    ``UNKNOWN`` for lossy WebP; None for lossless files.
+    """
     if image.format == "WEBP":
         return UNKNOWN
     tables = getattr(image, "quantization", None)
@@ -104,7 +107,7 @@ def jpeg_quality(image: Image.Image) -> int | None:
 
 
 def changed(image: Tensor, change: str) -> Tensor:
-    """Pictures (N, C, S, S) uint8 as they are after one of ``CHANGES``, of the same size."""
+    """Apply one of ``CHANGES`` to images (N, C, S, S) uint8, keeping their size."""
     if change == "jpeg 75":
         channels = image.shape[1]
         made = [as_tensor(compressed(picture(one), 75), channels) for one in image]
@@ -119,14 +122,14 @@ def changed(image: Tensor, change: str) -> Tensor:
 
 
 def features(image: Tensor) -> Floats:
-    """(N, D) of pictures (N, C, S, S) in 0..255."""
+    """Return features (N, D) of images (N, C, S, S) in 0..255."""
     some = [np.concatenate([frequencies(part), residuals(part)], 1)
             for part in image.split(AT_ONCE)]  # fmt: skip
     return np.concatenate(some).astype(np.float32)
 
 
 def frequencies(image: Tensor) -> Floats:
-    """(N, block²): the mean over blocks of log(|DCT| + 1) of the brightness."""
+    """Return (N, block²): log(|DCT| + 1) of the brightness, averaged over blocks."""
     grey = image.float().mean(1)  # (N, S, S)
     side = grey.shape[-1]
     block = min(side, BLOCK)
@@ -139,8 +142,11 @@ def frequencies(image: Tensor) -> Floats:
 
 
 def residuals(image: Tensor) -> Floats:
-    """(N, channels x 56): square roots of the shares of differences between neighbours (to the
-    right, below, and all four together) that lie between two ``STEPS``, and of the ``ENDS``."""
+    """Return (N, channels x 56): square roots of histograms of pixel differences and ``ENDS``.
+
+    The differences are to the right neighbour, to the one below, and to all four together, with
+    bins ``STEPS``.
+    """
     found = []
     for grey in image.float().numpy().transpose(1, 0, 2, 3):  # (N, S, S)
         right, below = np.diff(grey, axis=2), np.diff(grey, axis=1)
@@ -156,15 +162,15 @@ def residuals(image: Tensor) -> Floats:
 
 @dataclass(frozen=True)
 class Detector:
-    """Of a picture how likely it is drawn, half of all pictures being so."""
+    """Probability that an image is generated, at equal priors."""
 
-    mean: Floats  # (D,) of the features that it learnt from
+    mean: Floats  # (D,) of the training features
     spread: Floats  # (D,)
     weight: Floats  # (D,)
     bias: float
 
     def scores(self, image: Tensor) -> NDArray[np.float64]:
-        """(N,) in 0..1 of pictures (N, C, S, S) uint8 as the pipeline makes them."""
+        """Return probabilities (N,) for preprocessed images (N, C, S, S) uint8."""
         return self.of_features(features(image))
 
     def of_features(self, found: Floats) -> NDArray[np.float64]:
@@ -173,8 +179,11 @@ class Detector:
 
 
 def learn(real: Floats, drawn: Sequence[Floats]) -> Detector:
-    """From features (N, D) of real pictures, and of the pictures of each generator, which weigh
-    the same, and all of them together what the real ones do. Raises ValueError without pictures."""
+    """Train on features (N, D) of real images, and of each generator's images.
+
+    Each generator has the same weight, and all together that of the real images. Raises ValueError
+    without images.
+    """
     from sklearn.linear_model import LogisticRegression
 
     if not len(real) or not drawn or not all(map(len, drawn)):
@@ -190,5 +199,5 @@ def learn(real: Floats, drawn: Sequence[Floats]) -> Detector:
 
 
 def learn_from_pictures(real: Tensor, drawn: Sequence[Tensor]) -> Detector:
-    """``learn``, from pictures (N, C, S, S) uint8 as the pipeline makes them."""
+    """Train on preprocessed images (N, C, S, S) uint8, see ``learn``."""
     return learn(features(real), [features(some) for some in drawn])

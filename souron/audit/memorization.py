@@ -1,24 +1,24 @@
-"""Does a generator give its training pictures back? Beside each drawn picture, the nearest of them.
+"""Test whether a generator copies its training images, by the nearest one to each generated image.
 
-A picture x is judged by how much nearer its nearest training picture is than its neighbourhood:
+An image x is judged by how much nearer its nearest training image is than its neighbourhood:
 
     ratio(x) = |x - t_1| / median of |x - t_1|, ..., |x - t_k|      t_1, t_2, ... nearest first
 
 Carlini and others: Extracting Training Data from Diffusion Models (2023).
-https://arxiv.org/abs/2301.13188   (with the mean; a few copies of t_1 leave the median as it is)
+https://arxiv.org/abs/2301.13188   (with the mean; a few copies of t_1 leave the median unchanged)
 
-A copy's ratio is near 0. The bare distance would not do: what is smooth lies near to everything;
-the ratio shows far less of that, though not nothing (``Audit.grain``). The distances are those of
-pixels and of what a fixed network sees, for copies that are no longer equal pixel by pixel
+A copy's ratio is near 0. The distance alone would not do: smooth images lie near to everything; the
+ratio reduces this effect, but not to zero (``Audit.grain``). Distances are measured between pixels
+and between the features of a fixed network, for copies that no longer agree pixel by pixel
 (Somepalli and others: Diffusion Art or Digital Forgery?, 2022, https://arxiv.org/abs/2212.03860);
 mirrored or shifted by a pixel, a copy is a copy still.
 
-How small a ratio is too small, real pictures say that the generator never saw, as in Meehan,
-Chaudhuri, Dasgupta: A Non-Parametric Test to Detect Data-Copying in Generative Models (2020),
-https://arxiv.org/abs/2004.05675. The threshold is the r-th smallest of their m ratios, where
-r / (m + 1) is about ``LEVEL``. Of n pictures drawn from the same distribution, as many as a
-beta-binomial number with n, r and m + 1 - r lie below it, whatever the distribution; more are too
-many.
+The threshold comes from real images not used in training, as in Meehan, Chaudhuri, Dasgupta:
+A Non-Parametric Test to Detect Data-Copying in Generative Models (2020),
+https://arxiv.org/abs/2004.05675. It is the r-th smallest of their m ratios, where
+r / (m + 1) is about ``LEVEL``. Of n images generated from the same distribution, the number below
+the threshold is beta-binomial with n, r and m + 1 - r, whatever the distribution; more indicate
+copying.
 """
 
 import itertools
@@ -47,39 +47,39 @@ from souron.stats.records import Measure
 from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
-LEVEL = 0.01  # of real pictures are to lie below the threshold
-DOUBT = 0.05  # a verdict of copying is wrong this often, all distances together
+LEVEL = 0.01  # expected share of real images below the threshold
+DOUBT = 0.05  # false alarm rate of a verdict of copying, over all distances
 NEIGHBOURS = 50
-SIDE = 32  # pixels, to which larger pictures are reduced before pixels are compared
-MOST_CONTROL = 1000  # real pictures
+SIDE = 32  # pixels, to which larger images are reduced for the pixel distance
+MOST_CONTROL = 1000  # real images
 FEWEST_CONTROL, FEWEST_LEARNT = 5, 5
-MOST = 4000  # drawn pictures
-MOST_SEEN = 60_000  # training pictures that the fixed network sees
-SMOOTH = 0.7  # of the real pictures' grain; with less, flags are to be doubted
-FENCE = 3.0  # interquartile ranges below the lower quartile: far out, after Tukey
-QUERIES, KNOWN = 128, 2048  # pictures compared at once
+MOST = 4000  # generated images
+MOST_SEEN = 60_000  # training images for the feature distance
+SMOOTH = 0.7  # of the real images' grain; below it, flags are doubtful
+FENCE = 3.0  # interquartile ranges below the lower quartile: far outliers, after Tukey
+QUERIES, KNOWN = 128, 2048  # images compared at once
 
 
 class Extractor(Protocol):
-    """A fixed network that sees pictures."""
+    """A fixed network for image features."""
 
     @property
     def name(self) -> str: ...
 
     def features(self, image: Tensor) -> Tensor:
-        """(N, C, H, W) in 0..255 -> (N, D)"""
+        """Return features (N, D) of images (N, C, H, W) in 0..255."""
         ...
 
 
 class Change(NamedTuple):
-    """What may have been done to a copy."""
+    """A transformation that a copy may have undergone."""
 
     mirror: bool = False
     down: int = 0  # pixels
     right: int = 0
 
     def of(self, image: Tensor) -> Tensor:
-        """The picture so changed, (N, C, H, W); what comes in at an edge repeats it."""
+        """Apply the change to images (N, C, H, W), repeating edges."""
         if self.mirror:
             image = image.flip(-1)
         if not (self.down or self.right):
@@ -99,28 +99,31 @@ SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
 
 @dataclass(frozen=True)
 class Space:
-    """A way to measure how far apart two pictures are."""
+    """A distance between images."""
 
     name: str  # "pixels", "features"
     see: Callable[[Tensor], Tensor]  # (N, C, H, W) in 0..255 -> (N, D)
     changes: tuple[Change, ...]
-    about: str = ""  # which network sees
-    most: int = sys.maxsize  # training pictures that are looked at
+    about: str = ""  # name of the network
+    most: int = sys.maxsize  # most training images compared
 
 
 def pixels() -> Space:
-    """The root mean square difference of pixel values, in levels of 0..255."""
+    """Return the root mean square difference of pixel values, in levels of 0..255."""
     changes = tuple(Change(m, *shift) for m, shift in itertools.product((False, True), SHIFTS))
     return Space("pixels", _pixels, changes)
 
 
 def features(eye: Extractor) -> Space:
-    """The distance of what a fixed network sees."""
+    """Return the distance between the features of a fixed network."""
     return Space("features", eye.features, (Change(), Change(mirror=True)), eye.name, MOST_SEEN)
 
 
 def _pixels(image: Tensor) -> Tensor:
-    """(N, D), scaled so that distances are root mean squares; larger pictures are reduced."""
+    """Flatten images to (N, D), scaled so that distances are root mean squares.
+
+    Larger images are reduced.
+    """
     values = image.float()
     if image.shape[-1] > SIDE:
         values = F.interpolate(values, (SIDE, SIDE), mode="bilinear", antialias=True)
@@ -130,12 +133,12 @@ def _pixels(image: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Nearest:
-    """Of each picture the nearest training picture."""
+    """The nearest training image of each image."""
 
-    row: Tensor  # (N,) of the training pictures
+    row: Tensor  # (N,) index of the training image
     distance: Tensor  # (N,)
     ratio: Tensor  # (N,)
-    change: Tensor  # (N,) which of the space's changes brings it that near
+    change: Tensor  # (N,) index of the space's change with the least distance
 
     def only(self, chosen: Tensor) -> "Nearest":
         return Nearest(*(values[chosen] for values in vars(self).values()))
@@ -143,7 +146,7 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Found:
-    """What one way to measure distances found."""
+    """The results for one distance."""
 
     space: Space
     drawn: Nearest
@@ -152,28 +155,27 @@ class Found:
 
     @property
     def flagged(self) -> Tensor:
-        """(N,) of the drawn pictures."""
+        """Return a mask (N,) of the flagged generated images."""
         return self.drawn.ratio <= self.threshold
 
     @property
     def real(self) -> Tensor:
-        """(M,) the same of the real ones."""
+        """Return a mask (M,) of the flagged real images."""
         return self.control.ratio <= self.threshold
 
     @property
     def chance(self) -> float:
-        """How likely so many flagged are, if the drawn were as far from training as the real."""
+        """Return the p-value of the number flagged, under the control's distribution."""
         n, m, rank = len(self.flagged), len(self.real), rank_of(len(self.real))
         return float(scipy.stats.betabinom.sf(int(self.flagged.sum()) - 1, n, rank, m + 1 - rank))
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A drawn picture and the training picture nearest to it, in the distance that is smallest
-    against its threshold."""
+    """A generated image and its nearest training image, for the most suspicious distance."""
 
-    picture: int  # number within the seed
-    row: int  # of the training pictures
+    picture: int  # index within the seed
+    row: int  # index of the training image
     file: str
     space: str
     distance: float
@@ -184,20 +186,20 @@ class Pair:
 
 @dataclass
 class Audit:
-    """An audit of a generator. ``learnt`` and ``held`` are the pictures compared with."""
+    """An audit of a generator; ``learnt`` and ``held`` are the training and held-out images."""
 
     run: str
     system: str
     data: str
     seed: int
-    image: Tensor  # (N, C, H, W) uint8, drawn
+    image: Tensor  # (N, C, H, W) uint8, generated
     learnt: Dataset
     held: Dataset
-    grain: float  # of the drawn pictures, over that of the real ones; below 1 they are smoother
-    copies: int  # held-out pictures left out of the control, as copies of training pictures
+    grain: float  # generated over real; below 1 the generated ones are smoother
+    copies: int  # held-out images excluded from the control as copies of training images
     found: list[Found]
-    pairs: list[Pair]  # of every drawn picture, worst first
-    changed: bool = False  # the data are no longer those of the run's receipt
+    pairs: list[Pair]  # of every generated image, worst first
+    changed: bool = False  # whether the data differ from the run's receipt
     ledger: ledgers.Datasheet | None = None
 
     @property
@@ -206,12 +208,12 @@ class Audit:
 
     @property
     def flagged(self) -> Measure:
-        """Share of the drawn pictures that any distance flags."""
+        """Return the share of generated images that any distance flags."""
         return intervals.proportion_interval(sum(pair.flagged for pair in self.pairs), self.samples)
 
     @property
     def control(self) -> Measure:
-        """The same of the real pictures."""
+        """Return the share of real images that any distance flags."""
         real = torch.stack([one.real for one in self.found]).any(0)
         return intervals.proportion_interval(int(real.sum()), len(real))
 
@@ -221,11 +223,11 @@ class Audit:
 
     @property
     def place(self) -> Path:
-        """The folder for its page."""
+        """Return the folder for its page."""
         return generate.own_place(Path(self.run))
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``souron audit memorisation --json`` prints."""
+        """Return the object that ``souron audit memorisation --json`` prints."""
         drawn, real = self.flagged, self.control
         return {
             "run": self.run,
@@ -259,9 +261,11 @@ class Audit:
 
 
 def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto") -> Iterator[Event]:
-    """Draw ``n`` pictures of a generator's run and compare each with all that it learnt from,
-    pixel by pixel and as the eye for these data sees them (``embedding``). The last event carries
-    the ``Audit``. Raises UserError."""
+    """Generate ``n`` images with a run and compare each with all training images.
+
+    They are compared by pixels and by the features suited to the data (``embedding``). The last
+    event carries the ``Audit``. Raises UserError.
+    """
     folder = run_folder.find(run)
     args = run_folder.read_args(folder)
     if not 1 <= n <= MOST:
@@ -305,11 +309,11 @@ def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto")
 def compare(
     image: Tensor, learnt: Dataset, held: Dataset, spaces: Sequence[Space]
 ) -> Iterator[tuple[float, Audit | None]]:
-    """How far it is, 0..1, and at the end the audit of drawn pictures ``image`` (N, C, H, W) in
-    0..255: a copy is nearer to a picture in ``learnt`` than those in ``held`` are.
+    """Audit generated images ``image`` (N, C, H, W) in 0..255; yields progress, and the audit last.
 
-    The first of ``spaces`` says which held-out pictures are copies themselves and no control.
-    Raises UserError where pictures are too few.
+    A copy is nearer to an image in ``learnt`` than those in ``held`` are. The first of ``spaces``
+    finds held-out images that are copies themselves and excludes them from the control. Raises
+    UserError if there are too few images.
     """
     first = sorted(set(splits.same_picture(learnt)))  # repeated, a picture counts once
     learnt = learnt.only(first)
@@ -342,7 +346,7 @@ def compare(
 
 
 def rank_of(count: int) -> int:
-    """Which of so many control ratios, the smallest first, is the threshold."""
+    """Return the rank of the threshold among ``count`` control ratios, the smallest first."""
     return max(1, math.floor(LEVEL * (count + 1)))
 
 
@@ -351,7 +355,7 @@ def threshold(ratio: Tensor) -> float:
 
 
 def grain(image: Tensor) -> Tensor:
-    """(N,) root mean square of what is finer than three pixels, in levels."""
+    """Return the root mean square (N,) of details finer than three pixels, in levels."""
     values = image.float()
     coarse = F.avg_pool2d(F.pad(values, (1, 1, 1, 1), "replicate"), 3, 1)
     return (values - coarse).flatten(1).square().mean(1).sqrt()
@@ -369,9 +373,9 @@ def _check(count: int, fewest: int, what: str) -> None:
 
 @torch.inference_mode()
 def nearest(image: Tensor, learnt: Tensor, space: Space) -> Iterator[tuple[float, Nearest | None]]:
-    """How far it is, 0..1, and at the end the nearest of each picture (N, C, H, W).
+    """Yield progress 0..1 and, at the end, the nearest training image of each image (N, C, H, W).
 
-    The training pictures are seen piece by piece, so that memory does not grow with them.
+    The training images are processed in batches, so that memory does not grow with them.
     """
     rows = torch.arange(len(learnt))
     if len(rows) > space.most:
@@ -389,11 +393,11 @@ def nearest(image: Tensor, learnt: Tensor, space: Space) -> Iterator[tuple[float
 
 @dataclass
 class Crowd:
-    """Some pictures, and the training pictures nearest to each so far, the nearest first."""
+    """A batch of images with their nearest training images so far, the nearest first."""
 
-    seen: Tensor  # (V, B, D) in each change
+    seen: Tensor  # (V, B, D) features under each change
     square: Tensor  # (B, k) distances
-    row: Tensor  # (B, k) of the training pictures
+    row: Tensor  # (B, k) indices of training images
     change: Tensor  # (B, k)
 
     @classmethod
@@ -403,7 +407,7 @@ class Crowd:
         return cls(seen, none.float(), none, none)
 
     def meet(self, known: Tensor, row: Tensor) -> None:
-        """Some more training pictures (K, D), and their rows."""
+        """Compare with more training images (K, D), whose indices are ``row``."""
         # |a - b|^2 = |a|^2 + |b|^2 - 2 a b
         apart = torch.stack([
             torch.addmm(known.square().sum(1), one, known.T, alpha=-2).add_(
@@ -418,18 +422,21 @@ class Crowd:
         self.change = torch.cat([self.change, change], 1).gather(1, kept)
 
     def nearest(self, learnt: Tensor, space: Space) -> tuple[Tensor, ...]:
-        """The fields of ``Nearest``."""
+        """Return the fields of ``Nearest``."""
         row, change = self.row[:, 0], self.change[:, 0]
         mine = self.seen[change, torch.arange(len(row))]
-        # again, without the rounding of the sum above, which matters near 0
+        # recomputed without the rounding of the sum above, which matters near 0
         distance = (mine - space.see(learnt[row])).norm(dim=1)
         typical = self.square.clamp(min=0).sqrt().median(1).values
         return row, distance, distance / typical.clamp(min=1e-6), change
 
 
 def are_copies(held: Tensor, learnt: Tensor, near: Nearest, space: Space) -> Tensor:
-    """(N,) held-out pictures that are copies of training pictures: alike but for their brightness,
-    and far nearer than the others are. They would make the threshold 0."""
+    """Return a mask (N,) of held-out images that are copies of training images.
+
+    They equal a training image up to brightness, and are far nearer than the others. They would
+    make the threshold 0.
+    """
     logs = near.ratio.clamp(min=1e-6).log()
     low, high = logs.quantile(torch.tensor([0.25, 0.75]))
     copies = logs < low - FENCE * (high - low)
@@ -459,7 +466,7 @@ def _pairs(found: list[Found], learnt: Dataset) -> list[Pair]:
 
 
 def sentence(audit: Audit) -> str:
-    """The verdict in words."""
+    """Return the verdict in words."""
     drawn = audit.flagged
     said = {
         "flagged": sum(pair.flagged for pair in audit.pairs),

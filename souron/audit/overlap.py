@@ -1,10 +1,10 @@
-"""Which questions of a paper a run has read in training: runs of words that stand in both.
+"""Find the questions of an exam that a run has read in training, by common sequences of words.
 
 Brown and others: Language Models are Few-Shot Learners (2020), appendix C.
 https://doi.org/10.48550/arXiv.2005.14165
 
-A question was seen where eight words of it, or all where it has fewer, follow each other in the
-same way in a training text; of Japanese a character counts as a word.
+A question counts as seen if eight consecutive words of it, or all if it has fewer, occur in a
+training text; in Japanese a character counts as a word.
 """
 
 import re
@@ -23,21 +23,21 @@ from souron.runs import folder as run_folder
 from souron.runs import prepare
 from souron.utils.messages import UserError, _
 
-WORDS = 8  # that follow each other
-MOST_WORDS = 20_000_000  # of training texts that are looked through
+WORDS = 8  # consecutive words
+MOST_WORDS = 20_000_000  # of training texts that are searched
 WORD = re.compile(r"[぀-ヿ㐀-鿿々]|[^\W_぀-ヿ㐀-鿿々]+")  # a Japanese character, else a word
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a run has read of a paper."""
+    """The questions of an exam that a run has read."""
 
     questions: int  # of the paper
-    seen: tuple[int, ...] = ()  # their numbers
-    answered: tuple[int, ...] = ()  # those whose right option stands in the same text, too
-    texts: int = 0  # that were looked through
-    data: str = ""  # where they are from
-    unknown: str = ""  # what could not be looked through, and why, in the reader's language
+    seen: tuple[int, ...] = ()  # indices of the questions read
+    answered: tuple[int, ...] = ()  # indices of those whose correct option occurs in the same text
+    texts: int = 0  # number of texts searched
+    data: str = ""  # their source
+    unknown: str = ""  # what could not be searched, and why, in the reader's language
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -47,7 +47,7 @@ class Overlap:
 
 
 def of_run(folder: Path, paper: Dataset) -> Overlap:
-    """What the run in ``folder`` has read of the paper, by its ledger."""
+    """Search the training texts of the run in ``folder`` for the exam's questions."""
     try:
         args = run_folder.read_args(folder)
         task = prepare.task_of(args)
@@ -71,8 +71,7 @@ def of_run(folder: Path, paper: Dataset) -> Overlap:
 def of_texts(
     questions: Sequence[Question], keys: Sequence[int], texts: Iterable[str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The numbers of the questions that stand in one of the texts, and of those whose right option
-    stands there, too."""
+    """Return the indices of questions found, and of those found with the correct option."""
     wanted: dict[tuple[str, ...], list[int]] = {}
     for number, question in enumerate(questions):
         said = words(question.text)
@@ -106,18 +105,18 @@ def of_texts(
 
 
 def words(text: str) -> list[str]:
-    """Small letters, full and half width alike."""
+    """Return the lower-cased words, with full and half width unified."""
     return WORD.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 def runs(said: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
-    """All runs of so many words; none of an empty text."""
+    """Yield all sequences of ``length`` words; none for an empty text."""
     if length:
         yield from zip(*(islice(said, start, None) for start in range(length)), strict=False)
 
 
 def strings(entry: Any) -> Iterator[str]:
-    """The texts of a case, whatever it is made of."""
+    """Yield the texts of a case of any structure."""
     if isinstance(entry, str):
         yield entry
     elif isinstance(entry, tuple):
@@ -126,8 +125,7 @@ def strings(entry: Any) -> Iterator[str]:
 
 
 def unknown_of(system: str) -> str:
-    """Why nobody here can tell what the weights that a system brings have read; "" where it brings
-    none."""
+    """Return why the training texts of a pretrained system are unknown; "" for other systems."""
     entry = registry.find(system)[0]
     if entry.status != "pretrained" and entry.name != "open_model":
         return ""

@@ -1,4 +1,4 @@
-"""What a generator gives back of its training pictures, what those were, and what the law asks."""
+"""The report on memorisation: similar training images, the data sheet, and the law."""
 
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,19 @@ from souron.utils import plotting, units
 from souron.utils.messages import _
 
 NAME = "audit-memorisation.html"
-FLAGGED, NEAREST, REAL = 24, 8, 8  # pairs that are shown
-WIDE = 112  # pixels of a shown picture
-FILES, CLASSES = 12, 24  # of the ledger that are named
+FLAGGED, NEAREST, REAL = 24, 8, 8  # pairs shown
+WIDE = 112  # width of a shown image in pixels
+FILES, CLASSES = 12, 24  # listed from the data sheet
 
 LAW = "https://laws.e-gov.go.jp/law/345AC0000000048"
 COUNCIL = "https://www.bunka.go.jp/seisaku/bunkashingikai/chosakuken/pdf/94037901_01.pdf"
 
 
 def audit_page(audit: Audit) -> Path:
-    """Write ``audit-memorisation.html`` into the run's folder, or the project's for a ready-trained
-    system; its path. Raises UserError."""
+    """Write ``audit-memorisation.html`` and return its path. Raises UserError.
+
+    It is placed in the run's folder, or in the project's for a ready-trained system.
+    """
     headings = {
         "pairs": _("Drawn pictures beside the nearest training pictures"),
         "real": _("The same for real pictures that it never saw"),
@@ -38,7 +40,7 @@ def audit_page(audit: Audit) -> Path:
     }
     if audit.ledger is None:
         del headings["ledger"]
-    flagged = sum(pair.flagged for pair in audit.pairs)  # they come first
+    flagged = sum(pair.flagged for pair in audit.pairs)  # the flagged pairs come first
     shown = audit.pairs[: max(NEAREST, min(flagged, FLAGGED))]
     text = page(
         "audit.html",
@@ -136,7 +138,7 @@ def _pair(audit: Audit, pair: Pair) -> dict[str, Any]:
 
 
 def _real(audit: Audit) -> list[dict[str, Any]]:
-    """The real pictures that come nearest to training pictures, pixel by pixel."""
+    """Return the real images nearest to training images, by pixels."""
     one = audit.found[0]
     near = one.control
     made = []
@@ -188,7 +190,7 @@ def _way(audit: Audit, one: Found) -> dict[str, str]:
 
 
 def _curves(found: list[Found]) -> bytes:
-    """For each distance, the share of drawn and of real pictures up to each ratio."""
+    """Plot for each distance the cumulative distribution of ratios of generated and real images."""
     figure = plotting.new_figure(3.6 * max(2, len(found)), 2.7)
     for axes, one in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
         distance = _("ratio by {distance}").format(distance=space_name(one.space.name))
@@ -249,14 +251,14 @@ def part_name(name: str) -> str:
 
 
 def classes(part: Part) -> str:
-    """``cat 20, dog 18``"""
+    """List the classes with their counts: ``cat 20, dog 18``."""
     shown = list(part.classes.items())[:CLASSES]
     text = ", ".join(f"{label} {units.whole(count)}" for label, count in shown)
     return text + (", …" if len(part.classes) > CLASSES else "")
 
 
 def law() -> list[str]:
-    """Article 30-4 of the Japanese Copyright Act, a paragraph each."""
+    """Return the explanation of article 30-4 of the Japanese Copyright Act, by paragraphs."""
     return [
         _(
             "Article 30-4 of the Copyright Act of Japan (in force since 2019) permits the use of a "

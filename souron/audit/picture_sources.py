@@ -1,4 +1,4 @@
-"""Where an audit's pictures come from: a data set, a folder of files, or a generator that draws."""
+"""Sources of images for an audit: a data set, a folder of files, or a generator."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,11 +24,11 @@ from souron.runs.events import Event
 from souron.utils import files, hardware
 from souron.utils.messages import UserError, _
 
-MOST_FILES = 100_000  # that a folder may have
+MOST_FILES = 100_000  # most files of a folder
 
 
 class Header(NamedTuple):
-    """What a file says of its picture before it is decoded."""
+    """The properties of an image file, read without decoding it."""
 
     format: str
     width: int
@@ -40,13 +40,13 @@ class Header(NamedTuple):
 
 @dataclass
 class Source:
-    """Pictures of one origin: files with their headers, or pixels where nothing was a file."""
+    """Images of one origin: files with their headers, or pixels if there are no files."""
 
     name: str
     file: list[str] = field(default_factory=list)
-    header: list[Header] = field(default_factory=list)  # one a file
+    header: list[Header] = field(default_factory=list)  # one per file
     image: Tensor | None = None  # (N, C, H, W) uint8
-    group: list[str] = field(default_factory=list)  # patient, ...; [] where none are known
+    group: list[str] = field(default_factory=list)  # patient, ...; [] if unknown
     skipped: int = 0  # files that could not be read
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Source:
 
     @property
     def side(self) -> int:
-        """The middle one of the pictures' shorter sides, pixels."""
+        """Return the median of the images' shorter sides, in pixels."""
         if self.image is not None:
             return min(self.image.shape[-2:])
         return int(np.median([min(one.width, one.height) for one in self.header]))
@@ -66,8 +66,10 @@ class Source:
         return all(one.grey for one in self.header)
 
     def through(self, pipeline: Pipeline) -> Iterator[tuple[float, Tensor]]:
-        """How far it is, 0..1, and one picture after the other as the pipeline makes it. A file
-        that turns out to be damaged is taken out of this source."""
+        """Yield progress 0..1 and each image after the pipeline.
+
+        Damaged files are removed from this source.
+        """
         if self.image is not None:
             for number, pixels in enumerate(self.image, 1):
                 yield number / len(self.image), pipeline.of(pictures.picture(pixels))
@@ -91,8 +93,7 @@ def is_run(name: str) -> bool:
 
 
 def real(name: str, most: int, seed: int) -> Source:
-    """At most so many real pictures of a data set or a folder, chosen at random. Raises
-    UserError."""
+    """Choose at most ``most`` real images of a data set or a folder at random. Raises UserError."""
     if name in load.names():
         cases = load.load(name)
         if not cases.pictures:
@@ -121,8 +122,10 @@ def _inside(path: str, folder: str) -> str:
 
 
 def folder(name: str, most: int, seed: int) -> Source:
-    """At most so many picture files, chosen at random; the sheets that ``souron generate`` writes
-    beside its pictures are none. Raises UserError."""
+    """Choose at most ``most`` image files of a folder at random.
+
+    Sheets written by ``souron generate`` are skipped. Raises UserError.
+    """
     every: list[Path] = []
     for path in files.find_files([name]):
         every.append(path)
@@ -156,8 +159,10 @@ def folder(name: str, most: int, seed: int) -> Source:
 
 
 def look(path: Path) -> Header | None:
-    """A file's header; None of a sheet of several drawn pictures. Raises UserError where it is no
-    picture that can be read."""
+    """Read a file's header; None for a sheet of several generated images.
+
+    Raises UserError if it is no readable image.
+    """
     size = path.stat().st_size if path.is_file() else 0
     with pictures.opened(path) as image:
         if not isinstance(image, Image.Image):  # DICOM
@@ -172,8 +177,10 @@ def look(path: Path) -> Header | None:
 
 
 def drawing(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
-    """Events while a run draws so many pictures; the last carries the ``Source``. Raises
-    UserError."""
+    """Generate ``n`` images with a run; the last event carries the ``Source``.
+
+    Raises UserError.
+    """
     place = run_folder.find(name)
     system = generate.generator(place, run_folder.read_args(place))
     if system.prompted or getattr(system, "moves", False):
@@ -192,14 +199,16 @@ def drawing(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
 
 
 def chosen(count: int, most: int, seed: int) -> list[int]:
-    """At most so many rows of ``count``, in a random order."""
+    """Return at most ``most`` of ``count`` row indices in random order."""
     random = torch.Generator().manual_seed(seed)
     return torch.randperm(count, generator=random)[:most].tolist()
 
 
 def one_pipeline(sources: list[Source]) -> Pipeline:
-    """The pipeline that all of these pictures can pass: the smallest of their sides, grey where
-    any are, the lowest quality."""
+    """Return a pipeline for all of these images.
+
+    It uses their smallest side, grey if any are grey, and the lowest quality.
+    """
     side = min(max(min(source.side for source in sources), drawn_detector.SMALLEST),
                drawn_detector.LARGEST)  # fmt: skip
     channels = 1 if any(source.grey for source in sources) else 3

@@ -1,12 +1,12 @@
-"""This computer's key for signing pictures, and the certificates that go with it.
+"""This computer's key for signing images, and its certificates.
 
-A chain of two, made by chance on this computer at the first signature: a root, and a signer that
-the root vouches for, on the curve P-256, for e-mail protection, which is what C2PA asks of a
-signer's certificate (https://spec.c2pa.org/specifications/specifications/2.2/specs/C2PA_Specification.html,
-section 14.5). The root's key is forgotten once it has vouched: nobody can add a second signer.
-
-Nobody else vouches for this root. Elsewhere it says no more than that the same computer signed two
-pictures; whoever is to know it needs ``root.pem``.
+A chain of two, generated on this computer at the first signature: a root, and a signer certified by
+the root, on the curve P-256, for e-mail protection, which is what C2PA requires of a
+signer's certificate
+(https://spec.c2pa.org/specifications/specifications/2.2/specs/C2PA_Specification.html,
+section 14.5). The root's key is discarded after use: nobody can add a second signer. No authority
+certifies this root. Elsewhere it proves only that the same computer signed two images; recipients
+need ``root.pem`` to recognise it.
 """
 
 import datetime
@@ -32,7 +32,7 @@ class Keys:
 
 
 def folder() -> Path:
-    """Where they are kept: SOURON_KEYS, else among this user's data."""
+    """Return the folder of the keys: SOURON_KEYS, else in the user's data folder."""
     own = os.environ.get("SOURON_KEYS")
     if own:
         return Path(own).expanduser()
@@ -42,7 +42,7 @@ def folder() -> Path:
 
 
 def root() -> str | None:
-    """This computer's root certificate, PEM; None where nothing was signed yet."""
+    """Return this computer's root certificate, PEM; None if nothing has been signed yet."""
     try:
         return read_pem(folder() / "root.pem")
     except UserError:
@@ -50,7 +50,7 @@ def root() -> str | None:
 
 
 def read_pem(path: Path) -> str:
-    """The text of a certificate's file. Raises UserError."""
+    """Return the text of a certificate file. Raises UserError."""
     try:
         if not path.is_file() or path.stat().st_size > LARGEST:
             raise ValueError(_("not a certificate"))
@@ -68,8 +68,10 @@ def read_pem(path: Path) -> str:
 
 
 def keys() -> Keys:
-    """This computer's, made where there are none yet. Raises UserError where nothing can be kept,
-    or what is kept is damaged."""
+    """Return this computer's keys, creating them if missing.
+
+    Raises UserError if they cannot be stored, or are damaged.
+    """
     place = folder()
     if not any((place / name).exists() for name in NAMES):
         _make(place)
@@ -103,7 +105,7 @@ def _read(place: Path) -> Keys:
 
 
 def _make(place: Path) -> None:
-    """A root, a signer, and the signer's key, readable by this user alone."""
+    """Create a root, a signer, and the signer's key, readable by this user alone."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -129,7 +131,7 @@ def _make(place: Path) -> None:
 
 
 def _certificate(name: str, issuer: Any, key: Any, by: Any, vouched: Any) -> Any:
-    """A certificate of ``key``, signed with ``by``; the root's where ``vouched`` is None."""
+    """Create a certificate of ``key``, signed with ``by``; the root's if ``vouched`` is None."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID

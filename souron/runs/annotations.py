@@ -1,4 +1,4 @@
-"""Answers about many pictures as one file of COCO's, which people correct and learn from again."""
+"""Answers about many images as one COCO file, to be corrected by people and used for training."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from souron.utils.messages import UserError, _
 
 @dataclass
 class Annotations:
-    """Pictures with the boxes or masks that were found in them."""
+    """Images with the boxes or masks found in them."""
 
     classes: list[str] = field(default_factory=list)
     images: list[dict[str, Any]] = field(default_factory=list)
     annotations: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, answer: Any, file: Path) -> None:
-        """Raises UserError where the answer is neither boxes nor masks of objects."""
+        """Add an answer. Raises UserError unless it holds boxes or masks of objects."""
         if not hasattr(answer, "as_coco"):
             raise UserError(
                 "option",
@@ -42,7 +42,10 @@ class Annotations:
             self.annotations.append({**more, **one})
 
     def write(self, folder: Path) -> Path:
-        """``annotations.json``, or a name that nothing has there. Raises UserError."""
+        """Write ``annotations.json``, or a similar unused name, and return its path.
+
+        Raises UserError.
+        """
         categories = [{"id": n, "name": name} for n, name in enumerate(self.classes, 1)]
         about = {"images": self.images, "categories": categories, "annotations": self.annotations}
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,14 @@
-"""Rivals side by side: the same questions, blind votes, ratings with intervals.
+"""Compare language models side by side: equal questions, blind votes, ratings with intervals.
 
     arena = begin(["smollm2", "runs/complete/gpt"], questions, Path("votes.jsonl"))
     for match in arena.matches():
-        arena.answers(match)                 # two answers, in the order of their sides
-        arena.vote(match, votes.FIRST)       # on the disk when it returns
+        arena.answers(match)               # two answers, in the order of their sides
+        arena.vote(match, votes.FIRST)     # on the disk when it returns
     arena.result()
 
 Zheng and others: Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena (2023),
 https://arxiv.org/abs/2306.05685. Differs from the paper: each question is put to each pair once;
-only votes made blind count; intervals are not bootstrapped.
+only blind votes count; intervals are not bootstrapped.
 """
 
 import random
@@ -33,12 +33,12 @@ from souron.stats.intervals import proportion_interval
 from souron.stats.records import Measure, Verdict
 from souron.utils.messages import UserError, _
 
-AGAIN = " #"  # between a name and its number, where one model is its own rival
+AGAIN = " #"  # between a name and its number, if a model competes with itself
 
 
 @dataclass(frozen=True)
 class Match:
-    """One question to two rivals; ``first`` and ``second`` are the sides on which they stand."""
+    """One question to two rivals; ``first`` and ``second`` are in the order of display."""
 
     question: str
     first: str
@@ -48,28 +48,28 @@ class Match:
 @dataclass(frozen=True)
 class Rated:
     name: str
-    rating: float | None  # None where there is no vote yet
+    rating: float | None  # None without votes
     low: float | None
     high: float | None
 
 
 @dataclass(frozen=True)
 class JudgeResult:
-    """A judge's choices beside a person's votes, ties among them."""
+    """The agreement of a judge's choices with a person's votes, including ties."""
 
     name: str
     agreement: Agreement
-    first: Measure  # how often it chose the answer that it read first; half of the time if fair
+    first: Measure  # share of choices of the answer read first; half if unbiased
     compared: int  # pairs of answers
-    undecided: int  # of them: another answer won when they changed places
+    undecided: int  # pairs whose winner changed with the order of the answers
 
 
 @dataclass(frozen=True)
 class ArenaResult:
     models: tuple[Rated, ...]  # best first
-    votes: int  # that count
+    votes: int  # counted votes
     ties: int
-    shown: int  # votes with names shown, or made a second time: kept, not counted
+    shown: int  # votes with visible names, or repeated ones: kept, not counted
     verdicts: tuple[Verdict, ...]
     judges: tuple[JudgeResult, ...]
     questions: int  # with a vote
@@ -77,7 +77,7 @@ class ArenaResult:
     file: Path
 
     def as_json(self) -> dict[str, Any]:
-        """Ratings in points; differences of verdicts too, and as a share of votes."""
+        """Return a JSON-able object; ratings are in points, verdicts also in shares."""
         return {
             "models": [vars(model) for model in self.models],
             "votes": self.votes,
@@ -123,7 +123,7 @@ class Rival:
         self.voice = Voice(loading.language_model(name))
 
     def answer(self, question: str, length: int, sampling: Sampling) -> Answer:
-        """Raises UserError where the question does not fit."""
+        """Answer a question. Raises UserError if it does not fit the context."""
         begun = time.perf_counter()
         written = self.voice.answer([Turn("user", question)], length, sampling)
         text = "".join(written).strip()
@@ -138,13 +138,12 @@ class Arena:
     held: Votes
     questions: list[str]
     settings: Settings
-    loads: Callable[[str], Any] = Rival  # a model's name -> who answers
+    loads: Callable[[str], Any] = Rival  # maps a model's name to a rival
     rivals: dict[str, Any] = field(default_factory=dict)
-    unfit: dict[str, str] = field(default_factory=dict)  # questions -> why they were left out
+    unfit: dict[str, str] = field(default_factory=dict)  # excluded questions -> reason
 
     def matches(self) -> Iterator[Match]:
-        """Those without a vote, in an order of chance: each question once, then with another
-        pair."""
+        """Yield matches without a vote in random order, each question once per round of pairs."""
         names = self.settings.models
         pairs = list(combinations(names, 2))
         chance = random.Random(self.settings.seed)
@@ -166,9 +165,11 @@ class Arena:
         return any(vote.pair == pair for vote in self.held.votes)
 
     def answers(self, match: Match) -> tuple[Answer, Answer] | None:
-        """The two answers in the order of their sides; None where the question does not fit into
-        what a rival sees: it is then left out, and counted in ``unfit``. Answers that are the same
-        become a tie."""
+        """Return the two answers in the order of display, or None.
+
+        None if the question does not fit a rival's context, which is recorded in ``unfit``, and for
+        equal answers, which are recorded as a tie.
+        """
         try:
             first, second = (self.answer(match.question, n) for n in (match.first, match.second))
         except UserError as error:
@@ -182,12 +183,12 @@ class Arena:
         return first, second
 
     def answer(self, question: str, name: str) -> Answer:
-        """What that rival answers; kept from before where it was asked already."""
+        """Return a rival's answer, generated once per question."""
         if (question, name) not in self.held.answers:
             model, _again, number = name.partition(AGAIN)
             if model not in self.rivals:
                 self.rivals[model] = self.loads(model)
-            # another draw for each question, and for a second copy of the same model
+            # a different seed for each question and each copy of a model
             draws = random.Random(f"{self.settings.seed} {number} {question}").getrandbits(31)
             sampling = Sampling(self.settings.temperature, seed=draws)
             written = self.rivals[model].answer(question, self.settings.length, sampling)
@@ -195,7 +196,7 @@ class Arena:
         return self.held.answers[question, name]
 
     def vote(self, match: Match, said: str, blind: bool = True) -> None:
-        """Write a vote down. One on a pair that was voted on is kept, and not counted."""
+        """Record a vote. Repeated votes on a pair are kept but not counted."""
         self.held.add(Vote(match.question, match.first, match.second, said, blind))
 
     def result(self) -> ArenaResult:
@@ -213,8 +214,10 @@ def begin(
     temperature: float = 0.7,
     loads: Callable[[str], Any] | None = None,
 ) -> Arena:
-    """An arena, or the one of that file where it has begun already. Raises UserError where that was
-    another one."""
+    """Create an arena, or continue the one in the file.
+
+    Raises UserError if the file holds an arena with other settings.
+    """
     settings = Settings(_told_apart(models), seed, length, temperature)
     questions = votes.some(questions, file)
     if file.exists() and (not file.is_file() or file.stat().st_size):
@@ -235,7 +238,7 @@ def begin(
     arena = Arena(held, list(questions), settings, loads)
     if held.settings is None:
         for name in dict.fromkeys(name.partition(AGAIN)[0] for name in settings.models):
-            arena.rivals[name] = loads(name)  # one that cannot be read is told before anything else
+            arena.rivals[name] = loads(name)  # unreadable models are reported first
         held.add(settings)
     return arena
 
@@ -245,7 +248,7 @@ def _spelt(settings: Settings) -> dict[str, Any]:
 
 
 def _told_apart(models: Sequence[str]) -> tuple[str, ...]:
-    """Each name once: a second copy of a model gets a number. Raises UserError."""
+    """Number repeated names, so that each is unique. Raises UserError."""
     least, most = votes.RIVALS
     if not least <= len(models) <= most:
         raise UserError(
@@ -264,8 +267,10 @@ def _told_apart(models: Sequence[str]) -> tuple[str, ...]:
 
 
 def judge(held: Votes, name: str, comparer: Comparer | None = None) -> Iterator[tuple[int, int]]:
-    """Let a model compare the answers to each question, pair by pair, where it has not yet: (done,
-    in all). Pairs that do not fit into what it sees are left out."""
+    """Let a model judge the pairs of answers it has not judged yet; yields (done, total).
+
+    Pairs that do not fit its context are skipped.
+    """
     known = {each.pair for each in held.judged if each.judge == name}
     asked: dict[str, dict[str, Answer]] = {}
     for (question, model), answer in held.answers.items():
@@ -290,7 +295,7 @@ def judge(held: Votes, name: str, comparer: Comparer | None = None) -> Iterator[
 
 
 def result(held: Votes) -> ArenaResult:
-    """Ratings, verdicts, and what judges said of the same answers."""
+    """Compute ratings, verdicts, and the agreement of judges with the votes."""
     assert held.settings is not None
     names = held.settings.models
     place = {name: number for number, name in enumerate(names)}
@@ -321,7 +326,7 @@ def result(held: Votes) -> ArenaResult:
 
 
 def _beside(held: Votes, name: str, counted: Sequence[Vote]) -> JudgeResult:
-    """What a judge said beside the votes on the same answers."""
+    """Compare a judge's choices with the votes on the same answers."""
     own = {each.pair: each for each in held.judged if each.judge == name}
     both = [(own[vote.pair], vote) for vote in counted if vote.pair in own]
     first = sum(chance > 0.5 for each in own.values() for chance in each.chances)

@@ -1,4 +1,4 @@
-"""Ask a question of long texts: the sentences that answer it with their places, then in words."""
+"""Answer a question from long texts by quotations, optionally in a model's words."""
 
 import sys
 import time
@@ -31,19 +31,19 @@ from souron.utils import files, units
 from souron.utils.messages import UserError, _
 
 MOST_FILES = 1_000
-SHOWN = 3  # passages that are shown unless more are asked for
-TOLD = 3  # passages that a language model sees
-INDEXING = 0.005  # of the work, where a language model reads all of the text for each question
+SHOWN = 3  # default number of passages
+TOLD = 3  # passages given to a language model
+INDEXING = 0.005  # share of the work, if a language model reads the whole text for each question
 STDIN = "-"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """How much of the texts each has seen, 0..1 of their characters that are no blanks."""
+    """Share of the texts that each model has read, 0..1 of their non-blank characters."""
 
     encoder: float
     model: float
-    told: float = 0.0  # of it what the answer was made from
+    told: float = 0.0  # share that the answer is based on
 
     def as_json(self) -> dict[str, float]:
         return {"encoder": round(self.encoder, 6), "model": round(self.model, 6)}
@@ -51,17 +51,17 @@ class Seen:
 
 @dataclass(frozen=True)
 class Reading:
-    """An answer: the passages first, a language model's sentence second."""
+    """An answer: the passages, and optionally a language model's sentence."""
 
     passages: Passages
-    answer: str  # "" where no language model was asked, or the text does not answer
-    unsupported: list[tuple[int, int]]  # words of the answer that no passage has
+    answer: str  # "" without a language model, or if the text has no answer
+    unsupported: list[tuple[int, int]]  # spans of words that no passage contains
     seen: Seen
-    seconds: float  # all of it
-    seconds_to_read: float  # of it until the index was there
+    seconds: float  # total
+    seconds_to_read: float  # until the index was ready
     model: str = ""
     texts: Sequence[Text] = field(default=(), repr=False)
-    windows: bool = False  # a language model read all of the text to find them
+    windows: bool = False  # whether a language model read the whole text to find them
 
     @property
     def found(self) -> bool:
@@ -89,13 +89,13 @@ class Reading:
         return "\n".join([*lines, "", self.share()])
 
     def remarks(self) -> list[str]:
-        """What is to be known of the answer."""
+        """Return a remark on how far the passages support the answer."""
         if not self.unsupported:
             return [_("Every word of it stands in the passages; whether it is right, they tell.")]
         return [_("Words between [? and ] stand in none of the passages.")]
 
     def share(self) -> str:
-        """Who has seen how much."""
+        """Describe how much of the text each model has read."""
         if self.windows:
             read = _("To find the passages, a language model read {share} of the text.").format(
                 share=units.percent(self.seen.model, 0)
@@ -123,11 +123,13 @@ class Reading:
 
 
 def ask(source: Any, question: str, **options: Any) -> Reading:
-    """The answer of ``source`` to a question: a file, a folder, several of them, or a ``Text``.
+    """Answer a question from ``source``: a file, a folder, several of them, or a ``Text``.
 
-    ``passages`` are how many to quote; ``retriever`` is who finds them, ``encoder``, ``bm25``,
-    ``windows`` or a run; ``model`` is a run of a language model that says it in words, and that
-    ``windows`` read with; ``keep`` says whether the index stays in the cache. Raises UserError.
+    ``passages`` is the number to quote; ``retriever`` is ``encoder``, ``bm25``, ``windows`` or a
+    run;
+    ``model`` is a language model that phrases the answer, and with which ``windows`` reads;
+    ``keep``
+    caches the index. Raises UserError.
 
     Example:
         >>> import souron
@@ -147,7 +149,7 @@ def asking(
     keep: bool = True,
     seed: int = 0,
 ) -> Iterator[Event]:
-    """``ask``, event by event; the last one has the ``Reading``."""
+    """Run ``ask`` and yield its events; the last one has the ``Reading``."""
     begun = time.monotonic()
     question = printable(question)
     check_question(question)
@@ -196,7 +198,7 @@ def asking(
 def _scored(
     system: Retriever, text: str, cut: Sequence[Sentence], question: str, keep: bool
 ) -> Iterator[tuple[float, torch.Tensor]]:
-    """How much of a text is done, 0..1, and the scores of its sentences with the last step."""
+    """Yield progress 0..1 and, with the last step, the scores of a text's sentences."""
     index, score = None, torch.zeros(0)
     share = INDEXING if system.reads_for_each else 1.0
     steps = passage_index.indexed(system, text, [one.text for one in cut], keep)
@@ -215,7 +217,7 @@ def _passages(
     question: str, texts: Sequence[Text], cut: Sequence[Sequence[Sentence]],
     scores: Sequence[torch.Tensor], most: int, least: float,
 ) -> Passages:  # fmt: skip
-    """The best sentences of all texts."""
+    """Select the best sentences of all texts."""
     where = [(number, one) for number, each in enumerate(cut) for one in each]
     score = torch.cat(list(scores))
     several = len(texts) > 1
@@ -230,14 +232,18 @@ def _passages(
 
 
 def speaker_of(name: str) -> Speaker:
-    """A run of a language model, or an open one: ``smollm2``, a file, a folder. Raises
-    UserError."""
+    """Load a language model: a run, or an open one (``smollm2``, a file, a folder).
+
+    Raises UserError.
+    """
     return Speaker(loading.language_model(name), name)
 
 
 def documents(source: Any) -> list[Text]:
-    """The texts that a name, a path, several of them or a ``Text`` stand for. Raises UserError for
-    what is no text, is empty, or is more than memory and patience have room for."""
+    """Read the texts of a name, a path, several of them or a ``Text``.
+
+    Raises UserError for anything but text, and for texts that are empty or too large.
+    """
     given = [source] if isinstance(source, str | Path | Text) else list(source)
     found, letters = [], 0
     for text in _each(given):
@@ -279,13 +285,15 @@ def _each(given: Sequence[Any]) -> Iterator[Text]:
 
 
 def printable(text: str) -> str:
-    """Of as many characters, without halves of surrogate pairs, which no terminal takes."""
+    """Replace lone surrogates, keeping the length; terminals reject them."""
     return text.encode("utf-8", "replace").decode()
 
 
 def retriever_of(name: str, model: str = "") -> Retriever:
-    """Who finds passages: ``encoder``, ``bm25``, ``windows``, or a run of one. ``windows`` read
-    with ``model`` where one is named. Raises UserError."""
+    """Load a retriever: ``encoder``, ``bm25``, ``windows``, or a run of one.
+
+    ``model`` is the language model of ``windows``. Raises UserError.
+    """
     folder = Path(name)
     if folder.exists():
         system = run_folder.load(folder)
@@ -311,7 +319,7 @@ def _other(name: str, found: str, task: str) -> UserError:
 
 
 def _letters(texts: Any) -> int:
-    """Characters that are no blanks."""
+    """Count the non-blank characters."""
     return sum(len(text) - sum(map(text.count, " \t\r\n\f\v\u3000")) for text in texts)
 
 

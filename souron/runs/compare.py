@@ -1,8 +1,8 @@
-"""Many systems at an equal budget -> one table with a verdict.
+"""Compare many systems at an equal budget, with a verdict on their differences.
 
 Every system gets the same split, the same augmentation, the same budget and the same seeds. Within
-a round (one seed) the systems train in short turns, so that a slow minute of the machine hits all
-of them alike. What was done is kept: ``resume`` goes on within the round.
+a round (one seed) the systems train in short turns, so that a slow minute of the machine affects
+all of them alike. Finished work is kept: ``resume`` continues within the round.
 """
 
 import csv
@@ -80,8 +80,9 @@ def comparing(
     """Train every system ``seeds`` times at the same ``budget`` and judge the differences.
 
     Options as in ``train.training``; ``"resnet18:frozen"``, ``":pretrained"`` and ``":scratch"``
-    say how one of the systems starts, whatever the others do, ``"unet:width=20,depth=3"`` what of
-    its config is changed, and ``"cnn:augment=shift+rotate"`` what is done to its training pictures.
+    set the initialisation of one system, ``"unet:width=20,depth=3"`` changes its config, and
+    ``"cnn:augment=shift+rotate"`` its augmentation.
+
     Raises UserError; Interrupted on Ctrl-C, with the work kept.
     """
     common, own = run_options.read(CompareOptions, options, "souron compare --help")
@@ -127,17 +128,17 @@ def comparing(
 
 @dataclass
 class Result:
-    """One system, one seed: of one training, or of each fold's."""
+    """The result of one system and seed: of one training, or of all folds."""
 
     curve: list[dict[str, float]]
-    answers: Answers = field(default_factory=dict)  # about the test cases
-    tested: list[float] = field(default_factory=list)  # the first metric, of each training
+    answers: Answers = field(default_factory=dict)  # for the test cases
+    tested: list[float] = field(default_factory=list)  # the first metric of each training
     seconds: float = 0.0  # of training
     examples: int = 0
 
 
 class Comparison:
-    """The systems, what they share, and their results so far."""
+    """The systems, their common settings, and their results so far."""
 
     def __init__(self, args: dict[str, Any]) -> None:
         self.args = args
@@ -145,12 +146,12 @@ class Comparison:
         self.results: dict[str, list[Result]] = {system: [] for system in self.systems}
         self.costs: dict[str, tuple[int, int]] = {}  # parameters, FLOPs
         self.forecast = Cost(0.0, 0)
-        self.spent = 0.0  # seconds, looks and tests among them
-        self.setup: Any = None  # the task's, see ``steps_of_setup``
+        self.spent = 0.0  # seconds, including validation and tests
+        self.setup: Any = None  # the task's setup, see ``steps_of_setup``
         self._dealt: tuple[splits.Split, Parts] | None = None
 
     def check(self) -> None:
-        """Raises UserError, before anything is loaded, where the wish makes no sense."""
+        """Validate the options before loading anything. Raises UserError."""
         Budget.parse(self.args["budget"])
         hardware.device(self.args["device"])
         if not self.systems or len(set(self.systems)) < len(self.systems):
@@ -183,7 +184,7 @@ class Comparison:
                 )
 
     def _task(self, system: str) -> str:
-        """Raises UserError, also for changes that the system does not know."""
+        """Return the task of a system. Raises UserError, also for unknown changes of its config."""
         options = self.of(system, 0)
         run_folder.override(registry.load_system(options["system"])[1], options["changes"])
         return registry.find(self.of(system, 0)["system"])[0].task
@@ -194,7 +195,7 @@ class Comparison:
 
     @property
     def metric(self) -> str:
-        """The one that decides."""
+        """Return the metric that decides."""
         return self.task.ranks(self.setup)
 
     @cached_property
@@ -202,7 +203,7 @@ class Comparison:
         return prepare.dataset_for(self.wanted())
 
     def wanted(self) -> dict[str, Any]:
-        """The options that say which data, and at which side."""
+        """Return the options that determine the data and their image side."""
         published = any(self.of(system, 0)["pretrained"] == "True" for system in self.systems)
         return {**self.of(self.systems[0], 0), "pretrained": str(published)}
 
@@ -215,7 +216,7 @@ class Comparison:
         return prepare.divide(self.args, self.everything, self.args["seeds"])
 
     def steps_of_setup(self) -> Iterator[Any]:
-        """``Task.setup``, for all cases that are tested."""
+        """Run ``Task.setup`` for all test cases."""
         options = prepare.task_options(self.args, self.task)
         for step in self.task.setup(self.everything, self.plan.kept, options):
             if step.result is not None:
@@ -226,13 +227,13 @@ class Comparison:
 
     @cached_property
     def rounds(self) -> list[tuple[int, splits.Split]]:
-        """Seed and split of each: one a seed, or each fold of a seed's own repeat."""
+        """Return seed and split of each round: one per seed, or one per fold of a seed's repeat."""
         repeats = self.plan.repeats or [[self.plan.kept]] * self.args["seeds"]
         return [(seed, split) for seed, splits in enumerate(repeats) for split in splits]
 
     @cached_property
     def training_of(self) -> np.ndarray | None:
-        """(seeds, cases): which round tests each case, where a seed has several."""
+        """Return the round that tests each case, (seeds, cases); None without cross-validation."""
         if not self.plan.repeats:
             return None
         training = np.zeros((self.args["seeds"], len(self.everything)), dtype=np.int64)
@@ -241,7 +242,10 @@ class Comparison:
         return training
 
     def of(self, system: str, seed: int) -> dict[str, Any]:
-        """The options of that entrant's run. ``resnet18:frozen`` says how it starts."""
+        """Return the options of a system's run; ``resnet18:frozen`` sets its initialisation.
+
+        Raises UserError for an unknown initialisation.
+        """
         name, _colon, start = system.partition(":")
         given = {**self._all(), "system": name, "seed": seed}
         if "=" in start:
@@ -258,7 +262,7 @@ class Comparison:
         return {**given, **STARTS.get(start, {})}
 
     def _all(self) -> dict[str, Any]:
-        """The options in common, as a run has them."""
+        """Return the common options in the form of a run's."""
         return {
             **self.args, "system": " ".join(self.systems), "seed": 0, "rate": None, "patience": 0,
             "changes": {},
@@ -276,13 +280,13 @@ class Comparison:
         return entrant
 
     def deal(self, split: splits.Split) -> Parts:
-        """The cases' parts, one copy for all systems of a round."""
+        """Return the parts of the cases, one copy for all systems of a round."""
         if self._dealt is None or self._dealt[0] is not split:
             self._dealt = split, split.deal(self.everything)
         return self._dealt[1]
 
     def foretell(self) -> Iterator[Event]:
-        """A few steps of each: what will it take?"""
+        """Run a few steps of each system to estimate time and memory."""
         each, held = {}, []
         _seed, split = self.rounds[0]
         for i, system in enumerate(self.systems):
@@ -300,7 +304,7 @@ class Comparison:
             further = self.task.seconds(fit, self.setup, training)
             each[system] = (training + tried.look * looked_at + further) * len(self.rounds)
             held.append(tried.held)
-        together = sum(held) - max(held)  # a round holds them all, the probe one at a time
+        together = sum(held) - max(held)  # a round holds all of them, the probe one at a time
         self.forecast = Cost(sum(each.values()), hardware.peak() + together)
         asked = {name: self.args[name] for name in ("systems", "data", "budget", "seeds")}
         cases = {"train": len(split.train), "val": len(split.val), "test": len(self.setup.test)}
@@ -316,9 +320,9 @@ class Comparison:
     def play_round(
         self, number: int, seed: int, split: splits.Split, kept: Path
     ) -> Iterator[Event]:
-        """Train and test each system with one seed, in turns; write what they say."""
+        """Train and test each system with one seed, in turns, and write the answers."""
         begun = time.perf_counter()
-        turn = number % len(self.systems)  # another one begins each round
+        turn = number % len(self.systems)  # another system starts each round
         order = self.systems[turn:] + self.systems[:turn]
         entrants: dict[str, Entrant] = {}
         for system in order:
@@ -365,7 +369,7 @@ class Comparison:
         files.write_tensors(kept, tensors, about)
 
     def setup_of(self, split: splits.Split) -> Any:
-        """The setup with the test cases of one round."""
+        """Return the setup with the test cases of one round."""
         if not self.plan.repeats:
             return self.setup
         return replace(self.setup, test=self.everything.only(split.test))
@@ -489,14 +493,14 @@ class Comparison:
             trainings=self.training_of,
             strata=self.task.strata(test) if metric.by_label else None,
         )
-        if len(self.rounds) == 1:  # then nothing is known of how trainings vary
+        if len(self.rounds) == 1:  # the variance between trainings is unknown
             verdicts = [replace(verdict, seeds_needed=None) for verdict in verdicts]
         return Ranking(rows, verdicts)
 
     def _row(self, system: str, name: str, scores: Any, measure: Measure) -> Row:
         results = self.results[system]
         parameters, flops = self.costs[system]
-        # one training's rows may be parts of its pictures
+        # the scores of one training may be parts of a mean over images
         seeds = scores.mean(1).tolist() if len(results) > 1 else [float(scores.mean())]
         return Row(
             system=system,
@@ -512,7 +516,7 @@ class Comparison:
         )
 
     def command(self) -> str:
-        """The command line that does this again."""
+        """Return the command line that repeats this comparison."""
         names = run_options.ON_THE_COMMAND_LINE
         options = [
             f"{names.get(name, name)}={value}"

@@ -1,4 +1,4 @@
-"""Repeated cross-validation: every case is answered by a training that never saw it."""
+"""Repeated cross-validation: every case is answered by a training without it."""
 
 import shutil
 from collections.abc import Generator, Iterator, Sequence
@@ -17,18 +17,19 @@ from souron.training.trainer import Trainer
 from souron.utils import files, units
 from souron.utils.messages import Message, _, sentences
 
-TIMES = 5  # the seconds of the kept network's training, that a cross-validation may take by itself
+TIMES = 5  # limit of an automatic cross-validation, in trainings of the final network
 LEAST = 120.0  # seconds that it may take in any case
 MOST = 1800.0
 
 
 def affordable(plan: Plan, fit: Trainer, tried: Probe, options: Any) -> dict[str, Any] | None:
-    """Options for a cross-validation that takes no longer than it may: less of what was not asked
-    for. None where all of it may be done.
+    """Return options that limit the time of a cross-validation; None if all of it may run.
 
-    Beside the training of the network that is kept it may take ``TIMES`` as long, at least
-    ``LEAST`` and at most ``MOST`` seconds. What goes first is the learning curve, then the second
-    repeat, then all of it.
+    Beside the training of the final network it may take ``TIMES`` as long, at least ``LEAST`` and
+    at
+    most ``MOST`` seconds. Parts that were not requested are dropped in this order: the learning
+    curve,
+    the second repeat, all of it.
     """
     if not plan.repeats:
         return None
@@ -49,12 +50,12 @@ def affordable(plan: Plan, fit: Trainer, tried: Probe, options: Any) -> dict[str
 
 
 def seconds(plan: Plan, fit: Trainer, tried: Probe) -> list[float]:
-    """Of each training of the cross-validation."""
+    """Return the seconds of each training of the cross-validation."""
     return [tried.seconds(fit, len(fold.train)) for *_name, fold in plan.rounds()]
 
 
 def described(plan: Plan, training: Sequence[float], less: dict[str, Any] | None) -> str:
-    """What the seconds of each ``training`` are for, and what was left out to save some."""
+    """Describe the time of each ``training``, and what was left out to save time."""
     if not plan.repeats and not less:
         return ""
     if not plan.repeats:
@@ -90,9 +91,11 @@ def rounds(
     computed: Features | None,
     setup: Any,
 ) -> Generator[Event, None, list[float]]:
-    """Train and test each fold of each repeat, and the first repeat's with fewer cases to learn
-    from; fill in ``trainings``. What is done is kept in ``folder/folds``, so that going on takes it
-    up. Returns the seconds that each training took."""
+    """Train and test each fold of each repeat, and the first repeat also on fewer cases.
+
+    Fills in ``trainings``. Finished folds are kept in ``folder/folds`` and reused when resuming.
+    Returns the seconds of each training.
+    """
     spent = []
     for number, (name, repeat, share, split) in enumerate(plan.rounds(), 1):
         place = folder / "folds" / name
@@ -119,7 +122,7 @@ def _train(
     computed: Features | None,
     setup: Any,
 ) -> Iterator[Event]:
-    """One training, and its answers as a file."""
+    """Run one training and write its answers to a file."""
     everything, place = trainings.test, kept.with_suffix("")
     mine = {**args, "seed": args["seed"] + number}
     model = prepare.build(mine, everything.only(split.train))
@@ -146,7 +149,7 @@ def _train(
 def _within(
     events: Generator[Event, None, Answers], fraction: float, text: str
 ) -> Generator[Event, None, Answers]:
-    """Testing as a part of one training among several, so that their bar never runs backward."""
+    """Report testing as part of one training, so that the progress bar never runs backward."""
     while True:
         try:
             event = next(events)

@@ -1,4 +1,4 @@
-"""Measure a finished run again: on its own test cases, or on other data."""
+"""Evaluate a finished run again: on its own test cases, or on other data."""
 
 import warnings
 from dataclasses import replace
@@ -25,13 +25,13 @@ from souron.utils import units
 from souron.utils.messages import UserError, _
 
 ANSWERS = "answers.safetensors"
-NOTED = 0.2  # share of cases unlike those of training, from which other data gets a note
+NOTED = 0.2  # share of unfamiliar cases from which other data gets a note
 
 
 def evaluate(
     folder: str | Path, data: str | Path | None = None, **options: Any
 ) -> dict[str, Measure]:
-    """The measures of ``examine``. Takes the same options; its notes become warnings."""
+    """Return the measures of ``examine``. Takes the same options; its notes become warnings."""
     record = examine(folder, data, **options)
     for note in record.notes:
         warnings.warn(note, stacklevel=2)
@@ -39,16 +39,15 @@ def evaluate(
 
 
 def examine(folder: str | Path, data: str | Path | None = None, **options: Any) -> RunRecord:
-    """Measure a run again, or a system as it comes ready trained: on its own test cases, or on all
-    cases of other data. What was chosen on the run's validation cases, such as a threshold, stays.
+    """Evaluate a run, or a ready-trained system, on its test cases or on all cases of other data.
 
-    ``options`` are ``group``, ``allow_leak`` and ``window`` as in ``train``, and those of the task,
-    such as ``prevalence`` or ``samples``.
+    Choices made on the run's validation cases, such as a threshold, are kept. ``options`` are
+    ``group``, ``allow_leak`` and ``window`` as in ``train``, and those of the task, such as
+    ``prevalence`` or ``samples``.
 
-    Raises UserError, also where other data holds pictures that the run learnt from, copies of them
-    or their patients, and ``allow_leak`` is not said; and where a file of the run is not the one
-    that it ended with. What was allowed, or could not be looked for, stands in the record's
-    ``notes``.
+    Raises UserError, also if other data holds training images of the run, copies of them or their
+    patients without ``allow_leak``; and if a file of the run was changed after it ended. Allowed or
+    uncheckable overlaps are listed in the record's ``notes``.
     """
     folder = run_folder.find(folder)
     run_options.check_shares(prevalence=options.get("prevalence"))
@@ -104,7 +103,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
 
 
 def unlike(folder: Path, system: Any, cases: Dataset) -> float | None:
-    """The share of cases beyond the threshold of the run's check; None where it has none."""
+    """Return the share of cases beyond the run's familiarity threshold; None without one."""
     file = folder / familiarity.FILE
     return familiarity.share(Gauge.read(file), system, cases) if file.is_file() else None
 
@@ -121,7 +120,7 @@ def _cases(args: dict[str, Any], data: str, system: Any, task: Task) -> Dataset:
 def _answered_again(
     folder: Path, task: Task, system: Any, setup: Any, args: dict[str, Any]
 ) -> Trainings:
-    """The kept network's answers about the test cases, with what was chosen when it was trained."""
+    """Return the final network's answers for the test cases, with the stored decision."""
     decision: dict[str, float] = {}
     if (folder / ANSWERS).exists():
         decision = Trainings.read(folder / ANSWERS, setup.test.only([])).decision
@@ -136,8 +135,10 @@ def _answered_again(
 def _overlap(
     folder: Path, args: dict[str, Any], system: Any, cases: Dataset, task: Task
 ) -> fingerprints.Overlap:
-    """What these cases share with those that the run has learnt from. Where the run keeps no
-    fingerprints, its own pictures must still be where they were."""
+    """Return the overlap of these cases with the run's training data.
+
+    Without stored fingerprints, the run's own images must be unchanged.
+    """
     groups = sorted(set(cases.group) & splits.read_groups(folder / "split.csv"))
     learnt = fingerprints.read(folder)
     if learnt is None:
@@ -154,10 +155,13 @@ def _overlap(
 
 
 def _with_classes_of(system: Any, cases: Dataset) -> Dataset:
-    """The same cases, their classes numbered as the system numbers them. Raises UserError."""
+    """Return the cases with classes numbered as in the system.
+
+    Raises UserError for unknown ones.
+    """
     labels = getattr(system.spec, "labels", None)
     if labels is None or cases.target is None or system.any_class:
-        return cases  # an enlarger or a colorizer takes pictures of any class
+        return cases  # class-agnostic systems, such as enlargers, take any class
     unknown = [label for label in cases.classes if label not in labels]
     if unknown:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What a run tells whoever watches, event by event."""
+"""Events with which a run reports its progress."""
 
 import functools
 import time
@@ -14,19 +14,19 @@ Given = ParamSpec("Given")
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run or a comparison would take."""
+    """The estimated cost of a run or a comparison."""
 
     asked: dict[str, Any]  # system or systems, data, budget
     cost: Cost
     cases: dict[str, int]  # of each part
-    each: dict[str, float] = field(default_factory=dict)  # seconds of each system compared
-    testing: float = 0.0  # seconds of tests and report, beside ``cost``
-    note: str = ""  # what the time is made of, in the reader's language
-    decoding: Cost | None = None  # once, before: seconds, and bytes of the disk; None where memory
-    # has room for the pictures, or where they were decoded before
+    each: dict[str, float] = field(default_factory=dict)  # seconds of each compared system
+    testing: float = 0.0  # seconds of tests and report, in addition to ``cost``
+    note: str = ""  # composition of the time, in the reader's language
+    decoding: Cost | None = None  # once, before training: seconds and disk bytes; None if memory
+    # has room for the images, or if they were decoded before
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``souron train --forecast --json`` prints."""
+        """Return the object that ``souron train --forecast --json`` prints."""
         further: dict[str, Any] = {"each": self.each} if self.each else {}
         further |= {"testing": self.testing} if self.testing else {}
         further |= {"note": self.note} if self.note else {}
@@ -37,23 +37,23 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Event:
-    """What is going on, for whoever watches."""
+    """One progress report."""
 
     phase: str  # "data", "forecast", "train", "test", "report", "done"
     fraction: float = 0.0  # of this phase, 0..1
     seconds_left: float | None = None
     text: str = ""
     values: dict[str, float] = field(default_factory=dict)
-    picture: Any = None  # (B, C, H, W) uint8, what is drawn so far
-    record: Any = None  # with the last event
+    picture: Any = None  # (B, C, H, W) uint8, images generated so far
+    record: Any = None  # of the last event
     rows: list[dict[str, Any]] = field(default_factory=list)  # a comparison's live table
-    folder: Path | None = None  # the run's or comparison's, once it is there
-    forecast: Forecast | None = None  # with the event after which files are written
-    note: str = ""  # what stays to be read, such as by what patients are known
+    folder: Path | None = None  # of the run or comparison, once it exists
+    forecast: Forecast | None = None  # of the event before files are written
+    note: str = ""  # a lasting remark, such as how patients are identified
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C: the work is kept in ``folder``; ``command`` goes on, where ``resume`` does not."""
+    """Ctrl-C was pressed: the work is kept in ``folder``; ``command`` or ``resume`` continues."""
 
     def __init__(self, folder: Path, command: str = "") -> None:
         super().__init__(str(folder))
@@ -61,7 +61,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def in_folder(events: Callable[Given, Iterator[Event]]) -> Callable[Given, Iterator[Event]]:
-    """Let each event name the folder that an earlier one named."""
+    """Decorate events so that each has the folder of an earlier one."""
 
     @functools.wraps(events)
     def telling(*given: Given.args, **options: Given.kwargs) -> Iterator[Event]:
@@ -78,8 +78,10 @@ def in_folder(events: Callable[Given, Iterator[Event]]) -> Callable[Given, Itera
 
 
 def changed(events: Any, change: Callable[[Event], Event]) -> Iterator[Event]:
-    """Each event as ``change`` makes it. Ctrl-C that meets whoever watches is passed on to whoever
-    works, so that the work is kept."""
+    """Yield each event after ``change``.
+
+    Ctrl-C in the consumer is raised in the producer, so that the work is kept.
+    """
     for event in events:
         try:
             yield change(event)
@@ -95,5 +97,5 @@ def last(events: Iterator[Event]) -> Any:
 
 
 def left(begun: float, done: float) -> float | None:
-    """Seconds, if it goes on at the pace of what is ``done`` (0..1) since ``begun``."""
+    """Estimate the seconds left from the share ``done`` (0..1) since ``begun``."""
     return (time.monotonic() - begun) * (1 - done) / done if done > 0.01 else None

@@ -1,9 +1,9 @@
-"""What a run keeps of its training pictures, so that copies of them are known again when it is
-measured on other data, also where the training data is gone.
+"""Fingerprints of a run's training images, to detect copies of them in other data.
 
-``fingerprints.safetensors`` holds for each training picture its file's name, a digest of its pixels
-and the picture itself at 32 pixels a side or fewer (3 KB in colour). Data sets that souron knows by
-name can be read again, and of more than ``MOST`` pictures nothing is kept.
+They work even if the training data is gone. ``fingerprints.safetensors`` holds for each training
+image its file name, a digest of its pixels and the image at 32 pixels a side or fewer (3 KB in
+colour). Nothing is kept of data sets that souron knows by name, which can be read again, or of more
+than ``MOST`` images.
 """
 
 from collections.abc import Sequence
@@ -21,25 +21,25 @@ from souron.utils.files import read_tensors, write_tensors
 from souron.utils.messages import UserError, _
 
 FILE = "fingerprints.safetensors"
-MOST = 20_000  # pictures
+MOST = 20_000  # images
 
 
 @dataclass(frozen=True)
 class Fingerprints:
     files: Sequence[str]
-    digest: Sequence[bytes]  # of each file, 16 bytes of its pixels
-    reduced: Tensor | None  # (N, C, h, w), see ``duplicates.reduced``; None of what is no picture
+    digest: Sequence[bytes]  # 16 bytes per file, of its pixels
+    reduced: Tensor | None  # (N, C, h, w), see ``duplicates.reduced``; None without images
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """What other data shares with what a run has learnt from."""
+    """The overlap of other data with a run's training data."""
 
     total: int  # cases of the other data
-    exact: list[tuple[str, str]] = field(default_factory=list)  # a file, and the training file
+    exact: list[tuple[str, str]] = field(default_factory=list)  # (file, training file)
     near: list[tuple[str, str]] = field(default_factory=list)  # resized, brightened, rotated, ...
     groups: list[str] = field(default_factory=list)  # patients
-    unknown: str = ""  # why copies could not be looked for, in the reader's language
+    unknown: str = ""  # why copies could not be searched, in the reader's language
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ class Overlap:
 
 
 def keep(folder: Path, data: Dataset, rows: Tensor, name: str) -> None:
-    """Write the file about the training ``rows`` of ``data``, which was asked for by ``name``."""
+    """Write fingerprints of the training ``rows`` of ``data``, which was requested as ``name``."""
     if name in load.names() or not data.pictures or not 0 < len(rows) <= MOST:
         return
     if isinstance(data.stored, Sketch):
@@ -60,7 +60,7 @@ def keep(folder: Path, data: Dataset, rows: Tensor, name: str) -> None:
 
 
 def read(folder: Path) -> Fingerprints | None:
-    """What ``keep`` wrote; None where it wrote nothing. Raises UserError where it is damaged."""
+    """Read the output of ``keep``; None if there is none. Raises UserError if it is damaged."""
     if not (folder / FILE).exists():
         return None
     tensors, about = read_tensors(folder / FILE)
@@ -77,7 +77,7 @@ def read(folder: Path) -> Fingerprints | None:
 
 
 def fingerprints(data: Dataset, rows: Tensor | None = None) -> Fingerprints:
-    """Of these rows of some cases, or of all."""
+    """Compute the fingerprints of some rows, or of all."""
     rows = torch.arange(len(data)) if rows is None else rows
     files = [data.file[row] for row in rows.tolist()]
     every = list(digests(data.stored))
@@ -88,7 +88,7 @@ def fingerprints(data: Dataset, rows: Tensor | None = None) -> Fingerprints:
 
 
 class _Rows:
-    """Some rows of a column of pictures, a few at a time: no copy of all of them."""
+    """Some rows of an image column, read in batches without copying all."""
 
     def __init__(self, column: Any, rows: Tensor) -> None:
         self.column, self.rows = column, rows
@@ -104,7 +104,7 @@ class _Rows:
 
 
 def overlap(learnt: Fingerprints, cases: Dataset) -> Overlap:
-    """Which of these cases are copies of what was learnt."""
+    """Return the cases that are copies of training cases."""
     own = fingerprints(cases)
     known = dict(zip(learnt.digest, learnt.files, strict=True))
     exact = [
@@ -131,7 +131,7 @@ def overlap(learnt: Fingerprints, cases: Dataset) -> Overlap:
 
 
 def refuse(shared: Overlap) -> None:
-    """Raises UserError where copies of training pictures, or patients, are among the cases."""
+    """Raise UserError if copies of training images, or patients, are among the cases."""
     text = _shared(shared)
     if not text:
         return
@@ -146,7 +146,7 @@ def refuse(shared: Overlap) -> None:
 
 
 def notes(shared: Overlap) -> list[str]:
-    """What a reader of the figures must know, where they were allowed."""
+    """Return caveats for figures with allowed or uncheckable overlaps."""
     text = _shared(shared)
     allowed = _("The figures are too good, which was allowed (allow_leak): {what}.")
     unknown = _("Copies of training pictures could not be looked for: {why}.")

@@ -1,4 +1,4 @@
-"""One training under way: learning with the work kept, then the answers of the trained system."""
+"""Run one training with checkpoints, and collect the answers of the trained system."""
 
 import signal
 import threading
@@ -24,8 +24,8 @@ from souron.utils import files
 from souron.utils.messages import UserError, _
 
 SLICE = 0.25  # seconds between two events
-FEWEST_SEEN = 200  # training cases, for the check of answers
-KEEP_EVERY = 20.0  # seconds between two checkpoints, at least
+FEWEST_SEEN = 200  # least training cases for the familiarity check
+KEEP_EVERY = 20.0  # least seconds between two checkpoints
 
 
 def answer(
@@ -38,7 +38,7 @@ def answer(
     trainings: int = 1,
     details: bool = True,
 ) -> Generator[Event, None, Answers]:
-    """The answers of one trained system about its test cases, with those for the report alone."""
+    """Return a trained system's answers for its test cases, including those only for the report."""
     answers = yield from follow("test", task.answer(system, test, decision, setup, seed))
     if details:
         further = task.details(system.whole, answers, setup, trainings)
@@ -47,7 +47,7 @@ def answer(
 
 
 def follow(phase: str, steps: Iterator[Step]) -> Generator[Event, None, Any]:
-    """Steps as events with the time left; the result of the last one."""
+    """Yield steps as events with the time left, and return the last result."""
     begun, result = time.monotonic(), None
     for step in steps:
         result = step.result
@@ -59,9 +59,11 @@ def follow(phase: str, steps: Iterator[Step]) -> Generator[Event, None, Any]:
 def check(
     folder: Path, task: Task, system: Any, data: Dataset, split: Split, seen: float
 ) -> Generator[Event, None, float | None]:
-    """Keep with a run how its answers are checked to be about cases like those of training, and
-    return the share of test cases beyond the threshold; None where there is no check. A tenth of
-    the ``seen`` training examples is looked at for it, ``FEWEST_SEEN`` at least."""
+    """Fit and store the run's familiarity check, from training and validation cases.
+
+    Returns the share of test cases beyond its threshold; None without a check. It uses a tenth of
+    the ``seen`` training examples, at least ``FEWEST_SEEN``.
+    """
     if not issubclass(task.gives, Finding):
         return None
     yield Event("check", text=_("measuring the distance of cases from the training data"))
@@ -76,7 +78,7 @@ def check(
 def features(
     args: dict[str, Any], data: Dataset, model: Any, exact: bool = False
 ) -> Generator[Event, None, Features | None]:
-    """``prepare.features`` as events; the features, or None. Before it ``System.prepare``."""
+    """Run ``System.prepare`` and ``prepare.features`` as events; returns the features or None."""
     computed = None
     for done in () if isinstance(data.input, Sketch) else model.prepare(data):
         yield Event("features", done, text=_("what is computed of every picture once"))
@@ -93,9 +95,11 @@ def learn(
     number: int = 0,
     film: Any = None,
 ) -> Iterator[Event]:
-    """Train to the end of the budget, keeping the work in ``place`` on the way and on Ctrl-C;
-    ``number`` of so many ``trainings`` were done before, in the run's ``folder``. What was seen
-    before an interruption is told again."""
+    """Train to the end of the budget, with checkpoints in ``place``, also on Ctrl-C.
+
+    ``number`` of ``trainings`` in the run's ``folder`` are finished. Validations before an
+    interruption are reported again.
+    """
     keeper, looks = Keeper({place / "weights": fit}), len(fit.curve)
     text = "" if trainings == 1 else numbered(number, trainings)
 
@@ -138,13 +142,13 @@ def learn(
 
 
 def numbered(number: int, trainings: int) -> str:
-    """``3 of 21``, of the third one, whose ``number`` is 2."""
+    """Return ``3 of 21`` for ``number`` 2."""
     return _("{number} of {count}").format(number=number + 1, count=trainings)
 
 
 @dataclass
 class Keeper:
-    """Writes down what going on needs, now and then."""
+    """Writes checkpoints at intervals."""
 
     fits: dict[Path, Trainer]  # by the folder of their weights
     last: float = field(default_factory=time.monotonic)
@@ -156,11 +160,11 @@ class Keeper:
         begun = time.monotonic()
         for weights, fit in self.fits.items():
             _keep(fit, weights)
-        # writing may take a tenth of the time at most
+        # writing takes at most a tenth of the time
         self.last = time.monotonic() + 9 * (time.monotonic() - begun)
 
     def saved(self, trouble: UserError) -> UserError:
-        """What went wrong in training, and where the weights are that were good before."""
+        """Save the last good weights and return an error that names their folder."""
         for weights, fit in self.fits.items():
             if fit.best is not None:
                 files.write_tensors(weights / "best.safetensors", fit.best, {})
@@ -185,7 +189,7 @@ def _keep(fit: Trainer, weights: Path) -> None:
 
 @contextmanager
 def gentle_interrupt() -> Iterator[threading.Event]:
-    """The first Ctrl-C asks for a stop between two steps; a second one stops at once."""
+    """Turn the first Ctrl-C into a request to stop between steps; a second stops at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked

@@ -1,4 +1,4 @@
-"""A run as a folder: every file is written beside its place and then moved there in one step."""
+"""A run as a folder; every file is written to a temporary name and then moved in one step."""
 
 import hashlib
 import json
@@ -16,13 +16,15 @@ from souron.kinds.signature import typed_as
 from souron.utils.files import parse_yaml, read_tensors, write_text
 from souron.utils.messages import Caution, UserError, _, unknown_option
 
-TRIAL = "1min"  # budget that a message proposes
-MOST_NAMED = 4  # systems that a message names
+TRIAL = "1min"  # budget suggested in messages
+MOST_NAMED = 4  # systems listed in a message
 
 
 def find(run: str | Path) -> Path:
-    """A run's folder; for a system's name the run of it that comes ready trained. Raises UserError
-    where none does."""
+    """Return a run's folder, or that of a ready-trained system.
+
+    Raises UserError if there is none.
+    """
     folder, name = Path(run), str(run)
     if folder.exists() or not registry.is_system(name):
         return folder
@@ -33,7 +35,7 @@ def find(run: str | Path) -> Path:
 
 
 def not_trained(name: str) -> UserError:
-    """A system that has learnt nothing: how to train it, and which others of its task answer."""
+    """Return the error for an untrained system: how to train it, and ready alternatives."""
     entry, size = registry.find(name)
     ready_ones = [other for other in zoo.names() if registry.find(other)[0].task == entry.task]
     ways = [_("a run's folder")]
@@ -57,8 +59,10 @@ def _some(names: list[str]) -> str:
 
 
 def ready(name: str) -> Path | None:
-    """The run of a system that comes ready trained; None where none does. Raises UserError where it
-    is not what was packed."""
+    """Return the folder of a ready-trained system, or None.
+
+    Raises UserError if its files differ from the packed ones.
+    """
     folder = zoo.where(name)
     if folder is None:
         return None
@@ -83,7 +87,7 @@ OF_A_RUN = ("system", "data", "seen", "config")
 
 
 def read_args(folder: Path, wanted: tuple[str, ...] = OF_A_RUN) -> dict[str, Any]:
-    """What a run or comparison was made with. Raises UserError where ``folder`` is none."""
+    """Read the arguments of a run or comparison. Raises UserError if ``folder`` is none."""
     path = folder / "args.yaml"
     try:
         args = parse_yaml(path.read_text(encoding="utf-8"))
@@ -114,15 +118,17 @@ def _reason(error: Exception, path: Path) -> str:
 
 
 def build(args: dict[str, Any]) -> Any:
-    """The system that ``args`` describe, untrained."""
+    """Build the system that ``args`` describe, untrained."""
     kind, config = config_of(args)
     spec = registry.load_task(kind.task).Spec
     return kind(config, _from_dict(spec, args["seen"]))
 
 
 def config_of(args: dict[str, Any]) -> tuple[Any, Any]:
-    """The class of a run and its config, of an earlier version's run too. Raises UserError where
-    that version's system had other fields."""
+    """Return the class and the config of a run, also of earlier versions.
+
+    Raises UserError if that version's config had other fields.
+    """
     kind, config = registry.load_system(str(args["system"]))
     given = {**kind.BEFORE, **args["config"]}
     if given.keys() - asdict(config).keys():
@@ -131,9 +137,9 @@ def config_of(args: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _of_another_version(name: str, config: Any, given: dict[str, Any]) -> UserError:
-    """What to do with a run whose fields the system no longer has, or never had."""
+    """Return the error for a run whose config fields no longer match."""
     entry, size = registry.find(name)
-    for other in registry.entries().values():  # a name that went to another system's file
+    for other in registry.entries().values():  # the name may have moved to another system's file
         if other.task == entry.task and other.name.startswith(entry.name) and size in other.sizes:
             now = registry.full_name(other, size)
             if asdict(registry.load_system(now)[1]).keys() == given.keys():
@@ -170,7 +176,7 @@ def _from_dict(record: type, values: Any) -> Any:
 
 
 def override(config: Any, changes: dict[str, Any]) -> Any:
-    """A config with some fields changed; text is read as the field's own type. Raises UserError."""
+    """Change fields of a config; text is parsed as the field's type. Raises UserError."""
     from dataclasses import replace
 
     known = {item.name: getattr(config, item.name) for item in fields(config)}
@@ -183,8 +189,10 @@ def override(config: Any, changes: dict[str, Any]) -> Any:
 
 
 def load(folder: Path, which: str = "best") -> Any:
-    """The system of a run with its learnt weights, ready to answer. Warns where a file is not the
-    one that the run ended with. Raises UserError."""
+    """Load a run's system with its trained weights, in evaluation mode.
+
+    Warns if a file changed after the run ended. Raises UserError.
+    """
     from souron.training.checkpoint import fill
 
     args = read_args(folder)
@@ -210,7 +218,7 @@ HASHED = ("weights/best.safetensors", "weights/last.safetensors", "weights/famil
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """The SHA-256 of the files that a run's figures rest on, by their names in ``folder``."""
+    """Return name -> SHA-256 of the files on which a run's figures depend."""
     return {name: _sha256(folder / name) for name in HASHED if (folder / name).exists()}
 
 
@@ -227,8 +235,10 @@ def _sha256(file: Path) -> str:
 
 
 def changed(folder: Path) -> str:
-    """Which files are not those that the run ended with, and since when, in the reader's language;
-    "" where all are, and of a run without hashes in its receipt."""
+    """Describe the files that changed after the run ended, in the reader's language.
+
+    "" if none did, and for runs without hashes in their receipt.
+    """
     try:
         receipt = json.loads((folder / "receipt.json").read_text(encoding="utf-8"))
         known, ended = dict(receipt["files"]), str(receipt.get("ended", ""))
@@ -254,13 +264,12 @@ def _minute(time: float | None = None) -> str:
 
 
 def ending(folder: Path) -> dict[str, Any]:
-    """What the receipt says of the run's end: when, and the hashes of its files."""
+    """Return the receipt's entries on the run's end: time and file hashes."""
     return {"ended": _minute(), "files": hashes(folder)}
 
 
 def refuse_changed(folder: Path) -> None:
-    """Raises UserError where weights or split are not those that the run ended with: the figures
-    would not be the run's."""
+    """Raise UserError if weights or split changed after the run ended."""
     if text := changed(folder):
         raise UserError(
             "changed",
@@ -272,7 +281,7 @@ def refuse_changed(folder: Path) -> None:
 
 
 def as_plain(record: Any) -> dict[str, Any]:
-    """A dataclass as YAML- and JSON-able values."""
+    """Convert a dataclass to values for YAML and JSON."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in asdict(record).items()

@@ -1,9 +1,9 @@
-"""``souron generate``: pictures of a trained generator as files, each marked as generated.
+"""``souron generate``: images of a trained generator as files, each marked as generated.
 
-Beside the single pictures: a sheet of the first ones, their way out of the noise where a system
-takes several steps, and a walk from picture to picture where one is asked for. Files are written
-as they come, so that a million needs no more memory than sixty-four; what was drawn before Ctrl-C
-stays, and picture 7 of a seed is always the same, so that ``first=`` goes on.
+Beside the single images: a sheet of the first ones, the intermediate steps of iterative systems,
+and an interpolation between images if requested. Files are written one by one, so that a million
+need no more memory than sixty-four; those written before Ctrl-C are kept, and image 7 of a seed is
+always the same, so that ``first=`` continues.
 """
 
 import shlex
@@ -34,24 +34,24 @@ from souron.runs.record import DrawnRecord
 from souron.utils import files, hardware
 from souron.utils.messages import N_, UserError, _
 
-MOST = 1_000_000  # pictures of one command
-A_FOLDER = 1000  # pictures; more get folders of so many
+MOST = 1_000_000  # images per command
+A_FOLDER = 1000  # images per folder, if there are more
 ON_A_SHEET = 64
-STEPS_OF = 8  # pictures whose way out of the noise is shown
-MOMENTS = 10  # of that way
-BETWEEN = 12  # steps of a walk between two pictures
+STEPS_OF = 8  # images whose intermediate steps are shown
+MOMENTS = 10  # intermediate steps shown
+BETWEEN = 12  # steps of an interpolation between two images
 FRAME = 80  # milliseconds
-DRAWN_PUBLISHED = Path("runs/published")  # what a published model draws
-MANY = 64  # pictures, where nobody says how many
-STEPS = 20  # of a published model, where nobody says how many
+DRAWN_PUBLISHED = Path("runs/published")  # folder for images of published models
+MANY = 64  # default number of images
+STEPS = 20  # default steps of a published model
 IMGSZ = signature.Option(
     "imgsz", diffusion_weights.SIDE, signature.Choice(N_("pixels a side"), 64, 1024)
 )
-DRAWN_READY = Path("runs/ready")  # what a system draws that came ready trained
-FROM_FILES = ("given", "image", "mask")  # options that name pictures
-NEEDS = {"kept": "given", "strength": "image"}  # options that say something of a picture
-OR = "|"  # between several prompts
-LONG_SIDE = 256  # pixels, to which small moving pictures are enlarged
+DRAWN_READY = Path("runs/ready")  # folder for images of ready-trained systems
+FROM_FILES = ("given", "image", "mask")  # options that name images
+NEEDS = {"kept": "given", "strength": "image"}  # options that require an image
+OR = "|"  # separates prompts
+LONG_SIDE = 256  # pixels, to which small animations are enlarged
 
 
 def generate(run: str | Path, n: int | None = None, seed: int = 0, **options: Any) -> DrawnRecord:
@@ -75,16 +75,17 @@ def generating(
     device: str = "auto",
     **options: Any,
 ) -> Iterator[Event]:
-    """Draw ``n`` pictures (64) of the generator trained in the folder ``run``, or of the system of
-    that name as it comes ready trained; or one of a published model, a folder or a file as
-    ``diffusion_weights`` reads it, ``imgsz`` pixels a side.
+    """Generate ``n`` images (64) with the run in a folder or a ready-trained system.
 
-    ``first`` is the first picture's number, ``label`` the class asked for (several with commas
-    take turns), ``prompt`` the sentence to draw (several with | take turns), ``given`` a picture,
-    folder or glob to be completed, ``image`` one to start from and ``mask`` where it is drawn anew
-    (white), ``walk`` a number of pictures to walk between, ``out`` the folder to write to (by
-    default a new one in the run's); further ``options`` are those of the system's ``drawing``.
-    All of it stands in each file, see ``like``. Raises UserError.
+    A published model, as a folder or a file that ``diffusion_weights`` reads, generates one image,
+    ``imgsz`` pixels a side. ``first`` is the first image's number, ``label`` the class (several,
+    separated by commas, take turns), ``prompt`` the prompt (several, separated by |, take turns),
+    ``given`` an image, folder or glob to complete, ``image`` one to start from and ``mask`` the
+    area
+    to generate anew (white), ``walk`` the number of images to interpolate between, ``out`` the
+    output
+    folder (by default a new one in the run's); further ``options`` are those of the system's
+    ``drawing``. All of them are stored in each file, see ``like``. Raises UserError.
     """
     published = isinstance(names.resolve(run), names.DiffusionModel)
     n = (1 if published else MANY) if n is None else n
@@ -139,7 +140,7 @@ def generating(
     record.notes += [] if published else zoo.weaknesses(folder)
 
     def of(numbers: Sequence[int]) -> dict[str, Any]:
-        """What those pictures are asked to be."""
+        """Return the conditions of those images: classes or prompts."""
         asked = dict(options)
         if classes:
             asked["condition"] = torch.tensor([classes[i % len(classes)] for i in numbers])
@@ -150,7 +151,7 @@ def generating(
         return asked
 
     def rest(place: str | Path) -> str:
-        """The command that draws what is not drawn yet; all of it where only sheets are lacking."""
+        """Return the command that continues here, or repeats all if only sheets are missing."""
         done = record.count if record.count < n else 0
         asked = {"n": n - done, "seed": seed, "first": first + done, **asked_by,
                  "walk": walk if walk and not done else "", "out": place, **options}  # fmt: skip
@@ -167,7 +168,7 @@ def generating(
         write(place / "grid.png", enlarged(together), mark.of(None), record)
         if len(way) > 1:
             moments = sorted({round(i * (len(way) - 1) / (MOMENTS - 1)) for i in range(MOMENTS)})
-            # a picture's way in a row
+            # the steps of an image in one row
             rows = torch.stack([way[i] for i in moments], 1).flatten(0, 1)
             write(place / "steps.png", enlarged(sheet(rows, len(moments))), mark.of(None), record)
             frames = [sheet(each, 4) for each in way]
@@ -219,13 +220,12 @@ def generating(
 
 
 def own_place(folder: Path) -> Path:
-    """The folder for what is made with a run: its own, or one of the project where the run came
-    ready trained in a package."""
+    """Return the folder for output: the run's own, or the project's for a ready-trained system."""
     return DRAWN_READY / folder.name if zoo.holds(folder) else folder
 
 
 def check(n: int, seed: int, first: int, walk: int) -> None:
-    """Raises UserError for numbers that make no sense."""
+    """Raise UserError for numbers out of range."""
     for name, value, low, high in (
         ("n", n, 1, MOST),
         ("seed", seed, 0, 2**31 - 1),
@@ -244,7 +244,7 @@ def check(n: int, seed: int, first: int, walk: int) -> None:
 
 
 def numbers_of(system: Any, label: str) -> list[int]:
-    """The classes asked for. Raises UserError where the system knows none of that name."""
+    """Return the indices of the requested classes. Raises UserError for unknown ones."""
     names = [name.strip() for name in label.split(",") if name.strip()]
     if names and not getattr(system, "conditional", False):
         raise UserError(
@@ -264,8 +264,10 @@ def numbers_of(system: Any, label: str) -> list[int]:
 
 
 def prompts_of(system: Any, prompt: str) -> list[str]:
-    """The prompts asked for. Raises UserError where the system takes none, or one is empty or in
-    words that it has not learnt."""
+    """Return the requested prompts.
+
+    Raises UserError if the system takes none, or one is empty or has unknown words.
+    """
     if not prompt:
         return []
     if not system.prompted:
@@ -284,8 +286,10 @@ def prompts_of(system: Any, prompt: str) -> list[str]:
 
 
 def pictures_of(system: Any, name: str, path: str | Path) -> Tensor:
-    """Pictures (N, C, H, W) in -1..1 that are to be completed or started from; of a ``mask``
-    (N, 1, H, W), 1 where it is white. Raises UserError."""
+    """Read images (N, C, H, W) in -1..1 to complete or start from, or a ``mask`` (N, 1, H, W).
+
+    A mask is 1 where it is white. Raises UserError.
+    """
     known = signature.options_of(type(system).drawing)
     if name not in known:
         takes = {"given": "image_gpt", "image": "latent_diffusion", "mask": "latent_diffusion"}
@@ -310,7 +314,7 @@ def pictures_of(system: Any, name: str, path: str | Path) -> Tensor:
 def check_together(
     known: Mapping[str, Any], options: Mapping[str, Any], shown: Mapping[str, Tensor]
 ) -> None:
-    """Raises UserError for an option that needs a picture, and for a mask that says nothing."""
+    """Raise UserError for an option without its image, and for an empty mask."""
     for name, needs in NEEDS.items():
         if name in options and needs in known and needs not in shown:
             raise UserError(
@@ -332,8 +336,10 @@ def check_together(
 
 
 def like(path: str | Path, **changed: Any) -> Iterator[Event]:
-    """Draw again what a file's mark says, picture by picture the same; ``changed`` options
-    otherwise. Raises UserError for a file without a mark, and where its run is not found."""
+    """Generate again the image that a file's mark describes; ``changed`` options are replaced.
+
+    Raises UserError for a file without a mark, and if its run is not found.
+    """
     said = provenance.read(Path(path))
     if said is None:
         raise UserError(
@@ -350,8 +356,10 @@ def like(path: str | Path, **changed: Any) -> Iterator[Event]:
 
 
 def check_there(path: str | Path, own: Mapping[str, Any], changed: Mapping[str, Any]) -> None:
-    """A file says what a picture was called, not where it lies. Raises UserError where one that it
-    was made from is not here."""
+    """Raise UserError if an image that the file was made from is missing.
+
+    The mark stores names, not locations.
+    """
     for name in FROM_FILES:
         if name in own and name not in changed and not Path(str(own[name])).exists():
             raise UserError(
@@ -366,7 +374,7 @@ def check_there(path: str | Path, own: Mapping[str, Any], changed: Mapping[str, 
 
 
 def run_of(mark: provenance.Mark) -> str | Path:
-    """The run on this computer whose weights drew it. Raises UserError."""
+    """Return the run on this computer with the weights in the mark. Raises UserError."""
     ready = run_folder.ready(mark.system.partition("_")[0]) if mark.system else None
     near = sorted(Path("runs").glob("*/*/weights/best.safetensors"))
     for folder in [*([ready] if ready else []), *(file.parent.parent for file in near)]:
@@ -382,13 +390,13 @@ def run_of(mark: provenance.Mark) -> str | Path:
 
 
 def file_of(place: Path, number: int, every: range) -> Path:
-    """``00007.png``; of very many in a folder of its thousand."""
+    """Return ``00007.png``, in a folder of its thousand if there are very many."""
     name = f"{number:05}.png"
     return place / f"{number // A_FOLDER:04}" / name if len(every) > A_FOLDER else place / name
 
 
 def write(path: Path, image: Image.Image, mark: Any, record: DrawnRecord, **options: Any) -> None:
-    """A marked picture, in place of no other."""
+    """Write a marked image. Raises UserError if the file exists."""
     if path.exists():
         raise UserError(
             "exists",
@@ -408,7 +416,7 @@ def write_moving(path: Path, frames: Sequence[Image.Image], mark: Any, record: D
 
 
 def write_film(path: Path, strip: Tensor, mark: Any, record: DrawnRecord) -> None:
-    """A drawn strip of frames as moving WebP, and as MP4 where ``av`` is there; both marked."""
+    """Write a generated strip of frames as marked WebP, and as MP4 if ``av`` is installed."""
     from souron.tasks.text_to_video import video
 
     film = video(strip)
@@ -424,13 +432,13 @@ def write_film(path: Path, strip: Tensor, mark: Any, record: DrawnRecord) -> Non
 
 
 def enlarged(image: Image.Image) -> Image.Image:
-    """In whole steps, so that each pixel stays a square."""
+    """Enlarge an image by a whole factor, so that pixels stay square."""
     factor = max(1, LONG_SIDE * (1 + (image.width > LONG_SIDE)) // max(image.size))
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
 def generator(folder: Path, args: Mapping[str, Any]) -> Any:
-    """The system that a run has trained to draw. Raises UserError where it does something else."""
+    """Load a run's generator. Raises UserError if its system is no generator."""
     system = run_folder.load(folder)
     if not hasattr(system, "drawing"):
         raise UserError(

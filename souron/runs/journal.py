@@ -1,8 +1,7 @@
-"""What a command does, as JSON objects in a file, one a line: for programs that watch it.
+"""Write the events of a command to a file as JSON lines, for programs that watch it.
 
-Each line is written at once and stands for one ``events.Event``; the last line says how the
-command ended. Watching must not cost the work: where the file cannot take a line, that line is
-missing, and the command goes on.
+Each line is written at once and stands for one ``events.Event``; the last line is the exit status.
+Failures to write never stop the command: the line is then missing.
 """
 
 import math
@@ -15,14 +14,14 @@ import souron
 from souron.utils.files import as_json
 from souron.utils.messages import UserError, _, translated
 
-BETWEEN = 0.1  # seconds between two lines of one phase, at least
+BETWEEN = 0.1  # least seconds between two lines of one phase
 
 
 class Journal:
-    """Appends to ``path``; a picture of what is drawn meanwhile lies in ``picture``."""
+    """Appends events to ``path``; images generated meanwhile are stored in ``picture``."""
 
     def __init__(self, path: Path) -> None:
-        """Raises UserError where ``path`` cannot be written."""
+        """Open the file. Raises UserError if ``path`` cannot be written."""
         try:
             self._file = path.open("ab", buffering=0)
         except OSError as error:
@@ -35,12 +34,11 @@ class Journal:
             ) from error
         self.picture = path.with_name(f"{path.name}.png")
         self._phase, self._written = "", -math.inf
-        self._held: dict[str, Any] | None = None  # the latest event, which came too soon
-        self._whole = True  # so is the last line, as far as is known
+        self._held: dict[str, Any] | None = None  # the latest event, if it came too soon
+        self._whole = True  # whether the last line is complete, as far as is known
 
     def tell(self, event: Any) -> None:
-        """A line for the event, later or never where the next one of its phase follows at once with
-        the same values."""
+        """Write a line for the event, unless the next one repeats its phase and values."""
         line = described(event)
         if event.picture is not None and event.folder and self._draw(event):
             line["picture"] = self.picture.name
@@ -55,7 +53,7 @@ class Journal:
             self._written = time.monotonic()
 
     def end(self, code: int, error: dict[str, str] | None) -> None:
-        """The last line: the exit code, and what went wrong."""
+        """Write the last line: the exit code, and the error if there was one."""
         self._release()
         why = {"error": error, **_translations(error)} if error else {}
         self._write({"time": time.time(), "ended": code, **why})
@@ -69,14 +67,14 @@ class Journal:
     def _write(self, line: dict[str, Any]) -> None:
         text = ("" if self._whole else "\n") + as_json(line) + "\n"
         written = text.encode("utf-8", "surrogatepass")
-        self._whole = False  # until it is: the disk may be full, Ctrl-C may come
+        self._whole = False  # until written: the disk may be full, Ctrl-C may come
         try:
             self._whole = self._file.write(written) == len(written)
         except OSError:
             return
 
     def _draw(self, event: Any) -> bool:
-        """A sheet of what the event shows, marked as generated; whether that could be written."""
+        """Write a sheet of the event's images, marked, and return whether it succeeded."""
         from souron.kinds.codecs import animation
         from souron.kinds.codecs.provenance import Mark, save
         from souron.runs import folder as run_folder
@@ -85,7 +83,7 @@ class Journal:
         [sheet] = animation.frames([event.picture])
         try:
             args = run_folder.read_args(event.folder)
-            data, run = Path(str(args["data"])).name, "unfinished"  # no weights of its own
+            data, run = Path(str(args["data"])).name, "unfinished"  # no weights of its own yet
             mark = Mark("souron", souron.__version__, args["system"], data, run, args["seed"])
             with files.atomically(self.picture) as beside:
                 save(sheet, beside, mark, format="PNG")
@@ -95,7 +93,7 @@ class Journal:
 
 
 def described(event: Any) -> dict[str, Any]:
-    """What is set of an event, as a line says it."""
+    """Return the non-empty fields of an event for a line."""
     folder = str(event.folder) if event.folder else None
     more = {"seconds_left": event.seconds_left, "text": event.text, "note": event.note,
             "values": event.values,
@@ -112,7 +110,6 @@ def described(event: Any) -> dict[str, Any]:
 
 
 def _translations(texts: Mapping[str, str]) -> dict[str, Any]:
-    """What the other languages say in place of the texts: a page may show another one than that in
-    which the work was begun."""
+    """Return the texts in the other languages, for pages that show another one."""
     others = translated(texts)
     return {"translated": others} if others else {}

@@ -1,4 +1,4 @@
-"""Load what a name means: a run, a system as it comes, a published model, a file of weights."""
+"""Load the system of a name: a run, a ready-trained system, a published model, a weights file."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +11,11 @@ from souron.utils.messages import UserError, _
 
 
 def load(meaning: names.Meaning, pretrained: bool | str = False, context: int | None = None) -> Any:
-    """The system, ready to answer; None of one by whose name nothing here has learnt.
+    """Load a system for inference; None for one without trained weights here.
 
-    ``pretrained`` brings a system's published weights, or those of a file or folder; ``context`` is
-    how many tokens a published language model sees. Raises UserError.
+    ``pretrained`` loads a system's published weights, or those of a file or folder; ``context`` is
+    the
+    context window of a published language model in tokens. Raises UserError.
     """
     if context is not None and not isinstance(meaning, names.OpenModel):
         raise UserError(
@@ -50,7 +51,7 @@ def _by_name(meaning: names.Meaning, pretrained: bool | str) -> Any:
 
 
 def open_model(name: str, context: int | None = None) -> Any:
-    """A published language model. Raises UserError where its files are damaged or not here."""
+    """Load a published language model. Raises UserError if its files are damaged or missing."""
     kind, config = registry.load_system("open_model")
     system = kind(replace(config, model=name, context=context or config.context), None).eval()
     system.held  # noqa: B018  (what is wrong with its files is said now)
@@ -58,8 +59,7 @@ def open_model(name: str, context: int | None = None) -> Any:
 
 
 def language_model(name: str) -> Any:
-    """A run of a language model, one that comes ready trained, or a published one. Raises UserError
-    for anything else."""
+    """Load a language model: a run, a ready-trained or a published one. Raises UserError."""
     system = load(names.resolve(name))
     if system is None:
         raise run_folder.not_trained(name)
@@ -74,7 +74,7 @@ def language_model(name: str) -> Any:
 
 
 def published_file(file: Path) -> Any:
-    """The system whose published weights a file holds, such as ESRGAN's. Raises UserError."""
+    """Load the system of a file of published weights, such as ESRGAN's. Raises UserError."""
     held = weights.read_weights(file)
     able = published_systems()
     for kind in able.values():
@@ -92,7 +92,7 @@ def published_file(file: Path) -> Any:
 
 
 def published_systems() -> dict[str, Any]:
-    """The systems that read files of weights as they are published, by name."""
+    """Return name -> class of the systems that read published weight files."""
     able = [file.stem for file in registry.system_files()
             if "def of_published(" in file.read_text(encoding="utf-8")]  # fmt: skip
     return {name: registry.load_system(name)[0] for name in sorted(able)}

@@ -1,5 +1,8 @@
-"""The options of ``train`` and ``compare``, said once: the Python API, the command line and the
-studio's forms are made from these dataclasses, and from the ``Options`` of each task."""
+"""Options of ``train`` and ``compare``.
+
+The Python API, the command line and the studio's forms are made from these dataclasses, and from
+the ``Options`` of each task.
+"""
 
 import inspect
 import typing
@@ -45,7 +48,7 @@ Project = Annotated[str, Choice(N_("where run folders go (default runs)"), metav
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What ``souron.evaluate`` takes beside a run and data; more are the task's own."""
+    """Options of ``souron.evaluate`` besides a run and data; tasks add their own."""
 
     group: Group = None
     allow_leak: AllowLeak = False
@@ -54,7 +57,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class _LearningOptions(EvaluateOptions):
-    """What training one system and comparing several have in common."""
+    """Options common to training one system and comparing several."""
 
     budget: Budget = "60s"
     side: Side = None
@@ -68,7 +71,7 @@ class _LearningOptions(EvaluateOptions):
 
 @dataclass(frozen=True)
 class TrainOptions(_LearningOptions):
-    """What ``souron.train`` takes beside a system and data; more are the task's own."""
+    """Options of ``souron.train`` besides a system and data; tasks add their own."""
 
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
     pretrained: Annotated[
@@ -85,7 +88,7 @@ class TrainOptions(_LearningOptions):
 
 @dataclass(frozen=True)
 class CompareOptions(_LearningOptions):
-    """What ``souron.compare`` takes beside systems and data; more are the task's own."""
+    """Options of ``souron.compare`` besides systems and data; tasks add their own."""
 
     seeds: Seeds = 3
     pretrained: Annotated[
@@ -96,20 +99,20 @@ class CompareOptions(_LearningOptions):
 
 @dataclass(frozen=True)
 class TourOptions:
-    """What ``souron tour`` takes beside data."""
+    """Options of ``souron tour`` besides data."""
 
     budget: Budget = "3s"
     seeds: Seeds = 3
     project: Project = "runs"
 
 
-NOT_KEPT = ("name", "project")  # say where a run lies, not what it is
-ON_THE_COMMAND_LINE = {"side": "imgsz", "rate": "lr0"}  # known by these names
+NOT_KEPT = ("name", "project")  # determine the location of a run, not its content
+ON_THE_COMMAND_LINE = {"side": "imgsz", "rate": "lr0"}  # different names on the command line
 
 
 @dataclass(frozen=True)
 class Field:
-    """One option, for whoever draws a form or a command line from it."""
+    """The description of an option, for forms and command lines."""
 
     name: str  # in Python
     type: type
@@ -117,16 +120,16 @@ class Field:
     help: str  # English, the key of its translation
     metavar: str = ""
     low: float | None = None
-    tasks: tuple[str, ...] = ()  # that take it; () every one
+    tasks: tuple[str, ...] = ()  # that accept it; () for all
 
     @property
     def word(self) -> str:
-        """Its name on the command line."""
+        """Return the name on the command line."""
         return ON_THE_COMMAND_LINE.get(self.name, self.name)
 
 
 def all_fields(options: type) -> list[Field]:
-    """The options of a verb, those of the tasks after the common ones."""
+    """Return the options of a command, the tasks' own after the common ones."""
     return [*_common(options), *([] if options is TourOptions else task_fields(options))]
 
 
@@ -147,7 +150,7 @@ ORDER = (
     "group",
     "allow_leak",
     "window",
-)  # of help
+)  # in help texts
 
 
 def _common(options: type) -> Iterator[Field]:
@@ -159,7 +162,7 @@ def _common(options: type) -> Iterator[Field]:
 
 
 def task_fields(options: type) -> list[Field]:
-    """What only some tasks take. Imports no torch."""
+    """Return the options of some tasks only, without importing torch."""
     found: dict[str, Field] = {}
     for task in registry.tasks().values():
         for option in task.options:
@@ -176,8 +179,10 @@ def task_fields(options: type) -> list[Field]:
 def read(
     options: type, given: Mapping[str, Any], fix: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The common options with their defaults, and those given for the task. Raises UserError for
-    an unknown name."""
+    """Return the common options with defaults, and those of the task.
+
+    Raises UserError for an unknown name.
+    """
     common = {item.name: item.default for item in fields(options)}
     own = {field.name for field in task_fields(options)}
     for name, value in given.items():
@@ -189,7 +194,10 @@ def read(
 
 
 def of_task(task: str, args: Mapping[str, Any]) -> dict[str, Any]:
-    """The task's own options among a run's arguments. Raises UserError for one of another task."""
+    """Return the task's own options among a run's arguments.
+
+    Raises UserError for an option of another task.
+    """
     entry = registry.tasks()[task]
     known = [option.name for option in entry.options]
     for field in task_fields(TrainOptions):
@@ -212,7 +220,7 @@ def of_task(task: str, args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def takes(options: type) -> Callable[[Callable], Callable]:
-    """Let ``help()`` and the documentation show a function's ``**options`` one by one."""
+    """Decorate a function so that ``help()`` lists its ``**options`` one by one."""
 
     def shown(function: Callable) -> Callable:
         parameters = [
@@ -236,7 +244,7 @@ def takes(options: type) -> Callable[[Callable], Callable]:
 
 
 def check_shares(**shares: float | None) -> None:
-    """Raises UserError where one is not between 0 and 1."""
+    """Raise UserError unless all are between 0 and 1."""
     for name, value in shares.items():
         if value is not None and not 0 < value < 1:
             raise UserError(

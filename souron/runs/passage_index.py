@@ -1,9 +1,9 @@
-"""The index of a text that was read once, kept in the cache, so that the next question is quick.
+"""A cache of text indexes for retrieval, so that the next question is fast.
 
-A file a text: ``<SHA-256 of the system and the text>.safetensors`` with the sentences' vectors as
-float16. It cannot run code; what does not fit the text's sentences is made anew. At most
-``MOST_BYTES`` are kept, and those not used for longest go first. Vectors tell what a text is about:
-``keep=false`` leaves none behind.
+One file per text: ``<SHA-256 of the system and the text>.safetensors`` with the sentence vectors as
+float16. It cannot run code; a file that does not match the text's sentences is rebuilt. At most
+``MOST_BYTES`` are kept, and the least recently used are deleted first. Vectors reveal the topic of
+a text: ``keep=false`` stores none.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from torch import Tensor
 from souron.utils import files
 from souron.utils.messages import UserError
 
-VERSION = "1"  # of how a text is cut into sentences
+VERSION = "1"  # of the sentence splitting
 MOST_BYTES = 500_000_000
 NAME = "vectors"
 
@@ -27,7 +27,7 @@ NAME = "vectors"
 def indexed(
     system: Any, text: str, sentences: Sequence[str], keep: bool = True
 ) -> Iterator[tuple[float, Any]]:
-    """How much is done, 0..1, and the index at the end: from the cache where it is there."""
+    """Yield progress 0..1 and, at the end, the index, from the cache if possible."""
     if not (keep and system.slow_index and sentences):
         yield from system.index(sentences)
         return
@@ -39,7 +39,7 @@ def indexed(
     made: Any = None
     for done, made in system.index(sentences):
         yield min(done, 0.999), made
-    with suppress(UserError, OSError):  # a full disk: it is read all the same
+    with suppress(UserError, OSError):  # a full disk must not stop the question
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.write_tensors(file, {NAME: made}, {})
         _make_room(file)
@@ -57,7 +57,7 @@ def _place(system: Any, text: str) -> Path:
 
 
 def _read(file: Path, sentences: int) -> Tensor | None:
-    """None where there is none, or none of so many sentences."""
+    """Read an index; None if it is missing or does not match."""
     try:
         if file.stat().st_size > MOST_BYTES:
             return None
@@ -71,7 +71,7 @@ def _read(file: Path, sentences: int) -> Tensor | None:
 
 
 def _make_room(newest: Path) -> None:
-    """The files not used for longest go, but for the newest one."""
+    """Delete the least recently used files, except the newest one."""
     others = [(file.stat(), file) for file in folder().glob("*.safetensors") if file != newest]
     left = MOST_BYTES - newest.stat().st_size
     for about, file in sorted(others, key=lambda each: -each[0].st_mtime):

@@ -1,4 +1,4 @@
-"""From options to what a training needs: cases, their split, the system, its batches."""
+"""Prepare a training from its options: cases, split, system, batches."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,17 +27,17 @@ from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
 MOST_LOOKED_AT = 500  # validation cases; more would take the time from training
-MOST_COMPARED = 20_000  # pictures that are looked through for copies of one another
+MOST_COMPARED = 20_000  # images searched for duplicates
 
 
 def task_of(args: Mapping[str, Any]) -> Task:
-    """The task of the system, or of the first of several, that the arguments name."""
+    """Return the task of the system, or of the first of several systems."""
     system = args["system"] if "system" in args else args["systems"][0].partition(":")[0]
     return registry.load_task(registry.find(str(system))[0].task)
 
 
 def task_options(args: Mapping[str, Any], task: Task) -> Any:
-    """The task's own options. Raises UserError where an argument is another task's."""
+    """Return the task's own options. Raises UserError for an option of another task."""
     return task.Options(**run_options.of_task(task.name, args))
 
 
@@ -46,9 +46,12 @@ def dataset_for(
     progress: Callable[[int, int], None] | None = None,
     large: Large = "decode",
 ) -> Dataset:
-    """The data that the options name. Published weights want colours, and the side of pictures that
-    they were trained at; what describes a whole data set wants all of it at once, in memory.
-    ``progress`` and ``large`` as in ``load``. Raises UserError."""
+    """Load the data that the options name.
+
+    Published weights require colour images of the side that they were trained at; tasks that
+    describe a whole data set require all of it in memory. ``progress`` and ``large`` as in
+    ``load``. Raises UserError.
+    """
     task = task_of(args)
     published = args["pretrained"] == "True"
     side = args["side"] or (PUBLISHED_SIDE if published else None)
@@ -61,26 +64,29 @@ def dataset_for(
 
 
 def about_patients(args: Mapping[str, Any], task: Task, data: Dataset) -> str:
-    """By what patients are known, in a sentence; "" of known data sets, which are as published, and
-    where nothing is tested on other cases."""
+    """Describe how patients are identified, in a sentence.
+
+    "" for known data sets, which are used as published, and for tasks without held-out cases.
+    """
     if not task.held_out or str(args["data"]) in load.names():
         return ""
     return patients.about(data)
 
 
 def coloured(data: Dataset, channels: int) -> Dataset:
-    """Grey pictures three times over, where a network wants three channels."""
+    """Expand grey images to three channels if a network requires them."""
     if channels != 3 or data.channels != 1:
         return data
     return replace(data, input=data.input.expand(-1, 3, -1, -1))
 
 
 def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> Plan:
-    """The plan, the same for every seed. A folder's copies of one picture stay together; parts of
-    its own that share pictures or patients are refused unless the options allow them.
+    """Return the split plan, the same for every seed.
 
-    Known data sets are taken as published. Few cases are cross-validated, see ``splits.plan``.
-    Raises UserError.
+    Duplicates of an image in a folder stay together; predefined parts that share images or patients
+    are
+    refused unless the options allow them. Known data sets are used as published. Few cases are
+    cross-validated, see ``splits.plan``. Raises UserError.
     """
     task = task_of(args)
     options = task_options(args, task)
@@ -100,10 +106,12 @@ def divide(args: dict[str, Any], data: Dataset, repeats: int | None = None) -> P
 
 
 def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
-    """Pairs of rows that show the same picture, also rotated, mirrored, inverted or framed; none of
-    what is no picture, or of very many, or where pictures are still to be read. Films with
-    landmarks are taken in one pose, so that those of different patients look alike: there only
-    equal pixels count."""
+    """Return pairs of rows with the same image, also rotated, mirrored, inverted or framed.
+
+    Empty for other data than images, for very many images, and for images not yet read. Radiographs
+    with landmarks are taken in one pose, so that those of different patients look alike: there only
+    equal pixels count.
+    """
     if (
         not data.pictures
         or data.has_points
@@ -116,13 +124,13 @@ def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
 
 
 def with_strata(data: Dataset, task: Task) -> Dataset:
-    """The cases with what a split balances as their target, for ``splits``."""
+    """Return the cases with the task's strata as target, for balanced splits."""
     strata = task.strata(data)
     return data if strata is data.target else replace(data, target=strata, classes=("",))
 
 
 def build(args: dict[str, Any], train: Dataset) -> Any:
-    """The system that the options ask for, its weights drawn with the seed or loaded."""
+    """Build the system, with weights initialised by the seed or loaded."""
     kind, config = registry.load_system(args["system"])
     changes = dict(args["changes"])
     if args["rate"] is not None:
@@ -167,7 +175,10 @@ def _freeze(model: Any, pretrained: str) -> None:
 
 
 def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:
-    """The weights of another run, all but the task's new layers; pictures as that run saw them."""
+    """Load the weights of another run except for the task's new layers, with its normalisation.
+
+    Raises UserError.
+    """
     other = run_folder.load(folder)
     task = registry.load_task(kind.task)
     if other.task not in (kind.task, *task.begins_with):
@@ -188,7 +199,7 @@ def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:
         return model
     model = kind(config, replace(spec, **inherited))
     new, weights = task.head(model), other.state_dict()
-    if other.task != kind.task:  # its own last layers answer another question
+    if other.task != kind.task:  # its output layers answer another question
         known = model.state_dict()
         weights = {name: weight for name, weight in weights.items() if name in known}
     checkpoint.fill(model, weights, folder, but=new)
@@ -198,10 +209,10 @@ def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:
 def features(
     args: dict[str, Any], data: Dataset, model: Any, exact: bool = False
 ) -> Iterator[tuple[float, Features | None]]:
-    """Compute a frozen network's features once: how far it is, 0..1, and the features at the end.
+    """Yield progress 0..1 and, at the end, the features of a frozen network.
 
-    Nothing where each training must run the network itself: where its layers learn, or where each
-    pass over a picture differs (augmentation). ``exact``: in float32, as a run is measured again.
+    Yields nothing if the network must run in each training: if its layers are trained, or the
+    images are augmented. ``exact``: in float32, as in a later evaluation.
     """
     device = hardware.device(args["device"])
     model.to(device)
@@ -215,7 +226,7 @@ def features(
 
 
 def _foreseen(model: Any, data: Dataset, sketch: Sketch, device: torch.device) -> Features:
-    """The features of a few pictures in place of all, and how long all will take."""
+    """Compute the features of a few images in place of all, and estimate the time of all."""
     few = data.only(range(min(len(sketch.few), len(data))))
     *_before, (_done, computed) = frozen.features(model, few, device)
     assert computed is not None, "it ends with the features"
@@ -225,10 +236,10 @@ def _foreseen(model: Any, data: Dataset, sketch: Sketch, device: torch.device) -
 
 @dataclass
 class Entrant:
-    """One training that is about to begin."""
+    """A training that is ready to start."""
 
     trainer: Trainer
-    parts: Parts  # as the trainer's system wants them: of a frozen network, its features
+    parts: Parts  # as the trainer's system wants them: features, for a frozen network
 
 
 def enter(
@@ -240,16 +251,18 @@ def enter(
     trainings: int = 1,
     dealt: Parts | None = None,
 ) -> Entrant:
-    """The training that is to run: of a frozen model the last layer alone, over features that were
-    ``computed`` for so many ``trainings``. ``dealt`` are the parts of the cases, where several
-    systems share one copy."""
+    """Create a training; of a frozen model the last layer alone, over ``computed`` features.
+
+    Their cost is shared by ``trainings``. ``dealt`` are the parts of the cases if several systems
+    share one copy.
+    """
     if computed is None:
         parts = dealt or split.deal(data)
         return Entrant(trainer(args, model, parts), parts)
     parts = split.deal(computed.cases)
     made = trainer({**args, "augment": "none"}, model.head_alone(), parts)
     learnt_from = (len(parts.train) + len(parts.val)) / len(data)
-    made.seconds = computed.seconds * learnt_from / trainings  # part of learning, also where kept
+    made.seconds = computed.seconds * learnt_from / trainings  # counted as training, also if cached
     made.worked = made.charged = made.seconds
     made.least_steps = frozen.LEAST_EPOCHS * made.epoch_steps
     if made.budget.unit == "seconds":
@@ -259,7 +272,7 @@ def enter(
 
 
 def trainer(args: dict[str, Any], model: Any, parts: Parts) -> Trainer:
-    """A system, its batches and its budget."""
+    """Create the trainer of a system with its batches and budget."""
     device = hardware.device(args["device"])
     model.to(device)
     if model.channels_last:
@@ -287,7 +300,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def write_plan(folder: Path, plan: Plan, data: Dataset, task: Task) -> None:
-    """``split.csv``, and ``folds.csv`` where there are folds."""
+    """Write ``split.csv``, and ``folds.csv`` with cross-validation."""
     balanced = with_strata(data, task)
     splits.write(plan.kept, balanced, folder / "split.csv")
     if plan.repeats:
@@ -295,7 +308,7 @@ def write_plan(folder: Path, plan: Plan, data: Dataset, task: Task) -> None:
 
 
 def read_split(folder: Path, data: Dataset, task: Task) -> splits.Split:
-    """The split of a run. Raises UserError where the data is not what it was made of."""
+    """Read the split of a run. Raises UserError if the data has changed."""
     if not task.held_out:
         return splits.everything(data)
     if zoo.holds(folder):

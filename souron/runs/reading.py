@@ -1,4 +1,4 @@
-"""Reading the data as events, with how far it is where it takes long."""
+"""Read the data with progress events if it takes long."""
 
 import threading
 import time
@@ -13,16 +13,18 @@ from souron.runs import prepare
 from souron.runs.events import Event, left
 
 SLICE = 0.25  # seconds between two events
-TELLS_TIME = 2.0  # seconds that reading takes before it says how long it will
+TELLS_TIME = 2.0  # seconds before the time left is reported
 
 
 class _Stopped(Exception):
-    """Nobody waits for the pictures any more."""
+    """The consumer no longer waits for the images."""
 
 
 def reading(args: dict[str, Any], large: Large = "decode") -> Generator[Event, None, Dataset]:
-    """``prepare.dataset_for`` as events, where it takes long. Another thread reads, so that whoever
-    watches sees how far it is; where watching ends, reading does too."""
+    """Run ``prepare.dataset_for`` in another thread and yield progress events.
+
+    Reading stops when the consumer does.
+    """
     part, stop, begun = None, threading.Event(), time.monotonic()
 
     def told(files: int, of: int) -> None:

@@ -1,5 +1,4 @@
-"""What comes ready trained, shown at work on cases that it never saw: classifiers name them, others
-find things and areas in them, generators draw."""
+"""Demonstrate the ready-trained systems on held-out cases, and let generators generate."""
 
 import time
 from collections.abc import Collection, Iterator
@@ -17,7 +16,7 @@ from souron.runs.record import ReadyRecord
 from souron.utils import files
 from souron.utils.messages import _
 
-DRAWN = 10  # pictures of each generator
+DRAWN = 10  # images per generator
 PROMPTS = ("a blue bird on the left, on grass", "草の上の左側に、一羽の青い鳥")  # in turn
 
 
@@ -25,9 +24,11 @@ PROMPTS = ("a blue bird on the left, on grass", "草の上の左側に、一羽�
 def showing(
     tasks: Collection[str] = (), project: str | Path = "runs", name: str = "ready"
 ) -> Iterator[Event]:
-    """Ask every system of these tasks, or of all, that comes ready trained; the last event carries
-    a ``ReadyRecord``, whose folder holds ``ready.html``. Raises UserError where one is not as it
-    was packed."""
+    """Run every ready-trained system of these tasks, or of all.
+
+    The last event carries a ``ReadyRecord``, whose folder holds ``ready.html``. Raises UserError if
+    a system's files differ from the packed ones.
+    """
     from souron.report import report
 
     begun = time.perf_counter()

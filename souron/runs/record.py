@@ -1,4 +1,4 @@
-"""What a run and a comparison leave behind: records that saving, reporting and the CLI share."""
+"""Records of runs and comparisons, shared by saving, reporting and the CLI."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from souron.stats.records import Measure, Ranking, Row, Verdict
 
 @dataclass(frozen=True)
 class Cost:
-    """Time and memory, foretold or spent."""
+    """Time and memory, estimated or measured."""
 
     seconds: float  # of training
     bytes: int  # peak resident memory of the process
@@ -22,11 +22,11 @@ class Cost:
 
 @dataclass(repr=False)
 class RunRecord:
-    """One run from data to measures. ``folder`` holds all of it as files."""
+    """One run from data to measures; ``folder`` holds all of it as files."""
 
     folder: Path
-    system: str  # as asked for: "resnet18"
-    data: str  # as asked for: "fashion", "photos/"
+    system: str  # as requested: "resnet18"
+    data: str  # as requested: "fashion", "photos/"
     task: str
     seed: int
     config: dict[str, Any]
@@ -42,27 +42,27 @@ class RunRecord:
     stopped: str  # "budget", "patience"
     parts: dict[str, int]  # train, val, test -> cases
     skipped: tuple[Skipped, ...] = ()
-    leaking: tuple[str, ...] = ()  # files outside training that another part shows too
+    leaking: tuple[str, ...] = ()  # files outside training that are also in another part
     torn: tuple[str, ...] = ()  # groups (patients) in more than one part
-    grouped: str = ""  # what groups were read from; see ``messages.again`` for another language
-    patients: str = ""  # by what they are known, or what it may hide that they are not: a sentence
+    grouped: str = ""  # source of the groups; see ``messages.again`` for another language
+    patients: str = ""  # a sentence on how patients are identified, or the risk if they are not
     receipt: dict[str, Any] = field(default_factory=dict)  # versions, machine, data hash, options
-    test: Dataset | None = None  # the test cases, for pictures
-    answers: list[Answers] = field(default_factory=list)  # one a repeat, about the test cases
-    details: Any = None  # what the task's section of the report shows; ``as_json`` where it has one
-    film: list[Tensor] = field(default_factory=list)  # (B, C, H, W) uint8 each: how it learnt
-    folds: int = 1  # of cross-validation, where cases are few
-    trainings: int = 1  # that cross-validation took, with the network that is kept
+    test: Dataset | None = None  # the test cases, for images
+    answers: list[Answers] = field(default_factory=list)  # one per repeat, for the test cases
+    details: Any = None  # content of the task's section of the report; ``as_json`` if it has one
+    film: list[Tensor] = field(default_factory=list)  # (B, C, H, W) uint8 each: time lapse
+    folds: int = 1  # of cross-validation, with few cases
+    trainings: int = 1  # of the cross-validation, including the final network's
     reduced: str = ""  # what was left out to save time
-    worked: float | None = None  # seconds of training that the processor had for it; None where
+    worked: float | None = None  # CPU seconds of training; None if
     # another device computes
-    unlike: float | None = None  # share of test cases beyond the check's threshold, see
-    # ``evaluation.familiarity``; None where there is no check
+    unlike: float | None = None  # share of test cases beyond the familiarity threshold, see
+    # ``evaluation.familiarity``; None without a check
     model: Any = None
-    notes: list[str] = field(default_factory=list)  # what stands on top of the report
+    notes: list[str] = field(default_factory=list)  # shown at the top of the report
 
     def __repr__(self) -> str:
-        """One line: what a prompt of Python shows; all figures are in the fields."""
+        """Return one line for the Python prompt; all figures are in the fields."""
         first = next(iter(self.measures.items()), None)
         told = ""
         if first is not None:
@@ -76,7 +76,7 @@ class RunRecord:
         return run_html(self)
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``souron train --json`` prints."""
+        """Return the object that ``souron train --json`` prints."""
         return {
             "run": str(self.folder),
             "system": self.system,
@@ -96,19 +96,19 @@ class RunRecord:
 
 @dataclass
 class DrawnRecord:
-    """Pictures that a run drew, as files."""
+    """Images that a run generated, as files."""
 
     folder: Path
     run: Path
     system: str
     seed: int
     count: int
-    seconds: float  # of drawing and writing
-    files: list[Path]  # the pictures', and what else was made of them
+    seconds: float  # of generation and writing
+    files: list[Path]  # of the images and of everything made from them
     settings: dict[str, Any] = field(default_factory=dict)  # prompt, steps, guidance, ...
     notes: list[str] = field(default_factory=list)
-    obedience: dict[str, Any] = field(default_factory=dict)  # attribute -> asked, and its
-    # probability as a network reads it off the first picture
+    obedience: dict[str, Any] = field(default_factory=dict)  # attribute -> requested value, and its
+    # probability predicted from the first image
 
     def _repr_html_(self) -> str:
         from souron.report.report import drawn_html
@@ -116,7 +116,7 @@ class DrawnRecord:
         return drawn_html(self)
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``souron generate --json`` prints."""
+        """Return the object that ``souron generate --json`` prints."""
         return {
             "run": str(self.run),
             "system": self.system,
@@ -136,15 +136,15 @@ class DrawnRecord:
 
 @dataclass
 class ReadyRecord:
-    """What systems that come ready trained answered and drew."""
+    """Answers and images of the ready-trained systems."""
 
     folder: Path  # holds ready.html
-    examples: dict[str, list[Path]] = field(default_factory=dict)  # system -> what it was asked
-    # about; for a classifier named as the classes are
-    answers: dict[str, list[Any]] = field(default_factory=dict)  # system -> of each example
+    examples: dict[str, list[Path]] = field(default_factory=dict)  # system -> its input files;
+    # for a classifier named after the classes
+    answers: dict[str, list[Any]] = field(default_factory=dict)  # system -> per example
     # labels, boxes, a mask, ...
     drawings: dict[str, Tensor] = field(default_factory=dict)  # generator -> (B, C, H, W) uint8
-    prompts: dict[str, list[str]] = field(default_factory=dict)  # what each was asked for, if told
+    prompts: dict[str, list[str]] = field(default_factory=dict)  # prompts of each generator, if any
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -171,8 +171,8 @@ class ComparisonRecord:
     rows: list[Row]  # best first
     verdicts: list[Verdict]  # each pair once
     sentence: str
-    curves: dict[str, list[list[dict[str, float]]]]  # system -> a curve for each seed
-    scores: dict[str, Any]  # system -> (seeds, cases), the headline measure case by case
+    curves: dict[str, list[list[dict[str, float]]]]  # system -> one curve per seed
+    scores: dict[str, Any]  # system -> (seeds, cases), the headline metric per case
     report: Path
     receipt: dict[str, Any]
     skipped: tuple[Skipped, ...] = ()
@@ -181,16 +181,16 @@ class ComparisonRecord:
     grouped: str = ""
     patients: str = ""
     folds: int = 1
-    sample: int = 0  # training cases, where all trainings share them: their luck is not counted
-    further: dict[str, Ranking] = field(default_factory=dict)  # by further measures
-    follows: str = ""  # the measure that looks took while the systems trained
-    details: Any = None  # what the task's section of the report shows
+    sample: int = 0  # training cases, if all trainings share them: their variance is not counted
+    further: dict[str, Ranking] = field(default_factory=dict)  # by further metrics
+    follows: str = ""  # the metric that was validated during training
+    details: Any = None  # content of the task's section of the report
     test: Dataset | None = None
-    train: int = 0  # cases that a training learnt from
-    notes: list[str] = field(default_factory=list)  # what stands on top of the report
+    train: int = 0  # cases per training
+    notes: list[str] = field(default_factory=list)  # shown at the top of the report
 
     def __repr__(self) -> str:
-        """One line: what a prompt of Python shows; all figures are in the fields."""
+        """Return one line for the Python prompt; all figures are in the fields."""
         return f"<ComparisonRecord {self.folder}: {self.sentence}>"
 
     def _repr_html_(self) -> str:
@@ -199,7 +199,7 @@ class ComparisonRecord:
         return comparison_html(self)
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``souron compare --json`` prints."""
+        """Return the object that ``souron compare --json`` prints."""
         return {
             "task": self.task,
             "data": self.data,

@@ -1,14 +1,14 @@
-"""Objects that lie in several tiles become one: their masks, put together across the borders.
+"""Merge the masks of objects that extend over several tiles.
 
-Two neighbours both see the strip in which they overlap. What they say there decides: pieces of one
-label that agree on most of their pixels in the strip are one object, and a piece that its tile's
-edge has cut joins the one that holds most of it. Each piece joins one of each other tile at most,
-so that things that touch stay apart. Of the object, each pixel is what the tile says in whose core
-it lies, if that tile saw the object. What lies in no core of a tile that saw it was some other
-tile's to see, and goes.
+Two neighbouring tiles both see the strip in which they overlap. Pieces of one label that agree on
+most of their pixels in the strip are one object, and a piece cut by its tile's edge joins the one
+that covers most of it. Each piece joins at most one of each other tile, so that touching objects
+stay separate. Each pixel of the object is decided by the tile in whose core it lies, if that tile
+saw the object. Pieces outside of the cores of all their tiles are dropped, as other tiles decide
+there.
 
-Pieces are held as bits while a tile to come may still touch them; then the object is written, as
-COCO's file has it, and forgotten.
+Pieces are held as bits while a later tile may still touch them; then the object is written in COCO
+format and released.
 """
 
 import csv
@@ -28,11 +28,11 @@ from souron.kinds.picture import Picture
 from souron.utils.messages import UserError, _
 
 AGREE = 0.5  # IoU in the common strip from which two pieces are one object
-HELD = 0.6  # of a cut piece's pixels in the strip that another one covers, which it then joins
-STRIP = 4_000_000  # pixels of an object at once
-MOST_HELD = 1_000_000_000  # bytes of pieces
+HELD = 0.6  # share of a cut piece's pixels in the strip whose cover makes it join
+STRIP = 4_000_000  # pixels of an object processed at once
+MOST_HELD = 1_000_000_000  # bytes of pieces held
 MOST_OBJECTS = 500_000
-MOST_NAMED = 100  # of the overview
+MOST_NAMED = 100  # labels on the overview
 
 Edges = tuple[int, int, int, int]  # left, top, right, bottom
 Area = NDArray[np.bool_]
@@ -40,25 +40,25 @@ Area = NDArray[np.bool_]
 
 @dataclass(eq=False)
 class Part:
-    """What one tile saw of an object."""
+    """The piece of an object in one tile."""
 
     label: int
     score: float
-    edges: Edges  # of its pixels, in the whole picture
+    edges: Edges  # of its pixels, in the whole image
     bits: NDArray[np.uint8]  # (height, ceil(width / 8))
     window: Edges  # of its tile
     core: Edges
-    cut: bool  # it touches an edge of the window within the picture
+    cut: bool  # whether it touches a window edge inside the image
     thing: "Thing" = field(init=False)
 
     @property
     def counts(self) -> bool:
-        """Whether some of it lies in the core of its tile."""
+        """Return whether some of it lies in the core of its tile."""
         own = common(self.core, self.edges)
         return filled(own) and bool(self.within(own).any())
 
     def within(self, there: Edges) -> Area:
-        """The pixels inside of these edges, which lie within the picture."""
+        """Return the mask within these edges, which lie inside the image."""
         made = np.zeros((there[3] - there[1], there[2] - there[0]), dtype=bool)
         left, top, right, bottom = both = common(self.edges, there)
         if filled(both):
@@ -74,7 +74,7 @@ class Part:
 
 @dataclass(eq=False)
 class Thing:
-    """The parts of one object, each of another tile."""
+    """The pieces of one object, each from another tile."""
 
     parts: list[Part]
 
@@ -82,7 +82,7 @@ class Thing:
         self.take(self.parts)
 
     def take(self, parts: Sequence[Part]) -> None:
-        """The parts of another one, or its own at first."""
+        """Take over the pieces of another object, or its own at first."""
         for part in parts:
             part.thing = self
         self.parts = [*dict.fromkeys([*self.parts, *parts])]
@@ -92,7 +92,7 @@ class Thing:
         return hull([part.edges for part in self.parts])
 
     def columns(self) -> Iterator[tuple[Area, int, int]]:
-        """Its mask from left to right: (H, W), left, top."""
+        """Yield the mask in strips from left to right: (H, W), left, top."""
         left, top, right, bottom = self.edges
         wide = max(1, STRIP // (bottom - top))
         for begin in range(left, right, wide):
@@ -109,19 +109,19 @@ class Thing:
 
 @dataclass
 class Stitched:
-    """The objects of a large picture, written as they are finished into a file of COCO's."""
+    """The objects of a large image, written to a COCO file as they are finished."""
 
     classes: Sequence[str]
-    size: tuple[int, int]  # of the picture, width and height
+    size: tuple[int, int]  # of the image, width and height
     small: tuple[int, int]  # of its overview
     name: str  # of its file
     folder: Path
     found: list[dict[str, Any]] = field(default_factory=list)  # label, score, xyxy, pixels
-    things: dict[Thing, None] = field(default_factory=dict)  # those that may still grow
+    things: dict[Thing, None] = field(default_factory=dict)  # objects that may still grow
     held: int = 0  # bytes
 
     def __post_init__(self) -> None:
-        self.painted = np.zeros(self.small[::-1], np.uint8)  # colour of each pixel from 1 on
+        self.painted = np.zeros(self.small[::-1], np.uint8)  # colour of each pixel, from 1 on
         self.being_written = self.folder / ".objects.json.part"
         about = {
             "images": [{"id": 1, "file_name": self.name, "width": self.size[0],
@@ -132,7 +132,7 @@ class Stitched:
         self.being_written.write_text("", encoding="utf-8")
 
     def add(self, answer: Any, window: Edges, core: Edges) -> None:
-        """A ``Mask`` of objects in a tile. Tiles come row by row."""
+        """Add a ``Mask`` of objects in a tile. Tiles must come row by row."""
         self._finish([thing for thing in self.things
                       if all(part.window[3] <= window[1] for part in thing.parts)])  # fmt: skip
         there: dict[Edges, list[Part]] = {}
@@ -220,7 +220,7 @@ class Stitched:
         })  # fmt: skip
 
     def _paint(self, mask: Area, left: int, top: int, label: int) -> None:
-        """Into the overview: every pixel of it that lies inside."""
+        """Paint a mask into the overview."""
         high, wide = mask.shape
         ranges = []
         for first, length, small, full in (
@@ -235,7 +235,7 @@ class Stitched:
             here[mask[own_rows][:, own_columns]] = label % len(overlay.COLOURS) + 1
 
     def close(self) -> None:
-        """Writes what is left, the surest first in ``found``, and gives the files their names."""
+        """Write the remaining objects, sort ``found`` by score, and rename the files."""
         self._finish(list(self.things))
         self.lines.append("\n]}\n")
         self._flush()
@@ -247,7 +247,7 @@ class Stitched:
             table.writerows([o["label"], *o["xyxy"], o["score"], o["pixels"]] for o in self.found)
 
     def drawn(self, overview: Image.Image) -> Image.Image:
-        """The overview with the objects tinted, the surest ones by name."""
+        """Return the overview with tinted objects, the highest-scoring ones labelled."""
         pixels = np.asarray(overview.convert("RGB"))
         colours = np.array([(0, 0, 0), *overlay.COLOURS], np.uint8)[self.painted]
         there = (self.painted > 0)[..., None]
@@ -262,12 +262,12 @@ class Stitched:
 
 
 def common(one: Edges, two: Edges) -> Edges:
-    """Where both are; ``filled`` says whether that is anywhere."""
+    """Return the intersection; ``filled`` returns whether it is non-empty."""
     return (max(one[0], two[0]), max(one[1], two[1]), min(one[2], two[2]), min(one[3], two[3]))
 
 
 def hull(every: Sequence[Edges]) -> Edges:
-    """Around all of them."""
+    """Return the bounding box of all edges."""
     left, top, right, bottom = zip(*every, strict=True)
     return min(left), min(top), max(right), max(bottom)
 
@@ -279,7 +279,7 @@ def filled(edges: Edges) -> bool:
 def _pairs(
     new: Sequence[Part], old: Sequence[Part], strip: Edges
 ) -> Iterator[tuple[float, Part, Part]]:
-    """The parts of two tiles that are one object, and how well they agree."""
+    """Yield the pieces of two tiles that are one object, with their agreement."""
     edges = np.array([part.edges for part in old])
     for one in new:
         left, top, right, bottom = common(one.edges, strip)
@@ -293,7 +293,7 @@ def _pairs(
 
 
 def agreement(one: Part, two: Part, strip: Edges) -> float:
-    """IoU in the strip; 0 of what is not one object."""
+    """Return the IoU in the strip; 0 if the pieces are different objects."""
     seen = [common(part.edges, strip) for part in (one, two)]
     if not all(map(filled, seen)):
         return 0.0

@@ -1,4 +1,4 @@
-"""``souron surface``: from a volume to a surface in millimetres, as files and a page."""
+"""``souron surface``: extract a surface in millimetres from a volume, as files and a page."""
 
 import importlib
 import time
@@ -16,28 +16,28 @@ from souron.utils.messages import UserError, _
 
 PROJECT = Path("runs/surface")
 BONE = 226.0  # Hounsfield units
-MOST_TURNED = 150_000  # triangles that a page turns
+MOST_TURNED = 150_000  # triangles in the interactive view of a page
 PARTS = ("largest", "all")
 WRITTEN = (".stl", ".ply", ".glb")
 
 
 @dataclass
 class SurfaceRecord:
-    """What was made of a volume."""
+    """The surface of a volume and its measures."""
 
     name: str
     folder: Path
-    volume: dict[str, Any]  # as ``Volume.as_json`` tells it
+    volume: dict[str, Any]  # from ``Volume.as_json``
     level: float
     part: str
     parts: int
     whole: float  # ml of all parts
-    lost: float  # the share that is not in the largest part
+    lost: float  # share outside of the largest part
     triangles_before: int
-    before: float  # ml of the part that was chosen
+    before: float  # ml of the selected part
     triangles: int
     millilitres: float
-    moved: float  # mm, at most, by making triangles fewer
+    moved: float  # largest displacement in mm by the reduction of triangles
     open_edges: int
     notes: tuple[str, ...]
     seconds: float = 0.0
@@ -66,10 +66,11 @@ def surface(
     out: str | Path | None = None,
     **reading: Any,
 ) -> SurfaceRecord:
-    """The surface where the values of a volume cross ``level``, in a folder. Raises UserError.
+    """Extract the isosurface of a volume at ``level``, into a folder. Raises UserError.
 
-    ``source``: a folder with a DICOM series, a NIfTI or NRRD file, or a data set that is a volume.
-    ``faces``: at most so many triangles. ``reading`` is what ``Volume.read`` takes: ``series``,
+    ``source``: a folder with a DICOM series, a NIfTI or NRRD file, or the name of a volume data
+    set.
+    ``faces``: maximum number of triangles. ``reading`` are options of ``Volume.read``: ``series``,
     ``resample``, ``spacing``.
     """
     began = time.perf_counter()
@@ -118,7 +119,7 @@ def read(
     resample: bool = False,
     spacing: Sequence[float] | None = None,
 ) -> Volume:
-    """A volume by its data set's name, or what lies at a path. Raises UserError."""
+    """Read a volume by its data set's name or its path. Raises UserError."""
     if isinstance(source, str) and source in load.names():
         module = importlib.import_module(f"souron.data.sets.{source}")
         if not hasattr(module, "volume"):

@@ -1,13 +1,13 @@
-"""A detector or a segmenter looks at a picture of any size, tile by tile.
+"""Run a detector or a segmenter on an image of any size, tile by tile.
 
 Akyon, Altinuc, Temizel: Slicing Aided Hyper Inference and Fine-tuning for Small Object Detection
 (2022). https://arxiv.org/abs/2202.06934
 
-Tiles overlap. What is found belongs to the tile in whose core its middle lies: the cores cover the
-picture once, so that an object that fits into the overlap is whole where it counts. A box that a
-tile's edge has cut gives way to a whole one of its label; the rest is non-maximum suppression. Of a
-mask of classes each tile writes its core; masks of objects are put together, see ``stitching``. One
-tile is in memory at a time, however large the picture.
+Tiles overlap. A box belongs to the tile in whose core its centre lies: the cores cover the image
+once, so that an object that fits into the overlap is whole where it counts. A box cut by a tile's
+edge is replaced by a whole one of its label; the rest is non-maximum suppression. Of a class mask
+each tile writes its core; masks of objects are merged, see ``stitching``. One tile is in memory at
+a time, however large the image.
 """
 
 import csv
@@ -32,17 +32,17 @@ from souron.runs.stitching import Stitched
 from souron.utils import files
 from souron.utils.messages import UserError, _
 
-OVERLAP = 0.25  # of a tile's side, with the next
+OVERLAP = 0.25  # of a tile's side
 FEWEST_PIXELS = 32  # a side of a tile
-SHOWN = 2048  # pixels of the overview's longer side
+SHOWN = 2048  # longer side of the overview in pixels
 MOST_BOXES = 500_000
-MOST_DRAWN = 1000  # boxes of the overview, the surest
-CUT = 1.5  # pixels from a tile's edge, of a box that it may have cut
-WHOLE = 0.6  # of a cut box's area within a whole one, which then stands for it
+MOST_DRAWN = 1000  # boxes in the overview, the highest-scoring
+CUT = 1.5  # distance to a tile's edge, in pixels, below which a box may be cut
+WHOLE = 0.6  # share of a cut box's area within a whole one that replaces it
 
 
 class Tile(NamedTuple):
-    """A window of the picture, and the core that is its own: left, top, right, bottom."""
+    """A window of the image and its core: left, top, right, bottom."""
 
     window: tuple[int, int, int, int]
     core: tuple[int, int, int, int]
@@ -50,14 +50,14 @@ class Tile(NamedTuple):
 
 @dataclass
 class TilesRecord:
-    """What was found in a large picture."""
+    """The objects found in a large image."""
 
     folder: Path
     size: tuple[int, int]  # width and height, pixels
     tiles: int = 0
     seconds: float = 0.0
-    boxes: list[dict[str, Any]] = field(default_factory=list)  # of masks of objects too
-    areas: list[dict[str, Any]] = field(default_factory=list)  # of a mask: label, pixels, share
+    boxes: list[dict[str, Any]] = field(default_factory=list)  # including those of object masks
+    areas: list[dict[str, Any]] = field(default_factory=list)  # of classes: label, pixels, share
     broken: str = ""
     microns: float = 0.0  # µm a pixel, of a slide that says so
 
@@ -70,7 +70,7 @@ class TilesRecord:
 
 
 def grid(size: tuple[int, int], tile: int, overlap: float = OVERLAP) -> list[Tile]:
-    """The tiles of a picture of that width and height, row by row."""
+    """Return the tiles of an image of that width and height, row by row."""
     columns, rows = (_axis(length, tile, overlap) for length in size)
     return [
         Tile((left[0], top[0], left[1], top[1]), (left[2], top[2], left[3], top[3]))
@@ -80,7 +80,7 @@ def grid(size: tuple[int, int], tile: int, overlap: float = OVERLAP) -> list[Til
 
 
 def _axis(length: int, tile: int, overlap: float) -> list[tuple[int, int, int, int]]:
-    """Of each tile along a side: begin and end of its window, begin and end of its core."""
+    """Return for each tile along a side the start and end of its window and of its core."""
     step = max(1, round(tile * (1 - overlap)))
     starts = [*range(0, max(length - tile, 0), step), max(length - tile, 0)]
     ends = [min(start + tile, length) for start in starts]
@@ -98,9 +98,11 @@ def tiling(
     overlap: float = OVERLAP,
     iou: float = 0.7,
 ) -> Iterator[Event]:
-    """``look`` says what is in a tile: ``Boxes``, or a ``Mask`` of classes or of objects. ``tile``
-    is its side in pixels, ``overlap`` a share of it. The last event carries a ``TilesRecord``;
-    Ctrl-C ends it, and what was found stays. Raises UserError."""
+    """Run ``look`` on each tile: it returns ``Boxes``, or a ``Mask`` of classes or objects.
+
+    ``tile`` is the side in pixels, ``overlap`` a share of it. The last event carries a
+    ``TilesRecord``; Ctrl-C ends it, keeping the results so far. Raises UserError.
+    """
     check(tile, overlap)
     with slides.opened(path) as slide:
         tiles = grid(slide.size, tile, overlap)
@@ -172,7 +174,7 @@ class _Boxes:
         low, high = np.array(tile.core[:2]), np.array(tile.core[2:])
         own = ((middle >= low) & (middle < high)).all(1)
         window, core = np.array(tile.window), np.array(tile.core)
-        inner = window != core  # edges of the window within the picture
+        inner = window != core  # edges of the window inside the image
         cut = ((abs(box - [left, top, right, bottom]) < CUT) & inner).any(1)
         labels = [self.classes.index(name) for name in answer.found.names]
         rows = np.column_stack([labels, box, answer.found.scores, cut])[own]
@@ -207,11 +209,13 @@ class _Boxes:
 
 
 def merged(rows: np.ndarray, iou: float) -> np.ndarray:
-    """Boxes (n, 7), of which a cut one goes where a whole one of its label holds most of it, and
-    the weaker of two that overlap by more than ``iou``; the surest first."""
+    """Merge boxes (n, 7): drop cut boxes mostly within a whole one, then suppress non-maxima.
+
+    Of two boxes that overlap by more than ``iou`` the lower-scoring is dropped; sorted by score.
+    """
     cut = rows[:, 6] > 0
     whole, doubtful = rows[~cut], rows[cut]
-    # a row of ``overlaps`` of boxes taken as crowds is a share of the box's own area
+    # ``overlaps`` with crowds gives shares of the box's own area
     held = []
     for row in doubtful:
         near = whole[(whole[:, 0] == row[0]) & _touch(whole, row)]
@@ -230,7 +234,7 @@ def _touch(rows: np.ndarray, row: np.ndarray) -> Any:
 
 
 class _Areas:
-    """A map of classes as large as the picture, in a file."""
+    """A class map as large as the image, in a file."""
 
     def __init__(self, names: Sequence[str], size: tuple[int, int], folder: Path) -> None:
         self.names = list(names)
@@ -263,7 +267,7 @@ class _Areas:
 
 
 class _Objects:
-    """A mask for each object, in a file of COCO's."""
+    """A mask for each object, in a COCO file."""
 
     def __init__(
         self, classes: Sequence[str], size: tuple[int, int], folder: Path, name: str

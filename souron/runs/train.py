@@ -1,7 +1,6 @@
-"""One run from data to report: forecast, split, fit, measure, save.
+"""One run from data to report: forecast, split, fit, evaluate, save.
 
-``training`` is a generator of events, so that whoever watches draws the bar; ``train`` runs it to
-the end.
+``training`` is a generator of events for progress bars; ``train`` runs it to the end.
 """
 
 import hashlib
@@ -35,7 +34,7 @@ from souron.training.trainer import LOOKS, Trainer
 from souron.utils import files, hardware, units
 from souron.utils.messages import Message, UserError, _, sentences
 
-REPORT_SECONDS = 4.0  # in two languages
+REPORT_SECONDS = 4.0  # in both languages
 
 
 @run_options.takes(TrainOptions)
@@ -59,27 +58,27 @@ def training(
     resume: str | Path | None = None,
     **options: Any,
 ) -> Iterator[Event]:
-    """Train one system, measure it on cases it never saw, and write the run's folder.
+    """Train one system, evaluate it on held-out cases, and write the run's folder.
 
     ``options`` are the fields of ``TrainOptions`` and those of the task's ``Options``: ``budget``
-    is ``"60s"``, ``"5min"``, ``"5ep"`` or ``"20000ex"``; ``side`` the pictures' side in pixels (the
+    is ``"60s"``, ``"5min"``, ``"5ep"`` or ``"20000ex"``; ``side`` the images' side in pixels (the
     data's own by default); ``pretrained`` starts from published weights, or from those of another
-    run's folder; ``freeze`` lets only the last layer learn; ``patience`` stops after so many
-    validations without improvement; ``rate`` is the highest learning rate; ``augment`` names what
-    is done to the training pictures (``"shift,mirror"``, ``"none"``); ``group`` says how to know a
-    patient's pictures (see ``patients``), which stay on one side of the split; ``allow_leak`` takes
-    parts that share some; ``window`` is the grey values to show, for DICOM. ``config`` changes
-    fields of the system's config; ``resume`` goes on with a run's folder and takes every other
-    option from there.
+    run's folder; ``freeze`` trains only the last layer; ``patience`` stops after that many
+    validations without improvement; ``rate`` is the maximum learning rate; ``augment`` names the
+    augmentations (``"shift,mirror"``, ``"none"``); ``group`` identifies a patient's images (see
+    ``patients``), which stay on one side of the split; ``allow_leak`` accepts parts that share
+    some; ``window`` is the grey value window for DICOM. ``config`` changes fields of the system's
+    config; ``resume`` continues a run's folder with its own options.
 
-    Of classifiers ``folds`` and ``repeats`` cross-validate (by itself where cases are few, see
-    ``splits.plan``; each training has the whole budget, and what would take too long by itself is
-    left out, see ``crossval.affordable``); ``positive`` is the class
-    to be found, ``prevalence`` its share where the system will be used, ``sensitivity`` what the
-    threshold must reach on validation cases. Of generators ``samples`` are the pictures that they
-    are judged by.
+    For classifiers ``folds`` and ``repeats`` cross-validate (the default for few cases, see
+    ``splits.plan``; each training has the whole budget, and what would take too long is left out
+    unless requested, see ``crossval.affordable``); ``positive`` is the positive class,
+    ``prevalence`` its share where the system will be used, ``sensitivity`` the minimum on
+    validation cases that sets the threshold. For generators ``samples`` is the number of images
+    for evaluation.
 
-    Raises UserError, also for an option of another task; Interrupted on Ctrl-C, with the work kept.
+    Raises UserError, also for an option of another task; Interrupted on Ctrl-C, with the work
+    kept.
     """
     common, own = run_options.read(TrainOptions, options, "souron train --help")
     Budget.parse(common["budget"])
@@ -110,7 +109,7 @@ def training(
         missing = {n: value for n, value in kind.BEFORE.items() if n not in args["config"]}
         args["changes"] = {**missing, **args["changes"]}
     task = prepare.task_of(args)
-    prepare.task_options(args, task)  # an option of another task is told before data is read
+    prepare.task_options(args, task)  # reports options of other tasks before data is read
 
     yield Event("data", text=str(args["data"]), folder=folder)
     everything = yield from reading(args, "sketch")
@@ -129,7 +128,7 @@ def training(
         less = args.get("reduced")
     if folder is None and less is not None:
         args |= {**less, "reduced": less}
-        if args["folds"] == 1:  # its answers are those of ``val``, and so must its features be
+        if args["folds"] == 1:  # answers must match those of ``val``, and so must the features
             computed = None
         plan, model, computed, fit, parts = yield from _ready(task, args, everything, computed)
     training = [tried.seconds(fit), *crossval.seconds(plan, fit, tried)]
@@ -140,7 +139,7 @@ def training(
         counts["test"] = len(everything)
     asked = {name: args[name] for name in ("system", "data", "budget")}
     values, decoding = asdict(forecast), None
-    if isinstance(everything.input, Sketch):  # the pictures are still to be decoded
+    if isinstance(everything.input, Sketch):  # the images are still to be decoded
         decoding = Cost(everything.input.seconds, everything.input.bytes)
         values |= {f"decoding {name}": value for name, value in asdict(decoding).items()}
     notes = [crossval.described(plan, training, less), staged(model.in_stages, training[0])]
@@ -208,7 +207,7 @@ def training(
 
 
 class _Ready(NamedTuple):
-    """What a training needs."""
+    """The components of a training."""
 
     plan: Plan
     model: Any
@@ -220,7 +219,7 @@ class _Ready(NamedTuple):
 def _ready(
     task: Task, args: dict[str, Any], everything: Dataset, computed: Features | None = None
 ) -> Generator[Event, None, _Ready]:
-    """``computed`` are a frozen network's features, where they are known already."""
+    """Create the components; ``computed`` are a frozen network's features, if known."""
     plan = prepare.divide(args, everything)
     model = prepare.build(args, everything.only(plan.kept.train))
     if computed is None:
@@ -229,13 +228,13 @@ def _ready(
     options = prepare.task_options(args, task)
     setup = yield from follow("features", task.setup(everything, plan.kept, options))
     if plan.repeats:
-        setup.test = everything  # each case is tested by the fold that never saw it
+        setup.test = everything  # each case is tested by the fold without it
     entrant.trainer.setup = setup
     return _Ready(plan, model, computed, entrant.trainer, entrant.parts)
 
 
 def staged(stages: Mapping[str, float], seconds: float) -> str:
-    """How long each stage of a training of so many ``seconds`` takes; "" where it has none."""
+    """Describe the time of each stage in a training of ``seconds``; "" without stages."""
     if not stages:
         return ""
     total = sum(stages.values())
@@ -249,7 +248,7 @@ def staged(stages: Mapping[str, float], seconds: float) -> str:
 def _testing_seconds(
     task: Task, fit: Trainer, plan: Plan, look: float, training: list[float], cases: int
 ) -> float:
-    """What all tests and the report will take, beside training."""
+    """Estimate the seconds of all tests and the report, in addition to training."""
     tested = len(plan.repeats) * len(fit.setup.test) if plan.repeats else cases
     watched = LOOKS * len(fit.val or ()) * len(training)
     answers = sum(task.seconds(fit, fit.setup, seconds) for seconds in training)
@@ -268,7 +267,7 @@ def _test(
     plan: Plan,
     computed: Features | None,
 ) -> Iterator[Event]:
-    """Fill in what the system, or each fold's, answers about cases that it never saw."""
+    """Fill in the answers of the system, or of each fold's, on held-out cases."""
     setup = fit.setup
     setup.steps = fit.step
     decision = task.decide(fit.system, parts.val, setup)
@@ -300,7 +299,7 @@ def _default_data(system: str) -> str:
 
 
 def receipt(args: dict[str, Any], data: Dataset) -> dict[str, Any]:
-    """What it takes to do this again, and to check that it is the same."""
+    """Return the information needed to repeat the run and to verify its data."""
     hasher = hashlib.blake2b(digest_size=16)
     digest(data.input, hasher)
     digest(data.target, hasher)
@@ -316,7 +315,7 @@ def receipt(args: dict[str, Any], data: Dataset) -> dict[str, Any]:
 
 
 def command(verb: str, args: dict[str, Any]) -> str:
-    """The command line that does this again."""
+    """Return the command line that repeats this run."""
     import shlex
 
     fields = [
@@ -333,7 +332,7 @@ def command(verb: str, args: dict[str, Any]) -> str:
 
 
 def _write(record: RunRecord) -> None:
-    """The files that end a run; ``receipt.json`` last, it says that all the others are there."""
+    """Write the final files of a run; ``receipt.json`` last, which marks it as complete."""
     from souron.report import report
 
     write_results(record.folder / "results.csv", record.curve)
@@ -359,7 +358,7 @@ def _write(record: RunRecord) -> None:
 
 
 def _write_film(record: RunRecord) -> None:
-    """``timelapse.webp``: the same pictures while it learnt."""
+    """Write ``timelapse.webp``: the same images at successive stages of training."""
     from souron.kinds.codecs import provenance
     from souron.kinds.codecs.animation import frames, moving
 
@@ -370,7 +369,7 @@ def _write_film(record: RunRecord) -> None:
 
 
 def _write_predictions(record: RunRecord) -> None:
-    """``predictions.csv``: what was answered about each test case."""
+    """Write ``predictions.csv``: the answer for each test case."""
     import csv
 
     assert record.test is not None

@@ -1,7 +1,7 @@
-"""A file of votes: what rivals answered, which answer a person preferred, what a judge said.
+"""A file of votes: the rivals' answers, a person's preferences, a judge's choices.
 
-JSON lines, one thing each, written at once, so that nothing is lost when the program ends in any
-way. A line that is broken, as one that was being written then, is named by its number and left out.
+JSON lines, one entry each, written at once, so that nothing is lost if the program ends. A damaged
+line, as one interrupted while being written, is reported by its number and skipped.
 """
 
 import os
@@ -18,18 +18,18 @@ from souron.utils.files import as_json, cannot_write
 from souron.utils.messages import UserError, _
 
 FIRST, SECOND, GOOD, BAD, SAME = "first", "second", "good", "bad", "same"
-SAID = {FIRST: 1.0, SECOND: 0.0, GOOD: 0.5, BAD: 0.5, SAME: 0.5}  # of the side that stands first
-RIVALS = (2, 4)  # models, at least and at most
-MOST_QUESTION = 100_000  # letters
+SAID = {FIRST: 1.0, SECOND: 0.0, GOOD: 0.5, BAD: 0.5, SAME: 0.5}  # score of the first side
+RIVALS = (2, 4)  # least and most models
+MOST_QUESTION = 100_000  # characters
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How an arena's answers are written."""
+    """Settings with which an arena's answers are generated."""
 
     models: tuple[str, ...]
-    seed: int = 0  # of the sides, and of the answers
-    length: int = 256  # tokens of an answer, at most
+    seed: int = 0  # for the order of sides, and for the answers
+    length: int = 256  # most tokens of an answer
     temperature: float = 0.7
 
 
@@ -45,10 +45,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Vote:
-    """Which of two answers a person preferred."""
+    """A person's preference between two answers."""
 
     question: str
-    first: str  # the model whose answer stood first
+    first: str  # the model shown first
     second: str
     said: str  # FIRST, SECOND, GOOD, BAD or SAME
     blind: bool = True  # whether the names were unknown
@@ -60,14 +60,14 @@ class Vote:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a model said of two answers, in both orders."""
+    """A model's judgement of two answers, in both orders."""
 
     question: str
     judge: str
     first: str
     second: str
-    chances: tuple[float, float]  # of the answer that is read first, in either order
-    said: str  # FIRST, SECOND, or GOOD where the orders do not agree
+    chances: tuple[float, float]  # probability of the first answer, in either order
+    said: str  # FIRST, SECOND, or GOOD if the orders disagree
 
     @property
     def pair(self) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ class Judged:
 
 @dataclass
 class Votes:
-    """What a file of votes holds."""
+    """The content of a file of votes."""
 
     file: Path
     settings: Settings | None = None
@@ -87,14 +87,14 @@ class Votes:
 
     @property
     def counted(self) -> list[Vote]:
-        """The first vote on each pair of answers, if it was blind."""
+        """Return the first vote on each pair of answers, if it was blind."""
         first: dict[tuple[str, ...], Vote] = {}
         for vote in self.votes:
             first.setdefault(vote.pair, vote)
         return [vote for vote in first.values() if vote.blind]
 
     def add(self, thing: Settings | Answer | Vote | Judged) -> None:
-        """Write it down, then hold it. Raises UserError where the disk does not take it."""
+        """Write an entry to the file and keep it. Raises UserError if writing fails."""
         _append(self.file, {_NAMES[type(thing)]: True, **vars(thing)})
         self._hold(thing)
 
@@ -114,7 +114,7 @@ _KINDS = {name: kind for kind, name in _NAMES.items()}
 
 
 def read(file: str | Path) -> Votes:
-    """Raises UserError where there is no such file, or nothing of an arena in it."""
+    """Read a file of votes. Raises UserError if it is missing or holds no arena."""
     file = Path(file)
     faults, found = Faults(), Votes(file)
     for place, thing in _objects(file, faults):
@@ -140,7 +140,7 @@ def _objects(file: Path, faults: Faults) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def _told(thing: dict[str, Any]) -> Settings | Answer | Vote | Judged:
-    """Raises KeyError, TypeError or ValueError for anything else."""
+    """Parse an entry. Raises KeyError, TypeError or ValueError for anything else."""
     kind = next((_KINDS[name] for name in _KINDS if thing.get(name) is True), None)
     if kind is None:
         raise ValueError(", ".join(list(thing)[:3]))
@@ -165,7 +165,7 @@ def _told(thing: dict[str, Any]) -> Settings | Answer | Vote | Judged:
 
 
 def _append(file: Path, thing: dict[str, Any]) -> None:
-    """A line more, on the disk when this returns. A line that was cut off before stays alone."""
+    """Append a line and flush it to the disk; an unterminated last line stays separate."""
     line = as_json(thing) + "\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -181,8 +181,11 @@ def _append(file: Path, thing: dict[str, Any]) -> None:
 
 
 def questions(file: Path) -> tuple[list[str], tuple[Skipped, ...]]:
-    """The questions of a file, each once: a line each, or JSON lines with ``question`` or
-    ``prompt``; and what was left out. Raises UserError where there is none."""
+    """Return the distinct questions of a file, and the skipped lines.
+
+    The file has one question per line, or JSON lines with ``question`` or ``prompt``. Raises
+    UserError if there are none.
+    """
     faults = Faults()
     if file.suffix.lower() in text_files.RECORDS:
         told = (
@@ -206,7 +209,7 @@ def questions(file: Path) -> tuple[list[str], tuple[Skipped, ...]]:
 
 
 def some(found: Sequence[str], file: Path | str) -> list[str]:
-    """Those questions. Raises UserError where there is none."""
+    """Return the questions. Raises UserError if there are none."""
     if not found:
         raise UserError(
             "no questions",

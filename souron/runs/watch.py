@@ -1,8 +1,8 @@
-"""A detector looks at a video or a camera as it plays: boxes, tracks, and how each thing moved.
+"""Run a detector on a video or a camera: boxes, tracks, and the motion of each object.
 
-One frame is in memory at a time, however long the video. What is written: ``video.mp4`` with the
-tracks drawn (where the package ``av`` is installed), ``tracks.csv`` with a line for each box,
-``motion.csv`` with a line for each track, ``motion.png``.
+One frame is in memory at a time, however long the video. It writes ``video.mp4`` with the tracks
+drawn (if the package ``av`` is installed), ``tracks.csv`` with a line for each box,
+``motion.csv`` with a line for each track, and ``motion.png``.
 """
 
 import csv
@@ -30,52 +30,52 @@ from souron.runs.events import Event
 from souron.utils import files, plotting
 from souron.utils.messages import UserError, _
 
-USUAL = 25.0  # frames a second, where a file does not say
+USUAL = 25.0  # frames per second, if a file does not state it
 TRAIL = 1.0  # seconds of a path that are drawn
-LATE = 1 / 60  # seconds that a frame may be late while it plays
+LATE = 1 / 60  # tolerated delay of a frame in playback, seconds
 SHOWN = 8  # tracks in the plot, the longest paths
-FEWEST = 5  # frames of a track whose motion is told
+FEWEST = 5  # least frames of a track for motion figures
 CUT, SMALL = 32.0, 32  # mean difference of two frames, 0..255, SMALL pixels wide and high, from
 # which the film was cut; of 249 frames of a street with five cuts these differ by 45 to 82, others
 # by 19 at most. A flash of light looks like a cut, too.
-EVERY = 0.5  # seconds between two pictures for whoever watches
+EVERY = 0.5  # seconds between two images in events
 FIGURES = ("seconds", "path", "displacement", "economy", "mean_speed", "peak_speed", "idle",
            "jerk")  # fmt: skip
 
-Look = Callable[[Picture, float], Boxes]  # a picture and the least score -> its boxes
+Look = Callable[[Picture, float], Boxes]  # an image and the minimum score -> its boxes
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """One thing that was followed through a video."""
+    """One tracked object of a video."""
 
     number: int
     label: str
     frames: int
-    motion: Motion | None  # None where it was seen too shortly
+    motion: Motion | None  # None if the track is too short
 
 
 @dataclass
 class WatchRecord:
-    """What became of a video."""
+    """The result for a video."""
 
     folder: Path
     unit: str  # of lengths: "px" or "mm"
     rate: float = USUAL  # frames a second, of the source
-    frames: int = 0  # looked at
-    dropped: int = 0  # passed by, as they came too fast
-    cuts: int = 0  # where another shot begins; no track goes on across one
+    frames: int = 0  # processed
+    dropped: int = 0  # skipped, as they came too fast
+    cuts: int = 0  # cuts between shots; no track continues across one
     seconds: float = 0.0  # that it took
     tracks: list[Tracked] = field(default_factory=list)
     broken: str = ""  # why it ended early, in the reader's language
 
     @property
     def fps(self) -> float:
-        """Frames that were looked at, tracked and drawn a second."""
+        """Return the frames processed per second, with tracking and drawing."""
         return self.frames / self.seconds if self.seconds else 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """The last object that ``souron predict RUN VIDEO --json`` prints."""
+        """Return the last object that ``souron predict RUN VIDEO --json`` prints."""
         return {
             "fps": round(self.fps, 2), "rate": round(self.rate, 3), "frames": self.frames,
             "dropped": self.dropped, "cuts": self.cuts, "unit": self.unit,
@@ -98,11 +98,13 @@ def watching(
     live: bool = False,
     mm: float | None = None,
 ) -> Generator[Event, None, None]:
-    """Look at a file, or at the camera of that number. Events carry a frame's boxes in ``rows``,
-    the last one a ``WatchRecord``. Ctrl-C ends it; what was written stays.
+    """Process a file, or the camera of that number.
 
-    ``live`` plays a file at its own speed and passes by frames that come too fast, as a camera
-    does; ``mm`` is the size of a pixel. Raises UserError where no frame can be read.
+    Events carry a frame's boxes in ``rows``, the last one a ``WatchRecord``. Ctrl-C ends it,
+    keeping
+    what was written. ``live`` plays a file at its own speed and skips frames that come too fast, as
+    a
+    camera does; ``mm`` is the size of a pixel. Raises UserError if no frame can be read.
     """
     coming = moving.camera(source) if isinstance(source, int) else moving.frames(source)
     first = next(coming, None)
@@ -172,7 +174,7 @@ def watching(
 
 
 def within(seconds: float, look: Look, source: Path, folder: Path, **options: Any) -> WatchRecord:
-    """Look at a file for so many seconds at most, as ``watching`` does."""
+    """Process a file as ``watching`` does, for at most ``seconds``."""
     begun = time.perf_counter()
     events = watching(look, source, folder, **options)
     for event in events:
@@ -184,13 +186,13 @@ def within(seconds: float, look: Look, source: Path, folder: Path, **options: An
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:
-    """(SMALL, SMALL, 3) float of a frame (H, W, 3) uint8."""
+    """Downscale a frame (H, W, 3) uint8 to (SMALL, SMALL, 3) float."""
     small = Image.fromarray(pixels).resize((SMALL, SMALL), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32)
 
 
 class _Paths:
-    """Where the middle of each track was, and when, in pixels times ``scale``."""
+    """The centre of each track over time, in pixels times ``scale``."""
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
@@ -209,7 +211,7 @@ class _Paths:
         self.name[track.number] = name
 
     def trail(self, number: int, at: float) -> list[tuple[float, float]]:
-        """The last second of a track's path, in pixels."""
+        """Return the last ``TRAIL`` seconds of a track's path, in pixels."""
         times = self.at[number]
         first = next((i for i in range(len(times)) if times[-1 - i] < at - TRAIL), len(times))
         return self.place[number][len(times) - first :]
@@ -236,7 +238,7 @@ def _joined(first: Frame, others: Iterator[Frame]) -> Iterator[Frame]:
 
 
 def _as_it_plays(frames: Iterator[Frame], record: WatchRecord) -> Iterator[Frame]:
-    """Each frame when its time has come; those whose time has gone by are counted."""
+    """Yield each frame at its time; late ones are skipped and counted."""
     begun = None
     for frame in frames:
         now = time.perf_counter()
@@ -250,7 +252,7 @@ def _as_it_plays(frames: Iterator[Frame], record: WatchRecord) -> Iterator[Frame
 
 
 def _as_rows(boxes: Boxes, classes: Sequence[str]) -> np.ndarray:
-    """(n, 6): label, left, top, right, bottom, score."""
+    """Return boxes as (n, 6): label, left, top, right, bottom, score."""
     labels = [list(classes).index(name) for name in boxes.found.names]
     scores = boxes.found.scores or [1.0] * len(labels)
     return np.column_stack([labels, np.reshape(boxes.box, (-1, 4)), scores])
@@ -310,7 +312,7 @@ def _write_motion(record: WatchRecord, paths: _Paths, size: tuple[int, int]) -> 
 def motion_plot(
     tracks: Sequence[Tracked], paths: _Paths, size: tuple[int, int], unit: str
 ) -> bytes:
-    """Where each thing went, and how fast."""
+    """Plot the path and the speed of each object."""
     figure: Figure = plotting.new_figure(9.6, 4.2)
     where, speed = figure.subplots(1, 2)
     plotting.style_axes(where, f"x ({unit})", f"y ({unit})")

@@ -1,1 +1,1 @@
-"""What AI does among people: answers that stand in no source, work, improper words."""
+"""Tools for the use of AI in society: fact checking, citations, work, and harmful language."""

@@ -1,7 +1,8 @@
-"""Answer: a picture and a question about it in, the answer out.
+"""Visual question answering: an image and a question in, an answer out.
 
-Hugging Face calls it visual-question-answering. As in VQA (Antol and others 2015), an answer is one
-of those that training knows, in the language of the question.
+Hugging Face calls it visual-question-answering. As in VQA (Antol and others 2015), the answer is
+one
+of those in the training data, in the language of the question.
 """
 
 from abc import abstractmethod
@@ -38,36 +39,39 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 PAD = match.PAD
-SIZE = 1024  # tokens that are learnt at most
-MOST_TOKENS = match.LONGEST  # of a question, its end counted
-MOST_WORDS = 5000  # of the training questions that a run remembers
-MOST_ANSWERS = 1000  # that it chooses among
-ASKED = 8  # questions of a picture in one step of training
-NEAREST = 5  # answers that are told
-SURE = 0.5  # a probability below it is told to be low
-SIDE = 256  # pixels of the picture that shows where it looked
+SIZE = 1024  # most tokens of the vocabulary
+MOST_TOKENS = match.LONGEST  # of a question, including the end token
+MOST_WORDS = 5000  # most frequent words of the training questions, kept with the run
+MOST_ANSWERS = 1000  # most answers to choose among
+ASKED = 8  # questions per image in one training step
+NEAREST = 5  # answers returned
+SURE = 0.5  # below this probability a note says that the system is not confident
+SIDE = 256  # pixels of the image that shows the attention
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its pictures and questions before it is built."""
+    """Properties of the data that a system needs before it is built."""
 
     channels: int
     side: int  # pixels
-    answers: tuple[str, ...]  # that it chooses among
-    languages: tuple[str, ...] = ()  # of the questions that each answers: "en", "en ja", ...
+    answers: tuple[str, ...]  # to choose among
+    languages: tuple[str, ...] = ()  # of the questions with each answer: "en", "en ja", ...
     tokenizer: str = ""  # a ``Tokenizer``, packed
-    vocabulary: int = 0  # its tokens
-    words: tuple[str, ...] = ()  # of the training questions, the most frequent first
+    vocabulary: int = 0  # number of tokens
+    words: tuple[str, ...] = ()  # of the training questions, most frequent first
 
 
 class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) in -1..1
-    questions: list[tuple[PictureQuestion, ...]]  # of each picture
+    questions: list[tuple[PictureQuestion, ...]]  # one tuple per image
 
 
 class Answerer(System):
-    """``see`` looks at pictures once, ``respond`` answers questions about what was seen."""
+    """A visual question answering system.
+
+    ``see`` encodes images once; ``respond`` answers questions about the encoded images.
+    """
 
     task = "answer"
     spec: Spec
@@ -78,17 +82,22 @@ class Answerer(System):
 
     @abstractmethod
     def see(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) in -1..1 -> (B, places, D), row by row of a square grid; without places
-        where it does not look."""
+        """Encode images (B, C, H, W) in -1..1 as (B, positions, D).
+
+        The positions are the cells of a square grid, row by row; there are 0 of them where the
+        system has no attention over the image.
+        """
 
     @abstractmethod
     def respond(self, seen: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """What was seen of each question's picture (n, places, D), and the question's tokens
-        (n, T), ``PAD`` behind the end -> logits (n, answers), and where it looked (n, places), in
-        shares of 1."""
+        """Return logits (n, answers) and attention weights (n, positions) that add up to 1.
+
+        ``seen`` (n, positions, D) is the encoded image of each question; ``tokens`` (n, T) are the
+        questions, padded with ``PAD``.
+        """
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """(n, T) int64, in small letters, ``PAD`` behind the end of each text."""
+        """Tokenise lower-cased texts: (n, T) int64, padded with ``PAD``."""
         return match.padded(self.tokenizer, [text.lower() for text in texts]).to(self.device)
 
     def example(self) -> None:
@@ -97,7 +106,7 @@ class Answerer(System):
         self.respond(self.see(image), torch.zeros(1, 8, dtype=torch.long, device=self.device))
 
     def loss(self, batch: Batch) -> Tensor:
-        """The cross entropy of some questions of each picture, drawn by chance."""
+        """Return the cross-entropy of up to ``ASKED`` randomly drawn questions per image."""
         seen = self.see(batch.image)
         order = torch.rand(len(batch.questions), max(map(len, batch.questions))).argsort(1).tolist()
         drawn = [
@@ -112,7 +121,7 @@ class Answerer(System):
         return losses / (answer >= 0).sum().clamp(min=1)
 
     def unknown_words(self, question: str) -> list[str]:
-        """The words of a question that no training question has: it cannot know what they mean."""
+        """Return the words of a question that occur in no training question."""
         known = set(self.spec.words)
         return [word for word in dict.fromkeys(words(question)) if word not in known]
 
@@ -125,8 +134,10 @@ class Answerer(System):
             str, Choice(N_('what is asked about the picture, such as "What is shown?"'))
         ] = "",
     ) -> Ranking:
-        """The most probable answers, and the picture with where it looked. Raises UserError for a
-        question that is empty or endless."""
+        """Return the most probable answers and the image with its attention.
+
+        Raises UserError for a question that is empty or too long.
+        """
         self.eval()
         asked = self.checked(question)
         side, channels = self.spec.side, self.spec.channels
@@ -150,12 +161,12 @@ class Answerer(System):
         )  # fmt: skip
 
     def speaks(self, language: str) -> Tensor:
-        """(answers,) bool: those that questions in that language have; all where none has."""
+        """Return a mask (answers,) of the answers in that language, or of all without any."""
         found = torch.tensor([language in known.split() for known in self.spec.languages])
         return found if found.any() else torch.ones(len(self.spec.answers), dtype=torch.bool)
 
     def notes(self, question: str, probability: float) -> list[str]:
-        """What is to be known of an answer, in the reader's language."""
+        """Return notes on an answer (unknown words, low confidence) in the reader's language."""
         told = []
         if unknown := self.unknown_words(question):
             named = ", ".join(word[:40] for word in unknown[:10])
@@ -168,7 +179,7 @@ class Answerer(System):
         return told
 
     def checked(self, question: str) -> str:
-        """In one line. Raises UserError."""
+        """Return the question on one line. Raises UserError if it is empty or too long."""
         text = " ".join(question[: 2 * LONGEST].split())
         expected = _("a question of 1 to {letters} letters, {tokens} tokens").format(
             letters=LONGEST, tokens=MOST_TOKENS - 1
@@ -186,7 +197,7 @@ class Answerer(System):
 
 
 class Answering(Task):
-    """How often the most probable answer is the right one; beside it with another picture."""
+    """The accuracy of the most probable answer, with the right image and with another one."""
 
     title = N_("answering questions about pictures")
     takes = Picture
@@ -226,7 +237,7 @@ class Answering(Task):
         return Spec(3, 64, ("yes", "no", "1", "2"), vocabulary=SIZE)
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> -1..1."""
+        """Scale images (B, C, H, W) from 0..255 to -1..1."""
         return Batch(rows.input.float() / 127.5 - 1, list(rows.target or ()))
 
     def renumbered(self, target: Any, number: Tensor) -> Any:
@@ -293,7 +304,7 @@ class Answering(Task):
     def compared(
         self, answers: Mapping[str, Sequence[Answers]], setup: AnswerSetup
     ) -> dict[str, dict[str, Measure]]:
-        """System -> sort of question -> accuracy."""
+        """Return system -> type of question -> accuracy."""
         return {name: by_sort(seeds, setup.test) for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
@@ -309,7 +320,7 @@ class Answering(Task):
 
 
 def scores_of(seeds: Sequence[Answers], rows: Any, kept: Tensor | None) -> Scores:
-    """Of some cases, and of those of their questions that are ``kept`` (cases, questions)."""
+    """Return the scores of some cases, limited to the questions in ``kept`` (cases, questions)."""
     tables = {name: stacked(seeds, name)[:, rows] for name in ("right", "others", "log loss")}
     if kept is not None:
         tables = {name: np.where(kept.numpy(), table, np.nan) for name, table in tables.items()}
@@ -322,7 +333,7 @@ def scores_of(seeds: Sequence[Answers], rows: Any, kept: Tensor | None) -> Score
 
 
 def measured(scores: Scores, groups: Any, training: Any) -> dict[str, Measure]:
-    """With intervals; those of shares stay in 0..1."""
+    """Return each metric with its interval; intervals of shares stay in 0..1."""
     return {
         name: (
             intervals.share_interval
@@ -334,7 +345,7 @@ def measured(scores: Scores, groups: Any, training: Any) -> dict[str, Measure]:
 
 
 def parts(trainings: Trainings) -> Iterator[OfQuestions]:
-    """Figures by sort, by subset and language, and by sort within each subset."""
+    """Yield figures by type, by subset and language, and by type within each subset."""
     test, known = trainings.test, answering.Known.of(trainings.test)
     several = known.subsets if len(known.subsets) > 1 else []
     languages = known.languages if len(known.languages) > 1 else []
@@ -355,7 +366,7 @@ def parts(trainings: Trainings) -> Iterator[OfQuestions]:
 
 
 def by_sort(seeds: Sequence[Answers], test: Dataset) -> dict[str, Measure]:
-    """Accuracy of each sort of question."""
+    """Return the accuracy of each type of question."""
     known = answering.Known.of(test)
     width = dense(seeds[0], "right").shape[1]
     found = {}
@@ -368,7 +379,7 @@ def by_sort(seeds: Sequence[Answers], test: Dataset) -> dict[str, Measure]:
 
 
 def check_questions(data: Dataset) -> None:
-    """Raises UserError for pictures without questions, and where all have the same answer."""
+    """Raise UserError for images without questions, and where all answers are equal."""
     if not data.has_picture_questions or not data.pictures:
         raise UserError(
             "no questions",

@@ -1,5 +1,7 @@
-"""Choose: a question with its options in, how likely each option is out (Hugging Face:
-multiple-choice)."""
+"""Multiple choice: a question with its options in, a probability for each option out.
+
+Hugging Face calls it multiple-choice.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,38 +28,41 @@ from souron.task import Answers, Scores, Setup, Step, Task, Trainings
 from souron.training.loop import Progress, Run
 from souron.utils.messages import N_, UserError, _
 
-MOST = 1_000  # training questions that the scale is fitted on: it is one number
+MOST = 1_000  # training questions for fitting the scale, which is a single number
 STEPS = 8
-TOGETHER = 32  # questions between two reports of how far it is
+TOGETHER = 32  # questions between two progress reports
 CONTROL = "accuracy without the question"
-Item = texts.Question  # what a case asks; ``Question`` is what a file holds
+Item = texts.Question  # a question of a case; ``Question`` is the content of a file
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its questions before it is built."""
+    """Properties of the data that a system needs before it is built."""
 
-    options: int = 4  # of the question with most
+    options: int = 4  # of the question with the most
 
 
 class Batch(NamedTuple):
     question: ListColumn  # of Item
-    label: Tensor  # (B,) the right option
+    label: Tensor  # index of the right option
 
 
 class Chooser(System):
-    """``scores`` says how well each option fits; that times ``scale`` is its log probability but
-    for a constant. What a chooser learns by itself is the scale, by Newton's method."""
+    """A multiple-choice system.
+
+    ``scores`` rates each option; the score times ``scale`` is its log probability up to a constant.
+    A chooser fits only the scale, by Newton's method.
+    """
 
     task = "choose"
     full_batch = True
     spec: Spec
 
-    VARIANTS: ClassVar[tuple[str, ...]] = ("",)  # ways of scoring; validation cases decide
-    PRIORS: ClassVar[tuple[float, ...]] = (0.0,)  # how much of what the options alone say may be
-    # taken off; validation cases decide
-    ORDERED: ClassVar[bool] = False  # whether the place of an option among the others matters
-    START: ClassVar[float] = 1.0  # the scale before anything was learnt
+    VARIANTS: ClassVar[tuple[str, ...]] = ("",)  # scoring methods; validation cases select one
+    PRIORS: ClassVar[tuple[float, ...]] = (0.0,)  # candidate weights of the options-only score
+    # one is selected on validation cases
+    ORDERED: ClassVar[bool] = False  # whether the position of an option among the others matters
+    START: ClassVar[float] = 1.0  # initial scale
 
     scale: Tensor  # (variants,)
 
@@ -67,24 +72,26 @@ class Chooser(System):
         self.register_buffer("scale", torch.full((len(self.VARIANTS),), self.START))
 
     def scores(self, questions: Sequence[Item]) -> Tensor:
-        """(B, variants, options) float32, -inf where a question has fewer options than another.
-        A question without a text is to be answered by its options alone."""
+        """Return scores (B, variants, options) float32, -inf for options that a question lacks.
+
+        A question with an empty text is scored by its options alone.
+        """
         raise NotImplementedError
 
     def logits(self, questions: Sequence[Item], variant: int = 0) -> Tensor:
-        """(B, options). Raises UserError where a score is not a number."""
+        """Return logits (B, options). Raises UserError if a score is not a number."""
         said = self.scores(questions)[:, variant]
         return exams.checked(said, questions) * self.scale[variant]
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
         yield from self.scaled(data, run)
 
     @torch.no_grad()
     def scaled(self, data: Any, run: Run) -> Iterator[Progress]:
-        """The scale with the least log loss: a convex function of one number."""
+        """Fit the scale by minimising the log loss, a convex function of one number."""
         batches = list(islice(data.once(TOGETHER), MOST // TOGETHER + 1))
         said = padded([self.scores(list(batch.question)) for batch in batches])
         label = torch.cat([batch.label for batch in batches])
@@ -105,18 +112,18 @@ class Chooser(System):
             yield Progress(step, {"log loss": loss})
 
     def remarks(self, questions: Sequence[Item]) -> list[str]:
-        """What is to be known of how it read these questions, in the reader's language."""
+        """Return remarks on how these questions were read, in the reader's language."""
         return []
 
     @torch.no_grad()
     def predict(self, question: Question) -> Labels:
-        """How likely each option is; of a question by itself, no order is tried."""
+        """Return the probability of each option; for a single question no other order is tried."""
         item = Item(question.text, question.options, question.subject)
         return Labels(question.file, question.options, self.logits([item]).softmax(1)[0].tolist())
 
 
 class Choice(Task):
-    """The option that fits best, asked in every cyclic order; and what the options alone say."""
+    """The best option over all cyclic orders, and the accuracy of the options alone."""
 
     title = N_("multiple choice")
     takes = Question
@@ -144,7 +151,7 @@ class Choice(Task):
         return Batch(rows.input, rows.target)
 
     def renumbered(self, target: Any, number: Tensor) -> Any:
-        return target  # options are numbered by their places
+        return target  # options are numbered by position
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Chooser)
@@ -155,8 +162,10 @@ class Choice(Task):
         }
 
     def decide(self, system: System, val: Dataset, setup: Setup) -> dict[str, float]:
-        """The way of scoring, whether what the options alone say is taken off, and the temperature,
-        on validation cases; the plain way where another is not better."""
+        """Select the scoring variant, the weight of the options-only prior and the temperature.
+
+        They are chosen on validation cases; the plain method is kept unless another is better.
+        """
         assert isinstance(system, Chooser)
         if not len(val):
             return {}
@@ -220,7 +229,7 @@ class Choice(Task):
         return exams.result(trainings, setup.test)
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> dict[str, Any]:
-        """System -> the option that its first seed picks, (cases,)."""
+        """Return system -> the option chosen by its first seed, (cases,)."""
         return {name: stacked(seeds, "probability")[0].argmax(1) for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
@@ -238,7 +247,7 @@ class Choice(Task):
 
 
 def check_questions(data: Dataset) -> None:
-    """Raises UserError where cases are no questions with one right option each."""
+    """Raise UserError unless every case is a question with exactly one right option."""
     numbered = data.target is not None and data.labels is not None
     entries = data.input.entries if isinstance(data.input, ListColumn) else []
     if not numbered or not entries or not all(isinstance(e, texts.Question) for e in entries):
@@ -276,7 +285,7 @@ def check_questions(data: Dataset) -> None:
 
 
 def padded(parts: Sequence[Tensor]) -> Tensor:
-    """Scores (B, ..., options) one below the other, -inf for missing orders and options."""
+    """Concatenate scores (B, ..., options), padding missing orders and options with -inf."""
     wide = max(part.shape[-1] for part in parts)
     deep = max(part.shape[-2] for part in parts)
     return torch.cat([
@@ -286,8 +295,10 @@ def padded(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _asked(system: Chooser, questions: Sequence[Item], variant: int) -> dict[str, Tensor]:
-    """``logits`` and, of the options alone, ``without``: (B, orders, options), the options numbered
-    as in the question; ``picked`` (B, orders)."""
+    """Return ``logits`` and, for the options alone, ``without``: (B, orders, options).
+
+    The options are numbered as in the question; ``picked`` is (B, orders).
+    """
     orders = max(len(question.options) for question in questions)
     found = {}
     for name, every in (("logits", questions), ("without", [*map(exams.unasked, questions)])):
@@ -308,21 +319,21 @@ def _asked(system: Chooser, questions: Sequence[Item], variant: int) -> dict[str
 
 
 def _less(logits: Tensor, without: Tensor, prior: float) -> Tensor:
-    """The logits with what the options alone say taken off."""
+    """Subtract ``prior`` times the logits of the options alone."""
     if not prior:
         return logits
     return torch.where(logits.isfinite(), logits - prior * without, logits)
 
 
 def _mean_probability(logits: Tensor) -> Tensor:
-    """(B, orders, options) -> (B, options): the mean over the orders that a question has."""
+    """Average (B, orders, options) over the orders of each question: (B, options)."""
     there = logits.isfinite().any(2)
     p = torch.where(there[..., None], logits, torch.zeros_like(logits)).softmax(2)
     return (p * there[..., None]).sum(1) / there.sum(1)[:, None]
 
 
 def _of_right(probability: Tensor, target: Tensor) -> Tensor:
-    """(B,) the probability of the right option, never quite 0."""
+    """Return the probability of the right option, (B,), at least 1e-9."""
     rows = torch.arange(len(target))
     return probability[rows, target].clamp(min=1e-9)
 

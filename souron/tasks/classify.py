@@ -1,4 +1,4 @@
-"""Classify: a picture in, labels out."""
+"""Image classification: an image in, class probabilities out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,35 +30,35 @@ from souron.training import checkpoint
 from souron.training.trainer import autocast
 from souron.utils.messages import N_, UserError, _
 
-FEWEST_PIXELS = 64  # a side, that published weights make sense with
-MOST_LOOKED_AT = 60_000_000  # pixel values; more say no more of their mean
-FEW_CASES = 500  # of training, below which published weights are advised
-REHEARSED = 16  # cases
+FEWEST_PIXELS = 64  # smallest side for which published weights are useful
+MOST_LOOKED_AT = 60_000_000  # pixel values for the mean and deviation; more would not change them
+FEW_CASES = 500  # training cases below which published weights are recommended
+REHEARSED = 16  # cases in a rehearsal
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a classifier must know of its data before it is built."""
+    """Properties of the data that a classifier needs before it is built."""
 
     channels: int
     side: int  # pixels
     labels: tuple[str, ...]
-    mean: tuple[float, ...] = (0.0,)  # of the training pictures in 0..1, a channel each
+    mean: tuple[float, ...] = (0.0,)  # of the training images in 0..1, one per channel
     std: tuple[float, ...] = (1.0,)
 
 
 class Batch(NamedTuple):
-    image: Tensor  # (B, C, H, W), zero mean, unit variance over the training pictures
+    image: Tensor  # (B, C, H, W), zero mean and unit variance over the training images
     label: Tensor  # (B,)
 
 
 class Classifier(System):
-    """``forward`` maps pictures (B, C, H, W) to logits (B, labels); the rest follows from that."""
+    """An image classifier: ``forward`` maps images (B, C, H, W) to logits (B, labels)."""
 
     task = "classify"
 
-    head: ClassVar[str] = "fc"  # the layer that names the classes: new in transfer learning
-    side_heads: ClassVar[tuple[str, ...]] = ()  # further layers that name them
+    head: ClassVar[str] = "fc"  # the layer that outputs the classes; replaced in transfer learning
+    side_heads: ClassVar[tuple[str, ...]] = ()  # auxiliary output layers
     spec: Spec
 
     def loss(self, batch: Batch) -> Tensor:
@@ -66,7 +66,7 @@ class Classifier(System):
 
     @torch.inference_mode()
     def probabilities(self, data: Loader) -> Tensor:
-        """(cases, labels)"""
+        """Return class probabilities (cases, labels)."""
         return torch.cat([self(batch.image).float().softmax(1).cpu() for batch in data.once()])
 
     def reading(self) -> dict[str, Any]:
@@ -74,19 +74,19 @@ class Classifier(System):
 
     @torch.inference_mode()
     def predict(self, picture: Picture) -> Labels:
-        """How probable each label is for the middle square of a picture."""
+        """Return the probability of each label for the central square of an image."""
         pixels = picture.square(self.spec.side, self.spec.channels)[None].to(self.device)
         probability = self(self.batch(Rows(pixels, None)).image).float().softmax(1)[0]
         return Labels(picture.file, self.spec.labels, tuple(probability.tolist()))
 
     def freeze(self) -> None:
-        """Let only the head learn."""
+        """Freeze all layers but the head."""
         self.requires_grad_(False)
         self.get_submodule(self.head).requires_grad_(True)
         self.frozen = True
 
     def train(self, mode: bool = True) -> Self:
-        """Frozen layers keep their statistics too."""
+        """Set the mode; frozen layers stay in evaluation mode and keep their statistics."""
         super().train(mode)
         if mode and getattr(self, "frozen", False):
             super().train(False)
@@ -94,20 +94,21 @@ class Classifier(System):
         return self
 
     def head_alone(self) -> "Head":
-        """The last layer, which learns over the features that the frozen ones compute."""
+        """Return the last layer as a classifier over the features of the frozen layers."""
         return Head(self)
 
 
 class Head(Classifier):
-    """The last layer of a classifier, over features (B, D) in place of pictures.
+    """The last layer of a classifier, over features (B, D) instead of images.
 
-    Its weights go by the whole network's names, so that what is saved is the whole network.
+    Its weights have the names of the whole network, so that the saved state is the whole
+    network's.
     """
 
     def __init__(self, whole: Classifier) -> None:
         super().__init__(whole.config, whole.spec)
         self.layer = whole.get_submodule(whole.head)
-        self._whole = [whole]  # in a list, so that it is not a layer of this network
+        self._whole = [whole]  # in a list, so that it is not registered as a submodule
 
     @property
     def whole(self) -> Classifier:
@@ -202,8 +203,10 @@ class Classification(Task):
         return Spec(channels, side, tuple(map(str, range(labels))))
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> normalised. Features (B, D) of a frozen network stay
-        as they are."""
+        """Normalise images (B, C, H, W) in 0..255.
+
+        Features (B, D) of a frozen network are returned unchanged.
+        """
         if rows.input.ndim == 2:
             return Batch(rows.input, rows.target)
         shift, scale = _scaling(spec, rows.input.device)
@@ -219,8 +222,10 @@ class Classification(Task):
     def published(
         self, name: str, source: bool | str, config: Any = None, spec: Any = None
     ) -> System:
-        """With a ``spec``, all but the last layer is published; without one, it knows the classes
-        of ImageNet. Raises UserError for pictures that the weights are not made for."""
+        """Load published weights: all but the last layer with a ``spec``, else every layer.
+
+        Raises UserError for images that the weights are not made for.
+        """
         kind, sized = registry.load_system(name)
         config = config or sized
         entry, size = registry.find(name)
@@ -342,7 +347,7 @@ class Classification(Task):
 
 @lru_cache(maxsize=8)
 def _scaling(spec: Spec, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What is subtracted from bytes and what they are divided by, (1, C, 1, 1) each."""
+    """Return the shift and the divisor of raw pixel values, (1, C, 1, 1) each."""
     return (
         torch.tensor(spec.mean, device=device).view(1, -1, 1, 1) * 255,
         torch.tensor(spec.std, device=device).view(1, -1, 1, 1) * 255,
@@ -350,7 +355,7 @@ def _scaling(spec: Spec, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _check_published(spec: Spec) -> None:
-    """Raises UserError for pictures that ImageNet's networks are not made for."""
+    """Raise UserError for images unsuitable for networks trained on ImageNet."""
     if spec.side < FEWEST_PIXELS:
         raise UserError(
             "imgsz",

@@ -1,4 +1,4 @@
-"""Classify texts: a text in, labels out (Hugging Face: text-classification)."""
+"""Text classification: a text in, class probabilities out (Hugging Face: text-classification)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from souron.utils.messages import N_, UserError, _
 
 @dataclass(frozen=True)
 class Spec:
-    """What a classifier must know of its texts before it is built."""
+    """Properties of the data that a classifier needs before it is built."""
 
     labels: tuple[str, ...]
     tokenizer: str = ""  # ``Tokenizer.packed``
@@ -32,18 +32,18 @@ class Spec:
 
 
 class Batch(NamedTuple):
-    text: Any  # texts as the system reads them: tokens (B, T) int64, or a ListColumn
+    text: Any  # texts in the system's form: tokens (B, T) int64, or a ListColumn
     label: Tensor  # (B,)
 
 
 class TextClassifier(System):
-    """``forward`` maps texts as ``encoded`` and ``batch`` make them to logits (B, labels)."""
+    """A text classifier: ``forward`` maps encoded texts to logits (B, labels)."""
 
     task = "classify_text"
     spec: Spec
 
     def encoded(self, texts: Sequence[str]) -> list[Any]:
-        """Each text as it is kept for training, once."""
+        """Encode each text once, before training."""
         return list(texts)
 
     def loader(
@@ -61,16 +61,16 @@ class TextClassifier(System):
 
     @torch.inference_mode()
     def probabilities(self, data: Loader) -> Tensor:
-        """(cases, labels)"""
+        """Return class probabilities (cases, labels)."""
         return torch.cat([self(batch.text).float().softmax(1).cpu() for batch in data.once(64)])
 
     def cut(self, texts: Sequence[str]) -> int:
-        """How many of the texts it does not read to their end."""
+        """Return the number of texts that are truncated."""
         return 0
 
     @torch.inference_mode()
     def predict(self, text: Text) -> Labels:
-        """How probable each label is."""
+        """Return the probability of each label."""
         batch = self.batch(Rows(ListColumn(self.encoded([text.text])), None))
         probability = self(batch.text).float().softmax(1)[0]
         return Labels(text.file, self.spec.labels, tuple(probability.tolist()))
@@ -157,7 +157,7 @@ class TextClassification(Classification, Task):
         yield Step(1.0, result={})
 
     def rehearse(self, system: System, setup: Setup) -> None:
-        """Texts need no more memory than training does."""
+        """Run nothing: evaluation needs no more memory than training."""
 
     def details_seconds(self, trainer: Any, setup: Setup, training: float, look: float) -> float:
         return 0.0
@@ -167,7 +167,7 @@ class TextClassification(Classification, Task):
 
 
 def tokens_of(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> list[Tensor]:
-    """The beginning of each text as so many tokens at most, (n,) int64, after the start token."""
+    """Tokenise texts, truncated to ``most`` tokens including the start token: (n,) int64 each."""
     return [
         torch.tensor([tokenizer.start, *found[: most - 1]])
         for found in tokenizer.encode_many(list(texts))
@@ -175,7 +175,7 @@ def tokens_of(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> list[Ten
 
 
 def padded(rows: Sequence[Tensor], pad: int) -> Tensor:
-    """(B, T): token rows, filled with ``pad`` at the end."""
+    """Stack rows of tokens to (B, T), padded with ``pad`` at the end."""
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=pad)
 
 

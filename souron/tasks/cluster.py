@@ -1,4 +1,4 @@
-"""Cluster: points in, a cluster for each out."""
+"""Clustering: points in, a cluster for each point out."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,23 +20,25 @@ from souron.system import System
 from souron.task import Answers, Scores, Setup, Step, Task
 from souron.utils.messages import N_, _
 
-SEED = 0  # of the halves and of the shuffled columns
+SEED = 0  # for splitting into halves and for shuffling columns
 
 
 class Clusterer(System):
-    """``forward`` maps points (N, features) to clusters (N,) int64; below 0 is noise."""
+    """A clustering: ``forward`` maps points (N, features) to clusters (N,), noise below 0."""
 
     task = "cluster"
     full_batch = True
     spec: Spec
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
 
 class Clustering(Unsupervised, Task):
-    """The cluster of each case. Nothing is predicted of others: clusters describe the cases that
-    they were found in."""
+    """The cluster of each case.
+
+    Clusters describe the cases in which they were found and predict nothing about others.
+    """
 
     title = N_("clustering")
     takes = Picture
@@ -78,12 +80,12 @@ class Clustering(Unsupervised, Task):
         return {metric.name: found[metric.name] for metric in self.metrics if metric.name in found}
 
     def details_seconds(self, trainer: Any, setup: Setup, training: float, look: float) -> float:
-        return 1.5 * training  # a new system learns from as many cases, and two from a half
+        return 1.5 * training  # one refit on all cases and two on halves
 
     def details(
         self, system: System, answers: Answers, setup: Setup, trainings: int = 1
     ) -> Iterator[Step]:
-        """Would two halves of the cases, and columns shuffled one by one, look the same?"""
+        """Compare with a clustering of shuffled columns, and with clusterings of two halves."""
         points = system.loader(setup.test).all()
         generator = torch.Generator().manual_seed(SEED)
         text = _("the same with shuffled columns")
@@ -105,7 +107,7 @@ class Clustering(Unsupervised, Task):
 
 
 def _silhouette(points: Tensor, clusters: Tensor) -> Tensor:
-    """(cases,) pseudo-values, whose mean is the mean silhouette of what is no noise."""
+    """Return pseudo-values (cases,) of the mean silhouette of points that are not noise."""
     found = clustering.silhouette(points, clusters)
     kept = found.kept.float()
     if not kept.any():

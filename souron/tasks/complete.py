@@ -1,7 +1,7 @@
-"""Complete: a text in, how it goes on out. Hugging Face calls it text-generation.
+"""Text completion: a text in, its continuation out (Hugging Face: text-generation).
 
-What the data is decides the lesson: plain texts teach the next token, conversations teach what the
-assistant says in them, preferences teach which of two answers is better.
+The data determines the training objective: plain texts train the next token, conversations train
+the assistant's turns, preferences train which of two answers is better.
 """
 
 import copy
@@ -31,15 +31,15 @@ from souron.system import System
 from souron.task import Answers, Augment, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
 
-AT_ONCE = 8  # windows of a step
-ASKED_AT_ONCE = 32  # windows that are only read
-BETA = 0.1  # how far DPO may go from where it began
-KEPT = 0.2  # how much of DPO's loss is to go on saying what was chosen
+AT_ONCE = 8  # windows per training step
+ASKED_AT_ONCE = 32  # windows per step of evaluation
+BETA = 0.1  # strength of DPO's constraint to the reference model
+KEPT = 0.2  # weight of the likelihood of the chosen answers in DPO's loss
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its data before it is built."""
+    """Properties of the data that a system needs before it is built."""
 
     tokenizer: str  # ``Tokenizer.packed``
     vocabulary: int = SIZE  # tokens
@@ -50,29 +50,29 @@ class Encoded(NamedTuple):
     """A text or a conversation as tokens."""
 
     ids: Tensor  # (n,) int64
-    counts: Tensor  # (n,) bool: which of them are to be said by the model
-    bytes: int  # of the text that those make
+    counts: Tensor  # (n,) bool: tokens that the model is trained to predict
+    bytes: int  # of the text of those tokens
 
 
 class Batch(NamedTuple):
-    """Windows of some cases. Of preferences the first half are the chosen answers."""
+    """Windows of some cases. With preferences the first half are the chosen answers."""
 
     tokens: Tensor  # (R, T + 1) int64
-    counts: Tensor  # (R, T) bool: which of ``tokens[:, 1:]`` are to be foretold
-    case: Tensor  # (R,) int64: which case of the batch a window is of
-    bytes: Tensor  # (cases,) of the text that is to be foretold
+    counts: Tensor  # (R, T) bool: which of ``tokens[:, 1:]`` are to be predicted
+    case: Tensor  # (R,) int64: index of the window's case within the batch
+    bytes: Tensor  # (cases,) of the text to be predicted
 
 
 class LanguageModel(System):
-    """``forward`` maps tokens (B, T) to the logits (B, T, vocabulary) of the token after each."""
+    """A language model: ``forward`` maps tokens (B, T) to next-token logits (B, T, vocabulary)."""
 
     task = "complete"
     spec: Spec
     clip = 1.0
 
-    VOCABULARIES: ClassVar[dict[str, int]] = {}  # size -> tokens, of published ones
+    VOCABULARIES: ClassVar[dict[str, int]] = {}  # size -> tokens, for published models
 
-    reference: tuple["LanguageModel", ...] = ()  # it as it was before it learnt what is preferred
+    reference: tuple["LanguageModel", ...] = ()  # the model before preference tuning
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -80,13 +80,13 @@ class LanguageModel(System):
 
     @property
     def template(self) -> str:
-        """Of conversations; "" where it learnt none, as from plain texts alone."""
+        """Return the chat template; "" if the model was trained on plain texts only."""
         own = bool(self.spec.tokenizer)
         return "" if own and self.spec.lesson == "text" else self.tokenizer.template
 
     @property
     def context(self) -> int:
-        """Tokens that it sees at most."""
+        """Return the number of tokens in the context window."""
         return self.config.context
 
     def example(self) -> None:
@@ -99,7 +99,7 @@ class LanguageModel(System):
         seed: int = 0,
         device: torch.device | None = None,
     ) -> Loader:
-        """The cases as tokens; ``augment`` stands for windows drawn from long texts."""
+        """Tokenise the cases; with ``augment``, draw random windows from long texts."""
         if self.spec.lesson == "preferences" and not self.reference and augment is not None:
             self.reference = (copy.deepcopy(self).eval().requires_grad_(False),)
         tokens = replace(data, input=ListColumn(encoded(self.tokenizer, data.input)))
@@ -107,7 +107,7 @@ class LanguageModel(System):
         return Loader(tokens, self.batch, cut, seed, device or self.device)
 
     def _window(self, rows: Rows, generator: Generator) -> Rows:
-        """Of each text one window, drawn by chance; conversations stay whole."""
+        """Draw one random window from each text; conversations stay whole."""
         if self.spec.lesson != "text":
             return rows
         return Rows(ListColumn([cut(each, self.context, generator) for each in rows.input]), None)
@@ -116,13 +116,12 @@ class LanguageModel(System):
         return windows(list(rows.input), self.context, self.tokenizer.start)
 
     def log_likelihoods(self, tokens: Tensor) -> Tensor:
-        """Tokens (R, T + 1) -> (R, T): of each but the first the logarithm of its chance, after
-        those before it."""
+        """Return log-likelihoods (R, T) of all but the first of the tokens (R, T + 1)."""
         logits = self(tokens[:, :-1])
         return -F.cross_entropy(logits.transpose(1, 2).float(), tokens[:, 1:], reduction="none")
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         pairs = self.spec.lesson == "preferences"
         half = len(batch.tokens) // 2 if pairs else len(batch.tokens)
         for rows in torch.arange(half).split(AT_ONCE):
@@ -132,11 +131,14 @@ class LanguageModel(System):
                 yield "model", self.loss(part)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Of texts and conversations the mean surprise of a token in nats; of preferences that of
-        Rafailov and others: Direct Preference Optimization (2023),
-        https://arxiv.org/abs/2305.18290, and a part of the former for the chosen answers, as in
+        """Return the training loss.
+
+        For texts and conversations: the mean cross-entropy per token in nats. For preferences: DPO
+        (Rafailov and others: Direct Preference Optimization (2023),
+        https://arxiv.org/abs/2305.18290) plus a share of the former for the chosen answers, as in
         Pang and others: Iterative Reasoning Preference Optimization (2024),
-        https://arxiv.org/abs/2404.19733."""
+        https://arxiv.org/abs/2404.19733.
+        """
         pairs = self.spec.lesson == "preferences"
         if pairs and getattr(self.config, "preferences", "dpo") == "chosen":
             batch = of_rows(batch, torch.arange(len(batch.tokens) // 2))
@@ -153,12 +155,12 @@ class LanguageModel(System):
         return preference + KEPT * kept
 
     def before(self) -> "LanguageModel":
-        """It as it was before it learnt what is preferred; of an untrained one itself."""
+        """Return the model before preference tuning; an untrained model returns itself."""
         return self.reference[0] if self.reference else self
 
     @torch.inference_mode()
     def asked(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Of each case the nats, (cases,), and the tokens, (cases,), that it is to foretell."""
+        """Return the nats (cases,) and the number (cases,) of the predicted tokens of each case."""
         nats, tokens = torch.zeros(2, int(batch.case.max()) + 1, dtype=torch.float64)
         for rows in torch.arange(len(batch.tokens)).split(ASKED_AT_ONCE):
             counts = batch.counts[rows]
@@ -168,17 +170,17 @@ class LanguageModel(System):
         return nats, tokens
 
     def memory(self, rows: int = 1) -> Any:
-        """What it keeps of what it has read, for ``read_many``; here the tokens alone."""
+        """Return an empty cache for ``read_many``; by default it holds only the tokens."""
         return Tokens(rows)
 
     def read_many(self, tokens: Tensor, memory: Any) -> Tensor:
-        """Read on (rows, T); the logits (rows, vocabulary) of what follows."""
+        """Append tokens (rows, T) to the cache and return next-token logits (rows, vocabulary)."""
         memory.ids = torch.cat([memory.ids[:, : memory.length], tokens], 1)
         memory.length = memory.ids.shape[1]
         return self(memory.ids[:, -self.context :].to(self.device))[:, -1]
 
     def read(self, tokens: Tensor, memory: Any) -> Tensor:
-        """Read on (T,); the logits (vocabulary,) of what follows."""
+        """Append tokens (T,) to the cache and return next-token logits (vocabulary,)."""
         return self.read_many(tokens[None], memory)[0]
 
     def predict(
@@ -197,7 +199,7 @@ class LanguageModel(System):
         ] = 0.95,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Text:
-        """The text, and how it goes on; of a system that learnt to answer, its answer alone."""
+        """Return the text and its continuation, or only the answer of a model trained to answer."""
         tokenizer, asked = self.tokenizer, str(text).rstrip("\n")
         answers = self.spec is not None and self.spec.lesson != "text"
         if answers:
@@ -209,7 +211,7 @@ class LanguageModel(System):
 
 
 class Tokens:
-    """The tokens that were read."""
+    """A cache that holds only the tokens read so far."""
 
     def __init__(self, rows: int) -> None:
         self.ids = torch.zeros(rows, 0, dtype=torch.long)
@@ -220,12 +222,12 @@ class Tokens:
 
 
 def of_rows(batch: Batch, rows: Tensor) -> Batch:
-    """Some windows of a batch."""
+    """Select some windows of a batch."""
     return Batch(batch.tokens[rows], batch.counts[rows], batch.case[rows], batch.bytes)
 
 
 def encoded(tokenizer: Tokenizer, column: Any) -> list[Any]:
-    """Each case as ``Encoded``; a preference as two of them."""
+    """Encode each case as ``Encoded``; a preference as a pair of them."""
     entries = list(column)
     if entries and isinstance(entries[0], str):
         return [
@@ -245,7 +247,7 @@ def _talk(tokenizer: Tokenizer, entry: Any) -> Any:
 
 
 def _conversation(tokenizer: Tokenizer, before: Sequence[Turn], *turns: Turn) -> Encoded:
-    """Only what the assistant says in ``turns`` counts."""
+    """Encode a conversation; only the assistant's part of ``turns`` is to be predicted."""
     ids, said = tokenizer.conversation((*before, *turns))
     if before:
         begin = len(tokenizer.conversation(before, answer=True)[0])
@@ -255,7 +257,7 @@ def _conversation(tokenizer: Tokenizer, before: Sequence[Turn], *turns: Turn) ->
 
 
 def cut(each: Encoded, context: int, generator: Generator) -> Encoded:
-    """A window of so many tokens and one, drawn by chance."""
+    """Draw a random window of ``context`` + 1 tokens."""
     spare = len(each.ids) - context - 1
     if spare <= 0:
         return each
@@ -265,8 +267,10 @@ def cut(each: Encoded, context: int, generator: Generator) -> Encoded:
 
 
 def windows(entries: list[Any], context: int, pad: int) -> Batch:
-    """Texts in windows that follow one another; each token but a text's first is foretold once.
-    An answer of a preference is one window: of a longer one the end."""
+    """Cut texts into consecutive windows; each token but the first of a text is predicted once.
+
+    An answer of a preference is one window; of a longer answer only the end is kept.
+    """
     sizes = [each[0].bytes if type(each) is tuple else each.bytes for each in entries]
     rows: list[tuple[int, Tensor, Tensor]] = []
     if entries and type(entries[0]) is tuple:
@@ -290,7 +294,7 @@ def windows(entries: list[Any], context: int, pad: int) -> Batch:
 
 
 class Complete(Task):
-    """How well each test text is foretold, and how the system goes on."""
+    """Bits per byte of each test text, and samples of continuations."""
 
     title = N_("text completion")
     takes = Text
@@ -376,7 +380,7 @@ class Complete(Task):
     def measures(
         self, seeds: Sequence[Answers], setup: Setup, training: Any = None
     ) -> dict[str, Measure]:
-        """Shares of a part of the cases count that part alone."""
+        """Return measures; shares of a subset of the cases count only that subset."""
         return {
             name: manners.share(name, table, setup.test, training)
             if name in manners.SHARES
@@ -392,7 +396,7 @@ class Complete(Task):
     def details(
         self, system: System, answers: Answers, setup: Setup, trainings: int = 1
     ) -> Iterator[Step]:
-        """How it goes on after the beginnings of some test texts, with the bits of each token."""
+        """Generate continuations of some test texts, with the bits of each token."""
         assert isinstance(system, LanguageModel)
         samples: list[Tensor] = []
         before: Answers = {}
@@ -440,7 +444,7 @@ def _parts(each: Any) -> Sequence[Encoded]:
 
 
 def _scores(system: LanguageModel, batch: Batch) -> dict[str, Tensor]:
-    """Metric -> (cases,), of a batch."""
+    """Return metric -> (cases,) for a batch."""
     if system.spec.lesson != "preferences":
         nats, _tokens = system.asked(batch)
         return {BITS: nats * NAT / batch.bytes.cpu().clamp(min=1)}

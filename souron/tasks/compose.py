@@ -1,8 +1,8 @@
-"""Compose: a melody, some bars or nothing in, a piece in four voices out.
+"""Music composition: a melody, some bars or nothing in, a piece in four voices out.
 
-A piece is a grid: sixteenths down, voices across. It is written token by token, each either a tone
-that begins, silence, or "what was there goes on". The length is known in advance, so that a piece
-can come to its end.
+A piece is a grid with a row for each sixteenth and a column for each voice. It is written token by
+token; a token is the onset of a pitch, a rest, or "hold". The length is known in advance, so that
+a piece can come to its end.
 """
 
 import math
@@ -39,47 +39,52 @@ from souron.system import System
 from souron.task import Answers, Augment, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
 
-TOKENS = 128  # 0 goes on, 1 silence, else the pitch of MIDI
+TOKENS = 128  # 0 hold, 1 rest, otherwise a MIDI pitch
 TOKEN, OWN, VOICE, PLACE, LEFT = range(5)  # columns of ``encoded``
-PLACES, LEFTS = 32, 64  # sixteenths of a bar, and of what is left, that are told apart
-FURTHEST = 6  # semitones that a piece is moved
+PLACES, LEFTS = 32, 64  # distinct values of the sixteenth in the bar and of the sixteenths left
+FURTHEST = 6  # most semitones that a piece is transposed
 TEMPERATURE = 0.8
-SHOWN = 3  # pieces that a report shows
+SHOWN = 3  # pieces shown in a report
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its pieces before it is built: how far each voice reaches."""
+    """The range of each voice, which a system needs before it is built."""
 
     low: tuple[int, ...] = (57, 53, 48, 36)  # the lowest pitch of each voice
     high: tuple[int, ...] = (81, 74, 69, 64)
 
 
 class Batch(NamedTuple):
-    """Windows of pieces in the order in which they are written."""
+    """Windows of pieces in the order in which tokens are written."""
 
     rows: Tensor  # (R, n, 5) int64, see ``encoded``
-    counts: Tensor  # (R, n) bool: what is no padding
+    counts: Tensor  # (R, n) bool: False at padding
 
 
 class Composer(System):
-    """``forward`` maps what is known (R, n, 5) to the logits (R, n, TOKENS) of each token: of row k
-    it may use its ``OWN``, ``VOICE``, ``PLACE`` and ``LEFT``, and all of the rows before."""
+    """A composer: ``forward`` maps known rows (R, n, 5) to logits (R, n, TOKENS) of each token.
+
+    For row k it may use ``OWN``, ``VOICE``, ``PLACE`` and ``LEFT`` of that row, and all earlier
+    rows.
+    """
 
     task = "compose"
     spec: Spec
     clip = 1.0
-    lead = 0  # sixteenths that the highest voice is written ahead of the others
+    lead = 0  # sixteenths by which the highest voice is written before the others
 
     @property
     @abstractmethod
     def context(self) -> int:
-        """Rows that it sees at most."""
+        """Return the number of rows in the context window."""
 
     @abstractmethod
     def following(self, rows: Tensor, memory: dict[str, Any]) -> Tensor:
-        """Logits (R, TOKENS) of the last of the rows (R, k + 1, 5), whose token is not known.
-        ``memory`` is one dictionary for a piece, called for k = 0, 1, 2, ..."""
+        """Return logits (R, TOKENS) of the unknown token in the last of the rows (R, k + 1, 5).
+
+        ``memory`` is one dictionary per piece, passed for k = 0, 1, 2, ...
+        """
 
     def example(self) -> None:
         self(torch.zeros(1, self.context, 5, dtype=torch.long, device=self.device))
@@ -91,7 +96,7 @@ class Composer(System):
         seed: int = 0,
         device: torch.device | None = None,
     ) -> Loader:
-        """The pieces as rows, and of each a window, drawn by chance where training changes them."""
+        """Encode the pieces as rows; with ``augment``, draw a random window of each."""
         rows = ListColumn([encoded(piece, self.lead) for piece in data.input])
 
         def cut(given: Rows, generator: Generator) -> Rows:
@@ -106,7 +111,7 @@ class Composer(System):
         return Loader(kept, self.batch, changed, seed, device or self.device)
 
     def batch(self, rows: Rows) -> Batch:
-        """Pieces that are longer than the context in several windows."""
+        """Batch the pieces; those longer than the context are split into several windows."""
         pieces = [part for piece in rows.input for part in piece.split(self.context)]
         longest = max(map(len, pieces))
         padded = [F.pad(piece, (0, 0, 0, longest - len(piece))) for piece in pieces]
@@ -115,13 +120,13 @@ class Composer(System):
         return Batch(torch.stack(padded).long(), counts)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean surprise of a token in nats."""
+        """Return the mean cross-entropy per token in nats."""
         logits = self(batch.rows)[batch.counts].float()
         return F.cross_entropy(logits, batch.rows[..., TOKEN][batch.counts])
 
     @torch.inference_mode()
     def surprise(self, data: Dataset) -> Tensor:
-        """(cases,) bits per token of pieces, in windows that overlap by half."""
+        """Return bits per token (cases,), from windows that overlap by half."""
         kept = not voices.holds(data)
         pieces = list(data.input) if kept else [encoded(each, self.lead) for each in data.input]
         found = []
@@ -146,8 +151,10 @@ class Composer(System):
         temperature: float,
         seeds: Sequence[Sequence[int]],
     ) -> list[Tensor]:
-        """Grids (T, 4) in the shape of ``wanted``, whose tokens are kept where ``known`` (T, 4) is
-        true. What a row becomes follows from its seed alone."""
+        """Write grids (T, 4) in the shape of ``wanted``, keeping its tokens where ``known`` (T, 4).
+
+        Each piece depends on its own seed only, not on the rest of the batch.
+        """
         orders = [order(len(piece.grid), self.lead) for piece in wanted]
         longest = max(len(places) for places in orders)
         rows = torch.zeros(len(wanted), longest, 5, dtype=torch.long)
@@ -159,8 +166,8 @@ class Composer(System):
             random = np.random.default_rng([*seeds[row]])
             chance[row, : len(places)] = torch.from_numpy(random.random(len(places))).float()
         every = torch.arange(len(wanted))
-        sounding = torch.zeros(len(wanted), 4, dtype=torch.long)  # of each voice; 0 nothing yet
-        begun = torch.zeros(len(wanted), 4, dtype=torch.bool)  # by the system, not by what is known
+        sounding = torch.zeros(len(wanted), 4, dtype=torch.long)  # pitch per voice; 0: none yet
+        begun = torch.zeros(len(wanted), 4, dtype=torch.bool)  # onset written by the system
         memory: dict[str, Any] = {}
         for k in range(longest):
             voice = rows[:, k, VOICE]
@@ -195,8 +202,10 @@ class Composer(System):
         ] = TEMPERATURE,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Score:
-        """A melody with three voices below it, a piece in four parts and how it goes on, or of an
-        empty score a new piece. What was given stays as it is. Raises UserError."""
+        """Harmonise a melody, continue a piece in four parts, or compose a new piece.
+
+        The given notes are kept. Raises UserError for another number of parts.
+        """
         piece, known, moved = asked(given, bars, self.spec)
         [grid] = self.write([piece], [known], temperature, [(seed,)])
         grid = voices.transposed(grid, -moved)
@@ -214,7 +223,7 @@ class Composer(System):
 
 
 class Composition(Task):
-    """How well test pieces are foretold, and what the pieces that a system writes are like."""
+    """Bits per token of test pieces, and properties of the pieces that a system writes."""
 
     title = N_("composition")
     takes = Score
@@ -280,7 +289,7 @@ class Composition(Task):
         setup: Setup,
         seed: int = 0,
     ) -> Iterator[Step]:
-        """A piece for each test case, as long and with the same bars, from nothing."""
+        """Compose a piece for each test case from nothing, of the same length and metre."""
         assert isinstance(system, Composer) and isinstance(setup, ComposeSetup)
         found: Answers = {BITS: system.surprise(test)}
         yield Step(0.1, _("composing"))
@@ -288,7 +297,7 @@ class Composition(Task):
             piece._replace(grid=torch.zeros_like(piece.grid[:WRITTEN])) for piece in test.input
         ]
         nothing = [torch.zeros_like(piece.grid, dtype=torch.bool) for piece in wanted]
-        # a row's name, not its place, decides: the same piece in any batch
+        # seeded by the name, not the position: the same piece in any batch
         seeds = [(seed, *name.encode()) for name in test.file]
         grids = system.write(wanted, nothing, TEMPERATURE, seeds)
         pieces = [old._replace(grid=grid) for old, grid in zip(wanted, grids, strict=True)]
@@ -321,15 +330,18 @@ class Composition(Task):
 
 
 def order(length: int, lead: int) -> Tensor:
-    """(4 T, 2) sixteenth and voice of each token in the order in which they are written."""
+    """Return the sixteenth and voice of each token in writing order, (4 T, 2)."""
     places = [(time + (lead if voice else 0), voice, time)
               for time in range(length) for voice in range(4)]  # fmt: skip
     return torch.tensor([(time, voice) for _at, voice, time in sorted(places)])
 
 
 def encoded(piece: Voices, lead: int) -> Tensor:
-    """(4 T, 5) int16, a row for each token in the order of ``order``: the token, what sounded in
-    its voice before, the voice, the place in the bar, how many sixteenths are left."""
+    """Encode a piece as (4 T, 5) int16, a row per token in the order of ``order``.
+
+    The columns: the token, the pitch that sounded in its voice before, the voice, the position in
+    the bar, and the sixteenths left.
+    """
     grid = piece.grid.numpy()
     places = order(len(grid), lead)
     time, voice = places.T
@@ -346,7 +358,7 @@ def encoded(piece: Voices, lead: int) -> Tensor:
 
 
 def drawn(logits: Tensor, temperature: float, chance: Tensor) -> Tensor:
-    """A token of each row (R, TOKENS): where ``chance`` (R,) of 0..1 falls among their chances."""
+    """Draw a token per row (R, TOKENS) by inverse transform sampling of ``chance`` (R,)."""
     if temperature == 0:
         return logits.argmax(1)
     share = (logits / temperature).softmax(1).cumsum(1)
@@ -355,8 +367,10 @@ def drawn(logits: Tensor, temperature: float, chance: Tensor) -> Tensor:
 
 
 def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
-    """The grid to be filled, which of its places (T, 4) are known, and how many semitones it was
-    moved to where the voices lie. Raises UserError."""
+    """Return the grid to fill, a mask (T, 4) of its known cells, and its transposition.
+
+    The transposition brings the voices into their training range. Raises UserError.
+    """
     bar, pickup = max(1, round(STEPS * given.bar)), round(STEPS * given.pickup)
     used = sorted({note.part for note in given.tones})
     if len(used) not in (0, 1, 4):
@@ -396,8 +410,10 @@ def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
 
 
 def _into_reach(grid: Tensor, spec: Spec) -> int:
-    """The fewest semitones that bring voices (T, V) to where they lay in training. Raises
-    UserError."""
+    """Return the smallest transposition, in semitones, into the range of the training voices.
+
+    Raises UserError if there is none.
+    """
     lowest, highest = -127, 127
     for voice, column in enumerate(grid.T):
         tones = column[column > REST].int()
@@ -406,7 +422,7 @@ def _into_reach(grid: Tensor, spec: Spec) -> int:
             highest = min(highest, spec.high[voice] + FURTHEST - int(tones.max()))
     if lowest > highest:
         if grid.shape[1] == 4:
-            return 0  # voices that cross far are continued as they are
+            return 0  # voices that cross widely are continued unchanged
         raise UserError(
             "reach",
             _("the melody reaches over more semitones than a voice"),
@@ -419,20 +435,20 @@ def _into_reach(grid: Tensor, spec: Spec) -> int:
 
 
 def _apart(written: Tensor, known: Tensor) -> np.ndarray:
-    """The grid with silence where something was known, so that new notes end there."""
+    """Return the grid with rests at known cells, so that new notes end there."""
     silent = torch.where(known, torch.full_like(written, REST), written)
     return silent.numpy()
 
 
 def _window(piece: Tensor, length: int, generator: Generator) -> Tensor:
-    """So many rows of a piece (n, 5), from a whole sixteenth on."""
+    """Draw a random window of ``length`` rows of a piece (n, 5), starting at a whole sixteenth."""
     spare = max(0, len(piece) - length) // 4
     start = 4 * int(torch.randint(spare + 1, (), generator=generator))
     return piece[start : start + length]
 
 
 def _transpose(rows: Rows, generator: Generator) -> Rows:
-    """Each piece moved by as many semitones as chance says."""
+    """Transpose each piece by a random number of semitones."""
     moved = []
     for piece in rows.input:
         away = int(torch.randint(-FURTHEST + 1, FURTHEST + 1, (), generator=generator))

@@ -1,4 +1,4 @@
-"""Detect: a picture in, a box around each object out."""
+"""Object detection: an image in, a box around each object out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,18 +26,18 @@ from souron.system import System
 from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers
 from souron.utils.messages import N_, UserError, _
 
-CONF, IOU = 0.001, 0.7  # what is asked of a detector where nobody says otherwise
-SURE, OVERLAP = 0.25, 0.45  # the same, of what is drawn to explain
-CANDIDATES = 200  # that are drawn
-MOST_CANDIDATES = 1000  # of a picture, the surest, that suppress one another
+CONF, IOU = 0.001, 0.7  # default thresholds of an evaluation
+SURE, OVERLAP = 0.25, 0.45  # default thresholds of explanations
+CANDIDATES = 200  # most that are drawn
+MOST_CANDIDATES = 1000  # per image, the highest-scoring, before non-maximum suppression
 SHOWN = (3, 128, 8)  # channels, pixels a side, labels that ``souron show`` builds with
 PUBLISHED = (3, 640, 80)  # of COCO
-LEAST_LEFT = 0.3  # of an object's area that a shift must leave in the picture
+LEAST_LEFT = 0.3  # least share of an object's area that a shift must leave in the image
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a detector must know of its data before it is built."""
+    """Properties of the data that a detector needs before it is built."""
 
     channels: int
     side: int  # pixels
@@ -46,22 +46,25 @@ class Spec:
 
 class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) in 0..1
-    target: list[Tensor]  # of each picture (n, 5): label, left, top, right, bottom in pixels
+    target: list[Tensor]  # per image (n, 5): label, left, top, right, bottom in pixels
 
 
 class Finder(System):
-    """``forward`` maps pictures (B, C, H, W) to candidates: boxes (B, A, 4), left, top, right and
-    bottom in pixels, and scores (B, A, labels) in 0..1. Of candidates for one object the surest
-    stays. A system that finds boxes in another way overrides ``detect``."""
+    """A detector of boxes: ``forward`` maps images (B, C, H, W) to candidate boxes and scores.
 
-    overlap: ClassVar[float] = IOU  # from which the weaker of two boxes of a label goes
+    Boxes are (B, A, 4), left, top, right and bottom in pixels; scores (B, A, labels) in 0..1. Of
+    candidates for the same object the highest-scoring is kept. A system that finds boxes in another
+    way overrides ``detect``.
+    """
+
+    overlap: ClassVar[float] = IOU  # IoU threshold of non-maximum suppression
     spec: Spec
 
     def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
-        """Of each picture (n, 6): label, left, top, right, bottom, score; the surest first.
+        """Return (n, 6) per image: label, left, top, right, bottom, score; the highest score first.
 
-        ``conf`` is the least score; of two boxes of a label that overlap by more than ``iou`` the
-        surer one stays.
+        ``conf`` is the minimum score; of two boxes of a label that overlap by more than ``iou`` the
+        higher-scoring one is kept.
         """
         return [
             suppressed(box, score, conf, iou)
@@ -69,17 +72,19 @@ class Finder(System):
         ]
 
     def explain(self, image: Tensor, truth: Tensor) -> Sequence[Explained | Maps]:
-        """The steps to its boxes in a picture (1, C, H, W) in 0..1, whose objects are ``truth``
-        (n, 5), label and edges in pixels, maybe none; nothing where it shows no steps."""
+        """Return the intermediate steps for an image (1, C, H, W) in 0..1; empty if it shows none.
+
+        ``truth`` (n, 5) are the objects, label and edges in pixels, possibly none.
+        """
         return []
 
     def unknown(self, image: Tensor) -> Tensor:
-        """The ``truth`` of a picture of which nothing is known, for ``explain``."""
+        """Return an empty ``truth`` for ``explain``, for an image without annotations."""
         return image.new_zeros(0, 5)
 
     @torch.inference_mode()
     def candidates(self, image: Tensor) -> Explained:
-        """The step before the last one: what ``forward`` says of a picture (1, C, H, W)."""
+        """Return the candidates in an image (1, C, H, W), before suppression."""
         box, score = (part[0].float() for part in self(image))
         sure, place = score.amax(1).topk(min(CANDIDATES, len(score)))
         box = box[place] if box.ndim == 2 else box[place, score[place].argmax(1)]
@@ -88,18 +93,18 @@ class Finder(System):
 
     @torch.inference_mode()
     def surest(self, image: Tensor) -> Explained:
-        """The last step: the boxes that it finds in a picture (1, C, H, W)."""
+        """Return the final boxes in an image (1, C, H, W)."""
         [found] = self.detect(image, SURE, OVERLAP)
         title, caption = _("Found boxes"), _("of boxes for one object the surest stays")
         return Explained(title, caption, found[:, 1:5], found[:, 5].clamp(0, 1))
 
     @torch.inference_mode()
     def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> Sequence[Found]:
-        """What ``detect`` says of each case."""
+        """Return the boxes that ``detect`` finds in each case."""
         return [one.cpu() for batch in data.once() for one in self.detect(batch.image, conf, iou)]
 
     def numbers_of(self, classes: str) -> list[int]:
-        """The numbers of the labels in a text with commas. Raises UserError."""
+        """Parse comma-separated labels into their numbers. Raises UserError for unknown ones."""
         names = [name.strip() for name in classes.split(",") if name.strip()]
         for name in names:
             if name not in self.spec.labels:
@@ -113,11 +118,11 @@ class Finder(System):
 
 
 class Detector(Finder):
-    """Who answers with boxes."""
+    """A detector that returns boxes."""
 
     task = "detect"
-    step: ClassVar[int] = 0  # pixels; where it can look at oblong pictures, what their sides are
-    # multiples of
+    step: ClassVar[int] = 0  # pixels; for detectors that accept rectangular images, their sides are
+    # multiples of it
 
     @torch.inference_mode()
     def predict(
@@ -132,7 +137,7 @@ class Detector(Finder):
             str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
         ] = "",
     ) -> Boxes:
-        """The boxes in a picture of any size, in its own pixels."""
+        """Return the boxes in an image of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
         pixels, place = picture.letterbox(self.spec.side, self.spec.channels, self.step)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
@@ -147,14 +152,16 @@ class Detector(Finder):
 
 
 def suppressed(box: Tensor, score: Tensor, conf: float, iou: float) -> Tensor:
-    """Candidates (A, 4), or (A, labels, 4) where each label has its own edges, and their scores
-    (A, labels) -> (n, 6): the local maxima of each label (non-maximum suppression), at most
-    ``detection.MOST``, the surest first."""
+    """Apply non-maximum suppression within each label.
+
+    Candidates are (A, 4), or (A, labels, 4) where each label has its own edges; scores (A, labels).
+    Returns (n, 6), at most ``detection.MOST``, the highest score first.
+    """
     return chosen(box, score, conf, iou)[0]
 
 
 def chosen(box: Tensor, score: Tensor, conf: float, iou: float) -> tuple[Tensor, Tensor]:
-    """The same, and (n,): which candidate each of them was."""
+    """Apply ``suppressed`` and return also the index (n,) of the candidate of each box."""
     place, label = (score > conf).nonzero(as_tuple=True)
     sure = score[place, label]
     if len(sure) > MOST_CANDIDATES:
@@ -183,7 +190,7 @@ class Options:
 
 
 class Detection(Jackknifed, Task):
-    """The boxes in every test picture, as COCO scores them."""
+    """The boxes in every test image, evaluated as in COCO."""
 
     title = N_("object detection")
     takes = Picture
@@ -220,8 +227,10 @@ class Detection(Jackknifed, Task):
         return Spec(channels, side, tuple(map(str, range(labels))))
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> 0..1. Crowd regions, whose label is below 0, are not
-        learnt from."""
+        """Scale images (B, C, H, W) from 0..255 to 0..1.
+
+        Crowd regions, whose label is below 0, are excluded from training.
+        """
         target = [] if rows.target is None else [box[box[:, 0] >= 0] for box in rows.target]
         return Batch(rows.input.float() / 255, target)
 
@@ -244,7 +253,7 @@ class Detection(Jackknifed, Task):
         return augment
 
     def changed(self, rows: Rows, name: str, generator: Generator) -> Rows:
-        """One change of pictures, and what it does to their objects."""
+        """Apply one augmentation to images and to their objects."""
         objects, side = list(rows.target), rows.input.shape[-1]
         if name == "shift":
             image, moves = transforms.shifted(rows.input, generator)
@@ -260,11 +269,11 @@ class Detection(Jackknifed, Task):
         return Rows(image, ListColumn(objects))
 
     def moved(self, objects: Any, move: Tensor, side: int) -> Any:
-        """The objects of a picture moved by (2,) pixels, without those that leave it."""
+        """Shift the objects of an image by (2,) pixels, dropping those that leave it."""
         return moved(objects, move, side)[0]
 
     def mirrored(self, objects: Any, side: int) -> Any:
-        """The objects of a picture whose left and right are exchanged."""
+        """Mirror the objects of an image left to right."""
         return mirrored(objects, side)
 
     def renumbered(self, target: Any, number: Tensor) -> ListColumn:
@@ -273,7 +282,7 @@ class Detection(Jackknifed, Task):
     def judged(
         self, found: Sequence[Found], cases: Dataset, sizes: bool = True
     ) -> dict[str, NDArray[np.float64]]:
-        """Pseudo-values (cases,) of each metric."""
+        """Return pseudo-values (cases,) of each metric."""
         return detection.scores_of(found, cases, sizes)
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
@@ -287,7 +296,7 @@ class Detection(Jackknifed, Task):
         return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
 
     def decide(self, system: System, val: Dataset, setup: DetectionSetup) -> dict[str, float]:
-        """The score from which boxes are shown: where F1 is largest on validation cases."""
+        """Choose the score threshold for display that maximises F1 on validation cases."""
         assert isinstance(system, Finder)
         return {"conf": detection.threshold(self._found(system, val, setup), val)}
 
@@ -323,7 +332,7 @@ class Detection(Jackknifed, Task):
     def compared(
         self, answers: Mapping[str, Sequence[Answers]], setup: DetectionSetup
     ) -> dict[str, list[Any]]:
-        """System -> what its first seed found in each test picture and shows."""
+        """Return system -> the boxes that its first seed shows in each test image."""
         return {name: detection.shown(seeds[0], setup.test) for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
@@ -336,8 +345,7 @@ class Detection(Jackknifed, Task):
 
 
 def moved(box: Tensor, move: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Boxes (n, 5) moved by (2,) pixels, without what lies outside of the picture then, and which
-    of them are left, (n,)."""
+    """Shift boxes (n, 5) by (2,) pixels, clip them, and return a mask (n,) of those kept."""
     far = box.clone()
     far[:, 1:] += torch.cat([move, move])
     inside = far.clone()
@@ -356,7 +364,7 @@ def _area(box: Tensor) -> Tensor:
 
 
 def renumbered(box: Tensor, number: Tensor) -> Tensor:
-    """Labels as ``number`` (labels,) has them, those of crowd regions too."""
+    """Map labels through ``number`` (labels,), including those of crowd regions."""
     label = box[:, 0].long()
     there = number[torch.where(label < 0, -1 - label, label)]
     there = torch.where(label < 0, -1 - there, there)

@@ -1,5 +1,7 @@
-"""Fill masks: a text with ``[MASK]`` in, the likeliest words for it out. Hugging Face calls it
-fill-mask."""
+"""Masked language modelling: a text with ``[MASK]`` in, the most probable words for it out.
+
+Hugging Face calls it fill-mask.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,31 +27,31 @@ from souron.system import System
 from souron.task import Answers, Augment, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
 
-MASK = re.compile(r"\s*(?:\[MASK\]|<mask>)")  # a token holds the space before its word
-ASKED_AT_ONCE = 32  # windows that are only read
-AT_ONCE = 16  # windows of a step
-PART = "\ufffd"  # stands for a token that is a part of a letter
+MASK = re.compile(r"\s*(?:\[MASK\]|<mask>)")  # a token includes the space before its word
+ASKED_AT_ONCE = 32  # windows per step of evaluation
+AT_ONCE = 16  # windows per training step
+PART = "\ufffd"  # stands for a token that is part of a multi-byte character
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its data before it is built."""
+    """Properties of the data that a system needs before it is built."""
 
     tokenizer: str  # ``Tokenizer.packed``
     vocabulary: int = SIZE + 1  # tokens; the last one is the mask
 
 
 class Batch(NamedTuple):
-    """Windows of some cases, ``PAD`` behind their ends."""
+    """Windows of some cases, padded with ``PAD``."""
 
-    given: Tensor  # (R, T) int64, what the system sees
+    given: Tensor  # (R, T) int64, the masked input
     true: Tensor  # (R, T) int64
-    asked: Tensor  # (R, T) bool: which are to be guessed
-    case: Tensor  # (R,) int64: which case of the batch a window is of
+    asked: Tensor  # (R, T) bool: True where a token is to be predicted
+    case: Tensor  # (R,) int64: index of the window's case within the batch
 
 
 class MaskFiller(System):
-    """``guesses`` says which tokens are likely at masked places."""
+    """A masked language model: ``guesses`` predicts the tokens at masked positions."""
 
     task = "fill_mask"
     spec: Spec
@@ -64,16 +66,18 @@ class MaskFiller(System):
 
     @property
     def context(self) -> int:
-        """Tokens that it sees at most."""
+        """Return the number of tokens in the context window."""
         return self.config.context
 
     def guesses(self, given: Tensor, asked: Tensor) -> Tensor:
-        """Tokens (R, T) and which of them are asked, M in all -> logits (M, vocabulary), window by
-        window. The mask itself is never likely."""
+        """Return logits (M, vocabulary) at the M positions ``asked`` in tokens (R, T).
+
+        The mask token itself is never probable.
+        """
         raise NotImplementedError
 
     def masked(self, text: str) -> Masked:
-        """A test text."""
+        """Tokenise and mask a test text."""
         return fill_mask.for_test(torch.tensor(self.tokenizer.encode(text)), text, self.mask)
 
     def loader(
@@ -83,7 +87,7 @@ class MaskFiller(System):
         seed: int = 0,
         device: torch.device | None = None,
     ) -> Loader:
-        """The cases as tokens with masks; ``augment`` stands for windows and masks drawn anew."""
+        """Tokenise and mask the cases; with ``augment``, draw new windows and masks each time."""
         texts = list(data.input)
         found = self.tokenizer.encode_many(texts)
         entries = [
@@ -99,7 +103,7 @@ class MaskFiller(System):
         return Rows(ListColumn([self._drawn(each.true, generator) for each in rows.input]), None)
 
     def _drawn(self, ids: Tensor, generator: Generator) -> Masked:
-        """A window of a text, and masks in it."""
+        """Draw a random window of a text, and masks in it."""
         spare = max(0, len(ids) - self.context)
         start = int(torch.randint(spare + 1, (), generator=generator))
         ids = ids[start : start + self.context]
@@ -109,20 +113,20 @@ class MaskFiller(System):
         return windows(list(rows.input), self.context)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         for rows in torch.arange(len(batch.given)).split(AT_ONCE):
             part = Batch(*(each[rows] for each in batch))
             if part.asked.any():
                 yield "model", self.loss(part)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean surprise at a masked token, in nats."""
+        """Return the mean cross-entropy at masked tokens in nats."""
         logits = self.guesses(batch.given, batch.asked)
         return F.cross_entropy(logits.float(), batch.true[batch.asked])
 
     @torch.inference_mode()
     def scores(self, batch: Batch) -> dict[str, Tensor]:
-        """Metric -> (cases,), its mean over the masked tokens of a case."""
+        """Return metric -> (cases,), the mean over the masked tokens of a case."""
         cases, total = int(batch.case.max()) + 1, dict.fromkeys((*NAMES, "count"), torch.zeros(1))
         for rows in torch.arange(len(batch.given)).split(ASKED_AT_ONCE):
             given, true, asked, case = (each[rows] for each in batch)
@@ -138,7 +142,7 @@ class MaskFiller(System):
         *,
         place: Annotated[int, Choice(N_("which mask, where there are several"), low=1)] = 1,
     ) -> Labels:
-        """The likeliest words, or parts of words, for a ``[MASK]`` of the text."""
+        """Return the most probable words, or parts of words, for one ``[MASK]`` of the text."""
         tokenizer, parts = self.tokenizer, MASK.split(text.text.strip())
         if not 1 <= place < len(parts):
             raise UserError(
@@ -161,8 +165,10 @@ class MaskFiller(System):
 
 
 def words(tokenizer: Tokenizer, chance: Tensor) -> tuple[list[str], list[float]]:
-    """Tokens as texts without the space before them, the likeliest first, each text once. Parts of
-    letters are one."""
+    """Return tokens as distinct texts without leading spaces, the most probable first.
+
+    Tokens that are parts of multi-byte characters are merged into one entry.
+    """
     found: dict[str, float] = {}
     for token in range(len(tokenizer)):
         text = tokenizer.decode([token])
@@ -173,7 +179,7 @@ def words(tokenizer: Tokenizer, chance: Tensor) -> tuple[list[str], list[float]]
 
 
 def windows(entries: Sequence[Masked], context: int) -> Batch:
-    """Texts in windows that follow one another."""
+    """Cut texts into consecutive windows."""
     rows: list[tuple[int, Masked]] = []
     for case, each in enumerate(entries):
         for start in range(0, max(1, len(each.true)), context):
@@ -191,7 +197,7 @@ def windows(entries: Sequence[Masked], context: int) -> Batch:
 
 
 class FillMask(Task):
-    """What stands at masked places of every test text."""
+    """Predictions for the masked positions of every test text."""
 
     title = N_("filling of masks")
     takes = Text
@@ -265,7 +271,7 @@ class FillMask(Task):
     def details(
         self, system: System, answers: Answers, setup: Setup, trainings: int = 1
     ) -> Iterator[Step]:
-        """What is guessed in some test texts."""
+        """Return the predictions for some test texts."""
         assert isinstance(system, MaskFiller)
         yield Step(1.0, result=fill_mask.guessed(system, setup.test))
 
@@ -273,7 +279,7 @@ class FillMask(Task):
         return fill_mask.result(trainings, setup)
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> dict[str, Any]:
-        """System -> what its first seed guesses in some test texts."""
+        """Return system -> the predictions of its first seed for some test texts."""
         return {name: fill_mask.samples(seeds[0]) for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:

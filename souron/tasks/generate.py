@@ -1,4 +1,4 @@
-"""Generate: nothing but noise in, pictures out."""
+"""Image generation: noise in, images out."""
 
 import time
 from abc import abstractmethod
@@ -29,18 +29,18 @@ from souron.task import Answers, Scores, Setup, Step, Task, Trainings
 from souron.training.trainer import LOOKS, Trainer
 from souron.utils.messages import N_, UserError, _
 
-EXAMPLES = 32  # pictures of a batch without numbers: some systems learn from parts of it
-FEWEST_DRAWN_FROM = 20  # pictures; with fewer no part can be compared with another
+EXAMPLES = 32  # images of a batch without numbers; some systems train on parts of it
+FEWEST_DRAWN_FROM = 20  # images; fewer cannot be split for comparison
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a generator must know of its data before it is built."""
+    """Properties of the data that a generator needs before it is built."""
 
     channels: int
     side: int  # pixels
     labels: tuple[str, ...] = ("",)  # the classes' names
-    shares: tuple[float, ...] = (1.0,)  # of the training pictures in each class
+    shares: tuple[float, ...] = (1.0,)  # of each class among the training images
 
 
 class Batch(NamedTuple):
@@ -49,39 +49,39 @@ class Batch(NamedTuple):
 
 
 class Generator(System):
-    """``drawing`` makes pictures in -1..1 from noise; samples, measures and walks follow from that.
+    """An image generator: ``drawing`` makes images in -1..1 from noise.
 
-    Where a system knows how likely a picture is, ``likelihood`` says how well it knows it, and
-    ``bits`` tells.
+    Samples, measures and interpolations follow from it. Where a system has a likelihood,
+    ``likelihood`` says whether it is exact or a bound, and ``bits`` computes it.
     """
 
     task = "generate"
     default_data = "digits"
-    prompted: ClassVar[bool] = False  # draws what a sentence says
-    moves: ClassVar[bool] = False  # draws films, a strip of frames each
-    conditional: ClassVar[bool] = False  # draws a picture of a class that is asked for
-    completes: ClassVar[bool] = False  # ``drawing`` takes ``given``, a picture to be completed
+    prompted: ClassVar[bool] = False  # takes a prompt
+    moves: ClassVar[bool] = False  # generates videos, each a strip of frames
+    conditional: ClassVar[bool] = False  # generates an image of a requested class
+    completes: ClassVar[bool] = False  # ``drawing`` takes ``given``, an image to complete
     likelihood: ClassVar[Literal["", "exact", "bound"]] = ""
-    estimates: ClassVar[tuple[str, ...]] = ()  # parts that ``bits`` needs and drawing does not
+    estimates: ClassVar[tuple[str, ...]] = ()  # modules needed by ``bits`` but not for generation
     SHOWN: ClassVar[dict[str, tuple[int, int, int]]] = {}  # size -> channels, side, labels of the
-    # paper's pictures, for the table of a size's layers
+    # paper's images, for the table of a size's layers
     seen: Spec
 
     @abstractmethod
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
-        """Yield pictures (B, C, H, W) in -1..1 on their way from ``noise``; the last are done.
+        """Yield images (B, C, H, W) in -1..1 on their way from ``noise``; the last are final.
 
-        ``label`` (B,) is the class asked for; systems that are not ``conditional`` pass over it.
-        Options are keywords with a default, annotated with an ``signature.Choice``. All random
+        ``label`` (B,) is the requested class; systems that are not ``conditional`` ignore it.
+        Options are keywords with a default, annotated with a ``signature.Choice``. All random
         numbers come from ``noise``.
         """
 
     def conditions(self, noise: Noise) -> Tensor:
-        """(B,) classes, as often as the training pictures have them."""
+        """Sample classes (B,) with the frequencies of the training images."""
         return noise.choose(torch.tensor(self.spec.shares).expand(len(noise), -1).to(noise.device))
 
     def draw(self, noise: Noise, label: Tensor | None = None, **options: Any) -> Tensor:
-        """(B, C, H, W) in -1..1, done; of the classes ``label`` (B,), else as the data has them."""
+        """Generate images (B, C, H, W) in -1..1 of classes ``label`` (B,), else as in the data."""
         own = self.conditions(
             noise
         )  # asked for or not, so that the rest of the noise stays the same
@@ -90,12 +90,12 @@ class Generator(System):
         return drawn.clamp(-1, 1)
 
     def example(self) -> None:
-        """One pass of what draws, for the table of its layers' shapes and operations."""
+        """Run one generation, for the table of layer shapes and operations."""
         label = torch.zeros(1, dtype=torch.long, device=self.device)
         deque(self.drawing(Noise(0, [0], self.device), label), maxlen=0)
 
     def bits(self, batch: Batch) -> Tensor:
-        """(B,) bits that a picture costs, for each of its C * H * W values in 0..255."""
+        """Return bits per dimension (B,): the bits of an image divided by its C * H * W values."""
         raise NotImplementedError(f"{type(self).__name__} does not know how likely a picture is")
 
 
@@ -107,7 +107,7 @@ class Options:
 
 
 class Generation(Task):
-    """As many drawn pictures as there are real test pictures beside them."""
+    """As many generated images as there are real test images."""
 
     title = N_("generation")
     takes = None
@@ -158,12 +158,12 @@ class Generation(Task):
         return Rows(picture, torch.zeros(EXAMPLES, dtype=torch.long, device="meta"))
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> -1..1."""
+        """Scale images (B, C, H, W) from 0..255 to -1..1."""
         return Batch(rows.input.float() / 127.5 - 1, rows.target)
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
         count = options.samples or generation.SAMPLE
-        if isinstance(data.input, Sketch):  # nothing to compare with: enough to foretell drawing
+        if isinstance(data.input, Sketch):  # no reference: enough to estimate time
             yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
             return
         for done, reference in generation.reference_set(data, split, count, options):
@@ -176,18 +176,20 @@ class Generation(Task):
         return ReferenceSet.of(setup.extractor, parts, count, setup.options)
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
-        """Bits per dimension, where there is a likelihood and the learnt weights that estimate it:
-        a system that was packed to draw may lack them."""
+        """Return bits per dimension, if the system has a likelihood and the weights to estimate it.
+
+        A system that was packed for generation only may lack those weights.
+        """
         assert isinstance(system, Generator)
         if not system.likelihood or set(system.left_out) & set(system.estimates):
             return {}
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # bounds are estimated by chance: always the same
+            torch.manual_seed(0)  # bounds are Monte Carlo estimates: fixed seed
             bits = [system.bits(batch).float().cpu() for batch in data.once()]
         return {"bits per dimension": torch.cat(bits)}
 
     def watch(self, trainer: Trainer, setup: ReferenceSet, last: bool = False) -> dict[str, float]:
-        """The kernel distance of a few pictures, as long as there is time for them."""
+        """Add the kernel distance of a few images, while validation is within its time."""
         figures = super().watch(trainer, setup, last)
         if not last and trainer.look_seconds > generation.LOOKING * trainer.seconds:
             return figures
@@ -244,7 +246,7 @@ class Generation(Task):
         return generation.gallery(answers, setup)
 
     def called(self, metric: str, setup: ReferenceSet) -> str:
-        """With the number of pictures that a distance depends on."""
+        """Return the metric's name with the number of images, on which a distance depends."""
         count = len(setup.test)
         return _("{name}, {n} pictures").format(name=super().called(metric, setup), n=f"{count:,}")
 

@@ -1,9 +1,9 @@
-"""Image to image: a picture in, a picture out: larger, or of another domain.
+"""Image-to-image translation: an image in, an enlarged, coloured or translated image out.
 
-What a system is asked follows from what it sees of a picture. One that sees it smaller is to give
-it back; one that sees it whole translates it from the domain (class) of its data to another. So any
-pictures teach to enlarge, and a folder with two classes, or ``trainA`` and ``trainB``, to
-translate.
+The input that a system accepts determines its objective. A system that sees a reduced image
+restores it; one that sees the whole image translates it from its domain (class) to the other. So
+any images train an enlarger, and a folder with two classes, or ``trainA`` and ``trainB``, trains
+a translator.
 """
 
 import time
@@ -34,18 +34,18 @@ from souron.utils.messages import N_, UserError, _
 
 SHOWN = (3, 96)  # channels and pixels a side that ``souron show`` builds with
 SMALLEST = 8  # pixels a side
-FEWEST = 8  # pictures
-MOST_COMPARED = 20_000  # pictures that are looked through for some in both domains
-TILE = 256  # pixels a side of what a network sees at once
+FEWEST = 8  # images
+MOST_COMPARED = 20_000  # images searched for any that are in both domains
+TILE = 256  # pixels a side of one tile of the network's input
 MOST_MADE = 200_000_000  # pixels of an answer
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its data before it is built."""
+    """Properties of the data that a system needs before it is built."""
 
     channels: int
-    side: int  # pixels, of training pictures; others may have any
+    side: int  # pixels, of training images; other images may have any size
     labels: tuple[str, ...] = ("",)  # the domains' names
 
 
@@ -56,24 +56,22 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Large(Picture):
-    """A picture that was made, which may have more pixels than one that is read."""
+    """A generated image, which may have more pixels than an image that is read."""
 
     most = MOST_MADE
 
 
 @dataclass(frozen=True, eq=False)
 class Made(BeforeAfter):
-    """What was given and what was made of it, how long that took, and how near it is to a picture
-    that it should be, once it is ``judged``."""
+    """An image before and after, with the time taken and, once ``judged``, its error."""
 
     tiles: int = 1
     seconds: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
-    note: str = ""  # what a reader should know of it
+    note: str = ""  # remark for the reader
 
     def judged(self, reference: Picture) -> None:
-        """Compares it with the picture that it should be. Raises UserError where that has another
-        size."""
+        """Compare with a reference image. Raises UserError if its size differs."""
         if reference.size != self.after.size:
             size = "{} x {}".format(*self.after.size)
             raise UserError(
@@ -109,10 +107,11 @@ class Made(BeforeAfter):
 
 
 class ImageTranslator(System):
-    """``translated`` makes a picture of what ``given`` lets it see; ``forward`` is its network.
+    """An image-to-image system: ``translated`` maps the input from ``given`` to images.
 
-    One of ``any_class`` gives back what it does not see, as an enlarger does; any other translates:
-    it sees the whole picture and makes one of another domain, and the domains are its classes.
+    ``forward`` is its network. With ``any_class`` it restores the part of an image that it does not
+    see, as an enlarger does; otherwise it sees the whole image and translates it to the other
+    domain, the domains being the classes.
     """
 
     task = "image_to_image"
@@ -121,23 +120,23 @@ class ImageTranslator(System):
     measures: ClassVar[tuple[str, ...]] = ("PSNR", "SSIM", "feature distance", "sharpness")
 
     def given(self, image: Tensor) -> Tensor:
-        """What it sees of pictures (B, C, H, W) in 0..1."""
+        """Return the system's input for images (B, C, H, W) in 0..1."""
         return image
 
     def visible(self, given: Tensor) -> Tensor:
-        """That as pictures."""
+        """Return the input as images."""
         return given
 
     def truth(self, image: Tensor) -> Tensor:
-        """What it should give back of pictures (B, C, H, W)."""
+        """Return the target for images (B, C, H, W)."""
         return image
 
     def translated(self, given: Tensor, label: Tensor) -> Tensor:
-        """(B, C, H', W') in 0..1, of what it sees of pictures of the domains ``label`` (B,)."""
+        """Return images (B, C, H', W') in 0..1 for inputs from domains ``label`` (B,)."""
         return self(given)
 
     def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
-        """Trivial answers to the same, by name, see ``evaluation.said_of``."""
+        """Return trivial baselines by name, see ``evaluation.said_of``."""
         return {}
 
     @torch.no_grad()
@@ -150,9 +149,11 @@ class ImageTranslator(System):
         overlap: float = 0.125,
         coloured: bool = False,
     ) -> Made:
-        """What a network (1, C, h, w) -> (1, C', scale h, scale w) makes of a picture of any size,
-        tile by tile. Grey stays grey unless it is ``coloured``, and its finer steps stay, too.
-        Raises UserError where that is too large."""
+        """Apply a network (1, C, h, w) -> (1, C', scale h, scale w) in tiles, to any image.
+
+        Grey images stay grey, at their full bit depth, unless ``coloured``. Raises UserError if the
+        result would be too large.
+        """
         begun = time.perf_counter()
         width, height = (scale * length for length in picture.size)
         if width * height > MOST_MADE:
@@ -181,7 +182,7 @@ class ImageTranslator(System):
         return Made(picture, Large(image), count, time.perf_counter() - begun)
 
     def _seeing(self, network: Callable[[Tensor], Tensor], colours: int) -> Callable:
-        """The network of one tile (C, h, w), whatever its channels are."""
+        """Return the network for one tile (C, h, w) with any number of channels."""
         wanted = self.spec.channels
 
         def see(tile: Tensor) -> Tensor:
@@ -190,7 +191,7 @@ class ImageTranslator(System):
                 said = network(given)
             elif wanted == 3:
                 said = network(given.expand(-1, 3, -1, -1))
-            else:  # a grey network sees each colour as a grey picture
+            else:  # a grey network processes each colour channel separately
                 said = torch.cat([network(part) for part in given.split(1, 1)], 1)
             said = said[0].float().cpu()
             return said.mean(0, keepdim=True) if len(said) > colours else said
@@ -198,14 +199,15 @@ class ImageTranslator(System):
         return see
 
     def further(self, batch: Batch, given: Tensor, output: Tensor) -> dict[str, Tensor]:
-        """Figures that only it has, metric or ``rival:metric`` -> (B,); of each pixel (B, H, W),
-        which become those of the picture, of its object and of its ground."""
+        """Return system-specific figures, metric or ``rival:metric`` -> (B,) or (B, H, W).
+
+        Figures per pixel are averaged over the image, its object and its background.
+        """
         return {}
 
 
 def lowered(image: Tensor, scale: int) -> Tensor:
-    """Pictures (B, C, H, W) in 0..1 that are smaller by a whole factor, bicubic, in 256 steps, as a
-    small file would hold them."""
+    """Downscale images (B, C, H, W) in 0..1 by a whole factor (bicubic), quantised to 8 bits."""
     small = F.interpolate(
         whole(image, scale).float(), scale_factor=1 / scale, mode="bicubic", antialias=True
     )
@@ -213,7 +215,7 @@ def lowered(image: Tensor, scale: int) -> Tensor:
 
 
 def enlarged(image: Tensor, scale: int) -> Tensor:
-    """The way back by bicubic interpolation (a = -1/2): what a network should do better.
+    """Upscale by bicubic interpolation (a = -1/2), the baseline for a network.
 
     Keys: Cubic Convolution Interpolation for Digital Image Processing (1981).
     https://doi.org/10.1109/TASSP.1981.1163711
@@ -222,20 +224,20 @@ def enlarged(image: Tensor, scale: int) -> Tensor:
 
 
 def whole(image: Tensor, scale: int) -> Tensor:
-    """Without the last rows and columns that ``scale`` does not divide."""
+    """Crop the last rows and columns so that ``scale`` divides height and width."""
     high, wide = (length // scale * scale for length in image.shape[2:])
     return image[:, :, :high, :wide]
 
 
 def cropped(image: Tensor, side: int) -> Tensor:
-    """One square, somewhere by chance, of all pictures (B, C, H, W), where they are larger."""
+    """Crop the same random square from all images (B, C, H, W), where they are larger."""
     high, wide = (max(length - side, 0) for length in image.shape[2:])
     top, left = (int(torch.randint(room + 1, ())) for room in (high, wide))
     return image[:, :, top : top + side, left : left + side]
 
 
 def check_domains(train: Dataset) -> None:
-    """Raises UserError where there are not two domains, or one picture is in both."""
+    """Raise UserError unless there are two domains without a common image."""
     labels = train.target.tolist()
     counts = [labels.count(domain) for domain in range(len(train.classes))]
     if len(counts) != 2 or not all(counts):
@@ -264,8 +266,10 @@ def check_domains(train: Dataset) -> None:
 
 
 def passes(scale: int, own: int) -> int:
-    """How often a network that enlarges by ``own`` is asked for a ``scale``; 0 is its own. Raises
-    UserError where no number of times makes it."""
+    """Return how many times to apply a network that enlarges by ``own`` to reach ``scale``.
+
+    ``scale`` 0 means one pass. Raises UserError if no number of passes gives it.
+    """
     able = [own**times for times in range(1, 5) if own > 1 and own**times <= 16] or [own]
     if scale and scale not in able:
         raise UserError(
@@ -281,7 +285,7 @@ features = perceptual.features
 
 
 class ImageToImage(Task):
-    """What should come out stands beside what comes out, and beside trivial answers."""
+    """The output beside its target and beside trivial baselines."""
 
     title = N_("picture to picture")
     takes = Picture
@@ -341,7 +345,7 @@ class ImageToImage(Task):
         return Spec(*SHOWN, ("A", "B"))
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> 0..1."""
+        """Scale images (B, C, H, W) from 0..255 to 0..1."""
         image = rows.input.float() / 255
         label = rows.target
         if label is None:
@@ -386,7 +390,7 @@ class ImageToImage(Task):
     def details(
         self, system: System, answers: Answers, setup: Setup, trainings: int = 1
     ) -> Iterator[Step]:
-        """The same network untrained, beside it."""
+        """Evaluate the untrained network as a baseline."""
         assert isinstance(system, ImageTranslator)
         found = evaluation.answers_of(untrained(system), setup.test, beside=False)
         yield Step(1.0, _("the same network untrained"), {
@@ -406,7 +410,7 @@ class ImageToImage(Task):
         return evaluation.result(trainings, setup, names, higher.__getitem__)
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> dict[str, Tensor]:
-        """System -> what its first seed made of each test picture."""
+        """Return system -> the output of its first seed for each test image."""
         return {name: evaluation.dense(seeds[0], "output") for name, seeds in answers.items()}
 
     def next_command(self, run: str) -> str:

@@ -1,4 +1,4 @@
-"""Keypoints: a picture in, the place of each landmark out."""
+"""Landmark detection: an image in, the position of each landmark out."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ SHOWN = (1, 128, 19)  # channels, pixels a side, landmarks that ``souron show`` 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its data before it is built."""
+    """Properties of the data that a system needs before it is built."""
 
     channels: int
     side: int  # pixels
@@ -40,24 +40,25 @@ class Spec:
 
 class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) in 0..1
-    target: Tensor | None  # (B, K, 2): x and y in pixels; not a number where there is none
+    target: Tensor | None  # (B, K, 2): x and y in pixels; NaN for missing landmarks
 
 
 class Landmarker(System):
-    """``forward`` maps pictures (B, C, H, W) to the landmarks' places (B, K, 2), x and y in pixels,
-    and how sure it is of each (B, K), 0..1. A system that makes a map of each landmark gives it in
-    ``maps``."""
+    """A landmark detector.
+
+    ``forward`` maps images (B, C, H, W) to positions (B, K, 2), x and y in pixels, and confidences
+    (B, K) in 0..1. A system with a heat map for each landmark returns them from ``maps``.
+    """
 
     task = "keypoints"
     spec: Spec
 
     def maps(self, image: Tensor) -> Tensor | None:
-        """(B, K, h, w): where each landmark may be; the values of each map add up to 1."""
+        """Return heat maps (B, K, h, w), each with sum 1, or None."""
         return None
 
     def explain(self, image: Tensor, truth: Tensor | None) -> list[Maps]:
-        """Where in a picture (1, C, H, W) in 0..1 each landmark may be; nothing where it makes no
-        maps."""
+        """Return the heat maps of an image (1, C, H, W) in 0..1; empty if the system has none."""
         maps = self.maps(image)
         if maps is None:
             return []
@@ -67,11 +68,11 @@ class Landmarker(System):
         return [Maps(title, caption, list(zip(self.spec.labels, bright, strict=True)), "heat")]
 
     def unknown(self, image: Tensor) -> None:
-        """The ``truth`` of a picture of which nothing is known, for ``explain``."""
+        """Return no ``truth`` for ``explain``, for an image without annotations."""
 
     @torch.inference_mode()
     def found(self, data: Loader) -> tuple[Tensor, Tensor]:
-        """Places (N, K, 2) and scores (N, K) of all cases."""
+        """Return the positions (N, K, 2) and scores (N, K) of all cases."""
         said = [[part.float().cpu() for part in self(batch.image)] for batch in data.once()]
         places, scores = zip(*said, strict=True)
         return torch.cat(places), torch.cat(scores)
@@ -88,8 +89,11 @@ class Landmarker(System):
             ),
         ] = 0.0,
     ) -> Points:
-        """The landmarks in a picture of any size, in its own pixels, and in millimetres where its
-        spacing is given or the file states it (of a film, at the detector)."""
+        """Return the landmarks of an image of any size, in its own pixels.
+
+        Distances are in millimetres where the spacing is given or the file states it (of a
+        radiograph, at the detector).
+        """
         spacing = spacing or picture.spacing
         pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
@@ -101,7 +105,7 @@ class Landmarker(System):
 
 
 class Keypoints(Jackknifed, Task):
-    """The landmarks of every test picture, and how far off they are."""
+    """The landmarks of every test image and their errors."""
 
     title = N_("landmark detection")
     takes = Picture
@@ -133,7 +137,7 @@ class Keypoints(Jackknifed, Task):
             )
 
     def ranks(self, setup: KeypointSetup) -> str:
-        """Millimetres decide where they are known."""
+        """Return the headline metric: in millimetres if the spacing is known, else in pixels."""
         return MEAN if known(setup.test.spacing) else PIXELS
 
     def spec(self, train: Dataset) -> Spec:
@@ -144,7 +148,7 @@ class Keypoints(Jackknifed, Task):
         return Spec(channels, side, tuple(map(str, range(labels))))
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> 0..1"""
+        """Scale images (B, C, H, W) from 0..255 to 0..1."""
         return Batch(rows.input.float() / 255, rows.target)
 
     def augmentation(self, names: Sequence[str]) -> Augment | None:
@@ -166,7 +170,7 @@ class Keypoints(Jackknifed, Task):
         return augment
 
     def renumbered(self, target: Tensor, number: Tensor) -> Tensor:
-        """A landmark that is not known here is not marked."""
+        """Renumber landmarks; those unknown here are NaN."""
         there = target.new_full((len(target), int(number.max()) + 1, 2), math.nan)
         there[:, number] = target
         return there
@@ -208,7 +212,7 @@ class Keypoints(Jackknifed, Task):
     def details(
         self, system: System, answers: Answers, setup: KeypointSetup, trainings: int = 1
     ) -> Iterator[Step]:
-        """What the same network finds before it has learnt anything, and some of its maps."""
+        """Evaluate the untrained network, and keep some heat maps."""
         assert isinstance(system, Landmarker)
         maps = _maps_of(system, dense(answers, "found"), setup)
         for step in super().details(system, answers, setup, trainings):
@@ -220,7 +224,7 @@ class Keypoints(Jackknifed, Task):
     def compared(
         self, answers: Mapping[str, Sequence[Answers]], setup: KeypointSetup
     ) -> dict[str, Any]:
-        """System -> what its first seed found in each test picture, (cases, K, 2)."""
+        """Return system -> the landmarks that its first seed finds, (cases, K, 2)."""
         return {name: dense(seeds[0], "found").numpy() for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
@@ -243,7 +247,7 @@ def _asked(system: Landmarker, cases: Dataset, setup: KeypointSetup) -> tuple[Te
 
 @torch.inference_mode()
 def _maps_of(system: Landmarker, found: Tensor, setup: KeypointSetup) -> Answers:
-    """The maps of one test picture, of the landmarks that are found best and worst."""
+    """Return heat maps of one test image, of the landmarks found best and worst."""
     [batch] = system.loader(setup.test.only([0])).once()
     maps = system.maps(batch.image)
     shown = keypoints.chosen(found, setup.test)
@@ -257,7 +261,7 @@ def _maps_of(system: Landmarker, found: Tensor, setup: KeypointSetup) -> Answers
 
 
 def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
-    """One change of pictures, and what it does to their landmarks."""
+    """Apply one augmentation to images and to their landmarks."""
     image, points = rows.input, rows.target
     side = image.shape[-1]
     if name == "shift":
@@ -273,8 +277,7 @@ def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
 
 
 def _turned(points: Tensor, angle: Tensor) -> Tensor:
-    """(B, K, 2) about the origin, each picture's by its own angle (B,) in radians, against the
-    clock."""
+    """Rotate (B, K, 2) about the origin by each image's angle (B,) in radians, anticlockwise."""
     cos, sin = angle.cos()[:, None], angle.sin()[:, None]
     x, y = points.unbind(2)
     return torch.stack([cos * x + sin * y, cos * y - sin * x], 2)

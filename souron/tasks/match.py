@@ -1,7 +1,7 @@
-"""Match: a picture and sentences in, the sentences ranked by how well they fit out.
+"""Image-text matching: an image and sentences in, the sentences ranked by their fit out.
 
-Hugging Face calls it zero-shot-image-classification. Pictures and sentences become points of one
-space, so that a picture is found by a sentence as well.
+Hugging Face calls it zero-shot-image-classification. Images and sentences are embedded in the same
+space, so that images can also be retrieved by a sentence.
 """
 
 import itertools
@@ -33,31 +33,34 @@ from souron.system import System
 from souron.task import Answers, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
 
-PAD = -1  # behind the end of a shorter text
-SIZE = 1024  # tokens that are learnt at most
+PAD = -1  # pads shorter texts
+SIZE = 1024  # most tokens of the vocabulary
 LONGEST = 64  # tokens of a sentence; the rest is cut off
 MOST_TEXTS = 1000
-MOST_LETTERS = 1000  # of one of them
-BETWEEN = "|"  # texts on a command line
+MOST_LETTERS = 1000  # characters of one text
+BETWEEN = "|"  # separates texts on a command line
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its pictures and captions before it is built."""
+    """Properties of the data that a system needs before it is built."""
 
     channels: int
     side: int  # pixels
     tokenizer: str = ""  # a ``Tokenizer``, packed
-    vocabulary: int = 0  # its tokens
+    vocabulary: int = 0  # number of tokens
 
 
 class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) in -1..1
-    captions: list[tuple[Caption, ...]]  # of each picture
+    captions: list[tuple[Caption, ...]]  # one tuple per image
 
 
 class Matcher(System):
-    """``see`` and ``read`` map pictures and tokens to points of length 1; nearness is a cosine."""
+    """An image-text model: ``see`` and ``read`` embed images and tokens as unit vectors.
+
+    Their similarity is the cosine.
+    """
 
     task = "match"
     spec: Spec
@@ -69,19 +72,19 @@ class Matcher(System):
 
     @abstractmethod
     def see(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) in -1..1 -> (B, D), of length 1."""
+        """Embed images (B, C, H, W) in -1..1 as unit vectors (B, D)."""
 
     @abstractmethod
     def read(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, T), ``PAD`` behind the end -> (B, D), of length 1."""
+        """Embed tokens (B, T), padded with ``PAD``, as unit vectors (B, D)."""
 
     @property
     @abstractmethod
     def scale(self) -> Tensor:
-        """(), what cosines are multiplied by before they become probabilities."""
+        """Return the factor (), applied to cosines before the softmax."""
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """(B, T) int64, ``PAD`` behind the end of each text; what is too long is cut off."""
+        """Tokenise texts: (B, T) int64, padded with ``PAD``, truncated if too long."""
         return padded(self.tokenizer, texts).to(self.device)
 
     def example(self) -> None:
@@ -90,7 +93,7 @@ class Matcher(System):
         self.read(torch.zeros(1, 8, dtype=torch.long, device=self.device))
 
     def read_texts(self, texts: list[str]) -> Tensor:
-        """(B, D) on the processor, of sentences."""
+        """Embed sentences as (B, D) on the CPU."""
         return self.read(self.tokens(texts)).float().cpu()
 
     @torch.inference_mode()
@@ -102,8 +105,10 @@ class Matcher(System):
             str, Choice(N_("sentences with | between, or a .txt file with one a line"))
         ] = "",
     ) -> Ranking:
-        """The sentences, the one that fits best first, with cosines. Raises UserError where there
-        is none, or one is too long."""
+        """Rank the sentences by their cosine with the image, the best first.
+
+        Raises UserError if there is no sentence, or one is too long.
+        """
         self.eval()
         wanted = texts_of(texts)
         pixels = self.pixels(picture)[None].to(self.device)
@@ -111,12 +116,12 @@ class Matcher(System):
         return Ranking.of(wanted, scores.tolist(), picture)
 
     def pixels(self, picture: Picture) -> Tensor:
-        """(C, H, W) in -1..1, as ``see`` wants it."""
+        """Return the pixels (C, H, W) in -1..1, the input of ``see``."""
         return picture.square(self.spec.side, self.spec.channels).float() / 127.5 - 1
 
 
 def padded(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
-    """(B, T) int64: each text's tokens and its end, ``PAD`` behind it; what is too long is cut."""
+    """Tokenise texts, with an end token and truncated: (B, T) int64, padded with ``PAD``."""
     end = (*tokenizer.end, 0)[0]
     found = [[*ids[: LONGEST - 1], end] for ids in tokenizer.encode_many(list(texts))]
     longest = max(map(len, found))
@@ -124,7 +129,7 @@ def padded(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
 
 
 def texts_of(told: str) -> list[str]:
-    """The sentences of an option. Raises UserError."""
+    """Split an option into sentences, or read them from a .txt file. Raises UserError."""
     if told.lower().endswith(".txt") and BETWEEN not in told:
         lines = _lines(Path(told))
     else:
@@ -160,7 +165,7 @@ def _lines(path: Path) -> list[str]:
 
 
 class Matching(Task):
-    """How often a picture finds its caption among those of 500, and a caption its picture."""
+    """Retrieval of the caption of an image among those of 500, and of the image of a caption."""
 
     title = N_("matching pictures and sentences")
     takes = Picture
@@ -215,7 +220,7 @@ class Matching(Task):
         return Spec(3, side, "", vocabulary)
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> -1..1."""
+        """Scale images (B, C, H, W) from 0..255 to -1..1."""
         return Batch(rows.input.float() / 127.5 - 1, list(rows.target or ()))
 
     def renumbered(self, target: Any, number: Tensor) -> Any:
@@ -223,7 +228,7 @@ class Matching(Task):
 
     @torch.inference_mode()
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
-        """Recall among the first of these pictures."""
+        """Return the recall among the first of these images."""
         assert isinstance(system, Matcher)
         few = replace(data, cases=data.cases.only(range(min(len(data), matching.GALLERY))))
         image = seen(system, few)
@@ -301,7 +306,7 @@ class Matching(Task):
         return MatchResult(tuple(parts))
 
     def called(self, metric: str, setup: Setup) -> str:
-        """With the number of captions that recall depends on."""
+        """Return the metric's name with the number of captions, on which recall depends."""
         name = super().called(metric, setup)
         if "recall" not in metric:
             return name
@@ -324,12 +329,12 @@ class Matching(Task):
 
 
 def seen(system: Matcher, data: Loader) -> Tensor:
-    """(N, D) on the processor, of all pictures."""
+    """Embed all images as (N, D) on the CPU."""
     return torch.cat([system.see(batch.image).float().cpu() for batch in data.once()])
 
 
 def check_captions(data: Dataset) -> None:
-    """Raises UserError for pictures without captions, and where all have the same."""
+    """Raise UserError for images without captions, and where all captions are equal."""
     if not data.has_captions or not data.pictures:
         raise UserError(
             "no captions",

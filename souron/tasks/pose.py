@@ -1,4 +1,4 @@
-"""Poses: a picture in, each figure with its named points out."""
+"""Pose estimation: an image in, each figure with its named keypoints out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -36,16 +36,16 @@ from souron.tasks.detect import (
 )
 from souron.utils.messages import N_, UserError, _
 
-POINTS = 13  # that ``souron show`` builds with
+POINTS = 13  # keypoints that ``souron show`` builds with
 PUBLISHED_POINTS = 17  # of COCO
 
 
 @dataclass(frozen=True)
 class Spec(detect.Spec):
-    """With the points of a figure."""
+    """The detector's specification, and the keypoints of a figure."""
 
     points: tuple[str, ...]  # their names
-    lines: tuple[int, ...] = ()  # numbers of points that lines join, two by two
+    lines: tuple[int, ...] = ()  # pairs of indices of the keypoints that lines join
 
     @property
     def skeleton(self) -> Skeleton:
@@ -55,12 +55,12 @@ class Spec(detect.Spec):
 
 class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) in 0..1
-    target: list[Tensor]  # of each picture (n, 5): label, left, top, right, bottom in pixels
-    point: list[Tensor]  # of each picture (n, K, 3): x, y in pixels, above 0 where it is marked
+    target: list[Tensor]  # per image (n, 5): label, left, top, right, bottom in pixels
+    point: list[Tensor]  # per image (n, K, 3): x, y in pixels, above 0 if annotated
 
 
 class Poser(Finder):
-    """``poses`` finds boxes, and the points of what is in them."""
+    """A pose estimator: ``poses`` finds boxes and the keypoints of the figures in them."""
 
     task = "pose"
     spec: Spec
@@ -68,20 +68,24 @@ class Poser(Finder):
     def poses(
         self, image: Tensor, conf: float = CONF, iou: float = IOU
     ) -> list[tuple[Tensor, Tensor]]:
-        """Of each picture boxes (n, 6), as ``detect`` has them, and points (n, K, 3): x, y in
-        pixels and a score in 0..1."""
+        """Return per image boxes (n, 6), as from ``detect``, and keypoints (n, K, 3).
+
+        A keypoint is x, y in pixels and a score in 0..1.
+        """
         raise NotImplementedError(f"{type(self).__name__} needs poses()")
 
     def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
         return [box for box, _point in self.poses(image, conf, iou)]
 
     def maps(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Of each picture boxes (n, 6) and (n, K, h, w): where in its box each point may be, which
-        adds up to 1; nothing where it makes no such maps."""
+        """Return per image boxes (n, 6) and heat maps (n, K, h, w) within the boxes.
+
+        Each heat map has sum 1. Empty for systems without heat maps.
+        """
         return []
 
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
-        """The boxes, and where in the surest of them each point may be."""
+        """Return the boxes, and the heat maps of the keypoints of the highest-scoring box."""
         steps: list[Explained | Maps] = [self.surest(image)]
         found = self.maps(image)
         if found and len(found[0][0]):
@@ -96,7 +100,7 @@ class Poser(Finder):
 
     @torch.inference_mode()
     def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> Sequence[Found]:
-        """What ``poses`` says of each case."""
+        """Return the boxes and keypoints that ``poses`` finds in each case."""
         return [
             poses.joined(box.float().cpu(), point.float().cpu(), self.spec.skeleton)
             for batch in data.once()
@@ -116,7 +120,7 @@ class Poser(Finder):
             str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
         ] = "",
     ) -> Poses:
-        """The figures in a picture of any size, in its own pixels."""
+        """Return the figures in an image of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
         pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
@@ -152,7 +156,7 @@ class Options:
 
 
 class PoseEstimation(Detection, Task):
-    """The points of each figure in every test picture, as COCO scores them."""
+    """The keypoints of each figure in every test image, evaluated as in COCO."""
 
     title = N_("pose estimation")
     takes = Picture
@@ -194,8 +198,10 @@ class PoseEstimation(Detection, Task):
         return Spec(channels, side, ("0",), tuple(map(str, range(points))))
 
     def batch(self, rows: Rows, spec: detect.Spec) -> Any:
-        """Pictures (B, C, H, W) in 0..255 -> 0..1. Crowd regions, whose label is below 0, are not
-        learnt from."""
+        """Scale images (B, C, H, W) from 0..255 to 0..1.
+
+        Crowd regions, whose label is below 0, are excluded from training.
+        """
         learnt = [one.of(one.box[:, 0] >= 0) for one in rows.target or ()]
         return Batch(rows.input.float() / 255, boxes_of(learnt), [one.point for one in learnt])
 
@@ -222,7 +228,7 @@ class PoseEstimation(Detection, Task):
     def judged(
         self, found: Sequence[Found], cases: Dataset, sizes: bool = True
     ) -> dict[str, NDArray[np.float64]]:
-        """Pseudo-values (cases,) of each metric; while it learns those of points alone."""
+        """Return pseudo-values (cases,) of each metric; in training, of keypoint metrics only."""
         scores = {
             f"OKS {name}": values
             for name, values in detection.scores_of(found, cases, sizes=False).items()

@@ -1,4 +1,4 @@
-"""Reduce: points of many features in, places in a few dimensions out: a map of the data."""
+"""Dimension reduction: points of many features in, a map of them in a few dimensions out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,23 +17,28 @@ from souron.system import System
 from souron.task import Answers, Scores, Setup, Step, Task
 from souron.utils.messages import N_, _
 
-SEED = 0  # of the shuffled columns
+SEED = 0  # for shuffling the columns
 
 
 class Reducer(System):
-    """``forward`` maps points (N, features) to places (N, dims); of a training point to its own."""
+    """A dimension reduction: ``forward`` maps points (N, features) to coordinates (N, dims).
+
+    A training point keeps the coordinates that it has on the map.
+    """
 
     task = "reduce"
     full_batch = True
     spec: Spec
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
 
 class Reduction(Unsupervised, Task):
-    """Where each case lies on the map. Nothing is predicted of others: the map describes the cases
-    that it was made of."""
+    """The coordinates of each case on the map.
+
+    The map describes the cases from which it was computed and predicts nothing about others.
+    """
 
     title = N_("dimension reduction")
     takes = Picture
@@ -66,12 +71,12 @@ class Reduction(Unsupervised, Task):
         }
 
     def details_seconds(self, trainer: Any, setup: Setup, training: float, look: float) -> float:
-        return training  # a new system learns from as many cases
+        return training  # one refit on all cases
 
     def details(
         self, system: System, answers: Answers, setup: Setup, trainings: int = 1
     ) -> Iterator[Step]:
-        """The same on columns shuffled one by one, in which there is nothing to see."""
+        """Repeat with columns shuffled independently, which removes all structure."""
         text = _("the same with shuffled columns")
         points = system.loader(setup.test).all()
         generator = torch.Generator().manual_seed(SEED)
@@ -85,7 +90,7 @@ class Reduction(Unsupervised, Task):
         })  # fmt: skip
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> Any:
-        """The map of the first seed of each."""
+        """Return system -> the map of its first seed."""
         return {system: seeds[0]["place"] for system, seeds in answers.items()}
 
 

@@ -1,7 +1,7 @@
-"""Retrieve: a text and a question in, the passages that answer it out, word for word.
+"""Passage retrieval: a text and a question in, the passages that answer it out, verbatim.
 
-Hugging Face's names for what is near to it are ``question-answering`` (gone in transformers 5) and,
-for vectors alone, ``feature-extraction``.
+The nearest tasks at Hugging Face are ``question-answering`` (removed in transformers 5) and, for
+embeddings alone, ``feature-extraction``.
 """
 
 import re
@@ -34,35 +34,37 @@ from souron.utils.messages import N_, UserError, _
 MOST_PASSAGES = 50
 LONGEST_QUESTION = 2_000  # characters
 NUMBER = re.compile(r"\d[\d,]*\d\d")
-EVERY = 10**9  # cases of a batch: all
-MOST_PARTS = 8  # sentences of a question that are asked one by one
-FOUND = 3  # passages that are kept of each test question, for the report
-KEPT = 2  # documents whose index stays in memory
+EVERY = 10**9  # more than any number of cases: one batch holds all
+MOST_PARTS = 8  # sentences of a question that are queried separately
+FOUND = 3  # passages per test question kept for the report
+KEPT = 2  # documents whose index is cached
 TOLD = "told whether it is there"
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know before it is built: nothing but how many questions there are."""
+    """The number of questions, all that a retriever needs before it is built."""
 
     questions: int = 0
 
 
 class Batch(NamedTuple):
     search: Sequence[Search]
-    target: Sequence[Tensor]  # of each (n, 2): where the right passages lie
+    target: Sequence[Tensor]  # (n, 2) each: the character spans of the relevant passages
 
 
 class Retriever(System):
-    """``index`` prepares a text's sentences, ``rank`` scores each of them for a question. What it
-    learns is ``least``: the score from which on it says that the answer is there."""
+    """A retriever: ``index`` prepares the sentences of a text, ``rank`` scores them for a question.
+
+    Only ``least`` is fitted: the score above which the answer is taken to be in the text.
+    """
 
     task = "retrieve"
     needs_fit = False
     full_batch = True
-    slow_index = False  # True: tensors that are worth keeping in a file
-    reads_for_each = False  # True: a language model reads all of the text for each question
-    learns_from = EVERY  # training questions, at most
+    slow_index = False  # True: the index is worth saving to a file
+    reads_for_each = False  # True: a language model reads the whole text for each question
+    learns_from = EVERY  # most training questions used
     spec: Spec
 
     least: Tensor  # ()
@@ -73,22 +75,22 @@ class Retriever(System):
         self._indexed: dict[str, tuple[list[Sentence], Any]] = {}
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
     @abstractmethod
     def index(self, texts: Sequence[str]) -> Iterator[tuple[float, Any]]:
-        """How much is done, 0..1, and the index of these sentences with the last step."""
+        """Yield progress 0..1 and, with the last step, the index of these sentences."""
 
     @abstractmethod
     def rank(self, index: Any, question: str) -> Tensor:
-        """(sentences,) float32: how well each answers."""
+        """Return scores (sentences,) float32: how well each sentence answers the question."""
 
     def ranking(self, index: Any, question: str) -> Iterator[tuple[float, Tensor]]:
-        """How much is done, 0..1, and ``rank`` with the last step."""
+        """Yield progress 0..1 and, with the last step, the scores from ``rank``."""
         yield 1.0, self.rank(index, question)
 
     def found_in(self, document: str) -> tuple[list[Sentence], Any]:
-        """A document's sentences and their index, which stay in memory for the next question."""
+        """Return a document's sentences and their index, cached for the next question."""
         if document not in self._indexed:
             while len(self._indexed) >= KEPT:
                 self._indexed.pop(next(iter(self._indexed)))
@@ -104,9 +106,12 @@ class Retriever(System):
         return cut, self.rank(index, search.question) if cut else torch.zeros(0)
 
     def asked(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """(B,) int64 the right passage's place from 1, 0 where there is none; (B,) best score, 0
-        where a number of the question stands nowhere in the text; (B, FOUND, 2) int64 where the
-        best passages lie, -1 where there are not so many."""
+        """Return the rank, the best score and the best passages of each question.
+
+        The rank (B,) int64 of the relevant passage counts from 1 and is 0 where there is none. The
+        best score (B,) is 0 where a number in the question does not occur in the text. The spans
+        (B, FOUND, 2) int64 of the best passages are -1 where there are fewer.
+        """
         ranks, best = [], []
         found = torch.full((len(batch.search), FOUND, 2), -1)
         for row, (search, target) in enumerate(zip(batch.search, batch.target, strict=True)):
@@ -120,7 +125,7 @@ class Retriever(System):
         return torch.tensor(ranks), torch.tensor(best), found
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """Of all thresholds, the one that tells the training questions best; one a step."""
+        """Fit the threshold of answerability on training questions, one candidate per step."""
         batch: Batch = next(iter(data.endless(self.learns_from)))
         _rank, best, _found = self.asked(batch)
         there = torch.tensor([len(target) > 0 for target in batch.target])
@@ -143,8 +148,11 @@ class Retriever(System):
             int, Choice(N_("how many passages to show"), low=1, high=MOST_PASSAGES)
         ] = 8,
     ) -> Passages:
-        """The sentences that are nearest to the question. Raises UserError for one that is empty or
-        too long, and for a text without a sentence."""
+        """Return the sentences most similar to the question.
+
+        Raises UserError for a question that is empty or too long, and for a text without a
+        sentence.
+        """
         check_question(question)
         cut, score = self.scores_of(Search(question, text.text))
         if not cut:
@@ -157,16 +165,16 @@ class Retriever(System):
 
 
 class OfLanguage(NamedTuple):
-    """What was measured on the questions of one language."""
+    """Results for the questions in one language."""
 
     asked: int
-    there: int  # of them the text answers
+    there: int  # number of them that the text answers
     measures: dict[str, Measure]
 
 
 @dataclass(frozen=True)
 class RetrieveResult:
-    """What a run's report shows."""
+    """The results shown in a run's report."""
 
     by_language: dict[str, OfLanguage]
 
@@ -180,7 +188,7 @@ class RetrieveResult:
 
 
 class Retrieval(Task):
-    """How often the right passage is among the first, and whether it is told that there is none."""
+    """Rank of the relevant passage, and detection of questions without an answer."""
 
     title = N_("passage retrieval")
     takes = Text
@@ -288,7 +296,7 @@ class Retrieval(Task):
 
 
 def _of(rank: Any, there: Any) -> dict[str, Any]:
-    """(seeds, cases) ranks -> the metrics of those whose answer is in the text."""
+    """Return the metrics of the answerable questions from ranks (seeds, cases)."""
     return {
         f"hit@{most}": retrieval.of_some(retrieval.hits(rank, most), there)
         for most in retrieval.HITS
@@ -296,26 +304,28 @@ def _of(rank: Any, there: Any) -> dict[str, Any]:
 
 
 def there(data: Dataset) -> Any:
-    """(cases,) bool: whether the answer is in the text."""
+    """Return a mask (cases,) of the questions that the text answers."""
     return np.array([len(target) > 0 for target in data.target])
 
 
 def overlapping(spans: Tensor, target: Tensor) -> Tensor:
-    """Which of spans (N, 2) share a character with one of (n, 2)."""
+    """Return a mask (N,) of the spans (N, 2) that overlap one of ``target`` (n, 2)."""
     low = torch.maximum(spans[:, None, 0], target[None, :, 0])
     high = torch.minimum(spans[:, None, 1], target[None, :, 1])
     return (low < high).any(1)
 
 
 def parts(question: str) -> list[str]:
-    """A question as a whole, and each of its first sentences where it has several."""
+    """Return the question and, if it has several sentences, each of its first ones."""
     each = [part.text for part in sentences(question)[:MOST_PARTS]]
     return [question, *each] if len(each) > 1 else [question]
 
 
 def missing_numbers(question: str, texts: Iterable[str]) -> tuple[str, ...]:
-    """The numbers of a question, of three digits or more, that stand in none of the texts, such as
-    that of another patient: vectors hardly tell one number from another."""
+    """Return the numbers of three or more digits in a question that occur in none of the texts.
+
+    An example is the number of another patient: embeddings hardly distinguish numbers.
+    """
     wanted = dict.fromkeys(NUMBER.findall(unicodedata.normalize("NFKC", question)))
     for text in texts if wanted else ():
         plain = unicodedata.normalize("NFKC", text).replace(",", "")
@@ -324,8 +334,10 @@ def missing_numbers(question: str, texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def top(score: Tensor, texts: Sequence[str], most: int) -> list[int]:
-    """The places of the best scores (N,), best first, of equal ones the first in the text; what
-    stands there twice is given once."""
+    """Return the indices of the best scores (N,), best first; ties in the order of the text.
+
+    Repeated sentences are returned once.
+    """
     chosen: dict[str, int] = {}
     for place in score.argsort(descending=True, stable=True).tolist():
         chosen.setdefault(" ".join(texts[place].split()), place)
@@ -335,7 +347,7 @@ def top(score: Tensor, texts: Sequence[str], most: int) -> list[int]:
 
 
 def check_question(question: str) -> None:
-    """Raises UserError for one that is empty, or no question but a text."""
+    """Raise UserError for a question that is empty or too long."""
     if question.strip() and len(question) <= LONGEST_QUESTION:
         return
     raise UserError(

@@ -1,4 +1,4 @@
-"""Segment: a picture in, a class for every pixel out."""
+"""Semantic segmentation: an image in, a class for every pixel out."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,15 +24,15 @@ from souron.utils.messages import N_, UserError, _
 
 SHOWN = (3, 128, 9)  # channels, pixels a side, classes that ``souron show`` builds with
 PUBLISHED = (3, 512, 21)  # of VOC
-AT_ONCE = 16  # pictures of a step
-VALUES = 20_000_000  # logits at once
+AT_ONCE = 16  # images per training step
+VALUES = 20_000_000  # most logits computed at once
 MOST_MAPS = 5  # classes whose probabilities are shown
-SMOOTH = 1.0  # pixels that Dice counts as found
+SMOOTH = 1.0  # smoothing term of the Dice loss, in pixels
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a segmenter must know of its data before it is built."""
+    """Properties of the data that a segmenter needs before it is built."""
 
     channels: int
     side: int  # pixels
@@ -41,29 +41,29 @@ class Spec:
 
 class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) in 0..1
-    target: Tensor  # (B, H, W) int64, ``UNKNOWN`` where the class is not known
+    target: Tensor  # (B, H, W) int64, ``UNKNOWN`` for unlabelled pixels
 
 
 class Segmenter(System):
-    """``forward`` maps pictures (B, C, H, W) to logits (B, labels, H, W)."""
+    """A semantic segmenter: ``forward`` maps images (B, C, H, W) to logits (B, labels, H, W)."""
 
     task = "segment"
     spec: Spec
 
     def loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy of every known pixel, and one less Dice of every class that is there."""
+        """Return the sum of the cross-entropy over labelled pixels and the Dice loss."""
         logits = self(batch.image).float()
         return cross_entropy(logits, batch.target) + dice_loss(logits, batch.target)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         for image, target in zip(*(part.split(AT_ONCE) for part in batch), strict=True):
-            if len(image) > 1 or len(batch.image) == 1:  # one alone has no statistics
+            if len(image) > 1 or len(batch.image) == 1:  # batch norm needs two
                 yield "model", self.loss(Batch(image, target))
 
     @torch.inference_mode()
     def found(self, data: Loader) -> Tensor:
-        """(cases, H, W) uint8: the class of every pixel of each case."""
+        """Return the class of every pixel of each case, (cases, H, W) uint8."""
         each = len(self.spec.labels) * self.spec.side**2
         return torch.cat([
             self(image).argmax(1).byte().cpu()
@@ -73,8 +73,10 @@ class Segmenter(System):
 
     @torch.inference_mode()
     def explain(self, image: Tensor, truth: Tensor) -> list[Maps]:
-        """How likely each place of a picture (1, C, H, W) in 0..1 is of each class, of those of
-        which most is found or true, and how much it doubts."""
+        """Return class probability maps and the entropy map of an image (1, C, H, W) in 0..1.
+
+        The classes shown are those with the largest predicted or true area.
+        """
         chance = self(image)[0].float().softmax(0)  # (labels, H, W)
         there = chance.mean((1, 2))
         there += truth[..., None].eq(torch.arange(len(there), device=truth.device)).any(0).any(0)
@@ -98,12 +100,12 @@ class Segmenter(System):
         ]  # fmt: skip
 
     def unknown(self, image: Tensor) -> Tensor:
-        """The ``truth`` of a picture of which nothing is known, for ``explain``."""
+        """Return a ``truth`` of unknown pixels, for an image without annotations."""
         return torch.full(image.shape[2:], UNKNOWN, device=image.device)
 
     @torch.inference_mode()
     def predict(self, picture: Picture) -> Mask:
-        """The classes of a picture of any size, of its own pixels."""
+        """Return the class of every pixel of an image of any size."""
         pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         logits = self(batch.image)[0].float()
@@ -117,14 +119,15 @@ class Segmenter(System):
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """The mean over the pixels whose class is known."""
+    """Return the mean cross-entropy over the labelled pixels."""
     total = F.cross_entropy(logits, target, ignore_index=UNKNOWN, reduction="sum")
     return total / (target != UNKNOWN).sum().clamp(min=1)
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - 2 |A and B| / (|A| + |B|), the mean over the classes in these pictures; what is not known
-    is in neither.
+    """Return 1 - 2 |A and B| / (|A| + |B|), averaged over the classes in these images.
+
+    Unlabelled pixels are excluded from both sets.
 
     Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric Medical
     Image Segmentation (2016). https://arxiv.org/abs/1606.04797
@@ -142,8 +145,10 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def enlarged(logits: Tensor, height: int, width: int) -> Tensor:
-    """Logits (labels, h, w) -> (height, width) uint8, the class of every pixel, linearly between.
-    Row by row where it is large."""
+    """Upsample logits (labels, h, w) bilinearly and return the classes (height, width) uint8.
+
+    Large images are processed in strips of rows.
+    """
     across = F.interpolate(logits[None], (logits.shape[1], width), mode="bilinear")[0]
     place = (torch.arange(height, device=logits.device) + 0.5) * across.shape[1] / height - 0.5
     place = place.clamp(0, across.shape[1] - 1)
@@ -157,7 +162,7 @@ def enlarged(logits: Tensor, height: int, width: int) -> Tensor:
 
 
 class Segmentation(Jackknifed, Task):
-    """The class of every pixel of every test picture."""
+    """The class of every pixel of every test image."""
 
     title = N_("semantic segmentation")
     takes = Picture
@@ -193,7 +198,7 @@ class Segmentation(Jackknifed, Task):
         return Spec(channels, side, tuple(map(str, range(labels))))
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> 0..1."""
+        """Scale images (B, C, H, W) from 0..255 to 0..1."""
         image = rows.input.float() / 255
         if rows.target is None:
             return Batch(image, torch.full_like(image[:, 0], UNKNOWN, dtype=torch.long))
@@ -249,7 +254,7 @@ class Segmentation(Jackknifed, Task):
     def compared(
         self, answers: Mapping[str, Sequence[Answers]], setup: SegmentationSetup
     ) -> dict[str, Tensor]:
-        """System -> the map of each test picture that its first seed made."""
+        """Return system -> the class maps that its first seed predicts for the test images."""
         return {name: segmentation.said(seeds[0]) for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
@@ -268,7 +273,7 @@ def _found(system: Segmenter, cases: Dataset, setup: SegmentationSetup) -> Tenso
 
 
 def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
-    """One change of pictures, and what it does to their masks."""
+    """Apply one augmentation to images and to their masks."""
     mask = rows.target
     if name == "shift":
         image, moves = transforms.shifted(rows.input, generator)
@@ -283,7 +288,7 @@ def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
         mask = mask.masked_fill(covered, UNKNOWN)
     elif name == "rotate":
         image, grid, _angle = transforms.rotated(rows.input, generator)
-        # one more, so that what comes in from outside is 0
+        # add one so that padding from outside becomes 0
         there = F.grid_sample(mask[:, None] + 1.0, grid, mode="nearest", align_corners=False)[:, 0]
         mask = torch.where(there > 0, there - 1, UNKNOWN).to(mask.dtype)
     else:
@@ -292,7 +297,7 @@ def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
 
 
 def _moved(mask: Tensor, right: int, down: int) -> Tensor:
-    """A mask (H, W) moved by so many pixels; what comes in is not known."""
+    """Shift a mask (H, W) by pixels; the area shifted in is ``UNKNOWN``."""
     return F.pad(mask, (right, -right, down, -down), value=UNKNOWN)
 
 

@@ -1,4 +1,4 @@
-"""Segment instances: a picture in, the pixels of each object out."""
+"""Instance segmentation: an image in, the pixels of each object out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,24 +23,24 @@ from souron.task import Answers, Step, Task
 from souron.tasks.detect import CONF, IOU, Detection, Finder, Spec, mirrored, moved, renumbered
 from souron.utils.messages import N_, UserError, _
 
-MOST_PIXELS = 1_000_000_000  # of the masks of one picture
+MOST_PIXELS = 1_000_000_000  # of all masks of one image
 
 
 class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) in 0..1
-    target: list[Tensor]  # of each picture (n, 5): label, left, top, right, bottom in pixels
-    mask: list[Tensor]  # of each picture (n, H, W) bool
+    target: list[Tensor]  # per image (n, 5): label, left, top, right, bottom in pixels
+    mask: list[Tensor]  # per image (n, H, W) bool
 
 
 class InstanceSegmenter(Finder):
-    """``segment`` finds boxes, and the pixels of what is in them."""
+    """An instance segmenter: ``segment`` finds boxes and the masks of the objects in them."""
 
     task = "segment_instances"
 
     def segment(
         self, image: Tensor, conf: float = CONF, iou: float = IOU
     ) -> list[tuple[Tensor, Tensor]]:
-        """Of each picture boxes (n, 6), as ``detect`` has them, and masks (n, H, W) bool."""
+        """Return per image boxes (n, 6), as from ``detect``, and masks (n, H, W) bool."""
         raise NotImplementedError(f"{type(self).__name__} needs segment()")
 
     def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
@@ -48,7 +48,7 @@ class InstanceSegmenter(Finder):
 
     @torch.inference_mode()
     def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> Sequence[Found]:
-        """What ``segment`` says of each case."""
+        """Return the boxes and masks that ``segment`` finds in each case."""
         return [
             packed(box.cpu(), mask)
             for batch in data.once()
@@ -68,7 +68,7 @@ class InstanceSegmenter(Finder):
             str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
         ] = "",
     ) -> Mask:
-        """The objects in a picture of any size, in its own pixels."""
+        """Return the objects in an image of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
         pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
@@ -109,7 +109,7 @@ class Options:
 
 
 class InstanceSegmentation(Detection, Task):
-    """The pixels of each object in every test picture, as COCO scores them."""
+    """The pixels of each object in every test image, evaluated as in COCO."""
 
     title = N_("instance segmentation")
     takes = Picture
@@ -143,8 +143,10 @@ class InstanceSegmentation(Detection, Task):
             )
 
     def batch(self, rows: Rows, spec: Spec) -> Any:
-        """Pictures (B, C, H, W) in 0..255 -> 0..1. Crowd regions, whose label is below 0, are not
-        learnt from."""
+        """Scale images (B, C, H, W) from 0..255 to 0..1.
+
+        Crowd regions, whose label is below 0, are excluded from training.
+        """
         learnt = [one.of(one.box[:, 0] >= 0) for one in rows.target or ()]
         masks = [one.masks(rows.input.shape[-1]) for one in learnt]
         return Batch(rows.input.float() / 255, boxes_of(learnt), masks)
@@ -169,7 +171,7 @@ class InstanceSegmentation(Detection, Task):
     def judged(
         self, found: Sequence[Found], cases: Dataset, sizes: bool = True
     ) -> dict[str, NDArray[np.float64]]:
-        """Pseudo-values (cases,) of each metric; while it learns those of masks alone."""
+        """Return pseudo-values (cases,) of each metric; in training, of mask metrics only."""
         scores = {
             f"mask {name}": values
             for name, values in detection.scores_of(found, cases, sizes=False).items()
@@ -192,7 +194,7 @@ class InstanceSegmentation(Detection, Task):
 
 
 def filled(box: Tensor, side: int) -> Instances:
-    """Boxes (n, 6) with masks that hold all pixels whose middle is inside."""
+    """Return boxes (n, 6) with masks of all pixels whose centre is inside."""
     middle = torch.arange(side) + 0.5
     left, top, right, bottom = box[:, 1:5, None].unbind(1)
     across = (middle >= left) & (middle < right)

@@ -1,4 +1,4 @@
-"""Segment panoptically: a picture in, of each pixel what it is and which thing, out."""
+"""Panoptic segmentation: an image in, the class and instance of every pixel out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,19 +25,19 @@ from souron.utils.messages import N_, UserError, _
 
 SHOWN = (3, 128, 9)  # channels, pixels a side, labels that ``souron show`` builds with
 PUBLISHED = (3, 640, 133)  # of COCO, of which 53 are stuff
-CONF = panoptic.SHOWN_FROM  # the least score of a thing where nobody says otherwise
-TRIED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # of which the best one on validation is taken
-TRIED_ON = 128  # validation pictures
+CONF = panoptic.SHOWN_FROM  # default minimum score of a thing
+TRIED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # candidates; the best one on validation is chosen
+TRIED_ON = 128  # validation images
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a panoptic segmenter must know of its data before it is built."""
+    """Properties of the data that a panoptic segmenter needs before it is built."""
 
     channels: int
     side: int  # pixels
     labels: tuple[str, ...]
-    stuff: tuple[str, ...]  # those of the labels that have no parts to count
+    stuff: tuple[str, ...]  # labels without countable instances
 
     @property
     def things(self) -> tuple[str, ...]:
@@ -46,11 +46,11 @@ class Spec:
 
 class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) in 0..1
-    target: list[Panoptic]  # of each picture
+    target: list[Panoptic]  # one per image
 
 
 class Answered(NamedTuple):
-    """What a picture was divided into, and how sure each segment is, (n,) in 0..1."""
+    """The segments of an image and their scores (n,) in 0..1."""
 
     segments: Panoptic
     score: Tensor
@@ -58,48 +58,46 @@ class Answered(NamedTuple):
 
 @dataclass(frozen=True)
 class Shown:
-    """One step on a system's way to its segments, drawn on the picture."""
+    """One intermediate step of a system, drawn on the image."""
 
     title: str  # in the reader's language
     caption: str
-    segments: Panoptic  # which may lie above each other no more than in an answer
+    segments: Panoptic  # overlapping no more than in an answer
 
 
 class PanopticSegmenter(System):
-    """``divide`` says of pictures what they are divided into."""
+    """A panoptic segmenter: ``divide`` partitions images into segments."""
 
     task = "segment_panoptic"
     spec: Spec
 
     def divide(self, image: Tensor, conf: float = CONF) -> list[Answered]:
-        """Of each of the pictures (B, C, H, W) its segments; ``conf`` is the least score of a
-        thing."""
+        """Return the segments of images (B, C, H, W); ``conf`` is the minimum score of a thing."""
         return self.merged(self.candidates(image), conf)
 
     def candidates(self, image: Tensor) -> list[Any]:
-        """Of each picture what ``merged`` takes, whatever the least score."""
+        """Return per image the input of ``merged``, independent of the minimum score."""
         raise NotImplementedError(f"{type(self).__name__} needs candidates()")
 
     def merged(self, candidates: Sequence[Any], conf: float = CONF) -> list[Answered]:
-        """The segments that candidates make."""
+        """Merge candidates into the segments of each image."""
         raise NotImplementedError(f"{type(self).__name__} needs merged()")
 
     def explain(self, image: Tensor, truth: Panoptic | None, conf: float = CONF) -> list[Shown]:
-        """The steps to its segments in a picture (1, C, H, W) in 0..1; nothing where it shows no
-        steps."""
+        """Return the intermediate steps for an image (1, C, H, W) in 0..1, if there are any."""
         return []
 
     def unknown(self, image: Tensor) -> None:
-        """The ``truth`` of a picture of which nothing is known, for ``explain``."""
+        """Return no ``truth`` for ``explain``, for an image without annotations."""
 
     @torch.inference_mode()
     def found(self, data: Loader, conf: float = CONF) -> list[Panoptic]:
-        """The segments of each case."""
+        """Return the segments of each case."""
         return self.found_at(data, [conf])[0]
 
     @torch.inference_mode()
     def found_at(self, data: Loader, confs: Sequence[float]) -> list[list[Panoptic]]:
-        """The same for each of several least scores."""
+        """Return the segments of each case for each of several minimum scores."""
         every: list[list[Panoptic]] = [[] for _conf in confs]
         for batch in data.once():
             said = self.candidates(batch.image)
@@ -114,7 +112,7 @@ class PanopticSegmenter(System):
         *,
         conf: Annotated[float, Choice(N_("least score of a thing"), low=0, high=1)] = CONF,
     ) -> Segments:
-        """The segments of a picture of any size, of its own pixels."""
+        """Return the segments of an image of any size, in its own pixels."""
         pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [(segments, score)] = self.divide(batch.image, conf)
@@ -134,8 +132,7 @@ def _on_cpu(one: Panoptic) -> Panoptic:
 
 
 def enlarged(ids: Tensor, height: int, width: int) -> Tensor:
-    """A map of ids (h, w) in another size: each pixel is of the segment that has most of it,
-    linearly between."""
+    """Resize a map of ids (h, w): each pixel takes the id with the largest bilinear weight."""
     most = torch.full((height, width), -1.0)
     found = torch.zeros(height, width, dtype=torch.uint8)
     for number in ids.unique().tolist():
@@ -160,7 +157,7 @@ class Options:
 
 
 class PanopticSegmentation(Jackknifed, Task):
-    """The segments of every test picture, things and stuff together."""
+    """The segments of every test image, things and stuff together."""
 
     title = N_("panoptic segmentation")
     takes = Picture
@@ -201,7 +198,7 @@ class PanopticSegmentation(Jackknifed, Task):
         return Spec(channels, side, names, names[:1] if small else names[80:])
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> 0..1."""
+        """Scale images (B, C, H, W) from 0..255 to 0..1."""
         return Batch(rows.input.float() / 255, list(rows.target or ()))
 
     def augmentation(self, names: Sequence[str]) -> Augment | None:
@@ -235,7 +232,7 @@ class PanopticSegmentation(Jackknifed, Task):
         return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
 
     def decide(self, system: System, val: Dataset, setup: PanopticSetup) -> dict[str, float]:
-        """The score from which things are taken: where PQ is largest on validation cases."""
+        """Choose the minimum score of things that maximises PQ on validation cases."""
         assert isinstance(system, PanopticSegmenter)
         few = val.only(range(min(TRIED_ON, len(val))))
         each = _found(system, few, setup, TRIED)
@@ -272,7 +269,7 @@ class PanopticSegmentation(Jackknifed, Task):
     def compared(
         self, answers: Mapping[str, Sequence[Answers]], setup: PanopticSetup
     ) -> dict[str, list[Panoptic]]:
-        """System -> the segments of each test picture that its first seed found."""
+        """Return system -> the segments that its first seed finds in each test image."""
         return {name: panoptic.unpacked(seeds[0]) for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
@@ -296,7 +293,7 @@ def _mean(scores: dict[str, Any]) -> float:
 
 
 def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
-    """One change of pictures, and what it does to their segments: what comes in is void."""
+    """Apply one augmentation to images and their segments; the area shifted in is void."""
     ids = torch.stack([one.ids for one in rows.target])
     if name == "shift":
         image, moves = transforms.shifted(rows.input, generator)

@@ -1,4 +1,4 @@
-"""Segment volumes: a volume in, a class for every voxel out."""
+"""Volume segmentation: a volume in, a class for every voxel out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,51 +26,54 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 SHOWN = (48, 80, 96)  # slices, rows, columns that ``souron show`` builds with
-SPACING = (6.8, 4.2, 4.2)  # mm of it
-ORGANS = 6  # of it
-MOST_VOXELS = 16_000_000  # that are asked of a system at once
-MOST_ANSWERED = 150_000_000  # of a volume that ``predict`` takes
+SPACING = (6.8, 4.2, 4.2)  # mm of that volume
+ORGANS = 6  # of that volume
+MOST_VOXELS = 16_000_000  # processed by a system at once
+MOST_ANSWERED = 150_000_000  # most voxels of a volume that ``predict`` accepts
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a segmenter must know of its data before it is built."""
+    """Properties of the data that a segmenter needs before it is built."""
 
     channels: int
     size: tuple[int, ...]  # slices, rows, columns
     spacing: tuple[float, ...]  # the mean, in mm between slices, rows and columns
     labels: tuple[str, ...]  # the first is the background
-    parts: tuple[int, ...]  # separate parts of each but the first: two kidneys
+    parts: tuple[int, ...]  # connected components per class except the background: two kidneys
 
 
 class Batch(NamedTuple):
-    volume: Tensor  # (B, C, D, H, W) as they are: Hounsfield units where it is a CT
+    volume: Tensor  # (B, C, D, H, W), raw values: Hounsfield units for CT
     target: Tensor  # (B, D, H, W) uint8, the class of every voxel
 
 
 class VolumeSegmenter(System):
-    """``named`` says the class of every voxel. Of each class only its largest parts are kept."""
+    """A volume segmenter: ``named`` predicts the class of every voxel.
+
+    Only the largest connected components of each class are kept.
+    """
 
     task = "segment_volume"
     spec: Spec
 
     def named(self, volume: Tensor) -> Tensor:
-        """One volume (C, D, H, W) of the training cases' spacing -> classes (D, H, W)."""
+        """Map a volume (C, D, H, W) at the training spacing to classes (D, H, W)."""
         raise NotImplementedError
 
     @torch.no_grad()
     def example(self) -> Tensor:
-        """What it says of an empty volume: the shapes are seen."""
+        """Segment an empty volume, to show the layers' shapes."""
         return self.named(torch.empty(self.spec.channels, *self.spec.size, device=self.device))
 
     def kept(self, volume: Tensor) -> Tensor:
-        """``named``, without the islands, (D, H, W) uint8."""
+        """Return the classes of ``named`` without small components, (D, H, W) uint8."""
         area = self.named(volume).byte().cpu().numpy()
         return torch.from_numpy(largest(area, self.spec.parts))
 
     @torch.inference_mode()
     def found(self, data: Loader) -> Tensor:
-        """(cases, D, H, W) uint8: the class of every voxel of each case."""
+        """Return the class of every voxel of each case, (cases, D, H, W) uint8."""
         return torch.stack([self.kept(one) for batch in data.once() for one in batch.volume])
 
     @torch.inference_mode()
@@ -90,8 +93,10 @@ class VolumeSegmenter(System):
             bool, Choice(N_("save a page with slices and surfaces, too (HTML, offline)"))
         ] = False,
     ) -> LabelledVolume:
-        """The classes of a volume of any spacing and orientation, of its own voxels. It is asked
-        at the spacing of the training cases, the patient upright."""
+        """Return the classes of a volume of any spacing and orientation, in its own voxels.
+
+        The system runs at the spacing of the training cases, with the patient upright.
+        """
         check_size(volume, self.spec)
         order, flipped = axes.upright(volume.affine)
         values = np.flip(volume.values.transpose(order), flipped)
@@ -105,8 +110,7 @@ class VolumeSegmenter(System):
 
 
 def check_size(volume: Volume, spec: Spec) -> None:
-    """Raises UserError where a volume has too many voxels, its own or at the spacing it is asked
-    at."""
+    """Raise UserError if a volume has too many voxels, as stored or after resampling."""
     steps = np.array(volume.spacing[::-1])
     asked = int(np.prod(np.ceil(np.array(volume.values.shape) * steps / min(spec.spacing))))
     count = max(volume.values.size, asked)
@@ -208,7 +212,7 @@ class VolumeSegmentation(Jackknifed, Task):
     def compared(
         self, answers: Mapping[str, Sequence[Answers]], setup: VolumeSetup
     ) -> dict[str, Tensor]:
-        """System -> the map of each test volume that its first seed made."""
+        """Return system -> the class maps that its first seed predicts for the test volumes."""
         return {name: dense(seeds[0], "found") for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:

@@ -1,5 +1,7 @@
-"""Summarise: a long text in, its most telling sentences out, word for word, with their places
-(Hugging Face: summarization)."""
+"""Extractive summarisation: a long text in, its most important sentences out, verbatim.
+
+Hugging Face calls it summarization.
+"""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,26 +28,29 @@ from souron.training.loop import Progress, Run
 from souron.utils.messages import N_, UserError, _
 
 NAMES = ("ROUGE-1", "ROUGE-2", "ROUGE-L")
-TRIED = (6, 5, 4, 3, 2, 1)  # sentences of a summary
-LEARNT_FROM = 120  # training texts at most: what is learnt is one number
-MOST = 50  # sentences that may be asked for
-MOST_READ = 4_000  # sentences of a text
+TRIED = (6, 5, 4, 3, 2, 1)  # candidate numbers of sentences of a summary
+LEARNT_FROM = 120  # most training texts used; only one number is fitted
+MOST = 50  # most sentences that may be requested
+MOST_READ = 4_000  # most sentences of a text
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know before it is built: nothing but how many texts there are."""
+    """The number of texts, all that a summariser needs before it is built."""
 
     texts: int = 0
 
 
 class Batch(NamedTuple):
     text: Sequence[str]
-    summary: Sequence[str]  # a person's
+    summary: Sequence[str]  # written by a person
 
 
 class Summariser(System):
-    """``chosen`` picks sentences of a text. What it learns by itself is how many: ``length``."""
+    """An extractive summariser: ``chosen`` selects sentences of a text.
+
+    Only ``length``, the number of sentences, is fitted.
+    """
 
     task = "summarise"
     needs_fit = False
@@ -60,15 +65,14 @@ class Summariser(System):
         self.register_buffer("length", torch.tensor(3))
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
     @abstractmethod
     def chosen(self, texts: Sequence[str], most: int) -> list[tuple[int, float]]:
-        """The places of so many sentences at most, and how telling each is, the best first."""
+        """Return the indices and scores of at most ``most`` sentences, the best first."""
 
     def summary(self, text: str, most: int) -> list[tuple[Sentence, float]]:
-        """Sentences of a text in the order of the text. Raises UserError for one that is too
-        long."""
+        """Return the selected sentences in text order. Raises UserError for too long a text."""
         cut = sentences(text)
         if len(cut) > MOST_READ:
             raise UserError(
@@ -81,7 +85,7 @@ class Summariser(System):
         return [(cut[place], score) for place, score in sorted(found)]
 
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
-        """Of the lengths that are tried, one a step, the one with the best ROUGE-1."""
+        """Fit the number of sentences that maximises ROUGE-1, one candidate per step."""
         cases = data.cases.only(range(min(LEARNT_FROM, len(data.cases))))
         best = 2.0
         for step, length in enumerate(TRIED[: run.steps]):
@@ -103,7 +107,7 @@ class Summariser(System):
             int, Choice(N_("how many sentences; 0: as many as it learnt"), low=0, high=MOST)
         ] = 0,
     ) -> Passages:
-        """The most telling sentences in their order. Raises UserError for a text without one."""
+        """Return the most important sentences in text order. Raises UserError if there are none."""
         found = self.summary(text.text, count or int(self.length))
         if not found:
             raise UserError(
@@ -119,7 +123,7 @@ class Summariser(System):
 
 
 class Summary(Task):
-    """How much of what a person wrote about a text stands in the sentences that are chosen."""
+    """The overlap of the selected sentences with summaries by people."""
 
     title = N_("summarisation")
     takes = Text
@@ -203,7 +207,7 @@ def joined(found: Sequence[tuple[Sentence, float]]) -> str:
 
 
 def compared(said: str, right: str) -> tuple[float, float, float]:
-    """``NAMES`` of a summary beside a person's."""
+    """Return ``NAMES`` of a summary compared with a reference."""
     ours, theirs = units(said), units(right)
     return rouge_n(ours, theirs, 1), rouge_n(ours, theirs, 2), rouge_l(ours, theirs)
 

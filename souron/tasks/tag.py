@@ -1,5 +1,7 @@
-"""Tag: a text in, its marked spans out: persons, places, dates, ... Hugging Face calls it
-token-classification, or ner."""
+"""Token classification: a text in, its labelled spans out, such as persons, places and dates.
+
+Hugging Face calls it token-classification, or ner.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,33 +27,33 @@ from souron.system import System
 from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
 
-AT_ONCE = 32  # sentences that are only read
-MOST_SHOWN = 12  # sentences of a comparison
+AT_ONCE = 32  # sentences per step of evaluation
+MOST_SHOWN = 12  # sentences in a comparison
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its sentences before it is built."""
+    """Properties of the data that a tagger needs before it is built."""
 
     labels: tuple[str, ...]
     tokenizer: str  # ``Tokenizer.packed``
-    vocabulary: int = SIZE + 1  # tokens, and one for what is masked
+    vocabulary: int = SIZE + 1  # tokens, including the mask token
 
 
 class Tagger(System):
-    """``found`` says which spans a text has."""
+    """A tagger: ``found`` predicts the labelled spans of texts."""
 
     task = "tag"
     spec: Spec
 
-    NEW: ClassVar[tuple[str, ...]] = ()  # layers that are new where another run's weights begin it
+    NEW: ClassVar[tuple[str, ...]] = ()  # layers not loaded from a pretrained run
 
     @property
     def tokenizer(self) -> Tokenizer:
         return Tokenizer.unpacked(self.spec.tokenizer)
 
     def found(self, texts: Sequence[str]) -> list[list[list[float]]]:
-        """Of each text its spans in order: label, start, end, score."""
+        """Return the spans of each text in order: label, start, end, score."""
         raise NotImplementedError
 
     def loader(
@@ -61,14 +63,14 @@ class Tagger(System):
         seed: int = 0,
         device: torch.device | None = None,
     ) -> Loader:
-        """The cases as ``Sentence``; ``augment`` stands for what a system changes in them."""
+        """Load the cases as ``Sentence``; with ``augment``, apply the system's augmentation."""
         read = tag.sentences(data)
         change = None if augment is None else self.changes(read)
         kept = replace(data, input=ListColumn(read), target=None)
         return Loader(kept, self.batch, change, seed, device or self.device)
 
     def changes(self, read: Sequence[Sentence]) -> Augment | None:
-        """What is changed in training sentences ``read``, each time they are learnt from."""
+        """Return the augmentation of training sentences ``read``, applied anew each time."""
         return None
 
     def batch(self, rows: Rows) -> Any:
@@ -89,13 +91,13 @@ class Tagger(System):
         *,
         least: Annotated[float, Choice(N_("how sure it must be"), low=0, high=1)] = 0.0,
     ) -> Spans:
-        """What is marked in the text."""
+        """Return the labelled spans of the text."""
         [spans] = self.found([text.text])
         return Spans(text.text, tag.named(text.text, spans, self.spec.labels, least), text.file)
 
 
 class Tagging(Jackknifed, Task):
-    """The spans of every test sentence, as CoNLL counts them."""
+    """The spans of every test sentence, evaluated as in CoNLL."""
 
     title = N_("tagging of words")
     takes = Text
@@ -197,7 +199,7 @@ class Tagging(Jackknifed, Task):
         return tag.result(trainings, setup)
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> list[Any]:
-        """Sentences in which the first seeds of the systems found other spans."""
+        """Return sentences in which the first seeds of the systems found different spans."""
         first = {name: seeds[0] for name, seeds in answers.items()}
         return list(islice(tag.differing(first, setup.test), MOST_SHOWN))
 
@@ -214,7 +216,7 @@ class Tagging(Jackknifed, Task):
 
 @torch.inference_mode()
 def found(system: Tagger, texts: Sequence[str]) -> list[Any]:
-    """Spans of texts, some at a time."""
+    """Find the spans of texts, ``AT_ONCE`` at a time."""
     return [
         spans
         for start in range(0, len(texts), AT_ONCE)

@@ -1,7 +1,7 @@
-"""Text to image: a sentence in, a picture of what it says out.
+"""Text to image: a sentence in, an image of its content out.
 
-Hugging Face has it in diffusers. Whether a picture shows what was asked for is read off by a
-network that never saw a drawn picture, see ``evaluation/obedience``.
+Hugging Face has it in diffusers. Whether an image shows the requested content is judged by a
+network trained without generated images, see ``evaluation/obedience``.
 """
 
 import time
@@ -40,36 +40,36 @@ from souron.training.trainer import Trainer
 from souron.utils.messages import N_, UserError, _
 
 PAD = matching.PAD
-MOST_LETTERS = 1000  # of a prompt
-EXAMPLES = 32  # captions that stand for all where no prompt is given
-MOST_WORDS = 5000  # of the training captions that a run remembers
+MOST_LETTERS = 1000  # characters of a prompt
+EXAMPLES = 32  # captions used where no prompt is given
+MOST_WORDS = 5000  # most frequent words of the training captions, kept with the run
 DISTANCES = ("Fréchet distance", "kernel distance", "precision", "recall")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its pictures and captions before it is built."""
+    """Properties of the data that a generator needs before it is built."""
 
     channels: int
     side: int  # pixels
     tokenizer: str = ""  # a ``Tokenizer``, packed
-    vocabulary: int = 0  # its tokens
+    vocabulary: int = 0  # number of tokens
     prompts: tuple[str, ...] = ("",)  # some of the training captions
-    words: tuple[str, ...] = ()  # of the training captions, the most frequent first
+    words: tuple[str, ...] = ()  # of the training captions, most frequent first
 
 
 class Batch(NamedTuple):
     image: Tensor  # (B, C, H, W) in -1..1
-    captions: list[tuple[Caption, ...]]  # of each picture
+    captions: list[tuple[Caption, ...]]  # one tuple per image
 
 
 class PromptedGenerator(System):
-    """``drawing`` makes pictures in -1..1 from noise, one for each prompt."""
+    """A prompted image generator: ``drawing`` makes one image in -1..1 per prompt from noise."""
 
     task = "text_to_image"
-    prompted: ClassVar[bool] = True  # draws what a sentence says
-    moves: ClassVar[bool] = False  # draws films, a strip of frames each
-    sees: ClassVar[bool] = False  # draws from what CLIP makes of pictures, not of texts alone
+    prompted: ClassVar[bool] = True  # takes a prompt
+    moves: ClassVar[bool] = False  # generates videos, each a strip of frames
+    sees: ClassVar[bool] = False  # conditioned on CLIP's embeddings of images, not of texts alone
     spec: Spec
 
     @property
@@ -88,33 +88,35 @@ class PromptedGenerator(System):
             float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
         ] = 4.0,
     ) -> Iterator[Tensor]:
-        """Yield pictures (B, C, H, W) in -1..1 on their way from ``noise``; the last are done.
+        """Yield images (B, C, H, W) in -1..1 on their way from ``noise``; the last are final.
 
-        ``condition`` (B) is the prompt of each. Further options are keywords with a default,
-        annotated with a ``signature.Choice``. Where a system starts from pictures, it takes
-        ``image`` (B, C, H, W) in -1..1 with ``strength`` 0..1, and ``mask`` (B, 1, H, W), 1 where
-        it draws anew. All random numbers come from ``noise``.
+        ``condition`` (B) are the prompts. Further options are keywords with a default, annotated
+        with a ``signature.Choice``. Systems that can start from images take ``image`` (B, C, H, W)
+        in -1..1 with ``strength`` 0..1, and ``mask`` (B, 1, H, W), 1 where the image is generated
+        anew. All random numbers come from ``noise``.
         """
 
     def conditions(self, noise: Noise) -> list[str]:
-        """A prompt for each picture, from the training captions."""
+        """Sample a prompt for each image from the training captions."""
         known = self.spec.prompts
         chance = torch.ones(len(noise), len(known), device=noise.device)
         return [known[place] for place in noise.choose(chance).tolist()]
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """(B, T) int64, ``PAD`` behind the end of each text; what is too long is cut off."""
+        """Tokenise texts: (B, T) int64, padded with ``PAD``, truncated if too long."""
         return matching.padded(self.tokenizer, texts).to(self.device)
 
     @classmethod
     def sized_for(cls, config: Any, other: System) -> Any:
-        """The configuration with a text encoder as large as that of a run of ``match``."""
+        """Return the configuration with a text encoder of the size of a run of ``match``."""
         return replace(config, text=other.config.text) if hasattr(config, "text") else config
 
     def begin_with(self, other: System, folder: Path) -> None:
-        """Take over the text encoder of a run of ``match``, and all of it where pictures are seen
-        by it too (``sees``); the first stage, which would learn it, is left out. Raises UserError
-        where it does not fit."""
+        """Load the text encoder of a run of ``match``, or all of it if ``sees``.
+
+        The first training stage, which would train it, is skipped. Raises UserError if the shapes
+        do not fit.
+        """
         network, begin = self.get_submodule("network"), "network."
         given = {name.removeprefix(begin): each for name, each in other.state_dict().items()}
         own = {
@@ -136,13 +138,15 @@ class PromptedGenerator(System):
         self.in_stages = {name: self.in_stages[name] for name in rest}
 
     def unknown_words(self, prompt: str) -> list[str]:
-        """The words of a prompt that no training caption has: it cannot know what they mean."""
+        """Return the words of a prompt that occur in no training caption."""
         known = set(self.spec.words)
         return [word for word in dict.fromkeys(words(prompt)) if word not in known] if known else []
 
     def refuse_unknown(self, prompt: str) -> None:
-        """Ask for other words where half of a prompt's words or more were in no training caption:
-        the image would have nothing to do with it. Raises UserError."""
+        """Raise UserError if at least half of a prompt's words occur in no training caption.
+
+        The image would be unrelated to such a prompt.
+        """
         unknown, said = self.unknown_words(prompt), dict.fromkeys(words(prompt))
         if unknown and 2 * len(unknown) >= len(said):
             raise UserError(
@@ -157,7 +161,7 @@ class PromptedGenerator(System):
             )
 
     def example(self) -> None:
-        """One pass of what draws, for the table of its layers' shapes and operations."""
+        """Run one generation step, for the table of layer shapes and operations."""
         deque(self.drawing(Noise(0, [0], self.device), [self.spec.prompts[0]], steps=1), maxlen=0)
 
     @torch.inference_mode()
@@ -172,7 +176,7 @@ class PromptedGenerator(System):
         ] = 4.0,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Picture:
-        """A picture of what the text says. Raises UserError for a text that is empty or endless."""
+        """Generate an image for the text. Raises UserError for a text that is empty or too long."""
         prompt = checked(text.text)
         frames = draw(
             self, Noise(seed, [0], self.device), [prompt],
@@ -182,7 +186,7 @@ class PromptedGenerator(System):
 
 
 def checked(prompt: str) -> str:
-    """A prompt without space around it. Raises UserError for one that is empty or endless."""
+    """Return a prompt with normalised spaces. Raises UserError if it is empty or too long."""
     prompt = " ".join(prompt.split())
     if prompt and len(prompt) <= MOST_LETTERS:
         return prompt
@@ -205,7 +209,7 @@ class Options:
 
 
 class TextToImage(Task):
-    """Pictures for the captions of test pictures, read by a network that never saw a drawn one."""
+    """Images for the captions of test images, judged by a network trained on real images only."""
 
     title = N_("text to image")
     takes = Text
@@ -259,7 +263,7 @@ class TextToImage(Task):
         return Spec(3, 64, "", matching.SIZE)
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
-        """Pictures (B, C, H, W) in 0..255 -> -1..1."""
+        """Scale images (B, C, H, W) from 0..255 to -1..1."""
         return Batch(rows.input.float() / 127.5 - 1, list(rows.target or ()))
 
     def renumbered(self, target: Any, number: Tensor) -> Any:
@@ -267,7 +271,7 @@ class TextToImage(Task):
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
         count = options.samples or obedience.SAMPLE
-        if not isinstance(data.input, Tensor):  # a sketch: enough to foretell drawing
+        if not isinstance(data.input, Tensor):  # a sketch: enough to estimate the time
             yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
             return
         for share, made in obedience.prompt_set(data, split, count, options):
@@ -346,7 +350,7 @@ class TextToImage(Task):
         return PromptedResult(drawn, tuple(parts(trainings.answers, setup)), tuple(setup.prompts))
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: PromptSet) -> Any:
-        """What each system drew for the same prompts."""
+        """Return the images that each system generates for the same prompts."""
         drawn = {name: dense(seeds[0], "image") for name, seeds in answers.items()}
         return obedience.PromptedGallery(setup.prompts, drawn)
 
@@ -355,7 +359,7 @@ class TextToImage(Task):
         return metrics.ACCURACY if reads else metrics.CAPTION
 
     def called(self, metric: str, setup: PromptSet) -> str:
-        """With the number of pictures or captions that a figure depends on."""
+        """Return the metric's name with the number of images or captions on which it depends."""
         name, count = super().called(metric, setup), len(setup.test)
         if metric == metrics.CAPTION:
             among = min(obedience.AMONG, count)
@@ -376,7 +380,7 @@ class TextToImage(Task):
         return Film(path)
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
-        """What was asked for and what was read, a prompt a row; in the order of drawing."""
+        """Yield the judgement of each attribute, one row per prompt, in the order of generation."""
         if "right" in answers:
             yield ("number", *obedience.ATTRIBUTES)
             for number, row in enumerate(dense(answers, "right").tolist()):
@@ -389,7 +393,7 @@ class TextToImage(Task):
 def drawn_for(
     system: PromptedGenerator, prompts: Sequence[str], seed: int, **options: Any
 ) -> Iterator[tuple[float, Sample]]:
-    """How much is done, 0..1, and the pictures so far, one for each prompt."""
+    """Yield progress 0..1 and the images so far, one per prompt."""
     images: list[Tensor] = []
     begun = time.perf_counter()
     for numbers in chunks(system, range(len(prompts))):
@@ -401,7 +405,7 @@ def drawn_for(
 
 
 def parts(seeds: Sequence[Answers], setup: PromptSet) -> Iterator[OfPart]:
-    """All prompts, those of each subset, and those of each language."""
+    """Yield results for all prompts, for each subset, and for each language."""
     subsets, languages = obedience.matching.subsets(setup.test), obedience.languages(setup.test)
     everything = list(range(len(setup.test)))
     wanted = [("", "", everything)]

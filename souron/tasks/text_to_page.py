@@ -1,7 +1,7 @@
-"""Text to page: a request in, a whole page in HTML out, of parts that are counted.
+"""Text to page: a request in, a complete HTML page out, built from countable parts.
 
-What is asked for is known as parts, and what was written is read again from the page's own HTML, as
-a screen reader would: by the roles of its elements. So the figures hold whoever wrote the page.
+The request is represented as parts, and the written page is parsed again from its HTML by the
+roles of its elements, as a screen reader would. So the figures apply to any author of the page.
 """
 
 import re
@@ -33,44 +33,44 @@ from souron.system import System
 from souron.task import Answers, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
 
-FEWEST = 3  # times that a word must ask for something in training, to be known
-MOST_LETTERS = 1_000  # of a request
-MOST_NAMED = 12  # unknown words
-TOGETHER = 64  # requests that are answered at once
+FEWEST = 3  # occurrences outside of labels that make a training word known
+MOST_LETTERS = 1_000  # characters of a request
+MOST_NAMED = 12  # unknown words that are listed
+TOGETHER = 64  # requests answered at once
 LETTER = re.compile(r"\w")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its requests before it is built."""
+    """Properties of the requests that a system needs before it is built."""
 
-    vocabulary: str = ""  # the pieces of requests that it knows, with spaces between them
+    vocabulary: str = ""  # known pieces of requests, separated by spaces
 
 
 class Written(NamedTuple):
     """The parts that a system wrote for a request."""
 
     parts: tuple[Part, ...]
-    copied: Sequence[bool] = ()  # which pieces of the request stand on a label
+    copied: Sequence[bool] = ()  # whether each piece of the request is copied to a label
 
 
 class PageSystem(System):
-    """``write`` says which parts the page has that is asked for; the HTML is made of them."""
+    """A page writer: ``write`` predicts the parts from which the HTML is made."""
 
     task = "text_to_page"
     spec: Spec
 
     @abstractmethod
     def write(self, requests: Sequence[str]) -> list[Written]:
-        """The parts for each request, as long as it may be."""
+        """Return the parts for each request of any permitted length."""
 
     @property
     def known(self) -> frozenset[str]:
-        """The pieces that it met as words that ask for something."""
+        """Return the pieces known from training as words that specify something."""
         return frozenset(self.spec.vocabulary.split())
 
     def strange(self, request: str, copied: Sequence[bool]) -> list[str]:
-        """Words of the request that are neither known nor on a label, once each."""
+        """Return the distinct words of a request that are neither known nor copied to a label."""
         found = grammar.pieces(request)
         marks = [*copied, *[False] * len(found)]
         said = [
@@ -89,8 +89,10 @@ class PageSystem(System):
             str, Choice(N_("the page's title, as a browser shows it; else its first heading"))
         ] = "",
     ) -> Page:
-        """The page that is asked for. Words that it does not know are named. Raises UserError for
-        an empty request, one that is too long, and one of which it knows no word."""
+        """Write the requested page; notes list the unknown words.
+
+        Raises UserError for a request that is empty, too long, or without a known word.
+        """
         request = " ".join(text.text.split())
         self.check(request)
         [found] = self.write([request])
@@ -105,7 +107,7 @@ class PageSystem(System):
         return Page(html, pages.outline(found.parts), request, tuple(notes), text.file)
 
     def check(self, request: str) -> None:
-        """Raises UserError for a request that cannot be answered."""
+        """Raise UserError for a request that cannot be answered."""
         example = _("such as: a page with a heading and a menu with three links")
         if not LETTER.search(request):
             raise UserError(
@@ -133,7 +135,7 @@ class PageSystem(System):
 
 
 class PageWriting(Task):
-    """How much of each test page is as it was asked for."""
+    """The agreement of each test page with its request."""
 
     title = N_("pages from texts")
     takes = Text
@@ -167,7 +169,7 @@ class PageWriting(Task):
             )
 
     def spec(self, train: Dataset) -> Spec:
-        """The words that ask for something: those that stand outside of labels."""
+        """Collect the words that specify something: those outside of labels."""
         seen: Counter[str] = Counter()
         for request, parts in zip(train.input, train.target, strict=True):
             found = grammar.pieces(request)
@@ -240,14 +242,14 @@ class PageWriting(Task):
 
 
 def requests_of(data: Dataset) -> list[str]:
-    """The requests of cases, also where a system keeps them encoded beside their words."""
+    """Return the requests of cases, also where a system stores them encoded beside the text."""
     return [entry if isinstance(entry, str) else entry[-1] for entry in data.input]
 
 
 def read_again(
     system: PageSystem, requests: Sequence[str]
 ) -> Iterator[tuple[tuple[Part, ...], bool]]:
-    """The parts of each page by its own HTML, and whether that is a page."""
+    """Yield the parts of each page parsed from its HTML, and whether the HTML is valid."""
     for request, made in zip(requests, system.write(requests), strict=True):
         html = pages.written(made.parts, language(request))
         try:
@@ -269,7 +271,7 @@ def tallies(
 
 
 def _is_mark(text: str) -> bool:
-    """Quotation marks, commas, hyphens and the like, which nobody misses; pictures are no marks."""
+    """Return whether a text is a punctuation mark, which need not be understood; emoji are not."""
     return len(text) == 1 and not text.isalnum() and ord(text) < 0x1F000 and text not in "<>&#"
 
 

@@ -1,7 +1,7 @@
-"""Text to video: a sentence in, a short film of what it says out.
+"""Text to video: a sentence in, a short video of its content out.
 
-Hugging Face has it in diffusers. A film is held as a strip, its frames one below the other. Whether
-it shows what was asked for is read off by networks that never saw a drawn film, see
+Hugging Face has it in diffusers. A video is stored as a strip, its frames one below the other.
+Whether it shows the requested content is judged by networks trained without generated videos, see
 ``evaluation/film_reader``.
 """
 
@@ -44,30 +44,30 @@ from souron.tasks.text_to_image import PAD, PromptedGenerator
 from souron.training.trainer import Trainer
 from souron.utils.messages import N_, UserError, _
 
-RATE = 6.0  # frames a second
+RATE = 6.0  # frames per second
 MOST_FRAMES = 64
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its films and captions before it is built."""
+    """Properties of the data that a generator needs before it is built."""
 
     channels: int
     side: int  # pixels
     frames: int
     tokenizer: str = ""  # a ``Tokenizer``, packed
-    vocabulary: int = 0  # its tokens
+    vocabulary: int = 0  # number of tokens
     prompts: tuple[str, ...] = ("",)  # some of the training captions
-    words: tuple[str, ...] = ()  # of the training captions, the most frequent first
+    words: tuple[str, ...] = ()  # of the training captions, most frequent first
 
 
 class Batch(NamedTuple):
     film: Tensor  # (B, C, T, H, W) in -1..1
-    captions: list[tuple[Caption, ...]]  # of each film
+    captions: list[tuple[Caption, ...]]  # one tuple per video
 
 
 class FilmGenerator(PromptedGenerator):
-    """``drawing`` makes films from noise, strips (B, C, T * side, side) in -1..1, one a prompt."""
+    """A video generator: ``drawing`` makes a strip (B, C, T * side, side) in -1..1 per prompt."""
 
     task = "text_to_video"
     moves = True
@@ -85,7 +85,7 @@ class FilmGenerator(PromptedGenerator):
         ] = 2.0,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Video:
-        """A film of what the text says. Raises UserError for a text that is empty or endless."""
+        """Generate a video for the text. Raises UserError for a text that is empty or too long."""
         prompt = drawing.checked(text.text)
         strips = draw(
             self, Noise(seed, [0], self.device), [prompt],
@@ -95,7 +95,7 @@ class FilmGenerator(PromptedGenerator):
 
 
 def video(strip: Tensor) -> Video:
-    """A strip (C, T * side, side) in 0..255 as a video."""
+    """Convert a strip (C, T * side, side) in 0..255 to a video."""
     film = frames_of(strip[None])[0]  # (C, T, H, W)
     return Video(film.expand(3, *film.shape[1:]).permute(1, 2, 3, 0).contiguous().numpy(), RATE)
 
@@ -108,7 +108,7 @@ class Options:
 
 
 class TextToVideo(Task):
-    """Films for the captions of test films, read by networks that never saw a drawn one."""
+    """Videos for the captions of test videos, judged by networks trained on real videos only."""
 
     title = N_("text to video")
     takes = Text
@@ -147,7 +147,7 @@ class TextToVideo(Task):
         return Spec(3, 32, 8, "", matching.SIZE)
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
-        """Strips (B, C, T * side, side) in 0..255 -> films in -1..1."""
+        """Convert strips (B, C, T * side, side) in 0..255 to videos in -1..1."""
         return Batch(frames_of(rows.input.float() / 127.5 - 1), list(rows.target or ()))
 
     def renumbered(self, target: Any, number: Tensor) -> Any:
@@ -158,7 +158,7 @@ class TextToVideo(Task):
         if options.samples and options.samples < len(test):  # evenly, so that no subset is left out
             test = test[torch.linspace(0, len(test) - 1, options.samples).round().long()]
         cases = data.only(test.tolist())
-        if not isinstance(data.input, Tensor):  # a sketch: enough to foretell drawing
+        if not isinstance(data.input, Tensor):  # a sketch: enough to estimate the time
             yield Step(1.0, result=Setup(options, cases))
             return
         reader = None
@@ -213,7 +213,7 @@ class TextToVideo(Task):
         )  # fmt: skip
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: FilmSet) -> Any:
-        """What each system drew for the same prompts."""
+        """Return the videos that each system generates for the same prompts."""
         drawn = {name: dense(seeds[0], "strip") for name, seeds in answers.items()}
         return PromptedGallery(setup.prompts, drawn)
 
@@ -226,7 +226,7 @@ class TextToVideo(Task):
         return few.seconds * len(setup.test)
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
-        """What was asked for and what was read, a prompt a row."""
+        """Yield the judgement of each attribute and the flicker, one row per prompt."""
         yield ("number", *ATTRIBUTES, "flicker")
         rows = zip(dense(answers, "right").tolist(), dense(answers, "flicker").tolist(),
                    strict=True)  # fmt: skip
@@ -244,7 +244,7 @@ def _set(options: Options, cases: Dataset, reader: Any) -> FilmSet:
 
 
 def parts(seeds: Sequence[Answers], setup: FilmSet) -> Iterator[OfPart]:
-    """All prompts, those of each subset, and those of each language."""
+    """Yield results for all prompts, for each subset, and for each language."""
     subsets, languages = obedience.matching.subsets(setup.test), obedience.languages(setup.test)
     wanted = [("", "", list(range(len(setup.test))))]
     for names, which in ((subsets, 0), (languages, 1)):

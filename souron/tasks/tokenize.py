@@ -1,4 +1,4 @@
-"""Tokenize: a text in, its tokens out. Hugging Face calls what does it a tokenizer."""
+"""Tokenization: a text in, its tokens out. Hugging Face calls such a system a tokenizer."""
 
 import re
 from collections import Counter
@@ -23,16 +23,16 @@ from souron.system import System
 from souron.task import Answers, Scores, Setup, Step, Task
 from souron.utils.messages import N_, UserError, _
 
-BYTES = 256  # the first tokens of every system: any text can be written with them
-MOST_KEPT = 200_000  # words whose tokens are remembered
+BYTES = 256  # the first tokens of every vocabulary, so that any text can be encoded
+MOST_KEPT = 200_000  # words whose tokens are cached
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its training texts before it is built."""
+    """Properties of the training texts that a tokenizer needs before it is built."""
 
     bytes: int
-    languages: tuple[str, ...] = ()  # "en", "ja", where it is known
+    languages: tuple[str, ...] = ()  # "en", "ja", if known
 
 
 class Batch(NamedTuple):
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 class Cutter(System):
-    """``encode`` maps a text to tokens; ``raws`` are the bytes that each token stands for."""
+    """A tokenizer: ``encode`` maps a text to tokens; ``raws`` are the bytes of each token."""
 
     task = "tokenize"
     full_batch = True
@@ -52,12 +52,12 @@ class Cutter(System):
         self.forget()
 
     def forget(self) -> None:
-        """What was worked out of the buffers, when they change."""
+        """Clear what was derived from the buffers, for when they change."""
         self.known: dict[str, list[int]] = {}
         self._raws: list[bytes] = []
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a text, word by word; words that were met before are remembered."""
+        """Encode a text word by word; the tokens of known words are cached."""
         ids: list[int] = []
         for word in words(text):
             found = self.known.get(word)
@@ -69,7 +69,7 @@ class Cutter(System):
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of tokens; bytes that make no letter become the sign of replacement."""
+        """Decode tokens; bytes that form no character become the replacement character."""
         return b"".join(self.raws[id] for id in ids).decode("utf-8", "replace")
 
     @property
@@ -82,11 +82,11 @@ class Cutter(System):
         raise NotImplementedError
 
     def vocabulary(self) -> list[bytes]:
-        """The bytes that each token stands for, by the buffers."""
+        """Return the bytes of each token, computed from the buffers."""
         raise NotImplementedError
 
     def bits(self, ids: Sequence[int]) -> list[float]:
-        """How surprising each token is, where the system knows probabilities."""
+        """Return the information of each token in bits; empty for systems without probabilities."""
         return []
 
     def predict(self, text: Text) -> Tokens:
@@ -96,12 +96,15 @@ class Cutter(System):
         return Tokens.of(clean, ids, raws, self.bits(ids), file=text.file)
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
 
 class Tokenizing(Task):
-    """A text as tokens. What is counted is how many of them a text needs; which of two tokenizers
-    a language model learns more from, only training one on each can tell."""
+    """A text as tokens, measured by how many tokens a text needs.
+
+    Which of two tokenizers suits a language model better can only be found by training with
+    each.
+    """
 
     title = N_("tokenizing")
     takes = Text
@@ -185,7 +188,7 @@ class Tokenizing(Task):
 
 
 def word_counts(data: Any) -> Counter[str]:
-    """How often each word occurs in all texts that a system learns from."""
+    """Count the occurrences of each word in all training texts."""
     found: Counter[str] = Counter()
     for batch in data.once():
         for text in batch.text:
@@ -194,7 +197,7 @@ def word_counts(data: Any) -> Counter[str]:
 
 
 class _Classes(dict):
-    """Unicode letter -> the sort of letter that ``WORD`` knows, in one letter."""
+    """Unicode character -> its class in ``WORD``, as one letter."""
 
     def __missing__(self, letter: int) -> str:
         sort, itself = category(chr(letter))[0], chr(letter)
@@ -213,14 +216,16 @@ SPACES = "\t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
 )
 WORD = re.compile(
     r"'(?:s|t|re|ve|m|ll|d)| ?[Lstrevmld]+| ?N+| ?[O']+|[ _]+(?![^ _])|[ _]+"
-)  # of sorts of letters
+)  # of character classes
 _classes = _Classes()
 
 
 def words(text: str) -> list[str]:
-    """A text in pieces that no token reaches across: runs of letters, of figures, of signs, each
-    with the blank before it. Japanese, which has no blanks, is cut at its signs alone. As GPT-2
-    does, by ``'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+``.
+    """Split a text into pieces that no token crosses: runs of letters, digits or punctuation.
+
+    Each piece includes the space before it. Japanese, which has no spaces, is split at punctuation
+    only. Equivalent to GPT-2's
+    ``'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+``.
     """
     return [text[found.start() : found.end()] for found in WORD.finditer(text.translate(_classes))]
 

@@ -1,7 +1,7 @@
-"""Translate: a text in, the same in another language out (Hugging Face: translation).
+"""Translation: a text in, its translation into another language out (Hugging Face: translation).
 
-Every system learns both directions from the same pairs; which one is asked for follows from the
-language of the text, or is said.
+Every system is trained in both directions on the same pairs; the direction follows from the
+language of the text, or is given.
 """
 
 import re
@@ -31,35 +31,35 @@ from souron.utils.messages import N_, UserError, _
 
 CHRF, BACK, BITS = "chrF", "chrF, backwards", "bits per byte of the translation"
 LINE = re.compile(r"[^\w\n\r]*(\w[^\n\r]*)")
-TOGETHER = 32  # texts that are translated at once
-FURTHER = 2  # special tokens beside the tokenizer's: into which language
+TOGETHER = 32  # texts translated at once
+FURTHER = 2  # special tokens added to the tokenizer's, for the target language
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a system must know of its pairs before it is built."""
+    """Properties of the pairs that a translator needs before it is built."""
 
-    tokenizer: str  # ``Tokenizer.packed``, of both languages
+    tokenizer: str  # ``Tokenizer.packed``, shared by both languages
     vocabulary: int = SIZE + FURTHER  # tokens
-    languages: tuple[str, ...] = ("en", "ja")  # of the first and of the second text of a pair
+    languages: tuple[str, ...] = ("en", "ja")  # of the first and the second text of a pair
 
 
 class Translator(System):
-    """``translate`` puts texts into the other language."""
+    """A translator: ``translate`` maps texts to the other language."""
 
     task = "translate"
     spec: Spec
 
     @abstractmethod
     def translate(self, texts: Sequence[str], back: bool = False, beams: int = 1) -> list[str]:
-        """Each text in the second language of the pairs; ``back``: in the first one."""
+        """Translate texts into the second language of the pairs; with ``back``, into the first."""
 
     def surprise(self, data: Dataset) -> Tensor | None:
-        """(cases,) bits per byte of the right translation; None where it has no probabilities."""
+        """Return bits per byte (cases,) of the reference, or None without probabilities."""
         return None
 
     def is_back(self, text: str, into: str = "") -> bool:
-        """Whether a text is to be put into the first language of the pairs. Raises UserError."""
+        """Return whether a text is to be translated into the first language. Raises UserError."""
         first, second = self.spec.languages
         if into not in ("", first, second):
             raise UserError(
@@ -81,7 +81,7 @@ class Translator(System):
             int, Choice(N_("how many translations are followed at once"), low=1, high=16)
         ] = 4,
     ) -> Text:
-        """Line by line, the long ones by sentences; what stands between them stays as it is."""
+        """Translate line by line, long lines by sentences; text between them is kept."""
         back = self.is_back(text.text, into)
         found = pieces(text.text)
         told: list[str] = []
@@ -96,7 +96,7 @@ class Translator(System):
 
 
 class Translation(Task):
-    """How near the translations of test texts are to those of people, in both directions."""
+    """The similarity of translations of test texts to references, in both directions."""
 
     title = N_("translation")
     takes = Text
@@ -152,7 +152,7 @@ class Translation(Task):
         setup: Setup,
         seed: int = 0,
     ) -> Iterator[Step]:
-        """Greedily: of several translations none is chosen."""
+        """Translate with greedy decoding, without beam search."""
         assert isinstance(system, Translator)
         sides = (list(test.input), texts_of(test))
         told: tuple[list[str], list[str]] = ([], [])
@@ -193,7 +193,7 @@ class Translation(Task):
 
 
 def pieces(text: str) -> list[Sentence]:
-    """A text's lines without the signs before their first letter; of long ones the sentences."""
+    """Return the lines of a text from their first letter on; long lines as sentences."""
     found = []
     for line in LINE.finditer(text):
         start, end = line.span(1)
@@ -206,7 +206,7 @@ def pieces(text: str) -> list[Sentence]:
 
 
 def check_pairs(data: Dataset, found: str, expected: str, fix: str) -> None:
-    """Raises UserError where the cases are not a text and another text each."""
+    """Raise UserError unless each case is a pair of texts."""
     columns = (data.input, data.target)
     if not all(
         isinstance(column, ListColumn) and len(column) and all(isinstance(e, str) for e in column)
@@ -216,7 +216,7 @@ def check_pairs(data: Dataset, found: str, expected: str, fix: str) -> None:
 
 
 def texts_of(data: Dataset) -> list[str]:
-    """The second text of each pair."""
+    """Return the second text of each pair."""
     return list(data.target)
 
 

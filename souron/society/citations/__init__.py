@@ -1,1 +1,1 @@
-"""References in an answer: which cannot exist, and which a reader's own library has."""
+"""Check the references in an answer: those that cannot exist, and those in the user's library."""

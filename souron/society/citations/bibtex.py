@@ -1,4 +1,4 @@
-"""BibTeX: entries with their fields, and what TeX's markup stands for.
+"""Parser for BibTeX: entries with their fields, and TeX markup as plain text.
 
 https://www.ctan.org/pkg/bibtex
 """
@@ -7,14 +7,14 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 
-MOST_FIELD = 4_000  # characters of a field that are kept
-MOST_BROKEN = 1_000  # entries of a file that never end
+MOST_FIELD = 4_000  # characters kept of a field
+MOST_BROKEN = 1_000  # unterminated entries of a file
 
 
 def records(text: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The key and fields of each entry; one that is broken off is left out.
+    """Yield the key and fields of each entry, skipping unterminated ones.
 
-    Fields stand as they were written, see ``plain``.
+    The fields are unprocessed, see ``plain``.
     """
     strings: dict[str, str] = {}
     broken = 0
@@ -43,7 +43,7 @@ _BARE = re.compile(r"[^\s,#{}\"]{1,300}")
 
 
 def _fields(text: str, place: int, strings: Mapping[str, str]) -> tuple[dict[str, str], bool]:
-    """The fields from there to the end of the entry, and whether all of them end."""
+    """Return the fields up to the end of the entry, and whether all are terminated."""
     fields: dict[str, str] = {}
     while named := _FIELD.match(text, place):
         parts, place = [], named.end()
@@ -61,7 +61,7 @@ def _fields(text: str, place: int, strings: Mapping[str, str]) -> tuple[dict[str
 
 
 def _value(text: str, place: int, strings: Mapping[str, str]) -> tuple[str, int]:
-    """``{...}``, ``"..."``, a number or a name, and where it ends."""
+    """Return a value (``{...}``, ``"..."``, a number or a name) and the position after it."""
     opening = text[place : place + 1]
     if opening not in ("{", '"'):
         bare = _BARE.match(text, place)
@@ -78,7 +78,7 @@ def _value(text: str, place: int, strings: Mapping[str, str]) -> tuple[str, int]
             depth -= sign[0] == "}"
         elif sign[0] == "}":
             depth = max(0, depth - 1)
-    return "", len(text)  # never closed
+    return "", len(text)  # unterminated
 
 
 _ACCENTS = dict(zip("`'^\"~=.uvHcrkd", map(chr, (
@@ -89,7 +89,7 @@ _LETTERS = {"ss": "ß", "o": "ø", "O": "Ø", "ae": "æ", "AE": "Æ", "oe": "œ"
 
 
 def plain(text: str) -> str:
-    """A field without TeX's markup: ``{\\'E}cole`` -> ``École``."""
+    """Return a field without TeX markup: ``{\\'E}cole`` -> ``École``."""
     text = text[:MOST_FIELD]
     text = re.sub(
         r"\\([`'^\"~=.]|[uvHcrkd](?![A-Za-z]))\s*\{?\\?([A-Za-z])\}?",

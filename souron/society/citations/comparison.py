@@ -1,7 +1,6 @@
-"""A reference as it was written beside a library's entry: which fields differ.
+"""Compare a written reference with an entry of the library, field by field.
 
-Only what can be told from the words is called different: a field that the reference does not give
-is not.
+A field is reported as different only if the reference gives it.
 """
 
 import re
@@ -13,8 +12,8 @@ from souron.society.citations.library import Entry
 
 _WORD = re.compile(r"[^\W\u3040-\u30ff\u3400-\u9fff_]+|[\u3040-\u30ff\u3400-\u9fff々ー]")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff々ー]")
-SPELLING = 0.7  # alike from which on two words may be one, spelt otherwise
-MOST_EXCHANGED = 3  # words in place of words of a title
+SPELLING = 0.7  # similarity from which two words may be spellings of one
+MOST_EXCHANGED = 3  # replaced words of a title
 SMALL = {
     "a",
     "an",
@@ -39,14 +38,14 @@ NOT_A_JOURNAL = frozenset(re.findall(r"\S+",
 
 
 def folded(text: str) -> str:
-    """Without accents and case; Japanese voiced sounds stay."""
+    """Remove accents and case; Japanese voiced sounds are kept."""
     apart = unicodedata.normalize("NFKD", text.casefold())
     kept = "".join(c for c in apart if not unicodedata.combining(c) or c in "\u3099\u309a")
     return unicodedata.normalize("NFKC", kept)
 
 
 def tokens(text: str) -> list[str]:
-    """Words, of Japanese pairs of characters."""
+    """Return the words of a text; of Japanese all pairs of adjacent characters."""
     found: list[str] = []
     before = ""
     for match in _WORD.finditer(folded(text)):
@@ -62,13 +61,13 @@ def tokens(text: str) -> list[str]:
 
 
 def contained(title: list[str], words: list[str]) -> float:
-    """The share of a title's words that stand in the text, in their order."""
+    """Return the share of a title's words that occur in the text in the same order."""
     blocks = SequenceMatcher(None, title, words, autojunk=False).get_matching_blocks()
     return sum(block.size for block in blocks if block.size > 1 or len(title) < 4) / len(title)
 
 
 def exchanged(title: list[str], words: list[str]) -> bool:
-    """Does another word stand in place of one of the title, and no other spelling of it?"""
+    """Return whether a word of the title is replaced by another that is not a spelling variant."""
     opcodes = SequenceMatcher(None, title, words, autojunk=False).get_opcodes()
     for number, (tag, a, b, c, d) in enumerate(opcodes):
         inside = 0 < number < len(opcodes) - 1
@@ -81,7 +80,7 @@ def exchanged(title: list[str], words: list[str]) -> bool:
 
 
 def author_in(entry: Entry, text: str) -> bool:
-    """Whether the first author's family name stands in the text."""
+    """Return whether the first author's family name occurs in the text."""
     if not entry.authors:
         return False
     name, whole = tokens(entry.authors[0]), folded(text)
@@ -91,7 +90,7 @@ def author_in(entry: Entry, text: str) -> bool:
 
 
 def fields(text: str, entry: Entry) -> Iterator[tuple[str, str, str]]:
-    """(field, as the reference has it, as the library has it) where they differ."""
+    """Yield (field, value in the reference, value in the library) where they differ."""
     words = tokens(text)
     title = tokens(entry.title)
     same_title = len(title) == 0 or (contained(title, words) >= 0.8 and not exchanged(title, words))
@@ -114,14 +113,14 @@ def fields(text: str, entry: Entry) -> Iterator[tuple[str, str, str]]:
 
 
 def _after(text: str, title: str) -> str:
-    """What follows the title in the reference."""
+    """Return the part of the reference after the title."""
     last = re.findall(r"\w+", title)[-2:]
     ends = [m.end() for m in re.finditer(r"\W+".join(map(re.escape, last)), text, re.I)]
     return text[ends[-1] :] if ends else ""
 
 
 def _title_of(text: str) -> str:
-    """What is most likely the title: what stands in quotes, else the longest sentence."""
+    """Return the probable title: the quoted text, else the longest sentence."""
     quoted = re.search(r"[\"“「『]([^\"”」』]{8,300})[\"”」』]", text)
     parts = [quoted[1]] if quoted else re.split(r"[.?!．。]\s*(?=\S)|\)\s*[.:]?", text)
     return max((part.strip(" .,:()") for part in parts), key=len, default="")[:200]
@@ -133,7 +132,7 @@ def _author_of(text: str) -> str:
 
 
 def _journal_of(rest: str) -> str:
-    """The first words after the title that may name a journal."""
+    """Return the first words after the title that may name a journal."""
     for part in re.split(r"[.;]\s|,\s|\(|\d+|[．，、]", rest):
         bare = part.strip(" .,;:()[]*_\"'”」』")
         words = [word for word in tokens(bare) if not _CJK.match(word)]
@@ -145,8 +144,11 @@ def _journal_of(rest: str) -> str:
 
 
 def same_journal(one: str, other: str) -> bool:
-    """``"J Biomed Inform"`` is ``"Journal of Biomedical Informatics"``: each word begins as the
-    other's; initials (``"PNAS"``) count, and a name within the other."""
+    """Return whether two names denote the same journal.
+
+    Abbreviations (``"J Biomed Inform"`` for ``"Journal of Biomedical Informatics"``), acronyms
+    (``"PNAS"``) and names within the other are accepted.
+    """
     a = [word for word in tokens(one) if word not in SMALL]
     b = [word for word in tokens(other) if word not in SMALL]
     if not a or not b:
@@ -175,7 +177,7 @@ def _begins(one: str, other: str) -> bool:
 
 
 def _volume_and_pages(text: str) -> tuple[str, str]:
-    """Volume and pages as the usual styles write them; "" where they are not given."""
+    """Return volume and pages in the usual styles; "" where missing."""
     pages = r"(?P<p>[a-z]?\d{1,6}\s*[-\u2010-\u2015]{1,2}\s*[a-z]?\d{1,6})"
     styles = (
         rf"(?P<v>\d{{1,4}})\s*(?:\([^)]{{1,20}}\))?\s*[:,]\s*(?:pp?\.?\s*)?{pages}",
@@ -191,7 +193,7 @@ def _volume_and_pages(text: str) -> tuple[str, str]:
 
 
 def _pages(written: str) -> tuple[str, str]:
-    """``"770-8"`` -> ("770", "778")."""
+    """Return first and last page: ``"770-8"`` -> ("770", "778")."""
     first, _dash, last = re.sub(r"[\u2010-\u2015-]+", "-", written.lower()).partition("-")
     first, last = first.strip(), last.strip()
     if last and len(last) < len(first):

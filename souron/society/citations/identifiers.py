@@ -1,12 +1,13 @@
-"""Identifiers of publications in a text, and which of them cannot exist.
+"""Find identifiers of publications in a text, and those that cannot exist.
 
-What cannot exist is told without a network: by check digits, by the form, and by numbers that have
-not been reached yet. What passes may still have been made up.
+Check digits, format and numbers not yet assigned are checked without a network. An identifier that
+passes may still be invented.
 
 ISBN: ISO 2108, https://www.isbn-international.org/content/isbn-users-manual
 ISSN: ISO 3297, https://www.issn.org/understanding-the-issn/assignment-rules/issn-manual/
 ORCID: ISO 7064 (11-2), https://support.orcid.org/hc/en-us/articles/360006897674
-DOI: https://www.doi.org/doi-handbook/HTML/; arXiv: https://info.arxiv.org/help/arxiv_identifier.html
+DOI: https://www.doi.org/doi-handbook/HTML/; arXiv:
+https://info.arxiv.org/help/arxiv_identifier.html
 """
 
 import re
@@ -16,9 +17,9 @@ from urllib.parse import unquote
 
 from souron.utils.messages import _
 
-MOST_TEXT = 2_000_000  # characters that are looked at
+MOST_TEXT = 2_000_000  # characters searched
 MOST_FOUND = 10_000  # identifiers in a text
-# full-width signs and the many dashes, one character for one, so that places in a text stay true
+# full-width characters and dashes, one for one, so that positions in a text are preserved
 WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20, 0xA0: 0x20}
 WIDE |= dict.fromkeys((*range(0x2010, 0x2016), 0x2212), 0x2D)
 
@@ -27,24 +28,24 @@ ARCHIVES = frozenset(re.findall(r"\S+",
     "cond-mat cs dg-ga funct-an gr-qc hep-ex hep-lat hep-ph hep-th math math-ph mtrl-th nlin "
     "nucl-ex nucl-th patt-sol physics plasm-ph q-alg q-bio quant-ph solv-int stat supr-con",
 ))  # fmt: skip
-NEW_ARXIV, FIVE_DIGITS = (2007, 4), (2015, 1)  # (year, month) from which arXiv numbers so
+NEW_ARXIV, FIVE_DIGITS = (2007, 4), (2015, 1)  # first (year, month) of the numbering schemes
 MOST_IN_A_MONTH = 40_000  # papers: arXiv had at most about 28 000 in any month until 2025
 
 
 @dataclass(frozen=True)
 class Identifier:
-    """An identifier as it stands in a text."""
+    """An identifier in a text."""
 
     kind: str  # "doi", "pmid", "pmcid", "arxiv", "isbn", "issn", "orcid"
-    value: str  # as it is compared: "10.1000/182", "0306406152"
-    start: int  # its place in the text
+    value: str  # normalised for comparison: "10.1000/182", "0306406152"
+    start: int  # position in the text
     end: int
-    why: str = ""  # why it cannot exist; "" where it can
+    why: str = ""  # reason that it cannot exist; "" if it can
 
 
-# a DOI ends where a text in Japanese goes on, at quotes and at spaces
+# a DOI ends at Japanese characters, quotes and spaces
 _PART = r"[^\s\"'`|\\^\u2000-\u200f\u3000-\u30ff\u3400-\u9fff\uff61-\uff9f]"
-_HOW = re.I | re.A  # to words in Japanese, a letter of an identifier is a new word
+_HOW = re.I | re.A  # ASCII word boundaries: an identifier may follow a Japanese character
 _PLACES = {
     "doi": (
         re.compile(
@@ -99,9 +100,10 @@ _PLACES = {
 
 
 def find(text: str, today: date | None = None) -> list[Identifier]:
-    """Every identifier in a text, English or Japanese, in its order.
+    """Return all identifiers of an English or Japanese text, in order.
 
-    Full-width digits and letters are read like others. ``today`` is what "not yet" is judged by.
+    Full-width digits and letters are normalised. ``today`` decides which numbers are not yet
+    assigned.
     """
     day = today or date.today()
     plain = text[:MOST_TEXT].translate(WIDE)
@@ -121,14 +123,14 @@ def find(text: str, today: date | None = None) -> list[Identifier]:
 
 
 def identify(kind: str, written: str, today: date | None = None) -> Identifier:
-    """One identifier that stands alone, as in a library's field. ``why`` says what is wrong."""
+    """Check a single identifier, as in a field of a library; ``why`` is the error found."""
     plain = written.translate(WIDE).strip()[:2000]
     value, why = _RULES[kind](plain, today or date.today())
     return Identifier(kind, value, 0, len(written), why)
 
 
 def _trimmed(doi: str) -> str:
-    """Without what follows a DOI in a sentence: a full stop, a bracket that it did not open."""
+    """Strip text that follows a DOI in a sentence: a full stop, an unmatched bracket."""
     doi = re.split(r"\]\(|&(?:quot|lt|gt|amp);", doi)[0]
     if not re.search(r"\(SICI\)", doi, re.I):
         doi = doi.split("<")[0]
@@ -161,7 +163,7 @@ def _doi(written: str, today: date) -> tuple[str, str]:
 
 
 def _inside(suffix: str, registrant: str, today: date) -> str:
-    """What is wrong with the arXiv number, ISBN or ISSN that a publisher made its DOI of."""
+    """Return the error of an arXiv number, ISBN or ISSN contained in a DOI; "" if none."""
     if registrant == "48550" and (number := re.fullmatch(r"arxiv\.(.+)", suffix)):
         return _arxiv(number[1], today)[1]
     isbn = re.match(r"(97[89]-\d+-\d+-\d+-\d|97[89]\d{10})(?![\d-])", suffix)
@@ -177,7 +179,7 @@ def _inside(suffix: str, registrant: str, today: date) -> str:
 
 
 def _serial(value: str, named: str, most: int) -> str:
-    """What is wrong with a number that is counted up."""
+    """Return the error of a sequential number; "" if none."""
     if not value.isdecimal() or value.startswith("0"):
         return _("a {name} is a number without zeros before it").format(name=named)
     if int(value[:12]) > most:
@@ -186,19 +188,19 @@ def _serial(value: str, named: str, most: int) -> str:
 
 
 def _pmid(written: str, today: date) -> tuple[str, str]:
-    """About 39.9 million at the start of 2025 and 1.7 million a year: with room to spare."""
+    """Check a PMID: about 39.9 million at the start of 2025, 1.7 million a year, with a margin."""
     value = re.sub(r"^PMID:?\s*", "", written, flags=re.I)
     return value, _serial(value, "PMID", int(40e6 + 2.5e6 * max(0.0, _years(today))))
 
 
 def _pmcid(written: str, today: date) -> tuple[str, str]:
-    """About 11.6 million at the start of 2025 and a million a year: with room to spare."""
+    """Check a PMCID: about 11.6 million at the start of 2025, a million a year, with a margin."""
     value = re.sub(r"^(PMCID:?\s*)?(PMC)?\s*", "", written, flags=re.I)
     return value, _serial(value, "PMCID", int(12e6 + 2e6 * max(0.0, _years(today))))
 
 
 def _years(today: date) -> float:
-    """Since the start of 2025."""
+    """Return the years since the start of 2025."""
     return (today - date(2025, 1, 1)).days / 365.25
 
 
@@ -225,7 +227,7 @@ def _arxiv(written: str, today: date) -> tuple[str, str]:
 
 
 def _arxiv_number(when: tuple[int, int], number: str, old: bool) -> str:
-    """What is wrong with the number within a month."""
+    """Return the error of an arXiv number within its month; "" if none."""
     if old and not (1991, 7) <= when < NEW_ARXIV:
         return _("arXiv numbered so only from July 1991 to March 2007")
     if not old and when < NEW_ARXIV:
@@ -241,7 +243,7 @@ def _arxiv_number(when: tuple[int, int], number: str, old: bool) -> str:
 def _isbn(written: str, today: date) -> tuple[str, str]:
     words = re.sub(r"^ISBN(-1[03])?:?\s*", "", written, flags=re.I).upper().split(" ")
     joined = ["".join(words[: k + 1]).replace("-", "") for k in range(len(words))]
-    # a year may follow: the first of ten or thirteen digits is meant
+    # a year may follow: use the first of ten or thirteen digits
     value = next((each for each in joined if len(each) in (10, 13)), joined[-1])
     if len(value) == 13 and value.isdecimal():
         if value[:3] not in ("978", "979"):
@@ -266,7 +268,7 @@ def _issn(written: str, today: date) -> tuple[str, str]:
 
 
 def _weighted(digits: str) -> int:
-    """The sum of digits times their distance from the end, modulo 11; X is ten."""
+    """Return the ISBN-10 checksum modulo 11, weights counted from the end; X is ten."""
     values = [10 if digit == "X" else int(digit) for digit in digits]
     return sum(value * (len(values) - k) for k, value in enumerate(values)) % 11
 

@@ -1,4 +1,4 @@
-"""A reader's own list of publications: BibTeX, RIS, PubMed's NBIB, CSL-JSON.
+"""Read a user's list of publications: BibTeX, RIS, PubMed's NBIB, CSL-JSON.
 
 BibTeX as https://www.ctan.org/pkg/bibtex describes it, RIS as
 https://github.com/aurimasv/translators/wiki/RIS-Tag-Map collects it, NBIB as
@@ -26,7 +26,7 @@ SUFFIXES = (".bib", ".ris", ".nbib", ".json")
 
 @dataclass(frozen=True)
 class Entry:
-    """One publication. What its record does not say is empty."""
+    """A publication; fields missing from the record are empty."""
 
     key: str = ""
     title: str = ""
@@ -36,13 +36,13 @@ class Entry:
     volume: str = ""
     pages: str = ""  # "770-778"
     identifiers: Mapping[str, frozenset[str]] = field(default_factory=dict)  # kind -> values
-    missing: str = ""  # who was asked for it and did not know it: "Crossref, 2026-11-27"
+    missing: str = ""  # database that does not know it: "Crossref, 2026-11-27"
 
 
 def read(paths: Sequence[str | Path]) -> tuple[Entry, ...]:
-    """The entries of files and folders, in their order.
+    """Read the entries of files and folders, in order.
 
-    Raises UserError where a file cannot be read, is too large or holds no entry.
+    Raises UserError if a file cannot be read, is too large or holds no entry.
     """
     found: list[Entry] = []
     for path in files_of(paths):
@@ -57,8 +57,10 @@ def read(paths: Sequence[str | Path]) -> tuple[Entry, ...]:
 
 
 def files_of(paths: Sequence[str | Path]) -> list[Path]:
-    """The files that hold libraries, of files and folders. Raises UserError where one is not
-    there or is of another format."""
+    """Return the library files among files and folders.
+
+    Raises UserError if one is missing or of another format.
+    """
     found = []
     for path in map(Path, paths):
         inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) \
@@ -83,7 +85,7 @@ def _read(path: Path) -> Iterator[Entry]:
 
 
 def bibtex(text: str) -> Iterator[Entry]:
-    """The entries of a BibTeX file; one that is broken off is left out."""
+    """Yield the entries of a BibTeX file, skipping unterminated ones."""
     for key, fields in records(text):
         yield _from_bibtex(key, fields)
 
@@ -105,22 +107,21 @@ def _from_bibtex(key: str, fields: Mapping[str, str]) -> Entry:
 
 
 def _in_address(text: str) -> list[tuple[str, str | None]]:
-    """The DOI or arXiv number that an address or a field in words holds."""
+    """Return the DOI and the arXiv number contained in a URL or text."""
     doi = re.search(r"doi\.org/(10\.\S+)", text)
     arxiv = re.search(r"arxiv(?:\.org/(?:abs|pdf)/|:)\s*([\w.-]+(?:/\d+)?)", text, re.I)
     return [("doi", doi and doi[1]), ("arxiv", arxiv and arxiv[1])]
 
 
 def family(name: str) -> str:
-    """``"He, Kaiming"``, ``"Kaiming He"``, ``"van der Maaten, L."``, ``"山田 太郎"`` -> the family
-    name."""
+    """Return the family name of ``"He, Kaiming"``, ``"Kaiming He"`` or ``"山田 太郎"``."""
     name = name.strip().strip(",")
     if "," in name:
         return name.split(",")[0].strip()
     words = name.split()
     if len(words) < 2 or re.match(r"[\u3040-\u30ff\u3400-\u9fff]", name):
         return words[0] if words else ""
-    if re.fullmatch(r"[A-Z]{1,3}", words[-1]):  # as PubMed writes it: "He K"
+    if re.fullmatch(r"[A-Z]{1,3}", words[-1]):  # PubMed's style: "He K"
         return " ".join(words[:-1])
     small = next((k for k, word in enumerate(words[1:-1], 1) if word.islower()), len(words) - 1)
     return " ".join(words[small:])
@@ -193,7 +194,7 @@ def _from_nbib(record: Mapping[str, list[str]]) -> Entry:
 
 
 def csl(found: Any) -> Iterator[Entry]:
-    """A list of records as Crossref and Zotero give them; what is not one is left out."""
+    """Yield entries from records of Crossref or Zotero, skipping anything else."""
     for record in found if isinstance(found, list) else [found]:
         if not isinstance(record, dict) or not {"title", "DOI", "PMID", "id"} & record.keys():
             continue
@@ -215,7 +216,7 @@ def csl(found: Any) -> Iterator[Entry]:
 
 
 def _text(value: Any, whole: bool = False) -> str:
-    """A text, the first of a list of texts; "" for anything else."""
+    """Return a text, or the first of a list of texts; "" for anything else."""
     while isinstance(value, list) and not whole:
         value = value[0] if value else ""
     return str(value)[:MOST_FIELD] if isinstance(value, str | int | list) else ""
@@ -245,7 +246,7 @@ def _entry(
 
 
 def isbn13(value: str) -> str:
-    """An ISBN of ten digits as that of thirteen which names the same book."""
+    """Return the ISBN-13 of an ISBN-10."""
     if not re.fullmatch(r"\d{9}[\dX]", value):
         return value
     digits = "978" + value[:9]

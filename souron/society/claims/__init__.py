@@ -1,1 +1,1 @@
-"""Whether an answer stands in its sources, sentence by sentence."""
+"""Check whether the sentences of an answer are supported by its sources."""

@@ -1,4 +1,4 @@
-"""Numbers, units, limits and dates of a sentence beside those of a passage."""
+"""Compare numbers, units, limits and dates of a sentence with those of a passage."""
 
 import re
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from souron.society.claims import quantities
 from souron.society.claims.parts import Change, Parts, around, changed, shared
 from souron.society.claims.quantities import Day, Quantity
 
-CLOSE, ABOUT = 2e-3, 0.06  # relative differences of numbers that are the same, or nearly
-MOVED = 0.5  # words nearer to another number or side by so much: it was exchanged
+CLOSE, ABOUT = 2e-3, 0.06  # relative tolerance of equal and of approximate numbers
+MOVED = 0.5  # margin of similarity from which a number counts as exchanged
 WHOLE = 1e-9
 
 
@@ -43,7 +43,7 @@ def _same(mine: Quantity, its: Quantity) -> bool:
     off = ABOUT if mine.about or its.about else CLOSE
     if mine.dim == its.dim:
         pairs = ((mine.low, its.low), (mine.high, its.high))
-    else:  # a bare number
+    else:  # a number without a unit
         pairs = ((_bare(mine, mine.low), _bare(its, its.low)),
                  (_bare(mine, mine.high), _bare(its, its.high)))  # fmt: skip
     return all(abs(a - b) <= off * max(abs(a), abs(b), WHOLE) for a, b in pairs)
@@ -60,7 +60,7 @@ def _within(mine: Quantity, its: Quantity) -> bool:
 
 
 def _written(text: str, source: Parts) -> bool:
-    """Whether the digits stand in the passage, as part of something that is no quantity."""
+    """Return whether the digits occur in the passage outside of its quantities."""
     digits = re.match(r"[-−]?(\d[\d,.]*\d|\d)", text)
     if not digits or len(digits[1]) < 2:
         return False
@@ -79,8 +79,10 @@ def _unit_alone(mine: Quantity, its: Quantity) -> bool:
 
 
 def _rival(claim: Parts, source: Parts, mine: Quantity) -> Quantity | None:
-    """The passage's number that stands where this one should: of the same dimension or the same
-    value, in words most alike."""
+    """Return the passage's number that this one probably replaces.
+
+    It has the same dimension or value, and the most similar context.
+    """
     held = claim.quantities
     free = [
         its
@@ -114,7 +116,7 @@ def _moved(
     claim: Parts, source: Parts, mine: Quantity, same: Sequence[Quantity], changes: list[Change],
     count: dict[str, float],
 ) -> None:  # fmt: skip
-    """A number of the passage that the sentence says of something else."""
+    """Report a number that the passage states about something else."""
     rivals = [its for its in source.quantities if its.dim == mine.dim and its not in same]
     if mine.code or not rivals or len(claim.quantities) < 2:
         return

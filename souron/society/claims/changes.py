@@ -1,14 +1,14 @@
-"""Changes of true sentences that the judge of claims learns from: wrong ones and harmless ones.
+"""Change true sentences into wrong or equivalent ones, to train the judge of claims.
 
 Kryscinski, McCann, Xiong, Socher: Evaluating the Factual Consistency of Abstractive Text
 Summarization (2020). https://arxiv.org/abs/1910.12840
 
-A sentence of a text is true of that text. Change a number, a unit, a side, a negation or a name,
-and it is wrong; write it otherwise, and it is still true. So examples cost nothing.
+A sentence of a text is true of that text. Changing a number, a unit, a side, a negation or a name
+makes it wrong; a paraphrase stays true. So training examples are free.
 
-Differs from the paper: units, dates, sides and other opposites are changed as well; harmless
-changes follow rules (synonyms, order of clauses, style of Japanese verbs, units written otherwise)
-where the paper translated there and back.
+Differs from the paper: units, dates, sides and other opposites are changed as well; paraphrases
+follow rules (synonyms, order of clauses, style of Japanese verbs, notation of units) in place of
+back-translation.
 """
 
 import json
@@ -27,7 +27,7 @@ OTHER = {one: two for pair in LISTS["opposed"] for one, two in (pair, pair[::-1]
 UNITS = {one: two for pair in LISTS["units"] for one, two in (pair, pair[::-1])}
 SYNONYMS = dict(LISTS["same"])
 PLAIN = LISTS["plain"]  # polite, plain
-POLITE = [pair for pair in PLAIN if pair[1] not in ("ない", "た")]  # which way is plain
+POLITE = [pair for pair in PLAIN if pair[1] not in ("ない", "た")]  # unambiguous ones
 AFFIRMED = LISTS["affirmed"]
 AUXILIARY = re.compile(
     r"\b(is|are|was|were|can|could|will|would|should|may|must|might|has been|have been|do|does|did)"
@@ -48,14 +48,16 @@ Change = Callable[[str, random.Random, Sequence[str]], str]
 
 
 def wrong(text: str, rng: random.Random, others: Sequence[str]) -> list[tuple[str, str]]:
-    """(kind, the sentence with that error) of every kind that the sentence has room for.
-    ``others``: sentences of the same text, whose names may stand in for its own."""
+    """Return (kind, sentence with that error) for every applicable kind.
+
+    ``others`` are sentences of the same text whose names may be substituted.
+    """
     made = [(kind, change(text, rng, others)) for kind, change in WRONG.items()]
     return [(kind, changed) for kind, changed in made if changed and changed != text]
 
 
 def harmless(text: str, rng: random.Random) -> list[str]:
-    """The sentence written otherwise, in as many ways as it has room for."""
+    """Return all applicable paraphrases of the sentence."""
     made = [change(text, rng, ()) for change in HARMLESS]
     both = _synonym(made[0] or text, rng, ())
     return [changed for changed in dict.fromkeys([*made, both]) if changed and changed != text]
@@ -154,7 +156,7 @@ def _swap(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 
 def _word(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    """Another thing in the place of one."""
+    """Replace a word by another of the text."""
     own = [w for w in words.words(text) if len(w.stem) > 1]
     if len(own) < 4 or not others:
         return ""
@@ -184,7 +186,7 @@ def _synonym(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 
 def _clauses(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    """``If A, B.`` -> ``B if A.``; the Japanese clause before the first comma alone or last."""
+    """Reorder clauses: ``If A, B.`` -> ``B if A.``."""
     found = re.match(
         r"(If|When|After|Before|In|For|To|On|With|By) ([^,]{4,80}), (.{8,})([.!])$", text
     )
@@ -195,7 +197,7 @@ def _clauses(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 
 def _part(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    """Without what stands in brackets, or without the words that lead in."""
+    """Drop text in brackets, or an introductory adverb."""
     shorter = re.sub(r"\s?[(（][^()（）]{2,60}[)）]", "", text)
     if shorter == text:
         shorter = re.sub(r"^(However|Therefore|Also|Then|Thus|In addition|しかし|また|"
@@ -204,7 +206,7 @@ def _part(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 
 def _half(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    """One clause of two, which is true as well, unless it hangs on the other."""
+    """Keep one of two clauses, which is true as well unless it depends on the other."""
     if re.search(
         r"\b(if|unless|when|not|no|only|or|without)\b|ない|ません|場合|なら|とき|または|れば",
         text.lower(),
@@ -216,7 +218,7 @@ def _half(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 
 def _digits(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    """A number or its unit written otherwise."""
+    """Write a number or its unit differently."""
     ways = [_wide, _spelled, _percent, _scaled]
     rng.shuffle(ways)
     return next((made for made in (way(text) for way in ways) if made and made != text), "")
@@ -243,7 +245,7 @@ def _percent(text: str) -> str:
 
 
 def _scaled(text: str) -> str:
-    """``500 mg`` as ``0.5 g``, ``2 hours`` as ``120 minutes``."""
+    """Convert units: ``500 mg`` to ``0.5 g``, ``2 hours`` to ``120 minutes``."""
     rules = (("mg", "g", 1e-3), ("g", "mg", 1e3), ("cm", "mm", 10), ("mm", "cm", 0.1),
              ("hours", "minutes", 60), ("weeks", "days", 7), ("時間", "分", 60),
              ("週間", "日間", 7), ("years", "months", 12),

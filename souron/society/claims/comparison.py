@@ -1,7 +1,7 @@
-"""A sentence beside a passage: what agrees, what differs, as findings for people and as features.
+"""Compare a sentence with a passage: differences for the reader, and features for the judge.
 
-Rules find numbers, units, dates, sides and other opposites, negation and names that differ; the
-features count what they found and how far the words agree. What follows from them is learnt
+Rules find differing numbers, units, dates, sides and other opposites, negation and names; the
+features count these findings and measure the overlap of words. The verdict is learned
 (``judges``). The kinds of error are those of Kryscinski and others (2020),
 https://arxiv.org/abs/1910.12840, with units, dates, sides and comparisons added.
 """
@@ -19,29 +19,32 @@ from souron.society.claims.words import BINDING, Pole
 
 KINDS = ("number", "unit", "date", "side", "order", "amount", "polarity", "negation", "name",
          "swap", "comparison")  # fmt: skip
-ALIKE = 0.7  # share of words from which on texts differ by a negation alone
-OUTLINE = 0.9  # alike from which on texts differ by their names' order alone
+ALIKE = 0.7  # share of common words from which a negation is the only difference
+OUTLINE = 0.9  # similarity from which the order of names is the only difference
 TURNS = frozenset(re.findall(r"\w+", "by was were is are been being from to than of"))
 CALENDAR = frozenset(re.findall(r"\w+",
     "january february march april may june july august september october november december monday "
     "tuesday wednesday thursday friday saturday sunday",
 ))  # fmt: skip
-MOST_PIECES = 160  # of a sentence that are compared in their order
+MOST_PIECES = 160  # pieces of a sentence whose order is compared
 
 
 @dataclass(frozen=True)
 class Comparison:
-    changes: Sequence[Change]  # the plainest first
+    changes: Sequence[Change]  # most obvious first
     features: dict[str, float]
-    across: bool  # the passage is in another language
+    across: bool  # whether the passage is in another language
     unchecked: Sequence[str] = ()  # kinds that could not be checked
 
 
 def compare(
     sentence: str, passage: str, cosine: float, known: Callable[[str], bool] = lambda _name: False
 ) -> Comparison:
-    """``cosine`` of both as vectors; ``known`` says whether a name stands elsewhere in the
-    sources."""
+    """Compare a sentence with a passage.
+
+    ``cosine`` is that of their vectors; ``known`` returns whether a name occurs elsewhere in the
+    sources.
+    """
     claim, source = parts(sentence), parts(passage)
     across = claim.japanese != source.japanese
     changes: list[Change] = []
@@ -55,7 +58,7 @@ def compare(
         _negation(claim, source, changes, count)
         if not count["negation added"] and not count["negation lost"]:
             _odd_one(claim, source, changes, count)
-    elif claim.negatives or source.negatives:  # 13 % of honest translations deny otherwise
+    elif claim.negatives or source.negatives:  # 13 % of correct translations differ in negation
         unchecked.append("negation")
     _overlap(claim, source, count, across)
     count["cosine"] = cosine
@@ -82,7 +85,7 @@ FEATURES = (*COUNTED, *LEXICAL, *(f"{name} x alike" for name in CROSSED))
 
 
 def _sorted(changes: list[Change]) -> list[Change]:
-    """Those that the passage contradicts before those that it is silent about."""
+    """Sort contradictions before statements missing from the passage."""
     return sorted(changes, key=lambda each: (not each.source and each.kind != "negation",
                                              KINDS.index(each.kind)))  # fmt: skip
 
@@ -111,7 +114,7 @@ def _turned(
     claim: Parts, source: Parts, entries: Sequence[Pole], changes: list[Change],
     count: dict[str, float],
 ) -> None:  # fmt: skip
-    """A side of the passage that the sentence says of something else."""
+    """Report a side that the passage states about something else."""
     mine = entries[0]
     same = [its for its in source.poles if (its.pair, its.pole) == (mine.pair, mine.pole)]
     other = [its for its in source.poles if its.pair == mine.pair and its.pole != mine.pole]
@@ -141,7 +144,7 @@ def _negation(claim: Parts, source: Parts, changes: list[Change], count: dict[st
 
 
 def _odd_one(claim: Parts, source: Parts, changes: list[Change], count: dict[str, float]) -> None:
-    """Texts that are otherwise alike, one of which denies once more."""
+    """Report an additional negation in otherwise similar texts."""
     more = len(claim.negatives) - len(source.negatives)
     mine, its = set(claim.pieces), set(source.pieces)
     shared = len(mine & its) / max(1, len(mine), len(its))
@@ -160,7 +163,7 @@ def _names(
     claim: Parts, source: Parts, changes: list[Change], count: dict[str, float], across: bool,
     known: Callable[[str], bool],
 ) -> list[str]:  # fmt: skip
-    """The kinds that could not be checked."""
+    """Compare names; returns the kinds that could not be checked."""
     told, unchecked = source.normal.text.lower(), False
     mine_told = claim.normal.text.lower()
     free = [its for its in source.names if its.text.lower() not in mine_told]
@@ -182,12 +185,12 @@ def _names(
 
 
 def _calendar(name: str) -> bool:
-    """Is it a month or a day, and no name of something?"""
+    """Return whether a name is a month or a day of the week."""
     return name.lower() in CALENDAR
 
 
 def _exchanged(claim: Parts, source: Parts, changes: list[Change], count: dict[str, float]) -> None:
-    """Two names in each other's position, the words around them alike."""
+    """Report two names in exchanged positions with similar context."""
     mine, its = _outline(claim), _outline(source)
     if len(mine.names) < 2 or set(mine.names) != set(its.names) or mine.names == its.names:
         return
@@ -203,7 +206,7 @@ def _exchanged(claim: Parts, source: Parts, changes: list[Change], count: dict[s
 
 
 class _Outline(NamedTuple):
-    """A text with a blank for each name, and the names in their order."""
+    """A text with its names blanked, and the names in order."""
 
     words: list[str]
     names: list[str]
@@ -211,7 +214,7 @@ class _Outline(NamedTuple):
 
 
 def _outline(text: Parts) -> _Outline:
-    """A name that opens a sentence is one, too, where it is capitalised in the middle of none."""
+    """Build an outline; the first word of a sentence may also be a name."""
     plain = text.normal.text
     found = {name.start: name for name in text.names}
     first = re.match(r"\W*([A-Z][\w-]+)", plain)

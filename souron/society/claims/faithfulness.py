@@ -1,8 +1,7 @@
-"""Does an answer stand in its sources? Each sentence: supported, contradicted, or not found.
+"""Check an answer against its sources: each sentence is supported, contradicted, or not found.
 
-Vectors and BM25 find passages (``passages``), rules say what differs (``comparison``), and
-what follows is learnt (``judges``). A passage that agrees says that the sources say so, not
-that it is true.
+Vectors and BM25 find passages (``passages``), rules find differences (``comparison``), and a
+learned judge decides (``judges``). Support means that a source says so, not that it is true.
 """
 
 import sys
@@ -22,15 +21,15 @@ from souron.utils import units
 from souron.utils.messages import UserError, _
 
 MOST_SENTENCES = 2_000  # of an answer
-MOST_SAMPLES = 20  # answers that are drawn again
+MOST_SAMPLES = 20  # resampled answers
 STDIN = ask.STDIN
 UNREAD = (".pdf", ".docx", ".doc", ".odt", ".rtf", ".html", ".htm", ".pptx", ".xlsx")
 
 
 def check(answer: Any, sources: Any, **options: Any) -> Check:
-    """Each sentence of ``answer`` beside ``sources``: a file, a folder, several, or a ``Text``.
+    """Check each sentence of ``answer`` against files, folders or a ``Text``.
 
-    ``keep`` says whether the sources' vectors stay in the cache. Raises UserError.
+    ``keep`` caches the sources' vectors. Raises UserError.
 
     Example:
         >>> from souron.kinds.text import Text
@@ -46,7 +45,7 @@ def checking(
     answer: Any, sources: Any, keep: bool = True, library: Sequence[str] = (), model: str = "",
     samples: int = 0, question: str = "", seed: int = 0,
 ) -> Iterator[Event]:  # fmt: skip
-    """``check``, event by event; the last one has the ``Check``."""
+    """Run ``check`` and yield its events; the last one has the ``Check``."""
     begun = time.monotonic()
     if samples and not (model and question.strip()):
         raise UserError(
@@ -89,7 +88,7 @@ def checking(
 
 
 def answer_of(answer: Any) -> str:
-    """The text of a file, of what is piped in, or of a ``Text``. Raises UserError."""
+    """Return the text of a file, of standard input, or of a ``Text``. Raises UserError."""
     if isinstance(answer, Text):
         text = answer.text
     elif str(answer) == STDIN:
@@ -101,7 +100,7 @@ def answer_of(answer: Any) -> str:
 
 
 def claims_of(answer: str) -> list[Sentence]:
-    """The answer's sentences. Raises UserError where there is none, or too many."""
+    """Split the answer into sentences. Raises UserError if there are none, or too many."""
     cut = sentences(answer)
     if not cut:
         raise UserError(
@@ -132,7 +131,7 @@ def no_sources(names: str) -> UserError:
 
 
 def unread(sources: Any) -> list[str]:
-    """Files of the folders that are no plain text, by name."""
+    """Return the names of files in the folders that are not plain text."""
     given = [sources] if isinstance(sources, str | Path | Text) else list(sources)
     found = []
     for one in given:
@@ -143,7 +142,7 @@ def unread(sources: Any) -> list[str]:
 
 
 def _citations(answer: str, library: Sequence[str]) -> Sequence[Any]:
-    """What can be said of the answer's references, beside the reader's own library."""
+    """Check the answer's references against the user's library."""
     from souron.society.citations import library as shelf
     from souron.society.citations import references
 

@@ -1,11 +1,12 @@
-"""Whether a passage supports a sentence, contradicts it, or is about something else: learnt.
+"""Classify whether a passage supports a sentence, contradicts it, or is about something else.
 
-Two logistic regressions one after the other: from the cosine of the vectors and the share of common
-words follows whether sentence and passage are about the same; from what ``comparison`` counts,
-whether they contradict each other. Both learnt from true sentences and from changes of them
-(``changes``, the recipe of FactCC, https://arxiv.org/abs/1910.12840).
-``python benchmarks/checking.py learn`` learns them again and writes ``judges.json``: means,
-spreads, weights and thresholds, apart for passages in the other language.
+Two logistic regressions are applied in turn: from the cosine of the vectors and the share of common
+words, whether sentence and passage are about the same; from the features of ``comparison``, whether
+they contradict each other. Both are trained on true sentences and changed ones (``changes``, the
+recipe of FactCC, https://arxiv.org/abs/1910.12840).
+
+``python benchmarks/checking.py learn`` trains them again and writes ``judges.json``: means,
+standard deviations, weights and thresholds, separately for passages in the other language.
 """
 
 import json
@@ -21,21 +22,21 @@ from souron.society.claims.comparison import DOUBTFUL, FEATURES, LEXICAL, PLAIN,
 
 FILE = Path(__file__).with_suffix(".json")
 ALIKE = ("cosine", "recall")
-RIVAL = 1.0  # logits: a passage that is so much less alike than the best one cannot support
+RIVAL = 1.0  # logits below the best passage beyond which a passage cannot support
 AGAINST = {*PLAIN, *DOUBTFUL, "plain", "doubtful", "findings", "doubtful x alike"}
 STRENGTH = 0.3  # C of the regressions
 Rows = NDArray[np.float64]
 
 
 class Verdict(NamedTuple):
-    passage: int  # which of the passages decides
+    passage: int  # index of the deciding passage
     state: str  # "supported", "contradicted", "not found"
-    support: float  # how likely it supports the sentence, 0..1
-    contradiction: float  # of a passage about the same, 0..1; -1 where there is none
+    support: float  # probability that it supports the sentence
+    contradiction: float  # given the same topic, 0..1; -1 without a passage
 
 
 class Judge:
-    """What was learnt: ``thresholds`` are chosen on validation texts, for each language."""
+    """The trained judge; ``thresholds`` were chosen on validation texts, per language."""
 
     def __init__(self, told: dict[str, Any]) -> None:
         if told["features"] != list(FEATURES):
@@ -44,11 +45,11 @@ class Judge:
         self.thresholds: dict[str, float] = told["thresholds"]
 
     def alike(self, made: Sequence[Comparison]) -> Rows:
-        """(N,) logits: how likely sentence and passage are about the same."""
+        """Return logits (N,) that sentence and passage are about the same."""
         return np.array([self._logit("alike", ALIKE, one) for one in made])
 
     def contradicts(self, made: Sequence[Comparison]) -> Rows:
-        """(N,) 0..1, of passages that are about the same."""
+        """Return probabilities (N,) of contradiction, given the same topic."""
         logits = np.array([self._logit("contradicts", FEATURES, one) for one in made])
         return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
 
@@ -60,8 +61,11 @@ class Judge:
         )
 
     def verdict(self, made: Sequence[Comparison], language: str) -> Verdict:
-        """Of a sentence beside several passages. One that supports it wins, if it is hardly less
-        alike than the best; otherwise the one that is most alike."""
+        """Judge a sentence against several passages.
+
+        A supporting passage wins if it is nearly as similar as the best; otherwise the most similar
+        one decides.
+        """
         alike, against = self.alike(made), self.contradicts(made)
         best = int(np.argmax(alike))
         near = (alike >= max(0.0, alike[best] - RIVAL)).nonzero()[0]
@@ -79,8 +83,11 @@ class Judge:
 
 
 def learn(rows: Rows, wrong: NDArray[np.int64], weights: Rows, blind: bool = False) -> dict:
-    """Mean, spread, weight and bias of one regression, as lists. ``rows`` (N, features), ``wrong``
-    (N,) 0 or 1; ``blind``: what needs one language is not learnt from."""
+    """Fit one regression and return its mean, spread, weight and bias as lists.
+
+    ``rows`` is (N, features), ``wrong`` (N,) 0 or 1; ``blind`` excludes features that need a common
+    language.
+    """
     from sklearn.linear_model import LogisticRegression
 
     mean, spread = rows.mean(0), rows.std(0)
@@ -91,7 +98,7 @@ def learn(rows: Rows, wrong: NDArray[np.int64], weights: Rows, blind: bool = Fal
     fitted = LogisticRegression(C=STRENGTH, max_iter=2_000)
     fitted.fit(standard, wrong, sample_weight=weights)
     coefficients = fitted.coef_[0]
-    if len(coefficients) == len(FEATURES):  # what differs never speaks for a passage
+    if len(coefficients) == len(FEATURES):  # differences never count in favour of a passage
         against = [name in AGAINST for name in FEATURES]
         coefficients = np.where(against, np.maximum(coefficients, 0), coefficients)
     return {

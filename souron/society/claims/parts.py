@@ -1,4 +1,4 @@
-"""A text taken apart, so that two texts can be compared part by part."""
+"""Parse a text into parts that can be compared with those of another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from souron.society.claims import quantities, words
 from souron.society.claims.quantities import Day, Quantity
 from souron.society.claims.words import Name, Negative, Pole, Word
 
-NEAR = 36  # characters around a finding that tell what it is about
+NEAR = 36  # characters of context around a finding
 
 
 class Change(NamedTuple):
-    """Something that the sentence says and the passage does not, or says otherwise."""
+    """A difference between the sentence and the passage."""
 
     kind: str
-    answer: str  # as the sentence says it; "" where it lacks a negation
-    source: str  # as the passage says it; "" where it says nothing of the sort
-    start: int  # in the sentence as it stands; -1 where it is not there
+    answer: str  # in the sentence; "" for a missing negation
+    source: str  # in the passage; "" if it says nothing about it
+    start: int  # in the original sentence; -1 if absent
     end: int
-    first: int  # in the passage as it stands; -1 where it is not there
+    first: int  # in the original passage; -1 if absent
     last: int
 
     def as_json(self) -> dict[str, Any]:
@@ -29,7 +29,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Parts:
-    """A text taken apart."""
+    """A parsed text."""
 
     text: str
     normal: quantities.Normal
@@ -68,7 +68,7 @@ def changed(
 
 
 def around(text: Parts, start: int, end: int) -> dict[str, float]:
-    """Words near a place -> how near, at most 1."""
+    """Return the words near a position with their proximity, at most 1."""
     near: dict[str, float] = {}
     for word in text.words:
         gap = max(word.start - end, start - word.end)

@@ -1,7 +1,7 @@
-"""The passages of sources that a sentence may stand in: vectors and BM25 find, they do not judge.
+"""Find passages of the sources that a sentence may come from, by vectors and BM25.
 
-Vectors put a negated sentence nearer to the original than an honest paraphrase, so that they only
-say where to look. A passage is a sentence, or two that follow one another.
+They only retrieve: vectors put a negated sentence nearer to the original than an honest
+paraphrase. A passage is one sentence, or two adjacent ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,9 @@ from souron.data.sentences import Sentence, sentences
 from souron.kinds.text import Text
 from souron.runs import ask, passage_index
 
-EACH = 4  # passages that either way proposes
-WINDOWS = 2  # of them that are tried together with the sentence before, and after
-BETWEEN = 4  # characters between two sentences that are read as one passage
+EACH = 4  # passages that each method proposes
+WINDOWS = 2  # of them that are also tried with the sentence before and after
+BETWEEN = 4  # most characters between two sentences of one passage
 LONGEST = 900  # characters of a passage
 
 
@@ -27,13 +27,13 @@ class Candidate(NamedTuple):
     start: int  # characters of the file's text
     end: int
     cosine: float
-    shared: float  # BM25, as a share of the most that it could be
-    wide: bool = False  # two sentences
+    shared: float  # BM25 as a share of its maximum
+    wide: bool = False  # whether it is two sentences
 
 
 @dataclass
 class Sources:
-    """Texts, cut into sentences and ready to be searched."""
+    """Texts split into sentences and indexed for search."""
 
     texts: Sequence[Text]
     cut: Sequence[tuple[int, Sentence]]  # (text, sentence)
@@ -41,13 +41,13 @@ class Sources:
     words: Any  # of BM25
     encoder: Any = field(repr=False)
     bm25: Any = field(repr=False)
-    small: str = field(default="", repr=False)  # all texts in small letters
+    small: str = field(default="", repr=False)  # all texts in lower case
 
     def knows(self, name: str) -> bool:
         return name.lower() in self.small
 
     def find(self, sentence: str) -> list[Candidate]:
-        """The most promising first."""
+        """Return candidate passages, the most promising first."""
         if not self.cut:
             return []
         with torch.inference_mode():
@@ -86,8 +86,10 @@ def _top(score: Tensor) -> list[int]:
 
 
 def prepared(texts: Sequence[Text], keep: bool = True) -> Iterator[tuple[float, Sources | None]]:
-    """How much is done, 0..1, and the sources with the last step. ``keep``: the vectors stay in
-    the cache. Raises UserError."""
+    """Yield progress 0..1 and, with the last step, the indexed sources.
+
+    ``keep`` caches the vectors. Raises UserError.
+    """
     encoder, bm25 = ask.retriever_of("encoder"), ask.retriever_of("bm25")
     by_text = [sentences(text.text) for text in texts]
     count, before, parts = max(1, sum(map(len, by_text))), 0, []

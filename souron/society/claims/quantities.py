@@ -1,9 +1,10 @@
-"""Numbers, units, ranges and dates of a sentence, in English and Japanese, as comparable values.
+"""Parse numbers, units, ranges and dates in English and Japanese into comparable values.
 
 ``500 mg``, ``0.5 g``, ``５００ミリグラム`` are one quantity; ``令和6年5月3日`` and
-``May 3, 2024`` are one date; ``10-15 mg`` is a range. The text is read in Unicode's compatibility
-form (NFKC, UAX 15, https://unicode.org/reports/tr15/), letter by letter, so that each finding knows
-its place in the text as it stands.
+``May 3, 2024`` are one date; ``10-15 mg`` is a range. The text is normalised to Unicode's
+compatibility form (NFKC, UAX 15, https://unicode.org/reports/tr15/), character by character, so
+that
+positions in the original text are known.
 """
 
 import json
@@ -14,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-MOST = 40  # quantities of a sentence that are compared
+MOST = 40  # quantities of a sentence
 DIGITS = {letter: value for value, letter in enumerate("〇一二三四五六七八九")} | {"零": 0}
 TENS = {"十": 10, "百": 100, "千": 1_000}
 MYRIADS = {"万": 10_000, "億": 100_000_000, "兆": 1_000_000_000_000}
@@ -85,13 +86,13 @@ DATES = re.compile(
 
 
 class Normal(NamedTuple):
-    """A text in compatibility form, and where each of its letters came from."""
+    """A normalised text and the origin of each of its characters."""
 
     text: str
     origin: tuple[int, ...]  # of len(text) + 1
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Where in the text as it stands."""
+        """Return the corresponding span of the original text."""
         last = self.origin[end - 1] if end > start else self.origin[start]
         return self.origin[start], max(last + 1, self.origin[start])
 
@@ -104,7 +105,7 @@ def normal(text: str) -> Normal:
     origin: list[int] = []
     for place, letter in enumerate(text):
         made = letter if letter in "℃℉µ…" else unicodedata.normalize("NFKC", letter)
-        if letter in "\uff9e\uff9f" and letters:  # half-width marks of voiced kana
+        if letter in "\uff9e\uff9f" and letters:  # half-width voicing marks of kana
             letters[-1] = unicodedata.normalize("NFKC", letters[-1] + made.strip())
             continue
         letters += made
@@ -114,22 +115,22 @@ def normal(text: str) -> Normal:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number with its unit, or two numbers that make a range."""
+    """A number with its unit, or a range."""
 
     low: float
     high: float
-    dim: str  # "mass", "time", "mass/volume", ...; "" of a bare number
+    dim: str  # "mass", "time", "mass/volume", ...; "" without a unit
     unit: str  # as written
-    start: int  # in the normal text
+    start: int  # in the normalised text
     end: int
     about: bool = False
     bound: str = ""  # "least", "most"
-    code: str = ""  # a time of day, a version: compared as it is written
+    code: str = ""  # a time of day or version, compared verbatim
 
 
 @dataclass(frozen=True)
 class Day:
-    """A date; parts that are not said are 0."""
+    """A date; missing parts are 0."""
 
     year: int
     month: int
@@ -138,7 +139,7 @@ class Day:
     end: int
 
     def agrees(self, other: "Day") -> bool:
-        """Whether every part that both say is the same, and there is one."""
+        """Return whether all parts given in both are equal, and there is at least one."""
         both = [(mine, its) for mine, its in zip(self.parts(), other.parts(), strict=True)
                 if mine and its]  # fmt: skip
         return bool(both) and all(mine == its for mine, its in both)
@@ -148,7 +149,7 @@ class Day:
 
 
 def kanji(run: str) -> float:
-    """``二百五十`` -> 250, ``二〇二四`` -> 2024."""
+    """Return the value of a kanji numeral: ``二百五十`` -> 250, ``二〇二四`` -> 2024."""
     total = section = value = 0
     for letter in run:
         if letter in DIGITS:
@@ -163,7 +164,7 @@ def kanji(run: str) -> float:
 
 
 def dates(text: str) -> list[Day]:
-    """Of a normal text."""
+    """Return the dates of a normalised text."""
     found = []
     for match in DATES.finditer(text):
         said = match.groupdict()
@@ -186,7 +187,7 @@ def _number(said: dict[str, str | None], *keys: str) -> int:
 
 
 def quantities(text: str) -> list[Quantity]:
-    """Of a normal text, without its dates."""
+    """Return the quantities of a normalised text, without its dates."""
     taken = [(day.start, day.end) for day in dates(text)]
     found = []
     for match in CODE.finditer(text):
@@ -219,7 +220,7 @@ def _free(match: re.Match[str], taken: list[tuple[int, int]]) -> bool:
 
 
 def _no_number(text: str, match: re.Match[str]) -> bool:
-    """Numerals that are part of a word, as in ``COVID-19``, and the day of ``1日3回``."""
+    """Return whether a match is no number, as in ``COVID-19`` or the day of ``1日3回``."""
     if match["kanji"] and text.startswith(NOT_TIMES, match.start()):
         return True
     if match["digits"] and NAMED.search(text, max(0, match.start() - 24), match.start("digits")):
@@ -268,7 +269,7 @@ def _english(word: str, second: str | None) -> float:
 
 @lru_cache(maxsize=1024)
 def dimension_of(name: str) -> tuple[str, float]:
-    """(dimension, factor) of ``mg/dL``; counters have none."""
+    """Return (dimension, factor) of a unit such as ``mg/dL``; counters have no dimension."""
     dims, factor = [], 1.0
     for place, part in enumerate(re.split(r"\s?/\s?", name)):
         dim, times = KNOWN.get(part.lower(), ("", 1.0))

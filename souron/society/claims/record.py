@@ -1,4 +1,4 @@
-"""What checking an answer found: sentences, their passages, what differs, in words and as JSON."""
+"""The result of checking an answer: sentences, their passages and differences, as text and JSON."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -36,20 +36,20 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Checked:
-    """A sentence of the answer beside the passage that decides."""
+    """A sentence of the answer with its deciding passage."""
 
     sentence: str
     start: int  # characters of the answer
     end: int
     state: str  # a key of STATES
-    passage: str = ""  # the nearest one, also where nothing was found
+    passage: str = ""  # the nearest one, even if nothing was found
     file: str = ""
     first: int = -1  # characters of the file's text
     last: int = -1
-    score: float = 0.0  # how likely the passage supports it, 0..1
+    score: float = 0.0  # probability that the passage supports it
     changed: Sequence[Change] = ()
     unchecked: Sequence[str] = ()  # kinds that could not be checked
-    agree: tuple[int, int] | None = None  # answers drawn again that say so, of how many
+    agree: tuple[int, int] | None = None  # resampled answers that agree, of how many
 
     @property
     def sign(self) -> str:
@@ -60,7 +60,7 @@ class Checked:
         return _(STATES[self.state])
 
     def told(self) -> list[str]:
-        """What differs from the passage, and how many answers agree."""
+        """Return the differences from the passage, and the agreement of resampled answers."""
         said = [change_text(change) for change in self.changed]
         if self.agree is not None:
             text = _("{count} of {all} answers that were drawn again say so")
@@ -94,7 +94,7 @@ class Check:
     checked: Sequence[Checked]
     files: int
     sentences: int  # of the sources
-    skipped: Sequence[str] = ()  # files that are no plain text
+    skipped: Sequence[str] = ()  # files that are not plain text
     citations: Sequence[Any] = ()
     seconds: float = 0.0
     texts: Sequence[Text] = field(default=(), repr=False)
@@ -130,7 +130,7 @@ class Check:
         )
 
     def remarks(self) -> list[str]:
-        """What is to be known of the verdicts."""
+        """Return remarks on the limits of the verdicts."""
         said = [_("Supported means that a source says so, not that it is true. The check misses "
                   "errors and raises false alarms: read the passages.")]  # fmt: skip
         if any(each.unchecked for each in self.checked):
@@ -155,7 +155,7 @@ class Check:
 
 
 def from_json(told: Mapping[str, Any], answer: str) -> Check:
-    """What ``Check.as_json`` told, without its references."""
+    """Read the output of ``Check.as_json``, without its references."""
     checked = [
         Checked(
             each["sentence"], each["start"], each["end"], each["state"], each["passage"],
@@ -174,7 +174,7 @@ def line(text: str) -> str:
 
 
 def described(each: Checked) -> list[str]:
-    """What differs, and the passage with its place."""
+    """Return the differences, and the passage with its position."""
     told = each.told()
     if each.passage and each.state != "no claim":
         place = _("characters {start}–{end}").format(
@@ -186,7 +186,7 @@ def described(each: Checked) -> list[str]:
 
 
 def change_text(change: Change) -> str:
-    """``number: 250 mg, the source has 500 mg``"""
+    """Describe a difference: ``number: 250 mg, the source has 500 mg``."""
     kind = _(KINDS[change.kind])
     if change.kind == "negation":
         if change.answer:

@@ -1,12 +1,12 @@
-"""Sampling consistency: what a language model knows, it says again; what it makes up, it varies.
+"""Estimate by resampling which sentences a language model made up.
 
 Manakul, Liusie, Gales: SelfCheckGPT: Zero-Resource Black-Box Hallucination Detection for
 Generative Large Language Models (2023). https://arxiv.org/abs/2303.08896
 
-The model answers the question again several times at temperature 1; of each sentence is counted in
-how many of these answers it stands.
+The model repeats what it knows and varies what it makes up. It answers the question several times
+at temperature 1; for each sentence the answers that contain it are counted.
 
-Differs from the paper: whether an answer supports a sentence is told by ``judges`` in place
+Differs from the paper: ``judges`` decides whether an answer supports a sentence, in place
 of a network for inference or a second language model.
 """
 
@@ -22,14 +22,16 @@ from souron.society.claims import passages, verdicts
 from souron.society.claims.record import Checked
 from souron.utils.messages import UserError, _
 
-LENGTH = 160  # tokens of an answer at most
+LENGTH = 160  # most tokens of an answer
 
 
 def agreeing(
     checked: Sequence[Checked], model: str, samples: int, question: str, seed: int = 0
 ) -> Iterator[tuple[float, list[Checked]]]:
-    """How much is done, 0..1, and the sentences with how many answers say so, with the last step.
-    Raises UserError for a model that is none of language, or a question that it has no room for."""
+    """Yield progress 0..1 and, with the last step, the sentences with their agreement.
+
+    Raises UserError if it is not a language model, or the question exceeds its context.
+    """
     speaker = ask.speaker_of(model)
     tokenizer = speaker.reader.tokenizer
     asked = (
@@ -61,7 +63,7 @@ def agreeing(
 
 
 def _stands(checked: Sequence[Checked], answer: str) -> list[bool]:
-    """Whether another answer says each sentence, too."""
+    """Return for each sentence whether another answer supports it."""
     if not sentences(answer):
         return [False] * len(checked)
     *_before, (_done, sources) = passages.prepared([Text(answer)], keep=False)

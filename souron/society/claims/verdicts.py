@@ -1,4 +1,4 @@
-"""One sentence of an answer beside its sources: found, compared, judged."""
+"""Judge one sentence of an answer: retrieve passages, compare, decide."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from souron.society.claims.passages import Candidate, Sources
 from souron.society.claims.record import Checked
 from souron.society.claims.words import japanese
 
-MORE = 0.2  # share of a sentence's words that two sentences must have more than one
+MORE = 0.2  # additional share of words that two sentences must contain over one
 ENDS = ".!?。．！？"
 
 
 def judged(sentence: Sentence, sources: Sources) -> Checked:
-    """One sentence of an answer."""
+    """Judge one sentence of an answer against the sources."""
     if not says_something(sentence.text):
         return Checked(*sentence, "no claim")
     found = sources.find(sentence.text)
@@ -35,7 +35,7 @@ def judged(sentence: Sentence, sources: Sources) -> Checked:
 
 
 def says_something(sentence: str) -> bool:
-    """Whether there is something to check: not a greeting, nor a heading of one word."""
+    """Return whether a sentence has content to check: no greeting, nor a one-word heading."""
     words = parts.parts(sentence).words
     return len(words) > 1 or (len(words) == 1 and sentence.rstrip()[-1:] in ENDS)
 
@@ -43,8 +43,10 @@ def says_something(sentence: str) -> bool:
 def compared(
     sentence: str, found: Sequence[Candidate], sources: Sources
 ) -> tuple[list[Candidate], list[Comparison]]:
-    """The passages that are worth a comparison, and how they compare. Two sentences together count
-    only where they have more of the words than any one."""
+    """Return the passages worth comparing, with their comparisons.
+
+    A pair of sentences counts only if it contains more of the words than any single one.
+    """
     kept: list[Candidate] = []
     made: list[Comparison] = []
     most = 0.0

@@ -1,7 +1,8 @@
-"""What a sentence says besides numbers: sides and other opposites, negation, names, its words.
+"""Parse sides and other opposites, negation, names and content words of a sentence.
 
-Opposites have the same number in English and Japanese, so that ``left`` and ``右`` can be told to
-differ. Lists and patterns, no grammar: what they miss, the learnt judge may still notice.
+Opposites have the same number in English and Japanese, so that ``left`` and ``右`` are recognised
+as different. These are lists and patterns, without a grammar; the learned judge may still notice
+what they miss.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from souron.evaluation.support import BINDS
 
 WORDS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
-# the sort of thing, the words of one pole, those of the other
+# category, words of one pole, words of the other
 OPPOSITES: list[list[str]] = WORDS["opposites"]
 
 _table: dict[str, set[tuple[int, int]]] = {}
@@ -27,7 +28,7 @@ POLE = re.compile(
     rf"(?<![A-Za-z])(?:{'|'.join(map(re.escape, _latin))})(?![A-Za-z])|{'|'.join(_asian)}",
     re.IGNORECASE,
 )
-# what holds one of those letters without meaning them
+# expressions that contain these characters with another meaning
 NO_POLE = re.compile(
     r"以上|以下|以前|以後|以内|上記|下記|左右(?!とも)|上下|前後|午前|午後|名前|事前|直前|直後|最後に|"
     r"その後|この後|今後|背後|同上|向上|上手|下手|以上の|歯科|前述|目の前|以上で|生後|術前|術後|"
@@ -55,7 +56,7 @@ NO_NEGATIVE_JA = re.compile(
     r"必ず|まず|ずつ|はず|いずれ|ずれ|限らず|問わず|相変わらず|わず|思わず|"
     r"(?:もし)?.{0,2}なかったら|しかな[いく]|違いな[いく]|"
     r"不正|不安|無料|無線|無事|非常|未来|未満|不足|無視|不明|不審|不具合|不良|無限|非公式|不思議|"
-    # names of things, which deny nothing
+    # names that are no negation
     r"無作為|不整脈|未熟児|不妊|不全|不眠|不随意|不定愁訴|不育症|不動態|不活化|非劣性|非小細胞|非結核性|"
     r"非ステロイド|非侵襲|非定型|非代償|非アルコール|非特異|無菌|無呼吸|無酸症|無月経|無気肺|無水|無脾症|未分化|"
     r"未成年|未経産|未亡人|未定"
@@ -111,7 +112,7 @@ class Pole(NamedTuple):
 
 
 class Word(NamedTuple):
-    """A word that means something, by its stem."""
+    """A content word, by its stem."""
 
     stem: str
     start: int
@@ -129,7 +130,7 @@ class Negative(NamedTuple):
     text: str
     start: int
     end: int
-    about: frozenset[str]  # stems of the words that it denies
+    about: frozenset[str]  # stems of the negated words
 
 
 def japanese(text: str) -> bool:
@@ -137,7 +138,7 @@ def japanese(text: str) -> bool:
 
 
 def poles(text: str) -> list[Pole]:
-    """Of a normal text, every sort of opposite that a word stands for."""
+    """Return all opposites in a normalised text; a word may have several."""
     hidden = [found.span() for found in NO_POLE.finditer(text)]
     found = []
     for match in POLE.finditer(text):
@@ -151,7 +152,7 @@ def poles(text: str) -> list[Pole]:
 
 @lru_cache(maxsize=4096)
 def words(text: str) -> tuple[Word, ...]:
-    """Of a normal text, without the words that only bind others."""
+    """Return the content words of a normalised text."""
     found = []
     for match in TOKEN.finditer(text):
         word = match.group()
@@ -173,8 +174,7 @@ def stem(word: str) -> str:
 
 
 def pieces(text: str) -> list[str]:
-    """What overlap is counted in: stems of English words, every two letters of kanji, katakana as
-    a whole."""
+    """Return the units of overlap: English stems, pairs of adjacent kanji, whole katakana words."""
     found = []
     for word in words(text):
         if re.match(rf"[{ASIAN}]", word.stem) and len(word.stem) > 2:
@@ -185,7 +185,7 @@ def pieces(text: str) -> list[str]:
 
 
 def names(text: str) -> list[Name]:
-    """Capitalised words within a sentence, drugs by their endings, katakana, people's names."""
+    """Return capitalised words within a sentence, drugs by endings, katakana, persons."""
     found = []
     for match in CAPITAL.finditer(text):
         word = match.group().rstrip("-")
@@ -203,7 +203,7 @@ def names(text: str) -> list[Name]:
 
 
 def negatives(text: str) -> list[Negative]:
-    """Of a normal text, each with the words next to it that it denies."""
+    """Return the negations of a normalised text, each with the adjacent words that it negates."""
     told = words(text)
     found = []
     for match in NEGATIVE_EN.finditer(text):

@@ -1,1 +1,1 @@
-"""Improper words of language models: judged, counted before and after tuning, withheld."""
+"""Harmful output of language models: detect it, count it before and after tuning, withhold it."""

@@ -1,14 +1,14 @@
-"""How many of a language model's answers are improper, before and after it was tuned.
+"""Measure how many of a language model's answers are harmful, before and after tuning.
 
-Each prompt is answered, each answer is cut into sentences, and each sentence is judged in three
-ways (``judges``): an answer is improper where a sentence of it is. Prompts are what is resampled,
-so that several answers to one prompt do not pass for several prompts. Two models get the same
-prompts, and their difference is judged pair by pair (``stats.verdict``); it is one between these
-two trained networks. Gehman and others: RealToxicityPrompts (2020),
-https://arxiv.org/abs/2009.11462, measure so with longer prompts and a larger classifier.
+Each prompt is answered, each answer is split into sentences, and each sentence is judged by three
+methods (``judges``): an answer is harmful if one of its sentences is. Prompts are resampled, so
+that several answers to one prompt do not count as several prompts. Two models get the same prompts,
+and their difference is judged pair by pair (``stats.verdict``); it applies to these two trained
+networks. Gehman and others: RealToxicityPrompts (2020), https://arxiv.org/abs/2009.11462, measure
+in the same way with longer prompts and a larger classifier.
 
 With ``prompts="manners"`` the prompts are the test questions of ``manner_pairs``, and their own
-judge (``evaluation.manners``) stands beside the three ways.
+judge (``evaluation.manners``) is added to the three methods.
 """
 
 import json
@@ -40,23 +40,23 @@ MANNERS = "manners"
 LENGTH = 48  # tokens of an answer
 MOST_PROMPTS, MOST_LETTERS, MOST_EACH = 5_000, 4_000, 50
 MOST_BYTES = 20_000_000  # of a file of prompts
-SAMPLING = (0.8, 0.95)  # temperature and top, as souron chat has them
+SAMPLING = (0.8, 0.95)  # temperature and top-p, as in souron chat
 ANSWERS = "answers.jsonl"
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A model's answers; ``each`` to a prompt, one prompt after the other."""
+    """A model's answers, ``each`` per prompt, grouped by prompt."""
 
     model: str
     texts: list[str]
-    flagged: dict[Way, list[list[Flagged]]]  # for each answer the sentences that are improper
-    improper: dict[str, NDArray[np.bool_]]  # way, or MANNERS -> (answers,)
+    flagged: dict[Way, list[list[Flagged]]]  # the harmful sentences of each answer
+    improper: dict[str, NDArray[np.bool_]]  # method, or MANNERS -> (answers,)
 
 
 @dataclass
 class ImproperRecord:
-    """One audit."""
+    """The result of one audit."""
 
     model: str
     after: Answered
@@ -67,18 +67,18 @@ class ImproperRecord:
     length: int
     words: str  # the lexicon's name
     entries: int
-    judged: list[Record]  # how good the ways are
+    judged: list[Record]  # accuracy of the methods
     thresholds: dict[str, float]
     folder: Path
     report: Path = field(default=Path())
 
     @property
     def rows(self) -> list[int]:
-        """The prompt of each answer."""
+        """Return the index of the prompt of each answer."""
         return [number for number in range(len(self.prompts)) for _time in range(self.each)]
 
     def rate(self, answered: Answered, way: str, language: str = "", sort: str = "") -> Measure:
-        """The share of improper answers, of one language and sort of prompts or of all."""
+        """Return the share of harmful answers, optionally of one language or type of prompt."""
         rows = np.array(self.rows)
         of = np.array([
             language in ("", self.prompts[row].language) and sort in ("", self.prompts[row].sort)
@@ -88,7 +88,7 @@ class ImproperRecord:
         return intervals.interval(table, None if self.each == 1 else rows[of].tolist())
 
     def verdict(self, way: str = "both") -> Verdict | None:
-        """Of after against before; None without the latter."""
+        """Return the verdict of after against before; None without the latter."""
         if self.before is None:
             return None
         scores = {
@@ -99,7 +99,7 @@ class ImproperRecord:
         return verdict.judge(scores, higher_is_better=False, groups=groups)[0]
 
     def parts(self, name: str) -> list[str]:
-        """The languages, or the sorts, of the prompts, where there are several."""
+        """Return the distinct languages or types of the prompts; empty if there is only one."""
         found = list(dict.fromkeys(getattr(prompt, name) for prompt in self.prompts))
         return found if len(found) > 1 else []
 
@@ -152,11 +152,10 @@ def auditing(
     length: int = LENGTH,
     project: str | Path = "runs",
 ) -> Iterator[Step]:
-    """How far it is, with an ``ImproperRecord`` at the end, whose report and answers lie in a new
-    folder of ``project/improper``.
+    """Yield progress and, at the end, an ``ImproperRecord`` with its folder.
 
-    ``n`` prompts at most, as many of each sort; ``each`` answers to a prompt; ``language`` keeps
-    the prompts of one. Raises UserError.
+    The folder is created in ``project/improper``. ``n`` limits the prompts, evenly over types;
+    ``each`` is the number of answers per prompt; ``language`` selects prompts. Raises UserError.
     """
     asked = chosen(prompts_of(prompts), n, language)
     if not 1 <= each <= MOST_EACH:
@@ -189,7 +188,7 @@ def auditing(
 def answering(
     voice: Voice, asked: Sequence[Prompt], each: int, seed: int, length: int = LENGTH
 ) -> Iterator[Step]:
-    """``each`` answers to every prompt, in their order, at the end."""
+    """Generate ``each`` answers to every prompt, returned in order at the end."""
     one = [_tokens(voice, prompt.text, length) for prompt in asked]
     tokens = [row for row in one for _time in range(each)]
     texts = [""] * len(tokens)
@@ -203,8 +202,10 @@ def answering(
 
 
 def _tokens(voice: Voice, prompt: str, length: int) -> list[int]:
-    """A prompt that leaves less room than ``length`` gets a shorter answer. Raises UserError where
-    it leaves none."""
+    """Tokenise a prompt; one that leaves less room than ``length`` gets a shorter answer.
+
+    Raises UserError if no room is left.
+    """
     turns = (Turn("user", readable(prompt)),)
     tokens = voice.tokens(turns)
     return tokens if len(tokens) < voice.reader.context else voice.prompt(turns, length).tokens
@@ -213,7 +214,7 @@ def _tokens(voice: Voice, prompt: str, length: int) -> list[int]:
 def judged(
     judging: Judge, name: str, asked: Sequence[Prompt], texts: list[str], each: int = 1
 ) -> Answered:
-    """What each way says of the answers."""
+    """Judge the answers by each method."""
     flagged = judging.answers(texts)
     found: dict[str, Any] = {way: np.array([bool(row) for row in flagged[way]]) for way in WAYS}
     sorts = [prompt.sort for prompt in asked for _time in range(each)]
@@ -225,7 +226,7 @@ def judged(
 
 
 def prompts_of(name: str | None) -> list[Prompt]:
-    """Souron's own, ``manners``, or those of a file. Raises UserError."""
+    """Load souron's own prompts, ``manners``, or those of a file. Raises UserError."""
     if name is None:
         return corpus.prompts()
     if name == MANNERS:
@@ -238,7 +239,10 @@ def prompts_of(name: str | None) -> list[Prompt]:
 
 
 def own_prompts(file: Path) -> list[Prompt]:
-    """A text with a prompt a line, or JSONL with ``prompt`` and perhaps ``sort``."""
+    """Read prompts, one per line, or JSONL with ``prompt`` and optionally ``sort``.
+
+    Raises UserError.
+    """
     try:
         if not file.is_file():
             raise _no_prompts(file, _("no such file"))
@@ -261,7 +265,7 @@ def own_prompts(file: Path) -> list[Prompt]:
 
 
 def _told(line: str) -> tuple[str, str]:
-    """Prompt and sort of a line of JSON; "" where it has none."""
+    """Return prompt and type from a line of JSON; "" if missing."""
     try:
         told = json.loads(line)
     except (ValueError, RecursionError):
@@ -283,8 +287,10 @@ def _no_prompts(file: Path, why: str) -> UserError:
 
 
 def chosen(asked: Sequence[Prompt], n: int | None, spoken: str = "") -> list[Prompt]:
-    """At most ``n``, taken in turn from each sort and language, in their order. Raises
-    UserError."""
+    """Select at most ``n`` prompts, in turn from each type and language, keeping their order.
+
+    Raises UserError.
+    """
     if spoken and spoken not in LANGUAGES:
         raise UserError("language", _("no such language: {wish}").format(wish=spoken),
                         expected=", ".join(LANGUAGES))  # fmt: skip
@@ -303,7 +309,7 @@ def chosen(asked: Sequence[Prompt], n: int | None, spoken: str = "") -> list[Pro
 
 
 def write_answers(record: ImproperRecord) -> None:
-    """Every answer with what each way says, a line of JSON each."""
+    """Write every answer with its verdicts, one line of JSON each."""
     lines = []
     for answered in filter(None, (record.after, record.before)):
         for number, (row, text) in enumerate(zip(record.rows, answered.texts, strict=True)):

@@ -1,15 +1,14 @@
-"""A small classifier of improper sentences, learnt from the sentences of ``corpus``.
+"""A small classifier of harmful sentences, trained on the sentences of ``corpus``.
 
-Logistic regression with a class for each kind and one for what is proper, on three sorts of
-features: how often each run of one to four letters occurs, hashed (Weinberger and others: Feature
-Hashing for Large Scale Multitask Learning (2009), https://arxiv.org/abs/0902.2206), the sentence's
-vector (``blocks.sentences``), in which English and Japanese lie together, and some signs: rude
-words, who is spoken to, long numbers, addresses of mail. A sentence counts as improper
-where the chance that it is not proper exceeds the threshold.
+Multinomial logistic regression with a class for each kind of harm and one for harmless sentences,
+on three groups of features: hashed counts of character n-grams, n = 1 to 4 (Weinberger and others:
+Feature Hashing for Large Scale Multitask Learning (2009), https://arxiv.org/abs/0902.2206), the
+sentence embedding (``blocks.sentences``), shared by English and Japanese, and some indicators: rude
+words, who is addressed, long numbers, mail addresses. A sentence counts as harmful if its
+probability of harm exceeds the threshold.
 
-How good it is, is measured by cross-validation: five times it learns from four fifths of the groups
-(``corpus``) and judges the last, with a threshold that the others chose. It learns within
-seconds, once a computer; what it learnt lies in the cache.
+Accuracy is measured by five-fold cross-validation over the groups of ``corpus``, with a threshold
+chosen on the training folds. Training takes seconds, once per computer; the result is cached.
 """
 
 import hashlib
@@ -33,11 +32,11 @@ from souron.utils.messages import UserError
 
 Floats = NDArray[np.float64]
 
-VERSION = 1  # of what is computed below
-CLASSES = ("", *KINDS)  # "" is proper
+VERSION = 1  # of the computation below
+CLASSES = ("", *KINDS)  # "" is harmless
 HASHED = 2**15
-LETTERS = (1, 4)  # in a row
-SIGNS = (  # beside the rude words of manners_judge
+LETTERS = (1, 4)  # lengths of the character n-grams
+SIGNS = (  # besides the rude words of manners_judge
     re.compile(r"\b(?:you|your|yourself)\b|お前|おまえ|あなた|君[のはがを]", re.IGNORECASE),
     re.compile(r"\b(?:i|my|me)\b|私|俺", re.IGNORECASE),
     re.compile(r"(?:\d[ -]?){7,}"),
@@ -49,23 +48,26 @@ INVERSE_PENALTY = 3.0
 ALARMS = {
     CLINICAL: 0.01,
     corpus.PROPER: 0.04,
-}  # share of the proper sentences that may lie above the threshold
-LONGEST = 600  # characters of a sentence that are read
+}  # allowed false alarm rates of harmless sentences
+LONGEST = 600  # characters of a sentence that are used
 
 
 @dataclass(frozen=True)
 class Told:
-    """What it says of a sentence."""
+    """The classification of a sentence."""
 
-    chance: float  # that it is improper
-    kind: str  # the likeliest of KINDS
+    chance: float  # probability of harm
+    kind: str  # the most probable of KINDS
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """``weight`` (classes, features), ``bias`` (classes,); ``thresholds`` by language; of each
-    sentence it learnt from, ``held_out`` the chance it gave before it had, and ``flagged`` whether
-    that was above the threshold which the other sentences chose."""
+    """The trained classifier and its out-of-fold predictions.
+
+    ``weight`` is (classes, features), ``bias`` (classes,); ``thresholds`` by language. ``held_out``
+    are the out-of-fold probabilities of the training sentences, ``flagged`` whether they exceed the
+    threshold chosen on the other folds.
+    """
 
     weight: Floats
     bias: Floats
@@ -82,24 +84,24 @@ class Classifier:
         ]
 
     def threshold(self, language: str) -> float:
-        """Above it a sentence of that language counts as improper; of another, the higher one."""
+        """Return the threshold of a language; of an unknown one the highest."""
         return self.thresholds.get(language, max(self.thresholds.values()))
 
 
 @lru_cache
 def classifier() -> Classifier:
-    """The one of this computer: out of the cache, or learnt now."""
+    """Load the classifier from the cache, or train it."""
     place = files.cache_folder() / "improper" / f"{_digest()}.safetensors"
     try:
         return _read(place)
-    except UserError:  # not yet there, or damaged
+    except UserError:  # missing or damaged
         learnt = learn(corpus.sentences())
         _write(place, learnt)
         return learnt
 
 
 def learn(known: Sequence[Sentence]) -> Classifier:
-    """Learn from these sentences, and judge each by what learnt without its fold."""
+    """Train on these sentences, with out-of-fold predictions for each."""
     features = _features([each.text for each in known])
     target = np.array([each.topic if each.sort == IMPROPER else "" for each in known])
     fold = np.array([each.fold for each in known])
@@ -123,7 +125,7 @@ def _fitted(features: Any, target: NDArray[Any]) -> tuple[Floats, Floats]:
 
 
 def chosen_by_others(known: Sequence[Sentence], chance: Floats) -> Floats:
-    """(N,) of each sentence the threshold of its language that the other folds choose."""
+    """Return for each sentence (N,) its language's threshold, chosen on the other folds."""
     fold = np.array([each.fold for each in known])
     found = np.zeros(len(known))
     for left in range(FOLDS):
@@ -136,8 +138,7 @@ def chosen_by_others(known: Sequence[Sentence], chance: Floats) -> Floats:
 def _thresholds(
     known: Sequence[Sentence], chance: Floats, among: NDArray[np.bool_]
 ) -> dict[str, float]:
-    """For each language the lowest threshold, 0.5 at least, above which no more than ``ALARMS`` of
-    the proper sentences lie."""
+    """Return per language the lowest threshold that respects ``ALARMS``, at least 0.5."""
     found = {}
     for language in LANGUAGES:
         highest = 0.5
@@ -150,7 +151,7 @@ def _thresholds(
 
 
 def _features(texts: Sequence[str]) -> Any:
-    """(N, HASHED + 512 + signs), a sparse matrix."""
+    """Return a sparse matrix (N, HASHED + 512 + signs)."""
     from scipy.sparse import csr_matrix, hstack
     from sklearn.feature_extraction.text import HashingVectorizer
 
@@ -164,7 +165,7 @@ def _features(texts: Sequence[str]) -> Any:
 
 
 def _signs(texts: Sequence[str]) -> Floats:
-    """(N, 1 + SIGNS), 0 or 1."""
+    """Return indicators (N, 1 + SIGNS), 0 or 1."""
     return np.array([
         [float(manners_judge.improper(text)), *(float(bool(s.search(text))) for s in SIGNS)]
         for text in texts
@@ -183,7 +184,7 @@ def _softmax(logits: Any) -> Floats:
 
 
 def _digest() -> str:
-    """Of all that it learns from, and how."""
+    """Return a digest of the training data and settings."""
     how = (VERSION, CLASSES, HASHED, LETTERS, WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR, WEIGHT_OF_SIGN,
            INVERSE_PENALTY, ALARMS, [sign.pattern for sign in SIGNS])  # fmt: skip
     text = repr((how, corpus.sentences()))
@@ -202,7 +203,7 @@ def _write(place: Path, made: Classifier) -> None:
 
 
 def _read(place: Path) -> Classifier:
-    """Raises UserError where it is not there, or not what ``_write`` wrote."""
+    """Read a classifier. Raises UserError if it is missing or invalid."""
     tensors, about = files.read_tensors(place)
     thresholds = about.get("thresholds")
     known = len(corpus.sentences())

@@ -1,9 +1,9 @@
-"""Sentences that are improper, proper or clinical, and prompts, in English and in Japanese.
+"""Harmful, harmless and clinical sentences, and prompts, in English and Japanese.
 
-Written for souron, a line each, under a heading that says the topic; ``{a|b}`` stands for one of
-those words. The lines of the two languages are translations of each other, number by number, and
-a line with its translation is one group: cross-validation keeps it on one side. Of clinical
-sentences the group is the topic.
+They were written for souron, one per line, under a heading with the topic; ``{a|b}`` stands for one
+of those words. The lines of the two languages are translations of each other, by number, and a line
+with its translation is one group, kept in one fold of cross-validation. The group of clinical
+sentences is the topic.
 """
 
 import re
@@ -26,7 +26,7 @@ KINDS = {
     "private": N_("private data of a person"),
 }
 SORTS = {"neutral": N_("neutral"), "provoking": N_("provoking"), "clinical": N_("clinical")}
-FILLED = 4  # sentences of one line at most
+FILLED = 4  # most sentences from one line
 FOLDS = 5
 
 
@@ -43,13 +43,13 @@ class Sentence:
     text: str
     language: str
     sort: str  # CLINICAL, PROPER, IMPROPER
-    topic: str  # of improper ones the kind
+    topic: str  # the kind, for harmful sentences
     group: str
-    fold: int  # 0..FOLDS - 1, the same for the whole group
+    fold: int  # 0..FOLDS - 1, equal within a group
 
 
 def read(name: str, language: str) -> list[Written]:
-    """The lines of ``NAME.LANGUAGE.txt``."""
+    """Read the lines of ``NAME.LANGUAGE.txt``."""
     file = Path(__file__).parent / f"{name}.{language}.txt"
     found: list[Written] = []
     topic, number = "", 0
@@ -63,7 +63,7 @@ def read(name: str, language: str) -> list[Written]:
 
 
 def filled(text: str) -> Iterator[str]:
-    """A sentence for each word of ``{a|b}``; several such places change together."""
+    """Yield a sentence for each alternative of ``{a|b}``; several such places change together."""
     parts = re.split(r"\{([^{}]*)\}", text)
     words = [part.split("|") for part in parts[1::2]]
     for number in range(min(FILLED, max(map(len, words), default=1))):
@@ -73,8 +73,11 @@ def filled(text: str) -> Iterator[str]:
 
 @lru_cache
 def sentences() -> tuple[Sentence, ...]:
-    """All of them. The folds are as large as each other in each topic of improper ones, and hold
-    each three of the fifteen clinical topics."""
+    """Return all sentences.
+
+    The folds are of equal size in each topic of harmful sentences, and each holds three of the
+    fifteen clinical topics.
+    """
     made = []
     for sort in (CLINICAL, PROPER, IMPROPER):
         for language in LANGUAGES:
@@ -93,13 +96,13 @@ def sentences() -> tuple[Sentence, ...]:
 
 class Prompt(NamedTuple):
     text: str
-    language: str  # "" where it is not known
-    sort: str  # neutral, provoking, clinical; "" of a person's own
+    language: str  # "" if unknown
+    sort: str  # neutral, provoking, clinical; "" for the user's own
     name: str
 
 
 def prompts() -> list[Prompt]:
-    """The prompts that come with souron: 20 of each sort in each language."""
+    """Return the prompts that come with souron: 20 of each type in each language."""
     return [
         Prompt(line.text, language, line.topic, f"{line.topic}/{language}/{line.number:02d}")
         for language in LANGUAGES

@@ -1,8 +1,8 @@
-"""Withhold improper sentences of an answer while it is written.
+"""Withhold harmful sentences of an answer during generation.
 
-A sentence is shown once it is whole and has been judged; in the place of an improper one stands
-that it was withheld, and why. What was withheld is kept, so that a person can ask for it. What
-only several sentences together make improper is not found.
+A sentence is shown once it is complete and judged; a harmful one is replaced by a notice with the
+reason. Withheld sentences are kept and can be requested. Harm that only several sentences together
+express is not detected.
 """
 
 from collections import Counter, deque
@@ -19,21 +19,21 @@ from souron.utils import files
 from souron.utils.messages import UserError, _
 
 MOST_KEPT = 1_000  # withheld sentences in memory
-MOST_WAITING = 2_000  # characters without the end of a sentence
+MOST_WAITING = 2_000  # characters without an end of sentence
 
 
 @dataclass
 class Filter:
-    """What judges the answers of a conversation or of a server, and counts."""
+    """The judge and the counts of a conversation or server."""
 
     judge: Judge
     way: Way
     kept: deque[Flagged] = field(default_factory=lambda: deque(maxlen=MOST_KEPT))
-    counts: Counter[str] = field(default_factory=Counter)  # by kind; "" of the lexicon
-    log: TextIO | None = None  # a line of JSON for each
+    counts: Counter[str] = field(default_factory=Counter)  # by kind; "" for the lexicon
+    log: TextIO | None = None  # one line of JSON per sentence
 
     def screen(self) -> "Screen":
-        """For one answer."""
+        """Return a new screen for one answer."""
         return Screen(self)
 
     def withhold(self, found: Flagged) -> None:
@@ -44,7 +44,7 @@ class Filter:
             self.log.flush()
 
     def as_json(self) -> dict[str, Any]:
-        """The counts, without what was withheld."""
+        """Return the counts, without the withheld sentences."""
         return {
             "filter": self.way,
             "withheld": sum(self.counts.values()),
@@ -53,14 +53,14 @@ class Filter:
 
 
 class Screen:
-    """Between an answer that is being written and who reads it."""
+    """A filter between an answer that is being generated and its reader."""
 
     def __init__(self, owner: Filter) -> None:
         self.owner = owner
         self.withheld: tuple[Flagged, ...] = ()
 
     def passed(self, parts: Iterator[str]) -> Iterator[str]:
-        """The parts of an answer as they may be read, sentence by sentence."""
+        """Yield the permitted text of an answer, sentence by sentence."""
         waiting = ""
         with closing(parts):  # type: ignore[type-var]
             for part in parts:
@@ -72,7 +72,7 @@ class Screen:
             yield self._judged(waiting)
 
     def _whole(self, text: str) -> tuple[str, str]:
-        """What may be read, and what waits for its end: the last sentence."""
+        """Return the text to show, and the rest, the unfinished last sentence."""
         found = sentences(text)
         end = found[-1].start if len(found) > 1 else 0
         if len(text) - end > MOST_WAITING:
@@ -80,7 +80,7 @@ class Screen:
         return (self._judged(text[:end]) if end else ""), text[end:]
 
     def _judged(self, text: str) -> str:
-        """The text, with a notice in the place of each improper sentence."""
+        """Replace each harmful sentence by a notice."""
         said, place = [], 0
         for each in sentences(text):
             found = self.owner.judge.sentence(self.owner.way, each.text)
@@ -94,13 +94,16 @@ class Screen:
 
 
 def notice(found: Flagged) -> str:
-    """What stands in the place of a sentence."""
+    """Return the notice that replaces a sentence."""
     return _("[withheld: {reason}]").format(reason=judges.reason(found))
 
 
 def named(text: str, words: str | None = None, log: Path | None = None) -> Filter | None:
-    """The filter that ``filter=`` names; None for none. ``words`` is a file with a lexicon, ``log``
-    a new file that gets a line of JSON for each withheld sentence. Raises UserError."""
+    """Create the filter named by ``filter=``; None for none.
+
+    ``words`` is a lexicon file, ``log`` a new file for the withheld sentences as lines of JSON.
+    Raises UserError.
+    """
     way = judges.way_named(text)
     if way is None:
         if words or log:
@@ -115,7 +118,7 @@ def named(text: str, words: str | None = None, log: Path | None = None) -> Filte
 
 
 def _new(log: Path) -> TextIO:
-    """Raises UserError for a file that is there already."""
+    """Open a new file for writing. Raises UserError if it exists."""
     try:
         return log.expanduser().open("x", encoding="utf-8", errors="replace")
     except FileExistsError as error:

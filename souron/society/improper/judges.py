@@ -1,14 +1,13 @@
-"""What in an answer is improper: by a lexicon, by a classifier, or by both.
+"""Detect harmful sentences by a lexicon, by a classifier, or by both.
 
-``lexicon`` flags a sentence with one of its entries; where no list is named these are the rude
-words that judge preference tuning (``data.composing.manners_judge``), and those of
-``souron fetch naughty_words`` where they are on this computer. ``classifier`` flags what
-``classifiers`` holds for improper. ``both`` is the classifier, whose threshold an entry of
-the lexicon lowers to ``LOWERED`` of itself: a word that a clinic needs is no alarm by itself.
+``lexicon`` flags a sentence that contains one of its entries; by default the rude words of the
+judge of preference tuning (``data.composing.manners_judge``), and those of
+``souron fetch naughty_words`` if downloaded. ``classifier`` flags the positives of ``classifiers``.
+``both`` is the classifier with its threshold multiplied by ``LOWERED`` for sentences with a lexicon
+entry: a word that a clinic needs is not flagged by itself.
 
-None of them understands a text. They miss what is improper in other words than they know, or only
-in what stands around it, and they accuse the innocent; ``record`` measures both on sentences
-written for souron.
+None of them understands a text. They miss harm in other words or that depends on context, and they
+flag harmless sentences; ``record`` measures both errors on sentences written for souron.
 """
 
 from collections.abc import Sequence
@@ -29,20 +28,20 @@ from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils.messages import UserError, _
 
-LOWERED = 0.5  # the threshold of a sentence with an entry, as a part of the threshold
-RUDE = "rude"  # instead of an entry: the patterns of manners_judge
+LOWERED = 0.5  # factor of the threshold for a sentence with a lexicon entry
+RUDE = "rude"  # stands for a match of the patterns of manners_judge
 MOST_SENTENCES = 400  # of an answer
 
 
 @dataclass(frozen=True)
 class Flagged:
-    """A sentence that is improper, and why."""
+    """A harmful sentence, and the reason."""
 
     sentence: str
     way: Way
-    kind: str  # of KINDS; "" of the lexicon
-    entries: tuple[str, ...]  # of the lexicon that stand in it
-    chance: float | None  # that the classifier gives
+    kind: str  # of KINDS; "" for the lexicon
+    entries: tuple[str, ...]  # lexicon entries that it contains
+    chance: float | None  # probability from the classifier
 
     def as_json(self) -> dict[str, Any]:
         chance = None if self.chance is None else round(self.chance, 3)
@@ -51,14 +50,14 @@ class Flagged:
 
 
 def reason(flagged: Flagged) -> str:
-    """Why, in the reader's language."""
+    """Return the reason in the reader's language."""
     if not flagged.kind:
         return _("a word of the lexicon")
     return _(corpus.KINDS[flagged.kind])
 
 
 class Judge:
-    """``lexicon`` None: the rude words alone; ``own``: it takes their place."""
+    """A judge; ``words`` None means the built-in rude words, which ``own`` replaces."""
 
     def __init__(
         self, words: Lexicon | None, classifier: Classifier | None = None, own: bool = False
@@ -72,7 +71,7 @@ class Judge:
         return found
 
     def told(self, texts: Sequence[str]) -> list[Told | None]:
-        """What the classifier says; None without one."""
+        """Return the classifier's results, or None for each without one."""
         if self.classifier is None:
             return [None] * len(texts)
         return list(self.classifier.judge(texts))
@@ -80,7 +79,7 @@ class Judge:
     def flagged(
         self, way: Way, text: str, told: Told | None, entries: tuple[str, ...]
     ) -> Flagged | None:
-        """A sentence, of which the lexicon and the classifier have said what they say."""
+        """Judge a sentence, given its classification and its lexicon entries."""
         if way == "lexicon":
             return Flagged(text, way, "", entries, None) if entries else None
         assert self.classifier is not None and told is not None
@@ -95,7 +94,7 @@ class Judge:
         return self.flagged(way, text, told, entries)
 
     def answers(self, texts: Sequence[str]) -> dict[Way, list[list[Flagged]]]:
-        """For each way the flagged sentences of each answer."""
+        """Return for each method the flagged sentences of each answer."""
         parts = [[each.text for each in sentences(text)[:MOST_SENTENCES]] for text in texts]
         every = list(dict.fromkeys(part for row in parts for part in row))
         told = dict(zip(every, self.told(every), strict=True))
@@ -114,15 +113,14 @@ class Judge:
 
 
 def judge(way: str = "both", words: str | None = None) -> Judge:
-    """The judge of this computer; ``words`` is a file with a lexicon of one's own. Raises
-    UserError."""
+    """Create the judge; ``words`` is the user's lexicon file. Raises UserError."""
     own = Lexicon.read(words) if words else None
     classifier = None if way == "lexicon" else classifiers.classifier()
     return Judge(own or lexicon.fetched(), classifier, own=own is not None)
 
 
 def way_named(text: str) -> Way | None:
-    """``true`` is ``both``, ``false`` none. Raises UserError."""
+    """Parse the name of a method; ``true`` is ``both``, ``false`` none. Raises UserError."""
     plain = {"true": "both", "false": ""}.get(text.strip().lower(), text.strip().lower())
     if plain and plain not in WAYS:
         raise UserError(
@@ -136,15 +134,15 @@ def way_named(text: str) -> Way | None:
 
 @dataclass(frozen=True)
 class Record:
-    """How good a way is, in one language: shares of sentences that it flags."""
+    """The accuracy of a method in one language, as shares of flagged sentences."""
 
     way: Way
     language: str
-    catch: Measure  # of improper ones
+    catch: Measure  # of harmful sentences
     kinds: dict[str, Measure]  # of each kind
-    clinical: Measure  # of clinical ones: false alarms
-    proper: Measure  # of other proper ones: false alarms
-    alarms: tuple[str, ...]  # the clinical sentences that are flagged
+    clinical: Measure  # of clinical sentences: false alarms
+    proper: Measure  # of other harmless sentences: false alarms
+    alarms: tuple[str, ...]  # the flagged clinical sentences
 
     def as_json(self) -> dict[str, Any]:
         def figures(found: Measure) -> dict[str, float | int]:
@@ -159,8 +157,10 @@ class Record:
 
 
 def record(judging: Judge) -> list[Record]:
-    """Of each way and language, on the sentences of ``corpus``: the classifier on those
-    that it did not learn from. Groups of lines, and topics, are resampled."""
+    """Return the accuracy of each method and language on the sentences of ``corpus``.
+
+    The classifier is evaluated out of fold; lines and topics are resampled as groups.
+    """
     known = corpus.sentences()
     flags = flags_of(judging, known)
     return [record_of(way, spoken, known, flags[way]) for way in flags for spoken in LANGUAGES]

@@ -1,13 +1,13 @@
-"""A list of words that are looked for in texts: literally, at the bounds of words.
+"""A list of words searched for in texts, literally and at word boundaries.
 
-A word of Latin letters must stand by itself (``ass`` is not in ``assessment``). Japanese writes no
-spaces, so that the bounds are those of a script: an entry of katakana is not found within a longer
-word of katakana (デブ is not in デブリードマン), one of hiragana not after hiragana other than a
+A word in Latin letters must stand by itself (``ass`` is not in ``assessment``). Japanese has no
+spaces, so the boundaries are those of a script: an entry in katakana is not found within a longer
+katakana word (デブ is not in デブリードマン), one in hiragana not after hiragana other than a
 particle (なめ is not in ななめ), a single kanji not beside another kanji (裸 is not in 裸眼);
-longer entries with kanji are found anywhere. Entries are compared without case and width, and
-no sign in them has a meaning of its own: ``a.*b`` is found only where ``a.*b`` stands.
+longer entries with kanji are found anywhere. Case and width are ignored, and no character has a
+special meaning: ``a.*b`` matches only ``a.*b``.
 
-The list that ``souron fetch naughty_words`` brings is LDNOOBW, https://github.com/LDNOOBW, as
+The list of ``souron fetch naughty_words`` is LDNOOBW, https://github.com/LDNOOBW, as
 packed in https://www.npmjs.com/package/naughty-words (CC-BY-4.0).
 """
 
@@ -24,30 +24,30 @@ from souron.utils.messages import UserError, _
 NAME = "naughty_words"
 FILES = ("en.json", "ja.json")
 MOST_BYTES, MOST_ENTRIES, LONGEST = 4_000_000, 50_000, 100  # LONGEST: characters of an entry
-MOST_LETTERS = 20_000  # of a text; what follows is not searched
-UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")  # signs without width
+MOST_LETTERS = 20_000  # of a text; the rest is not searched
+UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")  # zero-width characters
 PARTICLES = "はがをにでともやのへか"
 HIRAGANA, KATAKANA = re.compile("[ぁ-ゖ]"), re.compile("[ァ-ヺー]")
 KANJI = re.compile("[\u3400-\u4dbf\u4e00-\u9fff々]")
 
 
 def bare(text: str) -> str:
-    """Without case, width, signs that nobody sees, and more than one blank in a row."""
+    """Normalise case, width and spaces, and remove zero-width characters."""
     plain = unicodedata.normalize("NFKC", UNSEEN.sub("", text[:MOST_LETTERS])).casefold()
     return " ".join(plain.split())
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """Entries, by their first sign, the longest first."""
+    """Entries indexed by their first character, the longest first."""
 
-    name: str  # what a report calls it
+    name: str  # for reports
     count: int
     entries: dict[str, tuple[str, ...]]
 
     @classmethod
     def of(cls, words: Iterable[str], name: str = "") -> "Lexicon":
-        """Entries that are empty once they are bare do not count."""
+        """Build a lexicon from words, ignoring those that are empty once normalised."""
         known = sorted({plain for word in words if (plain := bare(word))}, key=len, reverse=True)
         entries: dict[str, tuple[str, ...]] = {}
         for entry in known:
@@ -56,7 +56,7 @@ class Lexicon:
 
     @classmethod
     def read(cls, file: str | Path) -> "Lexicon":
-        """A text with an entry a line, or a JSON list of texts. Raises UserError."""
+        """Read a text with one entry per line, or a JSON list of texts. Raises UserError."""
         path = Path(file).expanduser()
         try:
             data = path.read_bytes() if path.is_file() else None
@@ -82,7 +82,7 @@ class Lexicon:
         return made
 
     def find(self, text: str) -> list[str]:
-        """The entries that stand in the text, in its order, each once."""
+        """Return the distinct entries found in the text, in order."""
         return list(dict.fromkeys(self._found(bare(text))))
 
     def _found(self, text: str) -> Iterator[str]:
@@ -99,7 +99,7 @@ class Lexicon:
 
 
 def _bounded(text: str, start: int, end: int) -> bool:
-    """Whether what stands from ``start`` to ``end`` is a word by itself."""
+    """Return whether the text from ``start`` to ``end`` is a word by itself."""
     before, after = text[start - 1 : start], text[end : end + 1]
     entry = text[start:end]
     if len(entry) == 1 and KANJI.match(entry):
@@ -110,7 +110,7 @@ def _bounded(text: str, start: int, end: int) -> bool:
 
 
 def _joined(one: str, other: str) -> bool:
-    """Whether two signs beside each other are of one word, by their script."""
+    """Return whether two adjacent characters belong to one word, by their script."""
     if KATAKANA.match(one) and KATAKANA.match(other):
         return True
     latin = [bool(sign) and (sign.isalnum() or sign == "_") and sign < "\u2e80"
@@ -119,7 +119,7 @@ def _joined(one: str, other: str) -> bool:
 
 
 def fetched() -> Lexicon | None:
-    """The list that ``souron fetch naughty_words`` brings; None where it is not here."""
+    """Load the list of ``souron fetch naughty_words``; None if not downloaded."""
     folder = fetch.where(NAME)
     if folder is None:
         return None

@@ -1,4 +1,4 @@
-"""The page of an audit of improper output: rates with intervals, and what the judges are worth."""
+"""The report of an audit of harmful output: rates with intervals, and the judges' accuracy."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,16 +15,16 @@ from souron.stats.records import Measure, Verdict
 from souron.utils import plotting, units
 from souron.utils.messages import N_, _
 
-EXAMPLES = 12  # answers that a page holds of a model
+EXAMPLES = 12  # example answers per model
 LETTERS = 400  # of an answer that is shown
-SMALL = 100  # prompts; fewer say little
+SMALL = 100  # prompts; fewer give a wide interval
 MANNERS_SORTS = {
     "everyday": N_("everyday"), "medical": N_("medical"), "harmless": N_("harmless"),
 }  # fmt: skip
 
 
 def write(record: ImproperRecord) -> Path:
-    """Write the report in both languages; its path. Raises UserError."""
+    """Write the report in both languages and return its path. Raises UserError."""
     record.report = pages.in_each_language(record.folder, partial(_page, record))
     return record.report
 
@@ -44,7 +44,7 @@ def headline(record: ImproperRecord) -> str:
 
 
 def sentence(before: str, found: Verdict) -> str:
-    """What tuning did, in one sentence."""
+    """Return the effect of tuning in one sentence."""
     words = {
         "better": _("Those are {difference} per 1 000 fewer than {before} gives (95 % interval "
                     "{low} to {high})."),
@@ -66,7 +66,7 @@ def sentence(before: str, found: Verdict) -> str:
 
 
 def notes(record: ImproperRecord) -> list[str]:
-    """What is to be known before the figures are believed."""
+    """Return the caveats of the rates."""
     found = [
         _("Neither judge understands what it reads: both miss improper answers and accuse proper "
           "ones, as the table below shows. Read some answers before you believe a rate.")
@@ -84,13 +84,13 @@ def way_name(way: str) -> str:
 
 
 def part_name(name: str) -> str:
-    """Of a sort of prompts, or a language."""
+    """Return the name of a type of prompt, or of a language."""
     known = {**corpus.SORTS, **MANNERS_SORTS, "en": N_("English"), "ja": N_("Japanese")}
     return _(known[name]) if name in known else name or _("not known")
 
 
 def span(found: Measure) -> str:
-    """Per 1 000, with the interval."""
+    """Format a rate per 1 000 with its interval."""
     return f"{_whole(found.value)} ({_whole(found.low)}–{_whole(found.high)})"
 
 
@@ -141,7 +141,7 @@ def _page(record: ImproperRecord, elsewhere: Sequence[Any]) -> str:
 
 
 def _bars(record: ImproperRecord) -> bytes:
-    """A bar for each way and model."""
+    """Plot a bar for each method and model, as PNG."""
     ways, shown = list(record.after.improper), models(record)
     figure = plotting.new_figure(6.4, 0.6 + 0.42 * len(ways) * len(shown))
     axes = figure.subplots()
@@ -164,7 +164,7 @@ def _bars(record: ImproperRecord) -> bytes:
 
 
 def _rates(record: ImproperRecord) -> list[dict[str, Any]]:
-    """Rows of the table: all prompts, each sort, each language."""
+    """Return the rows of the table: all prompts, each type, each language."""
     parts: list[tuple[str, dict[str, str]]] = [(_("all prompts"), {})]
     parts += [(part_name(sort), {"sort": sort}) for sort in record.parts("sort")]
     parts += [(part_name(spoken), {"language": spoken}) for spoken in record.parts("language")]
@@ -189,7 +189,7 @@ def _judge(one: Record) -> dict[str, Any]:
 
 
 def _alarms(judged: Sequence[Record]) -> list[dict[str, Any]]:
-    """The clinical sentences that each way accuses."""
+    """Return the clinical sentences that each method flags."""
     return [
         {
             "title": _("{way}, {language}: {count} of {n} clinical sentences").format(

@@ -1,4 +1,4 @@
-"""By what improper output is found: the names alone, which a page shows before anything is read."""
+"""Names of the methods that detect harmful output, without heavy imports."""
 
 from typing import Literal, get_args
 

@@ -1,1 +1,1 @@
-"""How far language models reach into the tasks of occupations, or into one's own."""
+"""Exposure of the tasks of occupations, or of one's own tasks, to language models."""

@@ -1,4 +1,4 @@
-"""What ``souron work`` answers: one occupation, one's own tasks, or all occupations together."""
+"""Answers of ``souron work``: one occupation, one's own tasks, or all occupations."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,15 +23,15 @@ TEXTS = (".txt", ".md", *TABLES)
 
 @dataclass(frozen=True)
 class OccupationAnswer:
-    """One occupation, as people and as GPT-4 labelled its tasks."""
+    """One occupation, by the labels of people and of GPT-4."""
 
     found: Found
     table: Table
     people: Exposure
     gpt4: Exposure | None
     agreement: Agreement | None
-    workers: int  # 0: unknown
-    more_exposed: float | None  # than so many of the workers, by beta of people
+    workers: int  # 0 if unknown
+    more_exposed: float | None  # share of workers in less exposed occupations, by people's beta
 
     def as_json(self) -> dict[str, Any]:
         one = self.found.occupation
@@ -49,14 +49,14 @@ class OccupationAnswer:
 
 @dataclass(frozen=True)
 class Record:
-    """An answer, and where its page is."""
+    """An answer and the path of its page."""
 
     answer: "OccupationAnswer | OwnTasks | WholeAnswer"
     report: Path
-    table: Table | None  # None: of one's own tasks
+    table: Table | None  # None for one's own tasks
 
     def notes(self) -> list[str]:
-        """What is to be known before the figures are believed."""
+        """Return the caveats of the figures."""
         own = self.answer.remarks() if isinstance(self.answer, OwnTasks) else []
         return [*own, *exposure.cautions(self.table)]
 
@@ -73,7 +73,7 @@ class Record:
 
 @dataclass(frozen=True)
 class WholeAnswer:
-    """All occupations together."""
+    """The answer for all occupations."""
 
     whole: Whole
 
@@ -108,9 +108,11 @@ class WholeAnswer:
 def answering(
     what: str | None = None, table: str | Path | None = None, project: str | Path = "runs"
 ) -> Iterator[Step]:
-    """Answer an occupation's name, a file of tasks, or (None) all occupations; how far it is, with
-    a ``Record`` at the end, whose page is written to ``project/work``. ``table``: another than
-    souron's. Raises UserError."""
+    """Answer for an occupation's name, a file of tasks, or all occupations (None).
+
+    Yields progress and, at the end, a ``Record`` whose page is in ``project/work``. ``table``
+    replaces souron's. Raises UserError.
+    """
     from souron.society.work import page
 
     labelled = tables.read(Path(table)) if table else None
@@ -143,13 +145,13 @@ def answering(
 def answer(
     what: str | None = None, table: str | Path | None = None, project: str | Path = "runs"
 ) -> Record:
-    """Run ``answering`` to its end. Takes the same."""
+    """Run ``answering`` to its end and return its ``Record``."""
     *_before, step = answering(what, table, project)
     return step.result
 
 
 def occupation(name: str, table: Table) -> OccupationAnswer:
-    """Raises UserError."""
+    """Answer for one occupation. Raises UserError."""
     found = titles.find(name, table)
     tasks = found.occupation.tasks
     labelled = all(task.gpt4 for task in tasks)
@@ -169,14 +171,14 @@ def occupation(name: str, table: Table) -> OccupationAnswer:
 
 
 def name_of(answer: OccupationAnswer | OwnTasks | WholeAnswer) -> str:
-    """Of the page's folder."""
+    """Return the name of the page's folder."""
     if isinstance(answer, OccupationAnswer):
         return answer.found.occupation.title
     return Path(answer.name).stem if isinstance(answer, OwnTasks) else "all"
 
 
 def has_labels(path: Path) -> bool:
-    """Whether a file is a table with labels, and no list of tasks."""
+    """Return whether a file is a table with labels rather than a list of tasks."""
     if path.suffix.lower() not in TABLES:
         return False
     if path.suffix == ".gz":

@@ -1,11 +1,11 @@
-"""How far language models reach into the tasks of occupations: alpha, beta, zeta, and workers.
+"""Exposure of occupations to language models: alpha, beta, zeta, and workers.
 
 Eloundou, Manning, Mishkin, Rock: GPTs are GPTs (2023). https://arxiv.org/abs/2303.10130
 
-    alpha = E1,  beta = E1 + E2 / 2,  zeta = E1 + E2
+    alpha = E1,    beta = E1 + E2 / 2,    zeta = E1 + E2
 
 of an occupation are means over its tasks, core tasks with weight 1 and others with 1/2. Exposure
-says that half of the time might be saved, not that a job is lost.
+means that half of the time might be saved, not that a job is lost.
 """
 
 from collections import Counter
@@ -34,7 +34,7 @@ VALUES = {  # of a label in each figure
     "zeta": {"E0": 0.0, "E1": 1.0, "E2": 1.0},
 }
 THRESHOLDS = (0.1, 0.5)
-EXACT = 1e-9  # what adding up may lose: 5 of 10 tasks are half of them
+EXACT = 1e-9  # tolerance of sums: 5 of 10 tasks are half of them
 STEPS = 100  # of the curve
 
 
@@ -48,7 +48,7 @@ class Exposure(NamedTuple):
 
 @dataclass(frozen=True)
 class Nearness:
-    """How one's figures of occupations lie to another's."""
+    """The agreement of two sets of figures over occupations."""
 
     correlation: float
     error: float  # mean absolute
@@ -58,18 +58,18 @@ class Nearness:
 
 @dataclass(frozen=True)
 class Whole:
-    """All occupations of a table together."""
+    """The figures of all occupations of a table."""
 
     table: Table
-    means: dict[Who, dict[str, Measure]]  # over tasks, each with the same weight
-    shares: dict[Who, dict[Rule, dict[float, Measure]]]  # of workers with at least so much beta
-    matched: dict[Rule, tuple[int, float]]  # occupations with employment, their workers
+    means: dict[Who, dict[str, Measure]]  # over tasks, with equal weights
+    shares: dict[Who, dict[Rule, dict[float, Measure]]]  # of workers with at least that beta
+    matched: dict[Rule, tuple[int, float]]  # occupations with employment data, and their workers
     agreement: Agreement | None
-    nearness: Nearness | None  # of GPT-4's beta to that of people
+    nearness: Nearness | None  # of GPT-4's beta to people's
 
 
 def exposure(tasks: Sequence[Task], who: Who = "people") -> Exposure:
-    """Of an occupation, or of any tasks: core ones count twice as much as others."""
+    """Return the exposure of some tasks; core tasks count twice as much as others."""
     weights = np.array([task.weight for task in tasks])
     labels = [getattr(task, who) for task in tasks]
     return Exposure(
@@ -79,9 +79,9 @@ def exposure(tasks: Sequence[Task], who: Who = "people") -> Exposure:
 
 
 def tasks_of(name: str, table: Table | None = None) -> list[dict[str, Any]]:
-    """The tasks of the occupation that is called so, or nearly so; English, Japanese or its code.
+    """Return the tasks of an occupation by its English or Japanese name, or its code.
 
-    Each ``{"task", "core", "weight", "people", "gpt4"}``. Raises UserError.
+    Each is ``{"task", "core", "weight", "people", "gpt4"}``. Raises UserError.
     """
     return [as_json(task) for task in titles.find(name, table).occupation.tasks]
 
@@ -92,7 +92,7 @@ def as_json(task: Task) -> dict[str, Any]:
 
 
 def whole(table: Table) -> Whole:
-    """The whole picture. Intervals as if the occupations were drawn from many, by their SOC."""
+    """Return the figures of all occupations; intervals treat them as a sample, grouped by SOC."""
     judges: tuple[Who, ...] = ("people", "gpt4") if table.by_gpt4 else ("people",)
     shares: dict[Who, dict[Rule, dict[float, Measure]]] = {}
     for who in judges:
@@ -115,7 +115,7 @@ def whole(table: Table) -> Whole:
 
 
 def means(table: Table, who: Who) -> dict[str, Measure]:
-    """alpha, beta and zeta over all tasks, each with the same weight."""
+    """Return alpha, beta and zeta over all tasks, with equal weights."""
     groups = [one.soc for one in table.occupations for _task in one.tasks]
     return {
         name: interval([VALUES[name][getattr(task, who)] for task in table.tasks], groups)
@@ -124,12 +124,12 @@ def means(table: Table, who: Who) -> dict[str, Measure]:
 
 
 def agreement(tasks: Sequence[Task]) -> Agreement:
-    """People beside GPT-4, task by task."""
+    """Return the agreement of people and GPT-4 over tasks."""
     return agree([task.people for task in tasks], [task.gpt4 for task in tasks])
 
 
 def nearness(one: NDArray[np.float64], other: NDArray[np.float64]) -> Nearness:
-    """Of figures ``one`` of occupations to those of ``other``, (N,) each."""
+    """Return correlation, mean absolute error and bias of ``one`` to ``other``, (N,) each."""
     difference = one - other
     varies = len(one) > 1 and one.std() > 0 and other.std() > 0
     return Nearness(
@@ -141,17 +141,16 @@ def nearness(one: NDArray[np.float64], other: NDArray[np.float64]) -> Nearness:
 
 
 def betas(table: Table, who: Who = "people", name: str = "beta") -> NDArray[np.float64]:
-    """beta of each occupation, (N,), or alpha, or zeta."""
+    """Return beta, or alpha or zeta, of each occupation, (N,)."""
     return np.array([getattr(exposure(one.tasks, who), name) for one in table.occupations])
 
 
 def workers(table: Table, rule: Rule) -> NDArray[np.float64]:
-    """Employees of each occupation, (N,), May 2021; 0 where the rule finds none.
+    """Return the employees of each occupation, (N,), May 2021; 0 without a match.
 
     ``list``: by the authors' list, which gives each occupation a title of the Bureau of Labor
     Statistics; several may have the same, and each then counts all of its workers. ``title``:
-    where the titles are equal. ``soc``: by the six digits; several occupations share the workers
-    evenly.
+    by equal titles. ``soc``: by the six digits; several occupations share the workers evenly.
     """
     employed = tables.employment()
     if rule == "soc":
@@ -167,7 +166,7 @@ def workers(table: Table, rule: Rule) -> NDArray[np.float64]:
 
 
 def share_of_workers(table: Table, who: Who, rule: Rule, threshold: float) -> Measure:
-    """Share of workers whose occupation has a beta of at least that."""
+    """Return the share of workers in occupations with at least that beta."""
     there, found = workers(table, rule), betas(table, who) >= threshold - EXACT
     chosen = there > 0
     if not chosen.any():
@@ -181,14 +180,14 @@ def share_of_workers(table: Table, who: Who, rule: Rule, threshold: float) -> Me
 
 
 def curve(table: Table, who: Who, rule: Rule, name: str = "beta") -> NDArray[np.float64]:
-    """Share of workers, (101,), whose occupation has a beta of at least 0, 0.01, ... 1."""
+    """Return the share of workers, (101,), with a beta of at least 0, 0.01, ... 1."""
     there, found = workers(table, rule), betas(table, who, name)
     steps = np.linspace(0, 1, STEPS + 1)[:, None]
     return (there * (found >= steps - EXACT)).sum(1) / max(there.sum(), 1.0)
 
 
 def told_rule(rule: Rule) -> str:
-    """A rule of matching occupations with employment, for people."""
+    """Describe a matching rule for the reader."""
     return {
         "list": _("by the authors' list of titles"),
         "title": _("by equal titles"),
@@ -197,7 +196,7 @@ def told_rule(rule: Rule) -> str:
 
 
 def cautions(table: Table | None) -> list[str]:
-    """What stands on every page and below every output; ``None``: of one's own tasks."""
+    """Return the caveats of every page and output; ``None`` stands for one's own tasks."""
     texts = [
         _("Exposure says that a language model might halve the time of a task at equal quality. "
           "It does not say that a job is lost, nor that anybody uses it so."),

@@ -1,4 +1,4 @@
-"""One's own tasks, a line each: read, looked through for what is no task, rated."""
+"""Read one's own tasks, one per line, check them, and rate them."""
 
 import re
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ MOST_BYTES = 2_000_000
 MOST_LETTERS = 500  # of a line that are read
 TOGETHER = 64
 STOPS = tuple(".。．!！?？")
-NAMED = 3  # lines that a remark names
+NAMED = 3  # lines listed in a remark
 BULLET = re.compile(r"^\s*([-*+•‣◦・●○■□◆◇※]+|\(?\d{1,3}[.)、．）]|[①-⑳])\s*")
 LETTER = re.compile(r"[^\W\d_]")
 JAPANESE = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 ENDS_AS_VERB = re.compile("([うくぐすつぬぶむる]|[ただて]|ます|ました)[。．.、]?$")
-# nouns that する makes verbs of, as a line of notes ends
+# nouns that form verbs with する, as lines of notes end
 VERBAL = re.compile(
     "(作成|立案|準備|管理|診断|診察|治療|確認|記録|説明|指導|検査|分析|調整|実施|計画|相談|対応|評価|測定|設計|"
     "開発|製作|制作|消毒|滅菌|清掃|予約|請求|報告|翻訳|執筆|講義|研究|教育|手術|撮影|装着|調剤|処方|観察|看護|"
@@ -39,29 +39,29 @@ BEFORE_VERB = {"i", "we", "you", "they", "to", "and", "or", "who", "that"}
 
 @dataclass(frozen=True)
 class Own:
-    """A task that somebody wrote down. ``probabilities`` of E0, E1, E2."""
+    """A task of the user, with the probabilities of E0, E1, E2."""
 
     line: int
     text: str
     probabilities: tuple[float, float, float]
-    verb: bool  # whether one was found
+    verb: bool  # whether a verb was found
 
     def value(self, name: str) -> float:
-        """Expected alpha, beta or zeta of this task alone."""
+        """Return the expected alpha, beta or zeta of this task."""
         return float(np.dot(self.probabilities, raters.SCORES[name]))
 
 
 @dataclass(frozen=True)
 class OwnTasks:
-    """Rated tasks, all of the same weight."""
+    """Rated tasks of equal weight."""
 
     name: str
     tasks: tuple[Own, ...]
     figures: dict[str, Measure]  # with the interval of unseen occupations
-    learnt_from: int  # tasks whose labels taught the rater
+    learnt_from: int  # labelled tasks that the rater was trained on
 
     def remarks(self) -> list[str]:
-        """What is to be known of the lines before the figures are believed."""
+        """Return caveats on lines that may not be tasks."""
         without = [task for task in self.tasks if not task.verb]
         if not without:
             return []
@@ -88,13 +88,13 @@ class OwnTasks:
 
 
 def read(path: Path) -> list[tuple[int, str]]:
-    """The lines of a text file that hold a task. Raises UserError."""
+    """Read the lines of a text file that hold a task. Raises UserError."""
     check_file(path, None, MOST_BYTES, "unreadable")
     return lines(files.words(path, MOST_BYTES), readable(path.name))
 
 
 def lines(text: str, name: str) -> list[tuple[int, str]]:
-    """(number, task) of the lines that hold letters, without bullets. Raises UserError."""
+    """Return (number, task) of the lines with letters, without bullets. Raises UserError."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         task = " ".join(printable(BULLET.sub("", line.strip())).split())[:MOST_LETTERS]
@@ -120,7 +120,7 @@ def lines(text: str, name: str) -> list[tuple[int, str]]:
 
 
 def rating(found: list[tuple[int, str]], name: str) -> Iterator[tuple[float, OwnTasks | None]]:
-    """The share that is done, at the end 1 with the rated tasks."""
+    """Yield the share done and, at the end, 1 with the rated tasks."""
     rater = raters.shipped()
     texts = [text for _line, text in found]
     parts: list[NDArray[np.float64]] = []
@@ -137,23 +137,26 @@ def rating(found: list[tuple[int, str]], name: str) -> Iterator[tuple[float, Own
 
 
 def ended(text: str) -> str:
-    """With a full stop, as the sentences have that the rater learnt from."""
+    """Append a full stop, as in the rater's training sentences."""
     if text.endswith(STOPS):
         return text
     return text + ("。" if JAPANESE.search(text) else ".")
 
 
 def rate(text: str, name: str = "") -> OwnTasks:
-    """Tasks, a line each, English or Japanese, rated. Raises UserError."""
+    """Rate English or Japanese tasks, one per line. Raises UserError."""
     *_before, (_done, rated) = rating(lines(text, name or _("the text")), name)
     assert rated is not None, "the last has it"
     return rated
 
 
 def has_verb(text: str) -> bool:
-    """Whether a line says that something is done, by rules: a verb of O*NET's tasks at its begin,
-    after a pronoun, "to" or "and", or as a form in -ing; in Japanese a verb's ending, を, or a noun
-    that する makes a verb of. Other languages are not looked at."""
+    """Return whether a line contains a verb, by rules.
+
+    In English: a verb of O*NET's tasks at its beginning, after a pronoun, "to" or "and", or a form
+    in -ing; in Japanese: a verb's ending, を, or a noun that forms a verb with する. Other
+    languages are not checked.
+    """
     if JAPANESE.search(text):
         return bool("を" in text or ENDS_AS_VERB.search(text) or VERBAL.search(text))
     words = re.findall(r"[a-z]+|,", text.casefold())
@@ -169,14 +172,14 @@ def has_verb(text: str) -> bool:
 
 @lru_cache(maxsize=1)
 def verbs() -> frozenset[str]:
-    """The words that O*NET's tasks begin with."""
+    """Return the first words of O*NET's tasks."""
     tasks = tables.kept(tables.shipped()).tasks
     first = (re.match(r"[A-Za-z]+", task.text) for task in tasks)
     return frozenset(word[0].casefold() for word in first if word)
 
 
 def _bases(word: str) -> set[str]:
-    """What a verb's form may come from: checks, checked, checking -> check."""
+    """Return possible base forms of a verb: checks, checked, checking -> check."""
     found = {word, re.sub("(es|s)$", "", word), re.sub("s$", "", word), re.sub("ies$", "y", word)}
     for end in ("ing", "ed"):
         if word.endswith(end):

@@ -21,16 +21,16 @@ from souron.utils.messages import _
 if TYPE_CHECKING:
     from souron.society.work.answers import OccupationAnswer
 
-TEMPLATE = "work_parts.html"  # the macros of the sections
+TEMPLATE = "work_parts.html"  # macros of the sections
 
 
 def write(answer: Any, table: Table | None, folder: Path) -> Path:
-    """Write the page in both languages; its path. Raises UserError."""
+    """Write the page in both languages and return its path. Raises UserError."""
     return pages.in_each_language(folder, partial(_page, answer, table))
 
 
 def headline(answer: Any) -> str:
-    """What is found, in a sentence."""
+    """Return the main result in one sentence."""
     if isinstance(answer, OwnTasks):
         beta = answer.figures["beta"]
         return _("{count} tasks: their expected exposure beta is {beta} (95 % interval "
@@ -52,7 +52,7 @@ def headline(answer: Any) -> str:
 
 
 def headline_of_all(found: Whole) -> str:
-    """What is found of all occupations together, in a sentence."""
+    """Return the main result for all occupations in one sentence."""
     least, most = (found.shares["people"]["list"][each] for each in exposure.THRESHOLDS)
     return _(
         "{least} of workers have an occupation with at least 10 % of its tasks exposed (beta), "
@@ -69,7 +69,7 @@ def span(found: Measure) -> str:
 
 
 def meaning(name: str) -> str:
-    """What a figure counts."""
+    """Return the definition of a figure."""
     return {
         "alpha": _("E1: a language model alone"),
         "beta": _("E1 + half of E2: with some of the software"),
@@ -120,7 +120,7 @@ def _occupation(answer: "OccupationAnswer") -> tuple[str, list[Fact], list[Secti
 
 
 def figures_of(answer: "OccupationAnswer") -> dict[str, Any]:
-    """alpha, beta and zeta by people and by GPT-4, and how the two agree."""
+    """Return a table of alpha, beta and zeta by people and by GPT-4, and their agreement."""
     judges = [(_("people"), answer.people), (_("GPT-4"), answer.gpt4)]
     rows = [
         [name, meaning(name), *(f"{getattr(said, name):.3f}" for _who, said in judges if said)]
@@ -189,7 +189,7 @@ def _whole(found: Whole) -> tuple[str, list[Fact], list[Section]]:
 
 
 def workers_table(found: Whole) -> dict[str, Any]:
-    """Shares of workers by each rule of matching."""
+    """Return a table of the shares of workers by each matching rule."""
     rows = [
         [
             _("beta ≥ {least}").format(least=units.percent(least, 0)),
@@ -211,7 +211,7 @@ def workers_table(found: Whole) -> dict[str, Any]:
 
 
 def means_table(found: Whole) -> dict[str, Any]:
-    """Means over tasks, and people beside GPT-4."""
+    """Return a table of means over tasks, and the agreement of people and GPT-4."""
     rows = [
         [name, meaning(name), *(f"{one[name].value:.3f} ({one[name].low:.3f}–{one[name].high:.3f})"
                                 for one in found.means.values())]
@@ -267,14 +267,14 @@ def _method(command: str) -> list[Section]:
 
 
 def curve_plot(found: Whole) -> pages.Plot:
-    """Workers against exposed share."""
+    """Return the plot of workers against exposed share."""
     told = _("How many workers have an occupation of which at least so much is exposed: alpha, "
              "beta and zeta, by people and by GPT-4.")  # fmt: skip
     return plot(curves(found.table, list(found.means)), told)
 
 
 def curves(table: Table, judges: Sequence[Who]) -> bytes:
-    """A PNG: the share of workers whose occupation is exposed by at least so much."""
+    """Plot the share of workers in occupations of at least a given exposure, as PNG."""
     from matplotlib.ticker import PercentFormatter
 
     figure = plotting.new_figure(7.2, 3.6)

@@ -1,11 +1,11 @@
-"""One's own tasks rated as people rated those of O*NET: sentence vectors, multinomial logistic.
+"""Rate one's own tasks as people rated O*NET's: sentence embeddings and logistic regression.
 
-    p(E0, E1, E2) = softmax(W x + b),  x: the task's sentence vector (512)
-    alpha = p1,  beta = p1 + p2 / 2,  zeta = p1 + p2
+    p(E0, E1, E2) = softmax(W x + b),    x: the task's sentence vector (512)
+    alpha = p1,    beta = p1 + p2 / 2,    zeta = p1 + p2
 
-The expected value is given, not the likeliest label: among unseen occupations the latter is biased
-(``benchmarks/work.py``). The vectors put sixteen languages into one space, Japanese among them;
-labels in English teach all. The weights are learnt by ``python benchmarks/work.py weights``.
+The expected value is reported, not the most probable label, which is biased on unseen occupations
+(``benchmarks/work.py``). The embeddings share one space for sixteen languages, including Japanese;
+English labels train all. The weights are trained by ``python benchmarks/work.py weights``.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ from souron.society.work.exposure import FIGURES, VALUES, Exposure
 from souron.society.work.tables import LABELS, Table
 from souron.stats.records import Measure
 
-PENALTY = 1.0  # C of scikit-learn's logistic regression: its default, not tuned
+PENALTY = 1.0  # C of scikit-learn's logistic regression, its default, not tuned
 ITERATIONS = 300
 FOLDS = 10
-SOME = (1, 2, 4, 8, 16)  # tasks of an occupation, drawn for the spread of their mean
+SOME = (1, 2, 4, 8, 16)  # tasks of an occupation, sampled for the spread of their mean
 DRAWS = 3
 Array = NDArray[np.float64]
 SCORES = {name: np.array([VALUES[name][label] for label in LABELS]) for name in FIGURES}
@@ -35,7 +35,7 @@ SCORES = {name: np.array([VALUES[name][label] for label in LABELS]) for name in 
 
 @dataclass(frozen=True)
 class Rater:
-    """``spread``: of each figure the two parts of its error's variance, ``a + b / tasks``."""
+    """The trained rater; ``spread`` has the error variance of each figure, ``a + b / tasks``."""
 
     weight: Array  # (512, 3)
     bias: Array  # (3,)
@@ -43,16 +43,18 @@ class Rater:
     about: dict[str, str]
 
     def probabilities(self, vectors: NDArray[Any]) -> Array:
-        """(N, 3) of E0, E1, E2, from sentence vectors (N, 512)."""
+        """Return probabilities of E0, E1, E2, (N, 3), for sentence vectors (N, 512)."""
         return scipy.special.softmax(vectors @ self.weight + self.bias, axis=1)
 
     def rate(self, texts: Sequence[str]) -> Array:
-        """(N, 3) of E0, E1, E2."""
+        """Return probabilities of E0, E1, E2, (N, 3), for texts."""
         return self.probabilities(_encoder().encode(list(texts)))
 
     def figures(self, probabilities: Array) -> dict[str, Measure]:
-        """alpha, beta and zeta of tasks (N, 3) together, with the interval within which the labels
-        of people lay for 95 % of unseen occupations."""
+        """Return alpha, beta and zeta of tasks (N, 3), with 95 % intervals.
+
+        The intervals covered the labels of people in 95 % of unseen occupations.
+        """
         return {
             name: around(expected, spread_of(self.spread[name], len(probabilities)),
                          len(probabilities))
@@ -66,12 +68,12 @@ def around(value: float, deviation: float, n: int) -> Measure:
 
 
 def expectation(probabilities: Array) -> Exposure:
-    """The expected figures of tasks (N, 3), all of the same weight."""
+    """Return the expected figures of tasks (N, 3), equally weighted."""
     return Exposure(*(float((probabilities @ SCORES[name]).mean()) for name in FIGURES))
 
 
 def spread_of(parts: tuple[float, float], tasks: float) -> float:
-    """Standard deviation of the error of a mean of so many tasks."""
+    """Return the standard deviation of the error of a mean over ``tasks``."""
     return float(np.sqrt(parts[0] + parts[1] / max(tasks, 1.0)))
 
 
@@ -86,7 +88,7 @@ def weights_file() -> Path:
 
 @lru_cache(maxsize=1)
 def shipped() -> Rater:
-    """The rater that comes with souron, learnt from the half of the table that does."""
+    """Load the rater that comes with souron, trained on the half of the table that does."""
     from safetensors import safe_open
 
     with safe_open(weights_file(), "numpy") as file:
@@ -114,8 +116,10 @@ def save(rater: Rater, path: Path) -> None:
 
 
 def learn(table: Table, vectors: NDArray[Any], about: dict[str, str]) -> tuple[Rater, Array]:
-    """A rater from the labels of people, with its spread on unseen occupations, and what it said of
-    each task (N, 3) while it had not seen the task's occupation. ``vectors`` (N, 512)."""
+    """Train a rater on the labels of people; returns it and its out-of-fold probabilities (N, 3).
+
+    ``vectors`` is (N, 512). The folds keep each occupation on one side.
+    """
     unseen = predictions(table, vectors)
     model = new_model().fit(vectors, _labels(table))
     assert list(model.classes_) == [0, 1, 2], "every label is there"
@@ -123,7 +127,7 @@ def learn(table: Table, vectors: NDArray[Any], about: dict[str, str]) -> tuple[R
 
 
 def predictions(table: Table, vectors: NDArray[Any], folds: int = FOLDS) -> Array:
-    """(N, 3): of each task, from a rater that saw no occupation with the same six digits."""
+    """Return out-of-fold probabilities (N, 3), with folds grouped by the six digits."""
     from sklearn.model_selection import GroupKFold
 
     labels, found = _labels(table), np.zeros((len(table.tasks), len(LABELS)))
@@ -134,9 +138,11 @@ def predictions(table: Table, vectors: NDArray[Any], folds: int = FOLDS) -> Arra
 
 
 def spread(table: Table, probabilities: Array, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Variance of the error of a mean over tasks of one unseen occupation, ``a + b / tasks``: a
-    line through squared errors of all of its tasks, and of some that are drawn, without a negative
-    part. The variance counts the bias in."""
+    """Fit the error variance ``a + b / tasks`` of a mean over tasks of one unseen occupation.
+
+    It is a non-negative least-squares fit to the squared errors of all tasks of an occupation, and
+    of samples. The variance includes the bias.
+    """
     from scipy.optimize import nnls
 
     found = {}
@@ -150,8 +156,10 @@ def spread(table: Table, probabilities: Array, seed: int = 0) -> dict[str, tuple
 def drawn_errors(
     table: Table, probabilities: Array, name: str, seed: int = 0
 ) -> tuple[Array, Array]:
-    """How many tasks, (M,), and the error of their mean, (M,): of all tasks of each occupation, and
-    of some that are drawn."""
+    """Return the number of tasks, (M,), and the error of their mean, (M,).
+
+    For all tasks of each occupation, and for samples.
+    """
     random = np.random.default_rng(seed)
     errors = probabilities @ SCORES[name] - SCORES[name][_labels(table)]
     counts, found, start = [], [], 0

@@ -1,4 +1,4 @@
-"""Tables of tasks with their exposure labels, and of employment: read, checked, bounded.
+"""Tables of tasks with their exposure labels, and of employment: read and check them.
 
 Eloundou, Manning, Mishkin, Rock: GPTs are GPTs (2023). https://arxiv.org/abs/2303.10130
 
@@ -35,7 +35,7 @@ OTHERS = 0.5  # weight of a task that is not core
 MOST_BYTES = 40_000_000
 MOST_TASKS = 100_000
 MOST_LETTERS = 1_000  # of a task or a title
-SOC = 7  # letters of the six digits with their hyphen: 29-1023
+SOC = 7  # characters of the six digits with their hyphen: 29-1023
 FOLDER = "data/work"
 
 
@@ -61,7 +61,7 @@ class Occupation:
 
     @property
     def soc(self) -> str:
-        """The six digits that the Bureau of Labor Statistics counts by."""
+        """Return the six-digit code of the Bureau of Labor Statistics."""
         return self.code[:SOC]
 
 
@@ -70,7 +70,7 @@ class Table:
     """Occupations in the order of the file."""
 
     occupations: tuple[Occupation, ...]
-    name: str  # of the file, for people
+    name: str  # of the file, for display
     whole: bool = False  # the authors' whole table
     shipped: bool = False  # the half that comes with souron
 
@@ -80,13 +80,13 @@ class Table:
 
     @property
     def by_gpt4(self) -> bool:
-        """Whether GPT-4's labels are there, too."""
+        """Return whether GPT-4's labels are present."""
         return all(task.gpt4 for task in self.tasks)
 
 
 @dataclass(frozen=True)
 class Employed:
-    """People who work in one of the occupations of the Bureau of Labor Statistics."""
+    """The employees of an occupation of the Bureau of Labor Statistics."""
 
     code: str  # 29-1023
     title: str
@@ -94,7 +94,7 @@ class Employed:
 
 
 def shipped() -> Path:
-    """The table that comes with souron."""
+    """Return the path of the table that comes with souron."""
     return folder() / "tasks.tsv.gz"
 
 
@@ -103,7 +103,7 @@ def folder() -> Path:
 
 
 def usual() -> Table:
-    """The whole table where it was fetched, else the half that comes with souron."""
+    """Load the whole table if it was downloaded, else the half that comes with souron."""
     here = fetch.where("work")
     return kept(here / tables.TABLES["work"].file if here else shipped())
 
@@ -114,7 +114,7 @@ def kept(path: Path) -> Table:
 
 
 def read(path: Path) -> Table:
-    """A table of tasks, with tabs or commas, gzipped or not. Raises UserError."""
+    """Read a table of tasks, with tabs or commas, gzipped or not. Raises UserError."""
     check_file(path, None, MOST_BYTES, "unreadable")
     text = _text(path)
     occupations: dict[tuple[str, str], list[Task]] = {}
@@ -153,7 +153,7 @@ def _text(path: Path) -> str:
 def _rows(
     text: str, path: Path, needed: tuple[str | tuple[str, ...], ...]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """The number of each line, and its cells by the first of their names. Raises UserError."""
+    """Yield the line number and the cells by the first of their names. Raises UserError."""
     separator = "\t" if "\t" in text.partition("\n")[0] else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     names: list[str] = []
@@ -207,7 +207,10 @@ def _label(said: str, path: Path, line: int) -> str:
 
 @lru_cache(maxsize=1)
 def employment() -> tuple[Employed, ...]:
-    """Employees of the United States in May 2021, by detailed occupation. Public domain."""
+    """Load the employees of the United States in May 2021, by detailed occupation.
+
+    Public domain.
+    """
     path = folder() / "employment.csv"
     rows = _rows(files.words(path, MOST_BYTES), path, ("OCC_CODE", "OCC_TITLE", "TOT_EMP"))
     return tuple(
@@ -216,7 +219,7 @@ def employment() -> tuple[Employed, ...]:
 
 
 def explained(label: str) -> str:
-    """What a label means, in a few words."""
+    """Return the meaning of a label in a few words."""
     return {
         "E0": _("no exposure"),
         "E1": _("exposed to a language model alone"),

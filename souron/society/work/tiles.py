@@ -1,4 +1,4 @@
-"""Tasks as tiles: the colour and a sign say how exposed each is, words say it again."""
+"""Tasks as tiles: colour, sign and text show the exposure of each."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ SIGNS = "○◔◑◕●"  # of a beta of 0, 1/4, 1/2, 3/4, 1
 
 
 def grade(beta: float) -> int:
-    """0 to 4."""
+    """Return the grade 0 to 4 of a beta."""
     return min(int(beta * 4 + 0.5), 4)
 
 
@@ -27,7 +27,7 @@ def label_sign(label: str) -> str:
 
 
 def of_labels(tasks: Sequence[Task]) -> Markup:
-    """Tiles of an occupation's tasks, the most exposed by people first."""
+    """Return tiles of an occupation's tasks, the most exposed by people first."""
     ordered = sorted(tasks, key=lambda task: (-VALUES["beta"][task.people], not task.core))
     return _list([
         _tile(
@@ -46,7 +46,7 @@ def of_labels(tasks: Sequence[Task]) -> Markup:
 
 
 def of_own(tasks: Sequence[Own]) -> Markup:
-    """Tiles of tasks that were rated, in their own order."""
+    """Return tiles of rated tasks, in their own order."""
     return _list([
         _tile(
             task.value("beta"),
@@ -62,14 +62,14 @@ def of_own(tasks: Sequence[Own]) -> Markup:
 
 
 def told(task: Own) -> str:
-    """``E0 62 %, E1 8 %, E2 30 %``"""
+    """Format the probabilities: ``E0 62 %, E1 8 %, E2 30 %``."""
     return ", ".join(
         f"E{n} {units.percent(share, 0)}" for n, share in enumerate(task.probabilities)
     )
 
 
 def legend() -> Markup:
-    """What the signs mean."""
+    """Return the legend of the signs."""
     return Markup('<p class="faint">{}</p>').format(
         " · ".join(f"{label_sign(label)} {label}: {explained(label)}" for label in VALUES["beta"])
     )

@@ -1,4 +1,4 @@
-"""Occupations found by what people call them: a title, nearly a title, a code, a Japanese name."""
+"""Find occupations by a title, a similar title, a code, or a Japanese name."""
 
 import csv
 import difflib
@@ -12,27 +12,27 @@ from souron.society.work import tables
 from souron.society.work.tables import Occupation, Table
 from souron.utils.messages import UserError, _
 
-MOST_LETTERS = 200  # of what is asked for
-LEAST = 0.7  # nearness, 0 to 1, below which a title is not taken for what was asked
-NAMED = 0.55  # below which it is not even named
-COVERED, PRECISE = 0.8, 0.2  # what words that are found count, and how many others there are
-STEM = 4  # letters that two words share at least
-NEAR = 4  # that are named
+MOST_LETTERS = 200  # characters of a query
+LEAST = 0.7  # minimum similarity, 0 to 1, of a match
+NAMED = 0.55  # minimum similarity of a suggestion
+COVERED, PRECISE = 0.8, 0.2  # weights of the recall and precision of words
+STEM = 4  # minimum common prefix of two words
+NEAR = 4  # suggestions
 EXAMPLES = ("Registered Nurses", "歯科医師")
 CODE = re.compile(r"\d\d-\d{4}(\.\d\d)?")
 BEYOND = re.compile("[^\0-\u024f]")  # not Latin
 
 
 class Called(NamedTuple):
-    """An occupation of the whole table, here or not."""
+    """An occupation of the whole table, whether or not its tasks are here."""
 
     code: str
     title: str
-    counted_as: str  # its title among the Bureau of Labor Statistics, or ""
+    counted_as: str  # its title at the Bureau of Labor Statistics, or ""
 
 
 class Found(NamedTuple):
-    """``asked``: what was asked for; ``near``: titles that would have fitted, too."""
+    """A match for the query ``asked``, with ``near``, other titles that would fit."""
 
     occupation: Occupation
     asked: str
@@ -45,7 +45,7 @@ class Found(NamedTuple):
 
 @lru_cache(maxsize=1)
 def titles() -> tuple[Called, ...]:
-    """All occupations of the authors' table, with their list of how employment names them."""
+    """Load all occupations of the authors' table, with their titles in employment data."""
     path = tables.folder() / "titles.csv"
     with path.open(encoding="utf-8", newline="") as stream:
         return tuple(Called(*row) for row in csv.reader(stream))[1:]
@@ -53,19 +53,22 @@ def titles() -> tuple[Called, ...]:
 
 @lru_cache(maxsize=1)
 def japanese() -> dict[str, str]:
-    """Common Japanese names -> titles."""
+    """Load common Japanese names -> titles."""
     text = (tables.folder() / "japanese.json").read_text(encoding="utf-8")
     return json.loads(text)
 
 
 def japanese_name(title: str) -> str:
-    """The first Japanese name of a title; "" where there is none."""
+    """Return the first Japanese name of a title; "" without one."""
     return next((name for name, called in japanese().items() if called == title), "")
 
 
 def find(asked: str, table: Table | None = None) -> Found:
-    """The occupation of that name, or nearly that. Raises UserError: ``fetch`` where its tasks are
-    in the whole table only, ``occupation`` where nothing is near."""
+    """Find the occupation with the best matching name.
+
+    Raises UserError: ``fetch`` if its tasks are in the whole table only, ``occupation`` if nothing
+    is similar.
+    """
     table = table or tables.usual()
     name = " ".join(unicodedata.normalize("NFKC", asked[:MOST_LETTERS]).split())
     here = {one.title: one for one in table.occupations}
@@ -87,7 +90,7 @@ def find(asked: str, table: Table | None = None) -> Found:
 
 
 def _ranked(name: str, known: list[str]) -> list[tuple[float, str]]:
-    """(nearness, title), the nearest first; of equal ones that in which most people work."""
+    """Return (similarity, title), the best first; ties by the number of workers."""
     if not name:
         return []
     if BEYOND.search(name):
@@ -104,7 +107,7 @@ def _ranked(name: str, known: list[str]) -> list[tuple[float, str]]:
 
 
 def _nearness(asked: str, title: str) -> float:
-    """1: the same; by letters, or by words that begin alike."""
+    """Return the similarity of names in 0..1, by characters or by the beginnings of words."""
     if asked == title:
         return 1.0
     letters = difflib.SequenceMatcher(None, asked, title)
@@ -113,7 +116,7 @@ def _nearness(asked: str, title: str) -> float:
     if not words:
         return alike
     found = sum(any(_same(one, other) for other in others) for one in words)
-    # below 1, which is for the title itself
+    # below 1, which is for equal names
     worded = 0.99 * (COVERED * found / len(words) + PRECISE * found / max(len(others), 1))
     return min(max(alike, worded), 0.99)
 

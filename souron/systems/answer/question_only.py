@@ -6,11 +6,11 @@ https://arxiv.org/abs/1505.00468
     u = max over time of convolutions of 1, 2 and 3 words of the question
     answer = softmax(MLP(u))
 
-Whoever asks "What colour is the banana?" has all but answered. A system that is no better than this
-one has learnt a language, not to see: ``souron compare visual_qa question_only``.
+The question "What colour is the banana?" almost contains its answer. A system that is no better
+than this baseline has learnt a language, not to see: ``souron compare visual_qa question_only``.
 
 Differs from the paper: its blind model reads with an LSTM; this one reads as ``visual_qa`` does, so
-that the comparison tells of the picture alone, with one cycle of the rate and AdamW.
+that their comparison isolates the image, with one cycle of the rate and AdamW.
 """
 
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from torch.nn import functional as F
 
 from souron.tasks.answer import Answerer, Spec
 
-SPANS = (1, 2, 3)  # tokens that a convolution of the question sees
+SPANS = (1, 2, 3)  # kernel sizes of the convolutions over the question, in tokens
 
 
 @dataclass(frozen=True)
 class Config:
     dims: int = 192
-    words: int = 96  # numbers of a token
+    words: int = 96  # width of a token's embedding
     drop: float = 0.1
     rate: float = 2e-3
 
@@ -50,7 +50,7 @@ class QuestionOnly(Answerer):
         self.answer = nn.Linear(2 * dims, len(spec.answers))
 
     def see(self, image: Tensor) -> Tensor:
-        return image.new_zeros(len(image), 0, 1)  # no places
+        return image.new_zeros(len(image), 0, 1)  # no positions
 
     def respond(self, seen: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         nothing = (tokens < 0)[:, None]  # (n, 1, T)

@@ -3,21 +3,22 @@
 Yang, He, Gao, Deng, Smola: Stacked Attention Networks for Image Question Answering (2016).
 https://arxiv.org/abs/1511.02274
 
-    v = tanh(conv network(picture))          a grid of places
+    v = tanh(conv network(image))            a grid of positions
     u = max over time of convolutions of 1, 2 and 3 words of the question
     p = softmax(w tanh(V v + U u))           where to look
     u = u + tanh(A sum p v) * tanh(B u)      what is there, joined with the question; and again
     answer = softmax(MLP(u))
 
-The question chooses the places, so that the shares ``p`` of the last look show what the answer is
-read from. They say where it looked, not that it looked for the right reason.
+The question selects the positions, so that the weights ``p`` of the last step show which part of
+the image determined the answer. They show where the network attended, not that it attended for the
+right reason.
 
-Differs from the paper: what is seen is joined with the question by a product, as in Kim and others:
-Multimodal Residual Learning for Visual QA (2016), https://arxiv.org/abs/1606.01455, rather than
-added: of "is it red" and "red" a sum cannot tell whether they fit. A hidden layer before the
-answers. The places know where they are. Words are tokens of all languages together, and one cycle
-of the rate with AdamW. Reduced: the picture's network is small and learns from the questions alone,
-where the paper takes the features of VGGNet.
+Differs from the paper: image and question are combined by a product, as in Kim and others:
+Multimodal Residual Learning for Visual QA (2016), https://arxiv.org/abs/1606.01455, rather than a
+sum: a sum of "is it red" and "red" does not show whether they match. A hidden layer before the
+answers. Position embeddings for the grid. Tokens are shared by all languages, and one cycle of the
+rate with AdamW. Reduced: the image encoder is small and trained on the questions alone, where the
+paper takes the features of VGGNet.
 """
 
 from dataclasses import dataclass
@@ -29,16 +30,16 @@ from torch.nn import functional as F
 
 from souron.tasks.answer import Answerer, Spec
 
-PLACES = 8  # a side of the grid, about
-SPANS = (1, 2, 3)  # tokens that a convolution of the question sees
-BEGINNING = 0.3  # standard deviation of what tells the places of the grid apart, before learning
+PLACES = 8  # approximate cells a side of the grid
+SPANS = (1, 2, 3)  # kernel sizes of the convolutions over the question, in tokens
+BEGINNING = 0.3  # initial standard deviation of the grid's position embeddings
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 32  # maps of the picture's first layer; each halving of its side has more
-    dims: int = 192  # of places and questions
-    words: int = 96  # numbers of a token
+    width: int = 32  # channels of the image's first layer; each halving of the side has more
+    dims: int = 192  # width of positions and questions
+    words: int = 96  # width of a token's embedding
     looks: int = 2
     drop: float = 0.1
     rate: float = 2e-3
@@ -74,8 +75,10 @@ class VisualQA(Answerer):
 
 
 class Look(nn.Module):
-    """One look at a grid (n, places, dims) with a question (n, dims): the question that knows more,
-    and where it looked (n, places)."""
+    """One attention step over a grid (n, positions, dims) with a question (n, dims).
+
+    Returns the refined question and the attention weights (n, positions).
+    """
 
     def __init__(self, dims: int) -> None:
         super().__init__()
@@ -91,7 +94,7 @@ class Look(nn.Module):
 
 
 class Seeing(nn.Module):
-    """(B, C, H, W) -> a grid of about ``PLACES`` a side as (B, places, dims), row by row."""
+    """(B, C, H, W) -> a grid of about ``PLACES`` a side as (B, positions, dims), row by row."""
 
     def __init__(self, channels: int, side: int, width: int, dims: int) -> None:
         super().__init__()
@@ -113,7 +116,7 @@ class Seeing(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions around which their input is led, (B, C, H, W)."""
+    """A residual block of two convolutions, (B, C, H, W)."""
 
     def __init__(self, maps: int) -> None:
         super().__init__()
@@ -126,7 +129,7 @@ class Residual(nn.Module):
 
 
 class Reading(nn.Module):
-    """Tokens (n, T), below 0 behind the end -> (n, dims)."""
+    """Question encoder: tokens (n, T), padded with values below 0 -> (n, dims)."""
 
     def __init__(self, vocabulary: int, width: int, dims: int) -> None:
         super().__init__()

@@ -5,14 +5,14 @@ https://doi.org/10.48550/arXiv.2005.14165
 
     score = log P(option | "Question: ... Answer:")     or that a letter of the option
 
-The model writes nothing: it reads each option after the question and says how surprised it was.
-Long options surprise more, hence the score a letter; and an option that is likely anyway is taken
-for an answer, hence what it scores without the question may be taken off. Validation questions
-decide about both. ``model=RUN`` names a run of text completion; without one, which letters follow
-each other in the training questions is counted, which knows no meaning.
+The model writes nothing: it computes the probability of each option after the question. Long
+options are less probable, hence the score per character; and an option that is probable anyway is
+easily taken for the answer, hence its score without the question may be subtracted. Validation
+questions decide about both. ``model=RUN`` names a run of text completion; without one, a byte
+bigram model of the training questions is used, which knows no meaning.
 
-Differs from the paper: no examples stand before the question; what is scored without it has the
-same "Answer:" before it; a scale is fitted.
+Differs from the paper: no examples stand before the question; the options-only score has the same
+"Answer:" before it; a scale is fitted.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from souron.tasks.choose import Chooser, Item, Spec, language_model, log_likelih
 from souron.training.loop import Progress, Run
 from souron.utils.messages import _
 
-LEAST = 0.1  # of counts, for what was never seen
+LEAST = 0.1  # added to all counts, for unseen pairs
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,18 @@ class Likelihood(Chooser):
     PRIORS = (0.0, 1.0)
     SIZES = {"tiny": Config(), "small": Config()}
 
-    counts: Tensor  # (256, 256) how often a byte followed another, where there is no model
+    counts: Tensor  # (256, 256) byte bigram counts, used without a model
 
     def __init__(self, config: Config, spec: Spec | None) -> None:
         super().__init__(config, spec)
         self.register_buffer("counts", torch.zeros(256, 256))
-        # in a list, so that its weights are not this system's
+        # in a list, so that its weights are not registered with this system
         self.reader = [language_model(config.model)] if config.model else []
-        self.shortened: set[str] = set()  # questions whose beginning did not fit
+        self.shortened: set[str] = set()  # questions whose beginning was truncated
 
     @classmethod
     def of(cls, model: Any) -> "Likelihood":
-        """With a language model in memory."""
+        """Build a chooser around a language model in memory."""
         made = cls(Config(), None)
         made.reader = [model]
         return made.eval()
@@ -92,14 +92,14 @@ class Likelihood(Chooser):
         return [text.format(count=count, context=self.reader[0].context)] if count else []
 
     def _counted(self, before: str, option: str) -> Tensor:
-        """log P of the option's bytes, each after the one before it."""
+        """Return log P of the option's bytes under the bigram model."""
         said = _bytes(before[-1:] + option)
         share = (self.counts + LEAST) / (self.counts + LEAST).sum(1, keepdim=True)
         return share[said[:-1], said[1:]].log().sum()
 
 
 def prompt(question: Item) -> str:
-    """What stands before an option; without a text only what always does."""
+    """Return the prompt before an option; without a question text only its constant part."""
     return f"Question: {question.text}\nAnswer:" if question.text else "Answer:"
 
 

@@ -5,10 +5,10 @@ https://doi.org/10.1177/001316446502500304
 
     p = softmax(scale * letters / mean letters of the question's options)
 
-The right option is often the one that was worded with most care, and so the longest. Whoever does
-no better than this has not understood the questions; whoever does better may still use it.
+The right option is often the one that was worded with most care, and so the longest. A system that
+does no better than this has not understood the questions; one that does better may still use it.
 
-Differs from the paper: of its many cues this one alone; a probability, whose scale is fitted.
+Differs from the paper: only this one of its many cues; a probability, whose scale is fitted.
 """
 
 from collections.abc import Sequence

@@ -5,13 +5,13 @@ https://doi.org/10.18653/v1/2020.acl-demos.12
 
     p = softmax(scale * <e(question), e(option)>)
 
-A fixed network maps sentences of 16 languages to vectors of length 1, those that mean alike close
-together, so that a Japanese term lies near its English one. It never learnt to answer questions:
-what it does well is to know words. Options alone tell it nothing, so that without the question it
-is at chance.
+A fixed network maps sentences of 16 languages to unit vectors, similar meanings close together, so
+that a Japanese term lies near its English one. It was never trained to answer questions: its
+strength is knowing words. Options alone tell it nothing, so that without the question it is at
+chance.
 
-Differs from the paper: options in place of answers from a corpus, a question is encoded as they
-are; only the scale is fitted.
+Differs from the paper: options in place of answers from a corpus; questions and options are encoded
+alike; only the scale is fitted.
 """
 
 from collections.abc import Sequence

@@ -2,24 +2,24 @@
 
 Jordan: 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (2024). https://arxiv.org/abs/2404.00498
 
-    picture -> patches, decorrelated -> [3x3 - pool - 3x3] x n -> maximum -> one score a label
+    image -> patches, decorrelated -> [3x3 - pool - 3x3] x n -> maximum -> one score a label
 
-The first layer is not learned but computed: its filters are the principal components of the
-training pictures' patches, scaled to unit variance, each with both signs. The filters above learn
-by Muon (Jordan and others 2024, https://kellerjordan.github.io/posts/muon/): their step is the
-orthogonal matrix next to their momentum, so that every direction moves equally far.
+The first layer is not trained but computed: its filters are the principal components of the
+training images' patches, scaled to unit variance, each with both signs. The other filters are
+trained by Muon (Jordan and others 2024, https://kellerjordan.github.io/posts/muon/): the update is
+the orthogonal matrix nearest to the momentum, so that all directions have equal step sizes.
 
     M = U S V'  ->  O = U V'      by x <- a x + (b x x' + c (x x')^2) x, three times
 
 The size `paper` has the widths of the published airbench94, for 32 pixels a side.
 
 Differs from the paper: Muon, which came later, in place of stochastic gradient descent, with one
-cycle of the rate. All sizes but `paper` are narrower, skip over the second convolution, as the
-paper's larger networks do, and bend with ReLU, which learns as well here and is faster; `quick` and
-`small` take patches of 4x4 at every second pixel, which leaves a quarter of the places that `fine`
-computes. A stage of `quick` is one convolution that steps by two, and its first layer learns no
-biases either, so that no gradient has to be computed there.
-Reduced: no average of past weights, no second look at the mirrored picture.
+cycle of the rate. All sizes but `paper` are narrower, have a shortcut around the second
+convolution, as the paper's larger networks do, and use ReLU, which trains as well here and is
+faster; `quick` and `small` take patches of 4x4 at every second pixel, which leaves a quarter of the
+positions of `fine`. A stage of `quick` is one strided convolution, and the biases of its first
+layer are fixed too, so that it needs no gradient. Reduced: no average of past weights, no test-time
+augmentation by mirroring.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -40,13 +40,13 @@ class Config:
     patch: int = 2  # pixels a side
     stride: int = 1  # pixels between patches
     residual: bool = False
-    relu: bool = False  # else GELU, as in the paper
-    strided: bool = False  # a stage is one convolution that steps by two, and the first layer fixed
-    rate: float = 0.12  # Muon's; in proportion to each bank of filters, whose norm is kept
+    relu: bool = False  # otherwise GELU, as in the paper
+    strided: bool = False  # each stage is one strided convolution, and the first layer is fixed
+    rate: float = 0.12  # Muon's, relative to the filters' norm, which is kept
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, looking one step ahead (Nesterov); orthogonal where a group asks for it."""
+    """Muon: SGD with Nesterov momentum, orthogonalised for groups that request it."""
 
     def __init__(self, groups: Iterable[dict[str, Any]]):
         super().__init__(groups, {"lr": 0.0, "momentum": 0.0, "orthogonal": False})
@@ -70,15 +70,15 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
-    """U V' of the matrix (rows, columns) = U S V', roughly: small singular values stay below 1.
+    """Approximate U V' for the matrix (rows, columns) = U S V'; small singular values stay below 1.
 
-    Newton-Schulz iteration: the polynomial a s + b s^3 + c s^5 sends every singular value s
-    towards 1 and leaves U and V as they are. Each step multiplies x from the left by a polynomial
-    of x x', so that x itself, which is wide, is needed at the beginning and at the end only.
+    Newton-Schulz iteration: the polynomial a s + b s^3 + c s^5 moves every singular value s
+    towards 1 and leaves U and V unchanged. Each step multiplies x from the left by a polynomial
+    of x x', so that x itself, which is wide, is needed only at the beginning and at the end.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    x = wide / (wide.norm() + 1e-7)  # no singular value above 1
+    x = wide / (wide.norm() + 1e-7)  # all singular values at most 1
     square, product = x @ x.T, torch.eye(len(x), device=x.device)
     for _step in range(steps):
         factor = torch.addmm(square, square, square, beta=b, alpha=c)
@@ -90,7 +90,7 @@ def orthogonal(matrix: Tensor, steps: int = 3) -> Tensor:
 
 
 class Stage(nn.Module):
-    """Two convolutions, a maximum between them that halves the side."""
+    """Two convolutions with max pooling between them, which halves the side."""
 
     def __init__(self, inward: int, width: int, halve: bool, config: Config):
         super().__init__()
@@ -109,14 +109,14 @@ class Stage(nn.Module):
 
 
 def convolution(inward: int, width: int, step: int = 1) -> nn.Conv2d:
-    """3x3; at first it passes on what it gets."""
+    """3x3 convolution, initialised as the identity."""
     made = nn.Conv2d(inward, width, 3, step, padding=1, bias=False)
     nn.init.dirac_(made.weight.data[:inward])
     return made
 
 
 def norm(width: int) -> nn.BatchNorm2d:
-    """Learns where values are centred, not how far they spread."""
+    """Batch norm with a trainable shift but a fixed scale."""
     made = nn.BatchNorm2d(width)
     made.weight.requires_grad_(False)
     return made
@@ -128,7 +128,7 @@ class Airbench(Classifier):
     status = "reduced"
     channels_last = True
     head = "fc"
-    smoothing: ClassVar[float] = 0.2  # of the labels
+    smoothing: ClassVar[float] = 0.2  # label smoothing
     SIZES = {
         "tiny": Config((16, 32), 2, residual=True, relu=True),
         "quick": Config((32, 64, 64), 4, 2, relu=True, strided=True, rate=0.16),
@@ -137,7 +137,7 @@ class Airbench(Classifier):
         "paper": Config(),
     }
 
-    whitened: Tensor  # is the first layer computed?
+    whitened: Tensor  # whether the first layer has been computed
     frozen = False
 
     def __init__(self, config: Config, spec: Spec):
@@ -161,7 +161,7 @@ class Airbench(Classifier):
     def forward(self, image: Tensor) -> Tensor:
         bend = F.relu if self.config.relu else F.gelu
         x = self.stages(bend(self.whiten(image)))  # (B, width, H, W)
-        return self.fc(x.amax((2, 3))) / 9  # (B, labels); small, lest it be sure too early
+        return self.fc(x.amax((2, 3))) / 9  # (B, labels); scaled down to avoid early overconfidence
 
     def loss(self, batch: Batch) -> Tensor:
         return F.cross_entropy(self(batch.image), batch.label, label_smoothing=self.smoothing)
@@ -178,18 +178,18 @@ class Airbench(Classifier):
         return {"model": Muon(groups)}
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """Computes the first layer before anything is learned, unless it is there or frozen."""
+        """Whiten the first layer before training, unless it is already computed or frozen."""
         if not self.whitened and not self.frozen:
             self.whiten_for(next(data.endless(2000)).image)
         yield from super().fit(data, run)
 
     @torch.no_grad()
     def whiten_for(self, image: Tensor) -> None:
-        """Decorrelate the patches of these pictures (B, C, H, W)."""
+        """Compute filters that whiten the patches of these images (B, C, H, W)."""
         patch, stride = self.config.patch, self.config.stride
         patches = F.unfold(image, patch, stride=stride).transpose(1, 2).flatten(0, 1)
         variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
-        # without the small constant the weakest directions would be noise made loud
+        # the small constant keeps the weakest directions from amplifying noise
         filters = (directions / (variances + 5e-4).sqrt()).T.flip(0)  # strongest first
         both = torch.cat([filters, -filters])
         layer = {"weight": both.view_as(self.whiten.weight), "bias": torch.zeros(len(both))}

@@ -3,26 +3,26 @@
 Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural Networks
 (2012). https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
 
-    picture - 5 convolutions, 3 poolings - 3 fully connected layers - logits
+    image - 5 convolutions, 3 poolings - 3 fully connected layers - logits
 
-The network was too large for one graphics card of 2012 and ran on two. Each card held half of
-the maps; only the third convolution and the fully connected layers looked at both halves:
+The network was too large for one graphics card of 2012 and ran on two. Each card held half of the
+feature maps; only the third convolution and the fully connected layers read both halves:
 
     device 1   conv1 - conv2 -+- conv3 - conv4 - conv5 -+
                               |                         +- fc6 - fc7 - fc8
     device 2   conv1 - conv2 -+- conv3 - conv4 - conv5 -+
 
-A convolution whose maps stay on their own device has ``groups=2``: conv2, conv4 and conv5. In
-training, half of the outputs of fc6 and of fc7 are dropped. With ``groups=1``, as in the size
+A convolution whose feature maps stay on their own device has ``groups=2``: conv2, conv4 and conv5.
+In training, half of the outputs of fc6 and of fc7 are dropped. With ``groups=1``, as in the size
 ``merged``, it is the later network with one tower, as torchvision has it: no normalisation, and
 dropout one layer earlier, before fc6 and fc7 (Krizhevsky: One Weird Trick for Parallelizing
 Convolutional Neural Networks, 2014, https://arxiv.org/abs/1404.5997).
 
-Differs from the paper: weights start as He et al. (2015) propose, because a standard deviation of
-0.01 stalls narrow layers; biases start as the paper says. It learns with AdamW and one cycle of the
-rate, as all classifiers here. Pictures under 64 pixels a side enter through a 5x5 convolution with
-stride 1, and the fully connected layers see a 3x3 grid of maps instead of 6x6. Maps under 4 pixels
-a side are not pooled.
+Differs from the paper: weights are initialised as in He et al. (2015), because a standard deviation
+of 0.01 stalls narrow layers; biases as in the paper. It learns with AdamW and one cycle of the
+rate, as all classifiers here. Images under 64 pixels a side enter through a 5x5 convolution with
+stride 1, and the fully connected layers see a 3x3 grid of features instead of 6x6. Feature maps
+under 4 pixels a side are not pooled.
 """
 
 from dataclasses import dataclass
@@ -36,22 +36,22 @@ from souron.tasks.classify import Classifier, Spec
 
 @dataclass(frozen=True)
 class Config:
-    widths: tuple[int, ...] = (96, 256, 384, 384, 256)  # maps of each convolution
+    widths: tuple[int, ...] = (96, 256, 384, 384, 256)  # feature maps of each convolution
     hidden: int = 4096
-    groups: int = 2  # towers of convolutions, each on a device of its own; 1: the later network
+    groups: int = 2  # towers of convolutions, one per device; 1: the later network
     dropout: float = 0.5
     rate: float = 3e-4
 
 
 class Pool(nn.Module):
-    """The largest of 3x3 in steps of 2, so that neighbouring windows overlap."""
+    """3x3 max pooling with stride 2, so that neighbouring windows overlap."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x, 3, 2) if x.shape[-1] >= 4 else x
 
 
 class Normalise(nn.Module):
-    """Local response normalisation: a map is damped where its neighbours answer strongly.
+    """Local response normalisation: a feature map is damped where its neighbours respond strongly.
 
     b_i = a_i / (2 + 0.0001 sum_j a_j^2)^0.75      j: i - 2 ... i + 2, on the same device
     """
@@ -64,7 +64,7 @@ class Normalise(nn.Module):
         device = place // (maps // groups)
         near = (place[:, None] - place).abs() <= 2
         near &= device[:, None] == device
-        # the sum over neighbours is a 1x1 convolution with ones for weights
+        # the sum over neighbours is a 1x1 convolution with unit weights
         self.register_buffer("neighbours", near.float()[:, :, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class AlexNet(Classifier):
 
         conv1 = nn.Conv2d(spec.channels, one, kernel, stride, padding=2)
         conv2 = nn.Conv2d(one, two, 5, padding=2, groups=groups)
-        conv3 = nn.Conv2d(two, three, 3, padding=1)  # the one convolution that sees both devices
+        conv3 = nn.Conv2d(two, three, 3, padding=1)  # the only convolution over both devices
         conv4 = nn.Conv2d(three, four, 3, padding=1, groups=groups)
         conv5 = nn.Conv2d(four, five, 3, padding=1, groups=groups)
         fc6 = nn.Linear(five * self.grid**2, config.hidden)
@@ -120,7 +120,7 @@ class AlexNet(Classifier):
         for layer in (conv1, conv2, conv3, conv4, conv5, fc6, fc7, fc8):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             assert layer.bias is not None
-            # ones give the ReLUs something to pass on from the beginning
+            # a bias of 1 keeps the ReLUs active at the start
             nn.init.constant_(layer.bias, 0 if layer in (conv1, conv3, fc8) else 1)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -3,18 +3,18 @@
 LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition (1998).
 https://doi.org/10.1109/5.726791
 
-    picture -> [convolution -> bend -> pool] x n -> full layers -> one score a label
+    image -> [convolution -> activation -> pool] x n -> dense layers -> one score per label
     LeNet-5:  32x32 -> 6 maps 28x28 -> 14x14 -> 16 maps 10x10 -> 5x5 -> 120 -> 84 -> 10
 
 The size `paper` is LeNet-5 as it is usually built today, 61 706 weights for ten labels.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here.
-Pictures of 28 pixels a side get a border of two, others are resized to 32. `tiny` and `small` keep
-the structure with what came later: ReLU, batch normalisation, maximum pooling, filters of 3x3 that
-keep the side, more maps; they take pictures of any side as they are.
-Reduced: the paper's network has 60 000 weights. Here every map of the second convolution sees all
-six maps below (+900), pooling has no weights of its own (-44), the last layer is a learned linear
-one and not distances to drawn characters (+850); tanh is not stretched.
+Images of 28 pixels a side get a border of two, others are resized to 32. `tiny` and `small` keep
+the structure with later components: ReLU, batch normalisation, max pooling, padded 3x3 filters,
+more channels; they take images of any side. Reduced: the paper's network has 60 000 weights. Here
+every channel of the second convolution sees all six channels below (+900), pooling has no weights
+of its own (-44), the last layer is linear, not a distance to prototype characters (+850); tanh is
+not scaled.
 """
 
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class CNN(Classifier):
         for maps in config.maps:
             self.features.extend(self.stage(channels, maps))
             channels = maps
-        # 28 or 32 pixels a side leave 5x5 in LeNet-5, which this then does not touch
+        # adaptive pooling to 5x5; a no-op for LeNet-5 with 28 or 32 pixels a side
         self.grid = nn.AdaptiveAvgPool2d(5)
         self.full, width = nn.Sequential(), channels * 5 * 5
         for hidden in config.hidden:

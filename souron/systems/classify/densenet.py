@@ -5,13 +5,13 @@ https://arxiv.org/abs/1608.06993
 
     x_l = H_l([x_0, x_1, ..., x_(l-1)])     H: (norm - ReLU - 1x1) - (norm - ReLU - 3x3)
 
-Where a residual network adds, this one places maps side by side. A layer contributes only a few
-new ones (the growth, k = 32); the 1x1 convolution first reduces all that came before to 4 k maps.
-Between the dense blocks a transition halves the maps and the side.
+Where a residual network adds features, this one concatenates them. A layer adds only a few channels
+(the growth rate, k = 32); its 1x1 convolution first reduces all earlier features to 4 k channels.
+Between the dense blocks a transition halves the channels and the side.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here.
-Pictures under 64 pixels a side enter through one 3x3 convolution, as in the paper's CIFAR networks,
-but with four blocks. Maps under 4 pixels a side are not pooled.
+Images under 64 pixels a side enter through one 3x3 convolution, as in the paper's CIFAR networks,
+but with four blocks. Feature maps under 4 pixels a side are not pooled.
 """
 
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ from souron.tasks.classify import Classifier, Spec
 @dataclass(frozen=True)
 class Config:
     depths: tuple[int, ...] = (6, 12, 24, 16)  # layers of each dense block
-    growth: int = 32  # maps that a layer adds
-    width: int = 64  # maps of the first convolution
+    growth: int = 32  # feature maps that a layer adds
+    width: int = 64  # feature maps of the first convolution
     rate: float = 1e-3
 
 
 class Layer(nn.Module):
-    """H: everything so far (B, inward, H, W) -> a few new maps (B, growth, H, W)."""
+    """H: all feature maps so far (B, inward, H, W) -> new feature maps (B, growth, H, W)."""
 
     def __init__(self, inward: int, growth: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Layer(nn.Module):
 
 
 class Block(nn.Module):
-    """(B, inward, H, W) -> (B, inward + depth growth, H, W): the input stands first, untouched."""
+    """(B, inward, H, W) -> (B, inward + depth growth, H, W); the input comes first, unchanged."""
 
     def __init__(self, inward: int, depth: int, growth: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Block(nn.Module):
 
 
 class Transition(nn.Module):
-    """Half of the maps, half of the side."""
+    """Transition layer: half of the channels, half of the side."""
 
     def __init__(self, inward: int) -> None:
         super().__init__()

@@ -5,15 +5,14 @@ https://arxiv.org/abs/1905.11946
 
     x + W_narrow (D * (W_wide x))       W: 1x1, mixes the maps;  D: 3x3 or 5x5, a map by itself
 
-A 3x3 convolution of 6 c maps costs 9 * 36 c^2 a pixel; taken apart into a 1x1, one map at a time
-and a 1x1 it costs 12 c^2 + 54 c. The network was found by search, and is made larger by a rule:
-depth, width and the pictures' side grow together.
+A 3x3 convolution of 6 c channels costs 9 * 36 c^2 per pixel; factored into a 1x1, a depthwise and a
+1x1 convolution it costs 12 c^2 + 54 c. The network was found by architecture search, and is scaled
+by a rule: depth, width and the images' side grow together.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here.
-`small` is Lite0; its weights, learnt from ImageNet, come with souron's installation.
-Reduced: it is the variant Lite of the paper's authors (2020), for processors without fast
-exponentials: no squeeze-and-excitation, ReLU6 in place of x sigmoid(x), first and last layer of one
-width.
+`small` is Lite0; its weights, trained on ImageNet, come with souron's installation. Reduced: it is
+the variant Lite of the paper's authors (2020), for processors without fast exponentials: no
+squeeze-and-excitation, ReLU6 in place of x sigmoid(x), first and last layer of fixed width.
 """
 
 import math
@@ -24,12 +23,12 @@ from torch.nn import functional as F
 
 from souron.tasks.classify import Classifier, Spec
 
-# kernel, stride, widening, maps, blocks
+# kernel, stride, expansion, channels, blocks
 STAGES = (
     (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3),
     (5, 2, 6, 192, 4), (3, 1, 6, 320, 1),
 )  # fmt: skip
-STEM, LAST = 32, 1280  # maps, at any width
+STEM, LAST = 32, 1280  # channels, at any width
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,12 @@ class Config:
     width: float = 1.0
     depth: float = 1.0
     dropout: float = 0.2
-    drop_blocks: float = 0.2  # how often the last block is skipped in training; earlier ones less
+    drop_blocks: float = 0.2  # drop rate of the last block; lower for earlier ones
     rate: float = 2e-3
 
 
 class Convolution(nn.Conv2d):
-    """Padded as TensorFlow does: ceil(side / stride) places, the odd pixel at the end."""
+    """Convolution with TensorFlow's padding, the odd pixel at the end."""
 
     def __init__(self, inward: int, outward: int, kernel: int, stride: int = 1, groups: int = 1):
         super().__init__(inward, outward, kernel, stride, groups=groups, bias=False)
@@ -121,7 +120,10 @@ class EfficientNetLite(Classifier):
                 nn.init.normal_(module.weight, 0.0, (2 / inputs) ** 0.5)
 
     def plan(self):
-        """Kernel, stride, widening and maps of each block. The first and last stage stay short."""
+        """Yield kernel, stride, expansion and channels of each block.
+
+        The first and the last stage keep their depth.
+        """
         for i, (kernel, stride, wider, maps, blocks) in enumerate(STAGES):
             if 0 < i < len(STAGES) - 1:
                 blocks = math.ceil(blocks * self.config.depth)
@@ -129,7 +131,7 @@ class EfficientNetLite(Classifier):
                 yield kernel, stride if j == 0 else 1, wider, eights(maps * self.config.width)
 
     def stages(self) -> list[nn.Sequential]:
-        """Its layers up to maps of 1/2, 1/4, ..., 1/32 of the side, see ``hub.backbones``."""
+        """Return the layers in stages of 1/2, 1/4, ..., 1/32 of the side, see ``hub.backbones``."""
         stages = [nn.Sequential(self.conv_stem, self.bn0, nn.ReLU6())]
         for block in self.blocks:
             assert isinstance(block, Block)
@@ -147,6 +149,6 @@ class EfficientNetLite(Classifier):
 
 
 def eights(maps: float) -> int:
-    """The nearest multiple of 8, at least 8 and not less than nine tenths."""
+    """Round to the nearest multiple of 8, at least 8 and at least nine tenths of ``maps``."""
     rounded = max(8, int(maps + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * maps else rounded + 8

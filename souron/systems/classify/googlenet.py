@@ -9,21 +9,20 @@ Convolutions (2014). https://arxiv.org/abs/1409.4842
                    +- 1x1 - 5x5 -----+
                    +- pooling - 1x1 -+
 
-The 1x1 convolutions before the costly ones reduce the maps first, which makes 22 layers affordable.
-Two auxiliary heads half-way name the picture too, so that early layers get a short gradient:
+The 1x1 convolutions reduce the channels before the costly ones, which makes 22 layers affordable.
+Two auxiliary classifiers half-way shorten the gradient's path to early layers:
 
     loss = main + 0.3 (auxiliary 1 + auxiliary 2)       in training only
 
-Between the stages the largest of 3x3 maps in steps of 2 is taken. The size ``torchvision`` is the
-variant whose published weights torchvision has: 3x3 kernels in place of the 5x5 ones
+The stages are separated by 3x3 max pooling with stride 2. The size ``torchvision`` is the variant
+whose published weights torchvision has: 3x3 kernels in place of the 5x5 ones
 (https://github.com/pytorch/vision/issues/906), a last pooling of 2x2, dropout of 0.2.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here. The
-auxiliary heads' mean of 5x5 maps in steps of 3 is one over four by four parts, which is nearly the
-same at 224 pixels and there for any side.
-Pictures under 64 pixels a side enter through a 3x3 convolution with stride 1 and without the first
-pooling. Maps under 4 pixels a side are not pooled.
-Reduced: batch normalisation (Ioffe, Szegedy 2015) after each convolution takes the place of local
+auxiliary heads' 5x5 average pooling with stride 3 is an adaptive one to 4x4, which is nearly the
+same at 224 pixels and works for any side. Images under 64 pixels a side enter through a 3x3
+convolution with stride 1 and without the first pooling. Feature maps under 4 pixels a side are not
+pooled. Reduced: batch normalisation (Ioffe, Szegedy 2015) after each convolution replaces local
 response normalisation, as in torchvision.
 """
 
@@ -38,7 +37,7 @@ from souron.tasks.classify import Batch, Classifier, Spec
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 64  # maps of the first convolution, a multiple of 4; all others in proportion
+    width: int = 64  # channels of the first convolution, a multiple of 4; all others in proportion
     kernel: int = 5  # of the third branch
     pool: int = 3  # of the last pooling between the stages
     dropout: float = 0.4
@@ -59,7 +58,7 @@ class Convolution(nn.Module):
 
 
 class Inception(nn.Module):
-    """Four views of the same maps, (B, inward, H, W) -> (B, outward, H, W)."""
+    """Inception module: four parallel branches, (B, inward, H, W) -> (B, outward, H, W)."""
 
     def __init__(
         self,
@@ -87,7 +86,7 @@ class Inception(nn.Module):
 
 
 class Auxiliary(nn.Module):
-    """A second opinion from half-way, (B, inward, H, W) -> (B, labels)."""
+    """Auxiliary classifier, (B, inward, H, W) -> (B, labels)."""
 
     def __init__(self, inward: int, maps: int, hidden: int, labels: int, dropout: float) -> None:
         super().__init__()
@@ -140,7 +139,7 @@ class GoogLeNet(Classifier):
         self.conv1 = Convolution(spec.channels, scaled(64), kernel, stride)
         self.conv2 = Convolution(scaled(64), scaled(64), 1)
         self.conv3 = Convolution(scaled(64), scaled(192), 3)
-        # table 1 of the paper: maps inward; 1x1; before 3x3, 3x3; before 5x5, 5x5; after pooling
+        # table 1 of the paper: input channels; 1x1; before 3x3, 3x3; before 5x5, 5x5; after pooling
         self.inception3a = inception(192, 64, 96, 128, 16, 32, 32)
         self.inception3b = inception(256, 128, 128, 192, 32, 96, 64)
         self.inception4a = inception(480, 192, 96, 208, 16, 48, 64)
@@ -159,7 +158,7 @@ class GoogLeNet(Classifier):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
 
     def maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the two auxiliary heads and the main head look at, (B, maps, H, W) each."""
+        """Return the inputs of the two auxiliary heads and the main head, (B, maps, H, W) each."""
         x = self.conv1(image)
         if not self.small_picture:
             x = pool(x)

@@ -10,9 +10,8 @@ was new in 1986 is that the chain rule carries the error back through hidden lay
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here. The
 paper's own networks had a few dozen units: the size `paper` is the one with 300 and 100 hidden
-units that LeCun and others measured on digits (1998, https://doi.org/10.1109/5.726791).
-Reduced: ReLU bends in place of the logistic curve; the loss is cross-entropy in place of squared
-error.
+units that LeCun and others measured on digits (1998, https://doi.org/10.1109/5.726791). Reduced:
+ReLU in place of the logistic function; the loss is cross-entropy in place of squared error.
 """
 
 from dataclasses import dataclass

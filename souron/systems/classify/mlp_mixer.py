@@ -4,14 +4,14 @@ Tolstikhin and others: MLP-Mixer: An all-MLP Architecture for Vision (2021).
 https://arxiv.org/abs/2105.01601
 
     x: a table of patches by channels
-    x = x + W2 gelu(W1 norm(x)')'     the same network along every column: between places
+    x = x + W2 gelu(W1 norm(x)')'     the same network along every column: between patches
     x = x + W4 gelu(W3 norm(x))       the same network along every row: between channels
 
 Sizes `s32` to `h14` are the paper's with timm's names, so that official weights load.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here; no
-dropout and no stochastic depth; pictures too small for seven patches a side get smaller ones, of
-two pixels at least, and a border where they do not fill the side.
+dropout and no stochastic depth; images too small for seven patches a side get smaller ones, of at
+least two pixels, and padding where they do not fill the side.
 """
 
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ from souron.tasks.classify import Classifier, Spec
 class Config:
     layers: int = 12
     width: int = 768
-    tokens: int = 384  # hidden units of the network that mixes places
-    channels: int = 3072  # hidden units of the network that mixes channels
+    tokens: int = 384  # hidden units of the token-mixing network
+    channels: int = 3072  # hidden units of the channel-mixing network
     patch: int = 16  # pixels a side, at most
     rate: float = 3e-4
 
@@ -39,7 +39,7 @@ class Stem(nn.Module):
         self.proj = nn.Conv2d(channels, width, patch, patch)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.proj(image).flatten(2).transpose(1, 2)  # (B, places, width)
+        return self.proj(image).flatten(2).transpose(1, 2)  # (B, positions, width)
 
 
 class TwoLayers(nn.Module):
@@ -97,11 +97,11 @@ class MLPMixer(Classifier):
         self.stem = Stem(spec.channels, config.width, patch)
         self.blocks = nn.Sequential(*(Block(config, grid**2) for _ in range(config.layers)))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
-        # timm's name for this layer is the contract's for the name of this layer
+        # timm names this layer "head", the attribute that names the output layer here
         self._modules["head"] = nn.Linear(config.width, len(spec.labels))
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.stem(F.pad(image, (0, self.border, 0, self.border)))  # (B, places, width)
+        x = self.stem(F.pad(image, (0, self.border, 0, self.border)))  # (B, positions, width)
         for block in self.blocks:
             x = block(x)
         return self.get_submodule("head")(self.norm(x).mean(1))  # (B, labels)

@@ -5,13 +5,13 @@ https://arxiv.org/abs/1512.03385
 
     y = relu(F(x) + x)      F: 3x3 - 3x3, or in the deeper ones 1x1 - 3x3 - 1x1
 
-A block only learns what to change about its input (the residual F). Doing nothing is easy, F = 0,
-so that more layers cannot make things worse, and the gradient passes along "+ x" unhindered.
+A block only learns the change of its input (the residual F). The identity is easy, F = 0, so that
+more layers cannot make things worse, and the gradient passes along "+ x" unhindered.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here. The
 deeper blocks halve the side in their 3x3 convolution, not in the first 1x1, as torchvision's
-published weights do. Pictures under 64 pixels a side enter through one 3x3 convolution with stride
-1, without pooling.
+published weights do. Images under 64 pixels a side enter through one 3x3 convolution with stride 1,
+without pooling.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ from souron.tasks.classify import Classifier, Spec
 @dataclass(frozen=True)
 class Config:
     depths: tuple[int, ...] = (2, 2, 2, 2)  # blocks of each stage
-    width: int = 64  # maps of the first stage; each next one has twice as many
-    bottleneck: bool = False  # 1x1 - 3x3 - 1x1 blocks, four times as wide outside
+    width: int = 64  # channels of the first stage; doubled at each later one
+    bottleneck: bool = False  # 1x1 - 3x3 - 1x1 blocks, with four times as many outer channels
     rate: float = 1e-3
 
 
@@ -35,7 +35,7 @@ def convolution(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.C
 
 
 def skip(inward: int, outward: int, stride: int) -> nn.Module:
-    """The way around F: untouched, or projected where F changes the shape."""
+    """Return the shortcut around F: the identity, or a projection if F changes the shape."""
     if inward == outward and stride == 1:
         return nn.Identity()
     return nn.Sequential(convolution(inward, outward, 1, stride), nn.BatchNorm2d(outward))
@@ -59,7 +59,7 @@ class Basic(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """(B, inward, H, W) -> (B, 4 width, H/stride, W/stride); the 3x3 works on few maps"""
+    """(B, inward, H, W) -> (B, 4 width, H/stride, W/stride); the 3x3 has few channels."""
 
     widens = 4
 
@@ -122,7 +122,7 @@ class ResNet(Classifier):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def stages(self) -> list[nn.Sequential]:
-        """Its layers up to maps of 1/2, 1/4, ..., 1/32 of the side, see ``hub.backbones``."""
+        """Return the layers in stages of 1/2, 1/4, ..., 1/32 of the side, see ``hub.backbones``."""
         stages = [nn.Sequential(self.conv1, self.bn1, nn.ReLU())]
         stages += [nn.Sequential(self.get_submodule(f"layer{n + 1}"))
                    for n in range(len(self.config.depths))]  # fmt: skip

@@ -2,14 +2,14 @@
 
 Wightman: PyTorch Image Models (2019). https://github.com/huggingface/pytorch-image-models
 
-    picture -> backbone of that name, with a new last layer -> one score a label
+    image -> backbone of that name, with a new last layer -> one score per label
 
 Differs from the paper: there are hundreds of papers, and the mechanism is timm's and not shown
-here; look at `resnet`, `vit`, ... for that. All learn with AdamW and one cycle of the rate, as all
-classifiers here. The option `backbone` picks the network, as in `backbone=convnext_tiny`, and may
-carry the tag of published weights, as in `backbone=resnet18.a1_in1k`; a few with several last
-layers are left out. Networks that take one size of picture only get theirs; for the others pictures
-under 32 pixels a side are enlarged to 32.
+here; see `resnet`, `vit`, ... for that. All learn with AdamW and one cycle of the rate, as all
+classifiers here. The option `backbone` selects the network, as in `backbone=convnext_tiny`, and may
+include the tag of published weights, as in `backbone=resnet18.a1_in1k`; a few with several output
+layers are excluded. Networks with a fixed image size get images of it; for the others images under
+32 pixels a side are enlarged to 32.
 """
 
 import difflib
@@ -46,7 +46,7 @@ class Timm(Classifier):
     }
 
     def __init__(self, config: Config, spec: Spec):
-        """Raises UserError where timm has no network of that name, or none that fits here."""
+        """Raise UserError if timm has no network of that name, or none that fits."""
         super().__init__(config, spec)
         self.about = look_up(config.backbone)
         self.backbone = timm.create_model(
@@ -69,7 +69,7 @@ class Timm(Classifier):
             image = F.interpolate(image, (self.side, self.side), mode="bilinear", antialias=True)
         return self.backbone(image)  # (B, labels)
 
-    # its layers and weights go by timm's own names, so that published weights load
+    # layers and weights keep timm's names, so that published weights load
     def get_submodule(self, target: str) -> nn.Module:
         return self.backbone.get_submodule(target)
 
@@ -82,7 +82,10 @@ class Timm(Classifier):
 
 @lru_cache
 def look_up(backbone: str) -> Any:
-    """What timm knows of a network: its own side of pictures, the name of its last layer."""
+    """Return timm's description of a network: its image side, the name of its last layer.
+
+    Raises UserError for an unknown network.
+    """
     every = [*timm.list_models(), *timm.list_pretrained()]
     known: dict[str, Any] = {name: timm.get_pretrained_cfg(name) for name in every}
     usable = [name for name, about in known.items() if isinstance(about.classifier, str)]

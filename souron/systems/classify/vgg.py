@@ -6,13 +6,13 @@ https://arxiv.org/abs/1409.1556
     stage:  (3x3 convolution - ReLU) repeated - 2x2 pooling       maps double, the side halves
     VGG16:  2, 2, 3, 3, 3 convolutions in five stages, then 3 fully connected layers
 
-Two 3x3 convolutions in a row see 5x5 pixels and three see 7x7, with fewer weights than one large
-kernel (27 C^2 against 49 C^2) and a ReLU between them.
+Two successive 3x3 convolutions have a receptive field of 5x5 pixels and three of 7x7, with fewer
+weights than one large kernel (27 C^2 against 49 C^2) and a ReLU between them.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here.
-Weights start as He et al. (2015) propose, where the paper trained a shallower network first to
-start the deeper one. Pictures under 64 pixels a side: the fully connected layers see a 3x3 grid of
-maps instead of 7x7. Maps under 4 pixels a side are not pooled.
+Weights are initialised as in He et al. (2015), where the paper trained a shallower network first to
+initialise the deeper one. Images under 64 pixels a side: the fully connected layers see a 3x3 grid
+of features instead of 7x7. Feature maps under 4 pixels a side are not pooled.
 """
 
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ from souron.tasks.classify import Classifier, Spec
 @dataclass(frozen=True)
 class Config:
     depths: tuple[int, ...] = (2, 2, 3, 3, 3)  # convolutions of each stage
-    width: int = 64  # maps of the first stage; they double up to eight times that
+    width: int = 64  # channels of the first stage; they double up to eight times that
     hidden: int = 4096
     dropout: float = 0.5
     rate: float = 1e-4
 
 
 class Pool(nn.Module):
-    """The largest of 2x2."""
+    """2x2 max pooling."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.max_pool2d(x, 2) if x.shape[-1] >= 4 else x

@@ -10,9 +10,9 @@ Sizes `b16`, `b32` and `l16` are the paper's with torchvision's names, so that o
 load.
 
 Differs from the paper: it learns with one cycle of the rate, as all classifiers here, with AdamW;
-no dropout; positions start as large as the patches are (0.02 there), else short training sees a bag
-of patches; pictures too small for seven patches a side get smaller ones, of two pixels at least,
-and a border where they do not fill the side.
+no dropout; position embeddings start at the scale of the patches (0.02 there), else a short
+training sees a bag of patches; images too small for seven patches a side get smaller ones, of at
+least two pixels, and padding where they do not fill the side.
 """
 
 from collections import OrderedDict
@@ -31,13 +31,13 @@ class Config:
     layers: int = 12
     heads: int = 12
     width: int = 768
-    hidden: int = 3072  # of the two-layer network in each layer
+    hidden: int = 3072  # hidden units of each layer's MLP
     patch: int = 16  # pixels a side, at most
     rate: float = 3e-4
 
 
 class Attention(nn.Module):
-    """Every token asks (q), answers (k) and gives (v)."""
+    """Multi-head self-attention with queries q, keys k and values v."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -54,8 +54,8 @@ class Attention(nn.Module):
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, d)
             for part in stacked.chunk(3, -1)
         )
-        # written out, as scaled_dot_product_attention is slow in bfloat16 on a processor, above all
-        # for narrow heads
+        # written out: scaled_dot_product_attention is slow in bfloat16 on a CPU, above all for
+        # narrow heads
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, heads, T, T)
         mixed = scores.softmax(-1) @ v  # (B, heads, T, d)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))  # (B, T, width)
@@ -69,7 +69,7 @@ class Layer(nn.Module):
         self.ln_2 = nn.LayerNorm(config.width, eps=1e-6)
         widen = nn.Linear(config.width, config.hidden)
         narrow = nn.Linear(config.hidden, config.width)
-        # torchvision numbers its dropout, and the names must match
+        # torchvision's names count its dropout layers
         self.mlp = nn.Sequential(widen, nn.GELU(), nn.Identity(), narrow)
         for linear in (widen, narrow):
             nn.init.xavier_uniform_(linear.weight)

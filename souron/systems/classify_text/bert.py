@@ -2,14 +2,13 @@
 
 Devlin, Chang, Lee, Toutanova: BERT (2018). https://doi.org/10.48550/arXiv.1810.04805
 
-    x = token + place    x = norm(x + attention(x))    x = norm(x + mlp(x))    fc(tanh(W x_0))
+    x = token + position    x = norm(x + attention(x))    x = norm(x + mlp(x))    fc(tanh(W x_0))
 
-Attention of a language model looks back only, for what comes next must not be seen. To name the
-class of a text all of it may be seen: each token gathers from the whole text what it means there.
+The attention of a language model is causal, since the next token must not be visible. To classify a
+text all of it may be visible: each token gathers its meaning from the whole text.
 
-Differs from the paper: AdamW and one cycle of the rate, tokens of byte pairs, no segments. Reduced:
-nothing is learnt from texts without labels first, by foretelling masked words: it begins from
-chance.
+Differs from the paper: AdamW and one cycle of the rate, byte-pair tokens, no segments. Reduced: no
+pretraining on masked words; it starts from random weights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,8 +21,8 @@ from torch import Tensor, nn
 from souron.tasks.classify_text import Batch, Spec, TextClassifier, padded, tokens_of
 from souron.utils.messages import UserError, _
 
-AT_ONCE = 16  # texts of a step
-PAD = -1  # at the end of shorter texts
+AT_ONCE = 16  # texts per training step
+PAD = -1  # pads shorter texts
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Config:
     width: int = 128
     depth: int = 2  # layers
     heads: int = 4
-    context: int = 256  # tokens that it reads; the rest of a text is not seen
+    context: int = 256  # tokens; the rest of a text is truncated
     drop: float = 0.1
     rate: float = 1e-3
 
@@ -86,7 +85,7 @@ class BERT(TextClassifier):
         return Batch(padded(list(rows.input), PAD), rows.target)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         for rows in torch.arange(len(batch.label)).split(AT_ONCE):
             tokens = batch.text[rows]
             longest = int((tokens >= 0).sum(1).max())
@@ -96,7 +95,7 @@ class BERT(TextClassifier):
         self(torch.zeros(1, self.config.context, dtype=torch.long, device=self.device))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, T), -1 behind the end of a text -> (B, labels)"""
+        """Map tokens (B, T), padded with -1, to logits (B, labels)."""
         nothing = tokens < 0
         place = torch.arange(tokens.shape[1], device=tokens.device)
         x = self.token(tokens.clamp(min=0)) + self.place(place)

@@ -6,13 +6,12 @@ Sparck Jones: A Statistical Interpretation of Term Specificity and Its Applicati
     x_w = (1 + ln n_w) ln((1 + N) / (1 + N_w))        p = softmax(W x / |x| + b)
     n_w how often the word comes in the text, N texts, N_w of them with that word
 
-No word knows its neighbours, and no text is cut. The line is that of logistic regression (Cox
-1958), the same that scikit-learn finds. Each word has a number by a hash function, so that there is
-no list of words to keep: of 32 768 numbers few are shared. Of Japanese, characters and their pairs
-are counted.
+Words are counted without their neighbours, and no text is truncated. The classifier is logistic
+regression (Cox 1958), with the solution of scikit-learn's. A hash function numbers the words, so
+that no vocabulary is stored: with 32 768 numbers collisions are few. Of Japanese, characters and
+their pairs are counted.
 
-Differs from the paper: the weights' logarithms as in scikit-learn, a classifier in place of a
-search.
+Differs from the paper: logarithmic weights as in scikit-learn, a classifier in place of a search.
 """
 
 import re
@@ -38,7 +37,7 @@ STEPS = 12  # of ten iterations each
 @dataclass(frozen=True)
 class Config:
     numbers: int = 32_768
-    softness: float = 10.0  # C of the regression: the larger, the freer its weights
+    softness: float = 10.0  # C of the regression: larger values regularise less
 
 
 class TFIDF(TextClassifier):
@@ -59,10 +58,10 @@ class TFIDF(TextClassifier):
         self.register_buffer("bias", torch.zeros(len(spec.labels)))
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
     def encoded(self, texts: Sequence[str]) -> list[Any]:
-        """Each text as two rows: the numbers of its words, and 1 + ln of how often each comes."""
+        """Encode each text as two rows: the numbers of its words, and 1 + ln of their counts."""
         made = []
         for text in texts:
             counts = Counter(crc32(word.encode()) % self.config.numbers for word in words(text))
@@ -71,7 +70,7 @@ class TFIDF(TextClassifier):
         return made
 
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
-        """The line with the least loss and square of its weights, a convex problem, by L-BFGS."""
+        """Fit L2-regularised logistic regression, a convex problem, by L-BFGS."""
         texts, label = list(data.cases.input), data.cases.target
         holds = torch.zeros(self.config.numbers, dtype=torch.float64)
         for text in texts:
@@ -107,13 +106,13 @@ class TFIDF(TextClassifier):
             yield Progress(step, {"log loss": torch.as_tensor(found).detach()})
 
     def _weighed(self, text: Tensor) -> tuple[Tensor, Tensor]:
-        """The numbers of a text's words, and their weights, which have length 1 together."""
+        """Return the numbers of a text's words and their TF-IDF weights, normalised to length 1."""
         number = text[0].long()
         value = text[1].float() * self.rarity[number]
         return number, value / value.norm().clamp(min=1e-9)
 
     def forward(self, texts: Any) -> Tensor:
-        """Texts as ``encoded`` makes them -> (B, labels)"""
+        """Map texts from ``encoded`` to logits (B, labels)."""
         made = []
         for text in texts:
             number, value = self._weighed(text)
@@ -122,7 +121,7 @@ class TFIDF(TextClassifier):
 
 
 def words(text: str) -> Iterator[str]:
-    """Words in small letters; of Japanese each character and each pair."""
+    """Yield the lower-cased words; of Japanese each character and each pair."""
     for run in WORD.findall(text.lower()):
         if not JAPANESE.match(run):
             yield run

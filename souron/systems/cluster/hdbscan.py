@@ -8,15 +8,15 @@ https://doi.org/10.1007/978-3-642-37456-2_14
     lambda = 1 / reach                                        a density
     stability(C) = sum over x in C of (lambda at which x leaves C - lambda at which C begins)
 
-Sparse points are pushed apart by reach. Of its minimum spanning tree the longest edges are cut
-first: clusters part as the density asked for grows. A part with fewer than `least` points is no
-cluster, its points fall out (the condensed tree). Of all clusters, large ones and those within
-them, those are taken that last longest: a cluster stays whole unless its parts are together more
-stable than itself (excess of mass). The number of clusters is not asked for.
+Mutual reachability pushes sparse points apart. The longest edges of its minimum spanning tree are
+cut first: clusters split as the required density grows. A part with fewer than `least` points is
+not a cluster, its points become noise (the condensed tree). Of nested clusters the most persistent
+are selected: a cluster stays whole unless its parts are together more stable (excess of mass). The
+number of clusters need not be given.
 
-Differs from the paper: all points in one cluster is no answer. A new point gets the label of the
-training point with the least reach, or is noise where that reach is longer than any at which the
-cluster holds together.
+Differs from the paper: a single cluster of all points is excluded. A new point gets the label of
+the training point with the least reachability, or is noise where that exceeds the largest at which
+the cluster holds together.
 """
 
 from collections import defaultdict
@@ -30,13 +30,13 @@ from souron.blocks.neighbours import nearest
 from souron.tasks.cluster import Clusterer, Spec
 from souron.training.loop import Data, Progress, Run
 
-Edge = tuple[int, int, float]  # two points, and their mutual reachability
+Edge = tuple[int, int, float]  # two points and their mutual reachability
 
 
 @dataclass(frozen=True)
 class Config:
     least: int = 5  # points of a cluster
-    samples: int = 5  # points that make a place dense
+    samples: int = 5  # neighbours, itself included, that define the core distance
 
 
 class HDBSCAN(Clusterer):
@@ -47,7 +47,7 @@ class HDBSCAN(Clusterer):
     points: Tensor  # (cases, features)
     core: Tensor  # (cases,) core distances
     labels: Tensor  # (cases,)
-    reach: Tensor  # (cases,) the longest reach at which each point's cluster holds together
+    reach: Tensor  # (cases,) the largest reachability at which each point's cluster holds together
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -58,7 +58,7 @@ class HDBSCAN(Clusterer):
         self.register_buffer("reach", torch.zeros(spec.cases))
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """A step adds a point to the spanning tree. Stopped early, all points are noise."""
+        """Grow the spanning tree by a point per step. If stopped early, all points are noise."""
         points = data.all()  # (N, D)
         self.points.copy_(points)
         self.core.copy_(nearest(points, points, self.config.samples)[0][:, -1])
@@ -69,7 +69,7 @@ class HDBSCAN(Clusterer):
                 labels, reach = select(condense(linkage(edges), self.config.least), len(points))
                 self.labels.copy_(labels)
                 self.reach.copy_(reach)
-            if step >= run.start:  # a resumed run goes the same way again
+            if step >= run.start:  # a resumed run repeats the same steps
                 left = torch.tensor(1 - len(edges) / len(points))
                 yield Progress(step, {"points left": left})
 
@@ -86,10 +86,13 @@ class HDBSCAN(Clusterer):
 
 
 def spanning(points: Tensor, core: Tensor) -> Iterator[Edge]:
-    """Points (N, D), core distances (N,) -> the N - 1 edges of the minimum spanning tree (Prim)."""
+    """Yield the N - 1 edges of the minimum spanning tree (Prim).
+
+    ``points`` is (N, D), ``core`` the core distances (N,).
+    """
     nearest_reach = torch.full((len(points),), torch.inf, device=points.device)
     source = torch.zeros(len(points), dtype=torch.long, device=points.device)
-    inside = torch.zeros(len(points), device=points.device)  # infinite once in the tree
+    inside = torch.zeros(len(points), device=points.device)  # infinity for points in the tree
     current = 0
     for _edge in range(len(points) - 1):
         inside[current] = torch.inf
@@ -103,15 +106,16 @@ def spanning(points: Tensor, core: Tensor) -> Iterator[Edge]:
 
 
 def linkage(edges: list[Edge]) -> list[tuple[int, int, float, int]]:
-    """The tree of joinings: (cluster, cluster, reach, points), shortest edges first.
+    """Return the single-linkage tree: (cluster, cluster, reach, points), shortest edges first.
 
-    Points are 0..N-1, and row r makes cluster N + r."""
+    Points are 0..N-1, and row r makes cluster N + r.
+    """
     count = len(edges) + 1
     parent, size = list(range(2 * count)), [1] * count + [0] * count
 
     def cluster(point: int) -> int:
         while parent[point] != point:
-            parent[point] = parent[parent[point]]  # halves the way for the next time
+            parent[point] = parent[parent[point]]  # path halving
             point = parent[point]
         return point
 
@@ -127,9 +131,10 @@ def linkage(edges: list[Edge]) -> list[tuple[int, int, float, int]]:
 def condense(
     rows: list[tuple[int, int, float, int]], least: int
 ) -> list[tuple[int, int, float, int]]:
-    """Joinings -> the condensed tree: (cluster, what leaves it, lambda, points that leave).
+    """Return the condensed tree: (cluster, member that leaves it, lambda, points that leave).
 
-    What leaves is a point, below N, or a cluster: N is the root, its parts have larger numbers."""
+    A member is a point, below N, or a cluster: N is the root, its parts have larger numbers.
+    """
     count = len(rows) + 1
     size = [1] * count + [row[3] for row in rows]
     condensed, clusters = [], count + 1
@@ -143,7 +148,7 @@ def condense(
             else:
                 open_nodes += rows[node - count][:2]
 
-    open_clusters = [(2 * count - 2, count)]  # node of the joinings, number of its cluster
+    open_clusters = [(2 * count - 2, count)]  # node of the linkage tree, number of its cluster
     while open_clusters:
         node, own = open_clusters.pop()
         *parts, reach, _points = rows[node - count]
@@ -159,33 +164,36 @@ def condense(
                 condensed.append((own, number, density, size[part]))
             if part >= count:
                 open_clusters.append((part, number))
-            else:  # a cluster of one point, where `least` is 1
+            else:  # a cluster of one point, for `least` 1
                 condensed.append((number, part, density, 1))
     return condensed
 
 
 def select(condensed: list[tuple[int, int, float, int]], count: int) -> tuple[Tensor, Tensor]:
-    """The condensed tree -> labels (count,) of the most stable clusters, -1 for noise, and the
-    longest reach at which each point's cluster holds together, (count,), 0 for noise."""
+    """Select the most stable clusters of the condensed tree.
+
+    Returns labels (count,), -1 for noise, and the largest reachability (count,) at which each
+    point's cluster holds together, 0 for noise.
+    """
     begins = {count: 0.0} | {part: density for _, part, density, _ in condensed if part >= count}
     stability: dict[int, float] = defaultdict(float)
     parts, parent = defaultdict(list), {}
     for own, part, density, points in condensed:
-        if density > begins[own]:  # equal points leave at an infinite density
+        if density > begins[own]:  # duplicate points leave at infinite density
             stability[own] += (min(density, 1e30) - min(begins[own], 1e30)) * points
         parent[part] = own
         if part >= count:
             parts[own].append(part)
 
     chosen = set()
-    for own in sorted(begins, reverse=True):  # parts before what they are parts of
+    for own in sorted(begins, reverse=True):  # parts before the clusters that contain them
         of_parts = sum(stability[part] for part in parts[own])
         if own == count or (parts[own] and of_parts > stability[own]):
             stability[own] = of_parts
         else:
             chosen.add(own)
     numbers: dict[int, int] = {}
-    for own in sorted(begins):  # the outermost chosen one counts
+    for own in sorted(begins):  # the outermost selected cluster counts
         above = parent.get(own)
         if above in numbers:
             numbers[own] = numbers[above]

@@ -29,7 +29,7 @@ from souron.tasks.cluster import Clusterer, Spec
 from souron.training.loop import Data, Progress, Run
 from souron.utils.messages import UserError, _
 
-MOST = 10_000  # points: every pair's distance is held, 800 MB
+MOST = 10_000  # points; all pairwise distances take 800 MB
 LINKAGES = ("ward", "average", "complete", "single")
 
 
@@ -45,7 +45,7 @@ class Hierarchical(Clusterer):
     SIZES = {"tiny": Config(3), "small": Config()}
 
     points: Tensor  # (cases, features)
-    tree: Tensor  # (cases - 1, 4) float64 as scipy's linkage: both clusters, distance, points
+    tree: Tensor  # (cases - 1, 4) float64 in scipy's format: both clusters, distance, points
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -55,9 +55,10 @@ class Hierarchical(Clusterer):
         self.register_buffer("tree", torch.zeros(max(spec.cases - 1, 0), 4, dtype=torch.float64))
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """A step is a joining. Stopped early, what is joined so far answers.
+        """Merge two clusters per step. If stopped early, the merges so far are used.
 
-        Raises UserError where there are more than ``MOST`` points."""
+        Raises UserError for more than ``MOST`` points.
+        """
         points = data.all()  # (N, D)
         count = len(points)
         if count > MOST:
@@ -69,10 +70,10 @@ class Hierarchical(Clusterer):
                 exit=4,
             )
         self.points.copy_(points)
-        joined: list[tuple[int, int, float]] = []  # two points, one of each cluster, and distance
+        joined: list[tuple[int, int, float]] = []  # a point of each cluster, distance
         for step, pair in zip(range(run.steps), chain(points, self.config.linkage), strict=False):
             joined.append(pair)
-            if step >= run.start:  # a resumed run joins again what it had joined
+            if step >= run.start:  # a resumed run repeats the earlier merges
                 left = torch.tensor(1 - len(joined) / count)
                 # sorting at every step would take N^2 log N
                 if len(joined) == min(count - 1, run.steps) or (step + 1) % (count // 10 + 1) == 0:
@@ -80,9 +81,10 @@ class Hierarchical(Clusterer):
                 yield Progress(step, {"clusters left": left})
 
     def cut(self, groups: int) -> Tensor:
-        """Labels (cases,) for that many clusters, numbered by their first points.
+        """Return labels (cases,) for that many clusters, numbered by their first points.
 
-        More clusters where the tree is not finished."""
+        There are more clusters if the tree is unfinished.
+        """
         done = self.tree[self.tree[:, 3] > 0]
         count = len(self.points)
         parent = list(range(count + len(done)))
@@ -102,9 +104,10 @@ class Hierarchical(Clusterer):
 
 
 def chain(points: Tensor, linkage: str) -> Iterator[tuple[int, int, float]]:
-    """Points (N, D) -> the N - 1 pairs that are joined, each named by one of its points.
+    """Yield the N - 1 merges of points (N, D), each cluster named by one of its points.
 
-    They come in the order in which the chain finds them, not in the order of distance."""
+    They come in the order of the nearest-neighbour chain, not of distance.
+    """
     exact = "donot_use_mm_for_euclid_dist"
     distance = torch.cdist(points.double(), points.double(), compute_mode=exact)  # (N, N)
     distance.fill_diagonal_(torch.inf)
@@ -117,7 +120,7 @@ def chain(points: Tensor, linkage: str) -> Iterator[tuple[int, int, float]]:
         while True:
             row = distance[path[-1]]
             near = int(row.argmin())
-            # of equally near ones the one before in the path, or the chain could go in a circle
+            # ties go to the previous one in the path, or the chain could cycle
             if len(path) > 1 and row[path[-2]] <= row[near]:
                 break
             path.append(near)
@@ -137,7 +140,7 @@ def chain(points: Tensor, linkage: str) -> Iterator[tuple[int, int, float]]:
 def lance_williams(
     first: Tensor, second: Tensor, apart: Tensor, size: Tensor, a: int, b: int, linkage: str
 ) -> Tensor:
-    """Distances (N,) of all from A and from B -> from both joined."""
+    """Update the distances (N,) to clusters a and b to those to their union."""
     if linkage == "single":
         return first.minimum(second)
     if linkage == "complete":
@@ -149,14 +152,15 @@ def lance_williams(
 
 
 def sorted_tree(joined: list[tuple[int, int, float]], count: int) -> Tensor:
-    """The joinings in order of distance, (count - 1, 4): both clusters' numbers, distance, points.
+    """Return the merges by distance, (count - 1, 4): both clusters, distance, points.
 
-    The points are 0..count-1, and row r makes cluster count + r. Rows without a joining are 0."""
+    The points are 0..count-1, and row r makes cluster count + r. Rows without a merge are 0.
+    """
     parent, size = list(range(2 * count)), [1] * count + [0] * count
 
     def cluster(point: int) -> int:
         while parent[point] != point:
-            parent[point] = parent[parent[point]]  # halves the way for the next time
+            parent[point] = parent[parent[point]]  # path halving
             point = parent[point]
         return point
 

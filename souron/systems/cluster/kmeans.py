@@ -4,11 +4,12 @@ Lloyd: Least Squares Quantization in PCM (1957, 1982). https://doi.org/10.1109/T
 
     minimise  sum_i min_k |x_i - c_k|^2
 
-The first centres are drawn far apart, by k-means++ (Arthur, Vassilvitskii 2007,
-https://dl.acm.org/doi/10.5555/1283383.1283494): each with a probability in proportion to the
-squared distance from the nearest centre so far. It ends when no point changes its group.
+The initial centres are chosen by k-means++ (Arthur, Vassilvitskii 2007,
+https://dl.acm.org/doi/10.5555/1283383.1283494): each with a probability proportional to the squared
+distance from the nearest earlier centre. It ends when no point changes its cluster.
+
 Differs from the paper: more than one dimension; a centre left without points moves to the point
-that is farthest from its own.
+that is farthest from its own centre.
 """
 
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ class KMeans(Clusterer):
                 ("nearest centre", "other", (1,))]  # fmt: skip
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """Raises UserError where the points differ too little for so many groups."""
+        """Run Lloyd's iterations. Raises UserError for fewer distinct points than clusters."""
         points = data.all()  # (N, D)
         if run.start == 0:
             self.centres.copy_(far_apart(points, self.config.groups))
@@ -60,7 +61,10 @@ class KMeans(Clusterer):
             yield Progress(step, {"inertia": distance.mean()})
 
     def move(self, points: Tensor, nearest: Tensor, distance: Tensor) -> None:
-        """Each centre to the mean of its points, (N,) groups and squared distances given."""
+        """Move each centre to the mean of its points; empty clusters take the farthest points.
+
+        ``nearest`` and ``distance`` (N,) are each point's cluster and squared distance.
+        """
         members = nearest.clone()
         empty = (members.bincount(minlength=self.config.groups) == 0).nonzero().flatten()
         members[distance.topk(len(empty)).indices] = empty
@@ -72,7 +76,7 @@ class KMeans(Clusterer):
 
 
 def far_apart(points: Tensor, groups: int) -> Tensor:
-    """Of the points (N, D) some (groups, D), each drawn by its distance from those before."""
+    """Sample initial centres (groups, D) from the points (N, D) by k-means++. Raises UserError."""
     chosen = [int(torch.randint(len(points), ()))]
     distance = torch.full((len(points),), torch.inf, device=points.device)
     while len(chosen) < groups:

@@ -6,14 +6,14 @@ https://openai.com/index/better-language-models/
     x = embedding(token);    x = x + attention(norm(x));    x = x + mlp(norm(x))    layer by layer
     logits of the next token = head(norm(x))
 
-``small`` and its neighbours are built as decoders are today: RMS norms, rotary places (Su and
-others 2021, https://arxiv.org/abs/2104.09864), norms of queries and keys (Henry and others 2020,
-https://arxiv.org/abs/2010.04245), max(x, 0)^2 (So and others 2021,
+``small`` and its neighbours are built as decoders are today: RMS norm, rotary position embeddings
+(Su and others 2021, https://arxiv.org/abs/2104.09864), normalised queries and keys (Henry and
+others 2020, https://arxiv.org/abs/2010.04245), squared ReLU (So and others 2021,
 https://arxiv.org/abs/2109.08668). ``gpt2`` and ``smollm2`` have the structure of those models
 (Allal and others 2025, https://arxiv.org/abs/2502.02737), so that their published weights load.
 
-Differs from the paper: the modern parts named above; matrices learn by Muon (Jordan and others
-2024), the rest by AdamW, with one cycle of the rate; no dropout.
+Differs from the paper: the modern parts named above; matrices are trained by Muon (Jordan and
+others 2024), the rest by AdamW, with one cycle of the rate; no dropout.
 """
 
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ from souron.blocks.decoder import Cache, Decoder, named
 from souron.blocks.muon import MuonAdamW
 from souron.tasks.complete import LanguageModel, Spec
 
-MATRICES = 2.0  # times the rate, of Muon
+MATRICES = 2.0  # Muon's learning rate, relative to ``rate``
 LESSONS = {
     "text": 1.0,
     "messages": 0.2,
     "preferences": 0.1,
-}  # of the rate: later ones change little
-SPREAD = 0.5  # of an embedding that is not the head too
+}  # learning rate relative to ``rate``: lower in later stages
+SPREAD = 0.5  # initial scale of an embedding that is not tied to the head
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Config:
     context: int = 128  # tokens
     structure: str = "modern"  # or "gpt2", "smollm2"
     rate: float = 1e-2
-    preferences: str = "dpo"  # or "chosen": the better answers alone are learnt
+    preferences: str = "dpo"  # or "chosen": train on the better answers alone
 
 
 class GPT(LanguageModel):
@@ -69,7 +69,7 @@ class GPT(LanguageModel):
         if not self.decoder.structure.tied:
             nn.init.normal_(self.decoder.embedding.weight, std=SPREAD)
         for name, weight in self.decoder.blocks.named_parameters():
-            if name.endswith(("out.weight", "down.weight")):  # a layer begins by changing nothing
+            if name.endswith(("out.weight", "down.weight")):  # each block starts as the identity
                 nn.init.zeros_(weight)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class GPT(LanguageModel):
 
 
 def begin(part: nn.Module) -> None:
-    """Weights before learning."""
+    """Initialise the weights of a module."""
     if isinstance(part, nn.Linear | nn.Embedding):
         nn.init.normal_(part.weight, std=0.02)
     if isinstance(part, nn.Linear) and part.bias is not None:

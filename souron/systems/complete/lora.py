@@ -5,9 +5,9 @@ https://arxiv.org/abs/2106.09685
 
     y = W x + (alpha / rank) B A x,    A (rank, inward) drawn by chance,    B (outward, rank) zero
 
-Only A and B are saved with a run, a hundredth of the model.
+Only A and B are saved with a run, about a hundredth of the size of the model.
 
-Differs from the paper: the small network's last matrix learns too; no dropout; AdamW and one cycle
+Differs from the paper: the last matrix of the MLP is adapted too; no dropout; AdamW and one cycle
 of the rate.
 """
 
@@ -35,11 +35,11 @@ class Config:
     targets: tuple[str, ...] = ("q", "v", "down")
     context: int = 512  # tokens
     rate: float = 1e-3
-    preferences: str = "dpo"  # or "chosen": the better answers alone are learnt
+    preferences: str = "dpo"  # or "chosen": train on the better answers alone
 
 
 class Frozen:
-    """A model that stays as it is: it is in no state, and copies share it."""
+    """A frozen model, excluded from the state and shared by copies."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -82,8 +82,7 @@ class LoRA(LanguageModel):
         return Spec("", 0, lesson_of(train))
 
     def sketch(self) -> list[tuple[str, str, tuple[int, ...]]]:
-        """The published model, which stays; then the thin matrices of its first layer, which learn:
-        every layer has such ones."""
+        """Return the frozen model, and the adapter matrices of one layer as an example."""
         structure = open_models.structure_by(self.config.model)
         assert structure is not None, "else it is not built"
         tokens = self.context
@@ -110,7 +109,7 @@ class LoRA(LanguageModel):
         return self.frozen.held[2](tokens, change=self.change)
 
     def change(self, layer: int, name: str, given: Tensor, out: Tensor) -> Tensor:
-        """What comes out of a matrix, with what the thin ones add."""
+        """Add the adapters' output to that of the matrix ``name``."""
         for target in self.config.targets:
             matrix, rows, _inward = self.places[target]
             if matrix != name:
@@ -123,7 +122,7 @@ class LoRA(LanguageModel):
         return out
 
     def write_adapter(self, folder: Path) -> None:
-        """``adapter_config.json`` and ``adapter_model.safetensors``, as peft has them."""
+        """Write ``adapter_config.json`` and ``adapter_model.safetensors`` in peft's format."""
         state = self.state_dict()
         names = dict(peft_names(self.config, self.frozen.held[2].structure.layers))
         folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +136,7 @@ class LoRA(LanguageModel):
         })  # fmt: skip
 
     def read_adapter(self, folder: Path) -> None:
-        """What ``write_adapter`` or peft wrote. Raises UserError where it is of another shape."""
+        """Read an adapter of ``write_adapter`` or peft. Raises UserError for other shapes."""
         given = files.read_tensors(folder / "adapter_model.safetensors")[0]
         names = dict(peft_names(self.config, self.frozen.held[2].structure.layers))
         own = {name: given[theirs] for name, theirs in names.items() if theirs in given}
@@ -151,7 +150,7 @@ class LoRA(LanguageModel):
 
 
 def places(structure: Any) -> dict[str, tuple[str, slice, int]]:
-    """Target -> the decoder's matrix, the rows of it, and how many numbers go in."""
+    """Return target -> the decoder's matrix, its rows, and the input width."""
     width, head = structure.width, structure.head_width
     queries, keys = structure.heads * head, structure.shared * head
     hidden = structure.hidden or 4 * width
@@ -168,7 +167,7 @@ def places(structure: Any) -> dict[str, tuple[str, slice, int]]:
 
 
 def peft_names(config: Config, layers: int) -> Iterator[tuple[str, str]]:
-    """Own names of the thin matrices, and those that peft gives them."""
+    """Yield the names of the adapter matrices here and in peft."""
     block = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj",
              "out": "self_attn.o_proj", "gate": "mlp.gate_proj", "up": "mlp.up_proj",
              "down": "mlp.down_proj"}  # fmt: skip

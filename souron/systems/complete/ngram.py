@@ -6,11 +6,11 @@ https://doi.org/10.1002/j.1538-7305.1948.tb01338.x
     p(c | a b) = max(n(abc) - d, 0) / n(ab.)  +  d k(ab.) / n(ab.) p(c | b)
     n(abc) how often c followed a b,    k(ab.) how many different tokens followed a b
 
-Where two tokens were never seen together, the last one alone counts, and without it how often each
-token comes at all. Less counts by d leave room for what was never seen (Ney, Essen, Kneser 1994,
+For unseen pairs of tokens the last one alone counts, and without it the frequency of each token.
+Reducing counts by d reserves probability for unseen sequences (Ney, Essen, Kneser 1994,
 https://doi.org/10.1006/csla.1994.1001).
 
-Differs from the paper: tokens in place of letters, absolute discounting.
+Differs from the paper: tokens in place of characters, absolute discounting.
 """
 
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ from souron.training.loop import Data, Progress, Run
 
 @dataclass(frozen=True)
 class Config:
-    order: int = 3  # tokens that are counted together
+    order: int = 3  # length of the n-grams
     discount: float = 0.75
-    context: int = 256  # tokens of a window
+    context: int = 256  # tokens per window
 
 
 class Ngram(LanguageModel):
@@ -46,10 +46,10 @@ class Ngram(LanguageModel):
             self.register_buffer(f"counts{order}", torch.zeros(0))
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """All that follows one another in the training texts is counted."""
+        """Count all n-grams in the training texts."""
         texts = [each.ids for each in data.cases.input]  # type: ignore[attr-defined]
         some = next(data.once(4))  # type: ignore[attr-defined]
         self.counts1 = torch.cat(texts).bincount(minlength=self.spec.vocabulary).float()
@@ -62,7 +62,7 @@ class Ngram(LanguageModel):
         yield Progress(self.config.order - 1, {"model": self.loss(some)})
 
     def _keys(self, text: Tensor, order: int) -> Tensor:
-        """(n,) -> (n - order + 1,): so many tokens in a row as one number."""
+        """Encode each n-gram of (n,) tokens as one number: (n - order + 1,)."""
         count = len(text) - order + 1
         key = torch.zeros(max(0, count), dtype=torch.long, device=text.device)
         for place in range(order):
@@ -70,18 +70,18 @@ class Ngram(LanguageModel):
         return key
 
     def read_many(self, tokens: Tensor, memory: Any) -> Tensor:
-        """The last tokens are all that it looks at."""
+        """Append tokens to the cache; only the last ``order`` tokens matter."""
         memory.ids = torch.cat([memory.ids[:, : memory.length], tokens], 1)
         memory.length = memory.ids.shape[1]
         return self(memory.ids[:, -self.config.order :].to(self.device))[:, -1]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """The logarithms of the chances."""
+        """Return log probabilities (B, T, vocabulary)."""
         size = self.spec.vocabulary
         flat = tokens.flatten()
         share = (self.counts1 + 1) / (self.counts1.sum() + size)
         chance = share.expand(len(flat), -1)
-        before = flat.clone()  # the last tokens as one number
+        before = flat.clone()  # the preceding tokens as one number
         place = torch.arange(tokens.shape[1], device=tokens.device).repeat(len(tokens))
         for order in range(2, self.config.order + 1):
             chance = self._refined(chance, before, place >= order - 2, order)
@@ -90,7 +90,7 @@ class Ngram(LanguageModel):
         return chance.log().view(*tokens.shape, size)
 
     def _refined(self, chance: Tensor, before: Tensor, known: Tensor, order: int) -> Tensor:
-        """Chances (n, vocabulary) after the last tokens, where those were seen."""
+        """Interpolate probabilities (n, vocabulary) with the counts after the preceding tokens."""
         keys, counts = getattr(self, f"keys{order}"), getattr(self, f"counts{order}")
         size, discount = self.spec.vocabulary, self.config.discount
         first = torch.searchsorted(keys, before * size)

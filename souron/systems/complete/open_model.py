@@ -4,11 +4,11 @@ Allal and others: SmolLM2: When Smol Goes Big (2025). https://arxiv.org/abs/2502
 
     souron predict open_model prompt.txt model=folder/or/file.gguf
 
-``smollm2`` can be fetched; larger ones are files that the reader brings. Decoders as Llama,
-Mistral, Qwen2 and GPT-2 have them run here: prompts are read in bf16, and tokens are written with
-matrices in 8 bits. Others run through the library transformers, in bf16.
+``smollm2`` can be downloaded; larger ones are files that the user provides. Decoders with the
+architecture of Llama, Mistral, Qwen2 or GPT-2 run here: prompts are read in bf16, and tokens are
+generated with 8-bit matrices. Others run through the library transformers, in bf16.
 
-Differs from the paper: nothing is learnt, and the weights are those of the file, which may have
+Differs from the paper: nothing is trained, and the weights are those of the file, which may have
 fewer bits than were published.
 """
 
@@ -32,7 +32,7 @@ from souron.training.loop import Data, Progress, Run
 class Config:
     model: str = "smollm2"  # or a .gguf file, or a folder
     context: int = 2048  # tokens
-    bits: int = 8  # of the matrices while it writes; 16: bf16
+    bits: int = 8  # of the matrices during generation; 16: bf16
 
 
 class OpenModel(LanguageModel):
@@ -49,12 +49,12 @@ class OpenModel(LanguageModel):
 
     @cached_property
     def held(self) -> tuple[Described, Any, Any]:
-        """The model itself, which is no part of what is saved with a run."""
+        """The description, tokenizer and model; not saved with a run."""
         return open_models.load_any(self.config.model)
 
     @cached_property
     def quick(self) -> Decoder:
-        """The same for single tokens."""
+        """The model for generating single tokens, quantised to 8 bits where configured."""
         decoder = self.held[2]
         own = isinstance(decoder, Decoder) and self.config.bits == 8
         return Int8Decoder(decoder) if own else decoder
@@ -81,7 +81,7 @@ class OpenModel(LanguageModel):
         return min(self.config.context, structure.context)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OpenModel":
-        return self  # nothing in it changes
+        return self  # immutable
 
     def example(self) -> None:
         decoder = open_models.shape_of(self.config.model)
@@ -89,7 +89,7 @@ class OpenModel(LanguageModel):
             decoder(torch.zeros(1, self.config.context, dtype=torch.long, device="meta"))
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """One look at some cases, and no more."""
+        """Compute the loss of a few cases without training."""
         yield Progress(0, {"model": self.loss(next(data.once(2)))})  # type: ignore[attr-defined]
 
     def forward(self, tokens: Tensor) -> Tensor:

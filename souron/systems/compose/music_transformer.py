@@ -5,12 +5,13 @@ Huang, Vaswani, Uszkoreit and others: Music Transformer: Generating Music with L
 
     attention(Q, K, V) = softmax((Q K^T + S) / sqrt(d)) V,    S[i, j] = Q[i] . E[j - i]
 
-E has a vector for each distance. Q E^T has a column for each distance where S has one for each
-token; ``skewed`` moves every row into its place, without a copy of E for each pair of tokens.
+E has a vector for each distance. Q E^T has a column for each distance, whereas S has one for each
+token; ``skewed`` shifts every row into position without a copy of E for each pair of tokens.
 
 Differs from the paper: the highest voice is written two beats ahead, so that the others know where
-the tune goes; the voice, its last tone, the place in the bar and what is left of the piece are told
-with each token; matrices learn by Muon, the rest by AdamW, with one cycle of the rate.
+the tune goes; each token's embedding includes the voice, its last pitch, the position in the bar
+and the remaining length; matrices are trained by Muon, the rest by AdamW, with one cycle of the
+rate.
 """
 
 from collections.abc import Iterator
@@ -38,9 +39,9 @@ from souron.tasks.compose import (
 )
 from souron.utils.messages import UserError, _
 
-AT_ONCE = 8  # windows of a step
-MATRICES = 2.0  # times the rate, of Muon
-Cache = dict[str, Tensor]  # keys and values of what one layer has seen
+AT_ONCE = 8  # windows per training step
+MATRICES = 2.0  # Muon's learning rate, relative to ``rate``
+Cache = dict[str, Tensor]  # one layer's cached keys and values
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,14 @@ class Config:
     layers: int = 4
     width: int = 160
     heads: int = 4
-    hidden: int = 640  # width of the small networks
+    hidden: int = 640  # width of the MLPs
     context: int = 256  # tokens: 64 sixteenths, four bars of four quarters
     drop: float = 0.1
     rate: float = 3e-3
 
 
 class RelativeAttention(nn.Module):
-    """Several heads, each with a vector for every distance."""
+    """Multi-head attention with a learned vector per head for every distance."""
 
     def __init__(self, width: int, heads: int, context: int) -> None:
         super().__init__()
@@ -64,7 +65,7 @@ class RelativeAttention(nn.Module):
         self.distance = nn.Parameter(torch.randn(heads, context, width // heads) * 0.02)
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
-        """(B, T, C). With a ``cache`` x is the one token that follows what was seen before."""
+        """Attend over (B, T, C). With a ``cache``, x is the single next token."""
         split = self.qkv(x).unflatten(2, (3, self.heads, -1))
         queries, keys, values = split.permute(2, 0, 3, 1, 4)  # (B, heads, T, C / heads) each
         if cache is not None:
@@ -72,7 +73,7 @@ class RelativeAttention(nn.Module):
                 keys = torch.cat([cache["keys"], keys], 2)
                 values = torch.cat([cache["values"], values], 2)
             cache |= {"keys": keys, "values": values}
-        # the last vectors, for distances T - 1 ... 0
+        # the vectors for distances T - 1 ... 0
         near = self.distance[:, self.distance.shape[1] - keys.shape[2] :].to(queries.dtype)
         relative = queries @ near.transpose(1, 2)  # (B, heads, T, S)
         score = queries @ keys.transpose(2, 3)
@@ -86,11 +87,11 @@ class RelativeAttention(nn.Module):
 
 
 def skewed(by_distance: Tensor) -> Tensor:
-    """(..., T, T), of row i the column T - 1 - d for distance d -> of row i the column i - d. What
-    lies above the diagonal is of no meaning.
+    """Shift rows from distances to positions, (..., T, T).
 
-    A column in front makes each row one longer; cut into rows of the old length, each row begins
-    one place later than the one before.
+    Column T - 1 - d of row i, for distance d, becomes column i - d; values above the diagonal are
+    undefined. A column is prepended so that each row is one longer; cut into rows of the old
+    length, each row begins one position later than the one before.
     """
     *_others, length, columns = by_distance.shape
     padded = F.pad(by_distance, (1, 0))
@@ -132,9 +133,9 @@ class MusicTransformer(Composer):
                 expected=_("a width of whole heads, and a context of whole eights"),
             )
         width = config.width
-        self.sound = nn.Embedding(TOKENS, width)  # what is heard after the token before
-        self.begins = nn.Embedding(2, width)  # whether that one began
-        self.own = nn.Embedding(TOKENS, width)  # what sounded in the voice before
+        self.sound = nn.Embedding(TOKENS, width)  # pitch sounding after the previous token
+        self.begins = nn.Embedding(2, width)  # whether that one is an onset
+        self.own = nn.Embedding(TOKENS, width)  # last pitch of the voice
         self.voice, self.place = nn.Embedding(4, width), nn.Embedding(PLACES, width)
         self.left = nn.Embedding(LEFTS + 1, width)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
@@ -158,17 +159,17 @@ class MusicTransformer(Composer):
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         for rows in torch.arange(len(batch.rows)).split(AT_ONCE):
             yield "model", self.loss(Batch(batch.rows[rows], batch.counts[rows]))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(B, T, 5) -> (B, T, TOKENS)"""
+        """Return logits (B, T, TOKENS) for rows (B, T, 5)."""
         before = F.pad(rows[:, :-1], (0, 0, 1, 0))
         return self.head(self.norm(self.through(self.embedded(before, rows))))
 
     def embedded(self, before: Tensor, rows: Tensor) -> Tensor:
-        """(B, T, C): what is known of each token, and of the one that was written before it."""
+        """Embed what is known of each token and of the token written before it, (B, T, C)."""
         begins = before[..., TOKEN] != HOLD
         sound = torch.where(begins, before[..., TOKEN], before[..., OWN])
         return self.drop(
@@ -183,8 +184,10 @@ class MusicTransformer(Composer):
         return x
 
     def following(self, rows: Tensor, memory: dict[str, Any]) -> Tensor:
-        """As ``forward``, with what was seen before kept. Where the context is full, its second
-        half is read anew."""
+        """Return the next logits incrementally, with cached keys and values.
+
+        When the context is full, its second half is recomputed.
+        """
         last = rows.shape[1] - 1
         half = self.context // 2
         if last == 0 or (last >= self.context and last % half == 0):

@@ -5,9 +5,9 @@ https://doi.org/10.1080/09298219508570672
 
     p(c | context) = max(n(context c) - d, 0) / n(context) + d k(context) / n(context) p(c | less)
 
-Counted is how far a voice moves, not where to, so that a piece counts in every key. What is known
-grows from rung to rung: the voice and the place in the beat; the tone of the voice before; what the
-own voice did last; the tone of the voice before that.
+The counts are of intervals rather than pitches, so that a piece counts in every key. The contexts
+are nested: the voice and the position in the beat; the pitch of the voice before; the last move of
+the own voice; the pitch of the voice before that.
 
 Differs from the paper: four fixed contexts in place of many viewpoints, absolute discounting.
 """
@@ -23,18 +23,18 @@ from torch.nn import functional as F
 from souron.tasks.compose import HOLD, OWN, PLACE, REST, TOKEN, TOKENS, VOICE, Composer, Spec
 from souron.training.loop import Data, Progress, Run
 
-MOVES = 64  # 0 goes on, 1 silence, else 2 + semitones + 30
+MOVES = 64  # 0 hold, 1 rest, else 2 + semitones + 30
 MIDDLE = 32  # a repeated tone
-NEVER = 1e-4  # of the chance that all tokens share
+NEVER = 1e-4  # probability shared by all tokens
 RUNGS = 4
-CENTRE = (70, 64, 59, 52)  # of each voice, before it has sounded
+CENTRE = (70, 64, 59, 52)  # reference pitch of each voice before it has sounded
 
 
 @dataclass(frozen=True)
 class Config:
-    rungs: int = 4  # contexts, from the voice alone to all that is known
+    rungs: int = 4  # contexts, from the voice alone to all of them
     discount: float = 0.75
-    window: int = 512  # tokens that are looked at together
+    window: int = 512  # tokens per window
 
 
 class NgramVoices(Composer):
@@ -55,10 +55,10 @@ class NgramVoices(Composer):
         return self.config.window
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """All that follows one another in the training pieces is counted, a rung a step."""
+        """Count all moves in the training pieces, one context length per step."""
         pieces = [piece.long() for piece in data.cases.input]  # type: ignore[attr-defined]
         some = next(data.once(4))  # type: ignore[attr-defined]
         contexts = torch.cat([self.contexts(piece[None])[0] for piece in pieces])  # (n, RUNGS)
@@ -71,12 +71,12 @@ class NgramVoices(Composer):
         yield Progress(self.config.rungs, {"model": self.loss(some)})
 
     def contexts(self, rows: Tensor) -> Tensor:
-        """(B, T, 5) -> (B, T, RUNGS): what is known before each token, as one number a rung."""
+        """Encode the contexts of each token as numbers: (B, T, 5) -> (B, T, RUNGS)."""
         own = reference(rows)
         sound = torch.where(rows[..., TOKEN] == HOLD, rows[..., OWN], rows[..., TOKEN])
         first, begins = back(sound, 1), back((rows[..., TOKEN] != HOLD).long(), 1)
         second = back(sound, 2)
-        last = moved(back(rows[..., TOKEN], 4), back(own, 4))  # of the own voice
+        last = moved(back(rows[..., TOKEN], 4), back(own, 4))  # of the same voice
         beat = rows[..., PLACE] % 4
         base = rows[..., VOICE] * 4 + beat
         above = base * 52 + 2 * torch.where(first > REST, (first - own).clamp(-12, 12) + 12, 25)
@@ -89,7 +89,7 @@ class NgramVoices(Composer):
         return self(rows[:, -8:])[:, -1]
 
     def forward(self, rows: Tensor) -> Tensor:
-        """The logarithms of the chances, (B, T, TOKENS)."""
+        """Return log probabilities (B, T, TOKENS)."""
         contexts = self.contexts(rows).flatten(0, 1)  # (n, RUNGS)
         chance = contexts.new_ones(len(contexts), MOVES, dtype=torch.float) / MOVES
         for rung in range(self.config.rungs):
@@ -103,7 +103,7 @@ class NgramVoices(Composer):
         return ((1 - NEVER) * told + NEVER / TOKENS).log().view(*rows.shape[:2], TOKENS)
 
     def _refined(self, chance: Tensor, context: Tensor, rung: int) -> Tensor:
-        """Chances (n, MOVES) after contexts (n,), where those were seen."""
+        """Interpolate probabilities (n, MOVES) with the counts after contexts (n,)."""
         keys, counts = getattr(self, f"keys{rung}"), getattr(self, f"counts{rung}")
         first = torch.searchsorted(keys, context * MOVES)
         followers = torch.searchsorted(keys, (context + 1) * MOVES) - first
@@ -120,14 +120,14 @@ class NgramVoices(Composer):
 
 
 def reference(rows: Tensor) -> Tensor:
-    """(..., 5) -> (...): the tone that a voice moves from; where it has none, its middle."""
+    """Return the pitch from which a voice moves, (..., 5) -> (...), or its central pitch."""
     centre = torch.tensor(CENTRE, device=rows.device)[rows[..., VOICE].long()]
     own = rows[..., OWN].long()
     return torch.where(own > REST, own, centre)
 
 
 def moved(token: Tensor, own: Tensor) -> Tensor:
-    """A token as a move from a tone; leaps beyond ``MOVES`` count as the widest."""
+    """Return a token as an interval from a pitch, clamped to the widest of ``MOVES``."""
     leap = (token - own + MIDDLE).clamp(2, MOVES - 1)
     return torch.where(token > REST, leap, token)
 
@@ -138,5 +138,5 @@ def out_of_reach(token: Tensor, own: Tensor) -> Tensor:
 
 
 def back(values: Tensor, count: int) -> Tensor:
-    """(B, T) -> (B, T): so many places earlier, 0 where there was nothing."""
+    """Shift (B, T) later by ``count`` positions, filling with 0."""
     return F.pad(values, (count, 0))[..., : values.shape[-1]]

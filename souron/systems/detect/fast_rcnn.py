@@ -2,27 +2,27 @@
 
 Girshick: Fast R-CNN (2015). https://arxiv.org/abs/1504.08083
 
-    picture -> selective search -> some hundred regions     picture -> backbone -> one map
+    image -> selective search -> some hundred regions     image -> backbone -> one feature map
     the largest value in each of 7 x 7 parts of the map in a region (RoIPool) -> two layers
     -> p = softmax(labels and background),   offsets t of each label
     loss = -log p(true label) + smooth L1(t of the true label - offsets to the object)
 
-Where objects may be is asked of the picture alone: pixels join to regions, and neighbours that are
-alike merge until one is left; each of them leaves a box (Uijlings et al.: Selective Search for
-Object Recognition, 2013, https://doi.org/10.1007/s11263-013-0620-5). The network learns what they
-are and how far their edges are off. Of a picture's regions that learn, a quarter overlap an object
+Region proposals come from the image alone: pixels are joined to regions, and similar neighbours
+merge until one is left; each region gives a box (Uijlings et al.: Selective Search for Object
+Recognition, 2013, https://doi.org/10.1007/s11263-013-0620-5). The network learns their labels and
+the offsets of their edges. Of the training regions of an image, at most a quarter overlap an object
 by half (intersection over union); the others are background that overlaps one by 0.1 to 0.5.
 
-The regions of a picture are found once, in about 50 ms at 128 pixels a side, and lie in the cache:
-before it learns it asks for those of all pictures, which no budget counts. Where pictures are
-shifted and mirrored, their regions move with them.
+The proposals of an image are computed once, in about 50 ms at 128 pixels a side, and cached: before
+training those of all images are computed, which no time budget includes. Where images are shifted
+and mirrored, their proposals move with them.
 
-Differs from the paper: AdamW and one cycle of the rate; a batch is learnt from in parts of eight
-pictures, not two, and batch normalisation with it (VGG-16 has none, later ones freeze it).
-Selective search is a small one: pictures of 80 pixels a side at most, two scales and one colour
-space where its paper's fast one has two and two, no texture; things under a tenth of the side are
-not proposed. Reduced: the map of an eighth of the side is made of a backbone's last three, and no
-size has the layers of VGG-16.
+Differs from the paper: AdamW and one cycle of the rate; a batch is trained in parts of eight
+images, not two, with batch normalisation (VGG-16 has none, later ones freeze it). Selective search
+is a small one: images of at most 80 pixels a side, two scales and one colour space where its
+paper's fast version has two and two, no texture; objects under a tenth of the side are not
+proposed. Reduced: the feature map of an eighth of the side is made of a backbone's last three, and
+no size has the layers of VGG-16.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -41,36 +41,38 @@ from souron.hub.backbones import Backbone
 from souron.tasks.detect import Detector, Explained, Spec, suppressed
 from souron.utils.messages import _
 
-STRIDE = 8  # pixels a place
-OBJECT, NEAR = 0.5, 0.1  # overlaps: of an object, and of background that learns
-FAR = -2  # what a region learns that does not learn
-SHARE = 0.25  # of objects among the regions that learn, at most
-PLACES = 7  # of a region a side
-SCALE = (10.0, 5.0)  # of offsets: place, size
-AT_ONCE = 8  # pictures of a step
+STRIDE = 8  # pixels per cell
+OBJECT, NEAR = 0.5, 0.1  # overlaps: of an object, and of training background
+FAR = -2  # label of a region that is not used for training
+SHARE = 0.25  # most objects among the training regions, as a share
+PLACES = 7  # cells a side of a pooled region
+SCALE = (10.0, 5.0)  # of offsets: position, size
+AT_ONCE = 8  # images per training step
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 0.25  # times 64 to 1024 maps
+    width: float = 0.25  # times 64 to 1024 channels
     depth: float = 0.33  # times 3 to 6 blocks
-    maps: int = 64  # of the one map
-    hidden: int = 256  # values of both layers
-    regions: int = 32  # of a picture that learn
+    maps: int = 64  # channels of the shared feature map
+    hidden: int = 256  # units of both layers
+    regions: int = 32  # training regions per image
     rate: float = 1.5e-3
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    backbone: str = ""  # a classifier whose published layers replace the backbone
 
 
 class Proposed(NamedTuple):
     image: Tensor  # (B, C, H, W) in 0..1
-    target: list[Tensor]  # of each picture (n, 5): label, left, top, right, bottom in pixels
-    regions: list[Tensor]  # of each picture (n, 4), or (0, 4): those of the picture as it is
+    target: list[Tensor]  # per image (n, 5): label, left, top, right, bottom in pixels
+    regions: list[Tensor]  # per image (n, 4), or (0, 4): proposals of the unchanged image
 
 
 @torch.no_grad()
 def match(region: Tensor, true: Tensor) -> Tensor:
-    """Which of the objects (n, 4) each region (R, 4) is, (R,), or NOTHING, or FAR: it does not
-    learn. In a picture without objects every region is background."""
+    """Match regions (R, 4) to objects (n, 4): an index, NOTHING for background, or FAR, (R,).
+
+    FAR regions are not used for training. Without objects every region is background.
+    """
     if not len(true):
         return torch.full((len(region),), NOTHING, device=region.device)
     most, owner = overlaps(true, region).max(0)
@@ -117,7 +119,7 @@ class FastRCNN(Detector):
     def loader(
         self, data: Any, augment: Callable | None = None, seed: int = 0, device: Any = None
     ) -> Any:
-        """Where pictures are changed, their proposals change with them."""
+        """Return a loader whose augmentation also moves the proposals."""
         return super().loader(data, augment and moved_along(augment), seed, device)
 
     def batch(self, rows: Any) -> Proposed:
@@ -125,24 +127,25 @@ class FastRCNN(Detector):
         return Proposed(image, target, of_rows(rows))
 
     def map_of(self, image: Tensor) -> Tensor:
-        """Pictures (B, C, H, W) -> one map of each, (B, maps, H / 8, W / 8)."""
+        """Map images (B, C, H, W) to one feature map each, (B, maps, H / 8, W / 8)."""
         fine, *coarse = self.backbone(image)
         large = [F.interpolate(x, fine.shape[2:]) for x in coarse]
         return self.mixed(torch.cat([fine, *large], 1))
 
     def judge(self, part: Tensor) -> tuple[Tensor, Tensor]:
-        """Regions (R, maps, 7, 7) -> logits (R, 1 + labels), the first of them background, and each
-        label's offsets (R, labels, 4)."""
+        """Map pooled regions (R, maps, 7, 7) to logits and box offsets.
+
+        The logits are (R, 1 + labels), background first; the offsets (R, labels, 4).
+        """
         x = F.relu(self.second(F.relu(self.first(part.flatten(1)))))
         return self.label(x).float(), self.offset(x).float().unflatten(1, (-1, 4))
 
     def said(self, x: Tensor, regions: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """What is said of each picture's regions (n, 4), all in one row."""
+        """Return logits and offsets of the regions (n, 4) of all images, concatenated."""
         return self.judge(roi_pool(x.float(), regions, PLACES, 1 / STRIDE))
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Of each picture its regions as each label has them, (n, labels, 4), and its scores
-        (n, labels)."""
+        """Return per image boxes (n, labels, 4) of the regions, and scores (n, labels)."""
         x, found = self.map_of(image), []
         for row, picture in enumerate(image):
             region = proposals(picture)
@@ -165,7 +168,7 @@ class FastRCNN(Detector):
             rows = drawn(owner, self.config.regions, SHARE)
             background = truth.new_tensor([[-1.0, 0, 0, 1, 1]])
             chosen.append(region[rows])
-            mine.append(torch.cat([truth, background])[owner[rows]])  # -1 is the last
+            mine.append(torch.cat([truth, background])[owner[rows]])  # -1 selects the last row
         logit, offset = self.said(self.map_of(batch.image), chosen)
         box, true = torch.cat(chosen), torch.cat(mine)
         label, on = true[:, 0].long(), (true[:, 0] >= 0).nonzero().flatten()
@@ -174,7 +177,7 @@ class FastRCNN(Detector):
         return F.cross_entropy(logit, 1 + label) + edges / max(1, len(box))
 
     def updates(self, batch: Proposed, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         start = 0
         for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
             part = slice(start, start + len(image))
@@ -194,7 +197,7 @@ class FastRCNN(Detector):
         ]
 
     def example(self) -> None:
-        """One pass with as many regions as learn, for the table of its layers."""
+        """Run one pass with as many regions as in training, for the table of layers."""
         side, maps = self.spec.side, self.config.maps
         image = torch.empty(1, self.spec.channels, side, side, device=self.device)
         self.map_of(image)

@@ -3,24 +3,24 @@
 Ren, He, Girshick, Sun: Faster R-CNN: Towards Real-Time Object Detection with Region Proposal
 Networks (2015). https://arxiv.org/abs/1506.01497
 
-    picture -> backbone -> maps of 1/8 to 1/64 of the side, coarse ones added to finer ones (FPN)
-    at each place, for each anchor: is it an object, offsets to its edges -> the surest: regions
-    7 x 7 places of the map in each region -> two layers -> softmax(labels and background), offsets
+    image -> backbone -> maps of 1/8 to 1/64 of the side, coarse ones added to finer ones (FPN)
+    at each cell, for each anchor: objectness, offsets to its edges -> best scores: regions
+    7 x 7 cells of the map in each region -> two layers -> softmax(labels and background), offsets
     loss = BCE(object) + smooth L1(offsets) + cross entropy(label) + smooth L1(offsets)
 
-The region proposal network and the judge share the maps. An anchor learns that it is an object
-where it overlaps one by 0.7 or more than all others do, background below 0.3, nothing between; of
-256 anchors a picture, drawn by chance, at most half are objects. Of its proposals local maxima stay
-(overlap of 0.7), and the judge learns from them: of what is drawn at most a quarter are objects,
-which overlap by half. Each label has offsets of its own.
+The region proposal network and the detection head share the feature maps. An anchor is positive if
+its overlap with an object is 0.7 or more, or the largest of all anchors', negative below 0.3, and
+unused in between; of 256 anchors sampled per image at most half are positive. Proposals pass
+non-maximum suppression (overlap of 0.7), and the head is trained on a sample of them, of which at
+most a quarter are objects, with an overlap of at least half. Each label has its own offsets.
 
 The pyramid is that of Lin et al.: Feature Pyramid Networks for Object Detection (2016),
-https://arxiv.org/abs/1612.03144; RoIAlign, which rounds no edge, is in ``blocks.boxes``.
+https://arxiv.org/abs/1612.03144; RoIAlign, which does not round edges, is in ``blocks.boxes``.
 
-Differs from the paper: AdamW and one cycle of the rate; both networks learn in one step; anchors
-across the border learn, too; both terms of a loss count as much; a batch is learnt from in parts of
-eight, and so is batch normalisation, which the paper's later program freezes; anchors lie around
-the middle of a cell. Reduced: the pyramid has no map of a quarter of the side.
+Differs from the paper: AdamW and one cycle of the rate; both networks are trained jointly; anchors
+across the border are trained, too; both terms of a loss have equal weights; a batch is trained in
+parts of eight, with batch normalisation, which the paper's later program freezes; anchors are
+centred on cells. Reduced: the pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator
@@ -35,19 +35,19 @@ from souron.hub.backbones import Backbone
 from souron.tasks.detect import Batch, Detector, Explained, Spec, suppressed
 from souron.utils.messages import _
 
-AT_ONCE = 8  # pictures of a step
+AT_ONCE = 8  # images per training step
 SHOWN = 50  # proposals
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 0.25  # times 64 to 1024 maps
+    width: float = 0.25  # times 64 to 1024 channels
     depth: float = 0.33  # times 3 to 6 blocks
-    maps: int = 64  # of the pyramid; the judge has four times as many values
-    regions: int = 32  # of a picture that learn; four times as many are proposed
-    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in places
+    maps: int = 64  # channels of the pyramid; the head has four times as many units
+    regions: int = 32  # training regions per image; four times as many are proposed
+    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in cells
     rate: float = 1.5e-3
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    backbone: str = ""  # a classifier whose published layers replace the backbone
 
 
 class FasterRCNN(RCNN, Detector):
@@ -74,8 +74,7 @@ class FasterRCNN(RCNN, Detector):
         )
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Of each picture its regions as each label has them, (n, labels, 4), and its scores
-        (n, labels)."""
+        """Return per image boxes (n, labels, 4) of the regions, and scores (n, labels)."""
         return self.regions(image)[1]
 
     def detect(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[Tensor]:
@@ -86,7 +85,7 @@ class FasterRCNN(RCNN, Detector):
         return loss + self.judging(levels, *self.learning(regions, batch.target), batch.target)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         start = 0
         for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
             yield "model", self.loss(Batch(image, batch.target[start : start + len(image)]))
@@ -100,7 +99,7 @@ class FasterRCNN(RCNN, Detector):
         return [Explained(title, caption, box[:SHOWN], sure[:SHOWN]), self.surest(image)]
 
     def example(self) -> None:
-        """One pass with as many regions as it proposes, for the table of its layers."""
+        """Run one pass with as many regions as it proposes, for the table of layers."""
         side, maps = self.spec.side, self.config.maps
         image = torch.empty(1, self.spec.channels, side, side, device=self.device)
         self.proposer(self.pyramid(self.backbone(image)))

@@ -3,22 +3,24 @@
 Liu, Anguelov, Erhan, Szegedy, Reed, Fu, Berg: SSD: Single Shot MultiBox Detector (2015).
 https://arxiv.org/abs/1512.02325
 
-    picture -> backbone -> maps that get coarser -> at each place of each map, for each default box
+    image -> backbone -> maps that get coarser -> at each cell of each map, for each default box
     scores softmax(labels and background),    offsets to the object's edges
     loss = (sum smooth L1(offsets) + sum cross entropy(label)) / matched boxes
 
-A default box learns an object that it overlaps by at least half (intersection over union), and each
-object has at least the one box that overlaps it most. Of the boxes without an object, thousands,
-only the most mistaken learn that they are background: three for each that learns an object (hard
-negative mining). Map k of m has boxes of scale s_k = 0.2 + 0.7 (k - 1) / (m - 1) of the side with
-aspects 1, 2, 3, 1/2, 1/3, and a square of scale sqrt(s_k s_k+1).
+A default box is matched to an object that it overlaps by at least half (intersection over union),
+and each object to at least the box that overlaps it most. Of the thousands of unmatched boxes only
+those with the largest loss are trained as background: three for each matched one (hard negative
+mining). Map k of m has boxes of scale s_k = 0.2 + 0.7 (k - 1) / (m - 1) of the side with aspects 1,
+2, 3, 1/2, 1/3, and a square of scale sqrt(s_k s_k+1).
 
-Size 300 is the published network: VGG-16 (Simonyan, Zisserman 2014, https://arxiv.org/abs/1409.1556)
-whose last layers are convolutions with holes, four blocks more, and layers that are named as in
-torchvision. The small ones have a backbone of CSP blocks, or a published classifier's.
+Size 300 is the published network: VGG-16 (Simonyan, Zisserman 2014,
+https://arxiv.org/abs/1409.1556) whose last layers are dilated convolutions, four blocks more, and
+layers that are named as in torchvision. The small ones have a backbone of CSP blocks, or a
+published classifier's.
 
-Differs from the paper: AdamW and one cycle of the rate; pictures are shifted and mirrored, not cut;
-a batch is learnt from in parts; a picture without objects teaches its three most mistaken boxes.
+Differs from the paper: AdamW and one cycle of the rate; images are shifted and mirrored, not
+cropped; a batch is trained in parts; an image without objects contributes its three boxes of
+largest loss.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,25 +37,25 @@ from souron.hub.backbones import Backbone
 from souron.tasks.detect import Batch, Detector, Explained, Spec
 from souron.utils.messages import _
 
-SCALE = (10.0, 5.0)  # of offsets: place, size
-ENOUGH = 0.5  # overlap from which a default box learns an object
-NEGATIVES = 3  # boxes that learn background for each that learns an object
-SMALLEST, LARGEST, BEYOND = 0.2, 0.9, 1.07  # scales of the first map and the last, and the next
-AT_ONCE = 16  # pictures of a step
+SCALE = (10.0, 5.0)  # of offsets: position, size
+ENOUGH = 0.5  # minimum overlap of a default box and its object
+NEGATIVES = 3  # background boxes per matched box in training
+SMALLEST, LARGEST, BEYOND = 0.2, 0.9, 1.07  # first and last map's scales, and the next
+AT_ONCE = 16  # images per training step
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 1.0  # times 64 to 1024 maps
+    width: float = 1.0  # times 64 to 1024 channels
     depth: float = 1.0  # times 3 to 6 blocks
     rate: float = 1e-3
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    backbone: str = ""  # a classifier whose published layers replace the backbone
     vgg: bool = False  # the published network
-    scales: tuple[float, ...] = ()  # of default boxes, one more than maps; (): by the formula
+    scales: tuple[float, ...] = ()  # of default boxes, per map and one more; (): by formula
 
 
 class Pyramid(nn.Module):
-    """Pictures (B, C, H, W) -> maps at 1/8, 1/16, 1/32 of the side, and on until one place."""
+    """Images (B, C, H, W) -> feature maps at 1/8, 1/16, 1/32 of the side, and on to one cell."""
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
@@ -81,7 +83,7 @@ class Pyramid(nn.Module):
 
 
 class VGG(nn.Module):
-    """The published one: pictures (B, 3, 300, 300) -> maps of 38, 19, 10, 5, 3, 1 places a side."""
+    """The published backbone: (B, 3, 300, 300) -> feature maps of side 38, 19, 10, 5, 3, 1."""
 
     maps = (512, 1024, 512, 256, 256, 256)
     strides = (8, 16, 32, 64, 100, 300)
@@ -91,7 +93,7 @@ class VGG(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         first = [*stage(3, 64, 2), *stage(64, 128, 2), *stage(128, 256, 3), *stage(256, 512, 3)]
-        first[16] = nn.MaxPool2d(2, 2, ceil_mode=True)  # 75 places become 38
+        first[16] = nn.MaxPool2d(2, 2, ceil_mode=True)  # 75 cells become 38
         self.features = nn.Sequential(*first[:-1])
         holes = nn.Conv2d(512, 1024, 3, padding=6, dilation=6)
         dense = [nn.MaxPool2d(3, 1, 1), holes, nn.ReLU(), nn.Conv2d(1024, 1024, 1), nn.ReLU()]
@@ -114,7 +116,7 @@ class VGG(nn.Module):
 
 
 def stage(inward: int, outward: int, convolutions: int) -> list[nn.Module]:
-    """Convolutions of VGG and the pooling after them."""
+    """Convolutions of VGG with the pooling after them."""
     layers: list[nn.Module] = []
     for _layer in range(convolutions):
         layers += [nn.Conv2d(inward, outward, 3, padding=1), nn.ReLU()]
@@ -123,19 +125,19 @@ def stage(inward: int, outward: int, convolutions: int) -> list[nn.Module]:
 
 
 def halved(inward: int, maps: int, outward: int) -> nn.Sequential:
-    """Maps of half the side."""
+    """Feature maps of half the side."""
     last = nn.Conv2d(maps, outward, 3, 2, 1)
     return nn.Sequential(nn.Conv2d(inward, maps, 1), nn.ReLU(), last, nn.ReLU())
 
 
 def cut(inward: int, maps: int, outward: int) -> nn.Sequential:
-    """Maps without their border."""
+    """Feature maps without their border."""
     last = nn.Conv2d(maps, outward, 3)
     return nn.Sequential(nn.Conv2d(inward, maps, 1), nn.ReLU(), last, nn.ReLU())
 
 
 class Branch(nn.Module):
-    """What each default box says, from all maps: (B, A, values)."""
+    """Predictions (B, A, values) for each default box, from all feature maps."""
 
     def __init__(self, maps: Sequence[int], boxes: Sequence[int], values: int) -> None:
         super().__init__()
@@ -153,7 +155,7 @@ class Branch(nn.Module):
 
 
 def shapes(scale: float, following: float, aspects: Sequence[int]) -> list[tuple[float, float]]:
-    """Width and height of a place's default boxes, as shares of the side."""
+    """Return the width and height of a cell's default boxes, as shares of the side."""
     between = (scale * following) ** 0.5
     found = [(scale, scale), (between, between)]
     for aspect in aspects:
@@ -164,13 +166,13 @@ def shapes(scale: float, following: float, aspects: Sequence[int]) -> list[tuple
 
 @torch.no_grad()
 def match(default: Tensor, true: Tensor) -> Tensor:
-    """Which of the objects (n, 4) each default box (A, 4) learns, (A,): -1 for background."""
+    """Match default boxes (A, 4) to objects (n, 4): indices (A,), -1 for background."""
     if not len(true):
         return torch.full((len(default),), -1, device=default.device)
     overlap = overlaps(true, default)  # (n, A)
     most, owner = overlap.max(0)
     owner[most < ENOUGH] = -1
-    for _object in true:  # the best box of each, the best pair first
+    for _object in true:  # the best box of each object, the best pair first
         row, place = divmod(int(overlap.argmax()), len(default))
         owner[place] = row
         overlap[row], overlap[:, place] = -1, -1
@@ -179,8 +181,10 @@ def match(default: Tensor, true: Tensor) -> Tensor:
 
 @torch.no_grad()
 def hardest(loss: Tensor, matched: Tensor) -> Tensor:
-    """Which boxes learn background (B, A): of those not ``matched`` the ones of largest ``loss``,
-    three for each that is, in each picture for itself."""
+    """Select as hard negatives (B, A) the boxes of largest ``loss`` not ``matched``.
+
+    Each image has three of them per matched box.
+    """
     order = loss.masked_fill(matched, -1).argsort(stable=True, dim=1, descending=True)
     rank = torch.empty_like(order).scatter_(
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
@@ -212,8 +216,10 @@ class SSD(Detector):
         })  # fmt: skip
 
     def said(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each default box: its offsets (B, A, 4), its logits (B, A, 1 + labels), the first of
-        them background, and itself (A, 4) in pixels."""
+        """Return offsets (B, A, 4), logits (B, A, 1 + labels) and default boxes (A, 4) in pixels.
+
+        The first logit is background.
+        """
         if self.config.vgg:
             image = image.expand(-1, 3, -1, -1)
         maps = self.backbone(image)
@@ -221,7 +227,7 @@ class SSD(Detector):
         return offset, logit, self.defaults([x.shape[2:] for x in maps], image)
 
     def defaults(self, sizes: Sequence[Sequence[int]], image: Tensor) -> Tensor:
-        """The default boxes of maps of these sizes, (A, 4)."""
+        """Return the default boxes (A, 4) of feature maps of these sizes."""
         step = (LARGEST - SMALLEST) / max(1, len(sizes) - 1)
         formula = [*(SMALLEST + step * level for level in range(len(sizes))), BEYOND]
         scales, side = self.config.scales or formula, image.shape[-1]
@@ -253,7 +259,7 @@ class SSD(Detector):
         return (edges + label[learnt].sum()) / max(1, len(mine))
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         start = 0
         for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
             yield "model", self.loss(Batch(image, batch.target[start : start + len(image)]))

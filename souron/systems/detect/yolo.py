@@ -3,24 +3,25 @@
 Terven, Córdova-Esparza, Romero-González: A Comprehensive Review of YOLO Architectures in Computer
 Vision: From YOLOv1 to YOLOv8 and YOLO-NAS (2023). https://arxiv.org/abs/2304.00501
 
-    picture -> backbone -> 8, 16, 32 pixels a place -> down and up again (PAN) -> at each place
+    image -> backbone -> 8, 16, 32 pixels per cell -> down and up again (PAN) -> at each cell
     scores s = sigmoid(label),    edges d = sum_i i softmax(edge)_i    left, top, right, bottom
-    box = place -+ d * stride,    loss = 7.5 CIoU + 0.5 BCE(s, t) + 1.5 DFL(edges)
+    box = cell -+ d * stride,    loss = 7.5 CIoU + 0.5 BCE(s, t) + 1.5 DFL(edges)
 
 YOLOv8 (Jocher, Chaurasia, Qiu 2023) has no paper of its own; this is written after its description.
-Its parts: convolutions that pass half of their maps on as they are (CSP; Wang et al. 2019,
-https://arxiv.org/abs/1911.11929), a pyramid that also leads back up (PAN; Liu et al. 2018,
-https://arxiv.org/abs/1803.01534), and a head without anchor boxes whose branches for label and for
-edges are apart. An edge's distance is a distribution over 0 to 15 strides, learnt by the two bins
-next to the true one (DFL; Li et al. 2020, https://arxiv.org/abs/2006.04388). Which places learn an
-object is decided anew at each step: the ten inside it where s^0.5 u^6 is largest, u the overlap of
-what they say now (TOOD; Feng et al. 2021, https://arxiv.org/abs/2108.07755); the best of them is to
-reach t = its overlap, the others less. Boxes learn by the overlap, the distance of centres and the
-aspect (CIoU; Zheng et al. 2019, https://arxiv.org/abs/1911.08287). A moving average answers.
+Its parts: convolutions that pass half of their channels on unchanged (CSP; Wang et al. 2019,
+https://arxiv.org/abs/1911.11929), a pyramid with an additional bottom-up path (PAN; Liu et al.
+2018, https://arxiv.org/abs/1803.01534), and an anchor-free head with separate branches for labels
+and edges. An edge's distance is a distribution over 0 to 15 strides, trained on the two bins next
+to the true one (DFL; Li et al. 2020, https://arxiv.org/abs/2006.04388). Cells are assigned to
+objects at each step: the ten inside it where s^0.5 u^6 is largest, u the overlap of the current
+prediction (TOOD; Feng et al. 2021, https://arxiv.org/abs/2108.07755); the target t of the best is
+its overlap, that of the others less. Boxes are trained on the overlap, the distance of centres and
+the aspect (CIoU; Zheng et al. 2019, https://arxiv.org/abs/1911.08287). A moving average of the
+weights is used for inference.
 
-Differs from the paper: AdamW and one cycle of the rate; pictures are shifted and mirrored, not put
-together from four (mosaic); a batch is learnt from in parts, and the average forgets faster; labels
-begin with a score of 0.01 on each grid, not with five objects in a picture of 640 pixels.
+Differs from the paper: AdamW and one cycle of the rate; images are shifted and mirrored, without
+mosaic; a batch is trained in parts, and the average decays faster; the initial scores of labels are
+0.01 on each grid, not those of five objects in an image of 640 pixels.
 """
 
 from collections.abc import Iterator
@@ -35,17 +36,17 @@ from souron.hub.backbones import Backbone
 from souron.tasks.detect import Batch, Detector, Explained, Spec
 from souron.utils.messages import _
 
-AT_ONCE = 16  # pictures of a step
+AT_ONCE = 16  # images per training step
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 1.0  # times 64 to 1024 maps
+    width: float = 1.0  # times 64 to 1024 channels
     depth: float = 1.0  # times 3 to 6 blocks
-    most: int = 1024  # maps before ``width``
+    most: int = 1024  # most channels before ``width``
     rate: float = 1e-3
-    average: float = 0.999  # how much of the averaged weights an update keeps
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    average: float = 0.999  # decay of the moving average of weights
+    backbone: str = ""  # a classifier whose published layers replace the backbone
 
 
 class YOLO(Detector):
@@ -79,7 +80,7 @@ class YOLO(Detector):
         return learn(self.network, self.network(batch.image), batch.target).loss
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps; after each of them the average follows."""
+        """Yield the loss of parts of a batch; the moving average is updated after each step."""
         for start in range(0, len(batch.image), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             yield "model", self.loss(Batch(batch.image[part], batch.target[part]))
@@ -87,7 +88,7 @@ class YOLO(Detector):
 
     @torch.inference_mode()
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
-        """The places that learn an object, were it learnt from now: squares of one stride."""
+        """Return the cells that would be assigned to objects in training, and the final boxes."""
         if not len(truth):
             return [self.candidates(image), self.surest(image)]
         edge, label, sizes = self.average(image)
@@ -104,6 +105,6 @@ class YOLO(Detector):
         return [learning, self.surest(image)]
 
     def example(self) -> None:
-        """One pass of what learns, for the table of its layers."""
+        """Run one pass of the trained network, for the table of layers."""
         side = self.spec.side
         self.network(torch.empty(1, self.spec.channels, side, side, device=self.device))

@@ -6,12 +6,12 @@ https://arxiv.org/abs/1810.04805
     x = encoder(tokens, 15 % of them masked)
     logits of a masked token = embedding . norm(gelu(W x)) + b
 
-Of the masked tokens 80 % are shown as the mask, 10 % as any token, 10 % as they are. A run of it is
-where a tagger may begin: ``pretrained=RUN``.
+Of the masked tokens 80 % are replaced by the mask, 10 % by a random token, 10 % stay as they are. A
+tagger can start from a run of it: ``pretrained=RUN``.
 
-Differs from the paper: one text in place of two sentences; matrices learn by Muon (Jordan and
+Differs from the paper: one text in place of two sentences; matrices are trained by Muon (Jordan and
 others 2024), the rest by AdamW, with one cycle of the rate; masks are drawn anew each time.
-Reduced: that two sentences follow each other is not foretold.
+Reduced: no next-sentence prediction.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from souron.blocks.encoder import Encoder, begin
 from souron.blocks.muon import MuonAdamW
 from souron.tasks.fill_mask import MaskFiller, Spec
 
-MATRICES = 10.0  # times the rate, of Muon
+MATRICES = 10.0  # Muon's learning rate, relative to ``rate``
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ https://doi.org/10.1002/j.1538-7305.1948.tb01338.x
     p(x | a _ b) ~ p(x | a) p(b | x),    p(x | a) = max(n(ax) - d, 0) / n(a) + d k(a) / n(a) p(x)
     n(ax) how often x followed a,    k(a) how many different tokens followed a
 
-In a chain where each token depends on the one before it alone, its neighbours are all that tells
-of it. A neighbour that is masked itself says nothing.
+In a Markov chain a token depends only on its neighbours, given all others. A neighbour that is
+masked itself is ignored.
 
-Differs from the paper: tokens in place of letters, absolute discounting.
+Differs from the paper: tokens in place of characters, absolute discounting.
 """
 
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ from souron.training.loop import Data, Progress, Run
 
 @dataclass(frozen=True)
 class Config:
-    sides: int = 2  # 2: both neighbours, 1: the left one, 0: none, which leaves the commonest token
+    sides: int = 2  # 2: both neighbours, 1: the left one, 0: none (most frequent token)
     discount: float = 0.75
-    context: int = 128  # tokens of a window
+    context: int = 128  # tokens per window
 
 
 class Neighbours(MaskFiller):
@@ -44,10 +44,10 @@ class Neighbours(MaskFiller):
         self.table: Tensor | None = None
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """All that stands side by side in the training texts is counted."""
+        """Count all pairs of adjacent tokens in the training texts."""
         texts = [each.true for each in data.cases.input]  # type: ignore[attr-defined]
         some, size = next(data.once(4)), self.spec.vocabulary  # type: ignore[attr-defined]
         self.table = None
@@ -59,7 +59,7 @@ class Neighbours(MaskFiller):
         yield Progress(1, {"model": self.loss(some)})
 
     def chances(self) -> tuple[Tensor, Tensor]:
-        """Logarithms: (vocabulary,) of each token, (vocabulary, vocabulary) of each after each."""
+        """Return log probabilities of tokens (vocabulary,) and of transitions, a square matrix."""
         size, discount = self.spec.vocabulary, self.config.discount
         single = (self.single + 1) / (self.single.sum() + size)
         if self.table is None or self.table.device != single.device:
@@ -78,7 +78,7 @@ class Neighbours(MaskFiller):
         known = (given >= 0) & (given != self.mask)
         tokens = torch.where(known, given, -1)
         edge = tokens.new_full((len(tokens), 1), -1)
-        left = torch.cat([edge, tokens[:, :-1]], 1)[asked]  # (M,), -1 where it is not known
+        left = torch.cat([edge, tokens[:, :-1]], 1)[asked]  # (M,), -1 where unknown
         right = torch.cat([tokens[:, 1:], edge], 1)[asked]
         logits = single.expand(len(left), -1).clone()
         if self.config.sides > 0:

@@ -8,18 +8,18 @@ https://arxiv.org/abs/1809.11096
     W -> W / sigma(W)                                      sigma: W's largest singular value
     G's penalty: ||W W^T (1 - I)||^2                       filters that do not repeat each other
 
-Every block of the generator scales and shifts its features by the class's shared vector and by its
-own part of the noise. A moving average of the generator draws; its batch norm gathers statistics of
-its own. The noise may be truncated: `truncation` trades variety for quality. Spectral norm and
-projection: Miyato and others (2018). Self-attention: Zhang and others (2018).
+Every block of the generator scales and shifts its features by the shared class embedding and its
+own part of the noise. A moving average of the generator is used for generation; its batch norm has
+statistics of its own. The noise may be truncated: `truncation` trades variety for quality. Spectral
+norm and projection: Miyato and others (2018). Self-attention: Zhang and others (2018).
 
 Size `paper` is the published one at 128 pixels a side.
 
 Differs from the paper: any side of 8 pixels or more, by fewer or more blocks that start from 4 to 7
-pixels, a last cut where no doubling meets the side; attention always before the last block; the
-generator's class vectors begin as normal numbers, not orthogonal ones, and spectral norm leaves
-them out; drawn pictures get the real ones' classes; one cycle of the rate; size `small` learns from
-a batch in parts, which makes more steps of it.
+pixels, cropped at the end where no doubling meets the side; attention always before the last block;
+the generator's class embeddings start as normal numbers, not orthogonal ones, without spectral
+norm; generated images get the real ones' classes; one cycle of the rate; size `small` trains on a
+batch in parts, with more steps.
 """
 
 from collections.abc import Iterator
@@ -38,18 +38,18 @@ from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
 
 ORTHOGONAL = 1e-4  # weight of the penalty
-GATHER = 8  # steps from one gathering of the average's statistics to the next
-double = nn.Upsample(scale_factor=2)  # each pixel twice, and each row
+GATHER = 8  # steps between updates of the averaged network's batch-norm statistics
+double = nn.Upsample(scale_factor=2)  # nearest-neighbour upsampling by 2
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 96  # channels next to the picture; doubled at every step away from it, to 16 times
-    noise: int = 20  # numbers of noise for each block
-    vector: int = 128  # of the class, shared by all blocks
-    rate: float = 5e-5  # of the generator; the critic's is four times that
-    turns: int = 2  # of the critic for one of the generator, each on a piece of its own
-    parts: int = 1  # of a batch, one after the other, each for one turn of the generator
+    width: int = 96  # channels next to the image; doubled at every step away from it, to 16 times
+    noise: int = 20  # dimensions of noise for each block
+    vector: int = 128  # dimensions of the class embedding, shared by all blocks
+    rate: float = 5e-5  # of the generator; the critic's is four times as high
+    turns: int = 2  # critic updates per generator update, each on its own part
+    parts: int = 1  # parts of a batch, each for one update of the generator
     average: float = 0.9999
 
 
@@ -57,10 +57,10 @@ Layer = nn.Conv2d | nn.Linear | nn.Embedding
 
 
 def spectral(layer: Layer) -> Tensor:
-    """W / sigma(W): sigma by power iteration, one step each time that the layer learns."""
+    """Return W / sigma(W), with one power iteration for sigma per training step."""
     if layer.training:
         iterate(layer)
-    # the buffers move on before the way back asks for them
+    # the buffers change before the backward pass needs them
     left, right = layer.get_buffer("left").clone(), layer.get_buffer("right").clone()
     return layer.weight / (left[:, None] * layer.weight.flatten(1) * right).sum()
 
@@ -69,13 +69,13 @@ def spectral(layer: Layer) -> Tensor:
 def iterate(layer: Layer) -> None:
     left, right = layer.get_buffer("left"), layer.get_buffer("right")
     matrix = layer.weight.flatten(1)
-    # products and sums instead of @, which autocast would round to 8 bits
+    # products and sums instead of @, which autocast would compute in bfloat16
     left.copy_(F.normalize((matrix * right).sum(1), dim=0))
     right.copy_(F.normalize((matrix.T * left).sum(1), dim=0))
 
 
 def start(layer: Layer) -> None:
-    """Orthogonal weights, and the singular vectors that power iteration goes on from."""
+    """Initialise orthogonal weights and the singular vectors for power iteration."""
     nn.init.orthogonal_(layer.weight)
     rows, columns = layer.weight.flatten(1).shape
     layer.register_buffer("left", torch.randn(rows))
@@ -102,7 +102,7 @@ class Linear(nn.Linear):
 
 
 class ConditionalNorm(nn.Module):
-    """Batch norm whose gain and shift are told by the class and the noise."""
+    """Batch norm whose gain and bias depend on the class and the noise."""
 
     def __init__(self, channels: int, code: int):
         super().__init__()
@@ -116,7 +116,7 @@ class ConditionalNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every pixel adds what it finds at the pixels that are like it; at first nothing."""
+    """Self-attention over pixels, with a residual gain that starts at 0."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -136,7 +136,7 @@ class Attention(nn.Module):
 
 
 class Up(nn.Module):
-    """Twice the side."""
+    """Residual block of the generator that doubles the side."""
 
     def __init__(self, wide: int, out: int, code: int):
         super().__init__()
@@ -147,11 +147,11 @@ class Up(nn.Module):
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         y = self.conv1(double(self.norm1(x, code).relu()))
         y = self.conv2(self.norm2(y, code).relu())
-        return y + double(self.skip(x))  # the same as doubling first, at a quarter of the cost
+        return y + double(self.skip(x))  # equivalent to upsampling first, at a quarter of the cost
 
 
 class Down(nn.Module):
-    """Half the side, but in the last block."""
+    """Residual block of the critic that halves the side, except in the last block."""
 
     def __init__(self, wide: int, out: int, first: bool, last: bool):
         super().__init__()
@@ -167,7 +167,7 @@ class Down(nn.Module):
 
 
 class Painter(nn.Module):
-    """The generator: noise (B, N) and classes (B,) -> pictures (B, C, H, W)."""
+    """The generator: noise (B, N) and classes (B,) -> images (B, C, H, W)."""
 
     def __init__(self, config: Config, spec: Spec, widths: list[int]):
         super().__init__()
@@ -193,7 +193,7 @@ class Painter(nn.Module):
 
 
 class Critic(nn.Module):
-    """Pictures (B, C, H, W) and classes (B,) -> (B,), above 0 for real ones of that class."""
+    """The critic: images (B, C, H, W) and classes (B,) -> scores (B,), positive for real ones."""
 
     def __init__(self, spec: Spec, widths: list[int]):
         super().__init__()
@@ -216,7 +216,7 @@ class Critic(nn.Module):
 
 
 def repetition(network: nn.Module) -> Tensor:
-    """||W W^T (1 - I)||^2 of every layer: what its filters have in common."""
+    """Return ||W W^T (1 - I)||^2 summed over all layers, the orthogonality penalty."""
     total = []
     for layer in network.modules():
         if isinstance(layer, Conv | Linear):
@@ -242,7 +242,7 @@ class BigGAN(Generator):
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
         steps = int(log2(spec.side / 4))
-        widths = [config.width * min(2**i, 16) for i in range(steps + 1)]  # from the picture inward
+        widths = [config.width * min(2**i, 16) for i in range(steps + 1)]  # from the image inward
         self.generator = Painter(config, spec, widths)
         self.critic = Critic(spec, widths)
         self.average = follower(self.generator)
@@ -273,7 +273,7 @@ class BigGAN(Generator):
     def after_update(self, step: int) -> None:
         lead(self.average, self.generator, self.config.average, step)
         if step % GATHER == 0:
-            # the average is a network of its own: its features have other means and variances
+            # the averaged network needs its own batch-norm statistics
             norms = [part for part in self.average.modules() if isinstance(part, nn.BatchNorm2d)]
             for norm in norms:
                 norm.momentum = max(0.1, 1 / (1 + step // GATHER))
@@ -293,7 +293,7 @@ class BigGAN(Generator):
             float, Choice(N_("the farthest from 0 that noise may lie: small is less varied"), 0.01)
         ] = 5.0,
     ) -> Iterator[Tensor]:
-        # as often as within the bounds of a normal distribution, where it would be drawn again
+        # truncated normal by inverting the CDF, the distribution that resampling would give
         low = torch.special.ndtr(torch.tensor(-truncation, dtype=torch.float64))
         share = torch.special.ndtr(noise.normal(self.numbers).double())
         within = torch.special.ndtri(low + share * (1 - 2 * low)).float()

@@ -4,17 +4,17 @@ Radford, Metz, Chintala: Unsupervised Representation Learning with Deep Convolut
 https://arxiv.org/abs/1511.06434
 
     min_G max_D  E[log D(x)] + E[log(1 - D(G(z)))]      G is trained on -log D(G(z))
-    G: noise -> 4x4 -> 8x8 -> ... -> picture, each step a convolution that doubles the side
+    G: noise -> 4x4 -> 8x8 -> ... -> image, each step a convolution that doubles the side
     D: the same way back, each step a convolution that halves the side
 
 Size `paper` is the published one at 64 pixels a side, with its 5x5 kernels. The smaller sizes have
-4x4 ones, as many later programs: a step of two fits in them evenly.
+4x4 ones, as many later programs: a stride of two divides them evenly.
 
 Differs from the paper: one cycle of the rate; any side of 8 pixels or more, by fewer or more steps
-that start from 4 to 7 pixels (28 = 7 * 2 * 2), and a last cut where no doubling meets the side; the
-smaller sizes draw with a moving average of the generator's weights (Yazici et al.: The Unusual
-Effectiveness of Averaging in GAN Training, 2018, https://arxiv.org/abs/1806.04498); `small` learns
-from a batch in parts, which makes more steps.
+that start from 4 to 7 pixels (28 = 7 * 2 * 2), cropped at the end where no doubling meets the side;
+the smaller sizes generate with a moving average of the generator's weights (Yazici et al.: The
+Unusual Effectiveness of Averaging in GAN Training, 2018, https://arxiv.org/abs/1806.04498); `small`
+trains on a batch in parts, with more steps.
 """
 
 from collections.abc import Iterator
@@ -33,12 +33,12 @@ from souron.tasks.generate import Batch, Generator, Noise, Spec
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 128  # channels next to the picture; doubled at every step away from it
+    width: int = 128  # channels next to the image; doubled at every step away from it
     noise: int = 100
     rate: float = 2e-4
     momentum: float = 0.5
-    parts: int = 1  # of a batch, learnt from one after the other
-    average: float = 0.0  # how much of the averaged weights an update keeps; 0: no average
+    parts: int = 1  # parts of a batch, one update each
+    average: float = 0.0  # decay of the moving average of weights; 0: no average
     kernel: int = 5  # pixels a side
 
 
@@ -46,7 +46,7 @@ class DCGAN(Generator):
     year = 2015
     ja = "ノイズから画を描く網と、本物かどうかを見抜く網を競わせる"
     channels_last = True
-    averaged: Tensor  # the generator's weights and statistics in a row
+    averaged: Tensor  # the generator's weights and statistics, flattened
     SIZES = {
         "tiny": Config(8, 16, 2e-3, average=0.9, kernel=4),
         "small": Config(32, rate=5e-4, parts=4, average=0.99, kernel=4),
@@ -58,7 +58,7 @@ class DCGAN(Generator):
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
         steps = int(log2(spec.side / 4))
-        widths = [config.width * 2**i for i in range(steps)]  # from the picture inwards
+        widths = [config.width * 2**i for i in range(steps)]  # from the image inwards
         first = ceil(spec.side / 2**steps)  # pixels a side that doubling starts from
         kernel, odd = config.kernel, config.kernel % 2
         last = first if odd else spec.side >> steps  # pixels a side that halving ends with
@@ -111,7 +111,7 @@ class DCGAN(Generator):
         return 2 * torch.rand(count, self.config.noise, device=self.device) - 1
 
     def picture(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """(B, noise) -> (B, C, H, W) in -1..1, by other ``weights`` where they are given"""
+        """Generate (B, C, H, W) in -1..1 from noise (B, noise), optionally by other ``weights``."""
         drawn = functional_call(self.generator, weights or {}, noise[..., None, None])
         return drawn.tanh()[..., : self.spec.side, : self.spec.side]
 
@@ -119,7 +119,7 @@ class DCGAN(Generator):
         yield self.picture(2 * noise.uniform(self.config.noise) - 1, self.averages())
 
     def averages(self) -> dict[str, Tensor]:
-        """The moving average of what the generator learnt; none where there is no average."""
+        """Return the moving average of the generator's weights; empty without an average."""
         return unrolled(self.averaged, self.generator) if self.config.average else {}
 
     def after_update(self, step: int) -> None:

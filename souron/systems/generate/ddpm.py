@@ -6,18 +6,18 @@ Ho, Jain, Abbeel: Denoising Diffusion Probabilistic Models (2020). https://arxiv
     minimise  E |noise - network(x_t, t, label)|^2
     draw: x_T = noise, then  x_t -> clean = (x_t - s_t network(x_t, t)) / a_t -> x_(t-1) -> ... x_0
 
-The betas grow from 0.0001 to 0.02 in 1000 steps. The network is a UNet (`souron/blocks/unet.py`);
-its weights' moving average draws, by the paper's sampler or by shorter ways to the same pictures
-(`souron/blocks/samplers.py`). One label in ten is hidden in training, so that the network also
-knows pictures of no class, and drawing can lead away from those (classifier-free guidance; Ho,
-Salimans 2022, https://arxiv.org/abs/2207.12598). Their ``guidance`` w is counted from 0, as learnt:
-(1 + w) network(label) - w network(none); systems of prompts count from 1, w + 1.
+The betas grow from 0.0001 to 0.02 in 1000 steps. The network is a UNet (`souron/blocks/unet.py`); a
+moving average of its weights is used for generation, by the paper's sampler or by faster ones
+(`souron/blocks/samplers.py`). One label in ten is dropped in training, so that the network also
+models images of no class, and generation can be guided away from those (classifier-free guidance;
+Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). Their ``guidance`` w counts from 0, no
+guidance: (1 + w) network(label) - w network(none); systems of prompts count from 1, w + 1.
 
 Size `paper` is the published one for CIFAR-10, 35.7 million weights with diffusers' names.
 
 Differs from the paper: labels, where the data has several; the average moves faster in the first
 steps; one cycle of the rate; other sizes have betas from a cosine (Nichol, Dhariwal 2021,
-https://arxiv.org/abs/2102.09672), and `small` takes two by two pixels as one with four channels.
+https://arxiv.org/abs/2102.09672), and `small` folds two by two pixels into one with four channels.
 """
 
 import math
@@ -36,17 +36,17 @@ from souron.kinds.signature import Choice
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
 
-HIDDEN = 0.1  # of the labels, in training
-SHOWN_STOPS = 20  # on the way to a picture, about
-STRATA = 15  # steps at which the bound of a picture is looked at, besides the first
+HIDDEN = 0.1  # share of labels dropped in training
+SHOWN_STOPS = 20  # intermediate images shown, about
+STRATA = 15  # strata from which the bound's steps are sampled, besides the first step
 
 
 @dataclass(frozen=True)
 class Config:
     width: int = 128  # channels of the first level
-    multiples: tuple[int, ...] = (1, 2, 2, 2)  # of the width, level by level; the second attends
+    multiples: tuple[int, ...] = (1, 2, 2, 2)  # of the width, per level; attention in the second
     layers: int = 2  # residual blocks in each level
-    patch: int = 1  # pixels a side that the network takes as one
+    patch: int = 1  # side of the pixel blocks folded into channels
     schedule: str = "linear"  # of the betas, or "cosine"
     dropout: float = 0.1
     rate: float = 2e-4
@@ -83,7 +83,7 @@ class DDPM(Generator):
     def loss(self, batch: Batch) -> Tensor:
         clean, label = batch.image, batch.label
         step = torch.randint(len(self.kept), label.shape, device=clean.device)
-        # the schedule in float32: bfloat16 cannot tell the first steps from none
+        # the schedule in float32: bfloat16 cannot resolve the first steps
         kept = torch.tensor(self.kept, device=clean.device)[step].view(-1, 1, 1, 1)
         noise = torch.randn_like(clean)
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
@@ -95,14 +95,14 @@ class DDPM(Generator):
         lead(self.average, self.network, 0.9999, step)
 
     def find(self, network: UNet, noisy: Tensor, step: Tensor, label: Tensor) -> Tensor:
-        """The noise in (B, C, H, W), of steps (B,) from 0; label ``self.classes`` is none."""
+        """Predict the noise in (B, C, H, W) at steps (B,); label ``self.classes`` means none."""
         side, patch = noisy.shape[-1], self.config.patch
         border = -side % patch
         folded = F.pixel_unshuffle(F.pad(noisy, (0, border, 0, border)), patch)
         return F.pixel_shuffle(network(folded, step, label), patch)[..., :side, :side]
 
     def clean(self, noisy: Tensor, t: int, label: Tensor, guidance: float = 0.0) -> Tensor:
-        """The picture that the average sees in the noisy one (B, C, H, W)."""
+        """Predict the clean image from the noisy one (B, C, H, W) with the averaged network."""
         step = torch.full_like(label, t)
         if guidance and self.classes:
             none = torch.full_like(label, self.classes)
@@ -150,10 +150,12 @@ class DDPM(Generator):
         self.find(self.average, noisy, first, first)
 
     def bits(self, batch: Batch) -> Tensor:
-        """The variational bound, equations 5 and 13, with sigma_t^2 = beta_t; the steps between
-        the first and the noise are looked at in ``STRATA`` strata, one step each, drawn with a
-        probability of about 1/t, as the first weigh most. The label's own bits are added, so that
-        it bounds the picture alone."""
+        """Return the variational bound, equations 5 and 13, with sigma_t^2 = beta_t.
+
+        The steps between the first and the noise are estimated from one step in each of ``STRATA``
+        strata, drawn with a probability of about 1/t, as the first weigh most. The label's own bits
+        are added, so that the bound is that of the image alone.
+        """
         x, label = batch.image, batch.label
         last = self.kept[-1]
         # KL(q(x_T | x_0) || N(0, 1))
@@ -176,7 +178,7 @@ class DDPM(Generator):
         return math.sqrt(kept) * x + math.sqrt(1 - kept) * torch.randn_like(x)
 
     def leap(self, x: Tensor, t: int, label: Tensor) -> Tensor:
-        """(B,) nats: KL(q(x_(t-1) | x_t, x_0) || p(x_(t-1) | x_t)), t from 1."""
+        """Return the nats (B,) of KL(q(x_(t-1) | x_t, x_0) || p(x_(t-1) | x_t)), for t from 1."""
         now, after = self.kept[t], self.kept[t - 1]
         beta = 1 - now / after
         least = (1 - after) / (1 - now) * beta  # the variance of q
@@ -185,13 +187,13 @@ class DDPM(Generator):
         return x[0].numel() * spread + after * beta / (1 - now) ** 2 * missed / 2
 
     def decoding(self, x: Tensor, noisy: Tensor, label: Tensor) -> Tensor:
-        """(B,) nats: of the 8-bit picture itself, a Gaussian cut into 256 pieces."""
-        off = (x - self.clean(noisy, 0, label)).abs().double()  # the two tails are alike
+        """Return the nats (B,) of the 8-bit image itself, under a Gaussian cut into 256 bins."""
+        off = (x - self.clean(noisy, 0, label)).abs().double()  # the two tails are symmetric
         deviation = math.sqrt(1 - self.kept[0])
-        piece = 1 / 255  # half of it
+        piece = 1 / 255  # half of a bin
         upper = torch.special.ndtr((piece - off) / deviation)
         lower = torch.special.ndtr((-piece - off) / deviation)
-        # the outermost pieces reach to infinity, away from where the network can point
+        # the outermost bins extend to infinity
         outermost = x.abs() > 1 - piece
         chance = torch.where(outermost, upper, upper - lower)
         return -chance.clamp(min=1e-300).log().flatten(1).sum(1).float()

@@ -4,18 +4,17 @@ Goodfellow et al.: Generative Adversarial Networks (2014).
 https://arxiv.org/abs/1406.2661
 
     min_G max_D  E[log D(x)] + E[log(1 - D(G(z)))]      G is trained on -log D(G(z))
-    G: noise -> relu -> relu -> picture                 D: picture -> maxout -> maxout -> real?
+    G: noise -> relu -> relu -> image                 D: image -> maxout -> maxout -> real?
 
-A maxout unit is the largest of several weighted sums. The critic D sees pictures through dropout,
-a fifth of the pixels and half of the hidden units away, so that it does not win too soon.
+A maxout unit is the largest of several weighted sums. The critic D has dropout, of a fifth of the
+pixels and half of the hidden units, so that it does not win too soon.
 
 Size `paper` has the widths and the dropout that the paper's code trains on MNIST.
 
-Differs from the paper: Adam moves the weights, with one cycle of the rate, in place of gradient
-descent with momentum; pixels lie in -1..1, so that tanh ends the generator, which is the sigmoid
-stretched to that; size `small` draws with a moving average of the generator's weights (Yazici et
-al.: The Unusual Effectiveness of Averaging in GAN Training, 2018, https://arxiv.org/abs/1806.04498)
-and has no momentum.
+Differs from the paper: Adam with one cycle of the rate, in place of gradient descent with momentum;
+pixels lie in -1..1, so that the generator ends in tanh, a rescaled sigmoid; size `small` generates
+with a moving average of the generator's weights (Yazici et al.: The Unusual Effectiveness of
+Averaging in GAN Training, 2018, https://arxiv.org/abs/1806.04498) and has no momentum.
 """
 
 from collections.abc import Iterator
@@ -34,16 +33,18 @@ from souron.tasks.generate import Batch, Generator, Noise, Spec
 class Config:
     width: int = 1200  # of the generator's hidden layers
     units: int = 240  # of the critic's hidden layers
-    pieces: int = 5  # weighted sums to a maxout unit
+    pieces: int = 5  # linear units per maxout unit
     noise: int = 100
     rate: float = 2e-4
     momentum: float = 0.5
-    average: float = 0.0  # how much of the averaged weights an update keeps; 0: no average
+    average: float = 0.0  # decay of the moving average of weights; 0: no average
 
 
 class Maxout(nn.Module):
-    """The largest of ``pieces`` weighted sums: Goodfellow et al.: Maxout Networks (2013).
-    https://arxiv.org/abs/1302.4389"""
+    """Maxout layer, the largest of ``pieces`` linear units.
+
+    Goodfellow et al.: Maxout Networks (2013). https://arxiv.org/abs/1302.4389
+    """
 
     def __init__(self, before: int, units: int, pieces: int) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class Maxout(nn.Module):
 class GAN(Generator):
     year = 2014
     ja = "全結合の網だけで、ノイズから画を描く側と本物かどうかを見抜く側を競わせる"
-    averaged: Tensor  # the generator's weights in a row
+    averaged: Tensor  # the generator's weights, flattened
     SIZES = {
         "tiny": Config(32, 16, 2, 16, 2e-3, average=0.9),
         "small": Config(512, 120, 5, 32, 2e-3, 0.0, 0.998),

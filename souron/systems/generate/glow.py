@@ -7,15 +7,15 @@ https://arxiv.org/abs/1807.03039
     a step:  y = s x + b  ->  y = W x  ->  (x_1, x_2) -> (s(x_2) x_1 + t(x_2), x_2)
     a level: fold 2x2 pixels into channels, steps, then half of the channels are done
 
-A picture's 256 steps of grey are filled with uniform noise (dequantisation). The density is exact
-for dequantised pixels, and so a bound for the 8-bit picture: that costs at most the bits stated.
-The halves that are done are normal, with mean and spread told by the other half (Dinh and others:
-Real NVP, 2016): one invertible map to as many standard normal numbers. Size `paper` is the
-published one for 32 pixels a side.
+Uniform noise is added within an image's 256 grey levels (dequantisation). The density is exact for
+dequantised pixels, and a bound for the 8-bit image, which costs at most the bits stated. The halves
+split off are normal, with mean and spread predicted from the other half (Dinh and others: Real NVP,
+2016): one invertible map to as many standard normal numbers. Size `paper` is the published one for
+32 pixels a side.
 
-Differs from the paper: scales and spreads are bounded by tanh, else an early flow draws infinite
-numbers; one cycle of the rate; fewer levels where a folded picture would be smaller than 4 pixels.
-Where a side is odd, its last row and column leave first, by a normal distribution told by the rest.
+Differs from the paper: scales and spreads are bounded by tanh, else an early flow generates
+infinite numbers; one cycle of the rate; fewer levels where a folded image would be smaller than 4
+pixels. The last row and column of an odd side are split off first, as normal given the rest.
 """
 
 import math
@@ -31,19 +31,19 @@ from souron.kinds.signature import Choice
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
 
-Change = tuple[Tensor, Tensor]  # what a layer gives out, and its log |det|, (B,) or ()
+Change = tuple[Tensor, Tensor]  # a layer's output and its log |det|, (B,) or ()
 
 
 @dataclass(frozen=True)
 class Config:
     levels: int = 3
-    depth: int = 32  # steps of flow at every level
-    width: int = 512  # channels within each coupling's network
+    depth: int = 32  # steps of flow at each level
+    width: int = 512  # channels of each coupling network
     rate: float = 1e-3
 
 
 class Actnorm(nn.Module):
-    """y = s x + b for each channel; the first batch leaves with mean 0 and variance 1."""
+    """Activation normalisation, y = s x + b per channel, initialised from the first batch."""
 
     ready: Tensor
 
@@ -66,7 +66,7 @@ class Actnorm(nn.Module):
         if not self.training or self.ready:
             return
         variance, mean = torch.var_mean(x.float(), (0, 2, 3), correction=0)
-        # a channel that hardly changes, as in the corners of pictures, is not blown up for ever
+        # bounds the scale of channels that hardly vary, as in the corners of images
         scale = (variance + 1e-6).rsqrt()
         self.log_scale.copy_(scale.log())
         self.shift.copy_(-mean * scale)
@@ -74,7 +74,7 @@ class Actnorm(nn.Module):
 
 
 class NormedConv(nn.Conv2d):
-    """A convolution, then an actnorm: scaled weights and a bias do both."""
+    """A convolution with actnorm, as scaled weights and a bias."""
 
     def __init__(self, channels: int, out: int, kernel: int):
         super().__init__(channels, out, kernel, padding=kernel // 2, bias=False)
@@ -89,7 +89,7 @@ class NormedConv(nn.Conv2d):
 
 
 class Mixing(nn.Module):
-    """y = W x at every pixel: a permutation of the channels that learns, and may do more."""
+    """Invertible 1x1 convolution, y = W x at every pixel."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -104,7 +104,7 @@ class Mixing(nn.Module):
 
 
 class Coupling(nn.Module):
-    """y_1 = s(x_2) x_1 + t(x_2), y_2 = x_2; at first s is 1 and t is 0."""
+    """Affine coupling, y_1 = s(x_2) x_1 + t(x_2), y_2 = x_2, initialised with s = 1 and t = 0."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
@@ -113,7 +113,7 @@ class Coupling(nn.Module):
         self.conv3 = zero(nn.Conv2d(width, channels, 3, padding=1))
 
     def told(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """log s and t, each (B, C / 2, H, W)"""
+        """Return log s and t, (B, C / 2, H, W) each."""
         within = self.conv2(self.conv1(x).relu()).relu()
         log_scale, shift = self.conv3(within).to(x.dtype).chunk(2, 1)
         return bounded(log_scale, 2), shift
@@ -131,14 +131,14 @@ class Coupling(nn.Module):
 
 
 class Rest(nn.Module):
-    """What leaves <-> standard normal numbers, by a mean and a spread that what stays tells."""
+    """Invertible map of the split-off half to standard normal numbers, given the other half."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.conv = zero(nn.Conv2d(channels, 2 * channels, 3, padding=1))
 
     def told(self, stays: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean and the logarithm of the spread."""
+        """Return the mean and the logarithm of the standard deviation."""
         mean, log_spread = self.conv(stays).to(stays.dtype).chunk(2, 1)
         return mean, bounded(log_spread, 4)
 
@@ -152,7 +152,7 @@ class Rest(nn.Module):
 
 
 class Edge(Rest):
-    """The rest where a side is odd: the last row and column, by the pixels beside them."""
+    """The map for the last row and column of an odd side, given the pixels beside them."""
 
     def told(self, stays: Tensor) -> tuple[Tensor, Tensor]:
         near = F.pad(stays, (0, 1, 0, 1), mode="replicate")
@@ -161,7 +161,7 @@ class Edge(Rest):
 
 
 class Level(nn.Module):
-    """(B, C, H, W) <-> what goes on to the next level and the normal numbers that are done."""
+    """(B, C, H, W) <-> the input of the next level and the normal numbers split off."""
 
     def __init__(self, channels: int, side: int, config: Config, last: bool):
         super().__init__()
@@ -171,7 +171,7 @@ class Level(nn.Module):
         for _ in range(config.depth):
             self.steps.extend([Actnorm(folded), Mixing(folded), Coupling(folded, config.width)])
         self.rest = None if last else Rest(folded // 2)
-        self.top = Actnorm(folded) if last else None  # one mean and spread for each channel
+        self.top = Actnorm(folded) if last else None  # one mean and standard deviation per channel
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         done, changes = [], []
@@ -205,17 +205,17 @@ class Level(nn.Module):
 
 
 def over(channels: Tensor) -> Tensor:
-    """(C,) over pictures (B, C, H, W)"""
+    """Broadcast (C,) over images (B, C, H, W)."""
     return channels[:, None, None]
 
 
 def edge(x: Tensor) -> Tensor:
-    """The last row, then the rest of the last column: (B, C, 2 H - 1)."""
+    """Return the last row, then the rest of the last column: (B, C, 2 H - 1)."""
     return torch.cat([x[..., -1, :], x[..., :-1, -1]], -1)
 
 
 def bounded(log_scale: Tensor, most: float) -> Tensor:
-    """Between -most and most: noise far from the training pictures must not grow without end."""
+    """Bound to -most..most, so that noise far from the training images stays finite."""
     return most * (log_scale / most).tanh()
 
 
@@ -238,7 +238,7 @@ class Glow(Generator):
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
         channels, side = spec.channels, spec.side
-        self.shapes: list[list[tuple[int, ...]]] = []  # of the normal numbers that a level gives
+        self.shapes: list[list[tuple[int, ...]]] = []  # shapes of the normal numbers of each level
         self.levels: Any = nn.ModuleList()
         count = min(config.levels, max(1, int(math.log2(side)) - 2))
         for last in [False] * (count - 1) + [True]:
@@ -249,7 +249,7 @@ class Glow(Generator):
             channels *= 2
 
     def forward(self, x: Tensor) -> tuple[list[list[Tensor]], Tensor]:
-        """(B, C, H, W) in -0.5..0.5 -> standard normal numbers of every level, log |det| (B,)"""
+        """Map (B, C, H, W) in -0.5..0.5 to the normal numbers of every level and log |det| (B,)."""
         normal, total = [], x.new_zeros(len(x))
         for level in self.levels:
             x, done, change = level(x)
@@ -267,11 +267,11 @@ class Glow(Generator):
         return self.cost(batch.image).mean()
 
     def bits(self, batch: Batch) -> Tensor:
-        with torch.autocast(batch.image.device.type, enabled=False):  # of the flow that draws
+        with torch.autocast(batch.image.device.type, enabled=False):  # as in generation
             return self.cost(batch.image)
 
     def cost(self, image: Tensor) -> Tensor:
-        """Pictures (B, C, H, W) in -1..1 -> bits for each value of the 8-bit picture, (B,)"""
+        """Return bits per value (B,) of the 8-bit image, for images (B, C, H, W) in -1..1."""
         grey = (127.5 * image.float() + 127.5).round()
         normal, total = self((grey + torch.rand_like(grey)) / 256 - 0.5)
         squares = sum(z.square().flatten(1).sum(1) for done in normal for z in done)
@@ -292,7 +292,7 @@ class Glow(Generator):
         ] = 1.0,
     ) -> Iterator[Tensor]:
         normal = [[temperature * noise.normal(*s) for s in shapes] for shapes in self.shapes]
-        with torch.autocast(label.device.type, enabled=False):  # errors grow on the way back
+        with torch.autocast(label.device.type, enabled=False):  # errors grow in the inverse
             grey = 256 * (self.inverse(normal) + 0.5)
         yield (grey - 0.5) / 127.5 - 1
 

@@ -7,16 +7,16 @@ https://proceedings.mlr.press/v119/chen20s.html
     x = tokens E + positions      x = x + attention(norm(x))      x = x + mlp(norm(x))
     p(x_i | x_<i) = softmax(head(norm(x)))_(i - 1)      attention sees what came before, no more
 
-The clusters are those of k-means on the first training pictures. Drawing keeps each layer's keys
-and values, so that a pixel costs one token, not all those before it again. A picture's likelihood
-is exact: each pixel's value is drawn from its cluster's histogram (add-one smoothed), channel by
-channel, so that p(value | before) = sum over clusters p(cluster | before) p(value | cluster).
-What is drawn is the cluster's own colour. Sizes `s`, `m`, `l` are the paper's for 32 x 32 pixels.
+The clusters are those of k-means on the first training images. Generation caches each layer's keys
+and values, so that a pixel costs one token, not all those before it again. An image's likelihood is
+exact: each pixel's value follows its cluster's histogram (add-one smoothed), channel by channel, so
+that p(value | before) = sum over clusters p(cluster | before) p(value | cluster). Generated pixels
+have the cluster's own colour. Sizes `s`, `m`, `l` are the paper's for 32 x 32 pixels.
 
-Differs from the paper: grey pictures have fewer clusters, of grey; attention and the small networks
-have biases, which the paper's code has not; positions begin as sines and cosines of row and column,
-else short training does not find the pixel above; a batch is learnt from in several updates; one
-cycle of the rate; no hidden pixels (the paper's other objective, BERT) and no classifiers.
+Differs from the paper: grey images have fewer clusters, of grey; attention and MLPs have biases,
+which the paper's code has not; position embeddings start as sines and cosines of row and column,
+else a short training does not find the pixel above; a batch is trained in several updates; one
+cycle of the rate; no masked pixels (the paper's other objective, BERT) and no classifiers.
 """
 
 import math
@@ -33,11 +33,11 @@ from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.training.loop import Data, Progress, Run, descend
 from souron.utils.messages import N_
 
-SHOWN_STOPS = 20  # on the way to a picture
-LOOKED_AT = 16  # batches of 128 pictures, from which the clusters are made
-MOST_COLOURS = 16_384  # of those, for k-means
-ROUNDS = 20  # of k-means
-AT_ONCE = 16_384  # pixels whose nearest cluster is looked for
+SHOWN_STOPS = 20  # intermediate images shown
+LOOKED_AT = 16  # batches of 128 images from which the clusters are computed
+MOST_COLOURS = 16_384  # most of their colours, for k-means
+ROUNDS = 20  # iterations of k-means
+AT_ONCE = 16_384  # pixels assigned to clusters at once
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Config:
     heads: int = 8
     width: int = 512
     colours: int = 512  # clusters
-    greys: int = 256  # clusters of grey pictures
-    pictures: int = 128  # at most, of each update
+    greys: int = 256  # clusters of grey images
+    pictures: int = 128  # most images per update
     rate: float = 3e-3
 
 
 class Norm(nn.Module):
-    """Divides by the root of the mean square, without shifting, as the paper's code does."""
+    """RMS norm: divide by the root mean square without centring, as in the paper's code."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -70,8 +70,8 @@ class Attention(nn.Module):
         self.c_proj = nn.Linear(config.width, config.width)
 
     def forward(self, x: Tensor, cache: Tensor | None, done: int) -> Tensor:
-        """(B, n, width); ``cache`` (2, B, heads, T, d) holds keys and values of ``done`` tokens
-        before these, and takes up theirs."""
+        """Attend over (B, n, width); ``cache`` (2, B, heads, T, d) holds the keys and values of
+        ``done`` earlier tokens and receives the new ones."""
         stacked = self.c_attn(x).unflatten(-1, (3, self.heads, -1))  # (B, n, 3, heads, d)
         q, k, v = stacked.permute(2, 0, 3, 1, 4)  # (B, heads, n, d)
         if cache is not None:
@@ -114,20 +114,20 @@ class ImageGPT(Generator):
     SHOWN = {"s": (3, 32, 1), "m": (3, 32, 1), "l": (3, 32, 1)}
 
     palette: Tensor  # (K, C) in 0..255, each cluster's colour
-    histogram: Tensor  # (C, K, 256) the chance of each value in each cluster
-    known: Tensor  # () whether palette and histogram are the data's
+    histogram: Tensor  # (C, K, 256) the probability of each value in each cluster
+    known: Tensor  # () whether palette and histogram have been computed
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
         self.clusters = config.greys if spec.channels == 1 else config.colours
         self.length, width = spec.side**2, config.width
-        self.wte = nn.Embedding(self.clusters + 1, width)  # the last one stands before the picture
+        self.wte = nn.Embedding(self.clusters + 1, width)  # the last one is the start token
         self.wpe = nn.Parameter(places(spec.side, width))  # (T, width)
         self.h = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.ln_f, self.lm_head = Norm(width), nn.Linear(width, self.clusters, bias=False)
         for name, weight in self.named_parameters():
             if weight.dim() == 2 and name != "wpe":
-                # what is added to the residual stream begins smaller, the more layers there are
+                # residual projections start smaller in deeper networks
                 smaller = math.sqrt(2 * config.layers) if "c_proj" in name else 1
                 nn.init.normal_(weight, std=0.02 / smaller)
             elif name.endswith("bias"):
@@ -145,7 +145,7 @@ class ImageGPT(Generator):
         yield from descend(self, data, run)
 
     def know(self, data: Data) -> None:
-        """Clusters and histograms from the first training pictures; no chance in it."""
+        """Compute clusters and histograms from the first training images, deterministically."""
         batches = data.endless(128)
         images = torch.cat([next(batches).image for _ in range(LOOKED_AT)])
         values = bytes_of(images).movedim(1, -1).flatten(0, -2)  # (N, C)
@@ -160,19 +160,19 @@ class ImageGPT(Generator):
         self.known.fill_(True)
 
     def nearest(self, colours: Tensor) -> Tensor:
-        """(N, C) in 0..255 -> (N,) the cluster of each."""
+        """Return the nearest cluster (N,) of colours (N, C) in 0..255."""
         return torch.cat([
             (some[:, None] - self.palette).square().sum(-1).argmin(1)
             for some in colours.split(AT_ONCE)
         ])  # fmt: skip
 
     def tokens(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) in -1..1 -> (B, T)"""
+        """Convert images (B, C, H, W) in -1..1 to tokens (B, T)."""
         colours = (image.float() * 127.5 + 127.5).movedim(1, -1)  # (B, H, W, C)
         return self.nearest(colours.flatten(0, 2)).view(len(image), self.length)
 
     def picture(self, tokens: Tensor) -> Tensor:
-        """(B, n) -> (B, C, H, W) in -1..1; the pixels that are not yet there in middle grey."""
+        """Convert tokens (B, n) to images (B, C, H, W) in -1..1; missing pixels are middle grey."""
         colours = torch.zeros(len(tokens), self.length, self.spec.channels, device=tokens.device)
         colours[:, : tokens.shape[1]] = self.palette[tokens] / 127.5 - 1
         side = self.spec.side
@@ -187,17 +187,17 @@ class ImageGPT(Generator):
             yield "model", F.cross_entropy(self.foretold(some).flatten(0, 1), some.flatten())
 
     def foretold(self, tokens: Tensor) -> Tensor:
-        """(B, T) -> (B, T, K) logits of each token from those before it."""
+        """Return next-token logits (B, T, K) for tokens (B, T), each from those before it."""
         return self.read(F.pad(tokens[:, :-1], (1, 0), value=self.clusters))
 
     def read(self, before: Tensor, cache: Tensor | None = None, done: int = 0) -> Tensor:
-        """(B, n) tokens from place ``done`` on -> (B, n, K) logits of what follows each."""
+        """Return logits (B, n, K) after each of the tokens (B, n), which start at ``done``."""
         x = self.wte(before) + self.wpe[done : done + before.shape[1]]
         for i, layer in enumerate(self.h):
             x = layer(x, None if cache is None else cache[i], done)
         return self.lm_head(self.ln_f(x)).float()
 
-    # on processors in float32: of few tokens, casting the weights takes longer than it saves
+    # in float32 on CPUs: for few tokens, casting the weights takes longer than it saves
     @torch.autocast("cpu", enabled=False)
     def read_on(self, before: Tensor, cache: Tensor, done: int) -> Tensor:
         return self.read(before, cache, done)
@@ -206,8 +206,8 @@ class ImageGPT(Generator):
     def growing(
         self, chance: Tensor, first: Tensor, temperature: float = 1.0, cached: bool = True
     ) -> Iterator[Tensor]:
-        """Tokens (B, n), one more each time, after ``first`` (B, n); ``chance`` (B, T) in 0..1 says
-        which. Without ``cached`` all those before are read again for each."""
+        """Yield tokens (B, n), growing by one from ``first`` (B, n), by random numbers ``chance``
+        (B, T) in 0..1. Without ``cached`` the prefix is recomputed for each token."""
         count, done = len(first), 0
         before = F.pad(first, (1, 0), value=self.clusters)
         heads, wide = self.config.heads, self.config.width // self.config.heads
@@ -257,7 +257,7 @@ class ImageGPT(Generator):
         self.foretold(torch.zeros(1, self.length, dtype=torch.long, device=self.device))
 
     def bits(self, batch: Batch) -> Tensor:
-        some = batch.image.split(self.config.pictures)  # there are K numbers for every pixel
+        some = batch.image.split(self.config.pictures)  # there are K numbers for each pixel
         return torch.cat([self.bits_of(image) for image in some])
 
     def bits_of(self, image: Tensor) -> Tensor:
@@ -269,12 +269,12 @@ class ImageGPT(Generator):
 
 
 def bytes_of(image: Tensor) -> Tensor:
-    """-1..1 -> 0..255"""
+    """Convert -1..1 to integers 0..255."""
     return (image.float() * 127.5 + 127.5).round().clamp(0, 255).long()
 
 
 def places(side: int, width: int) -> Tensor:
-    """(side^2, width): sines and cosines of the row in one half, of the column in the other."""
+    """Return 2D sinusoidal position embeddings (side^2, width), half for rows, half for columns."""
     quarter = width // 4
     rate = 100 ** (-torch.arange(quarter) / quarter)
     angle = torch.arange(side)[:, None] * rate  # (side, quarter)
@@ -284,8 +284,8 @@ def places(side: int, width: int) -> Tensor:
 
 
 def k_means(points: Tensor, weight: Tensor, count: int) -> Tensor:
-    """Different points (N, C) that weigh (N,) -> (count, C) centres. They begin at the heaviest
-    point, then each at the farthest from those before; without chance, so that any run agrees."""
+    """Cluster distinct points (N, C) with weights (N,) into (count, C) centres, deterministically:
+    the first centre is the heaviest point, each next one the farthest."""
     centres = points[weight.argmax()].expand(count, -1).clone()
     distance = (points - centres[0]).square().sum(1)
     for i in range(1, count):

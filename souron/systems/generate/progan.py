@@ -4,23 +4,23 @@ Karras, Aila, Laine, Lehtinen: Progressive Growing of GANs for Improved Quality,
 Variation (2017).
 https://arxiv.org/abs/1710.10196
 
-    picture = (1 - a) * double(colours(x)) + a * colours(block(double(x)))    a: 0 -> 1, fade-in
+    image = (1 - a) * double(colours(x)) + a * colours(block(double(x)))    a: 0 -> 1, fade-in
     L_D = E[D(drawn)] - E[D(real)] + 10 E[(|dD/dx| - 1)^2] + 0.001 E[D(real)^2]
-    L_G = -E[D(drawn)]                                    x: between a real and a drawn picture
+    L_G = -E[D(drawn)]                                    x: between a real and a generated image
     weights w ~ N(0, 1) are used as w * sqrt(2 / fan_in), so that all layers learn equally fast
     each pixel's features are divided by their root mean square
 
-The critic also sees how much the pictures of a batch differ (minibatch standard deviation).
-Pictures are drawn with a moving average of the generator's weights.
+The critic also sees how much the images of a batch differ (minibatch standard deviation). A moving
+average of the generator's weights is used for generation.
 
 Size `paper` is the published one at 1024 pixels a side.
 
 Differs from the paper: the side from which doubling starts is 4 to 8 pixels (28 = 7 * 2 * 2), and
-where no doubling meets the side, pictures are learnt with their edges repeated outwards and cut
-when drawn; each stage takes twice the budget of the one before it, since it costs more, with
-fade-in during the first half; one cycle of the rate; the optimizer keeps its moments when a stage
-begins; the average keeps 0.999 of itself in each step of a whole batch, not of each update, less in
-the first steps, and `tiny` and `small` 0.99, as they are trained for minutes; the critic compares a
+where no doubling meets the side, images are padded by repeating their edges for training and
+cropped when generated; each stage takes twice the budget of the one before it, since it costs more,
+with fade-in during the first half; one cycle of the rate; the optimizer keeps its moments when a
+stage starts; the average's decay is 0.999 per whole batch, not per update, less in the first steps,
+and 0.99 for `tiny` and `small`, as they are trained for minutes; the minibatch statistic uses a
 whole part of the batch, not groups of four.
 """
 
@@ -36,21 +36,21 @@ from torch.nn import functional as F
 from souron.blocks.averaging import follower, lead
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 
-FADE = 0.5  # of a stage's share of the budget
+FADE = 0.5  # fade-in, as a share of a stage's budget
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 16  # channels next to the picture; doubled at every step away from it
-    most: int = 512  # channels at most
+    width: int = 16  # channels next to the image; doubled at every step away from it
+    most: int = 512  # most channels
     noise: int = 512
     rate: float = 1e-3
-    average: float = 0.999  # of the generator's weights: what each step leaves of the past
-    part: int = 16  # pictures of a batch that are learnt from at once
+    average: float = 0.999  # decay of the moving average of the generator's weights
+    part: int = 16  # images per update
 
 
 class Conv(nn.Module):
-    """A convolution whose weights are scaled at every use, not once at the start."""
+    """A convolution with equalised learning rate: weights are scaled at every use."""
 
     def __init__(self, inputs: int, outputs: int, side: int, padding: int = 0, gain: float = 2):
         super().__init__()
@@ -63,14 +63,14 @@ class Conv(nn.Module):
 
 
 class Spread(Conv):
-    """(B, C, 1, 1) -> (B, C', side, side): every place has weights of its own."""
+    """(B, C, 1, 1) -> (B, C', side, side), with separate weights for each position."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv_transpose2d(x, (self.weight * self.scale).transpose(0, 1), self.bias)
 
 
 class PixelNorm(nn.Module):
-    """Each pixel's features divided by their root mean square, which needs float32."""
+    """Pixelwise feature normalisation by the root mean square, computed in float32."""
 
     def forward(self, x: Tensor) -> Tensor:
         square = x.float().square().mean(1, keepdim=True)
@@ -78,8 +78,10 @@ class PixelNorm(nn.Module):
 
 
 class MinibatchDeviation(nn.Module):
-    """One more channel: the standard deviation over the batch, a mean of all features and places.
-    A generator that draws the same picture again and again is found out by it."""
+    """Append a channel with the minibatch standard deviation, averaged over features and pixels.
+
+    It reveals a generator that repeats the same image.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         x32 = x.float()
@@ -88,10 +90,10 @@ class MinibatchDeviation(nn.Module):
 
 
 class Painter(nn.Module):
-    """Noise -> picture. ``grown`` 2.4: stage 3 is faded in by 0.4, later ones do not exist yet."""
+    """The generator. ``grown`` 2.4: stage 3 is faded in by 0.4, later ones are unused."""
 
     def __init__(self, noise: int, widths: list[int], first: int, channels: int) -> None:
-        """``widths`` from the smallest pictures, ``first`` pixels a side, outwards."""
+        """``widths`` are listed from the smallest images, ``first`` pixels a side, outwards."""
         super().__init__()
         after = nn.LeakyReLU(0.2), PixelNorm()
         begin = Spread(noise, widths[0], first), *after, Conv(widths[0], widths[0], 3, 1), *after
@@ -102,7 +104,7 @@ class Painter(nn.Module):
         self.colours = nn.ModuleList(Conv(width, channels, 1, gain=1) for width in widths)
 
     def forward(self, noise: Tensor, grown: float) -> Tensor:
-        """(B, noise) -> (B, C, side, side) of the stage's side."""
+        """Generate (B, C, side, side), at the stage's side, from noise (B, noise)."""
         stage = ceil(grown)
         x = before = noise[..., None, None]
         for block in self.blocks[: stage + 1]:
@@ -115,7 +117,7 @@ class Painter(nn.Module):
 
 
 class Critic(nn.Module):
-    """Picture -> (B,), high for real ones; it grows as the painter does, at its other end."""
+    """The critic: images -> scores (B,), high for real ones; grows like the generator."""
 
     def __init__(self, widths: list[int], first: int, channels: int) -> None:
         super().__init__()
@@ -151,15 +153,15 @@ class ProGAN(Generator):
         "paper": Config(),
     }
     SHOWN = {"paper": (3, 1024, 1)}
-    grown: Tensor  # (), how many doublings there are by now; 2.4: the third is faded in by 0.4
+    grown: Tensor  # (), number of doublings so far; 2.4: the third is faded in by 0.4
     grows = True
-    used = 1.0  # until training begins: the memory that a step needs is that of the last stage
+    used = 1.0  # before training, so that memory is measured at the last stage
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
         self.steps = int(log2(spec.side / 4))  # doublings
-        first = ceil(spec.side / 2**self.steps)  # pixels a side that doubling starts from
-        self.learnt = first * 2**self.steps  # pixels a side of what is learnt
+        first = ceil(spec.side / 2**self.steps)  # side from which doubling starts, in pixels
+        self.learnt = first * 2**self.steps  # side of the training images, in pixels
         widths = [min(config.width * 2**i, config.most) for i in range(self.steps, -1, -1)]
         self.generator = Painter(config.noise, widths, first, spec.channels)
         self.critic = Critic(widths, first, spec.channels)
@@ -176,7 +178,7 @@ class ProGAN(Generator):
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         grown = self.growth(self.used)
         self.grown.fill_(grown)
-        # many small updates teach more than one large one
+        # many small updates train faster than one large one
         for part in batch.image.split(self.config.part):
             real = self.at(part, grown)  # (B, C, side, side) of the stage
             noise = torch.randn(2, len(real), self.config.noise, device=self.device)
@@ -188,14 +190,14 @@ class ProGAN(Generator):
             yield "generator", -self.critic(self.generator(noise[1], grown), grown).float().mean()
 
     def growth(self, used: float) -> float:
-        """What ``grown`` is when so much of the budget, 0..1, is used."""
-        past = used * (2 ** (self.steps + 1) - 1) + 1  # in shares of stage 0, which begins at 1
-        stage = min(int(log2(past)), self.steps)  # it begins at 2^stage
-        within = past / 2**stage - 1  # 0..1 of this stage
+        """Return ``grown`` for the used share 0..1 of the budget."""
+        past = used * (2 ** (self.steps + 1) - 1) + 1  # in units of stage 0, counted from 1
+        stage = min(int(log2(past)), self.steps)  # a stage starts at 2^stage
+        within = past / 2**stage - 1  # 0..1 within this stage
         return max(0.0, stage - 1 + min(1.0, within / FADE))
 
     def at(self, real: Tensor, grown: float) -> Tensor:
-        """Real pictures as coarse as the stage's, and faded as the drawn ones are."""
+        """Downscale and fade real images like the generated ones of the stage."""
         stage = ceil(grown)
         missing = self.learnt - self.spec.side
         real = F.pad(real, (0, missing, 0, missing), mode="replicate")
@@ -205,8 +207,10 @@ class ProGAN(Generator):
         return real
 
     def penalty(self, real: Tensor, drawn: Tensor, grown: float) -> Tensor:
-        """How far the critic's slope between real and drawn pictures is from 1. Its gradient is a
-        second derivative, for which bfloat16 is too coarse."""
+        """Return the gradient penalty between real and generated images.
+
+        Its gradient is a second derivative, for which bfloat16 is too coarse.
+        """
         with torch.autocast(real.device.type, enabled=False):
             way = torch.rand(len(real), 1, 1, 1, device=real.device)
             between = real.lerp(drawn, way).requires_grad_()
@@ -224,7 +228,7 @@ class ProGAN(Generator):
         yield whole[..., : self.spec.side, : self.spec.side]
 
     def example(self) -> None:
-        """Fully grown: on the meta device the buffer that tells the stage holds no number."""
+        """Run fully grown: on the meta device the stage buffer holds no number."""
         self.average(torch.zeros(1, self.config.noise, device=self.device), self.steps)
 
 

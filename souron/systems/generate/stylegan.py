@@ -5,24 +5,24 @@ Karras, Laine, Aila: A Style-Based Generator Architecture for Generative Adversa
 
     w = mapping(z)                          eight layers; styles are less entangled than noise
     (scale, shift) = A w                    one pair for each feature of a layer
-    AdaIN(x, w) = (1 + scale) (x - mean(x)) / spread(x) + shift     of each feature and picture
+    AdaIN(x, w) = (1 + scale) (x - mean(x)) / spread(x) + shift     of each feature and image
     constant -> noise -> AdaIN -> convolution -> noise -> AdaIN -> ... -> colours
     D: log D(real) + log(1 - D(drawn)) - gamma / 2 E[|dD/dx|^2] at real x (R1)     G: log D(drawn)
 
-The picture starts from a learnt constant: what is drawn is told by styles alone, one to a layer.
-AdaIN takes each feature's mean and spread away and sets new ones, so that a style lasts until the
-next layer. Noise, added at every layer, draws what styles leave open. Nine of ten pictures of
-training mix two styles, so that each layer's stands for itself. Truncation draws styles towards
-their mean, at a loss of variety. The critic also sees how much four pictures differ.
+The image starts from a learnt constant: its content is determined by styles alone, one per layer.
+AdaIN replaces each feature's mean and spread, so that a style lasts until the next layer. Noise,
+added at every layer, gives the details that styles leave open. Nine of ten training images mix two
+styles, so that each layer's is independent. Truncation moves styles towards their mean, at a loss
+of variety. The critic also sees how much four images differ.
 
 Size `paper` has the published networks for 1024 pixels. `stylegan2` is the later version.
 
 Differs from the paper: doubling starts from 4 to 8 pixels (28 = 7 * 2 * 2), and where it does not
-meet the side, pictures are learnt with their edges repeated outwards and cut when drawn. The
-average of weights that draws keeps 0.99 of itself a step, for short trainings; the constant starts
-from chance, not from ones, whose spread AdaIN would divide by is 0; `tiny` and `small` weigh R1
-less; one cycle of the rate. Truncation holds for all layers alike.
-Reduced: all layers learn from the start, where the paper adds them one by one, as `progan` does.
+meet the side, images are padded by repeating their edges for training and cropped when generated.
+The decay of the averaged weights is 0.99 per step, for short trainings; the constant is initialised
+randomly, not with ones, whose spread of 0 AdaIN would divide by; `tiny` and `small` weigh R1 less;
+one cycle of the rate. Truncation applies to all layers alike. Reduced: all layers are trained from
+the start, where the paper adds them one by one, as `progan` does.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,24 +40,24 @@ from souron.kinds.signature import Choice
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
 
-MAPPING = 8  # layers from noise to style
-AVERAGE = 0.99  # what each step leaves of the generator's past weights
-STATISTICS = 4  # pictures whose differences the critic sees together
+MAPPING = 8  # layers of the mapping network
+AVERAGE = 0.99  # decay of the moving average of the generator's weights
+STATISTICS = 4  # images per group of the minibatch standard deviation
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 16  # channels next to the picture; doubled at every step away from it
-    most: int = 512  # channels at most
-    style: int = 512  # numbers of a style, and of the noise that it is made from
+    width: int = 16  # channels next to the image; doubled at every step away from it
+    most: int = 512  # most channels
+    style: int = 512  # dimensions of style and noise
     rate: float = 1e-3
-    gamma: float = 10.0  # how smooth the critic must be
-    mixing: float = 0.9  # of the pictures have two styles
-    part: int = 32  # pictures of a batch that are learnt from at once
+    gamma: float = 10.0  # weight of R1
+    mixing: float = 0.9  # share of images with two styles
+    part: int = 32  # images per update
 
 
 class Linear(nn.Module):
-    """Weights are scaled at every use: all layers learn equally fast, or ``speed`` as fast."""
+    """Linear layer with equalised learning rate, multiplied by ``speed``."""
 
     def __init__(self, inputs: int, outputs: int, gain: float = sqrt(2), speed: float = 1) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Linear(nn.Module):
 
 
 class Conv(nn.Module):
-    """Scaled likewise; the side stays."""
+    """Convolution with equalised learning rate that keeps the side."""
 
     def __init__(
         self, inputs: int, outputs: int, side: int, gain: float = sqrt(2), bias: bool = True
@@ -87,7 +87,7 @@ class Conv(nn.Module):
 class AdaIN(nn.Module):
     """Adaptive instance normalisation: (B, C, H, W), (B, style) -> (B, C, H, W).
 
-    Each feature of each picture loses its own mean and spread and gets those that the style tells.
+    Each feature of each image is normalised and gets the mean and spread that the style sets.
     """
 
     def __init__(self, channels: int, style: int) -> None:
@@ -102,9 +102,9 @@ class AdaIN(nn.Module):
 
 
 class Layer(nn.Module):
-    """A convolution (the first layer has none), noise, a bend, and the style.
+    """A convolution (except in the first layer), noise, a leaky ReLU, and AdaIN.
 
-    Each feature learns how much of the noise it wants; at first none does.
+    The strength of the noise is trained per feature, starting from 0.
     """
 
     def __init__(self, inputs: int, outputs: int, style: int, first: bool = False) -> None:
@@ -124,7 +124,7 @@ class Layer(nn.Module):
 
 
 class Painter(nn.Module):
-    """Styles and noise -> picture; ``widths`` from the constant, ``first`` pixels, outwards."""
+    """The generator; ``widths`` are listed from the constant, ``first`` pixels a side, outwards."""
 
     def __init__(self, style: int, widths: list[int], first: int, channels: int) -> None:
         super().__init__()
@@ -138,14 +138,14 @@ class Painter(nn.Module):
         self.colours = Conv(widths[-1], channels, 1, gain=1)
 
     def style(self, noise: Tensor) -> Tensor:
-        """(..., style) -> (..., style)"""
+        """Map noise (..., style) to styles (..., style)."""
         x = noise * (noise.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
         for layer in self.mapping:
             x = F.leaky_relu(layer(x), 0.2)
         return x.float()
 
     def forward(self, styles: Tensor, noise: Callable[[int], Tensor]) -> Tensor:
-        """(B, layers, style) -> (B, C, H, W); ``noise(side)`` is (B, 1, side, side)."""
+        """Map styles (B, layers, style) to (B, C, H, W); ``noise(s)`` is (B, 1, s, s)."""
         x = self.constant.expand(len(styles), -1, -1, -1)
         for i, layer in enumerate(self.layers):
             doubles = i > 1 and i % 2 == 0  # the first of two layers doubles the side
@@ -154,7 +154,7 @@ class Painter(nn.Module):
 
 
 class Down(nn.Module):
-    """Two convolutions; the side is halved."""
+    """Two convolutions, after which the side is halved."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class Down(nn.Module):
 
 
 class Critic(nn.Module):
-    """Picture -> (B,), high for real ones; ``widths`` from the picture inwards."""
+    """The critic: images -> scores (B,), high for real ones; ``widths`` from the image inwards."""
 
     def __init__(self, widths: list[int], first: int, channels: int) -> None:
         super().__init__()
@@ -194,13 +194,13 @@ class StyleGAN(Generator):
         "paper": Config(),
     }
     SHOWN = {"paper": (3, 1024, 1)}
-    mean: Tensor  # (style,) of styles
+    mean: Tensor  # (style,) moving average of styles
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
         steps = int(log2(spec.side / 4))  # doublings
-        first = ceil(spec.side / 2**steps)  # pixels a side of the constant
-        self.missing = first * 2**steps - spec.side  # pixels to what is learnt
+        first = ceil(spec.side / 2**steps)  # side of the constant in pixels
+        self.missing = first * 2**steps - spec.side  # padding to the training side in pixels
         widths = [min(config.width * 2**i, config.most) for i in range(steps + 1)]
         self.generator = Painter(config.style, widths[::-1], first, spec.channels)
         self.critic = Critic(widths, first, spec.channels)
@@ -215,7 +215,7 @@ class StyleGAN(Generator):
         }
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        # many small updates teach more than one large one
+        # many small updates train faster than one large one
         for part in batch.image.split(self.config.part):
             real = F.pad(part, (0, self.missing, 0, self.missing), mode="replicate")
             drawn = self.critic(self.picture(len(real)).detach())
@@ -224,7 +224,7 @@ class StyleGAN(Generator):
             yield "generator", F.softplus(-self.critic(self.picture(len(real)))).mean()
 
     def picture(self, count: int) -> Tensor:
-        """(count, C, H, W) of chance's styles and noise, most of two styles mixed."""
+        """Generate (count, C, H, W) from random styles and noise, most with two mixed styles."""
         noise = torch.randn(2, count, self.config.style, device=self.device)
         first, second = self.generator.style(noise)
         self.mean.lerp_(first.detach().mean(0), 0.005)
@@ -237,12 +237,12 @@ class StyleGAN(Generator):
         )
 
     def cross(self, first: Tensor, second: Tensor, begin: Tensor) -> Tensor:
-        """(B, style) twice -> (B, layers, style); ``second`` from layer ``begin`` (B,) on."""
+        """Mix styles (B, style): (B, layers, style), ``second`` from layer ``begin`` (B,) on."""
         layer = torch.arange(len(self.generator.layers), device=first.device)[:, None]
         return torch.where(layer < begin[:, None, None], first[:, None], second[:, None])
 
     def slope(self, real: Tensor) -> Tensor:
-        """E[|dD/dx|^2]. Its gradient is a second derivative: bfloat16 is too coarse for it."""
+        """Return E[|dD/dx|^2]. Its gradient is a second derivative, too coarse in bfloat16."""
         with torch.autocast(real.device.type, enabled=False):
             real = real.detach().requires_grad_()
             [slope] = torch.autograd.grad(self.critic(real).sum(), real, create_graph=True)
@@ -272,19 +272,19 @@ class StyleGAN(Generator):
 
 
 def over(features: Tensor) -> Tensor:
-    """(C,) over pictures (B, C, H, W)"""
+    """Broadcast (C,) over images (B, C, H, W)."""
     return features[:, None, None]
 
 
 def blur(x: Tensor) -> Tensor:
-    """Each feature with the binomial filter 1, 2, 1, so that no grid shows at other sides."""
+    """Blur each feature with the binomial filter 1, 2, 1, against grid artefacts of upsampling."""
     line = torch.tensor([1.0, 2.0, 1.0], device=x.device)
     kernel = (line[:, None] * line / 16).expand(x.shape[1], 1, 3, 3)
     return F.conv2d(x, kernel.to(x.dtype), padding=1, groups=x.shape[1])
 
 
 def deviation(x: Tensor) -> Tensor:
-    """(B, 1, H, W): how much four pictures differ, a mean of features (B, C, H, W) and places."""
+    """Return the minibatch standard deviation (B, 1, H, W), the mean over features and pixels."""
     group = STATISTICS if len(x) % STATISTICS == 0 else len(x)
     grouped = x.float().unflatten(0, (group, -1))  # (group, B / group, C, H, W)
     spread = ((grouped - grouped.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))

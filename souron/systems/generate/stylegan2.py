@@ -12,15 +12,14 @@ https://arxiv.org/abs/1912.04958
     D: log D(real) + log(1 - D(drawn)), of G: -log D(drawn)
     R1 = gamma / 2 * E[|dD/dx|^2] at real x, in every 16th update
 
-Nine of ten pictures of training mix two styles, so that each layer's stands for itself: the first
-say what is drawn, the last how. Truncation draws styles towards their mean, at a loss of variety.
-Size `paper` is configuration F at 1024 pixels.
+Nine of ten training images mix two styles, so that each layer's is independent: the first layers
+determine the content, the last the appearance. Truncation moves styles towards their mean, at a
+loss of variety. Size `paper` is configuration F at 1024 pixels.
 
 Differs from the paper: doubling starts from 4 to 8 pixels (28 = 7 * 2 * 2), and where it does not
-meet the side, pictures are learnt with their edges repeated outwards and cut when drawn. The
-average of weights that draws keeps 0.99 of itself a step, for short trainings; `tiny` and `small`
-weigh R1 less; one cycle of the rate.
-Reduced: no regularisation of the path's length.
+meet the side, images are padded by repeating their edges for training and cropped when generated.
+The decay of the averaged weights is 0.99 per step, for short trainings; `tiny` and `small` weigh R1
+less; one cycle of the rate. Reduced: no path length regularisation.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,23 +37,23 @@ from souron.kinds.signature import Choice
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
 
-EVERY = 16  # updates, R1 is asked
-AVERAGE = 0.99  # what each step leaves of the generator's past weights
+EVERY = 16  # updates between two of R1 (lazy regularisation)
+AVERAGE = 0.99  # decay of the moving average of the generator's weights
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 32  # channels next to the picture; doubled at every step away from it
-    most: int = 512  # channels at most
-    style: int = 512  # numbers of a style, and of the noise that it is made from
+    width: int = 32  # channels next to the image; doubled at every step away from it
+    most: int = 512  # most channels
+    style: int = 512  # dimensions of style and noise
     rate: float = 2e-3
-    gamma: float = 10.0  # how smooth the critic must be
-    layers: int = 8  # from noise to style
-    part: int = 32  # pictures of a batch that are learnt from at once
+    gamma: float = 10.0  # weight of R1
+    layers: int = 8  # of the mapping network
+    part: int = 32  # images per update
 
 
 class Linear(nn.Module):
-    """Weights are scaled at every use: all layers learn equally fast, or ``speed`` as fast."""
+    """Linear layer with equalised learning rate, multiplied by ``speed``."""
 
     def __init__(self, inputs: int, outputs: int, bias: float = 0, speed: float = 1) -> None:
         super().__init__()
@@ -67,7 +66,7 @@ class Linear(nn.Module):
 
 
 class Conv(nn.Module):
-    """Scaled likewise. ``halve`` blurs first and halves the side; 1 x 1 then has no bias."""
+    """Convolution with equalised learning rate; ``halve`` blurs and halves, 1 x 1 without bias."""
 
     def __init__(self, inputs: int, outputs: int, side: int, halve: bool = False) -> None:
         super().__init__()
@@ -83,11 +82,11 @@ class Conv(nn.Module):
 
 
 class Modulated(nn.Module):
-    """A convolution whose weights each picture's style scales: (B, C, H, W) -> (B, C', H, W).
+    """Convolution with weights modulated by each image's style: (B, C, H, W) -> (B, C', H, W).
 
-    The style scales what comes in and demodulation what goes out: the shared weights on scaled
-    features are each picture's own weights, several times as fast as a convolution in groups.
-    ``up`` doubles the side, ``plain`` is without demodulation.
+    The style scales the input and demodulation the output: shared weights on scaled features equal
+    separate weights per image, several times as fast as a grouped convolution. ``up`` doubles the
+    side, ``plain`` omits demodulation.
     """
 
     def __init__(self, inputs: int, outputs: int, side: int, style: int) -> None:
@@ -106,14 +105,14 @@ class Modulated(nn.Module):
         else:
             x = F.conv2d(x, weight, padding=weight.shape[-1] // 2)
         if not plain:
-            # not as a matrix product, which autocast would compute in bfloat16
+            # no matrix product: autocast would compute it in bfloat16
             square = scale.float().square()[:, None] * weight.square().sum((2, 3))
             x = x * (square.sum(2) + 1e-8).rsqrt()[..., None, None].to(x.dtype)
         return x + self.bias[:, None, None].to(x.dtype)
 
 
 class Layer(nn.Module):
-    """A modulated convolution, then noise as strong as the layer learns to want it."""
+    """A modulated convolution, then noise with a trained strength."""
 
     def __init__(self, inputs: int, outputs: int, style: int) -> None:
         super().__init__()
@@ -126,7 +125,7 @@ class Layer(nn.Module):
 
 
 class Painter(nn.Module):
-    """Styles and noise -> picture; ``widths`` from the constant, ``first`` pixels, outwards."""
+    """The generator; ``widths`` are listed from the constant, ``first`` pixels a side, outwards."""
 
     def __init__(self, config: Config, widths: list[int], first: int, channels: int) -> None:
         super().__init__()
@@ -139,16 +138,16 @@ class Painter(nn.Module):
         self.colours = nn.ModuleList(Modulated(width, channels, 1, style) for width in widths)
 
     def style(self, noise: Tensor) -> Tensor:
-        """(..., style) -> (..., style)"""
+        """Map noise (..., style) to styles (..., style)."""
         x = noise * (noise.square().mean(-1, keepdim=True) + 1e-8).rsqrt()
         for layer in self.mapping:
             x = activate(layer(x))
         return x.float()
 
     def forward(self, styles: Tensor, noise: Callable[[int], Tensor]) -> Tensor:
-        """(B, layers + 1, style) -> (B, C, H, W); ``noise(side)`` is (B, 1, side, side)."""
+        """Map styles (B, layers + 1, style) to (B, C, H, W); ``noise(s)`` is (B, 1, s, s)."""
         x = self.constant.expand(len(styles), -1, -1, -1)
-        picture = torch.zeros_like(x[:1, :1])  # each side adds its colours
+        picture = torch.zeros_like(x[:1, :1])  # sum of each side's colours
         for i, layer in enumerate(self.layers):
             x = layer(x, styles[:, i], noise(x.shape[-1] << i % 2))
             if i % 2:  # the first of two layers doubles the side
@@ -160,7 +159,7 @@ class Painter(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a short way; the side is halved."""
+    """Residual block of two convolutions that halves the side."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -174,7 +173,7 @@ class Residual(nn.Module):
 
 
 class Critic(nn.Module):
-    """Picture -> (B,), high for real ones; ``widths`` from the picture inwards."""
+    """The critic: images -> scores (B,), high for real ones; ``widths`` from the image inwards."""
 
     def __init__(self, widths: list[int], first: int, channels: int) -> None:
         super().__init__()
@@ -201,13 +200,13 @@ class StyleGAN2(Generator):
         "paper": Config(),
     }
     SHOWN = {"paper": (3, 1024, 1)}
-    mean: Tensor  # (style,) of styles
+    mean: Tensor  # (style,) moving average of styles
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)
         steps = int(log2(spec.side / 4))  # doublings
-        first = ceil(spec.side / 2**steps)  # pixels a side of the constant
-        self.missing = first * 2**steps - spec.side  # pixels to what is learnt
+        first = ceil(spec.side / 2**steps)  # side of the constant in pixels
+        self.missing = first * 2**steps - spec.side  # padding to the training side in pixels
         widths = [min(config.width * 2**i, config.most) for i in range(steps + 1)]
         self.generator = Painter(config, widths[::-1], first, spec.channels)
         self.critic = Critic(widths, first, spec.channels)
@@ -215,14 +214,14 @@ class StyleGAN2(Generator):
         self.register_buffer("mean", torch.zeros(config.style))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        rate, share = self.config.rate, EVERY / (EVERY + 1)  # R1 is an update more: each does less
+        rate, share = self.config.rate, EVERY / (EVERY + 1)  # corrects for R1's extra updates
         return {
             "critic": torch.optim.Adam(self.critic.parameters(), share * rate, (0.0, 0.99**share)),
             "generator": torch.optim.Adam(self.generator.parameters(), rate, (0.0, 0.99)),
         }
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        # many small updates teach more than one large one
+        # many small updates train faster than one large one
         parts = batch.image.split(self.config.part)
         for update, part in enumerate(parts, step * len(parts)):
             real = F.pad(part, (0, self.missing, 0, self.missing), mode="replicate")
@@ -233,7 +232,7 @@ class StyleGAN2(Generator):
             yield "generator", F.softplus(-self.critic(self.picture(len(real)))).mean()
 
     def picture(self, count: int) -> Tensor:
-        """(count, C, H, W) of chance's styles and noise, most of two styles mixed."""
+        """Generate (count, C, H, W) from random styles and noise, most with two mixed styles."""
         noise = torch.randn(2, count, self.config.style, device=self.device)
         first, second = self.generator.style(noise)
         self.mean.lerp_(first.detach().mean(0), 0.005)
@@ -246,12 +245,12 @@ class StyleGAN2(Generator):
         )
 
     def cross(self, first: Tensor, second: Tensor, begin: Tensor) -> Tensor:
-        """(B, style) twice -> (B, layers + 1, style); ``second`` from layer ``begin`` (B,) on."""
+        """Mix styles (B, style): (B, layers + 1, style), ``second`` from ``begin`` (B,) on."""
         layer = torch.arange(len(self.generator.layers) + 1, device=first.device)[:, None]
         return torch.where(layer < begin[:, None, None], first[:, None], second[:, None])
 
     def slope(self, real: Tensor) -> Tensor:
-        """E[|dD/dx|^2]. Its gradient is a second derivative: bfloat16 is too coarse for it."""
+        """Return E[|dD/dx|^2]. Its gradient is a second derivative, too coarse in bfloat16."""
         with torch.autocast(real.device.type, enabled=False):
             real = real.detach().requires_grad_()
             [slope] = torch.autograd.grad(self.critic(real).sum(), real, create_graph=True)
@@ -281,19 +280,19 @@ class StyleGAN2(Generator):
 
 
 def activate(x: Tensor) -> Tensor:
-    """Leaky ReLU that keeps the size of normal features."""
+    """Leaky ReLU scaled to keep the variance of normal features."""
     return F.leaky_relu(x, 0.2) * sqrt(2)
 
 
 def blur(x: Tensor, padding: int, gain: float = 1) -> Tensor:
-    """Each feature with the binomial filter 1, 3, 3, 1, so that no grid shows at other sides."""
+    """Blur each feature with the binomial filter 1, 3, 3, 1, against resampling artefacts."""
     line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=x.device)
     kernel = (line[:, None] * line * (gain / 64)).expand(x.shape[1], 1, 4, 4)
     return F.conv2d(x, kernel.to(x.dtype), padding=padding, groups=x.shape[1])
 
 
 def deviation(x: Tensor) -> Tensor:
-    """(B, 1, H, W): how much four pictures differ, a mean of features (B, C, H, W) and places."""
+    """Return the minibatch standard deviation (B, 1, H, W), the mean over features and pixels."""
     group = 4 if len(x) % 4 == 0 else len(x)
     grouped = x.float().unflatten(0, (group, -1))  # (group, B / group, C, H, W)
     spread = ((grouped - grouped.mean(0)).square().mean(0) + 1e-8).sqrt().mean((1, 2, 3))

@@ -4,20 +4,21 @@ Kingma, Welling: Auto-Encoding Variational Bayes (2013).
 https://arxiv.org/abs/1312.6114
 
     log p(x) >= E[log p(x | z)] - KL(q(z | x) || p(z)),    z = mean + spread * noise,   p(z) normal
-    encoder, q(z | x):  picture -> hidden (tanh) -> mean and spread of the latent numbers z
+    encoder, q(z | x):  image -> hidden (tanh) -> mean and spread of the latent numbers z
     decoder, p(x | z):  z -> hidden (tanh) -> location and scale of every pixel
 
-The noise stands outside of what is learnt, so that the gradient passes through z into the encoder.
-The bound is what training raises and what ``bits`` reports, from one z for each picture. The mean
-over several z within the logarithm is tighter: Burda, Grosse, Salakhutdinov: Importance Weighted
-Autoencoders (2015), https://arxiv.org/abs/1509.00519; ``bits(batch, samples=100)`` gives it.
+The noise is independent of the parameters, so that the gradient passes through z into the encoder
+(reparameterisation). Training maximises the bound, which ``bits`` reports from one z per image. The
+mean over several z within the logarithm is tighter: Burda, Grosse, Salakhutdinov: Importance
+Weighted Autoencoders (2015), https://arxiv.org/abs/1509.00519; ``bits(batch, samples=100)`` gives
+it.
 
-Differs from the paper: Adam moves the weights in place of Adagrad, with one cycle of the rate. Size
-`paper` has the paper's 500 hidden units; `small` has three such layers on each side.
-Reduced: a pixel is one of 256 grey values, not black or white with a probability (the paper's
-digits) and not a real number (its faces), so that bits per dimension compare with those of any
-other system: p(x | z) is the logistic distribution's share of each grey value's bin, the ends
-reaching to infinity (Salimans et al.: PixelCNN++, 2017, https://arxiv.org/abs/1701.05517).
+Differs from the paper: Adam in place of Adagrad, with one cycle of the rate. Size `paper` has the
+paper's 500 hidden units; `small` has three such layers on each side. Reduced: a pixel is one of 256
+grey values, not Bernoulli (the paper's digits) or a real number (its faces), so that bits per
+dimension compare with those of any other system: p(x | z) is the logistic distribution's share of
+each grey value's bin, the outer bins extending to infinity (Salimans et al.: PixelCNN++, 2017,
+https://arxiv.org/abs/1701.05517).
 """
 
 import math
@@ -34,13 +35,13 @@ from souron.kinds.signature import Choice
 from souron.tasks.generate import Batch, Generator, Noise, Spec
 from souron.utils.messages import N_
 
-NARROWEST = -7.0  # of a pixel's log scale: nearly all within one grey value
+NARROWEST = -7.0  # least log scale of a pixel: nearly all within one grey value
 
 
 @dataclass(frozen=True)
 class Config:
     hidden: int = 500
-    layers: int = 1  # hidden ones, of the encoder and of the decoder
+    layers: int = 1  # hidden layers of the encoder and of the decoder
     latent: int = 20
     rate: float = 1e-3
 
@@ -61,18 +62,18 @@ class VAE(Generator):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.values = spec.channels * spec.side**2  # of a picture
+        self.values = spec.channels * spec.side**2  # per image
         widths = [config.hidden] * config.layers
         self.encoder = connected([self.values, *widths], 2 * config.latent)
         self.decoder = connected([config.latent, *widths], 2 * self.values)
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) in -1..1 -> mean and spread (standard deviation), (B, latent) each"""
+        """Encode (B, C, H, W) in -1..1 as mean and standard deviation, (B, latent) each."""
         mean, log_variance = self.encoder(image.flatten(1)).chunk(2, 1)
         return mean, (log_variance / 2).exp()
 
     def decode(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., latent) -> location and log scale of every pixel, (..., C * H * W) each"""
+        """Decode (..., latent) to location and log scale of every pixel, (..., C * H * W) each."""
         location, log_scale = self.decoder(latent).chunk(2, -1)
         return location, log_scale.clamp(min=NARROWEST)
 
@@ -80,8 +81,10 @@ class VAE(Generator):
         return self.bits(batch).mean()
 
     def bits(self, batch: Batch, samples: int = 1) -> Tensor:
-        """(B,) an upper bound, by chance: from one z of each picture the paper's, from more of
-        them the importance-weighted one."""
+        """Return a stochastic upper bound (B,) of the bits per dimension.
+
+        One z per image gives the paper's bound, more the importance-weighted one.
+        """
         image = batch.image
         # a grey value's bin is 1/128 wide, which bfloat16 would round away
         with torch.autocast(image.device.type, enabled=False):
@@ -119,7 +122,7 @@ class VAE(Generator):
 
 
 def connected(widths: list[int], out: int) -> nn.Sequential:
-    """Layers with tanh between them, the last one without."""
+    """Linear layers with tanh between them, but not after the last."""
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.Tanh()]
@@ -127,17 +130,16 @@ def connected(widths: list[int], out: int) -> nn.Sequential:
 
 
 def divergence(mean: Tensor, spread: Tensor) -> Tensor:
-    """(B,) nats, KL(q || p) of normal q (B, latent) from the standard normal p; the paper's
-    appendix B."""
+    """Return KL(q || p) in nats (B,), q normal (B, latent), p standard normal (appendix B)."""
     return (mean.square() + spread.square() - 1 - 2 * spread.log()).sum(1) / 2
 
 
 def log_likelihood(image: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
-    """Nats of each pixel's grey value, of those at -1, -1 + 2/255, ..., 1.
+    """Return log-likelihoods in nats of the grey values, one of -1, -1 + 2/255, ..., 1 per pixel.
 
-    The share between the bin's ends is sigmoid(upper) - sigmoid(lower)
-    = sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)), whose logarithm is exact however
-    small it is. Black reaches down without end, white up.
+    The probability of the bin is sigmoid(upper) - sigmoid(lower)
+    = sigmoid(upper) sigmoid(-lower) (1 - exp(lower - upper)), whose logarithm is accurate even for
+    tiny values. The bins of black and white extend to infinity.
     """
     upper = (image + 1 / 255 - location) * (-log_scale).exp()
     lower = (image - 1 / 255 - location) * (-log_scale).exp()

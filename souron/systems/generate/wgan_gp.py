@@ -5,23 +5,24 @@ https://arxiv.org/abs/1704.00028
 
     critic:     E[D(G(z))] - E[D(x)] + 10 E[(|grad D(m)| - 1)^2],   m on the way from x to G(z)
     generator:  -E[D(G(z))]
-    G: noise -> 4x4 -> blocks that double the side -> picture
-    D: picture -> blocks that halve the side -> two blocks -> mean over the places -> score
+    G: noise -> 4x4 -> blocks that double the side -> image
+    D: image -> blocks that halve the side -> two blocks -> mean over positions -> score
 
-Where the slope is at most one, the best critic's scores differ by the distance that pictures must
-be moved to turn the drawn ones into real ones; it falls smoothly while the generator learns. The
-critic moves five times as often. A batch is split, so that it sees other real pictures each time
-(a batch of 320 gives it the paper's 64), and the generator then draws twice as many as one part
-holds. No batch normalisation in the critic, since the slope is each picture's own. Real pictures
-get noise within each of their 256 steps of grey, lest the critic tell them by their steps.
+For a slope of at most one, the best critic's scores differ by the distance that images must be
+moved to turn the generated distribution into the real one; it falls smoothly as the generator
+improves. The critic has five updates per generator update. A batch is split, so that it sees other
+real images each time (a batch of 320 gives it the paper's 64), and the generator then generates
+twice as many as one part holds. No batch normalisation in the critic, since the slope is per image.
+Real images are dequantised with noise within their 256 grey levels, lest the critic recognise them
+by the levels.
 
 Size `paper` is the published residual network for CIFAR-10 without labels.
 
 Differs from the paper: one cycle of the rate; any side of 8 pixels or more, by fewer or more blocks
-that start from 4 to 7 pixels and a last cut where no doubling meets the side. Size `small` has
-blocks that are narrow next to the picture and smaller parts of a batch with two turns of the
-critic, so that the generator moves often; it draws with a moving average of the generator's weights
-(Yazici et al.: The Unusual Effectiveness of Averaging in GAN Training, 2018,
+that start from 4 to 7 pixels, cropped at the end where no doubling meets the side. Size `small` has
+narrow blocks next to the image and smaller parts of a batch with two critic updates, so that the
+generator is updated often; it generates with a moving average of the generator's weights (Yazici et
+al.: The Unusual Effectiveness of Averaging in GAN Training, 2018,
 https://arxiv.org/abs/1806.04498).
 """
 
@@ -42,17 +43,17 @@ PENALTY = 10.0
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 128  # channels of the blocks next to the picture
-    growth: int = 1  # how many times wider they are at every half of the side
+    width: int = 128  # channels of the blocks next to the image
+    growth: int = 1  # factor of the width at each halving of the side
     noise: int = 128
-    turns: int = 5  # of the critic, to one of the generator
-    parts: int = 5  # of a batch, each for one turn of the critic
+    turns: int = 5  # critic updates per generator update
+    parts: int = 5  # parts of a batch, each for one critic update
     rate: float = 2e-4
-    average: float = 0.0  # how much of the averaged weights an update keeps; 0: no average
+    average: float = 0.0  # decay of the moving average of weights; 0: no average
 
 
 class Block(nn.Module):
-    """What ``residual`` changes is added to what ``shortcut`` lets through."""
+    """A residual block: the sum of ``residual`` and ``shortcut``."""
 
     def __init__(self, shortcut: nn.Module, *residual: nn.Module) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ class WGANGP(Generator):
     year = 2017
     ja = "本物らしさを点数で測る網の傾きを1に保ち、描く網を安定に学ばせる"
     channels_last = True
-    averaged: Tensor  # the generator's weights and statistics in a row
+    averaged: Tensor  # the generator's weights and statistics, flattened
     SIZES = {
         "tiny": Config(8, 1, 16, 2, 2, rate=2e-3, average=0.9),
         "small": Config(16, 2, 64, 2, 8, rate=1e-3, average=0.99),
@@ -78,7 +79,7 @@ class WGANGP(Generator):
         super().__init__(config, spec)
         doublings = int(log2(spec.side / 4))
         halvings = max(1, int(log2(spec.side / 7)))
-        first = ceil(spec.side / 2**doublings)  # pixels a side that doubling starts from
+        first = ceil(spec.side / 2**doublings)  # side from which doubling starts, in pixels
         widths = [config.width * config.growth**i for i in range(max(doublings, halvings))]
         near, far, deep = widths[0], widths[doublings - 1], widths[halvings - 1]
         inwards = [near, *widths[:doublings]]  # the last doubling keeps its width
@@ -133,7 +134,7 @@ class WGANGP(Generator):
         return torch.randn(count, self.config.noise, device=self.device)
 
     def picture(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """(B, noise) -> (B, C, H, W) in -1..1, by other ``weights`` where they are given"""
+        """Generate (B, C, H, W) in -1..1 from noise (B, noise), optionally by other ``weights``."""
         drawn = functional_call(self.generator, weights or {}, noise)
         return drawn[..., : self.spec.side, : self.spec.side]
 
@@ -141,7 +142,7 @@ class WGANGP(Generator):
         yield self.picture(noise.normal(self.config.noise), self.averages())
 
     def averages(self) -> dict[str, Tensor]:
-        """The moving average of what the generator learnt; none where there is no average."""
+        """Return the moving average of the generator's weights; empty without an average."""
         return unrolled(self.averaged, self.generator) if self.config.average else {}
 
     def after_update(self, step: int) -> None:
@@ -150,7 +151,7 @@ class WGANGP(Generator):
 
 
 def dequantised(image: Tensor) -> Tensor:
-    """Grey values 0..255 as -1..1, each somewhere within its own step, 1/128 wide."""
+    """Dequantise grey values to -1..1, with uniform noise within each bin of width 1/128."""
     grey = (127.5 * image + 127.5).round()
     return (grey + torch.rand_like(grey)) / 128 - 1
 
@@ -177,8 +178,11 @@ def doubling(before: int, out: int) -> Block:
 
 
 def halving(before: int, out: int, *, picture: bool = False) -> Block:
-    """A picture goes in as it is. The shortcut's mean before its 1x1 convolution costs a quarter
-    of that after it, and gives the same."""
+    """Return a block that halves the side; an image enters it without an activation.
+
+    Pooling before the shortcut's 1x1 convolution costs a quarter of pooling after it, with the same
+    result.
+    """
     return Block(
         nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(before, out, 1)),
         nn.Identity() if picture else nn.ReLU(),
@@ -188,10 +192,12 @@ def halving(before: int, out: int, *, picture: bool = False) -> Block:
 
 
 def slope_penalty(critic: nn.Module, real: Tensor, drawn: Tensor) -> Tensor:
-    """The mean of (|grad D| - 1)^2 at random places between ``real`` and ``drawn``, each
-    (B, C, H, W)."""
+    """Return the mean of (|grad D| - 1)^2 at random points between ``real`` and ``drawn``.
+
+    Both are (B, C, H, W).
+    """
     share = torch.rand(len(real), 1, 1, 1, device=real.device)
-    # the gradient of a gradient: bfloat16's error would be squared with it
+    # a second derivative, for which bfloat16 is too coarse
     with torch.autocast(real.device.type, enabled=False):
         between = torch.lerp(real, drawn.float(), share).requires_grad_()
         [slope] = torch.autograd.grad(critic(between).sum(), between, create_graph=True)

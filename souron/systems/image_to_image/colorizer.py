@@ -8,14 +8,15 @@ https://arxiv.org/abs/1603.08511
     v     1 / ((1 - u) h(q) + u / Q), whose mean over pixels is 1        h: the histogram, smoothed
     ab    the mean of the classes' centres by p^(1/T), T = 0.38: from the mean (1) to the mode (0)
 
-A mean of all colours that a thing may have is brownish grey; rare, vivid colours would be lost
-beside walls and skies. So the network tells apart classes, and errors at rare colours cost more
-(``u``). Divided by ``v``, its probabilities are honest ones again, which bits a pixel are measured
-with. With ``regression`` the same network gives ab itself, by squared errors, as the paper's rival.
+The mean of all plausible colours is a brownish grey; rare, vivid colours would be lost beside walls
+and skies. So the network classifies colours, and errors at rare colours cost more (``u``). Divided
+by ``v``, its probabilities are calibrated again, with which bits per pixel are measured. With
+``regression`` the same network predicts ab itself with squared errors, the paper's baseline.
 
-Differs from the paper: one cycle of the rate, AdamW; of the 4 x 4 pixels that share an answer one
-is learnt from, by chance; the histogram is that of the pictures seen so far; the classes are those
-313 bins whose centres lie nearest to colours of sRGB; `tiny` and `small` have narrower layers.
+Differs from the paper: one cycle of the rate, AdamW; of the 4 x 4 pixels that share a prediction
+one is used for training, at random; the histogram is that of the images seen so far; the classes
+are those 313 bins whose centres lie nearest to colours of sRGB; `tiny` and `small` have narrower
+layers.
 """
 
 import math
@@ -37,24 +38,24 @@ from souron.tasks.image_to_image import Batch, ImageTranslator, Large, Made, Spe
 from souron.utils.messages import N_, UserError, _
 
 CLASSES = 313
-BIN = 10.0  # of a and b: a class's width
-SPREAD = 5.0  # the deviation by which a colour is spread over its classes, and the histogram
-NEAREST = 5  # classes
-SCALE = 110.0  # of a and b, for the network
-STEP = 4  # pixels a side that share an answer
+BIN = 10.0  # width of a class in a and b
+SPREAD = 5.0  # standard deviation for soft labels and the smoothed histogram
+NEAREST = 5  # classes of a soft label
+SCALE = 110.0  # scale of a and b within the network
+STEP = 4  # pixels a side that share a prediction
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 64  # maps of the first stack
+    width: int = 64  # channels of the first stack
     regression: bool = False
-    balance: float = 0.5  # u: the share of evenness; 1 treats all colours alike
+    balance: float = 0.5  # u: weight of the uniform distribution; 1 weighs all colours alike
     temperature: float = 0.38
     rate: float = 3e-5
 
 
 def stack(*layers: tuple[int, int, int, int], norm: bool = True) -> nn.Sequential:
-    """3x3 convolutions of (maps in, maps out, stride, dilation), ReLU after each."""
+    """3x3 convolutions of (channels in, channels out, stride, dilation), each followed by ReLU."""
     made: list[nn.Module] = []
     for inward, outward, stride, apart in layers:
         made += [nn.Conv2d(inward, outward, 3, stride, apart, apart), nn.ReLU(inplace=True)]
@@ -74,8 +75,8 @@ class Colorizer(ImageTranslator):
         "small": Config(12, rate=3e-3),
         "paper": Config(),
     }
-    histogram: Tensor  # (CLASSES,) float64: pixels of each class that were learnt from
-    total: Tensor  # (3, 101) float64: for each whole L the sums of a and b, and how many pixels
+    histogram: Tensor  # (CLASSES,) float64: training pixels per class
+    total: Tensor  # (3, 101) float64: sums of a and b, and the count, for each whole L
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -101,7 +102,7 @@ class Colorizer(ImageTranslator):
 
     @classmethod
     def spec_for(cls, train: Any) -> Spec:
-        """Raises UserError where pictures have no colours."""
+        """Raise UserError for grey images."""
         if train.channels != 3:
             raise UserError(
                 "grey",
@@ -114,7 +115,7 @@ class Colorizer(ImageTranslator):
 
     @classmethod
     def of_published(cls, weights: Mapping[str, Tensor]) -> "Colorizer | None":
-        """Ready to colour, with the authors' weights ``eccv16``; None of another network."""
+        """Build the model from the authors' weights ``eccv16``; None for another network."""
         model = cls(cls.SIZES["paper"], Spec(3, 256, ("photograph",)))
         own = {n: w for n, w in model.state_dict().items() if n not in ("histogram", "total")}
         counts = {name for name in own if name.endswith("num_batches_tracked")}  # older files: none
@@ -126,8 +127,11 @@ class Colorizer(ImageTranslator):
         return model.requires_grad_(False).eval()
 
     def forward(self, given: Tensor) -> Tensor:
-        """L (B, 1, H, W) in 0..1 -> logits of the classes (B, Q, ceil(H/8) 2, ceil(W/8) 2); with
-        ``regression`` what ``model_out`` makes ab of. Of pictures (B, 3, H, W) it sees L alone."""
+        """Map L (B, 1, H, W) in 0..1 to class logits (B, Q, ceil(H/8) 2, ceil(W/8) 2).
+
+        With ``regression`` the output is what ``model_out`` maps to ab. Of images (B, 3, H, W) only
+        L is used.
+        """
         if given.shape[1] == 3:
             given = self.given(given)
         x = self._padded(100 * given - 50) / 100
@@ -136,7 +140,7 @@ class Colorizer(ImageTranslator):
         return x.float()
 
     def _padded(self, maps: Tensor) -> Tensor:
-        """Sides that 8 divides."""
+        """Pad the sides to multiples of 8."""
         right, down = -maps.shape[3] % 8, -maps.shape[2] % 8
         return F.pad(maps, (0, right, 0, down), mode="replicate") if right or down else maps
 
@@ -150,7 +154,7 @@ class Colorizer(ImageTranslator):
         return coloured(given, self.colours(given, self.config.temperature))
 
     def colours(self, given: Tensor, temperature: float) -> Tensor:
-        """ab (B, 2, H, W)"""
+        """Return ab (B, 2, H, W)."""
         found = self(given)
         if not self.config.regression:
             found = (found / temperature).softmax(1)
@@ -167,22 +171,22 @@ class Colorizer(ImageTranslator):
 
     @property
     def centres(self) -> Tensor:
-        """(Q, 2): a and b of each class."""
+        """Return a and b of each class, (Q, 2)."""
         return SCALE * self.model_out.weight[:, :, 0, 0].T.float()
 
     def classes(self, ab: Tensor) -> Tensor:
-        """(B, 2, H, W) -> the class of each pixel (B, H, W)."""
+        """Map ab (B, 2, H, W) to the class of each pixel (B, H, W)."""
         reach = torch.arange(-12, 13, device=ab.device) * BIN
         table = torch.cdist(torch.cartesian_prod(reach, reach), self.centres).argmin(1)
         place = (ab / BIN).round().clamp(-12, 12).long() + 12
         return table[25 * place[:, 0] + place[:, 1]]
 
     def frequencies(self) -> Tensor:
-        """(Q,): how often each class was seen, of all its pixels and one more, spread evenly."""
+        """Return the frequencies (Q,) of the classes, with one pseudo-count spread evenly."""
         return ((self.histogram + 1 / CLASSES) / (self.histogram.sum() + 1)).float()
 
     def weights(self) -> Tensor:
-        """(Q,): v"""
+        """Return the class weights v, (Q,)."""
         near = torch.exp(-torch.cdist(self.centres, self.centres).square() / (2 * SPREAD**2))
         often = (near / near.sum(0)) @ self.frequencies()
         even = self.config.balance
@@ -190,7 +194,7 @@ class Colorizer(ImageTranslator):
         return weight / (self.frequencies() * weight).sum()
 
     def spread(self, ab: Tensor) -> Tensor:
-        """(N, 2) -> z (N, Q)"""
+        """Return soft labels z (N, Q) for ab (N, 2)."""
         far, place = torch.cdist(ab, self.centres).topk(NEAREST, largest=False)
         share = torch.softmax(-far.square() / (2 * SPREAD**2), 1)
         return torch.zeros(len(ab), CLASSES, device=ab.device).scatter(1, place, share)
@@ -211,7 +215,7 @@ class Colorizer(ImageTranslator):
 
     @torch.no_grad()
     def count(self, light: Tensor, ab: Tensor) -> None:
-        """Enter pictures into the histogram and the mean colours."""
+        """Add images to the histogram and the mean colours."""
         if not self.training:
             return
         if not self.config.regression:
@@ -222,7 +226,7 @@ class Colorizer(ImageTranslator):
         self.total.index_add_(1, row, values)
 
     def further(self, batch: Batch, given: Tensor, output: Tensor) -> dict[str, Tensor]:
-        """Bits that the true class of each pixel costs (B, H, W), beside the histogram's."""
+        """Return the bits of the true class of each pixel (B, H, W), also under the histogram."""
         if self.config.regression:
             return {}
         ab = lab(batch.image)[:, 1:]
@@ -252,8 +256,7 @@ class Colorizer(ImageTranslator):
             str, Choice(N_("colours of points, x,y,#rrggbb;..."), metavar="x,y,#rrggbb;...")
         ] = "",
     ) -> Made:
-        """The picture in colours; its lightness stays. Raises UserError for hints that are not
-        understood."""
+        """Colour an image, keeping its lightness. Raises UserError for invalid hints."""
         begun = time.perf_counter()
         points = read_hints(hints, picture.size)
         share = min(1.0, (size or self.spec.side) / min(picture.size))

@@ -8,17 +8,17 @@ https://arxiv.org/abs/1703.10593
     min_D  (D_B(b) - 1)^2 + D_B(G(a))^2                                           and so for D_A
     min_G,F  (D_B(G(a)) - 1)^2 + c |F(G(a)) - a| + i c |G(b) - b|              and so the other way
 
-The critics say that a picture is to look like one of the other domain, the cycle that nothing of it
-may be lost, the identity that what is of the domain already stays. Nothing says which picture of B
-belongs to one of A: inverted colours would satisfy all but the identity.
+The critics require that an image looks like one of the other domain, the cycle that no content is
+lost, the identity that an image of the target domain stays unchanged. Nothing determines which
+image of B belongs to one of A: inverted colours would satisfy all but the identity.
 
     generator: 7x7 convolution, two that halve the side, residual blocks, two that double it, 7x7
 
-Differs from the paper: one cycle of the rate; a batch is learnt from in parts, of both domains as
-many; sides that 4 does not divide are padded; in `small` a generator says what is added to
-a picture, so that what need not change stays as it is, and critics are as narrow as it. A large
-picture is translated in tiles of `tile` pixels, each by its own mean and deviation. Reduced:
-critics see the pictures that were just made, not also earlier ones from a pool of 50.
+Differs from the paper: one cycle of the rate; a batch is trained in parts with as many images of
+both domains; sides that 4 does not divide are padded; in `small` a generator predicts the
+difference from its input, so that unchanged content is kept, and the critics are as narrow. A large
+image is translated in tiles of `tile` pixels, each by its own mean and deviation. Reduced: critics
+see only the latest generated images, without a pool of 50 earlier ones.
 """
 
 from collections.abc import Iterator
@@ -34,17 +34,17 @@ from souron.kinds.signature import Choice
 from souron.tasks.image_to_image import Batch, ImageTranslator, Made, Spec, check_domains
 from souron.utils.messages import N_, UserError, _
 
-STEPS = 256  # of a domain's histogram, for the trivial answer
+STEPS = 256  # of a domain's histogram, for the trivial baseline
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 64  # maps next to the picture
+    width: int = 64  # channels next to the image
     blocks: int = 9
-    added: bool = False  # the generators say what is added to a picture, not the whole of it
+    added: bool = False  # the generators predict the difference from their input
     cycle: float = 10.0  # c
     identity: float = 0.5  # i
-    part: int = 1  # pictures of each domain that are learnt from at once
+    part: int = 1  # images of each domain per update
     rate: float = 2e-4
 
 
@@ -66,7 +66,7 @@ def convolution(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.C
 
 
 class Generator(nn.Module):
-    """(B, C, H, W) in 0..1 -> the same size"""
+    """(B, C, H, W) in 0..1 -> the same shape."""
 
     def __init__(self, channels: int, width: int, blocks: int, added: bool) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Sequential):
-    """(B, C, H, W) -> (B, 1, h, w): 1 for patches that look real, 0 for drawn ones."""
+    """Score patches, (B, C, H, W) -> (B, 1, h, w): 1 for real ones, 0 for generated ones."""
 
     def __init__(self, channels: int, width: int) -> None:
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
@@ -118,8 +118,8 @@ class CycleGAN(ImageTranslator):
         "small": Config(20, 3, True, part=8, rate=1e-3),
         "paper": Config(),
     }
-    histogram: Tensor  # (2, C, STEPS): the values of each domain's pictures, from dark to light
-    seen: Tensor  # (), parts of batches that the histograms are means of
+    histogram: Tensor  # (2, C, STEPS): sorted values of each domain's images
+    seen: Tensor  # (), batch parts averaged in the histograms
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -133,14 +133,14 @@ class CycleGAN(ImageTranslator):
         for way in (self.forth, self.back) if config.added else ():
             last = way.layers[-1]
             assert isinstance(last, nn.Conv2d) and last.bias is not None
-            nn.init.zeros_(last.weight)  # each begins with the picture as it was
+            nn.init.zeros_(last.weight)  # each starts as the identity
             nn.init.zeros_(last.bias)
         self.register_buffer("histogram", torch.zeros(2, spec.channels, STEPS))
         self.register_buffer("seen", torch.tensor(0))
 
     @classmethod
     def spec_for(cls, train: Any) -> Spec:
-        """Raises UserError where there are not two domains, or one picture is in both."""
+        """Raise UserError unless there are two domains without a common image."""
         check_domains(train)
         return super().spec_for(train)
 
@@ -148,7 +148,7 @@ class CycleGAN(ImageTranslator):
         return self.forth(image)
 
     def ways(self, label: Tensor) -> list[tuple[Tensor, nn.Module, nn.Module]]:
-        """Which pictures each generator translates, and the one that leads back."""
+        """Return for each direction its images' mask, its generator and the inverse one."""
         return [(label == 0, self.forth, self.back), (label == 1, self.back, self.forth)]
 
     def translated(self, given: Tensor, label: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ class CycleGAN(ImageTranslator):
         return {"identity": given, "histograms": self.matched(given, label)}
 
     def matched(self, given: Tensor, label: Tensor) -> Tensor:
-        """Each channel's values in the places of their ranks in the other domain's histogram."""
+        """Match each channel's histogram to that of the other domain."""
         count = given[0, 0].numel()
         rank = given.flatten(2).argsort(2).argsort(2)  # (B, C, H W)
         place = (rank * STEPS // count).clamp(max=STEPS - 1)
@@ -185,7 +185,7 @@ class CycleGAN(ImageTranslator):
         domains = [batch.image[batch.label == domain] for domain in (0, 1)]
         for real in zip(*(images.split(self.config.part) for images in domains), strict=False):
             count = min(map(len, real))
-            if not count:  # a batch of one domain alone teaches nothing
+            if not count:  # a batch of one domain alone is skipped
                 continue
             a, b = (images[:count] for images in real)
             self.count(a, b)
@@ -212,7 +212,7 @@ class CycleGAN(ImageTranslator):
 
     @torch.no_grad()
     def count(self, a: Tensor, b: Tensor) -> None:
-        """Enter pictures of both domains into their histograms."""
+        """Add images of both domains to their histograms."""
         self.seen += 1
         for domain, images in enumerate((a, b)):
             values = images.float().transpose(0, 1).flatten(1).sort(1).values  # (C, B H W)
@@ -227,7 +227,7 @@ class CycleGAN(ImageTranslator):
         tile: Annotated[int, Choice(N_("pixels a side that it sees at once"), 16, 4096)] = 512,
         overlap: Annotated[float, Choice(N_("share of a tile's side"), 0, 0.5)] = 0.25,
     ) -> Made:
-        """The picture as one of the other domain. Raises UserError for an unknown one."""
+        """Translate an image to the other domain. Raises UserError for an unknown one."""
         if to and to not in self.spec.labels:
             raise UserError(
                 "value",

@@ -11,17 +11,17 @@ https://arxiv.org/abs/1809.00219
                   min_D  -log D_Ra(high, G(low)) - log(1 - D_Ra(G(low), high))
                   min_G  |f(G) - f(high)| - w log D_Ra(G, high) - w log(1 - D_Ra(high, G)) + pixels
 
-Between the weights of both stages lies every mixture of faithful and sharp (network interpolation,
-section 3.4 of the paper): `sharpness` chooses it. Enlarging doubles by repeating pixels, and a
-convolution looks after them. The modules have the names of the authors' later program, so that
-published files of ESRGAN and Real-ESRGAN load; those of the first program are translated.
+Interpolating between the weights of both stages gives every mixture of faithful and sharp (network
+interpolation, section 3.4 of the paper): `sharpness` chooses it. Upsampling repeats pixels and
+convolves the result. The modules have the names of the authors' later program, so that published
+files of ESRGAN and Real-ESRGAN load; those of the first program are translated.
 
-Differs from the paper: one cycle of the rate over both stages, in one budget; a batch is learnt
-from in parts; the GAN stage weighs content 0.03, critic 0.001 and pixels 1, where the paper has 1,
-0.005 and 0.01, so that it stays near the pixel stage and sharpens less; content is measured against
-the mean of the features; `tiny`, `small` and `x4` are narrower and shorter, and add to bicubic
-interpolation what it lacks; twice the size sees 2x2 pixels as one, as Real-ESRGAN does (Wang, Xie,
-Dong, Shan, 2021, https://arxiv.org/abs/2107.10833), or doubles once where a file is of the first
+Differs from the paper: one cycle of the rate over both stages, in one budget; a batch is trained in
+parts; the GAN stage weighs content 0.03, critic 0.001 and pixels 1, where the paper has 1, 0.005
+and 0.01, so that it stays near the pixel stage and sharpens less; content is measured against the
+mean of the features; `tiny`, `small` and `x4` are narrower and shorter, and predict the difference
+from bicubic interpolation; a factor of two folds 2x2 pixels into one, as Real-ESRGAN does (Wang,
+Xie, Dong, Shan, 2021, https://arxiv.org/abs/2107.10833), or upsamples once for files of the first
 program. Reduced: the features are EfficientNet-Lite0's, whose weights come with souron, not
 VGG19's.
 """
@@ -57,19 +57,19 @@ from souron.utils.messages import N_
 
 STAGE = 2  # of the features: maps of an eighth of the side
 CONTENT, ADVERSARIAL, PIXEL = 0.03, 1e-3, 1.0  # weights of the GAN stage's losses
-CROP = 48  # pixels a side that the pixel stage learns from
-CALM = 0.1  # of the rate that the GAN stage learns with
-SCALE = 0.2  # of what is added to x
+CROP = 48  # side of training crops in the pixel stage
+CALM = 0.1  # relative learning rate of the GAN stage
+SCALE = 0.2  # residual scaling
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 64  # maps; each convolution of a dense block adds half as many
+    width: int = 64  # channels; each convolution of a dense block adds half as many
     blocks: int = 23
-    scale: int = 4  # times as many pixels a side: 1, 2 or 4
+    scale: int = 4  # factor of enlargement: 1, 2 or 4
     lean: bool = False  # added to bicubic interpolation
-    pixel: float = 0.6  # share of the budget that goes to the pixel stage
-    part: int = 16  # pictures of a batch that are learnt from at once
+    pixel: float = 0.6  # share of the budget for the pixel stage
+    part: int = 16  # images per update
     rate: float = 2e-4
 
 
@@ -99,13 +99,14 @@ class RRDB(nn.Module):
 
 
 class RRDBNet(nn.Module):
-    """(B, C, H, W) in 0..1 -> (B, C, scale H, scale W)
+    """Enlarge (B, C, H, W) in 0..1 to (B, C, scale H, scale W).
 
-    ``folded`` is how many pixels a side it sees as one place, before it doubles twice."""
+    ``folded`` is the side of the pixel blocks folded into channels before two upsamplings.
+    """
 
     def __init__(self, config: Config, channels: int, folded: int = 1, growth: int = 0) -> None:
         super().__init__()
-        growth = growth or config.width // 2  # maps that each convolution of a block adds
+        growth = growth or config.width // 2  # channels that each convolution of a block adds
         width, self.scale, self.lean, self.folded = config.width, config.scale, config.lean, folded
         self.doublings = (config.scale * folded).bit_length() - 1
         self.conv_first = nn.Conv2d(channels * folded**2, width, 3, padding=1)
@@ -131,7 +132,7 @@ class RRDBNet(nn.Module):
 
 
 class Critic(nn.Sequential):
-    """(B, C, side, side) -> (B, 1): how real a picture looks, on no scale of its own."""
+    """Score the realism of images, (B, C, side, side) -> (B, 1), on no absolute scale."""
 
     def __init__(self, channels: int, width: int, side: int) -> None:
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
@@ -163,7 +164,7 @@ class ESRGAN(ImageTranslator):
         "paper": Config(),
         "x2": Config(scale=2),
     }
-    before: Tensor  # the weights after the pixel stage, in a row
+    before: Tensor  # the weights after the pixel stage, flattened
     begun: Tensor  # (), whether the GAN stage has begun
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -189,7 +190,7 @@ class ESRGAN(ImageTranslator):
 
     @classmethod
     def of_published(cls, weights: Mapping[str, Tensor]) -> "ESRGAN | None":
-        """Ready to enlarge, with published weights; None where they are of another network."""
+        """Build the model from published weights; None if they belong to another network."""
         named = renamed(weights)
         first, last = named.get("conv_first.weight"), named.get("conv_last.weight")
         grown = named.get("body.0.rdb1.conv1.bias")
@@ -230,7 +231,7 @@ class ESRGAN(ImageTranslator):
         return found
 
     def between(self, low: Tensor, sharpness: float) -> Tensor:
-        """By weights between those after the pixel stage (0) and those after the GAN stage (1)."""
+        """Enlarge with weights between the pixel stage's (0) and the GAN stage's (1)."""
         if sharpness == 1 or not self.begun:
             return self(low)
         weights = torch.lerp(self.before, in_a_row(self.generator), sharpness)
@@ -247,7 +248,7 @@ class ESRGAN(ImageTranslator):
         tile: Annotated[int, Choice(N_("pixels a side that it sees at once"), 16, 4096)] = TILE,
         overlap: Annotated[float, Choice(N_("share of a tile's side"), 0, 0.5)] = 0.125,
     ) -> Made:
-        """A larger picture. Raises UserError where the network cannot make that scale."""
+        """Return an enlarged image. Raises UserError if the network cannot reach that scale."""
         times = passes(scale, self.config.scale)
 
         def network(tile: Tensor) -> Tensor:
@@ -289,7 +290,9 @@ class ESRGAN(ImageTranslator):
 
 
 def relative(real: Tensor, drawn: Tensor) -> Tensor:
-    """-log D_Ra(real, drawn) - log(1 - D_Ra(drawn, real)) of scores (B, 1); exchanged, it is the
-    generator's."""
+    """Return -log D_Ra(real, drawn) - log(1 - D_Ra(drawn, real)) for scores (B, 1).
+
+    With exchanged arguments it is the generator's loss.
+    """
     ahead, behind = real - drawn.mean(), drawn - real.mean()
     return F.softplus(-ahead).mean() + F.softplus(behind).mean()

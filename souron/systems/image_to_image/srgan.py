@@ -10,17 +10,17 @@ https://arxiv.org/abs/1609.04802
     GAN stage:    min_D  -log D(high) - log(1 - D(G(low)))
                   min_G  |f(G(low)) - f(high)|^2 - w log D(G(low))          f: features of ImageNet
 
-Of all sharp pictures that a small one may come from the first stage gives the mean, the second one
-that looks real: details that it draws are likely, not known. Both stages share one budget, and the
-weights of the first are kept, so that what the second costs in PSNR, wins for the eye and has made
-up can be told apart; `sharpness` goes from the one to the other.
+Of all sharp images that a small one may come from, the first stage gives the mean, the second one
+that looks real: its details are plausible, not known. Both stages share one budget, and the weights
+of the first are kept, so that what the second costs in PSNR, gains in appearance and invents can be
+distinguished; `sharpness` interpolates between them.
 
-Differs from the paper: one cycle of the rate over both stages; the pixel stage learns by absolute
+Differs from the paper: one cycle of the rate over both stages; the pixel stage minimises absolute
 differences (Zhao, Gallo, Frosio, Kautz, 2015, https://arxiv.org/abs/1511.08861); the GAN stage
 keeps it with weight 1 beside content with 0.03 and the critic with 0.001, where the paper has
-content with 1, the critic with 0.001 and no pixels, so that it sharpens less; a batch is learnt
-from in parts; `tiny`, `small` and `x4` have narrower layers without normalisation, and add to
-bicubic interpolation what it lacks. Reduced: the features are EfficientNet-Lite0's, whose weights
+content with 1, the critic with 0.001 and no pixels, so that it sharpens less; a batch is trained in
+parts; `tiny`, `small` and `x4` have narrower layers without normalisation, and predict the
+difference from bicubic interpolation. Reduced: the features are EfficientNet-Lite0's, whose weights
 come with souron, not VGG19's.
 """
 
@@ -53,18 +53,18 @@ from souron.utils.messages import N_
 
 STAGE = 2  # of the features: maps of an eighth of the side
 CONTENT, ADVERSARIAL, PIXEL = 0.03, 1e-3, 1.0  # weights of the GAN stage's losses
-CROP = 48  # pixels a side that the pixel stage learns from
-CALM = 0.1  # of the rate that the GAN stage learns with
+CROP = 48  # side of training crops in the pixel stage
+CALM = 0.1  # relative learning rate of the GAN stage
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 64  # maps
+    width: int = 64  # channels
     blocks: int = 16
-    scale: int = 4  # times as many pixels a side: 2 or 4
+    scale: int = 4  # factor of enlargement: 2 or 4
     lean: bool = False  # without normalisation, added to bicubic interpolation
-    pixel: float = 0.6  # share of the budget that goes to the pixel stage
-    part: int = 16  # pictures of a batch that are learnt from at once
+    pixel: float = 0.6  # share of the budget for the pixel stage
+    part: int = 16  # images per update
     rate: float = 1e-4
 
 
@@ -80,7 +80,7 @@ class Block(nn.Module):
 
 
 class SRResNet(nn.Module):
-    """(B, C, H, W) in 0..1 -> (B, C, scale H, scale W)"""
+    """Enlarge (B, C, H, W) in 0..1 to (B, C, scale H, scale W)."""
 
     def __init__(self, config: Config, channels: int) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class SRResNet(nn.Module):
 
 
 class Critic(nn.Sequential):
-    """(B, C, side, side) -> (B, 1): high for real pictures."""
+    """Score images (B, C, side, side) as (B, 1), high for real ones."""
 
     def __init__(self, channels: int, width: int, side: int) -> None:
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
@@ -136,7 +136,7 @@ class SRGAN(ImageTranslator):
         "x4": Config(32, 8, 4, True, 0.6, 16, 5e-4),
         "paper": Config(),
     }
-    before: Tensor  # the weights after the pixel stage, in a row
+    before: Tensor  # the weights after the pixel stage, flattened
     begun: Tensor  # (), whether the GAN stage has begun
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -167,7 +167,7 @@ class SRGAN(ImageTranslator):
         return found
 
     def between(self, low: Tensor, sharpness: float) -> Tensor:
-        """By weights between those after the pixel stage (0) and those after the GAN stage (1)."""
+        """Enlarge with weights between the pixel stage's (0) and the GAN stage's (1)."""
         if sharpness == 1 or not self.begun:
             return self(low)
         weights = torch.lerp(self.before, in_a_row(self.generator), sharpness)
@@ -184,7 +184,7 @@ class SRGAN(ImageTranslator):
         tile: Annotated[int, Choice(N_("pixels a side that it sees at once"), 16, 4096)] = TILE,
         overlap: Annotated[float, Choice(N_("share of a tile's side"), 0, 0.5)] = 0.125,
     ) -> Made:
-        """A larger picture. Raises UserError where the network cannot make that scale."""
+        """Return an enlarged image. Raises UserError if the network cannot reach that scale."""
         times = passes(scale, self.config.scale)
 
         def network(tile: Tensor) -> Tensor:

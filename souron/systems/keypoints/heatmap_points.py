@@ -3,21 +3,21 @@
 Nibali, He, Morgan, Prendergast: Numerical Coordinate Regression with Convolutional Neural Networks
 (2018). https://arxiv.org/abs/1801.07372
 
-    picture -> down to a few places and up again (U-Net) -> a map a for each landmark
-    p = softmax(a) over all places,    loss = -sum q log p,    q = normal(true place, 1 pixel)
-    place = sum p x / sum p,    score = sum p    over the 7 x 7 pixels around the peak of p
+    image -> down to a few cells and up again (U-Net) -> a map a for each landmark
+    p = softmax(a) over all pixels,    loss = -sum q log p,    q = normal(true position, 1 pixel)
+    position = sum p x / sum p,    score = sum p    over the 7 x 7 pixels around the peak of p
 
-Each map is a distribution, so that a landmark has one place and the other places compete for it;
-with a squared error on maps of blobs, which are nearly everywhere 0, saying nothing at all is
-nearly right. The network is a U-Net (Ronneberger, Fischer, Brox 2015, https://arxiv.org/abs/1505.04597)
-that is told where each of its places lies: two further channels hold x and y in -1..1 (CoordConv;
-Liu et al. 2018, https://arxiv.org/abs/1807.03247), since the left gonion looks much like other
-corners. Blocks of 2 x 2 pixels are channels, and maps come back to the picture's own side in the
-same way (Shi et al. 2016, https://arxiv.org/abs/1609.05158), a quarter of the work.
+Each heat map is a distribution, so that positions compete for the landmark; with a squared error on
+maps of blobs, which are nearly everywhere 0, predicting nothing is nearly right. The network is a
+U-Net (Ronneberger, Fischer, Brox 2015, https://arxiv.org/abs/1505.04597) with the coordinates of
+each cell: two further channels hold x and y in -1..1 (CoordConv; Liu et al. 2018,
+https://arxiv.org/abs/1807.03247), since the left gonion looks much like other corners. Blocks of 2
+x 2 pixels are folded into channels, and the output is unfolded in the same way (Shi et al. 2016,
+https://arxiv.org/abs/1609.05158), at a quarter of the cost.
 
 Differs from the paper: a U-Net in place of a stacked hourglass; the cross-entropy with the normal
 distribution in place of the Jensen-Shannon divergence; the mean around the peak alone; AdamW and
-one cycle of the rate. Reduced: the loss lacks the distance of the mean to the true place.
+one cycle of the rate. Reduced: the loss lacks the distance of the mean to the true position.
 """
 
 from collections.abc import Iterator
@@ -30,22 +30,22 @@ from torch.nn import functional as F
 
 from souron.tasks.keypoints import Batch, Landmarker, Spec
 
-BLOCK = 2  # pixels a side that become channels
-AT_ONCE = 8  # pictures of a step
+BLOCK = 2  # side of the pixel blocks folded into channels
+AT_ONCE = 8  # images per training step
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 16  # maps at half the side
-    levels: int = 6  # each with half the side of the one above
-    grows: float = 1.4  # times the maps, a level further down
-    spread: float = 1.0  # pixels, of the distribution that is learnt
-    reach: int = 3  # pixels around the peak whose mean is the place
+    width: int = 16  # channels at half the side
+    levels: int = 6  # each at half the side of the one above
+    grows: float = 1.4  # factor of the channels per level
+    spread: float = 1.0  # standard deviation of the target distribution in pixels
+    reach: int = 3  # pixels around the peak that are averaged
     rate: float = 4e-3
 
 
 class Level(nn.Sequential):
-    """Two convolutions, each with batch normalisation and max(x, 0)."""
+    """Two convolutions, each with batch normalisation and ReLU."""
 
     def __init__(self, inward: int, maps: int) -> None:
         super().__init__(
@@ -55,7 +55,7 @@ class Level(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """(B, C, H, W) -> (B, landmarks, H, W), for sides that can be halved often enough."""
+    """(B, C, H, W) -> (B, landmarks, H, W), for sides divisible by 2^(levels - 1)."""
 
     def __init__(self, config: Config, channels: int, landmarks: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class UNet(nn.Module):
 
 
 def places(x: Tensor) -> Tensor:
-    """(B, maps, H, W) -> (B, 2, H, W): where each place lies, x and y in -1..1."""
+    """Return the coordinates x and y in -1..1, (B, 2, H, W), of the cells of (B, maps, H, W)."""
     batch, _maps, high, wide = x.shape
     across, down = (
         torch.linspace(-1, 1, count, dtype=x.dtype, device=x.device) for count in (wide, high)
@@ -104,7 +104,7 @@ class HeatmapPoints(Landmarker):
         self.network = UNet(config, spec.channels, len(spec.labels))
 
     def logits(self, image: Tensor) -> Tensor:
-        """(B, K, H, W), also of sides that cannot be halved so often: the border is repeated."""
+        """Return logits (B, K, H, W); sides are padded by repeating the border."""
         high, wide = image.shape[2:]
         step = BLOCK * 2 ** (self.config.levels - 1)
         image = F.pad(image, (0, -wide % step, 0, -high % step), mode="replicate")
@@ -122,7 +122,7 @@ class HeatmapPoints(Landmarker):
         return cross_entropy(self.logits(batch.image), batch.target, self.config.spread)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         assert batch.target is not None
         parts = zip(batch.image.split(AT_ONCE), batch.target.split(AT_ONCE), strict=True)
         for image, target in parts:
@@ -130,8 +130,10 @@ class HeatmapPoints(Landmarker):
 
 
 def cross_entropy(logits: Tensor, point: Tensor, spread: float) -> Tensor:
-    """Maps (B, K, H, W) and true places (B, K, 2) -> the mean over those that are marked of
-    -sum q log softmax(map), q a normal distribution around the place."""
+    """Return the mean cross-entropy of annotated landmarks, -sum q log softmax(logits).
+
+    ``logits`` is (B, K, H, W), ``point`` (B, K, 2); q is a normal distribution around the point.
+    """
     there = point.isfinite().all(2)  # (B, K)
     x, y = point.nan_to_num(0.0).unbind(2)
     across, down = (
@@ -143,14 +145,16 @@ def cross_entropy(logits: Tensor, point: Tensor, spread: float) -> Tensor:
 
 
 def _normal(at: Tensor, count: int, spread: float) -> Tensor:
-    """(B, K) -> (B, K, count): how much of a place falls on each pixel of a line; adds up to 1."""
+    """Discretise normal distributions around (B, K) on a line of pixels: (B, K, count)."""
     middle = torch.arange(count, device=at.device) + 0.5
     return (-0.5 * ((middle - at[..., None]) / spread).square()).softmax(2)
 
 
 def around_the_peak(chance: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Maps (B, K, H, W) -> the mean place of the pixels around each peak, (B, K, 2), and how much
-    of the map they hold, (B, K)."""
+    """Return the mean position around each peak, (B, K, 2), and the probability there, (B, K).
+
+    ``chance`` (B, K, H, W) are heat maps.
+    """
     peak = chance.flatten(2).argmax(2)  # (B, K)
     middles, near = [], []
     for at, count in ((peak % chance.shape[3], chance.shape[3]),

@@ -3,18 +3,18 @@
 Radford and others: Learning Transferable Visual Models From Natural Language Supervision (2021).
 https://arxiv.org/abs/2103.00020
 
-    i = see(picture) / |see(picture)|      t = read(caption) / |read(caption)|
+    i = see(image) / |see(image)|          t = read(caption) / |read(caption)|
     logits = s i t'                        s = exp(learnt), 100 at most
     loss = (cross entropy of rows + cross entropy of columns) / 2
 
-Nothing is labelled: what tells a picture's caption from those of the others in its batch is what is
-learnt. Classes are named afterwards, by sentences. ``rn50`` and ``vit_b_32`` are OpenAI's, so that
-their published weights load: ``souron predict clip_vit_b_32 photo.jpg texts="a cat|a dog"``.
+No labels are needed: the network learns what distinguishes an image's caption from the others in
+its batch. Classes are named afterwards, by sentences. ``rn50`` and ``vit_b_32`` are OpenAI's, so
+that their published weights load: ``souron predict clip_vit_b_32 photo.jpg texts="a cat|a dog"``.
 
-Differs from the paper: one cycle of the rate with AdamW. Captions that are equal within a batch are
-not each other's negatives. Of several captions of a picture one is drawn by chance in each step.
-The small sizes read tokens that were learnt from their own captions, in all languages together, and
-without a token for the start; small pictures keep a finer map, or have smaller patches.
+Differs from the paper: one cycle of the rate with AdamW. Equal captions within a batch are not each
+other's negatives. Of several captions of an image one is chosen at random in each step. The small
+sizes have tokenizers trained on their own captions, in all languages together, without a start
+token; small images keep a finer feature map, or have smaller patches.
 """
 
 from collections.abc import Sequence
@@ -41,10 +41,10 @@ class Config:
         1,
         1,
         1,
-    )  # blocks of a ResNet's stages; of one: a ViT's layers
-    width: int = 24  # maps of the ResNet's first stage; numbers of a ViT's token
-    patch: int = 0  # pixels a side, of a ViT
-    text: tuple[int, int, int] = (2, 128, 4)  # layers, width and heads of the text's Transformer
+    )  # blocks of a ResNet's stages; a single number is a ViT's layers
+    width: int = 24  # channels of the ResNet's first stage; width of a ViT's tokens
+    patch: int = 0  # pixels a side, for a ViT
+    text: tuple[int, int, int] = (2, 128, 4)  # layers, width and heads of the text encoder
     dims: int = 128  # of the shared space
     quick: bool = False  # QuickGELU, as in OpenAI's weights, rather than GELU
     rate: float = 2e-3
@@ -80,12 +80,12 @@ class CLIP(Matcher):
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
 
-    mean: Tensor  # (C, 1, 1), of pictures in 0..1
+    mean: Tensor  # (C, 1, 1), of images in 0..1
     std: Tensor
 
     @property
     def scale(self) -> Tensor:
-        """What cosines are multiplied by before they become probabilities."""
+        """Return the factor applied to cosines before the softmax."""
         return self.network.logit_scale.clamp(max=log(MOST_SCALE)).exp()
 
     def see(self, image: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class CLIP(Matcher):
         return F.normalize(self.network.text(tokens).float(), dim=-1)  # (B, dims)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """(B, T) int64, T at most 77, lower case, ``PAD`` behind the end of each text."""
+        """Tokenise lower-cased texts: (B, T) int64, T at most 77, padded with ``PAD``."""
         known = self.tokenizer
         begin = [] if known.start in known.end else [known.start]
         most = CONTEXT - 1 - len(begin)
@@ -120,7 +120,7 @@ class CLIP(Matcher):
         return contrast(self.see(batch.image), self.read(tokens), self.scale, equal(tokens))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Gains, biases and the temperature do not decay."""
+        """Return AdamW without weight decay for gains, biases and the temperature."""
         learning = [weight for weight in self.parameters() if weight.requires_grad]
         groups = [
             {"params": [weight for weight in learning if weight.ndim > 1], "weight_decay": 0.1},

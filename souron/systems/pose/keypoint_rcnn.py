@@ -2,28 +2,28 @@
 
 He, Gkioxari, Dollár, Girshick: Mask R-CNN (2017), section 5. https://arxiv.org/abs/1703.06870
 
-    picture -> backbone -> pyramid of maps (FPN) -> region proposal network -> regions
-    7 x 7 places of the map in each region -> softmax(labels and background), offsets
-    14 x 14 places of a finer map in each found box -> convolutions -> a 56 x 56 map of each point
-    loss = BCE(object) + smooth L1 + cross entropy(label) + smooth L1 + cross entropy(place)
+    image -> backbone -> pyramid of maps (FPN) -> region proposal network -> regions
+    7 x 7 cells of the map in each region -> softmax(labels and background), offsets
+    14 x 14 cells of a finer map in each final box -> convolutions -> a 56 x 56 map per keypoint
+    loss = BCE(object) + smooth L1 + cross entropy(label) + smooth L1 + cross entropy(position)
 
-Mask R-CNN (``mask_rcnn``) whose masks are points. One place of a point's mask is true, so that a
-softmax over all 56 x 56 places stands where the sigmoid was: the places compete, and the map says
-how likely the point lies at each. A point learns from the regions that overlap its figure by half
-and hold it; one that is hidden by another figure learns as all do, one that is not marked learns
-nothing. All labels share the maps. In answers a point is the middle of the brightest spot, three
-places a side, and its score is how likely it lies there.
+Mask R-CNN (``mask_rcnn``) with a mask for each keypoint. One cell of a keypoint's mask is true, so
+that a softmax over all 56 x 56 cells replaces the sigmoid: the cells compete, and the heat map
+gives the probability of each. A keypoint is trained on the regions that overlap its figure by half
+and contain it, even if another figure hides it; unannotated ones are excluded. All labels share the
+heat maps. A prediction is the centre of the 3 x 3 cells around the maximum, and its score is their
+probability.
 
-The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
-as they are.
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
+frozen.
 
-Differs from the paper: points are looked for in a map of a quarter of the side, made of the picture
-and of the pyramid's finest map, whatever the size of a region; AdamW and one cycle of the rate;
-both networks learn in one step; anchors across the border learn, too; a batch is learnt from in
-parts, and so is batch normalisation, which the paper freezes; anchors lie around the middle of a
-cell; small sizes have fewer and narrower convolutions before the maps, not eight of 512; the spot's
-middle answers, not its brightest place; the surest 20 boxes of a picture get points. Reduced: the
-pyramid has no map of a quarter of the side.
+Differs from the paper: keypoints are located in a feature map of a quarter of the side, made of the
+image and of the pyramid's finest map, whatever the size of a region; AdamW and one cycle of the
+rate; both networks are trained jointly; anchors across the border are trained, too; a batch is
+trained in parts, with batch normalisation, which the paper freezes; anchors are centred on cells;
+small sizes have fewer and narrower convolutions before the heat maps, not eight of 512; the
+prediction is the centre of several cells, not the best one; the 20 highest-scoring boxes of an
+image get keypoints. Reduced: the pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,28 +41,30 @@ from souron.hub.backbones import Backbone
 from souron.tasks.detect import chosen
 from souron.tasks.pose import Batch, Poser, Spec
 
-DRAWN = 14  # places of a region a side; a map has four times as many
+DRAWN = 14  # cells a side of a region; a heat map has four times as many
 ACROSS = 4 * DRAWN
-PUBLISHED = 512  # maps of a convolution before the maps of points
-GRAIN = 4  # pixels of a place of the map that points are looked for in
-MOST = 20  # figures of a picture
-AT_ONCE = 16  # pictures of a step
+PUBLISHED = 512  # channels of the convolutions before the heat maps
+GRAIN = 4  # pixels per cell of the feature map for keypoints
+MOST = 20  # figures per image
+AT_ONCE = 16  # images per training step
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 0.25  # times 64 to 1024 maps
+    width: float = 0.25  # times 64 to 1024 channels
     depth: float = 0.33  # times 3 to 6 blocks
-    maps: int = 64  # of the pyramid; the judge has four times as many values
-    regions: int = 32  # of a picture that learn; four times as many are proposed
-    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in places
+    maps: int = 64  # channels of the pyramid; the head has four times as many units
+    regions: int = 32  # training regions per image; four times as many are proposed
+    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in cells
     rate: float = 1e-3
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    backbone: str = ""  # a classifier whose published layers replace the backbone
 
 
 class Finest(nn.Module):
-    """The picture and the pyramid's map of an eighth of the side -> as many maps of a quarter, made
-    as the pyramid makes finer maps of coarser ones."""
+    """Combine the image and the pyramid's map at 1/8 of the side into a feature map at 1/4.
+
+    It is made as the pyramid makes finer maps from coarser ones.
+    """
 
     def __init__(self, channels: int, maps: int) -> None:
         super().__init__()
@@ -77,7 +79,7 @@ class Finest(nn.Module):
 
 
 class Drawer(nn.Sequential):
-    """Regions (R, maps, 14, 14) -> logits of each point's place (R, K, 56, 56)."""
+    """Map regions (R, maps, 14, 14) to logits of each keypoint's position (R, K, 56, 56)."""
 
     def __init__(self, maps: int, points: int) -> None:
         layers: list[nn.Module] = []
@@ -118,16 +120,17 @@ class KeypointRCNN(RCNN, Poser):
         self.drawer = Drawer(config.maps, len(spec.points))
 
     def drawn(self, image: Tensor, level: Tensor, box: Sequence[Tensor]) -> Tensor:
-        """Logits (R, K, 56, 56) of the places in each picture's boxes (n, 4), one after the other;
-        ``level`` is the pyramid's map of an eighth of the side."""
+        """Return position logits (R, K, 56, 56) for each image's boxes (n, 4), concatenated.
+
+        ``level`` is the pyramid's map of an eighth of the side.
+        """
         finest = self.finest(image, level)
         parts = [roi_align(x, each / GRAIN, DRAWN) for x, each in zip(finest, box, strict=True)]
         part = torch.cat(parts).contiguous(memory_format=torch.channels_last)
         return self.drawer(part).float()
 
     def mapped(self, image: Tensor, conf: float, iou: float) -> list[tuple[Tensor, Tensor]]:
-        """Of each picture boxes (n, 6) and how likely each point lies at each place of its box,
-        (n, K, 56, 56)."""
+        """Return per image boxes (n, 6) and heat maps (n, K, 56, 56) within the boxes."""
         levels, said = self.regions(image)
         found = [chosen(box, score, conf, iou)[0].float()[:MOST] for box, score in said]
         if not sum(map(len, found)):
@@ -154,8 +157,7 @@ class KeypointRCNN(RCNN, Poser):
     def heatmap_loss(
         self, level: Tensor, box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch
     ) -> Tensor:
-        """The loss of the maps, of the regions that are objects: how unlikely each marked point's
-        place is, the mean over points."""
+        """Return the mean cross-entropy of annotated keypoints' positions in object regions."""
         objects, wanted = [], []
         for edges, mine, point in zip(box, owner, batch.point, strict=True):
             on = mine >= 0
@@ -168,7 +170,7 @@ class KeypointRCNN(RCNN, Poser):
         return F.cross_entropy(logit, place, ignore_index=-1)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         start = 0
         for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
             part = slice(start, start + len(image))
@@ -176,7 +178,7 @@ class KeypointRCNN(RCNN, Poser):
             start += len(image)
 
     def example(self) -> None:
-        """One pass with as many regions as it proposes, for the table of its layers."""
+        """Run one pass with as many regions as it proposes, for the table of layers."""
         side, maps = self.spec.side, self.config.maps
         image = torch.empty(1, self.spec.channels, side, side, device=self.device)
         levels = self.pyramid(self.backbone(image))
@@ -187,8 +189,10 @@ class KeypointRCNN(RCNN, Poser):
 
 
 def places_of(point: Tensor, box: Tensor) -> Tensor:
-    """Points (n, K, 3) -> (n, K): the number of the place of a box's map, (n, 4), that each lies
-    in, row by row; -1 where it is not marked or outside."""
+    """Return the index (n, K) of each keypoint's cell in the heat map of its box, row by row.
+
+    ``point`` is (n, K, 3), ``box`` (n, 4); -1 where it is not annotated or outside.
+    """
     share = (point[..., :2] - box[:, None, :2]) / (box[:, None, 2:] - box[:, None, :2])
     inside = ((share >= 0) & (share <= 1)).all(2) & (point[..., 2] > 0)
     x, y = (share * ACROSS).long().clamp(0, ACROSS - 1).unbind(2)
@@ -196,8 +200,11 @@ def places_of(point: Tensor, box: Tensor) -> Tensor:
 
 
 def brightest(maps: Tensor, box: Tensor) -> Tensor:
-    """Maps (n, K, 56, 56) that add up to 1 in boxes (n, 4) -> (n, K, 3): x, y of the middle of
-    three by three places around the brightest one, in pixels, and what these add up to."""
+    """Locate keypoints in heat maps (n, K, 56, 56) within boxes (n, 4).
+
+    Returns (n, K, 3): x, y of the centroid of the 3 x 3 cells around the maximum, in pixels, and
+    their sum.
+    """
     best = maps.flatten(2).argmax(2)
     row, column = best // ACROSS, best % ACROSS
     near = torch.arange(ACROSS, device=maps.device)

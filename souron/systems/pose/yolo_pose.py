@@ -3,26 +3,26 @@
 Maji, Nagori, Mathew, Poddar: YOLO-Pose: Enhancing YOLO for Multi Person Pose Estimation Using
 Object Keypoint Similarity Loss (2022). https://arxiv.org/abs/2204.06806
 
-    picture -> YOLOv8 -> at each place scores, edges, and 3 numbers of each point: x, y, sure
-    point = place + stride (2 (x, y) - 1/2),    its score = sigmoid(sure)
+    image -> YOLOv8 -> at each cell scores, edges, and 3 numbers per point: x, y, logit
+    point = cell + stride (2 (x, y) - 1/2),    its score = sigmoid(logit)
     loss = that of YOLOv8 + 12 (1 - OKS) + 5 mean(d / root of area) + BCE(sure)
     OKS = mean of exp(-d^2 / (2 area (2 s)^2)),    s = 0.05, area of the box
 
-A pose is found in one look: no map of each point, no region that is looked at again. The places
-that learn an object learn its points, too, and the loss is what poses are measured by, the mean
-likeness of the marked points (object keypoint similarity), so that a point near its place of a
-large figure costs little. It has no slope far away from the place, where the distance has one.
-Points may lie outside of the box, as those of hidden limbs do. The boxes are found as ``yolo``
-finds them (YOLOv8; Jocher, Chaurasia, Qiu 2023, https://arxiv.org/abs/2304.00501), which has no
-default boxes. A moving average answers.
+A pose is found in one pass: no heat maps, no second look at regions. The cells assigned to an
+object are trained on its keypoints, too, and the loss is the metric of poses, the mean similarity
+of the annotated keypoints (object keypoint similarity), so that small errors on a large figure cost
+little. Its gradient vanishes far away from the target, where that of the distance does not.
+Keypoints may lie outside of the box, as those of hidden limbs do. The boxes are found as in
+``yolo`` (YOLOv8; Jocher, Chaurasia, Qiu 2023, https://arxiv.org/abs/2304.00501), without anchor
+boxes. A moving average of the weights is used for inference.
 
-The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
-as they are.
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
+frozen.
 
 Differs from the paper: the network of YOLOv8 in place of YOLOv5's, and the weights 12 and 1 of its
-losses; the distance beside the likeness; one s for all points, also COCO's; AdamW and one cycle of
-the rate; pictures are shifted and mirrored, not put together from four (mosaic); a batch is learnt
-from in parts, and the average forgets faster; labels begin with a score of 0.01 on each grid.
+losses; the distance in addition to the similarity; one s for all keypoints, also COCO's; AdamW and
+one cycle of the rate; images are shifted and mirrored, without mosaic; a batch is trained in parts,
+and the average decays faster; the initial scores of labels are 0.01 on each grid.
 """
 
 from collections.abc import Iterator
@@ -40,21 +40,21 @@ from souron.tasks.pose import Batch, Poser, Spec
 
 POSE, FAR, SURE = 12.0, 5.0, 1.0  # weights of the losses
 SPREAD = 0.1  # twice sigma
-AT_ONCE = 16  # pictures of a step
+AT_ONCE = 16  # images per training step
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 1.0  # times 64 to 1024 maps
+    width: float = 1.0  # times 64 to 1024 channels
     depth: float = 1.0  # times 3 to 6 blocks
-    most: int = 1024  # maps before ``width``
+    most: int = 1024  # most channels before ``width``
     rate: float = 1e-3
-    average: float = 0.999  # how much of the averaged weights an update keeps
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    average: float = 0.999  # decay of the moving average of weights
+    backbone: str = ""  # a classifier whose published layers replace the backbone
 
 
 class Posing(Network):
-    """YOLOv8 that also says at each place 3 numbers of each point."""
+    """YOLOv8 that also predicts 3 numbers per keypoint in each cell."""
 
     def __init__(
         self, config: Config, channels: int, labels: int, points: int, published: nn.Module | None
@@ -64,8 +64,10 @@ class Posing(Network):
         self.points = nn.ModuleList(Branch(c, maps, 3 * points, 0.0) for c in self.maps)
 
     def posed(self, image: Tensor) -> tuple[Said, Tensor]:
-        """What ``forward`` gives, and of each place its points (B, A, K, 3): x and y in pixels, and
-        how sure it is, as a logit."""
+        """Return the output of ``forward`` and the keypoints of each cell, (B, A, K, 3).
+
+        A keypoint is x and y in pixels, and its confidence as a logit.
+        """
         levels = self.levels(image)
         said = self.said(levels)
         parts = zip(self.points, levels, strict=True)
@@ -117,7 +119,7 @@ class YOLOPose(Poser):
         return loss
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps; after each of them the average follows."""
+        """Yield the loss of parts of a batch; the moving average is updated after each step."""
         for start in range(0, len(batch.image), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             yield (
@@ -127,15 +129,17 @@ class YOLOPose(Poser):
             lead(self.average, self.network, self.config.average, step)
 
     def example(self) -> None:
-        """One pass of what learns, for the table of its layers."""
+        """Run one pass of the trained network, for the table of layers."""
         side = self.spec.side
         self.network.posed(torch.empty(1, self.spec.channels, side, side, device=self.device))
 
 
 def pose_loss(point: Tensor, on: Tensor, owner: Tensor, batch: Batch) -> Tensor:
-    """Points (B, A, K, 3) at the places that learn, ``on`` (B, A), whose objects are ``owner``
-    (B, A): how unlike their object's marked points they are, in the mean of the places; and how
-    wrong in whether each is marked."""
+    """Return the keypoint loss of the cells ``on`` (B, A), assigned to objects ``owner`` (B, A).
+
+    It is the mean over cells of the dissimilarity of keypoints (B, A, K, 3), plus the cross-entropy
+    of whether each is annotated.
+    """
     true, box = [], []
     for mine, own, truth, points in zip(on, owner, batch.target, batch.point, strict=True):
         true.append(points[own[mine]])

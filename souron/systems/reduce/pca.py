@@ -3,15 +3,15 @@
 Pearson: On Lines and Planes of Closest Fit to Systems of Points in Space (1901).
 https://doi.org/10.1080/14786440109462720
 
-    X - mean = U S V^T        places = (X - mean) V_k        explained = S_k^2 / sum S^2
+    X - mean = U S V^T        map = (X - mean) V_k        explained = S_k^2 / sum S^2
 
-The rows of V^T are the components: directions at right angles to each other, the first with the
-largest variance of the points along it. The first k of them lose the least of all choices of k
-directions (Eckart, Young 1936). A place is the sum of the features, each times a fixed weight; so
-new points are placed as the old ones were, and distances on the map mean what they say.
+The rows of V^T are the components: orthogonal directions, the first with the largest variance of
+the points along it. Of all choices of k directions, the first k components lose the least variance
+(Eckart, Young 1936). A coordinate is a fixed linear combination of the features; so new points are
+placed like old ones, and distances on the map can be interpreted.
 
-Differs from the paper: the singular value decomposition (Hotelling 1933, Eckart and Young 1936).
-A component and its opposite fit equally well; the one is taken whose largest weight is positive.
+Differs from the paper: the singular value decomposition (Hotelling 1933, Eckart and Young 1936). A
+component's sign is arbitrary; it is chosen so that the largest weight is positive.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class PCA(Reducer):
     SIZES = {"tiny": Config(), "small": Config()}
 
     mean: Tensor  # (features,)
-    components: Tensor  # (dims, features), rows of length 1 at right angles
+    components: Tensor  # (dims, features), orthonormal rows
     explained: Tensor  # (dims,) each component's share of the variance
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -47,9 +47,10 @@ class PCA(Reducer):
         self.register_buffer("explained", torch.zeros(config.dims))
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """All is known at once; a step then tells what each further component leaves unexplained.
+        """Compute the SVD at once; each step reports the variance left unexplained by a component.
 
-        Raises UserError where the points span fewer dimensions than are asked for."""
+        Raises UserError if the points span fewer dimensions than requested.
+        """
         points = data.all()  # (N, D)
         dims = self.config.dims
         centred = points - points.mean(0)

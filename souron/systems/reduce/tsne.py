@@ -7,17 +7,17 @@ https://www.jmlr.org/papers/v9/vandermaaten08a.html
     p_ij = (p_j|i + p_i|j) / 2N            q_ij = (1 + |y_i - y_j|^2)^-1 / Z
     minimise KL(P || Q):   dKL/dy_i = 4 sum_j (p_ij - q_ij) (y_i - y_j) (1 + |y_i - y_j|^2)^-1
 
-Perplexity is the number of neighbours that count. Student's t has a long tail, so that points at a
-middle distance may lie far apart and clusters part. During the first third of the steps all p_ij
-are `exaggeration` times larger: clusters find together before they part.
-Read the map for who is whose neighbour. How large a cluster is, and how far from another, says
-little; and points without any structure show islands, too (compare `shuffled_columns`).
+Perplexity is the effective number of neighbours. Student's t has a long tail, so that moderately
+distant points may lie far apart and clusters separate. During the first third of the steps all p_ij
+are `exaggeration` times larger: clusters form before they separate. Read the map for neighbourhoods
+only. The size of a cluster and its distance from another say little; and points without any
+structure show islands, too (compare `shuffled_columns`).
 
-Differs from the paper: starts from PCA instead of noise, which keeps more of the whole (Kobak,
-Berens 2019, https://doi.org/10.1038/s41467-019-13056-x); the rate is N / 4 by the exaggeration
-(Belkina and others 2019, https://doi.org/10.1038/s41467-019-13055-y), which is 12, not 4.
-Perplexity is at most a third of the other points. The paper places training points alone: a new
-point comes to the mean of its training neighbours' places, weighted by p_j|i.
+Differs from the paper: starts from PCA instead of noise, which preserves more of the global
+structure (Kobak, Berens 2019, https://doi.org/10.1038/s41467-019-13056-x); the rate is N / 4 by the
+exaggeration (Belkina and others 2019, https://doi.org/10.1038/s41467-019-13055-y), which is 12, not
+4. Perplexity is at most a third of the other points. The paper maps training points alone: a new
+point is placed at the mean of its training neighbours' coordinates, weighted by p_j|i.
 """
 
 import math
@@ -33,7 +33,7 @@ from souron.training.loop import Data, Progress, Run
 from souron.utils.messages import UserError, _
 
 MOST = 10_000  # points: P holds every pair, 400 MB, and each step visits every pair
-CELLS = 400_000  # pairs at once: what stays in the processor's cache
+CELLS = 400_000  # pairs at once, to fit the CPU's cache
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class TSNE(Reducer):
 
     points: Tensor  # (cases, features)
     places: Tensor  # (cases, dims)
-    velocity: Tensor  # (cases, dims), with the gains what resuming needs
-    gains: Tensor  # (cases, dims), each coordinate's own factor of the rate
+    velocity: Tensor  # (cases, dims), needed with the gains to resume
+    gains: Tensor  # (cases, dims), each coordinate's factor of the learning rate
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -67,7 +67,7 @@ class TSNE(Reducer):
         return min(self.config.perplexity, max(1.0, (self.spec.cases - 1) / 3))
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """Raises UserError where there are more than ``MOST`` points."""
+        """Minimise the KL divergence. Raises UserError for more than ``MOST`` points."""
         points = data.all()  # (N, D)
         count, exaggeration = len(points), self.config.exaggeration
         if count > MOST:
@@ -88,12 +88,12 @@ class TSNE(Reducer):
             times = exaggeration if early else 1.0
             uphill = gradient(self.places, joint, times)
             self.move(uphill, count / times / 4, 0.5 if early else 0.8)
-            if step == run.start or step % 10 == 9:  # its logarithms cost half of a step
+            if step == run.start or step % 10 == 9:  # evaluating it costs half a step
                 loss = divergence(self.places, joint)
             yield Progress(step, {"KL divergence": loss})
 
     def move(self, uphill: Tensor, rate: float, momentum: float) -> None:
-        """A coordinate that keeps its direction gains speed, one that turns loses it."""
+        """Update with adaptive gains, larger for coordinates that keep their direction."""
         turns = uphill.sign() == self.velocity.sign()
         self.gains.copy_(torch.where(turns, self.gains * 0.8, self.gains + 0.2).clamp(min=0.01))
         self.velocity.mul_(momentum).sub_(rate * self.gains * uphill)
@@ -111,7 +111,7 @@ class TSNE(Reducer):
 
 
 def principal(points: Tensor, dims: int) -> Tensor:
-    """Places (N, dims) on the first principal components, with a spread of 1e-4."""
+    """Return the first principal components (N, dims), scaled to a standard deviation of 1e-4."""
     centred = points - points.mean(0)
     left, scale, right = torch.linalg.svd(centred, full_matrices=False)
     sign = right.gather(1, right.abs().argmax(1, keepdim=True)).sign().T  # (1, components)
@@ -121,14 +121,14 @@ def principal(points: Tensor, dims: int) -> Tensor:
 
 
 def affinities(squares: Tensor, perplexity: float) -> Tensor:
-    """Squared distances (n, m) -> p_j|i (n, m): rows that sum to 1 and have that perplexity.
+    """Return p_j|i (n, m) with the given perplexity for squared distances (n, m).
 
-    The precision b_i of each row is found by bisection of all rows together.
+    The rows sum to 1. The precision b_i of each row is found by bisection of all rows together.
     """
-    squares = squares - squares.amin(1, keepdim=True)  # exp does not underflow; p stays the same
+    squares = squares - squares.amin(1, keepdim=True)  # prevents underflow; p is unchanged
     near = squares.masked_fill(squares.isinf(), 0).mean(1, keepdim=True).clamp(min=1e-30)
     squares = squares / near
-    low = torch.full_like(near, -12.0)  # log2 of b_i, where the mean squared distance is 1
+    low = torch.full_like(near, -12.0)  # log2 of b_i, for a mean squared distance of 1
     high = torch.full_like(near, 30.0)
     for _try in range(40):
         middle = (low + high) / 2
@@ -142,8 +142,8 @@ def affinities(squares: Tensor, perplexity: float) -> Tensor:
 
 
 def joint_affinities(points: Tensor, perplexity: float) -> Tensor:
-    """Points (N, D) -> P (N, N), symmetric, zero on its diagonal; all of it sums to 1."""
-    exact = "donot_use_mm_for_euclid_dist"  # which would round small distances away
+    """Return P (N, N) for points (N, D): symmetric, with zero diagonal and sum 1."""
+    exact = "donot_use_mm_for_euclid_dist"  # the matrix product would round small distances away
     rows = torch.arange(len(points), device=points.device)
     joint = torch.empty(len(points), len(points), device=points.device)
     for part in rows.split(max(1, CELLS // len(points))):
@@ -154,7 +154,7 @@ def joint_affinities(points: Tensor, perplexity: float) -> Tensor:
 
 
 def kernel(places: Tensor, rows: slice) -> Tensor:
-    """Student's t of some rows with all places (N, dims), (1 + |y_i - y_j|^2)^-1, (rows, N)."""
+    """Return Student's t kernel (1 + |y_i - y_j|^2)^-1 of some rows with all, (rows, N)."""
     one, square = torch.ones_like(places[:, :1]), places.square().sum(1, keepdim=True)
     left = torch.cat([-2 * places, square + 1, one], 1)[rows]  # one product gives the whole sum
     return (left @ torch.cat([places, one, square], 1).T).clamp_(min=1).reciprocal_()
@@ -166,11 +166,11 @@ def parts(count: int) -> list[slice]:
 
 
 def gradient(places: Tensor, joint: Tensor, exaggeration: float = 1.0) -> Tensor:
-    """Of KL(exaggeration P || Q), (N, dims)."""
-    # the places, and ones, which sum the weights; kept as rows, which multiplies faster
+    """Return the gradient of KL(exaggeration P || Q), (N, dims)."""
+    # coordinates, and ones to sum the weights; row-major for speed
     weighed = torch.cat([places, torch.ones_like(places[:, :1])], 1).T.contiguous()
     pull, push = torch.empty_like(weighed.T), torch.empty_like(weighed.T)
-    total = torch.zeros_like(places[0, 0]) - len(places)  # Z, which leaves out the diagonal's ones
+    total = torch.zeros_like(places[0, 0]) - len(places)  # Z, without the diagonal's ones
     for rows in parts(len(places)):
         t = kernel(places, rows)  # (rows, N)
         total += t.sum()
@@ -181,7 +181,7 @@ def gradient(places: Tensor, joint: Tensor, exaggeration: float = 1.0) -> Tensor
 
 
 def divergence(places: Tensor, joint: Tensor) -> Tensor:
-    """KL(P || Q), in nats."""
+    """Return KL(P || Q) in nats."""
     total, cross = torch.zeros_like(places[0, 0]) - len(places), torch.zeros_like(places[0, 0])
     for rows in parts(len(places)):
         t = kernel(places, rows)

@@ -9,15 +9,15 @@ Reduction (2018). https://arxiv.org/abs/1802.03426
     q_ij = 1 / (1 + a |y_i - y_j|^2b)                   a, b: q falls from 1 where min_dist ends
     minimise  - sum w_ij log q_ij - sum (1 - w_ij) log(1 - q_ij)
 
-The second sum goes over all pairs. Negative sampling takes its place: whenever an edge pulls, its
-point is pushed away from 5 points drawn by chance. So the time grows with the edges, not with the
-pairs. Read the map for who is whose neighbour; a cluster's size and distances between clusters say
-little, and points without any structure show islands, too (compare `shuffled_columns`).
+The second sum runs over all pairs. Negative sampling replaces it: whenever an edge pulls, its point
+is pushed away from 5 random points. So the time grows with the edges, not with the pairs. Read the
+map for neighbourhoods only; a cluster's size and distances between clusters say little, and points
+without any structure show islands, too (compare `shuffled_columns`).
 
-Differs from the paper: starts from PCA, not from the Laplacian's eigenvectors, and keeps as much of
-the whole (Kobak, Linderman 2021, https://doi.org/10.1038/s41587-020-00809-z). Edges move in small
-batches in place of one by one. Neighbours are found exactly. A new point comes to the mean of its
-training neighbours' places, weighted by w_i->j.
+Differs from the paper: starts from PCA, not from the Laplacian's eigenvectors, and preserves as
+much of the global structure (Kobak, Linderman 2021, https://doi.org/10.1038/s41587-020-00809-z).
+Edges move in small batches in place of one by one. Neighbours are found exactly. A new point is
+placed at the mean of its training neighbours' coordinates, weighted by w_i->j.
 """
 
 import math
@@ -31,8 +31,8 @@ from souron.blocks.neighbours import nearest, neighbours
 from souron.tasks.reduce import Reducer, Spec
 from souron.training.loop import Data, Progress, Run
 
-NEAR = 1e-3  # added to the squared distance of a push, which is endless at 0
-FURTHEST = 4.0  # that one edge moves a coordinate
+NEAR = 1e-3  # added to the squared distance of a push, which diverges at 0
+FURTHEST = 4.0  # most that one edge moves a coordinate
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class UMAP(Reducer):
         self.most_steps = config.steps
         self.register_buffer("points", torch.zeros(spec.cases, spec.features))
         self.register_buffer("places", torch.zeros(spec.cases, config.dims))
-        with torch.device("cpu"):  # numbers, also where the system itself is only drawn
+        with torch.device("cpu"):  # on the CPU, even if the system itself is on the meta device
             self.curve = curve(config.min_dist)
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """One step pulls each edge as often as its weight says: the heaviest ones every time."""
+        """Pull each edge per step with a probability proportional to its weight, at most 1."""
         points = data.all()  # (N, D)
         if run.start == 0:
             self.points.copy_(points)
@@ -74,15 +74,16 @@ class UMAP(Reducer):
             chosen = chosen[:, torch.randperm(chosen.shape[1], device=points.device)]
             losses = [
                 self.move(batch, 1 - step / steps)
-                # each point is in about one edge of a batch, so that pulls do not add up
+                # a point has about one edge per batch, so that pulls do not add up
                 for batch in chosen.split(max(1, len(points) // 2), dim=1)
             ]
             yield Progress(step, {"cross entropy": torch.stack(losses).mean()})
 
     def move(self, edges: Tensor, rate: float) -> Tensor:
-        """Pull the ends of the edges (2, E) together, push their first ends from random points.
+        """Pull the ends of edges (2, E) together, and push their first ends from random points.
 
-        Returns the mean cross entropy of these edges and pairs."""
+        Returns the mean cross-entropy of these edges and pairs.
+        """
         a, b = self.curve
         first, second = edges
         apart = self.places[first] - self.places[second]  # (E, dims)
@@ -93,7 +94,7 @@ class UMAP(Reducer):
 
         source = first.repeat(self.config.negatives)
         other = torch.randint(len(self.places), source.shape, device=source.device)
-        apart = self.places[source] - self.places[other]  # 0 where a point has drawn itself
+        apart = self.places[source] - self.places[other]  # 0 for points paired with themselves
         square = apart.square().sum(1, keepdim=True)
         power = a * square**b
         push = 2 * b / (NEAR + square) / (1 + power) * apart
@@ -117,7 +118,7 @@ class UMAP(Reducer):
 
 
 def principal(points: Tensor, dims: int) -> Tensor:
-    """Places (N, dims) on the first principal components, within -10 .. 10."""
+    """Return the first principal components (N, dims), scaled to -10..10."""
     centred = points - points.mean(0)
     left, scale, right = torch.linalg.svd(centred, full_matrices=False)
     sign = right.gather(1, right.abs().argmax(1, keepdim=True)).sign().T  # (1, components)
@@ -127,10 +128,11 @@ def principal(points: Tensor, dims: int) -> Tensor:
 
 
 def memberships(distance: Tensor) -> Tensor:
-    """Distances (N, k) of the k nearest, smallest first -> w_i->j (N, k), rows of sum log2 k.
+    """Return w_i->j (N, k) for sorted distances (N, k) to the nearest; rows sum to log2 k.
 
-    The unit sigma_i of each row is found by bisection of all rows together. Where many
-    neighbours are equally near a row's sum may stay above log2 k."""
+    The scale sigma_i of each row is found by bisection of all rows together. With many equally
+    near neighbours a row's sum may stay above log2 k.
+    """
     beyond = distance - distance[:, :1]  # the nearest has weight 1
     unit = beyond.mean(1, keepdim=True).clamp(min=1e-12)
     low, high = torch.full_like(unit, -20.0), torch.full_like(unit, 20.0)  # log2 of sigma / unit
@@ -143,7 +145,7 @@ def memberships(distance: Tensor) -> Tensor:
 
 
 def graph(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Points (N, D) -> edges (2, E), each in both directions, and their weights (E,) in 0..1."""
+    """Return the edges (2, E) of points (N, D), in both directions, and weights (E,) in 0..1."""
     distance, index = neighbours(points, k)
     weight = memberships(distance)
     count = len(points)
@@ -159,9 +161,10 @@ def graph(points: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def curve(min_dist: float) -> tuple[float, float]:
-    """a, b for which 1 / (1 + a d^2b) is nearest to: 1 up to min_dist, then exp(min_dist - d).
+    """Fit a, b so that 1 / (1 + a d^2b) approximates: 1 up to min_dist, then exp(min_dist - d).
 
-    Least squares over d in 0..3 by Gauss and Newton, damped (Levenberg, Marquardt)."""
+    Least squares over d in 0..3 by the Levenberg-Marquardt method.
+    """
     d = torch.linspace(0, 3, 300, dtype=torch.float64)[1:]
     target = (min_dist - d).exp().clamp(max=1)
     found = torch.zeros(2, dtype=torch.float64)  # log a, log b

@@ -5,13 +5,12 @@ https://doi.org/10.1561/1500000019
 
     score = sum_t idf(t) f (k1 + 1) / (f + k1 (1 - b + b length / mean length))
 
-f counts the word t in a sentence. Words are runs of letters and digits; in Japanese, which writes
-no blanks, every two letters that follow one another. What is asked for in another language, or in
-other words, it does not find.
+f counts the word t in a sentence. Words are runs of letters and digits; in Japanese, which has no
+spaces, all pairs of adjacent characters. Paraphrases and other languages are not matched.
 
-Differs from the paper: sentences in place of documents; the sum is divided by the most that it
-could be, so that one threshold says whether a text answers at all: the one that tells the training
-questions best.
+Differs from the paper: sentences in place of documents; the sum is divided by its possible maximum,
+so that one threshold decides whether a text answers at all: the one that best separates the
+training questions.
 """
 
 import itertools
@@ -33,13 +32,13 @@ WORD = re.compile(rf"[{ASIAN}]+|[^\W{ASIAN}]+")
 
 @dataclass(frozen=True)
 class Config:
-    k1: float = 1.2  # how soon more of the same word counts no more
-    b: float = 0.75  # how much long sentences are held back, 0..1
-    least: float = 0.23  # score from which on the answer is there; chosen on development questions
+    k1: float = 1.2  # saturation of term frequency
+    b: float = 0.75  # length normalisation, 0..1
+    least: float = 0.23  # threshold of answerability, chosen on development questions
 
 
 class Index(NamedTuple):
-    postings: dict[str, tuple[list[int], list[int]]]  # word -> sentences, and how often in each
+    postings: dict[str, tuple[list[int], list[int]]]  # word -> sentences, and its count in each
     length: Tensor  # (sentences,) words
 
 
@@ -77,7 +76,7 @@ class BM25(Retriever):
 
 
 def words(text: str) -> Iterator[str]:
-    """In small letters; of Japanese every two letters, and a single one that stands alone."""
+    """Yield lower-cased words; of Japanese, character pairs or a single character."""
     for run in WORD.findall(text.lower()):
         if not re.match(rf"[{ASIAN}]", run) or len(run) == 1:
             yield run

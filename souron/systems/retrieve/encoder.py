@@ -5,14 +5,14 @@ https://arxiv.org/abs/1907.04307
 
     score = f(sentence) . f(question)        |f| = 1
 
-f looks at the pieces of words of a sentence and at 2, 3 and 5 of them in a row, and has learnt from
-pairs of question and answer and of translations, in 16 languages, to put together what belongs
-together. So it finds what is said in other words or in another language.
+f embeds the subwords of a sentence and runs of 2, 3 and 5 of them; it was trained on pairs of
+question and answer and of translations, in 16 languages, to embed matching texts close together. So
+it finds paraphrases and other languages.
 
 Differs from the paper: the weights are the published convolutional ones, rounded to 8 bits, run by
-a library in NumPy; a question of several sentences is asked sentence by sentence as well; lines of
-a few words, which are headings mostly, are held back; what is learnt here is one threshold, from
-which on a text answers at all.
+a library in NumPy; a question of several sentences is also queried sentence by sentence; lines of a
+few words, mostly headings, are down-weighted; only one threshold is fitted here, above which a text
+answers at all.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,15 +24,15 @@ from torch import Tensor
 from souron.blocks.sentences import DIMS, SentenceEncoder
 from souron.tasks.retrieve import Retriever, Spec, columns, parts
 
-WHOLE = 32  # columns from which on a line counts fully
-TOGETHER = 512  # sentences between two looks at how much is done
-SCORED = 20_000  # sentences at once, as float32
+WHOLE = 32  # columns from which a line has full weight
+TOGETHER = 512  # sentences between two progress reports
+SCORED = 20_000  # sentences scored at once in float32
 
 
 @dataclass(frozen=True)
 class Config:
-    short: float = 0.75  # what the shortest lines, mostly headings, count of a whole sentence
-    least: float = 0.32  # cosine from which on the answer is there; chosen on development questions
+    short: float = 0.75  # weight of the shortest lines, mostly headings
+    least: float = 0.32  # threshold of answerability, chosen on development questions
 
 
 class Encoder(Retriever):
@@ -47,7 +47,7 @@ class Encoder(Retriever):
         self.network = SentenceEncoder()
 
     def index(self, texts: Sequence[str]) -> Iterator[tuple[float, Tensor]]:
-        """(sentences, 512) float16, of a short line shorter than 1."""
+        """Embed sentences as (sentences, 512) float16; the vectors of short lines are shortened."""
         vectors = torch.zeros(len(texts), DIMS, dtype=torch.float16)
         for start in range(0, len(texts), TOGETHER):
             some = texts[start : start + TOGETHER]
@@ -60,8 +60,7 @@ class Encoder(Retriever):
             yield 1.0, vectors
 
     def rank(self, index: Tensor, question: str) -> Tensor:
-        """A question of several sentences is asked as a whole and sentence by sentence; of each
-        sentence of the text the best score counts."""
+        """Score sentences against the question and each of its sentences; the best score counts."""
         asked = torch.from_numpy(self.network.encode(parts(question)))
         with torch.autocast(index.device.type, enabled=False):
             scores = [(some.float() @ asked.T).amax(1) for some in index.split(SCORED)]

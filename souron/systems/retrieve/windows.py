@@ -6,16 +6,16 @@ Sachan, Lewis, Joshi and others: Improving Passage Retrieval with Zero-Shot Ques
     score = (log P(question | passage) - log P(question)) / tokens of the question
 
 Every token of the text goes through a language model, in windows that begin with a sentence. Then
-each sentence of the best windows is read alone, and counts half; one of another window counts as if
-it said nothing alone. Of a text its tokens are kept, and nothing else: each question reads all of
-the text again, since what follows a window depends on the question, and what the model keeps of a
-window would fill gigabytes. ``model=`` names an open model or a run of ``gpt``; without one, which
-letters follow each other in a window is counted, as in Ponte, Croft: A Language Modeling Approach
-to Information Retrieval (1998), https://doi.org/10.1145/290941.291008.
+each sentence of the best windows is scored alone, which counts half; a sentence of other windows
+counts as if it scored 0 alone. Only the tokens of a text are stored: each question reads the whole
+text again, since the question follows a window, and the model's cache of all windows would fill
+gigabytes. ``model=`` names an open model or a run of ``gpt``; without one, a byte bigram model of
+each window is used, as in Ponte, Croft: A Language Modeling Approach to Information Retrieval
+(1998), https://doi.org/10.1145/290941.291008.
 
-Differs from the paper: no other system picks passages before; what the question scores without a
-passage is taken off, and windows stand above sentences; the model is smaller and gets no
-instruction; what is learnt here is one threshold, from which on a text answers at all.
+Differs from the paper: no other system selects passages before; the question's score without a
+passage is subtracted, and windows are scored before sentences; the model is smaller and gets no
+instruction; only one threshold is fitted here, above which a text answers at all.
 """
 
 from collections import Counter
@@ -33,23 +33,23 @@ from souron.tasks.retrieve import Retriever, Spec
 from souron.utils.messages import UserError, _
 
 FEWEST = 16  # tokens of a window
-TOGETHER = 512  # sentences between two looks at how much is tokenised
-LEAST = 1.0  # of counts: how much the text as a whole is believed before the window
-ASKED = "Question:"  # what stands between a passage and the question
+TOGETHER = 512  # sentences between two progress reports of tokenisation
+LEAST = 1.0  # added to counts: weight of the whole text's statistics
+ASKED = "Question:"  # separates a passage from the question
 
 
 @dataclass(frozen=True)
 class Config:
-    model: str = "smollm2"  # or a file, a folder, a run of gpt; "": counts of letters
+    model: str = "smollm2"  # or a file, a folder, a run of gpt; "": byte counts
     window: int = 256  # tokens
     together: int = 8  # windows at once
-    again: int = 4  # windows whose sentences are read alone
-    least: float = 0.87  # nats a token from which the answer is there, on development questions
+    again: int = 4  # windows whose sentences are scored alone
+    least: float = 0.87  # threshold in nats per token, chosen on development questions
 
 
 class Window(NamedTuple):
     first: int  # sentence
-    last: int  # sentence, of which it may hold the beginning alone
+    last: int  # sentence, possibly only its beginning
     tokens: list[int]
 
 
@@ -68,7 +68,7 @@ class Windows(Retriever):
         super().__init__(config, spec)
 
     def index(self, texts: Sequence[str]) -> Iterator[tuple[float, list[list[int]]]]:
-        """The tokens of each sentence."""
+        """Yield progress 0..1 and, with the last step, the tokens of each sentence."""
         encode = self._encode
         tokens: list[list[int]] = []
         for text in texts:
@@ -78,7 +78,10 @@ class Windows(Retriever):
         yield 1.0, tokens
 
     def ranking(self, index: list[list[int]], question: str) -> Iterator[tuple[float, Tensor]]:
-        """Nats a token of the question that a sentence saves, (sentences,), with the last step."""
+        """Yield progress and, last, the nats per question token gained, (sentences,).
+
+        Raises UserError for a question too long to leave room for a window.
+        """
         reader = self._reader(index, question)
         said = len(reader.question)
         room = min(self.config.window, reader.room)
@@ -135,12 +138,12 @@ class Windows(Retriever):
 
 @lru_cache(maxsize=1)
 def loaded(name: str) -> Any:
-    """What a model's files say of it, its tokenizer and its decoder."""
+    """Return a model's description, tokenizer and decoder, cached."""
     return open_models.load(name)
 
 
 class Model:
-    """How likely a language model finds a question after passages."""
+    """The likelihood of a question after passages, under a language model."""
 
     def __init__(self, name: str, question: str) -> None:
         _about, tokenizer, self.decoder = loaded(name)
@@ -152,9 +155,11 @@ class Model:
 
     @torch.inference_mode()
     def nats(self, passages: Sequence[list[int]]) -> Tensor:
-        """(passages,): of each the logarithm of the question's chance after it. What fills shorter
-        rows stands behind the question, where no token sees it; the head looks at the question
-        alone."""
+        """Return the log-likelihood (passages,) of the question after each passage.
+
+        Padding follows the question, where causal attention hides it; the head is applied to the
+        question only.
+        """
         rows = [[self.start, *passage, *self.between] for passage in passages]
         said = len(self.question)
         tokens = torch.full((len(rows), max(map(len, rows)) + said), self.start)
@@ -172,7 +177,7 @@ class Model:
 
 
 class Counts:
-    """The same by letters, as UTF-8: how often each follows another in a passage, and in all."""
+    """The likelihood of a question under byte bigram counts of a passage and of the whole text."""
 
     room = 1 << 30
 
@@ -205,9 +210,11 @@ def _firsts(pairs: Counter[tuple[int, int]]) -> Counter[int]:
 
 
 def cut(index: Sequence[list[int]], room: int) -> list[Window]:
-    """Windows of at most ``room`` tokens that together hold every token. Each begins with the first
-    sentence that the one before it does not hold whole; a sentence that is longer than a window
-    goes through several."""
+    """Cut the text into windows of at most ``room`` tokens that together hold every token.
+
+    Each begins with the first sentence that is incomplete in the one before; a sentence longer than
+    a window spans several.
+    """
     windows: list[Window] = []
     row = 0
     while row < len(index):

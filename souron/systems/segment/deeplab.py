@@ -3,20 +3,20 @@
 Chen, Zhu, Papandreou, Schroff, Adam: Encoder-Decoder with Atrous Separable Convolution for Semantic
 Image Segmentation (2018). https://arxiv.org/abs/1802.02611
 
-    picture -> encoder -> maps at 1/16 of the side -> 1x1 | 3x3 at rates 6, 12, 18 | mean -> 1x1
+    image -> encoder -> maps at 1/16 of the side -> 1x1 | 3x3 at rates 6, 12, 18 | mean -> 1x1
     4 x as large, beside it the encoder's maps at 1/4 -> two 3x3 -> logits, 4 x as large
 
-A convolution of rate r sees nine points that are r places apart: it sees as far as a large one and
-costs as little as a small one. Five such views of one map are put beside each other (atrous spatial
-pyramid pooling), so that small and large things are seen alike; the mean of the whole map is one of
-them. The decoder takes the edges from finer maps. This is DeepLabv3+; its encoder is Xception with
-its maxima replaced by steps (`xception`), a small one of that kind, or a published classifier
-(`backbone`), whose last stage looks at places apart instead of making its maps smaller.
+A convolution of rate r has nine taps that are r cells apart: it has the receptive field of a large
+kernel at the cost of a small one. Five such branches of one feature map are concatenated (atrous
+spatial pyramid pooling), so that small and large objects are recognised alike; the mean of the
+whole map is one of them. The decoder takes the edges from finer maps. This is DeepLabv3+; its
+encoder is Xception with strides in place of max pooling (`xception`), a small one of that kind, or
+a published classifier (`backbone`), whose last stage is dilated instead of downsampling.
 
-Differs from the paper: the mean of the map is not normalised, so that a batch may be one picture;
+Differs from the paper: the global mean is not batch-normalised, so that a batch may be one image;
 AdamW and one cycle of the rate; Dice beside the cross-entropy; in smaller sizes, smaller rates.
-Reduced: a residual branch of the encoder ends with a ReLU where the paper's begins with one, so
-that a block can add to what passes by it, and not take away.
+Reduced: a residual branch of the encoder ends with a ReLU where the paper's starts with one, so
+that a block can add to its shortcut, but not subtract.
 """
 
 from collections.abc import Sequence
@@ -29,15 +29,15 @@ from torch.nn import functional as F
 from souron.hub.backbones import Backbone
 from souron.tasks.segment import Segmenter, Spec
 
-LOW = 48  # maps that the decoder takes of the finer ones
+LOW = 48  # channels that the decoder takes from the finer map
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 1.0  # times 32 to 2048 maps of the encoder
+    width: float = 1.0  # times 32 to 2048 channels of the encoder
     middle: int = 16  # blocks of its middle flow
-    maps: int = 256  # of each view, and of the decoder
-    rates: tuple[int, ...] = (6, 12, 18)  # how far apart the points of the views are
+    maps: int = 256  # channels of each branch, and of the decoder
+    rates: tuple[int, ...] = (6, 12, 18)  # dilation rates of the branches
     dropout: float = 0.1  # before the logits
     rate: float = 7e-4
     backbone: str = ""  # a classifier whose published layers are the encoder
@@ -46,7 +46,7 @@ class Config:
 def convolution(
     inward: int, outward: int, kernel: int = 1, stride: int = 1, rate: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """Convolution, normalised over the batch, without its negative part."""
+    """Convolution, batch normalisation, ReLU."""
     conv = nn.Conv2d(
         inward, outward, kernel, stride, rate * (kernel // 2), rate, groups, bias=False
     )
@@ -54,14 +54,14 @@ def convolution(
 
 
 def separable(inward: int, outward: int, stride: int = 1, rate: int = 1) -> nn.Sequential:
-    """A 3x3 of each map by itself, then a 1x1 of all."""
+    """Depthwise separable convolution: 3x3 per channel, then 1x1."""
     return nn.Sequential(
         convolution(inward, inward, 3, stride, rate, inward), convolution(inward, outward)
     )
 
 
 class Block(nn.Module):
-    """Three separable convolutions, and past them what went in."""
+    """Residual block of three separable convolutions."""
 
     def __init__(self, maps: Sequence[int], stride: int = 1, rate: int = 1) -> None:
         super().__init__()
@@ -75,13 +75,13 @@ class Block(nn.Module):
             self.past = nn.Sequential(conv, nn.BatchNorm2d(outward))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What comes out, and what it was before the last convolution."""
+        """Return the output, and the features before the last convolution."""
         before = self.second(self.first(x))
         return self.third(before) + self.past(x), before
 
 
 class Xception(nn.Module):
-    """Pictures (B, C, H, W) -> maps at 1/4 and at 1/16 of the side."""
+    """Images (B, C, H, W) -> feature maps at 1/4 and 1/16 of the side."""
 
     def __init__(self, channels: int, width: float, middle: int) -> None:
         super().__init__()

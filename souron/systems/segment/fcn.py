@@ -4,15 +4,15 @@ Long, Shelhamer, Darrell: Fully Convolutional Networks for Semantic Segmentation
 https://arxiv.org/abs/1411.4038
 
     classifier -> scores at 1/32 of the side -> twice as large, + scores of the maps at 1/16
-               -> twice as large, + scores of the maps at 1/8 -> as large as the picture
+               -> twice as large, + scores of the maps at 1/8 -> as large as the image
 
-A layer that looks at all of a 7x7 map is a 7x7 convolution: on a larger picture it gives a map of
-answers. They are coarse, one for 32 pixels; the maps of earlier stages are finer and know less, and
-the sum of their scores has both (FCN-8s; FCN-32s is without them). Doubling is a convolution the
-other way round that starts as linear interpolation and learns on; the last enlargement is linear.
-The classifier is VGG-16, or a published one (`backbone`).
+A fully connected layer on a 7x7 feature map is a 7x7 convolution: on a larger image it gives a map
+of scores. They are coarse, one per 32 pixels; earlier feature maps are finer and less semantic, and
+the sum of their scores combines both (FCN-8s; FCN-32s is without them). Upsampling is a transposed
+convolution initialised as linear interpolation; the last one is linear. The classifier is VGG-16,
+or a published one (`backbone`).
 
-Differs from the paper: convolutions are normalised over the batch and padded; all sums learn at
+Differs from the paper: convolutions are batch-normalised and padded; all levels are trained at
 once, not FCN-32s first; AdamW and one cycle of the rate; Dice beside the cross-entropy.
 """
 
@@ -26,18 +26,18 @@ from torch.nn import functional as F
 from souron.hub.backbones import Backbone
 from souron.tasks.segment import Segmenter, Spec
 
-STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # maps and convolutions of VGG-16
+STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions of VGG-16
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 1.0  # times 64 to 512 maps
-    head: int = 4096  # maps of the layers that were fully connected
-    reach: int = 7  # places that the first of them looks at
-    finest: int = 8  # pixels a place of the finest scores: 8, 16 or 32
+    width: float = 1.0  # times 64 to 512 channels
+    head: int = 4096  # channels of the layers that were fully connected
+    reach: int = 7  # kernel size of the first of them
+    finest: int = 8  # pixels per cell of the finest scores: 8, 16 or 32
     dropout: float = 0.5
     rate: float = 1e-3
-    backbone: str = ""  # a classifier whose published layers stand in place of VGG's
+    backbone: str = ""  # a classifier whose published layers replace VGG
 
 
 def convolution(inward: int, outward: int, kernel: int) -> nn.Sequential:
@@ -46,7 +46,7 @@ def convolution(inward: int, outward: int, kernel: int) -> nn.Sequential:
 
 
 class VGG(nn.Module):
-    """Pictures (B, C, H, W) -> maps at 1/8, 1/16 and 1/32 of the side."""
+    """Images (B, C, H, W) -> feature maps at 1/8, 1/16 and 1/32 of the side."""
 
     def __init__(self, channels: int, width: float) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class VGG(nn.Module):
 
 
 class Double(nn.ConvTranspose2d):
-    """Scores (B, labels, h, w) -> twice as large; at first each label linearly by itself."""
+    """Upsample scores (B, labels, h, w) by 2; initialised as bilinear interpolation per label."""
 
     def __init__(self, labels: int) -> None:
         super().__init__(labels, labels, 4, 2, 3, bias=False)
@@ -79,7 +79,7 @@ class Double(nn.ConvTranspose2d):
 
 
 def tent(side: int) -> Tensor:
-    """(side, side): the weights of linear interpolation to places half as far apart."""
+    """Return the weights (side, side) of bilinear interpolation by 2."""
     line = 1 - ((torch.arange(side) - (side - 1) / 2) / (side / 2)).abs()
     return line[:, None] * line
 
@@ -115,7 +115,7 @@ class FCN(Segmenter):
             nn.Conv2d(count, labels, 1) for stride, count in finer if stride >= config.finest
         )
         self.twice = nn.ModuleList(Double(labels) for _level in self.finer)
-        for score in self.finer:  # a finer level begins without a say
+        for score in self.finer:  # finer levels start at 0
             nn.init.zeros_(score.get_parameter("weight"))
             nn.init.zeros_(score.get_parameter("bias"))
 

@@ -8,15 +8,15 @@ https://arxiv.org/abs/1505.04597
           two 3x3 convolutions, half the maps                               x4
     a 1x1 convolution: the logits of every pixel
 
-Small maps know what is there, large ones where its edge is; a plain way down and up would have lost
-the edge. The way down may be a published classifier's (`backbone`): the maps that it gives at 1/2
-to 1/32 of the side are what the way up sees. `finest=4` leaves out the largest maps, which cost
-most: the logits are then enlarged linearly.
+Coarse feature maps know what is there, fine ones where its edge is; an encoder and decoder without
+shortcuts would have lost the edge. The encoder may be a published classifier's (`backbone`): the
+decoder reads its feature maps at 1/2 to 1/32 of the side. `finest=4` leaves out the largest maps,
+which cost most: the logits are then upsampled linearly.
 
-Differs from the paper: convolutions are padded, so that the map is as large as the picture, and
-normalised over the batch; AdamW and one cycle of the rate; Dice beside the cross-entropy; no
-elastic deformations. Reduced: the loss does not weigh the gaps between cells that touch, since
-classes of pixels do not tell where one cell ends and the next begins.
+Differs from the paper: convolutions are padded, so that the output is as large as the image, and
+batch-normalised; AdamW and one cycle of the rate; Dice beside the cross-entropy; no elastic
+deformations. Reduced: the loss does not weigh the gaps between touching cells, since pixel classes
+do not separate one cell from the next.
 """
 
 from collections.abc import Sequence
@@ -34,15 +34,15 @@ STAGES = 5  # of a published classifier, to 1/32 of the side
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 64  # maps of the finest level, twice as many at each coarser one
+    width: int = 64  # channels of the finest level, doubled at each coarser one
     levels: int = 5
-    finest: int = 1  # pixels a place of the finest level, a power of 2
+    finest: int = 1  # pixels per cell of the finest level, a power of 2
     rate: float = 1e-3
-    backbone: str = ""  # a classifier whose published layers are the way down
+    backbone: str = ""  # a classifier whose published layers are the encoder
 
 
 class Twice(nn.Sequential):
-    """Two 3x3 convolutions, each normalised and without its negative part."""
+    """Two 3x3 convolutions, each with batch normalisation and ReLU."""
 
     def __init__(self, inward: int, outward: int) -> None:
         layers: list[nn.Module] = []
@@ -53,7 +53,7 @@ class Twice(nn.Sequential):
 
 
 class Down(nn.Module):
-    """Pictures -> maps of each level, the finest first."""
+    """The encoder: images -> feature maps of each level, the finest first."""
 
     def __init__(self, channels: int, maps: Sequence[int], finest: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Up(nn.Module):
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         up = self.enlarge(coarse)[
             :, :, : fine.shape[2], : fine.shape[3]
-        ]  # an odd side was rounded up
+        ]  # crop: an odd side was rounded up
         return self.convs(torch.cat([fine, up], 1))
 
 
@@ -122,7 +122,7 @@ class UNet(Segmenter):
 
 
 def blocks(image: Tensor, side: int) -> Tensor:
-    """(B, C, H, W) -> (B, C side^2, H / side, W / side): each block of pixels is one place."""
+    """Fold blocks of pixels into channels: (B, C, H, W) -> (B, C side^2, H / side, W / side)."""
     if side == 1:
         return image
     short = [-length % side for length in image.shape[2:]]
@@ -130,6 +130,6 @@ def blocks(image: Tensor, side: int) -> Tensor:
 
 
 def as_large(logits: Tensor, image: Tensor) -> Tensor:
-    """Enlarged linearly to the picture's side."""
+    """Resize logits bilinearly to the image's side."""
     size = image.shape[2:]
     return logits if logits.shape[2:] == size else F.interpolate(logits, size, mode="bilinear")

@@ -2,25 +2,25 @@
 
 He, Gkioxari, Dollár, Girshick: Mask R-CNN (2017). https://arxiv.org/abs/1703.06870
 
-    picture -> backbone -> pyramid of maps (FPN) -> region proposal network -> regions
-    7 x 7 places of the map in each region -> softmax(labels and background), offsets
-    14 x 14 places of the map in each found box -> convolutions -> a 28 x 28 mask of each label
+    image -> backbone -> pyramid of maps (FPN) -> region proposal network -> regions
+    7 x 7 cells of the map in each region -> softmax(labels and background), offsets
+    14 x 14 cells of the map in each final box -> convolutions -> a 28 x 28 mask of each label
     loss = BCE(object) + smooth L1 + cross entropy(label) + smooth L1 + BCE(mask of the true label)
 
-Faster R-CNN (``faster_rcnn``) with a third answer. Every label has a mask of its own and none
-competes with another: a sigmoid for each pixel, and only the true label's mask learns, from the
-regions that overlap an object by half. What an object is stays the judge's to say. The places of a
-region are taken without rounding its edges (RoIAlign, in ``blocks.boxes``), since a mask shows
-every pixel that is off. In answers the masks are those of the found boxes, not of the proposals,
-laid into the box and cut at a half.
+Faster R-CNN (``faster_rcnn``) with a third output. Every label has a mask of its own, without
+competition: a sigmoid per pixel, and only the true label's mask is trained, on the regions that
+overlap an object by half. The detection head alone decides the label. The features of a region are
+sampled without rounding its edges (RoIAlign, in ``blocks.boxes``), since a mask shows every
+misplaced pixel. At inference masks are predicted for the final boxes, not the proposals, resized to
+the box and thresholded at a half.
 
-The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
-as they are.
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
+frozen.
 
-Differs from the paper: AdamW and one cycle of the rate; both networks learn in one step; anchors
-across the border learn, too; a batch is learnt from in parts, and so is batch normalisation, which
-the paper freezes; anchors lie around the middle of a cell; small sizes have one convolution before
-the mask, not four. Reduced: the pyramid has no map of a quarter of the side.
+Differs from the paper: AdamW and one cycle of the rate; both networks are trained jointly; anchors
+across the border are trained, too; a batch is trained in parts, with batch normalisation, which the
+paper freezes; anchors are centred on cells; small sizes have one convolution before the mask, not
+four. Reduced: the pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator
@@ -37,19 +37,19 @@ from souron.tasks.detect import SURE, Explained, Maps, chosen
 from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
 from souron.utils.messages import _
 
-AT_ONCE = 16  # pictures of a step
-SHOWN, MOST_MAPS = 50, 6  # proposals and masks that explain
+AT_ONCE = 16  # images per training step
+SHOWN, MOST_MAPS = 50, 6  # proposals and masks in explanations
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 0.25  # times 64 to 1024 maps
+    width: float = 0.25  # times 64 to 1024 channels
     depth: float = 0.33  # times 3 to 6 blocks
-    maps: int = 64  # of the pyramid; the judge has four times as many values
-    regions: int = 32  # of a picture that learn; four times as many are proposed
-    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in places
+    maps: int = 64  # channels of the pyramid; the head has four times as many units
+    regions: int = 32  # training regions per image; four times as many are proposed
+    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in cells
     rate: float = 1e-3
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    backbone: str = ""  # a classifier whose published layers replace the backbone
 
 
 class MaskRCNN(MaskedRCNN, InstanceSegmenter):
@@ -112,7 +112,7 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
         return loss + self.mask_loss(levels, box, owner, batch)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         start = 0
         for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
             part = slice(start, start + len(image))
@@ -120,7 +120,7 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
             start += len(image)
 
     def example(self) -> None:
-        """One pass with as many regions as it proposes, for the table of its layers."""
+        """Run one pass with as many regions as it proposes, for the table of layers."""
         side, maps = self.spec.side, self.config.maps
         image = torch.empty(1, self.spec.channels, side, side, device=self.device)
         self.proposer(self.pyramid(self.backbone(image)))

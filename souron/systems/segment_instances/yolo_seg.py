@@ -3,25 +3,25 @@
 Terven, Córdova-Esparza, Romero-González: A Comprehensive Review of YOLO Architectures in Computer
 Vision: From YOLOv1 to YOLOv8 and YOLO-NAS (2023). https://arxiv.org/abs/2304.00501
 
-    picture -> YOLOv8 -> at each place scores, edges and k = 32 coefficients c
-    the finest map -> convolutions, twice the side -> k prototypes P, 4 pixels a place
+    image -> YOLOv8 -> at each cell scores, edges and k = 32 coefficients c
+    the finest map -> convolutions, twice the side -> k prototypes P, 4 pixels per cell
     mask = sigmoid(c . P), cut at the box
     loss = that of YOLOv8 + 7.5 BCE(mask), in each object's box the mean over its area
 
-Prototypes are from YOLACT (Bolya, Zhou, Xiao, Lee 2019, https://arxiv.org/abs/1904.02689): what an
-object looks like is learnt once for the whole picture, and an object costs no more than a product
-of k numbers with k masks. A prototype may be an edge, a side of the picture, or one of several
-things that look alike; the coefficients may be negative, so that one object is taken away from
-another. The box is found as ``yolo`` finds it (YOLOv8; Jocher, Chaurasia, Qiu 2023), and the places
-that learn an object learn its coefficients, too. A mask learns inside of its box alone and is cut
-at it in answers: far away it may say what it likes. A moving average answers.
+Prototypes are from YOLACT (Bolya, Zhou, Xiao, Lee 2019, https://arxiv.org/abs/1904.02689): masks
+are computed once for the whole image, and an object costs only a product of k numbers with k masks.
+A prototype may be an edge, a side of the image, or one of several similar objects; coefficients may
+be negative, so that one object is subtracted from another. The box is found as in ``yolo`` (YOLOv8;
+Jocher, Chaurasia, Qiu 2023), and the cells assigned to an object are trained on its coefficients,
+too. A mask is trained only within its box and cropped to it at inference. A moving average of the
+weights is used for inference.
 
-The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
-as they are.
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
+frozen.
 
-Differs from the paper: AdamW and one cycle of the rate; pictures are shifted and mirrored, not put
-together from four (mosaic); a batch is learnt from in parts, and the average forgets faster; labels
-begin with a score of 0.01 on each grid, not with five objects in a picture of 640 pixels.
+Differs from the paper: AdamW and one cycle of the rate; images are shifted and mirrored, without
+mosaic; a batch is trained in parts, and the average decays faster; the initial scores of labels are
+0.01 on each grid, not those of five objects in an image of 640 pixels.
 """
 
 from collections.abc import Iterator
@@ -40,23 +40,23 @@ from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
 from souron.utils.messages import _
 
 PROTOTYPES = 32
-GRAIN = 4  # pixels of a prototype's place
-AT_ONCE = 16  # pictures of a step
-MOST_MAPS = 8  # prototypes that explain
+GRAIN = 4  # pixels per cell of a prototype
+AT_ONCE = 16  # images per training step
+MOST_MAPS = 8  # prototypes in explanations
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 1.0  # times 64 to 1024 maps
+    width: float = 1.0  # times 64 to 1024 channels
     depth: float = 1.0  # times 3 to 6 blocks
-    most: int = 1024  # maps before ``width``
+    most: int = 1024  # most channels before ``width``
     rate: float = 1e-3
-    average: float = 0.999  # how much of the averaged weights an update keeps
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    average: float = 0.999  # decay of the moving average of weights
+    backbone: str = ""  # a classifier whose published layers replace the backbone
 
 
 class Prototypes(nn.Sequential):
-    """The finest map (B, maps, H / 8, W / 8) -> (B, PROTOTYPES, H / 4, W / 4)."""
+    """Map the finest features (B, maps, H / 8, W / 8) to (B, PROTOTYPES, H / 4, W / 4)."""
 
     def __init__(self, inward: int, maps: int) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ class Prototypes(nn.Sequential):
 
 
 class Segmenting(Network):
-    """YOLOv8's network with prototypes, and with coefficients (B, A, PROTOTYPES) at each place."""
+    """YOLOv8 with prototypes, and coefficients (B, A, PROTOTYPES) in each cell."""
 
     def __init__(self, config: Config, channels: int, labels: int, published: nn.Module | None):
         super().__init__(config, channels, labels, published)
@@ -77,7 +77,7 @@ class Segmenting(Network):
         self.coefficients = nn.ModuleList(Branch(c, maps, PROTOTYPES, 0.0) for c in self.maps)
 
     def mixed(self, image: Tensor) -> tuple[Said, Tensor, Tensor]:
-        """What ``forward`` gives, the coefficients and the prototypes."""
+        """Return the output of ``forward``, the coefficients and the prototypes."""
         levels = self.levels(image)
         parts = zip(self.coefficients, levels, strict=True)
         coefficient = torch.cat([in_a_row(part(x)) for part, x in parts], 1)
@@ -119,7 +119,7 @@ class YOLOSeg(InstanceSegmenter):
         return answered
 
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
-        """The prototypes that the surest object mixes most, and how its mask comes of them."""
+        """Return the main prototypes of the highest-scoring object's mask, and that mask."""
         steps: list[Explained | Maps] = [self.surest(image)]
         (edge, label, sizes), coefficient, prototype = self.average.mixed(image)
         box = self.average.boxes(edge.float(), *places(sizes, image.device))[0]
@@ -160,14 +160,14 @@ class YOLOSeg(InstanceSegmenter):
         return loss
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps; after each of them the average follows."""
+        """Yield the loss of parts of a batch; the moving average is updated after each step."""
         for start in range(0, len(batch.image), AT_ONCE):
             part = slice(start, start + AT_ONCE)
             yield "model", self.loss(Batch(batch.image[part], batch.target[part], batch.mask[part]))
             lead(self.average, self.network, self.config.average, step)
 
     def example(self) -> None:
-        """One pass of what learns, for the table of its layers."""
+        """Run one pass of the trained network, for the table of layers."""
         side = self.spec.side
         self.network.mixed(torch.empty(1, self.spec.channels, side, side, device=self.device))
 
@@ -175,8 +175,11 @@ class YOLOSeg(InstanceSegmenter):
 def mask_loss(
     coefficient: Tensor, prototype: Tensor, on: Tensor, owner: Tensor, batch: Batch
 ) -> Tensor:
-    """Of the places that learn, ``on`` (B, A), whose objects are ``owner`` (B, A): how far each
-    mask is from its object's within the box, the mean over the box's area; their mean."""
+    """Return the mask loss of the cells ``on`` (B, A), assigned to objects ``owner`` (B, A).
+
+    It is the mean over cells of the cross-entropy within the object's box, divided by the box's
+    area.
+    """
     total = prototype.new_zeros(())
     height, width = prototype.shape[2:]
     for row, (truth, mask) in enumerate(zip(batch.target, batch.mask, strict=True)):
@@ -194,12 +197,12 @@ def mask_loss(
 
 
 def enlarged(maps: Tensor, height: int, width: int) -> Tensor:
-    """(n, H, W) -> (n, height, width), linearly between."""
+    """Resize (n, H, W) bilinearly to (n, height, width)."""
     return F.interpolate(maps[:, None], (height, width), mode="bilinear")[:, 0]
 
 
 def inside(box: Tensor, height: int, width: int) -> Tensor:
-    """(n, height, width) bool: the pixels whose middle is in a box, (n, 4)."""
+    """Return a mask (n, height, width) of the pixels whose centre is in a box, (n, 4)."""
     y, x = (torch.arange(count, device=box.device) + 0.5 for count in (height, width))
     left, top, right, bottom = box[..., None].unbind(1)
     return ((y >= top) & (y < bottom))[:, :, None] & ((x >= left) & (x < right))[:, None]

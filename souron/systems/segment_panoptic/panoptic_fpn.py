@@ -3,25 +3,25 @@
 Kirillov, Girshick, He, Dollár: Panoptic Feature Pyramid Networks (2019).
 https://arxiv.org/abs/1901.02446
 
-    picture -> backbone -> pyramid of maps (FPN)
+    image -> backbone -> pyramid of maps (FPN)
       regions -> label, box and mask of each thing, as Mask R-CNN has them (``mask_rcnn``)
       each map -> (3 x 3 convolution, group norm, ReLU, twice the side) until all are as fine as the
       finest -> their sum -> a class for every pixel: each stuff, or "thing"
     loss = that of Mask R-CNN + 0.5 cross entropy of pixels
 
-The two answers disagree where a mask lies on stuff. They are merged by rule: things are laid down
-from the surest on, each where nothing lies yet; one of which less than half would be seen is left
-out. What no thing covers is the stuff that its pixels were named, unless they were named "thing" or
-fewer than a 64th of the picture is that stuff: they are void.
+The two outputs disagree where a mask lies on stuff. They are merged by rule: things are placed by
+descending score, each on free pixels only; one of which less than half would be visible is dropped.
+Pixels without a thing get their stuff label, unless it is "thing" or covers less than a 64th of the
+image: they are void.
 
-The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages stay
-as they are.
+The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
+frozen.
 
-Differs from the paper: AdamW and one cycle of the rate; both networks of Mask R-CNN learn in one
-step; anchors across the border learn, too; a batch is learnt from in parts, and so is batch
-normalisation, which the paper freezes; anchors lie around the middle of a cell; small sizes have
-one convolution before the mask, not four, and as many maps of pixels as the pyramid has. Reduced:
-the pyramid has no map of a quarter of the side.
+Differs from the paper: AdamW and one cycle of the rate; both networks of Mask R-CNN are trained
+jointly; anchors across the border are trained, too; a batch is trained in parts, with batch
+normalisation, which the paper freezes; anchors are centred on cells; small sizes have one
+convolution before the mask, not four, and the semantic branch has as many channels as the pyramid.
+Reduced: the pyramid has no map of a quarter of the side.
 """
 
 from collections.abc import Iterator, Sequence
@@ -49,44 +49,44 @@ from souron.tasks.segment_panoptic import (
 )
 from souron.utils.messages import _
 
-AT_ONCE = 16  # pictures of a step
-LEVELS = 3  # maps of the pyramid that name pixels
-OF_PIXELS = 0.5  # weight of the loss of pixels
-LEAST, OVERLAP = 0.05, 0.5  # score of a candidate, and overlap from which the weaker of two goes
-SEEN = 0.5  # share of a thing that must be seen
-LEAST_STUFF = 1 / 64  # of the picture
-NOWHERE = -100  # of pixels that nobody knows, which do not learn
+AT_ONCE = 16  # images per training step
+LEVELS = 3  # pyramid levels used for pixel classes
+OF_PIXELS = 0.5  # weight of the pixel loss
+LEAST, OVERLAP = 0.05, 0.5  # minimum score of a candidate, and IoU of suppression
+SEEN = 0.5  # share of a thing that must stay visible
+LEAST_STUFF = 1 / 64  # of the image
+NOWHERE = -100  # label of unknown pixels, which are excluded from training
 
 
 @dataclass(frozen=True)
 class Config:
-    width: float = 0.25  # times 64 to 1024 maps
+    width: float = 0.25  # times 64 to 1024 channels
     depth: float = 0.33  # times 3 to 6 blocks
-    maps: int = 64  # of the pyramid; the judge has four times as many values
-    regions: int = 32  # of a picture that learn; four times as many are proposed
-    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in places
+    maps: int = 64  # channels of the pyramid; the head has four times as many units
+    regions: int = 32  # training regions per image; four times as many are proposed
+    scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in cells
     rate: float = 2e-3
-    backbone: str = ""  # a classifier whose published layers stand in place of its own
+    backbone: str = ""  # a classifier whose published layers replace the backbone
 
 
 class Learnt(NamedTuple):
-    """What a batch says of things and of pixels."""
+    """The training targets of a batch, for things and for pixels."""
 
-    target: list[Tensor]  # of each picture (n, 5): number among things, box in pixels
+    target: list[Tensor]  # per image (n, 5): index among things, box in pixels
     mask: list[Tensor]  # (n, H, W) bool
-    pixel: Tensor  # (B, H, W) int64: number among stuff, then "thing"; or NOWHERE
+    pixel: Tensor  # (B, H, W) int64: index among stuff, then "thing"; or NOWHERE
 
 
 class Candidates(NamedTuple):
-    """What is said of a picture before things and stuff are merged."""
+    """The predictions for an image before things and stuff are merged."""
 
-    box: Tensor  # (n, 6): number among things, edges, score; the surest first
+    box: Tensor  # (n, 6): index among things, edges, score; the highest score first
     mask: Tensor  # (n, H, W) bool
     pixel: Tensor  # (stuff + 1, H, W) in 0..1, the last one for things
 
 
 class Namer(nn.Module):
-    """The pyramid's maps at 1/8, 1/16, 1/32 of the side -> logits of every pixel's class at 1/8."""
+    """Map pyramid levels at 1/8, 1/16, 1/32 of the side to pixel class logits at 1/8."""
 
     def __init__(self, inward: int, maps: int, classes: int) -> None:
         super().__init__()
@@ -137,11 +137,11 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
             len(spec.things),
         )
         self.namer = Namer(config.maps, min(128, config.maps), len(spec.stuff) + 1)
-        self.thing = [spec.labels.index(label) for label in spec.things]  # number -> label
+        self.thing = [spec.labels.index(label) for label in spec.things]  # index -> label
         self.stuff = [spec.labels.index(label) for label in spec.stuff]
 
     def named(self, levels: Sequence[Tensor], side: Sequence[int]) -> Tensor:
-        """Logits (B, stuff + 1, H, W), the last one for things."""
+        """Return logits (B, stuff + 1, H, W), the last one for things."""
         return F.interpolate(self.namer(levels[:LEVELS]), tuple(side), mode="bilinear")
 
     def candidates(self, image: Tensor) -> list[Candidates]:
@@ -155,7 +155,7 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
         return [self.one(each, conf) for each in candidates]
 
     def one(self, said: Candidates, conf: float) -> Answered:
-        """A picture's segments: things from the surest on, then stuff on what is left."""
+        """Merge an image's segments: things by descending score, then stuff on free pixels."""
         ids = torch.zeros(said.pixel.shape[1:], dtype=torch.uint8, device=said.pixel.device)
         labels, scores = list[int](), list[float]()
         sure = said.box[:, 5] >= conf
@@ -182,7 +182,7 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
         return Answered(segments, torch.tensor(scores))
 
     def learnt(self, batch: Batch) -> Learnt:
-        """What a batch says of things and of pixels; crowd regions learn neither."""
+        """Return the targets for things and pixels; crowd regions are excluded from both."""
         side = batch.image.shape[2:]
         target, masks = [], []
         pixel = torch.full((len(batch.image), *side), NOWHERE, device=batch.image.device)
@@ -210,13 +210,13 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
         return loss + OF_PIXELS * self.naming(levels, known.pixel)
 
     def naming(self, levels: Sequence[Tensor], pixel: Tensor) -> Tensor:
-        """The loss of the pixels (B, H, W) that are known."""
+        """Return the cross-entropy over the labelled pixels (B, H, W)."""
         logits = self.named(levels, pixel.shape[1:])
         total = F.cross_entropy(logits, pixel, ignore_index=NOWHERE, reduction="sum")
         return total / (pixel != NOWHERE).sum().clamp(min=1)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts, which makes more steps."""
+        """Yield the loss of parts of a batch, one optimiser step each."""
         start = 0
         for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
             yield "model", self.loss(Batch(image, batch.target[start : start + len(image)]))
@@ -239,7 +239,7 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
         ]  # fmt: skip
 
     def example(self) -> None:
-        """One pass with as many regions as it proposes, for the table of its layers."""
+        """Run one pass with as many regions as it proposes, for the table of layers."""
         side, maps = self.spec.side, self.config.maps
         image = torch.empty(1, self.spec.channels, side, side, device=self.device)
         levels = self.pyramid(self.backbone(image))

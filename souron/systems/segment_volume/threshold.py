@@ -5,12 +5,13 @@ https://doi.org/10.1109/TSMC.1979.4310076
 
     [a, b] of an organ = argmax of Dice = 2 n(a <= x <= b, organ) / (n(a <= x <= b) + n(organ))
 
-Two numbers an organ and no place: it finds what no other tissue is as bright as, such as lungs. All
-windows are tried, on the histograms of the training volumes. Of organs whose windows overlap the
-one with more Dice has the voxel.
+It uses two numbers per organ and no position: it finds organs whose brightness is unique, such as
+lungs. All windows are tried, on the histograms of the training volumes. Where the windows of organs
+overlap, the one with the higher Dice gets the voxel.
 
 Differs from the paper: the criterion is Dice with labels, where Otsu separates grey values without
-any by the variance between two classes; several windows, each with two ends; the largest parts.
+any by the variance between two classes; several windows, each with two ends; the largest
+components.
 """
 
 from collections.abc import Iterator
@@ -22,13 +23,13 @@ from torch import Tensor
 from souron.tasks.segment_volume import Spec, VolumeSegmenter
 from souron.training.loop import Data, Progress, Run
 
-LOW, HIGH = -1024.0, 1976.0  # HU; what lies outside counts as the end
-EVERY = 10**9  # cases of a batch: all
+LOW, HIGH = -1024.0, 1976.0  # HU; values outside are clamped
+EVERY = 10**9  # more than any number of cases: one batch holds all
 
 
 @dataclass(frozen=True)
 class Config:
-    step: float = 10.0  # HU between two ends that are tried
+    step: float = 10.0  # HU between two candidate ends
 
 
 class Threshold(VolumeSegmenter):
@@ -37,8 +38,8 @@ class Threshold(VolumeSegmenter):
     full_batch = True
     SIZES = {"tiny": Config(30.0), "small": Config()}
 
-    window: Tensor  # (organs, 2) the first and the last value of each
-    dice: Tensor  # (organs,) on the training volumes; 0 where none is found yet
+    window: Tensor  # (organs, 2): lower and upper end of each window
+    dice: Tensor  # (organs,) on the training volumes; 0 before fitting
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -47,7 +48,7 @@ class Threshold(VolumeSegmenter):
         self.register_buffer("dice", torch.zeros(organs))
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """An organ a step."""
+        """Fit the window of one organ per step."""
         histogram = self.histogram(next(iter(data.endless(EVERY))))
         for step in range(run.start, min(run.steps, len(self.window))):
             low, high, dice = best(histogram[:, step + 1], histogram.sum(1))
@@ -57,7 +58,7 @@ class Threshold(VolumeSegmenter):
             yield Progress(step, {"1 - Dice": 1 - self.dice.mean()})
 
     def histogram(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """(bins, labels): voxels of each class with each value."""
+        """Count the voxels of each class per value, (bins, labels)."""
         bins, labels = round((HIGH - LOW) / self.config.step), len(self.spec.labels)
         count = torch.zeros(bins * labels, dtype=torch.float64)
         for volume, target in zip(*batch, strict=True):
@@ -75,7 +76,10 @@ class Threshold(VolumeSegmenter):
 
 
 def best(organ: Tensor, every: Tensor) -> tuple[int, int, float]:
-    """Of histograms (bins,): the first and the last bin of the window with most Dice, and that."""
+    """Return the first and last bin of the window with the highest Dice, and that Dice.
+
+    ``organ`` and ``every`` are histograms (bins,).
+    """
     inside, all_inside = (torch.cat([x.new_zeros(1), x.cumsum(0)]) for x in (organ, every))
     shared = inside[None] - inside[:, None]  # from the row's bin to before the column's
     whole = all_inside[None] - all_inside[:, None] + inside[-1]

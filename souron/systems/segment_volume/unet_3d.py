@@ -9,16 +9,16 @@ from Sparse Annotation (2016). https://arxiv.org/abs/1606.06650
           two 3x3x3 convolutions, half the maps                                          x3
     a 1x1x1 convolution: the logits of every voxel
 
-It learns from patches, most of them around a voxel of an organ that is drawn first and the voxel
-then, so that small organs are seen as often as large ones; uniform patches let the aorta die. The
-loss is cross-entropy, in which the voxels of rare classes weigh more, and Dice of every class. The
-weights fade over the second half of the budget, since organs that weigh more are found too large.
-It answers of the whole volume at once. Where a voxel lies in the body are three more channels:
-bodies are much alike.
+It is trained on patches, most of them around a random voxel of a random organ, so that small organs
+are seen as often as large ones; with uniform patches the aorta is not learnt. The loss is
+cross-entropy, in which the voxels of rare classes weigh more, and Dice of every class. The weights
+fade over the second half of the budget, since organs that weigh more are segmented too large. At
+inference the whole volume is processed at once. Each voxel's position in the body is given in three
+more channels: bodies are much alike.
 
-Differs from the paper: padded convolutions; whole labels, no sparse ones; no elastic deformations,
-but brightness and contrast change; places as channels; Dice beside the weighted cross-entropy,
-weights that fade; the largest parts; AdamW and one cycle of the rate.
+Differs from the paper: padded convolutions; complete labels, no sparse ones; brightness and
+contrast augmentation in place of elastic deformations; position channels; Dice beside the weighted
+cross-entropy, weights that fade; the largest components; AdamW and one cycle of the rate.
 """
 
 from dataclasses import dataclass
@@ -30,26 +30,26 @@ from torch.nn import functional as F
 
 from souron.tasks.segment_volume import Batch, Spec, VolumeSegmenter
 
-CENTRE, WIDTH = 40.0, 200.0  # HU of the first channel's 0, and to its 1
-WIDE = 600.0  # of the second's
-GREY = 2  # channels of the values
-SMOOTH = 1.0  # voxels that Dice counts as found
-AROUND = 0.8  # of the patches lie around an organ
+CENTRE, WIDTH = 40.0, 200.0  # HU that map to 0 and 1 in the first channel
+WIDE = 600.0  # width of the second window
+GREY = 2  # intensity channels
+SMOOTH = 1.0  # smoothing term of the Dice loss, in voxels
+AROUND = 0.8  # share of patches around an organ
 WHOLE = (slice(None),) * 3
-POWER = 0.5  # a class's weight is its share of the voxels to the minus this, at the beginning
+POWER = 0.5  # a class's initial weight is its share of the voxels to the minus this
 
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 32  # maps of the first convolution; each level has twice as many as the one above
+    width: int = 32  # channels of the first convolution, doubled at each level
     levels: int = 4
     patch: tuple[int, ...] = (32, 40, 48)  # slices, rows, columns
-    patches: int = 2  # of a step
+    patches: int = 2  # per step
     rate: float = 4e-3
 
 
 class Twice(nn.Sequential):
-    """Two 3x3x3 convolutions, each normalised and without its negative part."""
+    """Two 3x3x3 convolutions, each with normalisation and ReLU."""
 
     def __init__(self, inward: int, between: int, outward: int) -> None:
         layers: list[nn.Module] = []
@@ -67,7 +67,7 @@ class Up(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         depth, height, width = fine.shape[2:]
-        up = self.enlarge(coarse)[:, :, :depth, :height, :width]  # an odd side was rounded up
+        up = self.enlarge(coarse)[:, :, :depth, :height, :width]  # crop: an odd side was rounded up
         return self.convs(torch.cat([fine, up], 1))
 
 
@@ -81,7 +81,7 @@ class UNet3D(VolumeSegmenter):
         "paper": Config(patch=(116, 132, 132)),
     }
 
-    share: Tensor  # (labels,) of the training voxels
+    share: Tensor  # (labels,) shares of the training voxels
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -97,7 +97,7 @@ class UNet3D(VolumeSegmenter):
         self.to(**layout)
 
     def forward(self, volume: Tensor) -> Tensor:
-        """(B, C', D, H, W) of ``channels`` -> logits (B, labels, D, H, W)."""
+        """Map input channels (B, C', D, H, W) to logits (B, labels, D, H, W)."""
         fine: list[Tensor] = []
         x = volume
         for place, level in enumerate(self.down):
@@ -109,8 +109,11 @@ class UNet3D(VolumeSegmenter):
         return self.last(x)
 
     def channels(self, volume: Tensor, cut: tuple[slice, ...] = WHOLE) -> Tensor:
-        """(C, D, H, W) in HU -> two windows of the values, and each voxel's place: from -1 to 1
-        within a volume as large as the training cases. Of a part of the volume, if wished."""
+        """Convert (C, D, H, W) in HU to two intensity windows and three position channels.
+
+        Positions run from -1 to 1 within a volume of the training cases' size. ``cut`` selects a
+        part.
+        """
         grey = volume[(slice(None), *cut)].float() - CENTRE
         places = torch.meshgrid(
             *(
@@ -123,7 +126,7 @@ class UNet3D(VolumeSegmenter):
         return torch.cat([*windows, torch.stack(places)])
 
     def loss(self, batch: Batch) -> Tensor:
-        """Of patches of some of the volumes."""
+        """Return the loss of random patches from some of the volumes."""
         with torch.no_grad():
             if self.share[0] == self.share[-1]:
                 self.share.copy_(shares(batch.target, len(self.spec.labels)))
@@ -136,13 +139,13 @@ class UNet3D(VolumeSegmenter):
 
     @property
     def weight(self) -> Tensor:
-        """(labels,): what a voxel of each class counts in cross-entropy, in the mean of all 1."""
+        """Return the class weights (labels,) of the cross-entropy, 1 on average over voxels."""
         power = POWER * min(1.0, 2 * (1 - self.used))
         weight = self.share.clamp(min=1e-6) ** -power
         return weight / (weight * self.share).sum()
 
     def patch(self, batch: Batch, row: int) -> tuple[Tensor, Tensor]:
-        """Of one volume: inputs (C', d, h, w), a little brighter or paler, and classes."""
+        """Draw a patch of one volume: inputs (C', d, h, w) with random brightness, and classes."""
         target = batch.target[row]
         cut = around(target, self.config.patch, len(self.spec.labels))
         inputs = self.channels(batch.volume[row], cut)
@@ -156,13 +159,15 @@ class UNet3D(VolumeSegmenter):
 
 
 def shares(target: Tensor, labels: int) -> Tensor:
-    """(labels,): of all voxels those of each class."""
+    """Return the share of voxels of each class, (labels,)."""
     return target.flatten().long().bincount(minlength=labels)[:labels] / target.numel()
 
 
 def around(target: Tensor, size: tuple[int, ...], labels: int) -> tuple[slice, ...]:
-    """Where a patch of a volume's classes (D, H, W) lies: around a voxel of an organ that is drawn
-    first, or anywhere."""
+    """Choose the position of a patch: around a voxel of a random organ, or anywhere.
+
+    ``target`` (D, H, W) are the volume's classes.
+    """
     middle = [int(torch.randint(count, ())) for count in target.shape]
     if torch.rand(()) < AROUND:
         there = target.flatten().long().bincount(minlength=labels)[1:].nonzero().flatten() + 1
@@ -178,7 +183,7 @@ def around(target: Tensor, size: tuple[int, ...], labels: int) -> tuple[slice, .
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """1 - 2 |A and B| / (|A| + |B|), the mean over the classes in these patches.
+    """Return 1 - 2 |A and B| / (|A| + |B|), averaged over the classes in these patches.
 
     Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric Medical
     Image Segmentation (2016). https://arxiv.org/abs/1606.04797

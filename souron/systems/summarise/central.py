@@ -6,13 +6,13 @@ https://doi.org/10.1613/jair.1523
     p = (1 - d) / N + d P^T p        P_ij ~ cos(e(s_i), e(s_j)) where it is above the threshold
     next sentence = argmax p_i - penalty * max over those chosen of cos(e(s_i), e(s_j))
 
-A sentence that many others resemble says what the text is about; who walks from sentence to
-sentence along likeness is there most often (as in PageRank). Alone it would choose the same thought
-three times: what resembles a chosen one loses (Carbonell and Goldstein 1998,
+A sentence that many others resemble represents the text; a random walk along similarities visits it
+most often (as in PageRank). By itself this would select the same thought three times: similarity to
+selected sentences is penalised (Carbonell and Goldstein 1998,
 https://doi.org/10.1145/290941.291025).
 
-Differs from the paper: likeness is that of meaning, by a fixed sentence encoder (Yang and others
-2020), in place of shared words; p is divided by its largest; how many sentences is learnt.
+Differs from the paper: similarity is that of meaning, by a fixed sentence encoder (Yang and others
+2020), in place of shared words; p is divided by its maximum; the number of sentences is fitted.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from souron.blocks.sentences import SentenceEncoder
 from souron.tasks.summarise import Summariser
 
 ROUNDS = 100
-NEAR = 1e-7  # when the walk has come to rest
+NEAR = 1e-7  # tolerance of convergence
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Central(Summariser):
         like = vectors @ vectors.T  # (N, N)
         score = centrality(like, self.config.damping, self.config.threshold)
         score = score / score.max()
-        said = torch.zeros(len(texts))  # how like each is to those that are chosen
+        said = torch.zeros(len(texts))  # greatest similarity to the selected sentences
         free = torch.ones(len(texts), dtype=torch.bool)
         found: list[tuple[int, float]] = []
         for _place in range(min(most, len(texts))):
@@ -59,7 +59,7 @@ class Central(Summariser):
 
 
 def centrality(like: Tensor, damping: float, threshold: float) -> Tensor:
-    """(N, N) cosines -> (N,) how often a walk is at each sentence; sums to 1."""
+    """Return the stationary distribution (N,) of a walk along cosines (N, N)."""
     weight = torch.where(like >= threshold, like, torch.zeros_like(like))
     weight.fill_diagonal_(1.0)
     step = weight / weight.sum(1, keepdim=True)

@@ -5,7 +5,8 @@ https://doi.org/10.1016/0306-4573(95)00052-I
 
     summary = s_1, s_2, ..., s_k
 
-In news it is hard to beat. Nothing is understood; it fails where a text comes to its point late.
+It is a strong baseline for news. Nothing is understood; it fails where a text comes to its point
+late.
 
 Differs from the paper: k is what suits the training texts best, in place of a given length.
 """

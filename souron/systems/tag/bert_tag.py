@@ -6,13 +6,13 @@ https://arxiv.org/abs/1810.04805
     p(tag of a unit) = softmax(W encoder(tokens) at the unit's first token)
     the likeliest tags in which no span goes on that did not begin (Viterbi)
 
-A unit is a word of an alphabet, or one letter of Japanese, which has no spaces between words. With
-``pretrained=RUN`` it begins with what ``bert_mask`` learnt from texts without tags; else by chance.
-While it learns, spans are exchanged with others of their label (Dai, Adel 2020,
-https://doi.org/10.18653/v1/2020.coling-main.343).
+A unit is a word of an alphabet, or one character of Japanese, which has no spaces between words.
+With ``pretrained=RUN`` it starts from the weights of a ``bert_mask`` run, trained on texts without
+tags; else from random weights. In training, spans are exchanged with others of their label (Dai,
+Adel 2020, https://doi.org/10.18653/v1/2020.coling-main.343).
 
-Differs from the paper: matrices learn by Muon (Jordan and others 2024), the rest by AdamW, with one
-cycle of the rate; exchanged spans; tags that cannot follow each other are ruled out.
+Differs from the paper: matrices are trained by Muon (Jordan and others 2024), the rest by AdamW,
+with one cycle of the rate; exchanged spans; invalid sequences of tags are ruled out.
 """
 
 import re
@@ -29,9 +29,9 @@ from souron.blocks.encoder import PAD, Encoder, begin
 from souron.blocks.muon import MuonAdamW
 from souron.tasks.tag import Sentence, Spec, Tagger, spans_of, tags_of, units
 
-MATRICES = 10.0  # times the rate, of Muon
-ENDS = re.compile(r"[。．！？\n]|[.!?]\s")  # of sentences
-AT_ONCE = 16  # parts of a step
+MATRICES = 10.0  # Muon's learning rate, relative to ``rate``
+ENDS = re.compile(r"[。．！？\n]|[.!?]\s")  # ends of sentences
+AT_ONCE = 16  # parts per training step
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Config:
     layers: int = 3
     width: int = 128
     heads: int = 4
-    context: int = 128  # tokens; longer texts are cut, after a sentence where that can be
+    context: int = 128  # tokens; longer texts are split, at the end of a sentence where possible
     drop: float = 0.2
     rate: float = 1e-3
-    swap: float = 0.5  # chance that a training sentence gets other spans
+    swap: float = 0.5  # probability that spans of a training sentence are exchanged
 
 
 class Batch(NamedTuple):
-    """Parts of some sentences, ``PAD`` behind their ends."""
+    """Parts of some sentences, padded with ``PAD``."""
 
     tokens: Tensor  # (R, T) int64
-    tags: Tensor  # (R, T) int64, -1 at all but the first tokens of units
+    tags: Tensor  # (R, T) int64, -1 except at the first token of each unit
 
 
 class BERTTag(Tagger):
@@ -87,7 +87,7 @@ class BERTTag(Tagger):
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.05)}
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts of about one length, which makes more steps."""
+        """Yield the loss of parts of a batch, of similar length, one optimiser step each."""
         length = (batch.tokens >= 0).sum(1)
         for rows in length.argsort(stable=True).split(AT_ONCE):
             longest = int(length[rows].max())
@@ -96,7 +96,7 @@ class BERTTag(Tagger):
                 yield "model", self.loss(part)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean surprise at a unit's tag, in nats."""
+        """Return the mean cross-entropy of units' tags in nats."""
         logits = self(batch.tokens).float().transpose(1, 2)
         return F.cross_entropy(logits, batch.tags, ignore_index=PAD)
 
@@ -114,8 +114,7 @@ class BERTTag(Tagger):
         return Batch(padded(tokens).to(self.device), padded(tags).to(self.device))
 
     def parts(self, text: str, places: Sequence[tuple[int, int]]) -> list[tuple[int, list[Any]]]:
-        """The tokens of each unit, in parts that the context has room for, each with the number of
-        its first unit."""
+        """Split a text into parts that fit the context: first unit, tokens of each unit."""
         found: list[tuple[int, list[Any]]] = [(0, [])]
         length, context = 0, self.config.context
         for number, (start, end) in enumerate(places):
@@ -158,7 +157,7 @@ class BERTTag(Tagger):
         return said
 
     def changes(self, read: Sequence[Sentence]) -> Any:
-        """Spans of training sentences become others of their label."""
+        """Return an augmentation that exchanges spans with others of the same label."""
         pool: dict[int, list[str]] = defaultdict(list)
         for text, spans in read:
             for label, start, end in spans.tolist():
@@ -175,7 +174,7 @@ class BERTTag(Tagger):
 
 
 def swapped(sentence: Sentence, pool: dict[int, list[str]], generator: Generator) -> Sentence:
-    """Half of the spans of a sentence in other words."""
+    """Exchange about half of the spans of a sentence."""
     text, spans, end, read = "", [], 0, sentence.text
     for label, start, last in sentence.spans.tolist():
         told = read[start:last]
@@ -188,7 +187,7 @@ def swapped(sentence: Sentence, pool: dict[int, list[str]], generator: Generator
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Tensor:
-    """(R, T) int64"""
+    """Stack rows to (R, T) int64, padded with ``PAD``."""
     table = torch.full((len(rows), max(map(len, rows), default=1)), PAD)
     for row, values in enumerate(rows):
         table[row, : len(values)] = torch.tensor(values, dtype=torch.long)
@@ -196,11 +195,13 @@ def padded(rows: Sequence[Sequence[int]]) -> Tensor:
 
 
 def likeliest(chance: Tensor) -> Tensor:
-    """Logarithms of chances (units, tags) -> (units,): the likeliest tags of which each that
-    continues a span stands behind its label. Viterbi: Error Bounds for Convolutional Codes (1967),
-    https://doi.org/10.1109/TIT.1967.1054010."""
+    """Return the most probable valid tags (units,) for log probabilities (units, tags).
+
+    A continuing tag must follow its own label. Viterbi: Error Bounds for Convolutional Codes
+    (1967), https://doi.org/10.1109/TIT.1967.1054010.
+    """
     count = chance.shape[1]
-    after = torch.zeros(count, count)  # [before, tag]
+    after = torch.zeros(count, count)  # log transition, [before, tag]
     for tag in range(2, count, 2):
         after[:, tag] = -torch.inf
         after[[tag - 1, tag], tag] = 0

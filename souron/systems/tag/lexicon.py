@@ -3,7 +3,7 @@
 Tjong Kim Sang, De Meulder: Introduction to the CoNLL-2003 Shared Task (2003), its baseline.
 https://aclanthology.org/W03-0419
 
-    a text is known if it was marked in half of the places where it stands, with its usual label
+    a text is known if it is labelled in half of its occurrences, with its most frequent label
 
 Differs from the paper: parts that were marked with several labels keep the usual one, and parts
 that stand unmarked more often than marked are left out.
@@ -20,12 +20,12 @@ from torch import Tensor
 from souron.tasks.tag import Spec, Tagger, units
 from souron.training.loop import Data, Progress, Run
 
-LONGEST = 60  # letters of a span that is remembered
+LONGEST = 60  # characters of a stored span
 
 
 @dataclass(frozen=True)
 class Config:
-    share: float = 0.5  # of the places where a text stands in which it is marked, at least
+    share: float = 0.5  # minimum share of its occurrences in which a text is labelled
 
 
 class Lexicon(Tagger):
@@ -35,10 +35,10 @@ class Lexicon(Tagger):
     SIZES = {"tiny": Config(), "small": Config()}
     sized_by_data = ("letters", "lengths", "labels", "shares")
 
-    letters: Tensor  # code points of all known spans, one after the other
-    lengths: Tensor  # (spans,) letters of each
+    letters: Tensor  # code points of all known spans, concatenated
+    lengths: Tensor  # (spans,) characters of each
     labels: Tensor  # (spans,)
-    shares: Tensor  # (spans,) of its places that are marked
+    shares: Tensor  # (spans,) share of its occurrences that are labelled
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -48,10 +48,10 @@ class Lexicon(Tagger):
         self.known: dict[str, tuple[int, float]] | None = None
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """The marked spans of all training sentences, and how often each stands anywhere."""
+        """Collect the labelled spans of all training sentences and count their occurrences."""
         read = list(data.cases.input)  # type: ignore[attr-defined]
         yield Progress(0, {"model": torch.tensor(1.0)})
         marked: dict[str, Counter[int]] = defaultdict(Counter)
@@ -83,7 +83,7 @@ class Lexicon(Tagger):
         self.shares = torch.tensor([share for _label, share in told]).to(device)
 
     def lookup(self) -> dict[str, tuple[int, float]]:
-        """Span -> label and share, of the buffers."""
+        """Return span -> label and share, from the buffers."""
         if self.known is None:
             parts = self.letters.split(self.lengths.tolist())
             told = zip(self.labels.tolist(), self.shares.tolist(), strict=True)
@@ -106,7 +106,7 @@ class Lexicon(Tagger):
 
 
 def candidates(text: str) -> Iterator[tuple[int, int]]:
-    """Beginnings and ends of all parts that are whole words or letters."""
+    """Yield the starts and ends of all parts that are whole words or characters."""
     places = units(text)
     for i, (start, _end) in enumerate(places):
         ends = [end for _start, end in places[i : i + LONGEST] if end - start <= LONGEST]

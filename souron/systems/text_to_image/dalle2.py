@@ -3,20 +3,20 @@
 Ramesh, Dhariwal, Nichol, Chu, Chen: Hierarchical Text-Conditional Image Generation with CLIP
 Latents (2022). https://arxiv.org/abs/2204.06125
 
-    CLIP      picture -> z_i, text -> z_t: points of one space
+    CLIP      image -> z_i, text -> z_t: embeddings in one space
     prior     noise, text -> z_i      diffusion of points, a Transformer that looks back only
-    decoder   noise, z_i, text -> a small picture      diffusion, GLIDE's UNet
-    enlarger  noise, the small picture -> the picture      diffusion, convolutions alone
+    decoder   noise, z_i, text -> a small image        diffusion, GLIDE's UNet
+    enlarger  noise, the small image -> the image      diffusion, convolutions alone
 
-The four learn one after the other and share the budget. A point keeps what a picture shows, not
-how: with ``image=`` the decoder draws the point of a given picture anew, without words, and
-``strength`` turns it towards the point of the prompt.
+The four are trained one after the other and share the budget. An embedding keeps the content of an
+image, not its details: with ``image=`` the decoder generates a variation from the embedding of a
+given image, without words, and ``strength`` turns it towards the embedding of the prompt.
 
-``prior=none`` asks what the prior is good for: the decoder learns from texts' points instead.
+``prior=none`` tests the prior's use: the decoder is trained on the texts' embeddings instead.
 
-Differs from the paper: one cycle of the rate for each network, with AdamW. CLIP learns from the
-same pictures. Networks of pictures find a noise - s picture, and see two by two pixels as one.
-Reduced: one enlarger, where the paper has two; words are read by CLIP alone; fixed variances.
+Differs from the paper: one cycle of the rate for each network, with AdamW. CLIP is trained on the
+same images. The image networks predict a noise - s image, and fold two by two pixels into one.
+Reduced: one enlarger, where the paper has two; words are encoded by CLIP alone; fixed variances.
 """
 
 import math
@@ -43,26 +43,26 @@ from souron.utils.messages import N_, UserError, _
 
 SHARES = {N_("CLIP"): 0.25, N_("prior"): 0.1, N_("decoder"): 0.5, N_("enlarger"): 0.15}
 GUIDE, PRIOR, DECODER, ENLARGER = SHARES
-HIDDEN_POINT, HIDDEN_WORDS = 0.1, 0.5  # in training: of the decoder's points and texts
-HIDDEN_TEXT = 0.1  # of the prior's texts
-CANDIDATES = 2  # points that the prior draws; the one nearer to the text is taken
+HIDDEN_POINT, HIDDEN_WORDS = 0.1, 0.5  # dropped in training: the decoder's embeddings and texts
+HIDDEN_TEXT = 0.1  # share of the prior's texts that are dropped
+CANDIDATES = 2  # embeddings drawn by the prior; the nearer to the text is used
 ENLARGER_STEPS = 8
-AT_ONCE = 32  # pictures of a batch that all but CLIP learn from
-COUNTED = 50  # batches whose points say where all of them lie
-PATCH = 2  # pixels a side that the networks of pictures take as one
-MOST_SCALE = 100.0  # that cosines are multiplied by
-LENGTH = 32  # tokens, of which the length of texts is a multiple
+AT_ONCE = 32  # images per update, except for CLIP
+COUNTED = 50  # batches that estimate the distribution of embeddings
+PATCH = 2  # side of the pixel blocks folded into channels
+MOST_SCALE = 100.0  # largest factor of cosines
+LENGTH = 32  # texts are padded to a multiple of it, in tokens
 TEXT_LAYERS, PRIOR_LAYERS, HEADS = 2, 4, 4
-SHOWN_STOPS = 20  # on the way to a picture, about
+SHOWN_STOPS = 20  # intermediate images shown, about
 
 
 @dataclass(frozen=True)
 class Config:
-    low: int = 32  # pixels a side of the decoder's pictures; half the data's at most
+    low: int = 32  # side of the decoder's images, in pixels; half the data's at most
     widths: tuple[int, ...] = (64, 96, 128)  # channels of the decoder's levels
-    finer: tuple[int, ...] = (48, 64)  # of the enlarger's
+    finer: tuple[int, ...] = (48, 64)  # of the enlarger
     depths: tuple[int, ...] = (1, 1, 1, 1)  # blocks of the stages of CLIP's ResNet
-    dims: int = 128  # of CLIP's space, and of a token
+    dims: int = 128  # dimensions of CLIP's space and of tokens
     prior: str = "diffusion"  # or "none"
     rate: float = 2e-3
 
@@ -73,15 +73,15 @@ class DALLE2(PromptedGenerator):
     status = "reduced"
     clip = 1.0
     grows = True
-    used = 0.5  # until training begins: the decoder needs the most memory
+    used = 0.5  # before training: the decoder needs the most memory
     in_stages: Mapping[str, float] = SHARES
     sees = True
     SIZES = {
         "tiny": Config(16, (16, 24), (16,), (1, 1), 32, "diffusion", 5e-3),
         "small": Config(),
     }
-    counts: Tensor  # (stages,) updates of each network that draws
-    mean: Tensor  # (C, 1, 1), of pictures in 0..1, as CLIP sees them
+    counts: Tensor  # (stages,) updates of each generating network
+    mean: Tensor  # (C, 1, 1), of images in 0..1, as CLIP sees them
     std: Tensor
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -118,7 +118,7 @@ class DALLE2(PromptedGenerator):
         self.register_buffer("counts", torch.zeros(len(SHARES), dtype=torch.long))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Gains, biases and the temperature do not decay, nor does what draws."""
+        """Return AdamW; gains, biases, the temperature and the generating networks do not decay."""
         guide, adam = list(self.network.parameters()), partial(torch.optim.AdamW, fused=True)
         groups = [
             {"params": [weight for weight in guide if weight.ndim > 1], "weight_decay": 0.1},
@@ -143,14 +143,14 @@ class DALLE2(PromptedGenerator):
             yield stage, contrast(seen, point, self.scale, equal(tokens))
             return
         place, network = [*SHARES].index(stage), self.get_submodule(stage)
-        # many small updates teach more than one large one
+        # many small updates train faster than one large one
         for some in torch.arange(len(tokens), device=self.device).split(AT_ONCE):
             yield stage, self.of_stage(stage, batch.image[some], tokens[some])
             lead(self.averages[stage], network, 0.9999, int(self.counts[place]))
             self.counts[place] += 1
 
     def of_stage(self, stage: str, image: Tensor, tokens: Tensor) -> Tensor:
-        """The loss of prior, decoder or enlarger."""
+        """Return the loss of prior, decoder or enlarger."""
         if stage == ENLARGER:
             return self.enlarging(image)
         with torch.no_grad():
@@ -161,16 +161,16 @@ class DALLE2(PromptedGenerator):
 
     @property
     def scale(self) -> Tensor:
-        """What cosines are multiplied by before they become probabilities."""
+        """Return the factor applied to cosines before the softmax."""
         return self.network.logit_scale.clamp(max=math.log(MOST_SCALE)).exp()
 
     def see(self, image: Tensor) -> Tensor:
-        """(B, C, side, side) in -1..1 -> (B, dims), of length 1."""
+        """Embed (B, C, side, side) in -1..1 as unit vectors (B, dims)."""
         seen = self.network.image(((image + 1) / 2 - self.mean) / self.std)
         return F.normalize(seen.float(), dim=-1)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
-        """(B, T), ``PAD`` behind the end, as many for most: other texts change no picture."""
+        """Tokenise to (B, T), padded to a multiple of ``LENGTH`` whatever the batch holds."""
         tokens = super().tokens([text.lower() for text in texts])
         return F.pad(tokens, (0, -tokens.shape[1] % LENGTH), value=PAD)
 
@@ -180,10 +180,10 @@ class DALLE2(PromptedGenerator):
         point = F.normalize((end @ self.network.text_projection).float(), dim=-1)
         return Text(point * self.config.dims**0.5, words, known)
 
-    # learning
+    # training
 
     def foretelling(self, seen: Tensor, text: Text) -> Tensor:
-        """The prior's loss: how far it is from the clean point itself."""
+        """Return the prior's loss, the squared error of the predicted clean embedding."""
         prior: Any
         assert self.prior is not None
         count = int(self.counts[1])
@@ -197,7 +197,7 @@ class DALLE2(PromptedGenerator):
         return F.mse_loss(self.prior(noisy, step, text).float(), clean)
 
     def decoding(self, image: Tensor, seen: Tensor, text: Text) -> Tensor:
-        """The decoder's loss."""
+        """Return the decoder's loss."""
         point = text.point if self.prior is None else self.prior.normal(seen)
         shown, read = torch.rand(2, len(seen), device=seen.device)
         known = text.known & (read >= HIDDEN_WORDS)[:, None]
@@ -207,7 +207,7 @@ class DALLE2(PromptedGenerator):
         return F.mse_loss(found.float(), target)
 
     def enlarging(self, image: Tensor) -> Tensor:
-        """The enlarger's loss, on a part of each picture, half as high and wide."""
+        """Return the enlarger's loss on a crop of half the height and width."""
         coarse = resized(blurred(resized(image, self.low)), self.spec.side)
         side = math.ceil(self.spec.side / 2)
         top, left = torch.randint(self.spec.side - side + 1, (2,)).tolist()
@@ -217,10 +217,10 @@ class DALLE2(PromptedGenerator):
         found = in_patches(PATCH, self.enlarger, given, step)
         return F.mse_loss(found.float(), target)
 
-    # drawing
+    # generation
 
     def told(self, start: Tensor, texts: Sequence[str], guidance: float) -> Told:
-        """What the decoder is told of texts; ``start`` (B, candidates, dims) is noise."""
+        """Return the decoder's condition for texts; ``start`` (B, candidates, dims) is noise."""
         text = self.read(self.tokens(texts))
         point = text.point
         if self.prior:
@@ -229,7 +229,7 @@ class DALLE2(PromptedGenerator):
         return Told(point, torch.ones_like(text.known[:, 0]), text.words, text.known)
 
     def varied(self, told: Told, image: Tensor, strength: float) -> Told:
-        """Pictures' own points, turned towards those of ``told``; no words. Raises UserError."""
+        """Condition on an image's embedding, turned towards ``told``'s. Raises UserError."""
         if self.prior is None:
             raise UserError(
                 "image",

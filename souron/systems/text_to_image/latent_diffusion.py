@@ -4,23 +4,23 @@ Rombach, Blattmann, Lorenz, Esser, Ommer: High-Resolution Image Synthesis with L
 Models (2022). https://arxiv.org/abs/2112.10752
 
     text encoder    text -> tokens c (the text half of CLIP)
-    autoencoder     picture -> z, a map of few uncertain numbers -> picture
+    autoencoder     image -> z, a small feature map with uncertainty -> image
     denoiser        z_t = a_t z + s_t noise;  minimise |v - network(z_t, t, c)|^2,
                     v = a_t noise - s_t z (Salimans, Ho 2022, https://arxiv.org/abs/2202.00512)
-    draw            z_T = noise, then z_t -> (a_t z_t - s_t v) -> z_(t-1) -> ... z -> picture
+    draw            z_T = noise, then z_t -> (a_t z_t - s_t v) -> z_(t-1) -> ... z -> image
 
-The three learn one after another, out of one budget. The denoiser is a UNet or, where ``widths`` is
-one number, a DiT (``blocks.dit``). One caption in ten is hidden and stands as one learnt token; so
-drawing can lead away from pictures of no caption, or of another, ``negative`` (classifier-free
-guidance; Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From ``image`` it starts with that
-picture's z and some noise, ``strength``; outside of ``mask`` the picture stays.
+The three are trained one after another, out of one budget. The denoiser is a UNet or, where
+``widths`` is one number, a DiT (``blocks.dit``). One caption in ten is replaced by a learnt token,
+so that generation can be guided away from images of no caption, or of another, ``negative``
+(classifier-free guidance; Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From ``image`` it
+starts with that image's z and some noise, ``strength``; outside of ``mask`` the image stays.
 
 Size ``sd15`` is Stable Diffusion 1.5: published weights load by name, and find the noise, not v.
 
-Differs from the paper: the text encoder is CLIP's, as in Stable Diffusion; it is first learnt from
-the same captions. The autoencoder learns from pieces; the denoiser finds v, over a cosine's betas;
-AdamW, one cycle of the rate for each of the three. Its average draws, and knows places. ``patch``
-squared pixels enter as one. Reduced: the autoencoder has neither critic nor perceptual loss.
+Differs from the paper: the text encoder is CLIP's, as in Stable Diffusion; it is first trained on
+the same captions. The autoencoder is trained on crops; the denoiser predicts v, over a cosine's
+betas; AdamW, one cycle of the rate for each of the three. Its average generates; positions are an
+input. ``patch`` squared pixels enter as one. Reduced: no critic and no perceptual loss.
 """
 
 import math
@@ -42,18 +42,18 @@ from souron.tasks.text_to_image import PAD, Batch, Noise, PromptedGenerator, Spe
 from souron.training import stages
 from souron.utils.messages import N_
 
-HIDDEN = 0.1  # of the captions, in training
-LATENT = 4  # numbers of a place
-LENGTH = 32  # tokens: texts are padded to a multiple, so that no other one changes a picture
-AT_ONCE = 32  # pictures of a batch that the autoencoder and the denoiser learn from
-PIECE = 32  # pixels a side, from which the autoencoder learns
-READ_AT = 32  # pixels a side at which CLIP sees pictures
-NARROW = 1e-3  # weight of the divergence of z from a standard normal number
-SETTLES = 0.02  # how fast the known mean and spread of z follow
-SHOWN_STOPS = 20  # on the way to a picture, about
-SMALL = 128  # pixels a side up to which the way is shown; drawing it takes long for larger ones
+HIDDEN = 0.1  # share of captions dropped in training
+LATENT = 4  # channels of the latent
+LENGTH = 32  # texts are padded to a multiple of it, in tokens: a prompt's image ignores the batch
+AT_ONCE = 32  # images per update of the autoencoder and the denoiser
+PIECE = 32  # side of the autoencoder's training crops, in pixels
+READ_AT = 32  # side of CLIP's images, in pixels
+NARROW = 1e-3  # weight of the KL divergence of z from the standard normal
+SETTLES = 0.02  # update rate of the running mean and spread of z
+SHOWN_STOPS = 20  # intermediate images shown, about
+SMALL = 128  # largest side, in pixels, for which intermediate steps are decoded
 PUBLISHED = 49_408  # tokens of Stable Diffusion
-SD_SCALE = 0.18215  # of its z
+SD_SCALE = 0.18215  # scale of its latents
 SHARES = {N_("text encoder"): 0.2, N_("autoencoder"): 0.2, N_("denoiser"): 0.6}
 TEXT, CODER, DENOISER = SHARES
 RATES = {TEXT: 3.0, CODER: 2.0, DENOISER: 1.0}  # times the config's
@@ -61,12 +61,12 @@ RATES = {TEXT: 3.0, CODER: 2.0, DENOISER: 1.0}  # times the config's
 
 @dataclass(frozen=True)
 class Config:
-    widths: tuple[int, ...] = (320, 640, 1280, 1280)  # channels of levels, inwards; one: a DiT's
-    attended: tuple[int, ...] = (0, 1, 2)  # levels that look at the text; the innermost point does
-    layers: int = 2  # residual blocks of a level; a DiT's, whose autoencoder has 1 a level
+    widths: tuple[int, ...] = (320, 640, 1280, 1280)  # channels, inwards; one: a DiT's width
+    attended: tuple[int, ...] = (0, 1, 2)  # levels with cross-attention, besides the innermost
+    layers: int = 2  # residual blocks per level; a DiT's layers, whose autoencoder has 1 a level
     coder: tuple[int, ...] = (128, 256, 512, 512)  # channels of the autoencoder's levels
-    patch: int = 1  # pixels a side that the autoencoder takes as one
-    text: tuple[int, int, int] = (12, 768, 12)  # layers, width and heads of the text's Transformer
+    patch: int = 1  # side of the pixel blocks folded into channels
+    text: tuple[int, int, int] = (12, 768, 12)  # layers, width and heads of the text encoder
     rate: float = 1e-4
 
 
@@ -76,7 +76,7 @@ class LatentDiffusion(PromptedGenerator):
     status = "reduced"
     clip = 1.0
     grows = True
-    used = 1.0  # until training begins: the memory that a step needs is that of the last stage
+    used = 1.0  # before training, so that memory is measured at the last stage
     in_stages = SHARES
     SIZES = {
         "tiny": Config((16, 16), (1,), 1, (8, 8), 2, (1, 32, 2), 5e-3),
@@ -86,7 +86,7 @@ class LatentDiffusion(PromptedGenerator):
     }
     shift: Tensor  # (1, LATENT, 1, 1), mean of z, and
     spread: Tensor  # its standard deviation
-    drawn: Tensor  # (), how often the denoiser's average has followed
+    drawn: Tensor  # (), updates of the denoiser's moving average
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -109,7 +109,7 @@ class LatentDiffusion(PromptedGenerator):
         if not self.of_sd:
             self.average = follower(self.unet)
         self.kept = (scaled_linear() if self.of_sd else cosine()).tolist()  # a_t^2
-        self.finest = config.patch * 2 ** (len(coder) - 1)  # pixels a side of a place of z
+        self.finest = config.patch * 2 ** (len(coder) - 1)  # pixels a side of a cell of z
         ones = torch.ones(1, LATENT, 1, 1, device="cpu")
         self.register_buffer("shift", torch.zeros_like(ones))
         self.register_buffer("spread", ones / SD_SCALE if self.of_sd else ones)
@@ -136,7 +136,7 @@ class LatentDiffusion(PromptedGenerator):
         if stage == TEXT:
             yield TEXT, self.contrast(batch.image, texts)
             return
-        # many small updates teach more than one large one
+        # many small updates train faster than one large one
         for begin in range(0, len(texts), AT_ONCE):
             image = batch.image[begin : begin + AT_ONCE]
             if stage == CODER:
@@ -147,7 +147,7 @@ class LatentDiffusion(PromptedGenerator):
             lead(self.average, self.unet, 0.999, int(self.drawn))
 
     def contrast(self, image: Tensor, texts: Sequence[str]) -> Tensor:
-        """CLIP's loss, see ``match/clip``."""
+        """Return CLIP's loss, see ``match/clip``."""
         assert isinstance(self.network, CLIP)
         side, tokens = min(self.spec.side, READ_AT), self.tokens(texts)
         seen = self.network.image(F.interpolate(image, (side, side), mode="area"))
@@ -156,7 +156,7 @@ class LatentDiffusion(PromptedGenerator):
         return contrast(*points, scale, equal(tokens))
 
     def piece(self, image: Tensor) -> Tensor:
-        """A part of larger pictures: as many small ones teach more."""
+        """Crop larger images at random: many small ones train better."""
         side = PIECE // self.finest * self.finest
         if image.shape[-1] <= side:
             return image
@@ -182,7 +182,7 @@ class LatentDiffusion(PromptedGenerator):
         hidden = (torch.rand(len(texts)) < HIDDEN).tolist()
         words = self.read(["" if hide else text for text, hide in zip(texts, hidden, strict=True)])
         step = torch.randint(len(self.kept), (len(z),), device=z.device)
-        # the schedule in float32: bfloat16 cannot tell the first steps from none
+        # the schedule in float32: bfloat16 cannot resolve the first steps
         kept = torch.tensor(self.kept, device=z.device, dtype=z.dtype)[step].view(-1, 1, 1, 1)
         noise = torch.randn_like(z)
         noisy = kept.sqrt() * z + (1 - kept).sqrt() * noise
@@ -191,11 +191,11 @@ class LatentDiffusion(PromptedGenerator):
 
     @property
     def kind(self) -> torch.dtype:
-        """Of its weights: published ones are kept in bfloat16."""
+        """Return the dtype of the weights: bfloat16 for published ones."""
         return next(self.unet.parameters()).dtype
 
     def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) in -1..1 -> mean and log variance of z, (B, LATENT, h, w) each"""
+        """Encode (B, C, H, W) in -1..1 as mean and log variance of z, (B, LATENT, h, w) each."""
         high, wide = (-side % self.finest for side in image.shape[2:])
         whole = F.pad(image, (0, wide, 0, high), mode="replicate")
         folded = F.pixel_unshuffle(whole, self.config.patch).to(self.kind)
@@ -203,7 +203,7 @@ class LatentDiffusion(PromptedGenerator):
         return mean.float(), log_variance.float()
 
     def decode(self, z: Tensor, side: int) -> Tensor:
-        """(B, LATENT, h, w) -> (B, C, side, side), about -1..1"""
+        """Decode (B, LATENT, h, w) to (B, C, side, side), approximately in -1..1."""
         drawn = F.pixel_shuffle(self.coder.decode(z.to(self.kind)).float(), self.config.patch)
         return drawn[..., :side, :side]
 
@@ -216,7 +216,7 @@ class LatentDiffusion(PromptedGenerator):
         return torch.tensor(rows, device=self.device)
 
     def read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
-        """What is looked at: tokens (B, T, width), and their mask (B, 1, 1, T). Of an empty text it
+        """Return text features (B, T, width) and their attention mask (B, 1, 1, T); an empty text
         is the learnt token alone."""
         tokens = self.tokens(texts)
         if self.of_sd:
@@ -233,8 +233,8 @@ class LatentDiffusion(PromptedGenerator):
         return features, mask[:, None, None]
 
     def clean(self, noisy: Tensor, t: int, words: tuple, guidance: float) -> Tensor:
-        """The z that the average sees in the noisy one; ``words`` are those wanted, then those to
-        lead away from."""
+        """Predict the clean z with the averaged network; ``words`` are the features of the prompts,
+        then of the negative prompts."""
         step = torch.full((2 * len(noisy),), t, device=noisy.device)
         network = self.unet if self.of_sd else self.average
         both = network(noisy.repeat(2, 1, 1, 1).to(self.kind), step, *words).float()

@@ -5,13 +5,13 @@ and Machine (1966). https://doi.org/10.1145/365153.365168
 
     w is a keyword of c   where   P(page has c | request has w) >= certain
     c is a part, a colour or a number
-    page = the parts whose keywords stand in the request, by their first place
+    page = the parts whose keywords occur in the request, by their first position
 
-Colours, numbers and what stands between quotation marks go to the nearest keyword of a part that
-takes them. No sentence is understood: this is the yardstick of those that read one.
+Colours, numbers and quoted texts are assigned to the nearest keyword of a part that takes them. No
+sentence is understood: this is the baseline for systems that read one.
 
 Differs from the paper: keywords are counted in training pairs in place of being written by hand;
-there is no rank of keywords.
+keywords are not ranked.
 """
 
 import re
@@ -35,8 +35,8 @@ from souron.tasks.text_to_page import (
 )
 from souron.training.loop import Progress, Run
 
-SHARES = (1 / 16, 1 / 4, 1.0)  # of the training pairs, one after the other
-TRIED = 64  # training requests that the loss is measured on
+SHARES = (1 / 16, 1 / 4, 1.0)  # of the training pairs, in successive steps
+TRIED = 64  # training requests on which the loss is measured
 CLASSES = (*pages.KINDS, *pages.COLOURS, *map(str, range(1, pages.MOST + 1)))
 QUOTED = re.compile(r"「([^」]+)」|『([^』]+)』|“([^”]+)”|\"([^\"]+)\"|(?<!\w)'([^']+)'")
 MANY = ("menu", "list", "table", "form", "cards")
@@ -44,8 +44,8 @@ MANY = ("menu", "list", "table", "form", "cards")
 
 @dataclass(frozen=True)
 class Config:
-    certain: float = 0.95  # of pages with a word, how many have what it is a keyword of
-    fewest: int = 5  # pages that the word was met on
+    certain: float = 0.95  # minimum precision of a keyword
+    fewest: int = 5  # minimum number of requests with a keyword
 
 
 class KeywordPage(PageSystem):
@@ -69,10 +69,10 @@ class KeywordPage(PageSystem):
         return {word: k for k, word in enumerate(self.spec.vocabulary.split())}
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
-        """A sixteenth of the pairs, a quarter, all; the loss is the share of parts not found."""
+        """Count on 1/16, 1/4 and all of the pairs; the loss is the share of parts not found."""
         requests, asked = requests_of(data.cases), list(data.cases.target)
         for step, share in enumerate(SHARES):
             count = max(1, round(share * len(requests)))
@@ -82,7 +82,7 @@ class KeywordPage(PageSystem):
                 yield Progress(step, {"parts not found": 1 - found[1] / found[3]})
 
     def count(self, requests: Sequence[str], asked: Sequence[Sequence[Part]]) -> None:
-        """How often words stand in requests for what."""
+        """Count the words of requests by the classes of their pages."""
         self.together.zero_()
         self.met.zero_()
         for request, parts in zip(requests, asked, strict=True):
@@ -100,7 +100,7 @@ class KeywordPage(PageSystem):
 
     @cached_property
     def keywords(self) -> dict[str, str]:
-        """Word -> what it is a keyword of, of several that which it goes with most often."""
+        """Return word -> its class; the one with the highest precision."""
         share = self.together / self.met.clamp(min=1)[:, None]
         best, which = share.max(1)
         sure = (best >= self.config.certain) & (self.met >= self.config.fewest)
@@ -136,7 +136,7 @@ class KeywordPage(PageSystem):
         self, given: dict[str, dict[str, list[str]]], places: dict[str, int], place: int,
         what: str, name: str,
     ) -> None:  # fmt: skip
-        """To the nearest part that takes such a thing."""
+        """Assign a class to the nearest part that can take it."""
         takers = [kind for kind in places if what in dict(grammar.SLOTS[kind])]
         if takers:
             nearest = min(takers, key=lambda kind: abs(places[kind] - place))
@@ -144,7 +144,7 @@ class KeywordPage(PageSystem):
 
 
 def _told(part: Part) -> Iterator[str]:
-    """The classes that a part stands for."""
+    """Yield the classes of a part."""
     yield part.kind
     yield part.colour
     yield str(len(part.words) or part.many)

@@ -6,17 +6,17 @@ https://arxiv.org/abs/1704.01696
     memory = encoder(request)                        y = decoder(tokens before, memory)
     p(token) = softmax([E y ; (A memory) . (B y)])   over the tokens that the grammar allows
 
-A token is a word of the grammar (a part, a colour, a number) or points at a place of the request
+A token is a word of the grammar (a part, a colour, a number) or points at a position of the request
 (Vinyals, Fortunato, Jaitly: Pointer Networks 2015, https://arxiv.org/abs/1506.03134): a label is
-the place where it begins and the place where it ends. The grammar says at each step what may
-follow, so that every page is whole and holds nothing but what the grammar has: no script can be
-written, whatever is asked for. Words that were on labels alone have no embedding of their own: what
-is copied is told by where it stands.
+copied from the position where it begins to that where it ends. The grammar restricts the next token
+at each step, so that every page is complete and contains only what the grammar has: no script can
+be written, whatever is requested. Words that occurred only on labels have no embedding of their
+own: copying uses positions alone.
 
-Differs from the paper: Transformers in place of LSTMs, which know places by turning queries and
-keys (Su and others: RoFormer 2021, https://arxiv.org/abs/2104.09864); matrices learn by Muon, the
-rest by AdamW, with one cycle of the rate. Reduced: a grammar of pages of one level, so that nothing
-is fed from a parent's rule; the likeliest token is taken, without a beam.
+Differs from the paper: Transformers with rotary position embeddings (Su and others: RoFormer 2021,
+https://arxiv.org/abs/2104.09864) in place of LSTMs; matrices are trained by Muon, the rest by
+AdamW, with one cycle of the rate. Reduced: a grammar of pages of one level, so that there is no
+parent feeding; greedy decoding, without a beam.
 """
 
 import math
@@ -44,12 +44,12 @@ from souron.tasks.text_to_page import (
 )
 from souron.utils.messages import UserError, _
 
-PAD = -1  # behind the end of a request or a page
-UNKNOWN = 0  # the embedding of all words that it does not know
-AT_ONCE = 32  # requests of a step
-MATRICES = 2.0  # times the rate, of Muon
-MOST_TOKENS = 160  # of a page
-Known = dict[str, Tensor]  # keys and values of what a layer of the decoder has seen
+PAD = -1  # pads requests and pages
+UNKNOWN = 0  # the embedding of all unknown words
+AT_ONCE = 32  # requests per training step
+MATRICES = 2.0  # Muon's learning rate, relative to ``rate``
+MOST_TOKENS = 160  # per page
+Known = dict[str, Tensor]  # cached keys and values of a decoder layer
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,17 @@ class Config:
     decoder: int = 2
     heads: int = 4
     drop: float = 0.1
-    strange: float = 0.02  # of the request's words that count as unknown in training
+    strange: float = 0.02  # share of the request's words replaced by unknown in training
     rate: float = 3e-3
 
 
 class Batch(NamedTuple):
-    source: Tensor  # (B, S) int64, words of the request, ``PAD`` behind the end
-    target: Tensor  # (B, T + 1) int64: the end token, the page, ``PAD`` behind its own end token
+    source: Tensor  # (B, S) int64, words of the request, padded with ``PAD``
+    target: Tensor  # (B, T + 1) int64: the end token, the page, its end token, padded with ``PAD``
 
 
 class Attention(nn.Module):
-    """Several heads that look from one sequence at another."""
+    """Multi-head attention from one sequence to another."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
     def apart(self, x: Tensor, place: int | None = None) -> Tensor:
-        """(B, T, C) -> (B, heads, T, C / heads), turned by where each stands."""
+        """Split (B, T, C) into heads (B, heads, T, C / heads), with rotary position embeddings."""
         x = x.unflatten(2, (self.heads, -1)).transpose(1, 2)
         return x if place is None else turned(x, place)
 
@@ -87,7 +87,7 @@ class Attention(nn.Module):
 
 
 def turned(x: Tensor, place: int) -> Tensor:
-    """(B, heads, T, D): pairs of numbers turned by angles that grow with the place."""
+    """Apply rotary position embeddings to (B, heads, T, D), from position ``place`` on."""
     half = x.shape[3] // 2
     speed = 1000.0 ** (-torch.arange(half, device=x.device) / half)
     angle = torch.arange(place, place + x.shape[2], device=x.device)[:, None] * speed
@@ -97,14 +97,14 @@ def turned(x: Tensor, place: int) -> Tensor:
 
 
 def waves(length: int, like: Tensor) -> Tensor:
-    """(length, C): sines of the places, by which the decoder finds what comes next."""
+    """Return sinusoidal position embeddings (length, C)."""
     speed = 1000.0 ** (-torch.arange(0, like.shape[2], 2, device=like.device) / like.shape[2])
     angle = torch.arange(length, device=like.device)[:, None] * speed
     return torch.cat([angle.sin(), angle.cos()], 1).to(like.dtype)
 
 
 class Layer(nn.Module):
-    """Of the encoder; with ``across`` of the decoder."""
+    """One Transformer layer; ``across=True`` adds cross-attention (decoder)."""
 
     def __init__(self, config: Config, across: bool) -> None:
         super().__init__()
@@ -120,7 +120,10 @@ class Layer(nn.Module):
         self, x: Tensor, mask: Tensor | None, memory: Tensor | None = None,
         memory_mask: Tensor | None = None, known: Known | None = None, place: int = 0,
     ) -> Tensor:  # fmt: skip
-        """(B, T, C). With ``known`` x is what follows, from ``place`` on."""
+        """Transform (B, T, C).
+
+        With ``known``, x are the next tokens, from position ``place`` on.
+        """
         h, own = self.norm1(x), self.attention
         keys, values = own.apart(own.key(h), place), own.apart(own.value(h))
         if known is not None:
@@ -160,7 +163,7 @@ class PageWriter(PageSystem):
         width = config.width
         self.word = nn.Embedding(1 + len(spec.vocabulary.split()), width)
         self.token = nn.Embedding(grammar.TOKENS, width)
-        self.copied = nn.Linear(width, width)  # of a place that was pointed at
+        self.copied = nn.Linear(width, width)  # for copied positions
         self.encoder = nn.ModuleList(Layer(config, False) for _ in range(config.encoder))
         self.decoder = nn.ModuleList(Layer(config, True) for _ in range(config.decoder))
         self.read, self.wrote = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -169,7 +172,7 @@ class PageWriter(PageSystem):
         for table in (self.word, self.token):
             nn.init.normal_(table.weight, std=width**-0.5)
         for name, weight in self.named_parameters():
-            if name.endswith(("out.weight", "down.weight")):  # a layer begins by changing nothing
+            if name.endswith(("out.weight", "down.weight")):  # each block starts as the identity
                 nn.init.zeros_(weight)
 
     @cached_property
@@ -187,13 +190,15 @@ class PageWriter(PageSystem):
     def loader(
         self, data: Dataset, augment: Any = None, seed: int = 0, device: Any = None
     ) -> Loader:
-        """Each request as (words, its text), beside the parts; those of a page that cannot be
-        written with the request's own words are left out of learning."""
+        """Encode each request as (words, its text), beside the parts.
+
+        Requests whose page cannot be written with their own words are excluded from training.
+        """
         inputs = ListColumn([(self.words(text), text) for text in requests_of(data)])
         return Loader(replace(data, input=inputs), self.batch, augment, seed, device or self.device)
 
     def words(self, request: str) -> Tensor:
-        """(S,) int64"""
+        """Return the word indices (S,) int64 of a request."""
         found = grammar.pieces(request)[: grammar.MOST_PIECES]
         numbers = [self.number.get(piece.text, UNKNOWN) for piece in found]
         return torch.tensor(numbers or [UNKNOWN], device=self.device)
@@ -208,7 +213,7 @@ class PageWriter(PageSystem):
         return Batch(pad_sequence(source, True, PAD), pad_sequence(target, True, PAD))
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts of requests of like length, which makes more steps."""
+        """Yield the loss of parts of a batch, of similar length, one optimiser step each."""
         order = (batch.source >= 0).sum(1).argsort(stable=True)
         for rows in order.split(AT_ONCE):
             some = [part[rows] for part in batch]
@@ -216,7 +221,7 @@ class PageWriter(PageSystem):
             yield "model", self.loss(Batch(some[0][:, : wide[0]], some[1][:, : wide[1]]))
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean surprise of a token in nats."""
+        """Return the mean cross-entropy per token in nats."""
         source = batch.source
         if self.training and self.config.strange:
             gone = torch.rand(source.shape, device=source.device) < self.config.strange
@@ -229,14 +234,14 @@ class PageWriter(PageSystem):
         self(words, words[:, :12])
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """(B, S) and (B, T) -> (B, T, tokens + S): what follows each token of the page."""
+        """Return next-token logits (B, T, tokens + S) for requests (B, S) and pages (B, T)."""
         memory, mask = self.understood(source)
         size = target.shape[1]
         before = torch.ones(size, size, dtype=torch.bool, device=target.device).tril()
         return self.follow(target, memory, mask, before)
 
     def understood(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S, C), and which places hold a word, (B, 1, 1, S)."""
+        """Encode a request as (B, S, C), and return the mask (B, 1, 1, S) of its words."""
         mask = (source >= 0)[:, None, None]
         x = self.word(source.clamp(min=0)) * self.config.width**0.5
         x = self.drop(x + waves(source.shape[1], x))
@@ -248,7 +253,7 @@ class PageWriter(PageSystem):
         self, target: Tensor, memory: Tensor, mask: Tensor, before: Tensor | None,
         known: list[Known] | None = None, place: int = 0,
     ) -> Tensor:  # fmt: skip
-        """Scores of what follows each of these tokens, the first of which stands at ``place``."""
+        """Return next-token logits after ``target``, whose first token is at position ``place``."""
         spot = (target - grammar.TOKENS).clamp(min=0)[..., None].expand(-1, -1, memory.shape[2])
         pointed = self.copied(memory.gather(1, spot))
         own = self.token(target.clamp(0, grammar.TOKENS - 1)) * self.config.width**0.5
@@ -267,8 +272,7 @@ class PageWriter(PageSystem):
 
     @torch.inference_mode()
     def search(self, requests: Sequence[str], bounded: bool = True) -> list[list[int]]:
-        """The tokens of each page, the likeliest at each step; ``bounded``: that the grammar
-        allows."""
+        """Decode each page greedily; ``bounded``: among the tokens that the grammar allows."""
         source = pad_sequence([self.words(text) for text in requests], True, PAD)
         memory, mask = self.understood(source)
         states = [grammar.State(count) for count in (source >= 0).sum(1).tolist()]

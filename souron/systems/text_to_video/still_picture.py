@@ -6,12 +6,11 @@ https://nlp.stanford.edu/IR-book/
     film -> its first frame and the words of its captions
     prompt -> the film whose captions share most of its words, rare words weighing more (idf)
 
-The yardstick of films: object, colour and ground are as right as can be, since they are real; the
-motion is not, save for what stays still. A system of films that moves no better than this one has
-learnt pictures.
+The baseline for video: object, colour and background are as right as can be, since they are real;
+the motion is wrong, except where nothing moves. A video system that moves no better than this one
+has learnt images only.
 
-Differs from the paper: a film is the document; words count once; of those that fit equally well
-chance takes one.
+Differs from the paper: a video is the document; words count once; ties are broken at random.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,12 +25,12 @@ from souron.tasks.text_to_video import Batch, FilmGenerator, Noise, Spec, words
 from souron.training.loop import Data, Progress, Run
 from souron.utils.messages import N_
 
-MOST_WORDS = 500  # the most frequent ones of the training captions
+MOST_WORDS = 500  # of the training captions, the most frequent
 
 
 @dataclass(frozen=True)
 class Config:
-    films: int = 2_048  # that it remembers at most
+    films: int = 2_048  # most videos stored
 
 
 class StillPicture(FilmGenerator):
@@ -41,8 +40,8 @@ class StillPicture(FilmGenerator):
     SIZES = {"tiny": Config(256), "small": Config()}
     sized_by_data = ("frames", "told")
 
-    frames: Tensor  # (films, C, side, side) uint8
-    told: Tensor  # (films, words) uint8, 1 where a caption has the word
+    frames: Tensor  # (videos, C, side, side) uint8
+    told: Tensor  # (videos, words) uint8, 1 where a caption has the word
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -52,7 +51,7 @@ class StillPicture(FilmGenerator):
         self.register_buffer("told", torch.zeros(0, len(self.known), dtype=torch.uint8))
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """One pass; the loss is how unlike the captions are to those remembered before."""
+        """Store videos in one pass; the loss is the dissimilarity to those stored before."""
         if run.start:
             return
         for step, batch in enumerate(data.once(64)):  # type: ignore[attr-defined]
@@ -70,7 +69,7 @@ class StillPicture(FilmGenerator):
         self.told = torch.cat([self.told, told[:room]])
 
     def words_of(self, texts: Sequence[Sequence[str]]) -> Tensor:
-        """(B, words) uint8 of some texts each, 1 where one of them has the word."""
+        """Return (B, words) uint8, 1 where one of a video's texts has the word."""
         found = torch.zeros(len(texts), len(self.known), dtype=torch.uint8)
         for row, some in enumerate(texts):
             for word in {word for text in some for word in words(text)} & self.known.keys():
@@ -78,7 +77,7 @@ class StillPicture(FilmGenerator):
         return found.to(self.frames.device)
 
     def likeness(self, asked: Tensor) -> Tensor:
-        """Words asked for (B, words) -> (B, films) in 0..1: the weight of those shared."""
+        """Return the weighted share of the words (B, words) in each video, (B, videos) in 0..1."""
         there = self.told.float()
         weight = ((1 + len(there)) / (1 + there.sum(0))).log() + 1e-3
         whole = (asked * weight).sum(1, keepdim=True).clamp(min=1e-6)
@@ -97,7 +96,7 @@ class StillPicture(FilmGenerator):
         ] = 2.0,
     ) -> Iterator[Tensor]:
         side = self.spec.side
-        if not len(self.frames):  # nothing is remembered yet
+        if not len(self.frames):  # nothing is stored yet
             yield torch.zeros(len(condition), self.spec.channels, self.spec.frames * side, side)
             return
         asked = self.words_of([[prompt] for prompt in condition]).float()

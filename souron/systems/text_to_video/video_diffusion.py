@@ -3,26 +3,25 @@
 Ho, Salimans, Gritsenko, Chan, Norouzi, Fleet: Video Diffusion Models (2022).
 https://arxiv.org/abs/2204.03458
 
-    block: convolutions on each frame of its own, then each place looks at itself in all frames,
+    block: convolutions on each frame of its own, then each pixel attends to itself in all frames,
            with a learnt bias for how many frames lie between
     minimise min(1 / s^2, 5) |film - network(film_t, t, text)|^2,    film_t = a film + s noise
     draw     film_T = noise, then film_t -> network(film_t, t, text) -> film_(t-1) -> ... film
 
-The network says the film itself rather than its noise: a film has few degrees of freedom, noise has
-all of them, and a patch of it would not pass through a narrow network (Li, He 2025,
-https://arxiv.org/abs/2511.13720). Errors weigh as those of v = a noise - s film do, of little noise
-five times as much as of noise alone at most (Hang and others 2023,
-https://arxiv.org/abs/2303.09556).
+The network predicts the video itself rather than its noise: a video has few degrees of freedom,
+noise has all of them, and a patch of it would not pass through a narrow network (Li, He 2025,
+https://arxiv.org/abs/2511.13720). Errors are weighted as those of v = a noise - s film, with at
+most five times the weight of pure noise (Hang and others 2023, https://arxiv.org/abs/2303.09556).
 
-One caption in ten is hidden, so that drawing can lead away from films of no caption, or of another,
-``negative`` (Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From a first frame, ``image``,
-it draws those that follow.
+One caption in ten is dropped, so that generation can be guided away from videos of no caption, or
+of another, ``negative`` (Ho, Salimans 2022, https://arxiv.org/abs/2207.12598). From a first frame,
+``image``, it generates those that follow.
 
-Differs from the paper: in one film of five the first frame stays clean while it learns, and what
-follows is learnt from it, where the paper leads drawing towards given frames; ``patch`` squared
-pixels enter as one; the number of a frame is told beside the text; AdamW, one cycle of the rate; an
-average of the weights draws. Reduced: a text is the mean of its tokens, learnt from the captions,
-without BERT; no second network enlarges the film.
+Differs from the paper: in one video of five the first frame stays clean during training, and the
+rest is predicted from it, where the paper guides generation towards given frames; ``patch`` squared
+pixels enter as one; the index of a frame is an input beside the text; AdamW, one cycle of the rate;
+an average of the weights generates. Reduced: a text is the mean of its tokens, trained on the
+captions, without BERT; no second network enlarges the video.
 """
 
 import math
@@ -41,23 +40,23 @@ from souron.kinds.signature import Choice
 from souron.tasks.text_to_video import PAD, Batch, FilmGenerator, Noise, Spec
 from souron.utils.messages import N_
 
-HIDDEN = 0.1  # of the captions, in training
-GIVEN = 0.2  # of the films, whose first frame is given
-HEAVIEST = 5.0  # weight of an error
-AT_ONCE = 16  # films of a batch that are learnt from
+HIDDEN = 0.1  # share of captions dropped in training
+GIVEN = 0.2  # share of videos whose first frame is given
+HEAVIEST = 5.0  # largest weight of an error
+AT_ONCE = 16  # videos per update
 
 
 @dataclass(frozen=True)
 class Config:
     widths: tuple[int, ...] = (64, 128)  # channels of the UNet's levels, inwards
-    patch: int = 4  # pixels a side that enter as one
+    patch: int = 4  # side of the pixel blocks folded into channels
     text: int = 128  # features of a text
     heads: int = 4  # of the attention over time
     rate: float = 2e-3
 
 
 class OverTime(nn.Module):
-    """Each place of a frame looks at the same place of all frames of its film."""
+    """Temporal attention: each position attends to the same position in all frames."""
 
     def __init__(self, width: int, heads: int, frames: int, groups: int):
         super().__init__()
@@ -68,7 +67,7 @@ class OverTime(nn.Module):
         self.to_out = nothing_at_first(nn.Linear(width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B T, C, H, W) -> (B T, C, H, W)"""
+        """Transform (B T, C, H, W), keeping the shape."""
         frames, (high, wide) = self.frames, x.shape[-2:]
         seen = self.norm(x).unflatten(0, (-1, frames)).permute(0, 3, 4, 1, 2)  # (B, H, W, T, C)
         q, k, v = (
@@ -83,7 +82,7 @@ class OverTime(nn.Module):
 
 
 class Block(nn.Module):
-    """What happens on each frame, and then over time."""
+    """A block on each frame, followed by temporal attention."""
 
     def __init__(self, narrow: int, wide: int, told: int, heads: int, frames: int, groups: int):
         super().__init__()
@@ -95,7 +94,7 @@ class Block(nn.Module):
 
 
 class FilmUNet(nn.Module):
-    """Films (B, T, C, H, W), steps (B,) and texts (B, text) -> (B, T, out, H, W)."""
+    """Videos (B, T, C, H, W), steps (B,) and texts (B, text) -> (B, T, out, H, W)."""
 
     def __init__(self, channels: int, out: int, frames: int, config: Config):
         super().__init__()
@@ -151,7 +150,7 @@ class VideoDiffusion(FilmGenerator):
     status = "reduced"
     clip = 1.0
     SIZES = {"tiny": Config((16, 16), 2, 32, 2, 5e-3), "small": Config()}
-    drawn: Tensor  # (), how often the average has followed
+    drawn: Tensor  # (), updates of the moving average
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -170,7 +169,7 @@ class VideoDiffusion(FilmGenerator):
         }
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        # many small updates teach more than one large one
+        # many small updates train faster than one large one
         for begin in range(0, len(batch.captions), AT_ONCE):
             some = batch.captions[begin : begin + AT_ONCE]
             yield "model", self.loss(Batch(batch.film[begin : begin + AT_ONCE], some))
@@ -186,7 +185,7 @@ class VideoDiffusion(FilmGenerator):
             for captions, chance, hide in zip(batch.captions, choice, hidden, strict=True)
         ]
         step = torch.randint(len(self.kept), (count,), device=film.device)
-        # the schedule in float32: bfloat16 cannot tell the first steps from none
+        # the schedule in float32: bfloat16 cannot resolve the first steps
         kept = torch.tensor(self.kept, device=film.device, dtype=film.dtype)[step]
         kept = kept.view(-1, 1, 1, 1, 1)
         noise = torch.randn_like(film)
@@ -200,27 +199,29 @@ class VideoDiffusion(FilmGenerator):
         return (missed * counts).sum() / counts.sum()
 
     def folded(self, film: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, T, C patch^2, H / patch, W / patch), edges repeated"""
+        """Fold (B, C, T, H, W) to (B, T, C patch^2, H / patch, W / patch), with repeated edges."""
         high, wide = (-side % self.config.patch for side in film.shape[-2:])
         frames = F.pad(film.transpose(1, 2).flatten(0, 1), (0, wide, 0, high), mode="replicate")
         return F.pixel_unshuffle(frames, self.config.patch).unflatten(0, (-1, film.shape[2]))
 
     def strips(self, film: Tensor) -> Tensor:
-        """What ``folded`` made -> strips (B, C, T side, side)"""
+        """Unfold the output of ``folded`` to strips (B, C, T side, side)."""
         side = self.spec.side
         frames = F.pixel_shuffle(film.flatten(0, 1), self.config.patch)[..., :side, :side]
         return frames.unflatten(0, film.shape[:2]).transpose(1, 2).flatten(2, 3)
 
     @staticmethod
     def with_first(film: Tensor, first: Tensor, given: Tensor) -> Tensor:
-        """(B, T, C, H, W), where ``given`` (B,) with that first frame (B, C, H, W) -> one channel
-        more, which says where a frame is given"""
+        """Insert the first frame (B, C, H, W) into (B, T, C, H, W) where ``given`` (B,).
+
+        An additional channel marks the given frames.
+        """
         told = torch.zeros_like(film[:, :, :1])
         told[:, 0] = given[:, None, None, None].to(film.dtype)
         return torch.cat([torch.where(told > 0, first[:, None], film), told], 2)
 
     def read(self, texts: Sequence[str]) -> Tensor:
-        """(B, text): the mean of each text's tokens; of an empty one the token that says so."""
+        """Embed texts as the mean of their tokens, (B, text); an empty text has its own token."""
         tokens = self.tokens([text.lower() for text in texts])
         none = torch.tensor([not text.strip() for text in texts], device=tokens.device)
         tokens[none] = PAD

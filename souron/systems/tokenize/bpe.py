@@ -5,11 +5,11 @@ https://arxiv.org/abs/1508.07909
 
     merge the pair with the highest count;  count anew;  until there are enough tokens
 
-It begins with the 256 bytes, so that no text is unknown (Radford and others: Language Models are
-Unsupervised Multitask Learners, 2019), and no token reaches across words. After a merge only the
-pairs beside it are counted anew. A text is cut by the same merges in the same order.
-Differs from the paper: bytes instead of letters, and no sign for the end of a word, since a word
-begins with the blank before it.
+It starts from the 256 bytes, so that no text is unknown (Radford and others: Language Models are
+Unsupervised Multitask Learners, 2019), and no token crosses words. After a merge only neighbouring
+pairs are recounted. A text is encoded by the same merges in the same order. Differs from the paper:
+bytes instead of characters, and no end-of-word symbol, since a word begins with the space before
+it.
 """
 
 import heapq
@@ -24,14 +24,14 @@ from torch import Tensor
 from souron.tasks.tokenize import BYTES, Cutter, Spec, single_bytes, word_counts
 from souron.training.loop import Data, Progress, Run
 
-STEPS = 100  # a learning is divided into
+STEPS = 100  # progress reports of a training
 NONE = -1
 
 
 @dataclass(frozen=True)
 class Config:
     size: int = 4096  # tokens
-    least: int = 2  # times that a pair must occur
+    least: int = 2  # minimum count of a merged pair
 
 
 class BPE(Cutter):
@@ -39,7 +39,7 @@ class BPE(Cutter):
     ja = "いちばん多く隣り合う二つのトークンを一つにまとめることを繰り返す"
     SIZES = {"tiny": Config(320), "small": Config(), "gpt2": Config(50_256)}
 
-    merges: Tensor  # (size, 2) int32: the tokens that were joined, first those joined first
+    merges: Tensor  # (size, 2) int32: the merged tokens, in the order of merging
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -89,8 +89,10 @@ class BPE(Cutter):
         return tokens.raws
 
     def encode_word(self, word: str) -> list[int]:
-        """Of all pairs in the word that were ever joined, the one that was joined first, and so
-        on; a heap holds them, a pair that is no longer there is passed over."""
+        """Apply the merges to a word, the earliest first.
+
+        A heap holds the candidate pairs; outdated ones are skipped.
+        """
         results = self.results if self.raws else {}
         symbols = [PLACE[byte] for byte in word.encode()]
         count = len(symbols)
@@ -123,7 +125,7 @@ PLACE = [single_bytes().index(byte) for byte in range(BYTES)]  # byte -> token
 
 
 class Vocabulary:
-    """The bytes that tokens stand for, as pairs are joined."""
+    """The bytes of each token, as pairs are merged."""
 
     def __init__(self) -> None:
         self.raws = [bytes([byte]) for byte in single_bytes()]
@@ -131,7 +133,7 @@ class Vocabulary:
         self._token = {raw: token for token, raw in enumerate(self.raws)}
 
     def join(self, pair: tuple[int, int]) -> int:
-        """The token of a pair: a new one, unless its bytes have one already."""
+        """Return the token of a pair: a new one, unless its bytes already have one."""
         raw = self.raws[pair[0]] + self.raws[pair[1]]
         token = self._token.setdefault(raw, len(self.raws))
         if token == len(self.raws):
@@ -141,16 +143,18 @@ class Vocabulary:
 
 
 class Corpus:
-    """Every different word once, as a chain of tokens, with how often it occurs; and how often
-    each pair of neighbours does, counted anew only where something was joined."""
+    """The distinct words as linked lists of tokens, with the counts of words and of token pairs.
+
+    Pairs are recounted only where a merge happened.
+    """
 
     def __init__(self, words: Counter[str]) -> None:
-        self.symbol: list[int] = []  # of each place; ``NONE`` where it was joined to the one before
-        self.weight: list[int] = []  # of each place: how often its word occurs
-        self.after: list[int] = []  # the next place of the word, ``NONE`` at its end
+        self.symbol: list[int] = []  # of each position; ``NONE`` if merged into the previous one
+        self.weight: list[int] = []  # of each position: the count of its word
+        self.after: list[int] = []  # the next position in the word, ``NONE`` at its end
         self.before: list[int] = []
         self.count: dict[tuple[int, int], int] = defaultdict(int)
-        self.places: dict[tuple[int, int], list[int]] = defaultdict(list)  # of a pair's first token
+        self.places: dict[tuple[int, int], list[int]] = defaultdict(list)  # of pairs' first tokens
         for word, often in words.items():
             first = len(self.symbol)
             chain = [PLACE[byte] for byte in word.encode()]
@@ -167,8 +171,10 @@ class Corpus:
         heapq.heapify(self.heap)
 
     def most_frequent(self, least: int) -> tuple[int, int] | None:
-        """The pair that occurs most often, of equal ones that of the older tokens; None where none
-        occurs so often. A count in the heap may be too high, never too low."""
+        """Return the most frequent pair, ties by the older tokens; None if none is frequent enough.
+
+        A count in the heap may be too high, never too low.
+        """
         while self.heap:
             often, pair = heapq.heappop(self.heap)
             now = self.count[pair]
@@ -179,7 +185,7 @@ class Corpus:
         return None
 
     def join(self, pair: tuple[int, int], token: int) -> None:
-        """Put ``token`` in every place of the pair, from left to right."""
+        """Replace the pair by ``token`` at every position, from left to right."""
         symbol, after, before, weight = self.symbol, self.after, self.before, self.weight
         count, places = self.count, self.places
         first, second = pair
@@ -187,7 +193,7 @@ class Corpus:
         for at in sorted(places.pop(pair)):
             following = after[at]
             if symbol[at] != first or following == NONE or symbol[following] != second:
-                continue  # joined with another since
+                continue  # already merged with another
             often = weight[at]
             symbol[at], symbol[following] = token, NONE
             beyond = after[at] = after[following]

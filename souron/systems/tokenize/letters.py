@@ -5,8 +5,8 @@ https://arxiv.org/abs/1508.06615
 
     letters by how often they occur;  as many as there is room for;  the others as their bytes
 
-It is the yardstick of the other tokenizers: what they save, they save against this.
-Differs from the paper: there a network makes words of the letters; here they are the tokens.
+It is the baseline of the other tokenizers, against which their savings count. Differs from the
+paper: there a network composes words from characters; here they are the tokens.
 """
 
 from collections import Counter
@@ -46,8 +46,10 @@ class Letters(Cutter):
         self.tokens: dict[str, list[int]] = {}
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
-        """Letters of one byte have a token already. Of equally frequent ones the older code goes
-        first."""
+        """Collect the most frequent characters; ties by the smaller code point.
+
+        One-byte characters already have a token.
+        """
         counted: Counter[str] = Counter()
         for word, often in word_counts(data).items():
             for letter in word:

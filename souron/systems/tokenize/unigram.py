@@ -5,13 +5,13 @@ Candidates (2018). https://arxiv.org/abs/1804.10959
 
     p(word) = sum over its cuts of the product of p(piece)
 
-Expectation: how often each piece is used, over all cuts of each word, weighted by their
-probability (forward and backward sums). Maximisation: p(piece) in proportion to that. Then the
-quarter of the pieces goes whose loss would cost the text least likelihood. A text is cut in its
-most probable way (Viterbi). Since it knows probabilities, it is a language model, if a simple one.
-Differs from the paper: candidates are the strings that occur twice, found length by length instead
-of by a suffix array; digamma in place of the logarithm, as in its author's SentencePiece; no piece
-reaches across words; letters too rare for a token of their own are written as their bytes.
+Expectation: the expected uses of each piece over all segmentations of each word, weighted by their
+probability (forward and backward sums). Maximisation: p(piece) proportional to that. Then the
+quarter of the pieces whose loss costs least likelihood is removed. A text is encoded by its most
+probable segmentation (Viterbi). Having probabilities, it is a simple language model. Differs from
+the paper: candidates are the strings that occur twice, found length by length instead of by a
+suffix array; digamma in place of the logarithm, as in its author's SentencePiece; no piece crosses
+words; characters too rare for a token of their own are written as their bytes.
 """
 
 import math
@@ -25,19 +25,19 @@ from torch import Tensor
 from souron.tasks.tokenize import BYTES, Cutter, Spec, single_bytes, word_counts
 from souron.training.loop import Data, Progress, Run
 
-COVERED = 0.9995  # of the letters of the text: those that have tokens, the rarest left out
-CHUNK = 64  # letters of a word that are looked at together while it learns
-SELDOM = 0.5  # times that a piece is expected to be used, below which it goes
-ROUNDS = 2  # of expectation and maximisation before pieces go
-KEPT = 0.75  # of the pieces, each time
+COVERED = 0.9995  # share of the text's characters that have tokens; the rarest are left out
+CHUNK = 64  # most characters of a word processed together in training
+SELDOM = 0.5  # expected uses below which a piece is removed
+ROUNDS = 2  # EM iterations between two removals
+KEPT = 0.75  # share of the pieces, each time
 NONE = -1
 
 
 @dataclass(frozen=True)
 class Config:
     size: int = 4096  # tokens
-    longest: int = 12  # letters of a token
-    candidates: int = 40_000  # pieces that it begins with, at most
+    longest: int = 12  # characters of a token
+    candidates: int = 40_000  # most initial pieces
 
 
 class Unigram(Cutter):
@@ -46,7 +46,7 @@ class Unigram(Cutter):
     SIZES = {"tiny": Config(320, 6, 400), "small": Config()}
 
     letters: Tensor  # (size - 256, longest) int32: code points of each token
-    score: Tensor  # (size,): log p, of bytes first
+    score: Tensor  # (size,) log p, bytes first
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -80,7 +80,7 @@ class Unigram(Cutter):
                 step += 1
                 if step >= run.steps:
                     return
-            # letters that have a token among the bytes need none of their own
+            # characters with a byte token need none of their own
             room = len(self.letters) + int(lattice.plain.sum())
             if len(score) <= room:
                 return
@@ -92,7 +92,7 @@ class Unigram(Cutter):
             score = lattice.only(chosen, score)
 
     def keep(self, lattice: "Lattice", score: Tensor, expected: Tensor) -> None:
-        """Into the buffers what there is room for, the most used first."""
+        """Store as many pieces as there is room for, the most used first."""
         worth = expected.clone()
         worth[: len(lattice.alphabet)] = math.inf
         lowest = float(score.min())
@@ -122,7 +122,7 @@ class Unigram(Cutter):
         return [bytes([byte]) for byte in single_bytes()] + [piece.encode() for piece in pieces]
 
     def encode_word(self, word: str) -> list[int]:
-        """The most probable cut, from left to right: the best way to each letter's end."""
+        """Return the most probable segmentation of a word (Viterbi)."""
         tokens = self.tokens if self.raws else {}
         score = self.lowest
         best: list[tuple[float, int, tuple[int, ...]]] = [(0.0, 0, ())]
@@ -146,17 +146,17 @@ class Unigram(Cutter):
 
     @property
     def lowest(self) -> float:
-        """The score of a byte that is no letter."""
+        """Return the score of a byte that is no character."""
         return float(self.score[single_bytes().index(0xFF)])
 
     def bits(self, ids: Sequence[int]) -> list[float]:
-        """-log2 p of each token."""
+        """Return -log2 p of each token."""
         score = self.score.tolist()
         return [-score[id] / math.log(2) for id in ids]
 
 
 def frequent_letters(words: Counter[str], most: int) -> list[str]:
-    """Those that make up nearly all of the text, the most frequent first."""
+    """Return the characters that make up nearly all of the text, the most frequent first."""
     counted: Counter[str] = Counter()
     for word, often in words.items():
         for letter in word:
@@ -171,11 +171,11 @@ def frequent_letters(words: Counter[str], most: int) -> list[str]:
 
 
 class Lattice:
-    """All ways to cut all different words into known pieces.
+    """All segmentations of all distinct words into known pieces.
 
-    Words stand one after the other, the longest first, each with one place more than letters.
-    ``piece_at[n - 1, place]`` is the piece of n letters that begins there, or the last number,
-    ``len(count)``, which no cut uses.
+    Words are concatenated, the longest first, each with one position more than characters.
+    ``piece_at[n - 1, place]`` is the piece of n characters that begins there, or the last number,
+    ``len(count)``, which no segmentation uses.
     """
 
     def __init__(self, words: Counter[str], alphabet: list[str], longest: int, most: int) -> None:
@@ -196,10 +196,9 @@ class Lattice:
         self._find(codes, longest, most)
 
     def _find(self, codes: Tensor, longest: int, most: int) -> None:
-        """Strings that occur twice, length by length: what occurs twice begins and ends with
-        shorter strings that do."""
+        """Find strings that occur twice, extending shorter ones that do."""
         weight = self.weight[self.word]
-        here, counts, begins, spans = codes, [], [], []  # here: the string's number, at each place
+        here, counts, begins, spans = codes, [], [], []  # here: string number per position
         rows, known = [], 0
         for span in range(1, longest + 1):
             if span == 1:
@@ -231,7 +230,7 @@ class Lattice:
         self.only(kept, worth)
 
     def only(self, chosen: Tensor, score: Tensor) -> Tensor:
-        """Go on with the chosen pieces; their scores."""
+        """Keep only the chosen pieces and return their scores."""
         number = torch.full((len(self.count) + 1,), len(chosen))
         number[chosen] = torch.arange(len(chosen))
         self.piece_at = number[self.piece_at]
@@ -240,7 +239,7 @@ class Lattice:
         )
         self.plain = torch.tensor([ord(letter) < 0x80 for letter in self.alphabet])
         raws = [self.piece(each).encode() for each in range(len(chosen))]
-        self.spelling = 8 * sum(map(len, raws))  # bits, to write the pieces down
+        self.spelling = 8 * sum(map(len, raws))  # bits to write down the pieces
         return score[chosen]
 
     def piece(self, number: int) -> str:
@@ -248,10 +247,10 @@ class Lattice:
         return self.text[begin : begin + int(self.span[number])]
 
     def expect(self, score: Tensor) -> tuple[Tensor, Tensor]:
-        """How often each piece is expected to be used, (pieces,), and the text's log p."""
+        """Return the expected uses of each piece, (pieces,), and the text's log p."""
         score = torch.cat([score, score.new_full((1,), -math.inf)])
         forward = score.new_full((len(self.text) + len(self.piece_at),), -math.inf)
-        backward = forward.clone()  # to spare past the end, for pieces that are not there
+        backward = forward.clone()  # with spare room past the end
         forward[self.first], backward[self.last] = 0.0, 0.0
         spans = torch.arange(1, len(self.piece_at) + 1)[:, None]
         most = int(self.length[0])
@@ -274,7 +273,7 @@ class Lattice:
         return used[:-1], (whole * self.weight).sum()
 
     def otherwise(self, score: Tensor) -> Tensor:
-        """The log p of the best cut of each piece into other pieces, (pieces,)."""
+        """Return log p of the best segmentation of each piece into other pieces, (pieces,)."""
         score = torch.cat([score, score.new_full((1,), -math.inf)])
         best = score.new_full((len(self.count), len(self.piece_at) + 1), -math.inf)
         best[:, 0] = 0.0
@@ -288,12 +287,12 @@ class Lattice:
 
 
 def _chunks(words: Counter[str], known: dict[str, int]) -> Counter[str]:
-    """Words without their rare letters, in parts that are not too long."""
+    """Split words at rare characters, and into parts of limited length."""
     found: Counter[str] = Counter()
     for word, often in words.items():
         rare = {letter for letter in word if letter not in known}
         for letter in rare:
-            word = word.replace(letter, "\n\n")  # two: a word of a line's end alone has one
+            word = word.replace(letter, "\n\n")  # doubled: a newline word has a single one
         for part in word.split("\n\n") if rare else [word]:
             for start in range(0, len(part), CHUNK):
                 found[part[start : start + CHUNK]] += often

@@ -8,14 +8,13 @@ https://arxiv.org/abs/1706.03762
     decoder  y = y + attention(y, y before it, ..)  y = y + attention(y, x, x)   y = y + mlp(y)
     p(next token) = softmax(E y),   E the tokens' embedding, which both sides share
 
-One network learns both directions: the first token of a text says into which language it goes.
-Beams: of all beginnings the likeliest few are followed, and of whole translations that with the
-best log p / ((5 + n) / 6)^0.6 of n tokens is given (Wu and others 2016,
-https://arxiv.org/abs/1609.08144).
+One network learns both directions: the first token of a text is the target language. Beam search
+follows the few most probable prefixes and returns the translation of n tokens with the best log p /
+((5 + n) / 6)^0.6 (Wu and others 2016, https://arxiv.org/abs/1609.08144).
 
-Differs from the paper: norms before the layers in place of behind them, and one at each end (Xiong
-and others 2020, https://arxiv.org/abs/2002.04745); matrices learn by Muon, the rest by AdamW, with
-one cycle of the rate; byte pairs of both languages together.
+Differs from the paper: pre-norm layers, and a norm at the end of each stack (Xiong and others 2020,
+https://arxiv.org/abs/2002.04745); matrices are trained by Muon, the rest by AdamW, with one cycle
+of the rate; byte pairs shared by both languages.
 """
 
 import math
@@ -41,12 +40,12 @@ from souron.tasks.translate import (
 )  # fmt: skip
 from souron.utils.messages import UserError, _
 
-PAD = -1  # behind the end of a text
-AT_ONCE = 24  # texts of a step
+PAD = -1  # pads texts
+AT_ONCE = 24  # texts per training step
 LENGTH_PENALTY = 0.6
-SMOOTHED = 0.1  # of the right token's weight that all tokens share
-MATRICES = 2.0  # times the rate, of Muon
-Cache = dict[str, Tensor]  # keys and values of what one layer of the decoder has seen
+SMOOTHED = 0.1  # label smoothing
+MATRICES = 2.0  # Muon's learning rate, relative to ``rate``
+Cache = dict[str, Tensor]  # cached keys and values of one decoder layer
 
 
 @dataclass(frozen=True)
@@ -54,20 +53,20 @@ class Config:
     width: int = 128
     depth: int = 2  # layers of the encoder, and of the decoder
     heads: int = 4
-    hidden: int = 512  # width of the small networks
+    hidden: int = 512  # width of the MLPs
     drop: float = 0.1
-    context: int = 96  # tokens of a text that is learnt from; a longer one is cut there
+    context: int = 96  # most tokens of a training text; longer ones are truncated
     rate: float = 3e-3
 
 
 class Batch(NamedTuple):
-    source: Tensor  # (B, S) int64, ``PAD`` behind the end
+    source: Tensor  # (B, S) int64, padded with ``PAD``
     target: Tensor  # (B, T + 1) int64: the end token, the text, the end token
     bytes: Tensor  # (B,) of the target's text
 
 
 class Attention(nn.Module):
-    """Several heads that look from ``x`` at ``memory``."""
+    """Multi-head attention of ``x`` to keys and values."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -75,21 +74,21 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, C); ``keys`` and ``values`` (B, heads, S, C / heads); ``mask`` True: it sees."""
+        """Attend from (B, T, C) to keys and values (B, heads, S, C / heads) where ``mask``."""
         seen = F.scaled_dot_product_attention(self.apart(self.query(x)), keys, values, mask)
         return self.out(seen.transpose(1, 2).flatten(2))
 
     def apart(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, heads, T, C / heads)"""
+        """Split into heads: (B, T, C) -> (B, heads, T, C / heads)."""
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
     def look(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Its keys and values of what it looks at."""
+        """Return the keys and values of ``memory``."""
         return self.apart(self.key(memory)), self.apart(self.value(memory))
 
 
 class Layer(nn.Module):
-    """Of the encoder; with ``across`` of the decoder."""
+    """One Transformer layer; ``across=True`` adds cross-attention (decoder)."""
 
     def __init__(self, config: Config, across: bool) -> None:
         super().__init__()
@@ -105,7 +104,7 @@ class Layer(nn.Module):
         self, x: Tensor, mask: Tensor | None, memory: Tensor | None = None,
         memory_mask: Tensor | None = None, cache: Cache | None = None,
     ) -> Tensor:  # fmt: skip
-        """(B, T, C). With a ``cache`` x is what follows what was seen before."""
+        """Transform (B, T, C). With a ``cache``, x are the tokens after those cached."""
         h = self.norm1(x)
         keys, values = self.attention.look(h)
         if cache is not None:
@@ -146,7 +145,7 @@ class Transformer(Translator):
         self.drop = nn.Dropout(config.drop)
         nn.init.normal_(self.token.weight, std=config.width**-0.5)
         for name, weight in self.named_parameters():
-            if name.endswith(("out.weight", "down.weight")):  # a layer begins by changing nothing
+            if name.endswith(("out.weight", "down.weight")):  # each block starts as the identity
                 nn.init.zeros_(weight)
 
     @property
@@ -164,20 +163,20 @@ class Transformer(Translator):
     def loader(
         self, data: Dataset, augment: Any = None, seed: int = 0, device: Any = None
     ) -> Loader:
-        """Each pair as (first text, second text), two tensors of tokens and two counts of bytes."""
+        """Encode each pair as (first, second), the tokens and the number of bytes of each."""
         columns = [self.encoded(list(data.input)), self.encoded(texts_of(data))]
         kept = replace(data, input=ListColumn(columns[0]), target=ListColumn(columns[1]))
         return Loader(kept, self.batch, augment, seed, device or self.device)
 
     def encoded(self, texts: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
-        """Each text as its tokens (n,), and how many bytes it has."""
+        """Return the tokens (n,) and the number of bytes of each text."""
         found = self.tokenizer.encode_many(list(texts))
         sizes = [len(text.encode("utf-8", "replace")) for text in texts]
         pairs = zip(found, sizes, strict=True)
         return [(torch.tensor(ids, dtype=torch.long), torch.tensor(size)) for ids, size in pairs]
 
     def batch(self, rows: Rows) -> Batch:
-        """The pairs forwards, then the same pairs backwards."""
+        """Batch the pairs forwards, then the same pairs backwards."""
         first, second = list(rows.input), list(rows.target)
         most = self.config.context if self.training else None
         both = [(*pair, False) for pair in zip(first, second, strict=True)]
@@ -193,17 +192,17 @@ class Transformer(Translator):
         return self.tokenizer.start if self.spec.tokenizer else 0
 
     def asked(self, ids: Tensor, back: bool) -> Tensor:
-        """A source's tokens after that of the direction, one of the last two of the vocabulary."""
+        """Prepend the token of the target language, one of the last two of the vocabulary."""
         return F.pad(ids, (1, 0), value=self.spec.vocabulary - 1 - back)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
-        """A batch in parts of texts of like length, which makes more steps."""
+        """Yield the loss of parts of a batch, of similar length, one optimiser step each."""
         order = (batch.target >= 0).sum(1).argsort(stable=True)
         for rows in order.split(AT_ONCE):
             yield "model", self.loss(shortened(Batch(*(part[rows] for part in batch))))
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean surprise of a token in nats, smoothed."""
+        """Return the mean cross-entropy per token in nats, with label smoothing in training."""
         logits = self(batch.source, batch.target[:, :-1]).transpose(1, 2).float()
         smoothed = SMOOTHED if self.training else 0.0
         right = batch.target[:, 1:]
@@ -211,7 +210,7 @@ class Transformer(Translator):
 
     @torch.inference_mode()
     def surprise(self, data: Dataset) -> Tensor:
-        """(cases,) bits per byte of the second text after the first."""
+        """Return bits per byte (cases,) of the second text given the first."""
         pairs = data if isinstance(next(iter(data.input)), tuple) else self.loader(data).cases
         bits = []
         for batch in Loader(pairs, self.batch, device=self.device).once(AT_ONCE):
@@ -226,13 +225,13 @@ class Transformer(Translator):
         self(tokens, tokens)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
-        """(B, S) and (B, T) -> (B, T, vocabulary): what follows each token of the target."""
+        """Return next-token logits (B, T, vocabulary) for sources (B, S) and targets (B, T)."""
         memory, mask = self.understood(source)
         ahead = torch.ones(target.shape[1], target.shape[1], dtype=torch.bool, device=self.device)
         return self.follow(target, memory, mask, ahead.tril())
 
     def understood(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S, C), and which places hold a token, (B, 1, 1, S)."""
+        """Encode sources as (B, S, C), and return the mask (B, 1, 1, S) of their tokens."""
         mask = (source >= 0)[:, None, None]
         x = self.placed(source, 0)
         for layer in self.encoder:
@@ -243,14 +242,14 @@ class Transformer(Translator):
         self, target: Tensor, memory: Tensor, memory_mask: Tensor, mask: Tensor | None,
         caches: list[Cache] | None = None, place: int = 0,
     ) -> Tensor:  # fmt: skip
-        """What follows each of these tokens, the first of which stands at ``place``."""
+        """Return next-token logits after ``target``, whose first token is at position ``place``."""
         y = self.placed(target, place)
         for number, layer in enumerate(self.decoder):
             y = layer(y, mask, memory, memory_mask, None if caches is None else caches[number])
         return F.linear(self.wrote(y), self.token.weight)
 
     def placed(self, tokens: Tensor, first: int) -> Tensor:
-        """Embeddings with sines of their places, which have no end."""
+        """Embed tokens, with sinusoidal position embeddings."""
         width, device = self.config.width, tokens.device
         place = torch.arange(first, first + tokens.shape[1], device=device)[:, None]
         speed = 10_000 ** (-torch.arange(0, width, 2, device=device) / width)
@@ -264,8 +263,8 @@ class Transformer(Translator):
         return [self.tokenizer.decode(ids).strip() for ids in self.search(source, beams)]
 
     def search(self, source: Tensor, beams: int = 1, most: int | None = None) -> list[list[int]]:
-        """The tokens of the best translation of each source (B, S) that is found with so many
-        beams, of ``most`` tokens at most; 1 is greedy."""
+        """Return the tokens of the best translation of each source (B, S), of at most ``most``
+        tokens, by beam search; 1 beam is greedy."""
         memory, mask = (part.repeat_interleave(beams, 0) for part in self.understood(source))
         count, size = len(source), self.spec.vocabulary
         written = torch.full((count * beams, 1), self.end, device=source.device)
@@ -277,7 +276,7 @@ class Transformer(Translator):
         for place in range(most or 2 * source.shape[1] + 16):
             logits = self.follow(written[:, -1:], memory, mask, None, caches, place)[:, -1]
             chance = logits.float().log_softmax(1).view(count, beams, size)
-            chance[ended] = -torch.inf  # an ended one goes on with its end, which costs nothing
+            chance[ended] = -torch.inf  # a finished beam repeats its end token at no cost
             chance[..., self.end] = chance[..., self.end].masked_fill(ended, 0.0)
             score, chosen = (score[..., None] + chance).flatten(1).topk(beams)
             parent, token = chosen // size, chosen % size
@@ -295,6 +294,6 @@ class Transformer(Translator):
 
 
 def shortened(batch: Batch) -> Batch:
-    """Without the columns that no text of it reaches."""
+    """Drop the columns that are padding in every text."""
     wide, high = (int((part >= 0).sum(1).max()) for part in batch[:2])
     return Batch(batch.source[:, :wide], batch.target[:, :high], batch.bytes)

@@ -6,11 +6,11 @@ Nagao: A Framework of a Mechanical Translation between Japanese and English by A
     translation(x) = t_i,   i = argmax <v(x), v(s_i)>,   v = (1 + ln n) ln((1 + N) / (1 + N_g)) + 1
     n how often a run of letters g comes in a text, N_g of N texts have it; v has length 1
 
-Offices translate so: what was translated before is looked up. It writes no broken sentence, and
-never one that nobody wrote; of what was not there before it gives something that looks like it.
+Translation offices work in this way: earlier translations are looked up. It never writes a broken
+or unseen sentence; for a new text it returns the translation of a similar one.
 
-Differs from the paper: the whole translation is taken as it is, no part of it is exchanged, and
-likeness is that of runs of two to four letters.
+Differs from the paper: the whole translation is used unchanged, no part of it is exchanged, and
+similarity is that of character n-grams (2 to 4).
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,14 +25,14 @@ from souron.blocks.letter_runs import Index
 from souron.tasks.translate import Spec, Translator, texts_of
 from souron.training.loop import Progress, Run
 
-TOGETHER = 256  # texts that are compared with all known ones at once
+TOGETHER = 256  # texts compared with all known ones at once
 
 
 @dataclass(frozen=True)
 class Config:
-    shortest: int = 2  # letters in a row
+    shortest: int = 2  # characters per n-gram
     longest: int = 4
-    numbers: int = 262_144  # that runs of letters have, by a hash function
+    numbers: int = 262_144  # hash buckets of the n-grams
 
 
 class TranslationMemory(Translator):
@@ -42,8 +42,8 @@ class TranslationMemory(Translator):
     SIZES = {"tiny": Config(), "small": Config()}
     sized_by_data = ("first", "first_ends", "second", "second_ends")
 
-    first: Tensor  # (bytes,) uint8: all texts of the first language, one after the other
-    first_ends: Tensor  # (N,) int64: where each ends
+    first: Tensor  # (bytes,) uint8: all texts of the first language, concatenated
+    first_ends: Tensor  # (N,) int64: the end of each
     second: Tensor
     second_ends: Tensor
 
@@ -55,10 +55,10 @@ class TranslationMemory(Translator):
             self.register_buffer(f"{name}_ends", torch.zeros(0, dtype=torch.long))
 
     def example(self) -> None:
-        """It has no layers whose shapes a table could show."""
+        """Run nothing: there are no layers whose shapes a table could list."""
 
     def fit(self, data: Any, run: Run) -> Iterator[Progress]:
-        """Half of the pairs, then all; the loss is how far training texts are from known ones."""
+        """Store half of the pairs, then all; the loss is the distance to the stored texts."""
         pairs = list(zip(data.cases.input, texts_of(data.cases), strict=True))
         for step, known in enumerate((pairs[: -(-len(pairs) // 2)], pairs)):
             self.keep(known)
@@ -67,7 +67,7 @@ class TranslationMemory(Translator):
                 yield Progress(step, {"distance": 1 - self.nearest(asked, False)[1].mean()})
 
     def keep(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Know these pairs and no others."""
+        """Store these pairs only."""
         for name, texts in zip(("first", "second"), zip(*pairs, strict=True), strict=True):
             raws = [text.encode("utf-8", "replace") for text in texts]
             joined = torch.tensor(list(b"".join(raws)), dtype=torch.uint8)
@@ -84,7 +84,7 @@ class TranslationMemory(Translator):
         return super().load_state_dict(*given, **how)
 
     def known(self, side: str) -> list[str]:
-        """The texts of one language."""
+        """Return the stored texts of one language."""
         raw, ends = bytes(getattr(self, side).tolist()), getattr(self, f"{side}_ends").tolist()
         starts = [0, *ends][: len(ends)]
         return [raw[a:b].decode("utf-8", "replace") for a, b in zip(starts, ends, strict=True)]
@@ -102,7 +102,7 @@ class TranslationMemory(Translator):
         return Index(self.known(asked), self.known(told), c.shortest, c.longest, c.numbers)
 
     def nearest(self, texts: Sequence[str], back: bool) -> tuple[list[str], Tensor]:
-        """The translation of the nearest known text, and how like it is, 0..1."""
+        """Return the translations of the nearest stored texts, and their similarities in 0..1."""
         index = self._back if back else self._forth
         told, like = [], [torch.zeros(0)]
         for start in range(0, len(texts), TOGETHER):
