@@ -37,7 +37,6 @@ def snippets(page):
 
 PAGES = [
     ROOT / "README.md",
-    ROOT / "README.ja.md",
     *(page for page in sorted(DOCS.glob("*.md")) if snippets(page)),
 ]
 
@@ -57,6 +56,12 @@ def test_what_a_page_shows_works(page, photos, digits, capsys):
         for line in re.findall(r"^\$ souron (.*)$", text, re.MULTILINE):
             code = main.run(shlex.split(line))
             assert code == 0, f"souron {line}\n{capsys.readouterr().err}"
+
+
+def test_both_readmes_show_the_same():
+    """So that what the English one shows is run once."""
+    [install, *shown] = snippets(ROOT / "README.md")
+    assert "souron " not in install[1] and shown == snippets(ROOT / "README.ja.md")
 
 
 def test_the_readme_names_the_two_commands():
