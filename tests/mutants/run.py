@@ -105,7 +105,8 @@ def run_test(copy: Path, test: str, output: Path) -> None:
     os.chdir(copy)
     import pytest
 
-    os._exit(RAN + pytest.main(["-n0", "-q", "-x", "-p", "no:cacheprovider", test]))
+    own = f"--basetemp={copy}-tmp"  # a folder that several runs share is tidied by each of them
+    os._exit(RAN + pytest.main(["-n0", "-q", "-x", "-p", "no:cacheprovider", own, test]))
 
 
 def survives(mutant: Mutant, copy: Path) -> bool:
