@@ -161,3 +161,21 @@ def test_the_public_names_exist():
         assert getattr(souron, name) is not None
     with pytest.raises(AttributeError):
         souron.no_such_name  # noqa: B018
+
+
+CLAUSES = ["What", "How", "Of", "Whether", "Where", "Which", "Who", "When", "Does", "Do", "Is", "Are", "Has", "Can", "May", "Those"]
+SHOWN = {"souron/data/sets/glosses.py"}  # the first line of a data set is what its users read
+
+
+def test_docstrings_begin_with_a_verb_or_a_name():
+    """ "Return the caveats", not "What is to be known": see CONTRIBUTING.md."""
+    wrong = []
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                continue
+            first = (ast.get_docstring(node) or ".").split(maxsplit=1)[0].strip("`.,:")
+            name = file.relative_to(HOUSE.parent).as_posix()
+            if first in CLAUSES and not (isinstance(node, ast.Module) and name in SHOWN):
+                wrong.append(f"{name}:{getattr(node, 'lineno', 1)} {first}")
+    assert not wrong
