@@ -163,7 +163,24 @@ def test_the_public_names_exist():
         souron.no_such_name  # noqa: B018
 
 
-CLAUSES = ["What", "How", "Of", "Whether", "Where", "Which", "Who", "When", "Does", "Do", "Is", "Are", "Has", "Can", "May", "Those"]
+CLAUSES = [
+    "What",
+    "How",
+    "Of",
+    "Whether",
+    "Where",
+    "Which",
+    "Who",
+    "When",
+    "Does",
+    "Do",
+    "Is",
+    "Are",
+    "Has",
+    "Can",
+    "May",
+    "Those",
+]
 SHOWN = {"souron/data/sets/glosses.py"}  # the first line of a data set is what its users read
 
 
