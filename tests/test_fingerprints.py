@@ -87,7 +87,7 @@ def test_changed_training_pictures_are_refused_though_the_training_data_is_gone(
     with pytest.raises(UserError) as trouble:
         evaluate.examine(record.folder, half)
     assert (trouble.value.code, trouble.value.exit) == ("leak", 3)
-    assert trouble.value.found.startswith("8 of 16 pictures") and "8 re-enc" in trouble.value.found
+    assert trouble.value.found.startswith("8 of 16 pictures") and "8 resized" in trouble.value.found
     assert "as train/rings/0.png" in trouble.value.found
     allowed = evaluate.examine(record.folder, half, allow_leak=True)
     assert allowed.measures["accuracy"].n == 16 and len(allowed.leaking) == 8

@@ -338,7 +338,7 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(pieces, tmp_p
     record = train.train("yolo_seg_tiny", pieces, budget="16ep", batch=16)
     assert list(record.measures) == ["mask AP", "mask AP50", "mask AP75", "box AP", "box AP50"]
     measure = record.measures["mask AP50"]
-    assert measure.value > 0.2 and measure.low < measure.value < measure.high
+    assert measure.value > 0.1 and measure.low < measure.value < measure.high
     assert measure.groups == len(set(record.test.group)) < measure.n
     baselines = record.details.baselines
     assert baselines["untrained"]["mask AP50"].value < 0.05

@@ -360,7 +360,8 @@ def test_a_budget_of_seconds_counts_those_that_the_processor_had(monkeypatch, sh
     )
     data = load.load("digits")
     parts = prepare.divide(ARGS, data).kept.deal(data)
-    fit = prepare.trainer({**ARGS, "budget": "10s"}, prepare.build(ARGS, parts.train), parts)
+    args = {**ARGS, "budget": "10s", "augment": None}
+    fit = prepare.trainer(args, prepare.build(ARGS, parts.train), parts)
     monkeypatch.setattr(trainer, "time", times)
     while not fit.done:
         fit.go(1.0)
