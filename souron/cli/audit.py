@@ -103,7 +103,7 @@ def audit_(
         "length": length, "project": project,
     }  # fmt: skip
     if what in own:
-        words = {option.name: asked[option.name] for option in own[what].options}
+        words = {option.name: asked.get(option.name) for option in own[what].options}
         studies.conduct(own[what], files or [], words, project, open)
         return
     audit = AUDITS[what]
