@@ -6,6 +6,7 @@ import importlib
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -300,7 +301,7 @@ def test_the_studio_has_a_form_of_its_options(drop, texts, studio):
 def test_the_page_offers_each_study_once_and_shows_the_report(drop, texts, studio, capsys):
     drop()
     assert PAGES.count("study") == 1
-    blocks = built(lambda blocks: study_page.page(replaced(studio, blocks)) or blocks)
+    blocks = built(lambda blocks: study_page.page(replace(studio, blocks=blocks)) or blocks)
     [offered] = [one for one in blocks.blocks.values() if getattr(one, "label", "") == "tool"]
     assert [name for _shown, name in offered.choices] == list(registry.studies())
     assert "wordcount" in registry.studies()
@@ -311,10 +312,9 @@ def test_the_page_offers_each_study_once_and_shows_the_report(drop, texts, studi
     assert "5 words &amp; more (en)." in html
     assert 'src="/runs/wordcount/notes/report.html"' in html
     assert 'href="/report/en/wordcount/notes"' in html
-
-
-def replaced(studio, blocks):
-    return Studio(studio.project, studio.roots, studio.jobs, studio.language, blocks)
+    japanese = study_page.outcome(replace(studio, language="ja"), job)
+    assert "(en)" not in japanese
+    assert 'src="/runs/wordcount/notes/report.ja.html"' in japanese
 
 
 def test_a_number_that_is_none_is_refused_by_the_form(drop):

@@ -123,11 +123,10 @@ class Form:
 
 
 def outcome(studio: Studio, job: Job) -> Markup:
-    """The result in a sentence, and its page."""
+    """The result in a sentence, where that was written in the page's language, and its report."""
     result = job.result or {}
-    html = Markup('<p class="verdict" role="status"><strong>{}</strong></p>').format(
-        result.get("sentence", "")
-    )
+    sentence = result.get("sentence", "") if job.language == studio.language else ""
+    html = Markup('<p class="verdict" role="status"><strong>{}</strong></p>').format(sentence)
     folder = Path(str(result.get("page", ""))).parent
     address = studio.address(studio.report_file(folder))
     if not address:
