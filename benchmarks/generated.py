@@ -25,11 +25,13 @@ import torch
 from PIL import Image
 from printing import table
 
-from souron.audit import credentials, drawn_detector, generated, generated_page, picture_sources
+from souron.audit import credentials, drawn_detector, picture_sources
 from souron.audit.drawn_detector import CHANGES
 from souron.audit.picture_sources import Source
 from souron.evaluation import embedding
 from souron.kinds.codecs import provenance
+from souron.studies import generated
+from souron.studies.generated import record
 from souron.utils import hardware
 from souron.utils.files import read_tensors, write_tensors
 
@@ -62,11 +64,11 @@ def machine() -> str:
 
 
 def percent(measure: object) -> str:
-    return generated_page.percent(measure).replace(" – ", " to ")  # type: ignore[arg-type]
+    return record.percent(measure).replace(" – ", " to ")  # type: ignore[arg-type]
 
 
 def figure(measure: object) -> str:
-    return generated_page.figure(measure, "{:.2f}").replace(" – ", " to ")  # type: ignore[arg-type]
+    return record.figure(measure, "{:.2f}").replace(" – ", " to ")  # type: ignore[arg-type]
 
 
 def the_table(n: int, kept: Path | None) -> None:
@@ -136,7 +138,7 @@ def aucs(found: Sequence[np.ndarray], known: bool) -> Iterator[float]:
         learnt = [one for other, one in enumerate(train) if known or other != number]
         detector = drawn_detector.learn(real[:half], learnt)
         scores = (detector.of_features(part) for part in (real[half:], some[len(some) // 2 :]))
-        yield generated.generated_measures.auc(*scores).value
+        yield generated.measures.auc(*scores).value
 
 
 def chunks(raw: bytes) -> Iterator[tuple[int, bytes, bytes]]:

@@ -219,11 +219,11 @@ def linked(text: str) -> str:
 
 def commands() -> str:
     """The command line's own help, a section for each command."""
-    import typer.main
+    import typer
 
     from souron.cli import app
 
-    group: Any = typer.main.get_command(app.app)
+    group: Any = app.parser()
     with contextlib.redirect_stdout(io.StringIO()):  # not a terminal: no colours
         everything = group.get_help(typer.Context(group, info_name="souron"))
     return page(

@@ -1,9 +1,10 @@
-"""Find systems, tasks and report sections by file name, without a list to edit.
+"""Name -> file -> class. There is no list to edit: a file in ``systems/`` is a system, a file in
+``tasks/`` a task, a file in ``report/sections/`` a task's part of the reports, a file or folder in
+``studies/`` a study.
 
-A file in ``systems/`` is a system, a file in ``tasks/`` a task, a file in ``report/sections/`` a
-task's part of the reports. ``resnet`` is the file ``systems/classify/resnet.py`` at its size
-``small``; ``resnet152`` and ``yolo_n`` also name a size. The entries of tables are read from the
-source without importing it, so that ``souron list`` does not wait for torch.
+``resnet`` is the file ``systems/classify/resnet.py`` at its size ``small``; ``resnet152`` and
+``yolo_n`` name a size too. What a table or a help text shows of a system, a task or a study is read
+from its source without importing it, so that ``souron list`` does not wait for torch.
 """
 
 import ast
@@ -12,13 +13,14 @@ import importlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from souron.kinds.signature import Given
 from souron.metrics.metric import Metric
 from souron.utils.files import package_folders
 from souron.utils.messages import UserError, _, language
@@ -44,14 +46,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class OptionEntry:
-    """An option of a single task, as described by its ``Options``."""
+    """An option of a task or a study, as its ``Options`` describe it."""
 
     name: str
-    type: str  # "int", "float", "str" or "bool"
+    type: str  # "int", "float", "str", "bool" or "tuple[str, ...]"
     default: Any
     help: str  # English, the key of its translation
     low: float | None = None
     high: float | None = None
+    metavar: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,21 @@ class TaskEntry:
     not_compared: tuple[str, ...]  # options that ``souron compare`` does not accept
     formats: tuple[str, ...]  # file formats declared by this task alone
     talks: bool  # its systems continue texts and can therefore chat
+    file: Path
+
+
+@dataclass(frozen=True)
+class StudyEntry:
+    """A study as its file describes it."""
+
+    name: str
+    kind: str  # the name of its class
+    title: str  # one line of help: English, the key of its translation
+    examples: tuple[str, ...]
+    group: str  # of ``souron --help``
+    given: Given
+    options: tuple[OptionEntry, ...]
+    within: str  # a command that takes the study's name as its first word, too
     file: Path
 
 
@@ -99,20 +117,9 @@ def takes(task: str) -> str:
 def describe_task(file: Path) -> TaskEntry:
     """Read a task's file without running it. Raises UserError where its class is incomplete."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    own = [node for node in classes.values() if "Task" in map(ast.unparse, node.bases)]
-    if len(own) != 1:
-        raise _wrong_task(file, 1, _("{count} classes of Task").format(count=len(own)), "1")
-    values = _assigned(own[0])
-    for name in ("title", "takes", "gives", "metrics"):
-        if name not in values:
-            raise _wrong_task(file, own[0].lineno, _("no {name}").format(name=name), f"{name} = ")
-    for node in own[0].body:
-        wanted = _contract().get(node.name) if isinstance(node, ast.FunctionDef) else None
-        if isinstance(node, ast.FunctionDef) and wanted and (given := _parameters(node)) != wanted:
-            name = node.name
-            found = f"{name}({', '.join(given)})"
-            raise _wrong_task(file, node.lineno, found, f"{name}({', '.join(wanted)})")
+    own = _class_of("Task", tree, file)
+    values = _assigned(own)
+    _check_class("Task", own, ("title", "takes", "gives", "metrics"), file)
     try:
         _check_formats(file, values.get("formats"))
         return TaskEntry(
@@ -121,14 +128,66 @@ def describe_task(file: Path) -> TaskEntry:
             metrics=_literal(values["metrics"]),
             watches=_literal(values["watches"]) if "watches" in values else "",
             default_data=_literal(values["default_data"]) if "default_data" in values else "digits",
-            options=tuple(_options(classes.get("Options"))),
+            options=tuple(_options(tree)),
             not_compared=_literal(values["not_compared"]) if "not_compared" in values else (),
             formats=_literal(values["formats"]) if "formats" in values else (),
             talks=_literal(values["talks"]) if "talks" in values else False,
             file=file,
         )
     except (ValueError, TypeError) as error:
-        raise _wrong_task(file, own[0].lineno, str(error), _("plain values")) from error
+        raise _wrong("Task", file, own.lineno, str(error), _("plain values")) from error
+
+
+def study_files() -> dict[str, Path]:
+    """The file of every study, by name: ``studies/NAME.py``, or ``studies/NAME/__init__.py``."""
+    files = [
+        file
+        for folder in package_folders("studies")
+        for file in sorted([*folder.glob("*.py"), *folder.glob("*/__init__.py")])
+    ]
+    named = {file.parent.name if file.stem == "__init__" else file.stem: file for file in files}
+    return {name: file for name, file in sorted(named.items()) if not name.startswith("_")}
+
+
+def studies() -> dict[str, StudyEntry]:
+    """Every study, by name. Imports nothing of them."""
+    return {name: study(name) for name in study_files()}
+
+
+def study(name: str) -> StudyEntry:
+    """The study of that name, as its file describes it. Raises UserError."""
+    file = study_files()[name]
+    return _described_study(name, file, file.stat().st_mtime_ns)
+
+
+@lru_cache
+def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
+    """The study in a file as it was ``changed`` last, in nanoseconds."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    own = _class_of("Study", tree, file)
+    values = _assigned(own)
+    _check_class("Study", own, ("title", "examples", "group", "given", "run"), file)
+    for record in _classes(tree, "Record"):
+        _check_class("Record", record, _abstract("Record"), file)
+    try:
+        return StudyEntry(
+            name=name,
+            kind=own.name,
+            title=_literal(values["title"]),
+            examples=_literal(values["examples"]),
+            group=_literal(values["group"]),
+            given=_literal(values["given"]),
+            options=tuple(_options(tree)),
+            within=_literal(values["within"]) if "within" in values else "",
+            file=file,
+        )
+    except (ValueError, TypeError) as error:
+        raise _wrong("Study", file, own.lineno, str(error), _("plain values")) from error
+
+
+def load_study(name: str) -> Any:
+    """The class of the study of that name. Imports what it needs."""
+    return getattr(importlib.import_module(f"souron.studies.{name}"), study(name).kind)
 
 
 def _check_formats(file: Path, node: ast.expr | None) -> None:
@@ -137,27 +196,76 @@ def _check_formats(file: Path, node: ast.expr | None) -> None:
     for name in () if node is None else _literal(node):
         if name not in there:
             found = _("no format {name}").format(name=name)
-            raise _wrong_task(file, getattr(node, "lineno", 1), found, ", ".join(sorted(there)))
+            raise _wrong("Task", file, getattr(node, "lineno", 1), found, ", ".join(sorted(there)))
+
+
+def _classes(tree: ast.Module, base: str) -> list[ast.ClassDef]:
+    """The classes of a file that derive from ``base``."""
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    return [node for node in classes if base in map(ast.unparse, node.bases)]
+
+
+def _class_of(base: str, tree: ast.Module, file: Path) -> ast.ClassDef:
+    """The only class of a file that derives from ``base``. Raises UserError."""
+    own = _classes(tree, base)
+    if len(own) != 1:
+        found = _("{count} classes of {base}").format(count=len(own), base=base)
+        raise _wrong(base, file, 1, found, "1")
+    return own[0]
+
+
+def _check_class(base: str, own: ast.ClassDef, needed: Sequence[str], file: Path) -> None:
+    """Raises UserError where a class lacks one of the ``needed`` names, or where a method of the
+    contract has other parameters."""
+    contract = {name: _parameters(method) for name, method in _contract(base).items()}
+    methods = {node.name: node for node in own.body if isinstance(node, ast.FunctionDef)}
+    for name in needed:
+        if name not in methods and name not in _assigned(own):
+            found = _("no {name}").format(name=name)
+            expected = f"{name}({', '.join(contract[name])})" if name in contract else f"{name} = "
+            raise _wrong(base, file, own.lineno, found, expected)
+    for name, method in methods.items():
+        given, wanted = _parameters(method), contract.get(name)
+        if wanted and given != wanted:
+            found, expected = (f"{name}({', '.join(words)})" for words in (given, wanted))
+            raise _wrong(base, file, method.lineno, found, expected)
+
+
+CONTRACTS = {"Task": "task", "Study": "study", "Record": "study"}  # class -> its file in the root
 
 
 @lru_cache
-def _contract() -> dict[str, list[str]]:
-    """Read the parameters of each method of ``Task`` from its source."""
-    tree = ast.parse((Path(__file__).parent / "task.py").read_text(encoding="utf-8"))
-    [task] = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Task")
-    return {node.name: _parameters(node) for node in task.body if isinstance(node, ast.FunctionDef)}
+def _contract(base: str) -> dict[str, ast.FunctionDef]:
+    """The methods that the files of a folder may have, from the source of their base class."""
+    path = Path(__file__).parent / f"{CONTRACTS[base]}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    [own] = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == base)
+    return {node.name: node for node in own.body if isinstance(node, ast.FunctionDef)}
+
+
+def _abstract(base: str) -> list[str]:
+    """The methods that every class of that base has to have."""
+    return [
+        name
+        for name, method in _contract(base).items()
+        if "abstractmethod" in map(ast.unparse, method.decorator_list)
+    ]
 
 
 def _parameters(function: ast.FunctionDef) -> list[str]:
     return [parameter.arg for parameter in function.args.args]
 
 
-def _wrong_task(file: Path, line: int, found: str, expected: str) -> UserError:
+def _wrong(base: str, file: Path, line: int, found: str, expected: str) -> UserError:
+    see = {
+        "task": _('see "Add a task" in CONTRIBUTING.md'),
+        "study": _('see "Add a study" in CONTRIBUTING.md'),
+    }
     return UserError(
-        "task file",
+        f"{CONTRACTS[base]} file",
         _("{file}, line {line}: {found}").format(file=file, line=line, found=found),
         expected=expected,
-        fix=_('see "Add a task" in CONTRIBUTING.md'),
+        fix=see[CONTRACTS[base]],
     )
 
 
@@ -172,35 +280,49 @@ def _assigned(node: ast.ClassDef) -> dict[str, ast.expr]:
     return values
 
 
+PLAIN: dict[str, type] = {"Metric": Metric, "Given": Given}  # classes of plain values
+
+
 def _literal(node: ast.expr) -> Any:
-    """Evaluate constants, tuples, ``N_("text")`` and ``Metric(...)``. Raises ValueError."""
+    """The value of constants, tuples, ``N_("text")``, ``Metric(...)`` and ``Given(...)``. Raises
+    ValueError."""
     if isinstance(node, ast.Tuple):
         return tuple(_literal(item) for item in node.elts)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         if node.func.id == "N_":
             return _literal(node.args[0])
-        if node.func.id == "Metric":
+        if node.func.id in PLAIN:
             named = {str(item.arg): _literal(item.value) for item in node.keywords}
-            return Metric(*map(_literal, node.args), **named)
+            return PLAIN[node.func.id](*map(_literal, node.args), **named)
     return ast.literal_eval(node)
 
 
-def _options(node: ast.ClassDef | None) -> Iterator[OptionEntry]:
-    """Yield the fields ``name: Annotated[int | None, Choice(N_("help"), low=1)] = None``."""
-    for item in node.body if node else ():
-        if not isinstance(item, ast.AnnAssign) or not isinstance(item.annotation, ast.Subscript):
-            continue
-        assert isinstance(item.annotation.slice, ast.Tuple)
-        kind, choice = item.annotation.slice.elts
-        assert isinstance(choice, ast.Call)
-        bounds = {str(word.arg): _literal(word.value) for word in choice.keywords}
+def _options(tree: ast.Module) -> Iterator[OptionEntry]:
+    """``name: Annotated[int | None, Choice(N_("help"), low=1)] = None``, field by field, of the
+    class ``Options``. Raises ValueError."""
+    body = [
+        item
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name == "Options"
+        for item in node.body
+        if isinstance(item, ast.AnnAssign)
+    ]
+    for item in body:
+        name = getattr(item.target, "id", "")
+        match item.annotation:
+            case ast.Subscript(slice=ast.Tuple(elts=[kind, ast.Call() as choice])):
+                pass
+            case _:
+                raise ValueError(_("{name} is not Annotated with a Choice").format(name=name))
+        words = {str(word.arg): _literal(word.value) for word in choice.keywords}
         yield OptionEntry(
-            name=getattr(item.target, "id", ""),
+            name=name,
             type=ast.unparse(kind).removesuffix(" | None"),
             default=_literal(item.value) if item.value else None,
             help=_literal(choice.args[0]),
-            low=bounds.get("low"),
-            high=bounds.get("high"),
+            low=words.get("low"),
+            high=words.get("high"),
+            metavar=words.get("metavar", ""),
         )
 
 

@@ -33,6 +33,7 @@ UNKNOWN = 0.5  # seconds of a test that was never timed
 NAMED = {  # folders whose files are found by name -> how a test walks through all of them
     "souron/systems": r"registry\.entries\(",
     "souron/tasks": r"registry\.(entries|tasks)\(",
+    "souron/studies": r"registry\.studies\(",
     "souron/report/sections": r"registry\.(entries|tasks)\(",
     "souron/data/sets": r"load\.names\(",
     "souron/data/formats": r"\bFORMATS\b",

@@ -9,12 +9,14 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from souron.audit import drawn_detector, generated, generated_measures, picture_sources
+from souron.audit import drawn_detector, picture_sources
 from souron.audit.drawn_detector import Pipeline
-from souron.audit.generated import Audit
 from souron.audit.picture_sources import Source
 from souron.cli import main
 from souron.kinds.codecs import provenance
+from souron.studies import generated
+from souron.studies.generated import measures as generated_measures
+from souron.studies.generated.record import Audit
 from souron.utils.messages import UserError
 
 SIDE = 32

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import typer.main
 from rich.console import Console
 
 import souron
@@ -26,7 +25,7 @@ from souron.hub import doctor
 from souron.utils import hardware
 from souron.utils.messages import UserError
 
-COMMANDS: Any = typer.main.get_command(app.app)
+COMMANDS: Any = app.parser()
 
 
 @dataclass
@@ -291,7 +290,7 @@ def test_a_command_is_one_file(tmp_path: Path) -> None:
         "from souron.cli.main import run; run(['--help']); run(['greet'])",
         SOURON_LANG="en",
     )
-    assert "Teach\n  greet     Greet the reader.\n  lecture" in done.stdout, done.stderr
+    assert "Teach\n  greet      Greet the reader.\n  lecture" in done.stdout, done.stderr
     assert done.stdout.endswith("hello\n")
 
 

@@ -13,7 +13,7 @@ import torch
 from shapes import asked
 
 from souron import registry
-from souron.audit import exam, overlap
+from souron.audit import overlap
 from souron.cli import main
 from souron.data import load, papers
 from souron.data.dataset import ListColumn
@@ -23,6 +23,7 @@ from souron.evaluation.answers import Setup, Trainings
 from souron.evaluation.likelihood import log_likelihoods
 from souron.kinds.question import Question
 from souron.runs import compare, train
+from souron.studies import exam
 from souron.systems.choose import likelihood, longest, nearest
 from souron.tasks.choose import Chooser, Item, check_questions
 from souron.training.loop import Run
@@ -67,6 +68,10 @@ class Fixed(Chooser):
 
     def scores(self, questions):
         return torch.tensor([[self.say(question)] for question in questions])
+
+
+def examine(model, data, seed=0, project="runs", **options):
+    return exam.Exam(project).result(model, data=data, seed=seed, **options)
 
 
 def answers(system, cases, decision=None):
@@ -185,7 +190,7 @@ def test_the_intervals_count_questions_of_one_meaning_once():
 def test_how_to_score_is_decided_on_questions_that_are_not_on_the_paper(tmp_path, monkeypatch):
     """Of forty questions of a file each seed draws others for the paper."""
     monkeypatch.setattr(exam.load, "paper", lambda *_given: asked(40))
-    monkeypatch.setattr(exam.exam_page, "write", lambda _record: None)
+    monkeypatch.setattr(exam.ExamRecord, "write", lambda _record: None)
     decided_on = []
     task = type(registry.load_task("choose"))
     decide = task.decide
@@ -193,7 +198,8 @@ def test_how_to_score_is_decided_on_questions_that_are_not_on_the_paper(tmp_path
         task, "decide", lambda *given: decided_on.append(set(given[2].file)) or decide(*given)
     )
     asked_for = [
-        set(exam.examine("nearest", "asked", seed, 5, tmp_path).test.file) for seed in (0, 1)
+        set(examine("nearest", "asked", seed, questions=5, project=tmp_path).test.file)
+        for seed in (0, 1)
     ]
     for paper, others in zip(asked_for, decided_on, strict=True):
         assert len(paper) == 5 and others and not paper & others
@@ -425,7 +431,7 @@ def test_an_exam_tells_its_figures_and_writes_what_was_wrong(edict, tmp_path, ca
 
 def test_questions_that_a_run_has_learnt_from_are_counted(edict, tmp_path):
     record = train.train("longest", "terms", budget="5s", name="own")
-    found = exam.examine(str(record.folder), "terms", seed=0)
+    found = examine(str(record.folder), "terms", seed=0)
     assert found.overlap.texts == record.parts["train"]
     assert len(found.overlap.seen) >= record.parts["train"]  # the same paper
     assert set(found.overlap.answered) <= set(found.overlap.seen)
@@ -449,11 +455,11 @@ def test_a_language_model_sits_an_exam_by_likelihood(edict, tmp_path):
             f"Question: uveitis in Japanese\nAnswer: ぶどう膜炎. Text {number}. " * 20
         )
     record = train.train("ngram", tmp_path / "texts", budget="5s", name="own")
-    found = exam.examine(str(record.folder), "terms", seed=1)
+    found = examine(str(record.folder), "terms", seed=1)
     assert found.system == "ngram" and 0 <= found.result.accuracy.value <= 1
     assert found.overlap.texts > 0
     with pytest.raises(UserError, match="answers no questions"):
-        exam.examine("mlp", "terms")
+        examine("mlp", "terms")
 
 
 def test_an_unknown_model_is_told(tmp_path):

@@ -7,7 +7,6 @@ from string import Formatter
 
 import messages
 import pytest
-import typer.main
 from babel.messages.pofile import read_po
 
 import souron.cli.main
@@ -23,7 +22,7 @@ from souron.utils.messages import UserError
 pytestmark = pytest.mark.usefixtures("each_drawn")
 
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
-COMMANDS = list(typer.main.get_command(souron.cli.app.app).commands)
+COMMANDS = list(souron.cli.app.parser().commands)
 CATALOGUE = {message.id: message for message in messages.translated() if message.id}
 
 

@@ -17,8 +17,8 @@ FILES = sorted(p for p in HOUSE.rglob("*.py") if "__pycache__" not in p.parts)
 SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
-    "evaluation", "system", "task", "report", "tasks", "systems", "runs", "audit", "model",
-    "society", "lecture", "pipelines", "serve", "cli", "studio",
+    "evaluation", "system", "task", "report", "study", "tasks", "systems", "runs", "audit",
+    "model", "studies", "society", "lecture", "pipelines", "serve", "cli", "studio",
 )  # fmt: skip
 MACHINERY = {"torch", "torchvision", "timm"}
 
@@ -123,7 +123,7 @@ def test_no_files_import_each_other_in_a_circle():
 
 def test_the_root_holds_only_what_needs_no_folder():
     files = sorted(file.name for file in HOUSE.glob("*.py"))
-    expected = ["__init__", "__main__", "model", "registry", "system", "task"]
+    expected = ["__init__", "__main__", "model", "registry", "study", "system", "task"]
     assert files == [f"{name}.py" for name in expected]
 
 

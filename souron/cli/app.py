@@ -1,13 +1,15 @@
 """Application with which every command registers."""
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import typer
 import typer.main
 
-from souron.cli import console
-from souron.utils.messages import N_
+from souron import registry
+from souron.cli import console, studies
+from souron.utils.messages import N_, UserError, _
 
 UsageError: Any = typer.BadParameter.__base__  # of the click that typer uses
 
@@ -42,11 +44,11 @@ def everywhere() -> None:
     pass
 
 
-def command(name: str, help: str, examples: str, *, group: str) -> Callable:
-    """Register a command with its help, examples (one a line) and group in ``GROUPS``."""
+def command(name: str, help: str, examples: str, *, group: str, of: typer.Typer = app) -> Callable:
+    """Register a command: one line of help, examples (one a line), its group in ``GROUPS``."""
     assert group in console.GROUPS, f"{name}: no group is named {group}"
     # without typer's own --help, for which it would import pydantic; ``obey`` answers it
-    return app.command(
+    return of.command(
         name,
         cls=console.Command,
         help=help,
@@ -57,10 +59,23 @@ def command(name: str, help: str, examples: str, *, group: str) -> Callable:
 
 
 def parser(name: str = "") -> Any:
-    """Return the parser of the command ``name``; for an unknown name, that of all commands."""
+    """Return the parser of that command; without a known name, of every command in a group. Reads
+    the files of no other study than those that are asked for. Raises UserError where a study's file
+    is not complete."""
+    some, known = copy(app), registry.study_files()
     alone = [one for one in app.registered_commands if one.name == name]
-    if not alone:
-        return typer.main.get_command(app)
-    narrow = typer.Typer(cls=console.Commands, pretty_exceptions_enable=False)
-    narrow.registered_callback, narrow.registered_commands = app.registered_callback, alone
-    return typer.main.get_command(narrow)
+    wanted = [name] if name in known else [] if alone else list(known)
+    some.registered_commands = alone or ([] if name in known else [*app.registered_commands])
+    for entry in map(registry.study, wanted):
+        if entry.group not in console.GROUPS:
+            raise UserError(
+                "study file",
+                _("{file}: no group is named {group}").format(file=entry.file, group=entry.group),
+                expected=", ".join(console.GROUPS),
+                fix=_('see "Add a study" in CONTRIBUTING.md'),
+            )
+        examples = "\n".join(entry.examples)
+        command(entry.name, entry.title, examples, group=entry.group, of=some)(
+            studies.command_of(entry)
+        )
+    return typer.main.get_command(some)

@@ -4,16 +4,16 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from souron.cli import options
+from souron import registry
+from souron.cli import options, studies
 from souron.cli.app import command
-from souron.cli.audits import generated, improper, ledger, memorisation, provenance
+from souron.cli.audits import improper, ledger, memorisation, provenance
 from souron.utils.messages import N_, UserError, _
 
 AUDITS = {  # each has the names of its OPTIONS, and ``audit``
     "memorisation": memorisation,
     "provenance": provenance,
     "ledger": ledger,
-    "generated": generated,
     "improper": improper,
 }
 
@@ -89,11 +89,12 @@ def audit_(
     ] = None,
     project: options.Project = None,
 ) -> None:
-    if what not in AUDITS:
+    own = {name: one for name, one in registry.studies().items() if one.within == "audit"}
+    if what not in own and what not in AUDITS:
         raise UserError(
             "audit",
             _("there is no audit named {name!r}").format(name=what),
-            expected=", ".join(AUDITS),
+            expected=", ".join([*AUDITS, *own]),
             fix="souron audit --help",
         )
     asked: dict[str, Any] = {
@@ -101,6 +102,10 @@ def audit_(
         "prompts": prompts, "lexicon": lexicon, "language": language, "each": each,
         "length": length, "project": project,
     }  # fmt: skip
+    if what in own:
+        words = {option.name: asked.get(option.name) for option in own[what].options}
+        studies.conduct(own[what], files or [], words, project, open)
+        return
     audit = AUDITS[what]
     given = {name: asked[name] for name in audit.OPTIONS if asked[name] is not None}
     audit.audit(files or [], open, **given)

@@ -147,7 +147,7 @@ class _Extended:
     @cached_property
     def __signature__(self) -> inspect.Signature:
         own = inspect.signature(self.command).parameters.values()
-        further = map(_parameter, all_fields(self.options))
+        further = map(parameter, all_fields(self.options))
         return inspect.Signature(
             [*(one for one in own if one.kind is not one.VAR_KEYWORD), *further]
         )
@@ -157,7 +157,16 @@ class _Extended:
         return {one.name: one.annotation for one in self.__signature__.parameters.values()}
 
 
-def _parameter(field: Field) -> inspect.Parameter:
+COMPLETE = {  # what a shell offers for a value, by its name in the help
+    "D": complete_data,
+    "RUN": complete_run,
+    "RUN|SYSTEM": complete_system_or_run,
+    "SYSTEM": complete_system,
+}
+
+
+def parameter(field: Field) -> inspect.Parameter:
+    """The parameter of a command that stands for an option."""
     name = f"--{field.word.replace('_', '-')}"
     metavar = field.metavar or {int: "N", float: "X"}.get(field.type, "TEXT")
     kind: Any = bool
@@ -165,8 +174,9 @@ def _parameter(field: Field) -> inspect.Parameter:
         info = Option(name, help=field.help)
     else:
         low = field.low if field.type is int else None
-        kind = field.type | None
-        info = Option(name, metavar=metavar, help=field.help, min=low)
+        kind = (list[str] if field.type is tuple else field.type) | None
+        info = Option(name, metavar=metavar, help=field.help, min=low,
+                      autocompletion=COMPLETE.get(metavar))  # fmt: skip
     return inspect.Parameter(
         field.word,
         inspect.Parameter.KEYWORD_ONLY,

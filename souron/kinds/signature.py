@@ -15,7 +15,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from souron.kinds.kind import Kind
@@ -31,6 +31,21 @@ class Choice:
     high: float | None = None
     among: tuple[str, ...] = ()
     metavar: str = ""  # placeholder of the value in a help text
+
+
+@dataclass(frozen=True)
+class Given:
+    """What stands on a study's command line beside its options: the command line and the pages
+    read it."""
+
+    metavar: str  # "RUN|SYSTEM"
+    help: str  # English, within ``N_()``
+    least: int = 1
+    most: int | None = 1  # None: any number
+
+    @property
+    def many(self) -> bool:
+        return self.most is None or self.most > 1
 
 
 @dataclass(frozen=True)
@@ -121,6 +136,12 @@ def options_of(method: Callable) -> dict[str, Option]:
         for name, parameter in inspect.signature(method).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
+
+
+def options_of_class(options: type) -> dict[str, Option]:
+    """The fields of a dataclass, by name; each is ``Annotated`` with a ``Choice``."""
+    hints = typing.get_type_hints(options, include_extras=True)
+    return {one.name: _option(one.name, hints[one.name], one.default) for one in fields(options)}
 
 
 def _option(name: str, annotation: Any, default: Any) -> Option:

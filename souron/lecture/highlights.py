@@ -190,10 +190,11 @@ def check(project: Path) -> Iterator[Event]:
 
 
 def detect_generated(_project: Path) -> Iterator[Event]:
-    """Train a detector of generated images and test it on held-out images."""
-    from souron.audit import generated, generated_page, picture_sources
+    """Train a detector of generated images, and test it on images that it has not seen."""
+    from souron.audit import picture_sources
     from souron.audit.picture_sources import Source
     from souron.kinds.codecs.image import picture
+    from souron.studies import generated
 
     if zoo.root() is None:
         raise not_installed()
@@ -217,7 +218,7 @@ def detect_generated(_project: Path) -> Iterator[Event]:
         for image, score in _scored(audit, source)
     ]  # fmt: skip
     yield _done(Highlight(
-        tuple(generated_page.sentences(audit)), tuple(images),
+        tuple(audit.sentences()), tuple(images),
         _("A detector is only as good as the generators that it has met: of a new one it misses "
           "far more."),
         f"souron audit generated {' '.join(GENERATORS)} real=fashion",

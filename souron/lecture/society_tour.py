@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from souron.audit import generated, generated_page
 from souron.data import load
 from souron.evaluation.answers import Step
 from souron.hub import zoo
@@ -20,6 +19,7 @@ from souron.society.improper import judges
 from souron.society.improper import page as improper_page
 from souron.society.work import answers as work_answers
 from souron.society.work import page as work_page
+from souron.studies import generated
 from souron.utils import files, units
 from souron.utils.messages import _, language
 
@@ -58,12 +58,12 @@ def stops(project: str | Path) -> list[tuple[str, Iterator[Event]]]:
 
 
 def drawn_or_real(project: Path) -> Iterator[Event]:
-    for event in generated.auditing("fashion", GENERATORS, n=PICTURES):
+    study = generated.Generated(project)
+    for event in study.run(("fashion", *GENERATORS), generated.Options(n=PICTURES)):
         if event.record is None:
             yield event
             continue
-        page = generated_page.write_report(event.record, project)
-        yield _done(Finding(tuple(generated_page.sentences(event.record)), page))
+        yield _done(Finding(tuple(event.record.sentences()), event.record.write()))
 
 
 def checked(project: Path) -> Iterator[Event]:

@@ -122,6 +122,14 @@ class Field:
     low: float | None = None
     tasks: tuple[str, ...] = ()  # that accept it; () for all
 
+    @classmethod
+    def of(cls, option: registry.OptionEntry, tasks: tuple[str, ...] = ()) -> "Field":
+        kinds = {"int": int, "float": float, "bool": bool, "tuple[str, ...]": tuple}
+        kind = kinds.get(option.type, str)
+        return cls(
+            option.name, kind, option.default, option.help, option.metavar, option.low, tasks
+        )
+
     @property
     def word(self) -> str:
         """Return the name on the command line."""
@@ -169,10 +177,7 @@ def task_fields(options: type) -> list[Field]:
             if options is CompareOptions and option.name in task.not_compared:
                 continue
             tasks = (*(found[option.name].tasks if option.name in found else ()), task.name)
-            kind = {"int": int, "float": float, "bool": bool}.get(option.type, str)
-            found[option.name] = Field(
-                option.name, kind, option.default, option.help, "", option.low, tasks
-            )
+            found[option.name] = Field.of(option, tasks)
     return list(found.values())
 
 

@@ -27,7 +27,8 @@ class Field:
     help: str  # in the reader's language
     metavar: str = ""
     low: float | None = None
-    complete: Callable[[str], list] | None = None  # shell completion
+    complete: Callable[[str], list] | None = None  # what a shell would offer
+    many: bool = False  # it takes several, a line each
 
     def choices(self) -> list[tuple[str, str]]:
         """Return the choices as (shown, value)."""
@@ -54,6 +55,8 @@ class Field:
             return gr.Checkbox(bool(value), **about)
         if self.kind in (int, float):  # an empty field of Gradio's for numbers is sent as 0
             return gr.Textbox("" if value is None else str(value), **about)
+        if self.many:
+            return gr.Textbox(value or "", lines=2, placeholder=_("one a line"), **about)
         if self.complete:
             return gr.Dropdown(self.choices(), value=value, allow_custom_value=True, **about)
         return gr.Textbox(value or "", **about)
@@ -62,6 +65,8 @@ class Field:
         """Return the value of its widget; None if empty. Raises UserError for an invalid number."""
         if value is None or value is False or not str(value).strip():
             return None
+        if self.many:
+            return [line.strip() for line in value.splitlines() if line.strip()]
         if self.kind not in (int, float):
             return value
         try:
@@ -102,6 +107,7 @@ def read(command: Callable) -> Iterator[Field]:
             info.metavar or "",
             info.min,
             info.autocompletion,
+            any(typing.get_origin(part) is list for part in (kind, *typing.get_args(kind))),
         )
 
 

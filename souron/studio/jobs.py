@@ -28,6 +28,7 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
+from souron import registry
 from souron.cli import arguments
 from souron.studio.paths import is_folder
 from souron.studio.worker import Worker
@@ -39,7 +40,8 @@ VERBS = (
     "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour", "ask",
     "check",
 )  # fmt: skip
-LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes; the others take seconds
+LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as studies do; the others
+# take seconds
 BRIEF = 30.0  # a training with a budget of at most so many seconds is brief
 ALIVE = ("waiting", "running")
 OVER = ("done", "failed", "stopped", "killed")
@@ -263,7 +265,7 @@ class Job:
     @property
     def brief(self) -> bool:
         """Return whether the job takes seconds; for a training, by its budget."""
-        if self.words[:1] not in [[verb] for verb in LONG]:
+        if self.words[:1] not in [[verb] for verb in (*LONG, *registry.study_files())]:
             return True
         from souron.training.budget import Budget
 
@@ -569,11 +571,12 @@ class Events:
 def check(words: Sequence[str], language: str) -> None:
     """Check that a page may run these words. Raises UserError otherwise."""
     verb = words[0] if words else ""
-    if verb not in VERBS:
+    verbs = (*VERBS, *registry.study_files())
+    if verb not in verbs:
         raise UserError(
             "command",
             _("no command is named {name!r}").format(name=verb),
-            expected=near(verb, VERBS),
+            expected=near(verb, verbs),
             fix="souron --help",
         )
     if language not in LANGUAGES:

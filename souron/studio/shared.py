@@ -17,7 +17,7 @@ from souron.utils.messages import UserError, _, language, use_language
 
 PAGES = (
     "lecture", "interactives", "teach", "data", "train", "compare", "use", "chat", "read",
-    "check", "exam", "arena", "models", "tokens", "work", "runs", "machine",
+    "check", "exam", "arena", "models", "tokens", "work", "study", "runs", "machine",
 )  # fmt: skip
 USER_ERROR = "user error"  # marks Gradio's response to a UserError
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
@@ -139,11 +139,13 @@ def remarks(texts: Iterable[str]) -> Markup:
 
 
 def words(verb: str, names: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """Return ``["train", "cnn", "data=digits"]``, without options that are None, False or ""."""
+    """``["train", "cnn", "data=digits"]``; options that are not said are left out, a list stands
+    for one that is said several times."""
     said = [
-        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+        f"{name}={str(one).lower() if isinstance(one, bool) else one}"
         for name, value in options.items()
-        if value is not None and value is not False and value != ""
+        for one in (value if isinstance(value, list) else [value])
+        if one is not None and one is not False and one != ""
     ]
     return [verb, *names, *said]
 

@@ -234,6 +234,6 @@ def same_as(model: str, data: str, seed: float | None) -> Markup:
     """Return the command line and Python code that give the whole paper to the model."""
     number = int(seed or 0)
     line = command(words("exam", [model], {"data": data, "seed": number}))
-    python = ("from souron.audit.exam import examine\n"
-              f"print(examine({model!r}, {data!r}, seed={number}).as_json())")  # fmt: skip
+    python = ("from souron.studies.exam import Exam\n"
+              f"Exam().result({model!r}, data={data!r}, seed={number}).as_json()")  # fmt: skip
     return same_thing(line, python)

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from souron import registry
 from souron.studio import naming, run_list, trash
 from souron.studio.confirm import NARROW, Confirm
 from souron.studio.jobs import ALIVE, Job, state_name
@@ -217,7 +218,8 @@ class Work:
         return table((_("state"), _("work"), _("when"), _("page")), rows, _("newest first"))
 
     def link(self, job: Job) -> Markup | str:
-        page = PAGES.get(job.words[0]) if job.words else None
+        verb = job.words[0] if job.words else ""
+        page = "study" if verb in registry.study_files() else PAGES.get(verb)
         if page is None:
             return ""
         return Markup('<a href="{}" aria-label="{}: {}">{}</a>').format(

@@ -20,16 +20,20 @@ detector never sees it, but whoever trains one on the files as they are does.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from souron.audit import drawn_detector, generated_measures, picture_sources
-from souron.audit.drawn_detector import CHANGES, Detector, Pipeline
-from souron.audit.generated_measures import (
+from souron.audit import drawn_detector, picture_sources
+from souron.audit.drawn_detector import CHANGES, Detector
+from souron.audit.picture_sources import Source
+from souron.kinds.signature import Choice
+from souron.runs.events import Event
+from souron.studies.generated import measures
+from souron.studies.generated.measures import (
     Judge,
     Mistake,
     Parts,
@@ -39,85 +43,79 @@ from souron.audit.generated_measures import (
     split,
     twins,
 )
-from souron.audit.picture_sources import Source
-from souron.runs.events import Event
-from souron.stats.records import Measure
-from souron.utils.messages import UserError, _
+from souron.studies.generated.record import Audit
+from souron.study import Given, Study
+from souron.utils import files
+from souron.utils.messages import N_, UserError, _
 
 FEWEST_REAL, FEWEST_DRAWN = 40, 20
 EACH = 3  # pictures of each generator that are shown as taken for real
-MOST = 4000  # drawn pictures of each generator
 REAL = 4  # times as many real pictures, where there are so many
 
 
-@dataclass
-class Audit:
-    real: str
-    counts: dict[str, int]  # of each generator's pictures
-    reals: int
-    groups: int  # among the real pictures, 0 where each stands for itself
-    pipeline: Pipeline
-    sides: dict[str, int]  # before the pipeline
-    rows: list[Row]
-    control: list[Measure]  # AUC of real against real, after each of ``CHANGES``
-    by_file: Measure | None  # AUC of the files alone; None where no files were compared
-    taken_for_real: list[Mistake]
-    taken_for_drawn: list[Mistake]
-    detector: Detector = field(repr=False)  # that has seen every generator
-    seed: int = 0
-    skipped: int = 0  # files that could not be read
-
-    def row(self, generator: str, seen: bool, change: str) -> Row | None:
-        wanted = (generator, seen, change)
-        return next((r for r in self.rows if (r.generator, r.seen, r.change) == wanted), None)
-
-    def as_json(self) -> dict[str, Any]:
-        """The object that ``souron audit generated --json`` prints."""
-        return {
-            "real": self.real, "real_pictures": self.reals, "groups": self.groups,
-            "drawn_pictures": self.counts, "side": self.pipeline.side,
-            "channels": self.pipeline.channels, "quality": self.pipeline.quality,
-            "sides_before": self.sides, "seed": self.seed, "skipped": self.skipped,
-            "control": [
-                {"change": change, "auc": asdict(found)}
-                for change, found in zip(CHANGES, self.control, strict=True)
-            ],
-            "by_file_alone": asdict(self.by_file) if self.by_file else None,
-            "rows": [row.as_json() for row in self.rows],
-        }  # fmt: skip
+@dataclass(frozen=True)
+class Options:
+    real: Annotated[
+        str, Choice(N_("a data set or folder of real pictures, in place of REAL"), metavar="D")
+    ] = ""
+    drawn: Annotated[
+        tuple[str, ...],
+        Choice(N_("a run, a ready-trained generator or a folder; may be repeated"), metavar="D"),
+    ] = ()
+    n: Annotated[int, Choice(N_("pictures of each generator (default 400)"), low=20, high=4000)] = (
+        400
+    )
+    seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
+    device: Annotated[
+        str, Choice(N_("what computes: auto, cpu, cuda, cuda:1, mps"), metavar="X")
+    ] = "auto"
 
 
-def auditing(
-    real: str, drawn: Sequence[str], n: int = 400, seed: int = 0, device: str = "auto"
-) -> Iterator[Event]:
-    """Real pictures (a data set's name, a folder) against those of generators (runs, systems that
-    come ready trained, folders), ``n`` of each. The last event carries the ``Audit``. Raises
-    UserError."""
-    if not FEWEST_DRAWN <= n <= MOST:
-        raise UserError(
-            "value",
-            _("{name}={value} is not understood").format(name="n", value=n),
-            expected=f"{FEWEST_DRAWN}..{MOST}",
-            fix="n=400",
-        )
-    yield Event("data", text=real)
-    first = picture_sources.real(real, REAL * n, seed)
-    others: list[Source] = []
-    for name in drawn:
-        if picture_sources.is_run(name):
-            for event in picture_sources.drawing(name, n, seed, device):
-                if event.record is not None:
-                    others.append(event.record)
-                yield Event(event.phase, event.fraction, event.seconds_left, event.text)
-        else:
-            yield Event("data", text=name)
-            others.append(picture_sources.folder(name, n, seed))
-    _name_apart(others)
-    audit = None
-    for done, made in compare(first, others, seed):
-        audit = made
-        yield Event(_("comparing"), done)
-    yield Event("done", 1.0, record=audit)
+class Generated(Study):
+    """Compare real pictures (a data set's name, a folder) with those of generators (runs, systems
+    that come ready trained, folders), ``n`` of each. Without ``real`` the first name is the real
+    pictures."""
+
+    title = N_("Measure how well generated images can be detected.")
+    examples = (
+        "souron generated fashion gan dcgan runs/generate/ddpm-fashion",
+        "souron generated real=photos/ drawn=a/ drawn=b/ n=1000",
+    )
+    group = "society"
+    given = Given(
+        "REAL DRAWN ...", N_("real pictures, then generators: runs, systems, folders"), 0, None
+    )
+    within = "audit"
+
+    def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
+        names = [*([options.real] if options.real else []), *given, *options.drawn]
+        if len(names) < 2:
+            argument = "DRAWN" if names else "REAL"
+            raise UserError(
+                "argument",
+                _("{argument} is missing").format(argument=argument),
+                expected=argument,
+                fix=self.examples[-1],
+            )
+        yield Event("data", text=names[0])
+        real = picture_sources.real(names[0], REAL * options.n, options.seed)
+        others: list[Source] = []
+        for name in names[1:]:
+            if picture_sources.is_run(name):
+                for event in picture_sources.drawing(name, options.n, options.seed, options.device):
+                    if event.record is not None:
+                        others.append(event.record)
+                    yield Event(event.phase, event.fraction, event.seconds_left, event.text)
+            else:
+                yield Event("data", text=name)
+                others.append(picture_sources.folder(name, options.n, options.seed))
+        _name_apart(others)
+        for done, audit in compare(real, others, options.seed):
+            if audit is None:
+                yield Event("compare", done)
+            else:
+                audit.folder = files.new_folder(self.project / "audit", f"generated-{audit.real}")
+                yield Event("done", 1.0, record=audit)
 
 
 def _name_apart(sources: list[Source]) -> None:
@@ -181,10 +179,10 @@ def compare(
         real=real.name, counts=dict(zip(names, map(len, images[1:]), strict=True)),
         reals=len(images[0]), groups=len(set(group)) if real.group else 0, pipeline=pipeline,
         sides={source.name: source.side for source in sources}, rows=rows,
-        control=generated_measures.control(seen[0], parts, group, bool(real.group), random),
-        by_file=generated_measures.by_file(real, drawn, random),
+        control=measures.control(seen[0], parts, group, bool(real.group), random),
+        by_file=measures.by_file(real, drawn, random),
         taken_for_real=_taken_for_real(drawn, images[1:], seen[1:], halves, unseen, every),
-        taken_for_drawn=generated_measures.worst(
+        taken_for_drawn=measures.worst(
             real, images[0], parts.test, -every.of_features(seen[0].features[CHANGES[0]]), ""
         ),
         detector=every, seed=seed, skipped=sum(source.skipped for source in sources),
@@ -200,7 +198,7 @@ def _taken_for_real(
     for number, source in enumerate(drawn):
         detector = unseen.get(number, every)
         score = detector.of_features(seen[number].features[CHANGES[0]])
-        found += generated_measures.worst(
-            source, images[number], halves[number][1], score, source.name
-        )[:EACH]
+        found += measures.worst(source, images[number], halves[number][1], score, source.name)[
+            :EACH
+        ]
     return sorted(found, key=lambda one: one.score)

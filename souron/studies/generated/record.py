@@ -1,0 +1,259 @@
+"""What ``souron generated`` found, and how its page and the terminal show it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from souron.audit.drawn_detector import CHANGES, Detector, Pipeline
+from souron.kinds.codecs import animation
+from souron.kinds.codecs.image import picture
+from souron.metrics import classification
+from souron.report import plots
+from souron.report.page import plot, section
+from souron.stats.records import Measure
+from souron.studies.generated.measures import ALARMS, Mistake, Row
+from souron.study import Fact, Record, Section, Table
+from souron.utils import units
+from souron.utils.messages import N_, _
+
+TEMPLATE = "generated.html"
+WIDE = 96  # pixels of a shown picture
+CURVES = 12  # generators in the plot
+NEAR = 0.9  # times as large, from which on sizes count as one
+
+
+@dataclass
+class Audit(Record):
+    """How well real and generated pictures were distinguished."""
+
+    eyebrow = N_("audit")
+    json_file = "audit.json"
+
+    real: str
+    counts: dict[str, int]  # of each generator's pictures
+    reals: int
+    groups: int  # among the real pictures, 0 where each stands for itself
+    pipeline: Pipeline
+    sides: dict[str, int]  # before the pipeline
+    rows: list[Row]
+    control: list[Measure]  # AUC of real against real, after each of ``CHANGES``
+    by_file: Measure | None  # AUC of the files alone; None where no files were compared
+    taken_for_real: list[Mistake]
+    taken_for_drawn: list[Mistake]
+    detector: Detector = field(repr=False)  # that has seen every generator
+    seed: int = 0
+    skipped: int = 0  # files that could not be read
+    folder: Path = Path()  # once it is known where it is written
+
+    def row(self, generator: str, seen: bool, change: str) -> Row | None:
+        wanted = (generator, seen, change)
+        return next((r for r in self.rows if (r.generator, r.seen, r.change) == wanted), None)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "real": self.real, "real_pictures": self.reals, "groups": self.groups,
+            "drawn_pictures": self.counts, "side": self.pipeline.side,
+            "channels": self.pipeline.channels, "quality": self.pipeline.quality,
+            "sides_before": self.sides, "seed": self.seed, "skipped": self.skipped,
+            "control": [
+                {"change": change, "auc": asdict(found)}
+                for change, found in zip(CHANGES, self.control, strict=True)
+            ],
+            "by_file_alone": asdict(self.by_file) if self.by_file else None,
+            "rows": [row.as_json() for row in self.rows],
+        }  # fmt: skip
+
+    def page_title(self) -> str:
+        return _("Drawn or real: {real}").format(real=self.real)
+
+    def sentences(self) -> list[str]:
+        """The means over the generators, seen and unseen."""
+        told = []
+        for seen in (True, False):
+            rows = [row for row in self.rows if row.seen == seen and row.change == CHANGES[0]]
+            if not rows:
+                continue
+            misses = [row.misses[0.05] for row in rows]
+            given = {
+                "auc": f"{np.mean([row.auc.value for row in rows]):.2f}",
+                "low": f"{min(row.auc.value for row in rows):.2f}",
+                "high": f"{max(row.auc.value for row in rows):.2f}",
+            }
+            if None not in misses:
+                given["misses"] = units.percent(
+                    float(np.mean([one.value for one in misses if one is not None]))
+                )
+            text = (
+                _("Of generators that it has seen, the detector reaches an AUC of {auc} in the "
+                  "mean ({low} to {high}).")
+                if seen
+                else _("Of a generator that it has never seen: {auc} ({low} to {high}).")
+            ).format(**given)  # fmt: skip
+            if "misses" in given:
+                more = _("At 5 % false alarms it misses {misses} of the drawn.")
+                text += " " + more.format(**given)
+            told.append(text)
+        if len(self.counts) == 1:
+            told.append(_("With one generator alone, none can be left out: how it does on one that "
+                          "it has never seen is not known."))  # fmt: skip
+        return told
+
+    def facts(self) -> list[Fact]:
+        return [
+            Fact(_("real pictures"), units.whole(self.reals), self.real),
+            Fact(_("generators"), units.whole(len(self.counts))),
+            Fact(_("drawn pictures"), units.whole(sum(self.counts.values()))),
+            Fact(_("real against real"), f"{self.control[0].value:.2f}", _("AUC, 0.5 is right")),
+        ]
+
+    def notes(self) -> list[str]:
+        notes = [_(
+            "A detector is no proof. These rates are those of these generators and of these "
+            "pictures; they say nothing of a generator of tomorrow, nor of somebody who wants to "
+            "deceive. Among many real pictures, 1 % false alarms are many people wrongly accused."
+        )]  # fmt: skip
+        sides = self.sides.values()
+        if min(sides) < NEAR * max(sides):
+            named = ", ".join(f"{name} {side}" for name, side in self.sides.items())
+            notes.append(_(
+                "The pictures came in different sizes (shorter side in pixels: {sides}). All were "
+                "reduced to {side}, but pictures that were reduced differ from pictures that were "
+                "not: some of what is found may be that."
+            ).format(sides=named, side=self.pipeline.side))  # fmt: skip
+        if any(one is None for row in self.rows for one in row.misses.values()):
+            notes.append(_(
+                "There are too few real pictures for a threshold that 1 % or 5 % of them pass: "
+                "such figures are left out."
+            ))  # fmt: skip
+        if self.by_file is not None and self.by_file.low > 0.5:
+            notes.append(_(
+                "The files alone tell the two apart (format, size, quality): AUC {auc}. A detector "
+                "trained on these files as they are would learn that, and nothing about drawing. "
+                "Here all pictures passed one pipeline first."
+            ).format(auc=figure(self.by_file, "{:.2f}")))  # fmt: skip
+        if self.skipped:
+            notes.append(_("{count} files could not be read").format(count=self.skipped))
+        return notes
+
+    def tables(self) -> list[Table]:
+        auc, one, five = _("AUC"), _("misses at 1 %"), _("misses at 5 %")
+        columns = (_("generator"), _("by the detector"), _("pictures"), auc, one, five)
+        rows = [
+            (row.generator, seen_name(row.seen), change_name(row.change),
+             figure(row.auc, "{:.2f}"), *map(_share, row.misses.values()))
+            for row in self.rows
+        ]  # fmt: skip
+        return [
+            Table(columns, rows, right=(auc, one, five)),
+            Table((_("control"),), [(line,) for line in self.controls()]),
+        ]
+
+    def controls(self) -> list[str]:
+        """The two controls in sentences: real against real, and the files alone."""
+        text = _("Control, real pictures against real pictures: AUC {auc}; 0.5 is right.")
+        lines = [text.format(auc=figure(self.control[0], "{:.2f}"))]
+        if self.by_file is not None:
+            text = _("By the files alone, without a look at the pictures: AUC {auc}.")
+            lines.append(text.format(auc=figure(self.by_file, "{:.2f}")))
+        else:
+            lines.append(_("Nothing can be told from the files: not all of the pictures came from "
+                           "files."))  # fmt: skip
+        return lines
+
+    def sections(self) -> list[Section]:
+        table = {
+            "shares": [units.percent(share, 0) for share in ALARMS],
+            "rows": [_row(row) for row in self.rows],
+        }
+        mistakes = {
+            "for_real": [_mistake(one) for one in self.taken_for_real],
+            "for_drawn": [_mistake(one) for one in self.taken_for_drawn],
+        }
+        curves = plot(self._curves(), _("share of the drawn pictures found against false alarms"))
+        parts: Sequence[tuple[str, str, Any]] = (
+            ("table", _("Each generator, seen and unseen"), table),
+            ("curves", _("Misses against false alarms"), curves),
+            ("control", _("What the measurement itself does"), self.controls()),
+            ("mistakes", _("Pictures most surely taken for the other side"), mistakes),
+            ("measured", _("How it was measured"), self._pipeline()),
+        )
+        return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
+
+    def _pipeline(self) -> str:
+        made = self.pipeline
+        colour = _("grey") if made.channels == 1 else _("colour")
+        first = (
+            _("The lowest JPEG quality among the files is {quality}: every picture was compressed "
+              "so, at its own size.").format(quality=made.quality) + " "
+            if made.quality is not None else ""
+        )  # fmt: skip
+        return first + _(
+            "The middle square of every picture was brought to {side} x {side} pixels, "
+            "in {colour}, and compressed as JPEG of quality 95."
+        ).format(side=made.side, colour=colour)
+
+    def _curves(self) -> bytes:
+        """ROC curves of unchanged pictures, by a detector that has not seen the generator where
+        there is one."""
+        curves: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
+        for name in list(self.counts)[:CURVES]:
+            row = self.row(name, False, CHANGES[0]) or self.row(name, True, CHANGES[0])
+            assert row is not None
+            label = np.repeat([False, True], [len(row.real), len(row.drawn)])
+            false, found = classification.roc(label, np.concatenate([row.real, row.drawn]))
+            curves[name] = (list(false), list(found))
+        return plots.roc(curves)
+
+
+def seen_name(seen: bool) -> str:
+    return _("seen") if seen else _("unseen")
+
+
+def change_name(change: str) -> str:
+    return {"as it is": _("as they are"), "jpeg 75": "JPEG 75", "halved": _("halved")}[change]
+
+
+def figure(measure: Measure | None, form: str) -> str:
+    """``0.95 (0.92 – 0.97)``"""
+    if measure is None:
+        return units.UNKNOWN
+    value, low, high = (form.format(v) for v in (measure.value, measure.low, measure.high))
+    return f"{value} ({low} – {high})"
+
+
+def percent(measure: Measure | None) -> str:
+    """``91.2 % (88.4 % – 93.5 %)``"""
+    if measure is None:
+        return units.UNKNOWN
+    low, high = units.percent(measure.low), units.percent(measure.high)
+    return f"{units.percent(measure.value)} ({low} – {high})"
+
+
+def _share(measure: Measure | None) -> str:
+    return units.UNKNOWN if measure is None else units.percent(measure.value)
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "generator": row.generator,
+        "seen": seen_name(row.seen),
+        "change": change_name(row.change),
+        "auc": figure(row.auc, "{:.3f}"),
+        "misses": [percent(one) for one in row.misses.values()],
+        "alarms": [percent(one) for one in row.alarms.values()],
+        "kept": percent(row.kept[0.05]) if row.change != CHANGES[0] else "",
+    }
+
+
+def _mistake(one: Mistake) -> dict[str, Any]:
+    return {
+        "picture": animation.thumbnail(picture(one.image), WIDE),
+        "alt": one.file,
+        "small": one.image.shape[-1] <= WIDE // 2,
+        "lines": [line for line in (one.generator, _("score {score}").format(
+            score=f"{one.score:.3f}")) if line],
+        "file": Path(one.file).name,
+    }  # fmt: skip
