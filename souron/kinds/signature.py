@@ -35,8 +35,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Given:
-    """What stands on a study's command line beside its options: the command line and the pages
-    read it."""
+    """The positional arguments of a study's command, read by the command line and the pages."""
 
     metavar: str  # "RUN|SYSTEM"
     help: str  # English, within ``N_()``

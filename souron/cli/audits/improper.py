@@ -64,7 +64,7 @@ def rates(record: Any) -> Any:
 
 
 def judges(record: Any) -> Any:
-    """What each way flags of improper, clinical and other proper sentences."""
+    """Return a table of what each way flags of harmful, clinical and other harmless sentences."""
     from souron.society.improper import page
 
     figures = _("clinical"), _("other proper"), _("recall")

@@ -131,8 +131,8 @@ def _name_apart(sources: list[Source]) -> None:
 def compare(
     real: Source, drawn: Sequence[Source], seed: int = 0
 ) -> Iterator[tuple[float, Audit | None]]:
-    """How far it is, 0..1, and at the end the audit. Raises UserError where pictures are too
-    few."""
+    """Yield the fraction done, 0..1, and the audit at the end. Raises UserError for too few
+    images."""
     sources = [real, *drawn]
     pipeline = picture_sources.one_pipeline(sources)
     images: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""What is measured of a detector of drawn pictures: AUC, misses, false alarms, and the controls."""
+"""Measures of a detector of generated images: AUC, misses, false alarms, and the controls."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ FOLDS, FEWEST = 5, 10  # of what is told from the files alone; pictures of each 
 
 @dataclass(frozen=True)
 class Row:
-    """How well the pictures of one generator are told from real ones, after one change."""
+    """Measures of the images of one generator against real ones, after one change."""
 
     generator: str
     seen: bool  # did the detector learn from this generator?
@@ -97,9 +97,10 @@ def split(
 
 
 def twins(image: Tensor, real: Tensor) -> NDArray[np.int64]:
-    """Of each picture (N, C, S, S) the row of a real one (M, C, S, S) that shows the same, -1 where
-    none does. With one in training and the other in the test, a detector that remembers pictures
-    would take the copy for what the original was."""
+    """Return for each image (N, C, S, S) the row of a real one (M, C, S, S) that shows the same.
+
+    It is -1 where none does. With one in training and the other in the test, a detector that
+    memorised images would label the copy as the original was labelled."""
     small = [F.adaptive_avg_pool2d(one.float().mean(1, keepdim=True), THUMB).flatten(1)
              for one in (image, real)]  # fmt: skip
     apart, row = torch.cdist(small[0], small[1]).min(1)
@@ -155,8 +156,10 @@ class Judge:
 
 
 def threshold(real: Scores, share: float) -> float | None:
-    """What at most this share of further real pictures passes in the mean: the r-th largest of m
-    scores, where r / (m + 1) is just below it. None where they are too few."""
+    """Return the score that at most this share of further real images exceeds on average.
+
+    It is the r-th largest of m scores, where r / (m + 1) is just below the share; None where they
+    are too few."""
     rank = math.floor(share * (len(real) + 1) + 1e-9)
     return float(np.sort(real)[-rank]) if rank else None
 
@@ -164,7 +167,7 @@ def threshold(real: Scores, share: float) -> float | None:
 def _share(
     scores: Scores, limit: float | None, groups: list[str] | None, above: bool = True
 ) -> Measure | None:
-    """Of the pictures above a threshold, or not above it."""
+    """Return the share of images above a threshold, or not above it."""
     if limit is None or not len(scores):
         return None
     passed = scores >= limit
@@ -172,7 +175,7 @@ def _share(
 
 
 def auc(real: Scores, drawn: Scores, groups: list[str] | None = None) -> Measure:
-    """How often a drawn picture has the higher score, with its interval."""
+    """Return how often a generated image has the higher score, with its interval."""
     score = np.concatenate([real, drawn])
     label = np.repeat([0, 1], [len(real), len(drawn)])
     each = None if groups is None else [*groups, *(f"drawn {i}" for i in range(len(drawn)))]
@@ -229,7 +232,7 @@ def _row(header: Header, formats: Sequence[str]) -> list[float]:
 def worst(
     source: Source, image: Tensor, rows: NDArray[np.int64], score: Scores, generator: str
 ) -> list[Mistake]:
-    """Of some rows those with the lowest scores."""
+    """Return the rows with the lowest scores."""
     made = []
     for row in rows[np.argsort(score[rows], kind="stable")][:SHOWN].tolist():
         file = source.file[row] if source.file else str(row)

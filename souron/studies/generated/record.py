@@ -1,4 +1,4 @@
-"""What ``souron generated`` found, and how its page and the terminal show it."""
+"""The record of ``souron generated``: its figures, sentences, tables and page."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,7 +27,7 @@ NEAR = 0.9  # times as large, from which on sizes count as one
 
 @dataclass
 class Audit(Record):
-    """How well real and generated pictures were distinguished."""
+    """The result of distinguishing real and generated images."""
 
     eyebrow = N_("audit")
     json_file = "audit.json"

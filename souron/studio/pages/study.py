@@ -80,7 +80,7 @@ class Form:
         watch.follow(self.go.click(studio.says(start), self.widgets, watch.job, **QUIET))
 
     def read(self, values: Sequence[Any]) -> tuple[list[str], dict[str, Any]]:
-        """What stands on the command line, and the options. Raises UserError."""
+        """Return the positional arguments and the options. Raises UserError."""
         options = forms.chosen(self.fields.values(), values)
         given = options.pop(next(iter(self.fields)), [])
         return [given] if isinstance(given, str) else given, options
@@ -90,7 +90,7 @@ class Form:
         return words(self.entry.name, *self.read(values))
 
     def held(self, job: Job | None) -> list[Any]:
-        """What the widgets hold after ``job``, which may be one of another study."""
+        """Return the values of the widgets after ``job``, which may be of another study."""
         import gradio as gr
 
         if job is None or job.words[0] != self.entry.name:
