@@ -177,9 +177,14 @@ def altered_between(
     copy. Both are sets from ``reduced``, ``framed`` is the result of ``unframed`` for the images.
     Within one set each pair occurs at least once, in either order."""
     rows, inside = framed
+    own_rows, own_inside = framed if known is image else unframed(known)
     if len(rows):
         for i, j in _correlated(known, inside, *ALIKE_FRAMED):
             yield i, int(rows[j])
+    if len(rows) and len(own_rows):  # a drawing on white, framed in white
+        for i, j in _correlated(own_inside, inside, *ALIKE_FRAMED):
+            if known is not image or own_rows[i] != rows[j]:
+                yield int(own_rows[i]), int(rows[j])
     if min(known.shape[-1], image.shape[-1]) < FINE:
         return  # shapes of few pixels resemble each other in some orientation
     for quarters in range(8):
