@@ -102,7 +102,7 @@ def examining(
             yield Step(0.95 * step.done, step.text)
         else:
             answers = step.result
-    yield Step(0.95, _("looking for the questions in what it learnt from"))
+    yield Step(0.95, _("looking for the questions in its training data"))
     shared = (
         overlap.of_run(folder, test)
         if folder

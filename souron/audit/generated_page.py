@@ -35,16 +35,16 @@ def write_report(audit: Audit, project: Path) -> Path:
 def audit_page(audit: Audit, folder: Path) -> Path:
     """Write ``audit-generated.html`` into the folder; its path. Raises UserError."""
     headings = {
-        "table": _("Each generator, seen and unseen"),
+        "table": _("Each generator, in training and held out"),
         "curves": _("Misses against false alarms"),
         "control": _("What the measurement itself does"),
-        "mistakes": _("Pictures most surely taken for the other side"),
+        "mistakes": _("Images most confidently misclassified"),
         "measured": _("How it was measured"),
         "says": _("What this page does not say"),
     }
     text = page(
         "generated.html",
-        title=_("Drawn or real: {real}").format(real=audit.real),
+        title=_("Generated or real: {real}").format(real=audit.real),
         eyebrow=_("audit"),
         headline=sentences(audit),
         notes=notes(audit),
@@ -53,7 +53,7 @@ def audit_page(audit: Audit, folder: Path) -> Path:
         headings=headings,
         shares=[units.percent(share, 0) for share in ALARMS],
         rows=[_row(row) for row in audit.rows],
-        plot=plot(_curves(audit), _("share of the drawn pictures found against false alarms")),
+        plot=plot(_curves(audit), _("share of generated images detected against false alarms")),
         controls=controls(audit),
         taken_for_real=[_mistake(one) for one in audit.taken_for_real],
         taken_for_drawn=[_mistake(one) for one in audit.taken_for_drawn],
@@ -81,17 +81,19 @@ def sentences(audit: Audit) -> list[str]:
                 float(np.mean([one.value for one in misses if one is not None]))
             )
         text = (
-            _("Of generators that it has seen, the detector reaches an AUC of {auc} in the mean "
+            _("On generators it was trained on, the detector reaches an AUC of {auc} on average "
               "({low} to {high}).")
             if seen
-            else _("Of a generator that it has never seen: {auc} ({low} to {high}).")
+            else _("On a generator it was not trained on: {auc} ({low} to {high}).")
         ).format(**given)  # fmt: skip
         if "misses" in given:
-            text += " " + _("At 5 % false alarms it misses {misses} of the drawn.").format(**given)
+            text += " " + _(
+                "At 5 % false alarms it misses {misses} of the generated images."
+            ).format(**given)
         told.append(text)
     if len(audit.counts) == 1:
-        told.append(_("With one generator alone, none can be left out: how it does on one that it "
-                      "has never seen is not known."))  # fmt: skip
+        told.append(_("With a single generator, none can be held out: how the detector does on a "
+                      "generator it was not trained on is unknown."))  # fmt: skip
     return told
 
 
@@ -101,20 +103,20 @@ def notes(audit: Audit) -> list[str]:
     if min(sides) < NEAR * max(sides):
         named = ", ".join(f"{name} {side}" for name, side in audit.sides.items())
         found.append(_(
-            "The pictures came in different sizes (shorter side in pixels: {sides}). All were "
-            "reduced to {side}, but pictures that were reduced differ from pictures that were not: "
-            "some of what is found may be that."
+            "The images came in different sizes (shorter side in pixels: {sides}). All were "
+            "reduced to {side}, but images that were reduced differ from images that were not: "
+            "part of what the detector finds may be that."
         ).format(sides=named, side=audit.pipeline.side))  # fmt: skip
     if any(one is None for row in audit.rows for one in row.misses.values()):
         found.append(_(
-            "There are too few real pictures for a threshold that 1 % or 5 % of them pass: such "
+            "There are too few real images for a threshold that 1 % or 5 % of them pass: such "
             "figures are left out."
         ))  # fmt: skip
     if audit.by_file is not None and audit.by_file.low > 0.5:
         found.append(_(
-            "The files alone tell the two apart (format, size, quality): AUC {auc}. A detector "
-            "trained on these files as they are would learn that, and nothing about drawing. Here "
-            "all pictures passed one pipeline first."
+            "The files alone distinguish the two (format, size, quality): AUC {auc}. A detector "
+            "trained on these files as they are would learn that, and nothing about generation. "
+            "Here all images passed through one pipeline first."
         ).format(auc=figure(audit.by_file, "{:.2f}")))  # fmt: skip
     return found
 
@@ -122,27 +124,27 @@ def notes(audit: Audit) -> list[str]:
 def controls(audit: Audit) -> list[str]:
     """What is known beside the result: real against real, and the files alone."""
     found = audit.control[0]
-    told = [_("Control, real pictures against real pictures: AUC {auc}; 0.5 is right.").format(
+    told = [_("Control, real images against real images: AUC {auc}; 0.5 is expected.").format(
         auc=figure(found, "{:.2f}"))]  # fmt: skip
     if audit.by_file is not None:
-        told.append(_("By the files alone, without a look at the pictures: AUC {auc}.").format(
+        told.append(_("From the files alone, without looking at the images: AUC {auc}.").format(
             auc=figure(audit.by_file, "{:.2f}")))  # fmt: skip
     else:
-        told.append(_("Nothing can be told from the files: not all of the pictures came from "
+        told.append(_("The files could not be compared: not all of the images came from "
                       "files."))  # fmt: skip
     return told
 
 
 def limits() -> str:
     return _(
-        "A detector is no proof. These rates are those of these generators and of these pictures; "
-        "they say nothing of a generator of tomorrow, nor of somebody who wants to deceive. Among "
-        "many real pictures, 1 % false alarms are many people wrongly accused."
+        "A detector is no proof. These rates hold for these generators and these images; they "
+        "say nothing about a generator of tomorrow, or about somebody who wants to deceive. "
+        "Among many real images, 1 % false alarms are many people wrongly accused."
     )
 
 
 def seen_name(seen: bool) -> str:
-    return _("seen") if seen else _("unseen")
+    return _("in training") if seen else _("held out")
 
 
 def change_name(change: str) -> str:
@@ -181,8 +183,8 @@ def _facts(audit: Audit) -> list[Fact]:
     return [
         Fact(_("real pictures"), units.whole(audit.reals), audit.real),
         Fact(_("generators"), units.whole(len(audit.counts)), ""),
-        Fact(_("drawn pictures"), units.whole(sum(audit.counts.values())), ""),
-        Fact(_("real against real"), f"{audit.control[0].value:.2f}", _("AUC, 0.5 is right")),
+        Fact(_("generated images"), units.whole(sum(audit.counts.values())), ""),
+        Fact(_("real against real"), f"{audit.control[0].value:.2f}", _("AUC, 0.5 is expected")),
     ]
 
 
@@ -190,13 +192,13 @@ def pipeline_told(audit: Audit) -> str:
     made = audit.pipeline
     colour = _("grey") if made.channels == 1 else _("colour")
     first = (
-        _("The lowest JPEG quality among the files is {quality}: every picture was compressed so, "
-          "at its own size.").format(quality=made.quality) + " "
+        _("The lowest JPEG quality among the files is {quality}: every image was compressed to "
+          "it, at its own size.").format(quality=made.quality) + " "
         if made.quality is not None else ""
     )  # fmt: skip
     return first + _(
-        "The middle square of every picture was brought to {side} x {side} pixels, "
-        "in {colour}, and compressed as JPEG of quality 95."
+        "The central square of every image was resized to {side} x {side} pixels, in {colour}, "
+        "and compressed as JPEG of quality 95."
     ).format(side=made.side, colour=colour)
 
 

@@ -290,7 +290,7 @@ def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto")
     known = obedience.with_classes(cases) if cases.has_captions else cases
     for done, made in embedding.feature_extractor(known, split.train):
         eye = made
-        yield Event("features", done, text=_("the network that compares learns to see"))
+        yield Event("features", done, text=_("training the network that compares images"))
     assert eye is not None
     spaces = [pixels(), features(eye)]
     learnt = cases.only(split.train)
@@ -322,7 +322,7 @@ def compare(
     held = held.only(order[:MOST_CONTROL])
     equal = set(splits.shared(learnt, held))
     held = held.only([i for i, file in enumerate(held.file) if file not in equal])
-    _check(len(held), FEWEST_CONTROL, _("pictures it did not learn from"))
+    _check(len(held), FEWEST_CONTROL, _("images it was not trained on"))
     own: list[Nearest] = []
     theirs: list[Nearest] = []
     for number, space in enumerate(spaces):
@@ -476,10 +476,10 @@ def sentence(audit: Audit) -> str:
     }
     if audit.copies_too_much:
         return _(
-            "It copies: {flagged} of {n} drawn pictures lie nearer to a training picture than real "
-            "pictures do, of which {control} lie so near."
+            "It copies: {flagged} of {n} generated images lie nearer to a training image than "
+            "real images do, of which {control} lie that near."
         ).format(**said)
     return _(
-        "No sign of copying on {n} pictures: {flagged} lie as near to a training picture as "
+        "No sign of copying in {n} images: {flagged} lie as near to a training image as "
         "{control} of real ones do. Fewer than {high} could have been copied unnoticed."
     ).format(**said)

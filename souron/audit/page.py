@@ -32,8 +32,8 @@ def audit_page(audit: Audit) -> Path:
     It is placed in the run's folder, or in the project's for a ready-trained system.
     """
     headings = {
-        "pairs": _("Drawn pictures beside the nearest training pictures"),
-        "real": _("The same for real pictures that it never saw"),
+        "pairs": _("Generated images beside the nearest training images"),
+        "real": _("The same for real images that were not in training"),
         "measured": _("How it was measured"),
         "ledger": _("Ledger: what it was trained on"),
         "law": _("Copyright: what article 30-4 says, and what this page cannot decide"),
@@ -75,12 +75,12 @@ def audit_page(audit: Audit) -> Path:
 def _facts(audit: Audit) -> list[Fact]:
     drawn, real = audit.flagged, audit.control
     return [
-        Fact(_("drawn pictures"), units.whole(audit.samples),
+        Fact(_("generated images"), units.whole(audit.samples),
              _("seed {seed}").format(seed=audit.seed)),
         Fact(_("of them flagged"), units.percent(drawn.value), _span(drawn)),
         Fact(_("of real pictures"), units.percent(real.value), _span(real)),
         Fact(_("training pictures"), units.whole(len(audit.learnt)), _("all different")),
-        Fact(_("real pictures as control"), units.whole(real.n), _("never learnt from")),
+        Fact(_("real pictures as control"), units.whole(real.n), _("not in training")),
     ]  # fmt: skip
 
 
@@ -92,14 +92,14 @@ def _span(found: Measure) -> str:
 def _notes(audit: Audit) -> list[str]:
     notes = []
     if audit.changed:
-        notes.append(_("The data have changed since the run: the pictures compared with are not "
-                       "exactly those that it learnt from."))  # fmt: skip
+        notes.append(_("The data have changed since the run: the images compared with are not "
+                       "exactly those it was trained on."))  # fmt: skip
     if audit.control.n < SMALL_TEST:
-        notes.append(_("Only {count} real pictures serve as control: what is too near is known "
-                       "roughly.").format(count=audit.control.n))  # fmt: skip
+        notes.append(_("Only {count} real images serve as control: the limit of what is too near "
+                       "is only approximate.").format(count=audit.control.n))  # fmt: skip
     if audit.grain < memorization.SMOOTH and any(pair.flagged for pair in audit.pairs):
-        notes.append(_("It draws more smoothly than real pictures are, and smooth pictures lie "
-                       "nearer to all others: some may be flagged that are no copies. Look at the "
+        notes.append(_("Its images are smoother than real ones, and smooth images lie nearer to "
+                       "all others: some may be flagged that are no copies. Look at the "
                        "pairs."))  # fmt: skip
     if audit.copies:
         notes.append(_("{count} pictures outside of training are copies of training pictures; they "
@@ -124,10 +124,10 @@ def _pair(audit: Audit, pair: Pair) -> dict[str, Any]:
     return {
         "left": _shown(audit.image[pair.picture]),
         "right": _shown(audit.learnt.input[pair.row]),
-        "left_alt": _("drawn picture {number}").format(number=pair.picture),
+        "left_alt": _("generated image {number}").format(number=pair.picture),
         "right_alt": _("training picture {file}").format(file=pair.file),
         "lines": [
-            _("drawn: number {number}").format(number=pair.picture),
+            _("generated: number {number}").format(number=pair.picture),
             _("ratio {ratio} by {distance}").format(ratio=f"{pair.ratio:.2f}", distance=distance),
             *([pair.change] if pair.change else []),
         ],
@@ -196,7 +196,7 @@ def _curves(found: list[Found]) -> bytes:
         distance = _("ratio by {distance}").format(distance=space_name(one.space.name))
         plotting.style_axes(axes, distance, _("share of the pictures"))
         for index, (name, near) in enumerate(
-            {_("drawn pictures"): one.drawn, _("real pictures"): one.control}.items()
+            {_("generated images"): one.drawn, _("real pictures"): one.control}.items()
         ):
             ratio = near.ratio.sort().values
             share = torch.arange(1, len(ratio) + 1) / len(ratio)
@@ -238,8 +238,8 @@ def _ledger(told: Datasheet) -> dict[str, Any]:
         "files": train.files[:FILES] if train else (),
         "more": max(0, len(train.files) - FILES) if train else 0,
         "licence": _(
-            "No licence is stated for these pictures: that they could be opened does not mean that "
-            "they may be used."
+            "No licence is stated for these images: being able to open them does not mean that "
+            "you may use them."
         )
         if not told.licence
         else "",
@@ -280,11 +280,11 @@ def law() -> list[str]:
             "creative expression of works it was trained on, in whole or in part."
         ),
         _(
-            "The article is about learning. What is drawn and then used is judged like any other "
-            "picture: it infringes where it is similar to a work in its creative expression and "
-            "depends on that work. That the work was among the training pictures speaks for "
-            "dependence, even if whoever drew it did not know the work. An idea or a style alone "
-            "is not protected."
+            "The article is about learning. What is generated and then used is judged like any "
+            "other image: it infringes where it is similar to a work in its creative expression "
+            "and depends on that work. That the work was among the training images speaks for "
+            "dependence, even if the person who generated it did not know the work. An idea or a "
+            "style alone is not protected."
         ),
         _(
             "This page measures how near pictures are. It cannot decide whether they are works, "

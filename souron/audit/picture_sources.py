@@ -186,8 +186,10 @@ def drawing(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
     if system.prompted or getattr(system, "moves", False):
         raise UserError(
             "system",
-            _("{system} draws other things than single pictures of one sort").format(system=name),
-            expected=_("a generator of pictures, or a folder with what it drew"),
+            _("{system} generates something other than single images of one kind").format(
+                system=name
+            ),
+            expected=_("an image generator, or a folder with images it generated"),
             fix=f"souron generate {name} n={n} out=FOLDER",
         )
     system.to(hardware.device(device))

@@ -42,7 +42,7 @@ def exam(
         int | None, Option(min=0, metavar="N", help=N_("another paper for each (default 0)"))
     ] = None,
     questions: Annotated[
-        int | None, Option(min=1, metavar="N", help=N_("at most so many (default 400)"))
+        int | None, Option(min=1, metavar="N", help=N_("at most this many (default 400)"))
     ] = None,
     project: cli_options.Project = None,
 ) -> None:

@@ -137,12 +137,12 @@ def sentence(row: dict[str, Any]) -> str:
         )
         return said + (f" ({row['why']})" if row["why"] else "")
     if row["here"]:
-        said = _("signed by this computer, and whole")
+        said = _("signed by this computer, and unchanged")
     elif row["trusted"]:
-        said = _("signed by {signer}, and whole").format(signer=row["signer"])
+        said = _("signed by {signer}, and unchanged").format(signer=row["signer"])
     else:
         said = _(
-            "signed by {signer}, and whole; whether that is really {signer} is not known here"
+            "signed by {signer}, and unchanged; whether that is really {signer} is not known here"
         ).format(signer=row["signer"] or _("somebody without a name"))
     made = row["made"].rpartition("/")[2]
     return said + (_("; it says of its origin: {made}").format(made=made) if made else "")

@@ -115,7 +115,7 @@ def as_dataset(
     empty = [item.file for item, boxes in pairs if not len(boxes)]
     told += many(empty, "no object", _("{count} pictures without objects, which stay"))
     crowds = [item.file for item, boxes in pairs if (boxes[:, 0] < 0).any()]
-    told += many(crowds, "crowd", _("{count} pictures with regions neither learnt nor counted"))
+    told += many(crowds, "crowd", _("{count} images with regions ignored in training and testing"))
     names = [item.file for item in kept]
     group, how, question = groups(names, [""] * len(names), reading.group)
     return Dataset(
@@ -223,7 +223,7 @@ def _read(
         rows.append(row)
     once = list(dict.fromkeys(rows))
     if len(once) < len(rows):
-        why = _("{count} boxes are there twice").format(count=len(rows) - len(once))
+        why = _("{count} boxes are duplicates").format(count=len(rows) - len(once))
         notes.append(Skipped(item.file, "duplicate", why))
         rows = once
     columns = 5 if skeleton is None else 6 + 3 * len(skeleton.names)
@@ -260,7 +260,7 @@ def _points(
     near = place.clip(0, size[:2])
     faults = (
         ("number", _("no numbers: {points}"), marked & ~np.isfinite(place).all(1)),
-        ("visibility", _("neither 0 nor 1 nor 2 is said of: {points}"),
+        ("visibility", _("neither 0 nor 1 nor 2 is stated for: {points}"),
          ~np.isin(known, range(SEEN + 1))),
         ("outside", _("marked outside of the picture: {points}"),
          marked & (abs(near - place) > NEAR * size[:2]).any(1)),

@@ -200,12 +200,12 @@ def _broken(cases: Dataset) -> Iterator[Finding]:
     for skipped in cases.skipped:
         by_code[skipped.code].append(skipped.file)
     fixes = {
-        "no label": _("a label for each; what has none is left out"),
+        "no label": _("a label for each; cases without one are left out"),
         "duplicate": _("nothing: each counts once"),
         "label conflict": _("look at them and decide; the first label counts until then"),
-        "no caption": _("a caption for each; what has none is left out"),
-        "cut": _("a shorter caption: the first words tell most"),
-        **dict.fromkeys(BROKEN, _("copy them again from where they came, or take them out")),
+        "no caption": _("a caption for each; images without one are left out"),
+        "cut": _("a shorter caption: the first words matter most"),
+        **dict.fromkeys(BROKEN, _("copy them again from their source, or remove them")),
     }
     for code, files in sorted(by_code.items()):
         yield Finding(
@@ -227,9 +227,9 @@ def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Findin
     near = [rows for rows in together(splits.same_picture(cases, alike)) if rows not in known]
     yield from of_rows(
         cases, "duplicates", "warning", same,
-        _("{count} pictures are there more than once, the same to the pixel"),
+        _("{count} images occur more than once, identical to the pixel"),
         _("keep one of each (a cleaned table does)"), count=sum(len(rows) - 1 for rows in same),
-        one=_("1 picture is there more than once, the same to the pixel"),
+        one=_("1 image occurs more than once, identical to the pixel"),
     )  # fmt: skip
     yield from of_rows(
         cases, "near duplicates", "warning", near,
@@ -241,9 +241,9 @@ def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Findin
              if cases.group]  # fmt: skip
     yield from of_rows(
         cases, "copies of patients", "error", differing(named, cases.group),
-        _("{count} pictures are there under more than one patient: a leak, or a wrong number"),
-        _("find out whose each is, and give all copies one patient"),
-        one=_("1 picture is there under more than one patient: a leak, or a wrong number"),
+        _("{count} images occur under more than one patient: a leak, or a wrong number"),
+        _("find out which patient each belongs to, and give all copies that one"),
+        one=_("1 image occurs under more than one patient: a leak, or a wrong number"),
     )  # fmt: skip
     conflicts = differing([*same, *near], cases.labels or [0] * len(cases))
     yield from of_rows(
@@ -279,15 +279,15 @@ def _spellings(cases: Dataset) -> Iterator[Finding]:
     label = [cases.classes[c] for c in cases.target.tolist()]
     yield from _several_spellings(
         cases, "patient spellings", cases.group,
-        _("{count} patients may be there in several spellings: {names}"),
-        _("one spelling for each; until then each counts as a patient of its own"),
-        _("1 patient may be there in several spellings: {names}"),
+        _("{count} patients may occur in several spellings: {names}"),
+        _("one spelling for each; until then each counts as a separate patient"),
+        _("1 patient may occur in several spellings: {names}"),
     )  # fmt: skip
     yield from _several_spellings(
         cases, "class spellings", label,
-        _("{count} classes may be there in several spellings: {names}"),
-        _("one spelling for each; until then each counts as a class of its own"),
-        _("1 class may be there in several spellings: {names}"),
+        _("{count} classes may occur in several spellings: {names}"),
+        _("one spelling for each; until then each counts as a separate class"),
+        _("1 class may occur in several spellings: {names}"),
     )  # fmt: skip
 
 
@@ -327,7 +327,8 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
     yield from of_rows(
         cases, "patient leak", "error", differing(families, cases.part),
         _("{count} patients are in more than one of train, val and test"),
-        _("give all pictures of a patient to one part, or no parts: souron divides"),
+        _("give all images of a patient to one part, or define no parts: souron then splits the "
+          "data"),
         one=_("1 patient is in more than one of train, val and test"),
     )  # fmt: skip
     yield from of_rows(
@@ -375,7 +376,7 @@ def _captions(cases: Dataset) -> Iterator[Finding]:
         yield Finding(
             "one caption", "warning", (),
             _("all {count} pictures have the same caption").format(count=len(cases)),
-            _("captions that say in what pictures differ"),
+            _("captions that say how the images differ"),
         )  # fmt: skip
         return
     text, most = said.most_common(1)[0]
@@ -384,7 +385,7 @@ def _captions(cases: Dataset) -> Iterator[Finding]:
             "one caption", "warning", (),
             _("{count} of {all} pictures have the caption {text!r}").format(
                 count=most, all=len(cases), text=texts.shown(text)),
-            _("captions that say in what pictures differ"),
+            _("captions that say how the images differ"),
         )  # fmt: skip
 
 
@@ -401,9 +402,9 @@ def _questions(cases: Dataset) -> Iterator[Finding]:
         yield Finding(
             "language bias", "warning", (),
             _("of the questions that are asked {often} times or more, always the usual answer is "
-              "right for {share}: the words alone tell as much").format(
+              "right for {share}: the words alone reveal as much").format(
                 often=OFTEN, share=units.percent(told / asked)),
-            _("the same questions about pictures with other answers, and question_only beside "
+            _("the same questions about images with other answers, and question_only beside "
               "every system"),
         )  # fmt: skip
 
@@ -461,7 +462,7 @@ def _masks(cases: Dataset) -> Iterator[Finding]:
         yield Finding(
             "masks like boxes", "warning", (),
             _("{count} of {all} masks fill their boxes").format(count=full, all=count),
-            _("look whether boxes were written as outlines: a network would learn to fill boxes"),
+            _("check whether boxes were written as outlines: a network would learn to fill boxes"),
         )  # fmt: skip
     yield from of_rows(
         cases, "drawn twice", "warning", twice,
@@ -476,9 +477,9 @@ def _volumes(cases: Dataset) -> Iterator[Finding]:
     same = together(list(digests(cases.input)))
     yield from of_rows(
         cases, "duplicates", "warning", same,
-        _("{count} volumes are there more than once, the same to the voxel"),
+        _("{count} volumes occur more than once, identical to the voxel"),
         _("keep one of each"), count=sum(len(rows) - 1 for rows in same),
-        one=_("1 volume is there more than once, the same to the voxel"),
+        one=_("1 volume occurs more than once, identical to the voxel"),
     )  # fmt: skip
     yield from of_rows(
         cases, "leak", "error", differing(same, cases.part),
@@ -516,9 +517,9 @@ def _sizes(cases: Dataset, about: Sequence[File | None]) -> Iterator[Finding]:
     odd = np.flatnonzero((sides > ODD * middle) | (sides < middle / ODD)).tolist()
     yield from of_rows(
         cases, "odd size", "hint", [(row,) for row in odd],
-        _("{count} pictures are over {times:g} times larger or smaller than the middle one"),
-        _("look whether they belong here"), times=ODD,
-        one=_("1 picture is over {times:g} times larger or smaller than the middle one"),
+        _("{count} images are over {times:g} times larger or smaller than the median one"),
+        _("check whether they belong here"), times=ODD,
+        one=_("1 image is over {times:g} times larger or smaller than the median one"),
     )  # fmt: skip
     kinds = Counter(file.colours for file in about if file)
     fewer = min(kinds, key=lambda colours: kinds[colours]) if len(kinds) > 1 else 0
@@ -548,7 +549,7 @@ def _lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[
     found = []
     with ThreadPoolExecutor() as pool:
         for i, seen in enumerate(pool.map(look, looked)):
-            watch(_("looking for letters"), i / len(looked))
+            watch(_("looking for burned-in text"), i / len(looked))
             found.append(seen)
     marks, sizes = [some for some, _size in found], [size for _some, size in found]
     lines = [i for i, some in enumerate(marks) if burned_in_text.line(some)]
@@ -557,10 +558,11 @@ def _lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[
     rows |= {row for row, value in enumerate(told) if value.upper() == "YES"}
     yield from of_rows(
         cases, "burned-in text", "hint", [(row,) for row in sorted(rows)],
-        _("{count} pictures seem to have letters or marks burned in ({looked} were looked at)"),
-        _("look: a name must not be there, and a mark that one class has is what will be learnt"),
+        _("{count} images seem to have text or marks burned in ({looked} were checked)"),
+        _("check them: no name may be visible, and a mark that one class has is what a network "
+          "will learn"),
         looked=len(looked),
-        one=_("1 picture seems to have letters or marks burned in ({looked} were looked at)"),
+        one=_("1 image seems to have text or marks burned in ({looked} were checked)"),
     )  # fmt: skip
 
 
@@ -633,9 +635,9 @@ def _shortcuts(
             shown.append(_("others ({value})").format(value=_typical(name, values, others)))
         yield Finding(
             "shortcut", "warning", (),
-            _("{name} alone gives the class away: {classes}; {share:.0%} of the way from chance to "
+            _("{name} alone predicts the class: {classes}; {share:.0%} of the way from chance to "
               "certainty").format(name=name, classes=", ".join(shown), share=shortcut.share),
-            _("make it alike in all classes, else that is what will be learnt"),
+            _("make it the same in all classes, else a network will learn it"),
         )  # fmt: skip
 
 
@@ -671,10 +673,10 @@ def _wrong_labels(
     ]
     yield from of_rows(
         cases, "wrong label", "warning", [(rows[i],) for i, _other in suspects],
-        _("{count} labels may be wrong ({looked} were looked at): {names}"),
+        _("{count} labels may be wrong ({looked} were checked): {names}"),
         _("look at them, the first ones first; a rare view of a class is listed too"),
         looked=len(rows), names=", ".join(shown) + (", ..." if len(suspects) > MOST_NAMED else ""),
-        one=_("1 label may be wrong ({looked} were looked at): {names}"),
+        one=_("1 label may be wrong ({looked} were checked): {names}"),
     )  # fmt: skip
 
 
@@ -781,7 +783,7 @@ def manifest(found: Checkup, path: Path) -> int:
     if path.absolute().parent.resolve() != folder.absolute().resolve():
         raise UserError(
             "outside",
-            _("{path} would not find the pictures that it names").format(path=path),
+            _("{path} would not find the images it lists").format(path=path),
             expected=_("a file in {folder}").format(folder=folder),
             fix=f"--fix {folder / 'checked.csv'}",
         )

@@ -163,7 +163,7 @@ def _read(item: Outlined, root: Path, side: int, channels: int, labels: int) -> 
     except UserError as trouble:
         return Skipped(item.file, trouble.code, trouble.found)
     if twice:
-        why = _("{count} objects are there twice").format(count=twice)
+        why = _("{count} objects are duplicates").format(count=twice)
         notes.append(Skipped(item.file, "duplicate", why))
     bits = np.frombuffer(b"".join(bits for bits, _row in rows), np.uint8).copy()
     box = torch.tensor([row for _bits, row in rows], dtype=torch.float32).reshape(-1, 5)

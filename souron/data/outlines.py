@@ -151,7 +151,7 @@ def unpacked(text: str, most: int) -> list[int]:
     for letter in text:
         code = ord(letter) - FIRST
         if not 0 <= code < 2 * CONTINUES or shift > 40 or len(runs) > most + 2:
-            raise Fault("unreadable", _("letters that are no lengths"))
+            raise Fault("unreadable", _("characters that are not lengths"))
         value |= (code & (CONTINUES - 1)) << shift
         shift += BITS
         if code & CONTINUES:

@@ -105,8 +105,8 @@ class BeforeAfter(Kind):
         if source is not None and path.exists() and path.samefile(source):
             raise UserError(
                 "exists",
-                _("{path} is the picture that was given").format(path=path),
-                expected=_("another name: what was given is kept"),
+                _("{path} is the input image").format(path=path),
+                expected=_("another name: the input is kept"),
                 fix=str(path.with_stem(f"{path.stem}-2").name),
                 exit=5,
             )

@@ -35,7 +35,7 @@ class Picture(Kind):
     image: Image.Image
     file: str = ""
     alpha: Image.Image | None = None  # opacity of each pixel, ``"L"``; None where all are opaque
-    spacing: float = 0.0  # millimetres a pixel; 0 where not known
+    spacing: float = 0.0  # millimetres per pixel; 0 where not known
 
     def __post_init__(self) -> None:
         size, mode = self.image.size, self.image.mode

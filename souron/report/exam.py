@@ -27,7 +27,7 @@ def write(record: "ExamRecord") -> Path:
 def headline(record: "ExamRecord") -> str:
     result, metric = record.result, registry.metric("accuracy")
     text = _("{model} is right on {value} of {n} questions of {data} (95 % interval {interval}); "
-             "by chance it were {chance}.")  # fmt: skip
+             "chance level is {chance}.")  # fmt: skip
     return text.format(
         model=record.model,
         value=metric.text(result.accuracy.value),
@@ -46,14 +46,14 @@ def warnings(record: "ExamRecord") -> list[str]:
 def _seen(record: "ExamRecord") -> list[str]:
     shared, found = record.overlap, []
     if shared.seen:
-        text = _("It has read {count} of {all} questions in training, {answered} of them with "
+        text = _("Its training data contain {count} of {all} questions, {answered} of them with "
                  "their right option in the same text.")  # fmt: skip
         found.append(text.format(
             count=units.whole(len(shared.seen)), all=units.whole(shared.questions),
             answered=units.whole(len(shared.answered)),
         ))  # fmt: skip
     if shared.unknown:
-        text = _("Whether it has read these questions before is not known: {why}.")
+        text = _("Whether its training data contain these questions is unknown: {why}.")
         found.append(text.format(why=shared.unknown))
     return found
 
@@ -98,11 +98,11 @@ def _ledger(record: "ExamRecord") -> list[Section]:
         (_("source"), test.source or units.UNKNOWN),
         (_("licence"), test.licence or units.UNKNOWN),
         (_("questions left out"), units.whole(len(test.skipped))),
-        (_("texts that it learnt from"), f"{units.whole(shared.texts)} ({called(shared.data)})"
+        (_("training texts"), f"{units.whole(shared.texts)} ({called(shared.data)})"
          if shared.data else _("none of souron's")),
         (_("questions in them"), units.whole(len(shared.seen)) if shared.data else units.UNKNOWN),
     ]  # fmt: skip
     seen = [test.input[row].text[:200] for row in shared.seen[:MOST_SEEN]]
     command = f"souron exam {record.model} data={record.data} seed={record.seed}"
     part = {"rows": rows, "seen": seen, "command": command}
-    return section("ledger", _("The paper, and what it learnt from"), choose.TEMPLATE, part)
+    return section("ledger", _("The paper and the training data"), choose.TEMPLATE, part)

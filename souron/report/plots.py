@@ -730,7 +730,7 @@ def shares(labels: Sequence[str], real: Sequence[float], drawn: Sequence[float])
     axes = figure.subplots()
     style_axes(axes, _("share of pictures"), "")
     _scale(axes.xaxis, "accuracy")
-    for place, (name, values) in enumerate({_("real"): real, _("drawn pictures"): drawn}.items()):
+    for place, (name, values) in enumerate({_("real"): real, _("generated images"): drawn}.items()):
         at = [i + 0.19 * (2 * place - 1) for i in range(len(labels))]
         axes.barh(at, values, 0.36, color=COLOURS[place], label=name)
     axes.set_yticks(range(len(labels)), [label(text) for text in labels], fontsize=9)

@@ -92,8 +92,8 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     if not same and record.unlike is not None and record.unlike > NOTED:
         record.notes.append(
             _(
-                "{share} of these cases are unlike anything it has learnt from (5 % of its "
-                "validation cases are)"
+                "{share} of these cases are unlike its training data (5 % of its validation "
+                "cases are)"
             ).format(share=units.percent(record.unlike))
         )
     record.test = setup.test

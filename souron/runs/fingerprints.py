@@ -138,8 +138,7 @@ def refuse(shared: Overlap) -> None:
     raise UserError(
         "leak",
         text,
-        expected=_("pictures and patients that the run has not learnt from; else the figures are "
-                   "too good"),
+        expected=_("images and patients that were not in training; else the figures are too good"),
         fix=_("other data, or allow_leak=true: the figures then come with a warning"),
         exit=3,
     )  # fmt: skip
@@ -163,8 +162,8 @@ def _shared(shared: Overlap) -> str:
         texts.append(text.format(count=len(shared.groups), names=splits.first_three(shared.groups)))
     if both := [*shared.exact[:2], *shared.near[:2]]:
         text = _(
-            "{count} of {total} pictures show what the run has learnt from ({exact} the same to "
-            "the pixel, {near} resized, brightened, rotated or otherwise altered): {names}"
+            "{count} of {total} images are the same as training images ({exact} identical to the "
+            "pixel, {near} resized, brightened, rotated or otherwise altered): {names}"
         )
         as_training = _("{file} as {training}")
         names = [as_training.format(file=file, training=training) for file, training in both]

@@ -168,7 +168,7 @@ class Keeper:
         for weights, fit in self.fits.items():
             if fit.best is not None:
                 files.write_tensors(weights / "best.safetensors", fit.best, {})
-                kept = _("{why}; the weights of the last look at it are kept in {folder}")
+                kept = _("{why}; the weights of the last validation are kept in {folder}")
                 told = kept.format(why=trouble.found, folder=weights)
                 return UserError(
                     trouble.code, told, expected=trouble.expected, fix=trouble.fix, exit=1

@@ -170,10 +170,11 @@ class Answerer(System):
         told = []
         if unknown := self.unknown_words(question):
             named = ", ".join(word[:40] for word in unknown[:10])
-            told.append(_("No question that it learnt from has these words: {words}. It answers as "
-                          "if they were not there or by chance.").format(words=named))  # fmt: skip
+            told.append(_("No question in its training data has these words: {words}. It "
+                          "answers as if they were not there or by chance.").format(
+                              words=named))  # fmt: skip
         if probability < SURE:
-            told.append(_("It is not sure: the most probable answer has {share}.").format(
+            told.append(_("It is not confident: the most probable answer has {share}.").format(
                 share=units.percent(probability)
             ))  # fmt: skip
         return told
@@ -181,14 +182,14 @@ class Answerer(System):
     def checked(self, question: str) -> str:
         """Return the question on one line. Raises UserError if it is empty or too long."""
         text = " ".join(question[: 2 * LONGEST].split())
-        expected = _("a question of 1 to {letters} letters, {tokens} tokens").format(
+        expected = _("a question of 1 to {letters} characters, {tokens} tokens").format(
             letters=LONGEST, tokens=MOST_TOKENS - 1
         )
         found = ""
         if not text:
             found = _("no question")
         elif len(question) > LONGEST:
-            found = _("a question of {count} letters").format(count=units.count(len(question)))
+            found = _("a question of {count} characters").format(count=units.count(len(question)))
         elif len(tokens := self.tokenizer.encode(text.lower())) >= MOST_TOKENS:
             found = _("a question of {count} tokens").format(count=units.count(len(tokens)))
         if found:

@@ -102,7 +102,7 @@ class Generator(System):
 @dataclass(frozen=True)
 class Options:
     samples: Annotated[
-        int | None, Choice(N_("pictures that a generator is judged by (default 500)"), low=3)
+        int | None, Choice(N_("images that a generator is evaluated on (default 500)"), low=3)
     ] = None
 
 
@@ -209,7 +209,7 @@ class Generation(Task):
         seed: int = 0,
     ) -> Iterator[Step]:
         count = len(setup.test)
-        text = _("drawing {n} pictures").format(n=count)
+        text = _("generating {n} images").format(n=count)
         for sample in Sample.growing(system, count, seed):
             yield Step(0.9 * len(sample.image) / count, text)
         answers = generation.answers_of(sample, setup)

@@ -85,7 +85,7 @@ class Landmarker(System):
         spacing: Annotated[
             float,
             Choice(
-                N_("millimetres a pixel of the picture; 0: as a DICOM file states"), low=0, high=10
+                N_("millimetres per pixel of the image; 0: as a DICOM file states"), low=0, high=10
             ),
         ] = 0.0,
     ) -> Points:

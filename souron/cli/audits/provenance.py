@@ -81,6 +81,6 @@ def summary_lines(row: dict[str, Any]) -> str:
 
 def limits() -> str:
     return _(
-        "A missing mark proves nothing: saving a picture anew can lose it. A mark proves little: "
-        "anyone can remove or forge one."
+        "A missing mark proves nothing: saving an image again can remove it. A mark proves "
+        "little: anyone can remove or forge one."
     )

@@ -136,7 +136,8 @@ def _caption(text: Any, language: str, place: str, found: Found) -> Iterator[Cap
         found.skipped.append(Skipped(place, code, fault.reason))
         return
     if len(line) > LONGEST:
-        found.skipped.append(Skipped(place, "cut", _("a caption of {count} letters, cut to {most}")
+        found.skipped.append(Skipped(place, "cut", _("a caption of {count} characters, cut to "
+                                                     "{most}")
                                      .format(count=len(line), most=LONGEST)))  # fmt: skip
         line = line[:LONGEST].strip()
     yield Caption(line, language or language_of(line))

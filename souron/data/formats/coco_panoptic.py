@@ -249,7 +249,7 @@ def _gather(
         raise _nothing(path, told)
     crowds = [item.file for item, one in zip(kept, found, strict=True)
               if (one.segments.label < 0).any()]  # fmt: skip
-    told += many(crowds, "crowd", _("{count} pictures with regions neither learnt nor counted"))
+    told += many(crowds, "crowd", _("{count} images with regions ignored in training and testing"))
     names = [item.file for item in kept]
     group, how, question = groups(names, [""] * len(names), reading.group)
     return Dataset(

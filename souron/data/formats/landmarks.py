@@ -258,8 +258,8 @@ def _gather(
     ]
     unknown = [item.file for item, each in zip(kept, spacing, strict=True) if not each]
     if 0 < len(unknown) < len(kept):
-        told += many(unknown, "no spacing", _("{count} pictures without millimetres a pixel: all "
-                                              "distances are told in pixels"))  # fmt: skip
+        told += many(unknown, "no spacing", _("{count} images without millimetres per pixel: all "
+                                              "distances are given in pixels"))  # fmt: skip
     files, group = [item.file for item in kept], [item.group for item in kept]
     how, question = _("a column of the table"), ""
     if not any(group):
@@ -310,7 +310,7 @@ def _read(
     there = place.within(np.concatenate([points, points], 1))[:, :2]
     spacing = number(item.spacing) if item.spacing else 0.0
     if item.spacing and not MILLIMETRES[0] <= spacing <= MILLIMETRES[1]:
-        why = _("not millimetres a pixel: {text}").format(text=short(item.spacing))
+        why = _("not millimetres per pixel: {text}").format(text=short(item.spacing))
         notes.append(Skipped(item.file, "spacing", why))
         spacing = 0.0
     scale = (place.wide * place.high) ** 0.5
@@ -327,7 +327,7 @@ def _faults(
         x, y = (number(text) for text in texts)
         said = ", ".join(map(short, texts))
         if not np.isfinite([x, y]).all():
-            why = _("a place that is no number: {place}").format(place=said)
+            why = _("a position that is not a number: {place}").format(place=said)
             yield Skipped(_of(file, name), "no number", why)
         elif not all(
             -NEAR * far <= at <= far * (1 + NEAR) for at, far in zip((x, y), size, strict=True)

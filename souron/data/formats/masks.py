@@ -299,7 +299,7 @@ def _classes(
         told += many(other, "names", _("{count} masks with other names of classes in their text"))
         names = ("background", *names[1:]) if names and not names[0] else names
     if two and len(names) in (0, 2):
-        why = _("the masks hold 0 and 255 alone: 255 is taken for the second class")
+        why = _("the masks contain only 0 and 255: 255 is taken as the second class")
         told.append(Skipped(readable(path.absolute().name), "two classes", why))
         return names or ("background", "foreground"), True
     if not names:

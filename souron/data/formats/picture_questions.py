@@ -103,7 +103,7 @@ def _question(values: Mapping[str, Any]) -> PictureQuestion:
     short = worded(answer)
     for text, most in ((question, LONGEST), (short, LONGEST_ANSWER)):
         if len(text) > most:
-            raise Fault("too long", _("{count} letters, at most {most}").format(
+            raise Fault("too long", _("{count} characters, at most {most}").format(
                 count=len(text), most=most
             ))  # fmt: skip
     language = LANGUAGES.get(str(values.get("language") or "").strip().lower()[:40], "")

@@ -111,7 +111,7 @@ def _check_different(path: Path, cases: Dataset) -> None:
                 first="trainA" if first <= second else "trainB",
                 second="trainB" if first <= second else "trainA",
             ),
-            expected=_("two sorts of pictures, such as photographs and paintings"),
+            expected=_("two kinds of images, such as photographs and paintings"),
             fix=f"souron data check {readable(path)}",
             exit=3,
         )

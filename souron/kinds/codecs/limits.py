@@ -27,7 +27,7 @@ class Look(NamedTuple):
     grey: bool
     deep: bool = False  # grey values finer than bytes
     frames: int = 1
-    spacing: float = 0.0  # millimetres a pixel, along rows and columns alike; 0 where not known
+    spacing: float = 0.0  # millimetres per pixel, along rows and columns alike; 0 where not known
 
 
 class _Quiet:

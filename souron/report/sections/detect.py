@@ -71,8 +71,8 @@ def side_by_side(record: "ComparisonRecord") -> list[Plot]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
-        "it never saw its AP50 is {value} (95 % interval {interval})."
+        "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
+        "images its AP50 is {value} (95 % interval {interval})."
     )
     return filled(record, text, "AP50")
 
@@ -82,7 +82,7 @@ def notes(record: "RunRecord") -> list[str]:
     result = record.details
     if not isinstance(result, DetectionResult):
         return []
-    text = _("It cannot be told from always answering one mean box (AP50 {value}).")
+    text = _("No better than always answering one mean box (AP50 {value}).")
     return [*no_better(record, text, "AP50"), *absent(result), *few_images(record)]
 
 
@@ -285,7 +285,7 @@ def confusion(test: Dataset, result: DetectionResult) -> dict[str, Any]:
     return {
         "picture": plot(
             plots.confusion(matrix, names),
-            _("which labels are found as which; the last row are boxes without an object"),
+            _("which labels are detected as which; the last row are boxes without an object"),
         ),
         "text": _(
             "Of {objects} objects {right} were found with their label, {mistaken} with another "

@@ -35,7 +35,7 @@ def run(record: "RunRecord") -> list[Section]:
         ("found", _("Found segments"), _found(test, result)),
         ("quality", _("Panoptic quality"), _quality(record, result)),
         ("worst", _("The least quality"), _worst(test, result)),
-        ("steps", _("How it comes to its segments"), _steps(record, test, result)),
+        ("steps", _("How it finds its segments"), _steps(record, test, result)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
@@ -55,8 +55,8 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
-        "it never saw its panoptic quality is {value} (95 % interval {interval})."
+        "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
+        "images its panoptic quality is {value} (95 % interval {interval})."
     )
     return filled(record, text, "PQ")
 
@@ -71,7 +71,7 @@ def notes(record: "RunRecord") -> list[str]:
     measure = record.measures.get("PQ")
     if measure and constant and measure.low <= constant.value:
         told.append(
-            _("It cannot be told from naming the whole picture {label} (PQ {value}).").format(
+            _("No better than predicting {label} for the whole image (PQ {value}).").format(
                 label=result.constant or _("nothing"),
                 value=registry.metric("PQ").text(constant.value),
             )

@@ -76,7 +76,7 @@ def page(studio: Studio) -> None:
                 )
                 out = gr.Textbox(
                     label=_("folder for the anonymous copy"), placeholder=_("a new one here"),
-                    info=_("DICOM files without what says who somebody is"),
+                    info=_("DICOM files without identifying data"),
                 )  # fmt: skip
                 anonymise = gr.Button(_("Anonymise a copy"), interactive=False)
         with gr.Column(scale=3, min_width=320):
@@ -179,9 +179,7 @@ def path_of(studio: Studio, text: str | None) -> str:
     if name in load.names():
         raise UserError(
             "data",
-            _("{name} is a known data set; the doctor looks at folders and tables").format(
-                name=name
-            ),
+            _("{name} is a known data set; only folders and tables are checked").format(name=name),
             expected=_("a folder with a sub-folder for each class, or a CSV"),
         )
     return name

@@ -229,7 +229,7 @@ class ImageGPT(Generator):
         label: Tensor,
         *,
         temperature: Annotated[
-            float, Choice(N_("below 1 likelier pictures, above 1 more varied ones"), 0.01, 10)
+            float, Choice(N_("below 1 likelier images, above 1 more varied ones"), 0.01, 10)
         ] = 1.0,
         given: Annotated[Tensor | None, Choice(N_("the picture to be completed"))] = None,
         kept: Annotated[

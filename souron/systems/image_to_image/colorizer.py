@@ -250,7 +250,7 @@ class Colorizer(ImageTranslator):
             float, Choice(N_("from the likeliest colours to their mean (1)"), 0.05, 1)
         ] = 0.38,
         size: Annotated[
-            int, Choice(N_("pixels of the shorter side that it sees; 0: as it learnt"), 0, 1024)
+            int, Choice(N_("input size: pixels of the shorter side; 0: as in training"), 0, 1024)
         ] = 0,
         hints: Annotated[
             str, Choice(N_("colours of points, x,y,#rrggbb;..."), metavar="x,y,#rrggbb;...")
