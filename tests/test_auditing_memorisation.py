@@ -452,7 +452,7 @@ def test_the_page_escapes_names_and_shows_pairs(copying, parts, tmp_path):
     assert "<script" not in text and "<b>dcgan" not in text and "写真" in text
     shown = audit_page.FLAGGED if copying else audit_page.NEAREST
     assert text.count('alt="generated image') == shown
-    assert text.count('alt="real picture') == audit_page.REAL
+    assert text.count('alt="real image') == audit_page.REAL
     flagged = sum(pair.flagged for pair in audit.pairs)
     assert all(pair.flagged for pair in audit.pairs[:flagged])
     assert (flagged == 60 and "60 are flagged, the worst 24" in text) == copying
@@ -467,4 +467,4 @@ def test_notes_say_what_makes_an_audit_less_sure(parts, tmp_path):
     text = " ".join(audit_page.audit_page(audit).read_text(encoding="utf-8").split())
     assert "The data have changed since the run" in text
     assert f"Only {audit.control.n} real images" in text
-    assert f"{audit.copies} pictures outside of training are copies" in text and audit.copies >= 3
+    assert f"{audit.copies} images outside of training are copies" in text and audit.copies >= 3

@@ -181,7 +181,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 def _facts(audit: Audit) -> list[Fact]:
     return [
-        Fact(_("real pictures"), units.whole(audit.reals), audit.real),
+        Fact(_("real images"), units.whole(audit.reals), audit.real),
         Fact(_("generators"), units.whole(len(audit.counts)), ""),
         Fact(_("generated images"), units.whole(sum(audit.counts.values())), ""),
         Fact(_("real against real"), f"{audit.control[0].value:.2f}", _("AUC, 0.5 is expected")),

@@ -295,7 +295,7 @@ def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto")
     spaces = [pixels(), features(eye)]
     learnt = cases.only(split.train)
     held = cases.only(torch.cat([split.val, split.test]))
-    audit, text = None, _("with {count} training pictures").format(count=len(learnt))
+    audit, text = None, _("with {count} training images").format(count=len(learnt))
     for done, found in compare(image, learnt, held, spaces):
         audit = found
         yield Event("compare", done, text=text)
@@ -317,7 +317,7 @@ def compare(
     """
     first = sorted(set(splits.same_picture(learnt)))  # repeated, a picture counts once
     learnt = learnt.only(first)
-    _check(len(learnt), FEWEST_LEARNT, _("different training pictures"))
+    _check(len(learnt), FEWEST_LEARNT, _("different training images"))
     order = torch.randperm(len(held), generator=torch.Generator().manual_seed(0))
     held = held.only(order[:MOST_CONTROL])
     equal = set(splits.shared(learnt, held))

@@ -56,7 +56,7 @@ def audit_page(audit: Audit) -> Path:
         pairs=[_pair(audit, pair) for pair in shown],
         pairs_said=_pairs_said(flagged, len(shown)),
         real=_real(audit),
-        plot=plot(_curves(audit.found), _("how many pictures have a ratio of so much or less")),
+        plot=plot(_curves(audit.found), _("how many images have a ratio of so much or less")),
         ways=[_way(audit, one) for one in audit.found],
         eye=next((one.space.about for one in audit.found if one.space.about), ""),
         ledger=_ledger(audit.ledger) if audit.ledger else None,
@@ -78,9 +78,9 @@ def _facts(audit: Audit) -> list[Fact]:
         Fact(_("generated images"), units.whole(audit.samples),
              _("seed {seed}").format(seed=audit.seed)),
         Fact(_("of them flagged"), units.percent(drawn.value), _span(drawn)),
-        Fact(_("of real pictures"), units.percent(real.value), _span(real)),
-        Fact(_("training pictures"), units.whole(len(audit.learnt)), _("all different")),
-        Fact(_("real pictures as control"), units.whole(real.n), _("not in training")),
+        Fact(_("of real images"), units.percent(real.value), _span(real)),
+        Fact(_("training images"), units.whole(len(audit.learnt)), _("all different")),
+        Fact(_("real images as control"), units.whole(real.n), _("not in training")),
     ]  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def _notes(audit: Audit) -> list[str]:
                        "all others: some may be flagged that are no copies. Look at the "
                        "pairs."))  # fmt: skip
     if audit.copies:
-        notes.append(_("{count} pictures outside of training are copies of training pictures; they "
+        notes.append(_("{count} images outside of training are copies of training images; they "
                        "were left out of the control.").format(count=audit.copies))  # fmt: skip
     return notes
 
@@ -125,7 +125,7 @@ def _pair(audit: Audit, pair: Pair) -> dict[str, Any]:
         "left": _shown(audit.image[pair.picture]),
         "right": _shown(audit.learnt.input[pair.row]),
         "left_alt": _("generated image {number}").format(number=pair.picture),
-        "right_alt": _("training picture {file}").format(file=pair.file),
+        "right_alt": _("training image {file}").format(file=pair.file),
         "lines": [
             _("generated: number {number}").format(number=pair.picture),
             _("ratio {ratio} by {distance}").format(ratio=f"{pair.ratio:.2f}", distance=distance),
@@ -150,8 +150,8 @@ def _real(audit: Audit) -> list[dict[str, Any]]:
         made.append({
             "left": _shown(audit.held.input[i]),
             "right": _shown(audit.learnt.input[row]),
-            "left_alt": _("real picture {file}").format(file=audit.held.file[i]),
-            "right_alt": _("training picture {file}").format(file=file),
+            "left_alt": _("real image {file}").format(file=audit.held.file[i]),
+            "right_alt": _("training image {file}").format(file=file),
             "lines": [
                 _("real: {file}").format(file=audit.held.file[i]),
                 _("ratio {ratio} by {distance}").format(ratio=ratio, distance=said),
@@ -194,9 +194,9 @@ def _curves(found: list[Found]) -> bytes:
     figure = plotting.new_figure(3.6 * max(2, len(found)), 2.7)
     for axes, one in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
         distance = _("ratio by {distance}").format(distance=space_name(one.space.name))
-        plotting.style_axes(axes, distance, _("share of the pictures"))
+        plotting.style_axes(axes, distance, _("share of the images"))
         for index, (name, near) in enumerate(
-            {_("generated images"): one.drawn, _("real pictures"): one.control}.items()
+            {_("generated images"): one.drawn, _("real images"): one.control}.items()
         ):
             ratio = near.ratio.sort().values
             share = torch.arange(1, len(ratio) + 1) / len(ratio)
@@ -218,7 +218,7 @@ def _ledger(told: Datasheet) -> dict[str, Any]:
         (_("source"), told.source or _("not stated")),
         (_("licence"), told.licence or _("not stated")),
         (_("pictures"), units.whole(told.cases)),
-        (_("hash of the pictures"), told.hash),
+        (_("hash of the images"), told.hash),
         (_("began with"), told.started_from),
     ]
     train = next((part for part in told.parts if part.name == "train"), None)
@@ -287,10 +287,10 @@ def law() -> list[str]:
             "style alone is not protected."
         ),
         _(
-            "This page measures how near pictures are. It cannot decide whether they are works, "
-            "whether a likeness is similarity in the sense of the law, whether the proviso holds, "
-            "or what licences, contracts, personality rights, data protection and other countries' "
-            "laws say. No sign of copying is no permission, and a flagged picture is no verdict: "
-            "for that, ask a lawyer."
+            "This page measures how near images are. It cannot decide whether they are works, "
+            "whether a likeness is similarity in the sense of the law, whether the proviso "
+            "holds, or what licences, contracts, personality rights, data protection and other "
+            "countries' laws say. No sign of copying is no permission, and a flagged image is no "
+            "verdict: for that, ask a lawyer."
         ),
     ]

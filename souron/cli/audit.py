@@ -42,11 +42,11 @@ def audit_(
     ],
     files: Annotated[
         list[str] | None,
-        Argument(metavar="RUN|FILES", help=N_("a run's folder; or pictures, folders, globs")),
+        Argument(metavar="RUN|FILES", help=N_("a run's folder; or images, folders, globs")),
     ] = None,
     real: Annotated[
         str | None,
-        Option(metavar="D", help=N_("of generated: a data set or folder of real pictures")),
+        Option(metavar="D", help=N_("of generated: a data set or folder of real images")),
     ] = None,
     drawn: Annotated[
         list[str] | None,

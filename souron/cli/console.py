@@ -262,11 +262,11 @@ def _cases(system: str, data: Any, parts: dict[str, int], task: str) -> str:
 def drawn(record: Any) -> None:
     """Print the result of ``souron generate``."""
     show(
-        _("{count} pictures by {system}, seed {seed}, in {time} ({each} each)").format(
+        _("{count} images by {system}, seed {seed}, in {time} ({each} each)").format(
             count=units.whole(record.count), system=record.system, seed=record.seed,
             time=units.seconds(record.seconds), each=units.seconds(record.seconds / record.count),
         ),
-        _("pictures: {path}").format(path=record.folder),
+        _("images: {path}").format(path=record.folder),
     )  # fmt: skip
     for file in record.files[record.count :]:
         show(f"  {file.name}")

@@ -192,7 +192,7 @@ def explain(name: str, file: Path, project: Path, open: bool) -> None:
         raise UserError(
             "no steps",
             _("{system} does not show how it reaches an answer").format(system=name),
-            expected=_("a system that finds boxes, masks, areas or points in pictures"),
+            expected=_("a system that finds boxes, masks, areas or points in images"),
             fix=f"souron show yolo picture={file}",
             exit=2,
         )

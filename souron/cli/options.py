@@ -105,7 +105,7 @@ Side = Annotated[
         "--imgsz",
         min=4,
         metavar="N",
-        help=N_("the pictures' side in pixels (default: the data's own)"),
+        help=N_("the images' side in pixels (default: the data's own)"),
     ),
 ]
 Project = Annotated[

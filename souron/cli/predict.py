@@ -141,7 +141,7 @@ def predict(
         str | None,
         Option(
             metavar="FOLDER",
-            help=N_("save the answers there; pictures, sounds and the like are saved anyway"),
+            help=N_("save the answers there; images, sounds and the like are saved anyway"),
         ),
     ] = None,
     reference: Annotated[
@@ -225,7 +225,7 @@ def predict(
         raise UserError(
             "no files",
             _("nothing was found at {files}").format(files=" ".join(wanted)),
-            expected=_("pictures, folders with pictures, or globs that match some"),
+            expected=_("images, folders with images, or globs that match some"),
             exit=3,
         )
     if together is not None and together.images:
@@ -298,7 +298,7 @@ def read_reference(loaded: Any, file: str | None) -> Any:
     if not hasattr(loaded.asked.gives, "judged") or not issubclass(loaded.asked.gives, BeforeAfter):
         raise UserError(
             "option",
-            _("{name} makes no pictures that could be compared").format(name=loaded.name),
+            _("{name} makes no images that could be compared").format(name=loaded.name),
             expected=_("an image-to-image system"),
             exit=2,
         )
@@ -462,7 +462,7 @@ def generate(
         ),
     ] = None,
     model: cli_options.Model = None,
-    n: Annotated[int | None, Option(metavar="N", help=N_("pictures (default 64)"))] = None,
+    n: Annotated[int | None, Option(metavar="N", help=N_("images (default 64)"))] = None,
     seed: cli_options.Seed = None,
     first: Annotated[
         int | None, Option(metavar="N", help=N_("the first image's number, to continue; 0"))
@@ -474,10 +474,10 @@ def generate(
         str | None, Option(metavar="TEXT", help=N_("generate what it says; several with |"))
     ] = None,
     given: Annotated[
-        str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to complete"))
+        str | None, Option(metavar="FILE", help=N_("an image, folder or glob to complete"))
     ] = None,
     image: Annotated[
-        str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to start from"))
+        str | None, Option(metavar="FILE", help=N_("an image, folder or glob to start from"))
     ] = None,
     mask: Annotated[
         str | None, Option(metavar="FILE", help=N_("white where the image is generated anew"))

@@ -96,7 +96,7 @@ def check(
     ``embed`` maps images (N, C, H, W) in 0..255 to features (N, D), which are used to find wrong
     labels. Raises UserError if nothing can be read at all.
     """
-    text = _("reading the pictures")
+    text = _("reading the images")
     watch(text, 0.0)
     cases = load.load(
         Path(data), SIDE, group, window, progress=lambda done, total: watch(text, done / total),
@@ -113,8 +113,8 @@ def check(
     if not cases.pictures:
         raise UserError(
             "no image",
-            _("{data} has no pictures").format(data=data),
-            expected=_("a folder of pictures, or a CSV that names them"),
+            _("{data} has no images").format(data=data),
+            expected=_("a folder of images, or a CSV that names them"),
             fix=f"souron data {data}",
             exit=3,
         )
@@ -217,7 +217,7 @@ def _broken(cases: Dataset) -> Iterator[Finding]:
                 if len(files) == 1
                 else _("{count} files cannot be used ({code})")
             ).format(count=len(files), code=code),
-            fixes.get(code, _("nothing, if they are not pictures of the data")),
+            fixes.get(code, _("nothing, if they are not images of the data")),
         )
 
 
@@ -233,9 +233,9 @@ def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Findin
     )  # fmt: skip
     yield from of_rows(
         cases, "near duplicates", "warning", near,
-        _("{count} pictures are copies of others, re-encoded, resized or brightened"),
+        _("{count} images are copies of others, re-encoded, resized or brightened"),
         _("keep one of each (a cleaned table does)"), count=sum(len(rows) - 1 for rows in near),
-        one=_("1 picture is a copy of another, re-encoded, resized or brightened"),
+        one=_("1 image is a copy of another, re-encoded, resized or brightened"),
     )  # fmt: skip
     named = [tuple(row for row in rows if cases.group[row]) for rows in [*same, *near]
              if cases.group]  # fmt: skip
@@ -248,30 +248,30 @@ def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Findin
     conflicts = differing([*same, *near], cases.labels or [0] * len(cases))
     yield from of_rows(
         cases, "label conflict", "error", conflicts,
-        _("{count} pictures have copies with another label"),
+        _("{count} images have copies with another label"),
         _("look at them and decide; a cleaned table leaves them all out"),
         count=sum(map(len, conflicts)),
     )  # fmt: skip
     yield from of_rows(
         cases, "leak", "error", differing([*same, *near], cases.part),
-        _("{count} pictures are in more than one of train, val and test"),
+        _("{count} images are in more than one of train, val and test"),
         _("move each with its copies into one part"),
-        one=_("1 picture is in more than one of train, val and test"),
+        one=_("1 image is in more than one of train, val and test"),
     )  # fmt: skip
 
 
 def _altered(cases: Dataset, pairs: Sequence[tuple[int, int]]) -> Iterator[Finding]:
     yield from of_rows(
         cases, "rotated copies", "warning", pairs,
-        _("{count} pictures are rotated, mirrored, inverted or framed copies of others"),
-        _("keep one of each; souron alters training pictures itself: augment=mirror,rotate"),
-        one=_("1 picture is a rotated, mirrored, inverted or framed copy of another"),
+        _("{count} images are rotated, mirrored, inverted or framed copies of others"),
+        _("keep one of each; souron alters training images itself: augment=mirror,rotate"),
+        one=_("1 image is a rotated, mirrored, inverted or framed copy of another"),
     )  # fmt: skip
     yield from of_rows(
         cases, "rotated leak", "error", differing(pairs, cases.part),
-        _("{count} pictures are in one of train, val and test, and an altered copy in another"),
+        _("{count} images are in one of train, val and test, and an altered copy in another"),
         _("move each with its copies into one part"),
-        one=_("1 picture is in one of train, val and test, and an altered copy in another"),
+        one=_("1 image is in one of train, val and test, and an altered copy in another"),
     )  # fmt: skip
 
 
@@ -310,15 +310,15 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
     if not cases.group:
         yield Finding(
             "no groups", "hint", (),
-            _("nothing says which pictures are of one patient; each counts as a case of its own"),
+            _("nothing says which images are of one patient; each counts as a case of its own"),
             cases.question or _("a column named patient in a CSV, or group=PATTERN"),
         )  # fmt: skip
         return
     yield from of_rows(
         cases, "no patient", "hint", [(row,) for row, name in enumerate(cases.group) if not name],
-        _("{count} pictures name no patient; each counts as a case of its own"),
+        _("{count} images name no patient; each counts as a case of its own"),
         _("a name like the others', if they are of a patient"),
-        one=_("1 picture names no patient; it counts as a case of its own"),
+        one=_("1 image names no patient; it counts as a case of its own"),
     )  # fmt: skip
     families = together([name or row for row, name in enumerate(cases.group)])
     label = cases.labels
@@ -333,9 +333,9 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
     )  # fmt: skip
     yield from of_rows(
         cases, "patient in classes", "hint", differing(families, label),
-        _("{count} patients have pictures in more than one class"),
+        _("{count} patients have images in more than one class"),
         _("nothing, if that is how it is (left and right, before and after)"),
-        one=_("1 patient has pictures in more than one class"),
+        one=_("1 patient has images in more than one class"),
     )  # fmt: skip
     seen = {(c, name or row) for row, (c, name) in enumerate(zip(label, cases.group, strict=True))}
     number = Counter(c for c, _name in seen)
@@ -345,7 +345,7 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
             "few patients", "warning", (),
             _("fewer than {count} patients in: {labels}").format(
                 count=FOLDS, labels=", ".join(few)),
-            _("more patients; more pictures of the same ones help little"),
+            _("more patients; more images of the same ones help little"),
         )  # fmt: skip
 
 
@@ -355,15 +355,15 @@ def _balance(cases: Dataset) -> Iterator[Finding]:
     if tiny:
         yield Finding(
             "tiny class", "warning", (),
-            _("fewer than {count} pictures in: {labels}").format(
+            _("fewer than {count} images in: {labels}").format(
                 count=TINY, labels=", ".join(sorted(tiny))),
-            _("more pictures, or join classes"),
+            _("more images, or join classes"),
         )  # fmt: skip
     most, least = max(counts.values()), min(counts.values())
     if most >= UNEVEN * least:
         yield Finding(
             "imbalance", "warning", (),
-            _("the largest class has {most} pictures, the smallest {least}").format(
+            _("the largest class has {most} images, the smallest {least}").format(
                 most=most, least=least),
             _("read sensitivity class by class, not accuracy"),
         )  # fmt: skip
@@ -375,7 +375,7 @@ def _captions(cases: Dataset) -> Iterator[Finding]:
     if len(cases) > 1 and len(set(cases.target)) == 1:
         yield Finding(
             "one caption", "warning", (),
-            _("all {count} pictures have the same caption").format(count=len(cases)),
+            _("all {count} images have the same caption").format(count=len(cases)),
             _("captions that say how the images differ"),
         )  # fmt: skip
         return
@@ -383,7 +383,7 @@ def _captions(cases: Dataset) -> Iterator[Finding]:
     if most > max(TINY, MANY * len(cases)):
         yield Finding(
             "one caption", "warning", (),
-            _("{count} of {all} pictures have the caption {text!r}").format(
+            _("{count} of {all} images have the caption {text!r}").format(
                 count=most, all=len(cases), text=texts.shown(text)),
             _("captions that say how the images differ"),
         )  # fmt: skip
@@ -416,7 +416,7 @@ def _boxes(cases: Dataset) -> Iterator[Finding]:
     if outside > MANY * (outside + len(boxes)):
         yield Finding(
             "unit of boxes", "error", (),
-            _("{count} of {all} objects lie outside of their pictures or have no area").format(
+            _("{count} of {all} objects lie outside of their images or have no area").format(
                 count=outside, all=outside + len(boxes)),
             _("shares of the side in YOLO's files, pixels in COCO's and VOC's"),
         )  # fmt: skip
@@ -435,7 +435,7 @@ def _boxes(cases: Dataset) -> Iterator[Finding]:
         yield Finding(
             "tiny class", "warning", (),
             _("fewer than {count} objects of: {labels}").format(count=TINY, labels=", ".join(few)),
-            _("more pictures, or join classes"),
+            _("more images, or join classes"),
         )  # fmt: skip
 
 
@@ -466,9 +466,9 @@ def _masks(cases: Dataset) -> Iterator[Finding]:
         )  # fmt: skip
     yield from of_rows(
         cases, "drawn twice", "warning", twice,
-        _("{count} pictures have objects of one label that nearly cover each other"),
+        _("{count} images have objects of one label that nearly cover each other"),
         _("look at them, and keep one of each"),
-        one=_("1 picture has objects of one label that nearly cover each other"),
+        one=_("1 image has objects of one label that nearly cover each other"),
     )  # fmt: skip
 
 
@@ -526,7 +526,7 @@ def _sizes(cases: Dataset, about: Sequence[File | None]) -> Iterator[Finding]:
     yield from of_rows(
         cases, "mixed colours", "hint",
         [(row,) for row, file in enumerate(about) if file and file.colours == fewer],
-        _("{grey} grey pictures among {colour} in colour"),
+        _("{grey} grey images among {colour} in colour"),
         _("nothing, if both classes have both; else see the shortcuts"),
         grey=kinds[1], colour=kinds[3],
     )  # fmt: skip
@@ -800,7 +800,7 @@ def manifest(found: Checkup, path: Path) -> int:
     if label is None:
         raise UserError(
             "option",
-            _("--fix writes a table with one class for each picture, which these do not have"),
+            _("--fix writes a table with one class for each image, which these do not have"),
             expected=_("a folder with a sub-folder for each class"),
         )
     for finding in found.findings:

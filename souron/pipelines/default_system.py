@@ -109,7 +109,7 @@ def _first(word: str) -> Path:
         raise UserError(
             "no files",
             _("nothing was found at {files}").format(files=word),
-            expected=_("pictures, folders with pictures, or globs that match some"),
+            expected=_("images, folders with images, or globs that match some"),
             exit=3,
         )
     return path

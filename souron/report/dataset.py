@@ -126,7 +126,7 @@ def _file(cases: Dataset, row: int) -> tuple[Path, Path] | None:
 
 def _sizes(cases: Dataset) -> list[tuple[str, str]]:
     if cases.pictures:
-        facts = [(_("pictures as souron uses them"), picture_size(cases))]
+        facts = [(_("images as souron uses them"), picture_size(cases))]
     else:
         facts = [(_("volumes as souron uses them"), shape_of(cases)[1])]
     every = max(1, len(cases) // MOST_MEASURED)

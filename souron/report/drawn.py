@@ -15,7 +15,7 @@ def drawn_html(record: "DrawnRecord") -> str:
     sheet = record.folder / "grid.png"
     return page(
         "notebook.html",
-        headline=_("{count} pictures by {system}, seed {seed}").format(
+        headline=_("{count} images by {system}, seed {seed}").format(
             count=units.whole(record.count), system=record.system, seed=record.seed
         ),
         columns=(),

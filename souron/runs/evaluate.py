@@ -146,7 +146,7 @@ def _overlap(
             own = _cases(args, args["data"], system, task)
             split = prepare.read_split(folder, own, task)
         except UserError as error:
-            why = _("the run keeps no fingerprints of its pictures, and its data is not as it was")
+            why = _("the run keeps no fingerprints of its images, and its data is not as it was")
             return fingerprints.Overlap(
                 len(cases), groups=groups, unknown=f"{why} ([{error.code}] {error.found})"
             )

@@ -115,7 +115,7 @@ def overlap(learnt: Fingerprints, cases: Dataset) -> Overlap:
     if learnt.reduced is None or own.reduced is None:
         return Overlap(len(cases), exact)
     if len(learnt.files) * len(cases) > MOST**2:
-        text = _("{learnt} training pictures and {count} others are too many to compare")
+        text = _("{learnt} training images and {count} others are too many to compare")
         why = text.format(learnt=len(learnt.files), count=len(cases))
         return Overlap(len(cases), exact, unknown=why)
     same = {file for file, _training in exact}
@@ -148,7 +148,7 @@ def notes(shared: Overlap) -> list[str]:
     """Return caveats for figures with allowed or uncheckable overlaps."""
     text = _shared(shared)
     allowed = _("The figures are too good, which was allowed (allow_leak): {what}.")
-    unknown = _("Copies of training pictures could not be looked for: {why}.")
+    unknown = _("Copies of training images could not be looked for: {why}.")
     return [
         *([allowed.format(what=text)] if text else []),
         *([unknown.format(why=shared.unknown)] if shared.unknown else []),

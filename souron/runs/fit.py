@@ -81,7 +81,7 @@ def features(
     """Run ``System.prepare`` and ``prepare.features`` as events; returns the features or None."""
     computed = None
     for done in () if isinstance(data.input, Sketch) else model.prepare(data):
-        yield Event("features", done, text=_("what is computed of every picture once"))
+        yield Event("features", done, text=_("what is computed of every image once"))
     for done, computed in prepare.features(args, data, model, exact):  # noqa: B007
         yield Event("features", done, text=_("the features of the frozen layers"))
     return computed

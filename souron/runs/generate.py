@@ -345,7 +345,7 @@ def like(path: str | Path, **changed: Any) -> Iterator[Event]:
         raise UserError(
             "no mark",
             _("{file} does not say how it was generated").format(file=path),
-            expected=_("a picture that souron generate wrote"),
+            expected=_("an image that souron generate wrote"),
             exit=3,
         )
     own = dict(said.settings)
@@ -401,7 +401,7 @@ def write(path: Path, image: Image.Image, mark: Any, record: DrawnRecord, **opti
         raise UserError(
             "exists",
             _("{path} is there already").format(path=path),
-            expected=_("a folder without pictures of these numbers"),
+            expected=_("a folder without images of these numbers"),
             fix="out=FOLDER",
             exit=5,
         )

@@ -18,7 +18,7 @@ Budget = Annotated[
     str, Choice(N_("how much to train: 60s, 5min, 1h, 5ep, 20000ex (default 60s)"), metavar="B")
 ]
 Side = Annotated[
-    int | None, Choice(N_("the pictures' side in pixels (default: the data's own)"), low=4)
+    int | None, Choice(N_("the images' side in pixels (default: the data's own)"), low=4)
 ]
 Batch = Annotated[int, Choice(N_("batch size: cases in one step (default 128)"), low=1)]
 Augment = Annotated[

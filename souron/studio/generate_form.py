@@ -57,7 +57,7 @@ class Drawing:
             visible=bool(getattr(system, "conditional", False)),
         )  # fmt: skip
         given = gr.Image(
-            label=_("a picture to complete"), type="filepath", image_mode=None, height=240,
+            label=_("an image to complete"), type="filepath", image_mode=None, height=240,
             sources=["upload", "clipboard"], visible=bool(getattr(system, "completes", False)),
         )  # fmt: skip
         sent.received(given)
@@ -187,7 +187,7 @@ def outcome(studio: Studio, job: Job) -> Markup:
     ).format(
         _("What it generated"),
         remarks(result.get("notes") or ()),
-        _("{count} pictures in {time}, each marked as generated.").format(
+        _("{count} images in {time}, each marked as generated.").format(
             count=units.whole(result.get("count", 0)),
             time=units.seconds(result.get("seconds", 0)),
         ),

@@ -29,7 +29,7 @@ def phase_name(phase: str) -> str:
     return {
         "": _("starting"),
         "data": _("reading data"),
-        "features": _("looking at the pictures"),
+        "features": _("looking at the images"),
         "forecast": _("forecasting"),
         "train": _("training"),
         "test": _("testing"),

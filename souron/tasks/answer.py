@@ -131,7 +131,7 @@ class Answerer(System):
         picture: Picture,
         *,
         question: Annotated[
-            str, Choice(N_('what is asked about the picture, such as "What is shown?"'))
+            str, Choice(N_('what is asked about the image, such as "What is shown?"'))
         ] = "",
     ) -> Ranking:
         """Return the most probable answers and the image with its attention.
@@ -200,7 +200,7 @@ class Answerer(System):
 class Answering(Task):
     """The accuracy of the most probable answer, with the right image and with another one."""
 
-    title = N_("answering questions about pictures")
+    title = N_("answering questions about images")
     takes = Picture
     gives = Ranking
     metrics = (
@@ -384,8 +384,8 @@ def check_questions(data: Dataset) -> None:
     if not data.has_picture_questions or not data.pictures:
         raise UserError(
             "no questions",
-            _("{data} has no pictures with questions and answers").format(data=data.name),
-            expected=_("pictures with a metadata.jsonl of file_name, question and answer"),
+            _("{data} has no images with questions and answers").format(data=data.name),
+            expected=_("images with a metadata.jsonl of file_name, question and answer"),
             fix="data=scene_questions",
             exit=3,
         )

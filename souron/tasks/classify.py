@@ -286,7 +286,7 @@ class Classification(Task):
         self, system: System, answers: Answers, setup: Setup, trainings: int = 1
     ) -> Iterator[Step]:
         flops = summary.flops(system, system.spec)
-        text = _("blurred, noisy, darker, turned pictures")
+        text = _("blurred, noisy, darker, rotated images")
         found: Answers = {}
         for done, right in classification.robustness(system, setup.test, flops, trainings):
             if right is not None:
@@ -369,6 +369,6 @@ def _check_published(spec: Spec) -> None:
             _("published weights need images of 3 channels, these have {channels}").format(
                 channels=spec.channels
             ),
-            expected=_("colour pictures"),
+            expected=_("colour images"),
             exit=3,
         )

@@ -212,7 +212,7 @@ class Detection(Jackknifed, Task):
             raise UserError(
                 "no boxes",
                 _("{data} has no boxes").format(data=data.name),
-                expected=_("pictures with boxes around objects: YOLO, COCO or VOC"),
+                expected=_("images with boxes around objects: YOLO, COCO or VOC"),
                 fix="data=scenes",
                 exit=3,
             )

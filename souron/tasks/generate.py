@@ -132,11 +132,11 @@ class Generation(Task):
         if len(data) < FEWEST_DRAWN_FROM:
             raise UserError(
                 "few pictures",
-                _("{count} pictures in {data}").format(count=len(data), data=data.name),
+                _("{count} images in {data}").format(count=len(data), data=data.name),
                 expected=_("{count} or more, to learn what they have in common").format(
                     count=FEWEST_DRAWN_FROM
                 ),
-                fix=_("more pictures, or data=fashion"),
+                fix=_("more images, or data=fashion"),
                 exit=3,
             )
 

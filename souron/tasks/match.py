@@ -167,7 +167,7 @@ def _lines(path: Path) -> list[str]:
 class Matching(Task):
     """Retrieval of the caption of an image among those of 500, and of the image of a caption."""
 
-    title = N_("matching pictures and sentences")
+    title = N_("matching images and sentences")
     takes = Picture
     gives = Ranking
     metrics = (
@@ -336,15 +336,15 @@ def check_captions(data: Dataset) -> None:
     if not data.has_captions or not data.pictures:
         raise UserError(
             "no captions",
-            _("{data} has no pictures with captions").format(data=data.name),
-            expected=_("pictures with a metadata.jsonl, or a .txt beside each"),
+            _("{data} has no images with captions").format(data=data.name),
+            expected=_("images with a metadata.jsonl, or a .txt beside each"),
             fix="data=captioned_scenes",
             exit=3,
         )
     if len(data) > 1 and len(set(data.target)) == 1:
         raise UserError(
             "one caption",
-            _("all {count} pictures of {data} have the same caption").format(
+            _("all {count} images of {data} have the same caption").format(
                 count=len(data), data=data.name
             ),
             expected=_("captions that say how the images differ"),

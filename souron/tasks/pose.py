@@ -179,7 +179,7 @@ class PoseEstimation(Detection, Task):
             raise UserError(
                 "no poses",
                 _("{data} has no figures with points").format(data=data.name),
-                expected=_("pictures with a box and named points for each figure: COCO or YOLO"),
+                expected=_("images with a box and named points for each figure: COCO or YOLO"),
                 fix="data=people",
                 exit=3,
             )

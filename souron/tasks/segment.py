@@ -185,7 +185,7 @@ class Segmentation(Jackknifed, Task):
             raise UserError(
                 "no masks",
                 fault,
-                expected=_("pictures with masks: a class number for every pixel"),
+                expected=_("images with masks: a class number for every pixel"),
                 fix="data=scenes",
                 exit=3,
             )

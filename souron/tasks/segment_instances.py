@@ -135,7 +135,7 @@ class InstanceSegmentation(Detection, Task):
             raise UserError(
                 "no masks",
                 _("{data} has no masks of objects").format(data=data.name),
-                expected=_("pictures with a mask for each object"),
+                expected=_("images with a mask for each object"),
                 fix="data=scenes",
                 exit=3,
             )

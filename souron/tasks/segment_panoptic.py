@@ -181,7 +181,7 @@ class PanopticSegmentation(Jackknifed, Task):
             raise UserError(
                 "no segments",
                 fault,
-                expected=_("pictures with a segment for each thing and each stuff"),
+                expected=_("images with a segment for each thing and each stuff"),
                 fix="data=scenes",
                 exit=3,
             )

@@ -275,7 +275,7 @@ class TextToImage(Task):
             yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
             return
         for share, made in obedience.prompt_set(data, split, count, options):
-            yield Step(share, _("the network that reads pictures"), made)
+            yield Step(share, _("the network that reads images"), made)
 
     def against(self, cases: Dataset, setup: PromptSet) -> PromptSet:
         cases = cases.only(obedience.chosen(cases, range(len(cases)), len(setup.test)))

@@ -28,7 +28,7 @@ def audit(files: Sequence[str], open: bool) -> None:
         (_("source"), told.source or _("not stated")),
         (_("licence"), told.licence or _("not stated")),
         (_("pictures"), units.whole(told.cases)),
-        (_("hash of the pictures"), told.hash),
+        (_("hash of the images"), told.hash),
         (_("began with"), told.started_from),
     ]
     show(console.pairs([row for row in rows if row[1]]), "")

@@ -57,7 +57,7 @@ def nearest(found: Any) -> Any:
 
     number, ratio, distance = _("generated image"), _("ratio"), _("distance")
     made = console.table(
-        number, _("nearest training picture"), _("by"), distance, ratio, "",
+        number, _("nearest training image"), _("by"), distance, ratio, "",
         title=_("The nearest pairs"), right=(number, distance, ratio),
     )  # fmt: skip
     for pair in found.pairs[:PAIRS]:

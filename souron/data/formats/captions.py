@@ -161,7 +161,7 @@ def _beside(found: Found) -> Iterator[tuple[str, str]]:
         if stem in stems:
             yield stems[stem], text
         elif PurePosixPath(stem).name.lower() not in OTHERS:
-            found.skipped.append(Skipped(text, "missing", _("no picture has this name")))
+            found.skipped.append(Skipped(text, "missing", _("no image has this name")))
 
 
 def _in_text(file: str, text: str, found: Found) -> Iterator[Caption]:
@@ -183,12 +183,12 @@ def _in_text(file: str, text: str, found: Found) -> Iterator[Caption]:
 def _nothing(path: Path, why: str) -> UserError:
     return UserError(
         "no captions",
-        _("{folder} holds no picture with a caption ({first})").format(
+        _("{folder} holds no image with a caption ({first})").format(
             folder=readable(path), first=why
         )
         if why
-        else _("{folder} holds no picture with a caption").format(folder=readable(path)),
-        expected=_("pictures with a metadata.jsonl, or a .txt beside each"),
+        else _("{folder} holds no image with a caption").format(folder=readable(path)),
+        expected=_("images with a metadata.jsonl, or a .txt beside each"),
         fix='{"file_name": "1.jpg", "text": "..."}',
         exit=3,
     )

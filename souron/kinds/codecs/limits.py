@@ -128,7 +128,7 @@ def check_pixels(path: Path, width: int, height: int, most: int | None = None) -
         raise trouble(
             path,
             "too large",
-            _("the picture has {width} x {height} pixels").format(width=width, height=height),
+            _("the image has {width} x {height} pixels").format(width=width, height=height),
             _limit(most),
         )
 

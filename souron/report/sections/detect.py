@@ -113,14 +113,14 @@ def absent(result: DetectionResult) -> list[str]:
     names = [one.name for one in result.labels if not one.objects]
     if not names:
         return []
-    text = _("Labels without an object in the test pictures, which no figure counts: {labels}.")
+    text = _("Labels without an object in the test images, which no figure counts: {labels}.")
     return [text.format(labels=", ".join(names[:12]) + (", …" if len(names) > 12 else ""))]
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
-    text = _("Finding {labels} in pictures like those of {data}.").format(
+    text = _("Finding {labels} in images like those of {data}.").format(
         data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
     )
     return text, 'model("picture.png").save(Path("found.png"))'

@@ -37,7 +37,7 @@ def run(record: "RunRecord") -> list[Section]:
     assert isinstance(result, ImageResult) and test is not None
     parts = (
         ("beside", _("Beside trivial baselines"), _beside(record, result)),
-        ("pictures", _("Test pictures"), _pictures(test, result)),
+        ("pictures", _("Test images"), _pictures(test, result)),
         ("invented", _("What the GAN stage made up"), _invented(test, result)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
@@ -85,7 +85,7 @@ def notes(record: "RunRecord") -> list[str]:
         won, of = beside.better[name]
         if won <= of / 2:
             told.append(
-                _("{rival} has the better {metric} in {lost} of {all} groups of test pictures.")
+                _("{rival} has the better {metric} in {lost} of {all} groups of test images.")
                 .format(rival=said_of(rival), metric=_(name), lost=of - won, all=of)
             )  # fmt: skip
     stage = result.rivals.get("pixel stage")

@@ -85,7 +85,7 @@ def notes(record: "RunRecord") -> list[str]:
     absent = [one.name for one in result.landmarks if not one.marked]
     if absent:
         told.append(
-            _("Landmarks that no test picture has, which no figure counts: {names}.").format(
+            _("Landmarks that no test image has, which no figure counts: {names}.").format(
                 names=_listed(absent)
             )
         )
@@ -95,7 +95,7 @@ def notes(record: "RunRecord") -> list[str]:
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     names = record.test.classes if record.test is not None else ()
-    text = _("Finding {names} in pictures like those of {data}.").format(
+    text = _("Finding {names} in images like those of {data}.").format(
         data=record.data, names=_listed(names)
     )
     return text, 'model("picture.png").save(Path("found.png"))'

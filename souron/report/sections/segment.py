@@ -80,7 +80,7 @@ def notes(record: "RunRecord") -> list[str]:
     absent = [one.name for one in result.labels if not one.pixels]
     if absent:
         told.append(
-            _("Classes without a pixel in the test pictures, which no figure counts: {labels}.")
+            _("Classes without a pixel in the test images, which no figure counts: {labels}.")
             .format(labels=", ".join(absent[:12]) + (", …" if len(absent) > 12 else ""))
         )  # fmt: skip
     return told

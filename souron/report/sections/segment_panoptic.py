@@ -79,7 +79,7 @@ def notes(record: "RunRecord") -> list[str]:
     absent = [one.name for one in result.labels if not one.segments]
     if absent:
         told.append(
-            _("Classes without a segment in the test pictures: {labels}.").format(
+            _("Classes without a segment in the test images: {labels}.").format(
                 labels=", ".join(absent[:12]) + (", …" if len(absent) > 12 else "")
             )
         )
@@ -89,7 +89,7 @@ def notes(record: "RunRecord") -> list[str]:
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
-    text = _("Dividing pictures like those of {data} into {labels}.").format(
+    text = _("Dividing images like those of {data} into {labels}.").format(
         data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
     )
     return text, 'model("picture.png").save(Path("segments.png"))'
@@ -173,7 +173,7 @@ def _quality(record: "RunRecord", result: PanopticResult) -> dict[str, Any]:
     """Tabulate quality by class, beside the constant answer and the untrained network."""
     names = {
         "": record.system,
-        "constant": _("the whole picture {label}").format(label=result.constant or _("nothing")),
+        "constant": _("the whole image {label}").format(label=result.constant or _("nothing")),
         "untrained": _("the same network untrained"),
     }
     every = {"": record.measures, **result.baselines}

@@ -46,7 +46,7 @@ def run(record: "RunRecord") -> list[Section]:
         animation.film(animation.frames(record.film)), _("the same images during training")
     )
     parts = (
-        ("prompts", _("Prompts and pictures"), prompts(record)),
+        ("prompts", _("Prompts and images"), prompts(record)),
         ("obedience", _("What was requested, and what is recognised"), obedience(result)),
         ("resemblance", _("How close to real images"), resemblance),
         ("film", _("How it learnt to generate"), film),

@@ -47,7 +47,7 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Data"),
-            _("Pictures in a folder for each class, or listed in a CSV. They are copied to this "
+            _("Images in a folder for each class, or listed in a CSV. They are copied to this "
               "computer's own folder of runs, and go nowhere else."),
         )
     )  # fmt: skip
@@ -55,7 +55,7 @@ def page(studio: Studio) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             files = gr.File(
-                file_count="multiple", label=_("a zip of a folder, or pictures and tables"),
+                file_count="multiple", label=_("a zip of a folder, or images and tables"),
                 height=140,
             )  # fmt: skip
             sent.received(files, sent.places)

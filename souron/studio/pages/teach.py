@@ -100,7 +100,7 @@ def said() -> dict[str, str]:
         "drop": _("or drop them here"),
         "film": _("Film"),
         "stop": _("Stop filming"),
-        "count": _("{count} pictures"),
+        "count": _("{count} images"),
         "of": _("of {person}"),
         "remove": _("remove picture {number} of {label}"),
         "drop_class": _("Remove the class {label}"),

@@ -106,8 +106,8 @@ class Colorizer(ImageTranslator):
         if train.channels != 3:
             raise UserError(
                 "grey",
-                _("the pictures of {data} are grey").format(data=train.name),
-                expected=_("pictures with colours, to learn them"),
+                _("the images of {data} are grey").format(data=train.name),
+                expected=_("images with colours, to learn them"),
                 fix="data=photo_scenes",
                 exit=3,
             )
@@ -270,5 +270,5 @@ class Colorizer(ImageTranslator):
         made, vivid = recoloured(picture.image, ab)
         note = ""
         if vivid > 0.01:
-            note = _("the picture had colours: only its lightness was used")
+            note = _("the image had colours: only its lightness was used")
         return Made(picture, Large(made), 1, time.perf_counter() - begun, note=note)

@@ -254,9 +254,9 @@ class DALLE2(PromptedGenerator):
         guidance: Annotated[
             float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 4.0,
-        image: Annotated[Tensor | None, Choice(N_("the picture to start from"))] = None,
+        image: Annotated[Tensor | None, Choice(N_("the image to start from"))] = None,
         strength: Annotated[
-            float, Choice(N_("how far to go from the picture to the prompt"), 0, 1)
+            float, Choice(N_("how far to go from the image to the prompt"), 0, 1)
         ] = 0.5,
     ) -> Iterator[Tensor]:
         start = noise.normal(CANDIDATES, self.config.dims)

@@ -257,7 +257,7 @@ class LatentDiffusion(PromptedGenerator):
         sampler: Annotated[
             str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))
         ] = "dpm",
-        image: Annotated[Tensor | None, Choice(N_("the picture to start from"))] = None,
+        image: Annotated[Tensor | None, Choice(N_("the image to start from"))] = None,
         strength: Annotated[
             float, Choice(N_("how much of that image is generated anew: 0 nothing, 1 all"), 0, 1)
         ] = 0.7,
