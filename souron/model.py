@@ -114,7 +114,9 @@ class Model:
         if asked is None:
             raise UserError(
                 "task",
-                _("{name} answers nothing: it looks at no single case").format(name=self.name),
+                _("{name} answers nothing: it makes no predictions for single cases").format(
+                    name=self.name
+                ),
                 expected=_("a run of a system that does, such as a classifier's"),
                 fix="souron list",
             )

@@ -312,7 +312,7 @@ def test_a_folder_is_one_gallery(tmp_path, capsys):
     with dropped(tmp_path, {"counter": counter}):
         assert main.run(["predict", "counter", "photos", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["file"], told["text"]) == ("photos", "3 pictures")
+    assert (told["file"], told["text"]) == ("photos", "3 images")
 
 
 def test_show_says_what_predict_can_be_told(bright, capsys):

@@ -181,7 +181,7 @@ def test_several_distances_share_the_doubt_and_the_control_has_all_their_flags(p
 def test_real_pictures_are_no_copies(parts):
     audit = audited(parts[2].input, *parts[:2])
     assert not audit.copies_too_much and audit.flagged.value < 0.04
-    assert memorization.sentence(audit).startswith("No sign of copying on 128 pictures")
+    assert memorization.sentence(audit).startswith("No sign of copying in 128 images")
 
 
 def test_smooth_pictures_lie_near_to_everything_and_most_are_not_taken_for_copies(tmp_path):
@@ -196,7 +196,7 @@ def test_smooth_pictures_lie_near_to_everything_and_most_are_not_taken_for_copie
     assert (drawn.distance < control.distance.quantile(0.01)).float().mean() > 0.9
     assert audit.flagged.value < 0.3 and audit.grain < memorization.SMOOTH
     audit.run = str(tmp_path)
-    assert "It draws more smoothly" in audit_page.audit_page(audit).read_text(encoding="utf-8")
+    assert "Its images are smoother" in audit_page.audit_page(audit).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("levels, least", [(0, 1.0), (10, 0.99), (20, 0.6)])
@@ -394,7 +394,7 @@ def test_the_audit_of_a_run_is_json_and_a_page(run, say):
 
     code, out, err = say("memorisation", str(run), "n=16")
     assert code == 0 and "page of an earlier audit was replaced" in err
-    assert "No sign of copying on 16 pictures" in out and "distance by" in out
+    assert "No sign of copying in 16 images" in out and "distance by" in out
 
 
 def test_a_ready_trained_system_is_audited_by_its_name_outside_of_the_package(
@@ -429,7 +429,7 @@ def test_numbers_that_make_no_sense_are_refused(count, run, say):
 def test_what_draws_nothing_is_refused(tmp_path, say):
     folder = train.train("mlp_tiny", "digits", budget="1000ex", project=tmp_path).folder
     code, _out, err = say("memorisation", str(folder))
-    assert code == 2 and "does not draw" in err
+    assert code == 2 and "does not generate" in err
     code, _out, err = say("memorisation", str(tmp_path / "nowhere"))
     assert code == 3 and "[not a run]" in err
     code, _out, err = say("memorisation")
@@ -451,8 +451,8 @@ def test_the_page_escapes_names_and_shows_pairs(copying, parts, tmp_path):
     text = audit_page.audit_page(audit).read_text(encoding="utf-8")
     assert "<script" not in text and "<b>dcgan" not in text and "写真" in text
     shown = audit_page.FLAGGED if copying else audit_page.NEAREST
-    assert text.count('alt="drawn picture') == shown
-    assert text.count('alt="real picture') == audit_page.REAL
+    assert text.count('alt="generated image') == shown
+    assert text.count('alt="real image') == audit_page.REAL
     flagged = sum(pair.flagged for pair in audit.pairs)
     assert all(pair.flagged for pair in audit.pairs[:flagged])
     assert (flagged == 60 and "60 are flagged, the worst 24" in text) == copying
@@ -466,5 +466,5 @@ def test_notes_say_what_makes_an_audit_less_sure(parts, tmp_path):
     audit.run, audit.changed = str(tmp_path), True
     text = " ".join(audit_page.audit_page(audit).read_text(encoding="utf-8").split())
     assert "The data have changed since the run" in text
-    assert f"Only {audit.control.n} real pictures" in text
-    assert f"{audit.copies} pictures outside of training are copies" in text and audit.copies >= 3
+    assert f"Only {audit.control.n} real images" in text
+    assert f"{audit.copies} images outside of training are copies" in text and audit.copies >= 3

@@ -606,10 +606,10 @@ def test_the_command_line_foretells_it(photos, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["decoding"].keys() == {"seconds", "bytes"} and told["decoding"]["bytes"] > 34_560
     assert main.run(words) == 0
-    assert "the pictures are decoded once into a file of" in capsys.readouterr().out
+    assert "the images are decoded once into a file of" in capsys.readouterr().out
     assert files() == [] and not Path("runs").exists()
     assert main.run([*words[:3], "budget=10ex", "batch=8", "folds=1"]) == 0
-    assert "the pictures are decoded once into a file of" in capsys.readouterr().err
+    assert "the images are decoded once into a file of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("system", ["resnet_tiny", "dcgan_tiny"])

@@ -260,7 +260,7 @@ def test_other_data_with_known_patients_or_pictures_is_refused(drawn, tmp_path):
             shutil.copy(drawn / name / f"{i}.png", other / name / f"q{i}.png")
     assert evaluate.evaluate(record.folder, other)["accuracy"].n == 8
     shutil.copy(drawn / "rings/0.png", other / "rings/another name.png")
-    with pytest.raises(UserError, match=r"1 of 9 pictures .*1 the same to the pixel") as trouble:
+    with pytest.raises(UserError, match=r"1 of 9 images .*1 identical to the pixel") as trouble:
         evaluate.evaluate(record.folder, other)
     assert trouble.value.code == "leak"
     with pytest.warns(UserWarning, match="too good"):

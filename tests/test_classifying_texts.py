@@ -144,7 +144,7 @@ def test_a_run_tells_what_it_read_the_beginning_of(tmp_path, monkeypatch):
     (tmp_path / "own.csv").write_text("\n".join(["text,label", *lines, *long]), encoding="utf-8")
     record = train.train("bert_tiny", tmp_path / "own.csv", budget="6ep", batch=32)
     assert record.measures["accuracy"].value > 0.8
-    assert any("read the beginning only" in note for note in record.notes)
+    assert any("read only the beginning" in note for note in record.notes)
     assert (record.folder / "report.html").read_text(encoding="utf-8").count("AUC")
     said = record.model.predict(Text("the doctor and a fever"))
     assert said.labels == ("clinic", "sea") and abs(sum(said.probabilities) - 1) < 1e-5

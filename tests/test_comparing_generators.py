@@ -47,7 +47,7 @@ def test_every_measure_has_its_ranking_and_likelihood_only_those_that_know_it(fo
 
 def test_the_report_shows_pictures_side_by_side_and_the_floor(fought):
     text = fought.report.read_text(encoding="utf-8")
-    assert 'id="gallery"' in text and "floor: real pictures" in text
+    assert 'id="gallery"' in text and "floor: real images" in text
     told = json.loads(json.dumps(fought.as_json()))
     assert told["generation"]["samples"] == 60
     assert told["generation"]["floor"]["Fréchet distance"]["value"] < told["rows"][0]["value"]

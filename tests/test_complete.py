@@ -574,7 +574,7 @@ def test_from_letters_to_manners(tmp_path):
     assert third.seen["tokenizer"] == first.seen["tokenizer"]
     assert third.measures["preference accuracy"].value == 1
     page = (third.folder / "report.html").read_text(encoding="utf-8")
-    assert "better answer" in page and "How it goes on" in page
+    assert "better answer" in page and "How it continues" in page
     assert "not the reward margin" in page
     assert "によると" not in page
 

@@ -187,7 +187,7 @@ def test_labels_must_fit_the_pictures(cache):
     write_mnist(folder)
     labels = folder / "t10k-labels-idx1-ubyte.gz"
     labels.write_bytes(gzip.compress(as_idx(np.zeros(9, np.uint8))))
-    with pytest.raises(UserError, match="10 test pictures, but 9 labels"):
+    with pytest.raises(UserError, match="10 test images, but 9 labels"):
         load.load("mnist")
     labels.write_bytes(gzip.compress(as_idx(np.full(10, 10, np.uint8))))
     with pytest.raises(UserError, match="label 10"):

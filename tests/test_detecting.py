@@ -392,7 +392,7 @@ def test_a_detector_trains_reports_predicts_is_measured_again_and_compared(wedge
     assert f"as the system sees them, {record.test.side} pixels a side" in page
     for part in ("found", "precision", "curves", "confusion"):
         assert f'id="{part}"' in page
-    assert "untrained" in page and "wedge" in page and "groups of pictures" in page
+    assert "untrained" in page and "wedge" in page and "groups of images" in page
     assert evaluate.evaluate(record.folder) == record.measures
     strict = evaluate.evaluate(record.folder, conf=0.9)
     assert strict["AP"].value < record.measures["AP"].value

@@ -356,7 +356,7 @@ CLINICAL = ("A {age}-year-old woman comes to the physician because of fever and 
 @pytest.mark.parametrize(
     "change, why",
     [({}, ""), ({"count": 10}, "too few"), ({"options": 3}, "4 or 5 options"),
-     ({"text": "uveitis in Japanese"}, "shorter"), ({"text": "x" * 400}, "tell of a patient")],
+     ({"text": "uveitis in Japanese"}, "shorter"), ({"text": "x" * 400}, "are about a patient")],
 )  # fmt: skip
 def test_pass_marks_are_for_usmle_style_papers_only(change, why):
     text = change.get("text", CLINICAL)
@@ -482,7 +482,7 @@ def test_the_nearest_option_is_better_than_the_longest_where_meaning_helps(edict
 @pytest.mark.parametrize(
     "question, key, wrong",
     [(Item("q", ("one",)), 0, "1 options"), (Item("q", ("a", "b")), 2, "option 3 of 2"),
-     (Item("q", ("a", "a ")), 0, "alike"), (Item("x" * 10_000_000, ("a", "b")), 0, "letters"),
+     (Item("q", ("a", "a ")), 0, "alike"), (Item("x" * 10_000_000, ("a", "b")), 0, "characters"),
      (Item("q", tuple("abcdefghijkl")), 0, "12 options")],
 )  # fmt: skip
 def test_questions_that_make_no_sense_are_told(question, key, wrong):
@@ -500,7 +500,7 @@ def test_a_question_is_read_from_a_text_and_from_json(tmp_path):
     (tmp_path / "q.json").write_text(json.dumps([plain.as_json(), plain.as_json()]))
     assert [one.options for one in Question.each(tmp_path / "q.json")] == [plain.options] * 2
     for text, wrong in (("alone", "0 options"), ("q\na\na", "twice"), ("q\n" + "x" * 60_000 + "\ny",
-                        "letters")):  # fmt: skip
+                        "characters")):  # fmt: skip
         with pytest.raises(UserError, match=wrong):
             Question.of_text(text)
     (tmp_path / "bad.json").write_text('{"question": 1, "options": []}')

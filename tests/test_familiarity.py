@@ -124,7 +124,7 @@ def test_the_command_warns_and_json_has_the_check(run, tmp_path, capsys):
     Image.open(PICTURES / "chelsea.png").save(tmp_path / "cat.png")
     main.run(["predict", str(run), "cat.png"])
     told = " ".join("".join(capsys.readouterr()).split())
-    assert "unlike anything it has learnt from (distance" in told
+    assert "unlike its training data (distance" in told
     main.run(["predict", str(run), "cat.png", "--json"])
     found = json.loads(capsys.readouterr().out)["familiar"]
     assert found["unlike"] and found["score"] > found["threshold"] > 0
@@ -278,7 +278,7 @@ def test_a_server_says_it_too(record, noise):
 def test_the_studio_shows_the_warning():
     said = Labels("cat.png", ("bag", "coat"), (0.9, 0.1))
     said.judged(Familiarity(3.5, 1.25))
-    assert "unlike anything" in answers.said(answers.Answer("cat.png", said), 2)
+    assert "unlike its training data" in answers.said(answers.Answer("cat.png", said), 2)
     said.judged(Familiarity(1.0, 1.25))
     assert "unlike" not in answers.said(answers.Answer("cat.png", said), 2)
 

@@ -87,7 +87,7 @@ def test_changed_training_pictures_are_refused_though_the_training_data_is_gone(
     with pytest.raises(UserError) as trouble:
         evaluate.examine(record.folder, half)
     assert (trouble.value.code, trouble.value.exit) == ("leak", 3)
-    assert trouble.value.found.startswith("8 of 16 pictures") and "8 resized" in trouble.value.found
+    assert trouble.value.found.startswith("8 of 16 images") and "8 resized" in trouble.value.found
     assert "as train/rings/0.png" in trouble.value.found
     allowed = evaluate.examine(record.folder, half, allow_leak=True)
     assert allowed.measures["accuracy"].n == 16 and len(allowed.leaking) == 8
@@ -99,7 +99,7 @@ def test_changed_training_pictures_are_refused_though_the_training_data_is_gone(
 def test_every_task_that_has_pictures_refuses_them(drawn, own, tmp_path, system):
     data = own / "train" if system == "kmeans" else own
     record = train(data, system, **({"samples": 8} if system == "vae_tiny" else {}))
-    with pytest.raises(UserError, match="8 of 16 pictures") as trouble:
+    with pytest.raises(UserError, match="8 of 16 images") as trouble:
         evaluate.examine(record.folder, others(drawn, tmp_path / "half", jpeg))
     assert trouble.value.code == "leak"
 
@@ -108,11 +108,11 @@ def test_a_run_without_fingerprints_reads_its_data_or_says_that_it_cannot(drawn,
     record = train(own)
     (record.folder / fingerprints.FILE).unlink()
     half = others(drawn, tmp_path / "half", jpeg)
-    with pytest.raises(UserError, match="8 of 16 pictures"):
+    with pytest.raises(UserError, match="8 of 16 images"):
         evaluate.examine(record.folder, half)
     shutil.rmtree(own)
     [note] = evaluate.examine(record.folder, half).notes
-    assert note.startswith("Copies of training pictures could not be looked for")
+    assert note.startswith("Copies of training images could not be looked for")
     with pytest.warns(UserWarning, match="could not be looked for"):
         evaluate.evaluate(record.folder, half)
 
@@ -121,7 +121,7 @@ def test_the_command_line_says_what_was_allowed(drawn, own, tmp_path, capfd):
     record = train(own)
     half = others(drawn, tmp_path / "half", jpeg)
     assert run(["val", str(record.folder), f"data={half}"]) == 3
-    assert "8 of 16 pictures" in capfd.readouterr().err
+    assert "8 of 16 images" in capfd.readouterr().err
     assert run(["val", str(record.folder), f"data={half}", "allow_leak=true"]) == 0
     assert "The figures are too good" in capfd.readouterr().err
     assert run(["val", str(record.folder), f"data={half}", "allow_leak=true", "--json"]) == 0

@@ -165,9 +165,7 @@ def test_one_class(tmp_path):
     (tmp_path / "dog" / "1.png").write_text("no picture")
     error = trouble(folder.load, tmp_path)
     assert error.code == "one class" and error.exit == 3
-    assert (
-        "1 class, 'cat', with 2 pictures" in error.found and "two class folders" in error.expected
-    )
+    assert "1 class, 'cat', with 2 images" in error.found and "two class folders" in error.expected
     assert "CLASS/PICTURE" in error.fix
 
 

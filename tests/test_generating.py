@@ -466,7 +466,7 @@ def test_too_few_pictures_are_refused(loose, tmp_path, count):
         file.unlink()
     with pytest.raises(UserError) as trouble:
         train.train("dcgan_tiny", loose, budget="1ep", project=tmp_path)
-    assert trouble.value.code == "few pictures" and f"{count} pictures" in trouble.value.found
+    assert trouble.value.code == "few pictures" and f"{count} images" in trouble.value.found
 
 
 @pytest.mark.parametrize("system", ["biggan_tiny", "ddpm_tiny"])

@@ -255,7 +255,7 @@ def test_grey_among_colour(tmp_path):
         save(tmp_path / "b" / f"{i}.png", 30 * i)
     finding = codes(tmp_path)["mixed colours"]
     assert finding.files == ("a/0.png", "a/1.png")
-    assert finding.message.startswith("2 grey pictures among 10")
+    assert finding.message.startswith("2 grey images among 10")
 
 
 def test_nothing_outside_of_the_folder_is_read(listed, tmp_path, monkeypatch):

@@ -263,7 +263,7 @@ def test_a_forecast_says_what_a_training_would_take_and_writes_nothing(options, 
     out, err = capsys.readouterr()
     assert err == "" and not Path("runs").exists()
     if not options:
-        assert "mlp_tiny on digits: 1,259 cases to learn from, 269 to test" in out
+        assert "mlp_tiny on digits: 1,259 training cases, 269 test cases" in out
         assert "forecast: " in out
         return
     found = json.loads(out)

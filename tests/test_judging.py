@@ -686,9 +686,11 @@ def test_the_sentence_names_a_winner_only_if_it_beats_all(rng):
         "cnn is the best of 3: better than mlp, the second, by "
     )
     tied = told(steady(rng, 0.7, 0.9, 0.901))
-    assert tied.startswith("mlp is better than vit. ") and "cannot tell it from cnn" in tied
+    assert (
+        tied.startswith("mlp is better than vit. ") and "cannot be distinguished from cnn" in tied
+    )
     every = told(steady(rng, 0.9, 0.9, 0.9))
-    assert "cannot tell it from any other of the 3" in every
+    assert "cannot be distinguished from any other of the 3" in every
 
 
 def test_the_sentence_says_what_is_needed():
@@ -702,13 +704,14 @@ def test_the_sentence_says_what_is_needed():
 
     assert "a leads by 1.0 points (-1.0..3.0) on 1,000 test cases" in said(1234, None)
     assert said(1234, None).endswith(
-        "About 1,300 more cases needed; more seeds alone would not settle it."
+        "About 1,300 more cases needed; more seeds alone will not decide it."
     )
     assert said(None, 4).endswith(
-        "More seeds needed, about 4 each; more cases alone would not settle it."
+        "More seeds needed, about 4 each; more cases alone will not decide it."
     )
     assert said(7, 1).endswith("About 7 more cases needed, or more seeds: about 1 each.")
-    assert "Neither 100 times the cases nor a hundred seeds" in said(None, None)
+    neither = "More cases alone (up to 100 times), or more trainings alone (up to a hundred)"
+    assert neither in said(None, None)
     assert "One seed each" in said(500, None, seeds=1)
     assert "more seeds" not in said(500, None, seeds=1)
 
@@ -719,7 +722,10 @@ def test_one_seed_is_admitted_in_the_sentence(rng):
 
 
 def test_the_sentence_names_the_training_sample_that_it_does_not_count(rng):
-    kept = "This holds for this training sample of 1,259 cases; another sample may turn it."
+    kept = (
+        "This holds for this training sample of 1,259 cases; another training set could reverse "
+        "this."
+    )
     rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
 
     def said(verdict: str, seeds: int = 3, sample: int = 1259) -> str:

@@ -229,7 +229,7 @@ def test_other_tables_are_no_landmarks_and_nothing_usable_is_refused(tmp_path):
     assert not landmarks.describes(table) and not landmarks.describes(tmp_path)
     table.write_text("file,sella_x,sella_y\na.png,1,2\n", encoding="utf-8")
     assert landmarks.describes(table)
-    with pytest.raises(UserError, match="no picture that") as trouble:
+    with pytest.raises(UserError, match="no image that") as trouble:
         landmarks.load(table)
     assert trouble.value.code == "no points" and "a.png" in trouble.value.found
     (tmp_path / "landmarks.csv").write_text("picture,where\n1,2\n", encoding="utf-8")

@@ -92,7 +92,7 @@ def test_a_forecast_says_how_long_each_stage_takes():
     assert staged({}, 100) == ""
     said = staged(LatentDiffusion.in_stages, 1200)
     parts = "text encoder 4 min, autoencoder 4 min, denoiser 12 min"
-    assert str(said) == f"It learns in stages: {parts}."
+    assert str(said) == f"It is trained in stages: {parts}."
 
 
 def test_a_resumed_run_ends_in_the_weights_of_an_unbroken_one(cases, tmp_path):

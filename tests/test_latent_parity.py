@@ -353,7 +353,7 @@ def test_a_published_model_draws_by_the_command_and_from_python(folder, monkeypa
     monkeypatch.setattr(diffusion_weights, "speed", lambda: 1e9)
     events = list(run_generate.generating(folder, prompt="ab", steps="2", imgsz="64"))
     [foretold] = [event.note for event in events if event.note]
-    assert foretold.startswith("a picture of 64 pixels a side takes about ")
+    assert foretold.startswith("an image of 64 pixels a side takes about ")
     record = events[-1].record
     assert record.count == 1 and record.run == folder
     [file] = [file for file in record.files if file.name == "00000.png"]

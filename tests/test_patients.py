@@ -196,8 +196,8 @@ def named(drawn, place, name, stray=False):
     return place
 
 
-KNOWN = "24 patients, known by: file names, as r00 in rings/r00-0.png."
-HIDES = "Which cases are of one patient is not known"
+KNOWN = "24 patients (file names, as r00 in rings/r00-0.png)."
+HIDES = "Which cases belong to one patient is unknown"
 
 
 def test_train_and_its_report_say_by_what_patients_are_known(drawn, tmp_path, capfd):
@@ -205,7 +205,7 @@ def test_train_and_its_report_say_by_what_patients_are_known(drawn, tmp_path, ca
     line = ["train", "mlp_tiny", f"data={data}", "budget=1ep", "folds=1", "--json"]
     assert run(line) == 0
     said = capfd.readouterr()
-    note = f"{KNOWN} 1 case names no patient and stands by itself: rings/cover.png."
+    note = f"{KNOWN} 1 case names no patient and counts separately: rings/cover.png."
     assert note in said.err
     told = json.loads(said.out)
     assert told["patients"] == note

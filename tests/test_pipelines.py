@@ -177,7 +177,7 @@ def test_what_cannot_answer_says_what_can(run):
     with pytest.raises(UserError) as trouble:
         pipeline("image-classification", model=run)
     assert trouble.value.code == "pretrained"
-    with pytest.raises(UserError, match="has learnt to answer") as trouble:
+    with pytest.raises(UserError, match="was trained to answer") as trouble:
         pipeline("translation_en_to_ja", project=run / "nowhere")
     assert trouble.value.fix and trouble.value.expected
     with pytest.raises(UserError, match="no pipeline is named") as trouble:

@@ -25,7 +25,7 @@ def test_a_photograph_is_answered_by_the_imagenet_weights(cat, capsys):
     assert main.run(["predict", cat]) == 0
     out, err = capsys.readouterr()
     assert "Egyptian cat" in out
-    assert "answered by efficientnet_lite, which has learnt from ImageNet-1k" in err
+    assert "answered by efficientnet_lite, which was trained on ImageNet-1k" in err
     assert "others that take such files" in err
     assert main.run(["predict", cat, "--json", "top=1"]) == 0
     printed = json.loads(capsys.readouterr().out)

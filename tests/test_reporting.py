@@ -230,7 +230,7 @@ def test_what_guessing_would_reach_is_said(run, cases):
     """Of three even classes a third; the best of a comparison is judged likewise."""
     most = cases.target.bincount().max().item() / len(cases)
     for right, told in (
-        (most, "No better than guessing."), (most + 0.01, "cannot be told from guessing"),
+        (most, "No better than guessing."), (most + 0.01, "No better than guessing on this data"),
         (0.99, ""),
     ):  # fmt: skip
         found = Measure(right, right - 0.1, right + 0.1, 60)
@@ -503,7 +503,7 @@ def test_a_comparison_of_the_hardly_trained_says_so(comparison):
     assert "resnet18 1.2" in told
     found = replace(comparison, train=50_000)
     text = report.comparison_report(found).read_text(encoding="utf-8")
-    assert text.index("Hardly trained") < text.index("<h2") and found.as_json()["notes"] == [
+    assert text.index("Barely trained") < text.index("<h2") and found.as_json()["notes"] == [
         told, *found.notes[1:]]  # fmt: skip
 
 
@@ -547,14 +547,14 @@ def test_disagreements_show_what_each_system_said(comparison, cases):
     assert tile["file"] == cases.file[7]
     assert tile["predicted"][1] == ("cnn", "猫 (2/3)", False)
     assert tile["predicted"][0] == ("resnet18", LABELS[3][:14] + "…", True)
-    assert "98.3 % of the cases all say the same" in shown["caption"]
+    assert "98.3 % of the cases all agree" in shown["caption"]
 
 
 @pytest.mark.parametrize(("cases_needed", "seeds_needed", "told"), [
     (1234, 5, "about 1,300 more test cases, or 5 more seeds each"),
     (40, None, "about 40 more test cases"),
     (None, 7, "about 7 more seeds each; more cases alone will not do"),
-    (None, None, "too close: neither more cases nor more seeds within reason"),
+    (None, None, "too close to decide with a reasonable number of cases or seeds"),
 ])  # fmt: skip
 def test_a_verdict_says_what_would_settle_it(cases_needed, seeds_needed, told):
     verdict = Verdict("a", "b", 0.01, -0.02, 0.04, "cannot tell", cases_needed, seeds_needed)

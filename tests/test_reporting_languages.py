@@ -156,7 +156,7 @@ def test_a_message_can_be_said_again():
         assert again(text) != text and JAPANESE.search(again(text)) and "1234 件" in again(text)
         assert again(again("plain")) == "plain" and again("") == "" and again(None) is None
     assert again(text) == text
-    path = Message("{path}: {why}").format(path="x", why=_("not a picture"))
+    path = Message("{path}: {why}").format(path="x", why=_("not an image"))
     with use_language("ja"):
         assert JAPANESE.search(again(path.removeprefix("x: ")))
         assert not again(path.removeprefix("x: ")).startswith("x")

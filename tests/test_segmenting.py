@@ -389,7 +389,7 @@ def test_a_segmenter_trains_reports_predicts_is_measured_again_and_compared(area
     page = (record.folder / "report.html").read_text(encoding="utf-8")
     for part in ("found", "overlap", "confusion", "worst", "steps"):
         assert f'id="{part}"' in page
-    assert "every pixel background" in page and "wedge" in page and "groups of pictures" in page
+    assert "every pixel background" in page and "wedge" in page and "groups of images" in page
     assert evaluate.evaluate(record.folder) == record.measures
     header, *lines = (record.folder / "predictions.csv").read_text().splitlines()
     assert header == "file,label,pixels,true,IoU" and len(lines) >= 2 * len(record.test)

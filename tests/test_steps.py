@@ -57,7 +57,7 @@ def test_a_page_shows_each_step_and_the_answer(photo, tmp_path, capsys):
 
 def test_what_tells_nothing_says_so_and_leaves_no_folder(photo, tmp_path, capsys):
     assert main.run(["show", "mlp", f"picture={photo}"]) == 2
-    assert "tells nothing of its way" in capsys.readouterr().err
+    assert "does not show how it reaches" in capsys.readouterr().err
     assert main.run(["show", "yolo", "picture=nowhere.png"]) == 3
     assert "nowhere.png" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()

@@ -19,9 +19,9 @@ NEEDS = {  # page -> what it says, where its first way leads
     "arena": ("The arena needs two language models. Here is only one: {name}.", "smollm2"),
     "models": ("None of them is on this computer yet. Fetch {name}, or bring a .gguf file and put "
                "it into {folder}.", "smollm2"),
-    "chat": ("{name} cannot answer questions: it has learnt from texts alone, no conversations, "
-             "and continues what you write in their manner. For answers choose a model that was "
-             "trained on conversations.", "smollm2"),
+    "chat": ("{name} cannot answer questions: it was trained on texts alone, not on "
+             "conversations, and continues what you write in their style. For answers choose a "
+             "model that was trained on conversations.", "smollm2"),
 }  # fmt: skip
 LONG = ("lecture", "interactives", "train", "compare")  # whose first button trains, or is none
 
@@ -60,7 +60,7 @@ def test_tokens_and_models_show_something_at_once(studio):
         page = visit.page
         page.goto(f"{studio.address}/en/tokens")
         settle(page)
-        page.get_by_role("button", name="Cut").click()
+        page.get_by_role("button", name="Split").click()
         page.wait_for_selector("section.cut")
         assert page.locator("section.cut").count() == 2
         page.goto(f"{studio.address}/en/models")

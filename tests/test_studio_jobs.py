@@ -403,7 +403,7 @@ def test_what_is_done_or_runs_does_not_go_on(jobs):
     running = holding(jobs)
     ended(done)
     for job in (done, running, jobs.start(["train", "cnn"], "en")):
-        with pytest.raises(UserError, match="nothing to go on with"):
+        with pytest.raises(UserError, match="nothing to resume"):
             job.resume()
 
 

@@ -261,7 +261,7 @@ def test_the_page_by_keyboard_and_on_a_telephone(looked_at, tmp_path):
         page.focus("[data-do=train]")
         page.keyboard.press("Enter")
         page.wait_for_selector(".trying:not([hidden])")
-        assert "Of 9 pictures" in page.inner_text(".figure")
+        assert "of 9 new images right" in page.inner_text(".figure")
         page.set_input_files("[data-try]", files[3])
         page.wait_for_selector(".tried li")
         assert page.inner_text(".bars .most") == "blue: 75 %"

@@ -280,7 +280,7 @@ def test_only_data_is_kept_and_the_rest_is_counted(tmp_path, place):
     assert names(done.folder) == set(kept) and done.files == len(kept)
     skipped = {why: set(files) for why, files in done.skipped.items()}
     assert skipped == {"unknown": set(unknown), "junk": set(junk)}
-    assert "neither pictures nor tables: 14" in str(done)
+    assert "neither images nor tables: 14" in str(done)
 
 
 def test_nothing_that_can_be_used_is_refused(tmp_path, place):

@@ -427,7 +427,7 @@ def test_it_shows_where_the_network_looked(studio, project, files):
 def test_a_network_without_places_says_so(studio, project, files):
     form = form_of(studio, run(project, "mlp"))
     found, cards, _same = form.several([str(files[0])], 5, True)
-    assert "does not keep the places" in cards and found[0].picture in cards
+    assert "has no spatial feature maps" in cards and found[0].picture in cards
 
 
 def test_published_weights_are_used_by_their_name(studio):
@@ -614,7 +614,7 @@ def test_what_answers_nothing_says_so_and_what_to_do(studio, project):
     source = predict_form.find(project, str(record.folder))
     assert signature.signature(source.system) is None and not hasattr(source.system, "drawing")
     assert str(record.folder) in [name for _shown, name in use.choices(studio)]
-    assert "answers nothing" in predict_form.silent(studio)
+    assert "makes no predictions" in predict_form.silent(studio)
     assert f"/report/en/{record.folder.parent.name}/{record.folder.name}" in predict_form.about(
         studio, source
     )

@@ -442,8 +442,8 @@ def test_in_a_browser_every_kind_is_given_and_shown_and_nothing_leaves(all_of_th
             part.get_by_role("button", name=f"ask {kind}").click()
 
         for kind, words in (
-            ("labels", "75.0 %"), ("labels", EVIL), ("boxes", "2 of 2 are drawn"),
-            ("mask", "10.0%"), ("segments", "10.0%"), ("points", "2 of 2 are drawn"),
+            ("labels", "75.0 %"), ("labels", EVIL), ("boxes", "2 of 2 are shown"),
+            ("mask", "10.0%"), ("segments", "10.0%"), ("points", "2 of 2 are shown"),
             ("chat", EVIL * 2), ("table", EVIL),
             ("mesh", "4 triangles"), ("volume", "8 x 6 x 5"),
             ("sound", "sound, 0.10 s"), ("plot", "The numbers"),
@@ -458,11 +458,11 @@ def test_in_a_browser_every_kind_is_given_and_shown_and_nothing_leaves(all_of_th
 
         boxes = page.locator("#boxes")
         boxes.get_by_label(re.compile("猫 .1.$")).last.uncheck()
-        expect(boxes).to_contain_text("1 of 2 are drawn")
+        expect(boxes).to_contain_text("1 of 2 are shown")
         slider = boxes.locator("input[type=range]").last
         slider.focus()
         page.keyboard.press("End")
-        expect(boxes).to_contain_text("0 of 2 are drawn")
+        expect(boxes).to_contain_text("0 of 2 are shown")
         video = page.locator("#video")
         video.locator("input[type=range]").last.focus()
         page.keyboard.press("End")

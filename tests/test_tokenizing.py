@@ -431,7 +431,7 @@ def test_the_command_tells_the_tokens_of_a_text(run, systems, capsys):
     assert {"id", "text", "start", "end"} <= set(told[0]) <= {"id", "text", "start", "end", "bytes"}
     assert main.run(["tokens", "the doctor", "歯", f"model={run}"]) == 0
     shown = capsys.readouterr().out
-    assert "│" in shown and "cut into parts of a letter: 歯" in shown and "\x1b" not in shown
+    assert "│" in shown and "split within a character: 歯" in shown and "\x1b" not in shown
 
 
 def test_the_command_reads_files_and_writes_pages(run, tmp_path, capsys):

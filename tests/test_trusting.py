@@ -217,7 +217,7 @@ def test_a_resumed_run_says_too_what_was_left_out(clinic, monkeypatch):
     receipt = json.loads((record.folder / "receipt.json").read_text(encoding="utf-8"))
     assert record.reduced in receipt["notes"] and receipt["options"]["reduced"]
     page = (record.folder / "report.html").read_text(encoding="utf-8")
-    assert "To save time it was reduced" in page
+    assert "Shortened to save time" in page
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted) as stop:
         stop_after(2, patch)
@@ -372,7 +372,7 @@ def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
     assert [row.measure for row in record.further["AUC"].rows] == ["AUC", "AUC"]
     assert len(record.further["AUC"].verdicts) == 1
     page = record.report.read_text(encoding="utf-8")
-    assert 'id="further"' in page and "another training sample was drawn" in page
+    assert 'id="further"' in page and "test cases, trainings and the training sample" in page
     assert record.sample == 0 and "this training sample" not in record.sentence
     contest = compare.Comparison(run_folder.read_args(record.folder, ("systems", "data")))
     [told], by_patient = record.verdicts, {"groups": cases.group, "trainings": contest.training_of}

@@ -78,7 +78,7 @@ def empty(folder):
         (empty, "empty domain", "trainB"),
         (broken, "empty domain", "2.png"),
         (same, "same domains", "trainA"),
-        (within, "same domains", "all pictures of trainA are in trainB"),
+        (within, "same domains", "all images of trainA are in trainB"),
     ],
 )
 def test_what_cannot_be_translated_is_refused(spoil, code, words, tmp_path):

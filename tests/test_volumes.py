@@ -120,7 +120,7 @@ def test_two_phases_under_one_uid_are_never_averaged(tmp_path):
     for file in late:
         file.rename(tmp_path / "a" / f"late-{file.name}")
     trouble = refused(tmp_path / "a", resample=True)
-    assert trouble.code == "geometry" and "different images at one place: 17" in trouble.found
+    assert trouble.code == "geometry" and "different images at one position: 17" in trouble.found
     assert "folder" in trouble.fix and "resample" not in trouble.fix
 
 

@@ -146,7 +146,7 @@ def type_of(path: Path) -> str:
         kind = image.format if isinstance(image, Image.Image) else "DICOM"
     if kind not in TYPES:
         raise limits.trouble(
-            path, "format", _("pictures of this kind carry no signature"), ", ".join(TYPES)
+            path, "format", _("images of this kind carry no signature"), ", ".join(TYPES)
         )
     return TYPES[str(kind)]
 

@@ -290,12 +290,12 @@ def auditing(run: str | Path, n: int = 256, seed: int = 0, device: str = "auto")
     known = obedience.with_classes(cases) if cases.has_captions else cases
     for done, made in embedding.feature_extractor(known, split.train):
         eye = made
-        yield Event("features", done, text=_("the network that compares learns to see"))
+        yield Event("features", done, text=_("training the network that compares images"))
     assert eye is not None
     spaces = [pixels(), features(eye)]
     learnt = cases.only(split.train)
     held = cases.only(torch.cat([split.val, split.test]))
-    audit, text = None, _("with {count} training pictures").format(count=len(learnt))
+    audit, text = None, _("with {count} training images").format(count=len(learnt))
     for done, found in compare(image, learnt, held, spaces):
         audit = found
         yield Event("compare", done, text=text)
@@ -317,12 +317,12 @@ def compare(
     """
     first = sorted(set(splits.same_picture(learnt)))  # repeated, a picture counts once
     learnt = learnt.only(first)
-    _check(len(learnt), FEWEST_LEARNT, _("different training pictures"))
+    _check(len(learnt), FEWEST_LEARNT, _("different training images"))
     order = torch.randperm(len(held), generator=torch.Generator().manual_seed(0))
     held = held.only(order[:MOST_CONTROL])
     equal = set(splits.shared(learnt, held))
     held = held.only([i for i, file in enumerate(held.file) if file not in equal])
-    _check(len(held), FEWEST_CONTROL, _("pictures it did not learn from"))
+    _check(len(held), FEWEST_CONTROL, _("images it was not trained on"))
     own: list[Nearest] = []
     theirs: list[Nearest] = []
     for number, space in enumerate(spaces):
@@ -476,10 +476,10 @@ def sentence(audit: Audit) -> str:
     }
     if audit.copies_too_much:
         return _(
-            "It copies: {flagged} of {n} drawn pictures lie nearer to a training picture than real "
-            "pictures do, of which {control} lie so near."
+            "It copies: {flagged} of {n} generated images lie nearer to a training image than "
+            "real images do, of which {control} lie that near."
         ).format(**said)
     return _(
-        "No sign of copying on {n} pictures: {flagged} lie as near to a training picture as "
+        "No sign of copying in {n} images: {flagged} lie as near to a training image as "
         "{control} of real ones do. Fewer than {high} could have been copied unnoticed."
     ).format(**said)

@@ -57,7 +57,7 @@ def of_run(folder: Path, paper: Dataset) -> Overlap:
         )  # fmt: skip
         rows = prepare.read_split(folder, data, task).train.tolist()
     except UserError as error:
-        why = _("the texts that it learnt from cannot be read again ([{code}] {found})").format(
+        why = _("the texts it was trained on cannot be read again ([{code}] {found})").format(
             code=error.code, found=error.found
         )
         return Overlap(len(paper), unknown=why)

@@ -32,8 +32,8 @@ def audit_page(audit: Audit) -> Path:
     It is placed in the run's folder, or in the project's for a ready-trained system.
     """
     headings = {
-        "pairs": _("Drawn pictures beside the nearest training pictures"),
-        "real": _("The same for real pictures that it never saw"),
+        "pairs": _("Generated images beside the nearest training images"),
+        "real": _("The same for real images that were not in training"),
         "measured": _("How it was measured"),
         "ledger": _("Ledger: what it was trained on"),
         "law": _("Copyright: what article 30-4 says, and what this page cannot decide"),
@@ -56,7 +56,7 @@ def audit_page(audit: Audit) -> Path:
         pairs=[_pair(audit, pair) for pair in shown],
         pairs_said=_pairs_said(flagged, len(shown)),
         real=_real(audit),
-        plot=plot(_curves(audit.found), _("how many pictures have a ratio of so much or less")),
+        plot=plot(_curves(audit.found), _("how many images have a ratio of so much or less")),
         ways=[_way(audit, one) for one in audit.found],
         eye=next((one.space.about for one in audit.found if one.space.about), ""),
         ledger=_ledger(audit.ledger) if audit.ledger else None,
@@ -75,12 +75,12 @@ def audit_page(audit: Audit) -> Path:
 def _facts(audit: Audit) -> list[Fact]:
     drawn, real = audit.flagged, audit.control
     return [
-        Fact(_("drawn pictures"), units.whole(audit.samples),
+        Fact(_("generated images"), units.whole(audit.samples),
              _("seed {seed}").format(seed=audit.seed)),
         Fact(_("of them flagged"), units.percent(drawn.value), _span(drawn)),
-        Fact(_("of real pictures"), units.percent(real.value), _span(real)),
-        Fact(_("training pictures"), units.whole(len(audit.learnt)), _("all different")),
-        Fact(_("real pictures as control"), units.whole(real.n), _("never learnt from")),
+        Fact(_("of real images"), units.percent(real.value), _span(real)),
+        Fact(_("training images"), units.whole(len(audit.learnt)), _("all different")),
+        Fact(_("real images as control"), units.whole(real.n), _("not in training")),
     ]  # fmt: skip
 
 
@@ -92,17 +92,17 @@ def _span(found: Measure) -> str:
 def _notes(audit: Audit) -> list[str]:
     notes = []
     if audit.changed:
-        notes.append(_("The data have changed since the run: the pictures compared with are not "
-                       "exactly those that it learnt from."))  # fmt: skip
+        notes.append(_("The data have changed since the run: the images compared with are not "
+                       "exactly those it was trained on."))  # fmt: skip
     if audit.control.n < SMALL_TEST:
-        notes.append(_("Only {count} real pictures serve as control: what is too near is known "
-                       "roughly.").format(count=audit.control.n))  # fmt: skip
+        notes.append(_("Only {count} real images serve as control: the limit of what is too near "
+                       "is only approximate.").format(count=audit.control.n))  # fmt: skip
     if audit.grain < memorization.SMOOTH and any(pair.flagged for pair in audit.pairs):
-        notes.append(_("It draws more smoothly than real pictures are, and smooth pictures lie "
-                       "nearer to all others: some may be flagged that are no copies. Look at the "
+        notes.append(_("Its images are smoother than real ones, and smooth images lie nearer to "
+                       "all others: some may be flagged that are no copies. Look at the "
                        "pairs."))  # fmt: skip
     if audit.copies:
-        notes.append(_("{count} pictures outside of training are copies of training pictures; they "
+        notes.append(_("{count} images outside of training are copies of training images; they "
                        "were left out of the control.").format(count=audit.copies))  # fmt: skip
     return notes
 
@@ -124,10 +124,10 @@ def _pair(audit: Audit, pair: Pair) -> dict[str, Any]:
     return {
         "left": _shown(audit.image[pair.picture]),
         "right": _shown(audit.learnt.input[pair.row]),
-        "left_alt": _("drawn picture {number}").format(number=pair.picture),
-        "right_alt": _("training picture {file}").format(file=pair.file),
+        "left_alt": _("generated image {number}").format(number=pair.picture),
+        "right_alt": _("training image {file}").format(file=pair.file),
         "lines": [
-            _("drawn: number {number}").format(number=pair.picture),
+            _("generated: number {number}").format(number=pair.picture),
             _("ratio {ratio} by {distance}").format(ratio=f"{pair.ratio:.2f}", distance=distance),
             *([pair.change] if pair.change else []),
         ],
@@ -150,8 +150,8 @@ def _real(audit: Audit) -> list[dict[str, Any]]:
         made.append({
             "left": _shown(audit.held.input[i]),
             "right": _shown(audit.learnt.input[row]),
-            "left_alt": _("real picture {file}").format(file=audit.held.file[i]),
-            "right_alt": _("training picture {file}").format(file=file),
+            "left_alt": _("real image {file}").format(file=audit.held.file[i]),
+            "right_alt": _("training image {file}").format(file=file),
             "lines": [
                 _("real: {file}").format(file=audit.held.file[i]),
                 _("ratio {ratio} by {distance}").format(ratio=ratio, distance=said),
@@ -194,9 +194,9 @@ def _curves(found: list[Found]) -> bytes:
     figure = plotting.new_figure(3.6 * max(2, len(found)), 2.7)
     for axes, one in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
         distance = _("ratio by {distance}").format(distance=space_name(one.space.name))
-        plotting.style_axes(axes, distance, _("share of the pictures"))
+        plotting.style_axes(axes, distance, _("share of the images"))
         for index, (name, near) in enumerate(
-            {_("drawn pictures"): one.drawn, _("real pictures"): one.control}.items()
+            {_("generated images"): one.drawn, _("real images"): one.control}.items()
         ):
             ratio = near.ratio.sort().values
             share = torch.arange(1, len(ratio) + 1) / len(ratio)
@@ -218,7 +218,7 @@ def _ledger(told: Datasheet) -> dict[str, Any]:
         (_("source"), told.source or _("not stated")),
         (_("licence"), told.licence or _("not stated")),
         (_("pictures"), units.whole(told.cases)),
-        (_("hash of the pictures"), told.hash),
+        (_("hash of the images"), told.hash),
         (_("began with"), told.started_from),
     ]
     train = next((part for part in told.parts if part.name == "train"), None)
@@ -238,8 +238,8 @@ def _ledger(told: Datasheet) -> dict[str, Any]:
         "files": train.files[:FILES] if train else (),
         "more": max(0, len(train.files) - FILES) if train else 0,
         "licence": _(
-            "No licence is stated for these pictures: that they could be opened does not mean that "
-            "they may be used."
+            "No licence is stated for these images: being able to open them does not mean that "
+            "you may use them."
         )
         if not told.licence
         else "",
@@ -280,17 +280,17 @@ def law() -> list[str]:
             "creative expression of works it was trained on, in whole or in part."
         ),
         _(
-            "The article is about learning. What is drawn and then used is judged like any other "
-            "picture: it infringes where it is similar to a work in its creative expression and "
-            "depends on that work. That the work was among the training pictures speaks for "
-            "dependence, even if whoever drew it did not know the work. An idea or a style alone "
-            "is not protected."
+            "The article is about learning. What is generated and then used is judged like any "
+            "other image: it infringes where it is similar to a work in its creative expression "
+            "and depends on that work. That the work was among the training images speaks for "
+            "dependence, even if the person who generated it did not know the work. An idea or a "
+            "style alone is not protected."
         ),
         _(
-            "This page measures how near pictures are. It cannot decide whether they are works, "
-            "whether a likeness is similarity in the sense of the law, whether the proviso holds, "
-            "or what licences, contracts, personality rights, data protection and other countries' "
-            "laws say. No sign of copying is no permission, and a flagged picture is no verdict: "
-            "for that, ask a lawyer."
+            "This page measures how near images are. It cannot decide whether they are works, "
+            "whether a likeness is similarity in the sense of the law, whether the proviso "
+            "holds, or what licences, contracts, personality rights, data protection and other "
+            "countries' laws say. No sign of copying is no permission, and a flagged image is no "
+            "verdict: for that, ask a lawyer."
         ),
     ]

@@ -99,8 +99,8 @@ def real(name: str, most: int, seed: int) -> Source:
         if not cases.pictures:
             raise UserError(
                 "data",
-                _("{data} has no pictures").format(data=name),
-                expected=_("a data set of pictures, or a folder with some"),
+                _("{data} has no images").format(data=name),
+                expected=_("a data set of images, or a folder with some"),
                 fix="souron list --data",
             )
         rows = chosen(len(cases), most, seed)
@@ -133,7 +133,7 @@ def folder(name: str, most: int, seed: int) -> Source:
             raise UserError(
                 "too many",
                 _("{path}: more than {count} files").format(path=name, count=MOST_FILES),
-                expected=_("a folder with fewer pictures"),
+                expected=_("a folder with fewer images"),
                 exit=3,
             )
     source = Source(Path(name).name or name)
@@ -152,7 +152,7 @@ def folder(name: str, most: int, seed: int) -> Source:
         raise UserError(
             "no files",
             _("nothing was found at {files}").format(files=name),
-            expected=_("a data set, a run, or a folder with pictures"),
+            expected=_("a data set, a run, or a folder with images"),
             exit=3,
         )
     return source
@@ -186,8 +186,10 @@ def drawing(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
     if system.prompted or getattr(system, "moves", False):
         raise UserError(
             "system",
-            _("{system} draws other things than single pictures of one sort").format(system=name),
-            expected=_("a generator of pictures, or a folder with what it drew"),
+            _("{system} generates something other than single images of one kind").format(
+                system=name
+            ),
+            expected=_("an image generator, or a folder with images it generated"),
             fix=f"souron generate {name} n={n} out=FOLDER",
         )
     system.to(hardware.device(device))

@@ -31,7 +31,7 @@ def read_hints(text: str, size: tuple[int, int]) -> list[tuple[int, int, Tensor]
             raise UserError(
                 "value",
                 _("{name}={value} is not understood").format(name="hints", value=one[:80]),
-                expected=_("at most {count} points of the picture, x,y,#rrggbb").format(count=MOST),
+                expected=_("at most {count} points of the image, x,y,#rrggbb").format(count=MOST),
                 fix=f'hints="{size[0] // 2},{size[1] // 2},#c03020"',
             )
         ab = lab(torch.tensor(colour).float().view(1, 3, 1, 1) / 255)[0, 1:, 0, 0]

@@ -35,13 +35,13 @@ def ask(
         int, Option(min=1, max=50, metavar="N", help=N_("how many passages to show (default 3)"))
     ] = 3,
     model: Annotated[
-        str, Option(metavar="RUN", help=N_("a language model that says it in a sentence"))
+        str, Option(metavar="RUN", help=N_("a language model that answers in a sentence"))
     ] = "",
     retriever: Annotated[
         str,
         Option(
             metavar="SYSTEM|RUN",
-            help=N_("who finds passages: encoder (default), bm25, windows, a run"),
+            help=N_("what finds passages: encoder (default), bm25, windows, a run"),
         ),
     ] = "encoder",
     forget: Annotated[
@@ -85,7 +85,7 @@ def tell(reading: "runs_ask.Reading") -> None:  # type: ignore[name-defined]  # 
             at = last
         said.append(reading.answer[at:], "not bold")
         show(said, *(Text(remark, "dim") for remark in reading.remarks()))
-    took = _("{time}, of it {read} until it was read.").format(
+    took = _("{time}, including {read} to read the text.").format(
         time=units.seconds(reading.seconds), read=units.seconds(reading.seconds_to_read)
     )
     show(Text(f"\n{reading.share()}", "dim"), Text(took, "dim"))

@@ -42,11 +42,11 @@ def audit_(
     ],
     files: Annotated[
         list[str] | None,
-        Argument(metavar="RUN|FILES", help=N_("a run's folder; or pictures, folders, globs")),
+        Argument(metavar="RUN|FILES", help=N_("a run's folder; or images, folders, globs")),
     ] = None,
     real: Annotated[
         str | None,
-        Option(metavar="D", help=N_("of generated: a data set or folder of real pictures")),
+        Option(metavar="D", help=N_("of generated: a data set or folder of real images")),
     ] = None,
     drawn: Annotated[
         list[str] | None,
@@ -60,7 +60,7 @@ def audit_(
         Option(
             metavar="N",
             help=N_(
-                "pictures to draw and compare (256; of generated 400 of each); or prompts (all)"
+                "images to generate and compare (256; of generated 400 of each); or prompts (all)"
             ),
         ),
     ] = None,
@@ -69,7 +69,7 @@ def audit_(
     open: options.Open = False,
     before: Annotated[
         str | None,
-        Option(metavar="MODEL", help=N_("improper: the model before it was tuned, to compare")),
+        Option(metavar="MODEL", help=N_("improper: the model before tuning, for comparison")),
     ] = None,
     prompts: Annotated[
         str | None,

@@ -22,14 +22,14 @@ LONGEST_LINE = 1_000_000  # bytes of a question on stdin
 OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 HELP = (
     ("/regenerate [SEED]", N_("answer the last question again, with the next seed or this one")),
-    ("/edit N [TEXT]", N_("go back to question N and ask it with other words")),
+    ("/edit N [TEXT]", N_("go back to question N and rephrase it")),
     ("/questions", N_("the questions so far, with their numbers")),
     ("/system [TEXT]", N_("set the system prompt; alone: show it; /system - takes it away")),
     ("/seed N", N_("seed of the answers from here on")),
     ("/template", N_("the model's template, and the text that the model sees")),
     ("/filtered", N_("what filter= has withheld: the sentences themselves, and why")),
     ("/save FILE", N_("save the chat as JSON")),
-    ("/load FILE", N_("go on with a saved chat")),
+    ("/load FILE", N_("continue a saved chat")),
     ("/help", N_("this list")),
     ("/quit", N_("leave; so does Ctrl-D, and Ctrl-C while nothing is written")),
 )
@@ -75,7 +75,7 @@ def chat(
     top: Annotated[
         float | None,
         Option(min=0.01, max=1, metavar="P",
-               help=N_("draw among the likeliest that have this chance (its own, or 0.95)")),
+               help=N_("sample among the likeliest up to this probability (its own, or 0.95)")),
     ] = None,
     seed: cli_options.Seed = None,
     context: Annotated[
@@ -84,7 +84,7 @@ def chat(
                help=N_("tokens that a published model sees at most (2048)")),
     ] = None,
     load: Annotated[
-        str | None, Option(metavar="FILE", help=N_("go on with a saved chat (JSON)"))
+        str | None, Option(metavar="FILE", help=N_("continue a saved chat (JSON)"))
     ] = None,
     save: Annotated[
         str | None, Option(metavar="FILE", help=N_("save the chat there, as a new file"))
@@ -295,7 +295,7 @@ class Session:
 
         chat = Chat.read(Path(rest).expanduser())
         lost = self.talk.chat.turns and self.talk.chat != self.saved
-        if lost and not agreed(_("This chat was not saved. Go on with {path}?"), Path(rest)):
+        if lost and not agreed(_("This chat was not saved. Continue with {path}?"), Path(rest)):
             return
         self.talk.chat = self.saved = chat
         show(_("{count} messages from {path}").format(count=len(chat.turns), path=rest))
@@ -345,7 +345,7 @@ def withheld(count: int) -> str:
 def stopped(why: str) -> str:
     """Return the reason why an answer was cut short; "" where the model ended it."""
     return {
-        "length": _("stopped: as long as was asked for (length=)"),
+        "length": _("stopped: reached the requested length (length=)"),
         "context": _("stopped: the context is full"),
         "user": _("stopped by you"),
     }.get(why, "")

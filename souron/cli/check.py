@@ -50,7 +50,7 @@ def check(
     ] = "",
     question: Annotated[str, Option(metavar="TEXT", help=N_("what it was asked"))] = "",
     samples: Annotated[
-        int, Option(min=0, max=20, metavar="N", help=N_("answers that it gives again (default 0)"))
+        int, Option(min=0, max=20, metavar="N", help=N_("answers to sample again (default 0)"))
     ] = 0,
     seed: options.Seed = None,
     forget: Annotated[

@@ -253,7 +253,7 @@ def _cases(system: str, data: Any, parts: dict[str, int], task: str) -> str:
         return _("{system} on {data}: {cases} cases").format(
             system=system, data=data, cases=units.whole(parts["train"])
         )
-    return _("{system} on {data}: {train} cases to learn from, {test} to test").format(
+    return _("{system} on {data}: {train} training cases, {test} test cases").format(
         system=system, data=data,
         train=units.whole(parts["train"]), test=units.whole(parts["test"]),
     )  # fmt: skip
@@ -262,11 +262,11 @@ def _cases(system: str, data: Any, parts: dict[str, int], task: str) -> str:
 def drawn(record: Any) -> None:
     """Print the result of ``souron generate``."""
     show(
-        _("{count} pictures by {system}, seed {seed}, in {time} ({each} each)").format(
+        _("{count} images by {system}, seed {seed}, in {time} ({each} each)").format(
             count=units.whole(record.count), system=record.system, seed=record.seed,
             time=units.seconds(record.seconds), each=units.seconds(record.seconds / record.count),
         ),
-        _("pictures: {path}").format(path=record.folder),
+        _("images: {path}").format(path=record.folder),
     )  # fmt: skip
     for file in record.files[record.count :]:
         show(f"  {file.name}")
@@ -274,7 +274,7 @@ def drawn(record: Any) -> None:
 
     for name, read in record.obedience.items():
         show(
-            _("{attribute}: {value} asked for, read off the first picture with {share}").format(
+            _("{attribute}: {value} requested, recognised in the first image with {share}").format(
                 attribute=_(TITLES[name]), value=read["asked"], share=f"{read['p']:.0%}"
             )
         )
@@ -310,7 +310,7 @@ def foretold(found: Any) -> str:
 
 def decoding(seconds: float, bytes: float) -> str:
     """Return a remark on images that do not fit into memory and are decoded into a file first."""
-    return _("before: the pictures are decoded once into a file of {size}, in {time}").format(
+    return _("first the images are decoded once into a file of {size}, in {time}").format(
         size=units.size(bytes), time=units.seconds(seconds)
     )
 
@@ -371,11 +371,11 @@ def words(event: Any) -> str:
     phases = {
         "data": _("reading data"),
         "forecast": _("forecast"),
-        "features": _("looking"),
+        "features": _("computing features"),
         "train": _("training"),
         "test": _("testing"),
         "compare": _("comparing"),
-        "draw": _("drawing"),
+        "draw": _("generating"),
         "report": _("writing the report"),
         "watch": _("watching"),
         "read": _("reading"),
@@ -483,7 +483,7 @@ def _tell_what_is_kept(folder: Path | None, command: str = "") -> None:
     verb = "compare" if folder.parent.name == "compare" else "train"
     command = command or f"souron {verb} resume={quoted(folder)}"
     warn(_("interrupted; the work so far is kept in {folder}").format(folder=folder))
-    warn(_("  go on: {command}").format(command=command))
+    warn(_("  resume: {command}").format(command=command))
 
 
 @contextmanager
@@ -610,7 +610,7 @@ def _everywhere(more: Sequence[Any] = ()) -> RenderableType:
         ("--json", _("print the result as JSON on stdout")),
         ("--quiet", _("no progress, no remarks")),
         ("--lang en|ja", _("the language of messages and reports")),
-        ("--events FILE", _("also write to FILE what happens, a JSON object a line")),
+        ("--events FILE", _("also write events to FILE, one JSON object a line")),
         *[(option.opts[0], _(option.help)) for option in more],
         ("--help", _("show this text")),
     ]

@@ -145,7 +145,7 @@ def data_(
         if held:
             place = Path(data)
             command = f"souron data anonymise {place.parent if place.is_file() else data} OUT"
-            show(_("a copy without what identifies: {command}").format(command=command))
+            show(_("a copy without identifying data: {command}").format(command=command))
     if open and page:
         browse(page)
 
@@ -280,7 +280,7 @@ def check(
             )
         show(_("{files} files, {readable} readable").format(
             files=units.whole(found.files), readable=units.whole(len(found.cases))))  # fmt: skip
-        show(made if found.findings else _("Nothing was found that would spoil a result."))
+        show(made if found.findings else _("No problem was found that would distort a result."))
         show(_("page: {path}").format(path=page))
     if fix:
         count = data_check.manifest(found, Path(fix))

@@ -31,10 +31,11 @@ def fetch(
     ] = None,
     every: Annotated[bool, Option("--all", help=N_("everything there is"))] = False,
     listing: Annotated[bool, Option("--list", help=N_("what can be fetched"))] = False,
-    where: Annotated[bool, Option("--where", help=N_("where what is here lies"))] = False,
+    where: Annotated[bool, Option("--where", help=N_("where local files are stored"))] = False,
     bundle: Annotated[
         str | None,
-        Option(metavar="DIR", help=N_("a folder to carry away: the names, or all that is here")),
+        Option(metavar="DIR", help=N_("a folder to carry to another computer: the names, or all "
+                                      "that is here")),
     ] = None,
     verify: Annotated[
         str | None, Option(metavar="DIR", help=N_("check such a folder by its checksums"))

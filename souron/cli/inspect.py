@@ -87,7 +87,7 @@ def show_(
     system: options.System,
     depth: Annotated[
         int | None,
-        Option(min=1, metavar="N", help=N_("levels of parts within parts (default: what fits)")),
+        Option(min=1, metavar="N", help=N_("depth of nested modules to show (default: what fits)")),
     ] = None,
     picture: Annotated[
         str | None,
@@ -102,7 +102,7 @@ def show_(
     entry, size = registry.find(system or "")
     hardware.calm_allocator()
     hardware.share_cores()
-    with screen.err.status(_("building {system} without numbers").format(system=system)):
+    with screen.err.status(_("building {system} without weights").format(system=system)):
         from souron.evaluation import summary
 
         sizes: list[dict[str, Any]] = []
@@ -140,7 +140,7 @@ def show_(
     show(made, "")
     title = _("Structure of {name}").format(name=registry.full_name(entry, size))
     made = console.table(
-        _("layer"), _("type"), _("gives out"), parameters, title=title, right=(parameters,)
+        _("layer"), _("type"), _("output"), parameters, title=title, right=(parameters,)
     )
     for layer in layers:
         made.add_row(layer.name or entry.name, layer.type, shape(layer.shape),
@@ -160,11 +160,11 @@ def told_to(kind: Any) -> Iterator[tuple[str, list[Any]]]:
 
     asked = signature.signature(kind)
     if asked and (known := asked.options | asked.reading):
-        title = _("What its answering can be told (souron predict):")
+        title = _("Options of its predictions (souron predict):")
         yield title, list(known.values())
     drawing = signature.options_of(kind.drawing) if hasattr(kind, "drawing") else {}
     if drawing:
-        yield _("What its drawing can be told (souron generate):"), list(drawing.values())
+        yield _("Options of its generation (souron generate):"), list(drawing.values())
 
 
 def _option(option: Any) -> str:
@@ -191,8 +191,8 @@ def explain(name: str, file: Path, project: Path, open: bool) -> None:
     if page is None:
         raise UserError(
             "no steps",
-            _("{system} tells nothing of its way to an answer").format(system=name),
-            expected=_("a system that finds boxes, masks, areas or points in pictures"),
+            _("{system} does not show how it reaches an answer").format(system=name),
+            expected=_("a system that finds boxes, masks, areas or points in images"),
             fix=f"souron show yolo picture={file}",
             exit=2,
         )

@@ -127,7 +127,7 @@ def about(row: Any) -> list[tuple[str, str]]:
         (_("numbers"), row.quantised),
         (_("year"), sourced(texts[1], "year")),
         (_("parameters"), sourced(texts[2], "parameters")),
-        (_("used by a token"), units.count(round(row.active * 1e9)) if row.active else ""),
+        (_("used per token"), units.count(round(row.active * 1e9)) if row.active else ""),
         (_("licence"), sourced(texts[3], "licence")),
         (_("commercial use"), sourced(texts[4], "commercial")),
         (_("safety-tuned"), sourced(texts[5], "safety")),

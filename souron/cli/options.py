@@ -79,27 +79,25 @@ Device = Annotated[
 Workers = Annotated[int | None, Option(min=1, metavar="N", help=N_("cores to use (default all)"))]
 Resume = Annotated[
     str | None,
-    Option(metavar="RUN", help=N_("go on with an interrupted run; without a folder the latest")),
+    Option(metavar="RUN", help=N_("resume an interrupted run; without a folder the latest")),
 ]
 Group = Annotated[
     str | None,
     Option(
         metavar="G",
-        help=N_("which pictures are of one patient: a column, a pattern for file names, or none"),
+        help=N_("which images belong to one patient: a column, a pattern for file names, or none"),
     ),
 ]
 AllowLeak = Annotated[
     bool,
-    Option(
-        "--allow-leak", help=N_("measure although training shares patients or pictures with it")
-    ),
+    Option("--allow-leak", help=N_("ignore leakage of patients or images (not recommended)")),
 ]
 Window = Annotated[
     str | None,
     Option(metavar="C,W", help=N_("grey values of DICOM to show: centre,width; full; the file's")),
 ]
 Forecast = Annotated[
-    bool, Option("--forecast", help=N_("say what it would take, and stop before it starts"))
+    bool, Option("--forecast", help=N_("print the forecast, and stop before it starts"))
 ]
 Side = Annotated[
     int | None,
@@ -107,7 +105,7 @@ Side = Annotated[
         "--imgsz",
         min=4,
         metavar="N",
-        help=N_("the pictures' side in pixels (default: the data's own)"),
+        help=N_("the images' side in pixels (default: the data's own)"),
     ),
 ]
 Project = Annotated[
@@ -115,7 +113,7 @@ Project = Annotated[
 ]
 Filter = Annotated[
     str,
-    Option(metavar="HOW", help=N_("withhold improper sentences: lexicon, classifier or both")),
+    Option(metavar="HOW", help=N_("withhold inappropriate sentences: lexicon, classifier or both")),
 ]
 Lexicon = Annotated[
     str | None,

@@ -125,28 +125,28 @@ def predict(
     ] = None,
     tile: Annotated[
         int | None,
-        Option(metavar="N", help=N_("look at a large picture in tiles of so many pixels a side")),
+        Option(metavar="N", help=N_("process a large image in tiles of this many pixels a side")),
     ] = None,
     overlap: Annotated[
-        float | None, Option(metavar="SHARE", help=N_("of tiles, in sides (default 0.25)"))
+        float | None, Option(metavar="SHARE", help=N_("overlap of tiles, in sides (default 0.25)"))
     ] = None,
     live: Annotated[
-        bool, Option("--live", help=N_("play a video at its own speed; count frames it misses"))
+        bool, Option("--live", help=N_("play a video at its own speed; count dropped frames"))
     ] = False,
     mm: Annotated[
         float | None,
-        Option(min=1e-6, metavar="MM", help=N_("of a video: millimetres a pixel, for motion")),
+        Option(min=1e-6, metavar="MM", help=N_("of a video: millimetres per pixel, for motion")),
     ] = None,
     out: Annotated[
         str | None,
         Option(
             metavar="FOLDER",
-            help=N_("save the answers there; pictures, sounds and the like are saved anyway"),
+            help=N_("save the answers there; images, sounds and the like are saved anyway"),
         ),
     ] = None,
     reference: Annotated[
         str | None,
-        Option(metavar="FILE", help=N_("the picture that should come out, to compare with")),
+        Option(metavar="FILE", help=N_("the expected image, to compare with")),
     ] = None,
     to: Annotated[
         str | None,
@@ -188,7 +188,7 @@ def predict(
             raise UserError(
                 "option",
                 _("videos and tiles are saved in forms of their own"),
-                expected=_("to= with pictures that are looked at whole"),
+                expected=_("to= with images that are processed whole"),
             )
         many, folder = loaded.for_many(), Path(out) if out else place_of_answers(name)
         if video is not None:
@@ -225,7 +225,7 @@ def predict(
         raise UserError(
             "no files",
             _("nothing was found at {files}").format(files=" ".join(wanted)),
-            expected=_("pictures, folders with pictures, or globs that match some"),
+            expected=_("images, folders with images, or globs that match some"),
             exit=3,
         )
     if together is not None and together.images:
@@ -274,7 +274,7 @@ def describe_system(loaded: Any, choice: Any) -> dict[str, str]:
     """
     origin = {"system": loaded.name, "learnt_from": loaded.learnt_from}
     if choice is not None:
-        note(_("answered by {system}, which has learnt from {learnt_from}").format(**origin))
+        note(_("answered by {system}, which was trained on {learnt_from}").format(**origin))
         named, more = choice.others[:MOST_OTHERS], len(choice.others[MOST_OTHERS:])
         if named:
             text = _("others that take such files: {names}") if not more else _(
@@ -298,8 +298,8 @@ def read_reference(loaded: Any, file: str | None) -> Any:
     if not hasattr(loaded.asked.gives, "judged") or not issubclass(loaded.asked.gives, BeforeAfter):
         raise UserError(
             "option",
-            _("{name} makes no pictures that could be compared").format(name=loaded.name),
-            expected=_("a system that makes a picture of a picture"),
+            _("{name} makes no images that could be compared").format(name=loaded.name),
+            expected=_("an image-to-image system"),
             exit=2,
         )
     return Picture.read(Path(file))
@@ -462,31 +462,31 @@ def generate(
         ),
     ] = None,
     model: cli_options.Model = None,
-    n: Annotated[int | None, Option(metavar="N", help=N_("pictures (default 64)"))] = None,
+    n: Annotated[int | None, Option(metavar="N", help=N_("images (default 64)"))] = None,
     seed: cli_options.Seed = None,
     first: Annotated[
-        int | None, Option(metavar="N", help=N_("the first picture's number, to go on; 0"))
+        int | None, Option(metavar="N", help=N_("the first image's number, to continue; 0"))
     ] = None,
     label: Annotated[
-        str | None, Option(metavar="CLASS", help=N_("draw this class; several with commas"))
+        str | None, Option(metavar="CLASS", help=N_("generate this class; several with commas"))
     ] = None,
     prompt: Annotated[
-        str | None, Option(metavar="TEXT", help=N_("draw what it says; several with |"))
+        str | None, Option(metavar="TEXT", help=N_("generate what it says; several with |"))
     ] = None,
     given: Annotated[
-        str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to complete"))
+        str | None, Option(metavar="FILE", help=N_("an image, folder or glob to complete"))
     ] = None,
     image: Annotated[
-        str | None, Option(metavar="FILE", help=N_("a picture, folder or glob to start from"))
+        str | None, Option(metavar="FILE", help=N_("an image, folder or glob to start from"))
     ] = None,
     mask: Annotated[
-        str | None, Option(metavar="FILE", help=N_("white where the picture is drawn anew"))
+        str | None, Option(metavar="FILE", help=N_("white where the image is generated anew"))
     ] = None,
     like: Annotated[
-        str | None, Option(metavar="FILE", help=N_("draw again what this file says of itself"))
+        str | None, Option(metavar="FILE", help=N_("generate again what this file records"))
     ] = None,
     walk: Annotated[
-        int | None, Option(metavar="N", help=N_("also a moving picture that walks between N"))
+        int | None, Option(metavar="N", help=N_("also an animation that interpolates between N"))
     ] = None,
     out: Annotated[
         str | None, Option(metavar="FOLDER", help=N_("output folder (default: a new one in RUN)"))

@@ -47,7 +47,7 @@ def serve(
     workers: cli_options.Workers = None,
     batch: Annotated[
         int | None,
-        Option(min=1, metavar="N", help=N_("cases through the network together (default 32)")),
+        Option(min=1, metavar="N", help=N_("cases in one forward pass (default 32)")),
     ] = None,
     timeout: Annotated[
         float | None,

@@ -14,7 +14,7 @@ from souron.utils.messages import N_, UserError, _
 
 MOST = 10_000  # files of one command
 
-Files = Annotated[list[str], Argument(metavar="FILES", help=N_("pictures, folders, globs"))]
+Files = Annotated[list[str], Argument(metavar="FILES", help=N_("images, folders, globs"))]
 
 
 @command(
@@ -27,7 +27,7 @@ def sign(
     files: Files,
     out: Annotated[
         str | None,
-        Option(metavar="FILE", help=N_("the signed copy of one picture (default: "
+        Option(metavar="FILE", help=N_("the signed copy of one image (default: "
                                        "picture.signed.png)")),
     ] = None,
 ) -> None:  # fmt: skip
@@ -38,7 +38,7 @@ def sign(
     if out and len(paths) > 1:
         raise UserError(
             "option",
-            _("out= is for one picture, and there are {count}").format(count=len(paths)),
+            _("out= is for one image, and there are {count}").format(count=len(paths)),
             expected=_("without out=: each gets a signed copy beside it"),
         )
     rows: list[dict[str, Any]] = []
@@ -118,7 +118,7 @@ def listed(files: list[str]) -> list[Path]:
         raise UserError(
             "no files",
             _("nothing was found at {files}").format(files=" ".join(files)),
-            expected=_("pictures: PNG, JPEG, WebP, GIF"),
+            expected=_("images: PNG, JPEG, WebP, GIF"),
             exit=3,
         )
     return found
@@ -137,12 +137,12 @@ def sentence(row: dict[str, Any]) -> str:
         )
         return said + (f" ({row['why']})" if row["why"] else "")
     if row["here"]:
-        said = _("signed by this computer, and whole")
+        said = _("signed by this computer, and unchanged")
     elif row["trusted"]:
-        said = _("signed by {signer}, and whole").format(signer=row["signer"])
+        said = _("signed by {signer}, and unchanged").format(signer=row["signer"])
     else:
         said = _(
-            "signed by {signer}, and whole; whether that is really {signer} is not known here"
+            "signed by {signer}, and unchanged; whether that is really {signer} is not known here"
         ).format(signer=row["signer"] or _("somebody without a name"))
     made = row["made"].rpartition("/")[2]
     return said + (_("; it says of its origin: {made}").format(made=made) if made else "")

@@ -41,14 +41,14 @@ def skill(
         table.add_row(name, f"{one.value:+.2f}", f"{one.low:+.2f} – {one.high:+.2f}")
     show(table)
     text = _(
-        "Together, for operators never seen: off by {error:.3g} in the mean "
-        "({low:.3g}–{high:.3g}); always the mean score: {constant:.3g}."
+        "Together, for held-out operators: error {error:.3g} on average ({low:.3g}–{high:.3g}); "
+        "always the mean score: {constant:.3g}."
     )
     show(text.format(error=found.error.value, low=found.error.low, high=found.error.high,
                      constant=found.constant.value))  # fmt: skip
     told = (
-        _("The figures tell the score: better by {gain:.3g} ({low:.3g}–{high:.3g}).")
+        _("The figures predict the score: better by {gain:.3g} ({low:.3g}–{high:.3g}).")
         if found.gain.low > 0
-        else _("It cannot be told from always answering the mean score ({low:.3g} to {high:.3g}).")
+        else _("No better than always answering the mean score ({low:.3g} to {high:.3g}).")
     )
     show(told.format(gain=found.gain.value, low=found.gain.low, high=found.gain.high))

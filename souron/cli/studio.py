@@ -26,7 +26,7 @@ def studio(
         Option(metavar="FOLDER", help=N_("a further folder that may be read; may be repeated")),
     ] = None,
     project: cli_options.Project = None,
-    no_browser: Annotated[bool, Option("--no-browser", help=N_("only say the address"))] = False,
+    no_browser: Annotated[bool, Option("--no-browser", help=N_("only print the address"))] = False,
     share_lan: Annotated[
         bool,
         Option("--share-lan", help=N_("also for other devices here, with the token that is shown")),

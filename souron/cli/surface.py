@@ -35,14 +35,14 @@ def surface(
     ] = "largest",
     faces: Annotated[
         int | None,
-        Option(min=4, metavar="N", help=N_("at most so many triangles, as far as they allow it")),
+        Option(min=4, metavar="N", help=N_("at most this many triangles, where possible")),
     ] = None,
     series: Annotated[
         str | None, Option(metavar="N|UID", help=N_("which series, where a folder has several"))
     ] = None,
     resample: Annotated[
         bool,
-        Option("--resample", help=N_("put slices at uneven places onto an even grid")),
+        Option("--resample", help=N_("resample unevenly spaced slices onto an even grid")),
     ] = False,
     spacing: Annotated[
         str | None,

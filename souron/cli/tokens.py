@@ -127,7 +127,7 @@ def below(each: "Tokens", terminal: bool) -> list[Any]:
     known = any(piece.bits == piece.bits for piece in each.pieces)
     right = ("id", _("bits"))
     table = console.table(
-        "id", _("token"), _("letters"), _("bytes"), *([_("bits")] if known else []), right=right
+        "id", _("token"), _("characters"), _("bytes"), *([_("bits")] if known else []), right=right
     )
     for piece in each.pieces[:ROWS]:
         bits = [f"{piece.bits:.1f}" if piece.bits == piece.bits else ""] if known else []

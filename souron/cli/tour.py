@@ -113,7 +113,7 @@ def in_turn(given: dict[str, Any], names: Sequence[str] = NAMES) -> None:
             following = names[number + 1 :]
             if ended.exit_code != 130 or not following or not sys.stdin.isatty():
                 raise
-            if not typer.confirm(_("Go on with {chapter}?").format(chapter=following[0]), True):
+            if not typer.confirm(_("Continue with {chapter}?").format(chapter=following[0]), True):
                 raise
 
 
@@ -137,4 +137,4 @@ def stop(record: Any) -> None:
         f"{registry.metric(name).title} {registry.metric(name).text(measure.value)}"
         for name, measure in record.measures.items()
     )
-    show(f"{record.system}: {figures or _('drawn')}  {record.folder / 'report.html'}")
+    show(f"{record.system}: {figures or _('generated')}  {record.folder / 'report.html'}")

@@ -27,7 +27,7 @@ def video_of(model: Any, files: Sequence[str], source: str | None) -> Path | int
     if model.asked.gives is not Boxes:
         raise UserError(
             "option",
-            _("{name} finds no boxes that could be followed").format(name=model.name),
+            _("{name} finds no boxes that could be tracked").format(name=model.name),
             expected=_("a detector"),
             fix="souron list",
         )
@@ -68,7 +68,7 @@ def watch(
     show(text.format(frames=record.frames, fps=record.fps, rate=record.rate,
                      dropped=record.dropped))  # fmt: skip
     if any(strange):
-        text = _("{count} of {total} frames are unlike anything it has learnt from")
+        text = _("{count} of {total} frames are unlike its training data")
         console.warn(text.format(count=sum(strange), total=len(strange)))
     if record.broken:
         console.warn(record.broken)
@@ -109,7 +109,7 @@ def look_in_tiles(
                          count=record.tiles))  # fmt: skip
         if record.microns:
             text = _(
-                "{microns:g} µm a pixel: a network that was trained at another magnification "
+                "{microns:g} µm per pixel: a network that was trained at another magnification "
                 "errs without a warning"
             )
             console.warn(text.format(microns=record.microns))

@@ -29,7 +29,7 @@ def at_strength(image: Tensor, name: str, strength: float) -> Tensor:
         raise UserError(
             "strength",
             _("{name} with strength {strength:g}").format(name=name, strength=strength),
-            expected=_("{low:g} to 1, as far as training goes").format(low=lowest(name)),
+            expected=_("{low:g} to 1, the range used in training").format(low=lowest(name)),
         )
     one = image[None].contiguous()
     if strength == 0 or (name == "mirror" and strength < 0.5):

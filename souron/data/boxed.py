@@ -113,9 +113,9 @@ def as_dataset(
     ``told``."""
     pairs = list(zip(kept, boxes_of(target), strict=True))
     empty = [item.file for item, boxes in pairs if not len(boxes)]
-    told += many(empty, "no object", _("{count} pictures without objects, which stay"))
+    told += many(empty, "no object", _("{count} images without objects, which stay"))
     crowds = [item.file for item, boxes in pairs if (boxes[:, 0] < 0).any()]
-    told += many(crowds, "crowd", _("{count} pictures with regions neither learnt nor counted"))
+    told += many(crowds, "crowd", _("{count} images with regions ignored in training and testing"))
     names = [item.file for item in kept]
     group, how, question = groups(names, [""] * len(names), reading.group)
     return Dataset(
@@ -186,7 +186,7 @@ def _read(
         why = trouble.found.removeprefix(f"{readable(item.path)}: ")
         return Skipped(item.file, trouble.code, why)
     if item.size is not None and item.size != picture.size:
-        why = _("the picture has {here} pixels, its boxes are for one of {there}").format(
+        why = _("the image has {here} pixels, its boxes are for one of {there}").format(
             here="{} x {}".format(*picture.size), there="{} x {}".format(*item.size)
         )
         return Skipped(item.file, "size", why)
@@ -223,7 +223,7 @@ def _read(
         rows.append(row)
     once = list(dict.fromkeys(rows))
     if len(once) < len(rows):
-        why = _("{count} boxes are there twice").format(count=len(rows) - len(once))
+        why = _("{count} boxes are duplicates").format(count=len(rows) - len(once))
         notes.append(Skipped(item.file, "duplicate", why))
         rows = once
     columns = 5 if skeleton is None else 6 + 3 * len(skeleton.names)
@@ -260,9 +260,9 @@ def _points(
     near = place.clip(0, size[:2])
     faults = (
         ("number", _("no numbers: {points}"), marked & ~np.isfinite(place).all(1)),
-        ("visibility", _("neither 0 nor 1 nor 2 is said of: {points}"),
+        ("visibility", _("neither 0 nor 1 nor 2 is stated for: {points}"),
          ~np.isin(known, range(SEEN + 1))),
-        ("outside", _("marked outside of the picture: {points}"),
+        ("outside", _("marked outside of the image: {points}"),
          marked & (abs(near - place) > NEAR * size[:2]).any(1)),
     )  # fmt: skip
     found = []
@@ -287,10 +287,10 @@ def _fault(
         return ("no area", _("a box without an area")), None
     cut = [min(max(edge, 0.0), end) for edge, end in zip(edges, ends, strict=True)]
     if cut[2] <= cut[0] or cut[3] <= cut[1]:
-        why = _("a box outside of its picture: {edges}").format(edges=_in_words(edges))
+        why = _("a box outside of its image: {edges}").format(edges=_in_words(edges))
         return ("outside", why), None
     if any(abs(a - b) > NEAR * end for a, b, end in zip(cut, edges, ends, strict=True)):
-        why = _("a box cut at the edge of its picture: {edges}").format(edges=_in_words(edges))
+        why = _("a box cut at the edge of its image: {edges}").format(edges=_in_words(edges))
         return ("cut", why), cut
     return None, cut
 
@@ -305,14 +305,14 @@ def _check(
     if any(len(boxes) for boxes in boxes_of(target)):
         return
     found = (
-        _("no picture of {folder} has a box that can be used")
+        _("no image of {folder} has a box that can be used")
         if kept
-        else _("no picture that can be used in {folder}")
+        else _("no image that can be used in {folder}")
     ).format(folder=readable(source))
     lost = [f"{some.file}: {some.reason}" for some in told[:3]]
     raise UserError(
         "no boxes" if kept else "no image",
         "; ".join([found, *lost]),
-        expected=_("pictures with boxes around objects: YOLO, COCO or VOC"),
+        expected=_("images with boxes around objects: YOLO, COCO or VOC"),
         exit=3,
     )

@@ -189,7 +189,7 @@ class File:
                     "cut short",
                     _("{path} was cut short while it was read").format(path=self.path),
                     expected=_("a cache file that nobody changes"),
-                    fix=_("the same again: the pictures are then decoded again"),
+                    fix=_("the same again: the images are then decoded again"),
                     exit=3,
                 )
             into, place = into[count:], place + count
@@ -292,10 +292,10 @@ def decoded(job: Job, progress: Callable[[int, int], None] | None = None) -> Out
     if made is None:
         raise UserError(
             "changed",
-            _("pictures in {folder} changed while they were decoded").format(
+            _("images in {folder} changed while they were decoded").format(
                 folder=readable(job.source)
             ),
-            expected=_("pictures that stay as they are"),
+            expected=_("images that stay as they are"),
             fix=_("the same again"),
             exit=3,
         )
@@ -413,7 +413,7 @@ def _make_room(job: Job) -> None:
     if free + sum(map(_taken, [place, *others])) < job.bytes + SPARE:
         raise UserError(
             "disk",
-            _("{count} pictures of {side} x {side} pixels take {need} MB once they are decoded, "
+            _("{count} images of {side} x {side} pixels take {need} MB once they are decoded, "
               "{free} MB are free in {folder}").format(
                 count=job.count, side=job.side, need=job.bytes // 10**6, free=free // 10**6,
                 folder=place.parent,

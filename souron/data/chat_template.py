@@ -113,7 +113,7 @@ def _rendered(
         "eos_token": "", **names,
     }  # fmt: skip
     if len(template) > MOST_TEMPLATE:
-        raise _failure(_("over {count} letters").format(count=MOST_TEMPLATE))
+        raise _failure(_("over {count} characters").format(count=MOST_TEMPLATE))
     written = sum(len(message["content"]) for message in messages)
     limits = {
         "memory": MEMORY + 40 * written,
@@ -139,7 +139,7 @@ def _failure(why: str) -> UserError:
 
 def _exceeded(what: str) -> str:
     if what == "letters":
-        return _("over {count} letters come out").format(count=MOST_LETTERS)
+        return _("over {count} characters are produced").format(count=MOST_LETTERS)
     if what == "memory":
         return _("it takes more than {size} MB of memory").format(size=MEMORY // 2**20)
     return _("it takes more than {seconds:g} s, or broke off").format(seconds=SECONDS)

@@ -96,7 +96,7 @@ def check(
     ``embed`` maps images (N, C, H, W) in 0..255 to features (N, D), which are used to find wrong
     labels. Raises UserError if nothing can be read at all.
     """
-    text = _("reading the pictures")
+    text = _("reading the images")
     watch(text, 0.0)
     cases = load.load(
         Path(data), SIDE, group, window, progress=lambda done, total: watch(text, done / total),
@@ -113,8 +113,8 @@ def check(
     if not cases.pictures:
         raise UserError(
             "no image",
-            _("{data} has no pictures").format(data=data),
-            expected=_("a folder of pictures, or a CSV that names them"),
+            _("{data} has no images").format(data=data),
+            expected=_("a folder of images, or a CSV that names them"),
             fix=f"souron data {data}",
             exit=3,
         )
@@ -200,12 +200,12 @@ def _broken(cases: Dataset) -> Iterator[Finding]:
     for skipped in cases.skipped:
         by_code[skipped.code].append(skipped.file)
     fixes = {
-        "no label": _("a label for each; what has none is left out"),
+        "no label": _("a label for each; cases without one are left out"),
         "duplicate": _("nothing: each counts once"),
         "label conflict": _("look at them and decide; the first label counts until then"),
-        "no caption": _("a caption for each; what has none is left out"),
-        "cut": _("a shorter caption: the first words tell most"),
-        **dict.fromkeys(BROKEN, _("copy them again from where they came, or take them out")),
+        "no caption": _("a caption for each; images without one are left out"),
+        "cut": _("a shorter caption: the first words matter most"),
+        **dict.fromkeys(BROKEN, _("copy them again from their source, or remove them")),
     }
     for code, files in sorted(by_code.items()):
         yield Finding(
@@ -217,7 +217,7 @@ def _broken(cases: Dataset) -> Iterator[Finding]:
                 if len(files) == 1
                 else _("{count} files cannot be used ({code})")
             ).format(count=len(files), code=code),
-            fixes.get(code, _("nothing, if they are not pictures of the data")),
+            fixes.get(code, _("nothing, if they are not images of the data")),
         )
 
 
@@ -227,51 +227,51 @@ def _copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Findin
     near = [rows for rows in together(splits.same_picture(cases, alike)) if rows not in known]
     yield from of_rows(
         cases, "duplicates", "warning", same,
-        _("{count} pictures are there more than once, the same to the pixel"),
+        _("{count} images occur more than once, identical to the pixel"),
         _("keep one of each (a cleaned table does)"), count=sum(len(rows) - 1 for rows in same),
-        one=_("1 picture is there more than once, the same to the pixel"),
+        one=_("1 image occurs more than once, identical to the pixel"),
     )  # fmt: skip
     yield from of_rows(
         cases, "near duplicates", "warning", near,
-        _("{count} pictures are copies of others, re-encoded, resized or brightened"),
+        _("{count} images are copies of others, re-encoded, resized or brightened"),
         _("keep one of each (a cleaned table does)"), count=sum(len(rows) - 1 for rows in near),
-        one=_("1 picture is a copy of another, re-encoded, resized or brightened"),
+        one=_("1 image is a copy of another, re-encoded, resized or brightened"),
     )  # fmt: skip
     named = [tuple(row for row in rows if cases.group[row]) for rows in [*same, *near]
              if cases.group]  # fmt: skip
     yield from of_rows(
         cases, "copies of patients", "error", differing(named, cases.group),
-        _("{count} pictures are there under more than one patient: a leak, or a wrong number"),
-        _("find out whose each is, and give all copies one patient"),
-        one=_("1 picture is there under more than one patient: a leak, or a wrong number"),
+        _("{count} images occur under more than one patient: a leak, or a wrong number"),
+        _("find out which patient each belongs to, and give all copies that one"),
+        one=_("1 image occurs under more than one patient: a leak, or a wrong number"),
     )  # fmt: skip
     conflicts = differing([*same, *near], cases.labels or [0] * len(cases))
     yield from of_rows(
         cases, "label conflict", "error", conflicts,
-        _("{count} pictures have copies with another label"),
+        _("{count} images have copies with another label"),
         _("look at them and decide; a cleaned table leaves them all out"),
         count=sum(map(len, conflicts)),
     )  # fmt: skip
     yield from of_rows(
         cases, "leak", "error", differing([*same, *near], cases.part),
-        _("{count} pictures are in more than one of train, val and test"),
+        _("{count} images are in more than one of train, val and test"),
         _("move each with its copies into one part"),
-        one=_("1 picture is in more than one of train, val and test"),
+        one=_("1 image is in more than one of train, val and test"),
     )  # fmt: skip
 
 
 def _altered(cases: Dataset, pairs: Sequence[tuple[int, int]]) -> Iterator[Finding]:
     yield from of_rows(
         cases, "rotated copies", "warning", pairs,
-        _("{count} pictures are rotated, mirrored, inverted or framed copies of others"),
-        _("keep one of each; souron alters training pictures itself: augment=mirror,rotate"),
-        one=_("1 picture is a rotated, mirrored, inverted or framed copy of another"),
+        _("{count} images are rotated, mirrored, inverted or framed copies of others"),
+        _("keep one of each; souron alters training images itself: augment=mirror,rotate"),
+        one=_("1 image is a rotated, mirrored, inverted or framed copy of another"),
     )  # fmt: skip
     yield from of_rows(
         cases, "rotated leak", "error", differing(pairs, cases.part),
-        _("{count} pictures are in one of train, val and test, and an altered copy in another"),
+        _("{count} images are in one of train, val and test, and an altered copy in another"),
         _("move each with its copies into one part"),
-        one=_("1 picture is in one of train, val and test, and an altered copy in another"),
+        one=_("1 image is in one of train, val and test, and an altered copy in another"),
     )  # fmt: skip
 
 
@@ -279,15 +279,15 @@ def _spellings(cases: Dataset) -> Iterator[Finding]:
     label = [cases.classes[c] for c in cases.target.tolist()]
     yield from _several_spellings(
         cases, "patient spellings", cases.group,
-        _("{count} patients may be there in several spellings: {names}"),
-        _("one spelling for each; until then each counts as a patient of its own"),
-        _("1 patient may be there in several spellings: {names}"),
+        _("{count} patients may occur in several spellings: {names}"),
+        _("one spelling for each; until then each counts as a separate patient"),
+        _("1 patient may occur in several spellings: {names}"),
     )  # fmt: skip
     yield from _several_spellings(
         cases, "class spellings", label,
-        _("{count} classes may be there in several spellings: {names}"),
-        _("one spelling for each; until then each counts as a class of its own"),
-        _("1 class may be there in several spellings: {names}"),
+        _("{count} classes may occur in several spellings: {names}"),
+        _("one spelling for each; until then each counts as a separate class"),
+        _("1 class may occur in several spellings: {names}"),
     )  # fmt: skip
 
 
@@ -310,15 +310,15 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
     if not cases.group:
         yield Finding(
             "no groups", "hint", (),
-            _("nothing says which pictures are of one patient; each counts as a case of its own"),
+            _("nothing says which images are of one patient; each counts as a case of its own"),
             cases.question or _("a column named patient in a CSV, or group=PATTERN"),
         )  # fmt: skip
         return
     yield from of_rows(
         cases, "no patient", "hint", [(row,) for row, name in enumerate(cases.group) if not name],
-        _("{count} pictures name no patient; each counts as a case of its own"),
+        _("{count} images name no patient; each counts as a case of its own"),
         _("a name like the others', if they are of a patient"),
-        one=_("1 picture names no patient; it counts as a case of its own"),
+        one=_("1 image names no patient; it counts as a case of its own"),
     )  # fmt: skip
     families = together([name or row for row, name in enumerate(cases.group)])
     label = cases.labels
@@ -327,14 +327,15 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
     yield from of_rows(
         cases, "patient leak", "error", differing(families, cases.part),
         _("{count} patients are in more than one of train, val and test"),
-        _("give all pictures of a patient to one part, or no parts: souron divides"),
+        _("give all images of a patient to one part, or define no parts: souron then splits the "
+          "data"),
         one=_("1 patient is in more than one of train, val and test"),
     )  # fmt: skip
     yield from of_rows(
         cases, "patient in classes", "hint", differing(families, label),
-        _("{count} patients have pictures in more than one class"),
+        _("{count} patients have images in more than one class"),
         _("nothing, if that is how it is (left and right, before and after)"),
-        one=_("1 patient has pictures in more than one class"),
+        one=_("1 patient has images in more than one class"),
     )  # fmt: skip
     seen = {(c, name or row) for row, (c, name) in enumerate(zip(label, cases.group, strict=True))}
     number = Counter(c for c, _name in seen)
@@ -344,7 +345,7 @@ def _patients(cases: Dataset) -> Iterator[Finding]:
             "few patients", "warning", (),
             _("fewer than {count} patients in: {labels}").format(
                 count=FOLDS, labels=", ".join(few)),
-            _("more patients; more pictures of the same ones help little"),
+            _("more patients; more images of the same ones help little"),
         )  # fmt: skip
 
 
@@ -354,15 +355,15 @@ def _balance(cases: Dataset) -> Iterator[Finding]:
     if tiny:
         yield Finding(
             "tiny class", "warning", (),
-            _("fewer than {count} pictures in: {labels}").format(
+            _("fewer than {count} images in: {labels}").format(
                 count=TINY, labels=", ".join(sorted(tiny))),
-            _("more pictures, or join classes"),
+            _("more images, or join classes"),
         )  # fmt: skip
     most, least = max(counts.values()), min(counts.values())
     if most >= UNEVEN * least:
         yield Finding(
             "imbalance", "warning", (),
-            _("the largest class has {most} pictures, the smallest {least}").format(
+            _("the largest class has {most} images, the smallest {least}").format(
                 most=most, least=least),
             _("read sensitivity class by class, not accuracy"),
         )  # fmt: skip
@@ -374,17 +375,17 @@ def _captions(cases: Dataset) -> Iterator[Finding]:
     if len(cases) > 1 and len(set(cases.target)) == 1:
         yield Finding(
             "one caption", "warning", (),
-            _("all {count} pictures have the same caption").format(count=len(cases)),
-            _("captions that say in what pictures differ"),
+            _("all {count} images have the same caption").format(count=len(cases)),
+            _("captions that say how the images differ"),
         )  # fmt: skip
         return
     text, most = said.most_common(1)[0]
     if most > max(TINY, MANY * len(cases)):
         yield Finding(
             "one caption", "warning", (),
-            _("{count} of {all} pictures have the caption {text!r}").format(
+            _("{count} of {all} images have the caption {text!r}").format(
                 count=most, all=len(cases), text=texts.shown(text)),
-            _("captions that say in what pictures differ"),
+            _("captions that say how the images differ"),
         )  # fmt: skip
 
 
@@ -401,9 +402,9 @@ def _questions(cases: Dataset) -> Iterator[Finding]:
         yield Finding(
             "language bias", "warning", (),
             _("of the questions that are asked {often} times or more, always the usual answer is "
-              "right for {share}: the words alone tell as much").format(
+              "right for {share}: the words alone reveal as much").format(
                 often=OFTEN, share=units.percent(told / asked)),
-            _("the same questions about pictures with other answers, and question_only beside "
+            _("the same questions about images with other answers, and question_only beside "
               "every system"),
         )  # fmt: skip
 
@@ -415,7 +416,7 @@ def _boxes(cases: Dataset) -> Iterator[Finding]:
     if outside > MANY * (outside + len(boxes)):
         yield Finding(
             "unit of boxes", "error", (),
-            _("{count} of {all} objects lie outside of their pictures or have no area").format(
+            _("{count} of {all} objects lie outside of their images or have no area").format(
                 count=outside, all=outside + len(boxes)),
             _("shares of the side in YOLO's files, pixels in COCO's and VOC's"),
         )  # fmt: skip
@@ -434,7 +435,7 @@ def _boxes(cases: Dataset) -> Iterator[Finding]:
         yield Finding(
             "tiny class", "warning", (),
             _("fewer than {count} objects of: {labels}").format(count=TINY, labels=", ".join(few)),
-            _("more pictures, or join classes"),
+            _("more images, or join classes"),
         )  # fmt: skip
 
 
@@ -461,13 +462,13 @@ def _masks(cases: Dataset) -> Iterator[Finding]:
         yield Finding(
             "masks like boxes", "warning", (),
             _("{count} of {all} masks fill their boxes").format(count=full, all=count),
-            _("look whether boxes were written as outlines: a network would learn to fill boxes"),
+            _("check whether boxes were written as outlines: a network would learn to fill boxes"),
         )  # fmt: skip
     yield from of_rows(
         cases, "drawn twice", "warning", twice,
-        _("{count} pictures have objects of one label that nearly cover each other"),
+        _("{count} images have objects of one label that nearly cover each other"),
         _("look at them, and keep one of each"),
-        one=_("1 picture has objects of one label that nearly cover each other"),
+        one=_("1 image has objects of one label that nearly cover each other"),
     )  # fmt: skip
 
 
@@ -476,9 +477,9 @@ def _volumes(cases: Dataset) -> Iterator[Finding]:
     same = together(list(digests(cases.input)))
     yield from of_rows(
         cases, "duplicates", "warning", same,
-        _("{count} volumes are there more than once, the same to the voxel"),
+        _("{count} volumes occur more than once, identical to the voxel"),
         _("keep one of each"), count=sum(len(rows) - 1 for rows in same),
-        one=_("1 volume is there more than once, the same to the voxel"),
+        one=_("1 volume occurs more than once, identical to the voxel"),
     )  # fmt: skip
     yield from of_rows(
         cases, "leak", "error", differing(same, cases.part),
@@ -516,16 +517,16 @@ def _sizes(cases: Dataset, about: Sequence[File | None]) -> Iterator[Finding]:
     odd = np.flatnonzero((sides > ODD * middle) | (sides < middle / ODD)).tolist()
     yield from of_rows(
         cases, "odd size", "hint", [(row,) for row in odd],
-        _("{count} pictures are over {times:g} times larger or smaller than the middle one"),
-        _("look whether they belong here"), times=ODD,
-        one=_("1 picture is over {times:g} times larger or smaller than the middle one"),
+        _("{count} images are over {times:g} times larger or smaller than the median one"),
+        _("check whether they belong here"), times=ODD,
+        one=_("1 image is over {times:g} times larger or smaller than the median one"),
     )  # fmt: skip
     kinds = Counter(file.colours for file in about if file)
     fewer = min(kinds, key=lambda colours: kinds[colours]) if len(kinds) > 1 else 0
     yield from of_rows(
         cases, "mixed colours", "hint",
         [(row,) for row, file in enumerate(about) if file and file.colours == fewer],
-        _("{grey} grey pictures among {colour} in colour"),
+        _("{grey} grey images among {colour} in colour"),
         _("nothing, if both classes have both; else see the shortcuts"),
         grey=kinds[1], colour=kinds[3],
     )  # fmt: skip
@@ -548,7 +549,7 @@ def _lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[
     found = []
     with ThreadPoolExecutor() as pool:
         for i, seen in enumerate(pool.map(look, looked)):
-            watch(_("looking for letters"), i / len(looked))
+            watch(_("looking for burned-in text"), i / len(looked))
             found.append(seen)
     marks, sizes = [some for some, _size in found], [size for _some, size in found]
     lines = [i for i, some in enumerate(marks) if burned_in_text.line(some)]
@@ -557,10 +558,11 @@ def _lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[
     rows |= {row for row, value in enumerate(told) if value.upper() == "YES"}
     yield from of_rows(
         cases, "burned-in text", "hint", [(row,) for row in sorted(rows)],
-        _("{count} pictures seem to have letters or marks burned in ({looked} were looked at)"),
-        _("look: a name must not be there, and a mark that one class has is what will be learnt"),
+        _("{count} images seem to have text or marks burned in ({looked} were checked)"),
+        _("check them: no name may be visible, and a mark that one class has is what a network "
+          "will learn"),
         looked=len(looked),
-        one=_("1 picture seems to have letters or marks burned in ({looked} were looked at)"),
+        one=_("1 image seems to have text or marks burned in ({looked} were checked)"),
     )  # fmt: skip
 
 
@@ -633,9 +635,9 @@ def _shortcuts(
             shown.append(_("others ({value})").format(value=_typical(name, values, others)))
         yield Finding(
             "shortcut", "warning", (),
-            _("{name} alone gives the class away: {classes}; {share:.0%} of the way from chance to "
+            _("{name} alone predicts the class: {classes}; {share:.0%} of the way from chance to "
               "certainty").format(name=name, classes=", ".join(shown), share=shortcut.share),
-            _("make it alike in all classes, else that is what will be learnt"),
+            _("make it the same in all classes, else a network will learn it"),
         )  # fmt: skip
 
 
@@ -671,10 +673,10 @@ def _wrong_labels(
     ]
     yield from of_rows(
         cases, "wrong label", "warning", [(rows[i],) for i, _other in suspects],
-        _("{count} labels may be wrong ({looked} were looked at): {names}"),
+        _("{count} labels may be wrong ({looked} were checked): {names}"),
         _("look at them, the first ones first; a rare view of a class is listed too"),
         looked=len(rows), names=", ".join(shown) + (", ..." if len(suspects) > MOST_NAMED else ""),
-        one=_("1 label may be wrong ({looked} were looked at): {names}"),
+        one=_("1 label may be wrong ({looked} were checked): {names}"),
     )  # fmt: skip
 
 
@@ -781,7 +783,7 @@ def manifest(found: Checkup, path: Path) -> int:
     if path.absolute().parent.resolve() != folder.absolute().resolve():
         raise UserError(
             "outside",
-            _("{path} would not find the pictures that it names").format(path=path),
+            _("{path} would not find the images it lists").format(path=path),
             expected=_("a file in {folder}").format(folder=folder),
             fix=f"--fix {folder / 'checked.csv'}",
         )
@@ -798,7 +800,7 @@ def manifest(found: Checkup, path: Path) -> int:
     if label is None:
         raise UserError(
             "option",
-            _("--fix writes a table with one class for each picture, which these do not have"),
+            _("--fix writes a table with one class for each image, which these do not have"),
             expected=_("a folder with a sub-folder for each class"),
         )
     for finding in found.findings:

@@ -338,19 +338,19 @@ def warnings(found: Any) -> list[str]:
 
     told = []
     if found.said_burned_in:
-        told.append(_("{count} files say that there is text in the picture; it stays").format(
+        told.append(_("{count} files state that there is text in the image; it stays").format(
             count=units.whole(found.said_burned_in)))  # fmt: skip
     if found.likely_burned_in:
         told.append(_(
-            "{count} files are of kinds that often have text in the picture (ultrasound, photos, "
-            "captured screens); it stays: look at them").format(
+            "{count} files are of kinds that often have text in the image (ultrasound, photos, "
+            "screenshots); it stays: check them").format(
                 count=units.whole(found.likely_burned_in)))  # fmt: skip
     if found.folders:
-        told.append(_("the folders kept their names: see that they name no one"))
+        told.append(_("the folder names are unchanged: make sure that they identify no one"))
     if found.files:
         told.append(_(
             "a PatientID became a pseudonym, made with the secret in {file}: keep it, and keep it "
             "out of the copy").format(file=deidentify.secret_file()))  # fmt: skip
     if found.tables:
-        told.append(_("the labels are as they were: see that they name no one"))
+        told.append(_("the labels are unchanged: make sure that they identify no one"))
     return told

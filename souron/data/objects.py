@@ -112,8 +112,8 @@ def cut(lines: Sequence[Corners], size: tuple[int, int]) -> Skipped | None:
     said = ", ".join(f"{edge:g}" for edge in edges.round(1))
     low, high = edges[:2], edges[2:]
     if (high <= 0).any() or (low >= size).any():
-        return Skipped("", "outside", _("outside of its picture: {edges}").format(edges=said))
-    return Skipped("", "cut", _("cut at the edge of its picture: {edges}").format(edges=said))
+        return Skipped("", "outside", _("outside of its image: {edges}").format(edges=said))
+    return Skipped("", "cut", _("cut at the edge of its image: {edges}").format(edges=said))
 
 
 def _look(item: Outlined, root: Path) -> limits.Look | None:
@@ -132,7 +132,7 @@ def _read(item: Outlined, root: Path, side: int, channels: int, labels: int) -> 
         why = trouble.found.removeprefix(f"{readable(item.path)}: ")
         return Skipped(item.file, trouble.code, why)
     if item.size is not None and item.size != picture.size:
-        why = _("the picture has {here} pixels, its objects are for one of {there}").format(
+        why = _("the image has {here} pixels, its objects are for one of {there}").format(
             here="{} x {}".format(*picture.size), there="{} x {}".format(*item.size)
         )
         return Skipped(item.file, "size", why)
@@ -163,7 +163,7 @@ def _read(item: Outlined, root: Path, side: int, channels: int, labels: int) -> 
     except UserError as trouble:
         return Skipped(item.file, trouble.code, trouble.found)
     if twice:
-        why = _("{count} objects are there twice").format(count=twice)
+        why = _("{count} objects are duplicates").format(count=twice)
         notes.append(Skipped(item.file, "duplicate", why))
     bits = np.frombuffer(b"".join(bits for bits, _row in rows), np.uint8).copy()
     box = torch.tensor([row for _bits, row in rows], dtype=torch.float32).reshape(-1, 5)
@@ -217,15 +217,15 @@ def _check(
     if any(len(objects.box) for objects in target):
         return
     found = (
-        _("no picture of {folder} has a mask of an object that can be used")
+        _("no image of {folder} has a mask of an object that can be used")
         if kept
-        else _("no picture that can be used in {folder}")
+        else _("no image that can be used in {folder}")
     ).format(folder=readable(source))
     lost = [f"{some.file}: {some.reason}" for some in told[:3]]
     raise UserError(
         "no masks" if kept else "no image",
         "; ".join([found, *lost]),
-        expected=_("pictures with a mask for each object: COCO, YOLO, or images/ and masks/"),
+        expected=_("images with a mask for each object: COCO, YOLO, or images/ and masks/"),
         exit=3,
     )
 

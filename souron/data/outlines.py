@@ -67,13 +67,13 @@ def piece(written: Any, width: int, height: int) -> Piece:
     if isinstance(written, list):
         return filled(corners(written), width, height)
     if not isinstance(written, dict) or written.get("size") != [height, width]:
-        raise Fault("size", _("neither outlines nor runs of pixels of the picture's size"))
+        raise Fault("size", _("neither outlines nor runs of pixels of the image's size"))
     counts = written.get("counts")
     runs = unpacked(counts, width * height) if isinstance(counts, str) else counts
     if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
         raise Fault("unreadable", _("no lengths of runs"))
     if sum(runs) != width * height:
-        raise Fault("size", _("runs of another length than the picture's"))
+        raise Fault("size", _("runs of another length than the image's"))
     ends = np.cumsum(runs, dtype=np.int64)
     starts, stops = ends[0:-1:2], ends[1::2]  # of the runs inside
     there = stops > starts
@@ -101,7 +101,7 @@ def corners(written: list[Any]) -> list[Corners]:
         if any(v != v or abs(v) == inf for v in line):
             raise Fault("no number", _("a corner that is no number"))
         if any(abs(v) > FARTHEST for v in line):
-            raise Fault("outside", _("a corner far outside of its picture"))
+            raise Fault("outside", _("a corner far outside of its image"))
         lines.append(np.array(line, dtype=float).reshape(-1, 2))
     return lines
 
@@ -151,7 +151,7 @@ def unpacked(text: str, most: int) -> list[int]:
     for letter in text:
         code = ord(letter) - FIRST
         if not 0 <= code < 2 * CONTINUES or shift > 40 or len(runs) > most + 2:
-            raise Fault("unreadable", _("letters that are no lengths"))
+            raise Fault("unreadable", _("characters that are not lengths"))
         value |= (code & (CONTINUES - 1)) << shift
         shift += BITS
         if code & CONTINUES:

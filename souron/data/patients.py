@@ -173,18 +173,18 @@ def about(cases: Dataset) -> str:
     if not cases.group:
         parts = [
             _(
-                "Which cases are of one patient is not known, so each counts by itself: where a "
-                "patient has several, the figures are too good and their intervals too narrow."
+                "Which cases belong to one patient is unknown, so each counts separately: where "
+                "a patient has several, the figures are too good and their intervals too narrow."
             )
         ]
     else:
         count = len(set(cases.group) - {""})
-        text = _("{count} patients, known by: {how}.")
+        text = _("{count} patients ({how}).")
         parts = [text.format(count=count, how=cases.grouped or _("the data set itself"))]
         if alone:
-            text = _("{count} cases name no patient and stand by themselves: {files}.")
+            text = _("{count} cases name no patient and count separately: {files}.")
             if len(alone) == 1:
-                text = _("1 case names no patient and stands by itself: {files}.")
+                text = _("1 case names no patient and counts separately: {files}.")
             shown = ", ".join(alone[:3]) + (", ..." if len(alone) > 3 else "")
             parts.append(text.format(count=len(alone), files=shown))
     return sentences([*parts, *([cases.question] if cases.question else [])])
@@ -192,15 +192,15 @@ def about(cases: Dataset) -> str:
 
 def _about_texts(cases: Dataset) -> str:
     if not cases.group:
-        return _("Which texts belong together is not known, so each counts by itself.")
-    return _("{count} groups of texts that belong together, known by: {how}.").format(
+        return _("Which texts belong together is unknown, so each counts separately.")
+    return _("{count} groups of texts that belong together ({how}).").format(
         count=len(set(cases.group) - {""}), how=cases.grouped or _("the data set itself")
     )
 
 
 def _about_pieces(cases: Dataset) -> str:
     if not cases.group:
-        return _("No two pieces share their tune, so each counts by itself.")
+        return _("No two pieces share a tune, so each counts separately.")
     return _("{count} tunes, some of several pieces; those of one tune stay together.").format(
         count=len(set(cases.group))
     )

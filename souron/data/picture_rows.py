@@ -134,7 +134,7 @@ def _rows(folder: Path, name: str, found: Found) -> Iterator[Row]:
         if isinstance(given, dict):  # as written by the viewer of Hugging Face's hub
             given = given.get("path")
         if not isinstance(given, str):
-            faults.add(one.place, "no file", _("no picture is named: file_name"))
+            faults.add(one.place, "no file", _("no image is named: file_name"))
             continue
         file = posixpath.normpath(posixpath.join(here, unicodedata.normalize("NFC", given)))
         file = file if file in found.below else file.replace("\\", "/")
@@ -142,10 +142,10 @@ def _rows(folder: Path, name: str, found: Found) -> Iterator[Row]:
             faults.add(one.place, "outside", _("leads out of the folder: {file}").format(
                 file=shown(given)))  # fmt: skip
         elif file not in found.below:
-            faults.add(one.place, "missing", _("there is no picture {file}").format(
+            faults.add(one.place, "missing", _("there is no image {file}").format(
                 file=shown(given)))  # fmt: skip
         elif not is_picture(file):
-            faults.add(one.place, "not an image", _("not a picture: {file}").format(
+            faults.add(one.place, "not an image", _("not an image: {file}").format(
                 file=shown(given)))  # fmt: skip
         else:
             yield Row(file, values, place, one.part or part_of(file))

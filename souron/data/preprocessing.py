@@ -64,8 +64,8 @@ def preparation(
     if not 1 <= count <= MOST_PICTURES or not (side is None or 1 <= side <= MOST_SIDE):
         raise UserError(
             "pictures",
-            _("{count} pictures to a side of {side}").format(count=count, side=side or "-"),
-            expected=_("1 to {most} pictures, at most {side} pixels a side").format(
+            _("{count} images to a side of {side}").format(count=count, side=side or "-"),
+            expected=_("1 to {most} images, at most {side} pixels a side").format(
                 most=MOST_PICTURES, side=MOST_SIDE
             ),
         )

@@ -454,7 +454,7 @@ def refuse_leaks(leaking: Sequence[str], torn: Sequence[str]) -> None:
         text = _("{count} groups (patients) are in training and in other parts: {names}")
         found.append(text.format(count=len(torn), names=first_three(torn)))
     if leaking:
-        text = _("{count} cases outside training show what another part shows: {names}")
+        text = _("{count} cases outside training are the same as cases of another part: {names}")
         found.append(text.format(count=len(leaking), names=first_three(leaking)))
     raise UserError(
         "leak",

@@ -60,7 +60,7 @@ def _broken(cases: Dataset) -> Iterator[Finding]:
                 if len(files) == 1
                 else _("{count} texts or lines cannot be used ({code})")
             ).format(count=len(files), code=code),
-            _("mend them, or leave them out: souron does so until then"),
+            _("fix them, or leave them out: souron does so until then"),
         )  # fmt: skip
 
 
@@ -68,8 +68,8 @@ def _copies(cases: Dataset, asked: Sequence[str]) -> Iterator[Finding]:
     same = together(asked)
     yield from of_rows(
         cases, "duplicates", "warning", same,
-        _("{count} texts are there more than once"), _("keep one of each"),
-        count=sum(len(rows) - 1 for rows in same), one=_("1 text is there more than once"),
+        _("{count} texts occur more than once"), _("keep one of each"),
+        count=sum(len(rows) - 1 for rows in same), one=_("1 text occurs more than once"),
     )  # fmt: skip
     yield from of_rows(
         cases, "label conflict", "error", differing(same, _answers(cases)),
@@ -148,9 +148,9 @@ def _mojibake(cases: Dataset) -> Iterator[Finding]:
     rows = [(row,) for row, entry in enumerate(cases.input) if garbled(texts.plain(entry))]
     yield from of_rows(
         cases, "mojibake", "warning", rows,
-        _("{count} texts hold letters that a wrong encoding made (as Ã©, â€™ or 縺)"),
+        _("{count} texts contain characters from a wrong encoding (as Ã©, â€™ or 縺)"),
         _("read their source again in its own encoding"),
-        one=_("1 text holds letters that a wrong encoding made (as Ã©, â€™ or 縺)"),
+        one=_("1 text contains characters from a wrong encoding (as Ã©, â€™ or 縺)"),
     )  # fmt: skip
 
 
@@ -176,7 +176,7 @@ def _encodings(source: Path, folder: Path) -> Iterator[Finding]:
             "encoding", "hint", tuple(other),
             _("{count} files are not in UTF-8 and were read as UTF-16 or cp932, if at all").format(
                 count=len(other)),
-            _("look whether their letters are right; UTF-8 leaves no doubt"),
+            _("check whether their characters are right; UTF-8 leaves no doubt"),
         )  # fmt: skip
 
 
@@ -214,7 +214,7 @@ def _lengths(cases: Dataset) -> Iterator[Finding]:
                 "shortcut", "warning", (),
                 _("the chosen answer is the longer one in {share:.0%} of the pairs").format(
                     share=longer),
-                _("pairs of like lengths, else that is what will be learnt"),
+                _("pairs of similar length, else a network will learn the length"),
             )  # fmt: skip
     if isinstance(entries[0], Question) and cases.labels is not None:
         yield from _options(entries, cases.labels, cases.classes)
@@ -231,7 +231,7 @@ def _options(
             "shortcut", "warning", (),
             _("the longest option is right in {share:.0%} of the questions; chance: {chance:.0%}")
             .format(share=share, chance=chance),
-            _("options of like lengths; read the yardstick called longest beside every score"),
+            _("options of similar length; compare every score with the baseline longest"),
         )  # fmt: skip
     key, count = Counter(keys).most_common(1)[0]
     if count / len(keys) > min(TELLS, 2 * chance):

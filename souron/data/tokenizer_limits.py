@@ -31,7 +31,7 @@ def check(tokenizer: dict[str, Any]) -> None:
         for name in ("prepend", "prefix", "suffix", "continuing_subword_prefix",
                      "end_of_word_suffix", "replacement"):  # fmt: skip
             if isinstance(step.get(name), str) and len(step[name]) > MOST_PREFIX:
-                raise ValueError(_("it puts {count} letters before each word").format(
+                raise ValueError(_("it puts {count} characters before each word").format(
                     count=len(step[name])))  # fmt: skip
         if isinstance(step.get("Regex"), str) and not simple(step["Regex"]):
             raise ValueError(_("its pattern {pattern} may be searched for without end").format(

@@ -150,11 +150,11 @@ CHANGES: dict[str, Change] = {
 def what() -> dict[str, str]:
     """Return a description of each augmentation, in the reader's language."""
     return {
-        "shift": _("moved by up to a sixteenth of the side"),
-        "mirror": _("left and right exchanged, by chance"),
+        "shift": _("shifted by up to a sixteenth of the side"),
+        "mirror": _("mirrored left to right, at random"),
         "brightness": _("brightness and contrast up to a quarter more or less"),
         "erase": _("a square covered with the mean colour"),
-        "rotate": _("turned by up to 15 degrees"),
+        "rotate": _("rotated by up to 15 degrees"),
     }
 
 

@@ -170,7 +170,7 @@ class Worker:
                 _("decoding broke off at one of {count} files, from {first} to {last}").format(
                     count=len(chunk), first=chunk[0].file, last=chunk[-1].file
                 ),
-                expected=_("pictures that can be decoded"),
+                expected=_("images that can be decoded"),
                 fix=_("take the damaged file out; souron data check FOLDER looks at each"),
                 exit=3,
             )

@@ -89,7 +89,7 @@ class FeatureExtractor:
     def name(self) -> str:
         """The network and its training data, in the reader's language."""
         if self.projection is None:
-            return _("{system}, trained on {n} pictures of {data}; {features} features").format(
+            return _("{system}, trained on {n} images of {data}; {features} features").format(
                 system=SMALL, n=f"{self.count:,}", data=self.data, features=self.dimensions
             )
         return _("{system}, trained on ImageNet; {features} features").format(

@@ -54,7 +54,7 @@ def checked(scores: Tensor, questions: Sequence[Question]) -> Tensor:
                     question=question.text[:60]
                 ),
                 expected=_("a model that computes finite numbers"),
-                fix=_("train it again, with a smaller rate"),
+                fix=_("train it again, with a smaller learning rate"),
                 exit=3,
             )
     return scores
@@ -122,11 +122,12 @@ def why_no_pass_marks(questions: Sequence[Question]) -> str:
     japanese = np.mean([bool(re.search("[ぁ-んァ-ヶ一-龠]", stem)) for stem in stems]) > 0.5
     length, least = median(map(len, stems)), STEM_JA if japanese else STEM
     if length < least:
-        return _("half of the questions are shorter than {length:.0f} letters, where a clinical "
-                 "stem has {least} or more").format(length=length, least=least)  # fmt: skip
+        return _("half of the questions are shorter than {length:.0f} characters, where "
+                 "a clinical stem has {least} or more").format(
+                     length=length, least=least)  # fmt: skip
     clinical = np.mean([bool(PATIENT.search(stem)) for stem in stems])
     if clinical < MOSTLY:
-        return _("{share:.0%} of the questions tell of a patient").format(share=clinical)
+        return _("{share:.0%} of the questions are about a patient").format(share=clinical)
     return ""
 
 

@@ -101,10 +101,10 @@ def one_pixel(
     if not (0 <= number < maps and 0 <= row < height and 0 <= column < width):
         raise UserError(
             "place",
-            _("map {number}, row {row}, column {column} of {layer}").format(
+            _("feature map {number}, row {row}, column {column} of {layer}").format(
                 number=number, row=row, column=column, layer=name
             ),
-            expected=_("a place within {maps} maps of {height} x {width}").format(
+            expected=_("a position within {maps} feature maps of {height} x {width}").format(
                 maps=maps, height=height, width=width
             ),
         )

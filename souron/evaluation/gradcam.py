@@ -147,9 +147,7 @@ def _coarse(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
     if evidence is None:
         raise UserError(
             "heat",
-            _("{system} does not keep the places of a picture apart").format(
-                system=type(system).__name__
-            ),
+            _("{system} has no spatial feature maps").format(system=type(system).__name__),
             expected=_("a system of convolutions or of patches, such as resnet or vit"),
         )
     return evidence

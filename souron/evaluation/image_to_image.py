@@ -272,10 +272,10 @@ def said_of(rival: str) -> str:
     return {
         "bicubic": _("bicubic interpolation"),
         "pixel stage": _("the same network before its GAN stage"),
-        "identity": _("the picture as it was"),
+        "identity": _("the input image"),
         "histograms": _("histogram matching"),
         "untrained": _("the same network untrained"),
-        "given": _("what it was given"),
+        "given": _("the input"),
         "grey": _("grey"),
         "mean colour": _("the mean colour of that lightness"),
         "histogram": _("how often each colour is"),

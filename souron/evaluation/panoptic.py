@@ -76,11 +76,11 @@ def fault(data: Dataset) -> str:
     for one in target:
         if one.ids.shape != data.input.shape[2:]:
             here, there = ("{1} x {0}".format(*x.shape[-2:]) for x in (data.input, one.ids))
-            return _("the pictures have {here} pixels, their maps of segments {there}").format(
+            return _("the images have {here} pixels, their maps of segments {there}").format(
                 here=here, there=there
             )
     if not any((one.thing & (one.label >= 0)).any() for one in target):
-        return _("{data} has no things, whose segments are told apart").format(data=data.name)
+        return _("{data} has no things, whose instances are distinguished").format(data=data.name)
     return ""
 
 

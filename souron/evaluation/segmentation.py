@@ -70,7 +70,7 @@ def fault(data: Dataset) -> str:
         return _("{data} has no masks").format(data=data.name)
     if target.shape[1:] != data.input.shape[2:]:
         here, there = ("{1} x {0}".format(*x.shape[-2:]) for x in (data.input, target))
-        return _("the pictures have {here} pixels, their masks {there}").format(
+        return _("the images have {here} pixels, their masks {there}").format(
             here=here, there=there
         )
     if len(data.classes) > MOST_CLASSES:

@@ -95,7 +95,7 @@ def refuse_too_large(place: Path, wanted: int) -> None:
         _("{name} needs {needed:.1f} GB of memory, {free:.1f} GB are free").format(
             name=place.name, needed=wanted / 1e9, free=free / 1e9
         ),
-        expected=_("a picture that fits into memory"),
+        expected=_("an image that fits into memory"),
         fix="imgsz=256",
         exit=4,
     )
@@ -188,7 +188,7 @@ def told(path: str | Path, side: int = SIDE, steps: int = 20) -> tuple[Cost, str
     with torch.device("meta"):
         made = kind(config, registry.load_task(kind.task).Spec(3, side, "", clip_weights.TOKENS))
     wanted = cost(made, steps)
-    text = _("a picture of {side} pixels a side takes about {time} and {memory} of memory").format(
+    text = _("an image of {side} pixels a side takes about {time} and {memory} of memory").format(
         side=side, time=units.seconds(wanted.seconds), memory=units.size(wanted.bytes)
     )
     return wanted, text

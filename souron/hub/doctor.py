@@ -32,7 +32,7 @@ def diagnosis(machine: dict[str, Any]) -> list[tuple[str, str]]:
         (_("run folder"), _("{folder}, {free} free").format(
             folder=machine["folder"], free=units.size(machine["disk_free"]))),
         (_("Japanese font"), machine["japanese_font"] or _(
-            "no Japanese font: pictures show boxes; try: pip install matplotlib-fontja")),
+            "no Japanese font: images show boxes; try: pip install matplotlib-fontja")),
         (_("network"), _("forbidden by SOURON_OFFLINE") if machine["offline"] else _(
             "used by souron fetch alone")),
         (_("data here"), " ".join(here)),

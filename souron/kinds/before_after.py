@@ -71,10 +71,10 @@ class BeforeAfter(Kind):
         (wide, high), (wider, higher) = self.before.size, self.after.size
         if wider % wide or higher % high or wider // wide != higher // high:
             raise files.wrong(
-                _("pictures of {first} and of {second} pixels").format(
+                _("images of {first} and of {second} pixels").format(
                     first=f"{wide} x {high}", second=f"{wider} x {higher}"
                 ),
-                _("pictures of one size, or the second larger by a whole factor"),
+                _("images of one size, or the second larger by a whole factor"),
             )
 
     @property
@@ -105,8 +105,8 @@ class BeforeAfter(Kind):
         if source is not None and path.exists() and path.samefile(source):
             raise UserError(
                 "exists",
-                _("{path} is the picture that was given").format(path=path),
-                expected=_("another name: what was given is kept"),
+                _("{path} is the input image").format(path=path),
+                expected=_("another name: the input is kept"),
                 fix=str(path.with_stem(f"{path.stem}-2").name),
                 exit=5,
             )
@@ -142,8 +142,8 @@ class BeforeAfter(Kind):
     def __str__(self) -> str:
         first, second = (f"{p.size[0]} x {p.size[1]}" for p in (self.before, self.after))
         if first == second:
-            return _("picture before and after, {size} pixels").format(size=first)
-        return _("picture before and after, {first} and {second} pixels").format(
+            return _("image before and after, {size} pixels").format(size=first)
+        return _("image before and after, {first} and {second} pixels").format(
             first=first, second=second
         )
 

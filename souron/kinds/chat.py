@@ -44,7 +44,7 @@ class Chat(Kind):
         if len(turns) > MOST_TURNS or sum(len(turn.text) for turn in turns) > MOST_LETTERS:
             raise files.wrong(
                 _("a chat of {count} turns").format(count=len(turns)),
-                _("at most {count}, and {letters} letters in all").format(
+                _("at most {count}, and {letters} characters in all").format(
                     count=MOST_TURNS, letters=MOST_LETTERS
                 ),
             )

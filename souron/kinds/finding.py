@@ -31,8 +31,8 @@ class Familiarity:
         if not self.unlike:
             return ""
         return _(
-            "unlike anything it has learnt from (distance {score:.2f}, threshold "
-            "{threshold:.2f}): treat this answer as a guess"
+            "unlike its training data (distance {score:.2f}, threshold {threshold:.2f}): treat "
+            "this answer as a guess"
         ).format(score=self.score, threshold=self.threshold)
 
 

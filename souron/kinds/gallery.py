@@ -33,7 +33,7 @@ class Gallery(Kind):
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.pictures) <= MOST:
-            raise files.wrong(_("{count} pictures").format(count=len(self.pictures)), f"1..{MOST}")
+            raise files.wrong(_("{count} images").format(count=len(self.pictures)), f"1..{MOST}")
         if self.captions and len(self.captions) != len(self.pictures):
             raise files.wrong(
                 _("{names} names for {count} things").format(
@@ -54,7 +54,7 @@ class Gallery(Kind):
     def of(cls, paths: Sequence[Path], file: str = "", **how: Any) -> Self:
         """Read the images in these files. Raises UserError where they are too many."""
         if not paths:
-            raise limits.trouble(Path(file), "no files", _("a folder without pictures"))
+            raise limits.trouble(Path(file), "no files", _("a folder without images"))
         pictures = tuple(_bounded(paths, how))
         return cls(pictures, tuple(Path(picture.file).name for picture in pictures), file)
 
@@ -73,7 +73,7 @@ class Gallery(Kind):
         }
 
     def __str__(self) -> str:
-        return _("{count} pictures").format(count=len(self.pictures))
+        return _("{count} images").format(count=len(self.pictures))
 
     def _repr_html_(self) -> str:
         captions = self.captions or [""] * len(self.pictures)
@@ -95,7 +95,7 @@ def _bounded(paths: Sequence[Path], how: dict[str, Any]) -> Iterator[Picture]:
                 raise limits.trouble(
                     path,
                     "too large",
-                    _("there are too many pictures to hold at once"),
+                    _("there are too many images to hold at once"),
                     _("at most {count}, and {pixels} million pixels in all").format(
                         count=MOST, pixels=MOST_PIXELS // 1_000_000
                     ),

@@ -50,7 +50,7 @@ class Mask(Finding):
         if area.shape[-2:] != (height, width) or area.ndim not in (2, 3):
             raise files.wrong(
                 _("a mask in the shape {shape}").format(shape=area.shape),
-                _("{height} rows of {width}, as the picture").format(height=height, width=width),
+                _("{height} rows of {width}, as the image").format(height=height, width=width),
             )
         object.__setattr__(self, "area", self._map(area) if area.ndim == 2 else area.astype(bool))
         if area.ndim == 2:

@@ -65,9 +65,9 @@ class Passages(Kind):
         if self.found:
             return ""
         if self.missing:
-            text = _("Not in the text: {numbers} stands nowhere in it. Nearest to the question:")
+            text = _("Not in the text: {numbers} does not occur in it. Nearest to the question:")
             return text.format(numbers=", ".join(self.missing))
-        return _("Not in the text, as far as it can be told. Nearest to the question:")
+        return _("Not in the text, as far as can be determined. Nearest to the question:")
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return position, score and text of each passage, for people."""
@@ -127,7 +127,7 @@ def _in_place(text: str, quote: Passage) -> str:
     before = text[max(0, quote.start - AROUND) : quote.start]
     after = text[quote.end : quote.end + AROUND]
     return (
-        f"<details><summary>{escape(_('in its place'))}</summary>"
+        f"<details><summary>{escape(_('in context'))}</summary>"
         f"<p style='white-space:pre-wrap'>{'…' if quote.start > AROUND else ''}{escape(before)}"
         f"<mark>{escape(quote.text)}</mark>{escape(after)}"
         f"{'…' if quote.end + AROUND < len(text) else ''}</p></details>"

@@ -35,20 +35,20 @@ class Picture(Kind):
     image: Image.Image
     file: str = ""
     alpha: Image.Image | None = None  # opacity of each pixel, ``"L"``; None where all are opaque
-    spacing: float = 0.0  # millimetres a pixel; 0 where not known
+    spacing: float = 0.0  # millimetres per pixel; 0 where not known
 
     def __post_init__(self) -> None:
         size, mode = self.image.size, self.image.mode
         if min(size) < 1 or size[0] * size[1] > self.most:
             raise files.wrong(
-                _("a picture of {width} x {height} pixels").format(width=size[0], height=size[1]),
+                _("an image of {width} x {height} pixels").format(width=size[0], height=size[1]),
                 _("at most {count} million pixels").format(count=self.most // 1_000_000),
             )
         if mode not in ("L", "F", "RGB"):
-            raise files.wrong(_("a picture in mode {mode}").format(mode=mode), "L, F, RGB")
+            raise files.wrong(_("an image in mode {mode}").format(mode=mode), "L, F, RGB")
         if self.alpha is not None and (self.alpha.size, self.alpha.mode) != (size, "L"):
             raise files.wrong(
-                _("a picture in mode {mode}").format(mode=self.alpha.mode),
+                _("an image in mode {mode}").format(mode=self.alpha.mode),
                 "L, {} x {}".format(*size),
             )
 
@@ -98,7 +98,7 @@ class Picture(Kind):
         return {"width": self.size[0], "height": self.size[1]}
 
     def __str__(self) -> str:
-        return _("picture, {width} x {height} pixels").format(width=self.size[0],
+        return _("image, {width} x {height} pixels").format(width=self.size[0],
                                                               height=self.size[1])  # fmt: skip
 
     def _repr_html_(self) -> str:

@@ -26,7 +26,7 @@ class Points(Finding):
     names: Sequence[str]  # name of each point
     scores: Sequence[float] = ()  # score of each point in 0..1; () where there are none
     skeleton: Sequence[tuple[int, int]] = ()  # numbers of points that a line joins
-    spacing: float = 0.0  # millimetres a pixel; 0 where it is not known
+    spacing: float = 0.0  # millimetres per pixel; 0 where it is not known
     found: overlay.Found = field(init=False)
 
     def __post_init__(self) -> None:

@@ -50,7 +50,7 @@ class Question(Kind):
         letters = len(self.text) + sum(map(len, options))
         if letters > MOST_LETTERS:
             raise files.wrong(
-                _("a question of {count} letters").format(count=units.count(letters)),
+                _("a question of {count} characters").format(count=units.count(letters)),
                 _("at most {count}").format(count=units.count(MOST_LETTERS)),
             )
 

@@ -66,7 +66,7 @@ class Ranking(Kind):
                 raise files.wrong(_("a score that is not finite"), _("a number for each text"))
             if not text.strip() or len(text) > MOST_LETTERS:
                 raise files.wrong(
-                    _("a text of {count} letters").format(count=units.count(len(text.strip()))),
+                    _("a text of {count} characters").format(count=units.count(len(text.strip()))),
                     f"1..{MOST_LETTERS}",
                 )
             found.append(Scored(text, float(score)))

@@ -47,7 +47,7 @@ class Segments(Finding):
         if ids.shape != (height, width):
             raise files.wrong(
                 _("a map of segments in the shape {shape}").format(shape=ids.shape),
-                _("{height} rows of {width}, as the picture").format(height=height, width=width),
+                _("{height} rows of {width}, as the image").format(height=height, width=width),
             )
         count = len(self.names)
         whole = ids.dtype.kind in "iu" and count <= MOST and len(self.things) == count

@@ -27,7 +27,7 @@ class Text(Kind):
     def __post_init__(self) -> None:
         if len(self.text) > MOST_LETTERS:
             raise files.wrong(
-                _("a text of {count} letters").format(count=units.count(len(self.text))),
+                _("a text of {count} characters").format(count=units.count(len(self.text))),
                 _("at most {count}").format(count=units.count(MOST_LETTERS)),
             )
 

@@ -58,10 +58,10 @@ class Tokens(Kind):
         for piece in self.pieces:
             if not 0 <= piece.start <= piece.end <= len(self.text) or piece.id < 0:
                 raise files.wrong(
-                    _("a token {id} from letter {start} to {end}").format(
+                    _("a token {id} from character {start} to {end}").format(
                         id=piece.id, start=piece.start, end=piece.end
                     ),
-                    _("tokens within a text of {count} letters").format(count=len(self.text)),
+                    _("tokens within a text of {count} characters").format(count=len(self.text)),
                 )
 
     @classmethod
@@ -127,7 +127,7 @@ class Tokens(Kind):
     def summary(self) -> str:
         """Number of tokens, characters and bytes, and the characters that were split."""
         told = [
-            _("{tokens} tokens, {letters} letters, {bytes} bytes").format(
+            _("{tokens} tokens, {letters} characters, {bytes} bytes").format(
                 tokens=units.whole(len(self.pieces)),
                 letters=units.whole(len(self.text)),
                 bytes=units.whole(self.bytes),
@@ -136,13 +136,13 @@ class Tokens(Kind):
         if self.torn:
             letters = "".join(dict.fromkeys(self.text[place] for place in self.torn))
             told.append(
-                _("cut into parts of a letter: {letters}").format(
+                _("split within a character: {letters}").format(
                     letters=letters[:40] + ("…" if len(letters) > 40 else "")
                 )
             )
         if math.isfinite(self.bits):
             told.append(
-                _("{bits} bits, {each} a byte").format(
+                _("{bits} bits, {each} per byte").format(
                     bits=f"{self.bits:.1f}", each=f"{self.bits / max(1, self.bytes):.2f}"
                 )
             )
@@ -233,7 +233,7 @@ class Tokens(Kind):
         ]  # fmt: skip
         left = len(self.pieces) - len(shown)
         return files.html_table(
-            ("id", _("token"), _("letters"), _("bytes"), *([_("bits")] if known else [])), rows,
+            ("id", _("token"), _("characters"), _("bytes"), *([_("bits")] if known else [])), rows,
             _("and {n} more").format(n=units.whole(left)) if left else "",
         )  # fmt: skip
 

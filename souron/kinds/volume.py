@@ -74,7 +74,7 @@ class Volume(Kind):
             str, Choice(N_("which series, where a folder has several"), metavar="N|UID")
         ] = "",
         resample: Annotated[
-            bool, Choice(N_("put slices at uneven places onto an even grid"))
+            bool, Choice(N_("resample unevenly spaced slices onto an even grid"))
         ] = False,
         spacing: Annotated[
             tuple[float, ...],

@@ -166,8 +166,9 @@ def write(_project: Path) -> Iterator[Event]:
     parameters = units.count(sum(weight.numel() for weight in model.system.parameters()))
     yield _done(Highlight(
         (f"{beginning} [...]{answer.removeprefix(beginning)}",), (),
-        _("A very small language model: {parameters} parameters, trained for minutes on speeches. "
-          "It has learnt their manner, not facts. Larger published models: souron models.").format(
+        _("A very small language model: {parameters} parameters, trained for minutes on "
+          "speeches. It has learnt their style, not facts. Larger published models: souron "
+          "models.").format(
               parameters=parameters),
         f'souron predict {WRITER} "{" ".join(beginning.split()[:4])}"',
     ))  # fmt: skip

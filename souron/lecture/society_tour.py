@@ -50,10 +50,10 @@ def stops(project: str | Path) -> list[tuple[str, Iterator[Event]]]:
     ready = zoo.root() is not None
     known = ready and load.names()["fashion"].where()
     return [
-        *([(_("drawn or real:"), drawn_or_real(Path(project)))] if known else []),
+        *([(_("generated or real:"), drawn_or_real(Path(project)))] if known else []),
         (_("an answer checked:"), checked(Path(project))),
         (_("an occupation:"), occupation(project)),
-        *([(_("improper output:"), improper_output(project))] if ready else []),
+        *([(_("inappropriate output:"), improper_output(project))] if ready else []),
     ]
 
 
@@ -98,8 +98,8 @@ def judge(records: Sequence[judges.Record]) -> str:
     """Return one sentence on the accuracy of the judge in the reader's language."""
     [both] = [one for one in records if (one.way, one.language) == ("both", language())]
     return _(
-        "The judge itself flags {recall} of improper sentences, and {clinical} of clinical ones by "
-        "mistake."
+        "The judge itself flags {recall} of inappropriate sentences, and {clinical} of clinical "
+        "ones by mistake."
     ).format(recall=units.percent(both.catch.value), clinical=units.percent(both.clinical.value))
 
 

@@ -94,7 +94,7 @@ def weaknesses(figures: Figures) -> list[str]:
     texts = []
     if _value(figures, "recall") < COLLAPSED:
         texts.append(
-            _("Mode collapse suspected: recall {recall}. It draws few kinds of pictures.").format(
+            _("Mode collapse suspected: recall {recall}. It generates few kinds of images.").format(
                 recall=units.percent(_value(figures, "recall"))
             )
         )

@@ -109,7 +109,7 @@ def _first(word: str) -> Path:
         raise UserError(
             "no files",
             _("nothing was found at {files}").format(files=word),
-            expected=_("pictures, folders with pictures, or globs that match some"),
+            expected=_("images, folders with images, or globs that match some"),
             exit=3,
         )
     return path
@@ -153,7 +153,7 @@ def _nothing(path: Path, things: str, project: Path) -> UserError:
     able = _("a photograph, a NIfTI volume, a folder with a CT series, a video, a text or a score")
     return UserError(
         "nothing learnt",
-        _("no ready-trained system here has learnt from {things}").format(things=things),
+        _("no ready-trained system here was trained on {things}").format(things=things),
         expected=_("a run of your own: {runs}").format(runs=", ".join(own)) if own else able,
         fix=f"souron predict {own[0]} {path}" if own else f"souron train {train}",
         exit=5,

@@ -209,7 +209,7 @@ def _nothing_learnt(name: str, known: Known) -> UserError:
         expected, fix = _("another pipeline: souron has no system for this one yet"), "souron list"
     return UserError(
         "not trained",
-        _("nothing here has learnt to answer as {name}").format(name=name),
+        _("nothing here was trained to answer as {name}").format(name=name),
         expected=expected,
         fix=fix,
         exit=3,

@@ -52,7 +52,7 @@ def cutter(name: str | Path) -> Any:
     if system is None and registry.find(str(name))[0].task in TASKS:
         raise UserError(
             "not trained",
-            _("{name} has not learnt where to cut").format(name=name),
+            _("{name} has not learnt where to split").format(name=name),
             expected=_("a run of it"),
             fix=f"souron train {name} data=manuals",
             exit=3,
@@ -88,7 +88,7 @@ def _nobody(name: str) -> UserError:
     here = fetch.where(USUAL) is not None
     return UserError(
         "tokenizer",
-        _("{name} cuts no texts").format(name=name),
+        _("{name} splits no texts into tokens").format(name=name),
         expected=_("a run of tokenizing or of text completion, smollm2, or a tokenizer.json"),
         fix=f'souron tokens "..." {USUAL}' if here else f"souron fetch {USUAL}",
         exit=3,

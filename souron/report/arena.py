@@ -40,11 +40,11 @@ def sentence(verdict: Verdict) -> str:
     if verdict.cases_needed is None:
         return _(
             "{a} or {b}: cannot tell. {a} wins {share} of votes ({low} to {high}); no sensible "
-            "number of votes would tell."
+            "number of votes would decide."
         ).format(**fields)
     return _(
-        "{a} or {b}: cannot tell. {a} wins {share} of votes ({low} to {high}); about {count} more "
-        "votes would tell."
+        "{a} or {b}: cannot tell. {a} wins {share} of votes ({low} to {high}); about {count} "
+        "more votes would decide."
     ).format(**fields)
 
 
@@ -62,7 +62,7 @@ def ratings(result: Any) -> list[tuple[str, str, str]]:
 
 def about_ratings() -> str:
     return _(
-        "{mean} is the mean; who has {points} points more wins 10 votes of 11. Intervals: 95 %."
+        "{mean} is the mean; a lead of {points} points wins 10 votes of 11. Intervals: 95 %."
     ).format(mean=f"{MEAN:.0f}", points=400)
 
 

@@ -25,7 +25,7 @@ def write(record: "Check", path: Path) -> Path:
     found = record.counts
     text = page(
         "claims.html",
-        title=_("Does the answer stand in its sources?"),
+        title=_("Is the answer supported by its sources?"),
         eyebrow=_("check"),
         contents=(),
         headline=record.headline(),

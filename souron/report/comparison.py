@@ -35,8 +35,9 @@ LARGE_TEST = 0.2  # of the training cases: above it, the training sample dominat
 FEW_TIMES = 3  # that each training case was seen
 
 AUC = N_(
-    "How often a case of a class is ranked above one of another class, whatever the threshold; the "
-    "mean over the classes. Differences by DeLong's method, counting trainings and patients."
+    "Probability that a case of a class is ranked above one of another class, whatever the "
+    "threshold; mean over the classes. Differences by DeLong's method, counting trainings and "
+    "patients."
 )
 
 
@@ -176,10 +177,10 @@ def large_test(record: "ComparisonRecord") -> list[str]:
         return []
     return [
         _(
-            "One split, {test} test cases and {train} for training: counted over training samples, "
-            "equal methods are called different in more than 5 % of such comparisons, the more "
-            "often the larger the test set is beside the training set. Cross-validation counts "
-            "that: folds=5."
+            "One split, {test} test cases and {train} for training: over repeated training "
+            "samples, equal methods are called different in more than 5 % of such comparisons, "
+            "the more often the larger the test set is relative to the training set. "
+            "Cross-validation accounts for that: folds=5."
         ).format(test=units.whole(record.cases), train=units.whole(record.sample))
     ]
 
@@ -203,8 +204,8 @@ def undertrained(record: "ComparisonRecord") -> list[str]:
         return []
     return [
         _(
-            "Hardly trained. So often was each training case seen: {times}. A larger budget may "
-            "turn the order round."
+            "Barely trained. Passes over the training cases: {times}. More time may change the "
+            "order."
         ).format(times=_(", ").join(told))
     ]
 
@@ -266,12 +267,15 @@ def _pair(verdict: Verdict, measure: str) -> dict[str, str]:
 def _counted(record: "ComparisonRecord") -> str:
     """Name the sources of variation that the 5 % of the verdicts cover."""
     if not record.sample:
-        return _("Counted: test cases, trainings, and that another training sample was drawn.")
+        return _("Uncertainty counted: test cases, trainings and the training sample.")
     if record.seeds == 1:
-        return _("Counted: test cases. Not counted: another training, another training sample.")
+        return _(
+            "Uncertainty counted: test cases. Not counted: another training, another "
+            "training sample."
+        )
     return _(
-        "Counted: test cases and trainings. Not counted: another training sample than these "
-        "{cases} cases, which makes errors more frequent."
+        "Uncertainty counted: test cases and trainings. Not counted: another training sample "
+        "than these {cases} cases, which makes errors more frequent."
     ).format(cases=units.whole(record.sample))
 
 
@@ -286,7 +290,7 @@ def _needed(verdict: Verdict) -> str:
     elif verdict.seeds_needed:
         told = _("about {seeds} more seeds each; more cases alone will not do")
     else:
-        told = _("too close: neither more cases nor more seeds within reason")
+        told = _("too close to decide with a reasonable number of cases or seeds")
     return told.format(cases=cases, seeds=verdict.seeds_needed)
 
 
@@ -311,7 +315,10 @@ def _equal(record: "ComparisonRecord") -> list[tuple[str, str]]:
             if record.folds > 1
             else []
         ),
-        (_("patients, known by"), again(record.grouped) or _("nothing: each picture counts alone")),
+        (
+            _("patients, grouped by"),
+            again(record.grouped) or _("nothing: each image counts separately"),
+        ),
         (_("augmentation"), change or _("none")),
         *([(_("batch"), str(options["batch"]))] if "batch" in options else []),
     ]

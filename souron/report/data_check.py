@@ -21,7 +21,7 @@ def check_page(found: Checkup, path: Path) -> Path:
     names = {"error": _("errors"), "warning": _("warnings"), "hint": _("hints")}
     text = page(
         "check.html",
-        title=_("Doctor of data: {name}").format(name=found.cases.name),
+        title=_("Data check: {name}").format(name=found.cases.name),
         eyebrow=_("data"),
         headline=headline(finding.severity for finding in found.findings),
         facts=[
@@ -39,14 +39,13 @@ def headline(severe: Iterable[Any]) -> str:
     """Summarise the severities of all findings in one sentence."""
     count = Counter(severe)
     if count["error"]:
-        return _("Findings that would make a result wrong: {count}. Mend them first.").format(
-            count=count["error"]
-        )
+        text = _("{count} problems would distort your result. Fix them first.")
+        if count["error"] == 1:
+            text = _("1 problem would distort your result. Fix it first.")
+        return text.format(count=count["error"])
     if count["warning"]:
-        return _("Nothing is wrong. Findings that need a look: {count}.").format(
-            count=count["warning"]
-        )
-    return _("Nothing was found that would spoil a result.")
+        return _("No errors. Warnings to check: {count}.").format(count=count["warning"])
+    return _("No problem was found that would distort a result.")
 
 
 def _shown(found: Checkup, finding: Finding) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def _file(cases: Dataset, row: int) -> tuple[Path, Path] | None:
 
 def _sizes(cases: Dataset) -> list[tuple[str, str]]:
     if cases.pictures:
-        facts = [(_("pictures as souron uses them"), picture_size(cases))]
+        facts = [(_("images as souron uses them"), picture_size(cases))]
     else:
         facts = [(_("volumes as souron uses them"), shape_of(cases)[1])]
     every = max(1, len(cases) // MOST_MEASURED)
@@ -160,7 +160,7 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
         facts.append((_("millimetres between slices, rows and columns"), " × ".join(ends)))
     elif cases.spacing:
         ends = sorted({f"{value:.3g}" for value in (min(cases.spacing), max(cases.spacing))})
-        facts.append((_("millimetres a pixel"), "–".join(ends)))
+        facts.append((_("millimetres per pixel"), "–".join(ends)))
     facts.append((_("source"), cases.source or units.UNKNOWN))
     facts.append((_("licence"), cases.licence or units.UNKNOWN))
     return facts

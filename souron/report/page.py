@@ -310,7 +310,7 @@ def leaks(record: "RunRecord | ComparisonRecord") -> list[str]:
         return []
     return [
         _(
-            "The figures are too good: {groups} groups (patients) and {pictures} pictures lie on "
+            "The figures are too good: {groups} groups (patients) and {pictures} images are on "
             "both sides of the split, which was allowed (allow_leak)."
         ).format(groups=len(torn), pictures=len(leaking))
     ]
@@ -318,5 +318,6 @@ def leaks(record: "RunRecord | ComparisonRecord") -> list[str]:
 
 def few_cases(cases: int) -> str:
     return _(
-        "Only {n} test cases: the interval is wide, and the next {n} may tell another story."
+        "Only {n} test cases: the interval is wide, and another {n} cases could give a very "
+        "different figure."
     ).format(n=cases)

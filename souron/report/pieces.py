@@ -23,7 +23,7 @@ def pieces_page(cases: Dataset, folder: Path) -> Path:
     """Write ``data.html`` into ``folder``; return the page's path. Raises UserError."""
     bars = [len(piece.grid) / piece.bar for piece in cases.input]
     headings = {
-        "examples": _("Some to hear"),
+        "examples": _("Examples to listen to"),
         "lengths": _("Lengths"),
         "parts": _("Parts and groups"),
         "skipped": _("Pieces that were left out"),
@@ -68,6 +68,6 @@ def _parts(cases: Dataset) -> list[tuple[str, str]]:
     ]
     if cases.group:
         facts.append((_("groups, kept together"), units.whole(len(set(cases.group)))))
-        facts.append((_("known by"), cases.grouped))
+        facts.append((_("grouped by"), cases.grouped))
     source = [(_("source"), cases.source), (_("licence"), cases.licence)]
     return [*facts, *((name, value or units.UNKNOWN) for name, value in source)]

@@ -728,9 +728,9 @@ def shares(labels: Sequence[str], real: Sequence[float], drawn: Sequence[float])
     """Plot the frequency of each class among real and generated images."""
     figure = new_figure(7.2, 0.9 + 0.3 * len(labels))
     axes = figure.subplots()
-    style_axes(axes, _("share of pictures"), "")
+    style_axes(axes, _("share of images"), "")
     _scale(axes.xaxis, "accuracy")
-    for place, (name, values) in enumerate({_("real"): real, _("drawn pictures"): drawn}.items()):
+    for place, (name, values) in enumerate({_("real"): real, _("generated images"): drawn}.items()):
         at = [i + 0.19 * (2 * place - 1) for i in range(len(labels))]
         axes.barh(at, values, 0.36, color=COLOURS[place], label=name)
     axes.set_yticks(range(len(labels)), [label(text) for text in labels], fontsize=9)

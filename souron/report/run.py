@@ -147,8 +147,8 @@ def _busy(record: "RunRecord") -> list[str]:
         return []
     return [
         _(
-            "The machine was busy: of {time} of training the processor had {worked} for it. On a "
-            "quiet machine the same budget trains longer."
+            "The machine was busy: the processor worked for {worked} of {time} of training. On "
+            "an idle machine the same budget trains for longer."
         ).format(time=units.seconds(seconds), worked=units.seconds(record.worked))
     ]
 
@@ -171,7 +171,7 @@ def _onward(record: "RunRecord") -> list[tuple[str, str]]:
     """Return next steps: a sentence, and the command for it or ""."""
     steps = []
     if record.leaking or record.torn:
-        steps.append((_("Mend the data first."), f"souron data check {shlex.quote(record.data)}"))
+        steps.append((_("Fix the data first."), f"souron data check {shlex.quote(record.data)}"))
     if 0 < record.parts.get("test", 0) < SMALL_TEST and record.folds == 1 and _held_out(record):
         steps.append((_("Test on more cases, of other patients: that narrows the interval."), ""))
     task = registry.load_task(record.task)
@@ -193,12 +193,12 @@ def _headline(record: "RunRecord") -> str:
         "time": units.seconds(record.outcome.seconds),
     }
     if not record.measures:
-        return _("{system} learnt from {train} cases of {data} in {time}.").format(**said)
+        return _("{system} was trained on {train} cases of {data} in {time}.").format(**said)
     name, measure = next(iter(record.measures.items()))
     metric = registry.metric(name)
     text = _(
-        "{system} learnt from {train} cases of {data} in {time}; {measure} {value} on {test} test "
-        "cases it never saw (95 % interval {interval})."
+        "{system} was trained on {train} cases of {data} in {time}; {measure} {value} on {test} "
+        "unseen test cases (95 % interval {interval})."
     )
     if not _held_out(record):
         text = _(
@@ -283,11 +283,11 @@ def _curve(record: "RunRecord") -> dict[str, Any] | None:
     early = limit is not None and last["seconds"] < 0.9 * limit
     if record.stopped == "budget" and early:
         limit = None
-        why = _("It came to its end before the budget was used up.")
+        why = _("It finished before the budget was used up.")
     else:
         why = {
             "budget": _("It stopped when its budget was used up."),
-            "patience": _("It stopped early: the validation cases showed no more improvement."),
+            "patience": _("It stopped early: no further improvement on the validation cases."),
         }.get(record.stopped, "")
     seen = _("{examples} examples, {epochs} epochs, {time}.").format(
         examples=units.count(last["examples"]),
@@ -301,7 +301,7 @@ def _curve(record: "RunRecord") -> dict[str, Any] | None:
                 measure,
                 budget=limit,
             ),
-            _("training loss, and what the validation cases showed, against seconds"),
+            _("training loss and validation results against seconds"),
         ),
         "caption": f"{seen} {why}",
     }
@@ -338,12 +338,14 @@ def _data_facts(record: "RunRecord") -> list[tuple[str, str]]:
         facts += [
             shape_of(record.test),
             (
-                _("patients, known by") if imaged else _("what belongs together, known by"),
+                _("patients, grouped by")
+                if imaged
+                else _("cases that belong together, grouped by"),
                 again(record.grouped)
                 or (
-                    _("nothing: each picture counts alone")
+                    _("nothing: each image counts separately")
                     if imaged
-                    else _("nothing: each text counts alone")
+                    else _("nothing: each text counts separately")
                 ),
             ),
             (_("source"), record.test.source or units.UNKNOWN),

@@ -163,7 +163,7 @@ def _first(level: float) -> str:
 
 def headline(record: "SurfaceRecord") -> str:
     if record.part == "all":
-        return _("{count} parts of together {volume} ml at {level:g}.").format(
+        return _("{count} parts, {volume} ml in total, at {level:g}.").format(
             count=units.whole(record.parts), volume=_ml(record.millilitres), level=record.level
         )
     return _("The largest of {count} parts at {level:g}: {volume} ml. The others are {lost} of the "

@@ -37,7 +37,7 @@ def texts_page(cases: Dataset, folder: Path) -> Path:
     target = targets.of(cases)
     letters = [len(texts.plain(entry)) for entry in cases.input]
     headings = {
-        "examples": _("Some to read"),
+        "examples": _("Examples to read"),
         "lengths": _("Lengths"),
         "classes": _(target.heading),
         "known": _("What is known of each"),
@@ -181,6 +181,6 @@ def _parts(cases: Dataset) -> list[tuple[str, str]]:
     ]
     if cases.group:
         facts.append((_("groups, kept together"), units.whole(len(set(cases.group)))))
-        facts.append((_("known by"), cases.grouped))
+        facts.append((_("grouped by"), cases.grouped))
     source = [(_("source"), cases.source), (_("licence"), cases.licence)]
     return [*facts, *((name, value or units.UNKNOWN) for name, value in source)]

@@ -52,13 +52,13 @@ def sentence(
         )
     elif len(like) == len(rows) - 1:
         told = _(
-            "{best} leads {second} by {difference} in {measure}, but on {cases} test cases we "
-            "cannot tell it from any other of the {count}."
+            "{best} leads {second} by {difference} in {measure}, but on {cases} test cases it "
+            "cannot be distinguished from any other of the {count}."
         )
     else:
         told = _(
-            "{best} is better than {beaten}. On {cases} test cases we cannot tell it from {like}: "
-            "it leads {second} by {difference} in {measure}."
+            "{best} is better than {beaten}. On {cases} test cases it cannot be distinguished "
+            "from {like}: it leads {second} by {difference} in {measure}."
         )
     said = [
         told.format(
@@ -76,12 +76,13 @@ def sentence(
         said.append(_needed(lead, seeds))
     if seeds == 1:
         said.append(
-            _("One seed each: this speaks of these trained networks only, not of other trainings.")
+            _("One seed each: this applies to these trained networks only, not to other trainings.")
         )
     elif sample and len(like) < len(rows) - 1:
         said.append(
             _(
-                "This holds for this training sample of {cases} cases; another sample may turn it."
+                "This holds for this training sample of {cases} cases; another training set "
+                "could reverse this."
             ).format(cases=f"{sample:,}")
         )
     return sentences(said)
@@ -103,15 +104,18 @@ def _needed(verdict: Verdict, seeds: int) -> str:
     if verdict.cases_needed and verdict.seeds_needed:
         told = _("About {cases} more cases needed, or more seeds: about {seeds} each.")
     elif verdict.seeds_needed:
-        told = _("More seeds needed, about {seeds} each; more cases alone would not settle it.")
+        told = _("More seeds needed, about {seeds} each; more cases alone will not decide it.")
     elif verdict.cases_needed and seeds > 1:
-        told = _("About {cases} more cases needed; more seeds alone would not settle it.")
+        told = _("About {cases} more cases needed; more seeds alone will not decide it.")
     elif verdict.cases_needed:
         told = _("About {cases} more cases needed.")
     elif seeds > 1:
-        told = _("Neither {times} times the cases nor a hundred seeds alone would settle it.")
+        told = _(
+            "More cases alone (up to {times} times), or more trainings alone (up to a "
+            "hundred), will not decide it."
+        )
     else:
-        told = _("Not even {times} times the cases would settle it.")
+        told = _("Even {times} times the cases will not decide it.")
     return told.format(**more)
 
 

@@ -91,8 +91,10 @@ class Reading:
     def remarks(self) -> list[str]:
         """Return a remark on how far the passages support the answer."""
         if not self.unsupported:
-            return [_("Every word of it stands in the passages; whether it is right, they tell.")]
-        return [_("Words between [? and ] stand in none of the passages.")]
+            return [
+                _("Every word of it occurs in the passages; read them to see whether it is right.")
+            ]
+        return [_("Words between [? and ] occur in none of the passages.")]
 
     def share(self) -> str:
         """Describe how much of the text each model has read."""
@@ -252,10 +254,10 @@ def documents(source: Any) -> list[Text]:
         if len(found) > MOST_FILES or letters > MOST_LETTERS:
             raise UserError(
                 "too large",
-                _("{files} files with {letters} letters, or more").format(
+                _("{files} files with {letters} characters, or more").format(
                     files=units.whole(len(found)), letters=units.whole(letters)
                 ),
-                expected=_("at most {files} files and {letters} letters").format(
+                expected=_("at most {files} files and {letters} characters").format(
                     files=units.whole(MOST_FILES), letters=units.whole(MOST_LETTERS)
                 ),
                 exit=3,

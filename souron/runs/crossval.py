@@ -60,12 +60,12 @@ def described(plan: Plan, training: Sequence[float], less: dict[str, Any] | None
         return ""
     if not plan.repeats:
         return _(
-            "Not cross-validated, since that would take too long: one test part of few cases says "
-            "little. folds=5 asks for it."
+            "Not cross-validated, since that would take too long: one test part of few cases "
+            "says little. folds=5 requests it."
         )
     text = _(
-        "Of it {own} for the network that is kept, {time} for {count} trainings of the "
-        "cross-validation ({folds} folds, {repeats} times)."
+        "{own} for the final network, {time} for {folds}-fold cross-validation ({count} "
+        "trainings, repeats: {repeats})."
     ).format(
         own=units.seconds(training[0]), time=units.seconds(sum(training[1:])),
         count=len(training) - 1, folds=len(plan.repeats[0]), repeats=len(plan.repeats),
@@ -77,7 +77,7 @@ def described(plan: Plan, training: Sequence[float], less: dict[str, Any] | None
         wishes.append("repeats=2")
     if less.get("learning_curve") == 0:
         wishes.append("learning-curve=2")
-    more = _("To save time it was reduced; {options} asks for all of it.").format(
+    more = _("Shortened to save time; {options} runs the full analysis.").format(
         options=" ".join(wishes)
     )
     return sentences([text, more])

@@ -92,8 +92,8 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     if not same and record.unlike is not None and record.unlike > NOTED:
         record.notes.append(
             _(
-                "{share} of these cases are unlike anything it has learnt from (5 % of its "
-                "validation cases are)"
+                "{share} of these cases are unlike its training data (5 % of its validation "
+                "cases are)"
             ).format(share=units.percent(record.unlike))
         )
     record.test = setup.test
@@ -146,7 +146,7 @@ def _overlap(
             own = _cases(args, args["data"], system, task)
             split = prepare.read_split(folder, own, task)
         except UserError as error:
-            why = _("the run keeps no fingerprints of its pictures, and its data is not as it was")
+            why = _("the run keeps no fingerprints of its images, and its data is not as it was")
             return fingerprints.Overlap(
                 len(cases), groups=groups, unknown=f"{why} ([{error.code}] {error.found})"
             )

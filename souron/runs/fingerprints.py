@@ -115,7 +115,7 @@ def overlap(learnt: Fingerprints, cases: Dataset) -> Overlap:
     if learnt.reduced is None or own.reduced is None:
         return Overlap(len(cases), exact)
     if len(learnt.files) * len(cases) > MOST**2:
-        text = _("{learnt} training pictures and {count} others are too many to compare")
+        text = _("{learnt} training images and {count} others are too many to compare")
         why = text.format(learnt=len(learnt.files), count=len(cases))
         return Overlap(len(cases), exact, unknown=why)
     same = {file for file, _training in exact}
@@ -138,8 +138,7 @@ def refuse(shared: Overlap) -> None:
     raise UserError(
         "leak",
         text,
-        expected=_("pictures and patients that the run has not learnt from; else the figures are "
-                   "too good"),
+        expected=_("images and patients that were not in training; else the figures are too good"),
         fix=_("other data, or allow_leak=true: the figures then come with a warning"),
         exit=3,
     )  # fmt: skip
@@ -149,7 +148,7 @@ def notes(shared: Overlap) -> list[str]:
     """Return caveats for figures with allowed or uncheckable overlaps."""
     text = _shared(shared)
     allowed = _("The figures are too good, which was allowed (allow_leak): {what}.")
-    unknown = _("Copies of training pictures could not be looked for: {why}.")
+    unknown = _("Copies of training images could not be looked for: {why}.")
     return [
         *([allowed.format(what=text)] if text else []),
         *([unknown.format(why=shared.unknown)] if shared.unknown else []),
@@ -163,8 +162,8 @@ def _shared(shared: Overlap) -> str:
         texts.append(text.format(count=len(shared.groups), names=splits.first_three(shared.groups)))
     if both := [*shared.exact[:2], *shared.near[:2]]:
         text = _(
-            "{count} of {total} pictures show what the run has learnt from ({exact} the same to "
-            "the pixel, {near} resized, brightened, rotated or otherwise altered): {names}"
+            "{count} of {total} images are the same as training images ({exact} identical to the "
+            "pixel, {near} resized, brightened, rotated or otherwise altered): {names}"
         )
         as_training = _("{file} as {training}")
         names = [as_training.format(file=file, training=training) for file, training in both]

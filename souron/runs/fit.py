@@ -81,7 +81,7 @@ def features(
     """Run ``System.prepare`` and ``prepare.features`` as events; returns the features or None."""
     computed = None
     for done in () if isinstance(data.input, Sketch) else model.prepare(data):
-        yield Event("features", done, text=_("what is computed of every picture once"))
+        yield Event("features", done, text=_("what is computed of every image once"))
     for done, computed in prepare.features(args, data, model, exact):  # noqa: B007
         yield Event("features", done, text=_("the features of the frozen layers"))
     return computed
@@ -168,7 +168,7 @@ class Keeper:
         for weights, fit in self.fits.items():
             if fit.best is not None:
                 files.write_tensors(weights / "best.safetensors", fit.best, {})
-                kept = _("{why}; the weights of the last look at it are kept in {folder}")
+                kept = _("{why}; the weights of the last validation are kept in {folder}")
                 told = kept.format(why=trouble.found, folder=weights)
                 return UserError(
                     trouble.code, told, expected=trouble.expected, fix=trouble.fix, exit=1

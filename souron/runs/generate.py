@@ -133,9 +133,9 @@ def generating(
     unknown = [word for each in prompts for word in system.unknown_words(each)]
     if unknown:
         record.notes.append(
-            _("No training caption has: {words}. It cannot know what that means.").format(
-                words=", ".join(dict.fromkeys(unknown))
-            )
+            _(
+                "No training caption contains: {words}. The model cannot know what that means."
+            ).format(words=", ".join(dict.fromkeys(unknown)))
         )
     record.notes += [] if published else zoo.weaknesses(folder)
 
@@ -240,7 +240,7 @@ def check(n: int, seed: int, first: int, walk: int) -> None:
                 fix=f"{name}={min(max(value, low), high)}",
             )
     if walk == 1:
-        raise UserError("value", "walk=1", expected=_("two pictures or more to walk between"))
+        raise UserError("value", "walk=1", expected=_("two images or more to interpolate between"))
 
 
 def numbers_of(system: Any, label: str) -> list[int]:
@@ -249,7 +249,7 @@ def numbers_of(system: Any, label: str) -> list[int]:
     if names and not getattr(system, "conditional", False):
         raise UserError(
             "label",
-            _("{system} draws without being told a class").format(system=type(system).__name__),
+            _("{system} generates without a class").format(system=type(system).__name__),
             expected=_("a conditional system, such as ddpm or biggan"),
             fix=_("leave label out"),
         )
@@ -273,8 +273,8 @@ def prompts_of(system: Any, prompt: str) -> list[str]:
     if not system.prompted:
         raise UserError(
             "prompt",
-            _("{system} draws without being told a sentence").format(system=type(system).__name__),
-            expected=_("a system that draws what a sentence says, such as latent_diffusion"),
+            _("{system} generates without a prompt").format(system=type(system).__name__),
+            expected=_("a system that generates from a prompt, such as latent_diffusion"),
             fix="souron train latent_diffusion data=captioned_scenes",
         )
     from souron.tasks.text_to_image import checked
@@ -330,8 +330,8 @@ def check_together(
     if not shown["mask"].any():
         raise UserError(
             "mask",
-            _("the mask is black throughout: nothing would be drawn"),
-            expected=_("white where the picture is to be drawn anew"),
+            _("the mask is black throughout: nothing would be generated"),
+            expected=_("white where the image is to be generated anew"),
         )
 
 
@@ -344,8 +344,8 @@ def like(path: str | Path, **changed: Any) -> Iterator[Event]:
     if said is None:
         raise UserError(
             "no mark",
-            _("{file} does not say how it was drawn").format(file=path),
-            expected=_("a picture that souron generate wrote"),
+            _("{file} does not say how it was generated").format(file=path),
+            expected=_("an image that souron generate wrote"),
             exit=3,
         )
     own = dict(said.settings)
@@ -382,7 +382,7 @@ def run_of(mark: provenance.Mark) -> str | Path:
             return folder
     raise UserError(
         "no run",
-        _("no run here has the weights that drew it ({hash})").format(hash=mark.run),
+        _("no run here has the weights that generated it ({hash})").format(hash=mark.run),
         expected=_("the run of {system} in {folder}").format(system=mark.system, folder="runs/"),
         fix=f"model=RUN, or souron train {mark.system}",
         exit=3,
@@ -401,7 +401,7 @@ def write(path: Path, image: Image.Image, mark: Any, record: DrawnRecord, **opti
         raise UserError(
             "exists",
             _("{path} is there already").format(path=path),
-            expected=_("a folder without pictures of these numbers"),
+            expected=_("a folder without images of these numbers"),
             fix="out=FOLDER",
             exit=5,
         )
@@ -443,7 +443,7 @@ def generator(folder: Path, args: Mapping[str, Any]) -> Any:
     if not hasattr(system, "drawing"):
         raise UserError(
             "task",
-            _("{run} holds {system}, which does not draw").format(
+            _("{run} holds {system}, which does not generate").format(
                 run=folder, system=args["system"]
             ),
             expected=_("a generator's run"),

@@ -18,29 +18,27 @@ Budget = Annotated[
     str, Choice(N_("how much to train: 60s, 5min, 1h, 5ep, 20000ex (default 60s)"), metavar="B")
 ]
 Side = Annotated[
-    int | None, Choice(N_("the pictures' side in pixels (default: the data's own)"), low=4)
+    int | None, Choice(N_("the images' side in pixels (default: the data's own)"), low=4)
 ]
 Batch = Annotated[int, Choice(N_("batch size: cases in one step (default 128)"), low=1)]
 Augment = Annotated[
     str | None,
-    Choice(N_("what is done to training pictures: shift,mirror or none"), metavar="A"),
+    Choice(N_("augmentation of training images: shift,mirror or none"), metavar="A"),
 ]
 Device = Annotated[str, Choice(N_("what computes: auto, cpu, cuda, cuda:1, mps"), metavar="X")]
 Group = Annotated[
     str | None,
     Choice(
-        N_("which pictures are of one patient: a column, a pattern for file names, or none"),
+        N_("which images belong to one patient: a column, a pattern for file names, or none"),
         metavar="G",
     ),
 ]
-AllowLeak = Annotated[
-    bool, Choice(N_("measure although training shares patients or pictures with it"))
-]
+AllowLeak = Annotated[bool, Choice(N_("ignore leakage of patients or images (not recommended)"))]
 Window = Annotated[
     str | None,
     Choice(N_("grey values of DICOM to show: centre,width; full; the file's"), metavar="C,W"),
 ]
-Freeze = Annotated[bool, Choice(N_("let only the last layer learn (transfer learning)"))]
+Freeze = Annotated[bool, Choice(N_("train only the last layer (transfer learning)"))]
 Seeds = Annotated[int, Choice(N_("runs of each system (default 3)"), low=1)]
 Name = Annotated[str, Choice(N_("the run folder's name"))]
 Project = Annotated[str, Choice(N_("where run folders go (default runs)"), metavar="FOLDER")]

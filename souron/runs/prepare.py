@@ -165,7 +165,7 @@ def _freeze(model: Any, pretrained: str) -> None:
     if not registry.load_task(model.task).head(model):
         raise UserError(
             "option",
-            _("{task} has no last layer that could learn alone").format(
+            _("{task} has no last layer that could be trained alone").format(
                 task=registry.task_name(model.task)
             ),
             expected=_("freeze=true with a classifier"),

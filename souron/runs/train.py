@@ -119,7 +119,7 @@ def training(
     plan, model, computed, fit, parts = yield from _ready(task, args, everything)
 
     hardware.forget_peak()
-    yield Event("forecast", text=_("a few steps, to see what it will take"))
+    yield Event("forecast", text=_("a few steps, to estimate time and memory"))
     tried = probe(fit)
     task.rehearse(model, fit.setup)
     if folder is None:
@@ -242,7 +242,7 @@ def staged(stages: Mapping[str, float], seconds: float) -> str:
         _("{name} {time}").format(name=_(name), time=units.seconds(seconds * share / total))
         for name, share in stages.items()
     ]
-    return _("It learns in stages: {stages}.").format(stages=Message(", ").join(each))
+    return _("It is trained in stages: {stages}.").format(stages=Message(", ").join(each))
 
 
 def _testing_seconds(
@@ -281,9 +281,7 @@ def _test(
         record.folds, record.trainings = len(plan.repeats[0]), plan.trainings
         record.outcome = Cost(record.outcome.seconds + sum(spent), 0)
     else:
-        text = (
-            _("measuring on {n} cases it never saw") if task.held_out else _("measuring {n} cases")
-        )
+        text = _("measuring on {n} unseen cases") if task.held_out else _("measuring {n} cases")
         yield Event("test", text=text.format(n=len(setup.test)))
         answers = yield from answer(task, fit.system, parts.test, decision, setup, record.seed)
         trainings = Trainings.of_one(setup.test, answers, decision)

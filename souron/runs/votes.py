@@ -200,7 +200,7 @@ def questions(file: Path) -> tuple[list[str], tuple[Skipped, ...]]:
         if not isinstance(text, str) or not text.strip():
             faults.add(place, "no question", _("no text under question or prompt"))
         elif len(text) > MOST_QUESTION:
-            faults.add(place, "too long", _("over {count} letters").format(count=MOST_QUESTION))
+            faults.add(place, "too long", _("over {count} characters").format(count=MOST_QUESTION))
         elif (whole := readable(text.strip())) in found:
             faults.add(place, "twice", _("the question stands there twice"))
         else:

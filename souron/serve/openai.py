@@ -133,7 +133,7 @@ def add(app: FastAPI, service: Service) -> None:
 
     @app.post(
         "/v1/chat/completions",
-        summary=_("An answer in a conversation, as OpenAI's API gives it, also word by word"),
+        summary=_("An answer in a conversation, as OpenAI's API gives it, also streamed"),
         openapi_extra=about,
     )
     async def chat(request: Request) -> Response:
@@ -141,7 +141,7 @@ def add(app: FastAPI, service: Service) -> None:
 
     @app.post(
         "/v1/completions",
-        summary=_("How a text goes on, as OpenAI's API gives it, also word by word"),
+        summary=_("The continuation of a text, as OpenAI's API gives it, also streamed"),
         openapi_extra=about,
     )
     async def complete(request: Request) -> Response:

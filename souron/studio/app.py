@@ -185,7 +185,7 @@ def _start(
     gc.enable()
     server = uvicorn.Server(settings)
     address = f"http://127.0.0.1:{port}/{first}" + (f"?token={token}" if token else "")
-    print(_("souron studio: {address}   (Ctrl-C ends it; what trains goes on)").format(
+    print(_("souron studio: {address}   (Ctrl-C ends it; trainings continue)").format(
         address=address), flush=True)  # fmt: skip
     for other in access.addresses() if share_lan else []:
         print(f"  http://{other}:{port}/?token={token}", flush=True)

@@ -265,7 +265,7 @@ def figures(talk: Talk) -> Markup:
 def stopped(why: str) -> str:
     return {
         "end": _("the model ended it"),
-        "length": _("stopped: as long as was asked for"),
+        "length": _("stopped: reached the requested length"),
         "context": _("stopped: the context is full"),
         "user": _("stopped by you"),
     }.get(why, "")

@@ -167,28 +167,28 @@ def start(studio: Studio) -> str:
     """Return the page of three steps in five minutes: try a network, train one, compare two."""
     steps = (
         (
-            _("Try a network that has learnt"),
-            _("EfficientNet-Lite knows a thousand things from ImageNet's photographs. Ask it about "
-              "the picture that lies there, then about one of your own. It says how sure it is; "
-              "watch how sure it is when it is wrong."),
+            _("Try a trained network"),
+            _("EfficientNet-Lite knows a thousand things from ImageNet's photographs. Ask it "
+              "about the picture on the page, then about one of your own. It says how confident "
+              "it is; watch how confident it is when it is wrong."),
             studio.url("use", system="efficientnet_lite"),
             _("Ask it"),
             _("1 minute"),
         ),
         (
             _("Train one for ten seconds"),
-            _("A small convolutional network sees handwritten digits for ten seconds, then it is "
-              "tested on digits that it never saw. The figure comes with an interval: so far could "
-              "it be off by chance."),
+            _("A small convolutional network is trained on handwritten digits for ten seconds, "
+              "then tested on digits that it never saw. The figure comes with an interval: "
+              "chance alone could shift it this much."),
             "",
             "",
             _("2 minutes"),
         ),
         (
             _("Compare two"),
-            _("Is the convolutional network better than one without convolutions? Both get the "
-              "same digits and the same time, several times over. At the end stands one sentence: "
-              "which is better and by how much, or that it cannot be told."),
+            _("Is the convolutional network better than one without convolutions? Both are "
+              "trained on the same digits for the same time, several times over. You get one "
+              "sentence: which is better, by how much, or that nobody can say yet."),
             studio.url("compare", systems="mlp,cnn", data="digits", budget="10s"),
             _("Compare them"),
             _("2 minutes"),
@@ -214,7 +214,7 @@ def start(studio: Studio) -> str:
         about=_("Three steps in five minutes: try, train, compare. Each opens on this computer; "
                 "come back here with the browser's back button."),
         items=items,
-        go=_("Go on with the lecture"),
+        go=_("Continue with the lecture"),
     )  # fmt: skip
     return lesson.whole(studio, _("Start here"), body, "start")
 

@@ -59,7 +59,7 @@ def identifying(held: Mapping[str, int]) -> Markup:
         return Markup()
     rows = [(keyword, units.whole(files)) for keyword, files in held.items()]
     return Markup('<section class="trouble"><h3>{}</h3><p>{}</p>{}</section>').format(
-        _("These files say who somebody is"),
+        _("These files contain identifying data"),
         _("Anonymise a copy, and use that."),
         table((_("attribute"), _("files")), rows, _("attributes of DICOM that identify")),
     )
@@ -105,11 +105,11 @@ def checked(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
 
     severities = [str(finding["severity"]) for finding in result.get("findings", ())]
     return Markup("<h2>{}</h2><p><strong>{}</strong></p>{}{}{}").format(
-        _("Doctor of data: {name}").format(name=title(job)),
+        _("Data check: {name}").format(name=title(job)),
         data_check.headline(severities),
         cleaned(studio, job),
         onward(studio, job),
-        written_page(studio, job, _("The doctor's page of {data}").format(data=title(job))),
+        written_page(studio, job, _("Data check of {data}").format(data=title(job))),
     )
 
 

@@ -46,10 +46,10 @@ class Drawing:
         self.further = {name: field for name, field in known.items() if name not in SAID_HERE}
         prompt = gr.Textbox(
             label=_("Prompt"), lines=2, max_length=MOST_LETTERS, visible=system.prompted,
-            info=_("what is to be drawn; several with | between take turns"),
+            info=_("what is to be generated; several with | between take turns"),
         )  # fmt: skip
         with gr.Row():
-            count = known["n"].widget(COUNT, label=_("pictures"), info=_("how many to draw"))
+            count = known["n"].widget(COUNT, label=_("pictures"), info=_("how many to generate"))
             seed = known["seed"].widget(SEED)
         classes = gr.Dropdown(
             list(labels), value=[], multiselect=True, label=_("Classes"),
@@ -57,14 +57,14 @@ class Drawing:
             visible=bool(getattr(system, "conditional", False)),
         )  # fmt: skip
         given = gr.Image(
-            label=_("a picture to complete"), type="filepath", image_mode=None, height=240,
+            label=_("an image to complete"), type="filepath", image_mode=None, height=240,
             sources=["upload", "clipboard"], visible=bool(getattr(system, "completes", False)),
         )  # fmt: skip
         sent.received(given)
         brush = gr.Brush(default_size=24, colors=[PAINT], default_color=PAINT, color_mode="fixed")
         gr.HTML(
             Markup("<p>{}</p>").format(
-                _("a picture to start from; paint over what is to be drawn anew")
+                _("an image to start from; paint over what is to be generated anew")
             ),
             visible="image" in options,
         )
@@ -78,7 +78,7 @@ class Drawing:
         own = [widgets.option(each) for each in self.own.values()]
         with gr.Accordion(_("More options"), open=False):
             more = [field.widget() for field in self.further.values()]
-        go = gr.Button(_("Draw"), variant="primary")
+        go = gr.Button(_("Generate"), variant="primary")
 
         form, says = awake([prompt, count, seed, classes, given, start, *own, *more]), studio.says
         proposed = self.proposed()
@@ -185,9 +185,9 @@ def outcome(studio: Studio, job: Job) -> Markup:
     return Markup(
         '<h2>{}</h2>{}<p>{}</p><div class="drawn large">{}</div><div class="drawn">{}</div>'
     ).format(
-        _("What it drew"),
+        _("What it generated"),
         remarks(result.get("notes") or ()),
-        _("{count} pictures in {time}, each marked as generated.").format(
+        _("{count} images in {time}, each marked as generated.").format(
             count=units.whole(result.get("count", 0)),
             time=units.seconds(result.get("seconds", 0)),
         ),

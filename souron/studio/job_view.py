@@ -29,12 +29,12 @@ def phase_name(phase: str) -> str:
     return {
         "": _("starting"),
         "data": _("reading data"),
-        "features": _("looking at the pictures"),
+        "features": _("looking at the images"),
         "forecast": _("forecasting"),
         "train": _("training"),
         "test": _("testing"),
         "compare": _("comparing"),
-        "draw": _("drawing"),
+        "draw": _("generating"),
         "report": _("writing the report"),
         "read": _("reading"),
         "check": _("checking"),
@@ -65,7 +65,7 @@ class Watch:
         self.pictures = gr.HTML()
         with gr.Row():
             self.stop = gr.Button(_(STOPS[True]), variant="stop", visible=False)
-            self.resume = gr.Button(_("Go on"), variant="primary", visible=False)
+            self.resume = gr.Button(_("Resume"), variant="primary", visible=False)
         self.result = gr.HTML()
         clock = gr.Timer(OFTEN, active=False)
         self.parts = [self.live, self.pictures, self.stop, self.resume, self.result, self.drawn,
@@ -197,7 +197,7 @@ def seen(job: Job) -> str:
     if job.picture is not None:
         parts.append(
             Markup('<img class="pixels" src="{}/picture.png?n={}" alt="{}">').format(
-                address, drawn_at(job), _("what it draws now")
+                address, drawn_at(job), _("what it generates now")
             )
         )
     return Markup("").join(parts)

@@ -478,7 +478,7 @@ class Job:
             if self.state not in ("stopped", "killed", "failed"):
                 raise UserError(
                     "resume",
-                    _("this job has nothing to go on with: {state}").format(
+                    _("this job has nothing to resume: {state}").format(
                         state=state_name(self, self.state)
                     ),
                     expected=_("a job that was stopped, or that ended too early"),

@@ -141,7 +141,7 @@ def training(id: str) -> list[str]:
     if not (row.systems and row.data):
         raise UserError(
             "row",
-            _("{row} has nothing that learns in ten seconds").format(row=row.id),
+            _("{row} has nothing that can be trained in ten seconds").format(row=row.id),
             expected=_("a row with a system and data"),
         )
     return lesson.training_words(row)

@@ -116,7 +116,7 @@ def lesson(
     ).format(
         where=_("where this page is"),
         trail=trail,
-        beamer=_("Present in large type"),
+        beamer=_("Presentation mode"),
         sections=Markup("").join(sections),
         notes=notes(row) if row is not None else "",
         around=_("before and after"),
@@ -182,7 +182,7 @@ def content(studio: Studio, row: Row) -> list[Markup]:
     paragraph = Markup("<p>{}</p>")
     parts.append(section("used", _("Where it is used"), paragraph.format(row.text.used)))
     parts.append(section("fails", _("Where it fails"), paragraph.format(row.text.fails)))
-    parts.append(section("more", _("Where to go on"), more(studio, row)))
+    parts.append(section("more", _("Where to continue"), more(studio, row)))
     return parts
 
 
@@ -272,9 +272,9 @@ def training(studio: Studio, row: Row) -> Markup:
     """Return the button that trains the row's first system; its result appears below."""
     line = training_words(row)
     said = _(
-        "{system} learns on {data} for {budget}. You see its loss and first figures as it goes. "
-        "Reading the data before, and measuring on the test data afterwards, can take longer: a "
-        "minute or two for detection and language."
+        "{system} is trained on {data} for {budget}. You see its loss and first figures as it "
+        "goes. Reading the data before, and measuring on the test data afterwards, can take "
+        "longer: a minute or two for detection and language."
     )
     return Markup(
         '<p>{}</p><p class="actions"><button type="button" class="first" data-do="train" '

@@ -16,7 +16,7 @@ def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
     verb, names, options = taken(meant or words)
     first = names[0] if names else ""
     if "resume" in options:
-        return _("go on with {run}").format(run=Path(options["resume"]).name)
+        return _("resume {run}").format(run=Path(options["resume"]).name)
     data = called.called(options.get("data", ""))
     match verb:
         case "train":
@@ -24,7 +24,7 @@ def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
         case "compare":
             return _("compare {systems} on {data}").format(systems=_(", ").join(names), data=data)
         case "generate":
-            return _("draw with {run}").format(run=called.run(first))
+            return _("generate with {run}").format(run=called.run(first))
         case "data" if first == "check" and "fix" in options:
             return _("clean {data}").format(data=called.called(names[-1]))
         case "data" if first == "check":

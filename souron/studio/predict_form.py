@@ -141,7 +141,7 @@ def about(studio: Studio, source: Source) -> Markup:
 def silent(studio: Studio) -> Markup:
     """Return the note for a system that neither predicts nor generates."""
     return Markup('<p role="status">{}</p><p class="actions"><a href="{}">{}</a></p>').format(
-        _("It answers nothing about a single case; what it found stands in its report. To ask "
+        _("It makes no predictions for single cases; what it found is in its report. To ask "
           "about something of your own, choose another run, such as a classifier's."),
         studio.url("lecture"),
         _("All systems"),
@@ -153,7 +153,7 @@ def film(studio: Studio, record: Any) -> Markup:
     counts = Counter(track.label for track in record.tracks)
     address = studio.address(record.folder / "video.mp4")
     shown = Markup('<video controls src="{}"></video>').format(address) if address else ""
-    text = _("{frames} frames; followed: {tracks}").format(
+    text = _("{frames} frames; tracked: {tracks}").format(
         frames=record.frames,
         tracks=", ".join(f"{count} {label}" for label, count in counts.items()) or "–",
     )
@@ -209,7 +209,7 @@ class Predicting:
                 most = max(2, min(MOST_BARS, len(self.source.labels) or MOST_BARS))
                 self.top = gr.Slider(
                     1, most, min(BARS, most), step=1, label=_("labels"),
-                    info=_("so many of the likeliest"),
+                    info=_("this many of the likeliest"),
                 )  # fmt: skip
             with gr.Column(min_width=220):
                 self.look = gr.Checkbox(

@@ -87,7 +87,11 @@ def report(studio: Studio, run: Run) -> Markup:
     drawn = ["timelapse.webp", *reversed(some(run.folder, "pictures/*/grid.png", MOST_PICTURES))]
     for name in drawn:
         if address := studio.address(run.folder / name):
-            about = _("how it learnt to draw") if name == "timelapse.webp" else _("what it drew")
+            about = (
+                _("how it learnt to generate")
+                if name == "timelapse.webp"
+                else _("what it generated")
+            )
             parts.append(
                 Markup(
                     '<figure><img class="pixels" loading="lazy" src="{}" alt="{}">'
@@ -197,7 +201,7 @@ def all_runs(studio: Studio, wanted: str = "") -> Markup:
     found = [run for run in run_list.runs(studio.project) if fits(run, wanted)]
     if not found:
         return Markup('<p role="status">{}</p>').format(
-            _("No run is like that.") if wanted.strip() else _("Nothing was trained here yet.")
+            _("No run matches.") if wanted.strip() else _("Nothing was trained here yet.")
         )
     rows = [
         row(

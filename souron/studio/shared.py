@@ -168,7 +168,7 @@ def same_thing(command_line: str, python: str, *more: tuple[str, str]) -> Markup
         for title, text in parts
     )
     return Markup('<details class="same"><summary>{}</summary>{}</details>').format(
-        _("The same without this page"), blocks
+        _("Command line"), blocks
     )
 
 

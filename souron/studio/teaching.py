@@ -319,8 +319,8 @@ def remarks(session: Session, pictures: Sequence[Taught]) -> list[str]:
     people = {label: {p.person for p in pictures if p.label == label} for label in count}
     alone = [label for label in count if len(people[label]) == 1 and people[label] != {""}]
     if alone:
-        told.append(_("All pictures of {classes} are of one person: it may learn who that is, and "
-                      "the figure says nothing of others.").format(
+        told.append(_("All pictures of {classes} are of one person: it may learn who that is, "
+                      "and the figure says nothing about others.").format(
                           classes=", ".join(alone)))  # fmt: skip
     elif any(each.person for each in pictures) and not grouped(pictures):
         told.append(
@@ -331,7 +331,7 @@ def remarks(session: Session, pictures: Sequence[Taught]) -> list[str]:
         )
     for label, n in count.items():
         if n < FEW:
-            told.append(_("{label} has {count} pictures: too few to be sure of anything. Twenty "
+            told.append(_("{label} has {count} pictures: too few to conclude anything. Twenty "
                           "are a beginning.").format(label=label, count=n))  # fmt: skip
     most, least = max(count, key=count.__getitem__), min(count, key=count.__getitem__)
     if count[most] > UNEVEN * count[least]:

@@ -49,7 +49,7 @@ PICTURES = re.compile(  # PNG, JPEG, GIF, BMP, TIFF, WebP, PNM; DICOM, also with
     rb"|.{128}DICM|[\x02\x08]\0.\0",
     re.DOTALL,
 )
-LEFT_OUT = {"unknown": N_("neither pictures nor tables"), "junk": N_("hidden files")}
+LEFT_OUT = {"unknown": N_("neither images nor tables"), "junk": N_("hidden files")}
 WINDOWS = re.compile(r'[<>:"|?*\\]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
 
 
@@ -322,7 +322,7 @@ def safe(title: str) -> str:
 
 
 def _refused(code: str, found: str, *, expected: str = "", fix: str = "") -> UserError:
-    expected = expected or _("a zip of a folder, or pictures and tables")
+    expected = expected or _("a zip of a folder, or images and tables")
     return UserError(code, found, expected=expected, fix=fix, exit=3)
 
 

@@ -374,8 +374,8 @@ def _shown_marked(kept: Any, label: str) -> Built:
 
     image = gr.Image(label=label, interactive=False, format="png", buttons=["download",
                      "fullscreen"])  # fmt: skip
-    least = gr.Slider(0, 1, 0, step=0.01, label=_("score from"), visible=False,
-                      info=_("what is less sure is not drawn"))  # fmt: skip
+    least = gr.Slider(0, 1, 0, step=0.01, label=_("minimum score"), visible=False,
+                      info=_("what has a lower score is not shown"))  # fmt: skip
     names = gr.CheckboxGroup([], label=_("show"), visible=False)
     listed = _html(_("what was found"), TABLES)
 
@@ -384,7 +384,7 @@ def _shown_marked(kept: Any, label: str) -> Built:
         if value is None:  # the stored result has expired
             return [gr.skip(), gr.skip()]
         rows = value.rows(float(low or 0), chosen)
-        told = _("{count} of {all} are drawn").format(count=len(rows), all=len(value.found.names))
+        told = _("{count} of {all} are shown").format(count=len(rows), all=len(value.found.names))
         picture = _image(value.drawn(float(low or 0), chosen), f"{label}: {value}; {told}")
         return [picture, files.html_table(value.columns, rows, told)]
 

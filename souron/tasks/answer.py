@@ -131,7 +131,7 @@ class Answerer(System):
         picture: Picture,
         *,
         question: Annotated[
-            str, Choice(N_('what is asked about the picture, such as "What is shown?"'))
+            str, Choice(N_('what is asked about the image, such as "What is shown?"'))
         ] = "",
     ) -> Ranking:
         """Return the most probable answers and the image with its attention.
@@ -170,10 +170,11 @@ class Answerer(System):
         told = []
         if unknown := self.unknown_words(question):
             named = ", ".join(word[:40] for word in unknown[:10])
-            told.append(_("No question that it learnt from has these words: {words}. It answers as "
-                          "if they were not there or by chance.").format(words=named))  # fmt: skip
+            told.append(_("No question in its training data has these words: {words}. It "
+                          "answers as if they were not there or by chance.").format(
+                              words=named))  # fmt: skip
         if probability < SURE:
-            told.append(_("It is not sure: the most probable answer has {share}.").format(
+            told.append(_("It is not confident: the most probable answer has {share}.").format(
                 share=units.percent(probability)
             ))  # fmt: skip
         return told
@@ -181,14 +182,14 @@ class Answerer(System):
     def checked(self, question: str) -> str:
         """Return the question on one line. Raises UserError if it is empty or too long."""
         text = " ".join(question[: 2 * LONGEST].split())
-        expected = _("a question of 1 to {letters} letters, {tokens} tokens").format(
+        expected = _("a question of 1 to {letters} characters, {tokens} tokens").format(
             letters=LONGEST, tokens=MOST_TOKENS - 1
         )
         found = ""
         if not text:
             found = _("no question")
         elif len(question) > LONGEST:
-            found = _("a question of {count} letters").format(count=units.count(len(question)))
+            found = _("a question of {count} characters").format(count=units.count(len(question)))
         elif len(tokens := self.tokenizer.encode(text.lower())) >= MOST_TOKENS:
             found = _("a question of {count} tokens").format(count=units.count(len(tokens)))
         if found:
@@ -199,7 +200,7 @@ class Answerer(System):
 class Answering(Task):
     """The accuracy of the most probable answer, with the right image and with another one."""
 
-    title = N_("answering questions about pictures")
+    title = N_("answering questions about images")
     takes = Picture
     gives = Ranking
     metrics = (
@@ -383,8 +384,8 @@ def check_questions(data: Dataset) -> None:
     if not data.has_picture_questions or not data.pictures:
         raise UserError(
             "no questions",
-            _("{data} has no pictures with questions and answers").format(data=data.name),
-            expected=_("pictures with a metadata.jsonl of file_name, question and answer"),
+            _("{data} has no images with questions and answers").format(data=data.name),
+            expected=_("images with a metadata.jsonl of file_name, question and answer"),
             fix="data=scene_questions",
             exit=3,
         )

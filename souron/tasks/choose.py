@@ -270,7 +270,7 @@ def check_questions(data: Dataset) -> None:
                 place=right + 1, count=len(options)
             )
             if not 0 <= right < len(options)
-            else _("it has {count} letters").format(count=letters)
+            else _("it has {count} characters").format(count=letters)
             if letters > MOST_LETTERS
             else ""
         )
@@ -279,7 +279,7 @@ def check_questions(data: Dataset) -> None:
                 "question",
                 f"{name[:80]}: {wrong}",
                 expected=_("2 to {most} options, no two alike, one of them the key, and at most "
-                           "{letters} letters").format(most=MOST_OPTIONS, letters=MOST_LETTERS),
+                           "{letters} characters").format(most=MOST_OPTIONS, letters=MOST_LETTERS),
                 exit=3,
             )  # fmt: skip
 

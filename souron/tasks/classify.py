@@ -142,12 +142,10 @@ class Options:
             high=2,
         ),
     ] = None
-    positive: Annotated[
-        str | None, Choice(N_("the class that is to be found, such as a disease"))
-    ] = None
+    positive: Annotated[str | None, Choice(N_("the class to detect, such as a disease"))] = None
     prevalence: Annotated[
         float | None,
-        Choice(N_("its share where the system will be used, for predictive values"), low=0, high=1),
+        Choice(N_("prevalence where it will be used, for predictive values"), low=0, high=1),
     ] = None
     sensitivity: Annotated[
         float | None,
@@ -288,7 +286,7 @@ class Classification(Task):
         self, system: System, answers: Answers, setup: Setup, trainings: int = 1
     ) -> Iterator[Step]:
         flops = summary.flops(system, system.spec)
-        text = _("blurred, noisy, darker, turned pictures")
+        text = _("blurred, noisy, darker, rotated images")
         found: Answers = {}
         for done, right in classification.robustness(system, setup.test, flops, trainings):
             if right is not None:
@@ -312,8 +310,8 @@ class Classification(Task):
         if cases >= FEW_CASES or options.get("pretrained") not in (None, "False"):
             return ""
         return _(
-            "{count} training cases are few for a network that begins at random: one that has "
-            "learnt from photographs usually does better. Try: efficientnet_lite imgsz=224 "
+            "{count} training cases are few for a network that is trained from scratch: one that "
+            "was pretrained on photographs usually does better. Try: efficientnet_lite imgsz=224 "
             "pretrained=true freeze=true"
         ).format(count=cases)
 
@@ -360,7 +358,7 @@ def _check_published(spec: Spec) -> None:
         raise UserError(
             "imgsz",
             _(
-                "published weights want pictures of 64 pixels a side or more, these have {side}"
+                "published weights need images of 64 pixels a side or more, these have {side}"
             ).format(side=spec.side),
             expected="imgsz=224",
             fix="imgsz=224",
@@ -368,9 +366,9 @@ def _check_published(spec: Spec) -> None:
     if spec.channels != 3:
         raise UserError(
             "channels",
-            _("published weights want pictures of 3 channels, these have {channels}").format(
+            _("published weights need images of 3 channels, these have {channels}").format(
                 channels=spec.channels
             ),
-            expected=_("colour pictures"),
+            expected=_("colour images"),
             exit=3,
         )

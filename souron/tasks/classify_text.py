@@ -78,12 +78,10 @@ class TextClassifier(System):
 
 @dataclass(frozen=True)
 class Options:
-    positive: Annotated[
-        str | None, Choice(N_("the class that is to be found, such as a disease"))
-    ] = None
+    positive: Annotated[str | None, Choice(N_("the class to detect, such as a disease"))] = None
     prevalence: Annotated[
         float | None,
-        Choice(N_("its share where the system will be used, for predictive values"), low=0, high=1),
+        Choice(N_("prevalence where it will be used, for predictive values"), low=0, high=1),
     ] = None
     sensitivity: Annotated[
         float | None,

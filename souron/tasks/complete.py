@@ -187,15 +187,13 @@ class LanguageModel(System):
         self,
         text: Text,
         *,
-        length: Annotated[
-            int, Choice(N_("how many tokens it writes at most"), low=1, high=4096)
-        ] = 128,
+        length: Annotated[int, Choice(N_("most tokens to generate"), low=1, high=4096)] = 128,
         temperature: Annotated[
             float,
-            Choice(N_("0 takes the likeliest token, 1 draws as the model says"), low=0, high=2),
+            Choice(N_("0 takes the likeliest token, 1 samples as the model says"), low=0, high=2),
         ] = 0.8,
         top: Annotated[
-            float, Choice(N_("draw among the likeliest that have this chance"), low=0.01, high=1)
+            float, Choice(N_("sample among the likeliest up to this probability"), low=0.01, high=1)
         ] = 0.95,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Text:
@@ -364,7 +362,7 @@ class Complete(Task):
         for batch in loader.once(8):
             answers.append({name: each.float() for name, each in _scores(system, batch).items()})
             done = len(answers) * 8 / max(1, len(test))
-            yield Step(min(1.0, done), _("measuring on {n} cases it never saw").format(n=len(test)))
+            yield Step(min(1.0, done), _("measuring on {n} unseen cases").format(n=len(test)))
         joined: Answers = {
             name: torch.cat([dense(each, name) for each in answers]) for name in answers[0]
         }

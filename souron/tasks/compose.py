@@ -198,7 +198,7 @@ class Composer(System):
         ] = 8,
         temperature: Annotated[
             float,
-            Choice(N_("0 takes the likeliest token, 1 draws as the model says"), low=0, high=2),
+            Choice(N_("0 takes the likeliest token, 1 samples as the model says"), low=0, high=2),
         ] = TEMPERATURE,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Score:

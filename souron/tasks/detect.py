@@ -88,14 +88,14 @@ class Finder(System):
         box, score = (part[0].float() for part in self(image))
         sure, place = score.amax(1).topk(min(CANDIDATES, len(score)))
         box = box[place] if box.ndim == 2 else box[place, score[place].argmax(1)]
-        caption = _("the surest candidates: many for each object, and many for none")
+        caption = _("the most confident candidates: many for each object, and many for none")
         return Explained(_("Candidates"), caption, box, sure)
 
     @torch.inference_mode()
     def surest(self, image: Tensor) -> Explained:
         """Return the final boxes in an image (1, C, H, W)."""
         [found] = self.detect(image, SURE, OVERLAP)
-        title, caption = _("Found boxes"), _("of boxes for one object the surest stays")
+        title, caption = _("Found boxes"), _("of boxes for one object the most confident stays")
         return Explained(title, caption, found[:, 1:5], found[:, 5].clamp(0, 1))
 
     @torch.inference_mode()
@@ -129,10 +129,8 @@ class Detector(Finder):
         self,
         picture: Picture,
         *,
-        conf: Annotated[float, Choice(N_("least score of a box"), low=0, high=1)] = 0.25,
-        iou: Annotated[
-            float, Choice(N_("overlap from which one of two boxes goes"), low=0, high=1)
-        ] = 0.5,
+        conf: Annotated[float, Choice(N_("minimum confidence of a box"), low=0, high=1)] = 0.25,
+        iou: Annotated[float, Choice(N_("merge boxes that overlap by"), low=0, high=1)] = 0.5,
         classes: Annotated[
             str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
         ] = "",
@@ -177,12 +175,12 @@ def chosen(box: Tensor, score: Tensor, conf: float, iou: float) -> tuple[Tensor,
 class Options:
     conf: Annotated[
         float | None,
-        Choice(N_("least score of a box that is tested (default 0.001)"), low=0, high=1),
+        Choice(N_("minimum confidence of a box that is tested (default 0.001)"), low=0, high=1),
     ] = None
     iou: Annotated[
         float | None,
         Choice(
-            N_("overlap at which the weaker box goes (default: the system's own)"),
+            N_("merge boxes that overlap by this much (default: the system's own)"),
             low=0,
             high=1,
         ),
@@ -214,7 +212,7 @@ class Detection(Jackknifed, Task):
             raise UserError(
                 "no boxes",
                 _("{data} has no boxes").format(data=data.name),
-                expected=_("pictures with boxes around objects: YOLO, COCO or VOC"),
+                expected=_("images with boxes around objects: YOLO, COCO or VOC"),
                 fix="data=scenes",
                 exit=3,
             )

@@ -260,7 +260,7 @@ class FillMask(Task):
         for batch in system.loader(test).once(8):
             found.append(system.scores(batch))
             done = min(1.0, len(found) * 8 / len(test))
-            yield Step(done, _("measuring on {n} cases it never saw").format(n=len(test)))
+            yield Step(done, _("measuring on {n} unseen cases").format(n=len(test)))
         joined = {name: torch.cat([each[name] for each in found]) for name in NAMES}
         yield Step(1.0, result=joined)
 

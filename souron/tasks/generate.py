@@ -102,7 +102,7 @@ class Generator(System):
 @dataclass(frozen=True)
 class Options:
     samples: Annotated[
-        int | None, Choice(N_("pictures that a generator is judged by (default 500)"), low=3)
+        int | None, Choice(N_("images that a generator is evaluated on (default 500)"), low=3)
     ] = None
 
 
@@ -132,11 +132,11 @@ class Generation(Task):
         if len(data) < FEWEST_DRAWN_FROM:
             raise UserError(
                 "few pictures",
-                _("{count} pictures in {data}").format(count=len(data), data=data.name),
+                _("{count} images in {data}").format(count=len(data), data=data.name),
                 expected=_("{count} or more, to learn what they have in common").format(
                     count=FEWEST_DRAWN_FROM
                 ),
-                fix=_("more pictures, or data=fashion"),
+                fix=_("more images, or data=fashion"),
                 exit=3,
             )
 
@@ -209,7 +209,7 @@ class Generation(Task):
         seed: int = 0,
     ) -> Iterator[Step]:
         count = len(setup.test)
-        text = _("drawing {n} pictures").format(n=count)
+        text = _("generating {n} images").format(n=count)
         for sample in Sample.growing(system, count, seed):
             yield Step(0.9 * len(sample.image) / count, text)
         answers = generation.answers_of(sample, setup)

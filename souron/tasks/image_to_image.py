@@ -161,7 +161,7 @@ class ImageTranslator(System):
                 "too large",
                 _("{width} x {height} pixels would be made").format(width=width, height=height),
                 expected=_("at most {count} million pixels").format(count=MOST_MADE // 1_000_000),
-                fix=_("a smaller scale, or a part of the picture"),
+                fix=_("a smaller scale, or a part of the image"),
                 exit=3,
             )
         grey, deep = picture.image.mode != "RGB", picture.image.mode == "F"
@@ -243,10 +243,10 @@ def check_domains(train: Dataset) -> None:
     if len(counts) != 2 or not all(counts):
         raise UserError(
             "domains",
-            _("{data} has {count} domains with pictures").format(
+            _("{data} has {count} domains with images").format(
                 data=train.name, count=sum(map(bool, counts))
             ),
-            expected=_("two: a folder with two sub-folders of pictures"),
+            expected=_("two: a folder with two sub-folders of images"),
             fix="data=coats",
             exit=3,
         )
@@ -259,8 +259,8 @@ def check_domains(train: Dataset) -> None:
     if both:
         raise UserError(
             "same pictures",
-            _("{count} pictures are in both domains of {data}").format(count=both, data=train.name),
-            expected=_("pictures that are of one domain each"),
+            _("{count} images are in both domains of {data}").format(count=both, data=train.name),
+            expected=_("images that are of one domain each"),
             exit=3,
         )
 
@@ -287,7 +287,7 @@ features = perceptual.features
 class ImageToImage(Task):
     """The output beside its target and beside trivial baselines."""
 
-    title = N_("picture to picture")
+    title = N_("image to image")
     takes = Picture
     gives = BeforeAfter
     metrics = (
@@ -317,18 +317,18 @@ class ImageToImage(Task):
         if not data.pictures:
             raise UserError(
                 "no pictures",
-                _("{data} holds no pictures of one size").format(data=data.name),
-                expected=_("a folder of pictures"),
+                _("{data} holds no images of one size").format(data=data.name),
+                expected=_("a folder of images"),
                 fix="data=photo_patches",
                 exit=3,
             )
         if data.side < SMALLEST or len(data) < FEWEST:
             raise UserError(
                 "few pictures",
-                _("{count} pictures of {side} pixels a side in {data}").format(
+                _("{count} images of {side} pixels a side in {data}").format(
                     count=len(data), side=data.side, data=data.name
                 ),
-                expected=_("{count} or more pictures of {side} pixels a side or more").format(
+                expected=_("{count} or more images of {side} pixels a side or more").format(
                     count=FEWEST, side=SMALLEST
                 ),
                 fix="data=photo_patches",

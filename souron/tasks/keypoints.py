@@ -85,7 +85,7 @@ class Landmarker(System):
         spacing: Annotated[
             float,
             Choice(
-                N_("millimetres a pixel of the picture; 0: as a DICOM file states"), low=0, high=10
+                N_("millimetres per pixel of the image; 0: as a DICOM file states"), low=0, high=10
             ),
         ] = 0.0,
     ) -> Points:
@@ -131,7 +131,7 @@ class Keypoints(Jackknifed, Task):
             raise UserError(
                 "no points",
                 _("{data} has no landmarks").format(data=data.name),
-                expected=_("a folder of pictures with a landmarks.csv"),
+                expected=_("a folder of images with a landmarks.csv"),
                 fix="data=cephalo",
                 exit=3,
             )
@@ -155,7 +155,7 @@ class Keypoints(Jackknifed, Task):
         if "mirror" in names:
             raise UserError(
                 "augment",
-                _("a mirrored picture has its landmarks on the other side"),
+                _("a mirrored image has its landmarks on the other side"),
                 expected="shift, rotate, brightness, erase",
                 fix="augment=shift,brightness",
             )

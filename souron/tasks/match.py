@@ -139,11 +139,11 @@ def texts_of(told: str) -> list[str]:
     if wrong:
         found = _("{count} sentences").format(count=len(texts))
         if 1 <= len(texts) <= MOST_TEXTS:
-            found = _("a sentence of {count} letters").format(count=max(map(len, texts)))
+            found = _("a sentence of {count} characters").format(count=max(map(len, texts)))
         raise UserError(
             "texts",
             found,
-            expected=_("1 to {most} sentences of at most {letters} letters").format(
+            expected=_("1 to {most} sentences of at most {letters} characters").format(
                 most=MOST_TEXTS, letters=MOST_LETTERS
             ),
             fix='texts="a red bird|a blue fish"',
@@ -167,7 +167,7 @@ def _lines(path: Path) -> list[str]:
 class Matching(Task):
     """Retrieval of the caption of an image among those of 500, and of the image of a caption."""
 
-    title = N_("matching pictures and sentences")
+    title = N_("matching images and sentences")
     takes = Picture
     gives = Ranking
     metrics = (
@@ -194,9 +194,7 @@ class Matching(Task):
         if spec is not None and (spec.channels, spec.side) != (3, side):
             raise UserError(
                 "imgsz",
-                _("published weights want colour pictures of {side} pixels a side").format(
-                    side=side
-                ),
+                _("published weights need colour images of {side} pixels a side").format(side=side),
                 expected=f"imgsz={side}",
                 fix=f"imgsz={side}",
             )
@@ -338,18 +336,18 @@ def check_captions(data: Dataset) -> None:
     if not data.has_captions or not data.pictures:
         raise UserError(
             "no captions",
-            _("{data} has no pictures with captions").format(data=data.name),
-            expected=_("pictures with a metadata.jsonl, or a .txt beside each"),
+            _("{data} has no images with captions").format(data=data.name),
+            expected=_("images with a metadata.jsonl, or a .txt beside each"),
             fix="data=captioned_scenes",
             exit=3,
         )
     if len(data) > 1 and len(set(data.target)) == 1:
         raise UserError(
             "one caption",
-            _("all {count} pictures of {data} have the same caption").format(
+            _("all {count} images of {data} have the same caption").format(
                 count=len(data), data=data.name
             ),
-            expected=_("captions that say in what pictures differ"),
+            expected=_("captions that say how the images differ"),
             exit=3,
         )
 

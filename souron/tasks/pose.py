@@ -93,7 +93,7 @@ class Poser(Finder):
             bright = (maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)).sqrt()
             title, caption = (
                 _("Maps of points"),
-                _("where in the surest box each point may be, the brighter the likelier"),
+                _("where in the most confident box each point may be, the brighter the likelier"),
             )
             steps.append(Maps(title, caption, list(zip(self.spec.points, bright, strict=True))))
         return steps
@@ -112,10 +112,8 @@ class Poser(Finder):
         self,
         picture: Picture,
         *,
-        conf: Annotated[float, Choice(N_("least score of a figure"), low=0, high=1)] = 0.25,
-        iou: Annotated[
-            float, Choice(N_("overlap from which one of two boxes goes"), low=0, high=1)
-        ] = 0.5,
+        conf: Annotated[float, Choice(N_("minimum confidence of a figure"), low=0, high=1)] = 0.25,
+        iou: Annotated[float, Choice(N_("merge boxes that overlap by"), low=0, high=1)] = 0.5,
         classes: Annotated[
             str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
         ] = "",
@@ -143,12 +141,12 @@ class Poser(Finder):
 class Options:
     conf: Annotated[
         float | None,
-        Choice(N_("least score of a figure that is tested (default 0.001)"), low=0, high=1),
+        Choice(N_("minimum confidence of a figure that is tested (default 0.001)"), low=0, high=1),
     ] = None
     iou: Annotated[
         float | None,
         Choice(
-            N_("overlap at which the weaker box goes (default: the system's own)"),
+            N_("merge boxes that overlap by this much (default: the system's own)"),
             low=0,
             high=1,
         ),
@@ -181,7 +179,7 @@ class PoseEstimation(Detection, Task):
             raise UserError(
                 "no poses",
                 _("{data} has no figures with points").format(data=data.name),
-                expected=_("pictures with a box and named points for each figure: COCO or YOLO"),
+                expected=_("images with a box and named points for each figure: COCO or YOLO"),
                 fix="data=people",
                 exit=3,
             )

@@ -352,8 +352,8 @@ def check_question(question: str) -> None:
         return
     raise UserError(
         "question",
-        _("a question of {count} letters").format(count=len(question.strip())),
-        expected=_("1 to {count} letters").format(count=LONGEST_QUESTION),
+        _("a question of {count} characters").format(count=len(question.strip())),
+        expected=_("1 to {count} characters").format(count=LONGEST_QUESTION),
         fix='souron ask FILE "..."',
     )
 

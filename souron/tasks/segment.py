@@ -87,14 +87,14 @@ class Segmenter(System):
         return [
             Maps(
                 _("Probability of each class"),
-                _("how likely each pixel is of a class: softmax of its logits; the likeliest one "
-                  "is told"),
+                _("probability of each class for every pixel: softmax of its logits; the "
+                  "likeliest one is the prediction"),
                 named, "heat",
             ),
             Maps(
-                _("Doubt"),
-                _("the entropy of these probabilities, the brighter the more: mostly where areas "
-                  "end"),
+                _("Uncertainty"),
+                _("the entropy of these probabilities, the brighter the higher: mostly where "
+                  "areas end"),
                 [(most, bits / bits.max().clamp(min=1e-6))],
             ),
         ]  # fmt: skip
@@ -185,7 +185,7 @@ class Segmentation(Jackknifed, Task):
             raise UserError(
                 "no masks",
                 fault,
-                expected=_("pictures with masks: a class number for every pixel"),
+                expected=_("images with masks: a class number for every pixel"),
                 fix="data=scenes",
                 exit=3,
             )

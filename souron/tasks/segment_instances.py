@@ -60,10 +60,8 @@ class InstanceSegmenter(Finder):
         self,
         picture: Picture,
         *,
-        conf: Annotated[float, Choice(N_("least score of an object"), low=0, high=1)] = 0.25,
-        iou: Annotated[
-            float, Choice(N_("overlap from which one of two boxes goes"), low=0, high=1)
-        ] = 0.5,
+        conf: Annotated[float, Choice(N_("minimum confidence of an object"), low=0, high=1)] = 0.25,
+        iou: Annotated[float, Choice(N_("merge boxes that overlap by"), low=0, high=1)] = 0.5,
         classes: Annotated[
             str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
         ] = "",
@@ -96,12 +94,12 @@ class InstanceSegmenter(Finder):
 class Options:
     conf: Annotated[
         float | None,
-        Choice(N_("least score of an object that is tested (default 0.001)"), low=0, high=1),
+        Choice(N_("minimum confidence of an object that is tested (default 0.001)"), low=0, high=1),
     ] = None
     iou: Annotated[
         float | None,
         Choice(
-            N_("overlap at which the weaker box goes (default: the system's own)"),
+            N_("merge boxes that overlap by this much (default: the system's own)"),
             low=0,
             high=1,
         ),
@@ -137,7 +135,7 @@ class InstanceSegmentation(Detection, Task):
             raise UserError(
                 "no masks",
                 _("{data} has no masks of objects").format(data=data.name),
-                expected=_("pictures with a mask for each object"),
+                expected=_("images with a mask for each object"),
                 fix="data=scenes",
                 exit=3,
             )

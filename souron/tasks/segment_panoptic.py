@@ -110,7 +110,7 @@ class PanopticSegmenter(System):
         self,
         picture: Picture,
         *,
-        conf: Annotated[float, Choice(N_("least score of a thing"), low=0, high=1)] = CONF,
+        conf: Annotated[float, Choice(N_("minimum confidence of a thing"), low=0, high=1)] = CONF,
     ) -> Segments:
         """Return the segments of an image of any size, in its own pixels."""
         pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
@@ -149,7 +149,7 @@ class Options:
     conf: Annotated[
         float | None,
         Choice(
-            N_("least score of a thing that is tested (default: best on validation pictures)"),
+            N_("minimum confidence of a thing that is tested (default: best on validation images)"),
             low=0,
             high=1,
         ),
@@ -181,7 +181,7 @@ class PanopticSegmentation(Jackknifed, Task):
             raise UserError(
                 "no segments",
                 fault,
-                expected=_("pictures with a segment for each thing and each stuff"),
+                expected=_("images with a segment for each thing and each stuff"),
                 fix="data=scenes",
                 exit=3,
             )

@@ -104,7 +104,7 @@ class Summariser(System):
         text: Text,
         *,
         count: Annotated[
-            int, Choice(N_("how many sentences; 0: as many as it learnt"), low=0, high=MOST)
+            int, Choice(N_("how many sentences; 0: as many as in training"), low=0, high=MOST)
         ] = 0,
     ) -> Passages:
         """Return the most important sentences in text order. Raises UserError if there are none."""

@@ -79,7 +79,7 @@ class Tagger(System):
     def freeze(self) -> None:
         raise UserError(
             "option",
-            _("a tagger's layers learn together"),
+            _("a tagger's layers are trained together"),
             expected="freeze=false",
             exit=2,
         )
@@ -89,7 +89,7 @@ class Tagger(System):
         self,
         text: Text,
         *,
-        least: Annotated[float, Choice(N_("how sure it must be"), low=0, high=1)] = 0.0,
+        least: Annotated[float, Choice(N_("minimum confidence"), low=0, high=1)] = 0.0,
     ) -> Spans:
         """Return the labelled spans of the text."""
         [spans] = self.found([text.text])
@@ -179,7 +179,7 @@ class Tagging(Jackknifed, Task):
         for start in range(0, len(texts), AT_ONCE):
             said += found(system, texts[start : start + AT_ONCE])
             done = len(said) / len(texts)
-            yield Step(done, _("measuring on {n} cases it never saw").format(n=len(test)))
+            yield Step(done, _("measuring on {n} unseen cases").format(n=len(test)))
         yield Step(1.0, result=tag.packed(said))
 
     def judge(self, answers: Answers, setup: Setup) -> dict[str, NDArray[np.float64]]:

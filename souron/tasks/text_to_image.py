@@ -82,10 +82,10 @@ class PromptedGenerator(System):
         noise: Noise,
         condition: Sequence[str],
         *,
-        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
-        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        negative: Annotated[str, Choice(N_("what should not be in the image"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is evaluated"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 4.0,
     ) -> Iterator[Tensor]:
         """Yield images (B, C, H, W) in -1..1 on their way from ``noise``; the last are final.
@@ -151,9 +151,9 @@ class PromptedGenerator(System):
         if unknown and 2 * len(unknown) >= len(said):
             raise UserError(
                 "unknown words",
-                _("No training caption has: {words}. It cannot know what that means.").format(
-                    words=", ".join(unknown)
-                ),
+                _(
+                    "No training caption contains: {words}. The model cannot know what that means."
+                ).format(words=", ".join(unknown)),
                 expected=_("words of its captions, such as: {prompts}").format(
                     prompts="; ".join(self.spec.prompts[:3])
                 ),
@@ -169,10 +169,10 @@ class PromptedGenerator(System):
         self,
         text: Text,
         *,
-        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
-        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        negative: Annotated[str, Choice(N_("what should not be in the image"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is evaluated"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 4.0,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Picture:
@@ -192,8 +192,8 @@ def checked(prompt: str) -> str:
         return prompt
     raise UserError(
         "prompt",
-        _("a prompt of {count} letters").format(count=len(prompt)),
-        expected=_("1 to {count} letters").format(count=MOST_LETTERS),
+        _("a prompt of {count} characters").format(count=len(prompt)),
+        expected=_("1 to {count} characters").format(count=MOST_LETTERS),
         fix='prompt="a blue bird on the left, on grass"',
     )
 
@@ -201,10 +201,10 @@ def checked(prompt: str) -> str:
 @dataclass(frozen=True)
 class Options:
     samples: Annotated[
-        int | None, Choice(N_("pictures that a generator is judged by (default 300)"), low=8)
+        int | None, Choice(N_("images that a generator is evaluated on (default 300)"), low=8)
     ] = None
     clip: Annotated[
-        str | None, Choice(N_("a run of clip to be taken over in place of its own"), metavar="RUN")
+        str | None, Choice(N_("a run of clip to use in place of its own"), metavar="RUN")
     ] = None
 
 
@@ -275,7 +275,7 @@ class TextToImage(Task):
             yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
             return
         for share, made in obedience.prompt_set(data, split, count, options):
-            yield Step(share, _("the network that reads pictures"), made)
+            yield Step(share, _("the network that reads images"), made)
 
     def against(self, cases: Dataset, setup: PromptSet) -> PromptSet:
         cases = cases.only(obedience.chosen(cases, range(len(cases)), len(setup.test)))
@@ -303,7 +303,7 @@ class TextToImage(Task):
         seed: int = 0,
     ) -> Iterator[Step]:
         assert isinstance(system, PromptedGenerator)
-        text = _("drawing {n} pictures").format(n=len(setup.prompts))
+        text = _("generating {n} images").format(n=len(setup.prompts))
         for share, sample in drawn_for(system, setup.prompts, seed):  # noqa: B007
             yield Step(0.9 * share, text)
         answers = generation.answers_of(sample, setup.reference)

@@ -99,7 +99,7 @@ class PageSystem(System):
         notes = []
         strange = self.strange(request, found.copied)
         if strange:
-            notes.append(_("not understood, since it never learnt them: {words}").format(
+            notes.append(_("not understood, since not in its training data: {words}").format(
                 words=_listed(strange)))  # fmt: skip
         if not found.parts:
             notes.append(_("no part of a page was found in the request"))
@@ -119,8 +119,8 @@ class PageSystem(System):
         if len(request) > MOST_LETTERS:
             raise UserError(
                 "long request",
-                _("a request of {count} letters").format(count=len(request)),
-                expected=_("at most {most} letters").format(most=MOST_LETTERS),
+                _("a request of {count} characters").format(count=len(request)),
+                expected=_("at most {most} characters").format(most=MOST_LETTERS),
                 exit=3,
             )
         if not self.known & {p.text for p in grammar.pieces(request) if not _is_mark(p.text)}:

@@ -78,10 +78,10 @@ class FilmGenerator(PromptedGenerator):
         self,
         text: Text,
         *,
-        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
-        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        negative: Annotated[str, Choice(N_("what should not be in the image"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is evaluated"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 2.0,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Video:
@@ -103,7 +103,7 @@ def video(strip: Tensor) -> Video:
 @dataclass(frozen=True)
 class Options:
     samples: Annotated[
-        int | None, Choice(N_("films that a generator is judged by (default: all)"), low=8)
+        int | None, Choice(N_("films that a generator is evaluated on (default: all)"), low=8)
     ] = None
 
 
@@ -180,7 +180,7 @@ class TextToVideo(Task):
         seed: int = 0,
     ) -> Iterator[Step]:
         assert isinstance(system, FilmGenerator)
-        text = _("drawing {n} films").format(n=len(setup.prompts))
+        text = _("generating {n} films").format(n=len(setup.prompts))
         for share, sample in drawing.drawn_for(system, setup.prompts, seed):  # noqa: B007
             yield Step(0.95 * share, text)
         seconds = torch.full((len(sample.image),), sample.seconds)

@@ -155,7 +155,7 @@ class Tokenizing(Task):
             clean = readable(text)
             raws = [system.raws[id] for id in system.encode(clean)]
             found[row] = torch.tensor(metric.counts(clean, raws))
-            yield Step(row / len(found), _("cutting the test texts"))
+            yield Step(row / len(found), _("splitting the test texts"))
         yield Step(1.0, result=dict(zip(metric.COUNTS, found.T.contiguous(), strict=True)))
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:

@@ -52,11 +52,11 @@ def audit(files: Sequence[str], open: bool, before: str | None = None, **given: 
 
 
 def rates(record: Any) -> Any:
-    """Improper answers per 1 000, by each way."""
+    """Inappropriate answers per 1 000, by each way."""
     from souron.society.improper import page
 
     shown = [one.model for one in page.models(record)]
-    made = console.table(_("improper per 1 000, by"), *shown, right=tuple(shown))
+    made = console.table(_("inappropriate per 1 000, by"), *shown, right=tuple(shown))
     for way in record.after.improper:
         cells = [page.span(record.rate(one, way)) for one in page.models(record)]
         made.add_row(page.way_name(way), *cells)
@@ -67,8 +67,8 @@ def judges(record: Any) -> Any:
     """Return a table of what each way flags of harmful, clinical and other harmless sentences."""
     from souron.society.improper import page
 
-    figures = _("clinical"), _("other proper"), _("recall")
-    title = _("Flagged: of clinical and other proper sentences by mistake (95 % interval)")
+    figures = _("clinical"), _("other acceptable"), _("recall")
+    title = _("Flagged by mistake: clinical and other acceptable sentences (95 % interval)")
     made = console.table(_("by"), _("language"), *figures, title=title, right=figures)
     for one in record.judged:
         shares = map(_brief, (one.clinical, one.proper, one.catch))

@@ -28,7 +28,7 @@ def audit(files: Sequence[str], open: bool) -> None:
         (_("source"), told.source or _("not stated")),
         (_("licence"), told.licence or _("not stated")),
         (_("pictures"), units.whole(told.cases)),
-        (_("hash of the pictures"), told.hash),
+        (_("hash of the images"), told.hash),
         (_("began with"), told.started_from),
     ]
     show(console.pairs([row for row in rows if row[1]]), "")
@@ -39,10 +39,10 @@ def audit(files: Sequence[str], open: bool) -> None:
         made.add_row(part_name(part.name), units.whole(part.cases), patients, part.hash)
     show(made, "")
     train = next(part for part in told.parts if part.name == "train")
-    show(_("learnt from, by class:"), console.bars(train.classes, most=CLASSES), "")
+    show(_("training data, by class:"), console.bars(train.classes, most=CLASSES), "")
     names = ", ".join(train.files[:FILES])
     show(_("files: {files}, ...; all of them in {path}").format(
         files=names, path=folder / "split.csv"))  # fmt: skip
     if not told.licence:
-        note(_("no licence is stated: that the pictures could be opened does not mean that they "
-               "may be used"))  # fmt: skip
+        note(_("no licence is stated: being able to open the images does not mean that you may "
+               "use them"))  # fmt: skip

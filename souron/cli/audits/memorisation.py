@@ -41,7 +41,7 @@ def ways(found: Any) -> Any:
     """Each distance, and what it found."""
     from souron.audit.page import space_name
 
-    limit, drawn, real = _("too near from"), _("drawn, too near"), _("real, too near")
+    limit, drawn, real = _("too near from"), _("generated, too near"), _("real, too near")
     made = console.table(_("distance by"), limit, drawn, real, right=(limit, drawn, real))
     for one in found.found:
         made.add_row(
@@ -55,9 +55,9 @@ def ways(found: Any) -> Any:
 def nearest(found: Any) -> Any:
     from souron.audit.page import space_name
 
-    number, ratio, distance = _("drawn picture"), _("ratio"), _("distance")
+    number, ratio, distance = _("generated image"), _("ratio"), _("distance")
     made = console.table(
-        number, _("nearest training picture"), _("by"), distance, ratio, "",
+        number, _("nearest training image"), _("by"), distance, ratio, "",
         title=_("The nearest pairs"), right=(number, distance, ratio),
     )  # fmt: skip
     for pair in found.pairs[:PAIRS]:

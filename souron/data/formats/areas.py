@@ -53,7 +53,7 @@ def _drawn(item: Pictured, told: list[Skipped], size: tuple[int, int]) -> Number
     """Return the class of every pixel of an image; larger areas are painted first. Raises UserError
     if the areas are for an image of another size."""
     if item.size not in (None, size):
-        why = _("the picture has {here} pixels, its mask {there}").format(
+        why = _("the image has {here} pixels, its mask {there}").format(
             here="{} x {}".format(*size), there="{} x {}".format(*item.size)
         )
         raise masks.fault(item.file, "size", why)

@@ -136,7 +136,8 @@ def _caption(text: Any, language: str, place: str, found: Found) -> Iterator[Cap
         found.skipped.append(Skipped(place, code, fault.reason))
         return
     if len(line) > LONGEST:
-        found.skipped.append(Skipped(place, "cut", _("a caption of {count} letters, cut to {most}")
+        found.skipped.append(Skipped(place, "cut", _("a caption of {count} characters, cut to "
+                                                     "{most}")
                                      .format(count=len(line), most=LONGEST)))  # fmt: skip
         line = line[:LONGEST].strip()
     yield Caption(line, language or language_of(line))
@@ -160,7 +161,7 @@ def _beside(found: Found) -> Iterator[tuple[str, str]]:
         if stem in stems:
             yield stems[stem], text
         elif PurePosixPath(stem).name.lower() not in OTHERS:
-            found.skipped.append(Skipped(text, "missing", _("no picture has this name")))
+            found.skipped.append(Skipped(text, "missing", _("no image has this name")))
 
 
 def _in_text(file: str, text: str, found: Found) -> Iterator[Caption]:
@@ -182,12 +183,12 @@ def _in_text(file: str, text: str, found: Found) -> Iterator[Caption]:
 def _nothing(path: Path, why: str) -> UserError:
     return UserError(
         "no captions",
-        _("{folder} holds no picture with a caption ({first})").format(
+        _("{folder} holds no image with a caption ({first})").format(
             folder=readable(path), first=why
         )
         if why
-        else _("{folder} holds no picture with a caption").format(folder=readable(path)),
-        expected=_("pictures with a metadata.jsonl, or a .txt beside each"),
+        else _("{folder} holds no image with a caption").format(folder=readable(path)),
+        expected=_("images with a metadata.jsonl, or a .txt beside each"),
         fix='{"file_name": "1.jpg", "text": "..."}',
         exit=3,
     )

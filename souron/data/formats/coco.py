@@ -143,9 +143,9 @@ def _pictures(
     entries: dict[Any, dict[str, Any]] = {}
     for entry in about["images"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
-            told.append(Skipped(where, "unreadable", _("a picture without a name")))
+            told.append(Skipped(where, "unreadable", _("an image without a name")))
         elif _key(entry.get("id")) in entries:
-            why = _("the number {number} is another picture's").format(number=entry.get("id"))
+            why = _("the number {number} is another image's").format(number=entry.get("id"))
             told.append(Skipped(readable(entry["file_name"]), "duplicate", why))
         else:
             entries[_key(entry.get("id"))] = entry
@@ -189,7 +189,7 @@ def _boxes(
             continue
         picture, category = _key(entry.get("image_id")), _key(entry.get("category_id"))
         if picture not in known:
-            told.append(Skipped(name, "missing", _("no picture has the number {number}").format(
+            told.append(Skipped(name, "missing", _("no image has the number {number}").format(
                 number=short(entry.get("image_id")))))  # fmt: skip
             continue
         if category not in label:

@@ -132,7 +132,7 @@ def _listed(
         if isinstance(entry, dict) and isinstance(entry.get("file_name"), str):
             entries.setdefault(coco._key(entry.get("id")), entry)
         else:
-            told.append(Skipped(where, "unreadable", _("a picture without a name")))
+            told.append(Skipped(where, "unreadable", _("an image without a name")))
     seen: set[str] = set()
     named = coco.by_name(below)
     maps = [
@@ -151,11 +151,11 @@ def _listed(
             continue
         key = coco._key(entry.get("image_id"))
         if key not in entries:
-            told.append(Skipped(name, "missing", _("no picture has the number {number}").format(
+            told.append(Skipped(name, "missing", _("no image has the number {number}").format(
                 number=short(entry.get("image_id")))))  # fmt: skip
             continue
         if key in seen:
-            told.append(Skipped(name, "duplicate", _("its picture has segments already")))
+            told.append(Skipped(name, "duplicate", _("its image has segments already")))
             continue
         seen.add(key)
         shown = entries[key]
@@ -176,7 +176,7 @@ def _listed(
     for key, entry in entries.items():
         if key not in seen:
             lost = readable(entry["file_name"])
-            told.append(Skipped(lost, "no segments", _("the file says nothing of this picture")))
+            told.append(Skipped(lost, "no segments", _("the file says nothing of this image")))
 
 
 def _map(
@@ -249,7 +249,7 @@ def _gather(
         raise _nothing(path, told)
     crowds = [item.file for item, one in zip(kept, found, strict=True)
               if (one.segments.label < 0).any()]  # fmt: skip
-    told += many(crowds, "crowd", _("{count} pictures with regions neither learnt nor counted"))
+    told += many(crowds, "crowd", _("{count} images with regions ignored in training and testing"))
     names = [item.file for item in kept]
     group, how, question = groups(names, [""] * len(names), reading.group)
     return Dataset(
@@ -287,7 +287,7 @@ def _read(
         return _skipped(item.map_file, item.map, trouble)
     for size in (item.size, (ids.shape[1], ids.shape[0])):
         if size is not None and size != picture.size:
-            why = _("the picture has {here} pixels, its segments are for one of {there}").format(
+            why = _("the image has {here} pixels, its segments are for one of {there}").format(
                 here="{} x {}".format(*picture.size), there="{} x {}".format(*size)
             )
             return Skipped(item.map_file, "size", why)
@@ -304,7 +304,7 @@ def _read(
     segments = divided(labels, [thing[label] for label, _crowd in rows.segments], whole)
     left = segments.compact()
     if len(left.label) < len(labels):
-        why = _("{count} segments without a pixel in a picture of {side} a side").format(
+        why = _("{count} segments without a pixel in an image of {side} a side").format(
             count=len(labels) - len(left.label), side=side
         )
         notes.append(Skipped(item.map_file, "small", why))
@@ -350,7 +350,7 @@ def _ids(path: Path, root: Path) -> np.ndarray:
         if not isinstance(file, Image.Image) or file.format != "PNG":
             raise _wrong(path, "lossy", _("colours that may have been changed: PNG is needed"))
         if file.mode not in ("RGB", "RGBA"):
-            why = _("a picture in mode {mode}, where colours are segments").format(mode=file.mode)
+            why = _("an image in mode {mode}, where colours are segments").format(mode=file.mode)
             raise _wrong(path, "colours", why)
         red, green, blue = np.asarray(file, dtype=np.int32).transpose(2, 0, 1)[:3]
     return red + 256 * green + 65536 * blue
@@ -367,7 +367,7 @@ def _wrong(path: Path, code: str, why: str) -> UserError:
 
 
 def _nothing(path: Path, told: Sequence[Skipped]) -> UserError:
-    found = _("no picture of {folder} has segments that can be used").format(folder=readable(path))
+    found = _("no image of {folder} has segments that can be used").format(folder=readable(path))
     lost = [f"{some.file}: {some.reason}" for some in told[:3]]
     return UserError(
         "no segments",

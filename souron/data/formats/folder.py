@@ -151,7 +151,7 @@ def labelled(files: Sequence[tuple[Path, str]], skipped: list[Skipped]) -> list[
         elif _has_suffix(file):
             skipped.append(Skipped(file, "no label", _("not in a class folder")))
         else:
-            skipped.append(Skipped(file, "not an image", _("not a picture")))
+            skipped.append(Skipped(file, "not an image", _("not an image")))
     return listed
 
 
@@ -305,7 +305,7 @@ def check_memory(count: int, channels: int, side: int, deep: bool = False) -> No
         fits = int((free / (count * each)) ** 0.5)
         raise UserError(
             "memory",
-            _("{count} pictures of {side} x {side} pixels need {need} MB, {free} MB may be used")
+            _("{count} images of {side} x {side} pixels need {need} MB, {free} MB may be used")
             .format(count=count, side=side, need=count * each * side**2 // 10**6,
                     free=free // 10**6),
             expected=_("at most {side} pixels a side").format(side=fits),
@@ -337,12 +337,12 @@ def _check_classes(
         return
     lost = [f"{some.file}: {some.reason}" for some in skipped[:3]]
     if not count:
-        found = _("no picture that can be used in {folder}").format(folder=readable(source))
+        found = _("no image that can be used in {folder}").format(folder=readable(source))
         code, found = "no image", "; ".join([found, *lost])
     else:
         [(label, number)] = count.items()
         code = "one class"
-        found = _("1 class, {label!r}, with {number} pictures in {folder}").format(
+        found = _("1 class, {label!r}, with {number} images in {folder}").format(
             label=label, number=number, folder=readable(source)
         )
     fix = _("one sub-folder for each class: {folder}/CLASS/PICTURE").format(
@@ -353,7 +353,7 @@ def _check_classes(
     raise UserError(
         code,
         found,
-        expected=_("at least two class folders with pictures, or two labels in a CSV"),
+        expected=_("at least two class folders with images, or two labels in a CSV"),
         fix=fix,
         exit=3,
     )

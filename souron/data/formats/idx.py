@@ -33,10 +33,10 @@ def load(folder: Path, side: int | None, **about) -> Dataset:
         if len(image) != len(label):
             raise UserError(
                 "corrupt",
-                _("{folder} has {pictures} {part} pictures, but {labels} labels").format(
+                _("{folder} has {pictures} {part} images, but {labels} labels").format(
                     folder=folder, pictures=len(image), part=part, labels=len(label)
                 ),
-                expected=_("a label for each picture"),
+                expected=_("a label for each image"),
                 exit=3,
             )
         images.append(image)
@@ -46,7 +46,7 @@ def load(folder: Path, side: int | None, **about) -> Dataset:
     if images[0].shape[1:] != images[1].shape[1:] or images[0].shape[1] != images[0].shape[2]:
         raise UserError(
             "corrupt",
-            _("the pictures in {folder} are {train} and {test} pixels").format(
+            _("the images in {folder} are {train} and {test} pixels").format(
                 folder=folder, train=images[0].shape[1:], test=images[1].shape[1:]
             ),
             expected=_("squares of one size"),

@@ -97,7 +97,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         raise missing(path)
     told: list[Skipped] = []
     listed, names, by_column = _listing(path, reading.group, told)
-    told += many(_unlisted(path, listed), "unlisted", _("{count} pictures that no line names"))
+    told += many(_unlisted(path, listed), "unlisted", _("{count} images that no line names"))
     return _gather(path, sorted(listed, key=lambda item: natural(item.file)), names, told, reading,
                    by_column)  # fmt: skip
 
@@ -168,7 +168,7 @@ def _listing(
 
         if not of("file"):
             where = _("{file}, line {n}").format(file=path.name, n=line)
-            told.append(Skipped(where, "no file", _("no picture is named")))
+            told.append(Skipped(where, "no file", _("no image is named")))
             continue
         place = find(path.parent, of("file"))
         file = readable(Path(os.path.relpath(place, path.parent)).as_posix())
@@ -252,14 +252,14 @@ def _gather(
     target = torch.stack(points)
     marked = target.isfinite().all(2).any(0)
     told += [
-        Skipped(name, "never marked", _("a landmark that no picture has, which is left out"))
+        Skipped(name, "never marked", _("a landmark that no image has, which is left out"))
         for name, there in zip(names, marked.tolist(), strict=True)
         if not there
     ]
     unknown = [item.file for item, each in zip(kept, spacing, strict=True) if not each]
     if 0 < len(unknown) < len(kept):
-        told += many(unknown, "no spacing", _("{count} pictures without millimetres a pixel: all "
-                                              "distances are told in pixels"))  # fmt: skip
+        told += many(unknown, "no spacing", _("{count} images without millimetres per pixel: all "
+                                              "distances are given in pixels"))  # fmt: skip
     files, group = [item.file for item in kept], [item.group for item in kept]
     how, question = _("a column of the table"), ""
     if not any(group):
@@ -310,7 +310,7 @@ def _read(
     there = place.within(np.concatenate([points, points], 1))[:, :2]
     spacing = number(item.spacing) if item.spacing else 0.0
     if item.spacing and not MILLIMETRES[0] <= spacing <= MILLIMETRES[1]:
-        why = _("not millimetres a pixel: {text}").format(text=short(item.spacing))
+        why = _("not millimetres per pixel: {text}").format(text=short(item.spacing))
         notes.append(Skipped(item.file, "spacing", why))
         spacing = 0.0
     scale = (place.wide * place.high) ** 0.5
@@ -327,23 +327,23 @@ def _faults(
         x, y = (number(text) for text in texts)
         said = ", ".join(map(short, texts))
         if not np.isfinite([x, y]).all():
-            why = _("a place that is no number: {place}").format(place=said)
+            why = _("a position that is not a number: {place}").format(place=said)
             yield Skipped(_of(file, name), "no number", why)
         elif not all(
             -NEAR * far <= at <= far * (1 + NEAR) for at, far in zip((x, y), size, strict=True)
         ):
-            why = _("outside of its picture of {width} x {height} pixels: {place}").format(
+            why = _("outside of its image of {width} x {height} pixels: {place}").format(
                 width=size[0], height=size[1], place=said
             )
             yield Skipped(_of(file, name), "outside", why)
 
 
 def _nothing(source: Path, told: Sequence[Skipped]) -> UserError:
-    found = _("no picture that {path} names can be used").format(path=readable(source))
+    found = _("no image that {path} names can be used").format(path=readable(source))
     lost = [f"{some.file}: {some.reason}" for some in told[:3]]
     return UserError(
         "no points",
         "; ".join([found, *lost]),
-        expected=_("a folder of pictures with a landmarks.csv"),
+        expected=_("a folder of images with a landmarks.csv"),
         exit=3,
     )

@@ -140,7 +140,7 @@ def gather(
         for pair, mask in zip(kept, target, strict=True)
         if not ((mask > 0) & (mask != UNKNOWN)).any()
     ]
-    told += many(empty, "no object", _("{count} pictures without objects, which stay"))
+    told += many(empty, "no object", _("{count} images without objects, which stay"))
     names = [pair.file for pair in kept]
     group, how, question = groups(names, [""] * len(names), reading.group)
     return Dataset(
@@ -167,10 +167,10 @@ def pairs_of(root: Path, told: list[Skipped]) -> list[Pair]:
         role, key = _key(PurePosixPath(file))
         if not role:
             if is_picture(file):
-                told.append(Skipped(file, "no mask", _("neither among the pictures nor the masks")))
+                told.append(Skipped(file, "no mask", _("neither among the images nor the masks")))
         elif not is_picture(file):
             if PurePosixPath(file).name != CLASSES:
-                told.append(Skipped(file, "not an image", _("not a picture")))
+                told.append(Skipped(file, "not an image", _("not an image")))
         elif key in seen[role]:
             why = _("another file has its name: {file}").format(file=seen[role][key])
             told.append(Skipped(file, "duplicate", why))
@@ -188,7 +188,7 @@ def pairs_of(root: Path, told: list[Skipped]) -> list[Pair]:
         pairs.append(Pair(file, below[file], mask, numbers, _part(file), below[mask]))
     for file in seen["mask"].values():
         if file not in used:
-            told.append(Skipped(file, "missing", _("no picture has this name")))
+            told.append(Skipped(file, "missing", _("no image has this name")))
     return pairs
 
 
@@ -254,7 +254,7 @@ def numbers_in(
         why = trouble.found.removeprefix(f"{readable(path)}: ")
         raise fault(name, trouble.code, why) from trouble
     if numbers.shape != size[::-1]:
-        why = _("the picture has {here} pixels, its mask {there}").format(
+        why = _("the image has {here} pixels, its mask {there}").format(
             here="{} x {}".format(*size), there="{1} x {0}".format(*numbers.shape)
         )
         raise fault(name, "size", why)
@@ -299,7 +299,7 @@ def _classes(
         told += many(other, "names", _("{count} masks with other names of classes in their text"))
         names = ("background", *names[1:]) if names and not names[0] else names
     if two and len(names) in (0, 2):
-        why = _("the masks hold 0 and 255 alone: 255 is taken for the second class")
+        why = _("the masks contain only 0 and 255: 255 is taken as the second class")
         told.append(Skipped(readable(path.absolute().name), "two classes", why))
         return names or ("background", "foreground"), True
     if not names:
@@ -362,7 +362,7 @@ def fault(file: str, code: str, why: str) -> UserError:
 
 
 def _nothing(path: Path, told: Sequence[Any]) -> UserError:
-    found = _("no picture of {folder} has a mask that can be used").format(folder=readable(path))
+    found = _("no image of {folder} has a mask that can be used").format(folder=readable(path))
     lost = [f"{some.file}: {some.reason}" for some in told[:3]]
     return UserError(
         "no masks",

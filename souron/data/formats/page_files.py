@@ -70,5 +70,5 @@ def _pair(row: Mapping[str, Any]) -> tuple[str, tuple[pages.Part, ...]]:
     if not parts:
         raise Fault("no parts", _("a page without a part that is known"))
     if page_grammar.written(parts, request) is None:
-        raise Fault("other words", _("a label that does not stand in the request"))
+        raise Fault("other words", _("a label that does not occur in the request"))
     return request, parts

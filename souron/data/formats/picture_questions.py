@@ -103,7 +103,7 @@ def _question(values: Mapping[str, Any]) -> PictureQuestion:
     short = worded(answer)
     for text, most in ((question, LONGEST), (short, LONGEST_ANSWER)):
         if len(text) > most:
-            raise Fault("too long", _("{count} letters, at most {most}").format(
+            raise Fault("too long", _("{count} characters, at most {most}").format(
                 count=len(text), most=most
             ))  # fmt: skip
     language = LANGUAGES.get(str(values.get("language") or "").strip().lower()[:40], "")
@@ -119,14 +119,14 @@ def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 def _nothing(path: Path, why: str) -> UserError:
     return UserError(
         "no questions",
-        _("{folder} holds no picture with a question and its answer ({first})").format(
+        _("{folder} holds no image with a question and its answer ({first})").format(
             folder=readable(path), first=why
         )
         if why
-        else _("{folder} holds no picture with a question and its answer").format(
+        else _("{folder} holds no image with a question and its answer").format(
             folder=readable(path)
         ),
-        expected=_("pictures with a metadata.jsonl of file_name, question and answer"),
+        expected=_("images with a metadata.jsonl of file_name, question and answer"),
         fix='{"file_name": "1.jpg", "question": "...", "answer": "..."}',
         exit=3,
     )

@@ -69,7 +69,7 @@ def _listed(files: Sequence[tuple[Path, str]], skipped: list[Skipped]) -> Iterat
     for place, file in files:
         found = PLACE.fullmatch(PurePosixPath(file).parts[0])
         if not is_picture(file):
-            skipped.append(Skipped(file, "not an image", _("not a picture")))
+            skipped.append(Skipped(file, "not an image", _("not an image")))
         elif found is None or "/" not in file:
             skipped.append(Skipped(file, "no domain", _("not in trainA, trainB, testA or testB")))
         else:
@@ -86,10 +86,10 @@ def _check(path: Path, there: Sequence[tuple[str, str]], skipped: Sequence[Skipp
                          "")  # fmt: skip
             raise UserError(
                 "empty domain",
-                _("{folder} holds no picture that can be used{first}").format(
+                _("{folder} holds no image that can be used{first}").format(
                     folder=readable(path / f"train{domain}"), first=first
                 ),
-                expected=_("pictures in trainA and in trainB"),
+                expected=_("images in trainA and in trainB"),
                 exit=3,
             )
 
@@ -107,11 +107,11 @@ def _check_different(path: Path, cases: Dataset) -> None:
     if first <= second or second <= first:
         raise UserError(
             "same domains",
-            _("all pictures of {first} are in {second}, too").format(
+            _("all images of {first} are in {second}, too").format(
                 first="trainA" if first <= second else "trainB",
                 second="trainB" if first <= second else "trainA",
             ),
-            expected=_("two sorts of pictures, such as photographs and paintings"),
+            expected=_("two kinds of images, such as photographs and paintings"),
             fix=f"souron data check {readable(path)}",
             exit=3,
         )

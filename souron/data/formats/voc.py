@@ -71,10 +71,10 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         named = PurePosixPath(_text(tree, "filename").replace("\\", "/")).stem
         found = pictures.get(stem) or pictures.get(named)
         if found is None:
-            told.append(Skipped(file, "missing", _("no picture has this name")))
+            told.append(Skipped(file, "missing", _("no image has this name")))
             continue
         if found in used:
-            told.append(Skipped(file, "duplicate", _("the picture has another file of boxes")))
+            told.append(Skipped(file, "duplicate", _("the image has another file of boxes")))
             continue
         used.add(found)
         boxes = _boxes(objects[file], file, classes, first, told)

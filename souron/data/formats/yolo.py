@@ -76,9 +76,9 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         elif PurePosixPath(file).suffix.lower() in NAMED:
             skipped.append(Skipped(file, "no label", _("not in a class folder")))
         else:
-            skipped.append(Skipped(file, "not an image", _("not a picture")))
+            skipped.append(Skipped(file, "not an image", _("not an image")))
     if not listed:
-        why = _("its parts have no class folders with pictures")
+        why = _("its parts have no class folders with images")
         raise trouble(path, "no label", why, "train/CLASS/1.jpg")
     cases = gather(path, path.parent, listed, skipped, reading)
     return _in_order(replace(cases, name=readable(path.absolute().parent.name)), names)

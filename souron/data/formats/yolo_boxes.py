@@ -74,7 +74,7 @@ def written(
         if not part or "labels" in PurePosixPath(file).parts:
             continue
         if not is_picture(file):
-            skipped.append(Skipped(file, "not an image", _("not a picture")))
+            skipped.append(Skipped(file, "not an image", _("not an image")))
             continue
         label = _labels(PurePosixPath(file)).with_suffix(".txt").as_posix()
         boxes: list[Box] = []
@@ -91,9 +91,9 @@ def written(
         lies = PurePosixPath(label)
         of_boxes = lies.suffix == ".txt" and "labels" in lies.parts and lies.name != "classes.txt"
         if of_boxes and any(root in lies.parents for root in roots):
-            skipped.append(Skipped(label, "missing", _("no picture has this name")))
+            skipped.append(Skipped(label, "missing", _("no image has this name")))
     skipped += many(
-        without, "no label file", _("{count} pictures without a file of boxes, which stay")
+        without, "no label file", _("{count} images without a file of boxes, which stay")
     )
     order = list(names)
     _check_counting(path, listed, order)

@@ -58,7 +58,7 @@ def of(made_of: captioned.Source, side: int | None) -> Dataset:
         augment=(),
         source="" if drawn else source,
         licence=DRAWN_LICENCE if drawn else licence,
-        grouped=_("the stamp, where it is not seen in training"),
+        grouped=_("the object, where it is held out of training"),
         columns={
             name: [str(getattr(each, name)) for each in made.attributes] for name in NAMES
         } | {"subset": subsets},

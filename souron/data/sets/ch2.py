@@ -27,7 +27,7 @@ megabytes = 16
 def load(side: int | None = None) -> Dataset:
     raise UserError(
         "data",
-        _("{name} is one volume, which no system learns from").format(name="ch2"),
+        _("{name} is one volume, on which no system is trained").format(name="ch2"),
         expected=_("a data set of many cases (souron list --data)"),
         fix="souron surface ch2 level=40",
         exit=3,

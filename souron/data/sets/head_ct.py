@@ -37,7 +37,7 @@ MOST = 100_000  # bytes of the metadata
 def load(side: int | None = None) -> Dataset:
     raise UserError(
         "data",
-        _("{name} is one volume, which no system learns from").format(name="head_ct"),
+        _("{name} is one volume, on which no system is trained").format(name="head_ct"),
         expected=_("a data set of many cases (souron list --data)"),
         fix="souron surface head_ct",
         exit=3,

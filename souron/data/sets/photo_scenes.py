@@ -49,7 +49,7 @@ def of(made_of: Stock, side: int | None) -> Dataset:
         augment=("mirror",),
         source="" if drawn else source,
         licence=DRAWN_LICENCE if drawn else licence,
-        grouped=_("the stamp"),
+        grouped=_("the object"),
         columns={
             "object": [one.area for one in made],
             "thing": [one.thing for one in made],

@@ -332,5 +332,5 @@ WRITERS = {"WAV": _add_to_wav, "MP4": _add_to_mp4, "MIDI": _add_to_midi, "HTML":
 def unknown(path: Path) -> UserError:
     """Return the UserError for a file that is none of these, and no image either."""
     expected = ", ".join(("PNG", "JPEG", "WEBP", "GIF", *READERS))
-    why = _("neither a picture nor a sound, score, video or page")
+    why = _("neither an image nor a sound, score, video or page")
     return trouble(path, "not an image", why, expected)

@@ -229,7 +229,7 @@ def read(path: Path, pixels: bool = True, items: int = MOST_ITEMS) -> Any:
     if not (named or found or "Rows" in dataset):
         raise trouble(path, "not an image", _("not a DICOM file, whatever its name says"), "DICM")
     if not found:
-        raise trouble(path, "no pixels", _("a DICOM file without a picture"))
+        raise trouble(path, "no pixels", _("a DICOM file without an image"))
     if pixels and not any(tag in dataset for tag in PIXELS):
         raise trouble(path, "truncated", _("the file is cut short"))
     return dataset
@@ -407,7 +407,7 @@ def check_coded(dataset: Any, number: int, how: str, path: Path) -> bytes:
     if how == RUNS:
         most = width * height * dataset.BitsAllocated // 8 * dataset.SamplesPerPixel
         if 64 * len(coded) > MOST_RUNS and run_length(coded[64:], 2 * most) > 2 * most:
-            raise trouble(path, "too large", _("the file unfolds to more than its picture"))
+            raise trouble(path, "too large", _("the file unfolds to more than its image"))
         return coded
     size = coded_size(coded)
     if size != (width, height):

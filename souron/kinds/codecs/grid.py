@@ -85,7 +85,7 @@ def spacing_of(affine: np.ndarray) -> list[float]:
 
 def no_geometry(path: Path, why: str) -> UserError:
     """Return the UserError for a file without voxel positions."""
-    found = _("nothing tells where its voxels lie: {why}").format(why=why)
+    found = _("the position of its voxels is not stated: {why}").format(why=why)
     wrong = trouble(path, "no geometry", found, "spacing=X,Y,Z")
     wrong.fix = _("give the millimetres between columns, rows and slices: {option}").format(
         option="spacing=0.7,0.7,1.5"

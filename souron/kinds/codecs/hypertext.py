@@ -154,7 +154,7 @@ def read(page: str) -> Node:
     anything.
     """
     if len(page) > MOST_LETTERS:
-        raise unsafe(_("{count} letters").format(count=len(page)))
+        raise unsafe(_("{count} characters").format(count=len(page)))
     reader = _Reader()
     reader.feed(page)
     reader.close()

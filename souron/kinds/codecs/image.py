@@ -85,13 +85,13 @@ def opened(
     except UnidentifiedImageError as error:
         if not begins.startswith(SIGNATURES):
             raise trouble(
-                path, "not an image", _("not a picture, whatever its name says"), ", ".join(FORMATS)
+                path, "not an image", _("not an image, whatever its name says"), ", ".join(FORMATS)
             ) from error
         raise trouble(
-            path, "truncated", _("begins like a picture, but its header is cut short or damaged")
+            path, "truncated", _("begins like an image, but its header is cut short or damaged")
         ) from error
     except Image.DecompressionBombError as error:
-        raise trouble(path, "too large", _("the picture has too many pixels"), _limit()) from error
+        raise trouble(path, "too large", _("the image has too many pixels"), _limit()) from error
     except DAMAGE as error:
         # only Pillow's message distinguishes a truncated file from a damaged one
         if cut or "truncated" in str(error).lower():

@@ -27,7 +27,7 @@ class Look(NamedTuple):
     grey: bool
     deep: bool = False  # grey values finer than bytes
     frames: int = 1
-    spacing: float = 0.0  # millimetres a pixel, along rows and columns alike; 0 where not known
+    spacing: float = 0.0  # millimetres per pixel, along rows and columns alike; 0 where not known
 
 
 class _Quiet:
@@ -128,7 +128,7 @@ def check_pixels(path: Path, width: int, height: int, most: int | None = None) -
         raise trouble(
             path,
             "too large",
-            _("the picture has {width} x {height} pixels").format(width=width, height=height),
+            _("the image has {width} x {height} pixels").format(width=width, height=height),
             _limit(most),
         )
 

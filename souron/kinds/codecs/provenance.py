@@ -173,7 +173,7 @@ def save(image: Image.Image, path: Path, mark: Mark, **options: Any) -> None:
     else:
         raise UserError(
             "format",
-            _("{path}: pictures of this kind carry no mark").format(path=path),
+            _("{path}: images of this kind carry no mark").format(path=path),
             expected=", ".join(FORMATS),
             fix=str(path.with_suffix(".png").name),
         )

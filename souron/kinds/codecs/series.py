@@ -126,7 +126,7 @@ def _geometry(folder: Path, slices: Sequence[Slice], resample: bool) -> list[str
         raise UserError(
             "geometry",
             limits.readable(folder) + ": " + sentences(troubles),
-            expected=_("slices at even steps along their normal, one at each place"),
+            expected=_("slices at even steps along their normal, one at each position"),
             fix=_("{option} puts them onto an even grid; or copy the series anew").format(
                 option=UNDO
             ),
@@ -347,7 +347,7 @@ def _check_copies(folder: Path, slices: Sequence[Slice], values: np.ndarray) -> 
     if different:
         raise UserError(
             "geometry",
-            _("{path}: different images at one place: {count}, at {places} mm").format(
+            _("{path}: different images at one position: {count}, at {places} mm").format(
                 path=limits.readable(folder), count=len(different), places=_listed(different)
             ),
             expected=_("one phase and one reconstruction in a series"),

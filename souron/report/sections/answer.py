@@ -34,9 +34,9 @@ def run(record: "RunRecord") -> list[Section]:
     sorts = [part for part in _parts(record) if part.sort and not part.subset]
     others = [part for part in _parts(record) if not part.sort]
     parts = (
-        ("sorts", _("By sort of question"), _table(sorts)),
+        ("sorts", _("By kind of question"), _table(sorts)),
         ("subsets", _("By subset and language"), _table(others)),
-        ("both", _("Each sort in each subset"), _matrix(record)),
+        ("both", _("Each kind in each subset"), _matrix(record)),
         ("looked", _("Where it looked"), looked(record)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
@@ -45,8 +45,8 @@ def run(record: "RunRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from the questions about {train} pictures of {data} in {time}. Of the "
-        "questions about {test} test pictures it answers {value} rightly (95 % interval "
+        "{system} was trained on the questions about {train} images of {data} in {time}. Of the "
+        "questions about {test} test images it answers {value} correctly (95 % interval "
         "{interval})."
     )
     return filled(record, text, metrics.ACCURACY)
@@ -56,18 +56,18 @@ def notes(record: "RunRecord") -> list[str]:
     """Return the caveats of the figures."""
     told = []
     if record.data.endswith("scene_questions"):
-        told.append(_("The scenes are put together by a program, and so are the questions: what "
-                      "people ask about photographs is harder."))  # fmt: skip
+        told.append(_("The scenes and the questions are composed by a program: what people ask "
+                      "about photographs is harder."))  # fmt: skip
     gain = record.measures.get(metrics.GAIN)
     if gain is not None and gain.low <= 0:
-        told.append(_("With other pictures it answers as well: it does not use the picture, as far "
-                      "as it can be told."))  # fmt: skip
+        told.append(_("With other images it answers as well: nothing shows that it uses the "
+                      "image."))  # fmt: skip
     return told
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _("Answering questions about pictures like those of {data}, with answers it knows.")
+    text = _("Answering questions about images like those of {data}, with answers it knows.")
     return text.format(data=record.data), 'model("photo.jpg", question="What is shown?")'
 
 
@@ -187,4 +187,4 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
             for system, figures in compared.items()
         ],
     } if sorts else {}  # fmt: skip
-    return section("compared", _("By sort of question"), TEMPLATE, part)
+    return section("compared", _("By kind of question"), TEMPLATE, part)

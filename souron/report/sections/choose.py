@@ -56,7 +56,7 @@ def warnings(result: ExamResult, data: str) -> list[str]:
     if data in VOCABULARY:
         found.append(_("These questions measure vocabulary, not clinical judgement."))
     if result.accuracy.low <= result.chance:
-        found.append(_("It cannot be told from picking at random."))
+        found.append(_("No better than picking at random."))
     if result.control.low > result.chance:
         found.append(
             _("The options alone give answers away: without the questions it is right on {value}, "
@@ -64,7 +64,7 @@ def warnings(result: ExamResult, data: str) -> list[str]:
                 value=units.percent(result.control.value), chance=units.percent(result.chance))
         )  # fmt: skip
     if not result.fair:
-        found.append(_("With the key shuffled it does not score what chance does: the scoring, or "
+        found.append(_("With the key shuffled it does not score at chance level: the scoring, or "
                        "the paper, is at fault."))  # fmt: skip
     return found
 
@@ -87,7 +87,7 @@ def _result(result: ExamResult, data: str) -> dict[str, Any]:
     rows = [
         (_("accuracy"), result.accuracy, ""),
         (_("without the questions"), result.control, _("what the options alone give away")),
-        (_("with the key shuffled"), result.shuffled, _("must be what chance gives")),
+        (_("with the key shuffled"), result.shuffled, _("must be at chance level")),
     ]
     why = result.no_pass_marks
     return {
@@ -129,11 +129,11 @@ def _scale(result: ExamResult) -> Plot:
 
 def _decision(decision: Mapping[str, float]) -> str:
     if not decision:
-        return _("Nothing was chosen on validation questions: the scores are as they come.")
+        return _("Nothing was chosen on validation questions: the scores are used unchanged.")
     taken = (
-        _("What the options alone say was taken off the scores.")
+        _("The score of the options alone was subtracted from the scores.")
         if decision.get("prior")
-        else _("What the options alone say was left in the scores.")
+        else _("The score of the options alone was left in the scores.")
     )
     return (
         taken
@@ -158,7 +158,7 @@ def _calibration(result: ExamResult) -> dict[str, Any]:
     ]
     drawn = plots.reliability({name: points}, {name: torch.from_numpy(result.confidence)})
     return {
-        "picture": plot(drawn, _("how often it is right, by how sure it was")),
+        "picture": plot(drawn, _("accuracy by confidence")),
         "error": units.percent(result.ece),
     }
 

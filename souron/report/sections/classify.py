@@ -80,11 +80,11 @@ def headline(record: "RunRecord") -> str:
         return _(
             "{system} is right on {value} of {test} cases of {data} (95 % interval {interval}), "
             "each tested by trainings that never saw it ({folds}-fold cross-validation); the "
-            "network that is kept learnt from {train} cases."
+            "final network was trained on {train} cases."
         ).format(**said)
     return _(
-        "{system} learnt from {train} cases of {data} in {time}, and is right on {value} of "
-        "{test} test cases it never saw (95 % interval {interval})."
+        "{system} was trained on {train} cases of {data} in {time}, and is right on {value} of "
+        "{test} unseen test cases (95 % interval {interval})."
     ).format(**said)
 
 
@@ -192,7 +192,7 @@ def chance(value: float, low: float, test: Dataset | None, best: str = "") -> li
     if value <= share:
         told = _("No better than guessing.")
     elif low <= share:
-        told = _("It cannot be told from guessing.")
+        told = _("No better than guessing on this data.")
     elif value - share < BARELY * (1 - share):
         told = _("Barely better than guessing.")
     else:
@@ -209,7 +209,7 @@ def chance(value: float, low: float, test: Dataset | None, best: str = "") -> li
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
-    text = _("Sorting pictures like those of {data} into {count} classes: {labels}.")
+    text = _("Classifying images like those of {data} into {count} classes: {labels}.")
     return text.format(
         data=record.data,
         count=len(labels),
@@ -289,19 +289,19 @@ def _threshold(trust: ClassificationResult) -> str:
     low, high = (units.percent(end, 1) for end in trust.thresholds)
     ends = low if low == high else _("{low} to {high}").format(low=low, high=high)
     return _(
-        "A case is called {label} from a probability of {threshold} on: chosen on validation cases "
-        "only, never on the test cases. To look for another class: positive=CLASS"
+        'Threshold for "{label}": {threshold}, chosen on validation cases only, never on the '
+        "test cases. To detect another class: positive=CLASS"
     ).format(label=trust.positive, threshold=ends)
 
 
 def _prevalence(trust: ClassificationResult) -> str:
     if trust.prevalence is not None:
-        return _("The table above takes {share} of cases to be {label}, as was stated.").format(
+        return _("The table above assumes a prevalence of {share} for {label}, as stated.").format(
             share=units.percent(trust.prevalence), label=trust.positive
         )
     return _(
-        "The table above has the share of {label} among these cases; where it is rarer, fewer of "
-        "the alarms are right. State it: prevalence=0.05"
+        "The table above uses the prevalence of {label} among these cases; where it is rarer, "
+        "fewer of the alarms are right. To state it: prevalence=0.05"
     ).format(label=trust.positive)
 
 
@@ -426,8 +426,8 @@ def _sizes(trust: ClassificationResult) -> dict[str, Any] | None:
         )
     else:
         told = _(
-            "The second half of the training cases brought {gain} ({interval}): whether more cases "
-            "would help cannot be told."
+            "The second half of the training cases brought {gain} ({interval}): this does not "
+            "show whether more cases would help."
         )
     return {
         "picture": plot(
@@ -496,8 +496,8 @@ def _rule(trust: ClassificationResult) -> str:
     if not trust.positive:
         return ""
     return _(
-        "Here the most probable class counts. The section above calls a case {label} from its own "
-        "threshold on, so its sensitivity is another figure; that one is what use will show."
+        "Here the most probable class counts. The section above uses a threshold of its own for "
+        "{label}, so its sensitivity is another figure; that one is what use will show."
     ).format(label=trust.positive)
 
 
@@ -552,9 +552,9 @@ def _disagreements(record: "ComparisonRecord") -> dict[str, Any] | None:
     apart = (answers != answers[0]).any(0)
     order = (spread + apart).argsort(descending=True, stable=True)[:DISAGREEMENTS].tolist()
     told = _(
-        "On {agree} of the cases all say the same. All are right on {right}, all are wrong on "
-        "{wrong}. Below, the cases on which the answers differ most; of several trainings, the "
-        "most frequent answer."
+        "On {agree} of the cases all agree. All are right on {right}, all are wrong on {wrong}. "
+        "Below are the cases on which the answers differ most; of several trainings, the most "
+        "frequent answer."
     ).format(
         agree=units.percent(1 - apart.float().mean().item()),
         right=units.percent(right.all(0).float().mean().item()),

@@ -47,8 +47,8 @@ def notes(record: "RunRecord") -> list[str]:
         return found
     count = record.model.cut(list(record.test.input))
     if count:
-        text = _("Of {count} of {all} test texts it read the beginning only: they are longer than "
-                 "what it takes at once.")  # fmt: skip
+        text = _("Of {count} of {all} test texts it read only the beginning: they are longer "
+                 "than its maximum input.")  # fmt: skip
         found.append(text.format(count=units.whole(count), all=units.whole(len(record.test))))
     return found
 
@@ -56,7 +56,7 @@ def notes(record: "RunRecord") -> list[str]:
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
-    text = _("Sorting texts like those of {data} into {count} classes: {labels}.")
+    text = _("Classifying texts like those of {data} into {count} classes: {labels}.")
     told = text.format(data=record.data, count=len(labels), labels=", ".join(labels[:20]))
     return told, 'model("text.txt").best'
 

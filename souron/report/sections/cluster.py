@@ -57,7 +57,7 @@ def _dendrogram(record: "RunRecord", tree: Tensor) -> Markup:
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _("Finding clusters among pictures like those of {data}.").format(data=record.data)
+    text = _("Finding clusters among images like those of {data}.").format(data=record.data)
     return text, "model.system"
 
 
@@ -81,7 +81,7 @@ def _clusters(record: "RunRecord") -> dict[str, Any]:
             plots.classes(
                 {name: test.input[rows[:12]] for name, rows in chosen.items()}, counts, _("cases")
             ),
-            _("pictures of {count} clusters").format(count=len(found)),
+            _("images of {count} clusters").format(count=len(found)),
         ),
         "fewer": _("Of {all} clusters, the {count} largest.").format(
             all=units.whole(len(sizes)), count=len(found)

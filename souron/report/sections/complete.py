@@ -29,8 +29,8 @@ def run(record: "RunRecord") -> list[Section]:
     result, test = record.details, record.test
     assert isinstance(result, CompleteResult) and test is not None
     parts = (
-        ("manners", _("Manners"), _manners(record, result)),
-        ("written", _("How it goes on"), _written(record, test, result)),
+        ("manners", _("Behaviour after preference tuning"), _manners(record, result)),
+        ("written", _("How it continues"), _written(record, test, result)),
         ("languages", _("By language"), _languages(record, result)),
         ("surprise", _("What surprises it"), _surprise(record, test, result)),
     )
@@ -45,13 +45,14 @@ def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     if PREFERRED in record.measures:
         text = _(
-            "{system} learnt from {train} pairs of answers of {data} in {time}. On {test} test "
-            "pairs the better answer is the likelier one in {value} (95 % interval {interval})."
+            "{system} was trained on {train} pairs of answers of {data} in {time}. On {test} "
+            "unseen test pairs the better answer is the likelier one in {value} (95 % interval "
+            "{interval})."
         )
         return filled(record, text, PREFERRED)
     text = _(
-        "{system} learnt from {train} texts of {data} in {time}. On {test} test texts that it "
-        "never saw it needs {value} per byte (95 % interval {interval})."
+        "{system} was trained on {train} texts of {data} in {time}. On {test} unseen test texts "
+        "it needs {value} per byte (95 % interval {interval})."
     )
     return filled(record, text, BITS)
 
@@ -77,14 +78,14 @@ def notes(record: "RunRecord") -> list[str]:
         measures = result.by_language.get(language, record.measures)
         measure = measures.get(BITS)
         if measure and measure.high >= bits:
-            text = _("xz, which knows no language, needs {bits} bits per byte of {what}.")
+            text = _("xz, a general-purpose compressor, needs {bits} bits per byte of {what}.")
             told.append(text.format(bits=f"{bits:.2f}", what=_named(language)))
     return told
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _("Going on with texts like those of {data}.").format(data=record.data)
+    text = _("Continuing texts like those of {data}.").format(data=record.data)
     return text, 'print(model(Text("...")))'
 
 

@@ -33,7 +33,7 @@ def run(record: "RunRecord") -> list[Section]:
     ]
     parts = (
         ("counterpoint", _("Beside the test pieces"), table),
-        ("pieces", _("Pieces to hear"), pieces),
+        ("pieces", _("Pieces to listen to"), pieces),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
@@ -45,8 +45,8 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} pieces of {data} in {time}. Each token of {test} pieces with "
-        "tunes that it never saw costs it {value} (95 % interval {interval})."
+        "{system} was trained on {train} pieces of {data} in {time}. Each token of {test} pieces "
+        "with unseen tunes costs it {value} (95 % interval {interval})."
     )
     return filled(record, text, BITS)
 
@@ -54,14 +54,15 @@ def headline(record: "RunRecord") -> str:
 def limits(record: "RunRecord") -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
-        _("Consonances, parallels and crossings are counted as in a first lesson of counterpoint. "
-          "Whether a phrase leads anywhere and whether a piece pleases, they do not say: hear it."),
-        _("A run that is copied from a training piece counts in whatever key. What is copied with "
-          "one tone changed is not found."),
+        _("Consonances, parallels and crossings are counted as in a first course of "
+          "counterpoint. They do not say whether a phrase leads anywhere or whether a piece "
+          "pleases: listen to it."),
+        _("A run that is copied from a training piece counts in any key. A copy with one note "
+          "changed is not found."),
     ]  # fmt: skip
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _("Setting melodies in four voices in the manner of {data}, and going on with pieces.")
+    text = _("Harmonising melodies in four voices in the style of {data}, and continuing pieces.")
     return text.format(data=record.data), 'print(model("melody.mid"))'

@@ -71,8 +71,8 @@ def side_by_side(record: "ComparisonRecord") -> list[Plot]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
-        "it never saw its AP50 is {value} (95 % interval {interval})."
+        "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
+        "images its AP50 is {value} (95 % interval {interval})."
     )
     return filled(record, text, "AP50")
 
@@ -82,7 +82,7 @@ def notes(record: "RunRecord") -> list[str]:
     result = record.details
     if not isinstance(result, DetectionResult):
         return []
-    text = _("It cannot be told from always answering one mean box (AP50 {value}).")
+    text = _("No better than always answering one mean box (AP50 {value}).")
     return [*no_better(record, text, "AP50"), *absent(result), *few_images(record)]
 
 
@@ -113,14 +113,14 @@ def absent(result: DetectionResult) -> list[str]:
     names = [one.name for one in result.labels if not one.objects]
     if not names:
         return []
-    text = _("Labels without an object in the test pictures, which no figure counts: {labels}.")
+    text = _("Labels without an object in the test images, which no figure counts: {labels}.")
     return [text.format(labels=", ".join(names[:12]) + (", …" if len(names) > 12 else ""))]
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
-    text = _("Finding {labels} in pictures like those of {data}.").format(
+    text = _("Finding {labels} in images like those of {data}.").format(
         data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
     )
     return text, 'model("picture.png").save(Path("found.png"))'
@@ -285,7 +285,7 @@ def confusion(test: Dataset, result: DetectionResult) -> dict[str, Any]:
     return {
         "picture": plot(
             plots.confusion(matrix, names),
-            _("which labels are found as which; the last row are boxes without an object"),
+            _("which labels are detected as which; the last row are boxes without an object"),
         ),
         "text": _(
             "Of {objects} objects {right} were found with their label, {mistaken} with another "

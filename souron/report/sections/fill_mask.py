@@ -23,7 +23,7 @@ def run(record: "RunRecord") -> list[Section]:
     result, test = record.details, record.test
     assert isinstance(result, FillResult) and test is not None
     parts = (
-        ("guessed", _("What it guesses"), _guessed(record, test, result)),
+        ("guessed", _("What it predicts"), _guessed(record, test, result)),
         ("languages", _("By language"), _languages(result)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
@@ -36,15 +36,15 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} texts of {data} in {time}. In {test} test texts that it "
-        "never saw it guesses {value} of the masked tokens (95 % interval {interval})."
+        "{system} was trained on {train} texts of {data} in {time}. In {test} unseen test texts "
+        "it predicts {value} of the masked tokens (95 % interval {interval})."
     )
     return filled(record, text, FIRST)
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _("Guessing masked words in texts like those of {data}.").format(data=record.data)
+    text = _("Predicting masked words in texts like those of {data}.").format(data=record.data)
     return text, 'print(model(Text("... [MASK] ...")))'
 
 

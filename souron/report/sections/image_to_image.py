@@ -36,8 +36,8 @@ def run(record: "RunRecord") -> list[Section]:
     result, test = record.details, record.test
     assert isinstance(result, ImageResult) and test is not None
     parts = (
-        ("beside", _("Beside trivial answers"), _beside(record, result)),
-        ("pictures", _("Test pictures"), _pictures(test, result)),
+        ("beside", _("Beside trivial baselines"), _beside(record, result)),
+        ("pictures", _("Test images"), _pictures(test, result)),
         ("invented", _("What the GAN stage made up"), _invented(test, result)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
@@ -61,8 +61,8 @@ def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     name = next((name for name in AHEAD if name in record.measures), "")
     text = _(
-        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
-        "it never saw its {metric} is {value} (95 % interval {interval})."
+        "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
+        "images its {metric} is {value} (95 % interval {interval})."
     )
     return filled(record, text.replace("{metric}", _(name)), name) if name else ""
 
@@ -85,7 +85,7 @@ def notes(record: "RunRecord") -> list[str]:
         won, of = beside.better[name]
         if won <= of / 2:
             told.append(
-                _("{rival} has the better {metric} in {lost} of {all} groups of test pictures.")
+                _("{rival} has the better {metric} in {lost} of {all} groups of test images.")
                 .format(rival=said_of(rival), metric=_(name), lost=of - won, all=of)
             )  # fmt: skip
     stage = result.rivals.get("pixel stage")
@@ -93,8 +93,8 @@ def notes(record: "RunRecord") -> list[str]:
         told.append(_stage(record, stage))
     if "identity" in result.rivals and inverted(result):
         told.append(
-            _("Brightness is turned round: what was light has become dark, which the way there and "
-              "back alone does not forbid. Train again with set=identity=1, or another seed.")
+            _("Brightness is inverted: what was light has become dark, which cycle consistency "
+              "alone does not prevent. Train again with set=identity=1, or another seed.")
         )  # fmt: skip
     return told
 
@@ -114,9 +114,9 @@ def _stage(record: "RunRecord", stage: Any) -> str:
 
     won, of = stage.better["feature distance"]
     return _(
-        "The GAN stage changed PSNR of luma by {psnr} and sharpness by {sharpness}; in features it "
-        "is nearer to the truth in {won} of {all} groups ({distance} in the mean). The judge of "
-        "features is the network whose features the stage learnt by."
+        "The GAN stage changed PSNR of luma by {psnr} and sharpness by {sharpness}; in features "
+        "it is nearer to the truth in {won} of {all} groups ({distance} on average). These are "
+        "features of the network whose features the stage was trained with."
     ).format(
         psnr=difference("PSNR of luma"), sharpness=difference("sharpness"),
         distance=difference("feature distance"), won=won, all=of,
@@ -125,7 +125,7 @@ def _stage(record: "RunRecord", stage: Any) -> str:
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _("Making pictures of pictures like those of {data}.").format(data=record.data)
+    text = _("Producing images from images like those of {data}.").format(data=record.data)
     return text, 'model("photo.jpg").save(Path("made.png"))'
 
 
@@ -146,14 +146,15 @@ def _beside(record: "RunRecord", result: ImageResult) -> dict[str, Any]:
             _("Better than {rival}, by groups: {told}.").format(rival=said_of(rival), told=told)
         )
     colours = _(
-        "The colour difference is CIEDE2000: 1 is just noticed, 20 another colour. It punishes "
-        "every guess at a colour that cannot be known, so that grey is hard to beat. Bits measure "
-        "the probabilities themselves. Chroma is how vivid colours are, as a share of the truth's."
+        "The colour difference is CIEDE2000: 1 is just noticeable, 20 another colour. It "
+        "penalises every guess at a colour that cannot be known, so that grey is hard to beat. "
+        "Bits measure the probabilities themselves. Chroma is how vivid colours are, as a share "
+        "of the truth's."
     )
     pixels = _(
-        "PSNR and SSIM compare pixels, and reward what is blurred where it is unsure. The "
-        "feature distance compares what an ImageNet network sees; sharpness is the slope from "
-        "pixel to pixel, as a share of the truth's."
+        "PSNR and SSIM compare pixels, and reward blur where the network is uncertain. The "
+        "feature distance compares the features of an ImageNet network; sharpness is the slope "
+        "from pixel to pixel, as a share of the truth's."
     )
     return {
         "text": colours if "colour difference" in record.measures else pixels,
@@ -174,8 +175,8 @@ def _pictures(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
         if result.truth is not None:
             panes[_("truth")] = result.truth[row]
         drawn.append(_row(panes, test.file[row]))
-    text = _("One test picture of each group: what was given, trivial answers, what was found and, "
-             "where it is known, the truth.")  # fmt: skip
+    text = _("One test image of each group: the input, trivial baselines, the output and, where "
+             "it is known, the truth.")  # fmt: skip
     return {"text": text, "pictures": drawn}
 
 

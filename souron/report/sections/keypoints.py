@@ -61,8 +61,8 @@ def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     name = next((n for n in (keypoints.MEAN, keypoints.PIXELS) if n in record.measures), "")
     text = _(
-        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
-        "it never saw its landmarks are {value} off in the mean (95 % interval {interval})."
+        "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
+        "images its landmarks are {value} off on average (95 % interval {interval})."
     )
     return filled(record, text, name)
 
@@ -77,7 +77,7 @@ def notes(record: "RunRecord") -> list[str]:
     constant, measure = result.baselines["constant"].get(name), record.measures.get(name)
     if measure and constant and measure.high >= constant.value:
         told.append(
-            _("It cannot be told from always answering each landmark's mean place ({value}).")
+            _("No better than always answering each landmark's mean position ({value}).")
             .format(value=registry.metric(name).text(constant.value))
         )  # fmt: skip
     if "synthetic" in (record.test.name if record.test is not None else ""):
@@ -85,7 +85,7 @@ def notes(record: "RunRecord") -> list[str]:
     absent = [one.name for one in result.landmarks if not one.marked]
     if absent:
         told.append(
-            _("Landmarks that no test picture has, which no figure counts: {names}.").format(
+            _("Landmarks that no test image has, which no figure counts: {names}.").format(
                 names=_listed(absent)
             )
         )
@@ -95,7 +95,7 @@ def notes(record: "RunRecord") -> list[str]:
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     names = record.test.classes if record.test is not None else ()
-    text = _("Finding {names} in pictures like those of {data}.").format(
+    text = _("Finding {names} in images like those of {data}.").format(
         data=record.data, names=_listed(names)
     )
     return text, 'model("picture.png").save(Path("found.png"))'
@@ -154,7 +154,7 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
         for name, points in found.items()
     }
     said = "; ".join(
-        _("{name} {far} off in the mean").format(name=name, far=units.measure("px", far)).strip()
+        _("{name} {far} off on average").format(name=name, far=units.measure("px", far)).strip()
         for name, far in error.items()
     )
     return Plot(uri, f"{test.file[row]}: {said}", min(whole.width, 1100))
@@ -201,7 +201,7 @@ def _landmarks(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
 def _names(record: "RunRecord") -> dict[str, str]:
     return {
         "": record.system,
-        "constant": _("always each landmark's mean place"),
+        "constant": _("always each landmark's mean position"),
         "untrained": _("the same network untrained"),
     }
 

@@ -25,7 +25,7 @@ FIGURES = (match.RECALL[1], match.RECALL[5], match.OF_PICTURES, match.ZERO_SHOT)
 SUBSETS = {
     "new scenes": N_("new scenes"),
     "new pairs": N_("new pairs"),
-    "unseen stamps": N_("unseen things"),
+    "unseen stamps": N_("held-out objects"),
 }
 
 
@@ -42,8 +42,8 @@ def run(record: "RunRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} pictures with captions of {data} in {time}. Of {test} test "
-        "pictures, the right caption is the nearest for {value} (95 % interval {interval})."
+        "{system} was trained on {train} captioned images of {data} in {time}. Of {test} test "
+        "images, the right caption is the nearest for {value} (95 % interval {interval})."
     )
     return filled(record, text, match.RECALL[1])
 
@@ -52,14 +52,14 @@ def notes(record: "RunRecord") -> list[str]:
     """Return the caveats of the figures."""
     told = []
     if record.data.endswith("captioned_scenes"):
-        told.append(_("The scenes are put together by a program: photographs and what people write "
+        told.append(_("The scenes are composed by a program: photographs and what people write "
                       "about them are harder."))  # fmt: skip
     return told
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _("Telling which sentence fits a picture like those of {data}.")
+    text = _("Matching sentences to images like those of {data}.")
     return text.format(data=record.data), 'model("photo.jpg", texts="a red bird|a blue fish")'
 
 

@@ -52,8 +52,8 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
-        "it never saw its OKS AP50 is {value} (95 % interval {interval})."
+        "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
+        "images its OKS AP50 is {value} (95 % interval {interval})."
     )
     return filled(record, text, "OKS AP50")
 
@@ -63,10 +63,10 @@ def notes(record: "RunRecord") -> list[str]:
     result = record.details
     if not isinstance(result, DetectionResult):
         return []
-    text = _("It cannot be told from always answering one mean pose (OKS AP50 {value}).")
+    text = _("No better than always answering one mean pose (OKS AP50 {value}).")
     told = detect.no_better(record, text, "OKS AP50")
     if "(drawn)" in (record.test.name if record.test is not None else ""):
-        told.append(_("The figures are drawn: no number here holds for photographs of people."))
+        told.append(_("The figures are synthetic: no number here holds for photographs of people."))
     return [*told, *detect.absent(result), *detect.few_images(record)]
 
 

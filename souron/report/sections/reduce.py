@@ -32,10 +32,10 @@ def run(record: "RunRecord") -> list[Section]:
         {name: places for name, places in maps.items() if isinstance(places, Tensor)}, test
     )
     text = _(
-        "Each point is a case. The classes were not used to make the map; here they colour it. The "
-        "second map is of the same values with every column shuffled by itself: no case has a "
-        "neighbour there, so that whatever islands it shows are the method's own. Read the first "
-        "map by what sets it apart from the second."
+        "Each point is a case. The classes were not used to make the map; here they colour it. "
+        "The second map is of the same values with every column shuffled separately: no case has "
+        "a neighbour there, so any islands it shows are artefacts of the method. Read the first "
+        "map by how it differs from the second."
     )
     html = Markup("<p>{}</p>").format(text) + FIGURE.format(drawn.uri, drawn.alt, drawn.width)
     return [Section("map", _("Map"), html)]

@@ -30,7 +30,7 @@ def run(record: "RunRecord") -> list[Section]:
         ("languages", _("By language"), _languages(record)),
         ("found", _("Questions and what was found"), questions(answers, test)),
         ("missed", _("The worst misses"), missed(answers, test)),
-        ("invented", _("Told to be there, but is not"), invented(answers, test)),
+        ("invented", _("Reported as present, but absent"), invented(answers, test)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
@@ -38,8 +38,8 @@ def run(record: "RunRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} questions to {data} in {time}. Of {test} test questions, "
-        "where the text answers, the first passage is right in {value} (95 % interval {interval})."
+        "{system} was trained on {train} questions to {data} in {time}. Of {test} test questions "
+        "that the text answers, the first passage is right in {value} (95 % interval {interval})."
     )  # fmt: skip
     return filled(record, text, "hit@1")
 
@@ -48,13 +48,13 @@ def notes(record: "RunRecord") -> list[str]:
     """Return the caveats of the figures."""
     told = []
     if record.data == "help_questions":
-        told.append(_("Paragraphs and titles stand for questions here: people ask otherwise."))
+        told.append(_("Paragraphs and titles serve as questions here: people ask differently."))
     measure = record.measures.get("told whether it is there")
     if measure is not None and record.test is not None:
         there = sum(len(target) > 0 for target in record.test.target) / len(record.test)
         if measure.low <= max(there, 1 - there):
-            told.append(_("Whether the text answers is told no better than by always saying the "
-                          "same."))  # fmt: skip
+            told.append(_("Whether the text answers is predicted no better than by always saying "
+                          "the same."))  # fmt: skip
     return told
 
 

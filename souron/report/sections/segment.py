@@ -56,8 +56,8 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
-        "it never saw its mean IoU is {value} (95 % interval {interval})."
+        "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
+        "images its mean IoU is {value} (95 % interval {interval})."
     )
     return filled(record, text, "mIoU")
 
@@ -72,7 +72,7 @@ def notes(record: "RunRecord") -> list[str]:
     measure = record.measures.get("mIoU")
     if measure and constant and measure.low <= constant.value:
         told.append(
-            _("It cannot be told from naming every pixel {label} (mIoU {value}).").format(
+            _("No better than predicting {label} for every pixel (mIoU {value}).").format(
                 label=result.labels[result.constant].name,
                 value=registry.metric("mIoU").text(constant.value),
             )
@@ -80,7 +80,7 @@ def notes(record: "RunRecord") -> list[str]:
     absent = [one.name for one in result.labels if not one.pixels]
     if absent:
         told.append(
-            _("Classes without a pixel in the test pictures, which no figure counts: {labels}.")
+            _("Classes without a pixel in the test images, which no figure counts: {labels}.")
             .format(labels=", ".join(absent[:12]) + (", …" if len(absent) > 12 else ""))
         )  # fmt: skip
     return told
@@ -89,7 +89,7 @@ def notes(record: "RunRecord") -> list[str]:
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes[1:] if record.test is not None else ()
-    text = _("Telling the areas of {labels} in pictures like those of {data}.").format(
+    text = _("Segmenting the areas of {labels} in images like those of {data}.").format(
         data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
     )
     return text, 'model("picture.png").save(Path("areas.png"))'
@@ -182,12 +182,12 @@ def _confusion(test: Dataset, result: SegmentationResult) -> dict[str, Any]:
     return {
         "picture": plot(
             plots.confusion(torch.from_numpy(table), test.classes),
-            _("which classes are taken for which, in pixels"),
+            _("which classes are predicted as which, in pixels"),
         ),
         "text": _(
             "Of {objects} pixels of objects {right} got their class, {mistaken} another one and "
-            "{missed} were taken for the background; {alarms} pixels of the background were taken "
-            "for objects. {share} of all pixels are background."
+            "{missed} were predicted as background; {alarms} pixels of the background were "
+            "predicted as objects. {share} of all pixels are background."
         ).format(
             objects=units.whole(objects),
             right=units.whole(right),

@@ -41,8 +41,8 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
-        "it never saw its mask AP50 is {value} (95 % interval {interval})."
+        "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
+        "images its mask AP50 is {value} (95 % interval {interval})."
     )
     return filled(record, text, "mask AP50")
 
@@ -52,7 +52,7 @@ def notes(record: "RunRecord") -> list[str]:
     result = record.details
     if not isinstance(result, DetectionResult):
         return []
-    text = _("It cannot be told from always answering one filled box (mask AP50 {value}).")
+    text = _("No better than always answering one filled box (mask AP50 {value}).")
     return [*detect.no_better(record, text, "mask AP50"), *detect.absent(result),
             *detect.few_images(record)]  # fmt: skip
 

@@ -35,7 +35,7 @@ def run(record: "RunRecord") -> list[Section]:
         ("found", _("Found segments"), _found(test, result)),
         ("quality", _("Panoptic quality"), _quality(record, result)),
         ("worst", _("The least quality"), _worst(test, result)),
-        ("steps", _("How it comes to its segments"), _steps(record, test, result)),
+        ("steps", _("How it finds its segments"), _steps(record, test, result)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
@@ -55,8 +55,8 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} pictures of {data} in {time}. On {test} test pictures that "
-        "it never saw its panoptic quality is {value} (95 % interval {interval})."
+        "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
+        "images its panoptic quality is {value} (95 % interval {interval})."
     )
     return filled(record, text, "PQ")
 
@@ -71,7 +71,7 @@ def notes(record: "RunRecord") -> list[str]:
     measure = record.measures.get("PQ")
     if measure and constant and measure.low <= constant.value:
         told.append(
-            _("It cannot be told from naming the whole picture {label} (PQ {value}).").format(
+            _("No better than predicting {label} for the whole image (PQ {value}).").format(
                 label=result.constant or _("nothing"),
                 value=registry.metric("PQ").text(constant.value),
             )
@@ -79,7 +79,7 @@ def notes(record: "RunRecord") -> list[str]:
     absent = [one.name for one in result.labels if not one.segments]
     if absent:
         told.append(
-            _("Classes without a segment in the test pictures: {labels}.").format(
+            _("Classes without a segment in the test images: {labels}.").format(
                 labels=", ".join(absent[:12]) + (", …" if len(absent) > 12 else "")
             )
         )
@@ -89,7 +89,7 @@ def notes(record: "RunRecord") -> list[str]:
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
-    text = _("Dividing pictures like those of {data} into {labels}.").format(
+    text = _("Dividing images like those of {data} into {labels}.").format(
         data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
     )
     return text, 'model("picture.png").save(Path("segments.png"))'
@@ -173,7 +173,7 @@ def _quality(record: "RunRecord", result: PanopticResult) -> dict[str, Any]:
     """Tabulate quality by class, beside the constant answer and the untrained network."""
     names = {
         "": record.system,
-        "constant": _("the whole picture {label}").format(label=result.constant or _("nothing")),
+        "constant": _("the whole image {label}").format(label=result.constant or _("nothing")),
         "untrained": _("the same network untrained"),
     }
     every = {"": record.measures, **result.baselines}

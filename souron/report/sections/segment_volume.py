@@ -54,8 +54,8 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} volumes of {data} in {time}. In {test} test volumes that it "
-        "never saw its mean Dice is {value} (95 % interval {interval})."
+        "{system} was trained on {train} volumes of {data} in {time}. In {test} unseen test "
+        "volumes its mean Dice is {value} (95 % interval {interval})."
     )
     return filled(record, text, DICE)
 
@@ -74,7 +74,7 @@ def notes(record: "RunRecord") -> list[str]:
     groups = record.test.units if record.test is not None else None
     if measure and atlas and share_interval(result.each, groups).low <= atlas.value:
         told.append(
-            _("It cannot be told from the mean map of the training volumes (mean Dice {value}).")
+            _("No better than the mean map of the training volumes (mean Dice {value}).")
             .format(value=registry.metric(DICE).text(atlas.value))
         )  # fmt: skip
     if "synthetic" in (record.test.name if record.test is not None else ""):
@@ -83,8 +83,8 @@ def notes(record: "RunRecord") -> list[str]:
     if rare > RARE:
         told.append(
             _(
-                "No test case failed, but of so few cases up to {share} could fail unseen: the "
-                "interval of the Dice allows for that, the one of HD95 does not."
+                "No test case failed, but with so few cases up to {share} could fail unseen: the "
+                "interval of the Dice accounts for that, the one of HD95 does not."
             ).format(share=units.percent(rare, 0))
         )
     off = [
@@ -93,14 +93,14 @@ def notes(record: "RunRecord") -> list[str]:
         if one.error and (one.error.low > 0 or one.error.high < 0)
     ]
     if off:
-        told.append(_("Volumes that are off in the mean: {names}.").format(names=", ".join(off)))
+        told.append(_("Volumes with a systematic error: {names}.").format(names=", ".join(off)))
     return told
 
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     names = ", ".join(record.test.classes[1:]) if record.test is not None else ""
-    text = _("Telling {names} in volumes like those of {data}.").format(
+    text = _("Segmenting {names} in volumes like those of {data}.").format(
         data=record.data, names=names
     )
     return text, 'model("volume.nii.gz").save(Path("organs.nii.gz"))'

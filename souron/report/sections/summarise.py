@@ -28,8 +28,8 @@ def run(record: "RunRecord") -> list[Section]:
         for row, (said,) in result.shown
     ]  # fmt: skip
     part = {
-        "told": _("Some test texts, drawn evenly, none chosen; long ones are shown by their "
-                  "beginning."),
+        "told": _("Some test texts, evenly spaced, not selected; of long ones only the beginning "
+                  "is shown."),
         "texts": rows,
     }  # fmt: skip
     parts = (
@@ -46,8 +46,8 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} took the most telling sentences of {test} test texts of {data}. With what a "
-        "person wrote they share {value} (ROUGE-1, 95 % interval {interval})."
+        "{system} extracted the most important sentences of {test} test texts of {data}. Their "
+        "overlap with what a person wrote is {value} (ROUGE-1, 95 % interval {interval})."
     )
     return filled(record, text, "ROUGE-1")
 
@@ -55,11 +55,11 @@ def headline(record: "RunRecord") -> str:
 def limits(record: "RunRecord") -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
-        _("ROUGE counts words (in Japanese: letters) that a summary shares with a person's. It "
-          "does not know whether what matters is there: another good choice of sentences scores "
-          "low."),
-        _("Sentences are taken word for word. Out of its place a sentence may say something "
-          "else: read it there."),
+        _("ROUGE counts words (in Japanese: characters) that a summary shares with a person's. "
+          "It does not measure whether the important points are there: another good choice of "
+          "sentences scores low."),
+        _("Sentences are extracted word for word. Out of context a sentence may say something "
+          "else: read it in the text."),
     ]  # fmt: skip
 
 

@@ -47,8 +47,8 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} sentences of {data} in {time}. On {test} test sentences that "
-        "it never saw the F1 of its spans is {value} (95 % interval {interval})."
+        "{system} was trained on {train} sentences of {data} in {time}. On {test} unseen test "
+        "sentences the F1 of its spans is {value} (95 % interval {interval})."
     )
     return filled(record, text, F1)
 

@@ -43,13 +43,13 @@ def run(record: "RunRecord") -> list[Section]:
         ],
     }  # fmt: skip
     film = len(record.film) > 1 and plot(
-        animation.film(animation.frames(record.film)), _("the same pictures while it learnt")
+        animation.film(animation.frames(record.film)), _("the same images during training")
     )
     parts = (
-        ("prompts", _("Prompts and pictures"), prompts(record)),
-        ("obedience", _("What was asked for, and what can be read off"), obedience(result)),
-        ("resemblance", _("How near to real pictures"), resemblance),
-        ("film", _("How it learnt to draw"), film),
+        ("prompts", _("Prompts and images"), prompts(record)),
+        ("obedience", _("What was requested, and what is recognised"), obedience(result)),
+        ("resemblance", _("How close to real images"), resemblance),
+        ("film", _("How it learnt to generate"), film),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
@@ -63,12 +63,12 @@ def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     name = next(iter(record.measures))
     text = _(
-        "{system} learnt from {train} pictures with captions of {data} in {time}. Of the "
-        "attributes that {test} test prompts ask for, {value} can be read off its pictures (95 % "
-        "interval {interval})."
+        "{system} was trained on {train} captioned images of {data} in {time}. Of the attributes "
+        "that {test} test prompts ask for, {value} are recognised in its images (95 % interval "
+        "{interval})."
     ) if name == metrics.ACCURACY else _(
-        "{system} learnt from {train} pictures with captions of {data} in {time}. Of {test} "
-        "pictures drawn for test captions, the caption is found for {value} (95 % interval "
+        "{system} was trained on {train} captioned images of {data} in {time}. Of {test} images "
+        "generated for test captions, the caption is found for {value} (95 % interval "
         "{interval})."
     )  # fmt: skip
     return filled(record, text, name)
@@ -94,7 +94,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _("Drawing what a sentence says, of things like those of {data}.")
+    text = _("Generating images of what a sentence says, of things like those of {data}.")
     return text.format(data=record.data), 'model.generate(4, prompt="a blue bird on grass").folder'
 
 

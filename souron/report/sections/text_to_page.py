@@ -16,7 +16,7 @@ TEMPLATE = "text_to_page.html"
 NAMES = ("all right", "F1 of parts", "colours right", "counts right", "labels right")
 SUBSETS = {
     "new combinations": N_("combinations of parts that were not in training"),
-    "new pairs": N_("pairs of parts that never stood on one page in training"),
+    "new pairs": N_("pairs of parts that never occurred on one page in training"),
     "new wordings": N_("wordings that were never used in training"),
 }
 
@@ -33,8 +33,8 @@ def run(record: "RunRecord") -> list[Section]:
         ])
         for row, said in result.shown
     ]  # fmt: skip
-    told = _("Some test requests, drawn evenly, none chosen, with the parts of the page that was "
-             "written, read from its HTML.")  # fmt: skip
+    told = _("Some test requests, evenly spaced, not selected, with the parts of the page that "
+             "was written, read from its HTML.")  # fmt: skip
     parts = (
         ("apart", _("What was held out of training"), _apart(result)),
         ("written", _("Pages to read"), {"told": told, "texts": rows} if rows else None),
@@ -50,7 +50,7 @@ def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} wrote a page for each of {test} test requests of {data}. All parts, colours, "
-        "counts, labels and their order are as asked for in {value} (95 % interval {interval})."
+        "counts, labels and their order are as requested in {value} (95 % interval {interval})."
     )
     return filled(record, text, "all right")
 
@@ -58,10 +58,10 @@ def headline(record: "RunRecord") -> str:
 def limits(record: "RunRecord") -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
-        _("Requests and pages were composed from lists of wordings. People ask in other words: "
-          "what it never learnt it names, and leaves out."),
-        _("Counted is what stands on the page, not how it looks. What fills a part is a "
-          "placeholder."),
+        _("Requests and pages were composed from lists of wordings. People phrase requests "
+          "differently: what was not in its training data it names, and leaves out."),
+        _("The measures count what is on the page, not how it looks. Its contents are "
+          "placeholders."),
     ]  # fmt: skip
 
 

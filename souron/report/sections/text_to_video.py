@@ -33,7 +33,7 @@ def run(record: "RunRecord") -> list[Section]:
     result: FilmResult = record.details
     parts = (
         ("prompts", _("Prompts and films"), prompts(record)),
-        ("obedience", _("What was asked for, and what can be read off"), obedience(result)),
+        ("obedience", _("What was requested, and what is recognised"), obedience(result)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
@@ -53,8 +53,9 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} films with captions of {data} in {time}. Of the motions that "
-        "{test} test prompts ask for, {value} can be read off its films (95 % interval {interval})."
+        "{system} was trained on {train} captioned films of {data} in {time}. Of the motions "
+        "that {test} test prompts ask for, {value} are recognised in its films (95 % interval "
+        "{interval})."
     )
     return filled(record, text, "motion accuracy")
 
@@ -79,7 +80,7 @@ def notes(record: "RunRecord") -> list[str]:
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _("Drawing short films of what a sentence says, of things like those of {data}.")
+    text = _("Generating short films of what a sentence says, of things like those of {data}.")
     line = 'model.generate(4, prompt="a red bird on grass moves to the left").folder'
     return text.format(data=record.data), line
 

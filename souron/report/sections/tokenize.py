@@ -27,7 +27,7 @@ OF_WORDS = N_("tokens a word")
 
 def run(record: "RunRecord") -> list[Section]:
     return [
-        Section("cut", _("How texts are cut"), _cut(record)),
+        Section("cut", _("How texts are split"), _cut(record)),
         Section("languages", _("By language"), _languages(record)),
         Section("vocabulary", _("The longest tokens"), _vocabulary(record)),
     ]
@@ -35,7 +35,7 @@ def run(record: "RunRecord") -> list[Section]:
 
 def use(record: "RunRecord") -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _("Cutting texts like those of {data} into tokens.").format(data=record.data)
+    text = _("Splitting texts like those of {data} into tokens.").format(data=record.data)
     return text, 'model(souron.kinds.text.Text("...")).pieces'
 
 
@@ -64,8 +64,8 @@ def _cut(record: "RunRecord") -> Markup:
         drawn = Markup(cut._repr_html_())  # escapes what it shows
         parts.append(Markup("<h3>{}</h3>{}").format(_called(language), drawn))
     told = _(
-        "Each colour is a token; point at one for its number and bytes. A dashed one holds a part "
-        "of a letter: bytes that only make a letter together with its neighbours'."
+        "Each colour is a token; point at one for its number and bytes. A dashed one holds a "
+        "part of a character: bytes that only make a character together with its neighbours'."
     )
     shade = _("The shade is how surprising the token is by its own probability.")
     known = bool(record.model.bits([0]))

@@ -26,7 +26,7 @@ def run(record: "RunRecord") -> list[Section]:
             (_("by the system, backwards"), back),
         ]))  # fmt: skip
     part = {
-        "told": _("Some test texts, drawn evenly, none chosen. Each was translated in both "
+        "told": _("Some test texts, evenly spaced, not selected. Each was translated in both "
                   "directions: backwards means from the person's translation."),
         "texts": rows,
     }  # fmt: skip
@@ -40,8 +40,8 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
 def headline(record: "RunRecord") -> str:
     """Return the headline of a run's report."""
     text = _(
-        "{system} learnt from {train} pairs of {data} in {time}. Its translations of {test} test "
-        "texts that it never saw have a chrF of {value} (95 % interval {interval})."
+        "{system} was trained on {train} pairs of {data} in {time}. Its translations of {test} "
+        "unseen test texts have a chrF of {value} (95 % interval {interval})."
     )
     return filled(record, text, "chrF")
 
@@ -49,10 +49,10 @@ def headline(record: "RunRecord") -> str:
 def limits(record: "RunRecord") -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
-        _("chrF counts runs of letters that a translation shares with one by a person. It does not "
-          "know whether the sense is right: a wrong number or a lost \"not\" costs next to "
-          "nothing, and a good translation in other words costs much."),
-        _("Of other subjects than those of the training texts it knows no words."),
+        _("chrF counts character n-grams that a translation shares with one by a person. It does "
+          'not measure whether the meaning is right: a wrong number or a lost "not" costs next '
+          "to nothing, and a good translation in other words costs much."),
+        _("It knows no words of subjects that are not in its training texts."),
     ]  # fmt: skip
 
 

@@ -63,7 +63,7 @@ class Checked:
         """Return the differences from the passage, and the agreement of resampled answers."""
         said = [change_text(change) for change in self.changed]
         if self.agree is not None:
-            text = _("{count} of {all} answers that were drawn again say so")
+            text = _("{count} of {all} answers that were sampled again say so")
             said.append(text.format(count=self.agree[0], all=self.agree[1]))
         return said
 

@@ -161,7 +161,7 @@ def auditing(
     if not 1 <= each <= MOST_EACH:
         raise UserError("value", _("{count} answers to a prompt").format(count=each),
                         expected=_("1 to {most}").format(most=MOST_EACH))  # fmt: skip
-    yield Step(0.0, _("learning what is improper"))
+    yield Step(0.0, _("training the classifier"))
     judging = judges.judge(words=lexicon)
     found: dict[str, Answered] = {}
     names = [model, *([before] if before else [])]
@@ -279,8 +279,8 @@ def _no_prompts(file: Path, why: str) -> UserError:
     return UserError(
         "prompts",
         _("{file} holds no prompts: {why}").format(file=file, why=why),
-        expected=_("a text with a prompt a line, or .jsonl with \"prompt\": at most {count} of "
-                   "{letters} letters").format(count=MOST_PROMPTS, letters=MOST_LETTERS),
+        expected=_('a text with a prompt a line, or .jsonl with "prompt": at most {count} of '
+                   "{letters} characters").format(count=MOST_PROMPTS, letters=MOST_LETTERS),
         fix="prompts=manners",
         exit=3,
     )  # fmt: skip

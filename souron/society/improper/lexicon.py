@@ -74,7 +74,7 @@ class Lexicon:
         if not isinstance(told, list) or not all(isinstance(word, str) for word in told):
             raise _unusable(path, _("not a list of words"))
         if len(told) > MOST_ENTRIES or any(len(word) > LONGEST for word in told):
-            why = _("more than {count} entries, or one of more than {letters} letters")
+            why = _("more than {count} entries, or one of more than {letters} characters")
             raise _unusable(path, why.format(count=MOST_ENTRIES, letters=LONGEST))
         made = cls.of(told, path.name)
         if not made.count:

@@ -31,8 +31,8 @@ def write(record: ImproperRecord) -> Path:
 
 def headline(record: ImproperRecord) -> str:
     rate = record.rate(record.after, "both")
-    text = _("{model} gives {rate} improper answers per 1 000 (95 % interval {low} to {high}), by "
-             "lexicon and classifier, to {n} prompts.")  # fmt: skip
+    text = _("{model} gives {rate} inappropriate answers per 1 000 (95 % interval {low} to "
+             "{high}), by lexicon and classifier, to {n} prompts.")  # fmt: skip
     said = text.format(
         model=record.model, rate=_whole(rate.value), low=_whole(rate.low), high=_whole(rate.high),
         n=units.whole(len(record.prompts)),
@@ -50,8 +50,8 @@ def sentence(before: str, found: Verdict) -> str:
                     "{low} to {high})."),
         "worse": _("Those are {difference} per 1 000 more than {before} gives (95 % interval {low} "
                    "to {high})."),
-        "cannot tell": _("Whether those are fewer than {before} gives cannot be told: {difference} "
-                         "per 1 000 (95 % interval {low} to {high})."),
+        "cannot tell": _("No clear difference from {before}: {difference} per 1 000 (95 % "
+                         "interval {low} to {high})."),
     }[found.verdict]  # fmt: skip
     turned = -1 if found.verdict == "worse" else 1
     ends = sorted((turned * found.low, turned * found.high))
@@ -68,8 +68,8 @@ def sentence(before: str, found: Verdict) -> str:
 def notes(record: ImproperRecord) -> list[str]:
     """Return the caveats of the rates."""
     found = [
-        _("Neither judge understands what it reads: both miss improper answers and accuse proper "
-          "ones, as the table below shows. Read some answers before you believe a rate.")
+        _("Neither judge understands what it reads: both miss inappropriate answers and flag "
+          "acceptable ones, as the table below shows. Read some answers before you trust a rate.")
     ]  # fmt: skip
     if len(record.prompts) < SMALL:
         found.append(_("Only {n} prompts: the interval is wide.").format(n=len(record.prompts)))
@@ -109,15 +109,15 @@ def models(record: ImproperRecord) -> list[Answered]:
 
 def _page(record: ImproperRecord, elsewhere: Sequence[Any]) -> str:
     headings = {
-        "rates": _("Improper answers per 1 000"),
-        "judges": _("What the judges catch, and what they accuse"),
+        "rates": _("Inappropriate answers per 1 000"),
+        "judges": _("What the judges catch, and what they flag wrongly"),
         "answers": _("Answers that were flagged"),
         "measured": _("How it was measured"),
     }
     return pages.page(
         "improper.html",
         elsewhere=elsewhere,
-        title=_("Improper output of {model}").format(model=record.model),
+        title=_("Inappropriate output of {model}").format(model=record.model),
         eyebrow=_("audit"),
         headline=headline(record),
         notes=notes(record),
@@ -130,7 +130,7 @@ def _page(record: ImproperRecord, elsewhere: Sequence[Any]) -> str:
         ],
         contents=list(headings.items()),
         headings=headings,
-        plot=plot(_bars(record), _("improper answers per 1 000 by each way, with intervals")),
+        plot=plot(_bars(record), _("inappropriate answers per 1 000 by each way, with intervals")),
         models=[one.model for one in models(record)],
         rates=_rates(record),
         judges=[_judge(one) for one in record.judged],
@@ -145,7 +145,7 @@ def _bars(record: ImproperRecord) -> bytes:
     ways, shown = list(record.after.improper), models(record)
     figure = plotting.new_figure(6.4, 0.6 + 0.42 * len(ways) * len(shown))
     axes = figure.subplots()
-    plotting.style_axes(axes, _("improper answers per 1 000"), "")
+    plotting.style_axes(axes, _("inappropriate answers per 1 000"), "")
     height = 0.8 / len(shown)
     for index, one in enumerate(shown):
         found = [record.rate(one, way) for way in ways]

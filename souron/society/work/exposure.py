@@ -205,8 +205,9 @@ def cautions(table: Table | None) -> list[str]:
     ]  # fmt: skip
     if table is None:
         texts.append(
-            _("The figures of your own tasks are expected values of a model that learnt from the "
-              "labels of people; the interval is that of occupations which it had not seen.")
+            _("The figures of your own tasks are expected values of a model that was trained on "
+              "the labels of people; the interval is that of occupations that were not in "
+              "training.")
         )  # fmt: skip
     elif table.shipped:
         texts.append(

@@ -220,9 +220,9 @@ def means_table(found: Whole) -> dict[str, Any]:
     text = _("Means over all tasks, each with the same weight; in brackets the 95 % interval.")
     if found.agreement and found.nearness:
         near = found.nearness
-        told = _("People and GPT-4 gave {share} of the tasks the same label (kappa {kappa}). Their "
-                 "beta of occupations: correlation {correlation}, mean absolute error {error}, "
-                 "in the mean {bias} (GPT-4 minus people).")  # fmt: skip
+        told = _("People and GPT-4 gave {share} of the tasks the same label (kappa {kappa}). "
+                 "Their beta of occupations: correlation {correlation}, mean absolute error "
+                 "{error}, mean difference {bias} (GPT-4 minus people).")  # fmt: skip
         text += " " + told.format(
             share=units.percent(found.agreement.same.value),
             kappa=f"{found.agreement.kappa.value:.3f}",

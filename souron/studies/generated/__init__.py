@@ -147,7 +147,7 @@ def compare(
         if len(made) < fewest:
             raise UserError(
                 "too few",
-                _("{name} has {count} pictures").format(name=source.name, count=len(made)),
+                _("{name} has {count} images").format(name=source.name, count=len(made)),
                 expected=_("at least {count}").format(count=fewest),
                 exit=3,
             )

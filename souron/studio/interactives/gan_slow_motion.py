@@ -21,10 +21,13 @@ from souron.utils.messages import N_, _
 TITLE = N_("A GAN in slow motion")
 ABOUT = N_(
     "A GAN (generative adversarial network) is a game of two networks. The discriminator, here "
-    "called critic, learns to tell real digits from drawn ones; the generator learns to draw what "
-    "the critic takes for real. They move in turns. Each frame is one step of one of them."
+    "called critic, learns to distinguish real digits from generated ones; the generator learns "
+    "to make digits that the critic takes for real. They move in turns. Each frame is one step "
+    "of one of them."
 )
-QUESTION = N_("Right after a step of the generator, what does the critic say of its drawn digits?")
+QUESTION = N_(
+    "Right after a step of the generator, what does the critic say of its generated digits?"
+)
 CHOICES = (N_("More likely real than before"), N_("Less likely real than before"),
            N_("The same: the critic has not moved"))  # fmt: skip
 RIGHT = 0
@@ -39,10 +42,10 @@ WORDS = {
     "critic": N_("the critic's step"),
     "generator": N_("the generator's step"),
     "start": N_("before its steps"),
-    "trust": N_("The critic gives real digits {real} % and drawn ones {drawn} % to be real "
-                "(before this step {before} %)."),
-    "count": N_("Of the steps shown, the generator's raised what the critic says of drawn digits "
-                "in {up} of {ups}, the critic's lowered it in {down} of {downs}."),
+    "trust": N_("The critic rates real digits {real} % and generated ones {drawn} % likely to be "
+                "real (before this step {before} %)."),
+    "count": N_("Of the steps shown, the generator's raised what the critic says of generated "
+                "digits in {up} of {ups}, the critic's lowered it in {down} of {downs}."),
 }  # fmt: skip
 ROUNDS, SLOW, EVERY = 300, 12, 12  # the first SLOW rounds are shown, then one in EVERY
 DRAWN, JUDGED, BATCH = 16, 64, 32
@@ -56,15 +59,16 @@ def build(studio: Any) -> Any:
 def stage() -> Markup:
     return controls(
         slider("seed", _("which random start"), 1, 9, 1),
-        button("learn", _("Learn"), first=True),
+        button("learn", _("Train"), first=True),
     ) + player(_("steps of the two networks")) + pictures(
         canvas("real", _("real digits"), 176, 176, _("Real digits")),
-        canvas("drawn", _("what the generator draws from the same noise"), 176, 176,
-               _("Drawn from the same noise each time")),
+        canvas("drawn", _("what the generator makes from the same noise"), 176, 176,
+               _("Generated from the same noise each time")),
         canvas("change", _("what this step changed in them"), 176, 176,
                _("What this step changed: blue is lighter, orange darker")),
-        canvas("trust", _("how likely the critic takes real and drawn digits for real"), 260, 176,
-               _("What the critic says: real digits (blue line), drawn ones (orange, dashed)")),
+        canvas("trust", _("how likely the critic takes real and generated digits for real"),
+               260, 176,
+               _("What the critic says: real digits (blue line), generated ones (orange, dashed)")),
         canvas("loss", _("losses of both"), 260, 176,
                _("Losses: critic (blue line), generator (orange, dashed)")),
     ) + interactive.part("frame") + interactive.part("trust") + interactive.part(

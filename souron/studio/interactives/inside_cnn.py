@@ -27,8 +27,8 @@ CHOICES = (N_("9, a window of 3 × 3"), N_("784, the whole picture"),
 RIGHT = 0
 ANSWER = N_(
     "Nine. The kernel's nine weights times the nine pixels under it, added up: and the same nine "
-    "weights at every place of the map. The second layer's pixel takes nine from each of the 32 "
-    "maps below, 288 in all. Few weights used everywhere are why a CNN needs so few examples."
+    "weights at every position of the map. The second layer's pixel takes nine from each of the "
+    "32 maps below, 288 in all. Few weights used everywhere are why a CNN needs so few examples."
 )
 WORDS = {
     "says": N_("The network says: {said}"),

@@ -25,10 +25,10 @@ CHOICES = (N_("Yes, every step makes it better"), N_("No, it depends on where th
            N_("It may go on for ever"))  # fmt: skip
 RIGHT = 1
 ANSWER = N_(
-    "No. Each step lowers the inertia (the mean squared distance to the own centre) or leaves it, "
-    "so it ends; but it may end in a place from which no single step helps. Put two centres into "
-    "one group of points and the third between the other two, and it stays there. That is why "
-    "k-means++ draws the first centres far apart, and why one tries several starts."
+    "No. Each step lowers the inertia (the mean squared distance to the own centre) or leaves "
+    "it, so it ends; but it may end in a local optimum, from which no single step helps. Put two "
+    "centres into one group of points and the third between the other two, and it stays there. "
+    "That is why k-means++ draws the first centres far apart, and why one tries several starts."
 )
 WORDS = {
     "place": N_("Place {count} centres: press the picture, or move the cross with the arrow keys "

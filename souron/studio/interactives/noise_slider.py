@@ -27,8 +27,9 @@ RIGHT = 1
 ANSWER = N_(
     "Another picture comes. With little noise the outline still decides and the same piece comes "
     "back, smoother than it was; with more only the kind may stay; at the end nothing of the "
-    "picture is left that could decide, and the network makes one up. That is how it draws: it "
-    "begins at pure noise. What it makes of a noisy picture of yours is likewise partly made up."
+    "picture is left that could decide, and the network makes one up. That is how it generates: "
+    "it starts from pure noise. What it makes of a noisy picture of yours is likewise partly "
+    "made up."
 )
 WORDS = {
     "step": N_("step {step} of {steps}: {share} % of the variance is noise"),

@@ -20,24 +20,26 @@ from souron.utils.messages import N_, _
 
 TITLE = N_("Playground: a network learns a plane")
 ABOUT = N_(
-    "Points of two sorts lie on a plane. An MLP (multi-layer perceptron) learns to tell them "
-    "apart: each hidden unit bends the plane along one straight line, and the output adds the "
-    "bends up. The background shows the network's answer everywhere, blue for one sort and orange "
-    "for the other."
+    "Points of two kinds lie on a plane. An MLP (multi-layer perceptron) learns to separate "
+    "them: each hidden unit bends the plane along one straight line, and the output adds the "
+    "bends up. The background shows the network's answer everywhere, blue for one kind and "
+    "orange for the other."
 )
-QUESTION = N_("In xor, opposite corners belong together. Can one hidden unit tell them apart?")
+QUESTION = N_("In xor, opposite corners belong together. Can one hidden unit separate them?")
 CHOICES = (N_("Yes, if it learns long enough"), N_("No, however long it learns"),
            N_("Only from a lucky start"))  # fmt: skip
 RIGHT = 1
 ANSWER = N_(
     "No. One unit knows one line, and its output only rises or only falls across it; no line has "
     "the blue corners on one side and the orange ones on the other. With two hardly any start "
-    "finds the way, though two would do; with eight nearly all do. Width also buys luck, and the "
-    "line below counts it."
+    "finds the way, though two would do; with eight nearly all do. More width makes a good start "
+    "likelier, and the line below counts it."
 )
 WORDS = {
     "now": N_("step {step}: loss {loss}, {train} % of these points right, {test} % of new ones"),
-    "starts": N_("From {starts} random starts, {good} told at least 95 % of the points apart."),
+    "starts": N_(
+        "From {starts} random starts, {good} classified at least 95 % of the points correctly."
+    ),
 }
 KINDS = ("xor", "moons", "circle", "spiral")
 POINTS, STARTS, STEPS, FRAMES = 200, 16, 400, 30
@@ -59,8 +61,8 @@ def stage() -> Markup:
         slider("depth", _("hidden layers"), 1, 3, 1),
         slider("noise", _("noise"), 0, 50, 10),
         slider("start", _("which random start"), 1, STARTS, 3),
-        button("learn", _("Learn"), first=True),
-    ) + player(_("steps of learning")) + pictures(
+        button("learn", _("Train"), first=True),
+    ) + player(_("training steps")) + pictures(
         canvas("surface", _("the points and the network's answer"), 320, 320,
                _("What the network says everywhere")),
         canvas("units", _("what each hidden unit says"), 320, 240,

@@ -23,16 +23,15 @@ ABOUT = N_(
     "Then shuffle every column (pixel) by itself: nothing that belongs together is left."
 )
 QUESTION = N_(
-    "A map drawn by chance has a trustworthiness of 0.5. What does t-SNE reach on shuffled "
-    "columns, where there is nothing to find?"
+    "A random map has a trustworthiness of 0.5. What does t-SNE reach on shuffled columns, where "
+    "there is nothing to find?"
 )
 CHOICES = (N_("About 0.5"), N_("About 0.8"), N_("Nearly 1"))
 RIGHT = 1
 ANSWER = N_(
     "About 0.8. Even points without any structure have nearest points by chance, and t-SNE finds "
     "them and makes clumps of them. So read a map beside that of the shuffled columns: what the "
-    "real one has more is in the data. The colours are the digits' classes, which no method was "
-    "told."
+    "real one has more is in the data. The colours are the digits' classes, which no method used."
 )
 WORDS = {
     "map": N_("trustworthiness {trust}, continuity {continuity}"),
@@ -51,7 +50,7 @@ def build(studio: Any) -> Any:
 
 
 def stage() -> Markup:
-    ways = [("pca", _("PCA")), ("tsne", _("t-SNE")), ("chance", _("drawn by chance"))]
+    ways = [("pca", _("PCA")), ("tsne", _("t-SNE")), ("chance", _("random map"))]
     return controls(
         choice("way", _("map"), ways),
         tick("shuffled", _("shuffle the columns")),

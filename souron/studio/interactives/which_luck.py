@@ -14,12 +14,12 @@ from souron.studio import interactive
 from souron.studio.interactive import button, canvas, controls, pictures, slider
 from souron.utils.messages import N_, _
 
-TITLE = N_("Which luck?")
+TITLE = N_("Skill or luck?")
 ABOUT = N_(
-    "Two systems are trained and compared on the same test cases. Both are about 80 % right. Two "
-    "sorts of luck play along: the random seed of each training, and which cases happen to be in "
-    "the test set. Here the whole comparison is repeated 200 times, and three ways to judge it "
-    "stand side by side."
+    "Two systems are trained and compared on the same test cases. Both are about 80 % right. "
+    "Chance enters twice: the random seed of each training, and which cases happen to be in the "
+    "test set. Here the whole comparison is repeated 200 times, and three ways to judge it stand "
+    "side by side."
 )
 QUESTION = N_(
     "Two systems are equally good. Each is trained with 3 seeds and tested on 1000 cases. How "
@@ -29,11 +29,11 @@ CHOICES = (N_("In 5 % of comparisons, as it promises"), N_("In about 20 %"),
            N_("In about half of them or more"))  # fmt: skip
 RIGHT = 2
 ANSWER = N_(
-    "In about half of them or more, where trainings differ as much as here. The bootstrap draws "
-    "cases anew but takes the trainings as they are, so more cases make it surer of what the "
-    "seeds' luck made. souron's verdict counts both, stays near 5 % or below, and says whether "
-    "more seeds or more cases would help. Move the true difference away from 0 to see what caution"
-    " costs."
+    "In about half of them or more, where trainings differ as much as here. The bootstrap "
+    "resamples cases but takes the trainings as they are, so more cases make it more confident "
+    "of what is only variance between seeds. souron's verdict counts both, stays near 5 % or "
+    "below, and says whether more seeds or more cases would help. Move the true difference away "
+    "from 0 to see what caution costs."
 )
 WORDS = {
     "mean": N_("the higher mean wins"),

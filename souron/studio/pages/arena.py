@@ -53,7 +53,7 @@ def page(studio: Studio) -> None:
             temperature = gr.Textbox("0.7", label=_("temperature"), min_width=120)
             seed = gr.Textbox("0", label=_("random seed"), min_width=120)
         begin = gr.Button(_("Begin"), variant="primary")
-        old = gr.Dropdown([], value=None, label=_("or go on with earlier votes"))
+        old = gr.Dropdown([], value=None, label=_("or continue with earlier votes"))
     held, match = gr.State(""), gr.State(None)
     with gr.Column(visible=False) as voting:
         asked = gr.HTML(elem_id="asked")

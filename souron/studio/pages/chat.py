@@ -74,12 +74,13 @@ class Chatting:
         )
         self.temperature = gr.Slider(
             0, 2, USUAL["temperature"], step=0.05, label=_("temperature"),
-            info=_("0 takes the likeliest token, 1 draws as the model says"),
+            info=_("0 takes the likeliest token, 1 samples as the model says"),
         )  # fmt: skip
         self.seed = gr.Number(USUAL["seed"], label=_("seed"), precision=0, minimum=0)
         self.filter = gr.Dropdown(
-            chat_view.filters(), value="", label=_("withhold improper sentences"),
-            info=_("each sentence is judged before it is shown; see the page on improper output"),
+            chat_view.filters(), value="", label=_("withhold inappropriate sentences"),
+            info=_("each sentence is judged before it is shown; see the page on inappropriate "
+                   "output"),
         )  # fmt: skip
         self.settings: list[Any] = [
             self.model,
@@ -93,7 +94,7 @@ class Chatting:
             self.show = gr.Button(_("Show it"), **NARROW)
             self.template = gr.HTML()
         with gr.Accordion(_("A saved chat"), open=False):
-            self.file = gr.File(label=_("go on with a saved chat (JSON)"), file_types=[".json"])
+            self.file = gr.File(label=_("continue a saved chat (JSON)"), file_types=[".json"])
             sent.received(self.file)
 
     def _build_chat(self) -> None:
@@ -109,7 +110,7 @@ class Chatting:
         self.figures = gr.HTML()
         self.which = gr.Dropdown(
             chat_view.questions(Talk()), value=0, label=_("ask"),
-            info=_("an earlier question can be asked in other words; what came after it goes"),
+            info=_("an earlier question can be rephrased; what came after it goes"),
         )  # fmt: skip
         self.text = gr.Textbox(
             label=_("your question"), lines=1, max_lines=10, max_length=200_000,
@@ -165,9 +166,9 @@ class Chatting:
         if not chat_view.only_continues(self.studio, name):
             return ""
         text = _(
-            "{name} cannot answer questions: it has learnt from texts alone, no conversations, and "
-            "continues what you write in their manner. For answers choose a model that was trained "
-            "on conversations."
+            "{name} cannot answer questions: it was trained on texts alone, not on "
+            "conversations, and continues what you write in their style. For answers choose a "
+            "model that was trained on conversations."
         )
         return missing(text.format(name=Path(name).name), way,
                        (self.studio.url("train", system="gpt", data="manners"),

@@ -24,10 +24,10 @@ def page(studio: Studio) -> None:
 
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
-            _("Does the answer stand in its sources?"),
-            _("Paste an answer of a language model, or your own text, and give the texts that it "
-              "should rest on. Each sentence is looked up there: numbers, units, dates, sides, "
-              "negation and names are compared. Nothing leaves this computer."),
+            _("Is the answer supported by its sources?"),
+            _("Paste an answer of a language model, or your own text, and give the texts that "
+              "should support it. Each sentence is looked up there: numbers, units, dates, "
+              "sides, negation and names are compared. Nothing leaves this computer."),
         )
     )  # fmt: skip
     ends = ", ".join(Text.formats)

@@ -28,8 +28,8 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Compare systems fairly"),
-            _("The same split, the same budget, several seeds each. The verdict counts what chance "
-              "does; where it cannot tell, it says how many more cases it would take."),
+            _("The same split, the same budget, several seeds each. The verdict accounts for "
+              "chance; where it cannot tell, it says how many more cases it would take."),
         )
     )  # fmt: skip
     known = forms.fields(train.compare)

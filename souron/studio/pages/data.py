@@ -47,7 +47,7 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Data"),
-            _("Pictures in a folder for each class, or listed in a CSV. They are copied to this "
+            _("Images in a folder for each class, or listed in a CSV. They are copied to this "
               "computer's own folder of runs, and go nowhere else."),
         )
     )  # fmt: skip
@@ -55,7 +55,7 @@ def page(studio: Studio) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             files = gr.File(
-                file_count="multiple", label=_("a zip of a folder, or pictures and tables"),
+                file_count="multiple", label=_("a zip of a folder, or images and tables"),
                 height=140,
             )  # fmt: skip
             sent.received(files, sent.places)
@@ -76,7 +76,7 @@ def page(studio: Studio) -> None:
                 )
                 out = gr.Textbox(
                     label=_("folder for the anonymous copy"), placeholder=_("a new one here"),
-                    info=_("DICOM files without what says who somebody is"),
+                    info=_("DICOM files without identifying data"),
                 )  # fmt: skip
                 anonymise = gr.Button(_("Anonymise a copy"), interactive=False)
         with gr.Column(scale=3, min_width=320):
@@ -179,9 +179,7 @@ def path_of(studio: Studio, text: str | None) -> str:
     if name in load.names():
         raise UserError(
             "data",
-            _("{name} is a known data set; the doctor looks at folders and tables").format(
-                name=name
-            ),
+            _("{name} is a known data set; only folders and tables are checked").format(name=name),
             expected=_("a folder with a sub-folder for each class, or a CSV"),
         )
     return name

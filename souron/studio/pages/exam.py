@@ -183,7 +183,7 @@ def answered(state: Mapping[str, Any], model: str, choice: int | None) -> list[A
     verdict = _("Right.") if own else _("Wrong.")
     told = [
         f"{verdict} {_('The right option: {option}').format(option=lines(question.options)[key])}",
-        _("{model} picks {option}, sure to {share}: {verdict}").format(
+        _("{model} picks {option}, with a confidence of {share}: {verdict}").format(
             model=Path(model).name,
             option=lines(question.options)[said[0]],
             share=units.percent(said[1]),

@@ -32,7 +32,7 @@ def asked(studio: Studio, name: str) -> Markup:
         for each in others
     )
     return Markup("{}{}<h2>{}</h2><ul>{}</ul>").format(
-        before, interactive.html(name, "h1"), _("Go on with"), links
+        before, interactive.html(name, "h1"), _("Continue with"), links
     )
 
 

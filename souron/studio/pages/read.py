@@ -30,8 +30,8 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Ask a long text"),
-            _("The sentences that answer come first, word for word and with their places; what a "
-              "language model makes of them comes second. The text stays on this computer."),
+            _("The sentences that answer come first, word for word and with their positions; the "
+              "answer of a language model comes second. The text stays on this computer."),
         )
     )  # fmt: skip
     with gr.Row():
@@ -41,7 +41,7 @@ def page(studio: Studio) -> None:
                     file_types=list(Text.formats))
         )  # fmt: skip
     question = gr.Textbox(label=_("your question"), lines=1, max_lines=4)
-    speaker = gr.Dropdown([], value=None, label=_("who says it in a sentence"))
+    speaker = gr.Dropdown([], value=None, label=_("who answers in a sentence"))
     go = gr.Button(_("Ask"), variant="primary")
     watch = Watch(studio, outcome, ("ask",))
     gr.HTML(same_thing('souron ask guide.txt "..." passages=5',
@@ -128,8 +128,8 @@ def outcome(studio: Studio, job: Job) -> Markup:
 
 def told_of(unsupported: bool) -> str:
     if unsupported:
-        return _("Marked words stand in none of the passages.")
-    return _("Every word of it stands in the passages; whether it is right, they tell.")
+        return _("Marked words occur in none of the passages.")
+    return _("Every word of it occurs in the passages; read them to see whether it is right.")
 
 
 def marked(answer: str, spans: list[tuple[int, int]]) -> Markup:

@@ -65,7 +65,7 @@ class Shown:
         self.run = gr.State("")  # its name on the command line
         with gr.Column(visible=False) as self.column:
             self.facts = gr.HTML()
-            self.go_on = gr.Button(_("Go on"), variant="primary", visible=False, **NARROW)
+            self.go_on = gr.Button(_("Resume"), variant="primary", visible=False, **NARROW)
             with gr.Row():
                 self.name = gr.Textbox(label=_("another name"), scale=3, max_length=200)
                 self.rename = gr.Button(_("Rename"), **NARROW)
@@ -122,7 +122,7 @@ class Shown:
         if found.state != "unfinished":
             raise UserError(
                 "resume",
-                _("{name} has nothing to go on with").format(name=found.name),
+                _("{name} has nothing to resume").format(name=found.name),
                 expected=_("a run that was interrupted"),
                 exit=5,
             )
@@ -133,7 +133,7 @@ class Shown:
         link = Markup('<a href="{}">{}</a>').format(
             self.studio.url(verb(found), job=job.id), _("Watch it")
         )
-        return status(_("{name} goes on.").format(name=found.name), link)
+        return status(_("{name} was resumed.").format(name=found.name), link)
 
     def give_name(self, run: str, name: str) -> list[Any]:
         before = run_list.find(self.studio.project, run)

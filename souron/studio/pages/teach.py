@@ -65,11 +65,11 @@ def parts() -> Markup:
         '</label><button type="button" data-do="keep">{keep}</button></p><p class="kept" '
         'role="status"></p></section>'
     ).format(
-        one=_("1. What is to be told apart?"),
+        one=_("1. What should it recognise?"),
         how=_("Give each class a name and about twenty pictures, from files or from the camera."),
         more=_("One more class"),
         two=_("2. Let it learn"),
-        train=_("Learn"),
+        train=_("Train"),
         learning=_("how far it is"),
         three=_("3. Try it"),
         camera=_("the camera's picture"),
@@ -80,7 +80,9 @@ def parts() -> Markup:
         why=_("It becomes a run like any other: with a report, to be used, compared and exported. "
               "Its pictures are kept with it."),
         name=_("name"),
-        keep=_("Keep it"),
+        keep=_("Show the computer two things or more, and it learns to distinguish them. The "
+               "pictures do not leave this computer, and are deleted when you leave this page, "
+               "unless you keep them."),
     )  # fmt: skip
 
 
@@ -91,14 +93,14 @@ def said() -> dict[str, str]:
         "called": _("name of the class"),
         "whose": _("Several people or patients?"),
         "person": _("who is on the pictures that you bring next"),
-        "why": _("Pictures of one person or patient then never lie on both sides: it is tested on "
-                 "others than those that it has learnt from. Change it before you bring the next "
+        "why": _("Pictures of one person or patient then never lie on both sides: it is tested "
+                 "on others than those it was trained on. Change it before you bring the next "
                  "person's pictures."),
         "choose": _("Choose pictures"),
         "drop": _("or drop them here"),
         "film": _("Film"),
         "stop": _("Stop filming"),
-        "count": _("{count} pictures"),
+        "count": _("{count} images"),
         "of": _("of {person}"),
         "remove": _("remove picture {number} of {label}"),
         "drop_class": _("Remove the class {label}"),
@@ -112,8 +114,7 @@ def said() -> dict[str, str]:
         "ready": _("It can learn now."),
         "learning": _("It is learning … ({seconds} s)"),
         "learnt": _("It has learnt. Show it something new."),
-        "figure": _("Of {n} pictures that it had not learnt from, it named {figure} right "
-                    "(95 % interval {interval})."),
+        "figure": _("{figure} of {n} new images right (95 % interval {interval})."),
         "live": _("Camera on"),
         "off": _("Camera off"),
         "likely": _("{label}: {percent} %"),

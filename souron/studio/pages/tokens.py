@@ -27,7 +27,7 @@ def page(studio: Studio) -> None:
 
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
-            _("How a text is cut"),
+            _("How a text is split into tokens"),
             _("A language model reads numbers. Each colour is a token, one number; point at it, or "
               "open the table, for its number and its bytes. Where the model predicts texts, the "
               "shade says how surprising each token is to it, in bits."),
@@ -39,7 +39,7 @@ def page(studio: Studio) -> None:
         first = gr.Textbox(FIRST, label=_("a text"), lines=3, max_length=MOST_LETTERS)
         second = gr.Textbox(SECOND, label=_("a second one, beside it"), lines=3,
                             max_length=MOST_LETTERS)  # fmt: skip
-    go = gr.Button(_("Cut"), variant="primary")
+    go = gr.Button(_("Split"), variant="primary")
     shown = []
     with gr.Row():
         for _text in (first, second):
@@ -79,7 +79,7 @@ def offer(studio: Studio, wanted: str) -> list[Any]:
     names = [name for _shown, name in offered]
     if not names:
         told = missing(
-            _("Nothing here cuts texts yet: train a tokenizer, or fetch {name}.").format(
+            _("Nothing here splits texts yet: train a tokenizer, or fetch {name}.").format(
                 name=USUAL
             ),
             (studio.url("train", system="bpe"), _("Train a system")),

@@ -33,8 +33,8 @@ HERE = ("system", "data", "budget", "epochs", "time", "pretrained", "freeze")  #
 def start_name(start: str) -> str:
     return {
         "scratch": _("from scratch"),
-        "transfer": _("transfer: published weights, only the last layer learns"),
-        "fine-tune": _("fine-tuning: published weights, every layer learns"),
+        "transfer": _("transfer: published weights, only the last layer is trained"),
+        "fine-tune": _("fine-tuning: published weights, every layer is trained"),
     }[start]
 
 
@@ -270,9 +270,9 @@ def outcome(studio: Studio, job: Job) -> str:
     return Markup("<h2>{}</h2>{}{}<p>{}</p>{}").format(
         _("What came out"),
         remarks(made.notes if made else result.get("notes") or ()),
-        table(heads, rows, _("on cases it never saw")) if rows else "",
+        table(heads, rows, _("on unseen cases")) if rows else "",
         _(
-            "{time} of training ({foretold} foretold), {memory} of memory ({thought} foretold)"
+            "{time} of training (estimated {foretold}), {memory} of memory (estimated {thought})"
         ).format(
             time=units.seconds(spent.get("seconds", 0)),
             foretold=units.seconds(foretold.get("seconds", 0)),

@@ -22,7 +22,7 @@ def page(studio: Studio) -> None:
 
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
-            _("What language models reach of one's work"),
+            _("How much of your work can language models do?"),
             _("Each tile is a task of an occupation; its colour and sign say whether a language "
               "model, alone or with software built on it, might halve the time that it takes."),
         )

@@ -189,7 +189,7 @@ class FastRCNN(Detector):
         box = proposals(image[0])
         title, caption = (
             _("Proposals"),
-            _("the regions of selective search, which has learnt nothing"),
+            _("the regions of selective search, which is not trained"),
         )
         return [
             Explained(title, caption, box, torch.ones(len(box), device=box.device)),

@@ -95,7 +95,10 @@ class FasterRCNN(RCNN, Detector):
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
         levels = self.pyramid(self.backbone(image))
         [(box, sure)] = self.proposals(self.proposer(levels), self.anchors(levels), image)
-        title, caption = _("Proposals"), _("the regions that the first network is surest of")
+        title, caption = (
+            _("Proposals"),
+            _("the regions with the highest scores of the first network"),
+        )
         return [Explained(title, caption, box[:SHOWN], sure[:SHOWN]), self.surest(image)]
 
     def example(self) -> None:

@@ -275,6 +275,9 @@ class SSD(Detector):
         fit = overlaps(learning, truth[owner[owner >= 0], 1:]).diagonal().clamp(0, 1)
         title, caption = (
             _("Default boxes"),
-            _("the default boxes that learn an object: they overlap it by half, or most of all"),
+            _(
+                "the default boxes that are trained to detect an object: they overlap it by half, "
+                "or most of all"
+            ),
         )
         return [Explained(title, caption, learning, fit), self.surest(image)]

@@ -98,8 +98,11 @@ class YOLO(Detector):
         _owner, [sure] = assign(label.float().sigmoid(), box, place, truth[None], there)
         squares, sure = squares[sure > 0], sure[sure > 0]
         title, caption = (
-            _("Places that learn"),
-            _("the places that learn an object: squares of one stride, the surer the better"),
+            _("Anchor points that learn"),
+            _(
+                "the anchor points that are trained to detect an object: squares of one stride, "
+                "the more confident the better"
+            ),
         )
         learning = Explained(title, caption, squares, sure)
         return [learning, self.surest(image)]

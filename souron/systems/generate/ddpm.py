@@ -123,11 +123,11 @@ class DDPM(Generator):
         label: Tensor,
         *,
         sampler: Annotated[
-            str, Choice(N_("the way from noise to picture"), among=("dpm", "ddim", "ddpm"))
+            str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))
         ] = "dpm",
-        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        steps: Annotated[int, Choice(N_("how often the network is evaluated"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how closely to follow the class; 0 as learnt (prompts: 1)"), 0, 20)
+            float, Choice(N_("how closely to follow the class; 0 as trained (prompts: 1)"), 0, 20)
         ] = 3.0,
     ) -> Iterator[Tensor]:
         shape = (self.spec.channels, self.spec.side, self.spec.side)

@@ -288,7 +288,7 @@ class Glow(Generator):
         label: Tensor,
         *,
         temperature: Annotated[
-            float, Choice(N_("spread of the noise: 0.7 draws likelier, plainer pictures"), 0, 2)
+            float, Choice(N_("spread of the noise: 0.7 gives likelier, plainer images"), 0, 2)
         ] = 1.0,
     ) -> Iterator[Tensor]:
         normal = [[temperature * noise.normal(*s) for s in shapes] for shapes in self.shapes]

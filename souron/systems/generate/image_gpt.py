@@ -229,11 +229,11 @@ class ImageGPT(Generator):
         label: Tensor,
         *,
         temperature: Annotated[
-            float, Choice(N_("below 1 likelier pictures, above 1 more varied ones"), 0.01, 10)
+            float, Choice(N_("below 1 likelier images, above 1 more varied ones"), 0.01, 10)
         ] = 1.0,
-        given: Annotated[Tensor | None, Choice(N_("the picture to be completed"))] = None,
+        given: Annotated[Tensor | None, Choice(N_("the image to be completed"))] = None,
         kept: Annotated[
-            float, Choice(N_("how much of the given picture stays, from its top"), 0, 1)
+            float, Choice(N_("how much of the given image stays, from its top"), 0, 1)
         ] = 0.5,
     ) -> Iterator[Tensor]:
         side = self.spec.side

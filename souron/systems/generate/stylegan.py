@@ -257,7 +257,7 @@ class StyleGAN(Generator):
         label: Tensor,
         *,
         truncation: Annotated[
-            float, Choice(N_("how far styles may be from the mean: 0 draws the mean, 1 all"), 0, 2)
+            float, Choice(N_("how far styles may be from the mean: 0 gives the mean, 1 all"), 0, 2)
         ] = 1.0,
         mix: Annotated[
             int, Choice(N_("layers until a second style takes over; 0: one style alone"), 0)

@@ -109,7 +109,7 @@ class VAE(Generator):
         label: Tensor,
         *,
         temperature: Annotated[
-            float, Choice(N_("how far from the usual picture: spread of the latent numbers"), 0, 2)
+            float, Choice(N_("how far from the usual image: spread of the latent numbers"), 0, 2)
         ] = 1.0,
         grain: Annotated[
             float, Choice(N_("each pixel's own chance: 0 none, 1 all that the model has"), 0, 1)

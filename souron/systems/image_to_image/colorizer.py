@@ -106,8 +106,8 @@ class Colorizer(ImageTranslator):
         if train.channels != 3:
             raise UserError(
                 "grey",
-                _("the pictures of {data} are grey").format(data=train.name),
-                expected=_("pictures with colours, to learn them"),
+                _("the images of {data} are grey").format(data=train.name),
+                expected=_("images with colours, to learn them"),
                 fix="data=photo_scenes",
                 exit=3,
             )
@@ -250,7 +250,7 @@ class Colorizer(ImageTranslator):
             float, Choice(N_("from the likeliest colours to their mean (1)"), 0.05, 1)
         ] = 0.38,
         size: Annotated[
-            int, Choice(N_("pixels of the shorter side that it sees; 0: as it learnt"), 0, 1024)
+            int, Choice(N_("input size: pixels of the shorter side; 0: as in training"), 0, 1024)
         ] = 0,
         hints: Annotated[
             str, Choice(N_("colours of points, x,y,#rrggbb;..."), metavar="x,y,#rrggbb;...")
@@ -270,5 +270,5 @@ class Colorizer(ImageTranslator):
         made, vivid = recoloured(picture.image, ab)
         note = ""
         if vivid > 0.01:
-            note = _("the picture had colours: only its lightness was used")
+            note = _("the image had colours: only its lightness was used")
         return Made(picture, Large(made), 1, time.perf_counter() - begun, note=note)

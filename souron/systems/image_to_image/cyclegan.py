@@ -223,8 +223,8 @@ class CycleGAN(ImageTranslator):
         self,
         picture: Picture,
         *,
-        to: Annotated[str, Choice(N_("the domain to translate to; the second if not told"))] = "",
-        tile: Annotated[int, Choice(N_("pixels a side that it sees at once"), 16, 4096)] = 512,
+        to: Annotated[str, Choice(N_("the domain to translate to; the second if not given"))] = "",
+        tile: Annotated[int, Choice(N_("input size: pixels a side"), 16, 4096)] = 512,
         overlap: Annotated[float, Choice(N_("share of a tile's side"), 0, 0.5)] = 0.25,
     ) -> Made:
         """Translate an image to the other domain. Raises UserError for an unknown one."""

@@ -179,9 +179,9 @@ class SRGAN(ImageTranslator):
         *,
         scale: Annotated[int, Choice(N_("times as many pixels a side; 0 is its own"), 0, 16)] = 0,
         sharpness: Annotated[
-            float, Choice(N_("0: most faithful; 1: as the GAN stage draws it"), 0, 1)
+            float, Choice(N_("0: most faithful; 1: as the GAN stage generates it"), 0, 1)
         ] = 1.0,
-        tile: Annotated[int, Choice(N_("pixels a side that it sees at once"), 16, 4096)] = TILE,
+        tile: Annotated[int, Choice(N_("input size: pixels a side"), 16, 4096)] = TILE,
         overlap: Annotated[float, Choice(N_("share of a tile's side"), 0, 0.5)] = 0.125,
     ) -> Made:
         """Return an enlarged image. Raises UserError if the network cannot reach that scale."""

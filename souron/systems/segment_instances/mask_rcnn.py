@@ -85,7 +85,10 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
         levels = self.pyramid(self.backbone(image))
         [(box, sure)] = self.proposals(self.proposer(levels), self.anchors(levels), image)
-        title, caption = _("Proposals"), _("the regions that the first network is surest of")
+        title, caption = (
+            _("Proposals"),
+            _("the regions with the highest scores of the first network"),
+        )
         steps: list[Explained | Maps] = [Explained(title, caption, box[:SHOWN], sure[:SHOWN])]
         steps.append(self.surest(image))
         [found] = self.detect(image, SURE, self.overlap)
@@ -99,8 +102,8 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
             ]
             title, caption = (
                 _("Masks of 28 x 28 pixels"),
-                _("what is drawn in each found box, for its label alone; it is laid into the box, "
-                  "and a pixel from a half on belongs to the object"),
+                _("the mask predicted in each found box, for its label alone; it is resized to "
+                  "the box, and a pixel from a half on belongs to the object"),
             )  # fmt: skip
             steps.append(Maps(title, caption, named))
         return steps

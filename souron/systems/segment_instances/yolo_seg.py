@@ -131,8 +131,8 @@ class YOLOSeg(InstanceSegmenter):
         named = [(f"{weight[k]:+.2f} x {k + 1}", maps[k]) for k in most]
         title, caption = (
             _("Prototypes"),
-            _("those of the picture's {count} that count most for the surest object, with its "
-              "coefficients: orange above 0, blue below").format(count=PROTOTYPES),
+            _("those of the image's {count} that contribute most to the most confident object, "
+              "with its coefficients: orange above 0, blue below").format(count=PROTOTYPES),
         )  # fmt: skip
         steps.append(Maps(title, caption, named, "signed"))
         total = torch.einsum("k,khw->hw", weight, maps)

@@ -231,9 +231,10 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
         stuff = self.one(Candidates(*none, said.pixel), conf).segments
         things = self.one(Candidates(said.box, said.mask, whole), conf).segments
         return [
-            Shown(_("Pixels"), _("what every pixel was named; what is void was named a thing"),
+            Shown(_("Pixels"), _("the class predicted for every pixel; void is where a thing was "
+                                 "predicted"),
                   stuff),
-            Shown(_("Things"), _("the masks in found boxes, the surest above"), things),
+            Shown(_("Things"), _("the masks in found boxes, the most confident on top"), things),
             Shown(_("Merged"), _("things first, then the stuff that they leave"),
                   self.one(said, conf).segments),
         ]  # fmt: skip

@@ -246,17 +246,17 @@ class DALLE2(PromptedGenerator):
         noise: Noise,
         condition: Sequence[str],
         *,
-        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
+        negative: Annotated[str, Choice(N_("what should not be in the image"))] = "",
         sampler: Annotated[
-            str, Choice(N_("the way from noise to picture"), among=("dpm", "ddim", "ddpm"))
+            str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))
         ] = "dpm",
-        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        steps: Annotated[int, Choice(N_("how often the network is evaluated"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 4.0,
-        image: Annotated[Tensor | None, Choice(N_("the picture to start from"))] = None,
+        image: Annotated[Tensor | None, Choice(N_("the image to start from"))] = None,
         strength: Annotated[
-            float, Choice(N_("how far to go from the picture to the prompt"), 0, 1)
+            float, Choice(N_("how far to go from the image to the prompt"), 0, 1)
         ] = 0.5,
     ) -> Iterator[Tensor]:
         start = noise.normal(CANDIDATES, self.config.dims)

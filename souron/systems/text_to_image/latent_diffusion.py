@@ -249,19 +249,19 @@ class LatentDiffusion(PromptedGenerator):
         noise: Noise,
         condition: Sequence[str],
         *,
-        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
-        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        negative: Annotated[str, Choice(N_("what should not be in the image"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is evaluated"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 4.0,
         sampler: Annotated[
-            str, Choice(N_("the way from noise to picture"), among=("dpm", "ddim", "ddpm"))
+            str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))
         ] = "dpm",
-        image: Annotated[Tensor | None, Choice(N_("the picture to start from"))] = None,
+        image: Annotated[Tensor | None, Choice(N_("the image to start from"))] = None,
         strength: Annotated[
-            float, Choice(N_("how much of that picture is drawn anew: 0 nothing, 1 all"), 0, 1)
+            float, Choice(N_("how much of that image is generated anew: 0 nothing, 1 all"), 0, 1)
         ] = 0.7,
-        mask: Annotated[Tensor | None, Choice(N_("where it is drawn anew"))] = None,
+        mask: Annotated[Tensor | None, Choice(N_("where it is generated anew"))] = None,
     ) -> Iterator[Tensor]:
         side, places = self.spec.side, -(-self.spec.side // self.finest)
         words = self.read([*condition, *[negative] * len(condition)])

@@ -89,10 +89,10 @@ class StillPicture(FilmGenerator):
         noise: Noise,
         condition: Sequence[str],
         *,
-        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
-        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        negative: Annotated[str, Choice(N_("what should not be in the image"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is evaluated"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 2.0,
     ) -> Iterator[Tensor]:
         side = self.spec.side

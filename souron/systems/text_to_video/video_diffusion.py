@@ -236,13 +236,13 @@ class VideoDiffusion(FilmGenerator):
         noise: Noise,
         condition: Sequence[str],
         *,
-        negative: Annotated[str, Choice(N_("what is not to be drawn"))] = "",
-        steps: Annotated[int, Choice(N_("how often the network is asked"), 1, 1000)] = 20,
+        negative: Annotated[str, Choice(N_("what should not be in the image"))] = "",
+        steps: Annotated[int, Choice(N_("how often the network is evaluated"), 1, 1000)] = 20,
         guidance: Annotated[
-            float, Choice(N_("how closely to follow the prompt; 1 as learnt (classes: 0)"), 1, 20)
+            float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 2.0,
         sampler: Annotated[
-            str, Choice(N_("the way from noise to picture"), among=("dpm", "ddim", "ddpm"))
+            str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))
         ] = "dpm",
         image: Annotated[Tensor | None, Choice(N_("the first frame"))] = None,
     ) -> Iterator[Tensor]:
