@@ -452,7 +452,7 @@ def shortcuts(place):
 def test_a_shortcut_names_the_classes_and_their_values(drawn, tmp_path):
     place = in_two_classes(drawn, tmp_path, lambda image: image.resize((80, 80)))
     [message] = [m for m in shortcuts(place) if m.startswith("width")]
-    assert "class away: rings (64), waves (80); 100% of" in message
+    assert "predicts the class: rings (64), waves (80); 100% of" in message
 
 
 def test_a_shortcut_to_one_class_of_many_names_that_class(drawn, tmp_path):
@@ -461,7 +461,7 @@ def test_a_shortcut_to_one_class_of_many_names_that_class(drawn, tmp_path):
     for file in (place / "zigzag").iterdir():
         Image.open(file).crop((0, 0, 48, 48)).save(file)
     [message] = [m for m in shortcuts(place) if m.startswith("width")]
-    assert "class away: zigzag (48), others (64);" in message
+    assert "predicts the class: zigzag (48), others (64);" in message
 
 
 @pytest.mark.parametrize("cast", [(30, 0, 0), (0, 0, 25), (0, 25, 0)])
