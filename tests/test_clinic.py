@@ -150,7 +150,7 @@ def test_training_cross_validates_by_patient_and_writes_every_section(walk):
     )  # fmt: skip
     for section in sections:
         assert f'id="{section}"' in page, section
-    assert re.search(r"20\.0\s%\sof cases", page)
+    assert re.search(r"prevalence of\s20\.0\s%", page)
     told = said["train"].told
     assert told["measures"]["accuracy"]["n"] == len(checked)
     assert told["measures"]["accuracy"]["groups"] == len({row["group"] for row in checked})

@@ -216,7 +216,7 @@ def test_a_classifiers_report_has_all_sections_and_only_itself(run):
         "forecast", "system", "receipt",
     ]  # fmt: skip
     assert HOSTILE in reader.text and HOSTILE not in text
-    assert "91.7 % of 60 test cases" in reader.text
+    assert "91.7 % of 60 unseen test cases" in reader.text
     assert "Only 60 test cases" in reader.text
     assert "5 of 60 test cases are wrong" in reader.text
     assert "souron train resnet18 data='photos/<x>' budget=12s seed=3" in reader.text

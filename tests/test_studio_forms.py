@@ -222,7 +222,7 @@ def test_data_is_called_by_a_name(data, name):
         ("train cnn data=u/shapes/checked.csv budget=5s", "train cnn on shapes, cleaned"),
         ("compare mlp cnn data=digits", "compare mlp, cnn on digits"),
         ("train resume=runs/classify/cnn-digits", "resume cnn-digits"),
-        ("generate runs/generate/gan-digits n=4", "draw with gan-digits"),
+        ("generate runs/generate/gan-digits n=4", "generate with gan-digits"),
         ("data check u/shapes fix=u/shapes/checked.csv", "clean shapes"),
         ("data check u/shapes", "check shapes"),
         ("data u/shapes imgsz=8", "look at shapes"),

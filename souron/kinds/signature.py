@@ -138,7 +138,14 @@ def options_of(method: Callable) -> dict[str, Option]:
 
 
 def options_of_class(options: type) -> dict[str, Option]:
-    """The fields of a dataclass, by name; each is ``Annotated`` with a ``Choice``."""
+    """Return the fields of a dataclass by name; each is ``Annotated`` with a ``Choice``.
+
+    >>> from dataclasses import make_dataclass
+    >>> from typing import Annotated
+    >>> options = make_dataclass("Options", [("n", Annotated[int, Choice("images")], 8)])
+    >>> options_of_class(options)["n"].default
+    8
+    """
     hints = typing.get_type_hints(options, include_extras=True)
     return {one.name: _option(one.name, hints[one.name], one.default) for one in fields(options)}
 

@@ -89,7 +89,7 @@ def weaknesses(figures: Figures) -> list[str]:
     >>> weaknesses({"recall": {"value": 0.3}, "coverage": {"value": 0.6}})
     []
     >>> weaknesses({"recall": {"value": 0.05}})
-    ['Mode collapse suspected: recall 5.0 %. It draws few kinds of pictures.']
+    ['Mode collapse suspected: recall 5.0 %. It generates few kinds of images.']
     """
     texts = []
     if _value(figures, "recall") < COLLAPSED:
