@@ -96,10 +96,11 @@ def pytest_xdist_auto_num_workers(config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
-FIRST = (  # files whose tests take longest: a worker takes a whole file, and keeps its fixtures
-    "test_studio", "test_every_system", "test_generating", "test_transfer", "test_films_drawn",
-    "test_docs", "test_clinic", "test_wheels", "test_notebooks", "test_auditing_memorisation",
-    "test_comparing", "test_cache",
+FIRST = (  # files whose tests take longest: a worker takes a whole file, and keeps its fixtures.
+    # The studio's wait for pages, so that they follow what compiles and imports all of souron
+    "test_every_system", "test_generating", "test_docs", "test_studio", "test_transfer",
+    "test_films_drawn", "test_clinic", "test_wheels", "test_notebooks",
+    "test_auditing_memorisation", "test_comparing", "test_cache",
 )  # fmt: skip
 
 
