@@ -309,8 +309,7 @@ def _run(files: list[str], selection: Selection) -> tuple[int, dict[str, int]]:
     for file in (left, report):
         file.unlink(missing_ok=True)
     path = os.pathsep.join(filter(None, (str(ROOT / "tests"), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", "pytest", "-p", "affected", "--dist", "worksteal",
-               f"--junit-xml={report}", *files]  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-p", "affected", f"--junit-xml={report}", *files]
     environment = os.environ | {PLAN: str(plan), "PYTHONPATH": path}
     code = subprocess.run(command, cwd=ROOT, env=environment).returncode
     ids = left.read_text(encoding="utf-8").splitlines() if left.is_file() else []

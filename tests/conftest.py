@@ -96,20 +96,6 @@ def pytest_xdist_auto_num_workers(config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
-FIRST = (  # files whose tests take longest: a worker takes a whole file, and keeps its fixtures.
-    # The studio's wait for pages, so that they follow what compiles and imports all of souron
-    "test_every_system", "test_generating", "test_docs", "test_studio", "test_transfer",
-    "test_films_drawn", "test_clinic", "test_wheels", "test_notebooks",
-    "test_auditing_memorisation", "test_comparing", "test_cache",
-)  # fmt: skip
-
-
-def pytest_collection_modifyitems(config, items) -> None:
-    if not config.pluginmanager.hasplugin("affected"):  # which has an order of its own
-        order = {name: place for place, name in enumerate(FIRST)}
-        items.sort(key=lambda item: order.get(item.path.stem, len(FIRST)))
-
-
 SECONDS: dict[str, float] = {}  # of each test that ran: ``make check`` knows what fits
 
 
