@@ -55,10 +55,8 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
     """
     meaning = names.resolve(name)
     system = loading.load(meaning, pretrained, context)
-    learnt = isinstance(meaning, names.Run) and not (
-        pretrained and isinstance(meaning, names.Ready)
-    )
-    folder = meaning.folder if isinstance(meaning, names.Run) and learnt else None
+    published = bool(pretrained) and isinstance(meaning, names.Ready)
+    folder = meaning.folder if isinstance(meaning, names.Run) and not published else None
     return Model(str(name), system, folder)
 
 

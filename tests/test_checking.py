@@ -541,6 +541,24 @@ def test_altered_copies_of_training_pictures_are_known_again(photographs, tmp_pa
     }
 
 
+def test_drawings_on_white_are_known_again_in_a_larger_white_frame():
+    chance = np.random.default_rng(0)
+    plain, framed = [], []
+    for _drawing in range(12):
+        image = Image.new("RGB", (64, 64), "white")
+        draw = ImageDraw.Draw(image)
+        for _shape in range(6):
+            corners = [tuple(corner) for corner in chance.integers(9, 55, (3, 2)).tolist()]
+            draw.polygon(corners, fill=tuple(chance.integers(0, 200, 3).tolist()))
+        plain.append(image)
+        framed.append(
+            ImageOps.expand(image, 8, "white").resize((64, 64), Image.Resampling.BILINEAR)
+        )
+    pixels = torch.stack([torch.tensor(np.asarray(one)) for one in [*plain, *framed]])
+    found = duplicates.altered(pixels.permute(0, 3, 1, 2))
+    assert {(i, i + 12) for i in range(12)} >= set(found) and len(found) >= 8
+
+
 def test_photographs_without_copies_have_none_in_any_direction(photographs):
     assert not of_code(check.check(photographs).findings, "rotated copies")
 

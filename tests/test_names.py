@@ -1,4 +1,4 @@
-"""What a name means is decided in one place."""
+"""Names of systems, runs, models and files: one place decides what each means."""
 
 import json
 import subprocess
@@ -64,6 +64,10 @@ def test_a_folder_called_as_a_system_is_asked_about(places):
         names.resolve("resnet")
     assert trouble.value.code == "several meanings" and trouble.value.fix == "./resnet"
     assert isinstance(names.resolve("./resnet"), names.Run)
+
+
+def test_a_text_that_begins_with_a_tilde_is_no_path_of_a_user():
+    assert names.known("~nobody of this name, and more words") is None
 
 
 def test_what_means_nothing_is_told_what_is_near():

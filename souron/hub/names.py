@@ -77,7 +77,7 @@ def resolve(name: str | Path) -> Meaning:
     UserError for an unknown name, and for an ambiguous one: a local folder with the name of a
     system.
     """
-    text, path = str(name), Path(name).expanduser()
+    text, path = str(name), _path(name)
     if (meaning := known(name)) is not None:
         return meaning
     if len(path.parts) > 1 or path.exists():
@@ -91,7 +91,7 @@ def known(name: str | Path) -> Meaning | None:
 
     Raises UserError for an ambiguous name.
     """
-    text, path = str(name), Path(name).expanduser()
+    text, path = str(name), _path(name)
     meanings = [made for test in (_by_path, _by_name) if (made := test(text, path)) is not None]
     if len(meanings) > 1:
         raise UserError(
@@ -101,6 +101,14 @@ def known(name: str | Path) -> Meaning | None:
             fix=f"./{text}",
         )
     return meanings[0] if meanings else None
+
+
+def _path(name: str | Path) -> Path:
+    """Expand ``~``; a text that only begins with it stays as it is."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # no such user
+        return Path(name)
 
 
 def is_run(folder: str | Path) -> bool:

@@ -13,9 +13,8 @@ from souron.utils.messages import UserError, _
 def load(meaning: names.Meaning, pretrained: bool | str = False, context: int | None = None) -> Any:
     """Load a system for inference; None for one without trained weights here.
 
-    ``pretrained`` loads a system's published weights, or those of a file or folder; ``context`` is
-    the
-    context window of a published language model in tokens. Raises UserError.
+    ``pretrained`` loads a system's published weights, or those of a file or folder. ``context`` is
+    the context window of a published language model in tokens. Raises UserError.
     """
     if context is not None and not isinstance(meaning, names.OpenModel):
         raise UserError(

@@ -103,7 +103,7 @@ class Form:
         return forms.held(self.fields, {name: "\n".join(texts) for name, texts in said.items()})
 
     def same_as(self, *values: Any) -> Any:
-        """The same as a command line and as Python."""
+        """Return the form as a command line and as Python code."""
         import gradio as gr
 
         try:
