@@ -118,7 +118,7 @@ def data_(
                 ),
             )
             if texts.holds(cases)
-            else (_("pictures"), shape(tuple(cases.input.shape[1:])))
+            else (_("images"), shape(tuple(cases.input.shape[1:])))
             if cases.pictures
             else (_("volumes"), " x ".join(map(str, cases.input.shape[2:])))
             if cases.volumes

@@ -91,7 +91,7 @@ def picture_size(cases: Dataset) -> str:
 def shape_of(cases: Dataset) -> tuple[str, str]:
     """Return the kind of the cases (image, volume, text) and their size."""
     if cases.pictures:
-        return _("picture"), picture_size(cases)
+        return _("image"), picture_size(cases)
     if cases.volumes:
         return _("volume"), _("{size} voxels").format(
             size=" x ".join(map(str, cases.input.shape[2:]))
