@@ -24,7 +24,7 @@ def test_each_mutant_applies_once_and_names_a_test_that_there_is():
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), mutant.test
 
 
-STUDIES = ("arena", "ask", "check", "claims", "credentials", "datasheet", "exam", "generated",
+STUDIES = ("arena", "ask", "cephalometry", "check", "claims", "credentials", "datasheet", "exam", "generated",
            "improper", "memorization", "provenance", "references", "skill", "surface", "tokens",
            "watch", "work")  # fmt: skip
 LEAST = 3  # mutants of each
