@@ -25,11 +25,11 @@ import torch
 from PIL import Image
 from printing import table
 
-from souron.audit import credentials, drawn_detector, picture_sources
+from souron.audit import drawn_detector, picture_sources
 from souron.audit.drawn_detector import CHANGES
 from souron.audit.picture_sources import Source
 from souron.evaluation import embedding
-from souron.kinds.codecs import provenance
+from souron.kinds.codecs import credentials, provenance
 from souron.studies import generated
 from souron.studies.generated import record
 from souron.utils import hardware
