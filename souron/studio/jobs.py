@@ -265,7 +265,9 @@ class Job:
     @property
     def brief(self) -> bool:
         """Return whether the job takes seconds; for a training, by its budget."""
-        if self.words[:1] not in [[verb] for verb in (*LONG, *registry.study_files())]:
+        verb = "".join(self.words[:1])
+        lasting = verb in registry.study_files() and not registry.study(verb).lookup
+        if verb not in LONG and not lasting:
             return True
         from souron.training.budget import Budget
 

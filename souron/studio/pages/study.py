@@ -9,7 +9,7 @@ from markupsafe import Markup
 from souron import registry
 from souron.cli import studies
 from souron.registry import StudyEntry
-from souron.studio import forms
+from souron.studio import forms, run_view
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
 from souron.studio.shared import QUIET, Studio, command, framed, same_thing, words
@@ -73,6 +73,8 @@ class Form:
         def start(*values: Any) -> str:
             words = self.words(values)
             studies.check_given(self.entry, self.read(values)[0])
+            if self.entry.lookup:  # it writes a page only where it is told to
+                words.append(f"project={studio.project}")
             studio.roots.command(words[1:])
             return studio.jobs.start(words, studio.language).id
 
@@ -127,11 +129,10 @@ def outcome(studio: Studio, job: Job) -> Markup:
     result = job.result or {}
     sentence = result.get("sentence", "") if job.language == studio.language else ""
     html = Markup('<p class="verdict" role="status"><strong>{}</strong></p>').format(sentence)
-    folder = Path(str(result.get("page", ""))).parent
-    address = studio.address(studio.report_file(folder))
+    page = Path(str(result.get("page", "")))
+    address = studio.address(run_view.in_own_language(studio, page))
     if not address:
         return html
-    return html + framed(
-        address, _("Report of {name}").format(name=folder.name), _("The page alone"),
-        studio.report(folder),
-    )  # fmt: skip
+    name = _("Report of {name}").format(name=page.parent.name)
+    alone = studio.report(page.parent) if page.name == "report.html" else ""
+    return html + framed(address, name, _("The page alone"), alone)
