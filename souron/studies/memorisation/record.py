@@ -226,7 +226,7 @@ class MemorisationRecord(Record):
 
     def _distances(self) -> Table:
         """Return a table of the distances: limit, images below it, and the chance of so many."""
-        right = (_("too near below"), _("generated, too near"), _("real, too near"), _("by chance"))
+        right = (_("too near below"), _("generated, too near"), _("real, too near"), _("p-value"))
         count = _("{count} of {all}")
         rows = [
             (space_name(one.space.name), f"{one.threshold:.2f}",
