@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 from scipy.spatial.distance import cdist
+from test_studies import STORED as EVERY
+from test_studies import shape
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,6 +33,7 @@ from souron.training.loop import Run
 from souron.utils.messages import UserError
 
 DRAWN = 128
+STORED = EVERY / "generate" / "dcgan-digits"
 
 
 @pytest.fixture(scope="module")
@@ -396,6 +399,23 @@ def test_the_audit_of_a_run_is_json_and_a_page(run, say):
     code, out, err = say("memorisation", str(run), "n=16")
     assert code == 0 and "page of an earlier audit was replaced" in err
     assert "No sign of copying in 16 images" in out and "distance by" in out
+
+
+def test_it_writes_the_keys_of_a_stored_one_and_both_languages(run, say):
+    stored = json.loads((STORED / "audit-memorisation.json").read_text(encoding="utf-8"))
+    code, out, _err = say("memorisation", str(run), "n=16", "seed=2", "--json")
+    told, written = json.loads(out), json.loads((run / "audit-memorisation.json").read_text())
+    assert code == 0 and told.keys() == {*stored, "sentence", "page"}
+    assert shape(written) == shape(stored)
+    for name in ("system", "data", "seed", "samples", "held_out_copies", "data_changed"):
+        assert written[name] == stored[name] == told[name]
+    page, other = (
+        " ".join((run / name).read_text(encoding="utf-8").split())
+        for name in ("audit-memorisation.html", "audit-memorisation.ja.html")
+    )
+    assert "Generated images beside" in page
+    assert "生成画像と、最も近い学習画像" in other and "第30条の4" in other
+    assert "mirrored" not in other and "Generated images" not in other
 
 
 def test_a_ready_trained_system_is_audited_by_its_name_outside_of_the_package(

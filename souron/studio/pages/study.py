@@ -71,10 +71,8 @@ class Form:
 
     def connect(self, studio: Studio, watch: Watch) -> None:
         def start(*values: Any) -> str:
-            words = self.words(values)
+            words = self.job_words(values, studio.project)
             studies.check_given(self.entry, self.read(values)[0])
-            if self.entry.lookup:  # it writes a page only where it is told to
-                words.append(f"project={studio.project}")
             studio.roots.command(words[1:])
             return studio.jobs.start(words, studio.language).id
 
@@ -90,6 +88,11 @@ class Form:
     def words(self, values: Sequence[Any]) -> list[str]:
         """The words of the command. Raises UserError."""
         return words(self.entry.name, *self.read(values))
+
+    def job_words(self, values: Sequence[Any], project: Path) -> list[str]:
+        """The words of the job; they tell a look-up to write its page. Raises UserError."""
+        more = [f"project={project}"] if self.entry.lookup else []
+        return [*self.words(values), *more]
 
     def held(self, job: Job | None) -> list[Any]:
         """Return the values of the widgets after ``job``, which may be of another study."""
