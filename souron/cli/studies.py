@@ -137,9 +137,10 @@ def print_record(record: Any) -> None:
     """The sentences and tables of a record on stdout, its caveats on stderr."""
     show(*record.sentences(), "")
     for table in record.tables():
-        made = console.table(*table.columns, title=table.title, right=table.right)
+        made = console.table(*table.columns, right=table.right)
         for row in table.rows:
             made.add_row(*row)
-        show(made, "")
+        # not as the table's own title, which is broken to the width of the table
+        show(*filter(None, [table.title]), made, "")
     for note in record.notes():
         console.warn(note)

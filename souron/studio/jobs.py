@@ -40,8 +40,8 @@ VERBS = (
     "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour", "ask",
     "check",
 )  # fmt: skip
-LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as studies do; the others
-# take seconds
+LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as studies do that are no
+# look-ups; the others take seconds
 BRIEF = 30.0  # a training with a budget of at most so many seconds is brief
 ALIVE = ("waiting", "running")
 OVER = ("done", "failed", "stopped", "killed")

@@ -232,7 +232,7 @@ class MemorisationRecord(Record):
             (space_name(one.space.name), f"{one.threshold:.2f}",
              count.format(count=int(one.flagged.sum()), all=self.samples),
              count.format(count=int(one.real.sum()), all=len(one.real)),
-             units.percent(one.chance) if one.chance >= 1e-3 else _("under 0.1 %"))
+             f"{one.chance:.3f}" if one.chance >= 1e-3 else "< 0.001")
             for one in self.results
         ]  # fmt: skip
         return Table((_("distance by"), *right), rows, right=right)
