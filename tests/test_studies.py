@@ -181,8 +181,13 @@ def test_an_audit_in_one_file_is_found_under_souron_audit(drop, texts, capsys):
     rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "wordcount TEXTS Count the words of texts." in rows
     assert "souron audit wordcount notes.txt least=4" in rows
-    for name in ("generated REAL", "improper MODEL", "ledger RUN", "memorisation RUN",
-                 "provenance FILES"):  # fmt: skip
+    for name in (
+        "generated REAL",
+        "improper MODEL",
+        "ledger RUN",
+        "memorisation RUN",
+        "provenance FILES",
+    ):
         assert [row for row in rows if row.startswith(f"{name} ")], name
     assert main.run(["audit", "wordcount", "--help"]) == 0
     text = capsys.readouterr().out
@@ -245,8 +250,10 @@ def test_without_sections_the_page_shows_the_tables(drop, texts):
 
 
 def test_a_record_may_name_its_files_and_report_what_failed(drop, texts, studio, capsys):
-    more = ('    eyebrow = "count"\n    page_file, json_file = "words.html", "words.json"\n'
-            "\n    @property\n    def exit_code(self):\n        return 3\n")  # fmt: skip
+    more = (
+        '    eyebrow = "count"\n    page_file, json_file = "words.html", "words.json"\n'
+        "\n    @property\n    def exit_code(self):\n        return 3\n"
+    )
     drop(STUDY.replace('    eyebrow = "count"\n', more))
     assert main.run(["wordcount", "notes.txt", "--json"]) == 3
     told = json.loads(capsys.readouterr().out)

@@ -66,10 +66,14 @@ class Datasheet:
         ]
         cases, patients = _("cases"), _("patients")
         parts = [
-            (part_name(part.name), units.whole(part.cases),
-             units.whole(part.groups) if part.groups else units.UNKNOWN, part.hash)
+            (
+                part_name(part.name),
+                units.whole(part.cases),
+                units.whole(part.groups) if part.groups else units.UNKNOWN,
+                part.hash,
+            )
             for part in self.parts
-        ]  # fmt: skip
+        ]
         counts = [(name, units.whole(count)) for name, count in train.classes.items()]
         if len(counts) > CLASSES:
             more = _("and {n} more").format(n=units.whole(len(counts) - CLASSES))
@@ -84,8 +88,12 @@ class Datasheet:
         """Return a caveat where no licence is stated."""
         if self.licence:
             return []
-        return [_("no licence is stated: being able to open the images does not mean that you may "
-                  "use them")]  # fmt: skip
+        return [
+            _(
+                "no licence is stated: being able to open the images does not mean that you may "
+                "use them"
+            )
+        ]
 
     def _files(self, part: Part) -> str:
         if len(part.files) <= FILES:
@@ -106,12 +114,18 @@ def read(folder: Path) -> Datasheet:
     data = _receipt(folder)["data"]
     began = str(args.get("pretrained", "False"))
     return Datasheet(
-        str(folder), str(args["system"]), str(args["data"]), data["source"], data["licence"],
-        data["cases"], data["hash"],
+        str(folder),
+        str(args["system"]),
+        str(args["data"]),
+        data["source"],
+        data["licence"],
+        data["cases"],
+        data["hash"],
         {"False": "", "True": _("published weights of {system}")}.get(began, began).format(
-            system=args["system"]),
+            system=args["system"]
+        ),
         tuple(_parts(folder / "split.csv")),
-    )  # fmt: skip
+    )
 
 
 def _receipt(folder: Path) -> dict[str, Any]:

@@ -31,10 +31,14 @@ class LedgerRecord(Record):
 
     def sentences(self) -> list[str]:
         text = _("{system} was trained on {count} of {all} cases of {data}.")
-        return [text.format(
-            system=self.sheet.system, count=units.whole(self.sheet.part("train").cases),
-            all=units.whole(self.sheet.cases), data=self.sheet.data,
-        )]  # fmt: skip
+        return [
+            text.format(
+                system=self.sheet.system,
+                count=units.whole(self.sheet.part("train").cases),
+                all=units.whole(self.sheet.cases),
+                data=self.sheet.data,
+            )
+        ]
 
     def facts(self) -> list[Fact]:
         train = self.sheet.part("train")

@@ -57,9 +57,15 @@ def improper(
     project: options.Project = None,
 ) -> None:
     given: dict[str, Any] = {
-        "prompts": prompts, "lexicon": lexicon, "language": language, "n": n, "each": each,
-        "length": length, "seed": seed, "project": project,
-    }  # fmt: skip
+        "prompts": prompts,
+        "lexicon": lexicon,
+        "language": language,
+        "n": n,
+        "each": each,
+        "length": length,
+        "seed": seed,
+        "project": project,
+    }
     kept = {name: value for name, value in given.items() if value is not None}
     audit(files or [], open, before, **kept)
 

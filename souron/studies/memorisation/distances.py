@@ -158,12 +158,14 @@ class Neighbours:
     def update(self, known: Tensor, row: Tensor) -> None:
         """Compare with more training images (K, D), whose indices are ``row``."""
         # |a - b|^2 = |a|^2 + |b|^2 - 2 a b
-        apart = torch.stack([
-            torch.addmm(known.square().sum(1), one, known.T, alpha=-2).add_(
-                one.square().sum(1, keepdim=True)
-            )
-            for one in self.own
-        ])  # (V, B, K)  # fmt: skip
+        apart = torch.stack(
+            [
+                torch.addmm(known.square().sum(1), one, known.T, alpha=-2).add_(
+                    one.square().sum(1, keepdim=True)
+                )
+                for one in self.own
+            ]
+        )  # (V, B, K)
         least, change = apart.min(0)
         square = torch.cat([self.square, least], 1)
         self.square, kept = square.topk(min(NEIGHBOURS, square.shape[1]), largest=False)

@@ -196,19 +196,31 @@ class MemorisationRecord(Record):
     def notes(self) -> list[str]:
         notes = []
         if self.changed:
-            notes.append(_("The data have changed since the run: the images compared with are not "
-                           "exactly those it was trained on."))  # fmt: skip
+            notes.append(
+                _(
+                    "The data have changed since the run: the images compared with are not "
+                    "exactly those it was trained on."
+                )
+            )
         if self.control.n < SMALL_TEST:
-            text = _("Only {count} real images serve as control: the limit of what is too near "
-                     "is only approximate.")  # fmt: skip
+            text = _(
+                "Only {count} real images serve as control: the limit of what is too near "
+                "is only approximate."
+            )
             notes.append(text.format(count=self.control.n))
         if self.grain < SMOOTH and any(pair.flagged for pair in self.pairs):
-            notes.append(_("Its images are smoother than real ones, and smooth images lie nearer "
-                           "to all others: some may be flagged that are no copies. Look at the "
-                           "pairs."))  # fmt: skip
+            notes.append(
+                _(
+                    "Its images are smoother than real ones, and smooth images lie nearer "
+                    "to all others: some may be flagged that are no copies. Look at the "
+                    "pairs."
+                )
+            )
         if self.copies:
-            text = _("{count} images outside of training are copies of training images; they "
-                     "were left out of the control.")  # fmt: skip
+            text = _(
+                "{count} images outside of training are copies of training images; they "
+                "were left out of the control."
+            )
             notes.append(text.format(count=self.copies))
         return notes
 
@@ -216,11 +228,18 @@ class MemorisationRecord(Record):
         number, ratio, distance = _("generated image"), _("ratio"), _("distance")
         columns = (number, _("nearest training image"), _("by"), distance, ratio, "")
         rows = [
-            (str(pair.picture), pair.file, space_name(pair.space), f"{pair.distance:.2f}",
-             f"{pair.ratio:.2f}",
-             ", ".join(filter(None, (_("too near") if pair.flagged else "", self._change(pair)))))
+            (
+                str(pair.picture),
+                pair.file,
+                space_name(pair.space),
+                f"{pair.distance:.2f}",
+                f"{pair.ratio:.2f}",
+                ", ".join(
+                    filter(None, (_("too near") if pair.flagged else "", self._change(pair)))
+                ),
+            )
             for pair in self.pairs[:NEAREST]
-        ]  # fmt: skip
+        ]
         right = (number, distance, ratio)
         return [self._distances(), Table(columns, rows, _("The nearest pairs"), right)]
 
@@ -229,12 +248,15 @@ class MemorisationRecord(Record):
         right = (_("too near below"), _("generated, too near"), _("real, too near"), _("p-value"))
         count = _("{count} of {all}")
         rows = [
-            (space_name(one.space.name), f"{one.threshold:.2f}",
-             count.format(count=int(one.flagged.sum()), all=self.samples),
-             count.format(count=int(one.real.sum()), all=len(one.real)),
-             f"{one.chance:.3f}" if one.chance >= 1e-3 else "< 0.001")
+            (
+                space_name(one.space.name),
+                f"{one.threshold:.2f}",
+                count.format(count=int(one.flagged.sum()), all=self.samples),
+                count.format(count=int(one.real.sum()), all=len(one.real)),
+                f"{one.chance:.3f}" if one.chance >= 1e-3 else "< 0.001",
+            )
             for one in self.results
-        ]  # fmt: skip
+        ]
         return Table((_("distance by"), *right), rows, right=right)
 
     def sections(self) -> list[Section]:
@@ -242,21 +264,28 @@ class MemorisationRecord(Record):
         shown = self.pairs[: max(NEAREST, min(flagged, FLAGGED))]
         networks = (one.space.network for one in self.results)
         measured = {
-            "plot": plot(_curves(self.results), _("how many images have a ratio of so much or "
-                                                  "less")),
+            "plot": plot(
+                _curves(self.results), _("how many images have a ratio of so much or less")
+            ),
             "table": self._distances(),
             "network": next(filter(None, networks), ""),
-        }  # fmt: skip
+        }
         sheet = self.sheet and {"notes": self.sheet.notes(), "tables": self.sheet.tables()}
         parts: Sequence[tuple[str, str, Any]] = (
-            ("pairs", _("Generated images beside the nearest training images"),
-             {"text": _pairs_text(flagged, len(shown)), "items": [*map(self._pair, shown)]}),
+            (
+                "pairs",
+                _("Generated images beside the nearest training images"),
+                {"text": _pairs_text(flagged, len(shown)), "items": [*map(self._pair, shown)]},
+            ),
             ("real", _("The same for real images that were not in training"), self._real()),
             ("measured", _("How it was measured"), measured),
             ("ledger", _("Ledger: what it was trained on"), sheet),
-            ("law", _("Copyright: what article 30-4 says, and what this page cannot decide"),
-             {"paragraphs": law(), "sources": sources()}),
-        )  # fmt: skip
+            (
+                "law",
+                _("Copyright: what article 30-4 says, and what this page cannot decide"),
+                {"paragraphs": law(), "sources": sources()},
+            ),
+        )
         return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
     def _change(self, pair: Pair) -> str:
@@ -293,20 +322,22 @@ class MemorisationRecord(Record):
             file, ratio = self.training.file[row], f"{near.ratio[i].item():.2f}"
             change = str(one.space.changes[int(near.change[i])])
             distance = _distance(one.space.name, near.distance[i].item())
-            made.append({
-                "left": _thumbnail(self.held_out.input[i]),
-                "right": _thumbnail(self.training.input[row]),
-                "left_alt": _("real image {file}").format(file=self.held_out.file[i]),
-                "right_alt": _("training image {file}").format(file=file),
-                "lines": [
-                    _("real: {file}").format(file=self.held_out.file[i]),
-                    _("ratio {ratio} by {distance}").format(ratio=ratio, distance=distance),
-                    *([change] if change else []),
-                ],
-                "file": file,
-                "flagged": bool(one.real[i]),
-                "small": self.image.shape[-1] <= WIDE // 2,
-            })  # fmt: skip
+            made.append(
+                {
+                    "left": _thumbnail(self.held_out.input[i]),
+                    "right": _thumbnail(self.training.input[row]),
+                    "left_alt": _("real image {file}").format(file=self.held_out.file[i]),
+                    "right_alt": _("training image {file}").format(file=file),
+                    "lines": [
+                        _("real: {file}").format(file=self.held_out.file[i]),
+                        _("ratio {ratio} by {distance}").format(ratio=ratio, distance=distance),
+                        *([change] if change else []),
+                    ],
+                    "file": file,
+                    "flagged": bool(one.real[i]),
+                    "small": self.image.shape[-1] <= WIDE // 2,
+                }
+            )
         return made
 
 
@@ -350,11 +381,26 @@ def _curves(results: Sequence[Result]) -> bytes:
         ):
             ratio = near.ratio.sort().values
             share = torch.arange(1, len(ratio) + 1) / len(ratio)
-            axes.step(ratio.numpy(), share.numpy(), where="post", label=name, linewidth=1.6,
-                      color=plotting.COLOURS[index], linestyle=plotting.DASHES[index])  # fmt: skip
+            axes.step(
+                ratio.numpy(),
+                share.numpy(),
+                where="post",
+                label=name,
+                linewidth=1.6,
+                color=plotting.COLOURS[index],
+                linestyle=plotting.DASHES[index],
+            )
         axes.axvline(one.threshold, color=plotting.FAINT, linewidth=0.9)
-        axes.annotate(_("too near"), (one.threshold, 1), xytext=(-4, -2), ha="right", va="top",
-                      textcoords="offset points", fontsize=8, color=plotting.FAINT)  # fmt: skip
+        axes.annotate(
+            _("too near"),
+            (one.threshold, 1),
+            xytext=(-4, -2),
+            ha="right",
+            va="top",
+            textcoords="offset points",
+            fontsize=8,
+            color=plotting.FAINT,
+        )
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.02)
         plots._scale(axes.yaxis, "accuracy")
@@ -405,6 +451,8 @@ def sources() -> list[tuple[str, str]]:
     """Return title and address of what ``law`` is taken from."""
     return [
         (_("Copyright Act of Japan (e-Gov)"), LAW),
-        (_("Council for Cultural Affairs: Perspectives Regarding AI and Copyright (2024)"),
-         COUNCIL),
-    ]  # fmt: skip
+        (
+            _("Council for Cultural Affairs: Perspectives Regarding AI and Copyright (2024)"),
+            COUNCIL,
+        ),
+    ]
