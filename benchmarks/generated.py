@@ -25,13 +25,12 @@ import torch
 from PIL import Image
 from printing import table
 
-from souron.audit import credentials, drawn_detector, picture_sources
-from souron.audit.drawn_detector import CHANGES
-from souron.audit.picture_sources import Source
-from souron.evaluation import embedding
-from souron.kinds.codecs import provenance
+from souron.evaluation import embedding, generated_detector
+from souron.evaluation.generated_detector import CHANGES
+from souron.kinds.codecs import credentials, provenance
 from souron.studies import generated
-from souron.studies.generated import record
+from souron.studies.generated import image_sources, record
+from souron.studies.generated.image_sources import Source
 from souron.utils import hardware
 from souron.utils.files import read_tensors, write_tensors
 
@@ -49,7 +48,7 @@ def drawn(name: str, n: int, kept: Path | None = None) -> Source:
         image = read_tensors(file)[0]["image"]
         if len(image) >= n:
             return Source(name, image=image[:n])
-    for event in picture_sources.drawing(name, n, 0, "cpu"):
+    for event in image_sources.generating(name, n, 0, "cpu"):
         if event.record is not None:
             if file is not None:
                 write_tensors(file, {"image": event.record.image}, {})
@@ -72,7 +71,7 @@ def figure(measure: object) -> str:
 
 
 def the_table(n: int, kept: Path | None) -> None:
-    real = picture_sources.real(DATA, generated.REAL * n, 0)
+    real = image_sources.real(DATA, generated.REAL * n, 0)
     sources = [drawn(name, n, kept) for name in GENERATORS]
     [*_before, (_done, audit)] = generated.compare(real, sources)
     [*_before, (_done, small)] = generated.compare(real, [*sources, drawn(SMALL, n, kept)])
@@ -100,9 +99,9 @@ def the_table(n: int, kept: Path | None) -> None:
 
 
 def the_features(n: int, kept: Path | None) -> None:
-    real = picture_sources.real(DATA, generated.REAL * n, 0)
+    real = image_sources.real(DATA, generated.REAL * n, 0)
     sources = [drawn(name, n, kept) for name in GENERATORS]
-    pipeline = picture_sources.one_pipeline([real, *sources])
+    pipeline = image_sources.one_pipeline([real, *sources])
     images = [torch.stack([one for _done, one in source.through(pipeline)])
               for source in (real, *sources)]  # fmt: skip
     network = embedding._backbone()
@@ -111,9 +110,9 @@ def the_features(n: int, kept: Path | None) -> None:
         return torch.cat([embedding._seen(network, some)[0] for some in image.split(64)]).numpy()
 
     ways: dict[str, Callable[[torch.Tensor], np.ndarray]] = {
-        "frequencies": drawn_detector.frequencies,
-        "residuals": drawn_detector.residuals,
-        "both": drawn_detector.features,
+        "frequencies": generated_detector.frequencies,
+        "residuals": generated_detector.residuals,
+        "both": generated_detector.features,
         "EfficientNet-Lite0": seen,
     }
     made = {name: [way(image) for image in images] for name, way in ways.items()}
@@ -136,7 +135,7 @@ def aucs(found: Sequence[np.ndarray], known: bool) -> Iterator[float]:
     train = [some[: len(some) // 2] for some in others]
     for number, some in enumerate(others):
         learnt = [one for other, one in enumerate(train) if known or other != number]
-        detector = drawn_detector.learn(real[:half], learnt)
+        detector = generated_detector.fit(real[:half], learnt)
         scores = (detector.of_features(part) for part in (real[half:], some[len(some) // 2 :]))
         yield generated.measures.auc(*scores).value
 

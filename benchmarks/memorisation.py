@@ -6,8 +6,8 @@ Three tables. *False alarms*: real pictures that nobody learnt from stand for th
 and again with another half of them as control; how often are they called copies? *Power*: training
 pictures are changed in one way or another and mixed among such real pictures; how many of them are
 flagged, and how few among 256 are enough for a verdict in nine of ten mixtures? *Generators*: each
-trained for the same time on 50 pictures and on all of them; with 50, whatever is near is learnt by
-heart.
+trained for the same time on 50 pictures and on all of them; with 50, whatever is near is
+memorised.
 """
 
 import argparse
@@ -23,13 +23,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron import registry
-from souron.audit import memorization
-from souron.audit.memorization import Audit, Change, Found, Nearest, Space
 from souron.data import load, splits
 from souron.data.dataset import Dataset
 from souron.evaluation import embedding
 from souron.evaluation.sampling import Sample
 from souron.kinds.codecs.image import picture
+from souron.studies import memorisation
+from souron.studies.memorisation import distances, record
+from souron.studies.memorisation.distances import Change, Nearest, Space
+from souron.studies.memorisation.record import MemorisationRecord, Result
 from souron.training.budget import Budget
 from souron.training.trainer import Trainer
 from souron.utils import hardware
@@ -89,10 +91,10 @@ def main() -> None:
     learnt = learnt.only(sorted(set(splits.same_picture(learnt))))
     held = cases.only(torch.cat([split.val, split.test]))
     held = held.only(torch.randperm(len(held))[: asked.held])
-    spaces = [memorization.pixels(), memorization.features(eye(cases, split.train))]
+    spaces = [distances.pixels(), distances.features(extractor(cases, split.train))]
     with watched():
         real = pool(held.input, learnt, spaces)
-    new = ~memorization.are_copies(held.input, learnt.input, real[0][1], spaces[0])
+    new = ~distances.are_copies(held.input, learnt.input, real[0][1], spaces[0])
     clean = [(space, near.only(new.nonzero().flatten())) for space, near in real]
     say(f"{int((~new).sum())} of {len(held)} held-out pictures are copies")
 
@@ -123,11 +125,11 @@ def main() -> None:
         found = audit.flagged
         rows.append((
             f"{name}, {len(own):,} pictures",
-            *(f"{int(one.flagged.sum())} of {DRAWN}" for one in audit.found),
+            *(f"{int(one.flagged.sum())} of {DRAWN}" for one in audit.results),
             f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})",
             f"{audit.control.value:.1%}",
-            *(f"{one.drawn.ratio.median():.2f} / {one.control.ratio.median():.2f}"
-              for one in audit.found[:1]),
+            *(f"{one.generated.ratio.median():.2f} / {one.control.ratio.median():.2f}"
+              for one in audit.results[:1]),
             "copies" if audit.copies_too_much else "no sign",
         ))  # fmt: skip
     print(f"\nGenerators, {asked.data}, {asked.budget} of training each\n")
@@ -150,7 +152,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def eye(cases: Dataset, rows: Tensor) -> embedding.FeatureExtractor:
+def extractor(cases: Dataset, rows: Tensor) -> embedding.FeatureExtractor:
     made = None
     for _done, found in embedding.feature_extractor(cases, rows):
         made = found
@@ -166,26 +168,26 @@ def pool(image: Tensor, learnt: Dataset, spaces: list[Space]) -> Pool:
         assert near is not None
         return near
 
-    return [(space, last(memorization.nearest(image, learnt.input, space))) for space in spaces]
+    return [(space, last(distances.nearest(image, learnt.input, space))) for space in spaces]
 
 
-def found(pool: Pool, drawn: Tensor, control: Tensor) -> list[Found]:
+def found(pool: Pool, drawn: Tensor, control: Tensor) -> list[Result]:
     return [
-        Found(space, near.only(drawn), near.only(control),
-              memorization.threshold(near.ratio[control]))
+        Result(space, near.only(drawn), near.only(control),
+              record.threshold(near.ratio[control]))
         for space, near in pool
     ]  # fmt: skip
 
 
-def called(ways: list[Found]) -> bool:
-    return any(one.chance * len(ways) < memorization.DOUBT for one in ways)
+def called(ways: list[Result]) -> bool:
+    return any(one.chance * len(ways) < record.DOUBT for one in ways)
 
 
 def halves(count: int) -> tuple[Tensor, Tensor]:
     """Rows that stand for drawn pictures, and of the control."""
     order = torch.randperm(count)
     drawn = min(DRAWN, count // 2)
-    return order[:drawn], order[drawn:][: memorization.MOST_CONTROL]
+    return order[:drawn], order[drawn:][: memorisation.MOST_CONTROL]
 
 
 def false_alarms(real: Pool, trials: int) -> tuple[str, str]:
@@ -199,7 +201,7 @@ def false_alarms(real: Pool, trials: int) -> tuple[str, str]:
 
 def power(copied: Pool, real: Pool) -> tuple[str, ...]:
     _drawn, control = halves(len(real[0][1].ratio))
-    limits = [memorization.threshold(near.ratio[control]) for _space, near in real]
+    limits = [record.threshold(near.ratio[control]) for _space, near in real]
     flags = torch.stack([
         near.ratio <= limit for (_space, near), limit in zip(copied, limits, strict=True)
     ])  # fmt: skip
@@ -220,13 +222,15 @@ def noticed(copied: Pool, real: Pool, share: float, trials: int = 200) -> float:
             parts = zip(vars(mine.only(copies)).values(),
                         vars(theirs.only(drawn[len(copies) :])).values(), strict=True)  # fmt: skip
             mixed = Nearest(*map(torch.cat, parts))
-            limit = memorization.threshold(theirs.ratio[control])
-            ways.append(Found(space, mixed, theirs.only(control), limit))
+            limit = record.threshold(theirs.ratio[control])
+            ways.append(Result(space, mixed, theirs.only(control), limit))
         hits += called(ways)
     return hits / trials
 
 
-def of_system(name: str, learnt: Dataset, held: Dataset, spaces: list[Space], budget: str) -> Audit:
+def of_system(
+    name: str, learnt: Dataset, held: Dataset, spaces: list[Space], budget: str
+) -> MemorisationRecord:
     kind, config = registry.load_system(name)
     torch.manual_seed(0)
     system = kind(config, kind.spec_for(learnt))
@@ -236,7 +240,7 @@ def of_system(name: str, learnt: Dataset, held: Dataset, spaces: list[Space], bu
     while not fit.done:
         fit.go(1.0)
     *_before, sample = Sample.growing(system, DRAWN, 0)
-    *_before, (_done, audit) = memorization.compare(sample.image, learnt, held, spaces)
+    *_before, (_done, audit) = memorisation.compare(sample.image, learnt, held, spaces)
     assert audit is not None
     return audit
 

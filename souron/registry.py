@@ -85,6 +85,7 @@ class StudyEntry:
     given: Given
     options: tuple[OptionEntry, ...]
     within: str  # a command that takes the study's name as its first word, too
+    lookup: bool  # its command writes files only where ``project`` or ``open`` asks for them
     file: Path
 
 
@@ -179,6 +180,7 @@ def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
             given=_literal(values["given"]),
             options=tuple(_options(tree)),
             within=_literal(values["within"]) if "within" in values else "",
+            lookup=_literal(values["lookup"]) if "lookup" in values else False,
             file=file,
         )
     except (ValueError, TypeError) as error:

@@ -4,7 +4,7 @@
 It is found by its name, as systems and tasks are; nothing else is edited. Its command, its JSON,
 its page and its form in the studio are made from the class and from the ``Record`` that it returns.
 What a help text must know of it (``title``, ``examples``, ``group``, ``given``, ``Options``,
-``within``) is read from the source without running it, so these are plain values.
+``within``, ``lookup``) is read from the source without running it, so these are plain values.
 """
 
 import sys
@@ -33,9 +33,9 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Table:
-    """A table for the terminal."""
+    """A table, for the terminal and for the page."""
 
-    columns: Sequence[str]
+    columns: Sequence[str]  # without a heading if all are ""
     rows: Sequence[Sequence[str]]
     title: str = ""
     right: Sequence[str] = ()  # the columns that are aligned to the right
@@ -46,7 +46,8 @@ class Record(ABC):
 
     eyebrow: ClassVar[str]  # N_("audit"): stands above the page's title
     json_file: ClassVar[str] = "record.json"
-    folder: Path
+    page_file: ClassVar[str] = page.REPORT
+    folder: Path | None  # None: nothing is written
 
     @abstractmethod
     def page_title(self) -> str:
@@ -73,18 +74,25 @@ class Record(ABC):
         return []
 
     def sections(self) -> list[Section]:
-        """Return the parts of the page."""
-        return []
+        """Return the parts of the page; by default the tables."""
+        return page.section("tables", _("Result"), "macros.html", self.tables())
 
     @property
-    def report(self) -> Path:
-        """The page in the language of this run."""
-        return self.folder / page.REPORT
+    def exit_code(self) -> int:
+        """The exit code of the command: 3 where something that was given could not be read."""
+        return 0
 
-    def write(self) -> Path:
+    @property
+    def report(self) -> Path | None:
+        """The page in the language of this run; None where none is written."""
+        return self.folder / self.page_file if self.folder else None
+
+    def write(self) -> Path | None:
         """Write the JSON file, and the page in each language; return the page. Raises UserError."""
+        if self.folder is None:
+            return None
         files.write_json(self.folder / self.json_file, self.as_json())
-        return page.in_each_language(self.folder, self._page)
+        return page.in_each_language(self.folder, self._page, self.page_file)
 
     def _page(self, elsewhere: Sequence[Any]) -> str:
         sections = self.sections()
@@ -114,12 +122,14 @@ class Study(ABC):
     given: ClassVar[Given]  # what stands on the command line beside the options
     Options: ClassVar[type] = NoOptions  # a dataclass of the same file
     within: ClassVar[str] = ""  # "audit": the command is ``souron audit NAME``, too
+    lookup: ClassVar[bool] = False  # True: the command writes only with ``project=`` or ``open``
 
     def __init_subclass__(cls) -> None:
         cls.Options = vars(sys.modules[cls.__module__]).get("Options", NoOptions)
 
-    def __init__(self, project: str | Path = "runs") -> None:
+    def __init__(self, project: str | Path = "runs", *, writes: bool = True) -> None:
         self.project = Path(project)
+        self.writes = writes
 
     @property
     def name(self) -> str:
@@ -129,6 +139,10 @@ class Study(ABC):
     def run(self, given: Sequence[str], options: Any) -> Iterator["Event"]:
         """Yield events; the last one carries the ``Record``, which is not written yet. ``options``
         is an ``Options``. Raises UserError."""
+
+    def new_folder(self, name: str) -> Path | None:
+        """Create ``project/STUDY/NAME`` for a record; None where nothing is to be written."""
+        return files.new_folder(self.project / self.name, name) if self.writes else None
 
     def read(self, options: Mapping[str, Any]) -> Any:
         """Return ``Options`` with these values, others at their defaults. Raises UserError."""

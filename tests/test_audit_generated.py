@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from souron.audit import drawn_detector, picture_sources
-from souron.audit.drawn_detector import Pipeline
-from souron.audit.picture_sources import Source
 from souron.cli import main
+from souron.evaluation import generated_detector
+from souron.evaluation.generated_detector import Pipeline
 from souron.kinds.codecs import provenance
 from souron.studies import generated
+from souron.studies.generated import image_sources
 from souron.studies.generated import measures as generated_measures
+from souron.studies.generated.image_sources import Source
 from souron.studies.generated.record import Audit
 from souron.utils.messages import UserError
 
@@ -67,8 +68,8 @@ def planted(tmp_path) -> tuple[Source, Source]:
             (tmp_path / folder).mkdir(exist_ok=True)
             image.save(tmp_path / folder / f"{number:03}.{kind}", **(
                 {"quality": 60} if kind == "jpg" else {}))  # fmt: skip
-    return (picture_sources.folder(str(tmp_path / "real"), 160, 0),
-            picture_sources.folder(str(tmp_path / "drawn"), 160, 1))  # fmt: skip
+    return (image_sources.folder(str(tmp_path / "real"), 160, 0),
+            image_sources.folder(str(tmp_path / "drawn"), 160, 1))  # fmt: skip
 
 
 # the file format
@@ -83,7 +84,7 @@ def test_the_pipeline_leaves_nothing_of_the_file_format(planted):
 
 
 def test_without_the_pipelines_compression_the_detector_reads_the_format(planted, monkeypatch):
-    monkeypatch.setattr(picture_sources, "one_pipeline", lambda _sources: Pipeline(SIDE, 1, None))
+    monkeypatch.setattr(image_sources, "one_pipeline", lambda _sources: Pipeline(SIDE, 1, None))
     row = compared(*planted).row("drawn", True, "as it is")
     assert row is not None and row.auc.low > 0.9
 
@@ -92,10 +93,10 @@ def test_without_the_pipelines_compression_the_detector_reads_the_format(planted
 def test_the_quality_of_a_jpeg_is_read_from_its_table(quality, tmp_path):
     Image.fromarray(photos(1, 0)[0, 0].numpy()).save(tmp_path / "a.jpg", quality=quality)
     with Image.open(tmp_path / "a.jpg") as image:
-        assert abs(drawn_detector.jpeg_quality(image) - quality) <= 2
+        assert abs(generated_detector.jpeg_quality(image) - quality) <= 2
     Image.new("L", (9, 9)).save(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
-        assert drawn_detector.jpeg_quality(image) is None
+        assert generated_detector.jpeg_quality(image) is None
 
 
 # seen and unseen
@@ -159,7 +160,7 @@ def test_the_threshold_is_that_of_the_validation_pictures():
     score = np.r_[np.zeros(50), np.linspace(0, 1, 99), np.full(50, 0.5)][:, None]
     seen = generated_measures.Seen({"as it is": score, "jpeg 75": score, "halved": score + 3})
     parts = generated_measures.Parts(*np.split(np.arange(199), [50, 149]))
-    drawn = dict.fromkeys(drawn_detector.CHANGES, np.full((30, 1), 0.97))
+    drawn = dict.fromkeys(generated_detector.CHANGES, np.full((30, 1), 0.97))
     plain, _jpeg, halved = generated_measures.Judge(seen, parts, None).rows(
         "a", True, First(), drawn
     )
@@ -195,7 +196,7 @@ def test_each_generator_weighs_the_same_and_all_together_what_the_real_do():
     def some(count, place):
         return random.normal(place, 1, (count, 1)).astype(np.float32)
 
-    detector = drawn_detector.learn(some(200, 0), [some(40, 3), some(400, -3)])
+    detector = generated_detector.fit(some(200, 0), [some(40, 3), some(400, -3)])
     scores = detector.of_features(np.array([[-3.0], [0.0], [3.0]], np.float32))
     assert scores == pytest.approx([0.5] * 3, abs=0.1)
 
@@ -204,7 +205,7 @@ def test_files_that_tell_nothing_are_at_a_half():
     random = np.random.default_rng(0)
     real, drawn = (
         Source(name, header=[
-            picture_sources.Header("PNG", 32, 32, True, None, size)
+            image_sources.Header("PNG", 32, 32, True, None, size)
             for size in random.integers(500, 5000, 60).tolist()
         ])
         for name in ("real", "drawn")
@@ -219,7 +220,7 @@ def test_a_detector_gives_a_score_to_any_pictures(audit):
     drawn = pipeline.many([Image.fromarray(one[0].numpy()) for one in striped(40, 12)])
     scores = audit.detector.scores
     assert generated_measures.auc(scores(real), scores(drawn)).low > 0.7
-    own = drawn_detector.learn_from_pictures(real, [drawn])
+    own = generated_detector.fit_images(real, [drawn])
     assert own.scores(drawn).shape == (40,) and own.scores(drawn).min() > own.scores(real).max()
 
 
@@ -247,9 +248,9 @@ def test_the_command_writes_a_page_that_loads_nothing(tmp_path, capsys):
 
 
 def test_a_run_that_comes_ready_trained_is_drawn_for_the_audit(monkeypatch):
-    [event] = [e for e in picture_sources.drawing("gan", 24, 0, "cpu") if e.record is not None]
+    [event] = [e for e in image_sources.generating("gan", 24, 0, "cpu") if e.record is not None]
     assert event.record.image.shape == (24, 1, 28, 28) and event.record.name == "gan"
-    assert picture_sources.is_run("gan") and not picture_sources.is_run("no such thing")
+    assert image_sources.is_run("gan") and not image_sources.is_run("no such thing")
 
 
 @pytest.mark.parametrize(

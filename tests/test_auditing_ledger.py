@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from souron.audit import datasheet
 from souron.cli import main
 from souron.kinds.codecs.image import picture
 from souron.report import run as run_page
+from souron.runs import datasheet
 from souron.runs import train as run_train
 from souron.utils.messages import UserError
 

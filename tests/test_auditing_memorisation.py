@@ -11,13 +11,12 @@ import pytest
 import torch
 from PIL import Image
 from scipy.spatial.distance import cdist
+from test_studies import STORED as EVERY
+from test_studies import shape
 from torch import Tensor
 from torch.nn import functional as F
 
 from souron import registry
-from souron.audit import memorization
-from souron.audit import page as audit_page
-from souron.audit.memorization import Audit, Change, Found, Nearest, Space, pixels
 from souron.cli import main
 from souron.data import splits
 from souron.data.dataset import Dataset
@@ -25,11 +24,16 @@ from souron.evaluation import sampling
 from souron.hub import zoo
 from souron.kinds.codecs.image import picture
 from souron.runs import train
+from souron.studies import memorisation
+from souron.studies.memorisation import distances, record
+from souron.studies.memorisation.distances import Change, Nearest, Space, pixels
+from souron.studies.memorisation.record import MemorisationRecord, Result
 from souron.tasks.generate import Generator
 from souron.training.loop import Run
 from souron.utils.messages import UserError
 
 DRAWN = 128
+STORED = EVERY / "generate" / "dcgan-digits"
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +45,8 @@ def parts(digits) -> tuple[Dataset, Dataset, Dataset]:
     return digits.only(split.train), digits.only(order[DRAWN:]), digits.only(order[:DRAWN])
 
 
-def audited(image: Tensor, learnt: Dataset, held: Dataset, *spaces: Space) -> Audit:
-    *_before, (done, audit) = memorization.compare(image, learnt, held, spaces or [pixels()])
+def audited(image: Tensor, learnt: Dataset, held: Dataset, *spaces: Space) -> MemorisationRecord:
+    *_before, (done, audit) = memorisation.compare(image, learnt, held, spaces or [pixels()])
     assert done == 1.0 and audit is not None
     return audit
 
@@ -63,12 +67,12 @@ def some_of(image: Tensor, count: int, of: int | None = None) -> Tensor:
 def test_the_ratio_is_that_of_its_definition(parts):
     learnt, held, real = parts
     space = replace(pixels(), changes=(Change(),))
-    near = audited(real.input, learnt, held, space).found[0].drawn
+    near = audited(real.input, learnt, held, space).results[0].generated
     kept = learnt.only(sorted(set(splits.same_picture(learnt))))
     x, t = (one.input.flatten(1).double().numpy() for one in (real, kept))
     apart = cdist(x, t) / math.sqrt(x.shape[1])
-    nearest = np.sort(apart, 1)[:, : memorization.NEIGHBOURS]
-    typical = nearest[:, memorization.NEIGHBOURS // 2 - 1]  # the lower median
+    nearest = np.sort(apart, 1)[:, : distances.NEIGHBOURS]
+    typical = nearest[:, distances.NEIGHBOURS // 2 - 1]  # the lower median
     assert np.allclose(near.distance, nearest[:, 0], atol=1e-3)
     assert np.allclose(near.ratio, nearest[:, 0] / typical, atol=1e-4)
     assert np.array_equal(near.row, apart.argmin(1))
@@ -76,10 +80,10 @@ def test_the_ratio_is_that_of_its_definition(parts):
 
 def test_pieces_of_the_training_pictures_are_as_good_as_the_whole(parts, monkeypatch):
     learnt, held, real = parts
-    whole = audited(real.input, learnt, held).found[0].drawn
-    monkeypatch.setattr(memorization, "KNOWN", 37)
-    monkeypatch.setattr(memorization, "QUERIES", 11)
-    pieces = audited(real.input, learnt, held).found[0].drawn
+    whole = audited(real.input, learnt, held).results[0].generated
+    monkeypatch.setattr(distances, "KNOWN", 37)
+    monkeypatch.setattr(distances, "QUERIES", 11)
+    pieces = audited(real.input, learnt, held).results[0].generated
     assert torch.equal(whole.row, pieces.row) and torch.equal(whole.change, pieces.change)
     assert torch.allclose(whole.ratio, pieces.ratio, atol=1e-5)
 
@@ -100,7 +104,7 @@ def test_a_changed_copy_is_found_with_its_original(changed, parts):
     learnt = replace(learnt, input=F.pad(learnt.input, (2, 2, 2, 2)))
     held = replace(held, input=F.pad(held.input, (2, 2, 2, 2)))
     audit = audited(changed.of(learnt.input[:40]), learnt, held)
-    near = audit.found[0].drawn
+    near = audit.results[0].generated
     assert near.distance.max() == 0 and audit.flagged.value == 1
     assert torch.equal(learnt.input[near.row], learnt.input[:40])
 
@@ -121,17 +125,17 @@ def test_large_pictures_are_compared_small_and_noise_does_not_hide_them():
 
 @pytest.mark.parametrize("control, rank", [(5, 1), (99, 1), (199, 2), (1000, 10)])
 def test_the_threshold_leaves_about_one_in_a_hundred_below(control, rank):
-    assert memorization.rank_of(control) == rank
+    assert record.rank_of(control) == rank
     ratio = torch.randperm(control).float()
-    assert memorization.threshold(ratio) == rank - 1
+    assert record.threshold(ratio) == rank - 1
 
 
-def of_ratios(drawn: Tensor, control: Tensor) -> Found:
+def of_ratios(drawn: Tensor, control: Tensor) -> Result:
     def near(ratio: Tensor) -> Nearest:
         none = torch.zeros(len(ratio), dtype=torch.long)
         return Nearest(none, ratio, ratio, none)
 
-    return Found(pixels(), near(drawn), near(control), memorization.threshold(control))
+    return Result(pixels(), near(drawn), near(control), record.threshold(control))
 
 
 @pytest.mark.parametrize("drawn, control", [(64, 60), (256, 300)])
@@ -166,11 +170,11 @@ def test_several_distances_share_the_doubt_and_the_control_has_all_their_flags(p
     drawn = torch.full((100,), 0.9)
     drawn[:4] = 0.1
     one = of_ratios(drawn, ratio)
-    assert memorization.DOUBT / 2 < one.chance < memorization.DOUBT
+    assert record.DOUBT / 2 < one.chance < record.DOUBT
     other = of_ratios(torch.full((100,), 0.9), ratio.flip(0))
     audit = audited(real.input[:9], learnt, held)
-    assert replace(audit, found=[one]).copies_too_much
-    both = replace(audit, found=[one, other])
+    assert replace(audit, results=[one]).copies_too_much
+    both = replace(audit, results=[one, other])
     assert not both.copies_too_much
     assert both.control.value == 0.02  # two real pictures of 200 by one distance, two by the other
 
@@ -181,7 +185,7 @@ def test_several_distances_share_the_doubt_and_the_control_has_all_their_flags(p
 def test_real_pictures_are_no_copies(parts):
     audit = audited(parts[2].input, *parts[:2])
     assert not audit.copies_too_much and audit.flagged.value < 0.04
-    assert memorization.sentence(audit).startswith("No sign of copying in 128 images")
+    assert audit.sentences()[0].startswith("No sign of copying in 128 images")
 
 
 def test_smooth_pictures_lie_near_to_everything_and_most_are_not_taken_for_copies(tmp_path):
@@ -192,11 +196,11 @@ def test_smooth_pictures_lie_near_to_everything_and_most_are_not_taken_for_copie
     real = noisy(smooth, 40)
     cases = Dataset("x", real, torch.zeros(600, dtype=torch.long), ("a",), [*map(str, range(600))])
     audit = audited(smooth[500:].byte(), cases.only(range(400)), cases.only(range(400, 500)))
-    drawn, control = audit.found[0].drawn, audit.found[0].control
+    drawn, control = audit.results[0].generated, audit.results[0].control
     assert (drawn.distance < control.distance.quantile(0.01)).float().mean() > 0.9
-    assert audit.flagged.value < 0.3 and audit.grain < memorization.SMOOTH
-    audit.run = str(tmp_path)
-    assert "Its images are smoother" in audit_page.audit_page(audit).read_text(encoding="utf-8")
+    assert audit.flagged.value < 0.3 and audit.grain < record.SMOOTH
+    audit.folder = tmp_path
+    assert "Its images are smoother" in audit.write().read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("levels, least", [(0, 1.0), (10, 0.99), (20, 0.6)])
@@ -204,7 +208,7 @@ def test_noisy_copies_are_caught(levels, least, parts):
     learnt, held, _real = parts
     audit = audited(noisy(some_of(learnt.input, DRAWN), levels), learnt, held)
     assert audit.copies_too_much and audit.flagged.value >= least
-    assert memorization.sentence(audit).startswith("It copies: ")
+    assert audit.sentences()[0].startswith("It copies: ")
 
 
 def test_a_few_copies_among_others_are_caught_and_come_first(parts):
@@ -237,9 +241,9 @@ def test_copies_among_the_held_out_do_not_spoil_the_control(parts):
     leaky = replace(held, input=torch.cat([copies, held.input[len(copies) :]]))
     audit = audited(noisy(some_of(learnt.input, DRAWN), 10), learnt, leaky)
     assert audit.copies - clean.copies >= 20  # of 24; re-encoded ones may look like others
-    assert audit.found[0].threshold > 0.8 * clean.found[0].threshold
+    assert audit.results[0].threshold > 0.8 * clean.results[0].threshold
     assert audit.copies_too_much and audit.flagged.value > 0.95
-    assert len(audit.held) == len(held) - audit.copies == audit.control.n
+    assert len(audit.held_out) == len(held) - audit.copies == audit.control.n
 
 
 def test_pictures_that_training_repeats_are_caught_all_the_same(parts):
@@ -247,7 +251,7 @@ def test_pictures_that_training_repeats_are_caught_all_the_same(parts):
     learnt, held, _real = parts
     rows = [*range(5)] * 80 + [*range(5, 300)]
     audit = audited(noisy(some_of(learnt.input, DRAWN, of=5), 5), learnt.only(rows), held)
-    assert audit.flagged.value == 1 and len(audit.learnt) == 300
+    assert audit.flagged.value == 1 and len(audit.training) == 300
 
 
 class Eyed:
@@ -263,18 +267,18 @@ def test_what_the_eye_takes_for_a_copy_is_one(parts):
     learnt, held, _real = parts
     negative = 255 - learnt.input[:64]
     by_pixels = audited(negative, learnt, held)
-    both = audited(negative, learnt, held, pixels(), memorization.features(Eyed()))
+    both = audited(negative, learnt, held, pixels(), distances.features(Eyed()))
     assert not by_pixels.copies_too_much
     assert both.copies_too_much and both.flagged.value == 1
     assert {pair.space for pair in both.pairs} == {"features"}
-    assert [one.space.about for one in both.found] == ["", "a stand-in"]
+    assert [one.space.network for one in both.results] == ["", "a stand-in"]
 
 
 def test_of_very_many_training_pictures_the_eye_sees_some(parts, monkeypatch):
     learnt, held, real = parts
-    monkeypatch.setattr(memorization, "MOST_SEEN", 100)
-    audit = audited(real.input, learnt, held, memorization.features(Eyed()))
-    rows = audit.found[0].drawn.row
+    monkeypatch.setattr(distances, "MOST_SEEN", 100)
+    audit = audited(real.input, learnt, held, distances.features(Eyed()))
+    rows = audit.results[0].generated.row
     assert len(rows.unique()) > 30 and rows.max() > 200
 
 
@@ -397,6 +401,23 @@ def test_the_audit_of_a_run_is_json_and_a_page(run, say):
     assert "No sign of copying in 16 images" in out and "distance by" in out
 
 
+def test_it_writes_the_keys_of_a_stored_one_and_both_languages(run, say):
+    stored = json.loads((STORED / "audit-memorisation.json").read_text(encoding="utf-8"))
+    code, out, _err = say("memorisation", str(run), "n=16", "seed=2", "--json")
+    told, written = json.loads(out), json.loads((run / "audit-memorisation.json").read_text())
+    assert code == 0 and told.keys() == {*stored, "sentence", "page"}
+    assert shape(written) == shape(stored)
+    for name in ("system", "data", "seed", "samples", "held_out_copies", "data_changed"):
+        assert written[name] == stored[name] == told[name]
+    page, other = (
+        " ".join((run / name).read_text(encoding="utf-8").split())
+        for name in ("audit-memorisation.html", "audit-memorisation.ja.html")
+    )
+    assert "Generated images beside" in page
+    assert "生成画像と、最も近い学習画像" in other and "第30条の4" in other
+    assert "mirrored" not in other and "Generated images" not in other
+
+
 def test_a_ready_trained_system_is_audited_by_its_name_outside_of_the_package(
     run, say, tmp_path, monkeypatch
 ):
@@ -446,13 +467,13 @@ def test_the_page_escapes_names_and_shows_pairs(copying, parts, tmp_path):
     learnt, held, real = parts
     learnt = replace(learnt, file=[f"<script>{name}" for name in learnt.file])
     image = some_of(learnt.input, 60) if copying else real.input[:60]
-    audit = audited(image, learnt, held, pixels(), memorization.features(Eyed()))
-    audit.run, audit.system, audit.data = str(tmp_path), "<b>dcgan</b>", "写真"
-    text = audit_page.audit_page(audit).read_text(encoding="utf-8")
+    audit = audited(image, learnt, held, pixels(), distances.features(Eyed()))
+    audit.folder, audit.system, audit.data = tmp_path, "<b>dcgan</b>", "写真"
+    text = audit.write().read_text(encoding="utf-8")
     assert "<script" not in text and "<b>dcgan" not in text and "写真" in text
-    shown = audit_page.FLAGGED if copying else audit_page.NEAREST
+    shown = record.FLAGGED if copying else record.NEAREST
     assert text.count('alt="generated image') == shown
-    assert text.count('alt="real image') == audit_page.REAL
+    assert text.count('alt="real image') == record.REAL
     flagged = sum(pair.flagged for pair in audit.pairs)
     assert all(pair.flagged for pair in audit.pairs[:flagged])
     assert (flagged == 60 and "60 are flagged, the worst 24" in text) == copying
@@ -463,8 +484,8 @@ def test_notes_say_what_makes_an_audit_less_sure(parts, tmp_path):
     leaky = torch.cat([learnt.input[:3], held.input[:40]])
     rows = held.only(range(43))
     audit = audited(real.input[:20], learnt, replace(rows, input=leaky))
-    audit.run, audit.changed = str(tmp_path), True
-    text = " ".join(audit_page.audit_page(audit).read_text(encoding="utf-8").split())
+    audit.folder, audit.changed = tmp_path, True
+    text = " ".join(audit.write().read_text(encoding="utf-8").split())
     assert "The data have changed since the run" in text
     assert f"Only {audit.control.n} real images" in text
     assert f"{audit.copies} images outside of training are copies" in text and audit.copies >= 3

@@ -243,7 +243,10 @@ def test_without_a_file_it_says_what_is_missing(tmp_path, capsys):
     code, _out, err = say(capsys, str(tmp_path / "*.png"))
     assert code == 3 and "nothing was found" in err
     code = main.run(["audit", "provenence", "a.png"])
-    assert code == 2 and "memorisation, provenance, ledger" in capsys.readouterr().err
+    assert (
+        code == 2
+        and "generated, improper, ledger, memorisation, provenance" in capsys.readouterr().err
+    )
 
 
 def test_a_gif_with_a_small_palette_is_still_a_gif(tmp_path):

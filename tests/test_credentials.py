@@ -12,9 +12,8 @@ import pytest
 import shut
 from PIL import Image
 
-from souron.audit import credentials, signing_keys
 from souron.cli import main
-from souron.kinds.codecs import provenance
+from souron.kinds.codecs import credentials, provenance, signing_keys
 from souron.kinds.codecs.provenance import EDITED, GENERATED, Mark
 from souron.utils.messages import UserError
 
@@ -235,7 +234,7 @@ def test_no_internet_socket_is_opened(tmp_path):
     Image.fromarray(NOISE).save(stream, "JPEG", xmp=far.encode())
     (tmp_path / "far.jpg").write_bytes(stream.getvalue())
     code = (
-        "from pathlib import Path\nfrom souron.audit import credentials as c\n"
+        "from pathlib import Path\nfrom souron.kinds.codecs import credentials as c\n"
         "print(c.verify(c.sign(Path(sys.argv[1]))).state, c.verify(Path(sys.argv[2])).state)"
     )
     done = shut.python(code, str(path), str(tmp_path / "far.jpg"))

@@ -13,7 +13,6 @@ import torch
 from shapes import asked
 
 from souron import registry
-from souron.audit import overlap
 from souron.cli import main
 from souron.data import load, papers
 from souron.data.dataset import ListColumn
@@ -24,6 +23,7 @@ from souron.evaluation.likelihood import log_likelihoods
 from souron.kinds.question import Question
 from souron.runs import compare, train
 from souron.studies import exam
+from souron.studies.exam import overlap
 from souron.systems.choose import likelihood, longest, nearest
 from souron.tasks.choose import Chooser, Item, check_questions
 from souron.training.loop import Run

@@ -8,9 +8,8 @@ from types import SimpleNamespace
 import pytest
 from packaging.requirements import Requirement
 
-from souron.audit import credentials
 from souron.hub import open_models
-from souron.kinds.codecs import slides
+from souron.kinds.codecs import credentials, slides
 from souron.kinds.video import Video
 from souron.utils import extras
 from souron.utils.messages import UserError

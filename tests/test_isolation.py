@@ -11,7 +11,7 @@ import pytest
 
 CODE = """
 import isolation, json, os
-from souron.audit import signing_keys
+from souron.kinds.codecs import signing_keys
 from souron.data import load
 from souron.utils.files import cache_folder
 print(json.dumps({"home": os.environ["HOME"], "cache": str(cache_folder()),

@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 from shapes import captioned as captioned_shapes
 
-from souron.audit import memorization
 from souron.cli import main
 from souron.evaluation import obedience
 from souron.kinds.codecs import provenance
 from souron.runs import events as runs_events
 from souron.runs import generate, train
 from souron.runs.record import DrawnRecord
+from souron.studies.memorisation import Memorisation
 from souron.utils.messages import UserError
 
 PROMPT = "a red coin on the left, on sand"
@@ -187,8 +187,7 @@ def test_after_ctrl_c_the_rest_is_drawn_with_the_same_prompt(run, tmp_path):
 
 
 def test_copies_of_training_pictures_are_looked_for_here_too(run):
-    *_before, last = memorization.auditing(run, n=16)
-    told = last.record.as_json()
+    told = Memorisation().result(str(run), n=16).as_json()
     assert told["samples"] == 16 and told["control"] > 0
     assert {one["name"] for one in told["distances"]} == {"pixels", "features"}
 

@@ -17,8 +17,8 @@ FILES = sorted(p for p in HOUSE.rglob("*.py") if "__pycache__" not in p.parts)
 SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
-    "evaluation", "system", "task", "report", "study", "tasks", "systems", "runs", "audit",
-    "model", "studies", "society", "lecture", "pipelines", "serve", "cli", "studio",
+    "evaluation", "system", "task", "report", "study", "tasks", "systems", "runs", "model",
+    "studies", "society", "lecture", "pipelines", "serve", "cli", "studio",
 )  # fmt: skip
 MACHINERY = {"torch", "torchvision", "timm"}
 

@@ -18,7 +18,8 @@ from test_exams import EDICT
 import souron
 from souron import registry
 from souron.cli import app, main
-from souron.studio import forms, jobs, run_list
+from souron.kinds.codecs import provenance
+from souron.studio import forms, jobs, run_list, run_view
 from souron.studio.jobs import Jobs
 from souron.studio.pages import study as study_page
 from souron.studio.paths import Roots
@@ -174,6 +175,99 @@ def test_the_terminal_shows_results_on_stdout_and_caveats_on_stderr(drop, texts,
     assert json.loads(capsys.readouterr().out)["total"] == 5
 
 
+def test_an_audit_in_one_file_is_found_under_souron_audit(drop, texts, capsys):
+    drop()
+    assert main.run(["audit", "--help"]) == 0
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "wordcount TEXTS Count the words of texts." in rows
+    assert "souron audit wordcount notes.txt least=4" in rows
+    for name in (
+        "generated REAL",
+        "improper MODEL",
+        "ledger RUN",
+        "memorisation RUN",
+        "provenance FILES",
+    ):
+        assert [row for row in rows if row.startswith(f"{name} ")], name
+    assert main.run(["audit", "wordcount", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("souron audit wordcount TEXTS") and "least=N" in text
+    words = ["audit", "wordcount", "notes.txt", "least=4", "--upper", "--json"]
+    assert main.run(words) == 0
+    assert json.loads(capsys.readouterr().out)["words"] == {"Fever": 1, "cough": 1, "fever": 1}
+    assert main.run(["audit", "wordcount", "notes.txt", "leest=4"]) == 2
+    assert "least" in capsys.readouterr().err
+
+
+def test_a_study_that_is_no_audit_is_none(drop, texts, capsys):
+    drop(STUDY.replace('    within = "audit"\n', ""))
+    for words in (["audit", "wordcount", "notes.txt"], ["audit", "exam", "nearest"]):
+        assert main.run(words) == 2
+        error = capsys.readouterr().err
+        assert f"there is no audit named '{words[1]}'" in error and "memorisation" in error
+    assert main.run(["audit"]) == 2 and "NAME is missing" in capsys.readouterr().err
+
+
+def test_one_thing_too_many_is_named_where_one_is_taken(drop, texts, capsys):
+    drop(STUDY.replace('N_("texts to count in"), 1, 2)', 'N_("a text"))'))
+    assert main.run(["wordcount", "notes.txt", "more.txt"]) == 2
+    assert "one thing too many: more.txt" in capsys.readouterr().err
+    assert main.run(["wordcount", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("souron wordcount TEXTS [option")
+
+
+LOOKUP = STUDY.replace('    within = "audit"\n', "    lookup = True\n").replace(
+    'files.new_folder(self.project / "wordcount", Path(given[0]).stem)',
+    "self.new_folder(Path(given[0]).stem)",
+)
+
+
+def test_a_lookup_writes_only_where_it_is_asked_to(drop, texts, tmp_path, capsys):
+    drop(LOOKUP)
+    before = sorted(tmp_path.iterdir())
+    assert main.run(["wordcount", "notes.txt", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["total"] == 5 and told["page"] is None
+    assert main.run(["wordcount", "notes.txt"]) == 0
+    assert "page:" not in capsys.readouterr().out and sorted(tmp_path.iterdir()) == before
+    for name in ("notes", "notes-2"):
+        assert main.run(["wordcount", "notes.txt", "project=kept", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["page"] == f"kept/wordcount/{name}/report.html" and Path(told["page"]).is_file()
+    record = registry.load_study("wordcount")(tmp_path / "own").result("notes.txt")
+    assert record.report == tmp_path / "own/wordcount/notes/report.html"
+
+
+def test_without_sections_the_page_shows_the_tables(drop, texts):
+    head, _sections, tail = STUDY.partition("    def sections(self):")
+    drop(head + tail[tail.index("\n\n\nclass WordCount") :])
+    assert main.run(["wordcount", "notes.txt", "--json"]) == 0
+    for name, title in (("report.html", "Result"), ("report.ja.html", "結果")):
+        page = Path("runs/wordcount/notes", name).read_text("utf-8")
+        assert f'<h2 id="tables">{title}</h2>' in page
+        assert '<th scope="col">word</th><th scope="col" class="num">count</th>' in page
+        assert '<th scope="row">fever</th><td class="num">2</td>' in page
+
+
+def test_a_record_may_name_its_files_and_report_what_failed(drop, texts, studio, capsys):
+    more = (
+        '    eyebrow = "count"\n    page_file, json_file = "words.html", "words.json"\n'
+        "\n    @property\n    def exit_code(self):\n        return 3\n"
+    )
+    drop(STUDY.replace('    eyebrow = "count"\n', more))
+    assert main.run(["wordcount", "notes.txt", "--json"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    folder = Path("runs/wordcount/notes")
+    assert told["page"] == str(folder / "words.html") and told["total"] == 5
+    assert {file.name for file in folder.iterdir()} == {"words.html", "words.ja.html", "words.json"}
+    assert 'href="words.ja.html"' in (folder / "words.html").read_text("utf-8")
+    job = studio.jobs.start(["wordcount", "notes.txt"], "en")
+    (job.place / "result.json").write_text(json.dumps(told), encoding="utf-8")
+    for language, name in (("en", "words.html"), ("ja", "words.ja.html")):
+        html = study_page.outcome(replace(studio, language=language), job)
+        assert html.count(f"/runs/wordcount/notes/{name}") == 2  # in the page, and alone
+
+
 def test_it_runs_from_python(drop, texts, tmp_path):
     drop()
     study = registry.load_study("wordcount")(tmp_path / "kept")
@@ -317,6 +411,19 @@ def test_the_page_offers_each_study_once_and_shows_the_report(drop, texts, studi
     assert 'src="/runs/wordcount/notes/report.ja.html"' in japanese
 
 
+def test_the_studio_asks_a_lookup_for_its_page_and_lets_it_pass_a_training(drop, studio):
+    drop(LOOKUP)
+    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    said = ("notes.txt", "", "", False)
+    words = form.job_words(said, studio.project)
+    assert words == ["wordcount", "notes.txt", f"project={studio.project}"]
+    assert form.words(said) == words[:2]
+    assert studio.jobs.start(words, "en").brief
+    exam = built(lambda _blocks: study_page.Form(registry.study("exam"), True))
+    assert exam.job_words(("nearest", "", "", ""), studio.project) == ["exam", "nearest"]
+    assert not studio.jobs.start(["exam", "nearest"], "en").brief
+
+
 def test_a_number_that_is_none_is_refused_by_the_form(drop):
     drop()
     form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
@@ -366,9 +473,54 @@ def test_an_audit_writes_the_keys_of_a_stored_one(tmp_path, monkeypatch, capsys)
         assert written[name] == stored[name] == told[name]
 
 
+def test_a_ledger_of_a_stored_run_is_the_stored_one(tmp_path, capsys):
+    shutil.copytree(STORED / "generate", tmp_path / "runs/generate")
+    stored = json.loads((STORED / "ledger/dcgan-digits/ledger.json").read_text("utf-8"))
+    for words in (["ledger"], ["audit", "ledger"]):
+        assert main.run([*words, stored["run"], "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told == {**stored, "sentence": told["sentence"], "page": None}
+    assert main.run(["ledger", stored["run"], "project=runs", "--quiet"]) == 0
+    written = json.loads(Path("runs/ledger/dcgan-digits/ledger.json").read_text("utf-8"))
+    assert written == stored
+
+
+def test_the_provenance_of_stored_files_is_the_stored_one(tmp_path, capsys):
+    stored = json.loads((STORED / "provenance/photos/provenance.json").read_text("utf-8"))
+    marked, broken = (Path(one["file"]) for one in stored["files"])
+    marked.parent.mkdir()
+    mark = provenance.Mark(**stored["files"][0]["mark"])
+    provenance.save(Image.new("L", (8, 8)), marked, mark)
+    broken.write_text("no")
+    for words in (["provenance"], ["audit", "provenance"]):
+        assert main.run([*words, "photos/", "--json"]) == 3
+        told = json.loads(capsys.readouterr().out)
+        assert told == {**stored, "sentence": told["sentence"], "page": None}
+    assert main.run(["provenance", "photos/", "project=runs", "--quiet"]) == 3
+    written = json.loads(Path("runs/provenance/photos/provenance.json").read_text("utf-8"))
+    assert written == stored
+    page = Path("runs/provenance/photos/report.html").read_text("utf-8")
+    assert "generated by dcgan_tiny" in page and "[not an image]" in page
+
+
+def test_a_stored_run_leads_to_its_audit_in_the_language_of_the_studio(studio):
+    shutil.copytree(STORED, studio.project)
+    folder = studio.project / "generate/dcgan-digits"
+    run = run_list.read(folder)
+    found = run_view.further_pages(studio, run)
+    assert found.count("<a ") == 1
+    assert 'href="/runs/generate/dcgan-digits/audit-memorisation.html"' in found
+    (folder / "audit-memorisation.ja.html").write_text("")
+    assert run_view.further_pages(studio, run) == found
+    found = run_view.further_pages(replace(studio, language="ja"), run)
+    assert found.count("<a ") == 1
+    assert 'href="/runs/generate/dcgan-digits/audit-memorisation.ja.html"' in found
+
+
 def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
     shutil.copytree(STORED, studio.project)
     pages = {page.kind: page for page in run_list.pages(studio.project)}
-    assert pages.keys() == {"exam", "audit"}
+    assert pages.keys() == {"exam", "audit", "ledger", "provenance"}
+    assert all(run_view.kind_of(page) != page.kind for page in pages.values())
     assert studio.address(pages["audit"].file) == "/runs/audit/generated-real/audit-generated.html"
     assert studio.report(pages["exam"].file.parent) == "/report/en/exam/nearest-terms-3"

@@ -26,7 +26,6 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.audit import datasheet
 from souron.data import load, voices
 from souron.data.composing import torsos
 from souron.data.dataset import Dataset, Rows
@@ -41,7 +40,7 @@ from souron.kinds.picture import Picture
 from souron.kinds.score import Score
 from souron.kinds.text import Text
 from souron.kinds.volume import Volume
-from souron.runs import evaluate, prepare, train
+from souron.runs import datasheet, evaluate, prepare, train
 from souron.runs import folder as run_folder
 from souron.utils import files, units
 from souron.utils.messages import UserError

@@ -44,13 +44,21 @@ def everywhere() -> None:
     pass
 
 
-def command(name: str, help: str, examples: str, *, group: str, of: typer.Typer = app) -> Callable:
+def command(
+    name: str,
+    help: str,
+    examples: str = "",
+    *,
+    group: str,
+    of: typer.Typer = app,
+    cls: type[console.Command] = console.Command,
+) -> Callable:
     """Register a command: one line of help, examples (one a line), its group in ``GROUPS``."""
     assert group in console.GROUPS, f"{name}: no group is named {group}"
     # without typer's own --help, for which it would import pydantic; ``obey`` answers it
     return of.command(
         name,
-        cls=console.Command,
+        cls=cls,
         help=help,
         epilog=examples,
         add_help_option=False,

@@ -133,17 +133,3 @@ def following(name: str, coming: list[str]) -> str:
 def missing(argument: str, fix: str) -> UserError:
     found = _("{argument} is missing").format(argument=argument)
     return UserError("argument", found, expected=argument, fix=fix)
-
-
-def one_run(files: Sequence[str], command: str) -> Path:
-    """Return the folder of the run given to an audit. Raises UserError unless it is one."""
-    if not files:
-        raise missing("RUN", f"{command} runs/generate/dcgan-digits")
-    if len(files) > 1:
-        raise UserError(
-            "option",
-            _("one thing too many: {name}").format(name=files[1]),
-            expected=_("a run's folder"),
-            fix=f"{command} {files[0]}",
-        )
-    return Path(files[0])

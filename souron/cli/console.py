@@ -135,9 +135,12 @@ def error(trouble: UserError) -> dict[str, str]:
 
 
 def table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
-    """Return a table without borders; the columns named in ``right`` hold numbers."""
+    """Return a table without borders; the columns named in ``right`` hold numbers.
+
+    It has no heading if all columns are ``""``.
+    """
     made = Table(title=title or None, box=None, pad_edge=False, header_style="bold",
-                 title_justify="left", title_style="bold")  # fmt: skip
+                 title_justify="left", title_style="bold", show_header=any(columns))  # fmt: skip
     for column in columns:
         made.add_column(
             column,
@@ -554,15 +557,12 @@ class Command(typer.core.TyperCommand):
         return _(self.help) if self.help else ""
 
     def _help(self, ctx: Any) -> list[RenderableType]:
-        arguments: list[Any] = [p for p in self.params if p.param_type_name == "argument"]
-        options = [
-            p for p in self.params if p.param_type_name == "option" and not getattr(p, "hidden", 0)
-        ]
-        names = [argument.metavar or argument.name.upper() for argument in arguments]
+        options = self._shown("option")
+        names = [argument.metavar or argument.name.upper() for argument in self._shown("argument")]
         usage = [ctx.command_path, *names, *([_("[option=value ...]")] if options else [])]
         parts: list[RenderableType] = [Text(" ".join(usage), "bold"), "", _(self.help or " "), ""]
-        if arguments:
-            parts += [pairs([(a.metavar, _(a.help or " ")) for a in arguments]), ""]
+        if arguments := self.arguments():
+            parts += [pairs(arguments), ""]
         if options:
             heading = _("Options, as epochs=5 or as --epochs 5:")
             parts += [Text(heading, "bold"), _indented(pairs([_row(o) for o in options])), ""]
@@ -571,6 +571,17 @@ class Command(typer.core.TyperCommand):
             examples = "\n".join(self.epilog.splitlines())
             parts += [Text(_("Examples:"), "bold"), _indented(examples), ""]
         return parts
+
+    def arguments(self) -> list[tuple[str, str]]:
+        """Return what stands on the command line beside the options, with its explanation."""
+        return [(one.metavar, _(one.help or " ")) for one in self._shown("argument")]
+
+    def _shown(self, kind: str) -> list[Any]:
+        return [
+            one
+            for one in self.params
+            if one.param_type_name == kind and not getattr(one, "hidden", False)
+        ]
 
 
 class Commands(typer.core.TyperGroup):

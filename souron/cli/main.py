@@ -17,7 +17,7 @@ import typer
 import typer.main
 
 import souron.cli
-from souron.cli import arguments, console
+from souron.cli import arguments, console, studies
 from souron.cli.app import UsageError, parser
 from souron.cli.console import screen
 from souron.utils.messages import UserError, _, near
@@ -69,10 +69,12 @@ def obey(words: list[str]) -> int:
         parser().main([], prog_name="souron")  # a shell asks for completions; does not return
     words = ["version", *words[1:]] if words[:1] == ["--version"] else words or ["--help"]
     verb, rest, name = words[0], words[1:], "souron"
+    if rest and studies.is_inside(verb, rest[0]):  # souron audit NAME
+        name, verb, rest = f"souron {verb}", rest[0], rest[1:]
     command = parser(verb)
     if verb in command.commands:
         # not through the group, for whose own options typer would import pydantic
-        command, name = command.commands[verb], f"souron {verb}"
+        command, name = command.commands[verb], f"{name} {verb}"
         words = arguments.rewrite(verb, command, rest)
     elif not verb.startswith("-"):
         raise UserError(

@@ -31,7 +31,7 @@ def sign(
                                        "picture.signed.png)")),
     ] = None,
 ) -> None:  # fmt: skip
-    from souron.audit import credentials, signing_keys
+    from souron.kinds.codecs import credentials, signing_keys
 
     credentials.library()
     paths = [path for path in listed(files) if ".signed" not in path.suffixes]
@@ -75,7 +75,7 @@ def verify(
                                        "repeated")),
     ] = None,
 ) -> None:  # fmt: skip
-    from souron.audit import credentials, signing_keys
+    from souron.kinds.codecs import credentials, signing_keys
 
     credentials.library()
     roots = [signing_keys.read_pem(Path(name)) for name in root or []]

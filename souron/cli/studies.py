@@ -5,6 +5,7 @@ import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
+import typer
 from typer import Argument
 
 from souron import registry
@@ -21,12 +22,14 @@ def command_of(entry: StudyEntry) -> Callable:
     name = "files" if entry.given.many else "given"  # ``files`` may have "=" in their names
 
     def study(open: bool = False, project: str | None = None, **words: Any) -> None:
-        given = words.pop(name) or []
+        given, more = words.pop(name) or [], words.pop("more", None) or []
         names = [given] if isinstance(given, str) else given
-        conduct(entry, names, words, project, open)
+        conduct(entry, [*names, *more], words, project, open)
 
+    rest = Annotated[list[str] | None, Argument(hidden=True)]  # too much; ``check_given`` names it
     parameters = [
         _given(entry, name),
+        *([] if entry.given.many else [_keyword("more", None, rest)]),
         *(options.parameter(Field.of(option)) for option in entry.options),
         _keyword("project", None, options.Project),
         _keyword("open", False, options.Open),
@@ -35,6 +38,41 @@ def command_of(entry: StudyEntry) -> Callable:
     study.__annotations__ = {one.name: one.annotation for one in parameters}
     study.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return study
+
+
+others: dict[str, StudyEntry] = {}  # commands that are no studies
+
+
+def inside(verb: str) -> dict[str, StudyEntry]:
+    """Return the commands that ``souron VERB`` stands before, too, by name. Raises UserError."""
+    entries = registry.studies() | others
+    return {name: entries[name] for name in sorted(entries) if entries[name].within == verb}
+
+
+def is_inside(verb: str, name: str) -> bool:
+    """Return whether ``souron VERB NAME`` is ``souron NAME``. Reads one file. Raises UserError."""
+    entry = registry.study(name) if name in registry.study_files() else others.get(name)
+    return entry is not None and entry.within == verb
+
+
+class Family(console.Command):
+    """A command that stands before the names of studies, such as ``souron audit``."""
+
+    def __init__(self, name: str, **named: Any) -> None:
+        self.studies = inside(name)
+        examples = [
+            f"souron {name} {example.removeprefix('souron ')}"
+            for entry in self.studies.values()
+            for example in entry.examples
+        ]
+        super().__init__(name, **{**named, "epilog": "\n".join(examples)})
+
+    def arguments(self) -> list[tuple[str, str]]:
+        """Return what may stand on the command line, with its explanation."""
+        return [
+            (f"{name} {entry.given.metavar}", _(entry.title))
+            for name, entry in self.studies.items()
+        ]
 
 
 def _given(entry: StudyEntry, name: str) -> inspect.Parameter:
@@ -76,7 +114,8 @@ def conduct(
     hardware.calm_allocator()
     hardware.share_cores()
     with screen.err.status(_("reading data")):
-        study = registry.load_study(entry.name)(project or "runs")
+        writes = not entry.lookup or open or project is not None
+        study = registry.load_study(entry.name)(project or "runs", writes=writes)
         chosen = study.read(options.given(words))
     [record] = follow(study.run(given, chosen))
     with screen.err.status(_("writing the report")):
@@ -86,18 +125,22 @@ def conduct(
         print_json({**record.as_json(), "sentence": sentence, "page": page})
     else:
         print_record(record)
-        show(_("page: {path}").format(path=page))
+        if page is not None:
+            show(_("page: {path}").format(path=page))
     if open:
         webbrowser.open(page.absolute().as_uri())
+    if record.exit_code:
+        raise typer.Exit(record.exit_code)
 
 
 def print_record(record: Any) -> None:
     """The sentences and tables of a record on stdout, its caveats on stderr."""
     show(*record.sentences(), "")
     for table in record.tables():
-        made = console.table(*table.columns, title=table.title, right=table.right)
+        made = console.table(*table.columns, right=table.right)
         for row in table.rows:
             made.add_row(*row)
-        show(made, "")
+        # not as the table's own title, which is broken to the width of the table
+        show(*filter(None, [table.title]), made, "")
     for note in record.notes():
         console.warn(note)

@@ -192,17 +192,17 @@ def check(project: Path) -> Iterator[Event]:
 
 def detect_generated(_project: Path) -> Iterator[Event]:
     """Train a detector of generated images, and test it on images that it has not seen."""
-    from souron.audit import picture_sources
-    from souron.audit.picture_sources import Source
     from souron.kinds.codecs.image import picture
     from souron.studies import generated
+    from souron.studies.generated import image_sources
+    from souron.studies.generated.image_sources import Source
 
     if zoo.root() is None:
         raise not_installed()
     real = Source("fashion", image=zoo.sample()[0])
     sources = []
     for name in GENERATORS:
-        for event in picture_sources.drawing(name, GENERATED, seed=0, device="cpu"):
+        for event in image_sources.generating(name, GENERATED, seed=0, device="cpu"):
             if event.record is not None:
                 sources.append(event.record)
             yield Event("draw", event.fraction, text=name)

@@ -250,27 +250,27 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def report_file(wish: str = "") -> str:
-    """Return the name of a report's file: ``report.html``, or ``report.ja.html`` for ``"ja"``."""
-    return f"report.{wish}.html" if wish else REPORT
+def report_file(wish: str = "", name: str = REPORT) -> str:
+    """Return the name of a page's file: ``report.html``, or ``report.ja.html`` for ``"ja"``."""
+    return f"{name.removesuffix('.html')}.{wish}.html" if wish else name
 
 
-def in_each_language(folder: Path, make: Callable[..., str]) -> Path:
-    """Write ``report.html`` in the current language, with the other languages beside it.
+def in_each_language(folder: Path, make: Callable[..., str], name: str = REPORT) -> Path:
+    """Write ``name`` in the current language, with the other languages beside it; return its path.
 
-    Return the path of ``report.html``. The reports link to each other: ``make(elsewhere=...)``
-    returns a page, and passes ``elsewhere`` to ``page``. Raises UserError.
+    The pages link to each other: ``make(elsewhere=...)`` returns a page, and passes ``elsewhere``
+    to ``page``. Raises UserError.
     """
-    names = {other: report_file(other) for other in LANGUAGES if other != language()}
-    names[language()] = report_file()  # last, so that the others exist when it does
-    for wish, name in names.items():
+    names = {other: report_file(other, name) for other in LANGUAGES if other != language()}
+    names[language()] = name  # last, so that the others exist when it does
+    for wish, file in names.items():
         elsewhere = [
-            (other, LANGUAGE_NAMES[other], file) for other, file in names.items() if other != wish
+            (other, LANGUAGE_NAMES[other], there) for other, there in names.items() if other != wish
         ]
         with use_language(wish):
             text = make(elsewhere=elsewhere)
-        path = write(folder / name, text)  # errors are in the reader's language
-    (folder / report_file(language())).unlink(missing_ok=True)  # from another language
+        path = write(folder / file, text)  # errors are in the reader's language
+    (folder / report_file(language(), name)).unlink(missing_ok=True)  # from another language
     return path
 
 

@@ -47,7 +47,6 @@ STEPS = 20  # default steps of a published model
 IMGSZ = signature.Option(
     "imgsz", diffusion_weights.SIDE, signature.Choice(N_("pixels a side"), 64, 1024)
 )
-DRAWN_READY = Path("runs/ready")  # folder for images of ready-trained systems
 FROM_FILES = ("given", "image", "mask")  # options that name images
 NEEDS = {"kept": "given", "strength": "image"}  # options that require an image
 OR = "|"  # separates prompts
@@ -219,9 +218,9 @@ def generating(
     yield Event("done", 1.0, record=record)
 
 
-def own_place(folder: Path) -> Path:
+def own_place(folder: Path, project: Path = Path("runs")) -> Path:
     """Return the folder for output: the run's own, or the project's for a ready-trained system."""
-    return DRAWN_READY / folder.name if zoo.holds(folder) else folder
+    return project / "ready" / folder.name if zoo.holds(folder) else folder
 
 
 def check(n: int, seed: int, first: int, walk: int) -> None:

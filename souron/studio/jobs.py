@@ -40,8 +40,8 @@ VERBS = (
     "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour", "ask",
     "check",
 )  # fmt: skip
-LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as studies do; the others
-# take seconds
+LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as studies do that are no
+# look-ups; the others take seconds
 BRIEF = 30.0  # a training with a budget of at most so many seconds is brief
 ALIVE = ("waiting", "running")
 OVER = ("done", "failed", "stopped", "killed")
@@ -265,7 +265,9 @@ class Job:
     @property
     def brief(self) -> bool:
         """Return whether the job takes seconds; for a training, by its budget."""
-        if self.words[:1] not in [[verb] for verb in (*LONG, *registry.study_files())]:
+        verb = "".join(self.words[:1])
+        lasting = verb in registry.study_files() and not registry.study(verb).lookup
+        if verb not in LONG and not lasting:
             return True
         from souron.training.budget import Budget
 

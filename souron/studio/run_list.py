@@ -115,9 +115,14 @@ def pages(project: Path) -> list[Page]:
             found += [
                 Page(path, path.stem if folder == top else top.name, _changed(path))
                 for path in files_
-                if path.with_suffix("").suffix.lstrip(".") not in LANGUAGES
+                if not is_translation(path)
             ]
     return sorted(found, key=lambda page: (-page.made, str(page.file)))
+
+
+def is_translation(path: Path) -> bool:
+    """Return whether a page is a translation that lies beside it, such as ``report.ja.html``."""
+    return path.with_suffix("").suffix.lstrip(".") in LANGUAGES
 
 
 def _is_plain(path: Path) -> bool:

@@ -15,7 +15,7 @@ from souron.studio.jobs import Job, state_name
 from souron.studio.run_list import Run
 from souron.studio.shared import Studio, command, framed, remarks, same_thing, table
 from souron.utils import units
-from souron.utils.messages import LANGUAGES, N_, UserError, _
+from souron.utils.messages import N_, UserError, _
 
 MOST_ROWS = 500  # of a table
 MOST_PICTURES = 12  # of a run
@@ -26,11 +26,12 @@ KINDS = {  # of pages that are no runs, by their folder or file
     "exam": N_("exam of a model"),
     "explained": N_("a network step by step"),
     "improper": N_("audit of improper output"),
+    "ledger": N_("training data of a run"),
+    "provenance": N_("origin of files"),
     "ready": N_("ready-trained systems"),
     "tour": N_("the tour"),
     "work": N_("occupations and AI"),
 }
-REPORTS = {"report.html", *(f"report.{language}.html" for language in LANGUAGES)}
 
 
 def facts(studio: Studio, run: Run, busy: Job | None) -> Markup:
@@ -110,8 +111,9 @@ def further_pages(studio: Studio, run: Run) -> Markup:
     """Return links to later pages about a run, such as an audit."""
     links = [
         Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(address, name)
-        for name in some(run.folder, "*.html", MOST_PICTURES)
-        if name not in REPORTS and (address := studio.address(run.folder / name))
+        for name in some(run.folder, "*.html", 2 * MOST_PICTURES)
+        if name != "report.html" and not run_list.is_translation(run.folder / name)
+        if (address := studio.address(in_own_language(studio, run.folder / name)))
     ]
     return Markup('<p class="actions">{}</p>').format(Markup("").join(links)) if links else Markup()
 
@@ -245,7 +247,7 @@ def other_results(studio: Studio, wanted: str = "") -> Markup:
 def in_own_language(studio: Studio, file: Path) -> Path:
     """Return the page's translation, or the page itself where there is none."""
     own = file.with_suffix(f".{studio.language}.html")
-    return own if own.is_file() else file
+    return own if studio.address(own) else file
 
 
 def kind_of(page: run_list.Page) -> str:

@@ -32,7 +32,7 @@ from souron.utils import hardware
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron.studio.worker")  # as jobs.COMMAND
 MODULES = (  # modules that import slowly
     "souron.cli.main", "souron.model", "souron.lecture.chapters", "souron.runs.generate",
-    "souron.runs.compare", "souron.runs.evaluate", "souron.audit.page", "souron.data.check",
+    "souron.runs.compare", "souron.runs.evaluate", "souron.data.check", "souron.study",
     "souron.report.run",
     "torch._dynamo",  # of every optimizer
     "matplotlib.backends.backend_agg", "scipy.special", "scipy.stats",  # of reports

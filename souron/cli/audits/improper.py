@@ -1,14 +1,73 @@
 """``souron audit improper``: how many answers of a language model are improper."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from souron.cli import arguments, console
+from typer import Argument, Option
+
+from souron.cli import arguments, console, options
+from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
+from souron.kinds.signature import Given
+from souron.registry import StudyEntry
 from souron.utils import hardware
-from souron.utils.messages import UserError, _
+from souron.utils.messages import N_, UserError, _
 
-OPTIONS = ("before", "prompts", "lexicon", "language", "n", "each", "length", "seed", "project")
+ENTRY = StudyEntry(
+    name="improper",
+    kind="",
+    title=N_("Count how many answers of a language model are inappropriate."),
+    examples=("souron improper runs/complete/manners before=runs/complete/talk",),
+    group="society",
+    given=Given("MODEL", N_("a language model, and perhaps what it was before"), 1, 2),
+    options=(),
+    within="audit",
+    lookup=False,
+    file=Path(__file__),
+)
+
+
+@command("improper", ENTRY.title, "\n".join(ENTRY.examples), group=ENTRY.group)
+def improper(
+    files: Annotated[
+        list[str] | None, Argument(metavar=ENTRY.given.metavar, help=ENTRY.given.help)
+    ] = None,
+    before: Annotated[
+        str | None,
+        Option(metavar="MODEL", help=N_("the model before tuning, for comparison")),
+    ] = None,
+    prompts: Annotated[
+        str | None,
+        Option(metavar="FILE", help=N_("prompts of your own, a line each; or manners")),
+    ] = None,
+    lexicon: options.Lexicon = None,
+    language: Annotated[
+        str | None, Option(metavar="L", help=N_("prompts in en or ja alone"))
+    ] = None,
+    n: Annotated[int | None, Option(metavar="N", help=N_("at most so many prompts"))] = None,
+    each: Annotated[
+        int | None, Option(min=1, max=50, metavar="N", help=N_("answers to each prompt (1)"))
+    ] = None,
+    length: Annotated[
+        int | None, Option(min=1, max=4096, metavar="N", help=N_("tokens of an answer (48)"))
+    ] = None,
+    seed: options.Seed = None,
+    open: options.Open = False,
+    project: options.Project = None,
+) -> None:
+    given: dict[str, Any] = {
+        "prompts": prompts,
+        "lexicon": lexicon,
+        "language": language,
+        "n": n,
+        "each": each,
+        "length": length,
+        "seed": seed,
+        "project": project,
+    }
+    kept = {name: value for name, value in given.items() if value is not None}
+    audit(files or [], open, before, **kept)
 
 
 def audit(files: Sequence[str], open: bool, before: str | None = None, **given: Any) -> None:

@@ -27,12 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from souron.audit import drawn_detector, picture_sources
-from souron.audit.drawn_detector import CHANGES, Detector
-from souron.audit.picture_sources import Source
+from souron.evaluation import generated_detector
+from souron.evaluation.generated_detector import CHANGES, Detector
 from souron.kinds.signature import Choice
 from souron.runs.events import Event
-from souron.studies.generated import measures
+from souron.studies.generated import image_sources, measures
+from souron.studies.generated.image_sources import Source
 from souron.studies.generated.measures import (
     Judge,
     Mistake,
@@ -98,17 +98,18 @@ class Generated(Study):
                 fix=self.examples[-1],
             )
         yield Event("data", text=names[0])
-        real = picture_sources.real(names[0], REAL * options.n, options.seed)
+        real = image_sources.real(names[0], REAL * options.n, options.seed)
         others: list[Source] = []
         for name in names[1:]:
-            if picture_sources.is_run(name):
-                for event in picture_sources.drawing(name, options.n, options.seed, options.device):
-                    if event.record is not None:
-                        others.append(event.record)
-                    yield Event(event.phase, event.fraction, event.seconds_left, event.text)
-            else:
+            if not image_sources.is_run(name):
                 yield Event("data", text=name)
-                others.append(picture_sources.folder(name, options.n, options.seed))
+                others.append(image_sources.folder(name, options.n, options.seed))
+                continue
+            steps = image_sources.generating(name, options.n, options.seed, options.device)
+            for event in steps:
+                if event.record is not None:
+                    others.append(event.record)
+                yield Event(event.phase, event.fraction, event.seconds_left, event.text)
         _name_apart(others)
         for done, audit in compare(real, others, options.seed):
             if audit is None:
@@ -134,7 +135,7 @@ def compare(
     """Yield the fraction done, 0..1, and the audit at the end. Raises UserError for too few
     images."""
     sources = [real, *drawn]
-    pipeline = picture_sources.one_pipeline(sources)
+    pipeline = image_sources.one_pipeline(sources)
     images: list[Tensor] = []
     seen: list[Seen] = []
     steps = len(sources) + 2 * len(drawn) + 2
@@ -162,7 +163,7 @@ def compare(
     judge = Judge(seen[0], parts, groups)
     names = [source.name for source in drawn]
     train = [one.features[CHANGES[0]][half[0]] for one, half in zip(seen[1:], halves, strict=True)]
-    every = drawn_detector.learn(judge.train, train)
+    every = generated_detector.fit(judge.train, train)
     yield (len(sources) + 1) / steps, None
     rows: list[Row] = []
     unseen: dict[int, Detector] = {}
@@ -172,7 +173,7 @@ def compare(
         rows += judge.rows(name, True, every, test)
         others = [found for other, found in enumerate(train) if other != number]
         if others:
-            unseen[number] = drawn_detector.learn(judge.train, others)
+            unseen[number] = generated_detector.fit(judge.train, others)
             rows += judge.rows(name, False, unseen[number], test)
         yield (len(sources) + 2 + 2 * number) / steps, None
     yield 1.0, Audit(

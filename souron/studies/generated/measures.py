@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.audit import drawn_detector
-from souron.audit.drawn_detector import CHANGES, Detector, Floats
-from souron.audit.picture_sources import Header, Source
+from souron.evaluation import generated_detector
+from souron.evaluation.generated_detector import CHANGES, Detector, Floats
 from souron.metrics import classification
 from souron.stats import intervals
 from souron.stats.records import Measure
+from souron.studies.generated.image_sources import Header, Source
 
 Scores = NDArray[np.float64]
 
@@ -72,8 +72,8 @@ class Seen:
 
     @classmethod
     def of(cls, image: Tensor) -> "Seen":
-        changed = {change: drawn_detector.changed(image, change) for change in CHANGES}
-        return cls({change: drawn_detector.features(one) for change, one in changed.items()})
+        changed = {change: generated_detector.changed(image, change) for change in CHANGES}
+        return cls({change: generated_detector.features(one) for change, one in changed.items()})
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def control(
         for rows in (parts.train, rest)
     )
     plain = seen.features[CHANGES[0]]
-    detector = drawn_detector.learn(plain[mine[0]], [plain[mine[1]]])
+    detector = generated_detector.fit(plain[mine[0]], [plain[mine[1]]])
     found = []
     for change in CHANGES:
         one, other = (detector.of_features(seen.features[change][rows]) for rows in theirs)

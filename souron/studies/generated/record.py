@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from souron.audit.drawn_detector import CHANGES, Detector, Pipeline
+from souron.evaluation.generated_detector import CHANGES, Detector, Pipeline
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import picture
 from souron.metrics import classification

@@ -132,17 +132,17 @@ def drawn(name: str, start: int, count: int) -> Any:
 @lru_cache(maxsize=1)
 def detectors() -> tuple[Any, dict[str, Any]]:
     """Return the pipeline and, for each generator, a detector trained without it."""
-    from souron.audit import drawn_detector
+    from souron.evaluation import generated_detector
     from souron.hub import zoo
 
     real, _label = zoo.sample()
-    pipeline = drawn_detector.Pipeline(real.shape[-1], real.shape[1])
+    pipeline = generated_detector.Pipeline(real.shape[-1], real.shape[1])
     features = {
-        name: drawn_detector.features(pipeline.many(drawn(name, 0, EACH))) for name in LEARNT
+        name: generated_detector.features(pipeline.many(drawn(name, 0, EACH))) for name in LEARNT
     }
-    of_real = drawn_detector.features(pipeline.many(real[:SOME]))
+    of_real = generated_detector.features(pipeline.many(real[:SOME]))
     learnt = {
-        name: drawn_detector.learn(of_real, [features[one] for one in LEARNT if one != name])
+        name: generated_detector.fit(of_real, [features[one] for one in LEARNT if one != name])
         for name in SHOWN  # for ddpm all of LEARNT
     }
     return pipeline, learnt

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from souron import registry
 from souron.cli import studies
 from souron.registry import StudyEntry
-from souron.studio import forms
+from souron.studio import forms, run_view
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
 from souron.studio.shared import QUIET, Studio, command, framed, same_thing, words
@@ -71,7 +71,7 @@ class Form:
 
     def connect(self, studio: Studio, watch: Watch) -> None:
         def start(*values: Any) -> str:
-            words = self.words(values)
+            words = self.job_words(values, studio.project)
             studies.check_given(self.entry, self.read(values)[0])
             studio.roots.command(words[1:])
             return studio.jobs.start(words, studio.language).id
@@ -88,6 +88,11 @@ class Form:
     def words(self, values: Sequence[Any]) -> list[str]:
         """The words of the command. Raises UserError."""
         return words(self.entry.name, *self.read(values))
+
+    def job_words(self, values: Sequence[Any], project: Path) -> list[str]:
+        """The words of the job; they tell a look-up to write its page. Raises UserError."""
+        more = [f"project={project}"] if self.entry.lookup else []
+        return [*self.words(values), *more]
 
     def held(self, job: Job | None) -> list[Any]:
         """Return the values of the widgets after ``job``, which may be of another study."""
@@ -127,11 +132,10 @@ def outcome(studio: Studio, job: Job) -> Markup:
     result = job.result or {}
     sentence = result.get("sentence", "") if job.language == studio.language else ""
     html = Markup('<p class="verdict" role="status"><strong>{}</strong></p>').format(sentence)
-    folder = Path(str(result.get("page", ""))).parent
-    address = studio.address(studio.report_file(folder))
+    page = Path(str(result.get("page", "")))
+    address = studio.address(run_view.in_own_language(studio, page))
     if not address:
         return html
-    return html + framed(
-        address, _("Report of {name}").format(name=folder.name), _("The page alone"),
-        studio.report(folder),
-    )  # fmt: skip
+    name = _("Report of {name}").format(name=page.parent.name)
+    alone = studio.report(page.parent) if page.name == "report.html" else ""
+    return html + framed(address, name, _("The page alone"), alone)

@@ -62,8 +62,7 @@ class Pipeline:
         """Preprocess an image to (channels, side, side) uint8.
 
         If a file was JPEG, every image is first compressed at the lowest quality, at its own size:
-        one
-        already compressed so hardly changes, and the others become like it.
+        one that was already compressed so hardly changes, and the others become like it.
         """
         image = image.convert("L" if self.channels == 1 else "RGB")
         if self.quality is not None:
@@ -71,9 +70,9 @@ class Pipeline:
         pixels = picture(square(image, self.side, self.channels))
         return as_tensor(compressed(pixels, QUALITY), self.channels)
 
-    def many(self, pictures: Sequence[Image.Image] | Tensor) -> Tensor:
+    def many(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
         """Preprocess images, or (N, C, H, W) in 0..255: (N, channels, side, side) uint8."""
-        made = [self.of(picture(one) if isinstance(one, Tensor) else one) for one in pictures]
+        made = [self.of(picture(one) if isinstance(one, Tensor) else one) for one in images]
         return torch.stack(made) if made else torch.empty(
             0, self.channels, self.side, self.side, dtype=torch.uint8)  # fmt: skip
 
@@ -178,7 +177,7 @@ class Detector:
         return 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), -500, 500)))
 
 
-def learn(real: Floats, drawn: Sequence[Floats]) -> Detector:
+def fit(real: Floats, generated: Sequence[Floats]) -> Detector:
     """Train on features (N, D) of real images, and of each generator's images.
 
     Each generator has the same weight, and all together that of the real images. Raises ValueError
@@ -186,18 +185,19 @@ def learn(real: Floats, drawn: Sequence[Floats]) -> Detector:
     """
     from sklearn.linear_model import LogisticRegression
 
-    if not len(real) or not drawn or not all(map(len, drawn)):
-        raise ValueError("a detector learns from real and from drawn pictures")
-    both: Any = np.concatenate([real, *drawn])
+    if not len(real) or not generated or not all(map(len, generated)):
+        raise ValueError("a detector is trained on real and on generated images")
+    both: Any = np.concatenate([real, *generated])
     label = np.repeat([0, 1], [len(real), len(both) - len(real)])
-    each = [np.full(len(some), len(real) / len(drawn) / len(some)) for some in drawn]
+    each = [np.full(len(some), len(real) / len(generated) / len(some)) for some in generated]
     weight = np.concatenate([np.ones(len(real)), *each])
     mean, spread = both.mean(0), both.std(0) + 1e-6
-    fitted = LogisticRegression(C=PENALTY, max_iter=300)
-    fitted.fit((both - mean) / spread, label, sample_weight=weight)
-    return Detector(mean, spread, fitted.coef_[0].astype(np.float32), float(fitted.intercept_[0]))
+    classifier = LogisticRegression(C=PENALTY, max_iter=300)
+    classifier.fit((both - mean) / spread, label, sample_weight=weight)
+    coefficients = classifier.coef_[0].astype(np.float32)
+    return Detector(mean, spread, coefficients, float(classifier.intercept_[0]))
 
 
-def learn_from_pictures(real: Tensor, drawn: Sequence[Tensor]) -> Detector:
-    """Train on preprocessed images (N, C, S, S) uint8, see ``learn``."""
-    return learn(features(real), [features(some) for some in drawn])
+def fit_images(real: Tensor, generated: Sequence[Tensor]) -> Detector:
+    """Train on preprocessed images (N, C, S, S) uint8, see ``fit``."""
+    return fit(features(real), [features(some) for some in generated])

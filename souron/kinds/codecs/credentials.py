@@ -23,9 +23,8 @@ from typing import Any
 from PIL import Image
 
 import souron
-from souron.audit import signing_keys
 from souron.kinds.codecs import image as pictures
-from souron.kinds.codecs import limits, provenance
+from souron.kinds.codecs import limits, provenance, signing_keys
 from souron.utils import extras, files
 from souron.utils.messages import UserError, _
 

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from souron.runs import folder as run_folder
-from souron.utils.messages import UserError, _
+from souron.study import Table
+from souron.utils import units
+from souron.utils.messages import UserError, _, again
 
 PARTS = ("train", "val", "test")
+CLASSES, FILES = 50, 3  # at most in a table
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,68 @@ class Datasheet:
     started_from: str  # initial weights; "" if random
     parts: tuple[Part, ...]
 
+    def part(self, name: str) -> Part:
+        return next(part for part in self.parts if part.name == name)
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def tables(self) -> list[Table]:
+        """Return the data set, its parts, and the classes of the training cases as tables."""
+        train = self.part("train")
+        about = [
+            (_("run"), self.run),
+            (_("system"), self.system),
+            (_("data"), self.data),
+            (_("source"), self.source or _("not stated")),
+            (_("licence"), self.licence or _("not stated")),
+            (_("cases"), units.whole(self.cases)),
+            (_("hash of the data"), self.hash),
+            (_("initial weights"), again(self.started_from)),
+            (_("training files"), self._files(train)),
+        ]
+        cases, patients = _("cases"), _("patients")
+        parts = [
+            (
+                part_name(part.name),
+                units.whole(part.cases),
+                units.whole(part.groups) if part.groups else units.UNKNOWN,
+                part.hash,
+            )
+            for part in self.parts
+        ]
+        counts = [(name, units.whole(count)) for name, count in train.classes.items()]
+        if len(counts) > CLASSES:
+            more = _("and {n} more").format(n=units.whole(len(counts) - CLASSES))
+            counts = [*counts[:CLASSES], (more, "")]
+        return [
+            Table(("", ""), [row for row in about if row[1]]),
+            Table((_("part"), cases, patients, _("fingerprint")), parts, right=(cases, patients)),
+            Table((_("class"), cases), counts, _("Training data, by class"), right=(cases,)),
+        ]
+
+    def notes(self) -> list[str]:
+        """Return a caveat where no licence is stated."""
+        if self.licence:
+            return []
+        return [
+            _(
+                "no licence is stated: being able to open the images does not mean that you may "
+                "use them"
+            )
+        ]
+
+    def _files(self, part: Part) -> str:
+        if len(part.files) <= FILES:
+            return ", ".join(part.files)
+        return _("{files}, ...; all of them in {path}").format(
+            files=", ".join(part.files[:FILES]), path=Path(self.run) / "split.csv"
+        )
+
+
+def part_name(name: str) -> str:
+    """Return the name of a part of the data in the reader's language."""
+    return {"train": _("training"), "val": _("validation"), "test": _("test")}[name]
 
 
 def read(folder: Path) -> Datasheet:
@@ -51,12 +114,18 @@ def read(folder: Path) -> Datasheet:
     data = _receipt(folder)["data"]
     began = str(args.get("pretrained", "False"))
     return Datasheet(
-        str(folder), str(args["system"]), str(args["data"]), data["source"], data["licence"],
-        data["cases"], data["hash"],
+        str(folder),
+        str(args["system"]),
+        str(args["data"]),
+        data["source"],
+        data["licence"],
+        data["cases"],
+        data["hash"],
         {"False": "", "True": _("published weights of {system}")}.get(began, began).format(
-            system=args["system"]),
+            system=args["system"]
+        ),
         tuple(_parts(folder / "split.csv")),
-    )  # fmt: skip
+    )
 
 
 def _receipt(folder: Path) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from typing import Annotated, Any
 import torch
 
 from souron import registry
-from souron.audit import overlap
-from souron.audit.overlap import Overlap
 from souron.data import load
 from souron.data.called import called
 from souron.data.called import folder as folder_name
@@ -25,6 +23,8 @@ from souron.report.sections import choose
 from souron.runs import evaluate, loading
 from souron.runs import folder as run_folder
 from souron.runs.events import Event
+from souron.studies.exam import overlap
+from souron.studies.exam.overlap import Overlap
 from souron.study import Fact, Given, Record, Section, Study, Table
 from souron.task import Task
 from souron.utils import files, units

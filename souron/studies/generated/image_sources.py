@@ -11,10 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from souron import registry
-from souron.audit import drawn_detector
-from souron.audit.drawn_detector import Pipeline
 from souron.data import load, patients
-from souron.evaluation import sampling
+from souron.evaluation import generated_detector, sampling
+from souron.evaluation.generated_detector import Pipeline
 from souron.hub import names
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import provenance
@@ -173,10 +172,10 @@ def look(path: Path) -> Header | None:
         if mark is not None and mark.number is None and path.stem in ("grid", "steps", "walk"):
             return None
         return Header(str(image.format), image.width, image.height, pictures.grey(image),
-                      drawn_detector.jpeg_quality(image), size)  # fmt: skip
+                      generated_detector.jpeg_quality(image), size)  # fmt: skip
 
 
-def drawing(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
+def generating(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
     """Generate ``n`` images with a run; the last event carries the ``Source``.
 
     Raises UserError.
@@ -211,8 +210,8 @@ def one_pipeline(sources: list[Source]) -> Pipeline:
 
     It uses their smallest side, grey if any are grey, and the lowest quality.
     """
-    side = min(max(min(source.side for source in sources), drawn_detector.SMALLEST),
-               drawn_detector.LARGEST)  # fmt: skip
+    side = min(max(min(source.side for source in sources), generated_detector.SMALLEST),
+               generated_detector.LARGEST)  # fmt: skip
     channels = 1 if any(source.grey for source in sources) else 3
     lossy = [one.quality for source in sources for one in source.header if one.quality is not None]
     return Pipeline(side, channels, min(lossy) if lossy else None)

@@ -1,1 +1,0 @@
-"""Audits of trained systems: training data, memorisation, provenance, detectability."""
