@@ -85,6 +85,7 @@ class StudyEntry:
     given: Given
     options: tuple[OptionEntry, ...]
     within: str  # a command that takes the study's name as its first word, too
+    kept: bool  # whether each record is written without being asked for
     file: Path
 
 
@@ -179,6 +180,7 @@ def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
             given=_literal(values["given"]),
             options=tuple(_options(tree)),
             within=_literal(values["within"]) if "within" in values else "",
+            kept=_literal(values["kept"]) if "kept" in values else True,
             file=file,
         )
     except (ValueError, TypeError) as error:

@@ -4,7 +4,7 @@
 It is found by its name, as systems and tasks are; nothing else is edited. Its command, its JSON,
 its page and its form in the studio are made from the class and from the ``Record`` that it returns.
 What a help text must know of it (``title``, ``examples``, ``group``, ``given``, ``Options``,
-``within``) is read from the source without running it, so these are plain values.
+``within``, ``kept``) is read from the source without running it, so these are plain values.
 """
 
 import sys
@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from souron.kinds.signature import Given, options_of_class, read_options
-from souron.report import page
-from souron.report.page import Fact, Section
+from souron.report.parts import Fact, Section
 from souron.utils import files
 from souron.utils.messages import _
 
@@ -33,12 +32,19 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Table:
-    """A table for the terminal."""
+    """A table for the terminal and the page."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
     right: Sequence[str] = ()  # the columns that are aligned to the right
+    text: str = ""  # an explanation below it
+
+    def section(self, name: str, title: str) -> list[Section]:
+        """Return the part of the page that shows the table; [] for one without rows."""
+        from souron.report import page
+
+        return page.section(name, title, "macros.html", self if self.rows else None, "table")
 
 
 class Record(ABC):
@@ -79,14 +85,20 @@ class Record(ABC):
     @property
     def report(self) -> Path:
         """The page in the language of this run."""
+        from souron.report import page
+
         return self.folder / page.REPORT
 
     def write(self) -> Path:
         """Write the JSON file, and the page in each language; return the page. Raises UserError."""
+        from souron.report import page
+
         files.write_json(self.folder / self.json_file, self.as_json())
         return page.in_each_language(self.folder, self._page)
 
     def _page(self, elsewhere: Sequence[Any]) -> str:
+        from souron.report import page
+
         sections = self.sections()
         return page.page(
             TEMPLATE,
@@ -114,6 +126,7 @@ class Study(ABC):
     given: ClassVar[Given]  # what stands on the command line beside the options
     Options: ClassVar[type] = NoOptions  # a dataclass of the same file
     within: ClassVar[str] = ""  # "audit": the command is ``souron audit NAME``, too
+    kept: ClassVar[bool] = True  # False: written only where ``open`` or ``project=`` asks for it
 
     def __init_subclass__(cls) -> None:
         cls.Options = vars(sys.modules[cls.__module__]).get("Options", NoOptions)

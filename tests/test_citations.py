@@ -11,9 +11,9 @@ import pytest
 
 from souron.cli.main import run
 from souron.hub import references
-from souron.society.citations import library
-from souron.society.citations.identifiers import find, identify
-from souron.society.citations.references import as_html, check, counts
+from souron.studies.references import library
+from souron.studies.references.findings import as_html, check, counts
+from souron.studies.references.identifiers import find, identify
 from souron.utils.messages import UserError
 
 TODAY = date(2026, 11, 27)

@@ -12,10 +12,10 @@ import pytest
 
 from souron.cli import main
 from souron.hub import bundle, fetch, tables
-from souron.society.work import answers, exposure, own_tasks, raters, tiles, titles
-from souron.society.work import page as work_page
-from souron.society.work import tables as work_tables
-from souron.society.work.tables import Occupation, Table, Task
+from souron.studies.work import answers, exposure, own_tasks, raters, tiles, titles
+from souron.studies.work import page as work_page
+from souron.studies.work import tables as work_tables
+from souron.studies.work.tables import Occupation, Table, Task
 from souron.utils.messages import UserError, use_language
 
 HEAD = "O*NET-SOC Code,Task ID,Task,Task Type,Title,people,gpt4\n"

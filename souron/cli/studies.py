@@ -71,7 +71,7 @@ def conduct(
     project: str | None,
     open: bool,
 ) -> None:
-    """Run a study, write its record and print it. Raises UserError."""
+    """Run a study, print its record, and write it where it is kept. Raises UserError."""
     check_given(entry, given)
     hardware.calm_allocator()
     hardware.share_cores()
@@ -79,15 +79,19 @@ def conduct(
         study = registry.load_study(entry.name)(project or "runs")
         chosen = study.read(options.given(words))
     [record] = follow(study.run(given, chosen))
-    with screen.err.status(_("writing the report")):
-        page = record.write()
+    page = None
+    if entry.kept or project or open:
+        with screen.err.status(_("writing the report")):
+            page = record.write()
     if screen.json:
         sentence = " ".join(record.sentences())
-        print_json({**record.as_json(), "sentence": sentence, "page": page})
+        written = {"page": page} if page else {}
+        print_json({**record.as_json(), "sentence": sentence, **written})
     else:
         print_record(record)
-        show(_("page: {path}").format(path=page))
-    if open:
+        if page:
+            show(_("page: {path}").format(path=page))
+    if open and page:
         webbrowser.open(page.absolute().as_uri())
 
 
@@ -98,6 +102,6 @@ def print_record(record: Any) -> None:
         made = console.table(*table.columns, title=table.title, right=table.right)
         for row in table.rows:
             made.add_row(*row)
-        show(made, "")
+        show(made, *([table.text] if table.text else []), "")
     for note in record.notes():
         console.warn(note)

@@ -12,10 +12,19 @@ from souron.registry import StudyEntry
 from souron.studio import forms
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
-from souron.studio.shared import QUIET, Studio, command, framed, same_thing, words
+from souron.studio.shared import (
+    QUIET,
+    Studio,
+    command,
+    framed,
+    project_of,
+    same_thing,
+    words,
+)
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Tools")
+SET_HERE = ("open", "project")  # options that the page sets itself
 
 
 def page(studio: Studio) -> None:
@@ -63,7 +72,7 @@ class Form:
         import gradio as gr
 
         self.entry = entry
-        self.fields = forms.fields(studies.command_of(entry))
+        self.fields = forms.fields(studies.command_of(entry), SET_HERE)
         with gr.Column(visible=visible) as self.column:
             self.widgets = [field.widget() for field in self.fields.values()]
             self.go = gr.Button(_("Start"), variant="primary")
@@ -74,6 +83,7 @@ class Form:
             words = self.words(values)
             studies.check_given(self.entry, self.read(values)[0])
             studio.roots.command(words[1:])
+            words += self.place(studio)
             return studio.jobs.start(words, studio.language).id
 
         studio.on_change(self.widgets, self.same_as, self.widgets, self.same)
@@ -89,17 +99,23 @@ class Form:
         """The words of the command. Raises UserError."""
         return words(self.entry.name, *self.read(values))
 
+    def place(self, studio: Studio) -> list[str]:
+        """Return the option for the folder of the record, unless it is the default."""
+        folder = {} if self.entry.kept else {"project": str(studio.project)}
+        return [f"{name}={value}" for name, value in (project_of(studio) or folder).items()]
+
     def held(self, job: Job | None) -> list[Any]:
         """Return the values of the widgets after ``job``, which may be of another study."""
         import gradio as gr
 
         if job is None or job.words[0] != self.entry.name:
             return [gr.skip()] * len(self.widgets)
-        pairs = [word.partition("=") for word in job.meant[1:]]
-        said: dict[str, list[str]] = {}
-        for name, equals, value in pairs:
-            key, text = (name, value) if equals else (next(iter(self.fields)), name)
-            said.setdefault(key, []).append(text)
+        words, first = job.meant[1:], next(iter(self.fields))
+        dashes = words.index("--") if "--" in words else len(words)
+        said: dict[str, list[str]] = {first: words[dashes + 1 :]}
+        for word in words[:dashes]:
+            name, equals, value = word.partition("=")
+            said.setdefault(name if equals else first, []).append(value if equals else word)
         return forms.held(self.fields, {name: "\n".join(texts) for name, texts in said.items()})
 
     def same_as(self, *values: Any) -> Any:
@@ -128,7 +144,7 @@ def outcome(studio: Studio, job: Job) -> Markup:
     sentence = result.get("sentence", "") if job.language == studio.language else ""
     html = Markup('<p class="verdict" role="status"><strong>{}</strong></p>').format(sentence)
     folder = Path(str(result.get("page", ""))).parent
-    address = studio.address(studio.report_file(folder))
+    address = studio.address(studio.report_file(folder)) if "page" in result else ""
     if not address:
         return html
     return html + framed(
