@@ -359,7 +359,7 @@ class WholeRecord(WorkRecord):
 
     def sections(self) -> list[Section]:
         text = _(
-            "How many workers have an occupation of which at least so much is exposed: alpha, "
+            "Share of workers whose occupation has at least this share of its tasks exposed: alpha, "
             "beta and zeta, by people and by GPT-4."
         )
         plot = page.plot(curves(self.table, list(self.answer.whole.means)), text)
