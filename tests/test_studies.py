@@ -356,6 +356,7 @@ def test_the_form_of_a_study_that_is_not_kept_asks_for_its_page(studio):
     ask = built(lambda _blocks: study_page.Form(entries["ask"], True))
     exam = built(lambda _blocks: study_page.Form(entries["exam"], True))
     assert list(ask.fields) == ["files", "passages", "model", "retriever", "forget"]
+    assert ask.widgets[0].info.startswith("(.txt") and ask.widgets[0].info.endswith("question")
     assert ask.place(studio) == [f"project={studio.project}"] and exam.place(studio) == []
     elsewhere = replace(studio, project=studio.project / "more")
     assert exam.place(elsewhere) == [f"project={elsewhere.project}"]
