@@ -359,8 +359,8 @@ class WholeRecord(WorkRecord):
 
     def sections(self) -> list[Section]:
         text = _(
-            "Share of workers whose occupation has at least this share of its tasks exposed: alpha, "
-            "beta and zeta, by people and by GPT-4."
+            "Share of workers whose occupation has at least this share of its tasks exposed: "
+            "alpha, beta and zeta, by people and by GPT-4."
         )
         plot = page.plot(curves(self.table, list(self.answer.whole.means)), text)
         part = {"plot": plot, "table": self.workers()}
