@@ -9,6 +9,7 @@ from souron.cli import main
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.text import Text
 from souron.studies.ask.reading import Reading, Seen
+from souron.studio import naming
 from souron.studio.jobs import Jobs
 from souron.studio.pages import read as read_page
 from souron.studio.paths import Roots
@@ -70,6 +71,12 @@ def test_a_result_is_read_again_from_its_json():
     assert Reading.from_json({**told, "unsupported": ["dust", "latex"]}, "").unsupported == [
         (ANSWER.index("dust"), ANSWER.index("dust") + 4), (len(ANSWER) - 6, len(ANSWER) - 1)
     ]  # fmt: skip
+
+
+def test_a_job_is_named_by_its_text_however_it_was_started():
+    for words in (["passages=5", "--", "notes/ward.txt", "Why?"],
+                  ["notes/ward.txt", "Why?", "project=runs"]):  # fmt: skip
+        assert naming.job(["ask", *words]) == "ask ward.txt"
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
