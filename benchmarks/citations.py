@@ -23,9 +23,9 @@ from pathlib import Path
 
 from printing import HERE, table
 
-from souron.society.citations import library, references
-from souron.society.citations.identifiers import TITLES
 from souron.stats.intervals import proportion_interval
+from souron.studies.references import findings, library
+from souron.studies.references.identifiers import TITLES
 
 REAL = HERE / "references.txt"
 
@@ -62,7 +62,7 @@ CHANGES: dict[str, Callable[[str, random.Random], str]] = {
 
 
 def impossible(text: str, today: date) -> bool:
-    return any(found.state == "impossible" for found in references.check(text, today=today))
+    return any(found.state == "impossible" for found in findings.check(text, today=today))
 
 
 def identifiers(today: date) -> None:
@@ -112,7 +112,7 @@ def against(path: Path, today: date) -> None:
     rows = []
     for style in (vancouver, apa, ieee):
         cells = [f"{style.__name__}"]
-        for field in ("nothing", *references.FIELDS):
+        for field in ("nothing", *findings.FIELDS):
             told = n = 0
             for entry in whole:
                 other = luck.choice([e for e in whole if e.title != entry.title])
@@ -130,10 +130,10 @@ def against(path: Path, today: date) -> None:
                     continue
                 text = f"References\n{style(wrong)} doi:{next(iter(entry.identifiers['doi']))}"
                 n += 1
-                told += references.check(text, shelf, today)[0].state == "differs"
+                told += findings.check(text, shelf, today)[0].state == "differs"
             cells.append(f"{told} of {n}")
         rows.append(cells)
-    print(table(["style", "nothing changed", *references.FIELDS], rows))
+    print(table(["style", "nothing changed", *findings.FIELDS], rows))
     print(f"\nReferences told to differ from their entry, of {len(whole)} publications with title, "
           f"authors, year, journal and DOI in {path.name}; judged on {today}.")  # fmt: skip
 

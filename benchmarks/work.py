@@ -21,8 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 from souron.blocks.sentences import SentenceEncoder
-from souron.society.work import exposure, raters, tables
 from souron.stats.agreement import agreement
+from souron.studies.work import exposure, raters, tables
 from souron.utils.messages import use_language
 
 LABELS = np.array(tables.LABELS)
@@ -50,7 +50,7 @@ def figures(table: tables.Table) -> None:
         for rule in exposure.RULES:
             told = " | ".join(spoken(found.shares[who][rule][threshold]) for who in found.shares)
             print(
-                f"| {threshold} | {exposure.told_rule(rule)} | {found.matched[rule][0]} | {told} |"
+                f"| {threshold} | {exposure.rule_name(rule)} | {found.matched[rule][0]} | {told} |"
             )
     least, more = (
         exposure.share_of_workers(table, "people", "list", edge).value for edge in (0.5, 0.5 + 1e-6)

@@ -21,7 +21,7 @@ PUBLIC = {
     "generate": "runs.generate",
     "pipeline": "pipelines.pipeline",
     "tokens": "pipelines.tokens",
-    "ask": "runs.ask",
+    "ask": "studies.ask",
     "UserError": "utils.messages",
 }
 

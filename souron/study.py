@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from souron.kinds.signature import Given, options_of_class, read_options
-from souron.report import page
-from souron.report.page import Fact, Section
+from souron.report.parts import REPORT, Fact, Section
 from souron.utils import files
 from souron.utils.messages import _
 
@@ -33,12 +32,19 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, for the terminal and for the page."""
+    """A table for the terminal and the page."""
 
     columns: Sequence[str]  # without a heading if all are ""
     rows: Sequence[Sequence[str]]
     title: str = ""
     right: Sequence[str] = ()  # the columns that are aligned to the right
+    text: str = ""  # an explanation below it
+
+    def section(self, name: str, title: str) -> list[Section]:
+        """Return the part of the page that shows the table; [] for one without rows."""
+        from souron.report import page
+
+        return page.section(name, title, "macros.html", self if self.rows else None, "table")
 
 
 class Record(ABC):
@@ -46,7 +52,7 @@ class Record(ABC):
 
     eyebrow: ClassVar[str]  # N_("audit"): stands above the page's title
     json_file: ClassVar[str] = "record.json"
-    page_file: ClassVar[str] = page.REPORT
+    page_file: ClassVar[str] = REPORT
     folder: Path | None  # None: nothing is written
 
     @abstractmethod
@@ -75,6 +81,8 @@ class Record(ABC):
 
     def sections(self) -> list[Section]:
         """Return the parts of the page; by default the tables."""
+        from souron.report import page
+
         return page.section("tables", _("Result"), "macros.html", self.tables())
 
     @property
@@ -91,10 +99,14 @@ class Record(ABC):
         """Write the JSON file, and the page in each language; return the page. Raises UserError."""
         if self.folder is None:
             return None
+        from souron.report import page
+
         files.write_json(self.folder / self.json_file, self.as_json())
         return page.in_each_language(self.folder, self._page, self.page_file)
 
     def _page(self, elsewhere: Sequence[Any]) -> str:
+        from souron.report import page
+
         sections = self.sections()
         return page.page(
             TEMPLATE,

@@ -14,7 +14,7 @@ from souron.cli import main
 from souron.evaluation.text_generation import Sampling
 from souron.kinds.text import Text
 from souron.report import claims as page
-from souron.runs import ask
+from souron.runs import documents
 from souron.society.claims import (
     changes,
     comparison,
@@ -300,7 +300,7 @@ def test_answers_that_are_drawn_again_are_counted(monkeypatch):
     said = ["He was given 500 mg of amoxicillin.", "He was given 250 mg of amoxicillin.", ""]
     tokenizer = SimpleNamespace(template="", start=0, encode=lambda text: [1, 2])
     reader = SimpleNamespace(tokenizer=tokenizer, context=1_000)
-    monkeypatch.setattr(ask, "speaker_of", lambda name: SimpleNamespace(reader=reader))
+    monkeypatch.setattr(documents, "speaker_of", lambda name: SimpleNamespace(reader=reader))
     seeds = []
 
     def write(self, tokens, length, sampling: Sampling):

@@ -11,9 +11,10 @@ import pytest
 
 from souron.cli.main import run
 from souron.hub import references
-from souron.society.citations import library
-from souron.society.citations.identifiers import find, identify
-from souron.society.citations.references import as_html, check, counts
+from souron.studies.references import library
+from souron.studies.references.findings import check, counts
+from souron.studies.references.identifiers import find, identify
+from souron.studies.references.record import ReferencesRecord
 from souron.utils.messages import UserError
 
 TODAY = date(2026, 11, 27)
@@ -203,6 +204,12 @@ def test_a_japanese_reference_without_a_heading_is_listed(shelf, numbers):
     text = f"次の研究がある。\n\n{said} {numbers}．"
     found = check(text, shelf, TODAY)
     assert [one.state for one in found] == ["agrees"] and found[0].key
+
+
+def as_html(findings):
+    """The part of a page that lists them."""
+    [part] = ReferencesRecord("answer.txt", findings, 1).sections()
+    return part.html
 
 
 def test_findings_for_programs_and_pages(shelf):
@@ -397,3 +404,24 @@ def test_a_check_against_sources_names_a_wrong_check_digit_as_well(tmp_path, cap
     source.write_text("A book is named here, and nothing else of it is known.\n")
     assert run(["check", str(answer), f"sources={source}", "--forget"]) == 0
     assert "cannot exist" in capsys.readouterr().out
+
+
+def test_the_study_reads_several_texts_and_says_what_its_results_are_not(tmp_path, capsys):
+    one, other, refs = (tmp_path / name for name in ("one.txt", "two.md", "refs.bib"))
+    one.write_text("See ISBN 978-3-16-148410-1.")
+    other.write_text("And https://doi.org/10.1000/182.")
+    refs.write_text(BIB, encoding="utf-8")
+    words = ["references", str(one), str(other), f"project={tmp_path / 'runs'}"]
+    assert run([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["counts"] == {"impossible": 1, "possible": 1} and told["library"] == 0
+    assert len(told["notes"]) == 2 and "Without a library" in told["notes"][1]
+    assert run([*words, f"library={refs}"]) == 0
+    shown = capsys.readouterr()
+    assert "References: 2 (cannot exist: 1, is not in your library: 1)." in shown.out
+    assert "may well exist" in shown.err and "Without a library" not in shown.err
+    page = (tmp_path / "runs/references/one-2/report.html").read_text(encoding="utf-8")
+    assert "the check digit of the ISBN is wrong" in page
+    other.write_text("Nothing is cited here.")
+    assert run(["references", str(other), f"project={tmp_path / 'runs'}"]) == 0
+    assert "no reference was found" in capsys.readouterr().out

@@ -291,7 +291,8 @@ def test_a_command_is_one_file(tmp_path: Path) -> None:
         "from souron.cli.main import run; run(['--help']); run(['greet'])",
         SOURON_LANG="en",
     )
-    assert re.search("Teach\n  greet +Greet the reader.\n  lecture", done.stdout), done.stderr
+    listed = r"^Teach\n  greet +Greet the reader\.\n  lecture"  # as wide as the longest name
+    assert re.search(listed, done.stdout, re.MULTILINE), done.stderr
     assert done.stdout.endswith("hello\n")
 
 

@@ -30,8 +30,8 @@ from souron.kinds.passages import Passage, Passages
 from souron.kinds.text import Text
 from souron.metrics import retrieval
 from souron.report.sections import retrieve as section
-from souron.runs import ask as runs_ask
-from souron.runs import passage_index, train
+from souron.runs import documents, passage_index, train
+from souron.studies import ask as ask_study
 from souron.tasks.retrieve import Batch, missing_numbers, overlapping
 from souron.training.loop import Run
 from souron.utils.messages import UserError
@@ -235,7 +235,7 @@ def test_several_files_and_a_folder(tmp_path):
 def test_the_second_question_reads_no_sentence_again(monkeypatch, cache):
     souron.ask(Text(WARD), "When?")
     [file] = (cache / "reading").glob("*.safetensors")
-    encoder = runs_ask.retriever_of("encoder")
+    encoder = documents.retriever_of("encoder")
     monkeypatch.setattr(type(encoder), "index", lambda *_given: pytest.fail("read again"))
     assert souron.ask(Text(WARD), "Is he allergic?").found
     monkeypatch.undo()
@@ -289,7 +289,7 @@ def test_a_language_model_comes_second(monkeypatch):
             assert passages[0] == "Patient 0417 is allergic to penicillin."
             return Spoken("He is allergic to latex.", 1)
 
-    monkeypatch.setattr(runs_ask, "speaker_of", lambda name: Stub())
+    monkeypatch.setattr(documents, "speaker_of", lambda name: Stub())
     reading = souron.ask(Text(WARD), "What is patient 0417 allergic to?", model="stub")
     text = str(reading)
     assert text.index("penicillin") < text.index("[?latex]")
@@ -301,7 +301,7 @@ def test_a_language_model_comes_second(monkeypatch):
 def test_only_what_the_language_model_saw_supports_its_words(monkeypatch):
     """It had room for one passage; the words stand in another."""
     stub = SimpleNamespace(answer=lambda *_given: Spoken("He was given azithromycin.", 1))
-    monkeypatch.setattr(runs_ask, "speaker_of", lambda name: stub)
+    monkeypatch.setattr(documents, "speaker_of", lambda name: stub)
     reading = souron.ask(Text(WARD), "What is patient 0417 allergic to?", model="stub")
     assert any("azithromycin" in quote.text for quote in reading.passages.quotes)
     assert reading.as_json()["unsupported"] == ["given", "azithromycin"]
@@ -562,7 +562,7 @@ def test_windows_find_where_the_words_of_the_question_stand():
 
 
 def test_the_language_model_that_reads_all_is_told(model):
-    events = list(runs_ask.asking(Text(WARD), "Who reads?", retriever="windows", model=model))
+    events = list(ask_study.asking(Text(WARD), "Who reads?", retriever="windows", model=model))
     reading = events[-1].record
     done = [event.fraction for event in events if event.phase == "read"]
     assert done == sorted(done) and len(done) > 2

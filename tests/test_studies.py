@@ -8,6 +8,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import test_audit_generated as generators
@@ -17,13 +18,14 @@ from test_exams import EDICT
 
 import souron
 from souron import registry
-from souron.cli import app, main
+from souron.cli import app, main, studies
 from souron.kinds.codecs import provenance
 from souron.studio import forms, jobs, run_list, run_view
 from souron.studio.jobs import Jobs
 from souron.studio.pages import study as study_page
 from souron.studio.paths import Roots
 from souron.studio.shared import PAGES, Studio
+from souron.study import Table
 from souron.utils.messages import UserError, use_language
 
 STORED = Path(__file__).parent / "stored"
@@ -227,7 +229,7 @@ def test_a_lookup_writes_only_where_it_is_asked_to(drop, texts, tmp_path, capsys
     before = sorted(tmp_path.iterdir())
     assert main.run(["wordcount", "notes.txt", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["total"] == 5 and told["page"] is None
+    assert told["total"] == 5 and "page" not in told
     assert main.run(["wordcount", "notes.txt"]) == 0
     assert "page:" not in capsys.readouterr().out and sorted(tmp_path.iterdir()) == before
     for name in ("notes", "notes-2"):
@@ -266,6 +268,30 @@ def test_a_record_may_name_its_files_and_report_what_failed(drop, texts, studio,
     for language, name in (("en", "words.html"), ("ja", "words.ja.html")):
         html = study_page.outcome(replace(studio, language=language), job)
         assert html.count(f"/runs/wordcount/notes/{name}") == 2  # in the page, and alone
+
+
+def test_a_table_is_shown_with_its_text_in_the_terminal_and_on_the_page(capsys):
+    table = Table(("word", "count"), [("<b>fever", "3")], right=("count",), text="Counted & sorted")
+    [part] = table.section("words", "The words")
+    assert (part.name, part.title) == ("words", "The words")
+    for text in ("&lt;b&gt;fever", '<td class="num">3</td>', "Counted &amp; sorted"):
+        assert text in part.html
+    assert Table(("word", "count"), []).section("words", "The words") == []
+    record = SimpleNamespace(sentences=list, tables=lambda: [table], notes=list)
+    studies.print_record(record)
+    lines = capsys.readouterr().out.split("\n")
+    assert lines.index("Counted & sorted") == lines.index("<b>fever      3") + 1
+
+
+def test_a_lookup_is_written_where_that_is_asked_for(drop, texts, capsys):
+    drop(STUDY.replace('    within = "audit"', "    lookup = True"))
+    assert main.run(["wordcount", "notes.txt", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.keys() == {"words", "total", "sentence"}
+    assert not [*Path("runs").rglob("*.html")]
+    assert main.run(["wordcount", "notes.txt", "project=runs"]) == 0
+    [last] = [line for line in capsys.readouterr().out.split("\n") if line.startswith("page:")]
+    assert Path(last.removeprefix("page: ")).is_file()
 
 
 def test_it_runs_from_python(drop, texts, tmp_path):
@@ -415,12 +441,11 @@ def test_the_studio_asks_a_lookup_for_its_page_and_lets_it_pass_a_training(drop,
     drop(LOOKUP)
     form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
     said = ("notes.txt", "", "", False)
-    words = form.job_words(said, studio.project)
+    words = [*form.words(said), *form.place(studio)]
     assert words == ["wordcount", "notes.txt", f"project={studio.project}"]
-    assert form.words(said) == words[:2]
     assert studio.jobs.start(words, "en").brief
     exam = built(lambda _blocks: study_page.Form(registry.study("exam"), True))
-    assert exam.job_words(("nearest", "", "", ""), studio.project) == ["exam", "nearest"]
+    assert exam.words(("nearest", "", "", "")) == ["exam", "nearest"]
     assert not studio.jobs.start(["exam", "nearest"], "en").brief
 
 
@@ -430,6 +455,19 @@ def test_a_number_that_is_none_is_refused_by_the_form(drop):
     with use_language("en"), pytest.raises(UserError, match="letters of a word=many"):
         form.words(("notes.txt", "many", "", False))
     assert forms.chosen(form.fields.values(), ["", "", "", False]) == {}
+
+
+def test_the_form_of_a_lookup_asks_for_its_page(studio):
+    entries = registry.studies()
+    ask = built(lambda _blocks: study_page.Form(entries["ask"], True))
+    exam = built(lambda _blocks: study_page.Form(entries["exam"], True))
+    assert list(ask.fields) == ["files", "passages", "model", "retriever", "forget"]
+    assert ask.widgets[0].info.startswith("(.txt") and ask.widgets[0].info.endswith("question")
+    assert ask.place(studio) == [f"project={studio.project}"] and exam.place(studio) == []
+    elsewhere = replace(studio, project=studio.project / "more")
+    assert exam.place(elsewhere) == [f"project={elsewhere.project}"]
+    job = studio.jobs.start(["ask", "passages=5", "--", "ward.txt", "what=when?"], "en")
+    assert ask.held(job) == ["ward.txt\nwhat=when?", "5", "", "", False]
 
 
 # folders of earlier results
@@ -479,7 +517,7 @@ def test_a_ledger_of_a_stored_run_is_the_stored_one(tmp_path, capsys):
     for words in (["ledger"], ["audit", "ledger"]):
         assert main.run([*words, stored["run"], "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
-        assert told == {**stored, "sentence": told["sentence"], "page": None}
+        assert told == {**stored, "sentence": told["sentence"]}
     assert main.run(["ledger", stored["run"], "project=runs", "--quiet"]) == 0
     written = json.loads(Path("runs/ledger/dcgan-digits/ledger.json").read_text("utf-8"))
     assert written == stored
@@ -495,7 +533,7 @@ def test_the_provenance_of_stored_files_is_the_stored_one(tmp_path, capsys):
     for words in (["provenance"], ["audit", "provenance"]):
         assert main.run([*words, "photos/", "--json"]) == 3
         told = json.loads(capsys.readouterr().out)
-        assert told == {**stored, "sentence": told["sentence"], "page": None}
+        assert told == {**stored, "sentence": told["sentence"]}
     assert main.run(["provenance", "photos/", "project=runs", "--quiet"]) == 3
     written = json.loads(Path("runs/provenance/photos/provenance.json").read_text("utf-8"))
     assert written == stored
@@ -517,10 +555,75 @@ def test_a_stored_run_leads_to_its_audit_in_the_language_of_the_studio(studio):
     assert 'href="/runs/generate/dcgan-digits/audit-memorisation.ja.html"' in found
 
 
+LABELS = """O*NET-SOC Code,Task,Task Type,Title,people,gpt4
+29-1021.00,Fill pulp chamber and canal with endodontic materials.,Core,"Dentists, General",E0,E0
+29-1021.00,Write prescriptions for antibiotics or other medications.,Core,"Dentists, General",E1,E1
+29-1021.00,Produce dental health educational materials.,Supplemental,"Dentists, General",E1,E2
+29-1141.00,Record patients' medical information and vital signs.,Core,Registered Nurses,E2,E1
+29-1141.00,Administer medications to patients.,Core,Registered Nurses,E0,E0
+"""
+
+
+@pytest.fixture
+def given(tmp_path, monkeypatch):
+    """The files that the stored results are of."""
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SOURON_LANG", "en")
+    monkeypatch.chdir(tmp_path)
+    for name, text in (
+        ("labels.csv", LABELS),
+        ("tasks.txt", "Take impressions of teeth.\n治療計画を患者に説明する。\n"),
+        ("ward.txt", "The ward opens at eight. Patient 0417 is allergic to penicillin.\n"),
+        ("answer.txt", "Carry on, see ISBN 978-3-16-148410-1 and https://doi.org/10.1000/182.\n"),
+        ("refs.bib", "@article{a, title={Another thing}, author={Doe, Jane}, year={2015}}\n"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "words, file, same",
+    [
+        (["work", "dentist", "table=labels.csv"], "work/Dentists-General/work.json",
+         ["occupation", "code", "alpha", "beta", "zeta", "workers", "near", "source", "table",
+          "report"]),
+        (["work", "tasks.txt"], "work/tasks/work.json", ["occupation", "source", "table"]),
+        (["work", "labels.csv"], "work/all/work.json",
+         ["occupation", "alpha", "beta", "zeta", "tasks", "table", "report"]),
+        (["ask", "ward.txt", "What is the patient allergic to?", "passages=1", "project=runs"],
+         "ask/ward/ask.json",
+         ["answer", "found", "unsupported", "missing", "seen", "question", "model"]),
+        (["references", "answer.txt", "library=refs.bib"], "references/answer/references.json",
+         ["citations", "counts", "library", "report"]),
+    ],
+    ids=["occupation", "own tasks", "all occupations", "ask", "references"],
+)  # fmt: skip
+def test_a_study_writes_the_keys_of_a_stored_one(words, file, same, given, capsys):
+    stored = json.loads((STORED / file).read_text("utf-8"))
+    assert main.run([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    written = json.loads((Path("runs") / file).read_text("utf-8"))
+    assert shape(written) == shape(stored)
+    assert told.keys() == {*stored, "sentence", "page"}
+    for name in same:
+        value = pytest.approx(stored[name]) if isinstance(stored[name], float) else stored[name]
+        assert written[name] == told[name] == value, name
+
+
 def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
     shutil.copytree(STORED, studio.project)
     pages = {page.kind: page for page in run_list.pages(studio.project)}
-    assert pages.keys() == {"exam", "audit", "ledger", "provenance"}
-    assert all(run_view.kind_of(page) != page.kind for page in pages.values())
+    assert pages.keys() == {
+        "exam",
+        "audit",
+        "ledger",
+        "provenance",
+        "work",
+        "ask",
+        "references",
+    }
+    named = {kind: page for kind, page in pages.items() if kind not in ("ask", "references")}
+    assert all(run_view.kind_of(page) != page.kind for page in named.values())
+    assert studio.address(pages["ask"].file) == "/runs/ask/ward/report.html"
+    assert studio.report(pages["references"].file.parent) == "/report/en/references/answer"
     assert studio.address(pages["audit"].file) == "/runs/audit/generated-real/audit-generated.html"
     assert studio.report(pages["exam"].file.parent) == "/report/en/exam/nearest-terms-3"

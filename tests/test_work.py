@@ -12,10 +12,10 @@ import pytest
 
 from souron.cli import main
 from souron.hub import bundle, fetch, tables
-from souron.society.work import answers, exposure, own_tasks, raters, tiles, titles
-from souron.society.work import page as work_page
-from souron.society.work import tables as work_tables
-from souron.society.work.tables import Occupation, Table, Task
+from souron.studies.work import Work, exposure, own_tasks, raters, tiles, titles
+from souron.studies.work import record as work_page
+from souron.studies.work import tables as work_tables
+from souron.studies.work.tables import Occupation, Table, Task
 from souron.utils.messages import UserError, use_language
 
 HEAD = "O*NET-SOC Code,Task ID,Task,Task Type,Title,people,gpt4\n"
@@ -173,11 +173,11 @@ def test_any_table_with_these_columns_is_read(tmp_path):
     own = table_file(tmp_path, 'O*NET-SOC Code,Task,Title,people\n1,"Cut, and <b>sew",Tailors,E1\n')
     table = work_tables.read(own)
     assert table.tasks == (Task("Cut, and <b>sew", True, "E1", ""),) and not table.by_gpt4
-    answer = answers.answer("tailor", own)
+    answer = Work().result("tailor", table=str(own))
     assert answer.answer.gpt4 is None and answer.as_json()["gpt4"] is None
     page = answer.report.read_text(encoding="utf-8")
     assert "<b>sew" not in page and "&lt;b&gt;sew" in page
-    assert answers.answer(str(own)).as_json()["occupations"][0]["occupation"] == "Tailors"
+    assert Work().result(str(own)).as_json()["occupations"][0]["occupation"] == "Tailors"
 
 
 def test_tables_that_cannot_be_read_say_why(tmp_path):

@@ -9,6 +9,7 @@ from typer import Argument, Option
 from souron.cli import arguments, console, options
 from souron.cli.app import command
 from souron.cli.console import note, print_json, screen, show
+from souron.cli.studies import print_record
 from souron.utils import hardware, units
 from souron.utils.messages import N_, UserError, _
 
@@ -94,16 +95,17 @@ def check(
 
 def check_references(answer: str, library: list[str]) -> None:
     """Check only the references of an answer, where no sources were given."""
-    from souron.cli import references as shown
-    from souron.society.citations import library as shelf
-    from souron.society.citations import references
     from souron.society.claims import faithfulness
+    from souron.studies.references import findings
+    from souron.studies.references import library as shelf
+    from souron.studies.references.record import ReferencesRecord
 
-    findings = references.check(faithfulness.answer_of(answer), shelf.read(library))
+    entries = shelf.read(library)
+    found = findings.check(faithfulness.answer_of(answer), entries)
     if screen.json:
-        print_json({"citations": [finding.as_json() for finding in findings]})
+        print_json({"citations": [finding.as_json() for finding in found]})
         return
-    shown.tell(findings)
+    print_record(ReferencesRecord(answer, found, len(entries)))
     note(_("only the references were checked; for the sentences: {command}").format(
         command=f"souron check {answer} sources=notes/"))  # fmt: skip
 

@@ -109,7 +109,7 @@ def conduct(
     project: str | None,
     open: bool,
 ) -> None:
-    """Run a study, write its record and print it. Raises UserError."""
+    """Run a study, print its record, and write it where it is kept. Raises UserError."""
     check_given(entry, given)
     hardware.calm_allocator()
     hardware.share_cores()
@@ -118,16 +118,19 @@ def conduct(
         study = registry.load_study(entry.name)(project or "runs", writes=writes)
         chosen = study.read(options.given(words))
     [record] = follow(study.run(given, chosen))
-    with screen.err.status(_("writing the report")):
-        page = record.write()
+    page = None
+    if writes:
+        with screen.err.status(_("writing the report")):
+            page = record.write()
     if screen.json:
         sentence = " ".join(record.sentences())
-        print_json({**record.as_json(), "sentence": sentence, "page": page})
+        written = {"page": page} if page else {}
+        print_json({**record.as_json(), "sentence": sentence, **written})
     else:
         print_record(record)
         if page is not None:
             show(_("page: {path}").format(path=page))
-    if open:
+    if open and page is not None:
         webbrowser.open(page.absolute().as_uri())
     if record.exit_code:
         raise typer.Exit(record.exit_code)
@@ -141,6 +144,6 @@ def print_record(record: Any) -> None:
         for row in table.rows:
             made.add_row(*row)
         # not as the table's own title, which is broken to the width of the table
-        show(*filter(None, [table.title]), made, "")
+        show(*filter(None, [table.title]), made, *filter(None, [table.text]), "")
     for note in record.notes():
         console.warn(note)

@@ -17,9 +17,8 @@ from souron.society.claims import faithfulness
 from souron.society.improper import audit as improper_audit
 from souron.society.improper import judges
 from souron.society.improper import page as improper_page
-from souron.society.work import answers as work_answers
-from souron.society.work import page as work_page
-from souron.studies import generated
+from souron.studies import generated, work
+from souron.study import Study
 from souron.utils import files, units
 from souron.utils.messages import _, language
 
@@ -52,18 +51,25 @@ def stops(project: str | Path) -> list[tuple[str, Iterator[Event]]]:
     return [
         *([(_("generated or real:"), drawn_or_real(Path(project)))] if known else []),
         (_("an answer checked:"), checked(Path(project))),
-        (_("an occupation:"), occupation(project)),
+        (_("an occupation:"), occupation(Path(project))),
         *([(_("inappropriate output:"), improper_output(project))] if ready else []),
     ]
 
 
 def drawn_or_real(project: Path) -> Iterator[Event]:
-    study = generated.Generated(project)
-    for event in study.run(("fashion", *GENERATORS), generated.Options(n=PICTURES)):
-        if event.record is None:
-            yield event
-            continue
-        yield _done(Finding(tuple(event.record.sentences()), event.record.write()))
+    given = ("fashion", *GENERATORS)
+    return measured(generated.Generated(project), given, generated.Options(n=PICTURES))
+
+
+def measured(study: Study, given: Sequence[str], options: Any) -> Iterator[Event]:
+    """Run a study and yield its events; the last one has its sentences and caveats."""
+    for event in study.run(given, options):
+        found = event.record
+        yield (
+            event
+            if found is None
+            else _done(Finding((*found.sentences(), *found.notes()), found.write()))
+        )
 
 
 def checked(project: Path) -> Iterator[Event]:
@@ -80,11 +86,8 @@ def checked(project: Path) -> Iterator[Event]:
         yield _done(Finding((*told, event.record.headline()), page))
 
 
-def occupation(project: str | Path) -> Iterator[Event]:
-    for step in work_answers.answering(OCCUPATION, project=project):
-        yield _event(step, lambda found: Finding(
-            (work_page.headline(found.answer), *found.notes()), found.report
-        ))  # fmt: skip
+def occupation(project: Path) -> Iterator[Event]:
+    return measured(work.Work(project), (OCCUPATION,), work.Options())
 
 
 def improper_output(project: str | Path) -> Iterator[Event]:

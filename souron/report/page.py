@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 from PIL import Image
@@ -23,6 +23,9 @@ from souron.data.called import called
 from souron.data.dataset import Dataset, Skipped
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import picture
+from souron.report.parts import REPORT
+from souron.report.parts import Fact as Fact
+from souron.report.parts import Section as Section
 from souron.stats.records import Measure
 from souron.training.budget import Budget
 from souron.utils import files, plotting, units
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
 
 SMALL_TEST = 100  # cases; fewer give wide intervals
 MOST_ITEMS = 12  # of a list in a receipt, such as label names
-REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,6 @@ class Tile:
     side: int  # pixels
     lines: tuple[str, ...] = ()
     file: str = ""
-
-
-@dataclass(frozen=True)
-class Fact:
-    name: str
-    value: str
-    detail: str = ""
-    doubt: str = ""  # reason not to rely on it
 
 
 def plot(drawn: bytes, alt: str) -> Plot:
@@ -185,20 +179,15 @@ def _plain(text: Any) -> str:
     return re.sub(r"([\\`*_\[\]|>#])", r"\\\1", line)
 
 
-class Section(NamedTuple):
-    """One part of a report."""
+def section(name: str, title: str, template: str, part: Any, macro: str = "") -> list[Section]:
+    """Return the section that a template's macro makes of ``part``; [] if that is empty.
 
-    name: str  # the link to it
-    title: str
-    html: Markup
-
-
-def section(name: str, title: str, template: str, part: Any) -> list[Section]:
-    """Return the section that a template's macro ``name`` makes of ``part``; [] if it is empty."""
+    The macro is called ``name`` unless ``macro`` says otherwise.
+    """
     if not part:
         return []
-    macro = getattr(_pages().get_template(template).make_module(), name)
-    return [Section(name, title, Markup(macro(part)))]
+    draw = getattr(_pages().get_template(template).make_module(), macro or name)
+    return [Section(name, title, Markup(draw(part)))]
 
 
 def filled(record: "RunRecord", text: str, name: str) -> str:

@@ -43,7 +43,8 @@ class Field:
         if found is None:
             return self.help, ""
         label, more = found.groups()
-        return label, more[1:-1] if more[0] in "(（" else more
+        whole = more[0] in "(（" and more[-1] in ")）"
+        return label, more[1:-1] if whole else more
 
     def widget(self, value: Any = None, **options: Any) -> Any:
         """Return the Gradio component for this parameter."""
@@ -88,9 +89,9 @@ class Field:
         return _("a number, or nothing")
 
 
-def fields(command: Callable) -> dict[str, Field]:
-    """Return a command's parameters by name, in its order, without those in ``EVERYWHERE``."""
-    return {field.name: field for field in read(command) if field.name not in EVERYWHERE}
+def fields(command: Callable, hidden: Sequence[str] = EVERYWHERE) -> dict[str, Field]:
+    """Return a command's parameters by name, in its order, without the ``hidden`` ones."""
+    return {field.name: field for field in read(command) if field.name not in hidden}
 
 
 def read(command: Callable) -> Iterator[Field]:

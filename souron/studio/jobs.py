@@ -37,8 +37,7 @@ from souron.utils.messages import LANGUAGES, UserError, _, language, near, unkno
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron")  # -P: no module from this folder
 VERBS = (
-    "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour", "ask",
-    "check",
+    "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour", "check",
 )  # fmt: skip
 LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as studies do that are no
 # look-ups; the others take seconds

@@ -36,7 +36,7 @@ def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
         case "fetch":
             return _("fetch {name}").format(name=first)
         case "ask":
-            return _("ask {text}").format(text=Path(words[-2]).name)
+            return _("ask {text}").format(text=Path(first or words[-2]).name)
         case "check":
             return _("check an answer")
         case "tour":

@@ -150,6 +150,12 @@ def words(verb: str, names: Sequence[str], options: Mapping[str, Any]) -> list[s
     return [verb, *names, *said]
 
 
+def project_of(studio: Studio) -> dict[str, str]:
+    """Return the option for the project's folder, unless it is the default."""
+    usual = studio.project.resolve() == Path("runs").resolve()
+    return {} if usual else {"project": str(studio.project)}
+
+
 def command(words: Sequence[str]) -> str:
     return shlex.join(["souron", *words])
 
@@ -196,6 +202,19 @@ def framed(address: str, title: str, alone: str, page: str = "") -> Markup:
         '<p><a href="{3}" target="_blank" rel="noopener">{2}</a></p><iframe class="frame" '
         'sandbox="allow-popups" loading="lazy" src="{0}" title="{1}"></iframe>'
     ).format(address, title, alone, page or address)
+
+
+def record_html(record: Any) -> Markup:
+    """Return a study's record on a page: its title, sentences, caveats and sections."""
+    sentences = Markup("").join(
+        Markup('<p class="lead">{}</p>').format(sentence) for sentence in record.sentences()
+    )
+    sections = Markup("").join(
+        Markup("<h3>{}</h3>{}").format(section.title, section.html) for section in record.sections()
+    )
+    return Markup('<section><h2>{}</h2><div role="status">{}</div>{}{}</section>').format(
+        record.page_title(), sentences, remarks(record.notes()), sections
+    )
 
 
 def missing(text: str, *ways: tuple[str, str]) -> Markup:

@@ -13,7 +13,7 @@ from typing import Any
 from souron.data.sentences import Sentence, sentences
 from souron.kinds import files as kind_files
 from souron.kinds.text import Text
-from souron.runs import ask
+from souron.runs import documents
 from souron.runs.events import Event, last, left
 from souron.society.claims import passages, self_consistency, verdicts
 from souron.society.claims.record import Check, Checked
@@ -22,7 +22,7 @@ from souron.utils.messages import UserError, _
 
 MOST_SENTENCES = 2_000  # of an answer
 MOST_SAMPLES = 20  # resampled answers
-STDIN = ask.STDIN
+STDIN = documents.STDIN
 UNREAD = (".pdf", ".docx", ".doc", ".odt", ".rtf", ".html", ".htm", ".pptx", ".xlsx")
 
 
@@ -63,7 +63,7 @@ def checking(
     said = answer_of(answer)
     cut = claims_of(said)
     yield Event("data", text=_("reading the text"))
-    texts = ask.documents(sources)
+    texts = documents.read(sources)
     skipped = unread(sources)
     findings = _citations(said, library)
     started, made = time.monotonic(), None
@@ -96,7 +96,7 @@ def answer_of(answer: Any) -> str:
         text = kind_files.decoded(raw, Path(STDIN))
     else:
         text = kind_files.words(Path(answer))
-    return ask.printable(text)
+    return documents.printable(text)
 
 
 def claims_of(answer: str) -> list[Sentence]:
@@ -143,10 +143,10 @@ def unread(sources: Any) -> list[str]:
 
 def _citations(answer: str, library: Sequence[str]) -> Sequence[Any]:
     """Check the answer's references against the user's library."""
-    from souron.society.citations import library as shelf
-    from souron.society.citations import references
+    from souron.studies.references import findings
+    from souron.studies.references import library as shelf
 
-    return references.check(answer, shelf.read(library))
+    return findings.check(answer, shelf.read(library))
 
 
 __all__ = ["Check", "Checked", "check", "checking"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from souron.data.sentences import Sentence, sentences
 from souron.kinds.text import Text
-from souron.runs import ask, passage_index
+from souron.runs import documents, passage_index
 
 EACH = 4  # passages that each method proposes
 WINDOWS = 2  # of them that are also tried with the sentence before and after
@@ -90,7 +90,7 @@ def prepared(texts: Sequence[Text], keep: bool = True) -> Iterator[tuple[float, 
 
     ``keep`` caches the vectors. Raises UserError.
     """
-    encoder, bm25 = ask.retriever_of("encoder"), ask.retriever_of("bm25")
+    encoder, bm25 = documents.retriever_of("encoder"), documents.retriever_of("bm25")
     by_text = [sentences(text.text) for text in texts]
     count, before, parts = max(1, sum(map(len, by_text))), 0, []
     for text, cut in zip(texts, by_text, strict=True):

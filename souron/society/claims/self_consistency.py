@@ -17,7 +17,7 @@ from souron.data.sentences import Sentence, sentences
 from souron.evaluation.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.kinds.text import Text
-from souron.runs import ask
+from souron.runs import documents
 from souron.society.claims import passages, verdicts
 from souron.society.claims.record import Checked
 from souron.utils.messages import UserError, _
@@ -32,7 +32,7 @@ def agreeing(
 
     Raises UserError if it is not a language model, or the question exceeds its context.
     """
-    speaker = ask.speaker_of(model)
+    speaker = documents.speaker_of(model)
     tokenizer = speaker.reader.tokenizer
     asked = (
         tokenizer.conversation((Turn("user", question),), answer=True)[0]

@@ -51,7 +51,7 @@ def build(studio: Any) -> Any:
 
 
 def stage() -> Markup:
-    from souron.society.work import exposure, tables
+    from souron.studies.work import exposure, tables
 
     table = tables.usual()
     lines = [*exposure.cautions(table), exposure.attribution()]
@@ -69,7 +69,7 @@ def stage() -> Markup:
 
 def named(table: Any) -> list[tuple[str, str]]:
     """Return (title, name in the reader's language) of the occupations, those of FIRST first."""
-    from souron.society.work.titles import japanese_name
+    from souron.studies.work.titles import japanese_name
 
     titles = [one.title for one in table.occupations]
     ordered = [*(title for title in FIRST if title in titles),
@@ -85,7 +85,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
     ``guess`` holds the numbers of the tasks that the reader takes for exposed. Raises UserError.
     """
-    from souron.society.work import exposure, tables
+    from souron.studies.work import exposure, tables
 
     table = tables.usual()
     titles = [one.title for one in table.occupations]

@@ -26,6 +26,7 @@ from souron.studio.shared import (
     Studio,
     command,
     here,
+    project_of,
     same_thing,
     status,
     table,
@@ -228,12 +229,6 @@ def free(folder: Path, name: str, ending: str = "") -> Path:
         if not path.exists() and not path.is_symlink():
             return path
     raise AssertionError("no free name")
-
-
-def project_of(studio: Studio) -> dict[str, str]:
-    """Return the option for the project's folder, unless it is the default."""
-    usual = studio.project.resolve() == Path("runs").resolve()
-    return {} if usual else {"project": str(studio.project)}
 
 
 def shown(studio: Studio, values: Sequence[Any]) -> Markup:

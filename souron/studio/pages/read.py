@@ -5,12 +5,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
-from souron.evaluation import support
 from souron.hub import fetch, packages
 from souron.kinds import files
-from souron.kinds.passages import Passage, Passages
 from souron.kinds.text import Text
 from souron.studio import run_list, sent
 from souron.studio.job_view import Watch
@@ -95,47 +93,23 @@ def kept(text: str) -> Path:
 
 def outcome(studio: Studio, job: Job) -> Markup:
     """Return the result of ``souron ask``."""
-    told: dict[str, Any] = job.result or {}
-    if "quotes" not in told:
+    from souron.studies.ask.reading import Reading
+
+    found: dict[str, Any] = job.result or {}
+    if "quotes" not in found:
         return Markup("")
     path, question = job.words[-2:]
     try:
         whole = files.words(Path(path))
     except UserError:  # the file no longer exists: the quotes remain
         whole = ""
-    quotes = [Passage(q["text"], q["start"], q["end"], q["score"]) for q in told["quotes"]]
-    found = Passages(question, quotes, bool(told["found"]), whole, "", told.get("missing", ()))
+    reading = Reading.from_json({**found, "question": question}, whole)
     html = Markup('<section class="read" role="status"><h2>{}</h2>{}</section>').format(
-        question, Markup(found._repr_html_())
+        question, Markup("").join(section.html for section in reading.sections())
     )
-    if told.get("answer"):
-        answer = str(told["answer"])
-        wanted = [*(quote.text for quote in quotes), question]
-        spans = support.unsupported(answer, wanted)
-        html += Markup("<p><strong>{}</strong> {}</p>").format(told["model"], marked(answer, spans))
-        html += remarks([told_of(bool(spans))])
-    seen = told.get("seen") or {}
-    share = _("The sentences that were compared are {share} of the text.").format(
-        share=units.percent(seen.get("encoder", 0), 0)
+    remark = _("Marked words occur in none of the passages.")
+    notes = [remark] if reading.unsupported else reading.notes()
+    line = Markup('<p class="faint">{} {}</p>').format(
+        reading.share(), units.seconds(reading.seconds)
     )
-    if told.get("model"):
-        text = _("The language model saw {share}.")
-        share += " " + text.format(share=units.percent(seen.get("model", 0), 2))
-    took = units.seconds(float(told.get("seconds") or 0))
-    line = Markup('<p class="faint">{} {}</p>').format(share, took)
-    return html + line
-
-
-def told_of(unsupported: bool) -> str:
-    if unsupported:
-        return _("Marked words occur in none of the passages.")
-    return _("Every word of it occurs in the passages; read them to see whether it is right.")
-
-
-def marked(answer: str, spans: list[tuple[int, int]]) -> Markup:
-    """Return the answer, with words that occur in no passage marked."""
-    parts, at = [], 0
-    for first, last in spans:
-        parts += [escape(answer[at:first]), Markup("<mark>{}</mark>").format(answer[first:last])]
-        at = last
-    return Markup("").join([*parts, escape(answer[at:])])
+    return html + remarks(notes) + line

@@ -12,10 +12,19 @@ from souron.registry import StudyEntry
 from souron.studio import forms, run_view
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
-from souron.studio.shared import QUIET, Studio, command, framed, same_thing, words
+from souron.studio.shared import (
+    QUIET,
+    Studio,
+    command,
+    framed,
+    project_of,
+    same_thing,
+    words,
+)
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Tools")
+SET_HERE = ("open", "project")  # options that the page sets itself
 
 
 def page(studio: Studio) -> None:
@@ -63,7 +72,7 @@ class Form:
         import gradio as gr
 
         self.entry = entry
-        self.fields = forms.fields(studies.command_of(entry))
+        self.fields = forms.fields(studies.command_of(entry), SET_HERE)
         with gr.Column(visible=visible) as self.column:
             self.widgets = [field.widget() for field in self.fields.values()]
             self.go = gr.Button(_("Start"), variant="primary")
@@ -71,9 +80,10 @@ class Form:
 
     def connect(self, studio: Studio, watch: Watch) -> None:
         def start(*values: Any) -> str:
-            words = self.job_words(values, studio.project)
+            words = self.words(values)
             studies.check_given(self.entry, self.read(values)[0])
             studio.roots.command(words[1:])
+            words += self.place(studio)
             return studio.jobs.start(words, studio.language).id
 
         studio.on_change(self.widgets, self.same_as, self.widgets, self.same)
@@ -89,10 +99,10 @@ class Form:
         """The words of the command. Raises UserError."""
         return words(self.entry.name, *self.read(values))
 
-    def job_words(self, values: Sequence[Any], project: Path) -> list[str]:
-        """The words of the job; they tell a look-up to write its page. Raises UserError."""
-        more = [f"project={project}"] if self.entry.lookup else []
-        return [*self.words(values), *more]
+    def place(self, studio: Studio) -> list[str]:
+        """Return the option for the folder of the record, unless it is the default."""
+        folder = {"project": str(studio.project)} if self.entry.lookup else {}
+        return [f"{name}={value}" for name, value in (project_of(studio) or folder).items()]
 
     def held(self, job: Job | None) -> list[Any]:
         """Return the values of the widgets after ``job``, which may be of another study."""
@@ -100,11 +110,12 @@ class Form:
 
         if job is None or job.words[0] != self.entry.name:
             return [gr.skip()] * len(self.widgets)
-        pairs = [word.partition("=") for word in job.meant[1:]]
-        said: dict[str, list[str]] = {}
-        for name, equals, value in pairs:
-            key, text = (name, value) if equals else (next(iter(self.fields)), name)
-            said.setdefault(key, []).append(text)
+        words, first = job.meant[1:], next(iter(self.fields))
+        dashes = words.index("--") if "--" in words else len(words)
+        said: dict[str, list[str]] = {first: words[dashes + 1 :]}
+        for word in words[:dashes]:
+            name, equals, value = word.partition("=")
+            said.setdefault(name if equals else first, []).append(value if equals else word)
         return forms.held(self.fields, {name: "\n".join(texts) for name, texts in said.items()})
 
     def same_as(self, *values: Any) -> Any:
@@ -132,8 +143,8 @@ def outcome(studio: Studio, job: Job) -> Markup:
     result = job.result or {}
     sentence = result.get("sentence", "") if job.language == studio.language else ""
     html = Markup('<p class="verdict" role="status"><strong>{}</strong></p>').format(sentence)
-    page = Path(str(result.get("page", "")))
-    address = studio.address(run_view.in_own_language(studio, page))
+    page = Path(str(result.get("page") or ""))
+    address = studio.address(run_view.in_own_language(studio, page)) if page.name else ""
     if not address:
         return html
     name = _("Report of {name}").format(name=page.parent.name)

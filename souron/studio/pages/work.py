@@ -6,8 +6,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron.society.work import own_tasks, tables, titles
-from souron.studio.shared import QUIET, Studio, command, here, remarks, same_thing, table
+from souron.studies.work import own_tasks, tables, titles
+from souron.studio.shared import (
+    QUIET,
+    Studio,
+    command,
+    here,
+    record_html,
+    same_thing,
+)
 from souron.utils.messages import N_, UserError, _, language
 
 TITLE = N_("Work")
@@ -74,58 +81,29 @@ def occupations() -> list[tuple[str, str]]:
 
 def one(studio: Studio, name: str | None) -> list[Markup]:
     """Return an occupation's tasks as tiles, and its figures. Raises UserError."""
-    from souron.society.work import answers, exposure, tiles
-    from souron.society.work import page as work_page
+    from souron.studies.work import answers
+    from souron.studies.work.record import OccupationRecord
 
     if not name or not str(name).strip():
         raise UserError("nothing given", _("nothing was given yet"), expected=_("an occupation"))
-    found = answers.occupation(str(name), tables.usual())
-    title = found.found.occupation.title
-    figures = work_page.figures_of(found)
-    html = Markup(
-        '<section><h2>{}</h2><p class="lead" role="status">{}</p>{}{}{}</section>'
-    ).format(
-        title,
-        work_page.headline(found),
-        remarks(exposure.cautions(found.table)) + tiles.legend(),
-        tiles.of_labels(found.found.occupation.tasks),
-        table(figures["heads"], figures["rows"], figures["text"]),
-    )
-    near = [_("It would also fit: {names}").format(names="; ".join(found.found.near))]
-    if found.found.near and not found.found.exact:
-        html = remarks(near) + html
-    html += _source() + here(studio.url("work", occupation=title))
-    return [html, _same(title)]
+    table = tables.usual()
+    record = OccupationRecord(answers.occupation(str(name), table), table)
+    title = record.page_title()
+    return [record_html(record) + here(studio.url("work", occupation=title)), _same(title)]
 
 
 def whole() -> list[Markup]:
     """Return the shares of workers and of tasks, and the curve."""
-    from souron.society.work import exposure
-    from souron.society.work import page as work_page
+    from souron.studies.work import answers, exposure
+    from souron.studies.work.record import WholeRecord
 
-    found = exposure.whole(tables.usual())
-    workers, means = work_page.workers_table(found), work_page.means_table(found)
-    drawn = work_page.curve_plot(found)
-    html = Markup(
-        '<section><h2>{}</h2><p class="lead" role="status">{}</p>{}'
-        '<img class="curve" src="{}" alt="{}" width="{}">{}{}</section>'
-    ).format(
-        _("Workers against exposed share"),
-        work_page.headline_of_all(found),
-        remarks(exposure.cautions(found.table)),
-        drawn.uri,
-        drawn.alt,
-        drawn.width,
-        table(workers["heads"], workers["rows"], workers["text"]),
-        table(means["heads"], means["rows"], means["text"]),
-    )
-    return [html + _source(), _same("")]
+    table = tables.usual()
+    return [record_html(WholeRecord(answers.WholeAnswer(exposure.whole(table)), table)), _same("")]
 
 
 def rated(text: str | None) -> list[Markup]:
     """Rate the user's own tasks. Raises UserError."""
-    from souron.society.work import exposure, tiles
-    from souron.society.work import page as work_page
+    from souron.studies.work.record import OwnTasksRecord
 
     text = (text or "")[:MOST_LETTERS]
     typed = own_tasks.lines(text, _("the field"))
@@ -136,33 +114,12 @@ def rated(text: str | None) -> list[Markup]:
             expected=_("at most {count}; the command line rates more").format(count=MOST_TASKS),
         )
     with _one_at_a_time:
-        found = own_tasks.rate(text, _("the field"))
-    heads = [_("figure"), _("what it counts"), _("expected value"), _("95 % interval")]
-    rows = [
-        (name, work_page.meaning(name), f"{each.value:.2f}", work_page.span(each))
-        for name, each in found.figures.items()
-    ]
-    html = Markup(
-        '<section><h2>{}</h2><p class="lead" role="status">{}</p>{}{}{}{}</section>'
-    ).format(
-        _("Your own tasks"),
-        work_page.headline(found),
-        remarks([*found.remarks(), *exposure.cautions(None)]),
-        tiles.legend(),
-        tiles.of_own(found.tasks),
-        table(heads, rows),
-    )
-    return [html + _source(), _same("tasks.txt")]
-
-
-def _source() -> Markup:
-    from souron.society.work import exposure
-
-    return Markup('<p class="faint">{}</p>').format(exposure.attribution())
+        found = own_tasks.rate(text, "tasks.txt")
+    return [record_html(OwnTasksRecord(found)), _same("tasks.txt")]
 
 
 def _same(what: str) -> Markup:
     words = ["work", *([what] if what else [])]
     given = repr(what) if what else ""
-    python = f"from souron.society.work import answers\nanswers.answer({given})"
+    python = f"from souron.studies.work import Work\nWork().result({given})"
     return same_thing(command(words), python)

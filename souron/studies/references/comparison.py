@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 
-from souron.society.citations.library import Entry
+from souron.studies.references.library import Entry
 
 _WORD = re.compile(r"[^\W\u3040-\u30ff\u3400-\u9fff_]+|[\u3040-\u30ff\u3400-\u9fff々ー]")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff々ー]")

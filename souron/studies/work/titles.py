@@ -8,8 +8,8 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
-from souron.society.work import tables
-from souron.society.work.tables import Occupation, Table
+from souron.studies.work import tables
+from souron.studies.work.tables import Occupation, Table
 from souron.utils.messages import UserError, _
 
 MOST_LETTERS = 200  # characters of a query

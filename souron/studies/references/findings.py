@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
-from markupsafe import Markup
-
-from souron.society.citations import comparison
-from souron.society.citations.identifiers import TITLES, WIDE, Identifier, find
-from souron.society.citations.library import Entry, isbn13
+from souron.studies.references import comparison
+from souron.studies.references.identifiers import TITLES, WIDE, Identifier, find
+from souron.studies.references.library import Entry, isbn13
 from souron.utils.messages import N_, _
 
 State = Literal["impossible", "agrees", "differs", "absent", "possible"]
@@ -101,18 +99,6 @@ def counts(findings: Iterable[Finding]) -> dict[State, int]:
     """Count the findings by state; states that do not occur are omitted."""
     found = Counter(finding.state for finding in findings)
     return {state: found[state] for state in STATES if found[state]}
-
-
-def as_html(findings: Sequence[Finding]) -> Markup:
-    """Return an HTML list, impossible references first."""
-    rank = list(STATES)
-    rows = Markup("").join(
-        Markup('<li class="{}"><q>{}</q> <strong>{}</strong> {}</li>').format(
-            each.state, each.reference, _(STATES[each.state]), each.reason()
-        )
-        for each in sorted(findings, key=lambda each: (rank.index(each.state), each.start))
-    )
-    return Markup('<ul class="citations">{}</ul>').format(rows)
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ import scipy
 from numpy.typing import NDArray
 
 from souron.blocks.sentences import SentenceEncoder
-from souron.society.work import tables
-from souron.society.work.exposure import FIGURES, VALUES, Exposure
-from souron.society.work.tables import LABELS, Table
 from souron.stats.records import Measure
+from souron.studies.work import tables
+from souron.studies.work.exposure import FIGURES, VALUES, Exposure
+from souron.studies.work.tables import LABELS, Table
 
 PENALTY = 1.0  # C of scikit-learn's logistic regression, its default, not tuned
 ITERATIONS = 300

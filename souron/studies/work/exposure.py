@@ -16,12 +16,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from souron.society.work import tables, titles
-from souron.society.work.tables import Occupation, Table, Task
 from souron.stats.agreement import Agreement
 from souron.stats.agreement import agreement as agree
 from souron.stats.intervals import interval, share_interval
 from souron.stats.records import Measure
+from souron.studies.work import tables, titles
+from souron.studies.work.tables import Occupation, Table, Task
 from souron.utils.messages import _
 
 Who = Literal["people", "gpt4"]
@@ -186,8 +186,8 @@ def curve(table: Table, who: Who, rule: Rule, name: str = "beta") -> NDArray[np.
     return (there * (found >= steps - EXACT)).sum(1) / max(there.sum(), 1.0)
 
 
-def told_rule(rule: Rule) -> str:
-    """Describe a matching rule for the reader."""
+def rule_name(rule: Rule) -> str:
+    """Return the name of a matching rule for the reader."""
     return {
         "list": _("by the authors' list of titles"),
         "title": _("by equal titles"),

@@ -15,8 +15,8 @@ from typing import Any
 
 from souron.kinds import files
 from souron.kinds.codecs.limits import trouble
-from souron.society.citations.bibtex import MOST_FIELD, plain, records
-from souron.society.citations.identifiers import identify
+from souron.studies.references.bibtex import MOST_FIELD, plain, records
+from souron.studies.references.identifiers import identify
 from souron.utils.messages import _
 
 MOST_BYTES = 64_000_000  # of a file

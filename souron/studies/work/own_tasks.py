@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from souron.kinds import files
 from souron.kinds.codecs.limits import check_file, printable, readable
-from souron.society.work import raters, tables
-from souron.society.work.tables import LABELS
 from souron.stats.records import Measure
+from souron.studies.work import raters, tables
+from souron.studies.work.tables import LABELS
 from souron.utils.messages import UserError, _
 
 MOST_LINES = 2_000

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from souron.society.work.exposure import VALUES
-from souron.society.work.own_tasks import Own
-from souron.society.work.tables import Task, explained
+from souron.studies.work.exposure import VALUES
+from souron.studies.work.own_tasks import Own
+from souron.studies.work.tables import Task, explained
 from souron.utils import units
 from souron.utils.messages import _
 

@@ -1,1 +1,0 @@
-"""Exposure of the tasks of occupations, or of one's own tasks, to language models."""
