@@ -55,6 +55,8 @@ class OptionEntry:
     low: float | None = None
     high: float | None = None
     metavar: str = ""
+    among: tuple[str, ...] = ()
+    text: bool = False  # it names texts
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class StudyEntry:
     given: Given
     options: tuple[OptionEntry, ...]
     within: str  # a command that takes the study's name as its first word, too
+    texts: bool  # what is given are texts
     file: Path
 
 
@@ -179,6 +182,7 @@ def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
             given=_literal(values["given"]),
             options=tuple(_options(tree)),
             within=_literal(values["within"]) if "within" in values else "",
+            texts=_literal(values["texts"]) if "texts" in values else False,
             file=file,
         )
     except (ValueError, TypeError) as error:
@@ -323,6 +327,8 @@ def _options(tree: ast.Module) -> Iterator[OptionEntry]:
             low=words.get("low"),
             high=words.get("high"),
             metavar=words.get("metavar", ""),
+            among=words.get("among", ()),
+            text=words.get("text", False),
         )
 
 

@@ -4,7 +4,7 @@
 It is found by its name, as systems and tasks are; nothing else is edited. Its command, its JSON,
 its page and its form in the studio are made from the class and from the ``Record`` that it returns.
 What a help text must know of it (``title``, ``examples``, ``group``, ``given``, ``Options``,
-``within``) is read from the source without running it, so these are plain values.
+``within``, ``texts``) is read from the source without running it, so these are plain values.
 """
 
 import sys
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from souron.kinds.signature import Given, options_of_class, read_options
+from souron.kinds.text import Text, text_of
 from souron.report import page
 from souron.report.page import Fact, Section
 from souron.utils import files
@@ -102,7 +103,11 @@ class Record(ABC):
 
 
 class Study(ABC):
-    """One tool. Its results go to folders within ``project``.
+    """One tool. Its results go to folders within ``project``; with None nothing is written.
+
+    Where ``texts`` is true, what is given names texts, and a ``Text`` may stand in place of a name:
+    ``text_of`` reads both. The studio then has a place to paste them, and ``souron serve`` an
+    endpoint, which passes each text as a ``Text``, so that a request names no file of the server.
 
     >>> from souron.studies.exam import Exam
     >>> record = Exam(project="runs").result("nearest", data="terms", seed=3)  # doctest: +SKIP
@@ -114,35 +119,64 @@ class Study(ABC):
     given: ClassVar[Given]  # what stands on the command line beside the options
     Options: ClassVar[type] = NoOptions  # a dataclass of the same file
     within: ClassVar[str] = ""  # "audit": the command is ``souron audit NAME``, too
+    texts: ClassVar[bool] = False  # what is given are texts; it takes seconds
 
     def __init_subclass__(cls) -> None:
         cls.Options = vars(sys.modules[cls.__module__]).get("Options", NoOptions)
 
-    def __init__(self, project: str | Path = "runs") -> None:
-        self.project = Path(project)
+    def __init__(self, project: str | Path | None = "runs") -> None:
+        self._project = None if project is None else Path(project)
+
+    @property
+    def project(self) -> Path:
+        assert self._project is not None, f"{self.name} was asked to write nothing"
+        return self._project
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything may be written: the record, and what is derived in the cache."""
+        return self._project is not None
 
     @property
     def name(self) -> str:
         return type(self).__module__.rpartition(".")[2]
 
+    def new_folder(self, name: str) -> Path:
+        """Create the record's folder; where nothing is written, return ``Path()``."""
+        if not self.keeps:
+            return Path()
+        return files.new_folder(self.project / self.name, name or self.given.metavar.lower())
+
     @abstractmethod
-    def run(self, given: Sequence[str], options: Any) -> Iterator["Event"]:
-        """Yield events; the last one carries the ``Record``, which is not written yet. ``options``
-        is an ``Options``. Raises UserError."""
+    def run(self, given: Sequence[Any], options: Any) -> Iterator["Event"]:
+        """Yield events; the last one carries the ``Record``, which is not written yet. ``given``
+        are words of the command line, or each a ``Text``; ``options`` is an ``Options``. Raises
+        UserError."""
 
     def read(self, options: Mapping[str, Any]) -> Any:
         """Return ``Options`` with these values, others at their defaults. Raises UserError."""
         known = options_of_class(self.Options)
         return self.Options(**read_options(known, options, f"souron {self.name} --help"))
 
-    def result(self, *given: str, **options: Any) -> Record:
+    def result(self, *given: Any, **options: Any) -> Record:
         """Run to the end, write the record into its folder, and return it. Raises UserError."""
         record = None
         for event in self.run(given, self.read(options)):
             record = event.record
         assert isinstance(record, Record), f"{self.name}: the last event carries no Record"
-        record.write()
+        if self.keeps:
+            record.write()
         return record
 
 
-__all__ = ["Fact", "Given", "NoOptions", "Record", "Section", "Study", "Table"]
+__all__ = [
+    "Fact",
+    "Given",
+    "NoOptions",
+    "Record",
+    "Section",
+    "Study",
+    "Table",
+    "Text",
+    "text_of",
+]

@@ -11,20 +11,11 @@ import numpy as np
 import pytest
 
 from souron.cli import main
+from souron.evaluation.claims import changes, comparison, judges, quantities
 from souron.evaluation.text_generation import Sampling
 from souron.kinds.text import Text
-from souron.report import claims as page
 from souron.runs import ask
-from souron.society.claims import (
-    changes,
-    comparison,
-    faithfulness,
-    judges,
-    passages,
-    quantities,
-    record,
-    self_consistency,
-)
+from souron.studies.check import faithfulness, page, passages, self_consistency
 from souron.utils.messages import UserError
 
 WARD = (
@@ -225,7 +216,7 @@ def test_the_command_and_its_page(ward, tmp_path, capsys, monkeypatch):
     assert "<b>右側" not in html and "&lt;b&gt;<mark>右側</mark>" in html
     assert "<mark>左側</mark>" in html
     assert "http" not in html.replace("http-equiv", "") and "<script" not in html
-    again = record.from_json(told, "<b>右側</b>の下顎に腫脹を認めた。体重は60 kgである。")
+    again = faithfulness.check(answer, str(ward.parent))
     assert page.rows(again) in html
     assert main.run(words) == 2  # the page is there already
     assert main.run(words[:-1]) == 0

@@ -7,14 +7,13 @@ from typer import Argument, Option
 from souron import registry
 from souron.cli import options, studies
 from souron.cli.app import command
-from souron.cli.audits import improper, ledger, memorisation, provenance
+from souron.cli.audits import ledger, memorisation, provenance
 from souron.utils.messages import N_, UserError, _
 
 AUDITS = {  # each has the names of its OPTIONS, and ``audit``
     "memorisation": memorisation,
     "provenance": provenance,
     "ledger": ledger,
-    "improper": improper,
 }
 
 

@@ -1,4 +1,4 @@
-"""References on the command line: print findings, and ``souron fetch references``."""
+"""``souron fetch references``: ask about the identifiers in texts, with consent."""
 
 import sys
 from collections.abc import Sequence
@@ -6,32 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.text import Text
 
 from souron.cli import arguments, console
 from souron.cli.console import print_json, screen, show
 from souron.utils.messages import UserError, _
 
 EXAMPLE = "souron fetch references answer.txt"
-STYLES = {"impossible": "bold red", "differs": "yellow", "agrees": "green"}
-
-
-def tell(findings: Sequence[Any]) -> None:
-    """Print the findings of ``society.citations.references.check``, the impossible ones first."""
-    from souron.society.citations.references import STATES, counts
-
-    if not findings:
-        show(_("no reference was found in the text"))
-        return
-    rank = list(STATES)
-    for each in sorted(findings, key=lambda each: (rank.index(each.state), each.start)):
-        show(
-            Text(each.reference),
-            Text(f"    {_(STATES[each.state])}", STYLES.get(each.state, "dim")),
-            *([Text(f"    {each.reason()}", "dim")] if each.reason() else []),
-        )
-    counted = [f"{_(STATES[state])}: {count}" for state, count in counts(findings).items()]
-    show(Text("\n" + ", ".join(counted), "dim"))
 
 
 def fetch(files: Sequence[str], out: str | None, agreed: bool) -> None:

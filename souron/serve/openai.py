@@ -188,14 +188,7 @@ async def answered(
 
 async def read(request: Request, service: Service, form: type[Any]) -> Any:
     """Read and validate the body of a request. Raises UserError."""
-    sort = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if sort != uploads.JSON:
-        raise UserError(
-            "content type",
-            _("the request is of the type {name!r}").format(name=sort[:100]),
-            expected=uploads.JSON,
-        )
-    body = b"".join([chunk async for chunk in uploads.limited(request, service.limits)])
+    body = await uploads.json_body(request, service.limits.request)
     try:
         asked = form.model_validate_json(body)
     except ValidationError as error:

@@ -38,10 +38,8 @@ from souron.utils.messages import LANGUAGES, UserError, _, language, near, unkno
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron")  # -P: no module from this folder
 VERBS = (
     "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour", "ask",
-    "check",
 )  # fmt: skip
-LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as studies do; the others
-# take seconds
+LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes; the others take seconds
 BRIEF = 30.0  # a training with a budget of at most so many seconds is brief
 ALIVE = ("waiting", "running")
 OVER = ("done", "failed", "stopped", "killed")
@@ -265,7 +263,10 @@ class Job:
     @property
     def brief(self) -> bool:
         """Return whether the job takes seconds; for a training, by its budget."""
-        if self.words[:1] not in [[verb] for verb in (*LONG, *registry.study_files())]:
+        verb = self.words[0] if self.words else ""
+        if verb in registry.study_files():
+            return registry.study(verb).texts
+        if verb not in LONG:
             return True
         from souron.training.budget import Budget
 
@@ -275,7 +276,7 @@ class Job:
             budget = Budget.parse(asked[-1] if asked else "")
         except UserError:
             return False
-        alone = self.words[0] == "train" and budget.unit == "seconds"
+        alone = verb == "train" and budget.unit == "seconds"
         return alone and budget.amount <= BRIEF
 
     @property

@@ -103,14 +103,19 @@ def counts(findings: Iterable[Finding]) -> dict[State, int]:
     return {state: found[state] for state in STATES if found[state]}
 
 
+def ranked(findings: Iterable[Finding]) -> list[Finding]:
+    """Sort by state, impossible references first."""
+    rank = list(STATES)
+    return sorted(findings, key=lambda each: (rank.index(each.state), each.start))
+
+
 def as_html(findings: Sequence[Finding]) -> Markup:
     """Return an HTML list, impossible references first."""
-    rank = list(STATES)
     rows = Markup("").join(
         Markup('<li class="{}"><q>{}</q> <strong>{}</strong> {}</li>').format(
             each.state, each.reference, _(STATES[each.state]), each.reason()
         )
-        for each in sorted(findings, key=lambda each: (rank.index(each.state), each.start))
+        for each in ranked(findings)
     )
     return Markup('<ul class="citations">{}</ul>').format(rows)
 

@@ -1,6 +1,7 @@
 """The studies: choose one, fill in what its command takes, and read its report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,17 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.cli import studies
+from souron.kinds.text import Text
 from souron.registry import StudyEntry
-from souron.studio import forms
+from souron.studio import forms, sent
+from souron.studio.forms import Field
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
 from souron.studio.shared import QUIET, Studio, command, framed, same_thing, words
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Tools")
+HIDDEN = ("open", "project", "page")  # where results go, which the studio decides
 
 
 def page(studio: Studio) -> None:
@@ -63,31 +67,75 @@ class Form:
         import gradio as gr
 
         self.entry = entry
-        self.fields = forms.fields(studies.command_of(entry))
+        command = forms.read(studies.command_of(entry))
+        self.fields = {field.name: field for field in command if field.name not in HIDDEN}
+        self.first = next(iter(self.fields))
+        self.texts = {option.name for option in entry.options if option.text}
+        if entry.texts:
+            self.texts.add(self.first)
         with gr.Column(visible=visible) as self.column:
-            self.widgets = [field.widget() for field in self.fields.values()]
+            self.widgets = [widget for one in self.fields.values() for widget in self._place(one)]
             self.go = gr.Button(_("Start"), variant="primary")
             self.same = gr.HTML(self.same_as(*[""] * len(self.widgets)))
 
     def connect(self, studio: Studio, watch: Watch) -> None:
         def start(*values: Any) -> str:
-            words = self.words(values)
             studies.check_given(self.entry, self.read(values)[0])
+            words = self.words(values)
             studio.roots.command(words[1:])
             return studio.jobs.start(words, studio.language).id
 
         studio.on_change(self.widgets, self.same_as, self.widgets, self.same)
         watch.follow(self.go.click(studio.says(start), self.widgets, watch.job, **QUIET))
 
-    def read(self, values: Sequence[Any]) -> tuple[list[str], dict[str, Any]]:
-        """Return the positional arguments and the options. Raises UserError."""
-        options = forms.chosen(self.fields.values(), values)
-        given = options.pop(next(iter(self.fields)), [])
+    def _place(self, field: Field) -> list[Any]:
+        """Build the widgets of a field: of a text a place to paste it, and one for files."""
+        if field.name not in self.texts:
+            return [field.widget()]
+        import gradio as gr
+
+        ends = ", ".join(Text.formats)
+        label, info = field.says
+        return [
+            gr.Textbox(label=label, info=info or None, lines=8, max_lines=16),
+            sent.received(
+                gr.File(
+                    label=_("or files ({ends})").format(ends=ends),
+                    file_count="multiple" if field.many else "single",
+                    file_types=list(Text.formats),
+                ),
+                sent.places if field.many else sent.place,
+            ),
+        ]
+
+    def _said(self, values: Sequence[Any]) -> Iterator[tuple[Field, "Said"]]:
+        """Yield each field with what its widgets hold."""
+        rest = iter(values)
+        for field in self.fields.values():
+            value = next(rest)
+            files = next(rest) if field.name in self.texts else None
+            yield field, Said(value, [files] if isinstance(files, str) else files or [])
+
+    def read(self, values: Sequence[Any], keep: bool = False) -> tuple[list[str], dict[str, Any]]:
+        """Return the positional arguments and the options. Raises UserError.
+
+        A pasted text becomes a file of this session; without ``keep`` it is only named.
+        """
+        options: dict[str, Any] = {}
+        for field, said in self._said(values):
+            if field.name in self.texts:
+                name = self.entry.given.metavar if field.name == self.first else field.name
+                paths = said.paths(name.lower(), keep)
+                options[field.name] = paths[0] if len(paths) == 1 and not field.many else paths
+            else:
+                options[field.name] = field.read(said.value)
+        options = {name: value for name, value in options.items() if value not in (None, [])}
+        given = options.pop(self.first, [])
         return [given] if isinstance(given, str) else given, options
 
     def words(self, values: Sequence[Any]) -> list[str]:
-        """The words of the command. Raises UserError."""
-        return words(self.entry.name, *self.read(values))
+        """Return the words of the command, pasted texts in files. Raises UserError."""
+        return words(self.entry.name, *self.read(values, keep=True))
 
     def held(self, job: Job | None) -> list[Any]:
         """Return the values of the widgets after ``job``, which may be of another study."""
@@ -98,9 +146,22 @@ class Form:
         pairs = [word.partition("=") for word in job.meant[1:]]
         said: dict[str, list[str]] = {}
         for name, equals, value in pairs:
-            key, text = (name, value) if equals else (next(iter(self.fields)), name)
+            key, text = (
+                (name, value)
+                if equals and name in self.fields
+                else (self.first, name + equals + value)
+            )
             said.setdefault(key, []).append(text)
-        return forms.held(self.fields, {name: "\n".join(texts) for name, texts in said.items()})
+        typed = {
+            name: "\n".join(map(sent.typed_in, texts) if name in self.texts else texts)
+            for name, texts in said.items()
+        }
+        held = zip(self.fields, forms.held(self.fields, typed), strict=True)
+        return [
+            value
+            for name, text in held
+            for value in ([text, gr.skip()] if name in self.texts else [text])
+        ]
 
     def same_as(self, *values: Any) -> Any:
         """Return the form as a command line and as Python code."""
@@ -113,13 +174,29 @@ class Form:
         if not given and not options:
             line, python = self.entry.examples[0], self.python(["..."], {})
         else:
-            line, python = command(self.words(values)), self.python(given, options)
+            line = command(words(self.entry.name, given, options))
+            python = self.python(given, options)
         return same_thing(line, python)
 
     def python(self, given: Sequence[str], options: Mapping[str, Any]) -> str:
         name, kind = self.entry.name, self.entry.kind
         said = [repr(one) for one in given] + [f"{key}={one!r}" for key, one in options.items()]
         return f"from souron.studies.{name} import {kind}\n{kind}().result({', '.join(said)})"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the widgets of one field hold."""
+
+    value: Any
+    files: Sequence[str]  # that were sent
+
+    def paths(self, name: str, keep: bool) -> list[str]:
+        """Return the files of a text that was pasted or sent. Raises UserError."""
+        if not self.value or not self.value.strip():
+            return list(self.files)
+        pasted = str(sent.typed(self.value, name)) if keep else f"{name}.txt"
+        return [pasted, *self.files]
 
 
 def outcome(studio: Studio, job: Job) -> Markup:

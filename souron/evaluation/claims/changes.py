@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from souron.society.claims import quantities, words
+from souron.evaluation.claims import quantities, words
 
 LISTS: dict[str, list[tuple[str, str]]] = {
     name: [(one, other) for one, other in pairs]

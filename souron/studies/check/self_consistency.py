@@ -18,8 +18,8 @@ from souron.evaluation.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.kinds.text import Text
 from souron.runs import ask
-from souron.society.claims import passages, verdicts
-from souron.society.claims.record import Checked
+from souron.studies.check import passages, verdicts
+from souron.studies.check.record import Checked
 from souron.utils.messages import UserError, _
 
 LENGTH = 160  # most tokens of an answer

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from souron.data.sentences import sentences
-from souron.society.improper import judges
-from souron.society.improper.judges import Flagged, Judge, Way
+from souron.evaluation.harmful import judges
+from souron.evaluation.harmful.judges import Flagged, Judge, Way
 from souron.utils import files
 from souron.utils.messages import UserError, _
 

@@ -67,10 +67,14 @@ class Sources:
         start, end = first.start, self.cut[rows[-1]][1].end
         text = self.texts[number]
         return Candidate(
-            text.text[start:end], text.file, start, end,
-            max(float(cosines[k]) for k in rows), max(float(shared[k]) for k in rows),
+            text.text[start:end],
+            text.file,
+            start,
+            end,
+            max(float(cosines[k]) for k in rows),
+            max(float(shared[k]) for k in rows),
             len(rows) > 1,
-        )  # fmt: skip
+        )
 
     def _follow(self, one: int, other: int) -> bool:
         if one < 0 or other >= len(self.cut):
@@ -105,8 +109,12 @@ def prepared(texts: Sequence[Text], keep: bool = True) -> Iterator[tuple[float, 
     for _done, words in bm25.index([one.text for _number, one in flat]):  # noqa: B007
         pass
     small = "\n".join(text.text for text in texts).lower()
-    yield 1.0, Sources(texts, flat, torch.cat(parts) if parts else torch.zeros(0), words, encoder,
-                       bm25, small)  # fmt: skip
+    yield (
+        1.0,
+        Sources(
+            texts, flat, torch.cat(parts) if parts else torch.zeros(0), words, encoder, bm25, small
+        ),
+    )
 
 
 __all__ = ["Candidate", "Sources", "prepared"]

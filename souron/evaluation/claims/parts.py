@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from souron.society.claims import quantities, words
-from souron.society.claims.quantities import Day, Quantity
-from souron.society.claims.words import Name, Negative, Pole, Word
+from souron.evaluation.claims import quantities, words
+from souron.evaluation.claims.quantities import Day, Quantity
+from souron.evaluation.claims.words import Name, Negative, Pole, Word
 
 NEAR = 36  # characters of context around a finding
 

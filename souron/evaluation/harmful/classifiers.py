@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from souron.blocks.sentences import DIMS, SentenceEncoder
 from souron.data.composing import manners_judge
-from souron.society.improper import corpus
-from souron.society.improper.corpus import CLINICAL, FOLDS, IMPROPER, KINDS, LANGUAGES, Sentence
+from souron.evaluation.harmful import corpus
+from souron.evaluation.harmful.corpus import CLINICAL, FOLDS, HARMFUL, KINDS, LANGUAGES, Sentence
 from souron.utils import files
 from souron.utils.messages import UserError
 
@@ -47,7 +47,7 @@ WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR, WEIGHT_OF_SIGN = 3.0, 2.0, 0.7
 INVERSE_PENALTY = 3.0
 ALARMS = {
     CLINICAL: 0.01,
-    corpus.PROPER: 0.04,
+    corpus.HARMLESS: 0.04,
 }  # allowed false alarm rates of harmless sentences
 LONGEST = 600  # characters of a sentence that are used
 
@@ -103,7 +103,7 @@ def classifier() -> Classifier:
 def learn(known: Sequence[Sentence]) -> Classifier:
     """Train on these sentences, with out-of-fold predictions for each."""
     features = _features([each.text for each in known])
-    target = np.array([each.topic if each.sort == IMPROPER else "" for each in known])
+    target = np.array([each.topic if each.sort == HARMFUL else "" for each in known])
     fold = np.array([each.fold for each in known])
     held_out = np.zeros(len(known))
     for left in sorted(set(fold.tolist())):

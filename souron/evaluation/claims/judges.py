@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from souron.society.claims.comparison import DOUBTFUL, FEATURES, LEXICAL, PLAIN, Comparison
+from souron.evaluation.claims.comparison import DOUBTFUL, FEATURES, LEXICAL, PLAIN, Comparison
 
 FILE = Path(__file__).with_suffix(".json")
 ALIKE = ("cosine", "recall")

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
-from souron.society.claims import amounts
-from souron.society.claims.amounts import MOVED
-from souron.society.claims.parts import Change, Parts, around, changed, parts, shared
-from souron.society.claims.words import BINDING, Pole
+from souron.evaluation.claims import amounts
+from souron.evaluation.claims.amounts import MOVED
+from souron.evaluation.claims.parts import Change, Parts, around, changed, parts, shared
+from souron.evaluation.claims.words import BINDING, Pole
 
 KINDS = ("number", "unit", "date", "side", "order", "amount", "polarity", "negation", "name",
          "swap", "comparison")  # fmt: skip

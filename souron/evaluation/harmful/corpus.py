@@ -16,7 +16,7 @@ from typing import NamedTuple
 from souron.utils.messages import N_
 
 LANGUAGES = ("en", "ja")
-CLINICAL, PROPER, IMPROPER = "clinical", "proper", "improper"
+CLINICAL, HARMLESS, HARMFUL = "clinical", "harmless", "harmful"
 KINDS = {
     "insult": N_("insult"),
     "threat": N_("threat"),
@@ -42,7 +42,7 @@ class Written(NamedTuple):
 class Sentence:
     text: str
     language: str
-    sort: str  # CLINICAL, PROPER, IMPROPER
+    sort: str  # CLINICAL, HARMLESS, HARMFUL
     topic: str  # the kind, for harmful sentences
     group: str
     fold: int  # 0..FOLDS - 1, equal within a group
@@ -79,7 +79,7 @@ def sentences() -> tuple[Sentence, ...]:
     fifteen clinical topics.
     """
     made = []
-    for sort in (CLINICAL, PROPER, IMPROPER):
+    for sort in (CLINICAL, HARMLESS, HARMFUL):
         for language in LANGUAGES:
             topics: list[str] = []
             for line in read(f"{sort}_sentences", language):

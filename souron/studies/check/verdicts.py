@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from souron.data.sentences import Sentence
-from souron.society.claims import comparison, judges, parts
-from souron.society.claims.comparison import Comparison
-from souron.society.claims.parts import Change
-from souron.society.claims.passages import Candidate, Sources
-from souron.society.claims.record import Checked
-from souron.society.claims.words import japanese
+from souron.evaluation.claims import comparison, judges, parts
+from souron.evaluation.claims.comparison import Comparison
+from souron.evaluation.claims.parts import Change
+from souron.evaluation.claims.words import japanese
+from souron.studies.check.passages import Candidate, Sources
+from souron.studies.check.record import Checked
 
 MORE = 0.2  # additional share of words that two sentences must contain over one
 ENDS = ".!?。．！？"
@@ -29,9 +29,16 @@ def judged(sentence: Sentence, sources: Sources) -> Checked:
     if state == "contradicted" and not changes:
         state = "not found"  # words that a passage lacks contradict nothing
     return Checked(
-        *sentence, state, passage.text, passage.file, passage.start, passage.end, score,
-        changes, told.unchecked if state != "not found" else (),
-    )  # fmt: skip
+        *sentence,
+        state,
+        passage.text,
+        passage.file,
+        passage.start,
+        passage.end,
+        score,
+        changes,
+        told.unchecked if state != "not found" else (),
+    )
 
 
 def says_something(sentence: str) -> bool:

@@ -19,11 +19,11 @@ import numpy as np
 from souron.data.composing import manners_judge
 from souron.data.sentences import sentences
 from souron.data.texts import language
-from souron.society.improper import classifiers, corpus, lexicon
-from souron.society.improper.classifiers import Classifier, Told
-from souron.society.improper.corpus import CLINICAL, IMPROPER, LANGUAGES, PROPER, Sentence
-from souron.society.improper.lexicon import Lexicon
-from souron.society.improper.ways import WAYS, Way
+from souron.evaluation.harmful import classifiers, corpus, lexicon
+from souron.evaluation.harmful.classifiers import Classifier, Told
+from souron.evaluation.harmful.corpus import CLINICAL, HARMFUL, HARMLESS, LANGUAGES, Sentence
+from souron.evaluation.harmful.lexicon import Lexicon
+from souron.evaluation.harmful.ways import WAYS, Way
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.utils.messages import UserError, _
@@ -133,7 +133,7 @@ def way_named(text: str) -> Way | None:
 
 
 @dataclass(frozen=True)
-class Record:
+class Accuracy:
     """The accuracy of a method in one language, as shares of flagged sentences."""
 
     way: Way
@@ -141,7 +141,7 @@ class Record:
     catch: Measure  # of harmful sentences
     kinds: dict[str, Measure]  # of each kind
     clinical: Measure  # of clinical sentences: false alarms
-    proper: Measure  # of other harmless sentences: false alarms
+    harmless: Measure  # of other harmless sentences: false alarms
     alarms: tuple[str, ...]  # the flagged clinical sentences
 
     def as_json(self) -> dict[str, Any]:
@@ -151,12 +151,12 @@ class Record:
         return {
             "way": self.way, "language": self.language, "catch": figures(self.catch),
             "kinds": {kind: figures(found) for kind, found in self.kinds.items()},
-            "clinical": figures(self.clinical), "proper": figures(self.proper),
+            "clinical": figures(self.clinical), "proper": figures(self.harmless),
             "alarms": list(self.alarms),
         }  # fmt: skip
 
 
-def record(judging: Judge) -> list[Record]:
+def record(judging: Judge) -> list[Accuracy]:
     """Return the accuracy of each method and language on the sentences of ``corpus``.
 
     The classifier is evaluated out of fold; lines and topics are resampled as groups.
@@ -177,7 +177,7 @@ def flags_of(judging: Judge, known: Sequence[Sentence]) -> dict[Way, Any]:
     return found | {"classifier": classifier.flagged, "both": classifier.flagged | lowered}
 
 
-def record_of(way: Way, spoken: str, known: Sequence[Sentence], flags: Any) -> Record:
+def record_of(way: Way, spoken: str, known: Sequence[Sentence], flags: Any) -> Accuracy:
     def share(sort: str, topic: str = "") -> Measure:
         of = [
             i for i, each in enumerate(known)
@@ -186,13 +186,13 @@ def record_of(way: Way, spoken: str, known: Sequence[Sentence], flags: Any) -> R
         table = np.array([[float(flags[i]) for i in of]])
         return intervals.interval(table, [known[i].group for i in of])
 
-    return Record(
+    return Accuracy(
         way,
         spoken,
-        share(IMPROPER),
-        {kind: share(IMPROPER, kind) for kind in corpus.KINDS},
+        share(HARMFUL),
+        {kind: share(HARMFUL, kind) for kind in corpus.KINDS},
         share(CLINICAL),
-        share(PROPER),
+        share(HARMLESS),
         tuple(
             each.text
             for i, each in enumerate(known)

@@ -4,36 +4,35 @@ Vectors and BM25 find passages (``passages``), rules find differences (``compari
 learned judge decides (``judges``). Support means that a source says so, not that it is true.
 """
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from souron.data.sentences import Sentence, sentences
-from souron.kinds import files as kind_files
-from souron.kinds.text import Text
+from souron.kinds.text import Text, text_of
 from souron.runs import ask
 from souron.runs.events import Event, last, left
-from souron.society.claims import passages, self_consistency, verdicts
-from souron.society.claims.record import Check, Checked
+from souron.society.citations import library as shelf
+from souron.society.citations import references
+from souron.studies.check import passages, self_consistency, verdicts
+from souron.studies.check.record import Checked, CheckedAnswer
 from souron.utils import units
 from souron.utils.messages import UserError, _
 
 MOST_SENTENCES = 2_000  # of an answer
 MOST_SAMPLES = 20  # resampled answers
-STDIN = ask.STDIN
 UNREAD = (".pdf", ".docx", ".doc", ".odt", ".rtf", ".html", ".htm", ".pptx", ".xlsx")
 
 
-def check(answer: Any, sources: Any, **options: Any) -> Check:
+def check(answer: Any, sources: Any, **options: Any) -> CheckedAnswer:
     """Check each sentence of ``answer`` against files, folders or a ``Text``.
 
     ``keep`` caches the sources' vectors. Raises UserError.
 
     Example:
         >>> from souron.kinds.text import Text
-        >>> from souron.society.claims import faithfulness
+        >>> from souron.studies.check import faithfulness
         >>> found = faithfulness.check(Text("He took 250 mg."), Text("He took 0.5 g."))
         >>> found.checked[0].state
         'contradicted'
@@ -42,10 +41,16 @@ def check(answer: Any, sources: Any, **options: Any) -> Check:
 
 
 def checking(
-    answer: Any, sources: Any, keep: bool = True, library: Sequence[str] = (), model: str = "",
-    samples: int = 0, question: str = "", seed: int = 0,
-) -> Iterator[Event]:  # fmt: skip
-    """Run ``check`` and yield its events; the last one has the ``Check``."""
+    answer: Any,
+    sources: Any,
+    keep: bool = True,
+    library: Sequence[str] = (),
+    model: str = "",
+    samples: int = 0,
+    question: str = "",
+    seed: int = 0,
+) -> Iterator[Event]:
+    """Run ``check`` and yield its events; the last one has the ``CheckedAnswer``."""
     begun = time.monotonic()
     if samples and not (model and question.strip()):
         raise UserError(
@@ -60,12 +65,12 @@ def checking(
             _("{name}={value} is not understood").format(name="samples", value=samples),
             expected=f"0..{MOST_SAMPLES}",
         )
-    said = answer_of(answer)
+    said = text_of(answer).text
     cut = claims_of(said)
     yield Event("data", text=_("reading the text"))
     texts = ask.documents(sources)
     skipped = unread(sources)
-    findings = _citations(said, library)
+    findings = references.check(said, shelf.read(library))
     started, made = time.monotonic(), None
     for done, made in passages.prepared(texts, keep):  # noqa: B007
         yield Event("read", done, left(started, done), _("reading the text"))
@@ -81,22 +86,9 @@ def checking(
         steps = self_consistency.agreeing(checked, model, samples, question, seed)
         for done, checked in steps:  # noqa: B007
             yield Event("answer", done, text=_("the language model is writing"))
-    yield Event("done", 1.0, record=Check(
-        said, checked, len(texts), len(made.cut), skipped, findings, time.monotonic() - begun,
-        texts, model,
-    ))  # fmt: skip
-
-
-def answer_of(answer: Any) -> str:
-    """Return the text of a file, of standard input, or of a ``Text``. Raises UserError."""
-    if isinstance(answer, Text):
-        text = answer.text
-    elif str(answer) == STDIN:
-        raw = sys.stdin.buffer.read(kind_files.MOST_TEXT + 1)
-        text = kind_files.decoded(raw, Path(STDIN))
-    else:
-        text = kind_files.words(Path(answer))
-    return ask.printable(text)
+    seconds = time.monotonic() - begun
+    record = CheckedAnswer(said, checked, len(texts), len(made.cut), skipped, findings, seconds)
+    yield Event("done", 1.0, record=record)
 
 
 def claims_of(answer: str) -> list[Sentence]:
@@ -136,17 +128,10 @@ def unread(sources: Any) -> list[str]:
     found = []
     for one in given:
         if isinstance(one, str | Path) and Path(one).is_dir():
-            found += [path.name for path in sorted(Path(one).rglob("*"))
-                      if path.suffix.lower() in UNREAD]  # fmt: skip
+            found += [
+                path.name for path in sorted(Path(one).rglob("*")) if path.suffix.lower() in UNREAD
+            ]
     return found
 
 
-def _citations(answer: str, library: Sequence[str]) -> Sequence[Any]:
-    """Check the answer's references against the user's library."""
-    from souron.society.citations import library as shelf
-    from souron.society.citations import references
-
-    return references.check(answer, shelf.read(library))
-
-
-__all__ = ["Check", "Checked", "check", "checking"]
+__all__ = ["Checked", "CheckedAnswer", "check", "checking"]

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from souron.society.claims import quantities
-from souron.society.claims.parts import Change, Parts, around, changed, shared
-from souron.society.claims.quantities import Day, Quantity
+from souron.evaluation.claims import quantities
+from souron.evaluation.claims.parts import Change, Parts, around, changed, shared
+from souron.evaluation.claims.quantities import Day, Quantity
 
 CLOSE, ABOUT = 2e-3, 0.06  # relative tolerance of equal and of approximate numbers
 MOVED = 0.5  # margin of similarity from which a number counts as exchanged
