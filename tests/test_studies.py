@@ -526,7 +526,14 @@ def test_only_a_pasted_text_is_read_back(tmp_path, monkeypatch):
     (tmp_path / "secret.txt").write_text("theirs", encoding="utf-8")
     (kept.parent / "link.txt").symlink_to(tmp_path / "secret.txt")
     assert sent.typed_in(str(kept)) == "mine"
-    for path in (tmp_path / "secret.txt", kept.parent / "link.txt", kept.parent / "none.txt"):
+    (tmp_path / "gradio" / "other.txt").write_text("theirs", encoding="utf-8")
+    for path in (
+        tmp_path / "secret.txt",
+        kept.parent / "link.txt",
+        kept.parent / "none.txt",
+        kept.parent / "../../other.txt",
+        tmp_path / "gradio" / "typed" / ".." / "other.txt",
+    ):
         assert sent.typed_in(str(path)) == ""
 
 

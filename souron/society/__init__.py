@@ -1,1 +1,1 @@
-"""Tools for the use of AI in society: fact checking, citations, work, and harmful language."""
+"""Tools for the use of AI in society: citations and work."""

@@ -1,1 +1,1 @@
-"""Harmful output of language models: detect it, count it before and after tuning, withhold it."""
+"""Harmful output of language models: detect it, and withhold it."""

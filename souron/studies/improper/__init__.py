@@ -52,7 +52,7 @@ class Options:
     ] = ""
     lexicon: Annotated[
         str,
-        Choice(N_("words of your own for it, one a line, instead of souron's"), metavar="FILE"),
+        Choice(N_("a lexicon of your own, a word a line, instead of souron's"), metavar="FILE"),
     ] = ""
     language: Annotated[str, Choice(N_("prompts in en or ja alone"), metavar="L")] = ""
     n: Annotated[int | None, Choice(N_("prompts at most (default all)"), low=1)] = None
