@@ -48,9 +48,10 @@ def page(studio: Studio) -> None:
         return [gr.update(visible=name == other) for other in entries]
 
     def opened(query: dict[str, str]) -> list[Any]:
-        id = watch.latest(query)
+        tool = query.get("study", "")
+        id = watch.latest(query) or newest(studio, tool)
         job = studio.find(id)
-        asked = query.get("study") or (job.words[0] if job is not None else first)
+        asked = tool or (job.words[0] if job is not None else first)
         name = asked if asked in entries else first
         values = [value for form in all_forms.values() for value in form.held(job)]
         return [name, *shown(name), *values, id]
@@ -58,6 +59,11 @@ def page(studio: Studio) -> None:
     chosen.change(studio.says(shown), chosen, columns, **QUIET)
     widgets = [widget for form in all_forms.values() for widget in form.widgets]
     watch.follow(studio.opened(opened, [chosen, *columns, *widgets, watch.job]))
+
+
+def newest(studio: Studio, tool: str) -> str:
+    """Return the id of the newest job of a study, "" for none."""
+    return next((job.id for job in studio.jobs.all() if job.words[:1] == [tool]), "")
 
 
 class Form:
@@ -95,14 +101,14 @@ class Form:
         import gradio as gr
 
         ends = ", ".join(Text.formats)
-        label, info = field.says
         return [
-            gr.Textbox(label=label, info=info or None, lines=8, max_lines=16),
+            gr.Textbox(label=field.says[0], lines=8, max_lines=16),
             sent.received(
                 gr.File(
                     label=_("or files ({ends})").format(ends=ends),
                     file_count="multiple" if field.many else "single",
                     file_types=list(Text.formats),
+                    height=120,
                 ),
                 sent.places if field.many else sent.place,
             ),
