@@ -134,7 +134,7 @@ class Study(ABC):
 
     @property
     def keeps(self) -> bool:
-        """Whether anything may be written: the record, and what is derived in the cache."""
+        """True where the record may be written, and what is derived of it in the cache."""
         return self._project is not None
 
     @property

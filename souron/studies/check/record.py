@@ -96,7 +96,7 @@ class Checked:
 
 @dataclass(kw_only=True)
 class CheckRecord(Record):
-    """What both records share: they may be one page in place of a folder."""
+    """A record that may be one page in place of a folder."""
 
     eyebrow = N_("check")
     json_file = "check.json"

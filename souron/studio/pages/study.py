@@ -192,7 +192,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Said:
-    """What the widgets of one field hold."""
+    """The content of the widgets of one field."""
 
     value: Any
     files: Sequence[str]  # that were sent
