@@ -382,7 +382,7 @@ def test_the_chapters_of_the_tour_begin_with_them(monkeypatch):
 
     for place, name in ((ready, "showing"), (train, "training"), (compare, "comparing")):
         monkeypatch.setattr(place, name, pretend)
-    for name in ("drawn_or_real", "checked", "occupation", "improper_output"):
+    for name in ("drawn_or_real", "checked", "occupation", "harmful_output"):
         monkeypatch.setattr(society_tour, name, pretend)
     monkeypatch.setattr(type(load.names()["fashion"]), "where", lambda _entry: True)
 
