@@ -319,6 +319,8 @@ def test_the_server_withholds_and_counts(run, monkeypatch):
     assert shown == "Good day. [withheld: a word of the lexicon] It rains."
     assert client.get("/filtered").json() == {
         "filter": "lexicon", "withheld": 2, "reasons": {"lexicon": 2}}  # fmt: skip
+    page = client.get("/docs")
+    assert page.status_code == 200 and "POST /v1/chat/completions" in page.text
     refused = client.post("/predict", files={"file": ("a.txt", b"Hello")})
     assert refused.json()["error"]["code"] == "filter"  # else it were a way around
     service.close()
