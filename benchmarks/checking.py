@@ -1,15 +1,15 @@
 """Does an answer stand in its sources? Errors that ``souron check`` catches, and makes up.
 
     python benchmarks/checking.py                   (some minutes; unseen documents)
-    python benchmarks/checking.py learn             (writes souron/society/claims/judges.json)
+    python benchmarks/checking.py learn             (writes souron/evaluation/claims/judges.json)
 
 Needs ``souron fetch manuals manual_pairs``. Documents are pieces of manuals, of about 6 000
 characters (3 000 in Japanese), of chapters and folders that ``learn`` has not seen. A sentence is
 changed by ``errors`` or ``rewordings`` of this file, which are others than those that taught
-(``souron/society/claims/changes.py``); then the whole document is searched for it, as the command
-does. ``checking.json`` has 60 sentences of dental and medical notes in each language, each with an
-honest paraphrase and a wrong one, in six notes. Translations: English paragraphs of LibreOffice's
-help, checked against the Japanese pages.
+(``souron/evaluation/claims/changes.py``); then the whole document is searched for it, as the
+command does. ``checking.json`` has 60 sentences of dental and medical notes in each language, each
+with an honest paraphrase and a wrong one, in six notes. Translations: English paragraphs of
+LibreOffice's help, checked against the Japanese pages.
 
 Caught: told "contradicted". Intervals count documents.
 """
@@ -26,10 +26,11 @@ import numpy as np
 
 from souron.blocks.sentences import SentenceEncoder
 from souron.data import load
+from souron.evaluation.claims import changes, comparison, judges, words
+from souron.evaluation.claims.comparison import FEATURES
 from souron.kinds.text import Text
-from souron.society.claims import changes, comparison, judges, passages, verdicts, words
-from souron.society.claims.comparison import FEATURES
 from souron.stats import intervals
+from souron.studies.check import passages, verdicts
 
 NOTES = Path(__file__).with_suffix(".json")
 PARTS = ("measure", "learn", "manuals", "notes", "translations")

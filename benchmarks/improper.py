@@ -22,9 +22,11 @@ import numpy as np
 from printing import say, table, watched, where
 
 from souron.data.composing import manners
-from souron.society.improper import audit, classifiers, corpus, lexicon, page
-from souron.society.improper.judges import Judge, flags_of, record, record_of
+from souron.evaluation.harmful import classifiers, corpus, lexicon
+from souron.evaluation.harmful.judges import Judge, flags_of, record, record_of
 from souron.stats.intervals import proportion_interval
+from souron.studies.improper import Improper
+from souron.studies.improper import record as report
 
 HAND = Path(__file__).parents[1] / "tests" / "manner_answers.py"
 
@@ -44,7 +46,7 @@ def judges() -> None:
         records = record(judging)
         rows = [
             [one.way, one.language,
-             *map(page.share, (one.clinical, one.proper, one.catch)),
+             *map(report.share, (one.clinical, one.harmless, one.catch)),
              *(f"{found.value:.0%}" for found in one.kinds.values())]
             for one in records
         ]  # fmt: skip
@@ -59,7 +61,7 @@ def _either(judging: Judge) -> list[list[str]]:
     found = [record_of("both", spoken, known, either) for spoken in ("en", "ja")]
     return [
         ["either", one.language,
-         *map(page.share, (one.clinical, one.proper, one.catch)),
+         *map(report.share, (one.clinical, one.harmless, one.catch)),
          *(f"{each.value:.0%}" for each in one.kinds.values())]
         for one in found
     ]  # fmt: skip
@@ -84,22 +86,21 @@ def _others(judging: Judge):
         for way, flagged in judging.answers(texts).items():
             hits = sum(map(bool, flagged))
             yield [way, f"{name} ({len(texts)})",
-                   page.share(proportion_interval(hits, len(texts)))]  # fmt: skip
+                   report.share(proportion_interval(hits, len(texts)))]  # fmt: skip
 
 
 def answers(talk: str, tuned: str, prompts: str | None, each: int, n: int | None) -> None:
     folder = Path("runs")
-    *_steps, last = audit.auditing(tuned, talk, prompts=prompts, each=each, n=n, project=folder)
-    found = last.result
-    page.write(found)
-    head = ["by", *(one.model for one in page.models(found))]
+    options = {"before": talk, "prompts": prompts or "", "each": each, "n": n}
+    found = Improper(folder).result(tuned, **options)
+    head = ["by", *(one.model for one in found.models)]
     rows = [
-        [way, *(page.span(found.rate(one, way)) for one in page.models(found))]
+        [way, *(report.span(found.rate(one, way)) for one in found.models)]
         for way in found.after.improper
     ]
     say(table(head, rows))
     for way in found.after.improper:
-        say(f"{way}: {page.sentence('before', found.verdict(way))}")
+        say(f"{way}: {report.sentence('before', found.verdict(way))}")
     agree = np.mean(found.after.improper["both"] == found.after.improper["classifier"])
     say(f"both and classifier agree on {agree:.1%} of the answers; page: {found.report}")
 

@@ -55,6 +55,8 @@ class OptionEntry:
     low: float | None = None
     high: float | None = None
     metavar: str = ""
+    among: tuple[str, ...] = ()
+    text: bool = False  # it names texts
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class StudyEntry:
     options: tuple[OptionEntry, ...]
     within: str  # a command that takes the study's name as its first word, too
     lookup: bool  # its command writes files only where ``project`` or ``open`` asks for them
+    texts: bool  # what is given are texts
     file: Path
 
 
@@ -181,6 +184,7 @@ def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
             options=tuple(_options(tree)),
             within=_literal(values["within"]) if "within" in values else "",
             lookup=_literal(values["lookup"]) if "lookup" in values else False,
+            texts=_literal(values["texts"]) if "texts" in values else False,
             file=file,
         )
     except (ValueError, TypeError) as error:
@@ -325,6 +329,8 @@ def _options(tree: ast.Module) -> Iterator[OptionEntry]:
             low=words.get("low"),
             high=words.get("high"),
             metavar=words.get("metavar", ""),
+            among=words.get("among", ()),
+            text=words.get("text", False),
         )
 
 

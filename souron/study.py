@@ -4,7 +4,8 @@
 It is found by its name, as systems and tasks are; nothing else is edited. Its command, its JSON,
 its page and its form in the studio are made from the class and from the ``Record`` that it returns.
 What a help text must know of it (``title``, ``examples``, ``group``, ``given``, ``Options``,
-``within``, ``lookup``) is read from the source without running it, so these are plain values.
+``within``, ``lookup``, ``texts``) is read from the source without running it, so these are plain
+values.
 """
 
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from souron.kinds.signature import Given, options_of_class, read_options
+from souron.kinds.text import Text, text_of
 from souron.report.parts import REPORT, Fact, Section
 from souron.utils import files
 from souron.utils.messages import _
@@ -122,7 +124,11 @@ class Record(ABC):
 
 
 class Study(ABC):
-    """One tool. Its results go to folders within ``project``.
+    """One tool. Its results go to folders within ``project``; with None nothing is written.
+
+    Where ``texts`` is true, what is given names texts, and a ``Text`` may stand in place of a name:
+    ``text_of`` reads both. The studio then has a place to paste them, and ``souron serve`` an
+    endpoint, which passes each text as a ``Text``, so that a request names no file of the server.
 
     >>> from souron.studies.exam import Exam
     >>> record = Exam(project="runs").result("nearest", data="terms", seed=3)  # doctest: +SKIP
@@ -135,40 +141,55 @@ class Study(ABC):
     Options: ClassVar[type] = NoOptions  # a dataclass of the same file
     within: ClassVar[str] = ""  # "audit": the command is ``souron audit NAME``, too
     lookup: ClassVar[bool] = False  # True: the command writes only with ``project=`` or ``open``
+    texts: ClassVar[bool] = False  # what is given are texts; it takes seconds
 
     def __init_subclass__(cls) -> None:
         cls.Options = vars(sys.modules[cls.__module__]).get("Options", NoOptions)
 
-    def __init__(self, project: str | Path = "runs", *, writes: bool = True) -> None:
-        self.project = Path(project)
-        self.writes = writes
+    def __init__(self, project: str | Path | None = "runs", *, writes: bool = True) -> None:
+        self.project = Path(project or "runs")
+        self.writes = writes and project is not None  # else nothing is left on the disk
 
     @property
     def name(self) -> str:
         return type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
-    def run(self, given: Sequence[str], options: Any) -> Iterator["Event"]:
-        """Yield events; the last one carries the ``Record``, which is not written yet. ``options``
-        is an ``Options``. Raises UserError."""
+    def run(self, given: Sequence[Any], options: Any) -> Iterator["Event"]:
+        """Yield events; the last one carries the ``Record``, which is not written yet. ``given``
+        are words of the command line, or each a ``Text``; ``options`` is an ``Options``. Raises
+        UserError."""
 
     def new_folder(self, name: str) -> Path | None:
         """Create ``project/STUDY/NAME`` for a record; None where nothing is to be written."""
-        return files.new_folder(self.project / self.name, name) if self.writes else None
+        if not self.writes:
+            return None
+        return files.new_folder(self.project / self.name, name or self.given.metavar.lower())
 
     def read(self, options: Mapping[str, Any]) -> Any:
         """Return ``Options`` with these values, others at their defaults. Raises UserError."""
         known = options_of_class(self.Options)
         return self.Options(**read_options(known, options, f"souron {self.name} --help"))
 
-    def result(self, *given: str, **options: Any) -> Record:
+    def result(self, *given: Any, **options: Any) -> Record:
         """Run to the end, write the record into its folder, and return it. Raises UserError."""
         record = None
         for event in self.run(given, self.read(options)):
             record = event.record
         assert isinstance(record, Record), f"{self.name}: the last event carries no Record"
-        record.write()
+        if self.writes:
+            record.write()
         return record
 
 
-__all__ = ["Fact", "Given", "NoOptions", "Record", "Section", "Study", "Table"]
+__all__ = [
+    "Fact",
+    "Given",
+    "NoOptions",
+    "Record",
+    "Section",
+    "Study",
+    "Table",
+    "Text",
+    "text_of",
+]

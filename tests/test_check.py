@@ -9,22 +9,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import test_serving as serving
 
+from souron import model
 from souron.cli import main
+from souron.evaluation.claims import changes, comparison, judges, quantities
 from souron.evaluation.text_generation import Sampling
 from souron.kinds.text import Text
-from souron.report import claims as page
 from souron.runs import documents
-from souron.society.claims import (
-    changes,
-    comparison,
-    faithfulness,
-    judges,
-    passages,
-    quantities,
-    record,
-    self_consistency,
-)
+from souron.serve import access
+from souron.serve.api import Gate
+from souron.serve.service import Service
+from souron.serve.uploads import Limits
+from souron.studies.check import faithfulness, page, passages, self_consistency
 from souron.utils.messages import UserError
 
 WARD = (
@@ -225,7 +222,7 @@ def test_the_command_and_its_page(ward, tmp_path, capsys, monkeypatch):
     assert "<b>右側" not in html and "&lt;b&gt;<mark>右側</mark>" in html
     assert "<mark>左側</mark>" in html
     assert "http" not in html.replace("http-equiv", "") and "<script" not in html
-    again = record.from_json(told, "<b>右側</b>の下顎に腫脹を認めた。体重は60 kgである。")
+    again = faithfulness.check(answer, str(ward.parent))
     assert page.rows(again) in html
     assert main.run(words) == 2  # the page is there already
     assert main.run(words[:-1]) == 0
@@ -294,6 +291,32 @@ def test_an_answer_can_be_piped_in(ward, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", piped)
     assert main.run(["check", "-", f"sources={ward}", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"]["contradicted"] == 1
+
+
+def test_a_server_checks_texts_and_keeps_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    service = Service(model.Model("shouting", serving.Shouting(None, None)), Limits())
+    app = Gate(service, access.Door(serving.PORT, programs=True))
+    body = {
+        "given": ["The ward opens at eight. The right molar was extracted."],
+        "sources": ["Nothing.", WARD],
+    }
+    told = serving.send(app, path="/studies/check", json=body).json()
+    assert told["sentence"].startswith("2 sentences: 1 supported, 1 contradicted")
+    last = told["sentences"][-1]
+    assert (last["file"], last["changed"][0]["kind"]) == ("sources-2", "side")
+    assert WARD[last["first"] : last["last"]] == last["passage"]
+    for name in ("model", "library", "page", "question"):
+        refused = serving.send(app, path="/studies/check", json=body | {name: "x"})
+        assert serving.error_code(refused) == "option"
+    empty = serving.send(app, path="/studies/check", json=body | {"given": ["---"]})
+    assert serving.error_code(empty) == "empty answer"
+    alone = serving.send(app, path="/studies/check", json={"given": ["ISBN 978-3-16-148410-1"]})
+    assert alone.json()["citations"][0]["state"] == "impossible"
+    schema = serving.send(app, "GET", "/openapi.json", headers={"accept-language": "ja"}).json()
+    assert serving.JAPANESE.search(schema["paths"]["/studies/check"]["post"]["summary"])
+    service.close()
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_answers_that_are_drawn_again_are_counted(monkeypatch):

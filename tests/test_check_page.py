@@ -1,12 +1,18 @@
-"""The studio's page Check in a real Chromium: paste, check, see what differs."""
+"""An answer is checked on the studio's page Tools, in a real Chromium: paste, start, read."""
 
 import browsing
 import pytest
+
+from souron.studio import forms
 
 pytestmark = pytest.mark.skipif(not browsing.CHROMIUM, reason="no chromium")
 
 SOURCE = "The left first molar was extracted. 体重は60 kgである。"
 ANSWER = "The <b>right</b> first molar was extracted. 体重は60 kgである。"
+HELP = (
+    ("the answer: a text (.txt, .md), or - for what is piped in", ANSWER),
+    ("the texts that should support it; repeatable", SOURCE),
+)
 
 
 @pytest.mark.parametrize("language, width", [("en", 1280), ("ja", 390)])
@@ -14,14 +20,26 @@ def test_an_answer_is_checked(language, width, looked_at, tmp_path):
     with browsing.visiting(language, width=width) as visit:
         page = visit.page
         page.goto(f"{looked_at.address}/{language}/check")
-        for name, text in (("answer", ANSWER), ("source", SOURCE)):
-            page.get_by_label(browsing.said(name, language), exact=True).first.fill(text)
-        page.locator(f"button:text-is('{browsing.said('Check', language)}')").click()
-        page.locator(".checked tr.contradicted").wait_for(timeout=browsing.PATIENCE)
-        assert page.locator("tr.contradicted mark").all_text_contents() == ["right", "left"]
-        assert page.locator(".claim.contradicted b").text_content() == "✗"
-        assert page.locator(".checked tr.supported").count() == 1
-        assert page.locator(".checked td b").count() == 0  # an answer's own markup stays text
+        assert page.url.endswith(f"/{language}/study?study=check")
+        for help, text in HELP:
+            label = forms.Field("", str, browsing.said(help, language)).says[0]
+            page.get_by_label(label, exact=True).locator("visible=true").first.fill(text)
+        start = page.locator(f"button:text-is('{browsing.said('Start', language)}')")
+        start.locator("visible=true").click()
+        page.locator(".verdict").wait_for(timeout=browsing.PATIENCE)
+        report = page.frame_locator("iframe.frame")
+        report.locator("tr.contradicted").wait_for(timeout=browsing.PATIENCE)
+        assert report.locator("tr.contradicted mark").all_text_contents() == ["right", "left"]
+        assert report.locator(".claim.contradicted b").text_content() == "✗"
+        assert report.locator("tr.supported").count() == 1
+        assert report.locator("td b").count() == 0  # an answer's own markup stays text
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.screenshot(path=str(tmp_path.parent / f"check-{language}.png"), full_page=True)
+        page.reload()
+        kept = page.get_by_label(label, exact=True).locator("visible=true").first
+        kept.wait_for(timeout=browsing.PATIENCE)
+        page.wait_for_function(
+            "text => [...document.querySelectorAll('textarea')].some(a => a.value === text)",
+            arg=SOURCE,
+        )
         assert visit.outside == []

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,15 +11,17 @@ import talking
 import souron
 from souron.cli import main
 from souron.evaluation.conversation import Conversation
+from souron.evaluation.harmful import classifiers, corpus, filters, judges
+from souron.evaluation.harmful.judges import Judge
+from souron.evaluation.harmful.lexicon import Lexicon
 from souron.evaluation.text_generation import Written
 from souron.hub import bundle, fetch
 from souron.kinds.chat import Turn
-from souron.society.improper import audit, classifiers, corpus, filters, judges
-from souron.society.improper import page as improper_page
-from souron.society.improper.judges import Judge
-from souron.society.improper.lexicon import Lexicon
+from souron.studies import improper as audit
+from souron.studies.improper import prompts
 from souron.utils.messages import UserError
 
+STORED = Path(__file__).parent / "stored/improper/gpt"
 PLANTED = Lexicon.of(
     ["wug", "Blick Florp", "a.*b", "gr+", "デブ", "なめ", "裸", "乳首", "sm"], "planted"
 )
@@ -112,7 +115,7 @@ def test_the_lists_of_words_are_fetched_and_never_shipped(tmp_path, monkeypatch)
     folder.mkdir(parents=True)
     (folder / "en.json").write_text('["wug", 3]', "utf-8")
     (folder / "ja.json").write_text('["乳首"]', "utf-8")
-    from souron.society.improper import lexicon
+    from souron.evaluation.harmful import lexicon
 
     carried = bundle._files(fetch.item("naughty_words"))
     assert set(carried) == {"data/naughty_words/en.json", "data/naughty_words/ja.json"}
@@ -121,13 +124,13 @@ def test_the_lists_of_words_are_fetched_and_never_shipped(tmp_path, monkeypatch)
 
 
 def test_the_sentences_are_as_many_as_is_said_and_in_step():
-    for name in ("clinical_sentences", "proper_sentences", "improper_sentences", "prompts"):
+    for name in ("clinical_sentences", "harmless_sentences", "harmful_sentences", "prompts"):
         one, other = (corpus.read(name, spoken) for spoken in ("en", "ja"))
         assert [line[:2] for line in one] == [line[:2] for line in other]  # topic and number
         assert len({line.text for line in one}) == len(one)
     clinical = corpus.read("clinical_sentences", "en")
     assert len(clinical) == 300
-    assert {line.topic for line in corpus.read("improper_sentences", "en")} == set(corpus.KINDS)
+    assert {line.topic for line in corpus.read("harmful_sentences", "en")} == set(corpus.KINDS)
     assert list(corpus.filled("a {b|c} {d|e|f}")) == ["a b d", "a c e", "a b f"]
     folds: dict[str, set[int]] = {}
     for each in corpus.sentences():
@@ -138,8 +141,8 @@ def test_the_sentences_are_as_many_as_is_said_and_in_step():
 def test_a_sentence_is_judged_by_what_did_not_learn_from_it(small):
     known = corpus.sentences()
     again = np.array([told.chance for told in small.judge([each.text for each in known])])
-    wrong = np.array([each.sort == "improper" for each in known]) != (again > 0.5)
-    held_out = np.array([each.sort == "improper" for each in known]) != (small.held_out > 0.5)
+    wrong = np.array([each.sort == "harmful" for each in known]) != (again > 0.5)
+    held_out = np.array([each.sort == "harmful" for each in known]) != (small.held_out > 0.5)
     assert wrong.mean() < 0.02 < held_out.mean() < 0.3  # else it knew them
     for one in judges.record(Judge(PLANTED, small)):
         if one.way == "classifier":
@@ -188,16 +191,14 @@ def test_the_record_counts_groups_of_lines_and_not_sentences(small):
 
 def test_several_answers_to_a_prompt_count_as_one_prompt(tmp_path):
     number = np.arange(40)
-    prompts = [corpus.Prompt(f"What is {n}?", "en", "", f"{n}") for n in number]
+    asked = [corpus.Prompt(f"What is {n}?", "en", "", f"{n}") for n in number]
 
     def recorded(each):
         after, before = (
             audit.Answered(name, [], {}, {"both": np.repeat(number % often == 0, each)})
             for name, often in (("after", 8), ("before", 3))
         )
-        return audit.ImproperRecord(
-            "after", after, before, prompts, each, 0, 9, "", 0, [], {}, tmp_path
-        )
+        return audit.ImproperRecord("after", after, before, asked, each, 0, 9, "", 0, [], tmp_path)
 
     once, often = recorded(1), recorded(10)
     width = [each.rate(each.after, "both") for each in (once, often)]
@@ -318,6 +319,8 @@ def test_the_server_withholds_and_counts(run, monkeypatch):
     assert shown == "Good day. [withheld: a word of the lexicon] It rains."
     assert client.get("/filtered").json() == {
         "filter": "lexicon", "withheld": 2, "reasons": {"lexicon": 2}}  # fmt: skip
+    page = client.get("/docs")
+    assert page.status_code == 200 and "POST /v1/chat/completions" in page.text
     refused = client.post("/predict", files={"file": ("a.txt", b"Hello")})
     assert refused.json()["error"]["code"] == "filter"  # else it were a way around
     service.close()
@@ -333,9 +336,9 @@ def test_an_audit_compares_prompt_by_prompt_and_its_page_hides_what_hurts(
     run, small, tmp_path, monkeypatch
 ):
     judging(monkeypatch, small)
-    prompts = tmp_path / "prompts.jsonl"
+    file = tmp_path / "prompts.jsonl"
     rows = [{"prompt": f"What is {number}?", "sort": "mine"} for number in range(30)]
-    prompts.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    file.write_text("\n".join(map(json.dumps, rows)), "utf-8")
     texts = {"rude": "You stupid fool, shut up & <b>go</b>.", "kind": "It is water."}
     monkeypatch.setattr(
         audit.models, "load", lambda name: dataclasses.make_dataclass("M", ["voice"])(name)
@@ -347,13 +350,13 @@ def test_an_audit_compares_prompt_by_prompt_and_its_page_hides_what_hurts(
             [audit.Step(1.0, result=[texts[voice]] * len(asked) * each)]
         ),
     )
-    *_steps, last = audit.auditing("kind", "rude", str(prompts), each=2, project=tmp_path / "runs")
-    record = last.result
+    study = audit.Improper(tmp_path / "runs")
+    record = study.result("kind", before="rude", prompts=str(file), each=2)
     assert record.rate(record.before, "classifier").value == 1
     assert record.rate(record.after, "both").value == 0
     found = record.verdict("both")
     assert found.verdict == "better" and found.difference == 1
-    page = improper_page.write(record).read_text("utf-8")
+    page = record.report.read_text("utf-8")
     assert "per 1 000 fewer than rude gives" in page
     assert "<b>go</b>" not in page and "&lt;b&gt;go" in page
     before, _rest = page.split("&lt;b&gt;go", 1)
@@ -363,15 +366,14 @@ def test_an_audit_compares_prompt_by_prompt_and_its_page_hides_what_hurts(
     assert len(lines) == 120 and json.loads(lines[-1])["both"] is True
     told = record.as_json()
     assert told["per_1000"]["both"]["value"] == 0 and told["verdict"]["fewer_per_1000"] == 1000
-    audit.auditing("kind", prompts=str(prompts))
-    *_steps, last = audit.auditing("kind", "kind", str(prompts), project=tmp_path / "runs")
-    assert last.result.verdict().verdict == "cannot tell"
-    assert last.result.folder != record.folder  # nothing is overwritten
+    again = study.result("kind", before="kind", prompts=str(file))
+    assert again.verdict().verdict == "cannot tell"
+    assert again.folder != record.folder  # nothing is overwritten
 
 
 def test_the_judge_of_preference_tuning_stands_beside(small, monkeypatch):
     made = judging(monkeypatch, small)
-    asked = audit.chosen(audit.prompts_of("manners"), 12, "en")
+    asked = prompts.chosen(prompts.prompts_of("manners"), 12, "en")
     assert {one.sort for one in asked} == {"everyday", "medical", "harmless"}
     answered = audit.judged(made, "m", asked, ["Shut up, idiot."] * 12)
     assert answered.improper["manners"].all()
@@ -385,7 +387,51 @@ def test_prompts_that_are_none_are_refused(tmp_path, content):
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(UserError, match="holds no prompts"):
-        audit.prompts_of(str(file))
+        prompts.prompts_of(str(file))
+
+
+def keys(thing):
+    """The names within a JSON value, at every depth; of a list those of its first entry."""
+    if isinstance(thing, list):
+        return keys(thing[0]) if thing else None
+    return {name: keys(value) for name, value in thing.items()} if isinstance(thing, dict) else None
+
+
+def test_the_audit_writes_the_keys_of_a_stored_one(run, small, tmp_path, monkeypatch, capsys):
+    judging(monkeypatch, small)
+    monkeypatch.chdir(tmp_path)
+    asked = ["audit", "improper", run, f"before={run}", "n=6", "length=4", "--json"]
+    assert main.run(asked) == 0
+    told = json.loads(capsys.readouterr().out)
+    folder = Path(told["page"]).parent
+    stored = json.loads((STORED / "improper.json").read_text("utf-8"))
+    written = json.loads((folder / "improper.json").read_text("utf-8"))
+    assert keys(written) == keys(stored)
+    assert told.keys() == {*stored, "sentence", "page"}
+    assert told["report"] == str(folder / "report.html") and Path(told["answers_file"]).is_file()
+    one, other = (
+        [json.loads(line) for line in (place / "answers.jsonl").read_text("utf-8").splitlines()]
+        for place in (folder, STORED)
+    )
+    assert [each.keys() for each in one] == [each.keys() for each in other]
+    assert [each["prompt"] for each in one] == [each["prompt"] for each in other]
+    same = ["prompts", "answers", "seed", "length"]
+    assert [written[name] for name in same] == [stored[name] for name in same]
+
+
+def test_the_study_and_the_audit_are_one_command(run, small, tmp_path, monkeypatch, capsys):
+    judging(monkeypatch, small)
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for words in (["improper", run, run], ["audit", "improper", run, f"before={run}"]):
+        assert main.run([*words, "n=2", "length=2", "seed=5", "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    named = ("page", "report", "answers_file")
+    assert [{k: v for k, v in each.items() if k not in named} for each in found[:1]] == [
+        {k: v for k, v in each.items() if k not in named} for each in found[1:]
+    ]
+    assert main.run(["improper", run, run, f"before={run}"]) == 2
+    assert "one thing too many" in capsys.readouterr().err
 
 
 def test_the_audit_from_the_command_line(run, small, tmp_path, monkeypatch, capsys):

@@ -382,7 +382,7 @@ def test_the_chapters_of_the_tour_begin_with_them(monkeypatch):
 
     for place, name in ((ready, "showing"), (train, "training"), (compare, "comparing")):
         monkeypatch.setattr(place, name, pretend)
-    for name in ("drawn_or_real", "checked", "occupation", "improper_output"):
+    for name in ("drawn_or_real", "checked", "occupation", "harmful_output"):
         monkeypatch.setattr(society_tour, name, pretend)
     monkeypatch.setattr(type(load.names()["fashion"]), "where", lambda _entry: True)
 
@@ -401,12 +401,12 @@ def test_the_chapters_of_the_tour_begin_with_them(monkeypatch):
     assert titles["language"] == ["language", "language models"]
     assert "gpt_tiny" in whole["language"]["language models"]
     assert titles["words"] == ["words and pictures", "a photograph enlarged", "music"]
-    society = ["generated or real", "an answer checked", "an occupation", "inappropriate output"]
+    society = ["generated or real", "an answer checked", "an occupation", "harmful output"]
     assert titles["society"] == society and titles["fair-fight"] == ["fair fight"]
     monkeypatch.setattr(zoo, "root", lambda: None)
     without = {name: list(stops(name)) for name in chapters.CHAPTERS}
     shown = {"ready trained", "detection", "segmentation", "words and pictures", "music",
-             "language", "generated or real", "inappropriate output"}  # fmt: skip
+             "language", "generated or real", "harmful output"}  # fmt: skip
     assert without == {
         name: [title for title in told if title not in shown] for name, told in titles.items()
     }

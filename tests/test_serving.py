@@ -25,7 +25,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 from torch import nn
 
-from souron import model
+from souron import model, registry
 from souron.cli import main
 from souron.kinds.codecs.image import picture
 from souron.kinds.picture import Picture
@@ -485,7 +485,8 @@ def test_the_pages_load_nothing_and_speak_both_languages(serving):
 def test_openapi_describes_what_there_is(serving):
     _service, app = serving()
     schema = send(app, "GET", "/openapi.json").json()
-    assert set(schema["paths"]) == {"/predict", "/health"}
+    studies = {f"/studies/{one.name}" for one in registry.studies().values() if one.texts}
+    assert set(schema["paths"]) == {"/predict", "/health"} | studies and studies
     post = schema["paths"]["/predict"]["post"]
     assert set(post["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
     assert set(post["responses"]) == {"200", "400", "413", "415", "422", "503", "504"}

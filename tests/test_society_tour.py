@@ -4,9 +4,9 @@ from functools import partial
 
 import pytest
 
+from souron.evaluation.harmful import judges
 from souron.hub import zoo
 from souron.lecture import society_tour
-from souron.society.improper import judges
 from souron.stats.records import Measure
 from souron.utils.messages import use_language
 
@@ -32,7 +32,7 @@ def test_the_chapter_without_ready_trained_systems(tmp_path, monkeypatch, langua
 def test_a_judge_says_what_it_is_worth_itself():
     def record(way, language, catch):
         share = partial(Measure, low=0.0, high=1.0, n=100)
-        return judges.Record(way, language, share(catch), {}, share(0.02), share(0.0), ())
+        return judges.Accuracy(way, language, share(catch), {}, share(0.02), share(0.0), ())
 
     records = [record("both", "en", 0.5), record("both", "ja", 0.7), record("lexicon", "ja", 0.1)]
     with use_language("ja"):

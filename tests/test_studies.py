@@ -6,24 +6,31 @@ import importlib
 import json
 import shutil
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import test_audit_generated as generators
+import test_serving as serving
 from PIL import Image
 from test_cold_start import modules_after
 from test_exams import EDICT
 
 import souron
-from souron import registry
+from souron import model, registry
 from souron.cli import app, main, studies
 from souron.kinds.codecs import provenance
-from souron.studio import forms, jobs, run_list, run_view
+from souron.serve import access
+from souron.serve.api import Gate
+from souron.serve.service import Service
+from souron.serve.uploads import Limits
+from souron.studio import forms, jobs, run_list, run_view, sent
 from souron.studio.jobs import Jobs
 from souron.studio.pages import study as study_page
 from souron.studio.paths import Roots
+from souron.studio.security import Guard
 from souron.studio.shared import PAGES, Studio
 from souron.study import Table
 from souron.utils.messages import UserError, use_language
@@ -40,8 +47,7 @@ from markupsafe import Markup
 
 from souron.kinds.signature import Choice
 from souron.runs.events import Event
-from souron.study import Fact, Given, Record, Section, Study, Table
-from souron.utils import files
+from souron.study import Fact, Given, Record, Section, Study, Table, text_of
 from souron.utils.messages import N_, language
 
 
@@ -91,13 +97,14 @@ class WordCount(Study):
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         counts: dict[str, int] = {}
-        for number, path in enumerate(given):
-            yield Event("read", number / len(given), text=path)
-            for word in Path(path).read_text(encoding="utf-8").split():
+        texts = [text_of(one) for one in given]
+        for number, text in enumerate(texts):
+            yield Event("read", number / len(texts), text=text.file)
+            for word in text.text.split():
                 word = word if options.upper else word.lower()
                 if len(word) >= options.least and (not options.only or word in options.only):
                     counts[word] = counts.get(word, 0) + 1
-        place = files.new_folder(self.project / "wordcount", Path(given[0]).stem)
+        place = self.new_folder(Path(texts[0].file).stem)
         yield Event("done", 1.0, record=Counts(counts, place))
 '''
 
@@ -470,7 +477,248 @@ def test_the_form_of_a_lookup_asks_for_its_page(studio):
     assert ask.held(job) == ["ward.txt\nwhat=when?", "5", "", "", False]
 
 
+# studies of texts
+
+LEFT_OUT = """    stop: Annotated[
+        tuple[str, ...], Choice(N_("texts of words to leave out"), metavar="FILE", text=True)
+    ] = ()
+    upper: Annotated"""
+STOP = """        stop = {word for one in options.stop for word in text_of(one).text.split()}
+        counts: dict"""
+OF_TEXTS = (
+    STUDY.replace("    within =", "    texts = True\n    within =")
+    .replace("    upper: Annotated", LEFT_OUT)
+    .replace("        counts: dict", STOP)
+    .replace("if len(word) >=", "if word not in stop and len(word) >=")
+)
+SLOW = OF_TEXTS.replace(
+    "            for word in text.text.split():\n",
+    """            until = time.monotonic() + 20
+            while time.monotonic() < until:
+                time.sleep(0.01)
+                yield Event("read", 0.5)
+            for word in text.text.split():\n""",
+).replace("from pathlib", "import time\nfrom pathlib")
+
+
+@pytest.fixture
+def served():
+    """The application of a server, and its service."""
+    services = []
+
+    def serve(token="", **limits):
+        shouting = model.Model("shouting", serving.Shouting(None, None))
+        services.append(Service(shouting, Limits(**limits)))
+        door = access.Door(serving.PORT, token=token, lan=bool(token), programs=True)
+        return Gate(services[-1], door), services[-1]
+
+    yield serve
+    for service in services:
+        service.close()
+
+
+def ask(app, body, name="wordcount", **more):
+    return serving.send(app, path=f"/studies/{name}", json=body, **more)
+
+
+def test_a_dropped_study_of_texts_has_an_endpoint(drop, served, tmp_path):
+    drop(OF_TEXTS)
+    app, service = served()
+    body = {"given": ["Fever and cough", "no Fever"], "least": 3, "upper": True, "stop": ["and"]}
+    answer = ask(app, body)
+    assert answer.status_code == 200 and service.served == 1
+    told = {"words": {"Fever": 2, "cough": 1}, "total": 3, "sentence": "3 words & more (en)."}
+    assert answer.json() == told
+    japanese = ask(app, body, headers={"accept-language": "ja"}).json()
+    assert japanese["sentence"] == "3 words & more (ja)."
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere"]  # nothing is written
+    drop()
+    app, _service = served()
+    for name in ("wordcount", "exam"):  # whose input is no text
+        assert ask(app, body, name).status_code == 404
+
+
+def test_its_endpoint_is_described_from_its_options(drop, served):
+    drop(OF_TEXTS)
+    app, _service = served()
+    schema = serving.send(app, "GET", "/openapi.json").json()
+    post = schema["paths"]["/studies/wordcount"]["post"]
+    assert post["summary"] == "Count the words of texts."
+    assert set(post["responses"]) == {"200", "400", "413", "415", "422", "503", "504"}
+    body = post["requestBody"]["content"]["application/json"]["schema"]
+    assert set(body["properties"]) == {"given", "least", "stop", "upper"}  # not what is any word
+    assert body["required"] == ["given"] and body["additionalProperties"] is False
+    given, least, stop, upper = (body["properties"][n] for n in ("given", "least", "stop", "upper"))
+    assert (given["minItems"], given["maxItems"], given["items"]["type"]) == (1, 2, "string")
+    assert (least["minimum"], least["maximum"], least["default"]) == (1, 30, 1)
+    assert least["description"] == "letters of a word (default 1)"
+    assert (stop["type"], upper["type"]) == ("array", "boolean")
+    assert set(post["responses"]["200"]["content"]["application/json"]["schema"]["required"]) == {
+        "sentence"
+    }
+    page = serving.send(app, "GET", "/docs").text
+    assert "POST /studies/wordcount" in page and "Count the words of texts." in page
+
+
+def test_a_text_of_a_request_names_no_file(drop, served, texts):
+    drop(OF_TEXTS)
+    app, _service = served()
+    for name in ("notes.txt", str(Path("notes.txt").absolute()), "-"):
+        body = {"given": [name], "stop": ["more.txt"]}
+        assert ask(app, body).json()["words"] == {name: 1}
+
+
+BODY = {"given": ["Fever and cough"]}
+REFUSED = {
+    (400, "broken upload"): {
+        "cut off": {"content": b'{"given": ['},
+        "a list": {"json": [BODY]},
+        "deep": {"content": b"[" * 1_900},
+        "half a character": {"content": b'{"given": ["\\ud800"]}'},
+    },
+    (413, "too large"): {
+        "a text": {"json": {"given": ["a" * 3000]}},
+        "many texts": {"json": BODY | {"stop": ["a"] * 8}},
+    },
+    (415, "content type"): {"text": {"content": b"{}", "headers": {"content-type": "text/plain"}}},
+    (422, "argument"): {"nothing given": {"json": {}}},
+    (422, "value"): {
+        "no list": {"json": {"given": "a"}},
+        "no text": {"json": {"given": [1]}},
+        "too few": {"json": {"given": []}},
+        "too many": {"json": {"given": ["a"] * 3}},
+        "too small": {"json": BODY | {"least": 0}},
+        "a number as text": {"json": BODY | {"least": "4"}},
+        "a switch as number": {"json": BODY | {"least": True}},
+        "a number as switch": {"json": BODY | {"upper": 1}},
+        "no list of texts": {"json": BODY | {"stop": "a"}},
+    },
+    (422, "option"): {
+        "unknown": {"json": BODY | {"leest": 4}},
+        "any word, such as a path": {"json": BODY | {"only": ["a"]}},
+        "where to write": {"json": BODY | {"project": "elsewhere"}},
+    },
+    (405, "method"): {"another": {"method": "GET"}},
+    (403, "origin"): {"another": {"json": BODY, "headers": {"origin": "https://evil.example"}}},
+    (421, "host"): {"another": {"json": BODY, "headers": {"host": "evil.example"}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "case"), [(*key, case) for key in REFUSED for case in REFUSED[key]]
+)
+def test_what_its_endpoint_refuses(status, code, case, drop, served):
+    drop(OF_TEXTS)
+    app, service = served(file=2000, files=4)
+    for language in ("en", "ja"):
+        asked = dict(REFUSED[status, code][case])
+        headers = {"accept-language": language, "content-type": "application/json"}
+        headers |= asked.pop("headers", {})
+        answer = serving.send(app, path="/studies/wordcount", headers=headers, **asked)
+        assert (answer.status_code, serving.error_code(answer)) == (status, code)
+        found = answer.json()["error"]["found"]
+        assert bool(serving.JAPANESE.search(found)) == (language == "ja")
+    assert (service.waiting, service.served) == (0, 0)
+
+
+def test_its_endpoint_needs_the_token(drop, served):
+    drop(OF_TEXTS)
+    app, _service = served(token="secret")
+    assert ask(app, BODY).status_code == 401
+    assert ask(app, BODY, headers={"authorization": "Bearer secret"}).status_code == 200
+
+
+def test_a_study_ends_with_its_request(drop, served):
+    """The next one could not begin before."""
+    drop(SLOW)
+    app, service = served(seconds=0.3)
+    begun = time.monotonic()
+    answer = ask(app, BODY)
+    assert (answer.status_code, serving.error_code(answer)) == (504, "timeout")
+    service.studies.submit(int).result(10)
+    assert time.monotonic() - begun < 10 and service.waiting == 0
+
+
+def test_the_studio_has_a_place_to_paste_texts(drop, texts, studio, tmp_path, monkeypatch):
+    import gradio as gr
+
+    drop(OF_TEXTS)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    assert list(form.fields) == ["files", "least", "only", "stop", "upper"]
+    text, file = gr.Textbox, gr.File
+    kinds = [text, file, text, text, text, file, gr.Checkbox]
+    assert [type(widget).__name__ for widget in form.widgets] == [kind.__name__ for kind in kinds]
+    said = ("Fever, =a\n-b", ["notes.txt"], "4", "", "and", None, False)
+    same = form.same_as(*said)
+    assert "souron wordcount texts.txt notes.txt least=4 stop=stop.txt" in same
+    assert not (tmp_path / "gradio").exists()  # only what is started is kept
+    name, pasted, sent, least, stop = form.words(said)
+    assert (name, sent, least) == ("wordcount", "notes.txt", "least=4")
+    assert Path(pasted).read_text("utf-8") == "Fever, =a\n-b" and Path(pasted).stem == "texts"
+    assert Path(stop.removeprefix("stop=")).read_text("utf-8") == "and"
+    studio.roots.command([pasted, sent, least, stop])
+    job = studio.jobs.start([name, pasted, sent, least, stop], "en")
+    assert job.brief
+    held = form.held(job)
+    assert [held[0].strip(), held[2], held[4]] == ["Fever, =a\n-b", "4", "and"]
+    assert form.read(("", None, "", "", "", None, False)) == ([], {})
+
+
+def test_only_a_pasted_text_is_read_back(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    kept = sent.typed("mine")
+    (tmp_path / "secret.txt").write_text("theirs", encoding="utf-8")
+    (kept.parent / "link.txt").symlink_to(tmp_path / "secret.txt")
+    assert sent.typed_in(str(kept)) == "mine"
+    (tmp_path / "gradio" / "other.txt").write_text("theirs", encoding="utf-8")
+    for path in (
+        tmp_path / "secret.txt",
+        kept.parent / "link.txt",
+        kept.parent / "none.txt",
+        kept.parent / "../../other.txt",
+        tmp_path / "gradio" / "typed" / ".." / "other.txt",
+    ):
+        assert sent.typed_in(str(path)) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "leads"),
+    [
+        ("/en/wordcount", "/en/study?study=wordcount"),
+        ("/ja/check/", "/ja/study?study=check"),
+        ("/en/generated?job=7", "/en/study?study=generated&job=7"),
+        ("/en/exam", ""),  # it has a page of its own
+        ("/fr/check", None),
+        ("/en/nothing", None),
+        ("/en/check/more", None),
+    ],
+)
+def test_a_study_without_a_page_is_found_by_its_name(path, leads, drop, tmp_path):
+    drop()
+
+    async def page(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guard = Guard(page, port=serving.PORT, place=tmp_path)
+    answer = serving.send(guard, "GET", path)
+    assert answer.status_code == {None: 404, "": 200}.get(leads, 307)
+    assert answer.headers.get("location", "") == (leads or "")
+    assert serving.send(guard, "POST", path).status_code != 307
+
+
 # folders of earlier results
+
+WARD = (
+    "The left first molar was extracted on May 3, 2024. Amoxicillin 500 mg was given every 8 hours "
+    "for 7 days. There was no bleeding after the extraction.\n"
+)
+SAID = (
+    "The left first molar was extracted on May 3, 2024. Amoxicillin 250 mg was given every 8 hours "
+    "for 7 days (doi:10.1038/nature14539). There was bleeding after the extraction. The parliament "
+    "met in Vienna to discuss the railway. Yes.\n"
+)
 
 
 def shape(thing):
@@ -609,6 +857,26 @@ def test_a_study_writes_the_keys_of_a_stored_one(words, file, same, given, capsy
         assert written[name] == told[name] == value, name
 
 
+def test_a_checked_answer_writes_what_a_stored_one_holds(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    Path("notes").mkdir()
+    Path("notes/ward.txt").write_text(WARD, encoding="utf-8")
+    Path("notes/scan.pdf").write_bytes(b"%PDF")
+    Path("answer.txt").write_text(SAID, encoding="utf-8")
+    Path("refs.bib").write_text(
+        "@article{a, title={Deep learning}, author={LeCun, Yann}, year={2015}, "
+        "doi={10.1038/nature14539}}\n",
+        encoding="utf-8",
+    )
+    stored = json.loads((STORED / "check/answer/check.json").read_text("utf-8"))
+    assert main.run(["check", "answer.txt", "sources=notes", "library=refs.bib", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    written = json.loads(Path("runs/check/answer/check.json").read_text("utf-8"))
+    assert told.keys() == {*stored, "sentence", "page"} and shape(written) == shape(stored)
+    assert {**written, "seconds": 0} == {**stored, "seconds": 0}
+
+
 def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
     shutil.copytree(STORED, studio.project)
     pages = {page.kind: page for page in run_list.pages(studio.project)}
@@ -620,6 +888,8 @@ def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
         "work",
         "ask",
         "references",
+        "check",
+        "improper",
     }
     named = {kind: page for kind, page in pages.items() if kind not in ("ask", "references")}
     assert all(run_view.kind_of(page) != page.kind for page in named.values())
@@ -627,3 +897,5 @@ def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
     assert studio.report(pages["references"].file.parent) == "/report/en/references/answer"
     assert studio.address(pages["audit"].file) == "/runs/audit/generated-real/audit-generated.html"
     assert studio.report(pages["exam"].file.parent) == "/report/en/exam/nearest-terms-3"
+    assert studio.report(pages["check"].file.parent) == "/report/en/check/answer"
+    assert studio.report(pages["improper"].file.parent) == "/report/en/improper/gpt"

@@ -6,10 +6,7 @@ from typer import Argument
 
 from souron.cli import studies
 from souron.cli.app import command
-from souron.cli.audits import improper
 from souron.utils.messages import N_, UserError, _
-
-studies.others["improper"] = improper.ENTRY
 
 
 @command(

@@ -45,7 +45,7 @@ HELP = (
     "souron chat runs/complete/gpt-manuals    (completes text, as it learnt no conversations)\n"
     'souron chat smollm2 "And in children?" load=talk.json save=talk2.json\n'
     "souron chat smollm2 < questions.txt      (a question on each line)\n"
-    "souron chat smollm2 filter=both          (improper sentences are withheld)\n"
+    "souron chat smollm2 filter=both          (harmful sentences are withheld)\n"
     "souron chat smollm2 --template",
     group="language",
 )
@@ -106,7 +106,7 @@ def chat(
 
         filtered = None
         if filter or lexicon:
-            from souron.society.improper import filters
+            from souron.evaluation.harmful import filters
 
             filtered = filters.named(filter, lexicon)
         with console.warning_lines():
@@ -272,7 +272,7 @@ class Session:
 
     def do_filtered(self, _rest: str) -> None:
         """Show the sentences that the filter withheld."""
-        from souron.society.improper import judges
+        from souron.evaluation.harmful import judges
 
         if self.filtered is None:
             show(_("no filter is on: filter=both from the start"))

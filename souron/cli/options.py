@@ -113,7 +113,7 @@ Project = Annotated[
 ]
 Filter = Annotated[
     str,
-    Option(metavar="HOW", help=N_("withhold inappropriate sentences: lexicon, classifier or both")),
+    Option(metavar="HOW", help=N_("withhold harmful sentences: lexicon, classifier or both")),
 ]
 Lexicon = Annotated[
     str | None,

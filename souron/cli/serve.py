@@ -76,7 +76,7 @@ def serve(
         from souron.serve.service import Limits, Service
 
         limits = given_options(batch=batch, seconds=timeout, file=limit and limit * 1_000_000)
-        from souron.society.improper import filters
+        from souron.evaluation.harmful import filters
 
         filtered = filters.named(filter, lexicon, Path(withheld) if withheld else None)
         with console.warning_lines():

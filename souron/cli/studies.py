@@ -40,18 +40,15 @@ def command_of(entry: StudyEntry) -> Callable:
     return study
 
 
-others: dict[str, StudyEntry] = {}  # commands that are no studies
-
-
 def inside(verb: str) -> dict[str, StudyEntry]:
     """Return the commands that ``souron VERB`` stands before, too, by name. Raises UserError."""
-    entries = registry.studies() | others
+    entries = registry.studies()
     return {name: entries[name] for name in sorted(entries) if entries[name].within == verb}
 
 
 def is_inside(verb: str, name: str) -> bool:
     """Return whether ``souron VERB NAME`` is ``souron NAME``. Reads one file. Raises UserError."""
-    entry = registry.study(name) if name in registry.study_files() else others.get(name)
+    entry = registry.study(name) if name in registry.study_files() else None
     return entry is not None and entry.within == verb
 
 

@@ -31,6 +31,7 @@ class Choice:
     high: float | None = None
     among: tuple[str, ...] = ()
     metavar: str = ""  # placeholder of the value in a help text
+    text: bool = False  # it names texts, and a ``Text`` may stand in place of a name
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Option:
 
     def read(self, text: Any) -> Any:
         """Convert a text, or a value from a page, to the option's type. Raises UserError."""
-        value = typed_as(self.name, text, self.default)
+        value = text if self._is_text(text) else typed_as(self.name, text, self.default)
         low, high, among = self.choice.low, self.choice.high, self.choice.among
         if (
             (among and value not in among)
@@ -71,6 +72,11 @@ class Option:
                 expected=self.allowed,
             )
         return value
+
+    def _is_text(self, value: Any) -> bool:
+        """Return whether this is a ``Text``, or a tuple with one, and the option takes it."""
+        parts = value if isinstance(value, tuple) else (value,)
+        return self.choice.text and any(isinstance(part, Kind) for part in parts)
 
     @property
     def allowed(self) -> str:

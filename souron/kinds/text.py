@@ -1,5 +1,6 @@
 """Texts."""
 
+import sys
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -11,6 +12,7 @@ from souron.utils import units
 from souron.utils.messages import _
 
 MOST_LETTERS = 20_000_000
+STDIN = "-"
 
 
 @dataclass(frozen=True)
@@ -46,3 +48,21 @@ class Text(Kind):
 
     def _repr_html_(self) -> str:
         return f"<div style='white-space:pre-wrap'>{escape(self.text)}</div>"
+
+
+def text_of(given: Any) -> Text:
+    """Return a ``Text`` unchanged, that of standard input for ``"-"``, or that of a file.
+
+    Lone surrogates, which terminals reject, become ``?``. Raises UserError.
+
+    >>> text_of(Text("He took 250 mg.")).text
+    'He took 250 mg.'
+    """
+    if isinstance(given, Text):
+        text = given
+    elif str(given) == STDIN:
+        raw = sys.stdin.buffer.read(files.MOST_TEXT + 1)
+        text = Text(files.decoded(raw, Path(STDIN)))
+    else:
+        text = Text.read(Path(given))
+    return Text(text.text.encode("utf-8", "replace").decode(), text.file)

@@ -3,23 +3,19 @@
 Each ends with an event that carries a ``Finding``.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from souron.data import load
 from souron.evaluation.answers import Step
+from souron.evaluation.harmful import judges
 from souron.hub import zoo
-from souron.report import claims as claims_page
 from souron.runs.events import Event
-from souron.society.claims import faithfulness
-from souron.society.improper import audit as improper_audit
-from souron.society.improper import judges
-from souron.society.improper import page as improper_page
-from souron.studies import generated, work
-from souron.study import Study
-from souron.utils import files, units
+from souron.studies import check, generated, improper, work
+from souron.study import Record, Study
+from souron.utils import units
 from souron.utils.messages import _, language
 
 GENERATORS = ("gan", "vae")  # to be distinguished from real images
@@ -27,7 +23,7 @@ PICTURES = 100  # images of each
 OCCUPATION = "Dentists, General"
 WRITER = "gpt"
 PROMPTS = 20  # prompts for the language model
-EXAMPLES = Path(faithfulness.__file__).parent  # an answer with errors, and its source
+EXAMPLES = Path(check.__file__).parent  # an answer with errors, and its source
 
 
 @dataclass(frozen=True)
@@ -52,58 +48,62 @@ def stops(project: str | Path) -> list[tuple[str, Iterator[Event]]]:
         *([(_("generated or real:"), drawn_or_real(Path(project)))] if known else []),
         (_("an answer checked:"), checked(Path(project))),
         (_("an occupation:"), occupation(Path(project))),
-        *([(_("inappropriate output:"), improper_output(project))] if ready else []),
+        *([(_("harmful output:"), harmful_output(Path(project)))] if ready else []),
     ]
 
 
 def drawn_or_real(project: Path) -> Iterator[Event]:
     given = ("fashion", *GENERATORS)
-    return measured(generated.Generated(project), given, generated.Options(n=PICTURES))
+    options = generated.Options(n=PICTURES)
+    return _of_study(generated.Generated(project), given, options, _in_words)
 
 
-def measured(study: Study, given: Sequence[str], options: Any) -> Iterator[Event]:
-    """Run a study and yield its events; the last one has its sentences and caveats."""
-    for event in study.run(given, options):
-        found = event.record
-        yield (
-            event
-            if found is None
-            else _done(Finding((*found.sentences(), *found.notes()), found.write()))
-        )
+def _in_words(found: Record) -> list[str]:
+    return [*found.sentences(), *found.notes()]
 
 
 def checked(project: Path) -> Iterator[Event]:
     answer, source = (
-        EXAMPLES / f"example_{name}.{language()}.txt" for name in ("answer", "source")
+        str(EXAMPLES / f"example_{name}.{language()}.txt") for name in ("answer", "source")
     )
-    for event in faithfulness.checking(answer, source, keep=False):
-        if event.record is None:
-            yield event
-            continue
-        page = files.new_folder(project / "check", answer.stem) / "report.html"
-        claims_page.write(event.record, page)
-        told = (f"{one.sign} {one.state_name}  {one.sentence}" for one in event.record.checked)
-        yield _done(Finding((*told, event.record.headline()), page))
+    options = check.Options(sources=(source,), forget=True)
+    return _of_study(check.Check(project), (answer,), options, _sentence_by_sentence)
+
+
+def _sentence_by_sentence(found: check.CheckedAnswer) -> list[str]:
+    told = [f"{one.sign} {one.state_name}  {one.sentence}" for one in found.checked]
+    return [*told, *found.sentences()]
 
 
 def occupation(project: Path) -> Iterator[Event]:
-    return measured(work.Work(project), (OCCUPATION,), work.Options())
+    return _of_study(work.Work(project), (OCCUPATION,), work.Options(), _in_words)
 
 
-def improper_output(project: str | Path) -> Iterator[Event]:
-    for step in improper_audit.auditing(WRITER, n=PROMPTS, project=project):
-        yield _event(step, lambda found: Finding(
-            (improper_page.headline(found), judge(found.judged)), improper_page.write(found)
-        ))  # fmt: skip
+def harmful_output(project: Path) -> Iterator[Event]:
+    study, options = improper.Improper(project), improper.Options(n=PROMPTS)
+    return _of_study(
+        study, (WRITER,), options, lambda found: (*found.sentences(), judge(found.judged))
+    )
 
 
-def judge(records: Sequence[judges.Record]) -> str:
+def judge(records: Sequence[judges.Accuracy]) -> str:
     """Return one sentence on the accuracy of the judge in the reader's language."""
     [both] = [one for one in records if (one.way, one.language) == ("both", language())]
     return _(
-        "The judge itself flags {recall} of inappropriate sentences, and {clinical} of clinical "
-        "ones by mistake."
+        "The judge itself flags {recall} of harmful sentences, and {clinical} of clinical ones by "
+        "mistake."
     ).format(recall=units.percent(both.catch.value), clinical=units.percent(both.clinical.value))
+
+
+def _of_study(
+    study: Study, given: Sequence[str], options: Any, told: Callable[[Any], Iterable[str]]
+) -> Iterator[Event]:
+    """Yield a study's events; the last one has what is ``told`` of its record, which is written."""
+    for event in study.run(given, options):
+        if event.record is None:
+            yield event
+        else:
+            yield _done(Finding(tuple(told(event.record)), event.record.write()))
 
 
 def _event(step: Step, finding: Callable[[Any], Finding]) -> Event:

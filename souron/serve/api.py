@@ -1,10 +1,9 @@
 """HTTP API: its routes, their schema, and errors in the reader's language."""
 
-import asyncio
 import sys
 import time
 import traceback
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,7 +18,8 @@ import souron
 from souron.kinds import signature
 from souron.registry import task_name
 from souron.report import page
-from souron.serve import access, openai, uploads
+from souron.serve import access, openai, requests, studies, uploads
+from souron.serve.requests import json_response
 from souron.serve.service import Service
 from souron.utils.files import as_json
 from souron.utils.messages import LANGUAGES, UserError, _, language, use_language
@@ -83,15 +83,11 @@ def application(service: Service, token: bool) -> FastAPI:
 
     ``token``: clients need one.
     """
-    options, limits = service.predictor.options, service.limits
-    errors = (
-        (400, _("the upload is damaged, was cut off, or brings no file")),
-        (413, _("too many bytes, or too many files")),
-        (415, _("neither a form nor JSON")),
-        (422, _("an option is not understood")),
-        (503, _("too many requests wait: try again later")),
-        (504, _("there was no answer in time")),
-    )
+    options = service.predictor.options
+    errors = {
+        status: {"model": ErrorBody, "description": text}
+        for status, text in requests.errors().items()
+    }
     app = FastAPI(
         title="souron serve",
         version=souron.__version__,
@@ -117,7 +113,7 @@ def application(service: Service, token: bool) -> FastAPI:
         response_description=_("one object for each file"),
         responses={
             200: {"content": {uploads.JSON: {"example": PREDICTIONS}}},
-            **{status: {"model": ErrorBody, "description": text} for status, text in errors},
+            **errors,
         },
         openapi_extra={
             "requestBody": uploads.request_body(),
@@ -132,34 +128,16 @@ def application(service: Service, token: bool) -> FastAPI:
                 _("this server filters its answers, and /predict does not"),
                 expected="/v1/chat/completions, /v1/completions",
             )
-        if service.waiting >= limits.requests:
-            raise UserError(
-                "busy",
-                _("too many requests wait"),
-                expected=_("fewer at a time"),
-                fix=_("again in a second"),
-            )
-        service.waiting += 1
-        try:
-            async with asyncio.timeout(limits.seconds):
-                files = await uploads.read(request, limits)
-            async with asyncio.timeout(limits.seconds):
-                predictions = await while_connected(request, service.predict(files, chosen))
-        except TimeoutError as error:
-            found = _("there was no answer within {seconds} s")
-            raise UserError(
-                "timeout",
-                found.format(seconds=f"{limits.seconds:g}"),
-                expected=_("fewer or smaller files, or a server with more time"),
-                fix="souron serve ... timeout=120",
-            ) from error
-        finally:
-            service.waiting -= 1
-        service.served += 1
-        return json_response(predictions)
+        return await requests.answer(
+            request,
+            service,
+            uploads.read(request, service.limits),
+            lambda files: service.predict(files, chosen),
+        )
 
     if service.voice is not None:
         openai.add(app, service)
+    studies.add(app, service, errors)
 
     @app.get(
         "/health",
@@ -190,27 +168,6 @@ def application(service: Service, token: bool) -> FastAPI:
         return HTMLResponse(page.page("serving.html", **about, url=request.base_url, token=token))
 
     return app
-
-
-async def while_connected(request: Request, work: Coroutine[Any, Any, Any]) -> Any:
-    """Await the work; cancel it if the client disconnects, so that others need not wait for it.
-
-    Raises ClientDisconnect.
-    """
-
-    async def disconnect() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    working, leaving = asyncio.create_task(work), asyncio.create_task(disconnect())
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        working.cancel()
-        leaving.cancel()
 
 
 def query_parameters(options: Mapping[str, signature.Option]) -> list[dict[str, Any]]:
@@ -255,10 +212,6 @@ class Gate:
             except access.Refused as refused:
                 app = error_response(refused.trouble, refused.status)
             await app(scope, receive, send_with_headers)
-
-
-def json_response(content: Any, status: int = 200, headers: Any = None) -> Response:
-    return Response(as_json(content), status, headers, "application/json")
 
 
 def error_response(error: UserError, status: int = 0) -> Response:

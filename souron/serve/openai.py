@@ -115,11 +115,20 @@ class TextAsked(Asked):
         return self.max_tokens or LENGTH
 
 
+EXAMPLES: dict[type[Asked], dict[str, Any]] = {
+    ChatAsked: {"model": "...", "messages": [{"role": "user", "content": "..."}]},
+    TextAsked: {"model": "...", "prompt": "..."},
+}
+
+
 def add(app: FastAPI, service: Service) -> None:
     """Add these routes to an application whose model is a language model."""
     voice = service.voice
     assert voice is not None
-    about = {"requestBody": {"required": True, "content": {"application/json": {}}}}
+
+    def about(form: type[Any]) -> dict[str, Any]:
+        content = {uploads.JSON: {"example": EXAMPLES[form]}}
+        return {"requestBody": {"required": True, "content": content}}
 
     @app.get("/v1/models", summary=_("The model, as OpenAI's API lists it"))
     async def models() -> Response:
@@ -134,7 +143,7 @@ def add(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/chat/completions",
         summary=_("An answer in a conversation, as OpenAI's API gives it, also streamed"),
-        openapi_extra=about,
+        openapi_extra=about(ChatAsked),
     )
     async def chat(request: Request) -> Response:
         return await answered(request, service, ChatAsked, voice_of_chat)
@@ -142,7 +151,7 @@ def add(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/completions",
         summary=_("The continuation of a text, as OpenAI's API gives it, also streamed"),
-        openapi_extra=about,
+        openapi_extra=about(TextAsked),
     )
     async def complete(request: Request) -> Response:
         return await answered(request, service, TextAsked, voice_of_text)
@@ -188,14 +197,7 @@ async def answered(
 
 async def read(request: Request, service: Service, form: type[Any]) -> Any:
     """Read and validate the body of a request. Raises UserError."""
-    sort = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if sort != uploads.JSON:
-        raise UserError(
-            "content type",
-            _("the request is of the type {name!r}").format(name=sort[:100]),
-            expected=uploads.JSON,
-        )
-    body = b"".join([chunk async for chunk in uploads.limited(request, service.limits)])
+    body = await uploads.json_body(request, service.limits.request)
     try:
         asked = form.model_validate_json(body)
     except ValidationError as error:
@@ -206,9 +208,8 @@ async def read(request: Request, service: Service, form: type[Any]) -> Any:
             _("the request is not understood: {where}: {why}").format(
                 where=where, why=first["msg"]
             ),
-            expected='{"model": "...", "messages": [{"role": "user", "content": "..."}]}'
-            if form is ChatAsked else '{"model": "...", "prompt": "..."}',
-        ) from error  # fmt: skip
+            expected=as_json(EXAMPLES[form]),
+        ) from error
     if asked.model and asked.model != service.name:
         raise UserError(
             "model",

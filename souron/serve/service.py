@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from souron import registry
+from souron.evaluation.harmful.filters import Filter
 from souron.model import Model
 from souron.serve.batching import Batcher
 from souron.serve.predictors import ClassifierPredictor, predictor_for
 from souron.serve.uploads import Limits, Upload
-from souron.society.improper.filters import Filter
 from souron.utils import hardware
 from souron.utils.messages import UserError, _
 
@@ -46,12 +46,14 @@ class Service:
             batch = math.ceil(limits.batch / threads)
         self.decoders = ThreadPoolExecutor(hardware.cores(), "decoding")
         self.batcher = Batcher(self.predictor.predict, batch, threads)
+        self.studies = ThreadPoolExecutor(1, "studies")
         self.start = time.monotonic()
         self.waiting = self.served = 0  # requests
 
     def close(self) -> None:
         """Predict the queued inputs, then end the threads."""
         self.decoders.shutdown()
+        self.studies.shutdown(cancel_futures=True)
         self.batcher.close()
 
     async def predict(self, uploads: list[Upload], options: dict[str, Any]) -> list[dict[str, Any]]:

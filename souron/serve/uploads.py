@@ -110,14 +110,26 @@ async def read(request: Request, limits: Limits) -> list[Upload]:
     return uploads
 
 
-async def limited(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    """Yield the chunks of the body as they arrive. Raises UserError where the body is too large."""
+async def limited(request: Request, most: int) -> AsyncIterator[bytes]:
+    """Yield the chunks of the body as they arrive. Raises UserError beyond ``most`` bytes."""
     size = 0
     async for chunk in request.stream():
         size += len(chunk)
-        if size > limits.request:
-            raise too_large(_("the request is larger"), limits.request)
+        if size > most:
+            raise too_large(_("the request is larger"), most)
         yield chunk
+
+
+async def json_body(request: Request, most: int) -> bytes:
+    """Read a body of JSON. Raises UserError for another type, and beyond ``most`` bytes."""
+    sort = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if sort != JSON:
+        raise UserError(
+            "content type",
+            _("the request is of the type {name!r}").format(name=sort[:100]),
+            expected=JSON,
+        )
+    return b"".join([chunk async for chunk in limited(request, most)])
 
 
 class FormParser(MultiPartParser):
@@ -130,7 +142,7 @@ class FormParser(MultiPartParser):
         self.limits, self.complete = limits, False
 
     async def body(self, request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
-        async for chunk in limited(request, limits):
+        async for chunk in limited(request, limits.request):
             yield chunk
         if not self.complete:  # otherwise Starlette would drop the last file
             raise MultiPartException("no final boundary")
@@ -165,7 +177,7 @@ async def from_form(request: Request, limits: Limits) -> list[Upload]:
 
 
 async def from_json(request: Request, limits: Limits) -> list[Upload]:
-    body = b"".join([chunk async for chunk in limited(request, limits)])
+    body = b"".join([chunk async for chunk in limited(request, limits.request)])
     try:
         files = JSONBody.model_validate_json(body).files
     except ValidationError as error:

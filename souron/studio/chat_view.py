@@ -100,7 +100,7 @@ class Talk:
 
     def _filter(self, way: str) -> Any:
         """Return the chat's own filter, which keeps what it withholds; None without one."""
-        from souron.society.improper.filters import named
+        from souron.evaluation.harmful.filters import named
 
         if self.filtered is None or self.filtered.way != way:
             self.filtered = named(way)
@@ -109,14 +109,14 @@ class Talk:
 
 def filters() -> list[tuple[str, str]]:
     """Return (shown, value) of the filters of a model's output."""
-    from souron.society.improper.ways import WAY_NAMES, WAYS
+    from souron.evaluation.harmful.ways import WAY_NAMES, WAYS
 
     return [(_("no filter"), ""), *((_(WAY_NAMES[way]), way) for way in WAYS)]
 
 
 def withheld(talk: Talk) -> Markup:
     """Return the number of withheld sentences; a click shows them with their reasons."""
-    from souron.society.improper import judges
+    from souron.evaluation.harmful import judges
 
     found = talk.answer.reply.withheld if talk.answer is not None else ()
     if not found:

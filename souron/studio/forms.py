@@ -43,8 +43,7 @@ class Field:
         if found is None:
             return self.help, ""
         label, more = found.groups()
-        whole = more[0] in "(（" and more[-1] in ")）"
-        return label, more[1:-1] if whole else more
+        return label, more[1:-1] if more[0] in "(（" and more[-1] in ")）" else more
 
     def widget(self, value: Any = None, **options: Any) -> Any:
         """Return the Gradio component for this parameter."""

@@ -37,10 +37,9 @@ from souron.utils.messages import LANGUAGES, UserError, _, language, near, unkno
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron")  # -P: no module from this folder
 VERBS = (
-    "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour", "check",
+    "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour",
 )  # fmt: skip
-LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as studies do that are no
-# look-ups; the others take seconds
+LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes; the others take seconds
 BRIEF = 30.0  # a training with a budget of at most so many seconds is brief
 ALIVE = ("waiting", "running")
 OVER = ("done", "failed", "stopped", "killed")
@@ -264,9 +263,11 @@ class Job:
     @property
     def brief(self) -> bool:
         """Return whether the job takes seconds; for a training, by its budget."""
-        verb = "".join(self.words[:1])
-        lasting = verb in registry.study_files() and not registry.study(verb).lookup
-        if verb not in LONG and not lasting:
+        verb = self.words[0] if self.words else ""
+        if verb in registry.study_files():
+            study = registry.study(verb)
+            return study.texts or study.lookup
+        if verb not in LONG:
             return True
         from souron.training.budget import Budget
 
@@ -276,7 +277,7 @@ class Job:
             budget = Budget.parse(asked[-1] if asked else "")
         except UserError:
             return False
-        alone = self.words[0] == "train" and budget.unit == "seconds"
+        alone = verb == "train" and budget.unit == "seconds"
         return alone and budget.amount <= BRIEF
 
     @property

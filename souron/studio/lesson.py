@@ -313,7 +313,14 @@ def interactives(row: Row) -> list[Markup]:
 
 def more(studio: Studio, row: Row) -> Markup:
     """Return links to pages, commands, documentation and the paper."""
-    links = [(studio.url(name), layout.title(name)) for name in row.pages if name in PAGES]
+    tools = registry.studies()
+    links = [
+        (studio.url(name), layout.title(name))
+        if name in PAGES
+        else (studio.url("study", study=name), _(tools[name].title))
+        for name in row.pages
+        if name in PAGES or name in tools
+    ]
     pages = Markup("").join(Markup('<a href="{}">{}</a>').format(*each) for each in links)
     typed = Markup("").join(Markup("<li><code>{}</code></li>").format(c) for c in row.commands)
     facts = []

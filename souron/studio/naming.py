@@ -37,8 +37,6 @@ def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
             return _("fetch {name}").format(name=first)
         case "ask":
             return _("ask {text}").format(text=Path(first or words[-2]).name)
-        case "check":
-            return _("check an answer")
         case "tour":
             return _("the tour")
     return " ".join([verb, *map(called.run, names)])

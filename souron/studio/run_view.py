@@ -25,7 +25,7 @@ KINDS = {  # of pages that are no runs, by their folder or file
     "check": N_("an answer checked"),
     "exam": N_("exam of a model"),
     "explained": N_("a network step by step"),
-    "improper": N_("audit of improper output"),
+    "improper": N_("audit of harmful output"),
     "ledger": N_("training data of a run"),
     "provenance": N_("origin of files"),
     "ready": N_("ready-trained systems"),

@@ -26,6 +26,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from souron import registry
 from souron.serve.access import INERT, READ, WRITE, Door, Refused, wished
 from souron.studio.shared import PAGES, USER_ERROR
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
@@ -98,6 +99,7 @@ ROUTES = [
     for route in [*(r._replace(path=f"/(?:{APPS})/{r.path}") for r in OF_GRADIO), *OF_THE_STUDIO]
 ]
 MOVED = re.compile(f"/(?:(?:{APPS})(?:/(?:{'|'.join(PAGES[1:])})/+)?)?")
+TOOL = re.compile(rf"/(?:{APPS})/(\w+)/?")
 OF_A_PAGE = {
     "Permissions-Policy": "camera=(self), microphone=(self), clipboard-write=(self), "
     "geolocation=(), usb=()",
@@ -164,11 +166,15 @@ class Guard:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         route = find_route(path, scope["method"])
-        moved = MOVED.fullmatch(path) is not None and scope["method"] in READ
-        linked = moved or (route is not None and route.sort == "page")
+        reading = scope["method"] in READ
+        moved = MOVED.fullmatch(path) is not None and reading
+        tool = tool_of(path) if route is None and reading else ""
+        linked = moved or bool(tool) or (route is not None and route.sort == "page")
         ready = self.door.check(scope, linked=linked)
         if ready is None and moved:
             ready = self._moved(scope)
+        elif ready is None and tool:
+            ready = self._moved(scope, tool)
         if ready is not None:
             await ready(scope, receive, send)
             return
@@ -178,11 +184,14 @@ class Guard:
             self._check_file(path.partition("file=")[2])
         await self._pass(route, scope, receive, send)
 
-    def _moved(self, scope: Scope) -> Response:
-        """Redirect to the address with a language and without a trailing slash."""
+    def _moved(self, scope: Scope, tool: str = "") -> Response:
+        """Redirect to the address with a language and without a trailing slash, or to a tool."""
         path = scope["path"].rstrip("/")
         path = path if path.count("/") > 1 else f"/{wished(scope, self.lang)}/"
         query = scope["query_string"].decode("latin-1")
+        if tool:
+            path = f"{path.rpartition('/')[0]}/study"
+            query = "&".join(filter(None, (f"study={tool}", query)))
         headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
         return RedirectResponse(path + (f"?{query}" if query else ""), 307, headers)
 
@@ -334,6 +343,16 @@ def find_route(path: str, method: str) -> Route | None:
         return None
     matching = (route for pattern, route in ROUTES if pattern.fullmatch(path))
     return next((route for route in matching if method in route.methods), None)
+
+
+def tool_of(path: str) -> str:
+    """Return the study that an address such as ``/en/check`` names; "" for any other address.
+
+    A study that has no page of its own is on the page of the tools.
+    """
+    found = TOOL.fullmatch(path)
+    name = found[1] if found else ""
+    return name if name in registry.study_files() and name not in PAGES else ""
 
 
 def without_proxy(scope: Scope) -> Scope:

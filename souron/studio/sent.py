@@ -10,10 +10,16 @@ from abc import ABCMeta
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from souron.kinds import files
+from souron.kinds.text import Text
+from souron.utils.messages import UserError
+
 LONGEST = 255  # bytes of a name
+TYPED = "typed"  # the folder of typed texts
 
 
 class Painted(NamedTuple):
@@ -77,3 +83,27 @@ def can_be_kept(name: str) -> bool:
     if not plain or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
         return False
     return 0 < len(os.fsencode(name)) <= LONGEST
+
+
+def typed(text: str, name: str = "text") -> Path:
+    """Return the file that holds a typed text, written if it is new. Raises UserError."""
+    written = Text(text).text.encode("utf-8", "replace")
+    digest = blake2b(written, digest_size=12).hexdigest()
+    path = _typed_folder() / digest / f"{name}.txt"
+    if not path.exists():
+        files.write(path, written)
+    return path
+
+
+def typed_in(path: str) -> str:
+    """Return the text of a file that ``typed`` has written; "" for any other, or none any more."""
+    try:
+        file = Path(path).resolve()
+        ours = file.parent.parent == _typed_folder().resolve()
+        return files.words(file) if ours else ""
+    except (UserError, OSError, ValueError):  # ValueError: a null byte
+        return ""
+
+
+def _typed_folder() -> Path:
+    return Path(os.environ["GRADIO_TEMP_DIR"]) / TYPED

@@ -101,6 +101,12 @@ def counts(findings: Iterable[Finding]) -> dict[State, int]:
     return {state: found[state] for state in STATES if found[state]}
 
 
+def ranked(findings: Iterable[Finding]) -> list[Finding]:
+    """Sort by state, impossible references first."""
+    rank = list(STATES)
+    return sorted(findings, key=lambda each: (rank.index(each.state), each.start))
+
+
 @dataclass(frozen=True)
 class Reference:
     """A part of the text that names one publication."""

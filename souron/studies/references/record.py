@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from souron.studies.references.findings import STATES, Finding, counts
+from souron.studies.references.findings import STATES, Finding, counts, ranked
 from souron.study import Fact, Record, Section, Table
 from souron.utils import units
 from souron.utils.messages import N_, _
@@ -73,8 +73,7 @@ class ReferencesRecord(Record):
         return [text for state, text in caveats.items() if state in found]
 
     def tables(self) -> list[Table]:
-        rank = list(STATES)
-        ordered = sorted(self.findings, key=lambda one: (rank.index(one.state), one.start))
+        ordered = ranked(self.findings)
         rows = [(one.reference, _(STATES[one.state]), one.reason()) for one in ordered]
         return [Table((_("reference"), _("result"), _("reason")), rows)] if rows else []
 

@@ -17,7 +17,7 @@ TITLE = N_("Chat")
 OFTEN = 0.3  # polling interval of an answer, seconds
 KEPT = 3600  # seconds that a page's chat is kept in memory
 SCREENING = (
-    "from souron.society.improper import filters\n"
+    "from souron.evaluation.harmful import filters\n"
     "talk.screening = filters.named({filter!r}).screen\n"
 )
 USUAL: dict[str, Any] = {
@@ -78,9 +78,8 @@ class Chatting:
         )  # fmt: skip
         self.seed = gr.Number(USUAL["seed"], label=_("seed"), precision=0, minimum=0)
         self.filter = gr.Dropdown(
-            chat_view.filters(), value="", label=_("withhold inappropriate sentences"),
-            info=_("each sentence is judged before it is shown; see the page on inappropriate "
-                   "output"),
+            chat_view.filters(), value="", label=_("withhold harmful sentences"),
+            info=_("each sentence is judged before it is shown; see the page on harmful output"),
         )  # fmt: skip
         self.settings: list[Any] = [
             self.model,

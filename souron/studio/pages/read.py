@@ -1,7 +1,5 @@
 """Read: ask a question of a long text; get the sentences that answer it, and a model's words."""
 
-import os
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -76,19 +74,9 @@ def asking(text: str, file: str | None, question: str, model: str) -> list[str]:
         raise UserError("nothing given", _("nothing was given yet"), expected=_("text"))
     if not question.strip():
         raise UserError("nothing given", _("no question was asked yet"), expected=_("a question"))
-    path = Path(file) if file else kept(text)
+    path = Path(file) if file else sent.typed(text)
     return ["ask", f"passages={PASSAGES}", *([f"model={model}"] if model else []), "--",
             str(path), question.strip()]  # fmt: skip
-
-
-def kept(text: str) -> Path:
-    """Return the file that holds a typed text, written if it is new."""
-    written = Text(text).text.encode("utf-8", "replace")
-    name = blake2b(written, digest_size=12).hexdigest()
-    path = Path(os.environ["GRADIO_TEMP_DIR"]) / "typed" / name / "text.txt"
-    if not path.exists():
-        files.write(path, written)
-    return path
 
 
 def outcome(studio: Studio, job: Job) -> Markup:

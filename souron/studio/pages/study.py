@@ -1,6 +1,7 @@
 """The studies: choose one, fill in what its command takes, and read its report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.cli import studies
+from souron.kinds.text import Text
 from souron.registry import StudyEntry
-from souron.studio import forms, run_view
+from souron.studio import forms, run_view, sent
+from souron.studio.forms import Field
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
 from souron.studio.shared import (
@@ -24,7 +27,7 @@ from souron.studio.shared import (
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Tools")
-SET_HERE = ("open", "project")  # options that the page sets itself
+HIDDEN = ("open", "project", "page")  # where results go, which the studio decides
 
 
 def page(studio: Studio) -> None:
@@ -53,9 +56,10 @@ def page(studio: Studio) -> None:
         return [gr.update(visible=name == other) for other in entries]
 
     def opened(query: dict[str, str]) -> list[Any]:
-        id = watch.latest(query)
+        tool = query.get("study", "")
+        id = watch.latest(query) or newest(studio, tool)
         job = studio.find(id)
-        asked = query.get("study") or (job.words[0] if job is not None else first)
+        asked = tool or (job.words[0] if job is not None else first)
         name = asked if asked in entries else first
         values = [value for form in all_forms.values() for value in form.held(job)]
         return [name, *shown(name), *values, id]
@@ -65,6 +69,11 @@ def page(studio: Studio) -> None:
     watch.follow(studio.opened(opened, [chosen, *columns, *widgets, watch.job]))
 
 
+def newest(studio: Studio, tool: str) -> str:
+    """Return the id of the newest job of a study, "" for none."""
+    return next((job.id for job in studio.jobs.all() if job.words[:1] == [tool]), "")
+
+
 class Form:
     """The form of one study, made from its command."""
 
@@ -72,16 +81,21 @@ class Form:
         import gradio as gr
 
         self.entry = entry
-        self.fields = forms.fields(studies.command_of(entry), SET_HERE)
+        command = forms.fields(studies.command_of(entry), HIDDEN)
+        self.fields = {field.name: field for field in command.values()}
+        self.first = next(iter(self.fields))
+        self.texts = {option.name for option in entry.options if option.text}
+        if entry.texts:
+            self.texts.add(self.first)
         with gr.Column(visible=visible) as self.column:
-            self.widgets = [field.widget() for field in self.fields.values()]
+            self.widgets = [widget for one in self.fields.values() for widget in self._place(one)]
             self.go = gr.Button(_("Start"), variant="primary")
             self.same = gr.HTML(self.same_as(*[""] * len(self.widgets)))
 
     def connect(self, studio: Studio, watch: Watch) -> None:
         def start(*values: Any) -> str:
-            words = self.words(values)
             studies.check_given(self.entry, self.read(values)[0])
+            words = self.words(values)
             studio.roots.command(words[1:])
             words += self.place(studio)
             return studio.jobs.start(words, studio.language).id
@@ -89,15 +103,54 @@ class Form:
         studio.on_change(self.widgets, self.same_as, self.widgets, self.same)
         watch.follow(self.go.click(studio.says(start), self.widgets, watch.job, **QUIET))
 
-    def read(self, values: Sequence[Any]) -> tuple[list[str], dict[str, Any]]:
-        """Return the positional arguments and the options. Raises UserError."""
-        options = forms.chosen(self.fields.values(), values)
-        given = options.pop(next(iter(self.fields)), [])
+    def _place(self, field: Field) -> list[Any]:
+        """Build the widgets of a field: of a text a place to paste it, and one for files."""
+        if field.name not in self.texts:
+            return [field.widget()]
+        import gradio as gr
+
+        ends = ", ".join(Text.formats)
+        return [
+            gr.Textbox(label=field.says[0], lines=8, max_lines=16),
+            sent.received(
+                gr.File(
+                    label=_("or files ({ends})").format(ends=ends),
+                    file_count="multiple" if field.many else "single",
+                    file_types=list(Text.formats),
+                    height=120,
+                ),
+                sent.places if field.many else sent.place,
+            ),
+        ]
+
+    def _said(self, values: Sequence[Any]) -> Iterator[tuple[Field, "Said"]]:
+        """Yield each field with what its widgets hold."""
+        rest = iter(values)
+        for field in self.fields.values():
+            value = next(rest)
+            files = next(rest) if field.name in self.texts else None
+            yield field, Said(value, [files] if isinstance(files, str) else files or [])
+
+    def read(self, values: Sequence[Any], keep: bool = False) -> tuple[list[str], dict[str, Any]]:
+        """Return the positional arguments and the options. Raises UserError.
+
+        A pasted text becomes a file of this session; without ``keep`` it is only named.
+        """
+        options: dict[str, Any] = {}
+        for field, said in self._said(values):
+            if field.name in self.texts:
+                name = self.entry.given.metavar if field.name == self.first else field.name
+                paths = said.paths(name.lower(), keep)
+                options[field.name] = paths[0] if len(paths) == 1 and not field.many else paths
+            else:
+                options[field.name] = field.read(said.value)
+        options = {name: value for name, value in options.items() if value not in (None, [])}
+        given = options.pop(self.first, [])
         return [given] if isinstance(given, str) else given, options
 
     def words(self, values: Sequence[Any]) -> list[str]:
-        """The words of the command. Raises UserError."""
-        return words(self.entry.name, *self.read(values))
+        """Return the words of the command, pasted texts in files. Raises UserError."""
+        return words(self.entry.name, *self.read(values, keep=True))
 
     def place(self, studio: Studio) -> list[str]:
         """Return the option for the folder of the record, unless it is the default."""
@@ -110,13 +163,23 @@ class Form:
 
         if job is None or job.words[0] != self.entry.name:
             return [gr.skip()] * len(self.widgets)
-        words, first = job.meant[1:], next(iter(self.fields))
+        words = job.meant[1:]
         dashes = words.index("--") if "--" in words else len(words)
-        said: dict[str, list[str]] = {first: words[dashes + 1 :]}
+        said: dict[str, list[str]] = {self.first: words[dashes + 1 :]}
         for word in words[:dashes]:
             name, equals, value = word.partition("=")
-            said.setdefault(name if equals else first, []).append(value if equals else word)
-        return forms.held(self.fields, {name: "\n".join(texts) for name, texts in said.items()})
+            option = equals and name in self.fields
+            said.setdefault(name if option else self.first, []).append(value if option else word)
+        typed = {
+            name: "\n".join(map(sent.typed_in, texts) if name in self.texts else texts)
+            for name, texts in said.items()
+        }
+        held = zip(self.fields, forms.held(self.fields, typed), strict=True)
+        return [
+            value
+            for name, text in held
+            for value in ([text, gr.skip()] if name in self.texts else [text])
+        ]
 
     def same_as(self, *values: Any) -> Any:
         """Return the form as a command line and as Python code."""
@@ -129,13 +192,29 @@ class Form:
         if not given and not options:
             line, python = self.entry.examples[0], self.python(["..."], {})
         else:
-            line, python = command(self.words(values)), self.python(given, options)
+            line = command(words(self.entry.name, given, options))
+            python = self.python(given, options)
         return same_thing(line, python)
 
     def python(self, given: Sequence[str], options: Mapping[str, Any]) -> str:
         name, kind = self.entry.name, self.entry.kind
         said = [repr(one) for one in given] + [f"{key}={one!r}" for key, one in options.items()]
         return f"from souron.studies.{name} import {kind}\n{kind}().result({', '.join(said)})"
+
+
+@dataclass(frozen=True)
+class Said:
+    """The content of the widgets of one field."""
+
+    value: Any
+    files: Sequence[str]  # that were sent
+
+    def paths(self, name: str, keep: bool) -> list[str]:
+        """Return the files of a text that was pasted or sent. Raises UserError."""
+        if not self.value or not self.value.strip():
+            return list(self.files)
+        pasted = str(sent.typed(self.value, name)) if keep else f"{name}.txt"
+        return [pasted, *self.files]
 
 
 def outcome(studio: Studio, job: Job) -> Markup:

@@ -1,1 +1,0 @@
-"""The audits of ``souron audit``, one file each."""

@@ -1,0 +1,1 @@
+"""Harmful output of language models: detect it, and withhold it."""

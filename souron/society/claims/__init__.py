@@ -1,1 +1,0 @@
-"""Check whether the sentences of an answer are supported by its sources."""
