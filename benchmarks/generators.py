@@ -38,7 +38,7 @@ from souron.metrics.generation import Resemblance
 from souron.report import plots
 from souron.runs import compare as run_compare
 from souron.runs import prepare
-from souron.runs.record import ComparisonRecord
+from souron.evaluation.record import ComparisonRecord
 from souron.training.trainer import Trainer
 
 MEASURES = ("Fréchet distance", "kernel distance", "precision", "recall", "coverage")

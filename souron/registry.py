@@ -362,6 +362,12 @@ def section(task: str) -> ModuleType | None:
     return importlib.import_module(name) if importlib.util.find_spec(name) else None
 
 
+def notebook_html(name: str, record: Any) -> str:
+    """Return a record as HTML for a notebook, by ``<name>_html`` of ``report/report.py``."""
+    module = importlib.import_module("souron.report.report")
+    return str(getattr(module, f"{name}_html")(record))
+
+
 @lru_cache
 def entries() -> dict[str, Entry]:
     """Return every system by name, ordered by task and year."""

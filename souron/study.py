@@ -12,16 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from souron.kinds.signature import Given, options_of_class, read_options
 from souron.report import page
 from souron.report.page import Fact, Section
+from souron.runs.events import Event
 from souron.utils import files
 from souron.utils.messages import _
-
-if TYPE_CHECKING:
-    from souron.runs.events import Event
 
 TEMPLATE = "study.html"
 
@@ -126,7 +124,7 @@ class Study(ABC):
         return type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
-    def run(self, given: Sequence[str], options: Any) -> Iterator["Event"]:
+    def run(self, given: Sequence[str], options: Any) -> Iterator[Event]:
         """Yield events; the last one carries the ``Record``, which is not written yet. ``options``
         is an ``Options``. Raises UserError."""
 

@@ -409,7 +409,7 @@ def test_flops_leave_the_model_as_it_is() -> None:
 
 def a_run(folder: Path) -> Any:
     from souron.data.dataset import Skipped
-    from souron.runs.record import Cost, RunRecord
+    from souron.evaluation.record import Cost, RunRecord
     from souron.stats.records import Measure
 
     return RunRecord(
@@ -544,7 +544,7 @@ def test_resume_without_a_folder_takes_the_latest_unfinished_run(
 
 
 def a_comparison() -> Any:
-    from souron.runs.record import ComparisonRecord
+    from souron.evaluation.record import ComparisonRecord
     from souron.stats.records import Row, Verdict
 
     rows = [

@@ -23,12 +23,12 @@ from souron.data.dataset import Dataset, Skipped
 from souron.data.splits import Parts
 from souron.evaluation import classification, generation, sampling
 from souron.evaluation.answers import Trainings
+from souron.evaluation.record import ComparisonRecord, Cost, RunRecord
 from souron.report import comparison as comparison_page
 from souron.report import plots, report
 from souron.report import run as run_page
 from souron.report.sections import classify as classify_section
 from souron.report.sections import generate as generate_section
-from souron.runs.record import ComparisonRecord, Cost, RunRecord
 from souron.stats import intervals
 from souron.stats import verdict as stats_verdict
 from souron.stats.records import Measure, Row, Verdict

@@ -17,7 +17,7 @@ FILES = sorted(p for p in HOUSE.rglob("*.py") if "__pycache__" not in p.parts)
 SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
-    "evaluation", "system", "task", "report", "study", "tasks", "systems", "runs", "audit",
+    "evaluation", "system", "task", "report", "tasks", "systems", "runs", "study", "audit",
     "model", "studies", "society", "lecture", "pipelines", "serve", "cli", "studio",
 )  # fmt: skip
 MACHINERY = {"torch", "torchvision", "timm"}
@@ -33,8 +33,9 @@ MODULES = {name_of(file) for file in FILES}
 
 
 @cache
-def imports(file: Path) -> set[str]:
-    """The modules that a file imports when it runs, at the top or within a function."""
+def imports(file: Path, for_typing: bool = False) -> set[str]:
+    """The modules that a file imports when it runs, at the top or within a function; with
+    ``for_typing`` also those that only the type checker reads."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     typing_only = {
         id(node)
@@ -44,7 +45,7 @@ def imports(file: Path) -> set[str]:
     }
     names = set()
     for node in ast.walk(tree):
-        if id(node) in typing_only:
+        if id(node) in typing_only and not for_typing:
             continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -85,15 +86,23 @@ def floor(module: str) -> str:
     return module.split(".")[1]
 
 
+# imports for typing alone that run upward until their file moves into ``studies``
+STILL_UPWARD = [
+    ("souron.report.claims", "souron.society.claims.record"),
+    ("souron.report.surface", "souron.runs.surface"),
+]
+
+
 def test_imports_run_downward():
+    """Those that only the type checker reads, too."""
     upward = []
     for file in FILES:
         if file.parent == HOUSE and file.stem.startswith("__"):  # the public names, lazily
             continue
         here = FLOORS.index(floor(name_of(file)))
-        inside = [name for name in imports(file) if name.startswith("souron.")]
+        inside = [name for name in imports(file, True) if name.startswith("souron.")]
         upward += [(name_of(file), n) for n in inside if FLOORS.index(floor(n)) > here]
-    assert not upward
+    assert upward == STILL_UPWARD
 
 
 def test_no_files_import_each_other_in_a_circle():

@@ -21,6 +21,7 @@ from souron import registry
 from souron.data import load
 from souron.data.called import called
 from souron.data.dataset import Dataset, Skipped
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import picture
 from souron.stats.records import Measure
@@ -30,8 +31,6 @@ from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, _, again, language,
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 SMALL_TEST = 100  # cases; fewer give wide intervals
 MOST_ITEMS = 12  # of a list in a receipt, such as label names
@@ -201,7 +200,7 @@ def section(name: str, title: str, template: str, part: Any) -> list[Section]:
     return [Section(name, title, Markup(macro(part)))]
 
 
-def filled(record: "RunRecord", text: str, name: str) -> str:
+def filled(record: RunRecord, text: str, name: str) -> str:
     """Fill a headline with a run's measurement of one metric; "" where the run has none."""
     if name not in record.measures:
         return ""
@@ -300,7 +299,7 @@ def budget_text(text: str) -> str:
     return _("{count} examples").format(count=units.count(budget.amount))
 
 
-def leaks(record: "RunRecord | ComparisonRecord") -> list[str]:
+def leaks(record: RunRecord | ComparisonRecord) -> list[str]:
     """Return the warning of a report whose test data overlaps with training.
 
     Built-in data sets are used as published, so they get none.
