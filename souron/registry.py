@@ -55,6 +55,7 @@ class OptionEntry:
     low: float | None = None
     high: float | None = None
     metavar: str = ""
+    of: tuple[str, ...] = ()  # tasks whose runs and ready-trained systems are offered as values
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,11 @@ class StudyEntry:
     group: str  # of ``souron --help``
     given: Given
     options: tuple[OptionEntry, ...]
-    within: str  # a command that takes the study's name as its first word, too
     file: Path
+    within: str = ""  # a command that takes the study's name as its first word, too
+    keeps: bool = True  # it writes its record; False: only where a folder is named for it
+    brief: bool = False  # it takes seconds
+    page: str = ""  # of the studio, where the same can be done by hand
 
 
 @lru_cache
@@ -160,6 +164,9 @@ def study(name: str) -> StudyEntry:
     return _described_study(name, file, file.stat().st_mtime_ns)
 
 
+MORE_OF_A_STUDY = ("within", "keeps", "brief", "page")  # what it need not say
+
+
 @lru_cache
 def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
     """The study in a file as it was ``changed`` last, in nanoseconds."""
@@ -178,8 +185,8 @@ def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
             group=_literal(values["group"]),
             given=_literal(values["given"]),
             options=tuple(_options(tree)),
-            within=_literal(values["within"]) if "within" in values else "",
             file=file,
+            **{name: _literal(values[name]) for name in MORE_OF_A_STUDY if name in values},
         )
     except (ValueError, TypeError) as error:
         raise _wrong("Study", file, own.lineno, str(error), _("plain values")) from error
@@ -323,6 +330,7 @@ def _options(tree: ast.Module) -> Iterator[OptionEntry]:
             low=words.get("low"),
             high=words.get("high"),
             metavar=words.get("metavar", ""),
+            of=words.get("of", ()),
         )
 
 

@@ -3,8 +3,8 @@
 
 It is found by its name, as systems and tasks are; nothing else is edited. Its command, its JSON,
 its page and its form in the studio are made from the class and from the ``Record`` that it returns.
-What a help text must know of it (``title``, ``examples``, ``group``, ``given``, ``Options``,
-``within``) is read from the source without running it, so these are plain values.
+What a help text must know of it (the class variables of ``Study``) is read from the source without
+running it, so these are plain values.
 """
 
 import sys
@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from markupsafe import Markup
+
 from souron.kinds.signature import Given, options_of_class, read_options
 from souron.report import page
 from souron.report.page import Fact, Section
 from souron.runs.events import Event
-from souron.utils import files
+from souron.utils import files, terminal
 from souron.utils.messages import _
 
 TEMPLATE = "study.html"
@@ -31,12 +33,43 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Table:
-    """A table for the terminal."""
+    """A table for the terminal and the page; without columns, of names and their values."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     title: str = ""
     right: Sequence[str] = ()  # the columns that are aligned to the right
+
+    def __rich__(self) -> Any:
+        if not self.columns:
+            return terminal.pairs([(name, value) for name, value in self.rows])
+        made = terminal.table(*self.columns, title=self.title, right=self.right)
+        for row in self.rows:
+            made.add_row(*row)
+        return made
+
+    def html(self) -> Markup:
+        return page.part("table.html", columns=self.columns, rows=self.rows, right=self.right)
+
+
+class Note(str):
+    """A caveat: the command line prints it on stderr."""
+
+
+class Plain(str):
+    """A text that is printed on stdout as it is, such as a CSV."""
+
+
+@dataclass
+class Ask:
+    """A question to the person at the terminal.
+
+    ``run`` yields it as the record of an event, and reads ``reply`` when it goes on.
+    """
+
+    prompt: str = ""  # "": the texts are shown, and nothing is asked
+    texts: Sequence[tuple[str, str]] = ()  # shown before, each with its style, such as "bold"
+    reply: str | None = None  # the line that was typed; None where nobody answers
 
 
 class Record(ABC):
@@ -44,7 +77,9 @@ class Record(ABC):
 
     eyebrow: ClassVar[str]  # N_("audit"): stands above the page's title
     json_file: ClassVar[str] = "record.json"
-    folder: Path
+    page_file: ClassVar[str] = page.REPORT
+    template: ClassVar[str] = TEMPLATE  # of the page, for one with scripts of its own
+    folder: Path | None  # None: it is not written
 
     @abstractmethod
     def page_title(self) -> str:
@@ -67,27 +102,50 @@ class Record(ABC):
         return []
 
     def tables(self) -> list[Table]:
-        """Return tables for the terminal."""
+        """Return tables for the terminal, and for a page without sections of its own."""
         return []
 
     def sections(self) -> list[Section]:
         """Return the parts of the page."""
-        return []
+        return [
+            Section(f"table-{number}", table.title, table.html())
+            for number, table in enumerate(self.tables(), 1)
+        ]
+
+    def further(self) -> dict[str, Any]:
+        """Return what else ``template`` fills in."""
+        return {}
+
+    def shown(self) -> list[Any]:
+        """Return what the terminal shows: texts, ``Note``, ``Plain`` and what rich can print."""
+        tables = [part for table in self.tables() for part in (table, "")]
+        return [*self.sentences(), "", *tables, *map(Note, self.notes())]
+
+    def printed(self, page: Path | None) -> Any:
+        """Return what ``--json`` prints; ``page`` is what was written, if anything was."""
+        told = {**self.as_json(), "sentence": " ".join(self.sentences())}
+        return told if page is None else {**told, "page": page}
 
     @property
     def report(self) -> Path:
         """The page in the language of this run."""
-        return self.folder / page.REPORT
+        assert self.folder is not None, "it is not written"
+        return self.folder / self.page_file
 
-    def write(self) -> Path:
-        """Write the JSON file, and the page in each language; return the page. Raises UserError."""
+    def write(self) -> Path | None:
+        """Write the JSON file, and the page in each language; return the page. Raises UserError.
+
+        None where the record has no folder.
+        """
+        if self.folder is None:
+            return None
         files.write_json(self.folder / self.json_file, self.as_json())
-        return page.in_each_language(self.folder, self._page)
+        return page.in_each_language(self.folder, self._page, self.page_file)
 
     def _page(self, elsewhere: Sequence[Any]) -> str:
         sections = self.sections()
         return page.page(
-            TEMPLATE,
+            self.template,
             elsewhere=elsewhere,
             title=self.page_title(),
             eyebrow=_(self.eyebrow),
@@ -96,11 +154,12 @@ class Record(ABC):
             facts=self.facts(),
             contents=[(one.name, one.title) for one in sections],
             sections=sections,
+            **self.further(),
         )
 
 
 class Study(ABC):
-    """One tool. Its results go to folders within ``project``.
+    """One tool. Its results go to folders within ``project``, "runs" where none is named.
 
     >>> from souron.studies.exam import Exam
     >>> record = Exam(project="runs").result("nearest", data="terms", seed=3)  # doctest: +SKIP
@@ -112,21 +171,29 @@ class Study(ABC):
     given: ClassVar[Given]  # what stands on the command line beside the options
     Options: ClassVar[type] = NoOptions  # a dataclass of the same file
     within: ClassVar[str] = ""  # "audit": the command is ``souron audit NAME``, too
+    keeps: ClassVar[bool] = True  # False: its record is written only where a project is named
+    brief: ClassVar[bool] = False  # it takes seconds, and waits for no training in the studio
+    page: ClassVar[str] = ""  # of the studio, where the same can be done by hand
 
     def __init_subclass__(cls) -> None:
         cls.Options = vars(sys.modules[cls.__module__]).get("Options", NoOptions)
 
-    def __init__(self, project: str | Path = "runs") -> None:
-        self.project = Path(project)
+    def __init__(self, project: str | Path | None = None) -> None:
+        self.project = Path("runs" if project is None else project)
+        self.kept = self.keeps or project is not None
 
     @property
     def name(self) -> str:
         return type(self).__module__.rpartition(".")[2]
 
+    def new_folder(self, name: str) -> Path | None:
+        """Create the folder of a record of that name; None where it is not written."""
+        return files.new_folder(self.project / self.name, name) if self.kept else None
+
     @abstractmethod
     def run(self, given: Sequence[str], options: Any) -> Iterator[Event]:
-        """Yield events; the last one carries the ``Record``, which is not written yet. ``options``
-        is an ``Options``. Raises UserError."""
+        """Yield events; the last one carries the ``Record``, which is not written yet. Earlier ones
+        may carry an ``Ask``. ``options`` is an ``Options``. Raises UserError."""
 
     def read(self, options: Mapping[str, Any]) -> Any:
         """Return ``Options`` with these values, others at their defaults. Raises UserError."""
@@ -143,4 +210,15 @@ class Study(ABC):
         return record
 
 
-__all__ = ["Fact", "Given", "NoOptions", "Record", "Section", "Study", "Table"]
+__all__ = [
+    "Ask",
+    "Fact",
+    "Given",
+    "NoOptions",
+    "Note",
+    "Plain",
+    "Record",
+    "Section",
+    "Study",
+    "Table",
+]

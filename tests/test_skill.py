@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from souron.cli import main
-from souron.evaluation import skill
-from souron.evaluation.skill import FIGURES, Scored
+from souron.studies import skill
+from souron.studies.skill import FIGURES, Scored
 from souron.utils.messages import UserError
 
 

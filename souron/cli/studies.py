@@ -1,6 +1,7 @@
 """The commands of the studies: one for each file in ``souron/studies``, made from what it says."""
 
 import inspect
+import sys
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -76,28 +77,45 @@ def conduct(
     hardware.calm_allocator()
     hardware.share_cores()
     with screen.err.status(_("reading data")):
-        study = registry.load_study(entry.name)(project or "runs")
+        kind = registry.load_study(entry.name)
+        study = kind("runs" if open and project is None else project)
         chosen = study.read(options.given(words))
-    [record] = follow(study.run(given, chosen))
+    *_asked, record = map(answered, follow(study.run(given, chosen)))
     with screen.err.status(_("writing the report")):
         page = record.write()
     if screen.json:
-        sentence = " ".join(record.sentences())
-        print_json({**record.as_json(), "sentence": sentence, "page": page})
+        print_json(record.printed(page))
     else:
         print_record(record)
-        show(_("page: {path}").format(path=page))
+        if page is not None:
+            show(_("page: {path}").format(path=page))
     if open:
         webbrowser.open(page.absolute().as_uri())
 
 
+def answered(made: Any) -> Any:
+    """Put an ``Ask`` to the person at the terminal; return any other record."""
+    from souron.study import Ask
+
+    if isinstance(made, Ask):
+        # stdout is for the result where a program reads it
+        console = screen.err if screen.json else screen.out
+        for text, style in made.texts:
+            console.print(text, style=style or None, soft_wrap=True)
+        if made.prompt:
+            screen.err.print(made.prompt, end="", soft_wrap=True)
+            made.reply = sys.stdin.readline() or None
+    return made
+
+
 def print_record(record: Any) -> None:
-    """The sentences and tables of a record on stdout, its caveats on stderr."""
-    show(*record.sentences(), "")
-    for table in record.tables():
-        made = console.table(*table.columns, title=table.title, right=table.right)
-        for row in table.rows:
-            made.add_row(*row)
-        show(made, "")
-    for note in record.notes():
-        console.warn(note)
+    """Print what a record shows: caveats on stderr, the rest on stdout."""
+    from souron.study import Note, Plain
+
+    for part in record.shown():
+        if isinstance(part, Note):
+            console.warn(part)
+        elif isinstance(part, Plain):
+            sys.stdout.write(part)
+        else:
+            show(part)

@@ -31,6 +31,7 @@ class Choice:
     high: float | None = None
     among: tuple[str, ...] = ()
     metavar: str = ""  # placeholder of the value in a help text
+    of: tuple[str, ...] = ()  # tasks: their runs and ready-trained systems are offered as values
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Given:
     help: str  # English, within ``N_()``
     least: int = 1
     most: int | None = 1  # None: any number
+    texts: tuple[str, ...] = ()  # of texts that people write: the form has a text area for each of
+    # these, which it holds at first
 
     @property
     def many(self) -> bool:

@@ -200,6 +200,11 @@ def section(name: str, title: str, template: str, part: Any) -> list[Section]:
     return [Section(name, title, Markup(macro(part)))]
 
 
+def part(template: str, **context: Any) -> Markup:
+    """Render a template that is a part of a page, in the reader's language."""
+    return Markup(_pages().get_template(template).render(context))
+
+
 def filled(record: RunRecord, text: str, name: str) -> str:
     """Fill a headline with a run's measurement of one metric; "" where the run has none."""
     if name not in record.measures:
@@ -249,19 +254,19 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def report_file(wish: str = "") -> str:
+def report_file(wish: str = "", file: str = REPORT) -> str:
     """Return the name of a report's file: ``report.html``, or ``report.ja.html`` for ``"ja"``."""
-    return f"report.{wish}.html" if wish else REPORT
+    return file.replace(".html", f".{wish}.html") if wish else file
 
 
-def in_each_language(folder: Path, make: Callable[..., str]) -> Path:
+def in_each_language(folder: Path, make: Callable[..., str], file: str = REPORT) -> Path:
     """Write ``report.html`` in the current language, with the other languages beside it.
 
-    Return the path of ``report.html``. The reports link to each other: ``make(elsewhere=...)``
-    returns a page, and passes ``elsewhere`` to ``page``. Raises UserError.
+    Return the path of ``report.html``, or of ``file``. The reports link to each other:
+    ``make(elsewhere=...)`` returns a page, and passes ``elsewhere`` to ``page``. Raises UserError.
     """
-    names = {other: report_file(other) for other in LANGUAGES if other != language()}
-    names[language()] = report_file()  # last, so that the others exist when it does
+    names = {other: report_file(other, file) for other in LANGUAGES if other != language()}
+    names[language()] = file  # last, so that the others exist when it does
     for wish, name in names.items():
         elsewhere = [
             (other, LANGUAGE_NAMES[other], file) for other, file in names.items() if other != wish
@@ -269,7 +274,7 @@ def in_each_language(folder: Path, make: Callable[..., str]) -> Path:
         with use_language(wish):
             text = make(elsewhere=elsewhere)
         path = write(folder / name, text)  # errors are in the reader's language
-    (folder / report_file(language())).unlink(missing_ok=True)  # from another language
+    (folder / report_file(language(), file)).unlink(missing_ok=True)  # from another language
     return path
 
 

@@ -88,9 +88,9 @@ class Field:
         return _("a number, or nothing")
 
 
-def fields(command: Callable) -> dict[str, Field]:
-    """Return a command's parameters by name, in its order, without those in ``EVERYWHERE``."""
-    return {field.name: field for field in read(command) if field.name not in EVERYWHERE}
+def fields(command: Callable, without: Sequence[str] = EVERYWHERE) -> dict[str, Field]:
+    """Return a command's parameters by name, in its order, except some."""
+    return {field.name: field for field in read(command) if field.name not in without}
 
 
 def read(command: Callable) -> Iterator[Field]:

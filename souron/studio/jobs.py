@@ -40,8 +40,8 @@ VERBS = (
     "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour", "ask",
     "check",
 )  # fmt: skip
-LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as studies do; the others
-# take seconds
+LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as most studies do; the
+# others take seconds
 BRIEF = 30.0  # a training with a budget of at most so many seconds is brief
 ALIVE = ("waiting", "running")
 OVER = ("done", "failed", "stopped", "killed")
@@ -265,7 +265,10 @@ class Job:
     @property
     def brief(self) -> bool:
         """Return whether the job takes seconds; for a training, by its budget."""
-        if self.words[:1] not in [[verb] for verb in (*LONG, *registry.study_files())]:
+        verb = self.words[0] if self.words else ""
+        if verb in registry.study_files():
+            return _is_brief(verb)
+        if verb not in LONG:
             return True
         from souron.training.budget import Budget
 
@@ -594,6 +597,14 @@ def check(words: Sequence[str], language: str) -> None:
     for word in words[: words.index("--") if "--" in words else None]:
         if arguments.of_every_command(word):  # the job sets these itself
             raise unknown_option(word, (), f"souron {verb} --help")
+
+
+def _is_brief(study: str) -> bool:
+    """Return whether a study takes seconds, by its file, which somebody may be writing."""
+    try:
+        return registry.study(study).brief
+    except UserError:
+        return False
 
 
 def trouble(code: str, found: str, expected: str = "", fix: str = "") -> dict[str, str]:

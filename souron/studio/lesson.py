@@ -313,7 +313,8 @@ def interactives(row: Row) -> list[Markup]:
 
 def more(studio: Studio, row: Row) -> Markup:
     """Return links to pages, commands, documentation and the paper."""
-    links = [(studio.url(name), layout.title(name)) for name in row.pages if name in PAGES]
+    there = {*PAGES, *registry.study_files()}
+    links = [(studio.url(name), layout.title(name)) for name in row.pages if name in there]
     pages = Markup("").join(Markup('<a href="{}">{}</a>').format(*each) for each in links)
     typed = Markup("").join(Markup("<li><code>{}</code></li>").format(c) for c in row.commands)
     facts = []

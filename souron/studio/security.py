@@ -26,6 +26,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from souron import registry
 from souron.serve.access import INERT, READ, WRITE, Door, Refused, wished
 from souron.studio.shared import PAGES, USER_ERROR
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
@@ -98,6 +99,7 @@ ROUTES = [
     for route in [*(r._replace(path=f"/(?:{APPS})/{r.path}") for r in OF_GRADIO), *OF_THE_STUDIO]
 ]
 MOVED = re.compile(f"/(?:(?:{APPS})(?:/(?:{'|'.join(PAGES[1:])})/+)?)?")
+TOOL = re.compile(rf"/({APPS})/(\w+)/*")  # the address of a study, which has no page of its own
 OF_A_PAGE = {
     "Permissions-Policy": "camera=(self), microphone=(self), clipboard-write=(self), "
     "geolocation=(), usb=()",
@@ -123,6 +125,13 @@ def prepare(place: Path) -> Path:
     own = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_EXAMPLES_CACHE": str(folder / "examples")}
     os.environ.update(QUIET | own)
     return folder
+
+
+def tool_of(path: str) -> re.Match[str] | None:
+    """Return the language and the name of a study whose address this is."""
+    found = TOOL.fullmatch(path)
+    known = found is not None and found[2] not in PAGES and found[2] in registry.study_files()
+    return found if known else None
 
 
 class Guard:
@@ -164,8 +173,8 @@ class Guard:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         route = find_route(path, scope["method"])
-        moved = MOVED.fullmatch(path) is not None and scope["method"] in READ
-        linked = moved or (route is not None and route.sort == "page")
+        moved = (MOVED.fullmatch(path) or tool_of(path)) and scope["method"] in READ
+        linked = bool(moved) or (route is not None and route.sort == "page")
         ready = self.door.check(scope, linked=linked)
         if ready is None and moved:
             ready = self._moved(scope)
@@ -179,10 +188,13 @@ class Guard:
         await self._pass(route, scope, receive, send)
 
     def _moved(self, scope: Scope) -> Response:
-        """Redirect to the address with a language and without a trailing slash."""
-        path = scope["path"].rstrip("/")
+        """Redirect to the address with a language and without a trailing slash, or of a study to
+        the page of all of them."""
+        path, query = scope["path"].rstrip("/"), scope["query_string"].decode("latin-1")
+        if tool := tool_of(path):
+            path = f"/{tool[1]}/study"
+            query = "&".join(filter(None, (f"study={tool[2]}", query)))
         path = path if path.count("/") > 1 else f"/{wished(scope, self.lang)}/"
-        query = scope["query_string"].decode("latin-1")
         headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
         return RedirectResponse(path + (f"?{query}" if query else ""), 307, headers)
 

@@ -194,13 +194,13 @@ def read(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
 def look_words(studio: Studio, *values: Any) -> list[str]:
     data, *reading = values
     asked = read(READING, reading)
-    return words("data", [said(studio, data)], asked | project_of(studio))
+    return words("data", [said(studio, data)], asked | studio.project_option())
 
 
 def check_words(studio: Studio, *values: Any, **more: Any) -> list[str]:
     data, _side, *reading = values
     asked = read(forms.READING, reading)
-    return words("data", ["check", path_of(studio, data)], asked | more | project_of(studio))
+    return words("data", ["check", path_of(studio, data)], asked | more | studio.project_option())
 
 
 def clean_words(studio: Studio, *values: Any) -> list[str]:
@@ -228,12 +228,6 @@ def free(folder: Path, name: str, ending: str = "") -> Path:
         if not path.exists() and not path.is_symlink():
             return path
     raise AssertionError("no free name")
-
-
-def project_of(studio: Studio) -> dict[str, str]:
-    """Return the option for the project's folder, unless it is the default."""
-    usual = studio.project.resolve() == Path("runs").resolve()
-    return {} if usual else {"project": str(studio.project)}
 
 
 def shown(studio: Studio, values: Sequence[Any]) -> Markup:
