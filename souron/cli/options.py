@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,9 +41,13 @@ def complete_system_or_run(incomplete: str) -> list[tuple[str, str]]:
     return [*complete_system(incomplete), *runs]
 
 
-def complete_of(tasks: tuple[str, ...], incomplete: str) -> list[tuple[str, str]]:
-    """Return the runs, published models and ready-trained systems of some tasks."""
-    return [one for one in names.offered(tasks) if one[0].startswith(incomplete)]
+def complete_of(tasks: tuple[str, ...]) -> Callable[[str], list[tuple[str, str]]]:
+    """Return a completion by the runs, published models and ready-trained systems of tasks."""
+
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        return [one for one in names.offered(tasks) if one[0].startswith(incomplete)]
+
+    return complete
 
 
 def complete_fetchable(incomplete: str) -> list[str]:
@@ -182,7 +186,7 @@ def parameter(field: Field) -> inspect.Parameter:
     else:
         low = field.low if field.type is int else None
         kind = (list[str] if field.type is tuple else field.type) | None
-        offers = partial(complete_of, field.offers) if field.offers else COMPLETE.get(metavar)
+        offers = complete_of(field.offers) if field.offers else COMPLETE.get(metavar)
         info = Option(*named, metavar=metavar, help=field.help, min=low,
                       autocompletion=offers)  # fmt: skip
     return inspect.Parameter(

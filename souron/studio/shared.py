@@ -17,7 +17,7 @@ from souron.utils.messages import UserError, _, language, use_language
 
 PAGES = (
     "lecture", "interactives", "teach", "data", "train", "compare", "use", "chat", "read",
-    "check", "exam", "arena", "models", "tokens", "work", "study", "runs", "machine",
+    "check", "exam", "arena", "models", "work", "study", "runs", "machine",
 )  # fmt: skip
 USER_ERROR = "user error"  # marks Gradio's response to a UserError
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once

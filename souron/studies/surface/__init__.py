@@ -78,7 +78,7 @@ class Surface(Study):
         spacing = steps(options.spacing)
         yield Event("data", text=source)
         volume = read(source, options.series, options.resample, spacing)
-        yield Event("surface")
+        yield Event(_("making the surface"))
         record, made = extracted(source, volume, options)
         name = record.name
         record.folder = (
