@@ -42,6 +42,7 @@ class Entry:
     file: Path
     about: str  # the whole docstring
     weights: dict[str, str]  # size -> its published weights, as fetching names them
+    needs_fit: bool = True  # False where its file says that it needs no training
 
 
 @dataclass(frozen=True)
@@ -429,6 +430,7 @@ def describe(file: Path) -> Entry:
         file=file,
         about=about,
         weights=value("WEIGHTS", {}),
+        needs_fit=value("needs_fit", True),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import souron
+from souron import registry
 
 HOUSE = Path(souron.__file__).parent
 FILES = sorted(p for p in HOUSE.rglob("*.py") if "__pycache__" not in p.parts)
@@ -79,6 +80,83 @@ def of_the_contract(first: str, *rest: str) -> bool:
 def test_nothing_imports_a_system_by_name():
     assert not [(name_of(file), name) for file in FILES for name in imports(file)
                 if name.startswith("souron.systems")]  # fmt: skip
+
+
+OWN_TASKS = ("tasks", "systems", "pipelines", "studies")  # folders that may compare with a task
+ALSO_COMMANDS = {"generate"}  # names of tasks that are commands too
+
+
+def names_in(node: ast.AST, assigned: dict[str, ast.AST]) -> set[str]:
+    """The texts of an expression: a constant, some in a tuple, or a name that stands for them."""
+    if isinstance(node, ast.Name):
+        return names_in(assigned[node.id], {}) if node.id in assigned else set()
+    if isinstance(node, ast.Constant):
+        return {node.value} if isinstance(node.value, str) else set()
+    parts = [*getattr(node, "elts", ()), *filter(None, getattr(node, "keys", ()))]
+    return {name for part in parts for name in names_in(part, assigned)}
+
+
+def compared_with(tree: ast.Module) -> set[str]:
+    """The texts that a file compares anything with."""
+    assigned: dict[str, ast.AST] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            assigned[node.targets[0].id] = node.value
+    sides = [
+        side
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        for side in (node.left, *node.comparators)
+    ]
+    cases = [node.value for node in ast.walk(tree) if isinstance(node, ast.MatchValue)]
+    return {name for side in (*sides, *cases) for name in names_in(side, assigned)}
+
+
+def test_no_file_compares_with_a_tasks_name():
+    """A task says what it can do by its attributes, as ``talks`` and ``takes``."""
+    tasks = set(registry.tasks()) - ALSO_COMMANDS
+    found = [
+        (name_of(file), name)
+        for file in FILES
+        if file.parent == HOUSE or floor(name_of(file)) not in OWN_TASKS
+        for name in compared_with(ast.parse(file.read_text(encoding="utf-8"))) & tasks
+    ]
+    assert not found
+    tree = ast.parse('NAMES = ("choose", "x")\ntask in NAMES\n"pose" == task\n"tag"')
+    assert compared_with(tree) & tasks == {"choose", "pose"}
+
+
+FACES = {  # (a special face, its study): why what is made from the contract is not enough
+    ("souron.cli.watch", "watch"): "a video that souron predict is given",
+    ("souron.studio.predict_form", "watch"): "the same on the page Use",
+    ("souron.studio.pages.arena", "arena"): "a vote needs the next two answers at once",
+    ("souron.studio.pages.exam", "exam"): "a person answers question by question",
+}
+OF_STUDIES = re.compile(r"\bsouron\.studies\.(\w+)")
+
+
+def studies_named(file: Path) -> set[str]:
+    """The studies that a file imports, loads, writes about, or is the page of."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = {name for module in imports(file, True) for name in OF_STUDIES.findall(module)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found |= set(OF_STUDIES.findall(node.value))
+        called = getattr(node, "func", None) if isinstance(node, ast.Call) else None
+        if getattr(called, "attr", getattr(called, "id", "")) in ("load_study", "study"):
+            found |= {name for word in node.args for name in names_in(word, {})}
+    page = file.parent == HOUSE / "studio" / "pages" and file.stem in registry.study_files()
+    return found | ({file.stem} if page else set())
+
+
+def test_no_interface_names_a_study_but_its_special_face():
+    found = {
+        (name_of(file), study)
+        for file in FILES
+        if file.relative_to(HOUSE).parts[0] in ("cli", "studio", "serve")
+        for study in studies_named(file) & set(registry.study_files())
+    }
+    assert found == set(FACES)
 
 
 def floor(module: str) -> str:

@@ -68,7 +68,7 @@ class SkillResult:
 
 @dataclass
 class SkillRecord(Record):
-    """What the motion in videos tells about the ratings of their operators."""
+    """The relation between motion in videos and the ratings of their operators."""
 
     eyebrow = N_("skill")
     json_file = "skill.json"

@@ -40,7 +40,7 @@ class Options:
 
 @dataclass
 class ArenaRecord(Record):
-    """What came of the votes, and of a judge's choices."""
+    """The outcome of the votes, and of a judge's choices."""
 
     eyebrow = N_("arena")
     json_file = "arena.json"

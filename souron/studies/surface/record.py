@@ -22,7 +22,7 @@ PARTS = "surface_parts.html"
 
 @dataclass
 class Views:
-    """What the page shows of a surface."""
+    """The parts of a surface that its page shows."""
 
     volume: Volume
     mask: np.ndarray  # (slices, rows, columns) bool
