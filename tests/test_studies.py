@@ -2,15 +2,20 @@
 both languages and a form in the studio. Folders of earlier results keep their JSON."""
 
 import asyncio
+import csv
 import importlib
+import io
 import json
 import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import test_audit_generated as generators
+import test_skill
+import test_watching
 from PIL import Image
 from test_cold_start import modules_after
 from test_exams import EDICT
@@ -18,7 +23,12 @@ from test_exams import EDICT
 import souron
 from souron import registry
 from souron.cli import app, main
-from souron.studio import forms, jobs, run_list
+from souron.cli import watch as cli_watch
+from souron.cli.console import screen
+from souron.hub import zoo
+from souron.kinds.volume import Volume
+from souron.report import viewer
+from souron.studio import forms, jobs, run_list, run_view, security
 from souron.studio.jobs import Jobs
 from souron.studio.pages import study as study_page
 from souron.studio.paths import Roots
@@ -249,6 +259,124 @@ def test_help_of_a_study_imports_nothing_heavy(tmp_path):
     )
 
 
+# what a study may say besides
+
+
+def changed(**lines):
+    """The toy study with further class variables."""
+    return STUDY.replace(
+        '    within = "audit"\n',
+        "".join(f"    {name} = {value}\n" for name, value in lines.items()),
+    )
+
+
+UNKEPT = changed(keeps=False).replace(
+    'files.new_folder(self.project / "wordcount", Path(given[0]).stem)', 'self.new_folder("counts")'
+)
+
+
+def test_a_study_that_keeps_nothing_writes_where_a_folder_is_named(drop, texts, tmp_path, capsys):
+    drop(UNKEPT)
+    assert main.run(["wordcount", "notes.txt", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["total"] == 5 and "page" not in told and not (tmp_path / "runs").exists()
+    assert main.run(["wordcount", "notes.txt", "--json=false"]) == 0
+    assert "page:" not in capsys.readouterr().out and not (tmp_path / "runs").exists()
+    assert main.run(["wordcount", "notes.txt", "project=kept"]) == 0
+    assert "page: kept/wordcount/counts/report.html" in capsys.readouterr().out
+    assert (tmp_path / "kept/wordcount/counts/record.json").is_file()
+    kind = registry.load_study("wordcount")
+    assert kind().result("notes.txt").folder is None
+    assert kind(tmp_path / "more").result("notes.txt").report.is_file()
+
+
+def test_an_opened_page_is_written(drop, texts, tmp_path, monkeypatch):
+    drop(UNKEPT)
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert main.run(["wordcount", "notes.txt", "open=true"]) == 0
+    assert opened == [(tmp_path / "runs/wordcount/counts/report.html").as_uri()]
+
+
+ASKING = STUDY.replace("Fact, Given", "Ask, Fact, Given").replace(
+    "        place =",
+    """        ask = Ask("which? ", [("one or two", "bold")])
+        yield Event("read", record=ask)
+        counts[f"{ask.reply!r}"] = 1
+        yield Event("read", record=Ask(texts=[("thank you", "")]))
+        place =""",
+)
+
+
+@pytest.mark.parametrize(("typed", "reply"), [("two\n", "'two\\n'"), ("\n", "'\\n'"), ("", "None")])
+def test_a_study_may_ask_whoever_runs_it(typed, reply, drop, texts, capsys, monkeypatch):
+    drop(ASKING)
+    for words in (["--json=false"], ["--json"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        assert main.run(["wordcount", "notes.txt", *words]) == 0
+        out, err = capsys.readouterr()
+        shown, other = (err, out) if screen.json else (out, err)
+        assert shown.index("one or two") < shown.index("thank you") and "which? " in err
+        assert "one or two" not in other
+        last = out.splitlines()[-1]
+        assert reply in (json.loads(last)["words"] if screen.json else out)
+
+
+def test_where_nobody_answers_python_goes_on(drop, texts, tmp_path):
+    drop(ASKING)
+    record = registry.load_study("wordcount")(tmp_path).result("notes.txt")
+    assert record.words["None"] == 1
+
+
+def test_a_record_may_print_what_it_likes(drop, texts, capsys):
+    """A CSV as it is, blanks at the ends of lines and all; a remark beside it on stderr."""
+    shown = """    def shown(self):
+        return [Plain("a,b \\n1,2\\x1b\\n"), Note("a remark"), "the end"]
+
+    def notes(self):"""
+    text = STUDY.replace("    def notes(self):", shown).replace(
+        "Fact, Given", "Fact, Given, Note, Plain"
+    )
+    drop(text)
+    assert main.run(["wordcount", "notes.txt", "--json=false"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("a,b \n1,2\x1b\nthe end\npage: ") and "a remark" in err
+
+
+def test_tables_are_the_page_of_a_record_without_sections(drop, texts, tmp_path):
+    a, b = STUDY.index("    def sections"), STUDY.index("\n\n\nclass WordCount")
+    drop(STUDY[:a].rstrip() + STUDY[b:])
+    record = registry.load_study("wordcount")(tmp_path).result("notes.txt", only=("fever",))
+    page = record.report.read_text(encoding="utf-8")
+    assert '<th scope="row">fever</th><td class="num">2</td>' in page
+    assert 'href="#table-1"' in page
+
+
+ENDING = STUDY.replace(
+    '            yield Event("read", number / len(given), text=path)\n',
+    """            try:
+                yield Event("read", text=path)
+                raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                place = files.new_folder(self.project / "wordcount", "stopped")
+                yield Event("done", 1.0, record=Counts({"stopped": 1}, place))
+                return
+""",
+)
+
+
+def test_ctrl_c_may_end_it_with_a_record(drop, texts, capsys, monkeypatch):
+    """As a camera's, which has no other end."""
+    drop(ENDING.replace("                raise KeyboardInterrupt\n", ""))
+    monkeypatch.setattr("souron.cli.console.words", lambda event: press())
+
+    def press():
+        raise KeyboardInterrupt
+
+    assert main.run(["wordcount", "notes.txt", "--json=false"]) == 0
+    assert "stopped" in capsys.readouterr().out
+
+
 # the studio
 
 
@@ -325,6 +453,102 @@ def test_a_number_that_is_none_is_refused_by_the_form(drop):
     assert forms.chosen(form.fields.values(), ["", "", "", False]) == {}
 
 
+TEXTS = STUDY.replace(
+    'Given("TEXTS", N_("texts to count in"), 1, 2)',
+    'Given("TEXTS", N_("texts to count in"), 1, 2, texts=("first words", "more"))',
+)
+
+
+def test_texts_have_areas_and_stand_behind_two_dashes(drop, texts, studio):
+    drop(TEXTS)
+    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    assert [widget.value for widget in form.widgets[:2]] == ["first words", "more"]
+    hostile = "--json\n\nepochs=5; a text of two paragraphs"
+    said = (hostile, "", "4", "", True)
+    words = ["wordcount", "least=4", "upper=true", "--", hostile]
+    assert form.words(said) == words
+    job = studio.jobs.start(words, "en")
+    assert form.held(job) == [hostile, "", "4", "", True]
+    assert form.read((" ", "b", "", "", False)) == (["b"], {})
+
+
+def test_a_text_that_is_a_file_must_lie_where_the_studio_may_read(drop, texts, studio, tmp_path):
+    drop(TEXTS)
+    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    assert form.paths(["notes.txt", "no file", "a" * 5000], {}) == ["notes.txt"]
+    outside = tmp_path.parent / "outside.txt"
+    outside.write_text("secret")
+    with pytest.raises(UserError, match="outside"):
+        studio.roots.command(form.paths([str(outside)], {}))
+    studio.roots.command(form.paths(["/no/such/file, a text", "x" * 300], {}))
+
+
+def test_runs_are_offered_as_they_come(drop, studio):
+    drop(STUDY.replace('metavar="WORD")', 'metavar="WORD", of=("complete", "tokenize"))'))
+    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    place = list(form.fields).index("only")
+    before = form.opened(studio, None, {})[place]["choices"]
+    run = studio.project / "complete" / "gpt-mine"
+    (run / "weights").mkdir(parents=True)
+    (run / "args.yaml").write_text("system: gpt\n")
+    assert form.opened(studio, None, {})[place]["choices"] == before  # it has not learnt yet
+    (run / "weights" / "best.safetensors").touch()
+    other = studio.project / "classify" / "cnn-digits" / "weights"
+    other.mkdir(parents=True)
+    (other.parent / "args.yaml").write_text("system: cnn\n")
+    (other / "best.safetensors").touch()
+    update = form.opened(studio, None, {})[place]
+    assert [name for _shown, name in update["choices"]] == [str(run), *(one for _, one in before)]
+    assert update["value"] == str(run)
+    assert form.opened(studio, None, {"only": "fever"})[place]["value"] == "fever"
+
+
+def test_an_address_fills_the_form(drop, studio):
+    drop()
+    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    values = form.opened(studio, None, {"least": "4", "files": "no"})
+    assert values[1] == "4" and all(isinstance(one, dict) for one in (values[0], *values[2:]))
+
+
+def test_a_brief_study_does_not_wait_behind_a_training(drop, texts, studio):
+    file = drop(changed(brief=True))
+    job = studio.jobs.start(["wordcount", "notes.txt"], "en")
+    assert job.brief
+    drop(changed(brief=False))
+    assert not job.brief
+    file.write_text("class Broken(Study):\n    pass\n", encoding="utf-8")
+    assert not job.brief
+
+
+def test_a_study_may_have_a_page_for_hands(drop, studio):
+    drop(changed(page='"train"'))
+    with use_language("en"):
+        blocks = built(lambda blocks: study_page.Form(registry.study("wordcount"), True) and blocks)
+    [link] = [
+        one for one in blocks.blocks.values() if "/en/train" in str(getattr(one, "value", ""))
+    ]
+    assert "the page Train" in link.value
+
+
+def test_the_address_of_a_study_leads_to_its_form(drop, studio):
+    drop()
+    assert studio.url("wordcount", least=4) == "/en/study?study=wordcount&least=4"
+    assert security.tool_of("/ja/wordcount").groups() == ("ja", "wordcount")
+    assert security.tool_of("/en/tokens/") and not security.tool_of("/en/arena")
+    for path in ("/en/train", "/en/nothing", "/fr/wordcount", "/en/wordcount/x", "/wordcount"):
+        assert not security.tool_of(path)
+
+
+def test_pages_of_studies_are_called_by_what_they_do(drop, studio):
+    drop()
+    place = studio.project / "wordcount" / "notes"
+    place.mkdir(parents=True)
+    (place / "report.html").touch()
+    [page] = run_list.pages(studio.project)
+    with use_language("en"):
+        assert run_view.kind_of(page) == "Count the words of texts"
+
+
 # folders of earlier results
 
 
@@ -369,6 +593,95 @@ def test_an_audit_writes_the_keys_of_a_stored_one(tmp_path, monkeypatch, capsys)
 def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
     shutil.copytree(STORED, studio.project)
     pages = {page.kind: page for page in run_list.pages(studio.project)}
-    assert pages.keys() == {"exam", "audit"}
+    assert pages.keys() == {"exam", "audit", "surface"}
     assert studio.address(pages["audit"].file) == "/runs/audit/generated-real/audit-generated.html"
     assert studio.report(pages["exam"].file.parent) == "/report/en/exam/nearest-terms-3"
+    assert studio.address(pages["surface"].file) == "/runs/surface/a/surface.html"
+
+
+def test_skill_prints_the_keys_and_figures_of_a_stored_result(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(test_skill.write_tables(tmp_path))
+    stored = json.loads((STORED / "skill/scores/skill.json").read_text("utf-8"))
+    assert main.run(["skill", "scores.csv", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.keys() == {*stored, "sentence"} and not (tmp_path / "runs").exists()
+    assert shape({name: told[name] for name in stored}) == shape(stored)
+    for name in ("error", "constant", "gain"):
+        assert told[name] == pytest.approx(stored[name])
+    for name, one in stored["correlations"].items():
+        assert told["correlations"][name] == pytest.approx(one)
+
+
+def test_a_surface_has_the_files_and_keys_of_a_stored_one(
+    tmp_path, monkeypatch, capsys, each_drawn
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(viewer, "SIDE", 60)
+    values = np.full((20, 20, 20), -1000, np.int16)
+    values[2:10, 2:10, 2:10] = values[13:17, 13:17, 13:17] = 1000
+    Volume(values, np.eye(4)).save(tmp_path / "a.nii.gz")
+    place = STORED / "surface/a"
+    stored = json.loads((place / "surface.json").read_text("utf-8"))
+    assert main.run(["surface", "a.nii.gz", "level=0", "faces=60", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.keys() == {*stored, "sentence", "page"}
+    assert shape({name: told[name] for name in stored}) == shape(stored)
+    for name in ("volume", "level", "part", "parts", "open_edges", "notes", "files"):
+        assert told[name] == stored[name]
+    assert told["millilitres"] == pytest.approx(stored["millilitres"])
+    written = Path("runs/surface/a")
+    assert {file.name for file in place.iterdir()} <= {file.name for file in written.iterdir()}
+    kept = json.loads((written / "surface.json").read_text("utf-8"))
+    assert kept.keys() == stored.keys()
+    for language in ("surface.html", "surface.ja.html"):
+        assert "niivue" in (written / language).read_text("utf-8").lower()
+
+
+@pytest.mark.skipif(zoo.where("gpt") is None, reason="the ready-trained systems are not installed")
+@pytest.mark.parametrize(("words", "name"), [(["the 歯"], "tokens"), (["the 歯", "a"], "tokens2")])
+def test_tokens_are_printed_as_stored(words, name, capsys):
+    stored = json.loads((STORED / f"tokens/{name}.json").read_text("utf-8"))
+    assert main.run(["tokens", *words, "gpt", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    texts = [(told, stored)] if len(words) == 1 else [
+        (one["tokens"], other["tokens"]) for one, other in zip(told, stored, strict=True)
+    ]  # fmt: skip
+    for ours, theirs in texts:
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.keys() == other.keys()
+            assert one == {**other, "bits": pytest.approx(other["bits"], abs=0.1)}
+
+
+def test_a_stored_file_of_votes_has_the_result_that_it_had(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(STORED / "arena", tmp_path / "runs" / "arena")
+    stored = json.loads((STORED / "arena/q.json").read_text("utf-8"))
+    assert main.run(["arena", "--results", "runs/arena/q.jsonl", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.keys() == {*stored, "sentence"}
+    for name, value in stored.items():
+        if name in ("models", "verdicts"):
+            assert [*map(pytest.approx, value)] == told[name]
+        else:
+            assert told[name] == value
+
+
+def test_a_video_has_the_files_and_keys_of_a_stored_one(tmp_path, monkeypatch, capsys, each_drawn):
+    pytest.importorskip("av")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(screen, "json", True)
+    place = STORED / "watch/clip"
+    stored = json.loads((place / "watch.json").read_text("utf-8"))
+    clip = test_watching.film(tmp_path / "clip.mp4")
+    cli_watch.watch(test_watching.model(), clip, tmp_path / "out", False, None, {})
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert shape(told) == shape(stored)
+    for name in ("rate", "frames", "dropped", "cuts", "unit"):
+        assert told[name] == stored[name]
+    assert told["tracks"] == [pytest.approx(one) for one in stored["tracks"]]
+    for name in ("tracks.csv", "motion.csv"):
+        ours, theirs = (
+            list(csv.reader((folder / name).read_text(encoding="utf-8").splitlines()))
+            for folder in (tmp_path / "out", place)
+        )
+        assert ours[0] == theirs[0] and len(ours) == len(theirs)
