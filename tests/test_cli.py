@@ -69,6 +69,7 @@ def souron_says(capsys: pytest.CaptureFixture[str]) -> Said:
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts a module with these functions in the place of ``souron.NAME``."""
+    importlib.import_module("souron.pipelines.default_system")  # it holds the module itself
 
     def put(name: str, **functions: Any) -> None:
         module: Any = SimpleNamespace(**functions)

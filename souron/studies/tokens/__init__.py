@@ -44,7 +44,11 @@ def tokens(text: str | Text, model: str | Path | Any = USUAL) -> Tokens:
 class Options:
     model: Annotated[
         str,
-        Choice(N_("whose tokens (default smollm2)"), metavar="SYSTEM", of=("tokenize", "complete")),
+        Choice(
+            N_("the system whose tokens are shown (default smollm2)"),
+            metavar="SYSTEM",
+            of=("tokenize", "complete"),
+        ),
     ] = ""
     csv: Annotated[bool, Choice(N_("print text,id,token,start,end,bytes,bits"))] = False
     out: Annotated[str, Choice(N_("save it as .html, .csv or .json"), metavar="FILE")] = ""
