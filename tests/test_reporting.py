@@ -564,6 +564,8 @@ def test_a_verdict_says_what_would_settle_it(cases_needed, seeds_needed, told):
 
 
 def test_a_notebook_shows_a_summary_without_a_style_of_its_own(run, comparison):
+    assert run._repr_html_() == report.run_html(run)
+    assert comparison._repr_html_() == report.comparison_html(comparison)
     for text in (report.run_html(run), report.comparison_html(comparison)):
         reader = Reader(text)
         assert not reader.all("style") and not reader.all("script") and len(text) < 5000
