@@ -34,7 +34,8 @@ from souron.data.dataset import Dataset, ListColumn
 from souron.data.instances import Instances, boxes_of, packed
 from souron.kinds.boxes import Boxes
 from souron.model import Model
-from souron.runs import compare, watch
+from souron.runs import compare
+from souron.studies.watch import video as videos
 from souron.tasks.detect import Spec
 from souron.training.loop import Run
 from souron.training.trainer import autocast
@@ -212,7 +213,7 @@ def video(file: Path) -> None:
             return model.answer(picture, conf=least)
 
         with tempfile.TemporaryDirectory() as folder:
-            *_frames, last = watch.watching(look, file, Path(folder), classes=LABELS, conf=0.02)
+            *_frames, last = videos.watching(look, file, Path(folder), classes=LABELS, conf=0.02)
             record = last.record
             print(f"at {side} pixels: {record.frames} frames, {record.fps:.1f} a second, "
                   f"{len(record.tracks)} tracks")  # fmt: skip

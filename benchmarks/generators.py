@@ -33,12 +33,12 @@ from torch import Tensor
 
 from souron import registry, task
 from souron.data.splits import Parts
+from souron.evaluation.record import ComparisonRecord
 from souron.evaluation.sampling import Sample
 from souron.metrics.generation import Resemblance
 from souron.report import plots
 from souron.runs import compare as run_compare
 from souron.runs import prepare
-from souron.runs.record import ComparisonRecord
 from souron.training.trainer import Trainer
 
 MEASURES = ("Fréchet distance", "kernel distance", "precision", "recall", "coverage")

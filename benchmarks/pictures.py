@@ -25,8 +25,8 @@ from PIL import Image
 import souron
 from souron import registry
 from souron.evaluation.image_to_image import ImageResult, said_of
+from souron.evaluation.record import RunRecord
 from souron.runs import evaluate
-from souron.runs.record import RunRecord
 from souron.stats.records import Measure
 
 LARGE = (6000, 4000)  # pixels

@@ -15,10 +15,10 @@ from souron import model as models_api
 from souron import registry
 from souron.cli import inspect as cli_inspect
 from souron.data import dataset, load
-from souron.evaluation import generation, summary
+from souron.evaluation import generation, record, summary
 from souron.kinds import labels
 from souron.report import diagram
-from souron.runs import compare, evaluate, generate, record, train
+from souron.runs import compare, evaluate, generate, train
 from souron.stats import records
 from souron.utils import units
 from souron.utils.messages import UserError, _

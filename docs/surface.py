@@ -8,8 +8,8 @@ from PIL import Image
 
 from souron.data.sets import head_ct
 from souron.kinds import surface
-from souron.report import surface as report
-from souron.runs.surface import BONE
+from souron.report import viewer
+from souron.studies.surface import BONE
 from souron.utils import files
 
 PICTURE = Path(__file__).parent / "_static" / "head-ct.png"
@@ -17,7 +17,7 @@ PICTURE = Path(__file__).parent / "_static" / "head-ct.png"
 
 def main() -> None:
     shape, parts = surface.surface(head_ct.volume(), BONE)
-    drawn = report.sides(surface.chosen(shape, parts, "largest"))
+    drawn = viewer.sides(surface.chosen(shape, parts, "largest"))
     with Image.open(io.BytesIO(drawn)) as picture, files.atomically(PICTURE) as beside:
         picture.convert("RGB").quantize(64).save(beside, "PNG", optimize=True)
 

@@ -20,7 +20,7 @@ PUBLIC = {
     "compare": "runs.compare",
     "generate": "runs.generate",
     "pipeline": "pipelines.pipeline",
-    "tokens": "pipelines.tokens",
+    "tokens": "studies.tokens",
     "ask": "studies.ask",
     "UserError": "utils.messages",
 }

@@ -13,6 +13,7 @@ from souron.blocks.fusing import fused
 from souron.evaluation import familiarity
 from souron.evaluation.conversation import LENGTH, Conversation, Reply, Voice
 from souron.evaluation.familiarity import Check, Gauge
+from souron.evaluation.record import DrawnRecord, RunRecord
 from souron.hub import names, zoo
 from souron.kinds import signature
 from souron.kinds.before_after import BeforeAfter
@@ -27,7 +28,6 @@ from souron.kinds.score import Score
 from souron.kinds.text import Text
 from souron.runs import folder as run_folder
 from souron.runs import loading
-from souron.runs.record import DrawnRecord, RunRecord
 from souron.stats.records import Measure
 from souron.training.trainer import autocast
 from souron.utils.files import find_files, free

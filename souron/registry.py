@@ -42,6 +42,7 @@ class Entry:
     file: Path
     about: str  # the whole docstring
     weights: dict[str, str]  # size -> its published weights, as fetching names them
+    needs_fit: bool = True  # False where its file says that it needs no training
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class OptionEntry:
     metavar: str = ""
     among: tuple[str, ...] = ()
     text: bool = False  # it names texts
+    of: tuple[str, ...] = ()  # tasks whose runs and ready-trained systems are offered as values
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,12 @@ class StudyEntry:
     group: str  # of ``souron --help``
     given: Given
     options: tuple[OptionEntry, ...]
-    within: str  # a command that takes the study's name as its first word, too
-    lookup: bool  # its command writes files only where ``project`` or ``open`` asks for them
-    texts: bool  # what is given are texts
     file: Path
+    within: str = ""  # a command that takes the study's name as its first word, too
+    lookup: bool = False  # its command writes only where ``project`` or ``open`` asks for files
+    texts: bool = False  # what is given are texts
+    brief: bool = False  # it takes seconds
+    page: str = ""  # of the studio, where the same can be done by hand
 
 
 @lru_cache
@@ -164,6 +168,9 @@ def study(name: str) -> StudyEntry:
     return _described_study(name, file, file.stat().st_mtime_ns)
 
 
+MORE_OF_A_STUDY = ("within", "lookup", "texts", "brief", "page")  # what it need not say
+
+
 @lru_cache
 def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
     """The study in a file as it was ``changed`` last, in nanoseconds."""
@@ -182,10 +189,8 @@ def _described_study(name: str, file: Path, changed: int) -> StudyEntry:
             group=_literal(values["group"]),
             given=_literal(values["given"]),
             options=tuple(_options(tree)),
-            within=_literal(values["within"]) if "within" in values else "",
-            lookup=_literal(values["lookup"]) if "lookup" in values else False,
-            texts=_literal(values["texts"]) if "texts" in values else False,
             file=file,
+            **{name: _literal(values[name]) for name in MORE_OF_A_STUDY if name in values},
         )
     except (ValueError, TypeError) as error:
         raise _wrong("Study", file, own.lineno, str(error), _("plain values")) from error
@@ -331,6 +336,7 @@ def _options(tree: ast.Module) -> Iterator[OptionEntry]:
             metavar=words.get("metavar", ""),
             among=words.get("among", ()),
             text=words.get("text", False),
+            of=words.get("of", ()),
         )
 
 
@@ -368,6 +374,12 @@ def section(task: str) -> ModuleType | None:
     """Import ``report/sections/<task>.py``, a task's part of the reports; None where absent."""
     name = f"souron.report.sections.{task}"
     return importlib.import_module(name) if importlib.util.find_spec(name) else None
+
+
+def notebook_html(name: str, record: Any) -> str:
+    """Return a record as HTML for a notebook, by ``<name>_html`` of ``report/report.py``."""
+    module = importlib.import_module("souron.report.report")
+    return str(getattr(module, f"{name}_html")(record))
 
 
 @lru_cache
@@ -423,6 +435,7 @@ def describe(file: Path) -> Entry:
         file=file,
         about=about,
         weights=value("WEIGHTS", {}),
+        needs_fit=value("needs_fit", True),
     )
 
 

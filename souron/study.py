@@ -3,9 +3,8 @@
 
 It is found by its name, as systems and tasks are; nothing else is edited. Its command, its JSON,
 its page and its form in the studio are made from the class and from the ``Record`` that it returns.
-What a help text must know of it (``title``, ``examples``, ``group``, ``given``, ``Options``,
-``within``, ``lookup``, ``texts``) is read from the source without running it, so these are plain
-values.
+What a help text must know of it (the class variables of ``Study``) is read from the source without
+running it, so these are plain values.
 """
 
 import sys
@@ -13,16 +12,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from souron.kinds.signature import Given, options_of_class, read_options
 from souron.kinds.text import Text, text_of
+from souron.report import parts
 from souron.report.parts import REPORT, Fact, Section
+from souron.runs.events import Event
 from souron.utils import files
 from souron.utils.messages import _
-
-if TYPE_CHECKING:
-    from souron.runs.events import Event
 
 TEMPLATE = "study.html"
 
@@ -33,14 +31,8 @@ class NoOptions:
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table for the terminal and the page."""
-
-    columns: Sequence[str]  # without a heading if all are ""
-    rows: Sequence[Sequence[str]]
-    title: str = ""
-    right: Sequence[str] = ()  # the columns that are aligned to the right
-    text: str = ""  # an explanation below it
+class Table(parts.Table):
+    """A table that can be a part of the page."""
 
     def section(self, name: str, title: str) -> list[Section]:
         """Return the part of the page that shows the table; [] for one without rows."""
@@ -49,12 +41,33 @@ class Table:
         return page.section(name, title, "macros.html", self if self.rows else None, "table")
 
 
+class Note(str):
+    """A caveat: the command line prints it on stderr."""
+
+
+class Plain(str):
+    """A text that is printed on stdout as it is, such as a CSV."""
+
+
+@dataclass
+class Ask:
+    """A question to the person at the terminal.
+
+    ``run`` yields it as the record of an event, and reads ``reply`` when it goes on.
+    """
+
+    prompt: str = ""  # "": the texts are shown, and nothing is asked
+    texts: Sequence[tuple[str, str]] = ()  # shown before, each with its style, such as "bold"
+    reply: str | None = None  # the line that was typed; None where nobody answers
+
+
 class Record(ABC):
     """The result of a study. The command, the JSON and the page show what it returns."""
 
     eyebrow: ClassVar[str]  # N_("audit"): stands above the page's title
     json_file: ClassVar[str] = "record.json"
     page_file: ClassVar[str] = REPORT
+    template: ClassVar[str] = TEMPLATE  # of the page, for one with scripts of its own
     folder: Path | None  # None: nothing is written
 
     @abstractmethod
@@ -78,7 +91,7 @@ class Record(ABC):
         return []
 
     def tables(self) -> list[Table]:
-        """Return tables for the terminal."""
+        """Return tables for the terminal, and for a page without sections of its own."""
         return []
 
     def sections(self) -> list[Section]:
@@ -86,6 +99,25 @@ class Record(ABC):
         from souron.report import page
 
         return page.section("tables", _("Result"), "macros.html", self.tables())
+
+    def further(self) -> dict[str, Any]:
+        """Return what else ``template`` fills in."""
+        return {}
+
+    def shown(self) -> list[Any]:
+        """Return what the terminal shows: texts, ``Note``, ``Plain`` and what rich can print."""
+        tables = [
+            part
+            for table in self.tables()
+            # the title not as the table's own, which is broken to the width of the table
+            for part in (*filter(None, [table.title]), table, *filter(None, [table.text]), "")
+        ]
+        return [*self.sentences(), "", *tables, *map(Note, self.notes())]
+
+    def printed(self, page: Path | None) -> Any:
+        """Return what ``--json`` prints; ``page`` is what was written, if anything was."""
+        told = {**self.as_json(), "sentence": " ".join(self.sentences())}
+        return told if page is None else {**told, "page": page}
 
     @property
     def exit_code(self) -> int:
@@ -98,7 +130,10 @@ class Record(ABC):
         return self.folder / self.page_file if self.folder else None
 
     def write(self) -> Path | None:
-        """Write the JSON file, and the page in each language; return the page. Raises UserError."""
+        """Write the JSON file, and the page in each language; return the page. Raises UserError.
+
+        None where the record has no folder.
+        """
         if self.folder is None:
             return None
         from souron.report import page
@@ -111,7 +146,7 @@ class Record(ABC):
 
         sections = self.sections()
         return page.page(
-            TEMPLATE,
+            self.template,
             elsewhere=elsewhere,
             title=self.page_title(),
             eyebrow=_(self.eyebrow),
@@ -120,11 +155,12 @@ class Record(ABC):
             facts=self.facts(),
             contents=[(one.name, one.title) for one in sections],
             sections=sections,
+            **self.further(),
         )
 
 
 class Study(ABC):
-    """One tool. Its results go to folders within ``project``; with None nothing is written.
+    """One tool. Its results go to folders within ``project``, ``runs`` where none is named.
 
     Where ``texts`` is true, what is given names texts, and a ``Text`` may stand in place of a name:
     ``text_of`` reads both. The studio then has a place to paste them, and ``souron serve`` an
@@ -142,23 +178,26 @@ class Study(ABC):
     within: ClassVar[str] = ""  # "audit": the command is ``souron audit NAME``, too
     lookup: ClassVar[bool] = False  # True: the command writes only with ``project=`` or ``open``
     texts: ClassVar[bool] = False  # what is given are texts; it takes seconds
+    brief: ClassVar[bool] = False  # it takes seconds, and waits for no training in the studio
+    page: ClassVar[str] = ""  # of the studio, where the same can be done by hand
 
     def __init_subclass__(cls) -> None:
         cls.Options = vars(sys.modules[cls.__module__]).get("Options", NoOptions)
 
-    def __init__(self, project: str | Path | None = "runs", *, writes: bool = True) -> None:
-        self.project = Path(project or "runs")
-        self.writes = writes and project is not None  # else nothing is left on the disk
+    def __init__(self, project: str | Path | None = None, *, writes: bool | None = None) -> None:
+        self.project = Path("runs" if project is None else project)
+        asked = not self.lookup or project is not None
+        self.writes = asked if writes is None else writes  # False: nothing is left on the disk
 
     @property
     def name(self) -> str:
         return type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
-    def run(self, given: Sequence[Any], options: Any) -> Iterator["Event"]:
-        """Yield events; the last one carries the ``Record``, which is not written yet. ``given``
-        are words of the command line, or each a ``Text``; ``options`` is an ``Options``. Raises
-        UserError."""
+    def run(self, given: Sequence[Any], options: Any) -> Iterator[Event]:
+        """Yield events; the last one carries the ``Record``, which is not written yet. Earlier ones
+        may carry an ``Ask``. ``given`` are words of the command line, or each a ``Text``;
+        ``options`` is an ``Options``. Raises UserError."""
 
     def new_folder(self, name: str) -> Path | None:
         """Create ``project/STUDY/NAME`` for a record; None where nothing is to be written."""
@@ -183,9 +222,12 @@ class Study(ABC):
 
 
 __all__ = [
+    "Ask",
     "Fact",
     "Given",
     "NoOptions",
+    "Note",
+    "Plain",
     "Record",
     "Section",
     "Study",

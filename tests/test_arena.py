@@ -16,11 +16,12 @@ from souron.data.tokenizer import Tokenizer
 from souron.evaluation.answer_judge import Comparer
 from souron.evaluation.conversation import Voice
 from souron.evaluation.text_generation import Sampling
-from souron.runs import arena, votes
-from souron.runs.arena import Rival
-from souron.runs.votes import Answer, Settings, Vote
 from souron.stats import bradley_terry
 from souron.stats.agreement import agreement
+from souron.studies.arena import contest as arena
+from souron.studies.arena import votes
+from souron.studies.arena.contest import Rival
+from souron.studies.arena.votes import Answer, Settings, Vote
 from souron.utils.messages import UserError
 
 QUESTIONS = [f"What is {number}?" for number in range(40)]

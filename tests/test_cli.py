@@ -70,6 +70,7 @@ def souron_says(capsys: pytest.CaptureFixture[str]) -> Said:
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts a module with these functions in the place of ``souron.NAME``."""
+    importlib.import_module("souron.pipelines.default_system")  # it holds the module itself
 
     def put(name: str, **functions: Any) -> None:
         module: Any = SimpleNamespace(**functions)
@@ -411,7 +412,7 @@ def test_flops_leave_the_model_as_it_is() -> None:
 
 def a_run(folder: Path) -> Any:
     from souron.data.dataset import Skipped
-    from souron.runs.record import Cost, RunRecord
+    from souron.evaluation.record import Cost, RunRecord
     from souron.stats.records import Measure
 
     return RunRecord(
@@ -546,7 +547,7 @@ def test_resume_without_a_folder_takes_the_latest_unfinished_run(
 
 
 def a_comparison() -> Any:
-    from souron.runs.record import ComparisonRecord
+    from souron.evaluation.record import ComparisonRecord
     from souron.stats.records import Row, Verdict
 
     rows = [

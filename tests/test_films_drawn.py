@@ -15,12 +15,12 @@ from souron.data.dataset import Rows
 from souron.data.splits import Split
 from souron.evaluation import film_reader
 from souron.evaluation.film_reader import ATTRIBUTES, frames_of, moved
+from souron.evaluation.record import DrawnRecord
 from souron.evaluation.sampling import Noise, done, draw
 from souron.kinds.codecs import provenance
 from souron.kinds.text import Text
 from souron.metrics import text_to_video as metrics
 from souron.runs import generate as run_generate
-from souron.runs.record import DrawnRecord
 from souron.systems.text_to_video import video_diffusion
 from souron.systems.text_to_video.still_picture import Config as OfMemory
 from souron.systems.text_to_video.still_picture import StillPicture

@@ -17,8 +17,7 @@ from souron.kinds.codecs.grid import upright
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.mesh import Mesh
 from souron.kinds.volume import Volume
-from souron.report import labelled
-from souron.report import surface as viewer
+from souron.report import labelled, viewer
 from souron.studio import files, volume_pages
 from souron.utils.messages import use_language
 

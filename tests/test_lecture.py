@@ -32,7 +32,7 @@ def test_a_row_names_what_exists(row):
     assert set(row.training) <= set(forms.fields(train.train))
     if row.docs:
         assert (DOCS / f"{row.docs}.md").is_file(), row.docs
-    assert set(row.pages) <= {*PAGES, *registry.studies()}
+    assert set(row.pages) <= {*PAGES, *registry.study_files()}
 
 
 @pytest.mark.parametrize("row", rows.rows().values(), ids=lambda row: row.id)

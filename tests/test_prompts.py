@@ -9,10 +9,10 @@ from shapes import captioned as captioned_shapes
 
 from souron.cli import main
 from souron.evaluation import obedience
+from souron.evaluation.record import DrawnRecord
 from souron.kinds.codecs import provenance
 from souron.runs import events as runs_events
 from souron.runs import generate, train
-from souron.runs.record import DrawnRecord
 from souron.studies.memorisation import Memorisation
 from souron.utils.messages import UserError
 

@@ -23,12 +23,12 @@ from souron.data.dataset import Dataset, Skipped
 from souron.data.splits import Parts
 from souron.evaluation import classification, generation, sampling
 from souron.evaluation.answers import Trainings
+from souron.evaluation.record import ComparisonRecord, Cost, RunRecord
 from souron.report import comparison as comparison_page
 from souron.report import plots, report
 from souron.report import run as run_page
 from souron.report.sections import classify as classify_section
 from souron.report.sections import generate as generate_section
-from souron.runs.record import ComparisonRecord, Cost, RunRecord
 from souron.stats import intervals
 from souron.stats import verdict as stats_verdict
 from souron.stats.records import Measure, Row, Verdict
@@ -564,6 +564,8 @@ def test_a_verdict_says_what_would_settle_it(cases_needed, seeds_needed, told):
 
 
 def test_a_notebook_shows_a_summary_without_a_style_of_its_own(run, comparison):
+    assert run._repr_html_() == report.run_html(run)
+    assert comparison._repr_html_() == report.comparison_html(comparison)
     for text in (report.run_html(run), report.comparison_html(comparison)):
         reader = Reader(text)
         assert not reader.all("style") and not reader.all("script") and len(text) < 5000

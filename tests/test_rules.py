@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 import souron
+from souron import registry
 
 HOUSE = Path(souron.__file__).parent
 FILES = sorted(p for p in HOUSE.rglob("*.py") if "__pycache__" not in p.parts)
 SYSTEMS = [p for p in FILES if p.parent.parent == HOUSE / "systems"]
 FLOORS = (  # each imports only what stands before it
     "stats", "utils", "metrics", "kinds", "data", "registry", "blocks", "training", "hub",
-    "evaluation", "system", "task", "report", "study", "tasks", "systems", "runs", "model",
+    "evaluation", "system", "task", "report", "tasks", "systems", "runs", "study", "model",
     "studies", "lecture", "pipelines", "serve", "cli", "studio",
 )  # fmt: skip
 MACHINERY = {"torch", "torchvision", "timm"}
@@ -33,8 +34,9 @@ MODULES = {name_of(file) for file in FILES}
 
 
 @cache
-def imports(file: Path) -> set[str]:
-    """The modules that a file imports when it runs, at the top or within a function."""
+def imports(file: Path, for_typing: bool = False) -> set[str]:
+    """The modules that a file imports when it runs, at the top or within a function; with
+    ``for_typing`` also those that only the type checker reads."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     typing_only = {
         id(node)
@@ -44,7 +46,7 @@ def imports(file: Path) -> set[str]:
     }
     names = set()
     for node in ast.walk(tree):
-        if id(node) in typing_only:
+        if id(node) in typing_only and not for_typing:
             continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -80,20 +82,106 @@ def test_nothing_imports_a_system_by_name():
                 if name.startswith("souron.systems")]  # fmt: skip
 
 
+OWN_TASKS = ("tasks", "systems", "pipelines", "studies")  # folders that may compare with a task
+ALSO_COMMANDS = {"generate"}  # names of tasks that are commands too
+
+
+def names_in(node: ast.AST, assigned: dict[str, ast.AST]) -> set[str]:
+    """The texts of an expression: a constant, some in a tuple, or a name that stands for them."""
+    if isinstance(node, ast.Name):
+        return names_in(assigned[node.id], {}) if node.id in assigned else set()
+    if isinstance(node, ast.Constant):
+        return {node.value} if isinstance(node.value, str) else set()
+    parts = [*getattr(node, "elts", ()), *filter(None, getattr(node, "keys", ()))]
+    return {name for part in parts for name in names_in(part, assigned)}
+
+
+def compared_with(tree: ast.Module) -> set[str]:
+    """The texts that a file compares anything with."""
+    assigned: dict[str, ast.AST] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            assigned[node.targets[0].id] = node.value
+    sides = [
+        side
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        for side in (node.left, *node.comparators)
+    ]
+    cases = [node.value for node in ast.walk(tree) if isinstance(node, ast.MatchValue)]
+    return {name for side in (*sides, *cases) for name in names_in(side, assigned)}
+
+
+def test_no_file_compares_with_a_tasks_name():
+    """A task says what it can do by its attributes, as ``talks`` and ``takes``."""
+    tasks = set(registry.tasks()) - ALSO_COMMANDS
+    found = [
+        (name_of(file), name)
+        for file in FILES
+        if file.parent == HOUSE or floor(name_of(file)) not in OWN_TASKS
+        for name in compared_with(ast.parse(file.read_text(encoding="utf-8"))) & tasks
+    ]
+    assert not found
+    tree = ast.parse('NAMES = ("choose", "x")\ntask in NAMES\n"pose" == task\n"tag"')
+    assert compared_with(tree) & tasks == {"choose", "pose"}
+
+
+FACES = {  # (a special face, its study): why what is made from the contract is not enough
+    ("souron.cli.watch", "watch"): "a video that souron predict is given",
+    ("souron.studio.predict_form", "watch"): "the same on the page Use",
+    ("souron.studio.pages.arena", "arena"): "a vote needs the next two answers at once",
+    ("souron.studio.pages.exam", "exam"): "a person answers question by question",
+    ("souron.studio.pages.read", "ask"): "questions one after the other, with the text beside them",
+    ("souron.studio.pages.work", "work"): "own tasks are typed, and occupations are searched for",
+    ("souron.studio.interactives.occupations_day", "work"): "an interactive page of the lecture",
+    ("souron.cli.references", "references"): "souron fetch references asks the registries",
+}
+OF_STUDIES = re.compile(r"\bsouron\.studies\.(\w+)")
+
+
+def studies_named(file: Path) -> set[str]:
+    """The studies that a file imports, loads, writes about, or is the page of."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = {name for module in imports(file, True) for name in OF_STUDIES.findall(module)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found |= set(OF_STUDIES.findall(node.value))
+        called = getattr(node, "func", None) if isinstance(node, ast.Call) else None
+        if getattr(called, "attr", getattr(called, "id", "")) in ("load_study", "study"):
+            found |= {name for word in node.args for name in names_in(word, {})}
+    page = file.parent == HOUSE / "studio" / "pages" and file.stem in registry.study_files()
+    return found | ({file.stem} if page else set())
+
+
+def test_no_interface_names_a_study_but_its_special_face():
+    found = {
+        (name_of(file), study)
+        for file in FILES
+        if file.relative_to(HOUSE).parts[0] in ("cli", "studio", "serve")
+        for study in studies_named(file) & set(registry.study_files())
+    }
+    assert found == set(FACES)
+
+
 def floor(module: str) -> str:
     """The folder, or the file of the root, that a module of souron lies in."""
     return module.split(".")[1]
 
 
+# imports for typing alone that run upward until their file moves into ``studies``
+STILL_UPWARD: list[tuple[str, str]] = []
+
+
 def test_imports_run_downward():
+    """Those that only the type checker reads, too."""
     upward = []
     for file in FILES:
         if file.parent == HOUSE and file.stem.startswith("__"):  # the public names, lazily
             continue
         here = FLOORS.index(floor(name_of(file)))
-        inside = [name for name in imports(file) if name.startswith("souron.")]
+        inside = [name for name in imports(file, True) if name.startswith("souron.")]
         upward += [(name_of(file), n) for n in inside if FLOORS.index(floor(n)) > here]
-    assert not upward
+    assert upward == STILL_UPWARD
 
 
 def test_no_files_import_each_other_in_a_circle():

@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from souron.cli import main
-from souron.evaluation import skill
-from souron.evaluation.skill import FIGURES, Scored
+from souron.studies import skill
+from souron.studies.skill import FIGURES, Scored
 from souron.utils.messages import UserError
 
 
@@ -98,8 +98,8 @@ def test_a_figure_that_lacks_is_no_reason_to_stop():
     assert found.correlations["jerk"].n == 39
 
 
-@pytest.fixture
-def folder(tmp_path):
+def write_tables(tmp_path):
+    """Write a table of scores, and the motion of each of its videos."""
     data = scored(16, 4)
     rows = [["動画", "術者", "点数"]]
     for number, figures in enumerate(data.figures):
@@ -113,6 +113,11 @@ def folder(tmp_path):
     with (tmp_path / "scores.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
     return tmp_path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_tables(tmp_path)
 
 
 def test_tables_of_motion_are_read_and_the_command_tells(folder, capsys):

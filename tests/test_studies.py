@@ -1,8 +1,9 @@
 """A study is one file: dropped into a folder of its own it has a command, help, JSON, a page in
-both languages and a form in the studio. Folders of earlier results keep their JSON."""
+both languages and a form in the studio."""
 
 import asyncio
 import importlib
+import io
 import json
 import shutil
 import sys
@@ -12,27 +13,27 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import test_audit_generated as generators
 import test_serving as serving
 from PIL import Image
 from test_cold_start import modules_after
-from test_exams import EDICT
+from test_stored_results import shape
 
 import souron
 from souron import model, registry
 from souron.cli import app, main, studies
+from souron.cli.console import screen
 from souron.kinds.codecs import provenance
 from souron.serve import access
 from souron.serve.api import Gate
 from souron.serve.service import Service
 from souron.serve.uploads import Limits
-from souron.studio import forms, jobs, run_list, run_view, sent
+from souron.studio import forms, jobs, run_list, run_view, security, sent
 from souron.studio.jobs import Jobs
 from souron.studio.pages import study as study_page
 from souron.studio.paths import Roots
 from souron.studio.security import Guard
 from souron.studio.shared import PAGES, Studio
-from souron.study import Table
+from souron.study import Record, Table
 from souron.utils.messages import UserError, use_language
 
 STORED = Path(__file__).parent / "stored"
@@ -285,6 +286,7 @@ def test_a_table_is_shown_with_its_text_in_the_terminal_and_on_the_page(capsys):
         assert text in part.html
     assert Table(("word", "count"), []).section("words", "The words") == []
     record = SimpleNamespace(sentences=list, tables=lambda: [table], notes=list)
+    record.shown = lambda: Record.shown(record)
     studies.print_record(record)
     lines = capsys.readouterr().out.split("\n")
     assert lines.index("Counted & sorted") == lines.index("<b>fever      3") + 1
@@ -376,6 +378,111 @@ def test_help_of_a_study_imports_nothing_heavy(tmp_path):
     )
 
 
+# what a study may say besides
+
+
+def changed(**lines):
+    """The toy study with further class variables."""
+    return STUDY.replace(
+        '    within = "audit"\n',
+        "".join(f"    {name} = {value}\n" for name, value in lines.items()),
+    )
+
+
+UNKEPT = changed(lookup=True).replace("Path(texts[0].file).stem", '"counts"')
+
+
+def test_a_lookup_leaves_no_folder_but_the_one_named(drop, texts, tmp_path, capsys):
+    drop(UNKEPT)
+    assert main.run(["wordcount", "notes.txt", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["total"] == 5 and "page" not in told and not (tmp_path / "runs").exists()
+    assert main.run(["wordcount", "notes.txt", "--json=false"]) == 0
+    assert "page:" not in capsys.readouterr().out and not (tmp_path / "runs").exists()
+    assert main.run(["wordcount", "notes.txt", "project=kept"]) == 0
+    assert "page: kept/wordcount/counts/report.html" in capsys.readouterr().out
+    assert (tmp_path / "kept/wordcount/counts/record.json").is_file()
+    kind = registry.load_study("wordcount")
+    assert kind().result("notes.txt").folder is None
+    assert kind(tmp_path / "more").result("notes.txt").report.is_file()
+
+
+def test_an_opened_page_is_written(drop, texts, tmp_path, monkeypatch):
+    drop(UNKEPT)
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert main.run(["wordcount", "notes.txt", "open=true"]) == 0
+    assert opened == [(tmp_path / "runs/wordcount/counts/report.html").as_uri()]
+
+
+ASKING = STUDY.replace("Fact, Given", "Ask, Fact, Given").replace(
+    "        place =",
+    """        ask = Ask("which? ", [("one or two", "bold")])
+        yield Event("read", record=ask)
+        counts[f"{ask.reply!r}"] = 1
+        yield Event("read", record=Ask(texts=[("thank you", "")]))
+        place =""",
+)
+
+
+@pytest.mark.parametrize(("typed", "reply"), [("two\n", "'two\\n'"), ("\n", "'\\n'"), ("", "None")])
+def test_a_study_may_ask_whoever_runs_it(typed, reply, drop, texts, capsys, monkeypatch):
+    drop(ASKING)
+    for words in (["--json=false"], ["--json"]):
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        assert main.run(["wordcount", "notes.txt", *words]) == 0
+        out, err = capsys.readouterr()
+        shown, other = (err, out) if screen.json else (out, err)
+        assert shown.index("one or two") < shown.index("thank you") and "which? " in err
+        assert "one or two" not in other
+        last = out.splitlines()[-1]
+        assert reply in (json.loads(last)["words"] if screen.json else out)
+
+
+def test_where_nobody_answers_python_goes_on(drop, texts, tmp_path):
+    drop(ASKING)
+    record = registry.load_study("wordcount")(tmp_path).result("notes.txt")
+    assert record.words["None"] == 1
+
+
+def test_a_record_may_print_what_it_likes(drop, texts, capsys):
+    """A CSV as it is, blanks at the ends of lines and all; a remark beside it on stderr."""
+    shown = """    def shown(self):
+        return [Plain("a,b \\n1,2\\x1b\\n"), Note("a remark"), "the end"]
+
+    def notes(self):"""
+    text = STUDY.replace("    def notes(self):", shown).replace(
+        "Fact, Given", "Fact, Given, Note, Plain"
+    )
+    drop(text)
+    assert main.run(["wordcount", "notes.txt", "--json=false"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("a,b \n1,2\x1b\nthe end\npage: ") and "a remark" in err
+
+
+ENDING = STUDY.replace(
+    '            yield Event("read", number / len(texts), text=text.file)\n',
+    """            try:
+                yield Event("read", text=text.file)
+            except KeyboardInterrupt:
+                yield Event("done", 1.0, record=Counts({"stopped": 1}, self.new_folder("stopped")))
+                return
+""",
+)
+
+
+def test_ctrl_c_may_end_it_with_a_record(drop, texts, capsys, monkeypatch):
+    """As a camera's, which has no other end."""
+    drop(ENDING)
+    monkeypatch.setattr("souron.cli.console.words", lambda event: press())
+
+    def press():
+        raise KeyboardInterrupt
+
+    assert main.run(["wordcount", "notes.txt", "--json=false"]) == 0
+    assert "stopped" in capsys.readouterr().out
+
+
 # the studio
 
 
@@ -448,7 +555,8 @@ def test_the_studio_asks_a_lookup_for_its_page_and_lets_it_pass_a_training(drop,
     drop(LOOKUP)
     form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
     said = ("notes.txt", "", "", False)
-    words = [*form.words(said), *form.place(studio)]
+    given, options = form.read(said)
+    words = form.line(given, options | form.place(studio))
     assert words == ["wordcount", "notes.txt", f"project={studio.project}"]
     assert studio.jobs.start(words, "en").brief
     exam = built(lambda _blocks: study_page.Form(registry.study("exam"), True))
@@ -470,9 +578,9 @@ def test_the_form_of_a_lookup_asks_for_its_page(studio):
     exam = built(lambda _blocks: study_page.Form(entries["exam"], True))
     assert list(ask.fields) == ["files", "passages", "model", "retriever", "forget"]
     assert ask.widgets[0].info.startswith("(.txt") and ask.widgets[0].info.endswith("question")
-    assert ask.place(studio) == [f"project={studio.project}"] and exam.place(studio) == []
+    assert ask.place(studio) == {"project": str(studio.project)} and exam.place(studio) == {}
     elsewhere = replace(studio, project=studio.project / "more")
-    assert exam.place(elsewhere) == [f"project={elsewhere.project}"]
+    assert exam.place(elsewhere) == {"project": str(elsewhere.project)}
     job = studio.jobs.start(["ask", "passages=5", "--", "ward.txt", "what=when?"], "en")
     assert ask.held(job) == ["ward.txt\nwhat=when?", "5", "", "", False]
 
@@ -710,6 +818,12 @@ def test_a_study_without_a_page_is_found_by_its_name(path, leads, drop, tmp_path
 
 # folders of earlier results
 
+
+TEXTS = STUDY.replace(
+    'Given("TEXTS", N_("texts to count in"), 1, 2)',
+    'Given("TEXTS", N_("texts to count in"), 1, 2, texts=("first words", "more"))',
+)
+
 WARD = (
     "The left first molar was extracted on May 3, 2024. Amoxicillin 500 mg was given every 8 hours "
     "for 7 days. There was no bleeding after the extraction.\n"
@@ -721,42 +835,48 @@ SAID = (
 )
 
 
-def shape(thing):
-    """The keys of a JSON value; of lists those of the first entry."""
-    if isinstance(thing, dict):
-        return {key: shape(value) for key, value in thing.items()}
-    return [shape(thing[0])] if isinstance(thing, list) and thing else None
+def test_texts_have_areas_and_stand_behind_two_dashes(drop, texts, studio):
+    drop(TEXTS)
+    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    assert [widget.value for widget in form.widgets[:2]] == ["first words", "more"]
+    hostile = "--json\n\nepochs=5; a text of two paragraphs"
+    said = (hostile, "", "4", "", True)
+    words = ["wordcount", "least=4", "upper=true", "--", hostile]
+    assert form.words(said) == words
+    job = studio.jobs.start(words, "en")
+    assert form.held(job) == [hostile, "", "4", "", True]
+    assert form.read((" ", "b", "", "", False)) == (["b"], {})
 
 
-def test_an_exam_writes_the_keys_of_a_stored_one(tmp_path, monkeypatch, capsys):
-    (tmp_path / "data" / "terms").mkdir(parents=True)
-    (tmp_path / "data" / "terms" / "edict.utf8").write_text(EDICT, encoding="utf-8")
-    monkeypatch.setenv("SOURON_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-    stored = json.loads((STORED / "exam/nearest-terms-3/exam.json").read_text("utf-8"))
-    assert main.run(["exam", "nearest", "data=terms", "seed=3", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    written = json.loads(Path("runs/exam/nearest-terms-3/exam.json").read_text("utf-8"))
-    assert shape(written) == shape(stored) and stored.keys() <= told.keys()
-    for name in ("model", "data", "seed", "n", "chance", "report", "overlap"):
-        assert written[name] == stored[name] == told[name]
+def test_a_text_that_is_a_file_must_lie_where_the_studio_may_read(drop, texts, studio, tmp_path):
+    drop(TEXTS)
+    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    assert form.paths(["notes.txt", "no file", "a" * 5000], {}) == ["notes.txt"]
+    outside = tmp_path.parent / "outside.txt"
+    outside.write_text("secret")
+    with pytest.raises(UserError, match="outside"):
+        studio.roots.command(form.paths([str(outside)], {}))
+    studio.roots.command(form.paths(["/no/such/file, a text", "x" * 300], {}))
 
 
-def test_an_audit_writes_the_keys_of_a_stored_one(tmp_path, monkeypatch, capsys):
-    makers = {"real": generators.photos, "a": generators.striped, "b": generators.blurred}
-    for (name, make), count in zip(makers.items(), (60, 30, 29), strict=True):
-        (tmp_path / name).mkdir()
-        for number, pixels in enumerate(make(count, list(makers).index(name))):
-            Image.fromarray(pixels[0].numpy()).save(tmp_path / name / f"{number}.png")
-    monkeypatch.chdir(tmp_path)
-    stored = json.loads((STORED / "audit/generated-real/audit.json").read_text("utf-8"))
-    assert main.run(["generated", "real", "a", "drawn=b", "n=30", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    written = json.loads(Path("runs/audit/generated-real/audit.json").read_text("utf-8"))
-    assert shape(written) == shape(stored)
-    assert told.keys() == {*stored, "sentence", "page"}
-    for name in ("real", "real_pictures", "drawn_pictures", "side", "quality", "seed", "skipped"):
-        assert written[name] == stored[name] == told[name]
+def test_runs_are_offered_as_they_come(drop, studio):
+    drop(STUDY.replace('metavar="WORD")', 'metavar="WORD", of=("complete", "tokenize"))'))
+    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    place = list(form.fields).index("only")
+    before = form.opened(studio, None, {})[place]["choices"]
+    run = studio.project / "complete" / "gpt-mine"
+    (run / "weights").mkdir(parents=True)
+    (run / "args.yaml").write_text("system: gpt\n")
+    assert form.opened(studio, None, {})[place]["choices"] == before  # it has not learnt yet
+    (run / "weights" / "best.safetensors").touch()
+    other = studio.project / "classify" / "cnn-digits" / "weights"
+    other.mkdir(parents=True)
+    (other.parent / "args.yaml").write_text("system: cnn\n")
+    (other / "best.safetensors").touch()
+    update = form.opened(studio, None, {})[place]
+    assert [name for _shown, name in update["choices"]] == [str(run), *(one for _, one in before)]
+    assert update["value"] == str(run)
+    assert form.opened(studio, None, {"only": "fever"})[place]["value"] == "fever"
 
 
 def test_a_ledger_of_a_stored_run_is_the_stored_one(tmp_path, capsys):
@@ -890,8 +1010,10 @@ def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
         "references",
         "check",
         "improper",
+        "surface",
     }
     named = {kind: page for kind, page in pages.items() if kind not in ("ask", "references")}
+    assert studio.address(pages["surface"].file) == "/runs/surface/a/surface.html"
     assert all(run_view.kind_of(page) != page.kind for page in named.values())
     assert studio.address(pages["ask"].file) == "/runs/ask/ward/report.html"
     assert studio.report(pages["references"].file.parent) == "/report/en/references/answer"
@@ -899,3 +1021,49 @@ def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
     assert studio.report(pages["exam"].file.parent) == "/report/en/exam/nearest-terms-3"
     assert studio.report(pages["check"].file.parent) == "/report/en/check/answer"
     assert studio.report(pages["improper"].file.parent) == "/report/en/improper/gpt"
+
+
+def test_an_address_fills_the_form(drop, studio):
+    drop()
+    form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
+    values = form.opened(studio, None, {"least": "4", "files": "no"})
+    assert values[1] == "4" and all(isinstance(one, dict) for one in (values[0], *values[2:]))
+
+
+def test_a_brief_study_does_not_wait_behind_a_training(drop, texts, studio):
+    file = drop(changed(brief=True))
+    job = studio.jobs.start(["wordcount", "notes.txt"], "en")
+    assert job.brief
+    drop(changed(brief=False))
+    assert not job.brief
+    file.write_text("class Broken(Study):\n    pass\n", encoding="utf-8")
+    assert not job.brief
+
+
+def test_a_study_may_have_a_page_for_hands(drop, studio):
+    drop(changed(page='"train"'))
+    with use_language("en"):
+        blocks = built(lambda blocks: study_page.Form(registry.study("wordcount"), True) and blocks)
+    [link] = [
+        one for one in blocks.blocks.values() if "/en/train" in str(getattr(one, "value", ""))
+    ]
+    assert "the page Train" in link.value
+
+
+def test_the_address_of_a_study_leads_to_its_form(drop, studio):
+    drop()
+    assert studio.url("wordcount", least=4) == "/en/study?study=wordcount&least=4"
+    assert security.tool_of("/ja/wordcount").groups() == ("ja", "wordcount")
+    assert security.tool_of("/en/tokens/") and not security.tool_of("/en/arena")
+    for path in ("/en/train", "/en/nothing", "/fr/wordcount", "/en/wordcount/x", "/wordcount"):
+        assert not security.tool_of(path)
+
+
+def test_pages_of_studies_are_called_by_what_they_do(drop, studio):
+    drop()
+    place = studio.project / "wordcount" / "notes"
+    place.mkdir(parents=True)
+    (place / "report.html").touch()
+    [page] = run_list.pages(studio.project)
+    with use_language("en"):
+        assert run_view.kind_of(page) == "Count the words of texts"

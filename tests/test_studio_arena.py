@@ -9,8 +9,8 @@ pytestmark = pytest.mark.skipif(
 )
 CODE = """
 from souron.cli import main
-from souron.runs import arena
-from souron.runs.votes import Answer
+from souron.studies.arena import contest
+from souron.studies.arena.votes import Answer
 
 
 class Parrot:
@@ -22,7 +22,7 @@ class Parrot:
         return Answer(question, "", text, 3, 0.1, "end")
 
 
-arena.Rival = Parrot
+contest.Rival = Parrot
 main.main()
 """
 

@@ -58,11 +58,13 @@ def test_a_page_says_at_first_sight_what_it_needs(studio, language):
 def test_tokens_and_models_show_something_at_once(studio):
     with visiting() as visit:
         page = visit.page
-        page.goto(f"{studio.address}/en/tokens")
+        page.goto(f"{studio.address}/en/tokens")  # where its form was a page of its own
+        page.wait_for_url("**/en/study?study=tokens")
         settle(page)
-        page.get_by_role("button", name="Split").click()
-        page.wait_for_selector("section.cut")
-        assert page.locator("section.cut").count() == 2
+        page.get_by_role("button", name="Start").click()
+        shown = page.frame_locator("#page iframe").locator(".tokens")
+        shown.nth(1).wait_for()
+        assert shown.count() == 2
         page.goto(f"{studio.address}/en/models")
         page.wait_for_selector("dl.facts")
         assert visit.errors == []

@@ -19,8 +19,8 @@ from souron.data import load
 from souron.data.sets import head_ct
 from souron.kinds.mesh import Mesh
 from souron.kinds.volume import Volume
-from souron.report import surface as report
-from souron.runs import surface as runs_surface
+from souron.report import viewer as report
+from souron.studies import surface as study
 from souron.utils import plotting
 from souron.utils.messages import UserError
 
@@ -39,6 +39,10 @@ def series(tmp_path):
 @pytest.fixture
 def shrunk(monkeypatch):
     monkeypatch.setattr(report, "SIDE", 60)
+
+
+def surface(source, level=study.BONE, part="largest", **options):
+    return study.Surface().result(str(source), level=level, part=part, **options)
 
 
 def told(capsys, *words, code=0):
@@ -73,7 +77,7 @@ def test_it_says_what_it_did(series, tmp_path, capsys, shrunk):
     )
     assert before > 1500 >= after
     assert len(Mesh.read(tmp_path / "runs/surface/series/surface.ply").faces) == after
-    again = runs_surface.surface(series, -470)
+    again = surface(series, -470)
     assert again.folder.name == "series-2"
 
 
@@ -103,7 +107,7 @@ def test_the_largest_part_or_all(tmp_path, shrunk):
     values = np.full((20, 20, 20), -1000, np.int16)
     values[2:10, 2:10, 2:10] = values[13:17, 13:17, 13:17] = 1000
     Volume(values, np.eye(4)).save(tmp_path / "a.nii.gz")
-    largest, both = (runs_surface.surface("a.nii.gz", 0, part) for part in ("largest", "all"))
+    largest, both = (surface("a.nii.gz", 0, part) for part in ("largest", "all"))
     assert largest.parts == both.parts == 2 and largest.lost == both.lost > 0.1
     assert largest.millilitres == pytest.approx(both.millilitres * (1 - both.lost))
     assert Mesh.read(largest.files[0]).extent == pytest.approx([8, 8, 8], abs=0.1)
@@ -116,15 +120,15 @@ def test_a_spacing_may_be_given(tmp_path, capsys, shrunk):
     nibabel.save(nibabel.Nifti1Image(values, None), tmp_path / "a.nii")
     assert main.run(["surface", "a.nii"]) == 3
     assert "spacing=" in capsys.readouterr().err
-    record = runs_surface.surface(tmp_path / "a.nii", 0, spacing=(1, 2, 3))
+    record = surface(tmp_path / "a.nii", 0, spacing="1,2,3")
     assert record.millilitres == pytest.approx(0.125 * 6, rel=0.1)
-    assert "swapped" in record.notes[0]
+    assert "swapped" in record.notes()[0]
 
 
 def test_the_page_says_how_much_it_leaves_out(series, monkeypatch, shrunk):
     monkeypatch.setattr(report, "MOST_VOXELS", 3000)
-    monkeypatch.setattr(runs_surface, "MOST_TURNED", 1000)
-    record = runs_surface.surface(series, -470)
+    monkeypatch.setattr(study, "MOST_TURNED", 1000)
+    record = surface(series, -470)
     page = record.files[-1].read_text(encoding="utf-8")
     assert "one voxel in 2" in page and f"of the {record.triangles:,} triangles" in page
     assert len(Mesh.read(record.files[0]).faces) == record.triangles > 1000
@@ -144,7 +148,7 @@ def test_what_the_page_carries_lies_where_the_volume_lies(series):
 
 def test_surface_mask_and_volume_of_the_page_lie_in_one_space(series, tmp_path, shrunk):
     """NIfTI's: towards right, front and head."""
-    page = runs_surface.surface(series, -470).files[-1].read_text(encoding="utf-8")
+    page = surface(series, -470).files[-1].read_text(encoding="utf-8")
     for name, file in (("volume", "ct.nii.gz"), ("mask", "mask.nii.gz"), ("mesh1", "a.ply")):
         [held] = re.findall(rf'id="{name}"[^>]*>([^<]*)<', page)
         (tmp_path / file).write_bytes(base64.b64decode(held))
@@ -200,7 +204,7 @@ def test_a_damaged_package_is_told(tmp_path, monkeypatch, changed):
 
 @pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here: apt-get install chromium")
 def test_in_a_browser_the_slices_are_drawn_and_nothing_is_asked_for(series, shrunk):
-    record = runs_surface.surface(series, -470, faces=3000)
+    record = surface(series, -470, faces=3000)
     with visiting() as visit:
         asked = []
         visit.page.on("request", lambda request: asked.append(request.url))

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from souron.cli import watch as cli_watch
-from souron.evaluation import tracking
-from souron.evaluation.tracking import Tracker
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import moving
 from souron.metrics import motion
-from souron.runs import watch
+from souron.studies.watch import tracking
+from souron.studies.watch import video as watch
+from souron.studies.watch.tracking import Tracker
 from souron.utils.messages import UserError
 
 RATE = 25.0

@@ -23,6 +23,7 @@ from souron.runs.journal import Journal
 from souron.utils import units
 from souron.utils.files import as_json
 from souron.utils.messages import N_, Caution, UserError, _
+from souron.utils.terminal import pairs, table
 
 GROUPS = {  # of commands, in the order of ``souron --help``
     "start": N_("Start"),
@@ -132,33 +133,6 @@ def error(trouble: UserError) -> dict[str, str]:
         "expected": trouble.expected,
         "try": trouble.fix,
     }
-
-
-def table(*columns: str, title: str = "", right: Sequence[str] = ()) -> Table:
-    """Return a table without borders; the columns named in ``right`` hold numbers.
-
-    It has no heading if all columns are ``""``.
-    """
-    made = Table(title=title or None, box=None, pad_edge=False, header_style="bold",
-                 title_justify="left", title_style="bold", show_header=any(columns))  # fmt: skip
-    for column in columns:
-        made.add_column(
-            column,
-            justify="right" if column in right else "left",
-            overflow="fold",
-            no_wrap=column in right,
-        )
-    return made
-
-
-def pairs(rows: Sequence[tuple[str, RenderableType]]) -> Table:
-    """Return a table of names and values without a heading."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in rows:
-        grid.add_row(name, value)
-    return grid
 
 
 def measures(found: dict[str, Any]) -> Table:
@@ -428,7 +402,8 @@ def contest(rows: list[dict[str, Any]]) -> Table:
 def follow(events: Iterable[Any]) -> Iterator[Any]:
     """Draw events as they arrive; yield each record, with the live display removed.
 
-    On Ctrl-C, print what is kept and how to resume, and exit with code 130.
+    On Ctrl-C, yield the record of a generator that then ends with one, as a camera's does. Of
+    others print what is kept and how to resume, and exit with code 130.
     """
     events, event = iter(events), None
     while True:
@@ -444,6 +419,9 @@ def follow(events: Iterable[Any]) -> Iterator[Any]:
                         break
         except KeyboardInterrupt as stop:
             told = _passed_on(stop, events)
+            if (last := getattr(told, "record", None)) is not None:
+                yield last
+                return
             folder = getattr(told, "folder", None) or getattr(event, "folder", None)
             _tell_what_is_kept(folder, getattr(told, "command", ""))
             raise typer.Exit(130) from stop
@@ -452,17 +430,18 @@ def follow(events: Iterable[Any]) -> Iterator[Any]:
         yield record
 
 
-def _passed_on(stop: KeyboardInterrupt, events: Any) -> KeyboardInterrupt:
+def _passed_on(stop: KeyboardInterrupt, events: Any) -> Any:
     """Pass a Ctrl-C caught here on to the generator of events, which saves its state.
 
-    Return the interrupt to report: the generator's, which names what is kept, or ``stop``.
+    Return the event that it ends with, or else the interrupt to report: the generator's, which
+    names what is kept, or ``stop``.
     """
     try:
-        if hasattr(events, "throw"):
-            events.throw(stop)
+        return events.throw(stop) if hasattr(events, "throw") else stop
     except KeyboardInterrupt as told:
         return told
-    return stop
+    except StopIteration:
+        return stop
 
 
 def up_to_forecast(events: Iterable[Any]) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
 from souron.utils import units
 from souron.utils.messages import N_, _
+from souron.utils.terminal import printable
 
 
 @command(
@@ -104,8 +105,6 @@ def whole(row: Any, speed: float, free: float) -> None:
     if row.runs is False:
         show(_("souron has no decoder of its structure; it runs by that of transformers."))
     if row.template:
-        from souron.report.arena import printable
-
         show("", _("Its template for conversations:"), printable(row.template))
 
 

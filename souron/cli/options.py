@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from souron import registry
+from souron.hub import names
 from souron.registry import about
 from souron.runs.options import ON_THE_COMMAND_LINE, Field, all_fields
 from souron.utils.messages import N_
@@ -38,6 +39,15 @@ def complete_run(incomplete: str) -> list[str]:
 def complete_system_or_run(incomplete: str) -> list[tuple[str, str]]:
     runs = [(run, "") for run in complete_run(incomplete)]
     return [*complete_system(incomplete), *runs]
+
+
+def complete_of(tasks: tuple[str, ...]) -> Callable[[str], list[tuple[str, str]]]:
+    """Return a completion by the runs, published models and ready-trained systems of tasks."""
+
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        return [one for one in names.offered(tasks) if one[0].startswith(incomplete)]
+
+    return complete
 
 
 def complete_fetchable(incomplete: str) -> list[str]:
@@ -163,18 +173,22 @@ COMPLETE = {  # what a shell offers for a value, by its name in the help
 }
 
 
+ALSO = {"model": ("--system",)}  # option -> further names of it
+
+
 def parameter(field: Field) -> inspect.Parameter:
     """The parameter of a command that stands for an option."""
-    name = f"--{field.word.replace('_', '-')}"
+    named = (f"--{field.word.replace('_', '-')}", *ALSO.get(field.word, ()))
     metavar = field.metavar or {int: "N", float: "X"}.get(field.type, "TEXT")
     kind: Any = bool
     if field.type is bool:
-        info = Option(name, help=field.help)
+        info = Option(*named, help=field.help)
     else:
         low = field.low if field.type is int else None
         kind = (list[str] if field.type is tuple else field.type) | None
-        info = Option(name, metavar=metavar, help=field.help, min=low,
-                      autocompletion=COMPLETE.get(metavar))  # fmt: skip
+        offers = complete_of(field.offers) if field.offers else COMPLETE.get(metavar)
+        info = Option(*named, metavar=metavar, help=field.help, min=low,
+                      autocompletion=offers)  # fmt: skip
     return inspect.Parameter(
         field.word,
         inspect.Parameter.KEYWORD_ONLY,

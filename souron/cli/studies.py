@@ -1,6 +1,7 @@
 """The commands of the studies: one for each file in ``souron/studies``, made from what it says."""
 
 import inspect
+import sys
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -114,15 +115,13 @@ def conduct(
         writes = not entry.lookup or open or project is not None
         study = registry.load_study(entry.name)(project or "runs", writes=writes)
         chosen = study.read(options.given(words))
-    [record] = follow(study.run(given, chosen))
+    *_asked, record = map(answered, follow(study.run(given, chosen)))
     page = None
     if writes:
         with screen.err.status(_("writing the report")):
             page = record.write()
     if screen.json:
-        sentence = " ".join(record.sentences())
-        written = {"page": page} if page else {}
-        print_json({**record.as_json(), "sentence": sentence, **written})
+        print_json(record.printed(page))
     else:
         print_record(record)
         if page is not None:
@@ -133,14 +132,29 @@ def conduct(
         raise typer.Exit(record.exit_code)
 
 
+def answered(made: Any) -> Any:
+    """Put an ``Ask`` to the person at the terminal; return any other record."""
+    from souron.study import Ask
+
+    if isinstance(made, Ask):
+        # stdout is for the result where a program reads it
+        console = screen.err if screen.json else screen.out
+        for text, style in made.texts:
+            console.print(text, style=style or None, soft_wrap=True)
+        if made.prompt:
+            screen.err.print(made.prompt, end="", soft_wrap=True)
+            made.reply = sys.stdin.readline() or None
+    return made
+
+
 def print_record(record: Any) -> None:
-    """The sentences and tables of a record on stdout, its caveats on stderr."""
-    show(*record.sentences(), "")
-    for table in record.tables():
-        made = console.table(*table.columns, right=table.right)
-        for row in table.rows:
-            made.add_row(*row)
-        # not as the table's own title, which is broken to the width of the table
-        show(*filter(None, [table.title]), made, *filter(None, [table.text]), "")
-    for note in record.notes():
-        console.warn(note)
+    """Print what a record shows: caveats on stderr, the rest on stdout."""
+    from souron.study import Note, Plain
+
+    for part in record.shown():
+        if isinstance(part, Note):
+            console.warn(part)
+        elif isinstance(part, Plain):
+            sys.stdout.write(part)
+        else:
+            show(part)

@@ -6,14 +6,11 @@ from typing import Any
 
 from souron.cli import console
 from souron.cli.console import print_json, screen, show
+from souron.cli.studies import print_record
 from souron.kinds.boxes import Boxes, counted
 from souron.kinds.codecs import moving
-from souron.kinds.finding import unlike
-from souron.kinds.picture import Picture
 from souron.kinds.signature import read_options
-from souron.utils.messages import UserError, _
-
-MOST = 20  # tracks in the table
+from souron.utils.messages import _
 
 
 def video_of(model: Any, files: Sequence[str], source: str | None) -> Path | int | None:
@@ -24,16 +21,10 @@ def video_of(model: Any, files: Sequence[str], source: str | None) -> Path | int
     if source is None:
         one = Path(files[0]) if len(files) == 1 else None
         return one if one and moving.is_video(one) and model.asked.gives is Boxes else None
-    if model.asked.gives is not Boxes:
-        raise UserError(
-            "option",
-            _("{name} finds no boxes that could be tracked").format(name=model.name),
-            expected=_("a detector"),
-            fix="souron list",
-        )
-    if source.isdecimal() and len(source) <= 3:
-        return int(source)
-    return Path(source)
+    from souron.studies import watch as study
+
+    study.check_detector(model)
+    return int(source) if study.is_camera(source) else Path(source)
 
 
 def watch(
@@ -44,39 +35,14 @@ def watch(
     mm: float | None,
     chosen: Mapping[str, str],
 ) -> None:
-    from souron.runs import watch as runs_watch
+    """Process a video, and print what each frame and the whole held."""
+    from souron.studies import watch as study
 
-    told = read_options(model.asked.options, dict(chosen), "souron predict --help")
-    conf = told.pop("conf", model.asked.options["conf"].default)
-
-    strange: list[bool] = []
-
-    def look(picture: Picture, least: float) -> Boxes:
-        boxes = model.answer(picture, conf=least, **told)
-        strange.append(bool(unlike(boxes)))
-        return boxes
-
-    events = runs_watch.watching(
-        look, source, folder, classes=model.system.spec.labels, conf=conf, live=live, mm=mm
-    )
-    record = _record(events)
+    record = _record(study.of_model(model, source, folder, chosen, live=live, mm=mm))
     if screen.json:
-        checked = {"unlike": sum(strange)} if model.check else {}
-        print_json({**record.as_json(), **checked})
-        return
-    text = _("{frames} frames, {fps:.1f} a second (the video has {rate:.3g}), {dropped} dropped")
-    show(text.format(frames=record.frames, fps=record.fps, rate=record.rate,
-                     dropped=record.dropped))  # fmt: skip
-    if any(strange):
-        text = _("{count} of {total} frames are unlike its training data")
-        console.warn(text.format(count=sum(strange), total=len(strange)))
-    if record.broken:
-        console.warn(record.broken)
-    if record.tracks:
-        show(_table(record))
-    if len(record.tracks) > MOST:
-        show(_("{count} more in motion.csv").format(count=len(record.tracks) - MOST))
-    show(_("saved: {path}").format(path=record.folder))
+        print_json(record.as_json())
+    else:
+        print_record(record)
 
 
 def look_in_tiles(
@@ -140,21 +106,3 @@ def _record(events: Any) -> Any:
 def _frame(event: Any) -> dict[str, Any]:
     return {"frame": int(event.values["frame"]), "seconds": round(event.values["seconds"], 3),
             "boxes": event.rows}  # fmt: skip
-
-
-def _table(record: Any) -> Any:
-    """Return a table of the longest tracks."""
-    unit = record.unit
-    right = [
-        _("frames"), _("path ({unit})").format(unit=unit), _("speed ({unit}/s)").format(unit=unit),
-        _("economy"), _("idle (s)"), _("jerk (log)"),
-    ]  # fmt: skip
-    made = console.table(_("track"), _("label"), *right, right=right)
-    for one in sorted(record.tracks, key=lambda one: -one.frames)[:MOST]:
-        figures = ["", "", "", "", ""]
-        if one.motion is not None:
-            m = one.motion
-            figures = [f"{m.path:.0f}", f"{m.mean_speed:.1f}", f"{m.economy:.2f}",
-                       f"{m.idle:.1f}", f"{m.jerk:.1f}"]  # fmt: skip
-        made.add_row(str(one.number), one.label, str(one.frames), *figures)
-    return made

@@ -15,7 +15,7 @@ import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from PIL import Image
@@ -25,9 +25,6 @@ from torch.nn import functional as F
 from souron.data.dataset import Dataset
 from souron.kinds.codecs.image import picture
 from souron.utils.messages import UserError, _
-
-if TYPE_CHECKING:
-    from souron.tasks.classify import Classifier
 
 BATCH = 64  # images corrupted at once
 
@@ -147,9 +144,7 @@ def some(cases: Dataset, most: int = 200) -> Dataset:
     return cases.only(order[:most].sort().values)
 
 
-def robustness(
-    system: "Classifier", cases: Dataset, most: int = 200
-) -> Iterator[tuple[str, int, Tensor]]:
+def robustness(system: Any, cases: Dataset, most: int = 200) -> Iterator[tuple[str, int, Tensor]]:
     """Yield (name, level, right) for every disturbance and strength, ("", 0, right) first.
 
     ``right`` is (cases,) float32, 1 where the class was predicted correctly, for ``some(cases,
@@ -172,7 +167,7 @@ def steps() -> int:
     return 1 + sum(map(len, DISTURBANCES.values()))
 
 
-def _right(system: "Classifier", cases: Dataset) -> Tensor:
+def _right(system: Any, cases: Dataset) -> Tensor:
     learning = system.training
     system.eval()
     try:

@@ -22,7 +22,7 @@ A heat map shows where evidence was found, not whether it was the right evidence
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,9 +30,6 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from souron.utils.messages import UserError, _
-
-if TYPE_CHECKING:
-    from souron.tasks.classify import Classifier
 
 BATCH = 8  # images; activations stay in memory for the backward pass
 
@@ -88,7 +85,7 @@ class _Recorder(TorchFunctionMode):
         return min(height, width) > 1 and abs(height * wide - width * tall) < max(tall, wide)
 
 
-def heat(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
+def heat(system: Any, image: Tensor, label: Tensor) -> Tensor:
     """Compute heat maps for a class, (B, H, W) float32 in 0..1 on the CPU.
 
     ``image`` is (B, C, H, W) as ``system.batch`` returns it; ``label`` (B,) int64 the class to
@@ -109,14 +106,14 @@ def heat(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
     return maps / torch.where(most > 0, most, 1)
 
 
-def coarse(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
+def coarse(system: Any, image: Tensor, label: Tensor) -> Tensor:
     """Compute ``heat`` before resizing and scaling: (B, h, w) float32 in the network's own grid."""
     batches = zip(image.split(BATCH), label.split(BATCH), strict=True)
     with _evaluating(system):
         return torch.cat([_coarse(system, *batch) for batch in batches])
 
 
-def method(system: "Classifier") -> str | None:
+def method(system: Any) -> str | None:
     """Return the name of the method of ``heat``, in the reader's language; None where
     none applies.
     """
@@ -131,7 +128,7 @@ def method(system: "Classifier") -> str | None:
     return _("Grad-CAM at the last feature maps")
 
 
-def _coarse(system: "Classifier", image: Tensor, label: Tensor) -> Tensor:
+def _coarse(system: Any, image: Tensor, label: Tensor) -> Tensor:
     logits, activations = _activations(system, image)
     # in evaluation mode images are independent, so the sum gives each its own gradient
     logit = logits.gather(1, label.to(logits.device)[:, None]).sum()
@@ -176,7 +173,7 @@ def _grid(tokens: int) -> tuple[int, int]:
     return side, tokens - side**2
 
 
-def _activations(system: "Classifier", image: Tensor) -> tuple[Tensor, Iterator[Activation]]:
+def _activations(system: Any, image: Tensor) -> tuple[Tensor, Iterator[Activation]]:
     """Return logits (B, labels), and the activations behind them, last first."""
     # with frozen weights, gradients need an input that requires them
     image = image.detach().to(system.device, torch.float32, copy=True).requires_grad_()
@@ -204,7 +201,7 @@ def _all_of(logits: Tensor, one: Activation, image: Tensor) -> bool:
 
 
 @contextmanager
-def _evaluating(system: "Classifier") -> Iterator[None]:
+def _evaluating(system: Any) -> Iterator[None]:
     """Run in evaluation mode, float32 and with gradients; restore the mode of each layer."""
     before = [(module, module.training) for module in system.modules()]
     system.eval()

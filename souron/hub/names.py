@@ -8,7 +8,7 @@ names and the first bytes of files, and never uses the network.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -109,6 +109,28 @@ def _path(name: str | Path) -> Path:
         return Path(name).expanduser()
     except RuntimeError:  # no such user
         return Path(name)
+
+
+def offered(tasks: Sequence[str], project: Path = Path("runs")) -> list[tuple[str, str]]:
+    """Return (name, explanation) of what these tasks have on this computer.
+
+    Runs come first, newest first, then published language models, then ready-trained systems.
+    """
+    from souron.hub import fetch
+
+    runs = [
+        file.parent
+        for task in tasks
+        for file in project.glob(f"{task}/*/{RUN}")
+        if (file.parent / "weights" / "best.safetensors").is_file()
+    ]
+    runs.sort(key=lambda folder: -(folder / RUN).stat().st_mtime)
+    found = [(str(folder), registry.task_name(folder.parent.name)) for folder in runs]
+    if any(map(registry.talks, tasks)):
+        models = packages.MODELS.items()
+        found += [(name, registry.about(one)) for name, one in models if fetch.where(name)]
+    ready = [one.name for one in registry.entries().values() if one.task in tasks]
+    return [*found, *((name, _("ready trained")) for name in ready if zoo.where(name))]
 
 
 def is_run(folder: str | Path) -> bool:

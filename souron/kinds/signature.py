@@ -32,6 +32,7 @@ class Choice:
     among: tuple[str, ...] = ()
     metavar: str = ""  # placeholder of the value in a help text
     text: bool = False  # it names texts, and a ``Text`` may stand in place of a name
+    of: tuple[str, ...] = ()  # tasks: their runs and ready-trained systems are offered as values
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Given:
     help: str  # English, within ``N_()``
     least: int = 1
     most: int | None = 1  # None: any number
+    texts: tuple[str, ...] = ()  # of texts that people write: the form has a text area for each of
+    # these, which it holds at first
 
     @property
     def many(self) -> bool:

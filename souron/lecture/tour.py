@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from souron.lecture import tour_page
 from souron.lecture.highlights import PARTS, Highlight, Part
-from souron.report import tour as tour_page
 from souron.runs.events import Event, Interrupted
 from souron.utils import files
 from souron.utils.messages import Message, UserError, _

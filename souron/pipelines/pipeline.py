@@ -21,8 +21,9 @@ from souron import registry
 from souron.hub import fetch, names
 from souron.kinds.signature import signature
 from souron.pipelines import answers
-from souron.pipelines.tokens import USUAL, published
 from souron.utils.messages import Caution, UserError, _, near, unknown_option
+
+USUAL = "smollm2"  # the language model of those that name none
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,9 @@ def _given(model: str, known: Known) -> tuple[str, Any]:
 
 
 def _load(model: str) -> Any:
-    system = published(model)
-    if system is None:
-        loaded = models_api.load(model)
-        assert loaded.asked, "it says so where it has not learnt anything"
-        system = loaded.system
-    return system
+    loaded = models_api.load(model)
+    assert loaded.asked, "it says so where it has not learnt anything"
+    return loaded.system
 
 
 def _usual(name: str, known: Known, project: Path) -> tuple[str, Any]:

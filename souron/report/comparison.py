@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from souron import registry
 from souron.data.called import called
+from souron.evaluation.record import ComparisonRecord
 from souron.registry import task_name
 from souron.report import plots
 from souron.report.page import (
@@ -28,9 +29,6 @@ from souron.training.budget import Budget
 from souron.utils import units
 from souron.utils.messages import N_, _, again
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord
-
 LARGE_TEST = 0.2  # of the training cases: above it, the training sample dominates
 FEW_TIMES = 3  # that each training case was seen
 
@@ -41,7 +39,7 @@ AUC = N_(
 )
 
 
-def comparison_report(record: "ComparisonRecord") -> Path:
+def comparison_report(record: ComparisonRecord) -> Path:
     """Write ``report.html`` into the comparison's folder, with the other languages beside it.
 
     Return the path of ``report.html``. Raises UserError.
@@ -50,7 +48,7 @@ def comparison_report(record: "ComparisonRecord") -> Path:
     return in_each_language(record.folder, partial(_page, record))
 
 
-def _page(record: "ComparisonRecord", elsewhere: Sequence[Any]) -> str:
+def _page(record: ComparisonRecord, elsewhere: Sequence[Any]) -> str:
     headings = {
         "ranking": _("Ranking"),
         "verdicts": _("Every pair"),
@@ -157,7 +155,7 @@ def _page(record: "ComparisonRecord", elsewhere: Sequence[Any]) -> str:
     )
 
 
-def notes(record: "ComparisonRecord") -> list[str]:
+def notes(record: ComparisonRecord) -> list[str]:
     """Return the caveats of a comparison, in the reader's language."""
     module = registry.section(record.task)
     own: list[str] = getattr(module, "comparison_notes", lambda _record: [])(record)
@@ -166,7 +164,7 @@ def notes(record: "ComparisonRecord") -> list[str]:
     return [*leaks(record), *patients, *undertrained(record), *large_test(record), *own, *few]
 
 
-def large_test(record: "ComparisonRecord") -> list[str]:
+def large_test(record: ComparisonRecord) -> list[str]:
     """Warn that "about 5 %" does not cover another training sample.
 
     This is the case where a single split has many test cases relative to its training cases.
@@ -185,12 +183,12 @@ def large_test(record: "ComparisonRecord") -> list[str]:
     ]
 
 
-def comparison_translated(record: "ComparisonRecord") -> dict[str, Any]:
+def comparison_translated(record: ComparisonRecord) -> dict[str, Any]:
     """Translate the ``sentence`` and ``notes`` of a comparison; keys are the other languages."""
     return in_other_languages(lambda: {"sentence": again(record.sentence), "notes": notes(record)})
 
 
-def undertrained(record: "ComparisonRecord") -> list[str]:
+def undertrained(record: ComparisonRecord) -> list[str]:
     """Warn of systems that saw their training cases so seldom that speed may decide the order."""
     if not record.train:
         return []
@@ -210,7 +208,7 @@ def undertrained(record: "ComparisonRecord") -> list[str]:
     ]
 
 
-def comparison_html(record: "ComparisonRecord") -> str:
+def comparison_html(record: ComparisonRecord) -> str:
     """Return a few lines of HTML about a comparison, for a notebook."""
     rows = [
         (row["system"], row["value"], row["interval"], row["seconds"], row["parameters"])
@@ -264,7 +262,7 @@ def _pair(verdict: Verdict, measure: str) -> dict[str, str]:
     }
 
 
-def _counted(record: "ComparisonRecord") -> str:
+def _counted(record: ComparisonRecord) -> str:
     """Name the sources of variation that the 5 % of the verdicts cover."""
     if not record.sample:
         return _("Uncertainty counted: test cases, trainings and the training sample.")
@@ -294,7 +292,7 @@ def _needed(verdict: Verdict) -> str:
     return told.format(cases=cases, seeds=verdict.seeds_needed)
 
 
-def _equal(record: "ComparisonRecord") -> list[tuple[str, str]]:
+def _equal(record: ComparisonRecord) -> list[tuple[str, str]]:
     options: Mapping[str, Any] = record.receipt.get("options", {})
     change = options.get("augment")
     if change is None and record.test is not None:

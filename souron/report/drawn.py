@@ -1,16 +1,12 @@
 """Generated images, for a notebook."""
 
-from typing import TYPE_CHECKING
-
+from souron.evaluation.record import DrawnRecord
 from souron.report.page import page, plot
 from souron.utils import units
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import DrawnRecord
 
-
-def drawn_html(record: "DrawnRecord") -> str:
+def drawn_html(record: DrawnRecord) -> str:
     """Return the sheet of generated images as HTML, for a notebook."""
     sheet = record.folder / "grid.png"
     return page(

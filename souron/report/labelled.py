@@ -11,8 +11,7 @@ from souron.kinds.codecs import image, nifti
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.mesh import ply
 from souron.kinds.volume import AIR, Volume, window_of
-from souron.report import page
-from souron.report import surface as viewer
+from souron.report import page, viewer
 from souron.utils.messages import _
 
 MOST_TRIANGLES = 200_000  # over all surfaces

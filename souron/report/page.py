@@ -21,6 +21,7 @@ from souron import registry
 from souron.data import load
 from souron.data.called import called
 from souron.data.dataset import Dataset, Skipped
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import picture
 from souron.report.parts import REPORT
@@ -33,8 +34,6 @@ from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, _, again, language,
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 SMALL_TEST = 100  # cases; fewer give wide intervals
 MOST_ITEMS = 12  # of a list in a receipt, such as label names
@@ -190,7 +189,12 @@ def section(name: str, title: str, template: str, part: Any, macro: str = "") ->
     return [Section(name, title, Markup(draw(part)))]
 
 
-def filled(record: "RunRecord", text: str, name: str) -> str:
+def part(template: str, **context: Any) -> Markup:
+    """Render a template that is a part of a page, in the reader's language."""
+    return Markup(_pages().get_template(template).render(context))
+
+
+def filled(record: RunRecord, text: str, name: str) -> str:
     """Fill a headline with a run's measurement of one metric; "" where the run has none."""
     if name not in record.measures:
         return ""
@@ -289,7 +293,7 @@ def budget_text(text: str) -> str:
     return _("{count} examples").format(count=units.count(budget.amount))
 
 
-def leaks(record: "RunRecord | ComparisonRecord") -> list[str]:
+def leaks(record: RunRecord | ComparisonRecord) -> list[str]:
     """Return the warning of a report whose test data overlaps with training.
 
     Built-in data sets are used as published, so they get none.

@@ -1,12 +1,12 @@
 """Page of the ready-trained systems: ``ready.html``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 from PIL import Image
 
 from souron import registry
+from souron.evaluation.record import ReadyRecord
 from souron.hub import zoo
 from souron.kinds.codecs import image
 from souron.kinds.labels import Labels
@@ -16,14 +16,10 @@ from souron.report.page import Plot, Tile, page, plot, tile, write
 from souron.utils import units
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ReadyRecord
-
-
 SHOWN = 320  # pixels of the longer side of an answer's image
 
 
-def ready_page(record: "ReadyRecord") -> Path:
+def ready_page(record: ReadyRecord) -> Path:
     """Write ``ready.html`` into the record's folder; return its path. Raises UserError."""
     named = [name for name, answers in record.answers.items() if isinstance(answers[0], Labels)]
     written = [name for name, answers in record.answers.items() if isinstance(answers[0], Text)]
@@ -72,7 +68,7 @@ def year_of(name: str) -> int:
     return registry.find(name)[0].year
 
 
-def _named(record: "ReadyRecord", name: str) -> tuple[str, int, str, list[tuple[str, bool]]]:
+def _named(record: ReadyRecord, name: str) -> tuple[str, int, str, list[tuple[str, bool]]]:
     """Return a classifier's name, year, figure, and its labels with whether each is correct."""
     labels = [
         (answer.best[0], zoo.file_name(answer.best[0]) == file.stem)
@@ -81,7 +77,7 @@ def _named(record: "ReadyRecord", name: str) -> tuple[str, int, str, list[tuple[
     return name, year_of(name), zoo.about(name), labels
 
 
-def _found(record: "ReadyRecord", name: str) -> list[Plot]:
+def _found(record: ReadyRecord, name: str) -> list[Plot]:
     """Return each example with what was found in it drawn on it; of a volume, the fullest slice."""
     shown = []
     for answer in record.answers[name]:
@@ -91,19 +87,19 @@ def _found(record: "ReadyRecord", name: str) -> list[Plot]:
     return shown
 
 
-def _said(record: "ReadyRecord", name: str) -> list[tuple[str, str]]:
+def _said(record: ReadyRecord, name: str) -> list[tuple[str, str]]:
     """Return each prompt with its continuation."""
     asked = [file.read_text(encoding="utf-8").strip() for file in record.examples[name]]
     answers = [str(answer) for answer in record.answers[name]]
     return [(one, said.removeprefix(one)) for one, said in zip(asked, answers, strict=True)]
 
 
-def _composed(record: "ReadyRecord", name: str) -> list[Markup]:
+def _composed(record: ReadyRecord, name: str) -> list[Markup]:
     """Return piano roll and sound of each piece."""
     return [Markup(answer._repr_html_()) for answer in record.answers[name]]  # it escapes names
 
 
-def _drawn(record: "ReadyRecord", name: str) -> list[Tile]:
+def _drawn(record: ReadyRecord, name: str) -> list[Tile]:
     prompts = record.prompts.get(name) or [""] * len(record.drawings[name])
     return [
         tile(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup
 
@@ -16,6 +16,7 @@ from souron import registry
 from souron.data import targets
 from souron.data.called import called
 from souron.data.dataset import Dataset, ListColumn
+from souron.evaluation.record import RunRecord
 from souron.report import plots
 from souron.report.page import (
     SMALL_TEST,
@@ -41,15 +42,12 @@ from souron.training.budget import MOST_WAITING, Budget
 from souron.utils import units
 from souron.utils.messages import UserError, _, again, language
 
-if TYPE_CHECKING:
-    from souron.runs.record import RunRecord
-
 LEAST_TIMED = 1.0  # seconds of training; too few to tell whether the machine was busy
 SAMPLES = 20
 PARTS = ("train", "val", "test")
 
 
-def run_report(record: "RunRecord") -> Path:
+def run_report(record: RunRecord) -> Path:
     """Write ``report.html``, ``card.md`` and the other languages' reports into the run's folder.
 
     Return the path of ``report.html``; the others are named like ``report.ja.html``. Sections
@@ -60,7 +58,7 @@ def run_report(record: "RunRecord") -> Path:
     return in_each_language(record.folder, partial(_page, record))
 
 
-def _page(record: "RunRecord", elsewhere: Sequence[Any]) -> str:
+def _page(record: RunRecord, elsewhere: Sequence[Any]) -> str:
     sections = _of_task(record, "run")
     headings = {
         "learning": _("Training"),
@@ -93,18 +91,18 @@ def _page(record: "RunRecord", elsewhere: Sequence[Any]) -> str:
     )
 
 
-def _of_task(record: "RunRecord", part: str) -> Any:
+def _of_task(record: RunRecord, part: str) -> Any:
     """Return a part of the task's ``report/sections/<task>.py``; [] where it has no such part."""
     module = registry.section(record.task)
     return getattr(module, part)(record) if module is not None and hasattr(module, part) else []
 
 
-def run_translated(record: "RunRecord") -> dict[str, Any]:
+def run_translated(record: RunRecord) -> dict[str, Any]:
     """Translate the texts of a receipt; language -> ``notes``, for the other languages."""
     return in_other_languages(lambda: {"notes": notes(record)})
 
 
-def run_html(record: "RunRecord") -> str:
+def run_html(record: RunRecord) -> str:
     """Return a few lines of HTML about a run, for a notebook."""
     rows = [
         (
@@ -124,7 +122,7 @@ def run_html(record: "RunRecord") -> str:
     )
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Return the caveats of a run, in the reader's language."""
     cases = record.parts.get("test", 0)
     few = [few_cases(cases)] if record.measures and 0 < cases < SMALL_TEST else []
@@ -137,7 +135,7 @@ def notes(record: "RunRecord") -> list[str]:
     return [*doubts, *_of_task(record, "notes"), *few, *told]
 
 
-def _busy(record: "RunRecord") -> list[str]:
+def _busy(record: RunRecord) -> list[str]:
     """Warn where other programs used the processor for much of a budget in seconds."""
     wish = record.receipt.get("options", {}).get("budget", "1ep")
     seconds = record.curve[-1]["seconds"] if record.curve else 0.0
@@ -153,7 +151,7 @@ def _busy(record: "RunRecord") -> list[str]:
     ]
 
 
-def _barely_trained(record: "RunRecord") -> list[str]:
+def _barely_trained(record: RunRecord) -> list[str]:
     """Warn where gradient training took one step, or saw less than one epoch."""
     last = record.curve[-1] if record.curve else {}
     learns = any(column.startswith("loss ") for column in last)
@@ -167,7 +165,7 @@ def _barely_trained(record: "RunRecord") -> list[str]:
     ]
 
 
-def _onward(record: "RunRecord") -> list[tuple[str, str]]:
+def _onward(record: RunRecord) -> list[tuple[str, str]]:
     """Return next steps: a sentence, and the command for it or ""."""
     steps = []
     if record.leaking or record.torn:
@@ -182,7 +180,7 @@ def _onward(record: "RunRecord") -> list[tuple[str, str]]:
     return [(text, command) for text, command in steps if text]
 
 
-def _headline(record: "RunRecord") -> str:
+def _headline(record: RunRecord) -> str:
     if record.measures and (own := _of_task(record, "headline")):
         return str(own)
     said = {
@@ -213,7 +211,7 @@ def _headline(record: "RunRecord") -> str:
     )
 
 
-def _run_facts(record: "RunRecord") -> list[Fact]:
+def _run_facts(record: RunRecord) -> list[Fact]:
     doubts = dict(_of_task(record, "doubts"))
     facts = [
         Fact(
@@ -242,7 +240,7 @@ def _run_facts(record: "RunRecord") -> list[Fact]:
     ]
 
 
-def _unlike(record: "RunRecord") -> list[Fact]:
+def _unlike(record: RunRecord) -> list[Fact]:
     """Return the share of test cases flagged as unlike the training data."""
     if record.unlike is None:
         return []
@@ -250,13 +248,13 @@ def _unlike(record: "RunRecord") -> list[Fact]:
     return [Fact(_("unlike the training data"), units.percent(record.unlike), detail)]
 
 
-def _training_detail(record: "RunRecord", examples: float | None) -> str:
+def _training_detail(record: RunRecord, examples: float | None) -> str:
     if record.trainings > 1:
         return _("of {count} trainings together").format(count=record.trainings)
     return _("{count} examples seen").format(count=units.count(examples)) if examples else ""
 
 
-def _costs(record: "RunRecord") -> list[dict[str, str]]:
+def _costs(record: RunRecord) -> list[dict[str, str]]:
     forecast, outcome = record.forecast, record.outcome
     return [
         {
@@ -272,7 +270,7 @@ def _costs(record: "RunRecord") -> list[dict[str, str]]:
     ]
 
 
-def _curve(record: "RunRecord") -> dict[str, Any] | None:
+def _curve(record: RunRecord) -> dict[str, Any] | None:
     if len(record.curve) < 2:
         return None
     measure = registry.tasks()[record.task].watches or next(iter(record.measures), "")
@@ -307,7 +305,7 @@ def _curve(record: "RunRecord") -> dict[str, Any] | None:
     }
 
 
-def _data(record: "RunRecord") -> dict[str, Any]:
+def _data(record: RunRecord) -> dict[str, Any]:
     test = record.test
     return {
         "facts": _data_facts(record),
@@ -321,7 +319,7 @@ def _data(record: "RunRecord") -> dict[str, Any]:
     }
 
 
-def _data_facts(record: "RunRecord") -> list[tuple[str, str]]:
+def _data_facts(record: RunRecord) -> list[tuple[str, str]]:
     facts = [(_("name"), record.data)]
     if _held_out(record):
         facts += [
@@ -354,7 +352,7 @@ def _data_facts(record: "RunRecord") -> list[tuple[str, str]]:
     return [*facts, (_("files skipped"), units.whole(len(record.skipped)))]
 
 
-def _held_out(record: "RunRecord") -> bool:
+def _held_out(record: RunRecord) -> bool:
     return bool(registry.load_task(record.task).held_out)
 
 
@@ -404,7 +402,7 @@ def _entry(system: str) -> registry.Entry | None:
         return None
 
 
-def _system(record: "RunRecord") -> dict[str, Any]:
+def _system(record: RunRecord) -> dict[str, Any]:
     facts = [
         (_("name"), record.system),
         (_("parameters"), units.whole(record.parameters)),
@@ -437,7 +435,7 @@ def _status(status: str) -> str:
     }.get(status, status)
 
 
-def _card(record: "RunRecord") -> str:
+def _card(record: RunRecord) -> str:
     entry = _entry(record.system)
     use, usage = _of_task(record, "use") or (
         _("For {data}.").format(data=record.data),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from souron.data import targets
 from souron.data.dataset import Dataset, Rows
+from souron.evaluation.record import RunRecord
 from souron.evaluation.steps import Explained, Maps
 from souron.kinds import overlay
 from souron.kinds.codecs.image import picture as as_picture
@@ -20,16 +21,13 @@ from souron.report.page import Plot, Section, Tile, embedded, page, section, til
 from souron.utils import files
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import RunRecord
-
 TEMPLATE = "steps.html"
 PANE, SMALL = 384, 160  # pixels a side of an image, of a feature map
 LOOKED_AT = 50  # test images searched for one with much to see
 BRIGHT = (255, 214, 0)  # of the most confident box
 
 
-def steps(record: "RunRecord", test: Dataset, much: Callable[[int], int]) -> list[Section]:
+def steps(record: RunRecord, test: Dataset, much: Callable[[int], int]) -> list[Section]:
     """Show the system's own explanation for the test image that has most to show.
 
     ``much(row)`` rates a row; only the first test images are considered.

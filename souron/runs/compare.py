@@ -26,6 +26,7 @@ from souron.data.dataset import Dataset
 from souron.data.splits import Parts
 from souron.evaluation import summary
 from souron.evaluation.answers import Answers, flatten, scatter, unflatten
+from souron.evaluation.record import ComparisonRecord, Cost
 from souron.report import wording
 from souron.runs import events as run_events
 from souron.runs import fit as run_fit
@@ -37,7 +38,6 @@ from souron.runs.events import Event, Forecast, Interrupted
 from souron.runs.options import CompareOptions
 from souron.runs.prepare import Entrant
 from souron.runs.reading import reading
-from souron.runs.record import ComparisonRecord, Cost
 from souron.stats import verdict as stats_verdict
 from souron.stats.records import Measure, Ranking, Row
 from souron.task import Task

@@ -11,8 +11,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from souron.report.parts import Table
 from souron.runs import folder as run_folder
-from souron.study import Table
 from souron.utils import units
 from souron.utils.messages import UserError, _, again
 

@@ -13,12 +13,12 @@ from souron.data.dataset import Dataset
 from souron.evaluation import familiarity
 from souron.evaluation.answers import Trainings
 from souron.evaluation.familiarity import Gauge
+from souron.evaluation.record import Cost, RunRecord
 from souron.runs import fingerprints, prepare
 from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
 from souron.runs.options import EvaluateOptions
-from souron.runs.record import Cost, RunRecord
 from souron.stats.records import Measure
 from souron.task import Task
 from souron.utils import units

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec
 
-from souron.runs.record import Cost
+from souron.evaluation.record import Cost
 
 Given = ParamSpec("Given")
 

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from souron.evaluation import sampling
+from souron.evaluation.record import DrawnRecord
 from souron.evaluation.sampling import Noise
 from souron.hub import diffusion_weights, names, zoo
 from souron.kinds import signature
@@ -30,7 +31,6 @@ from souron.runs import events
 from souron.runs import folder as run_folder
 from souron.runs import generate as run_generate
 from souron.runs.events import Event, Interrupted
-from souron.runs.record import DrawnRecord
 from souron.utils import files, hardware
 from souron.utils.messages import N_, UserError, _
 

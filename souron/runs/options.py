@@ -119,13 +119,21 @@ class Field:
     metavar: str = ""
     low: float | None = None
     tasks: tuple[str, ...] = ()  # that accept it; () for all
+    offers: tuple[str, ...] = ()  # tasks whose runs and ready-trained systems are offered
 
     @classmethod
     def of(cls, option: registry.OptionEntry, tasks: tuple[str, ...] = ()) -> "Field":
         kinds = {"int": int, "float": float, "bool": bool, "tuple[str, ...]": tuple}
         kind = kinds.get(option.type, str)
         return cls(
-            option.name, kind, option.default, option.help, option.metavar, option.low, tasks
+            option.name,
+            kind,
+            option.default,
+            option.help,
+            option.metavar,
+            option.low,
+            tasks,
+            option.of,
         )
 
     @property

@@ -8,11 +8,11 @@ import torch
 
 from souron import registry
 from souron.evaluation import sampling
+from souron.evaluation.record import ReadyRecord
 from souron.hub import zoo
 from souron.kinds import signature
 from souron.runs import folder as run_folder
 from souron.runs.events import Event
-from souron.runs.record import ReadyRecord
 from souron.utils import files
 from souron.utils.messages import _
 

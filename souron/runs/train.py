@@ -17,6 +17,7 @@ from souron.data.dataset import Dataset, digest
 from souron.data.splits import Plan
 from souron.evaluation import familiarity, summary
 from souron.evaluation.answers import Trainings
+from souron.evaluation.record import Cost, RunRecord
 from souron.kinds.finding import Finding
 from souron.runs import crossval, fingerprints, prepare
 from souron.runs import folder as run_folder
@@ -25,7 +26,6 @@ from souron.runs.events import Event, Forecast, Interrupted, in_folder, last
 from souron.runs.fit import answer, check, features, follow, learn, write_results
 from souron.runs.options import TrainOptions
 from souron.runs.reading import reading
-from souron.runs.record import Cost, RunRecord
 from souron.task import Task
 from souron.training.budget import Budget
 from souron.training.forecast import probe

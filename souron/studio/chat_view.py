@@ -23,7 +23,6 @@ from souron.studio.shared import Studio, remarks
 from souron.utils.files import as_json
 from souron.utils.messages import N_, UserError, _, again
 
-TASK = "complete"
 SPEAKERS = {"user": N_("you"), "assistant": N_("the model"), "system": N_("system prompt")}
 MOST_SAVED = 1_500_000  # bytes of a chat that a link holds
 
@@ -140,13 +139,13 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
     runs = [
         (" – ".join(filter(None, (run.name, ", ".join(run.systems)))), str(run.folder))
         for run in run_list.runs(studio.project)
-        if run.task == TASK and run.state != "damaged"
+        if registry.talks(run.task) and run.state != "damaged"
         if (run.folder / "weights" / "best.safetensors").is_file()
     ]
     ready = [
         (f"{entry.name} – {_('ready trained')}", entry.name)
         for entry in registry.entries().values()
-        if entry.task == TASK and zoo.where(entry.name)
+        if registry.talks(entry.task) and zoo.where(entry.name)
     ]
     return [*found, *runs, *ready]
 

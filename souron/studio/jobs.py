@@ -39,7 +39,8 @@ COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron")  # -P: no module 
 VERBS = (
     "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour",
 )  # fmt: skip
-LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes; the others take seconds
+LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as most studies do; the
+# others take seconds
 BRIEF = 30.0  # a training with a budget of at most so many seconds is brief
 ALIVE = ("waiting", "running")
 OVER = ("done", "failed", "stopped", "killed")
@@ -265,8 +266,7 @@ class Job:
         """Return whether the job takes seconds; for a training, by its budget."""
         verb = self.words[0] if self.words else ""
         if verb in registry.study_files():
-            study = registry.study(verb)
-            return study.texts or study.lookup
+            return _is_brief(verb)
         if verb not in LONG:
             return True
         from souron.training.budget import Budget
@@ -596,6 +596,15 @@ def check(words: Sequence[str], language: str) -> None:
     for word in words[: words.index("--") if "--" in words else None]:
         if arguments.of_every_command(word):  # the job sets these itself
             raise unknown_option(word, (), f"souron {verb} --help")
+
+
+def _is_brief(study: str) -> bool:
+    """Return whether a study takes seconds, by its file, which somebody may be writing."""
+    try:
+        entry = registry.study(study)
+        return entry.brief or entry.texts or entry.lookup
+    except UserError:
+        return False
 
 
 def trouble(code: str, found: str, expected: str = "", fix: str = "") -> dict[str, str]:

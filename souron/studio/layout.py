@@ -46,6 +46,9 @@ def head(studio: Studio, here: str, elsewhere: Callable[[str], str] | None = Non
 
 
 def title(name: str) -> str:
+    """Return the title of a page; of a study its name."""
+    if name not in PAGES:
+        return name
     return _(importlib.import_module(f"souron.studio.pages.{name}").TITLE)
 
 

@@ -313,14 +313,8 @@ def interactives(row: Row) -> list[Markup]:
 
 def more(studio: Studio, row: Row) -> Markup:
     """Return links to pages, commands, documentation and the paper."""
-    tools = registry.studies()
-    links = [
-        (studio.url(name), layout.title(name))
-        if name in PAGES
-        else (studio.url("study", study=name), _(tools[name].title))
-        for name in row.pages
-        if name in PAGES or name in tools
-    ]
+    there = {*PAGES, *registry.study_files()}
+    links = [(studio.url(name), layout.title(name)) for name in row.pages if name in there]
     pages = Markup("").join(Markup('<a href="{}">{}</a>').format(*each) for each in links)
     typed = Markup("").join(Markup("<li><code>{}</code></li>").format(c) for c in row.commands)
     facts = []

@@ -8,6 +8,7 @@ from souron.data import called, load
 from souron.utils import units
 from souron.utils.messages import _
 
+LONGEST = 80  # characters of a job, which may have whole texts in its words
 BUDGET = re.compile(r"([\d.]+) *(s|sec|min|m|h|ep|ex)")
 
 
@@ -39,7 +40,8 @@ def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
             return _("ask {text}").format(text=Path(first or words[-2]).name)
         case "tour":
             return _("the tour")
-    return " ".join([verb, *map(called.run, names)])
+    said = " ".join([verb, *map(called.run, names)])
+    return said if len(said) <= LONGEST else f"{said[: LONGEST - 1]}…"
 
 
 def taken(words: Sequence[str]) -> tuple[str, list[str], dict[str, str]]:

@@ -318,7 +318,7 @@ class Predicting:
 
     def watched(self, video: Path, own: Sequence[Any]) -> list[Any]:
         """Return every output for a video: its frames with boxes and tracks. Raises UserError."""
-        from souron.runs import watch
+        from souron.studies.watch.video import within
 
         chosen = self.chosen(own)
         least = chosen.pop("conf", 0.25)
@@ -331,7 +331,7 @@ class Predicting:
                 return boxes
 
             labels = model.system.spec.labels
-            record = watch.within(MOST_SECONDS, look, video, folder, classes=labels, conf=least)
+            record = within(MOST_SECONDS, look, video, folder, classes=labels, conf=least)
         same = self.the_same(self.changed(own), [video.name])
         return [[], film(self.studio, record), same, *self._cleared()]
 

@@ -2,6 +2,7 @@
 
 import time
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,10 +21,9 @@ from souron.utils.messages import N_, UserError, _
 MOST_ROWS = 500  # of a table
 MOST_PICTURES = 12  # of a run
 MOST_CARD = 10**5  # characters
-KINDS = {  # of pages that are no runs, by their folder or file
+KINDS = {  # of pages that are neither runs nor studies, by their folder or file
     "audit": N_("audit of a generator"),
     "check": N_("an answer checked"),
-    "exam": N_("exam of a model"),
     "explained": N_("a network step by step"),
     "improper": N_("audit of harmful output"),
     "ledger": N_("training data of a run"),
@@ -251,7 +251,13 @@ def in_own_language(studio: Studio, file: Path) -> Path:
 
 
 def kind_of(page: run_list.Page) -> str:
-    return _(KINDS[page.kind]) if page.kind in KINDS else page.kind
+    """Describe a page by its kind; that of a study by what the study does."""
+    if page.kind in KINDS:
+        return _(KINDS[page.kind])
+    with suppress(UserError):  # its file is not complete
+        if page.kind in registry.study_files():
+            return _(registry.study(page.kind).title).rstrip(".。")
+    return page.kind
 
 
 def fits(run: Run, words: str) -> bool:

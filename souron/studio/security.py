@@ -99,7 +99,7 @@ ROUTES = [
     for route in [*(r._replace(path=f"/(?:{APPS})/{r.path}") for r in OF_GRADIO), *OF_THE_STUDIO]
 ]
 MOVED = re.compile(f"/(?:(?:{APPS})(?:/(?:{'|'.join(PAGES[1:])})/+)?)?")
-TOOL = re.compile(rf"/(?:{APPS})/(\w+)/?")
+TOOL = re.compile(rf"/({APPS})/(\w+)/*")  # the address of a study, which has no page of its own
 OF_A_PAGE = {
     "Permissions-Policy": "camera=(self), microphone=(self), clipboard-write=(self), "
     "geolocation=(), usb=()",
@@ -125,6 +125,13 @@ def prepare(place: Path) -> Path:
     own = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_EXAMPLES_CACHE": str(folder / "examples")}
     os.environ.update(QUIET | own)
     return folder
+
+
+def tool_of(path: str) -> re.Match[str] | None:
+    """Return the language and the name of a study whose address this is."""
+    found = TOOL.fullmatch(path)
+    known = found is not None and found[2] not in PAGES and found[2] in registry.study_files()
+    return found if known else None
 
 
 class Guard:
@@ -166,15 +173,11 @@ class Guard:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         route = find_route(path, scope["method"])
-        reading = scope["method"] in READ
-        moved = MOVED.fullmatch(path) is not None and reading
-        tool = tool_of(path) if route is None and reading else ""
-        linked = moved or bool(tool) or (route is not None and route.sort == "page")
+        moved = (MOVED.fullmatch(path) or tool_of(path)) and scope["method"] in READ
+        linked = bool(moved) or (route is not None and route.sort == "page")
         ready = self.door.check(scope, linked=linked)
         if ready is None and moved:
             ready = self._moved(scope)
-        elif ready is None and tool:
-            ready = self._moved(scope, tool)
         if ready is not None:
             await ready(scope, receive, send)
             return
@@ -184,14 +187,14 @@ class Guard:
             self._check_file(path.partition("file=")[2])
         await self._pass(route, scope, receive, send)
 
-    def _moved(self, scope: Scope, tool: str = "") -> Response:
-        """Redirect to the address with a language and without a trailing slash, or to a tool."""
-        path = scope["path"].rstrip("/")
+    def _moved(self, scope: Scope) -> Response:
+        """Redirect to the address with a language and without a trailing slash, or of a study to
+        the page of all of them."""
+        path, query = scope["path"].rstrip("/"), scope["query_string"].decode("latin-1")
+        if tool := tool_of(path):
+            path = f"/{tool[1]}/study"
+            query = "&".join(filter(None, (f"study={tool[2]}", query)))
         path = path if path.count("/") > 1 else f"/{wished(scope, self.lang)}/"
-        query = scope["query_string"].decode("latin-1")
-        if tool:
-            path = f"{path.rpartition('/')[0]}/study"
-            query = "&".join(filter(None, (f"study={tool}", query)))
         headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
         return RedirectResponse(path + (f"?{query}" if query else ""), 307, headers)
 
@@ -343,16 +346,6 @@ def find_route(path: str, method: str) -> Route | None:
         return None
     matching = (route for pattern, route in ROUTES if pattern.fullmatch(path))
     return next((route for route in matching if method in route.methods), None)
-
-
-def tool_of(path: str) -> str:
-    """Return the study that an address such as ``/en/check`` names; "" for any other address.
-
-    A study that has no page of its own is on the page of the tools.
-    """
-    found = TOOL.fullmatch(path)
-    name = found[1] if found else ""
-    return name if name in registry.study_files() and name not in PAGES else ""
 
 
 def without_proxy(scope: Scope) -> Scope:

@@ -17,7 +17,7 @@ from souron.utils.messages import UserError, _, language, use_language
 
 PAGES = (
     "lecture", "interactives", "teach", "data", "train", "compare", "use", "chat", "read",
-    "exam", "arena", "models", "tokens", "work", "study", "runs", "machine",
+    "exam", "arena", "models", "work", "study", "runs", "machine",
 )  # fmt: skip
 USER_ERROR = "user error"  # marks Gradio's response to a UserError
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
@@ -36,7 +36,12 @@ class Studio:
     blocks: Any = None  # the Gradio app that is being built
 
     def url(self, page: str, **query: Any) -> str:
-        """Return ``/en/train?system=resnet``; empty values are left out of the query."""
+        """Return ``/en/train?system=resnet``; empty values are left out of the query.
+
+        ``page`` may be a study, which is on the page of all studies.
+        """
+        if page not in PAGES:
+            page, query = "study", {"study": page, **query}
         said = {name: value for name, value in query.items() if value not in (None, "")}
         path = f"/{self.language}/" + ("" if page == PAGES[0] else page)
         return f"{path}?{urlencode(said)}" if said else path
@@ -52,10 +57,15 @@ class Studio:
         except (OSError, ValueError):  # it leads out of the project
             return ""
 
-    def report_file(self, folder: Path) -> Path:
+    def report_file(self, folder: Path, name: str = "report.html") -> Path:
         """Return a run's report in this language, or else the one in the language of the run."""
-        own = folder / f"report.{self.language}.html"
-        return own if self.address(own) else folder / "report.html"
+        own = (folder / name).with_suffix(f".{self.language}.html")
+        return own if self.address(own) else folder / name
+
+    def project_option(self, always: bool = False) -> dict[str, str]:
+        """Return the option for the project's folder, unless it is the default."""
+        usual = not always and self.project.resolve() == Path("runs").resolve()
+        return {} if usual else {"project": str(self.project)}
 
     def report(self, folder: Path | str) -> str:
         """Return the address of a run's report on a page of its own; "" where there is none."""

@@ -5,13 +5,14 @@ and the attention behind right and wrong answers.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from souron import registry
 from souron.data.composing.captioned_words import TITLES
 from souron.data.picture_questions import NUMBER, OTHER, YES_NO
 from souron.evaluation.answering import OfQuestions
 from souron.evaluation.answers import Sparse, dense
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.metrics import answer as metrics
 from souron.report import plots
 from souron.report.page import Section, Tile, figure, filled, section, tile
@@ -20,16 +21,13 @@ from souron.stats.records import Measure
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "answer.html"
 FIGURES = (metrics.ACCURACY, metrics.OTHERS, metrics.GAIN)
 SORTS = TITLES | {YES_NO: N_("yes or no"), NUMBER: N_("a number"), OTHER: N_("other")}
 SHOWN = 12  # tiles of right answers, and of wrong ones
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for visual question answering."""
     sorts = [part for part in _parts(record) if part.sort and not part.subset]
     others = [part for part in _parts(record) if not part.sort]
@@ -42,7 +40,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on the questions about {train} images of {data} in {time}. Of the "
@@ -52,7 +50,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, metrics.ACCURACY)
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Return the caveats of the figures."""
     told = []
     if record.data.endswith("scene_questions"):
@@ -65,13 +63,13 @@ def notes(record: "RunRecord") -> list[str]:
     return told
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Answering questions about images like those of {data}, with answers it knows.")
     return text.format(data=record.data), 'model("photo.jpg", question="What is shown?")'
 
 
-def _parts(record: "RunRecord") -> tuple[OfQuestions, ...]:
+def _parts(record: RunRecord) -> tuple[OfQuestions, ...]:
     return getattr(record.details, "parts", ())
 
 
@@ -106,7 +104,7 @@ def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
     }
 
 
-def _matrix(record: "RunRecord") -> Any:
+def _matrix(record: RunRecord) -> Any:
     """Tabulate accuracy by kind of question and subset, also with other images."""
     parts = [part for part in _parts(record) if part.sort and part.subset]
     subsets = list(dict.fromkeys(part.subset for part in parts))
@@ -139,7 +137,7 @@ def _subset(name: str) -> str:
     return _(SUBSETS[name]) if name in SUBSETS else name or _("all")
 
 
-def looked(record: "RunRecord") -> dict[str, Any]:
+def looked(record: RunRecord) -> dict[str, Any]:
     """Return right and wrong answers, each with the image regions attended to."""
     if record.test is None or not record.answers or "looked" not in record.answers[0]:
         return {}
@@ -151,7 +149,7 @@ def looked(record: "RunRecord") -> dict[str, Any]:
     return found if every else {}
 
 
-def _tiles(record: "RunRecord") -> Iterator[tuple[bool, Tile]]:
+def _tiles(record: RunRecord) -> Iterator[tuple[bool, Tile]]:
     answers, test = record.answers[0], record.test
     assert test is not None
     maps, places = answers["looked"], answers["question"]
@@ -175,7 +173,7 @@ def _tiles(record: "RunRecord") -> Iterator[tuple[bool, Tile]]:
         yield right, tile(shown, f"{one.question} {told}", lines, test.file[row])
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the sections of a comparison's report: accuracy by kind of question and system."""
     compared = record.details or {}
     sorts = list(dict.fromkeys(sort for figures in compared.values() for sort in figures))

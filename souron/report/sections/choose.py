@@ -5,7 +5,7 @@ read.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -14,14 +14,12 @@ from souron.data.dataset import Dataset
 from souron.data.papers import LETTERS
 from souron.evaluation.answers import Answers, dense
 from souron.evaluation.exams import PASS_MARKS, ExamResult, share_right
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.report import plots
 from souron.report.page import Plot, Section, figure, plot, section
 from souron.stats.records import Measure
 from souron.utils import plotting, units
 from souron.utils.messages import _
-
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "choose.html"
 MOST_WRONG = 40  # questions shown
@@ -30,7 +28,7 @@ DISAGREEMENTS = 20
 VOCABULARY = ("terms", "glosses")
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     assert record.test is not None
     return paper(record.details, record.answers[0], record.test, record.data)
 
@@ -46,7 +44,7 @@ def paper(result: ExamResult, answers: Answers, test: Dataset, data: str) -> lis
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     return warnings(record.details, record.data)
 
 
@@ -69,13 +67,13 @@ def warnings(result: ExamResult, data: str) -> list[str]:
     return found
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Choosing among the options of questions like those of {data}.")
     return text.format(data=record.data), 'model("question.json").best'
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return questions that some systems answered correctly and others wrongly."""
     if not record.details or record.test is None:
         return []

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from souron.evaluation.classification import (
     Disturbed,
     few_patients,
 )
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.report import plots
 from souron.report.page import Section, Tile, plot, section, tile
@@ -27,9 +28,6 @@ from souron.stats.intervals import interval, proportion_interval
 from souron.stats.records import Measure
 from souron.utils import fonts, units
 from souron.utils.messages import _
-
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "classify.html"
 
@@ -39,7 +37,7 @@ DISAGREEMENTS = 12
 BARELY = 0.1  # share of the gap between guessing and perfect accuracy
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for a classifier."""
     result, probability, test = record.details, _probability(record), record.test
     assert test is not None
@@ -57,13 +55,13 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the cases on which the compared classifiers disagree."""
     part = _disagreements(record)
     return section("disagreements", _("Where they disagree"), TEMPLATE, part)
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     measure = record.measures["accuracy"]
     said = {
@@ -88,7 +86,7 @@ def headline(record: "RunRecord") -> str:
     ).format(**said)
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Return the caveats of a run.
 
     These are accuracy near guessing, classes with too few patients, and subgroups with a lower
@@ -99,7 +97,7 @@ def notes(record: "RunRecord") -> list[str]:
     return [*guessing, *_rare(record.test), *_worse(record.details)]
 
 
-def doubts(record: "RunRecord") -> dict[str, str]:
+def doubts(record: RunRecord) -> dict[str, str]:
     """Return metric -> warning for figures whose interval is not reliable."""
     test, trust = record.test, record.details
     if test is None:
@@ -171,7 +169,7 @@ def _worse(trust: ClassificationResult) -> list[str]:
     return [_("It does worse for some: {groups}.").format(groups="; ".join(worse))]
 
 
-def comparison_notes(record: "ComparisonRecord") -> list[str]:
+def comparison_notes(record: ComparisonRecord) -> list[str]:
     """Return the caveats of a comparison: accuracy near guessing, classes with few patients."""
     rare = _rare(record.test)
     if record.measure != "accuracy":
@@ -206,7 +204,7 @@ def chance(value: float, low: float, test: Dataset | None, best: str = "") -> li
     ]
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
     text = _("Classifying images like those of {data} into {count} classes: {labels}.")
@@ -217,13 +215,13 @@ def use(record: "RunRecord") -> tuple[str, str]:
     ), 'model("picture.png").top5'
 
 
-def limits(record: "RunRecord") -> list[str]:
+def limits(record: RunRecord) -> list[str]:
     """Return the sentence on the threshold, for the model card."""
     text = _threshold(record.details)
     return [text] if text else []
 
 
-def _probability(record: "RunRecord") -> Tensor:
+def _probability(record: RunRecord) -> Tensor:
     probability = record.answers[0]["probability"]
     assert isinstance(probability, Tensor)
     return probability
@@ -243,7 +241,7 @@ def _figure(name: str, measure: Measure, doubt: str = "") -> dict[str, Any]:
     }
 
 
-def _discrimination(record: "RunRecord", trust: ClassificationResult) -> dict[str, Any]:
+def _discrimination(record: RunRecord, trust: ClassificationResult) -> dict[str, Any]:
     doubt = doubts(record)
     rows = [
         _figure(name, measure, doubt.get(name, ""))
@@ -345,7 +343,7 @@ def _calibration_row(name: str, made: Calibration) -> dict[str, Any]:
 
 
 def _looked_at(
-    record: "RunRecord", trust: ClassificationResult, probability: Tensor
+    record: RunRecord, trust: ClassificationResult, probability: Tensor
 ) -> dict[str, Any] | None:
     test = record.test
     if not trust.looked_at or test is None:
@@ -540,7 +538,7 @@ def _mistakes(test: Dataset, probability: Tensor) -> dict[str, Any] | None:
     }
 
 
-def _disagreements(record: "ComparisonRecord") -> dict[str, Any] | None:
+def _disagreements(record: ComparisonRecord) -> dict[str, Any] | None:
     """Return the cases on which the systems disagree most, with each system's prediction."""
     predicted = record.details.predicted
     test, names = record.test, [row.system for row in record.rows if row.system in predicted]

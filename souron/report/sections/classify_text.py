@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import dense
+from souron.evaluation.record import RunRecord
 from souron.report.page import Section, section
 from souron.report.sections import classify
 from souron.utils import units
@@ -12,8 +13,6 @@ from souron.utils.messages import _
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from souron.runs.record import RunRecord
-
 MISTAKES = 30
 LETTERS = 600  # characters of a text
 
@@ -21,7 +20,7 @@ headline, doubts = classify.headline, classify.doubts
 limits, comparison_notes = classify.limits, classify.comparison_notes
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     result, test = record.details, record.test
     assert test is not None
     probability = dense(record.answers[0], "probability")
@@ -40,7 +39,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [*made, *section("misread", title, "classify_text.html", wrong)]
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Return the caveats of a classifier, and the number of texts that were truncated."""
     found = classify.notes(record)
     if record.model is None or record.test is None:
@@ -53,7 +52,7 @@ def notes(record: "RunRecord") -> list[str]:
     return found
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
     text = _("Classifying texts like those of {data} into {count} classes: {labels}.")

@@ -1,7 +1,7 @@
 """Report sections of clusterings."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -9,19 +9,17 @@ from torch import Tensor
 
 from souron import registry
 from souron.data.dataset import Dataset
+from souron.evaluation.record import RunRecord
 from souron.report import plots
 from souron.report.page import Section, plot, section
 from souron.utils import plotting, units
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import RunRecord
-
 LEAVES = 30  # of the dendrogram
 MOST = 50  # clusters shown, the largest
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the contents of each cluster and, for hierarchical clustering, the dendrogram."""
     clusters = section("clusters", _("Clusters"), "cluster.html", _clusters(record))
     tree = getattr(record.model, "tree", None)
@@ -30,7 +28,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [*clusters, Section("dendrogram", _("Dendrogram"), _dendrogram(record, tree))]
 
 
-def _dendrogram(record: "RunRecord", tree: Tensor) -> Markup:
+def _dendrogram(record: RunRecord, tree: Tensor) -> Markup:
     """Plot the last merges of the tree and the height at which it is cut."""
     from scipy.cluster.hierarchy import dendrogram
 
@@ -55,13 +53,13 @@ def _dendrogram(record: "RunRecord", tree: Tensor) -> Markup:
     return Markup("<p>{}</p>").format(text) + picture.format(drawn.uri, drawn.alt, drawn.width)
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Finding clusters among images like those of {data}.").format(data=record.data)
     return text, "model.system"
 
 
-def _clusters(record: "RunRecord") -> dict[str, Any]:
+def _clusters(record: RunRecord) -> dict[str, Any]:
     test, groups = record.test, record.answers[0]["cluster"]
     assert test is not None and isinstance(groups, Tensor)
     sizes = Counter(groups.tolist())

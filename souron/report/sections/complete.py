@@ -1,18 +1,16 @@
 """Report sections of language models."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation import complete, manners
 from souron.evaluation.complete import CompleteResult
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.metrics.complete import BITS, PREFERRED
 from souron.report.page import Section, filled, section
 from souron.stats.records import Measure
 from souron.utils.messages import N_, _
-
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "complete.html"
 SORTS = {
@@ -24,7 +22,7 @@ BEGINNING = 400  # characters of the prompt before a continuation
 MOST_BITS = 12.0  # the darkest shade
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for a language model."""
     result, test = record.details, record.test
     assert isinstance(result, CompleteResult) and test is not None
@@ -37,11 +35,11 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     return []
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     if PREFERRED in record.measures:
         text = _(
@@ -57,7 +55,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, BITS)
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Return the caveats of a run.
 
     These are languages in which the compressor xz needs no more bits, and the meaning of preference
@@ -83,7 +81,7 @@ def notes(record: "RunRecord") -> list[str]:
     return told
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Continuing texts like those of {data}.").format(data=record.data)
     return text, 'print(model(Text("...")))'
@@ -94,7 +92,7 @@ def _named(language: str) -> str:
     return names.get(language, language)
 
 
-def _written(record: "RunRecord", test: Dataset, result: CompleteResult) -> Any:
+def _written(record: RunRecord, test: Dataset, result: CompleteResult) -> Any:
     if record.model is None or not result.samples:
         return None
     tokenizer, rows = record.model.tokenizer, []
@@ -108,7 +106,7 @@ def _written(record: "RunRecord", test: Dataset, result: CompleteResult) -> Any:
     return {"rows": rows, "talk": not isinstance(test.input[0], str)}
 
 
-def _languages(record: "RunRecord", result: CompleteResult) -> Any:
+def _languages(record: RunRecord, result: CompleteResult) -> Any:
     if not result.by_language and not result.packed:
         return None
     groups: dict[str, dict[str, Measure]] = result.by_language or {"": record.measures}
@@ -132,7 +130,7 @@ def _languages(record: "RunRecord", result: CompleteResult) -> Any:
     }  # fmt: skip
 
 
-def _manners(record: "RunRecord", result: CompleteResult) -> Any:
+def _manners(record: RunRecord, result: CompleteResult) -> Any:
     judged = result.manners
     if judged is None or record.model is None:
         return None
@@ -161,7 +159,7 @@ def _manners(record: "RunRecord", result: CompleteResult) -> Any:
     }  # fmt: skip
 
 
-def _surprise(record: "RunRecord", test: Dataset, result: CompleteResult) -> Any:
+def _surprise(record: RunRecord, test: Dataset, result: CompleteResult) -> Any:
     if record.model is None or result.marked is None:
         return None
     row, bits = result.marked

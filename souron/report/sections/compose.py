@@ -1,23 +1,21 @@
 """Report sections of composed pieces."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from souron import registry
 from souron.evaluation.compose import NAMES, ComposeResult
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.metrics.compose import BITS
 from souron.report.page import Section, figure, filled, section
 from souron.report.pieces import shown
 from souron.utils.messages import N_, _
-
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "compose.html"
 WHO = {"test pieces": N_("the test pieces themselves"),
        "voices put together": N_("voices of different test pieces put together")}  # fmt: skip
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, ComposeResult) and test is not None
@@ -38,11 +36,11 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     return []
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} pieces of {data} in {time}. Each token of {test} pieces "
@@ -51,7 +49,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, BITS)
 
 
-def limits(record: "RunRecord") -> list[str]:
+def limits(record: RunRecord) -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
         _("Consonances, parallels and crossings are counted as in a first course of "
@@ -62,7 +60,7 @@ def limits(record: "RunRecord") -> list[str]:
     ]  # fmt: skip
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Harmonising melodies in four voices in the style of {data}, and continuing pieces.")
     return text.format(data=record.data), 'print(model("melody.mid"))'

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from souron.data.instances import Instances, boxes_of
 from souron.data.poses import Figures
 from souron.evaluation import detection
 from souron.evaluation.detection import DetectionResult, Found, OfLabel
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
@@ -23,9 +24,6 @@ from souron.report.page import Plot, Section, embedded, figure, filled, plot, se
 from souron.report.steps import steps
 from souron.utils import plotting, units
 from souron.utils.messages import _
-
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 FEW_IMAGES = 200  # with fewer, intervals of average precision are too narrow (by simulation)
 TEMPLATE = "detect.html"
@@ -35,7 +33,7 @@ PANE = 384  # pixels a side of an image in the report
 LEAST_CURVES, MOST_CURVES = 1, 12  # labels in one plot
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for a detector."""
     result, test = record.details, record.test
     assert isinstance(result, DetectionResult) and test is not None
@@ -51,12 +49,12 @@ def run(record: "RunRecord") -> list[Section]:
     return [*said, *steps(record, test, partial(objects_in, test))]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the same test images with the result of each system, side by side."""
     return section("side_by_side", _("Side by side"), TEMPLATE, side_by_side(record))
 
 
-def side_by_side(record: "ComparisonRecord") -> list[Plot]:
+def side_by_side(record: ComparisonRecord) -> list[Plot]:
     """Show some test images with their true objects and the detections of each system."""
     test, found = record.test, record.details
     if test is None or not test.pictures:
@@ -68,7 +66,7 @@ def side_by_side(record: "ComparisonRecord") -> list[Plot]:
     ]
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
@@ -77,7 +75,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, "AP50")
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Warn of figures no better than a constant answer, absent labels, and few test images."""
     result = record.details
     if not isinstance(result, DetectionResult):
@@ -86,7 +84,7 @@ def notes(record: "RunRecord") -> list[str]:
     return [*no_better(record, text, "AP50"), *absent(result), *few_images(record)]
 
 
-def few_images(record: "RunRecord") -> list[str]:
+def few_images(record: RunRecord) -> list[str]:
     """Warn where average precision is measured on few test images, where it is biased upwards."""
     count = record.parts.get("test", 0)
     if not 0 < count < FEW_IMAGES:
@@ -99,7 +97,7 @@ def few_images(record: "RunRecord") -> list[str]:
     ]
 
 
-def no_better(record: "RunRecord", text: str, name: str) -> list[str]:
+def no_better(record: RunRecord, text: str, name: str) -> list[str]:
     """Warn where a metric is not distinguishable from that of the constant answer."""
     constant = record.details.baselines.get("constant", {}).get(name)
     measure = record.measures.get(name)
@@ -117,7 +115,7 @@ def absent(result: DetectionResult) -> list[str]:
     return [text.format(labels=", ".join(names[:12]) + (", …" if len(names) > 12 else ""))]
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
     text = _("Finding {labels} in images like those of {data}.").format(
@@ -203,7 +201,7 @@ def _words(test: Dataset, objects: Found) -> str:
 
 
 def precision(
-    record: "RunRecord", result: DetectionResult, constant: str, figures: Sequence[str]
+    record: RunRecord, result: DetectionResult, constant: str, figures: Sequence[str]
 ) -> dict[str, Any]:
     """Tabulate average precision by label and beside baselines.
 

@@ -1,24 +1,22 @@
 """Report sections of masked language models."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.fill_mask import NAMES, FillResult, Guess
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.metrics.fill_mask import FIRST
 from souron.report.page import Section, figure, filled, section
 from souron.utils import units
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "fill_mask.html"
 AROUND = 16  # tokens beside a mask
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, FillResult) and test is not None
@@ -29,11 +27,11 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     return []
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} texts of {data} in {time}. In {test} unseen test texts "
@@ -42,7 +40,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, FIRST)
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Predicting masked words in texts like those of {data}.").format(data=record.data)
     return text, 'print(model(Text("... [MASK] ...")))'
@@ -60,7 +58,7 @@ def _languages(result: FillResult) -> Any:
     } if result.by_language else None  # fmt: skip
 
 
-def _guessed(record: "RunRecord", test: Dataset, result: FillResult) -> Any:
+def _guessed(record: RunRecord, test: Dataset, result: FillResult) -> Any:
     if record.model is None or not result.guessed:
         return None
     texts = []

@@ -1,7 +1,7 @@
 """Report sections of generators of images, for a run and a comparison."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from souron import registry
 from souron.data.called import called
 from souron.evaluation.generation import Gallery, GenerationResult
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.hub import zoo
 from souron.kinds.codecs import animation
 from souron.metrics import generation
@@ -19,9 +20,6 @@ from souron.stats.records import Measure, Ranking
 from souron.utils import units
 from souron.utils.messages import _, again
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "generate.html"
 SHOWN = 64  # images of a run
 IN_THE_TABLE = (  # of a comparison, which also ranks by all other metrics
@@ -31,7 +29,7 @@ HIGH, LOW = 0.8, 0.25  # precision above and coverage below which images resembl
 IN_A_ROW = 12  # images of each system in a comparison
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for a generator."""
     result: GenerationResult = record.details
     reference = result.reference
@@ -59,12 +57,12 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the images of the compared generators, side by side."""
     return section("gallery", _("Side by side"), TEMPLATE, gallery(record))
 
 
-def comparison_notes(record: "ComparisonRecord") -> list[str]:
+def comparison_notes(record: ComparisonRecord) -> list[str]:
     """Warn that longer training changes the order, where the ready-trained weights show it."""
     figures = []  # for each system's ready-trained weights: figure, name, seconds of training
     for row in record.rows:
@@ -87,7 +85,7 @@ def comparison_notes(record: "ComparisonRecord") -> list[str]:
     ]
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     name, measure = next(iter(record.measures.items()))
     metric = registry.metric(name)
@@ -106,13 +104,13 @@ def headline(record: "RunRecord") -> str:
     )
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Generating images like those of {data}.").format(data=record.data)
     return text, "model.generate(16).folder"
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Return the weaknesses of the generated images and the classes that are missing."""
     result: GenerationResult = record.details
     texts = generation.weaknesses({name: vars(m) for name, m in result.measures.items()})
@@ -142,7 +140,7 @@ def empty_precision(values: Mapping[str, float], system: str = "") -> str:
     return f"{system}: {told}" if system else told
 
 
-def gallery(record: "ComparisonRecord") -> dict[str, Any]:
+def gallery(record: ComparisonRecord) -> dict[str, Any]:
     """Return random images of the compared generators and a table of their figures."""
     shown: Gallery = record.details
     rankings = {record.measure: Ranking(record.rows, record.verdicts), **record.further}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +12,11 @@ from torch import Tensor
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.image_to_image import ImageResult, said_of
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs.image import picture as as_picture
 from souron.metrics.image_to_image import luma
 from souron.report.page import Plot, Section, embedded, figure, filled, section
 from souron.utils.messages import _
-
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "image_to_image.html"
 PANE = 256  # pixels a side of an image in the report
@@ -31,7 +29,7 @@ OF_COLOURS = (  # also reported where a trivial baseline is better
 )  # fmt: skip
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for image-to-image systems."""
     result, test = record.details, record.test
     assert isinstance(result, ImageResult) and test is not None
@@ -43,7 +41,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Show the same test images as made by each system."""
     test, found = record.test, record.details
     if test is None or not found:
@@ -57,7 +55,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
     return section("side_by_side", _("Side by side"), TEMPLATE, drawn)
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     name = next((name for name in AHEAD if name in record.measures), "")
     text = _(
@@ -67,7 +65,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text.replace("{metric}", _(name)), name) if name else ""
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Return the caveats of a run.
 
     These are trivial baselines that do as well, the cost and gain of the GAN stage, and inverted
@@ -107,7 +105,7 @@ def inverted(result: ImageResult) -> bool:
     return bool(rows) and float(np.nanmedian(alike)) < 0
 
 
-def _stage(record: "RunRecord", stage: Any) -> str:
+def _stage(record: RunRecord, stage: Any) -> str:
     def difference(name: str) -> str:
         change = record.measures[name].value - stage.measures[name].value
         return registry.metric(name).difference(change)
@@ -123,13 +121,13 @@ def _stage(record: "RunRecord", stage: Any) -> str:
     )  # fmt: skip
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Producing images from images like those of {data}.").format(data=record.data)
     return text, 'model("photo.jpg").save(Path("made.png"))'
 
 
-def _beside(record: "RunRecord", result: ImageResult) -> dict[str, Any]:
+def _beside(record: RunRecord, result: ImageResult) -> dict[str, Any]:
     names = list(record.measures)
     rows = [{"name": record.system, "figures": [figure(n, record.measures[n]) for n in names]}]
     rows += [

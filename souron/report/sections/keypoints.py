@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from PIL import Image
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.keypoints import KeypointResult, Maps, OfLandmark
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.metrics import keypoints
@@ -20,9 +21,6 @@ from souron.report.page import Plot, Section, Tile, figure, filled, plot, sectio
 from souron.utils import plotting, units
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "keypoints.html"
 SHOWN, WORST, SIDE_BY_SIDE = 4, 4, 3  # images
 PANE = 512  # pixels a side of an image in the report
@@ -30,7 +28,7 @@ TRUE, FOUND = overlay.colour(0), overlay.colour(1)
 MOST_LISTED = 30  # landmarks in a text
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for landmark detection."""
     result, test = record.details, record.test
     assert isinstance(result, KeypointResult) and test is not None
@@ -44,7 +42,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the same test images with the result of each system, side by side."""
     test, found = record.test, record.details
     if test is None or not test.pictures:
@@ -57,7 +55,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
     return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     name = next((n for n in (keypoints.MEAN, keypoints.PIXELS) if n in record.measures), "")
     text = _(
@@ -67,7 +65,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, name)
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Warn of figures no better than mean positions, synthetic images, and absent landmarks."""
     result = record.details
     if not isinstance(result, KeypointResult):
@@ -92,7 +90,7 @@ def notes(record: "RunRecord") -> list[str]:
     return told
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     names = record.test.classes if record.test is not None else ()
     text = _("Finding {names} in images like those of {data}.").format(
@@ -178,7 +176,7 @@ def _pane(test: Dataset, row: int, true: Any, found: Any) -> Image.Image:
     return canvas.image.resize((PANE, PANE), Image.Resampling.LANCZOS)
 
 
-def _landmarks(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
+def _landmarks(record: RunRecord, result: KeypointResult) -> dict[str, Any]:
     """Tabulate errors by landmark, beside mean positions and the untrained network."""
     first = keypoints.MEAN if result.millimetres else keypoints.PIXELS
     second = f"within {keypoints.WITHIN[0]:g} mm" if result.millimetres else keypoints.NEAR
@@ -198,7 +196,7 @@ def _landmarks(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
     }
 
 
-def _names(record: "RunRecord") -> dict[str, str]:
+def _names(record: RunRecord) -> dict[str, str]:
     return {
         "": record.system,
         "constant": _("always each landmark's mean position"),
@@ -216,7 +214,7 @@ def _landmark(number: int, one: OfLandmark, first: str, second: str) -> dict[str
     }
 
 
-def _success(record: "RunRecord", result: KeypointResult) -> dict[str, Any]:
+def _success(record: RunRecord, result: KeypointResult) -> dict[str, Any]:
     names = [f"within {far:g} mm" for far in keypoints.WITHIN] if result.millimetres else []
     names.append(keypoints.NEAR)
     lines = {"": result.error, **result.baseline_errors}

@@ -4,20 +4,18 @@ Recall by subset and language, accuracy with one word swapped, and the images wh
 worst rank.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from souron import registry
 from souron.data.composing.captioned_words import TITLES
 from souron.evaluation import matching
 from souron.evaluation.answers import dense
 from souron.evaluation.matching import OfSubset
+from souron.evaluation.record import RunRecord
 from souron.metrics import match
 from souron.report.page import Section, figure, filled, section, tile
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
-
-if TYPE_CHECKING:
-    from souron.runs.record import RunRecord
 
 TEMPLATE = "match.html"
 WORST = 16  # images
@@ -29,7 +27,7 @@ SUBSETS = {
 }
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for image-text matching."""
     parts = (
         ("subsets", _("By subset and language"), _table(record, FIGURES)),
@@ -39,7 +37,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} captioned images of {data} in {time}. Of {test} test "
@@ -48,7 +46,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, match.RECALL[1])
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Return the caveats of the figures."""
     told = []
     if record.data.endswith("captioned_scenes"):
@@ -57,17 +55,17 @@ def notes(record: "RunRecord") -> list[str]:
     return told
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Matching sentences to images like those of {data}.")
     return text.format(data=record.data), 'model("photo.jpg", texts="a red bird|a blue fish")'
 
 
-def _parts(record: "RunRecord") -> tuple[OfSubset, ...]:
+def _parts(record: RunRecord) -> tuple[OfSubset, ...]:
     return getattr(record.details, "parts", ())
 
 
-def _table(record: "RunRecord", names: tuple[str, ...]) -> Any:
+def _table(record: RunRecord, names: tuple[str, ...]) -> Any:
     """Tabulate ``names`` by subset and language; metrics without a value are left out."""
     parts = _parts(record)
     known = [name for name in names if any(name in part.measures for part in parts)]
@@ -95,7 +93,7 @@ def _title(name: str) -> str:
     return _(TITLES[name]) if name in TITLES else registry.metric(name).title
 
 
-def missed(record: "RunRecord") -> dict[str, Any]:
+def missed(record: RunRecord) -> dict[str, Any]:
     """Show the images whose caption has the worst rank, with the caption that was ranked first."""
     assert record.test is not None
     answers, test = record.answers[0], record.test

@@ -1,6 +1,6 @@
 """Report sections of pose estimators: those of detectors, and the error of each keypoint."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
@@ -11,6 +11,7 @@ from souron.data.dataset import Dataset
 from souron.evaluation import poses
 from souron.evaluation.detection import DetectionResult
 from souron.evaluation.poses import OfPoint
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.report import plots
 from souron.report.page import Section, Tile, figure, filled, section, tile
 from souron.report.sections import detect
@@ -18,16 +19,13 @@ from souron.report.steps import LOOKED_AT
 from souron.utils import units
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "pose.html"
 FIGURES = ("OKS AP", "OKS AP50", "box AP", "box AP50")
 ERROR, NEAR = "mean radial error in pixels", "within 1/50 of the side"  # names of the metrics
 TILE = 192  # pixels a side of a heat map
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, DetectionResult) and test is not None
@@ -44,12 +42,12 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for part in parts for one in section(*part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the same test images with the result of each system, side by side."""
     return section("side_by_side", _("Side by side"), TEMPLATE, detect.side_by_side(record))
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
@@ -58,7 +56,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, "OKS AP50")
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Warn of figures no better than a constant answer, drawn people, absent labels, few images."""
     result = record.details
     if not isinstance(result, DetectionResult):
@@ -70,7 +68,7 @@ def notes(record: "RunRecord") -> list[str]:
     return [*told, *detect.absent(result), *detect.few_images(record)]
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     return detect.use(record)
 
@@ -90,7 +88,7 @@ def _of(one: OfPoint) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def _maps(record: "RunRecord", test: Dataset) -> dict[str, Any] | None:
+def _maps(record: RunRecord, test: Dataset) -> dict[str, Any] | None:
     """Show the heat map of each keypoint for the most confident detection.
 
     The image is the one with the most annotated figures among the first test images.

@@ -1,7 +1,5 @@
 """Report sections of dimensionality reduction: the embedding, and one of shuffled data."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -9,19 +7,17 @@ from torch import Tensor
 
 from souron import registry
 from souron.data.dataset import Dataset
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.report.page import Plot, Section, plot
 from souron.utils import plotting
 from souron.utils.messages import _
-
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 COLOURS = plotting.COLOURS
 MOST_COLOURED = 10  # classes; with more, the points are grey
 FIGURE = Markup('<figure class="plot"><img src="{}" alt="{}" width="{}"></figure>')
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Show the embedding beside that of the data with each column shuffled independently."""
     [answers], test = record.answers, record.test
     assert test is not None
@@ -41,13 +37,13 @@ def run(record: "RunRecord") -> list[Section]:
     return [Section("map", _("Map"), html)]
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("A map of {data}.").format(data=record.data)
     return text, "model.system"
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Show the embeddings of the first seed side by side."""
     if record.details is None or record.test is None:
         return []

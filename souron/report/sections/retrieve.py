@@ -1,18 +1,16 @@
 """Report sections of passage retrieval: by language, question by question, and the worst misses."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.answers import Answers, dense
+from souron.evaluation.record import RunRecord
 from souron.report.page import Section, figure, filled, section
 from souron.utils import units
 from souron.utils.messages import N_, _
-
-if TYPE_CHECKING:
-    from souron.runs.record import RunRecord
 
 TEMPLATE = "retrieve.html"
 SHOWN = 16  # questions
@@ -22,7 +20,7 @@ FIGURES = ("hit@1", "hit@3", "hit@8", "told whether it is there")
 LANGUAGES = {"en": N_("English"), "ja": N_("Japanese")}
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for passage retrieval."""
     assert record.test is not None
     answers, test = record.answers[0], record.test
@@ -35,7 +33,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} questions to {data} in {time}. Of {test} test questions "
@@ -44,7 +42,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, "hit@1")
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Return the caveats of the figures."""
     told = []
     if record.data == "help_questions":
@@ -58,13 +56,13 @@ def notes(record: "RunRecord") -> list[str]:
     return told
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Finding the passages that answer a question to a text like those of {data}.")
     return text.format(data=record.data), 'model("guide.txt", question="...")'
 
 
-def _languages(record: "RunRecord") -> Any:
+def _languages(record: RunRecord) -> Any:
     by_language = getattr(record.details, "by_language", {})
     return {
         "names": [registry.metric(name).title for name in FIGURES],

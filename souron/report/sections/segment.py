@@ -1,7 +1,7 @@
 """Report sections of semantic segmentation."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from PIL import Image
 
 from souron import registry
 from souron.data.dataset import Dataset
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.evaluation.segmentation import UNKNOWN, OfLabel, SegmentationResult
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
@@ -18,16 +19,13 @@ from souron.report.steps import steps
 from souron.utils import units
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "segment.html"
 SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # images
 PANE = 384  # pixels of the longer side of an image in the report
 FIGURES = ("mIoU", "object IoU", "boundary IoU", "pixel accuracy")
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for semantic segmentation."""
     result, test = record.details, record.test
     assert isinstance(result, SegmentationResult) and test is not None
@@ -41,7 +39,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [*said, *steps(record, test, lambda row: len(test.target[row].unique()))]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the same test images with the result of each system, side by side."""
     test, found = record.test, record.details
     if test is None or not test.pictures:
@@ -53,7 +51,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
     return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
@@ -62,7 +60,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, "mIoU")
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Warn of figures no better than a constant answer, and of classes without a test pixel."""
     result = record.details
     if not isinstance(result, SegmentationResult):
@@ -86,7 +84,7 @@ def notes(record: "RunRecord") -> list[str]:
     return told
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes[1:] if record.test is not None else ()
     text = _("Segmenting the areas of {labels} in images like those of {data}.").format(
@@ -144,7 +142,7 @@ def _words(test: Dataset, area: np.ndarray) -> str:
     return ", ".join(names) or _("nothing")
 
 
-def _overlap(record: "RunRecord", result: SegmentationResult) -> dict[str, Any]:
+def _overlap(record: RunRecord, result: SegmentationResult) -> dict[str, Any]:
     """Tabulate IoU by class and beside baselines: the constant answer and the untrained network."""
     names = {
         "": record.system,

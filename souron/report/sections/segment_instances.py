@@ -1,22 +1,19 @@
 """Report sections of instance segmentation: those of detectors, with masks."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from souron.evaluation.detection import DetectionResult
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.report.page import Section, filled, section
 from souron.report.sections import detect
 from souron.report.steps import steps
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "segment_instances.html"
 FIGURES = ("mask AP", "mask AP50", "box AP", "box AP50")
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, DetectionResult) and test is not None
@@ -33,12 +30,12 @@ def run(record: "RunRecord") -> list[Section]:
     return [*said, *steps(record, test, partial(detect.objects_in, test))]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the same test images with the result of each system, side by side."""
     return section("side_by_side", _("Side by side"), TEMPLATE, detect.side_by_side(record))
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
@@ -47,7 +44,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, "mask AP50")
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Warn of figures no better than a constant answer, absent labels, and few test images."""
     result = record.details
     if not isinstance(result, DetectionResult):
@@ -57,6 +54,6 @@ def notes(record: "RunRecord") -> list[str]:
             *detect.few_images(record)]  # fmt: skip
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     return detect.use(record)

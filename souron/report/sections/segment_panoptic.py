@@ -1,7 +1,7 @@
 """Report sections of panoptic segmentation."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,14 +12,12 @@ from souron.data import targets
 from souron.data.dataset import Dataset
 from souron.data.panoptic import Panoptic
 from souron.evaluation.panoptic import OfLabel, PanopticResult
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.boxes import counted
 from souron.report.page import Plot, Section, embedded, figure, filled, section
 from souron.report.steps import LOOKED_AT
 from souron.utils import units
 from souron.utils.messages import _
-
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "segment_panoptic.html"
 SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # images
@@ -27,7 +25,7 @@ PANE = 384  # pixels of the longer side of an image in the report
 FIGURES = ("PQ", "PQ of things", "PQ of stuff", "SQ", "RQ")
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for panoptic segmentation."""
     result, test = record.details, record.test
     assert isinstance(result, PanopticResult) and test is not None
@@ -40,7 +38,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the same test images with the result of each system, side by side."""
     test, found = record.test, record.details
     if test is None or not test.pictures:
@@ -52,7 +50,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
     return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} images of {data} in {time}. On {test} unseen test "
@@ -61,7 +59,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, "PQ")
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Warn of figures no better than a constant answer, and of classes without a test segment."""
     result = record.details
     if not isinstance(result, PanopticResult):
@@ -86,7 +84,7 @@ def notes(record: "RunRecord") -> list[str]:
     return told
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
     text = _("Dividing images like those of {data} into {labels}.").format(
@@ -116,7 +114,7 @@ def _worst(test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
     return {"pictures": [_drawn(test, row, {_("found"): result.found[row]}) for row in order]}
 
 
-def _steps(record: "RunRecord", test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
+def _steps(record: RunRecord, test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
     """Show the system's own account of its steps, on the image with the most things.
 
     Only the first test images are considered.
@@ -169,7 +167,7 @@ def _words(test: Dataset, one: Panoptic) -> str:
     return counted([test.classes[label] for label in labels if label >= 0])
 
 
-def _quality(record: "RunRecord", result: PanopticResult) -> dict[str, Any]:
+def _quality(record: RunRecord, result: PanopticResult) -> dict[str, Any]:
     """Tabulate quality by class, beside the constant answer and the untrained network."""
     names = {
         "": record.system,

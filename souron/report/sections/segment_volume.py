@@ -3,13 +3,14 @@
 import base64
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from souron import registry
 from souron.data.dataset import Dataset
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.evaluation.volumes import DICE, ERROR, HD95, SURFACE, OfOrgan, VolumeResult
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
@@ -19,9 +20,6 @@ from souron.stats.intervals import share_interval, unseen
 from souron.utils import units
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "segment_volume.html"
 PANE = 320  # width of a slice in the report, pixels
 SLICES = (0.3, 0.5, 0.7)  # fractions of the height between the lowest and highest organ voxel
@@ -29,7 +27,7 @@ RARE = 0.05  # possible share of unseen failures above which a warning is shown
 FIGURES = (DICE, HD95, SURFACE, ERROR)
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for volume segmentation."""
     result, test = record.details, record.test
     assert isinstance(result, VolumeResult) and test is not None
@@ -41,7 +39,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Show the same slices with the result of each system, side by side."""
     test, found = record.test, record.details
     if test is None or not test.volumes or not len(test):
@@ -51,7 +49,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
     return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} volumes of {data} in {time}. In {test} unseen test "
@@ -60,7 +58,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, DICE)
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Return the caveats of a run.
 
     These are a Dice no better than the mean map, synthetic volumes, too few cases to see failures,
@@ -97,7 +95,7 @@ def notes(record: "RunRecord") -> list[str]:
     return told
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     names = ", ".join(record.test.classes[1:]) if record.test is not None else ""
     text = _("Segmenting {names} in volumes like those of {data}.").format(
@@ -174,7 +172,7 @@ def _words(test: Dataset, area: np.ndarray) -> str:
     return ", ".join(names) or _("nothing")
 
 
-def _organs(record: "RunRecord", result: VolumeResult) -> dict[str, Any]:
+def _organs(record: RunRecord, result: VolumeResult) -> dict[str, Any]:
     """Tabulate figures by organ and beside baselines: the mean map and the untrained network."""
     names = {
         "": record.system,

@@ -1,21 +1,19 @@
 """Report sections of summarisation."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from souron import registry
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.evaluation.written import WrittenResult
 from souron.evaluation.written import shortened as shown
 from souron.report.page import Section, figure, filled, section
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "written.html"
 NAMES = ("ROUGE-1", "ROUGE-2", "ROUGE-L")
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, WrittenResult) and test is not None
@@ -39,11 +37,11 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, each in parts for one in section(name, title, TEMPLATE, each)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     return []
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} extracted the most important sentences of {test} test texts of {data}. Their "
@@ -52,7 +50,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, "ROUGE-1")
 
 
-def limits(record: "RunRecord") -> list[str]:
+def limits(record: RunRecord) -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
         _("ROUGE counts words (in Japanese: characters) that a summary shares with a person's. "
@@ -63,7 +61,7 @@ def limits(record: "RunRecord") -> list[str]:
     ]  # fmt: skip
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Showing the sentences of a long text that are worth reading first.")
     return text, 'print(model("text.txt"))'

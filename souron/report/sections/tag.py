@@ -1,26 +1,24 @@
 """Report sections of sequence tagging: labelled spans in texts."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup
 
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation import tag
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.evaluation.tag import TagResult
 from souron.kinds.spans import marked
 from souron.metrics.tag import F1, PRECISION, RECALL
 from souron.report.page import Section, figure, filled, section
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "tag.html"
 NAMES = (F1, PRECISION, RECALL)
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, TagResult) and test is not None
@@ -31,7 +29,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return sentences in which the systems predicted different spans."""
     if not record.details or record.test is None:
         return []
@@ -44,7 +42,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
     return section("differing", _("Where they disagree"), TEMPLATE, rows)
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} sentences of {data} in {time}. On {test} unseen test "
@@ -53,7 +51,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, F1)
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Marking in texts what is marked in {data}.").format(data=record.data)
     return text, 'print(model(Text("...")))'

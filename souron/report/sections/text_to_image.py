@@ -5,10 +5,11 @@ and real images (ceiling), and the distance to real images.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from souron.data.composing.captioned_words import TITLES
 from souron.evaluation.obedience import ATTRIBUTES, OfPart, PromptedGallery, PromptedResult
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.metrics import text_to_image as metrics
 from souron.report.page import Section, figure, filled, plot, section, tile
@@ -16,16 +17,13 @@ from souron.report.sections import match
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "text_to_image.html"
 SHOWN = 32  # prompts
 IN_A_ROW = 10  # prompts of a comparison
 OF_A_PROMPT = TITLES | {"caption": N_("caption found")}
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for text-to-image systems."""
     result: PromptedResult = record.details
     drawn = result.generation
@@ -54,12 +52,12 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the images of the compared systems for the same prompts."""
     return section("gallery", _("The same prompts"), TEMPLATE, gallery(record))
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     name = next(iter(record.measures))
     text = _(
@@ -74,7 +72,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, name)
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Warn of attributes that are no better than with shuffled captions."""
     result: PromptedResult = record.details
     whole = result.parts[0] if result.parts else None
@@ -92,13 +90,13 @@ def notes(record: "RunRecord") -> list[str]:
     ]
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Generating images of what a sentence says, of things like those of {data}.")
     return text.format(data=record.data), 'model.generate(4, prompt="a blue bird on grass").folder'
 
 
-def prompts(record: "RunRecord") -> dict[str, Any]:
+def prompts(record: RunRecord) -> dict[str, Any]:
     """Return the first prompts, uncurated, with generated images and missed attributes."""
     result: PromptedResult = record.details
     answers = record.answers[0]
@@ -132,7 +130,7 @@ def obedience(result: PromptedResult) -> dict[str, Any]:
     return {"rows": rows} if rows else {}
 
 
-def gallery(record: "ComparisonRecord") -> dict[str, Any]:
+def gallery(record: ComparisonRecord) -> dict[str, Any]:
     """Return the images of each system for the same prompts."""
     found: PromptedGallery = record.details
     names = [row.system for row in record.rows]

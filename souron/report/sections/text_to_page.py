@@ -1,16 +1,14 @@
 """Report sections of web pages generated from requests."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from souron import registry
 from souron.data import pages
 from souron.evaluation.pages import PageResult
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.evaluation.written import shortened as shown
 from souron.report.page import Section, figure, filled, section
 from souron.utils.messages import N_, _
-
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "text_to_page.html"
 NAMES = ("all right", "F1 of parts", "colours right", "counts right", "labels right")
@@ -21,7 +19,7 @@ SUBSETS = {
 }
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, PageResult) and test is not None
@@ -42,11 +40,11 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, each in parts for one in section(name, title, TEMPLATE, each)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     return []
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} wrote a page for each of {test} test requests of {data}. All parts, colours, "
@@ -55,7 +53,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, "all right")
 
 
-def limits(record: "RunRecord") -> list[str]:
+def limits(record: RunRecord) -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
         _("Requests and pages were composed from lists of wordings. People phrase requests "
@@ -65,7 +63,7 @@ def limits(record: "RunRecord") -> list[str]:
     ]  # fmt: skip
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _(
         "Drafting the parts of a web page from one sentence, to be filled and checked by hand."

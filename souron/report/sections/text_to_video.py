@@ -4,7 +4,7 @@ Attributes of the prompt that can be read off the films, between shuffled captio
 films (ceiling), and flicker of what should stand still.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -12,14 +12,12 @@ from torch import Tensor
 from souron.data.composing.moving import NEW, TITLES
 from souron.evaluation.film_reader import ATTRIBUTES, FilmResult, OfPart, frames_of
 from souron.evaluation.obedience import PromptedGallery
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.metrics import text_to_video as metrics
 from souron.report.page import Section, figure, filled, section, tile
 from souron.utils import units
 from souron.utils.messages import LANGUAGE_NAMES, N_, _
-
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 OF_A_FILM = TITLES | {metrics.FLICKER: metrics.FLICKER}
 TEMPLATE = "text_to_video.html"
@@ -28,7 +26,7 @@ COMPARED = 10  # prompts
 SUBSETS = {"new films": N_("new films"), NEW: N_("new pairs of object and motion")}
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report for text-to-video systems."""
     result: FilmResult = record.details
     parts = (
@@ -38,7 +36,7 @@ def run(record: "RunRecord") -> list[Section]:
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the films of the compared systems for the same prompts."""
     found: PromptedGallery = record.details
     names = [row.system for row in record.rows]
@@ -50,7 +48,7 @@ def comparison(record: "ComparisonRecord") -> list[Section]:
     return section("gallery", _("The same prompts"), TEMPLATE, part)
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} captioned films of {data} in {time}. Of the motions "
@@ -60,7 +58,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, "motion accuracy")
 
 
-def notes(record: "RunRecord") -> list[str]:
+def notes(record: RunRecord) -> list[str]:
     """Warn of attributes that are no better than with shuffled captions."""
     result: FilmResult = record.details
     whole = result.parts[0]
@@ -78,7 +76,7 @@ def notes(record: "RunRecord") -> list[str]:
     ]
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Generating short films of what a sentence says, of things like those of {data}.")
     line = 'model.generate(4, prompt="a red bird on grass moves to the left").folder'
@@ -91,7 +89,7 @@ def shown(strip: Tensor) -> Image.Image:
     return animation.sheet(film, len(film))
 
 
-def prompts(record: "RunRecord") -> dict[str, Any]:
+def prompts(record: RunRecord) -> dict[str, Any]:
     """Return the first prompts, uncurated, with generated films and missed attributes."""
     result: FilmResult = record.details
     right: Any = record.answers[0]["right"]

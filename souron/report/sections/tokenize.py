@@ -1,18 +1,16 @@
 """Report sections of tokenizers: texts cut into tokens, and figures by language."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup, escape
 
 from souron import registry
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.text import Text
 from souron.metrics import tokens as metric
 from souron.report.page import Section
 from souron.stats import intervals
 from souron.utils.messages import N_, _
-
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
 
 LETTERS = 280  # characters of a text that is shown
 MOST = 30  # tokens in a list
@@ -25,7 +23,7 @@ RATIOS = {  # figure -> numerator and denominator
 OF_WORDS = N_("tokens a word")
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     return [
         Section("cut", _("How texts are split"), _cut(record)),
         Section("languages", _("By language"), _languages(record)),
@@ -33,17 +31,17 @@ def run(record: "RunRecord") -> list[Section]:
     ]
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Splitting texts like those of {data} into tokens.").format(data=record.data)
     return text, 'model(souron.kinds.text.Text("...")).pieces'
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     return []
 
 
-def _chosen(record: "RunRecord") -> dict[str, str]:
+def _chosen(record: RunRecord) -> dict[str, str]:
     """Return language -> its first test text, under "" where languages are not known."""
     assert record.test is not None
     known = record.test.columns.get("language") or [""] * len(record.test)
@@ -57,7 +55,7 @@ def _called(language: str) -> str:
     return _(LANGUAGES[language]) if language in LANGUAGES else language or _("all texts")
 
 
-def _cut(record: "RunRecord") -> Markup:
+def _cut(record: RunRecord) -> Markup:
     parts = []
     for language, text in sorted(_chosen(record).items()):
         cut = record.model.predict(Text(text[:LETTERS]))
@@ -72,7 +70,7 @@ def _cut(record: "RunRecord") -> Markup:
     return Markup("<p>{} {}</p>{}").format(told, shade if known else "", Markup("").join(parts))
 
 
-def _languages(record: "RunRecord") -> Markup:
+def _languages(record: RunRecord) -> Markup:
     test, answers = record.test, record.answers[0]
     assert test is not None
     known = test.columns.get("language") or [""] * len(test)
@@ -100,7 +98,7 @@ def _languages(record: "RunRecord") -> Markup:
     return _table(heads, rows)
 
 
-def _vocabulary(record: "RunRecord") -> Markup:
+def _vocabulary(record: RunRecord) -> Markup:
     known = sorted({raw.decode() for raw in record.model.raws if not metric.is_part(raw)})
     lists = (
         sorted((token for token in known if token.isascii() == plain), key=len, reverse=True)[:MOST]

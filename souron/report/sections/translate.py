@@ -1,19 +1,17 @@
 """Report sections of translation."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.evaluation.written import WrittenResult
 from souron.evaluation.written import shortened as shown
 from souron.report.page import Section, filled, section
 from souron.utils.messages import _
 
-if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
-
 TEMPLATE = "written.html"
 
 
-def run(record: "RunRecord") -> list[Section]:
+def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, WrittenResult) and test is not None
@@ -33,11 +31,11 @@ def run(record: "RunRecord") -> list[Section]:
     return section("written", _("Translations to read"), TEMPLATE, part if rows else None)
 
 
-def comparison(record: "ComparisonRecord") -> list[Section]:
+def comparison(record: ComparisonRecord) -> list[Section]:
     return []
 
 
-def headline(record: "RunRecord") -> str:
+def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     text = _(
         "{system} was trained on {train} pairs of {data} in {time}. Its translations of {test} "
@@ -46,7 +44,7 @@ def headline(record: "RunRecord") -> str:
     return filled(record, text, "chrF")
 
 
-def limits(record: "RunRecord") -> list[str]:
+def limits(record: RunRecord) -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
         _("chrF counts character n-grams that a translation shares with one by a person. It does "
@@ -56,7 +54,7 @@ def limits(record: "RunRecord") -> list[str]:
     ]  # fmt: skip
 
 
-def use(record: "RunRecord") -> tuple[str, str]:
+def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     text = _("Translating texts like those of {data}, to be checked by someone who knows both "
              "languages.").format(data=record.data)  # fmt: skip

@@ -7,8 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from souron import registry
 from souron.hub import fetch, packages, zoo
-from souron.report import arena as words
 from souron.studio import run_list
 from souron.studio.shared import (
     QUIET,
@@ -22,6 +22,7 @@ from souron.studio.shared import (
 )
 from souron.utils import files
 from souron.utils.messages import N_, UserError, _
+from souron.utils.terminal import printable
 
 TITLE = N_("Arena")
 MOST = 2  # arenas whose models stay in memory
@@ -135,9 +136,7 @@ def choices(studio: Studio) -> list[str]:
     names += ["gpt"] if zoo.where("gpt") is not None else []
     names += sorted(str(file) for base in (Path(), Path("models")) for file in base.glob("*.gguf"))
     runs = run_list.runs(studio.project)
-    return names + [
-        str(run.folder) for run in runs if run.folder.parent.name == "complete" and not run.compares
-    ]
+    return names + [str(run.folder) for run in runs if registry.talks(run.task)]
 
 
 def lacking(studio: Studio) -> Markup | str:
@@ -171,12 +170,12 @@ def begun(studio: Studio, models: list[str], questions: str, length: str, temper
           seed: str) -> Path:  # fmt: skip
     """Create a file of votes and load its models; return its path. Raises UserError."""
     from souron.data.tokenizer import readable
-    from souron.runs import arena, votes
+    from souron.studies.arena import contest, votes
 
     asked = dict.fromkeys(readable(line.strip()) for line in questions.split("\n") if line.strip())
     path = files.free(studio.project / "arena", "votes", ".jsonl")
     with _lock:
-        made = arena.begin(
+        made = contest.begin(
             models, votes.some(list(asked), _("the field of questions")), path,
             _number(seed, _("random seed"), int, 0, 2**31),
             _number(length, _("tokens of an answer, at most"), int, 1, 4096),
@@ -203,13 +202,13 @@ def _number(text: str, name: str, kind: type, low: float, high: float) -> Any:
 
 def opened(path: Path) -> Any:
     """Return the arena of a file of votes, from memory or read again. Raises UserError."""
-    from souron.runs import arena, votes
+    from souron.studies.arena import contest, votes
 
     if path not in _open:
         questions, _skipped = votes.questions(path.with_suffix(".txt"))
         held = votes.read(path)
         assert held.settings is not None
-        _keep(path, arena.Arena(held, questions, held.settings))
+        _keep(path, contest.Arena(held, questions, held.settings))
     _open.move_to_end(path)
     return _open[path]
 
@@ -236,11 +235,11 @@ def sides(match: Any, answers: Any) -> Markup:
     parts = Markup("").join(
         Markup('<section aria-labelledby="side-{0}"><h3 id="side-{0}">{0}</h3>'
                '<div class="said">{1}</div></section>').format(
-            number, words.printable(answer.text) or _("(nothing)"))
+            number, printable(answer.text) or _("(nothing)"))
         for number, answer in enumerate(answers, 1)
     )  # fmt: skip
     return Markup('<h2 class="said">{}</h2><div class="sides">{}</div>').format(
-        words.printable(match.question), parts
+        printable(match.question), parts
     )
 
 
@@ -252,6 +251,8 @@ def names(match: Any) -> Markup:
 
 def outcome(path: Path) -> Markup:
     """Return ratings and verdicts so far."""
+    from souron.studies.arena import wording as words
+
     result = opened(path).result()
     rows = words.ratings(result)
     lines = [words.sentence(verdict) for verdict in result.verdicts]
@@ -260,5 +261,6 @@ def outcome(path: Path) -> Markup:
     said = Markup("").join(Markup("<p>{}</p>").format(line) for line in [*lines, *about])
     ratings = table((_("model"), _("rating"), _("95 % interval")), rows, _("ratings"))
     line = f"souron arena --results {path}"
-    python = f"from souron.runs import arena, votes\narena.result(votes.read({str(path)!r}))"
+    python = "from souron.studies.arena import contest, votes\n"
+    python += f"contest.result(votes.read({str(path)!r}))"
     return ratings + said + skipped + same_thing(line, python)

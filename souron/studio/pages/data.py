@@ -26,7 +26,6 @@ from souron.studio.shared import (
     Studio,
     command,
     here,
-    project_of,
     same_thing,
     status,
     table,
@@ -195,13 +194,13 @@ def read(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
 def look_words(studio: Studio, *values: Any) -> list[str]:
     data, *reading = values
     asked = read(READING, reading)
-    return words("data", [said(studio, data)], asked | project_of(studio))
+    return words("data", [said(studio, data)], asked | studio.project_option())
 
 
 def check_words(studio: Studio, *values: Any, **more: Any) -> list[str]:
     data, _side, *reading = values
     asked = read(forms.READING, reading)
-    return words("data", ["check", path_of(studio, data)], asked | more | project_of(studio))
+    return words("data", ["check", path_of(studio, data)], asked | more | studio.project_option())
 
 
 def clean_words(studio: Studio, *values: Any) -> list[str]:

@@ -1,6 +1,5 @@
 """Take an examination question by question, and compare each answer with a model's."""
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,11 +25,10 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Exam")
-TASK = "choose"
+TAKES = "Question"  # the input kind of the systems that are examined
 MODEL = "nearest"
 PAPER = "terms"
 MOST_SEED = 10**6
-LEARNS_NOTHING = re.compile(r"^    needs_fit\b.*= False$", re.MULTILINE)  # in a system's file
 
 
 def page(studio: Studio) -> None:
@@ -111,18 +109,18 @@ def models(studio: Studio) -> list[tuple[str, str]]:
     ready = [
         (f"{entry.name} – {registry.about(entry)}", entry.name)
         for entry in registry.entries().values()
-        if entry.task == TASK and LEARNS_NOTHING.search(entry.file.read_text(encoding="utf-8"))
+        if registry.takes(entry.task) == TAKES and not entry.needs_fit
     ]
     runs = [
         (f"{run.name} – {', '.join(run.systems)}", str(run.folder))
         for run in run_list.runs(studio.project)
-        if run.task == TASK and run.state == "finished"
+        if registry.takes(run.task) == TAKES and run.state == "finished"
     ]
     return [*ready, *runs]
 
 
 def paper_names() -> list[str]:
-    return [entry.name for entry in load.names().values() if entry.task == TASK]
+    return [entry.name for entry in load.names().values() if registry.takes(entry.task) == TAKES]
 
 
 @lru_cache(maxsize=4)

@@ -5,6 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from souron import registry
 from souron.hub import fetch, packages
 from souron.kinds import files
 from souron.kinds.text import Text
@@ -59,7 +60,7 @@ def speakers(studio: Studio) -> list[tuple[str, str]]:
     runs = [
         (run.name, str(run.folder))
         for run in run_list.runs(studio.project)
-        if run.folder.parent.name == "complete"
+        if registry.talks(run.task)
         if (run.folder / "weights" / "best.safetensors").is_file()
     ]
     return [(_("nobody: the sentences alone"), NOBODY), *here, *runs]

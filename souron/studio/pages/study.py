@@ -1,7 +1,7 @@
 """The studies: choose one, fill in what its command takes, and read its report."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +9,20 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.cli import studies
+from souron.hub import names
 from souron.kinds.text import Text
 from souron.registry import StudyEntry
-from souron.studio import forms, run_view, sent
+from souron.studio import forms, layout, run_view, sent
 from souron.studio.forms import Field
 from souron.studio.job_view import Watch
 from souron.studio.jobs import Job
-from souron.studio.shared import (
-    QUIET,
-    Studio,
-    command,
-    framed,
-    project_of,
-    same_thing,
-    words,
-)
-from souron.utils.messages import N_, UserError, _
+from souron.studio.shared import QUIET, Studio, command, framed, same_thing, words
+from souron.utils.files import there
+from souron.utils.messages import N_, UserError, _, language
 
 TITLE = N_("Tools")
 HIDDEN = ("open", "project", "page")  # where results go, which the studio decides
+LONGEST = 20_000  # characters of a text that is typed
 
 
 def page(studio: Studio) -> None:
@@ -61,7 +56,11 @@ def page(studio: Studio) -> None:
         job = studio.find(id)
         asked = tool or (job.words[0] if job is not None else first)
         name = asked if asked in entries else first
-        values = [value for form in all_forms.values() for value in form.held(job)]
+        values = [
+            value
+            for form in all_forms.values()
+            for value in form.opened(studio, job, query if form.entry.name == name else {})
+        ]
         return [name, *shown(name), *values, id]
 
     chosen.change(studio.says(shown), chosen, columns, **QUIET)
@@ -75,40 +74,41 @@ def newest(studio: Studio, tool: str) -> str:
 
 
 class Form:
-    """The form of one study, made from its command."""
+    """The form of one study, made from its command. A field has one component or several: a text
+    that may be pasted has a text area and a place for files, and of arguments that are texts
+    themselves (``Given.texts``) each has a text area."""
 
     def __init__(self, entry: StudyEntry, visible: bool) -> None:
         import gradio as gr
 
         self.entry = entry
-        command = forms.fields(studies.command_of(entry), HIDDEN)
-        self.fields = {field.name: field for field in command.values()}
+        self.fields = forms.fields(studies.command_of(entry), HIDDEN)
         self.first = next(iter(self.fields))
         self.texts = {option.name for option in entry.options if option.text}
         if entry.texts:
             self.texts.add(self.first)
+        self.offers = {option.name: option.of for option in entry.options if option.of}
         with gr.Column(visible=visible) as self.column:
-            self.widgets = [widget for one in self.fields.values() for widget in self._place(one)]
+            if entry.page:
+                gr.HTML(link(entry.page))
+            self.slots = {name: self._components(field) for name, field in self.fields.items()}
+            self.widgets = [widget for slot in self.slots.values() for widget in slot]
             self.go = gr.Button(_("Start"), variant="primary")
-            self.same = gr.HTML(self.same_as(*[""] * len(self.widgets)))
+            typed = [*entry.given.texts]
+            self.same = gr.HTML(self.same_as(*typed, *[""] * (len(self.widgets) - len(typed))))
 
-    def connect(self, studio: Studio, watch: Watch) -> None:
-        def start(*values: Any) -> str:
-            studies.check_given(self.entry, self.read(values)[0])
-            words = self.words(values)
-            studio.roots.command(words[1:])
-            words += self.place(studio)
-            return studio.jobs.start(words, studio.language).id
-
-        studio.on_change(self.widgets, self.same_as, self.widgets, self.same)
-        watch.follow(self.go.click(studio.says(start), self.widgets, watch.job, **QUIET))
-
-    def _place(self, field: Field) -> list[Any]:
-        """Build the widgets of a field: of a text a place to paste it, and one for files."""
-        if field.name not in self.texts:
-            return [field.widget()]
+    def _components(self, field: Field) -> list[Any]:
+        """Build the components of a field."""
         import gradio as gr
 
+        if self._is_typed(field):
+            label, info = field.says
+            return [
+                gr.Textbox(text, label=label, info=info or None, lines=3, max_length=LONGEST)
+                for text in self.entry.given.texts
+            ]
+        if field.name not in self.texts:
+            return [field.widget()]
         ends = ", ".join(Text.formats)
         return [
             gr.Textbox(label=field.says[0], lines=8, max_lines=16),
@@ -123,13 +123,25 @@ class Form:
             ),
         ]
 
-    def _said(self, values: Sequence[Any]) -> Iterator[tuple[Field, "Said"]]:
-        """Yield each field with what its widgets hold."""
+    def _is_typed(self, field: Field) -> bool:
+        return field.name == self.first and bool(self.entry.given.texts)
+
+    def _parts(self, values: Sequence[Any]) -> Iterator[tuple[Field, list[Any]]]:
+        """Yield each field with the values of its components."""
         rest = iter(values)
-        for field in self.fields.values():
-            value = next(rest)
-            files = next(rest) if field.name in self.texts else None
-            yield field, Said(value, [files] if isinstance(files, str) else files or [])
+        for name, field in self.fields.items():
+            yield field, list(islice(rest, len(self.slots[name])))
+
+    def connect(self, studio: Studio, watch: Watch) -> None:
+        def start(*values: Any) -> str:
+            studies.check_given(self.entry, self.read(values)[0])
+            given, options = self.read(values, keep=True)
+            options |= self.place(studio)
+            studio.roots.command(self.paths(given, options))
+            return studio.jobs.start(self.line(given, options), studio.language).id
+
+        studio.on_change(self.widgets, self.same_as, self.widgets, self.same)
+        watch.follow(self.go.click(studio.says(start), self.widgets, watch.job, **QUIET))
 
     def read(self, values: Sequence[Any], keep: bool = False) -> tuple[list[str], dict[str, Any]]:
         """Return the positional arguments and the options. Raises UserError.
@@ -137,25 +149,62 @@ class Form:
         A pasted text becomes a file of this session; without ``keep`` it is only named.
         """
         options: dict[str, Any] = {}
-        for field, said in self._said(values):
-            if field.name in self.texts:
+        for field, part in self._parts(values):
+            if self._is_typed(field):
+                options[field.name] = [text for text in part if text and text.strip()]
+            elif field.name in self.texts:
                 name = self.entry.given.metavar if field.name == self.first else field.name
-                paths = said.paths(name.lower(), keep)
+                paths = _text_files(part[0], part[1], name.lower(), keep)
                 options[field.name] = paths[0] if len(paths) == 1 and not field.many else paths
             else:
-                options[field.name] = field.read(said.value)
+                options[field.name] = field.read(part[0])
         options = {name: value for name, value in options.items() if value not in (None, [])}
         given = options.pop(self.first, [])
         return [given] if isinstance(given, str) else given, options
 
+    def place(self, studio: Studio) -> dict[str, str]:
+        """Return the option for the folder of the record, unless it is the default."""
+        return studio.project_option(self.entry.lookup)
+
+    def paths(self, given: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+        """Return the words that may name files; a text does where there is such a file."""
+        named = [one for one in given if not self.entry.given.texts or there(one)]
+        return words(self.entry.name, named, options)[1:]
+
+    def line(self, given: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+        """Return the words of the command; texts stand behind "--", whatever they begin with."""
+        if not self.entry.given.texts:
+            return words(self.entry.name, given, options)
+        return [*words(self.entry.name, [], options), "--", *given]
+
     def words(self, values: Sequence[Any]) -> list[str]:
         """Return the words of the command, pasted texts in files. Raises UserError."""
-        return words(self.entry.name, *self.read(values, keep=True))
+        return self.line(*self.read(values, keep=True))
 
-    def place(self, studio: Studio) -> list[str]:
-        """Return the option for the folder of the record, unless it is the default."""
-        folder = {"project": str(studio.project)} if self.entry.lookup else {}
-        return [f"{name}={value}" for name, value in (project_of(studio) or folder).items()]
+    def opened(self, studio: Studio, job: Job | None, query: Mapping[str, str]) -> list[Any]:
+        """Return the values of the widgets when the page is opened: those of the job, or else of
+        the address. What is offered is looked up anew."""
+        values: list[Any] = []
+        own = job is not None and job.words[0] == self.entry.name
+        for field, part in self._parts(self.held(job)):
+            name = field.name
+            if not own and name != self.first and name in query and len(part) == 1:
+                part = [query[name]]
+            if name in self.offers:
+                part = [self.offered(studio, name, part[0])]
+            values += part
+        return values
+
+    def offered(self, studio: Studio, name: str, value: Any) -> Any:
+        """Return an update of what an option offers; without a ``value`` the first is chosen."""
+        import gradio as gr
+
+        found = names.offered(self.offers[name], studio.project)
+        first = found[0][0] if found else ""
+        return gr.update(
+            choices=[(f"{Path(one).name} – {about}", one) for one, about in found],
+            value=value if isinstance(value, str) and value else first,
+        )
 
     def held(self, job: Job | None) -> list[Any]:
         """Return the values of the widgets after ``job``, which may be of another study."""
@@ -163,23 +212,25 @@ class Form:
 
         if job is None or job.words[0] != self.entry.name:
             return [gr.skip()] * len(self.widgets)
-        words = job.meant[1:]
-        dashes = words.index("--") if "--" in words else len(words)
-        said: dict[str, list[str]] = {self.first: words[dashes + 1 :]}
-        for word in words[:dashes]:
+        told = job.meant[1:]
+        cut = told.index("--") if "--" in told else len(told)
+        said: dict[str, list[str]] = {self.first: told[cut + 1 :]}
+        for word in told[:cut]:
             name, equals, value = word.partition("=")
             option = equals and name in self.fields
             said.setdefault(name if option else self.first, []).append(value if option else word)
-        typed = {
+        lines = {
             name: "\n".join(map(sent.typed_in, texts) if name in self.texts else texts)
             for name, texts in said.items()
         }
-        held = zip(self.fields, forms.held(self.fields, typed), strict=True)
-        return [
-            value
-            for name, text in held
-            for value in ([text, gr.skip()] if name in self.texts else [text])
-        ]
+        values: list[Any] = []
+        for field, text in zip(self.fields.values(), forms.held(self.fields, lines), strict=True):
+            count = len(self.slots[field.name])
+            if self._is_typed(field):
+                values += [*said[self.first], *[""] * count][:count]
+            else:
+                values += [text, gr.skip()][:count]
+        return values
 
     def same_as(self, *values: Any) -> Any:
         """Return the form as a command line and as Python code."""
@@ -202,28 +253,28 @@ class Form:
         return f"from souron.studies.{name} import {kind}\n{kind}().result({', '.join(said)})"
 
 
-@dataclass(frozen=True)
-class Said:
-    """The content of the widgets of one field."""
+def _text_files(pasted: str | None, files: Any, name: str, keep: bool) -> list[str]:
+    """Return the files of a text that was pasted or sent. Raises UserError."""
+    received = [files] if isinstance(files, str) and files else list(files or [])
+    if not pasted or not pasted.strip():
+        return received
+    return [str(sent.typed(pasted, name)) if keep else f"{name}.txt", *received]
 
-    value: Any
-    files: Sequence[str]  # that were sent
 
-    def paths(self, name: str, keep: bool) -> list[str]:
-        """Return the files of a text that was pasted or sent. Raises UserError."""
-        if not self.value or not self.value.strip():
-            return list(self.files)
-        pasted = str(sent.typed(self.value, name)) if keep else f"{name}.txt"
-        return [pasted, *self.files]
+def link(name: str) -> Markup:
+    """Return a link to the page where a person does the same by hand."""
+    told = _("By hand: the page {page}").format(page=layout.title(name))
+    return Markup('<p class="actions"><a href="/{}/{}">{}</a></p>').format(language(), name, told)
 
 
 def outcome(studio: Studio, job: Job) -> Markup:
-    """The result in a sentence, where that was written in the page's language, and its report."""
+    """Return the result in a sentence, where that was written in the page's language, and its
+    report."""
     result = job.result or {}
     sentence = result.get("sentence", "") if job.language == studio.language else ""
     html = Markup('<p class="verdict" role="status"><strong>{}</strong></p>').format(sentence)
-    page = Path(str(result.get("page") or ""))
-    address = studio.address(run_view.in_own_language(studio, page)) if page.name else ""
+    page = Path(str(result.get("page") or (job.folder or Path()) / "report.html"))
+    address = studio.address(run_view.in_own_language(studio, page))
     if not address:
         return html
     name = _("Report of {name}").format(name=page.parent.name)

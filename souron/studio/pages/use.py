@@ -4,7 +4,6 @@
 import torch.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +18,6 @@ from souron.studio.shared import DIRECT, QUIET, Studio, missing
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Use")
-LEARNS_NOTHING = re.compile(r"^    needs_fit\b.*= False$", re.MULTILINE)  # in a system's file
 
 
 def page(studio: Studio) -> None:
@@ -104,7 +102,7 @@ def ready() -> list[tuple[str, str]]:
         ]
         if zoo.where(entry.name):
             found.append((f"{entry.name} – {_('ready trained')}", entry.name))
-        if LEARNS_NOTHING.search(entry.file.read_text(encoding="utf-8")):
+        if not entry.needs_fit:
             found.append((f"{entry.name} – {registry.about(entry)}", entry.name))
     return found
 

@@ -24,13 +24,14 @@ from souron.evaluation.answer_judge import Comparer, compared
 from souron.evaluation.conversation import Voice
 from souron.evaluation.text_generation import Sampling
 from souron.kinds.chat import Turn
-from souron.runs import loading, votes
-from souron.runs.votes import Answer, Judged, Settings, Vote, Votes
+from souron.runs import loading
 from souron.stats import bradley_terry
 from souron.stats.agreement import Agreement, agreement
 from souron.stats.bradley_terry import MEAN, POINTS
 from souron.stats.intervals import proportion_interval
 from souron.stats.records import Measure, Verdict
+from souron.studies.arena import votes
+from souron.studies.arena.votes import Answer, Judged, Settings, Vote, Votes
 from souron.utils.messages import UserError, _
 
 AGAIN = " #"  # between a name and its number, if a model competes with itself

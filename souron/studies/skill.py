@@ -12,7 +12,7 @@ independent, so intervals leave out one operator at a time.
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ import scipy
 from numpy.typing import NDArray
 
 from souron.data.formats.csv_table import key_of
+from souron.runs.events import Event
 from souron.stats import intervals
 from souron.stats.records import Measure
-from souron.utils.messages import UserError, _
+from souron.study import Fact, Given, NoOptions, Record, Study, Table
+from souron.utils.messages import N_, UserError, _
 
 Array = NDArray[np.float64]
 
@@ -62,6 +64,80 @@ class SkillResult:
             "correlations": {name: vars(one) for name, one in self.correlations.items()},
             "error": vars(self.error), "constant": vars(self.constant), "gain": vars(self.gain),
         }  # fmt: skip
+
+
+@dataclass
+class SkillRecord(Record):
+    """The relation between motion in videos and the ratings of their operators."""
+
+    eyebrow = N_("skill")
+    json_file = "skill.json"
+
+    table: Path
+    result: SkillResult
+    folder: Path | None
+
+    def page_title(self) -> str:
+        return _("Motion and ratings of skill: {table}").format(table=self.table.name)
+
+    def as_json(self) -> dict[str, Any]:
+        return self.result.as_json()
+
+    def sentences(self) -> list[str]:
+        found = self.result
+        error, gain = found.error, found.gain
+        together = _(
+            "Together, for held-out operators: error {error:.3g} on average ({low:.3g}–{high:.3g});"
+            " always the mean score: {constant:.3g}."
+        )
+        verdict = (
+            _("The figures predict the score: better by {gain:.3g} ({low:.3g}–{high:.3g}).")
+            if gain.low > 0
+            else _("No better than always answering the mean score ({low:.3g} to {high:.3g}).")
+        )
+        return [
+            verdict.format(gain=gain.value, low=gain.low, high=gain.high),
+            together.format(
+                error=error.value, low=error.low, high=error.high, constant=found.constant.value
+            ),
+            _("{videos} videos of {operators} operators").format(
+                videos=found.videos, operators=found.operators
+            ),
+        ]
+
+    def facts(self) -> list[Fact]:
+        found = self.result
+        return [
+            Fact(_("videos"), str(found.videos)),
+            Fact(_("operators"), str(found.operators), _("each is left out once")),
+        ]
+
+    def tables(self) -> list[Table]:
+        value, interval = _("rank correlation"), _("95 % interval")
+        rows = [
+            (name, f"{one.value:+.2f}", f"{one.low:+.2f} – {one.high:+.2f}")
+            for name, one in self.result.correlations.items()
+        ]
+        title = _("Each figure of motion with the score")
+        return [Table((_("figure"), value, interval), rows, title, right=(value, interval))]
+
+
+class Skill(Study):
+    """Relate the figures of motion in videos to scores that people gave their operators."""
+
+    title = N_("Relate measures of motion to ratings of skill, by operator.")
+    examples = ("souron skill videos/scores.csv",)
+    group = "use"
+    given = Given("CSV", N_("video,operator,score: each video a folder that souron predict wrote"))
+    lookup = True
+    brief = True
+
+    def run(self, given: Sequence[str], options: NoOptions) -> Iterator[Event]:
+        [table] = map(Path, given)
+        yield Event("data", text=table.name)
+        result = fit(read(table))
+        folder = self.new_folder(table.stem)
+        yield Event("done", 1.0, record=SkillRecord(table, result, folder), folder=folder)
 
 
 def read(path: Path) -> Scored:

@@ -1,4 +1,4 @@
-"""Describe the result of an arena in words."""
+"""Descriptions of an arena's result in words."""
 
 import math
 from collections.abc import Iterator
@@ -99,8 +99,3 @@ def _kappa(kappa: Any) -> str:
 
 def percent(value: float) -> str:
     return f"{100 * value:.0f} %"
-
-
-def printable(text: str) -> str:
-    """Remove control characters, which a terminal would obey."""
-    return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160))

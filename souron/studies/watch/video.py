@@ -8,8 +8,7 @@ drawn (if the package ``av`` is installed), ``tracks.csv`` with a line for each 
 import csv
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from souron.evaluation.tracking import Track, Tracker
 from souron.kinds import files as kinds_files
 from souron.kinds import overlay
 from souron.kinds.boxes import Boxes
@@ -27,10 +25,11 @@ from souron.kinds.picture import Picture
 from souron.metrics import motion
 from souron.metrics.motion import Motion
 from souron.runs.events import Event
+from souron.studies.watch.record import USUAL, Tracked, WatchRecord
+from souron.studies.watch.tracking import Track, Tracker
 from souron.utils import files, plotting
 from souron.utils.messages import UserError, _
 
-USUAL = 25.0  # frames per second, if a file does not state it
 TRAIL = 1.0  # seconds of a path that are drawn
 LATE = 1 / 60  # tolerated delay of a frame in playback, seconds
 SHOWN = 8  # tracks in the plot, the longest paths
@@ -45,49 +44,6 @@ FIGURES = ("seconds", "path", "displacement", "economy", "mean_speed", "peak_spe
 Look = Callable[[Picture, float], Boxes]  # an image and the minimum score -> its boxes
 
 
-@dataclass(frozen=True)
-class Tracked:
-    """One tracked object of a video."""
-
-    number: int
-    label: str
-    frames: int
-    motion: Motion | None  # None if the track is too short
-
-
-@dataclass
-class WatchRecord:
-    """The result for a video."""
-
-    folder: Path
-    unit: str  # of lengths: "px" or "mm"
-    rate: float = USUAL  # frames a second, of the source
-    frames: int = 0  # processed
-    dropped: int = 0  # skipped, as they came too fast
-    cuts: int = 0  # cuts between shots; no track continues across one
-    seconds: float = 0.0  # that it took
-    tracks: list[Tracked] = field(default_factory=list)
-    broken: str = ""  # why it ended early, in the reader's language
-
-    @property
-    def fps(self) -> float:
-        """Return the frames processed per second, with tracking and drawing."""
-        return self.frames / self.seconds if self.seconds else 0.0
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the last object that ``souron predict RUN VIDEO --json`` prints."""
-        return {
-            "fps": round(self.fps, 2), "rate": round(self.rate, 3), "frames": self.frames,
-            "dropped": self.dropped, "cuts": self.cuts, "unit": self.unit,
-            "tracks": [
-                {"track": one.number, "label": one.label, "frames": one.frames,
-                 **({} if one.motion is None else _finite(asdict(one.motion)))}
-                for one in self.tracks
-            ],
-            **({"broken": self.broken} if self.broken else {}), "saved": str(self.folder),
-        }  # fmt: skip
-
-
 def watching(
     look: Look,
     source: Path | int,
@@ -97,61 +53,34 @@ def watching(
     conf: float = 0.25,
     live: bool = False,
     mm: float | None = None,
+    unlike: Callable[[], int] | None = None,
 ) -> Generator[Event, None, None]:
     """Process a file, or the camera of that number.
 
     Events carry a frame's boxes in ``rows``, the last one a ``WatchRecord``. Ctrl-C ends it,
-    keeping
-    what was written. ``live`` plays a file at its own speed and skips frames that come too fast, as
-    a
-    camera does; ``mm`` is the size of a pixel. Raises UserError if no frame can be read.
+    keeping what was written. ``live`` plays a file at its own speed and skips frames that come too
+    fast, as a camera does; ``mm`` is the size of a pixel; ``unlike`` counts the frames that are
+    unlike the training data. Raises UserError if no frame can be read.
     """
-    coming = moving.camera(source) if isinstance(source, int) else moving.frames(source)
-    first = next(coming, None)
-    if first is None:
-        raise UserError("unreadable", _("{path}: there is no frame in it").format(path=source),
-                        expected=_("a video"), exit=3)  # fmt: skip
-    record = WatchRecord(folder, "mm" if mm else "px")
+    first, coming = _opened(source)
+    record = WatchRecord(folder, str(source), "mm" if mm else "px")
     record.rate = 1 / first.seconds if first.seconds > 0 else USUAL
-    tracker, paths = Tracker(conf), _Paths(mm or 1.0)
     length = None if isinstance(source, int) else moving.length(source)
     folder.mkdir(parents=True, exist_ok=True)
     begun = shown = time.perf_counter()
-    before: float | None = None
-    shot: np.ndarray | None = None
-    size = first.pixels.shape[:2]
+    session = _Session(record, Tracker(conf), _Paths(mm or 1.0), classes, look)
+    frames = _joined(first, coming)
+    if live or isinstance(source, int):
+        frames = _as_it_plays(frames, record)
     try:
         with ExitStack() as stack:
-            table = stack.enter_context(
-                (folder / "tracks.csv").open("w", newline="", encoding="utf-8")
-            )
-            rows = csv.writer(table, lineterminator="\n")
-            rows.writerow(["frame", "seconds", "track", "label", "left", "top", "right", "bottom",
-                           "score"])  # fmt: skip
+            rows = stack.enter_context(_table(folder / "tracks.csv"))
             film = None
             if moving.decodes():
-                film = moving.Writer(folder / "video.mp4", record.rate)
-                stack.enter_context(film)
-            frames = _joined(first, coming)
-            if live or isinstance(source, int):
-                frames = _as_it_plays(frames, record)
+                film = stack.enter_context(moving.Writer(folder / "video.mp4", record.rate))
             for number, frame in enumerate(frames):
-                picture = Picture(Image.fromarray(frame.pixels), str(source))
-                found = _as_rows(look(picture, tracker.least), classes)
-                passed = 1.0 if before is None else max((frame.at - before) * record.rate, 1e-3)
-                last, shot = shot, _small(frame.pixels)
-                if last is not None and np.abs(shot - last).mean() > CUT:
-                    tracker.cut()
-                    record.cuts += 1
-                tracks = tracker.update(found, passed)
-                before = frame.at
-                named = [(track, classes[track.label]) for track in tracks]
-                for track, name in named:
-                    box = [round(edge, 1) for edge in track.box.tolist()]
-                    rows.writerow([number, f"{frame.at:.3f}", track.number, name, *box,
-                                   f"{track.score:.4f}"])  # fmt: skip
-                    paths.add(track, name, frame.at)
-                drawn = _drawn(picture, named, paths, frame.at)
+                named, drawn = session.frame(frame)
+                rows.writerows(_rows(number, frame, named))
                 if film is not None:
                     film.write(np.asarray(drawn))
                 record.frames += 1
@@ -168,9 +97,77 @@ def watching(
         record.broken = trouble.found
     except OSError as error:
         raise files.cannot_write(folder / "tracks.csv", error) from error
-    record.tracks = paths.tracked()
-    _write_motion(record, paths, size)
+    record.tracks, record.unlike = session.paths.tracked(), unlike() if unlike else None
+    _write_motion(record, session.paths, session.size)
     yield Event("done", 1.0, record=record, folder=folder)
+
+
+def _opened(source: Path | int) -> tuple[Frame, Iterator[Frame]]:
+    """Return the first frame and the others. Raises UserError where there is none."""
+    coming = moving.camera(source) if isinstance(source, int) else moving.frames(source)
+    first = next(coming, None)
+    if first is None:
+        raise UserError(
+            "unreadable",
+            _("{path}: there is no frame in it").format(path=source),
+            expected=_("a video"),
+            exit=3,
+        )
+    return first, coming
+
+
+@contextmanager
+def _table(path: Path) -> Iterator[Any]:
+    """Open the table of boxes, and write its header."""
+    header = ["frame", "seconds", "track", "label", "left", "top", "right", "bottom", "score"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        yield writer
+
+
+def _rows(number: int, frame: Frame, named: Sequence[tuple[Track, str]]) -> Iterator[list[Any]]:
+    """Yield the rows of one frame for the table of boxes."""
+    for track, name in named:
+        box = [round(edge, 1) for edge in track.box.tolist()]
+        yield [number, f"{frame.at:.3f}", track.number, name, *box, f"{track.score:.4f}"]
+
+
+class _Session:
+    """The state from one frame to the next: the tracker, the paths, the shot."""
+
+    def __init__(
+        self,
+        record: WatchRecord,
+        tracker: Tracker,
+        paths: "_Paths",
+        classes: Sequence[str],
+        look: Look,
+    ) -> None:
+        self.record, self.tracker, self.paths = record, tracker, paths
+        self.classes, self.look = classes, look
+        self.before: float | None = None  # the time of the last frame
+        self.shot: np.ndarray | None = None  # the last frame, small
+        self.size = (0, 0)  # height and width
+
+    def frame(self, frame: Frame) -> tuple[list[tuple[Track, str]], Image.Image]:
+        """Return the tracks of a frame with their labels, and the frame with them drawn."""
+        self.size = frame.pixels.shape[:2]
+        picture = Picture(Image.fromarray(frame.pixels), self.record.source)
+        found = _as_rows(self.look(picture, self.tracker.least), self.classes)
+        passed = 1.0
+        if self.before is not None:
+            passed = max((frame.at - self.before) * self.record.rate, 1e-3)
+        last, self.shot = self.shot, _small(frame.pixels)
+        if last is not None and np.abs(self.shot - last).mean() > CUT:
+            self.tracker.cut()
+            self.record.cuts += 1
+        tracks = self.tracker.update(found, passed)
+        self.before = frame.at
+        named = [(track, self.classes[track.label]) for track in tracks]
+        for track, name in named:
+            self.paths.add(track, name, frame.at)
+        return named, _drawn(picture, named, self.paths, frame.at)
 
 
 def within(seconds: float, look: Look, source: Path, folder: Path, **options: Any) -> WatchRecord:
@@ -341,10 +338,3 @@ def _path(one: Tracked) -> float:
 
 def _short(value: float) -> str:
     return f"{value:.4g}" if np.isfinite(value) else ""
-
-
-def _finite(values: dict[str, float]) -> dict[str, float | None]:
-    return {
-        name: float(f"{value:.6g}") if np.isfinite(value) else None
-        for name, value in values.items()
-    }

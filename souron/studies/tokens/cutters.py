@@ -1,16 +1,12 @@
-"""Tokenization of a text by a run, a published model or a tokenizer file."""
+"""Whose tokens a text is split into: a run's, a published model's, or those of a file."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from souron import model as models_api
 from souron import registry
 from souron.data.tokenizer import Tokenizer
-from souron.evaluation import tokens as evaluation
 from souron.hub import fetch
-from souron.kinds.text import Text
-from souron.kinds.tokens import Tokens
 from souron.utils.messages import UserError, _
 
 USUAL = "smollm2"
@@ -18,29 +14,10 @@ TASKS = ("tokenize", "complete")
 FILES = (".json", ".gguf")
 
 
-def tokens(text: str | Text, model: str | Path | Any = USUAL) -> Tokens:
-    """Tokenize a text as a model does.
-
-    Args:
-        text: a text, or a ``Text``.
-        model: a run's folder, ``"smollm2"``, a ``.gguf`` file or a folder with a published model, a
-            ``tokenizer.json``, or a result of ``cutter``.
-
-    Raises UserError where there is no such model, or it has no tokenizer.
-    """
-    given = text if isinstance(text, Text) else Text(text)
-    if isinstance(model, str | Path):
-        return evaluation.cut(given, cutter(model), str(model))
-    return evaluation.cut(given, model)
-
-
 def cutter(name: str | Path) -> Any:
     """Return the ``Tokenizer`` or system of a name or path. Raises UserError."""
-    path = Path(name)
-    if path.suffix == ".json":
-        return Tokenizer.of_file(path)
-    if (found := published(name)) is not None:
-        return found
+    if Path(name).suffix == ".json":
+        return Tokenizer.of_file(Path(name))
     try:
         system = models_api.load(name).system
     except UserError as trouble:
@@ -58,18 +35,6 @@ def cutter(name: str | Path) -> Any:
             exit=3,
         )
     raise _nobody(str(name))
-
-
-def published(name: str | Path) -> Any:
-    """Return a published language model; None for any other name.
-
-    That is SmolLM2, a ``.gguf`` file, or a folder with ``config.json``. It is read at first use.
-    """
-    path = Path(name)
-    if str(name) != USUAL and path.suffix != ".gguf" and not (path / "config.json").is_file():
-        return None
-    kind, config = registry.load_system("open_model")
-    return kind(replace(config, model=str(name)), None).eval()
 
 
 def names_a_model(word: str) -> bool:

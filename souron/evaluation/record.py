@@ -1,4 +1,4 @@
-"""Records of runs and comparisons, shared by saving, reporting and the CLI."""
+"""Records of runs, comparisons and generated images, as they are saved, reported and printed."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from souron import registry
 from souron.data.dataset import Dataset, Skipped
 from souron.evaluation.answers import Answers
 from souron.kinds.labels import Labels
@@ -71,9 +72,7 @@ class RunRecord:
         return f"<RunRecord {self.folder}: {self.system} on {self.data}{told}>"
 
     def _repr_html_(self) -> str:
-        from souron.report.report import run_html
-
-        return run_html(self)
+        return registry.notebook_html("run", self)
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``souron train --json`` prints."""
@@ -111,9 +110,7 @@ class DrawnRecord:
     # probability predicted from the first image
 
     def _repr_html_(self) -> str:
-        from souron.report.report import drawn_html
-
-        return drawn_html(self)
+        return registry.notebook_html("drawn", self)
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``souron generate --json`` prints."""
@@ -194,9 +191,7 @@ class ComparisonRecord:
         return f"<ComparisonRecord {self.folder}: {self.sentence}>"
 
     def _repr_html_(self) -> str:
-        from souron.report.report import comparison_html
-
-        return comparison_html(self)
+        return registry.notebook_html("comparison", self)
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``souron compare --json`` prints."""
