@@ -90,7 +90,7 @@ class Record(ABC):
         """Return caveats: what limits the figures or makes them doubtful."""
         return []
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> Sequence[parts.Table]:
         """Return tables for the terminal, and for a page without sections of its own."""
         return []
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from souron.report import parts
 from souron.runs import datasheet
 from souron.runs.datasheet import Datasheet
 from souron.runs.events import Event
-from souron.study import Fact, Given, NoOptions, Record, Study, Table
+from souron.study import Fact, Given, NoOptions, Record, Study
 from souron.utils import units
 from souron.utils.messages import N_, _
 
@@ -51,7 +52,7 @@ class LedgerRecord(Record):
     def notes(self) -> list[str]:
         return self.sheet.notes()
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> Sequence[parts.Table]:
         return self.sheet.tables()
 
 
