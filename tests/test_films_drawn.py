@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from shapes import filmed
 
-from souron.data.captions import Caption
 from souron.data.composing import captioned, moving
 from souron.data.composing.moving import Composer, Moving
 from souron.data.dataset import Rows
 from souron.data.splits import Split
+from souron.data.targets.captions import Caption
 from souron.evaluation import film_reader
 from souron.evaluation.film_reader import ATTRIBUTES, frames_of, moved
 from souron.evaluation.sampling import Noise, done, draw

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from souron import registry
 from souron.data.composing.captioned_words import TITLES
-from souron.data.picture_questions import NUMBER, OTHER, YES_NO
+from souron.data.targets.picture_questions import NUMBER, OTHER, YES_NO
 from souron.evaluation.answering import OfQuestions
 from souron.evaluation.answers import Sparse, dense
 from souron.metrics import answer as metrics
