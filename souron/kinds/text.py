@@ -8,7 +8,7 @@ from typing import Any, Self
 from souron.kinds import files
 from souron.kinds.kind import Kind
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MOST_LETTERS = 20_000_000
 
@@ -18,6 +18,7 @@ class Text(Kind):
     """A plain text in any language."""
 
     widget = "text"
+    noun = N_("text")
     suffix = ".txt"
     formats = (".txt", ".md")
 
