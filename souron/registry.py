@@ -130,7 +130,10 @@ def describe_task(file: Path) -> TaskEntry:
             default_data=_literal(values["default_data"]) if "default_data" in values else "digits",
             options=tuple(_options(tree)),
             not_compared=_literal(values["not_compared"]) if "not_compared" in values else (),
-            formats=_literal(values["formats"]) if "formats" in values else (),
+            formats=(
+                *formats_for(file.stem),
+                *(_literal(values["formats"]) if "formats" in values else ()),
+            ),
             talks=_literal(values["talks"]) if "talks" in values else False,
             file=file,
         )
@@ -348,7 +351,27 @@ def load_task(name: str) -> Any:
         and thing.__module__ == module.__name__
         and hasattr(thing, "metrics")
     )
-    return kind()
+    task = kind()
+    task.formats = (*formats_for(name), *kind.formats)
+    return task
+
+
+@lru_cache
+def formats_for(task: str) -> tuple[str, ...]:
+    """Return the file formats that name a task themselves, by ``tasks = ("classify",)``.
+
+    They are tried before those that the task names.
+    """
+    folders = package_folders("data/formats")
+    files = sorted(file for folder in folders for file in folder.glob("*.py"))
+    return tuple(file.stem for file in files if task in _tasks_of(file))
+
+
+def _tasks_of(file: Path) -> tuple[str, ...]:
+    """Return the tasks that a file of ``data/formats/`` names. Imports nothing."""
+    text = file.read_text(encoding="utf-8")
+    line = re.search(r"^tasks = (\(.*\))", text, re.MULTILINE)
+    return ast.literal_eval(line[1]) if line else ()
 
 
 def talks(task: str) -> bool:

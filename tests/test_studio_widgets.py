@@ -16,7 +16,7 @@ import gradio as gr
 import numpy as np
 import pytest
 from browsing import CHROMIUM, visiting
-from dropping import BODIES, EXAMPLES, dropped, film, source
+from dropping import BODIES, EXAMPLES, dropped, film, source, tidy_gradio
 from gradio.state_holder import SessionState
 from PIL import Image
 from playwright.sync_api import expect
@@ -52,15 +52,7 @@ KINDS = {
 
 @pytest.fixture(autouse=True)
 def tidy(tmp_path, monkeypatch):
-    """Gradio keeps its files where the test can throw them away, and opens no event loop for each
-    lock, which it would never close."""
-    (tmp_path / "gradio").mkdir()
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    for module, name, made in (
-        ("queueing", "safe_get_lock", asyncio.Lock), ("utils", "safe_get_lock", asyncio.Lock),
-        ("utils", "safe_get_stop_event", asyncio.Event),
-    ):  # fmt: skip
-        monkeypatch.setattr(f"gradio.{module}.{name}", made)
+    tidy_gradio(tmp_path, monkeypatch)
 
 
 @pytest.fixture
