@@ -1,20 +1,27 @@
 """Kinds of target: what reports and ``souron data`` ask of each."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from shapes import instanced, marks, masked, pieced, posed, scans, shapes
 
-from souron.data.dataset import ListColumn
-from souron.data.target import target_of
+from souron.data import target as contract
+from souron.data.dataset import Dataset, ListColumn
+from souron.data.target import Target, target_of
 from souron.data.targets.boxes import Objects
 from souron.data.targets.classes import Classes
 from souron.data.targets.classes_of_pixels import Areas
 from souron.data.targets.classes_of_voxels import Voxels
+from souron.data.targets.classified_texts import LabelledTexts
 from souron.data.targets.instances import Instances, Masks
 from souron.data.targets.panoptic import Divided
 from souron.data.targets.points import Landmarks
 from souron.data.targets.poses import Poses
+from souron.data.targets.tagged_texts import TaggedTexts
+from souron.data.targets.texts import Texts
 
 MADE = {
     Objects: shapes,
@@ -90,3 +97,27 @@ def test_boxes_without_an_object_are_a_kind_too():
     target = target_of(cases)
     assert isinstance(cases.target, ListColumn) and target.counts() == [0, 1, 0]
     assert target.rows(1) == {1: [1]} and target.words(0) == "" and target.drawn(0)
+
+
+def test_a_text_with_a_class_is_of_the_kind_that_derives_from_texts():
+    texts = ListColumn(["a fever", "a cough"])
+    data = Dataset("notes", texts, torch.tensor([1, 0]), ("lung", "heat"), ["1", "2"])
+    assert type(target_of(data)) is LabelledTexts and target_of(data).answer(0) == "heat"
+    assert data.has("texts") and data.has("classified_texts") and not data.has("classes")
+    assert type(target_of(replace(data, target=None, classes=()))) is Texts
+    tags = ListColumn([torch.tensor([0, 1]), torch.tensor([0, 0])])
+    assert type(target_of(replace(data, target=tags))) is TaggedTexts
+
+
+def test_cases_without_annotations_show_no_class(digits):
+    bare = target_of(replace(digits, target=None))
+    assert type(bare) is Target and bare.layout == "images"
+    assert bare.counts() == [0] * 10 and bare.rows(3) == {}
+    assert bare.words(0) == "" and bare.drawn(0) is None and list(bare.findings()) == []
+
+
+def test_each_file_of_targets_is_one_kind():
+    files = Path(contract.__file__).parent.joinpath("targets").glob("*.py")
+    assert set(contract.kinds()) == {file.stem for file in files}
+    headings = {kind.heading for kind in contract.kinds().values()}
+    assert {"Classes", "Landmarks", "Captions", "Texts"} <= headings
