@@ -351,8 +351,8 @@ def load_task(name: str) -> Any:
         and thing.__module__ == module.__name__
         and hasattr(thing, "metrics")
     )
-    task = kind()
-    task.formats = (*formats_for(name), *kind.formats)
+    task: Any = kind()
+    task.formats = (*formats_for(name), *task.formats)
     return task
 
 
