@@ -356,22 +356,24 @@ def load_task(name: str) -> Any:
     return task
 
 
-@lru_cache
 def formats_for(task: str) -> tuple[str, ...]:
     """Return the file formats that name a task themselves, by ``tasks = ("classify",)``.
 
     They are tried before those that the task names.
     """
-    folders = package_folders("data/formats")
-    files = sorted(file for folder in folders for file in folder.glob("*.py"))
-    return tuple(file.stem for file in files if task in _tasks_of(file))
+    return tuple(name for name, tasks in tasks_of_formats().items() if task in tasks)
 
 
-def _tasks_of(file: Path) -> tuple[str, ...]:
-    """Return the tasks that a file of ``data/formats/`` names. Imports nothing."""
-    text = file.read_text(encoding="utf-8")
-    line = re.search(r"^tasks = (\(.*\))", text, re.MULTILINE)
-    return ast.literal_eval(line[1]) if line else ()
+@lru_cache
+def tasks_of_formats() -> dict[str, tuple[str, ...]]:
+    """Return the tasks that each file of ``data/formats/`` names. Imports none of them."""
+    named = {}
+    for folder in package_folders("data/formats"):
+        for file in sorted(folder.glob("*.py")):
+            text = file.read_text(encoding="utf-8")
+            line = re.search(r"^tasks = (\(.*\))", text, re.MULTILINE)
+            named[file.stem] = ast.literal_eval(line[1]) if line else ()
+    return named
 
 
 def talks(task: str) -> bool:

@@ -269,7 +269,7 @@ def forget() -> None:
         registry.tasks,
         registry.metrics,
         registry.load_task,
-        registry.formats_for,
+        registry.tasks_of_formats,
         load.names,
         target.kinds,
         interactive.names,
