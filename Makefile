@@ -12,6 +12,7 @@ tour: install
 
 test: begin lint unit docs
 	$(BIN)/python tests/mutants/run.py --some 3
+	@$(BIN)/python tests/frame.py
 	@$(BIN)/python tests/affected.py green
 
 check: lint

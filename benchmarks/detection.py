@@ -31,7 +31,8 @@ from souron.blocks.fusing import fused
 from souron.cli import console
 from souron.data import load
 from souron.data.dataset import Dataset, ListColumn
-from souron.data.instances import Instances, boxes_of, packed
+from souron.data.targets.boxes import boxes_of
+from souron.data.targets.instances import Instances, packed
 from souron.kinds.boxes import Boxes
 from souron.model import Model
 from souron.runs import compare

@@ -138,7 +138,10 @@ def describe_task(file: Path) -> TaskEntry:
             default_data=_literal(values["default_data"]) if "default_data" in values else "digits",
             options=tuple(_options(tree)),
             not_compared=_literal(values["not_compared"]) if "not_compared" in values else (),
-            formats=_literal(values["formats"]) if "formats" in values else (),
+            formats=(
+                *formats_for(file.stem),
+                *(_literal(values["formats"]) if "formats" in values else ()),
+            ),
             talks=_literal(values["talks"]) if "talks" in values else False,
             file=file,
         )
@@ -362,7 +365,29 @@ def load_task(name: str) -> Any:
         and thing.__module__ == module.__name__
         and hasattr(thing, "metrics")
     )
-    return kind()
+    task: Any = kind()
+    task.formats = (*formats_for(name), *task.formats)
+    return task
+
+
+def formats_for(task: str) -> tuple[str, ...]:
+    """Return the file formats that name a task themselves, by ``tasks = ("classify",)``.
+
+    They are tried before those that the task names.
+    """
+    return tuple(name for name, tasks in tasks_of_formats().items() if task in tasks)
+
+
+@lru_cache
+def tasks_of_formats() -> dict[str, tuple[str, ...]]:
+    """Return the tasks that each file of ``data/formats/`` names. Imports none of them."""
+    named = {}
+    for folder in package_folders("data/formats"):
+        for file in sorted(folder.glob("*.py")):
+            text = file.read_text(encoding="utf-8")
+            line = re.search(r"^tasks = (\(.*\))", text, re.MULTILINE)
+            named[file.stem] = ast.literal_eval(line[1]) if line else ()
+    return named
 
 
 def talks(task: str) -> bool:

@@ -37,8 +37,10 @@ NAMED = {  # folders whose files are found by name -> how a test walks through a
     "souron/report/sections": r"registry\.(entries|tasks)\(",
     "souron/data/sets": r"load\.names\(",
     "souron/data/formats": r"\bFORMATS\b",
+    "souron/data/targets": r"\btarget_of\(",
     "souron/lecture/rows": r"\brows\.\w+\(",
     "souron/studio/pages": r"\bPAGES\b",
+    "souron/serve/endpoints": r"\b(application|Gate)\(",
     "souron/studio/interactives": r"\binteractives?\b",
 }
 EVERYTHING = ("tests/conftest.py", "tests/isolation.py", "pyproject.toml", "constraints.txt")

@@ -1,5 +1,6 @@
 """Systems of one file each, dropped in beside souron's own: one for every kind that comes out."""
 
+import asyncio
 import importlib
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from PIL import Image
 
 import souron
 from souron import registry
+from souron.data import load, target
 from souron.kinds.chat import Chat
 from souron.kinds.codecs.notation import Note
 from souron.kinds.mesh import Mesh
@@ -26,7 +28,9 @@ from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.video import Video
 from souron.kinds.volume import Volume
+from souron.lecture import rows
 from souron.runs import folder as run_folder
+from souron.studio import interactive
 from souron.utils import files
 
 SOURCE = '''"""Answers {given} with {gives}.
@@ -230,11 +234,62 @@ def dropped(folder: Path, sources: dict[str, str], task: str = "respond") -> Ite
     forget()
 
 
+@contextmanager
+def put_in(folder: Path, files: dict[str, str], *packages: Any) -> Iterator[Path]:
+    """Within the block, souron finds these files (``data/sets/spots.py`` -> text) as its own, also
+    in ``packages``, which have a path of their own; yields the folder that stands for ``souron/``.
+    """
+    root = folder / "elsewhere" / "souron"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    before = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(souron, "__path__", [*souron.__path__, str(root)])
+        for package in packages:
+            part = package.__name__.partition(".")[2].replace(".", "/")
+            patch.setattr(package, "__path__", [*package.__path__, str(root / part)])
+        forget()
+        importlib.invalidate_caches()
+        try:
+            yield root
+        finally:
+            mine = {Path(name).stem for name in files}
+            for name in set(sys.modules) - before:
+                if name.startswith("souron.") and name.rpartition(".")[2] in mine:
+                    del sys.modules[name]
+    forget()
+
+
 def forget() -> None:
-    """Let the registry look at the folders anew."""
-    for known in (registry.system_files, registry.entries, registry.tasks, registry.metrics,
-                  registry.load_task):  # fmt: skip
+    """Let souron look at the folders anew."""
+    for known in (
+        registry.system_files,
+        registry.entries,
+        registry.tasks,
+        registry.metrics,
+        registry.load_task,
+        registry.tasks_of_formats,
+        load.names,
+        target.kinds,
+        interactive.names,
+        rows.rows,
+        rows.chapters,
+    ):
         known.cache_clear()
+
+
+def tidy_gradio(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let Gradio keep its files where the test can throw them away, and open no event loop for each
+    lock, which it would never close."""
+    (folder / "gradio").mkdir()
+    patch.setenv("GRADIO_TEMP_DIR", str(folder / "gradio"))
+    for module, name, made in (
+        ("queueing", "safe_get_lock", asyncio.Lock),
+        ("utils", "safe_get_lock", asyncio.Lock),
+        ("utils", "safe_get_stop_event", asyncio.Event),
+    ):
+        patch.setattr(f"gradio.{module}.{name}", made)
 
 
 def made_run(folder: Path, name: str, system: Any, config: Any, seen: Any) -> Path:

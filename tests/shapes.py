@@ -15,13 +15,14 @@ from souron.data.composing.captioned_grounds import ground as painted_ground
 from souron.data.composing.captioned_words import NAMES, Attributes, captions
 from souron.data.composing.scene_questions import OPEN, POLAR, STATEMENTS
 from souron.data.dataset import Dataset, ListColumn
-from souron.data.instances import numbered
 from souron.data.pages import Part
-from souron.data.panoptic import divided
-from souron.data.picture_questions import PictureQuestion
-from souron.data.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
 from souron.data.run_lengths import lengths_of
 from souron.data.searching import Search, Shelf, places
+from souron.data.targets.boxes import boxes_of
+from souron.data.targets.instances import numbered
+from souron.data.targets.panoptic import divided
+from souron.data.targets.picture_questions import PictureQuestion
+from souron.data.targets.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
 from souron.data.texts import Question
 from souron.data.tokenizer import Tokenizer
 from souron.data.voices import Voices
@@ -32,7 +33,7 @@ LABELS = ("square", "disc", "wedge")
 def shapes(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
     """One to ``most`` shapes a picture, a quarter to a half of the side each; blocks of five."""
     found = instanced(count, side, most, seed, channels)
-    return replace(found, target=ListColumn(found.boxes))
+    return replace(found, target=ListColumn(boxes_of(found.target)))
 
 
 def instanced(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:

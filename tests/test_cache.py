@@ -22,7 +22,8 @@ from test_dicom import noise, two_classes, write
 
 from souron import registry
 from souron.cli import console, main
-from souron.data import cache, check, duplicates, load, splits, workers
+from souron.data import cache, duplicates, load, splits, workers
+from souron.data.check.features import features
 from souron.data.column import LazyColumn, Sketch
 from souron.data.dataset import Loader, digests
 from souron.data.formats import folder
@@ -226,8 +227,8 @@ def test_batches_and_what_is_computed_of_all(tmp_path, photos):
         assert splits.same_picture(on_disk) == splits.same_picture(in_memory)
         assert splits.shared(on_disk.only([0, 1]), in_memory) == list(in_memory.file[:2])
         about = [None] * len(on_disk)
-        for name, values in check.features(on_disk, about).items():
-            assert np.array_equal(values, check.features(in_memory, about)[name]), name
+        for name, values in features(on_disk, about).items():
+            assert np.array_equal(values, features(in_memory, about)[name]), name
 
 
 ARGS = {"system": "cnn", "data": "d", "budget": "1ep", "seed": 0, "side": None, "batch": 8,

@@ -7,11 +7,11 @@ import pytest
 import shapes
 import torch
 
-from souron.data.captions import Caption, are_captions, in_language, language_of
 from souron.data.composing import captioned, captioned_words
 from souron.data.composing.captioned_words import Attributes, captions, cleaned
 from souron.data.composing.composer import LUMA
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.targets.captions import Caption, are_captions, in_language, language_of
 from souron.evaluation import matching
 from souron.evaluation.answers import Setup, Trainings
 from souron.metrics import match

@@ -7,10 +7,11 @@ import pytest
 from dropping import ramp
 from PIL import Image
 
-from souron.data import captions as words
-from souron.data import check, load, targets
-from souron.data.captions import Caption
+from souron.data import check, load
 from souron.data.formats import captions
+from souron.data.target import target_of
+from souron.data.targets import captions as words
+from souron.data.targets.captions import Caption
 from souron.report import dataset as data_report
 from souron.utils.messages import UserError, use_language
 
@@ -64,7 +65,7 @@ def test_lines_name_pictures_and_say_captions_in_any_known_column(folder):
         "4.png": (Caption("東京 station", "en"),),
         "5.png": (Caption("two lines", "en"),),
     }  # fmt: skip
-    assert cases.has_captions and cases.input.shape == (5, 3, 8, 8) and not cases.skipped
+    assert cases.has("captions") and cases.input.shape == (5, 3, 8, 8) and not cases.skipped
     assert "mirror" not in cases.augment  # it would make left of right
 
 
@@ -158,7 +159,7 @@ def test_the_format_knows_its_own_and_leaves_others_alone(folder, tmp_path):
     written(folder, [{"file_name": "1.png", "text": "a"}])
     assert captions.describes(folder) and captions.describes(folder / "metadata.jsonl")
     every = (*load.TEXTS, "captions", *load.FORMATS)
-    assert load.load(folder, 8, formats=every).has_captions
+    assert load.load(folder, 8, formats=every).has("captions")
     boxes = tmp_path / "yolo"
     picture(boxes / "1.png")
     (boxes / "1.txt").write_text("0 0.5 0.5 0.1 0.1\n")
@@ -185,9 +186,9 @@ def test_the_page_of_such_data_shows_captions_and_escapes_them(folder, tmp_path)
         for i in range(1, 6)
     ])  # fmt: skip
     cases = read(folder)
-    assert targets.of(cases).number == 10
+    assert target_of(cases).number == 10
     with use_language("ja"):
-        assert targets.of(cases).words(0) == "<b>絵1"
+        assert target_of(cases).words(0) == "<b>絵1"
     page = data_report.data_page(cases, tmp_path / "out").read_text(encoding="utf-8")
     assert "&lt;script&gt;1" in page and "<script>1" not in page
 
@@ -208,4 +209,4 @@ def test_a_ramp_is_no_caption(tmp_path):
 def test_pictures_with_questions_are_not_mirrored_either(folder):
     written(folder, [{"file_name": "1.png", "question": "Where is the bird?", "answer": "left"}])
     cases = load.load(folder, 8, formats=("picture_questions",))
-    assert cases.has_picture_questions and "mirror" not in cases.augment
+    assert cases.has("picture_questions") and "mirror" not in cases.augment

@@ -33,7 +33,7 @@ def test_the_data_set_says_that_it_is_synthetic_and_has_millimetres(monkeypatch)
     assert "合成" in load.names()["cephalo"].ja
     assert cases.input.shape == (22, 1, 48, 48) and cases.input.dtype == torch.uint8
     assert cases.target.shape == (22, 19, 2) and cases.classes == LANDMARKS
-    assert cases.has_points and list(cases.spacing) == [256 / 48] * 22
+    assert cases.has("points") and list(cases.spacing) == [256 / 48] * 22
     assert list(cases.part) == ["train"] * 12 + ["val"] * 4 + ["test"] * 6
     assert len(set(cases.file)) == 22 and not cases.group
     assert set(cases.columns["jaw class"]) <= set(heads.CLASSES)

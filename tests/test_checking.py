@@ -17,6 +17,7 @@ from sklearn.datasets import load_sample_image
 
 from souron.cli.main import run
 from souron.data import check, duplicates, splits, wrong_labels
+from souron.data.check.shortcuts import by_category, informedness, shortcut_of
 from souron.data.formats import csv_table, folder
 from souron.data.patients import groups
 from souron.data.reading import Reading
@@ -402,22 +403,22 @@ def test_what_names_the_patient_is_no_shortcut():
     label = patient % 3
     names = [f"patient {one}" for one in patient]
     for values in (patient.astype(float), [f"device {'abcdef'[one]}" for one in patient]):
-        assert not check._shortcut(values, label, names).classes
-        assert check._shortcut(values, label, range(60)).classes == [0, 1, 2]
+        assert not shortcut_of(values, label, names).classes
+        assert shortcut_of(values, label, range(60)).classes == [0, 1, 2]
 
 
 def test_the_class_that_is_always_said_is_not_given_away():
     label = np.repeat([0, 1], [100, 12])
     noise = np.random.default_rng(0).normal(size=112)
-    assert check._shortcut(noise, label, range(112)).classes == []
-    assert check._informedness(label == 0, np.ones(112, bool)) == 0
+    assert shortcut_of(noise, label, range(112)).classes == []
+    assert informedness(label == 0, np.ones(112, bool)) == 0
 
 
 def test_a_category_says_the_class_that_it_is_most_frequent_in_for_its_size():
     """Of ninety of one class forty are in it, of ten of the other nine."""
     label = np.repeat([0, 1], [90, 10])
     site = ["a"] * 40 + ["b"] * 50 + ["a"] * 9 + ["b"]
-    said = check._by_category(site, label, range(100))
+    said = by_category(site, label, range(100))
     assert said.tolist() == [int(name == "a") for name in site]
 
 

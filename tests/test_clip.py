@@ -17,7 +17,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 from souron import model, registry
 from souron.blocks.clip import CLIP, PAD, TextTransformer, published_names
 from souron.cli.main import run
-from souron.data.captions import Caption
+from souron.data.targets.captions import Caption
 from souron.data.tokenizer import Tokenizer
 from souron.hub import clip_weights, weights
 from souron.pipelines import answers

@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 from shapes import pieced
 
-from souron.data import load, targets
+from souron.data import load
 from souron.data.formats import coco, coco_panoptic
+from souron.data.target import target_of
+from souron.data.targets.panoptic import Divided, shown
 from souron.kinds.picture import Picture
 from souron.utils.messages import UserError
 
@@ -89,14 +91,14 @@ def test_segments_are_read_and_moved_with_their_pictures(tmp_path, kind):
     rows = torch.tensor([0, CAT, GRASS, CROWD, DOG])
     assert torch.equal(rows[one.ids[:, 10:50].long()], expected)
     assert [some.code for some in cases.skipped] == ["crowd"]
-    assert targets.of(cases).counts() == [8, 8, 8]
+    assert target_of(cases).counts() == [8, 8, 8]
 
 
 def test_souron_data_takes_it_for_what_it_is(tmp_path):
     """Boxes, outlines and segments lie in JSON files that begin alike."""
     every = ("coco", "areas", "coco_panoptic")
     cases = load.load(written(tmp_path), 60, formats=every)
-    assert isinstance(targets.of(cases), targets.Divided)
+    assert isinstance(target_of(cases), Divided)
     text = (tmp_path / "annotations" / "panoptic_val.json").read_text()
     (tmp_path / "annotations" / "instances_val.json").write_text(text.replace("segments_info", "x"))
     assert coco.describes(tmp_path) and coco_panoptic.describes(tmp_path)
@@ -228,7 +230,7 @@ def test_what_souron_writes_is_read_again(tmp_path):
         picture = Picture.of(cases.input[row])
         file = tmp_path / f"{row}.jpg"
         picture.save(file)
-        found = targets.shown(cases.input[row], one, cases.classes)
+        found = shown(cases.input[row], one, cases.classes)
         named = type(found)(
             Picture.read(file), found.ids, found.names, found.things, (), cases.classes
         )

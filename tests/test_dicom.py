@@ -30,6 +30,7 @@ from pydicom.uid import (
 
 from souron.cli import main
 from souron.data import check, deidentify, duplicates, load, transforms
+from souron.data.check.headers import headers
 from souron.data.dataset import Rows
 from souron.data.formats import csv_table, folder
 from souron.data.reading import Reading
@@ -564,7 +565,7 @@ def test_each_frame_is_a_case(tmp_path):
     assert step.numpy() == pytest.approx(255 / 4095, rel=1e-3)
 
     found = check.check(tmp_path)
-    assert all(check.headers(found.cases))
+    assert all(headers(found.cases))
     check.manifest(found, tmp_path / "checked.csv")
     again = csv_table.load(tmp_path / "checked.csv")
     rows = [list(cases.file).index(file) for file in again.file]

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from shapes import filmed
 
-from souron.data.captions import Caption
 from souron.data.composing import captioned, moving
 from souron.data.composing.moving import Composer, Moving
 from souron.data.dataset import Rows
 from souron.data.splits import Split
+from souron.data.targets.captions import Caption
 from souron.evaluation import film_reader
 from souron.evaluation.film_reader import ATTRIBUTES, frames_of, moved
 from souron.evaluation.record import DrawnRecord
@@ -20,7 +20,7 @@ from souron.evaluation.sampling import Noise, done, draw
 from souron.kinds.codecs import provenance
 from souron.kinds.text import Text
 from souron.metrics import text_to_video as metrics
-from souron.runs import generate as run_generate
+from souron.runs.generated_files import write_film
 from souron.systems.text_to_video import video_diffusion
 from souron.systems.text_to_video.still_picture import Config as OfMemory
 from souron.systems.text_to_video.still_picture import StillPicture
@@ -335,7 +335,7 @@ def test_a_film_is_folded_and_unfolded_without_loss():
 def test_a_drawn_film_is_written_as_moving_webp_and_mp4_both_marked(tmp_path):
     mark = provenance.of_published("video_diffusion", 3, {"prompt": "a red sign"})
     record = DrawnRecord(tmp_path, tmp_path, "video_diffusion", 3, 0, 0.0, [])
-    run_generate.write_film(tmp_path / "00000.png", LEARNT.input[0], mark.of(0), record)
+    write_film(tmp_path / "00000.png", LEARNT.input[0], mark.of(0), record)
     webp, mp4 = record.files
     assert webp.suffix == ".webp" and mp4.suffix == ".mp4"
     with Image.open(webp) as image:

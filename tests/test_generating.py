@@ -26,8 +26,9 @@ from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import provenance
 from souron.kinds.signature import Choice
 from souron.metrics.generation import kernel
-from souron.runs import evaluate, generate, train
+from souron.runs import evaluate, generate, generated_files, train
 from souron.runs import events as runs_events
+from souron.runs.drawing import BETWEEN
 from souron.tasks.generate import Generator, Spec
 from souron.utils import files as file_utils
 from souron.utils.messages import UserError
@@ -286,7 +287,7 @@ def test_pictures_are_files_that_say_what_they_are(run, tmp_path):
     mark = provenance.read(out / "00003.png")
     assert mark.number == 3 and mark.seed == 1 and mark.system == "dcgan_tiny"
     with Image.open(out / "walk.webp") as moving:
-        assert 2 < moving.n_frames <= 2 * generate.BETWEEN  # frames that are alike become one
+        assert 2 < moving.n_frames <= 2 * BETWEEN  # frames that are alike become one
 
 
 def test_the_same_seed_gives_the_same_pictures_and_first_goes_on(run, tmp_path):
@@ -306,7 +307,7 @@ def test_no_picture_is_written_over(run, tmp_path):
 
 
 def test_very_many_pictures_need_no_more_memory_and_lie_in_folders(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(generate, "A_FOLDER", 3)
+    monkeypatch.setattr(generated_files, "A_FOLDER", 3)
     monkeypatch.setattr(sampling, "MOST_AT_ONCE", 2)
     record = generate.generate(run.folder, 7, 0, out=tmp_path / "many")
     folders = sorted(file.name for file in record.folder.iterdir() if file.is_dir())

@@ -165,7 +165,7 @@ def test_pictures_of_any_size_lie_in_squares_with_their_landmarks(form, tmp_path
     folder(tmp_path, form=form, patients=True)
     data = load.load(tmp_path, 32, formats=("landmarks",))
     assert data.classes == ("eye", "ear") and data.input.shape == (6, 1, 32, 32)
-    assert data.target.shape == (6, 2, 2) and data.has_points and not data.skipped
+    assert data.target.shape == (6, 2, 2) and data.has("points") and not data.skipped
     assert len(set(data.group)) == 3
     for row, (image, points) in enumerate(zip(data.input, data.target, strict=True)):
         y, x = np.nonzero(image[0].numpy() > 150)

@@ -12,8 +12,9 @@ from shapes import instanced
 from souron import registry
 from souron.cli import main
 from souron.data import check, load, objects
-from souron.data.instances import Instances
 from souron.data.outlines import Piece
+from souron.data.targets.boxes import boxes_of
+from souron.data.targets.instances import Instances
 from souron.kinds.codecs.image import letterbox
 from souron.kinds.contour import outline
 from souron.kinds.mask import Mask
@@ -230,7 +231,7 @@ def test_a_yolo_file_tells_every_fault_by_its_line(tmp_path):
         ("train/images/1.png", "no label file"),
         ("train/images/1.png, train/images/2.png", "no object"),
     } == codes(data)  # fmt: skip
-    assert len(data.boxes[list(data.file).index("train/images/0.png")]) == 4
+    assert len(boxes_of(data.target)[list(data.file).index("train/images/0.png")]) == 4
 
 
 def test_numbered_masks_tell_what_they_are_not(tmp_path):
@@ -265,7 +266,7 @@ def test_masks_of_one_number_each_are_told(tmp_path):
             tmp_path / "masks" / f"{row}.png"
         )
     data = read(tmp_path)
-    assert data.classes == ("object",) and [len(box) for box in data.boxes] == [1, 1, 1]
+    assert data.classes == ("object",) and [len(box) for box in boxes_of(data.target)] == [1, 1, 1]
     assert [some.code for some in data.skipped] == ["one object"]
 
 
@@ -346,8 +347,8 @@ def test_every_task_reads_its_own_of_one_folder(tmp_path):
     for task in ("detect", "segment", "segment_instances"):
         names = registry.tasks()[task].formats
         data = load.load(folder, 64, formats=names)
-        kinds[task] = ("maps" if data.maps else "masks" if isinstance(data.target[0], Instances)
-                       else "boxes")  # fmt: skip
+        known = {"classes_of_pixels": "maps", "instances": "masks", "boxes": "boxes"}
+        [kinds[task]] = [name for kind, name in known.items() if data.has(kind)]
     assert kinds == {"detect": "boxes", "segment": "maps", "segment_instances": "masks"}
 
 

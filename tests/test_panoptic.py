@@ -18,8 +18,8 @@ import souron
 from souron import model, registry
 from souron.data import load
 from souron.data.dataset import ListColumn, Rows
-from souron.data.panoptic import boxes_of, divided, stuff_of
 from souron.data.sets import scenes
+from souron.data.targets.panoptic import boxes_of, divided, stuff_of
 from souron.evaluation import panoptic as evaluation
 from souron.evaluation.answers import Trainings
 from souron.kinds.picture import Picture

@@ -7,7 +7,7 @@ import torch
 
 from souron.data.composing import crowds, figures, kin, stock
 from souron.data.composing.composer import Composer
-from souron.data.poses import HIDDEN, SEEN
+from souron.data.targets.poses import HIDDEN, SEEN
 
 COUNTS = {"train": 16, "val": 5, "test": 12}
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from souron.data import load, targets
+from souron.data import load
 from souron.data.composing import pooled, torso, torsos
 from souron.data.composing.torso import ORGANS, SIZE
 from souron.data.sets import phantoms
-from souron.report import page
+from souron.data.target import target_of
 
 FEW = {"train": 2, "val": 1, "test": 1}
 RECIPE = torsos.Recipe(0, FEW)
@@ -39,8 +39,8 @@ def test_the_data_set_says_that_it_is_synthetic_and_has_three_spacings(cases):
     assert all(len(steps) == 3 and steps[1] == steps[2] for steps in cases.spacing)
     assert len(set(cases.spacing)) == 4 and cases.only([2]).spacing == [cases.spacing[2]]
     assert list(cases.part) == ["train", "train", "val", "test"] and len(set(cases.file)) == 4
-    assert sum(targets.of(cases).counts()) == cases.target.numel()
-    assert page.shape_of(cases)[1] == "48 x 80 x 96 voxels"
+    assert sum(target_of(cases).counts()) == cases.target.numel()
+    assert target_of(cases).shape()[1] == "48 x 80 x 96 voxels"
 
 
 def test_the_published_counts_are_38_patients():

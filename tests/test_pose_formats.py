@@ -8,7 +8,9 @@ from test_boxed_formats import BOX, SIZES, coco, picture
 
 from souron import registry
 from souron.cli import data, main
-from souron.data import load, targets
+from souron.data import load
+from souron.data.target import target_of
+from souron.data.targets.poses import Poses
 from souron.metrics.poses import COCO
 from souron.utils.messages import UserError
 
@@ -198,9 +200,9 @@ def test_souron_data_shows_figures_and_detectors_take_their_boxes(write, tmp_pat
     folder = write(tmp_path / "data")
     formats = data.every_format()
     assert formats.index("yolo_pose") < formats.index("yolo_boxes")
-    assert targets.of(load.load(folder, 32, formats=formats)).__class__ is targets.Poses
+    assert target_of(load.load(folder, 32, formats=formats)).__class__ is Poses
     boxes = load.load(folder, 32, formats=registry.load_task("detect").formats)
-    assert boxes.has_boxes and all(len(box) == 1 for box in boxes.target)
+    assert boxes.has("boxes") and all(len(box) == 1 for box in boxes.target)
     assert not [some for some in boxes.skipped if some.code == "unreadable"]
 
 

@@ -16,9 +16,11 @@ from shapes import posed
 
 import souron
 from souron import model, registry
-from souron.data import load, targets
+from souron.data import load
 from souron.data.dataset import Dataset, ListColumn, Rows, digests
-from souron.data.poses import Figures, Skeleton, area_of, sides_swapped
+from souron.data.target import target_of
+from souron.data.targets.boxes import boxes_of
+from souron.data.targets.poses import Figures, Skeleton, area_of, sides_swapped
 from souron.evaluation import detection, poses
 from souron.evaluation.detection import DetectionSetup
 from souron.kinds.picture import Picture
@@ -288,14 +290,16 @@ def test_poses_are_told_in_json_csv_coco_and_yolo(tmp_path):
 
 def test_drawn_targets_and_data_without_points():
     cases = posed(8, 48)
-    target = targets.of(cases)
-    assert type(target).__name__ == "Poses" and target.counts() == [sum(map(len, cases.boxes))]
+    target = target_of(cases)
+    assert type(target).__name__ == "Poses" and target.counts() == [
+        sum(map(len, boxes_of(cases.target)))
+    ]
     picture, words = target.drawn(0)
     assert words == "bar" and np.asarray(picture).any()
     unmarked = [one._replace(point=one.point * torch.tensor([1, 1, 0])) for one in cases.target]
-    without = np.asarray(targets.of(replace(cases, target=ListColumn(unmarked))).drawn(0)[0])
+    without = np.asarray(target_of(replace(cases, target=ListColumn(unmarked))).drawn(0)[0])
     assert (np.asarray(picture) != without).any()
-    for lacking in (replace(cases, target=ListColumn(cases.boxes)),
+    for lacking in (replace(cases, target=ListColumn(boxes_of(cases.target))),
                     replace(cases, target=ListColumn(unmarked))):  # fmt: skip
         with pytest.raises(UserError, match="points"):
             TASK.check(lacking, None)

@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import frame
 import pytest
 
 import souron
@@ -284,3 +285,46 @@ def test_docstrings_begin_with_a_verb_or_a_name():
             if first in CLAUSES and not (isinstance(node, ast.Module) and name in SHOWN):
                 wrong.append(f"{name}:{getattr(node, 'lineno', 1)} {first}")
     assert not wrong
+
+
+LONGEST = 80  # lines of a function
+LONGER = {  # function -> reason
+    "souron/runs/watch.py watching": "one loop over the frames of a video, with its statistics",
+    "souron/studio/pages/arena.py page": "a page whose three views answer to each other",
+}
+
+
+def test_a_function_fits_on_two_screens():
+    """Systems are read beside their paper, and may have longer ones."""
+    files = [*FILES, *sorted(Path(__file__).parent.rglob("*.py"))]
+    long = []
+    for file in files:
+        if "systems" in file.relative_to(HOUSE.parent).parts:
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                name = f"{file.relative_to(HOUSE.parent).as_posix()} {node.name}"
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                if lines > LONGEST and name not in LONGER:
+                    long.append(f"{name}: {lines} lines")
+    assert not long and len(LONGER) <= 5
+
+
+def test_the_lines_of_the_frame_are_counted_for_each_system(tmp_path):
+    for name, text in {
+        "systems/classify/mlp.py": "a = 1\n" * 9,
+        "systems/classify/cnn.py": "",
+        "systems/classify/_shared.py": "",
+        "tasks/classify.py": "a = 1\n",
+        "data/formats/idx.py": "a = 1\n",
+        "metrics/classification.py": "a = 1\n",
+        "cli/main.py": "a = 1\n\nb = 2\n",
+        "model.py": "a = 1\n",
+        "report/templates/run.html": "<p>\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert str(frame.measured(tmp_path)) == "frame: 4 lines for 2 systems, 2 for each"
+    assert frame.measured(HOUSE).systems == len(registry.entries())
+    recipe = (HOUSE.parent / "Makefile").read_text(encoding="utf-8").split("\ntest:", 1)[1]
+    assert "tests/frame.py" in recipe.split("\n\n", 1)[0]

@@ -15,8 +15,9 @@ from sklearn.metrics import jaccard_score
 import souron
 from souron import model, registry
 from souron.cli import main
-from souron.data import load, targets, transforms
+from souron.data import load, transforms
 from souron.data.dataset import Rows
+from souron.data.target import target_of
 from souron.evaluation.segmentation import SegmentationSetup
 from souron.kinds.picture import Picture
 from souron.metrics import segmentation
@@ -409,13 +410,13 @@ def test_a_segmenter_trains_reports_predicts_is_measured_again_and_compared(area
 
 def test_data_is_shown_by_its_pixels_with_its_areas(areas, capsys):
     cases = load.load(areas, target="classes_of_pixels")
-    counts = targets.of(cases).counts()
+    counts = target_of(cases).counts()
     assert counts == [(cases.target == label).sum() for label in range(4)]
-    rows = targets.of(cases).rows(3)
+    rows = target_of(cases).rows(3)
     assert all((cases.target[row] == label).any() for label, some in rows.items() for row in some)
-    names = targets.of(cases).words(0).split(", ")
+    names = target_of(cases).words(0).split(", ")
     assert names == [cases.classes[label] for label in cases.target[0].unique().tolist() if label]
-    shown = targets.of(cases).picture(0)
+    shown = target_of(cases).picture(0)
     here = cases.target[0] > 0
     assert (shown != cases.input[0])[:, here].any() and shown.dtype == torch.uint8
     assert torch.equal(shown[:, ~here], cases.input[0][:, ~here])

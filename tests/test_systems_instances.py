@@ -11,7 +11,8 @@ from torchvision.ops import roi_align
 from souron import registry
 from souron.blocks import boxes
 from souron.data.dataset import ListColumn, Rows
-from souron.data.instances import packed
+from souron.data.targets.boxes import boxes_of
+from souron.data.targets.instances import packed
 from souron.evaluation import summary
 from souron.systems.segment_instances import mask_rcnn, yolo_seg
 from souron.systems.segment_instances.mask_rcnn import MaskRCNN
@@ -193,7 +194,7 @@ def drawing(kind, monkeypatch):
     monkeypatch.setattr(yolo_seg, "SURE", 0.0)
     cases = instanced(2, 64)
     model = made(kind, cases).eval()
-    return model, cases.input[:1].float() / 255, cases.boxes[0]
+    return model, cases.input[:1].float() / 255, boxes_of(cases.target)[0]
 
 
 @torch.no_grad()

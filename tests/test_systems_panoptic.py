@@ -7,7 +7,7 @@ from shapes import pieced
 
 from souron import registry
 from souron.data.dataset import ListColumn, Rows
-from souron.data.panoptic import divided
+from souron.data.targets.panoptic import divided
 from souron.evaluation import summary
 from souron.systems.segment_instances.mask_rcnn import MaskRCNN
 from souron.systems.segment_panoptic.panoptic_fpn import NOWHERE, Candidates, Namer, PanopticFPN

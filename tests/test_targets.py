@@ -1,35 +1,49 @@
 """Kinds of target: what reports and ``souron data`` ask of each."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from shapes import instanced, marks, masked, pieced, posed, scans, shapes
 
-from souron.data import targets
-from souron.data.dataset import ListColumn
-from souron.data.instances import Instances
+from souron.data import target as contract
+from souron.data.dataset import Dataset, ListColumn
+from souron.data.target import Target, target_of
+from souron.data.targets.boxes import Objects
+from souron.data.targets.classes import Classes
+from souron.data.targets.classes_of_pixels import Areas
+from souron.data.targets.classes_of_voxels import Voxels
+from souron.data.targets.classified_texts import LabelledTexts
+from souron.data.targets.instances import Instances, Masks
+from souron.data.targets.panoptic import Divided
+from souron.data.targets.points import Landmarks
+from souron.data.targets.poses import Poses
+from souron.data.targets.tagged_texts import TaggedTexts
+from souron.data.targets.texts import Texts
 
 MADE = {
-    targets.Objects: shapes,
-    targets.Instances: instanced,
-    targets.Poses: posed,
-    targets.Areas: masked,
-    targets.Divided: pieced,
-    targets.Landmarks: marks,
-    targets.Voxels: scans,
+    Objects: shapes,
+    Masks: instanced,
+    Poses: posed,
+    Areas: masked,
+    Divided: pieced,
+    Landmarks: marks,
+    Voxels: scans,
 }
 
 
 @pytest.mark.parametrize("kind", MADE, ids=lambda kind: kind.__name__)
 def test_a_data_set_is_of_one_kind(kind, digits):
-    assert type(targets.of(MADE[kind](6))) is kind and type(targets.of(digits)) is targets.Target
+    assert type(target_of(MADE[kind](6))) is kind and type(target_of(digits)) is Classes
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MADE if kind is not targets.Voxels],
+@pytest.mark.parametrize("kind", [kind for kind in MADE if kind is not Voxels],
                          ids=lambda kind: kind.__name__)  # fmt: skip
 def test_a_case_is_drawn_with_its_target_in_words(kind):
     cases = MADE[kind](6)
-    target = targets.of(cases)
+    target = target_of(cases)
     picture, words = target.drawn(0)
     plain = np.asarray(cases.input[0, 0])
     enlarged = plain.repeat(picture.width // plain.shape[1], 1).repeat(
@@ -42,7 +56,7 @@ def test_a_case_is_drawn_with_its_target_in_words(kind):
 
 def test_a_volume_is_drawn_in_three_planes():
     cases = scans(6)
-    target = targets.of(cases)
+    target = target_of(cases)
     picture, words = target.drawn(0)
     assert words == target.words(0) == "ball, cubes"
     _axial, coronal = 360, 360  # 24 mm each: slices 8 x 3, rows 12 x 2, columns 16 x 1.5
@@ -68,11 +82,11 @@ def test_crowds_are_neither_counted_nor_drawn():
     crowd = objects.box.clone()
     crowd[:, 0] = -1 - crowd[:, 0]
     cases.target.entries[0] = Instances(crowd, objects.bits)
-    for target in (targets.of(cases), targets.Objects(cases)):
+    for target in (target_of(cases), Objects(cases)):
         assert sum(target.counts()) == sum(len(one.box) for one in cases.target.entries[1:])
         assert all(0 not in rows for rows in target.rows(9).values())
         assert not target.words(0)
-        plain = targets.Target(cases).picture(0)
+        plain = Classes(cases).picture(0)
         assert torch.equal(target.picture(0), plain)
         assert np.unique(np.asarray(target.drawn(0)[0])).tolist() == plain.unique().tolist()
 
@@ -80,6 +94,30 @@ def test_crowds_are_neither_counted_nor_drawn():
 def test_boxes_without_an_object_are_a_kind_too():
     cases = shapes(2)
     cases.target.entries[:] = [torch.zeros(0, 5), torch.tensor([[1.0, 2, 2, 9, 9]])]
-    target = targets.of(cases)
+    target = target_of(cases)
     assert isinstance(cases.target, ListColumn) and target.counts() == [0, 1, 0]
     assert target.rows(1) == {1: [1]} and target.words(0) == "" and target.drawn(0)
+
+
+def test_a_text_with_a_class_is_of_the_kind_that_derives_from_texts():
+    texts = ListColumn(["a fever", "a cough"])
+    data = Dataset("notes", texts, torch.tensor([1, 0]), ("lung", "heat"), ["1", "2"])
+    assert type(target_of(data)) is LabelledTexts and target_of(data).answer(0) == "heat"
+    assert data.has("texts") and data.has("classified_texts") and not data.has("classes")
+    assert type(target_of(replace(data, target=None, classes=()))) is Texts
+    tags = ListColumn([torch.tensor([0, 1]), torch.tensor([0, 0])])
+    assert type(target_of(replace(data, target=tags))) is TaggedTexts
+
+
+def test_cases_without_annotations_show_no_class(digits):
+    bare = target_of(replace(digits, target=None))
+    assert type(bare) is Target and bare.layout == "images"
+    assert bare.counts() == [0] * 10 and bare.rows(3) == {}
+    assert bare.words(0) == "" and bare.drawn(0) is None and list(bare.findings()) == []
+
+
+def test_each_file_of_targets_is_one_kind():
+    files = Path(contract.__file__).parent.joinpath("targets").glob("*.py")
+    assert set(contract.kinds()) == {file.stem for file in files}
+    headings = {kind.heading for kind in contract.kinds().values()}
+    assert {"Classes", "Landmarks", "Captions", "Texts"} <= headings

@@ -10,6 +10,7 @@ import torch
 from souron.cli import data as cli_data
 from souron.data import check, load, text_check
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.findings import in_order
 from souron.data.sets import mails, manuals
 from souron.data.texts import Question
 from souron.report import report
@@ -195,7 +196,7 @@ def texts_of(*told, **known):
 
 
 def codes(cases, tmp_path):
-    every = check.in_order(text_check.found(cases, tmp_path))
+    every = in_order(text_check.found(cases, tmp_path))
     return {finding.code: finding for finding in every}
 
 

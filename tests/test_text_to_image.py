@@ -8,10 +8,10 @@ import pytest
 import torch
 from shapes import captioned as captioned_shapes
 
-from souron.data.captions import Caption
 from souron.data.composing import captioned, captioned_words
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.splits import Split
+from souron.data.targets.captions import Caption
 from souron.evaluation import attribute_reader, obedience
 from souron.evaluation.attribute_reader import AttributeReader
 from souron.evaluation.sampling import Noise

@@ -16,14 +16,15 @@ from torch.nn import functional as F
 
 from souron import model, registry
 from souron.cli.main import run
-from souron.data import check, load, targets
+from souron.data import load
 from souron.data.composing import captioned, scene_questions
 from souron.data.composing.captioned_words import COLOURS, PLACES, THINGS
 from souron.data.composing.words import ENGLISH
 from souron.data.dataset import ListColumn, Loader
 from souron.data.formats import picture_questions as files
-from souron.data.picture_questions import PictureQuestion, known_answers, told
 from souron.data.sets import captioned_scenes
+from souron.data.target import target_of
+from souron.data.targets.picture_questions import PictureQuestion, known_answers, told
 from souron.data.tokenizer import Tokenizer
 from souron.evaluation import answering
 from souron.kinds.ranking import Ranking
@@ -124,7 +125,7 @@ def test_the_set_has_questions_for_every_subset_and_the_pictures_of_the_captions
     monkeypatch.setattr(captioned_scenes, "COUNTS", dict.fromkeys(captioned.SUBSETS, 40))
     monkeypatch.setattr(captioned, "drawn", lambda: COMPOSER.source)
     data = load.load("drawn_scene_questions", target="picture_questions")
-    assert data.has_picture_questions and not data.has_captions
+    assert data.has("picture_questions") and not data.has("captions")
     assert {name for name in data.columns["subset"] if name} == set(captioned.SUBSETS[2:])
     row = data.columns["subset"].index("new pairs")
     assert any(one.sort == "colour" for one in data.target[row])
@@ -381,11 +382,11 @@ def test_data_without_questions_or_with_one_answer_is_refused():
 
 def test_the_check_of_data_names_questions_that_give_their_answers_away():
     fair = questioned(60)
-    assert list(check._questions(fair)) == []
+    assert list(target_of(fair).findings()) == []
     always = tuple(PictureQuestion("Is it a banana?", "yes", "en") for _each in range(2))
     data = replace(fair, target=ListColumn([always] * 60))
-    assert [one.code for one in check._questions(data)] == ["language bias"]
-    assert targets.of(data).words(0) == "Is it a banana? yes"
+    assert [one.code for one in target_of(data).findings()] == ["language bias"]
+    assert target_of(data).words(0) == "Is it a banana? yes"
 
 
 def write(folder, lines, pictures=("1.png", "2.png", "sub/3.png")):

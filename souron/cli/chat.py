@@ -34,6 +34,56 @@ HELP = (
     ("/quit", N_("leave; so does Ctrl-D, and Ctrl-C while nothing is written")),
 )
 
+Model = Annotated[
+    str,
+    Argument(
+        metavar="MODEL",
+        help=N_("smollm2, a .gguf file, a folder of a published model, a run, or a system"),
+        autocompletion=cli_options.complete_system_or_run,
+    ),
+]
+Question = Annotated[
+    list[str] | None, Argument(metavar="QUESTION", help=N_("without one: a conversation"))
+]
+System = Annotated[
+    str, Option(metavar="TEXT", help=N_("system prompt: what stands before the conversation"))
+]
+Length = Annotated[
+    int, Option(min=1, max=4096, metavar="N", help=N_("tokens of an answer at most (256)"))
+]
+Temperature = Annotated[
+    float | None,
+    Option(
+        min=0,
+        max=2,
+        metavar="T",
+        help=N_("0 takes the likeliest token (the model's own temperature, or 0.8)"),
+    ),
+]
+Top = Annotated[
+    float | None,
+    Option(
+        min=0.01,
+        max=1,
+        metavar="P",
+        help=N_("sample among the likeliest up to this probability (its own, or 0.95)"),
+    ),
+]
+Context = Annotated[
+    int | None,
+    Option(
+        min=16,
+        max=8192,
+        metavar="N",
+        help=N_("tokens that a published model sees at most (2048)"),
+    ),
+]
+Load = Annotated[str | None, Option(metavar="FILE", help=N_("continue a saved chat (JSON)"))]
+Save = Annotated[str | None, Option(metavar="FILE", help=N_("save the chat there, as a new file"))]
+Template = Annotated[
+    bool, Option("--template", help=N_("show the model's template and what it sees"))
+]
+
 
 @command(
     "chat",
@@ -50,51 +100,20 @@ HELP = (
     group="language",
 )
 def chat(
-    run: Annotated[
-        str,
-        Argument(
-            metavar="MODEL",
-            help=N_("smollm2, a .gguf file, a folder of a published model, a run, or a system"),
-            autocompletion=cli_options.complete_system_or_run,
-        ),
-    ],
-    question: Annotated[
-        list[str] | None, Argument(metavar="QUESTION", help=N_("without one: a conversation"))
-    ] = None,
-    system: Annotated[
-        str, Option(metavar="TEXT", help=N_("system prompt: what stands before the conversation"))
-    ] = "",
-    length: Annotated[
-        int, Option(min=1, max=4096, metavar="N", help=N_("tokens of an answer at most (256)"))
-    ] = 256,
-    temperature: Annotated[
-        float | None,
-        Option(min=0, max=2, metavar="T",
-               help=N_("0 takes the likeliest token (the model's own temperature, or 0.8)")),
-    ] = None,
-    top: Annotated[
-        float | None,
-        Option(min=0.01, max=1, metavar="P",
-               help=N_("sample among the likeliest up to this probability (its own, or 0.95)")),
-    ] = None,
+    run: Model,
+    question: Question = None,
+    system: System = "",
+    length: Length = 256,
+    temperature: Temperature = None,
+    top: Top = None,
     seed: cli_options.Seed = None,
-    context: Annotated[
-        int | None,
-        Option(min=16, max=8192, metavar="N",
-               help=N_("tokens that a published model sees at most (2048)")),
-    ] = None,
-    load: Annotated[
-        str | None, Option(metavar="FILE", help=N_("continue a saved chat (JSON)"))
-    ] = None,
-    save: Annotated[
-        str | None, Option(metavar="FILE", help=N_("save the chat there, as a new file"))
-    ] = None,
-    template: Annotated[
-        bool, Option("--template", help=N_("show the model's template and what it sees"))
-    ] = False,
+    context: Context = None,
+    load: Load = None,
+    save: Save = None,
+    template: Template = False,
     filter: cli_options.Filter = "",
     lexicon: cli_options.Lexicon = None,
-) -> None:  # fmt: skip
+) -> None:
     place = None if save is None else new_file(save)
     from souron.kinds.chat import Chat
 

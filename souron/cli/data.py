@@ -1,6 +1,7 @@
 """``souron data``: show a data set, check it, de-identify it."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -13,12 +14,11 @@ from souron import registry
 from souron.cli import arguments, console, options
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
-from souron.cli.inspect import shape
 from souron.utils import hardware, units
 from souron.utils.messages import N_, UserError, _
 
 if TYPE_CHECKING:
-    from souron.data.dataset import Dataset
+    from souron.data.target import Target
 
 
 @command(
@@ -80,88 +80,81 @@ def data_(
             expected=_("a data set, or: check FOLDER"),
             fix=f"souron data check {folder}",
         )
+    describe(data, imgsz, group, window, task, Path(project or "runs"), open)
+
+
+def describe(
+    data: str,
+    side: int | None,
+    group: str | None,
+    window: str | None,
+    task: str | None,
+    project: Path,
+    open: bool,
+) -> None:
+    """Print the properties of a data set, and write its page."""
     with screen.err.status(_("reading data")) as status:
-        from souron.data import called, deidentify, load, targets, texts, voices
+        from souron.data import called, deidentify, load
+        from souron.data.target import target_of
         from souron.report import report
 
         def told(done: int, total: int) -> None:
             status.update(f"{_('reading data')} {done / total:.0%}")
 
-        formats, target = reading_of(task)
-        cases = load.load(data, imgsz, group, window, progress=told, formats=formats, target=target)
+        formats, kind = reading_of(task)
+        cases = load.load(data, side, group, window, progress=told, formats=formats, target=kind)
         held = deidentify.held(cases) if cases.pictures else {}
-        place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")
-        shown = any((cases.pictures, cases.volumes, texts.holds(cases), voices.holds(cases)))
-        page = report.data_page(cases, place) if shown else None
+        place = project / "data" / (Path(called.folder(data)).stem or "data")
+        target = target_of(cases)
+        page = report.data_page(cases, place) if target.layout else None
     known = cases.target is not None and cases.classes
-    labels = dict(zip(cases.classes, targets.of(cases).counts(), strict=True)) if known else {}
+    labels = dict(zip(cases.classes, target.counts(), strict=True)) if known else {}
     parts = {part or "-": n for part, n in Counter(cases.part).items()}
     if screen.json:
-        print_json({
-            "data": data, "cases": len(cases), "labels": labels, "parts": parts,
-            **shape_of(cases), "groups": len(set(cases.group)),
-            "skipped": [asdict(skipped) for skipped in cases.skipped],
-            "source": cases.source, "licence": cases.licence, "page": page, "identifying": held,
-        })  # fmt: skip
+        print_json(
+            {
+                "data": data,
+                "cases": len(cases),
+                "labels": labels,
+                "parts": parts,
+                **target.sizes(),
+                "groups": len(set(cases.group)),
+                "skipped": [asdict(skipped) for skipped in cases.skipped],
+                "source": cases.source,
+                "licence": cases.licence,
+                "page": page,
+                "identifying": held,
+            }
+        )
     else:
-        rows = [
-            (_("data"), cases.name),
-            (_("cases"), units.whole(len(cases))),
-            (
-                _("texts"),
-                _("{count} characters, {languages}").format(
-                    count=units.whole(shape_of(cases)["characters"]),
-                    languages=", ".join(
-                        f"{name or '?'} {units.whole(n)}"
-                        for name, n in Counter(cases.columns.get("language", ())).most_common()
-                    ),
-                ),
-            )
-            if texts.holds(cases)
-            else (_("images"), shape(tuple(cases.input.shape[1:])))
-            if cases.pictures
-            else (_("volumes"), " x ".join(map(str, cases.input.shape[2:])))
-            if cases.volumes
-            else (_("bars"), units.whole(shape_of(cases)["bars"]))
-            if voices.holds(cases)
-            else (_("columns"), units.whole(cases.input.shape[1])),
-            (_("parts"), ", ".join(f"{part} {units.whole(n)}" for part, n in parts.items())),
-            (
-                _("groups"),
-                _("{count} ({how})").format(
-                    count=units.whole(len(set(cases.group))), how=cases.grouped
-                )
-                if cases.group
-                else cases.question,
-            ),
-            (_("licence"), cases.licence),
-            (_("source"), cases.source),
-            (_("identifying"), deidentify.counted(held)),
-        ]
+        rows = [*facts(target, parts), (_("identifying"), deidentify.counted(held))]
         show(console.pairs([row for row in rows if row[1]]), "", console.bars(labels), "")
         console.skipped_files(cases.skipped)
         if page:
             show(_("page: {path}").format(path=page))
         if held:
-            place = Path(data)
-            command = f"souron data anonymise {place.parent if place.is_file() else data} OUT"
+            folder = Path(data).parent if Path(data).is_file() else data
+            command = f"souron data anonymise {folder} OUT"
             show(_("a copy without identifying data: {command}").format(command=command))
     if open and page:
         browse(page)
 
 
-def shape_of(cases: "Dataset") -> dict[str, int]:
-    from souron.data import texts, voices
-
-    if voices.holds(cases):
-        return {"voices": 4, "bars": round(sum(len(p.grid) / p.bar for p in cases.input))}
-    if texts.holds(cases):
-        return {"characters": sum(len(texts.plain(entry)) for entry in cases.input)}
-    if cases.volumes:
-        return dict(zip(("slices", "rows", "columns"), cases.input.shape[2:], strict=True))
-    if not cases.pictures:
-        return {"columns": cases.input.shape[1]}
-    return {"channels": cases.channels, "side": cases.side}
+def facts(target: "Target", parts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Return what there is to say of a data set, each with its name; "" where nothing is known."""
+    cases = target.cases
+    groups = _("{count} ({how})").format(
+        count=units.whole(len(set(cases.group))), how=cases.grouped
+    )
+    return [
+        (_("data"), cases.name),
+        (_("cases"), units.whole(len(cases))),
+        target.size(),
+        (_("parts"), ", ".join(f"{part} {units.whole(n)}" for part, n in parts.items())),
+        (_("groups"), groups if cases.group else cases.question),
+        (_("licence"), cases.licence),
+        (_("source"), cases.source),
+    ]
 
 
 def anonymise(folder: str | None, out: str | None) -> None:

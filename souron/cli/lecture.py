@@ -59,9 +59,6 @@ def tell_all() -> None:
             made.add_row(row.id, row.text.title, str(row.year), " ".join(row.systems),
                          ", ".join(works(row)))  # fmt: skip
         show(made, "")
-    missing = len(rows.IDS) - len(rows.rows())
-    if missing:
-        show(_("{count} rows have no text yet").format(count=missing))
     show(_("read one: {command}").format(command="souron lecture V1"),
          _("in the browser: {command}").format(command="souron studio"))  # fmt: skip
 

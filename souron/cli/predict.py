@@ -1,28 +1,23 @@
-"""Commands that use a trained system: ``souron val``, ``predict`` and ``generate``."""
+"""``souron predict``: apply a trained system to files."""
 
-import csv
 import re
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.main
 from typer import Argument, Option
 
 from souron import registry
 from souron.cli import arguments, console
 from souron.cli import options as cli_options
+from souron.cli.answers import FORMS, Saving, place_of_answers, tell_csv, tell_json, tell_people
 from souron.cli.app import command
-from souron.cli.console import follow, note, print_json, screen, show
-from souron.cli.train import given_options, use_cores, yes_or_no
+from souron.cli.console import note, screen
+from souron.cli.train import yes_or_no
 from souron.hub import names
-from souron.kinds import finding
-from souron.runs.options import EvaluateOptions
 from souron.utils import files as file_utils
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
@@ -30,49 +25,62 @@ from souron.utils.messages import N_, UserError, _, unknown_option
 OPTION = re.compile(r"[a-z_]+=(-?[\d.]+|[\w, -]*)", re.ASCII)  # an option: ``size=3``
 ENDING = re.compile(r"\w\.[a-zA-Z]\w{1,4}$", re.ASCII)  # extension of a file name
 MOST_OTHERS = 6  # other suitable systems that are listed
-FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "png": ".png"}
 
-
-@command(
-    "val",
-    N_("Measure a trained system again, on its test cases or others."),
-    "souron val runs/classify/cnn-digits\nsouron val runs/classify/resnet-photos data=others/\n"
-    "souron val resnet                        (as it comes ready trained)",
-    group="train",
-)
-@cli_options.takes(EvaluateOptions)
-def val(
-    run: Annotated[
-        str | None,
-        Argument(
-            metavar="RUN|SYSTEM",
-            help=N_("a run's folder, or a system that comes ready trained"),
-            autocompletion=cli_options.complete_system_or_run,
-        ),
-    ] = None,
-    model: cli_options.Model = None,
-    data: cli_options.Data = None,
-    **options: Any,
-) -> None:
-    folder = run or model
-    if folder is None:
-        raise arguments.missing("RUN", "souron val runs/classify/cnn-digits")
-    hardware.calm_allocator()
-    hardware.share_cores()
-    with screen.err.status(_("testing")):
-        from souron.runs import evaluate
-
-        record = evaluate.examine(folder, data, **cli_options.given(options))
-    if screen.json:
-        measures = {name: asdict(measure) for name, measure in record.measures.items()}
-        told = record.details.as_json() if hasattr(record.details, "as_json") else {}
-        notes = {"notes": record.notes} if record.notes else {}
-        unlike = {} if record.unlike is None else {"unlike": record.unlike}
-        print_json({"run": folder, "data": data, "measures": measures, **unlike, **notes, **told})
-    else:
-        for note in record.notes:
-            console.warn(note)
-        show(console.measures(record.measures))
+System = Annotated[
+    str,
+    Argument(
+        metavar="RUN|SYSTEM",
+        help=N_("a run's folder, or a system: ready trained, or with pretrained=true"),
+        autocompletion=cli_options.complete_system_or_run,
+    ),
+]
+Files = Annotated[
+    list[str] | None,
+    Argument(metavar="FILES", help=N_("files, folders, globs; name=value for its own options")),
+]
+Pretrained = Annotated[
+    str | None,
+    Option(
+        metavar="true|PATH",
+        help=N_("use the system's published weights; of clip also a file's or folder's"),
+    ),
+]
+Top = Annotated[int, Option(min=1, metavar="N", help=N_("labels for each file (default 5)"))]
+Csv = Annotated[bool, Option("--csv", help=N_("print file,rank,label,probability"))]
+Source = Annotated[
+    str | None, Option(metavar="VIDEO|0", help=N_("a video, or a camera's number from 0"))
+]
+Tile = Annotated[
+    int | None,
+    Option(metavar="N", help=N_("process a large image in tiles of this many pixels a side")),
+]
+Overlap = Annotated[
+    float | None, Option(metavar="SHARE", help=N_("overlap of tiles, in sides (default 0.25)"))
+]
+Live = Annotated[
+    bool, Option("--live", help=N_("play a video at its own speed; count dropped frames"))
+]
+Millimetres = Annotated[
+    float | None,
+    Option(min=1e-6, metavar="MM", help=N_("of a video: millimetres per pixel, for motion")),
+]
+Out = Annotated[
+    str | None,
+    Option(
+        metavar="FOLDER",
+        help=N_("save the answers there; images, sounds and the like are saved anyway"),
+    ),
+]
+Reference = Annotated[
+    str | None, Option(metavar="FILE", help=N_("the expected image, to compare with"))
+]
+To = Annotated[
+    str | None,
+    Option(
+        metavar="FORM",
+        help=N_("save the answers as coco, yolo, json, csv, png; volumes as nifti, dicom"),
+    ),
+]
 
 
 @command(
@@ -96,131 +104,103 @@ def val(
 )
 def predict(
     context: typer.Context,
-    system: Annotated[
-        str,
-        Argument(
-            metavar="RUN|SYSTEM",
-            help=N_("a run's folder, or a system: ready trained, or with pretrained=true"),
-            autocompletion=cli_options.complete_system_or_run,
-        ),
-    ],
-    files: Annotated[
-        list[str] | None,
-        Argument(metavar="FILES", help=N_("files, folders, globs; name=value for its own options")),
-    ] = None,
+    system: System,
+    files: Files = None,
     model: cli_options.Model = None,
-    pretrained: Annotated[
-        str | None,
-        Option(
-            metavar="true|PATH",
-            help=N_("use the system's published weights; of clip also a file's or folder's"),
-        ),
-    ] = None,
-    top: Annotated[
-        int, Option(min=1, metavar="N", help=N_("labels for each file (default 5)"))
-    ] = 5,
-    csv: Annotated[bool, Option("--csv", help=N_("print file,rank,label,probability"))] = False,
-    source: Annotated[
-        str | None, Option(metavar="VIDEO|0", help=N_("a video, or a camera's number from 0"))
-    ] = None,
-    tile: Annotated[
-        int | None,
-        Option(metavar="N", help=N_("process a large image in tiles of this many pixels a side")),
-    ] = None,
-    overlap: Annotated[
-        float | None, Option(metavar="SHARE", help=N_("overlap of tiles, in sides (default 0.25)"))
-    ] = None,
-    live: Annotated[
-        bool, Option("--live", help=N_("play a video at its own speed; count dropped frames"))
-    ] = False,
-    mm: Annotated[
-        float | None,
-        Option(min=1e-6, metavar="MM", help=N_("of a video: millimetres per pixel, for motion")),
-    ] = None,
-    out: Annotated[
-        str | None,
-        Option(
-            metavar="FOLDER",
-            help=N_("save the answers there; images, sounds and the like are saved anyway"),
-        ),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        Option(metavar="FILE", help=N_("the expected image, to compare with")),
-    ] = None,
-    to: Annotated[
-        str | None,
-        Option(
-            metavar="FORM",
-            help=N_("save the answers as coco, yolo, json, csv, png; volumes as nifti, dicom"),
-        ),
-    ] = None,
+    pretrained: Pretrained = None,
+    top: Top = 5,
+    csv: Csv = False,
+    source: Source = None,
+    tile: Tile = None,
+    overlap: Overlap = None,
+    live: Live = False,
+    mm: Millimetres = None,
+    out: Out = None,
+    reference: Reference = None,
+    to: To = None,
     fields: cli_options.Fields = None,
-) -> None:  # fmt: skip
+) -> None:
     name, wanted, choice = resolve_system(system, files or [], model)
     wanted, chosen = chosen_options(name, wanted, fields or [], context)
     if not wanted and source is None and not begins_anew(name):
         raise arguments.missing("FILES", f"souron predict {name} cat.jpg")
     hardware.calm_allocator()
     hardware.share_cores()
-    with screen.err.status(_("loading {name}").format(name=name)):
+    loading = _("loading {name}").format(name=name)
+    with screen.err.status(loading):
         from souron import model as models_api
         from souron.cli import watch
         from souron.pipelines import default_system
-        from souron.runs.annotations import Annotations
 
         with console.warning_lines():
             loaded = models_api.load(name, yes_or_no(pretrained) or False)
-    if to is not None and "to" in loaded.asked.options:  # forms of its own
-        chosen, to = {**chosen, "to": to}, None
-    elif to is not None and to not in FORMS:
-        raise UserError("option", f"to={to}", expected=", ".join(FORMS), fix="to=coco")
-    if (
-        (tile or overlap) is not None and "tile" in loaded.asked.options
-    ):  # a network that puts its tiles together again
-        sizes = {"tile": tile, "overlap": overlap}
-        told = {key: str(value) for key, value in sizes.items() if value is not None}
-        chosen, tile = {**chosen, **told}, None
+    own, to, tile = own_settings(loaded, to, tile, overlap)
+    chosen |= own
     truth = read_reference(loaded, reference)
     video = None if choice else watch.video_of(loaded, wanted, source)
     if video is not None or tile is not None:
-        if to is not None:
-            raise UserError(
-                "option",
-                _("videos and tiles are saved in forms of their own"),
-                expected=_("to= with images that are processed whole"),
-            )
+        refuse_form(to)
         many, folder = loaded.for_many(), Path(out) if out else place_of_answers(name)
         if video is not None:
             watch.watch(many, video, folder, live, mm, chosen)
         elif tile is not None:
             watch.look_in_tiles(many, wanted, folder, tile, overlap, chosen)
         return
-    with screen.err.status(_("loading {name}").format(name=name)):
+    with screen.err.status(loading):
         ask = default_system.predict if choice else models_api.predict
         answers = ask(loaded, wanted, **chosen)
+    tell: Any = tell_csv() if csv else tell_people
     origin = describe_system(loaded, choice)
-    tell: Any = (
-        partial(tell_json, origin=origin) if screen.json else tell_csv() if csv else tell_people
-    )
-    place = Path(out) if out else None
-    together = Annotations() if to == "coco" else None
+    if screen.json:
+        tell = partial(tell_json, origin=origin)
+    tell_all(answers, partial(tell, top=top), truth, Saving(loaded, name, out, to), wanted)
+
+
+def own_settings(
+    loaded: Any, to: str | None, tile: int | None, overlap: float | None
+) -> tuple[dict[str, str], str | None, int | None]:
+    """Return the options among these that the system has itself, and what is left of ``to`` and
+    ``tile``. Raises UserError for an unknown form."""
+    own: dict[str, str] = {}
+    if to is not None and "to" in loaded.asked.options:  # forms of its own
+        own, to = {"to": to}, None
+    elif to is not None and to not in FORMS:
+        raise UserError("option", f"to={to}", expected=", ".join(FORMS), fix="to=coco")
+    if "tile" in loaded.asked.options:  # a network that puts its tiles together again
+        sizes = {"tile": tile, "overlap": overlap}
+        own |= {key: str(value) for key, value in sizes.items() if value is not None}
+        tile = None
+    return own, to, tile
+
+
+def refuse_form(to: str | None) -> None:
+    """Raise UserError if answers for a video or tiles are to be saved in a form."""
+    if to is not None:
+        raise UserError(
+            "option",
+            _("videos and tiles are saved in forms of their own"),
+            expected=_("to= with images that are processed whole"),
+        )
+
+
+def tell_all(
+    answers: Iterable[tuple[Any, Any]], tell: Any, truth: Any, saving: Saving, wanted: list[str]
+) -> None:
+    """Print and save every answer. Raises UserError if there is no file, or for a wrong option;
+    exit code 3 if files could not be read."""
     failed = total = 0
     for file, answer in answers:
-        if isinstance(answer, UserError) and answer.code == "option":  # not this file's fault
-            raise answer
-        if truth is not None and not isinstance(answer, UserError):
-            told_beside(answer, truth)
         total += 1
-        failed += isinstance(answer, UserError)
         saved = None
-        if not isinstance(answer, UserError):
-            if together is not None:
-                together.add(answer, file)
-            elif place or to or getattr(answer, "kept", False):
-                place = place or place_of_answers(name)
-                saved = models_api.keep(answer, file, place, FORMS[to] if to else "", loaded)
-        tell(str(file), answer, top, saved)
+        if isinstance(answer, UserError):
+            if answer.code == "option":  # not this file's fault
+                raise answer
+            failed += 1
+        else:
+            if truth is not None:
+                answer.judged(truth)
+            saved = saving.keep(answer, file)
+        tell(str(file), answer, saved=saved)
     if not total:
         raise UserError(
             "no files",
@@ -228,11 +208,7 @@ def predict(
             expected=_("images, folders with images, or globs that match some"),
             exit=3,
         )
-    if together is not None and together.images:
-        saved = together.write(place or place_of_answers(name))
-        print_json({"saved": str(saved)}) if screen.json else show(
-            _("saved: {path}").format(path=saved)
-        )
+    saving.end()
     if failed:
         note(_("{failed} of {total} files could not be read").format(failed=failed, total=total))
         raise typer.Exit(3)
@@ -281,11 +257,6 @@ def describe_system(loaded: Any, choice: Any) -> dict[str, str]:
                 "others that take such files: {names} and {more} more (souron list)")  # fmt: skip
             note(text.format(names=", ".join(named), more=more))
     return origin
-
-
-def told_beside(answer: Any, truth: Any) -> None:
-    """Compare an image with the expected one. Raises UserError."""
-    answer.judged(truth)
 
 
 def read_reference(loaded: Any, file: str | None) -> Any:
@@ -360,196 +331,3 @@ def signature_of(name: str) -> Any:
         return signature.signature(registry.load_system(name)[0])
     except UserError:  # loading it says what is wrong
         return None
-
-
-def place_of_answers(name: str) -> Path:
-    """Return a new folder for answers, inside the run if the system is a run."""
-    return file_utils.new_folder(Path(name) if names.is_run(name) else Path(), "answers")
-
-
-def best(answer: Any, top: int) -> list[tuple[str, float]]:
-    """Return the ``top`` most probable labels with their probabilities."""
-    pairs = zip(answer.labels, map(float, answer.probabilities), strict=True)
-    return sorted(pairs, key=lambda pair: -pair[1])[:top]
-
-
-def are_labels(answer: Any) -> bool:
-    """Return whether an answer consists of labels; only for these does the user choose a number."""
-    return hasattr(answer, "labels") and hasattr(answer, "probabilities")
-
-
-def tell_json(
-    file: str, answer: Any, top: int, saved: Path | None, origin: Mapping[str, Any] | None = None
-) -> None:
-    """Print one JSON object on a line; ``origin``: the system that answered."""
-    if isinstance(answer, UserError):
-        print_json({"file": file, "error": f"[{answer.code}] {answer.found}"})
-        return
-    told: dict[str, Any] = {"file": file, **(origin or {})}
-    if are_labels(answer):
-        told["labels"] = [{"label": name, "probability": p} for name, p in best(answer, top)]
-    else:
-        told |= answer.as_json()
-    familiar = getattr(answer, "familiar", None)
-    if familiar is not None:
-        told["familiar"] = familiar.as_json()
-    print_json(told | ({"saved": str(saved)} if saved else {}))
-
-
-def tell_csv() -> Callable:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["file", "rank", "label", "probability"])
-
-    def tell(file: str, answer: Any, top: int, saved: Path | None) -> None:
-        if isinstance(answer, UserError):
-            console.warn(f"[{answer.code}] {answer.found}")
-            return
-        if not are_labels(answer):
-            raise UserError(
-                "option",
-                _("--csv lists labels, and this system gives none"),
-                expected="--json",
-                fix="out=FOLDER",
-            )
-        for rank, (label, probability) in enumerate(best(answer, top), 1):
-            writer.writerow([file, rank, label, f"{probability:.6f}"])
-        warn_unlike(file, answer)
-
-    return tell
-
-
-def warn_unlike(file: str, answer: Any) -> None:
-    """Warn where the case is unlike the training data."""
-    if text := finding.unlike(answer):
-        console.warn(f"{file}: {text}")
-
-
-def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
-    if isinstance(answer, UserError):
-        first, *rest = str(answer).splitlines()
-        console.warn(first)
-        for line in rest:
-            note(line)
-        return
-    show(file, console.likelihoods(best(answer, top)) if are_labels(answer) else str(answer))
-    warn_unlike(file, answer)
-    for text in getattr(answer, "notes", ()):
-        console.warn(text)
-    for path in [saved, *getattr(answer, "also", [])] if saved else []:
-        show(_("saved: {path}").format(path=path))
-
-
-@command(
-    "generate",
-    N_("Generate images with a trained model; a seed repeats them."),
-    "souron generate ddpm n=16                (as it comes ready trained)\n"
-    "souron generate runs/generate/dcgan-digits n=64 seed=1\n"
-    "souron generate runs/generate/ddpm-fashion sampler=dpm steps=15 label=Coat\n"
-    "souron generate runs/generate/stylegan-fashion truncation=0.7 walk=8\n"
-    "souron generate runs/generate/image_gpt-fashion given=photo.png kept=0.5\n"
-    'souron generate latent_diffusion prompt="a blue bird on the left, on grass"\n'
-    "souron generate latent_diffusion prompt=雪の上に、二羽の青い鳥 guidance=5 seed=3\n"
-    "souron generate --like picture.png       (once more)",
-    group="use",
-)
-def generate(
-    run: Annotated[
-        str | None,
-        Argument(
-            metavar="RUN|SYSTEM",
-            help=N_("a run's folder, or a system that comes ready trained"),
-            autocompletion=cli_options.complete_system_or_run,
-        ),
-    ] = None,
-    model: cli_options.Model = None,
-    n: Annotated[int | None, Option(metavar="N", help=N_("images (default 64)"))] = None,
-    seed: cli_options.Seed = None,
-    first: Annotated[
-        int | None, Option(metavar="N", help=N_("the first image's number, to continue; 0"))
-    ] = None,
-    label: Annotated[
-        str | None, Option(metavar="CLASS", help=N_("generate this class; several with commas"))
-    ] = None,
-    prompt: Annotated[
-        str | None, Option(metavar="TEXT", help=N_("generate what it says; several with |"))
-    ] = None,
-    given: Annotated[
-        str | None, Option(metavar="FILE", help=N_("an image, folder or glob to complete"))
-    ] = None,
-    image: Annotated[
-        str | None, Option(metavar="FILE", help=N_("an image, folder or glob to start from"))
-    ] = None,
-    mask: Annotated[
-        str | None, Option(metavar="FILE", help=N_("white where the image is generated anew"))
-    ] = None,
-    like: Annotated[
-        str | None, Option(metavar="FILE", help=N_("generate again what this file records"))
-    ] = None,
-    walk: Annotated[
-        int | None, Option(metavar="N", help=N_("also an animation that interpolates between N"))
-    ] = None,
-    out: Annotated[
-        str | None, Option(metavar="FOLDER", help=N_("output folder (default: a new one in RUN)"))
-    ] = None,
-    device: cli_options.Device = None,
-    workers: cli_options.Workers = None,
-    fields: cli_options.Fields = None,
-) -> None:
-    folder = run or model
-    options = given_options(
-        n=n, seed=seed, first=first, label=label, prompt=prompt, given=given, image=image,
-        mask=mask, walk=walk, out=out, device=device,
-        **dict(field.split("=", 1) for field in fields or []),
-    )  # fmt: skip
-    hardware.calm_allocator()
-    hardware.share_cores()
-    use_cores(workers)
-    from souron.runs import generate as run_generate
-
-    if like is not None and (mark := mark_of_answer(Path(like))):
-        answer_again(Path(like), mark, folder, options)
-        return
-    if like is not None:
-        drawing = run_generate.like(like, **({"run": folder} if folder else {}), **options)
-    elif folder is None:
-        raise arguments.missing("RUN", "souron generate runs/generate/dcgan-digits n=64")
-    else:
-        drawing = run_generate.generating(folder, **options)
-    [record] = follow(drawing)
-    if screen.json:
-        print_json(record.as_json())
-    else:
-        console.drawn(record)
-
-
-def mark_of_answer(path: Path) -> Any:
-    """Return the provenance mark of a file that ``souron predict`` wrote; None for other files."""
-    from souron.kinds.codecs import provenance
-
-    mark = provenance.read(path)
-    if mark is None or not mark.system:
-        return None
-    return None if hasattr(registry.load_system(mark.system)[0], "drawing") else mark
-
-
-def answer_again(path: Path, mark: Any, run: str | None, changed: Mapping[str, Any]) -> None:
-    """Repeat the prediction in a file's mark, with the same input and options except ``changed``.
-
-    Raises UserError where the run or the input file is missing.
-    """
-    from souron import model as models_api
-    from souron.runs import generate as run_generate
-
-    changed = dict(changed)
-    place = changed.pop("out", None)
-    run_generate.check_there(path, mark.settings, changed)
-    name = str(run or run_generate.run_of(mark))
-    told = {key: str(value) for key, value in {**mark.settings, **changed}.items()}
-    given = [told.pop(key) for key in ("given", "prompt") if key in told]
-    loaded = models_api.load(name)
-    for file, answer in models_api.predict(loaded, given, **told):
-        if isinstance(answer, UserError):
-            raise answer
-        folder = Path(place) if place else place_of_answers(name)
-        saved = models_api.keep(answer, file, folder, by=loaded)
-        (tell_json if screen.json else tell_people)(str(file), answer, 1, saved)

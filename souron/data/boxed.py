@@ -22,10 +22,10 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn, Skipped
 from souron.data.formats.folder import SUFFIXES, check_memory, natural, walk
-from souron.data.instances import boxes_of
 from souron.data.patients import groups
-from souron.data.poses import SEEN, Figures, Skeleton, area_of
 from souron.data.reading import Reading
+from souron.data.targets.boxes import boxes_of
+from souron.data.targets.poses import SEEN, Figures, Skeleton, area_of
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import limits
 from souron.kinds.codecs.limits import readable

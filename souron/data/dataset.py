@@ -4,15 +4,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import repeat
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from souron.data.captions import are_captions
 from souron.data.column import LazyColumn
-from souron.data.instances import boxes_of
-from souron.data.picture_questions import are_picture_questions
+from souron.data.target import kinds
 from souron.utils.messages import UserError, _
 
 MOST_VALUES = 2_500_000  # of a batch of images at inference: 16 of 224 x 224 in colour
@@ -155,44 +154,19 @@ class Dataset:
         one_each = isinstance(self.target, Tensor) and self.target.ndim == 1
         return self.target.tolist() if one_each else None
 
-    @property
-    def has_boxes(self) -> bool:
-        """True if the target is boxes (n, 5) of each case: label, left, top, right, bottom."""
-        entries = self.target.entries if isinstance(self.target, ListColumn) else []
-        return bool(entries) and isinstance(entries[0], Tensor) and entries[0].shape[1:] == (5,)
+    def has(self, kind: str) -> bool:
+        """Return whether the target is of a kind: the name of a file of ``data/targets/``."""
+        return kinds()[kind].holds(self)
 
     @property
     def has_captions(self) -> bool:
         """True if the target is a tuple of ``Caption`` for each image."""
-        return isinstance(self.target, ListColumn) and are_captions(next(iter(self.target), None))
-
-    @property
-    def has_picture_questions(self) -> bool:
-        """True if the target is a tuple of ``PictureQuestion`` for each image."""
-        listed = isinstance(self.target, ListColumn)
-        return listed and are_picture_questions(next(iter(self.target), None))
+        return self.has("captions")
 
     @property
     def volumes(self) -> bool:
         """True if the input is volumes of one size, (N, C, slices, rows, columns)."""
         return isinstance(self.input, Tensor) and self.input.ndim == 5
-
-    @property
-    def maps(self) -> bool:
-        """True if the target is a class for every pixel, (N, H, W)."""
-        return isinstance(self.target, Tensor) and self.target.ndim == 3 and not self.has_points
-
-    @property
-    def has_points(self) -> bool:
-        """True if the target is (N, K, 2), the positions of K landmarks in pixels: x and y, NaN if
-        a landmark is not marked."""
-        points = self.target
-        return isinstance(points, Tensor) and points.ndim == 3 and points.is_floating_point()
-
-    @property
-    def boxes(self) -> list[Tensor]:
-        """The boxes (n, 5) of each case, if the target is boxes, or objects with masks."""
-        return boxes_of(self.target)
 
     @property
     def channels(self) -> int:
@@ -209,6 +183,12 @@ class Dataset:
         if isinstance(self.input, LazyColumn):
             return self.input.stored
         return self.input[:, :1] if self.pictures and self.input.stride(1) == 0 else self.input
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the files' names are relative to."""
+        source = Path(self.source)
+        return source if source.is_dir() else source.parent
 
     @property
     def units(self) -> list[str] | None:

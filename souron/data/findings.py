@@ -5,9 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from souron.data import patients
 from souron.data.dataset import Dataset
 
 Severity = Literal["error", "warning", "hint"]
+TINY = 10  # cases of a class, too few to measure anything
+UNEVEN = 10.0  # ratio of the largest class to the smallest
+MANY = 0.5  # share of the annotations with one fault
+MOST_NAMED = 5  # patients or classes in several spellings, that are listed
 
 
 @dataclass(frozen=True)
@@ -80,3 +85,23 @@ def of_rows(
         said = {"count": len(rows), **fields}
         told = (one if one and said["count"] == 1 else message).format(**said)
         yield Finding(code, severity, files, told, fix, tuple(rows))
+
+
+def several_spellings(
+    cases: Dataset, code: str, names: Sequence[str], message: str, fix: str, one: str
+) -> Iterator[Finding]:
+    """Yield the finding about names (one for each case) that differ in spelling only."""
+    spelled: dict[str, dict[str, int]] = defaultdict(dict)  # names, each with its first row
+    for row, name in enumerate(names):
+        if name:
+            spelled[patients.spelling(name)].setdefault(name, row)
+    several = [rows for rows in spelled.values() if len(rows) > 1]
+    shown = [" = ".join(rows) for rows in several[:MOST_NAMED]]
+    listed = ", ".join(shown) + (", ..." if len(several) > MOST_NAMED else "")
+    rows = [tuple(rows.values()) for rows in several]
+    yield from of_rows(cases, code, "warning", rows, message, fix, one=one, names=listed)
+
+
+def tiny_class(message: str, fix: str) -> Finding:
+    """Return the finding about classes with few cases, objects or volumes."""
+    return Finding("tiny class", "warning", (), message, fix)

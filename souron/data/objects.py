@@ -22,9 +22,9 @@ from torch import Tensor
 from souron.data.boxed import NEAR, SIDE, as_dataset
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import check_memory, natural
-from souron.data.instances import Instances
 from souron.data.outlines import Corners, Fault, Piece
 from souron.data.reading import Reading
+from souron.data.targets.instances import Instances
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import limits
 from souron.kinds.codecs.image import Letterbox

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn
-from souron.data.picture_questions import PictureQuestion
+from souron.data.targets.picture_questions import PictureQuestion
 from souron.evaluation.answers import Answers, Setup, Sparse, dense
 from souron.evaluation.matching import subsets
 from souron.metrics import answer as metrics

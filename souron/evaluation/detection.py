@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from souron.data.dataset import Dataset
-from souron.data.instances import Instances, boxes_of
-from souron.data.poses import Figures, area_of
+from souron.data.targets.boxes import boxes_of
+from souron.data.targets.instances import Instances
+from souron.data.targets.poses import Figures, area_of
 from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
 from souron.metrics import detection, poses
 from souron.stats import intervals
@@ -90,7 +91,7 @@ def result(trainings: Trainings, setup: DetectionSetup, judge: Judge) -> Detecti
         conf,
         tuple(_of_label(matches, label, name, ap50[label], ap[label], units, conf)
               for label, name in enumerate(test.classes)),
-        detection.coco(test.boxes, boxes_of(found), count, masks=_masks(found, test)),
+        detection.coco(boxes_of(test.target), boxes_of(found), count, masks=_masks(found, test)),
         confusion(found, test, conf),
         {
             name: {
@@ -107,15 +108,23 @@ def matched(found: Sequence[Found], cases: Dataset, sizes: bool = True) -> detec
     """Match the detections with the objects of each case."""
     posed = any(isinstance(each, Figures) for each in found)
     return detection.match(
-        cases.boxes, boxes_of(found), len(cases.classes), poses.MOST if posed else MOST, sizes,
+        boxes_of(cases.target),
+        boxes_of(found),
+        len(cases.classes),
+        poses.MOST if posed else MOST,
+        sizes,
         _measured(found, cases),
-    )  # fmt: skip
+    )
 
 
 def confusion(found: Sequence[Found], cases: Dataset, conf: float) -> Array:
     """Compute the confusion matrix of ``metrics.detection.confusion``."""
     return detection.confusion(
-        cases.boxes, boxes_of(found), len(cases.classes), conf, measured=_measured(found, cases)
+        boxes_of(cases.target),
+        boxes_of(found),
+        len(cases.classes),
+        conf,
+        measured=_measured(found, cases),
     )
 
 

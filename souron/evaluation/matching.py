@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from souron.data.captions import Caption, in_language
 from souron.data.composing import captioned_words
 from souron.data.composing.captioned_words import COLOURS, GROUNDS, OWN, PLACES, Attributes
 from souron.data.dataset import Dataset
+from souron.data.targets.captions import Caption, in_language
 from souron.evaluation.answers import Answers
 from souron.metrics import match
 from souron.stats.records import Measure

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data.captions import in_language
 from souron.data.composing import captioned_words
 from souron.data.dataset import Dataset, digest
 from souron.data.splits import Parts, Split
+from souron.data.targets.captions import in_language
 from souron.evaluation import embedding, matching
 from souron.evaluation.answers import Answers, Setup
 from souron.evaluation.attribute_reader import (

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from souron.data.dataset import Dataset, ListColumn
-from souron.data.panoptic import MOST, Panoptic, stuff_of
+from souron.data.targets.panoptic import MOST, Panoptic, stuff_of
 from souron.evaluation.answers import Answers, Setup, Trainings, dense
 from souron.metrics import panoptic
 from souron.stats import intervals

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from souron.data.dataset import Dataset
-from souron.data.poses import Figures, area_of, nothing
+from souron.data.targets.poses import Figures, area_of, nothing
 from souron.evaluation import detection
 from souron.metrics import poses
 from souron.stats import intervals

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from souron.data import targets
 from souron.data.dataset import Dataset
+from souron.data.targets.classes_of_pixels import pixels_of
 from souron.evaluation.answers import Answers, Setup, Trainings, dense
 from souron.metrics import segmentation
 from souron.stats import intervals
@@ -90,7 +90,7 @@ def fault(data: Dataset) -> str:
 def most_frequent(target: Tensor, rows: Any, classes: int) -> int:
     """Return the class with the most pixels in these rows."""
     chosen = target.index_select(0, torch.as_tensor(rows, dtype=torch.long))
-    return int(np.argmax(targets.pixels_of(chosen, classes)))
+    return int(np.argmax(pixels_of(chosen, classes)))
 
 
 def said(answers: Answers, name: str = "found") -> Tensor:

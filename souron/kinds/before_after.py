@@ -18,7 +18,7 @@ from souron.kinds.codecs.provenance import Mark
 from souron.kinds.kind import Kind
 from souron.kinds.picture import FORMATS, SHOWN, Picture
 from souron.utils.files import atomically, free
-from souron.utils.messages import UserError, _
+from souron.utils.messages import N_, UserError, _
 
 SMALL = 128  # pixels: smaller images are shown with visible pixels
 LEAST, WIDE = 320, 1024  # pixels of the shown width, where there is room
@@ -59,6 +59,7 @@ class BeforeAfter(Kind):
     """
 
     widget = "before_after"
+    noun = N_("before and after")
     suffix = ".png"
     kept = True
 

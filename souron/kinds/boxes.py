@@ -12,7 +12,7 @@ from PIL import Image
 from souron.kinds import files, overlay
 from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 EDGES = ("left", "top", "right", "bottom")
 
@@ -22,6 +22,7 @@ class Boxes(Finding):
     """A box around each detected object, with its label and score."""
 
     widget = "boxes"
+    noun = N_("boxes")
     suffix = ".png"
 
     picture: Picture

@@ -11,7 +11,7 @@ from souron.kinds import files
 from souron.kinds.codecs import limits
 from souron.kinds.kind import Kind
 from souron.kinds.text import MOST_LETTERS
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 ROLES = ("system", "user", "assistant")
 MOST_TURNS = 10_000
@@ -29,6 +29,7 @@ class Chat(Kind):
     """A chat so far. As JSON it is ``{"messages": [{"role": ..., "content": ...}]}``."""
 
     widget = "chat"
+    noun = N_("chat")
     suffix = ".json"
     formats = (".json",)
 

@@ -10,7 +10,7 @@ from souron.kinds import files
 from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MOST = 1000  # images
 MOST_PIXELS = 300_000_000  # pixels of all images
@@ -22,6 +22,7 @@ class Gallery(Kind):
     """A sequence of images, with a caption for each or for none."""
 
     widget = "gallery"
+    noun = N_("pictures")
     suffix = ""
     formats = Picture.formats
     kept = True

@@ -11,10 +11,11 @@ class Kind(ABC):
 
     Its values are validated in the constructor, so that every instance is valid. ``str`` of it is
     what the command line prints, ``as_json`` what ``--json`` prints, and a notebook shows its
-    ``_repr_html_``. It is independent of the studio; ``widget`` names its display there.
+    ``_repr_html_``. It is independent of the studio: ``widget`` names a display of its own there.
     """
 
-    widget: ClassVar[str]
+    widget: ClassVar[str] = ""  # in the studio; "": a file in, and the HTML of a notebook out
+    noun: ClassVar[str]  # what it is called: English, the key of its translation
     suffix: ClassVar[str]  # default suffix of the file that ``save`` writes; "" a folder
     formats: ClassVar[tuple[str, ...]] = ()  # suffixes that ``read`` accepts; none: output only
     kept: ClassVar[bool] = False  # text cannot express it, so that an answer is saved by default

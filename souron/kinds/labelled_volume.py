@@ -18,7 +18,7 @@ from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
 from souron.kinds.surface import Shape
 from souron.kinds.volume import SUFFIXES, Volume, window_of
-from souron.utils.messages import UserError, _
+from souron.utils.messages import N_, UserError, _
 
 MOST_CLASSES = 256  # it is saved as bytes
 PANE = 360  # pixels of a plane's longer side
@@ -31,6 +31,7 @@ class LabelledVolume(Finding):
     """A class for every voxel of a volume; classes without a name are background."""
 
     widget = "labelled_volume"
+    noun = N_("labelled volume")
     suffix = ".nii.gz"
     kept = True
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from souron.kinds import files
 from souron.kinds.finding import Finding
+from souron.utils.messages import N_
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Labels(Finding):
     """A probability for each label."""
 
     widget = "labels"
+    noun = N_("labels")
     suffix = ".csv"
 
     file: str

@@ -15,7 +15,7 @@ from souron.kinds import contour, files, overlay
 from souron.kinds.boxes import counted
 from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MOST_CLASSES = 256  # classes of a label map, which is saved as a PNG of bytes
 MOST_OBJECTS = 65_536  # objects in a PNG of two bytes a pixel, the background included
@@ -32,6 +32,7 @@ class Mask(Finding):
     """
 
     widget = "mask"
+    noun = N_("areas")
     suffix = ".png"
     kept = True
 

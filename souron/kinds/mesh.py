@@ -19,7 +19,7 @@ from souron.kinds import files
 from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
 from souron.utils import units
-from souron.utils.messages import UserError, _
+from souron.utils.messages import N_, UserError, _
 
 MOST = 3_000_000  # vertices, and triangles
 MOST_BYTES = 200_000_000
@@ -40,6 +40,7 @@ class Mesh(Kind):
     """Vertices and the triangles between them."""
 
     widget = "mesh"
+    noun = N_("surface")
     suffix = ".obj"
     formats = SUFFIXES
     kept = True

@@ -10,7 +10,7 @@ from typing import Any
 from souron.kinds import files
 from souron.kinds.codecs import browser, hypertext
 from souron.kinds.kind import Kind
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 SHOWN = 200  # lines of its parts
 SIDE = 480  # CSS pixels, the height of the frame that shows it
@@ -25,6 +25,7 @@ class Page(Kind):
     """
 
     widget = "page"
+    noun = N_("web page")
     suffix = ".html"
     kept = True
 

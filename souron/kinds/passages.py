@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from souron.kinds import files
 from souron.kinds.kind import Kind
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 AROUND = 240  # characters of context shown before and after a passage
 
@@ -42,6 +42,7 @@ class Passages(Kind):
     """
 
     widget = "passages"
+    noun = N_("passages")
     suffix = ".json"
 
     question: str

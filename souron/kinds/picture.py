@@ -14,7 +14,7 @@ from souron.kinds import files
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits
 from souron.kinds.kind import Kind
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
 SHOWN = 1024  # pixels of the longer side, in a notebook
@@ -25,6 +25,7 @@ class Picture(Kind):
     """One image, upright, in mode ``"L"``, ``"F"`` (grey in finer steps) or ``"RGB"``."""
 
     widget = "picture"
+    noun = N_("picture")
     suffix = ".png"
     formats = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
                ".dcm", ".dicom")  # fmt: skip

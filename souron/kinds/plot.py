@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from souron.kinds import files
 from souron.kinds.kind import Kind
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MOST_POINTS = 1_000_000
 MOST_SERIES = 28  # more cannot be distinguished
@@ -31,6 +31,7 @@ class Plot(Kind):
     """Lines over a common axis; ``x`` and ``y`` name the axes with their units: "time (s)"."""
 
     widget = "plot"
+    noun = N_("plot")
     suffix = ".svg"
     kept = True
 

@@ -11,7 +11,7 @@ from souron.kinds import files, overlay
 from souron.kinds.boxes import save_marked
 from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +19,7 @@ class Points(Finding):
     """A position for each name, and lines between some of them."""
 
     widget = "points"
+    noun = N_("points")
     suffix = ".png"
 
     picture: Picture

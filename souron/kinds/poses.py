@@ -13,7 +13,7 @@ from souron.kinds import files, overlay
 from souron.kinds.boxes import Boxes, counted, save_marked
 from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MARKED = 2  # flag of a visible point in COCO's files
 
@@ -23,6 +23,7 @@ class Poses(Finding):
     """A box around each figure, and the positions of its points."""
 
     widget = "poses"
+    noun = N_("poses")
     suffix = ".png"
 
     picture: Picture

@@ -12,7 +12,7 @@ from souron.kinds import files
 from souron.kinds.codecs import limits
 from souron.kinds.kind import Kind
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MOST_OPTIONS = 10
 MOST_LETTERS = 50_000  # characters of a question with its options
@@ -28,6 +28,7 @@ class Question(Kind):
     """A question with its options. As text: the question, then a line for each option."""
 
     widget = "question"
+    noun = N_("exam question")
     suffix = ".json"
     formats = (".json", ".txt")
 

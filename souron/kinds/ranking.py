@@ -15,7 +15,7 @@ from souron.kinds.codecs import limits
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture, html
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MOST = 10_000  # texts
 MOST_LETTERS = 10_000  # characters of a text
@@ -48,6 +48,7 @@ class Ranking(Kind):
     """Texts with their scores, the best first; ties keep their given order."""
 
     widget = "ranking"
+    noun = N_("ranking")
     suffix = ".json"
     formats = (".json", ".csv")
 

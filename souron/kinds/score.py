@@ -49,6 +49,7 @@ class Score(Kind):
     """
 
     widget = "score"
+    noun = N_("sheet music")
     suffix = ".mid"
     formats = (*midi.SUFFIXES, *musicxml.SUFFIXES)
     kept = True

@@ -16,7 +16,7 @@ from souron.kinds.boxes import counted, save_marked
 from souron.kinds.contour import runs
 from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture, html
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MOST = 255  # segments
 DARK = 3  # divisor that darkens the colours of stuff
@@ -31,6 +31,7 @@ class Segments(Finding):
     """
 
     widget = "segments"
+    noun = N_("segments")
     suffix = ".png"
 
     picture: Picture

@@ -13,7 +13,7 @@ from souron.kinds import files
 from souron.kinds.codecs import image, limits
 from souron.kinds.kind import Kind
 from souron.utils import units
-from souron.utils.messages import UserError, _
+from souron.utils.messages import N_, UserError, _
 
 MOST_CHANNELS = 64
 MOST_RATE = 768_000  # samples a second
@@ -26,6 +26,7 @@ class Sound(Kind):
     """Sound pressure over time, -1..1."""
 
     widget = "sound"
+    noun = N_("sound")
     suffix = ".wav"
     formats = (".wav",)
     kept = True

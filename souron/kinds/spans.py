@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from souron.kinds import files
 from souron.kinds.kind import Kind
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 TINTS = ("#cfe3f5", "#fbd9c4", "#c5eadb", "#f2d5e6", "#ddeffb", "#fae6bd", "#e3e3e3")
 
@@ -32,6 +32,7 @@ class Spans(Kind):
     """Non-overlapping labelled parts of a text, in order."""
 
     widget = "spans"
+    noun = N_("spans")
     suffix = ".json"
 
     text: str

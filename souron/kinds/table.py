@@ -11,7 +11,7 @@ from souron.kinds import files
 from souron.kinds.codecs import limits
 from souron.kinds.kind import Kind
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MOST_CELLS = 5_000_000
 MOST_COLUMNS = 10_000
@@ -24,6 +24,7 @@ class Table(Kind):
     """Rows with a value for each column; values from a file are strings."""
 
     widget = "table"
+    noun = N_("table")
     suffix = ".csv"
     formats = (".csv", ".tsv")
 

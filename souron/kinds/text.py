@@ -9,7 +9,7 @@ from typing import Any, Self
 from souron.kinds import files
 from souron.kinds.kind import Kind
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MOST_LETTERS = 20_000_000
 STDIN = "-"
@@ -20,6 +20,7 @@ class Text(Kind):
     """A plain text in any language."""
 
     widget = "text"
+    noun = N_("text")
     suffix = ".txt"
     formats = (".txt", ".md")
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from souron.kinds import files
 from souron.kinds.kind import Kind
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MOST = 1_000_000  # tokens
 SHOWN = 20_000  # tokens shown on a page, and
@@ -41,6 +41,7 @@ class Tokens(Kind):
     """A text and its tokens, in order."""
 
     widget = "tokens"
+    noun = N_("tokens")
     suffix = ".csv"
 
     text: str

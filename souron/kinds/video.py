@@ -18,7 +18,7 @@ from souron.kinds.codecs import limits, moving
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.utils.files import atomically
-from souron.utils.messages import _
+from souron.utils.messages import N_, _
 
 MOST_FRAMES = 5000
 MOST_PIXELS = 150_000_000  # pixels of all frames
@@ -30,6 +30,7 @@ class Video(Kind):
     """A video without sound."""
 
     widget = "video"
+    noun = N_("video")
     suffix = ".webp"
     formats = (*moving.FORMATS, *moving.BY_AV, *limits.DICOM)
     kept = True

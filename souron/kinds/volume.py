@@ -35,6 +35,7 @@ class Volume(Kind):
     """
 
     widget = "volume"
+    noun = N_("volume")
     suffix = ".nii.gz"
     formats = (".nii", ".gz", ".nrrd")
     kept = True

@@ -1,8 +1,8 @@
-"""Rows of the lecture, one file each: ``rows/V1.toml`` is AlexNet.
+"""Rows of the lecture, one file each, found by its name: ``rows/V1.toml`` is AlexNet.
 
 A file holds what a system's source does not: people and dates, how it works, its use, its
-failures, and a text to read aloud, in English and Japanese. Each file is validated when read; a
-row without a file is left out.
+failures, and a text to read aloud, in English and Japanese. Each file is validated when read. Its
+name is the letter of a chapter and a number, which is the row's place.
 
     systems = ["alexnet"]        the first is drawn, tried and trained; [] where there is none
     data = "digits"              what it is trained on for ten seconds; "" where it is not trained
@@ -32,9 +32,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from souron.utils.files import package_folders
 from souron.utils.messages import N_, UserError, _, language, near
 
-FOLDER = Path(__file__).parent / "rows"
 MOST_BYTES = 32_000  # of a file
 LONGEST = 2_000  # characters of a field
 STEPS = (3, 6)  # of a mechanism: minimum, maximum
@@ -48,8 +48,8 @@ CHAPTERS = (
     ("generation", N_("Generation"), "G"),
     ("society", N_("Society"), "E"),
 )  # name, title, letters of its rows
-COUNTS = {"C": 9, "V": 12, "D": 6, "S": 5, "L": 10, "G": 19, "E": 5}
-IDS = tuple(f"{letter}{number + 1}" for letter, count in COUNTS.items() for number in range(count))
+LETTERS = "".join(letters for _name, _title, letters in CHAPTERS)  # in the lecture's order
+ID = re.compile(rf"([{LETTERS}])([1-9]\d?)")
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,15 @@ class Chapter:
 
 @cache
 def rows() -> dict[str, Row]:
-    """Return every row that has a file, by id, in the lecture's order. Raises UserError."""
-    files = {id: FOLDER / f"{id}.toml" for id in IDS}
-    return {id: read(file) for id, file in files.items() if file.is_file()}
+    """Return every row, by id, in the lecture's order. Raises UserError."""
+    folders = package_folders("lecture/rows")
+    found = [read(file) for folder in folders for file in folder.glob("*.toml")]
+    return {row.id: row for row in sorted(found, key=lambda row: _place(row.id))}
+
+
+def _place(id: str) -> tuple[int, int]:
+    """Return the position of a row in the lecture: its letter's, and its number."""
+    return LETTERS.index(id[0]), int(id[1:])
 
 
 @cache
@@ -151,8 +157,10 @@ def checked(found: Mapping[str, Any], file: Path) -> Row:
     """Validate that every field is present, of its type and within its limits. Raises UserError."""
     found = {"training": {}, **found}
     _names(file, found, [field.name for field in fields(Row) if field.name != "id"])
-    if file.stem not in IDS:
-        raise wrong(file, file.stem, "C1 ... E5")
+    if not ID.fullmatch(file.stem):
+        raise wrong(
+            file, file.stem, _("a letter of {letters} and a number").format(letters=LETTERS)
+        )
     year = found["year"]
     if not isinstance(year, int) or isinstance(year, bool) or not 1600 <= year <= 2100:
         raise wrong(file, f"year = {year!r}", "year = 2012")

@@ -13,6 +13,7 @@ from souron.report import plots
 from souron.report.page import (
     SMALL_TEST,
     Fact,
+    Plot,
     budget_text,
     few_cases,
     in_each_language,
@@ -49,7 +50,49 @@ def comparison_report(record: ComparisonRecord) -> Path:
 
 
 def _page(record: ComparisonRecord, elsewhere: Sequence[Any]) -> str:
-    headings = {
+    module = registry.section(record.task)
+    sections = module.comparison(record) if module and hasattr(module, "comparison") else []
+    names = [row.system for row in record.rows]
+    headings, parts = _headings(), _parts(record)
+    heading_of = {"race": "time", "complexity": "size"}
+    left_out = {heading_of.get(name, name) for name, part in parts.items() if not part}
+    title = _("{count} systems on {data}").format(count=len(names), data=called(record.data))
+    if len(names) == 1:
+        title = _("{system} on {data}").format(system=names[0], data=called(record.data))
+    return page(
+        "comparison.html",
+        elsewhere=elsewhere,
+        title=title,
+        eyebrow=_("comparison at equal budget · {task}").format(task=task_name(record.task)),
+        sentence=again(record.sentence),
+        notes=notes(record),
+        facts=_facts(record),
+        contents=[
+            *((section.name, section.title) for section in sections),
+            *((name, title) for name, title in headings.items() if name not in left_out),
+        ],
+        sections=sections,
+        headings=headings,
+        measure=registry.metric(record.measure).title,
+        cases=units.whole(record.cases),
+        rows=_ranking(record.rows),
+        intervals=_intervals(record),
+        matrix=record.verdicts
+        and plot(
+            plots.verdicts(record.verdicts, names, record.measure),
+            _("every system against every other; the table below says the same in words"),
+        ),
+        equal=_equal(record),
+        skipped=told_again(record.skipped),
+        receipt=receipt(record.receipt),
+        command=record.receipt.get("command", ""),
+        **parts,
+    )
+
+
+def _headings() -> dict[str, str]:
+    """Return the titles of the parts of the page, by name."""
+    return {
         "ranking": _("Ranking"),
         "verdicts": _("Every pair"),
         "further": _("By further measures"),
@@ -59,17 +102,32 @@ def _page(record: ComparisonRecord, elsewhere: Sequence[Any]) -> str:
         "equal": _("What was equal"),
         "receipt": _("Receipt"),
     }
-    module = registry.section(record.task)
-    sections = module.comparison(record) if module and hasattr(module, "comparison") else []
+
+
+def _facts(record: "ComparisonRecord") -> list[Fact]:
+    seeds = _("with different seeds")
+    if record.folds > 1:
+        text = _("{seeds} seeds, {folds} folds of each")
+        seeds = text.format(seeds=record.seeds, folds=record.folds)
+    return [
+        Fact(_("cases"), units.whole(record.cases)),
+        Fact(_("budget of each"), budget_text(record.budget)),
+        Fact(_("trainings of each"), units.whole(record.seeds * record.folds), seeds),
+    ]
+
+
+def _parts(record: "ComparisonRecord") -> dict[str, Any]:
+    """Return the parts of the page that a comparison may lack; those are falsy."""
     measure, curves = record.measure, record.curves
     budget = Budget.parse(record.budget).share(record.folds)  # the curves are of one training
     follows = record.follows or measure
     looked = any(f"val {follows}" in row for seeds in curves.values() for c in seeds for row in c)
     seconds = budget.amount if budget.unit == "seconds" else None
     examples = budget.amount if budget.unit == "examples" else None
-    names = [row.system for row in record.rows]
-    ordered = {name: curves[name] for name in names if any(curves.get(name, ()))}
-    parts: dict[str, Any] = {
+    ordered = {
+        row.system: curves[row.system] for row in record.rows if any(curves.get(row.system, ()))
+    }
+    return {
         "verdicts": [_pair(verdict, measure) for verdict in record.verdicts],
         "counted": _counted(record),
         "race": looked
@@ -101,58 +159,16 @@ def _page(record: ComparisonRecord, elsewhere: Sequence[Any]) -> str:
             for name, ranking in record.further.items()
         ],
     }
-    heading_of = {"race": "time", "complexity": "size"}
-    left_out = {heading_of.get(name, name) for name, part in parts.items() if not part}
-    return page(
-        "comparison.html",
-        elsewhere=elsewhere,
-        title=_("{count} systems on {data}").format(count=len(names), data=called(record.data))
-        if len(names) > 1
-        else _("{system} on {data}").format(system=names[0], data=called(record.data)),
-        eyebrow=_("comparison at equal budget · {task}").format(task=task_name(record.task)),
-        sentence=again(record.sentence),
-        notes=notes(record),
-        facts=[
-            Fact(_("cases"), units.whole(record.cases)),
-            Fact(_("budget of each"), budget_text(record.budget)),
-            Fact(
-                _("trainings of each"),
-                units.whole(record.seeds * record.folds),
-                _("with different seeds")
-                if record.folds == 1
-                else _("{seeds} seeds, {folds} folds of each").format(
-                    seeds=record.seeds, folds=record.folds
-                ),
-            ),
-        ],
-        contents=[
-            *((section.name, section.title) for section in sections),
-            *((name, title) for name, title in headings.items() if name not in left_out),
-        ],
-        sections=sections,
-        headings=headings,
-        measure=registry.metric(measure).title,
-        cases=units.whole(record.cases),
-        rows=_ranking(record.rows),
-        intervals=plot(
-            plots.intervals(record.rows),
-            "; ".join(
-                f"{row.system} {registry.metric(measure).text(row.value)} "
-                f"({registry.metric(measure).interval(row.low, row.high)})"
-                for row in record.rows
-            ),
-        ),
-        matrix=record.verdicts
-        and plot(
-            plots.verdicts(record.verdicts, names, measure),
-            _("every system against every other; the table below says the same in words"),
-        ),
-        equal=_equal(record),
-        skipped=told_again(record.skipped),
-        receipt=receipt(record.receipt),
-        command=record.receipt.get("command", ""),
-        **parts,
+
+
+def _intervals(record: "ComparisonRecord") -> Plot:
+    """Plot the interval of each system, with the figures as text."""
+    metric = registry.metric(record.measure)
+    each = (
+        f"{row.system} {metric.text(row.value)} ({metric.interval(row.low, row.high)})"
+        for row in record.rows
     )
+    return plot(plots.intervals(record.rows), "; ".join(each))
 
 
 def notes(record: ComparisonRecord) -> list[str]:

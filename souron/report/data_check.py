@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from souron.data import targets, texts
 from souron.data.check import Checkup, Finding
+from souron.data.target import target_of
 from souron.report.page import Fact, Tile, page, tile, write
 from souron.utils import units
 from souron.utils.messages import _
@@ -54,7 +54,7 @@ def _shown(found: Checkup, finding: Finding) -> dict[str, Any]:
         "severity": units.severity(finding.severity),
         "message": finding.message,
         "fix": finding.fix,
-        "families": [] if texts.holds(found.cases) else _families(found, finding),
+        "families": _families(found, finding),
         "files": _files(found, finding)[:MOST_FILES],
         "more": max(0, len(_files(found, finding)) - MOST_FILES),
     }
@@ -67,15 +67,17 @@ def _files(found: Checkup, finding: Finding) -> Sequence[str]:
     """
     if not finding.rows:
         return finding.files
-    if not texts.holds(found.cases):
+    if _seen(found):
         return ()
-    words, names = targets.of(found.cases).words, found.cases.file
+    words, names = target_of(found.cases).words, found.cases.file
     return [f"{names[row]}: {words(row)}" for family in finding.rows for row in family]
 
 
 def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:
     """Return the images of a finding as tiles; images that belong together share a list."""
-    target, shown, left = targets.of(found.cases), [], MOST_PICTURES
+    if not _seen(found):
+        return []
+    target, shown, left = target_of(found.cases), [], MOST_PICTURES
     cases = found.cases
     for family in finding.rows:
         rows = family[: max(2, min(len(family), left))]
@@ -90,8 +92,13 @@ def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:
     return shown
 
 
+def _seen(found: Checkup) -> bool:
+    """Return whether the cases are looked at, as images; others are read."""
+    return target_of(found.cases).layout == "images"
+
+
 def _lines(found: Checkup, row: int) -> tuple[str, ...]:
     cases = found.cases
     group = cases.group[row] if cases.group else ""
     part = cases.part[row] if cases.part else ""
-    return tuple(filter(None, (targets.of(cases).words(row), group, part)))
+    return tuple(filter(None, (target_of(cases).words(row), group, part)))

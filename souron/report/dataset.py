@@ -1,5 +1,6 @@
 """Overview of a data set: ``data.html`` and ``data.png``."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data import targets, texts, transforms, voices
+from souron.data import transforms
 from souron.data.dataset import Dataset
-from souron.data.targets import Target
+from souron.data.target import Target, picture_size, target_of
 from souron.kinds.codecs import image
 from souron.report import plots
 from souron.report.page import (
@@ -19,9 +20,7 @@ from souron.report.page import (
     Plot,
     Tile,
     page,
-    picture_size,
     plot,
-    shape_of,
     tile,
     write,
 )
@@ -37,43 +36,39 @@ EXAMPLES = 3  # images shown at each step of preparation and augmentation
 
 
 def data_page(cases: Dataset, folder: Path) -> Path:
-    """Write ``data.html`` and, except for texts, ``data.png`` into ``folder``.
+    """Write ``data.html`` and, for images and volumes, ``data.png`` into ``folder``.
 
     Return the path of the page. Raises UserError.
     """
-    if texts.holds(cases):
-        return texts_page(cases, folder)
-    if (cases.has_captions or cases.has_picture_questions) and not cases.classes:
-        cases = replace(cases, classes=(cases.name,))  # nothing says of what sort they are
-    if voices.holds(cases):
-        return pieces_page(cases, folder)
-    target = targets.of(cases)
-    counts, rows = target.counts(), target.rows(SHOWN)
+    return LAYOUTS[target_of(cases).layout](cases, folder)
+
+
+def images_page(cases: Dataset, folder: Path) -> Path:
+    """Write the page and the overview of images or volumes; return the page's path."""
+    target = target_of(cases)
+    if target.every_class and not cases.classes:
+        # nothing says of what sort they are
+        target = target_of(replace(cases, classes=(cases.name,)))
+    cases, counts, rows = target.cases, target.counts(), target.rows(SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])
     chosen = {cases.classes[k]: target.examples(k, rows[k]) for k in largest}
-    sizes = [counts[k] for k in largest]
+    sizes, counted = [counts[k] for k in largest], _(target.counted)
     with files.atomically(folder / "data.png") as beside:
-        title, counted = cases.name, _(target.counted)
-        beside.write_bytes(plots.overview(chosen, sizes, target.pixels(), title, counted))
+        beside.write_bytes(plots.overview(chosen, sizes, target.pixels(), cases.name, counted))
 
     followed = list(range(EXAMPLES)) if target.every_class else [rows[k][0] for k in largest]
     followed = list(dict.fromkeys(followed))[: min(EXAMPLES, len(cases))]
-    marked = [_marked(cases, i) for i in followed]
-    augmentation = [_augmented(cases, i) for i in followed] if cases.augment else []
-    headings = {
-        "classes": _(target.heading),
-        "sizes": _("Sizes and pixel values"),
-        "preparation": _("Preparation, step by step"),
-        "augmentation": _("Augmentation, step by step"),
-        "parts": _("Parts and groups"),
-        "skipped": _("Skipped files"),
-    }
-    parts = _parts(cases)
-    preparation = [_prepared(cases, i) for i in followed] if cases.pictures else []
-    there = {
-        "preparation": preparation, "augmentation": augmentation, "parts": parts,
+    parts = {
+        "preparation": [_prepared(cases, i) for i in followed] if cases.pictures else [],
+        "augmentation": [_augmented(cases, i) for i in followed] if cases.augment else [],
+        "parts": _parts(cases),
         "skipped": cases.skipped,
-    }  # fmt: skip
+    }
+    headings = _headings(target)
+    drawn = plot(
+        plots.classes(chosen, sizes, counted),
+        "; ".join(f"{cases.classes[k]} {counts[k]}" for k in largest),
+    )
     text = page(
         "data.html",
         title=cases.name,
@@ -81,34 +76,50 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         facts=[
             Fact(_("cases"), units.whole(len(cases))),
             Fact(headings["classes"], units.whole(target.number), _uneven(target, sizes)),
-            Fact(*shape_of(cases)),
+            Fact(*target.shape()),
             Fact(_("files skipped"), units.whole(len(cases.skipped))),
         ],
-        contents=[(name, title) for name, title in headings.items() if there.get(name, True)],
+        contents=[(name, title) for name, title in headings.items() if parts.get(name, True)],
         headings=headings,
-        classes=plot(
-            plots.classes(chosen, sizes, _(target.counted)),
-            "; ".join(f"{cases.classes[k]} {counts[k]}" for k in largest),
-        ),
-        classes_caption=_("Of {all} classes, the {count} largest.").format(
-            all=len(cases.classes), count=len(largest)
-        )
-        if len(largest) < len(cases.classes)
-        else "",
+        classes=drawn,
+        classes_caption=_caption(len(largest), len(cases.classes)),
         sizes=_sizes(cases),
-        marked=list(filter(None, marked)),
+        marked=list(filter(None, [_marked(cases, i) for i in followed])),
         pixels=plot(plots.pixels(target.pixels()), _("how often each pixel value occurs")),
-        preparation=preparation,
-        augmentation=augmentation,
-        parts=parts,
-        skipped=cases.skipped,
+        **parts,
     )
     return write(folder / "data.html", text)
 
 
+LAYOUTS: dict[str, Callable[[Dataset, Path], Path]] = {  # by ``Target.layout``
+    "images": images_page,
+    "texts": texts_page,
+    "pieces": pieces_page,
+}
+
+
+def _headings(target: Target) -> dict[str, str]:
+    """Return the titles of the parts of the page, by name."""
+    return {
+        "classes": _(target.heading),
+        "sizes": _("Sizes and pixel values"),
+        "preparation": _("Preparation, step by step"),
+        "augmentation": _("Augmentation, step by step"),
+        "parts": _("Parts and groups"),
+        "skipped": _("Skipped files"),
+    }
+
+
+def _caption(shown: int, classes: int) -> str:
+    """Say that the largest classes only are shown; "" if all are."""
+    if shown == classes:
+        return ""
+    return _("Of {all} classes, the {count} largest.").format(all=classes, count=shown)
+
+
 def _marked(cases: Dataset, row: int) -> Plot | None:
     """Return an image with its target drawn on it; None where the target cannot be drawn."""
-    drawn = targets.of(cases).drawn(row)
+    drawn = target_of(cases).drawn(row)
     return drawn and plot(image.png(drawn[0]), f"{cases.file[row]}: {drawn[1]}")
 
 
@@ -128,7 +139,7 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
     if cases.pictures:
         facts = [(_("images as souron uses them"), picture_size(cases))]
     else:
-        facts = [(_("volumes as souron uses them"), shape_of(cases)[1])]
+        facts = [(_("volumes as souron uses them"), target_of(cases).shape()[1])]
     every = max(1, len(cases) // MOST_MEASURED)
     sizes = []
     for row in range(0, len(cases), every) if cases.pictures else ():
@@ -168,7 +179,7 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
 
 def _prepared(cases: Dataset, row: int) -> list[Tile]:
     """Return the image as read, resized and normalised."""
-    name, pixels = targets.of(cases).words(row), cases.input[row]
+    name, pixels = target_of(cases).words(row), cases.input[row]
     steps = []
     file = _file(cases, row)
     if file is not None:
@@ -195,7 +206,7 @@ def _normalised(cases: Dataset, pixels: Tensor) -> Tensor:
 
 
 def _augmented(cases: Dataset, row: int) -> list[Tile]:
-    name, pixels = targets.of(cases).words(row), cases.input[row]
+    name, pixels = target_of(cases).words(row), cases.input[row]
     told = transforms.what()
     return [
         tile(pixels, name, (_("as it is"), name)),

@@ -7,10 +7,11 @@ import torch
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 
-from souron.data import targets, transforms
+from souron.data import transforms
 from souron.data.augmentation_preview import strengths as strength_steps
 from souron.data.dataset import Dataset
 from souron.data.preprocessing import PreparationStep
+from souron.data.target import target_of
 from souron.report import plots
 from souron.report.drawing import Drawing
 from souron.utils.messages import UserError, _
@@ -27,7 +28,7 @@ def overview(data: Dataset) -> Drawing:
     Raises UserError where the cases are not images.
     """
     _must_be_pictures(data)
-    target = targets.of(data)
+    target = target_of(data)
     counts, rows = target.counts(), target.rows(SHOWN)
     chosen = {data.classes[k]: target.examples(k, rows[k]) for k in sorted(rows)[:MOST_CLASSES]}
     sizes = [counts[k] for k in sorted(rows)[:MOST_CLASSES]]

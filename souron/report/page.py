@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -20,7 +18,7 @@ import souron
 from souron import registry
 from souron.data import load
 from souron.data.called import called
-from souron.data.dataset import Dataset, Skipped
+from souron.data.dataset import Skipped
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import picture
@@ -75,30 +73,6 @@ def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file:
     """Make a tile of an image: a tensor (C, H, W) uint8, or a PIL image."""
     shown = image if isinstance(image, Image.Image) else picture(image)
     return Tile(animation.thumbnail(shown), alt, max(shown.size), tuple(lines), file)
-
-
-def picture_size(cases: Dataset) -> str:
-    return _("{side} × {side} pixels, {colour}").format(side=cases.side, colour=colour(cases))
-
-
-def shape_of(cases: Dataset) -> tuple[str, str]:
-    """Return the kind of the cases (image, volume, text) and their size."""
-    if cases.pictures:
-        return _("image"), picture_size(cases)
-    if cases.volumes:
-        return _("volume"), _("{size} voxels").format(
-            size=" x ".join(map(str, cases.input.shape[2:]))
-        )
-    if not isinstance(cases.input, Tensor):
-        letters = [len(str(entry)) for entry in islice(cases.input, 1000)]
-        return _("a text"), _("{count} characters in the middle").format(
-            count=units.whole(round(median(letters)))
-        )
-    return _("columns"), units.whole(cases.input[0].numel())
-
-
-def colour(cases: Dataset) -> str:
-    return _("colour") if cases.channels == 3 else _("grey")
 
 
 def flat(thing: Any, name: str = "") -> Iterator[tuple[str, str]]:

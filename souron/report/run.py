@@ -13,9 +13,9 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.data import targets
 from souron.data.called import called
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.target import target_of
 from souron.evaluation.record import RunRecord
 from souron.report import plots
 from souron.report.page import (
@@ -33,7 +33,6 @@ from souron.report.page import (
     plot,
     receipt,
     report_file,
-    shape_of,
     tile,
     told_again,
     write,
@@ -334,7 +333,7 @@ def _data_facts(record: RunRecord) -> list[tuple[str, str]]:
         if record.test.classes:
             facts.append((_("classes"), units.whole(len(record.test.classes))))
         facts += [
-            shape_of(record.test),
+            target_of(record.test).shape(),
             (
                 _("patients, grouped by")
                 if imaged
@@ -362,7 +361,7 @@ def _part(part: str) -> str:
 
 def _some(test: Dataset) -> list[Tile]:
     """Return tiles of test cases, equally many of each class, as far as there is room."""
-    target, each = targets.of(test), max(1, SAMPLES // max(1, len(test.classes)))
+    target, each = target_of(test), max(1, SAMPLES // max(1, len(test.classes)))
     rows = (
         list(range(min(SAMPLES, len(test))))
         if target.every_class
@@ -376,7 +375,7 @@ def _some(test: Dataset) -> list[Tile]:
 
 def _balance(split: Path, test: Dataset) -> Plot | None:
     """Plot the cases of each class in each part of ``split.csv``, or else of the test part."""
-    if not targets.of(test).one_class:
+    if not target_of(test).one_class:
         return None
     if split.exists():
         with split.open(newline="", encoding="utf-8") as file:

@@ -9,8 +9,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.data import targets
 from souron.data.dataset import Dataset, Rows
+from souron.data.targets.panoptic import shown
 from souron.evaluation.record import RunRecord
 from souron.evaluation.steps import Explained, Maps
 from souron.kinds import overlay
@@ -93,7 +93,7 @@ def _drawn(test: Dataset, row: int, step: Any) -> tuple[Plot | None, list[Tile]]
     if isinstance(step, Explained):
         return _weighted(test, row, step), []
     if not isinstance(step, Maps):
-        whole = targets.shown(test.input[row], step.segments, test.classes)
+        whole = shown(test.input[row], step.segments, test.classes)
         return embedded(_fitted(whole.drawn()), step.title), []
     return None, [
         tile(_map(test.input[row], values.float().cpu(), step.drawn), name, (name,))

@@ -7,8 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from souron.data import targets, texts
+from souron.data import texts
 from souron.data.dataset import Dataset
+from souron.data.target import Target, target_of
+from souron.data.targets.texts import languages
 from souron.data.texts import Preference, Question
 from souron.kinds.chat import Turn
 from souron.report import plots
@@ -34,7 +36,7 @@ class Example(NamedTuple):
 
 def texts_page(cases: Dataset, folder: Path) -> Path:
     """Write ``data.html`` into ``folder``; return the page's path. Raises UserError."""
-    target = targets.of(cases)
+    target = target_of(cases)
     letters = [len(texts.plain(entry)) for entry in cases.input]
     headings = {
         "examples": _("Examples to read"),
@@ -57,7 +59,7 @@ def texts_page(cases: Dataset, folder: Path) -> Path:
         facts=[
             Fact(_("texts"), units.whole(len(cases)), sort_of(cases)),
             Fact(_("characters"), units.whole(sum(letters))),
-            Fact(_("languages"), _languages(cases)),
+            Fact(_("languages"), languages(cases)),
             Fact(_("left out"), units.whole(len(cases.skipped))),
         ],
         contents=[(name, title) for name, title in headings.items() if there.get(name, True)],
@@ -89,14 +91,9 @@ def sort_of(cases: Dataset) -> str:
     return _("plain texts") if cases.target is None else _("texts with their translations")
 
 
-def _languages(cases: Dataset) -> str:
-    count = Counter(cases.columns.get("language", ()))
-    return ", ".join(f"{name or '?'} {units.whole(n)}" for name, n in count.most_common())
-
-
 def examples(cases: Dataset) -> list[Example]:
     """Return examples of each class, or else of each language and each column with few values."""
-    target = targets.of(cases)
+    target = target_of(cases)
     if target.one_class:
         rows = [row for found in target.rows(READ).values() for row in found]
     else:
@@ -115,14 +112,12 @@ def _spread(rows: list[int]) -> list[int]:
 
 
 def _example(cases: Dataset, row: int) -> Example:
-    target = targets.of(cases)
+    target = target_of(cases)
     told = [cases.part[row] if cases.part else ""]
     told += [values[row] for values in cases.columns.values()]
-    answer = target.answer(row) if isinstance(target, targets.Texts) else ""
     lines = _lines(cases.input[row])
-    if answer:
-        names = {"LabelledTexts": _("class"), "TaggedTexts": _("tags")}
-        lines.append((names.get(type(target).__name__, _("translation")), answer))
+    if answer := target.answer(row):
+        lines.append((_(target.answer_name), answer))
     shown = [(who, _cut(text)) for who, text in lines]
     return Example(cases.file[row], ", ".join(filter(None, told)), shown)
 
@@ -154,7 +149,7 @@ def _lengths(letters: list[int]) -> list[tuple[str, str]]:
     ]
 
 
-def _classes(target: targets.Target) -> list[tuple[str, str]]:
+def _classes(target: Target) -> list[tuple[str, str]]:
     counted = sorted(
         zip(target.cases.classes, target.counts(), strict=True), key=lambda pair: -pair[1]
     )

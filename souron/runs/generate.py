@@ -8,39 +8,26 @@ always the same, so that ``first=`` continues.
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from souron.evaluation import sampling
 from souron.evaluation.record import DrawnRecord
-from souron.evaluation.sampling import Noise
 from souron.hub import diffusion_weights, names, zoo
 from souron.kinds import signature
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import provenance
-from souron.kinds.codecs.animation import moving, sheet
-from souron.kinds.codecs.moving import decodes
-from souron.kinds.video import Video
 from souron.runs import events
 from souron.runs import folder as run_folder
-from souron.runs import generate as run_generate
+from souron.runs.drawing import Conditions, Drawing
 from souron.runs.events import Event, Interrupted
 from souron.utils import files, hardware
 from souron.utils.messages import N_, UserError, _
 
 MOST = 1_000_000  # images per command
-A_FOLDER = 1000  # images per folder, if there are more
-ON_A_SHEET = 64
-STEPS_OF = 8  # images whose intermediate steps are shown
-MOMENTS = 10  # intermediate steps shown
-BETWEEN = 12  # steps of an interpolation between two images
-FRAME = 80  # milliseconds
 DRAWN_PUBLISHED = Path("runs/published")  # folder for images of published models
 MANY = 64  # default number of images
 STEPS = 20  # default steps of a published model
@@ -50,7 +37,6 @@ IMGSZ = signature.Option(
 FROM_FILES = ("given", "image", "mask")  # options that name images
 NEEDS = {"kept": "given", "strength": "image"}  # options that require an image
 OR = "|"  # separates prompts
-LONG_SIDE = 256  # pixels, to which small animations are enlarged
 
 
 def generate(run: str | Path, n: int | None = None, seed: int = 0, **options: Any) -> DrawnRecord:
@@ -80,133 +66,45 @@ def generating(
     ``imgsz`` pixels a side. ``first`` is the first image's number, ``label`` the class (several,
     separated by commas, take turns), ``prompt`` the prompt (several, separated by |, take turns),
     ``given`` an image, folder or glob to complete, ``image`` one to start from and ``mask`` the
-    area
-    to generate anew (white), ``walk`` the number of images to interpolate between, ``out`` the
-    output
-    folder (by default a new one in the run's); further ``options`` are those of the system's
+    area to generate anew (white), ``walk`` the number of images to interpolate between, ``out`` the
+    output folder (by default a new one in the run's); further ``options`` are those of the system's
     ``drawing``. All of them are stored in each file, see ``like``. Raises UserError.
     """
     published = isinstance(names.resolve(run), names.DiffusionModel)
     n = (1 if published else MANY) if n is None else n
     check(n, seed, first, walk)
-    weights: Path | None = None
-    if published:
-        folder, args = Path(run), {"system": diffusion_weights.SYSTEM, "data": ""}
-        side = IMGSZ.read(options.pop("imgsz", IMGSZ.default))
-        steps = options.get("steps", STEPS)
-        _cost, text = diffusion_weights.told(
-            run, side, int(steps) if str(steps).isdigit() else STEPS
-        )
-        yield Event("forecast", text=text, note=text)
-        yield Event("data", text=_("loading {name}").format(name=folder.name))
-        system, weights = diffusion_weights.system(run, side), diffusion_weights.file_of(folder)
-    else:
-        folder = run_folder.find(run)
-        args = run_folder.read_args(folder)
-        system = run_generate.generator(folder, args)
+    source = yield from _published(run, options) if published else _trained(run)
+    system = source.system
     system.to(hardware.device(device))
     known = signature.options_of(type(system).drawing)
     options = signature.read_options(known, options, "souron generate --help")
-    classes = numbers_of(system, label)
-    prompts = prompts_of(system, prompt)
-    shown = {
-        name: pictures_of(system, name, path)
-        for name, path in (("given", given), ("image", image), ("mask", mask))
-        if path
-    }
-    check_together(known, options, shown)
-    base = own_place(folder)
-    base = DRAWN_PUBLISHED / folder.stem if published else base
-    place = Path(out) if out else files.new_folder(base / "pictures", f"seed{seed}")
-    plain = {
-        name: option.default
-        for name, option in known.items()
-        if option.default is not None and (name not in NEEDS or NEEDS[name] in shown)
-    }
-    asked_by = {"label": label, "prompt": prompt, "given": given, "image": image, "mask": mask,
-                "imgsz": system.spec.side if published else ""}  # fmt: skip
-    settings = plain | options | {name: value for name, value in asked_by.items() if value}
-    mark = provenance.mark(folder, args, seed, settings, weights)
-    record = DrawnRecord(place, folder, str(args["system"]), seed, 0, 0.0, [])
+    asked: dict[str, Any] = {"label": label, "prompt": prompt}
+    asked |= {"given": given, "image": image, "mask": mask}
+    conditions = _conditions(system, options, asked)
+    check_together(known, options, conditions.images)
+    place = Path(out) if out else files.new_folder(source.place / "pictures", f"seed{seed}")
+    asked["imgsz"] = system.spec.side if published else ""
+    settings = _defaults(known, conditions.images) | options
+    settings |= {name: value for name, value in asked.items() if value}
+    mark = provenance.mark(source.folder, source.args, seed, settings, source.weights)
+    record = DrawnRecord(place, source.folder, str(source.args["system"]), seed, 0, 0.0, [])
     record.settings = settings
-    unknown = [word for each in prompts for word in system.unknown_words(each)]
-    if unknown:
-        record.notes.append(
-            _(
-                "No training caption contains: {words}. The model cannot know what that means."
-            ).format(words=", ".join(dict.fromkeys(unknown)))
-        )
-    record.notes += [] if published else zoo.weaknesses(folder)
-
-    def of(numbers: Sequence[int]) -> dict[str, Any]:
-        """Return the conditions of those images: classes or prompts."""
-        asked = dict(options)
-        if classes:
-            asked["condition"] = torch.tensor([classes[i % len(classes)] for i in numbers])
-        if prompts:
-            asked["condition"] = [prompts[i % len(prompts)] for i in numbers]
-        for name, pixels in shown.items():
-            asked[name] = pixels[[i % len(pixels) for i in numbers]].to(system.device)
-        return asked
+    record.notes += _unknown_words(system, conditions.prompts)
+    record.notes += [] if published else zoo.weaknesses(source.folder)
 
     def rest(place: str | Path) -> str:
         """Return the command that continues here, or repeats all if only sheets are missing."""
         done = record.count if record.count < n else 0
-        asked = {"n": n - done, "seed": seed, "first": first + done, **asked_by,
-                 "walk": walk if walk and not done else "", "out": place, **options}  # fmt: skip
-        words = [f"{name}={value}" for name, value in asked.items() if value != ""]
+        count = {"n": n - done, "seed": seed, "first": first + done}
+        steps = walk if walk and not done else ""
+        every = {**count, **asked, "walk": steps, "out": place, **options}
+        words = [f"{name}={value}" for name, value in every.items() if value != ""]
         return shlex.join(["souron", "generate", str(run), *words])
 
-    begun = time.perf_counter()
-    on_sheet: list[Tensor] = []
-    way: list[Tensor] = []
-    every = range(first, first + n)
-
-    def sheets() -> Iterator[Event]:
-        together = sheet(torch.cat(on_sheet)[:ON_A_SHEET], 8)
-        write(place / "grid.png", enlarged(together), mark.of(None), record)
-        if len(way) > 1:
-            moments = sorted({round(i * (len(way) - 1) / (MOMENTS - 1)) for i in range(MOMENTS)})
-            # the steps of an image in one row
-            rows = torch.stack([way[i] for i in moments], 1).flatten(0, 1)
-            write(place / "steps.png", enlarged(sheet(rows, len(moments))), mark.of(None), record)
-            frames = [sheet(each, 4) for each in way]
-            write_moving(place / "steps.webp", frames, mark.of(None), record)
-        if walk:
-            yield Event("draw", 0.0, text=_("walk"))
-            asked = of([first])
-            if "condition" in asked:
-                asked["condition"] = asked["condition"][0]
-            steps = sampling.walk(system, seed, range(first, first + walk), BETWEEN, **asked)
-            frames = [pictures.picture(frame) for frame in steps]
-            write_moving(place / "walk.webp", frames, mark.of(None), record)
-
+    drawing = Drawing(system, conditions, record, mark, range(first, first + n))
     try:
-        for numbers in sampling.chunks(system, every):
-            last = torch.empty(0)
-            noise = Noise(seed, numbers, system.device)
-            for last in sampling.draw(system, noise, **of(numbers)):
-                if numbers[0] == first:
-                    way.append(last[:STEPS_OF])
-                yield Event("draw", record.count / n, text=str(place))
-            for number, drawn in zip(numbers, last, strict=True):
-                if system.moves:
-                    write_film(file_of(place, number, every), drawn, mark.of(number), record)
-                    continue
-                picture = pictures.picture(drawn)
-                write(file_of(place, number, every), picture, mark.of(number), record)
-            if sum(map(len, on_sheet)) < ON_A_SHEET:
-                on_sheet.append(last)
-            record.count += len(numbers)
-            record.seconds = time.perf_counter() - begun
-            left = record.seconds * (n - record.count) / record.count
-            yield Event("draw", record.count / n, left, str(place))
-            if prompts and numbers[0] == first and not system.moves:
-                from souron.evaluation import obedience
-
-                data = Path(str(args["data"])).name
-                record.obedience = obedience.read_off(data, last[:1], prompts[0])
-        yield from sheets()
+        yield from drawing.images(Path(str(source.args["data"])).name)
+        yield from drawing.sheets(walk)
     except KeyboardInterrupt as stop:
         raise Interrupted(place, rest(place if record.count < n else "FOLDER")) from stop
     except UserError as trouble:
@@ -214,8 +112,68 @@ def generating(
             trouble.fix = rest("FOLDER")
         raise
 
-    record.seconds = time.perf_counter() - begun
+    record.seconds = time.perf_counter() - drawing.begun
     yield Event("done", 1.0, record=record)
+
+
+class _Source(NamedTuple):
+    """A generator, loaded, and where it comes from."""
+
+    system: Any
+    folder: Path
+    args: dict[str, Any]  # of its run
+    place: Path  # the folder of its output
+    weights: Path | None = None  # of a published model
+
+
+def _trained(run: str | Path) -> Generator[Event, None, _Source]:
+    """Load the generator of a run, or a ready-trained one. Raises UserError."""
+    yield from ()
+    folder = run_folder.find(run)
+    args = run_folder.read_args(folder)
+    return _Source(generator(folder, args), folder, args, own_place(folder))
+
+
+def _published(run: str | Path, options: dict[str, Any]) -> Generator[Event, None, _Source]:
+    """Load a published model; its side is taken out of the ``options``. Raises UserError."""
+    folder, side = Path(run), IMGSZ.read(options.pop("imgsz", IMGSZ.default))
+    steps = options.get("steps", STEPS)
+    known = int(steps) if str(steps).isdigit() else STEPS
+    _cost, text = diffusion_weights.told(run, side, known)
+    yield Event("forecast", text=text, note=text)
+    yield Event("data", text=_("loading {name}").format(name=folder.name))
+    system, weights = diffusion_weights.system(run, side), diffusion_weights.file_of(folder)
+    args = {"system": diffusion_weights.SYSTEM, "data": ""}
+    return _Source(system, folder, args, DRAWN_PUBLISHED / folder.stem, weights)
+
+
+def _conditions(system: Any, options: dict[str, Any], asked: Mapping[str, Any]) -> Conditions:
+    """Read the classes, prompts and images that were asked for. Raises UserError."""
+    return Conditions(
+        system.device,
+        options,
+        numbers_of(system, asked["label"]),
+        prompts_of(system, asked["prompt"]),
+        {name: pictures_of(system, name, asked[name]) for name in FROM_FILES if asked[name]},
+    )
+
+
+def _defaults(known: Mapping[str, Any], images: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the defaults of the options that apply to these images."""
+    return {
+        name: option.default
+        for name, option in known.items()
+        if option.default is not None and (name not in NEEDS or NEEDS[name] in images)
+    }
+
+
+def _unknown_words(system: Any, prompts: Sequence[str]) -> list[str]:
+    """Return the caveat about words that no training caption contains, if there are any."""
+    unknown = [word for each in prompts for word in system.unknown_words(each)]
+    if not unknown:
+        return []
+    text = _("No training caption contains: {words}. The model cannot know what that means.")
+    return [text.format(words=", ".join(dict.fromkeys(unknown)))]
 
 
 def own_place(folder: Path, project: Path = Path("runs")) -> Path:
@@ -386,54 +344,6 @@ def run_of(mark: provenance.Mark) -> str | Path:
         fix=f"model=RUN, or souron train {mark.system}",
         exit=3,
     )
-
-
-def file_of(place: Path, number: int, every: range) -> Path:
-    """Return ``00007.png``, in a folder of its thousand if there are very many."""
-    name = f"{number:05}.png"
-    return place / f"{number // A_FOLDER:04}" / name if len(every) > A_FOLDER else place / name
-
-
-def write(path: Path, image: Image.Image, mark: Any, record: DrawnRecord, **options: Any) -> None:
-    """Write a marked image. Raises UserError if the file exists."""
-    if path.exists():
-        raise UserError(
-            "exists",
-            _("{path} is there already").format(path=path),
-            expected=_("a folder without images of these numbers"),
-            fix="out=FOLDER",
-            exit=5,
-        )
-    with files.atomically(path) as beside:
-        provenance.save(image, beside, mark, format=path.suffix[1:].upper(), **options)
-    record.files.append(path)
-
-
-def write_moving(path: Path, frames: Sequence[Image.Image], mark: Any, record: DrawnRecord) -> None:
-    first, options = moving([enlarged(frame) for frame in frames], FRAME)
-    write(path, first, mark, record, **options)
-
-
-def write_film(path: Path, strip: Tensor, mark: Any, record: DrawnRecord) -> None:
-    """Write a generated strip of frames as marked WebP, and as MP4 if ``av`` is installed."""
-    from souron.tasks.text_to_video import video
-
-    film = video(strip)
-    frames = [enlarged(Image.fromarray(frame)) for frame in film.frames]
-    options = {"save_all": True, "append_images": frames[1:], "loop": 0, "lossless": True,
-               "duration": round(1000 / film.rate)}  # fmt: skip
-    write(path.with_suffix(".webp"), frames[0], mark, record, **options)
-    if decodes():
-        large = Video(np.stack([np.asarray(frame) for frame in frames]), film.rate)
-        large.save(path.with_suffix(".mp4"))
-        provenance.add(path.with_suffix(".mp4"), mark)
-        record.files.append(path.with_suffix(".mp4"))
-
-
-def enlarged(image: Image.Image) -> Image.Image:
-    """Enlarge an image by a whole factor, so that pixels stay square."""
-    factor = max(1, LONG_SIDE * (1 + (image.width > LONG_SIDE)) // max(image.size))
-    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
 def generator(folder: Path, args: Mapping[str, Any]) -> Any:

@@ -114,7 +114,7 @@ def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
     """
     if (
         not data.pictures
-        or data.has_points
+        or data.has("points")
         or isinstance(data.stored, Sketch)
         or len(data) > MOST_COMPARED
     ):

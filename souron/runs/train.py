@@ -28,7 +28,7 @@ from souron.runs.options import TrainOptions
 from souron.runs.reading import reading
 from souron.task import Task
 from souron.training.budget import Budget
-from souron.training.forecast import probe
+from souron.training.forecast import Probe, probe
 from souron.training.frozen import Features
 from souron.training.trainer import LOOKS, Trainer
 from souron.utils import files, hardware, units
@@ -84,30 +84,8 @@ def training(
     Budget.parse(common["budget"])
     hardware.device(common["device"])
     run_options.check_shares(**{n: own.get(n) for n in ("prevalence", "sensitivity")})
-    if resume is None:
-        args: dict[str, Any] = {
-            "system": system,
-            "data": str(data or _default_data(system)),
-            **{n: value for n, value in common.items() if n not in run_options.NOT_KEPT},
-            "pretrained": str(common["pretrained"] or own.get("clip") or False),
-            "changes": config or {},
-            **own,
-        }
-        folder = None
-    else:
-        folder = Path(resume)
-        args = run_folder.read_args(folder)
-        if (folder / "receipt.json").exists():
-            raise UserError(
-                "finished",
-                _("{folder} is finished already").format(folder=folder),
-                expected=_("a run that was interrupted"),
-                fix=f"souron val {folder}",
-                exit=5,
-            )
-        kind = run_folder.config_of(args)[0]
-        missing = {n: value for n, value in kind.BEFORE.items() if n not in args["config"]}
-        args["changes"] = {**missing, **args["changes"]}
+    folder = None if resume is None else Path(resume)
+    args = _arguments(system, data, config, common, own) if folder is None else _resumed(folder)
     task = prepare.task_of(args)
     prepare.task_options(args, task)  # reports options of other tasks before data is read
 
@@ -116,99 +94,80 @@ def training(
     about = prepare.about_patients(args, task, everything)
     if about:
         yield Event("data", 1.0, text=str(args["data"]), note=about)
-    plan, model, computed, fit, parts = yield from _ready(task, args, everything)
-
-    hardware.forget_peak()
-    yield Event("forecast", text=_("a few steps, to estimate time and memory"))
-    tried = probe(fit)
-    task.rehearse(model, fit.setup)
-    if folder is None:
-        less = crossval.affordable(plan, fit, tried, prepare.task_options(args, task))
-    else:  # an interrupted run has its options already
-        less = args.get("reduced")
-    if folder is None and less is not None:
-        args |= {**less, "reduced": less}
-        if args["folds"] == 1:  # answers must match those of ``val``, and so must the features
-            computed = None
-        plan, model, computed, fit, parts = yield from _ready(task, args, everything, computed)
-    training = [tried.seconds(fit), *crossval.seconds(plan, fit, tried)]
-    forecast = Cost(sum(training), hardware.peak())
-    testing = _testing_seconds(task, fit, plan, tried.look, training, len(parts.test))
-    counts = {name: len(part) for name, part in parts._asdict().items()}
-    if plan.repeats:
-        counts["test"] = len(everything)
-    asked = {name: args[name] for name in ("system", "data", "budget")}
-    values, decoding = asdict(forecast), None
-    if isinstance(everything.input, Sketch):  # the images are still to be decoded
-        decoding = Cost(everything.input.seconds, everything.input.bytes)
-        values |= {f"decoding {name}": value for name, value in asdict(decoding).items()}
-    notes = [crossval.described(plan, training, less), staged(model.in_stages, training[0])]
-    note = sentences([text for text in notes if text])
-    advice = task.advice(args, len(plan.kept.train)) if everything.pictures else ""
-    told = Forecast(
-        asked, forecast, counts, testing=testing, decoding=decoding,
-        note=sentences([text for text in (note, advice) if text]),
-    )  # fmt: skip
+    ready = yield from _ready(task, args, everything)
+    ready, estimate = yield from _estimated(task, args, ready, folder is not None)
+    told = estimate.forecast
+    values = asdict(told.cost)
+    if told.decoding is not None:
+        values |= {f"decoding {name}": value for name, value in asdict(told.decoding).items()}
     yield Event("forecast", 1.0, values=values, forecast=told)
-    if decoding is not None:
-        everything = yield from reading(args)
-        plan, model, computed, fit, parts = yield from _ready(task, args, everything)
+    if told.decoding is not None:
+        ready = yield from _ready(task, args, (yield from reading(args)))
 
-    args |= {"seen": run_folder.as_plain(model.spec), "config": run_folder.as_plain(model.config)}
+    spec, settings = ready.model.spec, ready.model.config
+    args |= {"seen": run_folder.as_plain(spec), "config": run_folder.as_plain(settings)}
+    fit = ready.fit
     if folder is None:
-        default = f"{system}-{called.folder(str(args['data']))}"
-        folder = files.new_folder(Path(common["project"]) / task.name, common["name"] or default)
-        run_folder.write_args(folder, args)
-        prepare.write_plan(folder, plan, everything, task)
-        fingerprints.keep(folder, everything, plan.kept.train, str(args["data"]))
+        folder = _new_folder(task, args, ready, common["project"], common["name"])
     elif (folder / "weights" / "resume.safetensors").exists():
         fit.go_on(folder / "weights" / "resume.safetensors", folder / "weights/best.safetensors")
 
-    yield Event("train", fit.fraction / plan.trainings, folder=folder)
+    yield Event("train", fit.fraction / ready.plan.trainings, folder=folder)
 
     film = task.film(folder / "weights" / "film.safetensors")
-    yield from learn(fit, folder, folder, plan.trainings, film=film)
+    yield from learn(fit, folder, folder, ready.plan.trainings, film=film)
     fit.use_best()
-    record = RunRecord(
-        folder=folder,
-        system=str(args["system"]),
-        data=str(args["data"]),
-        task=task.name,
-        seed=args["seed"],
-        config=args["config"],
-        seen=args["seen"],
-        parameters=summary.parameters(model),
-        flops=summary.flops(model, model.spec),
-        measures={},
-        curve=fit.curve,
-        forecast=forecast,
-        outcome=Cost(fit.seconds, hardware.peak()),
-        stopped=fit.stopped,
-        worked=fit.worked if fit.data.device.type == "cpu" else None,
-        parts=counts,
-        skipped=everything.skipped,
-        leaking=plan.kept.leaking,
-        torn=plan.kept.torn,
-        grouped=everything.grouped,
-        patients=about,
-        test=fit.setup.test,
-        film=film.frames if film else [],
-        model=model,
-        reduced=note if less else "",
-    )
+    record = _record(folder, task, args, ready, estimate)
+    record.patients, record.film = about, film.frames if film else []
     try:
-        yield from _test(record, task, fit, parts, args, everything, plan, computed)
+        yield from _test(record, task, ready, args)
     except KeyboardInterrupt as stop:
         raise Interrupted(folder) from stop
-    record.receipt = receipt(args, everything)
+    record.receipt = receipt(args, ready.everything)
     yield Event("report", text=_("writing the report"))
     _write(record)
     yield Event("done", 1.0, record=record)
 
 
+def _arguments(
+    system: str,
+    data: str | Path | None,
+    config: dict[str, Any] | None,
+    common: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the arguments of a new run, as its ``args.yaml`` keeps them."""
+    return {
+        "system": system,
+        "data": str(data or _default_data(system)),
+        **{n: value for n, value in common.items() if n not in run_options.NOT_KEPT},
+        "pretrained": str(common["pretrained"] or own.get("clip") or False),
+        "changes": config or {},
+        **own,
+    }
+
+
+def _resumed(folder: Path) -> dict[str, Any]:
+    """Return the arguments of an interrupted run. Raises UserError if it is finished."""
+    args = run_folder.read_args(folder)
+    if (folder / "receipt.json").exists():
+        raise UserError(
+            "finished",
+            _("{folder} is finished already").format(folder=folder),
+            expected=_("a run that was interrupted"),
+            fix=f"souron val {folder}",
+            exit=5,
+        )
+    kind = run_folder.config_of(args)[0]
+    missing = {n: value for n, value in kind.BEFORE.items() if n not in args["config"]}
+    args["changes"] = {**missing, **args["changes"]}
+    return args
+
+
 class _Ready(NamedTuple):
     """The components of a training."""
 
+    everything: Dataset
     plan: Plan
     model: Any
     computed: Features | None
@@ -230,7 +189,108 @@ def _ready(
     if plan.repeats:
         setup.test = everything  # each case is tested by the fold without it
     entrant.trainer.setup = setup
-    return _Ready(plan, model, computed, entrant.trainer, entrant.parts)
+    return _Ready(everything, plan, model, computed, entrant.trainer, entrant.parts)
+
+
+class _Estimate(NamedTuple):
+    """The estimated cost of a run, and what was left out to save time."""
+
+    forecast: Forecast
+    reduced: str  # in the reader's language; "" if nothing was left out
+
+
+def _estimated(
+    task: Task, args: dict[str, Any], ready: _Ready, interrupted: bool
+) -> Generator[Event, None, tuple[_Ready, _Estimate]]:
+    """Estimate the cost from a few steps; of a new run reduce what would take too long.
+
+    Then ``args`` are changed, and the components are created anew.
+    """
+    hardware.forget_peak()
+    yield Event("forecast", text=_("a few steps, to estimate time and memory"))
+    tried = probe(ready.fit)
+    task.rehearse(ready.model, ready.fit.setup)
+    less = args.get("reduced")  # of an interrupted run
+    if not interrupted:
+        options = prepare.task_options(args, task)
+        less = crossval.affordable(ready.plan, ready.fit, tried, options)
+        if less is not None:
+            args |= {**less, "reduced": less}
+            # answers must match those of ``val``, and so must the features
+            computed = None if args["folds"] == 1 else ready.computed
+            ready = yield from _ready(task, args, ready.everything, computed)
+    return ready, _estimate(task, args, ready, tried, less)
+
+
+def _estimate(
+    task: Task, args: dict[str, Any], ready: _Ready, tried: Probe, less: Any
+) -> _Estimate:
+    """Return the estimated cost of all trainings and tests."""
+    plan, fit, everything = ready.plan, ready.fit, ready.everything
+    training = [tried.seconds(fit), *crossval.seconds(plan, fit, tried)]
+    counts = {name: len(part) for name, part in ready.parts._asdict().items()}
+    cases = counts["test"]
+    if plan.repeats:
+        counts["test"] = len(everything)
+    decoding = None
+    if isinstance(everything.input, Sketch):  # the images are still to be decoded
+        decoding = Cost(everything.input.seconds, everything.input.bytes)
+    notes = [crossval.described(plan, training, less), staged(ready.model.in_stages, training[0])]
+    note = sentences([text for text in notes if text])
+    advice = task.advice(args, len(plan.kept.train)) if everything.pictures else ""
+    told = Forecast(
+        {name: args[name] for name in ("system", "data", "budget")},
+        Cost(sum(training), hardware.peak()),
+        counts,
+        testing=_testing_seconds(task, fit, plan, tried.look, training, cases),
+        decoding=decoding,
+        note=sentences([text for text in (note, advice) if text]),
+    )
+    return _Estimate(told, note if less else "")
+
+
+def _new_folder(
+    task: Task, args: dict[str, Any], ready: _Ready, project: str, name: str | None
+) -> Path:
+    """Create the folder of a run, with its arguments, its split and its data's fingerprints."""
+    default = f"{args['system']}-{called.folder(str(args['data']))}"
+    folder = files.new_folder(Path(project) / task.name, name or default)
+    run_folder.write_args(folder, args)
+    prepare.write_plan(folder, ready.plan, ready.everything, task)
+    fingerprints.keep(folder, ready.everything, ready.plan.kept.train, str(args["data"]))
+    return folder
+
+
+def _record(
+    folder: Path, task: Task, args: dict[str, Any], ready: _Ready, estimate: _Estimate
+) -> RunRecord:
+    """Return the record of a training that has ended, without its tests."""
+    plan, model, fit, everything = ready.plan, ready.model, ready.fit, ready.everything
+    return RunRecord(
+        folder=folder,
+        system=str(args["system"]),
+        data=str(args["data"]),
+        task=task.name,
+        seed=args["seed"],
+        config=args["config"],
+        seen=args["seen"],
+        parameters=summary.parameters(model),
+        flops=summary.flops(model, model.spec),
+        measures={},
+        curve=fit.curve,
+        forecast=estimate.forecast.cost,
+        outcome=Cost(fit.seconds, hardware.peak()),
+        stopped=fit.stopped,
+        worked=fit.worked if fit.data.device.type == "cpu" else None,
+        parts=estimate.forecast.cases,
+        skipped=everything.skipped,
+        leaking=plan.kept.leaking,
+        torn=plan.kept.torn,
+        grouped=everything.grouped,
+        test=fit.setup.test,
+        model=model,
+        reduced=estimate.reduced,
+    )
 
 
 def staged(stages: Mapping[str, float], seconds: float) -> str:
@@ -257,17 +317,9 @@ def _testing_seconds(
     return look * (tested + watched + checked) + answers + details + REPORT_SECONDS
 
 
-def _test(
-    record: RunRecord,
-    task: Task,
-    fit: Trainer,
-    parts: splits.Parts,
-    args: dict[str, Any],
-    everything: Dataset,
-    plan: Plan,
-    computed: Features | None,
-) -> Iterator[Event]:
+def _test(record: RunRecord, task: Task, ready: _Ready, args: dict[str, Any]) -> Iterator[Event]:
     """Fill in the answers of the system, or of each fold's, on held-out cases."""
+    everything, plan, fit, parts = ready.everything, ready.plan, ready.fit, ready.parts
     setup = fit.setup
     setup.steps = fit.step
     decision = task.decide(fit.system, parts.val, setup)
@@ -277,7 +329,9 @@ def _test(
     )
     if plan.repeats:
         trainings = Trainings.empty(everything, decision, len(plan.repeats))
-        spent = yield from crossval.rounds(record.folder, trainings, args, plan, computed, setup)
+        spent = yield from crossval.rounds(
+            record.folder, trainings, args, plan, ready.computed, setup
+        )
         record.folds, record.trainings = len(plan.repeats[0]), plan.trainings
         record.outcome = Cost(record.outcome.seconds + sum(spent), 0)
     else:

@@ -1,33 +1,25 @@
-"""HTTP API: its routes, their schema, and errors in the reader's language."""
+"""HTTP API: its endpoints, and errors in the reader's language."""
 
+import importlib
 import sys
-import time
 import traceback
-from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import souron
-from souron.kinds import signature
-from souron.registry import task_name
-from souron.report import page
-from souron.serve import access, openai, requests, studies, uploads
-from souron.serve.requests import json_response
+from souron.serve import access, endpoints
+from souron.serve.responses import error_response
 from souron.serve.service import Service
-from souron.utils.files import as_json
+from souron.utils.files import names_in
 from souron.utils.messages import LANGUAGES, UserError, _, language, use_language
 
-STATUS = {  # error code -> HTTP status; 422 for other codes
-    "broken upload": 400, "no files": 400, "path": 404, "method": 405, "too large": 413,
-    "content type": 415, "bug": 500, "busy": 503, "timeout": 504,
-}  # fmt: skip
+FIRST = "predict"  # endpoint; the others follow by name
 HEADERS = {  # for every response: pages load nothing and cannot be framed
     "content-security-policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -37,57 +29,11 @@ HEADERS = {  # for every response: pages load nothing and cannot be framed
 }
 
 
-class Label(BaseModel):
-    label: str
-    probability: float
-
-
-class Prediction(BaseModel):
-    model_config = ConfigDict(extra="allow")  # fields of systems other than classifiers
-
-    file: str
-    labels: list[Label] | None = None
-    error: str | None = None
-
-
-class Problem(BaseModel):
-    code: str
-    found: str
-    expected: str
-    fix: str = Field(alias="try")
-
-
-class ErrorBody(BaseModel):
-    error: Problem
-
-
-class Health(BaseModel):
-    ready: bool = True
-    model: str
-    task: str
-    uptime: float
-    waiting: int
-    served: int
-    cases: int
-    batches: int
-
-
-PREDICTIONS = [
-    {"file": "cat.jpg", "labels": [{"label": "cat", "probability": 0.97}]},
-    {"file": "broken.png", "error": "[truncated] broken.png: ..."},
-]
-
-
 def application(service: Service, token: bool) -> FastAPI:
     """Build the API of a service, described in the current language.
 
     ``token``: clients need one.
     """
-    options = service.predictor.options
-    errors = {
-        status: {"model": ErrorBody, "description": text}
-        for status, text in requests.errors().items()
-    }
     app = FastAPI(
         title="souron serve",
         version=souron.__version__,
@@ -101,88 +47,10 @@ def application(service: Service, token: bool) -> FastAPI:
             Exception: bug,
         },
     )
-
-    @app.post(
-        "/predict",
-        summary=_("Predictions for files, uploaded in a form or as JSON in base64"),
-        description=_(
-            "One object for each file, as souron predict --json prints it. A file that cannot be "
-            "read gets its error and spoils no other."
-        ),
-        response_model=list[Prediction],
-        response_description=_("one object for each file"),
-        responses={
-            200: {"content": {uploads.JSON: {"example": PREDICTIONS}}},
-            **errors,
-        },
-        openapi_extra={
-            "requestBody": uploads.request_body(),
-            "parameters": query_parameters(options),
-        },
-    )
-    async def predict(request: Request) -> Response:
-        chosen = signature.read_options(options, request.query_params, "/docs")
-        if service.filtered is not None:
-            raise UserError(
-                "filter",
-                _("this server filters its answers, and /predict does not"),
-                expected="/v1/chat/completions, /v1/completions",
-            )
-        return await requests.answer(
-            request,
-            service,
-            uploads.read(request, service.limits),
-            lambda files: service.predict(files, chosen),
-        )
-
-    if service.voice is not None:
-        openai.add(app, service)
-    studies.add(app, service, errors)
-
-    @app.get(
-        "/health",
-        summary=_("Whether the server is ready, its uptime and its counts"),
-        response_description=_("the server is ready"),
-    )
-    async def health() -> Health:
-        return Health(
-            model=service.name,
-            task=service.task,
-            uptime=round(time.monotonic() - service.start, 3),
-            waiting=service.waiting,
-            served=service.served,
-            cases=service.batcher.cases,
-            batches=service.batcher.batches,
-        )
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        """Serve a page on the API; FastAPI's own would load its scripts from elsewhere."""
-        title = _("The API")
-        text = page.page("serving_docs.html", title=title, schema=app.openapi(), as_json=as_json)
-        return HTMLResponse(text)
-
-    @app.get("/", include_in_schema=False)
-    async def start(request: Request) -> Response:
-        about = {"title": service.name, "task": task_name(service.task), "service": service}
-        return HTMLResponse(page.page("serving.html", **about, url=request.base_url, token=token))
-
+    app.state.token = token
+    for name in sorted(names_in(endpoints), key=lambda name: (name != FIRST, name)):
+        importlib.import_module(f"souron.serve.endpoints.{name}").add(app, service)
     return app
-
-
-def query_parameters(options: Mapping[str, signature.Option]) -> list[dict[str, Any]]:
-    """Return a system's options as OpenAPI parameters; ``signature.read_options`` checks values."""
-    types = {bool: "boolean", int: "integer", float: "number"}
-    parameters = []
-    for name, option in options.items():
-        choice = option.choice
-        limits = {"minimum": choice.low, "maximum": choice.high, "enum": list(choice.among) or None}
-        schema = {"type": types.get(type(option.default), "string"), "default": option.default}
-        schema |= {key: value for key, value in limits.items() if value is not None}
-        parameters.append(
-            {"name": name, "in": "query", "description": _(choice.help), "schema": schema}
-        )
-    return parameters
 
 
 class Gate:
@@ -214,14 +82,6 @@ class Gate:
             await app(scope, receive, send_with_headers)
 
 
-def error_response(error: UserError, status: int = 0) -> Response:
-    status = status or STATUS.get(error.code, 422)
-    problem = {
-        "code": error.code, "found": error.found, "expected": error.expected, "try": error.fix,
-    }  # fmt: skip
-    return json_response({"error": problem}, status, {"retry-after": "1"} if status == 503 else {})
-
-
 async def user_error(_request: Request, error: Any) -> Response:
     return error_response(error)
 
@@ -232,7 +92,8 @@ async def http_error(request: Request, error: Any) -> Response:
         found = _("{path} does not take {method}").format(path=path, method=request.method)
         return error_response(UserError("method", found, expected=error.headers["Allow"]))
     found = _("there is nothing at {path}").format(path=path)
-    return error_response(UserError("path", found, expected="/predict, /health, /docs"))
+    documented = ", ".join([*request.app.openapi()["paths"], "/docs"])
+    return error_response(UserError("path", found, expected=documented))
 
 
 async def disconnected(_request: Request, _error: Any) -> Response:

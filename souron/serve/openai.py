@@ -1,4 +1,4 @@
-"""Routes of OpenAI's API for a local language model.
+"""Requests and answers of OpenAI's API for a local language model.
 
 Programs written for ``/v1/chat/completions``, ``/v1/completions`` and ``/v1/models`` can use it:
 https://platform.openai.com/docs/api-reference/chat. Features that are not supported, such as tools
@@ -9,12 +9,11 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing, suppress
 from contextvars import copy_context
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
@@ -102,6 +101,13 @@ class ChatAsked(Asked):
     def length(self) -> int:
         return self.max_completion_tokens or self.max_tokens or LENGTH
 
+    def ask(self, service: Service) -> Answer:
+        """Return the answer in a conversation, which is not generated yet. Raises UserError."""
+        roles = {"developer": "system"}
+        turns = [Turn(roles.get(one.role, one.role), one.content) for one in self.messages]
+        voice = voice_of(service)
+        return voice.answer(Chat(turns).turns, self.length, self.sampling(voice), screen(service))
+
 
 class TextAsked(Asked):
     prompt: Annotated[list[str], BeforeValidator(_listed)] = Field(min_length=1, max_length=1)
@@ -114,6 +120,11 @@ class TextAsked(Asked):
     def length(self) -> int:
         return self.max_tokens or LENGTH
 
+    def ask(self, service: Service) -> Answer:
+        """Return the continuation of a text, which is not generated yet. Raises UserError."""
+        voice = voice_of(service)
+        return voice.completion(self.prompt[0], self.length, self.sampling(voice), screen(service))
+
 
 EXAMPLES: dict[type[Asked], dict[str, Any]] = {
     ChatAsked: {"model": "...", "messages": [{"role": "user", "content": "..."}]},
@@ -121,55 +132,19 @@ EXAMPLES: dict[type[Asked], dict[str, Any]] = {
 }
 
 
-def add(app: FastAPI, service: Service) -> None:
-    """Add these routes to an application whose model is a language model."""
-    voice = service.voice
-    assert voice is not None
+def voice_of(service: Service) -> Voice:
+    """Return the voice of a service whose model is a language model."""
+    assert service.voice is not None
+    return service.voice
 
-    def about(form: type[Any]) -> dict[str, Any]:
-        content = {uploads.JSON: {"example": EXAMPLES[form]}}
-        return {"requestBody": {"required": True, "content": content}}
 
-    @app.get("/v1/models", summary=_("The model, as OpenAI's API lists it"))
-    async def models() -> Response:
-        entry = {"id": service.name, "object": "model", "created": 0, "owned_by": "souron"}
-        return respond({"object": "list", "data": [entry]})
-
-    @app.get("/filtered", summary=_("How many sentences were withheld, and why"))
-    async def filtered() -> Response:
-        found = service.filtered
-        return respond({"filter": None} if found is None else found.as_json())
-
-    @app.post(
-        "/v1/chat/completions",
-        summary=_("An answer in a conversation, as OpenAI's API gives it, also streamed"),
-        openapi_extra=about(ChatAsked),
-    )
-    async def chat(request: Request) -> Response:
-        return await answered(request, service, ChatAsked, voice_of_chat)
-
-    @app.post(
-        "/v1/completions",
-        summary=_("The continuation of a text, as OpenAI's API gives it, also streamed"),
-        openapi_extra=about(TextAsked),
-    )
-    async def complete(request: Request) -> Response:
-        return await answered(request, service, TextAsked, voice_of_text)
-
-    def voice_of_chat(asked: ChatAsked) -> Answer:
-        roles = {"developer": "system"}
-        turns = [Turn(roles.get(one.role, one.role), one.content) for one in asked.messages]
-        return voice.answer(Chat(turns).turns, asked.length, asked.sampling(voice), screen())
-
-    def voice_of_text(asked: TextAsked) -> Answer:
-        return voice.completion(asked.prompt[0], asked.length, asked.sampling(voice), screen())
-
-    def screen() -> Screen | None:
-        return service.filtered.screen() if service.filtered else None
+def screen(service: Service) -> Screen | None:
+    """Return the filter of one answer; None if the service does not filter."""
+    return service.filtered.screen() if service.filtered else None
 
 
 async def answered(
-    request: Request, service: Service, form: type[Any], ask: Callable[[Any], Answer]
+    request: Request, service: Service, form: "type[ChatAsked | TextAsked]"
 ) -> Response:
     """Answer one request; the answers to several requests are generated one after the other."""
     try:
@@ -178,7 +153,7 @@ async def answered(
         async with asyncio.timeout(service.limits.seconds):
             asked = await read(request, service, form)
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(None, copy_context().run, ask, asked)
+        answer = await loop.run_in_executor(None, copy_context().run, asked.ask, service)
     except TimeoutError:
         return failed(_late(service))
     except UserError as error:

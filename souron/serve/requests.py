@@ -7,8 +7,8 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from souron.serve.responses import json_response
 from souron.serve.service import Service
-from souron.utils.files import as_json
 from souron.utils.messages import UserError, _
 
 Work = Coroutine[Any, Any, Any]
@@ -68,19 +68,3 @@ async def while_connected(request: Request, work: Work) -> Any:
     finally:
         working.cancel()
         leaving.cancel()
-
-
-def json_response(content: Any, status: int = 200, headers: Any = None) -> Response:
-    return Response(as_json(content), status, headers, "application/json")
-
-
-def errors() -> dict[int | str, str]:
-    """Return what each HTTP status of a refusal means, in the reader's language."""
-    return {
-        400: _("the upload is damaged, was cut off, or brings no file"),
-        413: _("too many bytes, or too many files"),
-        415: _("neither a form nor JSON"),
-        422: _("an option is not understood"),
-        503: _("too many requests wait: try again later"),
-        504: _("there was no answer in time"),
-    }

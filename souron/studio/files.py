@@ -7,6 +7,7 @@ import mimetypes
 import re
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from zipfile import ZIP_STORED, ZipFile
@@ -41,6 +42,15 @@ drawing = threading.Lock()  # matplotlib and torch's hooks are not thread-safe
 def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
     """Add these routes to the application, before the catch-all routes."""
     known = len(app.router.routes)
+    add_static(app)
+    add_jobs(app, jobs)
+    add_runs(app, project, jobs)
+    added = app.router.routes[known:]
+    app.router.routes[:] = [*added, *app.router.routes[:known]]
+
+
+def add_static(app: FastAPI) -> None:
+    """Add the routes of what belongs to the studio itself."""
 
     @app.get("/static/{name}")
     def static(name: str) -> Response:
@@ -48,8 +58,10 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
 
     @app.get("/static/interactives/{name}")
     def script(name: str) -> Response:
-        found = inside(STATIC / "interactives", name)
-        return FileResponse(found, headers={"Cache-Control": "no-cache"})
+        for folder in files.package_folders("studio/static/interactives"):
+            with suppress(HTTPException):
+                return FileResponse(inside(folder, name), headers={"Cache-Control": "no-cache"})
+        raise HTTPException(404)
 
     @app.post("/interactive/{language}/{name}")
     def interact(language: str, name: str, asked: Annotated[Any, Body()]) -> Response:
@@ -67,6 +79,10 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
     def picture(name: str) -> Response:
         return FileResponse(layers(name), headers={"Cache-Control": "max-age=3600"})
 
+
+def add_jobs(app: FastAPI, jobs: Jobs) -> None:
+    """Add the routes of the images of a job."""
+
     @app.get("/job/{id}/curve.png")
     def curve(id: str, lang: str = "en") -> Response:
         return Response(drawn_curve(jobs, id, lang), media_type="image/png")
@@ -77,6 +93,10 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
         if path is None:
             raise HTTPException(404)
         return FileResponse(path)
+
+
+def add_runs(app: FastAPI, project: Path, jobs: Jobs) -> None:
+    """Add the routes of the files of runs, and of pages around them."""
 
     @app.get("/runs/{path:path}")
     def file(path: str, request: Request) -> Response:
@@ -102,8 +122,8 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
         with found.open("rb") as file:
             written = WRITTEN.search(file.read(1000))
         with use_language(language):
-            page = layout.report(studio, task, name, studio.file(found),
-                                 written[1].decode() if written else "")  # fmt: skip
+            language_of = written[1].decode() if written else ""
+            page = layout.report(studio, task, name, studio.file(found), language_of)
         return Response(page, media_type="text/html", headers=AROUND)
 
     @app.get("/volume/{language}/{name}")
@@ -111,12 +131,11 @@ def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
         page = volume_pages.text(name, language)
         if not page:
             raise HTTPException(404)
-        headers = {"Content-Security-Policy": volume_pages.POLICY,
-                   "X-Content-Type-Options": "nosniff"}  # fmt: skip
+        headers = {
+            "Content-Security-Policy": volume_pages.POLICY,
+            "X-Content-Type-Options": "nosniff",
+        }
         return Response(page, media_type="text/html", headers=headers)
-
-    added = app.router.routes[known:]
-    app.router.routes[:] = [*added, *app.router.routes[:known]]
 
 
 def inside(folder: Path, path: str) -> Path:

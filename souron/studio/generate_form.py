@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 from PIL import ImageChops
 
-from souron.cli import predict
+from souron.cli import generate
 from souron.kinds import signature
 from souron.studio import forms, sent
 from souron.studio.job_view import Watch
@@ -41,7 +41,7 @@ class Drawing:
         self.studio, self.run = studio, run
         options = signature.options_of(system.drawing)
         self.own = {name: each for name, each in options.items() if each.default is not None}
-        known = forms.fields(predict.generate)
+        known = forms.fields(generate.generate)
         self.counts = [known["n"], known["seed"]]
         self.further = {name: field for name, field in known.items() if name not in SAID_HERE}
         prompt = gr.Textbox(

@@ -28,6 +28,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from souron.studio import interactives
+from souron.utils.files import names_in
 from souron.utils.messages import N_, UserError, _
 
 ORDER = (
@@ -48,8 +50,7 @@ one_at_a_time = threading.Lock()  # an answer may use all cores for a second
 @lru_cache
 def names() -> list[str]:
     """Return the names of all interactives, in the order of the lesson; others follow by name."""
-    folder = Path(__file__).parent / "interactives"
-    there = sorted(file.stem for file in folder.glob("*.py") if not file.name.startswith("_"))
+    there = names_in(interactives)
     return [*(name for name in ORDER if name in there), *(n for n in there if n not in ORDER)]
 
 

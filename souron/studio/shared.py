@@ -11,14 +11,18 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
+from souron.studio import pages
 from souron.studio.jobs import Job, Jobs
 from souron.studio.paths import Roots
+from souron.utils.files import names_in
 from souron.utils.messages import UserError, _, language, use_language
 
-PAGES = (
+ORDER = (
     "lecture", "interactives", "teach", "data", "train", "compare", "use", "chat", "read",
     "exam", "arena", "models", "work", "study", "runs", "machine",
 )  # fmt: skip
+THERE = names_in(pages)
+PAGES = (*(name for name in ORDER if name in THERE), *(n for n in THERE if n not in ORDER))
 USER_ERROR = "user error"  # marks Gradio's response to a UserError
 QUIET: dict[str, Any] = {"show_progress": "hidden"}  # for events whose outcome shows at once
 COMMAND = re.compile(r"^(ls|python|rm) |\bsouron [a-z]|--\w|^\S+=\S")

@@ -1,7 +1,7 @@
 """Widgets to enter and to display each kind of data.
 
-Kinds are identified by the name of their ``widget``, and no system is known here: a page needs only
-``signature.signature``.
+A kind is shown by the widget that it names. Without one it is given as a file, and shown as in a
+notebook with its file. No system is known here: a page needs only ``signature.signature``.
 
     form = widgets.form(asked)           # inputs and options
     view = widgets.shown(asked.gives)    # output
@@ -34,35 +34,8 @@ from souron.kinds.text import MOST_LETTERS, Text
 from souron.studio import sent
 from souron.studio.option_names import OPTION_NAMES
 from souron.utils import units
-from souron.utils.messages import N_, UserError, _, language, use_language
+from souron.utils.messages import UserError, _, language, use_language
 
-NAMES = {
-    "picture": N_("picture"),
-    "labels": N_("labels"),
-    "boxes": N_("boxes"),
-    "mask": N_("areas"),
-    "segments": N_("segments"),
-    "points": N_("points"),
-    "poses": N_("poses"),
-    "gallery": N_("pictures"),
-    "video": N_("video"),
-    "sound": N_("sound"),
-    "text": N_("text"),
-    "tokens": N_("tokens"),
-    "chat": N_("chat"),
-    "question": N_("exam question"),
-    "mesh": N_("surface"),
-    "volume": N_("volume"),
-    "labelled_volume": N_("labelled volume"),
-    "table": N_("table"),
-    "plot": N_("plot"),
-    "passages": N_("passages"),
-    "page": N_("web page"),
-    "spans": N_("spans"),
-    "score": N_("sheet music"),
-    "ranking": N_("ranking"),
-    "before_after": N_("before and after"),
-}
 KEPT = 3600  # seconds that a browser's last result is kept in memory
 STEPS = 100  # of a slider, approximately
 MOST_ROWS = 1000  # of a table that is shown
@@ -101,12 +74,12 @@ ol { padding-left: 1.6em } li { margin: 0 0 0.8em }
 
 def given(kind: type[Kind], label: str = "") -> Any:
     """Return the component to enter such a kind. Call within a ``gr.Blocks``."""
-    return GIVEN[kind.widget](kind, label or called(kind))
+    return GIVEN.get(kind.widget, _given_file)(kind, label or called(kind))
 
 
 def called(kind: type[Kind]) -> str:
     """Return the kind's name in the reader's language."""
-    return _(NAMES[kind.widget])
+    return _(kind.noun)
 
 
 def _given_picture(kind: type[Kind], label: str) -> Any:
@@ -294,7 +267,7 @@ def shown(kind: type[Kind], label: str = "") -> View:
     import gradio as gr
 
     kept = gr.State(time_to_live=KEPT)
-    parts, fill = SHOWN[kind.widget](kept, label or called(kind))
+    parts, fill = SHOWN.get(kind.widget, _shown_page)(kept, label or called(kind))
     wish = language()
     empty = [gr.update(value="" if isinstance(p, gr.HTML) else None) for p in parts]
     return View(kept, parts, functools.partial(_spoken, wish, fill), empty)
@@ -609,7 +582,7 @@ def _shown_before_after(kept: Any, label: str) -> Built:
 
 
 def _shown_page(kept: Any, label: str) -> Built:
-    """Show a page in a sandboxed frame, and as a file."""
+    """Show what a notebook shows, a page in a sandboxed frame, and the file of it."""
     import gradio as gr
 
     view = _html(label, TABLES)

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.data.captions import language_of, words
 from souron.data.dataset import Dataset, Loader, Rows
-from souron.data.picture_questions import LONGEST, PictureQuestion, known_answers
 from souron.data.splits import Split
+from souron.data.targets.captions import language_of, words
+from souron.data.targets.picture_questions import LONGEST, PictureQuestion, known_answers
 from souron.data.tokenizer import Tokenizer
 from souron.evaluation import answering
 from souron.evaluation.answering import AnswerResult, AnswerSetup, OfQuestions
@@ -381,7 +381,7 @@ def by_sort(seeds: Sequence[Answers], test: Dataset) -> dict[str, Measure]:
 
 def check_questions(data: Dataset) -> None:
     """Raise UserError for images without questions, and where all answers are equal."""
-    if not data.has_picture_questions or not data.pictures:
+    if not data.has("picture_questions") or not data.pictures:
         raise UserError(
             "no questions",
             _("{data} has no images with questions and answers").format(data=data.name),

@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 from souron.blocks.boxes import local_maxima
 from souron.data import transforms
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.instances import boxes_of
 from souron.data.splits import Split
+from souron.data.targets.boxes import boxes_of
 from souron.evaluation import detection
 from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup, Found
 from souron.evaluation.steps import Explained, Maps

@@ -127,7 +127,7 @@ class Keypoints(Jackknifed, Task):
     augments = True
 
     def check(self, data: Dataset, options: Any) -> None:
-        if not data.has_points:
+        if not data.has("points"):
             raise UserError(
                 "no points",
                 _("{data} has no landmarks").format(data=data.name),

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data.captions import Caption
 from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.targets.captions import Caption
 from souron.data.tokenizer import Tokenizer
 from souron.evaluation import matching
 from souron.evaluation.answers import Setup, dense, stacked
@@ -333,7 +333,7 @@ def seen(system: Matcher, data: Loader) -> Tensor:
 
 def check_captions(data: Dataset) -> None:
     """Raise UserError for images without captions, and where all captions are equal."""
-    if not data.has_captions or not data.pictures:
+    if not data.has("captions") or not data.pictures:
         raise UserError(
             "no captions",
             _("{data} has no images with captions").format(data=data.name),

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.instances import boxes_of
-from souron.data.poses import Figures, Skeleton
 from souron.data.splits import Split
+from souron.data.targets.boxes import boxes_of
+from souron.data.targets.poses import Figures, Skeleton
 from souron.evaluation import detection, poses
 from souron.evaluation.detection import DetectionSetup, Found
 from souron.evaluation.steps import Explained, Maps
@@ -232,7 +232,7 @@ class PoseEstimation(Detection, Task):
             for name, values in detection.scores_of(found, cases, sizes=False).items()
         }
         if sizes:
-            boxed = replace(cases, target=ListColumn(cases.boxes))
+            boxed = replace(cases, target=ListColumn(boxes_of(cases.target)))
             of_boxes = detection.scores_of(boxes_of(found), boxed, sizes=False)
             scores |= {f"box {name}": values for name, values in of_boxes.items()}
         return {metric.name: scores[metric.name] for metric in self.metrics

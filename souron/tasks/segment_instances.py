@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.instances import Instances, boxes_of, packed
 from souron.data.splits import Split
+from souron.data.targets.boxes import boxes_of
+from souron.data.targets.instances import Instances, packed
 from souron.evaluation import detection
 from souron.evaluation.detection import DetectionSetup, Found
 from souron.kinds.mask import Mask
@@ -131,7 +132,7 @@ class InstanceSegmentation(Detection, Task):
             isinstance(one, Instances) and one.bits.shape[1:] == (side, (side + 7) // 8)
             for one in data.target
         )
-        if not fits or not any(map(len, data.boxes)):
+        if not fits or not any(map(len, boxes_of(data.target))):
             raise UserError(
                 "no masks",
                 _("{data} has no masks of objects").format(data=data.name),
@@ -162,7 +163,8 @@ class InstanceSegmentation(Detection, Task):
         return ListColumn([Instances(renumbered(one.box, number), one.bits) for one in target])
 
     def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
-        mean = detection.mean_box([data.boxes[row] for row in split.train])
+        boxes = boxes_of(data.target)
+        mean = detection.mean_box([boxes[row] for row in split.train])
         constant = filled(mean, data.side)
         yield Step(1.0, result=DetectionSetup(options, data.only(split.test), constant=constant))
 
@@ -175,7 +177,7 @@ class InstanceSegmentation(Detection, Task):
             for name, values in detection.scores_of(found, cases, sizes=False).items()
         }
         if sizes:
-            boxed = replace(cases, target=ListColumn(cases.boxes))
+            boxed = replace(cases, target=ListColumn(boxes_of(cases.target)))
             of_boxes = detection.scores_of(boxes_of(found), boxed, sizes=False)
             scores |= {f"box {name}": values for name, values in of_boxes.items()}
         return {metric.name: scores[metric.name] for metric in self.metrics

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from souron.data import transforms
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.panoptic import MOST, Panoptic, boxes_of, stuff_of
 from souron.data.splits import Split
+from souron.data.targets.panoptic import MOST, Panoptic, boxes_of, stuff_of
 from souron.evaluation import panoptic
 from souron.evaluation.panoptic import PanopticResult, PanopticSetup
 from souron.kinds.picture import Picture

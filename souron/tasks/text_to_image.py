@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from souron.data.captions import Caption, words
 from souron.data.dataset import Dataset, Rows
 from souron.data.splits import Split
+from souron.data.targets.captions import Caption, words
 from souron.data.tokenizer import Tokenizer
 from souron.evaluation import generation, obedience
 from souron.evaluation.answers import dense, stacked

@@ -12,9 +12,9 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from souron.data.captions import Caption, words
 from souron.data.dataset import Dataset, Rows
 from souron.data.splits import Split
+from souron.data.targets.captions import Caption, words
 from souron.evaluation import obedience
 from souron.evaluation.answers import Setup, dense, stacked
 from souron.evaluation.film_reader import (

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import souron
@@ -31,6 +32,12 @@ def cache_folder() -> Path:
 def package_folders(part: str) -> list[Path]:
     """List the folders that hold files of a part such as ``"systems"`` or ``"data"``."""
     return [Path(root) / part for root in souron.__path__]
+
+
+def names_in(package: ModuleType) -> list[str]:
+    """List the names of the files of a package, without those that begin with ``_``."""
+    files = [file for folder in package.__path__ for file in Path(folder).glob("*.py")]
+    return sorted(file.stem for file in files if not file.name.startswith("_"))
 
 
 def as_json(thing: Any, indent: int | None = None) -> str:

@@ -22,13 +22,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from souron.data.captions import Caption
 from souron.data.composing import captioned_words as words
 from souron.data.composing import cutouts, figures, kin, pooled, stock
 from souron.data.composing.captioned_grounds import ground
 from souron.data.composing.captioned_words import COLOURS, GROUNDS, OWN, PLACES, THINGS, Attributes
 from souron.data.composing.composer import LUMA, NEVER_MIRRORED, stands_out
 from souron.data.composing.cutouts import Cutout, Kind, Stamp
+from souron.data.targets.captions import Caption
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 

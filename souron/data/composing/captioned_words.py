@@ -8,8 +8,8 @@ fits the thing.
 import re
 from dataclasses import dataclass, fields
 
-from souron.data.captions import Caption
 from souron.data.composing.words import ENGLISH, JAPANESE, Word
+from souron.data.targets.captions import Caption
 from souron.utils.messages import N_
 
 THINGS = {

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from souron.data.composing import figures, kin, pooled, stock
 from souron.data.composing.composer import Composer
-from souron.data.poses import HIDDEN, Figures, Skeleton, sides_swapped
+from souron.data.targets.poses import HIDDEN, Figures, Skeleton, sides_swapped
 from souron.utils.files import cache_folder
 
 MODULE = "souron.data.composing.crowds"

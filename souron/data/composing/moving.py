@@ -21,12 +21,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from souron.data.captions import Caption
 from souron.data.composing import captioned, pooled
 from souron.data.composing.captioned import VANISHES, Cut, Source, tinted
 from souron.data.composing.captioned_grounds import ground
 from souron.data.composing.captioned_words import COLOURS, GROUNDS, OWN, THINGS
 from souron.data.composing.composer import NEVER_MIRRORED, stands_out
+from souron.data.targets.captions import Caption
 from souron.utils.files import cache_folder
 from souron.utils.messages import N_, UserError, _
 

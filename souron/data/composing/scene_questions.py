@@ -15,7 +15,7 @@ import numpy as np
 
 from souron.data.composing.captioned_words import COLOURS, GROUNDS, PLACES, THINGS, Attributes
 from souron.data.composing.words import ENGLISH, JAPANESE, Word
-from souron.data.picture_questions import YES_NO, PictureQuestion
+from souron.data.targets.picture_questions import YES_NO, PictureQuestion
 
 ALIVE = ("bird", "mammal", "fish", "insect", "person")  # Japanese uses いる for these
 GROUND_NAMES = {

@@ -18,11 +18,11 @@ from typing import Any
 
 from souron.data import picture_rows
 from souron.data.boxed import is_picture
-from souron.data.captions import LONGEST, Caption, language_of
 from souron.data.dataset import Dataset, ListColumn, Skipped
 from souron.data.decoding import Listed
 from souron.data.picture_rows import Found
 from souron.data.reading import Reading
+from souron.data.targets.captions import LONGEST, Caption, language_of
 from souron.data.text_files import beginning
 from souron.data.text_files import read as text_in
 from souron.data.texts import Fault, worded

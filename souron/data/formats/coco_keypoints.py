@@ -18,8 +18,8 @@ from typing import Any
 from souron.data.boxed import gather, number, short
 from souron.data.dataset import Dataset
 from souron.data.formats import coco
-from souron.data.poses import Skeleton, sides_swapped
 from souron.data.reading import Reading
+from souron.data.targets.poses import Skeleton, sides_swapped
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import _
 

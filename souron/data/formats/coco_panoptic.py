@@ -29,9 +29,9 @@ from souron.data.boxed import NAMED, SIDE, files_below, many, number, short
 from souron.data.dataset import Dataset, ListColumn, Skipped
 from souron.data.formats import coco
 from souron.data.formats.folder import check_memory, natural
-from souron.data.panoptic import MOST, Panoptic, divided
 from souron.data.patients import groups
 from souron.data.reading import Reading
+from souron.data.targets.panoptic import MOST, Panoptic, divided
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import limits
 from souron.kinds.codecs.limits import readable

@@ -25,6 +25,7 @@ from souron.data.formats.masks import Pair
 from souron.data.objects import Marked, Outlined
 from souron.data.outlines import Piece
 from souron.data.reading import Reading
+from souron.data.targets.boxes import boxes_of
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs.limits import printable, readable
 from souron.kinds.mask import NAMES
@@ -52,7 +53,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         for pair, names in zip(pairs, named, strict=True)
     ]
     cases = objects.gather(path, path, items, told, classes, reading)
-    if len(cases) > 1 and all(len(box) <= 1 for box in cases.boxes):
+    if len(cases) > 1 and all(len(box) <= 1 for box in boxes_of(cases.target)):
         why = _("no mask has more than one number: all of its pixels are taken for one object")
         note = Skipped(readable(path.absolute().name), "one object", why)
         cases = replace(cases, skipped=(*cases.skipped, note))

@@ -20,8 +20,14 @@ from souron.data import picture_rows
 from souron.data.dataset import Dataset, ListColumn, Skipped
 from souron.data.decoding import Listed
 from souron.data.formats.captions import LANGUAGES
-from souron.data.picture_questions import LONGEST, LONGEST_ANSWER, MOST, PictureQuestion, told
 from souron.data.reading import Reading
+from souron.data.targets.picture_questions import (
+    LONGEST,
+    LONGEST_ANSWER,
+    MOST,
+    PictureQuestion,
+    told,
+)
 from souron.data.texts import Fault, worded
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _

@@ -21,8 +21,8 @@ from souron.data.boxed import Box, gather
 from souron.data.dataset import Dataset
 from souron.data.formats import yolo_boxes
 from souron.data.formats.yolo import LONGEST, NAME, read_yaml, trouble
-from souron.data.poses import COCO_LINES, SEEN, Skeleton, sides_swapped
 from souron.data.reading import Reading
+from souron.data.targets.poses import COCO_LINES, SEEN, Skeleton, sides_swapped
 from souron.kinds.codecs.limits import readable
 from souron.metrics.poses import COCO
 from souron.utils.messages import UserError, _

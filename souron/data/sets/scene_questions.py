@@ -20,8 +20,8 @@ import numpy as np
 from souron.data.composing import captioned, scene_questions
 from souron.data.composing.captioned_words import NAMES, Attributes
 from souron.data.dataset import Dataset, ListColumn
-from souron.data.picture_questions import PictureQuestion
 from souron.data.sets import captioned_scenes
+from souron.data.targets.picture_questions import PictureQuestion
 
 ja = "場面の画像と、その物・色・数・位置・背景を問う日本語と英語の質問（はい・いいえの質問も含む）"
 task = "answer"

@@ -19,8 +19,8 @@ from torch import Tensor
 from souron.data.composing import many, stock
 from souron.data.composing.cutouts import CATEGORIES
 from souron.data.dataset import Dataset, ListColumn
-from souron.data.instances import numbered
-from souron.data.panoptic import divided
+from souron.data.targets.instances import numbered
+from souron.data.targets.panoptic import divided
 from souron.utils.messages import _
 
 ja = "写真の上に切り抜きを置いた場面と、正確な枠とマスク。物体検出と領域分割のためのデータ"

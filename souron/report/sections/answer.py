@@ -9,7 +9,7 @@ from typing import Any
 
 from souron import registry
 from souron.data.composing.captioned_words import TITLES
-from souron.data.picture_questions import NUMBER, OTHER, YES_NO
+from souron.data.targets.picture_questions import NUMBER, OTHER, YES_NO
 from souron.evaluation.answering import OfQuestions
 from souron.evaluation.answers import Sparse, dense
 from souron.evaluation.record import ComparisonRecord, RunRecord

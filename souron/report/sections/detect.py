@@ -12,8 +12,9 @@ from PIL import Image
 
 from souron import registry
 from souron.data.dataset import Dataset
-from souron.data.instances import Instances, boxes_of
-from souron.data.poses import Figures
+from souron.data.targets.boxes import boxes_of
+from souron.data.targets.instances import Instances
+from souron.data.targets.poses import Figures
 from souron.evaluation import detection
 from souron.evaluation.detection import DetectionResult, Found, OfLabel
 from souron.evaluation.record import ComparisonRecord, RunRecord

@@ -8,9 +8,8 @@ import torch
 from PIL import Image
 
 from souron import registry
-from souron.data import targets
 from souron.data.dataset import Dataset
-from souron.data.panoptic import Panoptic
+from souron.data.targets.panoptic import Panoptic, shown
 from souron.evaluation.panoptic import OfLabel, PanopticResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.boxes import counted
@@ -156,7 +155,7 @@ def _joined(panes: list[Image.Image], words: str) -> Plot:
 
 def _pane(test: Dataset, row: int, one: Panoptic) -> Image.Image:
     on_cpu = Panoptic(*(part.cpu() for part in one))
-    drawn = targets.shown(test.input[row], on_cpu, test.classes).drawn()
+    drawn = shown(test.input[row], on_cpu, test.classes).drawn()
     scale = PANE / max(drawn.size)
     size = (round(drawn.width * scale), round(drawn.height * scale))
     return drawn.resize(size, Image.Resampling.LANCZOS)

@@ -1,1 +1,3 @@
-"""The studio's pages, one file each: a ``TITLE`` and ``page(studio)``, which builds it."""
+"""Pages of the studio, one file each, found by its name: a ``TITLE``, and ``page(studio)``, which
+builds it. ``shared.ORDER`` has the order of the navigation; pages that it does not name follow.
+"""

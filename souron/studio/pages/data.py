@@ -51,81 +51,102 @@ def page(studio: Studio) -> None:
               "computer's own folder of runs, and go nowhere else."),
         )
     )  # fmt: skip
-    known = forms.fields(cli_data.data_)
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            files = gr.File(
-                file_count="multiple", label=_("a zip of a folder, or images and tables"),
-                height=140,
-            )  # fmt: skip
-            sent.received(files, sent.places)
-            came = gr.HTML()
-            data = gr.Dropdown(
-                [], value=DEFAULT, allow_custom_value=True, label=_("data"),
-                info=_("a data set's name, or the path of a folder or CSV on this computer"),
-            )  # fmt: skip
-            about = gr.HTML()
-            with gr.Accordion(_("How it is read"), open=False):
-                reading = [known[name].widget() for name in READING]
-            with gr.Row():
-                look = gr.Button(_("Look"), variant="primary", interactive=False)
-                check = gr.Button(_("Check"), interactive=False)
-            with gr.Accordion(_("Clean it, or anonymise it"), open=False):
-                clean = gr.Button(
-                    _("Check, and write a table without broken files and copies"), interactive=False
-                )
-                out = gr.Textbox(
-                    label=_("folder for the anonymous copy"), placeholder=_("a new one here"),
-                    info=_("DICOM files without identifying data"),
-                )  # fmt: skip
-                anonymise = gr.Button(_("Anonymise a copy"), interactive=False)
+            form = Form()
         with gr.Column(scale=3, min_width=320):
             watch = Looking(studio, outcome, ("data",))
     uploads = Uploads(studio)
     same = gr.HTML()
+    form.connect(studio, watch, uploads, same)
 
-    says = studio.says
-    form = [data, *reading]
-    buttons = [look, check, clean, anonymise]  # disabled until the page has loaded its query
 
-    def starting(line: Callable[..., list[str]]) -> Callable:
-        def start(*values: Any) -> str:
-            said = line(studio, *values)
-            return studio.jobs.start(said, studio.language, queued=False).id
+class Form:
+    """The data that is chosen or uploaded, how it is read, and what is done with it."""
 
-        return says(start)
+    def __init__(self) -> None:
+        import gradio as gr
 
-    watch.follow(look.click(starting(look_words), form, watch.job, **QUIET))
-    watch.follow(check.click(starting(check_words), form, watch.job, **QUIET))
-    watch.follow(clean.click(starting(clean_words), form, watch.job, **QUIET))
-    watch.follow(anonymise.click(starting(anonymise_words), [data, out], watch.job, **QUIET))
+        known = forms.fields(cli_data.data_)
+        self.files = gr.File(
+            file_count="multiple", label=_("a zip of a folder, or images and tables"), height=140
+        )
+        sent.received(self.files, sent.places)
+        self.came = gr.HTML()
+        self.data = gr.Dropdown(
+            [],
+            value=DEFAULT,
+            allow_custom_value=True,
+            label=_("data"),
+            info=_("a data set's name, or the path of a folder or CSV on this computer"),
+        )
+        self.about = gr.HTML()
+        with gr.Accordion(_("How it is read"), open=False):
+            self.reading = [known[name].widget() for name in READING]
+        with gr.Row():
+            self.look = gr.Button(_("Look"), variant="primary", interactive=False)
+            self.check = gr.Button(_("Check"), interactive=False)
+        with gr.Accordion(_("Clean it, or anonymise it"), open=False):
+            clean = _("Check, and write a table without broken files and copies")
+            self.clean = gr.Button(clean, interactive=False)
+            self.out = gr.Textbox(
+                label=_("folder for the anonymous copy"),
+                placeholder=_("a new one here"),
+                info=_("DICOM files without identifying data"),
+            )
+            self.anonymise = gr.Button(_("Anonymise a copy"), interactive=False)
+        # disabled until the page has loaded its query
+        self.buttons = [self.look, self.check, self.clean, self.anonymise]
 
-    def chosen(*values: Any) -> list[Any]:
-        files = str(values[0] or "").strip() not in load.names()
-        usable = [gr.update(interactive=button is look or files) for button in buttons]
-        return [told(studio, values[0]), shown(studio, values), *usable]
+    def connect(self, studio: Studio, watch: "Looking", uploads: "Uploads", same: Any) -> None:
+        """Connect the fields and buttons with what they change."""
+        import gradio as gr
 
-    def bring(paths: Sequence[str] | None) -> list[Any]:
-        try:
-            folder, what = take(studio, paths or [])
-            chosen = gr.update(choices=own_data.choices(studio), value=folder)
-        except UserError as error:
-            chosen, what = gr.skip(), refused(error)
-        return [None, chosen, what, *uploads.draw()]
+        says, values = studio.says, [self.data, *self.reading]
+        for button, line, given in (
+            (self.look, look_words, values),
+            (self.check, check_words, values),
+            (self.clean, clean_words, values),
+            (self.anonymise, anonymise_words, [self.data, self.out]),
+        ):
+            watch.follow(button.click(says(starting(studio, line)), given, watch.job, **QUIET))
 
-    studio.on_change(form, chosen, form, [about, same, *buttons])
-    files.upload(says(bring), files, [files, data, came, *uploads.parts], show_progress_on=came)
-    opened = studio.opened(
-        lambda query: [
-            # without a query the choice stays: files may have been uploaded meanwhile
-            gr.update(choices=own_data.choices(studio), **wished(query)),
-            *forms.told(query, READING),
-            query.get("job") or latest(studio, query.get("data") or DEFAULT),
-            *uploads.draw(),
-        ],
-        [data, *reading, watch.job, *uploads.parts],
-    )
-    watch.follow(opened).then(says(chosen), form, [about, same, *buttons], **QUIET)
+        def chosen(*values: Any) -> list[Any]:
+            files = str(values[0] or "").strip() not in load.names()
+            usable = [gr.update(interactive=one is self.look or files) for one in self.buttons]
+            return [told(studio, values[0]), shown(studio, values), *usable]
+
+        def bring(paths: Sequence[str] | None) -> list[Any]:
+            try:
+                folder, what = take(studio, paths or [])
+                data = gr.update(choices=own_data.choices(studio), value=folder)
+            except UserError as error:
+                data, what = gr.skip(), refused(error)
+            return [None, data, what, *uploads.draw()]
+
+        studio.on_change(values, chosen, values, [self.about, same, *self.buttons])
+        brought = [self.files, self.data, self.came, *uploads.parts]
+        self.files.upload(says(bring), self.files, brought, show_progress_on=self.came)
+        opened = studio.opened(
+            lambda query: [
+                # without a query the choice stays: files may have been uploaded meanwhile
+                gr.update(choices=own_data.choices(studio), **wished(query)),
+                *forms.told(query, READING),
+                query.get("job") or latest(studio, query.get("data") or DEFAULT),
+                *uploads.draw(),
+            ],
+            [self.data, *self.reading, watch.job, *uploads.parts],
+        )
+        watch.follow(opened).then(says(chosen), values, [self.about, same, *self.buttons], **QUIET)
+
+
+def starting(studio: Studio, line: Callable[..., list[str]]) -> Callable[..., str]:
+    """Return a handler that starts a job with the words of ``line``; it returns the job's id."""
+
+    def start(*values: Any) -> str:
+        return studio.jobs.start(line(studio, *values), studio.language, queued=False).id
+
+    return start
 
 
 def wished(query: dict[str, str]) -> dict[str, Any]:

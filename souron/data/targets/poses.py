@@ -1,11 +1,19 @@
-"""Figures with keypoints: people with joints, hands with finger tips."""
+"""Figures with keypoints: people with joints, hands with finger tips; a ``ListColumn`` of
+``Figures``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
+
+from souron.data.dataset import Dataset
+from souron.data.targets.boxes import Objects, first_of
+from souron.kinds.overlay import Canvas, colour
+from souron.kinds.picture import Picture
+from souron.utils.messages import N_
 
 UNMARKED, HIDDEN, SEEN = 0, 1, 2  # visibility of a keypoint, numbered as in COCO
 COCO_LINES = (  # pairs of COCO's 17 keypoints, from 0
@@ -70,3 +78,26 @@ def _other(name: str) -> str:
         if len(words) > 1 and any(word.lower() in SIDES for word in words):
             return gap.join(SIDES.get(word.lower(), word) for word in words)
     return name
+
+
+class Poses(Objects):
+    """Boxes and keypoints of each figure."""
+
+    counted = N_("figures")
+    unit = N_("{least} to {most} figures each")
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return isinstance(first_of(cases), Figures)
+
+    def drawn(self, row: int) -> tuple[Image, str]:
+        """Return the image with each figure and its labelled keypoints, and a description."""
+        figures = self.cases.target[row]
+        figures = figures.of(figures.box[:, 0] >= 0)
+        names = [self.cases.classes[label] for label in figures.box[:, 0].int().tolist()]
+        canvas = Canvas(Picture.of(self.cases.input[row]))
+        for name, box, points in zip(names, figures.box, figures.point.tolist(), strict=True):
+            places = [at[:2] if at[2] > 0 else None for at in points]
+            canvas.bones(places, figures.skeleton.lines)
+            canvas.box(box[1:5].tolist(), name, colour(int(box[0])))
+        return canvas.image, self.words(row)

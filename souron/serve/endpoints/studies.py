@@ -22,7 +22,7 @@ from souron import registry
 from souron.kinds.signature import Choice, Option
 from souron.kinds.text import Text
 from souron.registry import OptionEntry, StudyEntry
-from souron.serve import requests, uploads
+from souron.serve import requests, responses, uploads
 from souron.serve.service import Service
 from souron.utils.files import as_json
 from souron.utils.messages import UserError, _, unknown_option
@@ -31,16 +31,13 @@ GIVEN = "given"
 PLAIN = {"int": int, "float": float, "bool": bool}
 
 
-def add(app: FastAPI, service: Service, errors: Mapping[int | str, Any]) -> None:
-    """Add these routes to an application; ``errors`` describes its refusals by HTTP status."""
+def add(app: FastAPI, service: Service) -> None:
     for entry in registry.studies().values():
         if entry.texts:
-            _add(app, service, entry, errors)
+            _add(app, service, entry)
 
 
-def _add(
-    app: FastAPI, service: Service, entry: StudyEntry, errors: Mapping[int | str, Any]
-) -> None:
+def _add(app: FastAPI, service: Service, entry: StudyEntry) -> None:
     """Add the route of one study."""
     form = body_of(entry)
     content = {uploads.JSON: {"schema": form.model_json_schema(), "example": example(entry)}}
@@ -52,7 +49,7 @@ def _add(
             name=entry.name
         ),
         response_description=_("the study's record, and its result as a sentence"),
-        responses={200: {"content": {uploads.JSON: {"schema": ANSWER}}}, **errors},
+        responses={200: {"content": {uploads.JSON: {"schema": ANSWER}}}, **responses.errors()},
         openapi_extra={"requestBody": {"required": True, "content": content}},
     )
     async def study(request: Request) -> Response:

@@ -1,15 +1,25 @@
-"""Panoptic segmentation of an image: things, each separate, and stuff, which is uncountable.
+"""Panoptic segmentation of an image: things, each separate, and stuff, which is uncountable; a
+``ListColumn`` of ``Panoptic``.
 
 A map of ids gives the segment of every pixel; 0 is void (unlabelled). No two segments overlap. A
 crowd region, many things that were not annotated separately, is excluded from training and
 evaluation.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
+
+from souron.data.dataset import Dataset
+from souron.data.target import Target
+from souron.data.targets.boxes import first_of
+from souron.data.targets.classes_of_pixels import tinted
+from souron.kinds.picture import Picture
+from souron.kinds.segments import Segments
+from souron.utils.messages import N_
 
 MOST = 255  # segments of an image: ids are bytes, and 0 is void
 
@@ -67,3 +77,49 @@ def stuff_of(every: Iterable[Panoptic], classes: int) -> list[int]:
         things.update(label[one.thing].tolist())
         stuff.update(label[~one.thing].tolist())
     return sorted(number for number in stuff - things if number < classes)
+
+
+class Divided(Target):
+    """Segments of each case, things and stuff."""
+
+    counted = N_("segments")
+    unit = N_("{least} to {most} segments each")
+    one_class = False
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return isinstance(first_of(cases), Panoptic)
+
+    def counts(self) -> list[int]:
+        labels = torch.cat([one.label[one.pixels() > 0] for one in self.cases.target])
+        return labels[labels >= 0].bincount(minlength=len(self.cases.classes)).tolist()
+
+    def of_class(self, label: int) -> Iterator[int]:
+        for row, one in enumerate(self.cases.target):
+            if (one.label[one.pixels() > 0] == label).any():
+                yield row
+
+    def words(self, row: int) -> str:
+        one = self.cases.target[row].compact()
+        labels = one.label[one.label >= 0].unique().tolist()
+        return ", ".join(self.cases.classes[label] for label in labels)
+
+    def picture(self, row: int) -> Tensor:
+        """Return the image with each thing in a different colour; stuff is unchanged."""
+        one = self.cases.target[row]
+        counted = (one.thing & (one.label >= 0)).cumsum(0) * (one.thing & (one.label >= 0))
+        number = torch.cat([torch.zeros(1, dtype=torch.long), counted])
+        return tinted(self.cases.input[row], number[one.ids.long()])
+
+    def drawn(self, row: int) -> tuple[Image, str]:
+        found = shown(self.cases.input[row], self.cases.target[row], self.cases.classes)
+        return found.drawn(), self.words(row)
+
+
+def shown(pixels: Tensor, one: Panoptic, classes: Sequence[str]) -> Segments:
+    """Return an image (C, H, W) with its segments, without crowd regions."""
+    crowd = torch.cat([torch.zeros(1, dtype=torch.bool), one.label < 0])
+    one = one._replace(ids=one.ids.masked_fill(crowd[one.ids.long()], 0)).compact()
+    names = [classes[label] for label in one.label.tolist()]
+    things = one.thing.tolist()
+    return Segments(Picture.of(pixels), one.ids.numpy(), names, things, (), classes)

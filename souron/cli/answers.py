@@ -1,0 +1,130 @@
+"""Answers of ``souron predict``, as they are printed and saved."""
+
+import csv
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from souron.cli import console
+from souron.cli.console import note, print_json, screen, show
+from souron.hub import names
+from souron.kinds import finding
+from souron.utils import files as file_utils
+from souron.utils.messages import UserError, _
+
+FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "png": ".png"}
+
+
+class Saving:
+    """Files with the answers of a system: one each, or one file of COCO for all of them."""
+
+    def __init__(self, loaded: Any, name: str, out: str | None, to: str | None) -> None:
+        from souron.runs.annotations import Annotations
+
+        self.loaded, self.name, self.to = loaded, name, to
+        self.place = Path(out) if out else None
+        self.together = Annotations() if to == "coco" else None
+
+    def keep(self, answer: Any, file: Path) -> Path | None:
+        """Save an answer if that was asked for, or if text cannot express it; return its path."""
+        from souron import model as models_api
+
+        if self.together is not None:
+            self.together.add(answer, file)
+            return None
+        if not (self.place or self.to or getattr(answer, "kept", False)):
+            return None
+        form = FORMS[self.to] if self.to else ""
+        return models_api.keep(answer, file, self._folder(), form, self.loaded)
+
+    def end(self) -> None:
+        """Write the file for all answers, if there is one, and print its path."""
+        if self.together is None or not self.together.images:
+            return
+        saved = self.together.write(self._folder())
+        if screen.json:
+            print_json({"saved": str(saved)})
+        else:
+            show(_("saved: {path}").format(path=saved))
+
+    def _folder(self) -> Path:
+        self.place = self.place or place_of_answers(self.name)
+        return self.place
+
+
+def place_of_answers(name: str) -> Path:
+    """Return a new folder for answers, inside the run if the system is a run."""
+    return file_utils.new_folder(Path(name) if names.is_run(name) else Path(), "answers")
+
+
+def best(answer: Any, top: int) -> list[tuple[str, float]]:
+    """Return the ``top`` most probable labels with their probabilities."""
+    pairs = zip(answer.labels, map(float, answer.probabilities), strict=True)
+    return sorted(pairs, key=lambda pair: -pair[1])[:top]
+
+
+def are_labels(answer: Any) -> bool:
+    """Return whether an answer consists of labels; only for these does the user choose a number."""
+    return hasattr(answer, "labels") and hasattr(answer, "probabilities")
+
+
+def tell_json(
+    file: str, answer: Any, top: int, saved: Path | None, origin: Mapping[str, Any] | None = None
+) -> None:
+    """Print one JSON object on a line; ``origin``: the system that answered."""
+    if isinstance(answer, UserError):
+        print_json({"file": file, "error": f"[{answer.code}] {answer.found}"})
+        return
+    told: dict[str, Any] = {"file": file, **(origin or {})}
+    if are_labels(answer):
+        told["labels"] = [{"label": name, "probability": p} for name, p in best(answer, top)]
+    else:
+        told |= answer.as_json()
+    familiar = getattr(answer, "familiar", None)
+    if familiar is not None:
+        told["familiar"] = familiar.as_json()
+    print_json(told | ({"saved": str(saved)} if saved else {}))
+
+
+def tell_csv() -> Callable:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["file", "rank", "label", "probability"])
+
+    def tell(file: str, answer: Any, top: int, saved: Path | None) -> None:
+        if isinstance(answer, UserError):
+            console.warn(f"[{answer.code}] {answer.found}")
+            return
+        if not are_labels(answer):
+            raise UserError(
+                "option",
+                _("--csv lists labels, and this system gives none"),
+                expected="--json",
+                fix="out=FOLDER",
+            )
+        for rank, (label, probability) in enumerate(best(answer, top), 1):
+            writer.writerow([file, rank, label, f"{probability:.6f}"])
+        warn_unlike(file, answer)
+
+    return tell
+
+
+def warn_unlike(file: str, answer: Any) -> None:
+    """Warn where the case is unlike the training data."""
+    if text := finding.unlike(answer):
+        console.warn(f"{file}: {text}")
+
+
+def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
+    if isinstance(answer, UserError):
+        first, *rest = str(answer).splitlines()
+        console.warn(first)
+        for line in rest:
+            note(line)
+        return
+    show(file, console.likelihoods(best(answer, top)) if are_labels(answer) else str(answer))
+    warn_unlike(file, answer)
+    for text in getattr(answer, "notes", ()):
+        console.warn(text)
+    for path in [saved, *getattr(answer, "also", [])] if saved else []:
+        show(_("saved: {path}").format(path=path))

@@ -1,0 +1,56 @@
+"""``souron val``: measure a trained system again."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from typer import Argument
+
+from souron.cli import arguments, console
+from souron.cli import options as cli_options
+from souron.cli.app import command
+from souron.cli.console import print_json, screen, show
+from souron.runs.options import EvaluateOptions
+from souron.utils import hardware
+from souron.utils.messages import N_, _
+
+
+@command(
+    "val",
+    N_("Measure a trained system again, on its test cases or others."),
+    "souron val runs/classify/cnn-digits\nsouron val runs/classify/resnet-photos data=others/\n"
+    "souron val resnet                        (as it comes ready trained)",
+    group="train",
+)
+@cli_options.takes(EvaluateOptions)
+def val(
+    run: Annotated[
+        str | None,
+        Argument(
+            metavar="RUN|SYSTEM",
+            help=N_("a run's folder, or a system that comes ready trained"),
+            autocompletion=cli_options.complete_system_or_run,
+        ),
+    ] = None,
+    model: cli_options.Model = None,
+    data: cli_options.Data = None,
+    **options: Any,
+) -> None:
+    folder = run or model
+    if folder is None:
+        raise arguments.missing("RUN", "souron val runs/classify/cnn-digits")
+    hardware.calm_allocator()
+    hardware.share_cores()
+    with screen.err.status(_("testing")):
+        from souron.runs import evaluate
+
+        record = evaluate.examine(folder, data, **cli_options.given(options))
+    if screen.json:
+        measures = {name: asdict(measure) for name, measure in record.measures.items()}
+        told = record.details.as_json() if hasattr(record.details, "as_json") else {}
+        notes = {"notes": record.notes} if record.notes else {}
+        unlike = {} if record.unlike is None else {"unlike": record.unlike}
+        print_json({"run": folder, "data": data, "measures": measures, **unlike, **notes, **told})
+    else:
+        for note in record.notes:
+            console.warn(note)
+        show(console.measures(record.measures))
