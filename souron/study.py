@@ -12,15 +12,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from souron.kinds.signature import Given, options_of_class, read_options
 from souron.kinds.text import Text, text_of
 from souron.report import parts
 from souron.report.parts import REPORT, Fact, Section
-from souron.runs.events import Event
 from souron.utils import files
 from souron.utils.messages import _
+
+if TYPE_CHECKING:
+    from souron.runs.events import Event
 
 TEMPLATE = "study.html"
 
@@ -194,7 +196,7 @@ class Study(ABC):
         return type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
-    def run(self, given: Sequence[Any], options: Any) -> Iterator[Event]:
+    def run(self, given: Sequence[Any], options: Any) -> Iterator["Event"]:
         """Yield events; the last one carries the ``Record``, which is not written yet. Earlier ones
         may carry an ``Ask``. ``given`` are words of the command line, or each a ``Text``;
         ``options`` is an ``Options``. Raises UserError."""

@@ -70,7 +70,6 @@ def souron_says(capsys: pytest.CaptureFixture[str]) -> Said:
 @pytest.fixture
 def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts a module with these functions in the place of ``souron.NAME``."""
-    importlib.import_module("souron.pipelines.default_system")  # it holds the module itself
 
     def put(name: str, **functions: Any) -> None:
         module: Any = SimpleNamespace(**functions)
@@ -651,7 +650,7 @@ def predictor(pretend: Any) -> None:
             broken = UserError("truncated", f"{file}: ends too early", exit=3)
             yield Path(file), broken if "bad" in file else Answer()
 
-    loaded = SimpleNamespace(name="m", learnt_from="fashion")
+    loaded = SimpleNamespace(name="m", learnt_from="fashion", asked=SimpleNamespace(options={}))
     pretend("model", Model=object, load=lambda name, pretrained: loaded, predict=predict)
 
 
@@ -679,7 +678,7 @@ def test_predict_csv_and_table(souron_says: Said, predictor: None) -> None:
 
 
 def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: Any) -> None:
-    loaded = SimpleNamespace(name="m", learnt_from="fashion")
+    loaded = SimpleNamespace(name="m", learnt_from="fashion", asked=SimpleNamespace(options={}))
     nothing = lambda *given: iter(())  # noqa: E731
     pretend("model", Model=object, load=lambda *given: loaded, predict=nothing)
     code, _out, err = souron_says("predict", "m", "*.png")

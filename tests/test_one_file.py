@@ -397,7 +397,7 @@ def test_an_endpoint(tmp_path):
         assert refused.status_code == 400
         assert refused.json()["error"]["expected"] == "word="
         paths = list(client.get("/openapi.json").json()["paths"])
-        assert paths == ["/predict", "/echo", "/health"]
+        assert paths == ["/predict", "/echo", "/health", "/studies/check"]
         assert "/echo" in client.get("/other").json()["error"]["expected"]
 
 

@@ -27,8 +27,12 @@ def options_of(command: Any) -> dict[str, Any]:
 
 
 def shown(known: dict[str, Any]) -> list[str]:
-    """Return the options shown in help."""
-    return [name for name, param in known.items() if not getattr(param, "hidden", False)]
+    """Return the options shown in help, each by its first name."""
+    return [
+        name
+        for name, param in known.items()
+        if not getattr(param, "hidden", False) and param.opts[0].removeprefix("--") == name
+    ]
 
 
 def take_global(words: Sequence[str]) -> list[str]:
