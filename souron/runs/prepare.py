@@ -14,7 +14,7 @@ from souron.data.dataset import Dataset
 from souron.data.reading import Large
 from souron.data.splits import Parts, Plan
 from souron.hub import names, zoo
-from souron.hub.backbones import Backbone
+from souron.hub.backbones import Backbone, MobileNetBackbone
 from souron.hub.weights import PUBLISHED_SIDE
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
@@ -142,7 +142,7 @@ def build(args: dict[str, Any], train: Dataset) -> Any:
     if pretrained == "False":
         model = kind(config, spec)
         for part in model.modules():
-            if isinstance(part, Backbone):
+            if isinstance(part, Backbone | MobileNetBackbone):
                 part.load_published()
     elif pretrained == "True" or (task.published_files and not names.is_run(pretrained)):
         source = pretrained == "True" or pretrained

@@ -18,6 +18,7 @@ from souron.evaluation import detection
 from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup, Found
 from souron.evaluation.steps import Explained, Maps
 from souron.kinds.boxes import Boxes
+from souron.kinds.codecs.image import Letterbox
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
@@ -58,7 +59,15 @@ class Finder(System):
     """
 
     overlap: ClassVar[float] = IOU  # IoU threshold of non-maximum suppression
+    step: ClassVar[int] = 0  # pixels; for systems that accept rectangular images, their sides are
+    # multiples of it
     spec: Spec
+
+    def framed(self, picture: Picture) -> tuple[Tensor, Letterbox]:
+        """Return the network's input (channels, H, W) in 0..255 for an image of any size, and the
+        image's position in it.
+        """
+        return picture.letterbox(self.spec.side, self.spec.channels, self.step)
 
     def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
         """Return (n, 6) per image: label, left, top, right, bottom, score; the highest score first.
@@ -121,8 +130,6 @@ class Detector(Finder):
     """A detector that returns boxes."""
 
     task = "detect"
-    step: ClassVar[int] = 0  # pixels; for detectors that accept rectangular images, their sides are
-    # multiples of it
 
     @torch.inference_mode()
     def predict(
@@ -137,7 +144,7 @@ class Detector(Finder):
     ) -> Boxes:
         """Return the boxes in an image of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
-        pixels, place = picture.letterbox(self.spec.side, self.spec.channels, self.step)
+        pixels, place = self.framed(picture)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [found] = self.detect(batch.image, conf, iou)
         if wanted:

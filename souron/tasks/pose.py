@@ -120,7 +120,7 @@ class Poser(Finder):
     ) -> Poses:
         """Return the figures in an image of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
-        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        pixels, place = self.framed(picture)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [(box, point)] = self.poses(batch.image, conf, iou)
         box, point = box.double().cpu(), point.double().cpu()
