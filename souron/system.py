@@ -47,6 +47,8 @@ class System(nn.Module, ABC):
     BEFORE: ClassVar[dict[str, Any]] = {}  # field of the config -> its value in older runs
     in_stages: Mapping[str, float] = {}  # stages of training, which share the budget: ``N_``
     # name -> share; the learning rate has one cycle per stage
+    last_layers: tuple[str, ...] = ()  # that depend on the labels: new, where published weights are
+    # adapted to other data
     sized_by_data: ClassVar[
         tuple[str, ...]
     ] = ()  # buffers whose length is known only after training

@@ -15,10 +15,12 @@ from souron.hub.backbones import Backbone
 Rules = Sequence[tuple[str, str]]  # patterns of names there, and what replaces them
 
 OLDER: Rules = (  # names of files from before 2022 -> those of today
-    (r"backbone\.fpn\.(inner|layer)_blocks\.(\d+)\.(weight|bias)",
-     r"backbone.fpn.\1_blocks.\2.0.\3"),
+    (
+        r"backbone\.fpn\.(inner|layer)_blocks\.(\d+)\.(weight|bias)",
+        r"backbone.fpn.\1_blocks.\2.0.\3",
+    ),
     (r"rpn\.head\.conv\.(weight|bias)", r"rpn.head.conv.0.0.\1"),
-)  # fmt: skip
+)
 RCNN: Rules = (
     (r"backbone\.fpn\.inner_blocks\.(\d+)\.(\d)\.", r"pyramid.inner.\1.\2."),
     (r"backbone\.fpn\.layer_blocks\.(\d+)\.(\d)\.", r"pyramid.outer.\1.\2."),
@@ -46,10 +48,11 @@ def rcnn(system: Any, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     normed = system.layout.normed
     masks = 3 * 4 if normed else 2 * 4  # the position of the first layer after the convolutions
     rules = (
-        *OLDER, *RCNN,
+        *OLDER,
+        *RCNN,
         (r"roi_heads\.mask_predictor\.conv5_mask\.", f"drawer.{masks}."),
         (r"roi_heads\.mask_predictor\.mask_fcn_logits\.", f"drawer.{masks + 2}."),
-    )  # fmt: skip
+    )
     for name, tensor in weights.items():
         key = known.get(name) or replaced(name, rules)
         if not normed:  # a convolution alone is no sequence

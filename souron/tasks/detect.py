@@ -17,6 +17,8 @@ from souron.data.splits import Split
 from souron.evaluation import detection
 from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup, Found
 from souron.evaluation.steps import Explained, Maps
+from souron.hub import published, published_systems
+from souron.hub.published import About
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs.image import Letterbox
 from souron.kinds.kind import Kind
@@ -212,6 +214,7 @@ class Detection(Jackknifed, Task):
     default_data = "scenes"
     target = "boxes"
     formats: ClassVar[tuple[str, ...]] = ("yolo_boxes", "coco", "voc")
+    published_from = "COCO"
     augments = True
 
     def check(self, data: Dataset, options: Options) -> None:
@@ -226,6 +229,15 @@ class Detection(Jackknifed, Task):
 
     def spec(self, train: Dataset) -> Spec:
         return Spec(train.channels, train.side, tuple(train.classes))
+
+    def published_spec(self, about: About) -> Spec:
+        """Return the specification that published weights were trained with."""
+        return Spec(3, about.side, published.labels(about))
+
+    def published(
+        self, name: str, source: bool | str, config: Any = None, spec: Any = None
+    ) -> System:
+        return published_systems.system(name, source, config, self.published_spec, spec)
 
     def example(self, system: type[System], size: str) -> Spec:
         channels, side, labels = SHOWN if size in ("tiny", "small", "lite") else PUBLISHED

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.instances import boxes_of
-from souron.data.poses import Figures, Skeleton
+from souron.data.poses import COCO_LINES, Figures, Skeleton
 from souron.data.splits import Split
 from souron.evaluation import detection, poses
 from souron.evaluation.detection import DetectionSetup, Found
 from souron.evaluation.steps import Explained, Maps
+from souron.hub import published
+from souron.hub.published import About
 from souron.kinds.picture import Picture
 from souron.kinds.poses import Poses
 from souron.kinds.signature import Choice
@@ -38,6 +40,7 @@ from souron.utils.messages import N_, UserError, _
 
 POINTS = 13  # keypoints that ``souron show`` builds with
 PUBLISHED_POINTS = 17  # of COCO
+KEYPOINTS = "_COCO_PERSON_KEYPOINT_NAMES"  # torchvision's list of them
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,11 @@ class PoseEstimation(Detection, Task):
         skeleton = train.target[0].skeleton
         lines = tuple(end for line in skeleton.lines for end in line)
         return Spec(train.channels, train.side, tuple(train.classes), skeleton.names, lines)
+
+    def published_spec(self, about: About) -> Spec:
+        points = published.torchvision_list(KEYPOINTS)
+        lines = tuple(end for line in COCO_LINES for end in line)
+        return Spec(3, about.side, published.labels(about), points, lines)
 
     def example(self, system: type[System], size: str) -> Spec:
         small = size in ("tiny", "small", "lite")

@@ -15,6 +15,8 @@ from souron.data.splits import Split
 from souron.evaluation import segmentation
 from souron.evaluation.segmentation import UNKNOWN, SegmentationResult, SegmentationSetup
 from souron.evaluation.steps import Maps
+from souron.hub import published, published_systems
+from souron.hub.published import About
 from souron.kinds.codecs.image import Letterbox
 from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
@@ -200,6 +202,7 @@ class Segmentation(Jackknifed, Task):
     default_data = "scenes"
     target = "classes_of_pixels"
     formats = ("masks", "areas")
+    published_from = "COCO"
     augments = True
 
     def check(self, data: Dataset, options: Any) -> None:
@@ -215,6 +218,15 @@ class Segmentation(Jackknifed, Task):
 
     def spec(self, train: Dataset) -> Spec:
         return Spec(train.channels, train.side, tuple(train.classes))
+
+    def published_spec(self, about: About) -> Spec:
+        """Return the specification that published weights were trained with."""
+        return Spec(3, about.side, published.labels(about))
+
+    def published(
+        self, name: str, source: bool | str, config: Any = None, spec: Any = None
+    ) -> System:
+        return published_systems.system(name, source, config, self.published_spec, spec)
 
     def example(self, system: type[System], size: str) -> Spec:
         channels, side, labels = SHOWN if size in ("tiny", "small", "lite") else PUBLISHED

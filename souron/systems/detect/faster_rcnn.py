@@ -58,6 +58,7 @@ class FasterRCNN(RCNN, Detector):
     year = 2015
     ja = "まず領域提案ネットワークが物体のありそうな場所を挙げ、次にそれぞれが何かを判定する"
     channels_last = True
+    last_layers = ("judge.label", "judge.offset")
     clip = 10.0
     overlap = 0.5
     SIZES = {

@@ -209,6 +209,12 @@ class SSD(Detector):
         offset, logit, default = self.said(image)
         return decode(offset, default, SCALE), logit.softmax(2)[..., 1:]
 
+    @property
+    def last_layers(self) -> tuple[str, ...]:  # type: ignore[override]
+        last = ".1" if self.config.lite else ""
+        levels = range(len(self.backbone.maps))
+        return tuple(f"head.classification_head.module_list.{n}{last}" for n in levels)
+
     def framed(self, picture: Picture) -> tuple[Tensor, Letterbox]:
         if self.as_published:
             return picture.resized((self.spec.side, self.spec.side))

@@ -103,6 +103,7 @@ class KeypointRCNN(RCNN, Poser):
     year = 2017
     ja = "領域ごとに名前を付けて位置を直し、さらに各点がどこにあるかの地図を描く"
     channels_last = True
+    last_layers = ("judge.label", "judge.offset", "drawer.16")
     clip = 10.0
     overlap = 0.5
     SIZES = {

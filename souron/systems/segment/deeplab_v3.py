@@ -86,6 +86,7 @@ class DeepLabV3(Segmenter):
     year = 2017
     ja = "特徴マップを小さくせずに畳み込みの間隔を広げ、四つの幅の格子越しに同じ場所を見る"
     channels_last = True
+    last_layers = ("last", "beside.2")
     SIZES = {
         "tiny": Config(0.125, 0.33, 32, (1, 2), rate=1e-2),
         "small": Config(),

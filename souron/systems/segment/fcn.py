@@ -109,6 +109,7 @@ class FCN(Segmenter):
     year = 2014
     ja = "全結合層を畳み込みにした分類器を画像全体に滑らせ、粗い答えに細かい段の答えを足す"
     channels_last = True
+    last_layers = ("score", "beside.2")
     SIZES = {
         "tiny": Config(0.125, 32, 3, dropout=0.0, rate=1e-2),
         "small": Config(0.25, 256, 3, dropout=0.1, rate=2e-3),

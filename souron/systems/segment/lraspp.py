@@ -52,6 +52,7 @@ class LRASPP(Segmenter):
     year = 2019
     ja = "画像全体の平均でチャネルの門を開け閉めし、細かい特徴マップを一つ足すだけの軽い出力層"
     channels_last = True
+    last_layers = ("fine", "coarse")
     SIZES = {
         "tiny": Config(0.125, 0.33, 32, 1e-2),
         "small": Config(),

@@ -78,6 +78,10 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
         super().__init__(config, spec)
         self.build(backbones.of_detector(config, spec.channels), len(spec.labels))
 
+    @property
+    def last_layers(self) -> tuple[str, ...]:  # type: ignore[override]
+        return "judge.label", "judge.offset", f"drawer.{len(self.drawer) - 1}"
+
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return torchvision_names.rcnn(self, weights)
 
