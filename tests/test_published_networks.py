@@ -129,6 +129,26 @@ def test_a_segmenter_answers_as_torchvisions(name):
         torch.testing.assert_close(second, expected["aux"], atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["deeplab_v3_tiny", "fcn_resnet50"])
+def test_a_second_head_learns_beside_the_first(name):
+    """Half of its cross-entropy is added, and an answer does not need it."""
+    torch.manual_seed(0)
+    kind, config = registry.load_system(name)
+    model = kind(config, segment.Spec(3, 32, tuple("abcd"))).eval()
+    batch = segment.Batch(torch.rand(2, 3, 32, 32), torch.randint(0, 4, (2, 32, 32)))
+    alone = segment.Segmenter.loss(model, batch)
+    maps = model.get_submodule("classifier" if name.startswith("fcn") else "backbone")(batch.image)
+    second = F.interpolate(model.beside(maps[-2]), (32, 32), mode="bilinear")
+    expected = alone + 0.5 * F.cross_entropy(second, batch.target)
+    torch.testing.assert_close(model.loss(batch), expected)
+    with torch.no_grad():
+        before = model(batch.image)
+        model.beside[2].bias.add_(1)
+        assert torch.equal(model(batch.image), before)
+    model.loss(batch).backward()
+    assert model.beside[2].weight.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("name", ["fcn_resnet101", "deeplabv3_resnet101"])
 def test_the_deeper_ones_have_torchvisions_layers(name):
     with torch.device("meta"):
@@ -166,7 +186,7 @@ def stages_of(model, x):
 
 def test_older_names_of_files_are_understood():
     """The files of 2019 name layers as torchvision did then."""
-    theirs = references.rcnn("maskrcnn_resnet50_fpn", 4)
+    theirs = references.rcnn("maskrcnn_resnet50_fpn", 4, min_size=50, max_size=90)
     model = built("maskrcnn_resnet50_fpn", theirs)
     old = references.older(theirs.state_dict())
     assert "rpn.head.conv.weight" in old and "roi_heads.mask_head.mask_fcn1.weight" in old

@@ -139,6 +139,7 @@ class MobileNetBackbone(nn.Sequential):
             freeze_norms(self, eps)
         for layer in list(self)[:frozen]:
             layer.requires_grad_(False)
+        self.names = {key: key for key in self.state_dict()}  # here -> in the classifier
 
     def train(self, mode: bool = True) -> "MobileNetBackbone":
         super().train(mode)

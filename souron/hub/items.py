@@ -64,7 +64,8 @@ def fetchable() -> dict[str, Item]:
 
 def _data_item(entry: load.DataEntry) -> Item:
     """Return the item of a data set. Those in a package were opened here, from a mirror of it."""
-    sources = [f"debian:{package}" for package in entry.packages]
+    debian = entry.debian[0] if entry.debian else ()
+    sources = [f"debian:{each}" for each in ((debian,) if isinstance(debian, str) else debian)]
     sha256 = ""
     if entry.package:
         sources.append(entry.package[0])
@@ -82,7 +83,7 @@ def _data_item(entry: load.DataEntry) -> Item:
         entry.megabytes,
         tuple(sources),
         sha256,
-        opened_here=bool(entry.packages or entry.package),
+        opened_here=bool(entry.debian or entry.package),
     )
 
 

@@ -34,8 +34,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from souron.blocks import torchvision_names
 from souron.blocks.rcnn import PLACES, PROPOSED, RCNN
-from souron.hub import backbones, torchvision_names
+from souron.hub import backbones
 from souron.tasks.detect import Batch, Detector, Explained, Spec, suppressed
 from souron.utils.messages import _
 

@@ -38,10 +38,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks import torchvision_names
 from souron.blocks.boxes import roi_align
 from souron.blocks.csp import Convolution
 from souron.blocks.rcnn import PLACES, PROPOSED, RCNN
-from souron.hub import backbones, torchvision_names
+from souron.hub import backbones
 from souron.tasks.detect import chosen
 from souron.tasks.pose import Batch, Poser, Spec
 

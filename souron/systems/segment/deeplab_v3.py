@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks import torchvision_names
 from souron.blocks.csp import own_backbone
-from souron.hub import torchvision_names
 from souron.hub.backbones import Backbone, MobileNetBackbone
 from souron.tasks.segment import Batch, Segmenter, Spec
 

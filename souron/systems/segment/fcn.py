@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.hub import torchvision_names
+from souron.blocks import torchvision_names
 from souron.hub.backbones import Backbone
 from souron.tasks.segment import Batch, Segmenter, Spec
 
@@ -157,8 +157,8 @@ class FCN(Segmenter):
     def dilated(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scores (B, labels, H / 8, W / 8) of both heads on a dilated backbone."""
         _finest, finer, x = self.classifier(image)
-        x = F.dropout(self.fc6(x), self.config.dropout, self.training)
-        return self.score(x), self.beside(finer)
+        deep = F.dropout(self.fc6(x), self.config.dropout, self.training)
+        return self.score(deep), self.beside(finer)
 
     def loss(self, batch: Batch) -> Tensor:
         if self.config.finest:

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks import torchvision_names
 from souron.blocks.csp import CSPBackbone, own_backbone
-from souron.hub import torchvision_names
 from souron.hub.backbones import MobileNetBackbone
 from souron.tasks.segment import Segmenter, Spec
 

@@ -33,9 +33,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from souron.blocks import torchvision_names
 from souron.blocks.masks import DRAWN, MaskedRCNN
 from souron.blocks.rcnn import PLACES, PROPOSED
-from souron.hub import backbones, torchvision_names
+from souron.hub import backbones
 from souron.tasks.detect import SURE, Explained, Maps, chosen
 from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
 from souron.utils.messages import _

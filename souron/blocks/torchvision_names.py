@@ -10,8 +10,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from souron.hub.backbones import Backbone
-
 Rules = Sequence[tuple[str, str]]  # patterns of names there, and what replaces them
 
 OLDER: Rules = (  # names of files from before 2022 -> those of today
@@ -102,14 +100,12 @@ def replaced(name: str, rules: Rules) -> str:
     return name
 
 
-def of_backbone(backbone: nn.Module, there: str, here: str) -> dict[str, str]:
+def of_backbone(backbone: Any, there: str, here: str) -> dict[str, str]:
     """Return the names of a backbone's weights in a published file -> those here.
 
     ``there`` and ``here`` are what stands before the names of the classifier and of the backbone.
     """
-    if isinstance(backbone, Backbone):
-        return {there + name: here + own for own, name in backbone.names.items()}
-    return {there + name: here + name for name in backbone.state_dict()}
+    return {there + name: here + own for own, name in backbone.names.items()}
 
 
 def with_counts(system: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
