@@ -264,9 +264,14 @@ class Model:
         return record
 
     def val(self, data: str | Path | None = None) -> dict[str, Measure]:
-        """Evaluate this run with ``souron.evaluate``. Raises UserError where it is untrained."""
+        """Evaluate this run, or a system with its published weights, with ``souron.evaluate``.
+
+        Raises UserError where it is untrained.
+        """
         from souron.runs import evaluate as run_evaluate
 
+        if self.folder is None and isinstance(names.known(self.name), names.System):
+            return run_evaluate.evaluate(self.name, data)
         return run_evaluate.evaluate(self._trained(), data)
 
     def generate(self, n: int = 64, seed: int = 0, **options: Any) -> DrawnRecord:

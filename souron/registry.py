@@ -3,8 +3,9 @@
 ``studies/`` a study.
 
 ``resnet`` is the file ``systems/classify/resnet.py`` at its size ``small``; ``resnet152`` and
-``yolo_n`` name a size too. What a table or a help text shows of a system, a task or a study is read
-from its source without importing it, so that ``souron list`` does not wait for torch.
+``yolo_n`` name a size too, and so does a name of torchvision's: ``fasterrcnn_resnet50_fpn``. What a
+table or a help text shows of a system, a task or a study is read from its source without importing
+it, so that ``souron list`` does not wait for torch.
 """
 
 import ast
@@ -24,6 +25,8 @@ from souron.kinds.signature import Given
 from souron.metrics.metric import Metric
 from souron.utils.files import package_folders
 from souron.utils.messages import UserError, _, language
+
+PUBLISHERS = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")  # a publisher's name of a model
 
 
 @dataclass(frozen=True)
@@ -494,6 +497,22 @@ def _match(name: str) -> tuple[Entry, str] | None:
         size = name.removeprefix(entry.name).lstrip("_-")
         if name == entry.name or size in entry.sizes:
             return entry, size or "small"
+    return _by_publisher(name)
+
+
+def _by_publisher(name: str) -> tuple[Entry, str] | None:
+    """Return entry and size of the name that torchvision has for a model, such as
+    ``fasterrcnn_resnet50_fpn``; its weights are ``FasterRCNN_ResNet50_FPN_Weights``.
+    """
+    if PUBLISHERS.fullmatch(name) is None:
+        return None
+    source = f"torchvision:{name}_weights."
+    for file in system_files():
+        if source in file.read_text(encoding="utf-8").lower():
+            entry = _described(file, file.stat().st_mtime_ns)
+            for size, origin in entry.weights.items():
+                if origin.lower().startswith(source):
+                    return entry, size
     return None
 
 

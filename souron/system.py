@@ -47,6 +47,8 @@ class System(nn.Module, ABC):
     BEFORE: ClassVar[dict[str, Any]] = {}  # field of the config -> its value in older runs
     in_stages: Mapping[str, float] = {}  # stages of training, which share the budget: ``N_``
     # name -> share; the learning rate has one cycle per stage
+    last_layers: tuple[str, ...] = ()  # that depend on the labels: new, where published weights are
+    # adapted to other data
     sized_by_data: ClassVar[
         tuple[str, ...]
     ] = ()  # buffers whose length is known only after training
@@ -59,6 +61,8 @@ class System(nn.Module, ABC):
     left_out: tuple[str, ...] = ()  # parts of a packed system that prediction does not need;
     # their weights are not the trained ones
     used: float = 0.0  # fraction of the budget used, 0..1, for growing networks and annealing
+    as_published: bool = False  # True with all of its published weights: its input is prepared as
+    # in the publisher's training
 
     def __init__(self, config: Any, spec: Any) -> None:
         super().__init__()
@@ -68,6 +72,10 @@ class System(nn.Module, ABC):
     def published(cls, size: str, config: Any) -> str:
         """Return the source of the published weights of a size and config; "" for none."""
         return cls.WEIGHTS.get(size, "")
+
+    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return published weights by the names that they have in this system."""
+        return dict(weights)
 
     def loss(self, batch: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} needs loss(), updates() or fit()")

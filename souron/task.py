@@ -23,6 +23,8 @@ from souron.data import load
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Parts, Split
 from souron.evaluation.answers import Answers, Setup, Step, Trainings
+from souron.hub import published
+from souron.hub.weights import PUBLISHED_SIDE
 from souron.kinds.kind import Kind
 from souron.metrics.metric import Metric
 from souron.stats import intervals
@@ -156,6 +158,11 @@ class Task(ABC):
         With ``spec``, it gets a new last layer for training on such data. Raises UserError.
         """
         raise UserError("task", _("{name} has no published weights").format(name=name))
+
+    def published_side(self, name: str) -> int:
+        """Return the side in pixels of images for the published weights of a system."""
+        row = published.of_system(name)
+        return row.side if row else PUBLISHED_SIDE
 
     def comes_published(self, name: str) -> bool:
         """Return whether a system of that name is always loaded with published weights."""

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +28,7 @@ from souron import registry
 from souron.data import load
 from souron.data.dataset import Dataset
 from souron.hub import bundle, fetch, weights
+from souron.hub import published as published_table
 from souron.runs import prepare
 from souron.utils.messages import UserError
 
@@ -386,6 +388,8 @@ def published(monkeypatch):
         monkeypatch.setattr(fetch, "ENCRYPTED", "http")  # the checksum in the name is no digest
         weight = SimpleNamespace(url=f"{address}/{name}")
         monkeypatch.setattr(torchvision.models, "get_weight", lambda name: weight)
+        known = replace(published_table.about(RESNET18), file=name, sha256=name[-12:-4])
+        monkeypatch.setitem(published_table.table(), RESNET18, known)
         return name, content
 
     return publish

@@ -104,6 +104,26 @@ def around(height: int, width: int, stride: float, sizes: Tensor) -> Tensor:
     return torch.cat([middle - sizes / 2, middle + sizes / 2], 2).flatten(0, 1)
 
 
+def at_corners(height: int, width: int, step: Sequence[float], sizes: Tensor) -> Tensor:
+    """Return anchors of all ``sizes`` (K, 2) around the upper left corner of each cell, with edges
+    in whole pixels; ``step`` is the width and the height of a cell.
+
+    Cells are ordered as by ``around``: (height * width * K, 4).
+    """
+    y, x = (torch.arange(n, device=sizes.device) for n in (height, width))
+    corner = torch.cartesian_prod(y, x).flip(1)[:, None] * sizes.new_tensor(step)
+    half = (sizes / 2).round()
+    return torch.cat([corner - half, corner + half], 2).flatten(0, 1)
+
+
+def clipped(box: Tensor, image: Tensor) -> Tensor:
+    """Clip boxes (..., 4) to images (B, C, H, W)."""
+    height, width = image.shape[-2:]
+    if height == width:
+        return box.clamp(0, width)
+    return box.clamp(min=0).minimum(box.new_tensor([width, height, width, height]))
+
+
 def drawn(owner: Tensor, count: int, share: float) -> Tensor:
     """Sample ``count`` training boxes at random, given the object of each box (A,) or NOTHING.
 
@@ -128,6 +148,21 @@ def roi_align(x: Tensor, box: Tensor, places: int) -> Tensor:
     rows = down.flatten(0, 1) @ x.permute(1, 2, 0).flatten(1)  # (n * places, W * maps)
     rows = rows.view(len(box), places, x.shape[2], x.shape[0])
     return (across[:, None].to(rows.dtype) @ rows).permute(0, 3, 1, 2)
+
+
+def roi_align_shifted(x: Tensor, box: Tensor, places: int, scale: float) -> Tensor:
+    """RoIAlign of boxes (n, 4) as in the first programs, half a cell right of and below the true
+    position, from (maps, H, W) -> (n, maps, places, places).
+
+    ``scale`` is the number of cells per pixel. For large feature maps this is faster than
+    ``roi_align``.
+    """
+    rows = torch.cat([box.new_zeros(len(box), 1), box], 1).to(x.dtype)
+    if torch.is_grad_enabled() and x.requires_grad:
+        from torchvision import ops  # it has the gradient, which the operator alone has not
+
+        return ops.roi_align(x[None], rows, places, scale, 2)
+    return _operators().roi_align(x[None], rows, scale, places, places, 2, False)
 
 
 def _weights(box: Tensor, height: int, width: int, places: int) -> list[Tensor]:

@@ -5,6 +5,7 @@ Wang, Liao, Yeh, Wu, Chen, Hsieh: CSPNet: A New Backbone that can Enhance Learni
 """
 
 from collections.abc import Sequence
+from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -69,9 +70,14 @@ class SPPF(nn.Module):
 
 
 class CSPBackbone(nn.Module):
-    """Images (B, C, H, W) -> feature maps at 1/8, 1/16 and 1/32 of the side."""
+    """Images (B, C, H, W) -> feature maps at 1/8, 1/16 and 1/32 of the side.
 
-    def __init__(self, channels: int, maps: Sequence[int], short: int, long: int) -> None:
+    With two ``levels`` it ends at 1/16.
+    """
+
+    def __init__(
+        self, channels: int, maps: Sequence[int], short: int, long: int, levels: int = 3
+    ) -> None:
         super().__init__()
         c1, c2, c3, c4, c5 = maps
         self.stem = nn.Sequential(
@@ -79,10 +85,22 @@ class CSPBackbone(nn.Module):
         )
         self.stage3 = nn.Sequential(Convolution(c2, c3, 3, 2), C2f(c3, c3, long, True))
         self.stage4 = nn.Sequential(Convolution(c3, c4, 3, 2), C2f(c4, c4, long, True))
-        self.stage5 = nn.Sequential(Convolution(c4, c5, 3, 2), C2f(c5, c5, short, True))
-        self.maps = [c3, c4, c5]
+        if levels > 2:
+            self.stage5 = nn.Sequential(Convolution(c4, c5, 3, 2), C2f(c5, c5, short, True))
+        self.maps = [c3, c4, c5][:levels]
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        fine = self.stage3(self.stem(image))
-        middle = self.stage4(fine)
-        return [fine, middle, self.stage5(middle)]
+        found = [self.stage3(self.stem(image))]
+        found.append(self.stage4(found[-1]))
+        if len(self.maps) > 2:
+            found.append(self.stage5(found[-1]))
+        return found
+
+
+def own_backbone(width: float, depth: float, channels: int, levels: int = 3) -> CSPBackbone:
+    """Build a backbone with ``width`` times 64 to 1024 channels and ``depth`` times 3 to 6
+    blocks.
+    """
+    sizes = [8 * ceil(maps * width / 8) for maps in (64, 128, 256, 512, 1024)]
+    short, long = (max(1, round(blocks * depth)) for blocks in (3, 6))
+    return CSPBackbone(channels, sizes, short, long, levels)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.boxes import cropped, pasted
-from souron.blocks.rcnn import RCNN, pooled
+from souron.blocks.rcnn import RCNN, normed
 
 DRAWN = 14  # side of a pooled region; a mask has twice the side
 
@@ -21,17 +21,19 @@ class Drawer(nn.Sequential):
     labels, 28, 28).
     """
 
-    def __init__(self, maps: int, labels: int) -> None:
+    def __init__(self, maps: int, labels: int, norms: bool = False) -> None:
         layers: list[nn.Module] = []
         for _layer in range(max(1, maps // 64)):
-            layers += [nn.Conv2d(maps, maps, 3, padding=1), nn.ReLU(inplace=True)]
+            conv = normed(maps, maps, 3) if norms else [nn.Conv2d(maps, maps, 3, padding=1)]
+            layers += [*conv, nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(maps, maps, 2, 2), nn.ReLU(inplace=True)]
         layers.append(nn.Conv2d(maps, labels, 1))
         super().__init__(*layers)
         for layer in layers:
-            if not isinstance(layer, nn.ReLU):
-                nn.init.kaiming_normal_(layer.get_parameter("weight"), mode="fan_out")
-                nn.init.zeros_(layer.get_parameter("bias"))
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
 
 class MaskedRCNN(RCNN):
@@ -41,11 +43,11 @@ class MaskedRCNN(RCNN):
 
     def build(self, backbone: Any, labels: int) -> None:
         super().build(backbone, labels)
-        self.drawer = Drawer(self.config.maps, labels)
+        self.drawer = Drawer(self.config.maps, labels, self.layout.normed)
 
     def drawn(self, levels: Sequence[Tensor], box: Sequence[Tensor], label: Tensor) -> Tensor:
         """Compute mask logits (R, 28, 28) of each image's boxes (n, 4) for their labels (R,)."""
-        part = pooled(levels, box, DRAWN).contiguous(memory_format=torch.channels_last)
+        part = self.pooled(levels, box, DRAWN).contiguous(memory_format=torch.channels_last)
         logit = self.drawer(part).float()
         return logit[torch.arange(len(label), device=label.device), label]
 

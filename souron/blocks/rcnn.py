@@ -8,7 +8,9 @@ Lin, Dollár, Girshick, He, Hariharan, Belongie: Feature Pyramid Networks for Ob
 """
 
 from collections.abc import Sequence
-from math import ceil
+from dataclasses import dataclass
+from functools import partial
+from math import ceil, log2
 from typing import Any
 
 import torch
@@ -16,8 +18,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks import boxes
-from souron.blocks.boxes import NOTHING, around, decode, drawn, encode, overlaps
-from souron.blocks.csp import CSPBackbone
+from souron.blocks.boxes import (
+    NOTHING,
+    around,
+    at_corners,
+    clipped,
+    decode,
+    drawn,
+    encode,
+    overlaps,
+)
+from souron.kinds.codecs.image import Letterbox
+from souron.kinds.picture import Picture
 
 STRIDES = (8, 16, 32, 64)  # pixels per cell
 ASPECTS = (0.5, 1.0, 2.0)  # height by width
@@ -30,15 +42,83 @@ PROPOSED = 4  # proposals per training region
 MOST, OVERLAP = 1000, 0.7  # proposals of a level before NMS, and its IoU threshold
 PLACES, USUAL = 7, 224  # side of a pooled region; side in pixels of regions pooled at 1/16
 ANCHOR_SCALE, REGION_SCALE = (1.0, 1.0), (10.0, 5.0)  # of offsets: position, size
+AT_ONCE = 2  # images in a training step of a published size
+SHARP = 1e-6  # added to a level, so that a side of exactly 224 pixels is not rounded down
+EMPTY = 1e-2  # pixels, of boxes that are dropped
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Geometry of an R-CNN: its levels, its anchors, and its proposals.
+
+    With ``sides`` it is a published one: anchors lie around the corner of each cell, with edges in
+    whole pixels, and RoIAlign samples half a cell further than it should, as in the first programs.
+    """
+
+    strides: tuple[int, ...] = STRIDES  # pixels per cell; regions are pooled from all but the last
+    sides: tuple[tuple[int, ...], ...] = ()  # of the anchors of each level, in pixels
+    smallest: float = 1.0  # side of a proposal in pixels
+    most: int = MOST  # proposals of a level before NMS
+    proposed: int = 0  # after it; 0: PROPOSED for each training region
+    least: float = 0.0  # score of a proposal
+    normed: bool = False  # heads and pyramid with batch normalisation, and deeper
+    eps: float | None = None  # of the backbone's batch normalisation, which is frozen; None: is not
+    classifier: str = ""  # of the backbone
+    taken: tuple[int, ...] = ()  # layers of MobileNetV3 that the pyramid is made of
+    multiple: int = 32  # pixels, of the padded image
+    short: int = 800  # pixels of the shorter side
+    long: int = 1333  # most pixels of the longer side
+
+    @property
+    def scales(self) -> int:
+        """The number of anchor sides of a level."""
+        return len(self.sides[0])
+
+
+_RESNET = partial(
+    Layout,
+    strides=(4, 8, 16, 32, 64),
+    sides=((32,), (64,), (128,), (256,), (512,)),
+    smallest=1e-3,
+    proposed=1000,
+    classifier="resnet50",
+)
+_MOBILE = partial(
+    Layout,
+    strides=(32, 32, 64),
+    sides=((32, 64, 128, 256, 512),) * 3,
+    smallest=1e-3,
+    proposed=1000,
+    least=0.05,
+    eps=1e-5,
+    taken=(13, 16),
+)
+LAYOUTS = {  # torchvision's, by the name of their backbone
+    "resnet50_fpn": _RESNET(eps=0.0),
+    "resnet50_fpn_v2": _RESNET(normed=True),
+    "mobilenet_v3_large_fpn": _MOBILE(),
+    "mobilenet_v3_large_320_fpn": _MOBILE(proposed=150, most=150, short=320, long=640),
+}
+
+
+def normed(inward: int, outward: int, kernel: int) -> nn.Sequential:
+    """Convolution and batch normalisation."""
+    conv = nn.Conv2d(inward, outward, kernel, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(outward))
 
 
 class FPN(nn.Module):
-    """A feature pyramid: maps at 1/8, 1/16, 1/32 -> maps of equal channels there and at 1/64."""
+    """A feature pyramid: maps, the finest first -> as many of equal channels, and one coarser."""
 
-    def __init__(self, inward: Sequence[int], maps: int) -> None:
+    def __init__(self, inward: Sequence[int], maps: int, norms: bool = False) -> None:
         super().__init__()
-        self.inner = nn.ModuleList(nn.Conv2d(each, maps, 1) for each in inward)
-        self.outer = nn.ModuleList(nn.Conv2d(maps, maps, 3, padding=1) for _each in inward)
+        self.inner = nn.ModuleList(
+            normed(each, maps, 1) if norms else nn.Conv2d(each, maps, 1) for each in inward
+        )
+        self.outer = nn.ModuleList(
+            normed(maps, maps, 3) if norms else nn.Conv2d(maps, maps, 3, padding=1)
+            for _each in inward
+        )
 
     def forward(self, found: Sequence[Tensor]) -> list[Tensor]:
         levels = [layer(x) for layer, x in zip(self.inner, found, strict=True)]
@@ -55,13 +135,17 @@ class Proposer(nn.Module):
     Returns objectness logits (B, A) and box offsets (B, A, 4) of the anchors of all levels.
     """
 
-    def __init__(self, maps: int, anchors: int) -> None:
+    def __init__(self, maps: int, anchors: int, deep: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(maps, maps, 3, padding=1)
+        first = nn.Conv2d(maps, maps, 3, padding=1)
+        self.conv: nn.Module = first
+        if deep:
+            self.conv = nn.Sequential(first, nn.ReLU(), nn.Conv2d(maps, maps, 3, padding=1))
         self.sure, self.offset = nn.Conv2d(maps, anchors, 1), nn.Conv2d(maps, 4 * anchors, 1)
-        for layer in (self.conv, self.sure, self.offset):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.get_parameter("bias"))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, std=0.01)
+                nn.init.zeros_(layer.get_parameter("bias"))
 
     def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         seen = [F.relu(self.conv(x)) for x in levels]
@@ -73,39 +157,56 @@ class Proposer(nn.Module):
 class Judge(nn.Module):
     """The box head: regions (R, maps, 7, 7) -> class logits and box offsets.
 
-    Logits (R, 1 + labels) have the background first; offsets (R, labels, 4) are per label.
+    Logits (R, 1 + labels) have the background first; offsets (R, labels, 4) are per label. A deep
+    one has four convolutions in place of its second layer.
     """
 
-    def __init__(self, maps: int, labels: int) -> None:
+    def __init__(self, maps: int, labels: int, deep: bool = False) -> None:
         super().__init__()
+        self.convs = nn.Sequential()
+        for _layer in range(4 if deep else 0):
+            self.convs.append(nn.Sequential(*normed(maps, maps, 3), nn.ReLU()))
         self.first = nn.Linear(maps * PLACES**2, 4 * maps)
-        self.second = nn.Linear(4 * maps, 4 * maps)
+        self.second = nn.Identity() if deep else nn.Linear(4 * maps, 4 * maps)
         self.label, self.offset = nn.Linear(4 * maps, 1 + labels), nn.Linear(4 * maps, 4 * labels)
         for layer, deviation in ((self.label, 0.01), (self.offset, 0.001)):
             nn.init.normal_(layer.weight, std=deviation)
             nn.init.zeros_(layer.bias)
 
     def forward(self, part: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.relu(self.second(F.relu(self.first(part.flatten(1)))))
+        x = F.relu(self.second(F.relu(self.first(self.convs(part).flatten(1)))))
         return self.label(x).float(), self.offset(x).float().unflatten(1, (-1, 4))
 
 
-def pooled(levels: Sequence[Tensor], regions: Sequence[Tensor], places: int = PLACES) -> Tensor:
+def pooled(
+    levels: Sequence[Tensor],
+    regions: Sequence[Tensor],
+    places: int = PLACES,
+    layout: Layout | None = None,
+) -> Tensor:
     """RoIAlign of each image's regions (n, 4) -> (R, maps, places, places).
 
     Large regions use coarser feature maps: level = log2(side / 224) relative to that of 1/16.
     """
+    layout = layout or Layout()
+    strides, corner = layout.strides[:-1], bool(layout.sides)
+    usual, coarsest = 4 - log2(strides[0]), log2(strides[-1] / strides[0])
     parts, order, start = [], [], 0
-    pictures = zip(*(x.unbind() for x in levels[:3]), strict=True)
+    pictures = zip(*(x.unbind() for x in levels[:-1]), strict=True)
     for box, maps in zip(regions, pictures, strict=True):
-        side = (box[:, 2:] - box[:, :2]).prod(1).sqrt().clamp(min=1)
-        level = (1 + (side / USUAL).log2()).floor().clamp(0, 2)
+        side = (box[:, 2:] - box[:, :2]).prod(1).sqrt().clamp(min=layout.smallest)
+        level = (usual + (side / USUAL).log2() + corner * SHARP).floor().clamp(0, coarsest)
         for number, x in enumerate(maps):
             at = (level == number).nonzero().flatten()
+            if len(at) and corner:
+                parts.append(boxes.roi_align_shifted(x, box[at], places, 1 / strides[number]))
+            elif len(at):
+                parts.append(boxes.roi_align(x, box[at] / strides[number], places))
             if len(at):
-                parts.append(boxes.roi_align(x, box[at] / STRIDES[number], places))
                 order.append(start + at)
         start += len(box)
+    if not parts:
+        return levels[0].new_zeros(0, levels[0].shape[1], places, places)
     return torch.cat(parts)[torch.cat(order).argsort()]
 
 
@@ -136,25 +237,46 @@ def match_anchors(anchor: Tensor, true: Tensor) -> Tensor:
 class RCNN(nn.Module):
     """A mixin of systems with these networks.
 
-    Its ``config`` has ``maps``, ``regions``, ``scales``.
+    Its ``config`` has ``maps``, ``regions``, ``scales`` and ``backbone``, which may name one of the
+    published ``LAYOUTS``.
     """
 
     config: Any
+    as_published: bool
     backbone: nn.Module
     pyramid: FPN
     proposer: Proposer
     judge: Judge
 
     def build(self, backbone: Any, labels: int) -> None:
+        self.layout, maps = LAYOUTS.get(self.config.backbone, Layout()), self.config.maps
+        scales = self.layout.scales if self.published_layout else len(self.config.scales)
         self.backbone = backbone
-        self.pyramid = FPN(backbone.maps, self.config.maps)
-        self.proposer = Proposer(self.config.maps, len(self.config.scales) * len(ASPECTS))
-        self.judge = Judge(self.config.maps, labels)
+        self.pyramid = FPN(backbone.maps, maps, self.layout.normed)
+        self.proposer = Proposer(maps, scales * len(ASPECTS), self.layout.normed)
+        self.judge = Judge(maps, labels, self.layout.normed)
+
+    @property
+    def published_layout(self) -> bool:
+        return bool(self.layout.sides)
+
+    def parts(self, count: int, most: int) -> int:
+        """Return the number of training steps for a batch of ``count`` images, ``most`` in each;
+        of a published size, fewer.
+        """
+        return ceil(count / (AT_ONCE if self.published_layout else most))
+
+    def framed(self, picture: Picture) -> tuple[Tensor, Letterbox]:
+        """Resize an image as the published networks do, see ``Finder.framed``."""
+        if self.as_published and self.published_layout:
+            return picture.resized(fitting(picture.size, self.layout.short, self.layout.long))
+        found: tuple[Tensor, Letterbox] = super().framed(picture)  # type: ignore[misc]
+        return found
 
     def anchors(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Return the anchors (A, 4) of each level, of every scale and aspect, centred on
-        each cell.
-        """
+        """Return the anchors (A, 4) of each level, of every scale and aspect, at each cell."""
+        if self.published_layout:
+            return self._anchors_at_corners(levels)
         sides = [(s / a**0.5, s * a**0.5) for s in self.config.scales for a in ASPECTS]
         sizes = torch.tensor(sides, device=levels[0].device)
         return [
@@ -162,38 +284,62 @@ class RCNN(nn.Module):
             for x, stride in zip(levels, STRIDES, strict=True)
         ]
 
+    def _anchors_at_corners(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        height, width = (count * self.layout.strides[0] for count in levels[0].shape[2:])
+        found = []
+        for x, sides in zip(levels, self.layout.sides, strict=True):
+            sizes = [
+                (side / aspect**0.5, side * aspect**0.5) for aspect in ASPECTS for side in sides
+            ]
+            high, wide = x.shape[2:]
+            step = wide and width // wide, high and height // high
+            found.append(at_corners(high, wide, step, torch.tensor(sizes, device=x.device)))
+        return found
+
     @torch.no_grad()
     def proposals(
         self, said: tuple[Tensor, Tensor], anchors: Sequence[Tensor], image: Tensor
     ) -> list[tuple[Tensor, Tensor]]:
         """Return each image's proposals: boxes (n, 4) and scores (n,), highest first."""
         sure, offset = said
-        box = decode(offset, torch.cat(list(anchors)), ANCHOR_SCALE).clamp(0, image.shape[-1])
+        layout = self.layout
+        box = clipped(decode(offset, torch.cat(list(anchors)), ANCHOR_SCALE), image)
         start, most = 0, []
         for level in anchors:
             here = sure[:, start : start + len(level)]
-            most.append(start + here.topk(min(MOST, len(level)), 1).indices)
+            most.append(start + here.topk(min(layout.most, len(level)), 1).indices)
             start += len(level)
         kept, of_level = torch.cat(most, 1), [torch.full_like(m[0], i) for i, m in enumerate(most)]
         found = []
         for row, places in enumerate(kept):
             score, edges, level = sure[row, places], box[row, places], torch.cat(of_level)
-            large = ((edges[:, 2:] - edges[:, :2]) >= 1).all(1)
+            large = ((edges[:, 2:] - edges[:, :2]) >= layout.smallest).all(1)
+            large &= score.sigmoid() >= layout.least
             score, edges = score[large], edges[large]
             best = boxes.local_maxima(edges, score, level[large], OVERLAP)[
-                : PROPOSED * self.config.regions
+                : layout.proposed or PROPOSED * self.config.regions
             ]
             found.append((edges[best], score[best].sigmoid()))
         return found
+
+    def pooled(
+        self, levels: Sequence[Tensor], regions: Sequence[Tensor], places: int = PLACES
+    ) -> Tensor:
+        """Pool regions as the size does, see the function of that name."""
+        if self.published_layout or places != PLACES:
+            return pooled(levels, regions, places, self.layout)
+        return pooled(levels, regions)
 
     def regions(self, image: Tensor) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
         """Return the pyramid, and each image's boxes (n, labels, 4) with scores (n, labels)."""
         levels = self.pyramid(self.backbone(image))
         proposed = self.proposals(self.proposer(levels), self.anchors(levels), image)
         regions, counts = [box for box, _sure in proposed], [len(box) for box, _sure in proposed]
-        logit, offset = self.judge(pooled(levels, regions))
-        box = decode(offset, torch.cat(regions)[:, None], REGION_SCALE).clamp(0, image.shape[-1])
+        logit, offset = self.judge(self.pooled(levels, regions))
+        box = clipped(decode(offset, torch.cat(regions)[:, None], REGION_SCALE), image)
         score = logit.softmax(1)[:, 1:]
+        if self.published_layout:
+            score = score * ((box[..., 2:] - box[..., :2]) >= EMPTY).all(2)
         return levels, list(zip(box.split(counts), score.split(counts), strict=True))
 
     def first(
@@ -252,7 +398,7 @@ class RCNN(nn.Module):
         for owner, truth in zip(owners, target, strict=True):
             background = truth.new_tensor([[-1.0, 0, 0, 1, 1]])
             mine.append(torch.cat([truth, background])[owner])  # -1 is the last
-        logit, offset = self.judge(pooled(levels, chosen))
+        logit, offset = self.judge(self.pooled(levels, chosen))
         box, true = torch.cat(list(chosen)), torch.cat(mine)
         label, on = true[:, 0].long(), (true[:, 0] >= 0).nonzero().flatten()
         wanted = encode(true[on, 1:], box[on], REGION_SCALE)
@@ -260,7 +406,12 @@ class RCNN(nn.Module):
         return F.cross_entropy(logit, 1 + label) + edges / max(1, len(box))
 
 
-def own_backbone(width: float, depth: float, channels: int) -> CSPBackbone:
-    sizes = [8 * ceil(maps * width / 8) for maps in (64, 128, 256, 512, 1024)]
-    short, long = (max(1, round(blocks * depth)) for blocks in (3, 6))
-    return CSPBackbone(channels, sizes, short, long)
+def fitting(size: tuple[int, int], short: int, long: int) -> tuple[int, int]:
+    """Return the width and height of an image whose shorter side becomes ``short``, or less where
+    the longer one would exceed ``long``.
+
+    >>> fitting((640, 480), 800, 1333), fitting((1000, 100), 800, 1333)
+    ((1066, 800), (1333, 133))
+    """
+    scale = min(short / min(size), long / max(size))
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))

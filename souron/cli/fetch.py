@@ -47,6 +47,7 @@ def fetch(
         bool, Option("--yes", help=N_("references: their identifiers may leave this computer"))
     ] = False,
 ) -> None:  # fmt: skip
+    from souron.data import load
     from souron.hub import bundle as hub_bundle
     from souron.hub import fetch as hub_fetch
 
@@ -58,15 +59,19 @@ def fetch(
         return
     items = hub_fetch.fetchable()
     if listing or where or not (names or every or bundle):
-        list_fetchable({name: items[name] for name in names or items if name in items})
+        shipped = load.names().keys() - items.keys()
+        wanted = [hub_fetch.item(name) for name in names or items if name not in shipped]
+        list_fetchable({item.name: item for item in wanted})
         return
-    wanted = list(items) if every else names or []
-    for name in wanted:
+    chosen = list(items) if every else names or []
+    for name in chosen:
         hub_fetch.where(name)  # a wrong name, before anything is fetched
     if bundle is not None:
         hub_bundle.refuse(Path(bundle))
     fetched, troubles = {}, []
-    for name in wanted:
+    for name in chosen:
+        if not screen.json and hub_fetch.where(name) is None:
+            show_licence(name)
         try:
             with console.fetching_bar(name) as progress:
                 fetched[name] = hub_fetch.fetch(name, progress)
@@ -80,7 +85,7 @@ def fetch(
     made = None
     if bundle is not None and not troubles:
         with console.fetching_bar(bundle) as progress:
-            made = hub_bundle.bundle(Path(bundle), wanted, progress)
+            made = hub_bundle.bundle(Path(bundle), chosen, progress)
     if screen.json:
         failed = [{"code": each.code, "found": each.found} for each in troubles]
         carried = {"bundle": asdict(made)} if made else {}
@@ -93,6 +98,18 @@ def fetch(
             command=f"SOURON_CACHE={made.folder} souron fetch --where"))  # fmt: skip
     if troubles:
         raise typer.Exit(troubles[0].exit)
+
+
+def show_licence(name: str) -> None:
+    """Print the licence of what is about to be fetched; nothing where it is unknown, or where the
+    data set comes with a package.
+    """
+    from souron.hub import fetch as hub_fetch
+
+    item = hub_fetch.item(name)
+    if item.licence:
+        told = item.terms or item.licence
+        show(_("{name}: licence: {licence}").format(name=name, licence=told))
 
 
 def verify_bundle(folder: Path) -> None:
@@ -119,7 +136,7 @@ def list_fetchable(items: dict[str, Any]) -> None:
 
     here = {name: hub_fetch.where(name) for name in items}
     if screen.json:
-        print_json([{**asdict(item), "where": here[name]} for name, item in items.items()])
+        print_json([{**item.as_json(), "where": here[name]} for name, item in items.items()])
         return
     size = _("size")
     made = console.table(_("name"), _("kind"), size, _("licence"), _("where"), right=(size,))

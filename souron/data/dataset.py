@@ -159,11 +159,6 @@ class Dataset:
         return kinds()[kind].holds(self)
 
     @property
-    def has_captions(self) -> bool:
-        """True if the target is a tuple of ``Caption`` for each image."""
-        return self.has("captions")
-
-    @property
     def volumes(self) -> bool:
         """True if the input is volumes of one size, (N, C, slices, rows, columns)."""
         return isinstance(self.input, Tensor) and self.input.ndim == 5

@@ -6,7 +6,6 @@ the right checksum. ``SOURON_OFFLINE=1`` forbids the network; error messages nam
 and the folder for a manual copy.
 """
 
-import difflib
 import errno
 import http.client
 import os
@@ -21,20 +20,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
-from souron import registry
 from souron.data import load
-from souron.hub import packages, tables
+from souron.hub import packages, published, tables
+from souron.hub.items import Item, fetchable, item
 from souron.hub.packages import Package
 from souron.hub.weights import OPEN_CLIP, by_hand, file_name, find, folders, read_weights
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
+
+__all__ = ["Failed", "Item", "Progress", "fetch", "fetchable", "item", "where"]
 
 Progress = Callable[[int, int], None]  # bytes done, total bytes (0: unknown)
 
@@ -45,19 +44,6 @@ MOST_BESIDE = 64 << 20  # of a tokenizer or a configuration
 CHUNK = 1 << 18
 STALE = 24 * 3600  # seconds after which a work folder is abandoned
 ENCRYPTED = "https:"
-
-
-@dataclass(frozen=True)
-class Item:
-    """A data set or weights that can be downloaded."""
-
-    name: str  # "fashion", "resnet18"
-    sort: Literal["data", "weights"]  # also its folder in the cache
-    idea: str  # English
-    ja: str
-    source: str  # "torchvision:ResNet18_Weights.IMAGENET1K_V1", "pypi:...", "https://..."
-    licence: str = ""
-    megabytes: int = 0  # 0: unknown until the download begins
 
 
 class Failed(Exception):
@@ -73,49 +59,6 @@ class Failed(Exception):
 
 def no_progress(done: int, total: int) -> None:
     """Ignore progress."""
-
-
-def fetchable() -> dict[str, Item]:
-    """Return all downloadable items by name. Does not import torch."""
-    data = [
-        Item(e.name, "data", e.idea, e.ja, e.source, e.licence, e.megabytes)
-        for e in load.names().values()
-        if not e.ships_with
-    ]
-    published = [
-        Item(registry.full_name(entry, size), "weights", entry.idea, entry.ja, source)
-        for entry in registry.entries().values()
-        for size, source in entry.weights.items()
-    ]
-    models = [
-        Item(name, "weights", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
-        for name, m in packages.MODELS.items()
-    ]
-    single = [
-        Item(name, "data", t.idea, t.ja, t.url, t.licence, t.megabytes)
-        for name, t in tables.TABLES.items()
-    ]
-    lists = [
-        Item(name, "data", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
-        for name, m in packages.LISTS.items()
-    ]
-    return {item.name: item for item in [*data, *single, *lists, *published, *models]}
-
-
-def item(name: str) -> Item:
-    """Return the item of a name or a source of weights (``timm:...``). Raises UserError."""
-    everything = fetchable()
-    if name in everything:
-        return everything[name]
-    if name.partition(":")[0] in ("timm", "torchvision", "pip", "open_clip"):
-        return Item(name, "weights", "", "", name)
-    near = difflib.get_close_matches(name, everything, 3, 0.5)
-    raise UserError(
-        "fetch",
-        _("nothing to fetch is named {name!r}").format(name=name),
-        expected=", ".join(near or everything),
-        fix=f"souron fetch {near[0]}" if near else "souron fetch --list",
-    )
 
 
 def where(name: str) -> Path | None:
@@ -163,6 +106,10 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
     else:
         folder, files = cache, file_name(wanted.source)
         sources = [partial(_published_weights, wanted.source)]
+        row = published.about(wanted.source)
+        if row is not None and row.package is not None:
+            sources.append(partial(_package, row.package, folders()))
+            files = _packed(row.package, row.file)
         if (model := packages.model(wanted.source)) is not None:
             sources = [partial(_package, model.package, folders())]
             files = _packed(model.package, model.file)
@@ -423,8 +370,12 @@ def _published_weights(source: str, work: Path, progress: Progress) -> Path:
         from safetensors.torch import save_file
 
         url = torchvision.models.get_weight(name).url
+        row = published.about(source)
+        promised = row.sha256 if row else Path(url).stem.rpartition("-")[2]
+        if row is not None and Path(url).name != row.file:
+            raise _not_as_published(url)
         file = _download(url, work / Path(url).name, progress)
-        if not pooch.file_hash(file).startswith(file.stem.rpartition("-")[2]):
+        if not pooch.file_hash(file).startswith(promised):
             raise _not_as_published(url)
         state = read_weights(file)
         save_file({key: value.clone().contiguous() for key, value in state.items()}, made)

@@ -7,7 +7,6 @@ language model (``packages.MODELS``). Files are searched in the user's own folde
 installed Python package.
 """
 
-import ast
 import importlib.util
 import os
 import re
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from souron import registry
-from souron.hub import packages
+from souron.hub import packages, published
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
@@ -34,7 +33,8 @@ def weights(system: str, source: str) -> "dict[str, Tensor]":
     ``source`` is the result of the system's ``published``. Raises UserError where there are none,
     or where they are not on this computer.
     """
-    return read_weights(find_or_tell(system, source))
+    about = published.about(source)
+    return read_weights(find_or_tell(system, source), digest=about.sha256 if about else "")
 
 
 def find_or_tell(system: str, source: str) -> Path:
@@ -65,20 +65,26 @@ def find_or_tell(system: str, source: str) -> Path:
     return file
 
 
-def read_weights(file: Path, inside: str = "") -> "dict[str, Tensor]":
+def read_weights(file: Path, inside: str = "", digest: str = "") -> "dict[str, Tensor]":
     """Read the tensors of a ``.safetensors`` or ``.pth`` file.
 
     A ``.pth`` file may contain nothing else, or a table ``inside`` under that name. Raises
-    UserError where the file is damaged, contains something else, or does not match the checksum in
-    its name (``resnet18-f37072fd.pth``, a convention of torch.hub).
+    UserError where the file is missing or damaged, contains something else, or does not match the
+    checksum in its name (``resnet18-f37072fd.pth``, a convention of torch.hub), or the beginning
+    ``digest`` of the published one.
     """
     import pooch
     import torch
     from safetensors.torch import load_file
 
-    digest = re.search(r"-([0-9a-f]{8,64})\.pth$", file.name)
-    if digest and not pooch.file_hash(file).startswith(digest[1]):
-        raise unreadable(file, _("its content does not match the checksum in its name"))
+    if not file.is_file():
+        raise unreadable(file, _("there is no such file"))
+    named = re.search(r"-([0-9a-f]{8,64})\.pth$", file.name)
+    promised = [each for each in (named[1] if named else "", digest) if each]
+    if file.suffix == ".pth" and promised:
+        found = pooch.file_hash(file)
+        if not all(found.startswith(each) for each in promised):
+            raise unreadable(file, _("its content does not match the checksum in its name"))
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
@@ -132,19 +138,8 @@ def normalisation(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """Return the 1000 ImageNet classes in their published order.
-
-    They are read from torchvision's source without importing it.
-    """
-    package = importlib.util.find_spec("torchvision")
-    assert package is not None and package.origin, "torchvision is a dependency"
-    source = (Path(package.origin).parent / "models" / "_meta.py").read_text(encoding="utf-8")
-    [labels] = (
-        ast.literal_eval(node.value)
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_IMAGENET_CATEGORIES"
-    )
-    return tuple(labels)
+    """Return the 1000 ImageNet classes in their published order."""
+    return published.torchvision_list("_IMAGENET_CATEGORIES")
 
 
 def folders() -> list[Path]:
@@ -189,8 +184,9 @@ def _places(source: str) -> Iterator[Path]:
         caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
         home = Path(os.environ.get("TORCH_HOME", caches / "torch"))  # as torch.hub.get_dir
         places = [*folders(), home.expanduser() / "hub" / "checkpoints"]
-        # the name needs torchvision, whose import takes seconds
-        if any(next(place.glob("*.pth"), None) for place in places):
+        # a name that the table lacks needs torchvision, whose import takes seconds
+        known = published.about(source) is not None
+        if known or any(next(place.glob("*.pth"), None) for place in places):
             yield from (place / file_name(source) for place in places)
 
 
@@ -206,6 +202,8 @@ def file_name(source: str) -> str:
         return Path(name).name
     if (model := packages.model(source)) is not None:
         return model.file
+    if (about := published.about(source)) is not None:
+        return about.file
     import torchvision
 
     return Path(torchvision.models.get_weight(name).url).name

@@ -89,6 +89,12 @@ class Picture(Kind):
         """Return the padded image (channels, side, side) and its position: ``image.letterbox``."""
         return image_codec.letterbox(self.image, side, channels, step)
 
+    def resized(
+        self, size: tuple[int, int], smooth: bool = False
+    ) -> tuple[Tensor, image_codec.Letterbox]:
+        """Return the image as RGB (3, height, width) and its position: ``image.resized``."""
+        return image_codec.resized(self.image, size, smooth)
+
     def save(self, path: Path) -> None:
         kind = FORMATS[files.ending(path, FORMATS)]
         stream = io.BytesIO()

@@ -1,6 +1,7 @@
 """Evaluate a finished run again: on its own test cases, or on other data."""
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from souron.evaluation import familiarity
 from souron.evaluation.answers import Trainings
 from souron.evaluation.familiarity import Gauge
 from souron.evaluation.record import Cost, RunRecord
-from souron.runs import fingerprints, prepare
+from souron.hub import names
+from souron.runs import fingerprints, loading, prepare
 from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
@@ -41,6 +43,7 @@ def evaluate(
 def examine(folder: str | Path, data: str | Path | None = None, **options: Any) -> RunRecord:
     """Evaluate a run, or a ready-trained system, on its test cases or on all cases of other data.
 
+    A system with its published weights (``resnet50``) is evaluated on all cases of other data.
     Choices made on the run's validation cases, such as a threshold, are kept. ``options`` are
     ``group``, ``allow_leak`` and ``window`` as in ``train``, and those of the task, such as
     ``prevalence`` or ``samples``.
@@ -49,8 +52,11 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     patients without ``allow_leak``; and if a file of the run was changed after it ended. Allowed or
     uncheckable overlaps are listed in the record's ``notes``.
     """
-    folder = run_folder.find(folder)
     run_options.check_shares(prevalence=options.get("prevalence"))
+    meaning = None if Path(folder).exists() else names.known(folder)
+    if isinstance(meaning, names.System) and meaning.published:
+        return _examine_published(meaning, data, options)
+    folder = run_folder.find(folder)
     args = run_folder.read_args(folder)
     task = prepare.task_of(args)
     given, further = run_options.read(EvaluateOptions, options, "souron val --help")
@@ -102,6 +108,69 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     return record
 
 
+def _examine_published(
+    meaning: names.System, data: str | Path | None, options: dict[str, Any]
+) -> RunRecord:
+    """Evaluate a system with its published weights on all cases of ``data``. Raises UserError."""
+    if data is None:
+        raise UserError(
+            "option",
+            _("{name} has no test cases of its own").format(name=meaning.name),
+            expected=_("data=, with images and what is true of them"),
+            fix=f"souron val {meaning.name} data=FOLDER",
+            exit=2,
+        )
+    system = loading.load(meaning, pretrained=True)
+    task = registry.load_task(system.task)
+    given, further = run_options.read(EvaluateOptions, options, "souron val --help")
+    args = {"system": meaning.name, "data": str(data), "side": None, "seed": 0}
+    args |= {name: value for name, value in given.items() if value}
+    chosen = prepare.task_options(args | run_options.of_task(task.name, further), task)
+    cases = _with_classes_of(system, _cases(args, str(data), system, task))
+    rows = torch.arange(len(cases))
+    *_before, step = task.setup(cases, splits.Split(rows[:0], rows[:0], rows), chosen)
+    setup = step.result
+    events = run_fit.answer(task, system, setup.test, {}, setup, 0, details=False)
+    trainings = Trainings.of_one(setup.test, _result(events), {})
+    record = RunRecord(
+        Path(meaning.name),
+        meaning.name,
+        str(data),
+        task.name,
+        0,
+        run_folder.as_plain(system.config),
+        run_folder.as_plain(system.spec),
+        0,
+        0,
+        {},
+        [],
+        Cost(0, 0),
+        Cost(0, 0),
+        "",
+        {},
+        test=setup.test,
+        model=system,
+    )
+    record.notes.append(
+        _(
+            "published weights, trained on {data}: whether they have seen these cases cannot be "
+            "checked"
+        ).format(data=task.published_from)
+    )
+    record.answers, record.details = trainings.answers, task.result(trainings, setup)
+    record.measures = task.measures(trainings.answers, setup, trainings.training_of)
+    return record
+
+
+def _result(events: Iterator[Any]) -> Any:
+    """Run a generator to its end and return its result."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return end.value
+
+
 def unlike(folder: Path, system: Any, cases: Dataset) -> float | None:
     """Return the share of cases beyond the run's familiarity threshold; None without one."""
     file = folder / familiarity.FILE
@@ -125,11 +194,7 @@ def _answered_again(
     if (folder / ANSWERS).exists():
         decision = Trainings.read(folder / ANSWERS, setup.test.only([])).decision
     events = run_fit.answer(task, system, setup.test, decision, setup, args["seed"], details=False)
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            return Trainings.of_one(setup.test, end.value, decision)
+    return Trainings.of_one(setup.test, _result(events), decision)
 
 
 def _overlap(

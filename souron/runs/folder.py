@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from souron import registry
-from souron.hub import zoo
+from souron.hub import weights, zoo
 from souron.kinds.signature import typed_as
 from souron.utils.files import parse_yaml, read_tensors, write_text
 from souron.utils.messages import Caution, UserError, _, unknown_option
@@ -43,14 +43,18 @@ def not_trained(name: str) -> UserError:
         ways.append(_("a ready-trained system: {names}").format(names=_some(ready_ones)))
     elif zoo.root() is None:
         ways.append(_("a system of the package souron-zoo, which is not installed"))
-    if size in entry.weights:
-        ways.append(_("its published weights: pretrained=true"))
     data = registry.tasks()[entry.task].default_data
+    fix = f"souron train {name} data={data} budget={TRIAL}"
+    if size in entry.weights and weights.find(entry.weights[size]) is not None:
+        ways.append(_("its published weights: pretrained=true"))
+    elif size in entry.weights:
+        fix = f"souron fetch {name}"
+        ways.append(_("its published weights: {command}").format(command=fix))
     return UserError(
         "not trained",
         _("{name} has not been trained yet, and does not come ready trained").format(name=name),
         expected="; ".join(ways),
-        fix=f"souron train {name} data={data} budget={TRIAL}",
+        fix=fix,
     )
 
 

@@ -14,8 +14,7 @@ from souron.data.dataset import Dataset
 from souron.data.reading import Large
 from souron.data.splits import Parts, Plan
 from souron.hub import names, zoo
-from souron.hub.backbones import Backbone
-from souron.hub.weights import PUBLISHED_SIDE
+from souron.hub.backbones import Backbone, MobileNetBackbone
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
 from souron.task import Task
@@ -54,7 +53,7 @@ def dataset_for(
     """
     task = task_of(args)
     published = args["pretrained"] == "True"
-    side = args["side"] or (PUBLISHED_SIDE if published else None)
+    side = args["side"] or (task.published_side(args["system"]) if published else None)
     data = load.load(
         args["data"], side, args.get("group"), args.get("window"), task.fewest_classes, progress,
         large if task.held_out else "refuse", task.formats, task.target,
@@ -142,7 +141,7 @@ def build(args: dict[str, Any], train: Dataset) -> Any:
     if pretrained == "False":
         model = kind(config, spec)
         for part in model.modules():
-            if isinstance(part, Backbone):
+            if isinstance(part, Backbone | MobileNetBackbone):
                 part.load_published()
     elif pretrained == "True" or (task.published_files and not names.is_run(pretrained)):
         source = pretrained == "True" or pretrained

@@ -234,6 +234,7 @@ class Classification(Task):
         mean, std = weights.normalisation(origin)
         seen = spec or Spec(3, weights.PUBLISHED_SIDE, weights.imagenet_labels(), mean, std)
         model = kind(config, replace(seen, mean=mean, std=std))
+        held = model.renamed(held)
         checkpoint.fill(model, held, Path(entry.name), but=self.head(model) if spec else ())
         return model
 

@@ -17,7 +17,10 @@ from souron.data.targets.boxes import boxes_of
 from souron.evaluation import detection
 from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup, Found
 from souron.evaluation.steps import Explained, Maps
+from souron.hub import published, published_systems
+from souron.hub.published import About
 from souron.kinds.boxes import Boxes
+from souron.kinds.codecs.image import Letterbox
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
@@ -58,7 +61,15 @@ class Finder(System):
     """
 
     overlap: ClassVar[float] = IOU  # IoU threshold of non-maximum suppression
+    step: ClassVar[int] = 0  # pixels; for systems that accept rectangular images, their sides are
+    # multiples of it
     spec: Spec
+
+    def framed(self, picture: Picture) -> tuple[Tensor, Letterbox]:
+        """Return the network's input (channels, H, W) in 0..255 for an image of any size, and the
+        image's position in it.
+        """
+        return picture.letterbox(self.spec.side, self.spec.channels, self.step)
 
     def detect(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[Tensor]:
         """Return (n, 6) per image: label, left, top, right, bottom, score; the highest score first.
@@ -121,8 +132,6 @@ class Detector(Finder):
     """A detector that returns boxes."""
 
     task = "detect"
-    step: ClassVar[int] = 0  # pixels; for detectors that accept rectangular images, their sides are
-    # multiples of it
 
     @torch.inference_mode()
     def predict(
@@ -137,7 +146,7 @@ class Detector(Finder):
     ) -> Boxes:
         """Return the boxes in an image of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
-        pixels, place = picture.letterbox(self.spec.side, self.spec.channels, self.step)
+        pixels, place = self.framed(picture)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [found] = self.detect(batch.image, conf, iou)
         if wanted:
@@ -205,6 +214,7 @@ class Detection(Jackknifed, Task):
     default_data = "scenes"
     target = "boxes"
     formats: ClassVar[tuple[str, ...]] = ("yolo_boxes", "coco", "voc")
+    published_from = "COCO"
     augments = True
 
     def check(self, data: Dataset, options: Options) -> None:
@@ -219,6 +229,15 @@ class Detection(Jackknifed, Task):
 
     def spec(self, train: Dataset) -> Spec:
         return Spec(train.channels, train.side, tuple(train.classes))
+
+    def published_spec(self, about: About) -> Spec:
+        """Return the specification that published weights were trained with."""
+        return Spec(3, about.side, published.labels(about))
+
+    def published(
+        self, name: str, source: bool | str, config: Any = None, spec: Any = None
+    ) -> System:
+        return published_systems.system(name, source, config, self.published_spec, spec)
 
     def example(self, system: type[System], size: str) -> Spec:
         channels, side, labels = SHOWN if size in ("tiny", "small", "lite") else PUBLISHED

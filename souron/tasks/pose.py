@@ -12,10 +12,12 @@ from torch import Tensor
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.splits import Split
 from souron.data.targets.boxes import boxes_of
-from souron.data.targets.poses import Figures, Skeleton
+from souron.data.targets.poses import COCO_LINES, Figures, Skeleton
 from souron.evaluation import detection, poses
 from souron.evaluation.detection import DetectionSetup, Found
 from souron.evaluation.steps import Explained, Maps
+from souron.hub import published
+from souron.hub.published import About
 from souron.kinds.picture import Picture
 from souron.kinds.poses import Poses
 from souron.kinds.signature import Choice
@@ -38,6 +40,7 @@ from souron.utils.messages import N_, UserError, _
 
 POINTS = 13  # keypoints that ``souron show`` builds with
 PUBLISHED_POINTS = 17  # of COCO
+KEYPOINTS = "_COCO_PERSON_KEYPOINT_NAMES"  # torchvision's list of them
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Poser(Finder):
     ) -> Poses:
         """Return the figures in an image of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
-        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        pixels, place = self.framed(picture)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [(box, point)] = self.poses(batch.image, conf, iou)
         box, point = box.double().cpu(), point.double().cpu()
@@ -188,6 +191,11 @@ class PoseEstimation(Detection, Task):
         skeleton = train.target[0].skeleton
         lines = tuple(end for line in skeleton.lines for end in line)
         return Spec(train.channels, train.side, tuple(train.classes), skeleton.names, lines)
+
+    def published_spec(self, about: About) -> Spec:
+        points = published.torchvision_list(KEYPOINTS)
+        lines = tuple(end for line in COCO_LINES for end in line)
+        return Spec(3, about.side, published.labels(about), points, lines)
 
     def example(self, system: type[System], size: str) -> Spec:
         small = size in ("tiny", "small", "lite")

@@ -15,6 +15,9 @@ from souron.data.splits import Split
 from souron.evaluation import segmentation
 from souron.evaluation.segmentation import UNKNOWN, SegmentationResult, SegmentationSetup
 from souron.evaluation.steps import Maps
+from souron.hub import published, published_systems
+from souron.hub.published import About
+from souron.kinds.codecs.image import Letterbox
 from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
 from souron.metrics.metric import Metric
@@ -27,6 +30,7 @@ PUBLISHED = (3, 512, 21)  # of VOC
 AT_ONCE = 16  # images per training step
 VALUES = 20_000_000  # most logits computed at once
 MOST_MAPS = 5  # classes whose probabilities are shown
+LONGEST = 4  # times the shorter side of an image that is not padded
 SMOOTH = 1.0  # smoothing term of the Dice loss, in pixels
 
 
@@ -54,6 +58,15 @@ class Segmenter(System):
         """Return the sum of the cross-entropy over labelled pixels and the Dice loss."""
         logits = self(batch.image).float()
         return cross_entropy(logits, batch.target) + dice_loss(logits, batch.target)
+
+    def loss_of_heads(self, batch: Batch, scores: Tensor, beside: Tensor, weight: float) -> Tensor:
+        """Return the loss of ``scores`` (B, labels, h, w), and ``weight`` times the cross-entropy
+        of those of a second head, both enlarged to the image.
+        """
+        size = batch.image.shape[2:]
+        logits, other = (F.interpolate(x.float(), size, mode="bilinear") for x in (scores, beside))
+        loss = cross_entropy(logits, batch.target) + dice_loss(logits, batch.target)
+        return loss + weight * cross_entropy(other, batch.target)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""
@@ -103,10 +116,22 @@ class Segmenter(System):
         """Return a ``truth`` of unknown pixels, for an image without annotations."""
         return torch.full(image.shape[2:], UNKNOWN, device=image.device)
 
+    def framed(self, picture: Picture) -> tuple[Tensor, Letterbox]:
+        """Return the network's input (channels, H, W) in 0..255 for an image of any size, and the
+        image's position in it.
+
+        For published weights, the shorter side is that of their training.
+        """
+        if self.as_published:
+            side, short = self.spec.side, min(picture.size)
+            width, height = (min(LONGEST * side, side * edge // short) for edge in picture.size)
+            return picture.resized((width, height), smooth=True)
+        return picture.letterbox(self.spec.side, self.spec.channels)
+
     @torch.inference_mode()
     def predict(self, picture: Picture) -> Mask:
         """Return the class of every pixel of an image of any size."""
-        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        pixels, place = self.framed(picture)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         logits = self(batch.image)[0].float()
         width, height = picture.size
@@ -177,6 +202,7 @@ class Segmentation(Jackknifed, Task):
     default_data = "scenes"
     target = "classes_of_pixels"
     formats = ("masks", "areas")
+    published_from = "COCO"
     augments = True
 
     def check(self, data: Dataset, options: Any) -> None:
@@ -192,6 +218,15 @@ class Segmentation(Jackknifed, Task):
 
     def spec(self, train: Dataset) -> Spec:
         return Spec(train.channels, train.side, tuple(train.classes))
+
+    def published_spec(self, about: About) -> Spec:
+        """Return the specification that published weights were trained with."""
+        return Spec(3, about.side, published.labels(about))
+
+    def published(
+        self, name: str, source: bool | str, config: Any = None, spec: Any = None
+    ) -> System:
+        return published_systems.system(name, source, config, self.published_spec, spec)
 
     def example(self, system: type[System], size: str) -> Spec:
         channels, side, labels = SHOWN if size in ("tiny", "small", "lite") else PUBLISHED

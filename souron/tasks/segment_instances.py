@@ -69,7 +69,7 @@ class InstanceSegmenter(Finder):
     ) -> Mask:
         """Return the objects in an image of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
-        pixels, place = picture.letterbox(self.spec.side, self.spec.channels)
+        pixels, place = self.framed(picture)
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [(box, mask)] = self.segment(batch.image, conf, iou)
         box, mask = box.cpu(), mask.cpu()

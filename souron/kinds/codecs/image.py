@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torch.nn import functional as F
 
 from souron.utils.messages import UserError, _
 
@@ -330,6 +331,25 @@ def letterbox(
     place = Letterbox(size[0] / image.width, size[1] / image.height, left, top)
     there = torch.from_numpy(whole.transpose(2, 0, 1).copy())
     return there.expand(channels, high, wide).contiguous(), place
+
+
+def resized(
+    image: Image.Image, size: tuple[int, int], smooth: bool = False
+) -> tuple[Tensor, Letterbox]:
+    """Resize the whole image to a width and height, without padding.
+
+    The tensor is RGB (3, height, width), float32 in 0..255.
+    Each pixel is interpolated between four, as in torchvision's detectors; ``smooth`` averages over
+    the area that becomes one pixel. Returns the position as well.
+    """
+    place = Letterbox(size[0] / image.width, size[1] / image.height, 0, 0)
+    if smooth:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    pixels = torch.from_numpy(np.array(image if image.mode == "F" else image.convert("RGB")))
+    pixels = pixels.float().reshape(image.height, image.width, -1).permute(2, 0, 1)
+    if not smooth:
+        pixels = F.interpolate(pixels[None], size[::-1], mode="bilinear")[0]
+    return pixels.expand(3, -1, -1), place
 
 
 def picture(pixels: Tensor) -> Image.Image:

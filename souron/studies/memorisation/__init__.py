@@ -95,7 +95,7 @@ class Memorisation(Study):
 
 def extractor(cases: Dataset, split: Any) -> Any:
     """Yield events while the network for image features is trained; return the network."""
-    known = obedience.with_classes(cases) if cases.has_captions else cases
+    known = obedience.with_classes(cases) if cases.has("captions") else cases
     network = None
     for done, made in embedding.feature_extractor(known, split.train):
         network = made

@@ -17,21 +17,26 @@ most a quarter are objects, with an overlap of at least half. Each label has its
 The pyramid is that of Lin et al.: Feature Pyramid Networks for Object Detection (2016),
 https://arxiv.org/abs/1612.03144; RoIAlign, which does not round edges, is in ``blocks.boxes``.
 
+Sizes `resnet50_fpn`, `resnet50_fpn_v2`, `mobilenet_v3_large_fpn` and `mobilenet_v3_large_320_fpn`
+are torchvision's networks, whose published weights load: ``souron predict fasterrcnn_resnet50_fpn
+photo.jpg``. Their pyramid begins at a quarter of the side, batch normalisation of the backbone is
+frozen, and a step has two images. Version 2 has more convolutions, and trains normalisation.
+
 Differs from the paper: AdamW and one cycle of the rate; both networks are trained jointly; anchors
-across the border are trained, too; both terms of a loss have equal weights; a batch is trained in
-parts of eight, with batch normalisation, which the paper's later program freezes; anchors are
-centred on cells. Reduced: the pyramid has no map of a quarter of the side.
+across the border are trained, too; both terms of a loss have equal weights. In the small sizes the
+pyramid begins at an eighth of the side, batch normalisation is trained, on parts of eight images,
+and anchors are centred on cells.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 from torch import Tensor
 
-from souron.blocks.rcnn import PLACES, PROPOSED, RCNN, own_backbone
-from souron.hub.backbones import Backbone
+from souron.blocks import torchvision_names
+from souron.blocks.rcnn import PLACES, PROPOSED, RCNN
+from souron.hub import backbones
 from souron.tasks.detect import Batch, Detector, Explained, Spec, suppressed
 from souron.utils.messages import _
 
@@ -47,14 +52,14 @@ class Config:
     regions: int = 32  # training regions per image; four times as many are proposed
     scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in cells
     rate: float = 1.5e-3
-    backbone: str = ""  # a classifier whose published layers replace the backbone
+    backbone: str = ""  # a classifier whose published layers replace it, or a published layout
 
 
 class FasterRCNN(RCNN, Detector):
     year = 2015
     ja = "まず領域提案ネットワークが物体のありそうな場所を挙げ、次にそれぞれが何かを判定する"
-    status = "reduced"
     channels_last = True
+    last_layers = ("judge.label", "judge.offset")
     clip = 10.0
     overlap = 0.5
     SIZES = {
@@ -62,16 +67,28 @@ class FasterRCNN(RCNN, Detector):
         "small": Config(),
         "resnet50": Config(1.0, 1.0, 256, 256, (8.0,), 1e-4, "resnet50"),
         "lite": Config(backbone="efficientnet_lite"),
+        "resnet50_fpn": Config(1.0, 1.0, 256, 512, (), 1e-4, "resnet50_fpn"),
+        "resnet50_fpn_v2": Config(1.0, 1.0, 256, 512, (), 1e-4, "resnet50_fpn_v2"),
+        "mobilenet_v3_large_fpn": Config(1.0, 1.0, 256, 512, (), 1e-4, "mobilenet_v3_large_fpn"),
+        "mobilenet_v3_large_320_fpn": Config(
+            1.0, 1.0, 256, 512, (), 1e-4, "mobilenet_v3_large_320_fpn"
+        ),
+    }
+    WEIGHTS = {
+        "resnet50_fpn": "torchvision:FasterRCNN_ResNet50_FPN_Weights.COCO_V1",
+        "resnet50_fpn_v2": "torchvision:FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
+        "mobilenet_v3_large_fpn": "torchvision:FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1",
+        "mobilenet_v3_large_320_fpn": (
+            "torchvision:FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1"
+        ),
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.build(
-            Backbone(config.backbone, spec.channels)
-            if config.backbone
-            else own_backbone(config.width, config.depth, spec.channels),
-            len(spec.labels),
-        )
+        self.build(backbones.of_detector(config, spec.channels), len(spec.labels))
+
+    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return torchvision_names.rcnn(self, weights)
 
     def forward(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return per image boxes (n, labels, 4) of the regions, and scores (n, labels)."""
@@ -87,7 +104,7 @@ class FasterRCNN(RCNN, Detector):
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""
         start = 0
-        for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
+        for image in batch.image.chunk(self.parts(len(batch.image), AT_ONCE)):
             yield "model", self.loss(Batch(image, batch.target[start : start + len(image)]))
             start += len(image)
 

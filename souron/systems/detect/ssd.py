@@ -13,10 +13,12 @@ those with the largest loss are trained as background: three for each matched on
 mining). Map k of m has boxes of scale s_k = 0.2 + 0.7 (k - 1) / (m - 1) of the side with aspects 1,
 2, 3, 1/2, 1/3, and a square of scale sqrt(s_k s_k+1).
 
-Size 300 is the published network: VGG-16 (Simonyan, Zisserman 2014,
-https://arxiv.org/abs/1409.1556) whose last layers are dilated convolutions, four blocks more, and
-layers that are named as in torchvision. The small ones have a backbone of CSP blocks, or a
-published classifier's.
+Size `300` is the published network: VGG-16 (Simonyan, Zisserman 2014,
+https://arxiv.org/abs/1409.1556) whose last layers are dilated convolutions, and four blocks more.
+Size `lite320_mobilenet_v3_large` is SSDLite, whose predictions come from depthwise convolutions
+(Sandler and others 2018, https://arxiv.org/abs/1801.04381), on MobileNetV3. Both have torchvision's
+layers, so that its published weights load: ``souron predict ssd300_vgg16 photo.jpg``. The small
+ones have a backbone of CSP blocks, or a published classifier's.
 
 Differs from the paper: AdamW and one cycle of the rate; images are shifted and mirrored, not
 cropped; a batch is trained in parts; an image without objects contributes its three boxes of
@@ -31,10 +33,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from souron.blocks.boxes import around, decode, encode, overlaps
+from souron.blocks.boxes import around, clipped, decode, encode, overlaps
 from souron.blocks.csp import CSPBackbone
+from souron.blocks.ssd_networks import VGG, MobileNet, halved, prediction
 from souron.hub.backbones import Backbone
-from souron.tasks.detect import Batch, Detector, Explained, Spec
+from souron.kinds.codecs.image import Letterbox
+from souron.kinds.picture import Picture
+from souron.tasks.detect import Batch, Detector, Explained, Spec, suppressed
 from souron.utils.messages import _
 
 SCALE = (10.0, 5.0)  # of offsets: position, size
@@ -52,6 +57,7 @@ class Config:
     backbone: str = ""  # a classifier whose published layers replace the backbone
     vgg: bool = False  # the published network
     scales: tuple[float, ...] = ()  # of default boxes, per map and one more; (): by formula
+    lite: bool = False  # the published SSDLite
 
 
 class Pyramid(nn.Module):
@@ -82,68 +88,16 @@ class Pyramid(nn.Module):
         return found
 
 
-class VGG(nn.Module):
-    """The published backbone: (B, 3, 300, 300) -> feature maps of side 38, 19, 10, 5, 3, 1."""
-
-    maps = (512, 1024, 512, 256, 256, 256)
-    strides = (8, 16, 32, 64, 100, 300)
-    mean: Tensor
-    aspects = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
-
-    def __init__(self) -> None:
-        super().__init__()
-        first = [*stage(3, 64, 2), *stage(64, 128, 2), *stage(128, 256, 3), *stage(256, 512, 3)]
-        first[16] = nn.MaxPool2d(2, 2, ceil_mode=True)  # 75 cells become 38
-        self.features = nn.Sequential(*first[:-1])
-        holes = nn.Conv2d(512, 1024, 3, padding=6, dilation=6)
-        dense = [nn.MaxPool2d(3, 1, 1), holes, nn.ReLU(), nn.Conv2d(1024, 1024, 1), nn.ReLU()]
-        last = nn.Sequential(nn.MaxPool2d(2, 2), *stage(512, 512, 3)[:-1], nn.Sequential(*dense))
-        self.extra = nn.ModuleList([
-            last, halved(1024, 256, 512), halved(512, 128, 256), cut(256, 128, 256),
-            cut(256, 128, 256),
-        ])  # fmt: skip
-        self.scale_weight = nn.Parameter(torch.full((512,), 20.0))
-        mean = torch.tensor([0.48235, 0.45882, 0.40784])[:, None, None]
-        self.register_buffer("mean", mean, persistent=False)
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        x = self.features((image - self.mean) * 255)
-        found = [self.scale_weight[:, None, None] * F.normalize(x)]
-        for block in self.extra:
-            x = block(x)
-            found.append(x)
-        return found
-
-
-def stage(inward: int, outward: int, convolutions: int) -> list[nn.Module]:
-    """Convolutions of VGG with the pooling after them."""
-    layers: list[nn.Module] = []
-    for _layer in range(convolutions):
-        layers += [nn.Conv2d(inward, outward, 3, padding=1), nn.ReLU()]
-        inward = outward
-    return [*layers, nn.MaxPool2d(2, 2)]
-
-
-def halved(inward: int, maps: int, outward: int) -> nn.Sequential:
-    """Feature maps of half the side."""
-    last = nn.Conv2d(maps, outward, 3, 2, 1)
-    return nn.Sequential(nn.Conv2d(inward, maps, 1), nn.ReLU(), last, nn.ReLU())
-
-
-def cut(inward: int, maps: int, outward: int) -> nn.Sequential:
-    """Feature maps without their border."""
-    last = nn.Conv2d(maps, outward, 3)
-    return nn.Sequential(nn.Conv2d(inward, maps, 1), nn.ReLU(), last, nn.ReLU())
-
-
 class Branch(nn.Module):
     """Predictions (B, A, values) for each default box, from all feature maps."""
 
-    def __init__(self, maps: Sequence[int], boxes: Sequence[int], values: int) -> None:
+    def __init__(
+        self, maps: Sequence[int], boxes: Sequence[int], values: int, lite: bool = False
+    ) -> None:
         super().__init__()
         self.values = values
         self.module_list = nn.ModuleList(
-            nn.Conv2d(inward, count * values, 3, padding=1)
+            prediction(inward, count * values, lite)
             for inward, count in zip(maps, boxes, strict=True)
         )
 
@@ -203,16 +157,27 @@ class SSD(Detector):
         "small": Config(0.25, 0.33, 2e-3),
         "300": Config(vgg=True, rate=2e-4, scales=(0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)),
         "lite": Config(0.25, 0.33, 2e-3, backbone="efficientnet_lite"),
+        "lite320_mobilenet_v3_large": Config(
+            rate=1e-3, scales=(0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0), lite=True
+        ),
     }
+    WEIGHTS = {
+        "300": "torchvision:SSD300_VGG16_Weights.COCO_V1",
+        "lite320_mobilenet_v3_large": "torchvision:SSDLite320_MobileNet_V3_Large_Weights.COCO_V1",
+    }
+    BEFORE = {"lite": False}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.backbone = VGG() if config.vgg else Pyramid(config, spec)
+        self.published_layout = config.vgg or config.lite
+        self.backbone = (
+            VGG() if config.vgg else MobileNet() if config.lite else Pyramid(config, spec)
+        )
         counts = [2 + 2 * len(aspects) for aspects in self.backbone.aspects]
         maps, labels = self.backbone.maps, 1 + len(spec.labels)
         self.head = nn.ModuleDict({
-            "classification_head": Branch(maps, counts, labels),
-            "regression_head": Branch(maps, counts, 4),
+            "classification_head": Branch(maps, counts, labels, config.lite),
+            "regression_head": Branch(maps, counts, 4, config.lite),
         })  # fmt: skip
 
     def said(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -220,7 +185,7 @@ class SSD(Detector):
 
         The first logit is background.
         """
-        if self.config.vgg:
+        if self.published_layout:
             image = image.expand(-1, 3, -1, -1)
         maps = self.backbone(image)
         logit, offset = (branch(maps) for branch in self.head.values())
@@ -235,12 +200,34 @@ class SSD(Detector):
         for level, (height, width) in enumerate(sizes):
             shape = shapes(scales[level], scales[level + 1], self.backbone.aspects[level])
             pixels = torch.tensor(shape, device=image.device) * side
-            found.append(around(height, width, self.backbone.strides[level], pixels))
+            strides = self.backbone.strides
+            stride = strides[level] if strides else side / width
+            found.append(around(height, width, stride, pixels))
         return torch.cat(found)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         offset, logit, default = self.said(image)
         return decode(offset, default, SCALE), logit.softmax(2)[..., 1:]
+
+    @property
+    def last_layers(self) -> tuple[str, ...]:  # type: ignore[override]
+        last = ".1" if self.config.lite else ""
+        levels = range(len(self.backbone.maps))
+        return tuple(f"head.classification_head.module_list.{n}{last}" for n in levels)
+
+    def framed(self, picture: Picture) -> tuple[Tensor, Letterbox]:
+        if self.as_published:
+            return picture.resized((self.spec.side, self.spec.side))
+        return super().framed(picture)
+
+    def detect(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[Tensor]:
+        if not self.published_layout:
+            return super().detect(image, conf, iou)
+        boxes, scores = self(image)
+        return [
+            suppressed(box, score, conf, iou)
+            for box, score in zip(clipped(boxes, image), scores, strict=True)
+        ]
 
     def loss(self, batch: Batch) -> Tensor:
         offset, logit, default = self.said(batch.image)

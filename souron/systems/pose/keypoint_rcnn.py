@@ -17,27 +17,32 @@ probability.
 The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
 frozen.
 
-Differs from the paper: keypoints are located in a feature map of a quarter of the side, made of the
-image and of the pyramid's finest map, whatever the size of a region; AdamW and one cycle of the
-rate; both networks are trained jointly; anchors across the border are trained, too; a batch is
-trained in parts, with batch normalisation, which the paper freezes; anchors are centred on cells;
-small sizes have fewer and narrower convolutions before the heat maps, not eight of 512; the
-prediction is the centre of several cells, not the best one; the 20 highest-scoring boxes of an
-image get keypoints. Reduced: the pyramid has no map of a quarter of the side.
+Size `resnet50_fpn` is torchvision's network, whose published weights load. Its keypoints are pooled
+from the pyramid, which begins at a quarter of the side, and a prediction is the highest cell of the
+heat map, enlarged to the pixels of the box. Batch normalisation of the backbone is frozen, and a
+step has two images.
+
+Differs from the paper: AdamW and one cycle of the rate; both networks are trained jointly; anchors
+across the border are trained, too. In the small sizes keypoints are located in a feature map of a
+quarter of the side, made of the image and of the pyramid's finest map, whatever the size of a
+region; the pyramid begins at an eighth of the side; batch normalisation is trained; anchors are
+centred on cells; fewer and narrower convolutions lead to the heat maps, not eight of 512; a
+prediction is the centre of several cells; the 20 highest-scoring boxes of an image get keypoints.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks import torchvision_names
 from souron.blocks.boxes import roi_align
 from souron.blocks.csp import Convolution
-from souron.blocks.rcnn import PLACES, PROPOSED, RCNN, own_backbone
-from souron.hub.backbones import Backbone
+from souron.blocks.rcnn import PLACES, PROPOSED, RCNN
+from souron.hub import backbones
 from souron.tasks.detect import chosen
 from souron.tasks.pose import Batch, Poser, Spec
 
@@ -46,6 +51,7 @@ ACROSS = 4 * DRAWN
 PUBLISHED = 512  # channels of the convolutions before the heat maps
 GRAIN = 4  # pixels per cell of the feature map for keypoints
 MOST = 20  # figures per image
+LEAST = 1e-30  # probability of a cell whose logarithm is taken
 AT_ONCE = 16  # images per training step
 
 
@@ -57,7 +63,7 @@ class Config:
     regions: int = 32  # training regions per image; four times as many are proposed
     scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in cells
     rate: float = 1e-3
-    backbone: str = ""  # a classifier whose published layers replace the backbone
+    backbone: str = ""  # a classifier whose published layers replace it, or a published layout
 
 
 class Finest(nn.Module):
@@ -97,8 +103,8 @@ class Drawer(nn.Sequential):
 class KeypointRCNN(RCNN, Poser):
     year = 2017
     ja = "領域ごとに名前を付けて位置を直し、さらに各点がどこにあるかの地図を描く"
-    status = "reduced"
     channels_last = True
+    last_layers = ("judge.label", "judge.offset", "drawer.16")
     clip = 10.0
     overlap = 0.5
     SIZES = {
@@ -106,24 +112,31 @@ class KeypointRCNN(RCNN, Poser):
         "small": Config(),
         "lite": Config(backbone="efficientnet_lite"),
         "resnet50": Config(1.0, 1.0, 256, 256, (8.0,), 1e-4, "resnet50"),
+        "resnet50_fpn": Config(1.0, 1.0, 256, 512, (), 1e-4, "resnet50_fpn"),
     }
+    WEIGHTS = {"resnet50_fpn": "torchvision:KeypointRCNN_ResNet50_FPN_Weights.COCO_V1"}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.build(
-            Backbone(config.backbone, spec.channels)
-            if config.backbone
-            else own_backbone(config.width, config.depth, spec.channels),
-            len(spec.labels),
-        )
-        self.finest = Finest(spec.channels, config.maps)
+        self.build(backbones.of_detector(config, spec.channels), len(spec.labels))
+        if not self.published_layout:
+            self.finest = Finest(spec.channels, config.maps)
         self.drawer = Drawer(config.maps, len(spec.points))
 
-    def drawn(self, image: Tensor, level: Tensor, box: Sequence[Tensor]) -> Tensor:
+    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return torchvision_names.rcnn(self, weights)
+
+    def seen(self, levels: Sequence[Tensor]) -> Tensor | Sequence[Tensor]:
+        """Return the maps of the pyramid that keypoints are located in: the finest, or all."""
+        return levels if self.published_layout else levels[0]
+
+    def drawn(self, image: Tensor, level: Any, box: Sequence[Tensor]) -> Tensor:
         """Return position logits (R, K, 56, 56) for each image's boxes (n, 4), concatenated.
 
-        ``level`` is the pyramid's map of an eighth of the side.
+        ``level`` is what ``seen`` returns of the pyramid.
         """
+        if self.published_layout:
+            return self.drawer(self.pooled(level, box, DRAWN)).float()
         finest = self.finest(image, level)
         parts = [roi_align(x, each / GRAIN, DRAWN) for x, each in zip(finest, box, strict=True)]
         part = torch.cat(parts).contiguous(memory_format=torch.channels_last)
@@ -132,18 +145,20 @@ class KeypointRCNN(RCNN, Poser):
     def mapped(self, image: Tensor, conf: float, iou: float) -> list[tuple[Tensor, Tensor]]:
         """Return per image boxes (n, 6) and heat maps (n, K, 56, 56) within the boxes."""
         levels, said = self.regions(image)
-        found = [chosen(box, score, conf, iou)[0].float()[:MOST] for box, score in said]
+        most = None if self.published_layout else MOST
+        found = [chosen(box, score, conf, iou)[0].float()[:most] for box, score in said]
         if not sum(map(len, found)):
             none = image.new_zeros(0, len(self.spec.points), ACROSS, ACROSS)
             return [(box, none) for box in found]
-        logit = self.drawn(image, levels[0], [box[:, 1:5] for box in found])
+        logit = self.drawn(image, self.seen(levels), [box[:, 1:5] for box in found])
         maps = logit.flatten(2).softmax(2).view_as(logit)
         return list(zip(found, maps.split(list(map(len, found))), strict=True))
 
     def poses(
         self, image: Tensor, conf: float = 0.001, iou: float = 0.7
     ) -> list[tuple[Tensor, Tensor]]:
-        return [(box, brightest(maps, box[:, 1:5])) for box, maps in self.mapped(image, conf, iou)]
+        located = highest if self.published_layout else brightest
+        return [(box, located(maps, box[:, 1:5])) for box, maps in self.mapped(image, conf, iou)]
 
     def maps(self, image: Tensor) -> list[tuple[Tensor, Tensor]]:
         return self.mapped(image, 0.25, self.overlap)
@@ -152,10 +167,10 @@ class KeypointRCNN(RCNN, Poser):
         levels, regions, loss = self.first(batch.image, batch.target)
         box, owner = self.learning(regions, batch.target)
         loss = loss + self.judging(levels, box, owner, batch.target)
-        return loss + self.heatmap_loss(levels[0], box, owner, batch)
+        return loss + self.heatmap_loss(self.seen(levels), box, owner, batch)
 
     def heatmap_loss(
-        self, level: Tensor, box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch
+        self, level: Any, box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch
     ) -> Tensor:
         """Return the mean cross-entropy of annotated keypoints' positions in object regions."""
         objects, wanted = [], []
@@ -165,14 +180,14 @@ class KeypointRCNN(RCNN, Poser):
             wanted.append(places_of(point[mine[on]], edges[on]))
         place = torch.cat(wanted).flatten()
         if not (place >= 0).any():
-            return level.new_zeros(())
+            return batch.image.new_zeros(())
         logit = self.drawn(batch.image, level, objects).flatten(2).flatten(0, 1)
         return F.cross_entropy(logit, place, ignore_index=-1)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""
         start = 0
-        for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
+        for image in batch.image.chunk(self.parts(len(batch.image), AT_ONCE)):
             part = slice(start, start + len(image))
             yield "model", self.loss(Batch(image, batch.target[part], batch.point[part]))
             start += len(image)
@@ -183,7 +198,8 @@ class KeypointRCNN(RCNN, Poser):
         image = torch.empty(1, self.spec.channels, side, side, device=self.device)
         levels = self.pyramid(self.backbone(image))
         self.proposer(levels)
-        self.finest(image, levels[0])
+        if not self.published_layout:
+            self.finest(image, levels[0])
         self.judge(image.new_empty(PROPOSED * self.config.regions, maps, PLACES, PLACES))
         self.drawer(image.new_empty(1, maps, DRAWN, DRAWN))
 
@@ -215,3 +231,20 @@ def brightest(maps: Tensor, box: Tensor) -> Tensor:
     x, y = ((spot.sum(axis) @ middle) / total / ACROSS for axis in (2, 3))
     place = box[:, None, :2] + torch.stack([x, y], 2) * (box[:, None, 2:] - box[:, None, :2])
     return torch.cat([place, total[..., None]], 2)
+
+
+def highest(maps: Tensor, box: Tensor) -> Tensor:
+    """Locate keypoints in heat maps (n, K, 56, 56), enlarged to the pixels of their boxes (n, 4).
+
+    Returns (n, K, 3) as ``brightest`` does, with the place of the highest value.
+    """
+    found = brightest(maps, box)
+    size = (box[:, 2:] - box[:, :2]).clamp(min=1)
+    for row, (wide, high) in enumerate(size.ceil().long().tolist()):
+        large = F.interpolate(
+            maps[row, :, None].clamp(min=LEAST).log(), (high, wide), mode="bicubic"
+        )[:, 0]
+        place = large.flatten(1).argmax(1)
+        cell = torch.stack([place % wide, place // wide], 1) + 0.5
+        found[row, :, :2] = box[row, :2] + cell * size[row] / cell.new_tensor([wide, high])
+    return found

@@ -12,20 +12,33 @@ the sum of their scores combines both (FCN-8s; FCN-32s is without them). Upsampl
 convolution initialised as linear interpolation; the last one is linear. The classifier is VGG-16,
 or a published one (`backbone`).
 
+Sizes `resnet50` and `resnet101` are torchvision's networks, whose published weights load: ``souron
+predict fcn_resnet50 photo.jpg``. Instead of adding finer scores, the last two stages are dilated,
+so that the maps stay at 1/8 of the side; while it learns, a second head reads the last stage but
+one.
+
 Differs from the paper: convolutions are batch-normalised and padded; all levels are trained at
 once, not FCN-32s first; AdamW and one cycle of the rate; Dice beside the cross-entropy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks import torchvision_names
 from souron.hub.backbones import Backbone
-from souron.tasks.segment import Segmenter, Spec
+from souron.tasks.segment import Batch, Segmenter, Spec
 
+AUXILIARY = 0.5  # weight of the second head's loss
+NAMES = (  # torchvision's names -> those here
+    (r"classifier\.([01])\.", r"fc6.\1."),
+    (r"classifier\.4\.", "score."),
+    (r"aux_classifier\.([01])\.", r"beside.0.\1."),
+    (r"aux_classifier\.4\.", "beside.2."),
+)
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels and convolutions of VGG-16
 
 
@@ -34,7 +47,7 @@ class Config:
     width: float = 1.0  # times 64 to 512 channels
     head: int = 4096  # channels of the layers that were fully connected
     reach: int = 7  # kernel size of the first of them
-    finest: int = 8  # pixels per cell of the finest scores: 8, 16 or 32
+    finest: int = 8  # pixels per cell of the finest scores: 8, 16 or 32; 0: the backbone is dilated
     dropout: float = 0.5
     rate: float = 1e-3
     backbone: str = ""  # a classifier whose published layers replace VGG
@@ -43,6 +56,14 @@ class Config:
 def convolution(inward: int, outward: int, kernel: int) -> nn.Sequential:
     conv = nn.Conv2d(inward, outward, kernel, padding=kernel // 2, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outward), nn.ReLU(inplace=True))
+
+
+def beside(inward: int, labels: int, dropout: float) -> nn.Sequential:
+    """A head on finer maps, for training alone."""
+    maps = inward // 4
+    return nn.Sequential(
+        convolution(inward, maps, 3), nn.Dropout(dropout), nn.Conv2d(maps, labels, 1)
+    )
 
 
 class VGG(nn.Module):
@@ -88,6 +109,7 @@ class FCN(Segmenter):
     year = 2014
     ja = "全結合層を畳み込みにした分類器を画像全体に滑らせ、粗い答えに細かい段の答えを足す"
     channels_last = True
+    last_layers = ("score", "beside.2")
     SIZES = {
         "tiny": Config(0.125, 32, 3, dropout=0.0, rate=1e-2),
         "small": Config(0.25, 256, 3, dropout=0.1, rate=2e-3),
@@ -95,21 +117,31 @@ class FCN(Segmenter):
         "16s": Config(finest=16),
         "32s": Config(finest=32),
         "lite": Config(0.25, 256, 3, dropout=0.1, rate=2e-3, backbone="efficientnet_lite"),
+        "resnet50": Config(1.0, 512, 3, 0, 0.1, 2e-4, "resnet50"),
+        "resnet101": Config(1.0, 512, 3, 0, 0.1, 2e-4, "resnet101"),
+    }
+    WEIGHTS = {
+        "resnet50": "torchvision:FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1",
+        "resnet101": "torchvision:FCN_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1",
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.classifier: nn.Module
         if config.backbone:
-            self.classifier = backbone = Backbone(config.backbone, spec.channels)
+            dilated = 0 if config.finest else 2
+            self.classifier = backbone = Backbone(config.backbone, spec.channels, 3, dilated)
             maps = backbone.maps
         else:
             self.classifier = vgg = VGG(spec.channels, config.width)
             maps = vgg.maps
         labels = len(spec.labels)
         self.fc6 = convolution(maps[2], config.head, config.reach)
-        self.fc7 = convolution(config.head, config.head, 1)
         self.score = nn.Conv2d(config.head, labels, 1)
+        if not config.finest:
+            self.beside = beside(maps[1], labels, config.dropout)
+            return
+        self.fc7 = convolution(config.head, config.head, 1)
         finer = [(8, maps[0]), (16, maps[1])]
         self.finer = nn.ModuleList(
             nn.Conv2d(count, labels, 1) for stride, count in finer if stride >= config.finest
@@ -119,7 +151,23 @@ class FCN(Segmenter):
             nn.init.zeros_(score.get_parameter("weight"))
             nn.init.zeros_(score.get_parameter("bias"))
 
+    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return torchvision_names.segmenter(self, weights, "classifier", NAMES)
+
+    def dilated(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scores (B, labels, H / 8, W / 8) of both heads on a dilated backbone."""
+        _finest, finer, x = self.classifier(image)
+        deep = F.dropout(self.fc6(x), self.config.dropout, self.training)
+        return self.score(deep), self.beside(finer)
+
+    def loss(self, batch: Batch) -> Tensor:
+        if self.config.finest:
+            return super().loss(batch)
+        return self.loss_of_heads(batch, *self.dilated(batch.image), AUXILIARY)
+
     def forward(self, image: Tensor) -> Tensor:
+        if not self.config.finest:
+            return F.interpolate(self.dilated(image)[0], image.shape[2:], mode="bilinear")
         *fine, x = self.classifier(image)
         x = F.dropout(self.fc6(x), self.config.dropout, self.training)
         x = F.dropout(self.fc7(x), self.config.dropout, self.training)

@@ -17,22 +17,26 @@ the box and thresholded at a half.
 The backbone may be a published classifier (``backbone=``, size ``lite``), whose first stages are
 frozen.
 
+Sizes `resnet50_fpn` and `resnet50_fpn_v2` are torchvision's networks, whose published weights load.
+Their pyramid begins at a quarter of the side, batch normalisation of the backbone is frozen, and a
+step has two images. Version 2 has more convolutions, and trains normalisation.
+
 Differs from the paper: AdamW and one cycle of the rate; both networks are trained jointly; anchors
-across the border are trained, too; a batch is trained in parts, with batch normalisation, which the
-paper freezes; anchors are centred on cells; small sizes have one convolution before the mask, not
-four. Reduced: the pyramid has no map of a quarter of the side.
+across the border are trained, too. In the small sizes the pyramid begins at an eighth of the side,
+batch normalisation is trained, anchors are centred on cells, and one convolution leads to the mask,
+not four.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 from torch import Tensor
 
+from souron.blocks import torchvision_names
 from souron.blocks.masks import DRAWN, MaskedRCNN
-from souron.blocks.rcnn import PLACES, PROPOSED, own_backbone
-from souron.hub.backbones import Backbone
+from souron.blocks.rcnn import PLACES, PROPOSED
+from souron.hub import backbones
 from souron.tasks.detect import SURE, Explained, Maps, chosen
 from souron.tasks.segment_instances import Batch, InstanceSegmenter, Spec
 from souron.utils.messages import _
@@ -49,13 +53,12 @@ class Config:
     regions: int = 32  # training regions per image; four times as many are proposed
     scales: tuple[float, ...] = (2.5, 4.0)  # of anchors, in cells
     rate: float = 1e-3
-    backbone: str = ""  # a classifier whose published layers replace the backbone
+    backbone: str = ""  # a classifier whose published layers replace it, or a published layout
 
 
 class MaskRCNN(MaskedRCNN, InstanceSegmenter):
     year = 2017
     ja = "領域ごとに名前を付けて位置を直し、さらにどの画素が物体のものかを描く"
-    status = "reduced"
     channels_last = True
     clip = 10.0
     overlap = 0.5
@@ -64,16 +67,24 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
         "small": Config(),
         "lite": Config(backbone="efficientnet_lite"),
         "resnet50": Config(1.0, 1.0, 256, 256, (8.0,), 1e-4, "resnet50"),
+        "resnet50_fpn": Config(1.0, 1.0, 256, 512, (), 1e-4, "resnet50_fpn"),
+        "resnet50_fpn_v2": Config(1.0, 1.0, 256, 512, (), 1e-4, "resnet50_fpn_v2"),
+    }
+    WEIGHTS = {
+        "resnet50_fpn": "torchvision:MaskRCNN_ResNet50_FPN_Weights.COCO_V1",
+        "resnet50_fpn_v2": "torchvision:MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.build(
-            Backbone(config.backbone, spec.channels)
-            if config.backbone
-            else own_backbone(config.width, config.depth, spec.channels),
-            len(spec.labels),
-        )
+        self.build(backbones.of_detector(config, spec.channels), len(spec.labels))
+
+    @property
+    def last_layers(self) -> tuple[str, ...]:  # type: ignore[override]
+        return "judge.label", "judge.offset", f"drawer.{len(self.drawer) - 1}"
+
+    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return torchvision_names.rcnn(self, weights)
 
     def segment(
         self, image: Tensor, conf: float = 0.001, iou: float = 0.7
@@ -117,7 +128,7 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""
         start = 0
-        for image in batch.image.chunk(ceil(len(batch.image) / AT_ONCE)):
+        for image in batch.image.chunk(self.parts(len(batch.image), AT_ONCE)):
             part = slice(start, start + len(image))
             yield "model", self.loss(Batch(image, batch.target[part], batch.mask[part]))
             start += len(image)

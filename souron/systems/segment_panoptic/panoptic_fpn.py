@@ -33,8 +33,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks.csp import own_backbone
 from souron.blocks.masks import DRAWN, MaskedRCNN
-from souron.blocks.rcnn import PLACES, PROPOSED, own_backbone
+from souron.blocks.rcnn import PLACES, PROPOSED
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import chosen
 from souron.tasks.segment_panoptic import (

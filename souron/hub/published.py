@@ -1,0 +1,114 @@
+"""Published weights of torchvision: facts about each file.
+
+They are in ``published.toml``: file, checksum, size, classes, the publisher's figures, and whether
+the file was ever opened here. A file is accepted only with its checksum.
+
+>>> about("torchvision:SSD300_VGG16_Weights.COCO_V1").figures
+{'box AP': 25.1}
+"""
+
+import ast
+import importlib.util
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from souron import registry
+from souron.hub.packages import Package
+from souron.utils.messages import N_, _
+
+MAKER = "torchvision"
+LICENCE = "BSD-3-Clause"  # of torchvision
+TERMS = N_(
+    "torchvision publishes them under BSD-3-Clause; they learnt from {data}, whose own terms may "
+    "apply to them"
+)
+
+
+@dataclass(frozen=True)
+class About:
+    """The facts about one file of published weights."""
+
+    name: str  # "SSD300_VGG16_Weights.COCO_V1"
+    file: str
+    sha256: str  # its beginning
+    megabytes: int
+    data: str  # that the weights learnt from
+    classes: str  # a key of ``CLASSES``
+    side: int  # pixels of the images; of the shorter side where they are not square
+    figures: Mapping[str, float]  # the publisher's own, in percent
+    measured: str  # the data of these figures
+    opened: bool = False  # here, by souron's authors
+    package: Package | None = None  # another source
+
+    @property
+    def source(self) -> str:
+        return f"{MAKER}:{self.name}"
+
+    @property
+    def licence(self) -> str:
+        return f"{LICENCE}; {self.data}"
+
+    @property
+    def terms(self) -> str:
+        """The licence as a sentence in the reader's language."""
+        return _(TERMS).format(data=self.data)
+
+
+CLASSES = {  # -> the list in torchvision, and how many of its first entries are no label
+    "imagenet": ("_IMAGENET_CATEGORIES", 0),
+    "coco": ("_COCO_CATEGORIES", 1),
+    "person": ("_COCO_PERSON_CATEGORIES", 1),
+    "voc": ("_VOC_CATEGORIES", 0),  # the background is a class of pixels
+}
+
+
+@cache
+def table() -> dict[str, About]:
+    """Return the facts by source: ``torchvision:NAME``."""
+    text = (Path(__file__).parent / "published.toml").read_text(encoding="utf-8")
+    rows = []
+    for name, facts in tomllib.loads(text).items():
+        package = facts.pop("package", None)
+        if package is not None:
+            package = Package(**{**package, "keeps": tuple(package["keeps"])})
+        rows.append(About(name=name, package=package, **facts))
+    return {row.source: row for row in rows}
+
+
+def about(source: str) -> About | None:
+    """Return the facts about a source of weights; None for one that is not in the table."""
+    return table().get(source)
+
+
+def of_system(name: str) -> About | None:
+    """Return the facts about the published weights of a system at a size, or None."""
+    entry, size = registry.find(name)
+    return about(entry.weights.get(size, ""))
+
+
+def labels(row: About) -> tuple[str, ...]:
+    """Return the labels of published weights in the order of their numbers.
+
+    COCO's numbers have gaps, whose label is ``N/A``.
+    """
+    name, skipped = CLASSES[row.classes]
+    return torchvision_list(name)[skipped:]
+
+
+def torchvision_list(name: str) -> tuple[str, ...]:
+    """Return a list of classes or keypoints of torchvision in its order.
+
+    It is read from torchvision's source without importing it.
+    """
+    package = importlib.util.find_spec("torchvision")
+    assert package is not None and package.origin, "torchvision is a dependency"
+    source = (Path(package.origin).parent / "models" / "_meta.py").read_text(encoding="utf-8")
+    [held] = (
+        ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    )
+    return tuple(held)

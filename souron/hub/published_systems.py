@@ -1,0 +1,44 @@
+"""Build systems with torchvision's published weights, as they are or with new last layers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from souron import registry
+from souron.hub import published, weights
+from souron.hub.published import About
+from souron.training import checkpoint
+
+
+def system(
+    name: str, source: bool | str, config: Any, spec_of: Callable[[About], Any], spec: Any = None
+) -> Any:
+    """Build a system with its published weights, or those of a file ``source``.
+
+    ``spec_of`` makes the specification that they were trained with. With another ``spec``, the
+    system's ``last_layers`` are new. Raises UserError where the weights are missing, damaged or of
+    another network.
+    """
+    kind, sized = registry.load_system(name)
+    config = config or sized
+    _entry, size = registry.find(name)
+    origin = kind.published(size, config)
+    row = published.about(origin)
+    if row is not None and isinstance(source, str):
+        file = Path(source).expanduser()
+        held = weights.read_weights(file)
+    else:
+        file = weights.find_or_tell(name, origin)
+        held = weights.read_weights(file, digest=row.sha256 if row else "")
+    assert row is not None, f"published.toml lacks {origin}"
+    own = spec_of(row)
+    model = kind(config, spec or own)
+    new = () if spec is None or same_answers(spec, own) else model.last_layers
+    checkpoint.fill(model, model.renamed(held), file, but=new)
+    model.as_published = spec is None
+    return model
+
+
+def same_answers(one: Any, other: Any) -> bool:
+    """Return whether two specifications have equal labels, and equal keypoints if any."""
+    return all(getattr(one, key, ()) == getattr(other, key, ()) for key in ("labels", "points"))
