@@ -4,7 +4,7 @@ Radford and others: Robust Speech Recognition via Large-Scale Weak Supervision (
 https://arxiv.org/abs/2212.04356
 
     start, language, transcribe or translate, [untimed], text ..., end
-    start, language, transcribe or translate, <0.00>, text ..., <2.40>, <2.40>, text ..., <5.12>, end
+    start, language, transcribe or translate, <0.00>, text, <2.40>, <2.40>, text, <5.12>, end
 """
 
 import zlib
@@ -15,12 +15,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-LANGUAGES = tuple(
+NAMES = (
     "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th "
     "ur hr bg lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr "
     "pa si km sn yo so af oc ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt "
-    "haw ln ha ba jw su yue".split()
-)  # in the order of their tokens; ``yue`` from large-v3 on
+    "haw ln ha ba jw su yue"
+)
+LANGUAGES = tuple(NAMES.split())  # in the order of their tokens; ``yue`` from large-v3 on
 TIMES = 1501  # tokens for 0.00, 0.02, ..., 30.00 s
 STEP = 0.02  # seconds
 MOST_REPEATED = 2.4  # bytes of a text for each that zlib makes of it
@@ -92,9 +93,12 @@ class Layout:
         return [self.start, self.language(language), wanted, *([] if timed else [self.untimed])]
 
     def allowed(
-        self, logits: Tensor, written: Sequence[Sequence[int]], timed: bool,
+        self,
+        logits: Tensor,
+        written: Sequence[Sequence[int]],
+        timed: bool,
         silent: Sequence[int] = (),
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """Return logits (R, size) with -inf at tokens that must not follow those ``written``.
 
         Without times only text may come. With them, a text stands between two times that do not
@@ -164,9 +168,15 @@ Follow = Callable[[Tensor, list[dict]], Tensor]  # tokens (R, n) after those cac
 
 @torch.inference_mode()
 def search(
-    follow: Follow, prompts: Tensor, layout: Layout, depth: int, most: int, beams: int = 1,
-    timed: bool = False, silent: Sequence[int] = (),
-) -> list[Heard]:  # fmt: skip
+    follow: Follow,
+    prompts: Tensor,
+    layout: Layout,
+    depth: int,
+    most: int,
+    beams: int = 1,
+    timed: bool = False,
+    silent: Sequence[int] = (),
+) -> list[Heard]:
     """Return the best tokens after each of the prompts (B, P), by beam search; 1 beam is greedy.
 
     Of the texts that end, the one of the highest mean probability of a token is taken. ``follow``
@@ -219,9 +229,13 @@ def spread(cache: dict, rows: Tensor) -> dict:
 
 
 def long_form(
-    wave: Tensor, rate: int, window: float, layout: Layout, hear: Callable[[Tensor, int], Heard],
+    wave: Tensor,
+    rate: int,
+    window: float,
+    layout: Layout,
+    hear: Callable[[Tensor, int], Heard],
     text_of: Callable[[Sequence[int]], str],
-) -> Iterator[tuple[float, float, str]]:  # fmt: skip
+) -> Iterator[tuple[float, float, str]]:
     """Yield (start, end, text) of the phrases in a sound (n,) of any length.
 
     ``hear`` understands ``window`` seconds with so many beams; the next window begins where the

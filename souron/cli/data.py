@@ -81,7 +81,7 @@ def data_(
             fix=f"souron data check {folder}",
         )
     with screen.err.status(_("reading data")) as status:
-        from souron.data import called, deidentify, load, targets, texts, voices
+        from souron.data import called, deidentify, load, recordings, targets, texts, voices
         from souron.report import report
 
         def told(done: int, total: int) -> None:
@@ -91,7 +91,8 @@ def data_(
         cases = load.load(data, imgsz, group, window, progress=told, formats=formats, target=target)
         held = deidentify.held(cases) if cases.pictures else {}
         place = Path(project or "runs") / "data" / (Path(called.folder(data)).stem or "data")
-        shown = any((cases.pictures, cases.volumes, texts.holds(cases), voices.holds(cases)))
+        listed = (texts, voices, recordings)
+        shown = cases.pictures or cases.volumes or any(kind.holds(cases) for kind in listed)
         page = report.data_page(cases, place) if shown else None
     known = cases.target is not None and cases.classes
     labels = dict(zip(cases.classes, targets.of(cases).counts(), strict=True)) if known else {}
@@ -124,6 +125,8 @@ def data_(
             if cases.volumes
             else (_("bars"), units.whole(shape_of(cases)["bars"]))
             if voices.holds(cases)
+            else (_("of sound"), units.seconds(shape_of(cases)["seconds"]))
+            if recordings.holds(cases)
             else (_("columns"), units.whole(cases.input.shape[1])),
             (_("parts"), ", ".join(f"{part} {units.whole(n)}" for part, n in parts.items())),
             (
@@ -151,8 +154,10 @@ def data_(
 
 
 def shape_of(cases: "Dataset") -> dict[str, int]:
-    from souron.data import texts, voices
+    from souron.data import recordings, texts, voices
 
+    if recordings.holds(cases):
+        return {"seconds": round(sum(recordings.seconds(cases)))}
     if voices.holds(cases):
         return {"voices": 4, "bars": round(sum(len(p.grid) / p.bar for p in cases.input))}
     if texts.holds(cases):

@@ -65,8 +65,8 @@ def fetch(
         there = hub_fetch.where(name)  # a wrong name, before anything is fetched
         if there is None and items.get(name) and items[name].licence and not screen.json:
             size = units.size(items[name].megabytes * 1e6) if items[name].megabytes else "?"
-            note(_("{name}: {size}, licence {licence}").format(
-                name=name, size=size, licence=items[name].licence))  # fmt: skip
+            terms = _("{name}: {size}, licence {licence}")
+            note(terms.format(name=name, size=size, licence=items[name].licence))
     if bundle is not None:
         hub_bundle.refuse(Path(bundle))
     fetched, troubles = {}, []

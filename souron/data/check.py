@@ -28,6 +28,8 @@ from souron.data import (
     load,
     orientation,
     patients,
+    recording_check,
+    recordings,
     splits,
     text_check,
     texts,
@@ -109,6 +111,10 @@ def check(
     if texts.holds(cases):
         found = Checkup(cases, len(cases) + len(cases.skipped))
         found.findings = in_order(text_check.found(cases, root(cases)))
+        return found
+    if recordings.holds(cases):
+        found = Checkup(cases, len(cases) + len(cases.skipped))
+        found.findings = in_order(recording_check.found(cases))
         return found
     if not cases.pictures:
         raise UserError(

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from souron.data import instances, panoptic, texts, voices
+from souron.data import instances, panoptic, recordings, texts, voices
 from souron.data.captions import Caption, in_language
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.poses import Figures
@@ -494,7 +494,24 @@ class Pieces(Target):
         return Image.open(io.BytesIO(score.roll())).convert("RGB"), str(score)
 
 
+class Transcripts(Pieces):
+    """Recordings with the text that is spoken."""
+
+    heading = N_("Recordings")
+
+    @classmethod
+    def holds(cls, cases: Dataset) -> bool:
+        return recordings.holds(cases)
+
+    def words(self, row: int) -> str:
+        return texts.shown(self.cases.target[row]) if self.cases.target else ""
+
+    def drawn(self, row: int) -> None:
+        return None
+
+
 KINDS = (
+    Transcripts,
     Pieces,
     LabelledTexts,
     TaggedTexts,

@@ -77,9 +77,10 @@ def _read(reader: _Reader) -> tuple[str, dict[str, Tensor]]:
         name, other = reader.name(), reader.name()
         held[name] = held[other] if other in held else held[name]
     return structure, {
-        name: _scaled(tensor, held.get(f"{name}_scale")) for name, tensor in held.items()
+        name: _scaled(tensor, held.get(f"{name}_scale"))
+        for name, tensor in held.items()
         if not name.endswith("_scale")
-    }  # fmt: skip
+    }
 
 
 def _tensor(reader: _Reader) -> tuple[str, Tensor]:

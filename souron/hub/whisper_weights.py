@@ -136,10 +136,13 @@ def _config(named: dict[str, Tensor], about: dict[str, Any], file: Path) -> dict
     heads = about.get("encoder_attention_heads")
     heads = heads if isinstance(heads, int) and 0 < heads <= width else max(1, width // HEAD)
     depth = {
-        side: 1 + max((int(name.split(".")[3]) for name in named
-                       if name.startswith(f"model.{side}.layers.")), default=-1)
+        side: 1
+        + max(
+            (int(name.split(".")[3]) for name in named if name.startswith(f"model.{side}.layers.")),
+            default=-1,
+        )
         for side in ("encoder", "decoder")
-    }  # fmt: skip
+    }
     return {"width": width, "mels": mels, "context": context, "heads": heads, **depth}
 
 

@@ -98,4 +98,3 @@ class Sound(Kind):
             f"<figure><audio controls src='data:audio/wav;base64,{coded}'></audio>"
             f"<figcaption>{words}</figcaption></figure>"
         )
-

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data import targets, texts, transforms, voices
+from souron.data import recordings, targets, texts, transforms, voices
 from souron.data.dataset import Dataset
 from souron.data.targets import Target
 from souron.kinds.codecs import image
@@ -26,6 +26,7 @@ from souron.report.page import (
     write,
 )
 from souron.report.pieces import pieces_page
+from souron.report.recordings import recordings_page
 from souron.report.texts import texts_page
 from souron.utils import files, units
 from souron.utils.messages import _
@@ -47,6 +48,8 @@ def data_page(cases: Dataset, folder: Path) -> Path:
         cases = replace(cases, classes=(cases.name,))  # nothing says of what sort they are
     if voices.holds(cases):
         return pieces_page(cases, folder)
+    if recordings.holds(cases):
+        return recordings_page(cases, folder)
     target = targets.of(cases)
     counts, rows = target.counts(), target.rows(SHOWN)
     largest = sorted(sorted(rows, key=lambda k: -counts[k])[:MOST_CLASSES])

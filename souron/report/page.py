@@ -18,7 +18,7 @@ from torch import Tensor
 
 import souron
 from souron import registry
-from souron.data import load
+from souron.data import load, recordings
 from souron.data.called import called
 from souron.data.dataset import Dataset, Skipped
 from souron.kinds.codecs import animation
@@ -95,6 +95,10 @@ def shape_of(cases: Dataset) -> tuple[str, str]:
     if cases.volumes:
         return _("volume"), _("{size} voxels").format(
             size=" x ".join(map(str, cases.input.shape[2:]))
+        )
+    if recordings.holds(cases):
+        return _("a recording"), _("{time} in the middle").format(
+            time=units.seconds(median(recordings.seconds(cases)))
         )
     if not isinstance(cases.input, Tensor):
         letters = [len(str(entry)) for entry in islice(cases.input, 1000)]

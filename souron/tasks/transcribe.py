@@ -194,7 +194,9 @@ def in_order(pieces: Sequence[Piece]) -> list[Piece]:
     found = sorted(pieces, key=lambda piece: piece.start)
     ends = [min(one.end, other.start) for one, other in pairwise(found)]
     ends += [found[-1].end] if found else []
-    return [piece._replace(end=max(piece.start, end)) for piece, end in zip(found, ends, strict=True)]
+    return [
+        piece._replace(end=max(piece.start, end)) for piece, end in zip(found, ends, strict=True)
+    ]
 
 
 class Transcription(Task):
@@ -244,7 +246,7 @@ class Transcription(Task):
         said = list(train.target)
         tokenizer = complete.tokenizer_for(replace(train, input=ListColumn(said), target=None))
         found = sorted({language(text) or "en" for text in said})
-        characters = "".join(sorted(set("".join(map(plain, said))) - {" "}) + [" "])
+        characters = "".join([*sorted(set("".join(map(plain, said))) - {" "}), " "])
         known = tuple(name for name in found if name in LANGUAGES)
         return Spec(tokenizer.packed(), len(tokenizer), characters, known)
 

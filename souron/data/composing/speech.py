@@ -36,7 +36,7 @@ BANDWIDTHS = (60, 90, 150, 250, 300)  # Hz
 
 
 class Consonant(NamedTuple):
-    """Formants of a man in Hz, duration in seconds, levels of voice and noise, band of the noise."""
+    """A man's formants in Hz, duration in seconds, levels of voice and noise, band of the noise."""
 
     formants: tuple[int, int, int]
     seconds: float
@@ -89,9 +89,12 @@ class Voice:
 def voice(random: np.random.Generator) -> Voice:
     """Draw a speaker."""
     return Voice(
-        float(random.uniform(0, 2)), float(random.normal(1, 0.03)), float(random.normal(1, 0.1)),
-        float(random.uniform(0.85, 1.25)), float(random.uniform(0.005, 0.04)),
-    )  # fmt: skip
+        float(random.uniform(0, 2)),
+        float(random.normal(1, 0.03)),
+        float(random.normal(1, 0.1)),
+        float(random.uniform(0.85, 1.25)),
+        float(random.uniform(0.005, 0.04)),
+    )
 
 
 def spoken(words: Sequence[str], speaker: Voice, random: np.random.Generator) -> np.ndarray:
@@ -103,8 +106,13 @@ def spoken(words: Sequence[str], speaker: Voice, random: np.random.Generator) ->
     """
     tracks = _tracks(words, speaker, random)  # (frames, columns)
     pitch, formants, voiced, noisy, centre, width = (
-        tracks[:, 0], tracks[:, 1:6], tracks[:, 6], tracks[:, 7], tracks[:, 8], tracks[:, 9]
-    )  # fmt: skip
+        tracks[:, 0],
+        tracks[:, 1:6],
+        tracks[:, 6],
+        tracks[:, 7],
+        tracks[:, 8],
+        tracks[:, 9],
+    )
     length = len(tracks) * HOP
     phase = np.cumsum(np.interp(np.arange(length), np.arange(len(pitch)) * HOP, pitch)) / RATE
     pulses = np.diff(np.floor(phase), prepend=0.0) * np.sqrt(RATE / 100)

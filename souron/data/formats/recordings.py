@@ -1,7 +1,7 @@
-"""Recordings with their texts: sound files named by a CSV, TSV or JSONL, or with a .txt beside each.
+"""Recordings with their texts: sound files that a table names, or with a .txt beside each.
 
-    metadata.csv        file,text,speaker         also path, sentence, client_id (Common Voice),
-                                                  file_name, transcription (Hugging Face)
+    metadata.csv        file,text,speaker         (or .tsv, .jsonl) also path, sentence, client_id
+                                                  (Common Voice), file_name, transcription
     a.wav   a.txt       the text of each recording beside it
     84-1.trans.txt      a line for each recording: its name, then its text (LibriSpeech)
     train/  val/  test/ parts
@@ -41,8 +41,18 @@ from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
 FILE = ("file", "path", "filename", "audio", "audiofilepath", "wav", "sound", "音声", "ファイル")
-TEXT = ("text", "sentence", "transcription", "transcript", "normalizedtext", "words", "書き起こし",
-        "文", "テキスト", "発話")  # fmt: skip
+TEXT = (
+    "text",
+    "sentence",
+    "transcription",
+    "transcript",
+    "normalizedtext",
+    "words",
+    "書き起こし",
+    "文",
+    "テキスト",
+    "発話",
+)
 SPEAKER = ("speaker", "speakerid", "clientid", "話者")
 BESIDE = ("", "clips", "wavs", "audio", "wav")  # folders of the files that a table names
 LINES = ".trans.txt"
@@ -107,11 +117,19 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     parts = [one.part for one, _made in kept]
     texts = [one.text for one, _made in kept]
     return Dataset(
-        readable(path.name), ListColumn([made for _one, made in kept]), ListColumn(texts), (),
-        [one.name for one, _made in kept], group=speaker, grouped=how,
-        part=parts if any(parts) else (), skipped=faults.told(), augment=(),
-        source=readable(path), columns={"language": [language(text) for text in texts]},
-    )  # fmt: skip
+        readable(path.name),
+        ListColumn([made for _one, made in kept]),
+        ListColumn(texts),
+        (),
+        [one.name for one, _made in kept],
+        group=speaker,
+        grouped=how,
+        part=parts if any(parts) else (),
+        skipped=faults.told(),
+        augment=(),
+        source=readable(path),
+        columns={"language": [language(text) for text in texts]},
+    )
 
 
 def _recording(one: Listed, folder: Path) -> Recording:
@@ -136,9 +154,7 @@ def _listed(path: Path, folder: Path, faults: Faults) -> list[Listed]:
     return list(_by_files(folder, faults))
 
 
-def _by_tables(
-    tables: list[tuple[Path, str]], folder: Path, faults: Faults
-) -> Iterator[Listed]:  # fmt: skip
+def _by_tables(tables: list[tuple[Path, str]], folder: Path, faults: Faults) -> Iterator[Listed]:
     known: set[str] = set()
     for file, part in tables:
         read_in = table if file.suffix.lower() in TABLES else records
@@ -169,7 +185,7 @@ def _named(values: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _by_files(folder: Path, faults: Faults) -> Iterator[Listed]:
-    found = dict((name, file) for file, name in walk(folder, faults.skipped))
+    found = {name: file for file, name in walk(folder, faults.skipped)}
     said = {}
     for name, file in found.items():
         if name.endswith(LINES):

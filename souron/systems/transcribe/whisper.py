@@ -32,6 +32,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from souron.blocks.muon import MuonAdamW
 from souron.blocks.speech_tokens import Heard, Layout, long_form, search
+from souron.blocks.whisper import Cache, Layer, sinusoids
 from souron.tasks.transcribe import (
     RATE,
     SAVED,
@@ -40,7 +41,6 @@ from souron.tasks.transcribe import (
     Rows,
     Sound,
     Spec,
-    Tokenizer,
     Transcriber,
     Transcript,
     windows,
@@ -51,7 +51,6 @@ WINDOW = 30.0  # seconds of a published network's input
 MATRICES = 2.0  # Muon's learning rate, relative to ``rate``
 PROMPT = 4  # tokens before a training text
 PAD = -100  # pads texts; ignored by the loss
-Cache = dict[str, Tensor]  # keys and values of one decoder layer
 
 
 @dataclass(frozen=True)
@@ -72,69 +71,14 @@ class Batch(NamedTuple):
     bytes: Tensor  # (B,) of each text
 
 
-class Attention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(3))
-        self.k_proj = nn.Linear(width, width, bias=False)  # a bias would add the same everywhere
-
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """Attend from (B, T, C) to keys and values (B, heads, S, C / heads) where ``mask``."""
-        seen = F.scaled_dot_product_attention(self.apart(self.q_proj(x)), keys, values, mask)
-        return self.out_proj(seen.transpose(1, 2).flatten(2))
-
-    def apart(self, x: Tensor) -> Tensor:
-        """Split into heads: (B, T, C) -> (B, heads, T, C / heads)."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
-
-    def memory(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the keys and values of ``x``."""
-        return self.apart(self.k_proj(x)), self.apart(self.v_proj(x))
-
-
-class Layer(nn.Module):
-    """One Transformer layer; ``across=True`` adds cross-attention (decoder)."""
-
-    def __init__(self, config: Config, across: bool) -> None:
-        super().__init__()
-        width = config.width
-        self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.self_attn = Attention(width, config.heads)
-        if across:
-            self.encoder_attn_layer_norm = nn.LayerNorm(width)
-            self.encoder_attn = Attention(width, config.heads)
-        self.final_layer_norm = nn.LayerNorm(width)
-        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(
-        self, x: Tensor, mask: Tensor | None, memory: Tensor | None = None,
-        memory_mask: Tensor | None = None, cache: Cache | None = None,
-    ) -> Tensor:  # fmt: skip
-        """Transform (B, T, C). With a ``cache``, x are the tokens after those cached."""
-        h = self.self_attn_layer_norm(x)
-        keys, values = self.self_attn.memory(h)
-        if cache is not None:
-            keys = torch.cat([cache["keys"], keys], 2) if "keys" in cache else keys
-            values = torch.cat([cache["values"], values], 2) if "values" in cache else values
-            cache |= {"keys": keys, "values": values}
-        x = x + self.self_attn(h, keys, values, mask)
-        if memory is not None:
-            known = {} if cache is None else cache
-            if "sound keys" not in known:
-                known["sound keys"], known["sound values"] = self.encoder_attn.memory(memory)
-            h = self.encoder_attn_layer_norm(x)
-            keys, values = known["sound keys"], known["sound values"]
-            x = x + self.encoder_attn(h, keys, values, memory_mask)
-        return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
-
-
 class Encoder(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.conv1 = nn.Conv1d(config.mels, config.width, 3, padding=1)
         self.conv2 = nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)
-        self.layers = nn.ModuleList(Layer(config, False) for _ in range(config.encoder))
+        self.layers = nn.ModuleList(
+            Layer(config.width, config.heads, False) for _ in range(config.encoder)
+        )
         self.layer_norm = nn.LayerNorm(config.width)
 
     def forward(self, mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,7 +100,9 @@ class Decoder(nn.Module):
         super().__init__()
         self.embed_tokens = nn.Embedding(vocabulary, config.width)
         self.embed_positions = nn.Embedding(config.context, config.width)
-        self.layers = nn.ModuleList(Layer(config, True) for _ in range(config.decoder))
+        self.layers = nn.ModuleList(
+            Layer(config.width, config.heads, True) for _ in range(config.decoder)
+        )
         self.layer_norm = nn.LayerNorm(config.width)
         nn.init.normal_(self.embed_tokens.weight, std=0.02)
         nn.init.normal_(self.embed_positions.weight, std=0.01)
@@ -200,14 +146,21 @@ class Whisper(Transcriber):
             raise UserError("config", told.format(width=config.width, heads=2 * config.heads))
         self.window = WINDOW
         self.layout = Layout(spec.vocabulary, spec.languages, spec.timed)
-        self.model = nn.ModuleDict({
-            "encoder": Encoder(config),
-            "decoder": Decoder(config, self.layout.size),
-        })
+        self.model = nn.ModuleDict(
+            {
+                "encoder": Encoder(config),
+                "decoder": Decoder(config, self.layout.size),
+            }
+        )
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        layers = [w for layer in self.model.modules() if isinstance(layer, Layer)
-                  for w in layer.parameters() if w.ndim == 2 and w.requires_grad]  # fmt: skip
+        layers = [
+            w
+            for layer in self.model.modules()
+            if isinstance(layer, Layer)
+            for w in layer.parameters()
+            if w.ndim == 2 and w.requires_grad
+        ]
         known = {id(weight) for weight in layers}
         others = [w for w in self.parameters() if w.requires_grad and id(w) not in known]
         rate = self.config.rate
@@ -245,7 +198,7 @@ class Whisper(Transcriber):
 
     def loss(self, batch: Batch) -> Tensor:
         nats = self.nats(batch)
-        return nats.sum() / (batch.tokens[:, PROMPT :] != PAD).sum()
+        return nats.sum() / (batch.tokens[:, PROMPT:] != PAD).sum()
 
     def surprises(self, batch: Batch) -> Tensor:
         return self.nats(batch).sum(1) / math.log(2) / batch.bytes.clamp(min=1)
@@ -256,9 +209,12 @@ class Whisper(Transcriber):
         self(mel, torch.tensor([200], device=self.device), tokens)
 
     def hear(
-        self, waves: Sequence[Tensor], languages: Sequence[str], translate: bool = False,
+        self,
+        waves: Sequence[Tensor],
+        languages: Sequence[str],
+        translate: bool = False,
         beams: int = 1,
-    ) -> list[Heard]:  # fmt: skip
+    ) -> list[Heard]:
         """Return the tokens of windows of sound (n,), each of a known language."""
         memory, mask = self.model["encoder"](*self.spectrograms(waves))
         memory, mask = (part.repeat_interleave(beams, 0) for part in (memory, mask))
@@ -266,9 +222,14 @@ class Whisper(Transcriber):
         prompts = [self.layout.prompt(each, translate, timed) for each in languages]
         return search(
             lambda tokens, caches: self.model["decoder"](tokens, memory, mask, caches),
-            torch.tensor(prompts, device=self.device), self.layout, self.config.decoder,
-            self.config.context // 2, beams, timed, self.spec.silent,
-        )  # fmt: skip
+            torch.tensor(prompts, device=self.device),
+            self.layout,
+            self.config.decoder,
+            self.config.context // 2,
+            beams,
+            timed,
+            self.spec.silent,
+        )
 
     @torch.inference_mode()
     def detect(self, waves: Sequence[Tensor]) -> list[str]:
@@ -301,12 +262,12 @@ class Whisper(Transcriber):
         """
         language = self.known_language(language)
         language = language or self.detect([wave[: int(WINDOW * RATE)]])[0]
-        found: list[Piece] = []
         if not self.spec.timed:
+            found: list[Piece] = []
             for start, part in windows(wave, self.window):
-                [heard] = self.hear([part], [language], translate, beams)
-                if text := self.text(heard.tokens):
-                    found.append(Piece(start, start + len(part) / RATE, text))
+                [one] = self.hear([part], [language], translate, beams)
+                end = start + len(part) / RATE
+                found += [Piece(start, end, text)] if (text := self.text(one.tokens)) else []
             return found, language
 
         def heard(part: Tensor, more: int) -> Heard:
@@ -329,10 +290,3 @@ class Whisper(Transcriber):
     ) -> Transcript:
         """Write down what is said in a sound of any length. Raises UserError."""
         return self.transcript(sound, to, beams, language=language, translate=translate)
-
-
-def sinusoids(length: int, width: int) -> Tensor:
-    """Return position embeddings (length, width): sines, then cosines, of falling frequencies."""
-    falling = torch.exp(-math.log(10_000) / (width // 2 - 1) * torch.arange(width // 2))
-    angle = torch.arange(length)[:, None] * falling
-    return torch.cat([angle.sin(), angle.cos()], 1)
