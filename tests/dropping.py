@@ -203,7 +203,8 @@ def written(given: str, gives: str, body: str) -> str:
     """The file of a system from the names of its kinds and what its ``predict`` does."""
     kind = "".join(part.capitalize() for part in gives.split("_"))
     names = {
-        "plot": "Plot, Series", "transcript": "Piece, Transcript", "passages": "Passage, Passages", "spans": "Span, Spans",
+        "plot": "Plot, Series", "passages": "Passage, Passages", "spans": "Span, Spans",
+        "transcript": "Piece, Transcript",
         "before_after": "BeforeAfter, Picture",
     }.get(gives, kind)  # fmt: skip
     return SOURCE.format(

@@ -75,7 +75,8 @@ def _read(reader: _Reader) -> tuple[str, dict[str, Tensor]]:
         raise ValueError(_("it has {count} tensors").format(count=names))
     for _number in range(names):
         name, other = reader.name(), reader.name()
-        held[name] = held[other] if other in held else held[name]
+        if other in held:
+            held[name] = held[other]
     return structure, {
         name: _scaled(tensor, held.get(f"{name}_scale"))
         for name, tensor in held.items()
