@@ -1,4 +1,4 @@
-"""Published Whisper weights: CTranslate2's file, transformers' folder, damaged ones, fetched ones."""
+"""Published Whisper weights: CTranslate2's file, transformers' folder, damaged, fetched."""
 
 import hashlib
 import json

@@ -5,6 +5,8 @@ decoder  y = y + attention(y, y before it, ..)  y = y + attention(y, x, x)   y =
 """
 
 import math
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +75,24 @@ class Layer(nn.Module):
             keys, values = known["sound keys"], known["sound values"]
             x = x + self.encoder_attn(h, keys, values, memory_mask)
         return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
+
+
+def listened(layers: Iterable[Layer], run: Callable[[], Any]) -> Tensor:
+    """Run a decoder; return where its tokens listened, (B, L, T), the mean of layers and heads."""
+    found = []
+
+    def note(attention: Attention, given: tuple, _out: Tensor) -> None:
+        x, keys, _values, mask = given
+        score = attention.apart(attention.q_proj(x)) @ keys.transpose(2, 3) / keys.shape[3] ** 0.5
+        found.append(score.masked_fill(~mask, -torch.inf).softmax(3).mean(1))
+
+    hooks = [layer.encoder_attn.register_forward_hook(note) for layer in layers]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.stack(found).mean(0)
 
 
 def sinusoids(length: int, width: int) -> Tensor:

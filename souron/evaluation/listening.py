@@ -51,7 +51,7 @@ def shown(system: Any, test: Dataset, told: Sequence[str]) -> Answers:
     rows, maps = [], []
     for row in written.shown_rows(test)[:HEARD]:
         seen = system.attention(test.input[row], told[row])
-        if seen is None:
+        if seen is None or not seen.numel():
             continue
         tokens, places = (min(size, most) for size, most in zip(seen.shape, LISTENED, strict=True))
         room = torch.full(LISTENED, torch.nan)

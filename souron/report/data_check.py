@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from souron.data import targets, texts
+from souron.data import recordings, targets, texts
 from souron.data.check import Checkup, Finding
+from souron.data.dataset import Dataset
 from souron.report.page import Fact, Tile, page, tile, write
 from souron.utils import units
 from souron.utils.messages import _
@@ -54,7 +55,7 @@ def _shown(found: Checkup, finding: Finding) -> dict[str, Any]:
         "severity": units.severity(finding.severity),
         "message": finding.message,
         "fix": finding.fix,
-        "families": [] if texts.holds(found.cases) else _families(found, finding),
+        "families": [] if _in_words(found.cases) else _families(found, finding),
         "files": _files(found, finding)[:MOST_FILES],
         "more": max(0, len(_files(found, finding)) - MOST_FILES),
     }
@@ -63,14 +64,19 @@ def _shown(found: Checkup, finding: Finding) -> dict[str, Any]:
 def _files(found: Checkup, finding: Finding) -> Sequence[str]:
     """Return the names of a finding's files; empty for images, which are shown.
 
-    Names of texts are followed by the text's beginning.
+    Names of texts and recordings are followed by the text's beginning.
     """
     if not finding.rows:
         return finding.files
-    if not texts.holds(found.cases):
+    if not _in_words(found.cases):
         return ()
     words, names = targets.of(found.cases).words, found.cases.file
     return [f"{names[row]}: {words(row)}" for family in finding.rows for row in family]
+
+
+def _in_words(cases: Dataset) -> bool:
+    """Return whether cases are shown by their texts, not as images."""
+    return texts.holds(cases) or recordings.holds(cases)
 
 
 def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:

@@ -32,12 +32,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from souron.blocks.muon import MuonAdamW
 from souron.blocks.speech_tokens import Heard, Layout, long_form, search
-from souron.blocks.whisper import Cache, Layer, sinusoids
+from souron.blocks.whisper import Cache, Layer, listened, sinusoids
 from souron.tasks.transcribe import (
     RATE,
     SAVED,
     Choice,
     Piece,
+    Recording,
     Rows,
     Sound,
     Spec,
@@ -249,6 +250,13 @@ class Whisper(Transcriber):
             [Piece(0.0, len(wave) / RATE, text)] if (text := self.text(each.tokens)) else []
             for wave, each in zip(waves, heard, strict=True)
         ]
+
+    @torch.inference_mode()
+    def attention(self, recording: Recording, text: str) -> Tensor:
+        rows = self.batch(Rows([recording], [text]))
+        layers = self.model["decoder"].layers
+        seen = listened(layers, lambda: self(rows.mel, rows.frames, rows.tokens[:, :-1]))
+        return seen[0, PROMPT - 1 : -1].cpu()  # before each token of the text
 
     def text(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.decode([t for t in tokens if t < self.layout.end]).strip()
