@@ -122,8 +122,18 @@ def test_the_probability_of_a_text_is_the_sum_over_all_paths():
             torch.tensor([len(text)]), ctc.BLANK, "none",
         )  # fmt: skip
         assert math.exp(-nats.item()) == pytest.approx(sums[text])
-    best = max(sums, key=lambda text: sums[text])
-    assert tuple(ctc.prefix_search(chance, 200)) == best
+
+
+def test_with_as_many_beams_as_texts_the_most_probable_one_is_found():
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(seed)
+        chance = (1.5 * torch.randn(4, 3, generator=generator)).log_softmax(1)
+        sums: dict[tuple, float] = {}
+        for path in itertools.product(range(3), repeat=4):
+            text = tuple(k for k, _run in itertools.groupby(path) if k)
+            p = math.exp(sum(chance[t, k].item() for t, k in enumerate(path)))
+            sums[text] = sums.get(text, 0.0) + p
+        assert tuple(ctc.prefix_search(chance, 200)) == max(sums, key=lambda text: sums[text])
 
 
 def test_a_beam_finds_what_the_best_path_misses():

@@ -244,6 +244,20 @@ def test_a_folder_is_loaded_by_its_path(which, request, small):
         assert torch.equal(weight, named.system.state_dict()[name])
 
 
+def test_published_weights_are_measured_on_own_recordings(folder, small, tmp_path, capsys):
+    from test_recordings import write
+
+    from souron.cli import main
+
+    write(tmp_path / "talks", 6)
+    assert main.run(["val", str(folder), f"data={tmp_path / 'talks'}", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    rate = told["measures"]["word error rate"]
+    assert rate["n"] == 6 and rate["groups"] == 2 and rate["value"] > 0
+    assert main.run(["val", str(folder)]) == 2
+    assert "data=FOLDER" in capsys.readouterr().err
+
+
 def test_a_language_model_is_still_one(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     assert isinstance(names.resolve(tmp_path), names.OpenModel)

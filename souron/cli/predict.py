@@ -37,7 +37,8 @@ FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "
     "val",
     N_("Measure a trained system again, on its test cases or others."),
     "souron val runs/classify/cnn-digits\nsouron val runs/classify/resnet-photos data=others/\n"
-    "souron val resnet                        (as it comes ready trained)",
+    "souron val resnet                        (as it comes ready trained)\n"
+    "souron val whisper_base data=talks/      (published weights, after souron fetch)",
     group="train",
 )
 @cli_options.takes(EvaluateOptions)

@@ -13,7 +13,8 @@ from souron.data.dataset import Dataset
 from souron.evaluation import familiarity
 from souron.evaluation.answers import Trainings
 from souron.evaluation.familiarity import Gauge
-from souron.runs import fingerprints, prepare
+from souron.hub import names
+from souron.runs import fingerprints, loading, prepare
 from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
@@ -41,6 +42,8 @@ def evaluate(
 def examine(folder: str | Path, data: str | Path | None = None, **options: Any) -> RunRecord:
     """Evaluate a run, or a ready-trained system, on its test cases or on all cases of other data.
 
+    Published weights that need no classes, such as Whisper's, are evaluated on all cases of data.
+
     Choices made on the run's validation cases, such as a threshold, are kept. ``options`` are
     ``group``, ``allow_leak`` and ``window`` as in ``train``, and those of the task, such as
     ``prevalence`` or ``samples``.
@@ -49,6 +52,8 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     patients without ``allow_leak``; and if a file of the run was changed after it ended. Allowed or
     uncheckable overlaps are listed in the record's ``notes``.
     """
+    if (published := _published(folder)) is not None:
+        return _examine_published(published, data, options)
     folder = run_folder.find(folder)
     run_options.check_shares(prevalence=options.get("prevalence"))
     args = run_folder.read_args(folder)
@@ -102,6 +107,62 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     return record
 
 
+def _published(name: str | Path) -> names.Meaning | None:
+    """Return the meaning of a name with published weights here whose task needs no classes."""
+    meaning = names.known(name)
+    if isinstance(meaning, names.PublishedFolder):
+        return meaning
+    if not (isinstance(meaning, names.System) and meaning.published):
+        return None
+    task = registry.load_task(registry.find(meaning.name)[0].task)
+    return meaning if task.published_files and not task.fewest_classes else None
+
+
+def _examine_published(
+    meaning: names.Meaning, data: str | Path | None, options: dict[str, Any]
+) -> RunRecord:
+    """Evaluate published weights on all cases of data. Raises UserError."""
+    if data is None:
+        raise UserError(
+            "data",
+            _("{name} has no test cases of its own").format(name=meaning.name),
+            expected=_("data to evaluate it on"),
+            fix=f"souron val {meaning.name} data=FOLDER",
+        )
+    system = loading.load(meaning)
+    task = registry.load_task(system.task)
+    given, further = run_options.read(EvaluateOptions, options, "souron val --help")
+    chosen = task.Options(**run_options.of_task(task.name, further))
+    cases = _cases({"side": None, **given}, str(data), system, task)
+    task.check(cases, chosen)
+    rows = torch.arange(len(cases))
+    split = splits.Split(rows[:0], rows[:0], rows)
+    *_before, step = task.setup(cases, split, chosen)
+    trainings = _answers(task, system, step.result, {}, 0)
+    return RunRecord(
+        Path(meaning.name),
+        meaning.name,
+        str(data),
+        task.name,
+        0,
+        {},
+        {},
+        0,
+        0,
+        task.measures(trainings.answers, step.result, None),
+        [],
+        Cost(0, 0),
+        Cost(0, 0),
+        "",
+        {"test": len(cases)},
+        skipped=cases.skipped,
+        test=cases,
+        answers=trainings.answers,
+        details=task.result(trainings, step.result),
+        model=system,
+    )
+
+
 def unlike(folder: Path, system: Any, cases: Dataset) -> float | None:
     """Return the share of cases beyond the run's familiarity threshold; None without one."""
     file = folder / familiarity.FILE
@@ -124,7 +185,13 @@ def _answered_again(
     decision: dict[str, float] = {}
     if (folder / ANSWERS).exists():
         decision = Trainings.read(folder / ANSWERS, setup.test.only([])).decision
-    events = run_fit.answer(task, system, setup.test, decision, setup, args["seed"], details=False)
+    return _answers(task, system, setup, decision, args["seed"])
+
+
+def _answers(
+    task: Task, system: Any, setup: Any, decision: dict[str, float], seed: int
+) -> Trainings:
+    events = run_fit.answer(task, system, setup.test, decision, setup, seed, details=False)
     while True:
         try:
             next(events)

@@ -108,7 +108,9 @@ class Transcriber(System):
         seed: int = 0,
         device: torch.device | None = None,
     ) -> Loader:
-        """Compute each spectrogram once."""
+        """Compute each spectrogram once; those of 30 s, of published networks, each time."""
+        if self.spec.timed:
+            return super().loader(data, augment, seed, device)
         known = [one if isinstance(one, Tensor) else self.mel(one.samples) for one in data.input]
         kept = replace(data, input=ListColumn(known))
         return Loader(kept, self.batch, augment, seed, device or self.device)
