@@ -32,7 +32,7 @@ FIRST = 50  # steps of a window in which its first time lies: 1 s
 
 
 class Heard(NamedTuple):
-    """What a search wrote for one window."""
+    """The result of a search for one window."""
 
     tokens: list[int]  # without the end
     chance: float  # mean logarithm of the tokens' probabilities

@@ -63,7 +63,7 @@ KNOWN = {
     "image-to-image": Known(("image_to_image",), answers.remade, data="photo_patches"),
 }
 ALSO = {"sentiment-analysis": "text-classification", "ner": "token-classification",
-        "vqa": "visual-question-answering", "asr": "automatic-speech-recognition"}  # fmt: skip
+        "vqa": "visual-question-answering"}  # fmt: skip
 PAIR = re.compile(r"translation_(\w\w)_to_(\w\w)")
 
 
