@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -506,7 +506,7 @@ class Transcripts(Pieces):
     def words(self, row: int) -> str:
         return texts.shown(self.cases.target[row]) if self.cases.target else ""
 
-    def drawn(self, row: int) -> None:
+    def drawn(self, row: int) -> Any:
         return None
 
 

@@ -179,7 +179,7 @@ def prefix_search(chance: Tensor, beams: int) -> list[int]:
     ``chance`` (T, 1 + characters) are log-probabilities. Of each prefix the probabilities of its
     paths are added: of those that end in a blank, and of those that end in its last character.
     """
-    known: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
+    known: dict[tuple[int, ...], list[float]] = {(): [1.0, 0.0]}
     for row in chance.exp().tolist():
         likely = [k for k, p in enumerate(row) if k and p > LIKELY]
         following: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -191,9 +191,9 @@ def prefix_search(chance: Tensor, beams: int) -> list[int]:
                 repeated = prefix and k == prefix[-1]  # only a blank between them makes two
                 following[(*prefix, k)][1] += (blank if repeated else blank + own) * row[k]
         best = sorted(following.items(), key=lambda item: -sum(item[1]))[:beams]
-        total = sum(map(sum, (pair for _prefix, pair in best))) or 1.0
-        known = {prefix: (pair[0] / total, pair[1] / total) for prefix, pair in best}
-    return list(max(known, key=lambda prefix: sum(known[prefix])))
+        total = sum(blank + own for _prefix, (blank, own) in best) or 1.0
+        known = {prefix: [blank / total, own / total] for prefix, (blank, own) in best}
+    return list(max(known.items(), key=lambda item: sum(item[1]))[0])
 
 
 def timed(numbers: Sequence[int], places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -23,7 +23,7 @@ once more, without sampling.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -254,14 +254,14 @@ class Whisper(Transcriber):
     @torch.inference_mode()
     def attention(self, recording: Recording, text: str) -> Tensor:
         rows = self.batch(Rows([recording], [text]))
-        layers = self.model["decoder"].layers
+        layers: Any = self.model["decoder"].layers
         seen = listened(layers, lambda: self(rows.mel, rows.frames, rows.tokens[:, :-1]))
         return seen[0, PROMPT - 1 : -1].cpu()  # before each token of the text
 
     def text(self, tokens: Sequence[int]) -> str:
         return self.tokenizer.decode([t for t in tokens if t < self.layout.end]).strip()
 
-    def listen(
+    def listen(  # type: ignore[override]
         self, wave: Tensor, beams: int = 1, language: str = "", translate: bool = False
     ) -> tuple[list[Piece], str]:
         """Return what is said in a sound of any length, and its language.
