@@ -269,7 +269,7 @@ def test_data_are_shown_and_checked(tmp_path, capsys):
     with (talks / "metadata.csv").open("a", encoding="utf-8") as file:
         file.write("\nsilent.wav,low mid,s\nloud.wav,low mid,s\ncopy.wav,another text,s\n")
         file.write(f"missing.wav,{'low mid high ' * 30},s\n")
-    assert main.run(["data", "check", str(talks), "task=transcribe", "--json"]) == 1
+    assert main.run(["data", "check", str(talks), "task=transcribe", "--json"]) == 3
     codes = {each["code"]: each for each in json.loads(capsys.readouterr().out)["findings"]}
     assert codes["silence"]["files"] == ["silent.wav"]
     assert codes["clipping"]["files"] == ["loud.wav"]

@@ -75,7 +75,9 @@ def result(trainings: Trainings, test: Dataset) -> TranscribeResult:
     by_language: dict[str, dict[str, Measure]] = {}
     for language in names if len(names) > 1 else ():
         rows = [row for row, own in enumerate(known) if own == language]
-        some: list[Answers] = [{n: dense(each, n)[rows] for n in (WORD, CHARACTER)} for each in answers]
+        some: list[Answers] = [
+            {n: dense(each, n)[rows] for n in (WORD, CHARACTER)} for each in answers
+        ]
         tables = {name: pseudo_scores(some, name) for name in (WORD, CHARACTER)}
         by_language[language] = {
             name: intervals.interval(

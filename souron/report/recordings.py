@@ -88,7 +88,7 @@ def spectrogram(recording: Recording) -> Plot:
     figure = new_figure(7.2, 2.3)
     axes = figure.subplots()
     _draw(axes, recording)
-    style_axes(axes, _("seconds"), _("Hz"))
+    style_axes(axes, _("time (s)"), _("Hz"))
     axes.grid(False)
     words = _("spectrogram: energy by time and frequency, dark where it is loud")
     return plot(as_png(figure), words)
@@ -113,8 +113,11 @@ def _draw(axes: object, recording: Recording) -> float:
     return seconds
 
 
-def listening(recording: Recording, attention: Tensor) -> Plot:
-    """Return a spectrogram above the places where a system listened, (tokens, time)."""
+def listening(recording: Recording, attention: Tensor, text: str = "") -> Plot:
+    """Return a spectrogram above the places where a system listened, (tokens, time).
+
+    The tokens are named where they are the words or the characters of ``text``, else counted.
+    """
     known = attention.isfinite()
     rows, columns = int(known.any(1).sum()), int(known.any(0).sum())
     seen = attention[:rows, :columns]
@@ -130,9 +133,10 @@ def listening(recording: Recording, attention: Tensor) -> Plot:
         interpolation="nearest",
         extent=(0, recording.seconds, rows + 0.5, 0.5),
     )
-    step = max(1, math.ceil(rows / 10))
-    below.set_yticks(np.arange(1, rows + 1, step))
-    style_axes(below, _("seconds"), _("token of the text"))
+    named = next((names for names in (text.split(), list(text)) if len(names) == rows), [])
+    step = max(1, math.ceil(rows / (24 if named else 10)))
+    below.set_yticks(np.arange(1, rows + 1, step), named[::step] or None)
+    style_axes(below, _("time (s)"), _("token of the text"))
     for axes in (above, below):
         axes.grid(False)
         axes.set_xlim(0, min(recording.seconds, LONGEST))

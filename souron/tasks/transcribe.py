@@ -36,7 +36,6 @@ from souron.task import Answers, Augment, Scores, Step, Task, Trainings
 from souron.utils.messages import N_, UserError, _
 
 TOGETHER = 16  # recordings heard at once
-AT_ONCE = 16  # recordings of a training step
 SAVED = Choice(
     N_("file to save: subtitles (srt, vtt), the text, or all as JSON"),
     among=("none", "srt", "vtt", "txt", "json"),
@@ -62,6 +61,7 @@ class Transcriber(System):
     spec: Spec
     clip = 1.0
     window = 30.0  # seconds that it hears at once
+    at_once = 16  # recordings of a training step
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -117,7 +117,7 @@ class Transcriber(System):
 
     def updates(self, batch: Any, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, of similar length, one optimiser step each."""
-        for rows in batch.frames.argsort(stable=True).split(AT_ONCE):
+        for rows in batch.frames.argsort(stable=True).split(self.at_once):
             part = type(batch)(*(column[rows] for column in batch))
             yield "model", self.loss(part._replace(mel=part.mel[..., : int(part.frames.max())]))
 

@@ -60,7 +60,7 @@ def _heard(result: TranscribeResult, test: Any, row: int, text: str, number: int
         return test.file[row], words, None, None
     recording = test.input[row]
     seen = result.attention.get(row)
-    image = spectrogram(recording) if seen is None else listening(recording, seen)
+    image = spectrogram(recording) if seen is None else listening(recording, seen, text)
     return test.file[row], words, image, player(recording)
 
 

@@ -62,7 +62,7 @@ class Config:
     heads: int = 4
     mels: int = 40  # bands of the spectrogram
     context: int = 128  # most tokens of a text
-    rate: float = 2e-3
+    rate: float = 3e-3
 
 
 class Batch(NamedTuple):
@@ -127,7 +127,7 @@ class Decoder(nn.Module):
 class Whisper(Transcriber):
     year = 2022
     ja = "音のスペクトログラム全体を聞くエンコーダーと、言語を判定し文字と時刻を書くデコーダー"
-    clip = 1.0
+    at_once = 8
     SIZES = {
         "tiny": Config(32, 1, 1, 2, 20, 64, 5e-3),
         "small": Config(),
