@@ -14,10 +14,10 @@ recognises 99 languages, translates them into English, and says when a phrase wa
 ``medium``, ``large``, ``large_v3``, ``openai_tiny`` and ``openai_small`` are OpenAI's, whose
 weights load by the names of the transformers library.
 
-Differs from the paper: AdamW with one cycle of the rate. Small sizes have tokens of their own
-training texts, hear recordings of any length without padding to 30 s, and write no times. Windows
-do not know the text before them. Where a text repeats itself or is improbable, five beams search
-once more, without sampling.
+Differs from the paper: matrices are trained by Muon, the rest by AdamW, with one cycle of the
+rate. Small sizes have tokens of their own training texts, hear recordings of any length without
+padding to 30 s, and write no times. Windows do not know the text before them. Where a text repeats
+itself or is improbable, five beams search once more, without sampling.
 """
 
 import math
