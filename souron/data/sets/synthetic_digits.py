@@ -17,7 +17,7 @@ from souron.utils.messages import _
 ja = "フォルマント合成による英語の数字（48 の声）。合成音声"
 task = "transcribe"
 licence = "CC0"
-source = "souron/data/composing/speech.py"
+source = "https://doi.org/10.1121/1.1906875"  # of the formants
 cases = 1_200
 ships_with = "souron"
 
