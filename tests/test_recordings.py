@@ -249,6 +249,13 @@ def test_files_are_transcribed_on_the_command_line(run, capsys, tmp_path, monkey
     assert "srt" in capsys.readouterr().err
 
 
+def test_a_sound_without_a_systems_name_asks_for_whisper(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    assert main.run(["predict", str(run[1] / "talks" / "0000.wav")]) == 4
+    assert "souron fetch whisper_base" in capsys.readouterr().err
+
+
 def test_two_systems_are_compared_fairly(run, tmp_path, capsys):
     place = run[1]
     assert main.run([

@@ -62,13 +62,13 @@ def test_what_the_new_rate_cannot_hold_is_removed():
 
 
 def test_hours_need_no_more_memory_than_their_blocks(tmp_path, monkeypatch):
-    """Three hours of 8 kHz stereo: never are more than a few blocks of it in memory."""
+    """Three hours of 2 kHz stereo: never are more than a few blocks of it in memory."""
     path, hours = tmp_path / "long.wav", 3
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(1)
-        file.setframerate(8_000)
-        minute = bytes([128, 160]) * 8_000 * 60
+        file.setframerate(2_000)
+        minute = bytes([128, 160]) * 2_000 * 60
         for _minute in range(60 * hours):
             file.writeframesraw(minute)
     largest = []
@@ -80,14 +80,14 @@ def test_hours_need_no_more_memory_than_their_blocks(tmp_path, monkeypatch):
         return block
 
     monkeypatch.setattr(soundfile.SoundFile, "read", read)
-    monkeypatch.setattr(audio, "MOST_VALUES", hours * 3600 * 8_000)
-    made = audio.mono(path, 8_000)
-    assert len(made) == hours * 3600 * 8_000
+    monkeypatch.setattr(audio, "MOST_VALUES", hours * 3600 * 2_000)
+    made = audio.mono(path, 2_000)
+    assert len(made) == hours * 3600 * 2_000
     assert made[:5] == pytest.approx(np.full(5, 0.125), abs=1e-6)  # the mean of both channels
-    assert max(largest) <= audio.BLOCK * 8_000 * 2 * 4
-    monkeypatch.setattr(audio, "MOST_VALUES", hours * 3600 * 8_000 - 1)
+    assert max(largest) <= audio.BLOCK * 2_000 * 2 * 4
+    monkeypatch.setattr(audio, "MOST_VALUES", hours * 3600 * 2_000 - 1)
     with pytest.raises(UserError) as trouble:
-        audio.mono(path, 8_000)
+        audio.mono(path, 2_000)
     assert trouble.value.code == "too large"
 
 

@@ -63,10 +63,13 @@ class Sound(Kind):
     @property
     def mono(self) -> np.ndarray:
         """Mean of the channels, (T,)."""
-        return self.samples.mean(1)
+        one = self.samples.shape[1] == 1
+        return self.samples[:, 0] if one else self.samples.mean(1)
 
     def at(self, rate: int) -> np.ndarray:
         """Return the mean of the channels at another sampling rate, (T,) float32."""
+        if rate == self.rate:
+            return self.mono
         return np.concatenate([*audio.resampled([self.mono], self.rate, rate)])
 
     @property
