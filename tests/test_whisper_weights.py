@@ -9,14 +9,17 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from test_recordings import write
 
 from souron import model as models_api
 from souron import registry
 from souron.blocks.speech_tokens import LANGUAGES, Layout
+from souron.cli import main
 from souron.data.tokenizer import Tokenizer
 from souron.hub import bundle, ctranslate2, fetch, names, packages, weights, whisper_weights
 from souron.hub.packages import Package
 from souron.kinds.sound import Sound
+from souron.runs import train
 from souron.utils.messages import UserError
 
 TEXT = 300  # tokens of text of the small networks here
@@ -247,7 +250,6 @@ def test_a_folder_is_loaded_by_its_path(which, request, small):
 def test_published_weights_are_measured_on_own_recordings(folder, small, tmp_path, capsys):
     from test_recordings import write
 
-    from souron.cli import main
 
     write(tmp_path / "talks", 6)
     assert main.run(["val", str(folder), f"data={tmp_path / 'talks'}", "--json"]) == 0
@@ -339,3 +341,22 @@ def test_without_the_weights_it_is_said_how_to_get_them(monkeypatch, tmp_path):
     with pytest.raises(UserError) as trouble:
         models_api.load("whisper_base")
     assert trouble.value.code == "fetch" and trouble.value.fix == "souron fetch whisper_base"
+
+
+def test_published_weights_are_fine_tuned_on_own_recordings(folder, small, tmp_path):
+    write(tmp_path / "talks", 12)
+    record = train.train(
+        "whisper_base",
+        str(tmp_path / "talks"),
+        pretrained=str(folder),
+        budget="1ep",
+        rate=1e-3,
+        project=str(tmp_path / "runs"),
+    )
+    again = models_api.load(record.folder).system
+    assert again.config.width == WIDTH and again.spec.timed and again.spec.silent == (5, 7)
+    before = whisper_weights.system("whisper_base", folder).state_dict()
+    moved = [
+        name for name, weight in again.state_dict().items() if not torch.equal(weight, before[name])
+    ]
+    assert len(moved) > len(before) / 2
