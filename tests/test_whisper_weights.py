@@ -250,7 +250,6 @@ def test_a_folder_is_loaded_by_its_path(which, request, small):
 def test_published_weights_are_measured_on_own_recordings(folder, small, tmp_path, capsys):
     from test_recordings import write
 
-
     write(tmp_path / "talks", 6)
     assert main.run(["val", str(folder), f"data={tmp_path / 'talks'}", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
