@@ -185,6 +185,11 @@ BODIES = {  # what comes out -> from what, and how
         "return BeforeAfter(given, Picture(given.image.resize(\n"
         "            (given.size[0] * count, given.size[1] * count))))",
     ),
+    "transcript": (
+        "sound",
+        "pieces = [Piece(0.5 * k, 0.5 * k + 0.4, word) for k in range(count)]\n"
+        "        return Transcript(pieces, 'ja', given.seconds, 'srt' if loud else '')",
+    ),
     "passages": (
         "text",
         "quote = Passage(given.text[:3], 0, len(given.text[:3]), least)\n"
@@ -203,6 +208,7 @@ def written(given: str, gives: str, body: str) -> str:
     kind = "".join(part.capitalize() for part in gives.split("_"))
     names = {
         "plot": "Plot, Series", "passages": "Passage, Passages", "spans": "Span, Spans",
+        "transcript": "Piece, Transcript",
         "before_after": "BeforeAfter, Picture",
     }.get(gives, kind)  # fmt: skip
     return SOURCE.format(

@@ -9,12 +9,14 @@ import torch
 from PIL import Image, ImageDraw
 
 from souron import registry
+from souron.data import recordings
 from souron.data.composing import moving
 from souron.data.composing.captioned import TINTS
 from souron.data.composing.captioned_grounds import ground as painted_ground
 from souron.data.composing.captioned_words import NAMES, Attributes, captions
 from souron.data.composing.scene_questions import OPEN, POLAR, STATEMENTS
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.log_mel import RATE
 from souron.data.pages import Part
 from souron.data.run_lengths import lengths_of
 from souron.data.searching import Search, Shelf, places
@@ -172,6 +174,7 @@ MADE = {  # by what a task wants of a case
     "translations": lambda count: translations(count),
     "summaries": lambda count: summaries(count),
     "scores": lambda count: tunes(count),
+    "transcripts": lambda count: uttered(count),
     "pages": lambda count: requested(count),
     "captions": lambda count: captioned(count),
     "film_captions": lambda count: filmed(count),
@@ -419,6 +422,32 @@ def requested(count=200, seed=0) -> Dataset:
         [f"{i:04d}" for i in range(count)], augment=(), licence="CC0",
         columns={"language": ["ja" if i % 2 else "en" for i in range(count)],
                  "subset": ["new pairs" if i % 3 else "new wordings" for i in range(count)]},
+    )  # fmt: skip
+
+
+TONES = {"low": 300, "mid": 900, "high": 2700}  # Hz
+
+
+def uttered(count=200, seed=0) -> Dataset:
+    """Recordings of one to three tones in noise, each the word of its pitch; blocks of five are one
+    speaker's, English and a Japanese word in turn."""
+    generator = np.random.default_rng(seed)
+    made, texts = [], []
+    for number in range(count):
+        words = generator.choice(list(TONES), generator.integers(1, 4)).tolist()
+        time = np.arange(int(0.15 * RATE)) / RATE
+        level = generator.uniform(0.1, 0.5)
+        parts = [np.zeros(800)]
+        for word in words:
+            pitch = TONES[word] * generator.uniform(0.95, 1.05)
+            parts += [level * np.sin(2 * np.pi * pitch * time), np.zeros(1200)]
+        wave = np.concatenate(parts)
+        made.append(recordings.of(wave + generator.normal(0, 0.002, len(wave))))
+        texts.append("低中高"[list(TONES).index(words[0])] if number % 2 else " ".join(words))
+    return Dataset(
+        "uttered", ListColumn(made), ListColumn(texts), (), [f"{i:04d}.wav" for i in range(count)],
+        [f"speaker {i // 5}" for i in range(count)], augment=(), licence="CC0",
+        columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
     )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ from souron.kinds.spans import Span, Spans
 from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.tokens import Tokens
+from souron.kinds.transcript import Piece, Transcript
 from souron.kinds.video import Video
 from souron.utils import plotting
 from souron.utils.messages import UserError
@@ -79,6 +80,7 @@ ALL = {
     "plot": Plot([Series(HOSTILE, [0, 1], [1, 2])], "時間 (s)", HOSTILE, HOSTILE),
     "passages": Passages("猫", [Passage(HOSTILE, 1, 1 + len(HOSTILE), 0.5)], True, f"猫{HOSTILE}"),
     "page": Page("<h1>猫&lt;script&gt;'&quot;&amp;</h1>", ["猫", HOSTILE], HOSTILE, (HOSTILE,)),
+    "transcript": Transcript([Piece(0.0, 1.5, HOSTILE), Piece(1.5, 2, "猫")], "ja", 2.0),
     "spans": Spans(f"猫{HOSTILE}", [Span(HOSTILE, HOSTILE, 1, 1 + len(HOSTILE), 0.5)]),
     "score": tune(),
     "ranking": Ranking.of([HOSTILE, "猫"], [0.25, 0.5], ramp()),

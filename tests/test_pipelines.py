@@ -50,7 +50,8 @@ def test_every_name_before_transformers_5_is_there():
         "image-classification", "object-detection", "image-segmentation",
         "visual-question-answering", "vqa", "zero-shot-image-classification", "image-to-image",
     }  # fmt: skip
-    assert text | seen == set(KNOWN) | set(ALSO)
+    heard = {"automatic-speech-recognition"}
+    assert text | seen | heard == set(KNOWN) | set(ALSO)
 
 
 def test_labels():

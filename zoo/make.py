@@ -29,6 +29,8 @@ from souron import registry
 from souron.data import load, voices
 from souron.data.composing import torsos
 from souron.data.dataset import Dataset, Rows
+from souron.data.log_mel import RATE
+from souron.data.recordings import Recording
 from souron.data.voices import Voices
 from souron.evaluation import familiarity
 from souron.evaluation.answers import Trainings
@@ -38,6 +40,7 @@ from souron.kinds import signature
 from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture
 from souron.kinds.score import Score
+from souron.kinds.sound import Sound
 from souron.kinds.text import Text
 from souron.kinds.volume import Volume
 from souron.runs import datasheet, evaluate, prepare, train
@@ -50,6 +53,7 @@ SAMPLE = 500  # test pictures
 BEGINNING = 16  # words of a text
 EXAMPLES = {  # test cases
     "drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1, "speeches": 4, "chorales": 1,
+    "synthetic_digits": 3,
 }  # fmt: skip
 MOST_BYTES = 3_000_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
@@ -66,6 +70,7 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "complete": ("speeches", "8min"),
     "text_to_image": ("drawn_captioned_scenes", "20min"),
     "compose": ("chorales", "16min"),
+    "transcribe": ("synthetic_digits", "6min"),
 }
 FURTHER, FURTHER_SEED = 40, 1  # phantoms, for the threshold of the check of answers
 BESIDE = (  # counts, what stands on others' weights, and what has four networks
@@ -133,6 +138,9 @@ def write_case(cases: Dataset, row: int, place: Path) -> None:
     if isinstance(cases.input[row], str):
         words = cases.input[row].split()[:BEGINNING]
         Text(" ".join(words)).save(place.with_suffix(".txt"))
+        return
+    if isinstance(cases.input[row], Recording):
+        Sound(cases.input[row].samples.numpy(), RATE).save(place.with_suffix(".wav"))
         return
     if isinstance(cases.input[row], Voices):  # its melody
         whole = Score.of(voices.notation(cases.input[row]))

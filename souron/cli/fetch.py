@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from souron.cli import console, options, references
 from souron.cli.app import command
-from souron.cli.console import print_json, screen, show
+from souron.cli.console import note, print_json, screen, show
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -65,7 +65,11 @@ def fetch(
         return
     chosen = list(items) if every else names or []
     for name in chosen:
-        hub_fetch.where(name)  # a wrong name, before anything is fetched
+        there = hub_fetch.where(name)  # a wrong name, before anything is fetched
+        if there is None and items.get(name) and items[name].licence and not screen.json:
+            size = units.size(items[name].megabytes * 1e6) if items[name].megabytes else "?"
+            terms = _("{name}: {size}, licence {licence}")
+            note(terms.format(name=name, size=size, licence=items[name].licence))
     if bundle is not None:
         hub_bundle.refuse(Path(bundle))
     fetched, troubles = {}, []

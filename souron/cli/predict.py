@@ -98,6 +98,7 @@ To = Annotated[
     "souron predict runs/image_to_image/srgan-photo_patches photo.jpg scale=4\n"
     "souron predict RealESRGAN_x4plus.pth photo.jpg tile=256\n"
     "souron predict resnet shoe.png           (as it comes ready trained)\n"
+    "souron predict whisper_base talk.mp3 to=srt        (after: souron fetch whisper_base)\n"
     "souron predict runs/compose/music_transformer-chorales bars=8     (a new piece)\n"
     "souron predict runs/classify/resnet-photos -- -odd-name-.jpg",
     group="use",

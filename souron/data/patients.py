@@ -19,7 +19,7 @@ from pathlib import PurePosixPath
 from statistics import median
 from typing import NamedTuple
 
-from souron.data import texts, voices
+from souron.data import recordings, texts, voices
 from souron.data.dataset import Dataset
 from souron.utils.messages import UserError, _, sentences
 
@@ -169,6 +169,8 @@ def about(cases: Dataset) -> str:
         return _about_texts(cases)
     if voices.holds(cases):
         return _about_pieces(cases)
+    if recordings.holds(cases):
+        return _about_recordings(cases)
     alone = [file for file, name in zip(cases.file, cases.group, strict=False) if not name]
     if not cases.group:
         parts = [
@@ -203,6 +205,14 @@ def _about_pieces(cases: Dataset) -> str:
         return _("No two pieces share a tune, so each counts separately.")
     return _("{count} tunes, some of several pieces; those of one tune stay together.").format(
         count=len(set(cases.group))
+    )
+
+
+def _about_recordings(cases: Dataset) -> str:
+    if not cases.group:
+        return _("Who speaks in which recording is unknown, so each counts separately.")
+    return _("{count} speakers ({how}); all recordings of one stay together.").format(
+        count=len(set(cases.group) - {""}), how=cases.grouped or _("the data set itself")
     )
 
 

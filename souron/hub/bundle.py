@@ -171,6 +171,9 @@ def _files(item: Item) -> dict[str, Path]:
     here = fetch.where(item.name)
     assert here is not None, item.name
     if item.sort == "weights":
+        if (joined := packages.JOINED.get(item.source)) is not None:
+            names = (joined.file, *joined.beside)
+            return {f"weights/{joined.folder}/{name}": here.parent / name for name in names}
         maker, _colon, name = item.source.partition(":")
         # the file name that souron expects; other programs' caches differ
         own = f"{name}.safetensors" if maker == "timm" else here.name

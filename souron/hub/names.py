@@ -22,6 +22,7 @@ RUN = "args.yaml"  # in the folder of a run
 WEIGHTS = (".pth", ".safetensors")  # files of weights alone
 GGUF = ".gguf"
 STABLE_DIFFUSION = "model.diffusion_model."  # prefix of its UNet's tensors
+MOST_CONFIG = 10_000_000  # bytes
 MOST_HEAD = 64 << 20  # bytes of a file's table of tensors
 
 
@@ -61,6 +62,14 @@ class DiffusionModel(Meaning):
     """Stable Diffusion 1.5 as published: a folder, or a single .safetensors file."""
 
     path: Path
+
+
+@dataclass(frozen=True)
+class PublishedFolder(Meaning):
+    """A folder of published weights with their ``config.json``, of a system here: ``whisper``."""
+
+    path: Path
+    system: str
 
 
 @dataclass(frozen=True)
@@ -176,10 +185,30 @@ def _is_diffusion(path: Path) -> bool:
         return False
 
 
+def _published_system(path: Path) -> str:
+    """Return the system whose published weights a folder holds, by its ``config.json``; or ""."""
+    file = path / "config.json"
+    if not file.is_file() or file.stat().st_size > MOST_CONFIG:
+        return ""
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):  # loading it will report the error
+        return ""
+    kind = about.get("model_type") if isinstance(about, dict) else None
+    if kind is None and (path / "model.bin").is_file() and "suppress_ids" in about:
+        kind = "whisper"  # as CTranslate2 writes it
+    entry = registry.entries().get(kind) if isinstance(kind, str) else None
+    return entry.name if entry and registry.load_task(entry.task).published_files else ""
+
+
 PLACES: tuple[tuple[Callable[[Path], bool], Callable[[str, Path], Meaning]], ...] = (
     (is_run, Run),
     (_is_diffusion, DiffusionModel),
     (lambda path: path.suffix.lower() in WEIGHTS, WeightsFile),
+    (
+        lambda path: bool(_published_system(path)),
+        lambda name, path: PublishedFolder(name, path, _published_system(path)),
+    ),
     (_is_open_model, lambda name, _path: OpenModel(name)),
 )
 

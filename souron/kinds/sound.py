@@ -1,7 +1,6 @@
-"""Sounds: samples at a sampling rate. WAV files are read and written."""
+"""Sounds: samples at a sampling rate. WAV, FLAC, MP3 and Ogg are read, WAV is written."""
 
 import base64
-import io
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -10,15 +9,13 @@ from typing import Any, Self
 import numpy as np
 
 from souron.kinds import files
-from souron.kinds.codecs import image, limits
+from souron.kinds.codecs import audio, limits
+from souron.kinds.codecs.audio import MOST_CHANNELS, MOST_RATE
 from souron.kinds.kind import Kind
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
-MOST_CHANNELS = 64
-MOST_RATE = 768_000  # samples a second
 IN_HTML = 20_000_000  # bytes; a longer sound is only described
-UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # sizes in the header of a streamed file
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +25,7 @@ class Sound(Kind):
     widget = "sound"
     noun = N_("sound")
     suffix = ".wav"
-    formats = (".wav",)
+    formats = audio.FORMATS
     kept = True
 
     samples: Any  # (T, channels) float32; (T,) is one channel
@@ -53,31 +50,28 @@ class Sound(Kind):
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
-        """Read a WAV file of integer or floating-point samples. Raises UserError."""
-        from scipy.io import wavfile
+        """Read a sound file; with ``rate=``, mixed to one channel at that rate. Raises UserError.
 
-        raw = files.content(path)
-        if raw[:4] not in (b"RIFF", b"RIFX", b"RF64") or raw[8:12] != b"WAVE":
-            raise limits.trouble(path, "not a sound", _("not a sound that is read here"), "WAV")
-        size = int.from_bytes(raw[4:8], "big" if raw[:4] == b"RIFX" else "little")
-        if size + 8 > len(raw) and size not in UNKNOWN_SIZES:
-            raise limits.trouble(path, "truncated", _("the file is cut short"))
+        With a rate, hours of sound are decoded block by block.
+        """
+        rate = int(how.get("rate", 0))
+        samples, own = (audio.mono(path, rate), rate) if rate else audio.whole(path)
         try:
-            with limits.quiet:
-                rate, samples = wavfile.read(io.BytesIO(raw))
-            return cls(_as_fractions(samples), int(rate), str(path))
+            return cls(samples, own, str(path))
         except UserError as trouble:
             raise limits.trouble(path, trouble.code, trouble.found, trouble.expected) from trouble
-        # a header may ask for any amount; without a chunk SciPy stumbles over its own names
-        except (*image.DAMAGE, MemoryError, NameError) as error:
-            raise limits.trouble(
-                path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-            ) from error
 
     @property
     def mono(self) -> np.ndarray:
         """Mean of the channels, (T,)."""
-        return self.samples.mean(1)
+        one = self.samples.shape[1] == 1
+        return self.samples[:, 0] if one else self.samples.mean(1)
+
+    def at(self, rate: int) -> np.ndarray:
+        """Return the mean of the channels at another sampling rate, (T,) float32."""
+        if rate == self.rate:
+            return self.mono
+        return np.concatenate([*audio.resampled([self.mono], self.rate, rate)])
 
     @property
     def seconds(self) -> float:
@@ -85,12 +79,7 @@ class Sound(Kind):
 
     def encoded(self) -> bytes:
         """Return a WAV file of 16 bits; samples beyond ±1 are clipped."""
-        from scipy.io import wavfile
-
-        stream = io.BytesIO()
-        whole = (self.samples.clip(-1, 1) * 32767).round().astype(np.int16)
-        wavfile.write(stream, self.rate, whole)
-        return stream.getvalue()
+        return audio.wave(self.samples, self.rate)
 
     def save(self, path: Path) -> None:
         files.ending(path, (".wav",))
@@ -113,12 +102,3 @@ class Sound(Kind):
             f"<figure><audio controls src='data:audio/wav;base64,{coded}'></audio>"
             f"<figcaption>{words}</figcaption></figure>"
         )
-
-
-def _as_fractions(samples: np.ndarray) -> np.ndarray:
-    """Scale integer samples by their full range to -1..1; unsigned bytes are centred at 128."""
-    if samples.dtype.kind == "f":
-        return samples.astype(np.float32)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128) / 128
-    return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)

@@ -16,6 +16,7 @@ from souron.blocks.sentences import SentenceEncoder
 from souron.evaluation.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.kinds.picture import Picture
+from souron.kinds.sound import Sound
 from souron.kinds.text import Text
 from souron.utils.messages import UserError, _
 
@@ -183,6 +184,56 @@ def summarised(system: Any, texts: Any) -> Rows:
 def translated(system: Any, texts: Any) -> Rows:
     """Return ``[{"translation_text"}]``."""
     return _written(system, texts, "translation_text")
+
+
+def transcribed(
+    system: Any,
+    sounds: Any,
+    *,
+    return_timestamps: bool = False,
+    generate_kwargs: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return ``{"text"}`` of a file or an array, with ``return_timestamps`` also ``"chunks"``.
+
+    An array is ``{"array", "sampling_rate"}``, or samples at 16 kHz. ``generate_kwargs`` holds
+    ``language``, ``task`` ("translate") and ``num_beams``.
+    """
+    asked = dict(generate_kwargs or {})
+    options: dict[str, Any] = {}
+    if asked.pop("task", "transcribe") == "translate":
+        options["translate"] = True
+    for name, own in (("language", "language"), ("num_beams", "beams")):
+        if asked.get(name) is not None:
+            options[own] = asked[name]
+
+    def one(given: Any) -> dict[str, Any]:
+        heard = system.predict(_sound(system, given), **options)
+        found: dict[str, Any] = {"text": heard.text}
+        if return_timestamps:
+            found["chunks"] = [
+                {"timestamp": (piece.start, piece.end), "text": piece.text}
+                for piece in heard.pieces
+            ]
+        return found
+
+    return [one(each) for each in sounds] if isinstance(sounds, list) else one(sounds)
+
+
+def _sound(system: Any, given: Any) -> Sound:
+    if isinstance(given, Sound):
+        return given
+    if isinstance(given, Mapping):
+        return Sound(given.get("array", given.get("raw")), int(given["sampling_rate"]))
+    if isinstance(given, np.ndarray):
+        return Sound(given, system.reading()["rate"])
+    if "://" in str(given):
+        raise UserError(
+            "address",
+            _("{address} is an address; nothing is fetched here").format(address=given),
+            expected=_("a file on this computer"),
+            exit=3,
+        )
+    return Sound.read(Path(given), **system.reading())
 
 
 def found(

@@ -18,6 +18,7 @@ from souron.kinds.codecs import limits, moving
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.score import Score
+from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.volume import Volume
@@ -29,8 +30,9 @@ FIRST = {  # kind -> default system
     "Volume": "unet_3d",
     "Text": "gpt",
     "Score": "music_transformer",
+    "Sound": "whisper_base",  # where it was fetched
 }
-KINDS = (Picture, Volume, Text, Score, Table)
+KINDS = (Picture, Volume, Text, Score, Table, Sound)
 SERIES = "CT"  # the DICOM modality that a ready-trained system was trained on
 SAMPLED = 5  # frames of a video, evenly spaced
 MOST_SECONDS = 600  # read of a video of unknown length

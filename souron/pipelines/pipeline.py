@@ -58,6 +58,9 @@ KNOWN = {
     "image-segmentation": Known(
         ("segment", "segment_instances", "segment_panoptic"), answers.masked, ("deeplab", "unet")
     ),
+    "automatic-speech-recognition": Known(
+        ("transcribe",), answers.transcribed, ("whisper_base", "whisper"), "synthetic_digits"
+    ),
     "image-to-image": Known(("image_to_image",), answers.remade, data="photo_patches"),
 }
 ALSO = {"sentiment-analysis": "text-classification", "ner": "token-classification",
@@ -180,7 +183,7 @@ def _answers(name: str) -> bool:
     """Return whether a system answers without training by the user."""
     if name == USUAL:
         return fetch.where(USUAL) is not None
-    if name not in registry.entries():
+    if not registry.is_system(name):
         return False
     from souron.runs import folder as run_folder
 

@@ -63,7 +63,7 @@ def _shown(found: Checkup, finding: Finding) -> dict[str, Any]:
 def _files(found: Checkup, finding: Finding) -> Sequence[str]:
     """Return the names of a finding's files; empty for images, which are shown.
 
-    Names of texts are followed by the text's beginning.
+    Names of texts and recordings are followed by the text's beginning.
     """
     if not finding.rows:
         return finding.files

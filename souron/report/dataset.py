@@ -25,6 +25,7 @@ from souron.report.page import (
     write,
 )
 from souron.report.pieces import pieces_page
+from souron.report.recordings import recordings_page
 from souron.report.texts import texts_page
 from souron.utils import files, units
 from souron.utils.messages import _
@@ -95,6 +96,7 @@ LAYOUTS: dict[str, Callable[[Dataset, Path], Path]] = {  # by ``Target.layout``
     "images": images_page,
     "texts": texts_page,
     "pieces": pieces_page,
+    "recordings": recordings_page,
 }
 
 

@@ -54,7 +54,9 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     """
     run_options.check_shares(prevalence=options.get("prevalence"))
     meaning = None if Path(folder).exists() else names.known(folder)
-    if isinstance(meaning, names.System) and meaning.published:
+    if isinstance(meaning, names.PublishedFolder) or (
+        isinstance(meaning, names.System) and meaning.published
+    ):
         return _examine_published(meaning, data, options)
     folder = run_folder.find(folder)
     args = run_folder.read_args(folder)
@@ -109,7 +111,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
 
 
 def _examine_published(
-    meaning: names.System, data: str | Path | None, options: dict[str, Any]
+    meaning: names.Meaning, data: str | Path | None, options: dict[str, Any]
 ) -> RunRecord:
     """Evaluate a system with its published weights on all cases of ``data``. Raises UserError."""
     if data is None:
@@ -127,6 +129,7 @@ def _examine_published(
     args |= {name: value for name, value in given.items() if value}
     chosen = prepare.task_options(args | run_options.of_task(task.name, further), task)
     cases = _with_classes_of(system, _cases(args, str(data), system, task))
+    task.check(cases, chosen)
     rows = torch.arange(len(cases))
     *_before, step = task.setup(cases, splits.Split(rows[:0], rows[:0], rows), chosen)
     setup = step.result

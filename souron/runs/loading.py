@@ -27,6 +27,9 @@ def load(meaning: names.Meaning, pretrained: bool | str = False, context: int | 
             from souron.hub import diffusion_weights
 
             return diffusion_weights.system(meaning.path)
+        case names.PublishedFolder():
+            task = registry.load_task(registry.entries()[meaning.system].task)
+            return task.published(meaning.system, str(meaning.path)).eval()
         case names.WeightsFile():
             return published_file(meaning.path)
         case names.OpenModel():

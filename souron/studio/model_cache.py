@@ -89,6 +89,8 @@ def files_of(name: str) -> list[Path]:
         case names.OpenModel():
             where = open_models.find(name)
             return [where] if where.is_file() else sorted(where.glob("*.safetensors"))
+        case names.PublishedFolder(path=path):
+            return sorted(each for each in path.iterdir() if each.is_file())
         case names.Run(folder=run):
             return [run / names.RUN, run / "weights" / "best.safetensors"]
     entry, size = registry.find(name)

@@ -483,6 +483,20 @@ def _shown_text(kept: Any, label: str) -> Built:
     return [box], lambda value: [value.text]
 
 
+def _shown_transcript(kept: Any, label: str) -> Built:
+    """Show the phrases with their times, and the transcript as files."""
+    import gradio as gr
+
+    view = _html(label, TABLES)
+    saved = gr.File(label=_("files"), file_count="multiple", interactive=False)
+
+    def fill(value: Any) -> list[Any]:
+        ends = (".txt", ".srt", ".vtt", ".json")
+        return [value._repr_html_(), [str(_written(saved, value, end)) for end in ends]]
+
+    return [view, saved], fill
+
+
 def _shown_question(kept: Any, label: str) -> Built:
     boxes, _fill = _shown_text(kept, label)
     return boxes, lambda value: [str(value)]
@@ -640,6 +654,7 @@ SHOWN: dict[str, Callable[[Any, str], Built]] = {
     "video": _shown_video,
     "sound": _shown_file(_audio, ".wav"),
     "text": _shown_text,
+    "transcript": _shown_transcript,
     "tokens": _shown_tokens,
     "chat": _shown_chat,
     "question": _shown_question,

@@ -1,0 +1,262 @@
+"""The vocabulary of Whisper: text, then tokens for languages, tasks and times, and their rules.
+
+Radford and others: Robust Speech Recognition via Large-Scale Weak Supervision (2022).
+https://arxiv.org/abs/2212.04356
+
+    start, language, transcribe or translate, [untimed], text ..., end
+    start, language, transcribe or translate, <0.00>, text, <2.40>, <2.40>, text, <5.12>, end
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NAMES = (
+    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th "
+    "ur hr bg lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr "
+    "pa si km sn yo so af oc ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt "
+    "haw ln ha ba jw su yue"
+)
+LANGUAGES = tuple(NAMES.split())  # in the order of their tokens; ``yue`` from large-v3 on
+TIMES = 1501  # tokens for 0.00, 0.02, ..., 30.00 s
+STEP = 0.02  # seconds
+MOST_REPEATED = 2.4  # bytes of a text for each that zlib makes of it
+LEAST_CHANCE = -1.0  # mean logarithm of a token's probability
+SILENT = 0.6  # probability of silence from which an improbable text is dropped
+BEAMS = 5  # of the second search
+FIRST = 50  # steps of a window in which its first time lies: 1 s
+
+
+class Heard(NamedTuple):
+    """The result of a search for one window."""
+
+    tokens: list[int]  # without the end
+    chance: float  # mean logarithm of the tokens' probabilities
+    silence: float = 0.0  # probability that nobody speaks
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Numbers of the special tokens, which follow ``text`` tokens of text."""
+
+    text: int
+    languages: tuple[str, ...] = LANGUAGES[:99]
+    timed: bool = True
+
+    @property
+    def end(self) -> int:
+        return self.text
+
+    @property
+    def start(self) -> int:
+        return self.text + 1
+
+    def language(self, name: str) -> int:
+        return self.text + 2 + self.languages.index(name)
+
+    @property
+    def translate(self) -> int:
+        return self.text + 2 + len(self.languages)
+
+    @property
+    def transcribe(self) -> int:
+        return self.translate + 1  # two tokens after it are used in Whisper's training only
+
+    @property
+    def silence(self) -> int:
+        return self.translate + 4
+
+    @property
+    def untimed(self) -> int:
+        return self.translate + 5
+
+    @property
+    def first_time(self) -> int:
+        return self.translate + 6
+
+    @property
+    def size(self) -> int:
+        """The number of all tokens."""
+        return self.first_time + TIMES * self.timed
+
+    def prompt(self, language: str, translate: bool = False, timed: bool = False) -> list[int]:
+        """Return the tokens that say what is wanted.
+
+        >>> Layout(50_257).prompt("ja")
+        [50258, 50266, 50359, 50363]
+        """
+        wanted = self.translate if translate else self.transcribe
+        return [self.start, self.language(language), wanted, *([] if timed else [self.untimed])]
+
+    def allowed(
+        self,
+        logits: Tensor,
+        written: Sequence[Sequence[int]],
+        timed: bool,
+        silent: Sequence[int] = (),
+    ) -> Tensor:
+        """Return logits (R, size) with -inf at tokens that must not follow those ``written``.
+
+        Without times only text may come. With them, a text stands between two times that do not
+        decrease, and where times together are more probable than any text, a time comes.
+        ``silent`` tokens stand for noises that nobody speaks.
+        """
+        logits = logits.clone()
+        logits[:, list(silent)] = -torch.inf
+        logits[:, self.start : self.first_time] = -torch.inf
+        if not timed:
+            logits[:, self.first_time :] = -torch.inf
+            return logits
+        for row, tokens in zip(logits, written, strict=True):
+            self._order(row, tokens)
+        chance = logits.float().log_softmax(1)
+        times = chance[:, self.first_time :].logsumexp(1)
+        logits[times > chance[:, : self.first_time].amax(1), : self.first_time] = -torch.inf
+        return logits
+
+    def _order(self, row: Tensor, tokens: Sequence[int]) -> None:
+        """Mask in place what would break the order of times."""
+        first = self.first_time
+        if not tokens:  # a window begins with a time
+            row[:first] = -torch.inf
+            row[first + FIRST + 1 :] = -torch.inf
+            return
+        times = [token for token in tokens if token >= first]
+        after_time = tokens[-1] >= first
+        opened = after_time and (len(tokens) < 2 or tokens[-2] >= first)
+        if opened:  # a text follows
+            row[first:] = -torch.inf
+        elif after_time:  # the next text begins, or the end comes
+            row[: self.end] = -torch.inf
+        if times:
+            row[first : times[-1] + (not after_time or opened)] = -torch.inf
+
+    def phrases(self, tokens: Sequence[int], seconds: float) -> tuple[list[tuple], float]:
+        """Split timed tokens of a window of ``seconds`` into (start, end, text tokens).
+
+        Also return the second up to which the window is understood: the last time that closes a
+        phrase, or all of it.
+        """
+        first = self.first_time
+        is_time = [token >= first for token in tokens]
+        places = [k for k in range(1, len(tokens)) if is_time[k - 1] and is_time[k]]
+        closed = is_time[-2:] == [False, True]
+        if closed:
+            places.append(len(tokens))
+        if not places or (closed and len(places) == 1):
+            times = [(token - first) * STEP for token in tokens if token >= first]
+            start, end = (times[0], times[-1]) if len(times) > 1 else (0.0, seconds)
+            text = [token for token in tokens if token < self.end]
+            return ([(start, min(end, seconds), text)] if text else []), seconds
+        found, last = [], 0
+        for place in places:
+            part = tokens[last:place]
+            start, end = ((token - first) * STEP for token in (part[0], part[-1]))
+            text = [token for token in part if token < self.end]
+            if text and start < seconds:
+                found.append((start, min(end, seconds), text))
+            last = place
+        return found, seconds if closed else (tokens[last - 1] - first) * STEP
+
+
+Follow = Callable[[Tensor, list[dict]], Tensor]  # tokens (R, n) after those cached -> logits
+
+
+@torch.inference_mode()
+def search(
+    follow: Follow,
+    prompts: Tensor,
+    layout: Layout,
+    depth: int,
+    most: int,
+    beams: int = 1,
+    timed: bool = False,
+    silent: Sequence[int] = (),
+) -> list[Heard]:
+    """Return the best tokens after each of the prompts (B, P), by beam search; 1 beam is greedy.
+
+    Of the texts that end, the one of the highest mean probability of a token is taken. ``follow``
+    sees ``beams`` rows for each prompt, and a cache for each of ``depth`` layers.
+    """
+    count, device = len(prompts), prompts.device
+    caches: list[dict] = [{} for _layer in range(depth)]
+    tokens = prompts.repeat_interleave(beams, 0)
+    written: list[list[int]] = [[] for _row in tokens]
+    score = torch.full((count, beams), -torch.inf, device=device)
+    score[:, 0] = 0.0
+    ended = torch.zeros(count, beams, dtype=torch.bool, device=device)
+    length = torch.zeros(count, beams, device=device)
+    silence = torch.zeros(count)
+    for step in range(most):
+        logits = follow(tokens, caches)
+        if step == 0:
+            silence = logits[::beams, 0].float().softmax(1)[:, layout.silence].cpu()
+        chance = layout.allowed(logits[:, -1], written, timed, silent).float().log_softmax(1)
+        chance[ended.flatten()] = -torch.inf  # what has ended repeats its end at no cost
+        chance[ended.flatten(), layout.end] = 0.0
+        size = chance.shape[1]
+        score, chosen = (score[..., None] + chance.view(count, beams, size)).flatten(1).topk(beams)
+        parent, token = chosen // size, chosen % size
+        row = (parent + torch.arange(count, device=device)[:, None] * beams).flatten()
+        tokens = token.view(-1, 1)
+        written = [
+            [*written[before], number]
+            for before, number in zip(row.tolist(), token.flatten().tolist(), strict=True)
+        ]
+        caches = [spread(cache, row) for cache in caches] if beams > 1 else caches
+        ended, length = ended.gather(1, parent), length.gather(1, parent)
+        length = length + ~ended
+        ended = ended | (token == layout.end)
+        if ended.all():
+            break
+    mean = score / length.clamp(min=1)
+    best = mean.where(ended | ~ended.any(1, keepdim=True), -torch.inf).argmax(1).tolist()
+    found = []
+    for number, place in enumerate(best):
+        ids = written[number * beams + place]
+        ids = ids[: [*ids, layout.end].index(layout.end)]
+        found.append(Heard(ids, float(mean[number, place]), float(silence[number])))
+    return found
+
+
+def spread(cache: dict, rows: Tensor) -> dict:
+    """Reorder the rows of cached keys and values; the sound is the same for all beams."""
+    return {name: part if "sound" in name else part[rows] for name, part in cache.items()}
+
+
+def long_form(
+    wave: Tensor,
+    rate: int,
+    window: float,
+    layout: Layout,
+    hear: Callable[[Tensor, int], Heard],
+    text_of: Callable[[Sequence[int]], str],
+) -> Iterator[tuple[float, float, str]]:
+    """Yield (start, end, text) of the phrases in a sound (n,) of any length.
+
+    ``hear`` understands ``window`` seconds with so many beams; the next window begins where the
+    last phrase ended. A text that repeats itself or is improbable is searched once more with
+    ``BEAMS``, and dropped where the window is probably silent.
+    """
+
+    def doubtful(heard: Heard) -> bool:
+        raw = text_of(heard.tokens).encode()
+        repeated = len(raw) > MOST_REPEATED * len(zlib.compress(raw))
+        return repeated or heard.chance < LEAST_CHANCE
+
+    at, whole = 0, int(window * rate)
+    while at < len(wave) - rate // 10:
+        part = wave[at : at + whole]
+        heard, moved = hear(part, 1), len(part) / rate
+        if doubtful(heard) and heard.silence <= SILENT:
+            heard = min(heard, hear(part, BEAMS), key=lambda one: (doubtful(one), -one.chance))
+        if heard.silence <= SILENT or heard.chance >= LEAST_CHANCE:
+            phrases, moved = layout.phrases(heard.tokens, len(part) / rate)
+            for start, end, tokens in phrases:
+                if text := text_of(tokens):
+                    yield at / rate + start, at / rate + max(start, end), text
+        at += max(rate, round(moved * rate))

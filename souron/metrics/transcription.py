@@ -1,0 +1,166 @@
+"""Error rates of transcripts: edits that turn what was heard into what was said.
+
+Levenshtein: Binary codes capable of correcting deletions, insertions, and reversals (1966).
+
+    error rate = (substitutions + deletions + insertions) / words or characters of the reference
+
+A ratio of sums over all recordings, as everywhere in the field, so that a long recording counts
+more. Its pseudo-values, one for each recording, have the ratio as their mean and make its interval
+that of the delta method: over recordings, or over speakers where these are known.
+"""
+
+import re
+import unicodedata
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORD, CHARACTER, BITS = "word error rate", "character error rate", "bits per byte of the text"
+UNSPACED = re.compile(
+    "[\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff66-\uff9d\u0e00-\u0eff\u1000-\u109f]"
+)  # Japanese, Chinese, Thai, Lao, Burmese: written without spaces between words
+MARKS = re.compile(r"[^\w\s']|_")
+
+
+class Edit(NamedTuple):
+    """A place of an alignment: what was said, and what was heard instead; "" for nothing."""
+
+    right: str
+    said: str
+
+
+def plain(text: str) -> str:
+    """Normalise a text before it is compared: width, case, punctuation, spaces.
+
+    >>> plain("Ｔwenty-one,  Don't!")
+    "twenty one don't"
+    """
+    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    return " ".join(MARKS.sub(" ", text).split())
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text; none where it is written without spaces.
+
+    >>> words_of("Good morning!"), words_of("おはよう")
+    (['good', 'morning'], [])
+    """
+    text = plain(text)
+    return [] if UNSPACED.search(text) else text.split()
+
+
+def characters_of(text: str) -> list[str]:
+    """Return the characters of a text; spaces count only where it has words.
+
+    >>> characters_of("お はよう。"), characters_of("a b")
+    (['お', 'は', 'よ', 'う'], ['a', ' ', 'b'])
+    """
+    text = plain(text)
+    return list(re.sub(r"\s", "", text) if UNSPACED.search(text) else text)
+
+
+def distance(right: Sequence[Hashable], said: Sequence[Hashable]) -> int:
+    """Return the least number of substitutions, deletions and insertions.
+
+    >>> distance("kitten", "sitting"), distance("abc", "")
+    (3, 3)
+    """
+    return int(_table(right, said, last=True)[-1, -1])
+
+
+def _table(right: Sequence[Hashable], said: Sequence[Hashable], last: bool) -> NDArray[np.int64]:
+    """Return the distances of all beginnings (n + 1, m + 1), or their last row alone."""
+    numbers: dict[Hashable, int] = {}
+    own = [numbers.setdefault(each, len(numbers)) for each in right]
+    other = np.array([numbers.setdefault(each, len(numbers)) for each in said], np.int64)
+    place = np.arange(len(other) + 1)
+    rows = [place]
+    for one in own:
+        before = rows[-1]
+        row = before + 1  # deleted
+        row[1:] = np.minimum(row[1:], before[:-1] + (other != one))  # kept or substituted
+        row = np.minimum.accumulate(row - place) + place  # inserted
+        rows = [row] if last else [*rows, row]
+    return np.stack(rows)
+
+
+def aligned(right: Sequence[str], said: Sequence[str]) -> list[Edit]:
+    """Align two sequences with the fewest edits.
+
+    >>> aligned(["one", "two"], ["one", "too", "two"])
+    [Edit(right='one', said='one'), Edit(right='', said='too'), Edit(right='two', said='two')]
+    """
+    table = _table(right, said, last=False)
+    row, column = len(right), len(said)
+    edits = []
+    while row or column:
+        here = table[row, column]
+        differs = row and column and right[row - 1] != said[column - 1]
+        if row and column and here == table[row - 1, column - 1] + differs:
+            row, column = row - 1, column - 1
+            edits.append(Edit(right[row], said[column]))
+        elif row and here == table[row - 1, column] + 1:
+            row -= 1
+            edits.append(Edit(right[row], ""))
+        else:
+            column -= 1
+            edits.append(Edit("", said[column]))
+    return edits[::-1]
+
+
+def word_error_rate(right: Sequence[str], said: Sequence[str]) -> float:
+    """Return the word error rate of transcripts ``said`` of recordings whose texts are ``right``.
+
+    nan where no text has words, as in Japanese.
+
+    >>> word_error_rate(["one two three four"], ["one two free four five"])
+    0.5
+    """
+    return float(_rate(np.array([counted(*pair)[0] for pair in zip(right, said, strict=True)])))
+
+
+def character_error_rate(right: Sequence[str], said: Sequence[str]) -> float:
+    """Return the character error rate, the measure for Japanese and Chinese.
+
+    >>> character_error_rate(["本日は晴天なり"], ["本日も晴天"])
+    0.42857142857142855
+    """
+    return float(_rate(np.array([counted(*pair)[1] for pair in zip(right, said, strict=True)])))
+
+
+def counted(right: str, said: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Count errors and length of one recording, in words and in characters.
+
+    >>> counted("one two", "one too")
+    ((1, 2), (1, 7))
+    """
+    own, other = words_of(right), words_of(said)
+    if UNSPACED.search(plain(right)):
+        own = other = []
+    letters, heard = characters_of(right), characters_of(said)
+    return (distance(own, other), len(own)), (distance(letters, heard), len(letters))
+
+
+def _rate(counts: NDArray[np.int64]) -> np.float64:
+    errors, length = counts.sum(0)
+    return np.float64(errors / length) if length else np.float64(np.nan)
+
+
+def pseudo_values(
+    errors: NDArray[np.float64], length: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Return pseudo-values whose mean is sum(errors) / sum(length), over the last axis.
+
+    None where the length is 0 everywhere.
+
+    >>> pseudo_values(np.array([1.0, 0.0]), np.array([2.0, 6.0])).round(4).tolist()
+    [0.3125, -0.0625]
+    """
+    total = length.sum(-1, keepdims=True)
+    if not (total > 0).all():
+        return None
+    rate = errors.sum(-1, keepdims=True) / total
+    pseudo: NDArray[np.float64] = rate + (errors - rate * length) * length.shape[-1] / total
+    return pseudo
