@@ -53,7 +53,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     uncheckable overlaps are listed in the record's ``notes``.
     """
     run_options.check_shares(prevalence=options.get("prevalence"))
-    meaning = None if Path(folder).exists() else names.known(folder)
+    meaning = names.known(folder)
     if isinstance(meaning, names.PublishedFolder) or (
         isinstance(meaning, names.System) and meaning.published
     ):

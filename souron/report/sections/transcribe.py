@@ -11,7 +11,7 @@ from souron.report.recordings import listening, player, spectrogram
 from souron.utils.messages import _
 
 if TYPE_CHECKING:
-    from souron.runs.record import ComparisonRecord, RunRecord
+    from souron.evaluation.record import ComparisonRecord, RunRecord
 
 TEMPLATE = "transcribe.html"
 SEEN = 3  # recordings with spectrogram and sound
