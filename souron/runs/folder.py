@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from souron import registry
-from souron.hub import weights, zoo
+from souron.hub import published, weights, zoo
 from souron.kinds.signature import typed_as
 from souron.utils.files import parse_yaml, read_tensors, write_text
 from souron.utils.messages import Caution, UserError, _, unknown_option
@@ -48,8 +48,10 @@ def not_trained(name: str) -> UserError:
     if size in entry.weights and weights.find(entry.weights[size]) is not None:
         ways.append(_("its published weights: pretrained=true"))
     elif size in entry.weights:
-        fix = f"souron fetch {name}"
-        ways.append(_("its published weights: {command}").format(command=fix))
+        fetching = f"souron fetch {name}"
+        ways.append(_("its published weights: {command}").format(command=fetching))
+        if published.about(entry.weights[size]) is not None:
+            fix = fetching  # as large as published: training it here would take days
     return UserError(
         "not trained",
         _("{name} has not been trained yet, and does not come ready trained").format(name=name),

@@ -194,7 +194,7 @@ def measure(names: Sequence[str], points: Array) -> dict[str, Array]:
     >>> names = ["sella", "nasion", "A point", "B point"]
     >>> points = np.array([[0.0, 0.0], [70.0, -10.0], [72.0, 48.0], [66.0, 85.0]])
     >>> {name: round(float(value), 1) for name, value in measure(names, points).items()}
-    {'SNA': 83.8, 'SNB': 79.5, 'ANB': 4.3}
+    {'SNA': 83.8, 'SNB': 79.5, 'ANB': 4.4}
     """
     there = landmarks(names, points)
     return {each.name: each.of(there) for each in possible(names)}
