@@ -45,13 +45,14 @@ def not_trained(name: str) -> UserError:
         ways.append(_("a system of the package souron-zoo, which is not installed"))
     data = registry.tasks()[entry.task].default_data
     fix = f"souron train {name} data={data} budget={TRIAL}"
-    if size in entry.weights and weights.find(entry.weights[size]) is not None:
-        ways.append(_("its published weights: pretrained=true"))
-    elif size in entry.weights:
-        fetching = f"souron fetch {name}"
-        ways.append(_("its published weights: {command}").format(command=fetching))
-        if published.about(entry.weights[size]) is not None:
-            fix = fetching  # as large as published: training it here would take days
+    if source := entry.weights.get(size):
+        about = published.about(source)
+        learns_here = about is None or about.classes == "imagenet"  # within minutes, not days
+        if learns_here or weights.find(source) is not None:
+            ways.append(_("its published weights: pretrained=true"))
+        else:
+            fix = f"souron fetch {name}"
+            ways.append(_("its published weights: {command}").format(command=fix))
     return UserError(
         "not trained",
         _("{name} has not been trained yet, and does not come ready trained").format(name=name),
