@@ -126,7 +126,7 @@ def measured(layer: nn.Module, given: tuple) -> None:
 
 
 def older(weights: dict) -> "OrderedDict[str, torch.Tensor]":
-    """The same weights by the names that files of before 2022 have, without what was not counted
+    """Rename weights to the names that files of before 2022 have, without what was not counted
     then."""
     named = OrderedDict()
     for name, tensor in weights.items():

@@ -14,6 +14,7 @@ from souron.studio.jobs import Jobs
 from souron.studio.pages import read as read_page
 from souron.studio.paths import Roots
 from souron.studio.shared import Studio
+from souron.utils import files
 from souron.utils.messages import use_language
 
 WARD = "The ward opens at eight. Patient 0417 is allergic to <b>penicillin</b>."
@@ -29,7 +30,7 @@ def alone(tmp_path, monkeypatch):
     Path("ward.txt").write_text(WARD, encoding="utf-8")
 
 
-def reading(project="runs"):
+def reading(folder=None):
     start = WARD.index(QUOTE)
     quote = Passage(QUOTE, start, start + len(QUOTE), 0.5)
     first = ANSWER.index("latex")
@@ -37,7 +38,7 @@ def reading(project="runs"):
     return Reading(
         Passages("Allergic to what?", [quote], True, WARD, "ward.txt"),
         ANSWER, [(first, first + 5), (last, last + 5)], Seen(1.0, 0.5, 0.5), 2.0, 1.0, "gpt",
-        [Text(WARD, "ward.txt")], project=Path(project),
+        [Text(WARD, "ward.txt")], folder=folder,
     )  # fmt: skip
 
 
@@ -54,7 +55,8 @@ def test_a_question_leaves_a_folder_only_where_that_is_asked_for(capsys):
 
 
 def test_its_page_marks_quotes_in_context_and_words_without_support():
-    page = reading().write().read_text(encoding="utf-8")
+    folder = files.new_folder(Path("runs/ask"), "ward")
+    page = reading(folder).write().read_text(encoding="utf-8")
     assert "<h1>Allergic to what?</h1>" in page and "<b>penicillin" not in page
     escaped = QUOTE.replace("<", "&lt;").replace(">", "&gt;")
     assert f"The ward opens at eight. <mark>{escaped}</mark>" in page

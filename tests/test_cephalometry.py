@@ -197,3 +197,12 @@ def test_an_unreadable_film_does_not_stop_the_others(film, tmp_path, capsys):
     assert main.run(["cephalometry", "heatmap_points", "film.png", "broken.png", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert len(told["films"]) == 1 and list(told["skipped"]) == ["broken.png"]
+
+
+def test_a_film_that_is_none_is_said_to_be_unlike_the_training_data(film, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    assert main.run(["cephalometry", "heatmap_points", "film.png", "noise.png"]) == 0
+    warned = " ".join(capsys.readouterr().err.split())
+    assert "noise.png: unlike its training data" in warned
+    assert "film.png: unlike its training data" not in warned

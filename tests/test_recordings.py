@@ -175,7 +175,7 @@ def test_digits_are_spoken_by_voices_that_stay_in_one_part():
 
 
 def test_vowels_have_their_formants():
-    """Of a man's "i" and "ɑ", the loudest place between 1 and 3 kHz is near the second formant."""
+    """The loudest place of a man's "i" and "ɑ" between 1 and 3 kHz is near the second formant."""
     man = speech.Voice(0, 1, 1, 3.0, 0.0)
     for word, vowel in (("three", "i"), ("two", "u")):
         wave = speech.spoken([word], man, np.random.default_rng(0))

@@ -174,7 +174,7 @@ STILL_UPWARD: list[tuple[str, str]] = []
 
 
 def test_imports_run_downward():
-    """Those that only the type checker reads, too."""
+    """Imports that only the type checker reads count, too."""
     upward = []
     for file in FILES:
         if file.parent == HOUSE and file.stem.startswith("__"):  # the public names, lazily

@@ -821,7 +821,7 @@ def test_a_study_without_a_page_is_found_by_its_name(path, leads, drop, tmp_path
 
 TEXTS = STUDY.replace(
     'Given("TEXTS", N_("texts to count in"), 1, 2)',
-    'Given("TEXTS", N_("texts to count in"), 1, 2, texts=("first words", "more"))',
+    'Given("TEXTS", N_("texts to count in"), 1, 2, typed=("first words", "more"))',
 )
 
 WARD = (

@@ -431,7 +431,7 @@ def learnt():
 
 @pytest.mark.parametrize("name", ["ctc", "whisper"])
 def test_words_are_learnt_from_recordings(learnt, name):
-    """Of 50 unseen recordings; the most frequent word alone would be wrong in two of three."""
+    """Test on 50 unseen recordings; the most frequent word alone would be wrong in two of three."""
     systems, _cases = learnt
     unseen = uttered(100, seed=7)
     unseen = unseen.only([row for row in range(100) if row % 2 == 0])

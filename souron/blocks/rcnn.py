@@ -163,9 +163,10 @@ class Judge(nn.Module):
 
     def __init__(self, maps: int, labels: int, deep: bool = False) -> None:
         super().__init__()
-        self.convs = nn.Sequential()
-        for _layer in range(4 if deep else 0):
-            self.convs.append(nn.Sequential(*normed(maps, maps, 3), nn.ReLU()))
+        self.deep = deep
+        if deep:
+            layers = [nn.Sequential(*normed(maps, maps, 3), nn.ReLU()) for _layer in range(4)]
+            self.convs = nn.Sequential(*layers)
         self.first = nn.Linear(maps * PLACES**2, 4 * maps)
         self.second = nn.Identity() if deep else nn.Linear(4 * maps, 4 * maps)
         self.label, self.offset = nn.Linear(4 * maps, 1 + labels), nn.Linear(4 * maps, 4 * labels)
@@ -174,7 +175,8 @@ class Judge(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, part: Tensor) -> tuple[Tensor, Tensor]:
-        x = F.relu(self.second(F.relu(self.first(self.convs(part).flatten(1)))))
+        x = self.convs(part) if self.deep else part
+        x = F.relu(self.second(F.relu(self.first(x.flatten(1)))))
         return self.label(x).float(), self.offset(x).float().unflatten(1, (-1, 4))
 
 

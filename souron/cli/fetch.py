@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from souron.cli import console, options, references
 from souron.cli.app import command
-from souron.cli.console import note, print_json, screen, show
+from souron.cli.console import print_json, screen, show
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -65,11 +65,7 @@ def fetch(
         return
     chosen = list(items) if every else names or []
     for name in chosen:
-        there = hub_fetch.where(name)  # a wrong name, before anything is fetched
-        if there is None and items.get(name) and items[name].licence and not screen.json:
-            size = units.size(items[name].megabytes * 1e6) if items[name].megabytes else "?"
-            terms = _("{name}: {size}, licence {licence}")
-            note(terms.format(name=name, size=size, licence=items[name].licence))
+        hub_fetch.where(name)  # a wrong name, before anything is fetched
     if bundle is not None:
         hub_bundle.refuse(Path(bundle))
     fetched, troubles = {}, []
@@ -112,8 +108,9 @@ def show_licence(name: str) -> None:
 
     item = hub_fetch.item(name)
     if item.licence:
-        told = item.terms or item.licence
-        show(_("{name}: licence: {licence}").format(name=name, licence=told))
+        size = units.size(item.megabytes * 1e6) if item.megabytes else units.UNKNOWN
+        text = _("{name}: {size}, licence: {licence}")
+        show(text.format(name=name, size=size, licence=item.terms or item.licence))
 
 
 def verify_bundle(folder: Path) -> None:

@@ -112,12 +112,11 @@ def conduct(
     hardware.calm_allocator()
     hardware.share_cores()
     with screen.err.status(_("reading data")):
-        writes = not entry.lookup or open or project is not None
-        study = registry.load_study(entry.name)(project or "runs", writes=writes)
+        study = registry.load_study(entry.name)("runs" if open and project is None else project)
         chosen = study.read(options.given(words))
     *_asked, record = map(answered, follow(study.run(given, chosen)))
     page = None
-    if writes:
+    if study.writes:
         with screen.err.status(_("writing the report")):
             page = record.write()
     if screen.json:

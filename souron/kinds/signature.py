@@ -43,8 +43,9 @@ class Given:
     help: str  # English, within ``N_()``
     least: int = 1
     most: int | None = 1  # None: any number
-    texts: tuple[str, ...] = ()  # of texts that people write: the form has a text area for each of
-    # these, which it holds at first
+    typed: tuple[
+        str, ...
+    ] = ()  # texts that a form holds at first, where texts are typed: one area each
 
     @property
     def many(self) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -18,7 +19,7 @@ import souron
 from souron import registry
 from souron.data import load
 from souron.data.called import called
-from souron.data.dataset import Skipped
+from souron.data.dataset import Dataset, Skipped
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import picture
@@ -166,6 +167,22 @@ def section(name: str, title: str, template: str, part: Any, macro: str = "") ->
 def part(template: str, **context: Any) -> Markup:
     """Render a template that is a part of a page, in the reader's language."""
     return Markup(_pages().get_template(template).render(context))
+
+
+def parts_and_groups(cases: Dataset, counted: str) -> list[tuple[str, str]]:
+    """Return the parts of a data set, its groups and its source; ``counted`` is ``"{count} texts"``
+    in the reader's language.
+    """
+    facts = [
+        (part, counted.format(count=units.whole(count)))
+        for part, count in Counter(cases.part).items()
+        if part
+    ]
+    if cases.group:
+        facts.append((_("groups, kept together"), units.whole(len(set(cases.group)))))
+        facts.append((_("grouped by"), cases.grouped))
+    source = [(_("source"), cases.source), (_("licence"), cases.licence)]
+    return [*facts, *((name, value or units.UNKNOWN) for name, value in source)]
 
 
 def filled(record: RunRecord, text: str, name: str) -> str:

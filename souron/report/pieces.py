@@ -1,6 +1,5 @@
 """Overview of a data set of pieces in four voices: ``data.html``."""
 
-from collections import Counter
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from souron.data.dataset import Dataset
 from souron.data.voices import Voices
 from souron.kinds.score import Score
 from souron.report import plots
-from souron.report.page import Fact, page, plot, write
+from souron.report.page import Fact, page, parts_and_groups, plot, write
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -28,7 +27,7 @@ def pieces_page(cases: Dataset, folder: Path) -> Path:
         "parts": _("Parts and groups"),
         "skipped": _("Pieces that were left out"),
     }
-    there = {"parts": _parts(cases), "skipped": cases.skipped}
+    there = {"parts": parts_and_groups(cases, _("{count} pieces")), "skipped": cases.skipped}
     every = max(1, len(cases) // SHOWN)
     text = page(
         "data_pieces.html",
@@ -58,16 +57,3 @@ def shown(piece: Voices, title: str = "") -> Markup:
     """Return piano roll and sound of the beginning of a piece."""
     beginning = piece._replace(grid=piece.grid[:STEPS])
     return Markup(Score.of(voices.notation(beginning, title))._repr_html_())  # it escapes names
-
-
-def _parts(cases: Dataset) -> list[tuple[str, str]]:
-    facts = [
-        (part, _("{count} pieces").format(count=units.whole(count)))
-        for part, count in Counter(cases.part).items()
-        if part
-    ]
-    if cases.group:
-        facts.append((_("groups, kept together"), units.whole(len(set(cases.group)))))
-        facts.append((_("grouped by"), cases.grouped))
-    source = [(_("source"), cases.source), (_("licence"), cases.licence)]
-    return [*facts, *((name, value or units.UNKNOWN) for name, value in source)]

@@ -1,7 +1,6 @@
 """Overview of a data set of recordings: ``data.html``; spectrograms, and what is listened to."""
 
 import math
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from souron.data.log_mel import FRAMES, RATE, log_mel, mels_of
 from souron.data.recordings import Recording
 from souron.kinds.sound import Sound
 from souron.report import plots
-from souron.report.page import Fact, Plot, page, plot, write
+from souron.report.page import Fact, Plot, page, parts_and_groups, plot, write
 from souron.utils import units
 from souron.utils.messages import _
 from souron.utils.plotting import as_png, new_figure, style_axes
@@ -36,7 +35,7 @@ def recordings_page(cases: Dataset, folder: Path) -> Path:
         "parts": _("Parts and groups"),
         "skipped": _("Recordings that were left out"),
     }
-    there = {"parts": _parts(cases), "skipped": cases.skipped}
+    there = {"parts": parts_and_groups(cases, _("{count} recordings")), "skipped": cases.skipped}
     every = max(1, len(cases) // SHOWN)
     text = page(
         "data_recordings.html",
@@ -62,19 +61,6 @@ def recordings_page(cases: Dataset, folder: Path) -> Path:
         **there,
     )
     return write(folder / "data.html", text)
-
-
-def _parts(cases: Dataset) -> list[tuple[str, str]]:
-    facts = [
-        (part, _("{count} recordings").format(count=units.whole(count)))
-        for part, count in Counter(cases.part).items()
-        if part
-    ]
-    if cases.group:
-        facts.append((_("groups, kept together"), units.whole(len(set(cases.group)))))
-        facts.append((_("grouped by"), cases.grouped))
-    source = [(_("source"), cases.source), (_("licence"), cases.licence)]
-    return [*facts, *((name, value or units.UNKNOWN) for name, value in source)]
 
 
 def player(recording: Recording) -> Markup:

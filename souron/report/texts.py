@@ -14,7 +14,7 @@ from souron.data.targets.texts import languages
 from souron.data.texts import Preference, Question
 from souron.kinds.chat import Turn
 from souron.report import plots
-from souron.report.page import Fact, page, plot, write
+from souron.report.page import Fact, page, parts_and_groups, plot, write
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -49,7 +49,7 @@ def texts_page(cases: Dataset, folder: Path) -> Path:
     there = {
         "classes": _classes(target) if cases.classes else [],
         "known": _columns(cases),
-        "parts": _parts(cases),
+        "parts": parts_and_groups(cases, _("{count} texts")),
         "skipped": cases.skipped,
     }
     text = page(
@@ -166,16 +166,3 @@ def _columns(cases: Dataset) -> list[tuple[str, str]]:
         rest = [_("and {count} more").format(count=more)] if more > 0 else []
         told.append((name, ", ".join([*shown, *rest])))
     return told
-
-
-def _parts(cases: Dataset) -> list[tuple[str, str]]:
-    facts = [
-        (part, _("{count} texts").format(count=units.whole(count)))
-        for part, count in Counter(cases.part).items()
-        if part
-    ]
-    if cases.group:
-        facts.append((_("groups, kept together"), units.whole(len(set(cases.group)))))
-        facts.append((_("grouped by"), cases.grouped))
-    source = [(_("source"), cases.source), (_("licence"), cases.licence)]
-    return [*facts, *((name, value or units.UNKNOWN) for name, value in source)]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -79,7 +80,7 @@ class Ask(Study):
             keep=not options.forget,
         ):
             if event.record is not None:
-                event.record.project = self.project
+                event.record.folder = self.new_folder(Path(event.record.texts[0].file).stem)
             yield event
 
 
@@ -88,7 +89,7 @@ def ask(source: Any, question: str, **options: Any) -> Reading:
 
     ``passages`` is the number to quote; ``retriever`` is ``encoder``, ``bm25``, ``windows`` or a
     run; ``model`` is a language model that phrases the answer, and with which ``windows`` reads;
-    ``keep`` caches the index. Nothing is written until ``Reading.write``. Raises UserError.
+    ``keep`` caches the index. Nothing but the index is written. Raises UserError.
 
     Example:
         >>> import souron

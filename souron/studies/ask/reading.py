@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from souron.evaluation import support
 from souron.kinds.passages import Passage, Passages, place
 from souron.kinds.text import Text
 from souron.study import Fact, Record, Section, Table
-from souron.utils import files, units
+from souron.utils import units
 from souron.utils.messages import N_, _
 
 
@@ -44,7 +43,7 @@ class Reading(Record):
     model: str = ""
     texts: Sequence[Text] = field(default=(), repr=False)
     windows: bool = False  # whether a language model read the whole text to find them
-    project: Path = Path("runs")
+    folder: Path | None = None
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any], text: str) -> "Reading":
@@ -69,12 +68,6 @@ class Reading(Record):
             0.0,
             str(found.get("model") or ""),
         )
-
-    @cached_property
-    def folder(self) -> Path:  # type: ignore[override]
-        """A new folder, made when the record is written: most questions leave no trace."""
-        name = Path(self.texts[0].file).stem if self.texts else ""
-        return files.new_folder(self.project / "ask", name or "text")
 
     @property
     def found(self) -> bool:

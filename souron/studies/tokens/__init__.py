@@ -123,7 +123,7 @@ class Tokenization(Study):
         N_("texts, or .txt and .md files; then RUN, smollm2 or a tokenizer.json"),
         1,
         None,
-        texts=("The patient has had a toothache since Monday.", "患者は月曜日から歯が痛いです。"),
+        typed=("The patient has had a toothache since Monday.", "患者は月曜日から歯が痛いです。"),
     )
     lookup = True
     brief = True

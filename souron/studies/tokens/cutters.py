@@ -1,4 +1,4 @@
-"""Whose tokens a text is split into: a run's, a published model's, or those of a file."""
+"""The tokenizers that split a text: a run's, a published model's, or that of a file."""
 
 from pathlib import Path
 from typing import Any

@@ -76,7 +76,7 @@ def newest(studio: Studio, tool: str) -> str:
 class Form:
     """The form of one study, made from its command. A field has one component or several: a text
     that may be pasted has a text area and a place for files, and of arguments that are texts
-    themselves (``Given.texts``) each has a text area."""
+    themselves (``Given.typed``) each has a text area."""
 
     def __init__(self, entry: StudyEntry, visible: bool) -> None:
         import gradio as gr
@@ -94,7 +94,7 @@ class Form:
             self.slots = {name: self._components(field) for name, field in self.fields.items()}
             self.widgets = [widget for slot in self.slots.values() for widget in slot]
             self.go = gr.Button(_("Start"), variant="primary")
-            typed = [*entry.given.texts]
+            typed = [*entry.given.typed]
             self.same = gr.HTML(self.same_as(*typed, *[""] * (len(self.widgets) - len(typed))))
 
     def _components(self, field: Field) -> list[Any]:
@@ -105,7 +105,7 @@ class Form:
             label, info = field.says
             return [
                 gr.Textbox(text, label=label, info=info or None, lines=3, max_length=LONGEST)
-                for text in self.entry.given.texts
+                for text in self.entry.given.typed
             ]
         if field.name not in self.texts:
             return [field.widget()]
@@ -124,7 +124,7 @@ class Form:
         ]
 
     def _is_typed(self, field: Field) -> bool:
-        return field.name == self.first and bool(self.entry.given.texts)
+        return field.name == self.first and bool(self.entry.given.typed)
 
     def _parts(self, values: Sequence[Any]) -> Iterator[tuple[Field, list[Any]]]:
         """Yield each field with the values of its components."""
@@ -168,12 +168,12 @@ class Form:
 
     def paths(self, given: Sequence[str], options: Mapping[str, Any]) -> list[str]:
         """Return the words that may name files; a text does where there is such a file."""
-        named = [one for one in given if not self.entry.given.texts or there(one)]
+        named = [one for one in given if not self.entry.given.typed or there(one)]
         return words(self.entry.name, named, options)[1:]
 
     def line(self, given: Sequence[str], options: Mapping[str, Any]) -> list[str]:
         """Return the words of the command; texts stand behind "--", whatever they begin with."""
-        if not self.entry.given.texts:
+        if not self.entry.given.typed:
             return words(self.entry.name, given, options)
         return [*words(self.entry.name, [], options), "--", *given]
 

@@ -137,11 +137,12 @@ class FCN(Segmenter):
             maps = vgg.maps
         labels = len(spec.labels)
         self.fc6 = convolution(maps[2], config.head, config.reach)
+        if config.finest:
+            self.fc7 = convolution(config.head, config.head, 1)
         self.score = nn.Conv2d(config.head, labels, 1)
         if not config.finest:
             self.beside = beside(maps[1], labels, config.dropout)
             return
-        self.fc7 = convolution(config.head, config.head, 1)
         finer = [(8, maps[0]), (16, maps[1])]
         self.finer = nn.ModuleList(
             nn.Conv2d(count, labels, 1) for stride, count in finer if stride >= config.finest
