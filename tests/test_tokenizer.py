@@ -2,7 +2,8 @@
 
 import base64
 import json
-import resource
+import re
+import subprocess
 import sys
 import zlib
 
@@ -13,7 +14,6 @@ from souron.data import chat_template, tokenizer_limits
 from souron.data.tokenizer import Tokenizer
 from souron.hub import open_models
 from souron.kinds.chat import Turn
-from souron.utils import hardware
 from souron.utils.messages import UserError
 
 TALK = (Turn("system", "Be kind."), Turn("user", "to be<|end|>?"), Turn("assistant", "not to be"))
@@ -203,18 +203,38 @@ DOUBLED = (
     ],
 )
 def test_a_templates_memory_and_time_are_bounded(template):
-    own, before = hardware.peak(), largest_child()
-    with pytest.raises(UserError, match=r"takes more than|Limit|not allowed|cannot fit"):
-        list(chat_template.parts(template, TALK))
-    assert chat_template.shown("{{ messages[0].content }}", TALK[:1]) == "Be kind.", "it goes on"
-    chat_template.stop()
-    assert largest_child() <= max(before, 2 * chat_template.MEMORY)
-    assert hardware.peak() < own + chat_template.MEMORY
+    """Rendered from a small process: what a process holds when it starts another counts as memory
+    of the other."""
+    rendered = subprocess.run(
+        [sys.executable, "-c", RENDER, template], capture_output=True, text=True, timeout=120
+    )
+    assert rendered.returncode == 0, rendered.stderr
+    answer = json.loads(rendered.stdout)
+    assert re.search(r"takes more than|Limit|not allowed|cannot fit", answer["refused"])
+    assert answer["next"] == "Be kind.", "it goes on"
+    assert answer["largest_child"] <= 2 * chat_template.MEMORY
+    assert answer["own"] < chat_template.MEMORY
 
 
-def largest_child():
-    """The most memory that a process which this one started has held, of those that ended."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+RENDER = """
+import json, resource, sys
+from souron.data import chat_template
+from souron.kinds.chat import Turn
+from souron.utils import hardware
+from souron.utils.messages import UserError
+
+talk = (Turn("system", "Be kind."), Turn("user", "to be<|end|>?"), Turn("assistant", "not to be"))
+refused = ""
+try:
+    list(chat_template.parts(sys.argv[1], talk))
+except UserError as error:
+    refused = str(error)
+next_one = chat_template.shown("{{ messages[0].content }}", talk[:1])
+chat_template.stop()
+largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+answer = {"refused": refused, "next": next_one, "largest_child": largest, "own": hardware.peak()}
+print(json.dumps(answer))
+"""
 
 
 def test_memory_is_bounded_where_the_system_does_not_do_it(monkeypatch):
