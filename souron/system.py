@@ -36,6 +36,9 @@ class System(nn.Module, ABC):
     WEIGHTS: ClassVar[
         dict[str, str]
     ] = {}  # size -> source of its published weights: "torchvision:...", "timm:..."
+    published_from: ClassVar[str] = ""  # their training data; "" where the task says it
+    replaced: ClassVar[tuple[str, ...]] = ()  # layers that depend on the labels: new where
+    # published weights are trained further
     year: ClassVar[int]
     ja: ClassVar[str]
     status: ClassVar[Literal["faithful", "reduced", "pretrained"]] = "faithful"
@@ -68,6 +71,18 @@ class System(nn.Module, ABC):
     def published(cls, size: str, config: Any) -> str:
         """Return the source of the published weights of a size and config; "" for none."""
         return cls.WEIGHTS.get(size, "")
+
+    @classmethod
+    def published_spec(cls, size: str) -> Any:
+        """Return the ``Spec`` of the published weights of a size; None where the task knows it."""
+        return None
+
+    def renamed(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return published weights under the names of this system, from those of their file.
+
+        Raises KeyError for a name that the file lacks.
+        """
+        return dict(held)
 
     def loss(self, batch: Any) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} needs loss(), updates() or fit()")

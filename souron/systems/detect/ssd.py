@@ -16,14 +16,15 @@ mining). Map k of m has boxes of scale s_k = 0.2 + 0.7 (k - 1) / (m - 1) of the 
 Size 300 is the published network: VGG-16 (Simonyan, Zisserman 2014,
 https://arxiv.org/abs/1409.1556) whose last layers are dilated convolutions, four blocks more, and
 layers that are named as in torchvision. The small ones have a backbone of CSP blocks, or a
-published classifier's.
+published classifier's. Size oid is MobileNetV2-SSD (``mobilenet``) with the weights of Google's
+MediaPipe: 23 of the classes of Open Images.
 
 Differs from the paper: AdamW and one cycle of the rate; images are shifted and mirrored, not
 cropped; a batch is trained in parts; an image without objects contributes its three boxes of
-largest loss.
+largest loss; in size oid the scores are independent of each other, sigmoid(labels).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -33,6 +34,8 @@ from torch.nn import functional as F
 
 from souron.blocks.boxes import around, decode, encode, overlaps
 from souron.blocks.csp import CSPBackbone
+from souron.blocks.published_labels import OPEN_IMAGES
+from souron.blocks.single_shot import VGG, Features, halved, renamed
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import Batch, Detector, Explained, Spec
 from souron.utils.messages import _
@@ -52,6 +55,7 @@ class Config:
     backbone: str = ""  # a classifier whose published layers replace the backbone
     vgg: bool = False  # the published network
     scales: tuple[float, ...] = ()  # of default boxes, per map and one more; (): by formula
+    mobilenet: bool = False  # MobileNetV2
 
 
 class Pyramid(nn.Module):
@@ -82,68 +86,16 @@ class Pyramid(nn.Module):
         return found
 
 
-class VGG(nn.Module):
-    """The published backbone: (B, 3, 300, 300) -> feature maps of side 38, 19, 10, 5, 3, 1."""
-
-    maps = (512, 1024, 512, 256, 256, 256)
-    strides = (8, 16, 32, 64, 100, 300)
-    mean: Tensor
-    aspects = ((2,), (2, 3), (2, 3), (2, 3), (2,), (2,))
-
-    def __init__(self) -> None:
-        super().__init__()
-        first = [*stage(3, 64, 2), *stage(64, 128, 2), *stage(128, 256, 3), *stage(256, 512, 3)]
-        first[16] = nn.MaxPool2d(2, 2, ceil_mode=True)  # 75 cells become 38
-        self.features = nn.Sequential(*first[:-1])
-        holes = nn.Conv2d(512, 1024, 3, padding=6, dilation=6)
-        dense = [nn.MaxPool2d(3, 1, 1), holes, nn.ReLU(), nn.Conv2d(1024, 1024, 1), nn.ReLU()]
-        last = nn.Sequential(nn.MaxPool2d(2, 2), *stage(512, 512, 3)[:-1], nn.Sequential(*dense))
-        self.extra = nn.ModuleList([
-            last, halved(1024, 256, 512), halved(512, 128, 256), cut(256, 128, 256),
-            cut(256, 128, 256),
-        ])  # fmt: skip
-        self.scale_weight = nn.Parameter(torch.full((512,), 20.0))
-        mean = torch.tensor([0.48235, 0.45882, 0.40784])[:, None, None]
-        self.register_buffer("mean", mean, persistent=False)
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        x = self.features((image - self.mean) * 255)
-        found = [self.scale_weight[:, None, None] * F.normalize(x)]
-        for block in self.extra:
-            x = block(x)
-            found.append(x)
-        return found
-
-
-def stage(inward: int, outward: int, convolutions: int) -> list[nn.Module]:
-    """Convolutions of VGG with the pooling after them."""
-    layers: list[nn.Module] = []
-    for _layer in range(convolutions):
-        layers += [nn.Conv2d(inward, outward, 3, padding=1), nn.ReLU()]
-        inward = outward
-    return [*layers, nn.MaxPool2d(2, 2)]
-
-
-def halved(inward: int, maps: int, outward: int) -> nn.Sequential:
-    """Feature maps of half the side."""
-    last = nn.Conv2d(maps, outward, 3, 2, 1)
-    return nn.Sequential(nn.Conv2d(inward, maps, 1), nn.ReLU(), last, nn.ReLU())
-
-
-def cut(inward: int, maps: int, outward: int) -> nn.Sequential:
-    """Feature maps without their border."""
-    last = nn.Conv2d(maps, outward, 3)
-    return nn.Sequential(nn.Conv2d(inward, maps, 1), nn.ReLU(), last, nn.ReLU())
-
-
 class Branch(nn.Module):
     """Predictions (B, A, values) for each default box, from all feature maps."""
 
-    def __init__(self, maps: Sequence[int], boxes: Sequence[int], values: int) -> None:
+    def __init__(
+        self, maps: Sequence[int], boxes: Sequence[int], values: int, kernel: int = 3
+    ) -> None:
         super().__init__()
         self.values = values
         self.module_list = nn.ModuleList(
-            nn.Conv2d(inward, count * values, 3, padding=1)
+            nn.Conv2d(inward, count * values, kernel, padding=kernel // 2)
             for inward, count in zip(maps, boxes, strict=True)
         )
 
@@ -203,17 +155,35 @@ class SSD(Detector):
         "small": Config(0.25, 0.33, 2e-3),
         "300": Config(vgg=True, rate=2e-4, scales=(0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)),
         "lite": Config(0.25, 0.33, 2e-3, backbone="efficientnet_lite"),
+        "oid": Config(rate=1e-3, mobilenet=True),
     }
+    BEFORE = {"mobilenet": False}
+    WEIGHTS = {"oid": "package:ssd_oid"}
+    published_from = "Open Images V4"
+    replaced = ("head.classification_head",)
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.backbone = VGG() if config.vgg else Pyramid(config, spec)
-        counts = [2 + 2 * len(aspects) for aspects in self.backbone.aspects]
+        self.backbone: VGG | Pyramid | Features
+        if config.mobilenet:
+            self.backbone = Features(spec.channels)
+        else:
+            self.backbone = VGG() if config.vgg else Pyramid(config, spec)
         maps, labels = self.backbone.maps, 1 + len(spec.labels)
+        counts = [len(shape) for shape in self.shapes(len(maps))]
+        kernel = 1 if config.mobilenet else 3
         self.head = nn.ModuleDict({
-            "classification_head": Branch(maps, counts, labels),
-            "regression_head": Branch(maps, counts, 4),
+            "classification_head": Branch(maps, counts, labels, kernel),
+            "regression_head": Branch(maps, counts, 4, kernel),
         })  # fmt: skip
+
+    @classmethod
+    def published_spec(cls, size: str) -> Spec | None:
+        return Spec(3, 300, OPEN_IMAGES) if size in cls.WEIGHTS else None
+
+    def renamed(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        assert isinstance(self.backbone, Features)
+        return renamed(self.backbone, self.head, held)
 
     def said(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return offsets (B, A, 4), logits (B, A, 1 + labels) and default boxes (A, 4) in pixels.
@@ -226,21 +196,33 @@ class SSD(Detector):
         logit, offset = (branch(maps) for branch in self.head.values())
         return offset, logit, self.defaults([x.shape[2:] for x in maps], image)
 
+    def shapes(self, levels: int) -> list[list[tuple[float, float]]]:
+        """Return the shapes of the default boxes on each map, as shares of the side."""
+        if isinstance(self.backbone, Features):
+            return self.backbone.shapes
+        step = (LARGEST - SMALLEST) / max(1, levels - 1)
+        formula = [*(SMALLEST + step * level for level in range(levels)), BEYOND]
+        scales = self.config.scales or formula
+        return [
+            shapes(scales[level], scales[level + 1], aspects)
+            for level, aspects in enumerate(self.backbone.aspects[:levels])
+        ]
+
     def defaults(self, sizes: Sequence[Sequence[int]], image: Tensor) -> Tensor:
         """Return the default boxes (A, 4) of feature maps of these sizes."""
-        step = (LARGEST - SMALLEST) / max(1, len(sizes) - 1)
-        formula = [*(SMALLEST + step * level for level in range(len(sizes))), BEYOND]
-        scales, side = self.config.scales or formula, image.shape[-1]
-        found = []
-        for level, (height, width) in enumerate(sizes):
-            shape = shapes(scales[level], scales[level + 1], self.backbone.aspects[level])
+        side, found = image.shape[-1], []
+        for level, shape in enumerate(self.shapes(len(sizes))):
+            height, width = sizes[level]
+            fixed = getattr(self.backbone, "strides", ())
+            stride = fixed[level] if fixed else side / width
             pixels = torch.tensor(shape, device=image.device) * side
-            found.append(around(height, width, self.backbone.strides[level], pixels))
+            found.append(around(height, width, stride, pixels))
         return torch.cat(found)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         offset, logit, default = self.said(image)
-        return decode(offset, default, SCALE), logit.softmax(2)[..., 1:]
+        score = logit.sigmoid() if self.config.mobilenet else logit.softmax(2)
+        return decode(offset, default, SCALE), score[..., 1:]
 
     def loss(self, batch: Batch) -> Tensor:
         offset, logit, default = self.said(batch.image)
@@ -251,12 +233,18 @@ class SSD(Detector):
         ])  # (matched boxes, 5)  # fmt: skip
         wanted = torch.zeros_like(owner)
         wanted[matched] = 1 + mine[:, 0].long()
-        label = F.cross_entropy(logit.flatten(0, 1), wanted.flatten(), reduction="none")
-        label = label.view_as(owner)
+        label = self.label_loss(logit, wanted)
         learnt = matched | hardest(label, matched)
         true = encode(mine[:, 1:], default.expand(len(owner), -1, -1)[matched], SCALE)
         edges = F.smooth_l1_loss(offset[matched], true, reduction="sum")
         return (edges + label[learnt].sum()) / max(1, len(mine))
+
+    def label_loss(self, logit: Tensor, wanted: Tensor) -> Tensor:
+        """Return the loss (B, A) of logits (B, A, 1 + labels) for true labels (B, A)."""
+        if not self.config.mobilenet:
+            return F.cross_entropy(logit.transpose(1, 2), wanted, reduction="none")
+        true = F.one_hot(wanted, logit.shape[2]).to(logit.dtype)
+        return F.binary_cross_entropy_with_logits(logit, true, reduction="none").sum(2)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""
