@@ -218,7 +218,8 @@ def away(like: Tensor, place: Tensor) -> Tensor:
 def located(cell: Tensor, heat: Tensor, regress: Tensor, offset: Tensor) -> Tensor:
     """Return x, y in pixels and score (n, K, 3) of the points of figures with centres (n, 2).
 
-    ``cell`` is row and column; ``heat`` (K, h, w) are logits, ``regress`` and ``offset`` (2 K, h, w) in cells, row first.
+    ``cell`` is row and column; ``heat`` (K, h, w) are logits, ``regress`` and ``offset`` cells
+    (2 K, h, w), the row first.
     """
     heat = heat.sigmoid()
     count, (points, _height, width) = len(cell), heat.shape
