@@ -42,6 +42,7 @@ class Entry:
     file: Path
     about: str  # the whole docstring
     weights: dict[str, str]  # size -> its published weights, as fetching names them
+    published_from: str = ""  # their training data; "" where the task says it
 
 
 @dataclass(frozen=True)
@@ -415,6 +416,7 @@ def describe(file: Path) -> Entry:
         file=file,
         about=about,
         weights=value("WEIGHTS", {}),
+        published_from=value("published_from", ""),
     )
 
 

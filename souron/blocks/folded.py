@@ -45,16 +45,16 @@ def named(
     """
     state = {}
     for layer, name in layers:
-        part, weight = network.get_submodule(layer), held[f"{name}.weight"]
-        bias = held.get(f"{name}.bias", torch.zeros(len(weight)))
+        part = network.get_submodule(layer)
         norm = getattr(part, "bn", None)
         if isinstance(norm, Norm):
-            state[f"{layer}.conv.weight"] = weight
-            state |= {f"{layer}.bn.{key}": value for key, value in _folded(norm, bias).items()}
-        else:
-            state[f"{layer}.weight"] = weight
-            if getattr(part, "bias", None) is not None:
-                state[f"{layer}.bias"] = bias
+            state[f"{layer}.conv.weight"] = held[f"{name}.weight"]
+            folded = _folded(norm, held[f"{name}.bias"])
+            state |= {f"{layer}.bn.{key}": value for key, value in folded.items()}
+            continue
+        state[f"{layer}.weight"] = held[f"{name}.weight"]
+        if getattr(part, "bias", None) is not None:
+            state[f"{layer}.bias"] = held[f"{name}.bias"]
     return state
 
 

@@ -106,7 +106,7 @@ def tell_licence(item: Any) -> None:
         size = units.size(item.megabytes * 1e6) if item.megabytes else "?"
         note(
             _("{name}: licence {licence}; {size} from {source}").format(
-                name=item.name, licence=item.licence, size=size, source=item.source
+                name=item.name, licence=item.licence, size=size, source=item.origin
             )
         )
 

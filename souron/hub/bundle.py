@@ -109,7 +109,7 @@ def bundle(folder: Path, names: Sequence[str] = (), progress: Progress = no_prog
                 for target, source in sources.items()
             }
             rows = [
-                f"| {name} | {size[name] / 1e6:,.1f} | {item.licence or '-'} | {item.source} |\n"
+                f"| {name} | {size[name] / 1e6:,.1f} | {item.licence or '-'} | {item.origin} |\n"
                 for name, item in items.items()
             ]
             (made / README).write_text(ABOUT + "".join(rows), encoding="utf-8", newline="\n")

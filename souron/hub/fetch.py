@@ -59,6 +59,12 @@ class Item:
     licence: str = ""
     megabytes: int = 0  # 0: unknown until the download begins
 
+    @property
+    def origin(self) -> str:
+        """The source, or the package that the source names."""
+        network = networks.network(self.source)
+        return network.package.source if network else self.source
+
 
 class Failed(Exception):
     """One source has failed, and the next is tried.

@@ -51,10 +51,9 @@ class Graph:
 
         A constant that is added to the output of a convolution is its bias. Raises Refused.
         """
-        self._check()
         held: dict[str, Tensor] = {}
         made: dict[str, str] = {}  # output -> the convolution that computes it
-        for operation in self.operations:
+        for operation in self.ordered():
             constant = [self.constants.get(name) for name in operation.inputs]
             if operation.kind in self.kernels and len(constant) > 1 and constant[1] is not None:
                 kernel, order = constant[1].float(), self.kernels[operation.kind]
@@ -84,8 +83,10 @@ class Graph:
             )
         held[f"{name}.bias"] = bias.float().reshape(-1)
 
-    def _check(self) -> None:
-        """Raise Refused where an input of an operation is missing, made twice, or made of itself.
+    def ordered(self) -> list[Operation]:
+        """Return the operations, each after those whose outputs it needs.
+
+        Raises Refused where an input is missing, made twice, or made of itself.
 
         Kahn: Topological Sorting of Large Networks (1962). https://doi.org/10.1145/368996.369025
         """
@@ -97,10 +98,10 @@ class Graph:
             for name in set(operation.inputs) - known:
                 users.setdefault(name, []).append(place)
         ready = [place for place, count in enumerate(missing) if not count]
-        done = 0
+        order = []
         while ready:
-            done += 1
-            for name in self.operations[ready.pop()].outputs:
+            order.append(self.operations[ready.pop()])
+            for name in order[-1].outputs:
                 if name in known:
                     raise Refused(_("{name} is computed twice").format(name=name))
                 known.add(name)
@@ -108,8 +109,9 @@ class Graph:
                     missing[user] -= 1
                     if not missing[user]:
                         ready.append(user)
-        if done < len(self.operations):
+        if len(order) < len(self.operations):
             raise Refused(_("its operations wait for each other, or for what is not there"))
+        return order
 
 
 def shaped(values: Any, shape: Sequence[int], name: str = "") -> "Tensor":

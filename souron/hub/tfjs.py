@@ -57,7 +57,9 @@ def weights(file: Path) -> dict:
     try:
         model = json.loads(file.read_bytes())
         return graph(model, file.parent).weights()
-    except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
+    except Refused:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise Refused(_("it is no TensorFlow.js graph model")) from error
 
 

@@ -13,7 +13,8 @@ from souron.data.dataset import Dataset
 from souron.evaluation import familiarity
 from souron.evaluation.answers import Trainings
 from souron.evaluation.familiarity import Gauge
-from souron.runs import fingerprints, prepare
+from souron.hub import names
+from souron.runs import fingerprints, loading, prepare
 from souron.runs import fit as run_fit
 from souron.runs import folder as run_folder
 from souron.runs import options as run_options
@@ -41,7 +42,8 @@ def evaluate(
 def examine(folder: str | Path, data: str | Path | None = None, **options: Any) -> RunRecord:
     """Evaluate a run, or a ready-trained system, on its test cases or on all cases of other data.
 
-    Choices made on the run's validation cases, such as a threshold, are kept. ``options`` are
+    A system with published weights on this computer is evaluated on all cases of ``data``. Choices
+    made on the run's validation cases, such as a threshold, are kept. ``options`` are
     ``group``, ``allow_leak`` and ``window`` as in ``train``, and those of the task, such as
     ``prevalence`` or ``samples``.
 
@@ -49,8 +51,11 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     patients without ``allow_leak``; and if a file of the run was changed after it ended. Allowed or
     uncheckable overlaps are listed in the record's ``notes``.
     """
-    folder = run_folder.find(folder)
     run_options.check_shares(prevalence=options.get("prevalence"))
+    meaning = names.known(folder)
+    if isinstance(meaning, names.System) and meaning.published:
+        return _examine_published(meaning, data, options)
+    folder = run_folder.find(folder)
     args = run_folder.read_args(folder)
     task = prepare.task_of(args)
     given, further = run_options.read(EvaluateOptions, options, "souron val --help")
@@ -97,6 +102,47 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
             ).format(share=units.percent(record.unlike))
         )
     record.test = setup.test
+    record.answers, record.details = trainings.answers, task.result(trainings, setup)
+    record.measures = task.measures(trainings.answers, setup, trainings.training_of)
+    return record
+
+
+def _examine_published(
+    meaning: names.System, data: str | Path | None, options: dict[str, Any]
+) -> RunRecord:
+    """Evaluate published weights on all cases of some data. Raises UserError."""
+    system = loading.load(meaning)
+    task = registry.load_task(system.task)
+    if data is None or task.needs_training_data:
+        raise UserError(
+            "no data",
+            _("{name} has published weights, and no test cases of its own").format(
+                name=meaning.name
+            ),
+            expected=_("data that it was not trained on"),
+            fix=f"souron val {meaning.name} data=FOLDER",
+        )
+    given, further = run_options.read(EvaluateOptions, options, "souron val --help")
+    args: dict[str, Any] = {"system": meaning.name, "side": None, "seed": 0, **given}
+    args |= run_options.of_task(task.name, further)
+    cases = _with_classes_of(system, _cases(args, str(data), system, task))
+    rows = torch.arange(len(cases))
+    alone = splits.Split(rows[:0], rows[:0], rows)
+    *_before, step = task.setup(cases, alone, prepare.task_options(args, task))
+    setup = task.against(cases, step.result)
+    trainings = _answered_again(Path(meaning.name), task, system, setup, args)
+    record = RunRecord(
+        Path(meaning.name), meaning.name, str(data), task.name, 0,
+        run_folder.as_plain(system.config), run_folder.as_plain(system.spec), 0, 0, {}, [],
+        Cost(0, 0), Cost(0, 0), "", {}, test=cases, model=system,
+    )  # fmt: skip
+    learnt_from = system.published_from or task.published_from
+    record.notes = [
+        _(
+            "trained on {learnt_from}; whether these cases were among its training data cannot "
+            "be checked here"
+        ).format(learnt_from=learnt_from)
+    ]
     record.answers, record.details = trainings.answers, task.result(trainings, setup)
     record.measures = task.measures(trainings.answers, setup, trainings.training_of)
     return record

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from souron import registry
-from souron.hub import zoo
+from souron.hub import networks, zoo
 from souron.kinds.signature import typed_as
 from souron.utils.files import parse_yaml, read_tensors, write_text
 from souron.utils.messages import Caution, UserError, _, unknown_option
@@ -45,12 +45,18 @@ def not_trained(name: str) -> UserError:
         ways.append(_("a system of the package souron-zoo, which is not installed"))
     if size in entry.weights:
         ways.append(_("its published weights: pretrained=true"))
+    elif entry.weights:
+        sized = [registry.full_name(entry, other) for other in entry.weights]
+        ways.append(_("published weights: {names}").format(names=_some(sized)))
     data = registry.tasks()[entry.task].default_data
+    starter = networks.network(entry.weights.get(size, "")) is not None
     return UserError(
         "not trained",
         _("{name} has not been trained yet, and does not come ready trained").format(name=name),
         expected="; ".join(ways),
-        fix=f"souron train {name} data={data} budget={TRIAL}",
+        fix=f"souron fetch {name}"
+        if starter
+        else f"souron train {name} data={data} budget={TRIAL}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Paints one image in the style of another: a network reads the style, a second one paints with it.
+"""Paints an image in the style of another: one network reads the style, a second paints.
 
 Ghiasi, Lee, Kudlur, Dumoulin, Shlens: Exploring the structure of a real-time, arbitrary neural
 artistic stylization network (2017). https://arxiv.org/abs/1705.06830
@@ -107,7 +107,7 @@ class Style(ImageTranslator):
     channels_last = True
     measures = ("PSNR", "SSIM", "feature distance")
     SIZES = {
-        "tiny": Config(4, 1, 16, 0.25, rate=5e-3),
+        "tiny": Config(4, 1, 16, 0.25, part=24, rate=5e-3),
         "small": Config(),
     }
     WEIGHTS = {"small": "package:style"}
@@ -162,14 +162,14 @@ class Style(ImageTranslator):
         return self.paint(image, self.read(image if style is None else style))
 
     def loss(self, batch: Batch) -> Tensor:
-        image, style = batch.image, batch.image.roll(1, 0)
-        made = self(image, style).float()
+        made = self(batch.image, batch.image.roll(1, 0)).float()
         with torch.no_grad():
-            true, asked = features(image), features(style)
+            true = features(batch.image)
         seen = features(made)
         content = unlike(seen[CONTENT], true[CONTENT])
-        pairs = zip(seen[:STYLE], asked[:STYLE], strict=True)
-        return content + self.config.weight * sum(unlike(gram(a), gram(b)) for a, b in pairs)
+        pairs = zip(seen[:STYLE], true[:STYLE], strict=True)
+        style = sum(unlike(gram(one), gram(other).roll(1, 0)) for one, other in pairs)
+        return content + self.config.weight * style
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""

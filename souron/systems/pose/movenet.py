@@ -1,4 +1,4 @@
-"""From the centre of a figure a vector leads near each point; the peak close by is the point.
+"""From a figure's centre a vector leads near each point; the peak close by is the point.
 
 Votel, Li: Next-Generation Pose Detection with MoveNet and TensorFlow.js (2021).
 https://blog.tensorflow.org/2021/05/next-generation-pose-detection-with-movenet-and-tensorflowjs.html
@@ -199,7 +199,10 @@ class MoveNet(Poser):
         """Yield the loss of parts of a batch, one optimiser step each."""
         for start in range(0, len(batch.image), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            yield "model", self.loss(Batch(*(each[part] for each in batch)))
+            yield (
+                "model",
+                self.loss(Batch(batch.image[part], batch.target[part], batch.point[part])),
+            )
 
     def example(self) -> None:
         """Run one pass, for the table of layers."""
