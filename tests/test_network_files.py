@@ -79,6 +79,17 @@ def test_changed_bytes_are_read_or_refused_and_nothing_else_happens(read, conten
     assert refusals > 300
 
 
+def test_no_offset_leads_out_of_a_file():
+    data = bytes(range(16))
+    assert tflite._read(data, "B", 15) == 15
+    for place in (-4, -1, 13, 16, 2**31):
+        with pytest.raises(Refused):
+            tflite._read(data, "I", place)
+    behind = tflite.Table(b"\x10\0\0\0" + bytes(12), 0)  # its directory would begin before it
+    with pytest.raises(Refused):
+        behind.place(0)
+
+
 def test_a_shape_that_does_not_fit_the_values_is_refused(tmp_path):
     for shape in ((2, 2, 2, 4), (2, 2, 2, 2), (-2, -2, 2, 3), (2**30, 2**30, 2, 3)):
         refused(tflite.weights, made.tflite(shape=shape))
@@ -146,6 +157,13 @@ def test_values_in_other_files_are_refused(tmp_path):
             model["weightsManifest"][0]["paths"] = [path]
 
         refused(tfjs.weights, made.tfjs(tmp_path, change=change))
+
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "net.json").write_text(
+        (tmp_path / "net.json").read_text().replace("..", "../net.bin")
+    )
+    made.tfjs(tmp_path)  # the file that is named is there
+    refused(tfjs.weights, tmp_path / "sub" / "net.json", "another folder")
 
     def absent(model):
         model["weightsManifest"][0]["paths"] = ["gone.bin"]
