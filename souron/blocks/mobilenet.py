@@ -28,7 +28,7 @@ STAGES = (
 )
 STEM = 32  # channels of the first convolution
 LAST = 1280  # of the last, at any width
-QUARTER, EIGHTH, SIXTEENTH, HALVING = 2, 5, 9, 13  # blocks whose outputs are used elsewhere
+QUARTER, EIGHTH, SIXTEENTH, HALVING = 1, 2, 3, 5  # stages whose maps are used elsewhere
 
 
 class Convolution(nn.Module):
@@ -88,6 +88,19 @@ class Inverted(nn.Module):
         return x + y if self.residual else y
 
 
+class Halving(nn.Sequential):
+    """A stage that gives, beside its output, the widened map before the side is halved."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first, *rest = self
+        assert isinstance(first, Inverted)
+        wide = first.widened(x)
+        x = first.narrowed(wide)
+        for block in rest:
+            x = block(x)
+        return x, wide
+
+
 class Maps(NamedTuple):
     """Feature maps of an image of side H."""
 
@@ -105,38 +118,34 @@ class MobileNetV2(nn.Module):
         super().__init__()
         inward = eights(STEM * width)
         self.first = Convolution(channels, inward, 3, 2)
-        self.blocks = nn.ModuleList()
-        outputs = []
+        self.stages = nn.ModuleList()
+        outputs: list[int] = []
+        widened = 0
         for expansion, maps, count, stride in STAGES:
+            blocks = []
             for number in range(count):
-                outward = eights(maps * width)
-                block = Inverted(inward, outward, 1 if number else stride, expansion)
-                self.blocks.append(block)
-                outputs.append(outward)
-                inward = outward
+                blocks.append(
+                    Inverted(inward, eights(maps * width), 1 if number else stride, expansion)
+                )
+                inward = eights(maps * width)
+            halving = len(outputs) == HALVING
+            self.stages.append(Halving(*blocks) if halving else nn.Sequential(*blocks))
+            widened = blocks[0].wide if halving else widened
+            outputs.append(inward)
         self.last = Convolution(inward, LAST)
-        wide = self.blocks[HALVING]
-        assert isinstance(wide, Inverted)
-        self.maps = (
-            outputs[QUARTER],
-            outputs[EIGHTH],
-            outputs[SIXTEENTH],
-            wide.wide,
-            self.last.conv.out_channels,
-        )
+        seen = (outputs[stage] for stage in (QUARTER, EIGHTH, SIXTEENTH))
+        self.maps = (*seen, widened, LAST)
 
     def forward(self, image: Tensor) -> Maps:
         x, seen = self.first(image), []
-        for number, block in enumerate(self.blocks):
-            assert isinstance(block, Inverted)
+        for number, stage in enumerate(self.stages):
             if number == HALVING:
-                seen.append(block.widened(x))
-                x = block.narrowed(seen[-1])
+                x, widened = stage(x)
                 continue
-            x = block(x)
+            x = stage(x)
             if number in (QUARTER, EIGHTH, SIXTEENTH):
                 seen.append(x)
-        quarter, eighth, sixteenth, widened = seen
+        quarter, eighth, sixteenth = seen
         return Maps(quarter, eighth, sixteenth, widened, self.last(x))
 
     def layers(self) -> Iterator[tuple[str, int, str]]:
@@ -145,11 +154,14 @@ class MobileNetV2(nn.Module):
         The first has the number -1, the last that after the last block.
         """
         yield "first", -1, ""
-        for number, block in enumerate(self.blocks):
-            for part in ("expand", "depthwise", "project"):
-                if hasattr(block, part):
-                    yield f"blocks.{number}.{part}", number, part
-        yield "last", len(self.blocks), ""
+        number = 0
+        for stage, blocks in enumerate(self.stages):
+            for place, block in enumerate(blocks.children()):
+                for part in ("expand", "depthwise", "project"):
+                    if hasattr(block, part):
+                        yield f"stages.{stage}.{place}.{part}", number, part
+                number += 1
+        yield "last", number, ""
 
 
 def eights(maps: float) -> int:

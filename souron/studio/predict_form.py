@@ -117,6 +117,8 @@ def about(studio: Studio, source: Source) -> Markup:
     cautions: list[str] = []
     if source.pretrained:
         learnt = _("with its published weights")
+        if source.entry.published_from:
+            learnt += f" ({source.entry.published_from})"
     elif source.folder is not None and zoo.holds(source.folder):
         learnt = _("ready trained") + ": " + zoo.about(source.name)
     elif source.folder is not None:
