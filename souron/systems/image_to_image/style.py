@@ -25,16 +25,15 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.folded import Norm, named
 from souron.blocks.mobilenet import MobileNetV2
+from souron.blocks.recolouring import smaller
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.tasks.image_to_image import Batch, ImageTranslator, Large, Made, Spec, features
@@ -202,21 +201,14 @@ class Style(ImageTranslator):
         content = self._pixels(picture.image, (wide, high))
         [made] = self.paint(content, torch.lerp(own, other, strength)).float().cpu()
         painted = Picture.of(255 * made).image.convert("RGB")
-        painted = painted.resize(picture.size, Image.Resampling.BICUBIC)
+        painted = painted.resize(picture.size)
         note = "" if style else _("style=FILE paints in the style of an image of yours")
         return Made(picture, Large(painted), 1, time.perf_counter() - begun, note=note)
 
-    def _pixels(self, image: Image.Image, size: tuple[int, int]) -> Tensor:
+    def _pixels(self, image: Any, size: tuple[int, int]) -> Tensor:
         """Return an image of a size as (1, C, H, W) in 0..1."""
-        mode = "L" if self.spec.channels == 1 else "RGB"
-        small = image if image.mode == mode else Picture.of(_tensor(image)).image.convert(mode)
-        return _tensor(small.resize(size, Image.Resampling.BILINEAR))[None].to(self.device) / 255
-
-
-def _tensor(image: Image.Image) -> Tensor:
-    """Return the pixels of an image as (C, H, W) in 0..255."""
-    values = np.array(image, dtype=np.float32).reshape(image.height, image.width, -1)
-    return torch.from_numpy(values.transpose(2, 0, 1).copy())
+        pixels = smaller(image, size).to(self.device)
+        return pixels if self.spec.channels == 3 else pixels.mean(1, keepdim=True)
 
 
 def gram(x: Tensor) -> Tensor:
@@ -230,13 +222,14 @@ def unlike(one: Tensor, other: Tensor) -> Tensor:
     return F.mse_loss(one.float(), other.float()) / other.float().square().mean().clamp(min=1e-6)
 
 
-def waves() -> Image.Image:
+def waves() -> Any:
     """Draw the style that is used where none is given."""
-    down, across = np.mgrid[0:SIDE, 0:SIDE] * (2 * math.pi / SIDE)
-    first = 0.5 + 0.5 * np.sin(3 * across + 0.6 * np.sin(2 * down))
-    second = 0.5 + 0.5 * np.sin(5 * down + 2.5 * np.sin(3 * across))
+    turn = torch.arange(SIDE) * (2 * math.pi / SIDE)
+    down, across = turn[:, None], turn[None]
+    first = 0.5 + 0.5 * torch.sin(3 * across + 0.6 * torch.sin(2 * down))
+    second = 0.5 + 0.5 * torch.sin(5 * down + 2.5 * torch.sin(3 * across))
     colours = [0.15 + 0.8 * first * second, 0.25 + 0.5 * second, 0.95 - 0.4 * first]
-    return Image.fromarray((255 * np.stack(colours, 2)).clip(0, 255).astype(np.uint8))
+    return Picture.of(255 * torch.stack(colours)).image
 
 
 def layers(model: Style) -> Iterator[tuple[str, str]]:
