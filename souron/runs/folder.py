@@ -50,6 +50,9 @@ def not_trained(name: str) -> UserError:
     elif size in entry.weights:
         fix = f"souron fetch {name}"
         ways.append(_("its published weights: {command}").format(command=fix))
+    elif entry.weights:
+        sized = [registry.full_name(entry, other) for other in entry.weights]
+        ways.append(_("published weights: {names}").format(names=_some(sized)))
     return UserError(
         "not trained",
         _("{name} has not been trained yet, and does not come ready trained").format(name=name),
