@@ -125,10 +125,10 @@ def light(inward: int, outward: int) -> nn.Sequential:
     )
 
 
-def prediction(inward: int, outward: int, lite: bool) -> nn.Module:
-    """A 3x3 convolution; with ``lite`` a depthwise one, and a 1x1 convolution."""
+def prediction(inward: int, outward: int, lite: bool, kernel: int = 3) -> nn.Module:
+    """A convolution; with ``lite`` a depthwise 3x3 one, and a 1x1 convolution."""
     if not lite:
-        return nn.Conv2d(inward, outward, 3, padding=1)
+        return nn.Conv2d(inward, outward, kernel, padding=kernel // 2)
     depthwise = Convolution(inward, inward, 3, 1, inward, nn.ReLU6)
     layers = nn.Sequential(depthwise, nn.Conv2d(inward, outward, 1))
     slow_norms(layers, LITE_MOMENTUM)

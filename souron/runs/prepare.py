@@ -47,19 +47,26 @@ def dataset_for(
 ) -> Dataset:
     """Load the data that the options name.
 
-    Published weights require colour images of the side that they were trained at; tasks that
-    describe a whole data set require all of it in memory. ``progress`` and ``large`` as in
+    Published weights need colour images, by default of the side that they were trained at; tasks
+    that describe a whole data set require all of it in memory. ``progress`` and ``large`` as in
     ``load``. Raises UserError.
     """
     task = task_of(args)
     published = args["pretrained"] == "True"
-    side = args["side"] or (task.published_side(args["system"]) if published else None)
+    side = args["side"] or (_published_side(args, task) if published else None)
     data = load.load(
         args["data"], side, args.get("group"), args.get("window"), task.fewest_classes, progress,
         large if task.held_out else "refuse", task.formats, task.target,
     )  # fmt: skip
     task.check(data, task_options(args, task))
     return coloured(data, 3) if published else data
+
+
+def _published_side(args: Mapping[str, Any], task: Task) -> int:
+    """Return the side, in pixels, of the images that published weights were trained on."""
+    name = args["system"] if "system" in args else args["systems"][0].partition(":")[0]
+    spec = registry.load_system(name)[0].published_spec(registry.find(name)[1])
+    return task.published_side(name) if spec is None else int(spec.side)
 
 
 def about_patients(args: Mapping[str, Any], task: Task, data: Dataset) -> str:
