@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.folded import named
-from souron.blocks.mobilenet import Convolution, MobileNetV2
+from souron.blocks.folded_mobilenet import Convolution, MobileNetV2
 
 EXTRA = ((256, 512), (128, 256), (128, 256), (64, 128))  # narrow, wide: four maps more
 SCALES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)  # of default boxes, as shares of the side
