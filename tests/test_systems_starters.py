@@ -15,8 +15,8 @@ from torchvision.ops import generalized_box_iou
 
 from souron import registry
 from souron.blocks import folded, single_shot
+from souron.blocks.folded_mobilenet import MobileNetV2
 from souron.blocks.fusing import fused
-from souron.blocks.mobilenet_tf import MobileNetV2
 from souron.blocks.published_labels import COCO, KEYPOINTS
 from souron.blocks.yolo import distribution_focal, places
 from souron.data.dataset import Rows

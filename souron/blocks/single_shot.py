@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from souron.blocks.folded import named
-from souron.blocks.mobilenet_tf import Convolution, MobileNetV2
+from souron.blocks.folded_mobilenet import Convolution, MobileNetV2
 
 EXTRA = ((256, 512), (128, 256), (128, 256), (64, 128))  # narrow, wide: four maps more
 SCALES = (0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0)  # of default boxes, as shares of the side

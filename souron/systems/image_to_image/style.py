@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.folded import Norm, named
-from souron.blocks.mobilenet_tf import MobileNetV2
+from souron.blocks.folded_mobilenet import MobileNetV2
 from souron.blocks.recolouring import smaller
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice

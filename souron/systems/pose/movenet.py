@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.folded import Norm, named
-from souron.blocks.mobilenet_tf import MobileNetV2
+from souron.blocks.folded_mobilenet import MobileNetV2
 from souron.blocks.published_labels import KEYPOINTS, LINES
 from souron.tasks.pose import Batch, Poser, Spec
 
