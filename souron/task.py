@@ -164,7 +164,8 @@ class Task(ABC):
 
     def published_side(self, name: str) -> int:
         """Return the side in pixels of images for the published weights of a system."""
-        row = published.of_system(name)
+        made_for = registry.load_system(name)[0].published_spec(registry.find(name)[1])
+        row = made_for or published.of_system(name)
         return row.side if row else PUBLISHED_SIDE
 
     def comes_published(self, name: str) -> bool:

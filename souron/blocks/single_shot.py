@@ -19,6 +19,12 @@ ASPECTS = (1.0, 2.0, 0.5, 3.0, 0.3333)
 LOWEST = ((0.1, 1.0), (0.2, 2.0), (0.2, 0.5))  # scale and aspect on the finest map
 FILE = "FeatureExtractor/MobilenetV2"
 NORM = "BatchNorm/FusedBatchNormV3"
+# Kuznetsova et al.: The Open Images Dataset V4 (2018). https://arxiv.org/abs/1811.00982
+OPEN_IMAGES = (  # the 23 labels of the detector in MediaPipe
+    "Bicycle", "Boot", "Laptop", "Person", "Chair", "Cattle", "Desk", "Cat", "Computer mouse",
+    "Computer monitor", "Box", "Mug", "Coffee cup", "Stationary bicycle", "Table", "Bottle",
+    "High heels", "Vehicle", "Footwear", "Dog", "Book", "Camera", "Car",
+)  # fmt: skip
 
 
 class Features(nn.Module):

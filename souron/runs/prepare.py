@@ -31,7 +31,7 @@ MOST_COMPARED = 20_000  # images searched for duplicates
 
 def task_of(args: Mapping[str, Any]) -> Task:
     """Return the task of the system, or of the first of several systems."""
-    system = args["system"] if "system" in args else args["systems"][0].partition(":")[0]
+    system = _first_system(args)
     return registry.load_task(registry.find(str(system))[0].task)
 
 
@@ -53,7 +53,7 @@ def dataset_for(
     """
     task = task_of(args)
     published = args["pretrained"] == "True"
-    side = args["side"] or (_published_side(args, task) if published else None)
+    side = args["side"] or (task.published_side(_first_system(args)) if published else None)
     data = load.load(
         args["data"], side, args.get("group"), args.get("window"), task.fewest_classes, progress,
         large if task.held_out else "refuse", task.formats, task.target,
@@ -62,11 +62,9 @@ def dataset_for(
     return coloured(data, 3) if published else data
 
 
-def _published_side(args: Mapping[str, Any], task: Task) -> int:
-    """Return the side, in pixels, of the images that published weights were trained on."""
-    name = args["system"] if "system" in args else args["systems"][0].partition(":")[0]
-    spec = registry.load_system(name)[0].published_spec(registry.find(name)[1])
-    return task.published_side(name) if spec is None else int(spec.side)
+def _first_system(args: Mapping[str, Any]) -> str:
+    """Return the name of the system that is trained, or of the first of those compared."""
+    return str(args["system"] if "system" in args else args["systems"][0].partition(":")[0])
 
 
 def about_patients(args: Mapping[str, Any], task: Task, data: Dataset) -> str:

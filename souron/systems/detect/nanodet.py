@@ -31,8 +31,8 @@ from torch.nn import functional as F
 
 from souron.blocks.boxes import overlaps
 from souron.blocks.folded import Norm, named
-from souron.blocks.published_labels import COCO
 from souron.blocks.yolo import distribution_focal, in_a_row, places
+from souron.hub import published
 from souron.tasks.detect import Batch, Detector, Explained, Spec
 from souron.utils.messages import _
 
@@ -165,7 +165,7 @@ class NanoDet(Detector):
 
     @classmethod
     def published_spec(cls, size: str) -> Spec | None:
-        return Spec(3, 416, COCO) if size in cls.WEIGHTS else None
+        return Spec(3, 416, published.coco_labels()) if size in cls.WEIGHTS else None
 
     def renamed(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights of the published file, whose convolutions are numbered as computed."""

@@ -36,9 +36,8 @@ from torch.nn import functional as F
 
 from souron.blocks.boxes import around, clipped, decode, encode, overlaps
 from souron.blocks.csp import CSPBackbone
-from souron.blocks.published_labels import OPEN_IMAGES
-from souron.blocks.single_shot import Features, renamed
-from souron.blocks.ssd_networks import VGG, MobileNet, halved, prediction
+from souron.blocks.single_shot import OPEN_IMAGES, Features, renamed
+from souron.blocks.ssd_networks import VGG, Branch, MobileNet, halved
 from souron.hub.backbones import Backbone
 from souron.kinds.codecs.image import Letterbox
 from souron.kinds.picture import Picture
@@ -90,31 +89,6 @@ class Pyramid(nn.Module):
         for block in self.extra:
             found.append(block(found[-1]))
         return found
-
-
-class Branch(nn.Module):
-    """Predictions (B, A, values) for each default box, from all feature maps."""
-
-    def __init__(
-        self,
-        maps: Sequence[int],
-        boxes: Sequence[int],
-        values: int,
-        lite: bool = False,
-        kernel: int = 3,
-    ) -> None:
-        super().__init__()
-        self.values = values
-        self.module_list = nn.ModuleList(
-            prediction(inward, count * values, lite, kernel)
-            for inward, count in zip(maps, boxes, strict=True)
-        )
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        said = [
-            layer(x).permute(0, 2, 3, 1) for layer, x in zip(self.module_list, maps, strict=True)
-        ]
-        return torch.cat([each.reshape(len(each), -1, self.values) for each in said], 1).float()
 
 
 def shapes(scale: float, following: float, aspects: Sequence[int]) -> list[tuple[float, float]]:

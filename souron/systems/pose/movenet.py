@@ -31,8 +31,7 @@ from torch.nn import functional as F
 
 from souron.blocks.folded import Norm, named
 from souron.blocks.folded_mobilenet import MobileNetV2
-from souron.blocks.published_labels import KEYPOINTS, LINES
-from souron.tasks.pose import Batch, Poser, Spec
+from souron.tasks.pose import Batch, Poser, Spec, body
 
 STRIDE = 4  # pixels per cell
 PYRAMID = (64, 64, 32, 24)  # channels at 1/32, 1/16, 1/8 and 1/4 of the side
@@ -115,9 +114,7 @@ class MoveNet(Poser):
 
     @classmethod
     def published_spec(cls, size: str) -> Spec | None:
-        if size not in cls.WEIGHTS:
-            return None
-        return Spec(3, SIDES[size], ("person",), KEYPOINTS, LINES)
+        return Spec(3, SIDES[size], ("person",), *body()) if size in cls.WEIGHTS else None
 
     def renamed(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return named(self, layers(self.backbone), held)
