@@ -20,7 +20,7 @@ from souron.blocks.fusing import fused
 from souron.blocks.yolo import distribution_focal, places
 from souron.data.dataset import Rows
 from souron.evaluation import summary
-from souron.hub import published, weights
+from souron.hub import weights
 from souron.kinds.cutout import Cutout
 from souron.kinds.picture import Picture
 from souron.systems.detect import nanodet
@@ -66,7 +66,7 @@ def test_u2net_has_as_many_parameters_as_published(kind, size, count):
 
 def test_nanodet_has_as_many_parameters_as_published():
     model = summary.blueprint(
-        NanoDet, NanoDet.SIZES["small"], detect.Spec(3, 416, published.coco_labels())
+        NanoDet, NanoDet.SIZES["small"], detect.Spec(3, 416, detect.coco_labels())
     )
     assert round(summary.parameters(model) / 1e6, 1) == 3.8
 
@@ -144,7 +144,7 @@ def test_weights_of_a_file_are_loaded_and_missing_ones_are_named(monkeypatch):
     model = task.published("nanodet", True)
     assert torch.equal(model.first.conv.weight, file[f"{nanodet.FILE}.weight"])
     assert torch.equal(model.outputs[2].bias, file[f"{nanodet.FILE}_33.bias"])
-    assert model.spec.labels == published.coco_labels() and model.spec.side == 416
+    assert model.spec.labels == detect.coco_labels() and model.spec.side == 416
     own = task.published("nanodet", True, None, detect.Spec(3, 64, ("a", "b")))
     assert torch.equal(own.first.bn.bias, file[f"{nanodet.FILE}.bias"])
     assert own.outputs[0].out_channels == 2 + 4 * BINS  # new

@@ -86,6 +86,7 @@ def tell_row(row: Row) -> None:
         (_("Where it is used"), text.used),
         (_("Where it fails"), text.fails),
         (_("Text to read aloud"), text.spoken),
+        (_("See it answer"), f"souron try {row.id}"),
         (_("Commands"), "\n".join(row.commands)),
         (_("Source"), row.source),
     ]
@@ -127,6 +128,7 @@ def as_json(row: Row) -> dict[str, Any]:
     return {
         **{name: {language: getattr(text, name) for language, text in both} for name in fields},
         "tasks": [registry.find(name)[0].task for name in row.systems],
+        "answer": row.answer,
         "commands": list(row.commands),
         "interactive": list(row.interactive),
         "docs": row.docs,

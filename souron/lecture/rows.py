@@ -12,6 +12,7 @@ name is the letter of a chapter and a number, which is the row's place.
     docs = "use"                 a page of docs/, or ""
     interactive = ["noise_slider"]   files of souron/studio/interactives/
     pages = ["train"]            pages of the studio where more can be done
+    answer = "souron ..."        answers within seconds, from sample files (see ``samples``)
     commands = ["souron ..."]    to be typed
 
     [en]                         and [ja]
@@ -40,6 +41,7 @@ LONGEST = 2_000  # characters of a field
 STEPS = (3, 6)  # of a mechanism: minimum, maximum
 MOST_NAMES = 8  # in a list
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+COMMAND = re.compile(r"souron [^\n]{1,200}")
 CHAPTERS = (
     ("course", N_("The course's own exercises"), "C"),
     ("images", N_("Image classification"), "V"),
@@ -78,6 +80,7 @@ class Row:
     docs: str
     interactive: tuple[str, ...]
     pages: tuple[str, ...]
+    answer: str
     commands: tuple[str, ...]
     en: Text
     ja: Text
@@ -164,6 +167,8 @@ def checked(found: Mapping[str, Any], file: Path) -> Row:
     year = found["year"]
     if not isinstance(year, int) or isinstance(year, bool) or not 1600 <= year <= 2100:
         raise wrong(file, f"year = {year!r}", "year = 2012")
+    if not COMMAND.fullmatch(_string(file, found, "answer")):
+        raise wrong(file, f"answer = {found['answer']!r}"[:120], 'answer = "souron ..."')
     source = _string(file, found, "source", empty=True)
     if source and not re.fullmatch(r"https?://[^\s<>\"']+", source):
         raise wrong(file, f"source = {source!r}", 'source = "https://..."')
@@ -183,7 +188,8 @@ def checked(found: Mapping[str, Any], file: Path) -> Row:
         docs=docs,
         interactive=_list(file, found, "interactive", NAME),
         pages=_list(file, found, "pages", NAME),
-        commands=_list(file, found, "commands", re.compile(r"souron [^\n]{1,200}")),
+        answer=_string(file, found, "answer"),
+        commands=_list(file, found, "commands", COMMAND),
         en=_text(file, found["en"], "en"),
         ja=_text(file, found["ja"], "ja"),
     )

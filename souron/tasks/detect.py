@@ -38,6 +38,12 @@ PUBLISHED = (3, 640, 80)  # of COCO
 LEAST_LEFT = 0.3  # least share of an object's area that a shift must leave in the image
 
 
+def coco_labels() -> tuple[str, ...]:
+    """Return the 80 labels of COCO's boxes in order, without the gaps in its numbers."""
+    listed, skipped = published.CLASSES["coco"]
+    return tuple(name for name in published.torchvision_list(listed)[skipped:] if name != "N/A")
+
+
 @dataclass(frozen=True)
 class Spec:
     """Properties of the data that a detector needs before it is built."""

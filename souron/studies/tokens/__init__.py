@@ -15,7 +15,7 @@ from souron.kinds.text import Text
 from souron.kinds.tokens import Tokens
 from souron.runs.events import Event
 from souron.studies.tokens.bits import cut
-from souron.studies.tokens.cutters import USUAL, cutter, names_a_model
+from souron.studies.tokens.cutters import USUAL, cutter, names_a_model, usual
 from souron.study import Given, Plain, Record, Section, Study, Table
 from souron.utils.messages import N_, _
 
@@ -45,7 +45,7 @@ class Options:
     model: Annotated[
         str,
         Choice(
-            N_("the system whose tokens are shown (default smollm2)"),
+            N_("the system whose tokens are shown (default smollm2 if it was fetched, else gpt)"),
             metavar="SYSTEM",
             of=("tokenize", "complete"),
         ),
@@ -134,7 +134,7 @@ class Tokenization(Study):
             (models if names_a_model(word) else texts).append(word)
         read = [text_of(word) for word in texts]
         cuts: dict[str, list[Tokens]] = {}
-        for number, name in enumerate(models or [USUAL]):
+        for number, name in enumerate(models or [usual()]):
             yield Event("data", number / max(1, len(models)), text=name)
             splitter = cutter(name)
             cuts[name] = [cut(text, splitter, name) for text in read]

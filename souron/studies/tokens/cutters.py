@@ -6,10 +6,10 @@ from typing import Any
 from souron import model as models_api
 from souron import registry
 from souron.data.tokenizer import Tokenizer
-from souron.hub import fetch
+from souron.hub import fetch, zoo
 from souron.utils.messages import UserError, _
 
-USUAL = "smollm2"
+USUAL, READY = "smollm2", "gpt"  # the model to begin with, and the one that comes ready trained
 TASKS = ("tokenize", "complete")
 FILES = (".json", ".gguf")
 
@@ -35,6 +35,12 @@ def cutter(name: str | Path) -> Any:
             exit=3,
         )
     raise _nobody(str(name))
+
+
+def usual() -> str:
+    """Return the model of those who name none: smollm2, or what is here in its place."""
+    here = fetch.where(USUAL) is not None or zoo.where(READY) is None
+    return USUAL if here else READY
 
 
 def names_a_model(word: str) -> bool:

@@ -32,8 +32,7 @@ from torch.nn import functional as F
 from souron.blocks.boxes import overlaps
 from souron.blocks.folded import Norm, named
 from souron.blocks.yolo import distribution_focal, in_a_row, places
-from souron.hub import published
-from souron.tasks.detect import Batch, Detector, Explained, Spec
+from souron.tasks.detect import Batch, Detector, Explained, Spec, coco_labels
 from souron.utils.messages import _
 
 BINS = 11  # of an edge's distance, in strides
@@ -165,7 +164,7 @@ class NanoDet(Detector):
 
     @classmethod
     def published_spec(cls, size: str) -> Spec | None:
-        return Spec(3, 416, published.coco_labels()) if size in cls.WEIGHTS else None
+        return Spec(3, 416, coco_labels()) if size in cls.WEIGHTS else None
 
     def renamed(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights of the published file, whose convolutions are numbered as computed."""

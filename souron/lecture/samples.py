@@ -1,0 +1,215 @@
+"""The sample files on which each row of the lecture is shown at work.
+
+A row's ``answer`` is one command: ``souron predict cat.png``. The files that it names are written
+into a folder before it runs: photographs of scikit-image and scikit-learn, held-out cases of the
+ready-trained systems, and a few texts and tables.
+
+>>> names("souron predict unet scene.png")
+['scene.png']
+"""
+
+import importlib.util
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from souron.data.composing import manners
+from souron.hub import zoo
+from souron.lecture.rows import Row
+from souron.utils.messages import UserError, _, language
+
+PHOTOGRAPHS = {
+    "cat.png": ("skimage", "data/chelsea.png"),
+    "tissue.png": ("skimage", "data/ihc.png"),
+    "flower.jpg": ("sklearn", "datasets/images/flower.jpg"),
+}
+HELD_OUT = {
+    "shoe.png": "fashion/ankle-boot.png",
+    "scene.png": "drawn_scenes/1.png",
+    "film.png": "cephalo/1.png",
+    "volume.nii.gz": "phantoms/1.nii.gz",
+    "melody.mid": "chorales/1.mid",
+    "prompt.txt": "speeches/1.txt",
+}
+TEXTS = ("guide.txt", "answer.txt", "notes/ward.txt", "questions.csv", "mails.csv")
+EVERY = 40  # of the exchanges of ``manners`` one is a sample
+TILE = 32  # pixels: the side of a square of the tissue
+MOVES = 12  # frames of the film
+STEP = 6  # pixels from one frame to the next
+LONGEST = 120  # seconds that a command may take
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a row's command printed, and how long it took."""
+
+    row: str
+    command: str
+    seconds: float
+    exit: int
+    lines: tuple[str, ...]  # of stdout; where it failed, of stderr
+
+
+def names(command: str) -> list[str]:
+    """Return the sample files that a command names, also after ``=``."""
+    words = [word.rpartition("=")[2] for word in shlex.split(command)]
+    return [name for name in writers() if name in words]
+
+
+def writers() -> dict[str, Callable[[Path], None]]:
+    """Return for each sample the function that writes it to a path."""
+    return {
+        **{name: _of_package(*place) for name, place in PHOTOGRAPHS.items()},
+        **{name: _of_zoo(place) for name, place in HELD_OUT.items()},
+        **{name: _copied(Path(__file__).with_suffix("") / name) for name in TEXTS},
+        "notes/": lambda file: _copied(Path(__file__).with_suffix("") / "notes/ward.txt")(
+            file / "ward.txt"
+        ),
+        "talk.jsonl": conversations,
+        "pairs.jsonl": preferences,
+        "scene.gif": moving,
+        "slide.png": tiled,
+        "tissue/labels.csv": labelled,
+    }
+
+
+def write(folder: Path, command: str) -> None:
+    """Write the sample files that a command names, unless they are there. Raises UserError."""
+    for name in names(command):
+        file = folder / name
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            writers()[name](file)
+
+
+def answer(row: Row, folder: Path) -> Answer:
+    """Run a row's command in a folder with its sample files, as a process of its own.
+
+    Raises UserError where the samples or the time are missing.
+    """
+    write(folder, row.answer)
+    words = [sys.executable, "-m", "souron", *shlex.split(row.answer)[1:], "--lang", language()]
+    begun = time.monotonic()
+    try:
+        done = subprocess.run(
+            words, cwd=folder, capture_output=True, encoding="utf-8", timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(
+            "try",
+            _("{command} took longer than {seconds} s").format(command=row.answer, seconds=LONGEST),
+            expected=_("an answer within seconds"),
+            fix=row.answer,
+        ) from error
+    lines = (done.stderr if done.returncode else done.stdout).splitlines()
+    shown = tuple(line.rstrip() for line in lines if line.strip())
+    return Answer(row.id, row.answer, time.monotonic() - begun, done.returncode, shown)
+
+
+def _copied(source: Path) -> Callable[[Path], None]:
+    def copy(file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, file)
+
+    return copy
+
+
+def _of_package(package: str, place: str) -> Callable[[Path], None]:
+    found = importlib.util.find_spec(package)
+    assert found is not None and found.origin is not None, "a dependency"
+    return _copied(Path(found.origin).parent / place)
+
+
+def _of_zoo(place: str) -> Callable[[Path], None]:
+    root = zoo.root()
+    if root is None:
+        return _missing
+    return _copied(root / "examples" / place)
+
+
+def _missing(_file: Path) -> None:
+    raise UserError(
+        "try",
+        _("the ready-trained systems are not installed"),
+        expected="souron-zoo",
+        fix="pip install souron-zoo",
+    )
+
+
+def _scenes() -> list[Image.Image]:
+    root = zoo.root()
+    if root is None:
+        _missing(Path())
+    assert root is not None
+    files = sorted((root / "examples/drawn_scenes").glob("*.png"))
+    return [Image.open(file).convert("RGB") for file in files]
+
+
+def conversations(file: Path) -> None:
+    """Write questions with good answers, one JSON object a line."""
+    _write_lines(file, [
+        {"messages": [{"role": "user", "content": one.prompt},
+                      {"role": "assistant", "content": one.good}]}
+        for one in manners.exchanges()[::EVERY]
+    ])  # fmt: skip
+
+
+def preferences(file: Path) -> None:
+    """Write questions with a better and a worse answer, one JSON object a line."""
+    _write_lines(file, [
+        {"prompt": one.prompt, "chosen": one.good, "rejected": one.bad}
+        for one in manners.exchanges()[::EVERY]
+    ])  # fmt: skip
+
+
+def _write_lines(file: Path, rows: list[dict[str, Any]]) -> None:
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    file.write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+def moving(file: Path) -> None:
+    """Write a film: a camera that moves across a drawn scene."""
+    scene = _scenes()[0]
+    width, height = scene.size
+    wide = Image.new("RGB", (2 * width, height))
+    wide.paste(scene, (0, 0))
+    wide.paste(scene.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (width, 0))
+    frames = [wide.crop((STEP * n, 0, STEP * n + width, height)) for n in range(MOVES)]
+    frames[0].save(file, save_all=True, append_images=frames[1:], duration=100, loop=0)
+
+
+def tiled(file: Path) -> None:
+    """Write an image that is larger than a network's, of drawn scenes side by side."""
+    scenes = _scenes()
+    width, height = scenes[0].size
+    whole = Image.new("RGB", (3 * width, 2 * height))
+    for number, scene in enumerate(scenes[:6]):
+        whole.paste(scene, (number % 3 * width, number // 3 * height))
+    whole.save(file)
+
+
+def labelled(file: Path) -> None:
+    """Write squares of stained tissue, and a table of them: brown or not, and their strip."""
+    photograph = file.parent / "tissue.png"
+    _of_package(*PHOTOGRAPHS["tissue.png"])(photograph)
+    tissue = Image.open(photograph).convert("RGB")
+    across, down = (side // TILE for side in tissue.size)
+    rows = ["file,label,strip"]
+    for number in range(across * down):
+        left, upper = number % across * TILE, number // across * TILE
+        square = tissue.crop((left, upper, left + TILE, upper + TILE))
+        red, _green, blue = np.asarray(square).reshape(-1, 3).mean(0)
+        square.save(file.parent / f"{number:03}.png")
+        rows.append(f"{number:03}.png,{'brown' if red > blue else 'blue'},{number // across}")
+    photograph.unlink()
+    file.write_text("\n".join(rows) + "\n", encoding="utf-8")

@@ -1,0 +1,91 @@
+"""Every row of the lecture answers by one command, on sample files."""
+
+import json
+import shlex
+import subprocess
+
+import pytest
+
+from souron.cli import main
+from souron.lecture import rows, samples
+from souron.utils.messages import UserError
+
+TRAINED = ("train", "compare")  # their answer is a figure, of seconds of training
+EXPECTED = {
+    **dict.fromkeys(["C3", "C4", "V1", "V2", "V3", "V4", "V5", "V6", "V7"], "ankle boot"),
+    **dict.fromkeys(["D1", "D2", "D3", "D4", "S1", "S2", "S3"], "sign"),
+    "C6": "The dentist visits the ward on Tuesdays.",
+    "C7": "toothache",
+    "V8": "Egyptian cat",
+    "D5": "SNA",
+    "D6": "12 frames",
+    "S4": "12 tiles",
+    "S5": "liver",
+    "L8": "The ward is open from 2 pm to 7 pm",
+    "L9": "2 questions",
+    "E2": "aspirin",
+    "E3": "Dentists",
+}
+
+
+@pytest.mark.parametrize("row", rows.rows().values(), ids=lambda row: row.id)
+def test_a_row_answers(row, tmp_path, monkeypatch, capsys):
+    samples.write(tmp_path, row.answer)
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(row.answer)
+    assert words.pop(0) == "souron"
+    code = main.run(words)
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    expected = "interval" if words[0] in TRAINED else EXPECTED.get(row.id, "")
+    assert told.out.strip() and expected in told.out
+
+
+def test_what_is_there_is_not_written_again(tmp_path):
+    (tmp_path / "cat.png").write_bytes(b"my own")
+    samples.write(tmp_path, "souron predict cat.png shoe.png")
+    assert (tmp_path / "cat.png").read_bytes() == b"my own"
+    assert (tmp_path / "shoe.png").is_file()
+    assert samples.names("souron check answer.txt sources=notes/") == ["answer.txt", "notes/"]
+
+
+def test_the_samples_come_whole_or_say_what_is_missing(tmp_path, monkeypatch):
+    for name in samples.writers():
+        samples.write(tmp_path, f"souron predict {name}")
+    assert (tmp_path / "notes/ward.txt").is_file()
+    table = (tmp_path / "tissue/labels.csv").read_text().splitlines()
+    assert {line.split(",")[1] for line in table[1:]} == {"brown", "blue"}
+    assert all((tmp_path / "tissue" / line.split(",")[0]).is_file() for line in table[1:])
+    monkeypatch.setattr(samples.zoo, "root", lambda: None)
+    with pytest.raises(UserError, match="not installed"):
+        samples.write(tmp_path / "other", "souron predict unet scene.png")
+
+
+def test_try_prints_the_command_and_its_answer(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main.run(["try", "C7"]) == 0
+    printed = capsys.readouterr().out
+    assert "$ souron tokens" in printed and "The│ pat│ient" in printed
+    assert main.run(["try", "Z9"]) == 2
+    assert "the lecture has no row 'Z9'" in capsys.readouterr().err
+
+
+def test_a_command_that_fails_is_shown_and_ends_with_1(tmp_path, monkeypatch, capsys):
+    def run(words, cwd, **_given):
+        assert cwd == tmp_path / "try" and (cwd / "cat.png").is_file()
+        return subprocess.CompletedProcess(words, 3, "", "[wrong] nothing here\n")
+
+    monkeypatch.setattr(samples.subprocess, "run", run)
+    assert main.run(["try", "V8", f"project={tmp_path}", "--json"]) == 1
+    [answer] = json.loads(capsys.readouterr().out)
+    assert answer["row"] == "V8" and answer["exit"] == 3
+    assert answer["lines"] == ["[wrong] nothing here"]
+
+
+def test_a_command_that_does_not_end_is_stopped(tmp_path, monkeypatch):
+    def run(words, **given):
+        raise subprocess.TimeoutExpired(words, given["timeout"])
+
+    monkeypatch.setattr(samples.subprocess, "run", run)
+    with pytest.raises(UserError, match="took longer than 120 s"):
+        samples.answer(rows.find("V8"), tmp_path)
