@@ -16,7 +16,6 @@ from souron.cli import options as cli_options
 from souron.cli.answers import FORMS, Saving, place_of_answers, tell_csv, tell_json, tell_people
 from souron.cli.app import command
 from souron.cli.console import note, screen
-from souron.cli.train import yes_or_no
 from souron.hub import names
 from souron.utils import files as file_utils
 from souron.utils import hardware
@@ -134,7 +133,7 @@ def predict(
         from souron.pipelines import default_system
 
         with console.warning_lines():
-            loaded = models_api.load(meaning, yes_or_no(pretrained) or False)
+            loaded = models_api.load(meaning, arguments.yes_or_no(pretrained) or False)
     own, to, tile = own_settings(loaded, to, tile, overlap)
     chosen |= own
     truth = read_reference(loaded, reference)
