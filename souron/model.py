@@ -104,7 +104,11 @@ class Model:
             receipt = zoo.receipt(self.folder).get("data")
             named = receipt.get("name") if isinstance(receipt, dict) else ""
             return str(named or run_folder.read_args(self.folder)["data"])
-        return registry.load_task(self.system.task).published_from if self.system else ""
+        if self.system is None:
+            return ""
+        if registry.is_system(self.name):
+            return registry.published_from(self.name)
+        return str(registry.load_task(self.system.task).published_from)
 
     @property
     def asked(self) -> signature.Signature:

@@ -15,7 +15,7 @@ import importlib.util
 import inspect
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -46,6 +46,8 @@ class Entry:
     about: str  # the whole docstring
     weights: dict[str, str]  # size -> its published weights, as fetching names them
     needs_fit: bool = True  # False where its file says that it needs no training
+    published_from: dict[str, str] = field(default_factory=dict)  # size -> their training data,
+    # where it is not the task's
 
 
 @dataclass(frozen=True)
@@ -464,6 +466,7 @@ def describe(file: Path) -> Entry:
         about=about,
         weights=value("WEIGHTS", {}),
         needs_fit=value("needs_fit", True),
+        published_from=value("published_from", {}),
     )
 
 
@@ -482,6 +485,12 @@ def find(name: str) -> tuple[Entry, str]:
         expected=", ".join(near or entries()),
         fix=f"souron show {near[0]}" if near else "souron list",
     )
+
+
+def published_from(name: str) -> str:
+    """Return the training data of a system's published weights. Raises UserError."""
+    entry, size = find(name)
+    return entry.published_from.get(size) or str(load_task(entry.task).published_from)
 
 
 def is_system(name: str) -> bool:

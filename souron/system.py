@@ -36,6 +36,9 @@ class System(nn.Module, ABC):
     WEIGHTS: ClassVar[
         dict[str, str]
     ] = {}  # size -> source of its published weights: "torchvision:...", "timm:..."
+    published_from: ClassVar[
+        dict[str, str]
+    ] = {}  # size -> training data of its published weights, where it is not the task's
     year: ClassVar[int]
     ja: ClassVar[str]
     status: ClassVar[Literal["faithful", "reduced", "pretrained"]] = "faithful"
@@ -73,8 +76,16 @@ class System(nn.Module, ABC):
         """Return the source of the published weights of a size and config; "" for none."""
         return cls.WEIGHTS.get(size, "")
 
+    @classmethod
+    def published_spec(cls, size: str) -> Any:
+        """Return the ``Spec`` of the published weights of a size; None where the task knows it."""
+        return None
+
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return published weights by the names that they have in this system."""
+        """Return published weights by the names that they have in this system.
+
+        Raises KeyError for a name that the file lacks.
+        """
         return dict(weights)
 
     def loss(self, batch: Any) -> Tensor:

@@ -23,7 +23,7 @@ from souron.data import load
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Parts, Split
 from souron.evaluation.answers import Answers, Setup, Step, Trainings
-from souron.hub import published
+from souron.hub import published, published_systems
 from souron.hub.weights import PUBLISHED_SIDE
 from souron.kinds.kind import Kind
 from souron.metrics.metric import Metric
@@ -157,11 +157,15 @@ class Task(ABC):
 
         With ``spec``, it gets a new last layer for training on such data. Raises UserError.
         """
-        raise UserError("task", _("{name} has no published weights").format(name=name))
+        kind, _config = registry.load_system(name)
+        if kind.published_spec(registry.find(name)[1]) is None:
+            raise UserError("task", _("{name} has no published weights").format(name=name))
+        return published_systems.of_network(name, config, spec)
 
     def published_side(self, name: str) -> int:
         """Return the side in pixels of images for the published weights of a system."""
-        row = published.of_system(name)
+        made_for = registry.load_system(name)[0].published_spec(registry.find(name)[1])
+        row = made_for or published.of_system(name)
         return row.side if row else PUBLISHED_SIDE
 
     def comes_published(self, name: str) -> bool:

@@ -5,7 +5,8 @@ variables that lead to caches and settings are dropped before anything of souron
 HOME lies in a new folder. The workers of pytest-xdist inherit all of it.
 
 A test that needs fetched data asks ``fetched("fashion")``, and is skipped unless SOURON_TEST_DATA
-names the folder where ``souron fetch`` puts it.
+names the folder where ``souron fetch`` puts it; one that needs the weights of a starter asks
+``fetched_weights("nanodet")``, and SOURON_TEST_WEIGHTS names their folder.
 """
 
 import atexit
@@ -18,6 +19,7 @@ import pytest
 
 OWN = ("SOURON_", "XDG_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "TORCH_HOME", "MPL", "GRADIO_",
        "LC_", "LANGUAGE", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR")  # fmt: skip
+FETCHED = ("SOURON_TEST_DATA", "SOURON_TEST_WEIGHTS")
 LOCAL = "127.0.0.1,localhost"
 
 
@@ -27,7 +29,7 @@ def isolate() -> None:
         return
     home = Path(tempfile.mkdtemp(prefix="souron-tests-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
-    data = os.environ.get("SOURON_TEST_DATA")
+    fetched_before = {name: os.environ[name] for name in FETCHED if os.environ.get(name)}
     for name in [name for name in os.environ if name.startswith(OWN)]:
         del os.environ[name]
     folders = {
@@ -50,8 +52,8 @@ def isolate() -> None:
     os.environ |= {"SOURON_LANG": "en", "SOURON_OFFLINE": "1", "LC_ALL": "C.UTF-8"}
     for name in ("no_proxy", "NO_PROXY"):  # the tests' own servers are not behind a proxy
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), LOCAL)))
-    if data:
-        os.environ["SOURON_TEST_DATA"] = str(Path(data).expanduser().absolute())
+    for name, place in fetched_before.items():
+        os.environ[name] = str(Path(place).expanduser().absolute())
 
 
 def fetched(name: str) -> Path:
@@ -64,6 +66,16 @@ def fetched(name: str) -> Path:
     if not complete:
         pytest.skip(f"souron fetch {name}; SOURON_TEST_DATA=~/.cache/souron/data make test")
     return complete[0]
+
+
+def fetched_weights(name: str) -> Path:
+    """The folder with the weights of a starter; without them the test is skipped."""
+    from souron.hub import networks
+
+    place = os.environ.get("SOURON_TEST_WEIGHTS")
+    if not place or networks.find(networks.networks()[name], [Path(place)]) is None:
+        pytest.skip(f"souron fetch {name}; SOURON_TEST_WEIGHTS=~/.cache/souron/weights make test")
+    return Path(place)
 
 
 isolate()

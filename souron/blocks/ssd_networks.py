@@ -1,4 +1,4 @@
-"""The published backbones of SSD, with torchvision's layers and names.
+"""The published backbones of SSD and its predictions, with torchvision's layers and names.
 
 Liu, Anguelov, Erhan, Szegedy, Reed, Fu, Berg: SSD: Single Shot MultiBox Detector (2015).
 https://arxiv.org/abs/1512.02325
@@ -6,6 +6,8 @@ https://arxiv.org/abs/1512.02325
 Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: Inverted Residuals and Linear Bottlenecks
 (2018), section 6.2: SSDLite. https://arxiv.org/abs/1801.04381
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -125,10 +127,10 @@ def light(inward: int, outward: int) -> nn.Sequential:
     )
 
 
-def prediction(inward: int, outward: int, lite: bool) -> nn.Module:
-    """A 3x3 convolution; with ``lite`` a depthwise one, and a 1x1 convolution."""
+def prediction(inward: int, outward: int, lite: bool, kernel: int = 3) -> nn.Module:
+    """A convolution; with ``lite`` a depthwise 3x3 one, and a 1x1 convolution."""
     if not lite:
-        return nn.Conv2d(inward, outward, 3, padding=1)
+        return nn.Conv2d(inward, outward, kernel, padding=kernel // 2)
     depthwise = Convolution(inward, inward, 3, 1, inward, nn.ReLU6)
     layers = nn.Sequential(depthwise, nn.Conv2d(inward, outward, 1))
     slow_norms(layers, LITE_MOMENTUM)
@@ -143,3 +145,28 @@ def begin(network: nn.Module) -> None:
             nn.init.normal_(layer.weight, std=DEVIATION)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+class Branch(nn.Module):
+    """Predictions (B, A, values) for each default box, from all feature maps."""
+
+    def __init__(
+        self,
+        maps: Sequence[int],
+        boxes: Sequence[int],
+        values: int,
+        lite: bool = False,
+        kernel: int = 3,
+    ) -> None:
+        super().__init__()
+        self.values = values
+        self.module_list = nn.ModuleList(
+            prediction(inward, count * values, lite, kernel)
+            for inward, count in zip(maps, boxes, strict=True)
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        said = [
+            layer(x).permute(0, 2, 3, 1) for layer, x in zip(self.module_list, maps, strict=True)
+        ]
+        return torch.cat([each.reshape(len(each), -1, self.values) for each in said], 1).float()

@@ -203,11 +203,11 @@ def lead(average: nn.Module, network: nn.Module, most: float, step: int) -> None
 
 
 def distribution_focal(edge: Tensor, far: Tensor) -> Tensor:
-    """Distribution focal loss of bins (n, 4 * BINS) for distances (n, 4) in strides, (n,).
+    """Distribution focal loss of bins (n, 4 bins) for distances (n, 4) in strides, (n,).
 
     The two bins beside the true distance are the targets, weighted by nearness.
     """
-    bins = edge.unflatten(1, (4, BINS)).flatten(0, 1)  # (4 n, BINS)
+    bins = edge.unflatten(1, (4, edge.shape[1] // 4)).flatten(0, 1)  # (4 n, bins)
     left = far.flatten().long()
     near = left + 1 - far.flatten()
     both = [F.cross_entropy(bins, place, reduction="none") for place in (left, left + 1)]

@@ -17,7 +17,9 @@ from souron.utils.messages import N_, UserError, _
 @command(
     "fetch",
     N_("Download data and weights; no other command uses the network."),
-    "souron fetch --list\nsouron fetch fashion\nsouron fetch --where\n"
+    "souron fetch --list\nsouron fetch fashion\n"
+    "souron fetch starters                    (networks that answer on photographs)\n"
+    "souron fetch --where\n"
     "souron fetch --bundle usb/ fashion resnet50\nsouron fetch --verify usb/\n"
     "souron fetch references answer.txt",
     group="data",
@@ -57,13 +59,14 @@ def fetch(
     if verify is not None:
         verify_bundle(Path(verify))
         return
-    items = hub_fetch.fetchable()
+    items, groups = hub_fetch.fetchable(), hub_fetch.groups()
+    names = list(dict.fromkeys(one for name in names or [] for one in groups.get(name, [name])))
     if listing or where or not (names or every or bundle):
         shipped = load.names().keys() - items.keys()
         wanted = [hub_fetch.item(name) for name in names or items if name not in shipped]
         list_fetchable({item.name: item for item in wanted})
         return
-    chosen = list(items) if every else names or []
+    chosen = list(items) if every else names
     for name in chosen:
         hub_fetch.where(name)  # a wrong name, before anything is fetched
     if bundle is not None:
@@ -71,7 +74,7 @@ def fetch(
     fetched, troubles = {}, []
     for name in chosen:
         if not screen.json and hub_fetch.where(name) is None:
-            show_licence(name)
+            tell_licence(hub_fetch.item(name))
         try:
             with console.fetching_bar(name) as progress:
                 fetched[name] = hub_fetch.fetch(name, progress)
@@ -100,17 +103,13 @@ def fetch(
         raise typer.Exit(troubles[0].exit)
 
 
-def show_licence(name: str) -> None:
-    """Print the licence of what is about to be fetched; nothing where it is unknown, or where the
-    data set comes with a package.
-    """
-    from souron.hub import fetch as hub_fetch
-
-    item = hub_fetch.item(name)
+def tell_licence(item: Any) -> None:
+    """Print the licence of what is about to be fetched, where it is known."""
     if item.licence:
         size = units.size(item.megabytes * 1e6) if item.megabytes else units.UNKNOWN
-        text = _("{name}: {size}, licence: {licence}")
-        show(text.format(name=name, size=size, licence=item.terms or item.licence))
+        text = _("{name}: {size} from {source}, licence: {licence}")
+        licence = item.terms or item.licence
+        show(text.format(name=item.name, size=size, source=item.origin, licence=licence))
 
 
 def verify_bundle(folder: Path) -> None:

@@ -53,7 +53,8 @@ def complete_of(tasks: tuple[str, ...]) -> Callable[[str], list[tuple[str, str]]
 def complete_fetchable(incomplete: str) -> list[str]:
     from souron.hub import fetch
 
-    return [name for name in fetch.fetchable() if name.startswith(incomplete)]
+    names = [*fetch.fetchable(), *fetch.groups()]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 System = Annotated[

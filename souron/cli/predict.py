@@ -253,11 +253,31 @@ def describe_system(loaded: Any, choice: Any) -> dict[str, str]:
     if choice is not None:
         note(_("answered by {system}, which was trained on {learnt_from}").format(**origin))
         named, more = choice.others[:MOST_OTHERS], len(choice.others[MOST_OTHERS:])
+        named = [with_data(name) for name in named]
         if named:
             text = _("others that take such files: {names}") if not more else _(
                 "others that take such files: {names} and {more} more (souron list)")  # fmt: skip
             note(text.format(names=", ".join(named), more=more))
+        if not starters_here(choice):
+            note(_("networks that answer on photographs: {command}").format(
+                command="souron fetch starters"))  # fmt: skip
     return origin
+
+
+def with_data(name: str) -> str:
+    """Return a system's name with its training data: ``ssd_oid (Open Images V4)``."""
+    from souron.pipelines import default_system
+
+    learnt_from = default_system.learnt_from(name)
+    return f"{name} ({learnt_from})" if learnt_from else name
+
+
+def starters_here(choice: Any) -> bool:
+    """Return whether a starter is here, or would not take such a file."""
+    from souron.pipelines import default_system
+
+    photograph = choice.system == default_system.FIRST["Picture"]
+    return not photograph or bool(default_system.starters())
 
 
 def read_reference(loaded: Any, file: str | None) -> Any:

@@ -74,7 +74,9 @@ def highlights(**given: Any) -> None:
             _("{seconds} in all. Everything on one page: {path}").format(
                 seconds=units.seconds(record.seconds), path=record.page.resolve()
             ),
-            _("Next: {command}").format(command="souron studio"),
+            _("Next: {command}; and {fetch} for networks that answer on photographs").format(
+                command="souron studio", fetch="souron fetch starters"
+            ),
         )
     if any(outcome.error for outcome in record.parts):
         raise typer.Exit(1)

@@ -21,7 +21,7 @@ from typing import Literal
 import pooch
 
 from souron.data import load
-from souron.hub import fetch, packages, tables
+from souron.hub import fetch, networks, packages, tables
 from souron.hub.fetch import Item, Progress, no_progress
 from souron.utils.messages import UserError, _
 
@@ -109,7 +109,7 @@ def bundle(folder: Path, names: Sequence[str] = (), progress: Progress = no_prog
                 for target, source in sources.items()
             }
             rows = [
-                f"| {name} | {size[name] / 1e6:,.1f} | {item.licence or '-'} | {item.source} |\n"
+                f"| {name} | {size[name] / 1e6:,.1f} | {item.licence or '-'} | {item.origin} |\n"
                 for name, item in items.items()
             ]
             (made / README).write_text(ABOUT + "".join(rows), encoding="utf-8", newline="\n")
@@ -174,6 +174,8 @@ def _files(item: Item) -> dict[str, Path]:
         if (joined := packages.JOINED.get(item.source)) is not None:
             names = (joined.file, *joined.beside)
             return {f"weights/{joined.folder}/{name}": here.parent / name for name in names}
+        if (network := networks.network(item.source)) is not None:
+            return {f"weights/{name}": here.with_name(name) for name in network.files}
         maker, _colon, name = item.source.partition(":")
         # the file name that souron expects; other programs' caches differ
         own = f"{name}.safetensors" if maker == "timm" else here.name

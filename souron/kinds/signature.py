@@ -16,6 +16,7 @@ import math
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from souron.kinds.kind import Kind
@@ -59,9 +60,13 @@ class Option:
     name: str
     default: Any  # None for an image
     choice: Choice
+    kind: type[Kind] | None = None  # of an option that is read from a file, such as an image
 
     def read(self, text: Any) -> Any:
         """Convert a text, or a value from a page, to the option's type. Raises UserError."""
+        if self.kind is not None:
+            given = text is None or isinstance(text, self.kind)
+            return text if given else self.kind.read(Path(str(text)))
         value = text if self._is_text(text) else typed_as(self.name, text, self.default)
         low, high, among = self.choice.low, self.choice.high, self.choice.among
         if (
@@ -167,7 +172,8 @@ def _option(name: str, annotation: Any, default: Any) -> Option:
     assert default is not inspect.Parameter.empty, f"{name} needs a default"
     if kind is float:
         default = float(default)  # 1 stands for 1.0
-    return Option(name, default, choice)
+    kinds = () if choice.text else (kind, *typing.get_args(kind))
+    return Option(name, default, choice, next(filter(None, map(_kind, kinds)), None))
 
 
 def read_options(
@@ -183,9 +189,13 @@ def read_options(
         if name not in known:
             raise unknown_option(name, list(known), fix)
     return {
-        name: value if known[name].default is None else known[name].read(value)
+        name: known[name].read(value) if _is_read(known[name]) else value
         for name, value in given.items()
     }
+
+
+def _is_read(option: Option) -> bool:
+    return option.default is not None or option.kind is not None
 
 
 def typed_as(name: str, value: Any, example: Any) -> Any:

@@ -1,7 +1,9 @@
 """Choice of a system for a file where the user names none.
 
-The extension of a file's name determines the kind of its content; for each kind one ready-trained
-system is the default. The user's own runs in ``runs/`` are listed as alternatives.
+The extension of a file's name determines the kind of its content; for each kind one system is the
+default: for an image the one that was trained on photographs, where its weights are here, else its
+small ready-trained version. The user's own runs in ``runs/``, and what ``souron fetch starters``
+brought, are listed as alternatives.
 """
 
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from PIL import Image
 
 from souron import model as models_api
 from souron import registry
-from souron.hub import zoo
+from souron.hub import names, networks, weights, zoo
 from souron.kinds.codecs import limits, moving
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
@@ -22,6 +24,7 @@ from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.volume import Volume
+from souron.runs import folder as run_folder
 from souron.utils.files import find_files, there
 from souron.utils.messages import UserError, _
 
@@ -127,6 +130,7 @@ def _modality(path: Path) -> str:
 def _choice(kind: str, project: Path) -> Choice:
     system = FIRST[kind]
     ready = zoo.root()
+    photographs = [name for name in starters() if registry.takes(_task(name)) == kind]
     others = [
         file.stem
         for file in registry.system_files()
@@ -135,7 +139,31 @@ def _choice(kind: str, project: Path) -> Choice:
         and registry.takes(file.parent.name) == kind
         and (ready / file.stem / "args.yaml").is_file()
     ]
-    return Choice(system, (*_own_runs(kind, project), *others))
+    return Choice(system, (*_own_runs(kind, project), *photographs, *others))
+
+
+def _task(name: str) -> str:
+    return registry.find(name)[0].task
+
+
+def starters() -> list[str]:
+    """List the systems whose weights from ``souron fetch starters`` are on this computer."""
+    found = networks.networks().items()
+    return [name for name, one in found if networks.find(one, weights.folders()) is not None]
+
+
+def learnt_from(name: str) -> str:
+    """Return the training data of a run or a system by its name; "" where it is unknown."""
+    if names.is_run(name):
+        return str(run_folder.read_args(Path(name)).get("data", ""))
+    if not registry.is_system(name):
+        return ""
+    entry, size = registry.find(name)
+    folder = zoo.where(name)
+    if folder is not None:
+        data = zoo.receipt(folder).get("data")
+        return str(data.get("name", "")) if isinstance(data, dict) else ""
+    return registry.published_from(name) if size in entry.weights else ""
 
 
 def _own_runs(kind: str, project: Path) -> list[str]:

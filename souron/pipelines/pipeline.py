@@ -20,7 +20,7 @@ from souron import model as models_api
 from souron import registry
 from souron.hub import fetch, names
 from souron.kinds.signature import signature
-from souron.pipelines import answers
+from souron.pipelines import answers, default_system
 from souron.utils.messages import Caution, UserError, _, near, unknown_option
 
 USUAL = "smollm2"  # the language model of those that name none
@@ -32,7 +32,8 @@ class Known:
 
     tasks: tuple[str, ...]  # souron's tasks whose systems can answer
     answer: Callable[..., Any]  # (system, inputs, options) -> answer as in transformers
-    usual: tuple[str, ...] = ()  # systems that need no run of the user's
+    usual: tuple[str, ...] = ()  # systems that need no run of the user's: those that were
+    # trained on photographs first, where their weights are here
     data: str = "FOLDER"  # data to train one on
 
 
@@ -54,9 +55,11 @@ KNOWN = {
     "zero-shot-image-classification": Known(
         ("match",), answers.matched, ("clip",), "captioned_scenes"
     ),
-    "object-detection": Known(("detect",), answers.boxed, ("yolo",)),
+    "object-detection": Known(("detect",), answers.boxed, ("ssd_oid", "nanodet", "yolo")),
     "image-segmentation": Known(
-        ("segment", "segment_instances", "segment_panoptic"), answers.masked, ("deeplab", "unet")
+        ("segment", "segment_instances", "segment_panoptic"),
+        answers.masked,
+        ("u2net", "deeplab", "unet"),
     ),
     "automatic-speech-recognition": Known(
         ("transcribe",), answers.transcribed, ("whisper_base", "whisper"), "synthetic_digits"
@@ -171,11 +174,12 @@ def _usual(name: str, known: Known, project: Path) -> tuple[str, Any]:
         chosen = ready[0]
     else:
         raise _nothing_learnt(name, known)
-    warnings.warn(
-        _("no model was named for {name}: {model} answers").format(name=name, model=chosen),
-        Caution,
-        stacklevel=3,
-    )
+    text = _("no model was named for {name}: {model} answers").format(name=name, model=chosen)
+    if learnt_from := default_system.learnt_from(chosen):
+        text = _("{answer}, which was trained on {learnt_from}").format(
+            answer=text, learnt_from=learnt_from
+        )
+    warnings.warn(text, Caution, stacklevel=3)
     return chosen, _load(chosen)
 
 

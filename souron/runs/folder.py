@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from souron import registry
-from souron.hub import names, published, weights, zoo
+from souron.hub import names, networks, published, weights, zoo
 from souron.kinds.signature import typed_as
 from souron.utils.files import parse_yaml, read_tensors, write_text
 from souron.utils.messages import Caution, UserError, _, unknown_option
@@ -57,13 +57,16 @@ def not_trained(name: str) -> UserError:
     data = registry.tasks()[entry.task].default_data
     fix = f"souron train {name} data={data} budget={TRIAL}"
     if source := entry.weights.get(size):
-        about = published.about(source)
-        learns_here = about is None or about.classes == "imagenet"  # within minutes, not days
+        about, network = published.about(source), networks.network(source)
+        learns_here = network is None and (about is None or about.classes == "imagenet")  # minutes
         if learns_here or weights.find(source) is not None:
             ways.append(_("its published weights: pretrained=true"))
         else:
             fix = f"souron fetch {name}"
             ways.append(_("its published weights: {command}").format(command=fix))
+    elif entry.weights:
+        sized = [registry.full_name(entry, other) for other in entry.weights]
+        ways.append(_("published weights: {names}").format(names=_some(sized)))
     return UserError(
         "not trained",
         _("{name} has not been trained yet, and does not come ready trained").format(name=name),

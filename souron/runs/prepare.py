@@ -31,7 +31,7 @@ MOST_COMPARED = 20_000  # images searched for duplicates
 
 def task_of(args: Mapping[str, Any]) -> Task:
     """Return the task of the system, or of the first of several systems."""
-    system = args["system"] if "system" in args else args["systems"][0].partition(":")[0]
+    system = _first_system(args)
     return registry.load_task(registry.find(str(system))[0].task)
 
 
@@ -47,19 +47,24 @@ def dataset_for(
 ) -> Dataset:
     """Load the data that the options name.
 
-    Published weights require colour images of the side that they were trained at; tasks that
-    describe a whole data set require all of it in memory. ``progress`` and ``large`` as in
+    Published weights need colour images, by default of the side that they were trained at; tasks
+    that describe a whole data set require all of it in memory. ``progress`` and ``large`` as in
     ``load``. Raises UserError.
     """
     task = task_of(args)
     published = args["pretrained"] == "True"
-    side = args["side"] or (task.published_side(args["system"]) if published else None)
+    side = args["side"] or (task.published_side(_first_system(args)) if published else None)
     data = load.load(
         args["data"], side, args.get("group"), args.get("window"), task.fewest_classes, progress,
         large if task.held_out else "refuse", task.formats, task.target,
     )  # fmt: skip
     task.check(data, task_options(args, task))
     return coloured(data, 3) if published else data
+
+
+def _first_system(args: Mapping[str, Any]) -> str:
+    """Return the name of the system that is trained, or of the first of those compared."""
+    return str(args["system"] if "system" in args else args["systems"][0].partition(":")[0])
 
 
 def about_patients(args: Mapping[str, Any], task: Task, data: Dataset) -> str:

@@ -145,7 +145,8 @@ def predictor_for(model: Model) -> Predictor:
             fix=f"souron generate {model.name}",
             exit=5,
         )
-    options = model.asked.options
+    # no client chooses files of this computer
+    options = {name: one for name, one in model.asked.options.items() if one.kind is None}
     if isinstance(model.system, Classifier):
         return ClassifierPredictor(model)
     return SystemPredictor(model, options)

@@ -117,6 +117,8 @@ def about(studio: Studio, source: Source) -> Markup:
     cautions: list[str] = []
     if source.pretrained:
         learnt = _("with its published weights")
+        if told := registry.published_from(source.name):
+            learnt += f" ({told})"
     elif source.folder is not None and zoo.holds(source.folder):
         learnt = _("ready trained") + ": " + zoo.about(source.name)
     elif source.folder is not None:

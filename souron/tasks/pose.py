@@ -43,6 +43,12 @@ PUBLISHED_POINTS = 17  # of COCO
 KEYPOINTS = "_COCO_PERSON_KEYPOINT_NAMES"  # torchvision's list of them
 
 
+def body() -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return COCO's 17 points of a body, and the ends of the lines that join them, in pairs."""
+    points = published.torchvision_list(KEYPOINTS)
+    return points, tuple(end for line in COCO_LINES for end in line)
+
+
 @dataclass(frozen=True)
 class Spec(detect.Spec):
     """The detector's specification, and the keypoints of a figure."""
@@ -193,9 +199,7 @@ class PoseEstimation(Detection, Task):
         return Spec(train.channels, train.side, tuple(train.classes), skeleton.names, lines)
 
     def published_spec(self, about: About) -> Spec:
-        points = published.torchvision_list(KEYPOINTS)
-        lines = tuple(end for line in COCO_LINES for end in line)
-        return Spec(3, about.side, published.labels(about), points, lines)
+        return Spec(3, about.side, published.labels(about), *body())
 
     def example(self, system: type[System], size: str) -> Spec:
         small = size in ("tiny", "small", "lite")

@@ -18,14 +18,15 @@ https://arxiv.org/abs/1409.1556) whose last layers are dilated convolutions, and
 Size `lite320_mobilenet_v3_large` is SSDLite, whose predictions come from depthwise convolutions
 (Sandler and others 2018, https://arxiv.org/abs/1801.04381), on MobileNetV3. Both have torchvision's
 layers, so that its published weights load: ``souron predict ssd300_vgg16 photo.jpg``. The small
-ones have a backbone of CSP blocks, or a published classifier's.
+ones have a backbone of CSP blocks, or a published classifier's. Size `oid` is MobileNetV2-SSD
+(``mobilenet``) with the weights of Google's MediaPipe: 23 of the classes of Open Images.
 
 Differs from the paper: AdamW and one cycle of the rate; images are shifted and mirrored, not
 cropped; a batch is trained in parts; an image without objects contributes its three boxes of
-largest loss.
+largest loss; in size oid the scores are independent of each other, sigmoid(labels).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -35,7 +36,8 @@ from torch.nn import functional as F
 
 from souron.blocks.boxes import around, clipped, decode, encode, overlaps
 from souron.blocks.csp import CSPBackbone
-from souron.blocks.ssd_networks import VGG, MobileNet, halved, prediction
+from souron.blocks.single_shot import OPEN_IMAGES, Features, renamed
+from souron.blocks.ssd_networks import VGG, Branch, MobileNet, halved
 from souron.hub.backbones import Backbone
 from souron.kinds.codecs.image import Letterbox
 from souron.kinds.picture import Picture
@@ -58,6 +60,7 @@ class Config:
     vgg: bool = False  # the published network
     scales: tuple[float, ...] = ()  # of default boxes, per map and one more; (): by formula
     lite: bool = False  # the published SSDLite
+    mobilenet: bool = False  # MobileNetV2
 
 
 class Pyramid(nn.Module):
@@ -86,26 +89,6 @@ class Pyramid(nn.Module):
         for block in self.extra:
             found.append(block(found[-1]))
         return found
-
-
-class Branch(nn.Module):
-    """Predictions (B, A, values) for each default box, from all feature maps."""
-
-    def __init__(
-        self, maps: Sequence[int], boxes: Sequence[int], values: int, lite: bool = False
-    ) -> None:
-        super().__init__()
-        self.values = values
-        self.module_list = nn.ModuleList(
-            prediction(inward, count * values, lite)
-            for inward, count in zip(maps, boxes, strict=True)
-        )
-
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        said = [
-            layer(x).permute(0, 2, 3, 1) for layer, x in zip(self.module_list, maps, strict=True)
-        ]
-        return torch.cat([each.reshape(len(each), -1, self.values) for each in said], 1).float()
 
 
 def shapes(scale: float, following: float, aspects: Sequence[int]) -> list[tuple[float, float]]:
@@ -160,25 +143,42 @@ class SSD(Detector):
         "lite320_mobilenet_v3_large": Config(
             rate=1e-3, scales=(0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0), lite=True
         ),
+        "oid": Config(rate=1e-3, mobilenet=True),
     }
     WEIGHTS = {
         "300": "torchvision:SSD300_VGG16_Weights.COCO_V1",
         "lite320_mobilenet_v3_large": "torchvision:SSDLite320_MobileNet_V3_Large_Weights.COCO_V1",
+        "oid": "package:ssd_oid",
     }
-    BEFORE = {"lite": False}
+    published_from = {"oid": "Open Images V4"}
+    BEFORE = {"lite": False, "mobilenet": False}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.published_layout = config.vgg or config.lite
-        self.backbone = (
-            VGG() if config.vgg else MobileNet() if config.lite else Pyramid(config, spec)
-        )
-        counts = [2 + 2 * len(aspects) for aspects in self.backbone.aspects]
+        self.backbone: VGG | MobileNet | Features | Pyramid
+        if config.mobilenet:
+            self.backbone = Features(spec.channels)
+        elif config.lite:
+            self.backbone = MobileNet()
+        else:
+            self.backbone = VGG() if config.vgg else Pyramid(config, spec)
         maps, labels = self.backbone.maps, 1 + len(spec.labels)
+        counts = [len(shape) for shape in self.shapes(len(maps))]
+        kernel = 1 if config.mobilenet else 3
         self.head = nn.ModuleDict({
-            "classification_head": Branch(maps, counts, labels, config.lite),
-            "regression_head": Branch(maps, counts, 4, config.lite),
+            "classification_head": Branch(maps, counts, labels, config.lite, kernel),
+            "regression_head": Branch(maps, counts, 4, config.lite, kernel),
         })  # fmt: skip
+
+    @classmethod
+    def published_spec(cls, size: str) -> Spec | None:
+        return Spec(3, 300, OPEN_IMAGES) if size == "oid" else None
+
+    def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if isinstance(self.backbone, Features):
+            return renamed(self.backbone, self.head, weights)
+        return dict(weights)
 
     def said(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return offsets (B, A, 4), logits (B, A, 1 + labels) and default boxes (A, 4) in pixels.
@@ -191,14 +191,23 @@ class SSD(Detector):
         logit, offset = (branch(maps) for branch in self.head.values())
         return offset, logit, self.defaults([x.shape[2:] for x in maps], image)
 
+    def shapes(self, levels: int) -> list[list[tuple[float, float]]]:
+        """Return the shapes of the default boxes on each map, as shares of the side."""
+        if isinstance(self.backbone, Features):
+            return self.backbone.shapes
+        step = (LARGEST - SMALLEST) / max(1, levels - 1)
+        formula = [*(SMALLEST + step * level for level in range(levels)), BEYOND]
+        scales = self.config.scales or formula
+        return [
+            shapes(scales[level], scales[level + 1], aspects)
+            for level, aspects in enumerate(self.backbone.aspects[:levels])
+        ]
+
     def defaults(self, sizes: Sequence[Sequence[int]], image: Tensor) -> Tensor:
         """Return the default boxes (A, 4) of feature maps of these sizes."""
-        step = (LARGEST - SMALLEST) / max(1, len(sizes) - 1)
-        formula = [*(SMALLEST + step * level for level in range(len(sizes))), BEYOND]
-        scales, side = self.config.scales or formula, image.shape[-1]
-        found = []
-        for level, (height, width) in enumerate(sizes):
-            shape = shapes(scales[level], scales[level + 1], self.backbone.aspects[level])
+        side, found = image.shape[-1], []
+        for level, shape in enumerate(self.shapes(len(sizes))):
+            height, width = sizes[level]
             pixels = torch.tensor(shape, device=image.device) * side
             strides = self.backbone.strides
             stride = strides[level] if strides else side / width
@@ -207,7 +216,8 @@ class SSD(Detector):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         offset, logit, default = self.said(image)
-        return decode(offset, default, SCALE), logit.softmax(2)[..., 1:]
+        score = logit.sigmoid() if self.config.mobilenet else logit.softmax(2)
+        return decode(offset, default, SCALE), score[..., 1:]
 
     @property
     def last_layers(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -238,12 +248,18 @@ class SSD(Detector):
         ])  # (matched boxes, 5)  # fmt: skip
         wanted = torch.zeros_like(owner)
         wanted[matched] = 1 + mine[:, 0].long()
-        label = F.cross_entropy(logit.flatten(0, 1), wanted.flatten(), reduction="none")
-        label = label.view_as(owner)
+        label = self.label_loss(logit, wanted)
         learnt = matched | hardest(label, matched)
         true = encode(mine[:, 1:], default.expand(len(owner), -1, -1)[matched], SCALE)
         edges = F.smooth_l1_loss(offset[matched], true, reduction="sum")
         return (edges + label[learnt].sum()) / max(1, len(mine))
+
+    def label_loss(self, logit: Tensor, wanted: Tensor) -> Tensor:
+        """Return the loss (B, A) of logits (B, A, 1 + labels) for true labels (B, A)."""
+        if not self.config.mobilenet:
+            return F.cross_entropy(logit.transpose(1, 2), wanted, reduction="none")
+        true = F.one_hot(wanted, logit.shape[2]).to(logit.dtype)
+        return F.binary_cross_entropy_with_logits(logit, true, reduction="none").sum(2)
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the loss of parts of a batch, one optimiser step each."""
