@@ -111,17 +111,18 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The names that the table was asked for; nothing else looks for a run's file."""
-    found, here = [], names._by_path
+    """The names that the table was asked for; nothing else looks for the file of a run there."""
+    found, here, is_run = [], names._by_path, names.is_run
+
+    def other(name):  # the run of another name, as of those that are listed beside the chosen one
+        assert str(name) not in found
+        return is_run(name)
+
     monkeypatch.setattr(
         names, "_by_path", lambda name, path: found.append(name) or here(name, path)
     )
-    monkeypatch.setattr(names, "is_run", refuse)
+    monkeypatch.setattr(names, "is_run", other)
     return found
-
-
-def refuse(*_given):
-    raise AssertionError("this was not to be asked")
 
 
 @pytest.mark.parametrize(
