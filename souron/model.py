@@ -37,15 +37,20 @@ NAMED = 40  # characters of a text that name its answer
 ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # suffix of a file name
 
 
-def load(name: str | Path, pretrained: bool | str = False, context: int | None = None) -> "Model":
+def load(
+    name: str | Path | names.Meaning,
+    pretrained: bool | str = False,
+    context: int | None = None,
+) -> "Model":
     """Load a system by the folder of a run or by its name.
 
     A name gives the ready-trained system where there is one, else an untrained one. ``pretrained``
     loads the published weights (for CLIP also those of a given file or folder); CLIP at a published
     size always has them. ``name`` may also be a published language model (``smollm2``, a .gguf file
     or a folder in the published layout), read with a context of ``context`` tokens, or Stable
-    Diffusion 1.5 as a folder or .safetensors file (see ``diffusion_weights``). Warns where a
-    weights file is not the one that the run ended with. Raises UserError.
+    Diffusion 1.5 as a folder or .safetensors file (see ``diffusion_weights``), or what
+    ``names.resolve`` returned. Warns where a weights file is not the one that the run ended with.
+    Raises UserError.
 
     Example:
 
@@ -53,11 +58,11 @@ def load(name: str | Path, pretrained: bool | str = False, context: int | None =
         >>> model.learnt_from, model.asked.given.__name__, model.asked.gives.__name__
         ('fashion', 'Picture', 'Labels')
     """
-    meaning = names.resolve(name)
+    meaning = name if isinstance(name, names.Meaning) else names.resolve(name)
     system = loading.load(meaning, pretrained, context)
     published = bool(pretrained) and isinstance(meaning, names.Ready)
     folder = meaning.folder if isinstance(meaning, names.Run) and not published else None
-    return Model(str(name), system, folder)
+    return Model(meaning.name, system, folder)
 
 
 @dataclass

@@ -158,8 +158,8 @@ def test_file_names_with_equals_signs_stay_file_names(tmp_path: Path) -> None:
         ("train cnn kernal=5", 2, "option", "kernel"),
         ("compare cnn mlp bugdet=5s", 2, "option", "budget"),
         ("compare cnn mlp width=5", 2, "option", "data"),
-        ("predict m x.png pretraned=true", 2, "option", "pretrained"),
-        ("predict m -x.png", 2, "option", "--"),
+        ("predict mlp x.png pretraned=true", 2, "option", "pretrained"),
+        ("predict mlp -x.png", 2, "option", "--"),
         ("train cnn epochs=many", 2, "value", "epochs=N"),
         ("train cnn epochs=0", 2, "value", "epochs=N"),
         ("train cnn freeze=perhaps", 2, "value", "freeze=true"),
@@ -168,7 +168,7 @@ def test_file_names_with_equals_signs_stay_file_names(tmp_path: Path) -> None:
         ("train cnn budget=5s epochs=3", 2, "option", "budget"),
         ("train", 2, "argument", "SYSTEM"),
         ("compare", 2, "argument", "SYSTEMS"),
-        ("predict m", 2, "argument", "FILES"),
+        ("predict mlp", 2, "argument", "FILES"),
         ("predict", 2, "argument", "RUN|SYSTEM"),
         ("data", 2, "argument", "DATA"),
         ("list --lang fr", 2, "language", "ja"),
@@ -655,7 +655,7 @@ def predictor(pretend: Any) -> None:
 
 
 def test_predict_json_is_one_object_a_line(souron_says: Said, predictor: None) -> None:
-    code, out, _err = souron_says("predict", "m", "a=b.png", "bad.png", "日本 '語.png", "--json")
+    code, out, _err = souron_says("predict", "mlp", "a=b.png", "bad.png", "日本 '語.png", "--json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 3
     assert lines[0]["file"] == "a=b.png"
@@ -665,12 +665,12 @@ def test_predict_json_is_one_object_a_line(souron_says: Said, predictor: None) -
 
 
 def test_predict_csv_and_table(souron_says: Said, predictor: None) -> None:
-    code, out, _err = souron_says("predict", "m", "a,b.png", "--csv", "top=2")
+    code, out, _err = souron_says("predict", "mlp", "a,b.png", "--csv", "top=2")
     assert code == 0
     assert out.splitlines() == [
         "file,rank,label,probability", '"a,b.png",1,猫,0.700000', '"a,b.png",2,cat,0.200000',
     ]  # fmt: skip
-    code, out, err = souron_says("predict", "m", "a.png", "bad.png", "--", "-x.png")
+    code, out, err = souron_says("predict", "mlp", "a.png", "bad.png", "--", "-x.png")
     assert code == 3
     assert "70.0 %" in out
     assert "-x.png" in out
@@ -681,7 +681,7 @@ def test_predict_says_when_a_glob_matches_nothing(souron_says: Said, pretend: An
     loaded = SimpleNamespace(name="m", learnt_from="fashion", asked=SimpleNamespace(options={}))
     nothing = lambda *given: iter(())  # noqa: E731
     pretend("model", Model=object, load=lambda *given: loaded, predict=nothing)
-    code, _out, err = souron_says("predict", "m", "*.png")
+    code, _out, err = souron_says("predict", "mlp", "*.png")
     assert code == 3
     assert "[no files]" in err
     assert "*.png" in err

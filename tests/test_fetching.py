@@ -25,6 +25,7 @@ import torchvision
 from safetensors.torch import load_file, save_file
 
 from souron import registry
+from souron.cli import main
 from souron.data import load
 from souron.data.dataset import Dataset
 from souron.hub import bundle, fetch, weights
@@ -737,3 +738,17 @@ def test_the_command_bundles_and_verifies(full, tmp_path, capsys):
     assert json.loads(said) == {
         "files": 5, "differences": [{"file": "README.md", "code": "changed"}],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["resnet18", "smollm2", "fashion"])
+def test_the_licence_of_what_is_fetched_is_told_once(name, monkeypatch, capsys):
+    def fetched(name, progress):
+        return Path("there")
+
+    monkeypatch.setattr(fetch, "fetch", fetched)
+    assert main.run(["fetch", name]) == 0
+    out, err = capsys.readouterr()
+    item = fetch.item(name)
+    assert (out + err).count("licence") == 1 and (item.terms or item.licence) in " ".join(
+        out.split()
+    )

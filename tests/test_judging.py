@@ -217,6 +217,15 @@ def test_with_the_seeds_needed_the_difference_is_found_four_times_in_five(rng):
     assert called_different(enough, 200, rng) == pytest.approx(0.8, abs=0.1)
 
 
+def test_the_hundredth_further_seed_is_tried(monkeypatch):
+    found = planned(World(3, 2000, 0.4, 0.0, gap=0.5))
+    more = seeds_needed(found)
+    monkeypatch.setattr(stats_verdict, "MOST_SEEDS", more)
+    assert seeds_needed(found) == more
+    monkeypatch.setattr(stats_verdict, "MOST_SEEDS", more - 1)
+    assert seeds_needed(found) is None
+
+
 def test_where_seeds_are_what_varies_more_cases_do_not_help_and_the_other_way_round():
     by_seeds = planned(World(3, 2000, 0.4, 0.0, gap=0.4))
     assert cases_needed(by_seeds) is None and seeds_needed(by_seeds) is not None

@@ -1,12 +1,19 @@
 """Names of systems, runs, models and files: one place decides what each means."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
+from souron import model as models_api
+from souron.cli import main
 from souron.hub import names, packages, zoo
+from souron.runs import folder as run_folder
+from souron.runs import loading, train
+from souron.studies.tokens import cutters
 from souron.utils.messages import UserError
 
 
@@ -63,6 +70,8 @@ def test_a_folder_called_as_a_system_is_asked_about(places):
     with pytest.raises(UserError) as trouble:
         names.resolve("resnet")
     assert trouble.value.code == "several meanings" and trouble.value.fix == "./resnet"
+    for one in ("the folder of a run", "a ready-trained system"):
+        assert one in trouble.value.found, "both meanings are listed"
     assert isinstance(names.resolve("./resnet"), names.Run)
 
 
@@ -92,3 +101,103 @@ def test_deciding_imports_no_network():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of one's own."""
+    return train.train("mlp_tiny", "digits", budget="1ep", project=tmp_path_factory.mktemp("a"))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The names that the table was asked for; nothing else looks for the file of a run there."""
+    found, here, is_run = [], names._by_path, names.is_run
+
+    def other(name):  # the run of another name, as of those that are listed beside the chosen one
+        assert str(name) not in found
+        return is_run(name)
+
+    monkeypatch.setattr(
+        names, "_by_path", lambda name, path: found.append(name) or here(name, path)
+    )
+    monkeypatch.setattr(names, "is_run", other)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "once"),
+    [
+        (["./mine", "a.png"], ["./mine"]),
+        (["./mine"], ["./mine"]),  # whether files are needed is a question to its system
+        (["resnet", "a.png"], ["resnet"]),
+        (["yolo", "a.png", "conf=0.9", "out=found"], ["yolo"]),
+        (["model=resnet", "a.png"], ["resnet"]),
+        (["efficientnet_lite", "a.png"], ["efficientnet_lite"]),
+        (["a.png"], ["a.png", "efficientnet_lite"]),
+        (["weights.pth", "a.png", "scale=2"], ["weights.pth"]),
+        (["gone/run", "a.png"], ["gone/run"]),
+        (["resnett", "a.png"], ["resnett"]),
+    ],
+)
+def test_predict_asks_once_what_a_name_means(own_folder, trained, asked, words, once):
+    shutil.copytree(trained.folder, "mine")
+    Image.new("RGB", (40, 40)).save("a.png")
+    fails = {"./mine": len(words) < 2, "weights.pth": True, "gone/run": True, "resnett": True}
+    assert bool(main.run(["predict", *words])) is fails.get(words[0], False)
+    assert asked == once
+
+
+def test_what_a_name_means_can_be_loaded_without_asking_again(asked):
+    meaning = names.resolve("resnet")
+    model = models_api.load(meaning)
+    assert (model.name, model.folder) == ("resnet", meaning.folder) and asked == ["resnet"]
+
+
+def test_answers_are_saved_in_a_run_of_ones_own_alone(own_folder, trained):
+    shutil.copytree(trained.folder, "mine")
+    Image.new("RGB", (40, 40)).save("a.png")
+    for name, place in (("./mine", "mine/answers"), ("resnet", "answers")):
+        assert main.run(["predict", name, "a.png", "to=csv"]) == 0
+        assert (own_folder / place / "a.csv").is_file()
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_folder_of_anything_else_hides_no_ready_system(own_folder, folder):
+    if folder:
+        (own_folder / "resnet").mkdir()
+    assert run_folder.find("resnet") == zoo.where("resnet")
+    assert loading.load(names.resolve("resnet")).task == "classify"
+
+
+COMPARING = """
+import sys
+from souron.cli import main
+from souron.hub import names
+def refuse(*given):
+    raise AssertionError(given)
+names.PLACES = tuple((refuse, make) for _test, make in names.PLACES)
+names.by_name = names.head = refuse
+assert main.run("compare mlp_tiny cnn_tiny data=digits budget=1ep seeds=1".split()) == 0
+heavy = (".clip", ".open_model", ".open_models", ".diffusion_weights", "transformers")
+print(*(name for name in sys.modules if name.endswith(heavy)))
+"""
+
+
+def test_a_comparison_on_digits_asks_nothing_of_published_models(own_folder):
+    done = subprocess.run([sys.executable, "-c", COMPARING], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not done.stdout.splitlines()[-1].strip(), "no such module was imported"
+
+
+@pytest.mark.parametrize(
+    ("word", "model"),
+    [
+        ("runs/mine", True), ("open", True), ("one", True), ("any.gguf", True), ("bpe", True),
+        ("gpt", True), ("smollm2", True), ("resnet", False), ("empty", False), ("a word", False),
+        ("a.json", True), ("gone.json", False),
+    ],
+)  # fmt: skip
+def test_a_word_for_tokens_is_a_model_by_what_it_means(places, word, model):
+    (places / "a.json").touch()
+    assert cutters.names_a_model(word) is model

@@ -277,11 +277,13 @@ def test_without_the_package_a_system_says_that_it_has_not_learnt(monkeypatch, c
     assert souron.load("mlp").system is None
 
 
-def test_a_folder_of_that_name_goes_first(tmp_path):
+def test_a_folder_of_that_name_counts_where_it_is_a_run(tmp_path):
     (tmp_path / "mlp").mkdir()
+    assert run_folder.find("mlp") == zoo.where("mlp")
+    (tmp_path / "mlp" / "args.yaml").touch()
     with pytest.raises(UserError) as trouble:
         evaluate.evaluate("mlp")
-    assert trouble.value.code == "not a run"
+    assert trouble.value.code == "several meanings"
 
 
 def test_weights_cut_short_are_refused(packed):

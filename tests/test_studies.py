@@ -1012,9 +1012,11 @@ def test_stored_folders_are_listed_and_opened_in_the_studio(studio):
         "improper",
         "surface",
     }
-    named = {kind: page for kind, page in pages.items() if kind not in ("ask", "references")}
+    named = {kind: run_view.kind_of(page) for kind, page in pages.items()}
+    assert named["ask"] == "a question to long texts"
+    assert named["references"] == "references checked"
     assert studio.address(pages["surface"].file) == "/runs/surface/a/surface.html"
-    assert all(run_view.kind_of(page) != page.kind for page in named.values())
+    assert all(kind != told for kind, told in named.items())
     assert studio.address(pages["ask"].file) == "/runs/ask/ward/report.html"
     assert studio.report(pages["references"].file.parent) == "/report/en/references/answer"
     assert studio.address(pages["audit"].file) == "/runs/audit/generated-real/audit-generated.html"

@@ -72,9 +72,9 @@ def counting(monkeypatch):
     """The names that ``predicting.load`` was asked for."""
     asked, load = [], models_api.load
 
-    def counted(name, *options, **more):
-        asked.append(name)
-        return load(name, *options, **more)
+    def counted(meaning, *options, **more):
+        asked.append(meaning.name)
+        return load(meaning, *options, **more)
 
     monkeypatch.setattr(models_api, "load", counted)
     return asked

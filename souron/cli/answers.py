@@ -19,10 +19,12 @@ FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "
 class Saving:
     """Files with the answers of a system: one each, or one file of COCO for all of them."""
 
-    def __init__(self, loaded: Any, name: str, out: str | None, to: str | None) -> None:
+    def __init__(
+        self, loaded: Any, meaning: names.Meaning, out: str | None, to: str | None
+    ) -> None:
         from souron.runs.annotations import Annotations
 
-        self.loaded, self.name, self.to = loaded, name, to
+        self.loaded, self.meaning, self.to = loaded, meaning, to
         self.place = Path(out) if out else None
         self.together = Annotations() if to == "coco" else None
 
@@ -49,13 +51,14 @@ class Saving:
             show(_("saved: {path}").format(path=saved))
 
     def _folder(self) -> Path:
-        self.place = self.place or place_of_answers(self.name)
+        self.place = self.place or place_of_answers(self.meaning)
         return self.place
 
 
-def place_of_answers(name: str) -> Path:
-    """Return a new folder for answers, inside the run if the system is a run."""
-    return file_utils.new_folder(Path(name) if names.is_run(name) else Path(), "answers")
+def place_of_answers(meaning: names.Meaning) -> Path:
+    """Return a new folder for answers, inside the run if the system is one of the user's."""
+    own = meaning.folder if type(meaning) is names.Run else Path()  # not a ``Ready``
+    return file_utils.new_folder(own, "answers")
 
 
 def best(answer: Any, top: int) -> list[tuple[str, float]]:

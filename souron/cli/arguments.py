@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from souron.cli.console import screen
+from souron.hub.names import is_run
 from souron.runs.journal import Journal
 from souron.utils import files
 from souron.utils.messages import UserError, _, set_language, unknown_option
@@ -121,9 +122,15 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
     return rest
 
 
+def yes_or_no(text: str | None) -> bool | str | None:
+    """Convert ``"true"`` and ``"false"`` to bool; return any other text unchanged."""
+    low = (text or "").lower()
+    return True if low in TRUE else False if low in FALSE else text
+
+
 def following(name: str, coming: list[str]) -> str:
     """Take the value of an option written without ``=`` off the list ``coming`` and return it."""
-    if name in VALUE_OR_NOT and not (coming and (Path(coming[-1]) / "args.yaml").exists()):
+    if name in VALUE_OR_NOT and not (coming and is_run(coming[-1])):
         return "true"
     if not coming:
         raise UserError(

@@ -13,6 +13,7 @@ from souron.cli.answers import place_of_answers, tell_json, tell_people
 from souron.cli.app import command
 from souron.cli.console import follow, print_json, screen
 from souron.cli.train import given_options, use_cores
+from souron.hub import names
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError
 
@@ -121,13 +122,13 @@ def answer_again(path: Path, mark: Any, run: str | None, changed: Mapping[str, A
     changed = dict(changed)
     place = changed.pop("out", None)
     run_generate.check_there(path, mark.settings, changed)
-    name = str(run or run_generate.run_of(mark))
+    meaning = names.resolve(run or run_generate.run_of(mark))
     told = {key: str(value) for key, value in {**mark.settings, **changed}.items()}
     given = [told.pop(key) for key in ("given", "prompt") if key in told]
-    loaded = models_api.load(name)
+    loaded = models_api.load(meaning)
     for file, answer in models_api.predict(loaded, given, **told):
         if isinstance(answer, UserError):
             raise answer
-        folder = Path(place) if place else place_of_answers(name)
+        folder = Path(place) if place else place_of_answers(meaning)
         saved = models_api.keep(answer, file, folder, by=loaded)
         (tell_json if screen.json else tell_people)(str(file), answer, 1, saved)

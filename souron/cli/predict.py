@@ -16,7 +16,6 @@ from souron.cli import options as cli_options
 from souron.cli.answers import FORMS, Saving, place_of_answers, tell_csv, tell_json, tell_people
 from souron.cli.app import command
 from souron.cli.console import note, screen
-from souron.cli.train import yes_or_no
 from souron.hub import names
 from souron.utils import files as file_utils
 from souron.utils import hardware
@@ -121,27 +120,27 @@ def predict(
     to: To = None,
     fields: cli_options.Fields = None,
 ) -> None:
-    name, wanted, choice = resolve_system(system, files or [], model)
-    wanted, chosen = chosen_options(name, wanted, fields or [], context)
-    if not wanted and source is None and not begins_anew(name):
-        raise arguments.missing("FILES", f"souron predict {name} cat.jpg")
+    meaning, wanted, choice = resolve_system(system, files or [], model)
+    wanted, chosen = chosen_options(meaning, wanted, fields or [], context)
+    if not wanted and source is None and not begins_anew(meaning):
+        raise arguments.missing("FILES", f"souron predict {meaning.name} cat.jpg")
     hardware.calm_allocator()
     hardware.share_cores()
-    loading = _("loading {name}").format(name=name)
+    loading = _("loading {name}").format(name=meaning.name)
     with screen.err.status(loading):
         from souron import model as models_api
         from souron.cli import watch
         from souron.pipelines import default_system
 
         with console.warning_lines():
-            loaded = models_api.load(name, yes_or_no(pretrained) or False)
+            loaded = models_api.load(meaning, arguments.yes_or_no(pretrained) or False)
     own, to, tile = own_settings(loaded, to, tile, overlap)
     chosen |= own
     truth = read_reference(loaded, reference)
     video = None if choice else watch.video_of(loaded, wanted, source)
     if video is not None or tile is not None:
         refuse_form(to)
-        many, folder = loaded.for_many(), Path(out) if out else place_of_answers(name)
+        many, folder = loaded.for_many(), Path(out) if out else place_of_answers(meaning)
         if video is not None:
             watch.watch(many, video, folder, live, mm, chosen)
         elif tile is not None:
@@ -154,7 +153,7 @@ def predict(
     origin = describe_system(loaded, choice)
     if screen.json:
         tell = partial(tell_json, origin=origin)
-    tell_all(answers, partial(tell, top=top), truth, Saving(loaded, name, out, to), wanted)
+    tell_all(answers, partial(tell, top=top), truth, Saving(loaded, meaning, out, to), wanted)
 
 
 def own_settings(
@@ -215,28 +214,29 @@ def tell_all(
         raise typer.Exit(3)
 
 
-def resolve_system(system: str, files: list[str], model: str | None) -> tuple[str, list[str], Any]:
-    """Return the system's name, the files, and the ``Choice`` where the user named no system.
+def resolve_system(
+    system: str, files: list[str], model: str | None
+) -> tuple[names.Meaning, list[str], Any]:
+    """Return what the system's name means, the files, and the ``Choice`` where the user named none.
 
-    Raises UserError where no available system was trained on such files.
+    Raises UserError for an unknown name, and where no available system was trained on such files.
     """
     if model is not None:
-        return model, [system, *files], None
-    if not names_files(system):
-        return system, files, None
+        return names.resolve(model), [system, *files], None
+    meaning = names.known(system)
+    if meaning is not None or not names_files(system):
+        return meaning or names.missing(system), files, None
     from souron.pipelines import default_system
 
     choice = default_system.choose(system)
-    return choice.system, [system, *files], choice
+    return names.resolve(choice.system), [system, *files], choice
 
 
 def names_files(word: str) -> bool:
-    """Return whether a word is a file, a folder of files, a glob or a text.
+    """Return whether a word without a meaning is a file, a folder of files, a glob or a text.
 
-    Otherwise it is the name of a system, a run or a published model. Imports nothing heavy.
+    Otherwise it is a wrong name, or a run that is gone. Imports nothing heavy.
     """
-    if names.known(word) is not None:
-        return False
     path = Path(word)
     if file_utils.there(word) or "*" in word or ENDING.search(word):
         return True
@@ -298,14 +298,14 @@ def read_reference(loaded: Any, file: str | None) -> Any:
 
 
 def chosen_options(
-    name: str, words: list[str], fields: list[str], context: typer.Context
+    meaning: names.Meaning, words: list[str], fields: list[str], context: typer.Context
 ) -> tuple[list[str], dict[str, str]]:
     """Separate the files from the system's own options, which may stand among them."""
     told = dict(field.split("=", 1) for field in fields)
     maybe = [word for word in words if "=" in word and not file_utils.there(word)]
     if not told and not maybe:
         return words, {}
-    own = own_options(name)
+    own = own_options(meaning)
     for option in told:
         if option not in own:
             known = [*arguments.shown(arguments.options_of(context.command)), *own]
@@ -319,36 +319,37 @@ def chosen_options(
         elif option in own:
             told[option] = value
         else:
-            raise unknown_option(option, list(own), f"souron show {name}")
+            raise unknown_option(option, list(own), f"souron show {meaning.name}")
     return files, told
 
 
-def own_options(name: str) -> dict[str, Any]:
+def own_options(meaning: names.Meaning) -> dict[str, Any]:
     """Return the options for predicting of a run or a system."""
-    if isinstance(names.known(name), names.WeightsFile):
+    if isinstance(meaning, names.WeightsFile):
         from souron.kinds import signature
         from souron.runs import loading
 
         able = map(signature.signature, loading.published_systems().values())
         return {key: option for one in able if one for key, option in one.options.items()}
-    asked = signature_of(name)
+    asked = signature_of(meaning)
     return asked.options | asked.reading if asked else {}
 
 
-def begins_anew(name: str) -> bool:
+def begins_anew(meaning: names.Meaning) -> bool:
     """Return whether a system can predict without a file."""
-    asked = signature_of(name)
+    asked = signature_of(meaning)
     return asked is not None and asked.given.blank
 
 
-def signature_of(name: str) -> Any:
+def signature_of(meaning: names.Meaning) -> Any:
     """Return the signature of a run's or system's ``predict``; None without one."""
     from souron.kinds import signature
     from souron.runs import folder as run_folder
 
-    if names.is_run(name):
-        name = str(run_folder.read_args(Path(name))["system"])
+    name = meaning.system if isinstance(meaning, names.PublishedFolder) else meaning.name
     try:
+        if isinstance(meaning, names.Run):
+            name = str(run_folder.read_args(meaning.folder)["system"])
         return signature.signature(registry.load_system(name)[0])
     except UserError:  # loading it says what is wrong
         return None

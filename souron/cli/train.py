@@ -62,7 +62,7 @@ def train(
         )  # fmt: skip
     config = chosen_fields(system, fields or [], context) if system else {}
     options["budget"] = one_budget(options["budget"], epochs, time)
-    options["pretrained"] = yes_or_no(options["pretrained"])
+    options["pretrained"] = arguments.yes_or_no(options["pretrained"])
     given = cli_options.given({**options, "config": config, "resume": resumed})
     hardware.calm_allocator()
     hardware.share_cores()
@@ -108,22 +108,9 @@ def one_budget(budget: str | None, epochs: int | None, time: str | None) -> str 
     return given[0] if given else None
 
 
-def yes_or_no(text: str | None) -> bool | str | None:
-    """Convert ``"true"`` and ``"false"`` to bool; return any other text unchanged."""
-    if text is None:
-        return None
-    return (
-        True
-        if text.lower() in arguments.TRUE
-        else False
-        if text.lower() in arguments.FALSE
-        else text
-    )
-
-
 def folder_to_resume(text: str | None, project: str | None, verb: str) -> str | None:
     """Return the run to resume; the latest unfinished one if no folder was named."""
-    wish = yes_or_no(text)
+    wish = arguments.yes_or_no(text)
     if not wish or isinstance(wish, str):
         return wish or None
     unfinished = [

@@ -1,7 +1,8 @@
 """Resolve a name: a run, a system, a published model or a file of weights.
 
-``resolve`` is used by every command, the studio, the server and the Python interface. It inspects
-names and the first bytes of files, and never uses the network.
+``resolve`` is used by every command, the studio, the server and the Python interface, once for a
+name: what it returns is passed on. It inspects names and the first bytes of files, and never uses
+the network.
 
 >>> resolve("resnet50").name
 'resnet50'
@@ -12,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from souron import registry
 from souron.hub import packages, weights, zoo
-from souron.utils.messages import UserError, _
+from souron.utils.messages import N_, UserError, _
 
 RUN = "args.yaml"  # in the folder of a run
 WEIGHTS = (".pth", ".safetensors")  # files of weights alone
@@ -30,6 +31,7 @@ MOST_HEAD = 64 << 20  # bytes of a file's table of tensors
 class Meaning:
     """A named thing that can be loaded, see ``runs.loading``."""
 
+    what: ClassVar[str]
     name: str  # as given by the user
 
 
@@ -37,6 +39,7 @@ class Meaning:
 class Run(Meaning):
     """The folder of a run."""
 
+    what = N_("the folder of a run")
     folder: Path
 
 
@@ -44,11 +47,14 @@ class Run(Meaning):
 class Ready(Run):
     """A ready-trained system: its run in ``souron_zoo``."""
 
+    what = N_("a ready-trained system")
+
 
 @dataclass(frozen=True)
 class System(Meaning):
     """A system by its name, without a trained run."""
 
+    what = N_("a system")
     published: bool = False  # its published weights are on this computer
 
 
@@ -56,11 +62,14 @@ class System(Meaning):
 class OpenModel(Meaning):
     """A published language model: its name, a .gguf file, or the folder of its files."""
 
+    what = N_("a published language model")
+
 
 @dataclass(frozen=True)
 class DiffusionModel(Meaning):
     """Stable Diffusion 1.5 as published: a folder, or a single .safetensors file."""
 
+    what = N_("a published diffusion model")
     path: Path
 
 
@@ -68,6 +77,7 @@ class DiffusionModel(Meaning):
 class PublishedFolder(Meaning):
     """A folder of published weights with their ``config.json``, of a system here: ``whisper``."""
 
+    what = N_("a folder of published weights")
     path: Path
     system: str
 
@@ -76,19 +86,25 @@ class PublishedFolder(Meaning):
 class WeightsFile(Meaning):
     """A file of weights alone; its system is determined on loading."""
 
+    what = N_("a file of weights")
     path: Path
 
 
 def resolve(name: str | Path) -> Meaning:
     """Return the meaning of a name.
 
-    A path that does not exist is taken for a run, whose loading reports what is missing. Raises
-    UserError for an unknown name, and for an ambiguous one: a local folder with the name of a
-    system.
+    Raises UserError for an unknown name, and for an ambiguous one: a local folder with the name of
+    a system.
+    """
+    return known(name) or missing(name)
+
+
+def missing(name: str | Path) -> Run:
+    """Return the run of a path that means nothing here, whose loading reports what is missing.
+
+    Raises UserError for an unknown name, with the nearest ones.
     """
     text, path = str(name), _path(name)
-    if (meaning := known(name)) is not None:
-        return meaning
     if len(path.parts) > 1 or path.exists():
         return Run(text, path)
     registry.find(text)  # says which names are near
@@ -100,16 +116,18 @@ def known(name: str | Path) -> Meaning | None:
 
     Raises UserError for an ambiguous name.
     """
-    text, path = str(name), _path(name)
-    meanings = [made for test in (_by_path, _by_name) if (made := test(text, path)) is not None]
-    if len(meanings) > 1:
+    text = str(name)
+    here, named = _by_path(text, _path(name)), by_name(text)
+    if here is not None and named is not None:
         raise UserError(
             "several meanings",
-            _("{name} is a folder here, and a system or a model").format(name=text),
+            _("{name} has two meanings: {what}, by its path, and {other}, by its name").format(
+                name=text, what=_(here.what), other=_(named.what)
+            ),
             expected=_("./{name} for the folder, or its whole path").format(name=text),
             fix=f"./{text}",
         )
-    return meanings[0] if meanings else None
+    return here or named
 
 
 def _path(name: str | Path) -> Path:
@@ -147,8 +165,8 @@ def is_run(folder: str | Path) -> bool:
     return (Path(folder) / RUN).is_file()
 
 
-def _by_name(name: str, path: Path) -> Meaning | None:
-    """Return a published language model or a system by its name alone."""
+def by_name(name: str) -> Meaning | None:
+    """Return a published language model or a system by its name alone; None for other texts."""
     if name in packages.MODELS:
         return OpenModel(name)
     if not registry.is_system(name):

@@ -58,7 +58,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
         isinstance(meaning, names.System) and meaning.published
     ):
         return _examine_published(meaning, data, options)
-    folder = run_folder.find(folder)
+    folder = Path(folder) if meaning is None else run_folder.folder_of(meaning)
     args = run_folder.read_args(folder)
     task = prepare.task_of(args)
     given, further = run_options.read(EvaluateOptions, options, "souron val --help")

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from souron import registry
-from souron.hub import networks, published, weights, zoo
+from souron.hub import names, networks, published, weights, zoo
 from souron.kinds.signature import typed_as
 from souron.utils.files import parse_yaml, read_tensors, write_text
 from souron.utils.messages import Caution, UserError, _, unknown_option
@@ -25,13 +25,24 @@ def find(run: str | Path) -> Path:
 
     Raises UserError if there is none.
     """
-    folder, name = Path(run), str(run)
-    if folder.exists() or not registry.is_system(name):
-        return folder
-    found = ready(name)
-    if found is None:
-        raise not_trained(name)
-    return found
+    meaning = names.known(run)
+    return Path(run) if meaning is None else folder_of(meaning)
+
+
+def folder_of(meaning: names.Meaning) -> Path:
+    """Return the folder of a run, or of a ready-trained system as it was packed.
+
+    That of another thing is its path, and reading it says that it is no run. Raises UserError for
+    an untrained system.
+    """
+    match meaning:
+        case names.Ready(name=name, folder=folder):
+            return _as_packed(name, folder)
+        case names.Run(folder=folder):
+            return folder
+        case names.System(name=name):
+            raise not_trained(name)
+    return Path(meaning.name)
 
 
 def not_trained(name: str) -> UserError:
@@ -74,8 +85,10 @@ def ready(name: str) -> Path | None:
     Raises UserError if its files differ from the packed ones.
     """
     folder = zoo.where(name)
-    if folder is None:
-        return None
+    return None if folder is None else _as_packed(name, folder)
+
+
+def _as_packed(name: str, folder: Path) -> Path:
     refuse_changed(folder)
     held = registry.find(str(read_args(folder)["system"]))[0]
     if not zoo.receipt(folder).get("files") or held.name != folder.name:

@@ -70,10 +70,11 @@ def generating(
     output folder (by default a new one in the run's); further ``options`` are those of the system's
     ``drawing``. All of them are stored in each file, see ``like``. Raises UserError.
     """
-    published = isinstance(names.resolve(run), names.DiffusionModel)
+    meaning = names.resolve(run)
+    published = meaning.path if isinstance(meaning, names.DiffusionModel) else None
     n = (1 if published else MANY) if n is None else n
     check(n, seed, first, walk)
-    source = yield from _published(run, options) if published else _trained(run)
+    source = yield from _published(published, options) if published else _trained(meaning)
     system = source.system
     system.to(hardware.device(device))
     known = signature.options_of(type(system).drawing)
@@ -126,23 +127,23 @@ class _Source(NamedTuple):
     weights: Path | None = None  # of a published model
 
 
-def _trained(run: str | Path) -> Generator[Event, None, _Source]:
+def _trained(meaning: names.Meaning) -> Generator[Event, None, _Source]:
     """Load the generator of a run, or a ready-trained one. Raises UserError."""
     yield from ()
-    folder = run_folder.find(run)
+    folder = run_folder.folder_of(meaning)
     args = run_folder.read_args(folder)
     return _Source(generator(folder, args), folder, args, own_place(folder))
 
 
-def _published(run: str | Path, options: dict[str, Any]) -> Generator[Event, None, _Source]:
+def _published(folder: Path, options: dict[str, Any]) -> Generator[Event, None, _Source]:
     """Load a published model; its side is taken out of the ``options``. Raises UserError."""
-    folder, side = Path(run), IMGSZ.read(options.pop("imgsz", IMGSZ.default))
+    side = IMGSZ.read(options.pop("imgsz", IMGSZ.default))
     steps = options.get("steps", STEPS)
     known = int(steps) if str(steps).isdigit() else STEPS
-    _cost, text = diffusion_weights.told(run, side, known)
+    _cost, text = diffusion_weights.told(folder, side, known)
     yield Event("forecast", text=text, note=text)
     yield Event("data", text=_("loading {name}").format(name=folder.name))
-    system, weights = diffusion_weights.system(run, side), diffusion_weights.file_of(folder)
+    system, weights = diffusion_weights.system(folder, side), diffusion_weights.file_of(folder)
     args = {"system": diffusion_weights.SYSTEM, "data": ""}
     return _Source(system, folder, args, DRAWN_PUBLISHED / folder.stem, weights)
 

@@ -34,10 +34,8 @@ def load(meaning: names.Meaning, pretrained: bool | str = False, context: int | 
             return published_file(meaning.path)
         case names.OpenModel():
             return open_model(meaning.name, context)
-        case names.Ready() if not pretrained:
-            return run_folder.load(run_folder.find(meaning.name))
-        case names.Run() if not isinstance(meaning, names.Ready):
-            return run_folder.load(meaning.folder)
+        case names.Run() if not (pretrained and isinstance(meaning, names.Ready)):
+            return run_folder.load(run_folder.folder_of(meaning))
     return _by_name(meaning, pretrained)
 
 

@@ -230,7 +230,7 @@ def seeds_needed(found: Difference, power: float = POWER) -> int | None:
     """
     if not found.variation.k:
         return None
-    further = np.arange(1, MOST_SEEDS)
+    further = np.arange(1, MOST_SEEDS + 1)
     enough = _chance(found, np.full_like(further, found.variation.n), further) >= power
     return int(further[enough][0]) if enough.any() else None
 

@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.hub import packages, zoo
+from souron.hub import names, packages, zoo
 from souron.kinds.chat import Chat
 from souron.runs import folder as run_folder
 from souron.studio import run_list
@@ -153,7 +153,11 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
 def only_continues(studio: Studio, name: str) -> bool:
     """Return whether a run or ready-trained system was trained on plain text only."""
     try:
-        folder = zoo.where(name) or run_list.find(studio.project, name)
+        meaning = names.by_name(name)
+        if isinstance(meaning, names.Ready):
+            folder = meaning.folder
+        else:
+            folder = run_list.find(studio.project, name)
         seen = run_folder.read_args(folder).get("seen")
     except UserError:
         return False
@@ -176,7 +180,7 @@ def model_name(studio: Studio, text: str | None) -> str:
             fix="souron fetch smollm2",
             exit=4,
         )
-    if name in packages.MODELS or name in registry.entries():
+    if names.by_name(name) is not None:
         return name
     with suppress(UserError):
         return str(run_list.find(studio.project, name))

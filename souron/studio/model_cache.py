@@ -47,10 +47,11 @@ class Loaded:
             place = self.places.setdefault(name, Place())
             self.places.move_to_end(name)
         with place.lock:
-            now = stamp(name)
+            meaning = names.resolve(name)
+            now = stamp(meaning)
             if place.model is None or place.stamp != now:
                 place.model, place.bytes = None, 0  # both at once may not fit into memory
-                place.model = read(name)
+                place.model = read(meaning)
                 place.stamp, place.bytes = now, size(place.model)
                 self._make_room()
             yield place.model
@@ -72,39 +73,35 @@ class Loaded:
                 self.places.popitem(last=False)
 
 
-def stamp(name: str) -> tuple[Any, ...]:
-    """Return the modification times, sizes and inodes of a model's files.
-
-    Raises UserError for an unknown system.
-    """
+def stamp(meaning: names.Meaning) -> tuple[Any, ...]:
+    """Return the modification times, sizes and inodes of a model's files. Raises UserError."""
     seen = []
-    for file in files_of(name):
+    for file in files_of(meaning):
         with suppress(OSError):  # missing or just removed: reading it reports why
             seen.append(file.stat())
     return tuple((about.st_mtime_ns, about.st_size, about.st_ino) for about in seen)
 
 
-def files_of(name: str) -> list[Path]:
-    match names.resolve(name):
+def files_of(meaning: names.Meaning) -> list[Path]:
+    match meaning:
         case names.OpenModel():
-            where = open_models.find(name)
+            where = open_models.find(meaning.name)
             return [where] if where.is_file() else sorted(where.glob("*.safetensors"))
         case names.PublishedFolder(path=path):
             return sorted(each for each in path.iterdir() if each.is_file())
         case names.Run(folder=run):
             return [run / names.RUN, run / "weights" / "best.safetensors"]
-    entry, size = registry.find(name)
+    entry, size = registry.find(meaning.name)
     weights = fetch.where(entry.weights[size]) if size in entry.weights else None
     return [weights] if weights else []
 
 
-def read(name: str) -> models_api.Model:
+def read(meaning: names.Meaning) -> models_api.Model:
     """Load a model. Raises UserError, whatever is wrong with its files."""
     try:
-        meaning = names.resolve(name)
         if isinstance(meaning, names.Run):
             folder.read_args(meaning.folder)  # tells what is missing there
-        return models_api.load(name, pretrained=isinstance(meaning, names.System))
+        return models_api.load(meaning, pretrained=isinstance(meaning, names.System))
     except UserError:
         raise
     except Exception as error:  # damaged files can raise anything
@@ -113,7 +110,7 @@ def read(name: str) -> models_api.Model:
             raise known from error
         raise UserError(
             "damaged run",
-            _("{name} cannot be loaded: {why}").format(name=name, why=known.found),
+            _("{name} cannot be loaded: {why}").format(name=meaning.name, why=known.found),
             expected=_("a folder made by souron train, with args.yaml and weights/"),
             fix=_("train it again"),
             exit=3,

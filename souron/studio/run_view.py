@@ -21,7 +21,8 @@ from souron.utils.messages import N_, UserError, _
 MOST_ROWS = 500  # of a table
 MOST_PICTURES = 12  # of a run
 MOST_CARD = 10**5  # characters
-KINDS = {  # of pages that are neither runs nor studies, by their folder or file
+KINDS = {  # of pages, by their folder or file; what a study makes has else the study's title
+    "ask": N_("a question to long texts"),
     "audit": N_("audit of a generator"),
     "check": N_("an answer checked"),
     "explained": N_("a network step by step"),
@@ -29,6 +30,7 @@ KINDS = {  # of pages that are neither runs nor studies, by their folder or file
     "ledger": N_("training data of a run"),
     "provenance": N_("origin of files"),
     "ready": N_("ready-trained systems"),
+    "references": N_("references checked"),
     "tour": N_("the tour"),
     "work": N_("occupations and AI"),
 }

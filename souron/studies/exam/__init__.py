@@ -223,7 +223,7 @@ def _examinee(model: str, task: Task) -> tuple[Any, dict[str, float], Path | Non
             raise run_folder.not_trained(model)
         system = kind(config, None).eval()
         return _reading(system) if registry.talks(kind.task) else system, {}, None, model
-    folder = run_folder.find(model)
+    folder = run_folder.folder_of(meaning)
     args = run_folder.read_args(folder)
     run_folder.refuse_changed(folder)
     _check_task(registry.find(str(args["system"]))[0].task, model)

@@ -6,17 +6,17 @@ from typing import Any
 from souron import model as models_api
 from souron import registry
 from souron.data.tokenizer import Tokenizer
-from souron.hub import fetch, zoo
+from souron.hub import fetch, names, zoo
 from souron.utils.messages import UserError, _
 
 USUAL, READY = "smollm2", "gpt"  # the model to begin with, and the one that comes ready trained
 TASKS = ("tokenize", "complete")
-FILES = (".json", ".gguf")
+TOKENIZER = ".json"
 
 
 def cutter(name: str | Path) -> Any:
     """Return the ``Tokenizer`` or system of a name or path. Raises UserError."""
-    if Path(name).suffix == ".json":
+    if Path(name).suffix == TOKENIZER:
         return Tokenizer.of_file(Path(name))
     try:
         system = models_api.load(name).system
@@ -47,12 +47,12 @@ def names_a_model(word: str) -> bool:
     """Return whether a word of a command line names a tokenizer or model, not a text."""
     if "\n" in word or len(word) > 1000:
         return False
-    path = Path(word)
-    if path.suffix in FILES and path.is_file():
-        return True
-    known = registry.is_system(word) and registry.find(word)[0].task in TASKS
-    folder = any((path / name).is_file() for name in ("args.yaml", "config.json"))
-    return folder or known or word == USUAL
+    if Path(word).suffix == TOKENIZER:
+        return Path(word).is_file()
+    meaning = names.known(word)
+    if isinstance(meaning, names.Ready | names.System):
+        return registry.find(word)[0].task in TASKS
+    return meaning is not None
 
 
 def _nobody(name: str) -> UserError:
