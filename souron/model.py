@@ -99,7 +99,8 @@ class Model:
             receipt = zoo.receipt(self.folder).get("data")
             named = receipt.get("name") if isinstance(receipt, dict) else ""
             return str(named or run_folder.read_args(self.folder)["data"])
-        return registry.load_task(self.system.task).published_from if self.system else ""
+        task = registry.load_task(self.system.task) if self.system else None
+        return str(task.published_data(self.name)) if task else ""
 
     @property
     def asked(self) -> signature.Signature:

@@ -160,9 +160,19 @@ class Task(ABC):
         raise UserError("task", _("{name} has no published weights").format(name=name))
 
     def published_side(self, name: str) -> int:
-        """Return the side in pixels of images for the published weights of a system."""
+        """Return the side in pixels of images for the published weights of a system; 0 for any."""
         row = published.of_system(name)
         return row.side if row else PUBLISHED_SIDE
+
+    def published_data(self, name: str) -> str:
+        """Return what the published weights of a system were trained on."""
+        row = published.of_system(name) if registry.is_system(name) else None
+        return row.data if row and row.url else self.published_from
+
+    def published_channels(self, name: str) -> int:
+        """Return the number of channels of images for the published weights of a system."""
+        row = published.of_system(name)
+        return row.channels if row else 3
 
     def comes_published(self, name: str) -> bool:
         """Return whether a system of that name is always loaded with published weights."""

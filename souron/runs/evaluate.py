@@ -158,7 +158,7 @@ def _examine_published(
         _(
             "published weights, trained on {data}: whether they have seen these cases cannot be "
             "checked"
-        ).format(data=task.published_from)
+        ).format(data=task.published_data(meaning.name))
     )
     record.answers, record.details = trainings.answers, task.result(trainings, setup)
     record.measures = task.measures(trainings.answers, setup, trainings.training_of)
