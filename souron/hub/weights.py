@@ -175,6 +175,8 @@ def _places(source: str) -> Iterator[Path]:
         yield from (folder / joined.folder / joined.file for folder in folders())
     elif (model := packages.model(source)) is not None:
         yield from (folder / model.file for folder in folders())
+        if not model.package.inside:
+            return
         spec = importlib.util.find_spec(model.package.inside)
         if spec is not None and spec.origin:
             yield Path(spec.origin).parent / model.file

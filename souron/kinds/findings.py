@@ -33,7 +33,7 @@ class Findings(Labels):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What must be said with every answer."""
+        """The caution that goes with every answer."""
         return (_(CAUTION),)
 
     def _sorted(self) -> list[tuple[str, float]]:

@@ -146,6 +146,6 @@ def predictor_for(model: Model) -> Predictor:
             exit=5,
         )
     options = model.asked.options
-    if isinstance(model.system, Classifier) and not model.system.spec.thresholds:
+    if isinstance(model.system, Classifier) and not model.system.thresholds:
         return ClassifierPredictor(model)
     return SystemPredictor(model, options)

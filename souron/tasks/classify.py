@@ -46,7 +46,6 @@ class Spec:
     labels: tuple[str, ...]
     mean: tuple[float, ...] = (0.0,)  # of the training images in 0..1, one per channel
     std: tuple[float, ...] = (1.0,)
-    thresholds: tuple[float, ...] = ()  # one per label, where several may hold of one image
 
 
 class Batch(NamedTuple):
@@ -61,6 +60,7 @@ class Classifier(System):
 
     head: ClassVar[str] = "fc"  # the layer that outputs the classes; replaced in transfer learning
     side_heads: ClassVar[tuple[str, ...]] = ()  # auxiliary output layers
+    thresholds: tuple[float, ...] = ()  # one per label, where several may hold of one image
     spec: Spec
 
     def loss(self, batch: Batch) -> Tensor:
@@ -72,7 +72,7 @@ class Classifier(System):
 
         Raises UserError where several labels may hold of one image.
         """
-        if self.spec.thresholds:
+        if self.thresholds:
             raise UserError(
                 "several findings",
                 _("these weights name several findings of one image, the data one class each"),
@@ -93,9 +93,9 @@ class Classifier(System):
         """
         pixels = picture.square(self.spec.side, self.spec.channels)[None].to(self.device)
         logits = self(self.batch(Rows(pixels, None)).image).float()
-        if self.spec.thresholds:
+        if self.thresholds:
             unlike = chest_films.familiarity(picture)
-            scores = chest_findings.scores(logits.sigmoid()[0].tolist(), self.spec.thresholds)
+            scores = chest_findings.scores(logits.sigmoid()[0].tolist(), self.thresholds)
             return Findings(picture.file, self.spec.labels, scores, familiar=unlike)
         probability = logits.softmax(1)[0]
         return Labels(picture.file, self.spec.labels, tuple(probability.tolist()))
@@ -256,11 +256,14 @@ class Classification(Task):
         row = published.about(origin)
         if spec is not None:
             _check_published(spec, row.channels if row else 3)
-        own = chest_spec() if row and row.classes == chest_findings.CLASSES else _photos(origin)
+        films = row is not None and row.classes == chest_findings.CLASSES
+        own = chest_spec() if films else _photos(origin)
         seen = replace(spec, mean=own.mean, std=own.std) if spec else own
         model = kind(config, seen)
         held = model.renamed(held)
         checkpoint.fill(model, held, Path(entry.name), but=self.head(model) if spec else ())
+        if films and spec is None:
+            model.thresholds = tuple(chest_findings.THRESHOLDS.values())
         return model
 
     def head(self, system: System) -> tuple[str, ...]:
@@ -392,7 +395,6 @@ def chest_spec() -> Spec:
         chest_findings.LABELS,
         chest_findings.MEAN,
         chest_findings.STD,
-        tuple(chest_findings.THRESHOLDS.values()),
     )
 
 
