@@ -12,7 +12,11 @@ from souron.utils import units
 
 PAGE = Path(__file__).resolve().parent / "published.md"
 TABLE = re.compile(r"(?<=<!-- table -->\n)(.*?)(?=<!-- end of table -->)", re.DOTALL)
+OTHERS = re.compile(r"(?<=<!-- others -->\n)(.*?)(?=<!-- end of others -->)", re.DOTALL)
 HEADER = ("name", "system here", "classes", "size", "publisher's figure", "SHA-256", "checked here")
+OTHER_HEADER = (
+    "name", "system here", "licence", "size", "learnt from", "SHA-256", "checked here",
+)  # fmt: skip
 CLASSES = {"coco": "COCO", "voc": "VOC", "person": "person, 17 points", "imagenet": "ImageNet"}
 
 
@@ -21,10 +25,12 @@ def main() -> None:
 
 
 def written() -> str:
-    """The page with the table of today."""
+    """The page with the tables of today."""
     text = PAGE.read_text(encoding="utf-8")
-    assert TABLE.search(text), f"{PAGE.name} has no place for the table"
-    return TABLE.sub(lambda _match: f"\n{table()}\n", text)
+    for place, made in ((TABLE, table()), (OTHERS, others())):
+        assert place.search(text), f"{PAGE.name} has no place for a table"
+        text = place.sub(lambda _match, made=made: f"\n{made}\n", text)
+    return text
 
 
 def table() -> str:
@@ -34,8 +40,26 @@ def table() -> str:
     for entry in registry.entries().values():
         for size, source in entry.weights.items():
             row = published.about(source)
-            if row is not None and (row.classes != "imagenet" or row.opened):
+            if row is None or row.url:
+                continue
+            if row.classes != "imagenet" or row.opened:
                 rows.append(cells(row, registry.full_name(entry, size)))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def others() -> str:
+    """One row for each size with weights of another publisher than torchvision."""
+    rows = [OTHER_HEADER, ("---",) * len(OTHER_HEADER)]
+    for entry in registry.entries().values():
+        for size, source in entry.weights.items():
+            row = published.about(source)
+            if row is not None and row.url:
+                name, megabytes = registry.full_name(entry, size), units.size(row.megabytes * 1e6)
+                checked = "package" if row.opened else "structure"
+                rows.append(
+                    (f"`{row.name}`", f"`{name}`", row.free, megabytes, row.data,
+                     f"`{row.sha256[:8]}`", checked)
+                )  # fmt: skip
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

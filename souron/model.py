@@ -106,9 +106,7 @@ class Model:
             return str(named or run_folder.read_args(self.folder)["data"])
         if self.system is None:
             return ""
-        if registry.is_system(self.name):
-            return registry.published_from(self.name)
-        return str(registry.load_task(self.system.task).published_from)
+        return str(registry.load_task(self.system.task).published_data(self.name))
 
     @property
     def asked(self) -> signature.Signature:

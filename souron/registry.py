@@ -26,7 +26,7 @@ from souron.metrics.metric import Metric
 from souron.utils.files import package_folders
 from souron.utils.messages import UserError, _, language
 
-PUBLISHERS = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")  # a publisher's name of a model
+PUBLISHERS = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)+", re.IGNORECASE)  # a publisher's name
 
 
 @dataclass(frozen=True)
@@ -489,8 +489,7 @@ def find(name: str) -> tuple[Entry, str]:
 
 def published_from(name: str) -> str:
     """Return the training data of a system's published weights. Raises UserError."""
-    entry, size = find(name)
-    return entry.published_from.get(size) or str(load_task(entry.task).published_from)
+    return str(load_task(find(name)[0].task).published_data(name))
 
 
 def is_system(name: str) -> bool:
@@ -510,17 +509,20 @@ def _match(name: str) -> tuple[Entry, str] | None:
 
 
 def _by_publisher(name: str) -> tuple[Entry, str] | None:
-    """Return entry and size of the name that torchvision has for a model, such as
-    ``fasterrcnn_resnet50_fpn``; its weights are ``FasterRCNN_ResNet50_FPN_Weights``.
+    """Return entry and size of the name that a publisher has for a model.
+
+    ``fasterrcnn_resnet50_fpn`` is torchvision's, whose weights are
+    ``FasterRCNN_ResNet50_FPN_Weights``; ``RealESRGAN_x4plus`` has weights of that very name.
     """
     if PUBLISHERS.fullmatch(name) is None:
         return None
-    source = f"torchvision:{name}_weights."
+    torchvision, plain = f"torchvision:{name}_weights.".lower(), f":{name}".lower()
     for file in system_files():
-        if source in file.read_text(encoding="utf-8").lower():
+        text = file.read_text(encoding="utf-8").lower()
+        if torchvision in text or f'{plain}"' in text:
             entry = _described(file, file.stat().st_mtime_ns)
             for size, origin in entry.weights.items():
-                if origin.lower().startswith(source):
+                if origin.lower().startswith(torchvision) or origin.lower().endswith(plain):
                     return entry, size
     return None
 

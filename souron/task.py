@@ -163,10 +163,24 @@ class Task(ABC):
         return published_systems.of_network(name, config, spec)
 
     def published_side(self, name: str) -> int:
-        """Return the side in pixels of images for the published weights of a system."""
+        """Return the side in pixels of images for the published weights of a system; 0 for any."""
         made_for = registry.load_system(name)[0].published_spec(registry.find(name)[1])
         row = made_for or published.of_system(name)
         return row.side if row else PUBLISHED_SIDE
+
+    def published_data(self, name: str) -> str:
+        """Return what the published weights of a system were trained on."""
+        if not registry.is_system(name):
+            return self.published_from
+        entry, size = registry.find(name)
+        row = published.of_system(name)
+        listed = row.data if row and row.url else self.published_from
+        return entry.published_from.get(size, listed)
+
+    def published_channels(self, name: str) -> int:
+        """Return the number of channels of images for the published weights of a system."""
+        row = published.of_system(name)
+        return row.channels if row else 3
 
     def comes_published(self, name: str) -> bool:
         """Return whether a system of that name is always loaded with published weights."""

@@ -72,6 +72,11 @@ def are_labels(answer: Any) -> bool:
     return hasattr(answer, "labels") and hasattr(answer, "probabilities")
 
 
+def excludes(answer: Any) -> bool:
+    """Return whether an answer consists of labels of which one holds."""
+    return are_labels(answer) and not getattr(answer, "several", False)
+
+
 def tell_json(
     file: str, answer: Any, top: int, saved: Path | None, origin: Mapping[str, Any] | None = None
 ) -> None:
@@ -80,7 +85,7 @@ def tell_json(
         print_json({"file": file, "error": f"[{answer.code}] {answer.found}"})
         return
     told: dict[str, Any] = {"file": file, **(origin or {})}
-    if are_labels(answer):
+    if excludes(answer):
         told["labels"] = [{"label": name, "probability": p} for name, p in best(answer, top)]
     else:
         told |= answer.as_json()
@@ -125,7 +130,7 @@ def tell_people(file: str, answer: Any, top: int, saved: Path | None) -> None:
         for line in rest:
             note(line)
         return
-    show(file, console.likelihoods(best(answer, top)) if are_labels(answer) else str(answer))
+    show(file, console.likelihoods(best(answer, top)) if excludes(answer) else str(answer))
     warn_unlike(file, answer)
     for text in getattr(answer, "notes", ()):
         console.warn(text)

@@ -111,7 +111,10 @@ def fetch(name: str, progress: Progress = no_progress) -> Path:
             sources.append(partial(_package, row.package, folders()))
             files = _packed(row.package, row.file)
         held = packages.model(wanted.source) or networks.network(wanted.source)
-        if held is not None:
+        if held is not None and isinstance(held.package, packages.HubFiles):
+            sources = [partial(_hub_folder, file_name(wanted.source), held.package)]
+            files = ", ".join(f"{file_name(wanted.source)}/{each}" for each in held.package.names)
+        elif held is not None:
             sources = [partial(_package, held.package, folders())]
             files = _packed(held.package, file_name(wanted.source))
         elif (joined := packages.JOINED.get(wanted.source)) is not None:
@@ -399,21 +402,37 @@ def _published_weights(source: str, work: Path, progress: Progress) -> Path:
         import torchvision
         from safetensors.torch import save_file
 
-        url = torchvision.models.get_weight(name).url
         row = published.about(source)
+        url = row.url if row and row.url else torchvision.models.get_weight(name).url
         promised = row.sha256 if row else Path(url).stem.rpartition("-")[2]
-        if row is not None and Path(url).name != row.file:
+        if row is not None and not row.url and Path(url).name != row.file:
             raise _not_as_published(url)
-        file = _download(url, work / Path(url).name, progress)
+        file = _download(url, work / (row.file if row else Path(url).name), progress)
         if not pooch.file_hash(file).startswith(promised):
             raise _not_as_published(url)
-        state = read_weights(file)
+        state = read_weights(file, digest=promised)
         save_file({key: value.clone().contiguous() for key, value in state.items()}, made)
     return work / "files"
 
 
 def _hub() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+
+
+def _hub_folder(folder: str, wanted: packages.HubFiles, work: Path, progress: Progress) -> Path:
+    """Download a model's files from Hugging Face, the small ones first."""
+    _check_online()
+    made, repository = work / "files" / folder, wanted.source.partition(":")[2]
+    made.mkdir(parents=True)
+    address = f"{_hub()}/{repository}/resolve/{wanted.revision}"
+    for name in wanted.files:
+        _download(f"{address}/{name}", made / name, limit=MOST_BESIDE)
+    file = made / wanted.archive
+    if wanted.sha256:
+        _download(f"{address}/{wanted.archive}", file, progress, f"sha256:{wanted.sha256}")
+    else:
+        _from_hub(repository, wanted.archive, file, progress)
+    return work / "files"
 
 
 def _from_hub(repository: str, name: str, file: Path, progress: Progress) -> None:

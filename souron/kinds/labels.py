@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from souron.kinds import files
 from souron.kinds.finding import Finding
@@ -18,6 +18,7 @@ class Labels(Finding):
     widget = "labels"
     noun = N_("labels")
     suffix = ".csv"
+    several: ClassVar[bool] = False  # True where more than one of them may hold
 
     file: str
     labels: Sequence[str]

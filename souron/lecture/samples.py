@@ -51,7 +51,7 @@ LONGEST = 120  # seconds that a command may take
 
 @dataclass(frozen=True)
 class Answer:
-    """What a row's command printed, and how long it took."""
+    """The lines that a row's command printed, and how long it took."""
 
     row: str
     command: str

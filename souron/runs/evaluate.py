@@ -154,21 +154,16 @@ def _examine_published(
         test=setup.test,
         model=system,
     )
+    named = meaning.system if isinstance(meaning, names.PublishedFolder) else meaning.name
     record.notes.append(
         _(
             "published weights, trained on {data}: whether they have seen these cases cannot be "
             "checked"
-        ).format(data=_learnt_from(meaning))
+        ).format(data=task.published_data(named))
     )
     record.answers, record.details = trainings.answers, task.result(trainings, setup)
     record.measures = task.measures(trainings.answers, setup, trainings.training_of)
     return record
-
-
-def _learnt_from(meaning: names.Meaning) -> str:
-    """Return the training data of published weights."""
-    system = meaning.system if isinstance(meaning, names.PublishedFolder) else meaning.name
-    return registry.published_from(system)
 
 
 def _result(events: Iterator[Any]) -> Any:

@@ -47,19 +47,19 @@ def dataset_for(
 ) -> Dataset:
     """Load the data that the options name.
 
-    Published weights need colour images, by default of the side that they were trained at; tasks
-    that describe a whole data set require all of it in memory. ``progress`` and ``large`` as in
-    ``load``. Raises UserError.
+    Published weights need images of their channels, by default of the side that they were trained
+    at; tasks that describe a whole data set require all of it in memory. ``progress`` and ``large``
+    as in ``load``. Raises UserError.
     """
     task = task_of(args)
     published = args["pretrained"] == "True"
-    side = args["side"] or (task.published_side(_first_system(args)) if published else None)
+    side = args["side"] or (task.published_side(_first_system(args)) if published else 0) or None
     data = load.load(
         args["data"], side, args.get("group"), args.get("window"), task.fewest_classes, progress,
         large if task.held_out else "refuse", task.formats, task.target,
     )  # fmt: skip
     task.check(data, task_options(args, task))
-    return coloured(data, 3) if published else data
+    return coloured(data, task.published_channels(_first_system(args))) if published else data
 
 
 def _first_system(args: Mapping[str, Any]) -> str:

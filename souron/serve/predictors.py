@@ -147,6 +147,6 @@ def predictor_for(model: Model) -> Predictor:
         )
     # no client chooses files of this computer
     options = {name: one for name, one in model.asked.options.items() if one.kind is None}
-    if isinstance(model.system, Classifier):
+    if isinstance(model.system, Classifier) and not model.system.thresholds:
         return ClassifierPredictor(model)
     return SystemPredictor(model, options)

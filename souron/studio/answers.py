@@ -106,7 +106,7 @@ def summary(answers: Sequence[Answer]) -> str:
 
 
 def short(said: Kind | UserError) -> str:
-    if isinstance(said, Labels):
+    if isinstance(said, Labels) and not said.several:
         label, share = said.best
         return f"{label}: {units.percent(share)}"
     return str(said)
@@ -135,7 +135,7 @@ def card(answer: Answer, top: int, look: bool) -> Markup:
 def said(answer: Answer, top: int) -> Markup:
     if isinstance(answer.said, UserError):
         return told(answer.said, answer.file)
-    if isinstance(answer.said, Labels):
+    if isinstance(answer.said, Labels) and not answer.said.several:
         return doubt(answer.said) + bars(answer.said, top)
     shown = doubt(answer.said) + Markup(answer.said._repr_html_())  # a kind escapes what it shows
     if isinstance(answer.said, LabelledVolume):

@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from souron import registry
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows, check_classes
-from souron.evaluation import classification, corruptions, summary
+from souron.evaluation import chest_films, classification, corruptions, summary
 from souron.evaluation.answers import stacked
 from souron.evaluation.classification import ClassificationResult
-from souron.hub import weights
+from souron.hub import chest_findings, published, weights
+from souron.kinds.findings import Findings
 from souron.kinds.labels import Labels
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
@@ -59,6 +60,7 @@ class Classifier(System):
 
     head: ClassVar[str] = "fc"  # the layer that outputs the classes; replaced in transfer learning
     side_heads: ClassVar[tuple[str, ...]] = ()  # auxiliary output layers
+    thresholds: tuple[float, ...] = ()  # one per label, where several may hold of one image
     spec: Spec
 
     def loss(self, batch: Batch) -> Tensor:
@@ -66,7 +68,17 @@ class Classifier(System):
 
     @torch.inference_mode()
     def probabilities(self, data: Loader) -> Tensor:
-        """Return class probabilities (cases, labels)."""
+        """Return class probabilities (cases, labels).
+
+        Raises UserError where several labels may hold of one image.
+        """
+        if self.thresholds:
+            raise UserError(
+                "several findings",
+                _("these weights name several findings of one image, the data one class each"),
+                expected=_("training on these classes: pretrained=true"),
+                exit=2,
+            )
         return torch.cat([self(batch.image).float().softmax(1).cpu() for batch in data.once()])
 
     def reading(self) -> dict[str, Any]:
@@ -74,9 +86,18 @@ class Classifier(System):
 
     @torch.inference_mode()
     def predict(self, picture: Picture) -> Labels:
-        """Return the probability of each label for the central square of an image."""
+        """Return the probability of each label for the central square of an image.
+
+        Where several labels may hold, they are ``Findings``. Raises UserError for an image that is
+        obviously no chest film then.
+        """
         pixels = picture.square(self.spec.side, self.spec.channels)[None].to(self.device)
-        probability = self(self.batch(Rows(pixels, None)).image).float().softmax(1)[0]
+        logits = self(self.batch(Rows(pixels, None)).image).float()
+        if self.thresholds:
+            unlike = chest_films.familiarity(picture)
+            scores = chest_findings.scores(logits.sigmoid()[0].tolist(), self.thresholds)
+            return Findings(picture.file, self.spec.labels, scores, familiar=unlike)
+        probability = logits.softmax(1)[0]
         return Labels(picture.file, self.spec.labels, tuple(probability.tolist()))
 
     def freeze(self) -> None:
@@ -196,8 +217,11 @@ class Classification(Task):
         )
 
     def example(self, system: type[System], size: str) -> Spec:
-        published = system.WEIGHTS and size not in ("tiny", "small")
-        channels, side, labels = summary.IMAGENET if published else summary.SMALL
+        row = published.about(system.WEIGHTS.get(size, ""))
+        if row is not None and row.classes == chest_findings.CLASSES:
+            return chest_spec()
+        known = system.WEIGHTS and size not in ("tiny", "small")
+        channels, side, labels = summary.IMAGENET if known else summary.SMALL
         return Spec(channels, side, tuple(map(str, range(labels))))
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
@@ -229,13 +253,17 @@ class Classification(Task):
         entry, size = registry.find(name)
         origin = kind.published(size, config)
         held = weights.weights(name, origin)
+        row = published.about(origin)
         if spec is not None:
-            _check_published(spec)
-        mean, std = weights.normalisation(origin)
-        seen = spec or Spec(3, weights.PUBLISHED_SIDE, weights.imagenet_labels(), mean, std)
-        model = kind(config, replace(seen, mean=mean, std=std))
+            _check_published(spec, row.channels if row else 3)
+        films = row is not None and row.classes == chest_findings.CLASSES
+        own = chest_spec() if films else _photos(origin)
+        seen = replace(spec, mean=own.mean, std=own.std) if spec else own
+        model = kind(config, seen)
         held = model.renamed(held)
         checkpoint.fill(model, held, Path(entry.name), but=self.head(model) if spec else ())
+        if films and spec is None:
+            model.thresholds = tuple(chest_findings.THRESHOLDS.values())
         return model
 
     def head(self, system: System) -> tuple[str, ...]:
@@ -353,8 +381,25 @@ def _scaling(spec: Spec, device: torch.device) -> tuple[Tensor, Tensor]:
     )
 
 
-def _check_published(spec: Spec) -> None:
-    """Raise UserError for images unsuitable for networks trained on ImageNet."""
+def _photos(origin: str) -> Spec:
+    """Return what published weights that were trained on ImageNet expect."""
+    mean, std = weights.normalisation(origin)
+    return Spec(3, weights.PUBLISHED_SIDE, weights.imagenet_labels(), mean, std)
+
+
+def chest_spec() -> Spec:
+    """Return what torchxrayvision's weights expect: grey films in -1024..1024, 18 findings."""
+    return Spec(
+        1,
+        weights.PUBLISHED_SIDE,
+        chest_findings.LABELS,
+        chest_findings.MEAN,
+        chest_findings.STD,
+    )
+
+
+def _check_published(spec: Spec, channels: int) -> None:
+    """Raise UserError for images unsuitable for published weights."""
     if spec.side < FEWEST_PIXELS:
         raise UserError(
             "imgsz",
@@ -364,12 +409,12 @@ def _check_published(spec: Spec) -> None:
             expected="imgsz=224",
             fix="imgsz=224",
         )
-    if spec.channels != 3:
+    if spec.channels != channels:
         raise UserError(
             "channels",
-            _("published weights need images of 3 channels, these have {channels}").format(
-                channels=spec.channels
-            ),
-            expected=_("colour images"),
+            _(
+                "these published weights need images of {count} channels, these have {channels}"
+            ).format(count=channels, channels=spec.channels),
+            expected=_("colour images") if channels == 3 else _("grey images"),
             exit=3,
         )

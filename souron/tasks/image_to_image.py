@@ -17,12 +17,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from souron import registry
 from souron.blocks import tiling
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows, check_classes, digests
 from souron.evaluation import image_to_image as evaluation
 from souron.evaluation import perceptual
 from souron.evaluation.image_to_image import CYCLE, ImageResult, as_bytes
+from souron.hub import weights
 from souron.kinds.before_after import BeforeAfter
 from souron.kinds.picture import Picture
 from souron.metrics import image_to_image as figures
@@ -343,6 +345,46 @@ class ImageToImage(Task):
 
     def example(self, system: type[System], size: str) -> Spec:
         return Spec(*SHOWN, ("A", "B"))
+
+    def published(
+        self, name: str, source: bool | str, config: Any = None, spec: Any = None
+    ) -> System:
+        """Load published weights; with a ``spec``, those of the generator, for training on.
+
+        Raises UserError where they are missing or damaged, belong to another system or size, or
+        where images with ``spec`` have other channels.
+        """
+        kind, sized = registry.load_system(name)
+        size = registry.find(name)[1]
+        if kind.published_spec(size) is not None:
+            return super().published(name, source, config, spec)
+        origin = kind.published(size, config or sized)
+        held = weights.weights(name, origin)
+        made = kind.of_published(held)
+        if made is None or made.config != sized:
+            raise UserError(
+                "other system",
+                _("the weights of {name} have other names or sizes than {size}").format(
+                    name=origin, size=sized
+                ),
+                expected=_("a file of weights as it was published"),
+                fix=_("delete it, then fetch it again (souron fetch)"),
+                exit=3,
+            )
+        if spec is None:
+            return made
+        if spec.channels != made.spec.channels:
+            raise UserError(
+                "channels",
+                _("published weights need images of 3 channels, these have {channels}").format(
+                    channels=spec.channels
+                ),
+                expected=_("colour images"),
+                exit=3,
+            )
+        model = kind(config or sized, spec)
+        model.generator.load_state_dict(made.generator.state_dict())
+        return model
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
         """Scale images (B, C, H, W) from 0..255 to 0..1."""

@@ -7,7 +7,8 @@ https://arxiv.org/abs/1608.06993
 
 Where a residual network adds features, this one concatenates them. A layer adds only a few channels
 (the growth rate, k = 32); its 1x1 convolution first reduces all earlier features to 4 k channels.
-Between the dense blocks a transition halves the channels and the side.
+Between the dense blocks a transition halves the channels and the side. The size `xray` has the
+published weights of torchxrayvision, which name 18 findings on chest X-rays.
 
 Differs from the paper: it learns with AdamW and one cycle of the rate, as all classifiers here.
 Images under 64 pixels a side enter through one 3x3 convolution, as in the paper's CIFAR networks,
@@ -86,12 +87,14 @@ class DenseNet(Classifier):
         "169": Config((6, 12, 32, 32)),
         "201": Config((6, 12, 48, 32)),
         "161": Config((6, 12, 36, 24), 48, 96),
+        "xray": Config(),
     }
     WEIGHTS = {
         "121": "torchvision:DenseNet121_Weights.IMAGENET1K_V1",
         "169": "torchvision:DenseNet169_Weights.IMAGENET1K_V1",
         "201": "torchvision:DenseNet201_Weights.IMAGENET1K_V1",
         "161": "torchvision:DenseNet161_Weights.IMAGENET1K_V1",
+        "xray": "torchxrayvision:densenet121-res224-all",
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:

@@ -77,9 +77,8 @@ class Dense(nn.Module):
     def __init__(self, width: int, growth: int) -> None:
         super().__init__()
         for number in range(1, 6):
-            out = growth if number < 5 else width
-            conv = nn.Conv2d(width + (number - 1) * growth, out, 3, padding=1)
-            self.add_module(f"conv{number}", conv)
+            wide, out = width + (number - 1) * growth, growth if number < 5 else width
+            self.add_module(f"conv{number}", nn.Conv2d(wide, out, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         seen = [x]
@@ -163,6 +162,14 @@ class ESRGAN(ImageTranslator):
         "x4": Config(32, 3, 4, True, 0.6, 16, 5e-4),
         "paper": Config(),
         "x2": Config(scale=2),
+        "x4plus": Config(),
+        "drawings": Config(blocks=6),
+    }
+    WEIGHTS = {
+        "paper": "ESRGAN:RRDB_ESRGAN_x4",
+        "x2": "Real-ESRGAN:RealESRGAN_x2plus",
+        "x4plus": "Real-ESRGAN:RealESRGAN_x4plus",
+        "drawings": "Real-ESRGAN:RealESRGAN_x4plus_anime_6B",
     }
     before: Tensor  # the weights after the pixel stage, flattened
     begun: Tensor  # (), whether the GAN stage has begun
@@ -178,13 +185,11 @@ class ESRGAN(ImageTranslator):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight)
                 assert layer.bias is not None
-                with torch.no_grad():
-                    layer.weight.mul_(0.1)
-                    layer.bias.zero_()
+                layer.weight.data.mul_(0.1)
+                layer.bias.data.zero_()
         if config.lean:
-            assert self.generator.conv_last.bias is not None
-            nn.init.zeros_(self.generator.conv_last.weight)
-            nn.init.zeros_(self.generator.conv_last.bias)
+            for weight in self.generator.conv_last.parameters():
+                nn.init.zeros_(weight)
         self.register_buffer("before", in_a_row(self.generator))
         self.register_buffer("begun", torch.tensor(False))
 
@@ -206,9 +211,7 @@ class ESRGAN(ImageTranslator):
             model = cls(config, Spec(len(last), 64))
             network = RRDBNet(config, len(last), folded, len(grown))
         wanted = network.state_dict()
-        if wanted.keys() != named.keys() or any(
-            wanted[name].shape != named[name].shape for name in wanted
-        ):
+        if {n: w.shape for n, w in wanted.items()} != {n: w.shape for n, w in named.items()}:
             return None
         network.load_state_dict({n: w.float() for n, w in named.items()}, assign=True)
         model.generator, model.critic = network, nn.Identity()
@@ -226,9 +229,7 @@ class ESRGAN(ImageTranslator):
 
     def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
         found = {"bicubic": enlarged(given, self.config.scale)}
-        if self.begun:
-            found["pixel stage"] = self.between(given, 0.0)
-        return found
+        return found | ({"pixel stage": self.between(given, 0.0)} if self.begun else {})
 
     def between(self, low: Tensor, sharpness: float) -> Tensor:
         """Enlarge with weights between the pixel stage's (0) and the GAN stage's (1)."""
