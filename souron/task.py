@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from souron import registry
-from souron.data import load
+from souron.data import load, transforms
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Parts, Split
 from souron.evaluation.answers import Answers, Setup, Step, Trainings
@@ -41,6 +41,29 @@ Scores = dict[str, Any]  # metric -> (seeds, cases) array, whose mean is the met
 @dataclass(frozen=True)
 class NoOptions:
     """The options of a task that has none of its own."""
+
+
+def one_by_one(
+    names: Sequence[str], change: Callable[[Rows, str, Generator], Rows]
+) -> Augment | None:
+    """Return the augmentation that changes cases by each name in turn; None without names.
+
+    Raises UserError for unknown names.
+    """
+    if transforms.augmentation(names) is None:
+        return None
+
+    def augment(rows: Rows, generator: Generator) -> Rows:
+        for name in names:
+            rows = change(rows, name, generator)
+        return rows
+
+    return augment
+
+
+def as_it_is(rows: Rows, generator: Generator) -> Rows:
+    """Return the cases unchanged, as an augmentation."""
+    return rows
 
 
 def untrained(system: S) -> S:
@@ -368,6 +391,8 @@ __all__ = [
     "Step",
     "Task",
     "Trainings",
+    "as_it_is",
     "numbers",
+    "one_by_one",
     "untrained",
 ]

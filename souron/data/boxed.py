@@ -29,7 +29,7 @@ from souron.data.targets.poses import SEEN, Figures, Skeleton, area_of
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import limits
 from souron.kinds.codecs.limits import readable
-from souron.utils.messages import UserError, _
+from souron.utils.messages import UserError, _, listed
 
 SIDE = 128  # pixels, the default
 NEAR = 1e-3  # of a side: an edge that lies outside by no more than this was rounded
@@ -146,7 +146,7 @@ def many(names: Sequence[str], code: str, what: str) -> list[Skipped]:
     """Return one note about all these files; ``what`` has a field for their count."""
     if not names:
         return []
-    few = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+    few = listed(names, NAMED)
     return [Skipped(few, code, what.format(count=len(names)))]
 
 

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 SMALL_TEST = 100  # cases; fewer give wide intervals
+GAP = 8  # pixels between images side by side
 MOST_ITEMS = 12  # of a list in a receipt, such as label names
 
 
@@ -68,6 +70,24 @@ def embedded(drawn: Image.Image, words: str) -> Plot:
     drawn.save(stream, "JPEG", quality=88)
     uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
     return Plot(uri, words, min(drawn.width, 1100))
+
+
+def joined(panes: Sequence[Image.Image], words: str) -> Plot:
+    """Embed images of one size side by side."""
+    wide, high = panes[0].size
+    whole = Image.new("RGB", (len(panes) * (wide + GAP) - GAP, high), "white")
+    for place, pane in enumerate(panes):
+        whole.paste(pane, (place * (wide + GAP), 0))
+    return embedded(whole, words)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Return at most ``most`` of the numbers below ``count``, evenly spaced.
+
+    >>> spread(9, 3)
+    [0, 4, 8]
+    """
+    return np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
 
 
 def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file: str = "") -> Tile:

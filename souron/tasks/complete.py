@@ -28,7 +28,7 @@ from souron.metrics.metric import Metric
 from souron.stats import intervals
 from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Augment, Scores, Step, Task, Trainings
+from souron.task import Answers, Augment, Scores, Step, Task, Trainings, as_it_is
 from souron.utils.messages import N_, UserError, _
 
 AT_ONCE = 8  # windows per training step
@@ -341,7 +341,7 @@ class Complete(Task):
     def augmentation(self, names: Sequence[str]) -> Augment | None:
         if names:
             super().augmentation(names)
-        return _as_it_is
+        return as_it_is
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, LanguageModel)
@@ -431,10 +431,6 @@ class Complete(Task):
 
     def next_command(self, run: str) -> str:
         return f'souron chat {run} "..."'
-
-
-def _as_it_is(rows: Rows, generator: Generator) -> Rows:
-    return rows
 
 
 def _parts(each: Any) -> Sequence[Encoded]:

@@ -1,7 +1,7 @@
 """Object detection: an image in, a box around each object out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Metric
 from souron.system import System
-from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers
+from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers, one_by_one
 from souron.utils.messages import N_, UserError, _
 
 CONF, IOU = 0.001, 0.7  # default thresholds of an evaluation
@@ -265,15 +265,7 @@ class Detection(Jackknifed, Task):
                 expected="shift, mirror, brightness, erase",
                 fix="augment=shift,mirror",
             )
-        if transforms.augmentation(names) is None:
-            return None
-
-        def augment(rows: Rows, generator: Generator) -> Rows:
-            for name in names:
-                rows = self.changed(rows, name, generator)
-            return rows
-
-        return augment
+        return one_by_one(names, self.changed)
 
     def changed(self, rows: Rows, name: str, generator: Generator) -> Rows:
         """Apply one augmentation to images and to their objects."""
@@ -307,6 +299,21 @@ class Detection(Jackknifed, Task):
     ) -> dict[str, NDArray[np.float64]]:
         """Return pseudo-values (cases,) of each metric."""
         return detection.scores_of(found, cases, sizes)
+
+    def beside_boxes(
+        self, kind: str, found: Sequence[Found], cases: Dataset, boxes: bool
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return pseudo-values (cases,) of masks or keypoints, and with ``boxes`` of the boxes.
+
+        The metrics are named ``kind AP`` and ``box AP``.
+        """
+        every = {kind: detection.scores_of(found, cases, sizes=False)}
+        if boxes:
+            boxed = replace(cases, target=ListColumn(boxes_of(cases.target)))
+            every["box"] = detection.scores_of(boxes_of(found), boxed, sizes=False)
+        scores = {f"{of} {name}": each for of, some in every.items() for name, each in some.items()}
+        return {metric.name: scores[metric.name] for metric in self.metrics
+                if metric.name in scores}  # fmt: skip
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
         constant = detection.mean_box(data.target.index_select(0, split.train))

@@ -24,7 +24,7 @@ from souron.kinds.text import Text
 from souron.metrics.fill_mask import scores as scored
 from souron.metrics.metric import Metric
 from souron.system import System
-from souron.task import Answers, Augment, Scores, Step, Task, Trainings
+from souron.task import Answers, Augment, Scores, Step, Task, Trainings, as_it_is
 from souron.utils.messages import N_, UserError, _
 
 MASK = re.compile(r"\s*(?:\[MASK\]|<mask>)")  # a token includes the space before its word
@@ -240,7 +240,7 @@ class FillMask(Task):
     def augmentation(self, names: Sequence[str]) -> Augment | None:
         if names:
             super().augmentation(names)
-        return _as_it_is
+        return as_it_is
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, MaskFiller)
@@ -291,7 +291,3 @@ class FillMask(Task):
 
     def next_command(self, run: str) -> str:
         return f"souron predict {run} FILE"
-
-
-def _as_it_is(rows: Rows, generator: Generator) -> Rows:
-    return rows

@@ -23,7 +23,7 @@ from souron.metrics.keypoints import MEAN, PIXELS, errors, known
 from souron.metrics.metric import Metric
 from souron.stats.records import Measure
 from souron.system import System
-from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers
+from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers, one_by_one
 from souron.utils.messages import N_, UserError, _
 
 SHOWN = (1, 128, 19)  # channels, pixels a side, landmarks that ``souron show`` builds with
@@ -159,15 +159,7 @@ class Keypoints(Jackknifed, Task):
                 expected="shift, rotate, brightness, erase",
                 fix="augment=shift,brightness",
             )
-        if transforms.augmentation(names) is None:
-            return None
-
-        def augment(rows: Rows, generator: Generator) -> Rows:
-            for name in names:
-                rows = _changed(rows, name, generator)
-            return rows
-
-        return augment
+        return one_by_one(names, _changed)
 
     def renumbered(self, target: Tensor, number: Tensor) -> Tensor:
         """Renumber landmarks; those unknown here are NaN."""

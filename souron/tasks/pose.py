@@ -1,7 +1,7 @@
 """Pose estimation: an image in, each figure with its named keypoints out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -239,16 +239,7 @@ class PoseEstimation(Detection, Task):
         self, found: Sequence[Found], cases: Dataset, sizes: bool = True
     ) -> dict[str, NDArray[np.float64]]:
         """Return pseudo-values (cases,) of each metric; in training, of keypoint metrics only."""
-        scores = {
-            f"OKS {name}": values
-            for name, values in detection.scores_of(found, cases, sizes=False).items()
-        }
-        if sizes:
-            boxed = replace(cases, target=ListColumn(boxes_of(cases.target)))
-            of_boxes = detection.scores_of(boxes_of(found), boxed, sizes=False)
-            scores |= {f"box {name}": values for name, values in of_boxes.items()}
-        return {metric.name: scores[metric.name] for metric in self.metrics
-                if metric.name in scores}  # fmt: skip
+        return self.beside_boxes("OKS", found, cases, sizes)
 
     def _found(self, system: Finder, cases: Dataset, setup: DetectionSetup) -> Sequence[Found]:
         assert isinstance(system, Poser)

@@ -22,7 +22,7 @@ from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
 from souron.metrics.metric import Metric
 from souron.system import System
-from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers
+from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers, one_by_one
 from souron.utils.messages import N_, UserError, _
 
 SHOWN = (3, 128, 9)  # channels, pixels a side, classes that ``souron show`` builds with
@@ -240,15 +240,7 @@ class Segmentation(Jackknifed, Task):
         return Batch(image, rows.target.long())
 
     def augmentation(self, names: Sequence[str]) -> Augment | None:
-        if transforms.augmentation(names) is None:
-            return None
-
-        def augment(rows: Rows, generator: Generator) -> Rows:
-            for name in names:
-                rows = _changed(rows, name, generator)
-            return rows
-
-        return augment
+        return one_by_one(names, _changed)
 
     def renumbered(self, target: Any, number: Tensor) -> Tensor:
         every = torch.full((UNKNOWN + 1,), UNKNOWN, dtype=torch.uint8)

@@ -1,7 +1,7 @@
 """Instance segmentation: an image in, the pixels of each object out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -172,16 +172,7 @@ class InstanceSegmentation(Detection, Task):
         self, found: Sequence[Found], cases: Dataset, sizes: bool = True
     ) -> dict[str, NDArray[np.float64]]:
         """Return pseudo-values (cases,) of each metric; in training, of mask metrics only."""
-        scores = {
-            f"mask {name}": values
-            for name, values in detection.scores_of(found, cases, sizes=False).items()
-        }
-        if sizes:
-            boxed = replace(cases, target=ListColumn(boxes_of(cases.target)))
-            of_boxes = detection.scores_of(boxes_of(found), boxed, sizes=False)
-            scores |= {f"box {name}": values for name, values in of_boxes.items()}
-        return {metric.name: scores[metric.name] for metric in self.metrics
-                if metric.name in scores}  # fmt: skip
+        return self.beside_boxes("mask", found, cases, sizes)
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "label", "left", "top", "right", "bottom", "score", "pixels"

@@ -20,7 +20,7 @@ from souron.kinds.segments import Segments
 from souron.kinds.signature import Choice
 from souron.metrics.metric import Metric
 from souron.system import System
-from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers
+from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, numbers, one_by_one
 from souron.utils.messages import N_, UserError, _
 
 SHOWN = (3, 128, 9)  # channels, pixels a side, labels that ``souron show`` builds with
@@ -202,15 +202,7 @@ class PanopticSegmentation(Jackknifed, Task):
         return Batch(rows.input.float() / 255, list(rows.target or ()))
 
     def augmentation(self, names: Sequence[str]) -> Augment | None:
-        if transforms.augmentation(names) is None:
-            return None
-
-        def augment(rows: Rows, generator: Generator) -> Rows:
-            for name in names:
-                rows = _changed(rows, name, generator)
-            return rows
-
-        return augment
+        return one_by_one(names, _changed)
 
     def renumbered(self, target: Any, number: Tensor) -> ListColumn:
         def again(label: Tensor) -> Tensor:

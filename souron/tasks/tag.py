@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.tokenizer import SIZE, Tokenizer
@@ -24,7 +24,7 @@ from souron.kinds.text import Text
 from souron.metrics import tag as metrics
 from souron.metrics.metric import Metric
 from souron.system import System
-from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings
+from souron.task import Answers, Augment, Jackknifed, Step, Task, Trainings, as_it_is
 from souron.utils.messages import N_, UserError, _
 
 AT_ONCE = 32  # sentences per step of evaluation
@@ -150,7 +150,7 @@ class Tagging(Jackknifed, Task):
     def augmentation(self, names: Sequence[str]) -> Augment | None:
         if names:
             super().augmentation(names)
-        return _as_it_is
+        return as_it_is
 
     def renumbered(self, target: Any, number: Tensor) -> ListColumn:
         return ListColumn([number[tags] for tags in target])
@@ -222,10 +222,6 @@ def found(system: Tagger, texts: Sequence[str]) -> list[Any]:
         for start in range(0, len(texts), AT_ONCE)
         for spans in system.found(texts[start : start + AT_ONCE])
     ]
-
-
-def _as_it_is(rows: Rows, generator: Generator) -> Rows:
-    return rows
 
 
 __all__ = ["Sentence", "Spec", "Tagger", "Tagging", "spans_of", "tags_of", "units"]

@@ -134,6 +134,15 @@ def sentences(texts: Iterable[str]) -> str:
     return Message(" ").join(texts)
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """Join the first ``most`` names; an ellipsis says that there are more.
+
+    >>> listed(["cat", "dog", "owl"], 2)
+    'cat, dog, …'
+    """
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
 def N_(message: str) -> str:
     """Mark a message that ``_`` translates later, when it is shown."""
     return message

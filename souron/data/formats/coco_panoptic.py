@@ -35,7 +35,7 @@ from souron.data.targets.panoptic import MOST, Panoptic, divided
 from souron.kinds.codecs import image as pictures
 from souron.kinds.codecs import limits
 from souron.kinds.codecs.limits import readable
-from souron.utils.messages import UserError, _
+from souron.utils.messages import UserError, _, listed
 
 DEFAULT = Reading()
 MOST_CLASSES = 10_000
@@ -328,7 +328,7 @@ def _numbered(ids: np.ndarray, item: Listed) -> tuple[Rows, list[Skipped]]:
     ]  # fmt: skip
     strange = [value for value in size if value and value not in item.segments]
     if strange:
-        few = ", ".join(map(str, strange[:NAMED])) + (", …" if len(strange) > NAMED else "")
+        few = listed(list(map(str, strange)), NAMED)
         why = _("pixels of segments that are not listed, which are void: {ids}").format(ids=few)
         notes.append(Skipped(item.map_file, "unknown", why))
     kept = sorted((v for v in size if v in item.segments), key=lambda value: -size[value])

@@ -27,7 +27,7 @@ from souron.report.page import Section, Tile, plot, section, tile
 from souron.stats.intervals import interval, proportion_interval
 from souron.stats.records import Measure
 from souron.utils import fonts, units
-from souron.utils.messages import _
+from souron.utils.messages import _, listed
 
 TEMPLATE = "classify.html"
 
@@ -149,7 +149,7 @@ def _rare(test: Dataset | None) -> list[str]:
             "and none of an AUC, can be relied on."
         )
     )
-    shown = ", ".join(rare[:12]) + (", …" if len(rare) > 12 else "")
+    shown = listed(rare, 12)
     return [told.format(least=FEW_PATIENTS, classes=shown)]
 
 
@@ -211,7 +211,7 @@ def use(record: RunRecord) -> tuple[str, str]:
     return text.format(
         data=record.data,
         count=len(labels),
-        labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else ""),
+        labels=listed(labels, 20),
     ), 'model("picture.png").top5'
 
 

@@ -21,10 +21,10 @@ from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
-from souron.report.page import Plot, Section, embedded, figure, filled, plot, section
+from souron.report.page import Plot, Section, figure, filled, joined, plot, section, spread
 from souron.report.steps import steps
 from souron.utils import plotting, units
-from souron.utils.messages import _
+from souron.utils.messages import _, listed
 
 FEW_IMAGES = 200  # with fewer, intervals of average precision are too narrow (by simulation)
 TEMPLATE = "detect.html"
@@ -60,10 +60,9 @@ def side_by_side(record: ComparisonRecord) -> list[Plot]:
     test, found = record.test, record.details
     if test is None or not test.pictures:
         return []
-    rows = np.linspace(0, len(test) - 1, min(SIDE_BY_SIDE, len(test))).astype(int).tolist()
     return [
         _drawn(test, row, {name: boxes[row] for name, boxes in found.items()}, test.file[row])
-        for row in dict.fromkeys(rows)
+        for row in spread(len(test), SIDE_BY_SIDE)
     ]
 
 
@@ -113,14 +112,14 @@ def absent(result: DetectionResult) -> list[str]:
     if not names:
         return []
     text = _("Labels without an object in the test images, which no figure counts: {labels}.")
-    return [text.format(labels=", ".join(names[:12]) + (", …" if len(names) > 12 else ""))]
+    return [text.format(labels=listed(names, 12))]
 
 
 def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
     text = _("Finding {labels} in images like those of {data}.").format(
-        data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
+        data=record.data, labels=listed(labels, 20)
     )
     return text, 'model("picture.png").save(Path("found.png"))'
 
@@ -128,10 +127,9 @@ def use(record: RunRecord) -> tuple[str, str]:
 def found_of(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
     if not test.pictures:
         return None
-    rows = np.linspace(0, len(test) - 1, min(SHOWN, len(test))).astype(int).tolist()
     return {
         "conf": f"{result.conf:.2f}",
-        "pictures": [_beside_truth(test, row, result) for row in dict.fromkeys(rows)],
+        "pictures": [_beside_truth(test, row, result) for row in spread(len(test), SHOWN)],
     }
 
 
@@ -161,13 +159,10 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Found], file: str) -> Pl
     """Show a test image with its true objects and, beside it, the detections of each system."""
     true = _without_crowds(test.target[row])
     panes = [_pane(test, row, true)] + [_pane(test, row, boxes) for boxes in found.values()]
-    whole = Image.new("RGB", (len(panes) * (PANE + 8) - 8, PANE), "white")
-    for place, pane in enumerate(panes):
-        whole.paste(pane, (place * (PANE + 8), 0))
     said = [f"{name}: {_words(test, boxes)}" for name, boxes in found.items()]
     words = "; ".join([_("{file}: true: {boxes}").format(file=file, boxes=_words(test, true)),
                        *said])  # fmt: skip
-    return embedded(whole, words)
+    return joined(panes, words)
 
 
 def _without_crowds(objects: Found) -> Found:

@@ -15,7 +15,7 @@ from souron.evaluation.image_to_image import ImageResult, said_of
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs.image import picture as as_picture
 from souron.metrics.image_to_image import luma
-from souron.report.page import Plot, Section, embedded, figure, filled, section
+from souron.report.page import Plot, Section, figure, filled, joined, section, spread
 from souron.utils.messages import _
 
 TEMPLATE = "image_to_image.html"
@@ -46,9 +46,8 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     test, found = record.test, record.details
     if test is None or not found:
         return []
-    rows = np.linspace(0, len(test) - 1, min(SIDE_BY_SIDE, len(test))).astype(int).tolist()
     drawn = []
-    for row in dict.fromkeys(rows):
+    for row in spread(len(test), SIDE_BY_SIDE):
         panes = {test.file[row]: test.input[row]}
         panes |= {name: output[row] for name, output in found.items()}
         drawn.append(_row(panes))
@@ -201,11 +200,7 @@ def _invented(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
 def _row(panes: dict[str, Tensor], file: str = "") -> Plot:
     """Show images side by side, in one size."""
     shown = [_pane(pixels) for pixels in panes.values()]
-    wide, high = shown[0].size
-    sheet = Image.new("RGB", (len(shown) * (wide + 8) - 8, high), "white")
-    for place, pane in enumerate(shown):
-        sheet.paste(pane, (place * (wide + 8), 0))
-    return embedded(sheet, _listed(file, list(panes)))
+    return joined(shown, _listed(file, list(panes)))
 
 
 def _listed(file: str, names: Sequence[str]) -> str:

@@ -1,8 +1,6 @@
 """Report sections of landmark detection."""
 
-import base64
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,9 +15,20 @@ from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.metrics import keypoints
 from souron.report import plots
-from souron.report.page import Plot, Section, Tile, figure, filled, plot, section, tile
+from souron.report.page import (
+    Plot,
+    Section,
+    Tile,
+    figure,
+    filled,
+    joined,
+    plot,
+    section,
+    spread,
+    tile,
+)
 from souron.utils import plotting, units
-from souron.utils.messages import _
+from souron.utils.messages import _, listed
 
 TEMPLATE = "keypoints.html"
 SHOWN, WORST, SIDE_BY_SIDE = 4, 4, 3  # images
@@ -47,10 +56,9 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     test, found = record.test, record.details
     if test is None or not test.pictures:
         return []
-    rows = np.linspace(0, len(test) - 1, min(SIDE_BY_SIDE, len(test))).astype(int).tolist()
     pictures = [
         _drawn(test, row, {name: points[row] for name, points in found.items()})
-        for row in dict.fromkeys(rows)
+        for row in spread(len(test), SIDE_BY_SIDE)
     ]
     return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
 
@@ -84,7 +92,7 @@ def notes(record: RunRecord) -> list[str]:
     if absent:
         told.append(
             _("Landmarks that no test image has, which no figure counts: {names}.").format(
-                names=_listed(absent)
+                names=listed(absent, MOST_LISTED)
             )
         )
     return told
@@ -94,21 +102,18 @@ def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     names = record.test.classes if record.test is not None else ()
     text = _("Finding {names} in images like those of {data}.").format(
-        data=record.data, names=_listed(names)
+        data=record.data, names=listed(names, MOST_LISTED)
     )
     return text, 'model("picture.png").save(Path("found.png"))'
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:MOST_LISTED]) + (", …" if len(names) > MOST_LISTED else "")
 
 
 def _found(test: Dataset, result: KeypointResult) -> dict[str, Any] | None:
     if not test.pictures:
         return None
-    rows = np.linspace(0, len(test) - 1, min(SHOWN, len(test))).astype(int).tolist()
     return {
-        "pictures": [_drawn(test, row, {"": result.found[row]}) for row in dict.fromkeys(rows)],
+        "pictures": [
+            _drawn(test, row, {"": result.found[row]}) for row in spread(len(test), SHOWN)
+        ],
         "names": [(str(k), name) for k, name in enumerate(test.classes, 1)],
     }
 
@@ -141,12 +146,6 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
     """Show a test image with true and predicted landmarks, one pane for each system."""
     true = np.asarray(test.target[row])
     panes = [_pane(test, row, true, points) for points in found.values()]
-    whole = Image.new("RGB", (len(panes) * (PANE + 8) - 8, PANE), "white")
-    for place, pane in enumerate(panes):
-        whole.paste(pane, (place * (PANE + 8), 0))
-    stream = io.BytesIO()
-    whole.save(stream, "JPEG", quality=88)
-    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
     error = {
         name: keypoints.mean(keypoints.errors(points[None], true[None]))[0]
         for name, points in found.items()
@@ -155,7 +154,7 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
         _("{name} {far} off on average").format(name=name, far=units.measure("px", far)).strip()
         for name, far in error.items()
     )
-    return Plot(uri, f"{test.file[row]}: {said}", min(whole.width, 1100))
+    return joined(panes, f"{test.file[row]}: {said}")
 
 
 def _pane(test: Dataset, row: int, true: Any, found: Any) -> Image.Image:

@@ -14,10 +14,10 @@ from souron.evaluation.segmentation import UNKNOWN, OfLabel, SegmentationResult
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
-from souron.report.page import Plot, Section, embedded, figure, filled, plot, section
+from souron.report.page import Plot, Section, figure, filled, joined, plot, section, spread
 from souron.report.steps import steps
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import _, listed
 
 TEMPLATE = "segment.html"
 SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # images
@@ -46,7 +46,7 @@ def comparison(record: ComparisonRecord) -> list[Section]:
         return []
     pictures = [
         _drawn(test, row, {name: maps[row] for name, maps in found.items()})
-        for row in _spread(len(test), SIDE_BY_SIDE)
+        for row in spread(len(test), SIDE_BY_SIDE)
     ]
     return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
 
@@ -79,7 +79,7 @@ def notes(record: RunRecord) -> list[str]:
     if absent:
         told.append(
             _("Classes without a pixel in the test images, which no figure counts: {labels}.")
-            .format(labels=", ".join(absent[:12]) + (", …" if len(absent) > 12 else ""))
+            .format(labels=listed(absent, 12))
         )  # fmt: skip
     return told
 
@@ -88,20 +88,15 @@ def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes[1:] if record.test is not None else ()
     text = _("Segmenting the areas of {labels} in images like those of {data}.").format(
-        data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
+        data=record.data, labels=listed(labels, 20)
     )
     return text, 'model("picture.png").save(Path("areas.png"))'
-
-
-def _spread(count: int, most: int) -> list[int]:
-    rows = np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
-    return list(dict.fromkeys(rows))
 
 
 def _found(test: Dataset, result: SegmentationResult) -> dict[str, Any] | None:
     if not test.pictures or not len(test):
         return None
-    rows = _spread(len(test), SHOWN)
+    rows = spread(len(test), SHOWN)
     return {"pictures": [_drawn(test, row, {_("found"): result.found[row]}) for row in rows]}
 
 
@@ -117,13 +112,9 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
     """Show a test image with its true areas and, beside it, those of each system."""
     true = np.asarray(test.target[row])
     panes = [_pane(test, row, true), *(_pane(test, row, np.asarray(one)) for one in found.values())]
-    wide, high = panes[0].size
-    whole = Image.new("RGB", (len(panes) * (wide + 8) - 8, high), "white")
-    for place, pane in enumerate(panes):
-        whole.paste(pane, (place * (wide + 8), 0))
     said = [f"{name}: {_words(test, np.asarray(one))}" for name, one in found.items()]
     told = _("{file}: true: {boxes}").format(file=test.file[row], boxes=_words(test, true))
-    return embedded(whole, "; ".join([told, *said]))
+    return joined(panes, "; ".join([told, *said]))
 
 
 def _pane(test: Dataset, row: int, area: np.ndarray) -> Image.Image:

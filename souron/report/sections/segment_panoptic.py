@@ -13,10 +13,10 @@ from souron.data.targets.panoptic import Panoptic, shown
 from souron.evaluation.panoptic import OfLabel, PanopticResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.boxes import counted
-from souron.report.page import Plot, Section, embedded, figure, filled, section
+from souron.report.page import Plot, Section, figure, filled, joined, section, spread
 from souron.report.steps import LOOKED_AT
 from souron.utils import units
-from souron.utils.messages import _
+from souron.utils.messages import _, listed
 
 TEMPLATE = "segment_panoptic.html"
 SHOWN, WORST, SIDE_BY_SIDE = 6, 6, 4  # images
@@ -44,7 +44,7 @@ def comparison(record: ComparisonRecord) -> list[Section]:
         return []
     pictures = [
         _drawn(test, row, {name: every[row] for name, every in found.items()})
-        for row in _spread(len(test), SIDE_BY_SIDE)
+        for row in spread(len(test), SIDE_BY_SIDE)
     ]
     return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
 
@@ -77,7 +77,7 @@ def notes(record: RunRecord) -> list[str]:
     if absent:
         told.append(
             _("Classes without a segment in the test images: {labels}.").format(
-                labels=", ".join(absent[:12]) + (", …" if len(absent) > 12 else "")
+                labels=listed(absent, 12)
             )
         )
     return told
@@ -87,20 +87,15 @@ def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
     text = _("Dividing images like those of {data} into {labels}.").format(
-        data=record.data, labels=", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
+        data=record.data, labels=listed(labels, 20)
     )
     return text, 'model("picture.png").save(Path("segments.png"))'
-
-
-def _spread(count: int, most: int) -> list[int]:
-    rows = np.linspace(0, count - 1, min(most, count)).astype(int).tolist()
-    return list(dict.fromkeys(rows))
 
 
 def _found(test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
     if not test.pictures or not len(test):
         return None
-    rows = _spread(len(test), SHOWN)
+    rows = spread(len(test), SHOWN)
     pictures = [_drawn(test, row, {_("found"): result.found[row]}) for row in rows]
     return {"pictures": pictures, "conf": f"{result.conf:.2f}"}
 
@@ -130,7 +125,7 @@ def _steps(record: RunRecord, test: Dataset, result: PanopticResult) -> dict[str
         return None
     return {
         "steps": [
-            (step.title, step.caption, _joined([_pane(test, row, step.segments)], step.title))
+            (step.title, step.caption, joined([_pane(test, row, step.segments)], step.title))
             for step in steps
         ]
     }
@@ -142,15 +137,7 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Panoptic]) -> Plot:
     panes = [_pane(test, row, one) for one in (true, *found.values())]
     said = [f"{name}: {_words(test, one)}" for name, one in found.items()]
     told = _("{file}: true: {boxes}").format(file=test.file[row], boxes=_words(test, true))
-    return _joined(panes, "; ".join([told, *said]))
-
-
-def _joined(panes: list[Image.Image], words: str) -> Plot:
-    wide, high = panes[0].size
-    whole = Image.new("RGB", (len(panes) * (wide + 8) - 8, high), "white")
-    for place, pane in enumerate(panes):
-        whole.paste(pane, (place * (wide + 8), 0))
-    return embedded(whole, words)
+    return joined(panes, "; ".join([told, *said]))
 
 
 def _pane(test: Dataset, row: int, one: Panoptic) -> Image.Image:

@@ -1,7 +1,5 @@
 """Report sections of volume segmentation."""
 
-import base64
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +13,7 @@ from souron.evaluation.volumes import DICE, ERROR, HD95, SURFACE, OfOrgan, Volum
 from souron.kinds import overlay
 from souron.kinds.picture import Picture
 from souron.kinds.volume import WINDOW
-from souron.report.page import Plot, Section, figure, filled, section
+from souron.report.page import Plot, Section, figure, filled, joined, section
 from souron.stats.intervals import share_interval, unseen
 from souron.utils import units
 from souron.utils.messages import _
@@ -141,18 +139,11 @@ def _drawn(test: Dataset, row: int, number: int, found: Mapping[str, Any]) -> Pl
         *(np.asarray(one)[number] for one in found.values()),
     ]
     panes = [_pane(test, row, number, area) for area in areas]
-    wide, high = panes[0].size
-    whole = Image.new("RGB", (len(panes) * (wide + 8) - 8, high), "white")
-    for place, pane in enumerate(panes):
-        whole.paste(pane, (place * (wide + 8), 0))
-    stream = io.BytesIO()
-    whole.save(stream, "JPEG", quality=88)
-    uri = "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
     told = _("{file}, slice {number}: true: {organs}").format(
         file=test.file[row], number=number + 1, organs=_words(test, areas[0])
     )
     said = [f"{name}: {_words(test, area)}" for name, area in zip(found, areas[1:], strict=True)]
-    return Plot(uri, "; ".join([told, *said]), min(whole.width, 1100))
+    return joined(panes, "; ".join([told, *said]))
 
 
 def _pane(test: Dataset, row: int, number: int, area: np.ndarray) -> Image.Image:
