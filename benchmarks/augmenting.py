@@ -35,7 +35,7 @@ def contestants(names: tuple[str, ...], image: Tensor) -> dict[str, Callable[[],
     theirs = v2.Compose([change for name in names for change in THEIRS[name](image.shape[-1])])
     return {
         "souron": lambda: ours(image, generator),
-        "torchvision, each": lambda: torch.stack([theirs(picture) for picture in image]),
+        "torchvision, each": lambda: torch.stack([theirs(image) for image in image]),
         "torchvision, batch": lambda: theirs(image),
     }
 

@@ -47,7 +47,7 @@ SEGMENTERS = ("unet", "unet_lite", "fcn_lite", "deeplab_lite")
 PANOPTIC = ("panoptic_fpn", "panoptic_fpn_lite")
 FIGHTS = {"fight": DETECTORS, "areas": SEGMENTERS, "panoptic": PANOPTIC}
 LABELS = tuple(map(str, range(80)))  # as many as COCO has
-ROUNDS, PICTURES = 5, 10
+ROUNDS, IMAGES = 5, 10
 RIVALS = {  # of souron's own, torchvision's network of that paper with as deep a backbone; pixels
     "faster_rcnn_resnet50": ("fasterrcnn_resnet50_fpn", 256),
     "mask_rcnn_resnet50": ("maskrcnn_resnet50_fpn", 256),
@@ -105,9 +105,9 @@ def speed() -> None:
 def seconds(ask, image: torch.Tensor) -> float:
     ask(image)
     begun = time.perf_counter()
-    for _picture in range(PICTURES):
+    for _image in range(IMAGES):
         ask(image)
-    return (time.perf_counter() - begun) / PICTURES
+    return (time.perf_counter() - begun) / IMAGES
 
 
 def network(size: str, side: int, image: torch.Tensor):
@@ -115,9 +115,9 @@ def network(size: str, side: int, image: torch.Tensor):
     system = kind(config, Spec(3, side, LABELS)).eval().to(memory_format=torch.channels_last)
     quick = fused(system, image)
 
-    def ask(picture):
+    def ask(image):
         with autocast(torch.device("cpu"))():
-            return quick(picture)
+            return quick(image)
 
     return ask
 
@@ -127,9 +127,9 @@ def theirs(size: str, image: torch.Tensor):
 
     model = YOLO(f"yolov8{size}.yaml").model.eval().fuse().to(memory_format=torch.channels_last)
 
-    def ask(picture):
+    def ask(image):
         with autocast(torch.device("cpu"))():
-            return model(picture)
+            return model(image)
 
     return ask
 
@@ -187,16 +187,16 @@ def their_steps(name: str, cases: Dataset) -> Iterator[object]:
         **({} if name.startswith("ssd") else {"min_size": cases.side, "max_size": cases.side}),
     ).train()  # fmt: skip
     optimizer = torch.optim.SGD(made.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4)
-    pictures, targets = [], []
-    for picture, objects in zip(cases.input, cases.target, strict=True):
+    images, targets = [], []
+    for image, objects in zip(cases.input, cases.target, strict=True):
         [box] = boxes_of([objects])
         about = {"boxes": box[:, 1:], "labels": 1 + box[:, 0].long()}
         if isinstance(objects, Instances):
             about["masks"] = objects.masks(cases.side).byte()
-        pictures.append(picture.float() / 255)
+        images.append(image.float() / 255)
         targets.append(about)
     while True:
-        loss = sum(made(pictures, targets).values())
+        loss = sum(made(images, targets).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -210,8 +210,8 @@ def video(file: Path) -> None:
         system = kind(config, Spec(3, side, LABELS)).eval().to(memory_format=torch.channels_last)
         model = Model("yolo_n", system).for_many()
 
-        def look(picture, least: float, model: Model = model) -> Boxes:
-            return model.answer(picture, conf=least)
+        def look(image, least: float, model: Model = model) -> Boxes:
+            return model.answer(image, conf=least)
 
         with tempfile.TemporaryDirectory() as folder:
             *_frames, last = videos.watching(look, file, Path(folder), classes=LABELS, conf=0.02)

@@ -29,8 +29,8 @@ from printing import table, watched, where
 from torch import Tensor
 
 from souron.data import duplicates, load
-from souron.kinds.codecs import image as pictures
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs import image as image_codec
+from souron.kinds.codecs.image import as_image
 
 SIDE = 64
 
@@ -92,7 +92,7 @@ def patches() -> Tensor:
         files = sorted((Path(skimage.__file__).parent / "data").glob("*.*"))
         names = {"astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "retina", "ihc",
                  "hubble_deep_field", "camera", "coins", "moon", "brick", "grass"}  # fmt: skip
-        whole += [pictures.read(file) for file in files if file.stem in names]
+        whole += [image_codec.read(file) for file in files if file.stem in names]
     except ImportError:
         pass
     found = []
@@ -158,7 +158,7 @@ def main() -> None:
     for name, change in CHANGES.items():
         line = [name]
         for image in sets.values():
-            copies = torch.stack([tensor(change(picture(one))) for one in image])
+            copies = torch.stack([tensor(change(as_image(one))) for one in image])
             hits = recall(image, copies)
             empty = int((duplicates.contrast(copies) < duplicates.FLAT).sum())
             left = f", {empty} empty" if empty else ""

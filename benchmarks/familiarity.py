@@ -136,8 +136,8 @@ def drawn(name: str, count: int) -> list[Kind]:
 
 
 def fashion(count: int) -> list[Kind]:
-    pictures = zoo.sample()[0]
-    return [Picture.of(one) for one in pictures[: 5 * count]]
+    images = zoo.sample()[0]
+    return [Picture.of(one) for one in images[: 5 * count]]
 
 
 def photographs(count: int) -> list[Kind]:

@@ -26,7 +26,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from intervals import BOLD, GOAL, MOST_PICTURES, NOISE, SHARED, Coverage, shown
+from intervals import BOLD, GOAL, MOST_IMAGES, NOISE, SHARED, Coverage, shown
 from numpy.typing import NDArray
 from printing import say, table, watched, where
 from scipy.special import expit, logit, ndtr, ndtri
@@ -61,7 +61,7 @@ def draw(
 ) -> tuple[Array, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Scores (repeats, cases), label and patient (cases,), training (repeats, cases)."""
     n = world.cases
-    patient = np.repeat(np.arange(n), rng.integers(1, MOST_PICTURES + 1, n))[:n]
+    patient = np.repeat(np.arange(n), rng.integers(1, MOST_IMAGES + 1, n))[:n]
     ill = (rng.random(n) < world.prevalence).astype(int)
     label = ill[patient]
     score = math.sqrt(SHARED) * rng.standard_normal(n)[patient]

@@ -42,7 +42,7 @@ UNLIKE = (0.8, 0.1)  # the same of positive and of negative cases, where they di
 NOISE = 0.2  # and to one training's view of one case, where there are several trainings
 TRAINING_SD = 0.15  # of mu between trainings
 BOLD = 1.5
-MOST_PICTURES = 6
+MOST_IMAGES = 6
 STATED = 0.05  # the prevalence for which predictive values are asked
 LEVEL = 0.95
 GOAL = {60: (0.91, 0.98), 200: (0.93, 0.97), 1000: (0.93, 0.97)}
@@ -80,7 +80,7 @@ class Drawn:
 
 def draw(world: World, rng: np.random.Generator) -> Drawn:
     n = world.cases
-    patient = np.repeat(np.arange(n), rng.integers(1, MOST_PICTURES + 1, n))[:n]
+    patient = np.repeat(np.arange(n), rng.integers(1, MOST_IMAGES + 1, n))[:n]
     label = _labels(world, patient, rng)
     shape = (n, 1 if world.labels == 2 else world.labels)
     shared = np.where(label == 1, *UNLIKE)[:, None] if world.unlike else np.full(shape, SHARED)

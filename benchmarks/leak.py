@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from printing import say, table, watched, where
 
 from souron.data import duplicates, load
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.runs import evaluate, train
 from souron.stats import intervals
 from souron.stats.records import Measure
@@ -38,7 +38,7 @@ SIDE = 32
 LOOK, DAY, NOISE, SIGN = 30.0, 10.0, 8.0, 24.0  # levels of 256
 WIDTH = 2.0  # pixels over which a texture is alike
 SHIFT = 1  # pixels that a patient's look moves from picture to picture, at most
-PICTURES = 6  # of each patient
+IMAGES = 6  # of each patient
 CORRELATION = 0.95  # from here on pictures count as near copies
 
 Array = NDArray[np.float64]
@@ -73,7 +73,7 @@ def patient(rng: np.random.Generator, ill: bool) -> NDArray[np.uint8]:
     """One patient's pictures, (PICTURES, SIDE, SIDE)."""
     look = LOOK * smooth(rng, SIDE, WIDTH)
     shown = []
-    for _picture in range(PICTURES):
+    for _image in range(IMAGES):
         one = np.roll(look, rng.integers(-SHIFT, SHIFT + 1, 2), (0, 1))
         one = one + DAY * smooth(rng, SIDE, WIDTH) + NOISE * rng.standard_normal((SIDE, SIDE))
         one = 128 + one + SIGN * ill * spot(rng)
@@ -94,7 +94,7 @@ def write(world: World, folder: Path) -> Path:
             ill = i % 2 == 1
             for image in patient(rng, ill):
                 name = f"{number:06}.png"
-                picture(torch.from_numpy(image)[None]).save(folder / name)
+                as_image(torch.from_numpy(image)[None]).save(folder / name)
                 writer.writerow([name, "ill" if ill else "healthy", f"P{world.first + i}"])
                 number += 1
     return path
@@ -164,7 +164,7 @@ def main() -> None:
     print(table(head, rows))
     print(f"\nPicture by picture (group=none) overstates by {points(over['none'])},")
     print(f"patient by patient by {points(over['patients'])}: mean over {asked.seeds} seeds.\n")
-    print(f"{asked.patients} patients with {PICTURES} pictures of {SIDE}x{SIDE}, truth on")
+    print(f"{asked.patients} patients with {IMAGES} pictures of {SIDE}x{SIDE}, truth on")
     print(f"{asked.new} new patients; {asked.system}, {asked.budget}.")
     print(f"Highest correlation of two pictures of a set: {highest:.2f} (near copies: above")
     print(f"{CORRELATION}); pairs that souron takes for copies: {copies}.")

@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 from printing import table
 
 from souron.data import burned_in_text, load
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 
 SIDE = 512
 TEXTS = ("TANAKA HANAKO", "2024-05-01", "M/63Y 120kV", "ID 00482913")
@@ -42,7 +42,7 @@ def photographs() -> Iterator[Image.Image]:
         names = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "retina", "ihc",
                  "hubble_deep_field", "camera", "coins", "moon", "brick", "grass")  # fmt: skip
         files = [file for name in names for file in folder.glob(f"{name}.*")]
-        whole += [pictures.read(file) for file in files]
+        whole += [image_codec.read(file) for file in files]
     except ImportError:
         pass
     for image in whole:
@@ -58,7 +58,7 @@ def stamps() -> Iterator[Image.Image]:
     """On white, at least 512 pixels on the longer side."""
     folder = load.found("stamps")
     for file in sorted(folder.rglob("*.png")):
-        image = pictures.read(file, folder).convert("RGB")
+        image = image_codec.read(file, folder).convert("RGB")
         if min(image.size) >= 64:
             larger = max(1.0, SIDE / max(image.size))
             yield image.resize([round(larger * side) for side in image.size])

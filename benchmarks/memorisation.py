@@ -27,7 +27,7 @@ from souron.data import load, splits
 from souron.data.dataset import Dataset
 from souron.evaluation import embedding
 from souron.evaluation.sampling import Sample
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.studies import memorisation
 from souron.studies.memorisation import distances, record
 from souron.studies.memorisation.distances import Change, Nearest, Space
@@ -46,7 +46,7 @@ def jpeg(image: Tensor) -> Tensor:
     made = []
     for one in image:
         stream = io.BytesIO()
-        picture(one).save(stream, "JPEG", quality=50)
+        as_image(one).save(stream, "JPEG", quality=50)
         pixels = np.asarray(Image.open(stream))
         made.append(torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1).copy()).permute(2, 0, 1))
     return torch.stack(made)
@@ -88,7 +88,7 @@ def main() -> None:
     cases = load.load(asked.data, asked.side)
     split = splits.plan(cases, 1, 1).kept
     learnt = cases.only(split.train)
-    learnt = learnt.only(sorted(set(splits.same_picture(learnt))))
+    learnt = learnt.only(sorted(set(splits.same_image(learnt))))
     held = cases.only(torch.cat([split.val, split.test]))
     held = held.only(torch.randperm(len(held))[: asked.held])
     spaces = [distances.pixels(), distances.features(extractor(cases, split.train))]

@@ -66,7 +66,7 @@ def scenes(
     """Pictures with one stamp each, and where it lies: (count, side, side) bool."""
     chance = np.random.default_rng(seed)
     names, opened = sorted(files), dict[str, Image.Image]()
-    pictures, masks, labels = [], [], []
+    images, masks, labels = [], [], []
     for i in range(count):
         label = i % len(names)
         file = str(chance.choice(files[names[label]]))
@@ -74,10 +74,10 @@ def scenes(
             opened[file] = Image.open(folder / file).convert("RGBA")
             opened[file].thumbnail((side, side))
         scene, mask = pasted(opened[file], side, chance)
-        pictures.append(scene)
+        images.append(scene)
         masks.append(mask)
         labels.append(label)
-    image = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+    image = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     number = [f"{i}.png" for i in range(count)]
     cases = Dataset("scenes", image, torch.tensor(labels), tuple(names), number)
     return cases, torch.from_numpy(np.stack(masks))

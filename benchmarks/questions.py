@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--project", default="runs/benchmark")
     told = parser.parse_args()
     print(f"{torch.get_num_threads()} threads, budget {told.budget}, data {told.data}")
-    (answer if told.what == "answer" else picture)(told)
+    (answer if told.what == "answer" else image)(told)
 
 
 def text(measure: Measure) -> str:
@@ -58,7 +58,7 @@ def answer(told: argparse.Namespace) -> None:
     print(f"\nwith the picture {100 * gain:+.1f} points (goal {100 * GOAL:+.0f})")
 
 
-def picture(told: argparse.Namespace) -> None:
+def image(told: argparse.Namespace) -> None:
     record = souron.compare(
         list(SYSTEMS), data=told.data, budget=told.budget, seeds=told.seeds, project=told.project
     )

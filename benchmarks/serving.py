@@ -71,12 +71,12 @@ def save_run(folder: Path, photos: Path) -> None:
     labels = tuple(f"class {number}" for number in range(LABELS))
     seen = Spec(3, SIDE, labels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     system = kind(config, seen).eval()
-    pictures = [
+    images = [
         image_codec.square(image_codec.read(f, about=SIDE), SIDE, 3)
         for f in sorted(photos.iterdir())
     ]
     with torch.inference_mode():
-        logits = system(system.batch(Rows(torch.stack(pictures), None)).image)
+        logits = system(system.batch(Rows(torch.stack(images), None)).image)
         more = 5 / logits.std(0).mean()
         system.fc.bias.copy_((system.fc.bias - logits.mean(0)) * more)
         system.fc.weight.mul_(more)

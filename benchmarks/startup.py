@@ -107,8 +107,8 @@ def processor(words: Sequence[str], folder: Path) -> Callable[[], float]:
     """Seconds of the processor that a command takes; the picture is one that the zoo brings."""
     from souron.hub import zoo
 
-    picture = str(zoo.examples((zoo.root() or Path()) / "resnet")[0])
-    told = [picture if word == "PICTURE" else word for word in words]
+    image = str(zoo.examples((zoo.root() or Path()) / "resnet")[0])
+    told = [image if word == "PICTURE" else word for word in words]
 
     def measure() -> float:
         child = subprocess.Popen([sys.executable, *told], cwd=folder, stdout=subprocess.DEVNULL,

@@ -249,7 +249,7 @@ def idle(folder: Path, name: str) -> float:
         return (used() - before) / LOOKED
 
 
-def pictured(folder: Path) -> tuple[list[float], int]:
+def shown(folder: Path) -> tuple[list[float], int]:
     """Seconds from the address of a row to its picture, once the first page is there; and how many
     of the pictures have to be drawn anew, since what was stored no longer fits."""
     shown = [row for row in rows.rows().values() if row.systems]
@@ -269,7 +269,7 @@ def pictured(folder: Path) -> tuple[list[float], int]:
 
 def report_lecture() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        found, stale = pictured(Path(folder))
+        found, stale = shown(Path(folder))
     print("\n" + table(["the lecture", "figure", "goal"], [
         [f"seconds to the picture of a row, {len(found)} rows", spread(found, 2), "under 1"],
         ["pictures that had to be drawn anew", str(stale), "0"],

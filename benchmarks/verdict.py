@@ -294,9 +294,9 @@ def judged(world: Rare, rng: np.random.Generator) -> tuple[verdict.Difference, v
 
 
 RARE = [
-    Rare(ill, pictures, auc, seeds)
+    Rare(ill, images, auc, seeds)
     for seeds in (1, 3)
-    for pictures in (1, 4)
+    for images in (1, 4)
     for ill in (5, 6, 8, 12)
     for auc in (0.75, 0.9, 0.97)
 ]
@@ -320,8 +320,8 @@ def rare_labels(trials: int, rng: np.random.Generator) -> list[str]:
             cells.append((float((away > reach).mean()), float((led > reach).mean())))
         every.append(cells)
         shown = " | ".join(f"{100 * rate:.1f} ({100 * power:.0f})" for rate, power in cells)
-        pictures = "1" if world.pictures == 1 else f"1 to {world.pictures}"
-        lines.append(f"| {world.seeds} | {pictures} | {world.ill} | {world.auc} | {shown} |")
+        images = "1" if world.pictures == 1 else f"1 to {world.pictures}"
+        lines.append(f"| {world.seeds} | {images} | {world.ill} | {world.auc} | {shown} |")
     rates = np.array(every)[..., 0]
     for title, summary in (("mean", rates.mean(0)), ("highest", rates.max(0))):
         lines.append(f"| {title} | | | | {100 * summary[0]:.1f} | {100 * summary[1]:.1f} |")

@@ -90,8 +90,8 @@ def whole(page: Any) -> Image.Image:
     return Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
 
 
-def keep(picture: Image.Image, top: float, bottom: float, path: Path) -> None:
-    part = picture.crop((0, int(top), WIDTH, int(min(bottom, picture.height))))
+def keep(image: Image.Image, top: float, bottom: float, path: Path) -> None:
+    part = image.crop((0, int(top), WIDTH, int(min(bottom, image.height))))
     part = part if path.suffix == ".jpg" else part.quantize(256)
     part.save(path, optimize=True)
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from souron.evaluation import sampling
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.runs import folder as run_folder
 
 STATIC = Path(__file__).parent / "_static"
@@ -31,7 +31,7 @@ def main() -> None:
     sheet = Image.new("RGB", (len(PROMPTS) * (SHOWN + 4), EACH * (SHOWN + 4)), "white")
     for number, image in enumerate(drawn):
         row, column = divmod(number, len(PROMPTS))
-        tile = picture(image).resize((SHOWN, SHOWN), Image.Resampling.BICUBIC)
+        tile = as_image(image).resize((SHOWN, SHOWN), Image.Resampling.BICUBIC)
         sheet.paste(tile, (column * (SHOWN + 4), row * (SHOWN + 4)))
     sheet.save(STATIC / "drawn.png", optimize=True)
 

@@ -68,8 +68,8 @@ def settled(page: Any) -> None:
 
 def shoot(page: Any, path: Path) -> None:
     data = page.locator(".interactive").screenshot()
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    picture.save(path, quality=82, optimize=True)
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    image.save(path, quality=82, optimize=True)
 
 
 def press(page: Any, does: str) -> None:
@@ -128,7 +128,7 @@ def occupations(page: Any) -> None:
     press(page, "reveal")
 
 
-def pictures(page: Any) -> None:
+def images(page: Any) -> None:
     for place in (1, 4, 7, 9, 17):
         page.locator("[data-part=tiles] button").nth(place).click()
     press(page, "reveal")
@@ -141,7 +141,7 @@ def mapped(page: Any) -> None:
 
 DONE: dict[str, Callable[[Any], None]] = {
     "playground": playground, "kmeans_by_hand": kmeans, "noise_slider": noise,
-    "gan_slow_motion": gan, "trust_map": mapped, "real_or_drawn": pictures,
+    "gan_slow_motion": gan, "trust_map": mapped, "real_or_drawn": images,
     "occupations_day": occupations,
 }  # fmt: skip
 

@@ -19,11 +19,11 @@ def main() -> None:
 
     for language, ending in (("en", ""), ("ja", ".ja")):
         with use_language(language), tempfile.TemporaryDirectory() as folder:
-            for name, drawn in pictures(Path(folder)).items():
+            for name, drawn in images(Path(folder)).items():
                 (STATIC / f"lesson-{name}{ending}.png").write_bytes(drawn.png)
 
 
-def pictures(folder: Path) -> dict[str, Drawing]:
+def images(folder: Path) -> dict[str, Drawing]:
     """One of each lesson."""
     import souron
 

@@ -31,7 +31,7 @@ def main() -> None:
 
 def marked(scene: Scene, english: bool) -> tuple[Image.Image, Image.Image]:
     """The scene with its boxes, and with its masks."""
-    boxes, areas = (overlay.Canvas(Picture(image.picture(scene.picture))) for _row in range(2))
+    boxes, areas = (overlay.Canvas(Picture(image.as_image(scene.image))) for _row in range(2))
     for box, label, mask in zip(scene.boxes, scene.labels.tolist(), scene.masks, strict=True):
         word = words.WORDS[scene.categories[label]]
         name, colour = word.one.split()[-1] if english else word.ja, overlay.colour(label)

@@ -64,14 +64,14 @@ def prepare(folder: Path, language: str) -> None:
         asked = [sys.executable, "-m", "souron", *words, "--quiet", "--lang", language]
         subprocess.run(asked, cwd=folder, check=True)
     from souron.data.load import load
-    from souron.kinds.codecs.image import picture
+    from souron.kinds.codecs.image import as_image
 
     digits = load("digits")
     photos = folder / "photos"
     for label, name in enumerate(("零", "one", "two")):
         (photos / name).mkdir(parents=True)
         for number, row in enumerate((digits.target == label).nonzero()[:40, 0].tolist()):
-            picture(digits.input[row]).resize((64, 64)).save(photos / name / f"{number}.png")
+            as_image(digits.input[row]).resize((64, 64)).save(photos / name / f"{number}.png")
     (photos / "one" / "broken.png").write_bytes(b"no picture")
     shutil.copy(photos / "two" / "3.png", photos / "one" / "copy of 3.png")
 
@@ -80,8 +80,8 @@ def shoot(page: Any, path: Path) -> None:
     page.wait_for_timeout(1000)
     end = page.evaluate("document.querySelector('#foot').getBoundingClientRect().bottom")
     clip = {"x": 0, "y": 0, "width": WIDTH, "height": min(end, HIGHEST)}
-    picture = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
-    picture.save(path, quality=80, optimize=True)
+    image = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
+    image.save(path, quality=80, optimize=True)
 
 
 def lecture(page: Any, studio: str, language: str) -> None:

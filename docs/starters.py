@@ -81,7 +81,7 @@ def shown(answer: object) -> Image.Image:
     return answer.after.image if hasattr(answer, "after") else answer.drawn()
 
 
-def pictures() -> None:
+def images() -> None:
     PLACE.mkdir(exist_ok=True)
     for system, names in SYSTEMS.items():
         made = [shown(souron.load(system)(photograph(name), **{
@@ -97,4 +97,4 @@ def pictures() -> None:
 
 
 if __name__ == "__main__":
-    pictures() if "pictures" in sys.argv[1:] else rows()
+    images() if "pictures" in sys.argv[1:] else rows()

@@ -12,14 +12,14 @@ from souron.report import viewer
 from souron.studies.surface import BONE
 from souron.utils import files
 
-PICTURE = Path(__file__).parent / "_static" / "head-ct.png"
+IMAGE = Path(__file__).parent / "_static" / "head-ct.png"
 
 
 def main() -> None:
     shape, parts = surface.surface(head_ct.volume(), BONE)
     drawn = viewer.sides(surface.chosen(shape, parts, "largest"))
-    with Image.open(io.BytesIO(drawn)) as picture, files.atomically(PICTURE) as beside:
-        picture.convert("RGB").quantize(64).save(beside, "PNG", optimize=True)
+    with Image.open(io.BytesIO(drawn)) as image, files.atomically(IMAGE) as beside:
+        image.convert("RGB").quantize(64).save(beside, "PNG", optimize=True)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def digits() -> Dataset:
 @pytest.fixture
 def photos(tmp_path, digits):
     """A folder of PNG files in three classes, 20 each, named as people name things."""
-    from souron.kinds.codecs.image import picture
+    from souron.kinds.codecs.image import as_image
 
     folder = tmp_path / "photos"
     for label, name in enumerate(("cat", "犬", "a 'third' one")):
@@ -87,7 +87,7 @@ def photos(tmp_path, digits):
         rows = (digits.target == label).nonzero()[:20, 0].tolist()
         for i, row in enumerate(rows):
             big = digits.input[row].repeat_interleave(3, 1).repeat_interleave(3, 2)
-            picture(big).save(folder / name / f"{i} 写真.png")
+            as_image(big).save(folder / name / f"{i} 写真.png")
     return folder
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 
 PATTERNS = {
     "stripes": lambda u, v: np.sin(u),
@@ -35,5 +35,5 @@ def textures(folder, count=40, side=64):
             one, other = chance.uniform(0, 255, (2, 3))
             noise = chance.normal(0, 12, (side, side, 3))
             pixels = np.clip(value * one + (1 - value) * other + noise, 0, 255).astype(np.uint8)
-            picture(torch.from_numpy(pixels).permute(2, 0, 1)).save(folder / name / f"{i}.png")
+            as_image(torch.from_numpy(pixels).permute(2, 0, 1)).save(folder / name / f"{i}.png")
     return folder

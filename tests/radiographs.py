@@ -102,7 +102,7 @@ def radiograph(one, chance, lesions, side=SIDE):
 
     texture = _texture(np.random.default_rng(one.seed), side)
     texture = np.roll(texture, chance.integers(0, side, 2), (0, 1))
-    picture = np.full((side, side), 0.06, np.float32)
+    image = np.full((side, side), 0.06, np.float32)
     bone = np.zeros((side, side), np.float32)
     teeth = []  # each with the box of pixels around it
     for row, direction in enumerate((-1, 1)):
@@ -117,11 +117,11 @@ def radiograph(one, chance, lesions, side=SIDE):
                 box = tuple(slice(i.min(), i.max() + 1) for i in np.nonzero(near))
                 teeth.append((box, u[box], v[box], half, height, one.fillings[row, k]))
             centre += 2 * half
-    picture += bone * one.dense * (0.75 + 0.5 * texture)
+    image += bone * one.dense * (0.75 + 0.5 * texture)
     places = []  # where a lesion may be: on either side of a tooth
     for box, u, v, half, height, filled in teeth:
         value, body = tooth(u, v, half * side * zoom, height * side * zoom, one.enamel, filled)
-        picture[box] += body * (value - picture[box])
+        image[box] += body * (value - image[box])
         for end in (-1, 1):
             spot = (u - 0.86 * end) ** 2 + ((v - CONTACT) * height / half) ** 2
             i, j = np.unravel_index(spot.argmin(), spot.shape)
@@ -131,10 +131,10 @@ def radiograph(one, chance, lesions, side=SIDE):
     for i in chance.permutation(len(places))[:lesions]:
         box, spot, body = places[i]
         size, depth = chance.uniform(*SIZES), chance.uniform(*DEPTHS)
-        picture[box] -= depth * np.exp(-((spot / size**2) ** 1.5)) * body
+        image[box] -= depth * np.exp(-((spot / size**2) ** 1.5)) * body
     shading = chance.normal(0, 0.08) * x + chance.normal(0, 0.08) * y
-    picture = ndimage.gaussian_filter(picture, chance.uniform(0.6, 1.1)) * (1 + shading)
-    return np.clip(picture * chance.uniform(0.9, 1.1), 0, 1)
+    image = ndimage.gaussian_filter(image, chance.uniform(0.6, 1.1)) * (1 + shading)
+    return np.clip(image * chance.uniform(0.9, 1.1), 0, 1)
 
 
 def tooth(u, v, half, height, thickness, filled):
@@ -168,11 +168,11 @@ def _texture(chance, side):
     return np.clip(mixed, 0, 1).astype(np.float32)
 
 
-def exposed(picture, site, chance):
+def exposed(image, site, chance):
     """What the site's sensor makes of it: (side, side) uint16 in 0..4095."""
     gamma, dark, bright, noise = SITES[site]
-    value = dark + (bright - dark) * picture**gamma
-    grain = ndimage.gaussian_filter(chance.normal(0, 1, picture.shape), 0.6)
+    value = dark + (bright - dark) * image**gamma
+    grain = ndimage.gaussian_filter(chance.normal(0, 1, image.shape), 0.6)
     return np.clip((value + 1.5 * noise * grain) * MOST, 0, MOST).round().astype(np.uint16)
 
 
@@ -184,7 +184,7 @@ def radiographs(
     (folder / "images").mkdir(parents=True)
     write = write_dicom if dicom else write_png
     ending = "dcm" if dicom else "png"
-    rows, pictures = [], []
+    rows, images = [], []
     for number in range(patients):
         chance = np.random.default_rng((seed, number))
         one, patient = jaw(chance), f"P{number + 1:04d}"
@@ -195,15 +195,15 @@ def radiographs(
         for view in range(int(chance.choice((1, 2, 3, 4), p=(0.15, 0.35, 0.35, 0.15)))):
             label = LABELS[int(chance.random() < (0.85 if ill else 0.15))]
             lesions = int(chance.integers(1, 4)) if label == "caries" else 0
-            picture = exposed(radiograph(one, chance, lesions, side), site, chance)
+            image = exposed(radiograph(one, chance, lesions, side), site, chance)
             date = day + datetime.timedelta(180 * view)
             name = f"images/{patient}_{view + 1}.{ending}"
             rows.append(Row(name, label, patient, site, sex, age, date.isoformat()))
-            pictures.append(picture)
+            images.append(image)
     if defects:
-        spoil(rows, pictures, ending)
-    for number, (row, picture) in enumerate(zip(rows, pictures, strict=True)):
-        write(folder / row.filename, picture, row, (seed, number))
+        spoil(rows, images, ending)
+    for number, (row, image) in enumerate(zip(rows, images, strict=True)):
+        write(folder / row.filename, image, row, (seed, number))
     if defects:
         cut = folder / rows[2].filename
         cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 3])
@@ -214,35 +214,35 @@ def radiographs(
     return folder
 
 
-def spoil(rows, pictures, ending):
+def spoil(rows, images, ending):
     """Add an exact copy and a near one with the other label; burn a letter in. The file that is cut
     short is the third one."""
-    copied, near = pictures[0], pictures[1].astype(float)
+    copied, near = images[0], images[1].astype(float)
     rows.append(replace(rows[0], filename=f"images/Q0001_1.{ending}", patient="Q0001"))
-    pictures.append(copied)
+    images.append(copied)
     other = LABELS[1 - LABELS.index(rows[1].label)]
     rows.append(replace(rows[1], filename=f"images/Q0002_1.{ending}", patient="Q0002", label=other))
-    pictures.append(np.clip(1.04 * near + 40, 0, MOST).round().astype(np.uint16))
+    images.append(np.clip(1.04 * near + 40, 0, MOST).round().astype(np.uint16))
     for i, row in enumerate(rows[3:-2], 3):
         if row.site == "B" and row.label == "caries":
-            pictures[i] = marked(pictures[i])
+            images[i] = marked(images[i])
 
 
-def marked(picture):
+def marked(image):
     """With a white R in the upper left corner."""
-    side = len(picture)
+    side = len(image)
     letter = Image.new("L", (side, side))
     ImageDraw.Draw(letter).text((side // 24, side // 32), "R", fill=255, font_size=side // 9)
-    return np.where(np.asarray(letter) > 127, MOST, picture).astype(np.uint16)
+    return np.where(np.asarray(letter) > 127, MOST, image).astype(np.uint16)
 
 
-def write_png(path, picture, row, seed):
+def write_png(path, image, row, seed):
     """Grey of 16 bits; 4095 becomes 65535."""
-    deep = (picture.astype(np.uint32) * 65535 // MOST).astype(np.uint16)
+    deep = (image.astype(np.uint32) * 65535 // MOST).astype(np.uint16)
     Image.fromarray(deep).save(path, compress_level=1)  # in a third of the time
 
 
-def write_dicom(path, picture, row, seed):
+def write_dicom(path, image, row, seed):
     """One intra-oral picture of 12 bits. Needs pydicom."""
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
@@ -259,11 +259,11 @@ def write_dicom(path, picture, row, seed):
     made.PatientID, made.PatientName = row.patient, f"Synthetic^{row.patient}"
     made.PatientSex, made.PatientAge = row.sex, f"{row.age:03d}Y"
     made.StudyDate = row.date.replace("-", "")
-    made.Rows, made.Columns = picture.shape
+    made.Rows, made.Columns = image.shape
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
     made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = 16, 12, 11, 0
     made.WindowCenter, made.WindowWidth = (MOST + 1) // 2, MOST + 1
-    made.PixelData = picture.astype("<u2").tobytes()
+    made.PixelData = image.astype("<u2").tobytes()
     made.save_as(path, enforce_file_format=True)
 
 

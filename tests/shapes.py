@@ -41,7 +41,7 @@ def shapes(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
 def instanced(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
     """The same with the pixels of each shape; a later one lies above the others."""
     random = np.random.default_rng(seed)
-    pictures, objects = [], []
+    images, objects = [], []
     for _case in range(count):
         noise = random.integers(0, 90, (side, side, 3), dtype=np.uint8)
         picture, ids = Image.fromarray(noise), Image.new("L", (side, side))
@@ -64,10 +64,10 @@ def instanced(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
                     corners = [(left, edges[3]), (edges[2], edges[3]), (left + size // 2, top)]
                     draw.polygon(corners, fill=fill)
             rows.append([label, *box])
-        pictures.append(np.asarray(picture).transpose(2, 0, 1))
+        images.append(np.asarray(picture).transpose(2, 0, 1))
         boxes = torch.tensor(rows, dtype=torch.float32).reshape(-1, 5)
         objects.append(numbered(boxes, torch.from_numpy(np.array(ids))))
-    image = torch.from_numpy(np.stack(pictures))
+    image = torch.from_numpy(np.stack(images))
     if channels == 1:
         image = image.float().mean(1, keepdim=True).byte()
     files = [f"{case}.png" for case in range(count)]
@@ -81,8 +81,8 @@ def masked(count=200, side=64, most=3, seed=0, channels=3) -> Dataset:
     found = shapes(count, side, most, seed, channels)
     colours = shapes(count, side, most, seed).input
     maps = torch.zeros(count, side, side, dtype=torch.uint8)
-    for area, picture, boxes in zip(maps, colours, found.target, strict=True):
-        lit = picture.amax(0) >= 150
+    for area, image, boxes in zip(maps, colours, found.target, strict=True):
+        lit = image.amax(0) >= 150
         for label, *edges in boxes.int().tolist():
             left, top, right, bottom = edges
             area[top:bottom, left:right][lit[top:bottom, left:right]] = label + 1
@@ -109,10 +109,10 @@ def marks(count=200, side=64, seed=0, hidden=0.05, spacing=0.5) -> Dataset:
     """Each shape once, an eighth to a fifth of the side, grey; two pictures a patient. A landmark
     is not marked with the chance ``hidden``."""
     random = np.random.default_rng(seed)
-    pictures, points = [], torch.zeros(count, 3, 2)
+    images, points = [], torch.zeros(count, 3, 2)
     for case in range(count):
-        picture = Image.fromarray(random.integers(0, 70, (side, side), dtype=np.uint8))
-        draw = ImageDraw.Draw(picture)
+        image = Image.fromarray(random.integers(0, 70, (side, side), dtype=np.uint8))
+        draw = ImageDraw.Draw(image)
         for k in range(3):
             half = random.integers(side // 12, side // 7)
             x = random.integers(half, side - half)
@@ -125,12 +125,12 @@ def marks(count=200, side=64, seed=0, hidden=0.05, spacing=0.5) -> Dataset:
             else:
                 draw.polygon([(x, y), (x - half, y + 2 * half), (x + half, y + 2 * half)], fill=230)
             points[case, k] = torch.tensor([x + 0.5, y + 0.5])
-        pictures.append(torch.from_numpy(np.array(picture))[None])
+        images.append(torch.from_numpy(np.array(image))[None])
     gone = torch.from_numpy(random.random((count, 3)) < hidden)
     gone[:, 0] = False
     points[gone] = torch.nan
     return Dataset(
-        "marks", torch.stack(pictures), points, MARKS, [f"{case}.png" for case in range(count)],
+        "marks", torch.stack(images), points, MARKS, [f"{case}.png" for case in range(count)],
         [f"patient {case // 2}" for case in range(count)], augment=("shift", "brightness"),
         licence="CC0", spacing=[spacing] * count if spacing else (),
     )  # fmt: skip
@@ -187,7 +187,7 @@ def coats(count=200, side=64, seed=0) -> Dataset:
     of one group."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side]
-    pictures, areas = [], []
+    images, areas = [], []
     for case in range(count):
         if case % 2 == 0:
             ground, colour = random.integers(30, 226, (2, 3))
@@ -198,11 +198,11 @@ def coats(count=200, side=64, seed=0) -> Dataset:
         coat = inside & ((y // 3) % 2 == 0) if case % 2 else np.zeros_like(inside)
         shown = np.where(inside[..., None], colour, ground) + noise
         shown = np.where(coat[..., None], shown // 3, shown)
-        pictures.append(shown.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
+        images.append(shown.clip(0, 255).astype(np.uint8).transpose(2, 0, 1))
         areas.append(lengths_of(inside))
     names = [f"{case}.png" for case in range(count)]
     return Dataset(
-        "coats", torch.from_numpy(np.stack(pictures)), torch.arange(count) % 2,
+        "coats", torch.from_numpy(np.stack(images)), torch.arange(count) % 2,
         ("plain", "striped"), names, [f"pair {case // 2}" for case in range(count)],
         augment=("mirror",), licence="CC0",
         columns={"twin": [f"{min(case ^ 1, count - 1)}.png" for case in range(count)],
@@ -458,10 +458,10 @@ def posed(count=200, side=64, most=2, seed=0) -> Dataset:
     """One to ``most`` bars a picture with bright ends and a green middle; blocks of five. An end
     under a later bar is hidden, and one in twenty is not marked."""
     random = np.random.default_rng(seed)
-    pictures, figures = [], []
+    images, figures = [], []
     for _case in range(count):
-        picture = Image.fromarray(random.integers(0, 70, (side, side, 3), dtype=np.uint8))
-        draw, rows, points = ImageDraw.Draw(picture), [], []
+        image = Image.fromarray(random.integers(0, 70, (side, side, 3), dtype=np.uint8))
+        draw, rows, points = ImageDraw.Draw(image), [], []
         for _bar in range(random.integers(1, most + 1)):
             half = side // 4
             x, y = random.uniform(half + 3, side - half - 3, 2)
@@ -479,11 +479,11 @@ def posed(count=200, side=64, most=2, seed=0) -> Dataset:
             reach = np.abs(away) + 3
             rows.append([0, x - reach[0], y - reach[1], x + reach[0], y + reach[1]])
             points.append([[a, b, SEEN * (random.random() > 0.05)] for a, b in ends])
-        pictures.append(torch.from_numpy(np.asarray(picture).transpose(2, 0, 1).copy()))
+        images.append(torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy()))
         box = torch.tensor(rows, dtype=torch.float32)
         figures.append(Figures(box, torch.tensor(points, dtype=torch.float32), area_of(box), BAR))
     return Dataset(
-        "bars", torch.stack(pictures), ListColumn(figures), ("bar",),
+        "bars", torch.stack(images), ListColumn(figures), ("bar",),
         [f"{case}.png" for case in range(count)], [f"block {case // 5}" for case in range(count)],
         licence="CC0",
     )  # fmt: skip
@@ -556,15 +556,15 @@ def captioned(count=200, side=32, seed=0) -> Dataset:
     """A coin (disc), a road sign (square) or a building (wedge) in one of three colours, left or
     right, on sand or at night, with captions in English and Japanese."""
     generator = np.random.default_rng(seed)
-    pictures, asked = [], []
+    images, asked = [], []
     for _case in range(count):
         thing = str(generator.choice(["coin", "sign", "building"]))
         colour = str(generator.choice(["red", "green", "blue"]))
         place = str(generator.choice(["left", "right"]))
         ground = str(generator.choice(["sand", "night"]))
         behind = painted_ground(ground, side, generator).clip(0, 255).astype(np.uint8)
-        picture = Image.fromarray(behind)
-        draw = ImageDraw.Draw(picture)
+        image = Image.fromarray(behind)
+        draw = ImageDraw.Draw(image)
         half, x = side // 4, side * (3 if place == "left" else 7) // 10
         box = (x - half, side // 2 - half, x + half, side // 2 + half)
         fill = TINTS[colour]
@@ -574,10 +574,10 @@ def captioned(count=200, side=32, seed=0) -> Dataset:
             draw.rectangle(box, fill=fill)
         else:
             draw.polygon([(box[0], box[3]), (box[2], box[3]), (x, box[1])], fill=fill)
-        pictures.append(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
+        images.append(torch.from_numpy(np.array(image)).permute(2, 0, 1))
         asked.append(Attributes(thing, colour, 1, place, ground))
     return Dataset(
-        "captioned", torch.stack(pictures), ListColumn(list(map(captions, asked))),
+        "captioned", torch.stack(images), ListColumn(list(map(captions, asked))),
         ("coin", "sign", "building"), [f"{case}.png" for case in range(count)], augment=(),
         licence="CC0",
         columns={name: [str(getattr(each, name)) for each in asked] for name in NAMES},

@@ -251,11 +251,11 @@ def test_a_task_dropped_in_lists_trains_evaluates_compares_and_reports(task, cap
 def test_its_own_format_reads_a_folder_that_others_would_take(task, tmp_path):
     lines = []
     for number in range(40):
-        picture = Image.new("L", (16, 16))
+        image = Image.new("L", (16, 16))
         left, top = number % 8, number // 8
-        picture.paste(200, (left, top, left + 8, top + 8))
+        image.paste(200, (left, top, left + 8, top + 8))
         (tmp_path / "boxes").mkdir(exist_ok=True)
-        picture.save(tmp_path / "boxes" / f"{number}.png")
+        image.save(tmp_path / "boxes" / f"{number}.png")
         lines.append(f"{number}.png {left} {top} {left + 8} {top + 8}")
     (tmp_path / "boxes" / "boxes.txt").write_text("\n".join(lines))
     record = train.train("liner", tmp_path / "boxes", budget="20ep", batch=8)

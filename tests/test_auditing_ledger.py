@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from souron.cli import main
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.report import run as run_page
 from souron.runs import datasheet
 from souron.runs import train as run_train
@@ -23,7 +23,7 @@ def photos(digits, tmp_path_factory):
     for label, name in enumerate(("cat", "犬", "a 'third' one")):
         (folder / name).mkdir()
         for i, row in enumerate((digits.target == label).nonzero()[:20, 0].tolist()):
-            picture(digits.input[row]).save(folder / name / f"{i} 写真.png")
+            as_image(digits.input[row]).save(folder / name / f"{i} 写真.png")
     return folder
 
 

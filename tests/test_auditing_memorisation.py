@@ -22,7 +22,7 @@ from souron.data import splits
 from souron.data.dataset import Dataset
 from souron.evaluation import sampling
 from souron.hub import zoo
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.runs import train
 from souron.studies import memorisation
 from souron.studies.memorisation import distances, record
@@ -68,7 +68,7 @@ def test_the_ratio_is_that_of_its_definition(parts):
     learnt, held, real = parts
     space = replace(pixels(), changes=(Change(),))
     near = audited(real.input, learnt, held, space).results[0].generated
-    kept = learnt.only(sorted(set(splits.same_picture(learnt))))
+    kept = learnt.only(sorted(set(splits.same_image(learnt))))
     x, t = (one.input.flatten(1).double().numpy() for one in (real, kept))
     apart = cdist(x, t) / math.sqrt(x.shape[1])
     nearest = np.sort(apart, 1)[:, : distances.NEIGHBOURS]
@@ -230,7 +230,7 @@ def test_with_fewer_pictures_more_could_go_unnoticed(parts):
 
 def jpeg(image: Tensor) -> Tensor:
     stream = io.BytesIO()
-    picture(image).save(stream, "JPEG", quality=90)
+    as_image(image).save(stream, "JPEG", quality=90)
     return torch.from_numpy(np.array(Image.open(stream)))[None]
 
 

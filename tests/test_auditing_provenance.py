@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 import souron
 from souron.cli import main
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import provenance
 from souron.kinds.codecs.provenance import GENERATED, Mark
 from souron.utils import files as file_utils
@@ -24,7 +24,7 @@ KINDS = ("png", "jpg", "webp", "gif")
 
 def drawn(side: int = 24) -> Image.Image:
     random = torch.Generator().manual_seed(0)
-    return pictures.picture(
+    return image_codec.as_image(
         torch.randint(0, 256, (3, side, side), generator=random, dtype=torch.uint8)
     )
 

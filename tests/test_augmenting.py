@@ -136,7 +136,7 @@ def test_an_unknown_name_gets_the_nearest():
 def test_steps_show_each_change_at_work():
     image = noise(3, 16, 16)
     shown = steps(image, tuple(CHANGES))
-    assert [name for name, _picture in shown] == list(CHANGES) == list(what())
+    assert [name for name, _image in shown] == list(CHANGES) == list(what())
     for (_name, picture), (_again, same) in zip(shown, steps(image, tuple(CHANGES)), strict=True):
         assert picture.shape == image.shape and torch.equal(picture, same)
         assert not torch.equal(picture, image)

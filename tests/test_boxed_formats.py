@@ -16,7 +16,7 @@ SIZES = ((64, 32), (40, 60), (50, 50))  # width, height
 BOX = (8, 4, 24, 20)  # left, top, right, bottom: bright
 
 
-def picture(path, size):
+def image(path, size):
     pixels = np.random.default_rng(0).integers(0, 60, (size[1], size[0], 3), dtype=np.uint8)
     left, top, right, bottom = BOX
     pixels[top:bottom, left:right] = 250
@@ -28,7 +28,7 @@ def yolo(folder, count=9, names="[cat, dog]", shape="{part}/images/{i}.png", lab
     for i in range(count):
         part, (wide, high) = "valid" if i >= count - 3 else "train", SIZES[i % 3]
         place = folder / shape.format(part=part, i=i)
-        picture(place, (wide, high))
+        image(place, (wide, high))
         left, top, right, bottom = BOX
         shares = ((left + right) / 2 / wide, (top + bottom) / 2 / high,
                   (right - left) / wide, (bottom - top) / high)  # fmt: skip
@@ -49,7 +49,7 @@ def coco(folder, count=9, change=None, where="annotations/instances_{part}.json"
         rows = range(count - 3) if part == "train" else range(count - 3, count)
         images, annotations = [], []
         for i in rows:
-            picture(folder / part / f"{i}.png", SIZES[i % 3])
+            image(folder / part / f"{i}.png", SIZES[i % 3])
             size = dict(zip(("width", "height"), SIZES[i % 3], strict=True))
             images.append({"id": i, "file_name": f"{i}.png", **size})
             left, top, right, bottom = BOX
@@ -70,7 +70,7 @@ def coco(folder, count=9, change=None, where="annotations/instances_{part}.json"
 def voc(folder, count=9, first=1, change=str):
     for i in range(count):
         wide, high = SIZES[i % 3]
-        picture(folder / "JPEGImages" / f"{i}.jpg", (wide, high))
+        image(folder / "JPEGImages" / f"{i}.jpg", (wide, high))
         left, top, right, bottom = BOX
         text = (
             f"<annotation><filename>{i}.jpg</filename><size><width>{wide}</width>"
@@ -306,7 +306,7 @@ def test_no_table_of_classes_is_written_of_boxes(tmp_path):
 
 def test_the_doctor_looks_at_masks(tmp_path):
     for i in range(4):
-        picture(tmp_path / "images" / f"{i}.png", (32, 32))
+        image(tmp_path / "images" / f"{i}.png", (32, 32))
         (tmp_path / "masks").mkdir(exist_ok=True)
         area = np.zeros((32, 32), np.uint8)
         area[:16] = i % 2

@@ -224,7 +224,7 @@ def test_batches_and_what_is_computed_of_all(tmp_path, photos):
             assert all(map(torch.equal, one, other))
         assert CLASSIFY.spec(on_disk) == CLASSIFY.spec(in_memory)
         assert train.receipt(ARGS, on_disk)["data"] == train.receipt(ARGS, in_memory)["data"]
-        assert splits.same_picture(on_disk) == splits.same_picture(in_memory)
+        assert splits.same_image(on_disk) == splits.same_image(in_memory)
         assert splits.shared(on_disk.only([0, 1]), in_memory) == list(in_memory.file[:2])
         about = [None] * len(on_disk)
         for name, values in features(on_disk, about).items():

@@ -25,11 +25,9 @@ COMPOSER = captioned.Composer(SOURCE, 64)
 def test_a_scene_follows_from_its_number_alone():
     first = COMPOSER.scene("train", 7)
     again = captioned.Composer(SOURCE, 64).scene("train", 7)
-    assert torch.equal(first.picture, again.picture) and first.captions == again.captions
-    assert not torch.equal(first.picture, COMPOSER.scene("train", 8).picture)
-    assert not torch.equal(
-        first.picture, captioned.Composer(SOURCE, 64, 1).scene("train", 7).picture
-    )
+    assert torch.equal(first.image, again.image) and first.captions == again.captions
+    assert not torch.equal(first.image, COMPOSER.scene("train", 8).image)
+    assert not torch.equal(first.image, captioned.Composer(SOURCE, 64, 1).scene("train", 7).image)
 
 
 WHOLE = [  # whose figures have no parts that lie apart

@@ -16,7 +16,7 @@ from souron.report import dataset as data_report
 from souron.utils.messages import UserError, use_language
 
 
-def picture(path, seed=0):
+def image(path, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (12, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
@@ -43,7 +43,7 @@ def faults(cases):
 @pytest.fixture
 def folder(tmp_path):
     for number in range(1, 6):
-        picture(tmp_path / "写真" / f"{number}.png", number)
+        image(tmp_path / "写真" / f"{number}.png", number)
     return tmp_path / "写真"
 
 
@@ -83,7 +83,7 @@ def test_a_text_beside_a_picture_has_a_caption_a_line(folder):
 
 def test_parts_are_folders_or_what_a_line_says(tmp_path):
     for part, seed in (("train", 1), ("val", 2), ("test", 3)):
-        picture(tmp_path / part / "a.png", seed)
+        image(tmp_path / part / "a.png", seed)
     written(tmp_path / "train", [{"file_name": "a.png", "text": "a"}])
     (tmp_path / "val" / "a.txt").write_text("b")
     written(tmp_path, ["file_name,text,patient", "test/a.png,c,7"], "metadata.csv")
@@ -91,7 +91,7 @@ def test_parts_are_folders_or_what_a_line_says(tmp_path):
     rows = dict(zip(cases.file, zip(cases.part, cases.group, strict=True), strict=True))
     assert rows == {"train/a.png": ("train", ""), "val/a.png": ("val", ""),
                     "test/a.png": ("test", "7")}  # fmt: skip
-    picture(tmp_path / "b" / "x.png", 4)
+    image(tmp_path / "b" / "x.png", 4)
     written(tmp_path / "b", [{"file_name": "x.png", "text": "d", "split": "validation"}])
     assert read(tmp_path / "b").part == ["val"]
     assert read(tmp_path / "b" / "metadata.jsonl").file == ["x.png"]
@@ -161,12 +161,12 @@ def test_the_format_knows_its_own_and_leaves_others_alone(folder, tmp_path):
     every = (*load.TEXTS, "captions", *load.FORMATS)
     assert load.load(folder, 8, formats=every).has("captions")
     boxes = tmp_path / "yolo"
-    picture(boxes / "1.png")
+    image(boxes / "1.png")
     (boxes / "1.txt").write_text("0 0.5 0.5 0.1 0.1\n")
     assert not captions.describes(boxes)
     written(tmp_path / "texts", [{"text": "a"}])
     assert not captions.describes(tmp_path / "texts")
-    picture(tmp_path / "classes" / "cat" / "1.png")
+    image(tmp_path / "classes" / "cat" / "1.png")
     assert not captions.describes(tmp_path / "classes")
     assert not captions.describes(folder / "1.png")
 

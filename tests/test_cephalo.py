@@ -44,12 +44,12 @@ def test_the_data_set_says_that_it_is_synthetic_and_has_millimetres(monkeypatch)
 def test_a_film_follows_from_seed_part_and_number_alone():
     made = cephalograms.films(recipe())
     again = films.film(48, np.random.default_rng([0, 2, 5]))
-    assert torch.equal(made.pictures[-1], again.picture)
+    assert torch.equal(made.images[-1], again.image)
     assert torch.equal(made.points[-1], again.points)
-    digests = {picture.numpy().tobytes() for picture in made.pictures}
+    digests = {image.numpy().tobytes() for image in made.images}
     assert len(digests) == 22  # no anatomy twice
     other = cephalograms.films(recipe(seed=1))
-    assert not torch.equal(other.pictures, made.pictures)
+    assert not torch.equal(other.images, made.images)
 
 
 def test_workers_make_what_one_process_makes(monkeypatch, tmp_path):
@@ -67,9 +67,9 @@ def test_films_are_kept_and_made_again_where_the_file_is_cut_short(monkeypatch, 
     [file] = (tmp_path / "cache" / "films").glob("*.safetensors")
     make, calls = cephalograms._make, []
     monkeypatch.setattr(cephalograms, "_make", lambda *given: (calls.append(1), make(*given))[1])
-    assert torch.equal(cephalograms.films(recipe()).pictures, made.pictures) and not calls
+    assert torch.equal(cephalograms.films(recipe()).images, made.images) and not calls
     file.write_bytes(file.read_bytes()[:1000])
-    assert torch.equal(cephalograms.films(recipe()).pictures, made.pictures) and calls
+    assert torch.equal(cephalograms.films(recipe()).images, made.images) and calls
 
 
 @pytest.mark.parametrize("side", [8, 5000])
@@ -139,7 +139,7 @@ def test_points_lie_on_what_is_drawn_also_on_a_turned_film():
 def test_teeth_are_bright_air_is_dark_and_films_differ():
     for number in range(3):
         film = films.film(128, np.random.default_rng([1, number]))
-        grey = film.picture[0].float()
+        grey = film.image[0].float()
         x, y = film.points[LANDMARKS.index("upper incisor tip")].int().tolist()
         tooth = grey[y - 4 : y + 1, x - 3 : x + 2].mean()
         corner = min(grey[20:60, :8].mean(), grey[40:90, -8:].mean())

@@ -140,7 +140,7 @@ def test_own_norms_take_the_place_of_those_of_souron(tmp_path):
 def film(tmp_path, monkeypatch):
     """A folder with one film, its true measures, and test cases whose error is known."""
     made = cephalograms.films(cephalograms.Recipe(128, 7, {"test": 1}))
-    Image.fromarray(made.pictures[0, 0].numpy()).save(tmp_path / "film.png")
+    Image.fromarray(made.images[0, 0].numpy()).save(tmp_path / "film.png")
     marked = made.points.double().expand(30, -1, -1)
     noise = torch.randn(marked.shape, generator=torch.Generator().manual_seed(0)).double()
     found = (marked + 0.4 * noise).numpy()

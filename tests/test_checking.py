@@ -236,9 +236,9 @@ def test_near_copies_stay_together_in_a_split_and_in_every_fold(drawn, tmp_path)
     for name in ("rings", "waves"):
         (data / name).mkdir(parents=True)
         for i in range(20):
-            picture = Image.open(drawn / name / f"{i}.png")
-            picture.save(data / name / f"{i * 7 % 20}.png")
-            picture.convert("RGB").save(data / name / f"a{i * 3 % 20}.jpg", quality=90)
+            image = Image.open(drawn / name / f"{i}.png")
+            image.save(data / name / f"{i * 7 % 20}.png")
+            image.convert("RGB").save(data / name / f"a{i * 3 % 20}.jpg", quality=90)
     cases = folder.load(data, Reading(64))
     pairs = [(cases.file[i], cases.file[j]) for i, j in duplicates.near(cases.stored)]
     assert len(pairs) >= 38 and not cases.group

@@ -111,9 +111,9 @@ def test_the_page_shows_no_command_that_is_not_walked():
 
 def test_the_page_has_every_picture():
     text = PAGE.read_text(encoding="utf-8")
-    pictures = re.findall(r"!\[([^\]]*)\]\((_static/[^)]+)\)", text)
-    assert len(pictures) >= 9
-    for words_for_it, file in pictures:
+    images = re.findall(r"!\[([^\]]*)\]\((_static/[^)]+)\)", text)
+    assert len(images) >= 9
+    for words_for_it, file in images:
         place = PAGE.parent / file
         assert words_for_it and 5_000 < place.stat().st_size < 150_000, file
 

@@ -136,11 +136,11 @@ def test_a_whole_clip_loads_by_the_names_of_transformers():
     image, (tokens, own) = torch.randn(3, 3, 64, 64), texts()
     with torch.inference_mode():
         expected = reference(input_ids=tokens, pixel_values=image)
-        pictures, words = (
+        images, words = (
             torch.nn.functional.normalize(part, dim=-1)
             for part in (model.image(image), model.text(own))
         )
-    torch.testing.assert_close(pictures, expected.image_embeds, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(images, expected.image_embeds, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(words, expected.text_embeds, rtol=1e-5, atol=1e-5)
 
 
@@ -210,8 +210,8 @@ def test_the_temperature_has_a_bound():
 @torch.inference_mode()
 def test_points_have_length_1():
     model = small()
-    pictures, sentences = torch.randn(5, 3, 32, 32), model.tokens(["a red bird", "grass"])
-    for points in model.see(pictures), model.read(sentences):
+    images, sentences = torch.randn(5, 3, 32, 32), model.tokens(["a red bird", "grass"])
+    for points in model.see(images), model.read(sentences):
         torch.testing.assert_close(points.norm(dim=1), torch.ones(len(points)))
 
 
@@ -265,8 +265,8 @@ def test_pictures_are_normalised_as_the_published_networks_saw_them(channels):
 def test_the_pipeline_gives_each_label_its_share():
     system = small()
     names = ["red bird", "blue fish"]
-    picture = Image.fromarray(np.full((32, 32, 3), 99, np.uint8))
-    found = answers.matched(system, picture, candidate_labels=names)
+    image = Image.fromarray(np.full((32, 32, 3), 99, np.uint8))
+    found = answers.matched(system, image, candidate_labels=names)
     with torch.inference_mode():
         seen = system.see(torch.full((1, 3, 32, 32), 99 / 127.5 - 1))
         read = system.read(system.tokens([f"This is a photo of {name}." for name in names]))
@@ -276,7 +276,7 @@ def test_the_pipeline_gives_each_label_its_share():
     )
     assert found[0]["score"] > found[1]["score"]
     with pytest.raises(UserError, match="no labels"):
-        answers.matched(system, picture)
+        answers.matched(system, image)
 
 
 SAYINGS = (

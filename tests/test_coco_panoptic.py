@@ -53,12 +53,12 @@ def written(folder, change=None, draw=None, count=6, kind="jpg"):
             Image.new("RGB", size, (i, 90, 200)).save(file)
             ids = map_of(size)
             colours = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8)
-            picture = Image.fromarray(colours)
+            image = Image.fromarray(colours)
             if draw and part == "train" and i == 0:
-                picture = draw(picture)
+                image = draw(image)
             place = folder / "annotations" / f"panoptic_{part}" / f"{i}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
-            picture.save(place, format=picture.info.get("as", "PNG"))
+            image.save(place, format=image.info.get("as", "PNG"))
             images.append({"id": i, "file_name": file.name, "width": size[0], "height": size[1]})
             annotations.append(
                 {"image_id": i, "file_name": place.name, "segments_info": segments()}
@@ -167,17 +167,17 @@ def test_a_picture_that_cannot_be_used_is_told_and_left_out(tmp_path, change, co
     assert any(c == code and file in f for c, f in fault(cases)), fault(cases)
 
 
-def lossy(picture):
-    picture.info["as"] = "JPEG"
-    return picture
+def lossy(image):
+    image.info["as"] = "JPEG"
+    return image
 
 
-def smaller(picture):
-    return picture.resize((20, 20))
+def smaller(image):
+    return image.resize((20, 20))
 
 
-def grey(picture):
-    return picture.convert("L")
+def grey(image):
+    return image.convert("L")
 
 
 @pytest.mark.parametrize("draw, code", [(smaller, "size"), (grey, "colours"), (lossy, "lossy")])
@@ -216,7 +216,7 @@ def test_more_segments_than_a_map_of_bytes_holds_are_told(tmp_path):
         listed = [{"id": n + 1, "category_id": 7, "iscrowd": 0} for n in range(400)]
         about["annotations"][0]["segments_info"] = listed
 
-    def stripes(picture):
+    def stripes(image):
         ids = np.arange(64 * 32).reshape(32, 64) // 5 % 400 + 1
         return Image.fromarray(np.stack([ids % 256, ids // 256, 0 * ids], -1).astype(np.uint8))
 

@@ -141,17 +141,17 @@ def test_nothing_is_overwritten(tmp_path):
 
 
 def test_only_a_valid_signature_over_the_picture_without_a_grave_fault_is_whole():
-    signature, picture = "claimSignature.validated", "assertion.dataHash.match"
+    signature, image = "claimSignature.validated", "assertion.dataHash.match"
 
     def state(passed, failed=""):
         told = {"success": [{"code": code} for code in passed],
                 "failure": [{"code": failed}] if failed else []}  # fmt: skip
         return credentials._answer({"validation_results": {"activeManifest": told}}, True).state
 
-    assert state([signature, picture]) == "signed"
-    assert state([signature]) == state([picture]) == "changed"
-    assert state([signature, picture], "assertion.hashedURI.mismatch") == "changed"
-    assert state([signature, picture], "signingCredential.untrusted") == "signed"
+    assert state([signature, image]) == "signed"
+    assert state([signature]) == state([image]) == "changed"
+    assert state([signature, image], "assertion.hashedURI.mismatch") == "changed"
+    assert state([signature, image], "signingCredential.untrusted") == "signed"
 
 
 # files of strangers

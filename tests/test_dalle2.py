@@ -58,7 +58,7 @@ def learnt(cases):
     return model
 
 
-def pictures(model, numbers, prompts, **options):
+def images(model, numbers, prompts, **options):
     return done(draw(model, Noise(3, numbers), prompts, **{"steps": 3, **options}))
 
 
@@ -303,11 +303,11 @@ def test_averages_of_the_weights_draw(cases):
     model = made(cases)
     for average in model.averages.values():
         shaken(average)
-    drawn = pictures(model, [0], PROMPTS[:1])
+    drawn = images(model, [0], PROMPTS[:1])
     for name in model.averages:
         for weight in model.get_submodule(name).parameters():
             weight.normal_(std=0.3)
-    assert torch.equal(pictures(model, [0], PROMPTS[:1]), drawn)
+    assert torch.equal(images(model, [0], PROMPTS[:1]), drawn)
 
 
 def test_an_average_follows_at_first_fast_and_later_slowly(cases):
@@ -362,33 +362,31 @@ def real(model, cases):
 
 
 def test_a_picture_of_a_seed_is_the_same_in_any_batch(learnt):
-    several = pictures(learnt, range(4), PROMPTS)
+    several = images(learnt, range(4), PROMPTS)
     assert several.shape == (4, 3, 32, 32)
-    assert torch.equal(pictures(learnt, [1], PROMPTS[1:2])[0], several[1])
-    assert not torch.equal(pictures(learnt, [2], PROMPTS[1:2])[0], several[1])
+    assert torch.equal(images(learnt, [1], PROMPTS[1:2])[0], several[1])
+    assert not torch.equal(images(learnt, [2], PROMPTS[1:2])[0], several[1])
 
 
 def test_prompt_guidance_and_what_is_not_wanted_change_the_picture(learnt):
-    plain = pictures(learnt, [0], PROMPTS[:1]).int()
+    plain = images(learnt, [0], PROMPTS[:1]).int()
     for changed in (
-        pictures(learnt, [0], PROMPTS[1:2]),
-        pictures(learnt, [0], PROMPTS[:1], guidance=1.0),
-        pictures(learnt, [0], PROMPTS[:1], negative="a green building"),
+        images(learnt, [0], PROMPTS[1:2]),
+        images(learnt, [0], PROMPTS[:1], guidance=1.0),
+        images(learnt, [0], PROMPTS[:1], negative="a green building"),
     ):
         assert (changed.int() - plain).abs().max() > 2
-    same = pictures(learnt, [0], PROMPTS[:1], negative="night", guidance=1.0)
-    assert torch.equal(same, pictures(learnt, [0], PROMPTS[:1], guidance=1.0))
+    same = images(learnt, [0], PROMPTS[:1], negative="night", guidance=1.0)
+    assert torch.equal(same, images(learnt, [0], PROMPTS[:1], guidance=1.0))
 
 
 def test_a_picture_is_varied_by_its_own_point(learnt, cases):
     first, second = real(learnt, cases)[:2]
-    own = pictures(learnt, [0], PROMPTS[:1], image=first[None], strength=0.0)
-    assert torch.equal(pictures(learnt, [0], PROMPTS[1:2], image=first[None], strength=0.0), own)
-    assert not torch.equal(
-        pictures(learnt, [0], PROMPTS[:1], image=second[None], strength=0.0), own
-    )
+    own = images(learnt, [0], PROMPTS[:1], image=first[None], strength=0.0)
+    assert torch.equal(images(learnt, [0], PROMPTS[1:2], image=first[None], strength=0.0), own)
+    assert not torch.equal(images(learnt, [0], PROMPTS[:1], image=second[None], strength=0.0), own)
     ends = [
-        pictures(learnt, [0], PROMPTS[:1], image=each[None], strength=1.0).int()
+        images(learnt, [0], PROMPTS[:1], image=each[None], strength=1.0).int()
         for each in (first, second)
     ]
     assert (ends[0] - ends[1]).abs().max() <= 2  # the prompt's point alone
@@ -400,9 +398,9 @@ def test_without_a_prior_the_decoder_gets_the_points_of_texts(cases):
     assert [*model.in_stages] == [GUIDE, DECODER, ENLARGER] and PRIOR not in model.optimizers()
     told = model.told(torch.randn(4, 2, 32), PROMPTS, 4.0)
     assert torch.equal(told.point, model.read(model.tokens(PROMPTS)).point)
-    assert pictures(model, [0], PROMPTS[:1]).shape == (1, 3, 32, 32)
+    assert images(model, [0], PROMPTS[:1]).shape == (1, 3, 32, 32)
     with pytest.raises(UserError, match="prior"):
-        pictures(model, [0], PROMPTS[:1], image=torch.zeros(1, 3, 32, 32))
+        images(model, [0], PROMPTS[:1], image=torch.zeros(1, 3, 32, 32))
 
 
 def test_a_prior_that_is_not_known_is_refused(cases):
@@ -417,7 +415,7 @@ def test_grey_pictures_of_an_odd_side_are_drawn():
     assert model.low == 15
     for _progress in model.fit(model.loader(cases), Run(8, 8)):
         pass
-    assert pictures(model, [0], [""]).shape == (1, 1, 31, 31)
+    assert images(model, [0], [""]).shape == (1, 1, 31, 31)
 
 
 def test_all_of_a_run_of_clip_is_taken_over(tmp_path):

@@ -34,12 +34,12 @@ LABELS = 3
 TASK = registry.load_task("detect")
 
 
-def drawn(seed, pictures=6, labels=LABELS, crowd=0.15):
+def drawn(seed, images=6, labels=LABELS, crowd=0.15):
     """Objects and detections near some of them, with crowd regions, ties and empty pictures."""
     random = np.random.default_rng(seed)
     side = (64, 128, 300)[seed % 3]
     truth, found = [], []
-    for _picture in range(pictures):
+    for _image in range(images):
         objects, detections = random.integers(0, 5), random.integers(0, 25)
         corner = random.uniform(0, 0.8 * side, (objects, 2))
         box = np.c_[corner, corner + random.uniform(3, 0.9 * side, (objects, 2))]
@@ -108,7 +108,7 @@ def left_out(truth, found, unit, name):
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("name", ["AP", "AP50", "AP small"])
 def test_pseudo_values_are_those_of_leaving_out_with_the_evaluator(name, grouped):
-    truth, found = drawn(3, pictures=14)
+    truth, found = drawn(3, images=14)
     unit = np.array([0, 0, 1, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 5]) if grouped else np.arange(14)
     groups = [f"block {number}" for number in unit] if grouped else None
     scores = detection.scores(detection.match(truth, found, LABELS), groups)[name]
@@ -132,7 +132,7 @@ def blocks(seed, count=12, each=10):
     truth, found, groups = [], [], []
     for block in range(count):
         skill = 0.1 + 0.8 * (block % 2)
-        for _picture in range(each):
+        for _image in range(each):
             box = np.array([10.0, 10.0, 60.0, 60.0])
             truth.append(np.r_[0, box][None])
             hit = random.random() < skill
@@ -145,12 +145,12 @@ def blocks(seed, count=12, each=10):
 def test_intervals_count_blocks_of_pictures_made_of_the_same_parts():
     truth, found, groups = blocks(0)
     matches = detection.match(truth, found, 1)
-    by_picture = intervals.share_interval(detection.scores(matches)["AP50"])
+    by_image = intervals.share_interval(detection.scores(matches)["AP50"])
     scores = detection.scores(matches, groups)["AP50"]
     assert len(set(scores.round(9))) <= 12  # what a block says, as often as it has pictures
     by_block = intervals.share_interval(scores, groups)
-    assert by_block.value == pytest.approx(by_picture.value)
-    width = (by_block.high - by_block.low) / (by_picture.high - by_picture.low)
+    assert by_block.value == pytest.approx(by_image.value)
+    width = (by_block.high - by_block.low) / (by_image.high - by_image.low)
     assert width > 2
 
 
@@ -443,7 +443,7 @@ def test_the_ten_pictures_with_most_mistakes_stand_beside_the_truth():
     shown = report_detect.worst(test, result)["pictures"]
     wrong = [len(test.target[row]) + row % 7 + 1 for row in range(17)]
     order = sorted(range(17), key=lambda row: -wrong[row])[:10]
-    assert [picture.alt.partition(":")[0] for picture in shown] == [test.file[r] for r in order]
+    assert [image.alt.partition(":")[0] for image in shown] == [test.file[r] for r in order]
     assert all("true: " in one.alt and "found: " in one.alt for one in shown)
     few = SimpleNamespace(found=[*found[:2], *found[17:]], conf=0.5)
     some = test.only([0, 1, 17, 18, 19])

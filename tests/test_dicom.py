@@ -35,7 +35,7 @@ from souron.data.dataset import Rows
 from souron.data.formats import csv_table, folder
 from souron.data.reading import Reading
 from souron.kinds.codecs import dicom, dicom_worker
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.picture import Picture
 from souron.tasks.classify import Classifier
 from souron.utils.messages import UserError
@@ -87,12 +87,12 @@ def write(path, stored=RAMP, syntax=ExplicitVRLittleEndian, bits=12, **header) -
 
 
 def shown(path, **options) -> np.ndarray:
-    return np.asarray(pictures.read(path, **options))
+    return np.asarray(image_codec.read(path, **options))
 
 
 def code(path, **options) -> str:
     with pytest.raises(UserError) as caught:
-        pictures.read(path, **options)
+        image_codec.read(path, **options)
     return caught.value.code
 
 
@@ -122,7 +122,7 @@ def test_one_grey_level_of_sixteen_bits_stays(tmp_path, kind):
 def test_all_levels_of_sixteen_bits_stay_apart(tmp_path):
     every = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     Image.fromarray(every).save(tmp_path / "a.png")
-    pixels = pictures.square(pictures.read(tmp_path / "a.png"), 256, 1)
+    pixels = image_codec.square(image_codec.read(tmp_path / "a.png"), 256, 1)
     assert pixels.unique().numel() == 65536 and pixels.min() == 0 and pixels.max() == 255
 
 
@@ -227,10 +227,10 @@ def test_copies_among_faint_deep_pictures(tmp_path):
 def test_every_level_of_twelve_bits(tmp_path, syntax):
     path = write(tmp_path / "a.dcm", LARGE, syntax=syntax)
     assert dicom.File(path).values().tolist() == LARGE.tolist()
-    read = pictures.read(path)
+    read = image_codec.read(path)
     assert read.mode == "F" and read.size == (64, 36)
     assert np.asarray(read) == pytest.approx(LARGE * (255 / 4095), abs=1e-4)
-    assert pictures.square(read, 12, 3).shape == (3, 12, 12)
+    assert image_codec.square(read, 12, 3).shape == (3, 12, 12)
 
 
 def test_slope_and_intercept_with_a_window(tmp_path):
@@ -280,12 +280,12 @@ def test_look_up_tables(tmp_path):
 
 def test_bytes_stay_bytes(tmp_path):
     stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    read = pictures.read(write(tmp_path / "a.dcm", stored, bits=8))
+    read = image_codec.read(write(tmp_path / "a.dcm", stored, bits=8))
     assert read.mode == "L" and np.array_equal(np.asarray(read), stored)
-    read = pictures.read(write(tmp_path / "b.dcm", stored, bits=8, WindowCenter=128,
+    read = image_codec.read(write(tmp_path / "b.dcm", stored, bits=8, WindowCenter=128,
                                WindowWidth=256))  # fmt: skip
     assert read.mode == "L" and np.array_equal(np.asarray(read), stored)
-    wide = pictures.read(write(tmp_path / "c.dcm", stored, bits=8, WindowCenter=128,
+    wide = image_codec.read(write(tmp_path / "c.dcm", stored, bits=8, WindowCenter=128,
                                WindowWidth=2000))  # fmt: skip
     assert wide.mode == "F" and len(np.unique(np.asarray(wide))) == 256
 
@@ -328,7 +328,7 @@ def test_an_enhanced_file_scales_frame_by_frame(tmp_path):
 def test_windows_that_make_no_sense(tmp_path, text):
     path = write(tmp_path / "a.dcm")
     with pytest.raises(UserError) as caught:
-        pictures.read(path, window=text)
+        image_codec.read(path, window=text)
     assert caught.value.code == "window" and caught.value.exit == 2
     with pytest.raises(UserError):
         folder.load(tmp_path, Reading(window=text))
@@ -354,7 +354,7 @@ def test_fractions_without_a_scale(tmp_path):
 
 def test_known_by_its_bytes_whatever_the_name(tmp_path):
     for name in ("IM0001", "1.2.840.113619", "a.png", "b.DCM", "c.txt"):
-        assert pictures.read(write(tmp_path / name)).mode == "F"
+        assert image_codec.read(write(tmp_path / name)).mode == "F"
     whole = write(tmp_path / "a.dcm").read_bytes()
     (tmp_path / "bare.dcm").write_bytes(whole[132:])
     (tmp_path / "bare.img").write_bytes(whole[132:])
@@ -430,7 +430,7 @@ def test_damaged_files_end_in_trouble_and_nothing_else(tmp_path, capfd):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 try:
-                    assert pictures.read(tmp_path / "a.dcm").mode in ("L", "F", "RGB")
+                    assert image_codec.read(tmp_path / "a.dcm").mode in ("L", "F", "RGB")
                 except UserError as trouble:
                     codes.add(trouble.code)
     assert len(codes) > 2 and codes <= {
@@ -501,11 +501,11 @@ def test_every_file_that_pydicom_ships(capfd):
             except Exception:
                 theirs = None
             try:
-                with pictures.opened(path) as file:
+                with image_codec.opened(path) as file:
                     assert isinstance(file, dicom.File), path
                     count = file.look().frames
                     ours = [file.values(number) for number in range(count)]
-                    assert pictures.square(file.frame(0, "full"), 8, 1).shape == (1, 8, 8)
+                    assert image_codec.square(file.frame(0, "full"), 8, 1).shape == (1, 8, 8)
             except UserError as trouble:
                 assert trouble.found and theirs is None, (path.name, trouble.found)
                 continue
@@ -780,11 +780,11 @@ def test_a_decoder_that_dies_takes_nothing_with_it(tmp_path, capfd):
                 damaged[place + chance.integers(8, 400)] = chance.integers(256)
             (tmp_path / "a.dcm").write_bytes(damaged)
             try:
-                pictures.read(tmp_path / "a.dcm")
+                image_codec.read(tmp_path / "a.dcm")
             except UserError as trouble:
                 assert trouble.code in ("unreadable", "truncated", "too large")
         (tmp_path / "a.dcm").write_bytes(whole)
-        assert pictures.read(tmp_path / "a.dcm").getbbox()
+        assert image_codec.read(tmp_path / "a.dcm").getbbox()
     assert capfd.readouterr() == ("", "")
 
 
@@ -794,7 +794,7 @@ def test_a_decoder_that_takes_too_long_is_stopped(tmp_path, monkeypatch):
         patch.setattr(dicom_worker, "SECONDS", 0.0)
         dicom_worker.stop()
         assert code(tmp_path / "a.dcm") == "unreadable"
-    assert pictures.read(tmp_path / "a.dcm").getbbox()
+    assert image_codec.read(tmp_path / "a.dcm").getbbox()
 
 
 def test_a_decoder_is_not_looked_for_in_the_current_folder(tmp_path, monkeypatch):
@@ -802,4 +802,4 @@ def test_a_decoder_is_not_looked_for_in_the_current_folder(tmp_path, monkeypatch
     for name in ("pydicom.py", "gdcm.py", "json.py", "numpy.py"):
         (tmp_path / name).write_text("raise SystemExit")
     dicom_worker.stop()
-    assert pictures.read(tmp_path / "a.dcm").getbbox()
+    assert image_codec.read(tmp_path / "a.dcm").getbbox()

@@ -182,5 +182,5 @@ def test_the_plots_are_drawn_without_a_warning(language, monkeypatch):
         plots.learning_sizes([25, 50, 100, 200], [0.6, 0.7, 0.75, 0.8], [0.5, 0.65, 0.7, 0.77],
                                 [0.7, 0.8, 0.8, 0.83]),
     ]  # fmt: skip
-    assert all(picture.startswith(b"\x89PNG") for picture in drawn)
+    assert all(image.startswith(b"\x89PNG") for image in drawn)
     assert len(set(drawn)) == len(drawn)

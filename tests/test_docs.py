@@ -12,7 +12,7 @@ from babel.messages.pofile import read_po
 from souron import registry
 from souron.cli import main
 from souron.evaluation import summary
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.report import diagram
 
 ROOT = Path(__file__).parent.parent
@@ -46,7 +46,7 @@ PAGES = [
 def test_what_a_page_shows_works(page, photos, digits, capsys):
     """Its blocks run in order, beside a folder ``photos/`` and a digit in ``photo.png``. What
     trains for seconds trains for a tenth of them."""
-    picture(digits.input[0]).save("photo.png")
+    as_image(digits.input[0]).save("photo.png")
     assert snippets(page)
     for language, written in snippets(page):
         text = SECONDS.sub(lambda found: f"{found[1]}{int(found[2]) / 10}s", written)

@@ -29,7 +29,7 @@ from souron.studio import answers
 from souron.utils import units
 from souron.utils.messages import UserError
 
-PICTURES = Path(skimage.__file__).parent / "data"
+IMAGES = Path(skimage.__file__).parent / "data"
 READY = sorted(file.parent.parent.name for file in zoo.root().glob(f"*/{familiarity.FILE}"))
 
 
@@ -121,7 +121,7 @@ def test_the_report_says_how_many_test_cases_are_flagged(record):
 
 
 def test_the_command_warns_and_json_has_the_check(run, tmp_path, capsys):
-    Image.open(PICTURES / "chelsea.png").save(tmp_path / "cat.png")
+    Image.open(IMAGES / "chelsea.png").save(tmp_path / "cat.png")
     main.run(["predict", str(run), "cat.png"])
     told = " ".join("".join(capsys.readouterr()).split())
     assert "unlike its training data (distance" in told
@@ -309,16 +309,16 @@ def test_what_finds_something_comes_with_the_check():
 def test_resnet_knows_a_cat_and_a_rocket_for_unlike_clothes():
     asked = model.load("resnet")
     for name in ("chelsea.png", "rocket.jpg", "astronaut.png", "coffee.png"):
-        assert asked(PICTURES / name).familiar.unlike, name
-    picture = zoo.sample()[0]
-    own = flagged(asked, [Picture.of(one) for one in picture[:300]])
+        assert asked(IMAGES / name).familiar.unlike, name
+    image = zoo.sample()[0]
+    own = flagged(asked, [Picture.of(one) for one in image[:300]])
     assert 3 <= sum(own) <= 30  # 15 are expected
 
 
 def test_yolo_knows_a_photograph_for_unlike_drawn_scenes():
     asked = model.load("yolo")
-    assert asked(PICTURES / "chelsea.png").familiar.unlike
-    assert asked(PICTURES / "astronaut.png").familiar.unlike
+    assert asked(IMAGES / "chelsea.png").familiar.unlike
+    assert asked(IMAGES / "astronaut.png").familiar.unlike
     own = [asked(file).familiar.unlike for file in zoo.examples(asked.folder)]
     assert sum(own) <= 2
 

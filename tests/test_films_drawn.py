@@ -368,9 +368,9 @@ def test_readers_learn_from_training_films_alone_and_samples_are_even(monkeypatc
 
 
 def test_a_single_frame_is_no_film():
-    picture = replace(LEARNT, input=LEARNT.input[:, :, :16])
+    image = replace(LEARNT, input=LEARNT.input[:, :, :16])
     with pytest.raises(UserError) as caught:
-        TASK.check(picture, Options())
+        TASK.check(image, Options())
     assert caught.value.code == "no films"
     TASK.check(replace(LEARNT, input=LEARNT.input[:, :, :32]), Options())
 

@@ -201,12 +201,12 @@ def test_another_file_than_the_run_ended_with_is_refused_and_told(own, drawn):
 
 def test_predict_warns_of_other_weights_and_answers(own, drawn, capfd):
     record, other = train(own), train(own, seed=1)
-    picture = str(drawn / "rings" / "0.png")
-    assert run(["predict", str(record.folder), picture]) == 0
+    image = str(drawn / "rings" / "0.png")
+    assert run(["predict", str(record.folder), image]) == 0
     assert "not the files" not in capfd.readouterr().err
     weights = "weights/best.safetensors"
     shutil.copy(other.folder / weights, record.folder / weights)
-    assert run(["predict", str(record.folder), picture]) == 0
+    assert run(["predict", str(record.folder), image]) == 0
     said = capfd.readouterr()
     assert "not the files that the run ended with" in said.err and "rings" in said.out
 

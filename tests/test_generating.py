@@ -22,7 +22,7 @@ from souron.data.splits import Parts, Split
 from souron.evaluation import embedding, generation, sampling
 from souron.evaluation.sampling import Noise, Walk
 from souron.kinds import signature
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import provenance
 from souron.kinds.signature import Choice
 from souron.metrics.generation import kernel
@@ -146,8 +146,8 @@ class Eye:
         return self.seen[-1], None
 
 
-def rows_of(pictures):
-    return {tuple(values) for values in pictures.flatten(1).tolist()}
+def rows_of(images):
+    return {tuple(values) for values in images.flatten(1).tolist()}
 
 
 def test_reports_look_at_test_pictures_training_at_validation_and_the_floor_at_others(digits):
@@ -282,8 +282,8 @@ def test_pictures_are_files_that_say_what_they_are(run, tmp_path):
     assert names == ["00000.png", "00001.png", "00002.png", "00003.png", "00004.png",
                      "grid.png", "walk.webp"]  # fmt: skip
     assert record.as_json()["files"] == [str(file) for file in record.files]
-    with Image.open(out / "00003.png") as picture:
-        assert picture.size == (8, 8)
+    with Image.open(out / "00003.png") as image:
+        assert image.size == (8, 8)
     mark = provenance.read(out / "00003.png")
     assert mark.number == 3 and mark.seed == 1 and mark.system == "dcgan_tiny"
     with Image.open(out / "walk.webp") as moving:
@@ -437,8 +437,8 @@ def loose(tmp_path, digits):
     folder = tmp_path / "loose 絵"
     folder.mkdir()
     for i in range(40):
-        picture = pictures.picture(digits.input[i]).resize((8 + i % 5, 8))
-        picture.convert("RGB" if i % 7 == 0 else "L").save(folder / f"{i}.png")
+        image = image_codec.as_image(digits.input[i]).resize((8 + i % 5, 8))
+        image.convert("RGB" if i % 7 == 0 else "L").save(folder / f"{i}.png")
     (folder / "notes.txt").write_text("no picture")
     return folder
 

@@ -505,7 +505,7 @@ def test_wgan_gps_critic_is_asked_for_its_slope_between_real_and_drawn_pictures(
     system = made(WGANGP, turns=1, parts=1).train()
     system.critic = Linear(*[0.25] * 64)  # of slope 2
     monkeypatch.setattr(wgan_gp, "dequantised", lambda image: image)
-    monkeypatch.setattr(system, "picture", lambda noise, weights=None: -torch.ones(4000, 1, 8, 8))
+    monkeypatch.setattr(system, "image", lambda noise, weights=None: -torch.ones(4000, 1, 8, 8))
     asked = []
     system.critic.register_forward_hook(lambda module, given, out: asked.append(given[0]))
     real = torch.full((4000, 1, 8, 8), 0.5)
@@ -568,7 +568,7 @@ def test_wgan_gps_generator_raises_the_score_of_twice_as_many_pictures(monkeypat
     system = made(WGANGP, turns=1, parts=1)
     system.critic = Linear(*[0.25] * 64)
     monkeypatch.setattr(
-        system, "picture", lambda noise, weights=None: noise[:, :1, None, None].expand(-1, 1, 8, 8)
+        system, "image", lambda noise, weights=None: noise[:, :1, None, None].expand(-1, 1, 8, 8)
     )
     asked = []
     system.critic.register_forward_hook(lambda module, given, out: asked.append(given[0]))
@@ -592,5 +592,5 @@ def test_a_block_adds_what_it_changes_to_what_it_lets_through():
 
 def test_no_picture_changes_anothers_score():
     system = made(WGANGP, side=16).train()
-    pictures = some(6, 1, 16).image
-    torch.testing.assert_close(system.critic(pictures)[:1], system.critic(pictures[:1]))
+    images = some(6, 1, 16).image
+    torch.testing.assert_close(system.critic(images)[:1], system.critic(images[:1]))

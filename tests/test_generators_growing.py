@@ -30,7 +30,7 @@ def blueprint(name: str) -> Any:
     return summary.blueprint(kind, config, Spec(*kind.SHOWN["paper"][:2]))
 
 
-def pictures(count: int, channels: int = 1, side: int = 8) -> Batch:
+def images(count: int, channels: int = 1, side: int = 8) -> Batch:
     return Batch(torch.rand(count, channels, side, side) * 2 - 1, torch.zeros(count).long())
 
 
@@ -68,7 +68,7 @@ def test_any_picture_is_learnt_and_drawn(name, size, channels, side):
     model = make(f"{name}_{size}", Spec(channels, side))
     optimizers = model.optimizers()
     for count in (1, 2):
-        for network, loss in model.updates(pictures(count, channels, side), 0):
+        for network, loss in model.updates(images(count, channels, side), 0):
             model.zero_grad()
             loss.backward()
             groups = optimizers[network].param_groups
@@ -108,7 +108,7 @@ def test_the_critic_learns_to_tell(name, digits):
         pass
     score = {
         "real": model.critic(real.all()[:64], *([1.0] if name == "progan" else [])),
-        "noise": model.critic(pictures(64).image, *([1.0] if name == "progan" else [])),
+        "noise": model.critic(images(64).image, *([1.0] if name == "progan" else [])),
     }
     assert score["real"].mean() > score["noise"].mean()
 
@@ -191,7 +191,7 @@ def test_the_stage_survives_saving(tmp_path, digits):
 def test_layers_of_later_stages_wait():
     model = make("progan_tiny", Spec(1, 28)).train()
     model.used = 0.2  # 14 pixels
-    for name, loss in model.updates(pictures(4, side=28), 0):
+    for name, loss in model.updates(images(4, side=28), 0):
         network = getattr(model, name)
         model.zero_grad()
         loss.backward()
@@ -206,7 +206,7 @@ def test_the_penalty_asks_for_a_slope_of_one():
     for length in (1.0, 3.0):
         slope = length * weight / weight.norm()
         model.critic = Linear(slope)
-        penalty = model.penalty(pictures(4).image, pictures(4).image, 1.0)
+        penalty = model.penalty(images(4).image, images(4).image, 1.0)
         assert penalty.item() == pytest.approx((length - 1) ** 2, abs=1e-5)
 
 
@@ -217,15 +217,15 @@ class Linear(torch.nn.Module):
         super().__init__()
         self.slope = torch.nn.Parameter(slope)
 
-    def forward(self, picture: torch.Tensor, grown: float = 0) -> torch.Tensor:
-        return picture.flatten(1) @ self.slope
+    def forward(self, image: torch.Tensor, grown: float = 0) -> torch.Tensor:
+        return image.flatten(1) @ self.slope
 
 
 class Bowl(torch.nn.Module):
     """A critic whose slope is the picture itself."""
 
-    def forward(self, picture: torch.Tensor, grown: float = 0) -> torch.Tensor:
-        return picture.square().sum((1, 2, 3)) / 2
+    def forward(self, image: torch.Tensor, grown: float = 0) -> torch.Tensor:
+        return image.square().sum((1, 2, 3)) / 2
 
 
 def drawing_only(model: Any, value: float) -> None:
@@ -257,7 +257,7 @@ def test_progans_loss_has_all_of_its_terms():
     slope = torch.randn(64)
     model.critic = Linear(slope)
     drawing_only(model, 0.5)
-    batch = pictures(4)
+    batch = images(4)
     losses = dict(model.updates(batch, 0))
     real, drawn = model.critic(batch.image), model.critic(torch.full((4, 1, 8, 8), 0.5))
     expected = drawn.mean() - real.mean() + 0.001 * real.square().mean()
@@ -320,7 +320,7 @@ def test_r1_is_asked_of_real_pictures_alone(name):
     model = make(f"{name}_tiny", gamma=3.0).train()
     model.critic = Bowl()
     drawing_only(model, 0.5)
-    batch = pictures(4)
+    batch = images(4)
     slope = batch.image.square().sum((1, 2, 3))
     r1 = 3.0 / 2 * slope.mean()
     score, drawn = slope / 2, torch.tensor(64 * 0.5**2 / 2)
@@ -337,7 +337,7 @@ def test_the_generator_learns_by_the_critics_no(name):
     model = make(f"{name}_tiny").train()
     model.critic = Linear(torch.ones(64))
     drawing_only(model, -0.25)
-    [loss] = [loss for name, loss in model.updates(pictures(4), 1) if name == "generator"]
+    [loss] = [loss for name, loss in model.updates(images(4), 1) if name == "generator"]
     torch.testing.assert_close(loss, F.softplus(torch.tensor(16.0)))  # -log sigmoid(D(drawn))
 
 
@@ -346,7 +346,7 @@ def test_the_critic_sees_how_much_four_pictures_differ(name):
     model = make(f"{name}_tiny")
     seen = []
     model.critic.conv.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
-    first = pictures(8).image
+    first = images(8).image
     model.critic(first)
     model.critic(first[:1].expand(8, -1, -1, -1))
     varied, same = (x.split([x.shape[1] - 1, 1], 1) for x in seen)
@@ -363,7 +363,7 @@ def test_nine_of_ten_pictures_of_training_have_two_styles(name):
     model = make(f"{name}_tiny")
     seen = []
     model.generator.forward = lambda styles, noise: seen.append(styles)
-    model.picture(4000)
+    model.image(4000)
     [styles] = seen
     changes = (styles[:, 1:] != styles[:, :-1]).any(2)  # (B, layers - 1)
     assert set(changes.sum(1).tolist()) == {0, 1}
@@ -377,7 +377,7 @@ def test_pictures_of_one_style_differ_by_their_noise_in_training_and_drawing(nam
     first, second = model.draw(Noise(0, range(2)), truncation=0.0)
     assert not torch.allclose(first, second, atol=1e-3)
     model.generator.style = torch.zeros_like
-    first, second = model.picture(2)
+    first, second = model.image(2)
     assert not torch.allclose(first, second, atol=1e-3)
 
 
@@ -458,7 +458,7 @@ def test_every_picture_starts_from_the_constant():
     assert model.generator.constant.std((1, 2)).min() > 0.3  # AdaIN divides by it
     seen = []
     model.generator.layers[0].register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
-    model.picture(3)
+    model.image(3)
     assert torch.equal(seen[0], model.generator.constant.expand(3, -1, -1, -1))
 
 
@@ -660,7 +660,7 @@ def test_the_slope_of_a_linear_critic_is_its_weight(name):
     model = make(f"{name}_tiny")
     weight = torch.randn(64)
     model.critic = Linear(weight)
-    slope = model.slope(pictures(4).image)
+    slope = model.slope(images(4).image)
     torch.testing.assert_close(slope, weight.square().sum())
     slope.backward()
     torch.testing.assert_close(model.critic.slope.grad, 2 * weight)
@@ -668,7 +668,7 @@ def test_the_slope_of_a_linear_critic_is_its_weight(name):
 
 def test_the_slope_is_asked_for_in_every_16th_update():
     model = make("stylegan2_tiny").train()
-    many = [len(list(model.updates(pictures(4), step))) for step in range(33)]
+    many = [len(list(model.updates(images(4), step))) for step in range(33)]
     assert [step for step, count in enumerate(many) if count == 3] == [0, 16, 32]
     assert set(many) == {2, 3}
 
@@ -686,7 +686,7 @@ def test_the_critics_optimizer_allows_for_the_update_that_the_slope_has():
 def test_the_mean_style_is_followed_in_training(name):
     model = make(f"{name}_tiny").train()
     for _ in range(100):
-        model.picture(8)
+        model.image(8)
     styles = model.generator.style(torch.randn(4096, 16)).mean(0)
     torch.testing.assert_close(model.mean, (1 - 0.995**100) * styles, rtol=0, atol=0.1)
 

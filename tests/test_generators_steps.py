@@ -397,7 +397,7 @@ def test_image_gpt_has_the_published_weights():
         assert found == pytest.approx(millions, rel=0.01), size
 
 
-def noise_pictures(*shape):
+def noise_images(*shape):
     random = torch.Generator().manual_seed(1)
     return (torch.randint(256, shape, generator=random).float() / 255).square() * 2 - 1
 
@@ -408,7 +408,7 @@ def knowing(seen, **changed):
     for name, weight in model.named_parameters():
         if weight.dim() == 2:
             torch.nn.init.normal_(weight, std=0.5 if "w" in name else 0.2)
-    image = noise_pictures(64, seen.channels, seen.side, seen.side)
+    image = noise_images(64, seen.channels, seen.side, seen.side)
 
     class Same:
         def endless(self, size, start=0):
@@ -533,11 +533,11 @@ def test_what_is_drawn_is_distributed_as_it_is_foretold():
 
 def test_the_upper_rows_of_a_given_picture_stay_and_the_lower_ones_are_drawn():
     model = knowing(Spec(3, 8))
-    given, label = noise_pictures(2, 3, 8, 8), torch.zeros(2, dtype=torch.long)
+    given, label = noise_images(2, 3, 8, 8), torch.zeros(2, dtype=torch.long)
     for kept, rows in ((0.5, 4), (0.3, 2), (1.0, 8), (0.0, 0)):
         way = list(model.drawing(Noise(2, [0, 1]), label, given=given, kept=kept))
-        for picture in way:
-            assert torch.equal(picture[:, :, :rows], given[:, :, :rows])
+        for image in way:
+            assert torch.equal(image[:, :, :rows], given[:, :, :rows])
         if rows < 8:
             assert not torch.allclose(way[-1][:, :, rows:], given[:, :, rows:], atol=0.1)
     other = [*model.drawing(Noise(2, [0, 1]), label, given=given.flip(0), kept=0.5)][-1]
@@ -549,7 +549,7 @@ def test_a_picture_grows_in_about_twenty_looks():
     model = knowing(Spec(1, 8))
     way = list(model.drawing(Noise(0, [5]), torch.zeros(1, dtype=torch.long)))
     assert 16 <= len(way) <= 22
-    there = [int((picture != 0).sum()) for picture in way]
+    there = [int((image != 0).sum()) for image in way]
     assert there[0] == 0 and there == sorted(there) and there[-1] == 64
 
 
@@ -564,7 +564,7 @@ def test_the_clusters_are_those_of_the_pictures():
 def test_a_clusters_histogram_counts_each_value_once_more():
     """So that no value is impossible in any cluster."""
     model = knowing(Spec(1, 2))
-    values = image_gpt.bytes_of(noise_pictures(64, 1, 2, 2)).flatten().repeat(image_gpt.LOOKED_AT)
+    values = image_gpt.bytes_of(noise_images(64, 1, 2, 2)).flatten().repeat(image_gpt.LOOKED_AT)
     cluster = model.nearest(values[:, None].float())
     for number, shares in enumerate(model.histogram[0]):
         counted = torch.bincount(values[cluster == number], minlength=256) + 1
@@ -589,7 +589,7 @@ def test_image_gpt_learns_its_clusters_once(digits):
     assert losses[-1] < 0.8 * losses[0]
     assert model.known and torch.allclose(model.histogram.sum(-1), torch.ones(1))
     tokens = model.tokens(next(data.once(300)).image)
-    near = model.picture(tokens) - next(data.once(300)).image
+    near = model.image(tokens) - next(data.once(300)).image
     assert near.abs().mean() < 0.1  # of a range of 2, with 8 greys
     palette = model.palette.clone()
     bits = model.validate(model.loader(digits.only(range(100))))["bits per dimension"]
@@ -603,19 +603,19 @@ def test_image_gpt_learns_its_clusters_once(digits):
 @pytest.mark.parametrize("channels, side", [(1, 8), (3, 28), (1, 45), (3, 64)])
 def test_image_gpt_takes_any_picture(size, channels, side):
     model = make(f"image_gpt_{size}", Spec(channels, side))
-    batch = Batch(noise_pictures(1, channels, side, side), torch.zeros(1, dtype=torch.long))
+    batch = Batch(noise_images(1, channels, side, side), torch.zeros(1, dtype=torch.long))
     [(_name, loss)] = model.updates(batch, 0)
     clusters = model.palette.shape[0]
     assert loss.item() == pytest.approx(math.log(clusters), rel=0.1)  # it begins knowing nothing
     with torch.no_grad():
         assert model.bits(batch).item() == pytest.approx(8, abs=0.5)
         pixel = next(model.growing(torch.rand(1, side**2), torch.empty(1, 0, dtype=torch.long)))
-    assert model.picture(pixel).shape == (1, channels, side, side)
+    assert model.image(pixel).shape == (1, channels, side, side)
 
 
 def test_a_batch_is_learnt_from_in_several_updates():
     model = make("image_gpt_tiny", GREY, pictures=3)
-    batch = Batch(noise_pictures(7, 1, 8, 8), torch.zeros(7, dtype=torch.long))
+    batch = Batch(noise_images(7, 1, 8, 8), torch.zeros(7, dtype=torch.long))
     assert len(list(model.updates(batch, 0))) == 3
     with torch.no_grad():
         alone = [model.bits(Batch(image[None], batch.label[:1])) for image in batch.image]

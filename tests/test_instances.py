@@ -39,12 +39,12 @@ def blobs(random, count, side):
     return ((x - middle[:, 0]) / reach[:, 0]) ** 2 + ((y - middle[:, 1]) / reach[:, 1]) ** 2 < 1
 
 
-def drawn(seed, pictures=4):
+def drawn(seed, images=4):
     """Objects, and masks near some of them, with crowd regions, ties and empty pictures."""
     random = np.random.default_rng(seed)
     side = (40, 75, 128)[seed % 3]
     truth, found = [], []
-    for _picture in range(pictures):
+    for _image in range(images):
         objects, said = random.integers(0, 5), random.integers(0, 12)
         true = blobs(random, objects, side)
         label = random.integers(0, 3, objects)
@@ -60,8 +60,8 @@ def drawn(seed, pictures=4):
         truth.append(made(true, np.c_[named]))
         masks = np.array(masks).reshape(-1, side, side)
         found.append(made(masks, np.c_[labels], score[:, None]))
-    image = torch.zeros(pictures, 1, side, side, dtype=torch.uint8)
-    files = [str(row) for row in range(pictures)]
+    image = torch.zeros(images, 1, side, side, dtype=torch.uint8)
+    files = [str(row) for row in range(images)]
     return Dataset("blobs", image, ListColumn(truth), LABELS, files), found
 
 
@@ -258,7 +258,7 @@ def test_crowds_are_not_learnt_from_and_labels_are_renumbered():
 
 
 def test_answers_are_small_and_come_back_in_the_order_of_folds():
-    cases, found = drawn(2, pictures=6)
+    cases, found = drawn(2, images=6)
     answers = evaluation.packed(found)
     masks = answers["found masks"]
     assert isinstance(masks, Sparse)
@@ -276,7 +276,7 @@ def test_answers_are_small_and_come_back_in_the_order_of_folds():
 
 
 def test_damaged_answers_are_refused():
-    cases, found = drawn(2, pictures=3)
+    cases, found = drawn(2, images=3)
     answers = evaluation.packed(found)
     masks = answers["found masks"]
     for values in (masks.values.flip(0), torch.zeros_like(masks.values)):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits
 from souron.kinds.labels import Labels
 from souron.utils.messages import UserError
@@ -25,7 +25,7 @@ RAMP = np.stack(
 
 def code(path: Path, **options) -> str:
     with pytest.raises(UserError) as caught:
-        pictures.read(path, **options)
+        image_codec.read(path, **options)
     assert caught.value.exit == 3
     return caught.value.code
 
@@ -51,7 +51,7 @@ def giant_png(path: Path, side: int = 10_001) -> Path:
 def test_content_decides_what_a_file_is(tmp_path, kind):
     path = tmp_path / "name.txt"
     Image.fromarray(RAMP).save(path, kind)
-    read = pictures.read(path)
+    read = image_codec.read(path)
     assert read.mode == "RGB" and read.size == (40, 30)
     assert np.abs(np.asarray(read).astype(int) - RAMP).mean() < 8
 
@@ -62,7 +62,7 @@ def test_content_decides_what_a_file_is(tmp_path, kind):
 )
 def test_unusual_names(tmp_path, name):
     Image.fromarray(RAMP).save(tmp_path / name)
-    assert np.array_equal(np.asarray(pictures.read(tmp_path / name, tmp_path)), RAMP)
+    assert np.array_equal(np.asarray(image_codec.read(tmp_path / name, tmp_path)), RAMP)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM"])
@@ -92,7 +92,7 @@ def test_damaged_files_end_in_trouble_and_nothing_else(tmp_path, capfd):
                 damaged[chance.randrange(min(len(damaged), 300))] = chance.randrange(256)
             path.write_bytes(damaged)
             try:
-                assert pictures.read(path).mode in ("L", "F", "RGB")
+                assert image_codec.read(path).mode in ("L", "F", "RGB")
             except UserError as trouble:
                 codes.add(trouble.code)
     assert codes <= {"truncated", "unreadable", "not an image", "too large"}
@@ -134,8 +134,8 @@ def test_links(tmp_path):
     (inside / "stays.png").symlink_to("b.png")
     (inside / "loop.png").symlink_to("loop.png")
     assert code(inside / "leads out.png", inside=inside) == "outside"
-    assert pictures.read(inside / "stays.png", inside).size == (40, 30)
-    assert pictures.read(inside / "leads out.png").size == (40, 30)
+    assert image_codec.read(inside / "stays.png", inside).size == (40, 30)
+    assert image_codec.read(inside / "leads out.png").size == (40, 30)
     assert code(inside / "loop.png", inside=inside) == "unreadable"
     assert code(inside / ".." / "out" / "a.png", inside=inside) == "outside"
 
@@ -144,7 +144,7 @@ def test_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise
     Image.fromarray(RAMP).save(tmp_path / "a.png", exif=exif)
-    read = np.asarray(pictures.read(tmp_path / "a.png"))
+    read = np.asarray(image_codec.read(tmp_path / "a.png"))
     assert np.array_equal(read, np.rot90(RAMP, -1))
 
 
@@ -152,17 +152,17 @@ def test_transparent_becomes_white(tmp_path):
     clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     clear.putpixel((0, 0), (10, 20, 30, 255))
     clear.save(tmp_path / "rgba.png")
-    read = pictures.read(tmp_path / "rgba.png")
+    read = image_codec.read(tmp_path / "rgba.png")
     assert read.getpixel((0, 0)) == (10, 20, 30) and read.getpixel((3, 3)) == (255, 255, 255)
 
     Image.new("LA", (4, 4), (0, 0)).save(tmp_path / "la.png")
-    assert pictures.read(tmp_path / "la.png").getextrema() == (255, 255)
+    assert image_codec.read(tmp_path / "la.png").getextrema() == (255, 255)
 
     palette = Image.new("P", (4, 4), 1)
     palette.putpalette([255, 0, 0, 0, 0, 255])
     palette.putpixel((0, 0), 0)
     palette.save(tmp_path / "p.png", transparency=1)
-    read = pictures.read(tmp_path / "p.png")
+    read = image_codec.read(tmp_path / "p.png")
     assert read.getpixel((0, 0)) == (255, 0, 0) and read.getpixel((3, 3)) == (255, 255, 255)
 
 
@@ -170,55 +170,55 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
     deep = np.array([[0, 257, 32768, 65535]], dtype=np.uint16)
     for name in ("a.png", "a.tif"):
         Image.fromarray(deep).save(tmp_path / name)
-        read = pictures.read(tmp_path / name)
+        read = image_codec.read(tmp_path / name)
         assert read.mode == "F"
         assert np.asarray(read) == pytest.approx(deep / 257)
-        assert np.asarray(pictures.rounded(read)).tolist() == [[0, 1, 128, 255]]
+        assert np.asarray(image_codec.rounded(read)).tolist() == [[0, 1, 128, 255]]
 
 
 def test_other_modes(tmp_path):
     Image.fromarray(RAMP).convert("CMYK").save(tmp_path / "cmyk.tif")
-    assert np.abs(np.asarray(pictures.read(tmp_path / "cmyk.tif")).astype(int) - RAMP).max() <= 1
+    assert np.abs(np.asarray(image_codec.read(tmp_path / "cmyk.tif")).astype(int) - RAMP).max() <= 1
     Image.new("1", (3, 3), 1).save(tmp_path / "bits.png")
-    assert pictures.read(tmp_path / "bits.png").getextrema() == (255, 255)
+    assert image_codec.read(tmp_path / "bits.png").getextrema() == (255, 255)
     grey = Image.new("P", (4, 4), 1)
     grey.putpalette([0, 0, 0, 77, 77, 77])
     grey.save(tmp_path / "grey.png")
-    assert pictures.read(tmp_path / "grey.png").getextrema() == (77, 77)
+    assert image_codec.read(tmp_path / "grey.png").getextrema() == (77, 77)
 
 
 def test_a_large_jpeg_is_decoded_small(tmp_path):
     Image.fromarray(RAMP).resize((1600, 1200)).save(tmp_path / "a.jpg", quality=95)
-    small = pictures.read(tmp_path / "a.jpg", about=64)
+    small = image_codec.read(tmp_path / "a.jpg", about=64)
     assert min(small.size) == 150
-    whole = pictures.square(pictures.read(tmp_path / "a.jpg"), 64, 3)
-    assert (pictures.square(small, 64, 3).int() - whole.int()).abs().max() <= 3
+    whole = image_codec.square(image_codec.read(tmp_path / "a.jpg"), 64, 3)
+    assert (image_codec.square(small, 64, 3).int() - whole.int()).abs().max() <= 3
 
 
 def test_square_takes_the_middle():
     wide = np.zeros((10, 30), np.uint8)
     wide[:, 10:20] = 200
     assert torch.equal(
-        pictures.square(Image.fromarray(wide), 10, 1), torch.full((1, 10, 10), 200).byte()
+        image_codec.square(Image.fromarray(wide), 10, 1), torch.full((1, 10, 10), 200).byte()
     )
-    assert pictures.square(Image.fromarray(wide), 5, 3).shape == (3, 5, 5)
-    assert pictures.square(Image.fromarray(RAMP), 7, 1).shape == (1, 7, 7)
+    assert image_codec.square(Image.fromarray(wide), 5, 3).shape == (3, 5, 5)
+    assert image_codec.square(Image.fromarray(RAMP), 7, 1).shape == (1, 7, 7)
 
 
 def test_resizing_is_smooth():
     checks = np.indices((64, 64)).sum(0) % 2 * 255
-    small = pictures.square(Image.fromarray(checks.astype(np.uint8)), 16, 1)
+    small = image_codec.square(Image.fromarray(checks.astype(np.uint8)), 16, 1)
     assert (small.int() - 128).abs().max() <= 2
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_there_and_back(channels):
     pixels = torch.randint(0, 256, (channels, 9, 9)).byte()
-    assert torch.equal(pictures.square(pictures.picture(pixels), 9, channels), pixels)
+    assert torch.equal(image_codec.square(image_codec.as_image(pixels), 9, channels), pixels)
 
 
 def test_data_uri():
-    uri = pictures.data_uri(Image.fromarray(RAMP))
+    uri = image_codec.data_uri(Image.fromarray(RAMP))
     assert uri.startswith("data:image/png;base64,iVBOR")
 
 
@@ -289,10 +289,10 @@ def png(rows, of, width=16, colours=0):
 def test_a_png_that_ends_early_is_no_black_picture(tmp_path, colours):
     path = tmp_path / "short.png"
     path.write_bytes(png(16, 16, colours=colours))
-    assert np.asarray(pictures.read(path)).min() == 255
+    assert np.asarray(image_codec.read(path)).min() == 255
     path.write_bytes(png(15, 16, colours=colours))
     with pytest.raises(UserError) as trouble:
-        pictures.read(path)
+        image_codec.read(path)
     assert trouble.value.code == "truncated"
 
 
@@ -301,4 +301,4 @@ def test_a_png_that_ends_early_is_no_black_picture(tmp_path, colours):
 def test_a_black_png_is_read(tmp_path, mode, width):
     path = tmp_path / "black.png"
     Image.new(mode, (width, 7), 0).save(path)
-    assert pictures.read(path).size == (width, 7)
+    assert image_codec.read(path).size == (width, 7)

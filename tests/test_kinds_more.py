@@ -830,9 +830,9 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 
 
 def test_boxes_are_saved_as_tables_and_as_the_lines_of_coco_and_yolo(tmp_path):
-    picture = ramp()  # 40 x 30 pixels
+    image = ramp()  # 40 x 30 pixels
     box = [[2, 3, 22, 15], [0, 0, 40, 30]]
-    boxes = Boxes(picture, box, ["b", "a"], [0.9, 0.25], ("a", "b"))
+    boxes = Boxes(image, box, ["b", "a"], [0.9, 0.25], ("a", "b"))
     for name in ("a.csv", "a.txt", "a.coco.json"):
         boxes.save(tmp_path / name)
     assert (tmp_path / "a.csv").read_text().splitlines() == [
@@ -846,7 +846,7 @@ def test_boxes_are_saved_as_tables_and_as_the_lines_of_coco_and_yolo(tmp_path):
         "image_id": 1, "category_id": 2, "score": 0.9, "bbox": [2.0, 3.0, 20.0, 12.0],
     }  # fmt: skip
     with pytest.raises(UserError, match="labels without a number: 1 c"):
-        Boxes(picture, box[:1], ["c"], [0.9], ("a", "b")).save(tmp_path / "b.txt")
+        Boxes(image, box[:1], ["c"], [0.9], ("a", "b")).save(tmp_path / "b.txt")
     with pytest.raises(UserError, match="format"):
         boxes.save(tmp_path / "a.xml")
     assert not (tmp_path / "b.txt").exists()

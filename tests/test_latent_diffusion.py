@@ -45,7 +45,7 @@ def learnt(cases):
     return model
 
 
-def pictures(model, numbers, prompts, **options):
+def images(model, numbers, prompts, **options):
     return done(draw(model, Noise(3, numbers), prompts, **{"steps": 4, **options}))
 
 
@@ -229,21 +229,21 @@ def test_guidance_goes_on_in_a_straight_line_from_no_caption_through_the_prompt(
 
 
 def test_pictures_are_those_of_their_number_and_prompt_whatever_is_beside_them(learnt):
-    together = pictures(learnt, [4, 5, 6, 7], PROMPTS)
+    together = images(learnt, [4, 5, 6, 7], PROMPTS)
     for row, prompt in enumerate(PROMPTS):
-        alone = pictures(learnt, [4 + row], [prompt])
+        alone = images(learnt, [4 + row], [prompt])
         assert (alone[0].int() - together[row].int()).abs().max() <= 2
     assert (together[0].int() - together[2].int()).abs().max() > 8
 
 
 def test_guidance_leads_away_from_the_negative_prompt(learnt):
-    plain = pictures(learnt, [0], ["a coin"], guidance=6.0)
-    away = pictures(learnt, [0], ["a coin"], guidance=6.0, negative="夜の青い標識")
+    plain = images(learnt, [0], ["a coin"], guidance=6.0)
+    away = images(learnt, [0], ["a coin"], guidance=6.0, negative="夜の青い標識")
     assert not torch.equal(plain, away)
     # as learnt, nothing is led away from
-    free = [pictures(learnt, [0], ["a coin"], guidance=1.0, negative=n) for n in ("", "night")]
+    free = [images(learnt, [0], ["a coin"], guidance=1.0, negative=n) for n in ("", "night")]
     assert (free[0].int() - free[1].int()).abs().max() <= 1
-    none = pictures(learnt, [0], ["a coin"], guidance=6.0, negative="a coin")
+    none = images(learnt, [0], ["a coin"], guidance=6.0, negative="a coin")
     assert (none.int() - free[0].int()).abs().max() <= 1
 
 
@@ -259,7 +259,7 @@ def test_every_sampler_finds_a_picture_that_the_network_knows(learnt, sampler, m
             return kept.sqrt() * noise - (1 - kept).sqrt() * known
 
     monkeypatch.setitem(learnt._modules, "average", Finds())
-    drawn = pictures(learnt, [0, 1], PROMPTS[:2], sampler=sampler, steps=10)
+    drawn = images(learnt, [0, 1], PROMPTS[:2], sampler=sampler, steps=10)
     with torch.no_grad():
         expected = learnt.decode(known[None] * learnt.spread + learnt.shift, 32)
     expected = ((expected.clamp(-1, 1) + 1) * 127.5).round()
@@ -269,11 +269,11 @@ def test_every_sampler_finds_a_picture_that_the_network_knows(learnt, sampler, m
 def test_from_a_picture(learnt, cases):
     image = cases.input[:2].float() / 127.5 - 1
     prompts = PROMPTS[:2]
-    kept = pictures(learnt, [0, 1], prompts, image=image, strength=0.0)
+    kept = images(learnt, [0, 1], prompts, image=image, strength=0.0)
     assert torch.equal(kept, cases.input[:2])
 
     def far(strength):
-        changed = pictures(learnt, [0, 1], prompts, image=image, strength=strength, steps=10)
+        changed = images(learnt, [0, 1], prompts, image=image, strength=strength, steps=10)
         with torch.no_grad():
             again = learnt.decode(learnt.encode(image)[0], 32)
         again = (again.clamp(-1, 1) + 1) * 127.5
@@ -287,7 +287,7 @@ def test_outside_of_a_mask_the_picture_stays_to_the_pixel(learnt, cases):
     image = cases.input[:1].float() / 127.5 - 1
     mask = torch.zeros(1, 1, 32, 32)
     mask[..., 8:20, 4:30] = 1
-    changed = pictures(learnt, [0], PROMPTS[:1], image=image, mask=mask, strength=1.0)
+    changed = images(learnt, [0], PROMPTS[:1], image=image, mask=mask, strength=1.0)
     inside = mask[0, 0].bool()
     assert torch.equal(changed[0][:, ~inside], cases.input[0][:, ~inside])
     assert not torch.equal(changed[0][:, inside], cases.input[0][:, inside])
@@ -299,7 +299,7 @@ def test_sides_that_no_halving_divides(side):
     model = made(cases)
     for _progress in model.fit(model.loader(cases, seed=1), Run(4, 16)):
         pass
-    assert pictures(model, [0], ["a coin"]).shape == (1, 3, side, side)
+    assert images(model, [0], ["a coin"]).shape == (1, 3, side, side)
 
 
 def test_stable_diffusion_has_its_betas_and_its_text_encoder():

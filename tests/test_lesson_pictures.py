@@ -99,22 +99,22 @@ def test_one_hot_refuses_what_no_class_has():
 
 
 def test_full_strength_is_as_far_as_training_goes(digits):
-    picture = digits.input[3]
-    many = picture.expand(400, -1, -1, -1).contiguous()
+    image = digits.input[3]
+    many = image.expand(400, -1, -1, -1).contiguous()
     for name in ("shift", "mirror", "brightness", "rotate"):
         change = transforms.augmentation([name])
         made = change(many, torch.Generator().manual_seed(0)).float()
         least, most = made.mean((1, 2, 3)).min(), made.mean((1, 2, 3)).max()
-        for _strength, shown in strengths(picture, name):
+        for _strength, shown in strengths(image, name):
             assert least - 9 <= shown.float().mean() <= most + 9
-        assert torch.equal(at_strength(picture, name, 0), picture)
-    assert torch.equal(at_strength(picture, "mirror", 1), picture.flip(2))
-    assert torch.equal(at_strength(picture, "shift", 1)[:, :, 1:], picture[:, :, :-1])
-    covered = (at_strength(digits.input[3], "erase", 1) != picture).sum()
+        assert torch.equal(at_strength(image, name, 0), image)
+    assert torch.equal(at_strength(image, "mirror", 1), image.flip(2))
+    assert torch.equal(at_strength(image, "shift", 1)[:, :, 1:], image[:, :, :-1])
+    covered = (at_strength(digits.input[3], "erase", 1) != image).sum()
     assert 8 <= covered <= 16  # a square of half the side, where it was not grey already
     for name, strength in (("rotate", 1.5), ("erase", -0.5), ("rotate", float("nan")), ("x", 0)):
         with pytest.raises(UserError):
-            at_strength(picture, name, strength)
+            at_strength(image, name, strength)
 
 
 def test_a_network_learns_to_part_a_plane():

@@ -27,7 +27,7 @@ SIZES = ((64, 32), (40, 60), (50, 50))  # width, height
 NAMES = ("cat", "dog")
 
 
-def picture(path, size, seed=0):
+def image(path, size, seed=0):
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
@@ -66,7 +66,7 @@ def coco(folder, change=None, forms=(letters, corners, runs)):
         images, annotations = [], []
         for row in rows:
             size, masks = drawn(row)
-            picture(folder / part / f"{row}.png", size, row)
+            image(folder / part / f"{row}.png", size, row)
             images.append(
                 {"id": row, "file_name": f"{row}.png", "width": size[0], "height": size[1]}
             )
@@ -90,7 +90,7 @@ def yolo(folder):
     for row in range(9):
         part = "train" if row < 6 else "valid"
         size, masks = drawn(row)
-        picture(folder / part / "images" / f"{row}.png", size, row)
+        image(folder / part / "images" / f"{row}.png", size, row)
         lines = [
             " ".join([str(label), *(str(v / full) for corner in outline(mask)
                                     for v, full in zip(corner, size, strict=True))])
@@ -106,7 +106,7 @@ def ids(folder, kind=np.uint8, first=1, suffix=".png"):
     for row in range(9):
         part = "train" if row < 6 else "val"
         size, masks = drawn(row)
-        picture(folder / part / "images" / f"{row}.png", size, row)
+        image(folder / part / "images" / f"{row}.png", size, row)
         numbers = np.zeros(size[::-1], kind)
         for number, mask in enumerate(masks):
             numbers[mask] = first + 7 * number
@@ -260,7 +260,7 @@ def test_numbered_masks_tell_what_they_are_not(tmp_path):
 
 def test_masks_of_one_number_each_are_told(tmp_path):
     for row in range(3):
-        picture(tmp_path / "images" / f"{row}.png", (40, 40))
+        image(tmp_path / "images" / f"{row}.png", (40, 40))
         (tmp_path / "masks").mkdir(exist_ok=True)
         Image.fromarray((drawn(2)[1][0][:40, :40] * 255).astype(np.uint8)).save(
             tmp_path / "masks" / f"{row}.png"

@@ -70,7 +70,7 @@ def theirs(truth, found, **asked):
 def test_panoptic_quality_is_that_of_torchmetrics():
     """Void is a category that it does not know."""
     random = np.random.default_rng(0)
-    truth = [drawn(random) for _picture in range(40)]
+    truth = [drawn(random) for _image in range(40)]
     found = [near(one, random) for one in truth]
     for some in (slice(0, 40), slice(3, 4), slice(10, 12)):
         counted = panoptic.compare(truth[some], found[some], CLASSES)
@@ -120,7 +120,7 @@ def test_void_and_crowds_count_neither_for_nor_against():
 
 def test_the_jackknife_leaves_out_groups_and_its_mean_is_the_metric():
     random = np.random.default_rng(1)
-    truth = [drawn(random) for _picture in range(12)]
+    truth = [drawn(random) for _image in range(12)]
     found = [near(one, random) for one in truth]
     counted = panoptic.compare(truth, found, CLASSES)
     groups = [row // 4 for row in range(12)]

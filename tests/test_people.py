@@ -20,14 +20,14 @@ def made(tmp_path_factory):
     first = crowds.scenes(recipe)
     again = crowds.scenes(recipe)  # from the cache
     patch.undo()
-    assert torch.equal(first.pictures, again.pictures) and first.blocks == again.blocks
+    assert torch.equal(first.images, again.images) and first.blocks == again.blocks
     for one, other in zip(first.figures, again.figures, strict=True):
         assert torch.equal(one.point, other.point) and torch.equal(one.area, other.area)
     return first
 
 
 def test_boxes_hold_all_of_a_figure_and_its_points(made):
-    assert made.pictures.shape == (33, 3, 64, 64) and made.parts.count("test") == 12
+    assert made.images.shape == (33, 3, 64, 64) and made.parts.count("test") == 12
     assert {len(each.box) for each in made.figures} >= {1, 2, 3}
     known = torch.cat([each.point for each in made.figures])
     assert set(known[..., 2].unique().tolist()) == {HIDDEN, SEEN}

@@ -35,7 +35,7 @@ def test_the_data_set_says_that_it_is_synthetic_and_has_three_spacings(cases):
     assert "合成" in load.names()["phantoms"].ja
     assert cases.input.shape == (4, 1, *SIZE) and cases.input.dtype == torch.int16
     assert cases.target.shape == (4, *SIZE) and cases.target.dtype == torch.uint8
-    assert cases.classes == ("background", *ORGANS) and cases.volumes and not cases.pictures
+    assert cases.classes == ("background", *ORGANS) and cases.volumes and not cases.images
     assert all(len(steps) == 3 and steps[1] == steps[2] for steps in cases.spacing)
     assert len(set(cases.spacing)) == 4 and cases.only([2]).spacing == [cases.spacing[2]]
     assert list(cases.part) == ["train", "train", "val", "test"] and len(set(cases.file)) == 4

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from test_boxed_formats import BOX, SIZES, coco, picture
+from test_boxed_formats import BOX, SIZES, coco, image
 
 from souron import registry
 from souron.cli import data, main
@@ -39,7 +39,7 @@ def keypoints(folder, change=None):
 def yolo(folder, count=6, about="kpt_shape: [3, 3]\n", line=None):
     for i in range(count):
         part, (wide, high) = "val" if i >= count - 2 else "train", SIZES[i % 3]
-        picture(folder / "images" / part / f"{i}.png", (wide, high))
+        image(folder / "images" / part / f"{i}.png", (wide, high))
         left, top, right, bottom = BOX
         numbers = [0, (left + right) / 2 / wide, (top + bottom) / 2 / high, (right - left) / wide,
                    (bottom - top) / high]  # fmt: skip

@@ -34,14 +34,14 @@ TASK = registry.load_task("pose")
 LABELS = ("cat", "dog")
 
 
-def drawn(seed, pictures=5):
+def drawn(seed, images=5):
     """Figures and what was found near them: crowds, figures without a marked point, points that are
     not marked, equal scores, more than twenty of one label, pictures without any."""
     random = np.random.default_rng(seed)
     names = similarity.COCO if seed % 2 else ("a", "b", "c")
     bones = Skeleton(names, sigmas=(0.03, 0.1, 0.2) if seed % 4 == 2 else ())
     truth, found = [], []
-    for _picture in range(pictures):
+    for _image in range(images):
         count, said = random.integers(0, 5), random.integers(0, 45)
         corner = random.uniform(0, 60, (count, 2))
         box = np.c_[corner, corner + random.uniform(10, 60, (count, 2))]
@@ -65,8 +65,8 @@ def drawn(seed, pictures=5):
         boxes = torch.from_numpy(np.c_[named, edges, score])
         points = torch.from_numpy(np.concatenate([at, np.ones((*at.shape[:2], 1))], 2))
         found.append(Figures(boxes, points, area_of(boxes), bones))
-    image = torch.zeros(pictures, 3, 128, 128, dtype=torch.uint8)
-    files = [f"{row}.png" for row in range(pictures)]
+    image = torch.zeros(images, 3, 128, 128, dtype=torch.uint8)
+    files = [f"{row}.png" for row in range(images)]
     return Dataset("drawn", image, ListColumn(truth), LABELS, files), found
 
 
@@ -145,7 +145,7 @@ def test_oks_by_hand_and_the_sigmas_of_names():
 
 
 def test_pseudo_values_are_those_of_leaving_blocks_out():
-    cases, found = drawn(5, pictures=8)
+    cases, found = drawn(5, images=8)
     cases = replace(cases, group=[f"block {row // 2}" for row in range(8)])
     own = TASK.judged(found, cases)["OKS AP"]
     left = []
@@ -294,11 +294,11 @@ def test_drawn_targets_and_data_without_points():
     assert type(target).__name__ == "Poses" and target.counts() == [
         sum(map(len, boxes_of(cases.target)))
     ]
-    picture, words = target.drawn(0)
-    assert words == "bar" and np.asarray(picture).any()
+    image, words = target.drawn(0)
+    assert words == "bar" and np.asarray(image).any()
     unmarked = [one._replace(point=one.point * torch.tensor([1, 1, 0])) for one in cases.target]
     without = np.asarray(target_of(replace(cases, target=ListColumn(unmarked))).drawn(0)[0])
-    assert (np.asarray(picture) != without).any()
+    assert (np.asarray(image) != without).any()
     for lacking in (replace(cases, target=ListColumn(boxes_of(cases.target))),
                     replace(cases, target=ListColumn(unmarked))):  # fmt: skip
         with pytest.raises(UserError, match="points"):

@@ -134,10 +134,10 @@ def test_the_network_for_a_factor_of_two_is_that_of_another_program():
     model = ESRGAN(replace(ESRGAN.SIZES["x2"], blocks=1), Spec(3, 32)).eval()
     state = model.generator.state_dict()
     reference = ESRGANArch().load({name: weight.clone() for name, weight in state.items()})
-    picture = torch.rand(1, 3, 14, 18)
+    image = torch.rand(1, 3, 14, 18)
     with torch.no_grad():
         assert reference.scale == 2
-        assert torch.allclose(reference.model(picture), model(picture), atol=1e-5)
+        assert torch.allclose(reference.model(image), model(image), atol=1e-5)
 
 
 def test_a_file_of_ncnn_holds_the_same_network(theirs, own, tmp_path):

@@ -101,9 +101,9 @@ def test_all_together_are_small():
 def test_its_figure_is_found_again(name):
     """On 500 pictures that come along; on all test pictures where they are here, below."""
     system = run_folder.load(folder_of(name))
-    picture, label = zoo.sample()
+    image, label = zoo.sample()
     with torch.no_grad():
-        found = system(system.batch(Rows(picture, None)).image).argmax(1)
+        found = system(system.batch(Rows(image, None)).image).argmax(1)
     right = int((found == label).sum())
     known = zoo.receipt(folder_of(name))["sample"]
     assert known["cases"] == len(label) == 500
@@ -116,9 +116,9 @@ def test_its_figure_is_found_again(name):
 def test_what_it_draws_is_no_noise(name):
     system = run_folder.load(folder_of(name))
     *_before, drawn = sampling.draw(system, sampling.Noise(1, range(8)))
-    picture = drawn.double()
-    assert drawn.shape[2] in (14, 28) and picture.std((1, 2, 3)).min() > 20
-    aside = torch.stack([picture[..., 1:].flatten(), picture[..., :-1].flatten()])
+    image = drawn.double()
+    assert drawn.shape[2] in (14, 28) and image.std((1, 2, 3)).min() > 20
+    aside = torch.stack([image[..., 1:].flatten(), image[..., :-1].flatten()])
     assert torch.corrcoef(aside)[0, 1] > 0.8  # neighbours are alike; of noise about 0
     assert len({each.numpy().tobytes() for each in drawn}) == 8
 
@@ -134,8 +134,8 @@ def test_each_likelihood_is_found_again_or_not_claimed():
             assert known is None, name
             continue
         side = system.spec.side
-        picture = F.interpolate(zoo.sample()[0][:20].float(), side, mode="area").round()
-        cases = [system.batch(Rows(picture, torch.zeros(20, dtype=torch.long)))]
+        image = F.interpolate(zoo.sample()[0][:20].float(), side, mode="area").round()
+        cases = [system.batch(Rows(image, torch.zeros(20, dtype=torch.long)))]
         found = task.validate(system, SimpleNamespace(once=lambda cases=cases: cases))
         assert ("bits per dimension" in found) == (known is not None), name
         if known:

@@ -10,7 +10,7 @@ import messages
 import pytest
 import torch
 
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.report import page as report_page
 from souron.report.page import report_file
 from souron.runs import compare as run_compare
@@ -62,7 +62,7 @@ def photos() -> Path:
         path = folder / ("sound", "ill")[i % 4 // 2] / f"patient-{i // 2}_{i % 2}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         coarse = torch.randint(0, 150 + 50 * (i % 4 // 2), (3, 4, 4), generator=random)
-        picture(coarse.repeat_interleave(4, 1).repeat_interleave(4, 2).byte()).save(path)
+        as_image(coarse.repeat_interleave(4, 1).repeat_interleave(4, 2).byte()).save(path)
     whole = path.read_bytes()
     (folder / "ill" / "half.png").write_bytes(whole[: len(whole) // 2])
     (folder / "astray.png").write_bytes(whole)

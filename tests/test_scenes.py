@@ -94,7 +94,7 @@ def many_of(source: stock.Stock, part: str = "train", count: int = 40, **options
 
 
 def same(one: composer.Scene, other: composer.Scene) -> bool:
-    tensors = ("picture", "boxes", "labels", "masks")
+    tensors = ("image", "boxes", "labels", "masks")
     return all(torch.equal(getattr(one, name), getattr(other, name)) for name in tensors) and (
         one.captions == other.captions and one.sources == other.sources
     )
@@ -118,10 +118,10 @@ def test_another_process_makes_the_same_scene(drawn):
         "import hashlib, sys\n"
         "from souron.data.composing import composer, stock\n"
         "made = composer.Composer(64, 5, source=stock.drawn(numbers=12)).scene(7)\n"
-        "print(hashlib.sha256(made.picture.numpy().tobytes()).hexdigest())"
+        "print(hashlib.sha256(made.image.numpy().tobytes()).hexdigest())"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    here = Composer(64, 5, source=drawn).scene(7).picture.numpy().tobytes()
+    here = Composer(64, 5, source=drawn).scene(7).image.numpy().tobytes()
     assert told.stdout.strip() == hashlib.sha256(here).hexdigest()
 
 
@@ -129,7 +129,7 @@ def test_boxes_are_the_extents_of_disjoint_masks(drawn):
     things = 0
     for scene in many_of(drawn):
         assert len(scene.boxes) == len(scene.labels) == len(scene.masks) > 0
-        assert scene.picture.shape == (3, 64, 64) and scene.picture.dtype == torch.uint8
+        assert scene.image.shape == (3, 64, 64) and scene.image.dtype == torch.uint8
         assert scene.boxes.dtype == torch.float32 and scene.labels.dtype == torch.int64
         assert scene.masks.sum(0).max() == 1
         for mask, box in zip(scene.masks, scene.boxes.tolist(), strict=True):
@@ -153,12 +153,12 @@ def test_what_a_mask_covers_was_painted(drawn, monkeypatch):
     monkeypatch.setattr(Composer, "_lay", unpainted)
     shares = []
     for scene, shadeless, ground in zip(scenes_, bare, many_of(drawn, count=20), strict=True):
-        apart = (shadeless.picture.int() - ground.picture.int()).abs().amax(0)
+        apart = (shadeless.image.int() - ground.image.int()).abs().amax(0)
         covered = shadeless.masks.any(0)
         shares.append((apart[covered] > 8).float().mean())
         near = torch.nn.functional.max_pool2d(covered[None].float(), 5, 1, 2)[0] > 0
         assert apart[~near].max() == 0  # and nothing else was
-        assert not torch.equal(scene.picture, shadeless.picture)  # shadows
+        assert not torch.equal(scene.image, shadeless.image)  # shadows
     assert min(shares) > 0.6 and sum(shares) / len(shares) > 0.9
 
 
@@ -289,9 +289,9 @@ def test_keypoints_move_with_the_figure(drawn):
         if right - left < 50:
             continue
         for x, y, visible in points[:2].tolist():
-            hub = scene.picture[:, int(y), int(x)].float()
+            hub = scene.image[:, int(y), int(x)].float()
             assert visible == 1 and hub.min() > 100 and hub.max() - hub.min() < 60
-            ring = scene.picture[:, int(y + 0.082 * (right - left)), int(x)].float()
+            ring = scene.image[:, int(y + 0.082 * (right - left)), int(x)].float()
             assert ring.max() < hub.min()
             seen += 1
     assert seen > 10
@@ -504,7 +504,7 @@ def test_the_data_set_of_stamps_has_a_group_for_each_block(stamps, photographs, 
     test = Composer(48, scenes.SEED, "test", source=stock.stocked())
     for number in (0, 39):
         scene, row = test.scene(number), 80 + number
-        assert torch.equal(cases.input[row], scene.picture)
+        assert torch.equal(cases.input[row], scene.image)
         assert torch.equal(cases.target[row][:, 1:], scene.boxes)
         assert cases.group[row] == f"test block {scene.sources.block}"
         assert cases.columns["ground"][row] == scene.sources.ground
@@ -541,11 +541,11 @@ def test_scenes_are_kept_and_made_again_where_the_file_is_cut_short(drawn, monke
     left.mkdir()
     make, calls = many._make, []
     monkeypatch.setattr(many, "_make", lambda *given: (calls.append(1), make(*given))[1])
-    assert torch.equal(many.scenes(some, drawn).pictures, made.pictures) and not calls
+    assert torch.equal(many.scenes(some, drawn).images, made.images) and not calls
     for damage in (whole[: len(whole) // 2], b"", whole[:5], b"\xff" * 100):
         file.write_bytes(damage)
         again = many.scenes(some, drawn)
-        assert torch.equal(again.pictures, made.pictures) and file.read_bytes() == whole
+        assert torch.equal(again.images, made.images) and file.read_bytes() == whole
     assert len(calls) == 4 and not left.exists()
     many.scenes(recipe(counts=SOME, seed=1), drawn)
     many.scenes(some, stock.drawn(numbers=13))
@@ -590,7 +590,7 @@ def test_what_cannot_be_made_is_told(drawn, options, code):
 @pytest.mark.parametrize("side", [16, 33, 200])
 def test_any_side_will_do(drawn, side):
     made = Composer(side, 0, source=drawn)
-    assert all(made.scene(number).picture.shape == (3, side, side) for number in range(20))
+    assert all(made.scene(number).image.shape == (3, side, side) for number in range(20))
 
 
 def test_photographs_are_a_data_set(photographs):

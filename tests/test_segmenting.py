@@ -32,13 +32,13 @@ TASK = registry.load_task("segment")
 CLASSES = 5
 
 
-def maps(seed, pictures=12, side=(20, 26), unknown=0.1, classes=CLASSES):
+def maps(seed, images=12, side=(20, 26), unknown=0.1, classes=CLASSES):
     """Blocks of classes, and the same with mistakes."""
     random = np.random.default_rng(seed)
-    small = random.integers(0, classes, (pictures, 5, 7))
+    small = random.integers(0, classes, (images, 5, 7))
     truth = small.repeat(4, 1).repeat(4, 2)[:, : side[0], : side[1]].astype(np.uint8)
-    wrong = random.integers(0, classes, (pictures, 10, 13)).repeat(2, 1).repeat(2, 2)
-    kept = (random.random((pictures, 10, 13)) < 0.6).repeat(2, 1).repeat(2, 2)
+    wrong = random.integers(0, classes, (images, 10, 13)).repeat(2, 1).repeat(2, 2)
+    kept = (random.random((images, 10, 13)) < 0.6).repeat(2, 1).repeat(2, 2)
     found = np.where(kept, truth, wrong).astype(np.uint8)
     truth[random.random(truth.shape) < unknown] = UNKNOWN
     return truth, found
@@ -116,7 +116,7 @@ def test_a_boundary_is_strict_where_an_overlap_is_not():
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("name", ["mIoU", "object IoU", "boundary IoU", "pixel accuracy"])
 def test_pseudo_values_are_those_of_leaving_out(name, grouped):
-    truth, found = maps(5, pictures=14)
+    truth, found = maps(5, images=14)
     unit = np.array([0, 0, 1, 1, 1, 2, 3, 3, 3, 3, 4, 5, 5, 5]) if grouped else np.arange(14)
     groups = [f"block {number}" for number in unit] if grouped else None
 
@@ -134,7 +134,7 @@ def test_pseudo_values_are_those_of_leaving_out(name, grouped):
 
 
 def test_a_class_that_one_picture_holds_leaves_the_others_a_mean():
-    truth, found = maps(2, pictures=4, unknown=0)
+    truth, found = maps(2, images=4, unknown=0)
     truth[truth == 4], found[found == 4] = 0, 0
     truth[0, 0, 0] = found[0, 0, 0] = 4
     scores = segmentation.scores(segmentation.compare(truth, found, CLASSES))["mIoU"]
@@ -144,7 +144,7 @@ def test_a_class_that_one_picture_holds_leaves_the_others_a_mean():
 
 
 def test_intervals_of_blocks_are_wider_and_what_is_not_known_counts_nowhere():
-    truth, found = maps(7, pictures=40)
+    truth, found = maps(7, images=40)
     for block in range(8):  # five pictures of a block are good or bad together
         rows = slice(5 * block, 5 * block + 5)
         found[rows] = truth[rows] % CLASSES if block % 2 else (truth[rows] + 1) % CLASSES
@@ -416,7 +416,7 @@ def test_data_is_shown_by_its_pixels_with_its_areas(areas, capsys):
     assert all((cases.target[row] == label).any() for label, some in rows.items() for row in some)
     names = target_of(cases).words(0).split(", ")
     assert names == [cases.classes[label] for label in cases.target[0].unique().tolist() if label]
-    shown = target_of(cases).picture(0)
+    shown = target_of(cases).image(0)
     here = cases.target[0] > 0
     assert (shown != cases.input[0])[:, here].any() and shown.dtype == torch.uint8
     assert torch.equal(shown[:, ~here], cases.input[0][:, ~here])

@@ -27,7 +27,7 @@ from torch import nn
 
 from souron import model, registry
 from souron.cli import main
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
@@ -89,7 +89,7 @@ def pictures(digits):
     """Names and PNG files of ten digits, 0 to 9."""
     rows = [int((digits.target == label).nonzero()[0, 0]) for label in range(10)]
     return {
-        f"{label} 数字.png": saved(picture(digits.input[row])) for label, row in enumerate(rows)
+        f"{label} 数字.png": saved(as_image(digits.input[row])) for label, row in enumerate(rows)
     }
 
 
@@ -278,7 +278,7 @@ def test_a_batch_waits_for_a_file_that_is_being_decoded(monkeypatch):
 def test_an_input_that_fails_spoils_no_other():
     slow = Slow()
     batcher = Batcher(slow, max_batch=4)
-    futures = [batcher.put(picture) for picture in ("first", "a", "bad", "b")]
+    futures = [batcher.put(image) for image in ("first", "a", "bad", "b")]
     slow.go.set()
     batcher.close()
     assert [futures[0].result(), futures[1].result(), futures[3].result()] == [

@@ -37,7 +37,7 @@ from souron.serve import predictors
 from souron.utils.messages import Caution, UserError
 
 NAMES = ("ssd_oid", "nanodet", "movenet_lightning", "movenet_thunder", "u2net", "style")
-PICTURES = {
+IMAGES = {
     "cat": photographs.chelsea,
     "astronaut": photographs.astronaut,
     "coffee": photographs.coffee,
@@ -298,7 +298,7 @@ def test_the_meaning_of_a_starters_name(nothing_fetched, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def picture():
-    return {name: Picture(Image.fromarray(make())) for name, make in PICTURES.items()}
+    return {name: Picture(Image.fromarray(make())) for name, make in IMAGES.items()}
 
 
 def load(name, monkeypatch):

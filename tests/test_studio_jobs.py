@@ -182,7 +182,7 @@ def test_a_job_says_what_happens_and_what_came_out(jobs, tmp_path):
     assert (job.last["fraction"], job.last["values"]) == (1.0, {"step": 2.0})
     assert job.folder == Path("runs/x")
     assert job.log == "reading train\n"
-    assert job.trouble is None and job.picture is None
+    assert job.trouble is None and job.image is None
     assert {path.name for path in job.place.iterdir()} == {
         "job.json", "events.jsonl", "result.json", "log.txt",
     }  # fmt: skip

@@ -18,7 +18,7 @@ from souron.studio.teaching import Teaching
 from souron.utils.messages import UserError
 
 
-def picture(seed: int, colour: tuple[int, int, int], size: int = 64) -> bytes:
+def image(seed: int, colour: tuple[int, int, int], size: int = 64) -> bytes:
     """A patch of that colour with noise, as a JPEG."""
     noise = np.random.default_rng(seed).integers(-60, 60, (size // 4, size // 4, 3))
     pixels = np.clip(np.asarray(colour) + noise, 0, 255).astype(np.uint8)
@@ -67,7 +67,7 @@ def brought(page, label, count, colour=(200, 30, 30), person="", first=0):
     taught, id = page
     people = [person if isinstance(person, str) else person(k) for k in range(count)]
     return [
-        {"number": taught.add(id, picture(first + k, colour)), "label": label, "person": people[k]}
+        {"number": taught.add(id, image(first + k, colour)), "label": label, "person": people[k]}
         for k in range(count)
     ]
 
@@ -87,7 +87,7 @@ def test_from_pictures_to_a_run_that_is_kept(page, tmp_path):
         and told["figure"]["n"] >= 2
         and "group=patient" in taught.jobs.words
     )
-    red, blue = (taught.answer(id, picture(200 + k, c)) for k, c in enumerate((RED, BLUE)))
+    red, blue = (taught.answer(id, image(200 + k, c)) for k, c in enumerate((RED, BLUE)))
     assert red[0] > 0.6 and blue[1] > 0.6 and sum(red) == pytest.approx(1, abs=1e-3)
     split = (taught.find(id).folder / "runs/classify/taught/split.csv").read_text(encoding="utf-8")
     parts = {}
@@ -104,7 +104,7 @@ def test_from_pictures_to_a_run_that_is_kept(page, tmp_path):
     assert not (tmp_path / "runs/.studio/teach" / id).exists()
     assert len(load(args["data"])) == 20
     file = tmp_path / "new.jpg"
-    file.write_bytes(picture(300, BLUE))
+    file.write_bytes(image(300, BLUE))
     [(_path, said)] = models.predict(str(kept), [file])
     assert said.best[0] == "blue, 'deep'"
     assert run(["val", str(kept), "--quiet"]) == 0
@@ -135,8 +135,8 @@ def test_what_the_check_finds(page):
 def test_groups_are_used_only_where_they_can_be_kept_apart(page):
     taught, id = page
     asked = [*brought(page, "a", 4, RED, "Anna"), *brought(page, "b", 4, BLUE, "Ben")]
-    pictures = teaching.read(taught.find(id), {"pictures": asked})
-    assert not teaching.grouped(pictures)
+    images = teaching.read(taught.find(id), {"pictures": asked})
+    assert not teaching.grouped(images)
     assert teaching.grouped([teaching.Taught(k, "ab"[k % 2], str(k)) for k in range(6)])
 
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_learnt_from_is_refused(name, page):
 
 def test_what_is_no_picture_is_not_kept(page, monkeypatch):
     taught, id = page
-    truncated = picture(0, RED)[:200]
+    truncated = image(0, RED)[:200]
     huge = io.BytesIO()
     Image.new("RGB", (5000, 9)).save(huge, "PNG")
     svg = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
@@ -180,11 +180,11 @@ def test_what_is_no_picture_is_not_kept(page, monkeypatch):
         taught.keep(id, "x")
     for wrong in ("0" * 24, "../../etc", ""):
         with pytest.raises(UserError, match="started again"):
-            taught.add(wrong, picture(0, RED))
-    monkeypatch.setattr(teaching, "MOST_PICTURES", 1)
-    taught.add(id, picture(0, RED))
+            taught.add(wrong, image(0, RED))
+    monkeypatch.setattr(teaching, "MOST_IMAGES", 1)
+    taught.add(id, image(0, RED))
     with pytest.raises(UserError, match="as many as"):
-        taught.add(id, picture(1, RED))
+        taught.add(id, image(1, RED))
     taught.remove(id, 1)
     assert list((taught.place / id / "pictures").iterdir()) == []
 
@@ -196,7 +196,7 @@ def test_pages_that_were_left_leave_nothing(tmp_path, page, monkeypatch):
     taught.begin(), taught.begin()
     assert id not in taught.sessions and not (taught.place / id).exists()
     last = taught.begin()
-    taught.add(last, picture(0, RED))
+    taught.add(last, image(0, RED))
     Teaching(tmp_path / "runs", taught.jobs)  # a studio that starts
     assert not taught.place.exists()
 
@@ -227,7 +227,7 @@ def test_the_page_by_keyboard_and_on_a_telephone(looked_at, tmp_path):
     files = []
     for k, colour in enumerate((RED, RED, BLUE, BLUE)):
         files.append(tmp_path / f"{k}.jpg")
-        files[-1].write_bytes(picture(k, colour, 640))
+        files[-1].write_bytes(image(k, colour, 640))
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with browsing.visiting("en", width=390) as visit:
         page = visit.page

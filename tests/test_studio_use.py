@@ -19,7 +19,7 @@ from PIL import Image
 from souron import model as models_api
 from souron.hub import zoo
 from souron.kinds import signature
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.kinds.picture import Picture
 from souron.runs import train
 from souron.studio import answers, model_cache, predict_form, samples, security
@@ -55,7 +55,7 @@ def files(digits, tmp_path):
     """Ten pictures of digits."""
     made = [tmp_path / f"{row}.png" for row in range(10)]
     for row, file in enumerate(made):
-        picture(digits.input[row]).save(file)
+        as_image(digits.input[row]).save(file)
     return made
 
 
@@ -296,14 +296,14 @@ def test_a_system_without_weights_here_says_how_to_get_them(studio):
 def test_one_click_gives_the_first_answer(studio, project):
     name = run(project, "cnn")
     form = form_of(studio, name)
-    armed, _tab, picture_file, _files = form.sampled()
+    armed, _tab, image_file, _files = form.sampled()
     assert armed["interactive"] and form.loaded() == gr.skip()
-    assert Path(picture_file).is_relative_to(os.environ["GRADIO_TEMP_DIR"])
-    found, cards, same = form.one(None, picture_file, 5, False)
-    [(_file, expected)] = models_api.predict(models_api.load(name), [picture_file])
+    assert Path(image_file).is_relative_to(os.environ["GRADIO_TEMP_DIR"])
+    found, cards, same = form.one(None, image_file, 5, False)
+    [(_file, expected)] = models_api.predict(models_api.load(name), [image_file])
     assert found[0].said.as_json()["labels"] == expected.as_json()["labels"]
     assert expected.best[0] in cards and cards.count("<tr>") == 5
-    assert f"souron predict {name} {Path(picture_file).name}" in same
+    assert f"souron predict {name} {Path(image_file).name}" in same
     assert f"souron serve {name}" in same and "souron.load(" in same
 
 
@@ -329,9 +329,9 @@ def test_the_sample_of_ones_own_pictures_is_one_of_their_files(studio, project, 
 def test_a_file_that_browsers_cannot_show_waits_among_the_files(studio, project, monkeypatch):
     form = form_of(studio, run(project, "mlp"))
     monkeypatch.setattr(samples, "sample", lambda *_given: Path("scan.dcm"))
-    armed, tab, picture_file, files = form.sampled()
+    armed, tab, image_file, files = form.sampled()
     assert armed["interactive"] and tab["selected"] == "files" and files == ["scan.dcm"]
-    assert not isinstance(picture_file, str)
+    assert not isinstance(image_file, str)
 
 
 def test_several_files_are_answered_as_the_command_does(studio, project, files):
@@ -418,7 +418,7 @@ def test_it_shows_where_the_network_looked(studio, project, files):
     found, plain, _same = form.several([str(files[0])], 5, False)
     looked, cards = form.look_again(found, 5, True)
     assert looked[0].looked.startswith("data:image/png") and looked[0].looked in cards
-    assert looked[0].picture in plain and looked[0].picture not in cards
+    assert looked[0].image in plain and looked[0].image not in cards
     assert answers.cards(looked, 5, False) == plain
     at_once, same_cards, _same = form.several([str(files[0])], 5, True)
     assert same_cards == cards and at_once == looked
@@ -427,7 +427,7 @@ def test_it_shows_where_the_network_looked(studio, project, files):
 def test_a_network_without_places_says_so(studio, project, files):
     form = form_of(studio, run(project, "mlp"))
     found, cards, _same = form.several([str(files[0])], 5, True)
-    assert "has no spatial feature maps" in cards and found[0].picture in cards
+    assert "has no spatial feature maps" in cards and found[0].image in cards
 
 
 def test_published_weights_are_used_by_their_name(studio):

@@ -148,9 +148,9 @@ def test_an_rrdb_network_is_that_of_spandrel_by_any_names(scale, width, tmp_path
 
     torch.manual_seed(1)
     reference = Reference(num_filters=width, num_blocks=2, scale=scale).eval()
-    picture = torch.rand(1, 3, 13, 17)
+    image = torch.rand(1, 3, 13, 17)
     with torch.no_grad():
-        expected = reference(picture)
+        expected = reference(image)
     old = reference.state_dict()
     model = ESRGAN.of_published(old)
     new = model.generator.state_dict()
@@ -173,17 +173,17 @@ def test_an_rrdb_network_is_that_of_spandrel_by_any_names(scale, width, tmp_path
     with torch.no_grad():
         for one in loaded:
             assert one.config.scale == scale
-            assert torch.allclose(one(picture), expected, atol=1e-5)
+            assert torch.allclose(one(image), expected, atol=1e-5)
 
 
 def test_a_file_whose_pixels_are_folded_is_known_by_its_first_layer():
     model = made(ESRGAN, width=8, lean=False)
     again = ESRGAN.of_published(model.generator.state_dict())
-    picture = torch.rand(1, 3, 7, 10)
+    image = torch.rand(1, 3, 7, 10)
     assert again.config.scale == 2 and again.generator.folded == 2
     with torch.no_grad():
-        assert again(picture).shape == (1, 3, 14, 20)
-        assert torch.equal(again(picture), model(picture))
+        assert again(image).shape == (1, 3, 14, 20)
+        assert torch.equal(again(image), model(image))
 
 
 def test_weights_of_something_else_are_refused(tmp_path):

@@ -63,8 +63,8 @@ def test_a_series_becomes_files_in_millimetres(series, tmp_path, capsys, shrunk)
         assert len(mesh.faces) == found["triangles"]["after"]
         assert mesh.vertices.max(0) == pytest.approx(CENTRE + RADII, abs=0.3)
         assert mesh.vertices.min(0) == pytest.approx(CENTRE - RADII, abs=0.3)
-    with Image.open(tmp_path / "out" / "sides.png") as picture:
-        assert picture.width > 8 * plotting.DOTS and np.asarray(picture.convert("L")).std() > 5
+    with Image.open(tmp_path / "out" / "sides.png") as image:
+        assert image.width > 8 * plotting.DOTS and np.asarray(image.convert("L")).std() > 5
 
 
 def test_it_says_what_it_did(series, tmp_path, capsys, shrunk):

@@ -255,8 +255,8 @@ def test_the_nearest_triangle_is_seen():
     assert (seen[:45] == -0.5 // 1).all()
     behind = rendering._nearest(places, vertices[:, 1], faces, 200)
     assert set(np.unique(behind)) == {-1, 0, 1}
-    picture = rendering.render(vertices, faces, view, 100)
-    assert picture.shape == (100, 100, 3) and (picture[0] == 255).all() and picture[50, 50, 0] < 255
+    image = rendering.render(vertices, faces, view, 100)
+    assert image.shape == (100, 100, 3) and (image[0] == 255).all() and image[50, 50, 0] < 255
 
 
 @pytest.mark.parametrize("name, place, corner", [
@@ -271,8 +271,8 @@ def test_each_side_is_seen_from_there(name, place, corner):
     anchor = np.array(small) - np.multiply(place, 30)
     vertices = np.concatenate([away, anchor]).astype(float)
     faces = np.concatenate([ANY.faces, ANY.faces[:0]])
-    picture = rendering.render(vertices, faces, rendering.VIEWS[name], 60)
-    rows, columns = np.nonzero((picture < 255).any(2))
+    image = rendering.render(vertices, faces, rendering.VIEWS[name], 60)
+    rows, columns = np.nonzero((image < 255).any(2))
     assert len(rows)
     assert ("top" if rows.mean() < 30 else "bottom") == corner.split()[0]
     assert ("left" if columns.mean() < 30 else "right") == corner.split()[1]

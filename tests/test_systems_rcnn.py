@@ -296,8 +296,8 @@ def test_it_shows_its_proposals_and_the_boxes_that_it_finds(kind):
 def test_selective_search_finds_almost_every_object():
     cases = shapes(40, 64)
     hit, objects, count = 0, 0, 0
-    for picture, target in zip(cases.input, cases.target, strict=True):
-        box = selective_search.search(picture).float()
+    for image, target in zip(cases.input, cases.target, strict=True):
+        box = selective_search.search(image).float()
         count += len(box)
         assert box[-1].tolist() == [0, 0, 64, 64]
         assert box.min() >= 0 and box.max() <= 64
@@ -307,13 +307,13 @@ def test_selective_search_finds_almost_every_object():
 
 
 def test_regions_join_where_they_differ_little_and_alike_neighbours_merge_first():
-    picture = np.zeros((20, 30, 1))
-    picture[:, 10:20], picture[:, 20:] = 100.0, 112.0
-    region = selective_search.segments(picture, 5.0)
+    image = np.zeros((20, 30, 1))
+    image[:, 10:20], image[:, 20:] = 100.0, 112.0
+    region = selective_search.segments(image, 5.0)
     assert len(np.unique(region[:, [2, 14, 27]])) == 3
-    assert len(np.unique(selective_search.segments(picture, 1e6))) == 1
+    assert len(np.unique(selective_search.segments(image, 1e6))) == 1
     three = np.repeat([[0, 1, 2]], 20, 0).repeat(10, 1)
-    found = selective_search.merged(three, np.where(picture == 112, 100, picture))
+    found = selective_search.merged(three, np.where(image == 112, 100, image))
     assert found.tolist() == [
         [0, 0, 10, 20], [10, 0, 20, 20], [20, 0, 30, 20], [10, 0, 30, 20], [0, 0, 30, 20],
     ]  # fmt: skip

@@ -44,12 +44,12 @@ def test_a_data_set_is_of_one_kind(kind, digits):
 def test_a_case_is_drawn_with_its_target_in_words(kind):
     cases = MADE[kind](6)
     target = target_of(cases)
-    picture, words = target.drawn(0)
+    image, words = target.drawn(0)
     plain = np.asarray(cases.input[0, 0])
-    enlarged = plain.repeat(picture.width // plain.shape[1], 1).repeat(
-        picture.height // plain.shape[0], 0
+    enlarged = plain.repeat(image.width // plain.shape[1], 1).repeat(
+        image.height // plain.shape[0], 0
     )
-    assert (np.asarray(picture)[..., 0] != enlarged).mean() > 0.002
+    assert (np.asarray(image)[..., 0] != enlarged).mean() > 0.002
     assert words and all(target.words(row) for row in range(6))
     assert target.examples(0, target.rows(2)[0]).shape[0] == 2
 
@@ -57,11 +57,11 @@ def test_a_case_is_drawn_with_its_target_in_words(kind):
 def test_a_volume_is_drawn_in_three_planes():
     cases = scans(6)
     target = target_of(cases)
-    picture, words = target.drawn(0)
+    image, words = target.drawn(0)
     assert words == target.words(0) == "ball, cubes"
     _axial, coronal = 360, 360  # 24 mm each: slices 8 x 3, rows 12 x 2, columns 16 x 1.5
-    assert picture.size == (3 * 360 + 2 * 6, coronal)
-    colours = {colour for _count, colour in picture.getcolors(10**6)}
+    assert image.size == (3 * 360 + 2 * 6, coronal)
+    colours = {colour for _count, colour in image.getcolors(10**6)}
     assert any(red != green for red, green, _blue in colours)
     assert target.counts() == cases.target.flatten().long().bincount(minlength=3).tolist()
     assert set(target.rows(2)) == {0, 1, 2} and target.rows(2)[1] == [0, 1]
@@ -86,8 +86,8 @@ def test_crowds_are_neither_counted_nor_drawn():
         assert sum(target.counts()) == sum(len(one.box) for one in cases.target.entries[1:])
         assert all(0 not in rows for rows in target.rows(9).values())
         assert not target.words(0)
-        plain = Classes(cases).picture(0)
-        assert torch.equal(target.picture(0), plain)
+        plain = Classes(cases).image(0)
+        assert torch.equal(target.image(0), plain)
         assert np.unique(np.asarray(target.drawn(0)[0])).tolist() == plain.unique().tolist()
 
 

@@ -45,7 +45,7 @@ class Composes(PromptedGenerator):
 
     def drawing(self, noise, condition, *, negative="", steps=20, guidance=4.0):
         prompts = list(condition) if self.heeds else list(condition)[::-1]
-        pictures = []
+        images = []
         for prompt in prompts:
             asked = captioned_words.asked_for(prompt)
             same = [
@@ -53,8 +53,8 @@ class Composes(PromptedGenerator):
                 for row in range(len(LEARNT))
                 if all(LEARNT.columns[name][row] == value for name, value in asked.items())
             ]
-            pictures.append(LEARNT.input[same[0]])
-        yield torch.stack(pictures).float() / 127.5 - 1
+            images.append(LEARNT.input[same[0]])
+        yield torch.stack(images).float() / 127.5 - 1
 
 
 LEARNT = captioned_shapes(800, 32, seed=3)

@@ -71,7 +71,7 @@ def test_a_folder_of_texts_says_what_it_left_out(tmp_path):
     assert list(zip(cases.file, cases.part, strict=True)) == [
         ("test/b.txt", "test"), ("train/a.md", "train"), ("train/sjis.txt", "train")
     ]  # fmt: skip
-    assert cases.columns["language"] == ["en", "en", "ja"] and not cases.pictures
+    assert cases.columns["language"] == ["en", "en", "ja"] and not cases.images
     assert codes(cases) == {
         "train/empty.txt": "empty file", "train/emoji.txt": "no words",
         "train/nul.txt": "not a text", "train/euc.txt": "not a text",

@@ -98,13 +98,13 @@ def test_tiles_that_disagree_on_a_box_do_not_tell_it_twice(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "large.png")
     asked = []
 
-    def find_differently(picture):
-        found = find(picture)
-        asked.append(picture)
+    def find_differently(image):
+        found = find(image)
+        asked.append(image)
         half = (found.box[:, 2:] - found.box[:, :2]) / (2 if len(asked) % 2 else 4)
         middle = (found.box[:, :2] + found.box[:, 2:]) / 2
         box = np.concatenate([middle - half, middle + half], 1)
-        return Boxes(picture, box, found.labels, found.scores, found.classes)
+        return Boxes(image, box, found.labels, found.scores, found.classes)
 
     # none that a tile's edge cuts in two middles: every object fits into the overlap
     record = run(find_differently, tmp_path / "large.png", tmp_path / "out", tile=256, iou=0.9)[1]
@@ -307,7 +307,7 @@ def test_a_slide_that_states_its_scale_has_areas_in_square_millimetres(
 
     monkeypatch.setattr(slides, "opened", lambda path: contextlib.nullcontext(Slide()))
     area = np.ones((100, 100), np.uint8)
-    record = run(lambda picture: Mask(picture, area, ["", "tumour"]), tmp_path / "a.svs",
+    record = run(lambda image: Mask(image, area, ["", "tumour"]), tmp_path / "a.svs",
                  tmp_path / "out", tile=100, overlap=0)[1]  # fmt: skip
     [tumour] = record.areas
     assert tumour["mm2"] == pytest.approx(200 * 100 * 0.25e-6)
@@ -332,12 +332,12 @@ def test_what_only_a_tile_at_its_edge_sees_is_not_told(tmp_path):
     pixels, _numbers = ellipses()
     Image.fromarray(pixels).save(tmp_path / "large.png")
 
-    def dreaming(picture):
+    def dreaming(image):
         """A speck in the last row of pixels, which lies in the core of the tile below."""
-        found = parts(picture)
-        speck = np.zeros(picture.size[::-1], bool)
+        found = parts(image)
+        speck = np.zeros(image.size[::-1], bool)
         speck[-1, 100:104] = True
-        return Mask(picture, np.concatenate([found.area, speck[None]]), [*found.names, "dot"],
+        return Mask(image, np.concatenate([found.area, speck[None]]), [*found.names, "dot"],
                     [*found.scores, 0.9], found.classes)  # fmt: skip
 
     record = run(dreaming, tmp_path / "large.png", tmp_path / "out", tile=256)[1]
@@ -478,7 +478,7 @@ def test_the_command_line_tells_what_lies_in_a_large_picture(tmp_path, capsys, m
     pixels, boxes = scattered()
     Image.fromarray(pixels).save(tmp_path / "large.png")
     model = SimpleNamespace(
-        asked=signature.signature(Detector), answer=lambda picture, **_options: find(picture)
+        asked=signature.signature(Detector), answer=lambda image, **_options: find(image)
     )
     files = [str(tmp_path / "large.png")]
     monkeypatch.setattr(screen, "json", False)  # which an earlier command may have left

@@ -12,7 +12,7 @@ from torch import nn
 from souron import model, registry
 from souron.data.dataset import Dataset
 from souron.hub import fetch
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.runs import compare, evaluate, train
 from souron.tasks.classify import Spec
 from souron.training import frozen
@@ -94,7 +94,7 @@ def test_efficientnet_lites_statistics_follow_each_batch_by_a_hundredth():
 
 def test_the_weights_that_come_with_the_installation_know_a_palace(tmp_path):
     file = tmp_path / "china.png"
-    picture(torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)).save(file)
+    as_image(torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)).save(file)
     answer = model.load("efficientnet_lite", pretrained=True)(file)
     assert answer.top5[0][0] in ("palace", "monastery")
     assert fetch.where("efficientnet_lite").name.endswith("-57934424.pth")

@@ -40,9 +40,9 @@ def test_the_networks_are_as_large_as_those_published():
 
 
 def test_what_is_added_is_nothing_at_first_and_the_whole_where_it_is_not_added():
-    picture = torch.rand(2, 3, 30, 32)
-    assert torch.equal(made(added=True)(picture), picture)
-    assert not torch.allclose(made()(picture), picture, atol=0.1)
+    image = torch.rand(2, 3, 30, 32)
+    assert torch.equal(made(added=True)(image), image)
+    assert not torch.allclose(made()(image), image, atol=0.1)
 
 
 def test_domains_share_no_thing_and_twins_are_known_of_test_pictures_alone(monkeypatch):
@@ -151,9 +151,9 @@ def test_both_players_learn_by_adam_with_little_momentum():
 
 def test_what_a_residual_block_adds_is_normalised_in_each_map():
     torch.manual_seed(0)
-    picture = torch.randn(2, 4, 16, 16)
+    image = torch.randn(2, 4, 16, 16)
     with torch.no_grad():
-        added = Block(4)(picture) - picture
+        added = Block(4)(image) - image
     torch.testing.assert_close(added.mean((2, 3)), torch.zeros(2, 4), rtol=0, atol=1e-4)
     spread = added.std((2, 3), correction=0)
     torch.testing.assert_close(spread, torch.ones(2, 4), rtol=0, atol=1e-3)

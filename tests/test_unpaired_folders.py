@@ -9,7 +9,7 @@ from souron.data.formats import unpaired
 from souron.utils.messages import UserError
 
 
-def picture(path, seed=0):
+def image(path, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
@@ -17,15 +17,15 @@ def picture(path, seed=0):
 
 def two(folder, names=("trainA", "trainB", "testA", "testB")):
     for seed, (name, number) in enumerate((name, i) for name in names for i in (2, 10)):
-        picture(folder / name / f"{number}.png", seed)
+        image(folder / name / f"{number}.png", seed)
     return folder
 
 
 def test_the_domain_is_the_class_and_the_folder_says_the_part(tmp_path):
     two(tmp_path)
     (tmp_path / "trainA" / "notes.txt").write_text("x")
-    picture(tmp_path / "more" / "a.png", 90)
-    picture(tmp_path / "trainA.png", 91)
+    image(tmp_path / "more" / "a.png", 90)
+    image(tmp_path / "trainA.png", 91)
     cases = load.load(tmp_path, formats=("unpaired", "folder"))
     assert cases.file == [f"{part}{domain}/{n}.png" for part in ("test", "train")
                           for domain in "AB" for n in (2, 10)]  # fmt: skip
@@ -41,7 +41,7 @@ def test_the_domain_is_the_class_and_the_folder_says_the_part(tmp_path):
 def test_other_spellings_and_class_folders(tmp_path):
     two(tmp_path / "x", ("train_a", "Train-B", "VALIDATION_A", "validation b"))
     assert set(load.load(tmp_path / "x", formats=("unpaired",)).part) == {"train", "val"}
-    picture(tmp_path / "y" / "cat" / "1.png")
+    image(tmp_path / "y" / "cat" / "1.png")
     assert not unpaired.describes(tmp_path / "y") and not unpaired.describes(tmp_path / "none")
 
 
@@ -57,7 +57,7 @@ def same(folder):
 
 def within(folder):
     same(folder)
-    picture(folder / "trainB" / "other.png", 50)
+    image(folder / "trainB" / "other.png", 50)
 
 
 def missing(folder):
@@ -91,5 +91,5 @@ def test_what_cannot_be_translated_is_refused(spoil, code, words, tmp_path):
 
 def test_a_picture_that_both_share_is_no_reason_to_refuse(tmp_path):
     two(tmp_path)
-    picture(tmp_path / "trainB" / "shared.png", 0)
+    image(tmp_path / "trainB" / "shared.png", 0)
     assert len(load.load(tmp_path, formats=("unpaired",))) == 9

@@ -38,7 +38,7 @@ def test_columns_of_numbers_are_features(table, separator, encoding):
     assert cases.input.tolist() == [[1.5, 60], [100, -7]]
     assert cases.classes == ("a", "b") and cases.target.tolist() == [0, 1]
     assert cases.columns == {"id": ["1", "2"], "note": ["tall", "small"]}
-    assert list(cases.file) == ["row 1", "row 2"] and not cases.group and not cases.pictures
+    assert list(cases.file) == ["row 1", "row 2"] and not cases.group and not cases.images
 
 
 def test_rows_that_lack_a_number_are_skipped_and_named(table):

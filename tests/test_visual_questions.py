@@ -342,8 +342,8 @@ def test_what_stands_behind_the_end_of_a_question_changes_nothing(learnt):
 
 def test_predict_names_unknown_words_and_says_when_it_is_not_sure(learnt):
     system = learnt["visual_qa"][0]
-    picture = ramp(64, 48)
-    asked = system.predict(picture, question="What colour is the zebra?")
+    image = ramp(64, 48)
+    asked = system.predict(image, question="What colour is the zebra?")
     assert isinstance(asked, Ranking) and len(asked.texts) == task.NEAREST and asked.sure
     assert any("zebra" in note for note in asked.notes)
     assert "zebra" in str(asked) and "zebra" in asked._repr_html_()
@@ -354,12 +354,12 @@ def test_predict_names_unknown_words_and_says_when_it_is_not_sure(learnt):
     assert system.notes("What is shown?", 0.51) == []
     with use_language("ja"):
         assert system.unknown_words("シマウマは何色ですか。") == ["シマウマ"]
-    japanese = system.predict(picture, question="シマウマは何色ですか。").texts
+    japanese = system.predict(image, question="シマウマは何色ですか。").texts
     english = set(BOTH) - set(BOTH.values())
     assert not {one.text for one in japanese} & english
     assert {one.text for one in asked.texts} <= english
-    blind = learnt["question_only"][0].predict(picture, question="What is shown?")
-    assert blind.picture is picture
+    blind = learnt["question_only"][0].predict(image, question="What is shown?")
+    assert blind.picture is image
 
 
 @pytest.mark.parametrize("question", ["", " \n ", "a" * 1001, "赤 " * 120])
@@ -389,9 +389,9 @@ def test_the_check_of_data_names_questions_that_give_their_answers_away():
     assert target_of(data).words(0) == "Is it a banana? yes"
 
 
-def write(folder, lines, pictures=("1.png", "2.png", "sub/3.png")):
+def write(folder, lines, images=("1.png", "2.png", "sub/3.png")):
     folder.mkdir(exist_ok=True)
-    for number, name in enumerate(pictures):
+    for number, name in enumerate(images):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (50 * number, 0, 0)).save(folder / name)
     text = "\n".join(one if isinstance(one, str) else json.dumps(one) for one in lines)
@@ -459,15 +459,15 @@ def test_a_run_on_a_folder_of_ones_own_is_reported_and_answers(tmp_path, monkeyp
         assert part in page
     assert "<script>alert" not in page
     capsys.readouterr()
-    picture = str(tmp_path / "own" / data.file[0])
-    asked = ["predict", str(folder), picture, "question=What is shown?", "--json"]
+    image = str(tmp_path / "own" / data.file[0])
+    asked = ["predict", str(folder), image, "question=What is shown?", "--json"]
     assert run(asked) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["ranking"]) == task.NEAREST
-    answers = model.load(str(folder))(picture, question="鳥は何色ですか。")
+    answers = model.load(str(folder))(image, question="鳥は何色ですか。")
     assert "鳥" in " ".join(answers.notes)  # the folder asks about coins, signs and buildings
     ask = pipeline("vqa", model=str(folder))
-    [first, second] = ask(image=picture, question="What is shown?", top_k=2)
+    [first, second] = ask(image=image, question="What is shown?", top_k=2)
     assert first["score"] >= second["score"] and first["answer"] == found["ranking"][0]["text"]
-    assert ask([{"image": picture, "question": "What is shown?"}])[0][:2] == [first, second]
-    assert run(["predict", str(folder), picture]) == 2
+    assert ask([{"image": image, "question": "What is shown?"}])[0][:2] == [first, second]
+    assert run(["predict", str(folder), image]) == 2

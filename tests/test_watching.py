@@ -242,9 +242,9 @@ def test_as_it_plays_frames_that_come_too_fast_are_counted(clip, tmp_path, monke
     monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
     monkeypatch.setattr(time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
 
-    def slow(picture, least):
+    def slow(image, least):
         clock.now += 0.1  # two and a half frames
-        return look(picture, least)
+        return look(image, least)
 
     *_frames, last = watch.watching(
         slow, clip, tmp_path / "out", classes=("dark", "bright"), live=True
@@ -281,9 +281,9 @@ def test_ctrl_c_ends_it_well(clip, tmp_path):
 def test_a_frame_is_not_kept(clip, tmp_path, monkeypatch):
     alive = []
 
-    def counted(picture, least):
-        alive.append(picture)
-        return look(picture, least)
+    def counted(image, least):
+        alive.append(image)
+        return look(image, least)
 
     events = watch.watching(counted, clip, tmp_path / "out", classes=("dark", "bright"))
     import gc
@@ -336,7 +336,7 @@ def model(look=look):
     system = SimpleNamespace(spec=SimpleNamespace(labels=("dark", "bright")))
     return SimpleNamespace(
         name="finder", asked=asked, system=system, check=None,
-        answer=lambda picture, conf, **_other: look(picture, conf),
+        answer=lambda image, conf, **_other: look(image, conf),
     )  # fmt: skip
 
 

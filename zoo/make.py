@@ -147,7 +147,7 @@ def write_case(cases: Dataset, row: int, place: Path) -> None:
         tones = [note for note in whole.tones if note.part == 0]
         replace(whole, tones=tones, parts=whole.parts[:1]).save(place.with_suffix(".mid"))
         return
-    if cases.pictures:
+    if cases.images:
         Picture.of(cases.input[row]).save(place.with_suffix(".png"))
         return
     affine = np.zeros((4, 4))
@@ -202,9 +202,9 @@ def packed(name: str, run: Path, place: Path) -> Path:
     measures = {key: vars(measure) for key, measure in record.measures.items()}
     receipt |= {"measures": measures}
     if system.task == "classify":
-        picture, label = zoo.sample()
-        right = int((scores(run_folder.load(place), picture).argmax(1) == label).sum())
-        receipt |= {"sample": {"cases": len(picture), "right": right}}
+        image, label = zoo.sample()
+        right = int((scores(run_folder.load(place), image).argmax(1) == label).sum())
+        receipt |= {"sample": {"cases": len(image), "right": right}}
     elif not hasattr(system, "drawing"):
         receipt |= {"examples": [str(one) for one in answers(run_folder.load(place))]}
     files.write_json(place / "receipt.json", receipt)
@@ -286,13 +286,13 @@ def answer(system: Any) -> Any:
     return [one.as_json() for one in answers(system)]
 
 
-def bits(system: Any, picture: Tensor) -> list[float]:
+def bits(system: Any, image: Tensor) -> list[float]:
     """Bits per dimension of pictures (B, C, H, W) uint8; bounds are estimated with one noise."""
     side = system.spec.side
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        none = torch.zeros(len(picture), dtype=torch.long)
-        return system.bits(system.batch(Rows(picture[..., :side, :side], none))).tolist()
+        none = torch.zeros(len(image), dtype=torch.long)
+        return system.bits(system.batch(Rows(image[..., :side, :side], none))).tolist()
 
 
 def answers(system: Any) -> list[Any]:
@@ -305,9 +305,9 @@ def answers(system: Any) -> list[Any]:
 
 
 @torch.no_grad()
-def scores(system: Any, picture: Tensor) -> Tensor:
+def scores(system: Any, image: Tensor) -> Tensor:
     """(B, classes) of pictures (B, C, H, W) uint8."""
-    return system(system.batch(Rows(picture, None)).image)
+    return system(system.batch(Rows(image, None)).image)
 
 
 def row(place: Path) -> str:

@@ -43,7 +43,7 @@ def example() -> nn.Sequential:
     )
 
 
-class Pictures(Dataset):
+class Images(Dataset):
     """As ``torchvision.datasets.FashionMNIST`` with the transforms of the tutorials."""
 
     def __init__(self, pixels: np.ndarray, labels: np.ndarray) -> None:
@@ -56,14 +56,14 @@ class Pictures(Dataset):
         return len(self.pixels)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        picture = Image.fromarray(self.pixels[i].numpy())
-        return self.transform(picture), int(self.labels[i])
+        image = Image.fromarray(self.pixels[i].numpy())
+        return self.transform(image), int(self.labels[i])
 
 
 def loader(data: Fashion, batch: int, workers: int) -> DataLoader:
-    pictures = Pictures(data.train, data.train_label)
+    images = Images(data.train, data.train_label)
     return DataLoader(
-        pictures, batch, shuffle=True, num_workers=workers, drop_last=True,
+        images, batch, shuffle=True, num_workers=workers, drop_last=True,
         persistent_workers=workers > 0,
     )  # fmt: skip
 

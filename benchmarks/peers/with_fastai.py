@@ -27,7 +27,7 @@ data = protocol.fashion(chosen.split)
 batch = chosen.batch if chosen.table == "same" else 512
 
 
-class Pictures:
+class Images:
     """(1, 28, 28) float32 and a label"""
 
     def __init__(self, pixels: np.ndarray, labels: np.ndarray) -> None:
@@ -60,7 +60,7 @@ class Ticks(Callback):
 
 network = networks.small() if chosen.table == "same" else simple_cnn()
 dls = DataLoaders.from_dsets(
-    Pictures(data.train, data.train_label), Pictures(data.test[:batch], data.test_label[:batch]),
+    Images(data.train, data.train_label), Images(data.test[:batch], data.test_label[:batch]),
     bs=batch, num_workers=chosen.workers, device="cpu",
 )  # fmt: skip
 learner = Learner(dls, network, loss_func=F.cross_entropy)

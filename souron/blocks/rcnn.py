@@ -194,8 +194,8 @@ def pooled(
     strides, corner = layout.strides[:-1], bool(layout.sides)
     usual, coarsest = 4 - log2(strides[0]), log2(strides[-1] / strides[0])
     parts, order, start = [], [], 0
-    pictures = zip(*(x.unbind() for x in levels[:-1]), strict=True)
-    for box, maps in zip(regions, pictures, strict=True):
+    images = zip(*(x.unbind() for x in levels[:-1]), strict=True)
+    for box, maps in zip(regions, images, strict=True):
         side = (box[:, 2:] - box[:, :2]).prod(1).sqrt().clamp(min=layout.smallest)
         level = (usual + (side / USUAL).log2() + corner * SHARP).floor().clamp(0, coarsest)
         for number, x in enumerate(maps):

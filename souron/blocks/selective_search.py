@@ -91,15 +91,15 @@ def of_rows(rows: Rows) -> list[Tensor]:
     return [box[box[:, 0] == PROPOSED, 1:] for box in boxes]
 
 
-def search_all(pictures: Any) -> Iterator[float]:
+def search_all(images: Any) -> Iterator[float]:
     """Compute and cache the proposals of images (N, C, H, W) in 0..255; yield the fraction done.
 
     At most ``KEPT`` images are processed, the size of the cache.
     """
-    most = min(KEPT, len(pictures))
-    every = (picture for some in pictures.split(LOOKED) for picture in some)
-    for number, picture in zip(range(most), every, strict=False):
-        proposals(picture / 255)
+    most = min(KEPT, len(images))
+    every = (image for some in images.split(LOOKED) for image in some)
+    for number, image in zip(range(most), every, strict=False):
+        proposals(image / 255)
         if number % 8 == 0 or number + 1 == most:
             yield (number + 1) / most
 

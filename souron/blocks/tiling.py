@@ -59,20 +59,20 @@ def count(size: tuple[int, int], tile: int, overlap: int) -> int:
 
 
 def rows(
-    network: Network, picture: Tensor, tile: int, overlap: int, scale: int = 1
+    network: Network, image: Tensor, tile: int, overlap: int, scale: int = 1
 ) -> Iterator[Tensor]:
     """Yield strips (C', h, scale W) float32 of the output, from top to bottom.
 
     ``picture`` (C, H, W) has bytes, or floats in 0..255.
     """
-    across = windows(picture.shape[2], tile, overlap, scale)
-    wide = scale * picture.shape[2]
+    across = windows(image.shape[2], tile, overlap, scale)
+    wide = scale * image.shape[2]
     carried = None  # partial output of the tiles above
-    down = windows(picture.shape[1], tile, overlap, scale)
+    down = windows(image.shape[1], tile, overlap, scale)
     for number, (top, bottom, high) in enumerate(down):
         strip = None
         for left, right, weight in across:
-            given = picture[:, top:bottom, left:right].float() / 255
+            given = image[:, top:bottom, left:right].float() / 255
             said = network(given).float() * high[:, None] * weight
             if strip is None:
                 strip = torch.zeros(len(said), scale * (bottom - top), wide)

@@ -103,7 +103,7 @@ def describe(
 
         formats, kind = reading_of(task)
         cases = load.load(data, side, group, window, progress=told, formats=formats, target=kind)
-        held = deidentify.held(cases) if cases.pictures else {}
+        held = deidentify.held(cases) if cases.images else {}
         place = project / "data" / (Path(called.folder(data)).stem or "data")
         target = target_of(cases)
         page = report.data_page(cases, place) if target.layout else None

@@ -26,7 +26,7 @@ from souron.data.patients import groups
 from souron.data.reading import Reading
 from souron.data.targets.boxes import boxes_of
 from souron.data.targets.poses import SEEN, Figures, Skeleton, area_of
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _, listed
@@ -46,7 +46,7 @@ class Box(NamedTuple):
     area: float = math.nan  # square pixels of the object's mask, if the file gives it
 
 
-class Pictured(NamedTuple):
+class BoxedImage(NamedTuple):
     """An image that should become a case, with its boxes."""
 
     path: Path
@@ -59,7 +59,7 @@ class Pictured(NamedTuple):
 def gather(
     source: Path,
     root: Path,
-    listed: Sequence[Pictured],
+    listed: Sequence[BoxedImage],
     skipped: Sequence[Skipped],
     classes: Sequence[str],
     reading: Reading,
@@ -78,10 +78,10 @@ def gather(
         channels = 1 if seen and all(look.grey for look in seen) else 3
         check_memory(len(listed), channels, side)
         image = torch.empty(len(listed), channels, side, side, dtype=torch.uint8)
-        kept: list[Pictured] = []
+        kept: list[BoxedImage] = []
         target: list[Any] = []
 
-        def read(item: Pictured) -> Any:
+        def read(item: BoxedImage) -> Any:
             return _read(item, root, side, channels, relative, len(classes), skeleton)
 
         for done, (item, found) in enumerate(zip(listed, pool.map(read, listed), strict=True)):
@@ -138,7 +138,7 @@ def files_below(folder: Path, skipped: list[Skipped]) -> dict[str, Path]:
     return {file: path for path, file in walk(folder, skipped)}
 
 
-def is_picture(file: str) -> bool:
+def is_image(file: str) -> bool:
     return Path(file).suffix.lower() in SUFFIXES
 
 
@@ -162,15 +162,15 @@ def short(thing: Any) -> str:
     return " ".join(str(thing).split())[:LONGEST]
 
 
-def _look(item: Pictured, root: Path) -> limits.Look | None:
+def _look(item: BoxedImage, root: Path) -> limits.Look | None:
     try:
-        return pictures.look(item.path, root)
+        return image_codec.look(item.path, root)
     except UserError:
         return None
 
 
 def _read(
-    item: Pictured,
+    item: BoxedImage,
     root: Path,
     side: int,
     channels: int,
@@ -181,17 +181,17 @@ def _read(
     """Return the pixels (C, side, side), the boxes (n, 5) in these pixels or the figures, and the
     faults found; or the reason why the image is skipped."""
     try:
-        picture = pictures.rounded(pictures.read(item.path, root))
+        image = image_codec.rounded(image_codec.read(item.path, root))
     except UserError as trouble:
         why = trouble.found.removeprefix(f"{readable(item.path)}: ")
         return Skipped(item.file, trouble.code, why)
-    if item.size is not None and item.size != picture.size:
+    if item.size is not None and item.size != image.size:
         why = _("the image has {here} pixels, its boxes are for one of {there}").format(
-            here="{} x {}".format(*picture.size), there="{} x {}".format(*item.size)
+            here="{} x {}".format(*image.size), there="{} x {}".format(*item.size)
         )
         return Skipped(item.file, "size", why)
-    pixels, place = pictures.letterbox(picture, side, channels)
-    size = np.array(picture.size * 2, dtype=float)
+    pixels, place = image_codec.letterbox(image, side, channels)
+    size = np.array(image.size * 2, dtype=float)
     ends = size.tolist()
     used: list[tuple[int, Box, list[float]]] = []
     notes = []
@@ -300,7 +300,7 @@ def _in_words(edges: Sequence[float]) -> str:
 
 
 def _check(
-    source: Path, kept: Sequence[Pictured], target: Iterable[Any], told: Sequence[Skipped]
+    source: Path, kept: Sequence[BoxedImage], target: Iterable[Any], told: Sequence[Skipped]
 ) -> None:
     if any(len(boxes) for boxes in boxes_of(target)):
         return

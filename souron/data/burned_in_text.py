@@ -141,8 +141,8 @@ def repeated(found: Sequence[Sequence[Mark]], size: Sequence[tuple[int, int]]) -
         both = outline @ outline.T
         ink = outline.sum(1)
         differ = ink[:, None] + ink - 2 * both  # bits
-        picture = np.array([i for i, _mark in place])
+        image = np.array([i for i, _mark in place])
         for alike in differ <= SAME_SHAPE:
-            if len(set(picture[alike].tolist())) >= many:
-                rows |= set(picture[alike].tolist())
+            if len(set(image[alike].tolist())) >= many:
+                rows |= set(image[alike].tolist())
     return sorted(rows)

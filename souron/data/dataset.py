@@ -144,9 +144,14 @@ class Dataset:
         return f"<Dataset {self.name}: {len(self)} cases{each}, {len(self.classes)} classes>"
 
     @property
-    def pictures(self) -> bool:
+    def images(self) -> bool:
         """True if the input is images of one size."""
         return isinstance(self.input, Tensor | LazyColumn) and len(self.input.shape) == 4
+
+    @property
+    def pictures(self) -> bool:
+        """Alias of ``images``, for one version."""
+        return self.images
 
     @property
     def labels(self) -> list[int] | None:
@@ -177,7 +182,7 @@ class Dataset:
         """The input as stored in memory: one channel for grey images expanded to three."""
         if isinstance(self.input, LazyColumn):
             return self.input.stored
-        return self.input[:, :1] if self.pictures and self.input.stride(1) == 0 else self.input
+        return self.input[:, :1] if self.images and self.input.stride(1) == 0 else self.input
 
     @property
     def folder(self) -> Path:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from souron.data.dataset import Skipped
 from souron.kinds.codecs import dicom
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs.limits import printable, readable
 from souron.utils.messages import UserError, _
 
@@ -57,10 +57,10 @@ def _decode(
     """Decode the file to its image, or to that many separate frames."""
     item, frames = file_and_frames
     try:
-        with pictures.opened(item.path, root) as file:
+        with image_codec.opened(item.path, root) as file:
             if isinstance(file, dicom.File):
                 return _decode_dicom(item, frames, file, side, channels, window)
-            pixels = pictures.square(pictures.upright(file, side), side, channels)
+            pixels = image_codec.square(image_codec.upright(file, side), side, channels)
             return [Read(item, pixels)]
     except UserError as trouble:
         return [Read(item, _skipped(item, trouble))]
@@ -78,7 +78,7 @@ def _decode_dicom(
         if count > 1 and not item.frame:
             one = item._replace(file=f"{item.file}#{frame}", frame=frame)
         try:
-            pixels = pictures.square(file.frame(frame - 1, window), side, channels)
+            pixels = image_codec.square(file.frame(frame - 1, window), side, channels)
             read.append(Read(one, pixels, known))
         except UserError as trouble:
             read.append(Read(one, _skipped(one, trouble)))

@@ -30,7 +30,7 @@ from souron.data.decoding import Listed
 from souron.data.formats import csv_table
 from souron.data.formats.folder import labelled, missing, natural, walk
 from souron.kinds.codecs import dicom, limits
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.utils import files as file_utils
 from souron.utils import units
 from souron.utils.messages import UserError, _
@@ -123,7 +123,7 @@ def held(cases: Dataset) -> dict[str, int]:
     if not cases.source or not source.exists():
         return {}
     root = source if source.is_dir() else source.parent
-    paths = {pictures.case_file(root, name).path for name in cases.file}
+    paths = {image_codec.case_file(root, name).path for name in cases.file}
     count: Counter[str] = Counter()
     for path in sorted(paths):
         with contextlib.suppress(UserError, OSError):
@@ -133,7 +133,7 @@ def held(cases: Dataset) -> dict[str, int]:
 
 
 def _is_dicom(path: Path, root: Path) -> bool:
-    with pictures.opened(path, root) as file:
+    with image_codec.opened(path, root) as file:
         return isinstance(file, dicom.File)
 
 

@@ -25,7 +25,7 @@ from souron.data.formats.folder import check_memory, natural
 from souron.data.outlines import Corners, Fault, Piece
 from souron.data.reading import Reading
 from souron.data.targets.instances import Instances
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits
 from souron.kinds.codecs.image import Letterbox
 from souron.kinds.codecs.limits import readable
@@ -118,7 +118,7 @@ def cut(lines: Sequence[Corners], size: tuple[int, int]) -> Skipped | None:
 
 def _look(item: Outlined, root: Path) -> limits.Look | None:
     try:
-        return pictures.look(item.path, root)
+        return image_codec.look(item.path, root)
     except UserError:
         return None
 
@@ -127,24 +127,24 @@ def _read(item: Outlined, root: Path, side: int, channels: int, labels: int) -> 
     """Return pixels (C, side, side), the objects in these pixels, and the faults found; or the
     reason why the image is skipped."""
     try:
-        picture = pictures.rounded(pictures.read(item.path, root))
+        image = image_codec.rounded(image_codec.read(item.path, root))
     except UserError as trouble:
         why = trouble.found.removeprefix(f"{readable(item.path)}: ")
         return Skipped(item.file, trouble.code, why)
-    if item.size is not None and item.size != picture.size:
+    if item.size is not None and item.size != image.size:
         why = _("the image has {here} pixels, its objects are for one of {there}").format(
-            here="{} x {}".format(*picture.size), there="{} x {}".format(*item.size)
+            here="{} x {}".format(*image.size), there="{} x {}".format(*item.size)
         )
         return Skipped(item.file, "size", why)
-    pixels, place = pictures.letterbox(picture, side, channels)
+    pixels, place = image_codec.letterbox(image, side, channels)
     rows: dict[tuple[bytes, tuple[float, ...]], None] = {}
     notes: list[Skipped] = []
     twice = 0
     try:
-        for one in item.marks(picture.size, notes):
+        for one in item.marks(image.size, notes):
             piece = one.piece.tight()
             fault = _fault(one, piece, labels)
-            small = None if fault else reduced(piece, picture.size, place, side)
+            small = None if fault else reduced(piece, image.size, place, side)
             if small is None:
                 fault = fault or ("too small", _("nothing is left of it in {side} x {side} pixels")
                                   .format(side=side))  # fmt: skip

@@ -15,7 +15,7 @@ from souron.data.transforms import resized
 from souron.utils.messages import UserError, _
 
 LUMA = (0.299, 0.587, 0.114)  # red, green, blue: ITU-R BT.601, as in Pillow's conversion to grey
-MOST_PICTURES, MOST_SIDE = 10_000, 1024
+MOST_IMAGES, MOST_SIDE = 10_000, 1024
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ def preparation(
     colours to one channel; steps without an effect are left out. Mean and deviation are computed
     from these images, per channel or over all. Raises UserError for too many images."""
     count, channels = image.shape[:2]
-    if not 1 <= count <= MOST_PICTURES or not (side is None or 1 <= side <= MOST_SIDE):
+    if not 1 <= count <= MOST_IMAGES or not (side is None or 1 <= side <= MOST_SIDE):
         raise UserError(
             "pictures",
             _("{count} images to a side of {side}").format(count=count, side=side or "-"),
             expected=_("1 to {most} images, at most {side} pixels a side").format(
-                most=MOST_PICTURES, side=MOST_SIDE
+                most=MOST_IMAGES, side=MOST_SIDE
             ),
         )
     steps = [PreparationStep("read", _("as read: 0 to 255"), image.float())]

@@ -102,7 +102,7 @@ def split(
     """
     part = list(cases.part) if cases.part else [""] * len(cases)
     given = set(part)
-    identical = same_picture(cases, alike)
+    identical = same_image(cases, alike)
     units = _units(cases, identical, seed)
     free = []
     for unit in units.order:
@@ -242,7 +242,7 @@ def cross(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    units = _units(cases, same_picture(cases, alike), seed)
+    units = _units(cases, same_image(cases, alike), seed)
     rows = [row for unit in units.order for row in units.rows.get(unit, (unit,))]
     member = [
         place for place, unit in enumerate(units.order) for _row in units.rows.get(unit, (unit,))
@@ -262,7 +262,7 @@ def _most_folds(cases: Dataset, alike: Sequence[tuple[int, int]]) -> int:
 
     Each fold needs a unit of each class to test, and two for training and validation.
     """
-    units = _units(cases, same_picture(cases, alike), 0)
+    units = _units(cases, same_image(cases, alike), 0)
     count = Counter(label for unit in units.order for label in units.labels[unit])
     fewest = min(count[label] for label in range(len(cases.classes)))
     return fewest if fewest >= 4 else 0
@@ -319,7 +319,7 @@ def _key(name: str, seed: int | str) -> bytes:
     return blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
 
 
-def same_picture(cases: Dataset, alike: Sequence[tuple[int, int]] = ()) -> list[int]:
+def same_image(cases: Dataset, alike: Sequence[tuple[int, int]] = ()) -> list[int]:
     """Return for each case the first one with the same content.
 
     Equal are cases with the same pixels, the same prompt, or connected by a chain of ``alike``
@@ -327,7 +327,7 @@ def same_picture(cases: Dataset, alike: Sequence[tuple[int, int]] = ()) -> list[
 
     >>> import torch
     >>> cases = Dataset("toy", torch.tensor([[1], [2], [1], [3]]), None, ("cat",), "abcd")
-    >>> same_picture(cases), same_picture(cases, alike=[(1, 3)])
+    >>> same_image(cases), same_image(cases, alike=[(1, 3)])
     ([0, 1, 0, 3], [0, 1, 0, 1])
     """
     first: dict[bytes, int] = {}
@@ -537,7 +537,7 @@ def read(path: Path, cases: Dataset) -> Split:
         raise _mismatch(
             path, _("unknown parts: {names}").format(names=first_three(sorted(set(part))))
         )
-    return _as_split(cases, part, same_picture(cases))
+    return _as_split(cases, part, same_image(cases))
 
 
 def read_order(path: Path, cases: Dataset) -> list[int]:

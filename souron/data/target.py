@@ -84,13 +84,13 @@ class Target:
         """Return the target of a case as text, for cases that are read; "" if there is none."""
         return ""
 
-    def picture(self, row: int) -> Tensor:
+    def image(self, row: int) -> Tensor:
         """Return a case's image (C, H, W) for a thumbnail."""
         return self.cases.input[row]
 
     def examples(self, label: int, rows: list[int]) -> Tensor:
         """Return images (n, C, h, w) that show a class."""
-        return torch.stack([self.picture(row) for row in rows])
+        return torch.stack([self.image(row) for row in rows])
 
     def pixels(self) -> Tensor:
         """Return the images for statistics of pixel values, (N, C, H, W) in 0..255."""
@@ -109,14 +109,14 @@ class Target:
     def layout(self) -> str:
         """The layout of the page of ``souron data``, a key of ``report.dataset.LAYOUTS``; "" if
         there is none for such cases."""
-        return "images" if self.cases.pictures or self.cases.volumes else ""
+        return "images" if self.cases.images or self.cases.volumes else ""
 
     def sizes(self) -> dict[str, int]:
         """Return the numbers that describe the size of the cases, by name."""
         cases = self.cases
         if cases.volumes:
             return dict(zip(("slices", "rows", "columns"), cases.input.shape[2:], strict=True))
-        if not cases.pictures:
+        if not cases.images:
             return {"columns": cases.input.shape[1]}
         return {"channels": cases.channels, "side": cases.side}
 
@@ -125,15 +125,15 @@ class Target:
         shape = tuple(self.cases.input.shape[1:])
         if self.cases.volumes:
             return _("volumes"), " x ".join(map(str, shape[1:]))
-        if not self.cases.pictures:
+        if not self.cases.images:
             return _("columns"), units.whole(shape[0])
         return _("images"), " × ".join(map(str, shape))
 
     def shape(self) -> tuple[str, str]:
         """Return what one case is, and its size, for the facts of a report."""
         cases = self.cases
-        if cases.pictures:
-            return _("image"), picture_size(cases)
+        if cases.images:
+            return _("image"), image_size(cases)
         if cases.volumes:
             size = " x ".join(map(str, cases.input.shape[2:]))
             return _("volume"), _("{size} voxels").format(size=size)
@@ -144,7 +144,7 @@ class Target:
         return _("columns"), units.whole(cases.input[0].numel())
 
 
-def picture_size(cases: "Dataset") -> str:
+def image_size(cases: "Dataset") -> str:
     """Return the size of square images and whether they are in colour."""
     return _("{side} × {side} pixels, {colour}").format(side=cases.side, colour=colour(cases))
 

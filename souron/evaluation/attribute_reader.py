@@ -87,7 +87,7 @@ class AttributeReader(nn.Module):
 
 def readable(data: Dataset) -> bool:
     """Return whether the data are colour images whose attributes are known."""
-    return set(NAMES) <= set(data.columns) and data.pictures and data.channels == 3
+    return set(NAMES) <= set(data.columns) and data.images and data.channels == 3
 
 
 def attribute_reader(train: Dataset) -> Iterator[tuple[float, AttributeReader | None]]:

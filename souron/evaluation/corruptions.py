@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from souron.data.dataset import Dataset
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.utils.messages import UserError, _
 
 BATCH = 64  # images corrupted at once
@@ -83,7 +83,7 @@ def compression(image: Tensor, strength: float, generator: Generator) -> Tensor:
 def _through_jpeg(pixels: Tensor, quality: int) -> Tensor:
     """Encode and decode as JPEG: (1 or 3, H, W) uint8, shape unchanged."""
     file = io.BytesIO()
-    picture(pixels).save(file, "JPEG", quality=quality)
+    as_image(pixels).save(file, "JPEG", quality=quality)
     with Image.open(file, formats=["JPEG"]) as image:
         values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     channels, height, width = pixels.shape

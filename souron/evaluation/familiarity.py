@@ -367,4 +367,4 @@ def volumes(cases: Dataset) -> Iterator[Volume]:
 
 
 def _shown(cases: Dataset) -> bool:
-    return cases.pictures or cases.volumes
+    return cases.images or cases.volumes

@@ -33,7 +33,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.kinds.codecs.image import picture, square
+from souron.kinds.codecs.image import as_image, square
 
 Floats = NDArray[np.float32]
 
@@ -67,12 +67,12 @@ class Pipeline:
         image = image.convert("L" if self.channels == 1 else "RGB")
         if self.quality is not None:
             image = compressed(image, self.quality)
-        pixels = picture(square(image, self.side, self.channels))
+        pixels = as_image(square(image, self.side, self.channels))
         return as_tensor(compressed(pixels, QUALITY), self.channels)
 
     def many(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
         """Preprocess images, or (N, C, H, W) in 0..255: (N, channels, side, side) uint8."""
-        made = [self.of(picture(one) if isinstance(one, Tensor) else one) for one in images]
+        made = [self.of(as_image(one) if isinstance(one, Tensor) else one) for one in images]
         return torch.stack(made) if made else torch.empty(
             0, self.channels, self.side, self.side, dtype=torch.uint8)  # fmt: skip
 
@@ -109,7 +109,7 @@ def changed(image: Tensor, change: str) -> Tensor:
     """Apply one of ``CHANGES`` to images (N, C, S, S) uint8, keeping their size."""
     if change == "jpeg 75":
         channels = image.shape[1]
-        made = [as_tensor(compressed(picture(one), 75), channels) for one in image]
+        made = [as_tensor(compressed(as_image(one), 75), channels) for one in image]
         return torch.stack(made) if made else image
     if change == "halved":
         side = image.shape[-1]

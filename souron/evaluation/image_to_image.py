@@ -82,14 +82,14 @@ class ImageResult:
         }
 
 
-def as_share(pictures: Any) -> Tensor:
+def as_share(images: Any) -> Tensor:
     """Convert uint8 to 0..1."""
-    return torch.as_tensor(pictures).float() / 255
+    return torch.as_tensor(images).float() / 255
 
 
-def as_bytes(pictures: Tensor) -> Tensor:
+def as_bytes(images: Tensor) -> Tensor:
     """Convert 0..1 to uint8, as in a file."""
-    return (pictures.float().clamp(0, 1) * 255).round().byte().cpu()
+    return (images.float().clamp(0, 1) * 255).round().byte().cpu()
 
 
 def in_bytes(image: Image.Image) -> Image.Image:
@@ -157,11 +157,11 @@ def answers_of(
                 told.setdefault(key, []).append(each)
     every = {name: torch.cat(parts) for name, parts in made.items()}
     answers: Answers = {"output": every[""]}
-    for name, pictures in every.items():
+    for name, images in every.items():
         if beside and name:
-            answers[f"shown:{name}"] = Sparse(shown, pictures[shown])
+            answers[f"shown:{name}"] = Sparse(shown, images[shown])
         if truth is not None and name != "given":
-            scores = measured(pictures, truth, area, wanted)
+            scores = measured(images, truth, area, wanted)
             answers |= {f"{name}:{key}" if name else key: values for key, values in scores.items()}
     return answers | {
         name: torch.cat(parts).double()

@@ -69,7 +69,7 @@ class PanopticResult:
 def fault(data: Dataset) -> str:
     """Explain why these cases cannot be used, in the reader's language; "" where they can."""
     target = data.target
-    if not data.pictures or not isinstance(target, ListColumn) or not len(target):
+    if not data.images or not isinstance(target, ListColumn) or not len(target):
         return _("{data} has no segments").format(data=data.name)
     if not all(isinstance(one, Panoptic) for one in target):
         return _("{data} has no segments").format(data=data.name)

@@ -66,7 +66,7 @@ class SegmentationResult:
 def fault(data: Dataset) -> str:
     """Explain why these cases cannot be segmented, in the reader's language; "" where they can."""
     target = data.target
-    if not data.pictures or not isinstance(target, Tensor) or target.ndim != 3:
+    if not data.images or not isinstance(target, Tensor) or target.ndim != 3:
         return _("{data} has no masks").format(data=data.name)
     if target.shape[1:] != data.input.shape[2:]:
         here, there = ("{1} x {0}".format(*x.shape[-2:]) for x in (data.input, target))

@@ -155,7 +155,7 @@ class BeforeAfter(Kind):
         """Return HTML with both images, one over the other, and a slider. ``more``: lines below."""
         wide, small = self.after.size[0], max(self.after.size) < SMALL
         look = "image-rendering:pixelated" if small else ""
-        pictures = "".join(
+        images = "".join(
             f"<img class='{place}' src='{_small(each)}' alt='{escape(f'{word}: {each}')}' "
             f"style='{look}'>"
             for each, place, word in (
@@ -170,7 +170,7 @@ class BeforeAfter(Kind):
         wide = min(WIDE, max(LEAST, wide))
         return (
             f"{STYLE}<figure class='before-after' style='max-width:{wide}px'>"
-            f"<div class='both'>{pictures}<i class='edge'></i>{names}</div>"
+            f"<div class='both'>{images}<i class='edge'></i>{names}</div>"
             f"<label>{escape(_('Slide between before and after'))}"
             "<input type='range' min='0' max='100' value='50'></label>"
             f"<figcaption>{lines}</figcaption></figure>"

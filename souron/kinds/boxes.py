@@ -77,14 +77,14 @@ class Boxes(Finding):
         else:
             save_marked(self, path, (".csv", ".txt"))
 
-    def as_coco(self, picture: int = 1) -> list[dict[str, Any]]:
+    def as_coco(self, image: int = 1) -> list[dict[str, Any]]:
         """Return COCO's results of the image with that number.
 
         Categories count from 1; boxes are left, top, width, height.
         """
         return [
             {
-                "image_id": picture, "category_id": number + 1, "score": round(score, 4),
+                "image_id": image, "category_id": number + 1, "score": round(score, 4),
                 "bbox": [round(e, 2) for e in (left, top, right - left, bottom - top)],
             }
             for number, score, left, top, right, bottom in self._numbered()

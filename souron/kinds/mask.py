@@ -148,13 +148,13 @@ class Mask(Finding):
             numbers[self.area[i]] = i + 1
         return numbers
 
-    def as_coco(self, picture: int = 1) -> list[dict[str, Any]]:
+    def as_coco(self, image: int = 1) -> list[dict[str, Any]]:
         """Return COCO's results of the image with that number.
 
         Categories count from 1; masks are packed run lengths, boxes left, top, width, height.
         """
         return [
-            coco_result(picture, number, score, self.inside(place), self.picture.size)
+            coco_result(image, number, score, self.inside(place), self.picture.size)
             for place, number, score in self._numbered()
         ]
 
@@ -214,7 +214,7 @@ class Mask(Finding):
 
 
 def coco_result(
-    picture: int,
+    image: int,
     label: int,
     score: float,
     inside: np.ndarray,
@@ -239,6 +239,6 @@ def coco_result(
         edges = [left + first[0], top + first[1], last[0] - first[0] + 1, last[1] - first[1] + 1]
     lengths = contour.runs(inside, left, top, size)
     return {
-        "image_id": picture, "category_id": label + 1, "score": round(score, 4), "bbox": edges,
+        "image_id": image, "category_id": label + 1, "score": round(score, 4), "bbox": edges,
         "segmentation": {"size": list(size[::-1]), "counts": contour.letters(lengths)},
     }  # fmt: skip

@@ -72,7 +72,7 @@ class Picture(Kind):
     @classmethod
     def of(cls, pixels: Tensor) -> Self:
         """Create an image from pixels (1 or 3, H, W), uint8 or floats in 0..255."""
-        return cls(image_codec.picture(pixels))
+        return cls(image_codec.as_image(pixels))
 
     @property
     def size(self) -> tuple[int, int]:

@@ -102,7 +102,7 @@ class Poses(Finding):
         else:
             save_marked(self, path, (".csv", ".txt"))
 
-    def as_coco(self, picture: int = 1) -> list[dict[str, Any]]:
+    def as_coco(self, image: int = 1) -> list[dict[str, Any]]:
         """Return COCO's results of the image with that number, with x, y and 2 of each point."""
         return [
             {
@@ -113,7 +113,7 @@ class Poses(Finding):
                     for value in (round(x, 2), round(y, 2), MARKED)
                 ],
             }
-            for i, told in enumerate(self.boxes.as_coco(picture))
+            for i, told in enumerate(self.boxes.as_coco(image))
         ]
 
     def as_yolo(self) -> list[str]:

@@ -127,7 +127,7 @@ class Segments(Finding):
         Image.fromarray(colours).save(stream, "PNG")
         return stream.getvalue()
 
-    def as_coco(self, file: str, picture: int = 1) -> dict[str, Any]:
+    def as_coco(self, file: str, image: int = 1) -> dict[str, Any]:
         """Return COCO's panoptic format of the image with that number.
 
         Categories count from 1; ``file`` is the one that holds the ids.
@@ -144,14 +144,14 @@ class Segments(Finding):
             )
         width, height = self.picture.size
         return {
-            "images": [{"id": picture, "file_name": Path(self.picture.file).name, "width": width,
+            "images": [{"id": image, "file_name": Path(self.picture.file).name, "width": width,
                         "height": height}],
             "categories": [
                 {"id": n + 1, "name": name, "isthing": isthing[name]}
                 for n, name in enumerate(classes)
             ],
             "annotations": [{
-                "image_id": picture, "file_name": file,
+                "image_id": image, "file_name": file,
                 "segments_info": [
                     {"id": i + 1, "category_id": classes.index(name) + 1,
                      "area": int(self.inside(i).sum()), "bbox": _box(self.inside(i)), "iscrowd": 0}

@@ -192,7 +192,7 @@ def check(project: Path) -> Iterator[Event]:
 
 def detect_generated(_project: Path) -> Iterator[Event]:
     """Train a detector of generated images, and test it on images that it has not seen."""
-    from souron.kinds.codecs.image import picture
+    from souron.kinds.codecs.image import as_image
     from souron.studies import generated
     from souron.studies.generated import image_sources
     from souron.studies.generated.image_sources import Source
@@ -212,7 +212,7 @@ def detect_generated(_project: Path) -> Iterator[Event]:
         yield Event("check", done, text=" ".join(GENERATORS))
     assert audit is not None
     images = [
-        _plot(picture(image), f"{_(source.name) if source is real else source.name}: "
+        _plot(as_image(image), f"{_(source.name) if source is real else source.name}: "
               + _("probability of being generated {share}").format(
                   share=units.percent(float(score), 0)), True)
         for source in (real, *sources)

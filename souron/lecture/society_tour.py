@@ -19,7 +19,7 @@ from souron.utils import units
 from souron.utils.messages import _, language
 
 GENERATORS = ("gan", "vae")  # to be distinguished from real images
-PICTURES = 100  # images of each
+IMAGES = 100  # images of each
 OCCUPATION = "Dentists, General"
 WRITER = "gpt"
 PROMPTS = 20  # prompts for the language model
@@ -54,7 +54,7 @@ def stops(project: str | Path) -> list[tuple[str, Iterator[Event]]]:
 
 def drawn_or_real(project: Path) -> Iterator[Event]:
     given = ("fashion", *GENERATORS)
-    options = generated.Options(n=PICTURES)
+    options = generated.Options(n=IMAGES)
     return _of_study(generated.Generated(project), given, options, _in_words)
 
 

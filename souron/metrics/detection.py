@@ -102,8 +102,8 @@ def of_masks(said: Bits, there: Bits, crowd: NDArray[np.bool_]) -> Measured:
 class Matches:
     """Detections and whether each found an object, sorted by image and by falling score."""
 
-    pictures: int
-    picture: Counts  # (D,)
+    images: int
+    image: Counts  # (D,)
     label: Counts  # (D,)
     score: Array  # (D,)
     matched: NDArray[np.bool_]  # (areas, overlaps, D)
@@ -113,7 +113,7 @@ class Matches:
     @cached_property
     def precision(self) -> Array:
         """Average precision, shape (areas, overlaps, labels); nan where there is no such object."""
-        every = np.zeros(self.pictures, dtype=np.int64)
+        every = np.zeros(self.images, dtype=np.int64)
         return self.without(every, 2)[1]  # without the images of unit 1, of which there are none
 
     def without(self, unit: Counts, units: int) -> Array:
@@ -121,7 +121,7 @@ class Matches:
 
         ``unit`` (pictures,) is the number of each image's unit.
         """
-        areas, _pictures, labels = self.objects.shape
+        areas, _images, labels = self.objects.shape
         left = np.zeros((areas, units, labels), dtype=np.int64)
         np.add.at(left.transpose(1, 0, 2), unit, self.objects.transpose(1, 0, 2))
         left = self.objects.sum(1)[:, None] - left  # objects without each unit
@@ -129,7 +129,7 @@ class Matches:
         for label in range(labels):
             [rows] = np.nonzero(self.label == label)
             rows = rows[np.argsort(-self.score[rows], kind="stable")]
-            owner = unit[self.picture[rows]]
+            owner = unit[self.image[rows]]
             for area in range(areas):
                 count = left[area, :, label]
                 if not count.any():
@@ -210,7 +210,7 @@ def scores(matches: Matches, groups: Sequence[Any] | None = None) -> dict[str, A
     >>> round(scores(match(truth, found, labels=1))["AP50"].mean().item(), 2)
     0.5
     """
-    count = matches.pictures
+    count = matches.images
     if groups is None:
         unit, units = np.arange(count), count
     else:
@@ -254,10 +254,10 @@ def by_label(matches: Matches, groups: Sequence[Any] | None, name: str = "AP50")
         objects[..., label] = matches.objects[:1, :, label]
         rows = matches.label == label
         one = Matches(
-            matches.pictures, matches.picture[rows], matches.label[rows], matches.score[rows],
+            matches.images, matches.image[rows], matches.label[rows], matches.score[rows],
             matches.matched[:1, :, rows], matches.ignored[:1, :, rows], objects,
         )  # fmt: skip
-        found.append(scores(one, groups).get(name, np.full(matches.pictures, np.nan)))
+        found.append(scores(one, groups).get(name, np.full(matches.images, np.nan)))
     return found
 
 
@@ -423,9 +423,9 @@ def as_coco(truth: Sequence[Any], labels: int) -> dict[str, Any]:
                 "category_id": int(-1 - label if label < 0 else label) + 1,
                 "bbox": [left, top, *size], "area": size[0] * size[1], "iscrowd": int(label < 0),
             })  # fmt: skip
-    pictures = [{"id": row + 1, "width": 1, "height": 1} for row in range(len(truth))]
+    images = [{"id": row + 1, "width": 1, "height": 1} for row in range(len(truth))]
     names = [{"id": label + 1, "name": str(label)} for label in range(labels)]
-    return {"images": pictures, "categories": names, "annotations": annotations}
+    return {"images": images, "categories": names, "annotations": annotations}
 
 
 def results(found: Sequence[Any]) -> list[dict[str, Any]]:
@@ -470,8 +470,8 @@ def written(given: dict[str, Any], told: Sequence[dict[str, Any]], masks: Masks)
     for entry, pixels in zip(told, said or [nothing], strict=True):
         del entry["bbox"]  # or the evaluator takes the box's area
         entry["segmentation"] = runs.encode(np.asfortranarray(pixels))
-    for picture in given["images"]:
-        picture |= {"width": masks.side, "height": masks.side}
+    for image in given["images"]:
+        image |= {"width": masks.side, "height": masks.side}
 
 
 def _silent(*_words: Any) -> None:

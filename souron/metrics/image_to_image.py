@@ -22,7 +22,7 @@ FLAT = 1.0  # a slope of luma that counts as none
 WINDOW = 11  # pixels a side of the window of SSIM
 
 
-def luma(pictures: Array) -> NDArray[np.float64]:
+def luma(images: Array) -> NDArray[np.float64]:
     """Return the luma of images, (N, H, W) in 16..235.
 
     Super-resolution is measured on this channel.
@@ -31,9 +31,9 @@ def luma(pictures: Array) -> NDArray[np.float64]:
     >>> luma(np.full((1, 3, 1, 1), 255)).round(6).tolist()  # white
     [[[235.0]]]
     """
-    if pictures.shape[1] == 1:
-        return 16 + pictures[:, 0] * (219 / PEAK)
-    return 16 + np.einsum("nchw,c->nhw", pictures / PEAK, np.array(LUMA))
+    if images.shape[1] == 1:
+        return 16 + images[:, 0] * (219 / PEAK)
+    return 16 + np.einsum("nchw,c->nhw", images / PEAK, np.array(LUMA))
 
 
 def psnr(found: Array, truth: Array, area: Array | None = None) -> NDArray[np.float64]:
@@ -136,17 +136,17 @@ def chroma(found: Array, truth: Array) -> NDArray[np.float64]:
     >>> chroma(red, red).tolist(), (chroma(red * 0 + np.uint8(99), red) < 0.01).tolist()
     ([1.0], [True])
     """
-    one, other = (_chroma(pictures) for pictures in (found, truth))
+    one, other = (_chroma(images) for images in (found, truth))
     return one / np.maximum(other, 1.0)
 
 
-def _chroma(pictures: Array) -> NDArray[np.float64]:
+def _chroma(images: Array) -> NDArray[np.float64]:
     """Return the mean CIELAB chroma of each image, (N,); 0 for grey images."""
     from skimage.color import rgb2lab
 
-    if pictures.shape[1] == 1:
-        return np.zeros(len(pictures))
-    every = (rgb2lab(one.transpose(1, 2, 0)) for one in pictures)
+    if images.shape[1] == 1:
+        return np.zeros(len(images))
+    every = (rgb2lab(one.transpose(1, 2, 0)) for one in images)
     return np.array([np.hypot(each[..., 1], each[..., 2]).mean() for each in every])
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from souron.utils.messages import N_
 
 RECALL = {1: N_("recall@1"), 5: N_("recall@5")}
-OF_PICTURES = N_("recall@1 of pictures")
+OF_IMAGES = N_("recall@1 of pictures")
 SWAPS = N_("swaps told apart")
 ZERO_SHOT = N_("zero-shot accuracy")
 

@@ -178,12 +178,12 @@ def by_label(counted: Counted, groups: Sequence[Any] | None = None) -> list[Arra
     >>> [each.tolist() for each in by_label(compare(truth, truth, classes=2))]
     [[1.0], [nan]]
     """
-    pictures, classes = counted.right.shape
+    images, classes = counted.right.shape
     there = counted.summed().there
     return [
         pseudo_values(counted, "PQ", np.arange(classes) == label, groups)
         if there[label]
-        else np.full(pictures, np.nan)
+        else np.full(images, np.nan)
         for label in range(classes)
     ]
 

@@ -136,12 +136,12 @@ def by_label(counted: Compared, groups: Sequence[Any] | None = None) -> list[Arr
     >>> [each.tolist() for each in by_label(counted)]
     [[0.5], [0.5], [nan]]
     """
-    pictures, classes = counted.whole.true.shape
+    images, classes = counted.whole.true.shape
     there, one = counted.whole.true.sum(0) > 0, np.ones(1, dtype=bool)
     return [
         pseudo_values(counted.whole.of(label), groups, one)
         if there[label]
-        else np.full(pictures, np.nan)
+        else np.full(images, np.nan)
         for label in range(classes)
     ]
 

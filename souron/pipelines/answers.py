@@ -339,10 +339,10 @@ def asked(
 
 def _seen(system: Any, given: Any, **options: Any) -> Any:
     """Return the prediction for an image file or a ``PIL.Image``."""
-    return system.predict(_picture(system, given), **options)
+    return system.predict(_image(system, given), **options)
 
 
-def _picture(system: Any, given: Any) -> Picture:
+def _image(system: Any, given: Any) -> Picture:
     """Read a file or convert a ``PIL.Image``. Raises UserError for a URL: nothing is downloaded."""
     if isinstance(given, Picture):
         return given
@@ -378,7 +378,7 @@ def matched(
     sentences = system.read_texts([hypothesis_template.format(name) for name in names])
 
     def one(image: Any) -> Rows:
-        pixels = system.pixels(_picture(system, image))[None].to(system.device)
+        pixels = system.pixels(_image(system, image))[None].to(system.device)
         scores = (system.scale.cpu() * sentences @ system.see(pixels).float().cpu()[0]).softmax(0)
         order = scores.argsort(descending=True, stable=True).tolist()
         return [{"score": float(scores[i]), "label": names[i]} for i in order]

@@ -11,7 +11,7 @@ from souron.report.page import Fact, Tile, page, tile, write
 from souron.utils import units
 from souron.utils.messages import _
 
-MOST_PICTURES = 24  # for each finding
+MOST_IMAGES = 24  # for each finding
 MOST_FILES = 50
 
 
@@ -77,7 +77,7 @@ def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:
     """Return the images of a finding as tiles; images that belong together share a list."""
     if not _seen(found):
         return []
-    target, shown, left = target_of(found.cases), [], MOST_PICTURES
+    target, shown, left = target_of(found.cases), [], MOST_IMAGES
     cases = found.cases
     for family in finding.rows:
         rows = family[: max(2, min(len(family), left))]
@@ -85,7 +85,7 @@ def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:
             break
         left -= len(rows)
         shown.append([
-            tile(target.picture(i), cases.file[i], _lines(found, i), cases.file[i]) for i in rows
+            tile(target.image(i), cases.file[i], _lines(found, i), cases.file[i]) for i in rows
         ])  # fmt: skip
     if all(len(family) == 1 for family in shown):  # no groups: one row of images
         return [[one for family in shown for one in family]] if shown else []

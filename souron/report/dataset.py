@@ -12,7 +12,7 @@ from torch import Tensor
 from souron import registry
 from souron.data import transforms
 from souron.data.dataset import Dataset
-from souron.data.target import Target, picture_size, target_of
+from souron.data.target import Target, image_size, target_of
 from souron.kinds.codecs import image
 from souron.report import plots
 from souron.report.page import (
@@ -60,7 +60,7 @@ def images_page(cases: Dataset, folder: Path) -> Path:
     followed = list(range(EXAMPLES)) if target.every_class else [rows[k][0] for k in largest]
     followed = list(dict.fromkeys(followed))[: min(EXAMPLES, len(cases))]
     parts = {
-        "preparation": [_prepared(cases, i) for i in followed] if cases.pictures else [],
+        "preparation": [_prepared(cases, i) for i in followed] if cases.images else [],
         "augmentation": [_augmented(cases, i) for i in followed] if cases.augment else [],
         "parts": _parts(cases),
         "skipped": cases.skipped,
@@ -138,13 +138,13 @@ def _file(cases: Dataset, row: int) -> tuple[Path, Path] | None:
 
 
 def _sizes(cases: Dataset) -> list[tuple[str, str]]:
-    if cases.pictures:
-        facts = [(_("images as souron uses them"), picture_size(cases))]
+    if cases.images:
+        facts = [(_("images as souron uses them"), image_size(cases))]
     else:
         facts = [(_("volumes as souron uses them"), target_of(cases).shape()[1])]
     every = max(1, len(cases) // MOST_MEASURED)
     sizes = []
-    for row in range(0, len(cases), every) if cases.pictures else ():
+    for row in range(0, len(cases), every) if cases.images else ():
         file = _file(cases, row)
         if file is not None:
             sizes.append(image.look(*file).size)

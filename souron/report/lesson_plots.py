@@ -27,7 +27,7 @@ def overview(data: Dataset) -> Drawing:
 
     Raises UserError where the cases are not images.
     """
-    _must_be_pictures(data)
+    _must_be_images(data)
     target = target_of(data)
     counts, rows = target.counts(), target.rows(SHOWN)
     chosen = {data.classes[k]: target.examples(k, rows[k]) for k in sorted(rows)[:MOST_CLASSES]}
@@ -39,7 +39,7 @@ def overview(data: Dataset) -> Drawing:
 
 def gallery(images: Tensor, captions: Sequence[str] = (), columns: int = 10) -> Drawing:
     """Show images (N, C, H, W) in 0..255 side by side, each with its caption."""
-    shown = [picture.clamp(0, 255).to(torch.uint8) for picture in images]
+    shown = [image.clamp(0, 255).to(torch.uint8) for image in images]
     columns = min(columns, len(shown))
     return Drawing(
         plots.grid(shown, captions, columns), ", ".join(captions), min(826, 100 * columns)
@@ -126,8 +126,8 @@ def _show(axes: object, values: Tensor, centred: bool = False) -> None:
     axes.imshow(np.asarray(shown.permute(1, 2, 0)), interpolation="nearest")  # type: ignore[attr-defined]
 
 
-def _must_be_pictures(data: Dataset) -> None:
-    if not data.pictures or data.labels is None:
+def _must_be_images(data: Dataset) -> None:
+    if not data.images or data.labels is None:
         raise UserError(
             "no pictures",
             _("the cases of {data} are no pictures with a class each").format(data=data.name),

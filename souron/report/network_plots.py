@@ -77,7 +77,7 @@ def weight_pictures(moments: Sequence[Moment], most: int = 8) -> Drawing:
     """
     moments = _few(moments)
     name = next(n for n, w in moments[0].weights.items() if w.ndim in (2, 4))
-    first = [_as_pictures(moment.weights[name]) for moment in moments]
+    first = [_as_images(moment.weights[name]) for moment in moments]
     count = min(most, MOST_UNITS, len(first[0]))
     high = max(float(each[:count].abs().max()) for each in first) or 1.0
     rows = [
@@ -87,7 +87,7 @@ def weight_pictures(moments: Sequence[Moment], most: int = 8) -> Drawing:
     return _rows(rows, moments, high, _("what {count} units look for"), origin="upper")
 
 
-def _as_pictures(weight: Tensor) -> Tensor:
+def _as_images(weight: Tensor) -> Tensor:
     """Return weights as images (units, h, w): kernels averaged over channels, rows as squares."""
     if weight.ndim == 4:
         return weight.mean(1)

@@ -23,7 +23,7 @@ from souron.data.called import called
 from souron.data.dataset import Dataset, Skipped
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.report.parts import REPORT
 from souron.report.parts import Fact as Fact
 from souron.report.parts import Section as Section
@@ -92,7 +92,7 @@ def spread(count: int, most: int) -> list[int]:
 
 def tile(image: Tensor | Image.Image, alt: str, lines: Sequence[str] = (), file: str = "") -> Tile:
     """Make a tile of an image: a tensor (C, H, W) uint8, or a PIL image."""
-    shown = image if isinstance(image, Image.Image) else picture(image)
+    shown = image if isinstance(image, Image.Image) else as_image(image)
     return Tile(animation.thumbnail(shown), alt, max(shown.size), tuple(lines), file)
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from souron import registry
 from souron.kinds.codecs.animation import _bytes, sheet
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.stats.records import Measure, Row, Verdict
 from souron.utils import fonts, units
 from souron.utils.messages import _
@@ -451,7 +451,7 @@ def grid(
         axes.axis("off")
         if place < len(images):
             grey = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}
-            axes.imshow(picture(images[place]), **grey)
+            axes.imshow(as_image(images[place]), **grey)
             if captions:
                 axes.set_title(label(captions[place], 13), fontsize=7, color=INK, pad=3)
     return as_png(figure)
@@ -504,13 +504,13 @@ def _draw_classes(
     panels: Any, chosen: Mapping[str, Tensor], counts: Sequence[int], counted: str
 ) -> None:
     left, right = panels
-    columns = max(len(pictures) for pictures in chosen.values())
+    columns = max(len(images) for images in chosen.values())
     blank = torch.full_like(next(iter(chosen.values()))[:1], 255)
     side = blank.shape[-1]
     gap = max(1, side // 14)
     rows = [
-        torch.cat([pictures, blank.expand(columns - len(pictures), -1, -1, -1)])
-        for pictures in chosen.values()
+        torch.cat([images, blank.expand(columns - len(images), -1, -1, -1)])
+        for images in chosen.values()
     ]
     height = len(rows) * (side + gap) - gap
     middle = [k * (side + gap) + side / 2 for k in range(len(rows))]
@@ -585,7 +585,7 @@ def overlay(image: Tensor, heat: Tensor) -> Image.Image:
     colour = torch.from_numpy(colormaps["inferno"](wide.numpy())[..., :3]).float() * 255
     cover = 0.75 * wide.sqrt()[..., None]  # (H, W, 1)
     mixed = (1 - cover) * grey[..., None] + cover * colour  # (H, W, 3)
-    return picture(mixed.permute(2, 0, 1).round().clamp(0, 255).to(torch.uint8))
+    return as_image(mixed.permute(2, 0, 1).round().clamp(0, 255).to(torch.uint8))
 
 
 def overlay_of_shares(image: Tensor, shares: Tensor) -> Image.Image:

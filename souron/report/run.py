@@ -173,7 +173,7 @@ def _onward(record: RunRecord) -> list[tuple[str, str]]:
         steps.append((_("Test on more cases, of other patients: that narrows the interval."), ""))
     task = registry.load_task(record.task)
     options = record.receipt.get("options", {})
-    if record.test is not None and record.test.pictures:
+    if record.test is not None and record.test.images:
         steps.append((task.advice(options, record.parts.get("train", 0)), ""))
     steps.append((_("Try it."), task.next_command(shlex.quote(str(record.folder)))))
     return [(text, command) for text, command in steps if text]
@@ -310,7 +310,7 @@ def _data(record: RunRecord) -> dict[str, Any]:
         "facts": _data_facts(record),
         "skipped": told_again(record.skipped),
         "some": _("Some test cases") if _held_out(record) else _("Some cases"),
-        "tiles": _some(test) if test is not None and test.pictures else [],
+        "tiles": _some(test) if test is not None and test.images else [],
         "ledger": ledger(record.folder),
         "balance": _balance(record.folder / "split.csv", test)
         if test is not None and _held_out(record)
@@ -368,7 +368,7 @@ def _some(test: Dataset) -> list[Tile]:
         else [row for found in target.rows(each).values() for row in found][:SAMPLES]
     )
     return [
-        tile(target.picture(i), target.words(i), (target.words(i),))
+        tile(target.image(i), target.words(i), (target.words(i),))
         for i in dict.fromkeys(rows)  # an image with several objects once
     ]
 

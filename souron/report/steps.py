@@ -14,7 +14,7 @@ from souron.data.targets.panoptic import shown
 from souron.evaluation.record import RunRecord
 from souron.evaluation.steps import Explained, Maps
 from souron.kinds import overlay
-from souron.kinds.codecs.image import picture as as_picture
+from souron.kinds.codecs.image import as_image
 from souron.kinds.picture import Picture
 from souron.report import plots
 from souron.report.page import Plot, Section, Tile, embedded, page, section, tile, write
@@ -33,7 +33,7 @@ def steps(record: RunRecord, test: Dataset, much: Callable[[int], int]) -> list[
     ``much(row)`` rates a row; only the first test images are considered.
     """
     model = record.model
-    if not test.pictures or not len(test) or not hasattr(model, "explain"):
+    if not test.images or not len(test) or not hasattr(model, "explain"):
         return []
     row = max(range(min(len(test), LOOKED_AT)), key=much)
     loader = model.loader(test.only([row]))
@@ -107,9 +107,9 @@ def _map(pixels: Tensor, values: Tensor, drawn: str) -> Image.Image:
         heat = F.interpolate(values[None, None], pixels.shape[1:], mode="bilinear")[0, 0]
         shown = plots.overlay(pixels, heat.clamp(0, 1))
     elif drawn == "signed":
-        shown = as_picture(plots.signed(values[None], max(1e-6, float(values.abs().max()))))
+        shown = as_image(plots.signed(values[None], max(1e-6, float(values.abs().max()))))
     else:
-        shown = as_picture((values[None].clamp(0, 1) * 255).round().byte())
+        shown = as_image((values[None].clamp(0, 1) * 255).round().byte())
     return shown.resize((SMALL, SMALL), Image.Resampling.NEAREST)
 
 

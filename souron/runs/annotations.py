@@ -28,12 +28,12 @@ class Annotations:
                 expected=_("boxes, or masks of objects"),
                 fix="to=json",
             )
-        picture = len(self.images) + 1
-        found = answer.as_coco(picture)
+        image = len(self.images) + 1
+        found = answer.as_coco(image)
         wide, high = answer.picture.size
         self.classes = list(answer.classes)
         self.images.append(
-            {"id": picture, "file_name": readable(file.name), "width": wide, "height": high}
+            {"id": image, "file_name": readable(file.name), "width": wide, "height": high}
         )
         for place, one in enumerate(found):
             wide, high = one["bbox"][2:]

@@ -11,7 +11,7 @@ from torch import Tensor
 from souron.evaluation import sampling
 from souron.evaluation.record import DrawnRecord
 from souron.evaluation.sampling import Noise
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs.animation import sheet
 from souron.runs.events import Event
 from souron.runs.generated_files import enlarged, file_of, write, write_film, write_moving
@@ -85,7 +85,7 @@ class Drawing:
             if self.system.moves:
                 write_film(path, one, mark, self.record)
             else:
-                write(path, pictures.picture(one), mark, self.record)
+                write(path, image_codec.as_image(one), mark, self.record)
 
     def _read_off(self, data: str, first: Tensor) -> None:
         """Note whether the first image shows what its prompt says."""
@@ -117,5 +117,5 @@ class Drawing:
                 asked["condition"] = asked["condition"][0]
             numbers = range(first, first + walk)
             steps = sampling.walk(self.system, record.seed, numbers, BETWEEN, **asked)
-            frames = [pictures.picture(frame) for frame in steps]
+            frames = [image_codec.as_image(frame) for frame in steps]
             write_moving(place / "walk.webp", frames, mark, record)

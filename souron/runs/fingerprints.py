@@ -48,7 +48,7 @@ class Overlap:
 
 def keep(folder: Path, data: Dataset, rows: Tensor, name: str) -> None:
     """Write fingerprints of the training ``rows`` of ``data``, which was requested as ``name``."""
-    if name in load.names() or not data.pictures or not 0 < len(rows) <= MOST:
+    if name in load.names() or not data.images or not 0 < len(rows) <= MOST:
         return
     if isinstance(data.stored, Sketch):
         return
@@ -82,7 +82,7 @@ def fingerprints(data: Dataset, rows: Tensor | None = None) -> Fingerprints:
     files = [data.file[row] for row in rows.tolist()]
     every = list(digests(data.stored))
     digest = [every[row] for row in rows.tolist()]
-    if not data.pictures:
+    if not data.images:
         return Fingerprints(files, digest, None)
     return Fingerprints(files, digest, duplicates.reduced(_Rows(data.stored, rows)))  # type: ignore[arg-type]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from souron.evaluation.record import DrawnRecord
 from souron.hub import diffusion_weights, names, zoo
 from souron.kinds import signature
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import provenance
 from souron.runs import events
 from souron.runs import folder as run_folder
@@ -155,7 +155,7 @@ def _conditions(system: Any, options: dict[str, Any], asked: Mapping[str, Any]) 
         options,
         numbers_of(system, asked["label"]),
         prompts_of(system, asked["prompt"]),
-        {name: pictures_of(system, name, asked[name]) for name in FROM_FILES if asked[name]},
+        {name: images_of(system, name, asked[name]) for name in FROM_FILES if asked[name]},
     )
 
 
@@ -243,7 +243,7 @@ def prompts_of(system: Any, prompt: str) -> list[str]:
     return prompts
 
 
-def pictures_of(system: Any, name: str, path: str | Path) -> Tensor:
+def images_of(system: Any, name: str, path: str | Path) -> Tensor:
     """Read images (N, C, H, W) in -1..1 to complete or start from, or a ``mask`` (N, 1, H, W).
 
     A mask is 1 where it is white. Raises UserError.
@@ -260,7 +260,7 @@ def pictures_of(system: Any, name: str, path: str | Path) -> Tensor:
     side = system.spec.side
     channels = 1 if name == "mask" else system.spec.channels
     read = [
-        pictures.square(pictures.read(file, about=side), side, channels)
+        image_codec.square(image_codec.read(file, about=side), side, channels)
         for file in files.find_files([path])
     ]
     if not read:

@@ -117,7 +117,7 @@ def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
     equal pixels count.
     """
     if (
-        not data.pictures
+        not data.images
         or data.has("points")
         or isinstance(data.stored, Sketch)
         or len(data) > MOST_COMPARED

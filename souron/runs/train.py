@@ -237,7 +237,7 @@ def _estimate(
         decoding = Cost(everything.input.seconds, everything.input.bytes)
     notes = [crossval.described(plan, training, less), staged(ready.model.in_stages, training[0])]
     note = sentences([text for text in notes if text])
-    advice = task.advice(args, len(plan.kept.train)) if everything.pictures else ""
+    advice = task.advice(args, len(plan.kept.train)) if everything.images else ""
     told = Forecast(
         {name: args[name] for name in ("system", "data", "budget")},
         Cost(sum(training), hardware.peak()),

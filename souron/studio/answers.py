@@ -31,7 +31,7 @@ class Answer:
 
     file: str  # path of the input
     said: Kind | UserError
-    picture: str = ""  # thumbnail of the input, as the src of an <img>
+    image: str = ""  # thumbnail of the input, as the src of an <img>
     pixelated: bool = False
     looked: str = ""  # thumbnail with the Grad-CAM heat map, or the reason why there is none
 
@@ -117,7 +117,7 @@ def card(answer: Answer, top: int, look: bool) -> Markup:
     wrong = isinstance(answer.said, UserError)
     explained = look and answer.looked.startswith("data:")
     picture = Markup('<img src="{}" alt="{}" class="{}">').format(
-        answer.looked if explained else answer.picture,
+        answer.looked if explained else answer.image,
         name,
         "pixelated" if answer.pixelated else "",
     )
@@ -125,7 +125,7 @@ def card(answer: Answer, top: int, look: bool) -> Markup:
     return Markup(
         '<figure class="answer">{}<div><figcaption>{}</figcaption>{}{}</div></figure>'
     ).format(
-        picture if answer.picture else "",
+        picture if answer.image else "",
         name,
         said(answer, top),
         Markup("<p><small>{}</small></p>").format(remark) if remark else "",

@@ -76,7 +76,7 @@ def add_static(app: FastAPI) -> None:
         return FileResponse(STATIC / "favicon.png")
 
     @app.get("/picture/{name}.svg")
-    def picture(name: str) -> Response:
+    def image(name: str) -> Response:
         return FileResponse(layers(name), headers={"Cache-Control": "max-age=3600"})
 
 
@@ -89,7 +89,7 @@ def add_jobs(app: FastAPI, jobs: Jobs) -> None:
 
     @app.get("/job/{id}/picture.png")
     def sample(id: str) -> Response:
-        path = job(jobs, id).picture
+        path = job(jobs, id).image
         if path is None:
             raise HTTPException(404)
         return FileResponse(path)

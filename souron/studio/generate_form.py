@@ -131,20 +131,20 @@ def started(start: sent.Painted | None) -> dict[str, str]:
     """
     if start is None:
         return {}
-    from souron.kinds.codecs import image as pictures
+    from souron.kinds.codecs import image as image_codec
 
-    picture = Path(start.picture)
-    covered = [alpha for layer in start.layers if (alpha := pictures.alpha(Path(layer)))]
+    image = Path(start.image)
+    covered = [alpha for layer in start.layers if (alpha := image_codec.alpha(Path(layer)))]
     masks = [alpha.point(lambda value: 255 * (value > 127)) for alpha in covered]
     masks = [mask for mask in masks if mask.getbbox()]
     if not masks:
-        return {"image": str(picture)}
+        return {"image": str(image)}
     mask = masks[0]
     for other in masks[1:]:
         mask = ImageChops.lighter(mask, other)
-    file = picture.with_name(f"{picture.stem[:80]}-mask.png")
+    file = image.with_name(f"{image.stem[:80]}-mask.png")
     mask.save(file)
-    return {"image": str(picture), "mask": str(file)}
+    return {"image": str(image), "mask": str(file)}
 
 
 def awake(components: Sequence[Any]) -> list[Any]:

@@ -157,7 +157,7 @@ def controls(*parts: Markup) -> Markup:
     return Markup('<div class="controls">{}</div>').format(Markup("").join(parts))
 
 
-def pictures(*parts: Markup) -> Markup:
+def images(*parts: Markup) -> Markup:
     return Markup('<div class="pictures">{}</div>').format(Markup("").join(parts))
 
 

@@ -62,13 +62,13 @@ class Watch:
         self.job = gr.State("")
         self.drawn = gr.State(None)  # the current state of the page: (id, state, young, ...)
         self.live = gr.HTML(elem_classes="live")
-        self.pictures = gr.HTML()
+        self.images = gr.HTML()
         with gr.Row():
             self.stop = gr.Button(_(STOPS[True]), variant="stop", visible=False)
             self.resume = gr.Button(_("Resume"), variant="primary", visible=False)
         self.result = gr.HTML()
         clock = gr.Timer(OFTEN, active=False)
-        self.parts = [self.live, self.pictures, self.stop, self.resume, self.result, self.drawn,
+        self.parts = [self.live, self.images, self.stop, self.resume, self.result, self.drawn,
                       clock]  # fmt: skip
 
         says = self.studio.says
@@ -194,7 +194,7 @@ def seen(job: Job) -> str:
                 'class="plot" src="{0}/curve.png?n={1}&lang={2}" alt="{3}"></div>'
             ).format(address, looks, language(), told(job.curve[-1]))
         )
-    if job.picture is not None:
+    if job.image is not None:
         parts.append(
             Markup('<img class="pixels" src="{}/picture.png?n={}" alt="{}">').format(
                 address, drawn_at(job), _("what it generates now")
@@ -216,7 +216,7 @@ def failure(job: Job, state: str) -> str:
 
 def drawn_at(job: Job) -> int:
     """Return the time of the latest samples in nanoseconds; 0 before the first."""
-    return job.picture.stat().st_mtime_ns if job.picture else 0
+    return job.image.stat().st_mtime_ns if job.image else 0
 
 
 def told(values: dict[str, float]) -> str:

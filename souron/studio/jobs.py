@@ -345,7 +345,7 @@ class Job:
         return list(self._events.read().curve)
 
     @property
-    def picture(self) -> Path | None:
+    def image(self) -> Path | None:
         """The latest image that the job generated; None before the first."""
         path = self.place / "events.jsonl.png"
         return path if path.is_file() else None

@@ -103,8 +103,8 @@ def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
         return page(language, lambda studio: lesson.page(studio, rows.find(id)))
 
     @app.get("/lecture/{language}/{id}/layers")
-    def picture(language: str, id: str) -> Response:
-        return answer(language, lambda _studio: {"html": lesson.picture(found(rows.find(id)))})
+    def image(language: str, id: str) -> Response:
+        return answer(language, lambda _studio: {"html": lesson.diagram(found(rows.find(id)))})
 
     @app.post("/lecture/{language}/{id}/train")
     def train_row(language: str, id: str) -> Response:

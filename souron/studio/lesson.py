@@ -172,7 +172,7 @@ def content(studio: Studio, row: Row) -> list[Markup]:
     """Return the parts of a row after its opening."""
     parts = []
     if row.systems:
-        parts.append(section("picture", _("Its layers"), picture_place(studio, row)))
+        parts.append(section("picture", _("Its layers"), diagram_place(studio, row)))
     parts.append(section("mechanism", _("How it works"), listed(row.text.mechanism)))
     parts += interactives(row)
     if row.systems:
@@ -191,18 +191,18 @@ def listed(texts: Sequence[str]) -> Markup:
     return Markup('<ol class="mechanism">{}</ol>').format(items)
 
 
-def picture_place(studio: Studio, row: Row) -> Markup:
+def diagram_place(studio: Studio, row: Row) -> Markup:
     """Return the diagram of layers, or a placeholder that requests it where it is not cached."""
     entry, _size = registry.find(row.systems[0])
     held = layers.kept(entry)
     if held is not None:
-        return picture(held)
+        return diagram(held)
     return Markup('<div data-picture="{}"><p class="faint" role="status">{}</p></div>').format(
         address(studio.language, row.id, "layers"), _("finding out its layers …")
     )
 
 
-def picture(held: layers.Layers) -> Markup:
+def diagram(held: layers.Layers) -> Markup:
     """Return the layers as buttons, with the panel that each one opens."""
     entry = registry.entries()[held.system]
     named = registry.full_name(entry, held.size)

@@ -19,7 +19,7 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 MOST_ROWS = 500  # of a table
-MOST_PICTURES = 12  # of a run
+MOST_IMAGES = 12  # of a run
 MOST_CARD = 10**5  # characters
 KINDS = {  # of pages, by their folder or file; what a study makes has else the study's title
     "ask": N_("a question to long texts"),
@@ -87,7 +87,7 @@ def report(studio: Studio, run: Run) -> Markup:
     elif run.state == "finished":
         parts.append(Markup("<p>{}</p>").format(_("It has no report.")))
     parts.append(further_pages(studio, run))
-    drawn = ["timelapse.webp", *reversed(some(run.folder, "pictures/*/grid.png", MOST_PICTURES))]
+    drawn = ["timelapse.webp", *reversed(some(run.folder, "pictures/*/grid.png", MOST_IMAGES))]
     for name in drawn:
         if address := studio.address(run.folder / name):
             about = (
@@ -113,7 +113,7 @@ def further_pages(studio: Studio, run: Run) -> Markup:
     """Return links to later pages about a run, such as an audit."""
     links = [
         Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(address, name)
-        for name in some(run.folder, "*.html", 2 * MOST_PICTURES)
+        for name in some(run.folder, "*.html", 2 * MOST_IMAGES)
         if name != "report.html" and not run_list.is_translation(run.folder / name)
         if (address := studio.address(in_own_language(studio, run.folder / name)))
     ]

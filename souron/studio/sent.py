@@ -25,7 +25,7 @@ TYPED = "typed"  # the folder of typed texts
 class Painted(NamedTuple):
     """An image and what was painted on it."""
 
-    picture: str  # its file
+    image: str  # its file
     layers: tuple[str, ...]  # a file for each layer, transparent where nothing was painted
 
 

@@ -34,7 +34,7 @@ def add(app: FastAPI, teaching: Teaching, studio: Callable[[str], Studio]) -> No
         return said(language, lambda: {"id": teaching.begin()})
 
     @app.post("/teach/{language}/{id}/picture")
-    async def picture(language: str, id: str, request: Request) -> JSONResponse:
+    async def image(language: str, id: str, request: Request) -> JSONResponse:
         content = await request.body()
         return await run_in_threadpool(
             said, language, lambda: {"number": teaching.add(id, content)}

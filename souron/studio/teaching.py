@@ -26,7 +26,7 @@ SYSTEM = "efficientnet_lite"  # comes with souron, so nothing needs to be fetche
 BUDGET = "400ep"  # for a last layer alone
 FOLDS = 1  # figures within seconds; the pages Train and Compare allow more
 MOST_SESSIONS = 20
-MOST_CLASSES, MOST_PICTURES = 8, 2000
+MOST_CLASSES, MOST_IMAGES = 8, 2000
 LARGEST = 2_000_000  # bytes of an image, which the page has scaled down
 FEWEST = 2  # least images of a class for training
 FEW = 10  # images of a class; with fewer a warning is shown
@@ -53,7 +53,7 @@ class Session:
     count: int = 0  # images received, including removed ones
     job: str = ""
     labels: tuple[str, ...] = ()  # of the training, in the page's order
-    pictures: tuple[Taught, ...] = ()  # of the training
+    images: tuple[Taught, ...] = ()  # of the training
     kept: str = ""  # the run's folder, once it is kept
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -110,7 +110,7 @@ class Teaching:
     def add(self, id: str, content: bytes) -> int:
         """Store an image and return its number. Raises UserError for an invalid one."""
         session = self.find(id)
-        if not content or len(content) > LARGEST or not uploads.PICTURES.match(content):
+        if not content or len(content) > LARGEST or not uploads.IMAGES.match(content):
             raise UserError(
                 "picture", _("this is no picture that can be used"),
                 expected=_("a photograph: JPEG, PNG or WebP"), exit=3,
@@ -128,12 +128,10 @@ class Teaching:
                 expected=_("a photograph: JPEG, PNG or WebP"), exit=3,
             ) from error  # fmt: skip
         with session.lock:
-            if session.count >= MOST_PICTURES:
+            if session.count >= MOST_IMAGES:
                 raise UserError(
                     "too many files",
-                    _("{count} pictures are as many as this page takes").format(
-                        count=MOST_PICTURES
-                    ),
+                    _("{count} pictures are as many as this page takes").format(count=MOST_IMAGES),
                     expected=_("fewer pictures, or a folder on the page Data"),
                     exit=3,
                 )
@@ -150,24 +148,24 @@ class Teaching:
         """Return warnings about the data, worst first. Raises UserError if it cannot be trained
         on."""
         session = self.find(id)
-        pictures = read(session, asked)
-        return remarks(session, pictures)
+        images = read(session, asked)
+        return remarks(session, images)
 
     def train(self, id: str, asked: Any, language: str) -> None:
         """Start the training. Raises UserError."""
         session = self.find(id)
         with session.lock:
-            pictures = read(session, asked)
+            images = read(session, asked)
             if (job := self._job(session)) is not None:
                 job.drop()
-            write(session, pictures)
+            write(session, images)
             shutil.rmtree(session.folder / "runs", ignore_errors=True)
-            session.labels = tuple(dict.fromkeys(each.label for each in pictures))
-            session.pictures, session.kept = tuple(pictures), ""
+            session.labels = tuple(dict.fromkeys(each.label for each in images))
+            session.images, session.kept = tuple(images), ""
             words = ["train", SYSTEM, f"data={spelt(session.folder / 'pictures' / 'pictures.csv')}",
                      "pretrained=true", "freeze=true", f"budget={BUDGET}", f"folds={FOLDS}",
-                     f"batch={min(128, len(pictures))}", "name=taught",
-                     f"group={'patient' if grouped(pictures) else 'none'}",
+                     f"batch={min(128, len(images))}", "name=taught",
+                     f"group={'patient' if grouped(images) else 'none'}",
                      f"project={spelt(session.folder / 'runs')}"]  # fmt: skip
             session.job = ""
             session.job = self.jobs.start(words, language, queued=False).id
@@ -229,7 +227,7 @@ class Teaching:
 
             shutil.copytree(session.folder / "pictures", data)
             for number in range(1, session.count + 1):  # removed, or added after training
-                if number not in {each.number for each in session.pictures}:
+                if number not in {each.number for each in session.images}:
                     (data / f"{number:05}.jpg").unlink(missing_ok=True)
             args = run_folder.read_args(made)
             run_folder.write_args(made, {**args, "data": spelt(data / "pictures.csv")})
@@ -259,7 +257,7 @@ def read(session: Session, asked: Any) -> list[Taught]:
     given = asked.get("pictures") if isinstance(asked, dict) else None
     found = [
         Taught(each["number"], _name(each.get("label")), _name(each.get("person")))
-        for each in (given if isinstance(given, list) else [])[:MOST_PICTURES]
+        for each in (given if isinstance(given, list) else [])[:MOST_IMAGES]
         if isinstance(each, dict) and isinstance(each.get("number"), int)
     ]
     found = [each for each in found if each.label and session.file(each.number).is_file()]
@@ -290,39 +288,39 @@ def _name(text: Any) -> str:
     return re.sub(r"\s+", " ", plain).strip()[:LONGEST]
 
 
-def grouped(pictures: Sequence[Taught]) -> bool:
+def grouped(images: Sequence[Taught]) -> bool:
     """Return whether the split can keep each person's images together.
 
     Every image must have a person, and each class at least three people.
     """
     people: dict[str, set[str]] = {}
-    for each in pictures:
+    for each in images:
         people.setdefault(each.label, set()).add(each.person)
-    return all(each.person for each in pictures) and all(len(p) >= 3 for p in people.values())
+    return all(each.person for each in images) and all(len(p) >= 3 for p in people.values())
 
 
-def write(session: Session, pictures: Sequence[Taught]) -> None:
+def write(session: Session, images: Sequence[Taught]) -> None:
     """Write the table of the images' labels."""
     with (session.folder / "pictures" / "pictures.csv").open(
         "w", encoding="utf-8", newline=""
     ) as file:
         table = csv.writer(file)
         table.writerow(["file", "label", "patient"])
-        for each in pictures:
+        for each in images:
             table.writerow([f"{each.number:05}.jpg", each.label, each.person])
 
 
-def remarks(session: Session, pictures: Sequence[Taught]) -> list[str]:
+def remarks(session: Session, images: Sequence[Taught]) -> list[str]:
     """Return the findings of the data check, in the reader's language."""
-    count = Counter(each.label for each in pictures)
+    count = Counter(each.label for each in images)
     told = []
-    people = {label: {p.person for p in pictures if p.label == label} for label in count}
+    people = {label: {p.person for p in images if p.label == label} for label in count}
     alone = [label for label in count if len(people[label]) == 1 and people[label] != {""}]
     if alone:
         told.append(_("All pictures of {classes} are of one person: it may learn who that is, "
                       "and the figure says nothing about others.").format(
                           classes=", ".join(alone)))  # fmt: skip
-    elif any(each.person for each in pictures) and not grouped(pictures):
+    elif any(each.person for each in images) and not grouped(images):
         told.append(
             _(
                 "To keep each person's pictures together, every picture needs a person, and "
@@ -338,10 +336,10 @@ def remarks(session: Session, pictures: Sequence[Taught]) -> list[str]:
         told.append(_("{most} has {many} pictures and {least} only {few}: it will say {most} too "
                       "often.").format(
                           most=most, many=count[most], least=least, few=count[least]))  # fmt: skip
-    return [*told, *copies(session, pictures)]
+    return [*told, *copies(session, images)]
 
 
-def copies(session: Session, pictures: Sequence[Taught]) -> list[str]:
+def copies(session: Session, images: Sequence[Taught]) -> list[str]:
     """Find duplicate images within a class and across classes."""
     import numpy as np
     import torch
@@ -350,12 +348,12 @@ def copies(session: Session, pictures: Sequence[Taught]) -> list[str]:
     from souron.data import duplicates
 
     small = []
-    for each in pictures:
+    for each in images:
         with Image.open(session.file(each.number)) as image:
             small.append(np.asarray(image.resize((SIDE, SIDE))))
     pixels = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2)  # (N, 3, 64, 64)
     pairs = duplicates.near(pixels)
-    across = sum(pictures[one].label != pictures[other].label for one, other in pairs)
+    across = sum(images[one].label != images[other].label for one, other in pairs)
     told = []
     if across:
         told.append(_("{count} pairs of pictures show the same in two classes: one of them is in "

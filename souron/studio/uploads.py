@@ -44,7 +44,7 @@ ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 PACKED = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".cab"}
 TEXTS = {".csv", ".tsv", ".txt", ".yaml", ".yml", ".json", ".jsonl", ".md"}
 JUNK = {"__macosx", "thumbs.db", "desktop.ini", "icon\r"}
-PICTURES = re.compile(  # PNG, JPEG, GIF, BMP, TIFF, WebP, PNM; DICOM, also without its preamble
+IMAGES = re.compile(  # PNG, JPEG, GIF, BMP, TIFF, WebP, PNM; DICOM, also without its preamble
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|BM|II\*\0|MM\0\*|.{8}WEBP|P[1-6]\s"
     rb"|.{128}DICM|[\x02\x08]\0.\0",
     re.DOTALL,
@@ -113,7 +113,7 @@ def _unzip(path: Path, place: Path) -> Unpacked:
 
 def is_data(content: bytes, name: str) -> bool:
     """Return whether content begins like an image, or is text with a known extension."""
-    if PICTURES.match(content):
+    if IMAGES.match(content):
         return True
     is_text = content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in content
     return bool(content) and is_text and Path(name).suffix.lower() in TEXTS

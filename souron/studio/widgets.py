@@ -82,7 +82,7 @@ def called(kind: type[Kind]) -> str:
     return _(kind.noun)
 
 
-def _given_picture(kind: type[Kind], label: str) -> Any:
+def _given_image(kind: type[Kind], label: str) -> Any:
     return _picture(label)
 
 
@@ -95,7 +95,7 @@ def _picture(label: str) -> Any:
     return sent.received(made)
 
 
-def _given_pictures(kind: type[Kind], label: str) -> Any:
+def _given_images(kind: type[Kind], label: str) -> Any:
     import gradio as gr
 
     return gr.Gallery(label=label, type="filepath", interactive=True, columns=4,
@@ -142,8 +142,8 @@ def _given_mesh(kind: type[Kind], label: str) -> Any:
 
 
 GIVEN: dict[str, Callable[[type[Kind], str], Any]] = {
-    "picture": _given_picture,
-    "gallery": _given_pictures,
+    "picture": _given_image,
+    "gallery": _given_images,
     "sound": _given_sound,
     "text": _given_text,
     "chat": _given_text,
@@ -315,7 +315,7 @@ def _shown_labels(kept: Any, label: str) -> Built:
     return [_html(label, TABLES + BARS)], bars
 
 
-def _shown_picture(kept: Any, label: str) -> Built:
+def _shown_image(kept: Any, label: str) -> Built:
     import gradio as gr
 
     image = gr.Image(label=label, interactive=False, format="png", buttons=["download",
@@ -358,15 +358,15 @@ def _shown_marked(kept: Any, label: str) -> Built:
             return [gr.skip(), gr.skip()]
         rows = value.rows(float(low or 0), chosen)
         told = _("{count} of {all} are shown").format(count=len(rows), all=len(value.found.names))
-        picture = _image(value.drawn(float(low or 0), chosen), f"{label}: {value}; {told}")
-        return [picture, files.html_table(value.columns, rows, told)]
+        image = _image(value.drawn(float(low or 0), chosen), f"{label}: {value}; {told}")
+        return [image, files.html_table(value.columns, rows, told)]
 
     def fill(value: Any) -> list[Any]:
         counts = value.found.counts
-        picture, table = drawn(value, 0.0, list(counts))
+        image, table = drawn(value, 0.0, list(counts))
         choices = [(f"{name} ({count})", name) for name, count in counts.items()]
         return [
-            picture,
+            image,
             gr.update(value=0.0, visible=bool(value.found.scores)),
             gr.update(choices=choices, value=list(counts), visible=len(counts) > 1),
             table,
@@ -643,7 +643,7 @@ def _shown_labelled_volume(kept: Any, label: str) -> Built:
 
 
 SHOWN: dict[str, Callable[[Any, str], Built]] = {
-    "picture": _shown_picture,
+    "picture": _shown_image,
     "labels": _shown_labels,
     "boxes": _shown_marked,
     "mask": _shown_marked,

@@ -381,7 +381,7 @@ def by_sort(seeds: Sequence[Answers], test: Dataset) -> dict[str, Measure]:
 
 def check_questions(data: Dataset) -> None:
     """Raise UserError for images without questions, and where all answers are equal."""
-    if not data.has("picture_questions") or not data.pictures:
+    if not data.has("picture_questions") or not data.images:
         raise UserError(
             "no questions",
             _("{data} has no images with questions and answers").format(data=data.name),

@@ -154,8 +154,8 @@ class Generation(Task):
         return Spec(channels, side, tuple(map(str, range(labels))), (1 / labels,) * labels)
 
     def example_rows(self, spec: Spec) -> Rows:
-        picture = torch.zeros(EXAMPLES, spec.channels, spec.side, spec.side, device="meta")
-        return Rows(picture, torch.zeros(EXAMPLES, dtype=torch.long, device="meta"))
+        image = torch.zeros(EXAMPLES, spec.channels, spec.side, spec.side, device="meta")
+        return Rows(image, torch.zeros(EXAMPLES, dtype=torch.long, device="meta"))
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:
         """Scale images (B, C, H, W) from 0..255 to -1..1."""

@@ -254,10 +254,10 @@ def check_domains(train: Dataset) -> None:
         )
     if not isinstance(train.input, Tensor) or len(train) > MOST_COMPARED:
         return
-    pictures: list[set[bytes]] = [set(), set()]
+    images: list[set[bytes]] = [set(), set()]
     for label, digest in zip(labels, digests(train.input), strict=True):
-        pictures[label].add(digest)
-    both = len(pictures[0] & pictures[1])
+        images[label].add(digest)
+    both = len(images[0] & images[1])
     if both:
         raise UserError(
             "same pictures",
@@ -316,7 +316,7 @@ class ImageToImage(Task):
 
     def check(self, data: Dataset, options: Any) -> None:
         check_classes(data)
-        if not data.pictures:
+        if not data.images:
             raise UserError(
                 "no pictures",
                 _("{data} holds no images of one size").format(data=data.name),

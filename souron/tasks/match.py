@@ -260,7 +260,7 @@ class Matching(Task):
             name: match.where(match.found(ranks, most)) for most, name in match.RECALL.items()
         }
         back = torch.from_numpy(stacked(seeds, "back"))
-        found[match.OF_PICTURES] = match.where(match.found(back, 1))
+        found[match.OF_IMAGES] = match.where(match.found(back, 1))
         for name, answer in ((match.SWAPS, "swap"), (match.ZERO_SHOT, "zero")):
             values = stacked(seeds, answer)
             if np.isfinite(values).any():
@@ -333,7 +333,7 @@ def seen(system: Matcher, data: Loader) -> Tensor:
 
 def check_captions(data: Dataset) -> None:
     """Raise UserError for images without captions, and where all captions are equal."""
-    if not data.has("captions") or not data.pictures:
+    if not data.has("captions") or not data.images:
         raise UserError(
             "no captions",
             _("{data} has no images with captions").format(data=data.name),

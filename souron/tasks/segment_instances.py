@@ -127,7 +127,7 @@ class InstanceSegmentation(Detection, Task):
     augments = True
 
     def check(self, data: Dataset, options: Any) -> None:
-        side = data.side if data.pictures else 0
+        side = data.side if data.images else 0
         fits = isinstance(data.target, ListColumn) and all(
             isinstance(one, Instances) and one.bits.shape[1:] == (side, (side + 7) // 8)
             for one in data.target

@@ -17,10 +17,10 @@ MARKS = "osD^vPX"
 DOTS = 192  # per inch: twice that of a screen
 
 
-def uri(picture: bytes) -> str:
+def uri(image: bytes) -> str:
     """Return a data URI of PNG, WebP or JPEG bytes."""
-    kind = {b"\x89PNG": "png", b"RIFF": "webp"}.get(picture[:4], "jpeg")
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+    kind = {b"\x89PNG": "png", b"RIFF": "webp"}.get(image[:4], "jpeg")
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def line_style(index: int) -> dict[str, Any]:

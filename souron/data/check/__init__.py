@@ -57,7 +57,7 @@ def check(
         formats=formats,
     )
     target = target_of(cases)
-    if cases.pictures:
+    if cases.images:
         parts = _of_images(cases, target, watch, embed)
     elif target.checks_files:
         parts = [target.findings()]
@@ -83,7 +83,7 @@ def _of_images(
     pairs: list[tuple[int, int]] = []
     if len(cases) <= MOST_COMPARED:
         watch(_("looking for rotated copies"), 0.0)
-        identical = list(enumerate(splits.same_picture(cases, alike)))
+        identical = list(enumerate(splits.same_image(cases, alike)))
         pairs = duplicates.altered(cases.stored, identical)
     watch(_("reading the files' headers"), 0.0)
     about = list(headers(cases))

@@ -11,9 +11,9 @@ from souron.utils.messages import _
 def copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Finding]:
     """Find copies, identical or of the pairs ``alike``, and copies that differ in patient, label or
     part."""
-    same = together(splits.same_picture(cases))
+    same = together(splits.same_image(cases))
     known = set(same)
-    near = [rows for rows in together(splits.same_picture(cases, alike)) if rows not in known]
+    near = [rows for rows in together(splits.same_image(cases, alike)) if rows not in known]
     yield from of_rows(
         cases,
         "duplicates",

@@ -9,7 +9,7 @@ from PIL.ExifTags import IFD, Base
 from PIL.Image import Image
 
 from souron.data.dataset import Dataset
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.utils.messages import UserError
 
 LONGEST = 200  # characters of a header value
@@ -35,9 +35,9 @@ def headers(cases: Dataset) -> Iterator[File | None]:
     folder = cases.folder
 
     def look(name: str) -> File | None:
-        path, _frame = pictures.case_file(folder, name)
+        path, _frame = image_codec.case_file(folder, name)
         try:
-            about, seen = path.stat(), pictures.look(path, folder)
+            about, seen = path.stat(), image_codec.look(path, folder)
             colours = 1 if seen.grey else 3
             return File(
                 *seen.size,
@@ -58,7 +58,7 @@ def _camera_of(path: Path, folder: Path) -> tuple[str, str]:
     """Return camera and date; both empty for DICOM, whose device and date are columns of
     the cases."""
     try:
-        with pictures.opened(path, folder) as image:
+        with image_codec.opened(path, folder) as image:
             return _camera(image) if isinstance(image, Image) else ("", "")
     except UserError:
         return "", ""
@@ -72,7 +72,7 @@ def _camera(image: Image) -> tuple[str, str]:
         exif = image.getexif()
         told = [exif.get(Base.Make), exif.get(Base.Model)]
         date = exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal) or exif.get(Base.DateTime)
-    except pictures.DAMAGE:
+    except image_codec.DAMAGE:
         return "", ""
     camera = " ".join(str(name).strip("\0 ")[:LONGEST] for name in told if name)
     return camera, str(date or "")[:LONGEST]

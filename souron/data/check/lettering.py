@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from souron.data import burned_in_text
 from souron.data.dataset import Dataset
 from souron.data.findings import Finding, of_rows
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.utils.messages import UserError, _
 
 MOST_READ = 400  # images that are searched for characters
@@ -20,7 +20,9 @@ def lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[F
 
     def look(row: int) -> tuple[list[burned_in_text.Mark], tuple[int, int]]:
         try:
-            image = pictures.read(folder / cases.file[row], folder, about=burned_in_text.SIDE // 2)
+            image = image_codec.read(
+                folder / cases.file[row], folder, about=burned_in_text.SIDE // 2
+            )
         except UserError:
             return [], (1, 1)
         pixels = burned_in_text.prepared(image)

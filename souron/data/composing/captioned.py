@@ -102,7 +102,7 @@ class Source:
 
 
 class Scene(NamedTuple):
-    picture: Tensor  # (3, side, side) uint8
+    image: Tensor  # (3, side, side) uint8
     mask: Tensor  # (side, side) bool: pixels covered by things
     attributes: Attributes
     captions: tuple[Caption, ...]
@@ -126,7 +126,7 @@ class Recipe:
 class Made(NamedTuple):
     """Scenes of all subsets, concatenated."""
 
-    pictures: Tensor  # (N, 3, side, side) uint8
+    images: Tensor  # (N, 3, side, side) uint8
     masks: Tensor  # (N, side, side) bool
     attributes: list[Attributes]
     captions: list[tuple[Caption, ...]]
@@ -381,7 +381,7 @@ def _some(recipe: Recipe, source: Source, rows: Sequence[tuple[str, int]]) -> po
     composer = Composer(source, recipe.side, recipe.seed)
     made = [composer.scene(subset, number) for subset, number in rows]
     tensors = {
-        "pictures": torch.stack([scene.picture for scene in made]),
+        "pictures": torch.stack([scene.image for scene in made]),
         "masks": torch.stack([scene.mask for scene in made]),
     }
     about = {

@@ -42,7 +42,7 @@ class Recipe:
 class Made(NamedTuple):
     """Films of all parts, concatenated."""
 
-    pictures: Tensor  # (N, 1, side, side) uint8
+    images: Tensor  # (N, 1, side, side) uint8
     points: Tensor  # (N, 19, 2) float32: x and y in pixels; NaN outside of the film
     jaws: list[str]  # "I", "II", "III"
     ages: list[str]  # years
@@ -77,7 +77,7 @@ def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
         for part, number in rows
     ]
     tensors = {
-        "pictures": torch.stack([one.picture for one in made]),
+        "pictures": torch.stack([one.image for one in made]),
         "points": torch.stack([one.points for one in made]),
     }
     return tensors, {

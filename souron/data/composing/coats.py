@@ -34,7 +34,7 @@ class Coats:
 class Worn(NamedTuple):
     """A case: one image of a domain, with the name of its twin."""
 
-    picture: Tensor  # (3, side, side) uint8
+    image: Tensor  # (3, side, side) uint8
     domain: int
     file: str
     twin: str  # the file of its twin; "" in the training part
@@ -57,7 +57,7 @@ def cases(coats: Coats, side: int, seed: int, counts: dict[str, int]) -> Iterato
             for domain in (0, 1) if both else (block % 2,):
                 files = [f"{part}/{number:05d}{letter}" for letter in "AB"]
                 yield Worn(
-                    dressed(scene.picture, area, coats.coats[domain]),
+                    dressed(scene.image, area, coats.coats[domain]),
                     domain,
                     files[domain],
                     files[1 - domain] if both else "",
@@ -67,9 +67,9 @@ def cases(coats: Coats, side: int, seed: int, counts: dict[str, int]) -> Iterato
                 )
 
 
-def dressed(picture: Tensor, area: np.ndarray, coat: Coat) -> Tensor:
+def dressed(image: Tensor, area: np.ndarray, coat: Coat) -> Tensor:
     """Render the thing in that coat; the ground stays as it was."""
-    pixels = picture.permute(1, 2, 0).numpy()
+    pixels = image.permute(1, 2, 0).numpy()
     bright = pixels.astype(np.float32) @ LUMA / 255
     inside = bright[area]
     spread = max(float(inside.std()), 0.02)

@@ -56,7 +56,7 @@ class Scene:
 
     number: int
     categories: tuple[str, ...]  # the names of the labels
-    picture: Tensor  # (3, H, W) uint8
+    image: Tensor  # (3, H, W) uint8
     boxes: Tensor  # (n, 4) float32: left, top, right, bottom of the visible pixels; the right and
     # bottom edges are exclusive
     labels: Tensor  # (n,) int64
@@ -77,7 +77,7 @@ class Scene:
         one."""
         count = len(self.masks)
         order = torch.arange(1, count + 1).view(-1, 1, 1)
-        return (self.masks * order).sum(0) if count else torch.zeros(self.picture.shape[1:]).long()
+        return (self.masks * order).sum(0) if count else torch.zeros(self.image.shape[1:]).long()
 
     def panoptic(self) -> tuple[Tensor, list[dict[str, Any]]]:
         """Return ``ids`` and its segments: the background (stuff) first, then every thing.
@@ -272,7 +272,7 @@ class Composer:
         return Scene(
             number=number,
             categories=self.categories,
-            picture=torch.from_numpy(np.ascontiguousarray(pixels)),
+            image=torch.from_numpy(np.ascontiguousarray(pixels)),
             boxes=torch.from_numpy(boxes),
             labels=torch.tensor([self.categories.index(name) for name in names]).long(),
             masks=torch.from_numpy(masks),

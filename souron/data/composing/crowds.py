@@ -42,7 +42,7 @@ class Recipe:
 class Made(NamedTuple):
     """Scenes of all parts, concatenated."""
 
-    pictures: Tensor  # (N, 3, side, side) uint8
+    images: Tensor  # (N, 3, side, side) uint8
     figures: list[Figures]
     parts: list[str]
     blocks: list[int]
@@ -87,20 +87,20 @@ def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
         part: Composer(recipe.side, recipe.seed, part, (recipe.category,), source, COUNTS, SIZES)
         for part in kin.PARTS
     }
-    pictures = torch.empty(len(rows), 3, recipe.side, recipe.side, dtype=torch.uint8)
+    images = torch.empty(len(rows), 3, recipe.side, recipe.side, dtype=torch.uint8)
     boxes: list[Tensor] = []
     points: list[Tensor] = []
     blocks: list[int] = []
     for row, (part, number) in enumerate(rows):
         scene = composers[part].scene(number)
-        pictures[row] = scene.picture
+        images[row] = scene.image
         boxes.append(torch.cat([scene.labels[:, None].float(), scene.whole], 1))
         points += scene.points or ()
         blocks.append(scene.sources.block)
     whole, point = torch.cat(boxes), torch.stack(points)
     point[..., 2] += HIDDEN
     tensors = {
-        "pictures": pictures, "box": whole[:, :5].contiguous(), "area": whole[:, 5].contiguous(),
+        "pictures": images, "box": whole[:, :5].contiguous(), "area": whole[:, 5].contiguous(),
         "point": point, "counts": torch.tensor([len(some) for some in boxes]),
     }  # fmt: skip
     return tensors, {"blocks": blocks}

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from souron.data.dataset import Skipped
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.utils.messages import UserError, _
 
 CATEGORIES = ("bird", "mammal", "flower", "fruit", "vehicle", "coin", "sign", "building")
@@ -135,7 +135,7 @@ def _caption(file: Path) -> str:
 def read(folder: Path, stamp: Stamp) -> Cutout | Skipped:
     """Read a stamp's pixels, or return the reason why it cannot be used."""
     try:
-        with pictures.opened(folder / stamp.file, folder) as opened:
+        with image_codec.opened(folder / stamp.file, folder) as opened:
             if not isinstance(opened, Image.Image):
                 raise UserError("not an image", stamp.file)
             opened.thumbnail((4 * LONGEST, 4 * LONGEST), Image.Resampling.BOX)

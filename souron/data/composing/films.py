@@ -47,7 +47,7 @@ AIR = {"airway": 0.22, "antrum": 0.15, "sphenoid": 0.16, "frontal sinus": 0.14, 
 class Film:
     """A synthetic film with its landmarks."""
 
-    picture: Tensor  # (1, side, side) uint8
+    image: Tensor  # (1, side, side) uint8
     points: Tensor  # (19, 2) float32: x and y in pixels; NaN outside of the film
     head: Head
 
@@ -130,11 +130,11 @@ def film(side: int, random: np.random.Generator) -> Film:
     _jaw(sheet, head, random)
     _teeth(sheet, head, random)
     metal = _rods(sheet, head, random)
-    picture = _developed(sheet, skin, metal, random)
+    image = _developed(sheet, skin, metal, random)
     points = sheet.pixels(np.stack([head.points[name] for name in LANDMARKS]))
     outside = ((points < 0) | (points > side)).any(1)
     points[outside] = np.nan
-    return Film(torch.from_numpy(picture)[None], torch.from_numpy(points.astype(np.float32)), head)
+    return Film(torch.from_numpy(image)[None], torch.from_numpy(points.astype(np.float32)), head)
 
 
 def _soft(sheet: Sheet, head: Head) -> Array:

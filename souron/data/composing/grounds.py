@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from souron.data.dataset import Skipped
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.utils.messages import UserError
 
 SHORTER = 320  # pixels of a stored photograph's shorter side
@@ -94,7 +94,7 @@ def found(folders: list[Path]) -> dict[str, Path]:
 def read(photo: Photo, path: Path) -> Ground | Skipped:
     """Read and downscale a photograph, or return the reason why it cannot be used."""
     try:
-        image = pictures.read(path, path.parent, 2 * SHORTER).convert("RGB")
+        image = image_codec.read(path, path.parent, 2 * SHORTER).convert("RGB")
     except UserError as trouble:
         return Skipped(photo.file, trouble.code, trouble.found)
     left, top, right, bottom = photo.within

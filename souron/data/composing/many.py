@@ -38,7 +38,7 @@ class Recipe:
 class Made(NamedTuple):
     """Scenes of all parts, concatenated."""
 
-    pictures: Tensor  # (N, 3, side, side) uint8
+    images: Tensor  # (N, 3, side, side) uint8
     ids: Tensor  # (N, side, side) uint8: 0 for the background, else a thing's index plus one
     things: list[Tensor]  # for each scene (n, 5) float32: label, left, top, right, bottom
     parts: list[str]
@@ -84,17 +84,17 @@ def _some(recipe: Recipe, source: Stock, rows: Sequence[tuple[str, int]]) -> poo
         part: Composer(recipe.side, recipe.seed, part, recipe.categories, source)
         for part in kin.PARTS
     }
-    pictures = torch.empty(len(rows), 3, recipe.side, recipe.side, dtype=torch.uint8)
+    images = torch.empty(len(rows), 3, recipe.side, recipe.side, dtype=torch.uint8)
     ids = torch.empty(len(rows), recipe.side, recipe.side, dtype=torch.uint8)
     things, blocks, grounds = [], [], []
     for row, (part, number) in enumerate(rows):
         scene = composers[part].scene(number)
-        pictures[row], ids[row] = scene.picture, scene.ids()
+        images[row], ids[row] = scene.image, scene.ids()
         things.append(torch.cat([scene.labels[:, None].float(), scene.boxes], 1))
         blocks.append(scene.sources.block)
         grounds.append(scene.sources.ground)
     tensors = {
-        "pictures": pictures, "ids": ids, "things": torch.cat(things),
+        "pictures": images, "ids": ids, "things": torch.cat(things),
         "counts": torch.tensor([len(some) for some in things]),
     }  # fmt: skip
     return tensors, {"blocks": blocks, "grounds": grounds}

@@ -23,7 +23,7 @@ PAINTED = 0.5  # the share of painted grounds
 class Shown(NamedTuple):
     """A case: an image in colour with the mask of its thing."""
 
-    picture: Tensor  # (3, side, side) uint8
+    image: Tensor  # (3, side, side) uint8
     file: str
     area: str  # the mask of the thing as run lengths, see ``lengths_of``
     thing: str  # its category
@@ -53,7 +53,7 @@ def cases(source: Stock, side: int, seed: int, counts: dict[str, int]) -> Iterat
             [cutout] = scene.sources.cutouts
             behind = scene.sources.ground
             yield Shown(
-                scene.picture,
+                scene.image,
                 f"{part}/{number:05d}",
                 lengths_of(scene.masks[0].numpy()),
                 scene.categories[int(scene.labels[0])],

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from souron.data import outlines
-from souron.data.boxed import Pictured
+from souron.data.boxed import BoxedImage
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats import coco, masks
 from souron.data.formats.masks import Numbers, Pair
@@ -49,7 +49,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     return replace(cases, skipped=tuple(faults))
 
 
-def _drawn(item: Pictured, told: list[Skipped], size: tuple[int, int]) -> Numbers:
+def _drawn(item: BoxedImage, told: list[Skipped], size: tuple[int, int]) -> Numbers:
     """Return the class of every pixel of an image; larger areas are painted first. Raises UserError
     if the areas are for an image of another size."""
     if item.size not in (None, size):

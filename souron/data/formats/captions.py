@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from souron.data import picture_rows
-from souron.data.boxed import is_picture
+from souron.data import image_rows
+from souron.data.boxed import is_image
 from souron.data.dataset import Dataset, ListColumn, Skipped
 from souron.data.decoding import Listed
-from souron.data.picture_rows import Found
+from souron.data.image_rows import Found
 from souron.data.reading import Reading
 from souron.data.targets.captions import LONGEST, Caption, language_of
 from souron.data.text_files import beginning
@@ -50,14 +50,14 @@ OTHERS = (
 
 def describes(path: Path) -> bool:
     """Return whether a path is a folder, or a ``metadata.jsonl``, with captions."""
-    if picture_rows.has_metadata(path, (*COLUMNS, *SPOKEN)):
+    if image_rows.has_metadata(path, (*COLUMNS, *SPOKEN)):
         return True
     if not path.is_dir():
         return False
-    there = list(picture_rows.entries(path))
+    there = list(image_rows.entries(path))
     texts = {file.with_suffix("") for file in there if file.suffix.lower() == ".txt"}
     beside = (
-        f.with_suffix(".txt") for f in there if is_picture(f.name) and f.with_suffix("") in texts
+        f.with_suffix(".txt") for f in there if is_image(f.name) and f.with_suffix("") in texts
     )
     text = next((file for file in beside if file.is_file()), None)
     return text is not None and any(map(str.isalpha, beginning(text)))  # numbers are boxes
@@ -67,29 +67,29 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """Read images in the order of their names, each with its captions. Images without a caption,
     captions without an image, empty captions and invalid lines are skipped and reported; long
     captions are cut. Raises UserError if no image with a caption can be used."""
-    found = picture_rows.look(path)
+    found = image_rows.look(path)
     captions, groups, parts = _told(found)
     for file, text in _beside(found):
         captions.setdefault(file, []).extend(_in_text(file, text, found))
     captions = {file: kept for file, given in captions.items() if (kept := _once(given))}
-    without = [file for file in found.pictures if file not in captions]
+    without = [file for file in found.images if file not in captions]
     known = {skip.file for skip in found.skipped}
     found.skipped += [
         Skipped(file, "no caption", _("no caption")) for file in without if file not in known
     ]
     listed = [
         Listed(found.below[file], file, "", groups.get(file, ""),
-               parts.get(file) or picture_rows.part_of(file))
-        for file in found.pictures
+               parts.get(file) or image_rows.part_of(file))
+        for file in found.images
         if file in captions
     ]  # fmt: skip
-    cases = picture_rows.read(path, listed, found.skipped, reading, lambda why: _nothing(path, why))
-    target = [tuple(captions[_picture(file, captions)]) for file in cases.file]
+    cases = image_rows.read(path, listed, found.skipped, reading, lambda why: _nothing(path, why))
+    target = [tuple(captions[_image(file, captions)]) for file in cases.file]
     # mirroring would make "left" in a caption wrong
     return replace(cases, target=ListColumn(target), augment=("shift",))
 
 
-def _picture(file: str, captions: Mapping[str, Any]) -> str:
+def _image(file: str, captions: Mapping[str, Any]) -> str:
     """Return the name of the file without the number of a frame."""
     return file if file in captions else file.rpartition("#")[0]
 
@@ -102,7 +102,7 @@ def _told(
     groups: dict[str, str] = {}
     parts: dict[str, str] = {}
     for row in found.rows:
-        groups.setdefault(row.file, picture_rows.group_of(row.values))
+        groups.setdefault(row.file, image_rows.group_of(row.values))
         parts.setdefault(row.file, row.part)
         given = list(_given(row.values))
         if not given:
@@ -154,7 +154,7 @@ def _once(captions: list[Caption]) -> list[Caption]:
 def _beside(found: Found) -> Iterator[tuple[str, str]]:
     """Yield each image's name and the name of the text beside it; texts without an image are
     reported."""
-    stems = {posixpath.splitext(file)[0]: file for file in reversed(found.pictures)}
+    stems = {posixpath.splitext(file)[0]: file for file in reversed(found.images)}
     texts = [file for file in found.below if file.lower().endswith(".txt")]
     for text in sorted(texts):
         stem = posixpath.splitext(text)[0]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from souron.data.boxed import Box, Pictured, files_below, gather, number, short
+from souron.data.boxed import Box, BoxedImage, files_below, gather, number, short
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import PARTS
 from souron.data.reading import Reading
@@ -43,7 +43,7 @@ class Written(NamedTuple):
     """The content of a data set's files."""
 
     root: Path
-    listed: list[Pictured]
+    listed: list[BoxedImage]
     told: list[Skipped]
     classes: list[str]
     categories: list[dict[str, Any]]  # unchanged from the files
@@ -59,13 +59,13 @@ def written(path: Path, what: str) -> Written:
     below = files_below(root, told)
     told = [some for some in told if some.code != "unreadable"]
     classes: list[str] = []
-    listed: list[Pictured] = []
+    listed: list[BoxedImage] = []
     categories: list[dict[str, Any]] = []
     for source in sources:
         about = _parsed(source)
         categories += [entry for entry in about["categories"] if isinstance(entry, dict)]
         label = _categories(about, source, classes)
-        listed += _pictures(about, source, root, below, label, told, what)
+        listed += _images(about, source, root, below, label, told, what)
     return Written(root, listed, told, classes, categories)
 
 
@@ -129,7 +129,7 @@ def _categories(about: dict[str, Any], path: Path, classes: list[str]) -> dict[A
     return label
 
 
-def _pictures(
+def _images(
     about: dict[str, Any],
     source: Path,
     root: Path,
@@ -137,7 +137,7 @@ def _pictures(
     label: dict[Any, int],
     told: list[Skipped],
     what: str,
-) -> Iterator[Pictured]:
+) -> Iterator[BoxedImage]:
     where = readable(source.relative_to(root).as_posix() if source.is_relative_to(root) else source)
     part = _part(source, root)
     entries: dict[Any, dict[str, Any]] = {}
@@ -161,7 +161,7 @@ def _pictures(
         sizes = [number(entry.get(name)) for name in ("width", "height")]
         known = all(0 < size < 1e9 for size in sizes)
         size = (int(sizes[0]), int(sizes[1])) if known else None
-        yield Pictured(below[file], file, boxes.get(key, []), part, size)
+        yield BoxedImage(below[file], file, boxes.get(key, []), part, size)
 
 
 def _boxes(
@@ -187,8 +187,8 @@ def _boxes(
             code = "no mask" if isinstance(entry, dict) and not edges else "unreadable"
             told.append(Skipped(name, code, _("no mask: {what}").format(what=short(edges))))
             continue
-        picture, category = _key(entry.get("image_id")), _key(entry.get("category_id"))
-        if picture not in known:
+        image, category = _key(entry.get("image_id")), _key(entry.get("category_id"))
+        if image not in known:
             told.append(Skipped(name, "missing", _("no image has the number {number}").format(
                 number=short(entry.get("image_id")))))  # fmt: skip
             continue
@@ -196,7 +196,7 @@ def _boxes(
             told.append(Skipped(name, "class", _("no category has the number {number}").format(
                 number=short(entry.get("category_id")))))  # fmt: skip
             continue
-        same = (picture, category, hash(str(edges)), hash(str(entry.get("keypoints"))))
+        same = (image, category, hash(str(edges)), hash(str(entry.get("keypoints"))))
         if "id" in entry and _key(entry["id"]) in seen:
             told.append(Skipped(name, "duplicate", _("the number is there twice")))
             if seen[_key(entry["id"])] == same:
@@ -207,7 +207,7 @@ def _boxes(
             edges = (left, top, left + wide, top + high)
         crowd = entry.get("iscrowd") in (1, True)
         points = entry.get("keypoints")
-        found.setdefault(picture, []).append(
+        found.setdefault(image, []).append(
             Box(
                 label[category], edges, crowd, name,
                 points if isinstance(points, list) else (), number(entry.get("area")),

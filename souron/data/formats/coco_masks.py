@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from souron.data import objects, outlines
-from souron.data.boxed import Box, Pictured
+from souron.data.boxed import Box, BoxedImage
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats import coco
 from souron.data.objects import Marked, Outlined
@@ -38,7 +38,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     return objects.gather(path, root, items, told, classes, reading)
 
 
-def _marks(item: Pictured, size: tuple[int, int], told: list[Skipped]) -> Iterator[Marked]:
+def _marks(item: BoxedImage, size: tuple[int, int], told: list[Skipped]) -> Iterator[Marked]:
     for box in item.boxes:
         found = _marked(box, size, told)
         if found is not None:

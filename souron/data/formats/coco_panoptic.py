@@ -32,7 +32,7 @@ from souron.data.formats.folder import check_memory, natural
 from souron.data.patients import groups
 from souron.data.reading import Reading
 from souron.data.targets.panoptic import MOST, Panoptic, divided
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _, listed
@@ -48,7 +48,7 @@ class Listed(NamedTuple):
     the file."""
 
     file: str  # the image's name in ``Dataset``
-    picture: Path
+    image: Path
     map_file: str
     map: Path
     segments: dict[int, tuple[int, bool]]  # id -> (label, crowd region)
@@ -269,7 +269,7 @@ def _gather(
 
 def _look(item: Listed, root: Path) -> limits.Look | None:
     try:
-        return pictures.look(item.picture, root)
+        return image_codec.look(item.image, root)
     except UserError:
         return None
 
@@ -278,24 +278,22 @@ def _read(
     item: Listed, root: Path, side: int, channels: int, thing: Sequence[bool]
 ) -> Read | Skipped:
     try:
-        picture = pictures.rounded(pictures.read(item.picture, root))
+        image = image_codec.rounded(image_codec.read(item.image, root))
     except UserError as trouble:
-        return _skipped(item.file, item.picture, trouble)
+        return _skipped(item.file, item.image, trouble)
     try:
         ids = _ids(item.map, root)
     except UserError as trouble:
         return _skipped(item.map_file, item.map, trouble)
     for size in (item.size, (ids.shape[1], ids.shape[0])):
-        if size is not None and size != picture.size:
+        if size is not None and size != image.size:
             why = _("the image has {here} pixels, its segments are for one of {there}").format(
-                here="{} x {}".format(*picture.size), there="{} x {}".format(*size)
+                here="{} x {}".format(*image.size), there="{} x {}".format(*size)
             )
             return Skipped(item.map_file, "size", why)
     rows, notes = _numbered(ids, item)
-    pixels, place = pictures.letterbox(picture, side, channels)
-    wide, high = (
-        round(count * scale) for count, scale in zip(picture.size, place[:2], strict=True)
-    )
+    pixels, place = image_codec.letterbox(image, side, channels)
+    wide, high = (round(count * scale) for count, scale in zip(image.size, place[:2], strict=True))
     small = Image.fromarray(rows.numbers).resize((wide, high), Image.Resampling.NEAREST)
     whole = torch.zeros(side, side, dtype=torch.uint8)
     inside = torch.from_numpy(np.array(small))
@@ -346,7 +344,7 @@ def _numbered(ids: np.ndarray, item: Listed) -> tuple[Rows, list[Skipped]]:
 
 def _ids(path: Path, root: Path) -> np.ndarray:
     """Read the ids of a label map, R + 256 G + 65536 B, (H, W) int32. Raises UserError."""
-    with pictures.opened(path, root, MOST_PIXELS) as file:
+    with image_codec.opened(path, root, MOST_PIXELS) as file:
         if not isinstance(file, Image.Image) or file.format != "PNG":
             raise _wrong(path, "lossy", _("colours that may have been changed: PNG is needed"))
         if file.mode not in ("RGB", "RGBA"):

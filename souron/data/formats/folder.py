@@ -28,7 +28,7 @@ from souron.data.decoding import Listed, reader
 from souron.data.patients import groups
 from souron.data.reading import Reading
 from souron.kinds.codecs import dicom, limits
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 
@@ -278,7 +278,7 @@ def _look(listed: Sequence[Listed], root: Path, pool: ThreadPoolExecutor) -> Loo
 
     def header(item: Listed) -> limits.Look | None:
         try:
-            return pictures.look(item.path, root)
+            return image_codec.look(item.path, root)
         except UserError:
             return None
 

@@ -26,7 +26,7 @@ from souron.data.objects import Marked, Outlined
 from souron.data.outlines import Piece
 from souron.data.reading import Reading
 from souron.data.targets.boxes import boxes_of
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs.limits import printable, readable
 from souron.kinds.mask import NAMES
 from souron.utils.messages import UserError, _
@@ -49,7 +49,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     every = sorted({name for names in named for name in names if name}, key=natural)
     classes = tuple(every) or masks.listed(path, told)[-1:] or (OBJECT,)
     items = [
-        Outlined(pair.picture, pair.file, partial(_marks, pair, path, names, classes), pair.part)
+        Outlined(pair.image, pair.file, partial(_marks, pair, path, names, classes), pair.part)
         for pair, names in zip(pairs, named, strict=True)
     ]
     cases = objects.gather(path, path, items, told, classes, reading)
@@ -64,7 +64,7 @@ def _named(path: Path, root: Path) -> tuple[str, ...]:
     """Return the name of each number according to the metadata of the mask's file; () if it has
     none."""
     try:
-        with pictures.opened(path, root) as file:
+        with image_codec.opened(path, root) as file:
             text = file.info.get(NAMES, "") if isinstance(file, Image) else ""
     except UserError:  # reported when it is read
         return ()

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from souron.data.boxed import NEAR, SIDE, files_below, is_picture, many, number, short
+from souron.data.boxed import NEAR, SIDE, files_below, is_image, many, number, short
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.csv_table import (
     COLUMNS,
@@ -40,7 +40,7 @@ from souron.data.formats.csv_table import (
 from souron.data.formats.folder import check_memory, missing, natural
 from souron.data.patients import groups
 from souron.data.reading import Reading
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
@@ -206,7 +206,7 @@ def _of(file: str, name: str) -> str:
 def _unlisted(path: Path, listed: Sequence[Listed]) -> list[str]:
     named = {item.file for item in listed}
     below = files_below(path.parent, [])
-    return sorted(file for file in below if is_picture(file) and file not in named)
+    return sorted(file for file in below if is_image(file) and file not in named)
 
 
 def _gather(
@@ -284,7 +284,7 @@ def _gather(
 
 def _look(path: Path, root: Path) -> limits.Look | None:
     try:
-        return pictures.look(path, root)
+        return image_codec.look(path, root)
     except UserError:
         return None
 
@@ -295,18 +295,18 @@ def _read(
     """Return pixels (C, side, side), landmarks (K, 2) in these pixels, millimetres per pixel or 0,
     and the faults found; or the reason why the image is skipped."""
     try:
-        picture = pictures.rounded(pictures.read(item.path, root))
+        image = image_codec.rounded(image_codec.read(item.path, root))
     except UserError as trouble:
         why = trouble.found.removeprefix(f"{readable(item.path)}: ")
         return Skipped(item.file, trouble.code, why)
-    pixels, place = pictures.letterbox(picture, side, channels)
-    notes = list(_faults(item.file, item.places, picture.size))
+    pixels, place = image_codec.letterbox(image, side, channels)
+    notes = list(_faults(item.file, item.places, image.size))
     bad = {fault.file for fault in notes}
     points = np.full((len(names), 2), np.nan)
     for k, name in enumerate(names):
         x, y = (number(text) for text in item.places.get(name, ("", "")))
         if _of(item.file, name) not in bad and np.isfinite([x, y]).all():
-            points[k] = np.clip([x, y], 0, picture.size)
+            points[k] = np.clip([x, y], 0, image.size)
     there = place.within(np.concatenate([points, points], 1))[:, :2]
     spacing = number(item.spacing) if item.spacing else 0.0
     if item.spacing and not MILLIMETRES[0] <= spacing <= MILLIMETRES[1]:

@@ -27,20 +27,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from souron.data.boxed import SIDE, files_below, is_picture, many
+from souron.data.boxed import SIDE, files_below, is_image, many
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import PARTS, check_memory, natural
 from souron.data.patients import groups
 from souron.data.reading import Reading
 from souron.kinds import files
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits
 from souron.kinds.codecs.limits import printable, readable
 from souron.kinds.mask import NAMES
 from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
-PICTURES = ("images", "image", "imgs", "jpegimages")
+IMAGES = ("images", "image", "imgs", "jpegimages")
 MASKS = ("masks", "mask", "segmentationclass")
 ENDS = ("_mask", "-mask", "_gt", "_label")  # appended to the image's name
 CLASSES = "classes.txt"
@@ -55,7 +55,7 @@ class Pair(NamedTuple):
     """An image that should become a case, and its mask."""
 
     file: str  # the image's name in ``Dataset``
-    picture: Path
+    image: Path
     mask_file: str
     numbers: Callable[[tuple[int, int]], Numbers]  # for the image's width and height; raises
     # UserError
@@ -81,7 +81,7 @@ def describes(path: Path) -> bool:
 
 def _both(folder: Path) -> bool:
     names = {place.name.lower() for place in _folders(folder)}
-    return bool(names & set(PICTURES)) and bool(names & set(MASKS))
+    return bool(names & set(IMAGES)) and bool(names & set(MASKS))
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -166,9 +166,9 @@ def pairs_of(root: Path, told: list[Skipped]) -> list[Pair]:
     for file in sorted(below, key=natural):
         role, key = _key(PurePosixPath(file))
         if not role:
-            if is_picture(file):
+            if is_image(file):
                 told.append(Skipped(file, "no mask", _("neither among the images nor the masks")))
-        elif not is_picture(file):
+        elif not is_image(file):
             if PurePosixPath(file).name != CLASSES:
                 told.append(Skipped(file, "not an image", _("not an image")))
         elif key in seen[role]:
@@ -197,7 +197,7 @@ def _key(file: PurePosixPath) -> tuple[str, str]:
     and its path without that folder and the suffix."""
     parts = list(file.parts)
     for place in range(len(parts) - 2, -1, -1):
-        for role, names in (("picture", PICTURES), ("mask", MASKS)):
+        for role, names in (("picture", IMAGES), ("mask", MASKS)):
             if parts[place].lower() in names:
                 rest = PurePosixPath(*parts[:place], *parts[place + 1 :])
                 return role, rest.with_suffix("").as_posix()
@@ -211,24 +211,22 @@ def _part(file: str) -> str:
 
 def _look(pair: Pair, root: Path) -> limits.Look | None:
     try:
-        return pictures.look(pair.picture, root)
+        return image_codec.look(pair.image, root)
     except UserError:
         return None
 
 
 def _read(pair: Pair, root: Path, side: int, channels: int) -> Read | Skipped:
     try:
-        picture = pictures.rounded(pictures.read(pair.picture, root))
+        image = image_codec.rounded(image_codec.read(pair.image, root))
     except UserError as trouble:
-        return skipped(pair.file, pair.picture, trouble)
+        return skipped(pair.file, pair.image, trouble)
     try:
-        numbers, names = pair.numbers(picture.size)
+        numbers, names = pair.numbers(image.size)
     except UserError as trouble:
         return skipped(pair.mask_file, Path(pair.mask_file), trouble)
-    pixels, place = pictures.letterbox(picture, side, channels)
-    wide, high = (
-        round(count * scale) for count, scale in zip(picture.size, place[:2], strict=True)
-    )
+    pixels, place = image_codec.letterbox(image, side, channels)
+    wide, high = (round(count * scale) for count, scale in zip(image.size, place[:2], strict=True))
     small = Image.fromarray(numbers).resize((wide, high), Image.Resampling.NEAREST)
     whole = np.full((side, side), UNKNOWN, dtype=np.uint8)
     inside = np.zeros((side, side), dtype=bool)
@@ -262,7 +260,7 @@ def numbers_in(
 
 
 def _opened(path: Path, name: str, root: Path, most: int) -> Numbers:
-    with pictures.opened(path, root) as file:
+    with image_codec.opened(path, root) as file:
         if not isinstance(file, Image.Image) or file.format in ("JPEG", "WEBP"):
             raise fault(name, "lossy", _("a mask that may have lost its numbers: PNG is needed"))
         numbers = np.asarray(file)

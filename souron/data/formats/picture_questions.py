@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from souron.data import picture_rows
+from souron.data import image_rows
 from souron.data.dataset import Dataset, ListColumn, Skipped
 from souron.data.decoding import Listed
 from souron.data.formats.captions import LANGUAGES
@@ -43,19 +43,19 @@ MOST_OF_SORT = 40  # characters
 
 def describes(path: Path) -> bool:
     """Return whether a path is a folder, or a ``metadata.jsonl``, with questions."""
-    return picture_rows.has_metadata(path, (*QUESTION, *SEVERAL))
+    return image_rows.has_metadata(path, (*QUESTION, *SEVERAL))
 
 
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """Read images in the order of their names, each with its questions. Images without a question,
     questions without an answer or an image, texts that are too long, and invalid lines are skipped
     and reported. Raises UserError if no image with a question can be used."""
-    found = picture_rows.look(path)
+    found = image_rows.look(path)
     asked: dict[str, list[PictureQuestion]] = {}
     groups: dict[str, str] = {}
     parts: dict[str, str] = {}
     for row in found.rows:
-        groups.setdefault(row.file, picture_rows.group_of(row.values))
+        groups.setdefault(row.file, image_rows.group_of(row.values))
         parts.setdefault(row.file, row.part)
         for values in _each(row.values):
             try:
@@ -66,16 +66,16 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     known = {skip.file for skip in found.skipped}
     found.skipped += [
         Skipped(file, "no question", _("no question"))
-        for file in found.pictures
+        for file in found.images
         if file not in kept and file not in known
     ]
     listed = [
         Listed(found.below[file], file, "", groups[file],
-               parts[file] or picture_rows.part_of(file))
-        for file in found.pictures
+               parts[file] or image_rows.part_of(file))
+        for file in found.images
         if file in kept
     ]  # fmt: skip
-    cases = picture_rows.read(path, listed, found.skipped, reading, lambda why: _nothing(path, why))
+    cases = image_rows.read(path, listed, found.skipped, reading, lambda why: _nothing(path, why))
     target = [kept[file if file in kept else file.rpartition("#")[0]] for file in cases.file]
     # mirroring would make "left" in a question wrong
     return replace(cases, target=ListColumn(target), augment=("shift",))

@@ -31,7 +31,7 @@ from souron.utils.messages import UserError, _
 DEFAULT = Reading()
 SUFFIXES = (".txt", ".md")
 ENOUGH = 20  # documents, from which on test documents are kept separate from training documents
-PICTURES = NAMED | {".nii", ".gz", ".nrrd", ".mha", ".npy", ".mp4"}
+IMAGES = NAMED | {".nii", ".gz", ".nrrd", ".mha", ".npy", ".mp4"}
 MOST_LOOKED_AT = 500  # entries of a folder, examined to determine its content
 
 
@@ -53,7 +53,7 @@ def has_texts(folder: Path) -> bool:
     while places and looked < MOST_LOOKED_AT:
         for place in sorted(places.pop(0).iterdir()):
             looked += 1
-            if place.suffix.lower() in PICTURES:
+            if place.suffix.lower() in IMAGES:
                 return False  # texts beside images belong to them
             found = found or (place.suffix.lower() in SUFFIXES and place.is_file())
             if place.is_dir() and not place.is_symlink():

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from souron.data.boxed import is_picture
+from souron.data.boxed import is_image
 from souron.data.dataset import Dataset, Skipped, digests
 from souron.data.decoding import Listed
 from souron.data.formats.folder import PARTS, gather, missing, natural, walk
@@ -68,7 +68,7 @@ def _part(name: str) -> str:
 def _listed(files: Sequence[tuple[Path, str]], skipped: list[Skipped]) -> Iterator[Listed]:
     for place, file in files:
         found = PLACE.fullmatch(PurePosixPath(file).parts[0])
-        if not is_picture(file):
+        if not is_image(file):
             skipped.append(Skipped(file, "not an image", _("not an image")))
         elif found is None or "/" not in file:
             skipped.append(Skipped(file, "no domain", _("not in trainA, trainB, testA or testB")))

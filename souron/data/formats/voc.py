@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from souron.data.boxed import Box, Pictured, files_below, gather, is_picture, number, short
+from souron.data.boxed import Box, BoxedImage, files_below, gather, is_image, number, short
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import PARTS, natural
 from souron.data.reading import Reading
@@ -62,14 +62,14 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         first = 0.0
         why = _("an edge is at pixel 0: pixels are taken to be counted from 0, not from 1")
         told.append(Skipped(readable(path.name), "counting", why))
-    pictures: dict[str, str] = {}  # stem -> file
-    for file in filter(is_picture, below):
-        pictures.setdefault(PurePosixPath(file).stem, file)
+    images: dict[str, str] = {}  # stem -> file
+    for file in filter(is_image, below):
+        images.setdefault(PurePosixPath(file).stem, file)
     parts, listed, used = _parts(below, told), [], set()
     for file, tree in trees.items():
         stem = PurePosixPath(file).stem
         named = PurePosixPath(_text(tree, "filename").replace("\\", "/")).stem
-        found = pictures.get(stem) or pictures.get(named)
+        found = images.get(stem) or images.get(named)
         if found is None:
             told.append(Skipped(file, "missing", _("no image has this name")))
             continue
@@ -82,8 +82,8 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         known = all(0 < value <= MOST_SIDE for value in sizes)
         size = (int(sizes[0]), int(sizes[1])) if known else None
         part = parts.get(stem, "") or PARTS.get(PurePosixPath(file).parts[0].lower(), "")
-        listed.append(Pictured(below[found], found, boxes, part, size))
-    for file in sorted(set(pictures.values()) - used, key=natural):
+        listed.append(BoxedImage(below[found], found, boxes, part, size))
+    for file in sorted(set(images.values()) - used, key=natural):
         told.append(Skipped(file, "no label file", _("no file of boxes has this name")))
     return gather(path, path, listed, told, classes, reading)
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from souron.data.boxed import Box, Pictured, files_below, gather, is_picture, many, number, short
+from souron.data.boxed import Box, BoxedImage, files_below, gather, is_image, many, number, short
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.yolo import NAME, classes_of, folders_of, part_of, read_yaml, trouble
 from souron.data.reading import Reading
@@ -60,7 +60,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 def written(
     path: Path, about: dict[Any, Any], of: Callable[[Sequence[float]], Box | str]
-) -> tuple[list[Pictured], list[Skipped], tuple[str, ...]]:
+) -> tuple[list[BoxedImage], list[Skipped], tuple[str, ...]]:
     """Read the files of a data set whose ``data.yaml`` is ``about``: its images with their boxes,
     faults, and the names of classes. ``of`` converts the numbers of a line to a box, or returns the
     fault. Raises UserError as ``load`` does."""
@@ -73,7 +73,7 @@ def written(
         part = part_of(PurePosixPath(file), folders)[0]
         if not part or "labels" in PurePosixPath(file).parts:
             continue
-        if not is_picture(file):
+        if not is_image(file):
             skipped.append(Skipped(file, "not an image", _("not an image")))
             continue
         label = _labels(PurePosixPath(file)).with_suffix(".txt").as_posix()
@@ -83,7 +83,7 @@ def written(
             boxes = list(_boxes(below[label], label, skipped, of))
         else:
             without.append(file)
-        listed.append(Pictured(place, file, boxes, part))
+        listed.append(BoxedImage(place, file, boxes, part))
     roots = {_labels(place / "x").parent for place in folders} | {
         _labels(place / "images" / "x").parent for place in folders
     }
@@ -159,7 +159,7 @@ def edges(values: Sequence[float]) -> tuple[float, float, float, float]:
     return x - wide / 2, y - high / 2, x + wide / 2, y + high / 2
 
 
-def _check_counting(path: Path, listed: list[Pictured], order: list[str]) -> None:
+def _check_counting(path: Path, listed: list[BoxedImage], order: list[str]) -> None:
     """Raise UserError if classes are counted from 1, since each box would get the next class's
     name."""
     used = {box.label for item in listed for box in item.boxes}

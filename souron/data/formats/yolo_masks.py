@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from souron.data import objects, outlines
-from souron.data.boxed import Box, Pictured
+from souron.data.boxed import Box, BoxedImage
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats import yolo_boxes
 from souron.data.formats.yolo import NAME, read_yaml
@@ -59,7 +59,7 @@ def _outline(numbers: Sequence[float]) -> Box | str:
     return Box(int(name), values)
 
 
-def _marks(item: Pictured, size: tuple[int, int], told: list[Skipped]) -> Iterator[Marked]:
+def _marks(item: BoxedImage, size: tuple[int, int], told: list[Skipped]) -> Iterator[Marked]:
     for box in item.boxes:
         try:
             lines = outlines.corners([list(box.edges)])

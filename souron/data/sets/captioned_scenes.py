@@ -46,7 +46,7 @@ def of(made_of: captioned.Source, side: int | None) -> Dataset:
     subsets = ["" if subset in ("train", "val") else subset for subset, _number in rows]
     return Dataset(
         name="drawn_captioned_scenes" if drawn else "captioned_scenes",
-        input=made.pictures,
+        input=made.images,
         target=ListColumn(made.captions),
         classes=made_of.classes,
         file=[f"{subset.replace(' ', '_')}/{number:05d}" for subset, number in rows],

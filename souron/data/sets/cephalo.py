@@ -34,7 +34,7 @@ def load(side: int | None = None) -> Dataset:
     parts = [part for part, count in COUNTS.items() for _number in range(count)]
     return Dataset(
         name="cephalo (synthetic)",
-        input=made.pictures,
+        input=made.images,
         target=made.points,
         classes=LANDMARKS,
         file=[f"{part}/{number:04d}" for part, count in COUNTS.items() for number in range(count)],

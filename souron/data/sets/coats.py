@@ -39,7 +39,7 @@ def load(side: int | None = None) -> Dataset:
     made = list(composing.cases(COATS, side or SIDE, SEED, COUNTS))
     return Dataset(
         name="coats",
-        input=torch.stack([one.picture for one in made]),
+        input=torch.stack([one.image for one in made]),
         target=torch.tensor([one.domain for one in made]),
         classes=COATS.names,
         file=[one.file for one in made],

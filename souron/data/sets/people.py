@@ -35,7 +35,7 @@ def load(side: int | None = None, target: str = "poses") -> Dataset:
     made = crowds.scenes(crowds.Recipe(side or SIDE, SEED, COUNTS, "person", NUMBERS))
     return Dataset(
         name="people (drawn)",
-        input=made.pictures,
+        input=made.images,
         target=ListColumn(made.figures),
         classes=("person",),
         file=[f"{part}/{number:04d}" for part, count in COUNTS.items() for number in range(count)],

@@ -19,7 +19,7 @@ from PIL import Image
 from souron.data import load as data_load
 from souron.data.composing import grounds
 from souron.data.dataset import Dataset, Skipped
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.utils.messages import UserError, _
 
 ja = "写真 34 枚 (うち 9 枚はテスト用) から鮮明さを保って切り出した正方形。拡大のためのデータ"
@@ -112,7 +112,7 @@ def _places() -> list[tuple[str, str, Path]]:
 def sharp(path: Path) -> np.ndarray:
     """Read a photograph (h, w, 3) uint8, at most ``SHORTER`` pixels of its shorter side. Raises
     UserError."""
-    image = pictures.read(path, path.parent, SHORTER).convert("RGB")
+    image = image_codec.read(path, path.parent, SHORTER).convert("RGB")
     share = min(1.0, SHORTER / min(image.size))
     size = (round(share * image.width), round(share * image.height))
     return np.array(image.resize(size, Image.Resampling.BOX, reducing_gap=3.0))

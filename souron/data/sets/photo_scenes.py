@@ -40,7 +40,7 @@ def of(made_of: Stock, side: int | None) -> Dataset:
     drawn = made_of.name == "drawn"
     return Dataset(
         name="drawn_photo_scenes" if drawn else "photo_scenes",
-        input=torch.stack([one.picture for one in made]),
+        input=torch.stack([one.image for one in made]),
         target=torch.zeros(len(made), dtype=torch.long),
         classes=("",),
         file=[one.file for one in made],

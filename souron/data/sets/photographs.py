@@ -55,15 +55,15 @@ def load(side: int | None = None) -> Dataset:
     there = grounds.found([folder])
     known = [photo for photo in grounds.PHOTOS if photo.file in there and not photo.drawn]
     read = [(photo, grounds.read(photo, there[photo.file])) for photo in known]
-    pictures, names, part = [], [], []
+    images, names, part = [], [], []
     for number, (photo, ground) in enumerate(read):
         if isinstance(ground, Skipped):
             continue
         rng = np.random.default_rng([number, side])
-        pictures += [grounds.patch(ground, side, rng) for _square in range(SQUARES)]
+        images += [grounds.patch(ground, side, rng) for _square in range(SQUARES)]
         names += [photo.file] * SQUARES
         part += [photo.part] * SQUARES
-    image = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+    image = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     return Dataset(
         name="photographs",
         input=image,

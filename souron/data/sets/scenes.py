@@ -47,7 +47,7 @@ def of(made_of: stock.Stock, side: int | None, target: str) -> Dataset:
     made = many.scenes(many.Recipe(side or SIDE, SEED, COUNTS, CATEGORIES), made_of)
     return Dataset(
         name="drawn_scenes" if drawn else "scenes",
-        input=made.pictures,
+        input=made.images,
         target=TARGETS[target](made),
         classes=("background", *CATEGORIES) if target in WITH_BACKGROUND else CATEGORIES,
         file=[f"{part}/{number:05d}" for part, count in COUNTS.items() for number in range(count)],

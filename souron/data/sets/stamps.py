@@ -18,7 +18,7 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset, Skipped
 from souron.data.load import found
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.utils.messages import UserError
 
 ja = "動物から乗り物まで、切り抜き写真と絵 (Tux Paint のスタンプ)。日英の説明文つき"
@@ -43,14 +43,14 @@ def load(side: int | None = None) -> Dataset:
     with ThreadPoolExecutor() as pool:  # Pillow releases the global interpreter lock while decoding
         read = list(pool.map(lambda file: _read(folder, file, side or SIDE), files))
     labels = tuple(sorted(set(label.values())))
-    whole = [i for i, picture in enumerate(read) if isinstance(picture, Tensor)]
+    whole = [i for i, image in enumerate(read) if isinstance(image, Tensor)]
     return Dataset(
         name="stamps",
-        input=torch.stack([picture for picture in read if isinstance(picture, Tensor)]),
+        input=torch.stack([image for image in read if isinstance(image, Tensor)]),
         target=torch.tensor([labels.index(label[files[i]]) for i in whole]),
         classes=labels,
         file=[files[i] for i in whole],
-        skipped=tuple(picture for picture in read if isinstance(picture, Skipped)),
+        skipped=tuple(image for image in read if isinstance(image, Skipped)),
         augment=("shift", "mirror"),
         source=source,
         licence=licence,
@@ -99,10 +99,10 @@ def _files(folder: Path) -> list[str]:
 def _read(folder: Path, file: str, side: int) -> Tensor | Skipped:
     """Read a stamp on a white background, (3, side, side) uint8."""
     try:
-        stamp = pictures.read(folder / file, folder)
+        stamp = image_codec.read(folder / file, folder)
     except UserError as trouble:
         return Skipped(file, trouble.code, trouble.found)
     longer = max(stamp.size)
     ground = Image.new("RGB", (longer, longer), "white")
     ground.paste(stamp, ((longer - stamp.width) // 2, (longer - stamp.height) // 2))
-    return pictures.square(ground, side, 3)
+    return image_codec.square(ground, side, 3)

@@ -42,7 +42,7 @@ class Areas(Target):
         names = [self.cases.classes[label + 1] for label in there.nonzero().flatten().tolist()]
         return ", ".join(names) or self.cases.classes[0]
 
-    def picture(self, row: int) -> Tensor:
+    def image(self, row: int) -> Tensor:
         return tinted(self.cases.input[row], self.cases.target[row])
 
     def drawn(self, row: int) -> tuple[Image, str]:

@@ -52,7 +52,7 @@ class Voxels(Areas):
         names = [self.cases.classes[label] for label in labels if label]
         return ", ".join(names) or self.cases.classes[0]
 
-    def picture(self, row: int) -> Tensor:
+    def image(self, row: int) -> Tensor:
         """Return the slice with most labelled voxels."""
         return self._slice(row, self.cases.target[row] > 0)
 

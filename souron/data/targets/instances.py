@@ -57,7 +57,7 @@ class Masks(Objects):
     def holds(cls, cases: Dataset) -> bool:
         return isinstance(first_of(cases), Instances)
 
-    def picture(self, row: int) -> Tensor:
+    def image(self, row: int) -> Tensor:
         objects = self.cases.target[row]
         area = torch.zeros(self.cases.input.shape[2:], dtype=torch.long)
         for label, inside in zip(objects.box[:, 0].long(), self._masks(objects), strict=True):

@@ -104,7 +104,7 @@ class Divided(Target):
         labels = one.label[one.label >= 0].unique().tolist()
         return ", ".join(self.cases.classes[label] for label in labels)
 
-    def picture(self, row: int) -> Tensor:
+    def image(self, row: int) -> Tensor:
         """Return the image with each thing in a different colour; stuff is unchanged."""
         one = self.cases.target[row]
         counted = (one.thing & (one.label >= 0)).cumsum(0) * (one.thing & (one.label >= 0))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor
 
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.utils.plotting import PAPER, uri
 
 
@@ -18,7 +18,7 @@ def sheet(images: Tensor, columns: int, gap: int = 1) -> Image.Image:
     canvas = Image.new("RGB", (columns * (side_x + gap) - gap, rows * (side_y + gap) - gap), PAPER)
     for place, image in enumerate(images):
         row, column = divmod(place, columns)
-        canvas.paste(picture(image), (column * (side_x + gap), row * (side_y + gap)))
+        canvas.paste(as_image(image), (column * (side_x + gap), row * (side_y + gap)))
     return canvas
 
 

@@ -33,21 +33,21 @@ def screenshot(html: str, width: int, height: int) -> bytes:
         raise _failed(_("there is no Chromium on this computer"), "apt-get install chromium")
     sides = f"{min(max(64, width), MOST_SIDE)},{min(max(64, height), MOST_SIDE)}"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        page, picture = Path(folder, "page.html"), Path(folder, "page.png")
+        page, image = Path(folder, "page.html"), Path(folder, "page.png")
         page.write_text(html, encoding="utf-8", errors="replace")
         flags = [*FLAGS, f"--user-data-dir={folder}/profile", f"--window-size={sides}"]
         if getattr(os, "geteuid", lambda: 1)() == 0:
             flags.append("--no-sandbox")  # Chromium refuses to start for root otherwise
         try:
             subprocess.run(
-                [program, *flags, f"--screenshot={picture}", page.as_uri()],
+                [program, *flags, f"--screenshot={image}", page.as_uri()],
                 timeout=SECONDS, check=False, capture_output=True, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise _failed(str(error)[:200], "") from error
-        if not picture.is_file():
+        if not image.is_file():
             raise _failed(_("Chromium drew nothing"), "")
-        return picture.read_bytes()
+        return image.read_bytes()
 
 
 def _failed(found: str, fix: str) -> UserError:

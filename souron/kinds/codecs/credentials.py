@@ -23,7 +23,7 @@ from typing import Any
 from PIL import Image
 
 import souron
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits, provenance, signing_keys
 from souron.utils import extras, files
 from souron.utils.messages import UserError, _
@@ -141,7 +141,7 @@ def _signer(c2pa: Any, keys: signing_keys.Keys) -> Any:
 def type_of(path: Path) -> str:
     """Return the media type of an image that can carry a signature. Raises UserError."""
     limits.check_file(path, most=LARGEST)
-    with pictures.opened(path) as image:
+    with image_codec.opened(path) as image:
         kind = image.format if isinstance(image, Image.Image) else "DICOM"
     if kind not in TYPES:
         raise limits.trouble(

@@ -352,7 +352,7 @@ def resized(
     return pixels.expand(3, -1, -1), place
 
 
-def picture(pixels: Tensor) -> Image.Image:
+def as_image(pixels: Tensor) -> Image.Image:
     """Convert (1 or 3, H, W) uint8, or float32 in 0..255, which is rounded, to an image."""
     if pixels.is_floating_point():
         pixels = pixels.round().clamp(0, 255).byte()

@@ -274,7 +274,7 @@ def settings_of(path: Path) -> dict[str, Any]:
 def look(path: Path) -> Reading:
     """Read the provenance of a file without decoding it. Raises UserError."""
     kind = containers.kind_of(path)
-    texts, packet = containers.read(path, kind) if kind else _of_picture(path)
+    texts, packet = containers.read(path, kind) if kind else _of_image(path)
     marks = (read_mark(text) for text in (*texts, packet))
     found = next((one for one in marks if one is not None), None)
     said = re.search(r"DigitalSourceType\W[^<>]{0,80}?(https?://[\w.:/#-]{1,150})", packet)
@@ -282,7 +282,7 @@ def look(path: Path) -> Reading:
     return Reading(found, source)
 
 
-def _of_picture(path: Path) -> containers.Texts:
+def _of_image(path: Path) -> containers.Texts:
     try:
         with opened(path) as image:
             if isinstance(image, Image.Image):

@@ -83,13 +83,13 @@ class _Whole:
     microns = 0.0
 
     def __init__(self, picture: Image.Image) -> None:
-        self.picture, self.size = picture, picture.size
+        self.image, self.size = picture, picture.size
 
     def region(self, left: int, top: int, width: int, height: int) -> Image.Image:
-        return self.picture.crop((left, top, left + width, top + height))
+        return self.image.crop((left, top, left + width, top + height))
 
     def overview(self, longest: int) -> Image.Image:
-        small = self.picture.copy() if max(self.size) <= longest else self.picture
+        small = self.image.copy() if max(self.size) <= longest else self.image
         scale = min(1.0, longest / max(self.size))
         wanted = [max(1, round(side * scale)) for side in self.size]
         return small.resize((wanted[0], wanted[1]), Image.Resampling.BOX, reducing_gap=2.0)

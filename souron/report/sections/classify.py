@@ -562,11 +562,11 @@ def _disagreements(record: ComparisonRecord) -> dict[str, Any] | None:
     for i in order:
         if not apart[i]:
             continue
-        picture = tile(test.input[i], _("test case {file}").format(file=test.file[i]))
+        image = tile(test.input[i], _("test case {file}").format(file=test.file[i]))
         tiles.append({
-            "uri": picture.uri,
-            "alt": picture.alt,
-            "side": picture.side,
+            "uri": image.uri,
+            "alt": image.alt,
+            "side": image.side,
             "file": test.file[i],
             "true": test.classes[test.target[i]],
             "predicted": [

@@ -49,8 +49,8 @@ def _dendrogram(record: RunRecord, tree: Tensor) -> Markup:
         "Two clusters are joined at the height of their distance. The dashed line cuts the tree "
         "into {count}: groups=N cuts it elsewhere, and model.system.cut(N) without training again."
     ).format(count=count)
-    picture = Markup('<figure class="plot"><img src="{}" alt="{}" width="{}"></figure>')
-    return Markup("<p>{}</p>").format(text) + picture.format(drawn.uri, drawn.alt, drawn.width)
+    image = Markup('<figure class="plot"><img src="{}" alt="{}" width="{}"></figure>')
+    return Markup("<p>{}</p>").format(text) + image.format(drawn.uri, drawn.alt, drawn.width)
 
 
 def use(record: RunRecord) -> tuple[str, str]:
@@ -74,7 +74,7 @@ def _clusters(record: RunRecord) -> dict[str, Any]:
     silhouette = record.answers[0]["silhouette"]
     assert isinstance(silhouette, Tensor)
     return {
-        "picture": test.pictures
+        "picture": test.images
         and plot(
             plots.classes(
                 {name: test.input[rows[:12]] for name, rows in chosen.items()}, counts, _("cases")

@@ -58,7 +58,7 @@ def comparison(record: ComparisonRecord) -> list[Section]:
 def side_by_side(record: ComparisonRecord) -> list[Plot]:
     """Show some test images with their true objects and the detections of each system."""
     test, found = record.test, record.details
-    if test is None or not test.pictures:
+    if test is None or not test.images:
         return []
     return [
         _drawn(test, row, {name: boxes[row] for name, boxes in found.items()}, test.file[row])
@@ -125,7 +125,7 @@ def use(record: RunRecord) -> tuple[str, str]:
 
 
 def found_of(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
-    if not test.pictures:
+    if not test.images:
         return None
     return {
         "conf": f"{result.conf:.2f}",
@@ -135,15 +135,15 @@ def found_of(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
 
 def worst(test: Dataset, result: DetectionResult) -> dict[str, Any] | None:
     """Show the images with the most missed objects, false positives and wrong labels."""
-    if not test.pictures:
+    if not test.images:
         return None
     mistakes = []
     for row, found in enumerate(result.found):
         table = detection.confusion([found], test.only([row]), result.conf)
         mistakes.append(int(table.sum() - np.trace(table)))
     order = sorted(range(len(mistakes)), key=lambda row: -mistakes[row])[:WORST]
-    pictures = [_beside_truth(test, row, result) for row in order if mistakes[row]]
-    return {"pictures": pictures} if pictures else None
+    images = [_beside_truth(test, row, result) for row in order if mistakes[row]]
+    return {"pictures": images} if images else None
 
 
 def objects_in(test: Dataset, row: int) -> int:
@@ -243,10 +243,8 @@ def curves(result: DetectionResult) -> dict[str, Any] | None:
     if len(there) < LEAST_CURVES:
         return None
     words = "; ".join(f"{one.name}: {one.ap50.value:.2f}" for one in there if one.ap50)
-    picture = plot(
-        precision_recall(there), _("AP50 of each label: {figures}").format(figures=words)
-    )
-    return {"picture": picture, "conf": f"{result.conf:.2f}"}
+    image = plot(precision_recall(there), _("AP50 of each label: {figures}").format(figures=words))
+    return {"picture": image, "conf": f"{result.conf:.2f}"}
 
 
 def precision_recall(labels: Sequence[OfLabel]) -> bytes:

@@ -13,7 +13,7 @@ from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.image_to_image import ImageResult, said_of
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.kinds.codecs.image import picture as as_picture
+from souron.kinds.codecs.image import as_image
 from souron.metrics.image_to_image import luma
 from souron.report.page import Plot, Section, figure, filled, joined, section, spread
 from souron.utils.messages import _
@@ -35,7 +35,7 @@ def run(record: RunRecord) -> list[Section]:
     assert isinstance(result, ImageResult) and test is not None
     parts = (
         ("beside", _("Beside trivial baselines"), _beside(record, result)),
-        ("pictures", _("Test images"), _pictures(test, result)),
+        ("pictures", _("Test images"), _images(test, result)),
         ("invented", _("What the GAN stage made up"), _invented(test, result)),
     )
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
@@ -162,7 +162,7 @@ def _beside(record: RunRecord, result: ImageResult) -> dict[str, Any]:
     }
 
 
-def _pictures(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
+def _images(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
     if not result.shown:
         return None
     drawn = []
@@ -209,5 +209,5 @@ def _listed(file: str, names: Sequence[str]) -> str:
 
 
 def _pane(pixels: Tensor) -> Image.Image:
-    image = as_picture(torch.as_tensor(pixels)).convert("RGB")
+    image = as_image(torch.as_tensor(pixels)).convert("RGB")
     return image.resize((PANE, PANE), Image.Resampling.NEAREST)

@@ -54,13 +54,13 @@ def run(record: RunRecord) -> list[Section]:
 def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the same test images with the result of each system, side by side."""
     test, found = record.test, record.details
-    if test is None or not test.pictures:
+    if test is None or not test.images:
         return []
-    pictures = [
+    images = [
         _drawn(test, row, {name: points[row] for name, points in found.items()})
         for row in spread(len(test), SIDE_BY_SIDE)
     ]
-    return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
+    return section("side_by_side", _("Side by side"), TEMPLATE, images)
 
 
 def headline(record: RunRecord) -> str:
@@ -108,7 +108,7 @@ def use(record: RunRecord) -> tuple[str, str]:
 
 
 def _found(test: Dataset, result: KeypointResult) -> dict[str, Any] | None:
-    if not test.pictures:
+    if not test.images:
         return None
     return {
         "pictures": [
@@ -120,7 +120,7 @@ def _found(test: Dataset, result: KeypointResult) -> dict[str, Any] | None:
 
 def _worst(test: Dataset, result: KeypointResult) -> dict[str, Any] | None:
     """Show the images with the largest error of a single landmark."""
-    if not test.pictures:
+    if not test.images:
         return None
     largest = np.nan_to_num(result.error, nan=-1).max(1)
     rows = np.argsort(-largest)[:WORST].tolist()
@@ -260,7 +260,7 @@ def success_curve(errors: Mapping[str, Any], unit: str) -> bytes:
 
 
 def _maps(test: Dataset, maps: Maps | None) -> dict[str, Any] | None:
-    if maps is None or not test.pictures:
+    if maps is None or not test.images:
         return None
     image, file = test.input[maps.row], test.file[maps.row]
     tiles = [_heat(image, heat, _name(test, k), file)

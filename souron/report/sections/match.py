@@ -19,7 +19,7 @@ from souron.utils.messages import LANGUAGE_NAMES, N_, _
 
 TEMPLATE = "match.html"
 WORST = 16  # images
-FIGURES = (match.RECALL[1], match.RECALL[5], match.OF_PICTURES, match.ZERO_SHOT)
+FIGURES = (match.RECALL[1], match.RECALL[5], match.OF_IMAGES, match.ZERO_SHOT)
 SUBSETS = {
     "new scenes": N_("new scenes"),
     "new pairs": N_("new pairs"),

@@ -94,7 +94,7 @@ def _maps(record: RunRecord, test: Dataset) -> dict[str, Any] | None:
     The image is the one with the most annotated figures among the first test images.
     """
     model = record.model
-    if not test.pictures or model is None or not hasattr(model, "maps"):
+    if not test.images or model is None or not hasattr(model, "maps"):
         return None
     few = range(min(len(test), LOOKED_AT))
     row = max(few, key=lambda row: int((test.target[row].box[:, 0] >= 0).sum()))

@@ -42,13 +42,13 @@ def run(record: RunRecord) -> list[Section]:
 def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the same test images with the result of each system, side by side."""
     test, found = record.test, record.details
-    if test is None or not test.pictures:
+    if test is None or not test.images:
         return []
-    pictures = [
+    images = [
         _drawn(test, row, {name: maps[row] for name, maps in found.items()})
         for row in spread(len(test), SIDE_BY_SIDE)
     ]
-    return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
+    return section("side_by_side", _("Side by side"), TEMPLATE, images)
 
 
 def headline(record: RunRecord) -> str:
@@ -94,7 +94,7 @@ def use(record: RunRecord) -> tuple[str, str]:
 
 
 def _found(test: Dataset, result: SegmentationResult) -> dict[str, Any] | None:
-    if not test.pictures or not len(test):
+    if not test.images or not len(test):
         return None
     rows = spread(len(test), SHOWN)
     return {"pictures": [_drawn(test, row, {_("found"): result.found[row]}) for row in rows]}
@@ -103,7 +103,7 @@ def _found(test: Dataset, result: SegmentationResult) -> dict[str, Any] | None:
 def _worst(test: Dataset, result: SegmentationResult) -> dict[str, Any] | None:
     """Show the images with the lowest mean IoU."""
     order = [row for row in np.argsort(result.each).tolist() if result.each[row] < 1][:WORST]
-    if not test.pictures or not order:
+    if not test.images or not order:
         return None
     return {"pictures": [_drawn(test, row, {_("found"): result.found[row]}) for row in order]}
 

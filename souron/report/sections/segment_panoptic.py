@@ -40,13 +40,13 @@ def run(record: RunRecord) -> list[Section]:
 def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the same test images with the result of each system, side by side."""
     test, found = record.test, record.details
-    if test is None or not test.pictures:
+    if test is None or not test.images:
         return []
-    pictures = [
+    images = [
         _drawn(test, row, {name: every[row] for name, every in found.items()})
         for row in spread(len(test), SIDE_BY_SIDE)
     ]
-    return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
+    return section("side_by_side", _("Side by side"), TEMPLATE, images)
 
 
 def headline(record: RunRecord) -> str:
@@ -93,17 +93,17 @@ def use(record: RunRecord) -> tuple[str, str]:
 
 
 def _found(test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
-    if not test.pictures or not len(test):
+    if not test.images or not len(test):
         return None
     rows = spread(len(test), SHOWN)
-    pictures = [_drawn(test, row, {_("found"): result.found[row]}) for row in rows]
-    return {"pictures": pictures, "conf": f"{result.conf:.2f}"}
+    images = [_drawn(test, row, {_("found"): result.found[row]}) for row in rows]
+    return {"pictures": images, "conf": f"{result.conf:.2f}"}
 
 
 def _worst(test: Dataset, result: PanopticResult) -> dict[str, Any] | None:
     """Show the images with the lowest panoptic quality."""
     order = [row for row in np.argsort(result.each).tolist() if result.each[row] < 1][:WORST]
-    if not test.pictures or not order:
+    if not test.images or not order:
         return None
     return {"pictures": [_drawn(test, row, {_("found"): result.found[row]}) for row in order]}
 
@@ -114,7 +114,7 @@ def _steps(record: RunRecord, test: Dataset, result: PanopticResult) -> dict[str
     Only the first test images are considered.
     """
     model = record.model
-    if not test.pictures or model is None or not hasattr(model, "explain"):
+    if not test.images or model is None or not hasattr(model, "explain"):
         return None
     few = range(min(len(test), LOOKED_AT))
     row = max(few, key=lambda row: int(test.target[row].thing.sum()))

@@ -43,8 +43,8 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     if test is None or not test.volumes or not len(test):
         return []
     maps = {name: np.asarray(areas[0]) for name, areas in found.items()}
-    pictures = [_drawn(test, 0, number, maps) for number in _slices(test, 0)]
-    return section("side_by_side", _("Side by side"), TEMPLATE, pictures)
+    images = [_drawn(test, 0, number, maps) for number in _slices(test, 0)]
+    return section("side_by_side", _("Side by side"), TEMPLATE, images)
 
 
 def headline(record: RunRecord) -> str:

@@ -15,7 +15,7 @@ from souron.data import load, patients
 from souron.evaluation import generated_detector, sampling
 from souron.evaluation.generated_detector import Pipeline
 from souron.hub import names
-from souron.kinds.codecs import image as pictures
+from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import provenance
 from souron.runs import folder as run_folder
 from souron.runs import generate
@@ -71,12 +71,12 @@ class Source:
         """
         if self.image is not None:
             for number, pixels in enumerate(self.image, 1):
-                yield number / len(self.image), pipeline.of(pictures.picture(pixels))
+                yield number / len(self.image), pipeline.of(image_codec.as_image(pixels))
             return
         kept, wanted = [], len(self.file)
         for number, name in enumerate(self.file):
             try:
-                made = pipeline.of(pictures.rounded(pictures.read(Path(name))))
+                made = pipeline.of(image_codec.rounded(image_codec.read(Path(name))))
             except UserError:
                 self.skipped += 1
                 continue
@@ -95,7 +95,7 @@ def real(name: str, most: int, seed: int) -> Source:
     """Choose at most ``most`` real images of a data set or a folder at random. Raises UserError."""
     if name in load.names():
         cases = load.load(name)
-        if not cases.pictures:
+        if not cases.images:
             raise UserError(
                 "data",
                 _("{data} has no images").format(data=name),
@@ -163,7 +163,7 @@ def look(path: Path) -> Header | None:
     Raises UserError if it is no readable image.
     """
     size = path.stat().st_size if path.is_file() else 0
-    with pictures.opened(path) as image:
+    with image_codec.opened(path) as image:
         if not isinstance(image, Image.Image):  # DICOM
             about = image.look()
             return Header("DICOM", *about.size, about.grey, None, size)
@@ -171,7 +171,7 @@ def look(path: Path) -> Header | None:
         mark = provenance.read_mark(texts[0]) if texts else None
         if mark is not None and mark.number is None and path.stem in ("grid", "steps", "walk"):
             return None
-        return Header(str(image.format), image.width, image.height, pictures.grey(image),
+        return Header(str(image.format), image.width, image.height, image_codec.grey(image),
                       generated_detector.jpeg_quality(image), size)  # fmt: skip
 
 

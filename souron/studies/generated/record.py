@@ -9,7 +9,7 @@ import numpy as np
 
 from souron.evaluation.generated_detector import CHANGES, Detector, Pipeline
 from souron.kinds.codecs import animation
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.metrics import classification
 from souron.report import plots
 from souron.report.page import plot, section
@@ -250,7 +250,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 def _mistake(one: Mistake) -> dict[str, Any]:
     return {
-        "picture": animation.thumbnail(picture(one.image), WIDE),
+        "picture": animation.thumbnail(as_image(one.image), WIDE),
         "alt": one.file,
         "small": one.image.shape[-1] <= WIDE // 2,
         "lines": [line for line in (one.generator, _("score {score}").format(

@@ -113,7 +113,7 @@ def compare(
     ``held_out`` are. The first of ``spaces`` finds held-out images that are copies themselves and
     excludes them from the control. Raises UserError if there are too few images.
     """
-    first = sorted(set(splits.same_picture(training)))  # a repeated image counts once
+    first = sorted(set(splits.same_image(training)))  # a repeated image counts once
     training = training.only(first)
     _check(len(training), FEWEST_TRAINING, _("different training images"))
     order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(0))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset
 from souron.kinds.codecs import animation
-from souron.kinds.codecs.image import picture
+from souron.kinds.codecs.image import as_image
 from souron.report import plots
 from souron.report.page import SMALL_TEST, plot, section
 from souron.runs.datasheet import Datasheet
@@ -356,7 +356,7 @@ def _pairs_text(flagged: int, shown: int) -> str:
 
 
 def _thumbnail(image: Tensor) -> str:
-    return animation.thumbnail(picture(image), WIDE)
+    return animation.thumbnail(as_image(image), WIDE)
 
 
 def _distance(space: str, distance: float) -> str:

@@ -125,10 +125,10 @@ def saved(mesh: Mesh, record: SurfaceRecord) -> list[Path]:
     written = [record.folder / f"surface{suffix}" for suffix in WRITTEN]
     for file in written:
         mesh.save(file)
-    picture = record.folder / "sides.png"
-    with files.atomically(picture) as beside:
+    image = record.folder / "sides.png"
+    with files.atomically(image) as beside:
         beside.write_bytes(record.views.sides)
-    return [*written, picture]
+    return [*written, image]
 
 
 def name_of(source: str, volume: Volume) -> str:

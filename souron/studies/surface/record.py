@@ -134,11 +134,11 @@ class SurfaceRecord(Record):
 
     def sections(self) -> list[Section]:
         sizes = [(file.name, units.size(file.stat().st_size)) for file in self.meshes]
-        picture = page.plot(self.views.sides, _("The surface from six sides"))
+        image = page.plot(self.views.sides, _("The surface from six sides"))
         slices = page.part("viewer.html", **self._slices())
         return [
             Section("slices", _("Slices and surface"), slices),
-            *section("sides", _("From six sides"), PARTS, picture),
+            *section("sides", _("From six sides"), PARTS, image),
             *section("files", _("Files"), PARTS, sizes),
             *section("how", _("How it was made"), PARTS, self.rows()),
         ]

@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, controls, pictures, player, slider
+from souron.studio.interactive import button, canvas, controls, images, player, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("A GAN in slow motion")
@@ -60,7 +60,7 @@ def stage() -> Markup:
     return controls(
         slider("seed", _("which random start"), 1, 9, 1),
         button("learn", _("Train"), first=True),
-    ) + player(_("steps of the two networks")) + pictures(
+    ) + player(_("steps of the two networks")) + images(
         canvas("real", _("real digits"), 176, 176, _("Real digits")),
         canvas("drawn", _("what the generator makes from the same noise"), 176, 176,
                _("Generated from the same noise each time")),

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, pictures
+from souron.studio.interactive import button, canvas, choice, controls, images
 from souron.utils.messages import N_, _
 
 TITLE = N_("Inside a CNN")
@@ -57,7 +57,7 @@ def stage() -> Markup:
         choice("picture", _("picture"), shown),
         button("clear", _("Empty picture, to draw")),
         button("look", _("Look"), first=True),
-    ) + pictures(
+    ) + images(
         canvas("input", _("the picture: arrow keys move, the space bar draws"), 280, 280,
                _("The picture. Draw with the mouse; or arrow keys and space bar, then Look."),
                keys=True),
@@ -68,7 +68,7 @@ def stage() -> Markup:
                            "Enter."), keys=True),
         canvas("second", _("maps of the second layer: arrow keys move, Enter chooses a pixel"),
                464, 116, _("64 feature maps of the second layer"), keys=True),
-    ) + interactive.part("says") + Markup('<h3 data-part="map"></h3>') + pictures(
+    ) + interactive.part("says") + Markup('<h3 data-part="map"></h3>') + images(
         canvas("window", _("window, kernel and product"), 420, 150),
     ) + Markup(
         '<details><summary>{}</summary><pre data-part="numbers" tabindex="0"></pre></details>'

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, pictures
+from souron.studio.interactive import button, canvas, choice, controls, images
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("k-means by hand")
@@ -62,7 +62,7 @@ def stage() -> Markup:
         button("run", _("To the end")),
         button("again", _("Start again")),
         button("rival", _("Compare with souron's kmeans")),
-    ) + pictures(
+    ) + images(
         canvas("plane", _("points and centres: arrow keys move the cross, Enter places a centre"),
                420, 420, "", keys=True),
         canvas("curve", _("inertia, step by step"), 260, 160, _("Inertia, step by step")),

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, pictures, player, slider
+from souron.studio.interactive import button, canvas, choice, controls, images, player, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("Noise slider: diffusion there and back")
@@ -53,7 +53,7 @@ def stage() -> Markup:
         slider("noise", _("step of the noise"), 0, 100, 30),
         slider("seed", _("which noise"), 1, 9, 1),
         button("back", _("Take the noise away"), first=True),
-    ) + pictures(
+    ) + images(
         canvas("clean", _("the picture"), 224, 224, _("The picture")),
         canvas("noisy", _("the picture with noise"), 224, 224, _("With noise")),
         canvas("drawn", _("what the network makes of it"), 224, 224, _("On the way back")),

@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, choice, controls, pictures, player, slider
+from souron.studio.interactive import button, canvas, choice, controls, images, player, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("Playground: a network learns a plane")
@@ -62,7 +62,7 @@ def stage() -> Markup:
         slider("noise", _("noise"), 0, 50, 10),
         slider("start", _("which random start"), 1, STARTS, 3),
         button("learn", _("Train"), first=True),
-    ) + player(_("training steps")) + pictures(
+    ) + player(_("training steps")) + images(
         canvas("surface", _("the points and the network's answer"), 320, 320,
                _("What the network says everywhere")),
         canvas("units", _("what each hidden unit says"), 320, 240,

@@ -12,7 +12,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import canvas, choice, controls, pictures, tick
+from souron.studio.interactive import canvas, choice, controls, images, tick
 from souron.utils.messages import N_, _
 
 TITLE = N_("A map to trust?")
@@ -55,7 +55,7 @@ def stage() -> Markup:
         choice("way", _("map"), ways),
         tick("shuffled", _("shuffle the columns")),
         tick("by_trust", _("colour by trustworthiness: blue good, orange bad")),
-    ) + interactive.part("map") + pictures(
+    ) + interactive.part("map") + images(
         canvas("map", _("the map: arrow keys move the brush, plus and minus change its size"),
                460, 460, _("Drag the brush; or arrow keys, plus and minus"), keys=True),
         canvas("under", _("the digits under the brush"), 320, 320,

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studio import interactive
-from souron.studio.interactive import button, canvas, controls, pictures, slider
+from souron.studio.interactive import button, canvas, controls, images, slider
 from souron.utils.messages import N_, _
 
 TITLE = N_("Skill or luck?")
@@ -63,7 +63,7 @@ def stage() -> Markup:
         slider("difference", _("true difference, in points"), 0, 10, 0, 0.5),
         slider("luck", _("how much trainings differ, in points"), 0, 8, 4, 0.5),
         button("go", _("200 comparisons"), first=True),
-    ) + pictures(
+    ) + images(
         canvas("bars", _("how often each way calls one of them better"), 560, 190),
         canvas("intervals", _("the first 40 comparisons: difference and interval"), 560, 220,
                _("The first 40 comparisons by souron's verdict. Orange: the interval excludes 0 on "

@@ -9,7 +9,7 @@ import json
 from markupsafe import Markup
 
 from souron.studio.shared import Studio
-from souron.studio.teaching import FEW, LONGEST, MOST_CLASSES, MOST_PICTURES
+from souron.studio.teaching import FEW, LONGEST, MOST_CLASSES, MOST_IMAGES
 from souron.utils.messages import N_, _
 
 TITLE = N_("Teach it yourself")
@@ -35,7 +35,7 @@ def page(studio: Studio) -> None:
             words=json.dumps({name: str(text) for name, text in said().items()}),
             most=MOST_CLASSES,
             longest=LONGEST,
-            pictures=MOST_PICTURES,
+            pictures=MOST_IMAGES,
             parts=parts(),
         )
     )

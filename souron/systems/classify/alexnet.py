@@ -87,9 +87,9 @@ class AlexNet(Classifier):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        small_picture = spec.side < 64
-        kernel, stride = (5, 1) if small_picture else (11, 4)
-        self.grid = 3 if small_picture else 6
+        small_image = spec.side < 64
+        kernel, stride = (5, 1) if small_image else (11, 4)
+        self.grid = 3 if small_image else 6
         one, two, three, four, five = config.widths
         groups, merged = config.groups, config.groups == 1
 

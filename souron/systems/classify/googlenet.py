@@ -122,8 +122,8 @@ class GoogLeNet(Classifier):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.small_picture = spec.side < 64
-        kernel, stride = (3, 1) if self.small_picture else (7, 2)
+        self.small_image = spec.side < 64
+        kernel, stride = (3, 1) if self.small_image else (7, 2)
         labels = len(spec.labels)
 
         def scaled(maps: int) -> int:
@@ -160,7 +160,7 @@ class GoogLeNet(Classifier):
     def maps(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the inputs of the two auxiliary heads and the main head, (B, maps, H, W) each."""
         x = self.conv1(image)
-        if not self.small_picture:
+        if not self.small_image:
             x = pool(x)
         x = pool(self.conv3(self.conv2(x)))
         x = pool(self.inception3b(self.inception3a(x)))

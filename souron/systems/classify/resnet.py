@@ -103,8 +103,8 @@ class ResNet(Classifier):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.small_picture = spec.side < 64
-        kernel, stride = (3, 1) if self.small_picture else (7, 2)
+        self.small_image = spec.side < 64
+        kernel, stride = (3, 1) if self.small_image else (7, 2)
         block = Bottleneck if config.bottleneck else Basic
 
         channels = config.width
@@ -131,7 +131,7 @@ class ResNet(Classifier):
 
     def forward(self, image: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(image)))  # (B, width, H/2, W/2), or H, W if small
-        if not self.small_picture:
+        if not self.small_image:
             x = F.max_pool2d(x, 3, 2, 1)
         for stage in range(len(self.config.depths)):
             x = self.get_submodule(f"layer{stage + 1}")(x)

@@ -171,7 +171,7 @@ class ImageGPT(Generator):
         colours = (image.float() * 127.5 + 127.5).movedim(1, -1)  # (B, H, W, C)
         return self.nearest(colours.flatten(0, 2)).view(len(image), self.length)
 
-    def picture(self, tokens: Tensor) -> Tensor:
+    def image(self, tokens: Tensor) -> Tensor:
         """Convert tokens (B, n) to images (B, C, H, W) in -1..1; missing pixels are middle grey."""
         colours = torch.zeros(len(tokens), self.length, self.spec.channels, device=tokens.device)
         colours[:, : tokens.shape[1]] = self.palette[tokens] / 127.5 - 1
@@ -243,9 +243,9 @@ class ImageGPT(Generator):
         first = self.tokens(shown)[:, : rows * side]
 
         def drawn(tokens: Tensor) -> Tensor:
-            picture = self.picture(tokens)
-            picture[:, :, :rows] = shown[:, :, :rows]
-            return picture
+            image = self.image(tokens)
+            image[:, :, :rows] = shown[:, :, :rows]
+            return image
 
         yield drawn(first)
         every = math.ceil(self.length / SHOWN_STOPS)

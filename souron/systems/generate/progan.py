@@ -109,11 +109,11 @@ class Painter(nn.Module):
         x = before = noise[..., None, None]
         for block in self.blocks[: stage + 1]:
             before, x = x, block(x)
-        picture = self.colours[stage](x)
+        image = self.colours[stage](x)
         if grown < stage:
             coarse = double(self.colours[stage - 1](before))
-            picture = coarse.lerp(picture, grown - (stage - 1))
-        return picture
+            image = coarse.lerp(image, grown - (stage - 1))
+        return image
 
 
 class Critic(nn.Module):
@@ -132,13 +132,13 @@ class Critic(nn.Module):
             nn.Sequential(Conv(channels, width, 1), after) for width in widths
         )
 
-    def forward(self, picture: Tensor, grown: float) -> Tensor:
+    def forward(self, image: Tensor, grown: float) -> Tensor:
         stage = ceil(grown)
-        x = self.colours[stage](picture)
+        x = self.colours[stage](image)
         for i in range(stage, -1, -1):
             x = self.blocks[i](x)
             if i == stage and grown < stage:
-                coarse = self.colours[stage - 1](F.avg_pool2d(picture, 2))
+                coarse = self.colours[stage - 1](F.avg_pool2d(image, 2))
                 x = coarse.lerp(x, grown - (stage - 1))
         return x
 
@@ -223,8 +223,8 @@ class ProGAN(Generator):
 
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
         grown = float(self.grown)
-        picture = self.average(noise.normal(self.config.noise), grown)
-        whole = F.interpolate(picture, scale_factor=float(2 ** (self.steps - ceil(grown))))
+        image = self.average(noise.normal(self.config.noise), grown)
+        whole = F.interpolate(image, scale_factor=float(2 ** (self.steps - ceil(grown))))
         yield whole[..., : self.spec.side, : self.spec.side]
 
     def example(self) -> None:
@@ -232,5 +232,5 @@ class ProGAN(Generator):
         self.average(torch.zeros(1, self.config.noise, device=self.device), self.steps)
 
 
-def double(picture: Tensor) -> Tensor:
-    return F.interpolate(picture, scale_factor=2.0)
+def double(image: Tensor) -> Tensor:
+    return F.interpolate(image, scale_factor=2.0)

@@ -176,8 +176,8 @@ class Critic(nn.Module):
         self.whole = Linear(widths[-1] * first**2, widths[-1])
         self.score = Linear(widths[-1], 1, gain=1)
 
-    def forward(self, picture: Tensor) -> Tensor:
-        x = self.blocks(F.leaky_relu(self.colours(picture), 0.2))
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.blocks(F.leaky_relu(self.colours(image), 0.2))
         x = F.leaky_relu(self.conv(torch.cat([x, deviation(x)], 1)), 0.2)
         x = F.leaky_relu(self.whole(x.flatten(1)), 0.2)
         return self.score(x).flatten().float()
@@ -218,12 +218,12 @@ class StyleGAN(Generator):
         # many small updates train faster than one large one
         for part in batch.image.split(self.config.part):
             real = F.pad(part, (0, self.missing, 0, self.missing), mode="replicate")
-            drawn = self.critic(self.picture(len(real)).detach())
+            drawn = self.critic(self.image(len(real)).detach())
             loss = (F.softplus(-self.critic(real)) + F.softplus(drawn)).mean()
             yield "critic", loss + self.config.gamma / 2 * self.slope(real)
-            yield "generator", F.softplus(-self.critic(self.picture(len(real)))).mean()
+            yield "generator", F.softplus(-self.critic(self.image(len(real)))).mean()
 
-    def picture(self, count: int) -> Tensor:
+    def image(self, count: int) -> Tensor:
         """Generate (count, C, H, W) from random styles and noise, most with two mixed styles."""
         noise = torch.randn(2, count, self.config.style, device=self.device)
         first, second = self.generator.style(noise)
@@ -267,8 +267,8 @@ class StyleGAN(Generator):
         first, second = self.mean.lerp(self.average.style(both), truncation)
         begin = torch.full((len(noise),), mix or len(self.average.layers), device=self.device)
         styles = self.cross(first, second, begin)
-        picture = self.average(styles, lambda side: noise.normal(1, side, side))
-        yield picture[..., : self.spec.side, : self.spec.side]
+        image = self.average(styles, lambda side: noise.normal(1, side, side))
+        yield image[..., : self.spec.side, : self.spec.side]
 
 
 def over(features: Tensor) -> Tensor:

@@ -147,15 +147,15 @@ class Painter(nn.Module):
     def forward(self, styles: Tensor, noise: Callable[[int], Tensor]) -> Tensor:
         """Map styles (B, layers + 1, style) to (B, C, H, W); ``noise(s)`` is (B, 1, s, s)."""
         x = self.constant.expand(len(styles), -1, -1, -1)
-        picture = torch.zeros_like(x[:1, :1])  # sum of each side's colours
+        image = torch.zeros_like(x[:1, :1])  # sum of each side's colours
         for i, layer in enumerate(self.layers):
             x = layer(x, styles[:, i], noise(x.shape[-1] << i % 2))
             if i % 2:  # the first of two layers doubles the side
-                picture = F.interpolate(picture, scale_factor=2.0, mode="bilinear")
+                image = F.interpolate(image, scale_factor=2.0, mode="bilinear")
             else:
                 colour = self.colours[i // 2](x, styles[:, i + 1], plain=True)
-                picture = picture + colour.float()
-        return picture
+                image = image + colour.float()
+        return image
 
 
 class Residual(nn.Module):
@@ -183,8 +183,8 @@ class Critic(nn.Module):
         self.whole = Linear(widths[-1] * first**2, widths[-1])
         self.score = Linear(widths[-1], 1)
 
-    def forward(self, picture: Tensor) -> Tensor:
-        x = self.blocks(activate(self.colour(picture)))
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.blocks(activate(self.colour(image)))
         x = activate(self.conv(torch.cat([x, deviation(x)], 1)))
         return self.score(activate(self.whole(x.flatten(1)))).flatten().float()
 
@@ -227,11 +227,11 @@ class StyleGAN2(Generator):
             real = F.pad(part, (0, self.missing, 0, self.missing), mode="replicate")
             if update % EVERY == 0:
                 yield "critic", EVERY * self.config.gamma / 2 * self.slope(real)
-            drawn = self.critic(self.picture(len(real)).detach())
+            drawn = self.critic(self.image(len(real)).detach())
             yield "critic", (F.softplus(-self.critic(real)) + F.softplus(drawn)).mean()
-            yield "generator", F.softplus(-self.critic(self.picture(len(real)))).mean()
+            yield "generator", F.softplus(-self.critic(self.image(len(real)))).mean()
 
-    def picture(self, count: int) -> Tensor:
+    def image(self, count: int) -> Tensor:
         """Generate (count, C, H, W) from random styles and noise, most with two mixed styles."""
         noise = torch.randn(2, count, self.config.style, device=self.device)
         first, second = self.generator.style(noise)
@@ -275,8 +275,8 @@ class StyleGAN2(Generator):
         first, second = self.mean.lerp(self.average.style(both), truncation)
         begin = torch.full((len(noise),), mix or len(self.average.layers) + 1, device=self.device)
         styles = self.cross(first, second, begin)
-        picture = self.average(styles, lambda side: noise.normal(1, side, side))
-        yield picture[..., : self.spec.side, : self.spec.side]
+        image = self.average(styles, lambda side: noise.normal(1, side, side))
+        yield image[..., : self.spec.side, : self.spec.side]
 
 
 def activate(x: Tensor) -> Tensor:

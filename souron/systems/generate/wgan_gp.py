@@ -122,24 +122,24 @@ class WGANGP(Generator):
         for turn, part in enumerate(parts, 1):  # (B / parts, C, H, W) in -1..1
             real = dequantised(part)
             with torch.no_grad():
-                drawn = self.picture(self.noise(len(real)))
+                drawn = self.image(self.noise(len(real)))
             score, drawn_score = self.critic(torch.cat([real, drawn])).float().chunk(2)
             penalty = slope_penalty(self.critic, real, drawn)
             yield "critic", drawn_score.mean() - score.mean() + PENALTY * penalty
             if turn % self.config.turns == 0 or turn == len(parts):
-                drawn = self.picture(self.noise(2 * len(real)))
+                drawn = self.image(self.noise(2 * len(real)))
                 yield "generator", -self.critic(drawn).float().mean()
 
     def noise(self, count: int) -> Tensor:
         return torch.randn(count, self.config.noise, device=self.device)
 
-    def picture(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
+    def image(self, noise: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Generate (B, C, H, W) in -1..1 from noise (B, noise), optionally by other ``weights``."""
         drawn = functional_call(self.generator, weights or {}, noise)
         return drawn[..., : self.spec.side, : self.spec.side]
 
     def drawing(self, noise: Noise, label: Tensor) -> Iterator[Tensor]:
-        yield self.picture(noise.normal(self.config.noise), self.averages())
+        yield self.image(noise.normal(self.config.noise), self.averages())
 
     def averages(self) -> dict[str, Tensor]:
         """Return the moving average of the generator's weights; empty without an average."""

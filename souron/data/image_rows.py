@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from souron.data.boxed import files_below, is_picture
+from souron.data.boxed import files_below, is_image
 from souron.data.dataset import Dataset, Skipped
 from souron.data.decoding import Listed
 from souron.data.formats.folder import PARTS, gather, missing, natural
@@ -63,8 +63,8 @@ class Found:
     skipped: list[Skipped] = field(default_factory=list)
 
     @property
-    def pictures(self) -> list[str]:
-        return sorted((file for file in self.below if is_picture(file)), key=natural)
+    def images(self) -> list[str]:
+        return sorted((file for file in self.below if is_image(file)), key=natural)
 
 
 def is_metadata(path: Path, wanted: Sequence[str]) -> bool:
@@ -144,7 +144,7 @@ def _rows(folder: Path, name: str, found: Found) -> Iterator[Row]:
         elif file not in found.below:
             faults.add(one.place, "missing", _("there is no image {file}").format(
                 file=shown(given)))  # fmt: skip
-        elif not is_picture(file):
+        elif not is_image(file):
             faults.add(one.place, "not an image", _("not an image: {file}").format(
                 file=shown(given)))  # fmt: skip
         else:
