@@ -28,7 +28,8 @@ from PIL import Image, ImageOps
 from printing import table, watched, where
 from torch import Tensor
 
-from souron.data import duplicates, load
+from souron.data import load
+from souron.data.quality import duplicates
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs.image import as_image
 

@@ -19,8 +19,8 @@ import torch
 
 import souron
 from souron.data import load
-from souron.evaluation import sampling
-from souron.evaluation.film_reader import FilmResult, frames_of
+from souron.evaluation.generators import sampling
+from souron.evaluation.generators.film_reader import FilmResult, frames_of
 from souron.runs import evaluate
 from souron.runs import folder as run_folder
 from souron.stats import intervals

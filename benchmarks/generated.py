@@ -25,8 +25,9 @@ import torch
 from PIL import Image
 from printing import table
 
-from souron.evaluation import embedding, generated_detector
+from souron.evaluation import generated_detector
 from souron.evaluation.generated_detector import CHANGES
+from souron.evaluation.generators import embedding
 from souron.kinds.codecs import credentials, provenance
 from souron.studies import generated
 from souron.studies.generated import image_sources, record

@@ -33,8 +33,8 @@ from torch import Tensor
 
 from souron import registry, task
 from souron.data.splits import Parts
+from souron.evaluation.generators.sampling import Sample
 from souron.evaluation.record import ComparisonRecord
-from souron.evaluation.sampling import Sample
 from souron.metrics.generation import Resemblance
 from souron.report import plots
 from souron.runs import compare as run_compare

@@ -25,8 +25,8 @@ from printing import say, table, watched, where
 
 from souron import registry
 from souron.data.dataset import Dataset, Loader
-from souron.evaluation import sampling
-from souron.evaluation.sampling import Noise
+from souron.evaluation.generators import sampling
+from souron.evaluation.generators.sampling import Noise
 from souron.system import System
 from souron.training import forecast, trainer
 from souron.training.loop import Run

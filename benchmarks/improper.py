@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from printing import say, table, watched, where
 
-from souron.data.composing import manners
+from souron.data.composing.language import manners
 from souron.evaluation.harmful import classifiers, corpus, lexicon
 from souron.evaluation.harmful.judges import Judge, flags_of, record, record_of
 from souron.stats.intervals import proportion_interval

@@ -22,8 +22,8 @@ from souron import registry
 from souron.blocks.int8 import Int8Decoder
 from souron.data import load
 from souron.data.dataset import Dataset
-from souron.evaluation import complete
-from souron.evaluation.text_generation import Sampling, Writer
+from souron.evaluation.language import complete
+from souron.evaluation.language.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.metrics.complete import BITS
 from souron.stats import intervals

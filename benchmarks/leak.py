@@ -28,7 +28,8 @@ import torch
 from numpy.typing import NDArray
 from printing import say, table, watched, where
 
-from souron.data import duplicates, load
+from souron.data import load
+from souron.data.quality import duplicates
 from souron.kinds.codecs.image import as_image
 from souron.runs import evaluate, train
 from souron.stats import intervals

@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from printing import table
 
-from souron.data import burned_in_text, load
+from souron.data import load
+from souron.data.quality import burned_in_text
 from souron.kinds.codecs import image as image_codec
 
 SIDE = 512

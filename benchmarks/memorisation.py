@@ -25,8 +25,8 @@ from torch.nn import functional as F
 from souron import registry
 from souron.data import load, splits
 from souron.data.dataset import Dataset
-from souron.evaluation import embedding
-from souron.evaluation.sampling import Sample
+from souron.evaluation.generators import embedding
+from souron.evaluation.generators.sampling import Sample
 from souron.kinds.codecs.image import as_image
 from souron.studies import memorisation
 from souron.studies.memorisation import distances, record

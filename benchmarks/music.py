@@ -20,8 +20,8 @@ import torch
 import souron
 from souron import registry
 from souron.data import load
-from souron.evaluation.compose import WRITTEN, ComposeResult, words
-from souron.evaluation.compose import told as composed_of
+from souron.evaluation.generators.compose import WRITTEN, ComposeResult, words
+from souron.evaluation.generators.compose import told as composed_of
 from souron.metrics import compose as counted
 from souron.runs import evaluate
 from souron.runs import folder as run_folder

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from souron.data import page_grammar, pages
-from souron.data.composing.pages import SUBSETS
+from souron.data.composing.language.page_requests import SUBSETS
+from souron.data.language import page_grammar, web_pages
 from souron.data.sets import page_requests
 from souron.data.texts import language
-from souron.evaluation.pages import PageResult
+from souron.evaluation.language.web_pages import PageResult
 from souron.runs import evaluate, folder
 from souron.stats import intervals
 from souron.tasks.text_to_page import read_again
@@ -35,7 +35,7 @@ LINE = re.compile(r"^\s*- '?([a-z]+)", re.MULTILINE)
 
 def tree(tab, parts, spoken):
     """How often each role is in Chromium's tree of the page."""
-    tab.set_content(pages.written(parts, spoken))
+    tab.set_content(web_pages.written(parts, spoken))
     found = Counter(LINE.findall(tab.locator("body").aria_snapshot()))
     return {role: found[role] for role in ROLES}
 

@@ -24,8 +24,8 @@ from PIL import Image
 
 import souron
 from souron import registry
-from souron.evaluation.image_to_image import ImageResult, said_of
 from souron.evaluation.record import RunRecord
+from souron.evaluation.vision.image_to_image import ImageResult, said_of
 from souron.runs import evaluate
 from souron.stats.records import Measure
 

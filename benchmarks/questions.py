@@ -14,7 +14,7 @@ import time
 import torch
 
 import souron
-from souron.evaluation.answering import AnswerResult
+from souron.evaluation.vision.visual_questions import AnswerResult
 from souron.metrics import answer as metrics
 from souron.stats.records import Measure
 

@@ -31,8 +31,8 @@ import torch
 
 import souron
 from souron import registry
-from souron.data.searching import Search, Shelf, places
-from souron.data.sentences import sentences
+from souron.data.language.retrieval import Search, Shelf, places
+from souron.data.language.sentences import sentences
 from souron.data.sets import help_questions
 from souron.metrics import retrieval
 from souron.stats import intervals

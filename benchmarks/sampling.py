@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from souron import registry
 from souron.blocks import samplers
-from souron.evaluation.sampling import Noise
+from souron.evaluation.generators.sampling import Noise
 from souron.tasks.generate import Batch, Spec
 from souron.training.loop import Run, descend
 from souron.training.trainer import autocast

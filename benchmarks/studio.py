@@ -48,7 +48,7 @@ SETTLED = 25.0  # seconds after which everything is imported
 TAUGHT = 20  # pictures of each of two classes
 LOOKED = 30.0  # seconds that an idle page is looked at
 ALONE = """
-from souron.studio.worker import Worker
+from souron.studio.jobs.worker import Worker
 Worker.start = lambda self: None
 from souron.cli.main import main
 main()

@@ -20,9 +20,9 @@ import torch
 
 import souron
 from souron.data import load
-from souron.evaluation import generation
-from souron.evaluation.matching import MatchResult
-from souron.evaluation.obedience import PromptedResult
+from souron.evaluation.generators import generation
+from souron.evaluation.generators.prompt_adherence import PromptedResult
+from souron.evaluation.vision.matching import MatchResult
 from souron.metrics import text_to_image as metrics
 from souron.runs import folder as run_folder
 from souron.runs import prepare

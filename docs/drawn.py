@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from souron.evaluation import sampling
+from souron.evaluation.generators import sampling
 from souron.kinds.codecs.image import as_image
 from souron.runs import folder as run_folder
 

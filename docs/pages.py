@@ -13,9 +13,10 @@ from typing import Any
 import souron
 from souron import model as models_api
 from souron import registry
-from souron.cli import inspect as cli_inspect
+from souron.cli import listing as cli_inspect
 from souron.data import dataset, load
-from souron.evaluation import generation, record, summary
+from souron.evaluation import record, summary
+from souron.evaluation.generators import generation
 from souron.kinds import labels
 from souron.report import diagram
 from souron.runs import compare, evaluate, generate, train

@@ -9,8 +9,8 @@ from PIL import Image
 
 from souron.data.composing import stock, words
 from souron.data.composing.composer import Composer, Scene
-from souron.kinds import overlay
 from souron.kinds.codecs import image
+from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 
 STATIC = Path(__file__).parent / "_static"

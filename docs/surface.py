@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from souron.data.sets import head_ct
-from souron.kinds import surface
+from souron.kinds.graphics import isosurface
 from souron.report import viewer
 from souron.studies.surface import BONE
 from souron.utils import files
@@ -16,8 +16,8 @@ IMAGE = Path(__file__).parent / "_static" / "head-ct.png"
 
 
 def main() -> None:
-    shape, parts = surface.surface(head_ct.volume(), BONE)
-    drawn = viewer.sides(surface.chosen(shape, parts, "largest"))
+    shape, parts = isosurface.surface(head_ct.volume(), BONE)
+    drawn = viewer.sides(isosurface.chosen(shape, parts, "largest"))
     with Image.open(io.BytesIO(drawn)) as image, files.atomically(IMAGE) as beside:
         image.convert("RGB").quantize(64).save(beside, "PNG", optimize=True)
 

@@ -11,8 +11,8 @@ import torch
 from souron import registry
 from souron.blocks.fusing import fused
 from souron.evaluation import familiarity
-from souron.evaluation.conversation import LENGTH, Conversation, Reply, Voice
 from souron.evaluation.familiarity import Check, Gauge
+from souron.evaluation.language.conversation import LENGTH, Conversation, Reply, Voice
 from souron.evaluation.record import DrawnRecord, RunRecord
 from souron.hub import names, zoo
 from souron.kinds import signature

@@ -194,7 +194,7 @@ def _imported(tree: ast.AST, module: str) -> Iterator[str]:
             base = ".".join([*above, *([node.module] if node.module else [])])
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and re.fullmatch(r"souron(\.\w+)+", str(node.value)):
-            yield str(node.value)  # python -m souron.studio.worker
+            yield str(node.value)  # python -m souron.studio.jobs.worker
 
 
 def git(*words: str) -> str:

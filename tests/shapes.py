@@ -16,17 +16,17 @@ from souron.data.composing.captioned_grounds import ground as painted_ground
 from souron.data.composing.captioned_words import NAMES, Attributes, captions
 from souron.data.composing.scene_questions import OPEN, POLAR, STATEMENTS
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.language.retrieval import Search, Shelf, places
+from souron.data.language.tokenizer import Tokenizer
+from souron.data.language.web_pages import Part
 from souron.data.log_mel import RATE
-from souron.data.pages import Part
-from souron.data.run_lengths import lengths_of
-from souron.data.searching import Search, Shelf, places
+from souron.data.readers.run_lengths import lengths_of
 from souron.data.targets.boxes import boxes_of
 from souron.data.targets.instances import numbered
 from souron.data.targets.panoptic import divided
 from souron.data.targets.picture_questions import PictureQuestion
 from souron.data.targets.poses import HIDDEN, SEEN, Figures, Skeleton, area_of
 from souron.data.texts import Question
-from souron.data.tokenizer import Tokenizer
 from souron.data.voices import Voices
 
 LABELS = ("square", "disc", "wedge")

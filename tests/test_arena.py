@@ -12,10 +12,10 @@ from sklearn.metrics import cohen_kappa_score
 
 from souron import registry
 from souron.cli import main
-from souron.data.tokenizer import Tokenizer
-from souron.evaluation.answer_judge import Comparer
-from souron.evaluation.conversation import Voice
-from souron.evaluation.text_generation import Sampling
+from souron.data.language.tokenizer import Tokenizer
+from souron.evaluation.language.answer_judge import Comparer
+from souron.evaluation.language.conversation import Voice
+from souron.evaluation.language.text_generation import Sampling
 from souron.stats import bradley_terry
 from souron.stats.agreement import agreement
 from souron.studies.arena import contest as arena

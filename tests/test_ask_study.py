@@ -10,9 +10,9 @@ from souron.kinds.passages import Passage, Passages
 from souron.kinds.text import Text
 from souron.studies.ask.reading import Reading, Seen
 from souron.studio import naming
-from souron.studio.jobs import Jobs
+from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import read as read_page
-from souron.studio.paths import Roots
+from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 from souron.utils import files
 from souron.utils.messages import use_language

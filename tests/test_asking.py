@@ -316,11 +316,11 @@ def test_a_folder_is_one_gallery(tmp_path, capsys):
 
 
 def test_show_says_what_predict_can_be_told(bright, capsys):
-    from souron.cli import inspect
+    from souron.cli import listing
 
-    [(title, options)] = inspect.told_to(registry.load_system("bright")[0])
+    [(title, options)] = listing.told_to(registry.load_system("bright")[0])
     assert "souron predict" in title and [option.name for option in options] == ["share"]
-    [(title, options)] = inspect.told_to(registry.load_system("vae")[0])
+    [(title, options)] = listing.told_to(registry.load_system("vae")[0])
     assert "souron generate" in title and options
 
 

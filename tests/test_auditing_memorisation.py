@@ -20,7 +20,7 @@ from souron import registry
 from souron.cli import main
 from souron.data import splits
 from souron.data.dataset import Dataset
-from souron.evaluation import sampling
+from souron.evaluation.generators import sampling
 from souron.hub import zoo
 from souron.kinds.codecs.image import as_image
 from souron.runs import train

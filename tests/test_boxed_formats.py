@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from souron.data import check, load
-from souron.data.reading import Reading
+from souron.data.readers.settings import Reading
 from souron.utils.messages import UserError
 
 FORMATS = ("yolo_boxes", "coco", "voc")

@@ -22,12 +22,14 @@ from test_dicom import noise, two_classes, write
 
 from souron import registry
 from souron.cli import console, main
-from souron.data import cache, duplicates, load, splits, workers
+from souron.data import cache, load, splits
 from souron.data.check.features import features
-from souron.data.column import LazyColumn, Sketch
 from souron.data.dataset import Loader, digests
 from souron.data.formats import folder
-from souron.data.reading import Reading
+from souron.data.lazy_column import LazyColumn, Sketch
+from souron.data.quality import duplicates
+from souron.data.readers import workers
+from souron.data.readers.settings import Reading
 from souron.runs import events as run_events
 from souron.runs import prepare, reading, train
 from souron.utils import hardware
@@ -37,9 +39,9 @@ CLASSIFY = registry.load_task("classify")
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
-from souron.data import cache, workers
+from souron.data import cache; from souron.data.readers import workers
 from souron.data.formats import folder
-from souron.data.reading import Reading
+from souron.data.readers.settings import Reading
 cache.SHARE_OF_MEMORY, workers.FEWEST, workers.CHUNK = 0, 0, 4
 def told(done, total):
     if done >= total // 2:
@@ -363,7 +365,7 @@ def workers_alive() -> list[psutil.Process]:
     deadline = time.monotonic() + 10
     while True:
         alive = [p for p in psutil.process_iter(["cmdline", "environ"])
-                 if "souron.data.workers" in (p.info["cmdline"] or ())
+                 if "souron.data.readers.workers" in (p.info["cmdline"] or ())
                  and (p.info["environ"] or {}).get("SOURON_CACHE") == os.environ["SOURON_CACHE"]
                  and p.status() != psutil.STATUS_ZOMBIE]  # fmt: skip
         if not alive or time.monotonic() > deadline:
@@ -543,7 +545,7 @@ import torch
 from souron.data import cache
 from souron.data.dataset import Loader
 from souron.data.formats import folder
-from souron.data.reading import Reading
+from souron.data.readers.settings import Reading
 cache.SHARE_OF_MEMORY = 0
 def held(name):
     [line] = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(name)]

@@ -12,8 +12,8 @@ from souron.data.composing.captioned_words import Attributes, captions, cleaned
 from souron.data.composing.composer import LUMA
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.targets.captions import Caption, are_captions, in_language, language_of
-from souron.evaluation import matching
 from souron.evaluation.answers import Setup, Trainings
+from souron.evaluation.vision import matching
 from souron.metrics import match
 from souron.tasks.match import Matching
 from souron.utils.messages import UserError

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from souron.data import load
-from souron.data.composing import cephalograms, films, heads, pooled
-from souron.data.composing.heads import LANDMARKS
+from souron.data.composing import parallel
+from souron.data.composing.phantoms import cephalograms, head_radiographs, heads
+from souron.data.composing.phantoms.heads import LANDMARKS
 from souron.data.sets import cephalo
 from souron.utils.messages import UserError
 
@@ -43,7 +44,7 @@ def test_the_data_set_says_that_it_is_synthetic_and_has_millimetres(monkeypatch)
 
 def test_a_film_follows_from_seed_part_and_number_alone():
     made = cephalograms.films(recipe())
-    again = films.film(48, np.random.default_rng([0, 2, 5]))
+    again = head_radiographs.film(48, np.random.default_rng([0, 2, 5]))
     assert torch.equal(made.images[-1], again.image)
     assert torch.equal(made.points[-1], again.points)
     digests = {image.numpy().tobytes() for image in made.images}
@@ -55,8 +56,8 @@ def test_a_film_follows_from_seed_part_and_number_alone():
 def test_workers_make_what_one_process_makes(monkeypatch, tmp_path):
     rows = recipe().rows
     alone = cephalograms._some(recipe(), rows)
-    monkeypatch.setattr(pooled, "FEWEST", 10)
-    monkeypatch.setattr(pooled.hardware, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "FEWEST", 10)
+    monkeypatch.setattr(parallel.hardware, "cores", lambda: 2)
     tensors, about = cephalograms._make(recipe(), tmp_path / "made.safetensors")
     assert all(torch.equal(tensors[name], alone[0][name]) for name in alone[0])
     assert about == alone[1] and not list(tmp_path.iterdir())
@@ -124,21 +125,21 @@ def test_points_lie_on_what_is_drawn_also_on_a_turned_film():
     """The ring of the ear rod is drawn with the porion on top of it, whatever the turn."""
     head = heads.head(np.random.default_rng(0))
     for turn in (-0.3, 0.0, 0.4):
-        sheet = films.Sheet(128, turn, (4.0, -3.0))
+        sheet = head_radiographs.Sheet(128, turn, (4.0, -3.0))
         drawn = sheet.mask(head.curves["meatus"])
         y, x = np.nonzero(drawn > 0.5)
-        middle = np.array([[x.mean() + 0.5, y.mean() + 0.5]]) / films.FINE
+        middle = np.array([[x.mean() + 0.5, y.mean() + 0.5]]) / head_radiographs.FINE
         centre = head.curves["meatus"].mean(0)[None]
         assert np.abs(sheet.pixels(centre) - middle).max() < 0.25
         across, down = sheet.millimetres()
-        row, column = (int(at * films.FINE) for at in sheet.pixels(centre)[0][::-1])
+        row, column = (int(at * head_radiographs.FINE) for at in sheet.pixels(centre)[0][::-1])
         assert abs(across[row, column] - centre[0, 0]) < 1.1
         assert abs(down[row, column] - centre[0, 1]) < 1.1
 
 
 def test_teeth_are_bright_air_is_dark_and_films_differ():
     for number in range(3):
-        film = films.film(128, np.random.default_rng([1, number]))
+        film = head_radiographs.film(128, np.random.default_rng([1, number]))
         grey = film.image[0].float()
         x, y = film.points[LANDMARKS.index("upper incisor tip")].int().tolist()
         tooth = grey[y - 4 : y + 1, x - 3 : x + 2].mean()
@@ -148,11 +149,11 @@ def test_teeth_are_bright_air_is_dark_and_films_differ():
 
 
 def test_a_landmark_outside_of_the_film_is_not_marked(monkeypatch):
-    monkeypatch.setattr(films, "MIDDLE", (70.0, 12.0))
-    film = films.film(64, np.random.default_rng(0))
+    monkeypatch.setattr(head_radiographs, "MIDDLE", (70.0, 12.0))
+    film = head_radiographs.film(64, np.random.default_rng(0))
     gone = film.points.isnan().all(1)
     assert gone[LANDMARKS.index("porion")] or film.points[LANDMARKS.index("porion"), 0] < 20
-    monkeypatch.setattr(films, "MIDDLE", (150.0, 12.0))
-    film = films.film(64, np.random.default_rng(0))
+    monkeypatch.setattr(head_radiographs, "MIDDLE", (150.0, 12.0))
+    film = head_radiographs.film(64, np.random.default_rng(0))
     assert film.points[LANDMARKS.index("sella")].isnan().all()
     assert (film.points.isnan().any(1) == film.points.isnan().all(1)).all()

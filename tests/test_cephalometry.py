@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from souron.cli import main
-from souron.data.composing import cephalograms
-from souron.data.composing.heads import LANDMARKS
-from souron.evaluation.keypoints import KeypointResult
+from souron.data.composing.phantoms import cephalograms
+from souron.data.composing.phantoms.heads import LANDMARKS
+from souron.evaluation.vision.keypoints import KeypointResult
 from souron.studies import cephalometry
 from souron.studies.cephalometry import measures
 from souron.studies.cephalometry.measures import Error, Norm

@@ -15,7 +15,7 @@ from talking import NAMES
 
 import souron
 from souron.cli import main
-from souron.evaluation.text_generation import Sampling, Writer
+from souron.evaluation.language.text_generation import Sampling, Writer
 from souron.kinds.chat import Chat, Turn
 from souron.serve import access
 from souron.serve.api import Gate
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_answer_also_with_the_prefix_in_memory(run,
 @pytest.mark.parametrize("at", [1, 3])
 @pytest.mark.parametrize("again", [0, 1])
 def test_what_was_interrupted_while_it_read_is_no_false_memory(voice, monkeypatch, at, again):
-    monkeypatch.setattr("souron.evaluation.text_generation.CHUNK", 8)
+    monkeypatch.setattr("souron.evaluation.language.text_generation.CHUNK", 8)
     texts = list(range(4, 64)), [*range(4, 20), *range(80, 124)]
 
     def written(writer, tokens):
@@ -469,7 +469,7 @@ def test_a_client_that_goes_away_stops_the_answer(gate, run, monkeypatch, stream
     begun = threading.Event()
 
     def endless(self, tokens, length, sampling, stop=True):
-        from souron.evaluation.text_generation import Written
+        from souron.evaluation.language.text_generation import Written
 
         try:
             while True:

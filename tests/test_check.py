@@ -14,7 +14,7 @@ import test_serving as serving
 from souron import model
 from souron.cli import main
 from souron.evaluation.claims import changes, comparison, judges, quantities
-from souron.evaluation.text_generation import Sampling
+from souron.evaluation.language.text_generation import Sampling
 from souron.kinds.text import Text
 from souron.runs import documents
 from souron.serve import access

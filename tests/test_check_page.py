@@ -3,7 +3,7 @@
 import browsing
 import pytest
 
-from souron.studio import forms
+from souron.studio.forms import command_form
 
 pytestmark = pytest.mark.skipif(not browsing.CHROMIUM, reason="no chromium")
 
@@ -22,7 +22,7 @@ def test_an_answer_is_checked(language, width, looked_at, tmp_path):
         page.goto(f"{looked_at.address}/{language}/check")
         assert page.url.endswith(f"/{language}/study?study=check")
         for help, text in HELP:
-            label = forms.Field("", str, browsing.said(help, language)).says[0]
+            label = command_form.Field("", str, browsing.said(help, language)).says[0]
             page.get_by_label(label, exact=True).locator("visible=true").first.fill(text)
         start = page.locator(f"button:text-is('{browsing.said('Start', language)}')")
         start.locator("visible=true").click()

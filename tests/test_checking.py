@@ -16,12 +16,13 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 from sklearn.datasets import load_sample_image
 
 from souron.cli.main import run
-from souron.data import check, duplicates, splits, wrong_labels
+from souron.data import check, splits
 from souron.data.check.shortcuts import by_category, informedness, shortcut_of
 from souron.data.formats import csv_table, folder
 from souron.data.patients import groups
-from souron.data.reading import Reading
-from souron.evaluation import perceptual
+from souron.data.quality import duplicates, wrong_labels
+from souron.data.readers.settings import Reading
+from souron.evaluation.vision import perceptual
 from souron.runs import compare, evaluate, fingerprints, prepare
 from souron.runs import train as run_train
 from souron.utils.messages import UserError

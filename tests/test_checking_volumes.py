@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from souron.cli import main
-from souron.data import check, orientation
+from souron.data import check
+from souron.data.quality import orientation
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.volume import Volume
 

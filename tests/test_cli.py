@@ -20,8 +20,9 @@ from rich.console import Console
 
 import souron
 from souron import registry
-from souron.cli import app, arguments, main
+from souron.cli import app, main
 from souron.cli import console as cli_console
+from souron.cli.parsing import arguments
 from souron.hub import doctor
 from souron.utils import hardware
 from souron.utils.messages import UserError

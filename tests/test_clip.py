@@ -17,8 +17,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel
 from souron import model, registry
 from souron.blocks.clip import CLIP, PAD, TextTransformer, published_names
 from souron.cli.main import run
+from souron.data.language.tokenizer import Tokenizer
 from souron.data.targets.captions import Caption
-from souron.data.tokenizer import Tokenizer
 from souron.hub import clip_weights, weights
 from souron.pipelines import answers
 from souron.systems.match import clip

@@ -101,7 +101,7 @@ def test_a_command_imports_nothing_heavy(
 def test_the_studio_imports_nothing_heavy_and_is_made_once_a_language(tmp_path: Path) -> None:
     code = """
 from pathlib import Path
-from souron.studio import app, security
+from souron.studio import app; from souron.studio.security import access as security
 security.prepare(Path("temporary"))
 from gradio import blocks, routes
 made, make = [], routes.App.create_app

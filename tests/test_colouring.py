@@ -14,9 +14,9 @@ import souron
 from souron.blocks.lab import bins, lab, srgb
 from souron.data.composing import stock
 from souron.data.composing.cutouts import CATEGORIES
-from souron.data.run_lengths import area_of
+from souron.data.readers.run_lengths import area_of
 from souron.data.sets import photo_scenes
-from souron.evaluation import image_to_image as evaluation
+from souron.evaluation.vision import image_to_image as evaluation
 from souron.kinds.picture import Picture
 from souron.runs import train
 from souron.systems.image_to_image import colorizer

@@ -8,7 +8,7 @@ import torch
 
 from souron import registry
 from souron.data.load import load
-from souron.evaluation.sampling import Noise, Sample
+from souron.evaluation.generators.sampling import Noise, Sample
 from souron.report.sections import generate
 from souron.runs import compare
 from souron.systems.generate.dcgan import DCGAN

@@ -15,11 +15,11 @@ from souron.blocks.decoder import Cache, Decoder, Structure, named
 from souron.blocks.int8 import Int8Decoder
 from souron.blocks.muon import MuonAdamW
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.language.tokenizer import TEMPLATE, Tokenizer
 from souron.data.texts import Preference
-from souron.data.tokenizer import TEMPLATE, Tokenizer
-from souron.evaluation.complete import token_bits
-from souron.evaluation.conversation import Voice
-from souron.evaluation.text_generation import Sampling, Writer
+from souron.evaluation.language.complete import token_bits
+from souron.evaluation.language.conversation import Voice
+from souron.evaluation.language.text_generation import Sampling, Writer
 from souron.hub import open_models
 from souron.kinds.chat import Turn
 from souron.kinds.text import Text

@@ -13,7 +13,7 @@ from souron.blocks import glide, velocity
 from souron.blocks.glide import GlideUNet, PointDecoder, Told
 from souron.blocks.prior import PriorTransformer, Text, between, drawn_points
 from souron.blocks.samplers import SAMPLERS, cosine
-from souron.evaluation.sampling import Noise, done, draw
+from souron.evaluation.generators.sampling import Noise, done, draw
 from souron.systems.text_to_image import dalle2
 from souron.systems.text_to_image.dalle2 import DALLE2, DECODER, ENLARGER, GUIDE, PRIOR
 from souron.training import stages

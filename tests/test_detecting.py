@@ -20,7 +20,7 @@ from souron import model, registry
 from souron.cli import main
 from souron.data import load
 from souron.data.dataset import ListColumn, Rows
-from souron.evaluation.detection import DetectionSetup
+from souron.evaluation.vision.detection import DetectionSetup
 from souron.kinds.picture import Picture
 from souron.metrics import detection
 from souron.report.sections import detect as report_detect

@@ -29,11 +29,12 @@ from pydicom.uid import (
 )
 
 from souron.cli import main
-from souron.data import check, deidentify, duplicates, load, transforms
+from souron.data import check, deidentify, load, transforms
 from souron.data.check.headers import headers
 from souron.data.dataset import Rows
 from souron.data.formats import csv_table, folder
-from souron.data.reading import Reading
+from souron.data.quality import duplicates
+from souron.data.readers.settings import Reading
 from souron.kinds.codecs import dicom, dicom_worker
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.picture import Picture

@@ -10,7 +10,14 @@ from scipy import ndimage
 
 from souron import registry
 from souron.data.dataset import Dataset
-from souron.evaluation.corruptions import DISTURBANCES, disturb, robustness, some, steps, what
+from souron.evaluation.vision.corruptions import (
+    DISTURBANCES,
+    disturb,
+    robustness,
+    some,
+    steps,
+    what,
+)
 from souron.report import plots
 from souron.stats import verdict
 from souron.stats.records import Measure

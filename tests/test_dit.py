@@ -9,7 +9,7 @@ from torch import nn
 
 from souron.blocks.dit import TextDiT, modulated, text_network
 from souron.blocks.latent import TextUNet, Words
-from souron.evaluation.sampling import Noise, done, draw
+from souron.evaluation.generators.sampling import Noise, done, draw
 from souron.systems.text_to_image.latent_diffusion import DENOISER, LatentDiffusion
 from souron.training.loop import Run
 

@@ -13,7 +13,7 @@ from shapes import cases_for
 from torch import nn
 
 from souron import registry
-from souron.evaluation.sampling import Noise
+from souron.evaluation.generators.sampling import Noise
 from souron.runs import folder
 from souron.system import System
 from souron.tasks.classify import Spec

@@ -14,12 +14,13 @@ from shapes import asked
 
 from souron import registry
 from souron.cli import main
-from souron.data import load, papers
+from souron.data import load
 from souron.data.dataset import ListColumn
+from souron.data.language import exam_papers
 from souron.data.sets import glosses, terms
-from souron.evaluation import exams
 from souron.evaluation.answers import Setup, Trainings
-from souron.evaluation.likelihood import log_likelihoods
+from souron.evaluation.language import exams
+from souron.evaluation.language.likelihood import log_likelihoods
 from souron.kinds.question import Question
 from souron.runs import compare, train
 from souron.studies import exam
@@ -108,8 +109,8 @@ def test_each_seed_makes_another_paper_and_the_same_seed_the_same(edict):
 
 
 def test_the_key_stands_at_every_place_about_equally_often():
-    entries = [papers.Entry(f"{i}", f"q{i}", f"a{i}", "one", "x") for i in range(2000)]
-    counts = papers.paper("p", entries, 0, "", "").target.bincount(minlength=4)
+    entries = [exam_papers.Entry(f"{i}", f"q{i}", f"a{i}", "one", "x") for i in range(2000)]
+    counts = exam_papers.paper("p", entries, 0, "", "").target.bincount(minlength=4)
     assert (counts - 500).abs().max() < 80
 
 
@@ -368,7 +369,7 @@ def test_pass_marks_are_for_usmle_style_papers_only(change, why):
 
 def test_log_likelihoods_are_those_of_transformers():
     transformers = pytest.importorskip("transformers")
-    from souron.data.tokenizer import Tokenizer
+    from souron.data.language.tokenizer import Tokenizer
 
     torch.manual_seed(0)
     tokenizer = Tokenizer.learn(["What is a fever? A high temperature. 発熱とは何ですか"] * 20, 400)

@@ -13,10 +13,10 @@ from souron.data.composing.moving import Composer, Moving
 from souron.data.dataset import Rows
 from souron.data.splits import Split
 from souron.data.targets.captions import Caption
-from souron.evaluation import film_reader
-from souron.evaluation.film_reader import ATTRIBUTES, frames_of, moved
+from souron.evaluation.generators import film_reader
+from souron.evaluation.generators.film_reader import ATTRIBUTES, frames_of, moved
+from souron.evaluation.generators.sampling import Noise, done, draw
 from souron.evaluation.record import DrawnRecord
-from souron.evaluation.sampling import Noise, done, draw
 from souron.kinds.codecs import provenance
 from souron.kinds.text import Text
 from souron.metrics import text_to_video as metrics

@@ -14,9 +14,9 @@ from sklearn.datasets import load_sample_image
 
 import souron
 from souron.cli.main import run
-from souron.data import duplicates
 from souron.data.formats import folder
-from souron.data.reading import Reading
+from souron.data.quality import duplicates
+from souron.data.readers.settings import Reading
 from souron.runs import evaluate, fingerprints
 from souron.runs import train as run_train
 from souron.serve import server

@@ -11,7 +11,7 @@ from PIL import Image
 
 from souron.data import load as data_load
 from souron.data.formats import csv_table, folder, yolo
-from souron.data.reading import Reading
+from souron.data.readers.settings import Reading
 from souron.utils.messages import UserError
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from souron import registry
 from souron.data.splits import Parts, Split
-from souron.evaluation import embedding, generation, sampling
-from souron.evaluation.sampling import Noise, Walk
+from souron.evaluation.generators import embedding, generation, sampling
+from souron.evaluation.generators.sampling import Noise, Walk
 from souron.kinds import signature
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import provenance

@@ -8,7 +8,7 @@ from torch import nn
 from torch.distributions import Normal, kl_divergence
 
 from souron.data.dataset import Dataset, Rows
-from souron.evaluation.sampling import Noise, Walk
+from souron.evaluation.generators.sampling import Noise, Walk
 from souron.evaluation.summary import parameters
 from souron.systems.generate import vae, wgan_gp
 from souron.systems.generate.dcgan import DCGAN

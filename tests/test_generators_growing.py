@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from souron import registry
 from souron.evaluation import summary
-from souron.evaluation.sampling import Noise
+from souron.evaluation.generators.sampling import Noise
 from souron.kinds import signature
 from souron.runs import folder, train
 from souron.tasks.generate import Batch, Spec

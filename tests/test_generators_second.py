@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from souron import registry
 from souron.evaluation import summary
-from souron.evaluation.sampling import Noise
+from souron.evaluation.generators.sampling import Noise
 from souron.systems.generate import biggan, glow
 from souron.tasks.generate import Batch, Spec
 from souron.training.loop import Run

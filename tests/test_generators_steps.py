@@ -11,7 +11,7 @@ from souron import registry
 from souron.blocks import samplers
 from souron.blocks.samplers import SAMPLERS, cosine, linear
 from souron.blocks.unet import UNet
-from souron.evaluation.sampling import Noise
+from souron.evaluation.generators.sampling import Noise
 from souron.systems.generate import image_gpt
 from souron.systems.generate.image_gpt import k_means
 from souron.tasks.generate import Batch, Spec

@@ -10,11 +10,11 @@ import talking
 
 import souron
 from souron.cli import main
-from souron.evaluation.conversation import Conversation
 from souron.evaluation.harmful import classifiers, corpus, filters, judges
 from souron.evaluation.harmful.judges import Judge
 from souron.evaluation.harmful.lexicon import Lexicon
-from souron.evaluation.text_generation import Written
+from souron.evaluation.language.conversation import Conversation
+from souron.evaluation.language.text_generation import Written
 from souron.hub import bundle, fetch
 from souron.kinds.chat import Turn
 from souron.studies import improper as audit

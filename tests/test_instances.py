@@ -20,8 +20,8 @@ from souron.data.dataset import Dataset, ListColumn, Rows, digest, digests
 from souron.data.sets import scenes
 from souron.data.targets.boxes import boxes_of
 from souron.data.targets.instances import Instances, numbered, packed
-from souron.evaluation import detection as evaluation
 from souron.evaluation.answers import Sparse, Trainings
+from souron.evaluation.vision import detection as evaluation
 from souron.metrics import detection
 from souron.runs import compare, evaluate, train
 from souron.tasks.segment_instances import filled

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from souron.hub import zoo
-from souron.studio import interactive, security
+from souron.studio import interactive
 from souron.studio.interactives import (
     gan_slow_motion,
     inside_cnn,
@@ -21,6 +21,7 @@ from souron.studio.interactives import (
     trust_map,
     which_luck,
 )
+from souron.studio.security import access
 from souron.utils.messages import LANGUAGES, UserError, use_language
 
 NONSENSE = {
@@ -61,12 +62,12 @@ def test_what_is_not_there_is_refused():
 
 
 def test_the_door_opens_for_these_alone():
-    assert security.find_route("/interactive/ja/playground", "POST").sort == "call"
-    assert security.find_route("/static/interactives/common.js", "GET").sort == "static"
+    assert access.find_route("/interactive/ja/playground", "POST").sort == "call"
+    assert access.find_route("/static/interactives/common.js", "GET").sort == "static"
     for path, method in (("/interactive/en/playground", "GET"), ("/interactive/xx/a", "POST"),
                          ("/interactive/en/../a", "POST"), ("/interactive/en/a/b", "POST"),
                          ("/static/interactives/../studio.js", "GET")):  # fmt: skip
-        assert security.find_route(path, method) is None
+        assert access.find_route(path, method) is None
 
 
 def test_playground_learns_with_mlp_itself():

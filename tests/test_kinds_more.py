@@ -18,14 +18,15 @@ from PIL import Image
 from pycocotools import mask as pycocotools
 from scipy.io import wavfile
 
-from souron.data import outlines
-from souron.kinds import contour, files, gallery, mesh, video
+from souron.data.readers import outlines
+from souron.kinds import files, gallery, mesh, video
 from souron.kinds.before_after import BeforeAfter
 from souron.kinds.boxes import Boxes
 from souron.kinds.chat import Chat, Turn
 from souron.kinds.codecs import grid, limits, moving
 from souron.kinds.finding import Finding
 from souron.kinds.gallery import Gallery
+from souron.kinds.graphics import contour
 from souron.kinds.kind import Kind
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.labels import Labels

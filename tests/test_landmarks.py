@@ -19,8 +19,8 @@ from souron.cli import main
 from souron.data import load
 from souron.data.dataset import Rows
 from souron.data.formats import landmarks
-from souron.data.reading import Reading
-from souron.evaluation.keypoints import KeypointSetup, mean_places
+from souron.data.readers.settings import Reading
+from souron.evaluation.vision.keypoints import KeypointSetup, mean_places
 from souron.kinds.picture import Picture
 from souron.kinds.points import Points
 from souron.metrics import keypoints

@@ -9,7 +9,7 @@ from shapes import captioned
 
 from souron import registry
 from souron.blocks.unet import with_places
-from souron.evaluation.sampling import Noise, done, draw
+from souron.evaluation.generators.sampling import Noise, done, draw
 from souron.runs import folder, prepare
 from souron.runs.train import staged
 from souron.systems.text_to_image import latent_diffusion

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 import souron
 from souron.blocks.autoencoder import Autoencoder, autoencoder_name, flat
 from souron.blocks.latent import TextUNet, unet_name
-from souron.evaluation.sampling import Noise, done, draw
+from souron.evaluation.generators.sampling import Noise, done, draw
 from souron.hub import diffusion_weights, names
 from souron.kinds.codecs import provenance
 from souron.kinds.text import Text

@@ -11,7 +11,7 @@ from souron import registry
 from souron.cli import main, train
 from souron.lecture import course as courses
 from souron.lecture import rows
-from souron.studio import forms
+from souron.studio.forms import command_form
 from souron.studio.shared import PAGES
 from souron.utils.messages import UserError, use_language
 
@@ -30,7 +30,7 @@ def test_a_row_names_what_exists(row):
     if row.data:
         assert row.systems, "what is trained is the first system"
         assert row.data in load.names()
-    assert set(row.training) <= set(forms.fields(train.train))
+    assert set(row.training) <= set(command_form.fields(train.train))
     if row.docs:
         assert (DOCS / f"{row.docs}.md").is_file(), row.docs
     assert set(row.pages) <= {*PAGES, *registry.study_files()}

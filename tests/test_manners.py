@@ -8,7 +8,7 @@ import manner_answers
 import pytest
 
 from souron.data import load, splits, texts
-from souron.data.composing import manners, manners_judge, manners_words
+from souron.data.composing.language import manners, manners_judge, manners_words
 
 MADE = manners.exchanges()
 LISTS = [*manners_words.NAMES.items(), *manners_words.COMPLAINTS.items()]

@@ -6,13 +6,13 @@ import torch
 from shapes import sentences
 
 from souron import registry
-from souron.data.composing import manners as composing
+from souron.data.composing.language import manners as composing
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.language.tokenizer import Tokenizer
 from souron.data.splits import Split
-from souron.data.tokenizer import Tokenizer
-from souron.evaluation import manners
 from souron.evaluation.answers import Trainings
-from souron.evaluation.text_generation import Sampling, Writer, answers
+from souron.evaluation.language import manners
+from souron.evaluation.language.text_generation import Sampling, Writer, answers
 from souron.kinds.chat import Turn
 from souron.runs import compare
 from souron.tasks.complete import Spec

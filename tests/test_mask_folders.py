@@ -12,7 +12,7 @@ from shapes import masked
 from souron.cli import main
 from souron.data import load
 from souron.data.formats import masks
-from souron.data.reading import Reading
+from souron.data.readers.settings import Reading
 from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
 from souron.utils.messages import UserError

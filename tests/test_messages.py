@@ -11,7 +11,7 @@ from babel.messages.pofile import read_po
 
 import souron.cli.main
 from souron import registry
-from souron.cli import arguments
+from souron.cli.parsing import arguments
 from souron.data import load, transforms
 from souron.report import plots
 from souron.training import budget

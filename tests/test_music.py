@@ -20,7 +20,7 @@ from souron.cli import main
 from souron.data import load, voices
 from souron.data.dataset import ListColumn, Rows
 from souron.data.voices import Voices
-from souron.evaluation.compose import words as written_words
+from souron.evaluation.generators.compose import words as written_words
 from souron.kinds.codecs import midi, musicxml, notation, provenance
 from souron.kinds.codecs.notation import Notation, Note, from_grid, heard, on_grid
 from souron.kinds.score import Score, pitch_name

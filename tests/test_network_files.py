@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from souron.hub import graphs, networks, onnx, tfjs, tflite
-from souron.hub.graphs import Refused
+from souron.hub import networks
+from souron.hub.formats import graphs, onnx, tfjs, tflite
+from souron.hub.formats.graphs import Refused
 
 EXPECTED = torch.from_numpy(made.KERNEL.transpose(0, 3, 1, 2).copy())  # outputs, inputs, H, W
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from shapes import sentences
 
 import souron
-from souron.data.composing import manners
+from souron.data.composing.language import manners
 
 FILE = Path(__file__).parent.parent / "notebooks" / "en" / "letters_to_manners.ipynb"
 

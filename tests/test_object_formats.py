@@ -11,12 +11,13 @@ from shapes import instanced
 
 from souron import registry
 from souron.cli import main
-from souron.data import check, load, objects
-from souron.data.outlines import Piece
+from souron.data import check, load
+from souron.data.readers import object_masks as objects
+from souron.data.readers.outlines import Piece
 from souron.data.targets.boxes import boxes_of
 from souron.data.targets.instances import Instances
 from souron.kinds.codecs.image import letterbox
-from souron.kinds.contour import outline
+from souron.kinds.graphics.contour import outline
 from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
 from souron.tasks.segment_instances import InstanceSegmentation

@@ -27,7 +27,8 @@ from souron.lecture import rows
 from souron.runs import train
 from souron.serve import endpoints
 from souron.serve.api import application
-from souron.studio import files, interactive, interactives, security
+from souron.studio import files, interactive, interactives
+from souron.studio.security import access
 from souron.utils.messages import UserError, use_language
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +39,7 @@ from typing import NamedTuple
 from PIL import ImageDraw
 from torch import Tensor
 
-from souron.data.findings import of_rows
+from souron.data.quality.findings import of_rows
 from souron.data.target import Target
 from souron.data.targets.boxes import first_of
 from souron.kinds.picture import Picture
@@ -245,7 +246,7 @@ class Chord(Kind):
 def test_a_kind_of_answer(tmp_path, monkeypatch, capsys):
     import gradio as gr
 
-    from souron.studio import widgets
+    from souron.studio.forms import widgets
 
     tidy_gradio(tmp_path, monkeypatch)
     sources = {"chorder": written("chord", "chord", "return Chord(given.tones[::-1])")}
@@ -363,7 +364,7 @@ def test_a_page_of_the_studio(tmp_path):
     first, second, last = done.stdout.splitlines()[-3:]
     assert first == second == "200 True True", done.stderr
     assert last == "404 lecture greeting"
-    assert security.find_route("/en/greeting", "GET") is None  # of this process
+    assert access.find_route("/en/greeting", "GET") is None  # of this process
 
 
 ENDPOINT = '''"""``GET /echo``: a word, once more."""

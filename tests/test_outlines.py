@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from pycocotools import mask as theirs
 
-from souron.data import load, outlines
+from souron.data import load
+from souron.data.readers import outlines
 from souron.utils.messages import UserError
 
 SIZE = (64, 40)  # width, height

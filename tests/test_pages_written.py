@@ -14,13 +14,14 @@ from shapes import requested
 
 from souron import model as models_api
 from souron import registry
-from souron.data import load, page_grammar, pages
-from souron.data.composing import page_words
-from souron.data.composing import pages as composing
+from souron.data import load
+from souron.data.composing.language import page_requests as composing
+from souron.data.composing.language import page_words
 from souron.data.dataset import ListColumn
-from souron.data.pages import KINDS, Part
+from souron.data.language import page_grammar, web_pages
+from souron.data.language.web_pages import KINDS, Part
 from souron.data.sets import page_requests
-from souron.evaluation.pages import PageResult
+from souron.evaluation.language.web_pages import PageResult
 from souron.kinds.codecs import browser, hypertext, provenance
 from souron.kinds.page import Page
 from souron.kinds.text import Text
@@ -80,8 +81,8 @@ def test_whatever_the_grammar_allows_is_a_harmless_page_of_these_parts():
         tokens = wandering(request, chance)
         assert page_grammar.is_valid(tokens, len(page_grammar.pieces(request)))
         parts, _copied = page_grammar.read(tokens, request)
-        html = pages.written(parts, chance.choice(("en", "ja")))
-        found = pages.read(html)  # which refuses all that is not harmless
+        html = web_pages.written(parts, chance.choice(("en", "ja")))
+        found = web_pages.read(html)  # which refuses all that is not harmless
         assert Page(html).title
         kinds = [part.kind for part in parts]
         merged = [k for n, k in enumerate(kinds) if k != "text" or kinds[n - 1 : n] != ["text"]]
@@ -105,7 +106,7 @@ def test_requests_become_tokens_and_html_and_come_back(made):
         tokens = page_grammar.written(one.parts, one.text)
         assert tokens and page_grammar.is_valid(tokens, len(page_grammar.pieces(one.text)))
         assert page_grammar.read(tokens, one.text)[0] == one.parts
-        assert pages.read(pages.written(one.parts, one.language)) == one.parts
+        assert web_pages.read(web_pages.written(one.parts, one.language)) == one.parts
 
 
 def test_what_the_test_holds_out_is_not_in_training(made):
@@ -152,7 +153,7 @@ def test_html_that_could_do_something_is_no_page(html):
 
 
 def test_a_page_is_shown_in_a_frame_that_may_do_nothing():
-    page = Page(pages.written(EVERY), pages.outline(EVERY))
+    page = Page(web_pages.written(EVERY), web_pages.outline(EVERY))
     shown = page._repr_html_()
     frame = re.search(r"<iframe ([^>]*?)srcdoc='([^']*)'", shown)
     assert frame and frame[1].strip() == "sandbox"
@@ -166,14 +167,14 @@ def test_chromium_has_the_same_roles_and_axe_finds_nothing(language):
     from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
 
-    html = pages.written(EVERY, language)
+    html = web_pages.written(EVERY, language)
     with sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         tab = chromium.new_page()
         tab.set_content(html)
         told = tab.locator("body").aria_snapshot()
         tab.close()
-        bare = html.replace(pages.POLICY, "img-src data:")  # axe is a script
+        bare = html.replace(web_pages.POLICY, "img-src data:")  # axe is a script
         tab = chromium.new_page()
         tab.set_content(bare)
         found = Axe().run(tab).response["violations"]
@@ -192,7 +193,7 @@ def test_chromium_has_the_same_roles_and_axe_finds_nothing(language):
 def test_a_page_is_drawn(tmp_path):
     from PIL import Image
 
-    Page(pages.written([Part("footer", "red")])).save(tmp_path / "a.png")
+    Page(web_pages.written([Part("footer", "red")])).save(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
         assert (0xB3, 0x26, 0x1E) in {c for _n, c in image.convert("RGB").getcolors(100_000)}
 
@@ -499,13 +500,13 @@ def test_a_typed_request_becomes_a_page_that_is_marked(keyed, tmp_path, monkeypa
     assert path.name == "a-menu-with-3-links.html"
     found = provenance.look(path)
     assert found.mark.settings == {"prompt": "a menu with 3 links"}
-    assert pages.read(path.read_text(encoding="utf-8")) == (Part("menu", many=3),)
+    assert web_pages.read(path.read_text(encoding="utf-8")) == (Part("menu", many=3),)
     [(_name, trouble)] = models_api.predict(model, ["🎈 🎈"])
     assert trouble.code == "empty request"
 
 
 def test_own_requests_with_their_pages(tmp_path):
-    good = pages.written([Part("heading", words=("Hello",)), Part("menu", many=3)])
+    good = web_pages.written([Part("heading", words=("Hello",)), Part("menu", many=3)])
     bad = "<p onclick='x()'>a</p>"
     lines = [("a heading Hello and a menu with three links", good), ("a text", bad),
              ("a heading", good)]  # fmt: skip

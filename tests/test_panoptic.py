@@ -20,8 +20,8 @@ from souron.data import load
 from souron.data.dataset import ListColumn, Rows
 from souron.data.sets import scenes
 from souron.data.targets.panoptic import boxes_of, divided, stuff_of
-from souron.evaluation import panoptic as evaluation
 from souron.evaluation.answers import Trainings
+from souron.evaluation.vision import panoptic as evaluation
 from souron.kinds.picture import Picture
 from souron.kinds.segments import Segments
 from souron.metrics import panoptic

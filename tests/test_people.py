@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from souron.data.composing import crowds, figures, kin, stock
+from souron.data.composing import crowds, figures, related_groups, stock
 from souron.data.composing.composer import Composer
 from souron.data.targets.poses import HIDDEN, SEEN
 
@@ -96,7 +96,7 @@ def test_no_figure_of_a_test_scene_is_in_a_training_scene(made):
     assert all(of_part.values())
     assert not of_part["train"] & (of_part["test"] | of_part["val"])
     assert not of_part["val"] & of_part["test"]
-    blocks = {part: set() for part in kin.PARTS}
+    blocks = {part: set() for part in related_groups.PARTS}
     for part, block in zip(made.parts, made.blocks, strict=True):
         blocks[part].add(block)
     assert len(blocks["test"]) == 10

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from souron.data.dataset import Dataset
-from souron.evaluation import embedding
+from souron.evaluation.generators import embedding
 from souron.utils.files import cache_folder
 
 torch.set_num_threads(1)

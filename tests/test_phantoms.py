@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from souron.data import load
-from souron.data.composing import pooled, torso, torsos
-from souron.data.composing.torso import ORGANS, SIZE
+from souron.data.composing import parallel
+from souron.data.composing.phantoms import torso, torsos
+from souron.data.composing.phantoms.torso import ORGANS, SIZE
 from souron.data.sets import phantoms
 from souron.data.target import target_of
 
@@ -57,7 +58,7 @@ def test_a_patient_follows_from_seed_part_and_number_alone(made):
 
 def test_workers_make_what_one_process_makes(made, monkeypatch, tmp_path):
     monkeypatch.setattr(torsos, "FEWEST", 2)
-    monkeypatch.setattr(pooled.hardware, "cores", lambda: 2)
+    monkeypatch.setattr(parallel.hardware, "cores", lambda: 2)
     few = torsos.Recipe(0, {"train": 2})
     tensors, about = torsos._make(few, tmp_path / "made.safetensors")
     assert torch.equal(tensors["volumes"], made.volumes[:2])
@@ -65,9 +66,9 @@ def test_workers_make_what_one_process_makes(made, monkeypatch, tmp_path):
 
 
 def test_few_cases_of_another_data_set_are_still_made_here(monkeypatch, tmp_path):
-    monkeypatch.setattr(pooled.hardware, "cores", lambda: 2)
-    monkeypatch.setattr(pooled, "_worker", lambda *_told: pytest.fail("a process was started"))
-    assert pooled.shared("", {}, 38, lambda: ({}, {"alone": True}), tmp_path / "made")[1]
+    monkeypatch.setattr(parallel.hardware, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "_worker", lambda *_told: pytest.fail("a process was started"))
+    assert parallel.shared("", {}, 38, lambda: ({}, {"alone": True}), tmp_path / "made")[1]
 
 
 def test_what_is_kept_of_another_recipe_is_not_taken(made):

@@ -21,8 +21,8 @@ from souron.data.dataset import Dataset, ListColumn, Rows, digests
 from souron.data.target import target_of
 from souron.data.targets.boxes import boxes_of
 from souron.data.targets.poses import Figures, Skeleton, area_of, sides_swapped
-from souron.evaluation import detection, poses
-from souron.evaluation.detection import DetectionSetup
+from souron.evaluation.vision import detection, poses
+from souron.evaluation.vision.detection import DetectionSetup
 from souron.kinds.picture import Picture
 from souron.kinds.poses import Poses
 from souron.metrics import poses as similarity

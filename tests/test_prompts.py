@@ -8,7 +8,7 @@ from PIL import Image
 from shapes import captioned as captioned_shapes
 
 from souron.cli import main
-from souron.evaluation import obedience
+from souron.evaluation.generators import prompt_adherence
 from souron.evaluation.record import DrawnRecord
 from souron.kinds.codecs import provenance
 from souron.runs import events as runs_events
@@ -39,7 +39,7 @@ def run(folder, tmp_path_factory):
     project = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SOURON_CACHE", str(project / "cache"))
-        patch.setattr(obedience, "EXAMPLES", 256)
+        patch.setattr(prompt_adherence, "EXAMPLES", 256)
         yield train.train(
             "latent_diffusion_tiny", data=folder, budget="4 epochs", batch=16, samples=8,
             side=32, project=project,

@@ -11,7 +11,7 @@ from shapes import published, sentences
 
 from souron import model as models_api
 from souron.cli import main
-from souron.data.tokenizer import Tokenizer
+from souron.data.language.tokenizer import Tokenizer
 from souron.hub import fetch, model_table, names, open_models, packages, weights
 from souron.utils.messages import UserError
 

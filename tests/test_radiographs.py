@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from radiographs import HEADER, JAPANESE, LABELS, radiographs
 
-from souron.data import duplicates, load
+from souron.data import load
+from souron.data.quality import duplicates
 
 
 def rows(folder):

@@ -19,13 +19,13 @@ from shapes import published
 import souron
 from souron import registry
 from souron.cli import main
-from souron.data.searching import Search, Shelf, places
-from souron.data.sentences import LONGEST, sentences
+from souron.data.language.retrieval import Search, Shelf, places
+from souron.data.language.sentences import LONGEST, sentences
+from souron.data.language.tokenizer import Tokenizer
 from souron.data.sets import help_questions
-from souron.data.tokenizer import Tokenizer
-from souron.evaluation import support
 from souron.evaluation.answers import Setup
-from souron.evaluation.speaking import LENGTH, Speaker, Spoken
+from souron.evaluation.language import unsupported_words
+from souron.evaluation.language.retrieval_augmented import LENGTH, Speaker, Spoken
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.text import Text
 from souron.metrics import retrieval
@@ -276,11 +276,11 @@ def test_the_index_that_was_not_used_for_longest_goes_first(monkeypatch, cache):
 
 def test_words_that_no_passage_has_are_marked():
     answer = "The patient was given amoxicillin, 500 mg, for his pneumonia."
-    spans = support.unsupported(answer, [WARD])
+    spans = unsupported_words.unsupported(answer, [WARD])
     assert [answer[a:b] for a, b in spans] == ["amoxicillin", "500", "mg"]
     said = "患者は金曜日に退院します。"
-    assert [said[a:b] for a, b in support.unsupported(said, [WARD])] == ["患者", "退院"]
-    assert support.marked("a b", [(2, 3)], "<", ">") == "a <b>"
+    assert [said[a:b] for a, b in unsupported_words.unsupported(said, [WARD])] == ["患者", "退院"]
+    assert unsupported_words.marked("a b", [(2, 3)], "<", ">") == "a <b>"
 
 
 def test_a_language_model_comes_second(monkeypatch):

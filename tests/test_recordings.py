@@ -30,7 +30,7 @@ from souron.serve import access
 from souron.serve.api import Gate
 from souron.serve.service import Service
 from souron.serve.uploads import Limits
-from souron.studio import widgets
+from souron.studio.forms import widgets
 from souron.utils.messages import UserError
 
 

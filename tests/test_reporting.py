@@ -21,9 +21,10 @@ from PIL import Image
 from souron import registry
 from souron.data.dataset import Dataset, Skipped
 from souron.data.splits import Parts
-from souron.evaluation import classification, generation, sampling
 from souron.evaluation.answers import Trainings
+from souron.evaluation.generators import generation, sampling
 from souron.evaluation.record import ComparisonRecord, Cost, RunRecord
+from souron.evaluation.vision import classification
 from souron.report import comparison as comparison_page
 from souron.report import plots, report
 from souron.report import run as run_page

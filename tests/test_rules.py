@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -129,7 +130,7 @@ def test_no_file_compares_with_a_tasks_name():
 
 FACES = {  # (a special face, its study): why what is made from the contract is not enough
     ("souron.cli.watch", "watch"): "a video that souron predict is given",
-    ("souron.studio.predict_form", "watch"): "the same on the page Use",
+    ("souron.studio.forms.predict_form", "watch"): "the same on the page Use",
     ("souron.studio.pages.arena", "arena"): "a vote needs the next two answers at once",
     ("souron.studio.pages.exam", "exam"): "a person answers question by question",
     ("souron.studio.pages.read", "ask"): "questions one after the other, with the text beside them",
@@ -290,6 +291,29 @@ def test_docstrings_begin_with_a_verb_or_a_name():
             if first in CLAUSES and not (isinstance(node, ast.Module) and name in SHOWN):
                 wrong.append(f"{name}:{getattr(node, 'lineno', 1)} {first}")
     assert not wrong
+
+
+MOST_FILES = 25  # directly in a folder
+ONE_FILE_EACH = {  # folder that may hold more -> what is added to it by one file
+    "souron/blocks": "a layer",
+    "souron/data/formats": "a data format",
+    "souron/data/sets": "a data set",
+    "souron/kinds": "a kind of answer or input",
+    "souron/metrics": "the metrics of a task",
+    "souron/report/sections": "the section of a task in the reports",
+    "souron/tasks": "a task",
+}
+
+
+def test_a_folder_is_seen_at_a_glance():
+    """A folder with more files is divided by topic, unless each file is a part of its own."""
+    found = Counter(file.parent.relative_to(HOUSE.parent).as_posix() for file in FILES)
+    assert not {
+        folder: count
+        for folder, count in found.items()
+        if count > MOST_FILES and folder not in ONE_FILE_EACH
+    }
+    assert all(found[folder] for folder in ONE_FILE_EACH)
 
 
 LONGEST = 80  # lines of a function

@@ -19,12 +19,12 @@ from souron.data.composing import (
     cutouts,
     figures,
     grounds,
-    kin,
-    many,
-    pooled,
+    parallel,
+    related_groups,
     stock,
     words,
 )
+from souron.data.composing import scenes as many
 from souron.data.composing.composer import Composer
 from souron.data.composing.cutouts import CATEGORIES
 from souron.data.sets import photographs as photographs_set
@@ -75,7 +75,7 @@ def photographs(tmp_path) -> Path:
     """Noise under the names of the known photographs, three of each side that show nothing."""
     folder = tmp_path / "cache" / "data" / "photographs"
     folder.mkdir(parents=True)
-    for part in kin.PARTS:
+    for part in related_groups.PARTS:
         known = [photo for photo in grounds.PHOTOS if photo.part == part and not photo.shows]
         for photo in known[-3:]:
             pixels = grounds.noise(400, np.random.default_rng(len(photo.file)))
@@ -237,7 +237,7 @@ def test_scenes_leave_out_what_would_not_be_seen(monkeypatch, drawn):
     pixels = cutouts.cut(clear)
     held = [
         stock.Held(cutouts.Cutout(f"{part}", "fruit", "", pixels, np.zeros((0, 2))), part, 0)
-        for part in kin.PARTS
+        for part in related_groups.PARTS
     ]
     apples = stock.Stock("stamps", tuple(held), (), (), "", {})
     monkeypatch.setattr(grounds, "noise", lambda side, rng: GRASS[:side, :side].clip(0, 255))
@@ -320,17 +320,20 @@ def test_people_are_drawn_with_their_joints():
 
 def test_kin_are_families():
     keys = [
-        kin.close("animals/birds/crow.png", "bird", "A crow."),
-        kin.close("animals/birds/crow_mirror.png", "bird", "A crow."),
-        kin.close("animals/birds/crow2.png", "bird", "A black bird."),
-        kin.close("animals/birds/cartoon/karl.png", "bird", "A crow!"),
-        kin.close("animals/birds/owl.png", "bird", "An owl."),
-        kin.close("plants/flowers/flower1.png", "flower", "A flower."),
-        kin.close("plants/flowers/flower2.png", "flower", "A flower."),
+        related_groups.close("animals/birds/crow.png", "bird", "A crow."),
+        related_groups.close("animals/birds/crow_mirror.png", "bird", "A crow."),
+        related_groups.close("animals/birds/crow2.png", "bird", "A black bird."),
+        related_groups.close("animals/birds/cartoon/karl.png", "bird", "A crow!"),
+        related_groups.close("animals/birds/owl.png", "bird", "An owl."),
+        related_groups.close("plants/flowers/flower1.png", "flower", "A flower."),
+        related_groups.close("plants/flowers/flower2.png", "flower", "A flower."),
     ]
-    assert kin.families(keys) == [0, 0, 0, 0, 4, 5, 6]
-    coins = [kin.wide(f"symbols/money/{c}.png", "coin", "") for c in ("us/a", "us/b", "euro/a")]
-    assert kin.families(coins) == [0, 0, 2]
+    assert related_groups.families(keys) == [0, 0, 0, 0, 4, 5, 6]
+    coins = [
+        related_groups.wide(f"symbols/money/{c}.png", "coin", "")
+        for c in ("us/a", "us/b", "euro/a")
+    ]
+    assert related_groups.families(coins) == [0, 0, 2]
 
 
 def relations(held: tuple[stock.Held, ...]) -> dict[str, set[str]]:
@@ -374,7 +377,7 @@ def test_no_kin_on_two_sides(stamps):
 
 def test_the_blocks_of_a_side_are_disjoint_and_even(stamps):
     source = stock.stocked()
-    for part, count in kin.BLOCKS.items():
+    for part, count in related_groups.BLOCKS.items():
         blocks = source.blocks(part, CATEGORIES)
         names = [cutout.name for block in blocks for cutout in block]
         assert len(names) == len(set(names)) == sum(one.part == part for one in source.held)
@@ -388,8 +391,8 @@ def test_the_blocks_of_a_side_are_disjoint_and_even(stamps):
 def test_a_scene_takes_its_things_from_one_block(stamps):
     source = stock.stocked()
     block_of = {one.cutout.name: (one.part, one.block) for one in source.held}
-    for part in kin.PARTS:
-        for scene in many_of(source, part, 2 * kin.BLOCKS[part]):
+    for part in related_groups.PARTS:
+        for scene in many_of(source, part, 2 * related_groups.BLOCKS[part]):
             assert {block_of[name] for name in scene.sources.cutouts} == {
                 (part, scene.sources.block)
             }
@@ -399,7 +402,8 @@ def test_a_scene_takes_its_things_from_one_block(stamps):
 def test_no_photograph_on_two_sides_nor_with_things_of_the_categories(stamps, photographs):
     source = stock.stocked()
     used = {
-        part: {scene.sources.ground for scene in many_of(source, part, 30)} for part in kin.PARTS
+        part: {scene.sources.ground for scene in many_of(source, part, 30)}
+        for part in related_groups.PARTS
     }
     assert all(len(names) >= 3 for names in used.values()) and "china.jpg" in used["train"]
     assert len(set.union(*used.values())) == sum(map(len, used.values()))
@@ -498,8 +502,8 @@ def test_the_data_set_of_stamps_has_a_group_for_each_block(stamps, photographs, 
     groups: dict[str, set[str]] = {}
     for group, part in zip(cases.group, cases.part, strict=True):
         groups.setdefault(part, set()).add(group)
-    assert {part: len(found) for part, found in groups.items()} == kin.BLOCKS
-    assert len(set.union(*groups.values())) == sum(kin.BLOCKS.values())
+    assert {part: len(found) for part, found in groups.items()} == related_groups.BLOCKS
+    assert len(set.union(*groups.values())) == sum(related_groups.BLOCKS.values())
     assert [skipped.code for skipped in cases.skipped] == ["empty file"]
     test = Composer(48, scenes.SEED, "test", source=stock.stocked())
     for number in (0, 39):
@@ -513,8 +517,8 @@ def test_the_data_set_of_stamps_has_a_group_for_each_block(stamps, photographs, 
 def test_workers_make_what_one_process_makes(stamps, photographs, monkeypatch):
     source = stock.stocked()
     alone = many._some(recipe(), source, recipe().rows)
-    monkeypatch.setattr(pooled, "FEWEST", 10)
-    monkeypatch.setattr(pooled.hardware, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "FEWEST", 10)
+    monkeypatch.setattr(parallel.hardware, "cores", lambda: 2)
     tensors, about = many._make(recipe(), source, stamps.parent / "made.safetensors")
     assert tensors.keys() == alone[0].keys() and about == alone[1]
     assert all(torch.equal(tensors[name], alone[0][name]) for name in tensors)
@@ -522,8 +526,8 @@ def test_workers_make_what_one_process_makes(stamps, photographs, monkeypatch):
 
 
 def test_a_worker_that_fails_is_told_and_nothing_is_kept(drawn, monkeypatch, tmp_path):
-    monkeypatch.setattr(pooled, "FEWEST", 10)
-    monkeypatch.setattr(pooled.hardware, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "FEWEST", 10)
+    monkeypatch.setattr(parallel.hardware, "cores", lambda: 2)
     origin = {"categories": ["unicorn"], "numbers": 1}
     broken = stock.Stock("drawn", drawn.held, (), (), "x", origin)
     with pytest.raises(UserError, match="making scenes broke off") as trouble:
@@ -613,7 +617,7 @@ def test_the_real_stamps_suffice():
     assert set(CATEGORIES) <= set(source.categories) and not source.skipped
     assert all(count[name] >= 15 for name in CATEGORIES) and sum(count.values()) > 250
     assert all(len(parts) == 1 for parts in relations(source.held).values())
-    for part, number in kin.BLOCKS.items():
+    for part, number in related_groups.BLOCKS.items():
         assert len(source.blocks(part, CATEGORIES)) == number
     for scene in many_of(source, "test", 20):
         assert len(scene.boxes) and scene.masks.sum(0).max() <= 1

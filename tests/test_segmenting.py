@@ -18,7 +18,7 @@ from souron.cli import main
 from souron.data import load, transforms
 from souron.data.dataset import Rows
 from souron.data.target import target_of
-from souron.evaluation.segmentation import SegmentationSetup
+from souron.evaluation.vision.segmentation import SegmentationSetup
 from souron.kinds.picture import Picture
 from souron.metrics import segmentation
 from souron.metrics.segmentation import UNKNOWN

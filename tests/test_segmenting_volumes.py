@@ -14,9 +14,11 @@ from shapes import scans
 
 import souron
 from souron import model, registry
-from souron.data import load, resampling
+from souron.data import load
 from souron.data.dataset import Rows
-from souron.evaluation import summary, volumes
+from souron.data.readers import resampling
+from souron.evaluation import summary
+from souron.evaluation.vision import volumes
 from souron.kinds.codecs import axes
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.volume import Volume

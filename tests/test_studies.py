@@ -27,11 +27,15 @@ from souron.serve import access
 from souron.serve.api import Gate
 from souron.serve.service import Service
 from souron.serve.uploads import Limits
-from souron.studio import forms, jobs, run_list, run_view, security, sent
-from souron.studio.jobs import Jobs
+from souron.studio.forms import command_form
+from souron.studio.jobs import job_queue
+from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import study as study_page
-from souron.studio.paths import Roots
-from souron.studio.security import Guard
+from souron.studio.runs import run_list, run_view
+from souron.studio.security import access as security
+from souron.studio.security import upload_names as sent
+from souron.studio.security.access import Guard
+from souron.studio.security.paths import Roots
 from souron.studio.shared import PAGES, Studio
 from souron.study import Record, Table
 from souron.utils.messages import UserError, use_language
@@ -529,7 +533,7 @@ def test_the_studio_has_a_form_of_its_options(drop, texts, studio):
     job = studio.jobs.start(words, "en")
     assert not job.brief and form.held(job) == ["notes.txt\nmore.txt", "4", "fever\nand", True]
     with pytest.raises(UserError, match="no command is named"):
-        jobs.check(["wordcounts"], "en")
+        job_queue.check(["wordcounts"], "en")
 
 
 def test_the_page_offers_each_study_once_and_shows_the_report(drop, texts, studio, capsys):
@@ -569,7 +573,7 @@ def test_a_number_that_is_none_is_refused_by_the_form(drop):
     form = built(lambda _blocks: study_page.Form(registry.study("wordcount"), True))
     with use_language("en"), pytest.raises(UserError, match="letters of a word=many"):
         form.words(("notes.txt", "many", "", False))
-    assert forms.chosen(form.fields.values(), ["", "", "", False]) == {}
+    assert command_form.chosen(form.fields.values(), ["", "", "", False]) == {}
 
 
 def test_the_form_of_a_lookup_asks_for_its_page(studio):

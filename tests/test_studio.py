@@ -387,7 +387,7 @@ def test_a_system_dropped_in_as_one_file_is_there(tmp_path):
 
 def test_ctrl_c_ends_the_server_at_once_and_says_nothing_of_what_it_cuts_off(tmp_path):
     code = (
-        "import time; from souron.studio import job_view; "
+        "import time; from souron.studio.jobs import job_view; "
         "job_view.Watch.latest = lambda self, query: print('asked') or time.sleep(6); "
         "from souron.cli.main import main; main()"
     )

@@ -11,13 +11,13 @@ import pytest
 import talking
 from talking import NAMES
 
-from souron.evaluation.text_generation import Writer, Written
+from souron.evaluation.language.text_generation import Writer, Written
 from souron.hub import zoo
 from souron.studio import chat_view
 from souron.studio.chat_view import Talk
-from souron.studio.jobs import Jobs
+from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages.chat import Chatting, temperature_of
-from souron.studio.paths import Roots
+from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 from souron.utils.messages import UserError
 

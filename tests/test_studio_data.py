@@ -11,12 +11,15 @@ from zipfile import ZipFile
 import pytest
 import typer.main
 
-from souron.cli import app, arguments, main
+from souron.cli import app, main
+from souron.cli.parsing import arguments
 from souron.data import load
-from souron.studio import data_view, jobs, own_data
-from souron.studio.jobs import Jobs
+from souron.studio import data_view
+from souron.studio.forms import own_data
+from souron.studio.jobs import job_queue
+from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import data
-from souron.studio.paths import Roots
+from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 from souron.utils.messages import LANGUAGES, UserError, use_language
 
@@ -47,7 +50,7 @@ def ended(studio, words, result, code=0, error=None):
     """A job that ended so."""
     job = studio.jobs.start(words, studio.language)
     job.note["over"] = "failed" if error else "done"
-    jobs.write(job.place / "result.json", result)
+    job_queue.write(job.place / "result.json", result)
     said = {"error": error} if error else {}
     line = json.dumps({"time": 0, "ended": code, **said})
     (job.place / "events.jsonl").write_text(line + "\n")
@@ -139,7 +142,7 @@ def test_no_folder_is_taken_for_an_option_or_a_name(english, name):
     words = data.look_words(english, typed, *FORM)
     [found], options = meant(words)
     assert Path(found).samefile(folder) and found != "digits" and options == []
-    jobs.check(words, "en")
+    job_queue.check(words, "en")
     (verb, found), options = meant(data.check_words(english, typed, *FORM))
     assert verb == "check" and Path(found).samefile(folder) and options == []
 

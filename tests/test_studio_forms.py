@@ -10,13 +10,15 @@ import gradio as gr
 import pytest
 
 from souron.cli import train as commands
-from souron.data import called
+from souron.data import display_names
 from souron.hub import fetch
-from souron.studio import forms, naming, own_data, sent
-from souron.studio.job_view import Estimate, Watch
-from souron.studio.jobs import Jobs
+from souron.studio import naming
+from souron.studio.forms import command_form, own_data
+from souron.studio.jobs.job_queue import Jobs
+from souron.studio.jobs.job_view import Estimate, Watch
 from souron.studio.pages import compare, train
-from souron.studio.paths import Roots
+from souron.studio.security import upload_names
+from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio, trouble, words
 from souron.utils.messages import LANGUAGES, UserError, use_language
 
@@ -38,7 +40,7 @@ def built(make):
     return asyncio.run(build())
 
 
-FIELDS = forms.fields(commands.train)
+FIELDS = command_form.fields(commands.train)
 
 
 # forms
@@ -50,13 +52,13 @@ def test_an_empty_field_says_nothing():
     assert len(numbers) > 5
     widgets = built(lambda _blocks: [field.widget() for field in numbers])
     assert {type(widget) for widget in widgets} == {gr.Textbox}
-    assert forms.chosen(numbers, [widget.value for widget in widgets]) == {}
-    assert forms.chosen(numbers, [None] * len(numbers)) == {}
+    assert command_form.chosen(numbers, [widget.value for widget in widgets]) == {}
+    assert command_form.chosen(numbers, [None] * len(numbers)) == {}
 
 
 def test_a_number_that_is_said_is_taken_also_0():
     given = {"seed": "0", "patience": " 3 ", "batch": "６４", "lr0": "1e-3"}
-    said = forms.chosen([FIELDS[name] for name in given], list(given.values()))
+    said = command_form.chosen([FIELDS[name] for name in given], list(given.values()))
     assert said == {"seed": 0, "patience": 3, "batch": 64, "lr0": 0.001}
     assert words("train", ["cnn"], said)[1:3] == ["cnn", "seed=0"]
 
@@ -66,7 +68,7 @@ def test_a_number_that_is_said_is_taken_also_0():
 )
 def test_what_is_no_number_is_refused_by_its_name_in_words(name, text):
     with pytest.raises(UserError) as refused:
-        forms.chosen([FIELDS[name]], [text])
+        command_form.chosen([FIELDS[name]], [text])
     assert FIELDS[name].says[0] in refused.value.found and f"={text}" in refused.value.found
 
 
@@ -74,7 +76,7 @@ def test_what_is_no_number_is_refused_by_its_name_in_words(name, text):
 def test_a_field_is_called_by_what_it_asks_for(language):
     with use_language(language):
         for command in (commands.train, commands.compare):
-            for field in forms.fields(command).values():
+            for field in command_form.fields(command).values():
                 label, info = field.says
                 assert label not in ("", field.name) and label[-1] not in ":：(（"
                 assert not info.startswith(("(", "（"))
@@ -97,7 +99,9 @@ def test_transfer_is_offered_where_there_are_weights(studio, monkeypatch):
     assert train.startable("resnet", "18", "transfer")["value"] == "transfer"
     offered = [value for _shown, value in compare.choices()]
     assert "resnet18:frozen" in offered and "resnet50:frozen" not in offered
-    assert not {"pretrained", "freeze"} & set(forms.fields(commands.compare)) - set(compare.HERE)
+    assert not {"pretrained", "freeze"} & set(command_form.fields(commands.compare)) - set(
+        compare.HERE
+    )
     asked = ("resnet", "50", "digits", "5s", "transfer", "")
     with pytest.raises(UserError, match="weights"):
         train.line(studio, asked, {})
@@ -121,7 +125,7 @@ def test_more_options_are_those_of_the_task():
 
 
 def further(command, here):
-    return {name: f for name, f in forms.fields(command).items() if name not in here}
+    return {name: f for name, f in command_form.fields(command).items() if name not in here}
 
 
 def test_a_page_opened_again_holds_what_its_job_was_told(studio, monkeypatch):
@@ -138,7 +142,7 @@ def test_a_page_opened_again_holds_what_its_job_was_told(studio, monkeypatch):
     asked_for = train.filled(studio, {"system": "mlp"}, job.id, more)  # the address goes first
     assert asked_for[0] == "mlp" and asked_for[3] == gr.skip()
     more = further(commands.compare, compare.HERE)
-    count = forms.fields(commands.compare)["seeds"]
+    count = command_form.fields(commands.compare)["seeds"]
     values = (["mlp", "cnn"], "digits", "2s", "4", *[""] * len(more))
     names, options = compare.wish(values, count, more)
     job = studio.jobs.start(words("compare", names, options), "en")
@@ -175,7 +179,9 @@ def test_a_page_asks_only_while_its_job_is_at_work(studio):
 
 def test_an_estimate_is_found_out_and_never_in_the_way(studio, monkeypatch):
     estimate = built(lambda blocks: Estimate(replace(studio, blocks=blocks), "Start"))
-    monkeypatch.setattr("souron.studio.jobs.Job.launch", lambda job: job.note.update(pid=-1))
+    monkeypatch.setattr(
+        "souron.studio.jobs.job_queue.Job.launch", lambda job: job.note.update(pid=-1)
+    )
     asked, _told, clock = estimate.look(None, ["train", "cnn"])
     assert studio.jobs.all() == []  # somebody may still be typing
     asked, told, clock = estimate.look(asked, ["train", "cnn"])
@@ -213,7 +219,7 @@ def test_an_estimate_is_found_out_and_never_in_the_way(studio, monkeypatch):
 )
 def test_data_is_called_by_a_name(data, name):
     with use_language("en"):
-        assert called.called(data) == name
+        assert display_names.called(data) == name
 
 
 @pytest.mark.parametrize(
@@ -288,8 +294,8 @@ def test_answers_are_sent_at_once():
 
 
 def test_a_run_on_a_cleaned_table_is_called_after_its_folder():
-    assert called.folder("u/shapes/checked-2.csv") == "shapes-cleaned-2"
-    assert [called.folder(name) for name in ("digits", "photos/", "a/labels.csv")] == [
+    assert display_names.folder("u/shapes/checked-2.csv") == "shapes-cleaned-2"
+    assert [display_names.folder(name) for name in ("digits", "photos/", "a/labels.csv")] == [
         "digits", "photos", "labels.csv",
     ]  # fmt: skip
 
@@ -302,9 +308,9 @@ def test_a_file_keeps_the_name_that_it_had(tmp_path, name):
     (tmp_path / "a%22.png").write_bytes(b"picture")
     given = SimpleNamespace(path=str(tmp_path / "a%22.png"), orig_name=name)
     for _time in range(2):
-        found = Path(sent.place(given))
+        found = Path(upload_names.place(given))
         assert found.name == name and found.read_bytes() == b"picture"
-    assert sent.places([given]) == [str(found)] and sent.places(None) == []
+    assert upload_names.places([given]) == [str(found)] and upload_names.places(None) == []
 
 
 @pytest.mark.parametrize(
@@ -315,13 +321,13 @@ def test_a_name_leads_nowhere(tmp_path, name):
     path = tmp_path / "sent" / "a.png"
     path.parent.mkdir()
     path.write_bytes(b"picture")
-    assert sent.place(SimpleNamespace(path=str(path), orig_name=name)) == str(path)
+    assert upload_names.place(SimpleNamespace(path=str(path), orig_name=name)) == str(path)
     assert [each.name for each in tmp_path.rglob("*")] == ["sent", "a.png"]
 
 
 def test_what_was_sent_is_not_opened_also_after_an_update():
     """Gradio makes a component anew, of its class, when it is updated."""
-    made = built(lambda _blocks: sent.received(gr.Image(type="filepath")))
+    made = built(lambda _blocks: upload_names.received(gr.Image(type="filepath")))
     again = made.__class__(**made.constructor_args, render=False)
     assert again.preprocess(SimpleNamespace(path="x.png", orig_name="x.png")) == "x.png"
     assert isinstance(again, gr.Image) and again.get_block_name() == "image"

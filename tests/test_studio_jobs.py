@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from souron.studio import job_view
-from souron.studio import jobs as module
-from souron.studio.jobs import Job, Jobs
+from souron.studio.jobs import job_queue as module
+from souron.studio.jobs import job_view
+from souron.studio.jobs.job_queue import Job, Jobs
 from souron.utils import files
 from souron.utils.messages import UserError, use_language
 
@@ -216,7 +216,8 @@ def test_a_job_of_seconds_does_not_wait_behind_one_of_minutes(jobs):
 def test_one_server_at_a_time_works_on_a_project(tmp_path):
     """Until it ends, also by kill -9."""
     code = (
-        "import time; from pathlib import Path; from souron.studio.jobs import only_server\n"
+        "import time; from pathlib import Path\n"
+        "from souron.studio.jobs.job_queue import only_server\n"
         "with only_server(Path('runs')):\n    print('held', flush=True); time.sleep(1000)\n"
     )
     server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
@@ -266,7 +267,7 @@ def test_a_training_outlives_the_server_that_is_killed(child, opened, tmp_path):
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from souron.studio import jobs\n"
+        "from souron.studio.jobs import job_queue as jobs\n"
         f"jobs.COMMAND = (sys.executable, {str(tmp_path / 'child.py')!r})\n"
         "mine = jobs.Jobs(Path('runs'))\n"
         "print(mine.start(['train', 'hold'], 'en', queued=False).id, flush=True)\n"

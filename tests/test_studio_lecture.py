@@ -20,9 +20,11 @@ from souron.cli import main
 from souron.lecture import course as courses
 from souron.lecture import rows
 from souron.report import layers
-from souron.studio import files, lecture_routes, security
-from souron.studio.jobs import Jobs
-from souron.studio.paths import Roots
+from souron.studio import files
+from souron.studio.jobs.job_queue import Jobs
+from souron.studio.lecture import lecture_routes
+from souron.studio.security import access
+from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -201,7 +203,7 @@ def test_the_first_steps_and_what_is_not_there(client):
 
 def test_the_guard_lets_the_lectures_requests_in_and_no_others():
     def sort(path, method="GET"):
-        route = security.find_route(path, method)
+        route = access.find_route(path, method)
         return route and route.sort
 
     assert sort("/lecture/en/V1") == sort("/lecture/ja/course/x/1") == "own"
@@ -234,7 +236,7 @@ def serving(tmp_path, jobs):
     settings = uvicorn.Config(None, port=0, log_level="error", ws="none", proxy_headers=False)
     bound = settings.bind_socket()
     port = bound.getsockname()[1]
-    settings.app = security.Guard(app, port=port, place=tmp_path)
+    settings.app = access.Guard(app, port=port, place=tmp_path)
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, args=[[bound]])
     thread.start()

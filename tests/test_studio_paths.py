@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from souron.studio.paths import Roots
+from souron.studio.security.paths import Roots
 from souron.utils.messages import UserError
 
 

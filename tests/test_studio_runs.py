@@ -21,10 +21,10 @@ import send2trash
 import yaml
 
 from souron.runs import folder as run_folder
-from souron.studio import run_list, run_view, trash
-from souron.studio.jobs import Jobs
+from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import compare, runs, train
-from souron.studio.paths import Roots
+from souron.studio.runs import run_list, run_view, trash
+from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 from souron.utils.messages import LANGUAGES, UserError, use_language
 
@@ -404,8 +404,8 @@ def test_what_is_deleted_lies_whole_in_the_desktops_own_bin(tmp_path):
     Path("outside/mine").write_text("mine")
     before = contents(folder)
     code = (
-        "from pathlib import Path; from souron.studio import trash; "
-        "from souron.studio.jobs import Jobs; "
+        "from pathlib import Path; from souron.studio.runs import trash; "
+        "from souron.studio.jobs.job_queue import Jobs; "
         f"trash.to_bin(Jobs(Path('runs')), Path({str(folder)!r}))"
     )
     place = {"HOME": str(home), "XDG_DATA_HOME": str(home / "share")}

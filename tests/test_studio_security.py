@@ -21,8 +21,8 @@ import httpx
 import pytest
 
 from souron.serve import access
-from souron.studio import security
-from souron.studio.security import Door, Guard, Refused
+from souron.studio.security import access as security
+from souron.studio.security.access import Door, Guard, Refused
 from souron.studio.shared import USER_ERROR
 
 PORT = 7860

@@ -12,9 +12,9 @@ from PIL import Image
 from souron.cli.main import run
 from souron.data.load import load
 from souron.runs import folder as run_folder
-from souron.studio import teaching
+from souron.studio.lecture import teaching
+from souron.studio.lecture.teaching import Teaching
 from souron.studio.model_cache import models
-from souron.studio.teaching import Teaching
 from souron.utils.messages import UserError
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from souron.studio import uploads
+from souron.studio.security import uploads
 from souron.utils.messages import UserError
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)

@@ -22,12 +22,14 @@ from souron.kinds import signature
 from souron.kinds.codecs.image import as_image
 from souron.kinds.picture import Picture
 from souron.runs import train
-from souron.studio import answers, model_cache, predict_form, samples, security
-from souron.studio.generate_form import Drawing, latest, outcome
-from souron.studio.job_view import Watch
-from souron.studio.jobs import Jobs
+from souron.studio import answers, model_cache
+from souron.studio.forms import predict_form, samples
+from souron.studio.forms.generate_form import Drawing, latest, outcome
+from souron.studio.jobs.job_queue import Jobs
+from souron.studio.jobs.job_view import Watch
 from souron.studio.pages import use
-from souron.studio.paths import Roots
+from souron.studio.security import access
+from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 from souron.utils import files as file_utils
 from souron.utils.messages import LANGUAGES, UserError, use_language
@@ -201,7 +203,7 @@ def test_a_damaged_run_says_so_and_is_mended_by_another_training(project, files,
 def studio(project, tmp_path, monkeypatch):
     """A studio without a browser, its page within a Gradio app."""
     kept = {"GRADIO_TEMP_DIR": str(project / ".studio" / "temporary")}
-    for name, value in (security.QUIET | kept).items():
+    for name, value in (access.QUIET | kept).items():
         monkeypatch.setenv(name, value)
 
     places = Roots([tmp_path, project])

@@ -37,8 +37,8 @@ from souron.kinds.table import Table
 from souron.kinds.text import Text
 from souron.kinds.video import Video
 from souron.kinds.volume import Volume
-from souron.studio import widgets
-from souron.studio.option_names import OPTION_NAMES
+from souron.studio.forms import widgets
+from souron.studio.forms.option_names import OPTION_NAMES
 from souron.utils.messages import UserError, use_language
 
 for name in BODIES:
@@ -355,7 +355,8 @@ def served(blocks):
     import uvicorn
     from fastapi import FastAPI
 
-    from souron.studio import app, security
+    from souron.studio import app
+    from souron.studio.security import access
 
     app.directly(blocks)
     outer = gr.mount_gradio_app(
@@ -364,7 +365,7 @@ def served(blocks):
     )  # fmt: skip
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    door = security.Guard(outer, port=port)
+    door = access.Guard(outer, port=port)
     server = uvicorn.Server(uvicorn.Config(door, log_level="error", ws="none"))
     thread = threading.Thread(target=server.run, args=[[listening]], daemon=True)
     thread.start()
@@ -389,9 +390,9 @@ UPLOADED = """part => {
 @pytest.fixture
 def all_of_them(systems, tmp_path):
     """One page with a system for every kind, and its address."""
-    from souron.studio import security
+    from souron.studio.security import access
 
-    security.prepare(tmp_path / "gradio")
+    access.prepare(tmp_path / "gradio")
     with gr.Blocks(analytics_enabled=False, title="widgets") as blocks:
         for kind in BODIES:
             with gr.Column(elem_id=kind):

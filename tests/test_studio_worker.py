@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from souron.studio import jobs as module
-from souron.studio import worker as worker_module
-from souron.studio.jobs import Jobs
+from souron.studio.jobs import job_queue as module
+from souron.studio.jobs import worker as worker_module
+from souron.studio.jobs.job_queue import Jobs
 
 PATIENCE = 120  # seconds until something that should happen counts as missing
 TRAINED = ["train", "vae_tiny", "data=digits", "budget=1ep", "workers=2"]
@@ -23,7 +23,7 @@ LONG = ["train", "mlp_tiny", "data=digits", "budget=1h"]
 # a worker whose children tell what they are, in place of doing what their words say
 TELLING = """
 import json, os, random, signal, sys, time
-from souron.studio import worker
+from souron.studio.jobs import worker
 
 
 def tell(*given, **more):
@@ -301,7 +301,7 @@ def test_what_worker_and_server_leave_behind_is_found_and_stopped(opened, tmp_pa
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from souron.studio.jobs import Jobs\n"
+        "from souron.studio.jobs.job_queue import Jobs\n"
         "jobs = Jobs(Path('runs'))\n"
         "jobs.worker.start()\n"
         "while not jobs.worker.ready: time.sleep(0.05)\n"

@@ -21,9 +21,10 @@ from souron.blocks import tiling
 from souron.blocks.averaging import in_a_row
 from souron.cli.main import run as souron
 from souron.data import load
-from souron.data.run_lengths import area_of, lengths_of
-from souron.evaluation import image_to_image as evaluation
-from souron.evaluation import perceptual, summary
+from souron.data.readers.run_lengths import area_of, lengths_of
+from souron.evaluation import summary
+from souron.evaluation.vision import image_to_image as evaluation
+from souron.evaluation.vision import perceptual
 from souron.kinds.picture import Picture
 from souron.metrics import image_to_image as figures
 from souron.systems.image_to_image import esrgan

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scanning import AIR, CENTRE, RADII, TISSUE, ellipsoid
 
-from souron.kinds import mesh, rendering, surface
+from souron.kinds import mesh
+from souron.kinds.graphics import isosurface, rendering
+from souron.kinds.graphics.isosurface import Shape
 from souron.kinds.mesh import Mesh
-from souron.kinds.surface import Shape
 from souron.kinds.volume import Volume
 from souron.utils.messages import UserError
 
@@ -42,7 +43,7 @@ OBLIQUE[:3, :3] = np.array([[0.36, 0.48, 0.8], [-0.8, 0.6, 0.0], [-0.48, -0.64, 
 )
 def test_it_is_closed_outside_out_and_as_large_as_the_shape(affine):
     volume = drawn(affine, (30, 40, 60))
-    made, parts = surface.surface(volume, HALF)
+    made, parts = isosurface.surface(volume, HALF)
     assert made.open_edges == 0 and len(parts.millilitres) == 1 and parts.lost == 0
     assert made.millilitres == pytest.approx(WHOLE, rel=0.01)
     far = np.linalg.norm((made.vertices - CENTRE) / RADII, axis=1)
@@ -55,7 +56,7 @@ def test_it_is_closed_outside_out_and_as_large_as_the_shape(affine):
 @pytest.mark.parametrize("slices", [1.0, 3.0, 5.0])
 def test_grey_values_keep_the_volume_where_slices_are_thick(slices):
     affine = upright((slices, 0.7, 0.7))
-    made, _parts = surface.surface(drawn(affine, (int(40 / slices), 44, 60)), HALF)
+    made, _parts = isosurface.surface(drawn(affine, (int(40 / slices), 44, 60)), HALF)
     assert made.millilitres == pytest.approx(WHOLE, rel=0.05)
 
 
@@ -64,9 +65,9 @@ def test_a_level_that_voxels_have_moves_between_the_steps():
     values = chance.integers(200, 260, (12, 12, 12)).astype(np.int16)
     assert (values == 226).any()
     volume = Volume(values, np.eye(4))
-    at, _parts = surface.surface(volume, 226)
+    at, _parts = isosurface.surface(volume, 226)
     assert at.open_edges == 0
-    below, _parts = surface.surface(volume, 225.5)
+    below, _parts = isosurface.surface(volume, 225.5)
     assert np.array_equal(at.vertices, below.vertices)
     from skimage.measure import marching_cubes
 
@@ -76,14 +77,14 @@ def test_a_level_that_voxels_have_moves_between_the_steps():
 
 def test_levels_of_fractions_move_too():
     values = np.random.default_rng(0).integers(0, 40, (12, 12, 12)) / np.float32(8)
-    made, _parts = surface.surface(Volume(values, np.eye(4)), 2.125)
+    made, _parts = isosurface.surface(Volume(values, np.eye(4)), 2.125)
     assert made.open_edges == 0
-    assert surface.between(values, 2.125) == pytest.approx(2.0625)
-    assert surface.between(values, 2.1) == 2.1
+    assert isosurface.between(values, 2.125) == pytest.approx(2.0625)
+    assert isosurface.between(values, 2.1) == 2.1
 
 
 def test_what_reaches_the_rim_is_closed_there():
-    made, _parts = surface.surface(drawn(upright(), (6, 36, 60)), HALF)
+    made, _parts = isosurface.surface(drawn(upright(), (6, 36, 60)), HALF)
     assert made.open_edges == 0
     assert Shape(made.vertices, made.faces[:-1]).open_edges == 3
 
@@ -97,16 +98,16 @@ def boxes(*spans):
 
 def test_parts_are_solids_and_a_cavity_belongs_to_what_is_around_it():
     volume = boxes((1, 13, 1000), (4, 10, -1000), (6, 8, 1000), (15, 18, 1000))
-    made, parts = surface.surface(volume, 0)
+    made, parts = isosurface.surface(volume, 0)
     assert len(parts.millilitres) == 3
     hollow, small, inner = parts.millilitres
     whole = [((n * 1.0) ** 3) / 1000 for n in (12, 6, 3, 2)]
     assert hollow == pytest.approx(whole[0] - whole[1], rel=0.02)
     assert (small, inner) == pytest.approx((whole[2], whole[3]), abs=0.005)
     assert parts.lost == pytest.approx((small + inner) / (hollow + small + inner))
-    largest = surface.chosen(made, parts, "largest")
+    largest = isosurface.chosen(made, parts, "largest")
     assert largest.open_edges == 0 and largest.millilitres == pytest.approx(hollow)
-    assert surface.chosen(made, parts, "all") is made
+    assert isosurface.chosen(made, parts, "all") is made
     assert parts.voxels("largest").sum() == 12**3 - 6**3
     assert np.array_equal(parts.voxels("all"), volume.values > 0)
 
@@ -115,54 +116,54 @@ def test_a_mask_is_meshed_on_the_grey_values_inside():
     whole = drawn(upright((1, 1, 1)), (30, 30, 40))
     index = np.arange(40)[None, None] < 20
     mask = np.broadcast_to(index, whole.values.shape)
-    made, _parts = surface.surface(whole, HALF, mask)
+    made, _parts = isosurface.surface(whole, HALF, mask)
     assert made.open_edges == 0
     assert made.millilitres == pytest.approx(WHOLE / 2, rel=0.02)
     assert made.vertices[:, 0].max() == pytest.approx(CENTRE[0], abs=0.02)  # between two columns
-    low, _parts = surface.surface(whole, -100, mask)
+    low, _parts = isosurface.surface(whole, -100, mask)
     assert low.vertices[:, 0].max() == pytest.approx(CENTRE[0], abs=0.02)
     with pytest.raises(UserError):
-        surface.surface(whole, HALF, mask[:-1])
+        isosurface.surface(whole, HALF, mask[:-1])
 
 
 @pytest.mark.parametrize("level", [5000, -1000.5, math.nan])
 def test_a_surface_of_nothing_is_an_error(level):
     with pytest.raises(UserError) as caught:
-        surface.surface(drawn(upright()), level)
+        isosurface.surface(drawn(upright()), level)
     assert caught.value.code == "no surface" and "-1000" in caught.value.found
 
 
 def test_fewer_triangles_stay_closed_and_keep_the_volume():
     volume = drawn(upright((1.0, 0.7, 0.7)), (40, 44, 60))
-    made, _parts = surface.surface(volume, HALF)
-    less, moved = surface.fewer(made, 2000, volume.spacing)
+    made, _parts = isosurface.surface(volume, HALF)
+    less, moved = isosurface.fewer(made, 2000, volume.spacing)
     assert len(less.faces) <= 2000 < len(made.faces)
     assert less.open_edges == 0 and 0 < moved <= 1.0
     assert less.millilitres == pytest.approx(made.millilitres, rel=0.02)
     far = np.linalg.norm((less.vertices - CENTRE) / RADII, axis=1)
     assert np.abs(far - 1).max() < 0.1 + moved / RADII.min()
-    assert surface.fewer(made, 10**6, volume.spacing) == (made, 0.0)
+    assert isosurface.fewer(made, 10**6, volume.spacing) == (made, 0.0)
 
 
 def test_too_few_triangles_do_not_destroy_it():
     volume = drawn(upright((1.0, 0.7, 0.7)), (40, 44, 60))
-    made, _parts = surface.surface(volume, HALF)
-    less, moved = surface.fewer(made, 4, volume.spacing)
+    made, _parts = isosurface.surface(volume, HALF)
+    less, moved = isosurface.fewer(made, 4, volume.spacing)
     assert len(less.faces) > 100 and moved <= 1.0
     assert less.millilitres == pytest.approx(made.millilitres, rel=0.06)
 
 
 def test_an_open_surface_is_not_made_smaller():
-    made, _parts = surface.surface(drawn(upright()), HALF)
+    made, _parts = isosurface.surface(drawn(upright()), HALF)
     with pytest.raises(UserError) as caught:
-        surface.fewer(Shape(made.vertices, made.faces[5:]), 100, [0.7, 0.9, 2])
+        isosurface.fewer(Shape(made.vertices, made.faces[5:]), 100, [0.7, 0.9, 2])
     assert caught.value.code == "open surface"
 
 
 def test_too_many_triangles_ask_for_fewer(monkeypatch):
-    made, _parts = surface.surface(drawn(upright()), HALF)
+    made, _parts = isosurface.surface(drawn(upright()), HALF)
     assert len(made.mesh("a").faces) == len(made.faces)
-    monkeypatch.setattr(surface, "MOST", 1000)
+    monkeypatch.setattr(isosurface, "MOST", 1000)
     with pytest.raises(UserError) as caught:
         made.mesh()
     assert caught.value.code == "too large" and caught.value.fix.startswith("faces=")

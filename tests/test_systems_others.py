@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from souron.data.dataset import Dataset, Rows
-from souron.evaluation import sampling
+from souron.evaluation.generators import sampling
 from souron.systems.classify import airbench, cnn, mlp, mlp_mixer, vit
 from souron.systems.classify import timm as any_timm
 from souron.systems.cluster import kmeans

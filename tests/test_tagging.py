@@ -15,9 +15,10 @@ import souron
 from souron import registry
 from souron.blocks.encoder import PAD, Encoder
 from souron.data.dataset import ListColumn, Rows
-from souron.data.tokenizer import Tokenizer
-from souron.evaluation import fill_mask, tag
+from souron.data.language.tokenizer import Tokenizer
 from souron.evaluation.answers import Setup
+from souron.evaluation.language import fill_mask
+from souron.evaluation.language import named_entities as tag
 from souron.kinds.spans import Span, Spans
 from souron.kinds.text import Text
 from souron.metrics import fill_mask as mask_metrics

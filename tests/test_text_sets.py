@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from souron.cli import data as cli_data
-from souron.data import check, load, text_check
+from souron.data import check, load
 from souron.data.dataset import Dataset, ListColumn
-from souron.data.findings import in_order
+from souron.data.quality import text_check
+from souron.data.quality.findings import in_order
 from souron.data.sets import mails, manuals
 from souron.data.texts import Question
 from souron.report import report

@@ -12,9 +12,9 @@ from souron.data.composing import captioned, captioned_words
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.splits import Split
 from souron.data.targets.captions import Caption
-from souron.evaluation import attribute_reader, obedience
-from souron.evaluation.attribute_reader import AttributeReader
-from souron.evaluation.sampling import Noise
+from souron.evaluation.generators import attribute_reader, prompt_adherence
+from souron.evaluation.generators.attribute_reader import AttributeReader
+from souron.evaluation.generators.sampling import Noise
 from souron.kinds.text import Text
 from souron.metrics import text_to_image as metrics
 from souron.tasks.match import texts_of
@@ -103,7 +103,7 @@ def trainings_of(answers, setup):
 
 
 def test_the_ceiling_is_of_real_pictures_and_the_floor_of_others_captions(setup):
-    others = obedience.other_rows(setup.test)
+    others = prompt_adherence.other_rows(setup.test)
     assert sorted(others.tolist()) == list(range(len(setup.test)))
     assert not (others == torch.arange(len(others))).any()
     again = setup.judged(setup.test.input[:])
@@ -113,7 +113,7 @@ def test_the_ceiling_is_of_real_pictures_and_the_floor_of_others_captions(setup)
 def test_what_a_prompt_does_not_ask_is_not_judged():
     data = captioned_shapes(8, 32)
     columns = {**data.columns, "colour": [""] * 8}
-    asked = obedience.asks(Dataset(**{**vars(data), "columns": columns}))
+    asked = prompt_adherence.asks(Dataset(**{**vars(data), "columns": columns}))
     assert not asked[:, 1].any() and asked[:, 0].all()
 
 
@@ -138,7 +138,7 @@ def test_a_reader_is_kept_by_the_name_of_its_data(tmp_path, monkeypatch):
     told, again = reader.read(data.input[:4]), kept.read(data.input[:4])
     assert all(torch.allclose(told[name], again[name], atol=1e-4) for name in told)
     assert attribute_reader.kept_reader("other") is None
-    read = obedience.read_off(data.name, data.input[:1], "a red coin on the left, on sand")
+    read = prompt_adherence.read_off(data.name, data.input[:1], "a red coin on the left, on sand")
     assert set(read) == {"object", "colour", "place", "ground"}
     assert all(0 <= each["p"] <= 1 for each in read.values())
 
@@ -146,18 +146,20 @@ def test_a_reader_is_kept_by_the_name_of_its_data(tmp_path, monkeypatch):
 def test_without_attributes_a_matcher_looks_for_the_caption():
     texts = [f"picture {i}" for i in range(6)]
     near = torch.eye(6)
-    rank = obedience.among(near, texts, torch.arange(6))
+    rank = prompt_adherence.among(near, texts, torch.arange(6))
     assert rank.tolist() == [1] * 6
-    assert obedience.among(near, texts, torch.arange(6).roll(1)).min() > 1
-    assert obedience.among(torch.zeros(6, 6), ["same"] * 6, torch.arange(6)).tolist() == [1] * 6
-    assert obedience.among(torch.zeros(6, 6), texts, torch.arange(6)).tolist() == [6] * 6
+    assert prompt_adherence.among(near, texts, torch.arange(6).roll(1)).min() > 1
+    assert (
+        prompt_adherence.among(torch.zeros(6, 6), ["same"] * 6, torch.arange(6)).tolist() == [1] * 6
+    )
+    assert prompt_adherence.among(torch.zeros(6, 6), texts, torch.arange(6)).tolist() == [6] * 6
 
 
 def test_prompts_are_drawn_for_new_scenes_and_new_pairs_alone():
     data = captioned_shapes(40, 32)
     names = ["new scenes"] * 10 + ["new pairs"] * 10 + ["unseen stamps"] * 20
     data = Dataset(**{**vars(data), "columns": {**data.columns, "subset": names}})
-    rows = obedience.chosen(data, range(40), 8)
+    rows = prompt_adherence.chosen(data, range(40), 8)
     assert rows == [0, 1, 2, 3, 10, 11, 12, 13]
 
 

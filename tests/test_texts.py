@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from souron.data import load, splits, text_files, texts
+from souron.data import load, splits, texts
 from souron.data.dataset import ListColumn
+from souron.data.readers import text_files
 from souron.data.texts import Preference, Question
 from souron.kinds.chat import Turn
 from souron.utils.messages import UserError

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from souron.cli import watch as cli_watch
-from souron.data import outlines
+from souron.data.readers import outlines
 from souron.kinds import signature
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import slides

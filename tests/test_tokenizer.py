@@ -10,8 +10,8 @@ import zlib
 import pytest
 from shapes import pieces_learnt
 
-from souron.data import chat_template, tokenizer_limits
-from souron.data.tokenizer import Tokenizer
+from souron.data.language import chat_template, tokenizer_limits
+from souron.data.language.tokenizer import Tokenizer
 from souron.hub import open_models
 from souron.kinds.chat import Turn
 from souron.utils.messages import UserError
@@ -218,7 +218,7 @@ def test_a_templates_memory_and_time_are_bounded(template):
 
 RENDER = """
 import json, resource, sys
-from souron.data import chat_template
+from souron.data.language import chat_template
 from souron.kinds.chat import Turn
 from souron.utils import hardware
 from souron.utils.messages import UserError

@@ -369,7 +369,7 @@ def test_tokens_outside_of_the_text_are_refused(piece):
 
 
 def test_the_librarys_tokens_have_their_bytes():
-    from souron.data.tokenizer import Tokenizer
+    from souron.data.language.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.learn(prose(), 300)
     for text in ODD:

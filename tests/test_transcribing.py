@@ -21,8 +21,8 @@ from souron.blocks.whisper import sinusoids
 from souron.data import recordings
 from souron.data.dataset import ListColumn, Rows
 from souron.data.log_mel import RATE
-from souron.evaluation import listening
 from souron.evaluation.answers import Setup
+from souron.evaluation.language import transcription as listening
 from souron.kinds.sound import Sound
 from souron.kinds.transcript import Piece
 from souron.metrics import transcription

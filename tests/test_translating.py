@@ -15,9 +15,9 @@ from torch import nn
 from souron import registry
 from souron.data import load
 from souron.data.dataset import ListColumn, Rows
-from souron.data.tokenizer import Tokenizer
-from souron.evaluation import written
+from souron.data.language.tokenizer import Tokenizer
 from souron.evaluation.answers import Setup
+from souron.evaluation.language import generated_texts
 from souron.kinds.text import Text
 from souron.metrics.summary import rouge_l, rouge_n, units
 from souron.metrics.translation import chrf
@@ -332,7 +332,7 @@ def test_a_memory_gives_the_translation_of_the_nearest_text_and_keeps_it(tmp_pat
 
 def test_written_texts_are_kept_whole_or_marked():
     texts = ["短い。", "長" * 3000, ""]
-    kept = written.texts({"said": written.kept([4, 7, 9], texts)}, "said")
+    kept = generated_texts.texts({"said": generated_texts.kept([4, 7, 9], texts)}, "said")
     assert kept[4] == "短い。" and kept[9] == ""
     assert kept[7].endswith("長…") and len(kept[7]) > 300
 

@@ -13,10 +13,10 @@ from skimage import exposure
 from souron import registry
 from souron.data import load
 from souron.data.composing.composer import Composer
-from souron.data.run_lengths import area_of
+from souron.data.readers.run_lengths import area_of
 from souron.data.sets import coats as coats_set
-from souron.evaluation import image_to_image as evaluation
 from souron.evaluation import summary
+from souron.evaluation.vision import image_to_image as evaluation
 from souron.kinds.picture import Picture
 from souron.runs import train
 from souron.systems.image_to_image.cyclegan import Block, Critic, CycleGAN, Generator

@@ -16,9 +16,9 @@ from souron import registry
 from souron.data import load, splits
 from souron.data.dataset import Dataset
 from souron.data.formats import csv_table
-from souron.data.reading import Reading
-from souron.evaluation import classification
+from souron.data.readers.settings import Reading
 from souron.evaluation.answers import Setup
+from souron.evaluation.vision import classification
 from souron.metrics.classification import auc_scores
 from souron.report.sections import classify as section
 from souron.runs import compare, crossval, evaluate

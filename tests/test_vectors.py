@@ -7,7 +7,7 @@ import torch
 from souron.cli import main
 from souron.data import load
 from souron.data.formats import vectors
-from souron.data.reading import Reading
+from souron.data.readers.settings import Reading
 from souron.runs import evaluate, train
 from souron.utils.messages import UserError
 

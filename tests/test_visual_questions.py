@@ -22,11 +22,11 @@ from souron.data.composing.captioned_words import COLOURS, PLACES, THINGS
 from souron.data.composing.words import ENGLISH
 from souron.data.dataset import ListColumn, Loader
 from souron.data.formats import picture_questions as files
+from souron.data.language.tokenizer import Tokenizer
 from souron.data.sets import captioned_scenes
 from souron.data.target import target_of
 from souron.data.targets.picture_questions import PictureQuestion, known_answers, told
-from souron.data.tokenizer import Tokenizer
-from souron.evaluation import answering
+from souron.evaluation.vision import visual_questions
 from souron.kinds.ranking import Ranking
 from souron.metrics import answer as metrics
 from souron.pipelines.pipeline import pipeline
@@ -158,8 +158,8 @@ def test_an_answer_that_is_not_known_is_wrong_and_dear():
             (PictureQuestion("?", "a", ""),)]  # fmt: skip
     assert known_answers(some, 1) == ("a",)
     assert known_answers([some[0], some[0][:1]], 1) == ("b",)
-    assert answering.flat(some, ("a",)).answer.tolist() == [-1, 0, 0]
-    assert answering.places(answering.flat(some, ("a",)).row).tolist() == [0, 1, 0]
+    assert visual_questions.flat(some, ("a",)).answer.tolist() == [-1, 0, 0]
+    assert visual_questions.places(visual_questions.flat(some, ("a",)).row).tolist() == [0, 1, 0]
 
 
 def test_a_stranger_is_of_the_same_subset_and_of_another_group():
@@ -167,7 +167,7 @@ def test_a_stranger_is_of_the_same_subset_and_of_another_group():
         questioned(40), columns={"subset": ["a"] * 20 + ["b"] * 20},
         group=[f"stamp {case // 4}" for case in range(40)],
     )  # fmt: skip
-    stranger = answering.strangers(data)
+    stranger = visual_questions.strangers(data)
     assert sorted(stranger.tolist()) == list(range(40))
     for row, other in enumerate(stranger.tolist()):
         assert data.columns["subset"][row] == data.columns["subset"][other]
@@ -261,8 +261,8 @@ def test_the_same_questions_are_asked_about_another_picture():
         see=lambda image: image[:, :1, 0, 0] / 255,
         respond=lambda seen, tokens: (torch.cat([1 - seen, seen], 1), seen),
     )
-    *_before, (_done, answers) = answering.asked(system, data, 1, ("no", "yes"))
-    alike = bright[answering.strangers(data)] == bright
+    *_before, (_done, answers) = visual_questions.asked(system, data, 1, ("no", "yes"))
+    alike = bright[visual_questions.strangers(data)] == bright
     assert answers["right"][:, 0].tolist() == [1] * 5
     assert answers["others"][:, 0].tolist() == alike.tolist() and not alike.all()
 
@@ -279,7 +279,9 @@ def learnt():
         for _progress in system.fit(system.loader(train, seed=1), Run(100, 64)):
             pass
         with torch.inference_mode():
-            *_before, (_done, answers) = answering.asked(system, test, 8, system.spec.answers)
+            *_before, (_done, answers) = visual_questions.asked(
+                system, test, 8, system.spec.answers
+            )
         found[name] = (system, answers, test)
     return found
 

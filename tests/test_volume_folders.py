@@ -13,9 +13,10 @@ from shapes import scans
 from test_segmentations import UIDS, area_of, named
 
 from souron.cli import main
-from souron.data import load, resampling, volume_pairs
+from souron.data import load
 from souron.data.formats import volumes
-from souron.data.reading import Reading
+from souron.data.readers import resampling, volume_pairs
+from souron.data.readers.settings import Reading
 from souron.kinds.codecs import axes, nifti, segmentation
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.volume import Volume

@@ -15,8 +15,9 @@ from souron import model as models_api
 from souron import registry
 from souron.blocks.speech_tokens import LANGUAGES, Layout
 from souron.cli import main
-from souron.data.tokenizer import Tokenizer
-from souron.hub import bundle, ctranslate2, fetch, names, packages, weights, whisper_weights
+from souron.data.language.tokenizer import Tokenizer
+from souron.hub import bundle, fetch, names, packages, weights, whisper_weights
+from souron.hub.formats import ctranslate2
 from souron.hub.packages import Package
 from souron.kinds.sound import Sound
 from souron.runs import train

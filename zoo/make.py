@@ -27,14 +27,14 @@ from torch import Tensor
 
 from souron import registry
 from souron.data import load, voices
-from souron.data.composing import torsos
+from souron.data.composing.phantoms import torsos
 from souron.data.dataset import Dataset, Rows
 from souron.data.log_mel import RATE
 from souron.data.recordings import Recording
 from souron.data.voices import Voices
 from souron.evaluation import familiarity
 from souron.evaluation.answers import Trainings
-from souron.evaluation.sampling import Noise, draw
+from souron.evaluation.generators.sampling import Noise, draw
 from souron.hub import zoo
 from souron.kinds import signature
 from souron.kinds.finding import Finding

@@ -11,9 +11,9 @@ import typer
 from typer import Argument, Option
 
 from souron.cli import console
-from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import note, print_json, screen, show
+from souron.cli.parsing import options as cli_options
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, near
 
@@ -121,7 +121,7 @@ def chat(
     hardware.calm_allocator()
     with screen.err.status(_("loading {name}").format(name=run)):
         from souron import model as models_api
-        from souron.evaluation.conversation import Conversation
+        from souron.evaluation.language.conversation import Conversation
 
         filtered = None
         if filter or lexicon:

@@ -11,9 +11,10 @@ import typer
 from typer import Argument, Option
 
 from souron import registry
-from souron.cli import arguments, console, options
+from souron.cli import console
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
+from souron.cli.parsing import arguments, options
 from souron.utils import hardware, units
 from souron.utils.messages import N_, UserError, _
 
@@ -94,7 +95,7 @@ def describe(
 ) -> None:
     """Print the properties of a data set, and write its page."""
     with screen.err.status(_("reading data")) as status:
-        from souron.data import called, deidentify, load
+        from souron.data import deidentify, display_names, load
         from souron.data.target import target_of
         from souron.report import report
 
@@ -104,7 +105,7 @@ def describe(
         formats, kind = reading_of(task)
         cases = load.load(data, side, group, window, progress=told, formats=formats, target=kind)
         held = deidentify.held(cases) if cases.images else {}
-        place = project / "data" / (Path(called.folder(data)).stem or "data")
+        place = project / "data" / (Path(display_names.folder(data)).stem or "data")
         target = target_of(cases)
         page = report.data_page(cases, place) if target.layout else None
     known = cases.target is not None and cases.classes
@@ -248,7 +249,7 @@ def check(
         raise arguments.missing("FOLDER", "souron data check photos/")
     with screen.err.status(_("reading data")) as status:
         from souron.data import check as data_check
-        from souron.evaluation import perceptual
+        from souron.evaluation.vision import perceptual
         from souron.report import report
 
         def watch(doing: str, part: float) -> None:

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from souron.cli import console, options, references
+from souron.cli import console, references
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
+from souron.cli.parsing import options
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from souron import registry
-from souron.cli import arguments, console
-from souron.cli import options as cli_options
+from souron.cli import console
 from souron.cli.answers import place_of_answers, tell_json, tell_people
 from souron.cli.app import command
 from souron.cli.console import follow, print_json, screen
+from souron.cli.parsing import arguments
+from souron.cli.parsing import options as cli_options
 from souron.cli.train import given_options, use_cores
 from souron.hub import names
 from souron.utils import hardware

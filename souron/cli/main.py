@@ -17,9 +17,10 @@ import typer
 import typer.main
 
 import souron.cli
-from souron.cli import arguments, console, studies
+from souron.cli import console, studies
 from souron.cli.app import UsageError, parser
 from souron.cli.console import screen
+from souron.cli.parsing import arguments
 from souron.utils.messages import UserError, _, near
 
 for folder in souron.cli.__path__:  # each file that has a command registers it

@@ -11,11 +11,12 @@ import typer
 from typer import Argument, Option
 
 from souron import registry
-from souron.cli import arguments, console
-from souron.cli import options as cli_options
+from souron.cli import console
 from souron.cli.answers import FORMS, Saving, place_of_answers, tell_csv, tell_json, tell_people
 from souron.cli.app import command
 from souron.cli.console import note, screen
+from souron.cli.parsing import arguments
+from souron.cli.parsing import options as cli_options
 from souron.hub import names
 from souron.utils import files as file_utils
 from souron.utils import hardware

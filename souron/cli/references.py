@@ -7,8 +7,9 @@ from typing import Any
 
 import typer
 
-from souron.cli import arguments, console
+from souron.cli import console
 from souron.cli.console import print_json, screen, show
+from souron.cli.parsing import arguments
 from souron.utils.messages import UserError, _
 
 EXAMPLE = "souron fetch references answer.txt"

@@ -5,10 +5,11 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from souron.cli import arguments, console
-from souron.cli import options as cli_options
+from souron.cli import console
 from souron.cli.app import command
 from souron.cli.console import note, print_json, screen, show
+from souron.cli.parsing import arguments
+from souron.cli.parsing import options as cli_options
 from souron.cli.train import given_options, use_cores
 from souron.utils import hardware
 from souron.utils.messages import N_, _

@@ -10,8 +10,9 @@ import typer
 from typer import Argument
 
 from souron import registry
-from souron.cli import arguments, console, options
+from souron.cli import console
 from souron.cli.console import follow, print_json, screen, show
+from souron.cli.parsing import arguments, options
 from souron.registry import StudyEntry
 from souron.runs.options import Field
 from souron.utils import hardware

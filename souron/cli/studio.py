@@ -6,8 +6,8 @@ from typing import Annotated
 
 from typer import Option
 
-from souron.cli import options as cli_options
 from souron.cli.app import command
+from souron.cli.parsing import options as cli_options
 from souron.utils.messages import N_
 
 

@@ -9,9 +9,9 @@ from typer import Argument
 
 from souron import registry
 from souron.cli import console
-from souron.cli import options as cli_options
 from souron.cli.app import command
 from souron.cli.console import follow, note, print_json, screen, show
+from souron.cli.parsing import options as cli_options
 from souron.runs.options import TourOptions
 from souron.utils import hardware, units
 from souron.utils.messages import N_, _

@@ -11,10 +11,11 @@ import typer.main
 from typer import Argument
 
 from souron import registry
-from souron.cli import arguments, console
-from souron.cli import options as cli_options
+from souron.cli import console
 from souron.cli.app import command
 from souron.cli.console import follow, print_json, screen
+from souron.cli.parsing import arguments
+from souron.cli.parsing import options as cli_options
 from souron.runs.options import CompareOptions, TrainOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option

@@ -10,7 +10,7 @@ from typer import Argument
 from souron.cli.app import command
 from souron.cli.console import note, print_json, screen, show
 from souron.cli.lecture import complete_row
-from souron.cli.options import Project
+from souron.cli.parsing.options import Project
 from souron.lecture import rows, samples
 from souron.utils import units
 from souron.utils.messages import N_, _

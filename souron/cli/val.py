@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from souron.cli import arguments, console
-from souron.cli import options as cli_options
+from souron.cli import console
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
+from souron.cli.parsing import arguments
+from souron.cli.parsing import options as cli_options
 from souron.runs.options import EvaluateOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, _

@@ -33,10 +33,10 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from souron.data import decoding, workers
-from souron.data.column import LazyColumn, Sketch
 from souron.data.dataset import Skipped
-from souron.data.workers import Decoded, Recipe, Wanted
+from souron.data.lazy_column import LazyColumn, Sketch
+from souron.data.readers import decoding, workers
+from souron.data.readers.workers import Decoded, Recipe, Wanted
 from souron.kinds.codecs.limits import readable
 from souron.utils import hardware
 from souron.utils.files import cache_folder

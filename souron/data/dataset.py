@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from souron.data.column import LazyColumn
+from souron.data.lazy_column import LazyColumn
 from souron.data.target import kinds
 from souron.utils.messages import UserError, _
 

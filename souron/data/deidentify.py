@@ -26,9 +26,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from souron.data.dataset import Dataset, Skipped
-from souron.data.decoding import Listed
 from souron.data.formats import csv_table
 from souron.data.formats.folder import labelled, missing, natural, walk
+from souron.data.readers.decoding import Listed
 from souron.kinds.codecs import dicom, limits
 from souron.kinds.codecs import image as image_codec
 from souron.utils import files as file_utils

@@ -34,7 +34,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from souron.data.reading import Large, Reading
+from souron.data.readers.settings import Large, Reading
 from souron.utils import files
 from souron.utils.files import cache_folder
 from souron.utils.messages import UserError, _

@@ -33,7 +33,7 @@ from souron.utils.messages import N_, _
 
 if TYPE_CHECKING:
     from souron.data.dataset import Dataset
-    from souron.data.findings import Finding
+    from souron.data.quality.findings import Finding
 
 
 @dataclass(frozen=True, eq=False)

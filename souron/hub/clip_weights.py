@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from souron import registry
 from souron.blocks.clip import published_names
-from souron.data.tokenizer import MOST_BYTES as MOST_TOKENIZER
-from souron.data.tokenizer import Tokenizer
+from souron.data.language.tokenizer import MOST_BYTES as MOST_TOKENIZER
+from souron.data.language.tokenizer import Tokenizer
 from souron.hub import weights
 from souron.training import checkpoint
 from souron.utils.messages import UserError, _

@@ -91,7 +91,7 @@ def read_file(file: Path) -> "dict[str, Tensor]":
 
     Raises ``graphs.Refused``.
     """
-    from souron.hub import graphs, onnx, tfjs, tflite
+    from souron.hub.formats import graphs, onnx, tfjs, tflite
 
     if file.stat().st_size > graphs.MOST_BYTES:
         raise graphs.too_large()

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from souron.blocks.decoder import Decoder, Structure, named
-from souron.data.tokenizer import Tokenizer
-from souron.hub import fetch, gguf_head, gguf_tokenizer, names, packages
+from souron.data.language.tokenizer import Tokenizer
+from souron.hub import fetch, names, packages
+from souron.hub.formats import gguf_head, gguf_tokenizer
 from souron.hub.other_decoders import MOST_CONTEXT, OtherDecoder
 from souron.utils import extras, files, hardware
 from souron.utils.files import cache_folder

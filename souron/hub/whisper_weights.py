@@ -18,8 +18,9 @@ from torch import Tensor
 
 from souron import registry
 from souron.blocks.speech_tokens import LANGUAGES, Layout
-from souron.data.tokenizer import Tokenizer
-from souron.hub import ctranslate2, weights
+from souron.data.language.tokenizer import Tokenizer
+from souron.hub import weights
+from souron.hub.formats import ctranslate2
 from souron.training import checkpoint
 from souron.utils.messages import UserError, _
 

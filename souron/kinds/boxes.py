@@ -9,8 +9,9 @@ from typing import Any
 
 from PIL import Image
 
-from souron.kinds import files, overlay
+from souron.kinds import files
 from souron.kinds.finding import Finding
+from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import N_, _
 

@@ -11,12 +11,13 @@ import numpy as np
 import scipy
 from PIL import Image
 
-from souron.kinds import files, overlay
-from souron.kinds import surface as surfaces
+from souron.kinds import files
 from souron.kinds.codecs import axes, nifti, segmentation
 from souron.kinds.finding import Finding
+from souron.kinds.graphics import isosurface as surfaces
+from souron.kinds.graphics import overlay
+from souron.kinds.graphics.isosurface import Shape
 from souron.kinds.picture import Picture, html
-from souron.kinds.surface import Shape
 from souron.kinds.volume import SUFFIXES, Volume, window_of
 from souron.utils.messages import N_, UserError, _
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from souron.kinds import contour, files, overlay
+from souron.kinds import files
 from souron.kinds.boxes import counted
 from souron.kinds.finding import Finding
+from souron.kinds.graphics import contour, overlay
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import N_, _
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from souron.kinds import files, overlay
+from souron.kinds import files
 from souron.kinds.boxes import Boxes, counted, save_marked
 from souron.kinds.finding import Finding
+from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture, html
 from souron.utils.messages import N_, _
 

@@ -17,11 +17,11 @@ from PIL import Image
 from souron import model as models_api
 from souron.data.dataset import Rows
 from souron.hub import zoo
-from souron.kinds import overlay, rendering
 from souron.kinds.finding import unlike
+from souron.kinds.graphics import overlay, rendering
+from souron.kinds.graphics.rendering import View
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.picture import Picture
-from souron.kinds.rendering import View
 from souron.kinds.text import Text
 from souron.kinds.volume import Volume
 from souron.report.page import Plot

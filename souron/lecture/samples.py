@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from souron.data.composing import manners
+from souron.data.composing.language import manners
 from souron.hub import zoo
 from souron.lecture.rows import Row
 from souron.utils.messages import UserError, _, language

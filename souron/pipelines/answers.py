@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from souron.blocks.sentences import SentenceEncoder
-from souron.evaluation.text_generation import Sampling, Writer
+from souron.evaluation.language.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.kinds.picture import Picture
 from souron.kinds.sound import Sound

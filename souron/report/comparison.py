@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from souron import registry
-from souron.data.called import called
+from souron.data.display_names import called
 from souron.evaluation.record import ComparisonRecord
 from souron.registry import task_name
 from souron.report import plots

@@ -15,6 +15,7 @@ from souron.data.dataset import Dataset
 from souron.data.target import Target, image_size, target_of
 from souron.kinds.codecs import image
 from souron.report import plots
+from souron.report.music_overview import pieces_page
 from souron.report.page import (
     Fact,
     Plot,
@@ -24,7 +25,6 @@ from souron.report.page import (
     tile,
     write,
 )
-from souron.report.pieces import pieces_page
 from souron.report.recordings import recordings_page
 from souron.report.texts import texts_page
 from souron.utils import files, units

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from souron.kinds import overlay, surface
 from souron.kinds.codecs import image, nifti
+from souron.kinds.graphics import isosurface, overlay
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.mesh import ply
 from souron.kinds.volume import AIR, Volume, window_of
@@ -42,7 +42,7 @@ def text(labelled: LabelledVolume) -> str:
     meshes = []
     for label in there:
         shape = shown.surface(label)
-        made = surface.fewer(shape, MOST_TRIANGLES // len(there), small.spacing)[0]
+        made = isosurface.fewer(shape, MOST_TRIANGLES // len(there), small.spacing)[0]
         meshes.append(viewer.encoded(ply(viewer.turned(made.mesh().vertices), made.faces)))
     numbers = _numbers(len(labelled.names), there)
     colours = [overlay.colour(label - 1) for label in there]

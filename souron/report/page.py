@@ -19,8 +19,8 @@ from torch import Tensor
 import souron
 from souron import registry
 from souron.data import load
-from souron.data.called import called
 from souron.data.dataset import Dataset, Skipped
+from souron.data.display_names import called
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.kinds.codecs.image import as_image

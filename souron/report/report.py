@@ -3,9 +3,9 @@
 from souron.report.comparison import comparison_html, comparison_report, comparison_translated
 from souron.report.data_check import check_page
 from souron.report.dataset import data_page
-from souron.report.drawn import drawn_html
 from souron.report.ready import ready_page
 from souron.report.run import run_html, run_report, run_translated
+from souron.report.sample_sheet import drawn_html
 
 __all__ = [
     "check_page",

@@ -13,8 +13,8 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.data.called import called
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.display_names import called
 from souron.data.target import target_of
 from souron.evaluation.record import RunRecord
 from souron.report import plots

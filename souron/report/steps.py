@@ -13,8 +13,8 @@ from souron.data.dataset import Dataset, Rows
 from souron.data.targets.panoptic import shown
 from souron.evaluation.record import RunRecord
 from souron.evaluation.steps import Explained, Maps
-from souron.kinds import overlay
 from souron.kinds.codecs.image import as_image
+from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
 from souron.report.page import Plot, Section, Tile, embedded, page, section, tile, write

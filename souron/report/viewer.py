@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from souron.kinds import rendering
-from souron.kinds.surface import Shape
+from souron.kinds.graphics import rendering
+from souron.kinds.graphics.isosurface import Shape
 from souron.kinds.volume import Volume
 from souron.utils import plotting
 from souron.utils.messages import N_, _

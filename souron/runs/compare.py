@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor
 
 from souron import registry
-from souron.data import called, splits
+from souron.data import display_names, splits
 from souron.data.dataset import Dataset
 from souron.data.splits import Parts
 from souron.evaluation import summary
@@ -107,7 +107,7 @@ def comparing(
     hardware.forget_peak()
     yield from comparison.foretell()
     if resume is None:
-        default = f"{called.folder(comparison.args['data'])}-{comparison.args['budget']}"
+        default = f"{display_names.folder(comparison.args['data'])}-{comparison.args['budget']}"
         folder = files.new_folder(folder, common["name"] or default)
         run_folder.write_args(folder, comparison.args)
         prepare.write_plan(folder, comparison.plan, comparison.everything, comparison.task)

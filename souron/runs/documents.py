@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from souron import registry
-from souron.evaluation.speaking import Speaker
+from souron.evaluation.language.retrieval_augmented import Speaker
 from souron.kinds import files as kind_files
 from souron.kinds.text import MOST_LETTERS, Text
 from souron.runs import folder as run_folder

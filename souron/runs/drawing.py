@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from souron.evaluation import sampling
+from souron.evaluation.generators import sampling
+from souron.evaluation.generators.sampling import Noise
 from souron.evaluation.record import DrawnRecord
-from souron.evaluation.sampling import Noise
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs.animation import sheet
 from souron.runs.events import Event
@@ -90,10 +90,10 @@ class Drawing:
     def _read_off(self, data: str, first: Tensor) -> None:
         """Note whether the first image shows what its prompt says."""
         if self.conditions.prompts and not self.system.moves:
-            from souron.evaluation import obedience
+            from souron.evaluation.generators import prompt_adherence
 
             prompt = self.conditions.prompts[0]
-            self.record.obedience = obedience.read_off(data, first, prompt)
+            self.record.obedience = prompt_adherence.read_off(data, first, prompt)
 
     def sheets(self, walk: int) -> Iterator[Event]:
         """Write a sheet of the first images, one of the steps of some, and an interpolation between

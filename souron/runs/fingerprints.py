@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from souron.data import duplicates, load, splits
-from souron.data.column import Sketch
+from souron.data import load, splits
 from souron.data.dataset import Dataset, digests
+from souron.data.lazy_column import Sketch
+from souron.data.quality import duplicates
 from souron.utils.files import read_tensors, write_tensors
 from souron.utils.messages import UserError, _
 

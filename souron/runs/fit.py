@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from souron.data.column import Sketch
 from souron.data.dataset import Dataset
+from souron.data.lazy_column import Sketch
 from souron.data.splits import Split
 from souron.evaluation import familiarity
 from souron.evaluation.answers import Answers, Step

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from souron import registry
-from souron.data import duplicates, load, patients, splits
-from souron.data.column import Sketch
+from souron.data import load, patients, splits
 from souron.data.dataset import Dataset
-from souron.data.reading import Large
+from souron.data.lazy_column import Sketch
+from souron.data.quality import duplicates
+from souron.data.readers.settings import Large
 from souron.data.splits import Parts, Plan
 from souron.hub import names, zoo
 from souron.hub.backbones import Backbone, MobileNetBackbone

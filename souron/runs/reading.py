@@ -8,7 +8,7 @@ from contextvars import copy_context
 from typing import Any
 
 from souron.data.dataset import Dataset
-from souron.data.reading import Large
+from souron.data.readers.settings import Large
 from souron.runs import prepare
 from souron.runs.events import Event, left
 

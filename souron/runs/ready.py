@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from souron import registry
-from souron.evaluation import sampling
+from souron.evaluation.generators import sampling
 from souron.evaluation.record import ReadyRecord
 from souron.hub import zoo
 from souron.kinds import signature

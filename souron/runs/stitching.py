@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from souron.kinds import contour, overlay
+from souron.kinds.graphics import contour, overlay
 from souron.kinds.picture import Picture
 from souron.utils.messages import UserError, _
 

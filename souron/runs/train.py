@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from souron import registry
-from souron.data import called, splits
-from souron.data.column import Sketch
+from souron.data import display_names, splits
 from souron.data.dataset import Dataset, digest
+from souron.data.lazy_column import Sketch
 from souron.data.splits import Plan
 from souron.evaluation import familiarity, summary
 from souron.evaluation.answers import Trainings
@@ -253,7 +253,7 @@ def _new_folder(
     task: Task, args: dict[str, Any], ready: _Ready, project: str, name: str | None
 ) -> Path:
     """Create the folder of a run, with its arguments, its split and its data's fingerprints."""
-    default = f"{args['system']}-{called.folder(str(args['data']))}"
+    default = f"{args['system']}-{display_names.folder(str(args['data']))}"
     folder = files.new_folder(Path(project) / task.name, name or default)
     run_folder.write_args(folder, args)
     prepare.write_plan(folder, ready.plan, ready.everything, task)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from souron.evaluation.conversation import (
+from souron.evaluation.language.conversation import (
     LENGTH,
     MOST_DRAWN,
     MOST_LENGTH,
@@ -27,7 +27,7 @@ from souron.evaluation.conversation import (
     Screen,
     Voice,
 )
-from souron.evaluation.text_generation import Sampling
+from souron.evaluation.language.text_generation import Sampling
 from souron.kinds.chat import Chat, Turn
 from souron.serve import uploads
 from souron.serve.service import Service, as_user_error

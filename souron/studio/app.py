@@ -24,9 +24,10 @@ from typing import Any
 
 from souron.lecture import course as courses
 from souron.serve import access
-from souron.studio import lesson, security
-from souron.studio.jobs import Jobs, only_server
-from souron.studio.paths import Roots
+from souron.studio.jobs.job_queue import Jobs, only_server
+from souron.studio.lecture import lesson
+from souron.studio.security import access as security
+from souron.studio.security.paths import Roots
 from souron.studio.shared import PAGES, Studio
 from souron.utils import messages
 from souron.utils.messages import UserError, _, use_language
@@ -118,7 +119,8 @@ def application(
     import gradio as gr
     from fastapi import FastAPI
 
-    from souron.studio import files, lecture_routes, teach_routes, teaching
+    from souron.studio import files
+    from souron.studio.lecture import lecture_routes, teach_routes, teaching
 
     jobs = Jobs(project)
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -260,4 +262,4 @@ def warm(jobs: Jobs) -> None:
     Imports for jobs run in a separate process, those for the page in this one.
     """
     jobs.worker.start()
-    importlib.import_module("souron.studio.predict_form")
+    importlib.import_module("souron.studio.forms.predict_form")

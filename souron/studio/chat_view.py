@@ -18,7 +18,7 @@ from souron import registry
 from souron.hub import names, packages, zoo
 from souron.kinds.chat import Chat
 from souron.runs import folder as run_folder
-from souron.studio import run_list
+from souron.studio.runs import run_list
 from souron.studio.shared import Studio, remarks
 from souron.utils.files import as_json
 from souron.utils.messages import N_, UserError, _, again
@@ -78,7 +78,7 @@ class Talk:
             self.error = as_user_error(error)
 
     def _ask(self, model: Any, options: dict[str, Any], ask: Callable[[Any], Any]) -> None:
-        from souron.evaluation.conversation import Conversation
+        from souron.evaluation.language.conversation import Conversation
 
         system, length = options.pop("system"), options.pop("length")
         filtered = self._filter(options.pop("filter", ""))

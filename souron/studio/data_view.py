@@ -11,9 +11,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron.data import called
-from souron.studio import forms
-from souron.studio.jobs import Job
+from souron.data import display_names
+from souron.studio.forms import command_form
+from souron.studio.jobs.job_queue import Job
 from souron.studio.shared import Studio, framed, table
 from souron.utils import units
 from souron.utils.messages import _
@@ -40,7 +40,7 @@ def subject(job: Job) -> str:
 
 def title(job: Job) -> str:
     """Return the data's name without its folder."""
-    return called.called(subject(job))
+    return display_names.called(subject(job))
 
 
 def looked(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
@@ -80,7 +80,7 @@ def onward(studio: Studio, job: Job) -> Markup:
     """Return links to train and compare on the data or its cleaned table."""
     data = written(job) or subject(job)
     options = [word.split("=", 1) for word in job.words if "=" in word]
-    reading = {name: value for name, value in options if name in forms.READING}
+    reading = {name: value for name, value in options if name in command_form.READING}
     wishes = [("train", _("Train on it"), "first"), ("compare", _("Compare on it"), "")]
     links = [
         Markup('<a class="{}" href="{}">{}</a>').format(
@@ -124,7 +124,7 @@ def cleaned(studio: Studio, job: Job) -> Markup:
     if not path:
         return Markup()
     return Markup('<p>{} <a href="{}">{}</a></p>').format(
-        _("What is left is called {name}.").format(name=called.called(path)),
+        _("What is left is called {name}.").format(name=display_names.called(path)),
         studio.url("data", data=path),
         _("Look at it"),
     )
@@ -137,7 +137,7 @@ def anonymised(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
     out, burned_in = str(result.get("out") or ""), result.get("burned_in") or {}
     facts = [
         (_("written"), _("{count} files, called {name}").format(
-            count=units.whole(result.get("files", 0)), name=called.called(out))),
+            count=units.whole(result.get("files", 0)), name=display_names.called(out))),
         (_("removed"), deidentify.counted(result.get("removed") or {})),
         (_("left out"), _("{count} files that are not DICOM").format(
             count=units.whole(result["left_out"])) if result.get("left_out") else ""),

@@ -18,8 +18,8 @@ from starlette.background import BackgroundTask
 
 from souron import registry
 from souron.studio import interactive, layout, volume_pages
-from souron.studio.jobs import Jobs
-from souron.studio.paths import Roots
+from souron.studio.jobs.job_queue import Jobs
+from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, use_language

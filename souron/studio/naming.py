@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from souron.data import called, load
+from souron.data import display_names, load
 from souron.utils import units
 from souron.utils.messages import _
 
@@ -18,29 +18,29 @@ def job(words: Sequence[str], meant: Sequence[str] = ()) -> str:
     first = names[0] if names else ""
     if "resume" in options:
         return _("resume {run}").format(run=Path(options["resume"]).name)
-    data = called.called(options.get("data", ""))
+    data = display_names.called(options.get("data", ""))
     match verb:
         case "train":
             return _("train {system} on {data}").format(system=first, data=data)
         case "compare":
             return _("compare {systems} on {data}").format(systems=_(", ").join(names), data=data)
         case "generate":
-            return _("generate with {run}").format(run=called.run(first))
+            return _("generate with {run}").format(run=display_names.run(first))
         case "data" if first == "check" and "fix" in options:
-            return _("clean {data}").format(data=called.called(names[-1]))
+            return _("clean {data}").format(data=display_names.called(names[-1]))
         case "data" if first == "check":
-            return _("check {data}").format(data=called.called(names[-1]))
+            return _("check {data}").format(data=display_names.called(names[-1]))
         case "data" if first == "anonymise":
-            return _("anonymise {data}").format(data=called.called(names[1]))
+            return _("anonymise {data}").format(data=display_names.called(names[1]))
         case "data":
-            return _("look at {data}").format(data=called.called(first))
+            return _("look at {data}").format(data=display_names.called(first))
         case "fetch":
             return _("fetch {name}").format(name=first)
         case "ask":
             return _("ask {text}").format(text=Path(first or words[-2]).name)
         case "tour":
             return _("the tour")
-    said = " ".join([verb, *map(called.run, names)])
+    said = " ".join([verb, *map(display_names.run, names)])
     return said if len(said) <= LONGEST else f"{said[: LONGEST - 1]}…"
 
 

@@ -12,8 +12,8 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup
 
 from souron.studio import pages
-from souron.studio.jobs import Job, Jobs
-from souron.studio.paths import Roots
+from souron.studio.jobs.job_queue import Job, Jobs
+from souron.studio.security.paths import Roots
 from souron.utils.files import names_in
 from souron.utils.messages import UserError, _, language, use_language
 

@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.language.tokenizer import Tokenizer
 from souron.data.splits import Split
 from souron.data.targets.captions import language_of, words
 from souron.data.targets.picture_questions import LONGEST, PictureQuestion, known_answers
-from souron.data.tokenizer import Tokenizer
-from souron.evaluation import answering
-from souron.evaluation.answering import AnswerResult, AnswerSetup, OfQuestions
 from souron.evaluation.answers import Setup, dense, stacked
+from souron.evaluation.vision import visual_questions
+from souron.evaluation.vision.visual_questions import AnswerResult, AnswerSetup, OfQuestions
 from souron.kinds.picture import Picture
 from souron.kinds.ranking import Ranking
 from souron.kinds.signature import Choice
@@ -113,10 +113,10 @@ class Answerer(System):
             [some[place] for place in places if place < len(some)][:ASKED]
             for some, places in zip(batch.questions, order, strict=True)
         ]
-        questions = answering.flat(drawn, self.spec.answers)
+        questions = visual_questions.flat(drawn, self.spec.answers)
         row, answer = questions.row.to(seen.device), questions.answer.to(seen.device)
         logits, _looked = self.respond(seen[row], self.tokens(questions.texts))
-        losses = F.cross_entropy(logits.float(), answer, ignore_index=answering.NONE,
+        losses = F.cross_entropy(logits.float(), answer, ignore_index=visual_questions.NONE,
                                  reduction="sum")  # fmt: skip
         return losses / (answer >= 0).sum().clamp(min=1)
 
@@ -246,17 +246,19 @@ class Answering(Task):
 
     def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
         test = data.only(split.test)
-        yield Step(1.0, result=AnswerSetup(options, test, known=answering.every_answer(data)))
+        yield Step(
+            1.0, result=AnswerSetup(options, test, known=visual_questions.every_answer(data))
+        )
 
     def against(self, cases: Dataset, setup: AnswerSetup) -> AnswerSetup:
-        known = dict.fromkeys([*setup.known, *answering.every_answer(cases)])
+        known = dict.fromkeys([*setup.known, *visual_questions.every_answer(cases)])
         return replace(setup, test=cases, known=tuple(known))
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Answerer)
         found: dict[str, list[Tensor]] = {metrics.ACCURACY: [], metrics.LOG_LOSS: []}
-        for batch in data.once(answering.TOGETHER):
-            questions = answering.flat(batch.questions, system.spec.answers)
+        for batch in data.once(visual_questions.TOGETHER):
+            questions = visual_questions.flat(batch.questions, system.spec.answers)
             seen = system.see(batch.image)[questions.row.to(batch.image.device)]
             logits = system.respond(seen, system.tokens(questions.texts))[0].float().cpu()
             for name, score in ((metrics.ACCURACY, metrics.right),
@@ -277,8 +279,8 @@ class Answering(Task):
         assert isinstance(system, Answerer)
         system.eval()
         answers: Any = None
-        most = answering.most_questions(setup.test)
-        for done, answers in answering.asked(system, test, most, setup.known):
+        most = visual_questions.most_questions(setup.test)
+        for done, answers in visual_questions.asked(system, test, most, setup.known):
             if answers is None:
                 yield Step(0.99 * done, _("asking"))
         yield Step(1.0, result=answers)
@@ -288,7 +290,7 @@ class Answering(Task):
         self, system: System, answers: Answers, setup: Setup, trainings: int = 1
     ) -> Iterator[Step]:
         assert isinstance(system, Answerer)
-        looked = answering.looked_at(system, answers, setup.test) if trainings == 1 else {}
+        looked = visual_questions.looked_at(system, answers, setup.test) if trainings == 1 else {}
         yield Step(1.0, _("where it looked"), looked)
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
@@ -347,7 +349,7 @@ def measured(scores: Scores, groups: Any, training: Any) -> dict[str, Measure]:
 
 def parts(trainings: Trainings) -> Iterator[OfQuestions]:
     """Yield figures by type, by subset and language, and by type within each subset."""
-    test, known = trainings.test, answering.Known.of(trainings.test)
+    test, known = trainings.test, visual_questions.Known.of(trainings.test)
     several = known.subsets if len(known.subsets) > 1 else []
     languages = known.languages if len(known.languages) > 1 else []
     wanted = [("", "", sort) for sort in known.sorts]
@@ -368,7 +370,7 @@ def parts(trainings: Trainings) -> Iterator[OfQuestions]:
 
 def by_sort(seeds: Sequence[Answers], test: Dataset) -> dict[str, Measure]:
     """Return the accuracy of each type of question."""
-    known = answering.Known.of(test)
+    known = visual_questions.Known.of(test)
     width = dense(seeds[0], "right").shape[1]
     found = {}
     for sort in known.sorts:

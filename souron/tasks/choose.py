@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from souron.data import texts
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.evaluation import exams
 from souron.evaluation.answers import dense, stacked
-from souron.evaluation.likelihood import language_model, log_likelihoods
+from souron.evaluation.language import exams
+from souron.evaluation.language.likelihood import language_model, log_likelihoods
 from souron.kinds.labels import Labels
 from souron.kinds.question import MOST_LETTERS, MOST_OPTIONS, Question
 from souron.metrics import calibration

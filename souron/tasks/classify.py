@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from souron import registry
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows, check_classes
-from souron.evaluation import chest_films, classification, corruptions, summary
+from souron.evaluation import chest_films, summary
 from souron.evaluation.answers import stacked
-from souron.evaluation.classification import ClassificationResult
+from souron.evaluation.vision import classification, corruptions
+from souron.evaluation.vision.classification import ClassificationResult
 from souron.hub import chest_findings, published, weights
 from souron.kinds.findings import Findings
 from souron.kinds.labels import Labels

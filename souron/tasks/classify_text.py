@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.tokenizer import SIZE, Tokenizer
-from souron.evaluation import complete
+from souron.data.language.tokenizer import SIZE, Tokenizer
+from souron.evaluation.language import complete
 from souron.kinds.labels import Labels
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text

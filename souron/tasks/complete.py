@@ -14,12 +14,12 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.language.tokenizer import SIZE, Tokenizer
 from souron.data.texts import Preference
-from souron.data.tokenizer import SIZE, Tokenizer
-from souron.evaluation import complete, manners
 from souron.evaluation.answers import Setup, Sparse, dense, stacked
-from souron.evaluation.complete import CompleteResult, lesson_of
-from souron.evaluation.text_generation import Sampling, Writer
+from souron.evaluation.language import complete, manners
+from souron.evaluation.language.complete import CompleteResult, lesson_of
+from souron.evaluation.language.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text

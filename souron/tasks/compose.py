@@ -20,7 +20,7 @@ from souron.data import voices
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.voices import MOST_STEPS, Voices
 from souron.evaluation.answers import Setup, Sparse, dense, stacked
-from souron.evaluation.compose import (
+from souron.evaluation.generators.compose import (
     NAMES,
     WRITTEN,
     ComposeResult,

@@ -14,9 +14,9 @@ from souron.data import transforms
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.splits import Split
 from souron.data.targets.boxes import boxes_of
-from souron.evaluation import detection
-from souron.evaluation.detection import NOTHING, DetectionResult, DetectionSetup, Found
 from souron.evaluation.steps import Explained, Maps
+from souron.evaluation.vision import detection
+from souron.evaluation.vision.detection import NOTHING, DetectionResult, DetectionSetup, Found
 from souron.hub import published, published_systems
 from souron.hub.published import About
 from souron.kinds.boxes import Boxes

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from souron.blocks.encoder import PAD
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.tokenizer import SIZE, Tokenizer
-from souron.evaluation import complete, fill_mask
+from souron.data.language.tokenizer import SIZE, Tokenizer
 from souron.evaluation.answers import Setup, dense, stacked
-from souron.evaluation.fill_mask import NAMES, FillResult, Masked
+from souron.evaluation.language import complete, fill_mask
+from souron.evaluation.language.fill_mask import NAMES, FillResult, Masked
 from souron.kinds.labels import Labels
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text

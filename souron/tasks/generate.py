@@ -11,13 +11,14 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from souron.data.column import Sketch
 from souron.data.dataset import Dataset, Loader, Rows, check_classes
+from souron.data.lazy_column import Sketch
 from souron.data.splits import Parts, Split
-from souron.evaluation import generation, summary
+from souron.evaluation import summary
 from souron.evaluation.answers import stacked
-from souron.evaluation.generation import GenerationResult, ReferenceSet
-from souron.evaluation.sampling import Film, Noise, Sample
+from souron.evaluation.generators import generation
+from souron.evaluation.generators.generation import GenerationResult, ReferenceSet
+from souron.evaluation.generators.sampling import Film, Noise, Sample
 from souron.kinds.gallery import Gallery
 from souron.kinds.signature import Choice
 from souron.metrics.generation import over_trainings, table

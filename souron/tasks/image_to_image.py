@@ -21,9 +21,9 @@ from souron import registry
 from souron.blocks import tiling
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows, check_classes, digests
-from souron.evaluation import image_to_image as evaluation
-from souron.evaluation import perceptual
-from souron.evaluation.image_to_image import CYCLE, ImageResult, as_bytes
+from souron.evaluation.vision import image_to_image as evaluation
+from souron.evaluation.vision import perceptual
+from souron.evaluation.vision.image_to_image import CYCLE, ImageResult, as_bytes
 from souron.hub import weights
 from souron.kinds.before_after import BeforeAfter
 from souron.kinds.picture import Picture

@@ -12,10 +12,10 @@ from torch import Generator, Tensor
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Split
-from souron.evaluation import keypoints
 from souron.evaluation.answers import Sparse, dense
-from souron.evaluation.keypoints import KeypointResult, KeypointSetup
 from souron.evaluation.steps import Maps
+from souron.evaluation.vision import keypoints
+from souron.evaluation.vision.keypoints import KeypointResult, KeypointSetup
 from souron.kinds.picture import Picture
 from souron.kinds.points import Points
 from souron.kinds.signature import Choice

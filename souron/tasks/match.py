@@ -17,11 +17,11 @@ from torch import Tensor
 
 from souron import registry
 from souron.data.dataset import Dataset, Loader, Rows
+from souron.data.language.tokenizer import Tokenizer
 from souron.data.targets.captions import Caption
-from souron.data.tokenizer import Tokenizer
-from souron.evaluation import matching
 from souron.evaluation.answers import Setup, dense, stacked
-from souron.evaluation.matching import MatchResult, OfSubset
+from souron.evaluation.vision import matching
+from souron.evaluation.vision.matching import MatchResult, OfSubset
 from souron.kinds.picture import Picture
 from souron.kinds.ranking import Ranking
 from souron.kinds.signature import Choice

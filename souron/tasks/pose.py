@@ -13,9 +13,9 @@ from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.splits import Split
 from souron.data.targets.boxes import boxes_of
 from souron.data.targets.poses import COCO_LINES, Figures, Skeleton
-from souron.evaluation import detection, poses
-from souron.evaluation.detection import DetectionSetup, Found
 from souron.evaluation.steps import Explained, Maps
+from souron.evaluation.vision import detection, poses
+from souron.evaluation.vision.detection import DetectionSetup, Found
 from souron.hub import published
 from souron.hub.published import About
 from souron.kinds.picture import Picture

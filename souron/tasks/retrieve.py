@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Dataset, Loader, Rows
-from souron.data.searching import Search
-from souron.data.sentences import Sentence, columns, sentences
+from souron.data.language.retrieval import Search
+from souron.data.language.sentences import Sentence, columns, sentences
 from souron.evaluation.answers import Setup, dense, stacked
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.signature import Choice

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from souron.data import transforms
 from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Split
-from souron.evaluation import segmentation
-from souron.evaluation.segmentation import UNKNOWN, SegmentationResult, SegmentationSetup
 from souron.evaluation.steps import Maps
+from souron.evaluation.vision import segmentation
+from souron.evaluation.vision.segmentation import UNKNOWN, SegmentationResult, SegmentationSetup
 from souron.hub import published, published_systems
 from souron.hub.published import About
 from souron.kinds.codecs.image import Letterbox

@@ -14,8 +14,8 @@ from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.splits import Split
 from souron.data.targets.boxes import boxes_of
 from souron.data.targets.instances import Instances, packed
-from souron.evaluation import detection
-from souron.evaluation.detection import DetectionSetup, Found
+from souron.evaluation.vision import detection
+from souron.evaluation.vision.detection import DetectionSetup, Found
 from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice

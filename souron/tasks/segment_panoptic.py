@@ -13,8 +13,8 @@ from souron.data import transforms
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.splits import Split
 from souron.data.targets.panoptic import MOST, Panoptic, boxes_of, stuff_of
-from souron.evaluation import panoptic
-from souron.evaluation.panoptic import PanopticResult, PanopticSetup
+from souron.evaluation.vision import panoptic
+from souron.evaluation.vision.panoptic import PanopticResult, PanopticSetup
 from souron.kinds.picture import Picture
 from souron.kinds.segments import Segments
 from souron.kinds.signature import Choice

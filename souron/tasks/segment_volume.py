@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Dataset, Loader, Rows
-from souron.data.resampling import resampled, resampled_labels, sizes
+from souron.data.readers.resampling import resampled, resampled_labels, sizes
 from souron.data.splits import Split
-from souron.evaluation import volumes
 from souron.evaluation.answers import dense
-from souron.evaluation.volumes import VolumeResult, VolumeSetup, largest
+from souron.evaluation.vision import volumes
+from souron.evaluation.vision.volumes import VolumeResult, VolumeSetup, largest
 from souron.kinds.codecs import axes
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.signature import Choice

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Dataset, Loader, Rows
-from souron.data.sentences import Sentence, sentences
-from souron.evaluation import written
+from souron.data.language.sentences import Sentence, sentences
 from souron.evaluation.answers import Setup, dense, stacked
-from souron.evaluation.written import WrittenResult
+from souron.evaluation.language import generated_texts
+from souron.evaluation.language.generated_texts import WrittenResult
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
@@ -180,17 +180,17 @@ class Summary(Task):
             found.append(compared(said[-1], lead))
             if row % 8 == 0:
                 yield Step(0.99 * row / len(test), _("summarising"))
-        rows = written.shown_rows(test)
+        rows = generated_texts.shown_rows(test)
         yield Step(1.0, result={
             **dict(zip(NAMES, torch.tensor(found).T, strict=True)),
-            "said": written.kept(rows, [said[row] for row in rows]),
+            "said": generated_texts.kept(rows, [said[row] for row in rows]),
         })  # fmt: skip
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         return {name: stacked(seeds, name) for name in NAMES}
 
     def result(self, trainings: Trainings, setup: Setup) -> WrittenResult:
-        return written.result(trainings, setup.test, NAMES, ("said",))
+        return generated_texts.result(trainings, setup.test, NAMES, ("said",))
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", *NAMES

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.tokenizer import SIZE, Tokenizer
-from souron.evaluation import complete, tag
+from souron.data.language.tokenizer import SIZE, Tokenizer
 from souron.evaluation.answers import Setup
-from souron.evaluation.tag import Sentence, TagResult, spans_of, tags_of, units
+from souron.evaluation.language import complete, named_entities
+from souron.evaluation.language.named_entities import Sentence, TagResult, spans_of, tags_of, units
 from souron.kinds.signature import Choice
 from souron.kinds.spans import Spans
 from souron.kinds.text import Text
@@ -64,7 +64,7 @@ class Tagger(System):
         device: torch.device | None = None,
     ) -> Loader:
         """Load the cases as ``Sentence``; with ``augment``, apply the system's augmentation."""
-        read = tag.sentences(data)
+        read = named_entities.sentences(data)
         change = None if augment is None else self.changes(read)
         kept = replace(data, input=ListColumn(read), target=None)
         return Loader(kept, self.batch, change, seed, device or self.device)
@@ -93,7 +93,9 @@ class Tagger(System):
     ) -> Spans:
         """Return the labelled spans of the text."""
         [spans] = self.found([text.text])
-        return Spans(text.text, tag.named(text.text, spans, self.spec.labels, least), text.file)
+        return Spans(
+            text.text, named_entities.named(text.text, spans, self.spec.labels, least), text.file
+        )
 
 
 class Tagging(Jackknifed, Task):
@@ -136,9 +138,9 @@ class Tagging(Jackknifed, Task):
             )
 
     def spec(self, train: Dataset) -> Spec:
-        texts = [one.text for one in tag.sentences(train)]
+        texts = [one.text for one in named_entities.sentences(train)]
         tokenizer = complete.tokenizer_for(replace(train, input=ListColumn(texts)))
-        labels = tag.labels_of(train.classes)
+        labels = named_entities.labels_of(train.classes)
         return Spec(labels, tokenizer.packed(), len(tokenizer) + 1)
 
     def example(self, system: type[System], size: str) -> Spec:
@@ -175,16 +177,16 @@ class Tagging(Jackknifed, Task):
         seed: int = 0,
     ) -> Iterator[Step]:
         assert isinstance(system, Tagger)
-        texts, said = [one.text for one in tag.sentences(test)], []
+        texts, said = [one.text for one in named_entities.sentences(test)], []
         for start in range(0, len(texts), AT_ONCE):
             said += found(system, texts[start : start + AT_ONCE])
             done = len(said) / len(texts)
             yield Step(done, _("measuring on {n} unseen cases").format(n=len(test)))
-        yield Step(1.0, result=tag.packed(said))
+        yield Step(1.0, result=named_entities.packed(said))
 
     def judge(self, answers: Answers, setup: Setup) -> dict[str, NDArray[np.float64]]:
-        said = tag.unpacked(answers, len(setup.test))
-        true = [one.spans.numpy() for one in tag.sentences(setup.test)]
+        said = named_entities.unpacked(answers, len(setup.test))
+        true = [one.spans.numpy() for one in named_entities.sentences(setup.test)]
         return metrics.scores(metrics.counts(said, true), setup.test.units)
 
     def details(
@@ -196,18 +198,21 @@ class Tagging(Jackknifed, Task):
         return 0.0
 
     def result(self, trainings: Trainings, setup: Setup) -> TagResult:
-        return tag.result(trainings, setup)
+        return named_entities.result(trainings, setup)
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> list[Any]:
         """Return sentences in which the first seeds of the systems found different spans."""
         first = {name: seeds[0] for name, seeds in answers.items()}
-        return list(islice(tag.differing(first, setup.test), MOST_SHOWN))
+        return list(islice(named_entities.differing(first, setup.test), MOST_SHOWN))
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "label", "text", "start", "end", "score"
-        labels, said = tag.labels_of(test.classes), tag.unpacked(answers, len(test))
-        for file, one, spans in zip(test.file, tag.sentences(test), said, strict=True):
-            for span in tag.named(one.text, spans, labels):
+        labels, said = (
+            named_entities.labels_of(test.classes),
+            named_entities.unpacked(answers, len(test)),
+        )
+        for file, one, spans in zip(test.file, named_entities.sentences(test), said, strict=True):
+            for span in named_entities.named(one.text, spans, labels):
                 yield file, span.label, span.text, span.start, span.end, round(span.score, 4)
 
     def next_command(self, run: str) -> str:

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Dataset, Rows
+from souron.data.language.tokenizer import Tokenizer
 from souron.data.splits import Split
 from souron.data.targets.captions import Caption, words
-from souron.data.tokenizer import Tokenizer
-from souron.evaluation import generation, obedience
 from souron.evaluation.answers import dense, stacked
-from souron.evaluation.generation import GenerationResult
-from souron.evaluation.obedience import OfPart, PromptedResult, PromptSet
-from souron.evaluation.sampling import Film, Noise, Sample, chunks, done, draw
+from souron.evaluation.generators import generation, prompt_adherence
+from souron.evaluation.generators.generation import GenerationResult
+from souron.evaluation.generators.prompt_adherence import OfPart, PromptedResult, PromptSet
+from souron.evaluation.generators.sampling import Film, Noise, Sample, chunks, done, draw
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
@@ -270,25 +270,29 @@ class TextToImage(Task):
         return target
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
-        count = options.samples or obedience.SAMPLE
+        count = options.samples or prompt_adherence.SAMPLE
         if not isinstance(data.input, Tensor):  # a sketch: enough to estimate the time
             yield Step(1.0, result=Setup(options, data.only(split.test[:count])))
             return
-        for share, made in obedience.prompt_set(data, split, count, options):
+        for share, made in prompt_adherence.prompt_set(data, split, count, options):
             yield Step(share, _("the network that reads images"), made)
 
     def against(self, cases: Dataset, setup: PromptSet) -> PromptSet:
-        cases = cases.only(obedience.chosen(cases, range(len(cases)), len(setup.test)))
-        plain = obedience.with_classes(cases)
+        cases = cases.only(prompt_adherence.chosen(cases, range(len(cases)), len(setup.test)))
+        plain = prompt_adherence.with_classes(cases)
         none = plain.only([])
-        parts = obedience.Parts(none, none, plain)
+        parts = prompt_adherence.Parts(none, none, plain)
         reference = generation.ReferenceSet.of(
             setup.reference.extractor, parts, len(cases), setup.options
         )
         cases = cases.only(torch.randperm(len(cases), generator=torch.Generator().manual_seed(0)))
-        reader = setup.reader if obedience.readable(cases) else None
+        reader = setup.reader if prompt_adherence.readable(cases) else None
         made = replace(
-            setup, test=cases, prompts=obedience.prompts(cases), reference=reference, reader=reader
+            setup,
+            test=cases,
+            prompts=prompt_adherence.prompts(cases),
+            reference=reference,
+            reader=reader,
         )
         made.ceiling = made.judged(cases.input[:])
         return made
@@ -352,7 +356,7 @@ class TextToImage(Task):
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: PromptSet) -> Any:
         """Return the images that each system generates for the same prompts."""
         drawn = {name: dense(seeds[0], "image") for name, seeds in answers.items()}
-        return obedience.PromptedGallery(setup.prompts, drawn)
+        return prompt_adherence.PromptedGallery(setup.prompts, drawn)
 
     def ranks(self, setup: Any) -> str:
         reads = getattr(setup, "reader", None) is not None or not hasattr(setup, "reader")
@@ -362,7 +366,7 @@ class TextToImage(Task):
         """Return the metric's name with the number of images or captions on which it depends."""
         name, count = super().called(metric, setup), len(setup.test)
         if metric == metrics.CAPTION:
-            among = min(obedience.AMONG, count)
+            among = min(prompt_adherence.AMONG, count)
             return _("{name} among {count}").format(name=name, count=among)
         if metric in DISTANCES:
             return _("{name}, {n} pictures").format(name=name, n=f"{count:,}")
@@ -382,7 +386,7 @@ class TextToImage(Task):
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         """Yield the judgement of each attribute, one row per prompt, in the order of generation."""
         if "right" in answers:
-            yield ("number", *obedience.ATTRIBUTES)
+            yield ("number", *prompt_adherence.ATTRIBUTES)
             for number, row in enumerate(dense(answers, "right").tolist()):
                 yield number, *("" if value != value else int(value) for value in row)
 
@@ -406,7 +410,10 @@ def drawn_for(
 
 def parts(seeds: Sequence[Answers], setup: PromptSet) -> Iterator[OfPart]:
     """Yield results for all prompts, for each subset, and for each language."""
-    subsets, languages = obedience.matching.subsets(setup.test), obedience.languages(setup.test)
+    subsets, languages = (
+        prompt_adherence.matching.subsets(setup.test),
+        prompt_adherence.languages(setup.test),
+    )
     everything = list(range(len(setup.test)))
     wanted = [("", "", everything)]
     for names, which in ((subsets, 0), (languages, 1)):
@@ -420,7 +427,7 @@ def parts(seeds: Sequence[Answers], setup: PromptSet) -> Iterator[OfPart]:
             right = stacked(seeds, "right")[:, rows]
             shuffled = stacked(seeds, "shuffled")[:, rows]
             real = dense(setup.ceiling, "right")[rows].double().numpy()
-            for place, name in enumerate(obedience.ATTRIBUTES):
+            for place, name in enumerate(prompt_adherence.ATTRIBUTES):
                 if np.isfinite(right[..., place]).any(1).all():
                     table = match.where(right[..., place])
                     measures[name] = intervals.share_interval(table, units)

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from souron.data import page_grammar as grammar
-from souron.data import pages
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.pages import KINDS, Part
+from souron.data.language import page_grammar as grammar
+from souron.data.language import web_pages as pages
+from souron.data.language.web_pages import KINDS, Part
 from souron.data.texts import language
-from souron.evaluation import written
 from souron.evaluation.answers import Setup, dense, stacked
-from souron.evaluation.pages import PageResult, compared_by, measured
+from souron.evaluation.language import generated_texts
+from souron.evaluation.language.web_pages import PageResult, compared_by, measured
 from souron.kinds.page import Page
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
@@ -214,10 +214,11 @@ class PageWriting(Task):
                 for (parts, valid), right in zip(made, test.target[some], strict=True)
             ]
             yield Step(0.99 * len(found) / len(asked), _("writing pages"))
-        rows = written.shown_rows(test)
+        rows = generated_texts.shown_rows(test)
         yield Step(1.0, result={
             "tally": torch.tensor(found),
-            "said": written.kept(rows, ["\n".join(pages.outline(said[row])) for row in rows]),
+            "said": generated_texts.kept(
+                rows, ["\n".join(pages.outline(said[row])) for row in rows]),
         })  # fmt: skip
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:

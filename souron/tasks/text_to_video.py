@@ -15,9 +15,9 @@ from torch import Tensor
 from souron.data.dataset import Dataset, Rows
 from souron.data.splits import Split
 from souron.data.targets.captions import Caption, words
-from souron.evaluation import obedience
 from souron.evaluation.answers import Setup, dense, stacked
-from souron.evaluation.film_reader import (
+from souron.evaluation.generators import prompt_adherence
+from souron.evaluation.generators.film_reader import (
     ATTRIBUTES,
     FilmResult,
     FilmSet,
@@ -26,8 +26,8 @@ from souron.evaluation.film_reader import (
     frames_of,
     readable,
 )
-from souron.evaluation.obedience import PromptedGallery
-from souron.evaluation.sampling import Noise, Sample, done, draw
+from souron.evaluation.generators.prompt_adherence import PromptedGallery
+from souron.evaluation.generators.sampling import Noise, Sample, done, draw
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
 from souron.kinds.video import Video
@@ -238,14 +238,17 @@ class TextToVideo(Task):
 
 
 def _set(options: Options, cases: Dataset, reader: Any) -> FilmSet:
-    made = FilmSet(options, cases, prompts=obedience.prompts(cases), reader=reader)
+    made = FilmSet(options, cases, prompts=prompt_adherence.prompts(cases), reader=reader)
     made.ceiling = made.judged(cases.input[:])
     return made
 
 
 def parts(seeds: Sequence[Answers], setup: FilmSet) -> Iterator[OfPart]:
     """Yield results for all prompts, for each subset, and for each language."""
-    subsets, languages = obedience.matching.subsets(setup.test), obedience.languages(setup.test)
+    subsets, languages = (
+        prompt_adherence.matching.subsets(setup.test),
+        prompt_adherence.languages(setup.test),
+    )
     wanted = [("", "", list(range(len(setup.test))))]
     for names, which in ((subsets, 0), (languages, 1)):
         for name in dict.fromkeys(names) if len(set(names)) > 1 else ():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn, Rows
-from souron.data.tokenizer import readable
+from souron.data.language.tokenizer import readable
 from souron.evaluation.answers import stacked
 from souron.kinds.text import Text
 from souron.kinds.tokens import Tokens, single_bytes

@@ -17,13 +17,13 @@ from torch.nn.utils.rnn import pad_sequence
 from souron.blocks.speech_tokens import LANGUAGES
 from souron.data import recordings
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
+from souron.data.language.tokenizer import SIZE, Tokenizer
 from souron.data.log_mel import RATE, log_mel
 from souron.data.recordings import Recording, windows
 from souron.data.texts import language
-from souron.data.tokenizer import SIZE, Tokenizer
-from souron.evaluation import complete, listening
 from souron.evaluation.answers import Setup, dense, stacked
-from souron.evaluation.listening import TranscribeResult
+from souron.evaluation.language import complete, transcription
+from souron.evaluation.language.transcription import TranscribeResult
 from souron.kinds.signature import Choice
 from souron.kinds.sound import Sound
 from souron.kinds.transcript import Piece, Transcript
@@ -291,12 +291,12 @@ class Transcription(Task):
             CHARACTER: counts[:, 1].float(),
             BITS: system.surprise(test),
         }
-        yield Step(1.0, result=found | listening.shown(system, test, told))
+        yield Step(1.0, result=found | transcription.shown(system, test, told))
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         found: Scores = {}
         for name in (WORD, CHARACTER):
-            table = listening.pseudo_scores(seeds, name)
+            table = transcription.pseudo_scores(seeds, name)
             if table is not None:
                 found[name] = table
         return found | {BITS: stacked(seeds, BITS)}
@@ -317,7 +317,7 @@ class Transcription(Task):
         return WORD if spaced else CHARACTER
 
     def result(self, trainings: Trainings, setup: Setup) -> TranscribeResult:
-        return listening.result(trainings, setup.test)
+        return transcription.result(trainings, setup.test)
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "word errors", "words", "character errors", "characters"

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
-from souron.data.sentences import LONGEST, Sentence, sentences
+from souron.data.language.sentences import LONGEST, Sentence, sentences
+from souron.data.language.tokenizer import SIZE, Tokenizer
 from souron.data.texts import language
-from souron.data.tokenizer import SIZE, Tokenizer
-from souron.evaluation import complete, written
 from souron.evaluation.answers import Setup, dense, stacked
-from souron.evaluation.written import WrittenResult
+from souron.evaluation.language import complete, generated_texts
+from souron.evaluation.language.generated_texts import WrittenResult
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
 from souron.metrics.metric import Metric
@@ -169,16 +169,16 @@ class Translation(Task):
         bits = system.surprise(test)
         if bits is not None:
             found[BITS] = bits.float()
-        rows = written.shown_rows(test)
+        rows = generated_texts.shown_rows(test)
         for name, said in (("said", told[0]), ("said back", told[1])):
-            found[name] = written.kept(rows, [said[row] for row in rows])
+            found[name] = generated_texts.kept(rows, [said[row] for row in rows])
         yield Step(1.0, result=found)
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         return {name: stacked(seeds, name) for name in (CHRF, BACK)}
 
     def result(self, trainings: Trainings, setup: Setup) -> WrittenResult:
-        return written.result(
+        return generated_texts.result(
             trainings, setup.test, (CHRF, BACK), ("said", "said back"), further=(BITS,)
         )
 

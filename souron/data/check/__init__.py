@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from souron.data import duplicates, load, splits
+from souron.data import load, splits
 from souron.data.check.copies import altered, copies
 from souron.data.check.files import broken, sizes
 from souron.data.check.groups import patients, spellings
@@ -20,7 +20,8 @@ from souron.data.check.lettering import lettering
 from souron.data.check.shortcuts import shortcuts
 from souron.data.check.table import manifest
 from souron.data.dataset import Dataset
-from souron.data.findings import Checkup, Finding, in_order
+from souron.data.quality import duplicates
+from souron.data.quality.findings import Checkup, Finding, in_order
 from souron.data.target import Target, target_of
 from souron.utils.messages import UserError, _
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from souron.data import splits
 from souron.data.dataset import Dataset
-from souron.data.findings import Finding, differing, of_rows, together
+from souron.data.quality.findings import Finding, differing, of_rows, together
 from souron.utils.messages import _
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from souron.data.check.headers import File
 from souron.data.dataset import Dataset
-from souron.data.findings import Finding, of_rows
+from souron.data.quality.findings import Finding, of_rows
 from souron.utils.messages import _
 
 ODD = 4.0  # times larger or smaller than the median image

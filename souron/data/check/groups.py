@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from souron.data.dataset import Dataset
-from souron.data.findings import Finding, differing, of_rows, several_spellings, together
+from souron.data.quality.findings import Finding, differing, of_rows, several_spellings, together
 from souron.utils.messages import _
 
 FEWEST = 5  # patients of a class

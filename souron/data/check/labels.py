@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from souron.data.check.shortcuts import TELLS
 from souron.data.dataset import Dataset
-from souron.data.findings import MOST_NAMED, Finding, of_rows
-from souron.data.wrong_labels import cross_validated, suspects
+from souron.data.quality.findings import MOST_NAMED, Finding, of_rows
+from souron.data.quality.wrong_labels import cross_validated, suspects
 from souron.utils.messages import _
 
 MOST_LABELS = 2000  # images whose labels are checked; more would take minutes

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from souron.data import burned_in_text
 from souron.data.dataset import Dataset
-from souron.data.findings import Finding, of_rows
+from souron.data.quality import burned_in_text
+from souron.data.quality.findings import Finding, of_rows
 from souron.kinds.codecs import image as image_codec
 from souron.utils.messages import UserError, _
 

@@ -8,7 +8,7 @@ import numpy as np
 from souron.data.check.features import features, ranks, typical
 from souron.data.check.headers import File
 from souron.data.dataset import Dataset
-from souron.data.findings import TINY, Finding
+from souron.data.quality.findings import TINY, Finding
 from souron.utils.messages import _
 
 TELLS = 0.6  # of the way from chance to certainty: from there on a feature alone is suspicious

@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from souron.data.findings import Checkup
+from souron.data.quality.findings import Checkup
 from souron.utils import files
 from souron.utils.messages import UserError, _
 

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from souron.data.composing import captioned_words as words
-from souron.data.composing import cutouts, figures, kin, pooled, stock
+from souron.data.composing import cutouts, figures, parallel, related_groups, stock
 from souron.data.composing.captioned_grounds import ground
 from souron.data.composing.captioned_words import COLOURS, GROUNDS, OWN, PLACES, THINGS, Attributes
 from souron.data.composing.composer import LUMA, NEVER_MIRRORED, stands_out
@@ -144,8 +144,11 @@ def of_stamps(folder: Path) -> Source:
     stamps = list(_stamps(folder))
     cut, key = stock.cut_outs(folder, stamps)
     told = [(one.name, one.category, one.caption) for one in cut]
-    unseen = _held_out([one.name for one in cut], [one.category for one in cut],
-                       kin.families([kin.close(*one) for one in told]))  # fmt: skip
+    unseen = _held_out(
+        [one.name for one in cut],
+        [one.category for one in cut],
+        related_groups.families([related_groups.close(*one) for one in told]),
+    )
     called = _called(folder, [one.name for one in cut])
     cuts = tuple(Cut(one, one.category, called[one.name], one.name in unseen) for one in cut)
     return Source("stamps", cuts, key)
@@ -368,16 +371,16 @@ def scenes(recipe: Recipe, source: Source) -> Made:
     told = json.dumps([VERSION, asdict(recipe), source.digest], sort_keys=True)
     key = blake2b(told.encode(), digest_size=8).hexdigest()
     place = cache_folder() / "scenes" / f"captioned-{source.name}-{recipe.side}-{key}.safetensors"
-    return pooled.kept(place, lambda: _make(recipe, source, place), partial(_unpacked, recipe))
+    return parallel.kept(place, lambda: _make(recipe, source, place), partial(_unpacked, recipe))
 
 
-def _make(recipe: Recipe, source: Source, place: Path) -> pooled.Pieces:
+def _make(recipe: Recipe, source: Source, place: Path) -> parallel.Pieces:
     told = {"recipe": asdict(recipe), "source": source.name}
     rows = recipe.rows
-    return pooled.shared(MODULE, told, len(rows), lambda: _some(recipe, source, rows), place)
+    return parallel.shared(MODULE, told, len(rows), lambda: _some(recipe, source, rows), place)
 
 
-def _some(recipe: Recipe, source: Source, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
+def _some(recipe: Recipe, source: Source, rows: Sequence[tuple[str, int]]) -> parallel.Pieces:
     composer = Composer(source, recipe.side, recipe.seed)
     made = [composer.scene(subset, number) for subset, number in rows]
     tensors = {
@@ -402,11 +405,11 @@ def _unpacked(recipe: Recipe, tensors: Mapping[str, Tensor], about: Mapping[str,
     )
 
 
-def _told(told: dict[str, Any], begin: int, end: int) -> pooled.Pieces:
+def _told(told: dict[str, Any], begin: int, end: int) -> parallel.Pieces:
     recipe = Recipe(**told["recipe"])
     source = drawn() if told["source"] == "drawn" else sourced()
     return _some(recipe, source, recipe.rows[begin:end])
 
 
 if __name__ == "__main__":
-    pooled.work(_told)
+    parallel.work(_told)

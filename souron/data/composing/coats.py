@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from souron.data.composing.composer import LUMA, Composer
-from souron.data.run_lengths import lengths_of
+from souron.data.readers.run_lengths import lengths_of
 
 SIZES = (0.5, 0.85)  # of the side: the thing's longer edge
 Coat = Callable[[np.ndarray, np.ndarray], np.ndarray]  # brightness (H, W) in 0..1 and the mask ->

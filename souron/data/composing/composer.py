@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from souron.data.composing import grounds, kin, stock, words
+from souron.data.composing import grounds, related_groups, stock, words
 from souron.data.composing.cutouts import CATEGORIES, SOLID, STEP, Cutout
 from souron.data.composing.stock import Stock
 from souron.utils.messages import UserError, _
@@ -134,10 +134,10 @@ class Composer:
         """``side`` in pixels; ``source``: the stock of cut-outs and photographs, by default stamps
         if installed, else painted figures; ``counts``: the possible numbers of things in a scene;
         ``sizes``: the range of their longer edge, as fractions of the side. Raises UserError."""
-        if part not in kin.PARTS:
+        if part not in related_groups.PARTS:
             raise UserError(
                 "part", _("no part is called {name!r}").format(name=part),
-                expected=", ".join(kin.PARTS), exit=2,
+                expected=", ".join(related_groups.PARTS), exit=2,
             )  # fmt: skip
         if not 16 <= side <= 1024:
             raise UserError(
@@ -161,7 +161,9 @@ class Composer:
 
     def scene(self, number: int) -> Scene:
         """Compose the scene of that number, counted from 0."""
-        rng = np.random.default_rng([self.seed, list(kin.PARTS).index(self.part), number])
+        rng = np.random.default_rng(
+            [self.seed, list(related_groups.PARTS).index(self.part), number]
+        )
         ground, canvas, laid = "", np.zeros(0), []
         for _try in range(GROUNDS):
             ground, canvas = self._ground(rng)

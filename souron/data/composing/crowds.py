@@ -1,5 +1,5 @@
 """Generate many scenes of figures with keypoints in parallel processes and cache them, see
-``pooled``.
+``parallel``.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from souron.data.composing import figures, kin, pooled, stock
+from souron.data.composing import figures, parallel, related_groups, stock
 from souron.data.composing.composer import Composer
 from souron.data.targets.poses import HIDDEN, Figures, Skeleton, sides_swapped
 from souron.utils.files import cache_folder
@@ -56,10 +56,10 @@ def scenes(recipe: Recipe) -> Made:
     place = cache_folder() / "scenes" / f"{recipe.category}-{recipe.side}-{key}.safetensors"
     rows = recipe.rows
 
-    def make() -> pooled.Pieces:
-        return pooled.shared(MODULE, told, len(rows), lambda: _some(recipe, rows), place)
+    def make() -> parallel.Pieces:
+        return parallel.shared(MODULE, told, len(rows), lambda: _some(recipe, rows), place)
 
-    return pooled.kept(place, make, partial(_unpacked, recipe))
+    return parallel.kept(place, make, partial(_unpacked, recipe))
 
 
 def skeleton(category: str) -> Skeleton:
@@ -79,13 +79,13 @@ def _unpacked(recipe: Recipe, tensors: Mapping[str, Tensor], about: dict[str, An
     return Made(tensors["pictures"], found, [part for part, _n in recipe.rows], about["blocks"])
 
 
-def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
+def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> parallel.Pieces:
     """Compose some of the scenes in order. A box encloses the whole figure, including occluded
     pixels, and so does its area."""
     source = stock.drawn((recipe.category,), recipe.numbers)
     composers = {
         part: Composer(recipe.side, recipe.seed, part, (recipe.category,), source, COUNTS, SIZES)
-        for part in kin.PARTS
+        for part in related_groups.PARTS
     }
     images = torch.empty(len(rows), 3, recipe.side, recipe.side, dtype=torch.uint8)
     boxes: list[Tensor] = []
@@ -106,10 +106,10 @@ def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
     return tensors, {"blocks": blocks}
 
 
-def _told(told: dict[str, Any], begin: int, end: int) -> pooled.Pieces:
+def _told(told: dict[str, Any], begin: int, end: int) -> parallel.Pieces:
     recipe = Recipe(**told["recipe"])
     return _some(recipe, recipe.rows[begin:end])
 
 
 if __name__ == "__main__":
-    pooled.work(_told)
+    parallel.work(_told)

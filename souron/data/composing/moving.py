@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from souron.data.composing import captioned, pooled
+from souron.data.composing import captioned, parallel
 from souron.data.composing.captioned import VANISHES, Cut, Source, tinted
 from souron.data.composing.captioned_grounds import ground
 from souron.data.composing.captioned_words import COLOURS, GROUNDS, OWN, THINGS
@@ -275,16 +275,16 @@ def films(recipe: Recipe, source: Source) -> Made:
     told = json.dumps([VERSION, asdict(recipe), source.digest], sort_keys=True)
     key = blake2b(told.encode(), digest_size=8).hexdigest()
     place = cache_folder() / "scenes" / f"moving-{source.name}-{recipe.side}-{key}.safetensors"
-    return pooled.kept(place, lambda: _make(recipe, source, place), partial(_unpacked, recipe))
+    return parallel.kept(place, lambda: _make(recipe, source, place), partial(_unpacked, recipe))
 
 
-def _make(recipe: Recipe, source: Source, place: Any) -> pooled.Pieces:
+def _make(recipe: Recipe, source: Source, place: Any) -> parallel.Pieces:
     told = {"recipe": asdict(recipe), "source": source.name}
     rows = recipe.rows
-    return pooled.shared(MODULE, told, len(rows), lambda: _some(recipe, source, rows), place)
+    return parallel.shared(MODULE, told, len(rows), lambda: _some(recipe, source, rows), place)
 
 
-def _some(recipe: Recipe, source: Source, rows: Sequence[tuple[str, int]]) -> pooled.Pieces:
+def _some(recipe: Recipe, source: Source, rows: Sequence[tuple[str, int]]) -> parallel.Pieces:
     composer = Composer(source, recipe.side, recipe.frames, recipe.seed)
     made = [composer.film(subset, number) for subset, number in rows]
     about = {"attributes": [list(astuple(film.attributes)) for film in made]}
@@ -298,11 +298,11 @@ def _unpacked(recipe: Recipe, tensors: Mapping[str, Tensor], about: Mapping[str,
     return Made(tensors["strips"], attributes, list(map(captions, attributes)))
 
 
-def _told(told: dict[str, Any], begin: int, end: int) -> pooled.Pieces:
+def _told(told: dict[str, Any], begin: int, end: int) -> parallel.Pieces:
     recipe = Recipe(**told["recipe"])
     source = captioned.drawn() if told["source"] == "drawn" else captioned.sourced()
     return _some(recipe, source, recipe.rows[begin:end])
 
 
 if __name__ == "__main__":
-    pooled.work(_told)
+    parallel.work(_told)

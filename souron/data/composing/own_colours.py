@@ -14,7 +14,7 @@ from torch import Tensor
 from souron.data.composing.captioned_grounds import COLOURS, ground
 from souron.data.composing.composer import Composer
 from souron.data.composing.stock import Stock
-from souron.data.run_lengths import lengths_of
+from souron.data.readers.run_lengths import lengths_of
 
 SIZES = (0.5, 0.85)  # of the side: the thing's longer edge
 PAINTED = 0.5  # the share of painted grounds

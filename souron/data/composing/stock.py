@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from souron.data import load
-from souron.data.composing import cutouts, figures, grounds, kin
+from souron.data.composing import cutouts, figures, grounds, related_groups
 from souron.data.composing.cutouts import CATEGORIES, Cutout
 from souron.data.composing.grounds import Ground
 from souron.data.dataset import Skipped
@@ -54,12 +54,14 @@ class Stock:
         parts: dict[str, set[str]] = defaultdict(set)
         for cutout, part, _block in self.held:
             parts[cutout.category].add(part)
-        return tuple(name for name, found in parts.items() if len(found) == len(kin.PARTS))
+        return tuple(
+            name for name, found in parts.items() if len(found) == len(related_groups.PARTS)
+        )
 
     def blocks(self, part: str, categories: Sequence[str]) -> list[list[Cutout]]:
         """Return the cut-outs of those categories, block by block; blocks without any are
         left out."""
-        blocks: dict[int, list[Cutout]] = {i: [] for i in range(kin.BLOCKS[part])}
+        blocks: dict[int, list[Cutout]] = {i: [] for i in range(related_groups.BLOCKS[part])}
         for cutout, own, block in self.held:
             if own == part and cutout.category in categories:
                 blocks[block].append(cutout)
@@ -218,12 +220,16 @@ def _dealt(cut: Sequence[Cutout]) -> tuple[Held, ...]:
     """Assign each cut-out to a side of the split and a block."""
     told = [(one.name, one.category, one.caption) for one in cut]
     names, categories = [one.name for one in cut], [one.category for one in cut]
-    part = kin.parts(names, categories, kin.families([_keys(kin.wide, *one) for one in told]))
-    near = kin.families([_keys(kin.close, *one) for one in told])
+    part = related_groups.parts(
+        names,
+        categories,
+        related_groups.families([_keys(related_groups.wide, *one) for one in told]),
+    )
+    near = related_groups.families([_keys(related_groups.close, *one) for one in told])
     block = [0] * len(cut)
-    for name, count in kin.BLOCKS.items():
+    for name, count in related_groups.BLOCKS.items():
         own = [i for i in range(len(cut)) if part[i] == name]
-        dealt = kin.blocks(
+        dealt = related_groups.blocks(
             [names[i] for i in own], [categories[i] for i in own], [near[i] for i in own], count
         )
         for i, number in zip(own, dealt, strict=True):

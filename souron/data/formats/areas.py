@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from souron.data import outlines
-from souron.data.boxed import BoxedImage
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats import coco, masks
 from souron.data.formats.masks import Numbers, Pair
-from souron.data.reading import Reading
+from souron.data.readers import outlines
+from souron.data.readers.box_annotations import BoxedImage
+from souron.data.readers.settings import Reading
 from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()

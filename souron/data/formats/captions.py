@@ -16,15 +16,15 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from souron.data import image_rows
-from souron.data.boxed import is_image
 from souron.data.dataset import Dataset, ListColumn, Skipped
-from souron.data.decoding import Listed
-from souron.data.image_rows import Found
-from souron.data.reading import Reading
+from souron.data.readers import image_rows
+from souron.data.readers.box_annotations import is_image
+from souron.data.readers.decoding import Listed
+from souron.data.readers.image_rows import Found
+from souron.data.readers.settings import Reading
+from souron.data.readers.text_files import beginning
+from souron.data.readers.text_files import read as text_in
 from souron.data.targets.captions import LONGEST, Caption, language_of
-from souron.data.text_files import beginning
-from souron.data.text_files import read as text_in
 from souron.data.texts import Fault, worded
 from souron.kinds.codecs.limits import check_file, readable
 from souron.utils.messages import UserError, _

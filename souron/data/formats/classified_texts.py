@@ -9,8 +9,8 @@ from typing import Any
 from souron.data.formats import texts
 from souron.data.formats.csv_table import COLUMNS
 from souron.data.formats.folder import missing, natural, walk
-from souron.data.reading import Reading
-from souron.data.text_files import (
+from souron.data.readers.settings import Reading
+from souron.data.readers.text_files import (
     RECORDS,
     TABLES,
     Dataset,

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from souron.data.boxed import Box, BoxedImage, files_below, gather, number, short
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import PARTS
-from souron.data.reading import Reading
+from souron.data.readers.box_annotations import Box, BoxedImage, files_below, gather, number, short
+from souron.data.readers.settings import Reading
 from souron.kinds import files
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _

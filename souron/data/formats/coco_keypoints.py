@@ -15,10 +15,10 @@ https://cocodataset.org/#format-data
 from pathlib import Path
 from typing import Any
 
-from souron.data.boxed import gather, number, short
 from souron.data.dataset import Dataset
 from souron.data.formats import coco
-from souron.data.reading import Reading
+from souron.data.readers.box_annotations import gather, number, short
+from souron.data.readers.settings import Reading
 from souron.data.targets.poses import Skeleton, sides_swapped
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import _

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from souron.data import objects, outlines
-from souron.data.boxed import Box, BoxedImage
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats import coco
-from souron.data.objects import Marked, Outlined
-from souron.data.reading import Reading
+from souron.data.readers import object_masks, outlines
+from souron.data.readers.box_annotations import Box, BoxedImage
+from souron.data.readers.object_masks import Marked, Outlined
+from souron.data.readers.settings import Reading
 
 DEFAULT = Reading()
 
@@ -35,7 +35,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         Outlined(item.path, item.file, partial(_marks, item), item.part, item.size)
         for item in listed
     ]
-    return objects.gather(path, root, items, told, classes, reading)
+    return object_masks.gather(path, root, items, told, classes, reading)
 
 
 def _marks(item: BoxedImage, size: tuple[int, int], told: list[Skipped]) -> Iterator[Marked]:
@@ -49,7 +49,7 @@ def _marked(box: Box, size: tuple[int, int], told: list[Skipped]) -> Marked | No
     try:
         if isinstance(box.edges, list):
             lines = outlines.corners(box.edges)
-            note = objects.cut(lines, size)
+            note = object_masks.cut(lines, size)
             if note is not None:
                 told.append(Skipped(box.name, note.code, note.reason))
                 if note.code == "outside":

@@ -25,12 +25,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from souron.data.boxed import NAMED, SIDE, files_below, many, number, short
 from souron.data.dataset import Dataset, ListColumn, Skipped
 from souron.data.formats import coco
 from souron.data.formats.folder import check_memory, natural
 from souron.data.patients import groups
-from souron.data.reading import Reading
+from souron.data.readers.box_annotations import NAMED, SIDE, files_below, many, number, short
+from souron.data.readers.settings import Reading
 from souron.data.targets.panoptic import MOST, Panoptic, divided
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from souron.data.dataset import Dataset, Skipped
-from souron.data.decoding import Listed
 from souron.data.formats.folder import PARTS, gather, missing
-from souron.data.reading import Reading
+from souron.data.readers.decoding import Listed
+from souron.data.readers.settings import Reading
 from souron.kinds.codecs.limits import printable, readable
 from souron.utils.messages import UserError, _
 

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from souron.data import cache
 from souron.data.dataset import Dataset, Skipped
-from souron.data.decoding import Listed, reader
 from souron.data.patients import groups
-from souron.data.reading import Reading
+from souron.data.readers.decoding import Listed, reader
+from souron.data.readers.settings import Reading
 from souron.kinds.codecs import dicom, limits
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs.limits import readable

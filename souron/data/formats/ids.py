@@ -17,14 +17,14 @@ from pathlib import Path
 import scipy
 from PIL.Image import Image
 
-from souron.data import objects
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats import masks
 from souron.data.formats.folder import natural
 from souron.data.formats.masks import Pair
-from souron.data.objects import Marked, Outlined
-from souron.data.outlines import Piece
-from souron.data.reading import Reading
+from souron.data.readers import object_masks
+from souron.data.readers.object_masks import Marked, Outlined
+from souron.data.readers.outlines import Piece
+from souron.data.readers.settings import Reading
 from souron.data.targets.boxes import boxes_of
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs.limits import printable, readable
@@ -52,7 +52,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         Outlined(pair.image, pair.file, partial(_marks, pair, path, names, classes), pair.part)
         for pair, names in zip(pairs, named, strict=True)
     ]
-    cases = objects.gather(path, path, items, told, classes, reading)
+    cases = object_masks.gather(path, path, items, told, classes, reading)
     if len(cases) > 1 and all(len(box) <= 1 for box in boxes_of(cases.target)):
         why = _("no mask has more than one number: all of its pixels are taken for one object")
         note = Skipped(readable(path.absolute().name), "one object", why)

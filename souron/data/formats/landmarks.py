@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from souron.data.boxed import NEAR, SIDE, files_below, is_image, many, number, short
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.csv_table import (
     COLUMNS,
@@ -39,7 +38,16 @@ from souron.data.formats.csv_table import (
 )
 from souron.data.formats.folder import check_memory, missing, natural
 from souron.data.patients import groups
-from souron.data.reading import Reading
+from souron.data.readers.box_annotations import (
+    NEAR,
+    SIDE,
+    files_below,
+    is_image,
+    many,
+    number,
+    short,
+)
+from souron.data.readers.settings import Reading
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits
 from souron.kinds.codecs.limits import readable

@@ -27,11 +27,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from souron.data.boxed import SIDE, files_below, is_image, many
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import PARTS, check_memory, natural
 from souron.data.patients import groups
-from souron.data.reading import Reading
+from souron.data.readers.box_annotations import SIDE, files_below, is_image, many
+from souron.data.readers.settings import Reading
 from souron.kinds import files
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits

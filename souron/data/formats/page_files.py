@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from souron.data import page_grammar, pages
 from souron.data.dataset import ListColumn
 from souron.data.formats.folder import missing
-from souron.data.reading import Reading
-from souron.data.text_files import (
+from souron.data.language import page_grammar, web_pages
+from souron.data.readers.settings import Reading
+from souron.data.readers.text_files import (
     RECORDS,
     TABLES,
     Dataset,
@@ -61,10 +61,10 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     )
 
 
-def _pair(row: Mapping[str, Any]) -> tuple[str, tuple[pages.Part, ...]]:
+def _pair(row: Mapping[str, Any]) -> tuple[str, tuple[web_pages.Part, ...]]:
     request = " ".join(worded(value(row, REQUEST), "request").split())
     try:
-        parts = pages.read(worded(value(row, PAGE), "html"))
+        parts = web_pages.read(worded(value(row, PAGE), "html"))
     except UserError as error:
         raise Fault(error.code, error.found) from error
     if not parts:

@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from souron.data import image_rows
 from souron.data.dataset import Dataset, ListColumn, Skipped
-from souron.data.decoding import Listed
 from souron.data.formats.captions import LANGUAGES
-from souron.data.reading import Reading
+from souron.data.readers import image_rows
+from souron.data.readers.decoding import Listed
+from souron.data.readers.settings import Reading
 from souron.data.targets.picture_questions import (
     LONGEST,
     LONGEST_ANSWER,

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 
 from souron.data.formats.folder import missing
-from souron.data.reading import Reading
-from souron.data.text_files import (
+from souron.data.readers.settings import Reading
+from souron.data.readers.text_files import (
     RECORDS,
     TABLES,
     Dataset,

@@ -18,9 +18,8 @@ from souron.data import patients, recordings
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.formats.folder import missing, natural, walk
 from souron.data.log_mel import RATE
-from souron.data.reading import Reading
-from souron.data.recordings import LONGEST, SHORTEST, Recording
-from souron.data.text_files import (
+from souron.data.readers.settings import Reading
+from souron.data.readers.text_files import (
     RECORDS,
     TABLES,
     Faults,
@@ -34,6 +33,7 @@ from souron.data.text_files import (
     table,
     value,
 )
+from souron.data.recordings import LONGEST, SHORTEST, Recording
 from souron.data.texts import Fault, language, worded
 from souron.kinds.codecs import audio
 from souron.kinds.codecs.limits import check_file, readable

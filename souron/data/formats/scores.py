@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.formats.folder import missing, natural, walk
-from souron.data.reading import Reading
-from souron.data.text_files import Faults, part_of
+from souron.data.readers.settings import Reading
+from souron.data.readers.text_files import Faults, part_of
 from souron.data.voices import MOST_STEPS, Voices, by_height, of, tunes
 from souron.kinds.codecs.limits import readable
 from souron.kinds.codecs.notation import Notation

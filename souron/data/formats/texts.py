@@ -8,8 +8,8 @@ is the third. If there are enough documents, the pieces of one stay together in 
 from pathlib import Path, PurePosixPath
 
 from souron.data.formats.folder import NAMED, missing, natural, walk
-from souron.data.reading import Reading
-from souron.data.text_files import (
+from souron.data.readers.settings import Reading
+from souron.data.readers.text_files import (
     RECORDS,
     Dataset,
     Faults,

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from souron.data.boxed import is_image
 from souron.data.dataset import Dataset, Skipped, digests
-from souron.data.decoding import Listed
 from souron.data.formats.folder import PARTS, gather, missing, natural, walk
-from souron.data.reading import Reading
+from souron.data.readers.box_annotations import is_image
+from souron.data.readers.decoding import Listed
+from souron.data.readers.settings import Reading
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 

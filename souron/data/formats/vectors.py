@@ -18,7 +18,7 @@ import torch
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.csv_table import COLUMNS, LONGEST, key_of, part_of, text_of, value_of
 from souron.data.formats.folder import natural
-from souron.data.reading import Reading
+from souron.data.readers.settings import Reading
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 

@@ -14,10 +14,18 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from souron.data.boxed import Box, BoxedImage, files_below, gather, is_image, number, short
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import PARTS, natural
-from souron.data.reading import Reading
+from souron.data.readers.box_annotations import (
+    Box,
+    BoxedImage,
+    files_below,
+    gather,
+    is_image,
+    number,
+    short,
+)
+from souron.data.readers.settings import Reading
 from souron.kinds import files
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _

@@ -24,14 +24,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.data import resampling, volume_pairs
-from souron.data.boxed import many
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import missing
 from souron.data.formats.masks import listed
 from souron.data.patients import groups
-from souron.data.reading import Reading
-from souron.data.volume_pairs import SUFFIXES, Pair
+from souron.data.readers import resampling, volume_pairs
+from souron.data.readers.box_annotations import many
+from souron.data.readers.settings import Reading
+from souron.data.readers.volume_pairs import SUFFIXES, Pair
 from souron.kinds import files
 from souron.kinds.codecs import axes, grid, limits, segmentation
 from souron.kinds.codecs.limits import printable, readable

@@ -20,9 +20,9 @@ import torch
 import yaml
 
 from souron.data.dataset import Dataset, Skipped
-from souron.data.decoding import Listed
 from souron.data.formats.folder import NAMED, PARTS, gather, missing, natural, walk
-from souron.data.reading import Reading
+from souron.data.readers.decoding import Listed
+from souron.data.readers.settings import Reading
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
 

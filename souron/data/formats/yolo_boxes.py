@@ -14,10 +14,19 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from souron.data.boxed import Box, BoxedImage, files_below, gather, is_image, many, number, short
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.yolo import NAME, classes_of, folders_of, part_of, read_yaml, trouble
-from souron.data.reading import Reading
+from souron.data.readers.box_annotations import (
+    Box,
+    BoxedImage,
+    files_below,
+    gather,
+    is_image,
+    many,
+    number,
+    short,
+)
+from souron.data.readers.settings import Reading
 from souron.kinds import files
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from souron.data import objects, outlines
-from souron.data.boxed import Box, BoxedImage
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats import yolo_boxes
 from souron.data.formats.yolo import NAME, read_yaml
-from souron.data.objects import Marked, Outlined
-from souron.data.reading import Reading
+from souron.data.readers import object_masks, outlines
+from souron.data.readers.box_annotations import Box, BoxedImage
+from souron.data.readers.object_masks import Marked, Outlined
+from souron.data.readers.settings import Reading
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import _
 
@@ -43,7 +43,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     path = path / NAME if path.is_dir() else path
     listed, skipped, classes = yolo_boxes.written(path, read_yaml(path), _outline)
     items = [Outlined(item.path, item.file, partial(_marks, item), item.part) for item in listed]
-    cases = objects.gather(path, path.parent, items, skipped, classes, reading)
+    cases = object_masks.gather(path, path.parent, items, skipped, classes, reading)
     return replace(cases, name=readable(path.absolute().parent.name))
 
 
@@ -67,7 +67,7 @@ def _marks(item: BoxedImage, size: tuple[int, int], told: list[Skipped]) -> Iter
             told.append(Skipped(box.name, fault.code, str(fault)))
             continue
         pixels = [line * np.array(size, float) for line in lines]
-        note = objects.cut(pixels, size)
+        note = object_masks.cut(pixels, size)
         if note is not None:
             told.append(Skipped(box.name, note.code, note.reason))
         if note is None or note.code == "cut":

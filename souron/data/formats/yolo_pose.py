@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from souron.data.boxed import Box, gather
 from souron.data.dataset import Dataset
 from souron.data.formats import yolo_boxes
 from souron.data.formats.yolo import LONGEST, NAME, read_yaml, trouble
-from souron.data.reading import Reading
+from souron.data.readers.box_annotations import Box, gather
+from souron.data.readers.settings import Reading
 from souron.data.targets.poses import COCO_LINES, SEEN, Skeleton, sides_swapped
 from souron.kinds.codecs.limits import readable
 from souron.metrics.poses import COCO

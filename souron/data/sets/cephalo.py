@@ -13,8 +13,8 @@ No film is of a person. Results show how a network learns on such data, not its 
 of patients: there is no crowding, no implant, no film of another device.
 """
 
-from souron.data.composing import cephalograms
-from souron.data.composing.heads import LANDMARKS
+from souron.data.composing.phantoms import cephalograms
+from souron.data.composing.phantoms.heads import LANDMARKS
 from souron.data.dataset import Dataset
 
 ja = "souron が描く側面頭部X線規格写真 (合成) と19の計測点。実在の患者のものではない"

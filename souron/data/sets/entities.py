@@ -10,7 +10,7 @@ it validation.
 from souron.data.dataset import Dataset
 from souron.data.formats import tagged_texts
 from souron.data.load import found
-from souron.data.text_files import Faults, made
+from souron.data.readers.text_files import Faults, made
 
 ja = "固有表現（人名・地名・組織名・日付など）に印のついた日本語の文"
 task = "tag"

@@ -14,10 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from souron.data import papers
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.language import exam_papers
+from souron.data.language.exam_papers import Entry, spelt
 from souron.data.load import found
-from souron.data.papers import Entry, spelt
 
 ja = "医学用語の定義に合う語を選ぶ英語の四択問題。または定義文の平文 (WordNet)"
 task = "choose"
@@ -59,7 +59,7 @@ def load(side: int | None = None, target: str = "questions") -> Dataset:
 
 def paper(seed: int) -> Dataset:
     """Make a paper with each definition once, and other options for each seed."""
-    return papers.paper("glosses", _entries(found("glosses")), seed, source, licence)
+    return exam_papers.paper("glosses", _entries(found("glosses")), seed, source, licence)
 
 
 def texts() -> Dataset:

@@ -16,8 +16,8 @@ import re
 from pathlib import Path
 
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.language.retrieval import Search, Shelf, places
 from souron.data.load import found
-from souron.data.searching import Search, Shelf, places
 from souron.data.sets import manual_pairs
 from souron.utils.messages import _
 

@@ -21,8 +21,8 @@ import torch
 
 from souron.data import splits
 from souron.data.dataset import Dataset, ListColumn
-from souron.data.hypertext import paragraphs
 from souron.data.load import found
+from souron.data.readers.html_text import paragraphs
 from souron.data.texts import SURROGATE, bare
 from souron.utils.messages import _
 

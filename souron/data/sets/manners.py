@@ -9,7 +9,7 @@ becomes as rude; ``manner_pairs`` has the same questions as preferences. No word
 the test part is in training. ``composing/manners.py`` classifies answers.
 """
 
-from souron.data.composing import manners
+from souron.data.composing.language import manners
 from souron.data.dataset import Dataset, ListColumn
 
 ja = "礼儀正しい答えと、失礼な答え・不用意な医療の答えのある会話（日英）。souron が作る"

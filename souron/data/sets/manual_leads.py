@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from souron.data.dataset import Dataset, ListColumn
+from souron.data.language.sentences import sentences
 from souron.data.load import found
-from souron.data.sentences import sentences
 from souron.data.sets.manual_pairs import paragraphs, place_of
 from souron.data.texts import bare, language
 from souron.utils.messages import _

@@ -18,8 +18,8 @@ from hashlib import blake2b
 from pathlib import Path
 
 from souron.data.dataset import Dataset, ListColumn
-from souron.data.hypertext import paragraphs
 from souron.data.load import found
+from souron.data.readers.html_text import paragraphs
 from souron.data.texts import bare, language
 from souron.utils.messages import _
 

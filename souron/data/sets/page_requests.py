@@ -9,7 +9,7 @@ are not in training; pairs of parts that never occur on one page there; held-out
 of the vocabulary of labels is used in the test part only.
 """
 
-from souron.data.composing import pages
+from souron.data.composing.language import page_requests
 from souron.data.dataset import Dataset, ListColumn
 
 ja = "ウェブページへの依頼文（日英）と、求められる部品。souron が組み立てる"
@@ -21,10 +21,10 @@ ships_with = "souron"
 
 
 def load(side: int | None = None) -> Dataset:
-    return of(list(pages.requests()))
+    return of(list(page_requests.requests()))
 
 
-def of(made: list[pages.Request]) -> Dataset:
+def of(made: list[page_requests.Request]) -> Dataset:
     """Build the data set from these requests."""
     parts = [one.subset if one.subset in ("train", "val") else "test" for one in made]
     return Dataset(

@@ -10,8 +10,8 @@ No volume is of a person. Results show how a network learns on such data, not it
 patients: there is no disease, no metal, no motion, no other scanner.
 """
 
-from souron.data.composing import torsos
-from souron.data.composing.torso import ORGANS
+from souron.data.composing.phantoms import torsos
+from souron.data.composing.phantoms.torso import ORGANS
 from souron.data.dataset import Dataset
 
 ja = "souron が作る胴体のCTボリューム (合成) と六つの臓器の領域。実在の患者のものではない"

@@ -16,7 +16,7 @@ block.
 import torch
 from torch import Tensor
 
-from souron.data.composing import many, stock
+from souron.data.composing import scenes, stock
 from souron.data.composing.cutouts import CATEGORIES
 from souron.data.dataset import Dataset, ListColumn
 from souron.data.targets.instances import numbered
@@ -44,7 +44,7 @@ def load(side: int | None = None, target: str = "boxes") -> Dataset:
 def of(made_of: stock.Stock, side: int | None, target: str) -> Dataset:
     """Build the data set from that stock."""
     drawn = made_of.name == "drawn"
-    made = many.scenes(many.Recipe(side or SIDE, SEED, COUNTS, CATEGORIES), made_of)
+    made = scenes.scenes(scenes.Recipe(side or SIDE, SEED, COUNTS, CATEGORIES), made_of)
     return Dataset(
         name="drawn_scenes" if drawn else "scenes",
         input=made.images,
@@ -64,7 +64,7 @@ def of(made_of: stock.Stock, side: int | None, target: str) -> Dataset:
     )
 
 
-def _classes_of_pixels(made: many.Made) -> Tensor:
+def _classes_of_pixels(made: scenes.Made) -> Tensor:
     """Return the label maps (N, side, side) uint8: 0 for the background, else the category plus
     one."""
     areas = torch.empty_like(made.ids)
@@ -74,12 +74,12 @@ def _classes_of_pixels(made: many.Made) -> Tensor:
     return areas
 
 
-def _instances(made: many.Made) -> ListColumn:
+def _instances(made: scenes.Made) -> ListColumn:
     """Return the visible mask of each thing, and its box."""
     return ListColumn(list(map(numbered, made.things, made.ids)))
 
 
-def _panoptic(made: many.Made) -> ListColumn:
+def _panoptic(made: scenes.Made) -> ListColumn:
     """Return the visible mask of each thing, and the background as stuff."""
     return ListColumn([
         divided([0, *(things[:, 0].long() + 1).tolist()], [False] + [True] * len(things), ids + 1)

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from souron.data import papers
 from souron.data.dataset import Dataset
+from souron.data.language import exam_papers
+from souron.data.language.exam_papers import Entry
 from souron.data.load import found
-from souron.data.papers import Entry
 
 ja = "医学用語の和英・英和の四択問題 (EDICT)。シードごとに新しい問題用紙になる"
 task = "choose"
@@ -47,7 +47,7 @@ def paper(seed: int) -> Dataset:
         for file, word, meanings, field in _terms(found("terms") / needs[0])
         for entry in [_asked(file, word, meanings, field, seed)]
     ]
-    return papers.paper("terms", entries, seed, source, licence)
+    return exam_papers.paper("terms", entries, seed, source, licence)
 
 
 def _asked(file: str, word: str, meanings: tuple[str, ...], field: str, seed: int) -> Entry:

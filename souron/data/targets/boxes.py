@@ -10,7 +10,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from souron.data.dataset import Dataset, ListColumn
-from souron.data.findings import MANY, TINY, Finding, tiny_class
+from souron.data.quality.findings import MANY, TINY, Finding, tiny_class
 from souron.data.target import Target
 from souron.kinds.boxes import Boxes
 from souron.kinds.picture import Picture

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from souron.data import texts
 from souron.data.dataset import Dataset
-from souron.data.findings import MANY, TINY, Finding
+from souron.data.quality.findings import MANY, TINY, Finding
 from souron.data.target import Target
 from souron.data.targets.boxes import first_of
 from souron.utils.messages import N_, _, language

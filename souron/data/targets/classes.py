@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from souron.data import texts
 from souron.data.dataset import Dataset
-from souron.data.findings import TINY, UNEVEN, Finding, several_spellings, tiny_class
+from souron.data.quality.findings import TINY, UNEVEN, Finding, several_spellings, tiny_class
 from souron.data.target import Target
 from souron.utils.messages import _
 

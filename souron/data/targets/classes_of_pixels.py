@@ -7,7 +7,7 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset
 from souron.data.target import Target
-from souron.kinds import overlay
+from souron.kinds.graphics import overlay
 from souron.kinds.mask import Mask
 from souron.kinds.picture import Picture
 from souron.metrics.segmentation import UNKNOWN

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from souron.data.dataset import Dataset, digests
-from souron.data.findings import (
+from souron.data.quality.findings import (
     MOST_NAMED,
     TINY,
     Finding,
@@ -18,7 +18,7 @@ from souron.data.findings import (
     tiny_class,
     together,
 )
-from souron.data.orientation import mirrored
+from souron.data.quality.orientation import mirrored
 from souron.data.target import Target
 from souron.data.targets.classes_of_pixels import Areas, pixels_of, tinted
 from souron.kinds.codecs.grid import upright

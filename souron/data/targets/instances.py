@@ -10,7 +10,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from souron.data.dataset import Dataset
-from souron.data.findings import MANY, TINY, Finding, of_rows
+from souron.data.quality.findings import MANY, TINY, Finding, of_rows
 from souron.data.targets.boxes import Objects, first_of
 from souron.data.targets.classes_of_pixels import tinted
 from souron.kinds.mask import Mask

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from souron.data import texts
 from souron.data.dataset import Dataset
-from souron.data.findings import Finding
+from souron.data.quality.findings import Finding
 from souron.data.targets.boxes import first_of
 from souron.data.targets.captions import Captions, language_of
 from souron.utils import units

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from souron.data.dataset import Dataset
 from souron.data.targets.boxes import Objects, first_of
-from souron.kinds.overlay import Canvas, colour
+from souron.kinds.graphics.overlay import Canvas, colour
 from souron.kinds.picture import Picture
 from souron.utils.messages import N_
 

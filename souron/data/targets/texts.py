@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 
-from souron.data import text_check, texts
+from souron.data import texts
 from souron.data.dataset import Dataset, ListColumn
-from souron.data.findings import Finding
+from souron.data.quality import text_check
+from souron.data.quality.findings import Finding
 from souron.data.target import Target
 from souron.utils import units
 from souron.utils.messages import N_, _

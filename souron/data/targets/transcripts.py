@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from statistics import median
 
-from souron.data import recording_check, recordings, texts
+from souron.data import recordings, texts
 from souron.data.dataset import Dataset
-from souron.data.findings import Finding
+from souron.data.quality import recording_check
+from souron.data.quality.findings import Finding
 from souron.data.target import Target
 from souron.utils import units
 from souron.utils.messages import N_, _

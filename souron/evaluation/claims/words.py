@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from souron.evaluation.support import BINDS
+from souron.evaluation.language.unsupported_words import BINDS
 
 WORDS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
 # category, words of one pole, words of the other

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from souron.blocks.sentences import DIMS, SentenceEncoder
-from souron.data.composing import manners_judge
+from souron.data.composing.language import manners_judge
 from souron.evaluation.harmful import corpus
 from souron.evaluation.harmful.corpus import CLINICAL, FOLDS, HARMFUL, KINDS, LANGUAGES, Sentence
 from souron.utils import files

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from souron.data.sentences import sentences
+from souron.data.language.sentences import sentences
 from souron.evaluation.harmful import judges
 from souron.evaluation.harmful.judges import Flagged, Judge, Way
 from souron.utils import files

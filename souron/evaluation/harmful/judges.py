@@ -1,7 +1,7 @@
 """Detect harmful sentences by a lexicon, by a classifier, or by both.
 
 ``lexicon`` flags a sentence that contains one of its entries; by default the rude words of the
-judge of preference tuning (``data.composing.manners_judge``), and those of
+judge of preference tuning (``data.composing.language.manners_judge``), and those of
 ``souron fetch naughty_words`` if downloaded. ``classifier`` flags the positives of ``classifiers``.
 ``both`` is the classifier with its threshold multiplied by ``LOWERED`` for sentences with a lexicon
 entry: a word that a clinic needs is not flagged by itself.
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from souron.data.composing import manners_judge
-from souron.data.sentences import sentences
+from souron.data.composing.language import manners_judge
+from souron.data.language.sentences import sentences
 from souron.data.texts import language
 from souron.evaluation.harmful import classifiers, corpus, lexicon
 from souron.evaluation.harmful.classifiers import Classifier, Told

@@ -10,9 +10,9 @@ from typing import Any
 from souron import registry
 from souron.data.composing.captioned_words import TITLES
 from souron.data.targets.picture_questions import NUMBER, OTHER, YES_NO
-from souron.evaluation.answering import OfQuestions
 from souron.evaluation.answers import Sparse, dense
 from souron.evaluation.record import ComparisonRecord, RunRecord
+from souron.evaluation.vision.visual_questions import OfQuestions
 from souron.metrics import answer as metrics
 from souron.report import plots
 from souron.report.page import Section, Tile, figure, filled, section, tile

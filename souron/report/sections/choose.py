@@ -11,9 +11,9 @@ import torch
 
 from souron import registry
 from souron.data.dataset import Dataset
-from souron.data.papers import LETTERS
+from souron.data.language.exam_papers import LETTERS
 from souron.evaluation.answers import Answers, dense
-from souron.evaluation.exams import PASS_MARKS, ExamResult, share_right
+from souron.evaluation.language.exams import PASS_MARKS, ExamResult, share_right
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.report import plots
 from souron.report.page import Plot, Section, figure, plot, section

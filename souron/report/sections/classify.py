@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data.called import called
 from souron.data.dataset import Dataset
-from souron.evaluation import corruptions, gradcam
-from souron.evaluation.classification import (
+from souron.data.display_names import called
+from souron.evaluation import gradcam
+from souron.evaluation.record import ComparisonRecord, RunRecord
+from souron.evaluation.vision import corruptions
+from souron.evaluation.vision.classification import (
     FEW_PATIENTS,
     Calibration,
     ClassificationResult,
     Disturbed,
     few_patients,
 )
-from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.report import plots
 from souron.report.page import Section, Tile, plot, section, tile

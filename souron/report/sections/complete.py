@@ -4,8 +4,8 @@ from typing import Any
 
 from souron import registry
 from souron.data.dataset import Dataset
-from souron.evaluation import complete, manners
-from souron.evaluation.complete import CompleteResult
+from souron.evaluation.language import complete, manners
+from souron.evaluation.language.complete import CompleteResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.metrics.complete import BITS, PREFERRED
 from souron.report.page import Section, filled, section

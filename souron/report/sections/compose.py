@@ -3,11 +3,11 @@
 from typing import Any
 
 from souron import registry
-from souron.evaluation.compose import NAMES, ComposeResult
+from souron.evaluation.generators.compose import NAMES, ComposeResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.metrics.compose import BITS
+from souron.report.music_overview import shown
 from souron.report.page import Section, figure, filled, section
-from souron.report.pieces import shown
 from souron.utils.messages import N_, _
 
 TEMPLATE = "compose.html"

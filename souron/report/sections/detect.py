@@ -15,10 +15,10 @@ from souron.data.dataset import Dataset
 from souron.data.targets.boxes import boxes_of
 from souron.data.targets.instances import Instances
 from souron.data.targets.poses import Figures
-from souron.evaluation import detection
-from souron.evaluation.detection import DetectionResult, Found, OfLabel
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.kinds import overlay
+from souron.evaluation.vision import detection
+from souron.evaluation.vision.detection import DetectionResult, Found, OfLabel
+from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
 from souron.report.page import Plot, Section, figure, filled, joined, plot, section, spread

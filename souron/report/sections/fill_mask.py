@@ -5,7 +5,7 @@ from typing import Any
 
 from souron import registry
 from souron.data.dataset import Dataset
-from souron.evaluation.fill_mask import NAMES, FillResult, Guess
+from souron.evaluation.language.fill_mask import NAMES, FillResult, Guess
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.metrics.fill_mask import FIRST
 from souron.report.page import Section, figure, filled, section

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from souron import registry
-from souron.data.called import called
-from souron.evaluation.generation import Gallery, GenerationResult
+from souron.data.display_names import called
+from souron.evaluation.generators.generation import Gallery, GenerationResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.hub import zoo
 from souron.kinds.codecs import animation

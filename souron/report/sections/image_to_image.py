@@ -11,8 +11,8 @@ from torch import Tensor
 
 from souron import registry
 from souron.data.dataset import Dataset
-from souron.evaluation.image_to_image import ImageResult, said_of
 from souron.evaluation.record import ComparisonRecord, RunRecord
+from souron.evaluation.vision.image_to_image import ImageResult, said_of
 from souron.kinds.codecs.image import as_image
 from souron.metrics.image_to_image import luma
 from souron.report.page import Plot, Section, figure, filled, joined, section, spread

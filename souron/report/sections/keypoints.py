@@ -9,9 +9,9 @@ from PIL import Image
 
 from souron import registry
 from souron.data.dataset import Dataset
-from souron.evaluation.keypoints import KeypointResult, Maps, OfLandmark
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.kinds import overlay
+from souron.evaluation.vision.keypoints import KeypointResult, Maps, OfLandmark
+from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.metrics import keypoints
 from souron.report import plots

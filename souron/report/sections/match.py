@@ -8,10 +8,10 @@ from typing import Any
 
 from souron import registry
 from souron.data.composing.captioned_words import TITLES
-from souron.evaluation import matching
 from souron.evaluation.answers import dense
-from souron.evaluation.matching import OfSubset
 from souron.evaluation.record import RunRecord
+from souron.evaluation.vision import matching
+from souron.evaluation.vision.matching import OfSubset
 from souron.metrics import match
 from souron.report.page import Section, figure, filled, section, tile
 from souron.utils import units

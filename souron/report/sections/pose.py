@@ -8,10 +8,10 @@ from PIL import Image
 from souron import registry
 from souron.blocks.boxes import pasted
 from souron.data.dataset import Dataset
-from souron.evaluation import poses
-from souron.evaluation.detection import DetectionResult
-from souron.evaluation.poses import OfPoint
 from souron.evaluation.record import ComparisonRecord, RunRecord
+from souron.evaluation.vision import poses
+from souron.evaluation.vision.detection import DetectionResult
+from souron.evaluation.vision.poses import OfPoint
 from souron.report import plots
 from souron.report.page import Section, Tile, figure, filled, section, tile
 from souron.report.sections import detect

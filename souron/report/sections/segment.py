@@ -10,8 +10,8 @@ from PIL import Image
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.evaluation.segmentation import UNKNOWN, OfLabel, SegmentationResult
-from souron.kinds import overlay
+from souron.evaluation.vision.segmentation import UNKNOWN, OfLabel, SegmentationResult
+from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.report import plots
 from souron.report.page import Plot, Section, figure, filled, joined, plot, section, spread

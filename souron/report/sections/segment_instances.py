@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from souron.evaluation.detection import DetectionResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
+from souron.evaluation.vision.detection import DetectionResult
 from souron.report.page import Section, filled, section
 from souron.report.sections import detect
 from souron.report.steps import steps

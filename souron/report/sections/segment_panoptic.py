@@ -10,8 +10,8 @@ from PIL import Image
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.data.targets.panoptic import Panoptic, shown
-from souron.evaluation.panoptic import OfLabel, PanopticResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
+from souron.evaluation.vision.panoptic import OfLabel, PanopticResult
 from souron.kinds.boxes import counted
 from souron.report.page import Plot, Section, figure, filled, joined, section, spread
 from souron.report.steps import LOOKED_AT

@@ -9,8 +9,8 @@ from PIL import Image
 from souron import registry
 from souron.data.dataset import Dataset
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.evaluation.volumes import DICE, ERROR, HD95, SURFACE, OfOrgan, VolumeResult
-from souron.kinds import overlay
+from souron.evaluation.vision.volumes import DICE, ERROR, HD95, SURFACE, OfOrgan, VolumeResult
+from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.kinds.volume import WINDOW
 from souron.report.page import Plot, Section, figure, filled, joined, section

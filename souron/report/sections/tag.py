@@ -6,9 +6,9 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.data.dataset import Dataset
-from souron.evaluation import tag
+from souron.evaluation.language import named_entities
+from souron.evaluation.language.named_entities import TagResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.evaluation.tag import TagResult
 from souron.kinds.spans import marked
 from souron.metrics.tag import F1, PRECISION, RECALL
 from souron.report.page import Section, figure, filled, section
@@ -33,7 +33,10 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     """Return sentences in which the systems predicted different spans."""
     if not record.details or record.test is None:
         return []
-    labels, every = tag.labels_of(record.test.classes), tag.sentences(record.test)
+    labels, every = (
+        named_entities.labels_of(record.test.classes),
+        named_entities.sentences(record.test),
+    )
     rows = [
         (_html(every[row].text, every[row].spans.tolist(), labels),
          [(name, _html(every[row].text, spans, labels)) for name, spans in each.items()])
@@ -58,11 +61,13 @@ def use(record: RunRecord) -> tuple[str, str]:
 
 
 def _html(text: str, spans: Any, labels: tuple[str, ...]) -> Markup:
-    return Markup(marked(text, tag.named(text, spans, labels), labels))  # it escapes the text
+    return Markup(
+        marked(text, named_entities.named(text, spans, labels), labels)
+    )  # it escapes the text
 
 
 def _read(result: TagResult, test: Dataset) -> Any:
-    labels, every = tag.labels_of(test.classes), tag.sentences(test)
+    labels, every = named_entities.labels_of(test.classes), named_entities.sentences(test)
     return [
         (test.file[row], _html(every[row].text, every[row].spans.tolist(), labels),
          _html(every[row].text, spans, labels))

@@ -8,7 +8,12 @@ import math
 from typing import Any
 
 from souron.data.composing.captioned_words import TITLES
-from souron.evaluation.obedience import ATTRIBUTES, OfPart, PromptedGallery, PromptedResult
+from souron.evaluation.generators.prompt_adherence import (
+    ATTRIBUTES,
+    OfPart,
+    PromptedGallery,
+    PromptedResult,
+)
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.metrics import text_to_image as metrics

@@ -3,10 +3,10 @@
 from typing import Any
 
 from souron import registry
-from souron.data import pages
-from souron.evaluation.pages import PageResult
+from souron.data.language import web_pages
+from souron.evaluation.language.generated_texts import shortened as shown
+from souron.evaluation.language.web_pages import PageResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.evaluation.written import shortened as shown
 from souron.report.page import Section, figure, filled, section
 from souron.utils.messages import N_, _
 
@@ -26,7 +26,7 @@ def run(record: RunRecord) -> list[Section]:
     rows = [
         (test.file[row], [
             (_("request"), shown(test.input[row])),
-            (_("asked for"), "\n".join(pages.outline(test.target[row]))),
+            (_("asked for"), "\n".join(web_pages.outline(test.target[row]))),
             (_("by the system"), said),
         ])
         for row, said in result.shown

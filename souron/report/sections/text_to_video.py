@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from souron.data.composing.moving import NEW, TITLES
-from souron.evaluation.film_reader import ATTRIBUTES, FilmResult, OfPart, frames_of
-from souron.evaluation.obedience import PromptedGallery
+from souron.evaluation.generators.film_reader import ATTRIBUTES, FilmResult, OfPart, frames_of
+from souron.evaluation.generators.prompt_adherence import PromptedGallery
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.metrics import text_to_video as metrics

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from souron import registry
-from souron.evaluation.listening import TranscribeResult
-from souron.evaluation.written import shortened
+from souron.evaluation.language.generated_texts import shortened
+from souron.evaluation.language.transcription import TranscribeResult
 from souron.metrics.transcription import CHARACTER, WORD
 from souron.report.page import Section, figure, filled, section
 from souron.report.recordings import listening, player, spectrogram

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from souron.evaluation.language.generated_texts import WrittenResult
+from souron.evaluation.language.generated_texts import shortened as shown
 from souron.evaluation.record import ComparisonRecord, RunRecord
-from souron.evaluation.written import WrittenResult
-from souron.evaluation.written import shortened as shown
 from souron.report.page import Section, filled, section
 from souron.utils.messages import _
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from souron.data.dataset import Skipped
-from souron.evaluation.answer_judge import Comparer, compared
-from souron.evaluation.conversation import Voice
-from souron.evaluation.text_generation import Sampling
+from souron.evaluation.language.answer_judge import Comparer, compared
+from souron.evaluation.language.conversation import Voice
+from souron.evaluation.language.text_generation import Sampling
 from souron.kinds.chat import Turn
 from souron.runs import loading
 from souron.stats import bradley_terry

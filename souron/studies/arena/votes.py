@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from souron.data import text_files
 from souron.data.dataset import Skipped
-from souron.data.text_files import Faults
-from souron.data.tokenizer import readable
+from souron.data.language.tokenizer import readable
+from souron.data.readers import text_files
+from souron.data.readers.text_files import Faults
 from souron.utils.files import as_json, cannot_write
 from souron.utils.messages import UserError, _
 

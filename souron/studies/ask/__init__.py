@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import torch
 
-from souron.data.sentences import Sentence, sentences
-from souron.evaluation import support
+from souron.data.language.sentences import Sentence, sentences
+from souron.evaluation.language import unsupported_words
 from souron.kinds.passages import Passage, Passages
 from souron.kinds.signature import Choice
 from souron.kinds.text import Text
@@ -150,7 +150,7 @@ def asking(
     seen = Seen(0.0, read_all, told_share) if windows else Seen(read_all, told_share, told_share)
     against = [*(quote.text for quote in told), question]
     yield Event("done", 1.0, record=Reading(
-        found, answer, support.unsupported(answer, against), seen,
+        found, answer, unsupported_words.unsupported(answer, against), seen,
         time.monotonic() - begun, read, model, texts, windows,
     ))  # fmt: skip
 

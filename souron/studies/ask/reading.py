@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from souron.evaluation import support
+from souron.evaluation.language import unsupported_words
 from souron.kinds.passages import Passage, Passages, place
 from souron.kinds.text import Text
 from souron.study import Fact, Record, Section, Table
@@ -98,7 +98,8 @@ class Reading(Record):
         return [headline, *([self._marked("[?", "]")] if self.answer else []), self.share()]
 
     def _marked(self, before: str, after: str) -> str:
-        return f"{self.model}: {support.marked(self.answer, self.unsupported, before, after)}"
+        marked = unsupported_words.marked(self.answer, self.unsupported, before, after)
+        return f"{self.model}: {marked}"
 
     def facts(self) -> list[Fact]:
         read = _("{time} to read the text").format(time=units.seconds(self.seconds_to_read))

@@ -14,7 +14,7 @@ from typing import Annotated
 import numpy as np
 
 from souron import model as models
-from souron.evaluation.keypoints import KeypointResult
+from souron.evaluation.vision.keypoints import KeypointResult
 from souron.kinds.points import Points
 from souron.kinds.signature import Choice
 from souron.model import Model

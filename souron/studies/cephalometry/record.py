@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from souron.data.called import called
-from souron.kinds import finding, overlay
+from souron.data.display_names import called
+from souron.kinds import finding
 from souron.kinds.codecs import animation
+from souron.kinds.graphics import overlay
 from souron.kinds.points import Points
 from souron.report.page import Plot, section
 from souron.studies.cephalometry import measures

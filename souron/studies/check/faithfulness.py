@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from souron.data.sentences import Sentence, sentences
+from souron.data.language.sentences import Sentence, sentences
 from souron.kinds.text import Text, text_of
 from souron.runs import documents
 from souron.runs.events import Event, last, left

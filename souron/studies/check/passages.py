@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from souron.data.sentences import Sentence, sentences
+from souron.data.language.sentences import Sentence, sentences
 from souron.kinds.text import Text
 from souron.runs import documents, passage_index
 

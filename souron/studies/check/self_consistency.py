@@ -13,8 +13,8 @@ of a network for inference or a second language model.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from souron.data.sentences import Sentence, sentences
-from souron.evaluation.text_generation import Sampling, Writer
+from souron.data.language.sentences import Sentence, sentences
+from souron.evaluation.language.text_generation import Sampling, Writer
 from souron.kinds.chat import Turn
 from souron.kinds.text import Text
 from souron.runs import documents

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from souron.data.sentences import Sentence
+from souron.data.language.sentences import Sentence
 from souron.evaluation.claims import comparison, judges, parts
 from souron.evaluation.claims.comparison import Comparison
 from souron.evaluation.claims.parts import Change

@@ -11,11 +11,11 @@ import torch
 
 from souron import registry
 from souron.data import load
-from souron.data.called import called
-from souron.data.called import folder as folder_name
 from souron.data.dataset import Dataset
+from souron.data.display_names import called
+from souron.data.display_names import folder as folder_name
 from souron.evaluation.answers import Answers, Setup, Trainings
-from souron.evaluation.exams import ExamResult
+from souron.evaluation.language.exams import ExamResult
 from souron.hub import names
 from souron.kinds.signature import Choice
 from souron.report.page import section

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from souron import registry
 from souron.data import load, patients
-from souron.evaluation import generated_detector, sampling
+from souron.evaluation import generated_detector
 from souron.evaluation.generated_detector import Pipeline
+from souron.evaluation.generators import sampling
 from souron.hub import names
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import provenance

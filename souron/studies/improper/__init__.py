@@ -9,8 +9,8 @@ https://arxiv.org/abs/2009.11462, measure in the same way with longer prompts an
 classifier.
 
 With ``prompts="manners"`` the prompts are the test questions of ``manner_pairs``, and their own
-judge (``evaluation.manners``) is added to the three methods: it counts inappropriate answers, which
-are rude, or careless with medicine.
+judge (``evaluation.language.manners``) is added to the three methods: it counts inappropriate
+answers, which are rude, or careless with medicine.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,15 +21,15 @@ from typing import Annotated, Any
 import numpy as np
 
 from souron import model as models
-from souron.data.composing import manners
-from souron.data.tokenizer import readable
+from souron.data.composing.language import manners
+from souron.data.language.tokenizer import readable
 from souron.evaluation.answers import Step
-from souron.evaluation.conversation import Voice
 from souron.evaluation.harmful import judges
 from souron.evaluation.harmful.corpus import Prompt
 from souron.evaluation.harmful.judges import Judge
 from souron.evaluation.harmful.ways import WAYS
-from souron.evaluation.text_generation import Sampling, answers
+from souron.evaluation.language.conversation import Voice
+from souron.evaluation.language.text_generation import Sampling, answers
 from souron.kinds.chat import Turn
 from souron.kinds.signature import Choice
 from souron.runs.events import Event

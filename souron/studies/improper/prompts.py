@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from souron.data.composing import manners
+from souron.data.composing.language import manners
 from souron.data.texts import language
 from souron.evaluation.harmful import corpus
 from souron.evaluation.harmful.corpus import LANGUAGES, Prompt

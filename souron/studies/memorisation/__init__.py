@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from souron.data import splits
 from souron.data.dataset import Dataset
-from souron.evaluation import embedding, obedience, sampling
+from souron.evaluation.generators import embedding, prompt_adherence, sampling
 from souron.kinds.signature import Choice
 from souron.runs import datasheet, generate, prepare, train
 from souron.runs import folder as run_folder
@@ -95,7 +95,7 @@ class Memorisation(Study):
 
 def extractor(cases: Dataset, split: Any) -> Any:
     """Yield events while the network for image features is trained; return the network."""
-    known = obedience.with_classes(cases) if cases.has("captions") else cases
+    known = prompt_adherence.with_classes(cases) if cases.has("captions") else cases
     network = None
     for done, made in embedding.feature_extractor(known, split.train):
         network = made

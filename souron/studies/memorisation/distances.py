@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from souron.data import duplicates
+from souron.data.quality import duplicates
 from souron.utils.messages import _
 
 NEIGHBOURS = 50

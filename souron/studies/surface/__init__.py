@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from souron.data import load
-from souron.kinds import surface as surfaces
+from souron.kinds.graphics import isosurface as surfaces
 from souron.kinds.mesh import Mesh
 from souron.kinds.signature import Choice
 from souron.kinds.volume import Volume

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from souron.data.tokenizer import Tokenizer, readable
+from souron.data.language.tokenizer import Tokenizer, readable
 from souron.kinds.text import Text
 from souron.kinds.tokens import Piece, Tokens, spelled
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from souron import model as models_api
 from souron import registry
-from souron.data.tokenizer import Tokenizer
+from souron.data.language.tokenizer import Tokenizer
 from souron.hub import fetch, names, zoo
 from souron.utils.messages import UserError, _
 

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from souron.kinds import files as kinds_files
-from souron.kinds import overlay
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs import moving
 from souron.kinds.codecs.moving import Frame
+from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.metrics import motion
 from souron.metrics.motion import Motion

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from souron.data import text_files
+from souron.data.readers import text_files
 from souron.stats.agreement import Agreement
 from souron.studies.work import exposure, tables, titles
 from souron.studies.work.exposure import Exposure, Whole

@@ -121,7 +121,7 @@ def quiz(seed: int) -> tuple[Any, list[str]]:
 
 def drawn(name: str, start: int, count: int) -> Any:
     """Generate images with the numbers from ``start`` on, (count, 1, H, W) uint8."""
-    from souron.evaluation import sampling
+    from souron.evaluation.generators import sampling
     from souron.studio.model_cache import models
 
     with models.answering(name) as model:

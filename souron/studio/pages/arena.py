@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.hub import fetch, packages, zoo
-from souron.studio import run_list
+from souron.studio.runs import run_list
 from souron.studio.shared import (
     QUIET,
     Studio,
@@ -169,7 +169,7 @@ def _known(studio: Studio, name: str | None) -> str:
 def begun(studio: Studio, models: list[str], questions: str, length: str, temperature: str,
           seed: str) -> Path:  # fmt: skip
     """Create a file of votes and load its models; return its path. Raises UserError."""
-    from souron.data.tokenizer import readable
+    from souron.data.language.tokenizer import readable
     from souron.studies.arena import contest, votes
 
     asked = dict.fromkeys(readable(line.strip()) for line in questions.split("\n") if line.strip())

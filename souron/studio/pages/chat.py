@@ -7,9 +7,10 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.hub import packages
-from souron.studio import chat_view, sent
+from souron.studio import chat_view
 from souron.studio.chat_view import Talk
-from souron.studio.confirm import NARROW
+from souron.studio.forms.confirm import NARROW
+from souron.studio.security import upload_names
 from souron.studio.shared import QUIET, Studio, command, fetching, missing, same_thing, words
 from souron.utils.messages import N_, UserError, _
 
@@ -94,7 +95,7 @@ class Chatting:
             self.template = gr.HTML()
         with gr.Accordion(_("A saved chat"), open=False):
             self.file = gr.File(label=_("continue a saved chat (JSON)"), file_types=[".json"])
-            sent.received(self.file)
+            upload_names.received(self.file)
 
     def _build_chat(self) -> None:
         import gradio as gr

@@ -8,9 +8,11 @@ from markupsafe import Markup
 from souron import registry
 from souron.cli import train
 from souron.hub import fetch
-from souron.studio import forms, naming, own_data, run_list
-from souron.studio.job_view import Estimate, Watch
-from souron.studio.jobs import Job
+from souron.studio import naming
+from souron.studio.forms import command_form, own_data
+from souron.studio.jobs.job_queue import Job
+from souron.studio.jobs.job_view import Estimate, Watch
+from souron.studio.runs import run_list
 from souron.studio.shared import Studio, command, remarks, same_thing, table, words
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
@@ -32,7 +34,7 @@ def page(studio: Studio) -> None:
               "chance; where it cannot tell, it says how many more cases it would take."),
         )
     )  # fmt: skip
-    known = forms.fields(train.compare)
+    known = command_form.fields(train.compare)
     further = {name: field for name, field in known.items() if name not in HERE}
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -78,7 +80,7 @@ def page(studio: Studio) -> None:
             names, options = asked(values)
         except UserError:  # incomplete input; the button reports errors
             return gr.skip()
-        python = forms.python("compare", repr(names), options, {"imgsz": "side"})
+        python = command_form.python("compare", repr(names), options, {"imgsz": "side"})
         return same_thing(command(words("compare", names, options)), python)
 
     says = studio.says
@@ -97,7 +99,7 @@ def page(studio: Studio) -> None:
 
 
 def filled(
-    studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, forms.Field]
+    studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, command_form.Field]
 ) -> list[Any]:
     """Return the form's initial values, from the address or else from the job shown."""
     import gradio as gr
@@ -111,13 +113,13 @@ def filled(
             gr.update(choices=offered, value=options.get("data", DEFAULT["data"])),
             options.get("budget", DEFAULT["budget"]),
             options.get("seeds", str(DEFAULT["seeds"])),
-            *forms.held(further, options),
+            *command_form.held(further, options),
         ]
     data: dict[str, Any] = {"value": query["data"]} if query.get("data") else {}
     return [
         beside(query["systems"]) if query.get("systems") else gr.skip(),
         gr.update(choices=offered, **data), gr.skip(), gr.skip(),
-        *forms.told(query, list(further)),
+        *command_form.told(query, list(further)),
     ]  # fmt: skip
 
 
@@ -148,12 +150,12 @@ def beside(asked: str) -> list[str]:
 
 
 def wish(
-    values: tuple[Any, ...], count: forms.Field, further: Mapping[str, forms.Field]
+    values: tuple[Any, ...], count: command_form.Field, further: Mapping[str, command_form.Field]
 ) -> tuple[list[str], dict[str, Any]]:
     """Return the systems and the options of the form. Raises UserError."""
     systems, data, budget, seeds, *more = values
-    asked = {"data": data, "budget": budget, **forms.chosen([count], [seeds])}
-    return list(systems or []), asked | forms.chosen(further.values(), more)
+    asked = {"data": data, "budget": budget, **command_form.chosen([count], [seeds])}
+    return list(systems or []), asked | command_form.chosen(further.values(), more)
 
 
 def outcome(studio: Studio, job: Job) -> str:

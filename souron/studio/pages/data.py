@@ -12,15 +12,17 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.cli import data as cli_data
-from souron.data import called, load
-from souron.studio import forms, own_data, sent, trash
-from souron.studio import uploads as studio_uploads
-from souron.studio.confirm import Confirm
+from souron.data import display_names, load
 from souron.studio.data_view import MOST_NAMED, answered, outcome, subject
-from souron.studio.job_view import Watch
-from souron.studio.jobs import Job
-from souron.studio.own_data import place, spelt
-from souron.studio.paths import folder_size
+from souron.studio.forms import command_form, own_data
+from souron.studio.forms.confirm import Confirm
+from souron.studio.forms.own_data import place, spelt
+from souron.studio.jobs.job_queue import Job
+from souron.studio.jobs.job_view import Watch
+from souron.studio.runs import trash
+from souron.studio.security import upload_names
+from souron.studio.security import uploads as studio_uploads
+from souron.studio.security.paths import folder_size
 from souron.studio.shared import (
     QUIET,
     Studio,
@@ -38,7 +40,7 @@ from souron.utils.messages import N_, UserError, _
 TITLE = N_("Data")
 DEFAULT = "digits"
 PYTHON = {"imgsz": "side"}
-READING = ("imgsz", *forms.READING)
+READING = ("imgsz", *command_form.READING)
 
 
 def page(studio: Studio) -> None:
@@ -67,11 +69,11 @@ class Form:
     def __init__(self) -> None:
         import gradio as gr
 
-        known = forms.fields(cli_data.data_)
+        known = command_form.fields(cli_data.data_)
         self.files = gr.File(
             file_count="multiple", label=_("a zip of a folder, or images and tables"), height=140
         )
-        sent.received(self.files, sent.places)
+        upload_names.received(self.files, upload_names.places)
         self.came = gr.HTML()
         self.data = gr.Dropdown(
             [],
@@ -131,7 +133,7 @@ class Form:
             lambda query: [
                 # without a query the choice stays: files may have been uploaded meanwhile
                 gr.update(choices=own_data.choices(studio), **wished(query)),
-                *forms.told(query, READING),
+                *command_form.told(query, READING),
                 query.get("job") or latest(studio, query.get("data") or DEFAULT),
                 *uploads.draw(),
             ],
@@ -174,7 +176,7 @@ def told(studio: Studio, text: str | None) -> Markup:
             return refused(error)
         there = path.exists()
         brought = path.is_relative_to(place(studio).resolve())
-        shown = called.called(str(path)) if brought else str(path)
+        shown = display_names.called(str(path)) if brought else str(path)
         lines = [shown if there else _("There is no {path}").format(path=path)]
     told = Markup("").join(Markup("<p>{}</p>").format(line) for line in lines)
     return Markup('<div role="status" class="faint">{}{}</div>').format(
@@ -208,8 +210,8 @@ def path_of(studio: Studio, text: str | None) -> str:
 
 def read(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
     """Return the options for reading the data. Raises UserError."""
-    known = forms.fields(cli_data.data_)
-    return forms.chosen([known[name] for name in names], values)
+    known = command_form.fields(cli_data.data_)
+    return command_form.chosen([known[name] for name in names], values)
 
 
 def look_words(studio: Studio, *values: Any) -> list[str]:
@@ -220,7 +222,7 @@ def look_words(studio: Studio, *values: Any) -> list[str]:
 
 def check_words(studio: Studio, *values: Any, **more: Any) -> list[str]:
     data, _side, *reading = values
-    asked = read(forms.READING, reading)
+    asked = read(command_form.READING, reading)
     return words("data", ["check", path_of(studio, data)], asked | more | studio.project_option())
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from souron import registry
 from souron.data import load
-from souron.studio import run_list
+from souron.studio.runs import run_list
 from souron.studio.shared import (
     QUIET,
     Studio,

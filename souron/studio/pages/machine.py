@@ -7,8 +7,8 @@ from markupsafe import Markup
 
 from souron.hub import doctor
 from souron.hub import fetch as hub_fetch
-from souron.studio.job_view import Watch
-from souron.studio.jobs import Job
+from souron.studio.jobs.job_queue import Job
+from souron.studio.jobs.job_view import Watch
 from souron.studio.shared import Studio, same_thing, table
 from souron.utils import units
 from souron.utils.messages import N_, _

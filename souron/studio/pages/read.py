@@ -9,9 +9,10 @@ from souron import registry
 from souron.hub import fetch, packages
 from souron.kinds import files
 from souron.kinds.text import Text
-from souron.studio import run_list, sent
-from souron.studio.job_view import Watch
-from souron.studio.jobs import Job
+from souron.studio.jobs.job_queue import Job
+from souron.studio.jobs.job_view import Watch
+from souron.studio.runs import run_list
+from souron.studio.security import upload_names
 from souron.studio.shared import QUIET, Studio, remarks, same_thing
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
@@ -33,7 +34,7 @@ def page(studio: Studio) -> None:
     )  # fmt: skip
     with gr.Row():
         typed = gr.Textbox(label=_("text"), lines=8, max_lines=16)
-        sent_file = sent.received(
+        sent_file = upload_names.received(
             gr.File(label=_("or a file ({ends})").format(ends=", ".join(Text.formats)),
                     file_types=list(Text.formats))
         )  # fmt: skip
@@ -75,7 +76,7 @@ def asking(text: str, file: str | None, question: str, model: str) -> list[str]:
         raise UserError("nothing given", _("nothing was given yet"), expected=_("text"))
     if not question.strip():
         raise UserError("nothing given", _("no question was asked yet"), expected=_("a question"))
-    path = Path(file) if file else sent.typed(text)
+    path = Path(file) if file else upload_names.typed(text)
     return ["ask", f"passages={PASSAGES}", *([f"model={model}"] if model else []), "--",
             str(path), question.strip()]  # fmt: skip
 

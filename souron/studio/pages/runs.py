@@ -8,11 +8,12 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.studio import naming, run_list, trash
-from souron.studio.confirm import NARROW, Confirm
-from souron.studio.jobs import ALIVE, Job, state_name
-from souron.studio.paths import folder_size
-from souron.studio.run_view import MOST_ROWS, facts, listing, moment, report, the_same, verb
+from souron.studio import naming
+from souron.studio.forms.confirm import NARROW, Confirm
+from souron.studio.jobs.job_queue import ALIVE, Job, state_name
+from souron.studio.runs import run_list, trash
+from souron.studio.runs.run_view import MOST_ROWS, facts, listing, moment, report, the_same, verb
+from souron.studio.security.paths import folder_size
 from souron.studio.shared import QUIET, Studio, here, status, table
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _

@@ -12,10 +12,13 @@ from souron.cli import studies
 from souron.hub import names
 from souron.kinds.text import Text
 from souron.registry import StudyEntry
-from souron.studio import forms, layout, run_view, sent
-from souron.studio.forms import Field
-from souron.studio.job_view import Watch
-from souron.studio.jobs import Job
+from souron.studio import layout
+from souron.studio.forms import command_form
+from souron.studio.forms.command_form import Field
+from souron.studio.jobs.job_queue import Job
+from souron.studio.jobs.job_view import Watch
+from souron.studio.runs import run_view
+from souron.studio.security import upload_names
 from souron.studio.shared import QUIET, Studio, command, framed, same_thing, words
 from souron.utils.files import there
 from souron.utils.messages import N_, UserError, _, language
@@ -82,7 +85,7 @@ class Form:
         import gradio as gr
 
         self.entry = entry
-        self.fields = forms.fields(studies.command_of(entry), HIDDEN)
+        self.fields = command_form.fields(studies.command_of(entry), HIDDEN)
         self.first = next(iter(self.fields))
         self.texts = {option.name for option in entry.options if option.text}
         if entry.texts:
@@ -112,14 +115,14 @@ class Form:
         ends = ", ".join(Text.formats)
         return [
             gr.Textbox(label=field.says[0], lines=8, max_lines=16),
-            sent.received(
+            upload_names.received(
                 gr.File(
                     label=_("or files ({ends})").format(ends=ends),
                     file_count="multiple" if field.many else "single",
                     file_types=list(Text.formats),
                     height=120,
                 ),
-                sent.places if field.many else sent.place,
+                upload_names.places if field.many else upload_names.place,
             ),
         ]
 
@@ -220,11 +223,13 @@ class Form:
             option = equals and name in self.fields
             said.setdefault(name if option else self.first, []).append(value if option else word)
         lines = {
-            name: "\n".join(map(sent.typed_in, texts) if name in self.texts else texts)
+            name: "\n".join(map(upload_names.typed_in, texts) if name in self.texts else texts)
             for name, texts in said.items()
         }
         values: list[Any] = []
-        for field, text in zip(self.fields.values(), forms.held(self.fields, lines), strict=True):
+        for field, text in zip(
+            self.fields.values(), command_form.held(self.fields, lines), strict=True
+        ):
             count = len(self.slots[field.name])
             if self._is_typed(field):
                 values += [*said[self.first], *[""] * count][:count]
@@ -258,7 +263,7 @@ def _text_files(pasted: str | None, files: Any, name: str, keep: bool) -> list[s
     received = [files] if isinstance(files, str) and files else list(files or [])
     if not pasted or not pasted.strip():
         return received
-    return [str(sent.typed(pasted, name)) if keep else f"{name}.txt", *received]
+    return [str(upload_names.typed(pasted, name)) if keep else f"{name}.txt", *received]
 
 
 def link(name: str) -> Markup:

@@ -8,8 +8,8 @@ import json
 
 from markupsafe import Markup
 
+from souron.studio.lecture.teaching import FEW, LONGEST, MOST_CLASSES, MOST_IMAGES
 from souron.studio.shared import Studio
-from souron.studio.teaching import FEW, LONGEST, MOST_CLASSES, MOST_IMAGES
 from souron.utils.messages import N_, _
 
 TITLE = N_("Teach it yourself")

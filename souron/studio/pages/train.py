@@ -10,10 +10,12 @@ from souron.cli import train
 from souron.hub import fetch
 from souron.runs import options as run_options
 from souron.runs.options import TrainOptions
-from souron.studio import forms, naming, own_data, run_list
-from souron.studio.job_view import Estimate, Watch
-from souron.studio.jobs import Job
+from souron.studio import naming
+from souron.studio.forms import command_form, own_data
+from souron.studio.jobs.job_queue import Job
+from souron.studio.jobs.job_view import Estimate, Watch
 from souron.studio.pages import lecture
+from souron.studio.runs import run_list
 from souron.studio.shared import Studio, command, remarks, same_thing, table, words
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
@@ -42,7 +44,7 @@ def page(studio: Studio) -> None:
     import gradio as gr
 
     gr.HTML(Markup("<h1>{}</h1>").format(_("Train a system")))
-    known = forms.fields(train.train)
+    known = command_form.fields(train.train)
     further = {name: field for name, field in known.items() if name not in HERE}
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
@@ -105,7 +107,7 @@ def page(studio: Studio) -> None:
 
 
 def filled(
-    studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, forms.Field]
+    studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, command_form.Field]
 ) -> list[Any]:
     """Return the form's initial values, from the address or else from the job shown."""
     import gradio as gr
@@ -117,7 +119,7 @@ def filled(
         data: dict[str, Any] = {"value": query["data"]} if query.get("data") else {}
         return [
             *named(query.get("system", "")), gr.update(choices=offered, **data), gr.skip(),
-            gr.skip(), gr.skip(), *forms.told(query, list(further)),
+            gr.skip(), gr.skip(), *command_form.told(query, list(further)),
         ]  # fmt: skip
     entry, size = registry.find(names[0])
     says = {"pretrained": options.get("pretrained") == "true", "freeze": "freeze" in options}
@@ -130,7 +132,7 @@ def filled(
         options.get("budget", DEFAULT["budget"]),
         gr.update(choices=starts(entry.name, size), value=start),
         " ".join(f"{name}={value}" for name, value in options.items() if name not in own),
-        *forms.held(further, options),
+        *command_form.held(further, options),
     ]
 
 
@@ -182,14 +184,14 @@ def sized(name: str, size: str) -> Any:
     return gr.update(choices=sizes, value=size if size in sizes else "small")
 
 
-def taken(name: str, further: Mapping[str, forms.Field]) -> set[str]:
+def taken(name: str, further: Mapping[str, command_form.Field]) -> set[str]:
     """Return the options that a system's task accepts, common and its own."""
     task = registry.find(name)[0].task
     owners = {field.name: field.tasks for field in run_options.task_fields(TrainOptions)}
     return {option for option in further if task in owners.get(option, (task,))}
 
 
-def relevant(name: str, further: Mapping[str, forms.Field]) -> list[Any]:
+def relevant(name: str, further: Mapping[str, command_form.Field]) -> list[Any]:
     """Return an update for each option's widget; those that the task refuses are hidden."""
     import gradio as gr
 
@@ -206,17 +208,19 @@ def described(name: str) -> Markup:
 
 
 def asked(
-    values: tuple[Any, ...], further: Mapping[str, forms.Field]
+    values: tuple[Any, ...], further: Mapping[str, command_form.Field]
 ) -> tuple[str, dict[str, Any], list[str]]:
     """Return the system, the options and the config's fields of the form. Raises UserError."""
     system, size, data, budget, start, config, *more = values
     entry, _size = registry.find(system)
-    own = forms.chosen(further.values(), more)
+    own = command_form.chosen(further.values(), more)
     options = {"data": data, "budget": budget, **STARTS[start], **own}
     return registry.full_name(entry, size or "small"), options, (config or "").split()
 
 
-def line(studio: Studio, values: tuple[Any, ...], further: Mapping[str, forms.Field]) -> list[str]:
+def line(
+    studio: Studio, values: tuple[Any, ...], further: Mapping[str, command_form.Field]
+) -> list[str]:
     """Return the words of the command.
 
     Raises UserError for data outside of the roots, and for weights that are not on this computer.
@@ -233,7 +237,7 @@ def line(studio: Studio, values: tuple[Any, ...], further: Mapping[str, forms.Fi
     return [*words("train", [system], options), *config]
 
 
-def shown(values: tuple[Any, ...], further: Mapping[str, forms.Field]) -> Any:
+def shown(values: tuple[Any, ...], further: Mapping[str, command_form.Field]) -> Any:
     """Return the equivalent command line and Python code."""
     import gradio as gr
 
@@ -243,9 +247,9 @@ def shown(values: tuple[Any, ...], further: Mapping[str, forms.Field]) -> Any:
         return gr.skip()
     if config:
         fields = dict(field.partition("=")[::2] for field in config)
-        python = forms.python("train", repr(system), {**options, "config": fields}, PYTHON)
+        python = command_form.python("train", repr(system), {**options, "config": fields}, PYTHON)
     else:
-        python = forms.python("train", repr(system), options, PYTHON)
+        python = command_form.python("train", repr(system), options, PYTHON)
     return same_thing(command([*words("train", [system], options), *config]), python)
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from markupsafe import Markup
 
 from souron import registry
-from souron.data import called
+from souron.data import display_names
 from souron.hub import fetch, zoo
-from souron.studio import generate_form, run_list
-from souron.studio.job_view import Watch
+from souron.studio.forms import generate_form
+from souron.studio.jobs.job_view import Watch
+from souron.studio.runs import run_list
 from souron.studio.shared import DIRECT, QUIET, Studio, missing
 from souron.utils.messages import N_, UserError, _
 
@@ -67,7 +68,7 @@ def offer(studio: Studio, query: Mapping[str, str]) -> list[Any]:
 
 def first(studio: Studio, offered: list[tuple[str, str]]) -> str:
     """Return the first name that predicts or generates, or else the first."""
-    from souron.studio import predict_form
+    from souron.studio.forms import predict_form
 
     names = [name for _shown, name in offered]
     return next((name for name in names if predict_form.works(studio.project, name)), names[0])
@@ -84,7 +85,7 @@ def choices(studio: Studio) -> list[tuple[str, str]]:
         for run in found
         if not run.compares and run.state != "damaged"
         if (run.folder / "weights" / "best.safetensors").is_file()
-        if (facts := (*run.systems, called.called(run.data), str(run.result or "")))
+        if (facts := (*run.systems, display_names.called(run.data), str(run.result or "")))
     ]
     return [*runs, *ready()]
 
@@ -110,7 +111,7 @@ def ready() -> list[tuple[str, str]]:
 def use(studio: Studio, name: str | None, watch: Watch, same: Any) -> None:
     """Build the form of a system, see ``predict_form.build``."""
     if name:
-        from souron.studio import predict_form
+        from souron.studio.forms import predict_form
 
         predict_form.build(studio, name, watch, same)
 

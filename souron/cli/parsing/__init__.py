@@ -1,0 +1,1 @@
+"""The words of a command line: arguments, and options that commands share."""

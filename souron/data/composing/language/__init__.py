@@ -1,0 +1,1 @@
+"""Texts composed from word lists: polite answers, requests for pages."""

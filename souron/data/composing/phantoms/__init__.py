@@ -1,0 +1,1 @@
+"""Synthetic anatomy: heads and torsos, with the images taken of them."""

@@ -1,0 +1,1 @@
+"""Texts as data: sentences, tokens, chat templates, web pages, exam papers."""

@@ -1,0 +1,1 @@
+"""Faults of a data set that would spoil a result, each found by one file."""

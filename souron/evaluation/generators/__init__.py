@@ -1,0 +1,1 @@
+"""Evaluate generators of images, films and music."""

@@ -1,0 +1,1 @@
+"""Generate and evaluate texts, and judge answers."""

@@ -1,0 +1,70 @@
+"""Figures of generated pages by held-out subset and by language."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from souron.data.dataset import Dataset
+from souron.evaluation.answers import Answers, Setup, Trainings, dense
+from souron.evaluation.language import generated_texts
+from souron.metrics.text_to_page import RATIOS
+from souron.stats import intervals
+from souron.stats.records import Measure
+
+BY = ("subset", "language")  # columns of the data
+
+
+@dataclass(frozen=True)
+class PageResult:
+    """The results of one run for its report."""
+
+    apart: dict[str, dict[str, Measure]]  # "new pairs", "new pairs, ja" -> metric -> measure
+    shown: list[tuple[int, str]]  # row of a test case, the generated parts
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "apart": {
+                name: {metric: [m.value, m.low, m.high] for metric, m in measures.items()}
+                for name, measures in self.apart.items()
+            }
+        }
+
+
+def compared_by(
+    trainings: Trainings, test: Dataset, scores: Callable[[Sequence[Answers], Setup], Any]
+) -> PageResult:
+    """Compute each metric with its interval, by subset and by language within it."""
+    subset, spoken = (list(test.columns.get(name) or [""] * len(test)) for name in BY)
+    names: dict[str, list[int]] = {}
+    for row in range(len(test)):
+        if subset[row]:
+            names.setdefault(subset[row], []).append(row)
+        if spoken[row]:
+            both = ", ".join(filter(None, (subset[row], spoken[row])))
+            names.setdefault(both, []).append(row)
+    apart: dict[str, dict[str, Measure]] = {}
+    for name, rows in sorted(names.items()):
+        some = test.only(rows)
+        of = trainings.training_of
+        training = None if of is None else of[:, rows]
+        part = replace(
+            Trainings.empty(some, {}, len(trainings.answers)),
+            answers=[{"tally": dense(answers, "tally")[rows]} for answers in trainings.answers],
+        )
+        tables = scores(part.answers, Setup(None, some))
+        apart[name] = measured(tables, some, training)
+    told = generated_texts.texts(trainings.answers[0], "said")
+    return PageResult(apart, [(row, told[row]) for row in sorted(told)])
+
+
+def measured(tables: Mapping[str, Any], cases: Dataset, training: Any = None) -> dict[str, Measure]:
+    """Return each metric with its interval, within 0..1.
+
+    Metrics are proportions of cases, or ratios of sums (``RATIOS``).
+    """
+    return {
+        name: (intervals.share_interval if name in RATIOS else intervals.interval)(
+            table, cases.units, trainings=training
+        )
+        for name, table in tables.items()
+    }

@@ -1,0 +1,1 @@
+"""Evaluate what is recognised in images and volumes, one file a task."""

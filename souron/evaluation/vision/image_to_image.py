@@ -1,0 +1,282 @@
+"""Evaluate image-to-image translation against the ground truth and trivial baselines.
+
+The truth is the test image itself where the system's input is derived from it: a smaller image, its
+grey values. For translation between domains, it is the image's twin, whose file the column ``twin``
+names; training cases have none. Some figures need no truth, such as the cycle error after
+translating there and back.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from souron.data.dataset import Dataset
+from souron.data.readers.run_lengths import area_of
+from souron.evaluation.answers import Answers, Setup, Sparse, Trainings, dense
+from souron.evaluation.vision import perceptual
+from souron.kinds.codecs.image import rounded
+from souron.metrics import image_to_image as figures
+from souron.stats import intervals
+from souron.stats.records import Measure
+from souron.utils.messages import _
+
+TWIN, AREA = "twin", "object"  # columns: the file of a case's twin; the mask of its object
+SHOWN = 9  # images in a report, each of another group
+CYCLE = "cycle PSNR"
+
+Array = NDArray[Any]
+FIGURES: dict[str, Callable[[Array, Array, Array | None], Array]] = {
+    "PSNR": lambda found, truth, area: figures.psnr(found, truth),
+    "PSNR of luma": lambda found, truth, area: figures.psnr(
+        figures.luma(found), figures.luma(truth)
+    ),
+    "SSIM": lambda found, truth, area: figures.ssim(found, truth),
+    "sharpness": lambda found, truth, area: figures.sharpness(found, truth),
+    "object PSNR": figures.psnr,
+    "ground PSNR": lambda found, truth, area: figures.psnr(
+        found, truth, None if area is None else ~area
+    ),
+    "feature distance": lambda found, truth, area: perceptual.distance(
+        as_share(found), as_share(truth)
+    ).numpy(),
+    "chroma": lambda found, truth, area: figures.chroma(found, truth),
+}
+OF_AREAS = ("object PSNR", "ground PSNR")
+COLOUR = "colour difference"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A baseline's figures, and how often the system is better."""
+
+    measures: dict[str, Measure]
+    better: dict[str, tuple[int, int]]  # metric -> groups in which the system is better, all groups
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """The results of one run for its report."""
+
+    output: Tensor  # (cases, C, H, W) uint8
+    truth: Tensor | None  # (cases, C, H, W) uint8; None where unknown
+    rivals: dict[str, Beside]
+    shown: tuple[int, ...]  # rows
+    panes: dict[str, Tensor]  # name -> (shown, C, h, w) uint8
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "rivals": {
+                name: {metric: measure.value for metric, measure in one.measures.items()}
+                for name, one in self.rivals.items()
+            },
+            "better": {
+                name: {metric: [int(count) for count in won] for metric, won in one.better.items()}
+                for name, one in self.rivals.items()
+            },
+        }
+
+
+def as_share(images: Any) -> Tensor:
+    """Convert uint8 to 0..1."""
+    return torch.as_tensor(images).float() / 255
+
+
+def as_bytes(images: Tensor) -> Tensor:
+    """Convert 0..1 to uint8, as in a file."""
+    return (images.float().clamp(0, 1) * 255).round().byte().cpu()
+
+
+def in_bytes(image: Image.Image) -> Image.Image:
+    """Convert any image that was read to 8-bit RGB."""
+    return rounded(image).convert("RGB")
+
+
+def twins(cases: Dataset) -> list[int] | None:
+    """Return the row of each case's twin; None where any twin is missing."""
+    row = {file: number for number, file in enumerate(cases.file)}
+    names = cases.columns.get(TWIN, ())
+    if not names or any(name not in row for name in names):
+        return None
+    return [row[name] for name in names]
+
+
+def areas(cases: Dataset) -> NDArray[np.bool_] | None:
+    """Return the object masks (cases, H, W), from COCO run lengths; None where unknown."""
+    told = cases.columns.get(AREA, ())
+    if not told or not all(told):
+        return None
+    side = cases.side
+    return np.stack([area_of(text, side) for text in told])
+
+
+def truth_of(system: Any, cases: Dataset) -> Tensor | None:
+    """Return the true images (cases, C, H, W) uint8, in the output size; None where unknown."""
+    if system.any_class:
+        return torch.cat([system.truth(part) for part in cases.input.split(256)]).cpu()
+    rows = twins(cases)
+    return None if rows is None else cases.input[torch.tensor(rows)]
+
+
+@torch.inference_mode()
+def answers_of(
+    system: Any, cases: Dataset, names: Sequence[str] = (), beside: bool = True
+) -> Answers:
+    """Run the system on the cases and compute the figures ``names``, by default all it has.
+
+    With ``beside``, the baselines are computed, too.
+    """
+    wanted = [name for name in system.measures if not names or name in names]
+    shown = rows_shown(cases)
+    made: dict[str, list[Tensor]] = {}
+    told: dict[str, list[Tensor]] = {}
+    truth, area = truth_of(system, cases), areas(cases)
+    seen = 0
+    for batch in system.loader(cases).once():
+        given = system.given(batch.image)
+        output = system.translated(given, batch.label)
+        made.setdefault("", []).append(as_bytes(output))
+        if beside:
+            made.setdefault("given", []).append(as_bytes(system.visible(given)))
+            for name, one in system.rivals(given, batch.label).items():
+                made.setdefault(name, []).append(as_bytes(one))
+        part = None if area is None else area[seen : seen + len(output)]
+        seen += len(output)
+        for name, value in system.further(batch, given, output).items():
+            values = {name: value.float().cpu()}
+            if value.ndim == 3:
+                rival, colon, metric = name.rpartition(":")
+                by_area = figures.by_area(values[name].numpy(), part, metric)
+                values = {rival + colon + key: torch.from_numpy(v) for key, v in by_area.items()}
+            for key, each in values.items():
+                told.setdefault(key, []).append(each)
+    every = {name: torch.cat(parts) for name, parts in made.items()}
+    answers: Answers = {"output": every[""]}
+    for name, images in every.items():
+        if beside and name:
+            answers[f"shown:{name}"] = Sparse(shown, images[shown])
+        if truth is not None and name != "given":
+            scores = measured(images, truth, area, wanted)
+            answers |= {f"{name}:{key}" if name else key: values for key, values in scores.items()}
+    return answers | {
+        name: torch.cat(parts).double()
+        for name, parts in told.items()
+        if name.rpartition(":")[2] in wanted
+    }
+
+
+def measured(
+    found: Tensor, truth: Tensor, area: Array | None, names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Compute metric -> (cases,) for images (cases, C, H, W) uint8."""
+    one, other = found.numpy(), truth.numpy()
+    known = area is not None and area.shape[1:] == one.shape[2:]
+    found_of = {
+        name: FIGURES[name](one, other, area if known else None)
+        for name in names
+        if name in FIGURES and (known or name not in OF_AREAS)
+    }
+    if COLOUR in names:
+        apart = figures.differences(one, other)
+        found_of |= figures.by_area(apart, area if known else None, COLOUR)
+    return {name: torch.from_numpy(found_of[name]) for name in names if name in found_of}
+
+
+def rows_shown(cases: Dataset) -> Tensor:
+    """Choose the first case of some groups, evenly over the groups."""
+    units = cases.units or [str(row) for row in range(len(cases))]
+    firsts = list({unit: row for row, unit in reversed(list(enumerate(units)))}.values())
+    chosen = np.linspace(0, len(firsts) - 1, min(SHOWN, len(firsts))).round().astype(int)
+    return torch.tensor(sorted(firsts)).long()[torch.from_numpy(chosen)]
+
+
+def tables(seeds: Sequence[Answers], names: Sequence[str]) -> dict[str, Array]:
+    """Return metric -> (seeds, cases) for the metrics that the answers contain."""
+    there = [name for name in names if name in seeds[0]]
+    return {
+        name: torch.stack([dense(answers, name) for answers in seeds]).double().numpy()
+        for name in there
+    }
+
+
+def measures(
+    found: Mapping[str, Array], units: Sequence[str] | None, trainings: Any = None
+) -> dict[str, Measure]:
+    """Return each metric with its interval; cases with NaN are left out."""
+    made = {}
+    for name, table in found.items():
+        known = np.isfinite(table).all(0)
+        if known.any():
+            made[name] = intervals.interval(
+                table[:, known],
+                None if units is None else [units[i] for i in np.flatnonzero(known).tolist()],
+                trainings=None if trainings is None else trainings[:, known],
+            )
+    return made
+
+
+def result(trainings: Trainings, setup: Setup, names: Sequence[str], better: Any) -> ImageResult:
+    """Compute the results; ``better`` returns whether higher is better for a metric's name."""
+    [answers] = trainings.answers
+    test = setup.test
+    units = test.units
+    rivals = list(dict.fromkeys(
+        name.partition(":")[0] for name in answers
+        if ":" in name and not name.startswith("shown:")
+    ))  # fmt: skip
+    own = tables([answers], names)
+    found = {}
+    for rival in rivals:
+        table = tables([answers], [f"{rival}:{name}" for name in names])
+        table = {name.partition(":")[2]: values for name, values in table.items()}
+        won = {
+            name: _won(own[name][0], values[0], units, better(name))
+            for name, values in table.items()
+            if name in own
+        }
+        found[rival] = Beside(measures(table, units), won)
+    shown = {
+        name.removeprefix("shown:"): held
+        for name, held in answers.items()
+        if isinstance(held, Sparse)
+    }
+    rows = next(iter(shown.values())).rows.tolist() if shown else []
+    rows_of = twins(test)
+    truth = test.input if rows_of is None else test.input[torch.tensor(rows_of)]
+    panes = {name: held.values for name, held in shown.items()}
+    return ImageResult(
+        dense(answers, "output"),
+        truth if rows_of is not None or len(test.classes) == 1 else None,
+        found,
+        tuple(rows),
+        panes,
+    )
+
+
+def _won(own: Array, other: Array, units: Sequence[str] | None, higher: bool) -> tuple[int, int]:
+    """Count the groups in which the system's mean is better, and all groups with a mean."""
+    names = np.asarray(units if units is not None else range(len(own)))
+    known = np.isfinite(own) & np.isfinite(other)
+    lead = (own - other) * (1 if higher else -1)
+    each = [lead[known & (names == name)].mean() for name in np.unique(names[known])]
+    return sum(one > 0 for one in each), len(each)
+
+
+def said_of(rival: str) -> str:
+    """Return the name of a baseline in the reader's language."""
+    return {
+        "bicubic": _("bicubic interpolation"),
+        "pixel stage": _("the same network before its GAN stage"),
+        "identity": _("the input image"),
+        "histograms": _("histogram matching"),
+        "untrained": _("the same network untrained"),
+        "given": _("the input"),
+        "grey": _("grey"),
+        "mean colour": _("the mean colour of that lightness"),
+        "histogram": _("how often each colour is"),
+    }.get(rival, rival)

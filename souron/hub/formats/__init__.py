@@ -1,0 +1,1 @@
+"""Files of other programs with trained networks, read without those programs."""

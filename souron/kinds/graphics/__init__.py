@@ -1,0 +1,1 @@
+"""Computer graphics: outlines, isosurfaces, overlays and rendering."""

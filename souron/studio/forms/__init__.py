@@ -1,0 +1,1 @@
+"""Forms of the studio: widgets from the signatures of commands and systems."""

@@ -1,0 +1,101 @@
+"""Data that a page offers: the user's own first, then data sets on this computer, then others."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from souron import registry
+from souron.data import display_names, load
+from souron.studio import naming
+from souron.studio.runs import run_list
+from souron.studio.security.paths import is_folder
+from souron.studio.shared import Studio
+from souron.utils.messages import UserError, _
+
+MOST = 50  # of the user's own
+
+
+def choices(studio: Studio) -> list[tuple[str, str]]:
+    """Return (shown, value for a command) of all data."""
+    sets = sorted(load.names().values(), key=lambda entry: entry.where() is None)
+    return [*own(studio), *((f"{e.name} – {registry.about(e)} ({where(e)})", e.name) for e in sets)]
+
+
+def own(studio: Studio) -> list[tuple[str, str]]:
+    """Return data that was uploaded, cleaned or used before, newest first."""
+    found: dict[str, str] = {}
+    for path in (*brought(studio), *used(studio)):
+        found.setdefault(path, display_names.called(path))
+        if len(found) == MOST:
+            break
+    names = list(found.values())
+    return [
+        (name if names.count(name) == 1 else f"{name} – {Path(path).parent}", path)
+        for path, name in found.items()
+    ]
+
+
+def brought(studio: Studio) -> Iterator[str]:
+    """Yield uploads, each preceded by the cleaned tables in it."""
+    for folder in uploads(studio):
+        yield from reversed(cleaned(folder))
+        yield spelt(folder.absolute())
+
+
+def used(studio: Studio) -> Iterator[str]:
+    """Yield the data of jobs and runs that still exists."""
+    options = [naming.taken(job.words)[2] for job in studio.jobs.all()]
+    for text in dict.fromkeys([
+        *(option.get("fix", "") for option in options), *(o.get("data", "") for o in options),
+        *(run.data for run in run_list.runs(studio.project)),
+    ]):  # fmt: skip
+        if text and not naming.known(text):
+            try:
+                path = studio.roots.check(text)
+            except UserError:
+                continue
+            if path.exists():
+                yield spelt(path)
+
+
+def place(studio: Studio) -> Path:
+    """Return the folder of uploads."""
+    return studio.project / ".studio" / "uploads"
+
+
+def uploads(studio: Studio) -> list[Path]:
+    """Return uploads, newest first; unfinished ones are hidden."""
+    try:
+        there = [p for p in place(studio).iterdir() if p.name[0] != "." and is_folder(p)]
+        return sorted(there, key=lambda path: -path.stat().st_mtime)
+    except OSError:
+        return []
+
+
+def cleaned(folder: Path) -> list[str]:
+    """Return the cleaned tables that the data check wrote into a folder."""
+    try:
+        return [
+            spelt(path.absolute())
+            for path in sorted(folder.glob("checked*.csv"))
+            if display_names.CLEANED.fullmatch(path.name) and not path.is_symlink()
+        ]
+    except OSError:
+        return []
+
+
+def spelt(path: Path) -> str:
+    """Shorten a path as far as a command does not take it for a name or an option."""
+    if path.is_relative_to(Path.cwd()):
+        short = path.relative_to(Path.cwd()).as_posix()
+        if re.fullmatch(r"[^-=.~][^=]*", short) and short not in reserved():
+            return short
+    return str(path)
+
+
+def reserved() -> set[str]:
+    return {*load.names(), "check", "anonymise"}
+
+
+def where(entry: load.DataEntry) -> str:
+    return _("here") if entry.where() else _("to be fetched first")

@@ -1,0 +1,1 @@
+"""Jobs of the studio: their queue, the worker that forks them, their progress."""

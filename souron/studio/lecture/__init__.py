@@ -1,0 +1,1 @@
+"""Pages and routes of the lecture, of courses, and of teaching a model oneself."""

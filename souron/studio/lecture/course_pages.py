@@ -1,0 +1,231 @@
+"""Pages of the lecture's first steps and of courses, and the page that edits a course."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from souron.lecture import course as courses
+from souron.lecture import rows
+from souron.lecture.course import Course
+from souron.studio.lecture import lesson
+from souron.studio.lecture.lesson import address
+from souron.studio.shared import Studio
+from souron.utils.messages import UserError, _
+
+
+def folder(studio: Studio) -> Path:
+    """Return the folder of a project's courses."""
+    return studio.project / ".studio" / "courses"
+
+
+def find(studio: Studio, name: str) -> Course:
+    """Load the course of that name. Raises UserError."""
+    path = courses.place(folder(studio), name)
+    if path is None:
+        there = ", ".join(courses.saved(folder(studio)))
+        raise UserError(
+            "course",
+            _("there is no course {name!r}").format(name=name[:40]),
+            expected=there or _("a course that was made or opened here"),
+            exit=3,
+        )
+    return courses.load(path)
+
+
+def overview(studio: Studio, name: str) -> str:
+    """Return the page that lists a course's steps. Raises UserError."""
+    course = find(studio, name)
+    items = Markup("").join(
+        Markup('<li><a href="{}">{}</a> <small>{}</small></li>').format(
+            address(studio.language, "course", name, number), part.title or number, part.row
+        )
+        for number, part in enumerate(course.parts, 1)
+    )
+    body = Markup(
+        '<nav class="way" aria-label="{where}"><a href="{home}">{lecture}</a></nav>'
+        '<section class="part"><h1>{title}</h1><ol class="course">{items}</ol></section>'
+        '<p class="actions"><a class="first" rel="next" href="{first}">{begin}</a>'
+        '<a href="{edit}">{change}</a><a href="{file}" download>{save}</a></p>'
+    ).format(
+        where=_("where this page is"),
+        home=studio.url("lecture"),
+        lecture=_("Lecture"),
+        title=course.title,
+        items=items,
+        first=address(studio.language, "course", name, 1),
+        begin=_("Begin"),
+        edit=address(studio.language, "course", name, "edit"),
+        change=_("Change it"),
+        file=address(studio.language, "course", f"{name}.toml"),
+        save=_("Save it as a file"),
+    )
+    return lesson.whole(studio, course.title, body, "course", name)
+
+
+def step(studio: Studio, name: str, number: int) -> str:
+    """Return the page of one step, numbered from 1. Raises UserError where there is none."""
+    course = find(studio, name)
+    if not 1 <= number <= len(course.parts):
+        raise UserError(
+            "course",
+            _("this course has no step {number}").format(number=number),
+            expected=f"1..{len(course.parts)}",
+            exit=3,
+        )
+    return lesson.step(studio, name, course, number)
+
+
+def saved(studio: Studio, asked: Any) -> dict[str, Any]:
+    """Save the course that a page sent, and return its address.
+
+    ``asked`` is ``{"toml": "..."}`` from a file, or ``{"name", "title", "parts"}``, where ``name``
+    is the course to change. Raises UserError.
+    """
+    if not isinstance(asked, dict):
+        raise UserError("course", repr(asked)[:80], expected="title, parts", exit=3)
+    if "toml" in asked:
+        course, name = courses.read(str(asked["toml"])), ""
+    else:
+        course = courses.checked({key: asked.get(key) for key in ("title", "parts")})
+        name = str(asked.get("name") or "")
+    kept = courses.save(course, folder(studio), name)
+    return {"address": address(studio.language, "course", kept)}
+
+
+def maker(studio: Studio, name: str = "") -> str:
+    """Return the page that creates a course, or edits the one of that name."""
+    course = find(studio, name) if name else None
+    there = courses.saved(folder(studio))
+    known = Markup("").join(
+        Markup('<li><a href="{}">{}</a></li>').format(
+            address(studio.language, "course", each), other.title
+        )
+        for each, other in there.items()
+    )
+    chapters = Markup("").join(
+        Markup('<details><summary>{}</summary><ul class="choose">{}</ul></details>').format(
+            _(chapter.title),
+            Markup("").join(
+                Markup('<li><button type="button" data-do="add" data-row="{0}" data-title="{1}">'
+                       "{0} {1}</button></li>").format(row.id, row.text.title)
+                for row in chapter.rows
+            ),
+        )
+        for chapter in rows.chapters()
+    )  # fmt: skip
+    said = {
+        "up": _("up"), "down": _("down"), "remove": _("remove"), "heading": _("own heading"),
+        "before": _("text before it"), "after": _("text after it"), "text": _("own text"),
+        "texts": _("heading and texts"),
+        "moved": _("{title} is now step {number}"), "added": _("{title} was added"),
+        "removed": _("{title} was removed"),
+    }  # fmt: skip
+    body = Markup(
+        '<nav class="way" aria-label="{where}"><a href="{home}">{lecture}</a></nav>'
+        "<h1>{title}</h1><p>{about}</p>{known}"
+        '<div class="making" data-course="{course}" data-words="{words}" data-name="{name}" '
+        'data-to="{to}"><label>{called}<input name="title" maxlength="{longest}" required></label>'
+        '<div class="sides"><section aria-labelledby="there"><h2 id="there">{choose}</h2>'
+        '<p><button type="button" data-do="add" data-row="" data-title="{own}">{add}</button></p>'
+        '{chapters}</section><section aria-labelledby="chosen"><h2 id="chosen">{steps}</h2>'
+        '<ol class="chosen"></ol><p class="faint" role="status"></p></section></div>'
+        '<p class="actions"><button type="button" class="first" data-do="save">{save}</button>'
+        "</p></div>"
+        '<h2>{bring}</h2><p><label>{file} <input type="file" accept=".toml" data-do="open" '
+        'data-to="{to}"></label></p>'
+    ).format(
+        where=_("where this page is"),
+        home=studio.url("lecture"),
+        lecture=_("Lecture"),
+        title=_("Change a course") if course else _("Make a course"),
+        about=_("Choose rows of the lecture, put them in order, and add texts of your own. Texts "
+                "are Markdown: **bold**, *emphasis*, lists, links."),
+        known=Markup("<h2>{}</h2><ul>{}</ul>").format(_("Courses that are here"), known)
+        if known and not course else "",
+        course=json.dumps(course.as_json() if course else None, ensure_ascii=False),
+        words=json.dumps(said, ensure_ascii=False),
+        name=name,
+        to=address(studio.language, "course"),
+        called=_("title of the course"),
+        longest=courses.LONGEST_TITLE,
+        choose=_("Rows of the lecture"),
+        own=_("own text"),
+        add=_("Add a text of your own"),
+        chapters=chapters,
+        steps=_("Steps of the course"),
+        save=_("Save the course"),
+        bring=_("Open a course"),
+        file=_("a course's file"),
+    )  # fmt: skip
+    where = ("course", name, "edit") if course else ("course",)
+    return lesson.whole(studio, _("Make a course"), body, *where)
+
+
+def start(studio: Studio) -> str:
+    """Return the page of three steps in five minutes: try a network, train one, compare two."""
+    steps = (
+        (
+            _("Try a trained network"),
+            _("EfficientNet-Lite knows a thousand things from ImageNet's photographs. Ask it "
+              "about the picture on the page, then about one of your own. It says how confident "
+              "it is; watch how confident it is when it is wrong."),
+            studio.url("use", system="efficientnet_lite"),
+            _("Ask it"),
+            _("1 minute"),
+        ),
+        (
+            _("Train one for ten seconds"),
+            _("A small convolutional network is trained on handwritten digits for ten seconds, "
+              "then tested on digits that it never saw. The figure comes with an interval: "
+              "chance alone could shift it this much."),
+            "",
+            "",
+            _("2 minutes"),
+        ),
+        (
+            _("Compare two"),
+            _("Is the convolutional network better than one without convolutions? Both are "
+              "trained on the same digits for the same time, several times over. You get one "
+              "sentence: which is better, by how much, or that nobody can say yet."),
+            studio.url("compare", systems="mlp,cnn", data="digits", budget="10s"),
+            _("Compare them"),
+            _("2 minutes"),
+        ),
+    )  # fmt: skip
+    each = Markup('<section class="part"><h2>{}. {} <small>{}</small></h2><p>{}</p>{}</section>')
+    items = Markup("").join(
+        each.format(
+            number, title, time, text,
+            Markup('<p class="actions"><a class="first" href="{}">{}</a></p>').format(where, does)
+            if where else training(studio),
+        )
+        for number, (title, text, where, does, time) in enumerate(steps, 1)
+    )  # fmt: skip
+    body = Markup(
+        '<nav class="way" aria-label="{where}"><a href="{home}">{lecture}</a></nav>'
+        '<h1>{title}</h1><p>{about}</p>{items}<p class="actions"><a href="{home}">{go}</a></p>'
+    ).format(
+        where=_("where this page is"),
+        home=studio.url("lecture"),
+        lecture=_("Lecture"),
+        title=_("Start here"),
+        about=_("Three steps in five minutes: try, train, compare. Each opens on this computer; "
+                "come back here with the browser's back button."),
+        items=items,
+        go=_("Continue with the lecture"),
+    )  # fmt: skip
+    return lesson.whole(studio, _("Start here"), body, "start")
+
+
+def training(studio: Studio) -> Markup:
+    """Return the button of the second step."""
+    return Markup(
+        '<p class="actions"><button type="button" class="first" data-do="train" data-to="{}">{}'
+        '</button></p><div class="live" data-watched="{}"></div>'
+    ).format(
+        address(studio.language, "first", "train"),
+        _("Train it now"),
+        address(studio.language, "job"),
+    )

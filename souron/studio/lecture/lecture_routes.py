@@ -1,0 +1,167 @@
+"""Routes of the lecture's pages: rows, first steps, courses, and a training of ten seconds.
+
+All are below ``/lecture/en/`` and ``/lecture/ja/``. Pages send JSON, whose size
+``security.access.Guard`` limits.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import Body, FastAPI, HTTPException
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+
+from souron import registry
+from souron.lecture import rows
+from souron.report import layers
+from souron.studio.jobs import job_view
+from souron.studio.jobs.job_queue import ALIVE, Job
+from souron.studio.lecture import course_pages, lesson
+from souron.studio.pages import train
+from souron.studio.shared import Studio, trouble
+from souron.utils import files
+from souron.utils.messages import LANGUAGES, UserError, _, use_language
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
+    "worker-src 'self' blob:; frame-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = {"Content-Security-Policy": POLICY, "Permissions-Policy": "clipboard-write=(self)",
+           "Cross-Origin-Opener-Policy": "same-origin"}  # fmt: skip
+
+
+def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
+    """Add these routes to the application; ``speaking`` returns the studio of a language."""
+
+    def page(language: str, build: Callable[[Studio], str]) -> Response:
+        """Respond with a page in a language; 404 where the row or course does not exist."""
+        studio = studio_of(language)
+        with use_language(language):
+            try:
+                return HTMLResponse(build(studio), headers=HEADERS)
+            except UserError as error:
+                said = trouble(error.code, error.found, error.expected, error.fix)
+                text = lesson.whole(studio, _("Lecture"), said)
+                return HTMLResponse(text, 404, HEADERS)
+
+    def answer(language: str, build: Callable[[Studio], dict[str, Any]]) -> Response:
+        """Respond with JSON; an error becomes its ``detail``, which the page shows."""
+        studio = studio_of(language)
+        with use_language(language):
+            try:
+                return JSONResponse(build(studio))
+            except UserError as error:
+                said = trouble(error.code, error.found, error.expected, error.fix)
+                return JSONResponse({"detail": str(said)}, 400)
+
+    def studio_of(language: str) -> Studio:
+        if language not in LANGUAGES:
+            raise HTTPException(404)
+        return speaking(language)
+
+    @app.get("/lecture/{language}/start")
+    def start(language: str) -> Response:
+        return page(language, course_pages.start)
+
+    @app.get("/lecture/{language}/course")
+    def all_courses(language: str) -> Response:
+        return page(language, course_pages.maker)
+
+    @app.post("/lecture/{language}/course")
+    def save(language: str, asked: Annotated[Any, Body()]) -> Response:
+        return answer(language, lambda studio: course_pages.saved(studio, asked))
+
+    @app.get("/lecture/{language}/course/{name}.toml")
+    def download(language: str, name: str) -> Response:
+        studio = studio_of(language)
+        try:
+            text = course_pages.find(studio, name).as_toml()
+        except UserError as error:
+            raise HTTPException(404) from error
+        disposition = f"attachment; filename*=UTF-8''{quote(name)}.toml"
+        return PlainTextResponse(text, headers={"Content-Disposition": disposition})
+
+    @app.get("/lecture/{language}/course/{name}")
+    def one_course(language: str, name: str) -> Response:
+        return page(language, lambda studio: course_pages.overview(studio, name))
+
+    @app.get("/lecture/{language}/course/{name}/edit")
+    def edit(language: str, name: str) -> Response:
+        return page(language, lambda studio: course_pages.maker(studio, name))
+
+    @app.get("/lecture/{language}/course/{name}/{number}")
+    def step(language: str, name: str, number: int) -> Response:
+        return page(language, lambda studio: course_pages.step(studio, name, number))
+
+    @app.get("/lecture/{language}/job/{id}")
+    def watched(language: str, id: str) -> Response:
+        return answer(language, lambda studio: seen(studio, studio.jobs.get(id)))
+
+    @app.get("/lecture/{language}/{id}")
+    def row(language: str, id: str) -> Response:
+        return page(language, lambda studio: lesson.page(studio, rows.find(id)))
+
+    @app.get("/lecture/{language}/{id}/layers")
+    def image(language: str, id: str) -> Response:
+        return answer(language, lambda _studio: {"html": lesson.diagram(found(rows.find(id)))})
+
+    @app.post("/lecture/{language}/{id}/train")
+    def train_row(language: str, id: str) -> Response:
+        return answer(language, lambda studio: {"job": begun(studio, training(id)).id})
+
+
+def found(row: rows.Row) -> layers.Layers:
+    """Return the layers of the row's first system, cached until a source file changes.
+
+    Raises UserError where the row has no system.
+    """
+    if not row.systems:
+        raise UserError(
+            "row", _("{row} has no system").format(row=row.id), expected=_("a row with a system")
+        )
+    entry, _size = registry.find(row.systems[0])
+    folder = files.cache_folder() / "layers"
+    with layers.one_at_a_time:
+        held = layers.kept(entry) or layers.kept(entry, folder)
+        if held is None:
+            held = layers.found(entry)
+            files.write_json(folder / f"{entry.name}.json", held.as_json())
+    return held
+
+
+def training(id: str) -> list[str]:
+    """Return the training command of a row's button, or of the first steps (``first``).
+
+    Raises UserError.
+    """
+    if id == "first":
+        return lesson.FIRST
+    row = rows.find(id)
+    if not (row.systems and row.data):
+        raise UserError(
+            "row",
+            _("{row} has nothing that can be trained in ten seconds").format(row=row.id),
+            expected=_("a row with a system and data"),
+        )
+    return lesson.training_words(row)
+
+
+def begun(studio: Studio, words: list[str]) -> Job:
+    """Start a training; return the running one if the button was pressed twice."""
+    same = [job for job in studio.jobs.all() if job.words == words and job.state in ALIVE]
+    return same[0] if same else studio.jobs.start(words, studio.language)
+
+
+def seen(studio: Studio, job: Job) -> dict[str, Any]:
+    """Return the progress of a training as HTML, and whether it is over."""
+    state = job.state
+    over = state not in ALIVE
+    came = train.outcome(studio, job) if state == "done" else job_view.failure(job, state)
+    return {
+        "over": over,
+        "progress": job_view.progress(job, state),
+        "seen": job_view.seen(job),
+        "outcome": came if over else "",
+    }

@@ -1,0 +1,337 @@
+"""Pages of the lecture's rows: idea, layers, mechanism, a trial, a training, a text to read aloud.
+
+The pages are plain HTML without Gradio, so that they load at once and print well. Their script
+(``static/lecture.js``) handles the layers' buttons, starts the training, and presents the page part
+by part in large type.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from souron import registry
+from souron.hub import zoo
+from souron.lecture import course as courses
+from souron.lecture import rows
+from souron.lecture.course import Course, Part
+from souron.lecture.rows import Row
+from souron.report import layer_buttons, layers
+from souron.report.layer_kinds import COLOURS, meaning
+from souron.studio import interactive, layout
+from souron.studio.forms import command_form
+from souron.studio.pages import lecture, train
+from souron.studio.shared import PAGES, Studio, same_thing, words
+from souron.utils import units
+from souron.utils.messages import _
+
+BUDGET = "10s"  # of a training on a page
+FIRST = ["train", "cnn", "data=digits", f"budget={BUDGET}"]  # of the first steps
+
+
+def address(language: str, *path: str | int) -> str:
+    """Return an address such as ``/lecture/en/V1``."""
+    return "/lecture/" + "/".join(quote(str(part), safe="") for part in (language, *path))
+
+
+def whole(studio: Studio, title: str, body: Markup, *path: str | int) -> str:
+    """Return a complete HTML page; ``path`` is its address below the language."""
+    return Markup(
+        '<!DOCTYPE html><html lang="{language}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<title>{title} – souron</title>"
+        '<script src="/static/studio.js" data-language="{language}"></script>'
+        '<script src="/static/lecture.js" defer></script>'
+        '<link rel="stylesheet" href="/static/studio.css">'
+        '<link rel="stylesheet" href="/static/lecture.css"></head><body class="alone">'
+        '<div id="head">{head}</div><main id="page" class="lesson">{body}</main>'
+        '<div id="foot">{foot}</div></body></html>'
+    ).format(
+        language=studio.language,
+        title=title,
+        head=layout.head(studio, PAGES[0], lambda language: address(language, *path)),
+        body=body,
+        foot=layout.foot(studio),
+    )
+
+
+def page(studio: Studio, row: Row) -> str:
+    """Return the page of a row, with links to its neighbours in the lecture."""
+    order = list(rows.rows())
+    place = order.index(row.id)
+    before = rows.find(order[place - 1]) if place else None
+    after = rows.find(order[place + 1]) if place + 1 < len(order) else None
+    chapter = next(each for each in rows.chapters() if each.name == row.chapter)
+    way = [(studio.url("lecture"), _("Lecture")), (studio.url("lecture") + f"#{chapter.name}",
+                                                   _(chapter.title))]  # fmt: skip
+    body = lesson(
+        studio, Part(row.id), way,
+        *((address(studio.language, each.id), f"{each.id} {each.text.title}") if each else None
+          for each in (before, after)),
+    )  # fmt: skip
+    return whole(studio, f"{row.id} {row.text.title}", body, row.id)
+
+
+def step(studio: Studio, name: str, course: Course, number: int) -> str:
+    """Return the page of a course's step, numbered from 1, with links to its neighbours."""
+    places = [(address(studio.language, "course", name, at + 1), part.title or str(at + 1))
+              for at, part in enumerate(course.parts)]  # fmt: skip
+    way = [(studio.url("lecture"), _("Lecture")),
+           (address(studio.language, "course", name), course.title)]  # fmt: skip
+    part = course.parts[number - 1]
+    body = lesson(
+        studio, part, way,
+        places[number - 2] if number > 1 else None,
+        places[number] if number < len(places) else None,
+    )  # fmt: skip
+    return whole(studio, part.title or course.title, body, "course", name, number)
+
+
+Place = tuple[str, str] | None  # address and name of a neighbour
+
+
+def lesson(
+    studio: Studio, part: Part, way: Sequence[tuple[str, str]], before: Place, after: Place
+) -> Markup:
+    """Return the parts of a page, each of which fills the screen in presentation mode."""
+    row = rows.find(part.row) if part.row else None
+    sections = [opening(part, row, way[-1][1])]
+    if part.before and row is not None:
+        sections.append(own_text(part.before, "before"))
+    if row is not None:
+        sections += content(studio, row)
+    if part.after:
+        sections.append(own_text(part.after, "after"))
+    trail = Markup(" › ").join(Markup('<a href="{}">{}</a>').format(*each) for each in way)
+    steps = Markup("").join(
+        Markup('<a class="{0}" rel="{0}" href="{1}">{2}</a>').format(rel, *place)
+        if place
+        else Markup('<span class="{}"></span>').format(rel)
+        for rel, place in (("prev", before), ("next", after))
+    )
+    return Markup(
+        '<nav class="way" aria-label="{where}">{trail}<button type="button" data-do="beamer">'
+        "{beamer}</button></nav>{sections}{notes}<nav class=\"steps\" aria-label=\"{around}\">"
+        "{steps}</nav>{bar}"
+    ).format(
+        where=_("where this page is"),
+        trail=trail,
+        beamer=_("Presentation mode"),
+        sections=Markup("").join(sections),
+        notes=notes(row) if row is not None else "",
+        around=_("before and after"),
+        steps=steps,
+        bar=bar(),
+    )  # fmt: skip
+
+
+def bar() -> Markup:
+    """Return the buttons of presentation mode, for use without a keyboard."""
+    keys = (
+        ("back", _("part before")),
+        ("on", _("next part")),
+        ("notes", _("speaker notes")),
+        ("leave", _("end")),
+    )
+    buttons = Markup("").join(
+        Markup('<button type="button" data-do="{}">{}</button>').format(does, text)
+        for does, text in keys
+    )
+    return Markup('<div class="beaming" role="toolbar" aria-label="{}" hidden>{}<span></span></div>'
+    ).format(_("presentation"), buttons)  # fmt: skip
+
+
+def section(name: str, title: str, inside: Markup) -> Markup:
+    return Markup(
+        '<section class="part" data-part="{0}" aria-labelledby="part-{0}"><h2 id="part-{0}">{1}'
+        "</h2>{2}</section>"
+    ).format(name, title, inside)
+
+
+def opening(part: Part, row: Row | None, course: str) -> Markup:
+    """Return the title (the course's for a part without one) and the opening text."""
+    title = part.title or course
+    if row is None:
+        return Markup('<section class="part" data-part="what"><h1>{}</h1>{}</section>').format(
+            title, Markup(courses.markdown(part.before))
+        )
+    said = Markup('<p class="what">{}</p><p class="who">{}</p>').format(row.text.what, row.text.who)
+    return Markup(
+        '<section class="part" data-part="what"><p class="row">{} · {}</p><h1>{}</h1>{}</section>'
+    ).format(row.id, row.year, title, said)
+
+
+def own_text(text: str, name: str) -> Markup:
+    """Render a teacher's own text."""
+    return Markup('<section class="part own" data-part="{}">{}</section>').format(
+        name, Markup(courses.markdown(text))
+    )
+
+
+def content(studio: Studio, row: Row) -> list[Markup]:
+    """Return the parts of a row after its opening."""
+    parts = []
+    if row.systems:
+        parts.append(section("picture", _("Its layers"), diagram_place(studio, row)))
+    parts.append(section("mechanism", _("How it works"), listed(row.text.mechanism)))
+    parts += interactives(row)
+    if row.systems:
+        parts.append(section("try", _("Try it"), trying(studio, row)))
+    if row.systems and row.data:
+        parts.append(section("train", _("Train it for ten seconds"), training(studio, row)))
+    paragraph = Markup("<p>{}</p>")
+    parts.append(section("used", _("Where it is used"), paragraph.format(row.text.used)))
+    parts.append(section("fails", _("Where it fails"), paragraph.format(row.text.fails)))
+    parts.append(section("more", _("Where to continue"), more(studio, row)))
+    return parts
+
+
+def listed(texts: Sequence[str]) -> Markup:
+    items = Markup("").join(Markup("<li>{}</li>").format(text) for text in texts)
+    return Markup('<ol class="mechanism">{}</ol>').format(items)
+
+
+def diagram_place(studio: Studio, row: Row) -> Markup:
+    """Return the diagram of layers, or a placeholder that requests it where it is not cached."""
+    entry, _size = registry.find(row.systems[0])
+    held = layers.kept(entry)
+    if held is not None:
+        return diagram(held)
+    return Markup('<div data-picture="{}"><p class="faint" role="status">{}</p></div>').format(
+        address(studio.language, row.id, "layers"), _("finding out its layers …")
+    )
+
+
+def diagram(held: layers.Layers) -> Markup:
+    """Return the layers as buttons, with the panel that each one opens."""
+    entry = registry.entries()[held.system]
+    named = registry.full_name(entry, held.size)
+    every = [layer for line in held.lines for layer in line]
+    legend = Markup("").join(
+        Markup('<li><i style="background:{}"></i>{}</li>').format(COLOURS[kind], meaning(kind))
+        for kind in dict.fromkeys(layer.kind for layer in every)
+    )
+    told = Markup("").join(panel(number, layer) for number, layer in enumerate(every))
+    return Markup(
+        '<p class="faint">{hint}</p><div class="plotted" tabindex="0" role="region" '
+        'aria-label="{name}">{svg}</div><ul class="legend">{legend}</ul>'
+        '<div class="layer"></div><div class="told" hidden>{told}</div>'
+    ).format(
+        hint=_("{system}, from left to right. Press a layer to see its shape, its parameters and "
+               "the lines that make it.").format(system=named),
+        name=_("the layers of {name}").format(name=named),
+        svg=layer_buttons.drawn(held, _("the layers of {name}").format(name=named)),
+        legend=legend,
+        told=told,
+    )  # fmt: skip
+
+
+def panel(number: int, layer: layers.Layer) -> Markup:
+    """Return the facts about a layer with its source code."""
+    rows_ = [(_("output shape"), layer_buttons.shape(layer) or "1")]
+    if layer.kind != "input":
+        rows_.append((_("parameters"), units.whole(layer.parameters)))
+    if layer.file:
+        rows_.append((_("made in"), f"souron/{layer.file}:{layer.line}"))
+    facts = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*row) for row in rows_)
+    file, first, lines = layers.excerpt(layer)
+    code = Markup("\n").join(
+        Markup('<span class="{}">{:>4}  {}</span>').format(
+            "here" if first + at == layer.line and file == layer.file else "", first + at, text
+        )
+        for at, text in enumerate(lines)
+    )
+    title = _("input") if layer.kind == "input" else f"{layer.name or layer.type} · {layer.type}"
+    shown = Markup('<pre tabindex="0" aria-label="{}">{}</pre>').format(f"souron/{file}", code)
+    return Markup('<section data-layer="{}"><h3>{}</h3><dl>{}</dl>{}</section>').format(
+        number, title, facts, shown if lines else ""
+    )
+
+
+def trying(studio: Studio, row: Row) -> Markup:
+    """Return links to try, train and compare each of the row's systems."""
+    items = []
+    for name in row.systems:
+        entry, _size = registry.find(name)
+        links = Markup("").join(
+            Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(
+                kind, where, name, text, text
+            )
+            for text, where, kind in lecture.actions(studio, entry)
+        )
+        items.append(
+            Markup('<li><p><strong>{}</strong> <small>{}</small> – {}</p><p class="faint">{}</p>'
+                   '<p class="actions">{}</p></li>').format(
+                name, entry.year or "", registry.about(entry),
+                zoo.about(name) if zoo.where(name) else "", links)
+        )  # fmt: skip
+    return Markup('<ul class="systems">{}</ul>').format(Markup("").join(items))
+
+
+def training(studio: Studio, row: Row) -> Markup:
+    """Return the button that trains the row's first system; its result appears below."""
+    line = training_words(row)
+    said = _(
+        "{system} is trained on {data} for {budget}. You see its loss and first figures as it "
+        "goes. Reading the data before, and measuring on the test data afterwards, can take "
+        "longer: a minute or two for detection and language."
+    )
+    return Markup(
+        '<p>{}</p><p class="actions"><button type="button" class="first" data-do="train" '
+        'data-to="{}">{}</button></p><div class="live" data-watched="{}"></div>{}'
+    ).format(
+        said.format(system=row.systems[0], data=row.data, budget=_("ten seconds")),
+        address(studio.language, row.id, "train"),
+        _("Train it now"),
+        address(studio.language, "job"),
+        same_thing(
+            "souron " + " ".join(line),
+            command_form.python("train", repr(row.systems[0]), training_options(row), train.PYTHON),
+        ),
+    )
+
+
+def training_words(row: Row) -> list[str]:
+    """Return the command of the training button."""
+    return words("train", [row.systems[0]], training_options(row))
+
+
+def training_options(row: Row) -> dict[str, Any]:
+    return {"data": row.data, **row.training, "budget": BUDGET}
+
+
+def interactives(row: Row) -> list[Markup]:
+    """Return the row's interactives that exist."""
+    return [
+        Markup('<section class="part" data-part="interactive">{}</section>').format(
+            interactive.html(name)
+        )
+        for name in row.interactive
+        if name in interactive.names()
+    ]
+
+
+def more(studio: Studio, row: Row) -> Markup:
+    """Return links to pages, commands, documentation and the paper."""
+    there = {*PAGES, *registry.study_files()}
+    links = [(studio.url(name), layout.title(name)) for name in row.pages if name in there]
+    pages = Markup("").join(Markup('<a href="{}">{}</a>').format(*each) for each in links)
+    typed = Markup("").join(Markup("<li><code>{}</code></li>").format(c) for c in row.commands)
+    facts = []
+    if row.docs:
+        facts.append((_("documentation"), Markup("<code>docs/{}.md</code>").format(row.docs)))
+    if row.source:
+        facts.append((_("source"), Markup('<a href="{0}" rel="noopener noreferrer" target="_blank">'
+                                          "{0}</a>").format(row.source)))  # fmt: skip
+    rows_ = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*each) for each in facts)
+    return Markup('<p class="actions">{}</p><ul class="typed">{}</ul><dl>{}</dl>').format(
+        pages, typed, rows_
+    )
+
+
+def notes(row: Row) -> Markup:
+    """Return the text to read aloud: folded on the page, speaker notes in presentation mode."""
+    return Markup(
+        '<details class="spoken"><summary>{}</summary><p>{}</p></details>'
+    ).format(_("Text to read aloud"), row.text.spoken)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Runs in the studio: their list, their views, and the bin."""

@@ -1,0 +1,1 @@
+"""Security of the studio: allowed requests, paths, uploads and their names."""
