@@ -50,9 +50,8 @@ def flaw(venv):
     check = "import sys, pip; print(sys.version_info >= (3, 11)); print(sys.prefix)"
     try:
         done = subprocess.run(
-            [str(python_of(venv)), "-c", check],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(),
-        )  # fmt: skip
+            [str(python_of(venv)), "-c", check], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
+        )
     except OSError:
         return "its Python does not start"
     new, _newline, prefix = done.stdout.decode(errors="replace").strip().partition("\n")
@@ -83,8 +82,7 @@ def make_venv(venv):
     free = shutil.disk_usage(str(venv.parent)).free
     if free < NEEDED:
         sys.exit(
-            f"souron needs {NEEDED / 1e9:.1f} GB of disk to install; "
-            f"{free / 1e9:.1f} GB are free in {venv.parent}."
+            f"souron needs {NEEDED / 1e9:.1f} GB of disk to install; {free / 1e9:.1f} GB are free in {venv.parent}."
         )
     if subprocess.call([sys.executable, "-m", "venv", str(venv)], stdout=subprocess.DEVNULL):
         shutil.rmtree(str(venv), ignore_errors=True)
@@ -137,9 +135,7 @@ def install_torch(venv, build):
     if not reachable(CPU_BUILDS + "/torch/"):
         print("download.pytorch.org cannot be reached: PyTorch comes from pip's own index.")
         return
-    wanted = re.findall(
-        r'"(torch(?:vision)?[><=].*?)"', (HERE / "pyproject.toml").read_text(encoding="utf-8")
-    )
+    wanted = re.findall(r'"(torch(?:vision)?[><=].*?)"', (HERE / "pyproject.toml").read_text(encoding="utf-8"))
     if pip(venv, "--no-deps", "--index-url", CPU_BUILDS, *wanted):
         print("PyTorch's CPU build could not be installed: it comes from pip's own index.")
 

@@ -34,25 +34,39 @@ def main() -> None:
             rows.append(row(rng, models, votes, given.arenas, given.bootstrap))
     for questions, taste in ((20, 0.0), (20, 1.0)):
         rows.append(row(rng, 3, 60, given.arenas, 0, questions, taste))
-    heads = ("models", "votes", "questions", "copies told apart", "covers", "69 % told apart",
-             "covers", "bootstrap: copies told apart")  # fmt: skip
+    heads = (
+        "models",
+        "votes",
+        "questions",
+        "copies told apart",
+        "covers",
+        "69 % told apart",
+        "covers",
+        "bootstrap: copies told apart",
+    )
     print(table(heads, rows))
 
 
-def row(rng: np.random.Generator, models: int, votes: int, arenas: int, bootstrap: int,
-        questions: int = 0, taste: float = 0.0) -> tuple[str, ...]:  # fmt: skip
-    told = {gap: [one(rng, models, votes, gap, questions, taste) for _ in range(arenas)]
-            for gap in (0.0, GAP)}  # fmt: skip
-    shares = [f"{100 * np.mean([each[i] for each in told[gap]]):.1f} %"
-              for gap in (0.0, GAP) for i in (0, 1)]  # fmt: skip
+def row(
+    rng: np.random.Generator,
+    models: int,
+    votes: int,
+    arenas: int,
+    bootstrap: int,
+    questions: int = 0,
+    taste: float = 0.0,
+) -> tuple[str, ...]:
+    told = {gap: [one(rng, models, votes, gap, questions, taste) for _ in range(arenas)] for gap in (0.0, GAP)}
+    shares = [f"{100 * np.mean([each[i] for each in told[gap]]):.1f} %" for gap in (0.0, GAP) for i in (0, 1)]
     apart = [resampled(rng, models, votes) for _ in range(bootstrap)]
     asked = f"{questions}, taste {taste:g}" if questions else str(votes)
     last = f"{100 * np.mean(apart):.1f} % of {bootstrap}" if apart else "–"
     return str(models), str(votes), asked, *shares, last
 
 
-def drawn(rng: np.random.Generator, models: int, votes: int, gap: float, questions: int = 0,
-          taste: float = 0.0) -> tuple[np.ndarray, ...]:  # fmt: skip
+def drawn(
+    rng: np.random.Generator, models: int, votes: int, gap: float, questions: int = 0, taste: float = 0.0
+) -> tuple[np.ndarray, ...]:
     every = np.array(list(combinations(range(models), 2)))
     pairs = every[np.arange(votes) % len(every)]
     a, b = pairs.T
@@ -62,8 +76,9 @@ def drawn(rng: np.random.Generator, models: int, votes: int, gap: float, questio
     return a, b, (rng.random(votes) < 1 / (1 + np.exp(-better))).astype(float), asked
 
 
-def one(rng: np.random.Generator, models: int, votes: int, gap: float, questions: int,
-        taste: float) -> tuple[bool, bool]:  # fmt: skip
+def one(
+    rng: np.random.Generator, models: int, votes: int, gap: float, questions: int, taste: float
+) -> tuple[bool, bool]:
     a, b, won, asked = drawn(rng, models, votes, gap, questions, taste)
     found = bradley_terry.fit(a, b, won, models, list(asked) if questions else None)
     verdict = bradley_terry.verdicts(found, [str(i) for i in range(models)])[0]

@@ -41,9 +41,7 @@ NOTE = 3.0  # weight of an example of ``learn`` in checking.json
 
 # errors and rewordings of the benchmark; none is a rule of changes.py
 CHANGES = json.loads(NOTES.read_text("utf-8"))["changes"]
-SIDES, DENIED, AFFIRMED, REWORDED = (
-    CHANGES[name] for name in ("sides", "denied", "affirmed", "reworded")
-)
+SIDES, DENIED, AFFIRMED, REWORDED = (CHANGES[name] for name in ("sides", "denied", "affirmed", "reworded"))
 
 
 def main():
@@ -68,9 +66,7 @@ def documents(part, language, most, seed=0):
     data = read("manuals")
     rows = [
         (group, text)
-        for group, text, own, its in zip(
-            data.group, data.input, data.columns["language"], data.part, strict=True
-        )
+        for group, text, own, its in zip(data.group, data.input, data.columns["language"], data.part, strict=True)
         if own == language and its == part
     ]
     random.Random(seed).shuffle(rows)
@@ -111,15 +107,16 @@ def lessons(text, rng, others, language):
 
 def trials(text, rng, others, language):
     """What is measured: this file's own changes."""
-    made = [
-        (f"reworded: {kind}", 0, each) for kind, each in rewordings(text, rng, others, language)
-    ]
+    made = [(f"reworded: {kind}", 0, each) for kind, each in rewordings(text, rng, others, language)]
     return made + [(kind, 1, each) for kind, each in errors(text, rng, language)]
 
 
 def errors(text, rng, language):
-    made = [("number", _number(text, rng)), ("side", _side(text, rng, language)),
-            ("negation", _negation(text, rng, language))]  # fmt: skip
+    made = [
+        ("number", _number(text, rng)),
+        ("side", _side(text, rng, language)),
+        ("negation", _negation(text, rng, language)),
+    ]
     return [(kind, each) for kind, each in made if each and each != text]
 
 
@@ -131,8 +128,12 @@ def _number(text, rng):
         return ""
     at = rng.choice(there)
     said = at.group()
-    ways = [said[::-1], said + "0", str(int(said) + rng.randrange(2, 6)),
-            str(max(1, round(int(said) * rng.uniform(1.2, 1.9)) + 1))]  # fmt: skip
+    ways = [
+        said[::-1],
+        said + "0",
+        str(int(said) + rng.randrange(2, 6)),
+        str(max(1, round(int(said) * rng.uniform(1.2, 1.9)) + 1)),
+    ]
     other = next((way for way in rng.sample(ways, 4) if int(way) != int(said)), "")
     return text[: at.start()] + other + text[at.end() :] if other else ""
 
@@ -140,8 +141,7 @@ def _number(text, rng):
 def _side(text, rng, language):
     edges = r"\b" if language == "en" else ""
     pairs = [pair for one in SIDES[language] for pair in (one, one[::-1])]
-    there = [(m, other) for word, other in pairs
-             for m in re.finditer(rf"{edges}{word}{edges}", text, re.IGNORECASE)]  # fmt: skip
+    there = [(m, other) for word, other in pairs for m in re.finditer(rf"{edges}{word}{edges}", text, re.IGNORECASE)]
     if not there:
         return ""
     at, other = rng.choice(there)
@@ -153,9 +153,7 @@ def _negation(text, rng, language):
     for pattern, put in [*rules, *rng.sample(DENIED[language], len(DENIED[language]))]:
         if language == "en" and re.search(pattern, text):
             return re.sub(pattern, put, text, count=1)
-        if language == "ja" and (
-            text.endswith(pattern) or (pattern == "しない" and pattern in text)
-        ):
+        if language == "ja" and (text.endswith(pattern) or (pattern == "しない" and pattern in text)):
             return put.join(text.rsplit(pattern, 1))
     return ""
 
@@ -164,23 +162,20 @@ def rewordings(text, rng, others, language):
     """True sentences that are not word for word the source's."""
     if language == "en":
         lower = text if text[:2].isupper() or text.startswith("I ") else text[0].lower() + text[1:]
-        framed = [f"According to the manual, {lower}", f"Please note that {lower}",
-                  f"{text[:-1]}, as the documentation says."]  # fmt: skip
+        framed = [
+            f"According to the manual, {lower}",
+            f"Please note that {lower}",
+            f"{text[:-1]}, as the documentation says.",
+        ]
     else:
         framed = [f"マニュアルによると、{text}", f"なお、{text}", f"{text[:-1]}と説明されている。"]
     made = [("framed", rng.choice(framed))]
-    pairs = [
-        (a, b) for a, b in REWORDED[language] if re.search(rf"\b{a}\b" if a.isascii() else a, text)
-    ]
+    pairs = [(a, b) for a, b in REWORDED[language] if re.search(rf"\b{a}\b" if a.isascii() else a, text)]
     told = text
     for one, other in rng.sample(pairs, min(2, len(pairs))):
         told = re.sub(rf"\b{one}\b" if one.isascii() else one, other, told, count=1)
     made += [("words", told)] if pairs else []
-    parts = (
-        re.split(r"(?<=[a-z]), (?=(?:and|but|so) )", text)
-        if language == "en"
-        else text.split("が、")
-    )
+    parts = re.split(r"(?<=[a-z]), (?=(?:and|but|so) )", text) if language == "en" else text.split("が、")
     if len(parts) == 2 and len(words.words(parts[0])) >= 4:
         made.append(("first half", parts[0] + ("." if language == "en" else "。")))
     return [(kind, each) for kind, each in made if each and each != text]
@@ -232,17 +227,18 @@ def learn(most, each):
     pairs = translated("train", 120, rng, encoder, lessons)
     made = across + [one for _group, _kind, _bad, one in pairs]
     bad = across_wrong + [bad for _group, _kind, bad, _one in pairs]
-    models["contradicts across"] = judges.learn(
-        rows_of(made), np.array(bad), np.ones(len(bad)), blind=True
+    models["contradicts across"] = judges.learn(rows_of(made), np.array(bad), np.ones(len(bad)), blind=True)
+    judge = judges.Judge(
+        {"features": list(FEATURES), "models": models, "thresholds": {"en": 1.0, "ja": 1.0, "across": 1.0}}
     )
-    judge = judges.Judge({"features": list(FEATURES), "models": models,
-                                "thresholds": {"en": 1.0, "ja": 1.0, "across": 1.0}})  # fmt: skip
     levels = {}
     for language in ("en", "ja"):
         found = claims_from(documents("val", language, most), language, each, rng, lessons)
-        scores = [judge.verdict(made, language).contradiction
-                  for _group, kind, bad, _claim, made, _own in found
-                  if not bad and kind == "harmless"]  # fmt: skip
+        scores = [
+            judge.verdict(made, language).contradiction
+            for _group, kind, bad, _claim, made, _own in found
+            if not bad and kind == "harmless"
+        ]
         levels[language] = round(max(0.5, float(np.quantile(scores, 1 - ALARMS))), 3)
     pairs = translated("val", 60, rng, encoder, lessons)
     scores = judge.contradicts([one for _group, _kind, bad, one in pairs if not bad])
@@ -255,8 +251,11 @@ def learn(most, each):
 def translated(part, most, rng, encoder, change):
     """English sentences of the help and their changes beside the Japanese paragraph."""
     data = read("manual_pairs")
-    rows = [k for k, its in enumerate(data.part) if its == part and usable(data.input[k], "en")
-            and words.japanese(str(data.target[k]))]  # fmt: skip
+    rows = [
+        k
+        for k, its in enumerate(data.part)
+        if its == part and usable(data.input[k], "en") and words.japanese(str(data.target[k]))
+    ]
     made = []
     for k in rng.sample(rows, min(most, len(rows))):
         english, japanese = data.input[k], str(data.target[k])
@@ -282,10 +281,11 @@ def _manuals(judge, most, each):
     for language in ("en", "ja"):
         rows = documents("test", language, most)
         found = claims_from(rows, language, each, random.Random(1), trials)
-        table("manuals", language, [
-            (group, kind, bad, judge.verdict(made, language))
-            for group, kind, bad, _claim, made, _own in found
-        ])  # fmt: skip
+        table(
+            "manuals",
+            language,
+            [(group, kind, bad, judge.verdict(made, language)) for group, kind, bad, _claim, made, _own in found],
+        )
 
 
 def _notes(judge, most, each):
@@ -315,8 +315,10 @@ def table(name, language, told):
         hit = [float(row[3].state == "contradicted") for row in rows]
         found = intervals.share_interval(np.array(hit)[None], [row[0] for row in rows])
         lost = sum(row[3].state == "not found" for row in rows) / len(rows)
-        print(f"| {name} | {language} | {kind} | {len(rows)} | {found.value:.3f} "
-              f"({found.low:.2f}–{found.high:.2f}) | {lost:.3f} |")  # fmt: skip
+        print(
+            f"| {name} | {language} | {kind} | {len(rows)} | {found.value:.3f} "
+            f"({found.low:.2f}–{found.high:.2f}) | {lost:.3f} |"
+        )
 
 
 if __name__ == "__main__":

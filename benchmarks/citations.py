@@ -33,8 +33,7 @@ REAL = HERE / "references.txt"
 def share(found: int, n: int) -> str:
     """``"3 of 40 (7.5 %, 1.6 to 20.4)"``"""
     measure = proportion_interval(found, n)
-    return (f"{found} of {n} ({100 * measure.value:.1f} %, {100 * measure.low:.1f} to "
-            f"{100 * measure.high:.1f})")  # fmt: skip
+    return f"{found} of {n} ({100 * measure.value:.1f} %, {100 * measure.low:.1f} to {100 * measure.high:.1f})"
 
 
 def other_digit(value: str, luck: random.Random) -> str:
@@ -57,8 +56,10 @@ def left_out(value: str, luck: random.Random) -> str:
 
 
 CHANGES: dict[str, Callable[[str, random.Random], str]] = {
-    "one digit another": other_digit, "two digits swapped": swapped, "one digit left out": left_out,
-}  # fmt: skip
+    "one digit another": other_digit,
+    "two digits swapped": swapped,
+    "one digit left out": left_out,
+}
 
 
 def impossible(text: str, today: date) -> bool:
@@ -78,36 +79,42 @@ def identifiers(today: date) -> None:
             made = [change(value, luck) for value in values]
             caught[name] = sum(impossible(f"See {title}: {value}.", today) for value in made)
         total.update({"n": len(values), "false": false, **caught})
-        rows.append([title, f"{false} of {len(values)}",
-                     *(share(caught[name], len(values)) for name in CHANGES)])  # fmt: skip
-    rows.append(["all", share(total["false"], total["n"]),
-                 *(share(total[name], total["n"]) for name in CHANGES)])  # fmt: skip
+        rows.append([title, f"{false} of {len(values)}", *(share(caught[name], len(values)) for name in CHANGES)])
+    rows.append(["all", share(total["false"], total["n"]), *(share(total[name], total["n"]) for name in CHANGES)])
     print(table(["kind", "real, called impossible", *CHANGES], rows))
     print(f"\n{total['n']} identifiers of {REAL.name}, judged on {today}; Wilson's 95 % intervals.")
 
 
 def vancouver(entry: library.Entry) -> str:
     names = ", ".join(f"{name} A" for name in entry.authors[:3])
-    return (f"{names}. {entry.title}. {entry.journal}. {entry.year};{entry.volume or 1}:"
-            f"{entry.pages or '1-2'}.")  # fmt: skip
+    return f"{names}. {entry.title}. {entry.journal}. {entry.year};{entry.volume or 1}:{entry.pages or '1-2'}."
 
 
 def apa(entry: library.Entry) -> str:
     names = ", ".join(f"{name}, B." for name in entry.authors[:3])
-    return (f"{names} ({entry.year}). {entry.title}. {entry.journal}, {entry.volume or 1}, "
-            f"{entry.pages or '1-2'}.")  # fmt: skip
+    return f"{names} ({entry.year}). {entry.title}. {entry.journal}, {entry.volume or 1}, {entry.pages or '1-2'}."
 
 
 def ieee(entry: library.Entry) -> str:
     names = " and ".join(f"C. {name}" for name in entry.authors[:2])
-    return (f"{names}, \"{entry.title},\" {entry.journal}, vol. {entry.volume or 1}, pp. "
-            f"{entry.pages or '1-2'}, {entry.year}.")  # fmt: skip
+    return (
+        f'{names}, "{entry.title}," {entry.journal}, vol. {entry.volume or 1}, pp. '
+        f"{entry.pages or '1-2'}, {entry.year}."
+    )
 
 
 def against(path: Path, today: date) -> None:
     shelf = library.read([path])
-    whole = [e for e in shelf if e.title and e.authors and e.year and e.journal
-             and e.identifiers.get("doi") and len(re.findall(r"\w+", e.title)) >= 3]  # fmt: skip
+    whole = [
+        e
+        for e in shelf
+        if e.title
+        and e.authors
+        and e.year
+        and e.journal
+        and e.identifiers.get("doi")
+        and len(re.findall(r"\w+", e.title)) >= 3
+    ]
     luck = random.Random(0)
     rows = []
     for style in (vancouver, apa, ieee):
@@ -134,15 +141,15 @@ def against(path: Path, today: date) -> None:
             cells.append(f"{told} of {n}")
         rows.append(cells)
     print(table(["style", "nothing changed", *findings.FIELDS], rows))
-    print(f"\nReferences told to differ from their entry, of {len(whole)} publications with title, "
-          f"authors, year, journal and DOI in {path.name}; judged on {today}.")  # fmt: skip
+    print(
+        f"\nReferences told to differ from their entry, of {len(whole)} publications with title, "
+        f"authors, year, journal and DOI in {path.name}; judged on {today}."
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "what", nargs="?", default="identifiers", choices=("identifiers", "library")
-    )
+    parser.add_argument("what", nargs="?", default="identifiers", choices=("identifiers", "library"))
     parser.add_argument("file", nargs="?", type=Path)
     parser.add_argument("--today", type=date.fromisoformat, default=date.today())
     given = parser.parse_args()

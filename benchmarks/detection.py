@@ -57,9 +57,7 @@ LEARNT = 4  # pictures a step
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", choices=[*FIGHTS, "speed", "video", "training"])
     parser.add_argument("file", nargs="?", type=Path)
     parser.add_argument("--budget", default="20min")
@@ -70,9 +68,7 @@ def main() -> None:
     if asked.what in FIGHTS:
         systems = FIGHTS[asked.what]
         with tempfile.TemporaryDirectory() as project:
-            record = compare.compare(
-                list(systems), "scenes", budget=asked.budget, seeds=asked.seeds, project=project
-            )
+            record = compare.compare(list(systems), "scenes", budget=asked.budget, seeds=asked.seeds, project=project)
             console.comparison(record)
     elif asked.what == "speed":
         speed()
@@ -97,8 +93,10 @@ def speed() -> None:
                 for name, ask in rivals.items():
                     took[name].append(seconds(ask, image))
             figures = {name: 1000 * statistics.median(times) for name, times in took.items()}
-            print(f"yolo_{size} at {side} pixels: " + ", ".join(
-                f"{name} {value:.1f} ms" for name, value in figures.items()))  # fmt: skip
+            print(
+                f"yolo_{size} at {side} pixels: "
+                + ", ".join(f"{name} {value:.1f} ms" for name, value in figures.items())
+            )
 
 
 @torch.inference_mode()
@@ -149,9 +147,11 @@ def training() -> None:
                 if turn:
                     took[who].append(time.perf_counter() - begun)
         rates = {who: LEARNT / statistics.median(times) for who, times in took.items()}
-        print(f"{name} at {cases.side} pixels: " + ", ".join(
-            f"{who} {rate:.2f} pictures a second" for who, rate in rates.items()
-        ), flush=True)  # fmt: skip
+        print(
+            f"{name} at {cases.side} pixels: "
+            + ", ".join(f"{who} {rate:.2f} pictures a second" for who, rate in rates.items()),
+            flush=True,
+        )
 
 
 def enlarged(cases: Dataset, side: int) -> Dataset:
@@ -183,9 +183,12 @@ def own_steps(name: str, cases: Dataset) -> Iterator[object]:
 def their_steps(name: str, cases: Dataset) -> Iterator[object]:
     """As torchvision's references/detection train: SGD with momentum, float32."""
     made = torchvision.models.get_model(
-        name, weights=None, weights_backbone=None, num_classes=1 + len(cases.classes),
+        name,
+        weights=None,
+        weights_backbone=None,
+        num_classes=1 + len(cases.classes),
         **({} if name.startswith("ssd") else {"min_size": cases.side, "max_size": cases.side}),
-    ).train()  # fmt: skip
+    ).train()
     optimizer = torch.optim.SGD(made.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4)
     images, targets = [], []
     for image, objects in zip(cases.input, cases.target, strict=True):
@@ -216,8 +219,7 @@ def video(file: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
             *_frames, last = videos.watching(look, file, Path(folder), classes=LABELS, conf=0.02)
             record = last.record
-            print(f"at {side} pixels: {record.frames} frames, {record.fps:.1f} a second, "
-                  f"{len(record.tracks)} tracks")  # fmt: skip
+            print(f"at {side} pixels: {record.frames} frames, {record.fps:.1f} a second, {len(record.tracks)} tracks")
 
 
 if __name__ == "__main__":

@@ -65,14 +65,10 @@ def outcome(path: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", action="store_true", help="also each file that was refused")
     chosen = parser.parse_args()
-    files = [
-        p for p in sorted(FOLDER.rglob("*")) if p.is_file() and p.suffix not in (".py", ".pyc")
-    ]
+    files = [p for p in sorted(FOLDER.rglob("*")) if p.is_file() and p.suffix not in (".py", ".pyc")]
     with watched(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         outcomes = {path: outcome(path) for path in files}

@@ -91,8 +91,21 @@ def patches() -> Tensor:
         import skimage
 
         files = sorted((Path(skimage.__file__).parent / "data").glob("*.*"))
-        names = {"astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "retina", "ihc",
-                 "hubble_deep_field", "camera", "coins", "moon", "brick", "grass"}  # fmt: skip
+        names = {
+            "astronaut",
+            "chelsea",
+            "coffee",
+            "rocket",
+            "motorcycle_left",
+            "retina",
+            "ihc",
+            "hubble_deep_field",
+            "camera",
+            "coins",
+            "moon",
+            "brick",
+            "grass",
+        }
         whole += [image_codec.read(file) for file in files if file.stem in names]
     except ImportError:
         pass
@@ -134,9 +147,7 @@ def recall(image: Tensor, copies: Tensor) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=20_000, help="pictures, for the time")
     chosen = parser.parse_args()
     sets = {"stamps": load.load("stamps", SIDE).input, "patches": patches()}
@@ -146,9 +157,7 @@ def main() -> None:
         many = torch.empty(chosen.count, 3, SIDE, SIDE, dtype=torch.uint8)
         for start in range(0, chosen.count, 1000):
             some = noise[start : start + 1000].float()
-            many[start : start + 1000] = torch.nn.functional.interpolate(
-                some, SIDE, mode="bilinear"
-            )
+            many[start : start + 1000] = torch.nn.functional.interpolate(some, SIDE, mode="bilinear")
         known = sets["stamps"][: chosen.count]
         many[: len(known)] = known
         begun, used = time.perf_counter(), time.process_time()
@@ -170,8 +179,10 @@ def main() -> None:
         pairs, wrong = len(image) * (len(image) - 1) // 2, false(image)
         line.append(f"{wrong} of {pairs} ({100 * wrong / pairs:.4f} %)")
     print(table(["copy", *sets], [*rows, line]))
-    print(f"\n{chosen.count} pictures: {seconds:.1f} s ({used:.1f} of processor time), "
-          f"at most {most / 1e6:.0f} MB in all.")  # fmt: skip
+    print(
+        f"\n{chosen.count} pictures: {seconds:.1f} s ({used:.1f} of processor time), "
+        f"at most {most / 1e6:.0f} MB in all."
+    )
     print(where(torch.get_num_threads(), "souron"))
 
 

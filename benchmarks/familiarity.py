@@ -37,9 +37,19 @@ from souron.kinds.picture import Picture
 from souron.kinds.volume import Volume
 
 PHOTOGRAPHS = (
-    "astronaut.png", "camera.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png",
-    "coins.png", "brick.png", "grass.png", "gravel.png", "china.jpg", "flower.jpg",
-)  # fmt: skip
+    "astronaut.png",
+    "camera.png",
+    "chelsea.png",
+    "coffee.png",
+    "rocket.jpg",
+    "motorcycle_left.png",
+    "coins.png",
+    "brick.png",
+    "grass.png",
+    "gravel.png",
+    "china.jpg",
+    "flower.jpg",
+)
 OTHERS = {  # what a system of this data is asked about beside its own test cases
     "fashion": ("photographs", "digits", "drawn_scenes"),
     "drawn_scenes": ("photographs", "people", "cephalo"),
@@ -52,9 +62,7 @@ HIGH = 200  # pixels of a film
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="SYSTEM")
     parser.add_argument("--cases", type=int, default=60, help="of each set")
     asked = parser.parse_args()
@@ -79,9 +87,7 @@ def row(name: str, data: str, count: int) -> list[str]:
     cells = [name, f"{flagged(own):.0%}"]
     for other in OTHERS[data]:
         far = [energy.ask(case) for case in cases(other, count)]
-        distance, beside = (
-            auroc([pair[i] for pair in own], [pair[i] for pair in far]) for i in (0, 1)
-        )
+        distance, beside = (auroc([pair[i] for pair in own], [pair[i] for pair in far]) for i in (0, 1))
         cells.append(f"{distance:.3f} ({beside:.3f}) {flagged(far):.0%}")
     return cells
 
@@ -129,9 +135,7 @@ def drawn(name: str, count: int) -> list[Kind]:
     chosen = np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)
     some = found.only([rows[i] for i in chosen])
     if some.volumes:
-        return [
-            volume(one[0].numpy(), step) for one, step in zip(some.input, some.spacing, strict=True)
-        ]
+        return [volume(one[0].numpy(), step) for one, step in zip(some.input, some.spacing, strict=True)]
     return [Picture.of(one) for one in some.input]
 
 
@@ -142,13 +146,8 @@ def fashion(count: int) -> list[Kind]:
 
 def photographs(count: int) -> list[Kind]:
     """Whole, then random squares of 0.3 to 1 of the shorter side."""
-    folders = [
-        Path(skimage.__file__).parent / "data",
-        Path(sklearn.__file__).parent / "datasets" / "images",
-    ]
-    files = [
-        folder / name for name in PHOTOGRAPHS for folder in folders if (folder / name).exists()
-    ]
+    folders = [Path(skimage.__file__).parent / "data", Path(sklearn.__file__).parent / "datasets" / "images"]
+    files = [folder / name for name in PHOTOGRAPHS for folder in folders if (folder / name).exists()]
     rng, found = np.random.default_rng(0), []
     for number in range(count):
         whole = Image.open(files[number % len(files)]).convert("RGB")
@@ -197,8 +196,11 @@ def volume(values: Any, steps: Sequence[float]) -> Volume:
 
 
 SETS: dict[str, Callable[[int], list[Kind]]] = {
-    "fashion": fashion, "photographs": photographs, "torsos": torsos, "heads": heads,
-}  # fmt: skip
+    "fashion": fashion,
+    "photographs": photographs,
+    "torsos": torsos,
+    "heads": heads,
+}
 
 
 if __name__ == "__main__":

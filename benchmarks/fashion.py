@@ -51,9 +51,7 @@ class Recipe:
 # Where the rate does not depend on the length (Keras) or hardly (PyTorch, Lightning), one run of
 # the length in the documentation serves all targets; one-cycle schedules have a length for each.
 RECIPES = [
-    Recipe(
-        "souron", (0.90,), 1, ("--system", "airbench_quick", "--augment", "none", "--batch", "384")
-    ),
+    Recipe("souron", (0.90,), 1, ("--system", "airbench_quick", "--augment", "none", "--batch", "384")),
     Recipe("souron", (0.92,), 1, ("--system", "airbench_fine", "--augment", "none")),
     Recipe("souron", (0.93,), 2, ("--system", "airbench_fine", "--augment", "mirror")),
     Recipe("pytorch", TARGETS, 14),
@@ -108,9 +106,7 @@ def same(chosen: argparse.Namespace, seeds: list[int]) -> tuple[str, dict[str, l
     for seed in seeds:
         for name in names:
             outcomes[name].append(contest(name, seed, chosen, chosen.epochs))
-    seconds = {
-        name: [o.seconds if o.finished else math.inf for o in of] for name, of in outcomes.items()
-    }
+    seconds = {name: [o.seconds if o.finished else math.inf for o in of] for name, of in outcomes.items()}
     rows = [
         [
             NAMES[name],
@@ -157,9 +153,7 @@ def to_end(runs: list[Outcome], cap: float) -> str:
     return f"not finished in {cap:g} s ({stopped} of {len(runs)} seeds)"
 
 
-def to_target(
-    seconds: list[float], outcomes: dict[str, list[Outcome]], name: str, cap: float
-) -> str:
+def to_target(seconds: list[float], outcomes: dict[str, list[Outcome]], name: str, cap: float) -> str:
     there = [value for value in seconds if math.isfinite(value)]
     if 2 * len(there) <= len(seconds):  # then the median is not a number of seconds
         runs = [run for key, of in outcomes.items() if key.split()[0] == name for run in of]
@@ -180,9 +174,7 @@ def times(peer: list[float], souron: list[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=["same", "own"])
     parser.add_argument("--split", choices=["val", "test"], default="val")
     parser.add_argument("--seeds", type=int, default=1)

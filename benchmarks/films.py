@@ -56,14 +56,15 @@ def run(told: argparse.Namespace) -> None:
         record = souron.train(told.system, data=told.data, budget=told.budget, project=told.project)
     found = record.details
     assert isinstance(found, FilmResult)
-    print(f"{record.system} on {record.data}, {time.perf_counter() - begun:.0f} s in all, "
-          f"{found.seconds:.2f} s a film")  # fmt: skip
+    print(f"{record.system} on {record.data}, {time.perf_counter() - begun:.0f} s in all, {found.seconds:.2f} s a film")
     for part in found.parts:
         print(f"\n{part.subset or part.language or 'all'}, {part.cases} films")
         for name, measure in part.measures.items():
             if name in part.ceiling:
-                print(f"  {name:18} {text(measure)}   real films {part.ceiling[name]:.1%}   "
-                      f"captions of others {part.floor[name]:.1%}")  # fmt: skip
+                print(
+                    f"  {name:18} {text(measure)}   real films {part.ceiling[name]:.1%}   "
+                    f"captions of others {part.floor[name]:.1%}"
+                )
             else:
                 print(f"  {name:18} {measure.value:.2f} [{measure.low:.2f}, {measure.high:.2f}]")
 
@@ -77,9 +78,7 @@ def following(told: argparse.Namespace) -> None:
     true = frames_of(cases.input.float())  # (N, C, T, H, W)
     prompts = [next(c.text for c in captions if c.language == "en") for captions in cases.target]
     strips = sampling.done(
-        sampling.draw(
-            system, sampling.Noise(0, range(len(rows))), prompts, image=true[:, :, 0] / 127.5 - 1
-        )
+        sampling.draw(system, sampling.Noise(0, range(len(rows))), prompts, image=true[:, :, 0] / 127.5 - 1)
     )
     drawn = frames_of(strips.float())
     errors = [
@@ -90,14 +89,14 @@ def following(told: argparse.Namespace) -> None:
         found = intervals.interval(values[None])
         print(f"{name:20} RMSE {found.value:.2f} [{found.low:.2f}, {found.high:.2f}] grey levels")
     apart = intervals.interval((errors[1] - errors[0])[None])
-    print(f"nearer by {apart.value:.2f} [{apart.low:.2f}, {apart.high:.2f}] in {len(rows)} films, "
-          f"in {np.mean(errors[0] < errors[1]):.0%} of them")  # fmt: skip
+    print(
+        f"nearer by {apart.value:.2f} [{apart.low:.2f}, {apart.high:.2f}] in {len(rows)} films, "
+        f"in {np.mean(errors[0] < errors[1]):.0%} of them"
+    )
 
 
 def verdict(told: argparse.Namespace) -> None:
-    record = souron.compare(
-        RIVALS, data=told.data, budget=told.budget, seeds=told.seeds, project=told.project
-    )
+    record = souron.compare(RIVALS, data=told.data, budget=told.budget, seeds=told.seeds, project=told.project)
     for row in record.rows:
         print(f"{row.system:32} {row.value:.4f} [{row.low:.4f}, {row.high:.4f}]")
     for one in record.verdicts:

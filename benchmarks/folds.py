@@ -117,11 +117,7 @@ def truth(world: World) -> dict[str, float]:
 
 
 def measures(
-    world: World,
-    score: Array,
-    label: NDArray[np.int64],
-    patient: NDArray[np.int64],
-    training: NDArray[np.int64] | None,
+    world: World, score: Array, label: NDArray[np.int64], patient: NDArray[np.int64], training: NDArray[np.int64] | None
 ) -> dict[str, Measure]:
     positive = chance(world, score)
     p = np.stack([1 - positive, positive], axis=2)
@@ -164,19 +160,14 @@ def pairs(sets: int, rng: np.random.Generator) -> None:
                         called[i] += found.verdict != "cannot tell"
                         widths[i] += found.high - found.low
                 row = [f"{repeats}", f"{cases}", f"{luck[0]}, {luck[1]}"]
-                row += [f"{100 * c / sets:.1f} ({100 * w / sets:.0f})"
-                        for c, w in zip(called, widths, strict=True)]  # fmt: skip
+                row += [f"{100 * c / sets:.1f} ({100 * w / sets:.0f})" for c, w in zip(called, widths, strict=True)]
                 rows.append(row)
                 say(" | ".join(row))
     print(table(["repeats", "cases", "luck", "folds as trainings", "repeats as trainings"], rows))
 
 
 def answers(
-    world: World,
-    hard: Array,
-    label: NDArray[np.int64],
-    training: NDArray[np.int64],
-    rng: np.random.Generator,
+    world: World, hard: Array, label: NDArray[np.int64], training: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """(repeats, cases): whether a system of its own luck is right."""
     own = math.sqrt(1 - HARD - NOISE) * rng.standard_normal(len(label))
@@ -189,9 +180,7 @@ def answers(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("intervals", "pairs"), default="intervals")
     parser.add_argument("--sets", type=int, default=1000, help="of each row")
     parser.add_argument("--seed", type=int, default=0)
@@ -215,17 +204,14 @@ def main() -> None:
                     for name, m in measures(world, score, label, patient, whose).items():
                         counts[name][i].count(m.low, m.high, m.value, true[name])
                         widths[name][i].append(m.high - m.low)
-            row = [
-                f"{world.repeats} repeats",
-                str(world.cases),
-                f"{world.auc}",
-                f"{world.mean}, {world.shift}",
-            ]
+            row = [f"{world.repeats} repeats", str(world.cases), f"{world.auc}", f"{world.mean}, {world.shift}"]
             for name in NAMES:
-                row.append(" / ".join(
-                    f"{shown(one.rate, world.cases)} ({100 * np.mean(wide):.0f})"
-                    for one, wide in zip(counts[name], widths[name], strict=True)
-                ))  # fmt: skip
+                row.append(
+                    " / ".join(
+                        f"{shown(one.rate, world.cases)} ({100 * np.mean(wide):.0f})"
+                        for one, wide in zip(counts[name], widths[name], strict=True)
+                    )
+                )
             rows.append(row)
             say(" | ".join(row))
     print(table(["what", "cases", "AUC", "luck", *NAMES], rows))

@@ -46,9 +46,7 @@ def error(forecast: float, outcome: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=hardware.cores())
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--first", type=int, default=len(RUNS), help="only so many of the runs")

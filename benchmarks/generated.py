@@ -36,8 +36,7 @@ from souron.utils import hardware
 from souron.utils.files import read_tensors, write_tensors
 
 DATA = "fashion"
-GENERATORS = ("vae", "gan", "wgan_gp", "dcgan", "progan", "stylegan", "stylegan2", "biggan",
-              "glow", "ddpm")  # fmt: skip
+GENERATORS = ("vae", "gan", "wgan_gp", "dcgan", "progan", "stylegan", "stylegan2", "biggan", "glow", "ddpm")
 SMALL = "image_gpt"
 KINDS = ("png", "jpg", "webp", "gif")
 
@@ -59,8 +58,10 @@ def drawn(name: str, n: int, kept: Path | None = None) -> Source:
 
 def machine() -> str:
     facts = hardware.facts()
-    return (f"{facts['processor']}, {facts['cores']} cores (1 thread used); {facts['platform']}; "
-            f"Python {facts['python']}, torch {hardware.installed('torch')}.")  # fmt: skip
+    return (
+        f"{facts['processor']}, {facts['cores']} cores (1 thread used); {facts['platform']}; "
+        f"Python {facts['python']}, torch {hardware.installed('torch')}."
+    )
 
 
 def percent(measure: object) -> str:
@@ -83,15 +84,37 @@ def the_table(n: int, kept: Path | None) -> None:
             for change in CHANGES:
                 seen, unseen = found.row(name, True, change), found.row(name, False, change)
                 assert seen is not None and unseen is not None
-                rows.append([
-                    name, change, figure(seen.auc), figure(unseen.auc),
-                    percent(seen.misses[0.01]), percent(unseen.misses[0.01]),
-                    percent(seen.misses[0.05]), percent(unseen.misses[0.05]),
-                    percent(unseen.alarms[0.05]), percent(unseen.kept[0.05]),
-                ])  # fmt: skip
-    print(table(["generator", "pictures", "AUC seen", "AUC unseen", "misses at 1 %, seen", "unseen",
-               "misses at 5 %, seen", "unseen", "false alarms for 5 %",
-               "with the unchanged threshold"], rows))  # fmt: skip
+                rows.append(
+                    [
+                        name,
+                        change,
+                        figure(seen.auc),
+                        figure(unseen.auc),
+                        percent(seen.misses[0.01]),
+                        percent(unseen.misses[0.01]),
+                        percent(seen.misses[0.05]),
+                        percent(unseen.misses[0.05]),
+                        percent(unseen.alarms[0.05]),
+                        percent(unseen.kept[0.05]),
+                    ]
+                )
+    print(
+        table(
+            [
+                "generator",
+                "pictures",
+                "AUC seen",
+                "AUC unseen",
+                "misses at 1 %, seen",
+                "unseen",
+                "misses at 5 %, seen",
+                "unseen",
+                "false alarms for 5 %",
+                "with the unchanged threshold",
+            ],
+            rows,
+        )
+    )
     print("")
     for found in (audit, small):
         for change, measure in zip(CHANGES, found.control, strict=True):
@@ -103,8 +126,7 @@ def the_features(n: int, kept: Path | None) -> None:
     real = image_sources.real(DATA, generated.REAL * n, 0)
     sources = [drawn(name, n, kept) for name in GENERATORS]
     pipeline = image_sources.one_pipeline([real, *sources])
-    images = [torch.stack([one for _done, one in source.through(pipeline)])
-              for source in (real, *sources)]  # fmt: skip
+    images = [torch.stack([one for _done, one in source.through(pipeline)]) for source in (real, *sources)]
     network = embedding._backbone()
 
     def seen(image: torch.Tensor) -> np.ndarray:
@@ -117,17 +139,16 @@ def the_features(n: int, kept: Path | None) -> None:
         "EfficientNet-Lite0": seen,
     }
     made = {name: [way(image) for image in images] for name, way in ways.items()}
-    made["all three"] = [np.concatenate(pair, 1) for pair in
-                         zip(made["both"], made["EfficientNet-Lite0"], strict=True)]  # fmt: skip
+    made["all three"] = [np.concatenate(pair, 1) for pair in zip(made["both"], made["EfficientNet-Lite0"], strict=True)]
     rows = []
     for name, found in made.items():
         for known in (True, False):
             values = list(aucs(found, known))
-            rows.append([name, "seen" if known else "unseen", f"{np.mean(values):.3f}",
-                         *(f"{value:.2f}" for value in values)])  # fmt: skip
+            rows.append(
+                [name, "seen" if known else "unseen", f"{np.mean(values):.3f}", *(f"{value:.2f}" for value in values)]
+            )
     print(table(["features", "generator", "mean AUC", *GENERATORS], rows))
-    print(f"\n{DATA}, {len(images[0])} real pictures, {n} of each generator, half of each to learn "
-        f"from. {machine()}")  # fmt: skip
+    print(f"\n{DATA}, {len(images[0])} real pictures, {n} of each generator, half of each to learn from. {machine()}")
 
 
 def aucs(found: Sequence[np.ndarray], known: bool) -> Iterator[float]:
@@ -204,8 +225,10 @@ def the_flips(n: int, _kept: Path | None) -> None:
                 told = [state(with_pixel(raw, int(i))) for i in random.integers(0, 2**31, n)]
                 rows.append([kind, "one pixel, checksums right", *counts(told)])
             outside = own_bytes(plain.read_bytes(), raw, kind)
-            for name, places in (("one bit of the picture's own bytes", outside),
-                                 ("one bit of the signature", ~outside)):  # fmt: skip
+            for name, places in (
+                ("one bit of the picture's own bytes", outside),
+                ("one bit of the signature", ~outside),
+            ):
                 told = []
                 for i in random.permutation(np.flatnonzero(places))[:n].tolist():
                     flipped = bytearray(raw)
@@ -228,17 +251,13 @@ def counts(told: list[str]) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", choices=("table", "features", "flips"))
     parser.add_argument("--n", type=int, default=400, help="pictures of each generator; flips")
     parser.add_argument("--kept", type=Path, help="a folder that keeps what was drawn")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    {"table": the_table, "features": the_features, "flips": the_flips}[asked.what](
-        asked.n, asked.kept
-    )
+    {"table": the_table, "features": the_features, "flips": the_flips}[asked.what](asked.n, asked.kept)
 
 
 if __name__ == "__main__":

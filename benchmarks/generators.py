@@ -42,8 +42,7 @@ from souron.runs import prepare
 from souron.training.trainer import Trainer
 
 MEASURES = ("Fréchet distance", "kernel distance", "precision", "recall", "coverage")
-HEAD = ("system", *MEASURES, "bits per dimension", "classes drawn", "surely recognised",
-        "a picture takes, ms")  # fmt: skip
+HEAD = ("system", *MEASURES, "bits per dimension", "classes drawn", "surely recognised", "a picture takes, ms")
 SHOWN = 24  # pictures of a strip
 
 
@@ -124,11 +123,22 @@ def arguments() -> argparse.Namespace:
 def options(asked: argparse.Namespace) -> dict[str, object]:
     """Those of the comparison, as it notes them itself."""
     return {
-        "systems": asked.systems, "data": asked.data, "budget": asked.budget, "side": None,
-        "seeds": asked.seeds, "batch": 128, "pretrained": "False", "freeze": False,
-        "augment": None, "device": "auto", "group": None, "allow_leak": False, "folds": None,
-        "window": None, "samples": asked.samples,
-    }  # fmt: skip
+        "systems": asked.systems,
+        "data": asked.data,
+        "budget": asked.budget,
+        "side": None,
+        "seeds": asked.seeds,
+        "batch": 128,
+        "pretrained": "False",
+        "freeze": False,
+        "augment": None,
+        "device": "auto",
+        "group": None,
+        "allow_leak": False,
+        "folds": None,
+        "window": None,
+        "samples": asked.samples,
+    }
 
 
 def compare(asked: argparse.Namespace) -> ComparisonRecord:
@@ -137,10 +147,15 @@ def compare(asked: argparse.Namespace) -> ComparisonRecord:
         run_compare.comparing(resume=asked.resume)
         if asked.resume
         else run_compare.comparing(
-            asked.systems, asked.data, budget=asked.budget, seeds=asked.seeds,
-            samples=asked.samples, project=asked.project, name=f"generators-{asked.budget}",
+            asked.systems,
+            asked.data,
+            budget=asked.budget,
+            seeds=asked.seeds,
+            samples=asked.samples,
+            project=asked.project,
+            name=f"generators-{asked.budget}",
         )
-    )  # fmt: skip
+    )
     told = -1
     for event in events:
         record = event.record
@@ -163,8 +178,7 @@ def shown(record: ComparisonRecord, system: str) -> list[str]:
     surely = next(row for row in rankings["share surely recognised"] if row.system == system).value
     drawn = len(classes.labels) - len(classes.missing)
     seconds = record.gallery.seconds[system]
-    return [*found, f"{drawn} of {len(classes.labels)}", f"{surely:.0%}",
-            f"{1000 * sum(seconds) / len(seconds):.2g}"]  # fmt: skip
+    return [*found, f"{drawn} of {len(classes.labels)}", f"{surely:.0%}", f"{1000 * sum(seconds) / len(seconds):.2g}"]
 
 
 def figures(found: Resemblance) -> list[str]:
@@ -172,8 +186,7 @@ def figures(found: Resemblance) -> list[str]:
     cells = [f"{found.measures[measure].value:.3g}" for measure in MEASURES]
     labels = found.classes.labels
     surely = found.measures["share surely recognised"].value
-    return [*cells, "", f"{len(labels) - len(found.classes.missing)} of {len(labels)}",
-            f"{surely:.0%}", ""]  # fmt: skip
+    return [*cells, "", f"{len(labels) - len(found.classes.missing)} of {len(labels)}", f"{surely:.0%}", ""]
 
 
 def sample(model: Any, count: int, **options: float) -> Tensor:

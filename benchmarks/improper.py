@@ -41,15 +41,17 @@ def judges() -> None:
     for name, found in {"rude words": None, **({"naughty_words": words} if words else {})}.items():
         judging = Judge(found, made)
         say(f"\n**lexicon: {name}{f' ({found.count} entries)' if found else ''}**\n")
-        head = ["by", "language", "false positives, clinical", "false positives, other", "recall",
-                *corpus.KINDS]  # fmt: skip
+        head = ["by", "language", "false positives, clinical", "false positives, other", "recall", *corpus.KINDS]
         records = record(judging)
         rows = [
-            [one.way, one.language,
-             *map(report.share, (one.clinical, one.harmless, one.catch)),
-             *(f"{found.value:.0%}" for found in one.kinds.values())]
+            [
+                one.way,
+                one.language,
+                *map(report.share, (one.clinical, one.harmless, one.catch)),
+                *(f"{found.value:.0%}" for found in one.kinds.values()),
+            ]
             for one in records
-        ]  # fmt: skip
+        ]
         say(table(head, rows + _either(judging)))
     say("\n" + table(["by", "texts", "flagged"], list(_others(Judge(None, made)))))
 
@@ -60,11 +62,14 @@ def _either(judging: Judge) -> list[list[str]]:
     either = flags["lexicon"] | flags["classifier"]
     found = [record_of("both", spoken, known, either) for spoken in ("en", "ja")]
     return [
-        ["either", one.language,
-         *map(report.share, (one.clinical, one.harmless, one.catch)),
-         *(f"{each.value:.0%}" for each in one.kinds.values())]
+        [
+            "either",
+            one.language,
+            *map(report.share, (one.clinical, one.harmless, one.catch)),
+            *(f"{each.value:.0%}" for each in one.kinds.values()),
+        ]
         for one in found
-    ]  # fmt: skip
+    ]
 
 
 def _others(judging: Judge):
@@ -85,8 +90,7 @@ def _others(judging: Judge):
     for name, texts in sets.items():
         for way, flagged in judging.answers(texts).items():
             hits = sum(map(bool, flagged))
-            yield [way, f"{name} ({len(texts)})",
-                   report.share(proportion_interval(hits, len(texts)))]  # fmt: skip
+            yield [way, f"{name} ({len(texts)})", report.share(proportion_interval(hits, len(texts)))]
 
 
 def answers(talk: str, tuned: str, prompts: str | None, each: int, n: int | None) -> None:
@@ -94,10 +98,7 @@ def answers(talk: str, tuned: str, prompts: str | None, each: int, n: int | None
     options = {"before": talk, "prompts": prompts or "", "each": each, "n": n}
     found = Improper(folder).result(tuned, **options)
     head = ["by", *(one.model for one in found.models)]
-    rows = [
-        [way, *(report.span(found.rate(one, way)) for one in found.models)]
-        for way in found.after.improper
-    ]
+    rows = [[way, *(report.span(found.rate(one, way)) for one in found.models)] for way in found.after.improper]
     say(table(head, rows))
     for way in found.after.improper:
         say(f"{way}: {report.sentence('before', found.verdict(way))}")

@@ -37,35 +37,46 @@ def main() -> None:
 def figures():
     for width in (1, 2, 4, 8):
         found = playground.learn("xor", width, 1, 0.1, 2)
-        yield (f"xor, hidden units: {width}", f"{found['good']} of {found['starts']} starts tell "
-               f"95 % of the points apart; the best start {100 * found['best']:.0f} %")  # fmt: skip
+        yield (
+            f"xor, hidden units: {width}",
+            f"{found['good']} of {found['starts']} starts tell "
+            f"95 % of the points apart; the best start {100 * found['best']:.0f} %",
+        )
     for kind in ("groups", "digits"):
         found = kmeans_by_hand.rivals(kind, 3)
-        yield (f"kmeans, 3 centres, {kind}",
-               f"{found['times']} of {kmeans_by_hand.RIVALS} starts reach the best inertia "
-               f"{found['best']:.4f}; the worst {found['worst']:.4f}")  # fmt: skip
+        yield (
+            f"kmeans, 3 centres, {kind}",
+            f"{found['times']} of {kmeans_by_hand.RIVALS} starts reach the best inertia "
+            f"{found['best']:.4f}; the worst {found['worst']:.4f}",
+        )
     for noise in (0.15, 0.3, 0.6, 1):
         found = noise_slider.answer({"noise": noise, "back": True})
-        yield (f"boot, step {found['step']} of {found['steps']}",
-               f"root mean square from the original: {found['before']} with noise, "
-               f"{found['after']} after the way back")  # fmt: skip
+        yield (
+            f"boot, step {found['step']} of {found['steps']}",
+            f"root mean square from the original: {found['before']} with noise, {found['after']} after the way back",
+        )
     found = gan_slow_motion.record(1)
-    yield ("GAN, steps shown", f"generator raised what the critic says of drawn digits in "
-           f"{found['up']} of {found['ups']}, critic lowered it in {found['down']} of "
-           f"{found['downs']}")  # fmt: skip
+    yield (
+        "GAN, steps shown",
+        f"generator raised what the critic says of drawn digits in "
+        f"{found['up']} of {found['ups']}, critic lowered it in {found['down']} of "
+        f"{found['downs']}",
+    )
     for seeds, cases, points in ((3, 1000, 0.0), (3, 2000, 0.0), (10, 1000, 0.0), (10, 1000, 0.05)):
         ways = which_luck.repeated(seeds, cases, points, 0.04)["ways"]
-        told = ", ".join(f"{way} {100 * each['called']:.1f} % ({100 * each['low']:.1f} to "
-                         f"{100 * each['high']:.1f}), wrongly {100 * each['wrong']:.1f} %"
-                         for way, each in ways.items())  # fmt: skip
-        yield (
-            f"luck: {seeds} seeds, {cases} cases, true difference {100 * points:.0f} points",
-            told,
+        told = ", ".join(
+            f"{way} {100 * each['called']:.1f} % ({100 * each['low']:.1f} to "
+            f"{100 * each['high']:.1f}), wrongly {100 * each['wrong']:.1f} %"
+            for way, each in ways.items()
         )
+        yield (f"luck: {seeds} seeds, {cases} cases, true difference {100 * points:.0f} points", told)
     for way in trust_map.WAYS:
         real, none = (trust_map.mapped(way, shuffled) for shuffled in (False, True))
-        yield (f"map by {way}", f"trustworthiness {real['trust']}, shuffled {none['trust']}; "
-               f"continuity {real['continuity']}, shuffled {none['continuity']}")  # fmt: skip
+        yield (
+            f"map by {way}",
+            f"trustworthiness {real['trust']}, shuffled {none['trust']}; "
+            f"continuity {real['continuity']}, shuffled {none['continuity']}",
+        )
     if real_or_drawn.ready():
         for seen in (False, True):
             sums = {"found": 0, "drawn": 0, "false": 0, "real": 0}
@@ -75,12 +86,13 @@ def figures():
                 told = real_or_drawn.told([score > 0.5 for score in scores], who)
                 sums = {key: value + told[key] for key, value in sums.items()}
             met = "met VAE, GAN and DCGAN" if seen else "never met the generator"
-            yield (f"real or drawn, {QUIZZES} quizzes, detector {met}",
-                   f"{sums['found']} of {sums['drawn']} drawn found, {sums['false']} of "
-                   f"{sums['real']} real ones taken for drawn")  # fmt: skip
+            yield (
+                f"real or drawn, {QUIZZES} quizzes, detector {met}",
+                f"{sums['found']} of {sums['drawn']} drawn found, {sums['false']} of "
+                f"{sums['real']} real ones taken for drawn",
+            )
     found = occupations_day.answer({"guess": []})
-    yield (f"{found['title']}, beta", ", ".join(
-        f"{who} {each['beta']} %" for who, each in found["figures"].items()))  # fmt: skip
+    yield (f"{found['title']}, beta", ", ".join(f"{who} {each['beta']} %" for who, each in found["figures"].items()))
 
 
 def seconds(name: str) -> float:

@@ -202,9 +202,18 @@ def measures(drawn: Drawn, patients: bool) -> dict[str, Measure]:
 
 
 NAMES = (
-    "accuracy", "AUC", "sensitivity", "specificity", "PPV", "NPV", "PPV stated", "NPV stated",
-    "balanced", "Brier", "log loss",
-)  # fmt: skip
+    "accuracy",
+    "AUC",
+    "sensitivity",
+    "specificity",
+    "PPV",
+    "NPV",
+    "PPV stated",
+    "NPV stated",
+    "balanced",
+    "Brier",
+    "log loss",
+)
 
 
 @dataclass
@@ -330,9 +339,7 @@ def shown(rate: float, cases: int) -> str:
 def about(world: World, positive: float) -> list[str]:
     of = "patient" if world.alike == 1 else "picture"
     return [
-        f"label of a {of}, {world.labels} labels"
-        + ", 3 trainings" * (world.trainings > 1)
-        + ", unlike" * world.unlike,
+        f"label of a {of}, {world.labels} labels" + ", 3 trainings" * (world.trainings > 1) + ", unlike" * world.unlike,
         str(world.cases),
         f"{world.prevalence:.2f}",
         f"{positive:.1f}" + (" (too few)" * (positive < FEW)),
@@ -360,9 +367,7 @@ def dice(sets: int, rng: np.random.Generator) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="?", choices=("all", "dice"), default="all")
     parser.add_argument("--sets", type=int, default=1000, help="of each row")
     parser.add_argument("--seed", type=int, default=0)
@@ -401,9 +406,7 @@ def main() -> None:
         cells = [cell for cell in every if cell[3] >= least]
         below = [aware for aware, _blind, cases, _n in cells if aware < GOAL[cases][0]]
         above = [aware for aware, _blind, cases, _n in cells if aware > GOAL[cases][1]]
-        print(
-            f"{what}: {len(cells) - len(below) - len(above)} of {len(cells)} cells meet the goal,"
-        )
+        print(f"{what}: {len(cells) - len(below) - len(above)} of {len(cells)} cells meet the goal,")
         print(f"{len(above)} are above it (too cautious) and {len(below)} below it; the lowest is")
         print(f"{100 * min(aware for aware, *_rest in cells):.1f} %. Without patients:")
         naive = sum(meets(blind, cases) for _aware, blind, cases, _n in cells)

@@ -38,9 +38,7 @@ QUESTION = "What is the capital of France, and what is it known for?"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", choices=("speed", "exact", "learning", "bytes"))
     parser.add_argument("--tokens", type=int, default=500_000, help="that are learnt from")
     parser.add_argument("--threads", type=int, default=0)
@@ -48,10 +46,7 @@ def main() -> None:
     if asked.threads:
         torch.set_num_threads(asked.threads)
     print(f"{hardware.facts()}, {torch.get_num_threads()} threads")
-    {
-        "speed": speed, "exact": exact, "bytes": bits,
-        "learning": lambda: learning(asked.tokens),
-    }[asked.what]()  # fmt: skip
+    {"speed": speed, "exact": exact, "bytes": bits, "learning": lambda: learning(asked.tokens)}[asked.what]()
 
 
 @torch.inference_mode()
@@ -80,19 +75,30 @@ def peer(prompt: list[int]) -> None:
     import transformers
 
     config = transformers.LlamaConfig(
-        vocab_size=49_152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
-        num_attention_heads=9, num_key_value_heads=3, rope_theta=100_000.0,
-        tie_word_embeddings=True, rms_norm_eps=1e-5, max_position_embeddings=2048,
-    )  # fmt: skip
+        vocab_size=49_152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        rope_theta=100_000.0,
+        tie_word_embeddings=True,
+        rms_norm_eps=1e-5,
+        max_position_embeddings=2048,
+    )
     theirs = transformers.LlamaForCausalLM(config).bfloat16().eval()
     ids = torch.tensor([prompt])
     rates = []
     for _round in range(ROUNDS):
         begun = time.perf_counter()
         theirs.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=WRITTEN,
-            min_new_tokens=WRITTEN, do_sample=False, pad_token_id=0,
-        )  # fmt: skip
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=WRITTEN,
+            min_new_tokens=WRITTEN,
+            do_sample=False,
+            pad_token_id=0,
+        )
         rates.append(WRITTEN / (time.perf_counter() - begun))
     print(f"transformers, bf16, random weights: {statistics.median(rates):.1f} tokens/s")
 
@@ -112,8 +118,7 @@ def exact() -> None:
             told[name].append((true.exp() * (true - said)).sum(-1))
     for name, found in told.items():
         nats = torch.cat(found)
-        print(f"{name}: {nats.mean():.4f} nats from float32 over {len(nats)} tokens, at most "
-              f"{nats.max():.3f}")  # fmt: skip
+        print(f"{name}: {nats.mean():.4f} nats from float32 over {len(nats)} tokens, at most {nats.max():.3f}")
 
 
 def text_of(language: str) -> str:
@@ -135,16 +140,16 @@ def learning(tokens: int) -> None:
         torch.manual_seed(0)
         model = kind(config, spec)
         if name == "AdamW alone":
-            adam = torch.optim.AdamW(
-                model.parameters(), lr=3e-3, weight_decay=0.1, betas=(0.9, 0.95), fused=True
-            )
+            adam = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1, betas=(0.9, 0.95), fused=True)
             model.optimizers = lambda adam=adam: {"model": adam}
         loader = model.loader(train, lambda rows, _generator: rows)
         steps, used = tokens // (128 * config.context), [0.0]
         run = Run(
-            steps, 128, autocast=autocast(torch.device("cpu")),
+            steps,
+            128,
+            autocast=autocast(torch.device("cpu")),
             schedule=lambda optimizer, _step, used=used: set_rate(optimizer, one_cycle(used[0])),
-        )  # fmt: skip
+        )
         spent = 0.0
         begun = time.process_time()
         for progress in model.fit(loader, run):
@@ -153,8 +158,10 @@ def learning(tokens: int) -> None:
         model.eval()
         with torch.inference_mode():
             scores = model.validate(model.loader(val))[BITS]
-        print(f"{name}: {scores.mean():.3f} bits per byte after {steps * 128 * config.context} "
-              f"tokens, {spent:.0f} s of processor time")  # fmt: skip
+        print(
+            f"{name}: {scores.mean():.3f} bits per byte after {steps * 128 * config.context} "
+            f"tokens, {spent:.0f} s of processor time"
+        )
 
 
 @torch.inference_mode()
@@ -171,8 +178,10 @@ def bits() -> None:
             tokens = torch.tensor([model.tokenizer.start, *model.tokenizer.encode(text)])
             found.append(float(complete.token_bits(model, tokens).sum()) / len(text.encode()))
         measure = intervals.interval(torch.tensor([found]).double().numpy(), None)
-        print(f"{name}: SmolLM2 {measure.value:.2f} ({measure.low:.2f} to {measure.high:.2f}, "
-              f"{measure.n} texts), xz {packed[name]:.2f} bits per byte")  # fmt: skip
+        print(
+            f"{name}: SmolLM2 {measure.value:.2f} ({measure.low:.2f} to {measure.high:.2f}, "
+            f"{measure.n} texts), xz {packed[name]:.2f} bits per byte"
+        )
 
 
 if __name__ == "__main__":

@@ -103,9 +103,14 @@ def whole(args: argparse.Namespace) -> dict[str, Any]:
     phases: dict[str, float] = {}
     last, phase = begun, "data"
     for event in train.training(
-        args.system, args.folder / "pictures", side=args.side, batch=args.batch,
-        budget=f"{args.seconds:g}s", project=args.folder / "runs", name="large",
-    ):  # fmt: skip
+        args.system,
+        args.folder / "pictures",
+        side=args.side,
+        batch=args.batch,
+        budget=f"{args.seconds:g}s",
+        project=args.folder / "runs",
+        name="large",
+    ):
         now = time.perf_counter()
         if event.phase == "data" and told is not None:
             phase = "decode"
@@ -119,21 +124,35 @@ def whole(args: argparse.Namespace) -> dict[str, Any]:
     assert told is not None
     decoding = told.decoding
     return {
-        "phases": phases, "peak": hardware.peak(), **watch.most,
+        "phases": phases,
+        "peak": hardware.peak(),
+        **watch.most,
         "foretold": decoding.seconds if decoding else None,
         "disk": sum(file.stat().st_size for file in cache.folder().glob("*.pictures")),
-        "examples": record.curve[-1]["examples"], "trained": record.outcome.seconds,
-        "forecast": record.forecast.bytes, "cases": sum(record.parts.values()),
-    }  # fmt: skip
+        "examples": record.curve[-1]["examples"],
+        "trained": record.outcome.seconds,
+        "forecast": record.forecast.bytes,
+        "cases": sum(record.parts.values()),
+    }
 
 
 def speed(args: argparse.Namespace) -> dict[str, Any]:
     """The same pictures from the file and from memory, in turns."""
     options = {
-        "system": args.system, "data": str(args.folder / "pictures"), "budget": "1000ep", "seed": 0,
-        "rate": None, "batch": args.batch, "pretrained": "False", "freeze": False, "patience": 0,
-        "changes": {}, "device": "auto", "augment": None, "side": args.side,
-    }  # fmt: skip
+        "system": args.system,
+        "data": str(args.folder / "pictures"),
+        "budget": "1000ep",
+        "seed": 0,
+        "rate": None,
+        "batch": args.batch,
+        "pretrained": "False",
+        "freeze": False,
+        "patience": 0,
+        "changes": {},
+        "device": "auto",
+        "augment": None,
+        "side": args.side,
+    }
     cache.SHARE_OF_MEMORY = 0.0
     cases = load.load(args.folder / "pictures", args.side)
     _total, free = hardware.memory()
@@ -156,8 +175,7 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
             if turn:  # the first sets up
                 rates[name].append((fit.step - step) * fit.batch / (fit.seconds - seconds))
     equal = all(
-        torch.equal(one, other)
-        for one, other in zip(*(first_batches(fit) for fit in fits.values()), strict=True)
+        torch.equal(one, other) for one, other in zip(*(first_batches(fit) for fit in fits.values()), strict=True)
     )
     alone: dict[str, list[float]] = {name: [] for name in fits}
     for _turn in range(3):
@@ -175,9 +193,7 @@ def first_batches(fit: Trainer) -> list[torch.Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--batch", type=int, default=32)
@@ -225,18 +241,20 @@ def show(args: argparse.Namespace) -> None:
         ["cache file", f"{run['disk'] / 1e9:.1f} GB"],
         ["decoding, foretold", f"{run['foretold']:.0f} s"],
         ["decoding", f"{run['phases']['decode']:.0f} s"],
-        *([f"phase: {name}", f"{s:.0f} s"] for name, s in run["phases"].items()
-          if name != "decode"),
-    ]  # fmt: skip
+        *([f"phase: {name}", f"{s:.0f} s"] for name, s in run["phases"].items() if name != "decode"),
+    ]
     print(table([f"{args.count} pictures, {args.side} pixels, {args.system}", ""], rows))
     print()
     head = ["pictures a second", "from the file", "from memory", "file / memory"]
     rows = [
-        [what, spread(some["file"], 0), spread(some["memory"], 0),
-         f"{median(some['file']) / median(some['memory']):.2f}"]
-        for what, some in ((f"training {args.system}", turns["rates"]),
-                           ("batches alone", turns["alone"]))
-    ]  # fmt: skip
+        [
+            what,
+            spread(some["file"], 0),
+            spread(some["memory"], 0),
+            f"{median(some['file']) / median(some['memory']):.2f}",
+        ]
+        for what, some in ((f"training {args.system}", turns["rates"]), ("batches alone", turns["alone"]))
+    ]
     print(table(head, rows))
     print(f"\n{turns['count']} pictures; the first batches are equal: {turns['equal']}.")
     print(where(args.threads, "pillow"))

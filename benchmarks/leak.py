@@ -55,9 +55,7 @@ class World:
 def smooth(rng: np.random.Generator, side: int, width: float) -> Array:
     """A random field (side, side) without edges, of mean 0 and standard deviation 1."""
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
-    spectrum = np.fft.rfft2(rng.standard_normal((side, side))) * np.exp(
-        -2 * (np.pi * width * frequency) ** 2
-    )
+    spectrum = np.fft.rfft2(rng.standard_normal((side, side))) * np.exp(-2 * (np.pi * width * frequency) ** 2)
     field = np.fft.irfft2(spectrum, s=(side, side))
     field = field - field.mean()
     return field / field.std()
@@ -113,9 +111,15 @@ def measured(world: World, folder: Path, system: str, budget: str, group: str | 
     """Accuracy as measured on the test part, and on the patients of another CSV."""
     with contextlib.redirect_stdout(io.StringIO()):
         record = train.train(
-            system, folder / "cases.csv", budget=budget, seed=world.seed, group=group,
-            augment="none", project=folder / "runs", name=group or "patients",
-        )  # fmt: skip
+            system,
+            folder / "cases.csv",
+            budget=budget,
+            seed=world.seed,
+            group=group,
+            augment="none",
+            project=folder / "runs",
+            name=group or "patients",
+        )
         truth = evaluate.evaluate(record.folder, new, group="patient")
     return record.measures["accuracy"], truth["accuracy"]
 
@@ -131,9 +135,7 @@ def points(values: list[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--patients", type=int, default=140)
     parser.add_argument("--new", type=int, default=200, help="patients that tell the truth")

@@ -27,8 +27,7 @@ from souron.kinds.codecs import image as image_codec
 SIDE = 512
 TEXTS = ("TANAKA HANAKO", "2024-05-01", "M/63Y 120kV", "ID 00482913")
 GROUNDS = {"on the picture": None, "on a black bar": (0, 0, 0)}
-COLOURS = {"white": (255, 255, 255), "yellow": (255, 235, 40), "grey": (190, 190, 190),
-           "black": (0, 0, 0)}  # fmt: skip
+COLOURS = {"white": (255, 255, 255), "yellow": (255, 235, 40), "grey": (190, 190, 190), "black": (0, 0, 0)}
 
 
 def photographs() -> Iterator[Image.Image]:
@@ -40,8 +39,21 @@ def photographs() -> Iterator[Image.Image]:
         import skimage
 
         folder = Path(skimage.__file__).parent / "data"
-        names = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "retina", "ihc",
-                 "hubble_deep_field", "camera", "coins", "moon", "brick", "grass")  # fmt: skip
+        names = (
+            "astronaut",
+            "chelsea",
+            "coffee",
+            "rocket",
+            "motorcycle_left",
+            "retina",
+            "ihc",
+            "hubble_deep_field",
+            "camera",
+            "coins",
+            "moon",
+            "brick",
+            "grass",
+        )
         files = [file for name in names for file in folder.glob(f"{name}.*")]
         whole += [image_codec.read(file) for file in files]
     except ImportError:
@@ -66,9 +78,8 @@ def stamps() -> Iterator[Image.Image]:
 
 
 def lettered(
-    image: Image.Image, text: str, colour: tuple[int, int, int], ground: tuple | None,
-    chance: random.Random,
-) -> Image.Image:  # fmt: skip
+    image: Image.Image, text: str, colour: tuple[int, int, int], ground: tuple | None, chance: random.Random
+) -> Image.Image:
     """``text`` in a corner of a copy."""
     image, side = image.copy(), max(image.size)
     font = ImageFont.load_default(side * chance.uniform(0.025, 0.07))  # the letters: 0.7 of it
@@ -96,9 +107,7 @@ def rate(hits: list[bool]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200, help="pictures of each kind, at most")
     chosen = parser.parse_args()
     chance, rows = random.Random(0), []
@@ -115,9 +124,7 @@ def main() -> None:
         marked = [lettered(i, "R", fill, None, random.Random(1)) for i in some[:60]]
         mixed = [*marked, *some[60:]]
         seen = [burned_in_text.prepared(image.copy()) for image in mixed]
-        shared = burned_in_text.repeated(
-            list(map(burned_in_text.marks, seen)), [s.shape[:2] for s in seen]
-        )
+        shared = burned_in_text.repeated(list(map(burned_in_text.marks, seen)), [s.shape[:2] for s in seen])
         hits = [i in shared for i in range(len(mixed))]
         rows.append([name, "an R at one place in 60", rate(hits[:60])])
         rows.append([name, "the others among them", rate(hits[60:] or [False])])

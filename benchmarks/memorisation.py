@@ -75,9 +75,7 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "blurred over 3 x 3 pixels": lambda image: F.avg_pool2d(
         F.pad(image.float(), (1, 1, 1, 1), "replicate"), 3, 1
     ).byte(),
-    "half of it, half of another": lambda image: (
-        (image.float() + image.roll(1, 0).float()) / 2
-    ).byte(),
+    "half of it, half of another": lambda image: ((image.float() + image.roll(1, 0).float()) / 2).byte(),
 }
 
 
@@ -113,8 +111,9 @@ def main() -> None:
             copied = pool(change(some), learnt, spaces)
         rows.append((name, *power(copied, clean)))
     print(f"\nPower, {asked.data}: changed training pictures\n")
-    print(table(("copies that are", "flagged by pixels", "by features", "by either",
-                 f"noticed from, of {DRAWN}"), rows))  # fmt: skip
+    print(
+        table(("copies that are", "flagged by pixels", "by features", "by either", f"noticed from, of {DRAWN}"), rows)
+    )
 
     rows = []
     for name, few in itertools.product(asked.systems, (True, False)):
@@ -123,31 +122,44 @@ def main() -> None:
         with watched():
             audit = of_system(name, own, held, spaces, asked.budget)
         found = audit.flagged
-        rows.append((
-            f"{name}, {len(own):,} pictures",
-            *(f"{int(one.flagged.sum())} of {DRAWN}" for one in audit.results),
-            f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})",
-            f"{audit.control.value:.1%}",
-            *(f"{one.generated.ratio.median():.2f} / {one.control.ratio.median():.2f}"
-              for one in audit.results[:1]),
-            "copies" if audit.copies_too_much else "no sign",
-        ))  # fmt: skip
+        rows.append(
+            (
+                f"{name}, {len(own):,} pictures",
+                *(f"{int(one.flagged.sum())} of {DRAWN}" for one in audit.results),
+                f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})",
+                f"{audit.control.value:.1%}",
+                *(
+                    f"{one.generated.ratio.median():.2f} / {one.control.ratio.median():.2f}"
+                    for one in audit.results[:1]
+                ),
+                "copies" if audit.copies_too_much else "no sign",
+            )
+        )
     print(f"\nGenerators, {asked.data}, {asked.budget} of training each\n")
-    print(table(("system, learnt from", "by pixels", "by features", "flagged", "of real ones",
-                 "median ratio, drawn / real", "verdict"), rows))  # fmt: skip
+    print(
+        table(
+            (
+                "system, learnt from",
+                "by pixels",
+                "by features",
+                "flagged",
+                "of real ones",
+                "median ratio, drawn / real",
+                "verdict",
+            ),
+            rows,
+        )
+    )
     print(f"\n{where(torch.get_num_threads(), 'scipy')}")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="fashion")
     parser.add_argument("--side", type=int)
     parser.add_argument("--held", type=int, default=3000, help="held-out pictures, at most")
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--systems", type=lambda text: text.split(","),
-                        default=["vae", "gan", "dcgan", "ddpm"])  # fmt: skip
+    parser.add_argument("--systems", type=lambda text: text.split(","), default=["vae", "gan", "dcgan", "ddpm"])
     parser.add_argument("--budget", default="60s")
     return parser.parse_args()
 
@@ -173,10 +185,9 @@ def pool(image: Tensor, learnt: Dataset, spaces: list[Space]) -> Pool:
 
 def found(pool: Pool, drawn: Tensor, control: Tensor) -> list[Result]:
     return [
-        Result(space, near.only(drawn), near.only(control),
-              record.threshold(near.ratio[control]))
+        Result(space, near.only(drawn), near.only(control), record.threshold(near.ratio[control]))
         for space, near in pool
-    ]  # fmt: skip
+    ]
 
 
 def called(ways: list[Result]) -> bool:
@@ -202,13 +213,10 @@ def false_alarms(real: Pool, trials: int) -> tuple[str, str]:
 def power(copied: Pool, real: Pool) -> tuple[str, ...]:
     _drawn, control = halves(len(real[0][1].ratio))
     limits = [record.threshold(near.ratio[control]) for _space, near in real]
-    flags = torch.stack([
-        near.ratio <= limit for (_space, near), limit in zip(copied, limits, strict=True)
-    ])  # fmt: skip
+    flags = torch.stack([near.ratio <= limit for (_space, near), limit in zip(copied, limits, strict=True)])
     enough = next((share for share in SHARES if noticed(copied, real, share) >= 0.9), None)
     least = "-" if enough is None else f"{round(enough * DRAWN)}"
-    return (*(f"{one.float().mean():.1%}" for one in flags),
-            f"{flags.any(0).float().mean():.1%}", least)  # fmt: skip
+    return (*(f"{one.float().mean():.1%}" for one in flags), f"{flags.any(0).float().mean():.1%}", least)
 
 
 def noticed(copied: Pool, real: Pool, share: float, trials: int = 200) -> float:
@@ -219,8 +227,7 @@ def noticed(copied: Pool, real: Pool, share: float, trials: int = 200) -> float:
         copies = torch.randperm(DRAWN)[: round(share * len(drawn))]
         ways = []
         for (space, mine), (_space, theirs) in zip(copied, real, strict=True):
-            parts = zip(vars(mine.only(copies)).values(),
-                        vars(theirs.only(drawn[len(copies) :])).values(), strict=True)  # fmt: skip
+            parts = zip(vars(mine.only(copies)).values(), vars(theirs.only(drawn[len(copies) :])).values(), strict=True)
             mixed = Nearest(*map(torch.cat, parts))
             limit = record.threshold(theirs.ratio[control])
             ways.append(Result(space, mixed, theirs.only(control), limit))
@@ -228,9 +235,7 @@ def noticed(copied: Pool, real: Pool, share: float, trials: int = 200) -> float:
     return hits / trials
 
 
-def of_system(
-    name: str, learnt: Dataset, held: Dataset, spaces: list[Space], budget: str
-) -> MemorisationRecord:
+def of_system(name: str, learnt: Dataset, held: Dataset, spaces: list[Space], budget: str) -> MemorisationRecord:
     kind, config = registry.load_system(name)
     torch.manual_seed(0)
     system = kind(config, kind.spec_for(learnt))

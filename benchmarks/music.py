@@ -59,8 +59,9 @@ def run(told: argparse.Namespace) -> None:
         record = souron.train(told.system, data=told.data, budget=told.budget, project=told.project)
     found = record.details
     assert isinstance(found, ComposeResult) and record.test is not None
-    print(f"{record.system} on {record.data}, {len(record.test)} test pieces, "
-          f"{time.perf_counter() - begun:.0f} s in all")  # fmt: skip
+    print(
+        f"{record.system} on {record.data}, {len(record.test)} test pieces, {time.perf_counter() - begun:.0f} s in all"
+    )
     for name, measure in record.measures.items():
         print(f"\n{name:32} {text(name, measure)}")
         for who, each in found.beside.items():
@@ -90,9 +91,7 @@ def temperatures(told: argparse.Namespace) -> None:
 
 
 def verdict(told: argparse.Namespace) -> None:
-    record = souron.compare(
-        RIVALS, data=told.data, budget=told.budget, seeds=told.seeds, project=told.project
-    )
+    record = souron.compare(RIVALS, data=told.data, budget=told.budget, seeds=told.seeds, project=told.project)
     for row in record.rows:
         print(f"{row.system:32} {row.value:.4f} [{row.low:.4f}, {row.high:.4f}]")
     for one in record.verdicts:

@@ -68,9 +68,7 @@ def bare(system: Any, batches: Iterator[tuple[Any, Any]], scheduled: bool) -> Ca
 
 def by_hand(cases: Dataset, system: Any, size: int) -> Iterator[tuple[Any, Any]]:
     """Shuffled batches of the same bytes, normalised, in the fewest and fastest calls."""
-    shift, scale = (
-        255 * torch.tensor(of).view(1, -1, 1, 1) for of in (system.spec.mean, system.spec.std)
-    )
+    shift, scale = (255 * torch.tensor(of).view(1, -1, 1, 1) for of in (system.spec.mean, system.spec.std))
     while True:
         for rows in torch.randperm(len(cases)).split(size)[: len(cases) // size]:
             image = cases.input.index_select(0, rows).float().sub_(shift).div_(scale)
@@ -119,9 +117,7 @@ def compare(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--system", default="mlp_tiny")
     parser.add_argument("--data", default="fashion")
     parser.add_argument("--batch", type=int, default=128)
@@ -141,13 +137,10 @@ def main() -> None:
     size, feed = chosen.batch, twin().loader(cases)
     batches = list(islice(feed.endless(size), 200))
     pairs = {
-        "the loop, batches ready": (
-            looped(twin(), Ready(batches), size), bare(twin(), cycle(batches), False)),
-        "the loop and its batches": (
-            looped(twin(), feed, size), bare(twin(), by_hand(cases, twin(), size), False)),
-        "as `souron train` runs it": (
-            commanded(twin(), feed, size), bare(twin(), by_hand(cases, twin(), size), True)),
-    }  # fmt: skip
+        "the loop, batches ready": (looped(twin(), Ready(batches), size), bare(twin(), cycle(batches), False)),
+        "the loop and its batches": (looped(twin(), feed, size), bare(twin(), by_hand(cases, twin(), size), False)),
+        "as `souron train` runs it": (commanded(twin(), feed, size), bare(twin(), by_hand(cases, twin(), size), True)),
+    }
     rows = []
     for name, (souron, plain) in pairs.items():
         with watched():

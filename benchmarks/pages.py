@@ -45,8 +45,7 @@ def figures(run):
     found = evaluate.examine(run).details
     assert isinstance(found, PageResult)
     for name, measures in found.apart.items():
-        told = (f"{metric} {m.value:.1%} [{m.low:.1%}, {m.high:.1%}]"
-                for metric, m in measures.items())  # fmt: skip
+        told = (f"{metric} {m.value:.1%} [{m.low:.1%}, {m.high:.1%}]" for metric, m in measures.items())
         print(f"{name}: " + ", ".join(told))
 
 
@@ -56,9 +55,7 @@ def main():
     figures(Path(run))
     system, data = folder.load(Path(run)), page_requests.load()
     with sync_playwright() as play:
-        chromium = play.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+        chromium = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         tab = chromium.new_context(java_script_enabled=True, offline=True).new_page()
         for subset in SUBSETS:
             rows = [k for k, name in enumerate(data.columns["subset"]) if name == subset][:count]

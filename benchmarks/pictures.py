@@ -64,8 +64,10 @@ def run(told: argparse.Namespace) -> None:
     record = record_of(told)
     found = record.details
     assert isinstance(found, ImageResult) and record.test is not None
-    print(f"{record.system} on {record.data}, {len(record.test)} test pictures, "
-          f"{time.perf_counter() - begun:.0f} s in all")  # fmt: skip
+    print(
+        f"{record.system} on {record.data}, {len(record.test)} test pictures, "
+        f"{time.perf_counter() - begun:.0f} s in all"
+    )
     for name, measure in record.measures.items():
         print(f"\n{name:26} {text(name, measure)}")
         for rival, one in found.rivals.items():
@@ -89,12 +91,12 @@ def tiles(told: argparse.Namespace) -> None:
     model = souron.load(told.systems[0])
     with tempfile.TemporaryDirectory() as folder:
         photograph(640, 427).save(given := Path(folder) / "photo.png")
-        whole, parts = (
-            np.asarray(model(given, tile=tile).after.image, float) for tile in (1024, TILE)
-        )
+        whole, parts = (np.asarray(model(given, tile=tile).after.image, float) for tile in (1024, TILE))
     apart = np.abs(whole - parts)
-    print(f"640 x 427 pixels, tiles of {TILE}: at most {apart.max():.0f} / 255, "
-          f"{(apart > 0).mean():.2%} of the values differ")  # fmt: skip
+    print(
+        f"640 x 427 pixels, tiles of {TILE}: at most {apart.max():.0f} / 255, "
+        f"{(apart > 0).mean():.2%} of the values differ"
+    )
 
 
 def large(told: argparse.Namespace) -> None:
@@ -112,9 +114,7 @@ def large(told: argparse.Namespace) -> None:
 
 def verdict(told: argparse.Namespace) -> None:
     given = {"data": told.data} if told.data else {}
-    record = souron.compare(
-        told.systems, budget=told.budget, seeds=told.seeds, project=told.project, **given
-    )
+    record = souron.compare(told.systems, budget=told.budget, seeds=told.seeds, project=told.project, **given)
     for row in record.rows:
         print(f"{row.system:32} {row.value:.4f} [{row.low:.4f}, {row.high:.4f}]")
     for one in record.verdicts:

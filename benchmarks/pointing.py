@@ -55,14 +55,11 @@ def stamps() -> tuple[Path, dict[str, list[str]]]:
     folder, cases = load.found("stamps"), load.load("stamps", 8)
     names = [cases.classes[label] for label in cases.target.tolist()]
     largest = [name for name, _count in Counter(names).most_common(CLASSES)]
-    files = {name: [f for f, n in zip(cases.file, names, strict=True) if n == name]
-             for name in sorted(largest)}  # fmt: skip
+    files = {name: [f for f, n in zip(cases.file, names, strict=True) if n == name] for name in sorted(largest)}
     return folder, files
 
 
-def scenes(
-    folder: Path, files: dict[str, list[str]], count: int, side: int, seed: int
-) -> tuple[Dataset, Tensor]:
+def scenes(folder: Path, files: dict[str, list[str]], count: int, side: int, seed: int) -> tuple[Dataset, Tensor]:
     """Pictures with one stamp each, and where it lies: (count, side, side) bool."""
     chance = np.random.default_rng(seed)
     names, opened = sorted(files), dict[str, Image.Image]()
@@ -83,9 +80,7 @@ def scenes(
     return cases, torch.from_numpy(np.stack(masks))
 
 
-def pasted(
-    stamp: Image.Image, side: int, chance: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def pasted(stamp: Image.Image, side: int, chance: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """(side, side, 3) uint8, and where the stamp is: (side, side) bool."""
     factor = chance.uniform(0.3, 0.5) * side / max(stamp.size)
     width, height = (max(2, round(factor * length)) for length in stamp.size)
@@ -106,10 +101,18 @@ def pasted(
 def learnt(network: str, budget: str, parts: Parts) -> Any:
     frozen = network.endswith("frozen")
     args = {
-        "system": network.split(",")[0], "budget": budget, "seed": 0, "batch": 64, "rate": None,
-        "pretrained": str(frozen), "freeze": frozen, "patience": 0, "changes": {}, "device": "cpu",
+        "system": network.split(",")[0],
+        "budget": budget,
+        "seed": 0,
+        "batch": 64,
+        "rate": None,
+        "pretrained": str(frozen),
+        "freeze": frozen,
+        "patience": 0,
+        "changes": {},
+        "device": "cpu",
         "augment": "none" if frozen else "shift,mirror",
-    }  # fmt: skip
+    }
     cases = replace(
         parts.train,
         input=torch.cat([part.image for part in parts]),
@@ -220,9 +223,7 @@ def alike(one: Tensor, other: Tensor) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=hardware.cores())
     parser.add_argument("--networks", default=";".join(NETWORKS))
     parser.add_argument("--scenes", type=float, default=1.0, help="times as many scenes")
@@ -247,12 +248,16 @@ def main() -> None:
         parts, masks = Parts(*(cases for cases, _masks in made)), made[2][1]
         with watched():
             rows += play(network, learnt(network, str(about["budget"]), parts), parts.test, masks)
-    head = ["network (accuracy)", "heat map", "highest point on the stamp, % (95 %)",
-            "correlation with souron's, median (least)", "largest difference before enlarging",
-            "ms a picture"]  # fmt: skip
+    head = [
+        "network (accuracy)",
+        "heat map",
+        "highest point on the stamp, % (95 %)",
+        "correlation with souron's, median (least)",
+        "largest difference before enlarging",
+        "ms a picture",
+    ]
     print(table(head, rows))
-    print(f"\n{round(chosen.scenes * TEST)} test scenes of {', '.join(files)}; tolerance "
-          f"{TOLERANCE:.0%} of the side.")  # fmt: skip
+    print(f"\n{round(chosen.scenes * TEST)} test scenes of {', '.join(files)}; tolerance {TOLERANCE:.0%} of the side.")
     print(where(chosen.threads, "souron", "grad-cam", "captum"))
 
 
@@ -263,11 +268,7 @@ def play(network: str, system: Any, test: Dataset, masks: Tensor) -> list[list[s
         said = torch.cat([system(some).argmax(1) for some in image.split(64)])
     accuracy = (said == label).float().mean().item()
     model, layer = for_peers(network, system)
-    ways = {
-        "souron": with_souron,
-        "pytorch-grad-cam": with_grad_cam(model, layer),
-        "Captum": with_captum(model, layer),
-    }
+    ways = {"souron": with_souron, "pytorch-grad-cam": with_grad_cam(model, layer), "Captum": with_captum(model, layer)}
     rows, ours, own = [], torch.empty(0), torch.empty(0)
     for name, explain in ways.items():
         begun = time.perf_counter()
@@ -278,10 +279,16 @@ def play(network: str, system: Any, test: Dataset, masks: Tensor) -> list[list[s
         off = ((small - ours).abs().amax((1, 2)) / ours.amax((1, 2)).clamp(min=1e-12)).max()
         same = alike(own, large)
         share = intervals.interval(hits(large, masks))
-        rows.append([
-            f"{network} ({accuracy:.0%})", name, percent(share),
-            f"{np.median(same):.4f} ({min(same):.4f})", f"{off:.0e} of the highest", f"{took:.1f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"{network} ({accuracy:.0%})",
+                name,
+                percent(share),
+                f"{np.median(same):.4f} ({min(same):.4f})",
+                f"{off:.0e} of the highest",
+                f"{took:.1f}",
+            ]
+        )
     middle = torch.zeros_like(own)
     middle[:, own.shape[1] // 2, own.shape[2] // 2] = 1
     share = intervals.interval(hits(middle, masks))

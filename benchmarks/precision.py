@@ -49,9 +49,7 @@ def step(name: str, side: int, batch: int) -> Callable[[bool], float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--batch", type=int, default=32)
     chosen = parser.parse_args()
@@ -62,10 +60,14 @@ def main() -> None:
             times = [(go(False), go(True)) for _ in range(chosen.steps)][chosen.steps // 4 :]
         single, half = zip(*times, strict=True)
         ratio = [a / b for a, b in times]
-        rows.append([
-            f"`{name}`, {side} pixels", spread([1000 * s for s in single], 1),
-            spread([1000 * s for s in half], 1), spread(ratio, 2),
-        ])  # fmt: skip
+        rows.append(
+            [
+                f"`{name}`, {side} pixels",
+                spread([1000 * s for s in single], 1),
+                spread([1000 * s for s in half], 1),
+                spread(ratio, 2),
+            ]
+        )
     print(table(["system", "float32, ms", "bfloat16, ms", "bfloat16 is faster by"], rows))
     taken = "bfloat16" if hardware.bf16() else "float32"
     print(f"\nBatch {chosen.batch}; median (least to most). souron trains in {taken} here.")

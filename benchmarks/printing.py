@@ -65,8 +65,7 @@ def where(threads: int, *packages: str) -> str:
         f"{facts['processor']}, {facts['cores']} cores ({threads} threads used), "
         f"{facts['memory'] / 1e9:.0f} GB, {taken} in training; {facts['platform']}; "
         f"Python {facts['python']}, {versions}.",
-        f"Other processes took {median(_others):.0%} of the cores in the median, "
-        f"{max(_others):.0%} at most.",
+        f"Other processes took {median(_others):.0%} of the cores in the median, {max(_others):.0%} at most.",
     ]
     if max(_others) > BUSY:
         lines.append("**The machine was not quiet: do not publish these figures.**")
@@ -75,9 +74,7 @@ def where(threads: int, *packages: str) -> str:
 
 def child(script: str | Path, *options: object, threads: int) -> str:
     """What a Python process of its own prints; its errors go to the terminal."""
-    environment = os.environ | {
-        name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    }
+    environment = os.environ | {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     asked = [sys.executable, str(HERE / script), *map(str, options)]
     with watched():
         done = subprocess.run(asked, env=environment, stdout=subprocess.PIPE, text=True, check=True)

@@ -51,10 +51,18 @@ def radiographs(count: int, side: int) -> Dataset:
 def probe(cases: Dataset, budget: str) -> tuple[float, float, float, Any]:
     """Seconds until the features are there, of learning and of the test; accuracy."""
     args = {
-        "system": "efficientnet_lite", "budget": budget, "seed": 0, "batch": 64, "rate": None,
-        "pretrained": "True", "freeze": True, "patience": 0, "changes": {}, "device": "cpu",
+        "system": "efficientnet_lite",
+        "budget": budget,
+        "seed": 0,
+        "batch": 64,
+        "rate": None,
+        "pretrained": "True",
+        "freeze": True,
+        "patience": 0,
+        "changes": {},
+        "device": "cpu",
         "augment": None,
-    }  # fmt: skip
+    }
     times = [time.perf_counter()]
     split = splits.split(cases, seed=0)
     model = prepare.build(args, cases.only(split.train))
@@ -73,9 +81,7 @@ def probe(cases: Dataset, budget: str) -> tuple[float, float, float, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=hardware.cores())
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--side", type=int, default=224)
@@ -95,11 +101,17 @@ def main() -> None:
         with watched():
             seen, learning, tested, accuracy = probe(cases, chosen.budget)
         total = seen + learning + tested
-        rows.append([
-            name, f"{seen:.1f}", f"{learning:.1f}", f"{tested:.1f}", f"{total:.1f}",
-            f"{100 * accuracy.value:.1f} ({100 * accuracy.low:.1f} to {100 * accuracy.high:.1f})",
-            f"{goal:.0f} s: {'met' if total < goal else 'missed'}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{seen:.1f}",
+                f"{learning:.1f}",
+                f"{tested:.1f}",
+                f"{total:.1f}",
+                f"{100 * accuracy.value:.1f} ({100 * accuracy.low:.1f} to {100 * accuracy.high:.1f})",
+                f"{goal:.0f} s: {'met' if total < goal else 'missed'}",
+            ]
+        )
     head = ["run", "features, s", "learning, s", "test, s", "in all, s", "accuracy, %", "goal"]
     print(table(head, rows))
     print(f"\n{len(cases)} {chosen.pictures}, {chosen.side} pixels a side; {chosen.budget}.")

@@ -59,9 +59,7 @@ def answer(told: argparse.Namespace) -> None:
 
 
 def image(told: argparse.Namespace) -> None:
-    record = souron.compare(
-        list(SYSTEMS), data=told.data, budget=told.budget, seeds=told.seeds, project=told.project
-    )
+    record = souron.compare(list(SYSTEMS), data=told.data, budget=told.budget, seeds=told.seeds, project=told.project)
     for row in record.rows:
         print(f"{row.system:32} {row.value:.4f} [{row.low:.4f}, {row.high:.4f}]")
     for verdict in record.verdicts:

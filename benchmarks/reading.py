@@ -43,18 +43,25 @@ SLOTS = {
     "number": [f"{n:04d}" for n in range(1103, 9800, 13)],
     "room": [str(n) for n in range(201, 690, 7)],
     "time": ["7:15", "8:40", "10:20", "13:45", "16:10", "18:30"],
-    "day": [("Monday", "月曜日"), ("Tuesday", "火曜日"), ("Thursday", "木曜日"),
-            ("Saturday", "土曜日")],
-    "drug": [("azithromycin", "アジスロマイシン"), ("amoxicillin", "アモキシシリン"),
-             ("metformin", "メトホルミン"), ("warfarin", "ワルファリン"),
-             ("prednisolone", "プレドニゾロン"), ("lidocaine", "リドカイン")],
-    "disease": [("pneumonia", "肺炎"), ("asthma", "喘息"), ("diabetes", "糖尿病"),
-                ("migraine", "片頭痛"), ("gout", "痛風")],
-    "name": [("Ogawa", "小川"), ("Tanabe", "田辺"), ("Mizuno", "水野"), ("Hirata", "平田"),
-             ("Sakai", "酒井")],
-    "part": [("left knee", "左膝"), ("right shoulder", "右肩"), ("lower jaw", "下顎"),
-             ("left wrist", "左手首")],
-}  # fmt: skip
+    "day": [("Monday", "月曜日"), ("Tuesday", "火曜日"), ("Thursday", "木曜日"), ("Saturday", "土曜日")],
+    "drug": [
+        ("azithromycin", "アジスロマイシン"),
+        ("amoxicillin", "アモキシシリン"),
+        ("metformin", "メトホルミン"),
+        ("warfarin", "ワルファリン"),
+        ("prednisolone", "プレドニゾロン"),
+        ("lidocaine", "リドカイン"),
+    ],
+    "disease": [
+        ("pneumonia", "肺炎"),
+        ("asthma", "喘息"),
+        ("diabetes", "糖尿病"),
+        ("migraine", "片頭痛"),
+        ("gout", "痛風"),
+    ],
+    "name": [("Ogawa", "小川"), ("Tanabe", "田辺"), ("Mizuno", "水野"), ("Hirata", "平田"), ("Sakai", "酒井")],
+    "part": [("left knee", "左膝"), ("right shoulder", "右肩"), ("lower jaw", "下顎"), ("left wrist", "左手首")],
+}
 # English fact, Japanese fact; questions in other words, English and Japanese; the same with the
 # fact's own words
 DEVELOPMENT = [
@@ -331,10 +338,7 @@ def filled(template, rng):
 
 def manual(folder, language):
     """About 100 000 tokens of a manual."""
-    if language == "en":
-        pages = sorted(folder.rglob("html/en-US/*.html"))
-    else:
-        pages = sorted(folder.rglob("html/ja-JP/*.html"))
+    pages = sorted(folder.rglob("html/en-US/*.html")) if language == "en" else sorted(folder.rglob("html/ja-JP/*.html"))
     texts = []
     for page in pages:
         raw = page.read_text("utf-8")
@@ -362,8 +366,7 @@ def planted(systems, base, language, templates, rounds, seed):
                     numbers = retrieve.missing_numbers(made[k][asked], [base])
                     without = 0.0 if numbers else float(score[: len(cut)].max())
                     tenth = 10 * place // len(cut)
-                    rows.append((name, text, tenth, retrieval.rank(score, right),
-                                 float(score.max()), without, k))  # fmt: skip
+                    rows.append((name, text, tenth, retrieval.rank(score, right), float(score.max()), without, k))
         if number == 0:
             check_whole(systems["encoder"], cut, made, fact)
     return rows
@@ -419,8 +422,18 @@ def speed(base):
     for _time in range(20):
         encoder.rank(index, f"Which medicine must patient {_time} not be given?")
     asked = (time.perf_counter() - begun) / 20
-    print(json.dumps({"letters": len(base), "sentences": len(cut), "splitting": splitting,
-                      "index": wall, "index cpu": cpu, "question": asked}))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "letters": len(base),
+                "sentences": len(cut),
+                "splitting": splitting,
+                "index": wall,
+                "index cpu": cpu,
+                "question": asked,
+            }
+        )
+    )
 
 
 def through_windows(base, letters, templates, seed, model):
@@ -453,12 +466,12 @@ def through_windows(base, letters, templates, seed, model):
                 hit = retrieval.hits([rank for rank, _best in rows], most)
                 told(f"{name}, {letters} letters, {ASKED[asked]}, hit@{most}", hit)
         best = [best for rows in found.values() for _rank, best in rows]
-        tried = retrieval.best_threshold(
-            [*best, *without], [True] * len(best) + [False] * len(made)
-        )
+        tried = retrieval.best_threshold([*best, *without], [True] * len(best) + [False] * len(made))
         least, wrong = min(tried, key=lambda pair: pair[1])
-        print(f"{name}: {spent:.3f} processor seconds a question; least {least:.3f} would tell "
-              f"{wrong:.3f} wrongly, the config has {float(system.least):.3f}")  # fmt: skip
+        print(
+            f"{name}: {spent:.3f} processor seconds a question; least {least:.3f} would tell "
+            f"{wrong:.3f} wrongly, the config has {float(system.least):.3f}"
+        )
         told(f"{name}, there: told so", [one >= float(system.least) for one in best])
         told(f"{name}, not there: told so", [one < float(system.least) for one in without])
     tokens = sum(map(len, last(systems["windows"].index(mixed))))
@@ -496,8 +509,10 @@ def main():
         truth = np.repeat([True, False], len(with_))
         tried = retrieval.best_threshold([*with_, *without], truth)
         least, wrong = min(tried, key=lambda pair: pair[1])
-        print(f"{name}: least {least:.3f}, told wrongly {wrong:.3f} on development questions; "
-              f"the config has {float(systems[name].least):.3f}")  # fmt: skip
+        print(
+            f"{name}: least {least:.3f}, told wrongly {wrong:.3f} on development questions; "
+            f"the config has {float(systems[name].least):.3f}"
+        )
     for language in bases:
         rows = found["test", language]
         for name in systems:
@@ -511,10 +526,11 @@ def main():
                 least = float(systems[name].least)
                 told(f"{title}, there: told so", [row[4] >= least for row in some], template)
                 told(f"{title}, not there: told so", [row[5] < least for row in some], template)
-                by = [retrieval.hits(ranks[[row[2] == t for row in some]], 8).mean()
-                      for t in range(10)]  # fmt: skip
-                print(f"    hit@8 by tenth: {' '.join(f'{x:.2f}' for x in by)}; templates that "
-                      f"fail: {failing(ranks, template)}")  # fmt: skip
+                by = [retrieval.hits(ranks[[row[2] == t for row in some]], 8).mean() for t in range(10)]
+                print(
+                    f"    hit@8 by tenth: {' '.join(f'{x:.2f}' for x in by)}; templates that "
+                    f"fail: {failing(ranks, template)}"
+                )
     in_domain(given.folder, systems)
 
 
@@ -538,17 +554,15 @@ def in_domain(folder, systems):
     shelf = Shelf([pair[2] for pair in there])
     chosen = rng.sample(range(len(there)), 400)
     for name, system in systems.items():
-        ranks, best, _found = system.asked(retrieve.Batch(
-            [Search(there[k][3], shelf.text) for k in chosen],
-            [places(shelf.spans[k]) for k in chosen],
-        ))  # fmt: skip
-        _rank, none, _found = system.asked(retrieve.Batch(
-            [Search(ja, shelf.text) for _p, _i, _e, ja, _t in absent], [places()] * len(absent)
-        ))  # fmt: skip
+        ranks, best, _found = system.asked(
+            retrieve.Batch([Search(there[k][3], shelf.text) for k in chosen], [places(shelf.spans[k]) for k in chosen])
+        )
+        _rank, none, _found = system.asked(
+            retrieve.Batch([Search(ja, shelf.text) for _p, _i, _e, ja, _t in absent], [places()] * len(absent))
+        )
         groups = [there[k][0] for k in chosen]
         for most in retrieval.HITS:
-            told(f"{name}, help, Japanese question, hit@{most}", retrieval.hits(ranks, most),
-                 groups)  # fmt: skip
+            told(f"{name}, help, Japanese question, hit@{most}", retrieval.hits(ranks, most), groups)
         half = len(best) // 2
         learnt = retrieval.best_threshold(
             [*best[:half].tolist(), *none[:100].tolist()], np.repeat([True, False], [half, 100])

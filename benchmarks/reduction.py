@@ -82,13 +82,10 @@ def clusterings(threads: int) -> dict[str, Callable[[], Way]]:
             "fit_predict", lambda seed: cluster.KMeans(10, n_init=1, random_state=seed)
         ),
         "Ward, souron": lambda: ours("cluster.hierarchical", "Hierarchical", groups=10),
-        "Ward, scikit-learn": lambda: theirs(
-            "fit_predict", lambda seed: cluster.AgglomerativeClustering(10)
-        ),
+        "Ward, scikit-learn": lambda: theirs("fit_predict", lambda seed: cluster.AgglomerativeClustering(10)),
         "HDBSCAN, souron": lambda: ours("cluster.hdbscan", "HDBSCAN"),
         "HDBSCAN, scikit-learn": lambda: theirs(
-            "fit_predict",
-            lambda seed: cluster.HDBSCAN(min_cluster_size=5, n_jobs=threads, copy=True),
+            "fit_predict", lambda seed: cluster.HDBSCAN(min_cluster_size=5, n_jobs=threads, copy=True)
         ),
     }
 
@@ -142,8 +139,7 @@ def main() -> None:
             noise = [float(figure.noise) / len(points) for figure in figures]
             rand = [adjusted_rand(labels, digits.target) for labels, _, _ in found]
             times = [[one[i] for one in found] for i in (1, 2)]
-            rows.append([name, *(spread(v, 3) for v in (near, noise, rand)),
-                         *(spread(t, 2) for t in times)])  # fmt: skip
+            rows.append([name, *(spread(v, 3) for v in (near, noise, rand)), *(spread(t, 2) for t in times)])
     head = ["clusters", "silhouette", "noise", "adjusted Rand index", "seconds", "CPU seconds"]
     print(table(head, rows), "\n")
     print(where(asked.threads, "scikit-learn", "openTSNE", "umap-learn"))

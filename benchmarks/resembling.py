@@ -68,9 +68,7 @@ class World:
         directions = np.linalg.qr(rng.standard_normal((CLUSTERS, DIMENSIONS, DIMENSIONS)))[0]
         self.spread = directions * np.geomspace(1, 0.1, DIMENSIONS)
 
-    def draw(
-        self, n: int, rng: np.random.Generator, by: Generator, moved: Array | float = 0.0
-    ) -> tuple[Array, Array]:
+    def draw(self, n: int, rng: np.random.Generator, by: Generator, moved: Array | float = 0.0) -> tuple[Array, Array]:
         """Features (n, DIMENSIONS), and what an eye makes of them (n, CLUSTERS)."""
         cluster = rng.choice(CLUSTERS, n, p=by.shares)
         noise = by.scale * rng.standard_normal((n, DIMENSIONS))
@@ -137,9 +135,7 @@ def verdicts(world: World, n: int, trials: int, seed: int) -> dict[str, dict[str
                 wrong[key].append(verdict.difference(*scores[:2]).verdict != "cannot tell")
                 right[key].append(verdict.difference(*scores[1:]).verdict != "cannot tell")
         for key in wrong:
-            cells[key][f"k = {k}"] = (
-                f"{100 * np.mean(wrong[key]):.1f} ({100 * np.mean(right[key]):.0f})"
-            )
+            cells[key][f"k = {k}"] = f"{100 * np.mean(wrong[key]):.1f} ({100 * np.mean(right[key]):.0f})"
     return cells
 
 

@@ -50,8 +50,10 @@ def in_turns(sides: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list
                 begun = time.perf_counter()
                 sides[name]()
                 times[name].append(time.perf_counter() - begun)
-            say(f"round {turn + 1} of {rounds}: " + ", ".join(
-                f"{name} {seconds[-1]:.2f} s" for name, seconds in times.items()))  # fmt: skip
+            say(
+                f"round {turn + 1} of {rounds}: "
+                + ", ".join(f"{name} {seconds[-1]:.2f} s" for name, seconds in times.items())
+            )
     return times
 
 
@@ -59,10 +61,9 @@ def rows_of(times: dict[str, list[float]]) -> list[list[str]]:
     """Each side's seconds, and how many times as fast it is as the last one, round by round."""
     last = list(times.values())[-1]
     return [
-        [name, spread(seconds, 3),
-         spread([b / a for a, b in zip(seconds, last, strict=True)], 2)]
+        [name, spread(seconds, 3), spread([b / a for a, b in zip(seconds, last, strict=True)], 2)]
         for name, seconds in times.items()
-    ]  # fmt: skip
+    ]
 
 
 def finish(steps: Iterable[Any]) -> Any:
@@ -127,9 +128,7 @@ def differences() -> list[list[str]]:
             samplers.evenly = samplers.evenly_in_noise = lambda kept, steps, at=at: at
             theirs, ours = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
             scheduling_ddpm.randn_tensor = lambda *_, source=theirs, **__: noise_of(source)
-            way = samplers.SAMPLERS[name](
-                clean, kept, steps, start, lambda source=ours: noise_of(source)
-            )
+            way = samplers.SAMPLERS[name](clean, kept, steps, start, lambda source=ours: noise_of(source))
             x, worst = next(way), 0.0
             for t, mine in zip(at, way, strict=True):
                 found = (x - math.sqrt(kept[t]) * clean(x, t)) / math.sqrt(1 - kept[t])
@@ -152,12 +151,17 @@ def training(batch: int) -> dict[str, Callable[[], Any]]:
     def network() -> Any:
         width = system.config.width
         unet = diffusers.UNet2DModel(
-            sample_size=32, block_out_channels=(width, 2 * width, 2 * width), freq_shift=1,
-            flip_sin_to_cos=False, downsample_padding=0, norm_eps=1e-6, attention_head_dim=None,
+            sample_size=32,
+            block_out_channels=(width, 2 * width, 2 * width),
+            freq_shift=1,
+            flip_sin_to_cos=False,
+            downsample_padding=0,
+            norm_eps=1e-6,
+            attention_head_dim=None,
             norm_num_groups=system.network.conv_norm_out.num_groups,
             down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-        )  # fmt: skip
+        )
         unet.load_state_dict(system.network.state_dict())
         return unet.train()
 
@@ -196,9 +200,7 @@ def training(batch: int) -> dict[str, Callable[[], Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--count", type=int, default=64, help="pictures that the samplers draw")
     parser.add_argument("--grown", type=int, default=8, help="pictures that Image GPT draws")
@@ -212,19 +214,19 @@ def main() -> None:
         with watched():
             found = differences()
         print(table(["largest difference from diffusers", *(f"{n} steps" for n in STEPS)], found))
-        print("\nIn float64; named is what diffusers keeps its schedule in, which is float32 as it "
-              "comes. The noise levels of its dpm are float32 in both.\n")  # fmt: skip
+        print(
+            "\nIn float64; named is what diffusers keeps its schedule in, which is float32 as it "
+            "comes. The noise levels of its dpm are float32 in both.\n"
+        )
 
     system = built("ddpm", GREY)
     sides = {
-        f"{sampler}, {steps} steps": draw(system, chosen.count, sampler=sampler, steps=steps,
-                                          guidance=0.0)
+        f"{sampler}, {steps} steps": draw(system, chosen.count, sampler=sampler, steps=steps, guidance=0.0)
         for sampler, steps in (("dpm", 15), ("ddim", 50))
-    }  # fmt: skip
+    }
     head = ["seconds (median, least to most)", "times as fast as the last"]
     sides["dpm, 15 steps"]()  # warms up
-    print(table([f"{chosen.count} pictures of 28 x 28, ddpm", *head],
-                rows_of(in_turns(sides, chosen.rounds))))  # fmt: skip
+    print(table([f"{chosen.count} pictures of 28 x 28, ddpm", *head], rows_of(in_turns(sides, chosen.rounds))))
 
     gpt = built("image_gpt", GREY)
     sides = {
@@ -232,15 +234,16 @@ def main() -> None:
         "reading all again": cached(gpt, chosen.grown, False),
     }
     rounds = max(1, chosen.rounds // 3)  # the second takes minutes
-    print("\n" + table([f"{chosen.grown} pictures of 28 x 28, image_gpt", *head],
-                       rows_of(in_turns(sides, rounds))))  # fmt: skip
+    print("\n" + table([f"{chosen.grown} pictures of 28 x 28, image_gpt", *head], rows_of(in_turns(sides, rounds))))
 
     if there:
         sides = training(chosen.batch)
         for warm in sides.values():
             warm()
-        print("\n" + table([f"a training step, {chosen.batch} of 32 x 32", *head],
-                           rows_of(in_turns(sides, chosen.rounds))))  # fmt: skip
+        print(
+            "\n"
+            + table([f"a training step, {chosen.batch} of 32 x 32", *head], rows_of(in_turns(sides, chosen.rounds)))
+        )
     else:
         print("\ndiffusers cannot be imported: not compared with it.")
     print("\n" + where(chosen.threads, "souron", *(["diffusers"] if there else [])))

@@ -44,11 +44,7 @@ from souron.training.budget import Budget
 from souron.utils import hardware
 
 CLIENTS = (1, 8, 32)
-SERVERS = {
-    "plain": "plain FastAPI",
-    "single": "souron serve batch=1",
-    "souron": "souron serve",
-}
+SERVERS = {"plain": "plain FastAPI", "single": "souron serve batch=1", "souron": "souron serve"}
 LABELS, SIDE = 1000, 224
 CUTS, WIDTH, HEIGHT = 16, 500, 375
 NEAR = 1e-3  # how far a probability may be from souron predict's
@@ -71,17 +67,18 @@ def save_run(folder: Path, photos: Path) -> None:
     labels = tuple(f"class {number}" for number in range(LABELS))
     seen = Spec(3, SIDE, labels, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     system = kind(config, seen).eval()
-    images = [
-        image_codec.square(image_codec.read(f, about=SIDE), SIDE, 3)
-        for f in sorted(photos.iterdir())
-    ]
+    images = [image_codec.square(image_codec.read(f, about=SIDE), SIDE, 3) for f in sorted(photos.iterdir())]
     with torch.inference_mode():
         logits = system(system.batch(Rows(torch.stack(images), None)).image)
         more = 5 / logits.std(0).mean()
         system.fc.bias.copy_((system.fc.bias - logits.mean(0)) * more)
         system.fc.weight.mul_(more)
-    args = {"system": "resnet18", "data": "none", "config": run_folder.as_plain(config),
-            "seen": run_folder.as_plain(seen)}  # fmt: skip
+    args = {
+        "system": "resnet18",
+        "data": "none",
+        "config": run_folder.as_plain(config),
+        "seen": run_folder.as_plain(seen),
+    }
     run_folder.write_args(folder, args)
     file_utils.write_tensors(folder / "weights" / "best.safetensors", system.state_dict(), {})
 
@@ -141,12 +138,14 @@ def plain(run: Path) -> None:
 
     model = run_folder.load(run).eval()
     labels = model.spec.labels
-    transform = transforms.Compose([
-        transforms.Resize(256),
-        transforms.CenterCrop(SIDE),
-        transforms.ToTensor(),
-        transforms.Normalize(model.spec.mean, model.spec.std),
-    ])  # fmt: skip
+    transform = transforms.Compose(
+        [
+            transforms.Resize(256),
+            transforms.CenterCrop(SIDE),
+            transforms.ToTensor(),
+            transforms.Normalize(model.spec.mean, model.spec.std),
+        ]
+    )
     app = FastAPI()
 
     @app.post("/predict")
@@ -162,9 +161,7 @@ def plain(run: Path) -> None:
 
     config = uvicorn.Config(app, port=0, log_level="warning")
     listener = config.bind_socket()
-    listener.setsockopt(
-        socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-    )  # as uvicorn's command line has it
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as uvicorn's command line has it
     print(json.dumps({"addresses": [f"http://127.0.0.1:{listener.getsockname()[1]}/"]}), flush=True)
     uvicorn.Server(config).run([listener])
 
@@ -189,11 +186,7 @@ async def heard(reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
     OSError where there is no answer."""
     header = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
     length = int(header.partition("content-length: ")[2].split("\r\n")[0])
-    return (
-        int(header.split()[1]),
-        await reader.readexactly(length),
-        "connection: close" not in header,
-    )
+    return (int(header.split()[1]), await reader.readexactly(length), "connection: close" not in header)
 
 
 def request(url: str, body: bytes, kind: str) -> bytes:
@@ -288,9 +281,13 @@ def row(told: Any, who: str, clients: int, chosen: argparse.Namespace) -> list[s
 
     times = [a / b for a, b in zip(rates(who), rates("plain"), strict=True)]
     return [
-        str(clients), SERVERS[who], spread(rates(who)), spread(times, 2),
-        spread(share(0.5), 0), spread(share(0.99), 0),
-    ]  # fmt: skip
+        str(clients),
+        SERVERS[who],
+        spread(rates(who)),
+        spread(times, 2),
+        spread(share(0.5), 0),
+        spread(share(0.99), 0),
+    ]
 
 
 class Misuse:
@@ -356,8 +353,7 @@ class Misuse:
             return told.get("error", "").startswith("[truncated]")
         known = {each["label"]: each["probability"] for each in self.truth[told["file"]]}
         return len(told.get("labels", ())) == 5 and all(
-            abs(each["probability"] - known.get(each["label"], 0.0)) < NEAR
-            for each in told["labels"]
+            abs(each["probability"] - known.get(each["label"], 0.0)) < NEAR for each in told["labels"]
         )
 
     async def broken(self) -> None:
@@ -420,16 +416,11 @@ def soak(run: Path, photos: Path, truth: Path, chosen: argparse.Namespace) -> No
     patience = 5.0
     count: Counter[str] = Counter()
     memory: list[float] = []
-    with (
-        watched(),
-        serving("souron", run, chosen.threads, f"timeout={patience:g}") as (url, server),
-    ):
+    with watched(), serving("souron", run, chosen.threads, f"timeout={patience:g}") as (url, server):
 
         def clients(seed: int, time_left: float) -> subprocess.Popen:
             words = ["--misuse", url, photos, truth, seed, patience, time_left]
-            return subprocess.Popen(
-                [sys.executable, __file__, *map(str, words)], stdout=subprocess.PIPE, text=True
-            )
+            return subprocess.Popen([sys.executable, __file__, *map(str, words)], stdout=subprocess.PIPE, text=True)
 
         end = time.monotonic() + seconds
         lasting, doomed, seed = [clients(0, seconds)], clients(1, seconds), 1
@@ -448,18 +439,13 @@ def soak(run: Path, photos: Path, truth: Path, chosen: argparse.Namespace) -> No
     parts = [memory[len(memory) * k // 5 : len(memory) * (k + 1) // 5] for k in range(5)]
     fifths = [f"{median(part):.0f}" for part in parts if part]
     print(f"\nWrong answers: {count['WRONG']}. Lost answers: {count['LOST']}.")
-    print(
-        f"Resident memory, MB, median of each fifth of the time: {', '.join(fifths)}; "
-        f"most {max(memory):.0f}."
-    )
+    print(f"Resident memory, MB, median of each fifth of the time: {', '.join(fifths)}; most {max(memory):.0f}.")
     print(f"{chosen.soak}; ResNet-18 at {SIDE} pixels, random weights; timeout={patience:g}.")
     print(where(chosen.threads, "fastapi", "uvicorn", "souron"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0, help="a turn of one server")
     parser.add_argument("--threads", type=int, default=hardware.cores())

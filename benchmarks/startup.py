@@ -111,8 +111,9 @@ def processor(words: Sequence[str], folder: Path) -> Callable[[], float]:
     told = [image if word == "PICTURE" else word for word in words]
 
     def measure() -> float:
-        child = subprocess.Popen([sys.executable, *told], cwd=folder, stdout=subprocess.DEVNULL,
-                                 stderr=subprocess.PIPE, text=True)  # fmt: skip
+        child = subprocess.Popen(
+            [sys.executable, *told], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         assert child.stderr is not None
         errors = child.stderr.read()
         return ended(child, errors)
@@ -132,8 +133,9 @@ def ended(child: subprocess.Popen, errors: str = "") -> float:
 def prepare(folder: Path) -> None:
     """Train what ``souron val`` measures."""
     words = ("train", "mlp_tiny", "data=digits", "budget=600ex", "folds=1", "name=digits")
-    subprocess.run([sys.executable, "-m", "souron", *words, "quiet=true"], cwd=folder, check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "souron", *words, "quiet=true"], cwd=folder, check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def first_page(folder: Path) -> float:
@@ -176,8 +178,9 @@ def tour(folder: Path) -> None:
     """Seconds of the tour, and of each part as it says itself."""
     begun = time.perf_counter()
     with watched():
-        done = subprocess.run([sys.executable, "-m", "souron", "tour", "--json"], cwd=folder,
-                              stdout=subprocess.PIPE, text=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "souron", "tour", "--json"], cwd=folder, stdout=subprocess.PIPE, text=True
+        )
     seconds = time.perf_counter() - begun
     rows = [(name, f"{took:.1f}", "") for name, took in parts(done.stdout)]
     print(table(("part", "seconds", "goal: under"), [*rows, ("all", f"{seconds:.1f}", "90")]))
@@ -204,9 +207,7 @@ def told(thing: Any) -> list[tuple[str, float]]:
     return [
         (str(part["name"]), float(part["seconds"]))
         for part in (found if isinstance(found, list) else [])
-        if isinstance(part, dict)
-        and "name" in part
-        and isinstance(part.get("seconds"), int | float)
+        if isinstance(part, dict) and "name" in part and isinstance(part.get("seconds"), int | float)
     ]
 
 

@@ -66,9 +66,7 @@ def cold(folder: Path) -> tuple[float, float]:
             visit.page.wait_for_selector("li.card")
             before = visit.page.evaluate("document.body.classList.contains('dark')")
             visit.page.click("[data-dark]")
-            visit.page.wait_for_function(
-                f"document.body.classList.contains('dark') !== {str(before).lower()}"
-            )
+            visit.page.wait_for_function(f"document.body.classList.contains('dark') !== {str(before).lower()}")
             return told, time.perf_counter() - begun
 
 
@@ -142,9 +140,7 @@ def taught(folder: Path) -> dict[str, float]:
                 box.locator("input[type=text]").first.fill(f"photograph {label}")
                 files = sorted((folder / f"class {label}").iterdir())
                 box.locator("input[type=file]").set_input_files(files[:TAUGHT])
-            page.wait_for_function(
-                f"document.querySelectorAll('.thumbs li').length == {2 * TAUGHT}"
-            )
+            page.wait_for_function(f"document.querySelectorAll('.thumbs li').length == {2 * TAUGHT}")
             page.wait_for_selector("[data-do=train]:enabled")
             found["pictures"] = time.perf_counter() - begun
             page.click("[data-do=train]")
@@ -161,11 +157,14 @@ def taught(folder: Path) -> dict[str, float]:
 def report_taught() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = taught(Path(folder))
-    names = {"form": "the form", "pictures": f"{2 * TAUGHT} pictures", "learnt": "it has learnt",
-             "answer": "the answer about a new picture",
-             "processor": "(processor seconds of the studio until then)"}  # fmt: skip
-    rows = [[names[key], f"{value:.1f}", "under 60" if key == "answer" else ""]
-            for key, value in found.items()]  # fmt: skip
+    names = {
+        "form": "the form",
+        "pictures": f"{2 * TAUGHT} pictures",
+        "learnt": "it has learnt",
+        "answer": "the answer about a new picture",
+        "processor": "(processor seconds of the studio until then)",
+    }
+    rows = [[names[key], f"{value:.1f}", "under 60" if key == "answer" else ""] for key, value in found.items()]
     print(table(["Teach it yourself, seconds from opening it to", "figure", "goal"], rows))
 
 
@@ -185,9 +184,12 @@ def trained(folder: Path) -> None:
     """A generator to draw with."""
     words = ["train", "vae_tiny", "data=digits", "budget=2ep", "--quiet"]
     subprocess.run(
-        [sys.executable, "-m", "souron", *words], cwd=folder, check=True,
-        stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [sys.executable, "-m", "souron", *words],
+        cwd=folder,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 def jobs(folder: Path, code: str, times: int) -> dict[str, list[float]]:
@@ -270,10 +272,16 @@ def shown(folder: Path) -> tuple[list[float], int]:
 def report_lecture() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found, stale = shown(Path(folder))
-    print("\n" + table(["the lecture", "figure", "goal"], [
-        [f"seconds to the picture of a row, {len(found)} rows", spread(found, 2), "under 1"],
-        ["pictures that had to be drawn anew", str(stale), "0"],
-    ]))  # fmt: skip
+    print(
+        "\n"
+        + table(
+            ["the lecture", "figure", "goal"],
+            [
+                [f"seconds to the picture of a row, {len(found)} rows", spread(found, 2), "under 1"],
+                ["pictures that had to be drawn anew", str(stale), "0"],
+            ],
+        )
+    )
 
 
 def scrolling(folder: Path) -> tuple[int, float]:
@@ -284,9 +292,7 @@ def scrolling(folder: Path) -> tuple[int, float]:
     for number in range(CARDS - len(registry.entries())):
         (made / f"copy{number}.py").write_text(source, encoding="utf-8")
     start = f"import souron; souron.__path__.append({str(folder / 'more')!r}); "
-    server = browsing.Server(
-        folder, code=start + "from souron.cli.main import main; main()"
-    ).start()
+    server = browsing.Server(folder, code=start + "from souron.cli.main import main; main()").start()
     try:
         with browsing.visiting() as visit:
             page = visit.page
@@ -307,9 +313,9 @@ def scrolling(folder: Path) -> tuple[int, float]:
             while not done:
                 page.wait_for_timeout(50)
             longest = max(
-                (event.get("dur", 0) / 1000 for event in events if event["name"] in
-                 ("Layout", "UpdateLayoutTree")), default=0.0,
-            )  # fmt: skip
+                (event.get("dur", 0) / 1000 for event in events if event["name"] in ("Layout", "UpdateLayoutTree")),
+                default=0.0,
+            )
             return page.locator("li.card").count(), longest
     finally:
         server.end()
@@ -331,8 +337,10 @@ def accessibility(folder: Path) -> list[list[str]]:
                         shade = "dark" if dark else "light"
                         counted.append([f"{name} ({language}, {shade})", *map(str, count)])
                         for one in found:
-                            say(f"{name} {language} {one['impact']} {one['id']}: "
-                                f"{json.dumps(one['nodes'][0]['html'])[:160]}")  # fmt: skip
+                            say(
+                                f"{name} {language} {one['impact']} {one['id']}: "
+                                f"{json.dumps(one['nodes'][0]['html'])[:160]}"
+                            )
     return counted
 
 
@@ -364,18 +372,22 @@ def report_jobs(times: int, turns: int) -> None:
         )
     ]
     print(table(["on the page", "with the worker", "without", "goal"], rows))
-    print("\n" + table(["", "figure", "goal"], [
-        ["share of a core, an idle Lecture page", f"{still['']:.2%}", "under 1 %"],
-        ["share of a core, an idle Runs page", f"{still['runs']:.2%}", "under 1 %"],
-        ["seconds to a form after Try, 3 s after the first page", f"{seconds[0]:.1f}", ""],
-        ["seconds to a form after Try, 10 s after the first page", f"{seconds[1]:.1f}", "under 2"],
-    ]))  # fmt: skip
+    print(
+        "\n"
+        + table(
+            ["", "figure", "goal"],
+            [
+                ["share of a core, an idle Lecture page", f"{still['']:.2%}", "under 1 %"],
+                ["share of a core, an idle Runs page", f"{still['runs']:.2%}", "under 1 %"],
+                ["seconds to a form after Try, 3 s after the first page", f"{seconds[0]:.1f}", ""],
+                ["seconds to a form after Try, 10 s after the first page", f"{seconds[1]:.1f}", "under 2"],
+            ],
+        )
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--times", type=int, default=5, help="of each job, in each turn")
     parser.add_argument("--turns", type=int, default=2, help="with the worker and without")
@@ -407,14 +419,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = accessibility(Path(folder))
     told, usable = zip(*starts, strict=True)
-    print(table(["what", "figure", "goal"], [
-        ["seconds from the command to the address", spread(told), ""],
-        ["seconds from the command to a usable page",
-         spread(usable), "under 6"],
-        ["clicks to the first result, from a cold start", str(clicks), "3"],
-        ["seconds from the first click to it", f"{seconds:.1f}", ""],
-        [f"longest layout while {cards} cards scroll, ms", f"{longest:.1f}", "under 100"],
-    ]))  # fmt: skip
+    print(
+        table(
+            ["what", "figure", "goal"],
+            [
+                ["seconds from the command to the address", spread(told), ""],
+                ["seconds from the command to a usable page", spread(usable), "under 6"],
+                ["clicks to the first result, from a cold start", str(clicks), "3"],
+                ["seconds from the first click to it", f"{seconds:.1f}", ""],
+                [f"longest layout while {cards} cards scroll, ms", f"{longest:.1f}", "under 100"],
+            ],
+        )
+    )
     print("\n" + table(["page, by axe-core", "critical", "serious", "moderate", "minor"], rows))
     print(
         f"\n{chosen.starts} starts with an empty cache, median (least to most). What others "

@@ -46,9 +46,7 @@ def lowest(probability: Array, label: Truth) -> float:
     if (probability.argmax(1) == label).all():
         return 1.0
     ends = float(np.log(calibration.COLDEST)), float(np.log(calibration.HOTTEST))
-    found = minimize_scalar(
-        lambda log_t: log_loss(probability, label, np.exp(log_t)), bounds=ends, method="bounded"
-    )
+    found = minimize_scalar(lambda log_t: log_loss(probability, label, np.exp(log_t)), bounds=ends, method="bounded")
     return float(np.exp(found.x))
 
 
@@ -60,9 +58,7 @@ WAYS: dict[str, Callable[[Array, Truth], float]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", type=int, default=200, help="of validation cases, a row")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()

@@ -20,11 +20,7 @@ from printing import child, say, spread, table, where
 
 from souron.utils import hardware
 
-CONTESTANTS = {
-    "souron": "souron's loop",
-    "plain": "plain fp32 loop",
-    "lightning": "Lightning, fp32",
-}
+CONTESTANTS = {"souron": "souron's loop", "plain": "plain fp32 loop", "lightning": "Lightning, fp32"}
 SYSTEMS = ("resnet18", "vgg16", "vit")
 SIDE = 64
 CASES = 6400  # of Fashion-MNIST, resized, three channels
@@ -85,9 +81,7 @@ def prepared(system: Any, cases: Any, chosen: argparse.Namespace) -> tuple[Any, 
 
     image = torch.cat([batch.image for batch in system.loader(cases).once()]).contiguous()
     numbered = replace(cases, input=torch.arange(len(cases)).view(-1, 1, 1, 1))
-    order = Loader(numbered, lambda row, label: row.flatten(), seed=chosen.seed).endless(
-        chosen.batch
-    )
+    order = Loader(numbered, lambda row, label: row.flatten(), seed=chosen.seed).endless(chosen.batch)
     return image, [next(order) for _step in range(chosen.steps)]
 
 
@@ -146,15 +140,18 @@ def with_lightning(system: Any, cases: Any, chosen: argparse.Namespace, tick: Ca
 
     rows = [some.tolist() for some in order]
     trainer = lightning.Trainer(
-        accelerator="cpu", max_epochs=1, gradient_clip_val=system.clip, logger=False,
-        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_epochs=1,
+        gradient_clip_val=system.clip,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     trainer.fit(Model(), DataLoader(TensorDataset(image, cases.target), batch_sampler=rows))
 
 
-LOOPS: dict[str, Callable] = {
-    "souron": with_souron, "plain": with_plain, "lightning": with_lightning,
-}  # fmt: skip
+LOOPS: dict[str, Callable] = {"souron": with_souron, "plain": with_plain, "lightning": with_lightning}
 
 
 def row(name: str, who: str, told: dict[str, list[dict[str, Any]]]) -> list[str]:
@@ -175,9 +172,7 @@ def row(name: str, who: str, told: dict[str, list[dict[str, Any]]]) -> list[str]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--systems", default=",".join(SYSTEMS), type=lambda text: text.split(","))
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=32)
@@ -206,13 +201,16 @@ def main() -> None:
                 say(f"{name} {who} seed {seed}: {one['rate']:.1f} a second, loss {one['loss']:.3f}")
         rows += [row(name, who, told) for who in CONTESTANTS]
     head = [
-        "system", "loop", "pictures a second", "souron is faster by",
-        f"loss after {chosen.steps} steps", "apart from souron's", "a seed changes it by (sd)",
-    ]  # fmt: skip
+        "system",
+        "loop",
+        "pictures a second",
+        "souron is faster by",
+        f"loss after {chosen.steps} steps",
+        "apart from souron's",
+        "a seed changes it by (sd)",
+    ]
     print(table(head, rows))
-    print(
-        f"\nFashion-MNIST ({CASES} pictures, {SIDE}x{SIDE}, three channels), batch {chosen.batch},"
-    )
+    print(f"\nFashion-MNIST ({CASES} pictures, {SIDE}x{SIDE}, three channels), batch {chosen.batch},")
     print(f"{chosen.seeds} seeds, median (least to most); the first {WARM} steps do not count.")
     print("souron sets glibc's allocator as its command line does; the peers run as they come.")
     print(where(chosen.threads, "souron", "lightning"))

@@ -47,10 +47,15 @@ def main():
         learnt = time.process_time()
         backend = tokenizers.Tokenizer(models.BPE())
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        backend.train_from_iterator(texts, trainers.BpeTrainer(
-            vocab_size=SIZE, min_frequency=2, show_progress=False,
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        ))  # fmt: skip
+        backend.train_from_iterator(
+            texts,
+            trainers.BpeTrainer(
+                vocab_size=SIZE,
+                min_frequency=2,
+                show_progress=False,
+                initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            ),
+        )
         theirs = time.process_time()
         model = json.loads(backend.to_str())["model"]
         merges = [tuple(map(model["vocab"].get, pair)) for pair in model["merges"]]

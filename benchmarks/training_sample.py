@@ -189,9 +189,7 @@ def shown(pair: tuple[float, float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000, help="of each row")
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--folds", type=int, default=FOLDS)
@@ -213,9 +211,7 @@ def main() -> None:
                 row.append(f"{100 * summary([of[name][0] for of in every]):.1f}")
                 row[-1] += f" ({100 * np.mean([of[name][1] for of in every]):.0f})"
             rows.append(row)
-        print(
-            f"Cross-validation, {asked.folds} folds, {asked.repeats} repeats; equal methods called"
-        )
+        print(f"Cross-validation, {asked.folds} folds, {asked.repeats} repeats; equal methods called")
         print("different, % (in brackets a true difference found, %):\n")
         print(table(["method", "cases", *JUDGES], rows))
         rows = []

@@ -95,9 +95,7 @@ def truth(world: World) -> Truth:
     parts = []
     for skill in world.skills[:2]:
         training, system = world.seed_sd**2, world.system_sd**2
-        of_training = smooth(
-            skill + world.seed_sd * node, CASE_SD**2 + NOISE_SD**2 + system
-        )  # (training,)
+        of_training = smooth(skill + world.seed_sd * node, CASE_SD**2 + NOISE_SD**2 + system)  # (training,)
         of_case = smooth(
             skill + CASE_SD * node[:, None] + world.system_sd * node, NOISE_SD**2 + training
         )  # (case, system and case)
@@ -120,9 +118,7 @@ def truth(world: World) -> Truth:
 def power(world: World, level: float = LEVEL) -> float:
     """Of Student's t with the true variances and Satterthwaite's degrees of freedom for them."""
     true, n, k = truth(world), world.cases, world.seeds
-    trainings = [
-        (between + noise / n) / k for between, noise in zip(true.seeds, true.noise, strict=True)
-    ]
+    trainings = [(between + noise / n) / k for between, noise in zip(true.seeds, true.noise, strict=True)]
     cases = true.cases / n
     variance = sum(trainings) + cases
     freedom = variance**2 / (sum(part**2 for part in trainings) / (k - 1) + cases**2 / (n - 1))
@@ -229,9 +225,7 @@ def rates(world: World, trials: int, rng: np.random.Generator) -> dict[str, floa
 
 def table(worlds: list[World], trials: int, rng: np.random.Generator) -> list[str]:
     lines = [
-        "| seeds | cases | seed sd | system sd | true difference | theory | "
-        + " | ".join(METHODS)
-        + " |",
+        "| seeds | cases | seed sd | system sd | true difference | theory | " + " | ".join(METHODS) + " |",
         "|" + "---:|" * (6 + len(METHODS)),
     ]
     every = []
@@ -287,10 +281,7 @@ def judged(world: Rare, rng: np.random.Generator) -> tuple[verdict.Difference, v
     probability, label, person = world.draw(rng)
     blind = [auc_scores(one, label) for one in probability]
     aware = [auc_scores(one, label, person) for one in probability]
-    return (
-        verdict.difference(*blind, groups=person),
-        verdict.difference(*aware, groups=person, strata=label),
-    )
+    return (verdict.difference(*blind, groups=person), verdict.difference(*aware, groups=person, strata=label))
 
 
 RARE = [
@@ -303,10 +294,7 @@ RARE = [
 
 
 def rare_labels(trials: int, rng: np.random.Generator) -> list[str]:
-    lines = [
-        "| seeds | pictures of a patient | positive patients | AUC | one sample | souron |",
-        "|" + "---:|" * 6,
-    ]
+    lines = ["| seeds | pictures of a patient | positive patients | AUC | one sample | souron |", "|" + "---:|" * 6]
     every = []
     for world in RARE:
         found = [judged(world, rng) for _trial in range(trials)]

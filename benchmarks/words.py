@@ -64,8 +64,7 @@ def clip(told: argparse.Namespace) -> None:
 def draw(told: argparse.Namespace) -> None:
     """Each attribute between shuffled captions and real pictures."""
     begun = time.perf_counter()
-    record = souron.train("latent_diffusion", data=told.data, budget=told.budget,
-                          project=told.project)  # fmt: skip
+    record = souron.train("latent_diffusion", data=told.data, budget=told.budget, project=told.project)
     print(f"{time.perf_counter() - begun:.0f} s in all")
     table(record.details)
 
@@ -78,13 +77,14 @@ def table(found: Any) -> None:
         for name, measure in part.measures.items():
             way = metrics.share_of_the_way(measure.value, part.floor[name], part.ceiling[name])
             share = "-" if math.isnan(way) else f"{way:.2f}"
-            print(f"  {name:8} {text(measure)}  floor {part.floor[name]:.1%}  "
-                  f"ceiling {part.ceiling[name]:.1%}  share of the way {share}")  # fmt: skip
+            print(
+                f"  {name:8} {text(measure)}  floor {part.floor[name]:.1%}  "
+                f"ceiling {part.ceiling[name]:.1%}  share of the way {share}"
+            )
 
 
 def compared(told: argparse.Namespace, *names: str) -> None:
-    record = souron.compare(list(names), data=told.data, budget=told.budget, seeds=told.seeds,
-                            project=told.project)  # fmt: skip
+    record = souron.compare(list(names), data=told.data, budget=told.budget, seeds=told.seeds, project=told.project)
     for row in record.rows:
         print(f"{row.system:32} {row.value:.4f} [{row.low:.4f}, {row.high:.4f}]")
     for verdict in record.verdicts:

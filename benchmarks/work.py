@@ -49,19 +49,17 @@ def figures(table: tables.Table) -> None:
     for threshold in exposure.THRESHOLDS:
         for rule in exposure.RULES:
             told = " | ".join(spoken(found.shares[who][rule][threshold]) for who in found.shares)
-            print(
-                f"| {threshold} | {exposure.rule_name(rule)} | {found.matched[rule][0]} | {told} |"
-            )
-    least, more = (
-        exposure.share_of_workers(table, "people", "list", edge).value for edge in (0.5, 0.5 + 1e-6)
-    )
+            print(f"| {threshold} | {exposure.rule_name(rule)} | {found.matched[rule][0]} | {told} |")
+    least, more = (exposure.share_of_workers(table, "people", "list", edge).value for edge in (0.5, 0.5 + 1e-6))
     print(f"\nAt exactly 0.5, by the authors' list: {least - more:.3f} of the workers")
     if found.agreement and found.nearness:
         near = found.nearness
-        print(f"\nPeople beside GPT-4: the same label {spoken(found.agreement.same)}, kappa "
-              f"{spoken(found.agreement.kappa)}; beta of occupations: correlation "
-              f"{near.correlation:.3f}, mean absolute error {near.error:.3f}, bias "
-              f"{near.bias:+.3f}\n")  # fmt: skip
+        print(
+            f"\nPeople beside GPT-4: the same label {spoken(found.agreement.same)}, kappa "
+            f"{spoken(found.agreement.kappa)}; beta of occupations: correlation "
+            f"{near.correlation:.3f}, mean absolute error {near.error:.3f}, bias "
+            f"{near.bias:+.3f}\n"
+        )
 
 
 def unseen(table: tables.Table, found: np.ndarray) -> None:
@@ -75,8 +73,7 @@ def unseen(table: tables.Table, found: np.ndarray) -> None:
     people = exposure.betas(table)
     for name, rated in (("expected", found), ("likeliest label", likeliest)):
         near = exposure.nearness(_betas(table, rated), people)
-        print(f"| {name} | {kappa.value:.3f} | {near.correlation:.3f} | {near.error:.3f} | "
-              f"{near.bias:+.3f} |")  # fmt: skip
+        print(f"| {name} | {kappa.value:.3f} | {near.correlation:.3f} | {near.error:.3f} | {near.bias:+.3f} |")
     print("\n| 95 % interval of a mean over | beta of people within it | half as wide |")
     print("|---|---|---|")
     groups = np.array([one.soc for one in table.occupations])
@@ -139,9 +136,11 @@ def main(words: list[str]) -> None:
     }
     rater, found = raters.learn(table, vectors, about)
     unseen(table, found)
-    print(f"\nVectors of {len(vectors)} tasks: {between - begun:.0f} s; {raters.FOLDS + 1} "
-          f"trainings: {time.monotonic() - between:.0f} s; one thread of {platform.processor()}, "
-          f"load {os.getloadavg()[0]:.1f}.")  # fmt: skip
+    print(
+        f"\nVectors of {len(vectors)} tasks: {between - begun:.0f} s; {raters.FOLDS + 1} "
+        f"trainings: {time.monotonic() - between:.0f} s; one thread of {platform.processor()}, "
+        f"load {os.getloadavg()[0]:.1f}."
+    )
     if "weights" in words:
         raters.save(rater, raters.weights_file())
         print(f"written: {raters.weights_file()}")

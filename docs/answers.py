@@ -43,9 +43,7 @@ def block(row: rows.Row, answer: samples.Answer) -> str:
     system = shlex.split(row.answer)[2]
     known = zoo.about(system) if row.answer.split()[1] in ("predict", "generate") else ""
     lines = [f"{row.id}  {row.en.title}  ({answer.seconds:.1f} s)", f"$ {row.answer}"]
-    lines += [f"  {line[:LONGEST]}" for line in shown] + (
-        [f"  [{system}: {known}]"] if known else []
-    )
+    lines += [f"  {line[:LONGEST]}" for line in shown] + ([f"  [{system}: {known}]"] if known else [])
     return "\n".join(lines) + "\n"
 
 

@@ -57,8 +57,7 @@ def arrows(graph: dict[str, set[str]]) -> list[Edge]:
         (upper, lower)
         for upper in FLOORS
         for lower in FLOORS
-        if lower in graph[upper]
-        and not any(lower in reached(graph, other) for other in graph[upper] - {lower})
+        if lower in graph[upper] and not any(lower in reached(graph, other) for other in graph[upper] - {lower})
     ]
 
 
@@ -132,8 +131,7 @@ def ordered(rows: list[Row], pieces: list[Edge]) -> list[Row]:
                     beside[upper].append(at[lower])
                 if not sweep % 2 and lower in beside:
                     beside[lower].append(at[upper])
-            row.sort(key=lambda name: sum(beside[name]) / len(beside[name]) if beside[name]
-                     else at[name])  # fmt: skip
+            row.sort(key=lambda name: sum(beside[name]) / len(beside[name]) if beside[name] else at[name])
         best = min(best, rows, key=length)
     return best
 
@@ -163,18 +161,20 @@ def drawing(language: str) -> str:
             f"{across[lower]:g} {bend:g} {across[lower]:g} {end - 3:g} {last}/>"
         )
     parts += [box(name, across[name], down[name]) for name in FLOORS]
-    return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
-        f'width="{WIDTH}" height="{height}" font-family="sans-serif" lang="{language}">',
-        '<defs><marker id="head" viewBox="0 0 8 8" refX="5" refY="4" markerWidth="7" '
-        'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" fill="#4d5661" stroke="none"/>'
-        "</marker></defs>",
-        f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
-        '<g fill="none" stroke="#4d5661" stroke-width="1.3">',
-        *parts,
-        "</g>",
-        "</svg>\n",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+            f'width="{WIDTH}" height="{height}" font-family="sans-serif" lang="{language}">',
+            '<defs><marker id="head" viewBox="0 0 8 8" refX="5" refY="4" markerWidth="7" '
+            'markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z" fill="#4d5661" stroke="none"/>'
+            "</marker></defs>",
+            f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
+            '<g fill="none" stroke="#4d5661" stroke-width="1.3">',
+            *parts,
+            "</g>",
+            "</svg>\n",
+        ]
+    )
 
 
 def shade(top: float, height: float, colour: str, title: list[str]) -> list[str]:
@@ -211,8 +211,9 @@ def rows_of_the_house() -> list[tuple[str, str]]:
 
 def table() -> str:
     """The same with whole paths, as Markdown."""
-    rows = [(code.replace("`, `", "`, `souron/").replace("`", "`souron/", 1), about)
-            for code, about in rows_of_the_house()]  # fmt: skip
+    rows = [
+        (code.replace("`, `", "`, `souron/").replace("`", "`souron/", 1), about) for code, about in rows_of_the_house()
+    ]
     lines = [("folder or file", "what it holds"), ("---", "---"), *rows]
     return "\n".join(f"| {left} | {right} |" for left, right in lines) + "\n"
 

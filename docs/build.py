@@ -53,10 +53,22 @@ def templates(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     hand_written = ",".join(("_build", "_templates", "locale", *pages.FOLDERS))
     missing = "suppress_warnings=toc.excluded,toc.not_readable,myst.xref_missing"
-    sphinx([
-        "-Q", "-E", "-b", "gettext", "-d", str(out / "doctrees"),
-        "-D", f"exclude_patterns={hand_written}", "-D", missing, str(HERE), str(out),
-    ])  # fmt: skip
+    sphinx(
+        [
+            "-Q",
+            "-E",
+            "-b",
+            "gettext",
+            "-d",
+            str(out / "doctrees"),
+            "-D",
+            f"exclude_patterns={hand_written}",
+            "-D",
+            missing,
+            str(HERE),
+            str(out),
+        ]
+    )
 
 
 def update() -> int:

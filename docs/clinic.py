@@ -29,14 +29,11 @@ RUN = "runs/classify/efficientnet_lite-radiographs-cleaned"
 COMMANDS = (
     "data radiographs/labels.csv",
     "data check radiographs/labels.csv --fix radiographs/checked.csv",
-    "train efficientnet_lite data=radiographs/checked.csv pretrained=true freeze=true "
-    "prevalence=0.2 epochs=1000",
-    "compare efficientnet_lite:frozen cnn data=radiographs/checked.csv imgsz=160 budget=15s "
-    "seeds=3",
+    "train efficientnet_lite data=radiographs/checked.csv pretrained=true freeze=true prevalence=0.2 epochs=1000",
+    "compare efficientnet_lite:frozen cnn data=radiographs/checked.csv imgsz=160 budget=15s seeds=3",
     f"predict {RUN} radiographs/images/P0019_1.png",
 )
-TOPS = {"data": "runs/data/labels/data.html", "check": "runs/data/labels/check.html",
-        "report": f"{RUN}/report.html"}  # fmt: skip
+TOPS = {"data": "runs/data/labels/data.html", "check": "runs/data/labels/check.html", "report": f"{RUN}/report.html"}
 SPAN = """(name) => {
   const next = document.querySelector(`#${name} ~ h2`);
   return [document.getElementById(name), next].map((each) => each.getBoundingClientRect().top - 16);

@@ -11,11 +11,15 @@ from souron.runs import folder as run_folder
 
 STATIC = Path(__file__).parent / "_static"
 PROMPTS = (
-    "a blue bird on the left, on grass", "草の上の左側に、一羽の青い鳥",
-    "three blue coins on sand", "夜空の真ん中に、一輪の黄色い花",
-    "two purple vehicles on snow", "a white person at the bottom, on grass",
-    "a red bird on the right, on water", "青空に、二棟の赤い建物",
-)  # fmt: skip
+    "a blue bird on the left, on grass",
+    "草の上の左側に、一羽の青い鳥",
+    "three blue coins on sand",
+    "夜空の真ん中に、一輪の黄色い花",
+    "two purple vehicles on snow",
+    "a white person at the bottom, on grass",
+    "a red bird on the right, on water",
+    "青空に、二棟の赤い建物",
+)
 EACH, SEED, SHOWN = 4, 2, 96  # pictures, seed, pixels
 
 

@@ -100,8 +100,17 @@ def playground(page: Any) -> None:
 
 def kmeans(page: Any) -> None:
     page.locator("canvas[data-canvas=plane]").focus()
-    for key in (*["ArrowLeft"] * 6, *["ArrowDown"] * 4, "Enter", "ArrowLeft", "ArrowDown", "Enter",
-                *["ArrowRight"] * 10, *["ArrowUp"] * 6, "Enter"):  # fmt: skip
+    for key in (
+        *["ArrowLeft"] * 6,
+        *["ArrowDown"] * 4,
+        "Enter",
+        "ArrowLeft",
+        "ArrowDown",
+        "Enter",
+        *["ArrowRight"] * 10,
+        *["ArrowUp"] * 6,
+        "Enter",
+    ):
         page.keyboard.press(key)
     press(page, "run")
     page.wait_for_function(
@@ -140,10 +149,14 @@ def mapped(page: Any) -> None:
 
 
 DONE: dict[str, Callable[[Any], None]] = {
-    "playground": playground, "kmeans_by_hand": kmeans, "noise_slider": noise,
-    "gan_slow_motion": gan, "trust_map": mapped, "real_or_drawn": images,
+    "playground": playground,
+    "kmeans_by_hand": kmeans,
+    "noise_slider": noise,
+    "gan_slow_motion": gan,
+    "trust_map": mapped,
+    "real_or_drawn": images,
     "occupations_day": occupations,
-}  # fmt: skip
+}
 
 
 if __name__ == "__main__":

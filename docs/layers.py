@@ -16,9 +16,7 @@ from souron.utils.files import write_text
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("systems", nargs="*")
     parser.add_argument("--all", action="store_true")
     chosen = parser.parse_args()

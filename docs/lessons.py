@@ -39,9 +39,7 @@ def images(folder: Path) -> dict[str, Drawing]:
     square = clothes.square(cnn.spec.side, cnn.spec.channels)[None]
     image = (square / 255 - cnn.spec.mean[0]) / cnn.spec.std[0]
     return {
-        "1": lesson_plots.gallery(
-            digits.input[list(SOME)], [f"{label} {share:.0%}" for label, share in said]
-        ),
+        "1": lesson_plots.gallery(digits.input[list(SOME)], [f"{label} {share:.0%}" for label, share in said]),
         "2": lesson_plots.preparation(preparation(digits.input[:500], side=16)),
         "3": network_plots.surfaces(seen, moons),
         "4": network_plots.one_pixel(feature_maps.one_pixel(cnn, image, 12, 12, 3), image[0]),

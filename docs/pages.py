@@ -118,10 +118,9 @@ def system(described: Described) -> str:
         [_("file"), f"`{entry.file.relative_to(entry.file.parents[3])}`"],
     ]
     sizes = [
-        [f"`{size.name}`", cli_inspect.shape(size.shape), units.count(size.parameters),
-         units.operations(size.flops)]
+        [f"`{size.name}`", cli_inspect.shape(size.shape), units.count(size.parameters), units.operations(size.flops)]
         for size in described.sizes
-    ]  # fmt: skip
+    ]
     alt = _("The layers of {name} from input to output").format(name=described.drawn)
     return page(
         f"# {entry.name}",
@@ -130,10 +129,11 @@ def system(described: Described) -> str:
         f"```console\n{tries(entry)}\n```",
         f"## {_('Layers')}",
         f"![{alt}]({entry.name}.svg)",
-        _("{name}, from input to output. Higher boxes have larger feature maps, wider ones have "
-          "more channels. Below each box are its name and its output shape: channels × height × "
-          "width, tokens × width, or the length of a vector.").format(
-              name=f"`{described.drawn}`"),
+        _(
+            "{name}, from input to output. Higher boxes have larger feature maps, wider ones have "
+            "more channels. Below each box are its name and its output shape: channels × height × "
+            "width, tokens × width, or the length of a vector."
+        ).format(name=f"`{described.drawn}`"),
         *ready(entry),
         *samples(entry),
         *finds(entry),
@@ -142,7 +142,7 @@ def system(described: Described) -> str:
         _("FLOPs are those of one forward pass of one case; a multiply-add counts as two."),
         f"## {_('Description in its source file')}",
         explained(entry),
-    )  # fmt: skip
+    )
 
 
 def ready(entry: registry.Entry) -> list[str]:
@@ -170,11 +170,12 @@ def samples(entry: registry.Entry) -> list[str]:
     return [
         f"## {_('Samples')}",
         f"![{alt}](../_static/generated/{entry.name}.png)",
-        _("The first images it generated after training on Fashion-MNIST, not selected. "
-          "{command} trains all generators and writes these images; training times are in the "
-          "benchmarks.").format(command="`python benchmarks/generators.py --pictures "
-                                        "docs/_static/generated`"),
-    ]  # fmt: skip
+        _(
+            "The first images it generated after training on Fashion-MNIST, not selected. "
+            "{command} trains all generators and writes these images; training times are in the "
+            "benchmarks."
+        ).format(command="`python benchmarks/generators.py --pictures docs/_static/generated`"),
+    ]
 
 
 def finds(entry: registry.Entry) -> list[str]:
@@ -185,11 +186,11 @@ def finds(entry: registry.Entry) -> list[str]:
     return [
         f"## {_('What it finds')}",
         f"![{alt}](../_static/found/{entry.name}.jpg)",
-        _("The ready-trained model on the first of the included test cases; it was trained on "
-          "none of them. {command} makes this image.").format(
-            command="`python docs/found.py`"
-        ),
-    ]  # fmt: skip
+        _(
+            "The ready-trained model on the first of the included test cases; it was trained on "
+            "none of them. {command} makes this image."
+        ).format(command="`python docs/found.py`"),
+    ]
 
 
 def tries(entry: registry.Entry) -> str:
@@ -267,10 +268,18 @@ def python() -> str:
     model = models_api.Model
     methods = [model.__call__, model.train, model.val, model.generate]
     returned = [
-        labels.Labels, record.RunRecord, records.Measure, record.Cost, record.ComparisonRecord,
-        records.Row, records.Verdict, records.Ranking, generation.Gallery, record.DrawnRecord,
+        labels.Labels,
+        record.RunRecord,
+        records.Measure,
+        record.Cost,
+        record.ComparisonRecord,
+        records.Row,
+        records.Verdict,
+        records.Ranking,
+        generation.Gallery,
+        record.DrawnRecord,
         dataset.Dataset,
-    ]  # fmt: skip
+    ]
     return page(
         f"# {_('Python')}",
         _("The names of `import souron`. Explanations are those of the source."),

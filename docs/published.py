@@ -14,9 +14,7 @@ PAGE = Path(__file__).resolve().parent / "published.md"
 TABLE = re.compile(r"(?<=<!-- table -->\n)(.*?)(?=<!-- end of table -->)", re.DOTALL)
 OTHERS = re.compile(r"(?<=<!-- others -->\n)(.*?)(?=<!-- end of others -->)", re.DOTALL)
 HEADER = ("name", "system here", "classes", "size", "publisher's figure", "SHA-256", "checked here")
-OTHER_HEADER = (
-    "name", "system here", "licence", "size", "learnt from", "SHA-256", "checked here",
-)  # fmt: skip
+OTHER_HEADER = ("name", "system here", "licence", "size", "learnt from", "SHA-256", "checked here")
 CLASSES = {"coco": "COCO", "voc": "VOC", "person": "person, 17 points", "imagenet": "ImageNet"}
 
 
@@ -57,9 +55,8 @@ def others() -> str:
                 name, megabytes = registry.full_name(entry, size), units.size(row.megabytes * 1e6)
                 checked = "package" if row.opened else "structure"
                 rows.append(
-                    (f"`{row.name}`", f"`{name}`", row.free, megabytes, row.data,
-                     f"`{row.sha256[:8]}`", checked)
-                )  # fmt: skip
+                    (f"`{row.name}`", f"`{name}`", row.free, megabytes, row.data, f"`{row.sha256[:8]}`", checked)
+                )
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

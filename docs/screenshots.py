@@ -48,8 +48,7 @@ def main() -> None:
                         visit.page.set_viewport_size({"width": WIDTH, "height": HIGHEST})
                         for name, visits in visited.items():
                             visits(visit.page, f"{server.address}/{language}/", language)
-                            ends = [name, *(["dark"] if dark else []),
-                                    *(["ja"] if language == "ja" else []), "jpg"]  # fmt: skip
+                            ends = [name, *(["dark"] if dark else []), *(["ja"] if language == "ja" else []), "jpg"]
                             shoot(visit.page, place / ".".join(ends))
                         assert not visit.outside, visit.outside
 
@@ -164,9 +163,16 @@ def teach(page: Any, studio: str, language: str) -> None:
 
 
 VISITS: dict[str, Callable[[Any, str, str], None]] = {
-    "lecture": lecture, "lesson": lesson, "teach": teach, "data": data, "train": train,
-    "compare": compare, "use": use, "runs": runs, "machine": machine,
-}  # fmt: skip
+    "lecture": lecture,
+    "lesson": lesson,
+    "teach": teach,
+    "data": data,
+    "train": train,
+    "compare": compare,
+    "use": use,
+    "runs": runs,
+    "machine": machine,
+}
 BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "machine"}
 
 

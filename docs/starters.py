@@ -84,9 +84,14 @@ def shown(answer: object) -> Image.Image:
 def images() -> None:
     PLACE.mkdir(exist_ok=True)
     for system, names in SYSTEMS.items():
-        made = [shown(souron.load(system)(photograph(name), **{
-            key: photograph(value) for key, value in options(system).items()
-        })) for name in names]  # fmt: skip
+        made = [
+            shown(
+                souron.load(system)(
+                    photograph(name), **{key: photograph(value) for key, value in options(system).items()}
+                )
+            )
+            for name in names
+        ]
         small = [one.resize((round(one.width * HIGH / one.height), HIGH)) for one in made]
         sheet = Image.new("RGB", (sum(one.width + 4 for one in small) - 4, HIGH), "white")
         at = 0

@@ -37,11 +37,7 @@ NAMED = 40  # characters of a text that name its answer
 ENDING = re.compile(r"\.\w{1,5}$", re.ASCII)  # suffix of a file name
 
 
-def load(
-    name: str | Path | names.Meaning,
-    pretrained: bool | str = False,
-    context: int | None = None,
-) -> "Model":
+def load(name: str | Path | names.Meaning, pretrained: bool | str = False, context: int | None = None) -> "Model":
     """Load a system by the folder of a run or by its name.
 
     A name gives the ready-trained system where there is one, else an untrained one. ``pretrained``
@@ -119,9 +115,7 @@ class Model:
         if asked is None:
             raise UserError(
                 "task",
-                _("{name} answers nothing: it makes no predictions for single cases").format(
-                    name=self.name
-                ),
+                _("{name} answers nothing: it makes no predictions for single cases").format(name=self.name),
                 expected=_("a run of a system that does, such as a classifier's"),
                 fix="souron list",
             )
@@ -142,9 +136,7 @@ class Model:
         if not isinstance(given, takes):
             raise UserError(
                 "kind",
-                _("{name} was given a {kind}").format(
-                    name=self.name, kind=type(given).__name__.lower()
-                ),
+                _("{name} was given a {kind}").format(name=self.name, kind=type(given).__name__.lower()),
                 expected=takes.__name__.lower(),
             )
         said = self._said(self.system.eval(), given, options)
@@ -186,10 +178,7 @@ class Model:
         if not self.system.needs_fit:
             return None
         seed = int(options.get("seed", 0))
-        asked = {
-            name: Path(value.file) if isinstance(value, Kind) else value
-            for name, value in options.items()
-        }
+        asked = {name: Path(value.file) if isinstance(value, Kind) else value for name, value in options.items()}
         if self.folder is None:
             return provenance.of_published(self.name, seed, asked)
         return provenance.mark(self.folder, run_folder.read_args(self.folder), seed, asked)
@@ -310,9 +299,7 @@ class _Many(Model):
             return self._said(self.system, given, options)
 
 
-def predict(
-    model: Model, files: Sequence[str | Path], **options: Any
-) -> Iterator[tuple[Path, Kind | UserError]]:
+def predict(model: Model, files: Sequence[str | Path], **options: Any) -> Iterator[tuple[Path, Kind | UserError]]:
     """Yield the prediction of ``model`` for each file, or a UserError where a file cannot be read.
 
     An unreadable file does not stop the others. Each frame of a multi-frame DICOM file gets an
@@ -368,9 +355,7 @@ def is_typed(word: str) -> bool:
         return True
 
 
-def keep(
-    answer: Kind, file: Path, folder: Path, suffix: str = "", by: "Model | None" = None
-) -> Path:
+def keep(answer: Kind, file: Path, folder: Path, suffix: str = "", by: "Model | None" = None) -> Path:
     """Save an answer under the name of its input file and return the new path.
 
     The format is that of the answer's kind, or the one of ``suffix``. Existing files are not

@@ -143,10 +143,7 @@ def describe_task(file: Path) -> TaskEntry:
             default_data=_literal(values["default_data"]) if "default_data" in values else "digits",
             options=tuple(_options(tree)),
             not_compared=_literal(values["not_compared"]) if "not_compared" in values else (),
-            formats=(
-                *formats_for(file.stem),
-                *(_literal(values["formats"]) if "formats" in values else ()),
-            ),
+            formats=(*formats_for(file.stem), *(_literal(values["formats"]) if "formats" in values else ())),
             talks=_literal(values["talks"]) if "talks" in values else False,
             file=file,
         )
@@ -265,9 +262,7 @@ def _contract(base: str) -> dict[str, ast.FunctionDef]:
 def _abstract(base: str) -> list[str]:
     """The methods that every class of that base has to have."""
     return [
-        name
-        for name, method in _contract(base).items()
-        if "abstractmethod" in map(ast.unparse, method.decorator_list)
+        name for name, method in _contract(base).items() if "abstractmethod" in map(ast.unparse, method.decorator_list)
     ]
 
 
@@ -276,10 +271,7 @@ def _parameters(function: ast.FunctionDef) -> list[str]:
 
 
 def _wrong(base: str, file: Path, line: int, found: str, expected: str) -> UserError:
-    see = {
-        "task": _('see "Add a task" in CONTRIBUTING.md'),
-        "study": _('see "Add a study" in CONTRIBUTING.md'),
-    }
+    see = {"task": _('see "Add a task" in CONTRIBUTING.md'), "study": _('see "Add a study" in CONTRIBUTING.md')}
     return UserError(
         f"{CONTRACTS[base]} file",
         _("{file}, line {line}: {found}").format(file=file, line=line, found=found),
@@ -366,9 +358,7 @@ def load_task(name: str) -> Any:
     [kind] = (
         thing
         for thing in vars(module).values()
-        if inspect.isclass(thing)
-        and thing.__module__ == module.__name__
-        and hasattr(thing, "metrics")
+        if inspect.isclass(thing) and thing.__module__ == module.__name__ and hasattr(thing, "metrics")
     )
     task: Any = kind()
     task.formats = (*formats_for(name), *task.formats)
@@ -437,10 +427,7 @@ def describe(file: Path) -> Entry:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     about = ast.get_docstring(tree) or ""
     values = {
-        name: value
-        for node in tree.body
-        if isinstance(node, ast.ClassDef)
-        for name, value in _assigned(node).items()
+        name: value for node in tree.body if isinstance(node, ast.ClassDef) for name, value in _assigned(node).items()
     }
 
     sizes = values.get("SIZES", ast.Dict([], []))
@@ -554,20 +541,14 @@ def system_class(module: ModuleType) -> Any:
     own = [
         thing
         for thing in vars(module).values()
-        if inspect.isclass(thing)
-        and hasattr(thing, "SIZES")
-        and thing.__module__ == module.__name__
+        if inspect.isclass(thing) and hasattr(thing, "SIZES") and thing.__module__ == module.__name__
     ]
     assert len(own) == 1, f"{module.__name__} defines {len(own)} systems; one file, one system"
     return own[0]
 
 
 def status(entry: Entry) -> str:
-    return {
-        "faithful": _("faithful"),
-        "reduced": _("reduced"),
-        "pretrained": _("pretrained"),
-    }[entry.status]
+    return {"faithful": _("faithful"), "reduced": _("reduced"), "pretrained": _("pretrained")}[entry.status]
 
 
 def entry_as_json(entry: Entry) -> dict[str, Any]:

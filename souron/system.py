@@ -33,9 +33,7 @@ class System(nn.Module, ABC):
 
     task: ClassVar[str]
     SIZES: ClassVar[dict[str, Any]]
-    WEIGHTS: ClassVar[
-        dict[str, str]
-    ] = {}  # size -> source of its published weights: "torchvision:...", "timm:..."
+    WEIGHTS: ClassVar[dict[str, str]] = {}  # size -> source of its published weights: "torchvision:...", "timm:..."
     published_from: ClassVar[
         dict[str, str]
     ] = {}  # size -> training data of its published weights, where it is not the task's
@@ -52,9 +50,7 @@ class System(nn.Module, ABC):
     # name -> share; the learning rate has one cycle per stage
     last_layers: tuple[str, ...] = ()  # that depend on the labels: new, where published weights are
     # adapted to other data
-    sized_by_data: ClassVar[
-        tuple[str, ...]
-    ] = ()  # buffers whose length is known only after training
+    sized_by_data: ClassVar[tuple[str, ...]] = ()  # buffers whose length is known only after training
     clip: ClassVar[float | None] = None  # the largest gradient norm of an update
 
     most_steps: int | None = None  # number of steps; None: as many as the budget allows
@@ -161,9 +157,9 @@ class System(nn.Module, ABC):
 
 def in_channels_last(batch: Any) -> Any:
     """Convert the images of a batch to channels-last memory format, for fast convolutions."""
-    return type(batch)(*(
-        part.contiguous(memory_format=torch.channels_last)
-        if isinstance(part, Tensor) and part.ndim == 4
-        else part
-        for part in batch
-    ))  # fmt: skip
+    return type(batch)(
+        *(
+            part.contiguous(memory_format=torch.channels_last) if isinstance(part, Tensor) and part.ndim == 4 else part
+            for part in batch
+        )
+    )

@@ -43,9 +43,7 @@ class NoOptions:
     """The options of a task that has none of its own."""
 
 
-def one_by_one(
-    names: Sequence[str], change: Callable[[Rows, str, Generator], Rows]
-) -> Augment | None:
+def one_by_one(names: Sequence[str], change: Callable[[Rows, str, Generator], Rows]) -> Augment | None:
     """Return the augmentation that changes cases by each name in turn; None without names.
 
     Raises UserError for unknown names.
@@ -172,9 +170,7 @@ class Task(ABC):
         """
         return ()
 
-    def published(
-        self, name: str, source: bool | str, config: Any = None, spec: Any = None
-    ) -> System:
+    def published(self, name: str, source: bool | str, config: Any = None, spec: Any = None) -> System:
         """Load a system by name with its published weights, or with those of a file or folder
         ``source``.
 
@@ -250,9 +246,7 @@ class Task(ABC):
         average precision or a Fréchet distance.
         """
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Any, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Any, training: Any = None) -> dict[str, Measure]:
         """Return each metric with its 95 % interval over seeds, cases and patients.
 
         ``training`` (seeds, cases) numbers the training behind each answer where a seed has
@@ -263,9 +257,7 @@ class Task(ABC):
             for name, table in self.scores(seeds, setup).items()
         }
 
-    def details(
-        self, system: System, answers: Answers, setup: Any, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: Any, trainings: int = 1) -> Iterator[Step]:
         """Yield steps of computing further ``Answers`` that only the report uses.
 
         The last step carries them. ``trainings`` of one procedure share the time for it.
@@ -350,9 +342,7 @@ class Jackknifed(ABC):
         each = [self.judge(answers, setup) for answers in seeds]
         return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Any, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Any, training: Any = None) -> dict[str, Measure]:
         return {
             name: intervals.share_interval(table, setup.test.units, trainings=training)
             for name, table in self.scores(seeds, setup).items()
@@ -362,9 +352,7 @@ class Jackknifed(ABC):
         """Return the answers of the untrained network that the report shows."""
         return {}
 
-    def details(
-        self, system: System, answers: Answers, setup: Any, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: Any, trainings: int = 1) -> Iterator[Step]:
         """Yield the answers of the same network before training."""
         found = self.ask_untrained(untrained(system), replace(setup, fast=True))
         yield Step(1.0, _("the same network untrained"), found)

@@ -67,8 +67,7 @@ class Selection:
         """Does a test, by its pytest id, belong to it?"""
         file, _colons, name = test_id.partition("::")
         return file in self.distance or any(
-            re.search(rf"(?<![a-z]){re.escape(word)}(?![a-z])", name)
-            for word in self.named.get(file, ())
+            re.search(rf"(?<![a-z]){re.escape(word)}(?![a-z])", name) for word in self.named.get(file, ())
         )
 
 
@@ -79,9 +78,7 @@ class Graph:
         self.root = root
         folders = (root / "souron", root / "tests", root / "zoo")
         paths = sorted(path for folder in folders for path in folder.rglob("*.py"))
-        self.text = {
-            path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths
-        }
+        self.text = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
         self.modules = {self._module(file): file for file in self.text}
         self.tests = [file for file in self.text if re.match(r"tests/(.*/)?test_", file)]
 
@@ -300,13 +297,18 @@ def _run(files: list[str], selection: Selection) -> tuple[int, dict[str, int]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     plan = ROOT / ".pytest_cache" / "check.json"
     plan.parent.mkdir(exist_ok=True)
-    plan.write_text(json.dumps({
-        "distance": selection.distance,
-        "named": {test: sorted(words) for test, words in selection.named.items()},
-        "seconds": json.loads(times.read_text(encoding="utf-8")) if times.is_file() else {},
-        "room": (SECONDS - START) * (cores or 1),
-        "end": time.time() + SECONDS,
-    }), encoding="utf-8")  # fmt: skip
+    plan.write_text(
+        json.dumps(
+            {
+                "distance": selection.distance,
+                "named": {test: sorted(words) for test, words in selection.named.items()},
+                "seconds": json.loads(times.read_text(encoding="utf-8")) if times.is_file() else {},
+                "room": (SECONDS - START) * (cores or 1),
+                "end": time.time() + SECONDS,
+            }
+        ),
+        encoding="utf-8",
+    )
     left, report = plan.with_suffix(".left"), plan.with_suffix(".xml")
     for file in (left, report):
         file.unlink(missing_ok=True)

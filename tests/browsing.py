@@ -19,13 +19,26 @@ from typing import Any
 from souron.utils.messages import _translations, use_language
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
-FLAGS = ("--headless", "--hide-scrollbars", "--mute-audio", "--force-color-profile=srgb",
-         "--disable-dev-shm-usage", "--disable-extensions", "--disable-popup-blocking",
-         "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",
-         "--disable-background-timer-throttling", "--disable-ipc-flooding-protection",
-         "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--disable-quic",
-         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost")  # fmt: skip
+FLAGS = (
+    "--headless",
+    "--hide-scrollbars",
+    "--mute-audio",
+    "--force-color-profile=srgb",
+    "--disable-dev-shm-usage",
+    "--disable-extensions",
+    "--disable-popup-blocking",
+    "--disable-renderer-backgrounding",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-background-timer-throttling",
+    "--disable-ipc-flooding-protection",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+)
 KEPT = Path(__file__).parent.parent / "build" / "studio"
 PATIENCE = 60_000  # milliseconds
 LEFT = ("AbortError", "Connection errored out")  # what Gradio says of a page that is left
@@ -59,9 +72,8 @@ class Server:
         how = ["-c", self.code] if self.code else ["-m", "souron"]
         words = [sys.executable, *how, "studio", "port=0", "--no-browser", *self.options]
         self.process = subprocess.Popen(
-            words, cwd=self.folder, env=environment, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            words, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         for line in self.process.stdout:
             self.lines.append(line)
             if found := re.search(r"http://127\.0\.0\.1:\d+", line):

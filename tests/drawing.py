@@ -13,11 +13,12 @@ PATTERNS = {
     "rays": lambda u, v: np.sin(8 * np.arctan2(v, u)),
     "spiral": lambda u, v: np.sin(np.hypot(u, v) + 3 * np.arctan2(v, u)),
     "waves": lambda u, v: np.sin(u + 2 * np.sin(v)),
-    "bricks": lambda u, v: np.minimum(
-        np.abs(np.sin(v)), np.abs(np.sin(u / 2 + 1.6 * (np.floor(v / np.pi) % 2)))) > 0.25,
+    "bricks": lambda u, v: (
+        np.minimum(np.abs(np.sin(v)), np.abs(np.sin(u / 2 + 1.6 * (np.floor(v / np.pi) % 2)))) > 0.25
+    ),
     "zigzag": lambda u, v: np.sin(u + 2 * np.abs((v / 3) % 2 - 1)),
     "cross": lambda u, v: np.minimum(np.abs(u), np.abs(v)) < 1.5,
-}  # fmt: skip
+}
 
 
 def textures(folder, count=40, side=64):

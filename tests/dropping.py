@@ -159,10 +159,7 @@ BODIES = {  # what comes out -> from what, and how
     "question": ("question", "return Question(given.text, given.options[::-1], word)"),
     "mesh": ("mesh", "return Mesh(given.vertices * reach, given.faces)"),
     "volume": ("volume", "return Volume(given.values * reach, given.affine)"),
-    "labelled_volume": (
-        "volume",
-        "return LabelledVolume(given, (given.values > 0).astype(int), ['', word])",
-    ),
+    "labelled_volume": ("volume", "return LabelledVolume(given, (given.values > 0).astype(int), ['', word])"),
     "table": ("table", "return Table([*given.columns, word], [[*r, least] for r in given.rows])"),
     "page": (
         "text",
@@ -176,10 +173,7 @@ BODIES = {  # what comes out -> from what, and how
     ),
     "score": ("score", "return replace(given, title=word, given=[loud] * len(given.tones))"),
     "plot": ("sound", "return Plot([Series(word, range(5), given.mono[:5])], 'time (s)', '音圧')"),
-    "ranking": (
-        "picture",
-        "return Ranking.of([word, '猫', 'a'][:count + 1], [least, 0.9, 0.1][:count + 1], given)",
-    ),
+    "ranking": ("picture", "return Ranking.of([word, '猫', 'a'][:count + 1], [least, 0.9, 0.1][:count + 1], given)"),
     "before_after": (
         "picture",
         "return BeforeAfter(given, Picture(given.image.resize(\n"
@@ -207,14 +201,15 @@ def written(given: str, gives: str, body: str) -> str:
     """The file of a system from the names of its kinds and what its ``predict`` does."""
     kind = "".join(part.capitalize() for part in gives.split("_"))
     names = {
-        "plot": "Plot, Series", "passages": "Passage, Passages", "spans": "Span, Spans",
+        "plot": "Plot, Series",
+        "passages": "Passage, Passages",
+        "spans": "Span, Spans",
         "transcript": "Piece, Transcript",
         "before_after": "BeforeAfter, Picture",
-    }.get(gives, kind)  # fmt: skip
+    }.get(gives, kind)
     return SOURCE.format(
-        given=given.capitalize(), given_file=given, gives=kind, gives_file=gives,
-        gives_names=names, body=body,
-    )  # fmt: skip
+        given=given.capitalize(), given_file=given, gives=kind, gives_file=gives, gives_names=names, body=body
+    )
 
 
 @contextmanager
@@ -300,10 +295,7 @@ def tidy_gradio(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 def made_run(folder: Path, name: str, system: Any, config: Any, seen: Any) -> Path:
     """A run's folder with a system's weights as they are."""
-    args = {
-        "system": name, "data": "digits",
-        "config": run_folder.as_plain(config), "seen": run_folder.as_plain(seen),
-    }  # fmt: skip
+    args = {"system": name, "data": "digits", "config": run_folder.as_plain(config), "seen": run_folder.as_plain(seen)}
     run_folder.write_args(folder, args)
     files.write_tensors(folder / "weights" / "best.safetensors", system.state_dict(), {})
     return folder
@@ -324,9 +316,7 @@ def film(count: int = 4) -> Video:
 
 
 def pyramid() -> Mesh:
-    return Mesh(
-        [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]
-    )
+    return Mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
 
 
 def scanned() -> Volume:

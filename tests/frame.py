@@ -26,9 +26,7 @@ def measured(package: Path) -> Frame:
     """Return the lines of the frame of a package, and the number of its systems."""
     files = [path.relative_to(package) for path in package.rglob("*.py")]
     lines = sum(
-        len((package / file).read_text(encoding="utf-8").splitlines())
-        for file in files
-        if file.parts[0] not in ADDED
+        len((package / file).read_text(encoding="utf-8").splitlines()) for file in files if file.parts[0] not in ADDED
     )
     systems = [file for file in files if file.parts[0] == "systems" and len(file.parts) == 3]
     return Frame(lines, sum(not file.name.startswith("_") for file in systems))

@@ -17,8 +17,22 @@ from pathlib import Path
 
 import pytest
 
-OWN = ("SOURON_", "XDG_", "HF_", "HUGGINGFACE_", "TRANSFORMERS_", "TORCH_HOME", "MPL", "GRADIO_",
-       "LC_", "LANGUAGE", "COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR")  # fmt: skip
+OWN = (
+    "SOURON_",
+    "XDG_",
+    "HF_",
+    "HUGGINGFACE_",
+    "TRANSFORMERS_",
+    "TORCH_HOME",
+    "MPL",
+    "GRADIO_",
+    "LC_",
+    "LANGUAGE",
+    "COLUMNS",
+    "LINES",
+    "FORCE_COLOR",
+    "NO_COLOR",
+)
 FETCHED = ("SOURON_TEST_DATA", "SOURON_TEST_WEIGHTS")
 LOCAL = "127.0.0.1,localhost"
 

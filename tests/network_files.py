@@ -5,9 +5,7 @@ import struct
 
 import numpy as np
 
-KERNEL = np.arange(24, dtype=np.float32).reshape(
-    2, 2, 2, 3
-)  # (outputs, H, W, inputs), as in TFLite
+KERNEL = np.arange(24, dtype=np.float32).reshape(2, 2, 2, 3)  # (outputs, H, W, inputs), as in TFLite
 BIAS = np.array([0.5, -0.5], np.float32)
 
 
@@ -58,40 +56,50 @@ class Buffer:
         return start
 
 
-def tflite(
-    shape=(2, 2, 2, 3), code=3, inputs=(0, 1, 2), output=3, half=True, graphs=1, identifier=b"TFL3"
-):
+def tflite(shape=(2, 2, 2, 3), code=3, inputs=(0, 1, 2), output=3, half=True, graphs=1, identifier=b"TFL3"):
     """A convolution of a constant kernel, stored as float16, with a bias: its output is "out"."""
     b = Buffer()
     kernel = KERNEL.astype(np.float16 if half else np.float32)
     contents = [b"", kernel.tobytes(), BIAS.tobytes()]
-    buffers = b.offsets([
-        b.table({0: ("@", b.vector("B", list(content)))} if content else {}) for content in contents
-    ])  # fmt: skip
+    buffers = b.offsets([b.table({0: ("@", b.vector("B", list(content)))} if content else {}) for content in contents])
     tensors = []
     for name, dims, kind, buffer in (
-        ("image", (1, 4, 4, 3), 0, 0), ("kernel_half", shape, int(half), 1), ("bias", (2,), 0, 2),
-        ("out;and more", (1, 4, 4, 2), 0, 0), ("kernel", shape, 0, 0),
-    ):  # fmt: skip
-        tensors.append(b.table({
-            0: ("@", b.vector("i", dims)), 1: ("b", kind), 2: ("I", buffer),
-            3: ("@", b.vector("B", list(name.encode()))),
-        }))  # fmt: skip
+        ("image", (1, 4, 4, 3), 0, 0),
+        ("kernel_half", shape, int(half), 1),
+        ("bias", (2,), 0, 2),
+        ("out;and more", (1, 4, 4, 2), 0, 0),
+        ("kernel", shape, 0, 0),
+    ):
+        tensors.append(
+            b.table(
+                {
+                    0: ("@", b.vector("i", dims)),
+                    1: ("b", kind),
+                    2: ("I", buffer),
+                    3: ("@", b.vector("B", list(name.encode()))),
+                }
+            )
+        )
     operations = [
         b.table({0: ("I", 1), 1: ("@", b.vector("i", (1,))), 2: ("@", b.vector("i", (4,)))}),
-        b.table({
-            0: ("I", 0), 1: ("@", b.vector("i", [4 if i == 1 else i for i in inputs])),
-            2: ("@", b.vector("i", (output,))),
-        }),
-    ]  # fmt: skip
-    graph = b.table({
-        0: ("@", b.offsets(tensors)), 1: ("@", b.vector("i", (0,))),
-        2: ("@", b.vector("i", (3,))), 3: ("@", b.offsets(operations)),
-    })  # fmt: skip
+        b.table(
+            {
+                0: ("I", 0),
+                1: ("@", b.vector("i", [4 if i == 1 else i for i in inputs])),
+                2: ("@", b.vector("i", (output,))),
+            }
+        ),
+    ]
+    graph = b.table(
+        {
+            0: ("@", b.offsets(tensors)),
+            1: ("@", b.vector("i", (0,))),
+            2: ("@", b.vector("i", (3,))),
+            3: ("@", b.offsets(operations)),
+        }
+    )
     codes = b.offsets([b.table({0: ("b", code)}), b.table({0: ("b", 6)})])
-    model = b.table({
-        0: ("I", 3), 1: ("@", codes), 2: ("@", b.offsets([graph] * graphs)), 4: ("@", buffers),
-    })  # fmt: skip
+    model = b.table({0: ("I", 3), 1: ("@", codes), 2: ("@", b.offsets([graph] * graphs)), 4: ("@", buffers)})
     return struct.pack("<I", len(b.data) + 8 - model) + identifier + b.data
 
 
@@ -103,19 +111,30 @@ def tfjs(folder, **changes):
     kernel = KERNEL.transpose(1, 2, 3, 0)  # (H, W, inputs, outputs)
     (folder / "net.bin").write_bytes(kernel.astype(np.uint8).tobytes() + BIAS.tobytes())
     model = {
-        "modelTopology": {"node": [
-            {"name": "sum", "op": "BiasAdd", "input": ["conv", "bias"]},
-            {"name": "image", "op": "Placeholder"},
-            {"name": "kernel", "op": "Const"},
-            {"name": "bias", "op": "Const"},
-            {"name": "conv", "op": "Conv2D", "input": ["image", "kernel"]},
-        ]},
-        "weightsManifest": [{"paths": ["net.bin"], "weights": [
-            {"name": "kernel", "shape": list(kernel.shape), "dtype": "float32",
-             "quantization": {"dtype": "uint8", "scale": 1.0, "min": 0.0}},
-            {"name": "bias", "shape": [2], "dtype": "float32"},
-        ]}],
-    }  # fmt: skip
+        "modelTopology": {
+            "node": [
+                {"name": "sum", "op": "BiasAdd", "input": ["conv", "bias"]},
+                {"name": "image", "op": "Placeholder"},
+                {"name": "kernel", "op": "Const"},
+                {"name": "bias", "op": "Const"},
+                {"name": "conv", "op": "Conv2D", "input": ["image", "kernel"]},
+            ]
+        },
+        "weightsManifest": [
+            {
+                "paths": ["net.bin"],
+                "weights": [
+                    {
+                        "name": "kernel",
+                        "shape": list(kernel.shape),
+                        "dtype": "float32",
+                        "quantization": {"dtype": "uint8", "scale": 1.0, "min": 0.0},
+                    },
+                    {"name": "bias", "shape": [2], "dtype": "float32"},
+                ],
+            }
+        ],
+    }
     changed = changes.pop("change", None)
     if changed:
         changed(model)
@@ -148,24 +167,25 @@ def tensor(name, values, kind, shape=None):
 
 
 def node(kind, inputs, outputs, attributes=b""):
-    return b"".join([
-        *(field(1, name) for name in inputs), *(field(2, name) for name in outputs),
-        field(4, kind), attributes,
-    ])  # fmt: skip
+    return b"".join(
+        [*(field(1, name) for name in inputs), *(field(2, name) for name in outputs), field(4, kind), attributes]
+    )
 
 
 def onnx(shape=None, kind="Conv", attributes=b"", inputs=("image", "kernel", "bias"), more=b""):
     """The same convolution; the kernel in eight bits, with a scale for each output."""
     kernel = KERNEL.transpose(0, 3, 1, 2).astype(np.int8)  # (outputs, inputs, H, W)
     axis = field(5, field(1, "axis") + field(3, 0))
-    graph = b"".join([
-        field(1, node("DequantizeLinear", ("kernel8", "scale", "zero"), ("kernel",), axis)),
-        field(1, node(kind, inputs, ("out",), attributes)),
-        field(5, tensor("kernel8", kernel, 3, shape)),
-        field(5, tensor("scale", np.array([1, 1], np.float32), 1)),
-        field(5, tensor("zero", np.array([0, 0], np.int8), 3)),
-        field(5, tensor("bias", BIAS, 1)),
-        field(11, field(1, "image")),
-        more,
-    ])  # fmt: skip
+    graph = b"".join(
+        [
+            field(1, node("DequantizeLinear", ("kernel8", "scale", "zero"), ("kernel",), axis)),
+            field(1, node(kind, inputs, ("out",), attributes)),
+            field(5, tensor("kernel8", kernel, 3, shape)),
+            field(5, tensor("scale", np.array([1, 1], np.float32), 1)),
+            field(5, tensor("zero", np.array([0, 0], np.int8), 3)),
+            field(5, tensor("bias", BIAS, 1)),
+            field(11, field(1, "image")),
+            more,
+        ]
+    )
     return field(1, 8) + field(7, graph)

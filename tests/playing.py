@@ -33,20 +33,14 @@ plotting.DOTS = 48
 
 
 def played(
-    name: str,
-    folder: Path,
-    parameters: dict[str, Any] | None = None,
-    before: str = "",
-    twice: bool = False,
+    name: str, folder: Path, parameters: dict[str, Any] | None = None, before: str = "", twice: bool = False
 ) -> Any:
     """The lesson, run in ``folder`` with the network shut; ``parameters`` stand in place of its
     own, ``before`` is run first. Raises nbclient's error of the first cell that fails."""
     lesson = build.notebook(name, "en")
     cells = list(lesson.cells)
     if parameters:
-        place = 1 + next(
-            i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", ())
-        )
+        place = 1 + next(i for i, c in enumerate(cells) if "parameters" in c.metadata.get("tags", ()))
         changed = "\n".join(f"{known} = {value!r}" for known, value in parameters.items())
         for known in parameters:
             assert f"{known} = " in cells[place - 1].source, known
@@ -58,11 +52,7 @@ def played(
         nbformat.v4.new_code_cell("assert asked == [], asked"),
     ]
     client = nbclient.NotebookClient(
-        lesson,
-        timeout=300,
-        startup_timeout=300,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
+        lesson, timeout=300, startup_timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
     with tempfile.TemporaryDirectory() as sockets:  # their names must be short
         if os.name == "posix":
@@ -75,15 +65,18 @@ def shown(lesson: Any) -> list[str]:
     """The HTML of every output, in order."""
     return [
         output["data"]["text/html"]
-        for cell in lesson.cells if cell.cell_type == "code"
-        for output in cell.outputs if "text/html" in output.get("data", {})
-    ]  # fmt: skip
+        for cell in lesson.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "text/html" in output.get("data", {})
+    ]
 
 
 def told(lesson: Any) -> str:
     """All words and figures of all outputs."""
     return "\n".join(
         str(output.get("text", "") or output.get("data", {}).get("text/plain", ""))
-        for cell in lesson.cells if cell.cell_type == "code"
+        for cell in lesson.cells
+        if cell.cell_type == "code"
         for output in cell.outputs
-    )  # fmt: skip
+    )

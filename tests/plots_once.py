@@ -70,8 +70,7 @@ def oddities(values: Any) -> Hashable:
         return None
     found = np.ma.filled(np.ma.asarray(values, dtype=float), np.nan).ravel()
     finite = found[np.isfinite(found)]
-    return (min(len(found), 2), len(finite) == len(found), bool((finite > 0).all()),
-            len(np.unique(finite)) > 1)  # fmt: skip
+    return (min(len(found), 2), len(finite) == len(found), bool((finite > 0).all()), len(np.unique(finite)) > 1)
 
 
 def words(figure: Figure) -> Iterator[str]:

@@ -31,11 +31,7 @@ MOST = 4095  # 12 bits
 ORGANISATION = "2.25."  # DICOM identifiers made from large numbers
 
 # gamma, darkest, brightest (of 1), noise of the sensor
-SITES = {
-    "A": (1.0, 0.03, 0.95, 0.015),
-    "B": (0.8, 0.10, 0.85, 0.025),
-    "C": (1.3, 0.00, 0.90, 0.020),
-}
+SITES = {"A": (1.0, 0.03, 0.95, 0.015), "B": (0.8, 0.10, 0.85, 0.025), "C": (1.3, 0.00, 0.90, 0.020)}
 
 # half a tooth's width, from the biting edge (0) to the tip of the root (1)
 HEIGHTS = (0.0, 0.02, 0.06, 0.12, 0.22, 0.36, 0.48, 0.75, 0.93, 1.0)
@@ -176,9 +172,7 @@ def exposed(image, site, chance):
     return np.clip((value + 1.5 * noise * grain) * MOST, 0, MOST).round().astype(np.uint16)
 
 
-def radiographs(
-    folder, patients=120, seed=0, side=SIDE, defects=False, dicom=False, japanese=False
-):
+def radiographs(folder, patients=120, seed=0, side=SIDE, defects=False, dicom=False, japanese=False):
     """Write the pictures and ``labels.csv``; the same seed writes the same files."""
     folder = Path(folder)
     (folder / "images").mkdir(parents=True)
@@ -268,9 +262,7 @@ def write_dicom(path, image, row, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--patients", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)

@@ -33,9 +33,7 @@ def frozen_resnet() -> nn.Module:
 def mobile(labels: int, **how) -> nn.Module:
     backbone = _mobilenet_extractor(mobilenet_v3_large(norm_layer=FrozenBatchNorm2d), True, 3)
     anchors = AnchorGenerator(((32, 64, 128, 256, 512),) * 3, ((0.5, 1.0, 2.0),) * 3)
-    return FasterRCNN(
-        backbone, 1 + labels, rpn_anchor_generator=anchors, rpn_score_thresh=0.05, **how
-    )
+    return FasterRCNN(backbone, 1 + labels, rpn_anchor_generator=anchors, rpn_score_thresh=0.05, **how)
 
 
 def first(kind, **own):

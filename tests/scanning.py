@@ -43,9 +43,7 @@ def scan(
     i, j = np.meshgrid(*(np.arange(n) for n in size), indexing="ij")
     for k, step in enumerate(steps):
         middle = CENTRE + normal * step + column * tilt * step
-        first = (
-            middle - column * spacing[0] * (size[0] - 1) / 2 - row * spacing[1] * (size[1] - 1) / 2
-        )
+        first = middle - column * spacing[0] * (size[0] - 1) / 2 - row * spacing[1] * (size[1] - 1) / 2
         place = first + i[..., None] * column * spacing[0] + j[..., None] * row * spacing[1]
         slope, shift = slopes[k % len(slopes)]
         made = Dataset()

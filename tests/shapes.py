@@ -130,10 +130,16 @@ def marks(count=200, side=64, seed=0, hidden=0.05, spacing=0.5) -> Dataset:
     gone[:, 0] = False
     points[gone] = torch.nan
     return Dataset(
-        "marks", torch.stack(images), points, MARKS, [f"{case}.png" for case in range(count)],
-        [f"patient {case // 2}" for case in range(count)], augment=("shift", "brightness"),
-        licence="CC0", spacing=[spacing] * count if spacing else (),
-    )  # fmt: skip
+        "marks",
+        torch.stack(images),
+        points,
+        MARKS,
+        [f"{case}.png" for case in range(count)],
+        [f"patient {case // 2}" for case in range(count)],
+        augment=("shift", "brightness"),
+        licence="CC0",
+        spacing=[spacing] * count if spacing else (),
+    )
 
 
 def scans(count=40, size=(8, 12, 16), seed=0) -> Dataset:
@@ -150,11 +156,15 @@ def scans(count=40, size=(8, 12, 16), seed=0) -> Dataset:
         area[case][ball], area[case][cubes] = 1, 2
     values += 120 * (area == 1)[:, None] + 250 * (area == 2)[:, None]
     return Dataset(
-        "scans", torch.from_numpy(values.round().astype(np.int16)), torch.from_numpy(area),
-        ("background", "ball", "cubes"), [f"{case}.nii.gz" for case in range(count)],
-        licence="CC0", augment=(),
+        "scans",
+        torch.from_numpy(values.round().astype(np.int16)),
+        torch.from_numpy(area),
+        ("background", "ball", "cubes"),
+        [f"{case}.nii.gz" for case in range(count)],
+        licence="CC0",
+        augment=(),
         spacing=[(3.0 + case % 2, 2.0, 1.5) for case in range(count)],
-    )  # fmt: skip
+    )
 
 
 MADE = {  # by what a task wants of a case
@@ -202,18 +212,31 @@ def coats(count=200, side=64, seed=0) -> Dataset:
         areas.append(lengths_of(inside))
     names = [f"{case}.png" for case in range(count)]
     return Dataset(
-        "coats", torch.from_numpy(np.stack(images)), torch.arange(count) % 2,
-        ("plain", "striped"), names, [f"pair {case // 2}" for case in range(count)],
-        augment=("mirror",), licence="CC0",
-        columns={"twin": [f"{min(case ^ 1, count - 1)}.png" for case in range(count)],
-                 "object": areas},
-    )  # fmt: skip
+        "coats",
+        torch.from_numpy(np.stack(images)),
+        torch.arange(count) % 2,
+        ("plain", "striped"),
+        names,
+        [f"pair {case // 2}" for case in range(count)],
+        augment=("mirror",),
+        licence="CC0",
+        columns={"twin": [f"{min(case ^ 1, count - 1)}.png" for case in range(count)], "object": areas},
+    )
 
 
 WORDS = (
-    ("犬", "dog"), ("猫", "cat"), ("魚", "fish"), ("本", "book"), ("雨", "rain"), ("心臓", "heart"),
-    ("水", "water"), ("学校", "school"), ("医者", "doctor"), ("電車", "train"), ("花", "flower"),
-)  # fmt: skip
+    ("犬", "dog"),
+    ("猫", "cat"),
+    ("魚", "fish"),
+    ("本", "book"),
+    ("雨", "rain"),
+    ("心臓", "heart"),
+    ("水", "water"),
+    ("学校", "school"),
+    ("医者", "doctor"),
+    ("電車", "train"),
+    ("花", "flower"),
+)
 
 
 def sorted_texts(count=200, seed=0) -> Dataset:
@@ -221,13 +244,16 @@ def sorted_texts(count=200, seed=0) -> Dataset:
     generator = np.random.default_rng(seed)
     words = (("fever", "doctor", "ward", "患者", "薬"), ("ship", "wave", "harbour", "海", "船"))
     label = generator.integers(2, size=count)
-    texts = [
-        " ".join(["the", *generator.choice(words[which], 3), "and", "more"]) for which in label
-    ]
+    texts = [" ".join(["the", *generator.choice(words[which], 3), "and", "more"]) for which in label]
     return Dataset(
-        "sorted texts", ListColumn(texts), torch.from_numpy(label), ("clinic", "sea"),
-        [f"{i:04d}" for i in range(count)], augment=(), licence="CC0",
-    )  # fmt: skip
+        "sorted texts",
+        ListColumn(texts),
+        torch.from_numpy(label),
+        ("clinic", "sea"),
+        [f"{i:04d}" for i in range(count)],
+        augment=(),
+        licence="CC0",
+    )
 
 
 def asked(count=200, seed=0, options=4) -> Dataset:
@@ -242,9 +268,14 @@ def asked(count=200, seed=0, options=4) -> Dataset:
         questions.append(Question(WORDS[chosen[place]][0], tuple(said), "easy"))
         right.append(place)
     return Dataset(
-        "asked", ListColumn(questions), torch.tensor(right), tuple("ABCDEFGH")[:options],
-        [f"{i:04d}" for i in range(count)], augment=(), licence="CC0",
-    )  # fmt: skip
+        "asked",
+        ListColumn(questions),
+        torch.tensor(right),
+        tuple("ABCDEFGH")[:options],
+        [f"{i:04d}" for i in range(count)],
+        augment=(),
+        licence="CC0",
+    )
 
 
 THINGS = (
@@ -270,9 +301,14 @@ def searches(count=200) -> Dataset:
         asked.append(Search(what, shelf.text))
         right.append(places() if absent else places(shelf.spans[k]))
     return Dataset(
-        "searches", ListColumn(asked), ListColumn(right), (), [f"{i:04d}" for i in range(count)],
-        augment=(), columns={"language": [("en", "ja")[i // 2 % 2] for i in range(count)]},
-    )  # fmt: skip
+        "searches",
+        ListColumn(asked),
+        ListColumn(right),
+        (),
+        [f"{i:04d}" for i in range(count)],
+        augment=(),
+        columns={"language": [("en", "ja")[i // 2 % 2] for i in range(count)]},
+    )
 
 
 def sentences(count=200, seed=0) -> Dataset:
@@ -283,26 +319,23 @@ def sentences(count=200, seed=0) -> Dataset:
         ("takes", "reads", "needs"),
         ("the file", "a tablet", "two letters"),
     )
-    japanese = (
-        ("患者が", "看護師が", "医師が"),
-        ("書類を", "薬を", "手紙を"),
-        ("読む", "飲む", "書く"),
-    )
+    japanese = (("患者が", "看護師が", "医師が"), ("書類を", "薬を", "手紙を"), ("読む", "飲む", "書く"))
     texts = []
     for number in range(count):
         chosen = [generator.integers(3, size=3) for _line in range(4)]
         if number % 2:
-            texts.append(
-                "".join("".join(japanese[i][k] for i, k in enumerate(c)) + "。" for c in chosen)
-            )
+            texts.append("".join("".join(japanese[i][k] for i, k in enumerate(c)) + "。" for c in chosen))
         else:
-            texts.append(
-                " ".join(" ".join(words[i][k] for i, k in enumerate(c)) + "." for c in chosen)
-            )
+            texts.append(" ".join(" ".join(words[i][k] for i, k in enumerate(c)) + "." for c in chosen))
     return Dataset(
-        "sentences", ListColumn(texts), None, (), [f"{i:04d}" for i in range(count)], augment=(),
+        "sentences",
+        ListColumn(texts),
+        None,
+        (),
+        [f"{i:04d}" for i in range(count)],
+        augment=(),
         columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
-    )  # fmt: skip
+    )
 
 
 def tagged(count=200, seed=0) -> Dataset:
@@ -318,16 +351,21 @@ def tagged(count=200, seed=0) -> Dataset:
         middle, end = before if not spoken else after
         words = [*person, *middle, *place, *end]
         sentences.append(tuple(words))
-        tags.append(torch.tensor([
-            *([3] + [4] * (len(person) - 1)), *[0] * len(middle),
-            *([1] + [2] * (len(place) - 1)), *[0] * len(end),
-        ]))  # fmt: skip
+        tags.append(
+            torch.tensor(
+                [*([3] + [4] * (len(person) - 1)), *[0] * len(middle), *([1] + [2] * (len(place) - 1)), *[0] * len(end)]
+            )
+        )
     return Dataset(
-        "tagged", ListColumn(sentences), ListColumn(tags),
-        ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"), [f"{i:04d}" for i in range(count)],
-        augment=(), licence="CC0",
+        "tagged",
+        ListColumn(sentences),
+        ListColumn(tags),
+        ("O", "B-LOC", "I-LOC", "B-PER", "I-PER"),
+        [f"{i:04d}" for i in range(count)],
+        augment=(),
+        licence="CC0",
         columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
-    )  # fmt: skip
+    )
 
 
 ENGLISH = (
@@ -350,11 +388,16 @@ def translations(count=200, seed=0) -> Dataset:
     english = [" ".join(_english(row) for row in pair) for pair in rows]
     japanese = ["".join(_japanese(row) for row in pair) for pair in rows]
     return Dataset(
-        "translations", ListColumn(english), ListColumn(japanese), (),
-        [f"{i:04d}" for i in range(count)], [f"block {i // 5}" for i in range(count)],
-        augment=(), licence="CC0",
+        "translations",
+        ListColumn(english),
+        ListColumn(japanese),
+        (),
+        [f"{i:04d}" for i in range(count)],
+        [f"block {i // 5}" for i in range(count)],
+        augment=(),
+        licence="CC0",
         columns={"language": ["en"] * count, "target language": ["ja"] * count},
-    )  # fmt: skip
+    )
 
 
 def _english(row):
@@ -376,10 +419,15 @@ def summaries(count=200, seed=0) -> Dataset:
         texts.append(("" if number % 2 else " ").join(told))
         leads.append(told[0])
     return Dataset(
-        "summaries", ListColumn(texts), ListColumn(leads), (), [f"{i:04d}" for i in range(count)],
-        augment=(), licence="CC0",
+        "summaries",
+        ListColumn(texts),
+        ListColumn(leads),
+        (),
+        [f"{i:04d}" for i in range(count)],
+        augment=(),
+        licence="CC0",
         columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
-    )  # fmt: skip
+    )
 
 
 def tunes(count=200, seed=0) -> Dataset:
@@ -399,17 +447,26 @@ def tunes(count=200, seed=0) -> Dataset:
             before = chord
         pieces.append(Voices(grid, 16, 0))
     return Dataset(
-        "tunes", ListColumn(pieces), None, (), [f"{i:04d}" for i in range(count)],
-        [f"block {i // 5}" for i in range(count)], augment=("transpose",), licence="CC0",
-    )  # fmt: skip
+        "tunes",
+        ListColumn(pieces),
+        None,
+        (),
+        [f"{i:04d}" for i in range(count)],
+        [f"block {i // 5}" for i in range(count)],
+        augment=("transpose",),
+        licence="CC0",
+    )
 
 
 def requested(count=200, seed=0) -> Dataset:
     """Requests for pages of one or two parts, English and Japanese in turn."""
     generator = np.random.default_rng(seed)
-    said = {"menu": ("a menu with {} links", "リンクが{}のメニュー"), "list": ("a list of {} items",
-            "項目が{}のリスト"), "form": ("a form with {} fields", "欄が{}のフォーム"),
-            "cards": ("{} cards", "カード{}枚")}  # fmt: skip
+    said = {
+        "menu": ("a menu with {} links", "リンクが{}のメニュー"),
+        "list": ("a list of {} items", "項目が{}のリスト"),
+        "form": ("a form with {} fields", "欄が{}のフォーム"),
+        "cards": ("{} cards", "カード{}枚"),
+    }
     requests, parts = [], []
     for case in range(count):
         chosen = generator.permutation(list(said))[: generator.integers(1, 3)].tolist()
@@ -418,11 +475,18 @@ def requested(count=200, seed=0) -> Dataset:
         requests.append(("、" if case % 2 else " and ").join(told))
         parts.append(tuple(Part(kind, "", n) for kind, n in zip(chosen, counts, strict=True)))
     return Dataset(
-        "requested", ListColumn(requests), ListColumn(parts), (),
-        [f"{i:04d}" for i in range(count)], augment=(), licence="CC0",
-        columns={"language": ["ja" if i % 2 else "en" for i in range(count)],
-                 "subset": ["new pairs" if i % 3 else "new wordings" for i in range(count)]},
-    )  # fmt: skip
+        "requested",
+        ListColumn(requests),
+        ListColumn(parts),
+        (),
+        [f"{i:04d}" for i in range(count)],
+        augment=(),
+        licence="CC0",
+        columns={
+            "language": ["ja" if i % 2 else "en" for i in range(count)],
+            "subset": ["new pairs" if i % 3 else "new wordings" for i in range(count)],
+        },
+    )
 
 
 TONES = {"low": 300, "mid": 900, "high": 2700}  # Hz
@@ -445,10 +509,16 @@ def uttered(count=200, seed=0) -> Dataset:
         made.append(recordings.of(wave + generator.normal(0, 0.002, len(wave))))
         texts.append("低中高"[list(TONES).index(words[0])] if number % 2 else " ".join(words))
     return Dataset(
-        "uttered", ListColumn(made), ListColumn(texts), (), [f"{i:04d}.wav" for i in range(count)],
-        [f"speaker {i // 5}" for i in range(count)], augment=(), licence="CC0",
+        "uttered",
+        ListColumn(made),
+        ListColumn(texts),
+        (),
+        [f"{i:04d}.wav" for i in range(count)],
+        [f"speaker {i // 5}" for i in range(count)],
+        augment=(),
+        licence="CC0",
         columns={"language": ["ja" if i % 2 else "en" for i in range(count)]},
-    )  # fmt: skip
+    )
 
 
 BAR = Skeleton(("left end", "right end", "middle"), ((0, 2), (2, 1)), (1, 0, 2))
@@ -483,10 +553,14 @@ def posed(count=200, side=64, most=2, seed=0) -> Dataset:
         box = torch.tensor(rows, dtype=torch.float32)
         figures.append(Figures(box, torch.tensor(points, dtype=torch.float32), area_of(box), BAR))
     return Dataset(
-        "bars", torch.stack(images), ListColumn(figures), ("bar",),
-        [f"{case}.png" for case in range(count)], [f"block {case // 5}" for case in range(count)],
+        "bars",
+        torch.stack(images),
+        ListColumn(figures),
+        ("bar",),
+        [f"{case}.png" for case in range(count)],
+        [f"block {case // 5}" for case in range(count)],
         licence="CC0",
-    )  # fmt: skip
+    )
 
 
 def cases_for(task, digits, count):
@@ -519,10 +593,9 @@ def pieces_learnt(text):
     signs = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=signs, show_progress=False)
     backend.train_from_iterator([text] * 20, trainer)
-    backend.decoder = decoders.Sequence([
-        decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(),
-        decoders.Strip(" ", 1, 0),
-    ])  # fmt: skip
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
     return Tokenizer(backend, "", ["</s>"], "<s>")
 
 
@@ -532,17 +605,24 @@ def published(kind, folder, tokenizer, **more):
 
     torch.manual_seed(1)
     if kind == "gpt2":
-        config = transformers.GPT2Config(
-            vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=4
-        )
+        config = transformers.GPT2Config(vocab_size=len(tokenizer), n_positions=64, n_embd=32, n_layer=2, n_head=4)
     else:
-        made = {"llama": transformers.LlamaConfig, "qwen2": transformers.Qwen2Config,
-                "qwen3": transformers.Qwen3Config}[kind]  # fmt: skip
+        made = {
+            "llama": transformers.LlamaConfig,
+            "qwen2": transformers.Qwen2Config,
+            "qwen3": transformers.Qwen3Config,
+        }[kind]
         config = made(
-            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
-            tie_word_embeddings=kind == "qwen2", **more,
-        )  # fmt: skip
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            max_position_embeddings=64,
+            tie_word_embeddings=kind == "qwen2",
+            **more,
+        )
     model = transformers.AutoModelForCausalLM.from_config(config)
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.2)
@@ -577,11 +657,15 @@ def captioned(count=200, side=32, seed=0) -> Dataset:
         images.append(torch.from_numpy(np.array(image)).permute(2, 0, 1))
         asked.append(Attributes(thing, colour, 1, place, ground))
     return Dataset(
-        "captioned", torch.stack(images), ListColumn(list(map(captions, asked))),
-        ("coin", "sign", "building"), [f"{case}.png" for case in range(count)], augment=(),
+        "captioned",
+        torch.stack(images),
+        ListColumn(list(map(captions, asked))),
+        ("coin", "sign", "building"),
+        [f"{case}.png" for case in range(count)],
+        augment=(),
         licence="CC0",
         columns={name: [str(getattr(each, name)) for each in asked] for name in NAMES},
-    )  # fmt: skip
+    )
 
 
 def filmed(count=200, side=16, frames=4, seed=0) -> Dataset:
@@ -595,21 +679,22 @@ def filmed(count=200, side=16, frames=4, seed=0) -> Dataset:
         motion = str(generator.choice(["left", "right", "up", "down", "still"]))
         canvas = painted_ground(behind, side, generator).clip(0, 255).astype(np.uint8)
         film = np.stack([canvas] * frames)
-        for frame, (x, y, size, _turn) in zip(
-            film, moving.way(motion, frames, generator), strict=True
-        ):
+        for frame, (x, y, size, _turn) in zip(film, moving.way(motion, frames, generator), strict=True):
             half = round(size * side / 2)
             left, top = (round(place * side) for place in (x, y))
-            frame[max(0, top - half) : top + half, max(0, left - half) : left + half] = TINTS[
-                colour
-            ]
+            frame[max(0, top - half) : top + half, max(0, left - half) : left + half] = TINTS[colour]
         strips.append(torch.from_numpy(film.reshape(-1, side, 3)).permute(2, 0, 1))
         asked.append(moving.Moving("sign", colour, behind, motion))
     return Dataset(
-        "filmed", torch.stack(strips), ListColumn(list(map(moving.captions, asked))), ("sign",),
-        [f"{case}.webp" for case in range(count)], augment=(), licence="CC0",
+        "filmed",
+        torch.stack(strips),
+        ListColumn(list(map(moving.captions, asked))),
+        ("sign",),
+        [f"{case}.webp" for case in range(count)],
+        augment=(),
+        licence="CC0",
         columns={name: [str(getattr(each, name)) for each in asked] for name in moving.NAMES},
-    )  # fmt: skip
+    )
 
 
 def questioned(count=200, side=32, seed=0) -> Dataset:
@@ -621,11 +706,11 @@ def questioned(count=200, side=32, seed=0) -> Dataset:
         scene = Attributes(thing, colour, 1, place, ground)
         rows = [OPEN[name][1](scene) for name in ("object", "colour", "place")]
         rows.append(("yes/no", STATEMENTS[3][2](scene, "left"), POLAR[place == "left"]))
-        every.append(tuple(
-            PictureQuestion(text, answer, language, sort)
-            for sort, wordings, answers in rows
-            for text, answer, language in zip(
-                wordings[number % 2], answers, ("en", "ja"), strict=True
+        every.append(
+            tuple(
+                PictureQuestion(text, answer, language, sort)
+                for sort, wordings, answers in rows
+                for text, answer, language in zip(wordings[number % 2], answers, ("en", "ja"), strict=True)
             )
-        ))  # fmt: skip
+        )
     return replace(drawn, name="questioned", target=ListColumn(every), classes=())

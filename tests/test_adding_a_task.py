@@ -286,14 +286,14 @@ def test_an_interrupted_run_of_it_goes_on_to_the_same_weights(task, monkeypatch)
 
 @pytest.mark.parametrize(
     "before, after, expected",
-    [('    title = N_("locating")\n', "", "title"),
-     ("def batch(self, rows, spec)", "def batch(self, rows)", "batch(self, rows, spec)"),
-     ('Metric(N_("overlap"), unit', "Metric(NAME, unit", ""),
-     ('formats = ("boxes_txt",)', 'formats = ("boxes_xml",)', "boxes_txt, captions")],
-)  # fmt: skip
-def test_a_task_file_that_breaks_the_contract_is_named_with_its_line(
-    task, before, after, expected, capsys
-):
+    [
+        ('    title = N_("locating")\n', "", "title"),
+        ("def batch(self, rows, spec)", "def batch(self, rows)", "batch(self, rows, spec)"),
+        ('Metric(N_("overlap"), unit', "Metric(NAME, unit", ""),
+        ('formats = ("boxes_txt",)', 'formats = ("boxes_xml",)', "boxes_txt, captions"),
+    ],
+)
+def test_a_task_file_that_breaks_the_contract_is_named_with_its_line(task, before, after, expected, capsys):
     assert before in TASK
     file = task / "tasks" / "locate.py"
     file.write_text(TASK.replace(before, after), encoding="utf-8")

@@ -30,9 +30,7 @@ def test_drawing_and_table_are_those_of_today(architecture):
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_drawing_has_the_layers_of_the_rules_in_their_order(architecture, language):
-    boxes = re.findall(
-        r'y="([\d.]+)"[^>]*>([a-z]+)(?:/|\.py)</text>', architecture.drawing(language)
-    )
+    boxes = re.findall(r'y="([\d.]+)"[^>]*>([a-z]+)(?:/|\.py)</text>', architecture.drawing(language))
     assert [name for _y, name in boxes] == list(FLOORS)
     heights = {name: float(y) for y, name in boxes}
     bands = architecture.bands()
@@ -58,9 +56,7 @@ def test_no_arrow_crosses_a_box(architecture):
     text = architecture.drawing("en")
     boxes = [
         tuple(map(float, found))
-        for found in re.findall(
-            r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)" rx', text
-        )
+        for found in re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)" rx', text)
     ]
     passes = re.findall(r" ([\d.]+) ([\d.]+) V([\d.]+)\"/>", text)
     assert len(boxes) == len(FLOORS) and passes

@@ -70,8 +70,7 @@ def test_ratings_are_those_of_logistic_regression():
     assert found.log_odds[1:] - found.log_odds[0] == pytest.approx(skill, abs=1e-4)
     chance = 1 / (1 + np.exp(-rows[: len(first), 1:] @ skill))
     spread = np.linalg.inv(
-        (rows[: len(first), 1:] * (weight[: len(first)] * chance * (1 - chance))[:, None]).T
-        @ rows[: len(first), 1:]
+        (rows[: len(first), 1:] * (weight[: len(first)] * chance * (1 - chance))[:, None]).T @ rows[: len(first), 1:]
     )
     value, low, high = found.difference(1, 0)
     assert value == pytest.approx(skill[0], abs=1e-4)
@@ -96,8 +95,7 @@ def test_votes_on_one_question_count_together():
     rng = np.random.default_rng(2)
     a, b, won = drawn(rng, 40)
     once = bradley_terry.fit(a, b, won, 2, list(range(40)))
-    again = bradley_terry.fit(*(np.tile(each, 5) for each in (a, b, won)), 2,
-                              list(range(40)) * 5)  # fmt: skip
+    again = bradley_terry.fit(*(np.tile(each, 5) for each in (a, b, won)), 2, list(range(40)) * 5)
     (_one, low, high), (_more, lower, higher) = once.difference(0, 1), again.difference(0, 1)
     assert higher - lower > 0.9 * (high - low), "five times the same says nothing new"
 
@@ -179,8 +177,7 @@ def test_the_arenas_ratings_count_votes_on_one_question_together(tmp_path):
     for match in list(made.matches()):
         usual = (match.first < match.second) == (QUESTIONS.index(match.question) % 4 > 0)
         made.vote(match, votes.FIRST if usual else votes.SECOND)
-    given = [("abc".index(v.first), "abc".index(v.second), votes.SAID[v.said], v.question)
-             for v in made.held.counted]  # fmt: skip
+    given = [("abc".index(v.first), "abc".index(v.second), votes.SAID[v.said], v.question) for v in made.held.counted]
     first, second, said, asked = zip(*given, strict=True)
     apart = bradley_terry.fit(first, second, said, 3)
     together = bradley_terry.fit(first, second, said, 3, asked)
@@ -273,8 +270,14 @@ def test_two_to_four_models(models, tmp_path):
 
 def test_questions_are_read_and_faults_are_named(tmp_path):
     file = tmp_path / "q.jsonl"
-    lines = ['{"question": "Why?"}', '{"prompt": "なぜ？"}', '{"text": 1}', "{broken",
-             '{"question": "Why?"}', '{"question": "\\ud83d"}']  # fmt: skip
+    lines = [
+        '{"question": "Why?"}',
+        '{"prompt": "なぜ？"}',
+        '{"text": 1}',
+        "{broken",
+        '{"question": "Why?"}',
+        '{"question": "\\ud83d"}',
+    ]
     file.write_text("\n".join(lines), encoding="utf-8")
     found, skipped = votes.questions(file)
     assert found == ["Why?", "なぜ？", "?"]

@@ -37,9 +37,15 @@ def reading(folder=None):
     last = ANSWER.rindex("latex")
     return Reading(
         Passages("Allergic to what?", [quote], True, WARD, "ward.txt"),
-        ANSWER, [(first, first + 5), (last, last + 5)], Seen(1.0, 0.5, 0.5), 2.0, 1.0, "gpt",
-        [Text(WARD, "ward.txt")], folder=folder,
-    )  # fmt: skip
+        ANSWER,
+        [(first, first + 5), (last, last + 5)],
+        Seen(1.0, 0.5, 0.5),
+        2.0,
+        1.0,
+        "gpt",
+        [Text(WARD, "ward.txt")],
+        folder=folder,
+    )
 
 
 def test_a_question_leaves_a_folder_only_where_that_is_asked_for(capsys):
@@ -71,13 +77,13 @@ def test_a_result_is_read_again_from_its_json():
     again = Reading.from_json(told, WARD)
     assert again.as_json() == told and again.unsupported == reading().unsupported
     assert Reading.from_json({**told, "unsupported": ["dust", "latex"]}, "").unsupported == [
-        (ANSWER.index("dust"), ANSWER.index("dust") + 4), (len(ANSWER) - 6, len(ANSWER) - 1)
-    ]  # fmt: skip
+        (ANSWER.index("dust"), ANSWER.index("dust") + 4),
+        (len(ANSWER) - 6, len(ANSWER) - 1),
+    ]
 
 
 def test_a_job_is_named_by_its_text_however_it_was_started():
-    for words in (["passages=5", "--", "notes/ward.txt", "Why?"],
-                  ["notes/ward.txt", "Why?", "project=runs"]):  # fmt: skip
+    for words in (["passages=5", "--", "notes/ward.txt", "Why?"], ["notes/ward.txt", "Why?", "project=runs"]):
         assert naming.job(["ask", *words]) == "ask ward.txt"
 
 

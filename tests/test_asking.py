@@ -65,24 +65,30 @@ def test_a_dropped_file_answers(kind, systems, tmp_path):
 def test_options_are_read_as_their_types(systems):
     known = signature.signature(registry.load_system("texter")[0]).options
     given = {"least": "0.5", "count": "3", "way": "down", "loud": "false", "word": "7"}
-    assert signature.read_options(known, given) == {
-        "least": 0.5, "count": 3, "way": "down", "loud": False, "word": "7",
-    }  # fmt: skip
+    assert signature.read_options(known, given) == {"least": 0.5, "count": 3, "way": "down", "loud": False, "word": "7"}
     assert known["count"].read(3.0) == 3  # a page's number
 
 
 @pytest.mark.parametrize(
     "name, text, code",
-    [("least", "1.5", "value"), ("least", "nan", "value"), ("least", "x", "option"),
-     ("count", "2.5", "option"), ("count", 2.5, "option"), ("count", None, "option"),
-     ("count", "0", "value"), ("count", float("inf"), "option"), ("way", "left", "value"),
-     ("loud", "perhaps", "option"), ("reach", "-1", "value"), ("lesat", "0.5", "option")],
-)  # fmt: skip
+    [
+        ("least", "1.5", "value"),
+        ("least", "nan", "value"),
+        ("least", "x", "option"),
+        ("count", "2.5", "option"),
+        ("count", 2.5, "option"),
+        ("count", None, "option"),
+        ("count", "0", "value"),
+        ("count", float("inf"), "option"),
+        ("way", "left", "value"),
+        ("loud", "perhaps", "option"),
+        ("reach", "-1", "value"),
+        ("lesat", "0.5", "option"),
+    ],
+)
 def test_what_makes_no_sense_is_refused_and_says_what_would(systems, name, text, code):
     with pytest.raises(UserError) as trouble:
-        signature.read_options(
-            signature.signature(registry.load_system("texter")[0]).options, {name: text}
-        )
+        signature.read_options(signature.signature(registry.load_system("texter")[0]).options, {name: text})
     assert trouble.value.code == code and trouble.value.expected
 
 
@@ -132,9 +138,11 @@ def test_every_predict_of_the_house_can_be_read():
         asked = signature.signature(system)
         if asked is None:
             continue
-        reached.add(Path(system.predict.__code__.co_filename) if not hasattr(
-            system.predict, "__wrapped__") else Path(
-                system.predict.__wrapped__.__code__.co_filename))  # fmt: skip
+        reached.add(
+            Path(system.predict.__code__.co_filename)
+            if not hasattr(system.predict, "__wrapped__")
+            else Path(system.predict.__wrapped__.__code__.co_filename)
+        )
         for option in asked.options.values():
             assert option.choice.help, (name, option.name)
             assert option.default is None or option.read(option.default) == option.default
@@ -143,8 +151,7 @@ def test_every_predict_of_the_house_can_be_read():
 
 def test_every_kind_of_the_house_is_answered_by_a_dropped_file():
     files = {file.stem for file in (HOUSE / "kinds").glob("*.py")}
-    shared = {"__init__", "kind", "files", "signature", "overlay", "surface", "rendering",
-              "contour", "finding"}  # fmt: skip
+    shared = {"__init__", "kind", "files", "signature", "overlay", "surface", "rendering", "contour", "finding"}
     assert files - shared == set(BODIES)
 
 
@@ -259,10 +266,14 @@ def test_predict_tells_the_boxes_of_a_run(bright, spot, capsys):
 
 @pytest.mark.parametrize(
     "words, code, expected",
-    [(["shaer=0.5"], "option", "share"), (["share=2"], "value", "0..1"),
-     (["frobnicate=3"], "option", "share"), (["--tpo=3"], "option", "top"),
-     (["--csv"], "option", "--json")],
-)  # fmt: skip
+    [
+        (["shaer=0.5"], "option", "share"),
+        (["share=2"], "value", "0..1"),
+        (["frobnicate=3"], "option", "share"),
+        (["--tpo=3"], "option", "top"),
+        (["--csv"], "option", "--json"),
+    ],
+)
 def test_predict_answers_wrong_words_with_what_is_near(bright, spot, capsys, words, code, expected):
     assert main.run(["predict", str(bright), str(spot), *words]) == 2
     err = capsys.readouterr().err
@@ -285,9 +296,12 @@ def test_predict_tells_texts_and_keeps_them_on_request(systems, tmp_path, capsys
     assert main.run(["predict", "texter", "a.txt", "--json", "out=here"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told == {
-        "file": "a.txt", "system": "texter", "learnt_from": "", "text": "やあやあ",
+        "file": "a.txt",
+        "system": "texter",
+        "learnt_from": "",
+        "text": "やあやあ",
         "saved": str(Path("here") / "a.txt"),
-    }  # fmt: skip
+    }
     assert (tmp_path / "here" / "a.txt").read_text(encoding="utf-8") == "やあやあ"
 
 

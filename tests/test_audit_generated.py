@@ -66,10 +66,8 @@ def planted(tmp_path) -> tuple[Source, Source]:
         image = Image.fromarray(pixels[0].numpy())
         for folder, kind in (("real", "jpg"), ("drawn", "png")):
             (tmp_path / folder).mkdir(exist_ok=True)
-            image.save(tmp_path / folder / f"{number:03}.{kind}", **(
-                {"quality": 60} if kind == "jpg" else {}))  # fmt: skip
-    return (image_sources.folder(str(tmp_path / "real"), 160, 0),
-            image_sources.folder(str(tmp_path / "drawn"), 160, 1))  # fmt: skip
+            image.save(tmp_path / folder / f"{number:03}.{kind}", **({"quality": 60} if kind == "jpg" else {}))
+    return (image_sources.folder(str(tmp_path / "real"), 160, 0), image_sources.folder(str(tmp_path / "drawn"), 160, 1))
 
 
 # the file format
@@ -161,9 +159,7 @@ def test_the_threshold_is_that_of_the_validation_pictures():
     seen = generated_measures.Seen({"as it is": score, "jpeg 75": score, "halved": score + 3})
     parts = generated_measures.Parts(*np.split(np.arange(199), [50, 149]))
     drawn = dict.fromkeys(generated_detector.CHANGES, np.full((30, 1), 0.97))
-    plain, _jpeg, halved = generated_measures.Judge(seen, parts, None).rows(
-        "a", True, First(), drawn
-    )
+    plain, _jpeg, halved = generated_measures.Judge(seen, parts, None).rows("a", True, First(), drawn)
     assert plain.alarms[0.05].value == plain.misses[0.05].value == 0
     assert halved.alarms[0.05].value == 0 and halved.misses[0.05].value == 1
     assert halved.kept[0.05].value == 1  # above the threshold of unchanged ones
@@ -204,12 +200,15 @@ def test_each_generator_weighs_the_same_and_all_together_what_the_real_do():
 def test_files_that_tell_nothing_are_at_a_half():
     random = np.random.default_rng(0)
     real, drawn = (
-        Source(name, header=[
-            image_sources.Header("PNG", 32, 32, True, None, size)
-            for size in random.integers(500, 5000, 60).tolist()
-        ])
+        Source(
+            name,
+            header=[
+                image_sources.Header("PNG", 32, 32, True, None, size)
+                for size in random.integers(500, 5000, 60).tolist()
+            ],
+        )
         for name in ("real", "drawn")
-    )  # fmt: skip
+    )
     found = generated_measures.by_file(real, [drawn], random)
     assert found.low < 0.5 < found.high
 
@@ -235,8 +234,15 @@ def test_the_command_writes_a_page_that_loads_nothing(tmp_path, capsys):
     (tmp_path / "b" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(30))
     mark = provenance.Mark("souron", "0", "gan", "x", "0" * 16, 0, None)
     provenance.save(Image.new("L", (99, 99)), tmp_path / "b" / "grid.png", mark)
-    words = ["audit", "generated", f"real={tmp_path / 'real'}", f"drawn={tmp_path / '<b>a'}",
-             f"drawn={tmp_path / 'b'}", "n=30", "--json"]  # fmt: skip
+    words = [
+        "audit",
+        "generated",
+        f"real={tmp_path / 'real'}",
+        f"drawn={tmp_path / '<b>a'}",
+        f"drawn={tmp_path / 'b'}",
+        "n=30",
+        "--json",
+    ]
     assert main.run(words) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["drawn_pictures"] == {"<b>a": 30, "b": 29}  # the sheet and the broken one are none
@@ -255,10 +261,14 @@ def test_a_run_that_comes_ready_trained_is_drawn_for_the_audit(monkeypatch):
 
 @pytest.mark.parametrize(
     "words, code",
-    [(["generated"], 2), (["generated", "digits"], 2), (["generated", "digits", "nowhere/"], 3),
-     (["generated", "digits", "gan", "n=3"], 2)],
+    [
+        (["generated"], 2),
+        (["generated", "digits"], 2),
+        (["generated", "digits", "nowhere/"], 3),
+        (["generated", "digits", "gan", "n=3"], 2),
+    ],
     ids=["nothing", "one", "missing", "few"],
-)  # fmt: skip
+)
 def test_what_cannot_be_compared_is_refused(words, code, capsys):
     assert main.run(["audit", *words]) == code
     assert "Traceback" not in capsys.readouterr().err

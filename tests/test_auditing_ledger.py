@@ -96,8 +96,9 @@ def test_the_receipts_hash_is_of_every_pixel_and_every_label(digits):
 
 
 def test_weights_that_training_began_with_are_named(run, photos, tmp_path):
-    again = run_train.train("mlp_tiny", photos, budget="300ex", pretrained=run, folds=1,
-                          project=tmp_path / "more").folder  # fmt: skip
+    again = run_train.train(
+        "mlp_tiny", photos, budget="300ex", pretrained=run, folds=1, project=tmp_path / "more"
+    ).folder
     assert datasheet.read(again).started_from == str(run)
 
 

@@ -29,12 +29,16 @@ from souron.utils import files as file_utils
 from souron.utils.messages import UserError
 
 SETTINGS = {
-    "prompt": "夕焼けの二羽の鳥, <script>alert('\"&')</script> 🐦\nand a 'cat'", "negative": "",
-    "steps": 20, "guidance": 4.5, "sampler": "ddim", "mask": None, "tiled": True,
+    "prompt": "夕焼けの二羽の鳥, <script>alert('\"&')</script> 🐦\nand a 'cat'",
+    "negative": "",
+    "steps": 20,
+    "guidance": 4.5,
+    "sampler": "ddim",
+    "mask": None,
+    "tiled": True,
     "hints": [1, 2.5, "a"],
-}  # fmt: skip
-MARK = Mark("souron", "0.1.0", "latent_diffusion_small", '写真 & <b> "x"', "0123456789abcdef", 3, 7,
-            settings=SETTINGS)  # fmt: skip
+}
+MARK = Mark("souron", "0.1.0", "latent_diffusion_small", '写真 & <b> "x"', "0123456789abcdef", 3, 7, settings=SETTINGS)
 NOTES = b"\0\x90\x3c\x40\x60\x3c\0\0\xff\x2f\0"  # a note on and, by running status, off
 PAGE = (
     "<!DOCTYPE html>\n<html lang='ja'><head><meta charset='utf-8'><title>頁</title></head>"
@@ -199,9 +203,7 @@ def test_sounds_and_videos_hold_the_xmp_that_iptc_asks_for(kind, name, tmp_path)
     raw = path.read_bytes()
     assert name in raw
     packet = raw[raw.index(b"<x:xmpmeta") : raw.index(b"</x:xmpmeta>") + 12]
-    [about] = ElementTree.fromstring(packet).iter(
-        "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description"
-    )
+    [about] = ElementTree.fromstring(packet).iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
     assert about.get("{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType") == GENERATED
     assert json.loads(about.get(f"{{{provenance.SPACE}}}settings")) == SETTINGS
 

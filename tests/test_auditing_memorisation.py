@@ -96,8 +96,9 @@ def test_a_change_moves_the_picture_and_repeats_its_edge():
     assert str(Change()) == "" and str(Change(True, 1)) == "mirrored, shifted by a pixel"
 
 
-@pytest.mark.parametrize("changed", [Change(m, d, r) for m in (False, True)
-                                     for d, r in ((0, 0), (0, 1), (-1, 0))], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "changed", [Change(m, d, r) for m in (False, True) for d, r in ((0, 0), (0, 1), (-1, 0))], ids=str
+)
 def test_a_changed_copy_is_found_with_its_original(changed, parts):
     learnt, held, _real = parts
     # away from the edge nothing is lost by shifting
@@ -115,9 +116,7 @@ def test_large_pictures_are_compared_small_and_noise_does_not_hide_them():
     cases = Dataset("x", image, torch.zeros(90, dtype=torch.long), ("a",), [*map(str, range(90))])
     audit = audited(noisy(image[:10], 30), cases.only(range(50)), cases.only(range(50, 90)))
     assert audit.flagged.value == 1
-    assert [pair.file for pair in sorted(audit.pairs, key=lambda p: p.picture)] == [
-        *map(str, range(10))
-    ]
+    assert [pair.file for pair in sorted(audit.pairs, key=lambda p: p.picture)] == [*map(str, range(10))]
 
 
 # chances
@@ -142,12 +141,12 @@ def of_ratios(drawn: Tensor, control: Tensor) -> Result:
 def test_pictures_like_the_real_ones_are_called_copies_no_more_often_than_said(drawn, control):
     """Whatever the distribution: the chance is exact, so uniform or above."""
     random = torch.Generator().manual_seed(11)
-    chances = torch.tensor([
-        of_ratios(
-            torch.rand(drawn, generator=random), torch.rand(control, generator=random)
-        ).chance
-        for _time in range(1000)
-    ])  # fmt: skip
+    chances = torch.tensor(
+        [
+            of_ratios(torch.rand(drawn, generator=random), torch.rand(control, generator=random)).chance
+            for _time in range(1000)
+        ]
+    )
     for level in (0.05, 0.01):
         error = 3 * math.sqrt(level * (1 - level) / 1000)
         assert (chances <= level).float().mean() < level + error
@@ -308,8 +307,9 @@ class Replay(Generator):
         torch.nn.Module.__init__(self)
         self.spec = replace(
             self.spec_for(Dataset("", image, torch.zeros(len(image)).long(), ("a",), [])),
-            labels=labels, shares=(1 / len(labels),) * len(labels),
-        )  # fmt: skip
+            labels=labels,
+            shares=(1 / len(labels),) * len(labels),
+        )
         self.register_buffer("image", image)
         self.levels = levels
 
@@ -418,9 +418,7 @@ def test_it_writes_the_keys_of_a_stored_one_and_both_languages(run, say):
     assert "mirrored" not in other and "Generated images" not in other
 
 
-def test_a_ready_trained_system_is_audited_by_its_name_outside_of_the_package(
-    run, say, tmp_path, monkeypatch
-):
+def test_a_ready_trained_system_is_audited_by_its_name_outside_of_the_package(run, say, tmp_path, monkeypatch):
     name = zoo.receipt(run)["system"]
     entry = registry.find(name)[0]
     packed = tmp_path / "souron_zoo" / entry.name
@@ -436,8 +434,7 @@ def test_a_ready_trained_system_is_audited_by_its_name_outside_of_the_package(
 
 
 def test_the_same_seed_gives_the_same_audit(run, say):
-    first, second = (json.loads(say("memorisation", str(run), "n=20", "--json")[1])
-                     for _time in range(2))  # fmt: skip
+    first, second = (json.loads(say("memorisation", str(run), "n=20", "--json")[1]) for _time in range(2))
     assert first["pairs"] == second["pairs"]
 
 

@@ -24,9 +24,7 @@ KINDS = ("png", "jpg", "webp", "gif")
 
 def drawn(side: int = 24) -> Image.Image:
     random = torch.Generator().manual_seed(0)
-    return image_codec.as_image(
-        torch.randint(0, 256, (3, side, side), generator=random, dtype=torch.uint8)
-    )
+    return image_codec.as_image(torch.randint(0, 256, (3, side, side), generator=random, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,8 +46,7 @@ def test_a_mark_leaves_the_pixels_as_they_are(tmp_path):
 def test_moving_pictures_keep_their_frames_and_carry_the_mark(kind, tmp_path):
     path = tmp_path / f"moving.{kind}"
     frames = [drawn(), drawn().rotate(90), drawn().rotate(180)]
-    provenance.save(frames[0], path, MARK, save_all=True, append_images=frames[1:], loop=0,
-                    duration=[80, 80, 1000])  # fmt: skip
+    provenance.save(frames[0], path, MARK, save_all=True, append_images=frames[1:], loop=0, duration=[80, 80, 1000])
     assert provenance.read(path) == MARK
     with Image.open(path) as image:
         assert image.n_frames == 3 and image.info["loop"] == 0
@@ -63,9 +60,7 @@ def test_its_xmp_is_xml_with_what_iptc_asks(kind, tmp_path):
     provenance.save(drawn(), path, MARK)
     raw = path.read_bytes()
     packet = raw[raw.index(b"<x:xmpmeta") : raw.index(b"</x:xmpmeta>") + 12]
-    [about] = ElementTree.fromstring(packet).iter(
-        "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description"
-    )
+    [about] = ElementTree.fromstring(packet).iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
     assert (
         about.get("{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType")
         == "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -131,8 +126,7 @@ def with_texts(path, *texts, key=provenance.PNG_KEY, compress=False):
     drawn().save(path, pnginfo=about)
 
 
-GOOD = {"software": "souron", "version": "1", "system": "a", "data": "b", "run": "c", "seed": 1,
-        "generated": True}  # fmt: skip
+GOOD = {"software": "souron", "version": "1", "system": "a", "data": "b", "run": "c", "seed": 1, "generated": True}
 
 
 @pytest.mark.parametrize(
@@ -243,10 +237,7 @@ def test_without_a_file_it_says_what_is_missing(tmp_path, capsys):
     code, _out, err = say(capsys, str(tmp_path / "*.png"))
     assert code == 3 and "nothing was found" in err
     code = main.run(["audit", "provenence", "a.png"])
-    assert (
-        code == 2
-        and "generated, improper, ledger, memorisation, provenance" in capsys.readouterr().err
-    )
+    assert code == 2 and "generated, improper, ledger, memorisation, provenance" in capsys.readouterr().err
 
 
 def test_a_gif_with_a_small_palette_is_still_a_gif(tmp_path):

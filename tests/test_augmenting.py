@@ -7,17 +7,7 @@ import torch
 from torch import Generator
 from torch.nn import functional as F
 
-from souron.data.transforms import (
-    CHANGES,
-    augmentation,
-    brightness,
-    erase,
-    mirror,
-    rotate,
-    shift,
-    steps,
-    what,
-)
+from souron.data.transforms import CHANGES, augmentation, brightness, erase, mirror, rotate, shift, steps, what
 from souron.utils.messages import UserError
 
 
@@ -64,12 +54,7 @@ def test_shift_is_a_slice_of_the_reflected_picture():
     wide = F.pad(image.float(), (2, 2, 2, 2), mode="reflect").byte()
     found = set()
     for moved, border in zip(shift(image, seeded()), wide, strict=True):
-        places = [
-            (y, x)
-            for y in range(5)
-            for x in range(5)
-            if torch.equal(moved, border[:, y : y + 32, x : x + 32])
-        ]
+        places = [(y, x) for y in range(5) for x in range(5) if torch.equal(moved, border[:, y : y + 32, x : x + 32])]
         assert len(places) == 1
         found.update(places)
     assert len(found) == 25  # every move up to a sixteenth of 32 pixels

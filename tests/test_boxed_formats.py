@@ -30,8 +30,7 @@ def yolo(folder, count=9, names="[cat, dog]", shape="{part}/images/{i}.png", lab
         place = folder / shape.format(part=part, i=i)
         image(place, (wide, high))
         left, top, right, bottom = BOX
-        shares = ((left + right) / 2 / wide, (top + bottom) / 2 / high,
-                  (right - left) / wide, (bottom - top) / high)  # fmt: skip
+        shares = ((left + right) / 2 / wide, (top + bottom) / 2 / high, (right - left) / wide, (bottom - top) / high)
         text = folder / str(place.relative_to(folder)).replace("images", "labels")
         text = text.with_suffix(".txt")
         text.parent.mkdir(parents=True, exist_ok=True)
@@ -53,10 +52,15 @@ def coco(folder, count=9, change=None, where="annotations/instances_{part}.json"
             size = dict(zip(("width", "height"), SIZES[i % 3], strict=True))
             images.append({"id": i, "file_name": f"{i}.png", **size})
             left, top, right, bottom = BOX
-            annotations.append({
-                "id": len(annotations), "image_id": i, "category_id": 18 if i % 2 else 17,
-                "bbox": [left, top, right - left, bottom - top], "iscrowd": 0,
-            })  # fmt: skip
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": i,
+                    "category_id": 18 if i % 2 else 17,
+                    "bbox": [left, top, right - left, bottom - top],
+                    "iscrowd": 0,
+                }
+            )
         names = [{"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}]
         about = {"images": images, "annotations": annotations, "categories": names}
         if change and part == "train":
@@ -138,12 +142,18 @@ def test_a_yolo_file_tells_every_fault_by_its_box(tmp_path):
     told = codes(data)
     name = "train/images/0.png, box "
     assert {
-        (name + "2", "no number"), (name + "3", "no area"), (name + "4", "class"),
-        (name + "5", "outside"), (name + "6", "cut"), ("train/images/0.png", "duplicate"),
-        ("train/labels/0.txt, line 8", "unreadable"), ("train/labels/strange.txt", "missing"),
-        ("train/images/1.png", "no label file"), ("train/images/3.png", "not an image"),
+        (name + "2", "no number"),
+        (name + "3", "no area"),
+        (name + "4", "class"),
+        (name + "5", "outside"),
+        (name + "6", "cut"),
+        ("train/images/0.png", "duplicate"),
+        ("train/labels/0.txt, line 8", "unreadable"),
+        ("train/labels/strange.txt", "missing"),
+        ("train/images/1.png", "no label file"),
+        ("train/images/3.png", "not an image"),
         ("train/images/1.png, train/images/2.png", "no object"),
-    } == told  # fmt: skip
+    } == told
     boxes = data.target[list(data.file).index("train/images/0.png")]
     assert len(boxes) == 4  # the good one, the cut one, the one of 1.00001, the outline
     wide, high = 64, 32
@@ -177,12 +187,18 @@ def test_a_coco_file_tells_every_fault_by_its_number(tmp_path):
     data = read(coco(tmp_path / "set", change=change))
     where = "annotations/instances_train.json, annotation "
     assert {
-        ("again.png", "duplicate"), ("gone.png", "missing"), ("train/1.png", "size"),
-        (where + "0", "duplicate"), (where + "50", "missing"), (where + "51", "class"),
-        (where + "53", "unreadable"), (where + "14", "unreadable"),
-        ("train/2.png, box 2", "no area"), ("train/3.png, box 2", "no number"),
+        ("again.png", "duplicate"),
+        ("gone.png", "missing"),
+        ("train/1.png", "size"),
+        (where + "0", "duplicate"),
+        (where + "50", "missing"),
+        (where + "51", "class"),
+        (where + "53", "unreadable"),
+        (where + "14", "unreadable"),
+        ("train/2.png, box 2", "no area"),
+        ("train/3.png, box 2", "no number"),
         ("train/2.png", "crowd"),
-    } == codes(data)  # fmt: skip
+    } == codes(data)
     crowd = data.target[list(data.file).index("train/2.png")]
     assert crowd[:, 0].tolist() == [0, -1] and len(data) == 8
 
@@ -220,12 +236,16 @@ def test_a_voc_file_counts_from_1_or_0_and_tells_its_faults(tmp_path):
         (hard / "Annotations" / "4.xml").read_text().replace("<name>cat</name>", "")
     )
     assert {
-        ("Annotations/1.xml", "unreadable"), ("Annotations/2.xml", "unreadable"),
-        ("JPEGImages/1.jpg", "no label file"), ("JPEGImages/2.jpg", "no label file"),
-        ("Annotations/strange.xml", "missing"), ("JPEGImages/3.jpg", "size"),
-        ("Annotations/4.xml, box 1", "class"), ("JPEGImages/4.jpg", "no object"),
+        ("Annotations/1.xml", "unreadable"),
+        ("Annotations/2.xml", "unreadable"),
+        ("JPEGImages/1.jpg", "no label file"),
+        ("JPEGImages/2.jpg", "no label file"),
+        ("Annotations/strange.xml", "missing"),
+        ("JPEGImages/3.jpg", "size"),
+        ("Annotations/4.xml, box 1", "class"),
+        ("JPEGImages/4.jpg", "no object"),
         ("JPEGImages/0.jpg", "crowd"),
-    } == codes(read(hard))  # fmt: skip
+    } == codes(read(hard))
 
     infinite = voc(tmp_path / "infinite", change=lambda t: t.replace("<width>", "<width>1e999"))
     assert len(read(infinite).target[0]) == 1

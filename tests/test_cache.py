@@ -170,8 +170,7 @@ def test_finer_steps_that_the_headers_did_not_show(tmp_path, monkeypatch, proces
 
 def test_frames_and_patients_of_dicom_files(tmp_path, made):
     root = two_classes(tmp_path / "data", 3)
-    write(root / "a/film.dcm", np.stack([noise(20 + i) for i in range(3)]), PatientID="film",
-          PatientSex="F")  # fmt: skip
+    write(root / "a/film.dcm", np.stack([noise(20 + i) for i in range(3)]), PatientID="film", PatientSex="F")
     (root / "b/broken.dcm").write_bytes((root / "b/1.dcm").read_bytes()[:500])
     on_disk, in_memory = both(root)
     assert "a/film.dcm#3" in on_disk.file and len(set(on_disk.group)) == 7
@@ -191,8 +190,18 @@ def test_rows_as_a_tensor_gives_them(tmp_path):
     on_disk, in_memory = both(colours(tmp_path / "data"), 8)
     mine, yours = on_disk.input, in_memory.input
     assert len(mine) == 12 and mine.shape == yours.shape and mine.numel() == yours.numel()
-    for key in (0, -1, slice(2, 9), slice(None, None, 5), slice(4, 4), [3, 1, 1], [],
-                torch.tensor([7, 0]), torch.tensor(5), torch.arange(12) > 8):  # fmt: skip
+    for key in (
+        0,
+        -1,
+        slice(2, 9),
+        slice(None, None, 5),
+        slice(4, 4),
+        [3, 1, 1],
+        [],
+        torch.tensor([7, 0]),
+        torch.tensor(5),
+        torch.arange(12) > 8,
+    ):
         key_of_tensor = torch.tensor(key, dtype=torch.long) if isinstance(key, list) else key
         assert torch.equal(mine[key], yours[key_of_tensor]), key
     assert torch.equal(mine.index_select(0, torch.tensor([5, 4])), yours[[5, 4]])
@@ -233,9 +242,20 @@ def test_batches_and_what_is_computed_of_all(tmp_path, photos):
             assert np.array_equal(values, features(in_memory, about)[name]), name
 
 
-ARGS = {"system": "cnn", "data": "d", "budget": "1ep", "seed": 0, "side": None, "batch": 8,
-        "pretrained": "False", "freeze": False, "patience": 0, "rate": None, "augment": None,
-        "changes": {}}  # fmt: skip
+ARGS = {
+    "system": "cnn",
+    "data": "d",
+    "budget": "1ep",
+    "seed": 0,
+    "side": None,
+    "batch": 8,
+    "pretrained": "False",
+    "freeze": False,
+    "patience": 0,
+    "rate": None,
+    "augment": None,
+    "changes": {},
+}
 
 
 def test_copies_are_found(tmp_path):
@@ -364,10 +384,13 @@ def workers_alive() -> list[psutil.Process]:
     """Of any souron of this test's folder; they are given a moment to end."""
     deadline = time.monotonic() + 10
     while True:
-        alive = [p for p in psutil.process_iter(["cmdline", "environ"])
-                 if "souron.data.readers.workers" in (p.info["cmdline"] or ())
-                 and (p.info["environ"] or {}).get("SOURON_CACHE") == os.environ["SOURON_CACHE"]
-                 and p.status() != psutil.STATUS_ZOMBIE]  # fmt: skip
+        alive = [
+            p
+            for p in psutil.process_iter(["cmdline", "environ"])
+            if "souron.data.readers.workers" in (p.info["cmdline"] or ())
+            and (p.info["environ"] or {}).get("SOURON_CACHE") == os.environ["SOURON_CACHE"]
+            and p.status() != psutil.STATUS_ZOMBIE
+        ]
         if not alive or time.monotonic() > deadline:
             return alive
         time.sleep(0.1)
@@ -496,9 +519,7 @@ def test_processes_decode_as_one_does(tmp_path, monkeypatch):
 def test_progress_is_told_in_order(tmp_path, monkeypatch):
     root, heard = colours(tmp_path / "data", 30), []
     monkeypatch.setattr(workers, "CHUNK", 8)
-    folder.load(
-        root, Reading(progress=lambda done, total: heard.append((done, total)), large="decode")
-    )
+    folder.load(root, Reading(progress=lambda done, total: heard.append((done, total)), large="decode"))
     assert heard == [(8, 30), (16, 30), (24, 30), (30, 30)]
 
 
@@ -563,8 +584,7 @@ for read in (lambda: cases.input.split(2), lambda: (next(drawn) for _ in range(6
 print(total, most, held("RssFile") - before[1])
 """
     asked = [sys.executable, "-c", program, str(root)]
-    total, most, mapped = map(int, subprocess.run(
-        asked, capture_output=True, text=True, check=True).stdout.split())  # fmt: skip
+    total, most, mapped = map(int, subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split())
     assert total == 3 * sum(range(128))  # all of it was read
     assert most < 100 and mapped < 50  # MB
 
@@ -624,8 +644,7 @@ def test_a_forecast_for_what_looks_first(photos, system):
         train.train(system, photos, budget="1ep", batch=8, project=".", name="x", folds=1)
         options["pretrained"] = str(Path("classify/x"))
         place().unlink()
-    events = train.training(system, photos, budget="1ep", batch=8, augment="none",
-                            **options)  # fmt: skip
+    events = train.training(system, photos, budget="1ep", batch=8, augment="none", **options)
     told = next(event.forecast for event in events if event.forecast is not None)
     assert told.decoding is not None and told.cost.seconds > 0 and files() == []
 
@@ -692,9 +711,7 @@ def test_the_next_batch_is_fetched_while_one_is_worked_on(tmp_path, monkeypatch)
     cases, wanted, read = load.load(colours(tmp_path / "data")), [], []
     monkeypatch.setattr(os, "posix_fadvise", lambda file, place, count, how: wanted.append(place))
     into = cache.File.read
-    monkeypatch.setattr(
-        cache.File, "read", lambda self, to, place: (read.append(place), into(self, to, place))[1]
-    )
+    monkeypatch.setattr(cache.File, "read", lambda self, to, place: (read.append(place), into(self, to, place))[1])
     batches = Loader(cases, lambda rows: rows.input).endless(1)
     for number in range(11):
         next(batches)
@@ -705,9 +722,10 @@ def test_the_next_batch_is_fetched_while_one_is_worked_on(tmp_path, monkeypatch)
 
 def test_what_a_container_keeps_of_files_is_not_taken(tmp_path, monkeypatch):
     for name, text in {
-        "memory.max": "8000000000", "memory.current": "7000000000",
+        "memory.max": "8000000000",
+        "memory.current": "7000000000",
         "memory.stat": "anon 900\ninactive_file 5000000000\nactive_file 1000000000\n",
-    }.items():  # fmt: skip
+    }.items():
         (tmp_path / name).write_text(text)
     monkeypatch.setattr(hardware, "Path", lambda path: tmp_path / Path(path).name)
     free = SimpleNamespace(total=16 * 10**9, available=15 * 10**9)

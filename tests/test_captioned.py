@@ -31,9 +31,8 @@ def test_a_scene_follows_from_its_number_alone():
 
 
 WHOLE = [  # whose figures have no parts that lie apart
-    number for number in range(300)
-    if COMPOSER.attributes("new scenes", number).object in ("coin", "fruit")
-]  # fmt: skip
+    number for number in range(300) if COMPOSER.attributes("new scenes", number).object in ("coin", "fruit")
+]
 
 
 @pytest.mark.parametrize("number", WHOLE[:14])
@@ -46,9 +45,9 @@ def test_things_are_as_many_and_where_the_caption_says(number):
     assert found == asked.count
     if asked.count == 1:
         y, x = (float(axis.float().mean()) / 64 for axis in scene.mask.nonzero(as_tuple=True))
-        nearest = min(captioned.MIDDLES, key=lambda name: np.hypot(
-            x - captioned.MIDDLES[name][0], y - captioned.MIDDLES[name][1]
-        ))  # fmt: skip
+        nearest = min(
+            captioned.MIDDLES, key=lambda name: np.hypot(x - captioned.MIDDLES[name][0], y - captioned.MIDDLES[name][1])
+        )
         assert nearest == asked.place
         rows, columns = scene.mask.any(1).sum(), scene.mask.any(0).sum()
         assert max(rows, columns) >= 0.5 * 64
@@ -102,9 +101,12 @@ def test_captions_have_counters_and_say_everything():
 def test_every_attribute_changes_every_caption():
     base = Attributes("bird", "red", 1, "left", "grass")
     others = [
-        replace(base, object="fish"), replace(base, colour="blue"), replace(base, place="right"),
-        replace(base, ground="snow"), replace(base, count=2, place=""),
-    ]  # fmt: skip
+        replace(base, object="fish"),
+        replace(base, colour="blue"),
+        replace(base, place="right"),
+        replace(base, ground="snow"),
+        replace(base, count=2, place=""),
+    ]
     for other in others:
         for one, changed in zip(captions(base), captions(other), strict=True):
             assert one.text != changed.text and one.language == changed.language
@@ -179,17 +181,25 @@ def told(data, read, width, scale=1.0, image=None):
 def four():
     """Two pictures each of two subsets."""
     captions = ListColumn([(Caption(text, "en"),) for text in "abcd"])
-    return Dataset("four", torch.zeros(4, 3, 8, 8).byte(), captions, (), list("wxyz"),
-                   columns={"subset": ["one", "one", "other", "other"]})  # fmt: skip
+    return Dataset(
+        "four",
+        torch.zeros(4, 3, 8, 8).byte(),
+        captions,
+        (),
+        list("wxyz"),
+        columns={"subset": ["one", "one", "other", "other"]},
+    )
 
 
 def test_pictures_find_captions_and_captions_pictures_within_their_subset(monkeypatch):
-    near = torch.tensor([  # of the picture in a row to the caption in a column
-        [0.2, 0.6, 1.0, 1.0],
-        [0.1, 0.9, 1.0, 1.0],
-        [1.0, 1.0, 0.5, 0.3],
-        [1.0, 1.0, 0.8, 0.7],
-    ])  # fmt: skip
+    near = torch.tensor(
+        [  # of the picture in a row to the caption in a column
+            [0.2, 0.6, 1.0, 1.0],
+            [0.1, 0.9, 1.0, 1.0],
+            [1.0, 1.0, 0.5, 0.3],
+            [1.0, 1.0, 0.8, 0.7],
+        ]
+    )
     found = told(four(), lambda texts: near.T[["abcd".index(text) for text in texts]], 4)
     assert found["rank"].flatten().tolist() == [2, 1, 1, 2]
     assert found["back"].flatten().tolist() == [1, 1, 2, 1]
@@ -241,9 +251,11 @@ def test_a_class_is_as_likely_as_all_its_captions_together():
 def test_intervals_of_unseen_stamps_are_those_of_their_stamps():
     """Not those of a case whose answer came from a training of its own."""
     cases = shapes.captioned(60, 32)
-    cases = replace(cases, group=[f"stamp {row // 4}" for row in range(60)], columns={
-        **cases.columns, "subset": ["unseen stamps"] * 60,
-    })  # fmt: skip
+    cases = replace(
+        cases,
+        group=[f"stamp {row // 4}" for row in range(60)],
+        columns={**cases.columns, "subset": ["unseen stamps"] * 60},
+    )
     rank = torch.ones(60, 2, dtype=torch.long)
     rank[::3] = 2
     none = torch.full((60, 2), torch.nan)

@@ -48,23 +48,25 @@ def folder(tmp_path):
 
 
 def test_lines_name_pictures_and_say_captions_in_any_known_column(folder):
-    written(folder, [
-        {"file_name": "1.png", "text": "a red bird"},
-        {"file_name": "1.png", "text_ja": "赤い鳥", "caption_en": "one bird"},
-        {"file_name": "2.png", "captions": ["二羽の鳥", {"text": "deux oiseaux"}, "a red bird"]},
-        {"file_name": "./3.png", "caption": "Vögel", "language": "de"},
-        {"image": "4.png", "caption": "東京 station", "language": "English"},
-        {"file_name": "sub/../5.png", "text": "  two\n lines ", "caption": None},
-    ])  # fmt: skip
+    written(
+        folder,
+        [
+            {"file_name": "1.png", "text": "a red bird"},
+            {"file_name": "1.png", "text_ja": "赤い鳥", "caption_en": "one bird"},
+            {"file_name": "2.png", "captions": ["二羽の鳥", {"text": "deux oiseaux"}, "a red bird"]},
+            {"file_name": "./3.png", "caption": "Vögel", "language": "de"},
+            {"image": "4.png", "caption": "東京 station", "language": "English"},
+            {"file_name": "sub/../5.png", "text": "  two\n lines ", "caption": None},
+        ],
+    )
     cases = read(folder)
     assert told(cases) == {
         "1.png": (Caption("a red bird", "en"), Caption("赤い鳥", "ja"), Caption("one bird", "en")),
-        "2.png": (Caption("二羽の鳥", "ja"), Caption("deux oiseaux", "en"),
-                  Caption("a red bird", "en")),
+        "2.png": (Caption("二羽の鳥", "ja"), Caption("deux oiseaux", "en"), Caption("a red bird", "en")),
         "3.png": (Caption("Vögel", "en"),),
         "4.png": (Caption("東京 station", "en"),),
         "5.png": (Caption("two lines", "en"),),
-    }  # fmt: skip
+    }
     assert cases.has("captions") and cases.input.shape == (5, 3, 8, 8) and not cases.skipped
     assert "mirror" not in cases.augment  # it would make left of right
 
@@ -89,8 +91,7 @@ def test_parts_are_folders_or_what_a_line_says(tmp_path):
     written(tmp_path, ["file_name,text,patient", "test/a.png,c,7"], "metadata.csv")
     cases = read(tmp_path)
     rows = dict(zip(cases.file, zip(cases.part, cases.group, strict=True), strict=True))
-    assert rows == {"train/a.png": ("train", ""), "val/a.png": ("val", ""),
-                    "test/a.png": ("test", "7")}  # fmt: skip
+    assert rows == {"train/a.png": ("train", ""), "val/a.png": ("val", ""), "test/a.png": ("test", "7")}
     image(tmp_path / "b" / "x.png", 4)
     written(tmp_path / "b", [{"file_name": "x.png", "text": "d", "split": "validation"}])
     assert read(tmp_path / "b").part == ["val"]
@@ -105,37 +106,52 @@ def test_every_fault_is_told_by_file_and_line_and_the_rest_goes_on(folder, tmp_p
     (folder / "4.png").write_bytes(b"no picture")
     (folder / "lonely.txt").write_text("nobody")
     (folder / "3.txt").write_text(" \n")
-    written(folder, [
-        {"file_name": "1.png", "text": "kept"},
-        '{"file_name": "1.png", "text": ',
-        "[1]",
-        {"file_name": "../secret.png", "text": "a"},
-        {"file_name": str(tmp_path / "secret.png"), "text": "a"},
-        {"file_name": "missing.png", "text": "a"},
-        {"text": "a"},
-        {"file_name": "2.png", "text": ""},
-        {"file_name": "2.png", "text": 7},
-        {"file_name": "2.png", "text": "!?"},
-        {"file_name": "2.png", "text": "long " * 900},
-        {"file_name": "3.png"},
-        {"file_name": "metadata.jsonl", "text": "a"},
-        {"file_name": "link.png", "text": "a"},
-        {"file_name": "4.png", "text": "a"},
-    ])  # fmt: skip
+    written(
+        folder,
+        [
+            {"file_name": "1.png", "text": "kept"},
+            '{"file_name": "1.png", "text": ',
+            "[1]",
+            {"file_name": "../secret.png", "text": "a"},
+            {"file_name": str(tmp_path / "secret.png"), "text": "a"},
+            {"file_name": "missing.png", "text": "a"},
+            {"text": "a"},
+            {"file_name": "2.png", "text": ""},
+            {"file_name": "2.png", "text": 7},
+            {"file_name": "2.png", "text": "!?"},
+            {"file_name": "2.png", "text": "long " * 900},
+            {"file_name": "3.png"},
+            {"file_name": "metadata.jsonl", "text": "a"},
+            {"file_name": "link.png", "text": "a"},
+            {"file_name": "4.png", "text": "a"},
+        ],
+    )
     cases = read(folder)
     where = "metadata.jsonl:"
     assert set(told(cases)) == {"1.png", "2.png"}
     [long] = told(cases)["2.png"]
     assert len(long.text) <= words.LONGEST and long.text.startswith("long long")
     assert faults(cases) == {
-        (where + "2", "broken JSON"), (where + "3", "broken JSON"), (where + "4", "outside"),
-        (where + "5", "outside"), (where + "6", "missing"), (where + "7", "no file"),
-        (where + "8", "no caption"), (where + "9", "not a text"), (where + "10", "no words"),
-        (where + "11", "cut"), (where + "12", "no caption"), (where + "13", "not an image"),
-        ("link.png", "outside"), ("4.png", "not an image"), ("lonely.txt", "missing"),
-        ("3.txt", "no caption"), ("3.png", "no caption"), ("5.txt", "outside"),
+        (where + "2", "broken JSON"),
+        (where + "3", "broken JSON"),
+        (where + "4", "outside"),
+        (where + "5", "outside"),
+        (where + "6", "missing"),
+        (where + "7", "no file"),
+        (where + "8", "no caption"),
+        (where + "9", "not a text"),
+        (where + "10", "no words"),
+        (where + "11", "cut"),
+        (where + "12", "no caption"),
+        (where + "13", "not an image"),
+        ("link.png", "outside"),
+        ("4.png", "not an image"),
+        ("lonely.txt", "missing"),
+        ("3.txt", "no caption"),
+        ("3.png", "no caption"),
+        ("5.txt", "outside"),
         ("5.png", "no caption"),
-    }  # fmt: skip
+    }
     assert "secret" not in json.dumps([caption.text for each in cases.target for caption in each])
 
 
@@ -144,9 +160,7 @@ def test_a_picture_has_so_many_captions_and_no_more(folder):
     assert len(told(read(folder))["1.png"]) == captions.MOST
 
 
-@pytest.mark.parametrize(
-    "rows", [[{"file_name": "1.png", "text": ""}], [{"file_name": "no.png", "text": "a"}], ["{"]]
-)
+@pytest.mark.parametrize("rows", [[{"file_name": "1.png", "text": ""}], [{"file_name": "no.png", "text": "a"}], ["{"]])
 def test_nothing_to_learn_from_is_refused_with_the_first_reason(rows, folder):
     written(folder, rows)
     with pytest.raises(UserError) as trouble:
@@ -181,10 +195,7 @@ def test_one_caption_for_all_is_warned_of_in_a_check(folder):
 
 
 def test_the_page_of_such_data_shows_captions_and_escapes_them(folder, tmp_path):
-    written(folder, [
-        {"file_name": f"{i}.png", "text": f"<script>{i}", "text_ja": f"<b>絵{i}"}
-        for i in range(1, 6)
-    ])  # fmt: skip
+    written(folder, [{"file_name": f"{i}.png", "text": f"<script>{i}", "text_ja": f"<b>絵{i}"} for i in range(1, 6)])
     cases = read(folder)
     assert target_of(cases).number == 10
     with use_language("ja"):
@@ -193,9 +204,7 @@ def test_the_page_of_such_data_shows_captions_and_escapes_them(folder, tmp_path)
     assert "&lt;script&gt;1" in page and "<script>1" not in page
 
 
-@pytest.mark.parametrize(
-    "text, language", [("二羽の鳥", "ja"), ("a bird", "en"), ("東京 tower", "ja"), ("12 !", "")]
-)
+@pytest.mark.parametrize("text, language", [("二羽の鳥", "ja"), ("a bird", "en"), ("東京 tower", "ja"), ("12 !", "")])
 def test_a_language_is_told_by_letters(text, language):
     assert words.language_of(text) == language
 

@@ -20,10 +20,18 @@ from souron.utils.messages import UserError
 
 # a head that looks to the right; x and y in pixels, y downwards
 POINTS = {
-    "sella": (0, 0), "nasion": (70, 0), "orbitale": (60, 30), "porion": (-20, 30),
-    "A point": (70, 50), "B point": (65, 90), "pogonion": (65, 105), "menton": (60, 115),
-    "gonion": (-10, 75), "posterior nasal spine": (25, 45), "anterior nasal spine": (75, 45),
-}  # fmt: skip
+    "sella": (0, 0),
+    "nasion": (70, 0),
+    "orbitale": (60, 30),
+    "porion": (-20, 30),
+    "A point": (70, 50),
+    "B point": (65, 90),
+    "pogonion": (65, 105),
+    "menton": (60, 115),
+    "gonion": (-10, 75),
+    "posterior nasal spine": (25, 45),
+    "anterior nasal spine": (75, 45),
+}
 NAMES = list(POINTS)
 
 
@@ -44,9 +52,7 @@ def test_angles_and_ratio_by_hand():
     jaws = 90 - down(40, 5)  # of B to A, from the horizontal
     assert found["ODI"] == pytest.approx(180 - mandibular - jaws)
     assert found["APDI"] == pytest.approx(90 - down(105, 5) + (down(105, 5) - down(40, 5)))
-    assert found["facial height ratio"] == pytest.approx(
-        100 * math.hypot(10, 75) / math.hypot(10, 115)
-    )
+    assert found["facial height ratio"] == pytest.approx(100 * math.hypot(10, 75) / math.hypot(10, 115))
 
 
 def test_a_palate_that_is_tilted_down_in_front_counts_positive():
@@ -73,9 +79,7 @@ def test_only_measures_with_all_their_landmarks_are_possible():
     able = [each.name for each in measures.possible(["S", "na", "Subspinale"])]
     assert able == ["SNA"]
     assert not measures.possible(["left eye", "nose"])
-    assert [each.name for each in measures.possible(LANDMARKS)] == [
-        each.name for each in measures.MEASURES
-    ]
+    assert [each.name for each in measures.possible(LANDMARKS)] == [each.name for each in measures.MEASURES]
 
 
 def test_the_synthetic_jaw_classes_are_those_of_their_angles():
@@ -83,8 +87,7 @@ def test_the_synthetic_jaw_classes_are_those_of_their_angles():
     made = cephalograms.films(cephalograms.Recipe(32, 3, {"test": 60}))
     values = measures.measure(LANDMARKS, made.points.double().numpy())
     jaws = np.array(made.jaws)
-    mean = {jaw: {name: value[jaws == jaw].mean() for name, value in values.items()}
-            for jaw in ("I", "II", "III")}  # fmt: skip
+    mean = {jaw: {name: value[jaws == jaw].mean() for name, value in values.items()} for jaw in ("I", "II", "III")}
     for name, rising in (("ANB", False), ("APDI", True), ("ODI", False)):
         order = [mean[jaw][name] for jaw in ("II", "I", "III")]
         assert order == sorted(order, reverse=not rising), name

@@ -106,8 +106,7 @@ def test_the_oldest_turns_are_left_out_counted_and_nothing_else(voice):
     more = (turns[0], *turns[len(prompt.dropped_turns) - 1 :])  # one round more does not fit
     assert len(voice.tokens(more)) > room
     text, reply = whole(voice.answer(turns, 8))
-    assert (reply.dropped_turns, reply.dropped_tokens) == (
-        prompt.dropped_turns, prompt.dropped_tokens)  # fmt: skip
+    assert (reply.dropped_turns, reply.dropped_tokens) == (prompt.dropped_turns, prompt.dropped_tokens)
     assert reply.prompt_tokens + reply.tokens <= voice.reader.context
     assert reply.text == text
 
@@ -244,8 +243,17 @@ def test_the_command_answers_in_json_without_a_network(run, capsys, monkeypatch)
     code, out, _err = said(capsys, run, "What is water?", "length=9", "seed=3", "--json")
     told = json.loads(out)
     assert code == 0
-    assert list(told) == ["text", "tokens", "prompt_tokens", "dropped_tokens", "stopped_by",
-                          "seconds_to_first", "tokens_per_second", "engine", "seed"]  # fmt: skip
+    assert list(told) == [
+        "text",
+        "tokens",
+        "prompt_tokens",
+        "dropped_tokens",
+        "stopped_by",
+        "seconds_to_first",
+        "tokens_per_second",
+        "engine",
+        "seed",
+    ]
     assert told["seed"] == 3
     assert told["text"] == souron.load(run).reply("What is water?", length=9, seed=3).text
 
@@ -261,16 +269,18 @@ def test_a_chat_is_saved_and_gone_on_with_and_never_overwritten(run, capsys, tmp
     assert again[0] == 0
     assert len(Chat.read(second).turns) == 4
     broken = tmp_path / "c.json"
-    for text in ('{"messages": [{"role": "user"', '{"messages": [{"role": "tool", '
-                 '"content": "x"}]}', '{"messages": 3}', "[[1]]"):  # fmt: skip
+    for text in (
+        '{"messages": [{"role": "user"',
+        '{"messages": [{"role": "tool", "content": "x"}]}',
+        '{"messages": 3}',
+        "[[1]]",
+    ):
         broken.write_text(text)
         assert said(capsys, run, "x", f"load={broken}")[0] == 3
 
 
 def test_one_question_a_line_and_a_bad_one_stops_no_other(run, capsys, monkeypatch):
-    lines = (
-        b"What is water?\n\n/seed x\n" + "薬とは？\n".encode("cp932") + b"water " * 300 + b"\nhi\n"
-    )
+    lines = b"What is water?\n\n/seed x\n" + "薬とは？\n".encode("cp932") + b"water " * 300 + b"\nhi\n"
     stream = io.TextIOWrapper(io.BytesIO(lines))
     monkeypatch.setattr(sys, "stdin", stream)
     code, out, err = said(capsys, run, "length=5", "--json")
@@ -283,11 +293,24 @@ def test_one_question_a_line_and_a_bad_one_stops_no_other(run, capsys, monkeypat
 
 def test_a_conversation_in_a_terminal(run, capsys, monkeypatch, tmp_path):
     place, other = tmp_path / "a.json", tmp_path / "b.json"
-    typed = iter([
-        "What is water?", "/seed 7", "/regenerate", "/edit 1 What is bread?", "/system Be short.",
-        "What is a pill?", "/questions", "/nope", "/etc/passwd?", f"/save {place}",
-        f"/load {other}", f"/load {place}", f"/save {place}", KeyboardInterrupt,
-    ])  # fmt: skip
+    typed = iter(
+        [
+            "What is water?",
+            "/seed 7",
+            "/regenerate",
+            "/edit 1 What is bread?",
+            "/system Be short.",
+            "What is a pill?",
+            "/questions",
+            "/nope",
+            "/etc/passwd?",
+            f"/save {place}",
+            f"/load {other}",
+            f"/load {place}",
+            f"/save {place}",
+            KeyboardInterrupt,
+        ]
+    )
     answers = iter([False])  # may the file be replaced?
 
     def entered(_prompt):
@@ -303,8 +326,11 @@ def test_a_conversation_in_a_terminal(run, capsys, monkeypatch, tmp_path):
     code, out, err = said(capsys, run, "length=4")
     assert code == 0
     assert [turn.text for turn in Chat.read(place).turns if turn.role != "assistant"] == [
-        "Be short.", "What is bread?", "What is a pill?", "/etc/passwd?",
-    ]  # fmt: skip
+        "Be short.",
+        "What is bread?",
+        "What is a pill?",
+        "/etc/passwd?",
+    ]
     assert "2  What is a pill?" in out
     assert "seed 7" not in err
     assert "seed 8" in err
@@ -379,8 +405,9 @@ def question(text="What is water?", **more):
 def test_openai_answers_a_chat(gate, run):
     listed = post(gate, "/v1/models", None).json()
     assert [entry["id"] for entry in listed["data"]] == [run]
-    response = post(gate, "/v1/chat/completions", question(
-        model=run, max_completion_tokens=9, temperature=1, seed=3, top_p=1))  # fmt: skip
+    response = post(
+        gate, "/v1/chat/completions", question(model=run, max_completion_tokens=9, temperature=1, seed=3, top_p=1)
+    )
     told = response.json()
     expected = souron.load(run).reply("What is water?", 9, 1.0, 1.0, 3)
     assert response.status_code == 200
@@ -416,9 +443,9 @@ def test_openai_completes_a_text_and_stops_at_a_text(gate, voice):
     body = {"prompt": ["What is"], "max_tokens": 20, "seed": 2, "stop": [stop]}
     for stream in (False, True):
         response = post(gate, "/v1/completions", body | {"stream": stream})
-        events = [response.json()] if not stream else [
-            json.loads(line[6:]) for line in response.text.split("\n\n")[:-2]
-        ]  # fmt: skip
+        events = (
+            [response.json()] if not stream else [json.loads(line[6:]) for line in response.text.split("\n\n")[:-2]]
+        )
         assert "".join(event["choices"][0]["text"] for event in events) == text[: text.find(stop)]
         assert events[-1]["choices"][0]["finish_reason"] == "stop"
 
@@ -499,10 +526,18 @@ def test_a_client_that_goes_away_stops_the_answer(gate, run, monkeypatch, stream
 
         headers = [(b"host", f"127.0.0.1:{PORT}".encode()), (b"content-type", b"application/json")]
         scope = {
-            "type": "http", "method": "POST", "path": "/v1/chat/completions", "scheme": "http",
-            "query_string": b"", "headers": headers, "http_version": "1.1", "root_path": "",
-            "raw_path": b"", "server": ("127.0.0.1", PORT), "client": ("127.0.0.1", 1),
-        }  # fmt: skip
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/chat/completions",
+            "scheme": "http",
+            "query_string": b"",
+            "headers": headers,
+            "http_version": "1.1",
+            "root_path": "",
+            "raw_path": b"",
+            "server": ("127.0.0.1", PORT),
+            "client": ("127.0.0.1", 1),
+        }
         await asyncio.wait_for(gate(scope, receive, send), 10)
 
     asyncio.run(leaving())
@@ -516,9 +551,7 @@ def test_two_requests_at_once_are_both_answered(gate):
         base = f"http://127.0.0.1:{PORT}"
         async with httpx.AsyncClient(transport=transport, base_url=base) as client:
             bodies = [question(f"What is {name}?", max_tokens=6) for name in NAMES[:3]]
-            return await asyncio.gather(
-                *(client.post("/v1/chat/completions", json=body) for body in bodies)
-            )
+            return await asyncio.gather(*(client.post("/v1/chat/completions", json=body) for body in bodies))
 
     voice = souron.load(gate_name(gate)).voice
     for name, response in zip(NAMES[:3], asyncio.run(both()), strict=True):

@@ -47,22 +47,31 @@ def ward(tmp_path):
 
 
 def amounts(text):
-    return [(round(q.low, 9), round(q.high, 9), q.dim)
-            for q in quantities.quantities(quantities.normal(text).text)]  # fmt: skip
+    return [(round(q.low, 9), round(q.high, 9), q.dim) for q in quantities.quantities(quantities.normal(text).text)]
 
 
 @pytest.mark.parametrize(
     "one, other",
     [
-        ("500 mg", "0.5 g"), ("５００ｍｇ", "500 mg"), ("500ミリグラム", "0.5 g"), ("㎎ 1", "mg 1"),
-        ("三本の歯", "3本の歯"), ("二百五十 mg", "250 mg"), ("30 %", "3割"),
+        ("500 mg", "0.5 g"),
+        ("５００ｍｇ", "500 mg"),
+        ("500ミリグラム", "0.5 g"),
+        ("㎎ 1", "mg 1"),
+        ("三本の歯", "3本の歯"),
+        ("二百五十 mg", "250 mg"),
+        ("30 %", "3割"),
         ("30 percent", "30パーセント"),
-        ("two weeks", "14日間"), ("1,200 ml", "1.2 L"), ("10-15 mg", "10〜15ミリグラム"),
-        ("from 3 to 5 days", "3-5 days"), ("twice", "2回"),
-        ("101.3 °F", "38.5 ℃"), ("120万円", "1200000 yen"),
-        ("18か月", "1.5 years"), ("100 mg/dL", "1 g/L"),
+        ("two weeks", "14日間"),
+        ("1,200 ml", "1.2 L"),
+        ("10-15 mg", "10〜15ミリグラム"),
+        ("from 3 to 5 days", "3-5 days"),
+        ("twice", "2回"),
+        ("101.3 °F", "38.5 ℃"),
+        ("120万円", "1200000 yen"),
+        ("18か月", "1.5 years"),
+        ("100 mg/dL", "1 g/L"),
     ],
-)  # fmt: skip
+)
 def test_a_quantity_is_the_same_however_it_is_written(one, other):
     assert amounts(one) == amounts(other) != []
 
@@ -73,8 +82,9 @@ def test_numerals_in_words_and_names_are_no_quantities():
 
 
 def test_dates_agree_across_calendars():
-    told = [quantities.dates(text)[0] for text in
-            ("令和6年5月3日", "May 3, 2024", "3 May 2024", "2024-05-03", "2024年5月")]  # fmt: skip
+    told = [
+        quantities.dates(text)[0] for text in ("令和6年5月3日", "May 3, 2024", "3 May 2024", "2024-05-03", "2024年5月")
+    ]
     assert all(one.agrees(other) for one in told for other in told)
     assert not told[0].agrees(quantities.dates("平成6年5月3日")[0])
 
@@ -99,11 +109,7 @@ OTHERWISE = [
     ("amount", "The pressure increased.", "血圧は低下した。"),
     ("name", "She was given metformin.", "She was given amoxicillin."),
     ("name", "ワルファリンを投与した。", "アモキシシリンを投与した。"),
-    (
-        "swap",
-        "The left pocket was 3 mm, the right 5 mm.",
-        "The left pocket was 5 mm, the right 3 mm.",
-    ),
+    ("swap", "The left pocket was 3 mm, the right 5 mm.", "The left pocket was 5 mm, the right 3 mm."),
     ("swap", "Mori operated and Sato assisted.", "Sato operated and Mori assisted."),
     ("comparison", "It lasted at most 3 days.", "It lasted at least 3 days."),
 ]
@@ -134,14 +140,11 @@ def test_a_turned_sentence_exchanges_no_names():
 
 def test_a_month_is_no_name_of_a_place():
     found = comparison.compare("We met in Kyoto again.", "We met again in March.", 0.8)
-    assert [(each.kind, each.source) for each in found.changes if each.kind == "name"] == [
-        ("name", "")
-    ]
+    assert [(each.kind, each.source) for each in found.changes if each.kind == "name"] == [("name", "")]
 
 
 def test_a_word_that_is_not_in_the_passage_contradicts_nothing(monkeypatch):
-    monkeypatch.setattr(judges.Judge, "verdict", lambda *_given: judges.Verdict(
-        0, "contradicted", 0.1, 0.9))  # fmt: skip
+    monkeypatch.setattr(judges.Judge, "verdict", lambda *_given: judges.Verdict(0, "contradicted", 0.1, 0.9))
     said = Text("The study patients received the dose of amoxicillin for 7 days.")
     [found] = faithfulness.check(said, Text("Patients received amoxicillin for 7 days.")).checked
     assert (found.state, list(found.changed)) == ("not found", [])
@@ -165,9 +168,9 @@ def test_changes_that_teach_are_changes():
     reworded = changes.harmless("2 hours later the patient was given 500 mg.", rng)
     assert len(reworded) >= 2
     assert not any(
-        comparison.compare(each, "2 hours later the patient was given 500 mg.", 0.9)
-        .features["plain"] for each in reworded
-    )  # fmt: skip
+        comparison.compare(each, "2 hours later the patient was given 500 mg.", 0.9).features["plain"]
+        for each in reworded
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,13 +198,9 @@ def test_each_sentence_gets_its_state(sentence, state):
 
 def test_a_source_in_the_other_language_is_compared_as_far_as_that_goes():
     said = "The left lower jaw was swollen. She weighs 90 kg. She weighs 60 kg."
-    found = faithfulness.check(
-        Text(said), Text("左側の下顎に腫脹を認めた。彼女の体重は60 kgである。")
-    )
+    found = faithfulness.check(Text(said), Text("左側の下顎に腫脹を認めた。彼女の体重は60 kgである。"))
     assert [each.state for each in found.checked] == ["supported", "contradicted", "supported"]
-    name = faithfulness.check(
-        Text("Doctor Tanaka extracted the tooth."), Text("佐藤医師が抜歯した。")
-    )
+    name = faithfulness.check(Text("Doctor Tanaka extracted the tooth."), Text("佐藤医師が抜歯した。"))
     assert name.checked[0].unchecked == ["name"] or name.checked[0].state == "not found"
 
 
@@ -231,8 +230,9 @@ def test_the_command_and_its_page(ward, tmp_path, capsys, monkeypatch):
 
 def test_references_have_a_section_of_their_own(ward, tmp_path, capsys):
     refs, answer = tmp_path / "refs.bib", tmp_path / "answer.md"
-    refs.write_text("@article{a, title={Deep learning}, author={LeCun, Yann}, year={2015}, "
-                    "doi={10.1038/nature14539}}", "utf-8")  # fmt: skip
+    refs.write_text(
+        "@article{a, title={Deep learning}, author={LeCun, Yann}, year={2015}, doi={10.1038/nature14539}}", "utf-8"
+    )
     answer.write_text("Amoxicillin 500 mg was given (doi:10.1038/nature14539).", "utf-8")
     assert main.run(["check", str(answer), f"sources={ward}", f"library={refs}", "--json"]) == 0
     [told] = json.loads(capsys.readouterr().out)["citations"]
@@ -242,11 +242,13 @@ def test_references_have_a_section_of_their_own(ward, tmp_path, capsys):
 @pytest.mark.parametrize(
     "answer, source, code",
     [
-        (b"", b"One sentence.", "empty file"), (b" \n\t", b"One sentence.", "empty answer"),
+        (b"", b"One sentence.", "empty file"),
+        (b" \n\t", b"One sentence.", "empty answer"),
         (b"\x00\xff\x00binary", b"One sentence.", "not a text"),
-        (b"It is so.", b"\x89PNG\r\n\x1a\n\x00", "not a text"), (b"It is so.", b"---", "no texts"),
+        (b"It is so.", b"\x89PNG\r\n\x1a\n\x00", "not a text"),
+        (b"It is so.", b"---", "no texts"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_checked_is_said(answer, source, code, tmp_path):
     said, told = tmp_path / "a.txt", tmp_path / "s.txt"
     said.write_bytes(answer)
@@ -265,15 +267,7 @@ def test_an_answer_of_100_000_sentences_is_refused_at_once():
 
 def test_hostile_sentences_take_no_longer():
     begun = time.process_time()
-    for text in (
-        "1" * 400,
-        "1,1" * 130,
-        "一" * 400,
-        "not " * 100,
-        "1 - " * 100,
-        "A" * 400,
-        "千万" * 200,
-    ):
+    for text in ("1" * 400, "1,1" * 130, "一" * 400, "not " * 100, "1 - " * 100, "A" * 400, "千万" * 200):
         comparison.compare(text, text[::-1], 0.5)
     assert time.process_time() - begun < 5
 
@@ -297,10 +291,7 @@ def test_a_server_checks_texts_and_keeps_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     service = Service(model.Model("shouting", serving.Shouting(None, None)), Limits())
     app = Gate(service, access.Door(serving.PORT, programs=True))
-    body = {
-        "given": ["The ward opens at eight. The right molar was extracted."],
-        "sources": ["Nothing.", WARD],
-    }
+    body = {"given": ["The ward opens at eight. The right molar was extracted."], "sources": ["Nothing.", WARD]}
     told = serving.send(app, path="/studies/check", json=body).json()
     assert told["sentence"].startswith("2 sentences: 1 supported, 1 contradicted")
     last = told["sentences"][-1]
@@ -330,12 +321,17 @@ def test_answers_that_are_drawn_again_are_counted(monkeypatch):
         seeds.append(sampling.seed)
         return [SimpleNamespace(text=said[len(seeds) - 1])]
 
-    monkeypatch.setattr(self_consistency, "Writer", lambda reader: SimpleNamespace(
-        write=lambda *given: write(None, *given)))  # fmt: skip
+    monkeypatch.setattr(
+        self_consistency, "Writer", lambda reader: SimpleNamespace(write=lambda *given: write(None, *given))
+    )
     found = faithfulness.check(
-        Text("He was given 500 mg of amoxicillin."), Text(WARD), model="any", samples=3,
-        question="What was he given?", seed=5,
-    )  # fmt: skip
+        Text("He was given 500 mg of amoxicillin."),
+        Text(WARD),
+        model="any",
+        samples=3,
+        question="What was he given?",
+        seed=5,
+    )
     assert found.checked[0].agree == (1, 3) and seeds == [5, 6, 7]
 
 
@@ -372,8 +368,7 @@ def test_what_differs_never_speaks_for_a_passage():
     rows = np.zeros((200, len(comparison.FEATURES)))
     for name in ("number changed", "recall"):
         rows[:, comparison.FEATURES.index(name)] = 1 - wrong + random.normal(size=200)
-    weight = dict(zip(comparison.FEATURES, judges.learn(rows, wrong, np.ones(200))["weight"],
-                      strict=True))  # fmt: skip
+    weight = dict(zip(comparison.FEATURES, judges.learn(rows, wrong, np.ones(200))["weight"], strict=True))
     assert weight["number changed"] == 0 and weight["recall"] < -0.3
 
 

@@ -39,7 +39,6 @@ def test_an_answer_is_checked(language, width, looked_at, tmp_path):
         kept = page.get_by_label(label, exact=True).locator("visible=true").first
         kept.wait_for(timeout=browsing.PATIENCE)
         page.wait_for_function(
-            "text => [...document.querySelectorAll('textarea')].some(a => a.value === text)",
-            arg=SOURCE,
+            "text => [...document.querySelectorAll('textarea')].some(a => a.value === text)", arg=SOURCE
         )
         assert visit.outside == []

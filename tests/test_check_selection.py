@@ -31,7 +31,7 @@ FILES = {
     "tests/test_every.py": "import pytest\nfrom souron import registry\n"
     "@pytest.mark.parametrize('name', registry.entries())\n"
     "def test_it(name):\n    assert name\n",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -70,19 +70,14 @@ def check(root, *words):
     for name in ("PYTEST_XDIST_WORKER", affected.PLAN):
         environment.pop(name, None)
     return subprocess.run(
-        [sys.executable, "tests/affected.py", *words],
-        cwd=root, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "tests/affected.py", *words], cwd=root, env=environment, capture_output=True, text=True
+    )
 
 
 def test_importers_are_chosen_with_their_distance_lazy_imports_too(repository):
     found = selected(repository, "souron/units.py")
-    assert found.distance == {
-        "tests/test_units.py": 1, "tests/test_road.py": 2, "tests/test_bridge.py": 3,
-    }  # fmt: skip
-    assert selected(repository, "souron/river.py").distance == {
-        "tests/test_bridge.py": 2, "tests/test_river.py": 2,
-    }  # fmt: skip
+    assert found.distance == {"tests/test_units.py": 1, "tests/test_road.py": 2, "tests/test_bridge.py": 3}
+    assert selected(repository, "souron/river.py").distance == {"tests/test_bridge.py": 2, "tests/test_river.py": 2}
     assert selected(repository, "tests/helper.py").distance == {"tests/test_river.py": 1}
     assert selected(repository, "tests/test_alone.py").distance == {"tests/test_alone.py": 0}
 

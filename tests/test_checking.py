@@ -32,17 +32,19 @@ from souron.utils.messages import UserError
     "files, wish, expected",
     [
         (["a/p1_l.png", "a/p1_r.png", "b/p2_l.png", "b/p3_l.png"], None, ["p1", "p1", "p2", "p3"]),
-        (["a/x-Patient07-1.png", "a/x-patient07-2.png", "b/x-patient08-1.png",
-          "b/x-patient09-1.png"], None, ["patient07", "patient07", "patient08", "patient09"]),
+        (
+            ["a/x-Patient07-1.png", "a/x-patient07-2.png", "b/x-patient08-1.png", "b/x-patient09-1.png"],
+            None,
+            ["patient07", "patient07", "patient08", "patient09"],
+        ),
         (["a/1.png", "a/2.png", "b/3.png"], None, ["", "", ""]),
         (["a/p1.png", "a/p2.png", "b/p3.png"], None, ["", "", ""]),  # each has one only
         (["a/s1_1.png", "a/s1_2.png", "b/s2_1.png"], None, ["", "", ""]),  # two: too few
-        (["a/山田/1.png", "a/山田/2.png", "b/佐藤/1.png", "b/鈴木/1.png"], None,
-         ["山田", "山田", "佐藤", "鈴木"]),
+        (["a/山田/1.png", "a/山田/2.png", "b/佐藤/1.png", "b/鈴木/1.png"], None, ["山田", "山田", "佐藤", "鈴木"]),
         (["a/k7-1.png", "a/k7-2.png", "b/k8-1.png"], r"(k\d+)-", ["k7", "k7", "k8"]),
         (["a/p1_l.png", "a/p1_r.png", "b/p2_l.png", "b/p3_l.png"], "none", [""] * 4),
     ],
-)  # fmt: skip
+)
 def test_groups_are_read_from_names(files, wish, expected):
     found = groups(files, [file[0] for file in files], wish)
     assert found.names == expected
@@ -58,9 +60,7 @@ def test_a_pattern_that_finds_nothing_is_refused(wish):
 
 def test_a_column_of_the_table_names_the_patients(tmp_path):
     textures(tmp_path, count=4)
-    lines = ["file,label,owner"] + [
-        f"{name}/{i}.png,{name},{name[0]}{i % 2}" for name in PATTERNS for i in range(4)
-    ]
+    lines = ["file,label,owner"] + [f"{name}/{i}.png,{name},{name[0]}{i % 2}" for name in PATTERNS for i in range(4)]
     (tmp_path / "list.csv").write_text("\n".join(lines), encoding="utf-8")
     assert csv_table.load(tmp_path / "list.csv").group == ()
     cases = csv_table.load(tmp_path / "list.csv", Reading(group="owner"))
@@ -292,8 +292,17 @@ def test_the_doctor_finds_what_was_hidden(drawn, tmp_path):
     before = {path: path.read_bytes() for path in place.rglob("*.*")}
     found = check.check(place)
     codes = {finding.code: finding for finding in found.findings}
-    assert {"truncated", "empty file", "not an image", "duplicates", "label conflict", "odd size",
-            "tiny class", "imbalance", "no groups"} <= codes.keys()  # fmt: skip
+    assert {
+        "truncated",
+        "empty file",
+        "not an image",
+        "duplicates",
+        "label conflict",
+        "odd size",
+        "tiny class",
+        "imbalance",
+        "no groups",
+    } <= codes.keys()
     assert codes["truncated"].files == ("rings/cut.png",)
     assert set(codes["label conflict"].files) == {"rings/2.png", "waves/conflict.png"}
     assert {"rings/1.png", "rings/again.png"} <= set(codes["duplicates"].files)
@@ -362,9 +371,7 @@ def test_wrong_labels_are_found(drawn, tmp_path):
 
 def test_a_confident_prediction_of_another_class_is_a_suspect():
     """The example of Northcutt et al.: a threshold for each class, not one for all."""
-    probability = np.array(
-        [[0.9, 0.1], [0.55, 0.45], [0.3, 0.7], [0.45, 0.55], [0.8, 0.2], [0.6, 0.4]]
-    )
+    probability = np.array([[0.9, 0.1], [0.55, 0.45], [0.3, 0.7], [0.45, 0.55], [0.8, 0.2], [0.6, 0.4]])
     label = np.array([0, 0, 1, 1, 1, 1])  # thresholds .725, which .6 misses, and .4625
     assert wrong_labels.suspects(probability, label) == [(4, 0)]
 
@@ -553,9 +560,7 @@ def test_drawings_on_white_are_known_again_in_a_larger_white_frame():
             corners = [tuple(corner) for corner in chance.integers(9, 55, (3, 2)).tolist()]
             draw.polygon(corners, fill=tuple(chance.integers(0, 200, 3).tolist()))
         plain.append(image)
-        framed.append(
-            ImageOps.expand(image, 8, "white").resize((64, 64), Image.Resampling.BILINEAR)
-        )
+        framed.append(ImageOps.expand(image, 8, "white").resize((64, 64), Image.Resampling.BILINEAR))
     pixels = torch.stack([torch.tensor(np.asarray(one)) for one in [*plain, *framed]])
     found = duplicates.altered(pixels.permute(0, 3, 1, 2))
     assert {(i, i + 12) for i in range(12)} >= set(found) and len(found) >= 8
@@ -616,9 +621,7 @@ def listed(drawn, place, columns):
         (place / name).mkdir(parents=True)
         for i in range(20):
             shutil.copy(drawn / name / f"{i}.png", place / name)
-            lines.append(
-                ",".join([f"{name}/{i}.png", name, *(c(name, i) for c in columns.values())])
-            )
+            lines.append(",".join([f"{name}/{i}.png", name, *(c(name, i) for c in columns.values())]))
     (place / "list.csv").write_text("\n".join(lines), encoding="utf-8")
     return place / "list.csv"
 
@@ -674,9 +677,7 @@ def scans(tmp_path_factory):
         whole = load_sample_image(f"{name}.jpg")
         for i, (y, x) in enumerate(product(range(0, 300, 60), range(0, 456, 76))):
             image = Image.new("RGB", (256, 256))
-            image.paste(
-                Image.fromarray(whole[y : y + 128, x : x + 180]).resize((180, 180)), (38, 38)
-            )
+            image.paste(Image.fromarray(whole[y : y + 128, x : x + 180]).resize((180, 180)), (38, 38))
             image.save(place / name / f"{i}.png")
     return place
 

@@ -49,28 +49,52 @@ def states(text, entries=()):
 
 
 REAL = (
-    "doi:10.1038/nature14539", "https://doi.org/10.1016/S0140-6736(20)30183-5",
+    "doi:10.1038/nature14539",
+    "https://doi.org/10.1016/S0140-6736(20)30183-5",
     "10.1002/(SICI)1097-0258(19980815/30)17:15/16<1661::AID-SIM968>3.0.CO;2-2",
-    "doi: 10.1007/978-3-319-24574-4_28", "PMID: 31978945", "PMC3060408", "arXiv:1706.03762v7",
-    "arxiv.org/abs/hep-th/9901001", "arXiv:0704.0001", "arXiv:math.GT/0309136",
+    "doi: 10.1007/978-3-319-24574-4_28",
+    "PMID: 31978945",
+    "PMC3060408",
+    "arXiv:1706.03762v7",
+    "arxiv.org/abs/hep-th/9901001",
+    "arXiv:0704.0001",
+    "arXiv:math.GT/0309136",
     "ISBN 0-306-40615-2",
-    "ISBN-13: 978-3-16-148410-0", "ISBN 10: 0306406152", "ISSN 0378-5955", "ISSN: 2434-561X",
-    "https://orcid.org/0000-0002-1825-0097", "ORCID 0000-0002-1694-233X",
-)  # fmt: skip
+    "ISBN-13: 978-3-16-148410-0",
+    "ISBN 10: 0306406152",
+    "ISSN 0378-5955",
+    "ISSN: 2434-561X",
+    "https://orcid.org/0000-0002-1825-0097",
+    "ORCID 0000-0002-1694-233X",
+)
 WRONG = {
-    "doi:10.103/nature14539": "registrant", "doi: 11.1038/nature14539": "begins with 10.",
-    "doi:10.0038/nature14539": "registrant", "doi:10.1038/": "nothing follows",
+    "doi:10.103/nature14539": "registrant",
+    "doi: 11.1038/nature14539": "begins with 10.",
+    "doi:10.0038/nature14539": "registrant",
+    "doi:10.1038/": "nothing follows",
     "doi:10.1007/978-3-319-24574-5_28": "ISBN within",
     "10.1016/S0140-6737(20)30183-5": "ISSN within",
-    "10.48550/arXiv.2313.00001": "month 13", "PMID: 99999999": "as high", "PMID: 0123": "zeros",
-    "PMC99999999": "as high", "arXiv:2300.12345": "month 00", "arXiv:2612.00001": "not come yet",
-    "arXiv:1301.12345": "4 digits", "arXiv:1706.0376": "5 digits", "arXiv:0703.0001": "April 2007",
-    "arXiv:hep-th/0704001": "March 2007", "arXiv:hep-xx/9901001": "archive",
-    "arXiv:2106.00000": "never", "arXiv:2106.01234v0": "v1", "ISBN 0-306-40615-3": "check digit",
-    "ISBN 978-3-16-148410-1": "check digit", "ISBN 977-3-16-148410-0": "978 or 979",
-    "ISBN 0-306-4061-2": "9", "ISSN 0378-5956": "check digit", "ISSN 0378-595": "7",
+    "10.48550/arXiv.2313.00001": "month 13",
+    "PMID: 99999999": "as high",
+    "PMID: 0123": "zeros",
+    "PMC99999999": "as high",
+    "arXiv:2300.12345": "month 00",
+    "arXiv:2612.00001": "not come yet",
+    "arXiv:1301.12345": "4 digits",
+    "arXiv:1706.0376": "5 digits",
+    "arXiv:0703.0001": "April 2007",
+    "arXiv:hep-th/0704001": "March 2007",
+    "arXiv:hep-xx/9901001": "archive",
+    "arXiv:2106.00000": "never",
+    "arXiv:2106.01234v0": "v1",
+    "ISBN 0-306-40615-3": "check digit",
+    "ISBN 978-3-16-148410-1": "check digit",
+    "ISBN 977-3-16-148410-0": "978 or 979",
+    "ISBN 0-306-4061-2": "9",
+    "ISSN 0378-5956": "check digit",
+    "ISSN 0378-595": "7",
     "ORCID 0000-0002-1825-0098": "check digit",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("text", REAL)
@@ -86,20 +110,20 @@ def test_what_cannot_exist_says_why(text):
 
 
 def test_every_wrong_digit_is_seen_where_there_is_a_check_digit():
-    for kind, value in (("isbn", "0306406152"), ("isbn", "9783161484100"), ("issn", "0378-5955"),
-                        ("orcid", "0000-0002-1825-0097")):  # fmt: skip
+    for kind, value in (
+        ("isbn", "0306406152"),
+        ("isbn", "9783161484100"),
+        ("issn", "0378-5955"),
+        ("orcid", "0000-0002-1825-0097"),
+    ):
         for place, digit in enumerate(value):
             for other in set("0123456789") - {digit} if digit != "-" else ():
                 assert identify(kind, value[:place] + other + value[place + 1 :], TODAY).why
 
 
 def test_full_width_digits_and_what_follows_in_japanese():
-    found = find(
-        "詳細は（ｄｏｉ：１０．１０３８／ｎａｔｕｒｅ１４５３９）。PMID：３１９７８９４５を参照",
-        TODAY,
-    )
-    assert [(one.kind, one.value) for one in found] == [
-        ("doi", "10.1038/nature14539"), ("pmid", "31978945")]  # fmt: skip
+    found = find("詳細は（ｄｏｉ：１０．１０３８／ｎａｔｕｒｅ１４５３９）。PMID：３１９７８９４５を参照", TODAY)
+    assert [(one.kind, one.value) for one in found] == [("doi", "10.1038/nature14539"), ("pmid", "31978945")]
     found = find('See [a](https://doi.org/10.1/x), "10.1038/a.b.", 10.5/20', TODAY)
     assert [one.value for one in found] == ["10.1/x", "10.1038/a.b"]
     text = "(doi:10.1016/S0140-6736(20)30183-5), as ever"
@@ -114,8 +138,7 @@ def test_a_year_that_has_not_come():
 
 
 AGREES = (
-    "1. He K, Zhang X. Deep residual learning for image recognition. CVPR. 2016:770-8. "
-    "doi:10.1109/CVPR.2016.90",
+    "1. He K, Zhang X. Deep residual learning for image recognition. CVPR. 2016:770-8. doi:10.1109/CVPR.2016.90",
     "[2] LeCun, Y., & Bengio, Y. (2015). Deep learning. Nature, 521(7553), 436–444. "
     "https://doi.org/10.1038/nature14539",
     "- van der Maaten L. Visualizing Data using t-SNE. J Mach Learn Res 2008; 9: 2579-2605.",
@@ -128,15 +151,12 @@ DIFFERS = {
     "1. LeCun Y. Deep learning. Science. 2015;521:436-44. doi:10.1038/nature14539": ["journal"],
     "1. LeCun Y. Deep learning. Nature. 2015;521:430-44. doi:10.1038/nature14539": ["pages"],
     "1. LeCun Y. Deep learning. Nature. 2015;12:436-44. doi:10.1038/nature14539": ["volume"],
-    "1. LeCun Y. A theory of everything that matters. Nature. 2015;521:436-44. "
-    "doi:10.1038/nature14539": ["title"],
+    "1. LeCun Y. A theory of everything that matters. Nature. 2015;521:436-44. doi:10.1038/nature14539": ["title"],
     "1. He K. Deep residual learning for image recognition. 2016. doi:10.1109/CVPR.2015.7": ["doi"],
     "1. 山田太郎. 深層学習による画像診断の支援. 日本医学会雑誌 2020; 12: 33-40.": ["year"],
-    "1. He K. Deep residual learning for speech recognition. CVPR. 2016. "
-    "doi:10.1109/CVPR.2016.90": ["title"],
+    "1. He K. Deep residual learning for speech recognition. CVPR. 2016. doi:10.1109/CVPR.2016.90": ["title"],
     # a true reference with the number of another one
-    "1. He K. Deep residual learning for image recognition. CVPR. 2016:770-8. "
-    "doi:10.1038/nature14539": ["doi"],
+    "1. He K. Deep residual learning for image recognition. CVPR. 2016:770-8. doi:10.1038/nature14539": ["doi"],
 }
 
 
@@ -172,13 +192,17 @@ def test_a_field_that_a_reference_does_not_give_is_no_difference(shelf):
 
 
 def test_mentions_in_running_text(shelf):
-    text = ("He et al. (2016) and Smith and Jones (2019) agree; in Tokyo (2020) it rained, "
-            "and Vaswani (2016) is early. 山田ら（2019）も同様。東京（2020）年。")  # fmt: skip
+    text = (
+        "He et al. (2016) and Smith and Jones (2019) agree; in Tokyo (2020) it rained, "
+        "and Vaswani (2016) is early. 山田ら（2019）も同様。東京（2020）年。"
+    )
     found = check(text, shelf, TODAY)
     assert [(one.reference, one.state, one.key) for one in found] == [
-        ("He et al. (2016)", "agrees", "he2016"), ("Smith and Jones (2019)", "absent", ""),
-        ("Vaswani (2016)", "absent", ""), ("山田ら（2019）", "agrees", "yamada"),
-    ]  # fmt: skip
+        ("He et al. (2016)", "agrees", "he2016"),
+        ("Smith and Jones (2019)", "absent", ""),
+        ("Vaswani (2016)", "absent", ""),
+        ("山田ら（2019）", "agrees", "yamada"),
+    ]
     assert "2017" in found[2].why
 
 
@@ -191,8 +215,7 @@ def test_a_forged_title_in_a_sentence_does_not_agree(shelf):
     text = 'As "Quantum gravity explained to dogs" (doi:10.1038/nature14539) shows, it works.'
     [found] = check(text, shelf, TODAY)
     assert (found.state, [each.field for each in found.differs]) == ("differs", ["title"])
-    [true] = check(text.replace("Quantum gravity explained to dogs", "Deep learning of it"),
-                   shelf, TODAY)  # fmt: skip
+    [true] = check(text.replace("Quantum gravity explained to dogs", "Deep learning of it"), shelf, TODAY)
     assert true.state == "differs"
     [bare] = check("As doi:10.1038/nature14539 shows.", shelf, TODAY)
     assert bare.state == "agrees" and "only" in bare.why
@@ -213,9 +236,7 @@ def as_html(findings):
 
 
 def test_findings_for_programs_and_pages(shelf):
-    text = (
-        "References\n1. LeCun Y. Deep <b>learning</b>. Nature. 2016;521:436-44. 10.1038/nature14539"
-    )
+    text = "References\n1. LeCun Y. Deep <b>learning</b>. Nature. 2016;521:436-44. 10.1038/nature14539"
     found = check(text, shelf, TODAY)
     assert found[0].as_json()["differs"] == [{"field": "year", "answer": "2016", "library": "2015"}]
     assert found[0].as_json()["identifiers"] == [{"kind": "doi", "value": "10.1038/nature14539"}]
@@ -246,9 +267,18 @@ VI  - 521
 PG  - 436-44
 LID - 10.1038/nature14539 [doi]
 """
-CSL = [{"id": "x", "title": ["Deep learning"], "author": [{"family": "LeCun"}],
-        "container-title": "Nature", "volume": "521", "page": "436-444",
-        "issued": {"date-parts": [[2015, 5]]}, "DOI": "10.1038/nature14539"}]  # fmt: skip
+CSL = [
+    {
+        "id": "x",
+        "title": ["Deep learning"],
+        "author": [{"family": "LeCun"}],
+        "container-title": "Nature",
+        "volume": "521",
+        "page": "436-444",
+        "issued": {"date-parts": [[2015, 5]]},
+        "DOI": "10.1038/nature14539",
+    }
+]
 
 
 @pytest.mark.parametrize("name", ["a.ris", "a.nbib", "a.json"])
@@ -277,10 +307,14 @@ def test_a_broken_entry_leaves_the_others(tmp_path):
 
 
 HOSTILE = {
-    "brackets": "10.1234/" + ")" * 300_000, "digits": "ISSN " + "1" * 300_000 + "a",
-    "letters": "A" * 300_000, "names": "Abc " * 100_000, "spaces": " " * 300_000,
-    "marks": "- Smith J. Nothing 2019. doi:10.1000/1\n" * 3_000, "kanji": "漢" * 300_000,
-}  # fmt: skip
+    "brackets": "10.1234/" + ")" * 300_000,
+    "digits": "ISSN " + "1" * 300_000 + "a",
+    "letters": "A" * 300_000,
+    "names": "Abc " * 100_000,
+    "spaces": " " * 300_000,
+    "marks": "- Smith J. Nothing 2019. doi:10.1000/1\n" * 3_000,
+    "kanji": "漢" * 300_000,
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -300,18 +334,15 @@ class Registries(BaseHTTPRequestHandler):
         elif self.path == "/api/handles/10.5281/zenodo.1":
             self.say({"responseCode": 1})
         elif "db=pubmed" in self.path:
-            known = {
-                "uid": "1",
-                "title": "Old",
-                "authors": [{"name": "He K"}],
-                "pubdate": "1999 May",
-            }
+            known = {"uid": "1", "title": "Old", "authors": [{"name": "He K"}], "pubdate": "1999 May"}
             self.say({"result": {"1": known, "2": {"error": "cannot get document summary"}}})
         elif "2106.00002" in self.path:
             self.say("<!DOCTYPE feed [<!ENTITY a 'aaaa'>]><feed>&a;</feed>")
         elif self.path.startswith("/api/query"):
-            entry = ("<entry><id>x</id><title>Attention</title><published>2017-06</published>"
-                     "<author><name>Ashish Vaswani</name></author></entry>")  # fmt: skip
+            entry = (
+                "<entry><id>x</id><title>Attention</title><published>2017-06</published>"
+                "<author><name>Ashish Vaswani</name></author></entry>"
+            )
             here = entry if "1706.03762" in self.path else ""
             self.say(f'<feed xmlns="http://www.w3.org/2005/Atom">{here}</feed>')
         else:
@@ -343,28 +374,38 @@ def registries(monkeypatch):
 
 
 def test_found_not_found_and_could_not_be_asked(registries):
-    asked = [("doi", "10.1038/nature14539"), ("doi", "10.5281/zenodo.1"), ("doi", "10.1000/none"),
-             ("pmid", "1"), ("pmid", "2"), ("arxiv", "1706.03762"), ("arxiv", "2106.00001"),
-             ("arxiv", "2106.00002"), ("isbn", "0306406152"), *(("doi", f"10.1/broken{k}")
-             for k in range(4))]  # fmt: skip
+    asked = [
+        ("doi", "10.1038/nature14539"),
+        ("doi", "10.5281/zenodo.1"),
+        ("doi", "10.1000/none"),
+        ("pmid", "1"),
+        ("pmid", "2"),
+        ("arxiv", "1706.03762"),
+        ("arxiv", "2106.00001"),
+        ("arxiv", "2106.00002"),
+        ("isbn", "0306406152"),
+        *(("doi", f"10.1/broken{k}") for k in range(4)),
+    ]
     answers = {answer.value: answer for answer in references.ask(asked)}
     told = {value: answer.state for value, answer in answers.items()}
     assert told == {
-        "10.1038/nature14539": "found", "10.5281/zenodo.1": "found", "10.1000/none": "not found",
-        "1": "found", "2": "not found", "1706.03762": "found", "2106.00001": "not found",
-        "2106.00002": "not asked", **{f"10.1/broken{k}": "not asked" for k in range(4)},
-    }  # fmt: skip
-    assert not any(
-        "broken3" in path for path in registries.asked
-    )  # a host that fails is left alone
+        "10.1038/nature14539": "found",
+        "10.5281/zenodo.1": "found",
+        "10.1000/none": "not found",
+        "1": "found",
+        "2": "not found",
+        "1706.03762": "found",
+        "2106.00001": "not found",
+        "2106.00002": "not asked",
+        **{f"10.1/broken{k}": "not asked" for k in range(4)},
+    }
+    assert not any("broken3" in path for path in registries.asked)  # a host that fails is left alone
     assert "abstract" not in answers["10.1038/nature14539"].record
 
 
 def test_fetched_references_make_a_library(registries, tmp_path, capsys):
     answer = tmp_path / "answer.txt"
-    text = (
-        "References\n1. LeCun Y. Deep learning. Nature. 2016;521:436-44. doi:10.1038/nature14539\n"
-    )
+    text = "References\n1. LeCun Y. Deep learning. Nature. 2016;521:436-44. doi:10.1038/nature14539\n"
     answer.write_text(text + "2. Doe J. None. 2020. doi:10.1000/none", encoding="utf-8")
     assert run(["fetch", "references", str(answer)]) == 5 and registries.asked == []
     assert "2 identifiers" in capsys.readouterr().err

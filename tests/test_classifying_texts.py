@@ -56,9 +56,7 @@ def test_words_weigh_what_they_weigh_for_scikit_learn():
 
 
 def test_japanese_is_counted_by_characters_and_their_pairs():
-    assert list(tfidf.words("A RED bird_2, 赤い鳥")) == [
-        "a", "red", "bird", "2", "赤", "い", "鳥", "赤い", "い鳥",
-    ]  # fmt: skip
+    assert list(tfidf.words("A RED bird_2, 赤い鳥")) == ["a", "red", "bird", "2", "赤", "い", "鳥", "赤い", "い鳥"]
 
 
 def test_padding_and_the_company_in_a_batch_change_nothing():
@@ -77,8 +75,7 @@ def test_each_token_looks_at_those_after_it():
     tokens = torch.randint(0, system.spec.vocabulary, (1, 12))
     other = tokens.clone()
     other[0, -1] = (other[0, -1] + 1) % system.spec.vocabulary
-    seen = [system.layers(system.token(row) + system.place(torch.arange(12))) for row in
-            (tokens, other)]  # fmt: skip
+    seen = [system.layers(system.token(row) + system.place(torch.arange(12))) for row in (tokens, other)]
     assert not torch.allclose(seen[0][0, 0], seen[1][0, 0])
     assert not torch.allclose(system(tokens), system(other), atol=1e-5)
 
@@ -138,8 +135,7 @@ def test_a_run_tells_what_it_read_the_beginning_of(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOURON_LANG", "en")
     cases = sorted_texts(200)
-    lines = [f"{text},{cases.classes[label]}"
-             for text, label in zip(cases.input, cases.target.tolist(), strict=True)]  # fmt: skip
+    lines = [f"{text},{cases.classes[label]}" for text, label in zip(cases.input, cases.target.tolist(), strict=True)]
     long = [f"{text * 30},{label}" for text, label in (line.split(",") for line in lines[:40])]
     (tmp_path / "own.csv").write_text("\n".join(["text,label", *lines, *long]), encoding="utf-8")
     record = train.train("bert_tiny", tmp_path / "own.csv", budget="6ep", batch=32)

@@ -84,9 +84,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def fresh(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Python in a new process."""
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True,
-        env={**os.environ, **environment},
-    )  # fmt: skip
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+    )
 
 
 @pytest.mark.parametrize("words", [["--help"], ["list"], ["list", "--json"], ["train", "--help"]])
@@ -222,9 +221,7 @@ def test_exit_codes_say_what_kind_of_thing_went_wrong(
     assert "Traceback" not in err
 
 
-def test_a_bug_shows_where_it_is_on_request(
-    souron_says: Said, pretend: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bug_shows_where_it_is_on_request(souron_says: Said, pretend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend("runs.train", training=lambda *given, **options: iter([1 / 0]))
     assert "SOURON_DEBUG=1" in souron_says("train", "cnn")[2]
     monkeypatch.setenv("SOURON_DEBUG", "1")
@@ -242,15 +239,7 @@ def test_exit_codes_are_in_the_help(souron_says: Said) -> None:
 
 def test_help_lists_the_commands_in_groups(souron_says: Said) -> None:
     lines = souron_says("--help", "--lang", "en")[1].splitlines()
-    headings = [
-        "Start",
-        "Data",
-        "Train and compare",
-        "Use",
-        "Language",
-        "Trust and society",
-        "Teach",
-    ]
+    headings = ["Start", "Data", "Train and compare", "Use", "Language", "Trust and society", "Teach"]
     at = [lines.index(heading) for heading in headings]
     assert at == sorted(at) and lines.index("Begin with:") < at[0]
     ends = [*at[1:], lines.index("With every command:")]
@@ -259,11 +248,7 @@ def test_help_lists_the_commands_in_groups(souron_says: Said) -> None:
         for start, end in zip(at, ends, strict=True)
     ]
     assert sorted(name for group in names for name in group) == sorted(COMMANDS.commands)
-    assert [names[0][:2], names[2][:2], names[3][0]] == [
-        ["tour", "studio"],
-        ["train", "compare"],
-        "predict",
-    ]
+    assert [names[0][:2], names[2][:2], names[3][0]] == [["tour", "studio"], ["train", "compare"], "predict"]
     first = lines[lines.index("Begin with:") + 1 :][:5]
     assert [line.split()[1] for line in first] == ["tour", "studio", "predict", "train", "compare"]
 
@@ -348,9 +333,7 @@ def test_language_can_be_chosen_anywhere_in_the_line(souron_says: Said) -> None:
 
 
 def test_list_of_data_says_what_is_here(souron_says: Said) -> None:
-    found = {
-        entry["name"]: entry for entry in json.loads(souron_says("list", "--data", "--json")[1])
-    }
+    found = {entry["name"]: entry for entry in json.loads(souron_says("list", "--data", "--json")[1])}
     assert found["digits"]["where"]
     assert found["fashion"]["cases"] == 70_000
     assert "digits" in souron_says("list", "--data")[1]
@@ -403,9 +386,7 @@ def test_flops_leave_the_model_as_it_is() -> None:
     system, config = registry.load_system("cnn_tiny")
     seen = summary.reference(entry, size)
     model = system(config, seen).train()
-    assert summary.flops(model, seen) == summary.flops(
-        summary.blueprint(system, config, seen), seen
-    )
+    assert summary.flops(model, seen) == summary.flops(summary.blueprint(system, config, seen), seen)
     assert model.training
     assert model.device.type == "cpu"
 
@@ -416,12 +397,23 @@ def a_run(folder: Path) -> Any:
     from souron.stats.records import Measure
 
     return RunRecord(
-        folder=folder, system="cnn", data="digits", task="classify", seed=0, config={}, seen={},
-        parameters=1, flops=1, measures={"accuracy": Measure(0.912, 0.9, 0.93, 360)}, curve=[],
-        forecast=Cost(10, 10**9), outcome=Cost(11, 2 * 10**9), stopped="budget",
+        folder=folder,
+        system="cnn",
+        data="digits",
+        task="classify",
+        seed=0,
+        config={},
+        seen={},
+        parameters=1,
+        flops=1,
+        measures={"accuracy": Measure(0.912, 0.9, 0.93, 360)},
+        curve=[],
+        forecast=Cost(10, 10**9),
+        outcome=Cost(11, 2 * 10**9),
+        stopped="budget",
         parts={"train": 1000, "val": 100, "test": 360},
         skipped=(Skipped("猫.png", "empty", "the file is empty"),),
-    )  # fmt: skip
+    )
 
 
 FORECAST = SimpleNamespace(cost=SimpleNamespace(seconds=10.0, bytes=10**9), testing=0.0, note="")
@@ -450,49 +442,54 @@ def test_train_hands_on_only_what_was_said(souron_says: Said, pretend: Any) -> N
         )
     )
     assert asked[-1] == (
-        "cnn", "photos/",
-        {"budget": "5ep", "side": 64, "rate": 0.1, "pretrained": True, "freeze": True,
-         "config": {"kernel": "7", "hidden": "10,20"}, "patience": 3, "name": "a b",
-         "project": "out", "device": "cpu", "seed": 4},
-    )  # fmt: skip
+        "cnn",
+        "photos/",
+        {
+            "budget": "5ep",
+            "side": 64,
+            "rate": 0.1,
+            "pretrained": True,
+            "freeze": True,
+            "config": {"kernel": "7", "hidden": "10,20"},
+            "patience": 3,
+            "name": "a b",
+            "project": "out",
+            "device": "cpu",
+            "seed": 4,
+        },
+    )
     souron_says("train", "cnn", "time=90", "pretrained=runs/x")
     assert asked[-1][2]["budget"] == "90s"
     assert asked[-1][2]["pretrained"] == "runs/x"
 
 
-def test_train_shows_progress_on_stderr_and_the_result_on_stdout(
-    souron_says: Said, pretend: Any
-) -> None:
+def test_train_shows_progress_on_stderr_and_the_result_on_stdout(souron_says: Said, pretend: Any) -> None:
     pretend("runs.train", training=fake_training([]))
     code, out, err = souron_says("train", "cnn", "data=digits")
     assert code == 0
-    for text in (
-        "91.2 %",
-        "90.0–93.0 %",
-        "360",
-        "forecast",
-        "10 s",
-        "11 s",
-        "猫.png",
-        "report.html",
-    ):
+    for text in ("91.2 %", "90.0–93.0 %", "360", "forecast", "10 s", "11 s", "猫.png", "report.html"):
         assert text in out
     for text in ("reading data", "training", "50 %", "5.0 s left", "accuracy 80.0 %", "1 GB"):
         assert text in err
     assert "reading data" not in out
 
 
-def test_train_json_is_one_object_and_nothing_else_on_stdout(
-    souron_says: Said, pretend: Any
-) -> None:
+def test_train_json_is_one_object_and_nothing_else_on_stdout(souron_says: Said, pretend: Any) -> None:
     pretend("runs.train", training=fake_training([]))
     _code, out, err = souron_says("train", "cnn", "--json")
     found = json.loads(out)
     assert out.count("\n") == 1
     assert set(found) == {
-        "run", "system", "data", "measures", "train_seconds", "forecast", "outcome", "skipped",
+        "run",
+        "system",
+        "data",
+        "measures",
+        "train_seconds",
+        "forecast",
+        "outcome",
+        "skipped",
         "notes",
-    }  # fmt: skip
+    }
     assert set(found["measures"]["accuracy"]) == {"value", "low", "high", "n", "groups"}
     assert "training" in err
     assert souron_says("train", "cnn", "--json", "--quiet")[2] == ""
@@ -510,9 +507,7 @@ def test_json_has_null_where_a_number_is_none(capsys: pytest.CaptureFixture[str]
         ("runs/compare/x", "souron compare resume=runs/compare/x"),
     ],
 )
-def test_an_interrupted_run_says_how_to_go_on(
-    souron_says: Said, pretend: Any, folder: str, hint: str
-) -> None:
+def test_an_interrupted_run_says_how_to_go_on(souron_says: Said, pretend: Any, folder: str, hint: str) -> None:
     class Interrupted(KeyboardInterrupt):
         folder: Path
 
@@ -555,15 +550,24 @@ def a_comparison() -> Any:
         for name, value in (("cnn", 0.95), ("mlp", 0.9), ("vit", 0.89))
     ]
     return ComparisonRecord(
-        folder=Path("runs/compare/x"), task="classify", data="digits", budget="10s", seeds=3,
-        cases=360, measure="accuracy", rows=rows,
+        folder=Path("runs/compare/x"),
+        task="classify",
+        data="digits",
+        budget="10s",
+        seeds=3,
+        cases=360,
+        measure="accuracy",
+        rows=rows,
         verdicts=[
             Verdict("cnn", "mlp", 0.05, 0.02, 0.08, "better", None, None),
             Verdict("mlp", "vit", 0.01, -0.02, 0.04, "cannot tell", 4200, None),
         ],
-        sentence="cnn is better than mlp.", curves={}, scores={},
-        report=Path("runs/compare/x/report.html"), receipt={},
-    )  # fmt: skip
+        sentence="cnn is better than mlp.",
+        curves={},
+        scores={},
+        report=Path("runs/compare/x/report.html"),
+        receipt={},
+    )
 
 
 def fake_comparing(asked: list[Any]) -> Any:
@@ -587,15 +591,9 @@ def fake_comparing(asked: list[Any]) -> Any:
 def test_compare_ranks_and_gives_verdicts(souron_says: Said, pretend: Any) -> None:
     asked: list[Any] = []
     pretend("runs.compare", comparing=fake_comparing(asked))
-    code, out, err = souron_says(
-        "compare", "cnn", "mlp", "vit", "data=digits", "budget=10s", "seeds=3"
-    )  # fmt: skip
+    code, out, err = souron_says("compare", "cnn", "mlp", "vit", "data=digits", "budget=10s", "seeds=3")
     assert code == 0
-    assert asked[-1] == (
-        ["cnn", "mlp", "vit"],
-        "digits",
-        {"budget": "10s", "seeds": 3},
-    )
+    assert asked[-1] == (["cnn", "mlp", "vit"], "digits", {"budget": "10s", "seeds": 3})
     assert out.startswith("cnn is better than mlp.")
     for text in ("95.0 %", "cnn is better", "about 4,200 more cases needed", "report.html"):
         assert text in out
@@ -605,17 +603,7 @@ def test_compare_ranks_and_gives_verdicts(souron_says: Said, pretend: Any) -> No
 def test_compare_json_is_the_object_that_was_promised(souron_says: Said, pretend: Any) -> None:
     pretend("runs.compare", comparing=fake_comparing([]))
     found = json.loads(souron_says("compare", "cnn", "mlp", "vit", "--json")[1])
-    assert {
-        "task",
-        "data",
-        "budget",
-        "seeds",
-        "cases",
-        "rows",
-        "verdicts",
-        "sentence",
-        "report",
-    } <= (set(found))
+    assert {"task", "data", "budget", "seeds", "cases", "rows", "verdicts", "sentence", "report"} <= (set(found))
     assert found["verdicts"][1]["verdict"] == "cannot tell"
 
 
@@ -668,9 +656,7 @@ def test_predict_json_is_one_object_a_line(souron_says: Said, predictor: None) -
 def test_predict_csv_and_table(souron_says: Said, predictor: None) -> None:
     code, out, _err = souron_says("predict", "mlp", "a,b.png", "--csv", "top=2")
     assert code == 0
-    assert out.splitlines() == [
-        "file,rank,label,probability", '"a,b.png",1,猫,0.700000', '"a,b.png",2,cat,0.200000',
-    ]  # fmt: skip
+    assert out.splitlines() == ["file,rank,label,probability", '"a,b.png",1,猫,0.700000', '"a,b.png",2,cat,0.200000']
     code, out, err = souron_says("predict", "mlp", "a.png", "bad.png", "--", "-x.png")
     assert code == 3
     assert "70.0 %" in out
@@ -700,9 +686,7 @@ def test_val_measures_a_run(souron_says: Said, pretend: Any) -> None:
 
 
 def test_a_forecast_of_a_system_in_two_ways(souron_says: Said) -> None:
-    code, out, _err = souron_says(
-        "compare", "mlp_tiny:rate=0.1", "mlp_tiny", "data=digits", "budget=1s", "--forecast"
-    )
+    code, out, _err = souron_says("compare", "mlp_tiny:rate=0.1", "mlp_tiny", "data=digits", "budget=1s", "--forecast")
     assert code == 0
     assert "mlp_tiny:rate=0.1, mlp_tiny on digits" in out
 
@@ -724,9 +708,7 @@ def test_a_chapter_of_the_tour_shows_each_stop_as_it_comes(souron_says: Said, pr
     assert told["chapter"] == "fair-fight" and told["sentence"] == "cnn is better than mlp."
 
 
-def test_fetch_goes_on_after_a_failure_and_says_so(
-    souron_says: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fetch_goes_on_after_a_failure_and_says_so(souron_says: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     from souron.hub import fetch as hub_fetch
 
     def fetch(name: str, watch: Any) -> Path:
@@ -750,16 +732,12 @@ def test_fetch_lists_without_fetching(souron_says: Said) -> None:
     code, out, _err = souron_says("fetch", "--list")
     assert code == 0
     assert "resnet18" in out
-    found = {
-        item["name"]: item for item in json.loads(souron_says("fetch", "--where", "--json")[1])
-    }
+    found = {item["name"]: item for item in json.loads(souron_says("fetch", "--where", "--json")[1])}
     assert found["cifar10"]["sort"] == "data"
     assert "where" in found["resnet18"]
 
 
-def test_doctor_says_what_this_machine_can_do(
-    souron_says: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_says_what_this_machine_can_do(souron_says: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _err = souron_says("doctor", "--json")
     found = json.loads(out)
     assert code == 0
@@ -843,8 +821,10 @@ def test_shells_complete_systems_and_options_without_torch() -> None:
         done = fresh(
             "import sys; from souron.cli import main as cli; sys.argv = ['souron']\n"
             "try: cli.main()\nfinally: assert 'torch' not in sys.modules",
-            _SOURON_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1),
-        )  # fmt: skip
+            _SOURON_COMPLETE="complete_bash",
+            COMP_WORDS=line,
+            COMP_CWORD=str(len(words) - 1),
+        )
         assert "Error" not in done.stderr
         return done.stdout
 
@@ -856,7 +836,6 @@ def test_shells_complete_systems_and_options_without_torch() -> None:
 
 def test_output_that_nobody_reads_to_the_end_is_no_error() -> None:
     done = subprocess.run(
-        f"{shlex.quote(sys.executable)} -m souron list | head -1",
-        shell=True, capture_output=True, text=True,
-    )  # fmt: skip
+        f"{shlex.quote(sys.executable)} -m souron list | head -1", shell=True, capture_output=True, text=True
+    )
     assert done.stderr == ""

@@ -21,8 +21,7 @@ QUICK = "imgsz=64 epochs=2 batch=16"
 WALK = {
     "data": "data radiographs/labels.csv",
     "check": "data check radiographs/labels.csv --fix radiographs/checked.csv",
-    "train": "train efficientnet_lite data=radiographs/checked.csv pretrained=true freeze=true "
-    f"prevalence=0.2 {QUICK}",
+    "train": f"train efficientnet_lite data=radiographs/checked.csv pretrained=true freeze=true prevalence=0.2 {QUICK}",
     "compare": "compare efficientnet_lite:frozen cnn_tiny data=radiographs/checked.csv imgsz=64 "
     "budget=100ex seeds=2 folds=2",
     "val": f"val {RUN} --json",
@@ -145,9 +144,19 @@ def test_training_cross_validates_by_patient_and_writes_every_section(walk):
         assert set().union(*folds.values()) == set("12345")
     page = (folder / RUN / "report.html").read_text(encoding="utf-8")
     sections = (
-        "discrimination", "confusion", "classes", "mistakes", "subgroups", "calibration",
-        "looked_at", "robustness", "sizes", "data", "forecast", "receipt",
-    )  # fmt: skip
+        "discrimination",
+        "confusion",
+        "classes",
+        "mistakes",
+        "subgroups",
+        "calibration",
+        "looked_at",
+        "robustness",
+        "sizes",
+        "data",
+        "forecast",
+        "receipt",
+    )
     for section in sections:
         assert f'id="{section}"' in page, section
     assert re.search(r"prevalence of\s20\.0\s%", page)
@@ -161,9 +170,16 @@ def test_measuring_again_prints_the_documented_json(walk):
     told = said["val"].told
     assert {"run", "measures", "subgroups", "calibration", "decision"} <= told.keys()
     names = {
-        "accuracy", "balanced accuracy", "AUC", "sensitivity", "specificity", "Brier score",
-        "positive predictive value", "negative predictive value", "log loss",
-    }  # fmt: skip
+        "accuracy",
+        "balanced accuracy",
+        "AUC",
+        "sensitivity",
+        "specificity",
+        "Brier score",
+        "positive predictive value",
+        "negative predictive value",
+        "log loss",
+    }
     assert told["measures"].keys() == names
     for measure in told["measures"].values():
         assert measure.keys() == {"value", "low", "high", "n", "groups"}

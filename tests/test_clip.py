@@ -33,10 +33,7 @@ COUNTS = {"rn50": (489, 102.01), "vit_b_32": (302, 151.28)}  # tensors, million 
 TEXT = {"context_length": 77, "vocab_size": 99, "width": 64, "heads": 4, "layers": 2}
 SMALL = {  # the same of few weights; the ResNet's stem pools from 128 pixels on
     "rn50": ({"layers": [1, 2, 1, 1], "width": 16, "image_size": 128}, ((1, 2, 1, 1), 16, 0)),
-    "vit_b_32": (
-        {"layers": 2, "width": 128, "patch_size": 16, "image_size": 64},
-        ((2,), 128, 16),
-    ),
+    "vit_b_32": ({"layers": 2, "width": 128, "patch_size": 16, "image_size": 64}, ((2,), 128, 16)),
 }
 ENDS = (5, 20, 76)  # of three texts; their end has the highest number, behind it stand zeros
 
@@ -104,9 +101,15 @@ def test_what_stands_behind_the_end_of_a_text_changes_nothing():
 def test_stable_diffusions_text_encoder_loads_by_the_names_of_transformers(named):
     """transformers 5 leaves ``text_model.`` out, the published files have it."""
     config = CLIPTextConfig(
-        vocab_size=99, hidden_size=64, intermediate_size=256, num_hidden_layers=2,
-        num_attention_heads=4, bos_token_id=97, eos_token_id=98, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=99,
+        hidden_size=64,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        bos_token_id=97,
+        eos_token_id=98,
+        pad_token_id=0,
+    )
     reference = moved(CLIPTextModel(config))
     weights = {named + key: tensor for key, tensor in reference.state_dict().items()}
     places = {named + "embeddings.position_ids": torch.arange(77)[None]}  # in older files
@@ -121,25 +124,31 @@ def test_stable_diffusions_text_encoder_loads_by_the_names_of_transformers(named
 def test_a_whole_clip_loads_by_the_names_of_transformers():
     config = CLIPConfig(
         text_config={
-            "vocab_size": 99, "hidden_size": 64, "intermediate_size": 256, "eos_token_id": 98,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "bos_token_id": 97,
+            "vocab_size": 99,
+            "hidden_size": 64,
+            "intermediate_size": 256,
+            "eos_token_id": 98,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "bos_token_id": 97,
         },
         vision_config={
-            "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 2,
-            "num_attention_heads": 2, "image_size": 64, "patch_size": 16,
+            "hidden_size": 128,
+            "intermediate_size": 512,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 64,
+            "patch_size": 16,
         },
         projection_dim=48,
-    )  # fmt: skip
+    )
     reference = moved(CLIPModel(config))
     model = CLIP(3, 64, (2,), 128, 16, 99, (2, 64, 4), 48, quick=True).eval()
     model.load_state_dict(published_names(reference.state_dict()))
     image, (tokens, own) = torch.randn(3, 3, 64, 64), texts()
     with torch.inference_mode():
         expected = reference(input_ids=tokens, pixel_values=image)
-        images, words = (
-            torch.nn.functional.normalize(part, dim=-1)
-            for part in (model.image(image), model.text(own))
-        )
+        images, words = (torch.nn.functional.normalize(part, dim=-1) for part in (model.image(image), model.text(own)))
     torch.testing.assert_close(images, expected.image_embeds, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(words, expected.text_embeds, rtol=1e-5, atol=1e-5)
 
@@ -177,9 +186,7 @@ def test_equal_captions_do_not_compete():
     columns = [pairs[0][:, 0], pairs[1][:, 1], logits[:, 1]]
     places = [0, 1, 1]
     losses = [
-        -part.log_softmax(0)[place]
-        for parts in (rows, columns)
-        for part, place in zip(parts, places, strict=True)
+        -part.log_softmax(0)[place] for parts in (rows, columns) for part, place in zip(parts, places, strict=True)
     ]
     found = clip.contrast(image, text, scale, same)
     torch.testing.assert_close(found, torch.stack(losses).mean())
@@ -271,18 +278,23 @@ def test_the_pipeline_gives_each_label_its_share():
         seen = system.see(torch.full((1, 3, 32, 32), 99 / 127.5 - 1))
         read = system.read(system.tokens([f"This is a photo of {name}." for name in names]))
         shares = (system.scale * seen @ read.T)[0].softmax(0).tolist()
-    assert {row["label"]: row["score"] for row in found} == pytest.approx(
-        dict(zip(names, shares, strict=True))
-    )
+    assert {row["label"]: row["score"] for row in found} == pytest.approx(dict(zip(names, shares, strict=True)))
     assert found[0]["score"] > found[1]["score"]
     with pytest.raises(UserError, match="no labels"):
         answers.matched(system, image)
 
 
 SAYINGS = (
-    "a photo of a cat", "A  Red Bird's 12 wings!!", "鳥が二羽", "naïve café ☕", "don't 3.14 a_b",
-    "<|endoftext|> x", "a" * 50, "word " * 99, "",
-)  # fmt: skip
+    "a photo of a cat",
+    "A  Red Bird's 12 wings!!",
+    "鳥が二羽",
+    "naïve café ☕",
+    "don't 3.14 a_b",
+    "<|endoftext|> x",
+    "a" * 50,
+    "word " * 99,
+    "",
+)
 NARROW = clip.Config((2,), 64, 32, (1, 64, 1), 48, quick=True)
 FEW = {"context_length": 77, "vocab_size": 49_408, "width": 64, "heads": 1, "layers": 1}
 EYES = {"layers": 2, "width": 64, "patch_size": 32, "image_size": 224}
@@ -358,9 +370,7 @@ def test_a_published_clip_ranks_texts_as_open_clip_does(folder, photo, reference
     wide.paste(Image.open(photo), (100, 0))  # the middle square is seen
     wide.save(photo)
     again = model.load("clip_vit_b_32")(photo, texts="|".join(texts))
-    assert [s.score for s in again.texts] == pytest.approx(
-        [s.score for s in ranking.texts], abs=2e-3
-    )
+    assert [s.score for s in again.texts] == pytest.approx([s.score for s in ranking.texts], abs=2e-3)
     words = ["predict", "clip_vit_b_32", str(photo), f"texts={'|'.join(texts)}", "--json"]
     assert run([*words, f"pretrained={folder}"]) == 0
     told = json.loads(capsys.readouterr().out)

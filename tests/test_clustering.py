@@ -42,8 +42,7 @@ def learn(kind, points: Tensor, config=None):
 
 def blobs(count: int = 240, seed: int = 0, spread=(0.5, 1.0, 1.5)):
     """Three clouds of unlike density (N, 2), and whose each point is (N,)."""
-    points, label = make_blobs(count, centers=[[-6, 0], [0, 6], [7, 0]], cluster_std=spread,
-                               random_state=seed)  # fmt: skip
+    points, label = make_blobs(count, centers=[[-6, 0], [0, 6], [7, 0]], cluster_std=spread, random_state=seed)
     return torch.tensor(points, dtype=torch.float32), torch.tensor(label)
 
 
@@ -201,12 +200,14 @@ def test_hdbscan_keeps_a_cluster_whole_unless_its_parts_are_more_stable():
     # the root, 8, has the parts 9 (points 0..5) and 10 (points 6, 7), and 9 has 11 and 12
     def tree(parts_leave_at: float):
         return [
-            (8, 9, 1.0, 6), (8, 10, 1.0, 2),
-            (9, 11, 2.0, 3), (9, 12, 2.0, 3),
+            (8, 9, 1.0, 6),
+            (8, 10, 1.0, 2),
+            (9, 11, 2.0, 3),
+            (9, 12, 2.0, 3),
             *((11, point, parts_leave_at, 1) for point in range(3)),
             *((12, point, parts_leave_at, 1) for point in range(3, 6)),
             *((10, point, 5.0, 1) for point in (6, 7)),
-        ]  # fmt: skip
+        ]
 
     # whole: 6 (2 - 1) = 6; parts: 6 (leave - 2)
     whole, reach = hdbscan.select(tree(2.9), 8)

@@ -60,9 +60,7 @@ def written(folder, change=None, draw=None, count=6, kind="jpg"):
             place.parent.mkdir(parents=True, exist_ok=True)
             image.save(place, format=image.info.get("as", "PNG"))
             images.append({"id": i, "file_name": file.name, "width": size[0], "height": size[1]})
-            annotations.append(
-                {"image_id": i, "file_name": place.name, "segments_info": segments()}
-            )
+            annotations.append({"image_id": i, "file_name": place.name, "segments_info": segments()})
         about = {"images": images, "annotations": annotations, "categories": CATEGORIES}
         if change and part == "train":
             change(about)
@@ -125,7 +123,7 @@ def changed(n=0, **entry):
         (changed(1, id="x"), "unreadable", "segment 2", [1, 0, -3]),
         (changed(1, id=2**24), "unreadable", "segment 16777216", [1, 0, -3]),
     ],
-)  # fmt: skip
+)
 def test_a_segment_that_cannot_be_used_is_told_and_void(tmp_path, change, code, file, left):
     cases = read(written(tmp_path, change))
     told = fault(cases)
@@ -157,10 +155,16 @@ def twice(about):
     about["annotations"][1]["image_id"] = 0
 
 
-@pytest.mark.parametrize("change, code, file", [
-    (gone, "missing", "nowhere.png"), (outside, "missing", "passwd"), (another, "size", "0.png"),
-    (silent, "no segments", "0.jpg"), (twice, "duplicate", "annotation 2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, code, file",
+    [
+        (gone, "missing", "nowhere.png"),
+        (outside, "missing", "passwd"),
+        (another, "size", "0.png"),
+        (silent, "no segments", "0.jpg"),
+        (twice, "duplicate", "annotation 2"),
+    ],
+)
 def test_a_picture_that_cannot_be_used_is_told_and_left_out(tmp_path, change, code, file):
     cases = read(written(tmp_path, change))
     assert len(cases) == 7
@@ -231,9 +235,7 @@ def test_what_souron_writes_is_read_again(tmp_path):
         file = tmp_path / f"{row}.jpg"
         picture.save(file)
         found = shown(cases.input[row], one, cases.classes)
-        named = type(found)(
-            Picture.read(file), found.ids, found.names, found.things, (), cases.classes
-        )
+        named = type(found)(Picture.read(file), found.ids, found.names, found.things, (), cases.classes)
         named.save(tmp_path / f"{row}.coco.json")
         assert (tmp_path / f"{row}.coco.png").exists()
     again = read(tmp_path, 48)
@@ -241,6 +243,5 @@ def test_what_souron_writes_is_read_again(tmp_path):
     for one, other in zip(again.target, cases.target, strict=True):
         compact = other.compact()
         assert torch.equal(one.ids, compact.ids) and torch.equal(one.thing, compact.thing)
-        names = [[every.classes[n] for n in some.label.tolist()]
-                 for every, some in ((again, one), (cases, compact))]  # fmt: skip
+        names = [[every.classes[n] for n in some.label.tolist()] for every, some in ((again, one), (cases, compact))]
         assert names[0] == names[1]

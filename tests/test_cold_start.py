@@ -49,9 +49,12 @@ HEAVY = {  # module -> why no answer waits for it
 PLAIN = {**HEAVY, "scipy.special": "no interval is computed"}
 STUDIO = {  # of its first page, which Gradio draws
     "torch": "no page computes",
-    **{name: why for name, why in HEAVY.items() if name not in (
-        "pandas", "jinja2", "gradio", "fastapi", "huggingface_hub")},
-}  # fmt: skip
+    **{
+        name: why
+        for name, why in HEAVY.items()
+        if name not in ("pandas", "jinja2", "gradio", "fastapi", "huggingface_hub")
+    },
+}
 COAT = "examples/fashion/coat.png"
 
 
@@ -65,8 +68,7 @@ def modules_after(code: str, folder: Path) -> set[str]:
     """Return the modules that a fresh Python has imported after ``code``."""
     told = folder / "modules.json"
     last = f"import json, sys; open({str(told)!r}, 'w').write(json.dumps(list(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", f"{code}\n{last}"], cwd=folder,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{last}"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return set(json.loads(told.read_text()))
 
@@ -88,9 +90,7 @@ def heavy_ones(loaded: set[str], unwanted: dict[str, str]) -> dict[str, str]:
     ],
     ids=lambda given: " ".join(given[:2]) if isinstance(given, list) else "",
 )
-def test_a_command_imports_nothing_heavy(
-    words: list[str], unwanted: dict[str, str], run: Path, tmp_path: Path
-) -> None:
+def test_a_command_imports_nothing_heavy(words: list[str], unwanted: dict[str, str], run: Path, tmp_path: Path) -> None:
     package = zoo.root()
     assert package is not None
     words = [{COAT: str(package / COAT), "RUN": str(run)}.get(word, word) for word in words]
@@ -149,9 +149,7 @@ def test_local_maxima_and_overlaps_are_torchvision_s(count: int) -> None:
     torch.testing.assert_close(boxes.overlaps(box, box[:7]), ops.box_iou(box, box[:7]))
 
 
-def test_local_maxima_where_torchvision_keeps_its_operators_elsewhere(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_local_maxima_where_torchvision_keeps_its_operators_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PathFinder, "find_spec", lambda *_words: None)
     boxes._operators.cache_clear()
     box = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [20, 20, 30, 30]])

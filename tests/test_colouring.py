@@ -25,17 +25,30 @@ from souron.tasks.image_to_image import Batch, Spec
 from souron.utils.messages import UserError
 
 PUBLISHED = {  # of eccv16 in github.com/richzhang/colorization: the weights of convolutions
-    "model1.0": (64, 1, 3, 3), "model1.2": (64, 64, 3, 3), "model1.4": (64,),
-    "model2.0": (128, 64, 3, 3), "model2.2": (128, 128, 3, 3), "model2.4": (128,),
-    "model3.0": (256, 128, 3, 3), "model3.2": (256, 256, 3, 3), "model3.4": (256, 256, 3, 3),
+    "model1.0": (64, 1, 3, 3),
+    "model1.2": (64, 64, 3, 3),
+    "model1.4": (64,),
+    "model2.0": (128, 64, 3, 3),
+    "model2.2": (128, 128, 3, 3),
+    "model2.4": (128,),
+    "model3.0": (256, 128, 3, 3),
+    "model3.2": (256, 256, 3, 3),
+    "model3.4": (256, 256, 3, 3),
     "model3.6": (256,),
-    "model4.0": (512, 256, 3, 3), "model4.2": (512, 512, 3, 3), "model4.4": (512, 512, 3, 3),
+    "model4.0": (512, 256, 3, 3),
+    "model4.2": (512, 512, 3, 3),
+    "model4.4": (512, 512, 3, 3),
     "model4.6": (512,),
     **{f"model{stack}.{layer}": (512, 512, 3, 3) for stack in (5, 6, 7) for layer in (0, 2, 4)},
-    "model5.6": (512,), "model6.6": (512,), "model7.6": (512,),
-    "model8.0": (512, 256, 4, 4), "model8.2": (256, 256, 3, 3), "model8.4": (256, 256, 3, 3),
-    "model8.6": (313, 256, 1, 1), "model_out": (2, 313, 1, 1),
-}  # fmt: skip
+    "model5.6": (512,),
+    "model6.6": (512,),
+    "model7.6": (512,),
+    "model8.0": (512, 256, 4, 4),
+    "model8.2": (256, 256, 3, 3),
+    "model8.4": (256, 256, 3, 3),
+    "model8.6": (313, 256, 1, 1),
+    "model_out": (2, 313, 1, 1),
+}
 
 
 def made(size="tiny", side=32, **changes):
@@ -113,9 +126,7 @@ def test_a_colour_is_spread_over_its_five_nearest_classes():
     assert torch.allclose(share.sum(1), torch.ones(2))
     assert ((share > 0).sum(1) == 5).all()
     assert model.centres[share.argmax(1)].tolist() == [[0, 0], [10, 20]]
-    grey, beside = (
-        model.classes(torch.tensor(ab).view(1, 2, 1, 1)) for ab in ([0.0, 0], [10.0, 0])
-    )
+    grey, beside = (model.classes(torch.tensor(ab).view(1, 2, 1, 1)) for ab in ([0.0, 0], [10.0, 0]))
     ratio = float(share[0, beside] / share[0, grey])  # by a Gaussian of 5, a bin of 10 away
     assert ratio == pytest.approx(np.exp(-(10**2) / (2 * 5**2)), rel=1e-3)
 
@@ -157,8 +168,7 @@ def test_a_colour_beside_a_common_one_is_less_rare():
     """Neither was seen, but the histogram is smoothed."""
     model = made()
     common, beside, far = (
-        int(model.classes(torch.tensor(ab).view(1, 2, 1, 1)))
-        for ab in ([0.0, 0.0], [10.0, 0.0], [60.0, 0.0])
+        int(model.classes(torch.tensor(ab).view(1, 2, 1, 1))) for ab in ([0.0, 0.0], [10.0, 0.0], [60.0, 0.0])
     )
     model.histogram[common] = 1000
     weights = model.weights()
@@ -216,12 +226,15 @@ def test_what_it_sees_has_no_colours():
 def test_object_and_ground_are_measured_apart_beside_grey_and_mean_colours():
     cases = coats(16, 32)
     answers = evaluation.answers_of(taught(made(), cases), cases)
-    for name in ("colour difference", "grey:colour difference", "mean colour:colour difference",
-                 "colour bits", "histogram:colour bits"):  # fmt: skip
+    for name in (
+        "colour difference",
+        "grey:colour difference",
+        "mean colour:colour difference",
+        "colour bits",
+        "histogram:colour bits",
+    ):
         rival, colon, metric = name.rpartition(":")
-        whole, thing, ground = (
-            answers[f"{rival}{colon}{of}{metric}"].numpy() for of in ("", "object ", "ground ")
-        )
+        whole, thing, ground = (answers[f"{rival}{colon}{of}{metric}"].numpy() for of in ("", "object ", "ground "))
         share = np.array([area_of(text, 32).mean() for text in cases.columns["object"]])
         assert np.allclose(share * thing + (1 - share) * ground, whole, rtol=1e-5)
     one = cases.input[3].permute(1, 2, 0).numpy()
@@ -306,9 +319,7 @@ def test_scenes_show_one_thing_and_share_none_between_parts(scenes):
 
 def test_a_run_to_its_report_says_where_grey_is_better(tmp_path, monkeypatch):
     monkeypatch.setattr(photo_scenes, "COUNTS", {"train": 48, "val": 8, "test": 16})
-    record = train.train(
-        "colorizer_tiny", "drawn_photo_scenes", budget="64ex", batch=16, side=32, project=tmp_path
-    )
+    record = train.train("colorizer_tiny", "drawn_photo_scenes", budget="64ex", batch=16, side=32, project=tmp_path)
     assert {"colour difference", "object colour bits", "chroma"} <= set(record.measures)
     assert {"grey", "mean colour", "histogram"} <= set(record.details.rivals)
     grey = record.details.rivals["grey"]

@@ -21,13 +21,23 @@ def fight(*systems, **options):
 def test_the_json_has_the_promised_shape():
     record = fight("mlp_tiny", "cnn_tiny")
     shape = json.loads(json.dumps(record.as_json()))
-    assert shape.keys() == {"task", "data", "budget", "seeds", "cases", "rows", "verdicts", "auc",
-                            "notes", "sentence", "report"}  # fmt: skip
-    assert {"system", "measure", "value", "low", "high", "train_seconds", "examples_seen",
-            "parameters"} <= shape["rows"][0].keys()  # fmt: skip
-    assert {"a", "b", "difference", "low", "high", "verdict", "cases_needed"} <= shape["verdicts"][
-        0
-    ].keys()
+    assert shape.keys() == {
+        "task",
+        "data",
+        "budget",
+        "seeds",
+        "cases",
+        "rows",
+        "verdicts",
+        "auc",
+        "notes",
+        "sentence",
+        "report",
+    }
+    assert {"system", "measure", "value", "low", "high", "train_seconds", "examples_seen", "parameters"} <= shape[
+        "rows"
+    ][0].keys()
+    assert {"a", "b", "difference", "low", "high", "verdict", "cases_needed"} <= shape["verdicts"][0].keys()
     assert shape["verdicts"][0]["verdict"] in ("better", "worse", "cannot tell")
     assert shape["sentence"] and (record.folder / "report.html").exists()
     receipt = json.loads((record.folder / "receipt.json").read_text(encoding="utf-8"))
@@ -108,9 +118,7 @@ def test_another_system_begins_each_round(monkeypatch):
 
 
 def test_each_fold_counts_as_a_training(photos):
-    record = compare.compare(
-        ["mlp_tiny", "cnn_tiny"], str(photos), budget="200ex", seeds=1, folds=3
-    )
+    record = compare.compare(["mlp_tiny", "cnn_tiny"], str(photos), budget="200ex", seeds=1, folds=3)
     assert "One seed each" not in record.sentence
     contest = compare.Comparison(run_folder.read_args(record.folder, ("systems", "data")))
     whose = contest.training_of
@@ -157,16 +165,13 @@ def test_an_interrupted_comparison_goes_on_where_it_was(turns, monkeypatch):
     assert len(slices) == all_turns - turns
     assert [row.seeds for row in resumed.rows] == [row.seeds for row in whole.rows]
     assert resumed.sentence == whole.sentence
-    assert sorted(p.name for p in (folder / "rounds").iterdir()) == [
-        "0.safetensors", "1.safetensors",
-    ]  # fmt: skip
+    assert sorted(p.name for p in (folder / "rounds").iterdir()) == ["0.safetensors", "1.safetensors"]
 
 
 @pytest.mark.parametrize(
     "systems, code",
-    [([], "systems"), (["mlp", "mlp"], "systems"), (["mlp", "kmeans"], "task"),
-     (["mlp", "resnte"], "system")],
-)  # fmt: skip
+    [([], "systems"), (["mlp", "mlp"], "systems"), (["mlp", "kmeans"], "task"), (["mlp", "resnte"], "system")],
+)
 def test_a_comparison_without_sense_is_refused(systems, code):
     with pytest.raises(UserError) as trouble:
         fight(*systems)
@@ -175,6 +180,4 @@ def test_a_comparison_without_sense_is_refused(systems, code):
 
 def test_an_order_of_systems_does_not_change_the_result():
     one, two = fight("mlp_tiny", "cnn_tiny"), fight("cnn_tiny", "mlp_tiny")
-    assert {row.system: row.seeds for row in one.rows} == {
-        row.system: row.seeds for row in two.rows
-    }
+    assert {row.system: row.seeds for row in one.rows} == {row.system: row.seeds for row in two.rows}

@@ -59,9 +59,7 @@ def test_pictures_shown_are_the_first_that_each_training_drew(fought):
     assert first.shape == (60, 1, 8, 8) and not torch.equal(first, second)
 
 
-def test_an_exact_copy_of_the_data_reaches_the_floor_and_one_picture_does_not(
-    monkeypatch, tmp_path
-):
+def test_an_exact_copy_of_the_data_reaches_the_floor_and_one_picture_does_not(monkeypatch, tmp_path):
     """What draws training pictures is near; what draws a single one has no recall."""
     known = load("digits").input[:700].float() / 127.5 - 1
 
@@ -83,10 +81,15 @@ def test_an_exact_copy_of_the_data_reaches_the_floor_and_one_picture_does_not(
     assert far.further["recall"].rows[0].value < 0.1
 
 
-@pytest.mark.parametrize("seconds, measure, told", [
-    (15.0, "Fréchet distance", True), (9e3, "Fréchet distance", False),
-    (15.0, "kernel distance", True), (15.0, "precision", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "seconds, measure, told",
+    [
+        (15.0, "Fréchet distance", True),
+        (9e3, "Fréchet distance", False),
+        (15.0, "kernel distance", True),
+        (15.0, "precision", False),
+    ],
+)
 def test_an_order_that_longer_training_turns_round_is_said_to_be_one(seconds, measure, told):
     """By the receipts of what comes ready trained, where ddpm is better than vae."""
     rows = [SimpleNamespace(system=name, train_seconds=seconds) for name in ("vae", "ddpm")]
@@ -100,9 +103,7 @@ def test_an_order_that_longer_training_turns_round_is_said_to_be_one(seconds, me
 
 
 @pytest.mark.parametrize("training, looks", [(50, 10), (100_000, 1280)])
-def test_a_forecast_knows_that_looks_have_a_fifth_of_the_training_at_most(
-    training, looks, monkeypatch
-):
+def test_a_forecast_knows_that_looks_have_a_fifth_of_the_training_at_most(training, looks, monkeypatch):
     slow = Sample(torch.zeros(8, 1, 8, 8), seconds=2.0)  # a picture
     monkeypatch.setattr(Sample, "growing", lambda *given, **more: [slow])
     task = registry.load_task("generate")

@@ -237,9 +237,14 @@ def test_a_gguf_keeps_the_position_scaling_of_the_folder(tokenizer, tmp_path, mo
     """Llama 3.1 to 3.3. transformers reads the same GGUF without it, so only the folder shows it:
     as the rotations differ most far from the beginning, the last places tell it best."""
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
-    scaling = {"rope_type": "llama3", "rope_theta": 10_000.0, "factor": 8.0,
-               "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-               "original_max_position_embeddings": 16}  # fmt: skip
+    scaling = {
+        "rope_type": "llama3",
+        "rope_theta": 10_000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16,
+    }
     reference = published("llama", tmp_path / "llama", tokenizer, rope_parameters=scaling)
     speeds = reference.model.rotary_emb.inv_freq
     factors = 10_000.0 ** (-torch.arange(len(speeds)) / len(speeds)) / speeds
@@ -258,9 +263,7 @@ def test_a_gguf_keeps_the_position_scaling_of_the_folder(tokenizer, tmp_path, mo
 def test_a_gguf_has_sentencepieces_tokenizer(tmp_path, monkeypatch):
     """As Llama 2 and Mistral have it: no merges, but a score for each token."""
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
-    tokenizer = pieces_learnt(
-        "The patient takes a tablet. The tablets are patient. 患者が薬を飲む。"
-    )
+    tokenizer = pieces_learnt("The patient takes a tablet. The tablets are patient. 患者が薬を飲む。")
     reference = published("llama", tmp_path / "llama", tokenizer)
     file = gguf_of(reference, tokenizer, tmp_path / "model.gguf", pieces=True)
     _about, own, _decoder = open_models.load(str(file))
@@ -317,12 +320,20 @@ def gguf_of(model, tokenizer, file, factors=None, architecture="llama", pieces=F
         writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_eos_token_id(tokenizer.end[0])
     names = {
-        "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm", "model.layers": "blk",
-        "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
-    }  # fmt: skip
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+        "model.layers": "blk",
+        "model.embed_tokens": "token_embd",
+        "model.norm": "output_norm",
+        "lm_head": "output",
+    }
     for name, weight in model.state_dict().items():
         values = weight.float().numpy()
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
@@ -354,11 +365,13 @@ def test_what_is_no_model_is_refused(damage, tokenizer, tmp_path, monkeypatch):
         (folder / "pytorch_model.bin").write_bytes(b"\x80\x04")
         file = folder
     else:
-        file.write_bytes({
-            "cut": content[: len(content) // 2],
-            "start": b"LGGF" + content[4:],
-            "ending": content[:4] + content[4:8][::-1] + content[8:],
-        }[damage])  # fmt: skip
+        file.write_bytes(
+            {
+                "cut": content[: len(content) // 2],
+                "start": b"LGGF" + content[4:],
+                "ending": content[:4] + content[4:8][::-1] + content[8:],
+            }[damage]
+        )
     with pytest.raises(UserError, match="no language model"):
         open_models.load(str(file))
 
@@ -377,9 +390,7 @@ def test_matrices_in_8_bits_say_nearly_the_same():
     torch.manual_seed(0)
     decoder = Decoder(Structure(200, 64, 2, 64, 4, groups=2)).eval().bfloat16()
     tokens = torch.randint(200, (1, 50))
-    exact, quick = (
-        each(tokens)[0].float().log_softmax(-1) for each in (decoder, Int8Decoder(decoder))
-    )
+    exact, quick = (each(tokens)[0].float().log_softmax(-1) for each in (decoder, Int8Decoder(decoder)))
     divergence = (exact.exp() * (exact - quick)).sum(-1).mean()
     assert 0 < divergence < 0.02
     assert isinstance(decoder.blocks[0].attention.qkv, torch.nn.Linear), "the decoder stays"
@@ -419,10 +430,7 @@ def test_muon_goes_on_where_it_was_left(tiny):
 
     first = tiny.optimizers()["model"]
     step(first)
-    state, before = (
-        copy.deepcopy(first.state_dict()),
-        {n: w.clone() for n, w in tiny.state_dict().items()},
-    )
+    state, before = (copy.deepcopy(first.state_dict()), {n: w.clone() for n, w in tiny.state_dict().items()})
     step(first)
     after = {n: w.clone() for n, w in tiny.state_dict().items()}
     tiny.load_state_dict(before)
@@ -449,16 +457,18 @@ def test_bits_per_byte_are_those_of_all_tokens(tiny):
     texts = ["The patient reads the file. " * 20, "患者が薬を飲む。"]
     data = Dataset("texts", ListColumn(texts), None, (), ["1", "2"], augment=())
     found = complete.Complete().validate(tiny, tiny.loader(data))["bits per byte"]
-    for entry, text, bits in zip(
-        complete.encoded(tiny.tokenizer, texts), texts, found, strict=True
-    ):
+    for entry, text, bits in zip(complete.encoded(tiny.tokenizer, texts), texts, found, strict=True):
         parts = [entry.ids[at : at + 65] for at in range(0, len(entry.ids) - 1, 64)]
         nats = -sum(tiny.log_likelihoods(part[None]).sum().item() for part in parts)
         assert bits.item() == pytest.approx(nats / math.log(2) / len(text.encode()), rel=1e-4)
 
 
-TALK = (Turn("user", "The file?"), Turn("assistant", "A nurse reads."), Turn("user", "And?"),
-        Turn("assistant", "患者が読む。"))  # fmt: skip
+TALK = (
+    Turn("user", "The file?"),
+    Turn("assistant", "A nurse reads."),
+    Turn("user", "And?"),
+    Turn("assistant", "患者が読む。"),
+)
 
 
 def test_only_what_the_assistant_says_counts(tokenizer):
@@ -476,9 +486,7 @@ def test_of_a_preference_only_the_two_answers_count(tokenizer):
 
 
 def test_of_a_long_answer_the_end_is_kept(tokenizer):
-    [pair] = complete.encoded(
-        tokenizer, [Preference(TALK[:1], "A doctor reads. " * 20, "No. " * 40)]
-    )
+    [pair] = complete.encoded(tokenizer, [Preference(TALK[:1], "A doctor reads. " * 20, "No. " * 40)])
     batch = windows([pair], 16, tokenizer.start)
     assert batch.tokens.tolist() == [each.ids[-17:].tolist() for each in pair]
 
@@ -552,25 +560,21 @@ def test_from_letters_to_manners(tmp_path):
     talks, pairs = tmp_path / "talks.jsonl", tmp_path / "pairs.jsonl"
     with talks.open("w", encoding="utf-8") as file:
         for number in range(40):
-            messages = [{"role": "user", "content": f"The file {number}?"},
-                        {"role": "assistant", "content": "A nurse reads the file."}]  # fmt: skip
+            messages = [
+                {"role": "user", "content": f"The file {number}?"},
+                {"role": "assistant", "content": "A nurse reads the file."},
+            ]
             file.write(json.dumps({"messages": messages}) + "\n")
     with pairs.open("w", encoding="utf-8") as file:
         for number in range(40):
-            pair = {
-                "prompt": f"The letter {number}?",
-                "chosen": "A doctor reads.",
-                "rejected": "No.",
-            }
+            pair = {"prompt": f"The letter {number}?", "chosen": "A doctor reads.", "rejected": "No."}
             file.write(json.dumps(pair) + "\n")
     common = {"project": tmp_path / "runs", "budget": "6ep", "batch": 16}
     first = train.train("gpt_tiny", texts, name="letters", **common)
     second = train.train("gpt_tiny", talks, name="talk", pretrained=str(first.folder), **common)
     third = train.train("gpt_tiny", pairs, name="manners", pretrained=str(second.folder), **common)
     assert first.measures["bits per byte"].value < 6
-    assert [first.seen["lesson"], second.seen["lesson"], third.seen["lesson"]] == [
-        "text", "messages", "preferences"
-    ]  # fmt: skip
+    assert [first.seen["lesson"], second.seen["lesson"], third.seen["lesson"]] == ["text", "messages", "preferences"]
     assert third.seen["tokenizer"] == first.seen["tokenizer"]
     assert third.measures["preference accuracy"].value == 1
     page = (third.folder / "report.html").read_text(encoding="utf-8")
@@ -713,14 +717,13 @@ def test_counts_are_chances(tokenizer):
     def refined(lower, seen, followers, count):
         return max(count - 0.75, 0) / seen + 0.75 * followers / seen * lower
 
-    two = refined(
-        one, sum(p[0] == b for p in pairs), len({p[1] for p in pairs if p[0] == b}),
-        pairs.count([b, c]),
-    )  # fmt: skip
+    two = refined(one, sum(p[0] == b for p in pairs), len({p[1] for p in pairs if p[0] == b}), pairs.count([b, c]))
     three = refined(
-        two, sum(t[:2] == [a, b] for t in triples),
-        len({t[2] for t in triples if t[:2] == [a, b]}), triples.count([a, b, c]),
-    )  # fmt: skip
+        two,
+        sum(t[:2] == [a, b] for t in triples),
+        len({t[2] for t in triples if t[:2] == [a, b]}),
+        triples.count([a, b, c]),
+    )
     assert chance[4, c].item() == pytest.approx(three, rel=1e-4)
 
 
@@ -769,9 +772,7 @@ def test_counts_write_as_if_they_read_all(tokenizer):
 # LoRA
 
 
-def test_lora_begins_as_the_model_and_saves_its_thin_matrices_alone(
-    tokenizer, tmp_path, monkeypatch
-):
+def test_lora_begins_as_the_model_and_saves_its_thin_matrices_alone(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
     published("llama", tmp_path / "llama", tokenizer)
     kind, config = registry.load_system("lora")
@@ -794,9 +795,7 @@ def test_lora_writes_with_what_it_learnt(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
     published("llama", tmp_path / "llama", tokenizer)
     kind, config = registry.load_system("lora")
-    model = kind(
-        replace(config, model=str(tmp_path / "llama"), context=32), Spec("", 0, "messages")
-    )
+    model = kind(replace(config, model=str(tmp_path / "llama"), context=32), Spec("", 0, "messages"))
     model.frozen.held[2].float()
     for weight in model.b.values():
         torch.nn.init.normal_(weight, std=0.1)

@@ -93,9 +93,14 @@ def test_it_is_the_whole_contract_that_is_checked():
 def test_it_keeps_the_contract(check, example, digits, tmp_path, monkeypatch):
     monkeypatch.setitem(contract.ENTRIES, NAME, example)
     offered = {
-        "entry": example, "name": NAME, "digits": digits, "tmp_path": tmp_path,
-        "channels": 1, "side": 8, "size": "tiny",
-    }  # fmt: skip
+        "entry": example,
+        "name": NAME,
+        "digits": digits,
+        "tmp_path": tmp_path,
+        "channels": 1,
+        "side": 8,
+        "size": "tiny",
+    }
     wanted = inspect.signature(CHECKS[check]).parameters
     if "fitted" in wanted:
         offered["fitted"] = contract.after_four_steps(example, digits)

@@ -44,8 +44,7 @@ def chunks(raw: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def png_of(parts: list[tuple[bytes, bytes]]) -> bytes:
-    packed = (len(body).to_bytes(4) + name + body + zlib.crc32(name + body).to_bytes(4)
-              for name, body in parts)  # fmt: skip
+    packed = (len(body).to_bytes(4) + name + body + zlib.crc32(name + body).to_bytes(4) for name, body in parts)
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
@@ -144,8 +143,7 @@ def test_only_a_valid_signature_over_the_picture_without_a_grave_fault_is_whole(
     signature, image = "claimSignature.validated", "assertion.dataHash.match"
 
     def state(passed, failed=""):
-        told = {"success": [{"code": code} for code in passed],
-                "failure": [{"code": failed}] if failed else []}  # fmt: skip
+        told = {"success": [{"code": code} for code in passed], "failure": [{"code": failed}] if failed else []}
         return credentials._answer({"validation_results": {"activeManifest": told}}, True).state
 
     assert state([signature, image]) == "signed"
@@ -174,10 +172,14 @@ def test_two_manifests_and_a_broken_one_are_no_whole_signature(tmp_path):
 
 @pytest.mark.parametrize(
     "content, code",
-    [(b"", "empty file"), (b"hello" * 99, "not an image"), (b"BM" + bytes(60), "unreadable"),
-     (b"\x89PNG\r\n\x1a\n" + bytes(50_000_000), "too large")],
+    [
+        (b"", "empty file"),
+        (b"hello" * 99, "not an image"),
+        (b"BM" + bytes(60), "unreadable"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50_000_000), "too large"),
+    ],
     ids=["empty", "text", "bitmap", "50 MB"],
-)  # fmt: skip
+)
 def test_what_carries_no_signature_is_refused_with_a_reason(content, code, tmp_path):
     path = tmp_path / "one.png"
     path.write_bytes(content)
@@ -215,8 +217,7 @@ def test_the_commands_answer_programs(tmp_path, capsys):
     signed = json.loads(capsys.readouterr().out)["signed"]
     assert main.run(["verify", signed, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["state"], told["signer"], told["trusted"]) == (
-        "signed", "souron on this computer", True)  # fmt: skip
+    assert (told["state"], told["signer"], told["trusted"]) == ("signed", "souron on this computer", True)
     (tmp_path / "text.png").write_text("x" * 99)
     assert main.run(["verify", str(tmp_path / "*.png"), "--json"]) == 3  # one cannot be read
     told = json.loads(capsys.readouterr().out)["files"]
@@ -227,9 +228,11 @@ def test_the_commands_answer_programs(tmp_path, capsys):
 def test_no_internet_socket_is_opened(tmp_path):
     assert shut.python("import socket; socket.socket()").returncode == -31  # SIGSYS: it is shut
     path = plain(tmp_path / "one.png")
-    far = ('<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-'
-           'rdf-syntax-ns#"><rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/"'
-           ' dcterms:provenance="http://127.0.0.1:9/far.c2pa"/></rdf:RDF></x:xmpmeta>')  # fmt: skip
+    far = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-'
+        'rdf-syntax-ns#"><rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/"'
+        ' dcterms:provenance="http://127.0.0.1:9/far.c2pa"/></rdf:RDF></x:xmpmeta>'
+    )
     stream = io.BytesIO()
     Image.fromarray(NOISE).save(stream, "JPEG", xmp=far.encode())
     (tmp_path / "far.jpg").write_bytes(stream.getvalue())

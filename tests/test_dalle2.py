@@ -21,8 +21,7 @@ from souron.training.loop import Run
 from souron.utils.messages import UserError
 
 PROMPTS = ["a red coin on the left", "夜の青い標識", "a green building", "a coin on sand"]
-SMALL = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "embedding_dim": 12,
-         "num_embeddings": 6}  # fmt: skip
+SMALL = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 2, "embedding_dim": 12, "num_embeddings": 6}
 
 
 def shaken(module):
@@ -244,8 +243,7 @@ def test_texts_and_points_are_hidden_in_training_as_often_as_in_the_paper(cases,
     prior, points, words = [], [], []
 
     def foretells(noisy, _step, text):
-        prior.extend(zip(text.point.abs().sum(1).tolist(), text.known.any(1).tolist(),
-                         strict=True))  # fmt: skip
+        prior.extend(zip(text.point.abs().sum(1).tolist(), text.known.any(1).tolist(), strict=True))
         return noisy
 
     def draws(noisy, _step, told):
@@ -268,8 +266,7 @@ def test_texts_and_points_are_hidden_in_training_as_often_as_in_the_paper(cases,
 def test_every_caption_of_a_picture_is_read_sooner_or_later(cases, monkeypatch):
     model, read = made(cases), set()
     batch = next(model.loader(cases).once(2))
-    monkeypatch.setattr(model, "tokens", lambda texts: read.update(texts) or DALLE2.tokens(
-        model, texts))  # fmt: skip
+    monkeypatch.setattr(model, "tokens", lambda texts: read.update(texts) or DALLE2.tokens(model, texts))
     model.used = 0.9  # the enlarger learns, which takes the least time
     for _time in range(40):
         next(model.updates(batch, 0))
@@ -329,8 +326,9 @@ def test_guidance_is_what_was_asked_for_in_the_prior_and_in_the_decoder(cases, m
     prior, decoder = model.averages[PRIOR], model.averages[DECODER]
     monkeypatch.setattr(prior, "forward", lambda _noisy, _step, text: text.point)
     monkeypatch.setattr(prior, "point", lambda normal: normal)
-    monkeypatch.setattr(decoder, "forward", lambda x, _step, told: torch.where(
-        told.shown.view(-1, 1, 1, 1), 0.2, 0.1).expand_as(x))  # fmt: skip
+    monkeypatch.setattr(
+        decoder, "forward", lambda x, _step, told: torch.where(told.shown.view(-1, 1, 1, 1), 0.2, 0.1).expand_as(x)
+    )
 
     def asks(find, kept, sampler, steps, normal):
         noisy = normal()
@@ -385,10 +383,7 @@ def test_a_picture_is_varied_by_its_own_point(learnt, cases):
     own = images(learnt, [0], PROMPTS[:1], image=first[None], strength=0.0)
     assert torch.equal(images(learnt, [0], PROMPTS[1:2], image=first[None], strength=0.0), own)
     assert not torch.equal(images(learnt, [0], PROMPTS[:1], image=second[None], strength=0.0), own)
-    ends = [
-        images(learnt, [0], PROMPTS[:1], image=each[None], strength=1.0).int()
-        for each in (first, second)
-    ]
+    ends = [images(learnt, [0], PROMPTS[:1], image=each[None], strength=1.0).int() for each in (first, second)]
     assert (ends[0] - ends[1]).abs().max() <= 2  # the prompt's point alone
     assert not torch.equal(ends[0], own.int())
 

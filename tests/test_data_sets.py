@@ -71,16 +71,12 @@ def test_every_data_set_says_what_it_is(entry):
     assert entry.source.startswith("http")
     shown = entry.task == "surface" and entry.cases == 1  # to be looked at, not learnt from
     assert shown or (entry.task in registry.tasks() and entry.cases >= 38)
-    assert entry.ships_with or (
-        entry.needs and entry.megabytes and (entry.debian or entry.downloads or entry.package)
-    )
+    assert entry.ships_with or (entry.needs and entry.megabytes and (entry.debian or entry.downloads or entry.package))
 
 
 def test_a_data_set_is_added_by_one_file(tmp_path, monkeypatch):
     (tmp_path / "data" / "sets").mkdir(parents=True)
-    (tmp_path / "data" / "sets" / "twelfth.py").write_text(
-        '"""A twelfth."""\ntask = "classify"\ncases = 3\n'
-    )
+    (tmp_path / "data" / "sets" / "twelfth.py").write_text('"""A twelfth."""\ntask = "classify"\ncases = 3\n')
     monkeypatch.setattr(souron, "__path__", [*souron.__path__, str(tmp_path)])
     load.names.cache_clear()
     try:
@@ -121,9 +117,7 @@ def test_fashion_names_its_classes_in_two_languages():
     assert fashion.labels_ja[fashion.labels.index("sneaker")] == "スニーカー"
 
 
-def test_the_readers_own_folder_goes_before_the_cache_and_that_before_a_package(
-    cache, tmp_path, monkeypatch
-):
+def test_the_readers_own_folder_goes_before_the_cache_and_that_before_a_package(cache, tmp_path, monkeypatch):
     entry = load.names()["fashion"]
     assert entry.where() is None
     write_mnist(tmp_path / "installed/usr/share/datasets/fashion-mnist")

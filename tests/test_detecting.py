@@ -48,8 +48,7 @@ def drawn(seed, images=6, labels=LABELS, crowd=0.15):
         if objects:
             near = random.integers(0, objects, detections)
             said = box[near] + random.normal(0, side / 25, (detections, 4))
-            named = np.where(random.random(detections) < 0.7, label[near],
-                             random.integers(0, labels, detections))  # fmt: skip
+            named = np.where(random.random(detections) < 0.7, label[near], random.integers(0, labels, detections))
         else:
             said = np.tile([2.0, 3.0, 20.0, 30.0], (detections, 1))
             named = random.integers(0, labels, detections)
@@ -157,9 +156,7 @@ def test_intervals_count_blocks_of_pictures_made_of_the_same_parts():
 def test_a_verdict_on_two_detectors_uses_what_they_share():
     truth, found, groups = blocks(1, count=30)
     worse = [said + np.array([0, 14, 0, 14, 0, 0]) for said in found]  # overlaps of about 0.56
-    scores = [
-        detection.scores(detection.match(truth, some, 1), groups)["AP"] for some in (found, worse)
-    ]
+    scores = [detection.scores(detection.match(truth, some, 1), groups)["AP"] for some in (found, worse)]
     verdict = difference(*scores, groups=groups)
     assert verdict.verdict == "better"
     same = difference(scores[0], scores[0], groups=groups)
@@ -170,10 +167,7 @@ def test_the_confusion_matrix_counts_each_object_once_and_background_beside():
     box = [0.0, 0.0, 10.0, 10.0]
     far = [50.0, 50.0, 60.0, 60.0]
     truth = [np.array([[0, *box], [1, *far]]), np.array([[-1, *box]])]
-    found = [
-        np.array([[1, *box, 0.9], [0, *box, 0.8], [0, *far, 0.1]]),
-        np.array([[0, *box, 0.9], [1, *far, 0.6]]),
-    ]
+    found = [np.array([[1, *box, 0.9], [0, *box, 0.8], [0, *far, 0.1]]), np.array([[0, *box, 0.9], [1, *far, 0.6]])]
     table = detection.confusion(truth, found, 2, 0.5)
     assert table.tolist() == [[0, 1, 0], [0, 0, 1], [1, 1, 0]]
 
@@ -225,10 +219,9 @@ class Told(Detector):
 def test_the_score_from_which_boxes_are_shown_is_chosen_on_validation_cases():
     cases = shapes(6, 32)
     found = [
-        torch.cat([torch.cat([box, torch.full((len(box), 1), 0.6)], 1),
-                   torch.tensor([[0.0, 0, 0, 1, 1, 0.4]])])
+        torch.cat([torch.cat([box, torch.full((len(box), 1), 0.6)], 1), torch.tensor([[0.0, 0, 0, 1, 1, 0.4]])])
         for box in cases.target
-    ]  # fmt: skip
+    ]
     setup = DetectionSetup(TASK.Options(), cases)
     assert TASK.decide(Told(cases, found), cases, setup) == {"conf": pytest.approx(0.6)}
 
@@ -434,11 +427,8 @@ def test_data_without_boxes_is_refused_and_data_with_boxes_is_shown(wedges, caps
 def test_the_ten_pictures_with_most_mistakes_stand_beside_the_truth():
     """Picture n lacks every object and has n % 7 + 1 boxes too many; three are right."""
     test = shapes(20, 32)
-    found = [
-        torch.cat([torch.tensor([[0.0, 0, 0, 2, 2, 0.9]])] * (row % 7 + 1)) for row in range(17)
-    ]
-    found += [torch.cat([test.target[row], torch.ones(len(test.target[row]), 1)], 1)
-              for row in range(17, 20)]  # fmt: skip
+    found = [torch.cat([torch.tensor([[0.0, 0, 0, 2, 2, 0.9]])] * (row % 7 + 1)) for row in range(17)]
+    found += [torch.cat([test.target[row], torch.ones(len(test.target[row]), 1)], 1) for row in range(17, 20)]
     result = SimpleNamespace(found=found, conf=0.5)
     shown = report_detect.worst(test, result)["pictures"]
     wrong = [len(test.target[row]) + row % 7 + 1 for row in range(17)]

@@ -42,14 +42,23 @@ from souron.tasks.classify import Classifier
 from souron.utils.messages import UserError
 
 SECRETS = {
-    "PatientName": "Yamada^Hanako", "PatientID": "KRK-4711-99", "PatientBirthDate": "19610217",
-    "InstitutionName": "St Elsewhere", "ReferringPhysicianName": "Craig^Mark",
-    "AccessionNumber": "ACC0815X", "StudyDate": "20240131", "StudyDescription": "knee of Hanako",
+    "PatientName": "Yamada^Hanako",
+    "PatientID": "KRK-4711-99",
+    "PatientBirthDate": "19610217",
+    "InstitutionName": "St Elsewhere",
+    "ReferringPhysicianName": "Craig^Mark",
+    "AccessionNumber": "ACC0815X",
+    "StudyDate": "20240131",
+    "StudyDescription": "knee of Hanako",
     "StudyInstanceUID": "1.2.276.0.7230010.3.1.2.4711",
     "SeriesInstanceUID": "1.2.276.0.7230010.3.1.3.4711",
-    "PatientAddress": "12 Long Lane", "OtherPatientIDs": "OTHER-77-88", "StationName": "MR-ROOM-3",
-    "OperatorsName": "Nurse^Ratched", "PatientAge": "063Y", "DeviceSerialNumber": "SN-31415926",
-}  # fmt: skip
+    "PatientAddress": "12 Long Lane",
+    "OtherPatientIDs": "OTHER-77-88",
+    "StationName": "MR-ROOM-3",
+    "OperatorsName": "Nurse^Ratched",
+    "PatientAge": "063Y",
+    "DeviceSerialNumber": "SN-31415926",
+}
 RAMP = np.arange(12 * 16, dtype=np.uint16).reshape(12, 16) * 20  # 0..3820, fits into 12 bits
 LARGE = np.tile(RAMP, (3, 4))  # JPEG 2000 wants 32 pixels a side
 
@@ -221,10 +230,16 @@ def test_copies_among_faint_deep_pictures(tmp_path):
 
 @pytest.mark.parametrize(
     "syntax",
-    [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian,
-     DeflatedExplicitVRLittleEndian, RLELossless, JPEG2000Lossless],
+    [
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        DeflatedExplicitVRLittleEndian,
+        RLELossless,
+        JPEG2000Lossless,
+    ],
     ids=lambda uid: uid.name,
-)  # fmt: skip
+)
 def test_every_level_of_twelve_bits(tmp_path, syntax):
     path = write(tmp_path / "a.dcm", LARGE, syntax=syntax)
     assert dicom.File(path).values().tolist() == LARGE.tolist()
@@ -235,8 +250,7 @@ def test_every_level_of_twelve_bits(tmp_path, syntax):
 
 
 def test_slope_and_intercept_with_a_window(tmp_path):
-    path = write(tmp_path / "a.dcm", RAMP.astype(np.int16), bits=16, RescaleSlope="2",
-                 RescaleIntercept="-1024")  # fmt: skip
+    path = write(tmp_path / "a.dcm", RAMP.astype(np.int16), bits=16, RescaleSlope="2", RescaleIntercept="-1024")
     units = RAMP * 2.0 - 1024
     assert np.array_equal(dicom.File(path).values(), units)
     expected = ((units - 39.5) / 399 + 0.5).clip(0, 1) * 255
@@ -249,8 +263,7 @@ def test_slope_and_intercept_with_a_window(tmp_path):
 
 @pytest.mark.parametrize("how", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 def test_the_windows_of_the_file_are_those_of_pydicom(tmp_path, how):
-    path = write(tmp_path / "a.dcm", WindowCenter=[1500, 40], WindowWidth=[900, 400],
-                 VOILUTFunction=how)  # fmt: skip
+    path = write(tmp_path / "a.dcm", WindowCenter=[1500, 40], WindowWidth=[900, 400], VOILUTFunction=how)
     theirs = pixels.apply_windowing(RAMP, pydicom.dcmread(path))  # 0..4095
     assert shown(path) == pytest.approx(theirs * (255 / 4095), abs=1e-3)
     assert shown(path, window="full") == pytest.approx(RAMP * (255 / 4095), abs=1e-4)
@@ -283,11 +296,9 @@ def test_bytes_stay_bytes(tmp_path):
     stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
     read = image_codec.read(write(tmp_path / "a.dcm", stored, bits=8))
     assert read.mode == "L" and np.array_equal(np.asarray(read), stored)
-    read = image_codec.read(write(tmp_path / "b.dcm", stored, bits=8, WindowCenter=128,
-                               WindowWidth=256))  # fmt: skip
+    read = image_codec.read(write(tmp_path / "b.dcm", stored, bits=8, WindowCenter=128, WindowWidth=256))
     assert read.mode == "L" and np.array_equal(np.asarray(read), stored)
-    wide = image_codec.read(write(tmp_path / "c.dcm", stored, bits=8, WindowCenter=128,
-                               WindowWidth=2000))  # fmt: skip
+    wide = image_codec.read(write(tmp_path / "c.dcm", stored, bits=8, WindowCenter=128, WindowWidth=2000))
     assert wide.mode == "F" and len(np.unique(np.asarray(wide))) == 256
 
 
@@ -297,12 +308,13 @@ def test_colours(tmp_path):
     palette = {
         f"{name}PaletteColorLookupTable{what}": value
         for i, name in enumerate(("Red", "Green", "Blue"))
-        for what, value in (("Descriptor", [256, 0, 16]),
-                            ("Data", (np.arange(256, dtype="<u2") * 257 // (i + 1)).tobytes()))
-    }  # fmt: skip
+        for what, value in (
+            ("Descriptor", [256, 0, 16]),
+            ("Data", (np.arange(256, dtype="<u2") * 257 // (i + 1)).tobytes()),
+        )
+    }
     stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    path = write(tmp_path / "b.dcm", stored, bits=8, PhotometricInterpretation="PALETTE COLOR",
-                 **palette)  # fmt: skip
+    path = write(tmp_path / "b.dcm", stored, bits=8, PhotometricInterpretation="PALETTE COLOR", **palette)
     assert np.array_equal(shown(path)[..., 0], stored)
     assert np.abs(shown(path)[..., 2].astype(int) - stored / 3).max() <= 1
     deep = (colour.astype(np.uint16) + 0) * 257
@@ -317,8 +329,9 @@ def test_an_enhanced_file_scales_frame_by_frame(tmp_path):
         made.PixelValueTransformationSequence, made.FrameVOILUTSequence = [scale], [voi]
         return made
 
-    path = write(tmp_path / "a.dcm", np.stack([RAMP, RAMP]),
-                 PerFrameFunctionalGroupsSequence=[group(1, 1000), group(3, 5000)])  # fmt: skip
+    path = write(
+        tmp_path / "a.dcm", np.stack([RAMP, RAMP]), PerFrameFunctionalGroupsSequence=[group(1, 1000), group(3, 5000)]
+    )
     file = dicom.File(path)
     assert np.array_equal(file.values(1), RAMP * 3.0)
     expected = ((RAMP * 3.0 - 4999.5) / 1999 + 0.5).clip(0, 1) * 255
@@ -391,16 +404,20 @@ def bad_files(root) -> dict[str, str]:
     shifted = pydicom.dcmread(root / "whole.dcm")
     shifted.HighBit = 15
     shifted.save_as(root / "shifted.dcm")
-    (root / "syntax.dcm").write_bytes(
-        whole.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0")
-    )
+    (root / "syntax.dcm").write_bytes(whole.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"))
     (root / "whole.dcm").unlink()
     return {
-        "cut.dcm": "truncated", "header.dcm": "truncated", "empty.dcm": "empty file",
-        "report.dcm": "no pixels", "huge.dcm": "too large", "short.dcm": "truncated",
-        "frames.dcm": "too large", "colour.dcm": "unreadable", "shifted.dcm": "unreadable",
+        "cut.dcm": "truncated",
+        "header.dcm": "truncated",
+        "empty.dcm": "empty file",
+        "report.dcm": "no pixels",
+        "huge.dcm": "too large",
+        "short.dcm": "truncated",
+        "frames.dcm": "too large",
+        "colour.dcm": "unreadable",
+        "shifted.dcm": "unreadable",
         "syntax.dcm": "no decoder",
-    }  # fmt: skip
+    }
 
 
 def test_bad_files_are_refused_and_skipped_by_name(tmp_path, capfd):
@@ -420,8 +437,7 @@ def test_bad_files_are_refused_and_skipped_by_name(tmp_path, capfd):
 def test_damaged_files_end_in_trouble_and_nothing_else(tmp_path, capfd):
     chance = np.random.default_rng(0)
     codes = set()
-    for syntax in (ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless,
-                   DeflatedExplicitVRLittleEndian):  # fmt: skip
+    for syntax in (ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless, DeflatedExplicitVRLittleEndian):
         whole = write(tmp_path / "a.dcm", LARGE, syntax, PatientName="A^B").read_bytes()
         for _trial in range(40):
             damaged = bytearray(whole)
@@ -435,8 +451,14 @@ def test_damaged_files_end_in_trouble_and_nothing_else(tmp_path, capfd):
                 except UserError as trouble:
                     codes.add(trouble.code)
     assert len(codes) > 2 and codes <= {
-        "truncated", "unreadable", "too large", "no pixels", "no decoder", "window", "no scale",
-    }  # fmt: skip
+        "truncated",
+        "unreadable",
+        "too large",
+        "no pixels",
+        "no decoder",
+        "window",
+        "no scale",
+    }
     assert capfd.readouterr() == ("", "")
 
 
@@ -491,9 +513,7 @@ def test_every_file_that_pydicom_ships(capfd):
     """None crashes; each that is read has pydicom's own values; what pydicom reads is read."""
     read = 0
     root = Path(pydicom.__file__).parent / "data"
-    for path in sorted(
-        p for p in root.rglob("*") if p.is_file() and not p.suffix.startswith(".py")
-    ):
+    for path in sorted(p for p in root.rglob("*") if p.is_file() and not p.suffix.startswith(".py")):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -523,24 +543,29 @@ def test_every_file_that_pydicom_ships(capfd):
 
 def test_patients_and_columns_without_names(tmp_path):
     for i in range(6):
-        about = {**SECRETS, "PatientID": f"KRK-{i // 2}", "PatientSex": "FM"[i % 2],
-                 "Manufacturer": "Acme", "ManufacturerModelName": "One"}  # fmt: skip
+        about = {
+            **SECRETS,
+            "PatientID": f"KRK-{i // 2}",
+            "PatientSex": "FM"[i % 2],
+            "Manufacturer": "Acme",
+            "ManufacturerModelName": "One",
+        }
         write(tmp_path / "ab"[i % 2] / f"{i}.dcm", RAMP + np.uint16(i), **about)
     cases = folder.load(tmp_path)
     assert cases.grouped == "PatientID of the DICOM files" and len(set(cases.group)) == 3
     assert cases.group == [dicom.pseudonym(f"KRK-{i}") for i in (0, 1, 2, 0, 1, 2)]
     assert cases.columns == {
-        "sex": ["F"] * 3 + ["M"] * 3, "device": ["Acme One"] * 6, "date": ["20240131"] * 6,
+        "sex": ["F"] * 3 + ["M"] * 3,
+        "device": ["Acme One"] * 6,
+        "date": ["20240131"] * 6,
         "modality": ["CT"] * 6,
-    }  # fmt: skip
+    }
     told = repr((cases.group, cases.columns, cases.grouped, cases.file))
-    assert not [
-        secret for name, secret in SECRETS.items() if name != "StudyDate" and secret in told
-    ]
+    assert not [secret for name, secret in SECRETS.items() if name != "StudyDate" and secret in told]
     assert folder.load(tmp_path, Reading(group="none")).group == ()
     (tmp_path / "list.csv").write_text(
-        "file,label,patient\n" + "".join(f"{file},{file[0]},p{i}\n" for i, file in
-                                         enumerate(cases.file)))  # fmt: skip
+        "file,label,patient\n" + "".join(f"{file},{file[0]},p{i}\n" for i, file in enumerate(cases.file))
+    )
     assert csv_table.load(tmp_path / "list.csv").group == [f"p{i}" for i in range(6)]
 
 
@@ -559,8 +584,11 @@ def test_each_frame_is_a_case(tmp_path):
     write(tmp_path / "b" / "movie", np.stack([noise(i) for i in range(3)]), syntax=RLELossless)
     write(tmp_path / "b" / "single.dcm", noise(9), PatientID="y")
     cases = folder.load(tmp_path)
-    assert list(cases.file) == [*(f"a/movie.dcm#{i}" for i in (1, 2, 3)),
-                                *(f"b/movie#{i}" for i in (1, 2, 3)), "b/single.dcm"]  # fmt: skip
+    assert list(cases.file) == [
+        *(f"a/movie.dcm#{i}" for i in (1, 2, 3)),
+        *(f"b/movie#{i}" for i in (1, 2, 3)),
+        "b/single.dcm",
+    ]
     assert cases.group == [dicom.pseudonym("x")] * 3 + ["b/movie"] * 3 + [dicom.pseudonym("y")]
     step = cases.input[1] - cases.input[0]
     assert step.numpy() == pytest.approx(255 / 4095, rel=1e-3)
@@ -609,8 +637,11 @@ def test_predicting_dicom(tmp_path, capsys):
 def test_data_shows_which_attributes_identify_and_never_what_they_say(tmp_path, capsys):
     root = tmp_path / "scans"
     for i in range(4):
-        write(root / "ab"[i % 2] / f"{i}.dcm", RAMP + np.uint16(i),
-              **(SECRETS if i else {"PatientName": "", "PatientID": "z"}))  # fmt: skip
+        write(
+            root / "ab"[i % 2] / f"{i}.dcm",
+            RAMP + np.uint16(i),
+            **(SECRETS if i else {"PatientName": "", "PatientID": "z"}),
+        )
     assert run("data", root, "--json") == 0
     said = capsys.readouterr().out
     found, page = (json.loads(said)[name] for name in ("identifying", "page"))
@@ -630,9 +661,17 @@ def identified(path, i, **more):
     inner.ReferencedSOPInstanceUID = SECRETS["StudyInstanceUID"]
     deep.ReferencedSOPClassUID, deep.SourceImageSequence = "1.2.3", [inner]
     code.CodeMeaning = f"as for {SECRETS['PatientID']}"
-    write(path, RAMP + np.uint16(i), **SECRETS, SourceImageSequence=[deep],
-          ViewCodeSequence=[code], ImageType=["ORIGINAL", "PRIMARY"],
-          PatientSex="F", KVP="120", **more)  # fmt: skip
+    write(
+        path,
+        RAMP + np.uint16(i),
+        **SECRETS,
+        SourceImageSequence=[deep],
+        ViewCodeSequence=[code],
+        ImageType=["ORIGINAL", "PRIMARY"],
+        PatientSex="F",
+        KVP="120",
+        **more,
+    )
     dataset = pydicom.dcmread(path)
     block = dataset.private_block(0x0009, "ACME", create=True)
     block.add_new(1, "LO", SECRETS["PatientName"])
@@ -698,9 +737,7 @@ def test_a_pseudonym_cannot_be_found_by_trying_ids(tmp_path, monkeypatch, capsys
         assert run("data", "anonymise", root, tmp_path / name) == 0
     monkeypatch.setenv("SOURON_SECRET", str(tmp_path / "other secret"))
     assert run("data", "anonymise", root, tmp_path / "three") == 0
-    real, one, two, three = (
-        load.load(tmp_path / name).group for name in ("scans", "one", "two", "three")
-    )
+    real, one, two, three = (load.load(tmp_path / name).group for name in ("scans", "one", "two", "three"))
     assert one == two
     assert not set(one) & set(real) and not set(one) & set(three)
     secret = tmp_path / "other secret"
@@ -757,11 +794,11 @@ def test_the_window_reaches_the_cases(tmp_path):
 
 
 def test_pydicom_is_imported_only_for_dicom():
-    script = ("import sys, souron.cli.main, souron.data.formats.folder; "
-              "print('pydicom' in sys.modules, 'dicomanonymizer' in sys.modules)")  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    script = (
+        "import sys, souron.cli.main, souron.data.formats.folder; "
+        "print('pydicom' in sys.modules, 'dicomanonymizer' in sys.modules)"
     )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
 

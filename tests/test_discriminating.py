@@ -29,9 +29,7 @@ def bench():
     """The simulation of ``benchmarks/intervals.py``."""
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        spec = importlib.util.spec_from_file_location(
-            "benchmark_intervals", BENCHMARKS / "intervals.py"
-        )
+        spec = importlib.util.spec_from_file_location("benchmark_intervals", BENCHMARKS / "intervals.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # dataclasses look their module up
@@ -222,9 +220,7 @@ def test_a_variance_that_few_cases_decide_has_few_degrees_of_freedom():
 
 
 def test_a_share_where_nothing_varies_rests_on_its_units():
-    assert intervals.share_interval(np.ones(30)).low == pytest.approx(
-        intervals.interval(np.ones((2, 30))).low
-    )
+    assert intervals.share_interval(np.ones(30)).low == pytest.approx(intervals.interval(np.ones((2, 30))).low)
     found = intervals.share_interval(np.ones(30), groups=np.arange(30) // 3)
     assert (found.n, found.groups, found.high) == (30, 10, 1.0)
     assert found.low > intervals.share_interval(np.ones(30), np.arange(30) // 3, units=2).low
@@ -321,9 +317,7 @@ def test_figures_of_a_table_by_hand():
     """8 found, 2 missed, 6 false alarms, 24 spared."""
     found = at_threshold(TRULY, SAID)
     values = [(one.value, one.n) for one in found.values()]
-    assert values == [
-        (8 / 10, 10), (24 / 30, 30), (8 / 14, 14), (24 / 26, 26), (pytest.approx(0.8), 40)
-    ]  # fmt: skip
+    assert values == [(8 / 10, 10), (24 / 30, 30), (8 / 14, 14), (24 / 26, 26), (pytest.approx(0.8), 40)]
     assert found["sensitivity"] == intervals.proportion_interval(8, 10)
     assert found["positive predictive value"] == intervals.proportion_interval(8, 14)
     stated = at_threshold(TRULY, SAID, prevalence=0.01)
@@ -398,8 +392,9 @@ def test_patients_with_both_kinds_of_case_bind_sensitivity_to_specificity(rng):
     assert opposed.value == 0.5
     assert opposed.high - opposed.low < 0.02
     able = np.repeat(rng.random(100) < 0.5, 2) == truly  # right of both cases, or of neither
-    aware = at_threshold(truly, np.where(np.repeat(rng.random(100) < 0.5, 2), truly, ~truly),
-                         patient)["balanced accuracy"]  # fmt: skip
+    aware = at_threshold(truly, np.where(np.repeat(rng.random(100) < 0.5, 2), truly, ~truly), patient)[
+        "balanced accuracy"
+    ]
     blind = at_threshold(truly, able)["balanced accuracy"]
     assert aware.high - aware.low > 1.2 * (blind.high - blind.low)
 

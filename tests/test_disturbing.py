@@ -10,14 +10,7 @@ from scipy import ndimage
 
 from souron import registry
 from souron.data.dataset import Dataset
-from souron.evaluation.vision.corruptions import (
-    DISTURBANCES,
-    disturb,
-    robustness,
-    some,
-    steps,
-    what,
-)
+from souron.evaluation.vision.corruptions import DISTURBANCES, disturb, robustness, some, steps, what
 from souron.report import plots
 from souron.stats import verdict
 from souron.stats.records import Measure
@@ -32,9 +25,7 @@ def noise(*shape):
 
 def smooth(count=2, channels=3, side=48):
     y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    return (
-        (90 + 60 * torch.sin(x / 5) + 40 * torch.cos(y / 7)).byte().expand(count, channels, -1, -1)
-    )
+    return (90 + 60 * torch.sin(x / 5) + 40 * torch.cos(y / 7)).byte().expand(count, channels, -1, -1)
 
 
 @pytest.mark.parametrize("name", DISTURBANCES)
@@ -182,12 +173,10 @@ def test_the_plots_are_drawn_without_a_warning(language, monkeypatch):
     points = list(zip((0.2, 0.5, 0.8), measures(0.3, 0.4, 0.9), strict=True))
     drawn = [
         plots.robustness({name: measures(0.9, 0.8, 0.6, 0.5) for name in names}),
-        plots.reliability({"before": points, "補正後": points[:1]},
-                             {"before": sure, "補正後": sure**2}),
+        plots.reliability({"before": points, "補正後": points[:1]}, {"before": sure, "補正後": sure**2}),
         plots.roc({"resnet": ((0, 0.1, 1), (0, 0.8, 1))}, (0.1, 0.8)),
         plots.roc({"resnet": ((0, 1), (0, 1))}),
-        plots.learning_sizes([25, 50, 100, 200], [0.6, 0.7, 0.75, 0.8], [0.5, 0.65, 0.7, 0.77],
-                                [0.7, 0.8, 0.8, 0.83]),
-    ]  # fmt: skip
+        plots.learning_sizes([25, 50, 100, 200], [0.6, 0.7, 0.75, 0.8], [0.5, 0.65, 0.7, 0.77], [0.7, 0.8, 0.8, 0.83]),
+    ]
     assert all(image.startswith(b"\x89PNG") for image in drawn)
     assert len(set(drawn)) == len(drawn)

@@ -36,9 +36,7 @@ def test_it_has_as_many_weights_as_the_published_network():
     with torch.device("meta"):
         made = TextDiT(4, 8)  # noise and its variance
     of_text = sum(
-        weight.numel()
-        for name, weight in made.named_parameters()
-        if "cross_attn" in name or "norm_text" in name
+        weight.numel() for name, weight in made.named_parameters() if "cross_attn" in name or "norm_text" in name
     )
     of_classes, of_places = 1001 * 1152, 256 * 1152
     count = sum(weight.numel() for weight in made.parameters())
@@ -56,10 +54,14 @@ def test_a_block_is_that_of_the_paper_around_the_text():
     attention = Attention(64, 4, qkv_bias=True)
     mlp = Mlp(64, 256, act_layer=lambda: nn.GELU(approximate="tanh"))
     own = block.attn
-    attention.load_state_dict({
-        "qkv.weight": own.in_proj_weight, "qkv.bias": own.in_proj_bias,
-        "proj.weight": own.out_proj.weight, "proj.bias": own.out_proj.bias,
-    })  # fmt: skip
+    attention.load_state_dict(
+        {
+            "qkv.weight": own.in_proj_weight,
+            "qkv.bias": own.in_proj_bias,
+            "proj.weight": own.out_proj.weight,
+            "proj.bias": own.out_proj.bias,
+        }
+    )
     for theirs, ours in ((mlp.fc1, block.mlp[0]), (mlp.fc2, block.mlp[2])):
         theirs.load_state_dict(ours.state_dict())
     x, step = torch.randn(2, 9, 64), torch.randn(2, 64)
@@ -138,14 +140,11 @@ def test_the_small_networks_differ_in_nothing_else():
     cases = captioned(48, 32)
     spec = LatentDiffusion.spec_for(cases)
     with torch.device("meta"):
-        unet, dit = (
-            LatentDiffusion(LatentDiffusion.SIZES[size], spec) for size in ("small", "small_dit")
-        )
+        unet, dit = (LatentDiffusion(LatentDiffusion.SIZES[size], spec) for size in ("small", "small_dit"))
     assert isinstance(dit.unet, TextDiT) and isinstance(unet.unet, TextUNet)
     for part in ("network", "coder"):
         shapes = [
-            {name: each.shape for name, each in model.get_submodule(part).state_dict().items()}
-            for model in (unet, dit)
+            {name: each.shape for name, each in model.get_submodule(part).state_dict().items()} for model in (unet, dit)
         ]
         assert shapes[0] == shapes[1]
     counts = [sum(each.numel() for each in model.unet.parameters()) for model in (unet, dit)]

@@ -35,10 +35,7 @@ def snippets(page):
     return FENCE.findall(page.read_text(encoding="utf-8"))
 
 
-PAGES = [
-    ROOT / "README.md",
-    *(page for page in sorted(DOCS.glob("*.md")) if snippets(page)),
-]
+PAGES = [ROOT / "README.md", *(page for page in sorted(DOCS.glob("*.md")) if snippets(page))]
 
 
 @pytest.mark.usefixtures("same_eyes")
@@ -85,9 +82,7 @@ def test_a_system_has_its_page_in_both_languages(name, docs, monkeypatch, tmp_pa
     assert (tmp_path / "layers.svg").stat().st_size > 2500
 
 
-@pytest.mark.parametrize(
-    "name, parts", [("vae", ["encoder.0", "decoder.6"]), ("glow", ["levels.0", "levels.2"])]
-)
+@pytest.mark.parametrize("name, parts", [("vae", ["encoder.0", "decoder.6"]), ("glow", ["levels.0", "levels.2"])])
 def test_a_picture_has_what_learns_and_not_only_what_draws(name, parts):
     [line] = diagram.boxes(*summary.drawn(*registry.find(name)))
     assert line[0].kind == "input"
@@ -113,8 +108,11 @@ def test_layers_of_volumes_words_and_one_dimension_have_their_kinds():
 def test_what_has_no_layers_is_drawn_by_its_stages():
     assert [box.name for box in line_of("kmeans")] == ["", "centres", "distances", "nearest centre"]
     assert [(box.name, box.shape) for box in line_of("bpe")] == [
-        ("", ()), ("bytes", (256,)), ("merges", (4096, 2)), ("tokens", (4096,)),
-    ]  # fmt: skip
+        ("", ()),
+        ("bytes", (256,)),
+        ("merges", (4096, 2)),
+        ("tokens", (4096,)),
+    ]
     model, seen = summary.drawn(*registry.find("lora"))
     [line] = diagram.boxes(model, seen)
     weights = dict(model.named_parameters())
@@ -130,10 +128,15 @@ def test_a_picture_shows_the_layers_in_order_with_their_shapes(docs):
 
     [row] = pages.describe(registry.entries()["cnn"]).lines
     assert [(box.kind, box.shape) for box in row] == [
-        ("input", (1, 28, 28)), ("convolution", (6, 28, 28)), ("pooling", (6, 14, 14)),
-        ("convolution", (16, 10, 10)), ("pooling", (16, 5, 5)), ("connected", (120,)),
-        ("connected", (84,)), ("connected", (10,)),
-    ]  # fmt: skip
+        ("input", (1, 28, 28)),
+        ("convolution", (6, 28, 28)),
+        ("pooling", (6, 14, 14)),
+        ("convolution", (16, 10, 10)),
+        ("pooling", (16, 5, 5)),
+        ("connected", (120,)),
+        ("connected", (84,)),
+        ("connected", (10,)),
+    ]
     critic = pages.describe(registry.entries()["dcgan"]).lines[1]
     assert critic[0].shape == (3, 64, 64) and critic[-1].shape == (1, 1, 1)
 

@@ -29,15 +29,8 @@ def entry(request):
     return ENTRIES[request.param]
 
 
-FINDERS = {"detect", "segment", "segment_instances", "segment_panoptic", "keypoints", "pose",
-           "segment_volume"}  # fmt: skip
-WITHOUT_CASES = {
-    "cluster",
-    "reduce",
-    "text_to_image",
-    "text_to_video",
-    "tokenize",
-}  # measured together
+FINDERS = {"detect", "segment", "segment_instances", "segment_panoptic", "keypoints", "pose", "segment_volume"}
+WITHOUT_CASES = {"cluster", "reduce", "text_to_image", "text_to_video", "tokenize"}  # measured together
 
 
 def make(entry, cases, size="tiny"):

@@ -90,8 +90,9 @@ def test_a_paper_asks_for_marked_terms_and_no_wrong_option_is_right_as_well(edic
     names = set(paper.file)
     assert "medicine/ぶどう膜炎" in names
     assert not any(word in name for name in names for word in ("山", "内蔵脂肪", "鼻骨"))
-    meanings = {line.split()[0]: set(line.partition("/(n) (med) ")[2].strip("/\n").split("/"))
-                for line in EDICT.splitlines()}  # fmt: skip
+    meanings = {
+        line.split()[0]: set(line.partition("/(n) (med) ")[2].strip("/\n").split("/")) for line in EDICT.splitlines()
+    }
     japanese = {word: told for word, told in meanings.items() if word in str(names)}
     for question, key in zip(paper.input, paper.target.tolist(), strict=True):
         assert len(set(question.options)) == 4
@@ -118,21 +119,29 @@ def test_definitions_that_hold_their_term_are_left_out(tmp_path, monkeypatch):
     def line(place, words, gloss, pointers=()):
         told = " ".join(f"{sign} {other} n 0000" for sign, other in pointers)
         joined = " ".join(f"{word} 0" for word in words)
-        return (f"{place} 26 n {len(words):02x} {joined} {len(pointers):03d} {told} | {gloss}  \n"
-                .replace("  |", " |"))  # fmt: skip
+        return f"{place} 26 n {len(words):02x} {joined} {len(pointers):03d} {told} | {gloss}  \n".replace("  |", " |")
 
-    children = [(f"0000000{i}", (name,), gloss) for i, (name, gloss) in enumerate((
-        ("mumps", "a swelling of the parotid glands"), ("measles", "a rash; \"he had it\""),
-        ("yellow_fever", "a fever with yellow skin, also yellow fever"),
-        ("rabies", "a disease of dogs"), ("tetanus", "spasms of the jaw"),
-        ("goitre", "a large thyroid"),
-    ))]  # fmt: skip
+    children = [
+        (f"0000000{i}", (name,), gloss)
+        for i, (name, gloss) in enumerate(
+            (
+                ("mumps", "a swelling of the parotid glands"),
+                ("measles", 'a rash; "he had it"'),
+                ("yellow_fever", "a fever with yellow skin, also yellow fever"),
+                ("rabies", "a disease of dogs"),
+                ("tetanus", "spasms of the jaw"),
+                ("goitre", "a large thyroid"),
+            )
+        )
+    ]
     root = line("14070360", ("disease",), "an illness", [("~", place) for place, *_ in children])
     folder = tmp_path / "glosses"
     folder.mkdir()
-    text = "  1 licence\n" + root + "".join(
-        line(place, words, gloss, [("@", "14070360")]) for place, words, gloss in children
-    )  # fmt: skip
+    text = (
+        "  1 licence\n"
+        + root
+        + "".join(line(place, words, gloss, [("@", "14070360")]) for place, words, gloss in children)
+    )
     (folder / "data.noun").write_text(text)
     for need in glosses.needs[1:]:
         (folder / need).write_text("  1 licence\n")
@@ -160,10 +169,10 @@ def test_a_habit_of_picking_one_place_scores_what_chance_does():
 
 def test_knowing_scores_one_and_the_shuffled_key_what_chance_does():
     cases = asked(400)
-    key = {question: question.options[place]
-           for question, place in zip(cases.input, cases.target.tolist(), strict=True)}  # fmt: skip
-    known = {(question.text, frozenset(question.options)): right
-             for question, right in key.items()}  # fmt: skip
+    key = {
+        question: question.options[place] for question, place in zip(cases.input, cases.target.tolist(), strict=True)
+    }
+    known = {(question.text, frozenset(question.options)): right for question, right in key.items()}
 
     def say(question):
         right = known.get((question.text, frozenset(question.options)))
@@ -195,13 +204,8 @@ def test_how_to_score_is_decided_on_questions_that_are_not_on_the_paper(tmp_path
     decided_on = []
     task = type(registry.load_task("choose"))
     decide = task.decide
-    monkeypatch.setattr(
-        task, "decide", lambda *given: decided_on.append(set(given[2].file)) or decide(*given)
-    )
-    asked_for = [
-        set(examine("nearest", "asked", seed, questions=5, project=tmp_path).test.file)
-        for seed in (0, 1)
-    ]
+    monkeypatch.setattr(task, "decide", lambda *given: decided_on.append(set(given[2].file)) or decide(*given))
+    asked_for = [set(examine("nearest", "asked", seed, questions=5, project=tmp_path).test.file) for seed in (0, 1)]
     for paper, others in zip(asked_for, decided_on, strict=True):
         assert len(paper) == 5 and others and not paper & others
     assert asked_for[0] != asked_for[1]
@@ -216,11 +220,12 @@ def test_options_that_give_the_answer_away_show_in_the_control():
 def test_questions_with_fewer_options_are_scored_by_their_own():
     four, two = asked(20), asked(20, seed=1, options=2)
     cases = replace(
-        four, input=ListColumn([*four.input, *two.input]),
-        target=torch.cat([four.target, two.target]), file=[str(i) for i in range(40)],
-    )  # fmt: skip
-    found = result(Fixed(lambda q: [0.0] * len(q.options) + [-math.inf] * (4 - len(q.options))),
-                   cases)  # fmt: skip
+        four,
+        input=ListColumn([*four.input, *two.input]),
+        target=torch.cat([four.target, two.target]),
+        file=[str(i) for i in range(40)],
+    )
+    found = result(Fixed(lambda q: [0.0] * len(q.options) + [-math.inf] * (4 - len(q.options))), cases)
     assert found.chance == 0.375 == found.accuracy.value
 
 
@@ -245,8 +250,7 @@ def test_what_options_alone_say_is_taken_off_where_validation_shows_that_it_help
         known = {"犬": "dog", "猫": "cat", "魚": "fish", "本": "book", "雨": "rain", "水": "water"}
         likes = [5.0 * (option in ("school", "the heart", "heart")) for option in question.options]
         wanted = known.get(question.text, "-")
-        return [like + 3.0 * (wanted in option)
-                for like, option in zip(likes, question.options, strict=True)]  # fmt: skip
+        return [like + 3.0 * (wanted in option) for like, option in zip(likes, question.options, strict=True)]
 
     cases, task = asked(200), registry.load_task("choose")
     decision = task.decide(Biased(say), cases, Setup(task.Options(), cases))
@@ -262,8 +266,7 @@ def test_the_plain_way_is_kept_where_another_is_not_better():
         ORDERED = False
 
     def say(question):  # nothing without a question, so that nothing can be taken off
-        return [3.0 * (option.startswith("the ") and bool(question.text))
-                for option in question.options]  # fmt: skip
+        return [3.0 * (option.startswith("the ") and bool(question.text)) for option in question.options]
 
     cases, task = asked(20), registry.load_task("choose")
     assert task.decide(Even(say), cases, Setup(task.Options(), cases))["prior"] == 0.0
@@ -321,8 +324,7 @@ def test_without_a_model_letters_of_questions_with_their_right_options_are_count
         firsts[first] += count
     assert all(system.counts[pair] == count for pair, count in counts.items())
     assert system.counts.sum() == counts.total()
-    expected = sum(math.log((counts[pair] + 0.1) / (firsts[pair[0]] + 25.6))
-                   for pair in pairwise(b": cd"))  # fmt: skip
+    expected = sum(math.log((counts[pair] + 0.1) / (firsts[pair[0]] + 25.6)) for pair in pairwise(b": cd"))
     assert system.scores(list(cases.input))[0, 0, 1].item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -348,17 +350,24 @@ def test_nearest_knows_nothing_without_the_question():
     assert system.scores([Item("", ("dog", "cat"))])[0, 0].tolist() == [0, 0]
 
 
-CLINICAL = ("A {age}-year-old woman comes to the physician because of fever and cough for three "
-            "days. Her temperature is 39 C and her pulse is 102/min. Crackles are heard over the "
-            "right lower lobe. Leukocytes are 15 000 per cubic millimetre, and a film of the chest "
-            "shows an opacity there. Which of the following is the best next step?")  # fmt: skip
+CLINICAL = (
+    "A {age}-year-old woman comes to the physician because of fever and cough for three "
+    "days. Her temperature is 39 C and her pulse is 102/min. Crackles are heard over the "
+    "right lower lobe. Leukocytes are 15 000 per cubic millimetre, and a film of the chest "
+    "shows an opacity there. Which of the following is the best next step?"
+)
 
 
 @pytest.mark.parametrize(
     "change, why",
-    [({}, ""), ({"count": 10}, "too few"), ({"options": 3}, "4 or 5 options"),
-     ({"text": "uveitis in Japanese"}, "shorter"), ({"text": "x" * 400}, "are about a patient")],
-)  # fmt: skip
+    [
+        ({}, ""),
+        ({"count": 10}, "too few"),
+        ({"options": 3}, "4 or 5 options"),
+        ({"text": "uveitis in Japanese"}, "shorter"),
+        ({"text": "x" * 400}, "are about a patient"),
+    ],
+)
 def test_pass_marks_are_for_usmle_style_papers_only(change, why):
     text = change.get("text", CLINICAL)
     options = tuple("abcde"[: change.get("options", 5)])
@@ -374,9 +383,13 @@ def test_log_likelihoods_are_those_of_transformers():
     torch.manual_seed(0)
     tokenizer = Tokenizer.learn(["What is a fever? A high temperature. 発熱とは何ですか"] * 20, 400)
     config = transformers.LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2,
-        num_attention_heads=4, max_position_embeddings=128,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+    )
     network = transformers.LlamaForCausalLM(config).eval()
 
     class Reader:
@@ -388,8 +401,7 @@ def test_log_likelihoods_are_those_of_transformers():
 
     reader = Reader()
     reader.tokenizer = tokenizer
-    pairs = [("Question: What is a fever?\nAnswer:", " high"), ("Answer:", " 発熱"),
-             ("x" * 500, " temperature")]  # fmt: skip
+    pairs = [("Question: What is a fever?\nAnswer:", " high"), ("Answer:", " 発熱"), ("x" * 500, " temperature")]
     found, shortened = log_likelihoods(reader, pairs)
     assert shortened.tolist() == [False, False, True]
     for (before, text), nats in zip(pairs[:2], found.tolist(), strict=False):
@@ -444,8 +456,7 @@ def test_runs_of_words_that_stand_in_both_are_an_overlap():
         Item("fever in Japanese", ("発熱", "咳")),
         Item("something else", ("x", "y")),
     ]
-    texts = ["It said: The quick brown fox jumps over the lazy dog, a dog.", "Fever, in Japanese",
-             "something was else"]  # fmt: skip
+    texts = ["It said: The quick brown fox jumps over the lazy dog, a dog.", "Fever, in Japanese", "something was else"]
     assert overlap.of_texts(questions, [0, 0, 0], texts) == ((0, 1), (0,))
 
 
@@ -471,10 +482,15 @@ def test_an_unknown_model_is_told(tmp_path):
 
 
 def test_the_nearest_option_is_better_than_the_longest_where_meaning_helps(edict, monkeypatch):
-    cases = replace(asked(300), input=ListColumn([
-        question._replace(options=tuple(o.removeprefix("the ") for o in question.options))
-        for question in asked(300).input
-    ]))  # fmt: skip
+    cases = replace(
+        asked(300),
+        input=ListColumn(
+            [
+                question._replace(options=tuple(o.removeprefix("the ") for o in question.options))
+                for question in asked(300).input
+            ]
+        ),
+    )
     monkeypatch.setattr(terms, "paper", lambda seed: cases)
     record = compare.compare(["nearest", "longest"], "terms", budget="5s", seeds=1)
     assert record.rows[0].system == "nearest" and record.verdicts[0].verdict == "better"
@@ -482,10 +498,14 @@ def test_the_nearest_option_is_better_than_the_longest_where_meaning_helps(edict
 
 @pytest.mark.parametrize(
     "question, key, wrong",
-    [(Item("q", ("one",)), 0, "1 options"), (Item("q", ("a", "b")), 2, "option 3 of 2"),
-     (Item("q", ("a", "a ")), 0, "alike"), (Item("x" * 10_000_000, ("a", "b")), 0, "characters"),
-     (Item("q", tuple("abcdefghijkl")), 0, "12 options")],
-)  # fmt: skip
+    [
+        (Item("q", ("one",)), 0, "1 options"),
+        (Item("q", ("a", "b")), 2, "option 3 of 2"),
+        (Item("q", ("a", "a ")), 0, "alike"),
+        (Item("x" * 10_000_000, ("a", "b")), 0, "characters"),
+        (Item("q", tuple("abcdefghijkl")), 0, "12 options"),
+    ],
+)
 def test_questions_that_make_no_sense_are_told(question, key, wrong):
     cases = replace(asked(1), input=ListColumn([question]), target=torch.tensor([key]))
     with pytest.raises(UserError, match=wrong):
@@ -500,8 +520,7 @@ def test_a_question_is_read_from_a_text_and_from_json(tmp_path):
     assert Question.of_text("骨は?\n\n大腿骨\n肝臓").options == ("大腿骨", "肝臓")
     (tmp_path / "q.json").write_text(json.dumps([plain.as_json(), plain.as_json()]))
     assert [one.options for one in Question.each(tmp_path / "q.json")] == [plain.options] * 2
-    for text, wrong in (("alone", "0 options"), ("q\na\na", "twice"), ("q\n" + "x" * 60_000 + "\ny",
-                        "characters")):  # fmt: skip
+    for text, wrong in (("alone", "0 options"), ("q\na\na", "twice"), ("q\n" + "x" * 60_000 + "\ny", "characters")):
         with pytest.raises(UserError, match=wrong):
             Question.of_text(text)
     (tmp_path / "bad.json").write_text('{"question": 1, "options": []}')

@@ -83,9 +83,7 @@ def test_a_picture_alone_is_explained_as_in_a_batch():
         system = make(name)
         image, label = batch(system, gradcam.BATCH + 3)
         together = heat(system, image, label)
-        alone = torch.cat(
-            [heat(system, image[i : i + 1], label[i : i + 1]) for i in range(len(label))]
-        )
+        alone = torch.cat([heat(system, image[i : i + 1], label[i : i + 1]) for i in range(len(label))])
         torch.testing.assert_close(together, alone, atol=1e-3, rtol=0)
 
 
@@ -134,9 +132,7 @@ def test_patches_are_those_that_reach_the_class_token():
     image, label = batch(system, 2)
     found, given = coarse(system, image, label), []
     # of the last layer's own output only the class token counts; of what it is given, all
-    handle = system.encoder.layers[-1].ln_1.register_forward_hook(
-        lambda _layer, _inputs, tokens: given.append(tokens)
-    )
+    handle = system.encoder.layers[-1].ln_1.register_forward_hook(lambda _layer, _inputs, tokens: given.append(tokens))
     asked = system(image).gather(1, label[:, None]).sum()
     handle.remove()
     (slope,) = torch.autograd.grad(asked, given)
@@ -186,13 +182,7 @@ def test_a_system_without_places_says_so():
 
 
 @pytest.mark.parametrize(
-    "backbone",
-    [
-        "vit_tiny_patch16_224",
-        "test_convnext",
-        "swin_tiny_patch4_window7_224",
-        "mobilenetv3_small_050",
-    ],
+    "backbone", ["vit_tiny_patch16_224", "test_convnext", "swin_tiny_patch4_window7_224", "mobilenetv3_small_050"]
 )
 def test_networks_of_timm(backbone):
     if not timm.is_model(backbone):

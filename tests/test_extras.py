@@ -14,9 +14,7 @@ from souron.kinds.video import Video
 from souron.utils import extras
 from souron.utils.messages import UserError
 
-PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8"))[
-    "project"
-]
+PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 @pytest.fixture(params=extras.EXTRAS)
@@ -55,8 +53,9 @@ def test_what_is_missed_says_its_extra(absent, tmp_path, monkeypatch):
 
 def test_a_broken_slide_is_not_blamed_on_an_extra_that_is_here(tmp_path, monkeypatch):
     monkeypatch.setattr(slides, "reads", lambda: True)
-    monkeypatch.setitem(sys.modules, "openslide", SimpleNamespace(
-        OpenSlide=SimpleNamespace(detect_format=lambda path: None)))  # fmt: skip
+    monkeypatch.setitem(
+        sys.modules, "openslide", SimpleNamespace(OpenSlide=SimpleNamespace(detect_format=lambda path: None))
+    )
     (tmp_path / "a.svs").write_bytes(b"\0" * 100)
     with pytest.raises(UserError) as trouble, slides.opened(tmp_path / "a.svs"):
         pass

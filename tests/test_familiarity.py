@@ -77,8 +77,7 @@ def test_cases_like_those_of_training_are_rarely_flagged_and_noise_is(record, no
     assert sum(own) <= 20  # 5 % are expected; as many by chance in less than 1 in 10 000
     assert (
         0 < record.unlike <= 0.13
-        and json.loads((record.folder / "receipt.json").read_text(encoding="utf-8"))["unlike"]
-        == record.unlike
+        and json.loads((record.folder / "receipt.json").read_text(encoding="utf-8"))["unlike"] == record.unlike
     )
     assert all(flagged(asked, noise))
 
@@ -182,9 +181,20 @@ def hostile(gauge, name):
 
 @pytest.mark.parametrize(
     "name",
-    ["no layers", "layers as a list", "width", "another width", "not finite", "variance", "basis",
-     "threshold", "no threshold", "negative", "whole numbers"],
-)  # fmt: skip
+    [
+        "no layers",
+        "layers as a list",
+        "width",
+        "another width",
+        "not finite",
+        "variance",
+        "basis",
+        "threshold",
+        "no threshold",
+        "negative",
+        "whole numbers",
+    ],
+)
 def test_a_hostile_file_is_refused(run, noise, name):
     file = run / familiarity.FILE
     (run / "receipt.json").unlink()  # whoever changes the one can change the other

@@ -37,13 +37,7 @@ from souron.utils.messages import UserError
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:
     """An empty cache, no tools, no folders and no settings of the machine's own."""
-    for name in (
-        "SOURON_DATA",
-        "SOURON_WEIGHTS",
-        "SOURON_OFFLINE",
-        "XDG_CACHE_HOME",
-        "HF_ENDPOINT",
-    ):
+    for name in ("SOURON_DATA", "SOURON_WEIGHTS", "SOURON_OFFLINE", "XDG_CACHE_HOME", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -102,9 +96,7 @@ def mnist(site, monkeypatch) -> dict[str, bytes]:
     site.pages |= {f"/mnist/{name}": content for name, content in files.items()}
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [f"{site.address}/mnist/"])
     monkeypatch.setattr(
-        torchvision.datasets.MNIST,
-        "resources",
-        [(name, md5(content)) for name, content in files.items()],
+        torchvision.datasets.MNIST, "resources", [(name, md5(content)) for name, content in files.items()]
     )
     return files
 
@@ -186,9 +178,7 @@ def test_an_interruption_leaves_nothing(cache, mnist):
 
 def test_without_a_network_it_says_what_failed_and_where_to_copy(cache, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(
-        UserError, match=r"127.0.0.1:9/train-images-idx3-ubyte.gz: .*refused"
-    ) as trouble:
+    with pytest.raises(UserError, match=r"127.0.0.1:9/train-images-idx3-ubyte.gz: .*refused") as trouble:
         fetch.fetch("mnist")
     assert (trouble.value.code, trouble.value.exit) == ("offline", 4)
     assert f"by hand in {cache / 'data/mnist'}: train-images-idx3" in trouble.value.expected
@@ -257,13 +247,9 @@ def tar(files: dict[str, bytes], mode: str = "w:gz") -> bytes:
 def test_an_archive_put_by_hand_is_unpacked_offline(cache, monkeypatch):
     needs = load.names()["cifar10"].needs
     files = {f"cifar-10-batches-bin/{need}": need.encode() for need in needs}
-    content = tar(
-        {**files, "../outside.bin": b"x", "../../data_batch_1.bin": b"inside all the same"}
-    )
+    content = tar({**files, "../outside.bin": b"x", "../../data_batch_1.bin": b"inside all the same"})
     entry = load.names()["cifar10"]
-    fake = SimpleNamespace(
-        **{**vars(entry), "downloads": (entry.downloads[0], f"md5:{md5(content)}")}
-    )
+    fake = SimpleNamespace(**{**vars(entry), "downloads": (entry.downloads[0], f"md5:{md5(content)}")})
     fake.places, fake.where = entry.places, entry.where
     monkeypatch.setitem(load.names(), "cifar10", fake)
     monkeypatch.setenv("SOURON_OFFLINE", "1")
@@ -316,9 +302,7 @@ def test_a_debian_package_is_unpacked_without_root(cache, debian):
     seen = []
     folder = fetch.fetch("stamps", lambda done, total: seen.append((done, total)))
     assert folder == cache / "data/stamps" == fetch.where("stamps")
-    assert sorted(leftovers(folder)) == [
-        "animals/cat.png", "animals/cat.txt", "copyright", "vehicles/car.png",
-    ]  # fmt: skip
+    assert sorted(leftovers(folder)) == ["animals/cat.png", "animals/cat.txt", "copyright", "vehicles/car.png"]
     assert seen[-1] == (5000, 5000)
     assert [child.name for child in (cache / "data").iterdir()] == ["stamps"]
 
@@ -450,8 +434,14 @@ def test_a_timm_backbone_takes_its_own_weights(cache):
 
     image = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
     cases = Dataset("few", image, torch.tensor([0, 1, 0, 1]), ("a", "b"), tuple("wxyz"))
-    args = {"system": "timm", "changes": {"backbone": "test_resnet"}, "rate": None, "seed": 0,
-            "pretrained": "True", "freeze": True}  # fmt: skip
+    args = {
+        "system": "timm",
+        "changes": {"backbone": "test_resnet"},
+        "rate": None,
+        "seed": 0,
+        "pretrained": "True",
+        "freeze": True,
+    }
     with pytest.raises(UserError) as trouble:
         prepare.build(args, cases)
     assert trouble.value.fix == "souron fetch timm:test_resnet.r160_in1k"
@@ -518,9 +508,7 @@ def test_weights_of_a_package_that_is_missing_name_the_package(cache, monkeypatc
 
 def test_weights_that_another_program_has_fetched_are_found(tmp_path, monkeypatch):
     (tmp_path / "blob").touch()
-    theirs = {
-        ("timm/mixer_b16_224.goog_in21k_ft_in1k", "model.safetensors"): str(tmp_path / "blob")
-    }
+    theirs = {("timm/mixer_b16_224.goog_in21k_ft_in1k", "model.safetensors"): str(tmp_path / "blob")}
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *names: theirs.get(names))
     assert fetch.where("mlp_mixer_b16") == tmp_path / "blob"
     assert fetch.where("mlp_mixer_l16") is None
@@ -610,8 +598,7 @@ def full(cache, mnist, site, published):
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if
-            f.is_file()}  # fmt: skip
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
 def test_a_bundle_is_a_cache_for_another_computer(full, tmp_path, monkeypatch, mnist):
@@ -621,9 +608,7 @@ def test_a_bundle_is_a_cache_for_another_computer(full, tmp_path, monkeypatch, m
     assert set(made.names) == {"mnist", "resnet18"} and seen[-1][0] == seen[-1][1] == made.bytes
     held = everything(tmp_path / "usb")
     file = "weights/ResNet18_Weights.IMAGENET1K_V1.safetensors"
-    assert held.keys() == {
-        *(f"data/mnist/{name}" for name in mnist), file, "README.md", "SHA256SUMS",
-    }  # fmt: skip
+    assert held.keys() == {*(f"data/mnist/{name}" for name in mnist), file, "README.md", "SHA256SUMS"}
     text = held["README.md"].decode()
     assert "SOURON_CACHE" in text and "ライセンス" in text and "| mnist | 0.0 |" in text
     assert bundle.verify(tmp_path / "usb") == (6, [])
@@ -657,8 +642,11 @@ def test_stamps_are_bundled_as_the_package_holds_them(tmp_path):
     terms.write_text("GPL-2")
     bundle.bundle(tmp_path / "usb", ["stamps"])
     assert sorted(everything(tmp_path / "usb/data/stamps")) == [
-        "animals/cat.png", "animals/cat.txt", "copyright", "vehicles/car.png",
-    ]  # fmt: skip
+        "animals/cat.png",
+        "animals/cat.txt",
+        "copyright",
+        "vehicles/car.png",
+    ]
 
 
 def test_a_bundle_never_writes_into_a_folder_that_holds_something(full, tmp_path):
@@ -707,10 +695,13 @@ def test_what_differs_from_the_checksums_is_named(full, tmp_path):
     files, found = bundle.verify(usb)
     assert files == 7
     assert {(one.file, one.code) for one in found} == {
-        (names[0], "changed"), (names[1], "missing"), (names[2], "outside"),
-        ("weights/evil.safetensors", "added"), (f"../cache/{names[0]}", "outside"),
+        (names[0], "changed"),
+        (names[1], "missing"),
+        (names[2], "outside"),
+        ("weights/evil.safetensors", "added"),
+        (f"../cache/{names[0]}", "outside"),
         (str(full / names[0]), "outside"),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("text", [None, "", "nonsense\n", f"{'0' * 64}  a\n{'0' * 20}"])
@@ -735,9 +726,7 @@ def test_the_command_bundles_and_verifies(full, tmp_path, capsys):
     capsys.readouterr()
     assert main.run(["fetch", "--verify", usb, "--json"]) == 3
     said = capsys.readouterr().out
-    assert json.loads(said) == {
-        "files": 5, "differences": [{"file": "README.md", "code": "changed"}],
-    }  # fmt: skip
+    assert json.loads(said) == {"files": 5, "differences": [{"file": "README.md", "code": "changed"}]}
 
 
 @pytest.mark.parametrize("name", ["resnet18", "smollm2", "fashion"])
@@ -749,6 +738,4 @@ def test_the_licence_of_what_is_fetched_is_told_once(name, monkeypatch, capsys):
     assert main.run(["fetch", name]) == 0
     out, err = capsys.readouterr()
     item = fetch.item(name)
-    assert (out + err).count("licence") == 1 and (item.terms or item.licence) in " ".join(
-        out.split()
-    )
+    assert (out + err).count("licence") == 1 and (item.terms or item.licence) in " ".join(out.split())

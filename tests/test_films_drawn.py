@@ -26,15 +26,7 @@ from souron.systems.text_to_video.still_picture import Config as OfMemory
 from souron.systems.text_to_video.still_picture import StillPicture
 from souron.systems.text_to_video.video_diffusion import OverTime, VideoDiffusion
 from souron.tasks import text_to_video as task_file
-from souron.tasks.text_to_video import (
-    Batch,
-    FilmGenerator,
-    Options,
-    Spec,
-    TextToVideo,
-    parts,
-    video,
-)
+from souron.tasks.text_to_video import Batch, FilmGenerator, Options, Spec, TextToVideo, parts, video
 from souron.training.loop import Run
 from souron.utils.messages import UserError
 
@@ -56,8 +48,7 @@ class Projects(FilmGenerator):
     def drawing(self, noise, condition, *, negative="", steps=20, guidance=2.0):
         prompts = list(condition) if self.heeds else [*condition[1:], condition[0]]
         rows = [
-            next(i for i, said in enumerate(LEARNT.target) if any(s.text == prompt for s in said))
-            for prompt in prompts
+            next(i for i, said in enumerate(LEARNT.target) if any(s.text == prompt for s in said)) for prompt in prompts
         ]
         yield LEARNT.input[rows].float() / 127.5 - 1
 
@@ -243,8 +234,7 @@ def test_a_first_frame_that_is_given_stays_and_another_prompt_makes_another_film
 def test_one_caption_in_ten_is_hidden_in_training_and_guidance_leads_away_from_it(monkeypatch):
     torch.manual_seed(0)
     model, read = VideoDiffusion(VideoDiffusion.SIZES["tiny"], TASK.spec(LEARNT)), []
-    monkeypatch.setattr(model, "read", lambda texts: read.extend(texts) or VideoDiffusion.read(
-        model, texts))  # fmt: skip
+    monkeypatch.setattr(model, "read", lambda texts: read.extend(texts) or VideoDiffusion.read(model, texts))
     batch = TASK.batch(Rows(LEARNT.input[:64], LEARNT.target[:64]), model.spec)
     for _batch in range(10):
         model.loss(batch)
@@ -304,8 +294,7 @@ def test_the_first_frame_is_given_in_one_film_of_five(monkeypatch):
 def test_every_caption_of_a_film_is_read_sooner_or_later(monkeypatch):
     model, batch = learning(monkeypatch, HIDDEN=0.0)
     few, read = Batch(batch.film[:2], batch.captions[:2]), set()
-    monkeypatch.setattr(model, "read", lambda texts: read.update(texts) or VideoDiffusion.read(
-        model, texts))  # fmt: skip
+    monkeypatch.setattr(model, "read", lambda texts: read.update(texts) or VideoDiffusion.read(model, texts))
     monkeypatch.setattr(model.unet, "forward", lambda seen, _step, _text: seen[:, :, :-1])
     for _time in range(40):
         model.loss(few)

@@ -77,9 +77,7 @@ def train(data, system="mlp_tiny", **options):
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_changed_training_pictures_are_refused_though_the_training_data_is_gone(
-    drawn, own, tmp_path, change
-):
+def test_changed_training_pictures_are_refused_though_the_training_data_is_gone(drawn, own, tmp_path, change):
     record = train(own)
     shutil.rmtree(own)
     assert evaluate.examine(record.folder, others(drawn, tmp_path / "new", change, 0)).notes == []

@@ -37,12 +37,7 @@ def test_class_folders(tmp_path):
     save(tmp_path / "犬 dog" / "-rf '1'.png", 7)
     cases = folder.load(tmp_path)
     assert cases.classes == ("cat", "犬 dog")
-    assert list(cases.file) == [
-        "cat/2.png",
-        "cat/10.png",
-        "cat/deep/er/1.png",
-        "犬 dog/-rf '1'.png",
-    ]
+    assert list(cases.file) == ["cat/2.png", "cat/10.png", "cat/deep/er/1.png", "犬 dog/-rf '1'.png"]
     assert cases.target.tolist() == [0, 0, 0, 1]
     assert cases.input.shape == (4, 3, 12, 12) and cases.input[3, 0].unique().tolist() == [7]
     assert cases.part == () and cases.group == () and cases.skipped == ()
@@ -56,8 +51,9 @@ def test_control_characters_in_a_class_are_shown(tmp_path, capsys):
     assert folder.load(tmp_path / "data").classes == ("a", "b␊x")
 
 
-@pytest.mark.parametrize("names", [("train", "val", "test"), ("Train", "Validation", "TEST"),
-                                   ("training", "valid", "testing")])  # fmt: skip
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("Train", "Validation", "TEST"), ("training", "valid", "testing")]
+)
 def test_parts(tmp_path, names):
     for name in names:
         save(tmp_path / name / "a" / "1.png")
@@ -108,9 +104,13 @@ def test_bad_files_are_skipped_by_name(tmp_path):
     cases = folder.load(tmp_path)
     assert list(cases.file) == ["a/good.png", "b/good.png"]
     assert why(cases) == {
-        "a/text.png": "not an image", "a/notes.txt": "not an image", "README.md": "not an image",
-        "a/empty.jpg": "empty file", "b/cut.jpg": "truncated", "loose.png": "no label",
-    }  # fmt: skip
+        "a/text.png": "not an image",
+        "a/notes.txt": "not an image",
+        "README.md": "not an image",
+        "a/empty.jpg": "empty file",
+        "b/cut.jpg": "truncated",
+        "loose.png": "no label",
+    }
     reasons = {skipped.file: skipped.reason for skipped in cases.skipped}
     assert reasons["a/empty.jpg"] == "the file is empty"
 
@@ -143,9 +143,12 @@ def test_links_and_loops(tmp_path):
     cases = folder.load(root)
     assert list(cases.file) == ["a/1.png", "b/1.png", "b/same.png"]
     assert why(cases) == {
-        "a/loop": "duplicate", "b/self.png": "unreadable", "b/secret.png": "outside",
-        "c": "outside", "b/broken.png": "missing",
-    }  # fmt: skip
+        "a/loop": "duplicate",
+        "b/self.png": "unreadable",
+        "b/secret.png": "outside",
+        "c": "outside",
+        "b/broken.png": "missing",
+    }
 
 
 def test_names_from_other_systems(tmp_path):
@@ -254,9 +257,7 @@ def test_table(listed, encoding):
 
 
 def test_other_column_names_and_separators(listed):
-    cases = csv_table.load(
-        listed("Patient_ID;Image; Class\nx;pictures\\0 写真.png;1\ny;pictures/1 写真.png;2\n")
-    )
+    cases = csv_table.load(listed("Patient_ID;Image; Class\nx;pictures\\0 写真.png;1\ny;pictures/1 写真.png;2\n"))
     assert cases.classes == ("1", "2") and list(cases.group) == ["x", "y"]
 
 
@@ -270,10 +271,13 @@ def test_bad_rows_are_skipped(listed, tmp_path):
     cases = csv_table.load(listed(text))
     assert list(cases.file) == ["pictures/0 写真.png", "pictures/1 写真.png"]
     assert [(s.file, s.code) for s in cases.skipped] == [
-        ("pictures/0 写真.png", "label conflict"), ("pictures/2 写真.png", "no label"),
-        ("../outside.png", "label conflict"), ("pictures/3 写真.png", "no label"),
-        ("pictures/gone.png", "missing"), ("../outside.png", "outside"),
-    ]  # fmt: skip
+        ("pictures/0 写真.png", "label conflict"),
+        ("pictures/2 写真.png", "no label"),
+        ("../outside.png", "label conflict"),
+        ("pictures/3 写真.png", "no label"),
+        ("pictures/gone.png", "missing"),
+        ("../outside.png", "outside"),
+    ]
     outside.unlink()
 
 
@@ -309,9 +313,12 @@ def test_further_columns_are_kept_by_the_names_that_are_known(listed):
     cases = csv_table.load(listed(text))
     assert list(cases.group) == ["p1", ""]
     assert cases.columns == {
-        "site": ["東京", ""], "sex": ["女", "男"], "date": ["2024-05-01", ""],
-        "メモ": ["a", "x" * 200], "Hospital": ["A", "B"],
-    }  # fmt: skip
+        "site": ["東京", ""],
+        "sex": ["女", "男"],
+        "date": ["2024-05-01", ""],
+        "メモ": ["a", "x" * 200],
+        "Hospital": ["A", "B"],
+    }
     assert cases.only([1]).columns["sex"] == ["男"]
 
 
@@ -332,9 +339,7 @@ def test_a_table_has_at_most_twenty_further_columns(listed):
 
 
 def test_japanese_parts(listed):
-    cases = csv_table.load(
-        listed("ファイル,クラス,区分\npictures/0 写真.png,a,学習\npictures/1 写真.png,b,テスト\n")
-    )
+    cases = csv_table.load(listed("ファイル,クラス,区分\npictures/0 写真.png,a,学習\npictures/1 写真.png,b,テスト\n"))
     assert list(cases.part) == ["train", "test"]
 
 
@@ -373,8 +378,10 @@ def test_classes_called_by_their_numbers(described):
     (path.parent / "learn" / "cat").rename(path.parent / "learn" / "0")
     cases = yolo.load(path)
     assert cases.classes == ("ape", "dog") and len(cases) == 4
-    assert {(f.split("/")[1], cases.classes[c]) for f, c in
-            zip(cases.file, cases.target, strict=True)} == {("0", "ape"), ("1", "dog")}  # fmt: skip
+    assert {(f.split("/")[1], cases.classes[c]) for f, c in zip(cases.file, cases.target, strict=True)} == {
+        ("0", "ape"),
+        ("1", "dog"),
+    }
 
 
 def test_a_folder_with_classes_of_its_own_is_read_without_its_data_yaml(described, tmp_path):

@@ -76,6 +76,5 @@ def test_what_draws_masks_answers_many_alike(name, digits):
     assert len(plain.area) > 0 and len(fast.area) == pytest.approx(len(plain.area), abs=3)
     both = [each.any(0) for each in (plain.area, fast.area)]
     assert (both[0] == both[1]).mean() > 0.9
-    norms = [[m for m in each.modules() if isinstance(m, nn.BatchNorm2d)]
-             for each in (model.system, quick.system)]  # fmt: skip
+    norms = [[m for m in each.modules() if isinstance(m, nn.BatchNorm2d)] for each in (model.system, quick.system)]
     assert len(norms[1]) < len(norms[0])

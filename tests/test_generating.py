@@ -174,23 +174,15 @@ def test_patients_count_in_every_figure_and_in_the_floor(digits):
     parts = Parts(cases.only([]), cases.only(range(60)), cases.only(range(60, 120)))
     reference = generation.ReferenceSet.of(Eye(), parts, 60)
     torch.manual_seed(0)
-    seeds = [
-        {"features": 5 * torch.randn(60, 64), "bits per dimension": torch.rand(60)}
-        for _training in range(2)
-    ]
+    seeds = [{"features": 5 * torch.randn(60, 64), "bits per dimension": torch.rand(60)} for _training in range(2)]
     task = registry.load_task("generate")
-    for measures in (
-        reference.floor.measures, task.measures(seeds[:1], reference),
-        task.measures(seeds, reference),
-    ):  # fmt: skip
+    for measures in (reference.floor.measures, task.measures(seeds[:1], reference), task.measures(seeds, reference)):
         assert {one.groups for one in measures.values()} == {12}
 
 
 def test_the_eye_learns_from_training_pictures_alone(digits, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        embedding, "feature_extractor", lambda data, rows: asked.append(rows) or [(1.0, Eye())]
-    )
+    monkeypatch.setattr(embedding, "feature_extractor", lambda data, rows: asked.append(rows) or [(1.0, Eye())])
     split = Split(torch.arange(100), torch.arange(100, 120), torch.arange(120, 150))
     *_before, (done, reference) = generation.reference_set(digits, split, 500)
     assert done == 1.0 and len(reference.test) == 30
@@ -203,9 +195,11 @@ def test_a_look_goes_on_learning_and_takes_a_fifth_of_the_time_at_most(monkeypat
     task, system = registry.load_task("generate"), Painter()
     setup = SimpleNamespace(kernel_distance=lambda image: float(len(image)))
     for learning, spent, last, looks in (
-        (True, 0.0, False, True), (False, 19.0, False, True),
-        (True, 21.0, False, False), (True, 21.0, True, True),
-    ):  # fmt: skip
+        (True, 0.0, False, True),
+        (False, 19.0, False, True),
+        (True, 21.0, False, False),
+        (True, 21.0, True, True),
+    ):
         trainer = SimpleNamespace(system=system, val=None, look_seconds=spent, seconds=100.0)
         system.train(learning)
         figures = task.watch(trainer, setup, last)
@@ -222,9 +216,8 @@ def test_options_are_read_from_the_signature():
 
 @pytest.mark.parametrize(
     "given, code",
-    [({"steps": "0"}, "value"), ({"steps": "x"}, "option"), ({"way": "left"}, "value"),
-     ({"step": "3"}, "option")],
-)  # fmt: skip
+    [({"steps": "0"}, "value"), ({"steps": "x"}, "option"), ({"way": "left"}, "value"), ({"step": "3"}, "option")],
+)
 def test_options_without_sense_are_refused(given, code):
     with pytest.raises(UserError) as trouble:
         signature.read_options(signature.options_of(Painter.drawing), given)
@@ -270,17 +263,14 @@ def test_a_run_is_measured_against_the_floor_and_shows_how_it_learnt(run):
 
 def test_measuring_again_gives_the_same(run):
     again = evaluate.evaluate(run.folder, samples=60)
-    assert again["Fréchet distance"].value == pytest.approx(
-        run.measures["Fréchet distance"].value, rel=1e-4
-    )
+    assert again["Fréchet distance"].value == pytest.approx(run.measures["Fréchet distance"].value, rel=1e-4)
 
 
 def test_pictures_are_files_that_say_what_they_are(run, tmp_path):
     out = tmp_path / "out"
     record = generate.generate(run.folder, 5, 1, out=out, walk=2)
     names = sorted(file.name for file in out.iterdir())
-    assert names == ["00000.png", "00001.png", "00002.png", "00003.png", "00004.png",
-                     "grid.png", "walk.webp"]  # fmt: skip
+    assert names == ["00000.png", "00001.png", "00002.png", "00003.png", "00004.png", "grid.png", "walk.webp"]
     assert record.as_json()["files"] == [str(file) for file in record.files]
     with Image.open(out / "00003.png") as image:
         assert image.size == (8, 8)
@@ -317,10 +307,16 @@ def test_very_many_pictures_need_no_more_memory_and_lie_in_folders(run, tmp_path
 
 @pytest.mark.parametrize(
     "options, code",
-    [({"n": 0}, "value"), ({"n": 10**6 + 1}, "value"), ({"seed": -1}, "value"),
-     ({"walk": 1}, "value"), ({"label": "3"}, "label"), ({"given": "x.png"}, "given"),
-     ({"colour": "red"}, "option")],
-)  # fmt: skip
+    [
+        ({"n": 0}, "value"),
+        ({"n": 10**6 + 1}, "value"),
+        ({"seed": -1}, "value"),
+        ({"walk": 1}, "value"),
+        ({"label": "3"}, "label"),
+        ({"given": "x.png"}, "given"),
+        ({"colour": "red"}, "option"),
+    ],
+)
 def test_what_makes_no_sense_is_refused_before_anything_is_written(run, options, code):
     before = sorted((run.folder / "pictures").glob("*"))
     with pytest.raises(UserError) as trouble:
@@ -349,12 +345,9 @@ def test_ctrl_c_keeps_what_was_drawn_and_says_how_to_go_on(run, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    "room, rest",
-    [(5, "n=6 seed=1 first=4 out=FOLDER"), (10, "n=10 seed=1 first=0 walk=2 out=FOLDER")],
+    "room, rest", [(5, "n=6 seed=1 first=4 out=FOLDER"), (10, "n=10 seed=1 first=0 walk=2 out=FOLDER")]
 )  # whole batches, to another folder; and where only the sheets found no room, all of it
-def test_a_full_disk_keeps_what_was_drawn_and_says_how_to_go_on(
-    room, rest, run, tmp_path, monkeypatch
-):
+def test_a_full_disk_keeps_what_was_drawn_and_says_how_to_go_on(room, rest, run, tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "MOST_AT_ONCE", 2)
     save, saved = provenance.save, []
 
@@ -390,9 +383,7 @@ def test_a_killed_drawing_leaves_whole_pictures(run, tmp_path):
     assert again.files[0].read_bytes() == drawn[7].read_bytes()  # any of them can be drawn again
 
 
-def test_a_loss_that_is_no_number_names_its_step_and_keeps_the_last_good_weights(
-    monkeypatch, tmp_path
-):
+def test_a_loss_that_is_no_number_names_its_step_and_keeps_the_last_good_weights(monkeypatch, tmp_path):
     from souron.systems.generate.dcgan import DCGAN
 
     updates = DCGAN.updates

@@ -156,9 +156,7 @@ def one_number():
             weight *= 3  # so that z matters
         for weight in system.encoder.parameters():
             weight *= 3  # so that the divergence from p(z) matters
-        drawn = vae.log_likelihood(
-            image.flatten(1), *(p[:, None] for p in system.decode(z[:, None]))
-        )
+        drawn = vae.log_likelihood(image.flatten(1), *(p[:, None] for p in system.decode(z[:, None])))
         joint = drawn.sum(2) + Normal(0.0, 1.0).log_prob(z)[:, None]  # (z, B)
         exact = joint.logsumexp(0) + (z[1] - z[0]).log()
         mean, spread = system.encode(image)
@@ -359,8 +357,7 @@ def test_training_draws_from_noise_as_drawing_does(kind):
         assert numbers.std().item() == pytest.approx(spread, abs=0.05)
 
 
-@pytest.mark.parametrize("kind, betas", [(GAN, (0.5, 0.999)), (DCGAN, (0.5, 0.999)),
-                                         (WGANGP, (0.0, 0.9))])  # fmt: skip
+@pytest.mark.parametrize("kind, betas", [(GAN, (0.5, 0.999)), (DCGAN, (0.5, 0.999)), (WGANGP, (0.0, 0.9))])
 def test_both_networks_learn_with_the_rate_and_momentum_that_are_published(kind, betas):
     optimizers = at_paper_size(kind).optimizers()
     assert set(optimizers) == {"critic", "generator"}
@@ -374,9 +371,7 @@ def test_dcgan_normalises_every_layer_but_the_outermost_ones():
     system = at_paper_size(DCGAN)
     up = ["ConvTranspose2d", "BatchNorm2d", "ReLU"]
     down = ["Conv2d", "BatchNorm2d", "LeakyReLU"]
-    generator, critic = (
-        [type(layer).__name__ for layer in network] for network in (system.generator, system.critic)
-    )
+    generator, critic = ([type(layer).__name__ for layer in network] for network in (system.generator, system.critic))
     assert generator == [*4 * up, "ConvTranspose2d"]
     assert critic == ["Conv2d", "LeakyReLU", *3 * down, "Conv2d"]
     bends = [layer for layer in system.critic if isinstance(layer, nn.LeakyReLU)]
@@ -384,9 +379,7 @@ def test_dcgan_normalises_every_layer_but_the_outermost_ones():
 
 
 def test_dcgans_weights_begin_near_zero():
-    layers = [
-        part for part in made(DCGAN, side=32, size="small").modules() if hasattr(part, "stride")
-    ]
+    layers = [part for part in made(DCGAN, side=32, size="small").modules() if hasattr(part, "stride")]
     assert len(layers) == 8
     for layer in layers:
         assert layer.weight.std().item() == pytest.approx(0.02, rel=0.15)
@@ -431,9 +424,7 @@ def test_the_average_is_of_every_update_and_the_one_that_draws(kind, digits):
 
 def plain(system: Generator) -> torch.Tensor:
     """What the generator draws without its average."""
-    again = type(system)(
-        type(system.config)(**{**vars(system.config), "average": 0.0}), system.spec
-    )
+    again = type(system)(type(system.config)(**{**vars(system.config), "average": 0.0}), system.spec)
     again.generator.load_state_dict(system.generator.state_dict())
     return again.eval().draw(Noise(0, range(3)))
 
@@ -567,9 +558,7 @@ def test_each_part_of_a_batch_is_learnt_from_by_itself():
 def test_wgan_gps_generator_raises_the_score_of_twice_as_many_pictures(monkeypatch):
     system = made(WGANGP, turns=1, parts=1)
     system.critic = Linear(*[0.25] * 64)
-    monkeypatch.setattr(
-        system, "image", lambda noise, weights=None: noise[:, :1, None, None].expand(-1, 1, 8, 8)
-    )
+    monkeypatch.setattr(system, "image", lambda noise, weights=None: noise[:, :1, None, None].expand(-1, 1, 8, 8))
     asked = []
     system.critic.register_forward_hook(lambda module, given, out: asked.append(given[0]))
     *_critic, (name, loss) = system.updates(some(5), 0)

@@ -142,9 +142,7 @@ def test_both_networks_learn_without_momentum(name):
 
 def test_stages_take_doubling_shares_and_fade_in_during_the_first_half():
     model = make("progan_tiny", Spec(1, 28))  # 7, 14, 28 pixels: 1, 2 and 4 sevenths
-    for sevenths, grown in [
-        (0, 0), (0.9, 0), (1, 0), (1.5, 0.5), (2, 1), (2.9, 1), (3, 1), (4, 1.5), (5, 2), (7, 2)
-    ]:  # fmt: skip
+    for sevenths, grown in [(0, 0), (0.9, 0), (1, 0), (1.5, 0.5), (2, 1), (2.9, 1), (3, 1), (4, 1.5), (5, 2), (7, 2)]:
         assert model.growth(sevenths / 7) == pytest.approx(grown, abs=1e-9), sevenths
     ways = [model.growth(i / 500) for i in range(501)]
     assert all(0 <= later - earlier < 0.02 for earlier, later in pairwise(ways))
@@ -155,9 +153,7 @@ def test_a_stage_begins_as_the_last_one_ended():
     noise = torch.randn(4, 16)
     old, begun = model.generator(noise, 1.0), model.generator(noise, 1 + 1e-6)
     assert old.shape[-1] == 14 and begun.shape[-1] == 28
-    torch.testing.assert_close(
-        begun, old.repeat_interleave(2, 2).repeat_interleave(2, 3), rtol=0, atol=1e-4
-    )
+    torch.testing.assert_close(begun, old.repeat_interleave(2, 2).repeat_interleave(2, 3), rtol=0, atol=1e-4)
     fine = torch.randn(4, 1, 28, 28)
     torch.testing.assert_close(
         model.critic(fine, 1 + 1e-6), model.critic(F.avg_pool2d(fine, 2), 1.0), rtol=1e-3, atol=1e-3
@@ -386,10 +382,7 @@ def test_the_mapping_learns_a_hundredth_as_fast_as_other_layers(name):
     """It gives out as much as they do; what a step of its weights changes is less."""
     mapping = make(f"{name}_tiny").generator.mapping[0]
     other, x = type(mapping)(16, 16), torch.randn(1, 16)
-    slopes = [
-        torch.autograd.grad(layer(x).sum(), [layer.weight, layer.bias])
-        for layer in (mapping, other)
-    ]
+    slopes = [torch.autograd.grad(layer(x).sum(), [layer.weight, layer.bias]) for layer in (mapping, other)]
     for slow, fast in zip(*slopes, strict=True):
         torch.testing.assert_close(slow, 0.01 * fast)
     used = [(layer.weight * layer.scale).std().item() for layer in (mapping, other)]
@@ -425,9 +418,7 @@ def test_adain_sets_each_features_mean_and_spread():
     expected = (1 + scale)[..., None, None] * F.instance_norm(x) + shift[..., None, None]
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(out.mean((2, 3)), shift, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(
-        out.std((2, 3), correction=0), (1 + scale).abs(), rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(out.std((2, 3), correction=0), (1 + scale).abs(), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("at", [0, 1, 2])
@@ -447,9 +438,7 @@ def test_a_layer_is_convolution_noise_bend_and_then_the_style(at):
         kernel = torch.outer(line, line)[None, None]
         inner = torch.cat([F.conv2d(c, kernel, padding=1) for c in inner.split(1, 1)], 1)
     inner = F.leaky_relu(inner + strength * noise + bias, 0.2)
-    torch.testing.assert_close(
-        layer(x, style, noise), layer.adain(inner, style), rtol=1e-4, atol=1e-4
-    )
+    torch.testing.assert_close(layer(x, style, noise), layer.adain(inner, style), rtol=1e-4, atol=1e-4)
 
 
 def test_every_picture_starts_from_the_constant():
@@ -539,8 +528,9 @@ def test_the_colours_of_every_side_are_added_up_and_not_demodulated():
     def alone(number: int) -> torch.Tensor:
         hooks = [
             colour.register_forward_hook(lambda layer, given, out: 0 * out)
-            for i, colour in enumerate(colours) if i != number
-        ]  # fmt: skip
+            for i, colour in enumerate(colours)
+            if i != number
+        ]
         drawn = model.generator(styles, still)
         for hook in hooks:
             hook.remove()
@@ -639,9 +629,7 @@ def test_mixing_keeps_the_noise_and_the_first_layers(name):
 @pytest.mark.parametrize("name", STYLED)
 def test_the_options_are_read(name):
     options = signature.options_of(type(make(f"{name}_tiny")).drawing)
-    assert {name: option.default for name, option in options.items()} == {
-        "truncation": 1.0, "mix": 0
-    }  # fmt: skip
+    assert {name: option.default for name, option in options.items()} == {"truncation": 1.0, "mix": 0}
     assert (options["truncation"].choice.low, options["truncation"].choice.high) == (0, 2)
 
 

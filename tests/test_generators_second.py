@@ -179,7 +179,7 @@ def test_its_density_integrates_to_one():
         # uniform noise has 8 bits; a normal distribution as wide costs log2 sqrt(pi e / 6) more
         (lambda: torch.randint(0, 256, (512, 1, 8, 8)).float(), 8.2546),
     ],
-)  # fmt: skip
+)
 def test_the_first_batch_makes_it_the_normal_distribution_of_that_spread(grey, bits):
     model = tiny(glow.Glow, Spec(1, 8)).train()
     first, other = (Batch(grey() / 127.5 - 1, torch.zeros(512)) for _ in range(2))
@@ -291,8 +291,7 @@ def test_biggan_has_the_published_numbers_of_parameters():
 
 
 @pytest.mark.parametrize(
-    "ours, plain",
-    [(biggan.Conv(5, 7, 3), nn.Conv2d(5, 7, 3)), (biggan.Linear(9, 4), nn.Linear(9, 4))],
+    "ours, plain", [(biggan.Conv(5, 7, 3), nn.Conv2d(5, 7, 3)), (biggan.Linear(9, 4), nn.Linear(9, 4))]
 )
 def test_spectral_norm_equals_that_of_torch(ours, plain):
     torch.manual_seed(0)
@@ -334,12 +333,7 @@ def test_the_penalty_is_what_filters_have_in_common():
     for layer in network[:2]:
         nn.init.normal_(layer.weight)
         rows = layer.weight.detach().flatten(1)
-        expected += sum(
-            float(a @ b) ** 2
-            for i, a in enumerate(rows)
-            for j, b in enumerate(rows)
-            if i != j
-        )  # fmt: skip
+        expected += sum(float(a @ b) ** 2 for i, a in enumerate(rows) for j, b in enumerate(rows) if i != j)
     assert biggan.repetition(network).item() == pytest.approx(expected, rel=1e-4)
     assert biggan.repetition(nn.Sequential(biggan.Conv(4, 3, 3))).abs() < 1e-4  # orthogonal
 
@@ -348,9 +342,7 @@ def test_conditional_norm_scales_and_shifts_what_batch_norm_gives():
     torch.manual_seed(0)
     layer, x, code = biggan.ConditionalNorm(3, 4), torch.randn(6, 3, 5, 5), torch.randn(6, 4)
     given = F.batch_norm(x, None, None, training=True)
-    gain, shift = (
-        F.linear(code, biggan.spectral(part.eval())) for part in (layer.gain, layer.shift)
-    )
+    gain, shift = (F.linear(code, biggan.spectral(part.eval())) for part in (layer.gain, layer.shift))
     expected = [(1 + gain[i])[:, None, None] * given[i] + shift[i][:, None, None] for i in range(6)]
     torch.testing.assert_close(layer(x, code), torch.stack(expected))
 
@@ -390,16 +382,12 @@ def test_spectral_norm_takes_the_length_of_every_layers_weights_away():
     layers, and in the critic's class vectors."""
     torch.manual_seed(0)
     model = tiny(biggan.BigGAN, Spec(1, 8, ("a", "b"), (0.5, 0.5))).eval()
-    for network, given in (
-        (model.generator, torch.randn(2, model.numbers)),
-        (model.critic, torch.rand(2, 1, 8, 8)),
-    ):
+    for network, given in ((model.generator, torch.randn(2, model.numbers)), (model.critic, torch.rand(2, 1, 8, 8))):
         nn.init.ones_(network.attention.share)
         layers = [
             part
             for name, part in network.named_modules()
-            if isinstance(part, nn.Conv2d | nn.Linear | nn.Embedding)
-            and (name != "vector" or network is model.critic)
+            if isinstance(part, nn.Conv2d | nn.Linear | nn.Embedding) and (name != "vector" or network is model.critic)
         ]
         assert {type(part).__base__ for part in layers} >= {nn.Conv2d, nn.Linear}
         before = network(given, torch.tensor([0, 1]))
@@ -455,9 +443,7 @@ def test_the_critic_takes_its_turns_on_parts_of_the_batch(monkeypatch):
     model = tiny(biggan.BigGAN, Spec(1, 8), turns=2).train()
     seen = []
     plain = model.critic.forward
-    monkeypatch.setattr(
-        model.critic, "forward", lambda image, label: seen.append(image) or plain(image, label)
-    )
+    monkeypatch.setattr(model.critic, "forward", lambda image, label: seen.append(image) or plain(image, label))
     batch = Batch(torch.rand(6, 1, 8, 8) * 2 - 1, torch.zeros(6, dtype=torch.long))
     assert [name for name, _loss in model.updates(batch, 0)] == ["critic", "critic", "generator"]
     assert torch.equal(torch.cat([seen[0][:3], seen[1][:3]]), batch.image)
@@ -467,9 +453,7 @@ def test_each_part_of_the_batch_has_its_rounds(monkeypatch):
     model = tiny(biggan.BigGAN, Spec(1, 8), turns=1, parts=3).train()
     seen = []
     plain = model.critic.forward
-    monkeypatch.setattr(
-        model.critic, "forward", lambda image, label: seen.append(image) or plain(image, label)
-    )
+    monkeypatch.setattr(model.critic, "forward", lambda image, label: seen.append(image) or plain(image, label))
     batch = Batch(torch.rand(6, 1, 8, 8) * 2 - 1, torch.zeros(6, dtype=torch.long))
     assert [name for name, _loss in model.updates(batch, 0)] == 3 * ["critic", "generator"]
     assert torch.equal(torch.cat([image[:2] for image in seen[::2]]), batch.image)

@@ -149,9 +149,12 @@ def test_with_a_perfect_denoiser_the_pictures_are_distributed_as_the_data(name, 
     random = torch.Generator().manual_seed(0)
     noise = torch.randn(20_000, generator=random, dtype=torch.float64)
     way = SAMPLERS[name](
-        denoise, kept, {"ddpm": 300, "ddim": 300, "dpm": 60}[name], noise,
+        denoise,
+        kept,
+        {"ddpm": 300, "ddim": 300, "dpm": 60}[name],
+        noise,
         lambda: torch.randn(20_000, generator=random, dtype=torch.float64),
-    )  # fmt: skip
+    )
     *_, drawn = way
     assert drawn.mean().item() == pytest.approx(mean, abs=0.015)
     assert drawn.std().item() == pytest.approx(math.sqrt(variance), abs=0.02)
@@ -284,10 +287,7 @@ def test_the_decoder_shares_out_all_of_the_chance(monkeypatch):
 def test_guidance_leads_away_from_pictures_of_no_class(monkeypatch):
     model = make("ddpm_tiny", GREY)
     kept = model.kept[500]
-    monkeypatch.setattr(
-        model, "find",
-        lambda network, noisy, step, label: label.view(-1, 1, 1, 1) / 10 + 0 * noisy,
-    )  # fmt: skip
+    monkeypatch.setattr(model, "find", lambda network, noisy, step, label: label.view(-1, 1, 1, 1) / 10 + 0 * noisy)
     noisy, label = torch.zeros(1, 1, 8, 8), torch.tensor([1])
 
     def found(guidance):

@@ -26,8 +26,7 @@ def why(cases) -> dict[str, str]:
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    return (struct.pack(">I", len(content)) + kind + content +
-            struct.pack(">I", zlib.crc32(kind + content)))  # fmt: skip
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def png(width: int, height: int, rows: int, extra: bytes = b"") -> bytes:
@@ -35,8 +34,7 @@ def png(width: int, height: int, rows: int, extra: bytes = b"") -> bytes:
     packer = zlib.compressobj(9)
     pixels = b"".join(packer.compress(bytes(1 + width)) for _ in range(rows)) + packer.flush()
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", pixels) +
-            chunk(b"IEND", b""))  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def tiff(**tags) -> bytes:
@@ -56,8 +54,7 @@ def tiff(**tags) -> bytes:
 def gif(width: int, height: int, frame: tuple[int, int] = (1, 1)) -> bytes:
     """A GIF of that many pixels, with one frame of one byte of data."""
     screen = struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(6)
-    return (b"GIF89a" + screen + b"," + struct.pack("<HHHHB", 0, 0, *frame, 0) +
-            b"\x02\x02\x44\x01\x00;")  # fmt: skip
+    return b"GIF89a" + screen + b"," + struct.pack("<HHHHB", 0, 0, *frame, 0) + b"\x02\x02\x44\x01\x00;"
 
 
 BOMB = zlib.compress(bytes(200_000_000), 9)
@@ -67,17 +64,15 @@ FILES = {
     "declared over the limit": (png(10_001, 5_000, 1), "too large"),
     "25 megapixels, cut": (png(5_000, 5_000, 5_000)[:12_000], "truncated"),
     "no pixels": (png(0, 5, 1), "unreadable or truncated"),
-    "a text that unpacks to 200 MB": (
-        png(8, 8, 8, chunk(b"zTXt", b"Comment\0\0" + BOMB)), "unreadable"),
-    "a profile that unpacks to 200 MB": (
-        png(8, 8, 8, chunk(b"iCCP", b"profile\0\0" + BOMB)), "unreadable"),
+    "a text that unpacks to 200 MB": (png(8, 8, 8, chunk(b"zTXt", b"Comment\0\0" + BOMB)), "unreadable"),
+    "a profile that unpacks to 200 MB": (png(8, 8, 8, chunk(b"iCCP", b"profile\0\0" + BOMB)), "unreadable"),
     "GIF, huge": (gif(65_535, 65_535), "too large"),
     "GIF, a huge frame": (gif(1, 1, (65_535, 65_535)), "too large"),
     "TIFF, huge": (tiff(t256=(1, 2**31 - 1), t257=(1, 2**31 - 1)), "too large"),
     "TIFF, a strip beyond the file": (tiff(t273=(1, 2**31)), "unreadable or truncated"),
     "TIFF, 4 thousand million strips": (tiff(t273=(2**32 - 1, 8)), "unreadable or truncated"),
     "TIFF, unknown compression": (tiff(t259=(1, 60_000)), "unreadable or truncated"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -113,9 +108,7 @@ def test_ten_thousand_files(tmp_path):
         (tmp_path / f"{i}.png").unlink()
     cases = folder.load(tmp_path)
     assert len(cases) == 10_000 and cases.skipped == ()
-    assert cases.input[:, 0, 0, 0].tolist() == [
-        int(file[2:-4]) % 256 for file in cases.file
-    ]  # fmt: skip
+    assert cases.input[:, 0, 0, 0].tolist() == [int(file[2:-4]) % 256 for file in cases.file]
 
 
 def test_links_that_lead_in_circles_or_away(tmp_path):
@@ -132,9 +125,13 @@ def test_links_that_lead_in_circles_or_away(tmp_path):
     cases = folder.load(root)
     assert list(cases.file) == ["a/1.png", "b/1.png"]
     assert why(cases) == {
-        "a/up": "duplicate", "a/one": "unreadable", "a/two": "unreadable", "b/away": "outside",
-        "b/secret.png": "outside", "b/pipe.png": "not an image",
-    }  # fmt: skip
+        "a/up": "duplicate",
+        "a/one": "unreadable",
+        "a/two": "unreadable",
+        "b/away": "outside",
+        "b/secret.png": "outside",
+        "b/pipe.png": "not an image",
+    }
 
 
 def test_a_page_among_the_pictures(tmp_path):
@@ -143,8 +140,7 @@ def test_a_page_among_the_pictures(tmp_path):
     (tmp_path / "a" / "index.html").write_text("<script>alert(1)</script>", encoding="utf-8")
     name = "<img src=x onerror=alert(1)>.png"
     (tmp_path / "b" / name).write_text("no picture", encoding="utf-8")
-    assert why(folder.load(tmp_path)) == {"a/index.html": "not an image", f"b/{name}":
-                                          "not an image"}  # fmt: skip
+    assert why(folder.load(tmp_path)) == {"a/index.html": "not an image", f"b/{name}": "not an image"}
     assert main.run(["data", "check", str(tmp_path)]) == 0
     [page] = (tmp_path / "runs").rglob("check.html")
     text = page.read_text(encoding="utf-8")
@@ -204,8 +200,7 @@ def test_half_width_katakana_is_not_taken_for_utf_8(listed):
 
 def test_missing_files_and_rows_twice_are_named_and_counted(listed):
     rows = [f"写真/{i}.png,{'ab'[i % 2]}" for i in range(12)]
-    path = listed(["file,label", *rows, "写真/gone.png,a", "写真/away.png,b", rows[0], rows[0],
-                   "写真/1.png,a"])  # fmt: skip
+    path = listed(["file,label", *rows, "写真/gone.png,a", "写真/away.png,b", rows[0], rows[0], "写真/1.png,a"])
     cases = csv_table.load(path)
     assert len(cases) == 12 and len(cases) + len(cases.skipped) == 17
     found = codes(path)
@@ -263,8 +258,17 @@ def test_nothing_outside_of_the_folder_is_read(listed, tmp_path, monkeypatch):
     (tmp_path / "set" / "link.png").symlink_to(secret)
     rows = [f"写真/{i}.png,{'ab'[i % 2]}" for i in range(12)]
     deep = "写真/" + "../" * 40 + "etc/passwd"
-    away = ["../secret.png", str(secret), "写真/../../secret.png", "..\\secret.png", "link.png",
-            "/etc/passwd", deep, "/dev/zero", "x" * 5000]  # fmt: skip
+    away = [
+        "../secret.png",
+        str(secret),
+        "写真/../../secret.png",
+        "..\\secret.png",
+        "link.png",
+        "/etc/passwd",
+        deep,
+        "/dev/zero",
+        "x" * 5000,
+    ]
     path = listed(["file,label", *rows, *(f"{name},a" for name in away)])
     opened = []
     plain = type(path).open
@@ -290,8 +294,15 @@ def test_a_table_within_its_own_limits(listed, monkeypatch):
     assert trouble.value.code == "unreadable"
 
 
-HEADERS = ["file,label,label", "file,,label,,", "\0", "file,label,\x1b[31m", ",".join("x" * 5000),
-           '"file,label', "file,label,=cmd()"]  # fmt: skip
+HEADERS = [
+    "file,label,label",
+    "file,,label,,",
+    "\0",
+    "file,label,\x1b[31m",
+    ",".join("x" * 5000),
+    '"file,label',
+    "file,label,=cmd()",
+]
 
 
 @pytest.mark.parametrize("header", HEADERS)

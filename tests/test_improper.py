@@ -22,9 +22,7 @@ from souron.studies.improper import prompts
 from souron.utils.messages import UserError
 
 STORED = Path(__file__).parent / "stored/improper/gpt"
-PLANTED = Lexicon.of(
-    ["wug", "Blick Florp", "a.*b", "gr+", "デブ", "なめ", "裸", "乳首", "sm"], "planted"
-)
+PLANTED = Lexicon.of(["wug", "Blick Florp", "a.*b", "gr+", "デブ", "なめ", "裸", "乳首", "sm"], "planted")
 
 
 @pytest.fixture(scope="module")
@@ -172,10 +170,16 @@ def test_few_proper_sentences_of_each_language_lie_above_its_threshold(small):
     known = corpus.sentences()
     for spoken in corpus.LANGUAGES:
         ends = [
-            np.quantile([chance for each, chance in zip(known, small.held_out, strict=True)
-                         if (each.sort, each.language) == (sort, spoken)], 1 - alarms)
+            np.quantile(
+                [
+                    chance
+                    for each, chance in zip(known, small.held_out, strict=True)
+                    if (each.sort, each.language) == (sort, spoken)
+                ],
+                1 - alarms,
+            )
             for sort, alarms in classifiers.ALARMS.items()
-        ]  # fmt: skip
+        ]
         assert small.threshold(spoken) == pytest.approx(max(0.5, *ends))
     assert small.threshold("fr") == max(small.thresholds.values())
 
@@ -183,8 +187,7 @@ def test_few_proper_sentences_of_each_language_lie_above_its_threshold(small):
 def test_the_record_counts_groups_of_lines_and_not_sentences(small):
     known = corpus.sentences()
     for one in judges.record(Judge(PLANTED, small)):
-        some = [each for each in known
-                if (each.sort, each.language) == ("clinical", one.language)]  # fmt: skip
+        some = [each for each in known if (each.sort, each.language) == ("clinical", one.language)]
         groups = len({each.group for each in some})
         assert (one.clinical.n, one.clinical.groups) == (len(some), groups) and groups < len(some)
 
@@ -243,8 +246,7 @@ def test_nothing_improper_is_shown_before_it_is_judged(run, monkeypatch):
     assert shown == f"Good day. {notice} It rains.\n{notice}次です"
     reply = talk.keep(answer)
     assert talk.chat.turns[-1].text == reply.text == shown
-    assert [one["sentence"] for one in reply.as_json()["withheld"]] == [
-        "You are a wug!", "左乳首です。"]  # fmt: skip
+    assert [one["sentence"] for one in reply.as_json()["withheld"]] == ["You are a wug!", "左乳首です。"]
     assert found.as_json() == {"filter": "lexicon", "withheld": 2, "reasons": {"lexicon": 2}}
     plain = Conversation(voice).say("What is water?")
     assert "wug" in plain.text and "withheld" not in plain.as_json()
@@ -317,8 +319,7 @@ def test_the_server_withholds_and_counts(run, monkeypatch):
     parts = [json.loads(line[6:]) for line in lines.split("\n\n") if line.startswith("data: {")]
     shown = "".join(part["choices"][0]["delta"].get("content", "") for part in parts)
     assert shown == "Good day. [withheld: a word of the lexicon] It rains."
-    assert client.get("/filtered").json() == {
-        "filter": "lexicon", "withheld": 2, "reasons": {"lexicon": 2}}  # fmt: skip
+    assert client.get("/filtered").json() == {"filter": "lexicon", "withheld": 2, "reasons": {"lexicon": 2}}
     page = client.get("/docs")
     assert page.status_code == 200 and "POST /v1/chat/completions" in page.text
     refused = client.post("/predict", files={"file": ("a.txt", b"Hello")})
@@ -332,23 +333,17 @@ def judging(monkeypatch, small, words=PLANTED):
     return made
 
 
-def test_an_audit_compares_prompt_by_prompt_and_its_page_hides_what_hurts(
-    run, small, tmp_path, monkeypatch
-):
+def test_an_audit_compares_prompt_by_prompt_and_its_page_hides_what_hurts(run, small, tmp_path, monkeypatch):
     judging(monkeypatch, small)
     file = tmp_path / "prompts.jsonl"
     rows = [{"prompt": f"What is {number}?", "sort": "mine"} for number in range(30)]
     file.write_text("\n".join(map(json.dumps, rows)), "utf-8")
     texts = {"rude": "You stupid fool, shut up & <b>go</b>.", "kind": "It is water."}
-    monkeypatch.setattr(
-        audit.models, "load", lambda name: dataclasses.make_dataclass("M", ["voice"])(name)
-    )
+    monkeypatch.setattr(audit.models, "load", lambda name: dataclasses.make_dataclass("M", ["voice"])(name))
     monkeypatch.setattr(
         audit,
         "answering",
-        lambda voice, asked, each, seed, length: iter(
-            [audit.Step(1.0, result=[texts[voice]] * len(asked) * each)]
-        ),
+        lambda voice, asked, each, seed, length: iter([audit.Step(1.0, result=[texts[voice]] * len(asked) * each)]),
     )
     study = audit.Improper(tmp_path / "runs")
     record = study.result("kind", before="rude", prompts=str(file), each=2)

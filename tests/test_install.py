@@ -73,9 +73,7 @@ def test_where_that_index_is_out_of_reach_pip_works_at_once(said, monkeypatch):
         ([], False, "win32", False),
     ],
 )
-def test_the_build_follows_the_card_and_the_word(
-    words, nvidia, platform, own_index, said, monkeypatch
-):
+def test_the_build_follows_the_card_and_the_word(words, nvidia, platform, own_index, said, monkeypatch):
     monkeypatch.setattr(install, "has_nvidia", lambda: nvidia)
     monkeypatch.setattr(install.sys, "platform", platform)
     install.main(words)
@@ -136,9 +134,7 @@ def test_a_whole_environment_is_kept_and_others_say_why_not(whole, tmp_path):
     ("answer", "reason"),
     [("echo False; echo {0}", "older than 3.11"), ("echo True; echo /elsewhere", "another folder")],
 )
-def test_an_environment_of_another_python_is_made_anew(
-    answer, reason, tmp_path, monkeypatch, capsys
-):
+def test_an_environment_of_another_python_is_made_anew(answer, reason, tmp_path, monkeypatch, capsys):
     folder = tmp_path / ".venv"
     (folder / "bin").mkdir(parents=True)
     (folder / "pyvenv.cfg").touch()
@@ -212,13 +208,9 @@ def test_an_old_python_looks_for_a_newer_one_and_otherwise_says_what_to_do(monke
     monkeypatch.setattr(install.subprocess, "call", call)
     with pytest.raises(SystemExit) as end:
         install.main(["--dev"])
-    assert (
-        end.value.code == 0 and asked[-1][0] == "/usr/bin/python3.11" and asked[-1][-1] == "--dev"
-    )
+    assert end.value.code == 0 and asked[-1][0] == "/usr/bin/python3.11" and asked[-1][-1] == "--dev"
 
 
 def test_a_word_that_is_no_option_is_refused():
-    done = subprocess.run(
-        [sys.executable, ROOT / "install.py", "--torch=rocm"], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, ROOT / "install.py", "--torch=rocm"], capture_output=True, text=True)
     assert done.returncode == 1 and "--torch=rocm is not understood" in done.stderr

@@ -82,21 +82,23 @@ def pycocotools(cases, found):
             label = int(row_of_box[0])
             pixels = np.asfortranarray(mask.numpy().astype(np.uint8))
             yield {
-                "image_id": row + 1, "category_id": (-1 - label if label < 0 else label) + 1,
-                "segmentation": runs.encode(pixels), "area": int(pixels.sum()),
-                "iscrowd": int(label < 0), "score": row_of_box[-1],
-            }  # fmt: skip
+                "image_id": row + 1,
+                "category_id": (-1 - label if label < 0 else label) + 1,
+                "segmentation": runs.encode(pixels),
+                "area": int(pixels.sum()),
+                "iscrowd": int(label < 0),
+                "score": row_of_box[-1],
+            }
 
     with contextlib.redirect_stdout(io.StringIO()):
         given = COCO()
         truth = [one for row, each in enumerate(cases.target) for one in written(each, row)]
         given.dataset = {
             "info": {},
-            "images": [{"id": row + 1, "width": cases.side, "height": cases.side}
-                       for row in range(len(cases))],
+            "images": [{"id": row + 1, "width": cases.side, "height": cases.side} for row in range(len(cases))],
             "categories": [{"id": n + 1, "name": name} for n, name in enumerate(LABELS)],
             "annotations": [{**one, "id": n + 1} for n, one in enumerate(truth)],
-        }  # fmt: skip
+        }
         given.createIndex()
         said = [one for row, each in enumerate(found) for one in written(each, row)]
         evaluator = COCOeval(given, given.loadRes(said), "segm")
@@ -119,9 +121,7 @@ def test_100_sets_of_masks_agree_with_both_evaluators():
         own = evaluation.scores_of(found, cases)
         boxes = [each.box.numpy() for each in found]
         masks = evaluation._masks(found, cases)
-        kept = (
-            detection.coco(boxes_of(cases.target), boxes, 3, masks=masks) if seed % 4 == 0 else None
-        )
+        kept = detection.coco(boxes_of(cases.target), boxes, 3, masks=masks) if seed % 4 == 0 else None
         for name in detection.METRICS:
             if np.isnan(expected[name]):
                 assert name not in own
@@ -200,8 +200,7 @@ def test_a_column_moves_indexes_and_digests_objects_with_masks():
 def test_scenes_give_what_is_seen_of_each_thing_and_its_box(monkeypatch):
     monkeypatch.setattr(scenes, "COUNTS", {"train": 12, "val": 4, "test": 4})
     whole, boxes, maps = (
-        load.load("scenes", 48, target=target)
-        for target in ("instances", "boxes", "classes_of_pixels")
+        load.load("scenes", 48, target=target) for target in ("instances", "boxes", "classes_of_pixels")
     )
     assert whole.classes == boxes.classes and torch.equal(whole.input, boxes.input)
     for one, box, area in zip(whole.target, boxes.target, maps.target, strict=True):

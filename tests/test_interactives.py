@@ -25,9 +25,15 @@ from souron.studio.security import access
 from souron.utils.messages import LANGUAGES, UserError, use_language
 
 NONSENSE = {
-    "seeds": "x", "points": 1, "width": 10**9, "picture": -1, "noise": float("nan"), "seed": 1e99,
-    "way": "?", "occupation": "?",
-}  # fmt: skip
+    "seeds": "x",
+    "points": 1,
+    "width": 10**9,
+    "picture": -1,
+    "noise": float("nan"),
+    "seed": 1e99,
+    "way": "?",
+    "occupation": "?",
+}
 MOST = 4_000_000  # bytes of a page
 
 
@@ -64,9 +70,13 @@ def test_what_is_not_there_is_refused():
 def test_the_door_opens_for_these_alone():
     assert access.find_route("/interactive/ja/playground", "POST").sort == "call"
     assert access.find_route("/static/interactives/common.js", "GET").sort == "static"
-    for path, method in (("/interactive/en/playground", "GET"), ("/interactive/xx/a", "POST"),
-                         ("/interactive/en/../a", "POST"), ("/interactive/en/a/b", "POST"),
-                         ("/static/interactives/../studio.js", "GET")):  # fmt: skip
+    for path, method in (
+        ("/interactive/en/playground", "GET"),
+        ("/interactive/xx/a", "POST"),
+        ("/interactive/en/../a", "POST"),
+        ("/interactive/en/a/b", "POST"),
+        ("/static/interactives/../studio.js", "GET"),
+    ):
         assert access.find_route(path, method) is None
 
 
@@ -110,9 +120,7 @@ def test_a_pixel_is_window_times_kernel():
         assert told["sum"] == pytest.approx(told["layer"], abs=2e-3)
         assert told["relu"] == max(told["normal"], 0)
         part = sum(
-            w * k
-            for ws, ks in zip(told["window"], told["kernel"], strict=True)
-            for w, k in zip(ws, ks, strict=True)
+            w * k for ws, ks in zip(told["window"], told["kernel"], strict=True) for w, k in zip(ws, ks, strict=True)
         )
         assert part == pytest.approx(told["part"], abs=0.02)
     assert told["inward"] == 32

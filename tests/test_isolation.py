@@ -21,15 +21,30 @@ print(json.dumps({"home": os.environ["HOME"], "cache": str(cache_folder()),
 
 
 def test_nothing_of_the_machine_is_seen_and_nothing_is_left_behind(tmp_path):
-    mine = ("SOURON_CACHE", "SOURON_DATA", "SOURON_KEYS", "SOURON_WEIGHTS", "XDG_CACHE_HOME",
-            "HF_HOME", "TORCH_HOME", "MPLCONFIGDIR", "COLUMNS", "LC_ALL", "LANGUAGE")  # fmt: skip
+    mine = (
+        "SOURON_CACHE",
+        "SOURON_DATA",
+        "SOURON_KEYS",
+        "SOURON_WEIGHTS",
+        "XDG_CACHE_HOME",
+        "HF_HOME",
+        "TORCH_HOME",
+        "MPLCONFIGDIR",
+        "COLUMNS",
+        "LC_ALL",
+        "LANGUAGE",
+    )
     environment = {**os.environ, **dict.fromkeys(mine, "MINE"), "HOME": str(tmp_path)}
     environment.pop("PYTEST_XDIST_WORKER", None)
     path = os.pathsep.join([str(Path(isolation.__file__).parent), *sys.path])
     done = subprocess.run(
-        [sys.executable, "-c", CODE], env=environment | {"PYTHONPATH": path}, cwd=tmp_path,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", CODE],
+        env=environment | {"PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     told = json.loads(done.stdout)
     home = Path(told["home"])
     assert told["left"] == [] and home != tmp_path and not home.exists()

@@ -168,9 +168,7 @@ def test_what_was_seen_before_an_interruption_is_told_again(file, monkeypatch):
         stop_after(4, patch)
         train.train("mlp_tiny", "digits", budget="4ep")
     assert main.run(["train", f"resume={RUN}", "--quiet", f"events={file}"]) == 0
-    told = [
-        line["values"] for line in lines(file) if line.get("phase") == "train" and "values" in line
-    ]
+    told = [line["values"] for line in lines(file) if line.get("phase") == "train" and "values" in line]
     epochs = [values["epoch"] for values in told]
     assert sorted(set(epochs)) == [1, 2, 3, 4] and epochs == sorted(epochs)
 
@@ -301,7 +299,6 @@ def test_the_forecast_is_that_of_the_run_itself(monkeypatch):
 
 
 def test_a_forecast_of_what_does_not_fit_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr(train, "probe", lambda fit: (_ for _ in ()).throw(
-        UserError("memory", "too large", exit=4)))  # fmt: skip
+    monkeypatch.setattr(train, "probe", lambda fit: (_ for _ in ()).throw(UserError("memory", "too large", exit=4)))
     assert main.run(["train", "mlp_tiny", *FAST, "--forecast", "--json"]) == 4
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "memory"

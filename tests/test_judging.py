@@ -23,9 +23,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 def benchmark(name: str):
     sys.path.insert(0, str(BENCHMARKS))
     try:
-        spec = importlib.util.spec_from_file_location(
-            f"benchmark_{name}", BENCHMARKS / f"{name}.py"
-        )
+        spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # dataclasses look their module up
@@ -53,9 +51,7 @@ def rng() -> np.random.Generator:
 
 def called_different(world, trials: int, rng: np.random.Generator) -> float:
     return float(
-        np.concatenate(
-            [bench.souron(bench.simulate(world, part, rng), rng) for part in [50] * (trials // 50)]
-        ).mean()
+        np.concatenate([bench.souron(bench.simulate(world, part, rng), rng) for part in [50] * (trials // 50)]).mean()
     )
 
 
@@ -94,10 +90,7 @@ def test_one_seed_speaks_of_two_networks_and_keeps_its_promise_there(rng):
 def test_among_five_equal_systems_any_false_verdict_is_as_rare(seed_sd, rng):
     world = World(3, 300, seed_sd, 1.0, systems=5)
     wrong = [
-        any(
-            verdict.verdict != "cannot tell"
-            for verdict in judge(dict(zip("abcde", scores, strict=True)))
-        )
+        any(verdict.verdict != "cannot tell" for verdict in judge(dict(zip("abcde", scores, strict=True))))
         for part in range(8)
         for scores in bench.simulate(world, TRIALS // 8, rng)
     ]
@@ -132,9 +125,7 @@ def test_difference_intervals_cover_the_truth(seeds, rng):
     for cases, seed_sd, system_sd in [(100, 0.3, 1.0), (1000, 0.3, 0.0), (1000, 0.05, 1.0)]:
         world = World(seeds, cases, seed_sd, system_sd, gap=0.4)
         true = bench.truth(world).difference
-        found = [
-            difference(a, b) for _ in range(4) for a, b in bench.simulate(world, TRIALS // 4, rng)
-        ]
+        found = [difference(a, b) for _ in range(4) for a, b in bench.simulate(world, TRIALS // 4, rng)]
         rates.append(np.mean([one.low <= true <= one.high for one in found]))
     assert min(rates) >= 0.95 - sampling_error(0.95)
     assert np.mean(rates) >= 0.95 - sampling_error(0.95, 3 * TRIALS)
@@ -175,9 +166,7 @@ def test_the_same_cases_are_compared_with_each_other(rng):
 def test_exchanging_the_systems_changes_the_sign_only(rng):
     a, b = bench.simulate(World(3, 200, 0.3, 1.0, gap=1.0), 1, rng)[0]
     there, back = difference(a, b), difference(b, a)
-    assert (there.difference, there.low, there.high) == pytest.approx(
-        (-back.difference, -back.high, -back.low)
-    )
+    assert (there.difference, there.low, there.high) == pytest.approx((-back.difference, -back.high, -back.low))
     assert there.p == pytest.approx(back.p)
 
 
@@ -190,9 +179,7 @@ def planned(world, level: float = 0.95) -> stats_verdict.Difference:
     seeds = tuple(own + noise / n for own, noise in zip(true.seeds, true.noise, strict=True))
     variation = stats_variance.Variation(n, true.cases, k, seeds, true.noise, pseudo=1)
     found = true.difference
-    return stats_verdict.Difference(found, found, found, 1, 0.95, 1, "trainings", variation).at(
-        level
-    )
+    return stats_verdict.Difference(found, found, found, 1, 0.95, 1, "trainings", variation).at(level)
 
 
 def test_with_the_cases_needed_the_difference_is_found_four_times_in_five(rng):
@@ -450,10 +437,7 @@ def test_the_trainings_of_cross_validation_are_told_from_their_cases(repeats, lu
         person = np.repeat(np.arange(patients), 2)
         fold = np.stack([rng.permutation(patients) % folds for _ in range(repeats)])[:, person]
         training = fold + folds * np.arange(repeats)[:, None]
-        scores = (
-            rng.standard_normal(patients)[person]
-            + luck * rng.standard_normal(folds * repeats)[training]
-        )
+        scores = rng.standard_normal(patients)[person] + luck * rng.standard_normal(folds * repeats)[training]
         scores = scores + 0.5 * rng.standard_normal(scores.shape)
         means.append(scores.mean())
         found.append(stats_variance.spread(scores, person, training))
@@ -467,9 +451,7 @@ def test_the_trainings_of_cross_validation_are_told_from_their_cases(repeats, lu
 def test_one_training_a_repeat_is_what_seeds_are(rng):
     scores = rng.standard_normal((3, 400)) + rng.standard_normal((3, 1))
     whole = np.repeat(np.arange(3)[:, None], 400, axis=1)
-    assert stats_variance.spread(scores, None, whole) == pytest.approx(
-        stats_variance.spread(scores), rel=0.01
-    )
+    assert stats_variance.spread(scores, None, whole) == pytest.approx(stats_variance.spread(scores), rel=0.01)
 
 
 def crossed(n, repeats, luck, gap, rng, folds=5):
@@ -590,9 +572,7 @@ def test_every_pair_is_judged_once_and_verdicts_agree_with_their_intervals(rng):
 
 
 def test_the_correction_is_holms(rng):
-    scores = dict(
-        zip("abcd", bench.simulate(World(5, 500, 0.1, 0.0, 1.0, 0.5, 4), 1, rng)[0], strict=True)
-    )
+    scores = dict(zip("abcd", bench.simulate(World(5, 500, 0.1, 0.0, 1.0, 0.5, 4), 1, rng)[0], strict=True))
     scores["b"] = scores["b"] * (rng.random((5, 500)) < 0.93)
     verdicts = judge(scores)
     p = sorted(difference(scores[one.a], scores[one.b]).p for one in verdicts)
@@ -627,9 +607,7 @@ def test_needs_are_told_in_cases_even_where_patients_are_counted(rng):
 @pytest.mark.parametrize("ill", [5, 6])
 def test_equal_aucs_of_few_positive_patients_are_rarely_called_different(ill, rng):
     found = [bench.judged(bench.Rare(ill, 4, 0.75), rng) for _trial in range(250)]
-    blind, aware = (
-        np.mean([one.verdict != "cannot tell" for one in side]) for side in zip(*found, strict=True)
-    )
+    blind, aware = (np.mean([one.verdict != "cannot tell" for one in side]) for side in zip(*found, strict=True))
     assert aware <= 0.05 + sampling_error(0.05, 250)
     assert blind > 0.05 + sampling_error(0.05, 250) / 2 and aware < blind - 0.03
 
@@ -659,9 +637,7 @@ def test_the_rarer_label_has_the_degrees_of_freedom(rng):
 
 def told(scores: dict[str, np.ndarray], seeds: int = 3, unit: str = "share") -> str:
     ranked = sorted(scores, key=lambda name: -scores[name].mean())
-    rows = [
-        Row(name, "accuracy", float(scores[name].mean()), 0, 1, 1, 1, 1, 1, ()) for name in ranked
-    ]
+    rows = [Row(name, "accuracy", float(scores[name].mean()), 0, 1, 1, 1, 1, 1, ()) for name in ranked]
     cases = next(iter(scores.values())).shape[-1]
     return wording.sentence(judge(scores), rows, seeds, cases, "accuracy", unit)
 
@@ -691,13 +667,9 @@ def test_the_sentence_does_not_choose_between_equals(rng):
 
 
 def test_the_sentence_names_a_winner_only_if_it_beats_all(rng):
-    assert told(steady(rng, 0.7, 0.95, 0.8)).startswith(
-        "cnn is the best of 3: better than mlp, the second, by "
-    )
+    assert told(steady(rng, 0.7, 0.95, 0.8)).startswith("cnn is the best of 3: better than mlp, the second, by ")
     tied = told(steady(rng, 0.7, 0.9, 0.901))
-    assert (
-        tied.startswith("mlp is better than vit. ") and "cannot be distinguished from cnn" in tied
-    )
+    assert tied.startswith("mlp is better than vit. ") and "cannot be distinguished from cnn" in tied
     every = told(steady(rng, 0.9, 0.9, 0.9))
     assert "cannot be distinguished from any other of the 3" in every
 
@@ -706,18 +678,12 @@ def test_the_sentence_says_what_is_needed():
     rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
 
     def said(cases: int | None, seeds_more: int | None, seeds: int = 3) -> str:
-        verdict = stats_verdict.Verdict(
-            "b", "a", -0.01, -0.03, 0.01, "cannot tell", cases, seeds_more
-        )
+        verdict = stats_verdict.Verdict("b", "a", -0.01, -0.03, 0.01, "cannot tell", cases, seeds_more)
         return wording.sentence([verdict], rows, seeds, 1000, "accuracy", "share")
 
     assert "a leads by 1.0 points (-1.0..3.0) on 1,000 test cases" in said(1234, None)
-    assert said(1234, None).endswith(
-        "About 1,300 more cases needed; more seeds alone will not decide it."
-    )
-    assert said(None, 4).endswith(
-        "More seeds needed, about 4 each; more cases alone will not decide it."
-    )
+    assert said(1234, None).endswith("About 1,300 more cases needed; more seeds alone will not decide it.")
+    assert said(None, 4).endswith("More seeds needed, about 4 each; more cases alone will not decide it.")
     assert said(7, 1).endswith("About 7 more cases needed, or more seeds: about 1 each.")
     neither = "More cases alone (up to 100 times), or more trainings alone (up to a hundred)"
     assert neither in said(None, None)
@@ -731,10 +697,7 @@ def test_one_seed_is_admitted_in_the_sentence(rng):
 
 
 def test_the_sentence_names_the_training_sample_that_it_does_not_count(rng):
-    kept = (
-        "This holds for this training sample of 1,259 cases; another training set could reverse "
-        "this."
-    )
+    kept = "This holds for this training sample of 1,259 cases; another training set could reverse this."
     rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
 
     def said(verdict: str, seeds: int = 3, sample: int = 1259) -> str:
@@ -750,9 +713,7 @@ def test_the_sentence_names_the_training_sample_that_it_does_not_count(rng):
 def test_a_clear_difference_is_never_shown_as_zero():
     rows = [Row(name, "accuracy", 0.9, 0, 1, 1, 1, 1, 1, ()) for name in ("a", "b")]
     verdict = stats_verdict.Verdict("a", "b", 0.0012, 0.0002, 0.0022, "better", None, None)
-    assert "0.12 points (0.02..0.22)" in wording.sentence(
-        [verdict], rows, 3, 1000, "accuracy", "share"
-    )
+    assert "0.12 points (0.02..0.22)" in wording.sentence([verdict], rows, 3, 1000, "accuracy", "share")
     assert "0.0012 (0.0002..0.0022)" in wording.sentence([verdict], rows, 3, 1000, "log loss")
 
 

@@ -18,9 +18,9 @@ from souron.kinds.codecs import limits
 from souron.kinds.labels import Labels
 from souron.utils.messages import UserError
 
-RAMP = np.stack(
-    [np.tile(np.arange(40) * 6, (30, 1)), np.full((30, 40), 90), np.full((30, 40), 200)], 2
-).astype(np.uint8)  # (30, 40, 3)
+RAMP = np.stack([np.tile(np.arange(40) * 6, (30, 1)), np.full((30, 40), 90), np.full((30, 40), 200)], 2).astype(
+    np.uint8
+)  # (30, 40, 3)
 
 
 def code(path: Path, **options) -> str:
@@ -34,16 +34,13 @@ def giant_png(path: Path, side: int = 10_001) -> Path:
     """Over 100 million pixels of 1 bit in a few kilobytes."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        )
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     rows = (b"\0" * (1 + (side + 7) // 8)) * side
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )  # fmt: skip
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
     return path
 
 
@@ -57,8 +54,7 @@ def test_content_decides_what_a_file_is(tmp_path, kind):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["写真 1.png", "two words.png", 'it\'s "so".png', "-rf.png", "%s{x}.png", "か\u3099.png"],
+    "name", ["写真 1.png", "two words.png", 'it\'s "so".png', "-rf.png", "%s{x}.png", "か\u3099.png"]
 )
 def test_unusual_names(tmp_path, name):
     Image.fromarray(RAMP).save(tmp_path / name)
@@ -198,9 +194,7 @@ def test_a_large_jpeg_is_decoded_small(tmp_path):
 def test_square_takes_the_middle():
     wide = np.zeros((10, 30), np.uint8)
     wide[:, 10:20] = 200
-    assert torch.equal(
-        image_codec.square(Image.fromarray(wide), 10, 1), torch.full((1, 10, 10), 200).byte()
-    )
+    assert torch.equal(image_codec.square(Image.fromarray(wide), 10, 1), torch.full((1, 10, 10), 200).byte())
     assert image_codec.square(Image.fromarray(wide), 5, 3).shape == (3, 5, 5)
     assert image_codec.square(Image.fromarray(RAMP), 7, 1).shape == (1, 7, 7)
 
@@ -275,9 +269,7 @@ def png(rows, of, width=16, colours=0):
     """Grey or colour, each row white; ``rows`` of the rows, and then the data ends as it should."""
 
     def chunk(name, data):
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        )
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, of, 8, colours, 0, 0, 0)
     data = zlib.compress(rows * (b"\0" + b"\xff" * width * (3 if colours else 1)))

@@ -74,9 +74,7 @@ ALL = {
     "question": Question("猫", ("a", HOSTILE)),
     "mesh": pyramid(),
     "volume": scanned(),
-    "labelled_volume": LabelledVolume(
-        scanned(), (scanned().values > 0).astype(int) * 2, ["", "胃", HOSTILE]
-    ),
+    "labelled_volume": LabelledVolume(scanned(), (scanned().values > 0).astype(int) * 2, ["", "胃", HOSTILE]),
     "table": Table(["名前", HOSTILE], [["a", HOSTILE]]),
     "plot": Plot([Series(HOSTILE, [0, 1], [1, 2])], "時間 (s)", HOSTILE, HOSTILE),
     "passages": Passages("猫", [Passage(HOSTILE, 1, 1 + len(HOSTILE), 0.5)], True, f"猫{HOSTILE}"),
@@ -98,11 +96,7 @@ def refused(make) -> UserError:
 
 
 def test_these_are_all_kinds_and_each_has_a_widget_of_its_own():
-    assert {
-        kind.widget
-        for kind in (*Kind.__subclasses__(), *Finding.__subclasses__())
-        if kind != Finding
-    } == set(ALL)
+    assert {kind.widget for kind in (*Kind.__subclasses__(), *Finding.__subclasses__()) if kind != Finding} == set(ALL)
     assert all(thing.widget == name for name, thing in ALL.items())
 
 
@@ -161,12 +155,24 @@ def same(first, second) -> bool:
 
 
 ROUND = [
-    ("picture", ".png"), ("gallery", ""), ("video", ".png"), ("sound", ".wav"), ("text", ".txt"),
-    ("chat", ".json"), ("question", ".json"), ("ranking", ".json"),
-    ("ranking", ".csv"), ("mesh", ".obj"), ("mesh", ".stl"), ("mesh", ".ply"),
-    ("table", ".csv"), ("score", ".mid"), ("score", ".musicxml"),
-    ("volume", ".nii"), ("volume", ".nii.gz"),
-]  # fmt: skip
+    ("picture", ".png"),
+    ("gallery", ""),
+    ("video", ".png"),
+    ("sound", ".wav"),
+    ("text", ".txt"),
+    ("chat", ".json"),
+    ("question", ".json"),
+    ("ranking", ".json"),
+    ("ranking", ".csv"),
+    ("mesh", ".obj"),
+    ("mesh", ".stl"),
+    ("mesh", ".ply"),
+    ("table", ".csv"),
+    ("score", ".mid"),
+    ("score", ".musicxml"),
+    ("volume", ".nii"),
+    ("volume", ".nii.gz"),
+]
 
 
 @pytest.mark.parametrize("name, suffix", ROUND)
@@ -189,11 +195,12 @@ def test_what_is_no_such_file_ends_in_trouble(name, tmp_path):
     (tmp_path / "closed").symlink_to("closed")
     (tmp_path / "folder").mkdir()
     for path, codes in (
-        ("missing", {"missing"}), ("empty", {"empty file"}), ("closed", {"unreadable"}),
+        ("missing", {"missing"}),
+        ("empty", {"empty file"}),
+        ("closed", {"unreadable"}),
         ("folder", {"unreadable", "not an image", "no files"}),
-        ("zeros", {"not an image", "not a sound", "not a text", "not JSON", "not a mesh",
-                   "not a volume", "not music"}),
-    ):  # fmt: skip
+        ("zeros", {"not an image", "not a sound", "not a text", "not JSON", "not a mesh", "not a volume", "not music"}),
+    ):
         with pytest.raises(UserError) as trouble:
             kind.read(tmp_path / path)
         assert trouble.value.code in codes and trouble.value.exit == 3, path
@@ -295,8 +302,11 @@ def test_numbers_that_make_no_sense_are_refused(make):
 
 
 def test_nothing_found_is_a_result_too():
-    for empty in (Boxes(ramp(), [], []), Points(ramp(), torch.zeros(0, 2), []),
-                  Mask(ramp(), np.zeros((0, 30, 40), bool), [])):  # fmt: skip
+    for empty in (
+        Boxes(ramp(), [], []),
+        Points(ramp(), torch.zeros(0, 2), []),
+        Mask(ramp(), np.zeros((0, 30, 40), bool), []),
+    ):
         assert str(empty) == "nothing found" and empty.rows() == []
         assert empty.drawn().size == (480, 360)
 
@@ -371,9 +381,7 @@ def test_a_saved_mask_holds_the_numbers_and_the_names(tmp_path):
 
 
 def test_masks_of_objects_are_saved_as_other_tools_read_them(tmp_path):
-    inside = (
-        np.random.default_rng(0).random((4, 30, 40)) < np.array([0.1, 0.5, 0, 1])[:, None, None]
-    )
+    inside = np.random.default_rng(0).random((4, 30, 40)) < np.array([0.1, 0.5, 0, 1])[:, None, None]
     found = Mask(ramp(), inside, ["b", "a", "b", "b"], [0.5, 0.8, 0.7, 0.6], ("a", "b"))
     found.save(tmp_path / "a.coco.json")
     said = json.loads((tmp_path / "a.coco.json").read_text())
@@ -422,11 +430,7 @@ def test_found_things_are_saved_as_numbers_too(tmp_path):
     for thing in (BOX, PLACES):
         thing.save(tmp_path / "a.json")
         assert json.loads((tmp_path / "a.json").read_text("utf-8")) == thing.as_json()
-    assert BOX.as_json()["boxes"][0] == {
-        "label": "猫",
-        "score": pytest.approx(0.9),
-        "xyxy": [2, 3, 20, 15],
-    }
+    assert BOX.as_json()["boxes"][0] == {"label": "猫", "score": pytest.approx(0.9), "xyxy": [2, 3, 20, 15]}
 
 
 def test_a_gallery_is_a_folder_in_the_order_of_names(tmp_path):
@@ -553,10 +557,7 @@ def test_with_a_decoder_the_same_limits_hold(tmp_path, monkeypatch):
         Video.read(tmp_path / "a.mp4")
     assert trouble.value.code == "too large"
     monkeypatch.setattr(Stream, "decode", lambda self, stream: iter([self] * 5))
-    assert (Video.read(tmp_path / "a.mp4").rate, len(Video.read(tmp_path / "a.mp4").frames)) == (
-        25,
-        5,
-    )
+    assert (Video.read(tmp_path / "a.mp4").rate, len(Video.read(tmp_path / "a.mp4").frames)) == (25, 5)
     monkeypatch.setattr(Stream, "decode", lambda self, stream: iter([1 / 0]))
     with pytest.raises(UserError) as trouble:
         Video.read(tmp_path / "a.mp4")
@@ -625,9 +626,13 @@ def test_sounds_whose_header_lies(raw, code, tmp_path):
 
 @pytest.mark.parametrize(
     "raw",
-    ["写真、<b>".encode(), b"\xef\xbb\xbf" + "写真、<b>".encode(), "写真、<b>".encode("cp932"),
-     "写真、<b>".encode("utf-16")],
-)  # fmt: skip
+    [
+        "写真、<b>".encode(),
+        b"\xef\xbb\xbf" + "写真、<b>".encode(),
+        "写真、<b>".encode("cp932"),
+        "写真、<b>".encode("utf-16"),
+    ],
+)
 def test_texts_are_read_as_japan_writes_them(raw, tmp_path):
     (tmp_path / "a.txt").write_bytes(raw)
     assert Text.read(tmp_path / "a.txt").text == "写真、<b>"
@@ -681,8 +686,7 @@ def test_tables_with_any_separator_and_quotes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text, code",
-    [("a,b\n1\n", "numbers"), ("\n\n", "empty file"), ("a\n" + "x" * 200_000, "unreadable")],
+    "text, code", [("a,b\n1\n", "numbers"), ("\n\n", "empty file"), ("a\n" + "x" * 200_000, "unreadable")]
 )
 def test_tables_that_are_none(text, code, tmp_path):
     (tmp_path / "a.csv").write_text(text)
@@ -732,15 +736,18 @@ def test_surfaces_as_people_write_them(text, faces, tmp_path):
         ("solid a\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\n", "truncated"),
         ("solid a\nfacet\nvertex 0 0 0\nendsolid a\n", "unreadable"),
         ("ply\nformat ascii 1.0\nelement vertex 9\nproperty float x\n", "truncated"),
-        ("ply\nformat ascii 1.0\nelement vertex 9\nproperty float x\nproperty float y\n"
-         "property float z\nend_header\n0 0 0\n", "truncated"),
+        (
+            "ply\nformat ascii 1.0\nelement vertex 9\nproperty float x\nproperty float y\n"
+            "property float z\nend_header\n0 0 0\n",
+            "truncated",
+        ),
         ("ply\nformat ascii 1.0\nelement vertex 999999999\nend_header\n", "too large"),
         ("ply\nformat ascii 1.0\nelement vertex -1\nend_header\n", "unreadable"),
         ("ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nend_header\n0", "unreadable"),
         ("ply\nformat binary_little_endian 1.0\nend_header\n", "unreadable"),
         ("hello", "not a mesh"),
     ],
-)  # fmt: skip
+)
 def test_surfaces_that_are_none(text, code, tmp_path):
     (tmp_path / "a").write_text(text)
     with pytest.raises(UserError) as trouble:
@@ -794,17 +801,14 @@ def test_a_saved_stl_has_normals_that_point_outward(tmp_path):
 def test_a_plot_in_japanese_is_drawn_without_a_missing_letter(tmp_path):
     """Matplotlib warns of a letter that the font lacks, and here warnings are errors."""
     plot = Plot(
-        [Series("学習 $x$", [0, 1, 2], [1, float("nan"), 3]), Series("one", [1], [2])],
-        "時間 (s)", "損失", "題",
-    )  # fmt: skip
+        [Series("学習 $x$", [0, 1, 2], [1, float("nan"), 3]), Series("one", [1], [2])], "時間 (s)", "損失", "題"
+    )
     for suffix in (".svg", ".png", ".csv"):
         plot.save(tmp_path / f"図{suffix}")
     assert (tmp_path / "図.svg").read_bytes().startswith(b"<?xml")
     with Image.open(io.BytesIO(plot.drawn("png"))) as drawn:
         assert drawn.width > 7 * plotting.DOTS
-    assert (tmp_path / "図.csv").read_text("utf-8").splitlines()[:2] == [
-        "series,時間 (s),損失", "学習 $x$,0.0,1.0",
-    ]  # fmt: skip
+    assert (tmp_path / "図.csv").read_text("utf-8").splitlines()[:2] == ["series,時間 (s),損失", "学習 $x$,0.0,1.0"]
 
 
 def test_a_plot_reaches_nothing_elsewhere():
@@ -837,15 +841,20 @@ def test_boxes_are_saved_as_tables_and_as_the_lines_of_coco_and_yolo(tmp_path):
     for name in ("a.csv", "a.txt", "a.coco.json"):
         boxes.save(tmp_path / name)
     assert (tmp_path / "a.csv").read_text().splitlines() == [
-        "label,left,top,right,bottom,score", "b,2.0,3.0,22.0,15.0,0.9", "a,0.0,0.0,40.0,30.0,0.25",
-    ]  # fmt: skip
+        "label,left,top,right,bottom,score",
+        "b,2.0,3.0,22.0,15.0,0.9",
+        "a,0.0,0.0,40.0,30.0,0.25",
+    ]
     assert (tmp_path / "a.txt").read_text().splitlines() == [
         "1 0.300000 0.300000 0.500000 0.400000 0.9000",
         "0 0.500000 0.500000 1.000000 1.000000 0.2500",
     ]
     assert json.loads((tmp_path / "a.coco.json").read_text())[0] == {
-        "image_id": 1, "category_id": 2, "score": 0.9, "bbox": [2.0, 3.0, 20.0, 12.0],
-    }  # fmt: skip
+        "image_id": 1,
+        "category_id": 2,
+        "score": 0.9,
+        "bbox": [2.0, 3.0, 20.0, 12.0],
+    }
     with pytest.raises(UserError, match="labels without a number: 1 c"):
         Boxes(image, box[:1], ["c"], [0.9], ("a", "b")).save(tmp_path / "b.txt")
     with pytest.raises(UserError, match="format"):

@@ -114,9 +114,7 @@ def test_saved_the_first_stays_beside_it_unchanged(tmp_path):
         assert saved.size == (60, 80) and 0x0112 not in saved.getexif()  # upright for everybody
     kept = tmp_path / "out" / "猫.original.jpg"
     assert kept.read_bytes() == photo.read_bytes() and made.also == [str(kept)]
-    assert made.as_json() == {
-        "file": str(photo), "out": str(tmp_path / "out" / "猫.png"), "width": 60, "height": 80,
-    }  # fmt: skip
+    assert made.as_json() == {"file": str(photo), "out": str(tmp_path / "out" / "猫.png"), "width": 60, "height": 80}
     made.save(photo.with_suffix(".png"))  # there the first lies already
     assert made.also == [str(photo)] and len(list(photo.parent.iterdir())) == 2
     before = photo.read_bytes()
@@ -186,8 +184,6 @@ def test_keys_move_the_slider_without_any_script(tmp_path):
         uppers = page.locator(".upper")
         for key, left in (("End", 100), ("Home", 0), ("ArrowRight", 1), ("PageUp", 11)):
             sliders.first.press(key)
-            page.wait_for_function(
-                f"() => Math.abs(({hidden})(document.querySelector('.upper')) - {left}) < 0.2"
-            )
+            page.wait_for_function(f"() => Math.abs(({hidden})(document.querySelector('.upper')) - {left}) < 0.2")
         assert abs(float(uppers.nth(1).evaluate(hidden)) - 50) < 0.2  # the other stays
         assert page.evaluate("document.documentElement.scrollWidth") <= 390

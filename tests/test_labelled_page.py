@@ -82,9 +82,7 @@ def test_three_planes_stand_as_radiologists_see_them(thing):
 
 def test_a_large_volume_is_thinned_and_says_so(thing, monkeypatch):
     monkeypatch.setattr(viewer, "MOST_VOXELS", 2000)
-    assert "one voxel in 2" in labelled.text(thing) and "millilitres are of all" in (
-        labelled.text(thing)
-    )
+    assert "one voxel in 2" in labelled.text(thing) and "millilitres are of all" in (labelled.text(thing))
 
 
 def test_what_is_no_ct_is_shown_in_its_own_window(thing):

@@ -49,9 +49,7 @@ def test_scores_are_means_over_the_landmarks_of_a_film():
     assert set(scores) == {metric.name for metric in TASK.metrics}
     unknown = keypoints.scores(error, 100, [0.5, 0.0])
     assert set(unknown) == {"mean radial error in pixels", "within 1/50 of the side"}
-    assert keypoints.curve(error, [0, 1, 2, 4.9, 5]).tolist() == pytest.approx(
-        [0, 1 / 3, 2 / 3, 2 / 3, 1]
-    )
+    assert keypoints.curve(error, [0, 1, 2, 4.9, 5]).tolist() == pytest.approx([0, 1 / 3, 2 / 3, 2 / 3, 1])
 
 
 def test_a_model_that_knows_more_landmarks_is_measured_by_those_that_are_marked():
@@ -75,9 +73,7 @@ def test_the_constant_answer_is_each_landmark_s_mean_place():
 @pytest.mark.parametrize("names", [("shift",), ("rotate",), ("shift", "rotate", "brightness")])
 def test_points_move_with_their_pictures(names):
     data = marks(30, 64, hidden=0, seed=2)
-    after = TASK.augmentation(names)(
-        Rows(data.input, data.target), torch.Generator().manual_seed(1)
-    )
+    after = TASK.augmentation(names)(Rows(data.input, data.target), torch.Generator().manual_seed(1))
     assert after.input.dtype == torch.uint8 and not torch.equal(after.input, data.input)
     moved, lit = [], []
     for image, points, old in zip(after.input, after.target, data.target, strict=True):
@@ -134,17 +130,10 @@ def folder(tmp_path, count=6, form="wide", mm="0.5", patients=False):
         further = {"mm": mm, "patient": f"p{i // 2}" if patients else ""}
         places = {"eye": (x + 0.5, y + 0.5), "ear": (wide - 8, high - 6.5)}
         if form == "wide":
-            flat = {
-                f"{n}_{axis}": at
-                for n, xy in places.items()
-                for axis, at in zip("xy", xy, strict=True)
-            }
+            flat = {f"{n}_{axis}": at for n, xy in places.items() for axis, at in zip("xy", xy, strict=True)}
             rows.append({"file": f"{i}.png", **flat, **further})
         else:
-            rows += [
-                {"file": f"{i}.png", "name": n, "x": x, "y": y, **further}
-                for n, (x, y) in places.items()
-            ]
+            rows += [{"file": f"{i}.png", "name": n, "x": x, "y": y, **further} for n, (x, y) in places.items()]
     write(tmp_path / "landmarks.csv", rows)
     return rows
 
@@ -173,8 +162,7 @@ def test_pictures_of_any_size_lie_in_squares_with_their_landmarks(form, tmp_path
         assert np.abs(points[0].numpy() - middle).max() < 0.6
         scale = 32 / max(SIZES[row % 3])
         assert data.spacing[row] == pytest.approx(0.5 / scale, rel=0.03)
-    assert torch.equal(load.load(tmp_path / "landmarks.csv", 32, formats=("landmarks",)).target,
-                       data.target)  # fmt: skip
+    assert torch.equal(load.load(tmp_path / "landmarks.csv", 32, formats=("landmarks",)).target, data.target)
     assert load.load(tmp_path, formats=("landmarks",)).side == 128
 
 
@@ -209,8 +197,12 @@ def test_every_fault_is_told_and_leaves_the_rest(tmp_path):
     assert list(data.file) == ["0.png", "1.png", "2.png", "4.png", "5.png"]
     assert data.classes == ("eye", "ear")
     assert data.target.isnan().all(2).tolist() == [
-        [True, False], [False, True], [False, True], [False, False], [False, False],
-    ]  # fmt: skip
+        [True, False],
+        [False, True],
+        [False, True],
+        [False, False],
+        [False, False],
+    ]
     assert not keypoints.known(data.spacing) and data.spacing[0] > 0 and data.spacing[3] == 0
 
 
@@ -329,9 +321,7 @@ def test_a_landmarker_trains_reports_predicts_is_measured_again_and_compared(spo
     true = 3 * record.test.target[0].numpy()
     assert np.nanmin(np.hypot(*(found.point - true).T)) < 12
 
-    fought = compare.compare(
-        ["heatmap_points_tiny", "heatmap_points"], spots, budget="1ep", seeds=2, batch=24
-    )
+    fought = compare.compare(["heatmap_points_tiny", "heatmap_points"], spots, budget="1ep", seeds=2, batch=24)
     assert fought.measure == "mean radial error" and len(fought.rows) == 2
     assert "side_by_side" in (fought.folder / "report.html").read_text(encoding="utf-8")
 

@@ -70,9 +70,7 @@ def test_each_stage_moves_its_own_network_and_has_a_cycle_of_the_rate(cases):
         fit.go(1e-9)  # a step
         assert fit.step == step + 1
         moved = {
-            name.split(".")[0]
-            for name, value in model.state_dict().items()
-            if not torch.equal(value, before[name])
+            name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])
         }
         seen.setdefault(place, set()).update(moved)
         group = fit.optimizers[place].param_groups[0]
@@ -146,8 +144,7 @@ def test_an_empty_text_is_the_learnt_token_alone_and_all_hidden_is_no_nan(cases,
 def test_one_caption_in_ten_is_hidden_in_training(cases, monkeypatch):
     """Without that, guidance leads away from what was never learnt."""
     model, read = made(cases), []
-    monkeypatch.setattr(model, "read", lambda texts: read.extend(texts) or LatentDiffusion.read(
-        model, texts))  # fmt: skip
+    monkeypatch.setattr(model, "read", lambda texts: read.extend(texts) or LatentDiffusion.read(model, texts))
     image = next(model.loader(cases).once(32)).image
     for _batch in range(20):
         model.unet_loss(image, ["a coin"] * 32)
@@ -182,8 +179,9 @@ def test_the_denoiser_learns_v_of_numbers_around_zero(cases, monkeypatch):
     model.shift.fill_(0.5)
     model.spread.fill_(2.0)
     monkeypatch.setattr(model, "encode", lambda _image: (mean, torch.full_like(mean, -100.0)))
-    monkeypatch.setattr(model.unet, "forward", lambda noisy, step, *_words: seen.append(
-        (noisy, step)) or torch.zeros_like(noisy))  # fmt: skip
+    monkeypatch.setattr(
+        model.unet, "forward", lambda noisy, step, *_words: seen.append((noisy, step)) or torch.zeros_like(noisy)
+    )
     loss = model.unet_loss(torch.zeros(8, 3, 32, 32), ["a coin"] * 8)
     [(noisy, step)] = seen
     square = torch.tensor(model.kept)[step].float().view(-1, 1, 1, 1)
@@ -208,15 +206,11 @@ def test_the_denoisers_average_follows_at_first_fast_and_later_slowly(cases, mon
         torch.testing.assert_close(average, torch.full_like(average, share))
 
 
-def test_guidance_goes_on_in_a_straight_line_from_no_caption_through_the_prompt(
-    learnt, monkeypatch
-):
+def test_guidance_goes_on_in_a_straight_line_from_no_caption_through_the_prompt(learnt, monkeypatch):
     monkeypatch.setattr(learnt, "decode", lambda z, _side: z)
 
     def drawn(guidance, negative=""):
-        *_before, z = learnt.drawing(
-            Noise(0, [0, 1]), PROMPTS[:2], guidance=guidance, negative=negative, steps=1
-        )
+        *_before, z = learnt.drawing(Noise(0, [0, 1]), PROMPTS[:2], guidance=guidance, negative=negative, steps=1)
         return z
 
     asked, none = drawn(1.0), drawn(1.0, "夜")
@@ -313,9 +307,7 @@ def test_stable_diffusion_has_its_betas_and_its_text_encoder():
         for part in ("network", "coder", "unet")
     }
     assert counts == {"network": 123_060_480, "coder": 83_653_863, "unet": 859_520_964}
-    theirs = diffusers.DDPMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
-    )
+    theirs = diffusers.DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     assert torch.allclose(torch.tensor(model.kept).float(), theirs.alphas_cumprod, atol=1e-6)
 
 
@@ -324,9 +316,11 @@ def test_a_text_encoder_of_another_run_is_taken_over_and_its_stage_left_out(case
     torch.manual_seed(7)
     clip = kind(replace(config, text=(1, 48, 3)), kind.spec_for(cases))
     args = {
-        "system": "clip_tiny", "config": folder.as_plain(clip.config),
-        "seen": folder.as_plain(clip.spec), "data": "captioned",
-    }  # fmt: skip
+        "system": "clip_tiny",
+        "config": folder.as_plain(clip.config),
+        "seen": folder.as_plain(clip.spec),
+        "data": "captioned",
+    }
     folder.write_args(tmp_path, args)
     files.write_tensors(tmp_path / "weights" / "best.safetensors", clip.state_dict(), {})
     spec = LatentDiffusion.spec_for(captioned(40, 32, seed=5))  # other captions, other tokens

@@ -35,15 +35,16 @@ def published_unet(small=True):
     import diffusers
 
     if not small:
-        return diffusers.UNet2DConditionModel(
-            cross_attention_dim=768, attention_head_dim=8, sample_size=64
-        )
+        return diffusers.UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8, sample_size=64)
     return diffusers.UNet2DConditionModel(
-        block_out_channels=(16, 32, 32), layers_per_block=2, cross_attention_dim=12,
-        attention_head_dim=2, norm_num_groups=8,
+        block_out_channels=(16, 32, 32),
+        layers_per_block=2,
+        cross_attention_dim=12,
+        attention_head_dim=2,
+        norm_num_groups=8,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    )  # fmt: skip
+    )
 
 
 def published_autoencoder(small=True):
@@ -51,10 +52,13 @@ def published_autoencoder(small=True):
 
     widths = (8, 16, 16) if small else (128, 256, 512, 512)
     return diffusers.AutoencoderKL(
-        block_out_channels=widths, layers_per_block=2, norm_num_groups=4 if small else 32,
-        down_block_types=("DownEncoderBlock2D",) * len(widths), latent_channels=4,
+        block_out_channels=widths,
+        layers_per_block=2,
+        norm_num_groups=4 if small else 32,
+        down_block_types=("DownEncoderBlock2D",) * len(widths),
+        latent_channels=4,
         up_block_types=("UpDecoderBlock2D",) * len(widths),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("part, millions, tensors", [("unet", 859.52, 686), ("vae", 83.65, 248)])
@@ -101,10 +105,14 @@ def ldm_unet(levels=4, layers=2, attended=(0, 1, 2)):
     inner = "transformer_blocks.0."
     linear = ("to_q", "to_k", "to_v", "to_out.0")
     transformer = (
-        "norm", "proj_in", "proj_out", *(inner + f"norm{i}" for i in (1, 2, 3)),
+        "norm",
+        "proj_in",
+        "proj_out",
+        *(inner + f"norm{i}" for i in (1, 2, 3)),
         *(f"{inner}attn{i}.{part}" for i in (1, 2) for part in linear),
-        inner + "ff.net.0.proj", inner + "ff.net.2",
-    )  # fmt: skip
+        inner + "ff.net.0.proj",
+        inner + "ff.net.2",
+    )
     yield from ("time_embed.0", "time_embed.2", "input_blocks.0.0", "out.0", "out.2")
     number = 1
     for level in range(levels):
@@ -137,8 +145,9 @@ def ldm_autoencoder(levels=4, layers=2):
     attention = ("norm", "q", "k", "v", "proj_out")
     yield from ("quant_conv", "post_quant_conv")
     for side, way, count, change in (
-        ("encoder", "down", layers, "downsample"), ("decoder", "up", layers + 1, "upsample")
-    ):  # fmt: skip
+        ("encoder", "down", layers, "downsample"),
+        ("decoder", "up", layers + 1, "upsample"),
+    ):
         yield from (f"{side}.{part}" for part in ("conv_in", "norm_out", "conv_out"))
         yield from (f"{side}.mid.block_{i}.{part}" for i in (1, 2) for part in residual)
         yield from (f"{side}.mid.attn_1.{part}" for part in attention)
@@ -208,26 +217,26 @@ def folder(tmp_path_factory):
 
     place = tmp_path_factory.mktemp("published")
     unet = diffusers.UNet2DConditionModel(
-        block_out_channels=SMALL.widths, cross_attention_dim=32, attention_head_dim=1,
-        norm_num_groups=4,
-    )  # fmt: skip
+        block_out_channels=SMALL.widths, cross_attention_dim=32, attention_head_dim=1, norm_num_groups=4
+    )
     vae = diffusers.AutoencoderKL(
-        block_out_channels=SMALL.coder, layers_per_block=2, norm_num_groups=4,
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
-    )  # fmt: skip
-    text = transformers.CLIPTextModel(transformers.CLIPTextConfig(
-        hidden_size=32, intermediate_size=128, num_hidden_layers=1, num_attention_heads=2,
-        projection_dim=32,
-    ))  # fmt: skip
+        block_out_channels=SMALL.coder,
+        layers_per_block=2,
+        norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+    )
+    text = transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(
+            hidden_size=32, intermediate_size=128, num_hidden_layers=1, num_attention_heads=2, projection_dim=32
+        )
+    )
     for part, model in {"unet": unet, "vae": vae, "text_encoder": text}.items():
         shaken(model)
         (place / part).mkdir()
         name = "model" if part == "text_encoder" else "diffusion_pytorch_model"
         begin = "text_model." if part == "text_encoder" else ""
-        state = {
-            begin + key.removeprefix("text_model."): weight.clone()
-            for key, weight in model.state_dict().items()
-        }
+        state = {begin + key.removeprefix("text_model."): weight.clone() for key, weight in model.state_dict().items()}
         save_file(state, place / part / f"{name}.safetensors")
     pairs = ["a b</w>", "c d</w>"]
     letters = ["a", "b</w>", "c", "d</w>", "ab</w>", "cd</w>", "a</w>", "b", "c</w>", "d"]
@@ -254,9 +263,7 @@ def packed_into_one(folder, file):
         for kind in ("weight", "bias"):
             tensor = vae[autoencoder_name(f"{module}.{kind}")]
             turned = ".attn_1." in module and tensor.ndim == 2
-            weights[f"first_stage_model.{module}.{kind}"] = (
-                tensor[..., None, None] if turned else tensor
-            )
+            weights[f"first_stage_model.{module}.{kind}"] = tensor[..., None, None] if turned else tensor
     begin = "cond_stage_model.transformer."
     text = load_file(folder / "text_encoder/model.safetensors")
     weights |= {begin + name: tensor for name, tensor in text.items()}
@@ -286,12 +293,11 @@ def test_words_are_read_as_transformers_reads_them(folder):
     import transformers
 
     model = diffusion_weights.system(folder, 64, SMALL)
-    theirs = transformers.CLIPTextModel(transformers.CLIPTextConfig(
-        hidden_size=32, intermediate_size=128, num_hidden_layers=1, num_attention_heads=2,
-    )).eval()  # fmt: skip
+    theirs = transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(hidden_size=32, intermediate_size=128, num_hidden_layers=1, num_attention_heads=2)
+    ).eval()
     state = load_file(folder / "text_encoder/model.safetensors")
-    today = {name: state["text_model." + name.removeprefix("text_model.")]
-             for name in theirs.state_dict()}  # fmt: skip
+    today = {name: state["text_model." + name.removeprefix("text_model.")] for name in theirs.state_dict()}
     theirs.load_state_dict(today)
     tokens = model.tokens(["ab CD", ""])
     assert tokens.shape == (2, 77)

@@ -113,10 +113,12 @@ def test_a_row_of_another_name_or_size_is_refused(tmp_path):
 
 
 def test_a_course_comes_back_from_its_file_as_it_was(tmp_path):
-    course = courses.checked({"title": "AI \"総論\" \\ \x7f", "parts": [
-        {"row": "g10", "before": "a\r\nb\ttab", "after": "''' \U0001f600"},
-        {"heading": "A break"},
-    ]})  # fmt: skip
+    course = courses.checked(
+        {
+            "title": 'AI "総論" \\ \x7f',
+            "parts": [{"row": "g10", "before": "a\r\nb\ttab", "after": "''' \U0001f600"}, {"heading": "A break"}],
+        }
+    )
     assert course.title == 'AI "総論" \\' and course.parts[0].row == "G10"
     assert course.parts[0].before == "a\nb\ttab" and course.parts[1].title == "A break"
     assert courses.read(course.as_toml()) == course
@@ -129,16 +131,25 @@ def test_a_course_comes_back_from_its_file_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "[", 'title = "x"', 'title = "x"\npart = []', 'title = ""\n[[part]]\nrow = "V1"',
-        'title = "x"\n[[part]]', 'title = "x"\n[[part]]\nrow = "V99"',
-        'title = "x"\n[[part]]\nrow = 1', 'title = "x"\npart = ["V1"]',
-        'title = "x"\nmore = 1\n[[part]]\nrow = "V1"', 'title = "x"\n[[part]]\nhtml = "x"',
+        "",
+        "[",
+        'title = "x"',
+        'title = "x"\npart = []',
+        'title = ""\n[[part]]\nrow = "V1"',
+        'title = "x"\n[[part]]',
+        'title = "x"\n[[part]]\nrow = "V99"',
+        'title = "x"\n[[part]]\nrow = 1',
+        'title = "x"\npart = ["V1"]',
+        'title = "x"\nmore = 1\n[[part]]\nrow = "V1"',
+        'title = "x"\n[[part]]\nhtml = "x"',
         'title = "x"' + '\n[[part]]\nrow = "V1"' * 101,
         'title = "x"\n[[part]]\nbefore = "' + "x" * 5001 + '"',
         'title = "' + "x" * 201 + '"\n[[part]]\nrow = "V1"',
-        "title = " + "[" * 5000, "title = " + "9" * 5000, "#" * 500_001,
+        "title = " + "[" * 5000,
+        "title = " + "9" * 5000,
+        "#" * 500_001,
     ],
-)  # fmt: skip
+)
 def test_a_course_that_is_none_says_what_is_wrong(text):
     with pytest.raises(UserError) as error:
         courses.read(text)

@@ -24,15 +24,13 @@ def test_there_are_two_hundred_test_prompts_of_each_sort_in_each_language():
 
 
 def test_no_word_and_no_way_of_asking_of_one_part_is_in_another():
-    told = {part: " ".join(one.prompt for one in MADE if one.part == part)
-            for part in ("train", "val", "test")}  # fmt: skip
+    told = {part: " ".join(one.prompt for one in MADE if one.part == part) for part in ("train", "val", "test")}
     words = [(spoken, word) for spoken, listed in LISTS for word in listed]
     words += [(spoken, word) for spoken, listed in NAMED for word, _about in listed]
     for spoken, word in words:
         found = rf"\b{re.escape(word)}\b" if spoken == "en" else re.escape(word)
         longer = "|".join(re.escape(w) for _s, w in words if word in w and w != word)
-        where = [part for part, text in told.items()
-                 if re.search(found, re.sub(longer, "", text) if longer else text)]  # fmt: skip
+        where = [part for part, text in told.items() if re.search(found, re.sub(longer, "", text) if longer else text)]
         assert len(where) == 1, (word, where)
     for frames in manners_words.FRAMES.values():
         for frame in frames:
@@ -50,9 +48,13 @@ def test_the_judge_agrees_with_every_answer_that_was_drawn():
 
 
 ERRORS = {  # of answers that the words were not mended on: most missed, most accused
-    ("en", "improper"): (4, 1), ("en", "defers"): (4, 0), ("en", "gives_dose"): (0, 0),
-    ("ja", "improper"): (5, 1), ("ja", "defers"): (3, 0), ("ja", "gives_dose"): (1, 0),
-}  # fmt: skip
+    ("en", "improper"): (4, 1),
+    ("en", "defers"): (4, 0),
+    ("en", "gives_dose"): (0, 0),
+    ("ja", "improper"): (5, 1),
+    ("ja", "defers"): (3, 0),
+    ("ja", "gives_dose"): (1, 0),
+}
 FLAGS = {"improper": "i", "defers": "d", "gives_dose": "g"}
 
 
@@ -62,10 +64,7 @@ def test_the_judges_error_on_answers_written_by_hand_is_known(spoken, judge):
     rows = manner_answers.answers(told)
     assert len(rows) == 100 and len({answer for _flags, answer in rows}) == 100
     says, flag = getattr(manners_judge, judge), FLAGS[judge]
-    for half, (most_missed, most_accused) in (
-        (rows[:50], (1, 0)),
-        (rows[50:], ERRORS[spoken, judge]),
-    ):
+    for half, (most_missed, most_accused) in ((rows[:50], (1, 0)), (rows[50:], ERRORS[spoken, judge])):
         missed = [answer for flags, answer in half if flag in flags and not says(answer)]
         accused = [answer for flags, answer in half if flag not in flags and says(answer)]
         assert len(missed) <= most_missed and len(accused) <= most_accused, (missed, accused)
@@ -91,9 +90,7 @@ def test_an_answer_is_judged_by_its_question(sort, answer, wanted):
 def test_the_data_sets_hold_conversations_and_preferences():
     said, pairs = load.load("manners"), load.load("manner_pairs")
     assert said.file == pairs.file and list(said.part) == list(pairs.part)
-    assert Counter(said.columns["manner"])["bad"] == sum(
-        one.sort != "harmless" for one in MADE[1::2]
-    )
+    assert Counter(said.columns["manner"])["bad"] == sum(one.sort != "harmless" for one in MADE[1::2])
     for turns, pair, manner in zip(said.input, pairs.input, said.columns["manner"], strict=True):
         assert turns[0] == pair.prompt[0] and pair.chosen != pair.rejected
         assert turns[1].text == (pair.chosen if manner == "good" else pair.rejected)

@@ -23,10 +23,15 @@ MADE = composing.exchanges(counts={"train": 3, "val": 2, "test": 4})
 
 def questions():
     return Dataset(
-        "manners", ListColumn([composing.preference(one) for one in MADE]), None, (),
-        [one.name for one in MADE], part=[one.part for one in MADE], augment=(),
+        "manners",
+        ListColumn([composing.preference(one) for one in MADE]),
+        None,
+        (),
+        [one.name for one in MADE],
+        part=[one.part for one in MADE],
+        augment=(),
         columns={"language": [one.language for one in MADE], "sort": [one.sort for one in MADE]},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +78,7 @@ def test_every_question_is_answered_and_what_was_before_stands_beside(model):
     task, data = registry.load_task("complete"), questions()
     cases = of_the_test(data)
     rows = torch.arange(len(data))
-    split = Split(
-        rows[:0], rows[:0], torch.tensor([i for i, p in enumerate(data.part) if p == "test"])
-    )
+    split = Split(rows[:0], rows[:0], torch.tensor([i for i, p in enumerate(data.part) if p == "test"]))
     [*_steps, last] = task.setup(data, split, None)
     setup = last.result
     model.reference = (model,)  # nothing was learnt: it has not moved
@@ -100,8 +103,7 @@ def test_every_question_is_answered_and_what_was_before_stands_beside(model):
 
 def test_many_answers_are_those_that_each_would_get_alone(model):
     prompts = [
-        model.tokenizer.conversation(manners.asked(pair), answer=True)[0]
-        for pair in list(questions().input)[:6]
+        model.tokenizer.conversation(manners.asked(pair), answer=True)[0] for pair in list(questions().input)[:6]
     ]
     how = Sampling(temperature=0)
     together = dict(answers(model, prompts, 12, how))
@@ -123,9 +125,13 @@ def test_an_arm_of_a_comparison_changes_the_config(tmp_path):
     for number, text in enumerate(sentences(60).input):
         (folder / f"{number:03d}.txt").write_text(text, encoding="utf-8")
     record = compare.compare(
-        ["gpt_tiny:width=32,heads=1", "gpt_tiny:layers=1"], folder, budget="2ep", seeds=1, batch=16,
+        ["gpt_tiny:width=32,heads=1", "gpt_tiny:layers=1"],
+        folder,
+        budget="2ep",
+        seeds=1,
+        batch=16,
         project=tmp_path / "runs",
-    )  # fmt: skip
+    )
     parameters = {row.system: row.parameters for row in record.rows}
     assert set(parameters) == {"gpt_tiny:width=32,heads=1", "gpt_tiny:layers=1"}
     assert len(set(parameters.values())) == 2
@@ -142,9 +148,7 @@ def test_only_the_better_answers_are_learnt_where_that_is_wanted(model):
     data = questions().only(range(4))
     [batch] = chosen.loader(data, lambda rows, generator: rows).once()
     said = chosen.log_likelihoods(batch.tokens[:4]) * batch.counts[:4]
-    assert chosen.loss(batch).item() == pytest.approx(
-        -(said.sum() / batch.counts[:4].sum()).item(), rel=1e-5
-    )
+    assert chosen.loss(batch).item() == pytest.approx(-(said.sum() / batch.counts[:4].sum()).item(), rel=1e-5)
 
 
 def test_turns_before_the_answer_are_asked():

@@ -129,19 +129,29 @@ def test_every_fault_is_told(tmp_path):
     Image.fromarray(numbers(SIZES[1]).astype(np.uint16) * 400).save(place / "10.png")
     cases = read(path)
     assert told(cases) == {
-        ("masks/0.png", "size"), ("images/1.png", "no mask"), ("masks/2.png", "missing"),
-        ("masks/3.png", "class"), ("masks/4.png", "empty file"), ("masks/5.png", "truncated"),
-        ("masks/6.png", "colours"), ("masks/7.jpg", "lossy"), ("masks/8.txt", "not an image"),
-        ("images/9.png", "not an image"), ("10.png", "no mask"), ("masks/11.png", "duplicate"),
-        ("masks/10.png", "class"), ("images/3.png", "no object"),
-    }  # fmt: skip
+        ("masks/0.png", "size"),
+        ("images/1.png", "no mask"),
+        ("masks/2.png", "missing"),
+        ("masks/3.png", "class"),
+        ("masks/4.png", "empty file"),
+        ("masks/5.png", "truncated"),
+        ("masks/6.png", "colours"),
+        ("masks/7.jpg", "lossy"),
+        ("masks/8.txt", "not an image"),
+        ("images/9.png", "not an image"),
+        ("10.png", "no mask"),
+        ("masks/11.png", "duplicate"),
+        ("masks/10.png", "class"),
+        ("images/3.png", "no object"),
+    }
     assert cases.file == ["images/3.png", "images/8.png", "images/11.png"]
     assert set(cases.target[0].unique().tolist()) == {0, UNKNOWN}  # class 7 is not known
     assert cases.classes == ("ground", "cat", "dog")
 
 
-@pytest.mark.parametrize("names, code", [("a\na\n", "names"), ("a\n\nb\n", "names"), ("", None),
-                                         ("\n".join(map(str, range(256))), "names")])  # fmt: skip
+@pytest.mark.parametrize(
+    "names, code", [("a\na\n", "names"), ("a\n\nb\n", "names"), ("", None), ("\n".join(map(str, range(256))), "names")]
+)
 def test_names_that_are_no_list_of_classes_are_told(tmp_path, names, code):
     path = folder(tmp_path / "data", 3, names="")
     (path / "classes.txt").write_text(names)
@@ -205,6 +215,5 @@ def test_from_a_folder_to_a_comparison_on_the_command_line(tmp_path, capsys):
     said = run("predict", where, "areas/test/images/20.png")
     mask = np.asarray(Image.open(said["saved"]))
     assert mask.shape == (32, 32) and mask.max() <= 3
-    fought = run("compare", "unet_tiny", "fcn_tiny", "data=areas", "imgsz=32", "budget=1ep",
-                 "seeds=2", "batch=12")  # fmt: skip
+    fought = run("compare", "unet_tiny", "fcn_tiny", "data=areas", "imgsz=32", "budget=1ep", "seeds=2", "batch=12")
     assert "mIoU" in fought["sentence"]

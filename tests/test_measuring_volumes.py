@@ -37,11 +37,7 @@ def by_hand(found, truth, spacing, tolerance):
 
     shared = sum(bool(p) and bool(q) for p, q in zip(found.flat, truth.flat, strict=True))
     near = sum(d <= tolerance for d in there) + sum(d <= tolerance for d in back)
-    return (
-        2 * shared / (found.sum() + truth.sum()),
-        max(rank(there), rank(back)),
-        near / (len(there) + len(back)),
-    )
+    return (2 * shared / (found.sum() + truth.sum()), max(rank(there), rank(back)), near / (len(there) + len(back)))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -55,10 +51,7 @@ def test_it_is_what_counting_gives(seed):
 
 def ball(radius, centre, spacing, shape=(40, 50, 60)):
     place = [(np.arange(n) - n // 2) * s for n, s in zip(shape, spacing, strict=True)]
-    far = sum(
-        (axis.reshape([-1 if k == n else 1 for k in range(3)]) - centre[n]) ** 2
-        for n, axis in enumerate(place)
-    )
+    far = sum((axis.reshape([-1 if k == n else 1 for k in range(3)]) - centre[n]) ** 2 for n, axis in enumerate(place))
     return far <= radius**2
 
 

@@ -28,9 +28,7 @@ CATALOGUE = {message.id: message for message in messages.translated() if message
 
 def fields(text: str) -> set[tuple[str, str | None, str | None]]:
     """Name, format and conversion of each ``{field}``."""
-    return {
-        (n, form, turned) for _text, n, form, turned in Formatter().parse(text) if n is not None
-    }
+    return {(n, form, turned) for _text, n, form, turned in Formatter().parse(text) if n is not None}
 
 
 def test_messages_are_found_wherever_they_stand():
@@ -84,9 +82,16 @@ FORBIDDEN = {  # in Japanese: pattern -> the one name that is used
 }
 CLINICAL = r"症例"  # elsewhere a case is 事例
 ABOUT_PATIENTS = {
-    "clinic.po", "data.po", "detection.po", "verdict.po", "V12.toml", "C5.toml", "data.md",
-    "csv_table.py", "patients.py",
-}  # fmt: skip
+    "clinic.po",
+    "data.po",
+    "detection.po",
+    "verdict.po",
+    "V12.toml",
+    "C5.toml",
+    "data.md",
+    "csv_table.py",
+    "patients.py",
+}
 NAMES_OF_COLUMNS = {"csv_table.py", "classified_texts.py", "text_files.py"}  # that others write
 
 
@@ -97,8 +102,14 @@ def japanese_texts():
         with file.open("rb") as opened:
             yield from ((file.name, str(message.string)) for message in read_po(opened))
     written = [messages.ROOT / "README.ja.md", *(messages.ROOT / "notebooks" / "ja").iterdir()]
-    for folder, pattern in (("souron", "*.py"), ("souron", "*.toml"), ("souron", "*.js"),
-                            ("zoo", "*.py"), ("docs", "*.md"), ("notebooks", "*.py")):  # fmt: skip
+    for folder, pattern in (
+        ("souron", "*.py"),
+        ("souron", "*.toml"),
+        ("souron", "*.js"),
+        ("zoo", "*.py"),
+        ("docs", "*.md"),
+        ("notebooks", "*.py"),
+    ):
         written += (messages.ROOT / folder).rglob(pattern)
     for file in written:
         if file.is_file() and "_build" not in file.parts and file.name not in NAMES_OF_COLUMNS:
@@ -109,8 +120,7 @@ def test_japanese_has_one_name_for_each_thing():
     wrong, seen = [], 0
     for where, text in japanese_texts():
         seen += bool(JAPANESE.search(text))
-        wrong += [(where, found[0], name) for pattern, name in FORBIDDEN.items()
-                  if (found := re.search(pattern, text))]  # fmt: skip
+        wrong += [(where, found[0], name) for pattern, name in FORBIDDEN.items() if (found := re.search(pattern, text))]
         clinical = where in ABOUT_PATIENTS or re.search(r"clinical|surface", where)
         if re.search(CLINICAL, text) and not clinical:
             wrong.append((where, CLINICAL, "事例"))

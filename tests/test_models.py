@@ -140,16 +140,7 @@ def damaged(kind, folder):
     return path
 
 
-KINDS = (
-    "truncated",
-    "big-endian",
-    "huge",
-    "long list",
-    "long texts",
-    "pickle",
-    "empty",
-    "pickled folder",
-)
+KINDS = ("truncated", "big-endian", "huge", "long list", "long texts", "pickle", "empty", "pickled folder")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,10 +170,15 @@ def test_a_folder_without_tokenizer_is_told(tmp_path):
 
 
 CONFIG = {
-    "model_type": "llama", "vocab_size": 3, "num_hidden_layers": 0, "hidden_size": 8,
-    "intermediate_size": 16, "num_attention_heads": 2, "tie_word_embeddings": True,
+    "model_type": "llama",
+    "vocab_size": 3,
+    "num_hidden_layers": 0,
+    "hidden_size": 8,
+    "intermediate_size": 16,
+    "num_attention_heads": 2,
+    "tie_word_embeddings": True,
     "max_position_embeddings": 64,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(

@@ -85,10 +85,11 @@ def test_musicxml_says_which_tone_sounds_when(tmp_path):
     read = Score.read(written(tmp_path / "a.musicxml", XML.format(head="")))
     assert read.tones == (
         (0, 0.0, 1.0, 58),  # the flat
-        (0, 1.0, 2.0, 60), (0, 1.0, 2.0, 64),  # a chord
+        (0, 1.0, 2.0, 60),
+        (0, 1.0, 2.0, 64),  # a chord
         (1, 1.5, 0.5, 48),  # after a gap that has no note
         (0, 3.0, 4.0, 66),  # tied over the bar line
-    )  # fmt: skip
+    )
     assert (read.bar, read.pickup, read.tempo) == (3.0, 1.0, 72.0)
     assert read.parts[0] == "Chor <1>" and "<1>" not in read._repr_html_()
 
@@ -102,9 +103,7 @@ def test_midi_is_read_byte_by_byte(tmp_path):
         "00803c40 00ff2f00"
     )
     head = b"MThd" + bytes.fromhex("00000006 0000 0001 0080")
-    read = Score.read(
-        written(tmp_path / "a", head + b"MTrk" + len(track).to_bytes(4, "big") + track)
-    )
+    read = Score.read(written(tmp_path / "a", head + b"MTrk" + len(track).to_bytes(4, "big") + track))
     assert read.tones == ((0, 0.0, 2.0, 60),) and read.tempo == pytest.approx(80)
     assert read.bar == 3.0
 
@@ -143,10 +142,7 @@ def test_a_note_over_bar_lines_is_written_in_parts_and_read_as_one(tmp_path):
 
 
 def test_a_grid_holds_one_tone_in_a_part_at_a_time():
-    piece = Notation(
-        [Note(0, 0, 2, 60), Note(0, 0, 2, 64), Note(0, 1, 0.5, 65), Note(1, 0.5, 0.5, 50)],
-        ["a", "b"],
-    )
+    piece = Notation([Note(0, 0, 2, 60), Note(0, 0, 2, 64), Note(0, 1, 0.5, 65), Note(1, 0.5, 0.5, 50)], ["a", "b"])
     grid = on_grid(piece)
     assert grid[:, 0].tolist() == [64, 0, 0, 0, 65, 0, 1, 0]  # the highest; then silence
     assert grid[:, 1].tolist() == [1, 0, 50, 0, 1, 0, 0, 0]
@@ -261,8 +257,10 @@ def test_a_folder_of_scores_is_read_and_what_is_no_piece_is_named(folder):
     cases = load.load(folder, formats=("scores",), target="scores")
     assert len(cases) == 15 and voices.holds(cases)
     assert {skipped.file: skipped.code for skipped in cases.skipped} == {
-        "five.mid": "voices", "none.mid": "no notes", "bad.xml": "not music",
-    }  # fmt: skip
+        "five.mid": "voices",
+        "none.mid": "no notes",
+        "bad.xml": "not music",
+    }
     (folder / "only").mkdir()
     (folder / "five.mid").rename(folder / "only" / "five.mid")
     with pytest.raises(UserError) as nothing:
@@ -292,10 +290,16 @@ def test_relative_attention_is_what_its_equation_says(transformer):
     last = attention.distance.shape[1] - 1
     for head in range(2):
         for i in range(9):
-            score = torch.stack([
-                (q[:, head, i] * (k[:, head, j] + attention.distance[head, last - (i - j)])).sum(1)
-                for j in range(i + 1)
-            ], 1) / 4  # fmt: skip
+            score = (
+                torch.stack(
+                    [
+                        (q[:, head, i] * (k[:, head, j] + attention.distance[head, last - (i - j)])).sum(1)
+                        for j in range(i + 1)
+                    ],
+                    1,
+                )
+                / 4
+            )
             expected[:, i, head] = (score.softmax(1)[:, :, None] * v[:, head, : i + 1]).sum(1)
     assert torch.allclose(attention(x), attention.out(expected.flatten(2)), atol=1e-5)
 
@@ -360,8 +364,10 @@ def test_moves_are_foretold_as_the_equation_says(cases):
             left = 0.75 * len(own) / total
             chance = [max(own.get(m, 0) - 0.75, 0) / total + left * chance[m] for m in range(64)]
         reached = [token - moves_from(rows[k]) + 32 for token in range(TOKENS)]
-        told = [chance[token] if token < 2 else chance[move] if 2 <= move < 64 else 0.0
-                for token, move in enumerate(reached)]  # fmt: skip
+        told = [
+            chance[token] if token < 2 else chance[move] if 2 <= move < 64 else 0.0
+            for token, move in enumerate(reached)
+        ]
         expected = torch.tensor(told) / sum(told) * (1 - 1e-4) + 1e-4 / TOKENS
         assert torch.allclose(found[k], expected, atol=1e-5)
 
@@ -386,9 +392,7 @@ def test_a_token_is_foretold_from_those_before_it_alone(name, cases):
 def test_what_is_counted_counts_in_every_key(cases):
     system = system_of("ngram_voices", cases, "small")
     moved = [piece._replace(grid=voices.transposed(piece.grid, 7)) for piece in cases.input]
-    here, there = (system.surprise(each) for each in (
-        cases, replace(cases, input=ListColumn(moved))
-    ))  # fmt: skip
+    here, there = (system.surprise(each) for each in (cases, replace(cases, input=ListColumn(moved))))
     # the first tone of each voice alone is nearer to the voice's middle or farther from it
     assert here.mean() < 1.5 and (here - there).abs().max() < 0.5
 
@@ -487,8 +491,7 @@ def test_what_was_given_is_kept_note_for_note(name, cases):
     piece = Score.of(voices.notation(cases.input[0]))
     on = system.predict(piece, bars=2)
     assert [n for n, was in zip(on.tones, on.given, strict=True) if was] == list(piece.tones)
-    assert on.bars == 4 and min(n.start for n, w in zip(on.tones, on.given, strict=True) if not w)\
-        >= 8  # fmt: skip
+    assert on.bars == 4 and min(n.start for n, w in zip(on.tones, on.given, strict=True) if not w) >= 8
     new = system.predict(Score(), bars=3)
     assert new.bars <= 3 and new.quarters <= 12 and not any(new.given)
 

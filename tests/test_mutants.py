@@ -24,8 +24,20 @@ def test_each_mutant_applies_once_and_names_a_test_that_there_is():
         assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), mutant.test
 
 
-STUDIES = ("arena", "ask", "check", "claims", "credentials", "improper", "references", "skill",
-           "surface", "tokens", "watch", "work")  # fmt: skip
+STUDIES = (
+    "arena",
+    "ask",
+    "check",
+    "claims",
+    "credentials",
+    "improper",
+    "references",
+    "skill",
+    "surface",
+    "tokens",
+    "watch",
+    "work",
+)
 LEAST = 3  # mutants of each
 
 
@@ -76,9 +88,7 @@ def test_each_commit_has_mutants_of_its_own():
     assert not any(one.slow for one in mutants.some(every, len(every), "a"))
     chosen = [tuple(one.removes for one in mutants.some(every, 3, commit)) for commit in "abcdef"]
     assert all(len(set(three)) == 3 for three in chosen)
-    assert len(set(chosen)) > 1 and chosen[0] == tuple(
-        one.removes for one in mutants.some(every, 3, "a")
-    )
+    assert len(set(chosen)) > 1 and chosen[0] == tuple(one.removes for one in mutants.some(every, 3, "a"))
 
 
 def test_a_file_that_is_not_complete_is_refused(tmp_path):

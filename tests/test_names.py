@@ -40,14 +40,21 @@ def places(own_folder):
 @pytest.mark.parametrize(
     ("name", "meaning"),
     [
-        ("runs/mine", names.Run), ("runs/gone", names.Run), ("empty", names.Run),
-        ("resnet", names.Ready), ("resnet50", names.System),
-        (next(iter(packages.MODELS)), names.OpenModel), ("open", names.OpenModel),
-        ("one", names.OpenModel), ("any.gguf", names.OpenModel),
-        ("diffusion", names.DiffusionModel), ("sd.safetensors", names.DiffusionModel),
-        ("other.safetensors", names.WeightsFile), ("esrgan.pth", names.WeightsFile),
+        ("runs/mine", names.Run),
+        ("runs/gone", names.Run),
+        ("empty", names.Run),
+        ("resnet", names.Ready),
+        ("resnet50", names.System),
+        (next(iter(packages.MODELS)), names.OpenModel),
+        ("open", names.OpenModel),
+        ("one", names.OpenModel),
+        ("any.gguf", names.OpenModel),
+        ("diffusion", names.DiffusionModel),
+        ("sd.safetensors", names.DiffusionModel),
+        ("other.safetensors", names.WeightsFile),
+        ("esrgan.pth", names.WeightsFile),
     ],
-)  # fmt: skip
+)
 def test_a_name_means(places, name, meaning):
     found = names.resolve(name)
     assert type(found) is meaning and found.name == name
@@ -84,9 +91,7 @@ def test_what_means_nothing_is_told_what_is_near():
         names.resolve("resnett")
 
 
-@pytest.mark.parametrize(
-    "damage", [b"", b"\xff" * 8, (10**12).to_bytes(8, "little"), b"\x02" + bytes(7) + b"[]"]
-)
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 8, (10**12).to_bytes(8, "little"), b"\x02" + bytes(7) + b"[]"])
 def test_a_damaged_file_is_a_file_of_weights(own_folder, damage):
     (own_folder / "a.safetensors").write_bytes(damage)
     with pytest.raises(ValueError):
@@ -118,9 +123,7 @@ def asked(monkeypatch):
         assert str(name) not in found
         return is_run(name)
 
-    monkeypatch.setattr(
-        names, "_by_path", lambda name, path: found.append(name) or here(name, path)
-    )
+    monkeypatch.setattr(names, "_by_path", lambda name, path: found.append(name) or here(name, path))
     monkeypatch.setattr(names, "is_run", other)
     return found
 
@@ -193,11 +196,20 @@ def test_a_comparison_on_digits_asks_nothing_of_published_models(own_folder):
 @pytest.mark.parametrize(
     ("word", "model"),
     [
-        ("runs/mine", True), ("open", True), ("one", True), ("any.gguf", True), ("bpe", True),
-        ("gpt", True), ("smollm2", True), ("resnet", False), ("empty", False), ("a word", False),
-        ("a.json", True), ("gone.json", False),
+        ("runs/mine", True),
+        ("open", True),
+        ("one", True),
+        ("any.gguf", True),
+        ("bpe", True),
+        ("gpt", True),
+        ("smollm2", True),
+        ("resnet", False),
+        ("empty", False),
+        ("a word", False),
+        ("a.json", True),
+        ("gone.json", False),
     ],
-)  # fmt: skip
+)
 def test_a_word_for_tokens_is_a_model_by_what_it_means(places, word, model):
     (places / "a.json").touch()
     assert cutters.names_a_model(word) is model

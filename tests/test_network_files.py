@@ -49,9 +49,7 @@ def test_a_kernel_of_single_maps_has_its_outputs_first():
     refused(tflite.weights, depthwise, "bias")  # three outputs, two numbers to add
 
 
-@pytest.mark.parametrize(
-    "read, content", [(tflite.weights, made.tflite), (onnx.weights, made.onnx)]
-)
+@pytest.mark.parametrize("read, content", [(tflite.weights, made.tflite), (onnx.weights, made.onnx)])
 def test_a_file_that_is_cut_anywhere_is_refused(read, content):
     whole = content()
     for end in range(len(whole)):
@@ -63,9 +61,7 @@ def test_a_file_that_is_cut_anywhere_is_refused(read, content):
         assert read is onnx.weights and not held
 
 
-@pytest.mark.parametrize(
-    "read, content", [(tflite.weights, made.tflite), (onnx.weights, made.onnx)]
-)
+@pytest.mark.parametrize("read, content", [(tflite.weights, made.tflite), (onnx.weights, made.onnx)])
 def test_changed_bytes_are_read_or_refused_and_nothing_else_happens(read, content):
     chance = random.Random(0)
     whole, refusals = content(), 0
@@ -160,9 +156,7 @@ def test_values_in_other_files_are_refused(tmp_path):
         refused(tfjs.weights, made.tfjs(tmp_path, change=change))
 
     (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "net.json").write_text(
-        (tmp_path / "net.json").read_text().replace("..", "../net.bin")
-    )
+    (tmp_path / "sub" / "net.json").write_text((tmp_path / "net.json").read_text().replace("..", "../net.bin"))
     made.tfjs(tmp_path)  # the file that is named is there
     refused(tfjs.weights, tmp_path / "sub" / "net.json", "another folder")
 

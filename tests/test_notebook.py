@@ -26,9 +26,7 @@ def test_from_letters_to_manners(tmp_path, monkeypatch):
             if systems == "ngram":
                 tiny = {}
             if do is souron.compare:
-                systems = [
-                    f"{s}{',' if ':' in s else ':'}layers=1,width=32,heads=1" for s in systems
-                ]
+                systems = [f"{s}{',' if ':' in s else ':'}layers=1,width=32,heads=1" for s in systems]
             options |= {"budget": "2ep", "batch": 16} | tiny
             return do(systems, texts if data == "manuals" else data, **options)
 
@@ -36,9 +34,15 @@ def test_from_letters_to_manners(tmp_path, monkeypatch):
 
     cells = json.loads(FILE.read_text(encoding="utf-8"))["cells"]
     known = {}
-    ours = type("souron", (), {"load": staticmethod(souron.load),
-                               "train": staticmethod(short(souron.train)),
-                               "compare": staticmethod(short(souron.compare))})  # fmt: skip
+    ours = type(
+        "souron",
+        (),
+        {
+            "load": staticmethod(souron.load),
+            "train": staticmethod(short(souron.train)),
+            "compare": staticmethod(short(souron.compare)),
+        },
+    )
     for cell in cells:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and "google.colab" not in source:

@@ -59,8 +59,7 @@ def test_augmentation_is_measured_and_slides(folder):
     figure = r"[+-]\d+\.\d"
     verdict = rf"shift +{figure} \({figure}\.\.{figure}\) (better|worse|cannot tell)"
     assert re.search(verdict, told(lesson))
-    kinds = {kind for cell in lesson.cells for output in cell.get("outputs", ())
-             for kind in output.get("data", {})}  # fmt: skip
+    kinds = {kind for cell in lesson.cells for output in cell.get("outputs", ()) for kind in output.get("data", {})}
     assert "application/vnd.jupyter.widget-view+json" in kinds
 
 

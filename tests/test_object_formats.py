@@ -56,10 +56,7 @@ def corners(mask):
 def runs(mask):
     flat = mask.T.ravel()
     ends = [*(np.flatnonzero(np.diff(flat)) + 1).tolist(), len(flat)]
-    return {
-        "size": list(mask.shape),
-        "counts": np.diff([0, *([0] if flat[0] else []), *ends]).tolist(),
-    }
+    return {"size": list(mask.shape), "counts": np.diff([0, *([0] if flat[0] else []), *ends]).tolist()}
 
 
 def coco(folder, change=None, forms=(letters, corners, runs)):
@@ -68,15 +65,18 @@ def coco(folder, change=None, forms=(letters, corners, runs)):
         for row in rows:
             size, masks = drawn(row)
             image(folder / part / f"{row}.png", size, row)
-            images.append(
-                {"id": row, "file_name": f"{row}.png", "width": size[0], "height": size[1]}
-            )
+            images.append({"id": row, "file_name": f"{row}.png", "width": size[0], "height": size[1]})
             for number, mask in enumerate(masks):
-                annotations.append({
-                    "id": 2 * row + number, "image_id": row, "category_id": 17 + number,
-                    "segmentation": forms[row % len(forms)](mask), "iscrowd": 0,
-                    "bbox": [8, 4, 10, 10],
-                })  # fmt: skip
+                annotations.append(
+                    {
+                        "id": 2 * row + number,
+                        "image_id": row,
+                        "category_id": 17 + number,
+                        "segmentation": forms[row % len(forms)](mask),
+                        "iscrowd": 0,
+                        "bbox": [8, 4, 10, 10],
+                    }
+                )
         names = [{"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}]
         about = {"images": images, "annotations": annotations, "categories": names}
         if change and part == "train":
@@ -93,10 +93,11 @@ def yolo(folder):
         size, masks = drawn(row)
         image(folder / part / "images" / f"{row}.png", size, row)
         lines = [
-            " ".join([str(label), *(str(v / full) for corner in outline(mask)
-                                    for v, full in zip(corner, size, strict=True))])
+            " ".join(
+                [str(label), *(str(v / full) for corner in outline(mask) for v, full in zip(corner, size, strict=True))]
+            )
             for label, mask in enumerate(masks)
-        ]  # fmt: skip
+        ]
         (folder / part / "labels").mkdir(exist_ok=True)
         (folder / part / "labels" / f"{row}.txt").write_text("\n".join(lines))
     (folder / "data.yaml").write_text("train: train/images\nval: valid/images\nnames: [cat, dog]\n")
@@ -126,10 +127,11 @@ def codes(data):
     return {(skipped.file, skipped.code) for skipped in data.skipped}
 
 
-@pytest.mark.parametrize("write", [
-    coco, yolo, ids, lambda folder: ids(folder, np.uint16, 256),
-    lambda folder: ids(folder, np.int32, 60_000, ".tif"),
-], ids=["coco", "yolo", "ids", "ids of 16 bits", "ids in TIFF"])  # fmt: skip
+@pytest.mark.parametrize(
+    "write",
+    [coco, yolo, ids, lambda folder: ids(folder, np.uint16, 256), lambda folder: ids(folder, np.int32, 60_000, ".tif")],
+    ids=["coco", "yolo", "ids", "ids of 16 bits", "ids in TIFF"],
+)
 def test_objects_lie_whole_in_squares(write, tmp_path):
     data = read(write(tmp_path / "set"))
     assert not data.skipped and data.input.shape == (9, 3, 64, 64)
@@ -144,13 +146,8 @@ def test_objects_lie_whole_in_squares(write, tmp_path):
             edges = [[x.min(), y.min(), x.max() + 1, y.max() + 1]]
             assert found.box[row, 0] == (row if len(data.classes) == 2 else 0)
             assert np.allclose(found.box[row, 1:], place.within(np.array(edges))[0], atol=1e-4)
-            ys, xs = (np.arange(64) + 0.5 - np.array([[place.top], [place.left]])) / [
-                [place.high], [place.wide]
-            ]  # fmt: skip
-            near = [
-                axis.astype(int).clip(0, n - 1)
-                for axis, n in zip((ys, xs), size[::-1], strict=True)
-            ]
+            ys, xs = (np.arange(64) + 0.5 - np.array([[place.top], [place.left]])) / [[place.high], [place.wide]]
+            near = [axis.astype(int).clip(0, n - 1) for axis, n in zip((ys, xs), size[::-1], strict=True)]
             whole = mask[near[0]][:, near[1]] & ((ys >= 0) & (ys < size[1]))[:, None]
             whole &= (xs >= 0) & (xs < size[0])
             both = (whole & small.numpy()).sum() / (whole | small.numpy()).sum()
@@ -191,14 +188,27 @@ def test_a_coco_file_tells_every_fault_by_its_number(tmp_path):
     data = read(coco(tmp_path / "set", change=change))
     where = "annotations/instances_train.json, annotation "
     assert {
-        ("gone.png", "missing"), ("train/1.png", "size"), (where + "0", "duplicate"),
-        (where + "4", "duplicate"), (where + "50", "unreadable"), (where + "51", "no number"),
-        (where + "52", "no area"), (where + "53", "outside"), (where + "54", "cut"),
-        (where + "55", "size"), (where + "56", "size"), (where + "57", "no mask"),
-        (where + "58", "no mask"), (where + "59", "class"), (where + "60", "missing"),
-        ("train/2.png", "duplicate"), ("train/2.png", "crowd"), (where + "64", "no area"),
-        (where + "65", "outside"), (where + "31", "unreadable"),
-    } == codes(data)  # fmt: skip
+        ("gone.png", "missing"),
+        ("train/1.png", "size"),
+        (where + "0", "duplicate"),
+        (where + "4", "duplicate"),
+        (where + "50", "unreadable"),
+        (where + "51", "no number"),
+        (where + "52", "no area"),
+        (where + "53", "outside"),
+        (where + "54", "cut"),
+        (where + "55", "size"),
+        (where + "56", "size"),
+        (where + "57", "no mask"),
+        (where + "58", "no mask"),
+        (where + "59", "class"),
+        (where + "60", "missing"),
+        ("train/2.png", "duplicate"),
+        ("train/2.png", "crowd"),
+        (where + "64", "no area"),
+        (where + "65", "outside"),
+        (where + "31", "unreadable"),
+    } == codes(data)
     first, third = (data.target[list(data.file).index(f"train/{n}.png")] for n in (0, 2))
     assert first.box[:, 0].tolist() == [0, 1, 1, 0] and third.box[:, 0].tolist() == [0, 1, -1, 0]
     cut = first.masks(64)[3]
@@ -216,8 +226,7 @@ def test_a_yolo_file_tells_every_fault_by_its_line(tmp_path):
     (labels / "0.txt").write_text(
         good + "\n0 0.5 0.5 0.1 0.1\n0 0.1 0.1 0.2 0.1 0.2\n0 0.1 0.1 0.2 nan 0.2 0.2\n"
         "0 0.1 0.1 0.2 0.1 0.3 0.1\n7 0.1 0.1 0.2 0.1 0.2 0.2\n0 3 3 4 3 4 4\n"
-        "1 0.8 0.1 1.5 0.1 1.5 0.9 0.8 0.9\n1 0.8 0.1 1.0001 0.1 1 0.9\ncat 1 2\n0.5 1 2 3 4 5 6\n"
-        + good
+        "1 0.8 0.1 1.5 0.1 1.5 0.9 0.8 0.9\n1 0.8 0.1 1.0001 0.1 1 0.9\ncat 1 2\n0.5 1 2 3 4 5 6\n" + good
     )
     (labels / "1.txt").unlink()
     (labels / "2.txt").write_text("")
@@ -225,13 +234,20 @@ def test_a_yolo_file_tells_every_fault_by_its_line(tmp_path):
     data = read(folder)
     name = "train/labels/0.txt, line "
     assert {
-        (name + "3", "unreadable"), (name + "4", "unreadable"), (name + "5", "no number"),
-        (name + "6", "no area"), (name + "7", "class"), (name + "8", "outside"),
-        (name + "9", "cut"), (name + "11", "unreadable"), (name + "12", "unreadable"),
-        ("train/images/0.png", "duplicate"), ("train/labels/strange.txt", "missing"),
+        (name + "3", "unreadable"),
+        (name + "4", "unreadable"),
+        (name + "5", "no number"),
+        (name + "6", "no area"),
+        (name + "7", "class"),
+        (name + "8", "outside"),
+        (name + "9", "cut"),
+        (name + "11", "unreadable"),
+        (name + "12", "unreadable"),
+        ("train/images/0.png", "duplicate"),
+        ("train/labels/strange.txt", "missing"),
         ("train/images/1.png", "no label file"),
         ("train/images/1.png, train/images/2.png", "no object"),
-    } == codes(data)  # fmt: skip
+    } == codes(data)
     assert len(boxes_of(data.target)[list(data.file).index("train/images/0.png")]) == 4
 
 
@@ -240,9 +256,7 @@ def test_numbered_masks_tell_what_they_are_not(tmp_path):
     masks = folder / "train" / "masks"
     Image.fromarray(np.ones((9, 9), np.uint8)).save(masks / "0.png")
     (masks / "1.png").unlink()
-    Image.fromarray(np.zeros((50, 50, 3), np.uint8) + np.arange(3, dtype=np.uint8)).save(
-        masks / "2.png"
-    )
+    Image.fromarray(np.zeros((50, 50, 3), np.uint8) + np.arange(3, dtype=np.uint8)).save(masks / "2.png")
     Image.fromarray(np.full((32, 64), 0.5, np.float32)).save(masks / "3.tif")
     (masks / "3.png").unlink()
     (masks / "4.png").write_bytes(b"no picture")
@@ -251,10 +265,14 @@ def test_numbered_masks_tell_what_they_are_not(tmp_path):
     data = read(folder)
     place = "train/images/"
     assert {
-        (place + "0.png", "size"), (place + "1.png", "no mask"), (place + "2.png", "colours"),
-        (place + "3.png", "class"), (place + "4.png", "not an image"),
-        (place + "5.png", "no object"), ("train/masks/strange.png", "missing"),
-    } == codes(data)  # fmt: skip
+        (place + "0.png", "size"),
+        (place + "1.png", "no mask"),
+        (place + "2.png", "colours"),
+        (place + "3.png", "class"),
+        (place + "4.png", "not an image"),
+        (place + "5.png", "no object"),
+        ("train/masks/strange.png", "missing"),
+    } == codes(data)
     reason = next(some.reason for some in data.skipped if some.code == "size")
     assert "train/masks/0.png" in reason and "9 x 9" in reason
 
@@ -263,9 +281,7 @@ def test_masks_of_one_number_each_are_told(tmp_path):
     for row in range(3):
         image(tmp_path / "images" / f"{row}.png", (40, 40))
         (tmp_path / "masks").mkdir(exist_ok=True)
-        Image.fromarray((drawn(2)[1][0][:40, :40] * 255).astype(np.uint8)).save(
-            tmp_path / "masks" / f"{row}.png"
-        )
+        Image.fromarray((drawn(2)[1][0][:40, :40] * 255).astype(np.uint8)).save(tmp_path / "masks" / f"{row}.png")
     data = read(tmp_path)
     assert data.classes == ("object",) and [len(box) for box in boxes_of(data.target)] == [1, 1, 1]
     assert [some.code for some in data.skipped] == ["one object"]
@@ -297,15 +313,12 @@ def test_what_is_written_is_read_again(form, tmp_path):
         about = {"images": images, "annotations": annotations, "categories": names}
         (tmp_path / "a.json").write_text(json.dumps(about))
     elif form == "yolo":
-        (tmp_path / "data.yaml").write_text(
-            "train: images\nnames: [" + ", ".join(truth.classes) + "]\n"
-        )
+        (tmp_path / "data.yaml").write_text("train: images\nnames: [" + ", ".join(truth.classes) + "]\n")
     again = read(tmp_path)
     assert not again.skipped and set(again.classes) == set(truth.classes)
     for one, other in zip(truth.target, again.target, strict=True):
         assert torch.equal(one.masks(64), other.masks(64))
-        names = [[data.classes[int(n)] for n in objects.box[:, 0]] for data, objects in
-                 ((truth, one), (again, other))]  # fmt: skip
+        names = [[data.classes[int(n)] for n in objects.box[:, 0]] for data, objects in ((truth, one), (again, other))]
         assert names[0] == names[1]
 
 
@@ -319,15 +332,15 @@ def test_a_mask_becomes_smaller_as_its_picture_does(size):
     shape = (round(wide * place.wide), round(high * place.high))
     share = Image.fromarray(mask.astype(np.uint8) * 255).resize(shape, Image.Resampling.BOX)
     expected = np.zeros((64, 64), bool)
-    expected[place.top : place.top + shape[1], place.left : place.left + shape[0]] = (
-        np.asarray(share) >= 128
-    )
+    expected[place.top : place.top + shape[1], place.left : place.left + shape[0]] = np.asarray(share) >= 128
     assert np.array_equal(small, expected) and small.sum() > 200
-    thin = objects.reduced(Piece(3, 10, np.ones((20, 1), bool)), (640, 640), letterbox(
-        Image.new("L", (640, 640)), 64, 1)[1], 64)  # fmt: skip
+    thin = objects.reduced(
+        Piece(3, 10, np.ones((20, 1), bool)), (640, 640), letterbox(Image.new("L", (640, 640)), 64, 1)[1], 64
+    )
     assert thin.sum() == 2 and thin[1:3, 0].all()
-    none = objects.reduced(Piece(3, 5, np.ones((1, 1), bool)), (6400, 6400), letterbox(
-        Image.new("L", (6400, 6400)), 64, 1)[1], 64)  # fmt: skip
+    none = objects.reduced(
+        Piece(3, 5, np.ones((1, 1), bool)), (6400, 6400), letterbox(Image.new("L", (6400, 6400)), 64, 1)[1], 64
+    )
     assert none is None
 
 
@@ -394,8 +407,9 @@ def test_the_doctor_looks_at_masks_of_objects(tmp_path):
         entry = about["annotations"][2]
         slid = np.roll(drawn(1)[1][0], 1, 1)
         slid[0] = drawn(1)[1][0][0]
-        about["annotations"].append({**entry, "id": 70, "segmentation": letters(
-            drawn(1)[1][0] | (slid & (np.arange(60)[:, None] < 12)))})  # fmt: skip
+        about["annotations"].append(
+            {**entry, "id": 70, "segmentation": letters(drawn(1)[1][0] | (slid & (np.arange(60)[:, None] < 12)))}
+        )
 
     plain = check.check(coco(tmp_path / "plain"), formats=FORMATS).findings
     assert not {"masks like boxes", "drawn twice", "unit of boxes"} & {one.code for one in plain}

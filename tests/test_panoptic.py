@@ -98,9 +98,7 @@ def test_void_and_crowds_count_neither_for_nor_against():
         return panoptic.compare([truth], [Divided([label], said)], CLASSES)
 
     def counts(counted, label=3):
-        return tuple(
-            int(part[0, label]) for part in (counted.right, counted.alarms, counted.missed)
-        )
+        return tuple(int(part[0, label]) for part in (counted.right, counted.alarms, counted.missed))
 
     assert counts(judged(0, 4)) == (1, 0, 0)
     assert judged(1, 10).overlap[0, 3] == 0  # 3 of 4 + 2: void is in no union, the crowd is
@@ -155,8 +153,7 @@ def test_segments_have_pixels_boxes_and_kinds():
 def test_scenes_give_things_and_the_background(monkeypatch):
     monkeypatch.setattr(scenes, "COUNTS", {"train": 12, "val": 4, "test": 4})
     whole, things, maps = (
-        load.load("scenes", 48, target=target)
-        for target in ("panoptic", "instances", "classes_of_pixels")
+        load.load("scenes", 48, target=target) for target in ("panoptic", "instances", "classes_of_pixels")
     )
     assert whole.classes == maps.classes and stuff_of(whole.target, 9) == [0]
     for one, objects, area in zip(whole.target, things.target, maps.target, strict=True):
@@ -238,9 +235,11 @@ def test_data_without_segments_are_refused():
     TASK.check(cases, None)
     stuff = [one._replace(thing=torch.zeros_like(one.thing)) for one in cases.target]
     for wrong in (
-        instanced(4, 32), cases.only([]), replace(cases, input=torch.zeros(4, 3, 40, 40)),
+        instanced(4, 32),
+        cases.only([]),
+        replace(cases, input=torch.zeros(4, 3, 40, 40)),
         replace(cases, target=ListColumn(stuff)),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UserError, match="no segments"):
             TASK.check(wrong, None)
 
@@ -267,8 +266,13 @@ def segments(**changes):
     picture = Picture.of(torch.full((3, 20, 30), 90, dtype=torch.uint8))
     ids = np.zeros((20, 30), int)
     ids[:, :8], ids[:, 8:16], ids[:, 16:24] = 1, 2, 3
-    given = {"ids": ids, "names": ["cat", "cat", "grass"], "things": [True, True, False],
-             "scores": [0.9, 0.4, 0.8], "classes": ["grass", "cat"]}  # fmt: skip
+    given = {
+        "ids": ids,
+        "names": ["cat", "cat", "grass"],
+        "things": [True, True, False],
+        "scores": [0.9, 0.4, 0.8],
+        "classes": ["grass", "cat"],
+    }
     return Segments(picture, **given | changes)
 
 
@@ -289,11 +293,18 @@ def test_two_things_of_a_class_have_two_colours_and_stuff_a_dark_one():
     assert [each["thing"] for each in told] == [True, True, False]
 
 
-@pytest.mark.parametrize("changes", [
-    {"ids": np.zeros((20, 31), int)}, {"ids": np.full((20, 30), 4)}, {"ids": np.zeros((20, 30))},
-    {"things": [True]}, {"ids": np.full((20, 30), -1)}, {"scores": [0.5]},
-    {"names": ["a"] * 256, "things": [True] * 256, "scores": ()},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ids": np.zeros((20, 31), int)},
+        {"ids": np.full((20, 30), 4)},
+        {"ids": np.zeros((20, 30))},
+        {"things": [True]},
+        {"ids": np.full((20, 30), -1)},
+        {"scores": [0.5]},
+        {"names": ["a"] * 256, "things": [True] * 256, "scores": ()},
+    ],
+)
 def test_segments_that_make_no_sense_are_refused(changes):
     with pytest.raises(UserError):
         segments(**changes)
@@ -302,8 +313,7 @@ def test_segments_that_make_no_sense_are_refused(changes):
 def test_labels_without_a_number_are_not_written(tmp_path):
     segments().save(tmp_path / "a.coco.png")
     about = json.loads((tmp_path / "a.coco.json").read_text())
-    assert about["categories"] == [{"id": 1, "name": "grass", "isthing": 0},
-                                   {"id": 2, "name": "cat", "isthing": 1}]  # fmt: skip
+    assert about["categories"] == [{"id": 1, "name": "grass", "isthing": 0}, {"id": 2, "name": "cat", "isthing": 1}]
     first = about["annotations"][0]["segments_info"][0]
     assert first == {"id": 1, "category_id": 2, "area": 160, "bbox": [0, 0, 8, 20], "iscrowd": 0}
     with pytest.raises(UserError, match="dog"):

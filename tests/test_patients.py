@@ -98,21 +98,23 @@ def test_names_without_patients_are_not_mistaken(style):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["{slide}_x{x}_y{y}", "{slide}-tile-r{x}-c{y}", "{slide}_tile_{x}{y}", "{slide}_row{x}_col{y}"],
+    "name", ["{slide}_x{x}_y{y}", "{slide}-tile-r{x}-c{y}", "{slide}_tile_{x}{y}", "{slide}_row{x}_col{y}"]
 )
 @pytest.mark.parametrize("slide", ["slide{}", "TCGA-3C-AAL{}-01Z", "B{}"])
 def test_tiles_belong_to_their_slide(name, slide):
     """Neighbouring tiles show one structure: on both sides of a split they leak."""
-    files = [f"tumour/{name.format(slide=slide.format(i), x=x, y=y)}.png"
-             for i in range(7) for x in range(5) for y in range(5)]  # fmt: skip
+    files = [
+        f"tumour/{name.format(slide=slide.format(i), x=x, y=y)}.png"
+        for i in range(7)
+        for x in range(5)
+        for y in range(5)
+    ]
     names = groups(files, ["tumour"] * len(files)).names
     assert together(names, [i for i in range(7) for _tile in range(25)])
 
 
 def test_tiles_of_several_slides_of_a_patient_belong_to_the_patient():
-    files = [f"a/patient-{i}_slide{j}_x{x}_y0.png"
-             for i in range(6) for j in range(2) for x in range(4)]  # fmt: skip
+    files = [f"a/patient-{i}_slide{j}_x{x}_y0.png" for i in range(6) for j in range(2) for x in range(4)]
     names = groups(files, ["a"] * len(files)).names
     assert together(names, [i for i in range(6) for _tile in range(8)])
 
@@ -136,8 +138,7 @@ def test_the_folder_of_a_patient_may_hold_folders():
 
 @pytest.mark.parametrize("date", ["R6.5.{}", "令和6年5月{}日", "R0605{:02}", "H31-04-{:02}"])
 def test_a_date_of_a_japanese_era_hides_no_patient_behind_it(date):
-    files = [f"x/{date.format(3 + v)}_{NUMBER[i]}_{SIDES[v]}.png"
-             for i in range(20) for v in range(3)]  # fmt: skip
+    files = [f"x/{date.format(3 + v)}_{NUMBER[i]}_{SIDES[v]}.png" for i in range(20) for v in range(3)]
     found = groups(files, ["x"] * 60)
     assert len(set(found.names)) == 20
     assert all(len(set(found.names[3 * i : 3 * i + 3])) == 1 for i in range(20))

@@ -80,19 +80,21 @@ def test_left_is_the_persons_own_left():
             there = point[left, 0] > point[right, 0]
             assert there == faces_us[int(name.rpartition("/")[2])]
     bones = crowds.skeleton("person")
-    assert [names[other] for other in bones.mirror][:4] == [
-        "head", "neck", "right shoulder", "left shoulder"
-    ]  # fmt: skip
+    assert [names[other] for other in bones.mirror][:4] == ["head", "neck", "right shoulder", "left shoulder"]
 
 
 def test_no_figure_of_a_test_scene_is_in_a_training_scene(made):
     source = stock.drawn(("person",), 60)
     of_part = {
-        part: {name for number in range(count)
-               for name in Composer(64, 0, part, ("person",), source, crowds.COUNTS, crowds.SIZES)
-               .scene(number).sources.cutouts}
+        part: {
+            name
+            for number in range(count)
+            for name in Composer(64, 0, part, ("person",), source, crowds.COUNTS, crowds.SIZES)
+            .scene(number)
+            .sources.cutouts
+        }
         for part, count in COUNTS.items()
-    }  # fmt: skip
+    }
     assert all(of_part.values())
     assert not of_part["train"] & (of_part["test"] | of_part["val"])
     assert not of_part["val"] & of_part["test"]

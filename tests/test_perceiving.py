@@ -209,9 +209,7 @@ def test_the_projection_keeps_distances_and_the_backbone_is_the_published_one():
     wide = torch.pdist(embedding._seen(eye.network, cases.input)[0])
     assert (narrow / wide).mean() == pytest.approx(1, abs=0.1)
     columns = eye.projection.double()
-    torch.testing.assert_close(
-        columns.T @ columns, torch.eye(128).double() * 10, atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(columns.T @ columns, torch.eye(128).double() * 10, atol=1e-5, rtol=1e-5)
     # published weights, not drawn ones: the sum of the first layer's filters
     from souron.hub import weights
 

@@ -83,9 +83,7 @@ def test_the_masks_have_the_volumes_that_are_told(made, row):
     for organ in ORGANS:
         known, held = float(made.millilitres[organ][row]), of(made, row, organ).sum() * voxel
         assert held == pytest.approx(known, rel=0.03), organ
-    liver, spleen, kidneys = (
-        float(made.millilitres[organ][row]) for organ in ("liver", "spleen", "kidneys")
-    )
+    liver, spleen, kidneys = (float(made.millilitres[organ][row]) for organ in ("liver", "spleen", "kidneys"))
     assert 1000 < liver < 2500 and 90 < spleen < 400 and 150 < kidneys < 450
 
 

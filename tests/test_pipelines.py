@@ -42,14 +42,28 @@ class Says:
 
 def test_every_name_before_transformers_5_is_there():
     text = {
-        "text-classification", "sentiment-analysis", "token-classification", "ner", "fill-mask",
-        "summarization", "question-answering", "text-generation", "text2text-generation",
-        "zero-shot-classification", "feature-extraction", "translation",
-    }  # fmt: skip
+        "text-classification",
+        "sentiment-analysis",
+        "token-classification",
+        "ner",
+        "fill-mask",
+        "summarization",
+        "question-answering",
+        "text-generation",
+        "text2text-generation",
+        "zero-shot-classification",
+        "feature-extraction",
+        "translation",
+    }
     seen = {
-        "image-classification", "object-detection", "image-segmentation",
-        "visual-question-answering", "vqa", "zero-shot-image-classification", "image-to-image",
-    }  # fmt: skip
+        "image-classification",
+        "object-detection",
+        "image-segmentation",
+        "visual-question-answering",
+        "vqa",
+        "zero-shot-image-classification",
+        "image-to-image",
+    }
     heard = {"automatic-speech-recognition"}
     assert text | seen | heard == set(KNOWN) | set(ALSO)
 
@@ -80,9 +94,12 @@ def test_a_filled_mask():
 
 @pytest.mark.parametrize(
     "answer, key",
-    [(answers.summarised, "summary_text"), (answers.translated, "translation_text"),
-     (answers.rewritten, "generated_text")],
-)  # fmt: skip
+    [
+        (answers.summarised, "summary_text"),
+        (answers.translated, "translation_text"),
+        (answers.rewritten, "generated_text"),
+    ],
+)
 def test_texts_of_texts(answer, key):
     system = Says(lambda text: Text(text.text.upper()))
     assert answer(system, "a") == [{key: "A"}]
@@ -130,12 +147,7 @@ def test_the_nearest_label_in_two_languages():
 
 def test_vectors_of_texts():
     features = souron.pipeline("feature-extraction")
-    assert np.shape(features("歯")) == (1, 1, 512) and np.shape(features(["a", "b"])) == (
-        2,
-        1,
-        1,
-        512,
-    )
+    assert np.shape(features("歯")) == (1, 1, 512) and np.shape(features(["a", "b"])) == (2, 1, 1, 512)
 
 
 @pytest.fixture
@@ -147,10 +159,15 @@ def run(tmp_path):
     for _progress in system.fit(system.loader(cases), Run(10)):
         pass
     place = tmp_path / "complete" / "ngram-sentences"
-    folder.write_args(place, {
-        "system": "ngram_tiny", "config": folder.as_plain(system.config),
-        "seen": folder.as_plain(system.spec), "data": "sentences",
-    })  # fmt: skip
+    folder.write_args(
+        place,
+        {
+            "system": "ngram_tiny",
+            "config": folder.as_plain(system.config),
+            "seen": folder.as_plain(system.spec),
+            "data": "sentences",
+        },
+    )
     files.write_tensors(place / "weights" / "best.safetensors", system.state_dict(), {})
     return place
 

@@ -26,11 +26,17 @@ def test_other_values_are_the_same_make():
 @pytest.mark.parametrize(
     "changed",
     [
-        {"values": ()}, {"values": (0.5,)}, {"values": (0.5, 0.5)}, {"values": (0.1, math.nan)},
-        {"values": (-0.1, 0.5)}, {"title": "正解率"}, {"title": "$x"}, {"scale": "log"},
+        {"values": ()},
+        {"values": (0.5,)},
+        {"values": (0.5, 0.5)},
+        {"values": (0.1, math.nan)},
+        {"values": (-0.1, 0.5)},
+        {"title": "正解率"},
+        {"title": "$x"},
+        {"scale": "log"},
         {"lines": 2},
     ],
-)  # fmt: skip
+)
 def test_what_may_go_wrong_is_another_make(changed):
     assert plots_once.make(plot()) != plots_once.make(plot(**changed))
 

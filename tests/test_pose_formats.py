@@ -26,8 +26,7 @@ def keypoints(folder, change=None):
     for file in (folder / "annotations").glob("*.json"):
         about = json.loads(file.read_text())
         for entry in about["annotations"]:
-            entry |= {"keypoints": [at for point in POINTS for at in point], "num_keypoints": 2,
-                      "area": 100}  # fmt: skip
+            entry |= {"keypoints": [at for point in POINTS for at in point], "num_keypoints": 2, "area": 100}
         for entry in about["categories"]:
             entry |= {"keypoints": list(NAMES), "skeleton": [[1, 2], [1, 3]]}
         if change and "train" in file.name:
@@ -41,17 +40,20 @@ def yolo(folder, count=6, about="kpt_shape: [3, 3]\n", line=None):
         part, (wide, high) = "val" if i >= count - 2 else "train", SIZES[i % 3]
         image(folder / "images" / part / f"{i}.png", (wide, high))
         left, top, right, bottom = BOX
-        numbers = [0, (left + right) / 2 / wide, (top + bottom) / 2 / high, (right - left) / wide,
-                   (bottom - top) / high]  # fmt: skip
+        numbers = [
+            0,
+            (left + right) / 2 / wide,
+            (top + bottom) / 2 / high,
+            (right - left) / wide,
+            (bottom - top) / high,
+        ]
         for x, y, known in POINTS:
             numbers += [x / wide, y / high, known]
         text = folder / "labels" / part / f"{i}.txt"
         text.parent.mkdir(parents=True, exist_ok=True)
         told = " ".join(map(str, numbers))
         text.write_text(f"{line(numbers) if line and i == 0 else told}\n")
-    (folder / "data.yaml").write_text(
-        f"train: images/train\nval: images/val\nnames: [person]\n{about}"
-    )
+    (folder / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames: [person]\n{about}")
     return folder
 
 
@@ -132,13 +134,14 @@ def test_a_coordinate_that_was_rounded_over_the_edge_is_kept(tmp_path):
     "change, words",
     [
         (lambda about: about["categories"][0].update(keypoints=["a", "b", "c"]), "different po"),
-        (lambda about: [c.update(keypoints=["a", "a", "b"]) for c in about["categories"]],
-         "two points have one name"),
+        (lambda about: [c.update(keypoints=["a", "a", "b"]) for c in about["categories"]], "two points have one name"),
         (lambda about: [c.update(skeleton=[[0, 2]]) for c in about["categories"]], "joins"),
-        (lambda about: [c.update(keypoints={}) or c.pop("keypoints") for c in about["categories"]],
-         "how its points are called"),
+        (
+            lambda about: [c.update(keypoints={}) or c.pop("keypoints") for c in about["categories"]],
+            "how its points are called",
+        ),
     ],
-)  # fmt: skip
+)
 def test_categories_without_one_sense_are_refused(tmp_path, change, words):
     folder = keypoints(tmp_path / "data", change)
     for file in (folder / "annotations").glob("*val*"):
@@ -190,8 +193,7 @@ def test_a_yaml_without_sense_is_refused(tmp_path, about, words):
 def test_a_line_with_other_numbers_is_told_by_its_number(tmp_path):
     cases = loaded(yolo(tmp_path / "data", line=lambda numbers: " ".join(map(str, numbers[:-1]))))
     assert "four shares and 9 numbers" in faults(cases)["unreadable", "0.txt, line 1"]
-    cases = loaded(yolo(tmp_path / "more", line=lambda numbers: " ".join(
-        map(str, [*numbers[:5], 1.4, *numbers[6:]]))))  # fmt: skip
+    cases = loaded(yolo(tmp_path / "more", line=lambda numbers: " ".join(map(str, [*numbers[:5], 1.4, *numbers[6:]]))))
     assert "0" in faults(cases)["outside", "0.png, box 1"]
 
 

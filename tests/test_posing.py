@@ -46,9 +46,7 @@ def drawn(seed, images=5):
         corner = random.uniform(0, 60, (count, 2))
         box = np.c_[corner, corner + random.uniform(10, 60, (count, 2))]
         label = random.integers(0, 2, count)
-        place = corner[:, None] + random.random((count, len(names), 2)) * (
-            box[:, None, 2:] - box[:, None, :2]
-        )
+        place = corner[:, None] + random.random((count, len(names), 2)) * (box[:, None, 2:] - box[:, None, :2])
         known = random.integers(0, 3, (count, len(names)))
         known[random.random(count) < 0.2] = 0
         crowd = random.random(count) < 0.15
@@ -79,29 +77,40 @@ def pycocotools(cases, found):
         for (label, left, top, right, bottom), point, area in zip(
             there.box.tolist(), there.point, there.area.tolist(), strict=True
         ):
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": row, "area": area,
-                "category_id": int(-1 - label if label < 0 else label) + 1,
-                "bbox": [left, top, right - left, bottom - top], "iscrowd": int(label < 0),
-                "keypoints": point.flatten().tolist(),
-                "num_keypoints": int((point[:, 2] > 0).sum()),
-            })  # fmt: skip
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": row,
+                    "area": area,
+                    "category_id": int(-1 - label if label < 0 else label) + 1,
+                    "bbox": [left, top, right - left, bottom - top],
+                    "iscrowd": int(label < 0),
+                    "keypoints": point.flatten().tolist(),
+                    "num_keypoints": int((point[:, 2] > 0).sum()),
+                }
+            )
         for box, point in zip(said.box.tolist(), said.point, strict=True):
-            results.append({"image_id": row, "category_id": int(box[0]) + 1, "score": box[5],
-                            "keypoints": point.flatten().tolist()})  # fmt: skip
+            results.append(
+                {
+                    "image_id": row,
+                    "category_id": int(box[0]) + 1,
+                    "score": box[5],
+                    "keypoints": point.flatten().tolist(),
+                }
+            )
     with contextlib.redirect_stdout(io.StringIO()):
         given = COCO()
         given.dataset = {
-            "info": {}, "images": [{"id": row + 1} for row in range(len(found))],
-            "categories": [{"id": 1}, {"id": 2}], "annotations": annotations,
-        }  # fmt: skip
+            "info": {},
+            "images": [{"id": row + 1} for row in range(len(found))],
+            "categories": [{"id": 1}, {"id": 2}],
+            "annotations": annotations,
+        }
         given.createIndex()
         evaluator = COCOeval(given, given.loadRes(results), "keypoints")
         bones = cases.target[0].skeleton
         evaluator.params.kpt_oks_sigmas = (
-            evaluator.params.kpt_oks_sigmas
-            if bones.names == similarity.COCO
-            else np.array(bones.sigmas or [0.05] * 3)
+            evaluator.params.kpt_oks_sigmas if bones.names == similarity.COCO else np.array(bones.sigmas or [0.05] * 3)
         )
         evaluator.evaluate()
         evaluator.accumulate()
@@ -134,9 +143,7 @@ def test_oks_by_hand_and_the_sigmas_of_names():
     true = [[[0, 0, 2], [10, 10, 1], [5, 5, 0]]]
     found = [[[3, 4], [10, 10], [90, 90]]]
     expected = (np.exp(-25 / (2 * 100 * 0.1**2)) + 1) / 2
-    assert similarity.similarities(found, true, [100.0], [0.05] * 3)[0, 0] == pytest.approx(
-        expected
-    )
+    assert similarity.similarities(found, true, [100.0], [0.05] * 3)[0, 0] == pytest.approx(expected)
     assert np.isnan(similarity.similarities(found, [[[1, 1, 0]] * 3], [9.0], [0.05] * 3)).all()
     coco = similarity.sigmas_of([name.replace("_", " ") for name in similarity.COCO])
     assert coco[[0, 1, 5, 9, 15]].tolist() == [0.026, 0.025, 0.079, 0.062, 0.089]
@@ -166,9 +173,7 @@ def test_left_and_right_are_exchanged_by_name():
 @pytest.mark.parametrize("names", [("mirror",), ("shift",), ("shift", "mirror", "brightness")])
 def test_points_move_with_their_pictures(names):
     cases = posed(40, 48, 1)
-    after = TASK.augmentation(names)(
-        Rows(cases.input, cases.target), torch.Generator().manual_seed(1)
-    )
+    after = TASK.augmentation(names)(Rows(cases.input, cases.target), torch.Generator().manual_seed(1))
     moved = 0
     for image, now, before in zip(after.input, after.target, cases.target, strict=True):
         for point in now.point:
@@ -197,10 +202,7 @@ def test_what_leaves_the_picture_is_no_longer_marked():
 def test_a_column_moves_chooses_and_digests_figures():
     column = posed(6, 32).target
     again = column.to(torch.device("cpu")).index_select(0, torch.tensor([4, 2]))
-    assert torch.equal(again[0].point, column[4].point) and again[0].skeleton.lines == (
-        (0, 2),
-        (2, 1),
-    )
+    assert torch.equal(again[0].point, column[4].point) and again[0].skeleton.lines == ((0, 2), (2, 1))
     before = list(digests(column))
     column.entries[3].point[0, 0, 2] = 1 - column.entries[3].point[0, 0, 2]
     changed = [one != other for one, other in zip(before, digests(column), strict=True)]
@@ -210,8 +212,7 @@ def test_a_column_moves_chooses_and_digests_figures():
 def test_answers_come_back_as_they_were_and_damaged_ones_are_refused():
     cases = posed(4, 32)
     found = [
-        Figures(torch.rand(n, 6), torch.rand(n, 3, 3), torch.rand(n), cases.target[0].skeleton)
-        for n in (2, 0, 3, 1)
+        Figures(torch.rand(n, 6), torch.rand(n, 3, 3), torch.rand(n), cases.target[0].skeleton) for n in (2, 0, 3, 1)
     ]
     kept = detection.packed(found)
     for one, other in zip(found, detection.unpacked(kept, cases), strict=True):
@@ -263,8 +264,17 @@ def test_poses_are_told_in_json_csv_coco_and_yolo(tmp_path):
     image = Image.fromarray(np.full((50, 100, 3), 90, np.uint8))
     point = [[[10, 20], [30, 40]], [[60, 5], [70, 45]]]
     box = [[5, 10, 45, 45], [50, 0, 90, 50]]
-    made = Poses(Picture(image), box, ["dog", "cat"], point, ("head", "tail"), [0.9, 0.5],
-                 [[0.8, 0.7], [0.6, 0.25]], ((0, 1),), LABELS)  # fmt: skip
+    made = Poses(
+        Picture(image),
+        box,
+        ["dog", "cat"],
+        point,
+        ("head", "tail"),
+        [0.9, 0.5],
+        [[0.8, 0.7], [0.6, 0.25]],
+        ((0, 1),),
+        LABELS,
+    )
     told = made.as_json()
     assert told["width"] == 100 and told["boxes"][1]["xyxy"] == [50, 0, 90, 50]
     assert told["points"][2] == {"figure": 1, "name": "head", "score": 0.6, "x": 60, "y": 5}
@@ -291,16 +301,16 @@ def test_poses_are_told_in_json_csv_coco_and_yolo(tmp_path):
 def test_drawn_targets_and_data_without_points():
     cases = posed(8, 48)
     target = target_of(cases)
-    assert type(target).__name__ == "Poses" and target.counts() == [
-        sum(map(len, boxes_of(cases.target)))
-    ]
+    assert type(target).__name__ == "Poses" and target.counts() == [sum(map(len, boxes_of(cases.target)))]
     image, words = target.drawn(0)
     assert words == "bar" and np.asarray(image).any()
     unmarked = [one._replace(point=one.point * torch.tensor([1, 1, 0])) for one in cases.target]
     without = np.asarray(target_of(replace(cases, target=ListColumn(unmarked))).drawn(0)[0])
     assert (np.asarray(image) != without).any()
-    for lacking in (replace(cases, target=ListColumn(boxes_of(cases.target))),
-                    replace(cases, target=ListColumn(unmarked))):  # fmt: skip
+    for lacking in (
+        replace(cases, target=ListColumn(boxes_of(cases.target))),
+        replace(cases, target=ListColumn(unmarked)),
+    ):
         with pytest.raises(UserError, match="points"):
             TASK.check(lacking, None)
 
@@ -352,9 +362,7 @@ def test_it_trains_reports_predicts_is_measured_again_and_compared(bars, tmp_pat
     assert "OKS AP50" in page and "right end" in page and "untrained" in page
     assert evaluate.evaluate(record.folder) == record.measures
     header, *lines = (record.folder / "predictions.csv").read_text().splitlines()
-    assert header == "file,figure,label,score,point,x,y,point score" and len(lines) % 3 == 0 < len(
-        lines
-    )
+    assert header == "file,figure,label,score,point,x,y,point score" and len(lines) % 3 == 0 < len(lines)
 
     row = max(range(len(record.test)), key=lambda row: len(record.details.found[row].box))
     pixels = record.test.input[row].numpy().transpose(1, 2, 0).repeat(3, 0).repeat(3, 1)

@@ -48,8 +48,7 @@ def test_a_named_system_says_what_it_has_learnt_from(cat, capsys):
 
 
 def test_some_frames_of_a_video_are_answered(cat, capsys):
-    cat, coffee = (Image.fromarray(getattr(photographs, name)()).resize((224, 150))
-                   for name in ("chelsea", "coffee"))  # fmt: skip
+    cat, coffee = (Image.fromarray(getattr(photographs, name)()).resize((224, 150)) for name in ("chelsea", "coffee"))
     turned = cat.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     cat.save("film.gif", save_all=True, append_images=[turned, coffee], duration=700)
     assert main.run(["predict", "film.gif"]) == 0
@@ -91,13 +90,24 @@ def test_runs_of_ones_own_are_named_first(own_folder):
 @pytest.mark.parametrize(
     ("word", "names"),
     [
-        ("resnet", False), ("resnet18", False), ("nosuch", False), ("smollm2", False),
-        ("model.gguf", False), ("weights.safetensors", False), ("folder/run", False),
-        ("photo.jpg", True), ("*.png", True), ("two words", True), ("猫", True), ("photos", True),
-        ("folder/run gone", False), ("folder/猫", False), ("folder/gone.png", True),
+        ("resnet", False),
+        ("resnet18", False),
+        ("nosuch", False),
+        ("smollm2", False),
+        ("model.gguf", False),
+        ("weights.safetensors", False),
+        ("folder/run", False),
+        ("photo.jpg", True),
+        ("*.png", True),
+        ("two words", True),
+        ("猫", True),
+        ("photos", True),
+        ("folder/run gone", False),
+        ("folder/猫", False),
+        ("folder/gone.png", True),
         ("a question and/or two", True),
     ],
-)  # fmt: skip
+)
 def test_a_file_is_told_from_the_name_of_a_system(own_folder, word, names):
     (own_folder / "folder" / "run").mkdir(parents=True)
     (own_folder / "folder" / "run" / "args.yaml").write_text("")

@@ -41,9 +41,8 @@ def run(folder, tmp_path_factory):
         patch.setenv("SOURON_CACHE", str(project / "cache"))
         patch.setattr(prompt_adherence, "EXAMPLES", 256)
         yield train.train(
-            "latent_diffusion_tiny", data=folder, budget="4 epochs", batch=16, samples=8,
-            side=32, project=project,
-        ).folder  # fmt: skip
+            "latent_diffusion_tiny", data=folder, budget="4 epochs", batch=16, samples=8, side=32, project=project
+        ).folder
 
 
 def drawn(run, tmp_path, name="out", **options) -> DrawnRecord:
@@ -68,11 +67,7 @@ def test_all_that_was_asked_for_stands_in_the_file_and_is_drawn_again(run, tmp_p
     settings = provenance.settings_of(second)
     assert settings["prompt"] == PROMPT and settings["negative"] == "night"
     assert (settings["guidance"], settings["steps"], settings["seed"]) == (2.5, 3, 4)
-    [again] = [
-        event.record
-        for event in generate.like(second, run=run, out=tmp_path / "again")
-        if event.record
-    ]
+    [again] = [event.record for event in generate.like(second, run=run, out=tmp_path / "again") if event.record]
     assert again.count == 1 and pixels(again.files[0]) == pixels(second)
     [other] = [
         event.record
@@ -146,10 +141,7 @@ def test_from_a_picture_and_where_it_is_drawn_anew(run, folder, tmp_path):
 )
 def test_what_makes_no_sense_is_refused(run, tmp_path, options, code):
     Image.new("L", (32, 32)).save(tmp_path / "EMPTY.png")
-    options = {
-        name: str(tmp_path / "EMPTY.png") if value == "EMPTY" else value
-        for name, value in options.items()
-    }
+    options = {name: str(tmp_path / "EMPTY.png") if value == "EMPTY" else value for name, value in options.items()}
     with pytest.raises(UserError) as told:
         drawn(run, tmp_path, **{"n": 1, **options})
     assert told.value.code == code
@@ -157,9 +149,7 @@ def test_what_makes_no_sense_is_refused(run, tmp_path, options, code):
 
 
 @pytest.mark.parametrize("prompt", ["a dragon", "竜の絵", "a coin|a castle under the moon"])
-def test_a_prompt_in_words_that_no_caption_has_is_asked_about_and_nothing_is_drawn(
-    run, tmp_path, prompt
-):
+def test_a_prompt_in_words_that_no_caption_has_is_asked_about_and_nothing_is_drawn(run, tmp_path, prompt):
     with pytest.raises(UserError) as told:
         drawn(run, tmp_path, prompt=prompt, n=1)
     assert told.value.code == "unknown words" and not (tmp_path / "out").exists()

@@ -115,21 +115,14 @@ def test_a_name_of_torchvision_is_a_system(name, meant):
     assert isinstance(names.resolve(name), names.System)
 
 
-@pytest.mark.parametrize(
-    "name", ["fasterrcnn", "fasterrcnn_resnet50", "drawn_scenes", "photo_1", "torchvision"]
-)
+@pytest.mark.parametrize("name", ["fasterrcnn", "fasterrcnn_resnet50", "drawn_scenes", "photo_1", "torchvision"])
 def test_what_is_no_whole_name_is_no_system(name):
     assert not registry.is_system(name)
 
 
 def test_a_detector_answers_by_its_published_name_as_torchvision(offer, photo):
     theirs = references.rcnn(
-        MOBILE,
-        90,
-        rpn_post_nms_top_n_test=150,
-        box_detections_per_img=100,
-        min_size=320,
-        max_size=640,
+        MOBILE, 90, rpn_post_nms_top_n_test=150, box_detections_per_img=100, min_size=320, max_size=640
     )
     file = offer(MOBILE, theirs)
     assert fetch.where(MOBILE) == file and names.resolve(MOBILE).published
@@ -154,10 +147,7 @@ def test_a_detector_answers_by_its_published_name_as_torchvision(offer, photo):
 
 
 def rows_of(labels, scores, boxes):
-    rows = [
-        (label, float(score), *map(float, box))
-        for label, score, box in zip(labels, scores, boxes, strict=True)
-    ]
+    rows = [(label, float(score), *map(float, box)) for label, score, box in zip(labels, scores, boxes, strict=True)]
     return sorted(rows, key=lambda row: (row[0], round(row[1], 3), *row[2:]))
 
 
@@ -177,9 +167,7 @@ def test_an_image_is_stretched_for_ssd_and_its_shorter_side_enlarged_for_segment
     net = references.segmenter(LRASPP, 21)
     offer(LRASPP, net)
     mask = models_api.load(LRASPP)(photo)
-    prepared = torchvision.models.get_weight(published.of_system(LRASPP).name).transforms()(
-        Image.open(photo)
-    )
+    prepared = torchvision.models.get_weight(published.of_system(LRASPP).name).transforms()(Image.open(photo))
     assert prepared.shape == (3, 520, 742)
     with torch.inference_mode():
         logits = F.interpolate(net(prepared[None])["out"], (70, 100), mode="bilinear")[0]
@@ -311,9 +299,7 @@ def test_the_list_tells_kind_licence_sources_and_checksum_of_everything(capsys):
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert len(rows) == len(fetch.fetchable())
     for row in rows.values():
-        assert {"name", "kind", "megabytes", "licence", "sources", "sha256", "opened_here"} <= set(
-            row
-        )
+        assert {"name", "kind", "megabytes", "licence", "sources", "sha256", "opened_here"} <= set(row)
         assert row["kind"] in ("data", "weights") and row["sources"]
     detector = rows["faster_rcnn_resnet50_fpn"]
     assert (detector["megabytes"], detector["sha256"]) == (168, "258fb6c6")

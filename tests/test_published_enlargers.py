@@ -156,8 +156,7 @@ def test_a_compact_network_of_ncnn_is_read_layer_by_layer(tmp_path):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.PReLU(5), nn.Conv2d(5, 4, 3))
     held = ncnn.enlarger(ncnn.read(*converted(network, tmp_path, "compact")))
-    assert list(held) == ["body.0.weight", "body.0.bias", "body.1.weight", "body.2.weight",
-                          "body.2.bias"]  # fmt: skip
+    assert list(held) == ["body.0.weight", "body.0.bias", "body.1.weight", "body.2.weight", "body.2.bias"]
     for name, weight in network.state_dict().items():
         assert torch.allclose(held[f"body.{name}"], weight, rtol=1e-3)
 
@@ -184,9 +183,17 @@ def damaged(param, file, how):
 
 @pytest.mark.parametrize(
     "how",
-    ["cut", "longer", "8 bits", "claims more", "unknown layer", "layer without weights",
-     "no text of ncnn", "other count"],
-)  # fmt: skip
+    [
+        "cut",
+        "longer",
+        "8 bits",
+        "claims more",
+        "unknown layer",
+        "layer without weights",
+        "no text of ncnn",
+        "other count",
+    ],
+)
 def test_a_damaged_file_of_ncnn_is_refused(tmp_path, how):
     network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.PReLU(5), nn.Conv2d(5, 4, 3))
     param, file = converted(network, tmp_path, "compact")
@@ -219,9 +226,7 @@ def test_training_begins_with_the_published_generator(theirs, offer):
         task.published(DRAWINGS, True, None, replace(model.spec, channels=1))
 
 
-def test_the_package_s_archive_is_that_of_one_platform_and_only_two_files_are_kept(
-    theirs, tmp_path, monkeypatch
-):
+def test_the_package_s_archive_is_that_of_one_platform_and_only_two_files_are_kept(theirs, tmp_path, monkeypatch):
     row = published.of_system(DRAWINGS)
     command = packages.command(row.package, tmp_path)
     assert command[command.index("--platform") + 1] in row.package.archive

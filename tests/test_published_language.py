@@ -99,9 +99,7 @@ def test_the_list_says_licence_and_checksum_and_that_they_were_not_opened(capsys
     assert main.run(["fetch", "--list", "gpt2", "tinyswallow", "--json"]) == 0
     gpt2, swallow = json.loads(capsys.readouterr().out)
     assert gpt2["licence"] == "MIT" and gpt2["sha256"].startswith("248dfc39")
-    assert "Gemma" in swallow["licence"] and swallow["sources"] == [
-        "hub:SakanaAI/TinySwallow-1.5B-Instruct"
-    ]
+    assert "Gemma" in swallow["licence"] and swallow["sources"] == ["hub:SakanaAI/TinySwallow-1.5B-Instruct"]
     assert not gpt2["opened_here"] and not swallow["opened_here"]
     assert model_table.find("GPT-2").context == 1024
 

@@ -157,9 +157,7 @@ def test_the_deeper_ones_have_torchvisions_layers(name):
     kind, config = registry.load_system(name)
     model = kind(config, segment.Spec(3, 64, tuple(map(str, range(21)))))
     own, given = model.state_dict(), model.renamed(theirs.state_dict())
-    assert {key: held.shape for key, held in own.items()} == {
-        key: held.shape for key, held in given.items()
-    }
+    assert {key: held.shape for key, held in own.items()} == {key: held.shape for key, held in given.items()}
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_large"])
@@ -247,9 +245,7 @@ def test_only_all_proposals_of_enough_score_and_size_are_kept():
     kind, config = registry.load_system("faster_rcnn_mobilenet_v3_large_320_fpn")
     model = kind(config, detect.Spec(3, 64, ("a",))).eval()
     model.layout = layout
-    anchor = torch.tensor([
-        [0.0, 0, 10, 10], [20, 20, 30, 30], [40, 40, 50, 50], [5, 5, 5, 9], [0, 30, 9, 39],
-    ])  # fmt: skip
+    anchor = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30], [40, 40, 50, 50], [5, 5, 5, 9], [0, 30, 9, 39]])
     sure = torch.tensor([[1.0, -2.9, 2.0, 9.0, 0.5]])  # the second has a score of 0.052
     still, image = torch.zeros(1, 5, 4), torch.zeros(1, 3, 64, 64)
     [(box, _score)] = model.proposals((sure, still), [anchor], image)

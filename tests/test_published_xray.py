@@ -91,9 +91,7 @@ def test_a_film_is_read_as_the_reference_reads_it(theirs, offer, film, new):
     model = models_api.load(NAME)
     found = model(film)
     assert isinstance(found, Findings) and found.labels == chest_findings.LABELS
-    square = np.asarray(
-        Image.fromarray(grey_values()[:, 20:280]).resize((224, 224), Image.Resampling.BILINEAR)
-    )
+    square = np.asarray(Image.fromarray(grey_values()[:, 20:280]).resize((224, 224), Image.Resampling.BILINEAR))
     given = (2 * (square.astype(np.float32) / 255) - 1) * 1024  # torchxrayvision's normalize
     with torch.no_grad():
         expected = theirs(torch.from_numpy(given)[None, None]).sigmoid()[0]

@@ -22,8 +22,7 @@ def contents(folder):
 
 def test_one_seed_one_set(tmp_path):
     one, same, other = (
-        contents(radiographs(tmp_path / name, 3, seed, 64))
-        for name, seed in (("one", 0), ("same", 0), ("other", 1))
+        contents(radiographs(tmp_path / name, 3, seed, 64)) for name, seed in (("one", 0), ("same", 0), ("other", 1))
     )
     assert one == same and one != other
 
@@ -71,9 +70,7 @@ def test_columns_in_japanese(tmp_path):
 
 def test_the_same_pictures_as_dicom(tmp_path):
     pydicom = pytest.importorskip("pydicom")
-    png, dicom = (
-        radiographs(tmp_path / name, 2, side=64, dicom=name == "dicom") for name in ("png", "dicom")
-    )
+    png, dicom = (radiographs(tmp_path / name, 2, side=64, dicom=name == "dicom") for name in ("png", "dicom"))
     for one, other in zip(rows(png), rows(dicom), strict=True):
         made = pydicom.dcmread(dicom / other["filename"])
         with Image.open(png / one["filename"]) as image:

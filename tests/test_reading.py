@@ -61,19 +61,26 @@ def told(text):
 @pytest.mark.parametrize(
     "text, expected",
     [
-        ("Dr. Smith came at 3.5 p.m. to see J. Doe. He left! Did he?",
-         ["Dr. Smith came at 3.5 p.m. to see J. Doe.", "He left!", "Did he?"]),
-        ("「はい。そうです。」と言った。次の文です！本当？",
-         ["「はい。そうです。」と言った。", "次の文です！", "本当？"]),
-        ("# Heading\nText here.\n\n- one\r\n- two\r\n",
-         ["# Heading", "Text here.", "- one", "- two"]),
-        ("This line was broken by hand at a fixed width and\r\ngoes on here. End.",
-         ["This line was broken by hand at a fixed width and\r\ngoes on here.", "End."]),
+        (
+            "Dr. Smith came at 3.5 p.m. to see J. Doe. He left! Did he?",
+            ["Dr. Smith came at 3.5 p.m. to see J. Doe.", "He left!", "Did he?"],
+        ),
+        (
+            "「はい。そうです。」と言った。次の文です！本当？",
+            ["「はい。そうです。」と言った。", "次の文です！", "本当？"],
+        ),
+        ("# Heading\nText here.\n\n- one\r\n- two\r\n", ["# Heading", "Text here.", "- one", "- two"]),
+        (
+            "This line was broken by hand at a fixed width and\r\ngoes on here. End.",
+            ["This line was broken by hand at a fixed width and\r\ngoes on here.", "End."],
+        ),
         ("痛みを訴えた\n翌日退院した", ["痛みを訴えた", "翌日退院した"]),
         ("```\na = 1. B\n```\n😀\n---\n😀 fever", ["a = 1.", "B", "😀 fever"]),
-        ("", []), ("😀", []), (" \r\n\t", []),
+        ("", []),
+        ("😀", []),
+        (" \r\n\t", []),
     ],
-)  # fmt: skip
+)
 def test_sentences_and_their_places(text, expected):
     assert told(text) == expected
 
@@ -120,9 +127,7 @@ def test_the_sentence_is_found_in_the_other_language():
 def test_a_question_of_several_sentences_is_asked_one_by_one():
     encoder = souron.load("encoder").system
     *_before, (_done, index) = encoder.index(["Patient 0417 is allergic to penicillin."])
-    asked = (
-        "The weather was fine on that day and the roads were dry. 患者はペニシリンに過敏である。"
-    )
+    asked = "The weather was fine on that day and the roads were dry. 患者はペニシリンに過敏である。"
     alone = "患者はペニシリンに過敏である。"
     with torch.autocast("cpu", torch.bfloat16):
         assert encoder.rank(index, alone).dtype == torch.float32
@@ -224,8 +229,7 @@ def test_what_stands_there_twice_is_quoted_once():
 
 
 def test_several_files_and_a_folder(tmp_path):
-    for name, text in (("a.txt", "The ward is open."), ("b.md", "Penicillin harms him."),
-                       ("c.bin", "\0")):  # fmt: skip
+    for name, text in (("a.txt", "The ward is open."), ("b.md", "Penicillin harms him."), ("c.bin", "\0")):
         (tmp_path / name).write_text(text)
     reading = souron.ask([tmp_path / "a.txt", tmp_path / "b.md"], "Which medicine hurts?")
     assert reading.passages.quotes[0].file.endswith("b.md") and "b.md" in str(reading)
@@ -373,9 +377,7 @@ def test_a_huge_file_is_refused_unread(tmp_path):
 
 
 def test_halves_of_letters_and_longer_questions_than_the_text():
-    reading = souron.ask(
-        Text("Fever \ud83d came. He slept."), "Did he have \udc00 fever " + "or so " * 99
-    )
+    reading = souron.ask(Text("Fever \ud83d came. He slept."), "Did he have \udc00 fever " + "or so " * 99)
     assert reading.passages.quotes and json.dumps(reading.as_json()).encode()
 
 
@@ -410,9 +412,7 @@ def help_pages(tmp_path, monkeypatch):
     for number in range(36):
         said = "Paragraph {k} of page {number} tells how to open a file."
         english = [(k, said.format(k=k, number=number)) for k in (1, 2)]
-        japanese = [
-            (k, f"ページ{number}の段落{k}はファイルを開く方法を説明します。") for k in (1, 2)
-        ]
+        japanese = [(k, f"ページ{number}の段落{k}はファイルを開く方法を説明します。") for k in (1, 2)]
         page(folder, "en-US", f"p{number}", english)
         page(folder, "ja", f"p{number}", japanese)
     monkeypatch.setenv("SOURON_DATA", str(tmp_path / "data"))

@@ -36,8 +36,11 @@ FREE = (
     "Apache-2.0",
 )
 EVERY = ("classify", "generate")  # tasks of which every system comes ready trained
-READY = {entry.name: entry.task for entry in registry.entries().values()
-         if entry.task in EVERY or (zoo.root() / entry.name).is_dir()}  # fmt: skip
+READY = {
+    entry.name: entry.task
+    for entry in registry.entries().values()
+    if entry.task in EVERY or (zoo.root() / entry.name).is_dir()
+}
 CLASSIFIERS = [name for name, task in READY.items() if task == "classify"]
 GENERATORS = [name for name, task in READY.items() if task == "generate"]
 FINDERS = [name for name, task in READY.items() if task not in (*EVERY, "text_to_image")]
@@ -75,8 +78,7 @@ def test_it_is_small_and_learnt_from_free_pictures(name):
 
 
 def test_each_task_of_pictures_and_volumes_has_one():
-    wanted = {"detect", "segment", "segment_instances", "segment_panoptic", "pose", "keypoints",
-              "segment_volume"}  # fmt: skip
+    wanted = {"detect", "segment", "segment_instances", "segment_panoptic", "pose", "keypoints", "segment_volume"}
     assert {READY[name] for name in FINDERS} >= wanted
 
 
@@ -178,11 +180,16 @@ def warns(told):
     return {word for word in ("Mode collapse suspected", "Weak generator") if word in told}
 
 
-@pytest.mark.parametrize("name, recall, coverage, warned", [
-    ("stylegan", None, None, {"Mode collapse suspected", "Weak generator"}),
-    ("progan", None, None, {"Weak generator"}), ("dcgan", None, None, set()),
-    ("dcgan", 0.05, 0.9, {"Mode collapse suspected"}), ("dcgan", 0.5, 0.2, {"Weak generator"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, recall, coverage, warned",
+    [
+        ("stylegan", None, None, {"Mode collapse suspected", "Weak generator"}),
+        ("progan", None, None, {"Weak generator"}),
+        ("dcgan", None, None, set()),
+        ("dcgan", 0.05, 0.9, {"Mode collapse suspected"}),
+        ("dcgan", 0.5, 0.2, {"Weak generator"}),
+    ],
+)
 def test_a_weak_generator_is_said_to_be_one_where_it_is_met(
     name, recall, coverage, warned, tmp_path, monkeypatch, capsys
 ):
@@ -244,13 +251,15 @@ def test_another_size_is_another_system():
     assert trouble.value.fix == "souron train resnet18 data=digits budget=1min"
 
 
-@pytest.mark.parametrize("name, data, ready, published", [
-    ("resnet18", "digits", True, True), ("clip", "captioned_scenes", False, False),
-    ("faster_rcnn_small", "scenes", True, False),
-])  # fmt: skip
-def test_a_system_that_has_not_learnt_names_data_budget_and_what_answers(
-    name, data, ready, published
-):
+@pytest.mark.parametrize(
+    "name, data, ready, published",
+    [
+        ("resnet18", "digits", True, True),
+        ("clip", "captioned_scenes", False, False),
+        ("faster_rcnn_small", "scenes", True, False),
+    ],
+)
+def test_a_system_that_has_not_learnt_names_data_budget_and_what_answers(name, data, ready, published):
     with pytest.raises(UserError) as trouble:
         assert souron.load(name).asked
     found = trouble.value
@@ -407,8 +416,14 @@ def test_the_chapters_of_the_tour_begin_with_them(monkeypatch):
     assert titles["society"] == society and titles["fair-fight"] == ["fair fight"]
     monkeypatch.setattr(zoo, "root", lambda: None)
     without = {name: list(stops(name)) for name in chapters.CHAPTERS}
-    shown = {"ready trained", "detection", "segmentation", "words and pictures", "music",
-             "language", "generated or real", "harmful output"}  # fmt: skip
-    assert without == {
-        name: [title for title in told if title not in shown] for name, told in titles.items()
+    shown = {
+        "ready trained",
+        "detection",
+        "segmentation",
+        "words and pictures",
+        "music",
+        "language",
+        "generated or real",
+        "harmful output",
     }
+    assert without == {name: [title for title in told if title not in shown] for name, told in titles.items()}

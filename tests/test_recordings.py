@@ -59,9 +59,7 @@ def test_a_table_names_files_texts_and_speakers(tmp_path):
     for mine, theirs in zip(found.input, cases.input, strict=True):
         assert (mine.wave.int() - theirs.wave.int()).abs().max() <= 1
     assert found.columns["language"][:2] == ["en", "ja"]
-    parts = splits.split(
-        replace(found, target=torch.zeros(40, dtype=torch.long), classes=("any",)), seed=0
-    )
+    parts = splits.split(replace(found, target=torch.zeros(40, dtype=torch.long), classes=("any",)), seed=0)
     speakers = [{found.group[row] for row in rows} for rows in (parts.train, parts.test)]
     assert not speakers[0] & speakers[1]  # no speaker on both sides
     assert "speakers" in patients.about(found)
@@ -116,8 +114,18 @@ def test_what_cannot_be_used_is_told_and_nothing_leads_out_of_the_folder(tmp_pat
     soundfile.write(place / "short.wav", np.zeros(100), RATE)
     (place / "broken.flac").write_bytes(b"fLaC" + bytes(90))
     (place / "empty.wav").touch()
-    rows = ["../secret.wav,out", "gone.wav,x", "long.wav,x", "short.wav,x", "broken.flac,x",
-            "empty.wav,x", "0001.wav,twice", "0002.wav,", "/etc/passwd,x", ",x"]  # fmt: skip
+    rows = [
+        "../secret.wav,out",
+        "gone.wav,x",
+        "long.wav,x",
+        "short.wav,x",
+        "broken.flac,x",
+        "empty.wav,x",
+        "0001.wav,twice",
+        "0002.wav,",
+        "/etc/passwd,x",
+        ",x",
+    ]
     with (place / "metadata.csv").open("a") as file:
         file.write("\n" + "\n".join(rows))
     found = read(place)
@@ -125,13 +133,9 @@ def test_what_cannot_be_used_is_told_and_nothing_leads_out_of_the_folder(tmp_pat
     assert len(found) == 5 and len(codes) == 10
     assert codes["../secret.wav"] == "outside" and codes["gone.wav"] == "missing"
     assert codes["long.wav"] == codes["short.wav"] == "length"
-    assert codes["empty.wav"] == "empty file" and codes["broken.flac"] in {
-        "unreadable", "not a sound", "truncated"
-    }  # fmt: skip
+    assert codes["empty.wav"] == "empty file" and codes["broken.flac"] in {"unreadable", "not a sound", "truncated"}
     assert codes["/etc/passwd"] in ("outside", "not a sound")
-    assert {codes[f"metadata.csv:{line}"] for line in (13, 14, 16)} == {
-        "duplicate", "empty", "missing"
-    }  # fmt: skip
+    assert {codes[f"metadata.csv:{line}"] for line in (13, 14, 16)} == {"duplicate", "empty", "missing"}
     (tmp_path / "nothing").mkdir()
     soundfile.write(tmp_path / "nothing" / "a.wav", np.zeros(8_000), RATE)
     assert not own_format.describes(tmp_path / "nothing")
@@ -166,8 +170,7 @@ def test_too_much_sound_is_left_out(tmp_path, monkeypatch):
 
 
 def test_digits_are_spoken_by_voices_that_stay_in_one_part():
-    assert set(speech.WORDS) == {"zero", "one", "two", "three", "four", "five", "six", "seven",
-                                 "eight", "nine"}  # fmt: skip
+    assert set(speech.WORDS) == {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
     parts = [synthetic_digits.part_of(number) for number in range(synthetic_digits.VOICES)]
     assert Counter(parts) == {"train": 32, "val": 6, "test": 10}
     known = set(speech.VOWELS) | set(speech.CONSONANTS)
@@ -195,10 +198,7 @@ def test_a_voice_says_the_same_word_differently_each_time():
     first, second = (speech.spoken(["six"], voice, random) for _time in range(2))
     assert len(first) != len(second) or not np.allclose(first, second)
     again = np.random.default_rng(3)
-    assert np.array_equal(
-        speech.spoken(["six"], voice, again),
-        speech.spoken(["six"], voice, np.random.default_rng(3)),
-    )
+    assert np.array_equal(speech.spoken(["six"], voice, again), speech.spoken(["six"], voice, np.random.default_rng(3)))
     assert np.abs(first).max() <= 1 and first.dtype == np.float32
 
 
@@ -210,9 +210,7 @@ def run(tmp_path_factory):
     """A run on own recordings."""
     place = tmp_path_factory.mktemp("speech")
     write(place / "talks", 60)
-    record = train.train(
-        "ctc_tiny", str(place / "talks"), budget="6ep", project=str(place / "runs")
-    )
+    record = train.train("ctc_tiny", str(place / "talks"), budget="6ep", project=str(place / "runs"))
     return record, place
 
 
@@ -258,10 +256,21 @@ def test_a_sound_without_a_systems_name_asks_for_whisper(run, capsys, tmp_path, 
 
 def test_two_systems_are_compared_fairly(run, tmp_path, capsys):
     place = run[1]
-    assert main.run([
-        "compare", "ctc_tiny", "whisper_tiny", f"data={place / 'talks'}", "budget=1ep", "seeds=2",
-        f"project={tmp_path}", "--json",
-    ]) == 0  # fmt: skip
+    assert (
+        main.run(
+            [
+                "compare",
+                "ctc_tiny",
+                "whisper_tiny",
+                f"data={place / 'talks'}",
+                "budget=1ep",
+                "seeds=2",
+                f"project={tmp_path}",
+                "--json",
+            ]
+        )
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert "word error rate" in json.dumps(told)
 

@@ -172,9 +172,7 @@ def test_tsne_affinities_have_the_perplexity_and_are_scikit_learns(points):
     p = tsne.affinities(squares, 25.0)
     entropy = -torch.special.xlogy(p, p).sum(1)
     assert torch.allclose(entropy.exp(), torch.full((300,), 25.0), rtol=1e-3)
-    theirs = _binary_search_perplexity(
-        torch.cdist(points, points).square().numpy(), np.float32(25.0), 0
-    )
+    theirs = _binary_search_perplexity(torch.cdist(points, points).square().numpy(), np.float32(25.0), 0)
     assert np.allclose(p.numpy(), theirs, atol=1e-4)
     assert np.allclose(tsne.affinities(squares * 1e6, 25.0).numpy(), p.numpy(), atol=1e-5)
 

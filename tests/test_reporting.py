@@ -65,10 +65,16 @@ def cases() -> Dataset:
 
 def curve(top: float, looks: int = 6) -> list[dict[str, float]]:
     return [
-        {"step": 10 * i, "epoch": i, "seconds": 2.0 * i, "examples": 600 * i,
-         "loss model": 2 / i, "val accuracy": top * (1 - 0.5**i)}
+        {
+            "step": 10 * i,
+            "epoch": i,
+            "seconds": 2.0 * i,
+            "examples": 600 * i,
+            "loss model": 2 / i,
+            "val accuracy": top * (1 - 0.5**i),
+        }
         for i in range(1, looks + 1)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture
@@ -91,10 +97,7 @@ def run(cases, tmp_path) -> RunRecord:
         seen={"side": 12},
         parameters=11_173_962,
         flops=914_000_000,
-        measures={
-            "accuracy": intervals.proportion_interval(55, 60),
-            "log loss": Measure(0.3, 0.2, 0.4, 60),
-        },
+        measures={"accuracy": intervals.proportion_interval(55, 60), "log loss": Measure(0.3, 0.2, 0.4, 60)},
         curve=curve(0.9),
         forecast=Cost(10.0, 1_000_000_000),
         outcome=Cost(12.0, 900_000_000),
@@ -122,11 +125,21 @@ def comparison(cases, tmp_path) -> ComparisonRecord:
         guesses[name] = torch.where(wrong, (cases.target + 1) % len(LABELS), cases.target)
     scores = {name: (said == cases.target).float() for name, said in guesses.items()}
     rows = [
-        Row(name, "accuracy", m.value, m.low, m.high, 30.0, 6e4, 10 ** (6 - k), 10 ** (8 - k),
-            tuple(scores[name].mean(1).tolist()))
+        Row(
+            name,
+            "accuracy",
+            m.value,
+            m.low,
+            m.high,
+            30.0,
+            6e4,
+            10 ** (6 - k),
+            10 ** (8 - k),
+            tuple(scores[name].mean(1).tolist()),
+        )
         for k, name in enumerate(SYSTEMS)
         for m in [intervals.interval(scores[name].numpy())]
-    ]  # fmt: skip
+    ]
     return ComparisonRecord(
         folder=tmp_path / "compare",
         task="classify",
@@ -213,9 +226,17 @@ def test_a_classifiers_report_has_all_sections_and_only_itself(run):
     reader = check_page(text)
     assert path == run.folder / "report.html"
     assert sections(text) == [
-        "discrimination", "confusion", "classes", "mistakes", "calibration", "learning", "data",
-        "forecast", "system", "receipt",
-    ]  # fmt: skip
+        "discrimination",
+        "confusion",
+        "classes",
+        "mistakes",
+        "calibration",
+        "learning",
+        "data",
+        "forecast",
+        "system",
+        "receipt",
+    ]
     assert HOSTILE in reader.text and HOSTILE not in text
     assert "91.7 % of 60 unseen test cases" in reader.text
     assert "Only 60 test cases" in reader.text
@@ -231,9 +252,10 @@ def test_what_guessing_would_reach_is_said(run, cases):
     """Of three even classes a third; the best of a comparison is judged likewise."""
     most = cases.target.bincount().max().item() / len(cases)
     for right, told in (
-        (most, "No better than guessing."), (most + 0.01, "No better than guessing on this data"),
+        (most, "No better than guessing."),
+        (most + 0.01, "No better than guessing on this data"),
         (0.99, ""),
-    ):  # fmt: skip
+    ):
         found = Measure(right, right - 0.1, right + 0.1, 60)
         text = " ".join(classify_section.notes(replace(run, measures={"accuracy": found})))
         assert told in text and ("Always answering" in text) == bool(told)
@@ -254,9 +276,11 @@ def few_positive(run, ill: int, patients: bool):
     group = [f"p{i // 2}" for i in range(40)] if patients else ()
     test = replace(test, target=target, classes=("sound", "tumour"), group=group)
     sure = torch.where(target == 1, 0.8, 0.2) + torch.linspace(-0.1, 0.1, 40)
-    answers = {"probability": torch.stack([1 - sure, sure], 1).double(),
-               "threshold": torch.full((40,), 0.5).double(),
-               "temperature": torch.ones(40).double()}  # fmt: skip
+    answers = {
+        "probability": torch.stack([1 - sure, sure], 1).double(),
+        "threshold": torch.full((40,), 0.5).double(),
+        "temperature": torch.ones(40).double(),
+    }
     details = classification.result(Trainings.of_one(test, answers, {}), 1)
     return replace(run, test=test, answers=[answers], details=details, measures=details.measures)
 
@@ -267,9 +291,7 @@ def around(text: str, figure: str) -> list[str]:
 
 
 @pytest.mark.parametrize("patients", [True, False])
-def test_fewer_than_five_positive_patients_are_warned_of_beside_the_figure_and_on_top(
-    run, patients
-):
+def test_fewer_than_five_positive_patients_are_warned_of_beside_the_figure_and_on_top(run, patients):
     few = few_positive(run, 4, True) if patients else few_positive(run, 2, False)
     text = report.run_report(few).read_text(encoding="utf-8")
     what = "patients" if patients else "cases"
@@ -339,11 +361,7 @@ def test_every_text_of_the_pages_asks_for_its_translation(run, comparison, cases
     from souron.report import page
 
     monkeypatch.setitem(page._pages().globals, "_", lambda message: f"⟦{message}⟧")
-    for path in (
-        report.run_report(run),
-        report.comparison_report(comparison),
-        report.data_page(cases, run.folder),
-    ):
+    for path in (report.run_report(run), report.comparison_report(comparison), report.data_page(cases, run.folder)):
         text = path.read_text(encoding="utf-8")
         for element in re.findall(r"<(?:h2|h3|dt|summary|figcaption|caption)\b[^>]*>([^<]+)", text):
             named = element.strip() in {"accuracy", "log loss", ""}
@@ -359,9 +377,7 @@ def test_the_report_is_replaced_in_one_step(run, monkeypatch):
         report.run_report(run)
     monkeypatch.undo()
     assert (run.folder / "report.html").read_bytes() == before
-    assert sorted(p.name for p in run.folder.iterdir()) == [
-        "card.md", "report.html", "report.ja.html"
-    ]  # fmt: skip
+    assert sorted(p.name for p in run.folder.iterdir()) == ["card.md", "report.html", "report.ja.html"]
 
 
 def test_a_name_that_is_no_text_does_not_stop_the_report(run):
@@ -376,8 +392,7 @@ def test_balance_comes_from_the_split(run):
     drawn = []
     with pytest.MonkeyPatch.context() as patch:
         original = plots.balance
-        patch.setattr(plots, "balance", lambda parts, labels: drawn.append(parts) or original(
-            parts, labels))  # fmt: skip
+        patch.setattr(plots, "balance", lambda parts, labels: drawn.append(parts) or original(parts, labels))
         report.run_report(run)
     assert drawn[-1] == {"training": [1, 0, 0, 0], "validation": [1, 0, 0, 0], "test": [0, 0, 1, 0]}
 
@@ -405,9 +420,14 @@ def appraisal(cases, collapsed=False):
 def test_a_generators_report_shows_samples_figures_and_how_it_learnt(run, cases, collapsed):
     found = appraisal(cases, collapsed)
     record = replace(
-        run, system="dcgan", task="generate", measures=found.measures, answers=[],
-        details=found, film=[cases.input[:16].byte(), cases.input[1:17].byte()],
-    )  # fmt: skip
+        run,
+        system="dcgan",
+        task="generate",
+        measures=found.measures,
+        answers=[],
+        details=found,
+        film=[cases.input[:16].byte(), cases.input[1:17].byte()],
+    )
     text = report.run_report(record).read_text(encoding="utf-8")
     check_page(text)
     assert sections(text)[:4] == ["samples", "resemblance", "drawn_classes", "film"]
@@ -431,12 +451,7 @@ def test_a_groupings_report_shows_the_groups(run, cases):
         system="kmeans",
         task="cluster",
         measures={"silhouette": Measure(0.2, 0.1, 0.3, 60)},
-        answers=[
-            {
-                "cluster": model(cases.input.flatten(1) / 255),
-                "silhouette": torch.rand(len(cases)),
-            }
-        ],
+        answers=[{"cluster": model(cases.input.flatten(1) / 255), "silhouette": torch.rand(len(cases))}],
         model=model,
         curve=[],
     )
@@ -455,8 +470,15 @@ def test_the_card_is_markdown_with_metadata(run):
     _nothing, metadata, body = text.split("---\n", 2)
     assert yaml.safe_load(metadata) == {"library_name": "souron", "tags": ["classify", "resnet18"]}
     headings = [line for line in body.splitlines() if line.startswith("## ")]
-    assert headings == ["## Intended use", "## Data", "## Measures", "## Limits",
-                        "## How to load it", "## How it was made", "## Citation"]  # fmt: skip
+    assert headings == [
+        "## Intended use",
+        "## Data",
+        "## Measures",
+        "## Limits",
+        "## How to load it",
+        "## How it was made",
+        "## Citation",
+    ]
     assert "| accuracy | 91.7 % | 81.9–96.4 % | 60 |" in body
     assert "<script>" not in body
     assert f"souron.load({str(run.folder)!r})" in body
@@ -467,8 +489,7 @@ def test_a_comparisons_report_has_all_sections_and_only_itself(comparison):
     text = path.read_text(encoding="utf-8")
     reader = check_page(text)
     assert path == comparison.report
-    assert sections(text) == ["ranking", "verdicts", "disagreements", "time", "size", "learning",
-                              "equal", "receipt"]  # fmt: skip
+    assert sections(text) == ["ranking", "verdicts", "disagreements", "time", "size", "learning", "equal", "receipt"]
     assert comparison.sentence in reader.text and "<b>mlp</b>" not in text
     assert text.index("resnet18 leads") < text.index("<h2")
     assert "souron compare resnet18 cnn" in reader.text
@@ -505,8 +526,7 @@ def test_a_comparison_of_the_hardly_trained_says_so(comparison):
     assert "resnet18 1.2" in told
     found = replace(comparison, train=50_000)
     text = report.comparison_report(found).read_text(encoding="utf-8")
-    assert text.index("Barely trained") < text.index("<h2") and found.as_json()["notes"] == [
-        told, *found.notes[1:]]  # fmt: skip
+    assert text.index("Barely trained") < text.index("<h2") and found.as_json()["notes"] == [told, *found.notes[1:]]
 
 
 def test_a_legend_names_each_system_once():
@@ -552,12 +572,15 @@ def test_disagreements_show_what_each_system_said(comparison, cases):
     assert "98.3 % of the cases all agree" in shown["caption"]
 
 
-@pytest.mark.parametrize(("cases_needed", "seeds_needed", "told"), [
-    (1234, 5, "about 1,300 more test cases, or 5 more seeds each"),
-    (40, None, "about 40 more test cases"),
-    (None, 7, "about 7 more seeds each; more cases alone will not do"),
-    (None, None, "too close to decide with a reasonable number of cases or seeds"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cases_needed", "seeds_needed", "told"),
+    [
+        (1234, 5, "about 1,300 more test cases, or 5 more seeds each"),
+        (40, None, "about 40 more test cases"),
+        (None, 7, "about 7 more seeds each; more cases alone will not do"),
+        (None, None, "too close to decide with a reasonable number of cases or seeds"),
+    ],
+)
 def test_a_verdict_says_what_would_settle_it(cases_needed, seeds_needed, told):
     verdict = Verdict("a", "b", 0.01, -0.02, 0.04, "cannot tell", cases_needed, seeds_needed)
     pair = comparison_page._pair(verdict, "accuracy")
@@ -604,14 +627,18 @@ def test_many_classes_are_told_by_the_most_confused_pairs():
     assert few.width - few.height == pytest.approx(0.6 * plotting.DOTS, abs=1)
 
 
-@pytest.mark.parametrize("picture", [
-    lambda names: plots.confusion(torch.eye(len(names)).long(), names),
-    lambda names: plots.balance({"訓練": [3] * len(names)}, names),
-    lambda names: plots.grid(torch.zeros(len(names), 3, 8, 8, dtype=torch.uint8), names),
-    lambda names: plots.classes(
-        {name: torch.zeros(2, 3, 8, 8, dtype=torch.uint8) for name in names},
-            [2] * len(names), "cases"),
-], ids=["confusion", "balance", "grid", "classes"])  # fmt: skip
+@pytest.mark.parametrize(
+    "picture",
+    [
+        lambda names: plots.confusion(torch.eye(len(names)).long(), names),
+        lambda names: plots.balance({"訓練": [3] * len(names)}, names),
+        lambda names: plots.grid(torch.zeros(len(names), 3, 8, 8, dtype=torch.uint8), names),
+        lambda names: plots.classes(
+            {name: torch.zeros(2, 3, 8, 8, dtype=torch.uint8) for name in names}, [2] * len(names), "cases"
+        ),
+    ],
+    ids=["confusion", "balance", "grid", "classes"],
+)
 def test_names_of_any_kind_are_drawn_without_a_warning(picture):
     drawn = picture(["猫と犬", "$\\frac{1}{$", "🙂", "한국어", "a\tb\nc", HOSTILE, "\udcff"])
     assert drawn.startswith(b"\x89PNG")
@@ -670,28 +697,45 @@ def test_the_band_of_seeds_needs_no_common_looks():
     assert plots.accuracy_over_seconds({"a": [short, long], "b": [[]]}, "accuracy", 3.0)
 
 
-@pytest.mark.parametrize(("said", "expected"), [
-    (units.count(950), "950"), (units.count(9_876), "9,876"), (units.count(60_000), "60 k"),
-    (units.count(999_960), "1 M"), (units.count(1_234_567), "1.2 M"),
-    (units.count(138_357_544), "138 M"), (units.count(1.5e9), "1.5 B"),
-    (units.whole(60_000), "60,000"), (units.roughly(63_108), "64,000"), (units.roughly(7), "7"),
-    (units.operations(3.4e9), "3.4 GFLOP"), (units.operations(12), "12 FLOP"),
-    (units.size(12_000_000), "12 MB"), (units.size(999), "999 B"), (units.size(1.34e9), "1.3 GB"),
-    (units.seconds(0.4213), "0.42 s"), (units.seconds(3.21), "3.2 s"),
-    (units.seconds(9.97), "10 s"),
-    (units.seconds(59.7), "1 min"), (units.seconds(80), "1 min 20 s"),
-    (units.seconds(7500), "2 h 5 min"), (units.seconds(float("inf")), "–"),
-    (units.percent(0.9324), "93.2 %"), (units.percent(0.07, 0), "7 %"),
-    (registry.metric("accuracy").text(1.0), "100.0 %"),
-    (registry.metric("log loss").text(0.30012), "0.300"),
-    (registry.metric("log loss").text(12.345), "12.3"), (registry.metric("log loss").text(0), "0"),
-    (registry.metric("accuracy").interval(0.915, 0.926), "91.5–92.6 %"),
-    (registry.metric("silhouette").interval(-0.1, 0.2), "-0.100 to 0.200"),
-    (registry.metric("accuracy").difference(0.012), "+1.2 points"),
-    (registry.metric("accuracy").difference(-0.0000001), "+0.00 points"),
-    (registry.metric("accuracy").difference(0.0002), "+0.02 points"),
-    (registry.metric("log loss").difference(-0.05), "-0.0500"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (units.count(950), "950"),
+        (units.count(9_876), "9,876"),
+        (units.count(60_000), "60 k"),
+        (units.count(999_960), "1 M"),
+        (units.count(1_234_567), "1.2 M"),
+        (units.count(138_357_544), "138 M"),
+        (units.count(1.5e9), "1.5 B"),
+        (units.whole(60_000), "60,000"),
+        (units.roughly(63_108), "64,000"),
+        (units.roughly(7), "7"),
+        (units.operations(3.4e9), "3.4 GFLOP"),
+        (units.operations(12), "12 FLOP"),
+        (units.size(12_000_000), "12 MB"),
+        (units.size(999), "999 B"),
+        (units.size(1.34e9), "1.3 GB"),
+        (units.seconds(0.4213), "0.42 s"),
+        (units.seconds(3.21), "3.2 s"),
+        (units.seconds(9.97), "10 s"),
+        (units.seconds(59.7), "1 min"),
+        (units.seconds(80), "1 min 20 s"),
+        (units.seconds(7500), "2 h 5 min"),
+        (units.seconds(float("inf")), "–"),
+        (units.percent(0.9324), "93.2 %"),
+        (units.percent(0.07, 0), "7 %"),
+        (registry.metric("accuracy").text(1.0), "100.0 %"),
+        (registry.metric("log loss").text(0.30012), "0.300"),
+        (registry.metric("log loss").text(12.345), "12.3"),
+        (registry.metric("log loss").text(0), "0"),
+        (registry.metric("accuracy").interval(0.915, 0.926), "91.5–92.6 %"),
+        (registry.metric("silhouette").interval(-0.1, 0.2), "-0.100 to 0.200"),
+        (registry.metric("accuracy").difference(0.012), "+1.2 points"),
+        (registry.metric("accuracy").difference(-0.0000001), "+0.00 points"),
+        (registry.metric("accuracy").difference(0.0002), "+0.02 points"),
+        (registry.metric("log loss").difference(-0.05), "-0.0500"),
+    ],
+)
 def test_numbers_read_well(said, expected):
     assert said == expected
 

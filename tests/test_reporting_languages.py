@@ -17,15 +17,7 @@ from souron.runs import compare as run_compare
 from souron.runs import train as run_train
 from souron.training import forecast
 from souron.utils import files
-from souron.utils.messages import (
-    LANGUAGES,
-    Message,
-    UserError,
-    _,
-    again,
-    sentences,
-    use_language,
-)
+from souron.utils.messages import LANGUAGES, Message, UserError, _, again, sentences, use_language
 
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]+")
 NAMED = {"総論", "日本語"}  # words that are the same in every language
@@ -104,16 +96,11 @@ def compared_generators(data, monkeypatch):
     return run_compare.compare(["vae_tiny", "gan_tiny"], data, **TINY, seeds=1, samples=6)
 
 
-MAKERS = [classifier, cross_validated, generator, clusters, tree, a_map, compared,
-          compared_generators]  # fmt: skip
-CASES = [("en", make) for make in MAKERS] + [
-    ("ja", make) for make in (classifier, cross_validated, compared)
-]
+MAKERS = [classifier, cross_validated, generator, clusters, tree, a_map, compared, compared_generators]
+CASES = [("en", make) for make in MAKERS] + [("ja", make) for make in (classifier, cross_validated, compared)]
 
 
-@pytest.mark.parametrize(
-    ("spoken", "make"), CASES, ids=[f"{make.__name__}-{spoken}" for spoken, make in CASES]
-)
+@pytest.mark.parametrize(("spoken", "make"), CASES, ids=[f"{make.__name__}-{spoken}" for spoken, make in CASES])
 def test_a_report_in_each_language_holds_nothing_of_the_other(spoken, make, monkeypatch):
     """Whichever was spoken when the run was made, and its data read."""
     monkeypatch.setenv("SOURON_LANG", spoken)
@@ -138,8 +125,12 @@ def test_notes_and_reasons_are_in_the_reports_language(monkeypatch):
     for wish, path in (("en", "report.html"), ("ja", "report.ja.html")):
         page = html.unescape((record.folder / path).read_text(encoding="utf-8"))
         with use_language(wish):
-            told = [again(record.reduced), again(record.patients), again(record.grouped),
-                    *(again(file.reason) for file in record.skipped)]  # fmt: skip
+            told = [
+                again(record.reduced),
+                again(record.patients),
+                again(record.grouped),
+                *(again(file.reason) for file in record.skipped),
+            ]
         assert all(text.replace(" %", "\N{NO-BREAK SPACE}%") in page for text in told)
         assert all(bool(JAPANESE.search(text)) == (wish == "ja") for text in told)
     card = (record.folder / "card.md").read_text(encoding="utf-8")

@@ -159,10 +159,7 @@ def test_chunks_do_not_matter(rng, monkeypatch):
 def test_equal_distributions_are_at_the_floor(rng):
     """Of equal ones the kernel distance is 0 in the mean, density 1, and of n pictures about
     1 - 2^-k is covered (Naeem and others 2020)."""
-    sets = [
-        generation.resemble(rng.standard_normal((150, 8)), rng.standard_normal((150, 8)))
-        for _set in range(40)
-    ]
+    sets = [generation.resemble(rng.standard_normal((150, 8)), rng.standard_normal((150, 8))) for _set in range(40)]
 
     def mean(key):
         return np.mean([one.measures[key].value for one in sets])
@@ -295,8 +292,7 @@ def test_patients_widen_an_interval():
 def test_the_variance_of_shares_is_near_the_true_one(rng):
     """Not the jackknife's, which is several times as large."""
     sets = [
-        generation.neighbourhoods(rng.standard_normal((250, 12)), rng.standard_normal((250, 12)))
-        for _set in range(60)
+        generation.neighbourhoods(rng.standard_normal((250, 12)), rng.standard_normal((250, 12))) for _set in range(60)
     ]
     for key in ("precision", "recall", "coverage"):
         figures = [one[key] for one in sets]
@@ -314,10 +310,7 @@ def test_verdict_between_a_good_and_a_poor_generator_and_between_equal_ones(rng)
     good, poor, same = trainings(1.0), trainings(0.5), trainings(0.5)
     for key in ("Fréchet distance", "kernel distance", "recall", "coverage"):
         higher = generation.BETTER[key] == "higher"
-        scores = {
-            name: generation.table(of, key)
-            for name, of in (("good", good), ("poor", poor), ("same", same))
-        }
+        scores = {name: generation.table(of, key) for name, of in (("good", good), ("poor", poor), ("same", same))}
         assert scores["good"].shape == (3, 300)
         found = {(v.a, v.b): v.verdict for v in verdict.judge(scores, higher)}
         assert found["good", "poor"] == "better", key
@@ -368,9 +361,7 @@ def test_few_pictures(rng, n, m):
     found = generation.resemble(*pair(rng, n, m)).measures
     assert ("precision" in found) == (min(n, m) >= 5)
     assert ("coverage" in found) == (n >= 7)
-    assert all(
-        math.isfinite(one.low) and one.low <= one.value <= one.high for one in found.values()
-    )
+    assert all(math.isfinite(one.low) and one.low <= one.value <= one.high for one in found.values())
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,9 @@ def python(code: str) -> str:
 
 
 def test_a_system_imports_machinery_and_the_contract_only():
-    assert not [(name_of(file), name) for file in SYSTEMS for name in imports(file)
-                if not of_the_contract(*name.split("."))]  # fmt: skip
+    assert not [
+        (name_of(file), name) for file in SYSTEMS for name in imports(file) if not of_the_contract(*name.split("."))
+    ]
 
 
 def of_the_contract(first: str, *rest: str) -> bool:
@@ -80,8 +81,7 @@ def of_the_contract(first: str, *rest: str) -> bool:
 
 
 def test_nothing_imports_a_system_by_name():
-    assert not [(name_of(file), name) for file in FILES for name in imports(file)
-                if name.startswith("souron.systems")]  # fmt: skip
+    assert not [(name_of(file), name) for file in FILES for name in imports(file) if name.startswith("souron.systems")]
 
 
 OWN_TASKS = ("tasks", "systems", "pipelines", "studies")  # folders that may compare with a task
@@ -105,10 +105,7 @@ def compared_with(tree: ast.Module) -> set[str]:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             assigned[node.targets[0].id] = node.value
     sides = [
-        side
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Compare)
-        for side in (node.left, *node.comparators)
+        side for node in ast.walk(tree) if isinstance(node, ast.Compare) for side in (node.left, *node.comparators)
     ]
     cases = [node.value for node in ast.walk(tree) if isinstance(node, ast.MatchValue)]
     return {name for side in (*sides, *cases) for name in names_in(side, assigned)}
@@ -222,20 +219,22 @@ SHELLS = "souron.hub.pickled_networks"
 
 
 def test_nothing_runs_code_from_a_file():
-    runs = re.compile(r"\bimport pickle|(?<![.\w])(?:eval|exec)\(|yaml\.load\(|weights_only=False|"
-                      r"shell=True|trust_remote_code")  # fmt: skip
+    runs = re.compile(
+        r"\bimport pickle|(?<![.\w])(?:eval|exec)\(|yaml\.load\(|weights_only=False|"
+        r"shell=True|trust_remote_code"
+    )
     found = {name_of(file): runs.findall(file.read_text(encoding="utf-8")) for file in FILES}
     assert found.pop(SHELLS) == ["import pickle", "weights_only=False"]
     assert not {name: hits for name, hits in found.items() if hits}
 
 
-NETWORK = {"urllib.request", "http.client", "socket", "requests", "httpx", "huggingface_hub",
-           "pooch"}  # fmt: skip
+NETWORK = {"urllib.request", "http.client", "socket", "requests", "httpx", "huggingface_hub", "pooch"}
 
 
 def test_only_the_hub_touches_the_network():
-    assert not [(name_of(file), name) for file in FILES if file.parent.name != "hub"
-                for name in imports(file) & NETWORK]  # fmt: skip
+    assert not [
+        (name_of(file), name) for file in FILES if file.parent.name != "hub" for name in imports(file) & NETWORK
+    ]
 
 
 def test_every_message_has_its_fields_outside_of_the_translation():
@@ -308,18 +307,13 @@ ONE_FILE_EACH = {  # folder that may hold more -> what is added to it by one fil
 def test_a_folder_is_seen_at_a_glance():
     """A folder with more files is divided by topic, unless each file is a part of its own."""
     found = Counter(file.parent.relative_to(HOUSE.parent).as_posix() for file in FILES)
-    assert not {
-        folder: count
-        for folder, count in found.items()
-        if count > MOST_FILES and folder not in ONE_FILE_EACH
-    }
+    assert not {folder: count for folder, count in found.items() if count > MOST_FILES and folder not in ONE_FILE_EACH}
     assert all(found[folder] for folder in ONE_FILE_EACH)
 
 
 LONGEST = 80  # lines of a function
 LONGER = {  # function -> reason
-    "souron/runs/watch.py watching": "one loop over the frames of a video, with its statistics",
-    "souron/studio/pages/arena.py page": "a page whose three views answer to each other",
+    "souron/studio/pages/arena.py page": "a page whose three views answer to each other"
 }
 
 

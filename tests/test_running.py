@@ -24,9 +24,18 @@ from souron.utils import files
 from souron.utils.messages import UserError
 
 ARGS = {
-    "system": "mlp_tiny", "data": "digits", "budget": "1ep", "batch": 64, "seed": 0, "rate": None,
-    "changes": {}, "pretrained": "False", "freeze": False, "device": "cpu", "patience": 0,
-}  # fmt: skip
+    "system": "mlp_tiny",
+    "data": "digits",
+    "budget": "1ep",
+    "batch": 64,
+    "seed": 0,
+    "rate": None,
+    "changes": {},
+    "pretrained": "False",
+    "freeze": False,
+    "device": "cpu",
+    "patience": 0,
+}
 
 pytestmark = pytest.mark.usefixtures("same_eyes")
 
@@ -44,9 +53,17 @@ def test_a_run_is_a_folder_that_explains_itself(photos):
     record = fast(data=str(photos), folds=1)
     folder = record.folder
     assert folder.parts[:2] == ("runs", "classify")
-    for name in ("args.yaml", "results.csv", "split.csv", "predictions.csv", "report.html",
-                 "card.md", "receipt.json", "weights/best.safetensors",
-                 "weights/last.safetensors"):  # fmt: skip
+    for name in (
+        "args.yaml",
+        "results.csv",
+        "split.csv",
+        "predictions.csv",
+        "report.html",
+        "card.md",
+        "receipt.json",
+        "weights/best.safetensors",
+        "weights/last.safetensors",
+    ):
         assert (folder / name).stat().st_size > 0, name
     assert not list(folder.rglob("*.part"))
     split = rows(folder / "split.csv")
@@ -62,8 +79,7 @@ def test_a_run_is_a_folder_that_explains_itself(photos):
 def test_the_json_has_the_promised_shape():
     record = fast()
     shape = json.loads(json.dumps(record.as_json()))
-    assert shape.keys() >= {"run", "system", "data", "measures", "train_seconds", "forecast",
-                            "outcome", "skipped"}  # fmt: skip
+    assert shape.keys() >= {"run", "system", "data", "measures", "train_seconds", "forecast", "outcome", "skipped"}
     assert shape["measures"].keys() == {"accuracy", "AUC", "Brier score", "log loss"}
     assert shape["measures"]["accuracy"].keys() == {"value", "low", "high", "n", "groups"}
 
@@ -92,9 +108,7 @@ def test_one_seed_gives_one_result_and_another_another():
     assert first.folder != again.folder
 
 
-@pytest.mark.parametrize(
-    "system", ["cnn_tiny", "alexnet_tiny", "airbench_tiny", "dcgan_tiny", "stylegan_tiny"]
-)
+@pytest.mark.parametrize("system", ["cnn_tiny", "alexnet_tiny", "airbench_tiny", "dcgan_tiny", "stylegan_tiny"])
 def test_a_resumed_run_equals_the_unbroken_one_to_the_bit(system, monkeypatch):
     options = {"system": system, "budget": "2ep", "batch": 128}
     if registry.find(system)[0].task == "generate":
@@ -183,9 +197,7 @@ def test_a_run_killed_in_the_middle_opens_and_goes_on(tmp_path):
         "for event in train.training('mlp_tiny', 'digits', budget='60s', name='killed'):\n"
         "    print(event.phase, flush=True)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     folder = tmp_path / "runs" / "classify" / "killed"
     limit = time.monotonic() + 60
     while not (folder / "weights" / "resume.safetensors").exists():
@@ -196,9 +208,7 @@ def test_a_run_killed_in_the_middle_opens_and_goes_on(tmp_path):
     process.stdout.close()
     assert run_folder.read_args(folder)["system"] == "mlp_tiny"
     model = prepare.build(run_folder.read_args(folder) | {"changes": {}}, load.load("digits"))
-    _optimizers, state, _random = checkpoint.read_checkpoint(
-        folder / "weights" / "resume.safetensors", model
-    )
+    _optimizers, state, _random = checkpoint.read_checkpoint(folder / "weights" / "resume.safetensors", model)
     assert state["step"] > 0
 
 
@@ -355,9 +365,7 @@ def test_a_budget_of_seconds_counts_those_that_the_processor_had(monkeypatch, sh
     """Where other programs have it half of the time, a training takes twice as long and learns as
     much; it ends where three times the budget is over."""
     wall, own = count(), count()  # each step takes a tenth of a second of the processor
-    times = SimpleNamespace(
-        perf_counter=lambda: next(wall) * 0.1 / share, thread_time=lambda: next(own) * 0.1
-    )
+    times = SimpleNamespace(perf_counter=lambda: next(wall) * 0.1 / share, thread_time=lambda: next(own) * 0.1)
     data = load.load("digits")
     parts = prepare.divide(ARGS, data).kept.deal(data)
     args = {**ARGS, "budget": "10s", "augment": None}

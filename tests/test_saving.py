@@ -96,11 +96,14 @@ class Config:
     name: str = "x"
 
 
-@pytest.mark.parametrize("change, code", [
-    (lambda weight: weight.fill_(torch.nan), "weights file"),
-    (lambda weight: weight.fill_(torch.inf), "weights file"),
-    (lambda weight: weight.to(torch.int32), "other system"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, code",
+    [
+        (lambda weight: weight.fill_(torch.nan), "weights file"),
+        (lambda weight: weight.fill_(torch.inf), "weights file"),
+        (lambda weight: weight.to(torch.int32), "other system"),
+    ],
+)
 def test_weights_that_are_no_numbers_are_refused(change, code, tmp_path):
     system = nn.Linear(2, 2)
     system.config = None
@@ -136,9 +139,7 @@ def test_an_unknown_option_gets_the_nearest():
 
 
 def test_a_checkpoint_brings_back_everything(tmp_path):
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)).to(
-        memory_format=torch.channels_last
-    )
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
     model(torch.randn(1, 3, 8, 8)).sum().backward()
     optimizer.step()
@@ -159,8 +160,7 @@ def test_a_checkpoint_brings_back_everything(tmp_path):
         if one is optimizer:
             assert left["param_groups"][0]["lr"] == right["param_groups"][0]["lr"]
             left, right = left["state"], right["state"]
-            left, right = ({f"{i}{k}": v for i, s in held.items() for k, v in s.items()}
-                           for held in (left, right))  # fmt: skip
+            left, right = ({f"{i}{k}": v for i, s in held.items() for k, v in s.items()} for held in (left, right))
         assert left.keys() == right.keys()
         assert all(torch.equal(left[key], right[key]) for key in left)
 
@@ -174,6 +174,4 @@ def test_yaml_keeps_japanese_as_it_is(tmp_path):
 def test_json_files_hold_null_where_a_figure_is_not_a_number(tmp_path):
     files.write_json(tmp_path / "a.json", {"low": -math.inf, "all": (1.5, math.nan)})
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
-    assert json.loads(text, parse_constant=lambda name: pytest.fail(name)) == {
-        "low": None, "all": [1.5, None],
-    }  # fmt: skip
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name)) == {"low": None, "all": [1.5, None]}

@@ -14,16 +14,7 @@ from isolation import fetched
 from PIL import Image
 
 from souron.data import load
-from souron.data.composing import (
-    composer,
-    cutouts,
-    figures,
-    grounds,
-    parallel,
-    related_groups,
-    stock,
-    words,
-)
+from souron.data.composing import composer, cutouts, figures, grounds, parallel, related_groups, stock, words
 from souron.data.composing import scenes as many
 from souron.data.composing.composer import Composer
 from souron.data.composing.cutouts import CATEGORIES
@@ -32,10 +23,15 @@ from souron.data.sets import scenes
 from souron.utils.messages import UserError
 
 FOLDERS = {
-    "bird": "animals/birds", "mammal": "animals/mammals/cats", "flower": "plants/flowers",
-    "fruit": "food/fruit", "vehicle": "vehicles/auto", "coin": "symbols/money/{}/coins",
-    "sign": "town/roadsigns", "building": "town/houses/cartoon",
-}  # fmt: skip
+    "bird": "animals/birds",
+    "mammal": "animals/mammals/cats",
+    "flower": "plants/flowers",
+    "fruit": "food/fruit",
+    "vehicle": "vehicles/auto",
+    "coin": "symbols/money/{}/coins",
+    "sign": "town/roadsigns",
+    "building": "town/houses/cartoon",
+}
 COUNTRIES = ("canadian", "euro", "japanese", "us")
 EACH = 14  # stamps of a category
 FEW = {"train": 60, "val": 20, "test": 40}  # scenes
@@ -107,9 +103,10 @@ def test_a_number_is_one_scene_whatever_was_made_before(drawn):
         after.scene(number)
     assert same(first, after.scene(7))
     others = [
-        Composer(64, 5, source=drawn).scene(8), Composer(64, 6, source=drawn).scene(7),
+        Composer(64, 5, source=drawn).scene(8),
+        Composer(64, 6, source=drawn).scene(7),
         Composer(64, 5, "test", source=drawn).scene(7),
-    ]  # fmt: skip
+    ]
     assert not any(same(first, other) for other in others)
 
 
@@ -172,8 +169,9 @@ def test_maps_agree_with_masks(drawn):
         nothing = ~scene.masks.any(0)
         assert (semantic[nothing] == 0).all() and (ids[nothing] == 0).all()
         assert [segment["area"] for segment in segments] == [
-            int(nothing.sum()), *scene.masks.flatten(1).sum(1).tolist()
-        ]  # fmt: skip
+            int(nothing.sum()),
+            *scene.masks.flatten(1).sum(1).tolist(),
+        ]
         assert [segment["thing"] for segment in segments] == [False] + [True] * len(scene.labels)
         assert [s["category"] for s in segments[1:]] == (scene.labels + 1).tolist()
 
@@ -210,9 +208,14 @@ GRASS = np.random.default_rng(0).normal((70, 140, 50), 18, (60, 60, 3)).astype(n
 
 @pytest.mark.parametrize(
     ("colour", "seen"),
-    [((66, 132, 54), False), ((90, 150, 70), False), ((210, 40, 40), True), ((240, 240, 240), True),
-     ((20, 20, 24), True)],
-)  # fmt: skip
+    [
+        ((66, 132, 54), False),
+        ((90, 150, 70), False),
+        ((210, 40, 40), True),
+        ((240, 240, 240), True),
+        ((20, 20, 24), True),
+    ],
+)
 def test_a_green_stamp_on_grass_is_refused(colour, seen):
     thing = np.full((60, 60, 3), colour, np.float32)
     solid = np.zeros((60, 60), bool)
@@ -262,14 +265,31 @@ def test_captions_count_in_both_languages(drawn):
 
 
 def test_counters():
-    said = [words.japanese(name, count) for name, count in (
-        ("bird", 2), ("vehicle", 1), ("flower", 3), ("coin", 5), ("fruit", 4), ("mammal", 6),
-        ("sign", 1), ("building", 2), ("person", 3),
-    )]  # fmt: skip
+    said = [
+        words.japanese(name, count)
+        for name, count in (
+            ("bird", 2),
+            ("vehicle", 1),
+            ("flower", 3),
+            ("coin", 5),
+            ("fruit", 4),
+            ("mammal", 6),
+            ("sign", 1),
+            ("building", 2),
+            ("person", 3),
+        )
+    ]
     assert said == [
-        "二羽の鳥", "一台の乗り物", "三輪の花", "五枚の硬貨", "四個の果物", "六匹の動物",
-        "一枚の標識", "二棟の建物", "三人",
-    ]  # fmt: skip
+        "二羽の鳥",
+        "一台の乗り物",
+        "三輪の花",
+        "五枚の硬貨",
+        "四個の果物",
+        "六匹の動物",
+        "一枚の標識",
+        "二棟の建物",
+        "三人",
+    ]
     assert words.english("fruit", 1) == "one piece of fruit"
     told = words.captions(["bird", "coin", "bird"], [(0.1, 0.1), (0.9, 0.5), (0.5, 0.5)], [3, 9, 1])
     assert told["en"][0] == "two birds and one coin" and told["ja"][0] == "二羽の鳥と一枚の硬貨"
@@ -329,10 +349,7 @@ def test_kin_are_families():
         related_groups.close("plants/flowers/flower2.png", "flower", "A flower."),
     ]
     assert related_groups.families(keys) == [0, 0, 0, 0, 4, 5, 6]
-    coins = [
-        related_groups.wide(f"symbols/money/{c}.png", "coin", "")
-        for c in ("us/a", "us/b", "euro/a")
-    ]
+    coins = [related_groups.wide(f"symbols/money/{c}.png", "coin", "") for c in ("us/a", "us/b", "euro/a")]
     assert related_groups.families(coins) == [0, 0, 2]
 
 
@@ -393,18 +410,13 @@ def test_a_scene_takes_its_things_from_one_block(stamps):
     block_of = {one.cutout.name: (one.part, one.block) for one in source.held}
     for part in related_groups.PARTS:
         for scene in many_of(source, part, 2 * related_groups.BLOCKS[part]):
-            assert {block_of[name] for name in scene.sources.cutouts} == {
-                (part, scene.sources.block)
-            }
+            assert {block_of[name] for name in scene.sources.cutouts} == {(part, scene.sources.block)}
             assert scene.points is None
 
 
 def test_no_photograph_on_two_sides_nor_with_things_of_the_categories(stamps, photographs):
     source = stock.stocked()
-    used = {
-        part: {scene.sources.ground for scene in many_of(source, part, 30)}
-        for part in related_groups.PARTS
-    }
+    used = {part: {scene.sources.ground for scene in many_of(source, part, 30)} for part in related_groups.PARTS}
     assert all(len(names) >= 3 for names in used.values()) and "china.jpg" in used["train"]
     assert len(set.union(*used.values())) == sum(map(len, used.values()))
     shows = {photo.file: photo.shows for photo in grounds.PHOTOS}
@@ -443,9 +455,15 @@ def test_hostile_stamps_are_skipped_and_reported(stamps):
     found = stock.stocked()
     codes = {Path(skipped.file).stem: skipped.code for skipped in found.skipped}
     assert codes == {
-        "empty": "empty file", "words": "not an image", "short": "truncated", "clear": "no thing",
-        "dot": "no thing", "opaque": "no thing", "huge": codes["huge"], "away": "outside",
-    }  # fmt: skip
+        "empty": "empty file",
+        "words": "not an image",
+        "short": "truncated",
+        "clear": "no thing",
+        "dot": "no thing",
+        "opaque": "no thing",
+        "huge": codes["huge"],
+        "away": "outside",
+    }
     assert codes["huge"] in ("too large", "truncated", "unreadable") and found.name == "stamps"
     assert all(skipped.reason for skipped in found.skipped)
     assert len(found.held) == 8 * EACH
@@ -582,9 +600,13 @@ def test_too_few_stamps_of_a_category_are_drawn_instead(stamps):
 
 @pytest.mark.parametrize(
     ("options", "code"),
-    [({"part": "exam"}, "part"), ({"side": 4}, "side"), ({"side": 5000}, "side"),
-     ({"categories": ["unicorn"]}, "category")],
-)  # fmt: skip
+    [
+        ({"part": "exam"}, "part"),
+        ({"side": 4}, "side"),
+        ({"side": 5000}, "side"),
+        ({"categories": ["unicorn"]}, "category"),
+    ],
+)
 def test_what_cannot_be_made_is_told(drawn, options, code):
     with pytest.raises(UserError) as trouble:
         Composer(**({"source": drawn} | options))

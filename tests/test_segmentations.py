@@ -52,8 +52,9 @@ def test_it_reads_back_equal_and_refers_to_its_series(tmp_path, labelled):
     assert held.PatientName == "Yamada^Hanako" and held.NumberOfFrames == 3 + 7
     liver = held.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
     assert (liver.CodeValue, liver.CodingSchemeDesignator) == ("10200004", "SCT")
-    kinds = {pydicom.dcmread(f).SOPInstanceUID: pydicom.dcmread(f).ImagePositionPatient
-             for f in (tmp_path / "ct").iterdir()}  # fmt: skip
+    kinds = {
+        pydicom.dcmread(f).SOPInstanceUID: pydicom.dcmread(f).ImagePositionPatient for f in (tmp_path / "ct").iterdir()
+    }
     for frame in held.PerFrameFunctionalGroupsSequence:
         [source] = frame.DerivationImageSequence[0].SourceImageSequence
         place = frame.PlanePositionSequence[0].ImagePositionPatient
@@ -81,8 +82,7 @@ def test_another_reader_sees_the_same(tmp_path, labelled):
     for label in (1, 2):
         ours = labelled.volume.placed(np.argwhere(labelled.area == label))
         other = np.argwhere(area == label) @ affine[:3, :3].T + affine[:3, 3]
-        assert np.allclose(sorted(map(tuple, ours.round(2))), sorted(map(tuple, other.round(2))),
-                           atol=0.02)  # fmt: skip
+        assert np.allclose(sorted(map(tuple, ours.round(2))), sorted(map(tuple, other.round(2))), atol=0.02)
 
 
 def test_what_another_writer_writes_is_read(tmp_path):
@@ -90,26 +90,47 @@ def test_what_another_writer_writes_is_read(tmp_path):
     from highdicom.seg import SegmentationTypeValues as Kind
     from pydicom.sr.codedict import codes
 
-    extra = {"PatientBirthDate": "", "PatientSex": "", "AccessionNumber": "", "StudyDate": "",
-             "StudyTime": "", "StudyID": "", "ReferringPhysicianName": "",
-             "PositionReferenceIndicator": "",
-             "SliceThickness": 2}  # fmt: skip
+    extra = {
+        "PatientBirthDate": "",
+        "PatientSex": "",
+        "AccessionNumber": "",
+        "StudyDate": "",
+        "StudyTime": "",
+        "StudyID": "",
+        "ReferringPhysicianName": "",
+        "PositionReferenceIndicator": "",
+        "SliceThickness": 2,
+    }
     files = named(scan(tmp_path / "ct"), **UIDS, **extra)
     volume = Volume.read(tmp_path / "ct")
     area = area_of(volume)
     about = [
         highdicom.seg.SegmentDescription(
-            number, name, codes.SCT.AnatomicalStructure, codes.SCT.Liver, "AUTOMATIC",
+            number,
+            name,
+            codes.SCT.AnatomicalStructure,
+            codes.SCT.Liver,
+            "AUTOMATIC",
             highdicom.AlgorithmIdentificationSequence("x", codes.DCM.ArtificialIntelligence, "1"),
         )
         for number, name in ((1, "liver"), (2, "kidneys"))
-    ]  # fmt: skip
+    ]
     for kind in (Kind.BINARY, Kind.FRACTIONAL):
         masks = np.stack([area == 1, area == 2], -1)
         highdicom.seg.Segmentation(
-            [pydicom.dcmread(f) for f in files], masks if kind is Kind.BINARY else masks * 1.0,
-            kind, about, generate_uid(), 5, generate_uid(), 1, "a", "b", "c", "d",
-        ).save_as(tmp_path / "seg.dcm")  # fmt: skip
+            [pydicom.dcmread(f) for f in files],
+            masks if kind is Kind.BINARY else masks * 1.0,
+            kind,
+            about,
+            generate_uid(),
+            5,
+            generate_uid(),
+            1,
+            "a",
+            "b",
+            "c",
+            "d",
+        ).save_as(tmp_path / "seg.dcm")
         found = segmentation.read(tmp_path / "seg.dcm", volume.values.shape, volume.affine)
         assert np.array_equal(found.area, area) and found.names == ("liver", "kidneys")
 
@@ -124,9 +145,7 @@ def test_nothing_found_is_written_too(tmp_path, labelled):
     empty = LabelledVolume(labelled.volume, labelled.area * 0, labelled.names, "dicom")
     empty.save(tmp_path / "seg.dcm")
     volume = labelled.volume
-    assert not segmentation.read(
-        tmp_path / "seg.dcm", volume.values.shape, volume.affine
-    ).area.any()
+    assert not segmentation.read(tmp_path / "seg.dcm", volume.values.shape, volume.affine).area.any()
 
 
 def test_of_segments_that_overlap_the_last_has_the_voxels(tmp_path, labelled):
@@ -167,25 +186,33 @@ def test_of_another_grid_it_is_refused(tmp_path, labelled):
     assert "beyond" in refused(tmp_path / "seg.dcm", short, "geometry").found
 
 
-@pytest.mark.parametrize("change, code", [
-    (lambda held: held.PixelData[:100], "truncated"),
-    ({"SegmentationType": "LABELMAP"}, "not a segmentation"),
-    ({"NumberOfFrames": 99}, "unreadable"),
-    ({"NumberOfFrames": 2_000_000}, "too large"),
-    ({"Rows": 60_000, "Columns": 60_000}, "too large"),
-    ({"SegmentSequence": []}, "not a segmentation"),
-    ({"SharedFunctionalGroupsSequence": []}, "unreadable"),
-    ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "not a segmentation"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, code",
+    [
+        (lambda held: held.PixelData[:100], "truncated"),
+        ({"SegmentationType": "LABELMAP"}, "not a segmentation"),
+        ({"NumberOfFrames": 99}, "unreadable"),
+        ({"NumberOfFrames": 2_000_000}, "too large"),
+        ({"Rows": 60_000, "Columns": 60_000}, "too large"),
+        ({"SegmentSequence": []}, "not a segmentation"),
+        ({"SharedFunctionalGroupsSequence": []}, "unreadable"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "not a segmentation"),
+    ],
+)
 def test_hostile_files_are_refused(tmp_path, labelled, change, code):
     labelled.save(tmp_path / "seg.dcm")
     held = pydicom.dcmread(tmp_path / "seg.dcm")
     if callable(change):
         held.PixelData = change(held)
     else:
-        held.update({pydicom.datadict.tag_for_keyword(word): pydicom.DataElement(
-            pydicom.datadict.tag_for_keyword(word), held[word].VR, value)
-            for word, value in change.items()})  # fmt: skip
+        held.update(
+            {
+                pydicom.datadict.tag_for_keyword(word): pydicom.DataElement(
+                    pydicom.datadict.tag_for_keyword(word), held[word].VR, value
+                )
+                for word, value in change.items()
+            }
+        )
     held.save_as(tmp_path / "bad.dcm")
     refused(tmp_path / "bad.dcm", labelled.volume, code)
 
@@ -214,9 +241,7 @@ def test_without_a_series_there_is_nothing_to_refer_to(tmp_path, labelled):
 
 def test_surfaces_stand_beside_it_and_in_the_json(tmp_path, labelled):
     thing = LabelledVolume(labelled.volume, labelled.area, labelled.names, meshed=True)
-    assert (
-        thing.suffix == ".nii.gz" and labelled.suffix == ".dcm" and thing.as_json()["meshes"] == []
-    )
+    assert thing.suffix == ".nii.gz" and labelled.suffix == ".dcm" and thing.as_json()["meshes"] == []
     thing.save(tmp_path / "out.nii.gz")
     liver, kidneys = thing.as_json()["meshes"]
     assert liver["name"] == "liver" and kidneys["name"] == "Niere 左"

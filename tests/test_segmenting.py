@@ -86,8 +86,7 @@ def slow_boundary(area, far):
 def test_the_boundary_is_that_of_a_slow_independent_way(side):
     truth, found = maps(1, side=(20, 26), unknown=0)
     truth, found = (
-        part.repeat(side[0] // 20, 1).repeat(side[1] // 26 + 1, 2)[:, : side[0], : side[1]]
-        for part in (truth, found)
+        part.repeat(side[0] // 20, 1).repeat(side[1] // 26 + 1, 2)[:, : side[0], : side[1]] for part in (truth, found)
     )
     far = max(1, round(0.02 * np.hypot(*side)))
     assert segmentation.reach(*side) == far == {20: 1, 60: 2}[side[0]]
@@ -151,17 +150,14 @@ def test_intervals_of_blocks_are_wider_and_what_is_not_known_counts_nowhere():
     groups = [f"block {case // 5}" for case in range(40)]
     counted = segmentation.compare(truth, found, CLASSES)
     alone, together = (
-        intervals.share_interval(segmentation.scores(counted, units)["mIoU"], units)
-        for units in (None, groups)
+        intervals.share_interval(segmentation.scores(counted, units)["mIoU"], units) for units in (None, groups)
     )
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
     assert together.groups == 8 and together.value == pytest.approx(alone.value)
     random = np.random.default_rng(0).integers(0, CLASSES, truth.shape).astype(np.uint8)
     other = np.where(truth == UNKNOWN, random, found)
     same = segmentation.compare(truth, other, CLASSES)
-    for mine, theirs in zip(
-        (*counted.whole, *counted.edges), (*same.whole, *same.edges), strict=True
-    ):
+    for mine, theirs in zip((*counted.whole, *counted.edges), (*same.whole, *same.edges), strict=True):
         assert (mine == theirs).all()
 
 
@@ -200,8 +196,7 @@ def test_what_learns_is_both_and_of_a_picture_without_truth_nothing():
     data = masked(4, 16)
     bright = Bright(None, TASK.spec(data))
     batch = TASK.batch(Rows(data.input, data.target), None)
-    both = [loss(bright(batch.image), batch.target).item() for loss in
-            (segment.cross_entropy, segment.dice_loss)]  # fmt: skip
+    both = [loss(bright(batch.image), batch.target).item() for loss in (segment.cross_entropy, segment.dice_loss)]
     assert min(both) > 0.01
     assert bright.loss(batch).item() == pytest.approx(sum(both), abs=1e-6)
     asked = TASK.batch(Rows(data.input, None), None)
@@ -213,22 +208,21 @@ def lit(image):
     return image.amax(0) >= 150
 
 
-@pytest.mark.parametrize(
-    "names", [("mirror",), ("shift",), ("shift", "mirror"), ("rotate",), ("erase",)]
-)
+@pytest.mark.parametrize("names", [("mirror",), ("shift",), ("shift", "mirror"), ("rotate",), ("erase",)])
 def test_masks_move_with_their_pictures(names):
     data = masked(30, 48, 3, seed=3)
     before = Rows(data.input, data.target)
-    assert all(((mask > 0) == lit(image)).float().mean() > 0.999
-               for image, mask in zip(*before, strict=True))  # fmt: skip
+    assert all(((mask > 0) == lit(image)).float().mean() > 0.999 for image, mask in zip(*before, strict=True))
     after = TASK.augmentation(names)(before, torch.Generator().manual_seed(1))
     assert not torch.equal(after.input, before.input)
     assert after.target.dtype == torch.uint8 and after.target.shape == before.target.shape
     known = after.target != UNKNOWN
-    agree = torch.stack([
-        ((mask > 0) == lit(image))[there].float().mean()
-        for image, mask, there in zip(after.input, after.target, known, strict=True)
-    ])  # fmt: skip
+    agree = torch.stack(
+        [
+            ((mask > 0) == lit(image))[there].float().mean()
+            for image, mask, there in zip(after.input, after.target, known, strict=True)
+        ]
+    )
     assert agree.min() > (0.93 if names == ("rotate",) else 0.999)
     away = (~known).float().mean()
     assert away == 0 if names == ("mirror",) else 0.005 < away < 0.35
@@ -251,9 +245,7 @@ def test_pictures_change_as_they_do_without_masks():
     data = masked(6, 32)
     for name, change in transforms.CHANGES.items():
         alone = change(data.input, torch.Generator().manual_seed(4))
-        rows = TASK.augmentation((name,))(
-            Rows(data.input, data.target), torch.Generator().manual_seed(4)
-        )
+        rows = TASK.augmentation((name,))(Rows(data.input, data.target), torch.Generator().manual_seed(4))
         assert torch.equal(rows.input, alone)
     assert TASK.augmentation(()) is None
     with pytest.raises(UserError, match="augment"):

@@ -116,15 +116,18 @@ def test_two_kidneys_are_two_parts(cases):
     assert spec.size == (8, 12, 16) and spec.spacing == (3.5, 2.0, 1.5)
 
 
-@pytest.mark.parametrize("change", [
-    {"target": torch.zeros(24, dtype=torch.long)},
-    {"target": torch.zeros(24, 8, 12, 15, dtype=torch.uint8)},
-    {"target": torch.full((24, 8, 12, 16), 3, dtype=torch.uint8)},
-    {"input": torch.zeros(24, 1, 12, 16)},
-    {"classes": ("background",)},
-    {"spacing": ()},
-    {"spacing": [(1.0, 0.0, 1.0)] * 24},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"target": torch.zeros(24, dtype=torch.long)},
+        {"target": torch.zeros(24, 8, 12, 15, dtype=torch.uint8)},
+        {"target": torch.full((24, 8, 12, 16), 3, dtype=torch.uint8)},
+        {"input": torch.zeros(24, 1, 12, 16)},
+        {"classes": ("background",)},
+        {"spacing": ()},
+        {"spacing": [(1.0, 0.0, 1.0)] * 24},
+    ],
+)
 def test_data_that_cannot_be_segmented_is_told(cases, change):
     TASK.check(cases, None)
     with pytest.raises(UserError) as trouble:
@@ -159,13 +162,16 @@ def test_a_labelled_volume_lies_where_the_volume_lies(tmp_path):
     assert "liver" in thing._repr_html_()
 
 
-@pytest.mark.parametrize("area, names", [
-    (np.zeros((4, 5, 5), int), ["", "a"]),
-    (np.full((4, 5, 6), 2), ["", "a"]),
-    (np.full((4, 5, 6), -1), ["", "a"]),
-    (np.zeros((4, 5, 6)), ["", "a"]),
-    (np.zeros((4, 5, 6), int), ["a"] * 257),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "area, names",
+    [
+        (np.zeros((4, 5, 5), int), ["", "a"]),
+        (np.full((4, 5, 6), 2), ["", "a"]),
+        (np.full((4, 5, 6), -1), ["", "a"]),
+        (np.zeros((4, 5, 6)), ["", "a"]),
+        (np.zeros((4, 5, 6), int), ["a"] * 257),
+    ],
+)
 def test_labels_that_make_no_sense_are_refused(area, names):
     with pytest.raises(UserError) as trouble:
         LabelledVolume(Volume(np.zeros((4, 5, 6), np.int16), AFFINE), area, names)
@@ -232,9 +238,7 @@ def test_a_volume_is_asked_at_the_spacing_of_the_training_cases(windows, cases, 
 def test_voxels_that_become_larger_are_averaged():
     peak = torch.tensor([0.0, 0, 0, 8, 0, 0])[None, None, None]
     assert resampling.resampled(peak, (1, 1, 1)).item() == pytest.approx(8 / 6)
-    assert resampling.resampled(peak, (1, 1, 4)).flatten().tolist() == pytest.approx(
-        [0, 0, 8 / 1.5, 0]
-    )
+    assert resampling.resampled(peak, (1, 1, 4)).flatten().tolist() == pytest.approx([0, 0, 8 / 1.5, 0])
     grey = torch.arange(8.0).view(1, 2, 2, 2)
     assert resampling.resampled(grey, (1, 1, 1)).item() == 3.5
     assert resampling.resampled(grey, (2, 2, 1)).flatten().tolist() == [0.5, 2.5, 4.5, 6.5]
@@ -262,8 +266,9 @@ def test_the_window_is_the_best_of_all():
     low, high, dice = WINDOWS.best(organ, every)
     tried = {
         (a, b): float(2 * organ[a : b + 1].sum() / (every[a : b + 1].sum() + organ.sum()))
-        for a in range(12) for b in range(a, 12)
-    }  # fmt: skip
+        for a in range(12)
+        for b in range(a, 12)
+    }
     assert dice == pytest.approx(max(tried.values())) and tried[low, high] == pytest.approx(dice)
 
 

@@ -88,9 +88,7 @@ def error_code(response):
 def pictures(digits):
     """Names and PNG files of ten digits, 0 to 9."""
     rows = [int((digits.target == label).nonzero()[0, 0]) for label in range(10)]
-    return {
-        f"{label} 数字.png": saved(as_image(digits.input[row])) for label, row in enumerate(rows)
-    }
+    return {f"{label} 数字.png": saved(as_image(digits.input[row])) for label, row in enumerate(rows)}
 
 
 def saved(image, format="PNG", **options):
@@ -104,10 +102,7 @@ def form(files):
 
 
 def in_json(files):
-    listed = [
-        {"file": name, "content": base64.b64encode(content).decode()}
-        for name, content in files.items()
-    ]
+    listed = [{"file": name, "content": base64.b64encode(content).decode()} for name, content in files.items()]
     return {"files": listed}
 
 
@@ -281,9 +276,7 @@ def test_an_input_that_fails_spoils_no_other():
     futures = [batcher.put(image) for image in ("first", "a", "bad", "b")]
     slow.go.set()
     batcher.close()
-    assert [futures[0].result(), futures[1].result(), futures[3].result()] == [
-        "firstfirst", "aa", "bb",
-    ]  # fmt: skip
+    assert [futures[0].result(), futures[1].result(), futures[3].result()] == ["firstfirst", "aa", "bb"]
     with pytest.raises(ArithmeticError):
         futures[2].result()
 
@@ -329,10 +322,7 @@ REFUSED = {
         "no base64": {"json": {"files": [{"file": "a", "content": "犬"}]}},
     },
     (415, "content type"): {"none": {"content": b"abc"}, "another": raw("image/png", b"abc")},
-    (422, "option"): {
-        "a field": {"files": [("top", (None, "3"))]},
-        "no number": {"path": "/predict?top=many"},
-    },
+    (422, "option"): {"a field": {"files": [("top", (None, "3"))]}, "no number": {"path": "/predict?top=many"}},
     (422, "value"): {"no labels": {"path": "/predict?top=0"}},
     (413, "too large"): {
         "a file": {"files": form({"a.png": bytes(5001)})},
@@ -358,9 +348,7 @@ async def chunks():
         yield bytes(1000)
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "case"), [(*key, case) for key in REFUSED for case in REFUSED[key]]
-)
+@pytest.mark.parametrize(("status", "code", "case"), [(*key, case) for key in REFUSED for case in REFUSED[key]])
 def test_an_error_says_what_is_wrong_in_the_language_of_the_request(status, code, case, serving):
     _service, app = serving(file=5000, files=4)
     for language in ("en", "ja"):
@@ -378,8 +366,7 @@ def test_an_error_says_what_is_wrong_in_the_language_of_the_request(status, code
 
 def test_the_error_of_a_file_is_in_the_language_too(serving, pictures):
     _service, app = serving()
-    files = {"cut.png": pictures["1 数字.png"][:-30],
-             "bomb.png": saved(Image.new("1", (10_000, 10_000)))}  # fmt: skip
+    files = {"cut.png": pictures["1 数字.png"][:-30], "bomb.png": saved(Image.new("1", (10_000, 10_000)))}
     for language, japanese in (("en-GB,en;q=0.9", False), ("ja-JP,ja;q=0.9,en;q=0.8", True)):
         headers = {"accept-language": language}
         cut, bomb = (one["error"] for one in send(app, files=form(files), headers=headers).json())
@@ -407,8 +394,7 @@ def test_a_request_whose_client_leaves_is_given_up(serving, pictures, monkeypatc
     body = json.dumps(in_json(dict(list(pictures.items())[:6]))).encode()
     messages = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
     headers = [(b"host", f"127.0.0.1:{PORT}".encode()), (b"content-type", JSON.encode())]
-    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"",
-             "headers": headers}  # fmt: skip
+    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": headers}
 
     async def receive():
         if len(messages) == 1:
@@ -495,9 +481,7 @@ def test_openapi_describes_what_there_is(serving):
         assert name in schema["components"]["schemas"]
     japanese = send(app, "GET", "/openapi.json", headers={"accept-language": "ja"}).json()
     assert JAPANESE.search(japanese["paths"]["/predict"]["post"]["responses"]["413"]["description"])
-    assert set(send(app, "GET", "/health").json()) == set(
-        schema["components"]["schemas"]["Health"]["properties"]
-    )
+    assert set(send(app, "GET", "/health").json()) == set(schema["components"]["schemas"]["Health"]["properties"])
 
 
 def test_others_need_the_token(serving):
@@ -514,9 +498,15 @@ def test_others_need_the_token(serving):
 
 @pytest.mark.parametrize(
     ("host", "alone"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False),
-     ("192.168.1.2", False), ("here.example", False)],
-)  # fmt: skip
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("192.168.1.2", False),
+        ("here.example", False),
+    ],
+)
 def test_only_this_computer_is_served_without_a_token(host, alone):
     assert server.is_loopback(host) == alone
 
@@ -526,9 +516,7 @@ class Shouting(System):
 
     task = "shout"
 
-    def predict(
-        self, text: Text, *, marks: Annotated[int, Choice("exclamation marks", low=0, high=9)] = 1
-    ) -> Text:
+    def predict(self, text: Text, *, marks: Annotated[int, Choice("exclamation marks", low=0, high=9)] = 1) -> Text:
         if "quiet" in text.text:
             raise ArithmeticError("cannot shout that")
         return Text(text.text.upper() + "!" * marks)
@@ -596,8 +584,12 @@ def process(run):
     def start(*options):
         words = ["serve", run, "port=0", "--json", *options]
         code = "from souron.cli.main import main; main()"
-        child = subprocess.Popen([sys.executable, "-c", code, *words], stdout=subprocess.PIPE,
-                                 env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True)  # fmt: skip
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            text=True,
+        )
         started.append(child)
         [url] = json.loads(child.stdout.readline())["addresses"]
         return child, url
@@ -616,8 +608,7 @@ def connect(url):
 def head(url, length):
     host = httpx.URL(url).netloc.decode()
     return (
-        f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {length}\r\n\r\n"
+        f"POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     ).encode()
 
 
@@ -677,8 +668,9 @@ def bounded(monkeypatch):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"hello"})
 
-    settings = uvicorn.Config(hello, port=0, http=protocol.BoundedProtocol, lifespan="off",
-                              log_level="critical", ws="none")  # fmt: skip
+    settings = uvicorn.Config(
+        hello, port=0, http=protocol.BoundedProtocol, lifespan="off", log_level="critical", ws="none"
+    )
     server = uvicorn.Server(settings)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

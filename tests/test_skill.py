@@ -47,9 +47,7 @@ def test_who_is_predicted_was_never_seen():
     assert abs(predicted - score).mean() > 0.5 * abs(mean - score).mean()
     moved = score.copy()
     moved[operator == 2] += 100
-    assert np.array_equal(
-        skill.predictions(figures, moved, operator)[0][operator == 2], predicted[operator == 2]
-    )
+    assert np.array_equal(skill.predictions(figures, moved, operator)[0][operator == 2], predicted[operator == 2])
 
 
 def test_predictions_are_those_of_ridge_regression():

@@ -112,8 +112,7 @@ def test_nothing_and_almost_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, cut, code",
-    [("a.flac", 0.5, "unreadable"), ("a.flac", 0.99, "unreadable"), ("a.wav", 0.5, "truncated")],
+    "name, cut, code", [("a.flac", 0.5, "unreadable"), ("a.flac", 0.99, "unreadable"), ("a.wav", 0.5, "truncated")]
 )
 def test_files_that_are_cut_short_are_refused(name, cut, code, tmp_path):
     soundfile.write(tmp_path / name, chord(3.0), 44_100)
@@ -172,8 +171,7 @@ def test_spectrograms_equal_those_of_whisper(bands):
 
 def test_a_tone_lights_the_band_of_its_pitch():
     time = torch.arange(RATE) / RATE
-    bands = [int(log_mel(torch.sin(2 * np.pi * hertz * time)).mean(1).argmax())
-             for hertz in (200, 1000, 4000)]  # fmt: skip
+    bands = [int(log_mel(torch.sin(2 * np.pi * hertz * time)).mean(1).argmax()) for hertz in (200, 1000, 4000)]
     centres = filters(80).argmax(1) * RATE / 400
     assert [float(centres[band]) for band in bands] == pytest.approx([200, 1000, 4000], rel=0.12)
 
@@ -214,9 +212,14 @@ def test_a_transcript_is_saved_where_its_form_is_named():
 
 @pytest.mark.parametrize(
     "pieces",
-    [[Piece(2, 1, "a")], [Piece(-1, 1, "a")], [Piece(1, 2, "a"), Piece(0, 3, "b")],
-     [Piece(0, float("nan"), "a")], [Piece(0, float("inf"), "a")]],
-)  # fmt: skip
+    [
+        [Piece(2, 1, "a")],
+        [Piece(-1, 1, "a")],
+        [Piece(1, 2, "a"), Piece(0, 3, "b")],
+        [Piece(0, float("nan"), "a")],
+        [Piece(0, float("inf"), "a")],
+    ],
+)
 def test_times_are_in_order(pieces):
     with pytest.raises(UserError) as trouble:
         Transcript(pieces)

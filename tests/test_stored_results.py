@@ -74,9 +74,7 @@ def test_skill_prints_the_keys_and_figures_of_a_stored_result(tmp_path, monkeypa
         assert told["correlations"][name] == pytest.approx(one)
 
 
-def test_a_surface_has_the_files_and_keys_of_a_stored_one(
-    tmp_path, monkeypatch, capsys, each_drawn
-):
+def test_a_surface_has_the_files_and_keys_of_a_stored_one(tmp_path, monkeypatch, capsys, each_drawn):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(viewer, "SIDE", 60)
     values = np.full((20, 20, 20), -1000, np.int16)
@@ -105,9 +103,11 @@ def test_tokens_are_printed_as_stored(words, name, capsys):
     stored = json.loads((STORED / f"tokens/{name}.json").read_text("utf-8"))
     assert main.run(["tokens", *words, "gpt", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    texts = [(told, stored)] if len(words) == 1 else [
-        (one["tokens"], other["tokens"]) for one, other in zip(told, stored, strict=True)
-    ]  # fmt: skip
+    texts = (
+        [(told, stored)]
+        if len(words) == 1
+        else [(one["tokens"], other["tokens"]) for one, other in zip(told, stored, strict=True)]
+    )
     for ours, theirs in texts:
         for one, other in zip(ours, theirs, strict=True):
             assert one.keys() == other.keys()

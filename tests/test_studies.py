@@ -146,12 +146,20 @@ def test_a_dropped_study_is_a_command_with_its_own_help(drop, capsys):
     lines = capsys.readouterr().out.splitlines()
     at = lines.index("Language")
     of_group = lines[at : lines.index("", at)]
-    assert any(line.split() == ["wordcount", "Count", "the", "words", "of", "texts."]
-               for line in of_group)  # fmt: skip
+    assert any(line.split() == ["wordcount", "Count", "the", "words", "of", "texts."] for line in of_group)
     assert main.run(["wordcount", "--help"]) == 0
     text = capsys.readouterr().out
-    for part in ("TEXTS", "texts to count in", "least=N", "letters of a word", "only=WORD", "upper",
-                 "project=FOLDER", "open", "souron wordcount notes.txt least=4"):  # fmt: skip
+    for part in (
+        "TEXTS",
+        "texts to count in",
+        "least=N",
+        "letters of a word",
+        "only=WORD",
+        "upper",
+        "project=FOLDER",
+        "open",
+        "souron wordcount notes.txt least=4",
+    ):
         assert part in text
     assert "wordcount" not in {one.name for one in app.app.registered_commands}
 
@@ -170,9 +178,15 @@ def test_it_prints_and_writes_one_record(drop, texts, tmp_path, capsys):
     for name, language, other in (("report.html", "en", "ja"), ("report.ja.html", "ja", "en")):
         page = (folder / name).read_text(encoding="utf-8")
         assert f'<html lang="{language}">' in page and f'hreflang="{other}"' in page
-        for part in ("<h1>Words counted</h1>", f"5 words &amp; more ({language}).", "different",
-                     "by their letters", "A word is what stands between blanks.", 'id="words"',
-                     "<p>fever and</p>"):  # fmt: skip
+        for part in (
+            "<h1>Words counted</h1>",
+            f"5 words &amp; more ({language}).",
+            "different",
+            "by their letters",
+            "A word is what stands between blanks.",
+            'id="words"',
+            "<p>fever and</p>",
+        ):
             assert part in page
 
 
@@ -195,13 +209,7 @@ def test_an_audit_in_one_file_is_found_under_souron_audit(drop, texts, capsys):
     rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "wordcount TEXTS Count the words of texts." in rows
     assert "souron audit wordcount notes.txt least=4" in rows
-    for name in (
-        "generated REAL",
-        "improper MODEL",
-        "ledger RUN",
-        "memorisation RUN",
-        "provenance FILES",
-    ):
+    for name in ("generated REAL", "improper MODEL", "ledger RUN", "memorisation RUN", "provenance FILES"):
         assert [row for row in rows if row.startswith(f"{name} ")], name
     assert main.run(["audit", "wordcount", "--help"]) == 0
     text = capsys.readouterr().out
@@ -231,8 +239,7 @@ def test_one_thing_too_many_is_named_where_one_is_taken(drop, texts, capsys):
 
 
 LOOKUP = STUDY.replace('    within = "audit"\n', "    lookup = True\n").replace(
-    'files.new_folder(self.project / "wordcount", Path(given[0]).stem)',
-    "self.new_folder(Path(given[0]).stem)",
+    'files.new_folder(self.project / "wordcount", Path(given[0]).stem)', "self.new_folder(Path(given[0]).stem)"
 )
 
 
@@ -319,10 +326,14 @@ def test_it_runs_from_python(drop, texts, tmp_path):
 
 @pytest.mark.parametrize(
     "words, error",
-    [([], "[argument] TEXTS is missing"), (["a", "b", "c"], "[option] one thing too many: c"),
-     (["notes.txt", "least=0"], "[value] least=0"), (["notes.txt", "least=31"], "[value] least=31"),
-     (["notes.txt", "leest=2"], "[option] no option is named 'leest'")],
-)  # fmt: skip
+    [
+        ([], "[argument] TEXTS is missing"),
+        (["a", "b", "c"], "[option] one thing too many: c"),
+        (["notes.txt", "least=0"], "[value] least=0"),
+        (["notes.txt", "least=31"], "[value] least=31"),
+        (["notes.txt", "leest=2"], "[option] no option is named 'leest'"),
+    ],
+)
 def test_what_it_does_not_take_is_refused(words, error, drop, texts, tmp_path, capsys):
     drop()
     assert main.run(["wordcount", *words]) == 2
@@ -347,24 +358,32 @@ def test_a_study_may_be_a_folder(drop, texts, capsys):
 
 @pytest.mark.parametrize(
     "before, after, found, expected",
-    [('    title = N_("Count the words of texts.")\n', "", "no title", "title = "),
-     ('    group = "language"\n', "", "no group", "group = "),
-     ('    given = Given("TEXTS", N_("texts to count in"), 1, 2)\n', "", "no given", "given = "),
-     ("    examples = (", "    shown = (", "no examples", "examples = "),
-     ("    def run(", "    def go(", "no run", "run(self, given, options)"),
-     ("def run(self, given: Sequence[str], options: Options)", "def run(self, given)",
-      "run(self, given)", "run(self, given, options)"),
-     ("    def sentences(self)", "    def said(self)", "no sentences", "sentences(self)"),
-     ("(Study)", "", "0 classes of Study", "1"),
-     ('group = "language"', 'group = "tongues"', "no group is named tongues", "language"),
-     ('Given("TEXTS"', "Given(NAME", "malformed node", "plain values"),
-     ("least: Annotated[int, Choice(N_(\"letters of a word (default 1)\"), low=1, high=30)]",
-      "least: int", "least is not Annotated with a Choice", "plain values")],
+    [
+        ('    title = N_("Count the words of texts.")\n', "", "no title", "title = "),
+        ('    group = "language"\n', "", "no group", "group = "),
+        ('    given = Given("TEXTS", N_("texts to count in"), 1, 2)\n', "", "no given", "given = "),
+        ("    examples = (", "    shown = (", "no examples", "examples = "),
+        ("    def run(", "    def go(", "no run", "run(self, given, options)"),
+        (
+            "def run(self, given: Sequence[str], options: Options)",
+            "def run(self, given)",
+            "run(self, given)",
+            "run(self, given, options)",
+        ),
+        ("    def sentences(self)", "    def said(self)", "no sentences", "sentences(self)"),
+        ("(Study)", "", "0 classes of Study", "1"),
+        ('group = "language"', 'group = "tongues"', "no group is named tongues", "language"),
+        ('Given("TEXTS"', "Given(NAME", "malformed node", "plain values"),
+        (
+            'least: Annotated[int, Choice(N_("letters of a word (default 1)"), low=1, high=30)]',
+            "least: int",
+            "least is not Annotated with a Choice",
+            "plain values",
+        ),
+    ],
     ids=lambda text: text.strip()[:20],
-)  # fmt: skip
-def test_a_file_that_breaks_the_contract_is_named_with_what_is_missing(
-    before, after, found, expected, drop, capsys
-):
+)
+def test_a_file_that_breaks_the_contract_is_named_with_what_is_missing(before, after, found, expected, drop, capsys):
     assert before in STUDY
     drop(STUDY.replace(before, after))
     for words in (["wordcount", "notes.txt"], ["--help"]):
@@ -377,9 +396,7 @@ def test_a_file_that_breaks_the_contract_is_named_with_what_is_missing(
 
 def test_help_of_a_study_imports_nothing_heavy(tmp_path):
     code = "from souron.cli.main import run; assert run(['exam', '--help']) == 0"
-    assert not {"torch", "numpy", "matplotlib", "jinja2", "souron.study"} & modules_after(
-        code, tmp_path
-    )
+    assert not {"torch", "numpy", "matplotlib", "jinja2", "souron.study"} & modules_after(code, tmp_path)
 
 
 # what a study may say besides
@@ -387,10 +404,7 @@ def test_help_of_a_study_imports_nothing_heavy(tmp_path):
 
 def changed(**lines):
     """The toy study with further class variables."""
-    return STUDY.replace(
-        '    within = "audit"\n',
-        "".join(f"    {name} = {value}\n" for name, value in lines.items()),
-    )
+    return STUDY.replace('    within = "audit"\n', "".join(f"    {name} = {value}\n" for name, value in lines.items()))
 
 
 UNKEPT = changed(lookup=True).replace("Path(texts[0].file).stem", '"counts"')
@@ -455,9 +469,7 @@ def test_a_record_may_print_what_it_likes(drop, texts, capsys):
         return [Plain("a,b \\n1,2\\x1b\\n"), Note("a remark"), "the end"]
 
     def notes(self):"""
-    text = STUDY.replace("    def notes(self):", shown).replace(
-        "Fact, Given", "Fact, Given, Note, Plain"
-    )
+    text = STUDY.replace("    def notes(self):", shown).replace("Fact, Given", "Fact, Given, Note, Plain")
     drop(text)
     assert main.run(["wordcount", "notes.txt", "--json=false"]) == 0
     out, err = capsys.readouterr()
@@ -517,15 +529,7 @@ def test_the_studio_has_a_form_of_its_options(drop, texts, studio):
     assert [type(widget) for widget in form.widgets] == [gr.Textbox] * 3 + [gr.Checkbox]
     assert form.widgets[0].label == "texts to count in"
     said = ("notes.txt\nmore.txt", "4", "fever\nand", True)
-    words = [
-        "wordcount",
-        "notes.txt",
-        "more.txt",
-        "least=4",
-        "only=fever",
-        "only=and",
-        "upper=true",
-    ]
+    words = ["wordcount", "notes.txt", "more.txt", "least=4", "only=fever", "only=and", "upper=true"]
     assert form.words(said) == words
     same = form.same_as(*said)
     assert "souron wordcount notes.txt more.txt least=4 only=fever only=and upper=true" in same
@@ -665,9 +669,7 @@ def test_its_endpoint_is_described_from_its_options(drop, served):
     assert (least["minimum"], least["maximum"], least["default"]) == (1, 30, 1)
     assert least["description"] == "letters of a word (default 1)"
     assert (stop["type"], upper["type"]) == ("array", "boolean")
-    assert set(post["responses"]["200"]["content"]["application/json"]["schema"]["required"]) == {
-        "sentence"
-    }
+    assert set(post["responses"]["200"]["content"]["application/json"]["schema"]["required"]) == {"sentence"}
     page = serving.send(app, "GET", "/docs").text
     assert "POST /studies/wordcount" in page and "Count the words of texts." in page
 
@@ -716,9 +718,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "case"), [(*key, case) for key in REFUSED for case in REFUSED[key]]
-)
+@pytest.mark.parametrize(("status", "code", "case"), [(*key, case) for key in REFUSED for case in REFUSED[key]])
 def test_what_its_endpoint_refuses(status, code, case, drop, served):
     drop(OF_TEXTS)
     app, service = served(file=2000, files=4)
@@ -955,20 +955,30 @@ def given(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "words, file, same",
     [
-        (["work", "dentist", "table=labels.csv"], "work/Dentists-General/work.json",
-         ["occupation", "code", "alpha", "beta", "zeta", "workers", "near", "source", "table",
-          "report"]),
+        (
+            ["work", "dentist", "table=labels.csv"],
+            "work/Dentists-General/work.json",
+            ["occupation", "code", "alpha", "beta", "zeta", "workers", "near", "source", "table", "report"],
+        ),
         (["work", "tasks.txt"], "work/tasks/work.json", ["occupation", "source", "table"]),
-        (["work", "labels.csv"], "work/all/work.json",
-         ["occupation", "alpha", "beta", "zeta", "tasks", "table", "report"]),
-        (["ask", "ward.txt", "What is the patient allergic to?", "passages=1", "project=runs"],
-         "ask/ward/ask.json",
-         ["answer", "found", "unsupported", "missing", "seen", "question", "model"]),
-        (["references", "answer.txt", "library=refs.bib"], "references/answer/references.json",
-         ["citations", "counts", "library", "report"]),
+        (
+            ["work", "labels.csv"],
+            "work/all/work.json",
+            ["occupation", "alpha", "beta", "zeta", "tasks", "table", "report"],
+        ),
+        (
+            ["ask", "ward.txt", "What is the patient allergic to?", "passages=1", "project=runs"],
+            "ask/ward/ask.json",
+            ["answer", "found", "unsupported", "missing", "seen", "question", "model"],
+        ),
+        (
+            ["references", "answer.txt", "library=refs.bib"],
+            "references/answer/references.json",
+            ["citations", "counts", "library", "report"],
+        ),
     ],
     ids=["occupation", "own tasks", "all occupations", "ask", "references"],
-)  # fmt: skip
+)
 def test_a_study_writes_the_keys_of_a_stored_one(words, file, same, given, capsys):
     stored = json.loads((STORED / file).read_text("utf-8"))
     assert main.run([*words, "--json"]) == 0
@@ -989,8 +999,7 @@ def test_a_checked_answer_writes_what_a_stored_one_holds(tmp_path, monkeypatch, 
     Path("notes/scan.pdf").write_bytes(b"%PDF")
     Path("answer.txt").write_text(SAID, encoding="utf-8")
     Path("refs.bib").write_text(
-        "@article{a, title={Deep learning}, author={LeCun, Yann}, year={2015}, "
-        "doi={10.1038/nature14539}}\n",
+        "@article{a, title={Deep learning}, author={LeCun, Yann}, year={2015}, doi={10.1038/nature14539}}\n",
         encoding="utf-8",
     )
     stored = json.loads((STORED / "check/answer/check.json").read_text("utf-8"))
@@ -1050,9 +1059,7 @@ def test_a_study_may_have_a_page_for_hands(drop, studio):
     drop(changed(page='"train"'))
     with use_language("en"):
         blocks = built(lambda blocks: study_page.Form(registry.study("wordcount"), True) and blocks)
-    [link] = [
-        one for one in blocks.blocks.values() if "/en/train" in str(getattr(one, "value", ""))
-    ]
+    [link] = [one for one in blocks.blocks.values() if "/en/train" in str(getattr(one, "value", ""))]
     assert "the page Train" in link.value
 
 

@@ -16,9 +16,7 @@ import souron
 from souron import registry
 from souron.studio.shared import PAGES
 
-pytestmark = pytest.mark.skipif(
-    not browsing.CHROMIUM, reason="there is no Chromium here: apt-get install chromium"
-)
+pytestmark = pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here: apt-get install chromium")
 
 
 @pytest.fixture
@@ -183,9 +181,7 @@ def test_every_classifier_and_generator_can_be_tried_at_once(shared):
         page.goto(f"{shared.address}/en/")
         page.wait_for_selector(".card")
         tries = [f"{name}: Try" for name in ready]
-        assert [
-            label for label in tries if not page.locator(f'a[aria-label="{label}"]').count()
-        ] == []
+        assert [label for label in tries if not page.locator(f'a[aria-label="{label}"]').count()] == []
         page.click('a[aria-label="resnet: Try"]')
         page.wait_for_selector(":text('ready trained')")
         page.click(button("Predict"))
@@ -276,9 +272,7 @@ def test_light_or_dark_is_that_of_the_report_too(shared):
     place.mkdir(parents=True)
     (place / "args.yaml").write_text("system: cnn\ndata: digits\n")
     style = Path(souron.__file__).parent / "report" / "templates" / "style.css"
-    (place / "report.html").write_text(
-        f'<html lang="ja"><style>{style.read_text()}</style><h1>report</h1>'
-    )
+    (place / "report.html").write_text(f'<html lang="ja"><style>{style.read_text()}</style><h1>report</h1>')
     with browsing.visiting() as visit:
         page = visit.page
         page.goto(f"{shared.address}/en/runs?run=classify/some")

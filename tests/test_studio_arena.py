@@ -4,9 +4,7 @@ import browsing
 import pytest
 from browsing import keep, said
 
-pytestmark = pytest.mark.skipif(
-    not browsing.CHROMIUM, reason="there is no Chromium here: apt-get install chromium"
-)
+pytestmark = pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here: apt-get install chromium")
 CODE = """
 from souron.cli import main
 from souron.studies.arena import contest

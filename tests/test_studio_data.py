@@ -68,9 +68,7 @@ def meant(words):
     """How the command line takes the words: arguments and options."""
     command = typer.main.get_command(app.app).commands["data"]
     rest = arguments.rewrite("data", command, arguments.take_global(words[1:]))
-    return [word for word in rest if not word.startswith("--")], [
-        word for word in rest if word.startswith("--")
-    ]
+    return [word for word in rest if not word.startswith("--")], [word for word in rest if word.startswith("--")]
 
 
 FORM = ("", "", "")  # imgsz, group, window
@@ -111,29 +109,24 @@ def test_a_form_becomes_the_words_of_the_command(english, photos):
     assert data.look_words(english, " digits ", "32", "", None) == ["data", "digits", "imgsz=32"]
     asked = ("64", "(\\d+) ", "40,400")
     assert data.look_words(english, "photos", *asked) == [
-        "data", "photos", "imgsz=64", "group=(\\d+) ", "window=40,400",
-    ]  # fmt: skip
+        "data",
+        "photos",
+        "imgsz=64",
+        "group=(\\d+) ",
+        "window=40,400",
+    ]
     assert data.check_words(english, str(photos), *asked) == [
-        "data", "check", "photos", "group=(\\d+) ", "window=40,400",
-    ]  # fmt: skip
+        "data",
+        "check",
+        "photos",
+        "group=(\\d+) ",
+        "window=40,400",
+    ]
 
 
 @POSIX
 @pytest.mark.parametrize(
-    "name",
-    [
-        "fix=x",
-        "lang=ja",
-        "--fix",
-        "-x",
-        "check",
-        "anonymise",
-        "./digits",
-        "json",
-        "~x",
-        "a b",
-        "写真",
-    ],
+    "name", ["fix=x", "lang=ja", "--fix", "-x", "check", "anonymise", "./digits", "json", "~x", "a b", "写真"]
 )
 def test_no_folder_is_taken_for_an_option_or_a_name(english, name):
     folder = Path(name)
@@ -147,9 +140,7 @@ def test_no_folder_is_taken_for_an_option_or_a_name(english, name):
     assert verb == "check" and Path(found).samefile(folder) and options == []
 
 
-@pytest.mark.parametrize(
-    "text", ["/etc", "../outside", "", None, " ", "a\0b", "~root", "//server/x"]
-)
+@pytest.mark.parametrize("text", ["/etc", "../outside", "", None, " ", "a\0b", "~root", "//server/x"])
 @pytest.mark.parametrize("line", [data.look_words, data.check_words, data.clean_words])
 def test_nothing_outside_of_the_roots_becomes_a_job(english, line, text):
     Path("../outside").mkdir(exist_ok=True)
@@ -271,19 +262,22 @@ def test_what_identifies_is_said(english):
 
 
 def test_how_patients_are_known_goes_on_to_the_training(english):
-    job = ended(
-        english, ["data", "photos", "imgsz=8", "group=p(\\d+)", "window=full"], {"cases": 1}
-    )
+    job = ended(english, ["data", "photos", "imgsz=8", "group=p(\\d+)", "window=full"], {"cases": 1})
     shown = data_view.outcome(english, job)
     assert "/en/train?data=photos&amp;group=p%28%5Cd%2B%29&amp;window=full" in shown
 
 
 def test_an_anonymous_copy_says_what_was_taken_out_and_what_stays(studio):
     found = {
-        "out": "runs/.studio/uploads/copy", "files": 3, "removed": {"PatientName": 3},
-        "folders": [HOSTILE], "skipped": [{"file": "a", "code": "b", "reason": "c"}],
-        "left_out": 1, "tables": 0, "burned_in": {"said": 1, "likely": 0},
-    }  # fmt: skip
+        "out": "runs/.studio/uploads/copy",
+        "files": 3,
+        "removed": {"PatientName": 3},
+        "folders": [HOSTILE],
+        "skipped": [{"file": "a", "code": "b", "reason": "c"}],
+        "left_out": 1,
+        "tables": 0,
+        "burned_in": {"said": 1, "likely": 0},
+    }
     words = ["data", "anonymise", "scans", "runs/.studio/uploads/copy"]
     shown = data_view.outcome(studio, ended(studio, words, found))
     assert "PatientName 3" in shown and "<img" not in shown
@@ -308,9 +302,7 @@ def test_it_is_said_which_data_sets_are_here(studio, monkeypatch):
     named = {name: text for text, name in own_data.choices(studio)}
     assert own_data.where(load.names()["mnist"]) in named["mnist"]
     assert own_data.where(load.names()["mnist"]) not in named["digits"]
-    assert "/machine" in data.told(studio, "mnist") and "/machine" not in data.told(
-        studio, "digits"
-    )
+    assert "/machine" in data.told(studio, "mnist") and "/machine" not in data.told(studio, "digits")
     assert f'data-address="/{studio.language}/data?data=digits"' in data.told(studio, "digits")
     assert "nowhere" in data.told(studio, "nowhere")
     assert "outside" in data.told(studio, "/etc") and "<img" not in data.told(studio, HOSTILE)

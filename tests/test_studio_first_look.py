@@ -10,19 +10,22 @@ from souron.studio.shared import PAGES
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here: apt-get install chromium"),
     pytest.mark.skipif(zoo.root() is None, reason="the ready-trained systems are not installed"),
-    pytest.mark.skipif(
-        load.names()["terms"].where() is not None, reason="the system has its dictionary installed"
-    ),
+    pytest.mark.skipif(load.names()["terms"].where() is not None, reason="the system has its dictionary installed"),
 ]
 NEEDS = {  # page -> what it says, where its first way leads
     "exam": ("The paper {name} is made of a dictionary that is not on this computer yet.", "terms"),
     "arena": ("The arena needs two language models. Here is only one: {name}.", "smollm2"),
-    "models": ("None of them is on this computer yet. Fetch {name}, or bring a .gguf file and put "
-               "it into {folder}.", "smollm2"),
-    "chat": ("{name} cannot answer questions: it was trained on texts alone, not on "
-             "conversations, and continues what you write in their style. For answers choose a "
-             "model that was trained on conversations.", "smollm2"),
-}  # fmt: skip
+    "models": (
+        "None of them is on this computer yet. Fetch {name}, or bring a .gguf file and put it into {folder}.",
+        "smollm2",
+    ),
+    "chat": (
+        "{name} cannot answer questions: it was trained on texts alone, not on "
+        "conversations, and continues what you write in their style. For answers choose a "
+        "model that was trained on conversations.",
+        "smollm2",
+    ),
+}
 LONG = ("lecture", "interactives", "train", "compare")  # whose first button trains, or is none
 
 

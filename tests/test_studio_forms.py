@@ -63,9 +63,7 @@ def test_a_number_that_is_said_is_taken_also_0():
     assert words("train", ["cnn"], said)[1:3] == ["cnn", "seed=0"]
 
 
-@pytest.mark.parametrize(
-    ("name", "text"), [("seed", "x"), ("seed", "1.5"), ("batch", "0"), ("lr0", "nan")]
-)
+@pytest.mark.parametrize(("name", "text"), [("seed", "x"), ("seed", "1.5"), ("batch", "0"), ("lr0", "nan")])
 def test_what_is_no_number_is_refused_by_its_name_in_words(name, text):
     with pytest.raises(UserError) as refused:
         command_form.chosen([FIELDS[name]], [text])
@@ -99,9 +97,7 @@ def test_transfer_is_offered_where_there_are_weights(studio, monkeypatch):
     assert train.startable("resnet", "18", "transfer")["value"] == "transfer"
     offered = [value for _shown, value in compare.choices()]
     assert "resnet18:frozen" in offered and "resnet50:frozen" not in offered
-    assert not {"pretrained", "freeze"} & set(command_form.fields(commands.compare)) - set(
-        compare.HERE
-    )
+    assert not {"pretrained", "freeze"} & set(command_form.fields(commands.compare)) - set(compare.HERE)
     asked = ("resnet", "50", "digits", "5s", "transfer", "")
     with pytest.raises(UserError, match="weights"):
         train.line(studio, asked, {})
@@ -114,10 +110,9 @@ def test_transfer_is_offered_where_there_are_weights(studio, monkeypatch):
 def test_more_options_are_those_of_the_task():
     more = further(commands.train, train.HERE)
     shown = {
-        system: {name for name, each in zip(more, train.relevant(system, more), strict=True)
-                 if each["visible"]}
+        system: {name for name, each in zip(more, train.relevant(system, more), strict=True) if each["visible"]}
         for system in ("cnn", "ddpm")
-    }  # fmt: skip
+    }
     assert {"batch", "seed", "folds", "positive"} <= shown["cnn"]
     assert "samples" in shown["ddpm"] and not {"folds", "positive"} & shown["ddpm"]
     hidden = train.relevant("ddpm", more)[list(more).index("positive")]
@@ -132,12 +127,10 @@ def test_a_page_opened_again_holds_what_its_job_was_told(studio, monkeypatch):
     weights_here(monkeypatch, "resnet18")
     more = further(commands.train, train.HERE)
     given = {"seed": "3", "allow_leak": True}
-    values = ["resnet", "18", "digits", "7s", "transfer", "width=8",
-              *(given.get(name, "") for name in more)]  # fmt: skip
+    values = ["resnet", "18", "digits", "7s", "transfer", "width=8", *(given.get(name, "") for name in more)]
     line = train.line(studio, tuple(values), more)
     job = studio.jobs.start(line, "en")
-    held = [part["value"] if isinstance(part, dict) else part
-            for part in train.filled(studio, {}, job.id, more)]  # fmt: skip
+    held = [part["value"] if isinstance(part, dict) else part for part in train.filled(studio, {}, job.id, more)]
     assert train.line(studio, tuple(held), more) == line
     asked_for = train.filled(studio, {"system": "mlp"}, job.id, more)  # the address goes first
     assert asked_for[0] == "mlp" and asked_for[3] == gr.skip()
@@ -146,8 +139,7 @@ def test_a_page_opened_again_holds_what_its_job_was_told(studio, monkeypatch):
     values = (["mlp", "cnn"], "digits", "2s", "4", *[""] * len(more))
     names, options = compare.wish(values, count, more)
     job = studio.jobs.start(words("compare", names, options), "en")
-    held = [part["value"] if isinstance(part, dict) else part
-            for part in compare.filled(studio, {}, job.id, more)]  # fmt: skip
+    held = [part["value"] if isinstance(part, dict) else part for part in compare.filled(studio, {}, job.id, more)]
     assert compare.wish(tuple(held), count, more) == (names, options)
 
 
@@ -162,9 +154,7 @@ def test_which_pictures_are_of_one_patient_is_told_to_the_next_page(studio):
 
 
 def test_a_page_asks_only_while_its_job_is_at_work(studio):
-    watch = built(
-        lambda blocks: Watch(replace(studio, blocks=blocks), lambda *_given: "", ("train",))
-    )
+    watch = built(lambda blocks: Watch(replace(studio, blocks=blocks), lambda *_given: "", ("train",)))
     assert watch.parts[-1].active is False
     job = studio.jobs.start(["train", "cnn"], "en")
     assert watch.update(job.id, None)[-1].active is True
@@ -179,9 +169,7 @@ def test_a_page_asks_only_while_its_job_is_at_work(studio):
 
 def test_an_estimate_is_found_out_and_never_in_the_way(studio, monkeypatch):
     estimate = built(lambda blocks: Estimate(replace(studio, blocks=blocks), "Start"))
-    monkeypatch.setattr(
-        "souron.studio.jobs.job_queue.Job.launch", lambda job: job.note.update(pid=-1)
-    )
+    monkeypatch.setattr("souron.studio.jobs.job_queue.Job.launch", lambda job: job.note.update(pid=-1))
     asked, _told, clock = estimate.look(None, ["train", "cnn"])
     assert studio.jobs.all() == []  # somebody may still be typing
     asked, told, clock = estimate.look(asked, ["train", "cnn"])
@@ -250,16 +238,12 @@ def test_own_data_comes_first_and_by_name(studio, photos):
     studio.jobs.start(["train", "cnn", "data=/etc"], "en")
     offered = own_data.choices(studio)
     upload = "runs/.studio/uploads/shapes"
-    assert offered[:3] == [
-        ("shapes, cleaned", f"{upload}/checked.csv"), ("shapes", upload), ("photos", "photos"),
-    ]  # fmt: skip
+    assert offered[:3] == [("shapes, cleaned", f"{upload}/checked.csv"), ("shapes", upload), ("photos", "photos")]
     assert "digits" in [value for _shown, value in offered[3:]]
     assert not any("souron" in shown or "/" in shown for shown, _value in offered[:3])
 
 
-@pytest.mark.parametrize(
-    "fix", ["souron fetch mnist", "budget=60s", "ls runs/*", "once online: souron fetch mnist"]
-)
+@pytest.mark.parametrize("fix", ["souron fetch mnist", "budget=60s", "ls runs/*", "once online: souron fetch mnist"])
 def test_what_is_typed_in_a_terminal_is_folded(fix):
     shown, folded = str(trouble("code", "found", "expected", fix)).split("<details>")
     assert "souron" not in shown and fix not in shown and fix in folded
@@ -296,8 +280,10 @@ def test_answers_are_sent_at_once():
 def test_a_run_on_a_cleaned_table_is_called_after_its_folder():
     assert display_names.folder("u/shapes/checked-2.csv") == "shapes-cleaned-2"
     assert [display_names.folder(name) for name in ("digits", "photos/", "a/labels.csv")] == [
-        "digits", "photos", "labels.csv",
-    ]  # fmt: skip
+        "digits",
+        "photos",
+        "labels.csv",
+    ]
 
 
 # files that a page sent
@@ -314,8 +300,7 @@ def test_a_file_keeps_the_name_that_it_had(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["../x.png", "/etc/passwd", "a\\b.png", ".hidden", "..", "", "a\0b", "x\n.png", "x" * 300],
+    "name", ["../x.png", "/etc/passwd", "a\\b.png", ".hidden", "..", "", "a\0b", "x\n.png", "x" * 300]
 )
 def test_a_name_leads_nowhere(tmp_path, name):
     path = tmp_path / "sent" / "a.png"

@@ -174,18 +174,14 @@ def test_a_job_says_what_happens_and_what_came_out(jobs, tmp_path):
     assert job.words == words and job.language == "ja"
     assert ended(job) == "done"
     assert before <= job.made <= job.begun <= time.time()
-    assert job.result == {
-        "words": words[1:], "language": "ja", "leads": True, "given": "", "folder": str(tmp_path),
-    }  # fmt: skip
+    assert job.result == {"words": words[1:], "language": "ja", "leads": True, "given": "", "folder": str(tmp_path)}
     assert not (tmp_path / "hacked").exists()
     assert job.curve == [{"step": 1.0}, {"step": 2.0}]
     assert (job.last["fraction"], job.last["values"]) == (1.0, {"step": 2.0})
     assert job.folder == Path("runs/x")
     assert job.log == "reading train\n"
     assert job.trouble is None and job.image is None
-    assert {path.name for path in job.place.iterdir()} == {
-        "job.json", "events.jsonl", "result.json", "log.txt",
-    }  # fmt: skip
+    assert {path.name for path in job.place.iterdir()} == {"job.json", "events.jsonl", "result.json", "log.txt"}
 
 
 def test_jobs_wait_for_one_another_in_the_order_of_their_making(jobs, tmp_path):
@@ -203,8 +199,7 @@ def test_a_job_of_seconds_does_not_wait_behind_one_of_minutes(jobs):
     jobs.run()
     long = holding(jobs, "hold", "budget=20min", queued=True)
     second = jobs.start(["compare", "mlp", "cnn", "budget=10s"], "en")
-    brief = [jobs.start(["predict", "cnn", "a.png"], "en"),
-             jobs.start(["train", "cnn", "budget=10s"], "en")]  # fmt: skip
+    brief = [jobs.start(["predict", "cnn", "a.png"], "en"), jobs.start(["train", "cnn", "budget=10s"], "en")]
     assert [ended(job) for job in brief] == ["done", "done"]
     assert (long.state, second.state) == ("running", "waiting")
     assert jobs.ahead(second) == [long] and jobs.ahead(brief[1]) == []
@@ -299,8 +294,7 @@ def test_what_waits_can_be_stopped(jobs):
 def test_what_a_job_says_is_told_in_the_language_of_the_page(jobs):
     job = jobs.start(["train", "cnn"], "en")
     told = {"phase": "report", "text": "writing", "translated": {"ja": {"text": "作成中"}}}
-    ended = {"ended": 3, "error": {"code": "x", "found": "no file"},
-             "translated": {"ja": {"found": "ありません"}}}  # fmt: skip
+    ended = {"ended": 3, "error": {"code": "x", "found": "no file"}, "translated": {"ja": {"found": "ありません"}}}
     (job.place / "events.jsonl").write_text(f"{json.dumps(told)}\n{json.dumps(ended)}\n")
     for language, text, found in (("en", "writing", "no file"), ("ja", "作成中", "ありません")):
         with use_language(language):
@@ -326,9 +320,7 @@ def test_a_process_that_died_and_one_that_failed_say_why(jobs):
     assert dead.trouble["code"] == "killed" and dead.trouble["found"]
     failed = jobs.start(["train", "fail"], "en", queued=False)
     assert ended(failed) == "failed"
-    assert failed.trouble == {
-        "code": "data", "found": "none", "expected": "some", "try": "data=digits",
-    }  # fmt: skip
+    assert failed.trouble == {"code": "data", "found": "none", "expected": "some", "try": "data=digits"}
 
 
 def test_what_a_check_found_is_no_failure(jobs):
@@ -465,13 +457,24 @@ def test_a_link_is_no_job(jobs, opened):
 @pytest.mark.parametrize(
     "words",
     [
-        [], ["list"], ["studio"], ["serve", "x"], ["--help"], ["rm", "-rf"], "train cnn",
-        ["train", "--json=false"], ["train", "json=false"], ["train", "--events", "x"],
-        ["train", "cnn", "events=/tmp/x"], ["train", "--lang", "ja"], ["train", "quiet=true"],
-        ["train", "a\0b"], ["train", "x" * 200_000],
+        [],
+        ["list"],
+        ["studio"],
+        ["serve", "x"],
+        ["--help"],
+        ["rm", "-rf"],
+        "train cnn",
+        ["train", "--json=false"],
+        ["train", "json=false"],
+        ["train", "--events", "x"],
+        ["train", "cnn", "events=/tmp/x"],
+        ["train", "--lang", "ja"],
+        ["train", "quiet=true"],
+        ["train", "a\0b"],
+        ["train", "x" * 200_000],
     ],
     ids=lambda words: " ".join(words)[:30],
-)  # fmt: skip
+)
 def test_words_that_no_page_may_run_are_refused(jobs, words):
     with pytest.raises(UserError):
         jobs.start(words, "en", queued=False)
@@ -499,8 +502,17 @@ def properties(job):
     return {name: getattr(job, name) for name in names}
 
 
-DAMAGED = [b"", b"\xff\xfe\0", b"null", b"[]", b"[" * 100_000, b"{" * 10, b'{"words": 5}',
-           b'{"pid": -1, "made": "x", "words": [[1]]}', b'{"pid": 1e999, "made": NaN}']  # fmt: skip
+DAMAGED = [
+    b"",
+    b"\xff\xfe\0",
+    b"null",
+    b"[]",
+    b"[" * 100_000,
+    b"{" * 10,
+    b'{"words": 5}',
+    b'{"pid": -1, "made": "x", "words": [[1]]}',
+    b'{"pid": 1e999, "made": NaN}',
+]
 
 
 @pytest.mark.parametrize("content", [None, *DAMAGED], ids=lambda content: repr(content)[:30])
@@ -563,12 +575,7 @@ def test_of_gigabytes_only_the_end_is_read(jobs):
 
 def test_what_is_no_object_is_no_result(jobs):
     job = jobs.start(["predict", "run", "x.png"], "en")
-    for text in (
-        '{"file": "a"}\n{"file": "b"}\n',
-        "[1, 2]\n",
-        '{"error": {"code": "data"}}\n',
-        "{",
-    ):
+    for text in ('{"file": "a"}\n{"file": "b"}\n', "[1, 2]\n", '{"error": {"code": "data"}}\n', "{"):
         damage(job, "result.json", text)
         assert job.result is None
     damage(job, "result.json", '{"a": 1}\n')
@@ -701,9 +708,7 @@ TRAINED = ["train", "mlp_tiny", "data=digits", "budget=2ep"]
 def unbroken(tmp_path_factory):
     """What the training measures that nobody interrupts."""
     place = tmp_path_factory.mktemp("unbroken")
-    done = subprocess.run(
-        [*module.COMMAND, *TRAINED, "--json", "--quiet"], cwd=place, capture_output=True, check=True
-    )
+    done = subprocess.run([*module.COMMAND, *TRAINED, "--json", "--quiet"], cwd=place, capture_output=True, check=True)
     return json.loads(done.stdout)["measures"]
 
 
@@ -762,9 +767,7 @@ def test_what_a_server_in_the_background_started_can_be_stopped(leads):
     )
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", code], start_new_session=leads, capture_output=True, text=True
-        )
+        done = subprocess.run([sys.executable, "-c", code], start_new_session=leads, capture_output=True, text=True)
     finally:
         signal.signal(signal.SIGINT, before)
     assert (done.stdout, done.stderr) == (f"{leads}\n", "")

@@ -28,12 +28,19 @@ from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 
 SVG = "{http://www.w3.org/2000/svg}"
-COURSE = {"title": "Clinic <b>", "parts": [
-    {"row": "G10", "heading": "Noise <i>first</i>", "before": "**So** <script>alert(1)</script>",
-     "after": "[bad](javascript:alert(1)) ![x](https://evil.example/x.png)"},
-    {"row": "V1"},
-    {"heading": "A break", "before": "Ten minutes."},
-]}  # fmt: skip
+COURSE = {
+    "title": "Clinic <b>",
+    "parts": [
+        {
+            "row": "G10",
+            "heading": "Noise <i>first</i>",
+            "before": "**So** <script>alert(1)</script>",
+            "after": "[bad](javascript:alert(1)) ![x](https://evil.example/x.png)",
+        },
+        {"row": "V1"},
+        {"heading": "A break", "before": "Ten minutes."},
+    ],
+}
 
 
 @pytest.fixture
@@ -71,9 +78,14 @@ def test_every_row_has_its_page(client, row):
 
 def test_a_row_may_say_how_it_is_trained(client):
     assert lecture_routes.training("V9") == [
-        "train", "efficientnet_lite", "data=digits", "imgsz=64", "pretrained=true", "freeze=true",
+        "train",
+        "efficientnet_lite",
+        "data=digits",
+        "imgsz=64",
+        "pretrained=true",
+        "freeze=true",
         "budget=10s",
-    ]  # fmt: skip
+    ]
     text = html.unescape(page(client, "/lecture/en/V9"))
     assert "souron train efficientnet_lite data=digits imgsz=64 pretrained=true freeze=true" in text
     python = "'efficientnet_lite', data='digits', side=64, pretrained=True, freeze=True"
@@ -111,8 +123,7 @@ def test_what_is_stored_of_layers_is_what_is_found():
         assert stored == found, "run .venv/bin/python docs/layers.py"
     parts = {layer.name: layer for line in found.lines for layer in line}
     assert parts["centres"].kind == "kept"
-    told = {layer.name: layer for line in layers.found(registry.entries()["alexnet"]).lines
-            for layer in line}  # fmt: skip
+    told = {layer.name: layer for line in layers.found(registry.entries()["alexnet"]).lines for layer in line}
     conv2 = told["features.4"]
     source = (layers.HOME / conv2.file).read_text(encoding="utf-8").splitlines()
     assert "conv2 = nn.Conv2d" in source[conv2.line - 1]

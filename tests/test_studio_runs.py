@@ -55,8 +55,11 @@ def make(name="cnn-digits", task="classify", finished=True, **more):
     if finished:
         found = {"value": 0.972, "low": 0.96, "high": 0.98, "n": 300}
         row = {"system": "mlp", "measure": "accuracy", **found}
-        told = {"rows": [row], "sentence": "mlp is better"} if task == "compare" else {
-            "measures": {"accuracy": found, "log loss": found}}  # fmt: skip
+        told = (
+            {"rows": [row], "sentence": "mlp is better"}
+            if task == "compare"
+            else {"measures": {"accuracy": found, "log loss": found}}
+        )
         text = json.dumps({**told, "outcome": {"seconds": 12.0, "bytes": 10**6}})
         (folder / "receipt.json").write_text(text)
     return folder
@@ -64,8 +67,7 @@ def make(name="cnn-digits", task="classify", finished=True, **more):
 
 def contents(folder):
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
-        for path in folder.rglob("*")
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")
     }
 
 
@@ -166,11 +168,21 @@ def a_receipt_that_leads_nowhere(folder):
 
 
 DAMAGES = [
-    spoilt_args, no_yaml, a_list, nothing_of_a_system, systems_that_are_no_texts, no_text,
-    too_large, too_deep, pytest.param(a_link_out, marks=POSIX), pytest.param(a_pipe, marks=POSIX),
-    half_a_receipt, a_deep_receipt, a_receipt_that_is_a_folder,
+    spoilt_args,
+    no_yaml,
+    a_list,
+    nothing_of_a_system,
+    systems_that_are_no_texts,
+    no_text,
+    too_large,
+    too_deep,
+    pytest.param(a_link_out, marks=POSIX),
+    pytest.param(a_pipe, marks=POSIX),
+    half_a_receipt,
+    a_deep_receipt,
+    a_receipt_that_is_a_folder,
     pytest.param(a_receipt_that_leads_nowhere, marks=POSIX),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -206,28 +218,27 @@ def test_a_receipt_may_hold_anything(studio, receipt):
 @POSIX
 def test_what_is_no_run_is_listed_too(studio):
     make()
-    for name in (
-        "check/answer.en",
-        "work/Dentists",
-        "audit/generated-fashion",
-        "tour",
-        f"a{HOSTILE[:4]}",
-    ):
+    for name in ("check/answer.en", "work/Dentists", "audit/generated-fashion", "tour", f"a{HOSTILE[:4]}"):
         (PROJECT / name).mkdir(parents=True)
-    for name in ("check/answer.en/report.html", "work/Dentists/report.html",
-                 "work/Dentists/report.ja.html", "audit/generated-fashion/report.html",
-                 "tour/tour.html", f"a{HOSTILE[:4]}/ready.html"):  # fmt: skip
+    for name in (
+        "check/answer.en/report.html",
+        "work/Dentists/report.html",
+        "work/Dentists/report.ja.html",
+        "audit/generated-fashion/report.html",
+        "tour/tour.html",
+        f"a{HOSTILE[:4]}/ready.html",
+    ):
         (PROJECT / name).write_text("")
     Path("secret.html").write_text("")
     (PROJECT / "tour" / "link.html").symlink_to(Path("secret.html").absolute())
-    found = {
-        page.file.relative_to(PROJECT).as_posix(): page.kind for page in run_list.pages(PROJECT)
-    }
+    found = {page.file.relative_to(PROJECT).as_posix(): page.kind for page in run_list.pages(PROJECT)}
     assert found == {
-        "check/answer.en/report.html": "check", "work/Dentists/report.html": "work",
-        "audit/generated-fashion/report.html": "audit", "tour/tour.html": "tour",
+        "check/answer.en/report.html": "check",
+        "work/Dentists/report.html": "work",
+        "audit/generated-fashion/report.html": "audit",
+        "tour/tour.html": "tour",
         f"a{HOSTILE[:4]}/ready.html": "ready",
-    }  # fmt: skip
+    }
     text = run_view.listing(studio)
     assert "cnn-digits" in text and text.count("/runs/") == 5 and HOSTILE[:4] not in text
     own = {"en": "report.html", "ja": "report.ja.html"}[studio.language]
@@ -250,9 +261,11 @@ def test_hostile_names_are_text(studio):
     (folder / f"{HOSTILE}.html").write_text("")
     run = run_list.read(run_list.find(PROJECT, folder))
     shown = [
-        run_view.all_runs(studio), run_view.facts(studio, run, None),
-        run_view.report(studio, run), run_view.the_same(studio, str(folder)),
-    ]  # fmt: skip
+        run_view.all_runs(studio),
+        run_view.facts(studio, run, None),
+        run_view.report(studio, run),
+        run_view.the_same(studio, str(folder)),
+    ]
     assert all("<img" not in text for text in shown)
     assert all("&lt;img" in text for text in shown)
 
@@ -276,8 +289,7 @@ def test_the_filter_finds_each_of_its_words(wanted, names):
 
 
 @pytest.mark.parametrize(
-    "named",
-    ["runs/classify/cnn-digits", "classify/cnn-digits", "runs/compare/../classify/cnn-digits"],
+    "named", ["runs/classify/cnn-digits", "classify/cnn-digits", "runs/compare/../classify/cnn-digits"]
 )
 def test_a_run_is_found_as_the_command_line_names_it(named):
     folder = make()
@@ -288,10 +300,27 @@ def test_a_run_is_found_as_the_command_line_names_it(named):
 
 @pytest.mark.parametrize(
     "named",
-    ["", ".", "..", "/", "runs", "classify", "runs/classify", "runs/classify/..", "../outside/run",
-     "outside/run", "runs/classify/cnn-digits/weights", "runs/.studio/bin", "runs/classify/.hidden",
-     "runs/classify/nothing", "runs/classify/file", "a\0b", "classify/\ud800", "x" * 5000],
-)  # fmt: skip
+    [
+        "",
+        ".",
+        "..",
+        "/",
+        "runs",
+        "classify",
+        "runs/classify",
+        "runs/classify/..",
+        "../outside/run",
+        "outside/run",
+        "runs/classify/cnn-digits/weights",
+        "runs/.studio/bin",
+        "runs/classify/.hidden",
+        "runs/classify/nothing",
+        "runs/classify/file",
+        "a\0b",
+        "classify/\ud800",
+        "x" * 5000,
+    ],
+)
 def test_nothing_else_is_a_run(named):
     (make() / "weights").mkdir()
     for other in ("outside/run", "runs/.studio/bin", "runs/classify/.hidden"):
@@ -326,9 +355,28 @@ def test_a_renamed_run_keeps_all_it_has(jobs):
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", ".", "..", ".hidden", "-dash", "a/b", "../up", "/etc", "a\\b", "a b", "a\0", "a\nb",
-     "dot.", HOSTILE, "x" * 101, "字" * 34, "a:b", "a*"],
-)  # fmt: skip
+    [
+        "",
+        " ",
+        ".",
+        "..",
+        ".hidden",
+        "-dash",
+        "a/b",
+        "../up",
+        "/etc",
+        "a\\b",
+        "a b",
+        "a\0",
+        "a\nb",
+        "dot.",
+        HOSTILE,
+        "x" * 101,
+        "字" * 34,
+        "a:b",
+        "a*",
+    ],
+)
 def test_a_name_that_no_folder_should_have_is_refused(jobs, name):
     folder = make()
     before = contents(PROJECT / "classify")
@@ -458,10 +506,7 @@ def test_a_run_stays_where_it_is_while_a_job_needs_it(jobs, words, bin_holds):
     folder = make()
     other = make("other")
     job = jobs.start(words, "en")
-    for act in (
-        lambda: trash.to_bin(jobs, folder),
-        lambda: trash.rename(jobs, folder, "renamed"),
-    ):
+    for act in (lambda: trash.to_bin(jobs, folder), lambda: trash.rename(jobs, folder, "renamed")):
         with pytest.raises(UserError, match="in use"):
             act()
     trash.to_bin(jobs, other)
@@ -512,8 +557,9 @@ def test_go_on_makes_one_job(parts, jobs):
     assert 'href="' in shown.start("classify/cnn-digits")
     shown.start("runs/compare/both")
     assert [job.words for job in jobs.all()] == [
-        ["compare", "resume=runs/compare/both"], ["train", "resume=runs/classify/cnn-digits"],
-    ]  # fmt: skip
+        ["compare", "resume=runs/compare/both"],
+        ["train", "resume=runs/classify/cnn-digits"],
+    ]
     for run in ("classify/cnn-digits", "classify/done"):
         with pytest.raises(UserError, match=r"in use|resume"):
             shown.start(run)
@@ -596,9 +642,7 @@ def written(folder, **pages):
     for wish in pages:
         name = "report.html" if wish == own else f"report.{wish}.html"
         links = "".join(
-            f'<a class="elsewhere" href="{other}.html" lang="{other}">{other}</a>'
-            for other in pages
-            if other != wish
+            f'<a class="elsewhere" href="{other}.html" lang="{other}">{other}</a>' for other in pages if other != wish
         )
         (folder / name).write_text(f'<html lang="{wish}"><h1>{pages[wish]}{links}</h1>')
 
@@ -651,9 +695,12 @@ def test_what_is_to_be_known_first_stands_in_the_readers_language(studio, task):
     words = {"en": f"patients {HOSTILE}", "ja": f"患者 {HOSTILE}"}
     own, other = words[studio.language], {"en": "ja", "ja": "en"}[studio.language]
     folder = make(task=task)
-    add(folder, notes=[words[other]], sentence=f"sentence in {other}", translated={
-        studio.language: {"notes": [own], "sentence": f"sentence in {studio.language}"}
-    })  # fmt: skip
+    add(
+        folder,
+        notes=[words[other]],
+        sentence=f"sentence in {other}",
+        translated={studio.language: {"notes": [own], "sentence": f"sentence in {studio.language}"}},
+    )
     run = run_list.read(folder)
     shown = run_view.facts(studio, run, None)
     first = own.partition(" ")[0]

@@ -86,8 +86,14 @@ def asked_by_hand(app, path, method="GET", headers=(), parts=()) -> int:
     sent = []
     waiting = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
     raw = {"host": f"127.0.0.1:{PORT}", **dict(headers)}
-    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "scheme": "http",
-             "headers": [(n.encode(), v.encode()) for n, v in raw.items()]}  # fmt: skip
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "scheme": "http",
+        "headers": [(n.encode(), v.encode()) for n, v in raw.items()],
+    }
 
     async def receive():
         if waiting:
@@ -122,11 +128,24 @@ def test_the_studios_own_names(studio, behind, host):
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", f"evil.example:{PORT}", "127.0.0.1", "127.0.0.1:80",
-     f"127.0.0.1.evil.example:{PORT}",
-     f"localhost.:{PORT}", f"127.0.0.1:{PORT}.evil.example", f"localhost:{PORT}@evil.example",
-     f"192.168.1.5:{PORT}", f"0.0.0.0:{PORT}", f"127.1:{PORT}", "", ":", "[::1]", f"::1:{PORT}"],
-)  # fmt: skip
+    [
+        "evil.example",
+        f"evil.example:{PORT}",
+        "127.0.0.1",
+        "127.0.0.1:80",
+        f"127.0.0.1.evil.example:{PORT}",
+        f"localhost.:{PORT}",
+        f"127.0.0.1:{PORT}.evil.example",
+        f"localhost:{PORT}@evil.example",
+        f"192.168.1.5:{PORT}",
+        f"0.0.0.0:{PORT}",
+        f"127.1:{PORT}",
+        "",
+        ":",
+        "[::1]",
+        f"::1:{PORT}",
+    ],
+)
 def test_other_names_are_refused(studio, behind, host):
     """What a name that was made to lead here sends: DNS rebinding."""
     answer = ask(studio(), "/en/", headers={"host": host})
@@ -156,13 +175,9 @@ def test_shared_on_the_network_it_has_the_computers_own_names_too(studio, monkey
     shared = studio(lan=True, token="secret")
     told = {"authorization": "Bearer secret"}
     for name in ("192.168.1.5", "[2001:db8::5]", "desk", "desk.local", "localhost"):
-        assert ask(shared, "/en/", headers={"host": f"{name}:{PORT}", **told}).status_code == 200, (
-            name
-        )
+        assert ask(shared, "/en/", headers={"host": f"{name}:{PORT}", **told}).status_code == 200, name
     for name in ("192.168.1.6", "evil.example", "desk.evil.example"):
-        assert ask(shared, "/en/", headers={"host": f"{name}:{PORT}", **told}).status_code == 421, (
-            name
-        )
+        assert ask(shared, "/en/", headers={"host": f"{name}:{PORT}", **told}).status_code == 421, name
     assert ask(studio(), "/en/", headers={"host": f"192.168.1.5:{PORT}"}).status_code == 421
 
 
@@ -176,13 +191,21 @@ def test_nobody_shares_without_a_token(studio):
 
 @pytest.mark.parametrize(
     "headers",
-    [{"origin": "http://evil.example"}, {"origin": "http://localhost:3000"}, {"origin": "null"},
-     {"origin": f"https://127.0.0.1:{PORT}"}, {"origin": f"http://localhost:{PORT}"},
-     {"origin": f"{OWN}.evil.example"}, {"origin": "null", "sec-fetch-site": "cross-site"},
-     {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"},
-     {"sec-fetch-site": "none"}, {},
-     {"origin": "http://evil.example", "sec-fetch-site": "same-origin"}],
-)  # fmt: skip
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "http://localhost:3000"},
+        {"origin": "null"},
+        {"origin": f"https://127.0.0.1:{PORT}"},
+        {"origin": f"http://localhost:{PORT}"},
+        {"origin": f"{OWN}.evil.example"},
+        {"origin": "null", "sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "none"},
+        {},
+        {"origin": "http://evil.example", "sec-fetch-site": "same-origin"},
+    ],
+)
 @pytest.mark.parametrize("path", ["run/predict", "upload"])
 def test_nothing_is_written_from_elsewhere(studio, behind, headers, path):
     headers = {"content-type": "application/json", **headers}
@@ -192,16 +215,19 @@ def test_nothing_is_written_from_elsewhere(studio, behind, headers, path):
     assert behind.asked == []
 
 
-@pytest.mark.parametrize(
-    "headers", [FROM_HERE, {"origin": OWN}, {"origin": "null", "sec-fetch-site": "same-origin"}]
-)
+@pytest.mark.parametrize("headers", [FROM_HERE, {"origin": OWN}, {"origin": "null", "sec-fetch-site": "same-origin"}])
 def test_the_studios_own_pages_write(studio, behind, headers):
     assert post(studio(), "/en/gradio_api/run/predict", b'{"data": []}', headers).status_code == 200
     assert behind.body == b'{"data": []}'
 
 
-NO_PAGES = ("/en/gradio_api/app_id", "/en/gradio_api/upload_progress", "/en/assets/a.js",
-            "/runs/a.html", "/favicon.ico")  # fmt: skip
+NO_PAGES = (
+    "/en/gradio_api/app_id",
+    "/en/gradio_api/upload_progress",
+    "/en/assets/a.js",
+    "/runs/a.html",
+    "/favicon.ico",
+)
 READING = (("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe"), ("no-cors", "script"))
 
 
@@ -230,9 +256,13 @@ def test_no_other_site_may_ask_beforehand(studio, behind):
 
 
 def test_what_would_make_gradio_believe_to_be_elsewhere_is_dropped(studio, behind):
-    headers = {"x-forwarded-host": "evil.example", "x-forwarded-proto": "https", "x-kept": "1",
-               "forwarded": "host=evil.example",
-               "x-gradio-server": "http://evil.example"}  # fmt: skip
+    headers = {
+        "x-forwarded-host": "evil.example",
+        "x-forwarded-proto": "https",
+        "x-kept": "1",
+        "forwarded": "host=evil.example",
+        "x-gradio-server": "http://evil.example",
+    }
     ask(studio(), "/en/", headers=headers)
     told = {name for name, _value in behind.asked[0]["headers"]}
     assert b"x-kept" in told and not any(b"forwarded" in n or b"gradio" in n for n in told)
@@ -260,8 +290,18 @@ def test_websockets_are_refused(studio, behind):
 def test_with_a_token_everything_else_waits_for_it(studio, behind):
     shared = studio(token="s3cret")
     wrong = ("/en/?token=", "/en/?token=s3cre", "/en/?token=S3CRET", "/en/?Token=s3cret")
-    for path in ("/", "/en", "/en/", "/en/train/", "/en/gradio_api/app_id", "/en/assets/a.js",
-                 "/favicon.ico", "/runs/a.html", "/nothing", *wrong):  # fmt: skip
+    for path in (
+        "/",
+        "/en",
+        "/en/",
+        "/en/train/",
+        "/en/gradio_api/app_id",
+        "/en/assets/a.js",
+        "/favicon.ico",
+        "/runs/a.html",
+        "/nothing",
+        *wrong,
+    ):
         assert ask(shared, path).status_code == 401, path
     assert post(shared, "/en/gradio_api/run/predict").status_code == 401
     assert post(shared, "/en/gradio_api/run/predict?token=s3cret").status_code == 401
@@ -279,9 +319,7 @@ def test_the_token_becomes_a_cookie_and_leaves_the_address(studio):
     assert "httponly" in cookie and "samesite=strict" in cookie
     kept = {"cookie": answer.headers["set-cookie"].partition(";")[0]}
     assert ask(shared, "/en/", headers=kept).status_code == 200
-    assert (
-        post(shared, "/en/gradio_api/run/predict", headers={**FROM_HERE, **kept}).status_code == 200
-    )
+    assert post(shared, "/en/gradio_api/run/predict", headers={**FROM_HERE, **kept}).status_code == 200
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"
 
@@ -300,8 +338,13 @@ def test_a_browser_is_led_on_by_a_page(studio):
 def test_door_for_a_server_of_programs():
     def check(headers, **options):
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"",
-                 "headers": [(b"host", f"127.0.0.1:{PORT}".encode()), *raw]}  # fmt: skip
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/predict",
+            "query_string": b"",
+            "headers": [(b"host", f"127.0.0.1:{PORT}".encode()), *raw],
+        }
         return Door(PORT, **options).check(scope)
 
     assert check({}, programs=True) is None
@@ -354,28 +397,45 @@ def test_routes_that_a_private_studio_does_not_need_do_not_exist(studio, behind,
 
 @pytest.mark.parametrize(
     "path",
-    ["/fr/", "/gradio_api/upload", "/config", "/docs", "/en.html", "/runs", "/runs/../x", "/enx/",
-     "/static/a/b.js", "/..", "", "/en/assets/../theme.css", "/en/../en/", "//", "/en/\n",
-     "/en/train\n"],
-)  # fmt: skip
+    [
+        "/fr/",
+        "/gradio_api/upload",
+        "/config",
+        "/docs",
+        "/en.html",
+        "/runs",
+        "/runs/../x",
+        "/enx/",
+        "/static/a/b.js",
+        "/..",
+        "",
+        "/en/assets/../theme.css",
+        "/en/../en/",
+        "//",
+        "/en/\n",
+        "/en/train\n",
+    ],
+)
 def test_nothing_else_exists_at_all(studio, behind, path):
     assert asked_by_hand(studio(), path) == 404 and behind.asked == []
 
 
 def test_the_studios_own_routes(studio, behind):
-    for path in ("/static/studio.js", "/favicon.ico", "/picture/resnet.svg", "/job/a/curve.png",
-                 "/runs/classify/cnn/report.html", "/export/classify/cnn.zip"):  # fmt: skip
+    for path in (
+        "/static/studio.js",
+        "/favicon.ico",
+        "/picture/resnet.svg",
+        "/job/a/curve.png",
+        "/runs/classify/cnn/report.html",
+        "/export/classify/cnn.zip",
+    ):
         assert ask(studio(), path).status_code == 200, path
     assert ask(studio(), "/other/x").status_code == 404
 
 
 def test_own_answers_keep_their_policy_and_the_others_get_one(studio, behind):
     assert "sandbox" in ask(studio(), "/runs/a.html").headers["content-security-policy"]
-    behind.answer = (
-        200,
-        {"content-security-policy": "default-src 'self'", "cache-control": "max-age=1"},
-        b"",
-    )
+    behind.answer = (200, {"content-security-policy": "default-src 'self'", "cache-control": "max-age=1"}, b"")
     answer = ask(studio(), "/runs/a.html")
     assert answer.headers["content-security-policy"] == "default-src 'self'"
     assert answer.headers["cache-control"] == "max-age=1"
@@ -389,10 +449,20 @@ def test_own_answers_keep_their_policy_and_the_others_get_one(studio, behind):
 
 @pytest.mark.parametrize(
     ("accept", "language"),
-    [("ja", "ja"), ("ja-JP,ja;q=0.9,en;q=0.8", "ja"), ("en-GB,en;q=0.9,ja;q=0.8", "en"), ("", "en"),
-     ("fr,de;q=0.5", "en"), ("fr, ja;q=0.3", "ja"), ("en;q=0.1, ja;q=0.2", "ja"), ("*", "en"),
-     ("ja;q=0", "en"), ("ja;q=x,en;q=0.1", "en"), ("java", "en")],
-)  # fmt: skip
+    [
+        ("ja", "ja"),
+        ("ja-JP,ja;q=0.9,en;q=0.8", "ja"),
+        ("en-GB,en;q=0.9,ja;q=0.8", "en"),
+        ("", "en"),
+        ("fr,de;q=0.5", "en"),
+        ("fr, ja;q=0.3", "ja"),
+        ("en;q=0.1, ja;q=0.2", "ja"),
+        ("*", "en"),
+        ("ja;q=0", "en"),
+        ("ja;q=x,en;q=0.1", "en"),
+        ("java", "en"),
+    ],
+)
 def test_the_browsers_language_is_the_default(studio, accept, language):
     answer = ask(studio(), "/?a=1", headers={"accept-language": accept})
     assert answer.status_code == 307 and answer.headers["location"] == f"/{language}/?a=1"
@@ -409,20 +479,21 @@ def test_the_cookie_goes_before_the_browser_and_lang_before_both(studio):
 def test_messages_for_browsers_are_escaped(studio):
     path = "/%3Cscript%3Ealert(1)%3C/script%3E"
     answer = ask(studio(), path, headers={"accept": "text/html", "accept-language": "ja"})
-    assert (
-        answer.status_code == 404 and "<script" not in answer.text and "&lt;script" in answer.text
-    )
-    assert (
-        '<html lang="ja">' in answer.text and "sandbox" in answer.headers["content-security-policy"]
-    )
+    assert answer.status_code == 404 and "<script" not in answer.text and "&lt;script" in answer.text
+    assert '<html lang="ja">' in answer.text and "sandbox" in answer.headers["content-security-policy"]
     assert ask(studio(), path).headers["content-type"].startswith("text/plain")
 
 
 @pytest.mark.parametrize(
-    ("path", "leads"), [("/en", "/en/"), ("/ja", "/ja/"), ("/en/train/", "/en/train"),
-                        ("/ja/train//", "/ja/train"),
-                        ("/en/train/?system=a%20b", "/en/train?system=a%20b")],
-)  # fmt: skip
+    ("path", "leads"),
+    [
+        ("/en", "/en/"),
+        ("/ja", "/ja/"),
+        ("/en/train/", "/en/train"),
+        ("/ja/train//", "/ja/train"),
+        ("/en/train/?system=a%20b", "/en/train?system=a%20b"),
+    ],
+)
 def test_slashes_at_the_end(studio, behind, path, leads):
     answer = ask(studio(), path)
     assert answer.status_code == 307 and answer.headers["location"] == leads
@@ -485,8 +556,15 @@ def test_only_files_that_gradio_keeps_are_served(studio, behind, place, tmp_path
     behind.asked.clear()
     leading_out = (run, place / "link.png", place / "folder/weights.safetensors", beside / "x")
     elsewhere = ("http://evil.example/x", "https://127.0.0.1/x", "file:///etc/passwd", "~/x")
-    written_oddly = ("//etc/passwd", "etc/passwd", "", "%2Fetc%2Fpasswd", r"\\host\share\x",
-                     f"{place}/../runs/weights.safetensors", f"{place}/hash/a b.png\0")  # fmt: skip
+    written_oddly = (
+        "//etc/passwd",
+        "etc/passwd",
+        "",
+        "%2Fetc%2Fpasswd",
+        r"\\host\share\x",
+        f"{place}/../runs/weights.safetensors",
+        f"{place}/hash/a b.png\0",
+    )
     no_files = (place, place / "hash", place / "missing.png", "/proc/self/environ", "/etc/passwd")
     for text in (*leading_out, *elsewhere, *written_oddly, *no_files):
         answer = ask(studio(), httpx.URL(f"{OWN}/en/gradio_api/file={text}".replace("\0", "%00")))
@@ -500,25 +578,32 @@ def shown(studio, behind, place, kind, **headers):
     return ask(studio(), f"/en/gradio_api/file={place / 'a'}").headers
 
 
-@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/xhtml+xml", "text/xml",
-                                  "application/javascript", "text/javascript", "text/css",
-                                  "application/pdf", "application/octet-stream", ""])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/html",
+        "image/svg+xml",
+        "application/xhtml+xml",
+        "text/xml",
+        "application/javascript",
+        "text/javascript",
+        "text/css",
+        "application/pdf",
+        "application/octet-stream",
+        "",
+    ],
+)
 def test_what_could_run_is_downloaded(studio, behind, place, kind):
     named = {"content-disposition": 'inline; filename="a.html"'}
     headers = shown(studio, behind, place, kind, **named)
     assert headers["content-type"] == "application/octet-stream"
     assert headers["content-disposition"] == 'attachment; filename="a.html"'
     assert headers["x-content-type-options"] == "nosniff"
-    assert (
-        "sandbox" in headers["content-security-policy"]
-        and "script" not in headers["content-security-policy"]
-    )
+    assert "sandbox" in headers["content-security-policy"] and "script" not in headers["content-security-policy"]
     assert shown(studio, behind, place, kind)["content-disposition"] == "attachment"
 
 
-@pytest.mark.parametrize(
-    "kind", ["image/png", "image/jpeg", "audio/wav", "video/mp4", "text/plain"]
-)
+@pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "audio/wav", "video/mp4", "text/plain"])
 def test_what_cannot_run_is_shown(studio, behind, place, kind):
     headers = shown(studio, behind, place, kind, **{"content-disposition": "inline"})
     assert headers["content-type"].startswith(kind) and headers["content-disposition"] == "inline"
@@ -532,19 +617,31 @@ def file_data(path, **more):
 def test_handlers_are_given_files_that_gradio_keeps_alone(studio, behind, place):
     (place / "up.png").write_bytes(b"1")
     (place / "link.png").symlink_to("/etc/passwd")
-    fine = {"data": [file_data(place / "up.png", url="http://127.0.0.1/x"), {"path": "/etc/passwd"},
-                     None, "http://evil.example", file_data(None), 3]}  # fmt: skip
+    fine = {
+        "data": [
+            file_data(place / "up.png", url="http://127.0.0.1/x"),
+            {"path": "/etc/passwd"},
+            None,
+            "http://evil.example",
+            file_data(None),
+            3,
+        ]
+    }
     fine["data"][4]["path"] = None
     assert post(studio(), "/en/gradio_api/run/predict", json.dumps(fine)).status_code == 200
     assert json.loads(behind.body) == fine
     behind.asked.clear()
-    for text in ("/etc/passwd", "http://evil.example/a.png", "HTTPS://evil.example", "relative",
-                 place / "link.png", f"{place}/../x", "\0", "\\\\host\\x"):  # fmt: skip
-        for data in (
-            [file_data(text)],
-            {"a": [[{"b": file_data(text)}]]},
-            [{"image": file_data(text)}],
-        ):
+    for text in (
+        "/etc/passwd",
+        "http://evil.example/a.png",
+        "HTTPS://evil.example",
+        "relative",
+        place / "link.png",
+        f"{place}/../x",
+        "\0",
+        "\\\\host\\x",
+    ):
+        for data in ([file_data(text)], {"a": [[{"b": file_data(text)}]]}, [{"image": file_data(text)}]):
             answer = post(studio(), "/en/gradio_api/run/predict", json.dumps({"data": data}))
             assert answer.status_code == 403 and "not uploaded" in answer.text, text
     assert behind.asked == []
@@ -552,12 +649,7 @@ def test_handlers_are_given_files_that_gradio_keeps_alone(studio, behind, place)
 
 def test_a_path_cannot_hide_from_the_guard_behind_its_kind(studio, behind):
     hidden = json.dumps({"data": [file_data("/etc/passwd")]}).replace("etc", "\\u0065tc").encode()
-    for kind in (
-        "application/json",
-        "text/plain",
-        "multipart/form-data; boundary=x",
-        "application/x",
-    ):
+    for kind in ("application/json", "text/plain", "multipart/form-data; boundary=x", "application/x"):
         headers = {**FROM_HERE, "content-type": kind}
         answer = post(studio(), "/en/gradio_api/run/predict", hidden, headers)
         assert answer.status_code == 403
@@ -591,10 +683,13 @@ def test_only_the_scripts_that_stand_in_a_page_run(studio, behind):
 def test_headers_of_pages(studio, behind):
     headers = ask(studio(), "/en/").headers
     wanted = {
-        "referrer-policy": "no-referrer", "cache-control": "no-store",
-        "x-content-type-options": "nosniff", "x-dns-prefetch-control": "off",
-        "cross-origin-opener-policy": "same-origin", "cross-origin-resource-policy": "same-origin",
-    }  # fmt: skip
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+        "x-dns-prefetch-control": "off",
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+    }
     assert {name: headers[name] for name in wanted} == wanted
     assert "camera=(self)" in headers["permissions-policy"]
     assert "immutable" in ask(studio(), "/en/assets/a.js").headers["cache-control"]
@@ -628,9 +723,7 @@ def named(files) -> str:
 
 def all_routes(app):
     for route in app.routes:
-        yield from (
-            all_routes(route.original_router) if hasattr(route, "original_router") else [route]
-        )
+        yield from (all_routes(route.original_router) if hasattr(route, "original_router") else [route])
 
 
 SERVERS = {"url": {"most_uploaded": 10**6}, "shared": {"token": "s3cret", "lan": True}}
@@ -648,22 +741,29 @@ def serve(folder: Path) -> None:
     outer.add_api_route("/favicon.ico", lambda: None, status_code=204)
     for language in ("en", "ja"):
         gr.mount_gradio_app(
-            outer, drawn_page(gr), path=f"/{language}", root_path=f"/{language}",
-            footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
-            enable_monitoring=False, pwa=False,
+            outer,
+            drawn_page(gr),
+            path=f"/{language}",
+            root_path=f"/{language}",
+            footer_links=[],
+            run_history=False,
+            ssr_mode=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            pwa=False,
             theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-        )  # fmt: skip
+        )
     mounted = next(route.app for route in outer.routes if getattr(route, "path", "") == "/en")
-    told["routes"] = [(method, route.path) for route in all_routes(mounted)
-                      for method in route.methods]  # fmt: skip
+    told["routes"] = [(method, route.path) for route in all_routes(mounted) for method in route.methods]
     servers = []
     for name, options in {**SERVERS, "bare": None}.items():
         listens = socket.socket()
         listens.bind(("127.0.0.1", 0))
         port = listens.getsockname()[1]
         app = outer if options is None else Guard(outer, port=port, **options)
-        config = uvicorn.Config(app, log_level="error", ws="none", proxy_headers=False,
-                                lifespan="off" if servers else "on")  # fmt: skip
+        config = uvicorn.Config(
+            app, log_level="error", ws="none", proxy_headers=False, lifespan="off" if servers else "on"
+        )
         servers.append(uvicorn.Server(config).serve([listens]))
         told[name] = f"http://127.0.0.1:{port}"
         told[f"{name}_port"] = port
@@ -698,17 +798,9 @@ def client(served):
 
 def happens(client, name: str, data: list) -> dict:
     """What a page asks with an event, and what comes of it."""
-    config = (
-        client.get("/en/").text.partition("window.gradio_config = ")[2].partition(";</script>")[0]
-    )
+    config = client.get("/en/").text.partition("window.gradio_config = ")[2].partition(";</script>")[0]
     [which] = [d["id"] for d in json.loads(config)["dependencies"] if d["api_name"] == name]
-    asked = {
-        "data": data,
-        "fn_index": which,
-        "session_hash": "abc",
-        "event_data": None,
-        "trigger_id": None,
-    }
+    asked = {"data": data, "fn_index": which, "session_hash": "abc", "event_data": None, "trigger_id": None}
     answer = client.post("/en/gradio_api/run/predict", json=asked)
     answer.raise_for_status()
     return answer.json()
@@ -757,12 +849,21 @@ def test_pages_of_gradio_load_nothing_from_elsewhere(client, served):
 
 
 LEFT = {
-    "GET /", "HEAD /", "GET /train", "GET /theme.css", "GET /assets/{path:path}",
-    "GET /static/{path:path}", "GET /gradio_api/app_id", "GET /gradio_api/heartbeat/{session_hash}",
-    "POST /gradio_api/run/{api_name}", "POST /gradio_api/run/{api_name}/",
-    "POST /gradio_api/upload", "GET /gradio_api/upload_progress",
-    "GET /gradio_api/file={path_or_url:path}", "HEAD /gradio_api/file={path_or_url:path}",
-}  # fmt: skip
+    "GET /",
+    "HEAD /",
+    "GET /train",
+    "GET /theme.css",
+    "GET /assets/{path:path}",
+    "GET /static/{path:path}",
+    "GET /gradio_api/app_id",
+    "GET /gradio_api/heartbeat/{session_hash}",
+    "POST /gradio_api/run/{api_name}",
+    "POST /gradio_api/run/{api_name}/",
+    "POST /gradio_api/upload",
+    "GET /gradio_api/upload_progress",
+    "GET /gradio_api/file={path_or_url:path}",
+    "HEAD /gradio_api/file={path_or_url:path}",
+}
 
 
 def test_the_routes_of_gradio_that_are_left(served):
@@ -803,9 +904,8 @@ def browser():
     with sync_playwright() as play:
         chromium = play.chromium.launch(
             executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking",
-                  f"--host-resolver-rules={rules}"],
-        )  # fmt: skip
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", f"--host-resolver-rules={rules}"],
+        )
         yield chromium
         chromium.close()
 

@@ -40,9 +40,14 @@ class InTurn:
         told = self.capsys.readouterr()
         found = json.loads(told.out)
         self.job = SimpleNamespace(
-            id="1", state="failed" if code else "done", result=found, last={},
-            trouble=found.get("error"), drop=self.drop, words=words,
-        )  # fmt: skip
+            id="1",
+            state="failed" if code else "done",
+            result=found,
+            last={},
+            trouble=found.get("error"),
+            drop=self.drop,
+            words=words,
+        )
         return self.job
 
     def drop(self):
@@ -67,8 +72,7 @@ def brought(page, label, count, colour=(200, 30, 30), person="", first=0):
     taught, id = page
     people = [person if isinstance(person, str) else person(k) for k in range(count)]
     return [
-        {"number": taught.add(id, image(first + k, colour)), "label": label, "person": people[k]}
-        for k in range(count)
+        {"number": taught.add(id, image(first + k, colour)), "label": label, "person": people[k]} for k in range(count)
     ]
 
 
@@ -82,11 +86,7 @@ def test_from_pictures_to_a_run_that_is_kept(page, tmp_path):
     spare = brought(page, "赤 い", 1, first=99)  # removed again on the page
     taught.train(id, {"pictures": asked}, "en")
     told = taught.state(id)
-    assert (
-        told["state"] == "done"
-        and told["figure"]["n"] >= 2
-        and "group=patient" in taught.jobs.words
-    )
+    assert told["state"] == "done" and told["figure"]["n"] >= 2 and "group=patient" in taught.jobs.words
     red, blue = (taught.answer(id, image(200 + k, c)) for k, c in enumerate((RED, BLUE)))
     assert red[0] > 0.6 and blue[1] > 0.6 and sum(red) == pytest.approx(1, abs=1e-3)
     split = (taught.find(id).folder / "runs/classify/taught/split.csv").read_text(encoding="utf-8")
@@ -141,12 +141,13 @@ def test_groups_are_used_only_where_they_can_be_kept_apart(page):
 
 
 BAD = {
-    "nothing": None, "no list": {"pictures": 3},
+    "nothing": None,
+    "no list": {"pictures": 3},
     "one class": {"pictures": [{"number": 1, "label": "a"}]},
     "no name": {"pictures": [{"number": 1, "label": " "}, {"number": 2, "label": "b"}]},
     "not there": {"pictures": [{"number": 77, "label": "a"}, {"number": "../1", "label": "b"}]},
     "one each": {"pictures": [{"number": 1, "label": "a"}, {"number": 2, "label": "b"}]},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -155,9 +156,7 @@ def test_what_cannot_be_learnt_from_is_refused(name, page):
     brought(page, "a", 2)
     with pytest.raises(UserError) as trouble:
         taught.train(id, BAD[name], "en")
-    assert trouble.value.code in ("classes", "few pictures") and taught.state(id) == {
-        "state": "none"
-    }
+    assert trouble.value.code in ("classes", "few pictures") and taught.state(id) == {"state": "none"}
 
 
 def test_what_is_no_picture_is_not_kept(page, monkeypatch):
@@ -166,14 +165,7 @@ def test_what_is_no_picture_is_not_kept(page, monkeypatch):
     huge = io.BytesIO()
     Image.new("RGB", (5000, 9)).save(huge, "PNG")
     svg = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
-    for content in (
-        b"",
-        b"MZ" + b"0" * 99,
-        svg,
-        truncated,
-        huge.getvalue(),
-        b"\xff\xd8\xff" * 10**6,
-    ):
+    for content in (b"", b"MZ" + b"0" * 99, svg, truncated, huge.getvalue(), b"\xff\xd8\xff" * 10**6):
         with pytest.raises(UserError, match="no picture"):
             taught.add(id, content)
     with pytest.raises(UserError, match="nothing was learnt"):
@@ -238,11 +230,7 @@ def test_the_page_by_keyboard_and_on_a_telephone(looked_at, tmp_path):
         page.route(
             "**/state",
             lambda route: route.fulfill(
-                json={
-                    "state": "done",
-                    "fraction": 1,
-                    "figure": {"text": "93 %", "interval": "80 to 98 %", "n": 9},
-                }
+                json={"state": "done", "fraction": 1, "figure": {"text": "93 %", "interval": "80 to 98 %", "n": 9}}
             ),
         )
         page.route("**/train", lambda route: route.fulfill(json={"done": True}))

@@ -54,11 +54,7 @@ def edited(path: Path, change) -> Path:
 
 
 def test_a_zip_becomes_a_folder_without_its_top_folder(tmp_path, place):
-    files = {
-        "my photos/cat/1.png": PNG,
-        "my photos/犬/1 つ.jpg": JPEG,
-        "my photos/labels.csv": b"a,b",
-    }
+    files = {"my photos/cat/1.png": PNG, "my photos/犬/1 つ.jpg": JPEG, "my photos/labels.csv": b"a,b"}
     done = uploads.unpack([packed(tmp_path, files)], place)
     assert done.folder == place / "my-photos" and done.files == 3 and done.skipped == {}
     assert names(done.folder) == {"cat/1.png", "犬/1 つ.jpg", "labels.csv"}
@@ -109,23 +105,30 @@ def test_names_that_both_encodings_could_mean_are_utf8(tmp_path, place):
 
 def test_what_macos_adds_is_left_out_and_names_are_composed(tmp_path, place):
     name = unicodedata.normalize("NFD", "が/ぱ.png")
-    files = {
-        f"top/{name}": PNG,
-        "__MACOSX/top/._a.png": b"x",
-        "top/.DS_Store": b"x",
-        "top/Thumbs.db": b"x",
-    }
+    files = {f"top/{name}": PNG, "__MACOSX/top/._a.png": b"x", "top/.DS_Store": b"x", "top/Thumbs.db": b"x"}
     done = uploads.unpack([packed(tmp_path, files)], place)
     assert names(done.folder) == {"が/ぱ.png"} and len(done.skipped["junk"]) == 3
 
 
 @pytest.mark.parametrize(
     "name",
-    ["../x.png", "a/../../x.png", "/etc/x.png", "C:/x.png", "c:x.png", "..\\x.png",
-     "\\\\host\\x.png", "a//x.png", "a/\nb.png", "a/b\x1b[2J.png", "a/./b.png",
-     "x" * 300 + ".png", "犬" * 90 + ".png",
-     "/".join("abcdefghijklmnopqrst") + "/x.png"],
-)  # fmt: skip
+    [
+        "../x.png",
+        "a/../../x.png",
+        "/etc/x.png",
+        "C:/x.png",
+        "c:x.png",
+        "..\\x.png",
+        "\\\\host\\x.png",
+        "a//x.png",
+        "a/\nb.png",
+        "a/b\x1b[2J.png",
+        "a/./b.png",
+        "x" * 300 + ".png",
+        "犬" * 90 + ".png",
+        "/".join("abcdefghijklmnopqrst") + "/x.png",
+    ],
+)
 def test_names_that_lead_elsewhere_or_cannot_be_kept(tmp_path, place, name):
     refused([packed(tmp_path, {"good/1.png": PNG, name: PNG})], place, "name")
     assert not (tmp_path / "x.png").exists()
@@ -156,8 +159,7 @@ def test_an_upload_that_is_a_link_is_refused(tmp_path, place):
 
 
 @pytest.mark.parametrize(
-    "pair",
-    [("A/1.png", "a/1.PNG"), ("が.png", "か\u3099.png"), ("a/b", "a/b/1.png"), ("ﬁ.png", "FI.png")],
+    "pair", [("A/1.png", "a/1.PNG"), ("が.png", "か\u3099.png"), ("a/b", "a/b/1.png"), ("ﬁ.png", "FI.png")]
 )
 def test_names_that_are_one_elsewhere_are_refused(tmp_path, place, pair):
     refused([packed(tmp_path, dict.fromkeys((*pair, "z.png"), PNG))], place, "duplicate")
@@ -198,8 +200,11 @@ def test_a_zip_that_lies_about_a_size(tmp_path, place):
 
 def test_limits_of_count_size_and_sum(tmp_path, place, monkeypatch):
     path = packed(tmp_path, {f"a/{i}.png": PNG + os.urandom(1000) for i in range(10)})
-    for name, most, code in (("MOST_FILES", 9, "too many files"), ("LARGEST", 1000, "too large"),
-                             ("MOST_BYTES", 10_000, "too large")):  # fmt: skip
+    for name, most, code in (
+        ("MOST_FILES", 9, "too many files"),
+        ("LARGEST", 1000, "too large"),
+        ("MOST_BYTES", 10_000, "too large"),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(uploads, name, most)
             refused([path], place, code)
@@ -234,15 +239,9 @@ def test_a_zip_that_was_cut(tmp_path, place, cut):
 
 
 def test_a_zip_with_wrong_bytes_leaves_nothing(tmp_path, place):
-    path = packed(
-        tmp_path, {"a/1.png": PNG, "a/2.png": PNG + os.urandom(5000)}, method=zipfile.ZIP_STORED
-    )
+    path = packed(tmp_path, {"a/1.png": PNG, "a/2.png": PNG + os.urandom(5000)}, method=zipfile.ZIP_STORED)
     middle = path.read_bytes().index(b"a/2.png") + 3000
-    refused(
-        [edited(path, lambda raw: raw[:middle] + bytes(100) + raw[middle + 100 :])],
-        place,
-        "damaged",
-    )
+    refused([edited(path, lambda raw: raw[:middle] + bytes(100) + raw[middle + 100 :])], place, "damaged")
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.7z", "a.RAR"])
@@ -261,20 +260,39 @@ def test_a_zip_with_an_unknown_compression(tmp_path, place):
 def test_only_data_is_kept_and_the_rest_is_counted(tmp_path, place):
     dicom, dicom_group = bytes(128) + b"DICM" + bytes(20), b"\x08\0\x05\0\x0a\0\0\0ISO_IR 100"
     kept = {
-        "a.png": PNG, "a.jpg": JPEG, "a.gif": b"GIF89a" + bytes(20), "a.bmp": b"BM" + bytes(40),
-        "a.webp": b"RIFF\0\0\0\0WEBPVP8 ", "a.tif": b"II*\0" + bytes(9),
+        "a.png": PNG,
+        "a.jpg": JPEG,
+        "a.gif": b"GIF89a" + bytes(20),
+        "a.bmp": b"BM" + bytes(40),
+        "a.webp": b"RIFF\0\0\0\0WEBPVP8 ",
+        "a.tif": b"II*\0" + bytes(9),
         "b.tif": b"MM\0*" + bytes(9),
-        "a.pgm": b"P5 2 2 255\n1234", "a.dcm": dicom, "IM0001": dicom, "IM0002": dicom_group,
-        "labels.csv": "名前,label\n".encode("cp932"), "utf16.csv": "名前,label".encode("utf-16"),
-        "data.yaml": b"names: [a]", "MZ.csv": b"MZ,label\n1,2\n", "x.jpg": PNG,
-    }  # fmt: skip
+        "a.pgm": b"P5 2 2 255\n1234",
+        "a.dcm": dicom,
+        "IM0001": dicom,
+        "IM0002": dicom_group,
+        "labels.csv": "名前,label\n".encode("cp932"),
+        "utf16.csv": "名前,label".encode("utf-16"),
+        "data.yaml": b"names: [a]",
+        "MZ.csv": b"MZ,label\n1,2\n",
+        "x.jpg": PNG,
+    }
     unknown = {
-        "a.exe": b"MZ\x90\0\3", "fake.png": b"MZ\x90\0\3", "b": b"\x7fELF\2",
-        "inner.zip": b"PK\x03\x04" + bytes(20), "e.png": b"PK\x03\x04" + bytes(20),
-        "f.gz": b"\x1f\x8b\x08", "g.html": b"<script>alert(1)</script>",
-        "h.svg": b"<svg onload=alert(1)>", "i.js": b"alert(1)", "j.png": b"not a picture",
-        "k.pkl": b"\x80\x04\x95", "l.csv": b"a\0b", "m.png": b"", "n.csv": b"",
-    }  # fmt: skip
+        "a.exe": b"MZ\x90\0\3",
+        "fake.png": b"MZ\x90\0\3",
+        "b": b"\x7fELF\2",
+        "inner.zip": b"PK\x03\x04" + bytes(20),
+        "e.png": b"PK\x03\x04" + bytes(20),
+        "f.gz": b"\x1f\x8b\x08",
+        "g.html": b"<script>alert(1)</script>",
+        "h.svg": b"<svg onload=alert(1)>",
+        "i.js": b"alert(1)",
+        "j.png": b"not a picture",
+        "k.pkl": b"\x80\x04\x95",
+        "l.csv": b"a\0b",
+        "m.png": b"",
+        "n.csv": b"",
+    }
     junk = {".n.png": PNG, "o/.git/p.png": PNG}
     done = uploads.unpack([packed(tmp_path, kept | unknown | junk)], place)
     assert names(done.folder) == set(kept) and done.files == len(kept)
@@ -321,10 +339,19 @@ def test_what_a_killed_server_left_is_removed_after_a_day(tmp_path, place):
 
 @pytest.mark.parametrize(
     ("title", "name"),
-    [("my photos", "my-photos"), ("写真（犬）", "写真-犬"), ("../../etc", "etc"),
-     (".hidden", "hidden"), ("CON", "data-CON"), ("", "data-"), ("<b>", "b"), ("--help", "help"),
-     ("a" * 300, "a" * 60),
-     ("か\u3099", "が"), ("a\0b", "a-b")],
-)  # fmt: skip
+    [
+        ("my photos", "my-photos"),
+        ("写真（犬）", "写真-犬"),
+        ("../../etc", "etc"),
+        (".hidden", "hidden"),
+        ("CON", "data-CON"),
+        ("", "data-"),
+        ("<b>", "b"),
+        ("--help", "help"),
+        ("a" * 300, "a" * 60),
+        ("か\u3099", "が"),
+        ("a\0b", "a-b"),
+    ],
+)
 def test_the_folders_name_can_be_read_and_typed(title, name):
     assert uploads.safe(title) == name

@@ -173,8 +173,7 @@ DAMAGES = {
     "a config that is none": ("args.yaml", b"system: mlp_tiny\ndata: digits\nseen: {}\nconfig: 3"),
     "sizes that are none": (
         "args.yaml",
-        b"system: mlp_tiny\ndata: digits\nconfig: {}\n"
-        b"seen: {channels: x, side: y, labels: [], mean: [0], std: [1]}",
+        b"system: mlp_tiny\ndata: digits\nconfig: {}\nseen: {channels: x, side: y, labels: [], mean: [0], std: [1]}",
     ),
 }
 
@@ -226,9 +225,7 @@ def form_of(studio, name):
 
     def make():
         with studio.blocks:
-            return predict_form.Predicting(
-                studio, source, signature.signature(source.system), gr.HTML()
-            )
+            return predict_form.Predicting(studio, source, signature.signature(source.system), gr.HTML())
 
     return looped(make)
 
@@ -250,8 +247,7 @@ def test_a_run_that_was_stopped_is_not_the_one_that_is_chosen(studio, project):
 
 def test_what_the_address_asks_for_is_chosen(studio, project):
     name = run(project, "mlp")
-    for query in ({"run": name}, {"run": str(Path(name).relative_to(project))},
-                  {"run": str(Path(name).resolve())}):  # fmt: skip
+    for query in ({"run": name}, {"run": str(Path(name).relative_to(project))}, {"run": str(Path(name).resolve())}):
         assert use.offer(studio, query)[0]["value"] == name
     assert use.offer(studio, {"system": "efficientnet_lite"})[0]["value"] == "efficientnet_lite"
 
@@ -500,11 +496,7 @@ def test_its_options_are_widgets_and_words(studio, dropped, files):
     some = [str(files[0])]
     found, cards, same = form.several(some, *(told | {"least": 0.75}).values(), 5, False)
     assert found[0].said.best == ("猫", 0.75) and "75.0 %" in cards
-    assert (
-        "least=0.75" in same
-        and "way=" not in same
-        and "way=" not in form.told_again(*told.values())
-    )
+    assert "least=0.75" in same and "way=" not in same and "way=" not in form.told_again(*told.values())
     found, cards, _same = form.several(some, *(told | {"least": 2.0}).values(), 5, False)
     assert found == [] and "least=2.0" in cards
 
@@ -553,9 +545,7 @@ def draws(studio, drawing, project):
 
 
 def test_a_generators_form_holds_its_own_options(draws):
-    options = signature.options_of(
-        predict_form.find(draws.studio.project, draws.run).system.drawing
-    )
+    options = signature.options_of(predict_form.find(draws.studio.project, draws.run).system.drawing)
     assert set(draws.own) == {name for name, each in options.items() if each.default is not None}
     assert set(draws.further) == {"first", "walk", "device"}
 
@@ -563,9 +553,10 @@ def test_a_generators_form_holds_its_own_options(draws):
 def test_what_the_form_proposes_is_the_command(draws, monkeypatch):
     started = []
     monkeypatch.setattr(
-        draws.studio.jobs, "start",
+        draws.studio.jobs,
+        "start",
         lambda words, language, queued: started.append((words, language, queued)) or Named("7"),
-    )  # fmt: skip
+    )
     assert draws.begin(*draws.proposed()) == "7"
     assert started == [(["generate", draws.run, "n=16", "seed=1"], "en", False)]
     assert f"souron generate {draws.run} n=16 seed=1" in draws.the_same(*draws.proposed())
@@ -617,12 +608,8 @@ def test_what_answers_nothing_says_so_and_what_to_do(studio, project):
     assert signature.signature(source.system) is None and not hasattr(source.system, "drawing")
     assert str(record.folder) in [name for _shown, name in use.choices(studio)]
     assert "makes no predictions" in predict_form.silent(studio)
-    assert f"/report/en/{record.folder.parent.name}/{record.folder.name}" in predict_form.about(
-        studio, source
-    )
-    assert not predict_form.works(project, source.name) and predict_form.works(
-        project, run(project, "mlp")
-    )
+    assert f"/report/en/{record.folder.parent.name}/{record.folder.name}" in predict_form.about(studio, source)
+    assert not predict_form.works(project, source.name) and predict_form.works(project, run(project, "mlp"))
     assert use.offer(studio, {})[0]["value"] == run(project, "cnn")  # although it is the newest
 
 

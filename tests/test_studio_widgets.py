@@ -43,11 +43,7 @@ from souron.utils.messages import UserError, use_language
 
 for name in BODIES:
     importlib.import_module(f"souron.kinds.{name}")
-KINDS = {
-    kind.widget: kind
-    for kind in (*Kind.__subclasses__(), *Finding.__subclasses__())
-    if kind != Finding
-}
+KINDS = {kind.widget: kind for kind in (*Kind.__subclasses__(), *Finding.__subclasses__()) if kind != Finding}
 
 
 @pytest.fixture(autouse=True)
@@ -164,9 +160,7 @@ def test_a_form_has_a_component_for_each_option(systems):
     assert labels["least"] == "minimum confidence" and all(made[name].info for name in made)
 
 
-@pytest.mark.parametrize(
-    "low, high, step", [(0, 1, 0.01), (0, 2, 0.01), (0.01, 10, 0.01), (0, 20, 0.1), (0, 1000, 10)]
-)
+@pytest.mark.parametrize("low, high, step", [(0, 1, 0.01), (0, 2, 0.01), (0.01, 10, 0.01), (0, 20, 0.1), (0, 1000, 10)])
 def test_a_slider_goes_in_round_steps(low, high, step):
     with gr.Blocks():
         made = widgets.option(Option("x", float(low), Choice("x", low, high)))
@@ -344,9 +338,7 @@ def test_a_table_shows_its_first_rows(monkeypatch):
 def test_a_value_that_was_kept_too_long_changes_nothing(systems):
     page = trying(models_api.load("videoer"))
     number = handler(page, page.view.parts[1])
-    assert call(page.blocks, number, [None, True, 1], SessionState(page.blocks)) == [
-        {"__type__": "update"}
-    ]
+    assert call(page.blocks, number, [None, True, 1], SessionState(page.blocks)) == [{"__type__": "update"}]
 
 
 @contextmanager
@@ -360,9 +352,16 @@ def served(blocks):
 
     app.directly(blocks)
     outer = gr.mount_gradio_app(
-        FastAPI(), blocks, path="/en", root_path="/en", ssr_mode=False, mcp_server=False,
-        pwa=False, theme=app.theme(), footer_links=[],
-    )  # fmt: skip
+        FastAPI(),
+        blocks,
+        path="/en",
+        root_path="/en",
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        theme=app.theme(),
+        footer_links=[],
+    )
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     door = access.Guard(outer, port=port)
@@ -436,12 +435,19 @@ def test_in_a_browser_every_kind_is_given_and_shown_and_nothing_leaves(all_of_th
             part.get_by_role("button", name=f"ask {kind}").click()
 
         for kind, words in (
-            ("labels", "75.0 %"), ("labels", EVIL), ("boxes", "2 of 2 are shown"),
-            ("mask", "10.0%"), ("segments", "10.0%"), ("points", "2 of 2 are shown"),
-            ("chat", EVIL * 2), ("table", EVIL),
-            ("mesh", "4 triangles"), ("volume", "8 x 6 x 5"),
-            ("sound", "sound, 0.10 s"), ("plot", "The numbers"),
-        ):  # fmt: skip
+            ("labels", "75.0 %"),
+            ("labels", EVIL),
+            ("boxes", "2 of 2 are shown"),
+            ("mask", "10.0%"),
+            ("segments", "10.0%"),
+            ("points", "2 of 2 are shown"),
+            ("chat", EVIL * 2),
+            ("table", EVIL),
+            ("mesh", "4 triangles"),
+            ("volume", "8 x 6 x 5"),
+            ("sound", "sound, 0.10 s"),
+            ("plot", "The numbers"),
+        ):
             expect(page.locator(f"#{kind}")).to_contain_text(words)
         expect(page.get_by_label("answer text")).to_have_value(EVIL * 2)
         for kind in ("picture", "boxes", "mask", "segments", "points", "video", "plot"):

@@ -135,10 +135,16 @@ def test_a_child_is_what_a_process_of_its_own_would_be(telling, tmp_path, monkey
     drawn = [told(job).pop("drawn"), told(start(telling, ["train"])).pop("drawn")]
     assert {**told(job), "drawn": []} == {
         "words": ["train", "--json", f"--events={job.place / 'events.jsonl'}", *words[1:]],
-        "folder": str(place), "language": "ja", "told": "since the worker was started",
-        "leads": True, "files": [0, 1, 2], "given": "", "interrupted": True, "children": True,
+        "folder": str(place),
+        "language": "ja",
+        "told": "since the worker was started",
+        "leads": True,
+        "files": [0, 1, 2],
+        "given": "",
+        "interrupted": True,
+        "children": True,
         "drawn": [],
-    }  # fmt: skip
+    }
     assert job.log == "done"
     assert all(one != other for one, other in zip(*drawn, strict=True))  # nothing random is shared
     assert os.environ.get("SOURON_LANG") == "en" and Path.cwd() == tmp_path

@@ -155,8 +155,7 @@ def test_an_rrdb_network_is_that_of_spandrel_by_any_names(scale, width, tmp_path
     old = reference.state_dict()
     model = ESRGAN.of_published(old)
     new = model.generator.state_dict()
-    sorts = {"^body": "RRDB_trunk", "rdb": "RDB", "conv_up": "upconv", "conv_hr": "HRconv",
-             "conv_body": "trunk_conv"}  # fmt: skip
+    sorts = {"^body": "RRDB_trunk", "rdb": "RDB", "conv_up": "upconv", "conv_hr": "HRconv", "conv_body": "trunk_conv"}
     copied = {}
     for name, weight in new.items():
         for later, earlier in sorts.items():
@@ -164,13 +163,8 @@ def test_an_rrdb_network_is_that_of_spandrel_by_any_names(scale, width, tmp_path
         copied[name] = weight
     assert not set(old) & set(new) and not set(copied) & set(old)
     torch.save({"params_ema": new, "params": old}, tmp_path / "later.pth")
-    save_file(
-        {name: weight.contiguous() for name, weight in copied.items()}, tmp_path / "a.safetensors"
-    )
-    loaded = [
-        model,
-        *(models.load(tmp_path / name).system for name in ("later.pth", "a.safetensors")),
-    ]
+    save_file({name: weight.contiguous() for name, weight in copied.items()}, tmp_path / "a.safetensors")
+    loaded = [model, *(models.load(tmp_path / name).system for name in ("later.pth", "a.safetensors"))]
     with torch.no_grad():
         for one in loaded:
             assert one.config.scale == scale
@@ -198,8 +192,7 @@ def test_weights_of_something_else_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "length, tile, overlap",
-    [(100, 32, 8), (33, 32, 8), (7, 32, 8), (1, 16, 2), (500, 40, 20), (64, 16, 0)],
+    "length, tile, overlap", [(100, 32, 8), (33, 32, 8), (7, 32, 8), (1, 16, 2), (500, 40, 20), (64, 16, 0)]
 )
 def test_the_weights_of_tiles_add_up_to_one(length, tile, overlap):
     total = torch.zeros(2 * length)
@@ -266,11 +259,7 @@ def test_the_gan_stage_pulls_on_features_pixels_and_the_critic(kind, monkeypatch
         losses = dict(model.adversarial(low, high))
         [found] = torch.autograd.grad(
             losses["generator"],
-            [
-                model.generator.state_dict(keep_vars=True)[
-                    "last.bias" if kind is SRGAN else "conv_last.bias"
-                ]
-            ],
+            [model.generator.state_dict(keep_vars=True)["last.bias" if kind is SRGAN else "conv_last.bias"]],
         )
         return found
 
@@ -422,10 +411,15 @@ def test_a_reference_is_compared_and_another_size_told(tmp_path, capsys, photo):
 
     run = tmp_path / "run"
     model = made(SRGAN)
-    folder.write_args(run, {
-        "system": "srgan_tiny", "config": folder.as_plain(model.config),
-        "seen": folder.as_plain(model.spec), "data": "photo_patches",
-    })  # fmt: skip
+    folder.write_args(
+        run,
+        {
+            "system": "srgan_tiny",
+            "config": folder.as_plain(model.config),
+            "seen": folder.as_plain(model.spec),
+            "data": "photo_patches",
+        },
+    )
     files.write_tensors(run / "weights" / "best.safetensors", model.state_dict(), {})
     high = Image.fromarray(photo)
     high.save(tmp_path / "high.png")
@@ -433,14 +427,11 @@ def test_a_reference_is_compared_and_another_size_told(tmp_path, capsys, photo):
     ask = ["predict", str(run), str(tmp_path / "low.png"), "--json", f"out={tmp_path / 'made'}"]
     assert souron([*ask, "tile=32", f"reference={tmp_path / 'high.png'}"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert {"file", "out", "width", "height", "tiles", "seconds", "psnr", "ssim",
-            "delta_e"} <= set(told)  # fmt: skip
+    assert {"file", "out", "width", "height", "tiles", "seconds", "psnr", "ssim", "delta_e"} <= set(told)
     assert (told["width"], told["height"], told["tiles"]) == (96, 96, 4)
     with Image.open(told["out"]) as saved:
         grey = [color.rgb2ycbcr(np.asarray(one))[..., 0] for one in (saved, photo)]
-    assert told["psnr"] == pytest.approx(
-        metrics.peak_signal_noise_ratio(*grey, data_range=255), abs=0.01
-    )
+    assert told["psnr"] == pytest.approx(metrics.peak_signal_noise_ratio(*grey, data_range=255), abs=0.01)
     assert souron([*ask, f"reference={tmp_path / 'low.png'}"]) != 0
     assert "96" in capsys.readouterr().err
 

@@ -52,8 +52,7 @@ def told(capsys, *words, code=0):
 
 def test_a_series_becomes_files_in_millimetres(series, tmp_path, capsys, shrunk):
     found = json.loads(told(capsys, series, "level=-470", f"out={tmp_path}/out", "--json"))
-    assert found["volume"] == {"series": "CT 1", "spacing": [1.0, 1.5, 2.0], "size": [40, 24, 17],
-                               "orientation": "LPS"}  # fmt: skip
+    assert found["volume"] == {"series": "CT 1", "spacing": [1.0, 1.5, 2.0], "size": [40, 24, 17], "orientation": "LPS"}
     assert found["millilitres"]["after"] == pytest.approx(WHOLE, rel=0.02)
     assert found["parts"] == 1 and found["open_edges"] == 0 and found["lost"] == 0
     names = ["surface.stl", "surface.ply", "surface.glb", "sides.png", "surface.html"]
@@ -69,12 +68,18 @@ def test_a_series_becomes_files_in_millimetres(series, tmp_path, capsys, shrunk)
 
 def test_it_says_what_it_did(series, tmp_path, capsys, shrunk):
     said = told(capsys, series, "level=-470", "faces=1500")
-    for words in ("1 x 1.5 x 2 mm", "40 x 24 x 17, LPS", "fewer triangles", "every edge has two",
-                  "runs/surface/series/surface.stl", "parts", "moved by", "seconds"):  # fmt: skip
+    for words in (
+        "1 x 1.5 x 2 mm",
+        "40 x 24 x 17, LPS",
+        "fewer triangles",
+        "every edge has two",
+        "runs/surface/series/surface.stl",
+        "parts",
+        "moved by",
+        "seconds",
+    ):
         assert words in said, words
-    before, after = (
-        int(count.replace(",", "")) for count in re.findall(r"([\d,]+) triangles,? ?", said)[:2]
-    )
+    before, after = (int(count.replace(",", "")) for count in re.findall(r"([\d,]+) triangles,? ?", said)[:2])
     assert before > 1500 >= after
     assert len(Mesh.read(tmp_path / "runs/surface/series/surface.ply").faces) == after
     again = surface(series, -470)
@@ -93,10 +98,18 @@ def test_an_uneven_series_is_refused_or_noted(tmp_path, capsys, shrunk):
     assert "Missing slices: 1" in page
 
 
-@pytest.mark.parametrize("words, code", [
-    (["nowhere"], 3), (["digits"], 3), (["series", "part=half"], 2), (["series", "level=9000"], 3),
-    (["series", "spacing=1,2"], 2), (["series", "series=7"], 3), (["head_ct"], 4),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, code",
+    [
+        (["nowhere"], 3),
+        (["digits"], 3),
+        (["series", "part=half"], 2),
+        (["series", "level=9000"], 3),
+        (["series", "spacing=1,2"], 2),
+        (["series", "series=7"], 3),
+        (["head_ct"], 4),
+    ],
+)
 def test_what_cannot_be_is_told(series, capsys, monkeypatch, tmp_path, words, code):
     monkeypatch.setattr(load, "INSTALLED", tmp_path)  # the package may be installed here
     assert main.run(["surface", *words]) == code
@@ -167,8 +180,7 @@ def archive(path, values, spacing=(0.9, 0.8, 1.5), **changed):
     about = {"matrix": {"shape": list(values.shape), "dtype": "int16"}, "spacing": list(spacing)}
     path.parent.mkdir(parents=True)
     with tarfile.open(path, "w:gz") as out:
-        for name, raw in (("main.plist", plistlib.dumps(about | changed)),
-                          ("matrix.dat", values.tobytes())):  # fmt: skip
+        for name, raw in (("main.plist", plistlib.dumps(about | changed)), ("matrix.dat", values.tobytes())):
             member = tarfile.TarInfo(f"tmpabc/{name}")
             member.size = len(raw)
             out.addfile(member, io.BytesIO(raw))
@@ -187,16 +199,19 @@ def test_the_head_is_read_from_its_package(tmp_path, monkeypatch):
     assert caught.value.fix == "souron surface head_ct"
 
 
-@pytest.mark.parametrize("changed", [
-    {"matrix": {"shape": [40_000, 5_000, 6_000], "dtype": "int16"}},
-    {"matrix": {"shape": [9, 5, 6], "dtype": "int16"}},
-    {"matrix": {"shape": [4, 5, 6], "dtype": "object"}}, {"spacing": [0, 1, 1]}, {"spacing": "x"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"matrix": {"shape": [40_000, 5_000, 6_000], "dtype": "int16"}},
+        {"matrix": {"shape": [9, 5, 6], "dtype": "int16"}},
+        {"matrix": {"shape": [4, 5, 6], "dtype": "object"}},
+        {"spacing": [0, 1, 1]},
+        {"spacing": "x"},
+    ],
+)
 def test_a_damaged_package_is_told(tmp_path, monkeypatch, changed):
     monkeypatch.setenv("SOURON_DATA", str(tmp_path / "data"))
-    archive(
-        tmp_path / "data" / "head_ct" / "Cranium.inv3", np.zeros((4, 5, 6), np.int16), **changed
-    )
+    archive(tmp_path / "data" / "head_ct" / "Cranium.inv3", np.zeros((4, 5, 6), np.int16), **changed)
     with pytest.raises(UserError) as caught:
         head_ct.volume()
     assert caught.value.exit == 3

@@ -38,9 +38,7 @@ OBLIQUE = np.eye(4)
 OBLIQUE[:3, :3] = np.array([[0.36, 0.48, 0.8], [-0.8, 0.6, 0.0], [-0.48, -0.64, 0.6]]) * [1.5, 1, 1]
 
 
-@pytest.mark.parametrize(
-    "affine", [*(upright(signs=s) for s in itertools.product((1, -1), repeat=3)), OBLIQUE]
-)
+@pytest.mark.parametrize("affine", [*(upright(signs=s) for s in itertools.product((1, -1), repeat=3)), OBLIQUE])
 def test_it_is_closed_outside_out_and_as_large_as_the_shape(affine):
     volume = drawn(affine, (30, 40, 60))
     made, parts = isosurface.surface(volume, HALF)
@@ -171,9 +169,7 @@ def test_too_many_triangles_ask_for_fewer(monkeypatch):
 
 # files
 
-ANY = Mesh(
-    [[0, 0, 0], [10, 0, 0], [0, 20, 0], [0, 0, 30]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]
-)
+ANY = Mesh([[0, 0, 0], [10, 0, 0], [0, 20, 0], [0, 0, 30]], [[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
 
 
 def test_a_glb_holds_metres_that_stand_upright(tmp_path):
@@ -260,11 +256,17 @@ def test_the_nearest_triangle_is_seen():
     assert image.shape == (100, 100, 3) and (image[0] == 255).all() and image[50, 50, 0] < 255
 
 
-@pytest.mark.parametrize("name, place, corner", [
-    ("front", (1, 0, 1), "top right"), ("back", (1, 0, 1), "top left"),
-    ("left", (0, -1, 1), "top left"), ("right", (0, -1, 1), "top right"),
-    ("above", (1, -1, 0), "top left"), ("below", (1, -1, 0), "top right"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, place, corner",
+    [
+        ("front", (1, 0, 1), "top right"),
+        ("back", (1, 0, 1), "top left"),
+        ("left", (0, -1, 1), "top left"),
+        ("right", (0, -1, 1), "top right"),
+        ("above", (1, -1, 0), "top left"),
+        ("below", (1, -1, 0), "top right"),
+    ],
+)
 def test_each_side_is_seen_from_there(name, place, corner):
     """A ball at (left, back, head) beside a larger one in the middle."""
     small = [[0, 0, 0], [4, 0, 0], [0, 4, 0], [0, 0, 4]]

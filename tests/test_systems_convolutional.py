@@ -110,8 +110,7 @@ def test_small_sizes_take_any_side(family, side):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["alexnet_paper", "alexnet_merged", "vgg16", "googlenet_paper", "resnet50", "densenet121"],
+    "name", ["alexnet_paper", "alexnet_merged", "vgg16", "googlenet_paper", "resnet50", "densenet121"]
 )
 def test_paper_sizes_take_small_pictures(name):
     """All layers that have weights are passed, and none of their maps is without a place."""
@@ -287,10 +286,7 @@ def told(model: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
     """What each fully connected layer is given."""
     given: list[torch.Tensor] = []
     layers = [part for part in model.classifier if isinstance(part, nn.Linear)]
-    hooks = [
-        layer.register_forward_pre_hook(lambda layer, taken: given.append(taken[0]))
-        for layer in layers
-    ]
+    hooks = [layer.register_forward_pre_hook(lambda layer, taken: given.append(taken[0])) for layer in layers]
     model(image)
     for hook in hooks:
         hook.remove()
@@ -300,9 +296,8 @@ def told(model: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
 @pytest.mark.parametrize(
     "family, groups, dropped",
     # the paper's AlexNet and VGG drop what fc6 and fc7 give out, torchvision's what they take
-    [("alexnet", 2, (False, True, True)), ("alexnet", 1, (True, True, False)),
-     ("vgg", None, (False, True, True))],
-)  # fmt: skip
+    [("alexnet", 2, (False, True, True)), ("alexnet", 1, (True, True, False)), ("vgg", None, (False, True, True))],
+)
 @torch.no_grad()
 def test_dropout_takes_half_away_in_training_and_nothing_afterwards(family, groups, dropped):
     torch.manual_seed(0)
@@ -322,15 +317,22 @@ def test_dropout_takes_half_away_in_training_and_nothing_afterwards(family, grou
 
 @pytest.mark.parametrize(
     "name, dropout",
-    [("alexnet_paper", 0.5), ("alexnet_merged", 0.5), ("vgg16", 0.5), ("vgg19", 0.5),
-     ("googlenet_paper", 0.4), ("googlenet_torchvision", 0.2)],
-)  # fmt: skip
+    [
+        ("alexnet_paper", 0.5),
+        ("alexnet_merged", 0.5),
+        ("vgg16", 0.5),
+        ("vgg19", 0.5),
+        ("googlenet_paper", 0.4),
+        ("googlenet_torchvision", 0.2),
+    ],
+)
 def test_published_sizes_drop_out_as_much_as_published(name, dropout):
     assert load_system(name)[1].dropout == dropout
     with torch.device("meta"):
         model = build(name, IMAGENET)
-    found = {part.p for name, part in model.named_modules()
-             if isinstance(part, nn.Dropout) and not name.startswith("aux")}  # fmt: skip
+    found = {
+        part.p for name, part in model.named_modules() if isinstance(part, nn.Dropout) and not name.startswith("aux")
+    }
     assert found == {dropout}
 
 
@@ -338,8 +340,7 @@ def test_a_run_of_another_version_says_what_today_is_not_there(tmp_path):
     model = build("alexnet_tiny", Spec(1, 28, DIGITS))
     config = folder.as_plain(model.config)
     config["devices"] = config.pop("groups")
-    args = {"system": "alexnet_tiny", "data": "digits", "config": config,
-            "seen": folder.as_plain(model.spec)}  # fmt: skip
+    args = {"system": "alexnet_tiny", "data": "digits", "config": config, "seen": folder.as_plain(model.spec)}
     with pytest.raises(UserError, match="devices") as trouble:
         folder.build(args)
     assert "groups" in trouble.value.expected and trouble.value.code == "earlier version"
@@ -394,8 +395,7 @@ def test_a_run_from_before_the_last_pooling_could_be_told_keeps_its_own():
     model = build("googlenet_tiny", Spec(1, 28, DIGITS))
     config = folder.as_plain(model.config)
     assert config.pop("pool") == 3
-    args = {"system": "googlenet_tiny", "data": "digits", "config": config,
-            "seen": folder.as_plain(model.spec)}  # fmt: skip
+    args = {"system": "googlenet_tiny", "data": "digits", "config": config, "seen": folder.as_plain(model.spec)}
     assert folder.build(args).config.pool == 2
 
 

@@ -40,9 +40,7 @@ def test_it_learns_to_find_shapes_in_pictures_it_never_saw():
     train, test = shapes(400, 48, 2, seed=0), shapes(100, 48, 2, seed=1)
     model = made(train)
     augment = TASK.augmentation(("shift", "mirror"))
-    fit = Trainer(
-        model, model.loader(train, augment), model.loader(test), Budget.parse("12ep"), 16, 0, TASK
-    )
+    fit = Trainer(model, model.loader(train, augment), model.loader(test), Budget.parse("12ep"), 16, 0, TASK)
     while not fit.done:
         fit.go(60)
     fit.use_best()
@@ -113,9 +111,7 @@ def test_an_object_is_learnt_by_the_ten_places_inside_it_that_fit_best():
     surer = score.clone()
     surer[0, :, 1] = torch.where(first, 0.01, 0.9)  # what is surer of the label fits better
     moved = yolo.assign(surer, box, place, truth, there)
-    assert set(((moved[0] == 0) & (moved[1] > 0)).nonzero()[:, 1].tolist()) != set(
-        first.nonzero().flatten().tolist()
-    )
+    assert set(((moved[0] == 0) & (moved[1] > 0)).nonzero()[:, 1].tolist()) != set(first.nonzero().flatten().tolist())
 
 
 def test_a_place_that_two_objects_want_learns_the_one_that_it_overlaps_most():
@@ -135,13 +131,7 @@ def test_blocks_of_the_backbone_add_to_what_goes_in_and_those_of_the_pyramid_do_
         torch.nn.init.zeros_(block.second.bn.weight)  # so that it gives 0
         x = torch.randn(1, block.first.conv.in_channels, 5, 5)
         assert torch.equal(block(x), x if name.startswith("backbone") else torch.zeros_like(x))
-    assert {name.partition(".")[0] for name in blocks} == {
-        "backbone",
-        "down4",
-        "down3",
-        "up4",
-        "up5",
-    }
+    assert {name.partition(".")[0] for name in blocks} == {"backbone", "down4", "down3", "up4", "up5"}
 
 
 def test_the_largest_values_around_are_of_5_9_and_13_places_a_side():

@@ -159,9 +159,7 @@ def test_yolo_mixes_each_objects_own_prototypes_and_cuts_at_the_box(monkeypatch)
     monkeypatch.setattr(model.average, "boxes", lambda *_given: box)
     [(found, mask)] = model.segment(torch.zeros(1, 3, 64, 64), 0.5, 0.7)
     assert found[:, 0].tolist() == [2, 0]
-    for one, (left, top, right, bottom) in zip(
-        mask, [(16, 8, 32, 40), (32, 0, 64, 64)], strict=True
-    ):
+    for one, (left, top, right, bottom) in zip(mask, [(16, 8, 32, 40), (32, 0, 64, 64)], strict=True):
         expected = torch.zeros(64, 64, dtype=torch.bool)
         expected[top:bottom, left:right] = True
         assert torch.equal(one, expected)

@@ -29,9 +29,7 @@ def test_it_learns_to_find_marks_in_pictures_it_never_saw():
     train, test = marks(300, 32, seed=0), marks(100, 32, seed=1)
     model = made(train)
     augment = TASK.augmentation(("shift", "brightness"))
-    fit = Trainer(
-        model, model.loader(train, augment), model.loader(test), Budget.parse("7ep"), 30, 0, TASK
-    )
+    fit = Trainer(model, model.loader(train, augment), model.loader(test), Budget.parse("7ep"), 30, 0, TASK)
     while not fit.done:
         fit.go(60)
     fit.use_best()
@@ -73,9 +71,7 @@ def test_the_loss_is_the_cross_entropy_with_a_normal_distribution_around_the_pla
     place = torch.rand(2, 3, 2) * torch.tensor([10.0, 12.0])
     loss = points.cross_entropy(logits, place, 1.3)
     x, y = torch.arange(10) + 0.5, torch.arange(12) + 0.5
-    far = (x[None] - place[..., :1]).square()[:, :, None] + (
-        (y - place[..., 1:]).square()[..., None]
-    )
+    far = (x[None] - place[..., :1]).square()[:, :, None] + ((y - place[..., 1:]).square()[..., None])
     q = torch.exp(-0.5 * far / 1.3**2).flatten(2)
     q = q / q.sum(2, keepdim=True)
     expected = F.cross_entropy(logits.flatten(0, 1).flatten(1), q.flatten(0, 1))

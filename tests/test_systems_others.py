@@ -23,14 +23,7 @@ from souron.training.budget import one_cycle, set_rate
 from souron.training.loop import Run
 from souron.utils.messages import UserError
 
-CLASSIFIERS = [
-    mlp.MLP,
-    cnn.CNN,
-    vit.ViT,
-    mlp_mixer.MLPMixer,
-    any_timm.Timm,
-    airbench.Airbench,
-]
+CLASSIFIERS = [mlp.MLP, cnn.CNN, vit.ViT, mlp_mixer.MLPMixer, any_timm.Timm, airbench.Airbench]
 TEN = tuple("0123456789")
 THOUSAND = tuple(map(str, range(1000)))
 
@@ -50,11 +43,7 @@ def digits(first: int, last: int, side: int = 8) -> Dataset:
 
 
 def learn(system, cases: Dataset, steps: int, batch: int = 64, end: int | None = None):
-    run = Run(
-        end or steps,
-        batch,
-        schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(step / steps)),
-    )
+    run = Run(end or steps, batch, schedule=lambda optimizer, step: set_rate(optimizer, one_cycle(step / steps)))
     return list(system.fit(system.loader(cases), run))
 
 
@@ -135,9 +124,8 @@ def test_published_count_of_parameters(kind, size, expected):
 
 
 @pytest.mark.parametrize(
-    ("size", "millions"), [("s32", 19), ("s16", 18), ("b32", 60), ("b16", 59), ("l32", 206),
-                           ("l16", 207), ("h14", 431)]
-)  # fmt: skip
+    ("size", "millions"), [("s32", 19), ("s16", 18), ("b32", 60), ("b16", 59), ("l32", 206), ("l16", 207), ("h14", 431)]
+)
 def test_mixer_has_the_millions_of_the_papers_table(size, millions):
     # the table counts without the last layer, to within its rounding
     body = at_size(mlp_mixer.MLPMixer, size)
@@ -216,9 +204,7 @@ def test_attention_is_the_equation():
 
 
 @pytest.mark.parametrize("kind", [vit.ViT, mlp_mixer.MLPMixer])
-@pytest.mark.parametrize(
-    ("side", "patch", "grid"), [(8, 2, 4), (28, 4, 7), (45, 6, 8), (64, 9, 8), (224, 16, 14)]
-)
+@pytest.mark.parametrize(("side", "patch", "grid"), [(8, 2, 4), (28, 4, 7), (45, 6, 8), (64, 9, 8), (224, 16, 14)])
 def test_a_small_picture_has_smaller_patches(kind, side, patch, grid):
     system = at_size(kind, "tiny", side)
     if kind is vit.ViT:
@@ -336,10 +322,12 @@ def test_two_steps_of_muon_by_hand():
     torch.manual_seed(0)
     shape = (4, 2, 3, 3)
     filters, bias = torch.nn.Parameter(torch.randn(shape)), torch.nn.Parameter(torch.randn(5))
-    muon = airbench.Muon([
-        {"params": [filters], "lr": 0.1, "momentum": 0.6, "orthogonal": True},
-        {"params": [bias], "lr": 0.2, "momentum": 0.85},
-    ])  # fmt: skip
+    muon = airbench.Muon(
+        [
+            {"params": [filters], "lr": 0.1, "momentum": 0.6, "orthogonal": True},
+            {"params": [bias], "lr": 0.2, "momentum": 0.85},
+        ]
+    )
     bank, other = filters.detach().clone(), bias.detach().clone()
     velocity, speed = torch.zeros(shape), torch.zeros(5)
     for _step in range(2):
@@ -435,9 +423,7 @@ def test_airbench_at_the_papers_size_has_its_1970000_parameters():
     assert round(count(system) / 1e6, 2) == 1.97
 
 
-@pytest.mark.parametrize(
-    ("channels", "side"), [(1, 8), (3, 16), (1, 28), (3, 32), (1, 45), (3, 64)]
-)
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 16), (1, 28), (3, 32), (1, 45), (3, 64)])
 def test_dcgan_draws_pictures_of_the_datas_size(channels, side):
     system = DCGAN(DCGAN.SIZES["tiny"], generate.Spec(channels, side))
     drawn = system.draw(sampling.Noise(0, range(2)))
@@ -550,10 +536,7 @@ def test_a_centre_without_points_moves_to_the_farthest_point():
 def test_first_centres_are_different_points_far_apart():
     torch.manual_seed(0)
     blobs = torch.randn(300, 2) * 0.01 + torch.tensor([[0.0, 0], [10, 0], [0, 10]]).repeat(100, 1)
-    hits = sum(
-        len(torch.cdist(kmeans.far_apart(blobs, 3), blobs[:3]).argmin(1).unique()) == 3
-        for _trial in range(20)
-    )
+    hits = sum(len(torch.cdist(kmeans.far_apart(blobs, 3), blobs[:3]).argmin(1).unique()) == 3 for _trial in range(20))
     assert hits == 20  # by chance alone it would be 2 in 9
 
 

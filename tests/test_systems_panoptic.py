@@ -70,10 +70,15 @@ def boxed(rows):
 
 def test_the_surest_thing_lies_above_and_stuff_fills_the_rest():
     model = made(spec=Spec(3, 16, LABELS, ("sky", "grass")))
-    said = boxed([
-        [0, 0, 0, 8, 8, 0.9], [1, 4, 0, 10, 8, 0.8], [0, 0, 0, 8, 8, 0.7], [1, 10, 10, 14, 14, 0.6],
-        [1, 0, 12, 4, 16, 0.3],
-    ])  # fmt: skip
+    said = boxed(
+        [
+            [0, 0, 0, 8, 8, 0.9],
+            [1, 4, 0, 10, 8, 0.8],
+            [0, 0, 0, 8, 8, 0.7],
+            [1, 10, 10, 14, 14, 0.6],
+            [1, 0, 12, 4, 16, 0.3],
+        ]
+    )
     [(one, score)] = model.merged([said], 0.5)
     names = [LABELS[label] for label in one.label.tolist()]
     assert names == ["cat", "dog", "sky", "grass"]

@@ -117,9 +117,7 @@ def test_only_marked_points_in_regions_that_are_objects_learn(monkeypatch):
 
 def test_both_add_the_loss_of_points_to_those_of_boxes(monkeypatch):
     cases = posed(8, 32)
-    for kind, part, name in (
-        (KeypointRCNN, "drawer", "heatmap_loss"), (YOLOPose, "network.points", "pose_loss")
-    ):  # fmt: skip
+    for kind, part, name in ((KeypointRCNN, "drawer", "heatmap_loss"), (YOLOPose, "network.points", "pose_loss")):
         model = made(kind, cases)
         batch = model.batch(Rows(cases.input, cases.target))
         torch.manual_seed(1)
@@ -156,8 +154,7 @@ def test_yolo_answers_with_the_points_of_the_place_that_found_the_box(monkeypatc
     model = made(YOLOPose, cases).eval()
     network = model.average
     for branch in network.points:
-        monkeypatch.setattr(branch[-1], "weight", torch.nn.Parameter(torch.zeros_like(
-            branch[-1].weight)))  # fmt: skip
+        monkeypatch.setattr(branch[-1], "weight", torch.nn.Parameter(torch.zeros_like(branch[-1].weight)))
         bias = torch.tensor([0.25, 0.25, 0.0, 0.75, 0.25, 2.0, 0.25, -0.75, -2.0])
         monkeypatch.setattr(branch[-1], "bias", torch.nn.Parameter(bias))
     box = torch.rand(2, 6)

@@ -38,9 +38,7 @@ def batch_of(model, cases, target=None):
 
 
 def test_an_anchor_learns_what_it_overlaps_by_0_7_and_each_object_has_one():
-    anchor = torch.tensor([
-        [0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 5], [0, 0, 10, 2], [40, 40, 60, 60],
-    ])  # fmt: skip
+    anchor = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 5], [0, 0, 10, 2], [40, 40, 60, 60]])
     true = torch.tensor([[0.0, 0, 10, 10], [42, 42, 46, 46]])
     found = rcnn.match_anchors(anchor, true)
     assert found.tolist() == [0, 0, rcnn.BETWEEN, NOTHING, 1]
@@ -314,9 +312,7 @@ def test_regions_join_where_they_differ_little_and_alike_neighbours_merge_first(
     assert len(np.unique(selective_search.segments(image, 1e6))) == 1
     three = np.repeat([[0, 1, 2]], 20, 0).repeat(10, 1)
     found = selective_search.merged(three, np.where(image == 112, 100, image))
-    assert found.tolist() == [
-        [0, 0, 10, 20], [10, 0, 20, 20], [20, 0, 30, 20], [10, 0, 30, 20], [0, 0, 30, 20],
-    ]  # fmt: skip
+    assert found.tolist() == [[0, 0, 10, 20], [10, 0, 20, 20], [20, 0, 30, 20], [10, 0, 30, 20], [0, 0, 30, 20]]
 
 
 def cached():

@@ -150,10 +150,7 @@ def test_what_is_not_known_teaches_nothing(kind):
     target[:, :16] = UNKNOWN
     other = target.clone()
     model = made(kind).eval()  # statistics of a batch would depend on every pixel
-    losses = [
-        model.loss(TASK.batch(Rows(data.input, some), model.spec)).item()
-        for some in (target, other)
-    ]
+    losses = [model.loss(TASK.batch(Rows(data.input, some), model.spec)).item() for some in (target, other)]
     assert losses[0] == losses[1]
     other[:, 16:] = (other[:, 16:] + 1) % 4
     wrong = model.loss(TASK.batch(Rows(data.input, other), model.spec)).item()
@@ -252,8 +249,11 @@ def test_views_see_points_that_are_their_rate_apart():
     torch.manual_seed(0)
     views = deeplab.Views(8, 16, (6, 12, 18))
     assert [[place - 32 for place in reach(view)] for view in views.views] == [
-        [0], [-6, 0, 6], [-12, 0, 12], [-18, 0, 18]
-    ]  # fmt: skip
+        [0],
+        [-6, 0, 6],
+        [-12, 0, 12],
+        [-18, 0, 18],
+    ]
     x = torch.rand(1, 8, 20, 20)
     far = x.clone()
     far[:, :, 0, 0] += 5
@@ -304,9 +304,7 @@ def published(name, side=64, **how):
 def test_a_backbone_gives_finer_maps_and_keeps_its_last_ones_large(name):
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
-        usual, five, large = (
-            published(name, **how)(image) for how in ({}, {"levels": 5}, {"levels": 3, "atrous": 1})
-        )
+        usual, five, large = (published(name, **how)(image) for how in ({}, {"levels": 5}, {"levels": 3, "atrous": 1}))
     assert [maps.shape[2] for maps in usual] == [8, 4, 2]
     assert [maps.shape[2] for maps in five] == [32, 16, 8, 4, 2]
     assert all(torch.equal(*pair) for pair in zip(usual, five[2:], strict=True))
@@ -333,9 +331,12 @@ def test_the_places_of_a_small_map_are_among_those_of_the_large_one():
 
 def test_steps_that_follow_each_other_spread_what_comes_after_further():
     layers = nn.Sequential(
-        nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, 2, 1), nn.Conv2d(1, 1, 3, 2, 1),
-        nn.Conv2d(1, 1, 1, 2), nn.Conv2d(1, 1, 3, padding=1),
-    )  # fmt: skip
+        nn.Conv2d(1, 1, 3, padding=1),
+        nn.Conv2d(1, 1, 3, 2, 1),
+        nn.Conv2d(1, 1, 3, 2, 1),
+        nn.Conv2d(1, 1, 1, 2),
+        nn.Conv2d(1, 1, 3, padding=1),
+    )
     assert backbones.spread(layers) == 4
     assert [layer.dilation[0] for layer in layers] == [1, 1, 2, 1, 4]
     assert [layer.padding[0] for layer in layers] == [1, 1, 2, 0, 4]

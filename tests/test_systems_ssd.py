@@ -26,9 +26,7 @@ def made(cases, size="tiny"):
 def test_offsets_and_boxes_are_inverse_and_an_offset_is_by_hand_what_it_should_be():
     torch.manual_seed(0)
     corner = torch.rand(2, 50, 2) * 40
-    box, anchor = (
-        torch.cat([each, each + 2 + 30 * torch.rand(50, 2)], 1) for each in (corner[0], corner[1])
-    )
+    box, anchor = (torch.cat([each, each + 2 + 30 * torch.rand(50, 2)], 1) for each in (corner[0], corner[1]))
     offset = encode(box, anchor, ssd.SCALE)
     assert torch.allclose(decode(offset, anchor, ssd.SCALE), box, atol=1e-3)
     anchor, box = torch.tensor([0.0, 0, 10, 20]), torch.tensor([5.0, 0, 25, 20])
@@ -47,9 +45,7 @@ def test_default_boxes_lie_around_each_place_row_by_row():
 
 
 def test_a_box_learns_what_it_overlaps_by_half_and_each_object_has_its_best_box():
-    default = torch.tensor([
-        [0.0, 0, 10, 10], [0, 0, 10, 6], [0, 0, 10, 4.9], [40, 40, 60, 60], [70, 70, 75, 75],
-    ])  # fmt: skip
+    default = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 6], [0, 0, 10, 4.9], [40, 40, 60, 60], [70, 70, 75, 75]])
     true = torch.tensor([[0.0, 0, 10, 10], [42, 42, 46, 46]])
     assert overlaps(true, default)[1].max() < 0.5  # a small object, which no box overlaps by half
     assert ssd.match(default, true).tolist() == [0, 0, -1, 1, -1]
@@ -68,9 +64,7 @@ def test_three_boxes_learn_background_for_each_that_learns_an_object_the_most_mi
     chosen = ssd.hardest(loss, matched)
     assert chosen.sum(1).tolist() == [6, 20, 3]
     assert not (chosen & matched).any()
-    assert set(chosen[0].nonzero().flatten().tolist()) == set(
-        (loss[0, 2:].topk(6).indices + 2).tolist()
-    )
+    assert set(chosen[0].nonzero().flatten().tolist()) == set((loss[0, 2:].topk(6).indices + 2).tolist())
 
 
 def test_its_loss_is_what_the_paper_says():

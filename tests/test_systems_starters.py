@@ -36,8 +36,14 @@ from souron.training import checkpoint
 from souron.utils.files import read_tensors, write_tensors
 from souron.utils.messages import UserError
 
-STARTERS = {"ssd_oid": SSD, "nanodet": NanoDet, "movenet_lightning": MoveNet,
-            "movenet_thunder": MoveNet, "u2net": U2Net, "style": Style}  # fmt: skip
+STARTERS = {
+    "ssd_oid": SSD,
+    "nanodet": NanoDet,
+    "movenet_lightning": MoveNet,
+    "movenet_thunder": MoveNet,
+    "u2net": U2Net,
+    "style": Style,
+}
 
 
 def made(kind, cases, size="tiny"):
@@ -65,18 +71,14 @@ def test_u2net_has_as_many_parameters_as_published(kind, size, count):
 
 
 def test_nanodet_has_as_many_parameters_as_published():
-    model = summary.blueprint(
-        NanoDet, NanoDet.SIZES["small"], detect.Spec(3, 416, detect.coco_labels())
-    )
+    model = summary.blueprint(NanoDet, NanoDet.SIZES["small"], detect.Spec(3, 416, detect.coco_labels()))
     assert round(summary.parameters(model) / 1e6, 1) == 3.8
 
 
 def test_mobilenet_is_that_of_torchvision_without_its_classifier():
     with torch.device("meta"):
         own, theirs = MobileNetV2(3), torchvision.models.mobilenet_v2().features
-    shapes_of = [
-        [tuple(p.shape) for p in model.parameters() if p.ndim == 4] for model in (own, theirs)
-    ]
+    shapes_of = [[tuple(p.shape) for p in model.parameters() if p.ndim == 4] for model in (own, theirs)]
     assert shapes_of[0] == shapes_of[1] and len(shapes_of[0]) == 52
     wide = MobileNetV2(3, 1.75)
     assert wide.maps == (40, 56, 112, 1008, 1280) and own.maps == (24, 32, 64, 576, 1280)
@@ -112,8 +114,7 @@ def test_each_weight_is_asked_for_once_by_a_name_of_the_file(name):
 def test_without_weights_the_answers_are_of_the_right_form_and_always_the_same(name):
     kind, config = registry.load_system(name)
     spec = kind.published_spec(registry.find(name)[1])
-    picture = Picture(Image.fromarray(np.random.default_rng(0).integers(
-        0, 255, (60, 80, 3), np.uint8)))  # fmt: skip
+    picture = Picture(Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)))
     said = []
     for _time in range(2):
         torch.manual_seed(3)
@@ -130,9 +131,7 @@ def test_weights_of_a_file_are_loaded_and_missing_ones_are_named(monkeypatch):
     other = kind(config, kind.published_spec("small"))
     convolutions = [n for n, p in other.named_modules() if hasattr(p, "bn")]
     numbers = [f"{nanodet.FILE}_{i}" if i else nanodet.FILE for i in range(34)]
-    order = convolutions[:-3] + [
-        part for level in range(3) for part in (convolutions[-3 + level], f"outputs.{level}")
-    ]
+    order = convolutions[:-3] + [part for level in range(3) for part in (convolutions[-3 + level], f"outputs.{level}")]
     file = {}
     for layer, name in zip(order, numbers, strict=True):
         part = other.get_submodule(layer)
@@ -256,10 +255,7 @@ def slow_assign(place, stride, sizes, truth):
         middle = ((left + right) / 2, (top + bottom) / 2)
         near, start = [], 0
         for height, width in sizes:
-            cells = sorted(
-                range(start, start + height * width),
-                key=lambda i: math.dist(middle, place[i].tolist()),
-            )
+            cells = sorted(range(start, start + height * width), key=lambda i: math.dist(middle, place[i].tolist()))
             near += cells[: nanodet.NEAREST]
             start += height * width
         fits = {}
@@ -281,9 +277,7 @@ def slow_assign(place, stride, sizes, truth):
 def test_cells_are_assigned_by_the_spread_of_their_overlaps():
     sizes = [(8, 8), (4, 4), (2, 2)]
     place, stride = places(sizes, torch.device("cpu"))
-    truth = torch.tensor(
-        [[0.0, 3.2, 5.1, 60.3, 58.8], [1, 9.3, 8.1, 40.1, 35.6], [0, 30.5, 33.2, 47.9, 57.3]]
-    )
+    truth = torch.tensor([[0.0, 3.2, 5.1, 60.3, 58.8], [1, 9.3, 8.1, 40.1, 35.6], [0, 30.5, 33.2, 47.9, 57.3]])
     own = nanodet.assign(place, stride, sizes, truth)
     assert own.tolist() == slow_assign(place, stride, sizes, truth)
     assert set(own.tolist()) == {-1, 0, 1, 2}
@@ -326,9 +320,7 @@ def test_the_pyramid_goes_down_and_up_by_adding():
     for lateral in pyramid.lateral:
         nn.init.dirac_(lateral.conv.weight)
         lateral.bn.eval()
-    maps = [
-        torch.full((1, 2, side, side), value) for side, value in ((8, 1.0), (4, 10.0), (2, 100.0))
-    ]
+    maps = [torch.full((1, 2, side, side), value) for side, value in ((8, 1.0), (4, 10.0), (2, 100.0))]
     fine, middle, coarse = (round(x.mean().item()) for x in pyramid(maps))
     assert (fine, middle, coarse) == (111, 110 + 111, 100 + 221)
 
@@ -388,10 +380,11 @@ def test_a_figure_is_as_sure_as_its_centre_times_its_fourth_best_point(monkeypat
     scores[0, :6, :2] = torch.tensor([[4.0, 5], [8, 9], [1, 2], [6, 3], [7, 7], [30, 30]])
     monkeypatch.setattr(movenet, "located", lambda *_given: scores)
     maps = {"centre": torch.zeros(1, 1, 8, 8), "points": None, "regress": None, "offset": None}
-    monkeypatch.setattr(model, "predicted", lambda image: {
-        name: value if name == "centre" else torch.zeros(1, 1, 8, 8)
-        for name, value in maps.items()
-    })  # fmt: skip
+    monkeypatch.setattr(
+        model,
+        "predicted",
+        lambda image: {name: value if name == "centre" else torch.zeros(1, 1, 8, 8) for name, value in maps.items()},
+    )
     [(box, point)] = model.poses(torch.zeros(1, 3, 32, 32), 0.2)
     assert box[0].tolist() == pytest.approx([0, 1, 2, 8, 9, 0.5 * 0.5])
     assert torch.equal(point, scores)
@@ -407,9 +400,7 @@ def test_the_slope_of_a_peak_is_punished_less():
     assert heat[0, 2, 1:3].tolist() == [1, 1]  # the larger of two
     sure = logit.sigmoid()
     loss = torch.where(
-        heat == 1,
-        -((1 - sure) ** 2) * sure.log(),
-        -((1 - heat) ** 4) * sure**2 * (1 - sure).log(),
+        heat == 1, -((1 - sure) ** 2) * sure.log(), -((1 - heat) ** 4) * sure**2 * (1 - sure).log()
     ).sum()
     assert movenet.focal(logit, heat).item() == pytest.approx(loss.item(), rel=1e-4)
 
@@ -418,9 +409,11 @@ def test_vectors_are_learnt_from_the_centre_and_remainders_from_the_point(monkey
     spec = pose.Spec(3, 32, ("bar",), ("a", "b", "c"))
     model = MoveNet(MoveNet.SIZES["tiny"], spec)
     maps = {
-        "centre": torch.full((1, 1, 8, 8), -30.0), "points": torch.full((1, 3, 8, 8), -30.0),
-        "regress": torch.zeros(1, 6, 8, 8), "offset": torch.zeros(1, 6, 8, 8),
-    }  # fmt: skip
+        "centre": torch.full((1, 1, 8, 8), -30.0),
+        "points": torch.full((1, 3, 8, 8), -30.0),
+        "regress": torch.zeros(1, 6, 8, 8),
+        "offset": torch.zeros(1, 6, 8, 8),
+    }
     monkeypatch.setattr(movenet, "focal", lambda logit, heat: logit.new_zeros(()))
     monkeypatch.setattr(model, "predicted", lambda image: maps)
     box = torch.tensor([[0.0, 8, 4, 24, 20]])  # its centre is (16, 12): row 3, column 4
@@ -456,8 +449,10 @@ def test_a_block_adds_what_its_small_network_sees_and_deep_ones_keep_the_side():
     for deep, sides in ((False, [16, 8, 4, 4]), (True, [16, 16, 16, 16])):
         torch.manual_seed(0)
         block = RSU(4, 3, 2, 5, deep).eval()
-        hooks = [layer.register_forward_hook(lambda _l, _g, out: seen.append(out.shape[-1]))
-                 for layer in (*block.down, block.bottom)]  # fmt: skip
+        hooks = [
+            layer.register_forward_hook(lambda _l, _g, out: seen.append(out.shape[-1]))
+            for layer in (*block.down, block.bottom)
+        ]
         seen.clear()
         x = torch.rand(1, 3, 16, 16)
         whole = block(x)
@@ -499,8 +494,7 @@ def test_the_answer_is_a_cut_out_in_the_images_own_colours(tmp_path, monkeypatch
     assert not isinstance(plain, Cutout) and (plain.area == found.area).all()
     seen = Picture(picture.image, alpha=Image.new("L", (64, 40), 128))
     assert np.asarray(model.predict(seen).cut())[0, 60, 3] in (127, 128)
-    monkeypatch.setattr(model, "forward", lambda image: right_half(image) * 0 - torch.tensor(
-        [0.0, 5])[:, None, None])  # fmt: skip
+    monkeypatch.setattr(model, "forward", lambda image: right_half(image) * 0 - torch.tensor([0.0, 5])[:, None, None])
     assert str(model.predict(picture)) == "nothing found"
 
 
@@ -512,8 +506,7 @@ def test_a_layer_has_the_mean_and_the_deviation_of_the_style():
     style = torch.randn(2, 6, 1, 1)
     x = layer(5 + 3 * torch.randn(2, 3, 20, 20), style)
     assert torch.allclose(x.mean((2, 3)), layer.shift(style)[:, :, 0, 0], atol=1e-4)
-    assert torch.allclose(x.std((2, 3), correction=0), layer.scale(style)[:, :, 0, 0].abs(),
-                          atol=1e-3)  # fmt: skip
+    assert torch.allclose(x.std((2, 3), correction=0), layer.scale(style)[:, :, 0, 0].abs(), atol=1e-3)
 
 
 def test_the_style_is_that_of_the_other_image_as_far_as_is_asked(monkeypatch):
@@ -527,10 +520,7 @@ def test_the_style_is_that_of_the_other_image_as_far_as_is_asked(monkeypatch):
     monkeypatch.setattr(model, "paint", paint)
     monkeypatch.setattr(model, "read", lambda image: image.mean((1, 2, 3), keepdim=True))
     random = np.random.default_rng(0)
-    content, other = (
-        Picture(Image.fromarray(random.integers(0, high, (60, 120, 3), np.uint8)))
-        for high in (90, 255)
-    )
+    content, other = (Picture(Image.fromarray(random.integers(0, high, (60, 120, 3), np.uint8))) for high in (90, 255))
     for strength in (0, 1, 0.25):
         model.predict(content, style=other, strength=strength)
     (size, own), (_size, whole), (_again, part) = asked
@@ -538,9 +528,7 @@ def test_the_style_is_that_of_the_other_image_as_far_as_is_asked(monkeypatch):
     assert torch.allclose(part, own + 0.25 * (whole - own), atol=1e-5)
     made = model.predict(content, size=64)
     assert asked[-1][0] == (32, 64) and made.after.size == (120, 60)
-    assert "style=FILE" in str(made) and "style=FILE" not in str(
-        model.predict(content, style=other)
-    )
+    assert "style=FILE" in str(made) and "style=FILE" not in str(model.predict(content, style=other))
     grey = model.predict(Picture(Image.fromarray(random.random((40, 40), np.float32) * 255)))
     assert grey.after.image.mode == "RGB"
 

@@ -55,10 +55,15 @@ def as_bert(encoder, heads):
 
     width, layers = encoder.token.weight.shape[1], len(encoder.layers)
     config = transformers.BertConfig(
-        vocab_size=len(encoder.token.weight), hidden_size=width, num_hidden_layers=layers,
-        num_attention_heads=heads, intermediate_size=4 * width, type_vocab_size=1,
-        max_position_embeddings=len(encoder.place.weight), layer_norm_eps=1e-5,
-    )  # fmt: skip
+        vocab_size=len(encoder.token.weight),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        type_vocab_size=1,
+        max_position_embeddings=len(encoder.place.weight),
+        layer_norm_eps=1e-5,
+    )
     model = transformers.BertModel(config, add_pooling_layer=False)
     given = {
         "embeddings.word_embeddings.weight": encoder.token.weight,
@@ -72,14 +77,14 @@ def as_bert(encoder, heads):
         for kind in ("weight", "bias"):
             parts = getattr(layer.self_attn, f"in_proj_{kind}").chunk(3)
             names = ("query", "key", "value")
-            given |= {
-                f"{place}attention.self.{n}.{kind}": p for n, p in zip(names, parts, strict=True)
-            }
+            given |= {f"{place}attention.self.{n}.{kind}": p for n, p in zip(names, parts, strict=True)}
             for name, part in (
                 ("attention.output.dense", layer.self_attn.out_proj),
-                ("attention.output.LayerNorm", layer.norm1), ("intermediate.dense", layer.linear1),
-                ("output.dense", layer.linear2), ("output.LayerNorm", layer.norm2),
-            ):  # fmt: skip
+                ("attention.output.LayerNorm", layer.norm1),
+                ("intermediate.dense", layer.linear1),
+                ("output.dense", layer.linear2),
+                ("output.LayerNorm", layer.norm2),
+            ):
                 given[f"{place}{name}.{kind}"] = getattr(part, kind)
     missing, unknown = model.load_state_dict(given, strict=False)
     assert not unknown and all("position_ids" in name for name in missing)
@@ -110,17 +115,19 @@ def test_its_guesses_are_those_of_transformers_bert():
     model = fresh("bert_mask_tiny", sentences(20))
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.3)
-    config = transformers.BertConfig(
-        vocab_size=model.spec.vocabulary, hidden_size=64, layer_norm_eps=1e-5
-    )
+    config = transformers.BertConfig(vocab_size=model.spec.vocabulary, hidden_size=64, layer_norm_eps=1e-5)
     theirs = BertLMPredictionHead(config)
-    theirs.load_state_dict({
-        "transform.dense.weight": model.dense.weight, "transform.dense.bias": model.dense.bias,
-        "transform.LayerNorm.weight": model.norm.weight,
-        "transform.LayerNorm.bias": model.norm.bias,
-        "decoder.weight": model.encoder.token.weight, "decoder.bias": model.bias,
-        "bias": model.bias,
-    })  # fmt: skip
+    theirs.load_state_dict(
+        {
+            "transform.dense.weight": model.dense.weight,
+            "transform.dense.bias": model.dense.bias,
+            "transform.LayerNorm.weight": model.norm.weight,
+            "transform.LayerNorm.bias": model.norm.bias,
+            "decoder.weight": model.encoder.token.weight,
+            "decoder.bias": model.bias,
+            "bias": model.bias,
+        }
+    )
     tokens = torch.randint(100, (2, 12))
     asked = torch.rand(2, 12) < 0.4
     expected = theirs(model.encoder(tokens)[asked])
@@ -305,9 +312,7 @@ def test_f1_and_its_pseudo_values_by_hand():
 
     scores = metrics.scores(metrics.counts(said, true))["span F1"]
     assert scores.mean() == pytest.approx(f1(range(30)))
-    expected = [
-        30 * f1(range(30)) - 29 * f1([r for r in range(30) if r != out]) for out in range(30)
-    ]
+    expected = [30 * f1(range(30)) - 29 * f1([r for r in range(30) if r != out]) for out in range(30)]
     assert np.allclose(scores - scores.mean(), expected - np.mean(expected))
     groups = [row // 3 for row in range(30)]
     grouped = metrics.scores(metrics.counts(said, true), groups)["span F1"]
@@ -328,8 +333,7 @@ def test_the_likeliest_tags_have_a_beginning(seed):
     found = bert_tag.likeliest(chance).tolist()
 
     def possible(tags):
-        return all(tag % 2 or not tag or (i and tags[i - 1] in (tag - 1, tag))
-                   for i, tag in enumerate(tags))  # fmt: skip
+        return all(tag % 2 or not tag or (i and tags[i - 1] in (tag - 1, tag)) for i, tag in enumerate(tags))
 
     every = torch.cartesian_prod(*[torch.arange(5)] * 6)
     allowed = torch.tensor([possible(tags) for tags in every.tolist()])
@@ -340,30 +344,22 @@ def test_the_likeliest_tags_have_a_beginning(seed):
 def test_exchanged_spans_stay_in_their_places():
     from souron.systems.tag import bert_tag
 
-    one = tag.sentence(
-        ("Ann", "Lee", "went", "to", "New", "York"), torch.tensor([3, 4, 0, 0, 1, 2])
-    )
+    one = tag.sentence(("Ann", "Lee", "went", "to", "New", "York"), torch.tensor([3, 4, 0, 0, 1, 2]))
     pool = {0: ["Oslo"], 1: ["Bob"]}
     seen = set()
     for seed in range(20):
         changed = bert_tag.swapped(one, pool, torch.Generator().manual_seed(seed))
         texts = [(label, changed.text[start:end]) for label, start, end in changed.spans.tolist()]
-        assert texts[0] in ((1, "Ann Lee"), (1, "Bob")) and texts[1] in (
-            (0, "New York"),
-            (0, "Oslo"),
-        )
+        assert texts[0] in ((1, "Ann Lee"), (1, "Bob")) and texts[1] in ((0, "New York"), (0, "Oslo"))
         seen.add(changed.text)
-    assert seen == {
-        f"{who} went to {to}" for who in ("Ann Lee", "Bob") for to in ("New York", "Oslo")
-    }
+    assert seen == {f"{who} went to {to}" for who in ("Ann Lee", "Bob") for to in ("New York", "Oslo")}
 
 
 def test_one_sentence_in_two_gets_other_spans_of_its_labels():
     """And of those each span with a chance of one half."""
     model = fresh("bert_tag_tiny", tagged(20))
     words = ("Place", "Name")
-    read = [tag.sentence((f"{words[k % 2]}{k}", "it"), torch.tensor([1 + k % 2 * 2, 0]))
-            for k in range(600)]  # fmt: skip
+    read = [tag.sentence((f"{words[k % 2]}{k}", "it"), torch.tensor([1 + k % 2 * 2, 0])) for k in range(600)]
     change = model.changes(read)
     changed = change(Rows(ListColumn(read), None), torch.Generator().manual_seed(0)).input
     assert all(one.text.startswith(words[one.spans[0, 0]]) for one in changed)
@@ -377,8 +373,7 @@ def test_of_each_unit_the_first_token_alone_is_asked():
     batch = model.batch(Rows(ListColumn([one]), None))
     sizes = [len(model.tokens(piece)) for piece in ("Xyzzyx", " saw", " Qwertz")]
     assert batch.tokens.shape[1] == sum(sizes) and min(sizes[0], sizes[2]) > 1
-    expected = [value for tag, size in zip((3, 0, 1), sizes, strict=True)
-                for value in (tag, *[PAD] * (size - 1))]  # fmt: skip
+    expected = [value for tag, size in zip((3, 0, 1), sizes, strict=True) for value in (tag, *[PAD] * (size - 1))]
     assert batch.tags.tolist() == [expected]
 
 
@@ -393,12 +388,12 @@ def test_long_texts_are_cut_behind_a_sentence(one):
 
 
 def test_the_lexicon_keeps_what_is_usually_marked_by_its_usual_label():
-    lines = [("May", 3), ("May", 1), ("May", 1), ("Will", 3), ("Will", 0), ("Will", 0), ("Bob", 3),
-             ("Bob", 0)]  # fmt: skip
+    lines = [("May", 3), ("May", 1), ("May", 1), ("Will", 3), ("Will", 0), ("Will", 0), ("Bob", 3), ("Bob", 0)]
     cases = replace(
-        tagged(8), input=ListColumn([(name, "left") for name, _tag in lines]),
+        tagged(8),
+        input=ListColumn([(name, "left") for name, _tag in lines]),
         target=ListColumn([torch.tensor([tag, 0]) for _name, tag in lines]),
-    )  # fmt: skip
+    )
     told = learnt("lexicon", cases, 2).predict(Text("Bob, Will and May"))
     spans = [(span.label, span.text, span.score) for span in told.spans]
     assert spans == [("PER", "Bob", 0.5), ("LOC", "May", 1.0)]
@@ -418,10 +413,7 @@ def test_sentences_of_one_document_are_judged_together():
 def test_the_lexicon_takes_the_longest_known_span():
     model = learnt("lexicon", tagged(60), 2)
     told = model.predict(Text("Ann Lee saw New York, not York."))
-    assert [(span.label, span.text) for span in told.spans] == [
-        ("PER", "Ann Lee"),
-        ("LOC", "New York"),
-    ]
+    assert [(span.label, span.text) for span in told.spans] == [("PER", "Ann Lee"), ("LOC", "New York")]
     model.remember({"New": (1, 1.0), "New York": (0, 1.0), "York City": (0, 1.0)})
     assert model.found(["New York City"]) == [[[0, 0, 8, 1.0]]]
     told = model.predict(Text("New York City"))
@@ -445,8 +437,12 @@ def test_a_tagger_marks_names_and_reads_long_texts():
 
 def test_spans_that_make_no_sense_are_refused():
     Spans("abc", [Span("a", "X", 0, 1), Span("c", "X", 2, 3)])
-    for spans in ([Span("b", "X", 0, 1)], [Span("", "X", 1, 1)], [Span("c", "X", 2, 9)],
-                  [Span("ab", "X", 0, 2), Span("b", "X", 1, 2)]):  # fmt: skip
+    for spans in (
+        [Span("b", "X", 0, 1)],
+        [Span("", "X", 1, 1)],
+        [Span("c", "X", 2, 9)],
+        [Span("ab", "X", 0, 2), Span("b", "X", 1, 2)],
+    ):
         with pytest.raises(UserError):
             Spans("abc", spans)
 
@@ -465,25 +461,31 @@ def test_a_tagger_begins_with_what_masks_taught(tmp_path, monkeypatch):
         lines += [f"{w}\t{cases.classes[t]}" for w, t in zip(words, tags.tolist(), strict=True)]
         lines.append("")
     (tmp_path / "tags.conll").write_text("\n".join(lines), encoding="utf-8")
-    masks = souron.train(
-        "bert_mask_tiny", data=str(tmp_path / "texts"), budget="100ex", project=tmp_path / "runs"
-    )
+    masks = souron.train("bert_mask_tiny", data=str(tmp_path / "texts"), budget="100ex", project=tmp_path / "runs")
     assert {"accuracy", "bits per masked token"} <= set(masks.measures)
     spans = souron.train(
-        "bert_tag_tiny", data=str(tmp_path / "tags.conll"), budget="100ex",
-        pretrained=str(masks.folder), project=tmp_path / "runs",
-    )  # fmt: skip
+        "bert_tag_tiny",
+        data=str(tmp_path / "tags.conll"),
+        budget="100ex",
+        pretrained=str(masks.folder),
+        project=tmp_path / "runs",
+    )
     assert spans.model.spec.tokenizer == masks.model.spec.tokenizer
     assert "span F1" in spans.measures
     for run in (masks, spans):
         assert "<mark" in (run.folder / "report.html").read_text(encoding="utf-8") or run is masks
         json.loads((run.folder / "receipt.json").read_text(encoding="utf-8"))
-    args = {"system": "bert_tag_tiny", "changes": {}, "rate": None, "seed": 0, "freeze": False,
-            "pretrained": str(masks.folder)}  # fmt: skip
+    args = {
+        "system": "bert_tag_tiny",
+        "changes": {},
+        "rate": None,
+        "seed": 0,
+        "freeze": False,
+        "pretrained": str(masks.folder),
+    }
     begun = prepare.build(args, cases)
     assert torch.equal(begun.encoder.token.weight, masks.model.encoder.token.weight)
     with pytest.raises(UserError):  # not the other way
-        prepare.build({**args, "system": "bert_mask_tiny", "pretrained": str(spans.folder)},
-                      sentences(20))  # fmt: skip
+        prepare.build({**args, "system": "bert_mask_tiny", "pretrained": str(spans.folder)}, sentences(20))
     with pytest.raises(UserError):
         prepare.build({**args, "freeze": True}, cases)

@@ -39,16 +39,13 @@ def test_a_data_set_is_of_one_kind(kind, digits):
     assert type(target_of(MADE[kind](6))) is kind and type(target_of(digits)) is Classes
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MADE if kind is not Voxels],
-                         ids=lambda kind: kind.__name__)  # fmt: skip
+@pytest.mark.parametrize("kind", [kind for kind in MADE if kind is not Voxels], ids=lambda kind: kind.__name__)
 def test_a_case_is_drawn_with_its_target_in_words(kind):
     cases = MADE[kind](6)
     target = target_of(cases)
     image, words = target.drawn(0)
     plain = np.asarray(cases.input[0, 0])
-    enlarged = plain.repeat(image.width // plain.shape[1], 1).repeat(
-        image.height // plain.shape[0], 0
-    )
+    enlarged = plain.repeat(image.width // plain.shape[1], 1).repeat(image.height // plain.shape[0], 0)
     assert (np.asarray(image)[..., 0] != enlarged).mean() > 0.002
     assert words and all(target.words(row) for row in range(6))
     assert target.examples(0, target.rows(2)[0]).shape[0] == 2

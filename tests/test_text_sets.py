@@ -58,14 +58,21 @@ def write_manuals(place):
     for number, spoken in ((n, s) for n in range(24) for s in ("en", "ja")):
         body = "".join(f"<p>{text}</p>" for text in sentences(number, spoken, COUNT[spoken]))
         toc = '<div class="toc"><dl><dt><a>Contents of the chapter here</a></dt></dl></div>'
-        written(root / manuals.needs[0] / f"ch{number:02d}.{spoken}.html",
-                f"<html><body>{toc}<h1>Chapter</h1>{body}</body></html>")  # fmt: skip
+        written(
+            root / manuals.needs[0] / f"ch{number:02d}.{spoken}.html",
+            f"<html><body>{toc}<h1>Chapter</h1>{body}</body></html>",
+        )
     for spoken, need in (("en", manuals.needs[1]), ("ja", manuals.needs[2])):
-        written(root / need / "apt.html", "<html><head><title xmlns:d='x'>Chapter 6. Tools</title>"
-                f"</head><body><p>{sentences('apt', spoken, 1)[0]}</p></body></html>")  # fmt: skip
-    written(root / manuals.needs[3] / "pkgs.html",
-            '<body><nav>Menu</nav><div role="main"><p>Packages are maintained by people.</p>'
-            "<p>Each has a maintainer, who answers for it.</p></div></body>")  # fmt: skip
+        written(
+            root / need / "apt.html",
+            "<html><head><title xmlns:d='x'>Chapter 6. Tools</title>"
+            f"</head><body><p>{sentences('apt', spoken, 1)[0]}</p></body></html>",
+        )
+    written(
+        root / manuals.needs[3] / "pkgs.html",
+        '<body><nav>Menu</nav><div role="main"><p>Packages are maintained by people.</p>'
+        "<p>Each has a maintainer, who answers for it.</p></div></body>",
+    )
     again = sentences(0, "en", 1)[0]  # of a chapter
     untranslated = "This paragraph nobody has translated so far."
     page = help_page([("par_id1", "Open the file &amp; save it."), ("par_id2", again)])
@@ -88,16 +95,21 @@ def test_the_manuals_are_cut_and_divided_by_chapters(place):
     count = Counter(zip(cases.columns["language"], cases.part, strict=True))
     assert {part for _spoken, part in count} == {"train", "val", "test"}
     assert abs(count["en", "test"] - count["ja", "test"]) <= 8
-    sizes = {spoken: max(len(t) for t, s in zip(cases.input, cases.columns["language"], strict=True)
-                         if s == spoken) for spoken in ("en", "ja")}  # fmt: skip
+    sizes = {
+        spoken: max(len(t) for t, s in zip(cases.input, cases.columns["language"], strict=True) if s == spoken)
+        for spoken in ("en", "ja")
+    }
     assert sizes["en"] < 8000 and sizes["ja"] < 4200
 
     known: set[str] = set()
     told = "This paragraph stands in two of the manuals."
     assert manuals._new(told, "en", known) and not manuals._new(f" {told.upper()}", "en", known)
 
-    tested = next(name for name, part in zip(cases.group, cases.part, strict=True)
-                  if part == "test" and name.startswith("reference/"))  # fmt: skip
+    tested = next(
+        name
+        for name, part in zip(cases.group, cases.part, strict=True)
+        if part == "test" and name.startswith("reference/")
+    )
     copied = sentences(int(tested[-2:]), "en", 2)[1]
     page = help_page([("par_id1", f"It begins otherwise, but {copied}"), ("par_id3", "And so on.")])
     written(place / "manuals" / manuals.needs[4] / "swriter" / "b.html", page)
@@ -109,30 +121,33 @@ def test_the_manuals_are_cut_and_divided_by_chapters(place):
 
 def test_a_paragraph_that_ends_as_one_learnt_from_is_not_tested():
     long = "the same end of a sentence that both of these paragraphs have"
-    chapters = {
-        ("a", "en"): [[f"One way to {long}."]],
-        ("b", "en"): [[f"Another: {long}.", "Own."]],
-    }
+    chapters = {("a", "en"): [[f"One way to {long}."]], ("b", "en"): [[f"Another: {long}.", "Own."]]}
     manuals._without_copies(chapters, {"b": "test"})
     assert chapters["b", "en"] == [["Own."]] and len(chapters["a", "en"][0]) == 1
 
 
 def test_pairs_are_aligned_by_their_numbers(place):
     for spoken, told in {
-        "en-US": [("par_id1", "Open <b>it</b>."), ("par_id2", "Close the file."),
-                  ("par_id3", "OK, now."),
-                  ("par_id4", "Only English here.")],
-        "ja": [("par_id2", "ファイルを閉じます。"), ("par_id1", "開きます。"),
-               ("par_id3", "OK, now."), ("par_id5", "余り")],
-    }.items():  # fmt: skip
+        "en-US": [
+            ("par_id1", "Open <b>it</b>."),
+            ("par_id2", "Close the file."),
+            ("par_id3", "OK, now."),
+            ("par_id4", "Only English here."),
+        ],
+        "ja": [
+            ("par_id2", "ファイルを閉じます。"),
+            ("par_id1", "開きます。"),
+            ("par_id3", "OK, now."),
+            ("par_id5", "余り"),
+        ],
+    }.items():
         for page in ("a", "b"):
-            written(
-                place / "manual_pairs" / spoken / "text" / "x" / f"{page}.html", help_page(told)
-            )
+            written(place / "manual_pairs" / spoken / "text" / "x" / f"{page}.html", help_page(told))
     cases = load.load("manual_pairs")
     assert list(zip(cases.input, cases.target, strict=True)) == [
-        ("Open it.", "開きます。"), ("Close the file.", "ファイルを閉じます。")
-    ]  # fmt: skip
+        ("Open it.", "開きます。"),
+        ("Close the file.", "ファイルを閉じます。"),
+    ]
     assert cases.file[0] == "x/a#par_id1" and set(cases.group) == {"x/a"}
 
 
@@ -145,9 +160,7 @@ def test_mails_show_what_a_reader_sees(place):
     for need in mails.needs:
         for number in range(8):
             body = f"{need} letter number {number} " + sentences(f"{need}{number}", "en", 1)[0]
-            written(
-                place / "mails" / need / f"{number:02d}.json", mail(f"About {need} {number}", body)
-            )
+            written(place / "mails" / need / f"{number:02d}.json", mail(f"About {need} {number}", body))
     written(
         place / "mails" / "spam-1" / "91.json",
         mail("=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "<p>Buy <b>now</b></p><script>x</script>", html),
@@ -160,8 +173,10 @@ def test_mails_show_what_a_reader_sees(place):
     assert not any("X-Spam" in text for text in cases.input)
     assert cases.classes == ("ham", "spam") and cases.target[at["spam-1/91"]] == 1
     assert cases.group[at["spam-1/00"]] == cases.group[at["spam-1/93"]]
-    groups = {part: {g for g, p in zip(cases.group, cases.part, strict=True) if p == part}
-              for part in ("train", "val", "test")}  # fmt: skip
+    groups = {
+        part: {g for g, p in zip(cases.group, cases.part, strict=True) if p == part}
+        for part in ("train", "val", "test")
+    }
     assert all(groups.values())
     assert not groups["train"] & groups["test"] and not groups["train"] & groups["val"]
 
@@ -177,23 +192,25 @@ def test_entities_are_read_from_the_text_alone(place):
 def test_speeches_of_a_president_are_in_one_part(place):
     for year in range(1990, 2010):
         text = "\n\n".join(sentences(year, "en", 300))
-        written(
-            place / "speeches" / "data" / f"{year}_president_{'abcdefghij'[year % 10]}_d.txt", text
-        )
+        written(place / "speeches" / "data" / f"{year}_president_{'abcdefghij'[year % 10]}_d.txt", text)
     cases = load.load("speeches")
     for president in set(cases.columns["president"]):
-        there = {
-            p for p, n in zip(cases.part, cases.columns["president"], strict=True) if n == president
-        }
+        there = {p for p, n in zip(cases.part, cases.columns["president"], strict=True) if n == president}
         assert len(there) == 1
     assert set(cases.part) == {"train", "val", "test"} and cases.columns["year"][0] == "1990"
 
 
 def texts_of(*told, **known):
     count = len(told)
-    return Dataset("t", ListColumn(told), known.pop("target", None), known.pop("classes", ()),
-                   [f"{n}.txt" for n in range(count)], columns={"language": ["en"] * count},
-                   **known)  # fmt: skip
+    return Dataset(
+        "t",
+        ListColumn(told),
+        known.pop("target", None),
+        known.pop("classes", ()),
+        [f"{n}.txt" for n in range(count)],
+        columns={"language": ["en"] * count},
+        **known,
+    )
 
 
 def codes(cases, tmp_path):
@@ -204,10 +221,16 @@ def codes(cases, tmp_path):
 def test_the_doctor_finds_copies_in_two_parts_and_answers_that_disagree(tmp_path):
     one, two = ("\n".join(sentences(n, "en", 4)) for n in (1, 2))
     nearly = two.replace(two[:12], "Quite other.", 1)
-    cases = texts_of(one, one.upper(), two, nearly, "short",
-                     target=torch.tensor([0, 1, 0, 0, 0]),
-                     classes=("a", "b"),
-                     part=["train", "test", "train", "test", "train"])  # fmt: skip
+    cases = texts_of(
+        one,
+        one.upper(),
+        two,
+        nearly,
+        "short",
+        target=torch.tensor([0, 1, 0, 0, 0]),
+        classes=("a", "b"),
+        part=["train", "test", "train", "test", "train"],
+    )
     found = codes(cases, tmp_path)
     assert found["leak"].rows == ((0, 1),) and found["leak"].severity == "error"
     assert found["label conflict"].rows == ((0, 1),)
@@ -219,12 +242,14 @@ def test_the_doctor_finds_copies_in_two_parts_and_answers_that_disagree(tmp_path
 @pytest.mark.parametrize(
     ("text", "garbled"),
     [
-        ("Das schöne Mädchen – “ja”.", False), ("日本語の文章です。繧の字も一つ。", False),
+        ("Das schöne Mädchen – “ja”.", False),
+        ("日本語の文章です。繧の字も一つ。", False),
         ("schöne Mädchen, größer".encode().decode("cp1252"), True),
         ("日本語の文章です。".encode().decode("cp932", "replace"), True),
-        ("it’s “so”".encode().decode("cp1252", "replace"), True), ("Ângela e São João", False),
+        ("it’s “so”".encode().decode("cp1252", "replace"), True),
+        ("Ângela e São João", False),
     ],
-)  # fmt: skip
+)
 def test_letters_of_a_wrong_encoding_are_told(text, garbled):
     assert text_check.garbled(text) is garbled
 

@@ -18,15 +18,7 @@ from souron.evaluation.generators.sampling import Noise
 from souron.kinds.text import Text
 from souron.metrics import text_to_image as metrics
 from souron.tasks.match import texts_of
-from souron.tasks.text_to_image import (
-    Options,
-    PromptedGenerator,
-    Spec,
-    TextToImage,
-    checked,
-    drawn_for,
-    parts,
-)
+from souron.tasks.text_to_image import Options, PromptedGenerator, Spec, TextToImage, checked, drawn_for, parts
 from souron.utils.messages import UserError
 
 TASK = TextToImage()
@@ -123,9 +115,7 @@ def test_the_reader_does_not_learn_that_a_pair_cannot_be(setup):
     painted = image[:, [2, 0, 1]]
     told, again = (setup.reader.read(each)["object"] for each in (image, painted))
     assert torch.allclose(told, again, atol=1e-4)
-    assert not torch.allclose(
-        *(setup.reader.read(each)["colour"] for each in (image, painted)), atol=1e-2
-    )
+    assert not torch.allclose(*(setup.reader.read(each)["colour"] for each in (image, painted)), atol=1e-2)
 
 
 def test_a_reader_is_kept_by_the_name_of_its_data(tmp_path, monkeypatch):
@@ -149,9 +139,7 @@ def test_without_attributes_a_matcher_looks_for_the_caption():
     rank = prompt_adherence.among(near, texts, torch.arange(6))
     assert rank.tolist() == [1] * 6
     assert prompt_adherence.among(near, texts, torch.arange(6).roll(1)).min() > 1
-    assert (
-        prompt_adherence.among(torch.zeros(6, 6), ["same"] * 6, torch.arange(6)).tolist() == [1] * 6
-    )
+    assert prompt_adherence.among(torch.zeros(6, 6), ["same"] * 6, torch.arange(6)).tolist() == [1] * 6
     assert prompt_adherence.among(torch.zeros(6, 6), texts, torch.arange(6)).tolist() == [6] * 6
 
 
@@ -181,11 +169,18 @@ def test_emoji_are_letters_like_others_and_unknown_words_are_named():
 
 def test_words_that_a_prompt_names_are_found_in_both_languages():
     assert captioned_words.asked_for("two red birds on grass") == {
-        "object": "bird", "colour": "red", "count": "2", "ground": "grass",
-    }  # fmt: skip
+        "object": "bird",
+        "colour": "red",
+        "count": "2",
+        "ground": "grass",
+    }
     assert captioned_words.asked_for("青空の左側に、一羽の白い鳥") == {
-        "object": "bird", "colour": "white", "count": "1", "place": "left", "ground": "sky",
-    }  # fmt: skip
+        "object": "bird",
+        "colour": "white",
+        "count": "1",
+        "place": "left",
+        "ground": "sky",
+    }
     assert captioned_words.asked_for("something else") == {}
 
 
@@ -234,11 +229,9 @@ def test_each_seed_draws_pictures_of_its_own_for_the_same_prompts():
 def test_one_text_is_drawn_with_the_seed_and_the_options_that_were_asked_for():
     painter = Asked(Config(), Spec(3, 8))
     first, again, other = (
-        np.asarray(painter.predict(
-            Text(" a  coin "), negative="night", steps=3, guidance=7.0, seed=seed
-        ).image)
+        np.asarray(painter.predict(Text(" a  coin "), negative="night", steps=3, guidance=7.0, seed=seed).image)
         for seed in (5, 5, 6)
-    )  # fmt: skip
+    )
     assert painter.asked == (["a coin"], {"negative": "night", "steps": 3, "guidance": 7.0})
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 

@@ -49,9 +49,15 @@ def test_pieces_are_the_text_cut_where_paragraphs_end():
 
 @pytest.mark.parametrize(
     ("text", "spoken"),
-    [("Hello, you.", "en"), ("こんにちは", "ja"), ("患者", "ja"), ("LibreOffice を開く", "ja"),
-     ("Press 保存 to save the whole document now.", "en"), ("1 + 1 = 😀", "")],
-)  # fmt: skip
+    [
+        ("Hello, you.", "en"),
+        ("こんにちは", "ja"),
+        ("患者", "ja"),
+        ("LibreOffice を開く", "ja"),
+        ("Press 保存 to save the whole document now.", "en"),
+        ("1 + 1 = 😀", ""),
+    ],
+)
 def test_the_language_is_told_by_the_letters(text, spoken):
     assert texts.language(text) == spoken
 
@@ -63,21 +69,29 @@ def test_a_folder_of_texts_says_what_it_left_out(tmp_path):
     (tmp_path / "train" / "sjis.txt").write_bytes("日本語の文章です。".encode("cp932"))
     (tmp_path / "test" / "b.txt").write_text("Another text.\n")
     for name, raw in {
-        "empty.txt": b"", "emoji.txt": "😀".encode(), "nul.txt": b"a\0b",
-        "euc.txt": b"\xb4\xc1\xbb", "half.txt": b"\xed\xa0\x80 x",
-    }.items():  # fmt: skip
+        "empty.txt": b"",
+        "emoji.txt": "😀".encode(),
+        "nul.txt": b"a\0b",
+        "euc.txt": b"\xb4\xc1\xbb",
+        "half.txt": b"\xed\xa0\x80 x",
+    }.items():
         (tmp_path / "train" / name).write_bytes(raw)
     (tmp_path / "train" / "out.txt").symlink_to("/etc/hostname")
     cases = read(tmp_path, "texts")
     assert list(zip(cases.file, cases.part, strict=True)) == [
-        ("test/b.txt", "test"), ("train/a.md", "train"), ("train/sjis.txt", "train")
-    ]  # fmt: skip
+        ("test/b.txt", "test"),
+        ("train/a.md", "train"),
+        ("train/sjis.txt", "train"),
+    ]
     assert cases.columns["language"] == ["en", "en", "ja"] and not cases.images
     assert codes(cases) == {
-        "train/empty.txt": "empty file", "train/emoji.txt": "no words",
-        "train/nul.txt": "not a text", "train/euc.txt": "not a text",
-        "train/half.txt": "not a text", "train/out.txt": "outside",
-    }  # fmt: skip
+        "train/empty.txt": "empty file",
+        "train/emoji.txt": "no words",
+        "train/nul.txt": "not a text",
+        "train/euc.txt": "not a text",
+        "train/half.txt": "not a text",
+        "train/out.txt": "outside",
+    }
 
 
 def test_pieces_of_a_document_stay_together_where_there_are_many(tmp_path):
@@ -114,23 +128,32 @@ def test_conversations_are_read_and_faults_are_told_by_line(tmp_path):
         {"messages": said("\ud800 x", "Hello")},
         {"messages": said("Hi")},
         {"messages": said(" ", "Hello")},
-        {"messages": [{"role": "user", "content": [{"type": "text", "text": "😀"}]},
-                      {"role": "assistant", "content": "A face."}]},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "😀"}]},
+                {"role": "assistant", "content": "A face."},
+            ]
+        },
         {"prompt": "One?", "completion": "Two."},
         {"prompt": "One?", "chosen": "Two.", "rejected": "Three."},
         [1, 2],
         {"messages": [{"role": "user", "content": [{"type": "image_url"}]}, *said("", "x")[1:]]},
-    )  # fmt: skip
+    )
     cases = read(path, "chats")
     assert cases.file == [f"chat.jsonl:{n}" for n in (1, 8, 9)]
     assert cases.input[0][0] == Turn("system", "Be kind.")
     assert cases.input[1] == (Turn("user", "😀"), Turn("assistant", "A face."))
     assert codes(cases) == {
-        "chat.jsonl:2": "broken JSON", "chat.jsonl:3": "order", "chat.jsonl:4": "role",
-        "chat.jsonl:5": "lone surrogate", "chat.jsonl:6": "order", "chat.jsonl:7": "empty",
-        "chat.jsonl:10": "other kind", "chat.jsonl:11": "broken JSON",
+        "chat.jsonl:2": "broken JSON",
+        "chat.jsonl:3": "order",
+        "chat.jsonl:4": "role",
+        "chat.jsonl:5": "lone surrogate",
+        "chat.jsonl:6": "order",
+        "chat.jsonl:7": "empty",
+        "chat.jsonl:10": "other kind",
+        "chat.jsonl:11": "broken JSON",
         "chat.jsonl:12": "not a text",
-    }  # fmt: skip
+    }
 
 
 def test_preferences_come_in_each_usual_form(tmp_path):
@@ -139,11 +162,14 @@ def test_preferences_come_in_each_usual_form(tmp_path):
         {"prompt": "Who?", "chosen": "Me.", "rejected": "You."},
         {"prompt": said("Who?"), "chosen": "Me.", "rejected": "You."},
         {"chosen": said("Who?", "Me."), "rejected": said("Who?", "You.")},
-        {"prompt": "Who?", "chosen": [{"role": "assistant", "content": "Me."}],
-         "rejected": [{"role": "assistant", "content": "You."}]},
+        {
+            "prompt": "Who?",
+            "chosen": [{"role": "assistant", "content": "Me."}],
+            "rejected": [{"role": "assistant", "content": "You."}],
+        },
         {"prompt": "Who?", "chosen": "Me.", "rejected": "Me. "},
         {"chosen": "Me.", "rejected": "You."},
-    ]  # fmt: skip
+    ]
     (tmp_path / "p.json").write_text(json.dumps(rows, indent=1))
     cases = read(tmp_path / "p.json", "chats")
     assert list(cases.input) == [wanted] * 4
@@ -166,10 +192,16 @@ def test_nesting_without_end_is_a_fault_of_its_line(tmp_path):
 
 
 def test_a_prompt_of_the_test_that_is_learnt_from_is_a_leak(tmp_path):
-    lines(tmp_path / "train.jsonl", {"messages": said("Who are you?", "A model.")},
-          {"messages": said("What is this?", "A thing.")})  # fmt: skip
-    lines(tmp_path / "test.jsonl", {"messages": said("who  are YOU?", "Nobody.")},
-          {"messages": said("What is that?", "A thing.")})  # fmt: skip
+    lines(
+        tmp_path / "train.jsonl",
+        {"messages": said("Who are you?", "A model.")},
+        {"messages": said("What is this?", "A thing.")},
+    )
+    lines(
+        tmp_path / "test.jsonl",
+        {"messages": said("who  are YOU?", "Nobody.")},
+        {"messages": said("What is that?", "A thing.")},
+    )
     cases = read(tmp_path, "chats")
     assert sorted(cases.part) == ["test", "test", "train", "train"]
     dealt = splits.split(replace(cases, target=torch.zeros(4).long(), classes=("",)), val=0.0)
@@ -180,8 +212,7 @@ def test_a_prompt_of_the_test_that_is_learnt_from_is_a_leak(tmp_path):
 
 
 def test_the_same_prompt_stays_in_one_part_whatever_the_answer(tmp_path):
-    rows = [{"prompt": f"{n}?", "chosen": f"a{k}", "rejected": "b"}
-            for n in range(30) for k in range(2)]  # fmt: skip
+    rows = [{"prompt": f"{n}?", "chosen": f"a{k}", "rejected": "b"} for n in range(30) for k in range(2)]
     cases = read(lines(tmp_path / "p.jsonl", *rows), "chats")
     target = torch.zeros(60).long()
     dealt = splits.split(replace(cases, target=target, classes=("",)), val=0.2, test=0.2)
@@ -189,8 +220,7 @@ def test_the_same_prompt_stays_in_one_part_whatever_the_answer(tmp_path):
     assert asked[1] and not asked[0] & asked[1]
     known = splits.plan(replace(cases, target=target, classes=("",)), folds=5, repeats=1)
     for one in known.repeats[0]:
-        train, test = ({cases.input[i].prompt for i in rows.tolist()}
-                       for rows in (one.train, one.test))  # fmt: skip
+        train, test = ({cases.input[i].prompt for i in rows.tolist()} for rows in (one.train, one.test))
         assert test and not train & test
 
 
@@ -201,17 +231,27 @@ QUESTION = Question("Which?", ("red", "green", "blue", "grey"), "art")
     "row",
     [
         {"question": "Which?", "options": list(QUESTION.options), "answer": "C", "subject": "art"},
-        {"question": "Which?", "choices": list(QUESTION.options), "answer": "blue",
-         "subject": "art"},
-        {"question": "Which?", "options": dict(zip("ABCD", QUESTION.options, strict=True)),
-         "answer": "blue", "answer_idx": "C", "topic": "art"},
-        {"question": "Which?", "opa": "red", "opb": "green", "opc": "blue", "opd": "grey",
-         "cop": "c", "subject_name": "art"},
-        {"question": "Which?", "A": "red", "B": "green", "C": "blue", "D": "grey", "answer": " c ",
-         "subject": "art"},
+        {"question": "Which?", "choices": list(QUESTION.options), "answer": "blue", "subject": "art"},
+        {
+            "question": "Which?",
+            "options": dict(zip("ABCD", QUESTION.options, strict=True)),
+            "answer": "blue",
+            "answer_idx": "C",
+            "topic": "art",
+        },
+        {
+            "question": "Which?",
+            "opa": "red",
+            "opb": "green",
+            "opc": "blue",
+            "opd": "grey",
+            "cop": "c",
+            "subject_name": "art",
+        },
+        {"question": "Which?", "A": "red", "B": "green", "C": "blue", "D": "grey", "answer": " c ", "subject": "art"},
     ],
     ids=["list", "text", "medqa", "medmcqa", "columns"],
-)  # fmt: skip
+)
 def test_questions_come_in_each_usual_form(tmp_path, row):
     cases = read(lines(tmp_path / "q.jsonl", row), "questions")
     assert cases.input[0] == QUESTION and cases.target.tolist() == [2]
@@ -220,9 +260,7 @@ def test_questions_come_in_each_usual_form(tmp_path, row):
 
 def test_questions_of_a_table_and_of_mmlu(tmp_path):
     table = tmp_path / "q.csv"
-    table.write_text(
-        "問題,A,B,C,正解\n何色?,赤,青,緑,B\n何?,赤,青,緑,E\n誰?,父,父,母,A\n色?,赤,青,緑,\n"
-    )
+    table.write_text("問題,A,B,C,正解\n何色?,赤,青,緑,B\n何?,赤,青,緑,E\n誰?,父,父,母,A\n色?,赤,青,緑,\n")
     cases = read(table, "questions")
     assert cases.input[0].options == ("赤", "青", "緑") and cases.target.tolist() == [1]
     assert codes(cases) == {"q.csv:3": "key", "q.csv:4": "options", "q.csv:5": "no key"}
@@ -235,8 +273,10 @@ def test_questions_of_a_table_and_of_mmlu(tmp_path):
 
 def test_numbers_as_keys_count_from_where_the_file_shows(tmp_path):
     def keyed(*answers):
-        rows = [{"question": f"Q{n}?", "choices": ["w", "x", "y", "z"], "answer": answer}
-                for n, answer in enumerate(answers)]  # fmt: skip
+        rows = [
+            {"question": f"Q{n}?", "choices": ["w", "x", "y", "z"], "answer": answer}
+            for n, answer in enumerate(answers)
+        ]
         return read(lines(tmp_path / "q.jsonl", *rows), "questions")
 
     assert keyed(0, 1, 2, 3).target.tolist() == [0, 1, 2, 3]
@@ -269,16 +309,15 @@ def test_texts_with_classes_from_tables_and_folders(tmp_path):
 
 def test_tags_in_columns_and_in_records(tmp_path):
     path = tmp_path / "ner.conll"
-    path.write_text(
-        "-DOCSTART- O\n\n太郎\t名詞\tI-PER\nは\t助詞\tO\n\nA B-LOC\nB\n\nX Q-PER\n\nY O\n"
-    )
+    path.write_text("-DOCSTART- O\n\n太郎\t名詞\tI-PER\nは\t助詞\tO\n\nA B-LOC\nB\n\nX Q-PER\n\nY O\n")
     cases = read(path, "tagged_texts")
     assert list(cases.input) == [("太郎", "は"), ("Y",)]
     assert cases.classes == ("O", "B-PER", "I-PER")
     assert [tags.tolist() for tags in cases.target] == [[1, 0], [0]]
     assert codes(cases) == {"ner.conll:6": "no tags", "ner.conll:9": "tag"}
-    rows = lines(tmp_path / "n.jsonl", {"tokens": ["A", "B"], "tags": ["B-LOC", "I-LOC"]},
-                 {"tokens": ["A"], "tags": ["O", "O"]})  # fmt: skip
+    rows = lines(
+        tmp_path / "n.jsonl", {"tokens": ["A", "B"], "tags": ["B-LOC", "I-LOC"]}, {"tokens": ["A"], "tags": ["O", "O"]}
+    )
     cases = read(rows, "tagged_texts")
     assert isinstance(cases.target, ListColumn) and cases.target[0].tolist() == [1, 2]
     assert codes(cases) == {"n.jsonl:2": "no tags"}

@@ -57,8 +57,9 @@ def find(picture):
     """A box around each bright region, whatever of it is in the picture."""
     bright, _count = ndimage.label(np.asarray(picture.image.convert("L")) > 128)
     box = [[x.start, y.start, x.stop, y.stop] for y, x in ndimage.find_objects(bright)]
-    return Boxes(picture, np.array(box, float).reshape(-1, 4), ["square"] * len(box),
-                 [0.9] * len(box), ("dot", "square"))  # fmt: skip
+    return Boxes(
+        picture, np.array(box, float).reshape(-1, 4), ["square"] * len(box), [0.9] * len(box), ("dot", "square")
+    )
 
 
 def segment(picture):
@@ -275,9 +276,7 @@ def test_masks_of_a_large_picture_are_never_held_whole(tmp_path, monkeypatch):
         size, microns = (6144, 6144), 0.0
 
         def region(self, left, top, width, height):
-            rows, columns = (
-                np.arange(at, at + n) % 256 for at, n in ((top, height), (left, width))
-            )
+            rows, columns = (np.arange(at, at + n) % 256 for at, n in ((top, height), (left, width)))
             return Image.fromarray(block[rows][:, columns])
 
         def overview(self, longest):
@@ -293,9 +292,7 @@ def test_masks_of_a_large_picture_are_never_held_whole(tmp_path, monkeypatch):
     assert peak < 30_000_000
 
 
-def test_a_slide_that_states_its_scale_has_areas_in_square_millimetres(
-    monkeypatch, tmp_path, capsys
-):
+def test_a_slide_that_states_its_scale_has_areas_in_square_millimetres(monkeypatch, tmp_path, capsys):
     class Slide:
         size, microns = (200, 100), 0.5
 
@@ -307,8 +304,9 @@ def test_a_slide_that_states_its_scale_has_areas_in_square_millimetres(
 
     monkeypatch.setattr(slides, "opened", lambda path: contextlib.nullcontext(Slide()))
     area = np.ones((100, 100), np.uint8)
-    record = run(lambda image: Mask(image, area, ["", "tumour"]), tmp_path / "a.svs",
-                 tmp_path / "out", tile=100, overlap=0)[1]  # fmt: skip
+    record = run(
+        lambda image: Mask(image, area, ["", "tumour"]), tmp_path / "a.svs", tmp_path / "out", tile=100, overlap=0
+    )[1]
     [tumour] = record.areas
     assert tumour["mm2"] == pytest.approx(200 * 100 * 0.25e-6)
     assert record.as_json()["microns_per_pixel"] == 0.5
@@ -337,8 +335,9 @@ def test_what_only_a_tile_at_its_edge_sees_is_not_told(tmp_path):
         found = parts(image)
         speck = np.zeros(image.size[::-1], bool)
         speck[-1, 100:104] = True
-        return Mask(image, np.concatenate([found.area, speck[None]]), [*found.names, "dot"],
-                    [*found.scores, 0.9], found.classes)  # fmt: skip
+        return Mask(
+            image, np.concatenate([found.area, speck[None]]), [*found.names, "dot"], [*found.scores, 0.9], found.classes
+        )
 
     record = run(dreaming, tmp_path / "large.png", tmp_path / "out", tile=256)[1]
     below = sum(box["label"] == "dot" for box in record.boxes)
@@ -383,16 +382,22 @@ def tiled_tiff(path, pixels, side=256):
     pad = np.full((rows * side, columns * side, 3), 255, np.uint8)
     pad[:height, :width] = pixels
     blocks = [
-        pad[r * side : (r + 1) * side, c * side : (c + 1) * side].tobytes()
-        for r in range(rows)
-        for c in range(columns)
+        pad[r * side : (r + 1) * side, c * side : (c + 1) * side].tobytes() for r in range(rows) for c in range(columns)
     ]
     count, size = len(blocks), side * side * 3
     entries = [
-        (256, 4, [width]), (257, 4, [height]), (258, 3, [8, 8, 8]), (259, 3, [1]), (262, 3, [2]),
-        (277, 3, [3]), (284, 3, [1]), (322, 4, [side]), (323, 4, [side]),
-        (324, 4, [8 + size * n for n in range(count)]), (325, 4, [size] * count),
-    ]  # fmt: skip
+        (256, 4, [width]),
+        (257, 4, [height]),
+        (258, 3, [8, 8, 8]),
+        (259, 3, [1]),
+        (262, 3, [2]),
+        (277, 3, [3]),
+        (284, 3, [1]),
+        (322, 4, [side]),
+        (323, 4, [side]),
+        (324, 4, [8 + size * n for n in range(count)]),
+        (325, 4, [size] * count),
+    ]
     start = 8 + size * count
     body, more, at = b"", b"", start + 2 + 12 * len(entries) + 4
     for tag, kind, values in entries:
@@ -415,13 +420,18 @@ def test_a_slide_far_larger_than_memory_is_looked_at_in_little(tmp_path):
     side, length = 256, 8_192
     count, size = (length // side) ** 2, side * side * 3
     entries = [
-        (256, 4, 1, struct.pack("<I", length)), (257, 4, 1, struct.pack("<I", length)),
-        (258, 3, 3, struct.pack("<I", 8 + size)), (259, 3, 1, struct.pack("<I", 1)),
-        (262, 3, 1, struct.pack("<I", 2)), (277, 3, 1, struct.pack("<I", 3)),
-        (284, 3, 1, struct.pack("<I", 1)), (322, 4, 1, struct.pack("<I", side)),
-        (323, 4, 1, struct.pack("<I", side)), (324, 4, count, struct.pack("<I", 14 + size)),
+        (256, 4, 1, struct.pack("<I", length)),
+        (257, 4, 1, struct.pack("<I", length)),
+        (258, 3, 3, struct.pack("<I", 8 + size)),
+        (259, 3, 1, struct.pack("<I", 1)),
+        (262, 3, 1, struct.pack("<I", 2)),
+        (277, 3, 1, struct.pack("<I", 3)),
+        (284, 3, 1, struct.pack("<I", 1)),
+        (322, 4, 1, struct.pack("<I", side)),
+        (323, 4, 1, struct.pack("<I", side)),
+        (324, 4, count, struct.pack("<I", 14 + size)),
         (325, 4, count, struct.pack("<I", 14 + size + 4 * count)),
-    ]  # fmt: skip
+    ]
     block = np.full((side, side, 3), 20, np.uint8)
     block[100:140, 100:140] = 220
     start = 14 + size + 8 * count
@@ -467,8 +477,7 @@ def test_what_cannot_be_done_is_refused(tmp_path):
         run(lambda part: part, tmp_path / "a.png", tmp_path, tile=256)
     assert trouble.value.code == "option"
     with pytest.raises(UserError) as trouble:  # without numbers of labels
-        run(lambda part: Mask(part, np.zeros((0, *part.size[::-1])), []), tmp_path / "a.png",
-            tmp_path, tile=5000)  # fmt: skip
+        run(lambda part: Mask(part, np.zeros((0, *part.size[::-1])), []), tmp_path / "a.png", tmp_path, tile=5000)
     assert trouble.value.code == "option"
 
 
@@ -477,9 +486,7 @@ def test_the_command_line_tells_what_lies_in_a_large_picture(tmp_path, capsys, m
 
     pixels, boxes = scattered()
     Image.fromarray(pixels).save(tmp_path / "large.png")
-    model = SimpleNamespace(
-        asked=signature.signature(Detector), answer=lambda image, **_options: find(image)
-    )
+    model = SimpleNamespace(asked=signature.signature(Detector), answer=lambda image, **_options: find(image))
     files = [str(tmp_path / "large.png")]
     monkeypatch.setattr(screen, "json", False)  # which an earlier command may have left
     cli_watch.look_in_tiles(model, files, tmp_path / "out", 256, None, {"conf": "0.3"})

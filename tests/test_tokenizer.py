@@ -67,8 +67,7 @@ def grown(count, content, pattern):
 
 
 def split(pattern):
-    return {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": pattern},
-                              "behavior": "Isolated", "invert": False}}  # fmt: skip
+    return {"pre_tokenizer": {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}}
 
 
 @pytest.mark.parametrize(
@@ -178,10 +177,7 @@ def test_a_templates_tricks_are_refused(template):
         list(chat_template.parts(template, TALK))
 
 
-DOUBLED = (
-    "{{% set ns = namespace(x={start}) %}}"
-    "{{% for i in range(60) %}}{{% set ns.x = {grown} %}}{{% endfor %}}"
-)
+DOUBLED = "{{% set ns = namespace(x={start}) %}}{{% for i in range(60) %}}{{% set ns.x = {grown} %}}{{% endfor %}}"
 
 
 @pytest.mark.parametrize(
@@ -205,9 +201,7 @@ DOUBLED = (
 def test_a_templates_memory_and_time_are_bounded(template):
     """Rendered from a small process: what a process holds when it starts another counts as memory
     of the other."""
-    rendered = subprocess.run(
-        [sys.executable, "-c", RENDER, template], capture_output=True, text=True, timeout=120
-    )
+    rendered = subprocess.run([sys.executable, "-c", RENDER, template], capture_output=True, text=True, timeout=120)
     assert rendered.returncode == 0, rendered.stderr
     answer = json.loads(rendered.stdout)
     assert re.search(r"takes more than|Limit|not allowed|cannot fit", answer["refused"])
@@ -252,10 +246,7 @@ def test_memory_is_bounded_where_the_system_does_not_do_it(monkeypatch):
     ("template", "bound"),
     [
         (DOUBLED.format(start="'aaaa'", grown="ns.x ~ ns.x"), "MB of memory"),
-        (
-            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
-            "it takes",
-        ),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "it takes"),
     ],
 )
 def test_linux_ends_what_exceeds_memory_or_time_although_nobody_looks(monkeypatch, template, bound):
@@ -298,8 +289,7 @@ PUBLISHED = {  # as the models have them, shortened; what comes out, of "Hi" and
         "<s>[INST] Hi [/INST]Yes.</s>",
     ),
     "tinyllama": (
-        "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + eos_token + '\n' }}"
-        "{% endfor %}",
+        "{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] + eos_token + '\n' }}{% endfor %}",
         "<|user|>\nHi</s>\n<|assistant|>\nYes.</s>\n",
     ),
 }
@@ -365,7 +355,7 @@ def test_what_was_written_never_becomes_special(role):
         ("m['content']", " \n", " \n"),
         ("m['content'] | upper", "yes", "YES"),
     ],
-)  # fmt: skip
+)
 def test_a_template_cuts_what_was_written(cut, written, expected):
     template = "{% for m in messages %}{{ " + cut + " }}{% endfor %}"
     text = chat_template.shown(template, [Turn("assistant", written)])

@@ -30,9 +30,20 @@ from souron.utils.messages import UserError
 
 SYSTEMS = [bpe.BPE, unigram.Unigram, letters.Letters]
 ODD = [
-    "", " ", "a", "🦷", "e\u0301", "歯周病 12本", "I've\t\r\n\n  we'LL ½ Ⅷ 一二",
-    "\x00\x85\xa0\u3000x",    "a\u200db", "𠮷野家", "ａｂｃ１２", "_under-score_", "''s 't",
-]  # fmt: skip
+    "",
+    " ",
+    "a",
+    "🦷",
+    "e\u0301",
+    "歯周病 12本",
+    "I've\t\r\n\n  we'LL ½ Ⅷ 一二",
+    "\x00\x85\xa0\u3000x",
+    "a\u200db",
+    "𠮷野家",
+    "ａｂｃ１２",
+    "_under-score_",
+    "''s 't",
+]
 
 
 class Texts:
@@ -45,9 +56,7 @@ class Texts:
 
 def prose(count=40):
     """Sentences, and words that occur seldom, in both languages."""
-    seldom = [
-        f"{chr(0x4E00 + 7 * i)}{chr(0x4E03 + 7 * i)}の no. {i * i}, aaaa{i}" for i in range(60)
-    ]
+    seldom = [f"{chr(0x4E00 + 7 * i)}{chr(0x4E03 + 7 * i)}の no. {i * i}, aaaa{i}" for i in range(60)]
     return [*sentences(count).input, *seldom, *["aaaaaaaaaa banana xaaax zaaaaaz"] * 5]
 
 
@@ -67,9 +76,11 @@ def library(texts, size):
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=size, min_frequency=2, show_progress=False,
+        vocab_size=size,
+        min_frequency=2,
+        show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-    )  # fmt: skip
+    )
     backend.train_from_iterator(texts, trainer)
     return backend
 
@@ -160,9 +171,7 @@ def cuts(word, known):
 
 def test_expected_uses_are_those_of_all_cuts(lattice):
     graph, counted = lattice
-    score = torch.randn(
-        len(graph.count), dtype=torch.double, generator=torch.Generator().manual_seed(0)
-    )
+    score = torch.randn(len(graph.count), dtype=torch.double, generator=torch.Generator().manual_seed(0))
     known = {graph.piece(i): (i, float(score[i])) for i in range(len(score))}
     assert {"anan", "ban", "na"} <= set(known)
     expected, total = torch.zeros_like(score), 0.0
@@ -178,15 +187,11 @@ def test_expected_uses_are_those_of_all_cuts(lattice):
 
 def test_what_a_piece_would_be_cut_into_otherwise(lattice):
     graph, _counted = lattice
-    score = -torch.rand(
-        len(graph.count), dtype=torch.double, generator=torch.Generator().manual_seed(1)
-    )
+    score = -torch.rand(len(graph.count), dtype=torch.double, generator=torch.Generator().manual_seed(1))
     known = {graph.piece(i): float(score[i]) for i in range(len(score))}
     for i, found in enumerate(graph.otherwise(score).tolist()):
         others = {p: s for p, s in known.items() if p != graph.piece(i)}
-        best = max(
-            (sum(map(others.get, c)) for c in cuts(graph.piece(i), others)), default=-math.inf
-        )
+        best = max((sum(map(others.get, c)) for c in cuts(graph.piece(i), others)), default=-math.inf)
         assert found == pytest.approx(best)
 
 
@@ -250,11 +255,7 @@ def test_the_most_probable_cut_need_not_have_the_longest_pieces():
 def test_a_text_is_cut_as_by_the_tokenizers_library(systems):
     """Their Viterbi with our pieces and scores."""
     ours = systems[unigram.Unigram]
-    scores = [
-        (raw.decode(), float(ours.score[i]))
-        for i, raw in enumerate(ours.raws)
-        if not metric.is_part(raw)
-    ]
+    scores = [(raw.decode(), float(ours.score[i])) for i, raw in enumerate(ours.raws) if not metric.is_part(raw)]
     theirs = tokenizers.Tokenizer(models.Unigram([("<unk>", -99.0), *scores], 0))
     known = {piece for piece, _score in scores}
     for text in prose()[:20]:
@@ -299,9 +300,7 @@ def test_half_a_letter_becomes_a_question_mark(systems):
 
 
 def test_tokens_save_what_letters_do_not(systems):
-    used = {
-        kind: sum(len(system.encode(text)) for text in prose()) for kind, system in systems.items()
-    }
+    used = {kind: sum(len(system.encode(text)) for text in prose()) for kind, system in systems.items()}
     assert used[bpe.BPE] < 0.5 * used[letters.Letters]
     assert used[unigram.Unigram] < 0.5 * used[letters.Letters]
 
@@ -399,9 +398,7 @@ def test_beyond_what_a_model_sees_half_of_it_still_stands_before_each_token():
     def before(tokens):
         return -math.log(2) * torch.arange(1.0, tokens.shape[1])[None]
 
-    model = SimpleNamespace(
-        context=6, device="cpu", tokenizer=SimpleNamespace(start=0), log_likelihoods=before
-    )
+    model = SimpleNamespace(context=6, device="cpu", tokenizer=SimpleNamespace(start=0), log_likelihoods=before)
     seen = [1, 2, 3, 4, 5, 6, *[4, 5, 6] * 4, 4, 5]
     assert bits(model, range(1, 21)) == pytest.approx(seen)
 
@@ -416,10 +413,15 @@ def test_bytes_have_gpt2s_numbers():
 @pytest.fixture
 def run(systems, tmp_path):
     system = systems[bpe.BPE]
-    folder.write_args(tmp_path, {
-        "system": "bpe_tiny", "config": folder.as_plain(system.config),
-        "seen": folder.as_plain(system.spec), "data": "sentences",
-    })  # fmt: skip
+    folder.write_args(
+        tmp_path,
+        {
+            "system": "bpe_tiny",
+            "config": folder.as_plain(system.config),
+            "seen": folder.as_plain(system.spec),
+            "data": "sentences",
+        },
+    )
     files.write_tensors(tmp_path / "weights" / "best.safetensors", system.state_dict(), {})
     return str(tmp_path)
 

@@ -62,9 +62,7 @@ def test_what_fails_is_named_and_the_rest_goes_on(tmp_path):
     *_before, last = tour.touring(tmp_path, parts(refused, broken, quick))
     refusal, bug, fine = last.record.as_json()["parts"]
     assert refusal["error"]["try"] == "pip install souron-zoo"
-    assert bug["error"] == {
-        "code": "bug", "found": "ZeroDivisionError: by zero", "try": "SOURON_DEBUG=1 souron tour",
-    }  # fmt: skip
+    assert bug["error"] == {"code": "bug", "found": "ZeroDivisionError: by zero", "try": "SOURON_DEBUG=1 souron tour"}
     assert fine["sentences"] == ["a <b>result</b>"]
     page = last.record.page.read_text("utf-8")
     assert "not there" in page and "pip install souron-zoo" in page
@@ -122,8 +120,7 @@ def test_the_command_prints_a_line_a_part_and_where_the_page_is(monkeypatch, cap
 
 def test_the_highlights_are_those_of_the_lecture():
     names = [part.name for part in highlights.PARTS]
-    assert names == ["photograph", "detection", "organs", "sentence", "language", "sources",
-                     "generated", "race"]  # fmt: skip
+    assert names == ["photograph", "detection", "organs", "sentence", "language", "sources", "generated", "race"]
     with use_language("ja"):
         assert all(tour._(part.title) != part.title for part in highlights.PARTS)
 

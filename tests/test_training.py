@@ -28,10 +28,7 @@ class Rivals(nn.Module):
         self.seen_by_b = []
 
     def optimizers(self):
-        return {
-            "a": torch.optim.SGD([self.a], lr=0.1),
-            "b": torch.optim.SGD([self.b], lr=0.1),
-        }
+        return {"a": torch.optim.SGD([self.a], lr=0.1), "b": torch.optim.SGD([self.b], lr=0.1)}
 
     def updates(self, batch, step):
         yield "a", (self.a * self.b).sum()
@@ -98,9 +95,7 @@ def test_patience_counts_the_looks_since_the_best_one():
 
 def test_a_look_is_taken_as_answers_are_and_learning_goes_on():
     seen, system = [], nn.Dropout()
-    task = SimpleNamespace(
-        validate=lambda system, data: seen.append(system.training) or {"m": torch.ones(2)}
-    )
+    task = SimpleNamespace(validate=lambda system, data: seen.append(system.training) or {"m": torch.ones(2)})
     fit = SimpleNamespace(system=system, task=task)
     assert Trainer.means(fit, SimpleNamespace(device=torch.device("cpu"))) == {"m": 1.0}
     assert seen == [False] and system.training
@@ -144,17 +139,21 @@ def test_a_feed_taken_up_again_goes_on_as_if_unbroken(digits):
 
 def test_another_seed_gives_another_order(digits):
     cases = digits.only(range(50))
-    first, second = (
-        next(Loader(cases, lambda rows: rows.target, seed=seed).endless(50)) for seed in (0, 1)
-    )
+    first, second = (next(Loader(cases, lambda rows: rows.target, seed=seed).endless(50)) for seed in (0, 1))
     assert not torch.equal(first, second)
 
 
 @pytest.mark.parametrize(
     "text, amount, unit",
-    [("60s", 60, "seconds"), ("1.5min", 90, "seconds"), ("2h", 7200, "seconds"),
-     ("5ep", 5, "epochs"), ("20000ex", 20000, "examples"), (" 3 EP ", 3, "epochs")],
-)  # fmt: skip
+    [
+        ("60s", 60, "seconds"),
+        ("1.5min", 90, "seconds"),
+        ("2h", 7200, "seconds"),
+        ("5ep", 5, "epochs"),
+        ("20000ex", 20000, "examples"),
+        (" 3 EP ", 3, "epochs"),
+    ],
+)
 def test_a_budget_is_read(text, amount, unit):
     budget = Budget.parse(text)
     assert (budget.amount, budget.unit) == (amount, unit)
@@ -211,8 +210,7 @@ def test_a_fused_step_is_right_after_moments_were_read_in_another_layout():
     step(optimizer, unbroken)
     state = optimizer.state_dict()
     state["state"] = {  # as a file gives it back
-        key: {name: moment.contiguous() for name, moment in kept.items()}
-        for key, kept in state["state"].items()
+        key: {name: moment.contiguous() for name, moment in kept.items()} for key, kept in state["state"].items()
     }
     broken, other = fresh()
     broken.data.copy_(unbroken.data)

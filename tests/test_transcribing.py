@@ -10,13 +10,7 @@ from shapes import made, uttered
 from torch.nn import functional as F
 
 from souron import registry
-from souron.blocks.speech_tokens import (
-    LANGUAGES,
-    Heard,
-    Layout,
-    long_form,
-    search,
-)
+from souron.blocks.speech_tokens import LANGUAGES, Heard, Layout, long_form, search
 from souron.blocks.whisper import sinusoids
 from souron.data import recordings
 from souron.data.dataset import ListColumn, Rows
@@ -26,13 +20,7 @@ from souron.evaluation.language import transcription as listening
 from souron.kinds.sound import Sound
 from souron.kinds.transcript import Piece
 from souron.metrics import transcription
-from souron.metrics.transcription import (
-    CHARACTER,
-    WORD,
-    character_error_rate,
-    counted,
-    word_error_rate,
-)
+from souron.metrics.transcription import CHARACTER, WORD, character_error_rate, counted, word_error_rate
 from souron.runs import folder as run_folder
 from souron.stats import intervals
 from souron.systems.transcribe import ctc
@@ -45,12 +33,11 @@ from souron.utils.messages import UserError
 
 JIWER = [  # references, transcripts, and the rates of words and characters by jiwer 4.0.0
     (["one two three four"], ["one two free four five"], 0.5, 0.3888888888888889),
-    (["the cat sat on the mat", "hello world"], ["cat sat on a mat today", "hello"],
-     0.5, 0.5757575757575758),
+    (["the cat sat on the mat", "hello world"], ["cat sat on a mat today", "hello"], 0.5, 0.5757575757575758),
     (["a b c"], ["x y z w"], 1.3333333333333333, 1.0),
     (["good morning"], ["good morning"], 0.0, 0.0),
     (["kitten", "x y"], ["sitting", "x"], 0.6666666666666666, 0.5555555555555556),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("right, said, words, characters", JIWER)
@@ -118,9 +105,13 @@ def test_the_probability_of_a_text_is_the_sum_over_all_paths():
     assert sum(sums.values()) == pytest.approx(1)
     for text in ((1, 2), (2, 2), (3,), ()):
         nats = F.ctc_loss(
-            chance[:, None], torch.tensor([text or (1,)]), torch.tensor([5]),
-            torch.tensor([len(text)]), ctc.BLANK, "none",
-        )  # fmt: skip
+            chance[:, None],
+            torch.tensor([text or (1,)]),
+            torch.tensor([5]),
+            torch.tensor([len(text)]),
+            ctc.BLANK,
+            "none",
+        )
         assert math.exp(-nats.item()) == pytest.approx(sums[text])
 
 
@@ -166,13 +157,10 @@ def test_what_stands_beside_a_recording_changes_nothing(name):
         torch.nn.init.normal_(weight, std=0.3)
     order = sorted(range(40), key=lambda row: len(cases.input[row].wave))
     short, long = order[0], order[-1]
-    both = system.batch(Rows(
-        ListColumn([cases.input[short], cases.input[long]]),
-        ListColumn([cases.target[short], cases.target[long]]),
-    ))  # fmt: skip
-    alone = system.batch(Rows(
-        ListColumn([cases.input[short]]), ListColumn([cases.target[short]])
-    ))  # fmt: skip
+    both = system.batch(
+        Rows(ListColumn([cases.input[short], cases.input[long]]), ListColumn([cases.target[short], cases.target[long]]))
+    )
+    alone = system.batch(Rows(ListColumn([cases.input[short]]), ListColumn([cases.target[short]])))
     with torch.inference_mode():
         beside, own = system.surprises(both)[0], system.surprises(alone)[0]
     assert beside.item() == pytest.approx(own.item(), rel=1e-4)
@@ -204,12 +192,24 @@ def reference(timed=True):
     transformers = pytest.importorskip("transformers")
     layout = Layout(60, LANGUAGES[:3])
     config = transformers.WhisperConfig(
-        vocab_size=layout.size, num_mel_bins=20, d_model=32, encoder_layers=2, decoder_layers=2,
-        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=128,
-        decoder_ffn_dim=128, max_target_positions=64, decoder_start_token_id=layout.start,
-        eos_token_id=layout.end, pad_token_id=layout.end, bos_token_id=layout.end,
-        suppress_tokens=None, begin_suppress_tokens=None, dropout=0.0,
-    )  # fmt: skip
+        vocab_size=layout.size,
+        num_mel_bins=20,
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=128,
+        decoder_ffn_dim=128,
+        max_target_positions=64,
+        decoder_start_token_id=layout.start,
+        eos_token_id=layout.end,
+        pad_token_id=layout.end,
+        bos_token_id=layout.end,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+        dropout=0.0,
+    )
     torch.manual_seed(0)
     theirs = transformers.WhisperForConditionalGeneration(config).eval()
     for name, weight in theirs.named_parameters():
@@ -264,9 +264,12 @@ def test_greedy_tokens_equal_those_of_the_reference(pair):
     mel = torch.randn(3, 20, 3000, generator=torch.Generator().manual_seed(2))
     prompt = torch.tensor([layout.prompt(name) for name in LANGUAGES[:3]])
     how = transformers.GenerationConfig(
-        max_new_tokens=24, eos_token_id=layout.end, pad_token_id=layout.end, do_sample=False,
+        max_new_tokens=24,
+        eos_token_id=layout.end,
+        pad_token_id=layout.end,
+        do_sample=False,
         decoder_start_token_id=layout.start,
-    )  # fmt: skip
+    )
     right = transformers.GenerationMixin.generate(
         theirs, input_features=mel, decoder_input_ids=prompt, generation_config=how
     )[:, 4:].tolist()
@@ -309,9 +312,8 @@ def test_the_rules_of_times_are_those_of_the_reference():
 
     layout = Layout(60, LANGUAGES[:3])
     how = GenerationConfig(
-        eos_token_id=layout.end, no_timestamps_token_id=layout.untimed,
-        max_initial_timestamp_index=50,
-    )  # fmt: skip
+        eos_token_id=layout.end, no_timestamps_token_id=layout.untimed, max_initial_timestamp_index=50
+    )
     rules = WhisperTimeStampLogitsProcessor(how, begin_index=3)
     generator = torch.Generator().manual_seed(4)
     opened = 0
@@ -320,9 +322,7 @@ def test_the_rules_of_times_are_those_of_the_reference():
         for _step in range(12):
             logits = torch.randn(1, layout.size, generator=generator)
             logits[:, layout.start : layout.untimed] = -torch.inf  # ours never writes those
-            logits[:, layout.first_time :] -= (
-                3.5 if torch.rand((), generator=generator) < 0.7 else 0
-            )
+            logits[:, layout.first_time :] -= 3.5 if torch.rand((), generator=generator) < 0.7 else 0
             before = torch.tensor([[*layout.prompt("en")[:3], *written]])
             right = rules(before, logits.clone())
             made = layout.allowed(logits, [written], True)
@@ -364,11 +364,13 @@ def test_phrases_lie_between_times():
 def test_a_long_sound_goes_on_where_the_last_phrase_ended():
     layout = Layout(60, LANGUAGES[:3])
     at, begun = layout.first_time, []
-    answers = iter([
-        Heard([at, 1, at + 500, at + 500, 2, at + 600, at + 600], -0.1),  # 12 s are understood
-        Heard([9, 9, 9], -2.0, 0.9),  # silence, and improbable
-        Heard([at, 3, at + 50], -0.2),
-    ])  # fmt: skip
+    answers = iter(
+        [
+            Heard([at, 1, at + 500, at + 500, 2, at + 600, at + 600], -0.1),  # 12 s are understood
+            Heard([9, 9, 9], -2.0, 0.9),  # silence, and improbable
+            Heard([at, 3, at + 50], -0.2),
+        ]
+    )
     wave = torch.arange(45 * 100).float()
 
     def hear(part, beams):
@@ -489,18 +491,18 @@ def test_figures_are_of_sums_and_reports_hold_what_was_heard(learnt):
 
 def test_phrases_do_not_overlap():
     pieces = [Piece(1.0, 2.0, "b"), Piece(0.0, 1.4, "a"), Piece(2.5, 2.5, "c")]
-    assert in_order(pieces) == [
-        Piece(0.0, 1.0, "a"), Piece(1.0, 2.0, "b"), Piece(2.5, 2.5, "c")
-    ]  # fmt: skip
+    assert in_order(pieces) == [Piece(0.0, 1.0, "a"), Piece(1.0, 2.0, "b"), Piece(2.5, 2.5, "c")]
 
 
 def test_a_run_knows_its_words_again(learnt, tmp_path):
     systems, cases = learnt
     system = systems["whisper"]
     args = {
-        "system": "whisper_tiny", "config": run_folder.as_plain(system.config),
-        "seen": run_folder.as_plain(system.spec), "data": "uttered",
-    }  # fmt: skip
+        "system": "whisper_tiny",
+        "config": run_folder.as_plain(system.config),
+        "seen": run_folder.as_plain(system.spec),
+        "data": "uttered",
+    }
     run_folder.write_args(tmp_path, args)
     from souron.utils import files
 

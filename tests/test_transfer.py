@@ -20,9 +20,13 @@ from souron.utils import files
 
 IMAGENET = Spec(3, 224, tuple(str(i) for i in range(1000)))
 # parameters as the authors' table gives them, in millions, and exactly
-PUBLISHED = {"efficientnet_lite": 4_652_008, "efficientnet_lite1": 5_416_680,
-             "efficientnet_lite2": 6_092_072, "efficientnet_lite3": 8_197_096,
-             "efficientnet_lite4": 13_006_568}  # fmt: skip
+PUBLISHED = {
+    "efficientnet_lite": 4_652_008,
+    "efficientnet_lite1": 5_416_680,
+    "efficientnet_lite2": 6_092_072,
+    "efficientnet_lite3": 8_197_096,
+    "efficientnet_lite4": 13_006_568,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +48,7 @@ def test_efficientnet_lite_equals_the_reference(number, name):
     ours.load_state_dict(dict(zip(ours.state_dict(), theirs.values(), strict=True)))
     image = torch.randn(1, 3, 96, 96)
     with torch.inference_mode():
-        torch.testing.assert_close(
-            ours.eval()(image), reference.eval()(image), atol=1e-4, rtol=1e-4
-        )
+        torch.testing.assert_close(ours.eval()(image), reference.eval()(image), atol=1e-4, rtol=1e-4)
 
 
 def lite(side: int = 32) -> nn.Module:
@@ -58,9 +60,7 @@ def lite(side: int = 32) -> nn.Module:
 @torch.inference_mode()
 def test_efficientnet_lite_skips_blocks_by_chance_in_training_the_later_the_more_often():
     network = lite()
-    assert [block.skipped for block in network.blocks] == pytest.approx(
-        [0.2 * number / 16 for number in range(16)]
-    )
+    assert [block.skipped for block in network.blocks] == pytest.approx([0.2 * number / 16 for number in range(16)])
     block, maps = network.blocks[14], torch.randn(64, 192, 4, 4)
     change = block(maps) - maps
     block.skipped, block.training = 0.5, True  # its normalisation stays still
@@ -104,8 +104,13 @@ def few(count: int = 48, side: int = 32, channels: int = 3) -> Dataset:
     """Bright pictures and dark ones."""
     label = torch.arange(count) % 2
     noise = torch.randint(0, 128, (count, channels, side, side)).byte()
-    return Dataset("few", noise + (127 * label).byte().view(-1, 1, 1, 1), label, ("dark", "bright"),
-                 [f"{i}.png" for i in range(count)])  # fmt: skip
+    return Dataset(
+        "few",
+        noise + (127 * label).byte().view(-1, 1, 1, 1),
+        label,
+        ("dark", "bright"),
+        [f"{i}.png" for i in range(count)],
+    )
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite_tiny", "resnet_tiny", "vit_tiny"])
@@ -146,9 +151,7 @@ def test_the_last_layer_learns_some_epochs_though_the_features_took_the_budget(p
             yield done, seen and replace(seen, seconds=1e6)
 
     monkeypatch.setattr(frozen, "features", slow)
-    record = train.train(
-        "resnet_tiny", photos, budget="1s", pretrained=str(first.folder), freeze=True, folds=1
-    )
+    record = train.train("resnet_tiny", photos, budget="1s", pretrained=str(first.folder), freeze=True, folds=1)
     assert record.curve[-1]["epoch"] == frozen.LEAST_EPOCHS
     assert record.forecast.seconds > 1e5
 
@@ -163,9 +166,7 @@ def test_a_result_of_one_step_says_so(photos):
 
 def test_a_time_budget_does_not_train_the_last_layer_for_thousands_of_epochs(photos):
     first = train.train("resnet_tiny", photos, budget="2ep", folds=1)
-    record = train.train(
-        "resnet_tiny", photos, budget="60s", pretrained=str(first.folder), freeze=True, folds=1
-    )
+    record = train.train("resnet_tiny", photos, budget="60s", pretrained=str(first.folder), freeze=True, folds=1)
     assert record.curve[-1]["step"] <= frozen.MOST_STEPS
     assert record.stopped in ("patience", "budget") and record.outcome.seconds < 60
 
@@ -189,9 +190,7 @@ def test_a_network_that_goes_on_after_its_last_layer_is_run_as_a_whole():
 
 def test_a_frozen_run_saves_the_whole_network(photos):
     first = train.train("resnet_tiny", photos, budget="2ep")
-    second = train.train(
-        "resnet_tiny", photos, budget="30ep", pretrained=str(first.folder), freeze=True
-    )
+    second = train.train("resnet_tiny", photos, budget="30ep", pretrained=str(first.folder), freeze=True)
     before = files.read_tensors(first.folder / "weights/best.safetensors")[0]
     after = files.read_tensors(second.folder / "weights/best.safetensors")[0]
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -202,8 +201,13 @@ def test_a_frozen_run_saves_the_whole_network(photos):
 def test_transfer_beats_learning_from_scratch_at_the_same_budget(tmp_path):
     record = compare.compare(
         ["efficientnet_lite:frozen", "efficientnet_lite:scratch"],
-        textures(tmp_path / "textures"), budget="2ep", seeds=2, folds=1, side=64, batch=16,
-    )  # fmt: skip
+        textures(tmp_path / "textures"),
+        budget="2ep",
+        seeds=2,
+        folds=1,
+        side=64,
+        batch=16,
+    )
     best = record.rows[0]
     assert best.system == "efficientnet_lite:frozen"
     assert record.verdicts[0].verdict == "better"

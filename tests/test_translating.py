@@ -80,9 +80,8 @@ def theirs_of(model):
     """torch's own Transformer with the same weights."""
     width, config = model.config.width, model.config
     theirs = nn.Transformer(
-        width, config.heads, config.depth, config.depth, config.hidden, 0.0, batch_first=True,
-        norm_first=True,
-    ).eval()  # fmt: skip
+        width, config.heads, config.depth, config.depth, config.hidden, 0.0, batch_first=True, norm_first=True
+    ).eval()
     known = {}
     sides = (("encoder", model.encoder, model.read), ("decoder", model.decoder, model.wrote))
     for side, layers, norm in sides:
@@ -118,10 +117,12 @@ def test_the_network_is_torchs_transformer():
     target = torch.tensor([[0, 3, 1, 2], [0, 2, 2, 6]])
     nothing = source < 0
     hidden = theirs(
-        model.placed(source, 0), model.placed(target, 0),
+        model.placed(source, 0),
+        model.placed(target, 0),
         tgt_mask=nn.Transformer.generate_square_subsequent_mask(4),
-        src_key_padding_mask=nothing, memory_key_padding_mask=nothing,
-    )  # fmt: skip
+        src_key_padding_mask=nothing,
+        memory_key_padding_mask=nothing,
+    )
     expected = hidden @ model.token.weight.T
     assert torch.allclose(model(source, target), expected, atol=1e-4)
 
@@ -154,9 +155,7 @@ def test_a_tenth_of_the_right_tokens_weight_is_shared_while_it_learns():
 
 
 def test_a_pair_is_learnt_in_both_directions():
-    first, second = (torch.tensor([1, 2, 3]), torch.tensor(9)), (
-        torch.tensor([4, 5]), torch.tensor(6)
-    )  # fmt: skip
+    first, second = (torch.tensor([1, 2, 3]), torch.tensor(9)), (torch.tensor([4, 5]), torch.tensor(6))
     batch = network(30).batch(Rows([first], [second]))
     assert batch.source.tolist() == [[29, 1, 2, 3], [28, 4, 5, PAD]]
     assert batch.target.tolist() == [[0, 4, 5, 0, PAD], [0, 1, 2, 3, 0]]
@@ -208,9 +207,7 @@ def test_step_by_step_it_foretells_as_in_one_pass():
     source, target = torch.tensor([[1, 2, 3, 4, 5]]), torch.tensor([[0, 3, 1, 2, 6]])
     memory, mask = model.understood(source)
     caches = [{} for _layer in model.decoder]
-    steps = [
-        model.follow(target[:, k : k + 1], memory, mask, None, caches, k) for k in range(5)
-    ]  # fmt: skip
+    steps = [model.follow(target[:, k : k + 1], memory, mask, None, caches, k) for k in range(5)]
     assert torch.allclose(torch.cat(steps, 1), model(source, target), atol=1e-4)
 
 

@@ -75,16 +75,11 @@ def test_every_term_of_the_loss_pulls_on_both_generators():
             other = made(**{name: 0.0}).train()
             other.load_state_dict(model.state_dict())
             twin = (other.forth if generator is model.forth else other.back).layers[-1].weight
-            assert not torch.allclose(
-                torch.autograd.grad(other.generators_loss(a, b), twin)[0], whole
-            )
+            assert not torch.allclose(torch.autograd.grad(other.generators_loss(a, b), twin)[0], whole)
     # where nothing is lost there and back, and nothing is changed, the critics alone are left
     model.forth = model.back = torch.nn.Identity()
     with torch.no_grad():
-        alone = [
-            float((critic(one) - 1).square().mean())
-            for critic, one in zip(model.critics, (b, a), strict=True)
-        ]
+        alone = [float((critic(one) - 1).square().mean()) for critic, one in zip(model.critics, (b, a), strict=True)]
         assert float(model.generators_loss(a, b)) == pytest.approx(sum(alone), rel=1e-5)
 
 
@@ -104,9 +99,9 @@ def test_both_losses_are_those_of_the_paper():
     assert (CycleGAN.SIZES["paper"].cycle, CycleGAN.SIZES["paper"].identity) == (10.0, 0.5)
     model = made(cycle=10.0, identity=0.5, part=4).train()
     model.forth, model.back = By(lambda x: 0.5 * x + 0.1), By(lambda x: x**2)
-    model.critics = torch.nn.ModuleList([
-        By(lambda x: 3 * x.mean(1, keepdim=True)), By(lambda x: 1 - x.amax(1, keepdim=True)),
-    ])  # fmt: skip
+    model.critics = torch.nn.ModuleList(
+        [By(lambda x: 3 * x.mean(1, keepdim=True)), By(lambda x: 1 - x.amax(1, keepdim=True))]
+    )
     image = coats(8, 32).input.float() / 255
     a, b = image[::2], image[1::2]
     to_b, to_a = 0.5 * a + 0.1, b**2
@@ -118,8 +113,7 @@ def test_both_losses_are_those_of_the_paper():
     def apart(one, other):
         return float((one - other).abs().mean())
 
-    critics = (squares(of_a(a), 1) + squares(of_a(to_a), 0) + squares(of_b(b), 1)
-               + squares(of_b(to_b), 0)) / 2  # fmt: skip
+    critics = (squares(of_a(a), 1) + squares(of_a(to_a), 0) + squares(of_b(b), 1) + squares(of_b(to_b), 0)) / 2
     fooled = squares(of_b(to_b), 1) + squares(of_a(to_a), 1)
     cycle = apart(to_b**2, a) + apart(0.5 * to_a + 0.1, b)
     identity = apart(0.5 * b + 0.1, b) + apart(a**2, a)
@@ -224,9 +218,7 @@ def test_a_picture_is_translated_either_way():
     picture = Picture.of(coats(1, 32).input[0, :, :29, :22])
     there, back = model.predict(picture), model.predict(picture, to="plain")
     assert there.after.size == (22, 29) and there.after.image.mode == "RGB"
-    assert (
-        np.abs(np.asarray(there.after.image).astype(int) - np.asarray(back.after.image)).max() > 0
-    )
+    assert np.abs(np.asarray(there.after.image).astype(int) - np.asarray(back.after.image)).max() > 0
     with pytest.raises(UserError) as caught:
         model.predict(picture, to="green")
     assert "plain, striped" in caught.value.expected
@@ -256,9 +248,7 @@ def test_folders_of_two_domains_are_no_groups(folder):
     assert set(data.part) == {"train", "test"}
 
 
-@pytest.mark.parametrize("system, expected", [
-    ("cyclegan_tiny", "cycle PSNR"), ("srgan_tiny", "PSNR of luma"),
-])  # fmt: skip
+@pytest.mark.parametrize("system, expected", [("cyclegan_tiny", "cycle PSNR"), ("srgan_tiny", "PSNR of luma")])
 def test_a_run_from_a_folder_to_a_report(system, expected, folder, tmp_path):
     record = train.train(system, folder, budget="160ex", batch=32, side=32, project=tmp_path)
     assert expected in record.measures and record.measures[expected].n == 12

@@ -153,24 +153,26 @@ def test_each_training_has_the_whole_budget(clinic, monkeypatch):
 WHOLE = {"folds": 5, "repeats": 2, "learning_curve": 2}
 
 
-@pytest.mark.parametrize("step, options, trainings, wishes", [
-    (0.1, {}, 21, ()),
-    (1, {}, 11, ("learning-curve=2",)),
-    (2, {}, 6, ("repeats=2", "learning-curve=2")),
-    (2, {"learning_curve": 2}, 16, ("repeats=2",)),
-    (30, {}, 6, ("repeats=2", "learning-curve=2")),
-    (60, {}, 1, ("folds=5",)),
-    (60, {"folds": 5}, 6, ("repeats=2", "learning-curve=2")),
-    (60, WHOLE, 21, ()),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "step, options, trainings, wishes",
+    [
+        (0.1, {}, 21, ()),
+        (1, {}, 11, ("learning-curve=2",)),
+        (2, {}, 6, ("repeats=2", "learning-curve=2")),
+        (2, {"learning_curve": 2}, 16, ("repeats=2",)),
+        (30, {}, 6, ("repeats=2", "learning-curve=2")),
+        (60, {}, 1, ("folds=5",)),
+        (60, {"folds": 5}, 6, ("repeats=2", "learning-curve=2")),
+        (60, WHOLE, 21, ()),
+    ],
+)
 def test_a_cross_validation_that_takes_too_long_is_reduced_and_says_so(
     clinic, step, options, trainings, wishes, monkeypatch
 ):
     monkeypatch.setattr(run_train, "probe", lambda fit: forecast.Probe(step, look=0, held=0))
     events = run_train.training("cnn_tiny", clinic, budget="6ep", batch=16, side=24, **options)
     found = next(event.forecast for event in events if event.forecast is not None)
-    assert [wish for wish in ("repeats=2", "learning-curve=2", "folds=5") if wish in found.note
-            ] == list(wishes)  # fmt: skip
+    assert [wish for wish in ("repeats=2", "learning-curve=2", "folds=5") if wish in found.note] == list(wishes)
     assert trainings == 1 or f"{trainings - 1} trainings" in found.note
 
 
@@ -256,9 +258,7 @@ def test_three_runs_with_one_seed_are_equal_to_the_bit(clinic):
     runs = [train(clinic, folds=1, budget="2ep") for _run in range(3)]
     first = runs[0].model.state_dict()
     for run in runs[1:]:
-        assert all(
-            torch.equal(first[name], value) for name, value in run.model.state_dict().items()
-        )
+        assert all(torch.equal(first[name], value) for name, value in run.model.state_dict().items())
         assert torch.equal(run.answers[0]["probability"], runs[0].answers[0]["probability"])
         assert run.measures == runs[0].measures
 
@@ -288,9 +288,8 @@ def test_the_threshold_is_that_of_the_class_and_the_sensitivity_that_were_asked_
     val, task = ill(1, 1, 1, 1, 0, 0, 0, 0), registry.load_task("classify")
     sure = torch.tensor([0.9, 0.8, 0.7, 0.2, 0.6, 0.3, 0.1, 0.1])
     system = SimpleNamespace(
-        eval=lambda: None, loader=lambda cases: cases,
-        probabilities=lambda _cases: torch.stack([1 - sure, sure], 1),
-    )  # fmt: skip
+        eval=lambda: None, loader=lambda cases: cases, probabilities=lambda _cases: torch.stack([1 - sure, sure], 1)
+    )
 
     def threshold(**options):
         return task.decide(system, val, Setup(Options(**options), val))["threshold"]
@@ -305,9 +304,7 @@ def test_aucs_are_compared_by_patients():
     sure = torch.tensor([0.9, 0.4, 0.7, 0.5, 0.3, 0.2, 0.8, 0.1])
     probability = torch.stack([1 - sure, sure], 1)
     test = ill(*label, patients=patients)
-    found = registry.load_task("classify").scores(
-        [{"probability": probability}], Setup(Options(), test)
-    )
+    found = registry.load_task("classify").scores([{"probability": probability}], Setup(Options(), test))
     counted, alone = (auc_scores(probability, label, units) for units in (patients, None))
     assert found["AUC"] == pytest.approx(counted) and found["AUC"] != pytest.approx(alone)
 
@@ -315,14 +312,7 @@ def test_aucs_are_compared_by_patients():
 def test_the_report_has_every_section_and_no_more_than_json_says(clinic):
     record = train(clinic, prevalence=0.07)
     page = (record.folder / "report.html").read_text(encoding="utf-8")
-    for anchor in [
-        "discrimination",
-        "confusion",
-        "subgroups",
-        "calibration",
-        "robustness",
-        "sizes",
-    ]:
+    for anchor in ["discrimination", "confusion", "subgroups", "calibration", "robustness", "sizes"]:
         assert f'id="{anchor}"' in page, anchor
     assert "7.0" in page
     told = json.loads(json.dumps(record.as_json(), default=str))
@@ -338,9 +328,8 @@ def test_the_report_has_every_section_and_no_more_than_json_says(clinic):
 
 @pytest.mark.parametrize(
     "options, code",
-    [({"prevalence": 5.0}, "value"), ({"sensitivity": 0.0}, "value"),
-     ({"positive": "opacty"}, "positive")],
-)  # fmt: skip
+    [({"prevalence": 5.0}, "value"), ({"sensitivity": 0.0}, "value"), ({"positive": "opacty"}, "positive")],
+)
 def test_a_wish_without_sense_is_refused(clinic, options, code):
     with pytest.raises(UserError) as trouble:
         train(clinic, **options)
@@ -352,9 +341,7 @@ def test_a_table_with_parts_of_its_own_is_not_cross_validated(clinic):
     patients = sorted({line.split(",")[2] for line in lines[1:]})
     part = {name: ("test" if i % 4 == 0 else "train") for i, name in enumerate(patients)}
     own = clinic.with_name("parts.csv")
-    own.write_text(
-        "\n".join([lines[0] + ",part", *(f"{x},{part[x.split(',')[2]]}" for x in lines[1:])])
-    )
+    own.write_text("\n".join([lines[0] + ",part", *(f"{x},{part[x.split(',')[2]]}" for x in lines[1:])]))
     assert train(own).folds == 1
     with pytest.raises(UserError) as trouble:
         train(own, folds=5)
@@ -362,9 +349,7 @@ def test_a_table_with_parts_of_its_own_is_not_cross_validated(clinic):
 
 
 def test_a_comparison_of_few_cases_tests_every_case_with_every_seed(clinic):
-    record = compare.compare(
-        ["cnn_tiny", "mlp_tiny"], str(clinic), budget="2ep", seeds=2, batch=16, side=24
-    )
+    record = compare.compare(["cnn_tiny", "mlp_tiny"], str(clinic), budget="2ep", seeds=2, batch=16, side=24)
     cases = csv_table.load(clinic, Reading(24))
     assert record.folds == 5 and record.cases == len(cases)
     assert record.scores["cnn_tiny"].shape == (2, len(cases))
@@ -396,8 +381,11 @@ def test_a_report_counts_patients_in_every_interval_of_a_sensitivity(clinic):
     record = train(clinic, folds=1, positive="caries")
     test, trust = record.test, record.details
     # four patients, right on all cases of two of them
-    test = replace(test.only([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]), target=torch.zeros(12).long(),
-                   group=[f"p{i // 3}" for i in range(12)])  # fmt: skip
+    test = replace(
+        test.only([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]),
+        target=torch.zeros(12).long(),
+        group=[f"p{i // 3}" for i in range(12)],
+    )
     sure = torch.tensor([0.9] * 6 + [0.1] * 6, dtype=torch.double)
     probability = torch.stack([sure, 1 - sure], 1)
     part = section._classes(test, probability, trust)

@@ -27,15 +27,15 @@ def test_the_domain_is_the_class_and_the_folder_says_the_part(tmp_path):
     image(tmp_path / "more" / "a.png", 90)
     image(tmp_path / "trainA.png", 91)
     cases = load.load(tmp_path, formats=("unpaired", "folder"))
-    assert cases.file == [f"{part}{domain}/{n}.png" for part in ("test", "train")
-                          for domain in "AB" for n in (2, 10)]  # fmt: skip
+    assert cases.file == [f"{part}{domain}/{n}.png" for part in ("test", "train") for domain in "AB" for n in (2, 10)]
     assert cases.classes == ("A", "B") and cases.target.tolist() == [0, 0, 1, 1] * 2
     assert cases.columns["domain"] == ["A", "A", "B", "B"] * 2
     assert cases.part == ["test"] * 4 + ["train"] * 4
     assert {(skip.file, skip.code) for skip in cases.skipped} == {
-        ("trainA/notes.txt", "not an image"), ("more/a.png", "no domain"),
+        ("trainA/notes.txt", "not an image"),
+        ("more/a.png", "no domain"),
         ("trainA.png", "no domain"),
-    }  # fmt: skip
+    }
 
 
 def test_other_spellings_and_class_folders(tmp_path):

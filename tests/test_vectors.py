@@ -24,8 +24,11 @@ def table(tmp_path):
 def clouds(path, cases=60):
     """Three clouds of points in five columns, and who they are of."""
     random = np.random.default_rng(0)
-    rows = [f"{i},{cloud},p{i // 2}," + ",".join(f"{x:.4f}" for x in random.normal(cloud * 6, 1, 5))
-            for i in range(cases) for cloud in [i % 3]]  # fmt: skip
+    rows = [
+        f"{i},{cloud},p{i // 2}," + ",".join(f"{x:.4f}" for x in random.normal(cloud * 6, 1, 5))
+        for i in range(cases)
+        for cloud in [i % 3]
+    ]
     path.write_text("\n".join(["id,診断,patient,a,b,c,d,e", *rows]), encoding="utf-8")
     return path
 
@@ -60,9 +63,16 @@ def test_groups_and_parts(table):
 
 @pytest.mark.parametrize(
     "text, code",
-    [("", "columns"), ("a,b\n", "columns"), ("a,b\nx,y\n", "columns"), ("a,b\n1,\n,2\n", "no case"),
-     ("id,label\n1,2\n", "columns"), ('a\n"', "columns"), ("a,b\n1,2\0\n", "unreadable")],
-)  # fmt: skip
+    [
+        ("", "columns"),
+        ("a,b\n", "columns"),
+        ("a,b\nx,y\n", "columns"),
+        ("a,b\n1,\n,2\n", "no case"),
+        ("id,label\n1,2\n", "columns"),
+        ('a\n"', "columns"),
+        ("a,b\n1,2\0\n", "unreadable"),
+    ],
+)
 def test_what_is_no_table_of_numbers_is_refused(table, text, code):
     with pytest.raises(UserError) as caught:
         vectors.load(table(text))
@@ -70,9 +80,16 @@ def test_what_is_no_table_of_numbers_is_refused(table, text, code):
 
 
 @pytest.mark.parametrize(
-    "array", [np.zeros(3), np.zeros((0, 2)), np.array([["a"]]), np.array([[{}]], dtype=object),
-              np.full((2, 2), np.nan), np.zeros((2, 2, 2))],
-)  # fmt: skip
+    "array",
+    [
+        np.zeros(3),
+        np.zeros((0, 2)),
+        np.array([["a"]]),
+        np.array([[{}]], dtype=object),
+        np.full((2, 2), np.nan),
+        np.zeros((2, 2, 2)),
+    ],
+)
 def test_arrays_that_are_no_points_are_refused(tmp_path, array):
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(UserError, match=r"a\.npy"):
@@ -102,10 +119,10 @@ def test_a_list_of_pictures_is_no_table_of_numbers(table):
     assert not vectors.describes(table("a,b\n1,2\n", "table.txt"))
 
 
-@pytest.mark.parametrize("system, metric, least", [
-    ("pca", "trustworthiness", 0.8), ("kmeans", "silhouette", 0.6),
-    ("hdbscan", "silhouette", 0.5),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "system, metric, least",
+    [("pca", "trustworthiness", 0.8), ("kmeans", "silhouette", 0.6), ("hdbscan", "silhouette", 0.5)],
+)
 def test_systems_learn_from_a_table(tmp_path, system, metric, least, capsys):
     path = clouds(tmp_path / "clouds.csv")
     changes = {"config": {"groups": 3}} if system == "kmeans" else {}

@@ -41,9 +41,17 @@ pytestmark = pytest.mark.usefixtures("each_drawn")
 COMPOSER = captioned.Composer(captioned.drawn(), 64)
 SCENES = [COMPOSER.attributes("train", number) for number in range(3000)]
 ASKED = scene_questions.asked(SCENES, np.random.default_rng(0))
-BOTH = {"yes": "はい", "no": "いいえ", **scene_questions.COLOUR_NAMES, "1": "1", "2": "2", "3": "3",
-        **{word.one: word.ja for word in THINGS.values()},
-        **dict(PLACES.values()), **dict(scene_questions.GROUND_NAMES.values())}  # fmt: skip
+BOTH = {
+    "yes": "はい",
+    "no": "いいえ",
+    **scene_questions.COLOUR_NAMES,
+    "1": "1",
+    "2": "2",
+    "3": "3",
+    **{word.one: word.ja for word in THINGS.values()},
+    **dict(PLACES.values()),
+    **dict(scene_questions.GROUND_NAMES.values()),
+}
 
 
 def english(sort=None):
@@ -62,8 +70,7 @@ def holds(scene, question):
     elif "background" in question or "behind" in question:
         wanted = scene_questions.GROUND_NAMES[scene.ground][0]
         claims.append(re.search(rf"\b{wanted}\b", question) is not None)
-    elif found := re.search(r"on the left|on the right|at the top|at the bottom|in the middle",
-                            question):  # fmt: skip
+    elif found := re.search(r"on the left|on the right|at the top|at the bottom|in the middle", question):
         claims.append(PLACES[scene.place][0] == found[0])
     else:
         claims.append(re.search(rf"\b{THINGS[scene.object].one}\b", question) is not None)
@@ -74,10 +81,12 @@ def holds(scene, question):
 
 def test_answers_follow_from_what_the_scene_shows():
     open_truth = {
-        "object": lambda s: THINGS[s.object].one, "colour": lambda s: s.colour,
-        "count": lambda s: str(s.count), "place": lambda s: PLACES[s.place][0],
+        "object": lambda s: THINGS[s.object].one,
+        "colour": lambda s: s.colour,
+        "count": lambda s: str(s.count),
+        "place": lambda s: PLACES[s.place][0],
         "ground": lambda s: scene_questions.GROUND_NAMES[s.ground][0],
-    }  # fmt: skip
+    }
     for sort, truth in open_truth.items():
         assert all(answer == truth(scene) for scene, _question, answer in english(sort))
     for scene, question, answer in english("yes/no"):
@@ -100,9 +109,11 @@ def test_the_question_alone_tells_nothing():
     for one in every:
         if one.sort == "yes/no":
             polar[one.question][one.answer] += 1
-    claims = [question for question in polar if re.match(
-        r"Is this an? |Is there an? |Does the picture|Is the thing|これは", question
-    )]  # fmt: skip
+    claims = [
+        question
+        for question in polar
+        if re.match(r"Is this an? |Is there an? |Does the picture|Is the thing|これは", question)
+    ]
     assert len(claims) > 100
     for question in claims:  # the others have the name of what is shown in them
         yes, no = polar[question].values()
@@ -154,8 +165,7 @@ def test_an_answer_that_is_not_known_is_wrong_and_dear():
     assert metrics.right(logits, torch.tensor([0, -1])).tolist() == [1, 0]
     loss = metrics.log_loss(logits, torch.tensor([0, -1]))
     assert loss[0] < 0.2 and loss[1] == pytest.approx(-np.log(metrics.LEAST))
-    some = [(PictureQuestion("?", "b", ""), PictureQuestion("?", "a", "")),
-            (PictureQuestion("?", "a", ""),)]  # fmt: skip
+    some = [(PictureQuestion("?", "b", ""), PictureQuestion("?", "a", "")), (PictureQuestion("?", "a", ""),)]
     assert known_answers(some, 1) == ("a",)
     assert known_answers([some[0], some[0][:1]], 1) == ("b",)
     assert visual_questions.flat(some, ("a",)).answer.tolist() == [-1, 0, 0]
@@ -164,9 +174,8 @@ def test_an_answer_that_is_not_known_is_wrong_and_dear():
 
 def test_a_stranger_is_of_the_same_subset_and_of_another_group():
     data = replace(
-        questioned(40), columns={"subset": ["a"] * 20 + ["b"] * 20},
-        group=[f"stamp {case // 4}" for case in range(40)],
-    )  # fmt: skip
+        questioned(40), columns={"subset": ["a"] * 20 + ["b"] * 20}, group=[f"stamp {case // 4}" for case in range(40)]
+    )
     stranger = visual_questions.strangers(data)
     assert sorted(stranger.tolist()) == list(range(40))
     for row, other in enumerate(stranger.tolist()):
@@ -279,9 +288,7 @@ def learnt():
         for _progress in system.fit(system.loader(train, seed=1), Run(100, 64)):
             pass
         with torch.inference_mode():
-            *_before, (_done, answers) = visual_questions.asked(
-                system, test, 8, system.spec.answers
-            )
+            *_before, (_done, answers) = visual_questions.asked(system, test, 8, system.spec.answers)
         found[name] = (system, answers, test)
     return found
 
@@ -302,8 +309,7 @@ def test_a_look_is_the_equations_of_its_docstring():
     with torch.inference_mode():
         after, p = look(v, u)
         for row in range(2):
-            h = [torch.tanh(look.place.weight @ place + look.asks.weight @ u[row] + look.asks.bias)
-                 for place in v[row]]  # fmt: skip
+            h = [torch.tanh(look.place.weight @ place + look.asks.weight @ u[row] + look.asks.bias) for place in v[row]]
             share = torch.stack([look.attention.weight[0] @ each for each in h]).exp()
             share = share / share.sum()
             seen = sum(s * place for s, place in zip(share, v[row], strict=True))
@@ -401,16 +407,21 @@ def write(folder, lines, images=("1.png", "2.png", "sub/3.png")):
 
 
 def test_questions_of_a_folder(tmp_path):
-    write(tmp_path, [
-        {"file_name": "1.png", "question": "What colour?", "answer": " Red. "},
-        {"file_name": "1.png", "question": "鳥は何羽いますか。", "answer": 2, "sort": "count"},
-        {"file_name": "sub/3.png", "questions": [{"question": "Is it red?", "answer": "Yes"},
-                                                 {"question": "Is it?", "answer": ""}]},
-        {"file_name": "2.png", "question": "What?", "answers": ["a", "b", {"answer": "b"}]},
-        {"file_name": "2.png", "question": "x" * 2000, "answer": "a"},
-        {"file_name": "4.png", "question": "Where?", "answer": "a"},
-        "{",
-    ])  # fmt: skip
+    write(
+        tmp_path,
+        [
+            {"file_name": "1.png", "question": "What colour?", "answer": " Red. "},
+            {"file_name": "1.png", "question": "鳥は何羽いますか。", "answer": 2, "sort": "count"},
+            {
+                "file_name": "sub/3.png",
+                "questions": [{"question": "Is it red?", "answer": "Yes"}, {"question": "Is it?", "answer": ""}],
+            },
+            {"file_name": "2.png", "question": "What?", "answers": ["a", "b", {"answer": "b"}]},
+            {"file_name": "2.png", "question": "x" * 2000, "answer": "a"},
+            {"file_name": "4.png", "question": "Where?", "answer": "a"},
+            "{",
+        ],
+    )
     assert files.describes(tmp_path)
     data = files.load(tmp_path)
     asked = dict(zip(data.file, data.target, strict=True))
@@ -449,8 +460,7 @@ def test_a_run_on_a_folder_of_ones_own_is_reported_and_answers(tmp_path, monkeyp
         for file, some in zip(data.file, data.target, strict=True)
         for one in some
     ]
-    lines.append({"file_name": data.file[0], "question": "<script>alert(1)</script>?",
-                  "answer": "<b>"})  # fmt: skip
+    lines.append({"file_name": data.file[0], "question": "<script>alert(1)</script>?", "answer": "<b>"})
     write(tmp_path / "own", lines, ())
     for pixels, file in zip(data.input, data.file, strict=True):
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / "own" / file)

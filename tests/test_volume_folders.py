@@ -65,14 +65,17 @@ def told(data):
     return {(one.file, one.code) for one in data.skipped}
 
 
-@pytest.mark.parametrize("volume, labels", [
-    ("images/{}.nii.gz", "labels/{}.nii.gz"),
-    ("images/{}.nrrd", "labels/{}.nii"),
-    ("imagesTr/case_{}_0000.nii.gz", "labelsTr/case_{}.nii.gz"),
-    ("p{}/volume.nii", "p{}/labels.nii.gz"),
-    ("{}_ct.nii.gz", "{}_seg.nii.gz"),
-    ("scans/{}/ct.nii.gz", "scans/{}/masks/1.nii.gz"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "volume, labels",
+    [
+        ("images/{}.nii.gz", "labels/{}.nii.gz"),
+        ("images/{}.nrrd", "labels/{}.nii"),
+        ("imagesTr/case_{}_0000.nii.gz", "labelsTr/case_{}.nii.gz"),
+        ("p{}/volume.nii", "p{}/labels.nii.gz"),
+        ("{}_ct.nii.gz", "{}_seg.nii.gz"),
+        ("scans/{}/ct.nii.gz", "scans/{}/masks/1.nii.gz"),
+    ],
+)
 def test_every_layout_is_read(tmp_path, cases, volume, labels):
     folder(tmp_path, cases, volume, labels)
     assert volumes.describes(tmp_path)
@@ -149,8 +152,7 @@ def test_every_voxel_has_the_class_with_the_largest_share(size):
     random = torch.Generator().manual_seed(0)
     blocks = torch.randint(0, 4, (5, 6, 7), generator=random).byte()
     area = blocks.repeat_interleave(4, 0).repeat_interleave(4, 1).repeat_interleave(4, 2)
-    share = torch.stack([resampling.resampled((area == k).float()[None], size)[0]
-                         for k in range(4)])  # fmt: skip
+    share = torch.stack([resampling.resampled((area == k).float()[None], size)[0] for k in range(4)])
     found = resampling.resampled_labels(area, size, 4).long()
     assert (share.gather(0, found[None])[0] >= share.amax(0) - 1e-3).all()
     finer = torch.nn.functional.interpolate(share[None], (50, 50, 70), mode="trilinear")[0]
@@ -171,9 +173,7 @@ def test_large_volumes_are_made_smaller(tmp_path, cases, monkeypatch):
 
 def test_names_come_from_a_file(tmp_path, cases):
     folder(tmp_path, cases)
-    (tmp_path / "dataset.json").write_text(
-        json.dumps({"labels": {"background": 0, "ball": 1, "cubes": 2}})
-    )
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "ball": 1, "cubes": 2}}))
     assert volumes.load(tmp_path).classes == NAMES
     (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"0": "x", "1": "b", "2": "c"}}))
     assert volumes.load(tmp_path).classes == ("x", "b", "c")
@@ -200,8 +200,9 @@ def test_test_volumes_stay_apart(tmp_path, cases):
     put(tmp_path / "imagesTr/3_0001.nii.gz", cases.input[0, 0].numpy(), affine_of((3, 2, 1.5)))
     data = volumes.load(tmp_path)
     assert data.part == () and told(data) == {
-        ("imagesTs/9_0000.nii.gz", "no labels"), ("imagesTr/3_0001.nii.gz", "channel"),
-    }  # fmt: skip
+        ("imagesTs/9_0000.nii.gz", "no labels"),
+        ("imagesTr/3_0001.nii.gz", "channel"),
+    }
     assert torch.equal(data.input, cases.input)
     (tmp_path / "imagesTr/3_0001.nii.gz").unlink()
     put(tmp_path / "labelsTs/9.nii.gz", cases.target[0].numpy(), affine_of((3, 2, 1.5)))
@@ -210,8 +211,9 @@ def test_test_volumes_stay_apart(tmp_path, cases):
 
 
 def test_a_series_with_its_segmentation(tmp_path):
-    for number, (seg, series) in enumerate((("{}/seg.dcm", "{}/ct"), ("{}/b/1.dcm", "{}/a/b"),
-                                            ("{}/ct/seg.dcm", "{}/ct"))):  # fmt: skip
+    for number, (seg, series) in enumerate(
+        (("{}/seg.dcm", "{}/ct"), ("{}/b/1.dcm", "{}/a/b"), ("{}/ct/seg.dcm", "{}/ct"))
+    ):
         place = tmp_path / series.format(f"p{number}")
         files = scan(place, series=f"1.2.{number}", directions=((1, 0, 0), (0, 1, 0)))
         named(files, **UIDS | {"PatientID": f"P{number % 2}"})
@@ -297,15 +299,24 @@ def break_it(place, fault):
         image.unlink()
 
 
-@pytest.mark.parametrize("fault, file, code", [
-    ("no volume", "labels/7.nii.gz", "missing"), ("no labels", "images/7.nii.gz", "no labels"),
-    ("shape", "labels/7.nii.gz", "size"), ("elsewhere", "labels/7.nii.gz", "geometry"),
-    ("spacing", "labels/7.nii.gz", "geometry"), ("fractions", "labels/7.nii.gz", "class"),
-    ("negative", "labels/7.nii.gz", "class"), ("class", "labels/7.nii.gz", "class"),
-    ("nan", "images/7.nii.gz", "unreadable"), ("no affine", "images/7.nii.gz", "no geometry"),
-    ("truncated", "images/7.nii.gz", "truncated"), ("text", "images/7.nii.gz", "not a volume"),
-    ("huge", "images/7.nii", "too large"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault, file, code",
+    [
+        ("no volume", "labels/7.nii.gz", "missing"),
+        ("no labels", "images/7.nii.gz", "no labels"),
+        ("shape", "labels/7.nii.gz", "size"),
+        ("elsewhere", "labels/7.nii.gz", "geometry"),
+        ("spacing", "labels/7.nii.gz", "geometry"),
+        ("fractions", "labels/7.nii.gz", "class"),
+        ("negative", "labels/7.nii.gz", "class"),
+        ("class", "labels/7.nii.gz", "class"),
+        ("nan", "images/7.nii.gz", "unreadable"),
+        ("no affine", "images/7.nii.gz", "no geometry"),
+        ("truncated", "images/7.nii.gz", "truncated"),
+        ("text", "images/7.nii.gz", "not a volume"),
+        ("huge", "images/7.nii", "too large"),
+    ],
+)
 def test_every_fault_is_told_by_its_file(tmp_path, cases, fault, file, code):
     folder(tmp_path, cases)
     (tmp_path / "classes.txt").write_text("\n".join(NAMES))
@@ -315,12 +326,15 @@ def test_every_fault_is_told_by_its_file(tmp_path, cases, fault, file, code):
     assert torch.equal(data.target, cases.target[:7])
 
 
-@pytest.mark.parametrize("change, words", [
-    (lambda place: scan(place, series="1.9", number=2), "2 series"),
-    (lambda place: sorted(place.glob("*.dcm"))[4].unlink(), "Missing slices: 1"),
-    (lambda place: [one.unlink() for one in sorted(place.glob("*.dcm"))[1:]], "one slice only"),
-    (lambda place: scan(place, directions=((0, 1, 0), (0, 0, -1)), steps=[40]), "several kinds"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda place: scan(place, series="1.9", number=2), "2 series"),
+        (lambda place: sorted(place.glob("*.dcm"))[4].unlink(), "Missing slices: 1"),
+        (lambda place: [one.unlink() for one in sorted(place.glob("*.dcm"))[1:]], "one slice only"),
+        (lambda place: scan(place, directions=((0, 1, 0), (0, 0, -1)), steps=[40]), "several kinds"),
+    ],
+)
 def test_a_series_that_is_none_is_told(tmp_path, cases, change, words):
     for name in ("p0", "p1"):
         files = named(scan(tmp_path / name / "ct"), **UIDS)
@@ -351,15 +365,12 @@ def test_systems_learn_from_a_folder(tmp_path, system, monkeypatch, capsys):
     assert record.parts["test"] >= 2 and 0 <= record.measures["mean Dice"].value <= 1
     assert (record.folder / "report.html").is_file()
     capsys.readouterr()
-    ask = ["predict", str(record.folder), "mine/patient3/ct.nii.gz", "meshes=true", "page=true",
-           "out=answers"]  # fmt: skip
+    ask = ["predict", str(record.folder), "mine/patient3/ct.nii.gz", "meshes=true", "page=true", "out=answers"]
     assert main.run([*ask, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["series"] == "ct" and said["spacing"] == [1.5, 2.0, 3.0]
     assert [one["name"] for one in said["labels"]] == ["1", "2"]
-    assert {one["name"] for one in said["meshes"]} == {
-        one["name"] for one in said["labels"] if one["voxels"]
-    }
+    assert {one["name"] for one in said["meshes"]} == {one["name"] for one in said["labels"] if one["voxels"]}
     assert said["saved"] == "answers/ct.nii.gz"
     page = Path(said["page"]).read_text(encoding="utf-8")
     assert page.count('id="mesh') == len(said["meshes"]) and "volume" in page

@@ -34,8 +34,7 @@ def as_drawn(volume, most=1.0):
     return np.abs(volume.values - ellipsoid(places(volume))).max() <= most
 
 
-@pytest.mark.parametrize("directions, letters", [(AXIAL, "LPS"), (OBLIQUE, "LSA"),
-                                                 (SIDEWAYS, "PIR")])  # fmt: skip
+@pytest.mark.parametrize("directions, letters", [(AXIAL, "LPS"), (OBLIQUE, "LSA"), (SIDEWAYS, "PIR")])
 def test_a_series_lies_where_its_slices_lie(tmp_path, directions, letters):
     scan(tmp_path, directions=directions)
     volume = Volume.read(tmp_path)
@@ -49,8 +48,11 @@ def test_a_series_lies_where_its_slices_lie(tmp_path, directions, letters):
 def test_its_json_names_no_patient(tmp_path):
     scan(tmp_path, number=3)
     assert Volume.read(tmp_path).as_json() == {
-        "series": "CT 3", "spacing": [1.0, 1.5, 2.0], "size": [36, 20, 17], "orientation": "LPS",
-    }  # fmt: skip
+        "series": "CT 3",
+        "spacing": [1.0, 1.5, 2.0],
+        "size": [36, 20, 17],
+        "orientation": "LPS",
+    }
 
 
 def test_each_slice_has_its_own_slope_and_intercept(tmp_path):
@@ -124,11 +126,17 @@ def test_two_phases_under_one_uid_are_never_averaged(tmp_path):
     assert "folder" in trouble.fix and "resample" not in trouble.fix
 
 
-@pytest.mark.parametrize("header, warns", [
-    ({"SliceThickness": "2.5"}, True), ({"SpacingBetweenSlices": "-2.5"}, True),
-    ({"SliceThickness": "4"}, False), ({"SliceThickness": ""}, False),
-    ({"SliceThickness": "2.5", "SpacingBetweenSlices": "5"}, False), ({}, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "header, warns",
+    [
+        ({"SliceThickness": "2.5"}, True),
+        ({"SpacingBetweenSlices": "-2.5"}, True),
+        ({"SliceThickness": "4"}, False),
+        ({"SliceThickness": ""}, False),
+        ({"SliceThickness": "2.5", "SpacingBetweenSlices": "5"}, False),
+        ({}, False),
+    ],
+)
 def test_every_second_slice_missing_is_noted(tmp_path, header, warns):
     scan(tmp_path, steps=np.arange(-15, 16, 5.0), header=header)
     notes = Volume.read(tmp_path).notes
@@ -156,14 +164,7 @@ def test_steps_of_a_thousandth_are_no_gap(tmp_path):
     assert Volume.read(tmp_path).notes == ()
 
 
-@pytest.mark.parametrize(
-    "second",
-    [
-        {"size": (20, 30)},
-        {"spacing": (1.5, 1.2)},
-        {"directions": OBLIQUE},
-    ],
-)
+@pytest.mark.parametrize("second", [{"size": (20, 30)}, {"spacing": (1.5, 1.2)}, {"directions": OBLIQUE}])
 def test_slices_of_several_kinds_are_refused_always(tmp_path, second):
     scan(tmp_path / "a", steps=[0, 2, 4, 6])
     scan(tmp_path / "b", steps=[8, 10], **second)
@@ -307,9 +308,17 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
 def nrrd(path, values, *lines, encoding="raw", endian="little"):
     """``values`` (slices, rows, columns)."""
     kind = {"i": "short", "f": "float", "u": "uchar"}[values.dtype.kind]
-    head = ["NRRD0004", "# drawn", f"type: {kind}", "dimension: 3",
-            f"sizes: {' '.join(map(str, values.shape[::-1]))}", f"endian: {endian}",
-            f"encoding: {encoding}", *lines, "key:=value"]  # fmt: skip
+    head = [
+        "NRRD0004",
+        "# drawn",
+        f"type: {kind}",
+        "dimension: 3",
+        f"sizes: {' '.join(map(str, values.shape[::-1]))}",
+        f"endian: {endian}",
+        f"encoding: {encoding}",
+        *lines,
+        "key:=value",
+    ]
     order = {"little": "<", "big": ">"}[endian]
     body = values.astype(values.dtype.newbyteorder(order)).tobytes()
     body = gzip.compress(body) if encoding == "gzip" else body
@@ -327,18 +336,29 @@ def test_a_nrrd_lies_where_its_directions_say(tmp_path, encoding, endian, space)
     values = np.round(ellipsoid(place)).astype(np.int16).T
     ways = " ".join("(" + ",".join(f"{v:g}" for v in way) + ")" for way in matrix[:, :3].T)
     origin = "(" + ",".join(f"{v:g}" for v in matrix[:, 3]) + ")"
-    nrrd(tmp_path / "a.nrrd", values, f"space: {space}", f"space directions: {ways}",
-         f"space origin: {origin}", encoding=encoding, endian=endian)  # fmt: skip
+    nrrd(
+        tmp_path / "a.nrrd",
+        values,
+        f"space: {space}",
+        f"space directions: {ways}",
+        f"space origin: {origin}",
+        encoding=encoding,
+        endian=endian,
+    )
     volume = Volume.read(tmp_path / "a.nrrd")
     assert as_drawn(volume) and volume.values.std() > 100
 
 
-@pytest.mark.parametrize("encoding, lines, before, behind", [
-    ("raw", ["byte skip: 5"], b"other", b""), ("raw", ["byteskip: -1"], b"anything", b""),
-    ("raw", ["line skip: 2"], b"one\ntwo\n", b""),
-    ("raw", ["lineskip: 1", "byte skip: 3"], b"one\nabc", b"more"),
-    ("gzip", ["line skip: 1"], b"one\n", b""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "encoding, lines, before, behind",
+    [
+        ("raw", ["byte skip: 5"], b"other", b""),
+        ("raw", ["byteskip: -1"], b"anything", b""),
+        ("raw", ["line skip: 2"], b"one\ntwo\n", b""),
+        ("raw", ["lineskip: 1", "byte skip: 3"], b"one\nabc", b"more"),
+        ("gzip", ["line skip: 1"], b"one\n", b""),
+    ],
+)
 def test_a_nrrd_skips_lines_and_bytes(tmp_path, encoding, lines, before, behind):
     values = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     path = tmp_path / "a.nrrd"
@@ -357,8 +377,9 @@ def test_a_gzipped_nrrd_skips_bytes_of_what_is_inside(tmp_path):
     assert np.array_equal(Volume.read(path, spacing=(1, 1, 2)).values, values)
 
 
-@pytest.mark.parametrize("line", ["byte skip: -2", "line skip: -1", "byte skip: 2", "line skip: 9",
-                                  "byte skip: 1000000000", "byte skip: x"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line", ["byte skip: -2", "line skip: -1", "byte skip: 2", "line skip: 9", "byte skip: 1000000000", "byte skip: x"]
+)
 def test_a_nrrd_that_skips_what_is_not_there_is_refused(tmp_path, line):
     nrrd(tmp_path / "a.nrrd", np.zeros((2, 3, 4), np.int16), line)
     refused(tmp_path / "a.nrrd", spacing=(1, 1, 2))
@@ -398,9 +419,7 @@ def test_a_single_dicom_file_asks_for_the_folder(tmp_path):
     assert trouble.code == "not a volume" and "folder" in trouble.expected
 
 
-@pytest.mark.parametrize(
-    "affine", [np.zeros((4, 4)), np.eye(3), np.diag([1, 1, 0, 1]), np.full((4, 4), np.nan)]
-)
+@pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.eye(3), np.diag([1, 1, 0, 1]), np.full((4, 4), np.nan)])
 def test_a_matrix_that_places_nothing_is_refused(affine):
     with pytest.raises(UserError):
         Volume(np.zeros((2, 2, 2)), affine)

@@ -29,10 +29,7 @@ def square(x, y, side=10, label=0, score=0.9):
 def followed(frames, **options):
     """Of each frame the numbers of its tracks by what was found."""
     tracker = Tracker(**options)
-    return [
-        {track.number: track.box for track in tracker.update(np.reshape(rows, (-1, 6)))}
-        for rows in frames
-    ]
+    return [{track.number: track.box for track in tracker.update(np.reshape(rows, (-1, 6)))} for rows in frames]
 
 
 def test_two_things_that_cross_keep_their_numbers():
@@ -246,9 +243,7 @@ def test_as_it_plays_frames_that_come_too_fast_are_counted(clip, tmp_path, monke
         clock.now += 0.1  # two and a half frames
         return look(image, least)
 
-    *_frames, last = watch.watching(
-        slow, clip, tmp_path / "out", classes=("dark", "bright"), live=True
-    )
+    *_frames, last = watch.watching(slow, clip, tmp_path / "out", classes=("dark", "bright"), live=True)
     record = last.record
     assert 18 <= record.frames <= 26 and record.frames + record.dropped == 50
     assert [track.number for track in record.tracks] == [1]
@@ -335,9 +330,8 @@ def model(look=look):
     asked = signature.signature(Detector)
     system = SimpleNamespace(spec=SimpleNamespace(labels=("dark", "bright")))
     return SimpleNamespace(
-        name="finder", asked=asked, system=system, check=None,
-        answer=lambda image, conf, **_other: look(image, conf),
-    )  # fmt: skip
+        name="finder", asked=asked, system=system, check=None, answer=lambda image, conf, **_other: look(image, conf)
+    )
 
 
 def test_which_source_is_a_video(tmp_path):

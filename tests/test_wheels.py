@@ -30,8 +30,9 @@ def sources(folder: Path) -> list[Path]:
     """The files below a folder that belong to the project, relative to ``ROOT``."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", str(folder)],
-        cwd=ROOT, capture_output=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+    )
     if listed.returncode == 0:
         names = [name for name in listed.stdout.decode().split("\0") if name]
         return [Path(name) for name in names if (ROOT / name).is_file()]
@@ -66,10 +67,23 @@ def build(copy: Path, built: Path) -> None:
         shutil.copyfile(ROOT / file, copy / file)
     place = copy / "building"
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
-         "--no-index", "--wheel-dir", place, copy, copy / "zoo"],
-        check=True, timeout=SECONDS,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--no-index",
+            "--wheel-dir",
+            place,
+            copy,
+            copy / "zoo",
+        ],
+        check=True,
+        timeout=SECONDS,
+    )
     place.rename(built)
 
 
@@ -87,9 +101,14 @@ class Installed:
     def __call__(self, *words: str) -> str:
         """Return the output of ``souron WORDS``."""
         done = subprocess.run(
-            self.command(*words), cwd=self.folder, env=self.environment, capture_output=True,
-            text=True, encoding="utf-8", timeout=SECONDS,
-        )  # fmt: skip
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=SECONDS,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -102,27 +121,41 @@ def installed(wheels: dict[str, Path], shared: Path) -> Installed:
         if not (base / "empty").exists():
             install(wheels, base, scripts)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "SOURON_"))}
-    own = {"HOME": str(base / "home"), "SOURON_CACHE": str(base / "cache"), "SOURON_LANG": "en",
-           "SOURON_DATA": str(base / "data"), "SOURON_OFFLINE": "1"}  # fmt: skip
+    own = {
+        "HOME": str(base / "home"),
+        "SOURON_CACHE": str(base / "cache"),
+        "SOURON_LANG": "en",
+        "SOURON_DATA": str(base / "data"),
+        "SOURON_OFFLINE": "1",
+    }
     return Installed(scripts / "python", base / "empty", {**inherited, **own})
 
 
 def install(wheels: dict[str, Path], base: Path, scripts: Path) -> None:
     venv.create(base / "venv", with_pip=False)
     subprocess.run(
-        [sys.executable, "-m", "pip", "--python", scripts / "python", "install", "--quiet",
-         "--no-deps", "--no-index", *wheels.values()],
-        check=True, timeout=SECONDS,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            scripts / "python",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-index",
+            *wheels.values(),
+        ],
+        check=True,
+        timeout=SECONDS,
+    )
     packages = next((base / "venv").glob("[Ll]ib*/**/site-packages"))
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     (base / "empty").mkdir()
 
 
 @pytest.mark.parametrize("package", TREES)
-def test_a_wheel_holds_every_file_of_the_tree_and_no_other(
-    package: str, wheels: dict[str, Path]
-) -> None:
+def test_a_wheel_holds_every_file_of_the_tree_and_no_other(package: str, wheels: dict[str, Path]) -> None:
     with zipfile.ZipFile(wheels[package]) as wheel:
         packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     folder = TREES[package]
@@ -145,10 +178,17 @@ def test_the_version_stands_in_one_place(package: str, wheels: dict[str, Path]) 
 
 def test_the_clone_is_out_of_sight(installed: Installed) -> None:
     done = subprocess.run(
-        [installed.python, "-c", "import souron, souron_zoo, torch; "
-         "print(souron.__file__, souron_zoo.__file__, sep='\\n')"],
-        cwd=installed.folder, env=installed.environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [
+            installed.python,
+            "-c",
+            "import souron, souron_zoo, torch; print(souron.__file__, souron_zoo.__file__, sep='\\n')",
+        ],
+        cwd=installed.folder,
+        env=installed.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     environment = installed.python.parent.parent
     assert all(Path(line).is_relative_to(environment) for line in done.stdout.splitlines())
 
@@ -165,9 +205,13 @@ def test_without_a_clone_it_answers(installed: Installed) -> None:
 
 def test_without_a_clone_the_studio_shows_its_first_page(installed: Installed) -> None:
     with subprocess.Popen(
-        installed.command("studio", "no_browser=true", "port=0"), cwd=installed.folder,
-        env=installed.environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    ) as process:  # fmt: skip
+        installed.command("studio", "no_browser=true", "port=0"),
+        cwd=installed.folder,
+        env=installed.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
         try:
             with urllib.request.urlopen(_address(process), timeout=SECONDS) as answer:
                 page = answer.read().decode()

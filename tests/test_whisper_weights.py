@@ -38,12 +38,24 @@ def theirs():
     transformers = pytest.importorskip("transformers")
     layout = Layout(TEXT)
     config = transformers.WhisperConfig(
-        vocab_size=layout.size, num_mel_bins=80, d_model=WIDTH, encoder_layers=DEPTH,
-        decoder_layers=DEPTH, encoder_attention_heads=1, decoder_attention_heads=1,
-        encoder_ffn_dim=4 * WIDTH, decoder_ffn_dim=4 * WIDTH, max_target_positions=32,
-        decoder_start_token_id=layout.start, eos_token_id=layout.end, pad_token_id=layout.end,
-        bos_token_id=layout.end, suppress_tokens=[5, 7], begin_suppress_tokens=None, dropout=0.0,
-    )  # fmt: skip
+        vocab_size=layout.size,
+        num_mel_bins=80,
+        d_model=WIDTH,
+        encoder_layers=DEPTH,
+        decoder_layers=DEPTH,
+        encoder_attention_heads=1,
+        decoder_attention_heads=1,
+        encoder_ffn_dim=4 * WIDTH,
+        decoder_ffn_dim=4 * WIDTH,
+        max_target_positions=32,
+        decoder_start_token_id=layout.start,
+        eos_token_id=layout.end,
+        pad_token_id=layout.end,
+        bos_token_id=layout.end,
+        suppress_tokens=[5, 7],
+        begin_suppress_tokens=None,
+        dropout=0.0,
+    )
     torch.manual_seed(0)
     model = transformers.WhisperForConditionalGeneration(config).eval()
     for name, weight in model.named_parameters():
@@ -83,9 +95,7 @@ def held_of(theirs, kind=np.float32):
                     continue
                 norm = "norm" in own
                 for part, other in (
-                    (("gamma", "weight"), ("beta", "bias"))
-                    if norm
-                    else (("weight", "weight"), ("bias", "bias"))
+                    (("gamma", "weight"), ("beta", "bias")) if norm else (("weight", "weight"), ("bias", "bias"))
                 ):
                     found = []
                     for name in parts:
@@ -106,10 +116,12 @@ def packed(held, version=6, aliases=()):
     for key, values in held.items():
         values = np.asarray(values)
         parts += [
-            name(key), struct.pack("<B", values.ndim),
+            name(key),
+            struct.pack("<B", values.ndim),
             struct.pack(f"<{values.ndim}I", *values.shape),
-            struct.pack("<BI", types[values.dtype], values.nbytes), values.tobytes(),
-        ]  # fmt: skip
+            struct.pack("<BI", types[values.dtype], values.nbytes),
+            values.tobytes(),
+        ]
     parts.append(struct.pack("<I", len(aliases)))
     parts += [name(each) for pair in aliases for each in pair]
     return b"".join(parts)
@@ -289,10 +301,15 @@ def wheels(tmp_path, monkeypatch):
         package = Package(f"pypi:part{number}==1", path.name, digest, f"part{number}/data", ends)
         found.append((path, package))
     joined = packages.Joined(
-        "MIT", 1, "whisper_base", "model.bin", hashlib.sha256(b"first second").hexdigest(),
-        ("model.bin.part1", "model.bin.part2"), tuple(package for _path, package in found),
+        "MIT",
+        1,
+        "whisper_base",
+        "model.bin",
+        hashlib.sha256(b"first second").hexdigest(),
+        ("model.bin.part1", "model.bin.part2"),
+        tuple(package for _path, package in found),
         ("config.json",),
-    )  # fmt: skip
+    )
     monkeypatch.setitem(packages.JOINED, source, joined)
 
     def run(command, place, *_progress):
@@ -356,7 +373,5 @@ def test_published_weights_are_fine_tuned_on_own_recordings(folder, small, tmp_p
     again = models_api.load(record.folder).system
     assert again.config.width == WIDTH and again.spec.timed and again.spec.silent == (5, 7)
     before = whisper_weights.system("whisper_base", folder).state_dict()
-    moved = [
-        name for name, weight in again.state_dict().items() if not torch.equal(weight, before[name])
-    ]
+    moved = [name for name, weight in again.state_dict().items() if not torch.equal(weight, before[name])]
     assert len(moved) > len(before) / 2

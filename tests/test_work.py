@@ -46,12 +46,11 @@ def made(*occupations):
     """A table: each occupation a code, a title and labels of people, GPT-4 saying E2 to all."""
     return Table(
         tuple(
-            Occupation(code, title, tuple(Task(f"do {n}", True, label, "E2")
-                                          for n, label in enumerate(labels)))
+            Occupation(code, title, tuple(Task(f"do {n}", True, label, "E2") for n, label in enumerate(labels)))
             for code, title, labels in occupations
         ),
         "made",
-    )  # fmt: skip
+    )
 
 
 def test_figures_by_hand_core_tasks_count_twice():
@@ -63,26 +62,20 @@ def test_figures_by_hand_core_tasks_count_twice():
     ]  # weights 1, 1, 1/2, 1/2
     assert exposure.exposure(tasks) == pytest.approx((1 / 3, 1 / 2, 2 / 3))
     assert exposure.exposure(tasks, "gpt4") == pytest.approx((1 / 6, 1 / 6, 1 / 6))
-    assert exposure.tasks_of("Dentists, General")[0].keys() == {
-        "task", "core", "weight", "people", "gpt4"}  # fmt: skip
+    assert exposure.tasks_of("Dentists, General")[0].keys() == {"task", "core", "weight", "people", "gpt4"}
 
 
 def test_what_ships_has_the_figures_that_are_written_in_the_documentation(half):
     assert (len(half.occupations), len(half.tasks), half.shipped) == (473, 9826, True)
     found = exposure.whole(half)
     people, gpt4 = found.means["people"], found.means["gpt4"]
-    assert [people[name].value for name in exposure.FIGURES] == pytest.approx(
-        [0.147, 0.310, 0.473], abs=6e-4
-    )
-    assert [gpt4[name].value for name in exposure.FIGURES] == pytest.approx(
-        [0.136, 0.350, 0.563], abs=6e-4
-    )
+    assert [people[name].value for name in exposure.FIGURES] == pytest.approx([0.147, 0.310, 0.473], abs=6e-4)
+    assert [gpt4[name].value for name in exposure.FIGURES] == pytest.approx([0.136, 0.350, 0.563], abs=6e-4)
     assert all(each.low < each.value < each.high for each in people.values())
     assert found.agreement.kappa.value == pytest.approx(0.433, abs=6e-4)
     assert found.nearness.correlation == pytest.approx(0.875, abs=6e-4)
     assert found.nearness.error == pytest.approx(0.083, abs=6e-4)
-    shares = {rule: [share.value for share in found.shares["people"][rule].values()]
-              for rule in exposure.RULES}  # fmt: skip
+    shares = {rule: [share.value for share in found.shares["people"][rule].values()] for rule in exposure.RULES}
     assert shares["list"] == pytest.approx([0.835, 0.181], abs=6e-4)
     assert shares["title"] == pytest.approx([0.798, 0.211], abs=6e-4)
     assert shares["soc"] == pytest.approx([0.820, 0.216], abs=6e-4)
@@ -265,9 +258,7 @@ def learnt(occupations=40, tasks=12, seed=0):
     scores = np.stack([np.zeros(len(vectors)), vectors[:, 0], vectors[:, 1]], 1)
     labels = (scores + random.gumbel(size=scores.shape) * 0.5).argmax(1)
     names = [f"E{label}" for label in labels]
-    table = made(*(
-        (f"{n:02}-0000.00", f"{n}", names[n * tasks : (n + 1) * tasks]) for n in range(occupations)
-    ))  # fmt: skip
+    table = made(*((f"{n:02}-0000.00", f"{n}", names[n * tasks : (n + 1) * tasks]) for n in range(occupations)))
     return table, vectors + 0.1 * own
 
 
@@ -367,9 +358,13 @@ def test_the_whole_is_fetched_and_then_used(tmp_path, monkeypatch):
     text = f"{head}29-1023.00\tFit braces.\tOrthodontists\tE0\n"
     published = tables.TABLES["work"]
     there = tables.Table(
-        published.idea, published.ja, published.licence, published.megabytes, published.url,
+        published.idea,
+        published.ja,
+        published.licence,
+        published.megabytes,
+        published.url,
         hashlib.sha256(text.encode()).hexdigest(),
-    )  # fmt: skip
+    )
     assert published.file == "full_labelset.tsv" and len(published.sha256) == 64
     monkeypatch.setitem(tables.TABLES, "work", there)
     assert fetch.where("work") is None and work_tables.usual().shipped

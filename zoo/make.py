@@ -52,9 +52,14 @@ HERE = Path(__file__).parent
 SAMPLE = 500  # test pictures
 BEGINNING = 16  # words of a text
 EXAMPLES = {  # test cases
-    "drawn_scenes": 6, "people": 4, "cephalo": 2, "phantoms": 1, "speeches": 4, "chorales": 1,
+    "drawn_scenes": 6,
+    "people": 4,
+    "cephalo": 2,
+    "phantoms": 1,
+    "speeches": 4,
+    "chorales": 1,
     "synthetic_digits": 3,
-}  # fmt: skip
+}
 MOST_BYTES = 3_000_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
 TASKS = {  # whose systems come ready trained: on what, and for how long
@@ -74,17 +79,15 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
 }
 FURTHER, FURTHER_SEED = 40, 1  # phantoms, for the threshold of the check of answers
 BESIDE = (  # counts, what stands on others' weights, and what has four networks
-    "ngram", "ngram_voices", "lora", "open_model", "dalle2",
-)  # fmt: skip
+    "ngram",
+    "ngram_voices",
+    "lora",
+    "open_model",
+    "dalle2",
+)
 OPTIONS = {"budget", "batch", "side"}  # of a recipe; the others are the system's own
-RECIPES: dict[str, dict[str, Any]] = tomllib.loads(
-    (HERE / "recipes.toml").read_text(encoding="utf-8")
-)  # what differs
-NAMES = [
-    entry.name
-    for entry in registry.entries().values()
-    if entry.task in TASKS and entry.name not in BESIDE
-]
+RECIPES: dict[str, dict[str, Any]] = tomllib.loads((HERE / "recipes.toml").read_text(encoding="utf-8"))  # what differs
+NAMES = [entry.name for entry in registry.entries().values() if entry.task in TASKS and entry.name not in BESIDE]
 
 
 def main() -> None:
@@ -179,9 +182,7 @@ def packed(name: str, run: Path, place: Path) -> Path:
         if not key.startswith(tuple(f"{part}." for part in needless))
     }
     shutil.rmtree(place, ignore_errors=True)
-    files.write_tensors(
-        place / "weights" / "best.safetensors", weights, {"left_out": sorted(needless)}
-    )
+    files.write_tensors(place / "weights" / "best.safetensors", weights, {"left_out": sorted(needless)})
     size = (place / "weights" / "best.safetensors").stat().st_size
     assert size <= MOST_BYTES, f"{name}: {units.size(size)}; a smaller one, please"
     shutil.copy(run / "args.yaml", place)
@@ -209,9 +210,7 @@ def packed(name: str, run: Path, place: Path) -> Path:
         receipt |= {"examples": [str(one) for one in answers(run_folder.load(place))]}
     files.write_json(place / "receipt.json", receipt)
     parts = [vars(part) | {"files": ()} for part in datasheet.read(run).parts]
-    files.write_json(place / "datasheet.json", datasheet.read(run).as_json() | {
-        "run": name, "parts": parts,
-    })  # fmt: skip
+    files.write_json(place / "datasheet.json", datasheet.read(run).as_json() | {"run": name, "parts": parts})
     return place
 
 
@@ -242,8 +241,7 @@ def validation(cases: Dataset) -> Dataset:
         return cases
     made = torsos.torsos(torsos.Recipe(FURTHER_SEED, {"val": FURTHER}))
     names = [str(number) for number in range(FURTHER)]
-    return replace(cases, input=made.volumes, target=made.organs, spacing=made.spacing, file=names,
-                   part=(), columns={})  # fmt: skip
+    return replace(cases, input=made.volumes, target=made.organs, spacing=made.spacing, file=names, part=(), columns={})
 
 
 def halved(weight: Tensor) -> Tensor:
@@ -319,14 +317,20 @@ def row(place: Path) -> str:
     options = dict(receipt["options"]["changes"])
     options |= {"imgsz": side} if (side := receipt["options"]["side"]) else {}
     options |= {"batch": batch} if (batch := receipt["options"]["batch"]) != 128 else {}
-    return "| " + " | ".join((
-        receipt["system"],
-        " ".join(f"{key}={value}" for key, value in options.items()),
-        units.size((place / "weights" / "best.safetensors").stat().st_size),
-        units.seconds(receipt["train_seconds"]),
-        f"{metric.title} {metric.text(measure['value'])}",
-        metric.interval(measure["low"], measure["high"]),
-    )) + " |"  # fmt: skip
+    return (
+        "| "
+        + " | ".join(
+            (
+                receipt["system"],
+                " ".join(f"{key}={value}" for key, value in options.items()),
+                units.size((place / "weights" / "best.safetensors").stat().st_size),
+                units.seconds(receipt["train_seconds"]),
+                f"{metric.title} {metric.text(measure['value'])}",
+                metric.interval(measure["low"], measure["high"]),
+            )
+        )
+        + " |"
+    )
 
 
 def table(package: Path) -> str:

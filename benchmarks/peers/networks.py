@@ -48,9 +48,7 @@ class Images(Dataset):
 
     def __init__(self, pixels: np.ndarray, labels: np.ndarray) -> None:
         self.pixels, self.labels = torch.from_numpy(pixels), torch.from_numpy(labels).long()
-        self.transform = transforms.Compose(
-            [transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))]
-        )
+        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))])
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -62,10 +60,7 @@ class Images(Dataset):
 
 def loader(data: Fashion, batch: int, workers: int) -> DataLoader:
     images = Images(data.train, data.train_label)
-    return DataLoader(
-        images, batch, shuffle=True, num_workers=workers, drop_last=True,
-        persistent_workers=workers > 0,
-    )  # fmt: skip
+    return DataLoader(images, batch, shuffle=True, num_workers=workers, drop_last=True, persistent_workers=workers > 0)
 
 
 def normalised(pixels: np.ndarray) -> Tensor:

@@ -60,9 +60,12 @@ class Ticks(Callback):
 
 network = networks.small() if chosen.table == "same" else simple_cnn()
 dls = DataLoaders.from_dsets(
-    Images(data.train, data.train_label), Images(data.test[:batch], data.test_label[:batch]),
-    bs=batch, num_workers=chosen.workers, device="cpu",
-)  # fmt: skip
+    Images(data.train, data.train_label),
+    Images(data.test[:batch], data.test_label[:batch]),
+    bs=batch,
+    num_workers=chosen.workers,
+    device="cpu",
+)
 learner = Learner(dls, network, loss_func=F.cross_entropy)
 clock = protocol.Clock(chosen, len(dls.train), lambda: networks.accuracy(network, data))
 

@@ -75,8 +75,7 @@ steps = an_epoch * chosen.epochs
 kept = an_epoch * chosen.batch  # whole batches only, as the others
 model = small() if chosen.table == "same" else example()
 optimizer = keras.optimizers.Adam(
-    OneCycle() if chosen.table == "same" else 1e-3,
-    epsilon=1e-8 if chosen.table == "same" else 1e-7,
+    OneCycle() if chosen.table == "same" else 1e-3, epsilon=1e-8 if chosen.table == "same" else 1e-7
 )
 model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 
@@ -91,7 +90,6 @@ clock = protocol.Clock(chosen, an_epoch, accuracy)
 protocol.train(
     clock,
     lambda: model.fit(
-        images[:kept], labels[:kept], batch_size=chosen.batch, epochs=chosen.epochs,
-        verbose=0, callbacks=[Ticks()],
+        images[:kept], labels[:kept], batch_size=chosen.batch, epochs=chosen.epochs, verbose=0, callbacks=[Ticks()]
     ),
-)  # fmt: skip
+)

@@ -39,9 +39,7 @@ class Model(lightning.LightningModule):
             return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.7)]
         optimizer = torch.optim.Adam(self.parameters(), lr=chosen.rate)
         steps = len(loader) * chosen.epochs
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: protocol.one_cycle(step / steps)
-        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: protocol.one_cycle(step / steps))
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def on_train_batch_end(self, outputs, batch, i: int) -> None:
@@ -51,7 +49,11 @@ class Model(lightning.LightningModule):
 model = Model()
 clock = protocol.Clock(chosen, len(loader), lambda: networks.accuracy(model.network, data))
 trainer = lightning.Trainer(
-    accelerator="cpu", max_epochs=chosen.epochs, logger=False, enable_checkpointing=False,
-    enable_progress_bar=False, enable_model_summary=False,
-)  # fmt: skip
+    accelerator="cpu",
+    max_epochs=chosen.epochs,
+    logger=False,
+    enable_checkpointing=False,
+    enable_progress_bar=False,
+    enable_model_summary=False,
+)
 protocol.train(clock, lambda: trainer.fit(model, loader))

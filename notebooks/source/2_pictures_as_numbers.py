@@ -89,10 +89,7 @@ steps = preparation(some, side=data.side * 2)
 lesson_plots.preparation(steps, row=0)
 
 # %%
-{
-    step.name: [round(v, 3) for v in (step.low, step.high, step.mean, step.deviation)]
-    for step in steps
-}
+{step.name: [round(v, 3) for v in (step.low, step.high, step.mean, step.deviation)] for step in steps}
 
 # %% [markdown] lang="en"
 # ## Colour to grey

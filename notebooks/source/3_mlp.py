@@ -107,8 +107,7 @@ network_plots.weights(seen)
 # %%
 spirals = points("spirals")
 ends = [
-    list(learn(network(spirals, widths=(width,), rate=2e-2), spirals, STEPS, at=[STEPS]))[-1]
-    for width in (1, 2, 4, 32)
+    list(learn(network(spirals, widths=(width,), rate=2e-2), spirals, STEPS, at=[STEPS]))[-1] for width in (1, 2, 4, 32)
 ]
 network_plots.surfaces(ends, spirals)
 

@@ -38,9 +38,7 @@ record
 from souron.kinds.plot import Plot, Series
 
 rows = [row for row in record.curve if "loss model" in row]
-Plot(
-    [Series("", [row["step"] for row in rows], [row["loss model"] for row in rows])], "step", "loss"
-)
+Plot([Series("", [row["step"] for row in rows], [row["loss model"] for row in rows])], "step", "loss")
 
 # %% [markdown] lang="en"
 # ## Kernels

@@ -81,9 +81,7 @@ lesson_plots.gallery(change(picture.expand(20, -1, -1, -1).contiguous(), chance)
 # どれが優れているか、または判断できないこと、判断には何が必要かを述べます。
 
 # %%
-result = souron.compare(
-    [f"cnn_tiny:augment={each}" for each in AUGMENTATIONS], "digits", budget=BUDGET, seeds=SEEDS
-)
+result = souron.compare([f"cnn_tiny:augment={each}" for each in AUGMENTATIONS], "digits", budget=BUDGET, seeds=SEEDS)
 result
 
 # %%
@@ -92,10 +90,7 @@ for verdict in result.verdicts:
         sign = 1 if verdict.b.endswith("none") else -1
         low, high = sorted((sign * 100 * verdict.low, sign * 100 * verdict.high))
         name = (verdict.a if sign == 1 else verdict.b).split("=")[1]
-        print(
-            f"{name:10} {sign * 100 * verdict.difference:+.1f} ({low:+.1f}..{high:+.1f})",
-            verdict.verdict,
-        )
+        print(f"{name:10} {sign * 100 * verdict.difference:+.1f} ({low:+.1f}..{high:+.1f})", verdict.verdict)
 
 # %% [markdown] lang="en"
 # Points of accuracy against none, with the 95 % interval. An interval that holds 0 means: **it cannot be told**, not that there is no effect.

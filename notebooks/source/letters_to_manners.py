@@ -58,9 +58,7 @@ talk
 # 二つの答えの組から、学習前のモデルの固定したコピーを基準にして学びます（DPO）。
 
 # %%
-manners = souron.train(
-    "gpt", "manner_pairs", budget="60s", name="manners", pretrained=str(talk.folder)
-)
+manners = souron.train("gpt", "manner_pairs", budget="60s", name="manners", pretrained=str(talk.folder))
 for row in manners.details.manners.rows:
     before = f"{row.before.value:.2f}" if row.before else "-"
     print(f"{row.name:20} {row.language}  before {before}  after {row.after.value:.2f}")
@@ -85,10 +83,4 @@ manners.folder / "report.html"
 # 同じ予算、同じ出発点で、良いほうの答えだけを学ぶ方法と DPO を比べます。
 
 # %%
-souron.compare(
-    ["gpt", "gpt:preferences=chosen"],
-    "manner_pairs",
-    pretrained=str(talk.folder),
-    budget="30s",
-    seeds=1,
-)
+souron.compare(["gpt", "gpt:preferences=chosen"], "manner_pairs", pretrained=str(talk.folder), budget="30s", seeds=1)

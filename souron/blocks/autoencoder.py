@@ -138,8 +138,17 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return nats.flatten(1).sum(1) / 2
 
 
-ATTENTION = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0",
-             "query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # fmt: skip
+ATTENTION = {
+    "norm": "group_norm",
+    "q": "to_q",
+    "k": "to_k",
+    "v": "to_v",
+    "proj_out": "to_out.0",
+    "query": "to_q",
+    "key": "to_k",
+    "value": "to_v",
+    "proj_attn": "to_out.0",
+}
 
 
 def autoencoder_name(name: str, levels: int = 4) -> str:

@@ -30,10 +30,7 @@ def unrolled(row: Tensor, network: nn.Module) -> dict[str, Tensor]:
     """Split a vector into tensors by name, for ``torch.func.functional_call``."""
     tensors = named(network)
     parts = row.split([tensor.numel() for tensor in tensors.values()])
-    return {
-        name: part.view_as(tensor)
-        for (name, tensor), part in zip(tensors.items(), parts, strict=True)
-    }
+    return {name: part.view_as(tensor) for (name, tensor), part in zip(tensors.items(), parts, strict=True)}
 
 
 def follow(row: Tensor, network: nn.Module, most: float, step: int) -> None:

@@ -38,10 +38,16 @@ def local_maxima(box: Tensor, score: Tensor, label: Tensor, overlap: float) -> T
     """
     suppress = _operators().nms
     if len(box) > MOST_AT_ONCE:
-        kept = torch.cat([
-            rows[suppress(box[rows], score[rows], overlap)]
-            for rows in ((label == one).nonzero().flatten() for one in label.unique())
-        ]).sort().values  # fmt: skip
+        kept = (
+            torch.cat(
+                [
+                    rows[suppress(box[rows], score[rows], overlap)]
+                    for rows in ((label == one).nonzero().flatten() for one in label.unique())
+                ]
+            )
+            .sort()
+            .values
+        )
         return kept[score[kept].argsort(descending=True)]
     if not len(box):
         return label.new_empty(0, dtype=torch.long)

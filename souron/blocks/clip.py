@@ -108,9 +108,15 @@ class TextTransformer(nn.Module):
     """
 
     def __init__(
-        self, vocabulary: int, layers: int, width: int, heads: int, dims: int = 0,
-        quick: bool = True, context: int = CONTEXT,
-    ) -> None:  # fmt: skip
+        self,
+        vocabulary: int,
+        layers: int,
+        width: int,
+        heads: int,
+        dims: int = 0,
+        quick: bool = True,
+        context: int = CONTEXT,
+    ) -> None:
         super().__init__()
         self.transformer = Transformer(width, heads, layers, quick)
         self.token_embedding = nn.Embedding(vocabulary, width)
@@ -152,9 +158,17 @@ class CLIP(TextTransformer):
     """
 
     def __init__(
-        self, channels: int, side: int, depths: tuple[int, ...], width: int, patch: int,
-        vocabulary: int, text: tuple[int, int, int], dims: int, quick: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        channels: int,
+        side: int,
+        depths: tuple[int, ...],
+        width: int,
+        patch: int,
+        vocabulary: int,
+        text: tuple[int, int, int],
+        dims: int,
+        quick: bool = False,
+    ) -> None:
         super().__init__(vocabulary, *text, dims, quick)
         self.visual: nn.Module
         if len(depths) == 1:
@@ -207,9 +221,7 @@ class Bottleneck(nn.Module):
         self.pool: nn.Module = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or inward != outward:
-            self.downsample = nn.Sequential(
-                convolution(inward, outward, 1), nn.BatchNorm2d(outward)
-            )
+            self.downsample = nn.Sequential(convolution(inward, outward, 1), nn.BatchNorm2d(outward))
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)))
@@ -249,9 +261,7 @@ class ModifiedResNet(nn.Module):
     at the end.
     """
 
-    def __init__(
-        self, channels: int, side: int, depths: tuple[int, ...], width: int, dims: int
-    ) -> None:
+    def __init__(self, channels: int, side: int, depths: tuple[int, ...], width: int, dims: int) -> None:
         super().__init__()
         half = max(1, width // 2)
         self.conv1, self.bn1 = convolution(channels, half, 3, 2), nn.BatchNorm2d(half)
@@ -284,9 +294,7 @@ class ModifiedResNet(nn.Module):
 class VisionTransformer(nn.Module):
     """Images (B, C, side, side) -> (B, dims): a ViT with a class token."""
 
-    def __init__(
-        self, channels: int, side: int, patch: int, layers: int, width: int, dims: int, quick: bool
-    ) -> None:
+    def __init__(self, channels: int, side: int, patch: int, layers: int, width: int, dims: int, quick: bool) -> None:
         super().__init__()
         patch = min(patch, max(1, side // 4))
         grid = ceil(side / patch)

@@ -75,14 +75,10 @@ class CSPBackbone(nn.Module):
     With two ``levels`` it ends at 1/16.
     """
 
-    def __init__(
-        self, channels: int, maps: Sequence[int], short: int, long: int, levels: int = 3
-    ) -> None:
+    def __init__(self, channels: int, maps: Sequence[int], short: int, long: int, levels: int = 3) -> None:
         super().__init__()
         c1, c2, c3, c4, c5 = maps
-        self.stem = nn.Sequential(
-            Convolution(channels, c1, 3, 2), Convolution(c1, c2, 3, 2), C2f(c2, c2, short, True)
-        )
+        self.stem = nn.Sequential(Convolution(channels, c1, 3, 2), Convolution(c1, c2, 3, 2), C2f(c2, c2, short, True))
         self.stage3 = nn.Sequential(Convolution(c2, c3, 3, 2), C2f(c3, c3, long, True))
         self.stage4 = nn.Sequential(Convolution(c3, c4, 3, 2), C2f(c4, c4, long, True))
         if levels > 2:

@@ -66,9 +66,7 @@ NAMED: dict[str, dict[str, Any]] = {
 }
 
 
-def named(
-    name: str, vocabulary: int, context: int, layers: int, width: int, heads: int
-) -> Structure:
+def named(name: str, vocabulary: int, context: int, layers: int, width: int, heads: int) -> Structure:
     """Return the named architecture at that size."""
     return Structure(vocabulary, context, layers, width, heads, **NAMED[name])
 
@@ -102,15 +100,10 @@ class Attention(nn.Module):
         bias = structure.bias or structure.bias_out
         self.out = nn.Linear(structure.width, structure.width, bias=bias)
 
-    def forward(self, x: Tensor, turn: Turn | None, cache: Cache | None, layer: int,
-                change: Change) -> Tensor:  # fmt: skip
+    def forward(self, x: Tensor, turn: Turn | None, cache: Cache | None, layer: int, change: Change) -> Tensor:
         rows, tokens, width = x.shape
         s = self.structure
-        qkv = (
-            change(layer, "qkv", x, self.qkv(x))
-            .view(rows, tokens, -1, s.head_width)
-            .transpose(1, 2)
-        )
+        qkv = change(layer, "qkv", x, self.qkv(x)).view(rows, tokens, -1, s.head_width).transpose(1, 2)
         q, k, v = qkv.split([s.heads, s.shared, s.shared], 1)  # (B, heads, T, head width) each
         if turn is not None:
             q, k = rotated(q, *turn), rotated(k, *turn)
@@ -176,8 +169,7 @@ class Block(nn.Module):
         self.norm1, self.norm2 = norm(structure), norm(structure)
         self.attention, self.mlp = Attention(structure), MLP(structure)
 
-    def forward(self, x: Tensor, turn: Turn | None, cache: Cache | None, layer: int,
-                change: Change) -> Tensor:  # fmt: skip
+    def forward(self, x: Tensor, turn: Turn | None, cache: Cache | None, layer: int, change: Change) -> Tensor:
         x = x + self.attention(self.norm1(x), turn, cache, layer, change)
         return x + self.mlp(self.norm2(x), layer, change)
 
@@ -203,11 +195,7 @@ class Decoder(nn.Module):
             self.head = nn.Linear(structure.width, structure.vocabulary, bias=False)
 
     def forward(
-        self,
-        tokens: Tensor,
-        cache: Cache | None = None,
-        last: bool = False,
-        change: Change = unchanged,
+        self, tokens: Tensor, cache: Cache | None = None, last: bool = False, change: Change = unchanged
     ) -> Tensor:
         """Compute the logits.
 
@@ -218,9 +206,7 @@ class Decoder(nn.Module):
         x = self.features(tokens, cache, change)
         return self.logits(x[:, -1:] if last else x)
 
-    def features(
-        self, tokens: Tensor, cache: Cache | None = None, change: Change = unchanged
-    ) -> Tensor:
+    def features(self, tokens: Tensor, cache: Cache | None = None, change: Change = unchanged) -> Tensor:
         """Compute the input of the head, (B, T, width)."""
         begin = cache.length if cache is not None else 0
         place = torch.arange(begin, begin + tokens.shape[1], device=tokens.device)

@@ -47,9 +47,7 @@ class Block(nn.Module):
         self.norm_text = nn.LayerNorm(width)
         self.cross_attn = Attention(width, text, heads)
         hidden = 4 * width
-        self.mlp = nn.Sequential(
-            nn.Linear(width, hidden), nn.GELU("tanh"), nn.Linear(hidden, width)
-        )
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU("tanh"), nn.Linear(hidden, width))
         self.adaLN_modulation = nn.Linear(width, 6 * width)
 
     def forward(self, x: Tensor, step: Tensor, words: Words) -> Tensor:
@@ -133,9 +131,8 @@ def sine_places(high: int, wide: int, width: int, device: torch.device) -> Tenso
 
 
 def text_network(
-    channels: int, widths: Sequence[int], layers: int, attended: Sequence[int], text: int,
-    places: bool,
-) -> nn.Module:  # fmt: skip
+    channels: int, widths: Sequence[int], layers: int, attended: Sequence[int], text: int, places: bool
+) -> nn.Module:
     """Build a noise predictor: a UNet of these widths, or a DiT if only one is given.
 
     A DiT has ``layers`` blocks, which all attend to the text, and always has position embeddings.

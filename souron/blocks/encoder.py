@@ -15,9 +15,7 @@ STD = 0.02  # of initial weights
 class Encoder(nn.Module):
     """Tokens (B, T), padded with ``PAD`` -> features (B, T, width)."""
 
-    def __init__(
-        self, vocabulary: int, context: int, layers: int, width: int, heads: int, drop: float = 0.0
-    ) -> None:
+    def __init__(self, vocabulary: int, context: int, layers: int, width: int, heads: int, drop: float = 0.0) -> None:
         super().__init__()
         self.token = nn.Embedding(vocabulary, width)
         self.place = nn.Embedding(context, width)

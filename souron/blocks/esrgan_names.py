@@ -17,19 +17,21 @@ def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for outer in ("params_ema.", "params."):
         inside = {n.removeprefix(outer): w for n, w in found.items() if n.startswith(outer)}
         found = inside or found
-    ends = sorted(
-        int(m[1]) for name in found if (m := re.fullmatch(r"model\.(\d{1,2})\.weight", name))
+    ends = sorted(int(m[1]) for name in found if (m := re.fullmatch(r"model\.(\d{1,2})\.weight", name)))
+    names = (
+        dict(
+            zip(
+                map(str, ends),
+                ["conv_first", *(f"conv_up{i}" for i in range(1, len(ends) - 2)), "conv_hr", "conv_last"],
+                strict=False,
+            )
+        )
+        if len(ends) > 2
+        else {}
     )
-    names = dict(zip(
-        map(str, ends),
-        ["conv_first", *(f"conv_up{i}" for i in range(1, len(ends) - 2)), "conv_hr", "conv_last"],
-        strict=False,
-    )) if len(ends) > 2 else {}  # fmt: skip
     made = {}
     for name, weight in found.items():
-        name = re.sub(
-            r"^model\.1\.sub\.(\d{1,3})\.RDB(\d)\.conv(\d)\.0\.", r"body.\1.rdb\2.conv\3.", name
-        )
+        name = re.sub(r"^model\.1\.sub\.(\d{1,3})\.RDB(\d)\.conv(\d)\.0\.", r"body.\1.rdb\2.conv\3.", name)
         name = re.sub(r"^model\.1\.sub\.\d{1,3}\.(weight|bias)$", r"conv_body.\1", name)
         name = re.sub(r"^model\.(\d{1,2})\.", lambda m: f"{names.get(m[1], m[0])}.", name)
         name = re.sub(r"^RRDB_trunk\.(\d{1,3})\.RDB(\d)\.", r"body.\1.rdb\2.", name)

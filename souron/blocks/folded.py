@@ -34,9 +34,7 @@ class Norm(nn.BatchNorm2d):
             self.folded = int(batches) == FOLDED
 
 
-def named(
-    network: nn.Module, layers: Iterable[tuple[str, str]], held: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def named(network: nn.Module, layers: Iterable[tuple[str, str]], held: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename the weights of a file to those of a network.
 
     ``layers`` are pairs of a layer of the network, a convolution or a module with ``conv`` and

@@ -18,15 +18,7 @@ from souron.blocks.folded import Norm
 from souron.blocks.mobilenet import eights
 
 # expansion, channels, blocks, stride of the first
-STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
-)
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 STEM = 32  # channels of the first convolution
 LAST = 1280  # of the last, at any width
 QUARTER, EIGHTH, SIXTEENTH, HALVING = 1, 2, 3, 5  # stages whose maps are used elsewhere
@@ -39,13 +31,7 @@ class Convolution(nn.Module):
     """
 
     def __init__(
-        self,
-        inward: int,
-        outward: int,
-        kernel: int = 1,
-        stride: int = 1,
-        groups: int = 1,
-        linear: bool = False,
+        self, inward: int, outward: int, kernel: int = 1, stride: int = 1, groups: int = 1, linear: bool = False
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inward, outward, kernel, stride, groups=groups, bias=False)
@@ -125,9 +111,7 @@ class MobileNetV2(nn.Module):
         for expansion, maps, count, stride in STAGES:
             blocks = []
             for number in range(count):
-                blocks.append(
-                    Inverted(inward, eights(maps * width), 1 if number else stride, expansion)
-                )
+                blocks.append(Inverted(inward, eights(maps * width), 1 if number else stride, expansion))
                 inward = eights(maps * width)
             halving = len(outputs) == HALVING
             self.stages.append(Halving(*blocks) if halving else nn.Sequential(*blocks))

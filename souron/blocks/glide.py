@@ -29,9 +29,7 @@ MASKED = -1e4  # added to the attention scores of masked tokens
 
 
 def norm(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(
-        next(n for n in (32, 16, 8, 4, 2, 1) if width % n == 0 and width > n), width
-    )
+    return nn.GroupNorm(next(n for n in (32, 16, 8, 4, 2, 1) if width % n == 0 and width > n), width)
 
 
 class Residual(nn.Module):
@@ -82,9 +80,8 @@ class Level(nn.Module):
         self.attentions = nn.ModuleList(Attention(wide, tokens) for _each in inputs if tokens)
 
     def forward(
-        self, x: Tensor, time: Tensor, told: tuple[Tensor, Tensor] | None, kept: list[Tensor],
-        up: bool = False,
-    ) -> Tensor:  # fmt: skip
+        self, x: Tensor, time: Tensor, told: tuple[Tensor, Tensor] | None, kept: list[Tensor], up: bool = False
+    ) -> Tensor:
         """Append skip connections to ``kept``, or with ``up`` take them from there."""
         for i, block in enumerate(self.blocks):
             x = block(torch.cat([x, kept.pop()], 1) if up else x, time)
@@ -103,9 +100,7 @@ class GlideUNet(nn.Module):
     that it can be trained on crops.
     """
 
-    def __init__(
-        self, channels: int, out: int, widths: Sequence[int], layers: int = 1, tokens: int = 0
-    ) -> None:
+    def __init__(self, channels: int, out: int, widths: Sequence[int], layers: int = 1, tokens: int = 0) -> None:
         super().__init__()
         first = widths[0]
         self.width, time = first, 4 * first
@@ -125,14 +120,11 @@ class GlideUNet(nn.Module):
             inputs = [kept.pop() + (wide if j else now) for j in range(layers)]
             self.up.append(Level(inputs, wide, time, tokens if i else 0))
             now = wide
-        self.last = nn.Sequential(
-            norm(2 * first), nn.SiLU(), nothing_at_first(nn.Conv2d(2 * first, out, 3, padding=1))
-        )
+        self.last = nn.Sequential(norm(2 * first), nn.SiLU(), nothing_at_first(nn.Conv2d(2 * first, out, 3, padding=1)))
 
     def forward(
-        self, x: Tensor, step: Tensor, vector: Tensor | None = None,
-        told: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:  # fmt: skip
+        self, x: Tensor, step: Tensor, vector: Tensor | None = None, told: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         """Predict; ``told`` are tokens (B, T, tokens) and an additive mask (B, 1, 1, T)."""
         time = self.step(waves(step, self.width).to(x.dtype))
         time = F.silu(time if vector is None else time + vector)  # (B, 4 width)

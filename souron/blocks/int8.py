@@ -49,10 +49,9 @@ class Int8Decoder(Decoder):
                 part = copy.copy(block._modules[name])
                 assert part is not None
                 part._modules = {
-                    key: Int8Linear(layer.weight, layer.bias) if isinstance(layer, nn.Linear)
-                    else layer
+                    key: Int8Linear(layer.weight, layer.bias) if isinstance(layer, nn.Linear) else layer
                     for key, layer in part._modules.items()
-                }  # fmt: skip
+                }
                 mine._modules[name] = part
             blocks.append(mine)
         self.blocks = nn.ModuleList(blocks)

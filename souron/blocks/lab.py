@@ -13,9 +13,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-XYZ = (
-    (0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227),
-)  # fmt: skip
+XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
 WHITE = (0.95047, 1.0, 1.08883)
 DARK = 0.008856  # below, f is linear
 
@@ -23,9 +21,7 @@ DARK = 0.008856  # below, f is linear
 def lab(image: Tensor) -> Tensor:
     """Convert sRGB (B, 3, H, W) in 0..1 to L in 0..100, a and b."""
     image = image.float()
-    linear = torch.where(
-        image > 0.04045, ((image.clamp(min=0) + 0.055) / 1.055) ** 2.4, image / 12.92
-    )
+    linear = torch.where(image > 0.04045, ((image.clamp(min=0) + 0.055) / 1.055) ** 2.4, image / 12.92)
     xyz = torch.einsum("bchw,kc->bkhw", linear, _over_white(image))
     f = torch.where(xyz > DARK, xyz.clamp(min=DARK) ** (1 / 3), 7.787 * xyz + 16 / 116)
     x, y, z = f.unbind(1)
@@ -39,9 +35,7 @@ def srgb(colours: Tensor) -> Tensor:
     f = torch.stack([y + a / 500, y, y - b / 200], 1)
     xyz = torch.where(f > DARK ** (1 / 3), f**3, (f - 16 / 116) / 7.787).clamp(min=0)
     linear = torch.einsum("bkhw,ck->bchw", xyz, _over_white(colours).inverse())
-    image = torch.where(
-        linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear
-    )
+    image = torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear)
     return image.clamp(0, 1)
 
 

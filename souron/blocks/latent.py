@@ -91,9 +91,7 @@ class GEGLU(nn.Module):
 class FeedForward(nn.Module):
     def __init__(self, width: int):
         super().__init__()
-        self.net = nn.Sequential(
-            GEGLU(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width)
-        )
+        self.net = nn.Sequential(GEGLU(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
@@ -210,9 +208,7 @@ class TextUNet(nn.Module):
         first, last = widths[0], widths[-1]
         self.width, time, self.places = first, 4 * first, places
         self.conv_in = nn.Conv2d(channels + 2 * places, first, 3, padding=1)
-        self.time_embedding = nn.ModuleDict(
-            {"linear_1": nn.Linear(first, time), "linear_2": nn.Linear(time, time)}
-        )
+        self.time_embedding = nn.ModuleDict({"linear_1": nn.Linear(first, time), "linear_2": nn.Linear(time, time)})
 
         def parts(inputs: Sequence[int], wide: int, attends: bool) -> tuple[list, list]:
             blocks = [Residual(narrow, wide, time, groups, 1e-5) for narrow in inputs]
@@ -268,12 +264,21 @@ def waves(step: Tensor, width: int) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], 1)
 
 
-RESIDUAL = {"in_layers.0": "norm1", "in_layers.2": "conv1", "emb_layers.1": "time_emb_proj",
-            "out_layers.0": "norm2", "out_layers.3": "conv2",
-            "skip_connection": "conv_shortcut"}  # fmt: skip
-OUTER = {"input_blocks.0.0": "conv_in", "out.0": "conv_norm_out", "out.2": "conv_out",
-         "time_embed.0": "time_embedding.linear_1",
-         "time_embed.2": "time_embedding.linear_2"}  # fmt: skip
+RESIDUAL = {
+    "in_layers.0": "norm1",
+    "in_layers.2": "conv1",
+    "emb_layers.1": "time_emb_proj",
+    "out_layers.0": "norm2",
+    "out_layers.3": "conv2",
+    "skip_connection": "conv_shortcut",
+}
+OUTER = {
+    "input_blocks.0.0": "conv_in",
+    "out.0": "conv_norm_out",
+    "out.2": "conv_out",
+    "time_embed.0": "time_embedding.linear_1",
+    "time_embed.2": "time_embedding.linear_2",
+}
 
 
 def unet_name(name: str, layers: int = 2) -> str:
@@ -286,9 +291,7 @@ def unet_name(name: str, layers: int = 2) -> str:
     module, _dot, kind = name.rpartition(".")
     if module in OUTER:
         return f"{OUTER[module]}.{kind}"
-    found = re.fullmatch(
-        r"(input|output)_blocks\.(\d+)\.(\d+)\.(.+)|middle_block\.(\d)\.(.+)", module
-    )
+    found = re.fullmatch(r"(input|output)_blocks\.(\d+)\.(\d+)\.(.+)|middle_block\.(\d)\.(.+)", module)
     if found is None:
         return ""
     side, block, part, inner, middle, within = found.groups()

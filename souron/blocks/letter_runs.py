@@ -17,9 +17,8 @@ class Index:
     """Texts as TF-IDF vectors of character n-grams, each with its translation."""
 
     def __init__(
-        self, texts: Sequence[str], translations: Sequence[str], shortest: int, longest: int,
-        numbers: int,
-    ) -> None:  # fmt: skip
+        self, texts: Sequence[str], translations: Sequence[str], shortest: int, longest: int, numbers: int
+    ) -> None:
         self.shortest, self.longest, self.numbers = shortest, longest, numbers
         self.translations = translations
         counts = self._counts(texts)

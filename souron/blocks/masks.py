@@ -51,9 +51,7 @@ class MaskedRCNN(RCNN):
         logit = self.drawer(part).float()
         return logit[torch.arange(len(label), device=label.device), label]
 
-    def masks(
-        self, levels: Sequence[Tensor], found: Sequence[Tensor], side: Sequence[int]
-    ) -> list[Tensor]:
+    def masks(self, levels: Sequence[Tensor], found: Sequence[Tensor], side: Sequence[int]) -> list[Tensor]:
         """Predict masks (n, H, W) bool of each image's boxes (n, 5 or more).
 
         Columns are label, left, top, right, bottom; ``side`` is the image's height and width.
@@ -68,9 +66,7 @@ class MaskedRCNN(RCNN):
             masks.append(mask)
         return masks
 
-    def mask_loss(
-        self, levels: Sequence[Tensor], box: Sequence[Tensor], owner: Sequence[Tensor], batch: Any
-    ) -> Tensor:
+    def mask_loss(self, levels: Sequence[Tensor], box: Sequence[Tensor], owner: Sequence[Tensor], batch: Any) -> Tensor:
         """Compute the mask loss over regions with an object.
 
         It is the binary cross-entropy between the mask of the true label and the object's mask

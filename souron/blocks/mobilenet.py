@@ -154,9 +154,7 @@ def v3(reduced: bool = False, dilated: bool = False) -> list[Setting]:
     return settings
 
 
-def layers_of(
-    channels: int, stem: int, settings: Sequence[Setting], last: int, stride: int = 2
-) -> Iterator[nn.Module]:
+def layers_of(channels: int, stem: int, settings: Sequence[Setting], last: int, stride: int = 2) -> Iterator[nn.Module]:
     """Yield the first convolution, with that ``stride``, the blocks, and the last convolution."""
     outer = nn.ReLU6 if settings[0].activation is nn.ReLU6 else nn.Hardswish
     yield Convolution(channels, stem, 3, stride, activation=outer)

@@ -98,14 +98,11 @@ class PriorTransformer(nn.Module):
     clip_std: Tensor
 
     def __init__(
-        self, dims: int = 768, text: int = 768, context: int = 77, width: int = 2048,
-        heads: int = 32, layers: int = 20,
-    ) -> None:  # fmt: skip
+        self, dims: int = 768, text: int = 768, context: int = 77, width: int = 2048, heads: int = 32, layers: int = 20
+    ) -> None:
         super().__init__()
         self.width, self.context = width, context
-        self.time_embedding = nn.ModuleDict(
-            {"linear_1": nn.Linear(width, width), "linear_2": nn.Linear(width, width)}
-        )
+        self.time_embedding = nn.ModuleDict({"linear_1": nn.Linear(width, width), "linear_2": nn.Linear(width, width)})
         self.proj_in = nn.Linear(dims, width)
         self.embedding_proj = nn.Linear(dims, width)
         self.encoder_hidden_states_proj = nn.Linear(text, width)
@@ -149,9 +146,8 @@ class PriorTransformer(nn.Module):
 
 
 def drawn_points(
-    prior: PriorTransformer, kept: Sequence[float], start: Tensor, text: Text, guidance: float,
-    steps: int = 20,
-) -> Tensor:  # fmt: skip
+    prior: PriorTransformer, kept: Sequence[float], start: Tensor, text: Text, guidance: float, steps: int = 20
+) -> Tensor:
     """Sample standardised image embeddings (B, dims) from noise (B, candidates, dims).
 
     Of the candidates of a text, the one nearest to the text embedding is returned.

@@ -18,16 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks import boxes
-from souron.blocks.boxes import (
-    NOTHING,
-    around,
-    at_corners,
-    clipped,
-    decode,
-    drawn,
-    encode,
-    overlaps,
-)
+from souron.blocks.boxes import NOTHING, around, at_corners, clipped, decode, drawn, encode, overlaps
 from souron.kinds.codecs.image import Letterbox
 from souron.kinds.picture import Picture
 
@@ -112,12 +103,9 @@ class FPN(nn.Module):
 
     def __init__(self, inward: Sequence[int], maps: int, norms: bool = False) -> None:
         super().__init__()
-        self.inner = nn.ModuleList(
-            normed(each, maps, 1) if norms else nn.Conv2d(each, maps, 1) for each in inward
-        )
+        self.inner = nn.ModuleList(normed(each, maps, 1) if norms else nn.Conv2d(each, maps, 1) for each in inward)
         self.outer = nn.ModuleList(
-            normed(maps, maps, 3) if norms else nn.Conv2d(maps, maps, 3, padding=1)
-            for _each in inward
+            normed(maps, maps, 3) if norms else nn.Conv2d(maps, maps, 3, padding=1) for _each in inward
         )
 
     def forward(self, found: Sequence[Tensor]) -> list[Tensor]:
@@ -181,10 +169,7 @@ class Judge(nn.Module):
 
 
 def pooled(
-    levels: Sequence[Tensor],
-    regions: Sequence[Tensor],
-    places: int = PLACES,
-    layout: Layout | None = None,
+    levels: Sequence[Tensor], regions: Sequence[Tensor], places: int = PLACES, layout: Layout | None = None
 ) -> Tensor:
     """RoIAlign of each image's regions (n, 4) -> (R, maps, places, places).
 
@@ -282,17 +267,14 @@ class RCNN(nn.Module):
         sides = [(s / a**0.5, s * a**0.5) for s in self.config.scales for a in ASPECTS]
         sizes = torch.tensor(sides, device=levels[0].device)
         return [
-            around(x.shape[2], x.shape[3], stride, stride * sizes)
-            for x, stride in zip(levels, STRIDES, strict=True)
+            around(x.shape[2], x.shape[3], stride, stride * sizes) for x, stride in zip(levels, STRIDES, strict=True)
         ]
 
     def _anchors_at_corners(self, levels: Sequence[Tensor]) -> list[Tensor]:
         height, width = (count * self.layout.strides[0] for count in levels[0].shape[2:])
         found = []
         for x, sides in zip(levels, self.layout.sides, strict=True):
-            sizes = [
-                (side / aspect**0.5, side * aspect**0.5) for aspect in ASPECTS for side in sides
-            ]
+            sizes = [(side / aspect**0.5, side * aspect**0.5) for aspect in ASPECTS for side in sides]
             high, wide = x.shape[2:]
             step = wide and width // wide, high and height // high
             found.append(at_corners(high, wide, step, torch.tensor(sizes, device=x.device)))
@@ -324,9 +306,7 @@ class RCNN(nn.Module):
             found.append((edges[best], score[best].sigmoid()))
         return found
 
-    def pooled(
-        self, levels: Sequence[Tensor], regions: Sequence[Tensor], places: int = PLACES
-    ) -> Tensor:
+    def pooled(self, levels: Sequence[Tensor], regions: Sequence[Tensor], places: int = PLACES) -> Tensor:
         """Pool regions as the size does, see the function of that name."""
         if self.published_layout or places != PLACES:
             return pooled(levels, regions, places, self.layout)
@@ -344,18 +324,14 @@ class RCNN(nn.Module):
             score = score * ((box[..., 2:] - box[..., :2]) >= EMPTY).all(2)
         return levels, list(zip(box.split(counts), score.split(counts), strict=True))
 
-    def first(
-        self, image: Tensor, target: Sequence[Tensor]
-    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def first(self, image: Tensor, target: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Return the pyramid, each image's proposals, and the loss of the proposal network."""
         levels = self.pyramid(self.backbone(image))
         anchors, said = self.anchors(levels), self.proposer(levels)
         regions = [box for box, _sure in self.proposals(said, anchors, image)]
         return levels, regions, self.proposing(said, torch.cat(anchors), target)
 
-    def proposing(
-        self, said: tuple[Tensor, Tensor], anchor: Tensor, target: Sequence[Tensor]
-    ) -> Tensor:
+    def proposing(self, said: tuple[Tensor, Tensor], anchor: Tensor, target: Sequence[Tensor]) -> Tensor:
         """Compute the two losses of the region proposal network."""
         sure, offset = said
         loss, count = sure.new_zeros(()), 0
@@ -371,9 +347,7 @@ class RCNN(nn.Module):
             count += len(rows)
         return loss / max(1, count)
 
-    def learning(
-        self, regions: Sequence[Tensor], target: Sequence[Tensor]
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    def learning(self, regions: Sequence[Tensor], target: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Sample each image's training regions (n, 4), with true boxes added, and their objects
         (n,).
 
@@ -389,11 +363,7 @@ class RCNN(nn.Module):
         return chosen, owners
 
     def judging(
-        self,
-        levels: Sequence[Tensor],
-        chosen: Sequence[Tensor],
-        owners: Sequence[Tensor],
-        target: Sequence[Tensor],
+        self, levels: Sequence[Tensor], chosen: Sequence[Tensor], owners: Sequence[Tensor], target: Sequence[Tensor]
     ) -> Tensor:
         """Compute the two losses of the box head on the training regions."""
         mine = []

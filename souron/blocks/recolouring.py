@@ -24,10 +24,7 @@ def smaller(image: Image.Image, size: tuple[int, int]) -> Tensor:
 def recoloured(image: Image.Image, ab: Tensor) -> tuple[Image.Image, float]:
     """Apply colours (1, 2, h, w) to an image; also return the fraction of its coloured pixels."""
     wide, high = image.size
-    planes = [
-        Image.fromarray(plane.numpy()).resize(image.size, Image.Resampling.BILINEAR)
-        for plane in ab[0]
-    ]
+    planes = [Image.fromarray(plane.numpy()).resize(image.size, Image.Resampling.BILINEAR) for plane in ab[0]]
     made = np.empty((high, wide, 3), np.uint8)
     vivid = 0
     for top in range(0, high, STRIP):

@@ -129,9 +129,7 @@ def dpm(
             if before is not None:
                 ahead = clean + (clean - before[0]) * leap / (2 * before[1])
             # exp(-leap) = s_after a_now / (a_after s_now)
-            x = math.sqrt((1 - after) / (1 - now)) * x - (
-                math.sqrt(after) * math.expm1(-leap) * ahead
-            )
+            x = math.sqrt((1 - after) / (1 - now)) * x - (math.sqrt(after) * math.expm1(-leap) * ahead)
             before = clean, leap
         yield x
 

@@ -66,9 +66,7 @@ def proposals(image: Tensor) -> Tensor:
     return box.float().to(image.device)
 
 
-def moved_along(
-    augment: Callable[[Rows, Generator], Rows],
-) -> Callable[[Rows, Generator], Rows]:
+def moved_along(augment: Callable[[Rows, Generator], Rows]) -> Callable[[Rows, Generator], Rows]:
     """Extend an augmentation of images and boxes to the proposals of the original images.
 
     Proposals are added to the boxes; ``of_rows`` extracts them.
@@ -128,9 +126,7 @@ def search(pixels: Tensor) -> Tensor:
         small = F.interpolate(small[None], sides, mode="bilinear", antialias=True)[0]
     colours = small.numpy().transpose(1, 2, 0).astype(np.float64)
     found = np.concatenate([merged(segments(colours, k), colours) for k in SCALES])
-    found = np.unique(found, axis=0) * np.array(
-        [width / small.shape[2], height / small.shape[1]] * 2
-    )
+    found = np.unique(found, axis=0) * np.array([width / small.shape[2], height / small.shape[1]] * 2)
     found = found[((found[:, 2:] - found[:, :2]) >= 2).all(1)]
     whole = np.array([[0, 0, width, height]], dtype=float)
     return torch.from_numpy(np.concatenate([found, whole])).to(torch.float16)
@@ -172,9 +168,7 @@ def root(parent: list[int], place: int) -> int:
     return place
 
 
-def join(
-    parent: list[int], size: list[int], most: list[float], a: int, b: int, last: float
-) -> None:
+def join(parent: list[int], size: list[int], most: list[float], a: int, b: int, last: float) -> None:
     """Merge the smaller of two regions into the larger one."""
     if size[a] < size[b]:
         a, b = b, a
@@ -193,15 +187,20 @@ def merged(region: NDArray[np.int64], colours: Array) -> NDArray[np.int64]:
     """Return the boxes (n, 4) of regions (H, W) and of all merged pairs of neighbours."""
     count, area = int(region.max()) + 1, region.size
     size = np.bincount(region.ravel()).astype(float)
-    box = np.array(
-        [[x.start, y.start, x.stop, y.stop] for y, x in scipy.ndimage.find_objects(region + 1)]
-    )
+    box = np.array([[x.start, y.start, x.stop, y.stop] for y, x in scipy.ndimage.find_objects(region + 1)])
     bins = 256 // BINS
     colour = (colours // BINS).astype(int).reshape(area, -1)
-    histogram = np.concatenate([
-        np.bincount(region.ravel() * bins + column, minlength=count * bins).reshape(count, bins)
-        for column in colour.T
-    ], 1) / size[:, None] / colour.shape[1]  # fmt: skip
+    histogram = (
+        np.concatenate(
+            [
+                np.bincount(region.ravel() * bins + column, minlength=count * bins).reshape(count, bins)
+                for column in colour.T
+            ],
+            1,
+        )
+        / size[:, None]
+        / colour.shape[1]
+    )
     near = np.zeros((count, count), dtype=bool)
     for here, there in ((region[:, :-1], region[:, 1:]), (region[:-1], region[1:])):
         near[here, there] = near[there, here] = True

@@ -54,10 +54,9 @@ class Features(nn.Module):
         """Yield the name of each convolution here, and in the published file."""
         for layer, block, part in self.network.layers():
             inside = f"expanded_conv_{block}" if block else "expanded_conv"
-            name = {
-                "": "Conv/Relu6" if block < 0 else "Conv_1/Relu6",
-                "project": f"{inside}/project/{NORM}",
-            }.get(part, f"{inside}/{part}/Relu6")
+            name = {"": "Conv/Relu6" if block < 0 else "Conv_1/Relu6", "project": f"{inside}/project/{NORM}"}.get(
+                part, f"{inside}/{part}/Relu6"
+            )
             yield f"network.{layer}", f"{FILE}/{name}"
         for number, (narrow, wide) in enumerate(EXTRA):
             yield f"extra.{number}.0", f"{FILE}/layer_19_1_Conv2d_{number + 2}_1x1_{narrow}/Relu6"
@@ -80,13 +79,9 @@ def renamed(features: Features, head: nn.ModuleDict, held: Mapping[str, Tensor])
     """
     own = named(features, features.layers(), held)
     state = {f"backbone.{key}": value for key, value in own.items()}
-    for branch, part in (
-        ("classification_head", "ClassPredictor"),
-        ("regression_head", "BoxEncodingPredictor"),
-    ):
+    for branch, part in (("classification_head", "ClassPredictor"), ("regression_head", "BoxEncodingPredictor")):
         layers = [
-            (f"module_list.{level}", f"BoxPredictor_{level}/{part}/BiasAdd")
-            for level in range(len(features.maps))
+            (f"module_list.{level}", f"BoxPredictor_{level}/{part}/BiasAdd") for level in range(len(features.maps))
         ]
         for key, value in named(head[branch], layers, held).items():
             if branch == "regression_head":

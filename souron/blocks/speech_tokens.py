@@ -93,11 +93,7 @@ class Layout:
         return [self.start, self.language(language), wanted, *([] if timed else [self.untimed])]
 
     def allowed(
-        self,
-        logits: Tensor,
-        written: Sequence[Sequence[int]],
-        timed: bool,
-        silent: Sequence[int] = (),
+        self, logits: Tensor, written: Sequence[Sequence[int]], timed: bool, silent: Sequence[int] = ()
     ) -> Tensor:
         """Return logits (R, size) with -inf at tokens that must not follow those ``written``.
 
@@ -204,8 +200,7 @@ def search(
         row = (parent + torch.arange(count, device=device)[:, None] * beams).flatten()
         tokens = token.view(-1, 1)
         written = [
-            [*written[before], number]
-            for before, number in zip(row.tolist(), token.flatten().tolist(), strict=True)
+            [*written[before], number] for before, number in zip(row.tolist(), token.flatten().tolist(), strict=True)
         ]
         caches = [spread(cache, row) for cache in caches] if beams > 1 else caches
         ended, length = ended.gather(1, parent), length.gather(1, parent)

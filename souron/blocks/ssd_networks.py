@@ -40,13 +40,7 @@ class VGG(nn.Module):
         dense = [nn.MaxPool2d(3, 1, 1), holes, nn.ReLU(), nn.Conv2d(1024, 1024, 1), nn.ReLU()]
         last = nn.Sequential(nn.MaxPool2d(2, 2), *stage(512, 512, 3)[:-1], nn.Sequential(*dense))
         self.extra = nn.ModuleList(
-            [
-                last,
-                halved(1024, 256, 512),
-                halved(512, 128, 256),
-                cut(256, 128, 256),
-                cut(256, 128, 256),
-            ]
+            [last, halved(1024, 256, 512), halved(512, 128, 256), cut(256, 128, 256), cut(256, 128, 256)]
         )
         self.scale_weight = nn.Parameter(torch.full((512,), 20.0))
         mean = torch.tensor([0.48235, 0.45882, 0.40784])[:, None, None]
@@ -78,8 +72,7 @@ class MobileNet(nn.Module):
         block = layers[TAIL].get_submodule("block")
         assert isinstance(block, nn.Sequential)
         self.features = nn.Sequential(
-            nn.Sequential(*layers[:TAIL], block[0]),
-            nn.Sequential(block[1:], *layers[TAIL + 1 :]),
+            nn.Sequential(*layers[:TAIL], block[0]), nn.Sequential(block[1:], *layers[TAIL + 1 :])
         )
         inward, self.extra = self.maps[1], nn.ModuleList()
         for outward in LITE_MAPS:
@@ -151,22 +144,14 @@ class Branch(nn.Module):
     """Predictions (B, A, values) for each default box, from all feature maps."""
 
     def __init__(
-        self,
-        maps: Sequence[int],
-        boxes: Sequence[int],
-        values: int,
-        lite: bool = False,
-        kernel: int = 3,
+        self, maps: Sequence[int], boxes: Sequence[int], values: int, lite: bool = False, kernel: int = 3
     ) -> None:
         super().__init__()
         self.values = values
         self.module_list = nn.ModuleList(
-            prediction(inward, count * values, lite, kernel)
-            for inward, count in zip(maps, boxes, strict=True)
+            prediction(inward, count * values, lite, kernel) for inward, count in zip(maps, boxes, strict=True)
         )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        said = [
-            layer(x).permute(0, 2, 3, 1) for layer, x in zip(self.module_list, maps, strict=True)
-        ]
+        said = [layer(x).permute(0, 2, 3, 1) for layer, x in zip(self.module_list, maps, strict=True)]
         return torch.cat([each.reshape(len(each), -1, self.values) for each in said], 1).float()

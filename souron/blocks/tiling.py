@@ -58,9 +58,7 @@ def count(size: tuple[int, int], tile: int, overlap: int) -> int:
     return wide * high
 
 
-def rows(
-    network: Network, image: Tensor, tile: int, overlap: int, scale: int = 1
-) -> Iterator[Tensor]:
+def rows(network: Network, image: Tensor, tile: int, overlap: int, scale: int = 1) -> Iterator[Tensor]:
     """Yield strips (C', h, scale W) float32 of the output, from top to bottom.
 
     ``picture`` (C, H, W) has bytes, or floats in 0..255.

@@ -13,10 +13,7 @@ from torch import Tensor, nn
 Rules = Sequence[tuple[str, str]]  # patterns of names there, and what replaces them
 
 OLDER: Rules = (  # names of files from before 2022 -> those of today
-    (
-        r"backbone\.fpn\.(inner|layer)_blocks\.(\d+)\.(weight|bias)",
-        r"backbone.fpn.\1_blocks.\2.0.\3",
-    ),
+    (r"backbone\.fpn\.(inner|layer)_blocks\.(\d+)\.(weight|bias)", r"backbone.fpn.\1_blocks.\2.0.\3"),
     (r"rpn\.head\.conv\.(weight|bias)", r"rpn.head.conv.0.0.\1"),
 )
 RCNN: Rules = (
@@ -81,9 +78,7 @@ def _of_mask(key: str, normed: bool) -> str:
     return f"drawer.{(3 if normed else 2) * number + part}.{kind}"
 
 
-def segmenter(
-    system: Any, weights: Mapping[str, Tensor], backbone: str, rules: Rules
-) -> dict[str, Tensor]:
+def segmenter(system: Any, weights: Mapping[str, Tensor], backbone: str, rules: Rules) -> dict[str, Tensor]:
     """Return the weights of torchvision's segmenters by their names here.
 
     ``backbone`` is the backbone's name here, ``rules`` are those of the other layers.

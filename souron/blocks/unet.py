@@ -143,9 +143,7 @@ class UNet(nn.Module):
         groups, time = min(32, max(1, first // 4)), 4 * first
         self.width = first
         self.conv_in = nn.Conv2d(channels, first, 3, padding=1)
-        self.time_embedding = nn.ModuleDict(
-            {"linear_1": nn.Linear(first, time), "linear_2": nn.Linear(time, time)}
-        )
+        self.time_embedding = nn.ModuleDict({"linear_1": nn.Linear(first, time), "linear_2": nn.Linear(time, time)})
         self.class_embedding = nn.Embedding(labels + 1, time) if labels else None
 
         self.down_blocks, kept, now = nn.ModuleList(), [first], first

@@ -24,9 +24,12 @@ def mixed(clean: Tensor, kept: Sequence[float]) -> tuple[Tensor, Tensor, Tensor]
 
 
 def drawn(
-    find: Callable[[Tensor, Tensor], Tensor], kept: Sequence[float], sampler: str, steps: int,
+    find: Callable[[Tensor, Tensor], Tensor],
+    kept: Sequence[float],
+    sampler: str,
+    steps: int,
     normal: Callable[[], Tensor],
-) -> Iterator[Tensor]:  # fmt: skip
+) -> Iterator[Tensor]:
     """Generate images (B, ...) in -1..1 from noise; ``find`` predicts v of noisy images
     at steps (B,).
     """

@@ -44,10 +44,7 @@ class Network(nn.Module):
 
     def __init__(self, config: Any, channels: int, labels: int, published: Any = None) -> None:
         super().__init__()
-        c1, c2, c3, c4, c5 = (
-            8 * ceil(min(maps, config.most) * config.width / 8)
-            for maps in (64, 128, 256, 512, 1024)
-        )
+        c1, c2, c3, c4, c5 = (8 * ceil(min(maps, config.most) * config.width / 8) for maps in (64, 128, 256, 512, 1024))
         short, long = (max(1, round(blocks * config.depth)) for blocks in (3, 6))
         self.backbone: nn.Module
         if published is not None:
@@ -125,9 +122,7 @@ def ciou(box: Tensor, true: Tensor) -> Tensor:
     around = box[..., 2:].maximum(true[..., 2:]) - box[..., :2].minimum(true[..., :2])
     apart = (box[..., :2] + box[..., 2:] - true[..., :2] - true[..., 2:]) / 2
     far = apart.square().sum(-1) / around.square().sum(-1).clamp(min=1e-7)
-    angle, true_angle = (
-        torch.atan2(each[..., 0], each[..., 1].clamp(min=1e-7)) for each in (size, true_size)
-    )
+    angle, true_angle = (torch.atan2(each[..., 0], each[..., 1].clamp(min=1e-7)) for each in (size, true_size))
     v = 4 / pi**2 * (angle - true_angle).square()
     with torch.no_grad():
         a = v / (1 - u + v).clamp(min=1e-7)
@@ -135,9 +130,7 @@ def ciou(box: Tensor, true: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def assign(
-    score: Tensor, box: Tensor, place: Tensor, truth: Tensor, there: Tensor
-) -> tuple[Tensor, Tensor]:
+def assign(score: Tensor, box: Tensor, place: Tensor, truth: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
     """Assign an object to each anchor point (B, A), and its target score (B, A), 0 for none.
 
     ``score`` (B, A, labels), ``box`` (B, A, 4), ``place`` (A, 2), ``truth`` (B, M, 5) of which

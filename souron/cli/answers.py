@@ -19,9 +19,7 @@ FORMS = {"coco": ".coco.json", "yolo": ".txt", "json": ".json", "csv": ".csv", "
 class Saving:
     """Files with the answers of a system: one each, or one file of COCO for all of them."""
 
-    def __init__(
-        self, loaded: Any, meaning: names.Meaning, out: str | None, to: str | None
-    ) -> None:
+    def __init__(self, loaded: Any, meaning: names.Meaning, out: str | None, to: str | None) -> None:
         from souron.runs.annotations import Annotations
 
         self.loaded, self.meaning, self.to = loaded, meaning, to
@@ -77,9 +75,7 @@ def excludes(answer: Any) -> bool:
     return are_labels(answer) and not getattr(answer, "several", False)
 
 
-def tell_json(
-    file: str, answer: Any, top: int, saved: Path | None, origin: Mapping[str, Any] | None = None
-) -> None:
+def tell_json(file: str, answer: Any, top: int, saved: Path | None, origin: Mapping[str, Any] | None = None) -> None:
     """Print one JSON object on a line; ``origin``: the system that answered."""
     if isinstance(answer, UserError):
         print_json({"file": file, "error": f"[{answer.code}] {answer.found}"})
@@ -105,10 +101,7 @@ def tell_csv() -> Callable:
             return
         if not are_labels(answer):
             raise UserError(
-                "option",
-                _("--csv lists labels, and this system gives none"),
-                expected="--json",
-                fix="out=FOLDER",
+                "option", _("--csv lists labels, and this system gives none"), expected="--json", fix="out=FOLDER"
             )
         for rank, (label, probability) in enumerate(best(answer, top), 1):
             writer.writerow([file, rank, label, f"{probability:.6f}"])

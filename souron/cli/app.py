@@ -56,14 +56,7 @@ def command(
     """Register a command: one line of help, examples (one a line), its group in ``GROUPS``."""
     assert group in console.GROUPS, f"{name}: no group is named {group}"
     # without typer's own --help, for which it would import pydantic; ``obey`` answers it
-    return of.command(
-        name,
-        cls=cls,
-        help=help,
-        epilog=examples,
-        add_help_option=False,
-        rich_help_panel=group,
-    )
+    return of.command(name, cls=cls, help=help, epilog=examples, add_help_option=False, rich_help_panel=group)
 
 
 def parser(name: str = "") -> Any:
@@ -83,7 +76,5 @@ def parser(name: str = "") -> Any:
                 fix=_('see "Add a study" in CONTRIBUTING.md'),
             )
         examples = "\n".join(entry.examples)
-        command(entry.name, entry.title, examples, group=entry.group, of=some)(
-            studies.command_of(entry)
-        )
+        command(entry.name, entry.title, examples, group=entry.group, of=some)(studies.command_of(entry))
     return typer.main.get_command(some)

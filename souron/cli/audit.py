@@ -16,10 +16,7 @@ from souron.utils.messages import N_, UserError, _
     cls=studies.Family,
 )
 def audit(
-    name: Annotated[
-        str,
-        Argument(metavar="NAME", help=N_("an audit; souron audit NAME --help explains it")),
-    ],
+    name: Annotated[str, Argument(metavar="NAME", help=N_("an audit; souron audit NAME --help explains it"))],
     files: Annotated[list[str] | None, Argument(metavar="...", hidden=True)] = None,
 ) -> None:
     """Refuse a name that ``main`` has found no audit for."""

@@ -42,47 +42,25 @@ Model = Annotated[
         autocompletion=cli_options.complete_system_or_run,
     ),
 ]
-Question = Annotated[
-    list[str] | None, Argument(metavar="QUESTION", help=N_("without one: a conversation"))
-]
-System = Annotated[
-    str, Option(metavar="TEXT", help=N_("system prompt: what stands before the conversation"))
-]
-Length = Annotated[
-    int, Option(min=1, max=4096, metavar="N", help=N_("tokens of an answer at most (256)"))
-]
+Question = Annotated[list[str] | None, Argument(metavar="QUESTION", help=N_("without one: a conversation"))]
+System = Annotated[str, Option(metavar="TEXT", help=N_("system prompt: what stands before the conversation"))]
+Length = Annotated[int, Option(min=1, max=4096, metavar="N", help=N_("tokens of an answer at most (256)"))]
 Temperature = Annotated[
     float | None,
-    Option(
-        min=0,
-        max=2,
-        metavar="T",
-        help=N_("0 takes the likeliest token (the model's own temperature, or 0.8)"),
-    ),
+    Option(min=0, max=2, metavar="T", help=N_("0 takes the likeliest token (the model's own temperature, or 0.8)")),
 ]
 Top = Annotated[
     float | None,
     Option(
-        min=0.01,
-        max=1,
-        metavar="P",
-        help=N_("sample among the likeliest up to this probability (its own, or 0.95)"),
+        min=0.01, max=1, metavar="P", help=N_("sample among the likeliest up to this probability (its own, or 0.95)")
     ),
 ]
 Context = Annotated[
-    int | None,
-    Option(
-        min=16,
-        max=8192,
-        metavar="N",
-        help=N_("tokens that a published model sees at most (2048)"),
-    ),
+    int | None, Option(min=16, max=8192, metavar="N", help=N_("tokens that a published model sees at most (2048)"))
 ]
 Load = Annotated[str | None, Option(metavar="FILE", help=N_("continue a saved chat (JSON)"))]
 Save = Annotated[str | None, Option(metavar="FILE", help=N_("save the chat there, as a new file"))]
-Template = Annotated[
-    bool, Option("--template", help=N_("show the model's template and what it sees"))
-]
+Template = Annotated[bool, Option("--template", help=N_("show the model's template and what it sees"))]
 
 
 @command(
@@ -130,8 +108,9 @@ def chat(
             filtered = filters.named(filter, lexicon)
         with console.warning_lines():
             voice = models_api.load(run, context=context).voice
-    talk = Conversation(voice, before, length, voice.sampling(temperature, top, seed or 0),
-                        filtered.screen if filtered else None)  # fmt: skip
+    talk = Conversation(
+        voice, before, length, voice.sampling(temperature, top, seed or 0), filtered.screen if filtered else None
+    )
     if system:
         talk.system(system)
     session = Session(run, talk, filtered)
@@ -140,8 +119,7 @@ def chat(
         session.show_template(words)
         return
     if not voice.template:
-        note(_("{name} has no template for conversations: it completes plain text").format(
-            name=run))  # fmt: skip
+        note(_("{name} has no template for conversations: it completes plain text").format(name=run))
     try:
         if question is not None:
             session.answer(lambda: talk.ask(words))
@@ -213,8 +191,7 @@ class Session:
 
     def interactive(self) -> None:
         """Prompt for questions until Ctrl-D, /quit, or Ctrl-C at the prompt."""
-        note(_("{name}: ask, or /help. Ctrl-C stops an answer, a second one leaves.").format(
-            name=self.name))  # fmt: skip
+        note(_("{name}: ask, or /help. Ctrl-C stops an answer, a second one leaves.").format(name=self.name))
         for number, turn in enumerate(self.talk.chat.turns):
             show(f"{turn.role} {number + 1}: " + OBEYED.sub("\ufffd", turn.text))
         while True:
@@ -340,20 +317,26 @@ class Session:
 
 def figures(reply: Any) -> str:
     """Return one line of figures about an answer: speed, tokens and context."""
-    first = "" if reply.seconds_to_first is None else _(
-        "first token after {seconds:.2g} s").format(seconds=reply.seconds_to_first)  # fmt: skip
-    rate = "" if reply.tokens_per_second is None else _(
-        "{rate:.3g} tokens a second").format(rate=reply.tokens_per_second)  # fmt: skip
+    first = (
+        ""
+        if reply.seconds_to_first is None
+        else _("first token after {seconds:.2g} s").format(seconds=reply.seconds_to_first)
+    )
+    rate = (
+        "" if reply.tokens_per_second is None else _("{rate:.3g} tokens a second").format(rate=reply.tokens_per_second)
+    )
     parts = [
         _("prompt {prompt} tokens, answer {answer}, context {used} of {context}").format(
-            prompt=reply.prompt_tokens, answer=reply.tokens,
-            used=reply.prompt_tokens + reply.tokens, context=reply.context,
+            prompt=reply.prompt_tokens,
+            answer=reply.tokens,
+            used=reply.prompt_tokens + reply.tokens,
+            context=reply.context,
         ),
         first,
         rate,
         _("seed {seed}").format(seed=reply.seed),
         stopped(reply.stopped_by),
-    ]  # fmt: skip
+    ]
     return " · ".join(filter(None, parts))
 
 
@@ -418,11 +401,7 @@ def typed(text: str = "") -> str | None:
 
 def whole(text: str, example: str) -> int:
     if not text.isdecimal() or len(text) > 18:
-        raise UserError(
-            "value",
-            _("{text!r} is no whole number").format(text=text),
-            expected=example,
-        )
+        raise UserError("value", _("{text!r} is no whole number").format(text=text), expected=example)
     return int(text)
 
 

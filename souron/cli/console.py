@@ -87,9 +87,7 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print a warning on stderr, even with --quiet."""
-    Console(stderr=True, markup=False, highlight=False, emoji=False).print(
-        text, style="yellow", soft_wrap=True
-    )
+    Console(stderr=True, markup=False, highlight=False, emoji=False).print(text, style="yellow", soft_wrap=True)
 
 
 @contextmanager
@@ -127,12 +125,7 @@ def show_trouble(trouble: UserError) -> None:
 
 def error(trouble: UserError) -> dict[str, str]:
     """Return an error as a dict for programs."""
-    return {
-        "code": trouble.code,
-        "found": trouble.found,
-        "expected": trouble.expected,
-        "try": trouble.fix,
-    }
+    return {"code": trouble.code, "found": trouble.found, "expected": trouble.expected, "try": trouble.fix}
 
 
 def measures(found: dict[str, Any]) -> Table:
@@ -165,14 +158,19 @@ def ranking(record: Any) -> Table:
     metric = registry.metric(record.measure)
     value, span, trained = metric.title, _("95 % interval"), _("trained")
     seen, parameters = _("examples"), _("parameters")
-    made = table("", _("system"), value, span, trained, seen, parameters,
-                 right=("", value, span, trained, seen, parameters))  # fmt: skip
+    made = table(
+        "", _("system"), value, span, trained, seen, parameters, right=("", value, span, trained, seen, parameters)
+    )
     for place, row in enumerate(record.rows, 1):
         made.add_row(
-            str(place), row.system, metric.text(row.value), metric.interval(row.low, row.high),
+            str(place),
+            row.system,
+            metric.text(row.value),
+            metric.interval(row.low, row.high),
             units.seconds(row.train_seconds),
-            units.count(row.examples_seen), units.count(row.parameters),
-        )  # fmt: skip
+            units.count(row.examples_seen),
+            units.count(row.parameters),
+        )
     return made
 
 
@@ -186,15 +184,15 @@ def verdicts(record: Any) -> Table:
         if each.verdict == "cannot tell":
             text = _("cannot tell")
             if each.cases_needed:
-                text = _("cannot tell; about {n} more cases needed").format(
-                    n=units.count(each.cases_needed)
-                )
+                text = _("cannot tell; about {n} more cases needed").format(n=units.count(each.cases_needed))
             elif each.seeds_needed:
                 text = _("cannot tell; about {n} more seeds needed").format(n=each.seeds_needed)
         made.add_row(
-            f"{each.a} – {each.b}", registry.metric(record.measure).difference(each.difference),
-            registry.metric(record.measure).differences(each.low, each.high), text,
-        )  # fmt: skip
+            f"{each.a} – {each.b}",
+            registry.metric(record.measure).difference(each.difference),
+            registry.metric(record.measure).differences(each.low, each.high),
+            text,
+        )
     return made
 
 
@@ -231,20 +229,22 @@ def _cases(system: str, data: Any, parts: dict[str, int], task: str) -> str:
             system=system, data=data, cases=units.whole(parts["train"])
         )
     return _("{system} on {data}: {train} training cases, {test} test cases").format(
-        system=system, data=data,
-        train=units.whole(parts["train"]), test=units.whole(parts["test"]),
-    )  # fmt: skip
+        system=system, data=data, train=units.whole(parts["train"]), test=units.whole(parts["test"])
+    )
 
 
 def drawn(record: Any) -> None:
     """Print the result of ``souron generate``."""
     show(
         _("{count} images by {system}, seed {seed}, in {time} ({each} each)").format(
-            count=units.whole(record.count), system=record.system, seed=record.seed,
-            time=units.seconds(record.seconds), each=units.seconds(record.seconds / record.count),
+            count=units.whole(record.count),
+            system=record.system,
+            seed=record.seed,
+            time=units.seconds(record.seconds),
+            each=units.seconds(record.seconds / record.count),
         ),
         _("images: {path}").format(path=record.folder),
-    )  # fmt: skip
+    )
     for file in record.files[record.count :]:
         show(f"  {file.name}")
     from souron.data.composing.captioned_words import TITLES
@@ -263,10 +263,7 @@ def forecast(found: Any) -> None:
     """Print the forecast of a run or a comparison."""
     systems = found.asked.get("systems") or [found.asked["system"]]
     task = registry.find(systems[0].partition(":")[0])[0].task
-    show(
-        _cases(", ".join(systems), found.asked["data"], found.cases, task),
-        foretold(found),
-    )
+    show(_cases(", ".join(systems), found.asked["data"], found.cases, task), foretold(found))
     if found.decoding is not None:
         show(decoding(found.decoding.seconds, found.decoding.bytes))
     if found.each:
@@ -279,9 +276,10 @@ def foretold(found: Any) -> str:
     if found.testing:
         text = _("forecast: {time} of training, {testing} of tests and report, {memory} of memory")
     line = text.format(
-        time=units.seconds(found.cost.seconds), memory=units.size(found.cost.bytes),
+        time=units.seconds(found.cost.seconds),
+        memory=units.size(found.cost.bytes),
         testing=units.seconds(found.testing),
-    )  # fmt: skip
+    )
     return f"{line}\n{found.note}" if found.note else line
 
 
@@ -295,9 +293,7 @@ def decoding(seconds: float, bytes: float) -> str:
 def costs(forecast: Any, outcome: Any) -> None:
     names = _("forecast"), _("outcome")
     made = table("", *names, right=names)
-    made.add_row(
-        _("training time"), units.seconds(forecast.seconds), units.seconds(outcome.seconds)
-    )
+    made.add_row(_("training time"), units.seconds(forecast.seconds), units.seconds(outcome.seconds))
     made.add_row(_("memory"), units.size(forecast.bytes), units.size(outcome.bytes))
     show(made, "")
 
@@ -336,10 +332,7 @@ class Following:
             return ""
         line = Table.grid(padding=(0, 1))
         bar = ProgressBar(1.0, event.fraction, width=24, pulse=event.fraction == 0)
-        line.add_row(
-            Text(words(event), "bold"), bar, percent(event),
-            left(event), watched(event.values),
-        )  # fmt: skip
+        line.add_row(Text(words(event), "bold"), bar, percent(event), left(event), watched(event.values))
         return Group(contest(event.rows), line) if event.rows else line
 
 
@@ -519,8 +512,7 @@ def fetching_bar(name: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar for bytes; yields a function to call with (done, total)."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(24), DownloadColumn(),
-               TimeRemainingColumn(compact=True))  # fmt: skip
+    columns = (TextColumn("{task.description}"), BarColumn(24), DownloadColumn(), TimeRemainingColumn(compact=True))
     with Progress(*columns, console=screen.err, disable=screen.quiet) as progress:
         task = progress.add_task(name, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total or None)
@@ -556,11 +548,7 @@ class Command(typer.core.TyperCommand):
         return [(one.metavar, _(one.help or " ")) for one in self._shown("argument")]
 
     def _shown(self, kind: str) -> list[Any]:
-        return [
-            one
-            for one in self.params
-            if one.param_type_name == kind and not getattr(one, "hidden", False)
-        ]
+        return [one for one in self.params if one.param_type_name == kind and not getattr(one, "hidden", False)]
 
 
 class Commands(typer.core.TyperGroup):
@@ -569,10 +557,19 @@ class Commands(typer.core.TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         own: list[Any] = [p for p in self.params if p.name.endswith("completion")]
         parts: list[RenderableType] = [
-            Text(_("souron COMMAND ... [option=value ...]"), "bold"), "", _(self.help or " "), "",
-            Text(_("Begin with:"), "bold"), _indented("\n".join(FIRST.values())), "",
-            *self._groups(), _everywhere(own), "", _(self.epilog or " "), "",
-        ]  # fmt: skip
+            Text(_("souron COMMAND ... [option=value ...]"), "bold"),
+            "",
+            _(self.help or " "),
+            "",
+            Text(_("Begin with:"), "bold"),
+            _indented("\n".join(FIRST.values())),
+            "",
+            *self._groups(),
+            _everywhere(own),
+            "",
+            _(self.epilog or " "),
+            "",
+        ]
         formatter.write("\n".join(map(_drawn, parts)))
 
     def _groups(self) -> Iterator[RenderableType]:

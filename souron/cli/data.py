@@ -35,37 +35,31 @@ def data_(
         str,
         Argument(
             metavar="DATA",
-            help=N_("a data set's name, a folder, or a CSV; or: check FOLDER; or: anonymise FOLDER "
-                    "OUT"),
+            help=N_("a data set's name, a folder, or a CSV; or: check FOLDER; or: anonymise FOLDER OUT"),
             autocompletion=options.complete_data,
         ),
     ],
     folder: Annotated[
-        str | None,
-        Argument(metavar="[FOLDER]", help=N_("the folder or CSV to check or anonymise")),
+        str | None, Argument(metavar="[FOLDER]", help=N_("the folder or CSV to check or anonymise"))
     ] = None,
     out: Annotated[
-        str | None,
-        Argument(metavar="[OUT]", help=N_("a new folder for the DICOM files without names")),
+        str | None, Argument(metavar="[OUT]", help=N_("a new folder for the DICOM files without names"))
     ] = None,
     task: Annotated[
-        str | None,
-        Option(metavar="TASK", help=N_("read it as this task does: segment_instances, ...")),
+        str | None, Option(metavar="TASK", help=N_("read it as this task does: segment_instances, ..."))
     ] = None,
     imgsz: options.Side = None,
     group: options.Group = None,
     window: options.Window = None,
     fix: Annotated[
-        str | None,
-        Option(metavar="CSV", help=N_("after check: a new table without broken files and copies")),
+        str | None, Option(metavar="CSV", help=N_("after check: a new table without broken files and copies"))
     ] = None,
     rotations: Annotated[
-        bool,
-        Option("--rotations", hidden=True),  # kept for compatibility: rotations are always checked
+        bool, Option("--rotations", hidden=True)  # kept for compatibility: rotations are always checked
     ] = False,
     project: options.Project = None,
     open: options.Open = False,
-) -> None:  # fmt: skip
+) -> None:
     hardware.calm_allocator()
     hardware.share_cores()
     if data == "anonymise":
@@ -85,13 +79,7 @@ def data_(
 
 
 def describe(
-    data: str,
-    side: int | None,
-    group: str | None,
-    window: str | None,
-    task: str | None,
-    project: Path,
-    open: bool,
+    data: str, side: int | None, group: str | None, window: str | None, task: str | None, project: Path, open: bool
 ) -> None:
     """Print the properties of a data set, and write its page."""
     with screen.err.status(_("reading data")) as status:
@@ -144,9 +132,7 @@ def describe(
 def facts(target: "Target", parts: Mapping[str, int]) -> list[tuple[str, str]]:
     """Return what there is to say of a data set, each with its name; "" where nothing is known."""
     cases = target.cases
-    groups = _("{count} ({how})").format(
-        count=units.whole(len(set(cases.group))), how=cases.grouped
-    )
+    groups = _("{count} ({how})").format(count=units.whole(len(set(cases.group))), how=cases.grouped)
     return [
         (_("data"), cases.name),
         (_("cases"), units.whole(len(cases))),
@@ -171,23 +157,36 @@ def anonymise(folder: str | None, out: str | None) -> None:
 
         found = deidentify.anonymise(Path(folder), Path(out), watch)
     if screen.json:
-        print_json({
-            "out": out, "files": found.files, "removed": found.removed, "folders": found.folders,
-            "skipped": [asdict(skipped) for skipped in found.skipped], "left_out": found.others,
-            "tables": found.tables,
-            "burned_in": {"said": found.said_burned_in, "likely": found.likely_burned_in},
-        })  # fmt: skip
+        print_json(
+            {
+                "out": out,
+                "files": found.files,
+                "removed": found.removed,
+                "folders": found.folders,
+                "skipped": [asdict(skipped) for skipped in found.skipped],
+                "left_out": found.others,
+                "tables": found.tables,
+                "burned_in": {"said": found.said_burned_in, "likely": found.likely_burned_in},
+            }
+        )
     else:
         rows = [
-            (_("written"), _("{count} files in {out}").format(
-                count=units.whole(found.files), out=out)),
+            (_("written"), _("{count} files in {out}").format(count=units.whole(found.files), out=out)),
             (_("removed"), deidentify.counted(found.removed)),
-            (_("left out"), _("{count} files that are not DICOM").format(
-                count=units.whole(found.others)) if found.others else ""),
-            (_("tables"), _("{count} with file, label, patient and part; other columns are left "
-                            "out").format(count=units.whole(found.tables)) if found.tables else ""),
+            (
+                _("left out"),
+                _("{count} files that are not DICOM").format(count=units.whole(found.others)) if found.others else "",
+            ),
+            (
+                _("tables"),
+                _("{count} with file, label, patient and part; other columns are left out").format(
+                    count=units.whole(found.tables)
+                )
+                if found.tables
+                else "",
+            ),
             (_("folders"), ", ".join(found.folders)),
-        ]  # fmt: skip
+        ]
         show(console.pairs([row for row in rows if row[1]]), "")
         console.skipped_files(found.skipped)
         for text in deidentify.warnings(found):
@@ -255,12 +254,8 @@ def check(
         def watch(doing: str, part: float) -> None:
             status.update(f"{doing} {part:.0%}" if part else doing)
 
-        found = data_check.check(
-            folder, group, watch, window, reading_of(task)[0], perceptual.pooled
-        )
-        page = report.check_page(
-            found, project / "data" / (Path(folder).stem or "data") / "check.html"
-        )
+        found = data_check.check(folder, group, watch, window, reading_of(task)[0], perceptual.pooled)
+        page = report.check_page(found, project / "data" / (Path(folder).stem or "data") / "check.html")
     if screen.json:
         print_json({**found.as_json(), "page": page})
     else:
@@ -272,8 +267,11 @@ def check(
                 "\n".join(filter(None, (f"[{finding.code}] {finding.message}", shown))),
                 finding.fix,
             )
-        show(_("{files} files, {readable} readable").format(
-            files=units.whole(found.files), readable=units.whole(len(found.cases))))  # fmt: skip
+        show(
+            _("{files} files, {readable} readable").format(
+                files=units.whole(found.files), readable=units.whole(len(found.cases))
+            )
+        )
         show(made if found.findings else _("No problem was found that would distort a result."))
         show(_("page: {path}").format(path=page))
     if fix:

@@ -28,28 +28,19 @@ from souron.utils.messages import N_, UserError, _
 def fetch(
     names: Annotated[
         list[str] | None,
-        Argument(
-            metavar="[NAMES]", help=N_("what to fetch"), autocompletion=options.complete_fetchable
-        ),
+        Argument(metavar="[NAMES]", help=N_("what to fetch"), autocompletion=options.complete_fetchable),
     ] = None,
     every: Annotated[bool, Option("--all", help=N_("everything there is"))] = False,
     listing: Annotated[bool, Option("--list", help=N_("what can be fetched"))] = False,
     where: Annotated[bool, Option("--where", help=N_("where local files are stored"))] = False,
     bundle: Annotated[
         str | None,
-        Option(metavar="DIR", help=N_("a folder to carry to another computer: the names, or all "
-                                      "that is here")),
+        Option(metavar="DIR", help=N_("a folder to carry to another computer: the names, or all that is here")),
     ] = None,
-    verify: Annotated[
-        str | None, Option(metavar="DIR", help=N_("check such a folder by its checksums"))
-    ] = None,
-    out: Annotated[
-        str | None, Option(metavar="FILE", help=N_("where the answers about references are kept"))
-    ] = None,
-    yes: Annotated[
-        bool, Option("--yes", help=N_("references: their identifiers may leave this computer"))
-    ] = False,
-) -> None:  # fmt: skip
+    verify: Annotated[str | None, Option(metavar="DIR", help=N_("check such a folder by its checksums"))] = None,
+    out: Annotated[str | None, Option(metavar="FILE", help=N_("where the answers about references are kept"))] = None,
+    yes: Annotated[bool, Option("--yes", help=N_("references: their identifiers may leave this computer"))] = False,
+) -> None:
     from souron.data import load
     from souron.hub import bundle as hub_bundle
     from souron.hub import fetch as hub_fetch
@@ -95,11 +86,15 @@ def fetch(
         carried = {"bundle": asdict(made)} if made else {}
         print_json({"fetched": fetched, "failed": failed, **carried})
     elif made:
-        show(_("{folder}: {names}; {files} files, {size}").format(
-            folder=made.folder, names=", ".join(made.names), files=units.whole(made.files),
-            size=units.size(made.bytes)))  # fmt: skip
-        show(_("on the other computer: {command}").format(
-            command=f"SOURON_CACHE={made.folder} souron fetch --where"))  # fmt: skip
+        show(
+            _("{folder}: {names}; {files} files, {size}").format(
+                folder=made.folder,
+                names=", ".join(made.names),
+                files=units.whole(made.files),
+                size=units.size(made.bytes),
+            )
+        )
+        show(_("on the other computer: {command}").format(command=f"SOURON_CACHE={made.folder} souron fetch --where"))
     if troubles:
         raise typer.Exit(troubles[0].exit)
 
@@ -122,8 +117,12 @@ def verify_bundle(folder: Path) -> None:
     if screen.json:
         print_json({"files": files, "differences": [asdict(each) for each in differences]})
     elif differences:
-        named = {"missing": _("missing"), "changed": _("changed"), "added": _("added"),
-                 "outside": _("leads out of the folder")}  # fmt: skip
+        named = {
+            "missing": _("missing"),
+            "changed": _("changed"),
+            "added": _("added"),
+            "outside": _("leads out of the folder"),
+        }
         for each in differences:
             show(f"{named[each.code]}: {each.file}")
     else:

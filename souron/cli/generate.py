@@ -44,43 +44,34 @@ def generate(
     model: cli_options.Model = None,
     n: Annotated[int | None, Option(metavar="N", help=N_("images (default 64)"))] = None,
     seed: cli_options.Seed = None,
-    first: Annotated[
-        int | None, Option(metavar="N", help=N_("the first image's number, to continue; 0"))
-    ] = None,
-    label: Annotated[
-        str | None, Option(metavar="CLASS", help=N_("generate this class; several with commas"))
-    ] = None,
-    prompt: Annotated[
-        str | None, Option(metavar="TEXT", help=N_("generate what it says; several with |"))
-    ] = None,
-    given: Annotated[
-        str | None, Option(metavar="FILE", help=N_("an image, folder or glob to complete"))
-    ] = None,
-    image: Annotated[
-        str | None, Option(metavar="FILE", help=N_("an image, folder or glob to start from"))
-    ] = None,
-    mask: Annotated[
-        str | None, Option(metavar="FILE", help=N_("white where the image is generated anew"))
-    ] = None,
-    like: Annotated[
-        str | None, Option(metavar="FILE", help=N_("generate again what this file records"))
-    ] = None,
-    walk: Annotated[
-        int | None, Option(metavar="N", help=N_("also an animation that interpolates between N"))
-    ] = None,
-    out: Annotated[
-        str | None, Option(metavar="FOLDER", help=N_("output folder (default: a new one in RUN)"))
-    ] = None,
+    first: Annotated[int | None, Option(metavar="N", help=N_("the first image's number, to continue; 0"))] = None,
+    label: Annotated[str | None, Option(metavar="CLASS", help=N_("generate this class; several with commas"))] = None,
+    prompt: Annotated[str | None, Option(metavar="TEXT", help=N_("generate what it says; several with |"))] = None,
+    given: Annotated[str | None, Option(metavar="FILE", help=N_("an image, folder or glob to complete"))] = None,
+    image: Annotated[str | None, Option(metavar="FILE", help=N_("an image, folder or glob to start from"))] = None,
+    mask: Annotated[str | None, Option(metavar="FILE", help=N_("white where the image is generated anew"))] = None,
+    like: Annotated[str | None, Option(metavar="FILE", help=N_("generate again what this file records"))] = None,
+    walk: Annotated[int | None, Option(metavar="N", help=N_("also an animation that interpolates between N"))] = None,
+    out: Annotated[str | None, Option(metavar="FOLDER", help=N_("output folder (default: a new one in RUN)"))] = None,
     device: cli_options.Device = None,
     workers: cli_options.Workers = None,
     fields: cli_options.Fields = None,
 ) -> None:
     folder = run or model
     options = given_options(
-        n=n, seed=seed, first=first, label=label, prompt=prompt, given=given, image=image,
-        mask=mask, walk=walk, out=out, device=device,
+        n=n,
+        seed=seed,
+        first=first,
+        label=label,
+        prompt=prompt,
+        given=given,
+        image=image,
+        mask=mask,
+        walk=walk,
+        out=out,
+        device=device,
         **dict(field.split("=", 1) for field in fields or []),
-    )  # fmt: skip
+    )
     hardware.calm_allocator()
     hardware.share_cores()
     use_cores(workers)

@@ -17,11 +17,7 @@ from souron.utils.messages import N_, _
 
 
 def complete_row(incomplete: str) -> list[tuple[str, str]]:
-    return [
-        (row.id, row.text.title)
-        for row in rows.rows().values()
-        if row.id.startswith(incomplete.upper())
-    ]
+    return [(row.id, row.text.title) for row in rows.rows().values() if row.id.startswith(incomplete.upper())]
 
 
 @command(
@@ -31,13 +27,8 @@ def complete_row(incomplete: str) -> list[tuple[str, str]]:
     group="teach",
 )
 def lecture(
-    row: Annotated[
-        str | None,
-        Argument(metavar="ROW", help=N_("such as V1"), autocompletion=complete_row),
-    ] = None,
-    course: Annotated[
-        str | None, Option(metavar="FILE", help=N_("a course's file: its steps in order"))
-    ] = None,
+    row: Annotated[str | None, Argument(metavar="ROW", help=N_("such as V1"), autocompletion=complete_row)] = None,
+    course: Annotated[str | None, Option(metavar="FILE", help=N_("a course's file: its steps in order"))] = None,
 ) -> None:
     if course is not None:
         tell_course(courses.load(Path(course)))
@@ -52,15 +43,14 @@ def lecture(
 def tell_all() -> None:
     """Print every row with its systems and with what is available for it."""
     for chapter in rows.chapters():
-        made = console.table(
-            "", _("row"), _("year"), _("systems"), _("here"), title=_(chapter.title)
-        )
+        made = console.table("", _("row"), _("year"), _("systems"), _("here"), title=_(chapter.title))
         for row in chapter.rows:
-            made.add_row(row.id, row.text.title, str(row.year), " ".join(row.systems),
-                         ", ".join(works(row)))  # fmt: skip
+            made.add_row(row.id, row.text.title, str(row.year), " ".join(row.systems), ", ".join(works(row)))
         show(made, "")
-    show(_("read one: {command}").format(command="souron lecture V1"),
-         _("in the browser: {command}").format(command="souron studio"))  # fmt: skip
+    show(
+        _("read one: {command}").format(command="souron lecture V1"),
+        _("in the browser: {command}").format(command="souron studio"),
+    )
 
 
 def works(row: Row) -> list[str]:

@@ -30,9 +30,7 @@ ROWS = 40  # maximum in a table of layers
     "souron list\nsouron list --json\nsouron list --data",
     group="start",
 )
-def list_(
-    data: Annotated[bool, Option("--data", help=N_("the data sets instead"))] = False,
-) -> None:
+def list_(data: Annotated[bool, Option("--data", help=N_("the data sets instead"))] = False) -> None:
     # flags only: for any other kind of parameter typer imports pydantic, and the list would wait
     if data:
         list_data()
@@ -60,19 +58,26 @@ def list_data() -> None:
 
     entries = load.names().values()
     if screen.json:
-        print_json([
-            {"name": e.name, "task": e.task, "cases": e.cases, "idea": {"en": e.idea, "ja": e.ja},
-             "licence": e.licence, "source": e.source, "where": e.where()}
-            for e in entries
-        ])  # fmt: skip
+        print_json(
+            [
+                {
+                    "name": e.name,
+                    "task": e.task,
+                    "cases": e.cases,
+                    "idea": {"en": e.idea, "ja": e.ja},
+                    "licence": e.licence,
+                    "source": e.source,
+                    "where": e.where(),
+                }
+                for e in entries
+            ]
+        )
         return
     cases = _("cases")
     made = console.table(_("name"), cases, _("what it is"), _("licence"), _("here"), right=(cases,))
     for entry in entries:
         here = _("yes") if entry.where() else f"souron fetch {entry.name}"
-        made.add_row(
-            entry.name, units.whole(entry.cases), registry.about(entry), entry.licence, here
-        )  # fmt: skip
+        made.add_row(entry.name, units.whole(entry.cases), registry.about(entry), entry.licence, here)
     show(made, "", _("your own data: a folder with a sub-folder for each class, or a CSV"))
 
 
@@ -87,12 +92,10 @@ def list_data() -> None:
 def show_(
     system: options.System,
     depth: Annotated[
-        int | None,
-        Option(min=1, metavar="N", help=N_("depth of nested modules to show (default: what fits)")),
+        int | None, Option(min=1, metavar="N", help=N_("depth of nested modules to show (default: what fits)"))
     ] = None,
     picture: Annotated[
-        str | None,
-        Option(metavar="FILE", help=N_("how a run, or what comes ready trained, sees this one")),
+        str | None, Option(metavar="FILE", help=N_("how a run, or what comes ready trained, sees this one"))
     ] = None,
     project: options.Project = None,
     open: options.Open = False,
@@ -109,43 +112,49 @@ def show_(
         sizes: list[dict[str, Any]] = []
         for each in entry.sizes:
             model, seen = summary.drawn(entry, each)
-            sizes.append({
-                "size": each,
-                "name": registry.full_name(entry, each),
-                "parameters": summary.parameters(model),
-                "flops": summary.flops(model, seen),
-                "input": summary.describe(seen),
-            })  # fmt: skip
+            sizes.append(
+                {
+                    "size": each,
+                    "name": registry.full_name(entry, each),
+                    "parameters": summary.parameters(model),
+                    "flops": summary.flops(model, seen),
+                    "input": summary.describe(seen),
+                }
+            )
         model, seen = summary.drawn(entry, size)
         if depth is None and not screen.json:
             depth = summary.fitting(model, ROWS)
         layers = summary.structure(model, seen, depth)
     if screen.json:
-        print_json({
-            **entry_as_json(entry), "ready": zoo.about(entry.name), "warnings": warned(entry.name),
-            "sizes": sizes, "differs": differs(entry), "file": entry.file,
-            "structure": {"size": size, "layers": [asdict(layer) for layer in layers]},
-        })  # fmt: skip
+        print_json(
+            {
+                **entry_as_json(entry),
+                "ready": zoo.about(entry.name),
+                "warnings": warned(entry.name),
+                "sizes": sizes,
+                "differs": differs(entry),
+                "file": entry.file,
+                "structure": {"size": size, "layers": [asdict(layer) for layer in layers]},
+            }
+        )
         return
     show(console.pairs(described(entry)), "")
     parameters, operations = _("parameters"), _("FLOPs")
     made = console.table(
-        _("name"), parameters, operations, _("input"), title=_("Sizes"),
-        right=(parameters, operations),
-    )  # fmt: skip
+        _("name"), parameters, operations, _("input"), title=_("Sizes"), right=(parameters, operations)
+    )
     for row in sizes:
-        made.add_row(
-            row["name"], units.whole(row["parameters"]), units.operations(row["flops"]),
-            shape(row["input"]),
-        )  # fmt: skip
+        made.add_row(row["name"], units.whole(row["parameters"]), units.operations(row["flops"]), shape(row["input"]))
     show(made, "")
     title = _("Structure of {name}").format(name=registry.full_name(entry, size))
-    made = console.table(
-        _("layer"), _("type"), _("output"), parameters, title=title, right=(parameters,)
-    )
+    made = console.table(_("layer"), _("type"), _("output"), parameters, title=title, right=(parameters,))
     for layer in layers:
-        made.add_row(layer.name or entry.name, layer.type, shape(layer.shape),
-                     units.whole(layer.parameters) if layer.parameters else "")  # fmt: skip
+        made.add_row(
+            layer.name or entry.name,
+            layer.type,
+            shape(layer.shape),
+            units.whole(layer.parameters) if layer.parameters else "",
+        )
     show(made)
     for title, known in told_to(type(model)):
         show("", title, console.pairs([(_option(each), _(each.choice.help)) for each in known]))

@@ -21,8 +21,7 @@ from souron.utils.terminal import printable
 )
 def models(
     model: Annotated[
-        str | None,
-        Argument(metavar="[MODEL|FILE]", help=N_("one model whole, with its template")),
+        str | None, Argument(metavar="[MODEL|FILE]", help=N_("one model whole, with its template"))
     ] = None,
 ) -> None:
     with screen.err.status(_("measuring this computer's memory for a second")):
@@ -60,9 +59,17 @@ def listed(rows: Any, speed: float, free: float, title: str) -> Any:
 def heads() -> list[str]:
     """Return the headings of the columns that ``cells`` fills."""
     return [
-        _("name"), _("year"), _("parameters"), _("licence"), _("commercial"), _("safety-tuned"),
-        _("context"), _("languages"), _("memory"), _("tokens/s"),
-    ]  # fmt: skip
+        _("name"),
+        _("year"),
+        _("parameters"),
+        _("licence"),
+        _("commercial"),
+        _("safety-tuned"),
+        _("context"),
+        _("languages"),
+        _("memory"),
+        _("tokens/s"),
+    ]
 
 
 def cells(row: Any, speed: float, free: float) -> list[str]:
@@ -80,9 +87,8 @@ def cells(row: Any, speed: float, free: float) -> list[str]:
         f"{row.context:,}" if row.context else "–",
         model_table.languages(row),
         f"{row.memory / 1e9:.1f} GB" if known else "–",
-        (model_table.rate(row, speed) if row.memory <= free else _("does not fit"))
-        if known else "–",
-    ]  # fmt: skip
+        (model_table.rate(row, speed) if row.memory <= free else _("does not fit")) if known else "–",
+    ]
 
 
 def whole(row: Any, speed: float, free: float) -> None:
@@ -91,15 +97,13 @@ def whole(row: Any, speed: float, free: float) -> None:
 
     told = model_table.says(row.licence)
     if screen.json:
-        more = {"template": row.template, "quantised": row.quantised, "runs": row.runs,
-                "licence_says": told}  # fmt: skip
+        more = {"template": row.template, "quantised": row.quantised, "runs": row.runs, "licence_says": told}
         print_json({**row.as_json(speed, free), **more})
         return
     show(console.pairs([(name, value) for name, value in about(row)]))
     show("", model_table.forecast(row, speed, free))
     if row.context > open_models.MOST_CONTEXT:
-        show(_("souron itself keeps at most {most} tokens of its context.").format(
-            most=open_models.MOST_CONTEXT))  # fmt: skip
+        show(_("souron itself keeps at most {most} tokens of its context.").format(most=open_models.MOST_CONTEXT))
     if told:
         show(_("Its licence: {text}").format(text=told))
     if row.runs is False:

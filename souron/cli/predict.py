@@ -35,51 +35,29 @@ System = Annotated[
     ),
 ]
 Files = Annotated[
-    list[str] | None,
-    Argument(metavar="FILES", help=N_("files, folders, globs; name=value for its own options")),
+    list[str] | None, Argument(metavar="FILES", help=N_("files, folders, globs; name=value for its own options"))
 ]
 Pretrained = Annotated[
     str | None,
-    Option(
-        metavar="true|PATH",
-        help=N_("use the system's published weights; of clip also a file's or folder's"),
-    ),
+    Option(metavar="true|PATH", help=N_("use the system's published weights; of clip also a file's or folder's")),
 ]
 Top = Annotated[int, Option(min=1, metavar="N", help=N_("labels for each file (default 5)"))]
 Csv = Annotated[bool, Option("--csv", help=N_("print file,rank,label,probability"))]
-Source = Annotated[
-    str | None, Option(metavar="VIDEO|0", help=N_("a video, or a camera's number from 0"))
-]
-Tile = Annotated[
-    int | None,
-    Option(metavar="N", help=N_("process a large image in tiles of this many pixels a side")),
-]
-Overlap = Annotated[
-    float | None, Option(metavar="SHARE", help=N_("overlap of tiles, in sides (default 0.25)"))
-]
-Live = Annotated[
-    bool, Option("--live", help=N_("play a video at its own speed; count dropped frames"))
-]
+Source = Annotated[str | None, Option(metavar="VIDEO|0", help=N_("a video, or a camera's number from 0"))]
+Tile = Annotated[int | None, Option(metavar="N", help=N_("process a large image in tiles of this many pixels a side"))]
+Overlap = Annotated[float | None, Option(metavar="SHARE", help=N_("overlap of tiles, in sides (default 0.25)"))]
+Live = Annotated[bool, Option("--live", help=N_("play a video at its own speed; count dropped frames"))]
 Millimetres = Annotated[
-    float | None,
-    Option(min=1e-6, metavar="MM", help=N_("of a video: millimetres per pixel, for motion")),
+    float | None, Option(min=1e-6, metavar="MM", help=N_("of a video: millimetres per pixel, for motion"))
 ]
 Out = Annotated[
     str | None,
-    Option(
-        metavar="FOLDER",
-        help=N_("save the answers there; images, sounds and the like are saved anyway"),
-    ),
+    Option(metavar="FOLDER", help=N_("save the answers there; images, sounds and the like are saved anyway")),
 ]
-Reference = Annotated[
-    str | None, Option(metavar="FILE", help=N_("the expected image, to compare with"))
-]
+Reference = Annotated[str | None, Option(metavar="FILE", help=N_("the expected image, to compare with"))]
 To = Annotated[
     str | None,
-    Option(
-        metavar="FORM",
-        help=N_("save the answers as coco, yolo, json, csv, png; volumes as nifti, dicom"),
-    ),
+    Option(metavar="FORM", help=N_("save the answers as coco, yolo, json, csv, png; volumes as nifti, dicom")),
 ]
 
 
@@ -184,9 +162,7 @@ def refuse_form(to: str | None) -> None:
         )
 
 
-def tell_all(
-    answers: Iterable[tuple[Any, Any]], tell: Any, truth: Any, saving: Saving, wanted: list[str]
-) -> None:
+def tell_all(answers: Iterable[tuple[Any, Any]], tell: Any, truth: Any, saving: Saving, wanted: list[str]) -> None:
     """Print and save every answer. Raises UserError if there is no file, or for a wrong option;
     exit code 3 if files could not be read."""
     failed = total = 0
@@ -215,9 +191,7 @@ def tell_all(
         raise typer.Exit(3)
 
 
-def resolve_system(
-    system: str, files: list[str], model: str | None
-) -> tuple[names.Meaning, list[str], Any]:
+def resolve_system(system: str, files: list[str], model: str | None) -> tuple[names.Meaning, list[str], Any]:
     """Return what the system's name means, the files, and the ``Choice`` where the user named none.
 
     Raises UserError for an unknown name, and where no available system was trained on such files.
@@ -256,12 +230,14 @@ def describe_system(loaded: Any, choice: Any) -> dict[str, str]:
         named, more = choice.others[:MOST_OTHERS], len(choice.others[MOST_OTHERS:])
         named = [with_data(name) for name in named]
         if named:
-            text = _("others that take such files: {names}") if not more else _(
-                "others that take such files: {names} and {more} more (souron list)")  # fmt: skip
+            text = (
+                _("others that take such files: {names}")
+                if not more
+                else _("others that take such files: {names} and {more} more (souron list)")
+            )
             note(text.format(names=", ".join(named), more=more))
         if not starters_here(choice):
-            note(_("networks that answer on photographs: {command}").format(
-                command="souron fetch starters"))  # fmt: skip
+            note(_("networks that answer on photographs: {command}").format(command="souron fetch starters"))
     return origin
 
 

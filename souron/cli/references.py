@@ -29,9 +29,7 @@ def fetch(files: Sequence[str], out: str | None, agreed: bool) -> None:
     if not wanted:
         raise UserError(
             "references",
-            _("no DOI, PMID, PMCID or arXiv number was found in {files}").format(
-                files=", ".join(files)
-            ),
+            _("no DOI, PMID, PMCID or arXiv number was found in {files}").format(files=", ".join(files)),
             expected=_("a text that gives them; titles alone are not asked for"),
             exit=3,
         )
@@ -50,25 +48,23 @@ def fetch(files: Sequence[str], out: str | None, agreed: bool) -> None:
 
 def consent(count: int, agreed: bool) -> None:
     """Ask for consent to send identifiers to other servers. Raises UserError without it."""
-    asked = _("{count} identifiers, and nothing else of the text, go to Crossref, doi.org, PubMed "
-              "and arXiv.").format(count=count)  # fmt: skip
+    asked = _("{count} identifiers, and nothing else of the text, go to Crossref, doi.org, PubMed and arXiv.").format(
+        count=count
+    )
     if agreed:
         return
     if not screen.json and sys.stdin.isatty():
         console.note(asked)
         if typer.confirm(_("Ask them?")):
             return
-    raise UserError(
-        "consent", asked, expected=_("your consent"), fix=f"{EXAMPLE} --yes", exit=5
-    )  # fmt: skip
+    raise UserError("consent", asked, expected=_("your consent"), fix=f"{EXAMPLE} --yes", exit=5)
 
 
 def tell_answers(answers: Sequence[Any], place: Path, count: int) -> None:
     if screen.json:
         print_json({"library": place, "records": count, "answers": [a.as_json() for a in answers]})
         return
-    states = {"found": _("found"), "not found": _("not found there"),
-              "not asked": _("could not be asked")}  # fmt: skip
+    states = {"found": _("found"), "not found": _("not found there"), "not asked": _("could not be asked")}
     made = console.table(_("identifier"), _("asked"), _("answer"))
     for answer in answers:
         told = states[answer.state] + (f": {answer.why}" if answer.why else "")

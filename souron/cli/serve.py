@@ -34,37 +34,27 @@ def serve(
         ),
     ] = None,
     model: cli_options.Model = None,
-    pretrained: Annotated[
-        bool, Option("--pretrained", help=N_("use the system's published weights"))
-    ] = False,
+    pretrained: Annotated[bool, Option("--pretrained", help=N_("use the system's published weights"))] = False,
     host: Annotated[
         str,
-        Option(metavar="ADDRESS", help=N_("default 127.0.0.1: this computer alone; others need "
-                                          "the token that is shown")),
+        Option(
+            metavar="ADDRESS", help=N_("default 127.0.0.1: this computer alone; others need the token that is shown")
+        ),
     ] = "127.0.0.1",
-    port: Annotated[
-        int, Option(min=0, max=65535, metavar="N", help=N_("default 8000; 0: any"))
-    ] = 8000,
+    port: Annotated[int, Option(min=0, max=65535, metavar="N", help=N_("default 8000; 0: any"))] = 8000,
     workers: cli_options.Workers = None,
-    batch: Annotated[
-        int | None,
-        Option(min=1, metavar="N", help=N_("cases in one forward pass (default 32)")),
-    ] = None,
+    batch: Annotated[int | None, Option(min=1, metavar="N", help=N_("cases in one forward pass (default 32)"))] = None,
     timeout: Annotated[
         float | None,
-        Option(min=0.1, metavar="S",
-               help=N_("seconds for a request to arrive, and for its answer (default 30)")),
+        Option(min=0.1, metavar="S", help=N_("seconds for a request to arrive, and for its answer (default 30)")),
     ] = None,
-    limit: Annotated[
-        int | None, Option(min=1, metavar="MB", help=N_("the largest file, in MB (default 20)"))
-    ] = None,
+    limit: Annotated[int | None, Option(min=1, metavar="MB", help=N_("the largest file, in MB (default 20)"))] = None,
     filter: cli_options.Filter = "",
     lexicon: cli_options.Lexicon = None,
     withheld: Annotated[
-        str | None,
-        Option(metavar="FILE", help=N_("a new file for the sentences that filter= withholds")),
+        str | None, Option(metavar="FILE", help=N_("a new file for the sentences that filter= withholds"))
     ] = None,
-) -> None:  # fmt: skip
+) -> None:
     name = system or model
     if name is None:
         raise arguments.missing("RUN|SYSTEM", "souron serve runs/classify/resnet-photos")

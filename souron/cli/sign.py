@@ -26,11 +26,9 @@ Files = Annotated[list[str], Argument(metavar="FILES", help=N_("images, folders,
 def sign(
     files: Files,
     out: Annotated[
-        str | None,
-        Option(metavar="FILE", help=N_("the signed copy of one image (default: "
-                                       "picture.signed.png)")),
+        str | None, Option(metavar="FILE", help=N_("the signed copy of one image (default: picture.signed.png)"))
     ] = None,
-) -> None:  # fmt: skip
+) -> None:
     from souron.kinds.codecs import credentials, signing_keys
 
     credentials.library()
@@ -70,11 +68,9 @@ def sign(
 def verify(
     files: Files,
     root: Annotated[
-        list[str] | None,
-        Option(metavar="FILE", help=N_("a further root certificate (PEM) to trust; may be "
-                                       "repeated")),
+        list[str] | None, Option(metavar="FILE", help=N_("a further root certificate (PEM) to trust; may be repeated"))
     ] = None,
-) -> None:  # fmt: skip
+) -> None:
     from souron.kinds.codecs import credentials, signing_keys
 
     credentials.library()
@@ -141,9 +137,9 @@ def sentence(row: dict[str, Any]) -> str:
     elif row["trusted"]:
         said = _("signed by {signer}, and unchanged").format(signer=row["signer"])
     else:
-        said = _(
-            "signed by {signer}, and unchanged; whether that is really {signer} is not known here"
-        ).format(signer=row["signer"] or _("somebody without a name"))
+        said = _("signed by {signer}, and unchanged; whether that is really {signer} is not known here").format(
+            signer=row["signer"] or _("somebody without a name")
+        )
     made = row["made"].rpartition("/")[2]
     return said + (_("; it says of its origin: {made}").format(made=made) if made else "")
 

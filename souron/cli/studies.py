@@ -68,10 +68,7 @@ class Family(console.Command):
 
     def arguments(self) -> list[tuple[str, str]]:
         """Return what may stand on the command line, with its explanation."""
-        return [
-            (f"{name} {entry.given.metavar}", _(entry.title))
-            for name, entry in self.studies.items()
-        ]
+        return [(f"{name} {entry.given.metavar}", _(entry.title)) for name, entry in self.studies.items()]
 
 
 def _given(entry: StudyEntry, name: str) -> inspect.Parameter:
@@ -101,13 +98,7 @@ def check_given(entry: StudyEntry, given: Sequence[str]) -> None:
         )
 
 
-def conduct(
-    entry: StudyEntry,
-    given: Sequence[str],
-    words: Mapping[str, Any],
-    project: str | None,
-    open: bool,
-) -> None:
+def conduct(entry: StudyEntry, given: Sequence[str], words: Mapping[str, Any], project: str | None, open: bool) -> None:
     """Run a study, print its record, and write it where it is kept. Raises UserError."""
     check_given(entry, given)
     hardware.calm_allocator()

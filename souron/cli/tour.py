@@ -16,17 +16,13 @@ from souron.runs.options import TourOptions
 from souron.utils import hardware, units
 from souron.utils.messages import N_, _
 
-NAMES = ("classification", "generation", "detection", "segmentation", "language", "words",
-         "society", "fair-fight")  # fmt: skip
+NAMES = ("classification", "generation", "detection", "segmentation", "language", "words", "society", "fair-fight")
 
 
 @command(
     "tour",
     N_("See souron at work: eight short demonstrations in 90 seconds, or one chapter."),
-    "souron tour\n"
-    "souron tour detection\n"
-    "souron tour fair-fight data=photos/ budget=30s seeds=3\n"
-    "souron tour all",
+    "souron tour\nsouron tour detection\nsouron tour fair-fight data=photos/ budget=30s seeds=3\nsouron tour all",
     group="start",
 )
 @cli_options.takes(TourOptions)
@@ -126,9 +122,7 @@ def stop(record: Any) -> None:
         return
     if hasattr(record, "drawings"):
         show(
-            _("ready trained: {systems}").format(
-                systems=", ".join([*record.answers, *record.drawings])
-            )
+            _("ready trained: {systems}").format(systems=", ".join([*record.answers, *record.drawings]))
             + f"  {record.folder / 'ready.html'}"
         )
         return

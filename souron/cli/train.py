@@ -58,9 +58,10 @@ def train(
         options["pretrained"] = options["pretrained"] or "true"
         options["freeze"] = True if options["freeze"] is None else options["freeze"]
         console.warn(
-            _("no system is named: transfer learning with {system}, whose ImageNet weights come "
-              "with souron").format(system=SHIPPED)
-        )  # fmt: skip
+            _("no system is named: transfer learning with {system}, whose ImageNet weights come with souron").format(
+                system=SHIPPED
+            )
+        )
     config = chosen_fields(system, fields or [], context) if system else {}
     options["budget"] = one_budget(options["budget"], epochs, time)
     options["pretrained"] = arguments.yes_or_no(options["pretrained"])
@@ -117,8 +118,7 @@ def folder_to_resume(text: str | None, project: str | None, verb: str) -> str | 
     unfinished = [
         file
         for file in Path(project or "runs").glob("*/*/args.yaml")
-        if (file.parts[-3] == "compare") == (verb == "compare")
-        and not (file.parent / "receipt.json").exists()
+        if (file.parts[-3] == "compare") == (verb == "compare") and not (file.parent / "receipt.json").exists()
     ]
     if not unfinished:
         raise UserError(
@@ -169,11 +169,7 @@ def use_cores(workers: int | None) -> None:
 def compare(
     systems: Annotated[
         list[str] | None,
-        Argument(
-            metavar="SYSTEMS",
-            help=N_("two or more systems' names"),
-            autocompletion=cli_options.complete_system,
-        ),
+        Argument(metavar="SYSTEMS", help=N_("two or more systems' names"), autocompletion=cli_options.complete_system),
     ] = None,
     data: cli_options.Data = None,
     epochs: cli_options.Epochs = None,

@@ -26,10 +26,7 @@ SHOWN = 2  # lines of each answer, of all rows
     group="teach",
 )
 def trial(
-    names: Annotated[
-        list[str],
-        Argument(metavar="ROWS", help=N_("such as V8, or all"), autocompletion=complete_row),
-    ],
+    names: Annotated[list[str], Argument(metavar="ROWS", help=N_("such as V8, or all"), autocompletion=complete_row)],
     project: Project = None,
 ) -> None:
     from rich.progress import track

@@ -7,12 +7,7 @@ from souron.utils import hardware
 from souron.utils.messages import N_
 
 
-@command(
-    "version",
-    N_("Print the version of souron."),
-    "souron version\nsouron version --json",
-    group="start",
-)
+@command("version", N_("Print the version of souron."), "souron version\nsouron version --json", group="start")
 def version() -> None:
     if screen.json:
         print_json({name: hardware.installed(name) for name in hardware.PACKAGES})

@@ -28,12 +28,7 @@ def video_of(model: Any, files: Sequence[str], source: str | None) -> Path | int
 
 
 def watch(
-    model: Any,
-    source: Path | int,
-    folder: Path,
-    live: bool,
-    mm: float | None,
-    chosen: Mapping[str, str],
+    model: Any, source: Path | int, folder: Path, live: bool, mm: float | None, chosen: Mapping[str, str]
 ) -> None:
     """Process a video, and print what each frame and the whole held."""
     from souron.studies import watch as study
@@ -46,12 +41,7 @@ def watch(
 
 
 def look_in_tiles(
-    model: Any,
-    names: Sequence[str],
-    base: Path,
-    tile: int,
-    overlap: float | None,
-    chosen: Mapping[str, str],
+    model: Any, names: Sequence[str], base: Path, tile: int, overlap: float | None, chosen: Mapping[str, str]
 ) -> None:
     """Detect in each file tile by tile, and write to a folder of its own below ``base``."""
     from souron.runs import tiles
@@ -64,19 +54,21 @@ def look_in_tiles(
     for path in find_files(names, False):
         events = tiles.tiling(
             lambda picture: model.answer(picture, **told),
-            path, new_folder(base, path.stem or "picture"), tile=tile, overlap=share, **iou,
-        )  # fmt: skip
+            path,
+            new_folder(base, path.stem or "picture"),
+            tile=tile,
+            overlap=share,
+            **iou,
+        )
         record = _record(events)
         if screen.json:
             print_json({"file": str(path), **record.as_json()})
             continue
         text = _("{file}: {width} x {height} pixels, {count} tiles")
-        show(text.format(file=path, width=record.size[0], height=record.size[1],
-                         count=record.tiles))  # fmt: skip
+        show(text.format(file=path, width=record.size[0], height=record.size[1], count=record.tiles))
         if record.microns:
             text = _(
-                "{microns:g} µm per pixel: a network that was trained at another magnification "
-                "errs without a warning"
+                "{microns:g} µm per pixel: a network that was trained at another magnification errs without a warning"
             )
             console.warn(text.format(microns=record.microns))
         if record.broken:
@@ -104,5 +96,4 @@ def _record(events: Any) -> Any:
 
 
 def _frame(event: Any) -> dict[str, Any]:
-    return {"frame": int(event.values["frame"]), "seconds": round(event.values["seconds"], 3),
-            "boxes": event.rows}  # fmt: skip
+    return {"frame": int(event.values["frame"]), "seconds": round(event.values["seconds"], 3), "boxes": event.rows}

@@ -292,9 +292,7 @@ def decoded(job: Job, progress: Callable[[int, int], None] | None = None) -> Out
     if made is None:
         raise UserError(
             "changed",
-            _("images in {folder} changed while they were decoded").format(
-                folder=readable(job.source)
-            ),
+            _("images in {folder} changed while they were decoded").format(folder=readable(job.source)),
             expected=_("images that stay as they are"),
             fix=_("the same again"),
             exit=3,
@@ -343,18 +341,13 @@ def _make(job: Job, key: str, progress: Callable[[int, int], None]) -> None:
             beside.unlink(missing_ok=True)
 
 
-def _decoding(
-    job: Job, beside: Path, progress: Callable[[int, int], None]
-) -> Iterator[list[Decoded]]:
+def _decoding(job: Job, beside: Path, progress: Callable[[int, int], None]) -> Iterator[list[Decoded]]:
     firsts = np.cumsum([0, *(listing.frames for listing in job.files)]).tolist()
     wanted = [
         Wanted(i, first, os.fspath(path), file, frame, frames)
-        for i, (first, (path, file, frame, frames)) in enumerate(
-            zip(firsts[:-1], job.files, strict=True)
-        )
+        for i, (first, (path, file, frame, frames)) in enumerate(zip(firsts[:-1], job.files, strict=True))
     ]
-    recipe = Recipe(os.fspath(job.root), job.side, job.channels, job.window, job.deep,
-                os.fspath(beside), START)  # fmt: skip
+    recipe = Recipe(os.fspath(job.root), job.side, job.channels, job.window, job.deep, os.fspath(beside), START)
     done, chunks = 0, workers.decoding(recipe, wanted)
     try:
         for some in chunks:
@@ -365,9 +358,7 @@ def _decoding(
         chunks.close()  # type: ignore[attr-defined]  # ends the processes, also on Ctrl-C
 
 
-def _finish(
-    job: Job, key: str, beside: Path, kept: Sequence[Decoded], skipped: Sequence[Skipped]
-) -> None:
+def _finish(job: Job, key: str, beside: Path, kept: Sequence[Decoded], skipped: Sequence[Skipped]) -> None:
     """Write the end, then the header; all of it is synced to disk before the file gets its name."""
     marks = bytearray(job.count * DIGEST)
     for each in kept:
@@ -379,10 +370,14 @@ def _finish(
     end = bytes(marks) + json.dumps(told).encode()
     after = START + job.count * job.row
     about = {
-        "version": VERSION, "key": key, "rows": job.count, "shape": job.shape,
-        "type": "float32" if job.deep else "uint8", "end": after,
+        "version": VERSION,
+        "key": key,
+        "rows": job.count,
+        "shape": job.shape,
+        "type": "float32" if job.deep else "uint8",
+        "end": after,
         "digest": hashlib.blake2b(end, digest_size=DIGEST).hexdigest(),
-    }  # fmt: skip
+    }
     with beside.open("r+b") as stream:
         stream.seek(after)
         stream.write(end)
@@ -413,17 +408,16 @@ def _make_room(job: Job) -> None:
     if free + sum(map(_taken, [place, *others])) < job.bytes + SPARE:
         raise UserError(
             "disk",
-            _("{count} images of {side} x {side} pixels take {need} MB once they are decoded, "
-              "{free} MB are free in {folder}").format(
-                count=job.count, side=job.side, need=job.bytes // 10**6, free=free // 10**6,
-                folder=place.parent,
-            ),
+            _(
+                "{count} images of {side} x {side} pixels take {need} MB once they are decoded, "
+                "{free} MB are free in {folder}"
+            ).format(count=job.count, side=job.side, need=job.bytes // 10**6, free=free // 10**6, folder=place.parent),
             expected=_("a disk with room for them, or fewer pixels a side"),
             fix=_("SOURON_CACHE=FOLDER on another disk, or imgsz={side}").format(
                 side=max(1, int(job.side * (free / (job.bytes + SPARE)) ** 0.5))
             ),
             exit=4,
-        )  # fmt: skip
+        )
     # a file under our own name holds other images, or it would not be made again
     for old in [place, *others]:
         if shutil.disk_usage(place.parent).free >= job.bytes + SPARE:

@@ -40,8 +40,18 @@ PRIVATE = "private attributes"
 PATIENT_ID = 0x00100020
 SECONDARY = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage
 LIKELY = ("US", "XC", "SC")  # modalities whose images often contain text
-DUMMIES = ("", "0", "ANONYMIZED", "000Y", "00010101", "000000.00", "00010101010101.000000+0000",
-           "http://anonymized.invalid", "b'Anonymized'", "b''")  # fmt: skip
+DUMMIES = (
+    "",
+    "0",
+    "ANONYMIZED",
+    "000Y",
+    "00010101",
+    "000000.00",
+    "00010101010101.000000+0000",
+    "http://anonymized.invalid",
+    "b'Anonymized'",
+    "b''",
+)
 NEW_UID = "2.25."  # the root of random identifiers
 TEXTS = ("AE", "CS", "LO", "LT", "SH", "ST", "UC", "UT", "UR")  # value representations of text
 SHORTEST = 4  # characters of a name or number that is searched for in other attributes
@@ -159,9 +169,7 @@ def secret() -> bytes:
     return file.read_bytes().strip()[:64]
 
 
-def anonymise(
-    folder: Path, out: Path, progress: Callable[[int, int], None] = lambda done, total: None
-) -> Copied:
+def anonymise(folder: Path, out: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Copied:
     """Write the DICOM images of ``folder`` to a new folder ``out`` without identifying attributes.
     The class and part folders keep their names, the files are numbered.
 
@@ -173,10 +181,7 @@ def anonymise(
         raise missing(folder)
     if out.exists() or out.is_symlink():
         raise UserError(
-            "exists",
-            _("{path} is there already").format(path=limits.readable(out)),
-            expected=_("a new folder"),
-            exit=5,
+            "exists", _("{path} is there already").format(path=limits.readable(out)), expected=_("a new folder"), exit=5
         )
     if out.absolute().resolve().is_relative_to(folder.absolute().resolve()):
         raise UserError(
@@ -193,9 +198,7 @@ def anonymise(
     if out.resolve() in secret_file().resolve().parents:
         raise UserError(
             "folder",
-            _("{path} would hold the secret behind the pseudonyms").format(
-                path=limits.readable(out)
-            ),
+            _("{path} would hold the secret behind the pseudonyms").format(path=limits.readable(out)),
             expected=_("a new folder elsewhere"),
         )
     out.mkdir(parents=True)
@@ -338,19 +341,26 @@ def warnings(found: Any) -> list[str]:
 
     told = []
     if found.said_burned_in:
-        told.append(_("{count} files state that there is text in the image; it stays").format(
-            count=units.whole(found.said_burned_in)))  # fmt: skip
+        told.append(
+            _("{count} files state that there is text in the image; it stays").format(
+                count=units.whole(found.said_burned_in)
+            )
+        )
     if found.likely_burned_in:
-        told.append(_(
-            "{count} files are of kinds that often have text in the image (ultrasound, photos, "
-            "screenshots); it stays: check them").format(
-                count=units.whole(found.likely_burned_in)))  # fmt: skip
+        told.append(
+            _(
+                "{count} files are of kinds that often have text in the image (ultrasound, photos, "
+                "screenshots); it stays: check them"
+            ).format(count=units.whole(found.likely_burned_in))
+        )
     if found.folders:
         told.append(_("the folder names are unchanged: make sure that they identify no one"))
     if found.files:
-        told.append(_(
-            "a PatientID became a pseudonym, made with the secret in {file}: keep it, and keep it "
-            "out of the copy").format(file=deidentify.secret_file()))  # fmt: skip
+        told.append(
+            _(
+                "a PatientID became a pseudonym, made with the secret in {file}: keep it, and keep it out of the copy"
+            ).format(file=deidentify.secret_file())
+        )
     if found.tables:
         told.append(_("the labels are unchanged: make sure that they identify no one"))
     return told

@@ -96,8 +96,7 @@ class DataEntry:
     def complete(self, folder: Path) -> bool:
         """Return whether the folder contains everything that the data set needs."""
         return all(
-            (folder / need).exists()
-            or (need.endswith("-ubyte") and (folder / f"{need}.gz").exists())
+            (folder / need).exists() or (need.endswith("-ubyte") and (folder / f"{need}.gz").exists())
             for need in self.needs
         )
 
@@ -216,15 +215,11 @@ def paper(name_or_path: str | Path, seed: int, formats: Sequence[str], target: s
 
 
 def _no_data(text: str, path: Path, formats: Sequence[str]) -> UserError:
-    expected = _(
-        "a data set (souron list --data), a folder with one sub-folder per class, or a CSV"
-    )
+    expected = _("a data set (souron list --data), a folder with one sub-folder per class, or a CSV")
     if path.is_dir():
         return UserError(
             "data",
-            _("{path!r} is a folder that holds nothing in a form that is read here").format(
-                path=text
-            ),
+            _("{path!r} is a folder that holds nothing in a form that is read here").format(path=text),
             expected=", ".join(formats),
             exit=3,
         )
@@ -240,9 +235,7 @@ def _no_data(text: str, path: Path, formats: Sequence[str]) -> UserError:
     return UserError(
         "data",
         _("{text!r} is neither a data set, nor a folder, nor a CSV").format(text=text),
-        expected=_("{what}; near: {near}").format(what=expected, near=", ".join(near))
-        if near
-        else expected,
+        expected=_("{what}; near: {near}").format(what=expected, near=", ".join(near)) if near else expected,
         fix=f"souron data {near[0]}" if near else "souron list --data",
         exit=3,
     )

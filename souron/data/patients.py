@@ -150,15 +150,12 @@ def groups(files: Sequence[str], labels: Sequence[str], wish: str | None = None)
             "Is {name} in {file} a patient? There are {count} such names. If so, say "
             "group={pattern}; if not, group=none."
         ).format(
-            name=doubtful.names[row], file=files[row], count=len(doubtful.sizes),
-            pattern=shlex.quote(doubtful.pattern),
-        )  # fmt: skip
+            name=doubtful.names[row], file=files[row], count=len(doubtful.sizes), pattern=shlex.quote(doubtful.pattern)
+        )
     if believed is None:
         return Groups([""] * len(files), "", question)
     row = next(i for i, name in enumerate(believed.names) if name)
-    shown = _("{how}, as {name} in {file}").format(
-        how=believed.how, name=believed.names[row], file=files[row]
-    )
+    shown = _("{how}, as {name} in {file}").format(how=believed.how, name=believed.names[row], file=files[row])
     return Groups(believed.names, shown, question)
 
 
@@ -231,18 +228,14 @@ def _by_wish(files: Sequence[str], wish: str) -> Groups:
         raise UserError(
             "group",
             _("{wish!r} is no regular expression: {why}").format(wish=wish, why=error),
-            expected=_("none, a column of the CSV, or a pattern such as {pattern}").format(
-                pattern=r"(p\d+)_"
-            ),
+            expected=_("none, a column of the CSV, or a pattern such as {pattern}").format(pattern=r"(p\d+)_"),
         ) from error
     matches = [pattern.search(file) for file in files]
     names = [match[1 if pattern.groups else 0] or "" if match else "" for match in matches]
     if not any(names):
         raise UserError(
             "group",
-            _("the pattern {wish!r} is in no file's name, as {file}").format(
-                wish=wish, file=files[0] if files else ""
-            ),
+            _("the pattern {wish!r} is in no file's name, as {file}").format(wish=wish, file=files[0] if files else ""),
             expected=_("a pattern such as {pattern}").format(pattern=r"(p\d+)_"),
             fix="group=none",
         )
@@ -264,10 +257,7 @@ def _judge_names(stems: Sequence[str], labels: Sequence[str], folder: _Way | Non
     numbers = [
         way
         for way in _by_first_numbers(stems)
-        if way.follows(LEAST_NAMED)
-        and way.views
-        and not way.says_class(labels)
-        and not _days(way, YEAR + A_DAY)
+        if way.follows(LEAST_NAMED) and way.views and not way.says_class(labels) and not _days(way, YEAR + A_DAY)
     ]
     small = [way for way in numbers if way.many_and_small and not _days(way, A_DAY)]
     number = small[0] if small else None
@@ -314,8 +304,7 @@ def _by_letters(stems: Sequence[str]) -> _Way:
     pattern = r"^([A-Za-z]{1,2})(?=[\W_\d])"
     matches = [re.match(pattern, stem) for stem in stems]
     names = [match[1].lower() if match else "" for match in matches]
-    rests = [stem[match.end() :] if match else stem for stem, match in
-             zip(stems, matches, strict=True)]  # fmt: skip
+    rests = [stem[match.end() :] if match else stem for stem, match in zip(stems, matches, strict=True)]
     return _Way(names, rests, _("file names"), r"([A-Za-z]{1,2})[\W_\d][^/]*$")
 
 
@@ -350,8 +339,7 @@ def _by_tiles(stems: Sequence[str]) -> _Way:
     """Interpret names as tiles; the group is the slide that they were cut from."""
     matches = [TILES.fullmatch(stem) for stem in stems]
     names = [match[1].lower() if match else "" for match in matches]
-    rests = [stem[match.end(1) :] if match else stem for stem, match in
-             zip(stems, matches, strict=True)]  # fmt: skip
+    rests = [stem[match.end(1) :] if match else stem for stem, match in zip(stems, matches, strict=True)]
     return _Way(names, rests, _("file names"), rf"{TILES.pattern}\.[^./]+$")
 
 
@@ -385,8 +373,7 @@ def _repeated(stems: Sequence[str], labels: Sequence[str]) -> _Way | None:
     ``1234567_8675309``."""
     matches = [re.fullmatch(r"(.+)[\W_]+([^\W_]+)", DATE.sub("\0", stem)) for stem in stems]
     names = [match[1].lower() if match else "" for match in matches]
-    names = [n if re.search(r"\w", n) and re.split(r"[\W_\d]", n)[0] not in CAMERAS else ""
-             for n in names]  # fmt: skip
+    names = [n if re.search(r"\w", n) and re.split(r"[\W_\d]", n)[0] not in CAMERAS else "" for n in names]
     rests = [match[2] if match else "" for match in matches]
     way = _Way(names, rests, _("file names"), r"([^/]+)[\W_][^\W_]+\.[^./]+$")
     if not way.follows(LEAST_NAMED) or way.says_class(labels) or _days(way, YEAR + A_DAY):
@@ -398,10 +385,9 @@ def _by_folder(files: Sequence[str], labels: Sequence[str]) -> _Way | None:
     """Interpret folders within the class as patients, as in ``cat/p012/1.png``; the topmost level
     that makes groups is used."""
     places = [
-        [part for part in PurePosixPath(file).parts[:-1]
-         if part != label and part.lower() not in PARTS]
+        [part for part in PurePosixPath(file).parts[:-1] if part != label and part.lower() not in PARTS]
         for file, label in zip(files, labels, strict=True)
-    ]  # fmt: skip
+    ]
     for depth in range(1, 1 + max(map(len, places), default=0)):
         names = ["/".join(place[:depth]) for place in places]
         names = [n if len(p) >= depth else "" for n, p in zip(names, places, strict=True)]

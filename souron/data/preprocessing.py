@@ -47,9 +47,7 @@ class PreparationStep:
     def histogram(self, bins: int = 40) -> tuple[Tensor, Tensor]:
         """Return the share of the values in each bin (C, bins), and the bins' edges (bins + 1,)."""
         low, high = self.low, max(self.high, self.low + 1e-6)
-        each = [
-            torch.histc(channel.flatten(), bins, low, high) for channel in self.values.movedim(1, 0)
-        ]
+        each = [torch.histc(channel.flatten(), bins, low, high) for channel in self.values.movedim(1, 0)]
         counts = torch.stack(each)
         return counts / counts.sum(1, keepdim=True), torch.linspace(low, high, bins + 1)
 
@@ -65,9 +63,7 @@ def preparation(
         raise UserError(
             "pictures",
             _("{count} images to a side of {side}").format(count=count, side=side or "-"),
-            expected=_("1 to {most} images, at most {side} pixels a side").format(
-                most=MOST_IMAGES, side=MOST_SIDE
-            ),
+            expected=_("1 to {most} images, at most {side} pixels a side").format(most=MOST_IMAGES, side=MOST_SIDE),
         )
     steps = [PreparationStep("read", _("as read: 0 to 255"), image.float())]
     if grey and channels == 3:
@@ -104,10 +100,7 @@ def one_hot(label: Sequence[int] | Tensor, classes: int) -> Tensor:
     if low < 0 or high >= classes:
         raise UserError(
             "class",
-            _("class {number} of {count}").format(
-                number=low if low < 0 else high,
-                count=classes,
-            ),
+            _("class {number} of {count}").format(number=low if low < 0 else high, count=classes),
             expected=f"0..{classes - 1}",
         )
     return torch.nn.functional.one_hot(labels.long(), classes).float()

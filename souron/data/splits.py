@@ -78,11 +78,7 @@ class Units(NamedTuple):
 
 
 def split(
-    cases: Dataset,
-    seed: int = 0,
-    val: float = 0.15,
-    test: float = 0.15,
-    alike: Sequence[tuple[int, int]] = (),
+    cases: Dataset, seed: int = 0, val: float = 0.15, test: float = 0.15, alike: Sequence[tuple[int, int]] = ()
 ) -> Split:
     """Divide the cases; ``val`` and ``test`` are fractions.
 
@@ -186,9 +182,7 @@ def plan(
     if asked and cases.part:
         raise UserError(
             "option",
-            _("{name} has parts of its own; cross-validation would mix them").format(
-                name=cases.name
-            ),
+            _("{name} has parts of its own; cross-validation would mix them").format(name=cases.name),
             expected="folds=1",
             fix="folds=1",
         )
@@ -205,9 +199,7 @@ def plan(
         return Plan(split(cases, alike=alike), [])
     kept = split(cases, test=0.0, alike=alike)
     found = [cross(cases, wanted, repeat, alike) for repeat in range(repeats)]
-    fewer = {
-        share: [thin(cases, one, share, alike) for one in found[0]] for share in SHARES[:curve]
-    }
+    fewer = {share: [thin(cases, one, share, alike) for one in found[0]] for share in SHARES[:curve]}
     return Plan(kept, found, fewer)
 
 
@@ -226,9 +218,7 @@ def thin(cases: Dataset, one: Split, share: float, alike: Sequence[tuple[int, in
     return replace(one, train=one.train[split(some, val=1 - share, test=0.0, alike=pairs).train])
 
 
-def cross(
-    cases: Dataset, folds: int, seed: int = 0, alike: Sequence[tuple[int, int]] = ()
-) -> list[Split]:
+def cross(cases: Dataset, folds: int, seed: int = 0, alike: Sequence[tuple[int, int]] = ()) -> list[Split]:
     """Return ``folds`` splits with each case in the test part of exactly one.
 
     The folds are stratified by label and keep groups whole. Validation cases are drawn from the
@@ -284,9 +274,7 @@ def _draw(units: dict[int, dict[int, int]], fraction: float, spare: bool) -> set
     drawn: set[int] = set()
 
     def may(labels: dict[int, int]) -> bool:
-        return all(left[c] > 1 for c in labels) and (
-            not spare or any(n - (c in labels) > 1 for c, n in left.items())
-        )
+        return all(left[c] > 1 for c in labels) and (not spare or any(n - (c in labels) > 1 for c, n in left.items()))
 
     def cost(labels: dict[int, int]) -> int:
         """Return how many cases further from the required numbers the part would be."""
@@ -303,11 +291,7 @@ def _draw(units: dict[int, dict[int, int]], fraction: float, spare: bool) -> set
             take(unit)
     have = {c for unit in drawn for c in units[unit]}
     for c in sorted(total.keys() - have):
-        candidates = [
-            unit
-            for unit, labels in units.items()
-            if c in labels and unit not in drawn and may(labels)
-        ]
+        candidates = [unit for unit, labels in units.items() if c in labels and unit not in drawn and may(labels)]
         if c not in have and candidates:
             take(best := min(candidates, key=lambda unit: cost(units[unit])))
             have |= units[best].keys()
@@ -522,10 +506,7 @@ def read(path: Path, cases: Dataset) -> Split:
         raise _mismatch(
             path,
             _("{gone} of its files are not in {name}, {new} of its files are new: {files}").format(
-                gone=len(gone),
-                name=cases.name,
-                new=len(new),
-                files=first_three([*sorted(gone), *new]),
+                gone=len(gone), name=cases.name, new=len(new), files=first_three([*sorted(gone), *new])
             ),
         )
     labels = [cases.classes[c] for c in cases.target.tolist()]
@@ -534,9 +515,7 @@ def read(path: Path, cases: Dataset) -> Split:
         raise _mismatch(path, _("other labels than now: {files}").format(files=first_three(moved)))
     part = [listed[file]["part"] for file in cases.file]
     if set(part) - {"train", "val", "test", ""}:
-        raise _mismatch(
-            path, _("unknown parts: {names}").format(names=first_three(sorted(set(part))))
-        )
+        raise _mismatch(path, _("unknown parts: {names}").format(names=first_three(sorted(set(part)))))
     return _as_split(cases, part, same_image(cases))
 
 
@@ -587,9 +566,5 @@ def first_three(names: Sequence[str]) -> str:
 def _mismatch(path: Path, why: str) -> UserError:
     """Return the error for a split file that does not fit."""
     return UserError(
-        "split",
-        f"{path}: {why}",
-        expected=_("the data that the split was made of"),
-        fix="data=...",
-        exit=3,
+        "split", f"{path}: {why}", expected=_("the data that the split was made of"), fix="data=...", exit=3
     )

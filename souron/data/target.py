@@ -168,23 +168,15 @@ def _kind_in(name: str) -> type[Target]:
     own = [
         thing
         for thing in vars(module).values()
-        if inspect.isclass(thing)
-        and issubclass(thing, Target)
-        and thing.__module__ == module.__name__
+        if inspect.isclass(thing) and issubclass(thing, Target) and thing.__module__ == module.__name__
     ]
-    assert len(own) == 1, (
-        f"{module.__name__} defines {len(own)} kinds of target; one file, one kind"
-    )
+    assert len(own) == 1, f"{module.__name__} defines {len(own)} kinds of target; one file, one kind"
     return own[0]
 
 
 def target_of(cases: "Dataset") -> Target:
     """Return the annotations of a data set, as an instance of their kind."""
     found = [kind for kind in kinds().values() if kind.holds(cases)]
-    own = [
-        kind
-        for kind in found
-        if not any(other is not kind and issubclass(other, kind) for other in found)
-    ]
+    own = [kind for kind in found if not any(other is not kind and issubclass(other, kind) for other in found)]
     assert len(own) <= 1, f"{cases.name} is annotated in several ways: {own}"
     return (own[0] if own else Target)(cases)

@@ -50,9 +50,7 @@ class Fault(Exception):
 def holds(cases: Dataset) -> bool:
     """Return whether the cases are texts of some kind."""
     first = next(iter(cases.input), None) if isinstance(cases.input, ListColumn) else None
-    return isinstance(first, str) or (
-        isinstance(first, tuple) and bool(first) and isinstance(first[0], str | tuple)
-    )
+    return isinstance(first, str) or (isinstance(first, tuple) and bool(first) and isinstance(first[0], str | tuple))
 
 
 def plain(entry: Any) -> str:
@@ -151,8 +149,7 @@ def worded(text: Any, what: str = "") -> str:
     text = usable(text, what)
     if not any(map(str.isalnum, text)):
         named = f"{what}: " if what else ""
-        raise Fault("no words", named + _("no letter and no number: {text}").format(
-            text=shown(text)))  # fmt: skip
+        raise Fault("no words", named + _("no letter and no number: {text}").format(text=shown(text)))
     return text
 
 
@@ -180,11 +177,9 @@ def turns(messages: Any, ends: str = "") -> tuple[Turn, ...]:
             told = _("no role") if role is None else _("the role {role}").format(role=shown(role))
             raise Fault("role", f"{what}: {told} ({', '.join(ROLES)})")
         if found and role == found[-1].role:
-            raise Fault("order", _("{what}: two turns of {role} follow each other").format(
-                what=what, role=role))  # fmt: skip
+            raise Fault("order", _("{what}: two turns of {role} follow each other").format(what=what, role=role))
         if role == "system" and found:
-            raise Fault("order", _("{what}: {role} comes first or not at all").format(
-                what=what, role=role))  # fmt: skip
+            raise Fault("order", _("{what}: {role} comes first or not at all").format(what=what, role=role))
         found.append(Turn(role, usable(_content(message.get("content")), what)))
     if found[0].role == "assistant":
         raise Fault("order", _("the first turn is the assistant's, who has nothing to answer"))

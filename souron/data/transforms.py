@@ -129,9 +129,7 @@ def turned_by(image: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
     grid (B, H, W, 2)."""
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     _batch, _channels, height, width = image.shape
-    turn = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], 1).view(
-        -1, 2, 3
-    )
+    turn = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], 1).view(-1, 2, 3)
     grid = F.affine_grid(turn, list(image.shape), align_corners=False)
     turned = F.grid_sample(image.float(), grid, padding_mode="border", align_corners=False)
     return _as(image, turned), grid
@@ -143,8 +141,12 @@ def _as(image: Tensor, changed: Tensor) -> Tensor:
 
 
 CHANGES: dict[str, Change] = {
-    "shift": shift, "mirror": mirror, "brightness": brightness, "erase": erase, "rotate": rotate,
-}  # fmt: skip
+    "shift": shift,
+    "mirror": mirror,
+    "brightness": brightness,
+    "erase": erase,
+    "rotate": rotate,
+}
 
 
 def what() -> dict[str, str]:

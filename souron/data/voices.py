@@ -27,10 +27,7 @@ class Voices(NamedTuple):
 
 def of(piece: Notation) -> Voices:
     """Convert a piece whose parts are the voices, the highest first."""
-    return Voices(
-        torch.from_numpy(on_grid(piece)), max(1, round(STEPS * piece.bar)),
-        round(STEPS * piece.pickup),
-    )  # fmt: skip
+    return Voices(torch.from_numpy(on_grid(piece)), max(1, round(STEPS * piece.bar)), round(STEPS * piece.pickup))
 
 
 def notation(piece: Voices, title: str = "", tempo: float = 90.0) -> Notation:

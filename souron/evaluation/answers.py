@@ -117,9 +117,7 @@ class Trainings:
         made.add(answers, torch.arange(len(test)))
         return made
 
-    def add(
-        self, answers: Answers, rows: Tensor, repeat: int = 0, share: float = 1.0, train: int = 0
-    ) -> None:
+    def add(self, answers: Answers, rows: Tensor, repeat: int = 0, share: float = 1.0, train: int = 0) -> None:
         """Add the answers of one training about the cases ``rows``.
 
         It used a ``share`` of the training cases, ``train`` in number.
@@ -149,9 +147,7 @@ class Trainings:
             tensors |= {f"{repeat}:{name}": held for name, held in flatten(answers).items()}
         for share, answers in self.fewer.items():
             tensors |= {f"fewer {share}:{name}": held for name, held in flatten(answers).items()}
-        files.write_tensors(path, tensors, {
-            "decision": self.decision, "learnt_from": list(self.learnt_from.items()),
-        })  # fmt: skip
+        files.write_tensors(path, tensors, {"decision": self.decision, "learnt_from": list(self.learnt_from.items())})
 
     @classmethod
     def read(cls, path: Path, test: Dataset) -> "Trainings":
@@ -179,17 +175,11 @@ def _grouped(tensors: dict[str, Tensor]) -> Iterator[tuple[str, dict[str, Tensor
         prefix = f"{place}:"
         yield (
             place,
-            {
-                name.removeprefix(prefix): values
-                for name, values in tensors.items()
-                if name.startswith(prefix)
-            },
+            {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)},
         )
 
 
-def _converted(
-    tensors: dict[str, Tensor], about: dict[str, Any]
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _converted(tensors: dict[str, Tensor], about: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Convert a classifier's file of souron 0.1.0, which holds (repeats, cases) tensors.
 
     Its ``right`` is (steps, cases).

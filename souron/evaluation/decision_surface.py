@@ -75,9 +75,7 @@ def points(name: str, count: int = 300, seed: int = 0) -> Dataset:
         raise UserError(
             "points",
             _("{count} points of {name!r}").format(count=count, name=name),
-            expected=_("10 to {most} points of {names}").format(
-                most=MOST_POINTS, names=", ".join(shapes())
-            ),
+            expected=_("10 to {most} points of {names}").format(most=MOST_POINTS, names=", ".join(shapes())),
         )
     place, label, classes = _digits(count, seed) if name == "digits" else _drawn(name, count, seed)
     return dataset(name, torch.from_numpy(place).float(), torch.from_numpy(label).long(), classes)
@@ -170,9 +168,7 @@ def learn(
     Stop iterating to stop training. Raises UserError for too many steps.
     """
     if not 1 <= steps <= MOST_STEPS:
-        raise UserError(
-            "steps", f"steps={steps}", expected=_("1 to {most} steps").format(most=MOST_STEPS)
-        )
+        raise UserError("steps", f"steps={steps}", expected=_("1 to {most} steps").format(most=MOST_STEPS))
     wanted = set(moments(steps) if at is None else at)
     if where is None and data.input.shape[1:] == (2, 1, 1):
         where = plane(data)
@@ -209,9 +205,7 @@ def _asked(system: Any, data: Dataset) -> tuple[Tensor, Tensor]:
     """Compute logits (N, classes) and activations of the first hidden layer (N, units)."""
     found: list[Tensor] = []
     bend = next((part for part in system.modules() if isinstance(part, BENDS)), None)
-    hook = bend and bend.register_forward_hook(
-        lambda _part, _given, made: found.append(made.flatten(1))
-    )
+    hook = bend and bend.register_forward_hook(lambda _part, _given, made: found.append(made.flatten(1)))
     system.eval()
     try:
         logits = [system(batch.image) for batch in system.loader(data).once(1024)]

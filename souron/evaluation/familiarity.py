@@ -98,9 +98,7 @@ class Gauge:
             layers = {str(name): int(width) for name, width in about["layers"].items()}
             rest, threshold, cases = (about[name] for name in ("rest", "threshold", "cases"))
             mean, scale, basis, variance = (tensors[name] for name in PARTS)
-            gauge = cls(
-                layers, mean, scale, basis, variance, float(rest), float(threshold), int(cases)
-            )
+            gauge = cls(layers, mean, scale, basis, variance, float(rest), float(threshold), int(cases))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _foreign(path) from error
         if not gauge.sound:
@@ -140,12 +138,8 @@ class Sensor:
         """Register hooks on the layers ``names``, by default on all layers with weights."""
         self.heard = threading.local()
         known = dict(network.named_modules())
-        wanted = names or [
-            name for name, layer in known.items() if isinstance(layer, (*CONVOLUTIONS, nn.Linear))
-        ]
-        self.hooks = [
-            known[name].register_forward_pre_hook(_listener(self.heard, name)) for name in wanted
-        ]
+        wanted = names or [name for name, layer in known.items() if isinstance(layer, (*CONVOLUTIONS, nn.Linear))]
+        self.hooks = [known[name].register_forward_pre_hook(_listener(self.heard, name)) for name in wanted]
 
     @contextmanager
     def listening(self) -> Iterator[Heard]:
@@ -166,9 +160,7 @@ def _listener(heard: threading.local, name: str) -> Callable[[nn.Module, tuple],
     def listen(layer: nn.Module, given: tuple) -> None:
         features = getattr(heard, "features", None)
         if features is not None and given and isinstance(given[0], Tensor) and given[0].ndim > 1:
-            features.setdefault(name, []).append(
-                pooled(given[0].detach(), isinstance(layer, CONVOLUTIONS))
-            )
+            features.setdefault(name, []).append(pooled(given[0].detach(), isinstance(layer, CONVOLUTIONS)))
 
     return listen
 
@@ -233,9 +225,7 @@ class Check:
 def _of_another(layers: Iterable[str]) -> UserError:
     return UserError(
         "weights file",
-        _("the familiarity check belongs to another network: {layers}").format(
-            layers=", ".join(sorted(layers))
-        ),
+        _("the familiarity check belongs to another network: {layers}").format(layers=", ".join(sorted(layers))),
         expected=_("the file that souron train wrote beside the weights"),
         fix=_("delete it: the run answers without the check"),
         exit=3,
@@ -261,9 +251,7 @@ def fit(system: Any, train: Dataset, validation: Dataset, most: int = MOST) -> G
 
 def cases(split: Split) -> int:
     """Return the largest number of cases used for fitting the check and its false alarm rate."""
-    return min(MOST, len(split.train)) + sum(
-        min(MOST_VALIDATION, len(part)) for part in (split.val, split.test)
-    )
+    return min(MOST, len(split.train)) + sum(min(MOST_VALIDATION, len(part)) for part in (split.val, split.test))
 
 
 def distances(gauge: Gauge, system: Any, cases: Dataset) -> Tensor:
@@ -303,10 +291,13 @@ def gaussian(rows: dict[str, Tensor]) -> Gauge:
     variance = spread.square() / (len(z) - 1)
     rest = float(variance[rank:].sum() / max(1, int(differs.sum()) - rank))
     return Gauge(
-        {name: part.shape[1] for name, part in rows.items()}, mean, scale,
-        right[:rank].T.half().contiguous(), variance[:rank].clamp(min=TINY).float(),
+        {name: part.shape[1] for name, part in rows.items()},
+        mean,
+        scale,
+        right[:rank].T.half().contiguous(),
+        variance[:rank].clamp(min=TINY).float(),
         max(rest, TINY),
-    )  # fmt: skip
+    )
 
 
 @torch.inference_mode()
@@ -330,9 +321,7 @@ def features(system: Any, cases: Dataset, names: Sequence[str] | None = None) ->
 def _layers(system: Any, cases: Dataset) -> list[str]:
     """Choose evenly spaced layers; the last one is always among them."""
     first = cases.only(range(min(BATCH, len(cases))))
-    blank = replace(
-        first.only([0]), input=torch.zeros_like(first.input[0])[None]
-    )  # an empty image: all zeros
+    blank = replace(first.only([0]), input=torch.zeros_like(first.input[0])[None])  # an empty image: all zeros
     always = features(system, blank)
     passed = [name for name in features(system, first) if name in always]
     count = min(LAYERS, len(passed))

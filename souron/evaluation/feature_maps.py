@@ -86,9 +86,7 @@ def feature_maps(system: Any, image: Tensor) -> list[LayerMaps]:
     ]
 
 
-def one_pixel(
-    system: Any, image: Tensor, row: int, column: int, number: int = 0, layer: str = ""
-) -> OnePixel:
+def one_pixel(system: Any, image: Tensor, row: int, column: int, number: int = 0, layer: str = "") -> OnePixel:
     """Compute pixel ``row, column`` of map ``number`` of a convolution by hand.
 
     ``image`` is (1, C, H, W) as ``system.batch`` returns it. Raises UserError for a layer that is
@@ -110,9 +108,7 @@ def one_pixel(
         )
     if part.padding_mode != "zeros":
         raise UserError(
-            "border",
-            _("{layer} does not fill the border with zeros").format(layer=name),
-            expected="padding_mode=zeros",
+            "border", _("{layer} does not fill the border with zeros").format(layer=name), expected="padding_mode=zeros"
         )
     kernel = part.weight[number].detach().float().cpu()
     (above, below), (before, behind) = _border(part)

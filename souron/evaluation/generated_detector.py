@@ -73,8 +73,7 @@ class Pipeline:
     def many(self, images: Sequence[Image.Image] | Tensor) -> Tensor:
         """Preprocess images, or (N, C, H, W) in 0..255: (N, channels, side, side) uint8."""
         made = [self.of(as_image(one) if isinstance(one, Tensor) else one) for one in images]
-        return torch.stack(made) if made else torch.empty(
-            0, self.channels, self.side, self.side, dtype=torch.uint8)  # fmt: skip
+        return torch.stack(made) if made else torch.empty(0, self.channels, self.side, self.side, dtype=torch.uint8)
 
 
 def compressed(image: Image.Image, quality: int) -> Image.Image:
@@ -122,8 +121,7 @@ def changed(image: Tensor, change: str) -> Tensor:
 
 def features(image: Tensor) -> Floats:
     """Return features (N, D) of images (N, C, S, S) in 0..255."""
-    some = [np.concatenate([frequencies(part), residuals(part)], 1)
-            for part in image.split(AT_ONCE)]  # fmt: skip
+    some = [np.concatenate([frequencies(part), residuals(part)], 1) for part in image.split(AT_ONCE)]
     return np.concatenate(some).astype(np.float32)
 
 
@@ -153,8 +151,7 @@ def residuals(image: Tensor) -> Floats:
         around = grey[:, :-2, 1:-1] + grey[:, 2:, 1:-1] + grey[:, 1:-1, :-2] + grey[:, 1:-1, 2:]
         for values in (right, below, 4 * inner - around):
             flat = values.reshape(len(grey), -1)
-            found += [((flat >= low) & (flat < high)).mean(1)
-                      for low, high in itertools.pairwise(STEPS)]  # fmt: skip
+            found += [((flat >= low) & (flat < high)).mean(1) for low, high in itertools.pairwise(STEPS)]
         found += [(grey == level).mean((1, 2)) for level in ENDS]
     return np.sqrt(np.stack(found, 1)).astype(np.float32)
 

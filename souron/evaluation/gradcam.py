@@ -56,9 +56,7 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.image, self.activations = image, list[Activation]()
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor) and result.requires_grad:
             kind = self._kind(getattr(func, "__name__", ""), result)
@@ -181,9 +179,7 @@ def _activations(system: Any, image: Tensor) -> tuple[Tensor, Iterator[Activatio
         logits = system(image)
     activations = reversed(recorder.activations)
     # patch tokens always have skip connections
-    return logits, (
-        one for one in activations if one.kind == "tokens" or _all_of(logits, one, image)
-    )
+    return logits, (one for one in activations if one.kind == "tokens" or _all_of(logits, one, image))
 
 
 def _all_of(logits: Tensor, one: Activation, image: Tensor) -> bool:
@@ -206,11 +202,7 @@ def _evaluating(system: Any) -> Iterator[None]:
     before = [(module, module.training) for module in system.modules()]
     system.eval()
     try:
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast(system.device.type, enabled=False),
-        ):
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(system.device.type, enabled=False):
             yield
     finally:
         for module, training in before:

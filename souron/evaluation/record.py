@@ -35,9 +35,7 @@ class RunRecord:
     parameters: int
     flops: int  # multiply-adds times two, of one forward pass of one case
     measures: dict[str, Measure]  # on the test part
-    curve: list[
-        dict[str, float]
-    ]  # rows of results.csv: step, epoch, seconds, examples, losses, val
+    curve: list[dict[str, float]]  # rows of results.csv: step, epoch, seconds, examples, losses, val
     forecast: Cost
     outcome: Cost
     stopped: str  # "budget", "patience"
@@ -122,10 +120,7 @@ class DrawnRecord:
             "seconds": round(self.seconds, 3),
             "folder": str(self.folder),
             "files": [str(file) for file in self.files],
-            **{
-                name: str(value) if isinstance(value, Path) else value
-                for name, value in self.settings.items()
-            },
+            **{name: str(value) if isinstance(value, Path) else value for name, value in self.settings.items()},
             **({"notes": self.notes} if self.notes else {}),
             **({"obedience": self.obedience} if self.obedience else {}),
         }

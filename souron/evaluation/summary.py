@@ -98,9 +98,7 @@ def _type(part: nn.Module) -> str:
     return type(part).__name__ + (f", groups={groups}" if groups != 1 else "")
 
 
-def _parts(
-    model: nn.Module, depth: int | None
-) -> Iterator[tuple[str, nn.Module, list[nn.Parameter]]]:
+def _parts(model: nn.Module, depth: int | None) -> Iterator[tuple[str, nn.Module, list[nn.Parameter]]]:
     """Yield the modules that get a row, with the parameters counted there."""
     for name, part in model.named_modules():
         level = name.count(".") + 1 if name else 0

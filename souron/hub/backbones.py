@@ -121,12 +121,7 @@ class MobileNetBackbone(nn.Sequential):
     std: Tensor
 
     def __init__(
-        self,
-        taken: Sequence[int],
-        dilated: bool = False,
-        frozen: int = 0,
-        eps: float | None = None,
-        multiple: int = 1,
+        self, taken: Sequence[int], dilated: bool = False, frozen: int = 0, eps: float | None = None, multiple: int = 1
     ) -> None:
         settings = v3()
         outward = [layer.outward for layer in settings]
@@ -173,9 +168,7 @@ def of_detector(config: Any, channels: int) -> nn.Module:
     if layout is not None and layout.taken:
         return MobileNetBackbone(layout.taken, frozen=7, eps=layout.eps, multiple=layout.multiple)
     if layout is not None:
-        return Backbone(
-            layout.classifier, channels, 4, frozen=2, eps=layout.eps, multiple=layout.multiple
-        )
+        return Backbone(layout.classifier, channels, 4, frozen=2, eps=layout.eps, multiple=layout.multiple)
     if config.backbone:
         return Backbone(config.backbone, channels)
     return own_backbone(config.width, config.depth, channels)

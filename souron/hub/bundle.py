@@ -104,9 +104,7 @@ def bundle(folder: Path, names: Sequence[str] = (), progress: Progress = no_prog
         try:
             made.mkdir()
             sums = {
-                target: copy(source, made / target)
-                for sources in files.values()
-                for target, source in sources.items()
+                target: copy(source, made / target) for sources in files.values() for target, source in sources.items()
             }
             rows = [
                 f"| {name} | {size[name] / 1e6:,.1f} | {item.licence or '-'} | {item.origin} |\n"
@@ -124,9 +122,7 @@ def bundle(folder: Path, names: Sequence[str] = (), progress: Progress = no_prog
                 raise fetch.full_disk(parent, total) from error
             raise UserError(
                 "unwritable",
-                _("{folder} cannot be written: {why}").format(
-                    folder=folder, why=error.strerror or error
-                ),
+                _("{folder} cannot be written: {why}").format(folder=folder, why=error.strerror or error),
                 expected=_("a new folder"),
                 exit=4,
             ) from error
@@ -189,9 +185,9 @@ def _files(item: Item) -> dict[str, Path]:
     files = {
         name: here / name
         for name in _below(here)
-        if any(name.removesuffix(".gz") == need or name.startswith(f"{need}/")
-               for need in entry.needs) and name.endswith(entry.keeps)
-    }  # fmt: skip
+        if any(name.removesuffix(".gz") == need or name.startswith(f"{need}/") for need in entry.needs)
+        and name.endswith(entry.keeps)
+    }
     for package in entry.packages or ("",):
         own = "copyright" if len(entry.packages) < 2 else f"copyright-{package}"
         terms = load.INSTALLED / "usr/share/doc" / package / "copyright"

@@ -104,9 +104,7 @@ def read_weights(file: Path) -> "dict[str, Tensor]":
     if _is_program(file):
         raise UserError(
             "weights file",
-            _("{file} is a program (TorchScript), and souron runs none from a file").format(
-                file=file
-            ),
+            _("{file} is a program (TorchScript), and souron runs none from a file").format(file=file),
             expected=_("the same weights as .safetensors, as open_clip publishes them"),
             fix="souron fetch clip_vit_b_32, souron fetch clip_rn50",
             exit=3,
@@ -148,8 +146,7 @@ def _made(merges: Path, vocabulary: Path | None = None) -> Tokenizer:
     """
     try:
         lines = _text(merges).split("\n")[1:]
-        pairs = [(one, other) for one, _space, other in (line.partition(" ") for line in lines)
-                 if one and other]  # fmt: skip
+        pairs = [(one, other) for one, _space, other in (line.partition(" ") for line in lines) if one and other]
         if vocabulary is None:
             pairs = pairs[: TOKENS - 2 * 256 - 2]
             numbers = _numbered(pairs)
@@ -190,16 +187,13 @@ def _backend(numbers: dict[str, int], pairs: list[tuple[str, str]]) -> Any:
     import tokenizers
     from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
-    backend = tokenizers.Tokenizer(
-        models.BPE(numbers, pairs, end_of_word_suffix="</w>", unk_token=END)
+    backend = tokenizers.Tokenizer(models.BPE(numbers, pairs, end_of_word_suffix="</w>", unk_token=END))
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
-    backend.normalizer = normalizers.Sequence([
-        normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase(),
-    ])  # fmt: skip
-    backend.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(PIECES), "removed", invert=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False),
-    ])  # fmt: skip
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(PIECES), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     backend.decoder = decoders.Sequence([decoders.Replace("</w>", " "), decoders.ByteLevel()])
     backend.add_special_tokens([AddedToken(mark, normalized=False) for mark in (START, END)])
     return backend

@@ -69,10 +69,7 @@ def system(path: str | Path, side: int = SIDE, size: Any = None) -> Any:
     given = {name: tuple(weight.shape) for name, weight in found.items()}
     if wanted != given:
         differ = sorted(dict(wanted.items() ^ given.items()))
-        raise _wrong(
-            place,
-            _("{count} weights do not fit, as {first}").format(count=len(differ), first=differ[0]),
-        )
+        raise _wrong(place, _("{count} weights do not fit, as {first}").format(count=len(differ), first=differ[0]))
     made.load_state_dict(found, strict=False, assign=True)
     return made.eval()
 
@@ -160,9 +157,7 @@ def _wrong(path: Path, why: str) -> UserError:
     return UserError(
         "model",
         _("{path} is not Stable Diffusion 1.5: {why}").format(path=path, why=why),
-        expected=_(
-            "a folder with unet, vae, text_encoder and tokenizer, or a single .safetensors file"
-        ),
+        expected=_("a folder with unet, vae, text_encoder and tokenizer, or a single .safetensors file"),
         fix="souron show latent_diffusion_sd15",
         exit=3,
     )

@@ -19,27 +19,41 @@ def diagnosis(machine: dict[str, Any]) -> list[tuple[str, str]]:
     away = [name for name, place in machine["data"].items() if not place]
     return [
         ("souron", packages.pop("souron")),
-        (_("versions"), ", ".join(
-            [f"Python {machine['python']}", *(f"{n} {v}" for n, v in packages.items())])),
+        (_("versions"), ", ".join([f"Python {machine['python']}", *(f"{n} {v}" for n, v in packages.items())])),
         (_("platform"), machine["platform"]),
-        (_("processor"), _("{name}; cores: {cores}, threads: {threads}").format(
-            name=machine["processor"], cores=machine["cores"], threads=machine["threads"])),
-        (_("numbers"), _("bfloat16 where it is safe: this processor is made for it")
-            if machine["bf16"] else _("float32: this processor has no fast bfloat16")),
+        (
+            _("processor"),
+            _("{name}; cores: {cores}, threads: {threads}").format(
+                name=machine["processor"], cores=machine["cores"], threads=machine["threads"]
+            ),
+        ),
+        (
+            _("numbers"),
+            _("bfloat16 where it is safe: this processor is made for it")
+            if machine["bf16"]
+            else _("float32: this processor has no fast bfloat16"),
+        ),
         (_("devices"), ", ".join(machine["devices"])),
-        (_("memory"), _("{total}, {free} free").format(
-            total=units.size(machine["memory"]), free=units.size(machine["memory_free"]))),
-        (_("run folder"), _("{folder}, {free} free").format(
-            folder=machine["folder"], free=units.size(machine["disk_free"]))),
-        (_("Japanese font"), machine["japanese_font"] or _(
-            "no Japanese font: images show boxes; try: pip install matplotlib-fontja")),
-        (_("network"), _("forbidden by SOURON_OFFLINE") if machine["offline"] else _(
-            "used by souron fetch alone")),
+        (
+            _("memory"),
+            _("{total}, {free} free").format(
+                total=units.size(machine["memory"]), free=units.size(machine["memory_free"])
+            ),
+        ),
+        (
+            _("run folder"),
+            _("{folder}, {free} free").format(folder=machine["folder"], free=units.size(machine["disk_free"])),
+        ),
+        (
+            _("Japanese font"),
+            machine["japanese_font"] or _("no Japanese font: images show boxes; try: pip install matplotlib-fontja"),
+        ),
+        (_("network"), _("forbidden by SOURON_OFFLINE") if machine["offline"] else _("used by souron fetch alone")),
         (_("data here"), " ".join(here)),
         (_("data to fetch"), " ".join(away)),
         (_("weights here"), " ".join(machine["can_predict"]) or _("none; see souron fetch --list")),
         (_("can train"), " ".join(machine["can_train"])),
-    ]  # fmt: skip
+    ]
 
 
 LEAST_MEMORY, LEAST_DISK = 10**9, 5 * 10**8  # bytes, free
@@ -65,9 +79,8 @@ def diagnose(project: Path) -> dict[str, Any]:
     hindrances = [
         (not writable, _("nothing can be written in {folder}").format(folder=there)),
         (room < LEAST_DISK, _("less than {gigabytes} GB of disk are free").format(gigabytes=0.5)),
-        (machine["memory_free"] < LEAST_MEMORY,
-         _("less than {gigabytes} GB of memory are free").format(gigabytes=1)),
-    ]  # fmt: skip
+        (machine["memory_free"] < LEAST_MEMORY, _("less than {gigabytes} GB of memory are free").format(gigabytes=1)),
+    ]
     troubles = [text for hinders, text in hindrances if hinders]
     japanese = [family for family in fonts.families() if family != fonts.LATIN]
     return {

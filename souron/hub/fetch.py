@@ -248,9 +248,14 @@ def _run(command: list[str], folder: Path, progress: Progress = no_progress) -> 
     """Run a command in a folder, reporting the bytes in the folder as progress."""
     deadline = time.monotonic() + PACKAGE_TIMEOUT
     with subprocess.Popen(
-        command, cwd=folder, env={**os.environ, "LC_ALL": "C"}, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
+        command,
+        cwd=folder,
+        env={**os.environ, "LC_ALL": "C"},
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
         try:
             while True:
                 try:
@@ -336,8 +341,7 @@ def _torchvision_data(entry: load.DataEntry, work: Path, progress: Progress) -> 
     for name, md5 in known.resources:
         file = work / "files" / name
         mirrors: list[Callable[[], Path]] = [
-            partial(_download, f"{mirror}{name}", file, progress_of_all, f"md5:{md5}")
-            for mirror in known.mirrors
+            partial(_download, f"{mirror}{name}", file, progress_of_all, f"md5:{md5}") for mirror in known.mirrors
         ]
         before += _first(mirrors).stat().st_size
     return work / "files"
@@ -447,9 +451,8 @@ def _from_hub(repository: str, name: str, file: Path, progress: Progress) -> Non
 
 
 def _download(
-    url: str, file: Path, progress: Progress = no_progress, digest: str = "",
-    limit: int = MOST_BYTES,
-) -> Path:  # fmt: skip
+    url: str, file: Path, progress: Progress = no_progress, digest: str = "", limit: int = MOST_BYTES
+) -> Path:
     """Download one file with checksum ``digest`` (``"md5:..."``, ``"sha256:..."``).
 
     Without a digest, only https is allowed. Raises Failed, leaving no file, where the download is
@@ -461,10 +464,7 @@ def _download(
         done = total = 0
         request = urllib.request.Request(url, headers={"User-Agent": "souron"})
         try:
-            with (
-                urllib.request.urlopen(request, timeout=TIMEOUT) as answer,
-                Path(file).open("wb") as out,
-            ):
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as answer, Path(file).open("wb") as out:
                 if not digest and not answer.url.startswith(ENCRYPTED):  # after redirections
                     raise Failed(_("{url} is neither encrypted nor has a checksum").format(url=url))
                 total = int(answer.headers.get("Content-Length") or 0)
@@ -481,11 +481,7 @@ def _download(
         if done > limit:
             raise Failed(_("{url} is longer than {limit:,} bytes").format(url=url, limit=limit))
         if done < total:
-            raise Failed(
-                _("{url} broke off after {done:,} of {total:,} bytes").format(
-                    url=url, done=done, total=total
-                )
-            )
+            raise Failed(_("{url} broke off after {done:,} of {total:,} bytes").format(url=url, done=done, total=total))
 
     _check_online()
     pooch.get_logger().setLevel("WARNING")  # otherwise it prints each address
@@ -528,9 +524,7 @@ def work_folder(parent: Path) -> Iterator[Path]:
         raise UserError(
             "unwritable",
             _("{folder} cannot be written: {why}").format(folder=parent, why=error.strerror),
-            expected=_("a folder of yours; the variable {name} names another").format(
-                name="SOURON_CACHE"
-            ),
+            expected=_("a folder of yours; the variable {name} names another").format(name="SOURON_CACHE"),
             exit=4,
         ) from error
     with work as name:

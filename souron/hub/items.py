@@ -41,17 +41,7 @@ def fetchable() -> dict[str, Item]:
     """Return all downloadable items by name. Does not import torch."""
     data = [_data_item(entry) for entry in load.names().values() if not entry.ships_with]
     single = [
-        Item(
-            name,
-            "data",
-            t.idea,
-            t.ja,
-            t.url,
-            t.licence,
-            t.megabytes,
-            sha256=t.sha256,
-            opened_here=True,
-        )
+        Item(name, "data", t.idea, t.ja, t.url, t.licence, t.megabytes, sha256=t.sha256, opened_here=True)
         for name, t in tables.TABLES.items()
     ]
     packed = [

@@ -25,8 +25,13 @@ MOST_LOCAL = 50  # most local models listed
 UNKNOWN = "unknown"
 IN_FILE = "file"  # the source of facts from a model's own files
 QUANTISED = re.compile(r"[.-](i?q\d\w*|f16|bf16|f32)$", re.IGNORECASE)  # in a GGUF file name
-WORDS = {"yes": N_("yes"), "no": N_("no"), "conditions": N_("with conditions"),
-         "limited": N_("a little"), UNKNOWN: N_("unknown")}  # fmt: skip
+WORDS = {
+    "yes": N_("yes"),
+    "no": N_("no"),
+    "conditions": N_("with conditions"),
+    "limited": N_("a little"),
+    UNKNOWN: N_("unknown"),
+}
 # prefix of a licence in lower case -> commercial use, summary
 LICENCES = {
     "apache": ("yes", N_("Free to use, change and pass on, also for money; keep its notices.")),
@@ -39,18 +44,25 @@ LICENCES = {
     "llama license": ("no", N_("For research only, on request.")),
     "llama": (
         "conditions",
-        N_("Also for money, with a policy of what it must not be used for; a service of more than "
-           "700 million users a month needs a licence of its own."),
+        N_(
+            "Also for money, with a policy of what it must not be used for; a service of more than "
+            "700 million users a month needs a licence of its own."
+        ),
     ),
     "gemma": ("conditions", N_("Also for money, with a policy of what it must not be used for.")),
-    "hai-def": ("conditions", N_("For health and life sciences, with a policy of use; what is made "
-                                 "with it for clinics needs its own validation.")),
+    "hai-def": (
+        "conditions",
+        N_(
+            "For health and life sciences, with a policy of use; what is made "
+            "with it for clinics needs its own validation."
+        ),
+    ),
     "bigscience": ("conditions", N_("Also for money, with a list of uses that are forbidden.")),
     "lfm": ("conditions", N_("Also for money up to a yearly revenue of 10 million dollars.")),
     "qwen research": ("no", N_("For research only; commercial use needs another licence.")),
     "opt": ("no", N_("For research only.")),
     "non-commercial": ("no", N_("Not for commercial use.")),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -131,10 +143,7 @@ class Row:
 def published() -> tuple[Row, ...]:
     """Return the models of ``models.toml``, by year and name."""
     text = (Path(__file__).parent / "models.toml").read_text(encoding="utf-8")
-    rows = [
-        Row(**{**each, "languages": tuple(each["languages"])})
-        for each in tomllib.loads(text)["model"]
-    ]
+    rows = [Row(**{**each, "languages": tuple(each["languages"])}) for each in tomllib.loads(text)["model"]]
     return tuple(sorted(rows, key=lambda row: (row.year, row.name.lower())))
 
 
@@ -180,9 +189,15 @@ def described(path: Path) -> Row:
         said["commercial"] = commercial(about.licence)
     at |= dict.fromkeys(said, IN_FILE)
     return replace(
-        row, **said, at=at, path=str(path), bytes=about.bytes, quantised=about.quantised,
-        template=about.template, runs=about.structure is not None,
-    )  # fmt: skip
+        row,
+        **said,
+        at=at,
+        path=str(path),
+        bytes=about.bytes,
+        quantised=about.quantised,
+        template=about.template,
+        runs=about.structure is not None,
+    )
 
 
 def _plain(name: str) -> str:
@@ -206,11 +221,12 @@ def find(name: str) -> Row:
         raise UserError(
             "model",
             _("no model is named {name!r}, and there is no such file").format(name=name),
-            expected=near(name, names) if near(name, names) != ", ".join(names) else
-            _("a name of the table, a .gguf file or a folder"),
+            expected=near(name, names)
+            if near(name, names) != ", ".join(names)
+            else _("a name of the table, a .gguf file or a folder"),
             fix="souron models",
             exit=3,
-        ) from None  # fmt: skip
+        ) from None
 
 
 def commercial(licence: str) -> str:
@@ -288,10 +304,7 @@ def forecast(row: Row, speed: float, free: float) -> str:
     return _(
         "It does not fit: at 4 bits it needs {memory:.1f} GB of memory, {free:.1f} GB are free. A "
         "model of {size:.1f} billion parameters fits; forecast: at most {speed} tokens a second."
-    ).format(
-        memory=row.memory / 1e9, free=free / 1e9, size=size,
-        speed=rate(Row("", parameters=size), speed),
-    )  # fmt: skip
+    ).format(memory=row.memory / 1e9, free=free / 1e9, size=size, speed=rate(Row("", parameters=size), speed))
 
 
 def remark(speed: float, free: float) -> str:

@@ -45,10 +45,19 @@ PRE_TOKENIZERS = {  # name in llama.cpp -> whether digits are split, regular exp
 }
 LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")  # at most the number of tensors
 SIZES = (  # at most the number of parameters
-    "vocab_size", "hidden_size", "intermediate_size", "n_embd", "n_inner", "head_dim",
-    "num_attention_heads", "num_key_value_heads", "n_head", "num_experts", "num_local_experts",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "n_embd",
+    "n_inner",
+    "head_dim",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "n_head",
+    "num_experts",
+    "num_local_experts",
     "n_routed_experts",
-)  # fmt: skip
+)
 NATIVE = ("llama", "mistral", "qwen2", "gpt2")
 
 
@@ -201,9 +210,7 @@ def _described_gguf(path: Path) -> Described:
         licence=str(value("general.license", "")),
         languages=tuple(map(str, value("general.languages", ()) or ())),
         template=str(value("tokenizer.chat_template", "")),
-        quantised=""
-        if sort is None
-        else re.sub("^(MOSTLY|ALL)_", "", gguf.LlamaFileType(sort).name),
+        quantised="" if sort is None else re.sub("^(MOSTLY|ALL)_", "", gguf.LlamaFileType(sort).name),
         structure=structure_of(config),
         temperature=_within(value("general.sampling.temp", None), 0, 2),
         top=_within(value("general.sampling.top_p", None), 0.01, 1),
@@ -272,16 +279,24 @@ def _run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _described_run(path: Path) -> Described:
     config, seen = _run(path)
     structure = named(
-        config["structure"], seen["vocabulary"], config["context"], config["layers"],
-        config["width"], config["heads"],
-    )  # fmt: skip
+        config["structure"], seen["vocabulary"], config["context"], config["layers"], config["width"], config["heads"]
+    )
     file = path / "weights" / "best.safetensors"
     talks = seen.get("lesson") != "text"
     template = Tokenizer.unpacked(seen["tokenizer"]).template if talks else ""
     return Described(
-        path.resolve().name, path, "gpt", structure.context, sum(_tensors(file)),
-        file.stat().st_size, "", (), template, "", structure,
-    )  # fmt: skip
+        path.resolve().name,
+        path,
+        "gpt",
+        structure.context,
+        sum(_tensors(file)),
+        file.stat().st_size,
+        "",
+        (),
+        template,
+        "",
+        structure,
+    )
 
 
 def _json(path: Path, otherwise: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -314,9 +329,7 @@ def _compare(config: Any, tensors: int, parameters: int) -> None:
         most = tensors if name in LAYERS else parameters if name in SIZES else None
         if most is not None and isinstance(value, int) and value > most:
             raise ValueError(
-                _("{name} is {value}, its weights hold {count}").format(
-                    name=name, value=value, count=most
-                )
+                _("{name} is {value}, its weights hold {count}").format(name=name, value=value, count=most)
             )
 
 
@@ -341,11 +354,20 @@ def structure_of(config: dict[str, Any]) -> Structure | None:
     """
     kind = config.get("model_type")
     if kind == "gpt2":
-        return _consistent(Structure(
-            int(config["vocab_size"]), int(config["n_positions"]), int(config["n_layer"]),
-            int(config["n_embd"]), int(config["n_head"]), norm="layer", mlp="gelu", rotary=0.0,
-            bias=True, epsilon=float(config.get("layer_norm_epsilon", 1e-5)),
-        ))  # fmt: skip
+        return _consistent(
+            Structure(
+                int(config["vocab_size"]),
+                int(config["n_positions"]),
+                int(config["n_layer"]),
+                int(config["n_embd"]),
+                int(config["n_head"]),
+                norm="layer",
+                mlp="gelu",
+                rotary=0.0,
+                bias=True,
+                epsilon=float(config.get("layer_norm_epsilon", 1e-5)),
+            )
+        )
     heads = config.get("num_attention_heads")
     scaled = config.get("rope_scaling") or config.get("rope_parameters") or {}
     scaled = scaled if isinstance(scaled, dict) else {"rope_type": scaled}
@@ -359,7 +381,7 @@ def structure_of(config: dict[str, Any]) -> Structure | None:
         or (own_width and own_width * heads != config["hidden_size"])
         or config.get("hidden_act", "silu") != "silu"
         or config.get("mlp_bias")
-    ):  # fmt: skip
+    ):
         return None
     biased = kind == "llama" and bool(config.get("attention_bias"))
     structure = Structure(
@@ -401,9 +423,7 @@ def check_context(context: int) -> None:
         raise UserError(
             "context",
             f"context={context}",
-            expected=_("at most {most} tokens: souron keeps no more of a published model's").format(
-                most=MOST_CONTEXT
-            ),
+            expected=_("at most {most} tokens: souron keeps no more of a published model's").format(most=MOST_CONTEXT),
             fix=f"context={MOST_CONTEXT}",
         )
 
@@ -418,9 +438,7 @@ def refuse_too_large(about: Described) -> None:
         _("{name} needs {needed:.1f} GB of memory, {free:.1f} GB are free").format(
             name=about.name, needed=needed * 1.2 / 1e9, free=free / 1e9
         ),
-        expected=_("a model of at most {count:.1f} billion parameters").format(
-            count=free / 1.2 / 2 / 1e9
-        ),
+        expected=_("a model of at most {count:.1f} billion parameters").format(count=free / 1.2 / 2 / 1e9),
         fix="souron models",
         exit=4,
     )
@@ -454,10 +472,7 @@ def load_any(name: str) -> tuple[Described, Tokenizer, Any]:
 def _refuse_scaling(path: Path) -> None:
     """Raise UserError for a GGUF file with RoPE scaling, which transformers would ignore."""
     if path.is_file() and any(t.name.startswith("rope_") for t in _gguf(path).tensors):
-        raise _no_model(
-            path,
-            _("its position scaling is not read from GGUF: take its folder of .safetensors"),
-        )
+        raise _no_model(path, _("its position scaling is not read from GGUF: take its folder of .safetensors"))
 
 
 def load(name: str) -> tuple[Described, Tokenizer, Decoder]:
@@ -513,9 +528,7 @@ def _told(values: dict[str, Any], path: Path) -> Described:
     return Described(**{**values, **lists, "path": path}, structure=structure)
 
 
-def filled(
-    structure: Structure | None, weights: dict[str, Tensor], path: Path | None = None
-) -> Decoder:
+def filled(structure: Structure | None, weights: dict[str, Tensor], path: Path | None = None) -> Decoder:
     """Build a decoder with these weights. Raises UserError where they do not fit."""
     assert structure is not None
     with torch.device("meta"):
@@ -525,10 +538,8 @@ def filled(
     if wanted != given:
         differ = sorted(dict(wanted.items() ^ given.items()))
         raise _no_model(
-            path or Path(), _("{count} weights do not fit, as {first}").format(
-                count=len(differ), first=differ[0]
-            )
-        )  # fmt: skip
+            path or Path(), _("{count} weights do not fit, as {first}").format(count=len(differ), first=differ[0])
+        )
     decoder.load_state_dict(weights, assign=True)
     return decoder.eval().requires_grad_(False)
 
@@ -595,9 +606,13 @@ def _weights(path: Path, structure: Structure) -> Iterator[tuple[str, Tensor]]:
         block = f"blocks.{layer}"
         for part in ("weight", "bias"):
             for own, parts in (
-                ("norm1", "norm1"), ("norm2", "norm2"), ("attention.qkv", "q k v"),
-                ("attention.out", "out"), ("mlp.up", "gate up"), ("mlp.down", "down"),
-            ):  # fmt: skip
+                ("norm1", "norm1"),
+                ("norm2", "norm2"),
+                ("attention.qkv", "q k v"),
+                ("attention.out", "out"),
+                ("mlp.up", "gate up"),
+                ("mlp.down", "down"),
+            ):
                 found = [
                     raw(f"{names[name].format(layer)}.{part}")
                     for name in parts.split()
@@ -614,11 +629,19 @@ def _weights(path: Path, structure: Structure) -> Iterator[tuple[str, Tensor]]:
 
 class _Gguf:
     names = {
-        "embedding": "token_embd.weight", "head": "output.weight", "norm": "output_norm",
-        "norm1": "blk.{}.attn_norm", "norm2": "blk.{}.ffn_norm", "q": "blk.{}.attn_q",
-        "k": "blk.{}.attn_k", "v": "blk.{}.attn_v", "out": "blk.{}.attn_output",
-        "gate": "blk.{}.ffn_gate", "up": "blk.{}.ffn_up", "down": "blk.{}.ffn_down",
-    }  # fmt: skip
+        "embedding": "token_embd.weight",
+        "head": "output.weight",
+        "norm": "output_norm",
+        "norm1": "blk.{}.attn_norm",
+        "norm2": "blk.{}.ffn_norm",
+        "q": "blk.{}.attn_q",
+        "k": "blk.{}.attn_k",
+        "v": "blk.{}.attn_v",
+        "out": "blk.{}.attn_output",
+        "gate": "blk.{}.ffn_gate",
+        "up": "blk.{}.ffn_up",
+        "down": "blk.{}.ffn_down",
+    }
 
     def __init__(self, path: Path, structure: Structure) -> None:
         self.structure, self.reader = structure, _gguf(path)
@@ -681,7 +704,7 @@ KNOWN = {"smollm2": named("smollm2", 49_152, 8192, 30, 576, 9)}  # known without
 
 
 CARDS = {  # temperature and top_p from the model page, where the file has none
-    "smollm2": (0.2, 0.9),  # https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
+    "smollm2": (0.2, 0.9)  # https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
 }
 
 

@@ -37,9 +37,7 @@ class OtherDecoder:
         return OtherMemory()
 
     @torch.inference_mode()
-    def __call__(
-        self, tokens: Tensor, memory: "OtherMemory | None" = None, last: bool = False
-    ) -> Tensor:
+    def __call__(self, tokens: Tensor, memory: "OtherMemory | None" = None, last: bool = False) -> Tensor:
         kept = {} if memory is None else {self.cache: memory.held}
         keep = 1 if last else 0
         out = self.model(tokens, use_cache=memory is not None, logits_to_keep=keep, **kept)

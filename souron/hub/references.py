@@ -28,9 +28,11 @@ from souron.utils.files import as_json, atomically
 from souron.utils.messages import UserError, _
 
 HOSTS = {
-    "crossref": "https://api.crossref.org", "doi": "https://doi.org",
-    "pubmed": "https://eutils.ncbi.nlm.nih.gov", "arxiv": "https://export.arxiv.org",
-}  # fmt: skip
+    "crossref": "https://api.crossref.org",
+    "doi": "https://doi.org",
+    "pubmed": "https://eutils.ncbi.nlm.nih.gov",
+    "arxiv": "https://export.arxiv.org",
+}
 NAMES = {"crossref": "Crossref", "doi": "doi.org", "pubmed": "PubMed", "arxiv": "arXiv"}
 TIMEOUT = 15  # seconds without an answer
 PAUSE = {"crossref": 1.0, "doi": 1.0, "pubmed": 1.0, "arxiv": 3.0}  # seconds between requests
@@ -56,8 +58,7 @@ class Answer:
     record: Record = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "value": self.value, "state": self.state, "asked": self.who,
-                "why": str(self.why)}  # fmt: skip
+        return {"kind": self.kind, "value": self.value, "state": self.state, "asked": self.who, "why": str(self.why)}
 
 
 class Unreachable(Exception):
@@ -71,9 +72,11 @@ def ask(identifiers: Iterable[tuple[str, str]]) -> Iterator[Answer]:
     """
     if os.environ.get("SOURON_OFFLINE", "0") not in ("", "0"):
         raise UserError(
-            "offline", _("SOURON_OFFLINE forbids the network"),
-            fix="SOURON_OFFLINE=0 souron fetch references answer.txt", exit=4,
-        )  # fmt: skip
+            "offline",
+            _("SOURON_OFFLINE forbids the network"),
+            fix="SOURON_OFFLINE=0 souron fetch references answer.txt",
+            exit=4,
+        )
     failed: dict[str, int] = {}
     asked: dict[str, float] = {}
     for kind, value in list(dict.fromkeys(identifiers))[:MOST]:
@@ -215,16 +218,20 @@ def _pubmed(base: str) -> Callable[[str], Record | None]:
         if "error" in record:
             return None
         people = record.get("authors")
-        names = [str(p.get("name", ""))[:200] for p in people[:500] if isinstance(p, dict)] \
-            if isinstance(people, list) else []  # fmt: skip
+        names = (
+            [str(p.get("name", ""))[:200] for p in people[:500] if isinstance(p, dict)]
+            if isinstance(people, list)
+            else []
+        )
         year = re.search(r"\d{4}", str(record.get("pubdate", "")))
         return {
             "title": _short(record.get("title", "")),
             "author": [{"family": re.sub(r"\s[A-Z]{1,4}$", "", name)} for name in names],
             "container-title": _short(record.get("fulljournalname", "")),
-            "volume": _short(record.get("volume", "")), "page": _short(record.get("pages", "")),
+            "volume": _short(record.get("volume", "")),
+            "page": _short(record.get("pages", "")),
             "issued": {"date-parts": [[int(year[0])]]} if year else {},
-        }  # fmt: skip
+        }
 
     return question
 
@@ -252,9 +259,11 @@ def _arxiv(value: str) -> Record | None:
 
 
 _REGISTRIES: dict[str, tuple[str, Callable[[str], Record | None]]] = {
-    "doi": ("crossref", _doi), "pmid": ("pubmed", _pubmed("pubmed")),
-    "pmcid": ("pubmed", _pubmed("pmc")), "arxiv": ("arxiv", _arxiv),
-}  # fmt: skip
+    "doi": ("crossref", _doi),
+    "pmid": ("pubmed", _pubmed("pubmed")),
+    "pmcid": ("pubmed", _pubmed("pmc")),
+    "arxiv": ("arxiv", _arxiv),
+}
 
 
 def answers(kind: str) -> bool:

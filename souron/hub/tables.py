@@ -32,7 +32,7 @@ TABLES = {
         "https://raw.githubusercontent.com/openai/GPTs-are-GPTs/"
         "0471612fef3cc22b74fb884d27bff9dbd3770582/data/full_labelset.tsv",
         "094378905e1f3349e50a9a83dc69643a2ef227954d611c8316a46da08cb3d8de",
-    ),
+    )
 }
 
 

@@ -240,6 +240,4 @@ def file_name(source: str) -> str:
 
 
 def by_hand(files: str, folder: Path) -> str:
-    return _("a network, or a copy made by hand in {folder}: {files}").format(
-        folder=folder, files=files
-    )
+    return _("a network, or a copy made by hand in {folder}: {files}").format(folder=folder, files=files)

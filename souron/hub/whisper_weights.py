@@ -138,10 +138,7 @@ def _config(named: dict[str, Tensor], about: dict[str, Any], file: Path) -> dict
     heads = heads if isinstance(heads, int) and 0 < heads <= width else max(1, width // HEAD)
     depth = {
         side: 1
-        + max(
-            (int(name.split(".")[3]) for name in named if name.startswith(f"model.{side}.layers.")),
-            default=-1,
-        )
+        + max((int(name.split(".")[3]) for name in named if name.startswith(f"model.{side}.layers.")), default=-1)
         for side in ("encoder", "decoder")
     }
     return {"width": width, "mels": mels, "context": context, "heads": heads, **depth}
@@ -167,16 +164,11 @@ def _about(folder: Path) -> dict[str, Any]:
 def _spec(named: dict[str, Tensor], about: dict[str, Any], file: Path) -> Any:
     """Return the vocabulary that the weights and the files beside them tell. Raises UserError."""
     vocabulary = len(named.get("model.decoder.embed_tokens.weight", torch.empty(0)))
-    known = next(
-        (names for names in (LANGUAGES[:99], LANGUAGES) if Layout(TEXT, names).size == vocabulary),
-        None,
-    )
+    known = next((names for names in (LANGUAGES[:99], LANGUAGES) if Layout(TEXT, names).size == vocabulary), None)
     if known is None:
         raise UserError(
             "other system",
-            _("{path} has {count} tokens: it is not a multilingual Whisper").format(
-                path=file, count=vocabulary
-            ),
+            _("{path} has {count} tokens: it is not a multilingual Whisper").format(path=file, count=vocabulary),
             expected=f"{Layout(TEXT).size}, {Layout(TEXT, LANGUAGES).size}",
             fix="souron fetch whisper_base",
             exit=3,

@@ -137,16 +137,13 @@ class BeforeAfter(Kind):
 
     def as_json(self) -> dict[str, Any]:
         width, height = self.after.size
-        return {"file": self.file, "out": self.beside.get("out", ""), "width": width,
-                "height": height}  # fmt: skip
+        return {"file": self.file, "out": self.beside.get("out", ""), "width": width, "height": height}
 
     def __str__(self) -> str:
         first, second = (f"{p.size[0]} x {p.size[1]}" for p in (self.before, self.after))
         if first == second:
             return _("image before and after, {size} pixels").format(size=first)
-        return _("image before and after, {first} and {second} pixels").format(
-            first=first, second=second
-        )
+        return _("image before and after, {first} and {second} pixels").format(first=first, second=second)
 
     def _repr_html_(self) -> str:
         return self.slider()
@@ -156,12 +153,9 @@ class BeforeAfter(Kind):
         wide, small = self.after.size[0], max(self.after.size) < SMALL
         look = "image-rendering:pixelated" if small else ""
         images = "".join(
-            f"<img class='{place}' src='{_small(each)}' alt='{escape(f'{word}: {each}')}' "
-            f"style='{look}'>"
-            for each, place, word in (
-                (self.before, "lower", _("before")), (self.after, "upper", _("after")),
-            )
-        )  # fmt: skip
+            f"<img class='{place}' src='{_small(each)}' alt='{escape(f'{word}: {each}')}' style='{look}'>"
+            for each, place, word in ((self.before, "lower", _("before")), (self.after, "upper", _("after")))
+        )
         names = (
             f"<span style='left:8px' aria-hidden='true'>{escape(_('before'))}</span>"
             f"<span style='right:8px' aria-hidden='true'>{escape(_('after'))}</span>"

@@ -36,9 +36,7 @@ class Boxes(Finding):
     def __post_init__(self) -> None:
         box = files.rows_of(self.box, 4)
         if (box[:, :2] > box[:, 2:]).any():
-            raise files.wrong(
-                _("boxes whose edges make no sense"), _("left, top, right, bottom in pixels")
-            )
+            raise files.wrong(_("boxes whose edges make no sense"), _("left, top, right, bottom in pixels"))
         object.__setattr__(self, "box", box)
         object.__setattr__(self, "found", overlay.found(self.labels, self.scores, len(box)))
 
@@ -85,11 +83,13 @@ class Boxes(Finding):
         """
         return [
             {
-                "image_id": image, "category_id": number + 1, "score": round(score, 4),
+                "image_id": image,
+                "category_id": number + 1,
+                "score": round(score, 4),
                 "bbox": [round(e, 2) for e in (left, top, right - left, bottom - top)],
             }
             for number, score, left, top, right, bottom in self._numbered()
-        ]  # fmt: skip
+        ]
 
     def as_yolo(self) -> list[str]:
         """Return a line for each box: label number, relative centre and size, score."""
@@ -103,10 +103,13 @@ class Boxes(Finding):
     def _table(self) -> list[list[Any]]:
         """Return the header, and a row for each box."""
         return [["label", *EDGES, "score"]] + [
-            [name, *(round(edge, 2) for edge in self.box[i].tolist()),
-             round(self.found.scores[i], 4) if self.found.scores else ""]
+            [
+                name,
+                *(round(edge, 2) for edge in self.box[i].tolist()),
+                round(self.found.scores[i], 4) if self.found.scores else "",
+            ]
             for i, name in enumerate(self.found.names)
-        ]  # fmt: skip
+        ]
 
     def _numbered(self) -> Iterator[tuple[int, float, float, float, float, float]]:
         """Yield label number, score and edges of each box. Raises UserError."""

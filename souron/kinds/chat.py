@@ -45,9 +45,7 @@ class Chat(Kind):
         if len(turns) > MOST_TURNS or sum(len(turn.text) for turn in turns) > MOST_LETTERS:
             raise files.wrong(
                 _("a chat of {count} turns").format(count=len(turns)),
-                _("at most {count}, and {letters} characters in all").format(
-                    count=MOST_TURNS, letters=MOST_LETTERS
-                ),
+                _("at most {count}, and {letters} characters in all").format(count=MOST_TURNS, letters=MOST_LETTERS),
             )
 
     @classmethod
@@ -56,9 +54,8 @@ class Chat(Kind):
         told = told.get("messages") if isinstance(told, dict) else told
         if not isinstance(told, list) or not all(map(_is_turn, told)):
             raise limits.trouble(
-                path, "not a chat", _("not a list of messages"),
-                '{"messages": [{"role": "user", "content": "..."}]}',
-            )  # fmt: skip
+                path, "not a chat", _("not a list of messages"), '{"messages": [{"role": "user", "content": "..."}]}'
+            )
         return cls(tuple(Turn(turn["role"], turn["content"]) for turn in told), str(path))
 
     def said(self, role: str, text: str) -> "Chat":
@@ -78,12 +75,9 @@ class Chat(Kind):
 
     def _repr_html_(self) -> str:
         return "".join(
-            f"<p style='white-space:pre-wrap'><b>{escape(turn.role)}</b> {escape(turn.text)}</p>"
-            for turn in self.turns
+            f"<p style='white-space:pre-wrap'><b>{escape(turn.role)}</b> {escape(turn.text)}</p>" for turn in self.turns
         )
 
 
 def _is_turn(thing: Any) -> bool:
-    return isinstance(thing, dict) and all(
-        isinstance(thing.get(name), str) for name in ("role", "content")
-    )
+    return isinstance(thing, dict) and all(isinstance(thing.get(name), str) for name in ("role", "content"))

@@ -56,9 +56,7 @@ def decoded(raw: bytes, path: Path, most: int = MOST_TEXT) -> str:
         raise trouble(
             path,
             "too large" if raw else "empty file",
-            _("more than {count} MB").format(count=most // 1_000_000)
-            if raw
-            else _("the file is empty"),
+            _("more than {count} MB").format(count=most // 1_000_000) if raw else _("the file is empty"),
         )
     try:
         if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -143,8 +141,7 @@ def rows_of(values: Any, width: int) -> np.ndarray:
         return np.zeros((0, width), np.float32)
     if array.ndim != 2 or array.shape[1] != width:
         raise wrong(
-            _("numbers in the shape {shape}").format(shape=array.shape),
-            _("rows of {width}").format(width=width),
+            _("numbers in the shape {shape}").format(shape=array.shape), _("rows of {width}").format(width=width)
         )
     if not np.isfinite(array).all():
         raise wrong(_("numbers that are not finite"), _("rows of {width}").format(width=width))
@@ -158,10 +155,7 @@ def html_table(columns: Collection[str], rows: Collection[Collection[Any]], capt
     'tr><tr><td>cat &amp; dog</td></tr></table>'
     """
     head = "".join(f"<th scope='col'>{escape(str(name))}</th>" for name in columns)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>"
-        for row in rows
-    )
+    body = "".join("<tr>" + "".join(f"<td>{escape(str(value))}</td>" for value in row) + "</tr>" for row in rows)
     return f"<table><caption>{escape(caption)}</caption><tr>{head}</tr>{body}</table>"
 
 

@@ -20,19 +20,14 @@ class Familiarity:
         return self.score > self.threshold
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "score": round(self.score, 4),
-            "threshold": round(self.threshold, 4),
-            "unlike": self.unlike,
-        }
+        return {"score": round(self.score, 4), "threshold": round(self.threshold, 4), "unlike": self.unlike}
 
     def __str__(self) -> str:
         """Return the warning; "" for a case similar to those of training."""
         if not self.unlike:
             return ""
         return _(
-            "unlike its training data (distance {score:.2f}, threshold {threshold:.2f}): treat "
-            "this answer as a guess"
+            "unlike its training data (distance {score:.2f}, threshold {threshold:.2f}): treat this answer as a guess"
         ).format(score=self.score, threshold=self.threshold)
 
 

@@ -52,10 +52,12 @@ class Findings(Labels):
 
     def __str__(self) -> str:
         rest = [pair for pair in self._sorted() if pair[1] < POINT]
-        return "\n".join([
-            _("at or above its threshold (0.5): {findings}").format(findings=_listed(self.above)),
-            _("below: {findings}").format(findings=_listed(rest)),
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                _("at or above its threshold (0.5): {findings}").format(findings=_listed(self.above)),
+                _("below: {findings}").format(findings=_listed(rest)),
+            ]
+        )
 
     def _repr_html_(self) -> str:
         """Return a table of all findings, those above their thresholds in bold."""

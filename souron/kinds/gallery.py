@@ -37,9 +37,7 @@ class Gallery(Kind):
             raise files.wrong(_("{count} images").format(count=len(self.pictures)), f"1..{MOST}")
         if self.captions and len(self.captions) != len(self.pictures):
             raise files.wrong(
-                _("{names} names for {count} things").format(
-                    names=len(self.captions), count=len(self.pictures)
-                ),
+                _("{names} names for {count} things").format(names=len(self.captions), count=len(self.pictures)),
                 _("a name for each"),
             )
 

@@ -55,9 +55,7 @@ class LabelledVolume(Finding):
         if not whole or area.min() < 0 or area.max() >= len(self.names):
             raise files.wrong(
                 _("classes from {low:g} to {high:g}").format(low=area.min(), high=area.max()),
-                _("0..{most}, one for each name, at most {count}").format(
-                    most=len(self.names) - 1, count=MOST_CLASSES
-                ),
+                _("0..{most}, one for each name, at most {count}").format(most=len(self.names) - 1, count=MOST_CLASSES),
             )
         object.__setattr__(self, "area", area.astype(np.uint8))
         object.__setattr__(self, "suffix", FORMS[self.form])
@@ -87,9 +85,7 @@ class LabelledVolume(Finding):
         area, _affine = axes.turned(self.area, self.volume.affine, order, flipped)
         there = np.array([bool(name) for name in self.names])[area]
         through = [
-            round(float(np.average(np.arange(count), weights=there.sum(others))))
-            if there.any()
-            else count // 2
+            round(float(np.average(np.arange(count), weights=there.sum(others)))) if there.any() else count // 2
             for count, others in zip(area.shape, ((1, 2), (0, 2), (0, 1)), strict=True)
         ]
         steps = np.linalg.norm(affine[:3, :3], axis=0)
@@ -106,9 +102,7 @@ class LabelledVolume(Finding):
             left += pane.width + GAP
         return whole
 
-    def _pane(
-        self, values: np.ndarray, area: np.ndarray, steps: Any, window: tuple[float, float]
-    ) -> Image.Image:
+    def _pane(self, values: np.ndarray, area: np.ndarray, steps: Any, window: tuple[float, float]) -> Image.Image:
         """Draw one plane (rows, columns) with ``steps`` millimetres between its pixels."""
         size = np.multiply(values.shape, steps)
         high, wide = np.maximum(1, np.round(size * (PANE / size.max()))).astype(int).tolist()
@@ -180,8 +174,7 @@ class LabelledVolume(Finding):
                 fix="to=nifti",
                 exit=3,
             )
-        segmentation.write(path, self.area, self.names, self.volume.affine,
-                           Path(self.volume.file), self.volume.uid)  # fmt: skip
+        segmentation.write(path, self.area, self.names, self.volume.affine, Path(self.volume.file), self.volume.uid)
 
     def _meshes(self, path: Path) -> list[dict[str, Any]]:
         """Save the surface of each label that was found."""
@@ -194,20 +187,21 @@ class LabelledVolume(Finding):
                 if file.exists():
                     file = file.with_name(f"{file.stem}-{label}.stl")
                 shape.mesh().save(file)
-                made.append({
-                    "name": name, "file": str(file), "triangles": len(shape.faces),
-                    "millilitres": round(shape.millilitres, 3),
-                })  # fmt: skip
+                made.append(
+                    {
+                        "name": name,
+                        "file": str(file),
+                        "triangles": len(shape.faces),
+                        "millilitres": round(shape.millilitres, 3),
+                    }
+                )
         return made
 
     def as_json(self) -> dict[str, Any]:
         return {
             "series": self.volume.series,
             "spacing": [round(step, 5) for step in self.volume.spacing],
-            "labels": [
-                {"name": name, "voxels": count, "millilitres": amount}
-                for name, count, amount in self.rows()
-            ],
+            "labels": [{"name": name, "voxels": count, "millilitres": amount} for name, count, amount in self.rows()],
             "meshes": [],
             **({"notes": list(self.notes)} if self.notes else {}),
             **self.beside,

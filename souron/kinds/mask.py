@@ -69,9 +69,7 @@ class Mask(Finding):
         if not whole or area.min() < 0 or area.max() >= len(self.names):
             raise files.wrong(
                 _("classes from {low:g} to {high:g}").format(low=area.min(), high=area.max()),
-                _("0..{most}, one for each name, at most {count}").format(
-                    most=len(self.names) - 1, count=MOST_CLASSES
-                ),
+                _("0..{most}, one for each name, at most {count}").format(most=len(self.names) - 1, count=MOST_CLASSES),
             )
         return area.astype(np.uint8)
 
@@ -97,9 +95,7 @@ class Mask(Finding):
         made = []
         for i in self.found.chosen(least, shown):
             pixels = int(self.inside(i).sum())
-            made.append(
-                [self.found.words(i), pixels, f"{pixels / math.prod(self.picture.size):.1%}"]
-            )
+            made.append([self.found.words(i), pixels, f"{pixels / math.prod(self.picture.size):.1%}"])
         return made
 
     def save(self, path: Path) -> None:
@@ -167,11 +163,12 @@ class Mask(Finding):
         """
         size = self.picture.size
         return [
-            " ".join([str(number), *(f"{v / full:.6f}" for corner in corners
-                                     for v, full in zip(corner, size, strict=True))])
+            " ".join(
+                [str(number), *(f"{v / full:.6f}" for corner in corners for v, full in zip(corner, size, strict=True))]
+            )
             for place, number, _score in self._numbered()
             if (corners := contour.outline(self.inside(place)))
-        ]  # fmt: skip
+        ]
 
     def _numbered(self) -> Iterator[tuple[int, int, float]]:
         """Yield index in ``found``, label number and score of each. Raises UserError."""
@@ -196,10 +193,7 @@ class Mask(Finding):
                     "label": name,
                     "score": self.found.scores[i] if self.found.scores else None,
                     "pixels": int(self.inside(i).sum()),
-                    "rle": {
-                        "size": list(self.area.shape[-2:]),
-                        "counts": contour.runs(self.inside(i)),
-                    },
+                    "rle": {"size": list(self.area.shape[-2:]), "counts": contour.runs(self.inside(i))},
                 }
                 for i, name in enumerate(self.found.names)
             ],
@@ -215,13 +209,7 @@ class Mask(Finding):
 
 
 def coco_result(
-    image: int,
-    label: int,
-    score: float,
-    inside: np.ndarray,
-    size: tuple[int, int],
-    left: int = 0,
-    top: int = 0,
+    image: int, label: int, score: float, inside: np.ndarray, size: tuple[int, int], left: int = 0, top: int = 0
 ) -> dict[str, Any]:
     """Return one object in the format of COCO's results, categories counted from 1.
 
@@ -240,6 +228,9 @@ def coco_result(
         edges = [left + first[0], top + first[1], last[0] - first[0] + 1, last[1] - first[1] + 1]
     lengths = contour.runs(inside, left, top, size)
     return {
-        "image_id": image, "category_id": label + 1, "score": round(score, 4), "bbox": edges,
+        "image_id": image,
+        "category_id": label + 1,
+        "score": round(score, 4),
+        "bbox": edges,
         "segmentation": {"size": list(size[::-1]), "counts": contour.letters(lengths)},
-    }  # fmt: skip
+    }

@@ -27,10 +27,23 @@ SUFFIXES = (".obj", ".stl", ".ply")
 STL = np.dtype([("normal", "<f4", 3), ("corner", "<f4", (3, 3)), ("more", "<u2")])
 HEAD = 84  # bytes of a binary STL before its triangles
 PLY = {
-    b"char": "i1", b"uchar": "u1", b"short": "i2", b"ushort": "u2", b"int": "i4", b"uint": "u4",
-    b"float": "f4", b"double": "f8", b"int8": "i1", b"uint8": "u1", b"int16": "i2",
-    b"uint16": "u2", b"int32": "i4", b"uint32": "u4", b"float32": "f4", b"float64": "f8",
-}  # fmt: skip
+    b"char": "i1",
+    b"uchar": "u1",
+    b"short": "i2",
+    b"ushort": "u2",
+    b"int": "i4",
+    b"uint": "u4",
+    b"float": "f4",
+    b"double": "f8",
+    b"int8": "i1",
+    b"uint8": "u1",
+    b"int16": "i2",
+    b"uint16": "u2",
+    b"int32": "i4",
+    b"uint32": "u4",
+    b"float32": "f4",
+    b"float64": "f8",
+}
 UPRIGHT = [0.001, 0, 0, 0, 0, 0, -0.001, 0, 0, 0.001, 0, 0, 0, 0, 0, 1]  # mm, z up -> m, y up
 IVORY = [0.89, 0.85, 0.76, 1.0]
 
@@ -54,15 +67,12 @@ class Mesh(Kind):
         faces = np.asarray(self.faces) if np.size(self.faces) else np.zeros((0, 3), int)
         if faces.dtype.kind not in "iu" or faces.shape[1:] != (3,):
             raise files.wrong(
-                _("triangles in the shape {shape}").format(shape=faces.shape),
-                _("whole numbers, three in a row"),
+                _("triangles in the shape {shape}").format(shape=faces.shape), _("whole numbers, three in a row")
             )
         if max(len(vertices), len(faces)) > MOST:
             raise _too_many(max(len(vertices), len(faces)))
         if faces.size and not 0 <= faces.min() <= faces.max() < len(vertices):
-            raise files.wrong(
-                _("triangles between vertices that are not there"), f"0..{len(vertices) - 1}"
-            )
+            raise files.wrong(_("triangles between vertices that are not there"), f"0..{len(vertices) - 1}")
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "faces", faces.astype(np.int64))
 
@@ -76,9 +86,7 @@ class Mesh(Kind):
         except UserError as trouble:
             raise limits.trouble(path, trouble.code, trouble.found, trouble.expected) from trouble
         except image.DAMAGE as error:
-            raise limits.trouble(
-                path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-            ) from error
+            raise limits.trouble(path, "unreadable", _("cannot be decoded: {why}").format(why=error)) from error
 
     def save(self, path: Path) -> None:
         write = WRITERS[files.ending(path, WRITERS)]
@@ -208,11 +216,7 @@ def _from_ply(raw: bytes) -> Parts:
             vertices = np.array([[words[p] for p in places] for words in lines], np.float32)
         elif name == b"face":
             faces = np.array(
-                [
-                    triangle
-                    for words in lines
-                    for triangle in _fan(list(map(int, words[1 : int(words[0]) + 1])))
-                ],
+                [triangle for words in lines for triangle in _fan(list(map(int, words[1 : int(words[0]) + 1])))],
                 np.int64,
             )
     return vertices, faces
@@ -317,15 +321,13 @@ def _as_glb(vertices: np.ndarray, faces: np.ndarray) -> bytes:
             "buffers": [{"byteLength": len(places) + len(corners)}],
             "bufferViews": [
                 {"buffer": 0, "byteOffset": 0, "byteLength": len(places), "target": 34962},
-                {"buffer": 0, "byteOffset": len(places), "byteLength": len(corners),
-                 "target": 34963},
+                {"buffer": 0, "byteOffset": len(places), "byteLength": len(corners), "target": 34963},
             ],
             "accessors": [
-                {"bufferView": 0, "componentType": 5126, "count": len(vertices), "type": "VEC3",
-                 **reach},
+                {"bufferView": 0, "componentType": 5126, "count": len(vertices), "type": "VEC3", **reach},
                 {"bufferView": 1, "componentType": 5125, "count": faces.size, "type": "SCALAR"},
             ],
-        }  # fmt: skip
+        }
     head = json.dumps(told, separators=(",", ":")).encode()
     chunks = [(b"JSON", head + b" " * (-len(head) % 4))]
     if len(faces):

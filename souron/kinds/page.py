@@ -63,12 +63,7 @@ class Page(Kind):
             files.write(path, self.html.encode("utf-8", "replace"))
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "request": self.request,
-            "parts": list(self.parts),
-            "notes": list(self.notes),
-            "html": self.html,
-        }
+        return {"request": self.request, "parts": list(self.parts), "notes": list(self.notes), "html": self.html}
 
     def __str__(self) -> str:
         left = len(self.parts) - SHOWN

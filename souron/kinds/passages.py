@@ -29,8 +29,7 @@ class Passage(NamedTuple):
         return " ".join(self.text.split())
 
     def as_json(self) -> dict[str, Any]:
-        told = {"text": self.text, "start": self.start, "end": self.end,
-                "score": round(self.score, 4)}  # fmt: skip
+        told = {"text": self.text, "start": self.start, "end": self.end, "score": round(self.score, 4)}
         return told | ({"file": self.file} if self.file else {})
 
 
@@ -72,9 +71,7 @@ class Passages(Kind):
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Return position, score and text of each passage, for people."""
-        return [
-            (place(quote, self.file), f"{quote.score:.2f}", quote.line()) for quote in self.quotes
-        ]
+        return [(place(quote, self.file), f"{quote.score:.2f}", quote.line()) for quote in self.quotes]
 
     def save(self, path: Path) -> None:
         """Save as JSON, or as ``file,start,end,score,text`` (``.csv``)."""
@@ -87,11 +84,7 @@ class Passages(Kind):
             files.write(path, told.encode("utf-8", "replace"))
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "question": self.question,
-            "found": self.found,
-            "quotes": [quote.as_json() for quote in self.quotes],
-        }
+        return {"question": self.question, "found": self.found, "quotes": [quote.as_json() for quote in self.quotes]}
 
     def __str__(self) -> str:
         lines = [f"{where}  {score}  {text}" for where, score, text in self.rows()]
@@ -114,9 +107,7 @@ def place(quote: Passage, file: str = "") -> str:
     >>> place(Passage("to be", 1204, 1209, score=0.8), "texts/guide.txt")
     'guide.txt, characters 1,204–1,209'
     """
-    told = _("characters {start}–{end}").format(
-        start=units.whole(quote.start), end=units.whole(quote.end)
-    )
+    told = _("characters {start}–{end}").format(start=units.whole(quote.start), end=units.whole(quote.end))
     name = Path(quote.file or file).name
     return f"{name}, {told}" if name else told
 
@@ -138,10 +129,6 @@ def _in_place(text: str, quote: Passage) -> str:
 def _safe(write: Any, rows: Any) -> bytes:
     """Write CSV of texts that may hold lone surrogates."""
     clean = [
-        [
-            each.encode("utf-8", "replace").decode() if isinstance(each, str) else each
-            for each in row
-        ]
-        for row in rows
+        [each.encode("utf-8", "replace").decode() if isinstance(each, str) else each for each in row] for row in rows
     ]
     return write(clean)

@@ -27,8 +27,7 @@ class Picture(Kind):
     widget = "picture"
     noun = N_("picture")
     suffix = ".png"
-    formats = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
-               ".dcm", ".dicom")  # fmt: skip
+    formats = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".dcm", ".dicom")
     kept = True
 
     most: ClassVar[int] = limits.MOST_PIXELS
@@ -48,10 +47,7 @@ class Picture(Kind):
         if mode not in ("L", "F", "RGB"):
             raise files.wrong(_("an image in mode {mode}").format(mode=mode), "L, F, RGB")
         if self.alpha is not None and (self.alpha.size, self.alpha.mode) != (size, "L"):
-            raise files.wrong(
-                _("an image in mode {mode}").format(mode=self.alpha.mode),
-                "L, {} x {}".format(*size),
-            )
+            raise files.wrong(_("an image in mode {mode}").format(mode=self.alpha.mode), "L, {} x {}".format(*size))
 
     @classmethod
     def read(cls, path: Path, **how: Any) -> Self:
@@ -83,15 +79,11 @@ class Picture(Kind):
         """Return the image as a tensor (channels, side, side): see ``image.square``."""
         return image_codec.square(self.image, side, channels, bicubic)
 
-    def letterbox(
-        self, side: int, channels: int, step: int = 0
-    ) -> tuple[Tensor, image_codec.Letterbox]:
+    def letterbox(self, side: int, channels: int, step: int = 0) -> tuple[Tensor, image_codec.Letterbox]:
         """Return the padded image (channels, side, side) and its position: ``image.letterbox``."""
         return image_codec.letterbox(self.image, side, channels, step)
 
-    def resized(
-        self, size: tuple[int, int], smooth: bool = False
-    ) -> tuple[Tensor, image_codec.Letterbox]:
+    def resized(self, size: tuple[int, int], smooth: bool = False) -> tuple[Tensor, image_codec.Letterbox]:
         """Return the image as RGB (3, height, width) and its position: ``image.resized``."""
         return image_codec.resized(self.image, size, smooth)
 
@@ -105,8 +97,7 @@ class Picture(Kind):
         return {"width": self.size[0], "height": self.size[1]}
 
     def __str__(self) -> str:
-        return _("image, {width} x {height} pixels").format(width=self.size[0],
-                                                              height=self.size[1])  # fmt: skip
+        return _("image, {width} x {height} pixels").format(width=self.size[0], height=self.size[1])
 
     def _repr_html_(self) -> str:
         return html(self.image, str(self))

@@ -41,20 +41,14 @@ class Plot(Kind):
     title: str = ""
 
     def __post_init__(self) -> None:
-        series = tuple(
-            Series(name, tuple(map(float, x)), tuple(map(float, y))) for name, x, y in self.series
-        )
+        series = tuple(Series(name, tuple(map(float, x)), tuple(map(float, y))) for name, x, y in self.series)
         object.__setattr__(self, "series", series)
         if not 1 <= len(series) <= MOST_SERIES:
-            raise files.wrong(
-                _("{count} lines in one plot").format(count=len(series)), f"1..{MOST_SERIES}"
-            )
+            raise files.wrong(_("{count} lines in one plot").format(count=len(series)), f"1..{MOST_SERIES}")
         for name, x, y in series:
             if len(x) != len(y) or len(x) > MOST_POINTS:
                 raise files.wrong(
-                    _("{name}: {x} values along x and {y} along y").format(
-                        name=name, x=len(x), y=len(y)
-                    ),
+                    _("{name}: {x} values along x and {y} along y").format(name=name, x=len(x), y=len(y)),
                     _("as many of each, at most {count}").format(count=MOST_POINTS),
                 )
 
@@ -118,7 +112,4 @@ class Plot(Kind):
 
     def _repr_html_(self) -> str:
         coded = base64.b64encode(self.drawn()).decode()
-        return (
-            f"<img src='data:image/svg+xml;base64,{coded}' alt='{escape(str(self))}' "
-            "style='max-width:100%'>"
-        )
+        return f"<img src='data:image/svg+xml;base64,{coded}' alt='{escape(str(self))}' style='max-width:100%'>"

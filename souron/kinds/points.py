@@ -36,10 +36,7 @@ class Points(Finding):
         object.__setattr__(self, "point", point)
         object.__setattr__(self, "found", overlay.found(self.names, self.scores, len(point)))
         if not all(0 <= end < len(point) for line in self.skeleton for end in line):
-            raise files.wrong(
-                _("lines between points that are not there"),
-                f"0..{len(point) - 1}",
-            )
+            raise files.wrong(_("lines between points that are not there"), f"0..{len(point) - 1}")
 
     def drawn(self, least: float = 0.0, shown: Collection[str] | None = None) -> Image.Image:
         """Return the image with the points of at least the score ``least`` and names ``shown``."""

@@ -75,11 +75,15 @@ class Poses(Finding):
     def rows(self, least: float = 0.0, shown: Collection[str] | None = None) -> list[list[Any]]:
         """Return a row of ``columns`` for each point of those figures."""
         return [
-            [f"{i + 1} {self.found.words(i)}", name, *(round(at, 1) for at in place),
-             "" if sure is None else f"{sure:.0%}"]
+            [
+                f"{i + 1} {self.found.words(i)}",
+                name,
+                *(round(at, 1) for at in place),
+                "" if sure is None else f"{sure:.0%}",
+            ]
             for i in self.found.chosen(least, shown)
             for name, place, sure in self._points(i)
-        ]  # fmt: skip
+        ]
 
     def _points(self, figure: int) -> list[tuple[str, list[float], float | None]]:
         """Return name, position and score of each point of a figure."""
@@ -109,9 +113,7 @@ class Poses(Finding):
             {
                 **told,
                 "keypoints": [
-                    value
-                    for _name, (x, y), _sure in self._points(i)
-                    for value in (round(x, 2), round(y, 2), MARKED)
+                    value for _name, (x, y), _sure in self._points(i) for value in (round(x, 2), round(y, 2), MARKED)
                 ],
             }
             for i, told in enumerate(self.boxes.as_coco(image))
@@ -137,11 +139,18 @@ class Poses(Finding):
     def _table(self) -> list[list[Any]]:
         """Return the header, and a row for each point."""
         return [["figure", "label", "score", "point", "x", "y", "point score"]] + [
-            [i, label, round(self.found.scores[i], 4) if self.found.scores else "", name,
-             round(x, 2), round(y, 2), "" if sure is None else round(sure, 4)]
+            [
+                i,
+                label,
+                round(self.found.scores[i], 4) if self.found.scores else "",
+                name,
+                round(x, 2),
+                round(y, 2),
+                "" if sure is None else round(sure, 4),
+            ]
             for i, label in enumerate(self.found.names)
             for name, (x, y), sure in self._points(i)
-        ]  # fmt: skip
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """Return boxes as ``Boxes`` does, and points as ``Points`` does.

@@ -17,9 +17,7 @@ from souron.utils.messages import N_, _
 MOST_OPTIONS = 10
 MOST_LETTERS = 50_000  # characters of a question with its options
 # "A) ", "(b). ", "1: ", "イ、", "- "
-MARK = re.compile(
-    r"\s*(?:\(?[A-Ja-j]\s*[).:．）]|\(?\d{1,2}\s*[).:．）]|[ア-コ][、.．）)]|[-*・])\s*"
-)
+MARK = re.compile(r"\s*(?:\(?[A-Ja-j]\s*[).:．）]|\(?\d{1,2}\s*[).:．）]|[ア-コ][、.．）)]|[-*・])\s*")
 EXAMPLE = '{"question": "...", "options": ["...", "..."]}'
 
 

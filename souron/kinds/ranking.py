@@ -67,17 +67,13 @@ class Ranking(Kind):
                 raise files.wrong(_("a score that is not finite"), _("a number for each text"))
             if not text.strip() or len(text) > MOST_LETTERS:
                 raise files.wrong(
-                    _("a text of {count} characters").format(count=units.count(len(text.strip()))),
-                    f"1..{MOST_LETTERS}",
+                    _("a text of {count} characters").format(count=units.count(len(text.strip()))), f"1..{MOST_LETTERS}"
                 )
             found.append(Scored(text, float(score)))
         object.__setattr__(self, "texts", tuple(sorted(found, key=lambda one: -one.score)))
 
     @classmethod
-    def of(
-        cls, texts: Sequence[str], scores: Iterable[float], picture: Picture | None = None,
-        **told: Any,
-    ) -> Self:  # fmt: skip
+    def of(cls, texts: Sequence[str], scores: Iterable[float], picture: Picture | None = None, **told: Any) -> Self:
         """Create a ranking from texts and a score for each, in any order.
 
         ``told`` are further fields. Raises UserError.
@@ -94,8 +90,7 @@ class Ranking(Kind):
         rows = told.get("ranking") if isinstance(told, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise _no_ranking(path)
-        return cls([_scored(row.get("text"), row.get("score"), path) for row in rows],
-                   file=str(path))  # fmt: skip
+        return cls([_scored(row.get("text"), row.get("score"), path) for row in rows], file=str(path))
 
     @property
     def best(self) -> Scored:

@@ -71,33 +71,23 @@ class Score(Kind):
         object.__setattr__(self, "parts", tuple(map(str, self.parts)))
         if len(self.tones) > MOST_NOTES or len(self.parts) > MOST_PARTS:
             raise files.wrong(
-                _("{notes} notes in {parts} parts").format(
-                    notes=len(self.tones), parts=len(self.parts)
-                ),
-                _("at most {notes} notes in {parts} parts").format(
-                    notes=MOST_NOTES, parts=MOST_PARTS
-                ),
+                _("{notes} notes in {parts} parts").format(notes=len(self.tones), parts=len(self.parts)),
+                _("at most {notes} notes in {parts} parts").format(notes=MOST_NOTES, parts=MOST_PARTS),
             )
         if self.given and len(self.given) != len(self.tones):
             raise files.wrong(
-                _("{names} names for {count} things").format(
-                    names=len(self.given), count=len(self.tones)
-                ),
+                _("{names} names for {count} things").format(names=len(self.given), count=len(self.tones)),
                 _("a name for each"),
             )
         for note in self.tones:
             numbers = 0 <= note.part < len(self.parts) and 0 <= note.pitch < 128
             if not numbers or not 0 <= note.start < 1e6 or not 0 < note.length < 1e6:
                 raise files.wrong(
-                    _("a note that cannot be: {note}").format(note=tuple(note)),
-                    _("part, start, length, pitch 0..127"),
+                    _("a note that cannot be: {note}").format(note=tuple(note)), _("part, start, length, pitch 0..127")
                 )
         if not 10 <= self.tempo <= 500 or not 0 < self.bar <= 64 or not 0 <= self.pickup < 64:
             raise files.wrong(
-                _("{tempo} quarters a minute, {bar} in a bar").format(
-                    tempo=self.tempo, bar=self.bar
-                ),
-                "10..500, 0..64",
+                _("{tempo} quarters a minute, {bar} in a bar").format(tempo=self.tempo, bar=self.bar), "10..500, 0..64"
             )
 
     @classmethod
@@ -113,9 +103,7 @@ class Score(Kind):
 
     @property
     def notation(self) -> Notation:
-        return Notation(
-            self.tones, self.parts, self.tempo, self.bar, self.pickup, self.title
-        )  # fmt: skip
+        return Notation(self.tones, self.parts, self.tempo, self.bar, self.pickup, self.title)
 
     @property
     def quarters(self) -> float:
@@ -169,13 +157,16 @@ class Score(Kind):
             from matplotlib.patches import Patch
 
             patches = [
-                Patch(color=COLOURS[k % len(COLOURS)], label=fonts.drawable(name))
-                for k, name in enumerate(names)
+                Patch(color=COLOURS[k % len(COLOURS)], label=fonts.drawable(name)) for k, name in enumerate(names)
             ]
             legend = figure.legend(
-                handles=patches, loc="outside upper center", ncols=min(8, len(names)),
-                frameon=False, fontsize=8.5, labelcolor=plotting.INK,
-            )  # fmt: skip
+                handles=patches,
+                loc="outside upper center",
+                ncols=min(8, len(names)),
+                frameon=False,
+                fontsize=8.5,
+                labelcolor=plotting.INK,
+            )
             for text in legend.get_texts():
                 text.set_fontfamily(fonts.families())
         stream = io.BytesIO()
@@ -190,9 +181,7 @@ class Score(Kind):
     def _draw_line(self, axes: Any, start: float, low: int, high: int) -> None:
         end = start + self._line
         first = self.pickup - self.bar if self.pickup else 0.0
-        there = range(
-            math.ceil((start - first) / self.bar - 1e-6), 1 + int((end - first) / self.bar)
-        )
+        there = range(math.ceil((start - first) / self.bar - 1e-6), 1 + int((end - first) / self.bar))
         bars = [bar for bar in there if first + (bar - 1) * self.bar < self.quarters - 1e-6]
         for bar in bars:
             axes.axvline(first + bar * self.bar, color="#9aa2ab", linewidth=0.8, zorder=0)
@@ -207,10 +196,12 @@ class Score(Kind):
             if note.start < end and note.start + note.length > start:
                 known = bool(self.given) and self.given[place]
                 axes.broken_barh(
-                    [(note.start + 0.02, max(0.03, note.length - 0.06))], (note.pitch - 0.42, 0.84),
+                    [(note.start + 0.02, max(0.03, note.length - 0.06))],
+                    (note.pitch - 0.42, 0.84),
                     facecolor=COLOURS[note.part % len(COLOURS)],
-                    edgecolor="#1f2328" if known else "none", linewidth=0.9,
-                )  # fmt: skip
+                    edgecolor="#1f2328" if known else "none",
+                    linewidth=0.9,
+                )
 
     def save(self, path: Path) -> None:
         """Save as MIDI, MusicXML, sound (``.wav``), or piano roll (``.png``)."""
@@ -256,9 +247,8 @@ class Score(Kind):
         if not self.tones:
             return _("a score without notes")
         return _("score, parts: {parts}, notes: {notes}, bars: {bars}, {time}").format(
-            parts=len(self.parts), notes=len(self.tones), bars=self.bars,
-            time=units.seconds(self.seconds),
-        )  # fmt: skip
+            parts=len(self.parts), notes=len(self.tones), bars=self.bars, time=units.seconds(self.seconds)
+        )
 
     def _repr_html_(self) -> str:
         words = escape(str(self))

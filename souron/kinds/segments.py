@@ -97,9 +97,7 @@ class Segments(Finding):
         for i in self.found.chosen(least, shown):
             pixels = int(self.inside(i).sum())
             share = f"{pixels / math.prod(self.picture.size):.1%}"
-            made.append(
-                [self.found.words(i), _("yes") if self.things[i] else _("no"), pixels, share]
-            )
+            made.append([self.found.words(i), _("yes") if self.things[i] else _("no"), pixels, share])
         return made
 
     def save(self, path: Path) -> None:
@@ -135,9 +133,7 @@ class Segments(Finding):
         """
         classes = list(self.classes) or list(self.found.counts)
         isthing = dict.fromkeys(classes, 1)
-        isthing |= {
-            name: int(thing) for name, thing in zip(self.found.names, self.things, strict=True)
-        }
+        isthing |= {name: int(thing) for name, thing in zip(self.found.names, self.things, strict=True)}
         if len(isthing) > len(classes):
             raise files.wrong(
                 _("labels without a number: {labels}").format(labels=counted(self.found.names)),
@@ -145,21 +141,26 @@ class Segments(Finding):
             )
         width, height = self.picture.size
         return {
-            "images": [{"id": image, "file_name": Path(self.picture.file).name, "width": width,
-                        "height": height}],
-            "categories": [
-                {"id": n + 1, "name": name, "isthing": isthing[name]}
-                for n, name in enumerate(classes)
+            "images": [{"id": image, "file_name": Path(self.picture.file).name, "width": width, "height": height}],
+            "categories": [{"id": n + 1, "name": name, "isthing": isthing[name]} for n, name in enumerate(classes)],
+            "annotations": [
+                {
+                    "image_id": image,
+                    "file_name": file,
+                    "segments_info": [
+                        {
+                            "id": i + 1,
+                            "category_id": classes.index(name) + 1,
+                            "area": int(self.inside(i).sum()),
+                            "bbox": _box(self.inside(i)),
+                            "iscrowd": 0,
+                        }
+                        for i, name in enumerate(self.found.names)
+                        if self.inside(i).any()
+                    ],
+                }
             ],
-            "annotations": [{
-                "image_id": image, "file_name": file,
-                "segments_info": [
-                    {"id": i + 1, "category_id": classes.index(name) + 1,
-                     "area": int(self.inside(i).sum()), "bbox": _box(self.inside(i)), "iscrowd": 0}
-                    for i, name in enumerate(self.found.names) if self.inside(i).any()
-                ],
-            }],
-        }  # fmt: skip
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Return each segment's mask as run lengths in COCO's format, see ``Mask.as_json``."""
@@ -188,5 +189,4 @@ class Segments(Finding):
 def _box(inside: np.ndarray) -> list[int]:
     """Return left, top, width, height."""
     rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
-    return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1),
-            int(rows[-1] - rows[0] + 1)]  # fmt: skip
+    return [int(columns[0]), int(rows[0]), int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1)]

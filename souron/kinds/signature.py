@@ -44,9 +44,7 @@ class Given:
     help: str  # English, within ``N_()``
     least: int = 1
     most: int | None = 1  # None: any number
-    typed: tuple[
-        str, ...
-    ] = ()  # texts that a form holds at first, where texts are typed: one area each
+    typed: tuple[str, ...] = ()  # texts that a form holds at first, where texts are typed: one area each
 
     @property
     def many(self) -> bool:
@@ -76,9 +74,7 @@ class Option:
             or (high is not None and value > high)
         ):
             raise UserError(
-                "value",
-                _("{name}={value} is not understood").format(name=self.name, value=text),
-                expected=self.allowed,
+                "value", _("{name}={value} is not understood").format(name=self.name, value=text), expected=self.allowed
             )
         return value
 
@@ -176,9 +172,7 @@ def _option(name: str, annotation: Any, default: Any) -> Option:
     return Option(name, default, choice, next(filter(None, map(_kind, kinds)), None))
 
 
-def read_options(
-    known: Mapping[str, Option], given: Mapping[str, Any], fix: str = ""
-) -> dict[str, Any]:
+def read_options(known: Mapping[str, Option], given: Mapping[str, Any], fix: str = "") -> dict[str, Any]:
     """Convert texts to the types of a method's options. Raises UserError for unknown ones.
 
     >>> known = {"steps": Option("steps", 20, Choice("steps", low=1, high=1000))}
@@ -188,10 +182,7 @@ def read_options(
     for name in given:
         if name not in known:
             raise unknown_option(name, list(known), fix)
-    return {
-        name: known[name].read(value) if _is_read(known[name]) else value
-        for name, value in given.items()
-    }
+    return {name: known[name].read(value) if _is_read(known[name]) else value for name, value in given.items()}
 
 
 def _is_read(option: Option) -> bool:

@@ -43,9 +43,7 @@ class Sound(Kind):
         if not np.isfinite(samples).all():
             raise files.wrong(_("samples that are not finite"), "-1..1")
         if not 1 <= self.rate <= MOST_RATE:
-            raise files.wrong(
-                _("{rate} samples a second").format(rate=self.rate), f"1..{MOST_RATE}"
-            )
+            raise files.wrong(_("{rate} samples a second").format(rate=self.rate), f"1..{MOST_RATE}")
         object.__setattr__(self, "samples", samples)
 
     @classmethod

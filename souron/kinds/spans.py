@@ -70,8 +70,7 @@ class Spans(Kind):
         if not self.spans:
             return _("nothing is marked")
         return "\n".join(
-            f"{one.label}\t{' '.join(one.text.split())}\t{one.start}–{one.end}\t{one.score:.2f}"
-            for one in self.spans
+            f"{one.label}\t{' '.join(one.text.split())}\t{one.start}–{one.end}\t{one.score:.2f}" for one in self.spans
         )
 
     def _repr_html_(self) -> str:

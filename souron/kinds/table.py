@@ -56,9 +56,7 @@ class Table(Kind):
                 rows += [row] if row else []
                 _check(len(rows), len(rows[0]) if rows else 1, cells)
         except csv.Error as error:
-            raise limits.trouble(
-                path, "unreadable", _("cannot be read as a CSV: {why}").format(why=error)
-            ) from error
+            raise limits.trouble(path, "unreadable", _("cannot be read as a CSV: {why}").format(why=error)) from error
         if not rows:
             raise limits.trouble(path, "empty file", _("a table without a heading"))
         return cls(tuple(rows[0]), tuple(map(tuple, rows[1:])), str(path))
@@ -66,9 +64,7 @@ class Table(Kind):
     def column(self, name: str) -> list[Any]:
         """Return the values of a column. Raises UserError where none has that name."""
         if name not in self.columns:
-            raise files.wrong(
-                _("no column is named {name!r}").format(name=name), ", ".join(self.columns)
-            )
+            raise files.wrong(_("no column is named {name!r}").format(name=name), ", ".join(self.columns))
         place = list(self.columns).index(name)
         return [row[place] for row in self.rows]
 

@@ -67,12 +67,7 @@ class Tokens(Kind):
 
     @classmethod
     def of(
-        cls,
-        text: str,
-        ids: Sequence[int],
-        raws: Sequence[bytes],
-        bits: Sequence[float] = (),
-        **about: str,
+        cls, text: str, ids: Sequence[int], raws: Sequence[bytes], bits: Sequence[float] = (), **about: str
     ) -> "Tokens":
         """Create from the bytes of each token, which together make the text."""
         owner = [place for place, letter in enumerate(text) for _byte in letter.encode()]
@@ -129,9 +124,7 @@ class Tokens(Kind):
         """Number of tokens, characters and bytes, and the characters that were split."""
         told = [
             _("{tokens} tokens, {letters} characters, {bytes} bytes").format(
-                tokens=units.whole(len(self.pieces)),
-                letters=units.whole(len(self.text)),
-                bytes=units.whole(self.bytes),
+                tokens=units.whole(len(self.pieces)), letters=units.whole(len(self.text)), bytes=units.whole(self.bytes)
             )
         ]
         if self.torn:
@@ -153,9 +146,7 @@ class Tokens(Kind):
         """Save as a table, as JSON, or as an HTML page."""
         suffix = files.ending(path, (".csv", ".json", ".html"))
         if suffix == ".csv":
-            rows = [
-                (p.id, p.text, p.start, p.end, p.raw.hex(), _bits(p)) for p in self.pieces
-            ]  # fmt: skip
+            rows = [(p.id, p.text, p.start, p.end, p.raw.hex(), _bits(p)) for p in self.pieces]
             files.write(path, files.separated([HEAD, *rows]))
         elif suffix == ".json":
             text = json.dumps(self.as_json()["tokens"], ensure_ascii=False, indent=1)
@@ -213,11 +204,7 @@ class Tokens(Kind):
             told.append(_("bytes {bytes}").format(bytes=piece.raw.hex(" ")))
         if math.isfinite(piece.bits):
             told.append(_("{bits} bits").format(bits=_bits(piece)))
-        edge = (
-            "outline:1px dashed #000;outline-offset:-2px"
-            if self.parts(piece)
-            else ("box-shadow:inset 1px 0 #0007")
-        )
+        edge = "outline:1px dashed #000;outline-offset:-2px" if self.parts(piece) else ("box-shadow:inset 1px 0 #0007")
         return (
             f"<span title='{escape(', '.join(told))}' style='background:{_paint(piece, number)};"
             f"color:#000;{edge}'>{escape(self.shown(piece))}</span>"
@@ -228,15 +215,21 @@ class Tokens(Kind):
         shown = self.pieces[:ROWS]
         known = any(math.isfinite(piece.bits) for piece in shown)
         rows = [
-            (p.id, self.shown(p).replace("\n", ""), f"{p.start}–{p.end}",
-             p.raw.hex(" "), *([_bits(p)] if known else []))
+            (
+                p.id,
+                self.shown(p).replace("\n", ""),
+                f"{p.start}–{p.end}",
+                p.raw.hex(" "),
+                *([_bits(p)] if known else []),
+            )
             for p in shown
-        ]  # fmt: skip
+        ]
         left = len(self.pieces) - len(shown)
         return files.html_table(
-            ("id", _("token"), _("characters"), _("bytes"), *([_("bits")] if known else [])), rows,
+            ("id", _("token"), _("characters"), _("bytes"), *([_("bits")] if known else [])),
+            rows,
             _("and {n} more").format(n=units.whole(left)) if left else "",
-        )  # fmt: skip
+        )
 
 
 def _bits(piece: Piece) -> str:
@@ -246,8 +239,7 @@ def _bits(piece: Piece) -> str:
 def _signed(text: str) -> str:
     """Replace invisible characters by signs, and control characters by their codes."""
     return "".join(
-        SIGNS.get(letter)
-        or (letter if letter.isprintable() or letter in SPACES else f"\\u{ord(letter):04x}")
+        SIGNS.get(letter) or (letter if letter.isprintable() or letter in SPACES else f"\\u{ord(letter):04x}")
         for letter in text
     )
 
@@ -280,9 +272,7 @@ def _letters_of_bytes() -> dict[str, int]:
     Printable bytes are written as themselves, the others as characters from 256 on.
     """
     printable, others = single_bytes()[:PRINTABLE], single_bytes()[PRINTABLE:]
-    return {chr(byte): byte for byte in printable} | {
-        chr(256 + number): byte for number, byte in enumerate(others)
-    }
+    return {chr(byte): byte for byte in printable} | {chr(256 + number): byte for number, byte in enumerate(others)}
 
 
 def spelled(names: Sequence[str], text: str) -> list[bytes]:

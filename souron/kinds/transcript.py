@@ -42,9 +42,7 @@ class Transcript(Kind):
         for piece in self.pieces:
             if not before <= piece.start <= piece.end < float("inf"):
                 raise files.wrong(
-                    _("a phrase from {start} s to {end} s").format(
-                        start=piece.start, end=piece.end
-                    ),
+                    _("a phrase from {start} s to {end} s").format(start=piece.start, end=piece.end),
                     _("times in order, the beginning before the end"),
                 )
             before = piece.start
@@ -92,17 +90,14 @@ class Transcript(Kind):
             "language": self.language,
             "seconds": round(self.seconds, 3),
             "pieces": [
-                {"start": round(start, 3), "end": round(end, 3), "text": text}
-                for start, end, text in self.pieces
+                {"start": round(start, 3), "end": round(end, 3), "text": text} for start, end, text in self.pieces
             ],
         }
 
     def __str__(self) -> str:
         if not self.pieces:
             return _("(no speech)")
-        return "\n".join(
-            f"[{clock(piece.start)} → {clock(piece.end)}] {piece.text}" for piece in self.pieces
-        )
+        return "\n".join(f"[{clock(piece.start)} → {clock(piece.end)}] {piece.text}" for piece in self.pieces)
 
     def _repr_html_(self) -> str:
         if not self.pieces:

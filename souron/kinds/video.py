@@ -43,8 +43,7 @@ class Video(Kind):
         frames = np.asarray(self.frames)
         if frames.ndim != 4 or frames.shape[-1] != 3 or not frames.size:
             raise files.wrong(
-                _("frames in the shape {shape}").format(shape=frames.shape),
-                _("(frames, height, width, 3)"),
+                _("frames in the shape {shape}").format(shape=frames.shape), _("(frames, height, width, 3)")
             )
         if frames.dtype != np.uint8:
             raise files.wrong(str(frames.dtype), "uint8")
@@ -82,16 +81,16 @@ class Video(Kind):
         kind = moving.FORMATS[suffix]
         first, *rest = (Image.fromarray(frame) for frame in self.frames)
         stream = io.BytesIO()
-        first.save(stream, kind, save_all=True, append_images=rest, loop=0, quality=85,
-                   duration=round(1000 / self.rate))  # fmt: skip
+        first.save(
+            stream, kind, save_all=True, append_images=rest, loop=0, quality=85, duration=round(1000 / self.rate)
+        )
         files.write(path, stream.getvalue())
 
     def _save_mp4(self, path: Path) -> None:
         moving.check_decodes(path)
         if min(self.frames.shape[1:3]) < 2:
             raise files.wrong(
-                _("frames in the shape {shape}").format(shape=self.frames.shape),
-                _("at least 2 pixels a side"),
+                _("frames in the shape {shape}").format(shape=self.frames.shape), _("at least 2 pixels a side")
             )
         with atomically(path) as beside, moving.Writer(beside, self.rate) as writer:
             for frame in self.frames:
@@ -112,8 +111,7 @@ class Video(Kind):
 
         stream = io.BytesIO()
         first, *rest = (Image.fromarray(frame) for frame in self.frames)
-        first.save(stream, "WEBP", save_all=True, append_images=rest, loop=0,
-                   duration=round(1000 / self.rate))  # fmt: skip
+        first.save(stream, "WEBP", save_all=True, append_images=rest, loop=0, duration=round(1000 / self.rate))
         return f"<img src='{plotting.uri(stream.getvalue())}' alt='{escape(str(self))}'>"
 
 

@@ -52,17 +52,13 @@ class Volume(Kind):
         values = np.asarray(self.values)
         affine = np.asarray(self.affine, np.float64)
         if values.ndim != 3 or not values.size or values.dtype.kind not in "iuf":
-            raise files.wrong(
-                _("values in the shape {shape}").format(shape=values.shape), _("three dimensions")
-            )
+            raise files.wrong(_("values in the shape {shape}").format(shape=values.shape), _("three dimensions"))
         if values.size > grid.MOST_VOXELS:
             grid.check_size(Path(self.file), values.shape)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise files.wrong(_("numbers that are not finite"), _("grey values"))
         if not _places(affine):
-            raise files.wrong(
-                _("a matrix that places no volume"), _("(4, 4), three directions in millimetres")
-            )
+            raise files.wrong(_("a matrix that places no volume"), _("(4, 4), three directions in millimetres"))
         object.__setattr__(self, "values", grid.stored(values))
         object.__setattr__(self, "affine", affine)
 
@@ -71,15 +67,10 @@ class Volume(Kind):
         cls,
         path: Path,
         *,
-        series: Annotated[
-            str, Choice(N_("which series, where a folder has several"), metavar="N|UID")
-        ] = "",
-        resample: Annotated[
-            bool, Choice(N_("resample unevenly spaced slices onto an even grid"))
-        ] = False,
+        series: Annotated[str, Choice(N_("which series, where a folder has several"), metavar="N|UID")] = "",
+        resample: Annotated[bool, Choice(N_("resample unevenly spaced slices onto an even grid"))] = False,
         spacing: Annotated[
-            tuple[float, ...],
-            Choice(N_("millimetres between voxels, where the file has none"), metavar="X,Y,Z"),
+            tuple[float, ...], Choice(N_("millimetres between voxels, where the file has none"), metavar="X,Y,Z")
         ] = (),
         **how: Any,
     ) -> Self:
@@ -127,9 +118,7 @@ class Volume(Kind):
         """Directions of columns, rows and slices: ``LPS`` to left, back (posterior) and head."""
         directions = (self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)).T[::-1]
         axes = np.abs(directions).argmax(1)
-        return "".join(
-            TOWARDS[axis][int(way[axis] > 0)] for axis, way in zip(axes, directions, strict=True)
-        )
+        return "".join(TOWARDS[axis][int(way[axis] > 0)] for axis, way in zip(axes, directions, strict=True))
 
     @property
     def voxel(self) -> float:
@@ -208,9 +197,7 @@ def _told(path: Path) -> Iterator[None]:
     except OSError as error:
         raise limits.trouble(path, "unreadable", error.strerror or str(error)) from error
     except Exception as error:  # nibabel's own errors, and those from damaged files
-        raise limits.trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-        ) from error
+        raise limits.trouble(path, "unreadable", _("cannot be decoded: {why}").format(why=error)) from error
 
 
 def _folder(path: Path, chosen: str | None, resample: bool) -> grid.Grid:
@@ -236,16 +223,11 @@ def _spacing(steps: Sequence[float | str]) -> tuple[float, ...]:
     except ValueError:
         spacing = ()
     if len(spacing) != 3 or not all(0 < step <= 1000 for step in spacing):
-        raise files.wrong(
-            _("a spacing of {spacing}").format(spacing=",".join(map(str, steps))),
-            "spacing=0.7,0.7,1",
-        )
+        raise files.wrong(_("a spacing of {spacing}").format(spacing=",".join(map(str, steps))), "spacing=0.7,0.7,1")
     return spacing
 
 
 def _no_volume(path: Path, raw: bytes) -> UserError:
     if raw[128:132] == b"DICM":
-        return limits.trouble(path, "not a volume", _("a single DICOM file"),
-                              _("the folder of the series"))  # fmt: skip
-    return limits.trouble(path, "not a volume", _("not a volume that is read here"),
-                          "NIfTI, NRRD, DICOM")  # fmt: skip
+        return limits.trouble(path, "not a volume", _("a single DICOM file"), _("the folder of the series"))
+    return limits.trouble(path, "not a volume", _("not a volume that is read here"), "NIfTI, NRRD, DICOM")

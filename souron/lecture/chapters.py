@@ -57,13 +57,15 @@ def classification(given: Given) -> list[Stop]:
 
 def generation(given: Given) -> list[Stop]:
     contest = compare.comparing(
-        DRAW.split(), "digits", budget=DRAW_BUDGET, seeds=1, samples=SAMPLES,
-        name="tour-generate", project=given.project,
-    )  # fmt: skip
-    return [
-        *_ready(_("ready trained:"), ("generate",), "ready-generation", given),
-        (_("GAN or diffusion:"), contest),
-    ]
+        DRAW.split(),
+        "digits",
+        budget=DRAW_BUDGET,
+        seeds=1,
+        samples=SAMPLES,
+        name="tour-generate",
+        project=given.project,
+    )
+    return [*_ready(_("ready trained:"), ("generate",), "ready-generation", given), (_("GAN or diffusion:"), contest)]
 
 
 def detection(given: Given) -> list[Stop]:
@@ -83,19 +85,13 @@ def segmentation(given: Given) -> list[Stop]:
 
 def language(given: Given) -> list[Stop]:
     contest = compare.comparing(
-        WRITERS.split(), "manners", budget=WRITE_BUDGET, seeds=1, name="tour-language",
-        project=given.project,
-    )  # fmt: skip
-    return [
-        *_ready(_("language:"), ("complete",), "ready-language", given),
-        (_("language models:"), contest),
-    ]
+        WRITERS.split(), "manners", budget=WRITE_BUDGET, seeds=1, name="tour-language", project=given.project
+    )
+    return [*_ready(_("language:"), ("complete",), "ready-language", given), (_("language models:"), contest)]
 
 
 def words(given: Given) -> list[Stop]:
-    enlarge = train.training(
-        ENLARGER, "photo_patches", budget=ENLARGE_BUDGET, project=given.project
-    )
+    enlarge = train.training(ENLARGER, "photo_patches", budget=ENLARGE_BUDGET, project=given.project)
     return [
         *_ready(_("words and pictures:"), ("text_to_image",), "ready-words", given),
         (_("a photograph enlarged:"), enlarge),
@@ -109,9 +105,13 @@ def society(given: Given) -> list[Stop]:
 
 def fair_fight(given: Given) -> list[Stop]:
     contest = compare.comparing(
-        HISTORY.split(), given.data or default_data(), budget=given.budget, seeds=given.seeds,
-        name="tour", project=given.project,
-    )  # fmt: skip
+        HISTORY.split(),
+        given.data or default_data(),
+        budget=given.budget,
+        seeds=given.seeds,
+        name="tour",
+        project=given.project,
+    )
     return [(_("fair fight:"), contest)]
 
 
@@ -154,9 +154,8 @@ def _ready(title: str, tasks: tuple[str, ...], name: str, given: Given) -> list[
 
 def _fight(systems: str, name: str, given: Given) -> Iterator[Event]:
     return compare.comparing(
-        systems.split(), "drawn_scenes", budget=FIND_BUDGET, seeds=1, name=name,
-        project=given.project,
-    )  # fmt: skip
+        systems.split(), "drawn_scenes", budget=FIND_BUDGET, seeds=1, name=name, project=given.project
+    )
 
 
 def _titled(title: str, event: Event) -> Event:

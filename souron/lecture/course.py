@@ -60,10 +60,7 @@ class Course:
     parts: tuple[Part, ...]
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "title": self.title,
-            "parts": [{name: getattr(part, name) for name in FIELDS} for part in self.parts],
-        }
+        return {"title": self.title, "parts": [{name: getattr(part, name) for name in FIELDS} for part in self.parts]}
 
     def as_toml(self) -> str:
         """Return the course as TOML that ``read`` accepts."""
@@ -118,20 +115,15 @@ def checked(held: Any) -> Course:
     if not isinstance(held, Mapping) or set(held) - {"title", "parts"}:
         more = sorted(map(str, set(held) - {"title", "parts"})) if isinstance(held, Mapping) else []
         raise _wrong(
-            _("no field is named {name!r}").format(name=more[0][:40]) if more else repr(held)[:80],
-            "title, [[part]]",
+            _("no field is named {name!r}").format(name=more[0][:40]) if more else repr(held)[:80], "title, [[part]]"
         )
     title, parts = held.get("title"), held.get("parts")
     if not isinstance(title, str) or not title.strip() or len(title) > LONGEST_TITLE:
-        raise _wrong(
-            f"title = {title!r}"[:80],
-            _("a text of at most {count} characters").format(count=LONGEST_TITLE),
-        )
+        raise _wrong(f"title = {title!r}"[:80], _("a text of at most {count} characters").format(count=LONGEST_TITLE))
     if not isinstance(parts, list) or not 1 <= len(parts) <= MOST_PARTS:
         said = len(parts) if isinstance(parts, list) else repr(parts)[:40]
         raise _wrong(
-            _("parts: {count}").format(count=said),
-            _("{least} to {most} parts").format(least=1, most=MOST_PARTS),
+            _("parts: {count}").format(count=said), _("{least} to {most} parts").format(least=1, most=MOST_PARTS)
         )
     return Course(_plain(title).strip(), tuple(map(_part, parts, range(1, len(parts) + 1))))
 

@@ -93,12 +93,17 @@ def classify(_project: Path) -> Iterator[Event]:
         sentences.append(f"{_(content)}: {label}, {units.percent(share, 0)}")
         images.append(_plot(photograph.image, f"{label} {units.percent(share, 0)}"))
         images.append(_plot(heated(pixels, heat[0]), _("where the evidence lies (Grad-CAM)")))
-    yield _done(Highlight(
-        tuple(sentences), tuple(images),
-        _("EfficientNet-Lite0 knows the 1,000 classes of ImageNet, and nothing else: whatever it "
-          "sees, it answers with one of them."),
-        "souron predict photo.jpg",
-    ))  # fmt: skip
+    yield _done(
+        Highlight(
+            tuple(sentences),
+            tuple(images),
+            _(
+                "EfficientNet-Lite0 knows the 1,000 classes of ImageNet, and nothing else: whatever it "
+                "sees, it answers with one of them."
+            ),
+            "souron predict photo.jpg",
+        )
+    )
 
 
 def detect(_project: Path) -> Iterator[Event]:
@@ -116,13 +121,17 @@ def detect(_project: Path) -> Iterator[Event]:
     cat = model(Picture(Image.fromarray(photographs.chelsea())))
     images.append(_plot(cat.drawn(), _("a photograph: {answer}").format(answer=cat)))
     counts.append(_("a photograph: {answer}").format(answer=cat) + f" – {unlike(cat)}")
-    yield _done(Highlight(
-        tuple(counts), tuple(images),
-        _("This small YOLO was trained for minutes on scenes that souron composes from cut-outs. "
-          "It knows {count} kinds of objects ({kinds}), and no photographs.").format(
-              count=len(model.system.spec.labels), kinds=", ".join(model.system.spec.labels)),
-        f"souron predict {DETECTOR} scene.png",
-    ))  # fmt: skip
+    yield _done(
+        Highlight(
+            tuple(counts),
+            tuple(images),
+            _(
+                "This small YOLO was trained for minutes on scenes that souron composes from cut-outs. "
+                "It knows {count} kinds of objects ({kinds}), and no photographs."
+            ).format(count=len(model.system.spec.labels), kinds=", ".join(model.system.spec.labels)),
+            f"souron predict {DETECTOR} scene.png",
+        )
+    )
 
 
 def segment(_project: Path) -> Iterator[Event]:
@@ -131,13 +140,17 @@ def segment(_project: Path) -> Iterator[Event]:
     model, [file, *_more] = _ready(ORGANS)
     answer = model(Volume.read(file))
     yield Event("draw", 0.5, text=ORGANS)
-    yield _done(Highlight(
-        (str(answer),),
-        (_wide(answer.planes(), _("from above, from the front, from the side")), turning(answer)),
-        _("This 3D U-Net was trained for minutes on synthetic CT volumes. It is no medical device, "
-          "and has never seen a patient."),
-        f"souron predict {ORGANS} volume.nii.gz",
-    ))  # fmt: skip
+    yield _done(
+        Highlight(
+            (str(answer),),
+            (_wide(answer.planes(), _("from above, from the front, from the side")), turning(answer)),
+            _(
+                "This 3D U-Net was trained for minutes on synthetic CT volumes. It is no medical device, "
+                "and has never seen a patient."
+            ),
+            f"souron predict {ORGANS} volume.nii.gz",
+        )
+    )
 
 
 def generate(_project: Path) -> Iterator[Event]:
@@ -149,12 +162,17 @@ def generate(_project: Path) -> Iterator[Event]:
     for seed in range(PAINTED):
         yield Event("draw", seed / PAINTED, text=PAINTER)
         images.append(_plot(model(Text(prompt), seed=seed).image, prompt))
-    yield _done(Highlight(
-        (prompt,), tuple(images),
-        _("This latent diffusion model knows some hundred words in two languages, for objects, "
-          "colours, positions and backgrounds, and generates images of 64 pixels a side."),
-        f'souron generate {PAINTER} prompt="{prompt}"',
-    ))  # fmt: skip
+    yield _done(
+        Highlight(
+            (prompt,),
+            tuple(images),
+            _(
+                "This latent diffusion model knows some hundred words in two languages, for objects, "
+                "colours, positions and backgrounds, and generates images of 64 pixels a side."
+            ),
+            f'souron generate {PAINTER} prompt="{prompt}"',
+        )
+    )
 
 
 def write(_project: Path) -> Iterator[Event]:
@@ -164,14 +182,18 @@ def write(_project: Path) -> Iterator[Event]:
     beginning = file.read_text(encoding="utf-8").strip()
     answer = str(model(Text(beginning), length=LENGTH, seed=0))
     parameters = units.count(sum(weight.numel() for weight in model.system.parameters()))
-    yield _done(Highlight(
-        (f"{beginning} [...]{answer.removeprefix(beginning)}",), (),
-        _("A very small language model: {parameters} parameters, trained for minutes on "
-          "speeches. It has learnt their style, not facts. Larger published models: souron "
-          "models.").format(
-              parameters=parameters),
-        f'souron predict {WRITER} "{" ".join(beginning.split()[:4])}"',
-    ))  # fmt: skip
+    yield _done(
+        Highlight(
+            (f"{beginning} [...]{answer.removeprefix(beginning)}",),
+            (),
+            _(
+                "A very small language model: {parameters} parameters, trained for minutes on "
+                "speeches. It has learnt their style, not facts. Larger published models: souron "
+                "models."
+            ).format(parameters=parameters),
+            f'souron predict {WRITER} "{" ".join(beginning.split()[:4])}"',
+        )
+    )
 
 
 def check(project: Path) -> Iterator[Event]:
@@ -182,12 +204,18 @@ def check(project: Path) -> Iterator[Event]:
         if event.record is None:
             yield event
             continue
-        yield _done(Highlight(
-            (event.record.sentences[-1], *event.record.sentences[:-1]), (),
-            _("Rules and small classifiers compare each sentence with the nearest passage. "
-              "\"Supported\" means that the source says so, not that it is true."),
-            "souron check answer.txt sources=source.txt", event.record.page,
-        ))  # fmt: skip
+        yield _done(
+            Highlight(
+                (event.record.sentences[-1], *event.record.sentences[:-1]),
+                (),
+                _(
+                    "Rules and small classifiers compare each sentence with the nearest passage. "
+                    '"Supported" means that the source says so, not that it is true.'
+                ),
+                "souron check answer.txt sources=source.txt",
+                event.record.page,
+            )
+        )
 
 
 def detect_generated(_project: Path) -> Iterator[Event]:
@@ -212,18 +240,23 @@ def detect_generated(_project: Path) -> Iterator[Event]:
         yield Event("check", done, text=" ".join(GENERATORS))
     assert audit is not None
     images = [
-        _plot(as_image(image), f"{_(source.name) if source is real else source.name}: "
-              + _("probability of being generated {share}").format(
-                  share=units.percent(float(score), 0)), True)
+        _plot(
+            as_image(image),
+            f"{_(source.name) if source is real else source.name}: "
+            + _("probability of being generated {share}").format(share=units.percent(float(score), 0)),
+            True,
+        )
         for source in (real, *sources)
         for image, score in _scored(audit, source)
-    ]  # fmt: skip
-    yield _done(Highlight(
-        tuple(audit.sentences()), tuple(images),
-        _("A detector is only as good as the generators that it has met: of a new one it misses "
-          "far more."),
-        f"souron audit generated {' '.join(GENERATORS)} real=fashion",
-    ))  # fmt: skip
+    ]
+    yield _done(
+        Highlight(
+            tuple(audit.sentences()),
+            tuple(images),
+            _("A detector is only as good as the generators that it has met: of a new one it misses far more."),
+            f"souron audit generated {' '.join(GENERATORS)} real=fashion",
+        )
+    )
 
 
 def _scored(audit: Any, source: Any) -> Iterator[tuple[Any, float]]:
@@ -244,16 +277,21 @@ def race(project: Path) -> Iterator[Event]:
             continue
         record = event.record
         rows = [
-            f"{row.system}: {units.percent(row.value)} ({units.percent(row.low)} – "
-            f"{units.percent(row.high)})"
+            f"{row.system}: {units.percent(row.value)} ({units.percent(row.low)} – {units.percent(row.high)})"
             for row in record.rows
         ]
-        yield _done(Highlight(
-            (record.sentence, *rows), (),
-            _("Ten seconds of training in all, on 1,797 handwritten digits: the same cases, the "
-              "same time and the same seeds for both."),
-            f"souron compare {' '.join(RACERS)} data=digits budget=2.5s seeds=2", record.report,
-        ))  # fmt: skip
+        yield _done(
+            Highlight(
+                (record.sentence, *rows),
+                (),
+                _(
+                    "Ten seconds of training in all, on 1,797 handwritten digits: the same cases, the "
+                    "same time and the same seeds for both."
+                ),
+                f"souron compare {' '.join(RACERS)} data=digits budget=2.5s seeds=2",
+                record.report,
+            )
+        )
 
 
 PARTS = (
@@ -287,8 +325,7 @@ def turning(found: LabelledVolume) -> Plot:
         view = View((float(np.cos(angle)), float(np.sin(angle)), 0.0), (0.0, 0.0, 1.0))
         images.append(Image.fromarray(rendering.render(points, triangles, view, WIDTH, colour)))
     stream = BytesIO()
-    images[0].save(stream, "WEBP", save_all=True, append_images=images[1:], duration=120,
-                   loop=0, quality=70)  # fmt: skip
+    images[0].save(stream, "WEBP", save_all=True, append_images=images[1:], duration=120, loop=0, quality=70)
     return Plot(uri(stream.getvalue()), _("the organs, turning"), WIDTH)
 
 

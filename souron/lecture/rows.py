@@ -161,9 +161,7 @@ def checked(found: Mapping[str, Any], file: Path) -> Row:
     found = {"training": {}, **found}
     _names(file, found, [field.name for field in fields(Row) if field.name != "id"])
     if not ID.fullmatch(file.stem):
-        raise wrong(
-            file, file.stem, _("a letter of {letters} and a number").format(letters=LETTERS)
-        )
+        raise wrong(file, file.stem, _("a letter of {letters} and a number").format(letters=LETTERS))
     year = found["year"]
     if not isinstance(year, int) or isinstance(year, bool) or not 1600 <= year <= 2100:
         raise wrong(file, f"year = {year!r}", "year = 2012")
@@ -233,9 +231,7 @@ def _string(file: Path, found: Mapping[str, Any], name: str, *, empty: bool = Fa
     return value
 
 
-def _list(
-    file: Path, found: Mapping[str, Any], name: str, pattern: re.Pattern[str]
-) -> tuple[str, ...]:
+def _list(file: Path, found: Mapping[str, Any], name: str, pattern: re.Pattern[str]) -> tuple[str, ...]:
     values = found[name]
     fine = isinstance(values, list) and len(values) <= MOST_NAMES
     if not fine or not all(isinstance(v, str) and pattern.fullmatch(v) for v in values):

@@ -72,9 +72,7 @@ def writers() -> dict[str, Callable[[Path], None]]:
         **{name: _of_package(*place) for name, place in PHOTOGRAPHS.items()},
         **{name: _of_zoo(place) for name, place in HELD_OUT.items()},
         **{name: _copied(Path(__file__).with_suffix("") / name) for name in TEXTS},
-        "notes/": lambda file: _copied(Path(__file__).with_suffix("") / "notes/ward.txt")(
-            file / "ward.txt"
-        ),
+        "notes/": lambda file: _copied(Path(__file__).with_suffix("") / "notes/ward.txt")(file / "ward.txt"),
         "talk.jsonl": conversations,
         "pairs.jsonl": preferences,
         "scene.gif": moving,
@@ -101,9 +99,7 @@ def answer(row: Row, folder: Path) -> Answer:
     words = [sys.executable, "-m", "souron", *shlex.split(row.answer)[1:], "--lang", language()]
     begun = time.monotonic()
     try:
-        done = subprocess.run(
-            words, cwd=folder, capture_output=True, encoding="utf-8", timeout=LONGEST
-        )
+        done = subprocess.run(words, cwd=folder, capture_output=True, encoding="utf-8", timeout=LONGEST)
     except subprocess.TimeoutExpired as error:
         raise UserError(
             "try",
@@ -139,10 +135,7 @@ def _of_zoo(place: str) -> Callable[[Path], None]:
 
 def _missing(_file: Path) -> None:
     raise UserError(
-        "try",
-        _("the ready-trained systems are not installed"),
-        expected="souron-zoo",
-        fix="pip install souron-zoo",
+        "try", _("the ready-trained systems are not installed"), expected="souron-zoo", fix="pip install souron-zoo"
     )
 
 
@@ -157,19 +150,20 @@ def _scenes() -> list[Image.Image]:
 
 def conversations(file: Path) -> None:
     """Write questions with good answers, one JSON object a line."""
-    _write_lines(file, [
-        {"messages": [{"role": "user", "content": one.prompt},
-                      {"role": "assistant", "content": one.good}]}
-        for one in manners.exchanges()[::EVERY]
-    ])  # fmt: skip
+    _write_lines(
+        file,
+        [
+            {"messages": [{"role": "user", "content": one.prompt}, {"role": "assistant", "content": one.good}]}
+            for one in manners.exchanges()[::EVERY]
+        ],
+    )
 
 
 def preferences(file: Path) -> None:
     """Write questions with a better and a worse answer, one JSON object a line."""
-    _write_lines(file, [
-        {"prompt": one.prompt, "chosen": one.good, "rejected": one.bad}
-        for one in manners.exchanges()[::EVERY]
-    ])  # fmt: skip
+    _write_lines(
+        file, [{"prompt": one.prompt, "chosen": one.good, "rejected": one.bad} for one in manners.exchanges()[::EVERY]]
+    )
 
 
 def _write_lines(file: Path, rows: list[dict[str, Any]]) -> None:

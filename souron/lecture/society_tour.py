@@ -63,9 +63,7 @@ def _in_words(found: Record) -> list[str]:
 
 
 def checked(project: Path) -> Iterator[Event]:
-    answer, source = (
-        str(EXAMPLES / f"example_{name}.{language()}.txt") for name in ("answer", "source")
-    )
+    answer, source = (str(EXAMPLES / f"example_{name}.{language()}.txt") for name in ("answer", "source"))
     options = check.Options(sources=(source,), forget=True)
     return _of_study(check.Check(project), (answer,), options, _sentence_by_sentence)
 
@@ -81,17 +79,14 @@ def occupation(project: Path) -> Iterator[Event]:
 
 def harmful_output(project: Path) -> Iterator[Event]:
     study, options = improper.Improper(project), improper.Options(n=PROMPTS)
-    return _of_study(
-        study, (WRITER,), options, lambda found: (*found.sentences(), judge(found.judged))
-    )
+    return _of_study(study, (WRITER,), options, lambda found: (*found.sentences(), judge(found.judged)))
 
 
 def judge(records: Sequence[judges.Accuracy]) -> str:
     """Return one sentence on the accuracy of the judge in the reader's language."""
     [both] = [one for one in records if (one.way, one.language) == ("both", language())]
     return _(
-        "The judge itself flags {recall} of harmful sentences, and {clinical} of clinical ones by "
-        "mistake."
+        "The judge itself flags {recall} of harmful sentences, and {clinical} of clinical ones by mistake."
     ).format(recall=units.percent(both.catch.value), clinical=units.percent(both.clinical.value))
 
 

@@ -32,8 +32,7 @@ class Outcome:
         shared = {"name": self.name, "title": self.title, "seconds": round(self.seconds, 2)}
         if self.highlight is None:
             assert self.error is not None
-            return shared | {"error": {"code": self.error.code, "found": self.error.found,
-                                       "try": self.error.fix}}  # fmt: skip
+            return shared | {"error": {"code": self.error.code, "found": self.error.found, "try": self.error.fix}}
         page = {"page": str(self.highlight.page)} if self.highlight.page else {}
         return shared | {"sentences": list(self.highlight.sentences)} | page
 
@@ -97,8 +96,7 @@ def _part(part: Part, tour: Tour, heading: str) -> Iterator[Event]:
     except Exception as trouble:  # an error in one part must not hide the others
         if os.environ.get("SOURON_DEBUG"):
             traceback.print_exc()
-        error = UserError("bug", f"{type(trouble).__name__}: {trouble}",
-                          fix="SOURON_DEBUG=1 souron tour")  # fmt: skip
+        error = UserError("bug", f"{type(trouble).__name__}: {trouble}", fix="SOURON_DEBUG=1 souron tour")
     outcome = Outcome(part.name, _(part.title), time.perf_counter() - begun, highlight, error)
     tour.parts.append(outcome)
     yield Event("done", 1.0, text=heading, record=outcome, folder=tour.folder)

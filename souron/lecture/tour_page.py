@@ -14,17 +14,19 @@ if TYPE_CHECKING:
 
 def write_page(tour: "Tour") -> Path:
     """Write ``tour.html`` into the tour's folder; return its path. Raises UserError."""
-    return write(tour.page, page(
-        "tour.html",
-        title=_("What AI can do, on this computer"),
-        eyebrow=_("tour"),
-        contents=[(part.name, part.title) for part in tour.parts],
-        parts=[_shown(part, tour.folder) for part in tour.parts],
-        seconds=units.seconds(tour.seconds),
-        machine=_("{processor}, {cores} cores").format(
-            processor=hardware.processor(), cores=hardware.cores()),
-        next_steps=_next_steps(),
-    ))  # fmt: skip
+    return write(
+        tour.page,
+        page(
+            "tour.html",
+            title=_("What AI can do, on this computer"),
+            eyebrow=_("tour"),
+            contents=[(part.name, part.title) for part in tour.parts],
+            parts=[_shown(part, tour.folder) for part in tour.parts],
+            seconds=units.seconds(tour.seconds),
+            machine=_("{processor}, {cores} cores").format(processor=hardware.processor(), cores=hardware.cores()),
+            next_steps=_next_steps(),
+        ),
+    )
 
 
 def _shown(part: "Outcome", folder: Path) -> dict[str, Any]:
@@ -43,13 +45,18 @@ def _shown(part: "Outcome", folder: Path) -> dict[str, Any]:
 def _next_steps() -> list[tuple[str, str]]:
     """Return next steps as pairs of description and command."""
     return [
-        (_("All of it in the browser: your own images, a training, a fair comparison"),
-         "souron studio"),
+        (_("All of it in the browser: your own images, a training, a fair comparison"), "souron studio"),
         (_("Name a photograph of your own"), "souron predict photo.jpg"),
-        (_("Train on a folder of your own, with a sub-folder for each class"),
-         "souron train cnn data=photos/ budget=1min"),
-        (_("One chapter of the lecture, at most three minutes each: classification, generation, "
-           "detection, segmentation, language, words, society, fair-fight"),
-         "souron tour detection"),
+        (
+            _("Train on a folder of your own, with a sub-folder for each class"),
+            "souron train cnn data=photos/ budget=1min",
+        ),
+        (
+            _(
+                "One chapter of the lecture, at most three minutes each: classification, generation, "
+                "detection, segmentation, language, words, society, fair-fight"
+            ),
+            "souron tour detection",
+        ),
         (_("Every system by name"), "souron list"),
-    ]  # fmt: skip
+    ]

@@ -58,9 +58,7 @@ def temperature(probability: ArrayLike, label: ArrayLike) -> float:
 
     # both parts are convex in 1 / T down to T = 1 / e: there is one minimum above it
     ends = float(np.log(COLDEST)), float(np.log(HOTTEST))
-    found = scipy.optimize.minimize_scalar(
-        loss, bounds=ends, method="bounded", options={"xatol": 1e-6}
-    )
+    found = scipy.optimize.minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))
 
 
@@ -117,11 +115,7 @@ def expected_error(probability: ArrayLike, label: ArrayLike, bins: int = 15) -> 
 
 
 def curve(
-    probability: ArrayLike,
-    label: ArrayLike,
-    bins: int = 10,
-    groups: Sequence[Any] | None = None,
-    level: float = 0.95,
+    probability: ArrayLike, label: ArrayLike, bins: int = 10, groups: Sequence[Any] | None = None, level: float = 0.95
 ) -> list[Bin]:
     """Compute the calibration curve: accuracy of the most probable label by confidence.
 

@@ -47,9 +47,7 @@ DENYING = {"no", "non", "not", "without"}  # a name that begins so: "no finding"
 ENDINGS = tuple(sorted(name for name in NEGATIVE if not name.isascii()))  # "異常なし"
 
 
-def auc_scores(
-    probability: ArrayLike, label: ArrayLike, groups: Sequence[Any] | None = None
-) -> Scores:
+def auc_scores(probability: ArrayLike, label: ArrayLike, groups: Sequence[Any] | None = None) -> Scores:
     """Return pseudo-scores (repeats, cases) whose mean is the area under the ROC curve.
 
     ``probability`` (cases, labels) or (repeats, cases, labels), ``label`` (cases,). With two
@@ -125,9 +123,7 @@ def positive_class(labels: Sequence[str]) -> int:
     return 0 if second > first else 1
 
 
-def choose_threshold(
-    y_true: ArrayLike, probability: ArrayLike, sensitivity: float | None = None
-) -> float:
+def choose_threshold(y_true: ArrayLike, probability: ArrayLike, sensitivity: float | None = None) -> float:
     """Choose the decision threshold on validation cases.
 
     ``probability`` (cases,) of the positive class, ``y_true`` (cases,) whether a case is positive.
@@ -159,9 +155,7 @@ def choose_threshold(
     return float(best[np.argmin(abs(best - 0.5))])
 
 
-def threshold_scores(
-    y_true: ArrayLike, y_pred: ArrayLike, prevalence: float | None = None
-) -> dict[str, Scores]:
+def threshold_scores(y_true: ArrayLike, y_pred: ArrayLike, prevalence: float | None = None) -> dict[str, Scores]:
     """Return pseudo-scores (repeats, cases) of ``at_threshold``'s metrics.
 
     They are for ``verdict.difference``. ``y_true`` (cases,), ``y_pred`` (cases,) or (repeats,
@@ -186,10 +180,7 @@ def threshold_scores(
     if not positive.all():
         found["specificity"] = _stretched(right, ~positive)
     if prevalence is None:
-        for name, chosen in (
-            ("positive predictive value", called),
-            ("negative predictive value", ~called),
-        ):
+        for name, chosen in (("positive predictive value", called), ("negative predictive value", ~called)):
             if chosen.any():
                 value = right[chosen].mean()
                 found[name] = value + chosen / chosen.mean() * (right - value)
@@ -328,18 +319,14 @@ def _worth(groups: Sequence[Any] | None, y_true: Truth) -> float:
     return m * n / (1 + (m + n - 2) / 4)
 
 
-def _among(
-    right: Truth, chosen: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
-) -> Measure:
+def _among(right: Truth, chosen: Truth, groups: Sequence[Any] | None, level: float, whose: Whose) -> Measure:
     """Return the share of right answers (repeats, cases) among the chosen; nan if none is."""
     if not chosen.any():
         return _unknown(groups)
     return intervals.interval(right, groups, level, whose, among=chosen)
 
 
-def _predictive(
-    y_pred: Truth, y_true: Truth, groups: Sequence[Any] | None, level: float, whose: Whose
-) -> Measure:
+def _predictive(y_pred: Truth, y_true: Truth, groups: Sequence[Any] | None, level: float, whose: Whose) -> Measure:
     """Return the share of true cases among those predicted (repeats, cases)."""
     if not y_pred.any():
         return _unknown(groups)
@@ -362,9 +349,7 @@ def _balanced(one: Measure, other: Measure, together: float, count: _Count) -> M
     return Measure(value, max(value - low, 0.0), min(value + high, 1.0), *count)
 
 
-def _by_bayes(
-    hits: Measure, passes: Measure, together: float, prevalence: float, count: _Count
-) -> Measure:
+def _by_bayes(hits: Measure, passes: Measure, together: float, prevalence: float, count: _Count) -> Measure:
     """Compute a predictive value by Bayes' rule at the given prevalence.
 
     ``hits`` is the share of cases with the condition that are predicted so; ``1 - passes`` that of

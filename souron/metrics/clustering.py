@@ -94,9 +94,7 @@ def adjusted_rand(first: Tensor, second: Tensor) -> float:
     return 1.0 if both == most else (both - expected) / (most - expected)
 
 
-def agreement_of_halves(
-    learn: Callable[[Tensor], Labelling], points: Tensor, generator: torch.Generator
-) -> float:
+def agreement_of_halves(learn: Callable[[Tensor], Labelling], points: Tensor, generator: torch.Generator) -> float:
     """Measure the stability of a clustering by the adjusted Rand index between two halves.
 
     The points are split at random into two halves, each is clustered without the other, and both

@@ -110,9 +110,7 @@ class Runs:
 
     def __init__(self, pieces: Iterable[Sequence[tuple[int, ...]]]) -> None:
         self.number: dict[tuple[int, ...], int] = {}
-        self.pieces = [
-            [self.number.setdefault(word, len(self.number)) for word in piece] for piece in pieces
-        ]
+        self.pieces = [[self.number.setdefault(word, len(self.number)) for word in piece] for piece in pieces]
         self.known: dict[int, set[tuple[int, ...]]] = {}  # length -> runs of that length
 
     def longest(self, piece: Sequence[tuple[int, ...]]) -> int:

@@ -35,8 +35,11 @@ Bits = NDArray[np.uint8]  # (n, height, bytes): masks, eight pixels a byte
 OVERLAPS = np.linspace(0.5, 0.95, 10)  # intersection over union
 RECALLS = np.linspace(0, 1, 101)
 AREAS = {  # square pixels
-    "": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)
-}  # fmt: skip
+    "": (0.0, 1e10),
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e10),
+}
 MOST = 100  # detections of a label in an image that count, the highest scores
 TINY = np.spacing(1)
 AT_ONCE = 2_000_000  # values of a table held at once
@@ -254,9 +257,14 @@ def by_label(matches: Matches, groups: Sequence[Any] | None, name: str = "AP50")
         objects[..., label] = matches.objects[:1, :, label]
         rows = matches.label == label
         one = Matches(
-            matches.images, matches.image[rows], matches.label[rows], matches.score[rows],
-            matches.matched[:1, :, rows], matches.ignored[:1, :, rows], objects,
-        )  # fmt: skip
+            matches.images,
+            matches.image[rows],
+            matches.label[rows],
+            matches.score[rows],
+            matches.matched[:1, :, rows],
+            matches.ignored[:1, :, rows],
+            objects,
+        )
         found.append(scores(one, groups).get(name, np.full(matches.images, np.nan)))
     return found
 
@@ -396,13 +404,23 @@ def coco(
     evaluator.params.maxDets = list(most)
     evaluator.run()
     values = [float(value) for value in evaluator.stats[: len(FIGURES)]]
-    return {
-        name: value if value > -1 else np.nan for name, value in zip(FIGURES, values, strict=True)
-    }
+    return {name: value if value > -1 else np.nan for name, value in zip(FIGURES, values, strict=True)}
 
 
-FIGURES = ("AP", "AP50", "AP75", "AP small", "AP medium", "AP large", "AR 1", "AR 10", "AR 100",
-           "AR small", "AR medium", "AR large")  # fmt: skip
+FIGURES = (
+    "AP",
+    "AP50",
+    "AP75",
+    "AP small",
+    "AP medium",
+    "AP large",
+    "AR 1",
+    "AR 10",
+    "AR 100",
+    "AR small",
+    "AR medium",
+    "AR large",
+)
 
 
 def as_coco(truth: Sequence[Any], labels: int) -> dict[str, Any]:
@@ -418,11 +436,16 @@ def as_coco(truth: Sequence[Any], labels: int) -> dict[str, Any]:
         for label, *edges in np.asarray(there, dtype=np.float64).reshape(-1, 5).tolist():
             left, top, right, bottom = edges
             size = right - left, bottom - top
-            annotations.append({
-                "id": len(annotations) + 1, "image_id": row + 1,
-                "category_id": int(-1 - label if label < 0 else label) + 1,
-                "bbox": [left, top, *size], "area": size[0] * size[1], "iscrowd": int(label < 0),
-            })  # fmt: skip
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": row + 1,
+                    "category_id": int(-1 - label if label < 0 else label) + 1,
+                    "bbox": [left, top, *size],
+                    "area": size[0] * size[1],
+                    "iscrowd": int(label < 0),
+                }
+            )
     images = [{"id": row + 1, "width": 1, "height": 1} for row in range(len(truth))]
     names = [{"id": label + 1, "name": str(label)} for label in range(labels)]
     return {"images": images, "categories": names, "annotations": annotations}
@@ -438,14 +461,14 @@ def results(found: Sequence[Any]) -> list[dict[str, Any]]:
     """
     return [
         {
-            "image_id": row + 1, "category_id": int(label) + 1, "score": score,
+            "image_id": row + 1,
+            "category_id": int(label) + 1,
+            "score": score,
             "bbox": [left, top, right - left, bottom - top],
         }
         for row, said in enumerate(found)
-        for label, left, top, right, bottom, score in np.asarray(said, dtype=np.float64)
-        .reshape(-1, 6)
-        .tolist()
-    ]  # fmt: skip
+        for label, left, top, right, bottom, score in np.asarray(said, dtype=np.float64).reshape(-1, 6).tolist()
+    ]
 
 
 def written(given: dict[str, Any], told: Sequence[dict[str, Any]], masks: Masks) -> None:

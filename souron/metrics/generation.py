@@ -75,10 +75,7 @@ BETTER: dict[str, Literal["higher", "lower"]] = {
     N_("certainty"): "higher",
     N_("share surely recognised"): "higher",
 }
-SHARES = (
-    "precision", "recall", "coverage", "distance of class shares", "certainty",
-    "share surely recognised",
-)  # fmt: skip
+SHARES = ("precision", "recall", "coverage", "distance of class shares", "certainty", "share surely recognised")
 OF_BLOCKS = ("precision", "recall", "coverage")
 POSITIVE = ("Fréchet distance", "density")
 
@@ -100,10 +97,9 @@ def weaknesses(figures: Figures) -> list[str]:
         )
     if _value(figures, "coverage") < SPARSE:
         texts.append(
-            _(
-                "Weak generator: only {coverage} of the test images have a generated image near "
-                "them (coverage)."
-            ).format(coverage=units.percent(_value(figures, "coverage")))
+            _("Weak generator: only {coverage} of the test images have a generated image near them (coverage).").format(
+                coverage=units.percent(_value(figures, "coverage"))
+            )
         )
     return texts
 
@@ -156,9 +152,7 @@ class Resemblance:
         name = _(key)
         if self.n == self.m:
             return _("{name}, {n} pictures").format(name=name, n=f"{self.n:,}")
-        return _("{name}, {m} pictures beside {n} real ones").format(
-            name=name, n=f"{self.n:,}", m=f"{self.m:,}"
-        )
+        return _("{name}, {m} pictures beside {n} real ones").format(name=name, n=f"{self.n:,}", m=f"{self.m:,}")
 
 
 def resemble(
@@ -198,9 +192,7 @@ def resemble(
     return Resemblance(measures, figures, len(x), len(y), classes)
 
 
-def measure(
-    key: str, figure: Figure, groups: Sequence[Any] | None = None, level: float = 0.95
-) -> Measure:
+def measure(key: str, figure: Figure, groups: Sequence[Any] | None = None, level: float = 0.95) -> Measure:
     """Return the figure with an interval that counts both samples.
 
     ``groups`` (n,) name the patients of the real images. The interval is Student's; for shares of 1
@@ -312,11 +304,7 @@ def frechet(real: ArrayLike, drawn: ArrayLike) -> Figure:
     # x' T x for the T with T A T = B, the optimal transport map between the normal distributions
     shared_x = ((of_x @ right.T) ** 2) @ singular
     shared_y = ((of_y @ left) ** 2) @ singular
-    return Figure(
-        max(value, 0.0),
-        influence(x, spread_x, shared_x, apart),
-        influence(y, spread_y, shared_y, -apart),
-    )
+    return Figure(max(value, 0.0), influence(x, spread_x, shared_x, apart), influence(y, spread_y, shared_y, -apart))
 
 
 def kernel(real: ArrayLike, drawn: ArrayLike) -> Figure:
@@ -345,9 +333,7 @@ def kernel(real: ArrayLike, drawn: ArrayLike) -> Figure:
         return alone - 2 * (across - other) / ((count - 1) * others)
 
     return Figure(
-        float(value),
-        _left_out(without(own_x, across_x, n, m), n),
-        _left_out(without(own_y, across_y, m, n), m),
+        float(value), _left_out(without(own_x, across_x, n, m), n), _left_out(without(own_y, across_y, m, n), m)
     )
 
 
@@ -384,9 +370,7 @@ def neighbourhoods(real: ArrayLike, drawn: ArrayLike) -> dict[str, Figure]:
     return _lessened(found, _of_blocks(x, y))
 
 
-def labelled(
-    real: ArrayLike, drawn: ArrayLike, labels: Sequence[str] = ()
-) -> tuple[Classes, dict[str, Figure]]:
+def labelled(real: ArrayLike, drawn: ArrayLike, labels: Sequence[str] = ()) -> tuple[Classes, dict[str, Figure]]:
     """Compare the predicted classes of real and generated images: class shares, and figures.
 
     ``real`` (n, labels) and ``drawn`` (m, labels) are a classifier's probabilities. The distance of
@@ -408,9 +392,7 @@ def labelled(
     nothing = np.zeros(n)
     figures = {
         "distance of class shares": Figure(
-            float(abs(share_q - share_p).sum() / 2),
-            -(says_p - share_p) @ way,
-            (says_q - share_q) @ way,
+            float(abs(share_q - share_p).sum() / 2), -(says_p - share_p) @ way, (says_q - share_q) @ way
         ),
         "certainty": Figure(float(sure.mean()), nothing, sure - sure.mean()),
         "share surely recognised": Figure(float(surely.mean()), nothing, surely - surely.mean()),
@@ -465,9 +447,7 @@ def _of_blocks(x: Matrix, y: Matrix) -> dict[str, float]:
         parts = [(few_x[of_x[b::blocks]], few_y[of_y[b::blocks]]) for b in range(blocks)]
         shares = [_shares(*part) for part in parts]
         seen.append(np.var(shares, axis=0, ddof=1) / blocks)
-    return dict(
-        zip(("precision", "recall", "coverage"), np.mean(seen, axis=0).tolist(), strict=True)
-    )
+    return dict(zip(("precision", "recall", "coverage"), np.mean(seen, axis=0).tolist(), strict=True))
 
 
 def _shares(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float, float]:

@@ -72,10 +72,12 @@ def ssim(found: Array, truth: Array) -> NDArray[np.float64]:
         how = {"win_size": max(3, short - 1 + short % 2)}
     if short < 3:
         return np.full(len(found), np.nan)
-    return np.array([
-        structural_similarity(one, other, data_range=PEAK, **how)
-        for one, other in zip(luma(found), luma(truth), strict=True)
-    ])  # fmt: skip
+    return np.array(
+        [
+            structural_similarity(one, other, data_range=PEAK, **how)
+            for one, other in zip(luma(found), luma(truth), strict=True)
+        ]
+    )
 
 
 def colour_difference(found: Array, truth: Array, area: Array | None = None) -> Array:
@@ -104,10 +106,12 @@ def differences(found: Array, truth: Array) -> NDArray[np.float64]:
 
     if found.shape[1] == 1:
         found, truth = (np.repeat(part, 3, 1) for part in (found, truth))
-    return np.stack([
-        deltaE_ciede2000(rgb2lab(one.transpose(1, 2, 0)), rgb2lab(other.transpose(1, 2, 0)))
-        for one, other in zip(found, truth, strict=True)
-    ])  # fmt: skip
+    return np.stack(
+        [
+            deltaE_ciede2000(rgb2lab(one.transpose(1, 2, 0)), rgb2lab(other.transpose(1, 2, 0)))
+            for one, other in zip(found, truth, strict=True)
+        ]
+    )
 
 
 def by_area(values: Array, area: Array | None, name: str) -> dict[str, Array]:

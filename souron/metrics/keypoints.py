@@ -42,9 +42,8 @@ def errors(found: ArrayLike, true: ArrayLike) -> Array:
 
 
 def scores(
-    error: Array, side: float, spacing: Sequence[float] = (), area: Array | None = None,
-    sigmas: Array | float = USUAL,
-) -> dict[str, Array]:  # fmt: skip
+    error: Array, side: float, spacing: Sequence[float] = (), area: Array | None = None, sigmas: Array | float = USUAL
+) -> dict[str, Array]:
     """Return each metric's scores (N,) from radial errors (N, K) in pixels.
 
     ``side`` is the images' side. Metrics in millimetres need the spacing of every image, OKS needs

@@ -131,16 +131,11 @@ def partners(truth: Divided, found: Divided) -> Partners:
     right = overlap > HALF
     crowd = (shared * (-1 - true[:, None] == named)).sum(0) + void
     return Partners(
-        overlap,
-        right,
-        ~right.any(1) & (true >= 0) & (area > 0),
-        ~right.any(0) & (own > 0) & (crowd <= HALF * own),
+        overlap, right, ~right.any(1) & (true >= 0) & (area > 0), ~right.any(0) & (own > 0) & (crowd <= HALF * own)
     )
 
 
-def scores(
-    counted: Counted, stuff: Sequence[int], groups: Sequence[Any] | None = None
-) -> dict[str, Array]:
+def scores(counted: Counted, stuff: Sequence[int], groups: Sequence[Any] | None = None) -> dict[str, Array]:
     """Return pseudo-values (pictures,) of each metric that these images have.
 
     Their mean is the metric. ``stuff`` holds the class numbers of stuff. The values are the
@@ -164,9 +159,7 @@ def scores(
         "PQ of stuff": ("PQ", there & areas),
     }
     return {
-        name: pseudo_values(counted, kind, chosen, groups)
-        for name, (kind, chosen) in asked.items()
-        if chosen.any()
+        name: pseudo_values(counted, kind, chosen, groups) for name, (kind, chosen) in asked.items() if chosen.any()
     }
 
 
@@ -181,16 +174,12 @@ def by_label(counted: Counted, groups: Sequence[Any] | None = None) -> list[Arra
     images, classes = counted.right.shape
     there = counted.summed().there
     return [
-        pseudo_values(counted, "PQ", np.arange(classes) == label, groups)
-        if there[label]
-        else np.full(images, np.nan)
+        pseudo_values(counted, "PQ", np.arange(classes) == label, groups) if there[label] else np.full(images, np.nan)
         for label in range(classes)
     ]
 
 
-def pseudo_values(
-    counted: Counted, kind: str, chosen: NDArray[np.bool_], groups: Sequence[Any] | None
-) -> Array:
+def pseudo_values(counted: Counted, kind: str, chosen: NDArray[np.bool_], groups: Sequence[Any] | None) -> Array:
     """Return pseudo-values (pictures,) of PQ, SQ or RQ averaged over the ``chosen`` classes.
 
     ``chosen`` (classes,) must be present.

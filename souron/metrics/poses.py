@@ -23,14 +23,24 @@ Array = NDArray[np.float64]
 MOST = 20  # figures of a label in an image that count, the highest scores
 USUAL = 0.05
 SIGMAS = {
-    "nose": 0.026, "eye": 0.025, "ear": 0.035, "shoulder": 0.079, "elbow": 0.072, "wrist": 0.062,
-    "hip": 0.107, "knee": 0.087, "ankle": 0.089,
-}  # fmt: skip
-COCO = ("nose", *(
-    f"{side}_{part}"
-    for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-    for side in ("left", "right")
-))  # fmt: skip
+    "nose": 0.026,
+    "eye": 0.025,
+    "ear": 0.035,
+    "shoulder": 0.079,
+    "elbow": 0.072,
+    "wrist": 0.062,
+    "hip": 0.107,
+    "knee": 0.087,
+    "ankle": 0.089,
+}
+COCO = (
+    "nose",
+    *(
+        f"{side}_{part}"
+        for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+        for side in ("left", "right")
+    ),
+)
 
 
 def sigmas_of(names: Sequence[str], given: Sequence[float] = ()) -> Array:
@@ -68,9 +78,8 @@ def similarities(point: ArrayLike, true: ArrayLike, area: ArrayLike, sigmas: Arr
 
 
 def measured(
-    box: ArrayLike, point: ArrayLike, true_box: ArrayLike, true: ArrayLike, area: ArrayLike,
-    sigmas: ArrayLike,
-) -> Measured:  # fmt: skip
+    box: ArrayLike, point: ArrayLike, true_box: ArrayLike, true: ArrayLike, area: ArrayLike, sigmas: ArrayLike
+) -> Measured:
     """Return similarities and areas that replace the overlaps of boxes in ``detection.match``.
 
     Predicted figures are (D, 6) and (D, K, 3), true ones (G, 5), (G, K, 3) and (G,). A figure

@@ -96,11 +96,7 @@ def compare(truth: Any, found: Any, classes: int, edges: bool = True) -> Compare
     every = _joined(whole)
     right, known = every.shared.sum(1)[:, None], every.true.sum(1)[:, None]
     return Compared(
-        every,
-        _joined(objects),
-        Areas(right, known, right),
-        _joined(borders) if borders else None,
-        confusion,
+        every, _joined(objects), Areas(right, known, right), _joined(borders) if borders else None, confusion
     )
 
 
@@ -139,9 +135,7 @@ def by_label(counted: Compared, groups: Sequence[Any] | None = None) -> list[Arr
     images, classes = counted.whole.true.shape
     there, one = counted.whole.true.sum(0) > 0, np.ones(1, dtype=bool)
     return [
-        pseudo_values(counted.whole.of(label), groups, one)
-        if there[label]
-        else np.full(images, np.nan)
+        pseudo_values(counted.whole.of(label), groups, one) if there[label] else np.full(images, np.nan)
         for label in range(classes)
     ]
 
@@ -207,9 +201,7 @@ def _edges(true: NDArray[np.uint8], said: NDArray[np.uint8], classes: int) -> Ar
     said = np.where(known, said, np.uint8(UNKNOWN))  # the edge of the known area is an edge of both
     own, other = boundary(true) & known, boundary(said) & known
     return Areas(
-        _count(true, own & other & (true == said), classes),
-        _count(true, own, classes),
-        _count(said, other, classes),
+        _count(true, own & other & (true == said), classes), _count(true, own, classes), _count(said, other, classes)
     )
 
 

@@ -27,9 +27,7 @@ def rouge_n(said: Sequence[str], right: Sequence[str], n: int) -> float:
     >>> rouge_n(["a", "b", "c"], ["a", "b"], 1)
     0.8
     """
-    ours, theirs = (
-        Counter(tuple(text[i : i + n]) for i in range(len(text) - n + 1)) for text in (said, right)
-    )
+    ours, theirs = (Counter(tuple(text[i : i + n]) for i in range(len(text) - n + 1)) for text in (said, right))
     return f_score((ours & theirs).total(), ours.total(), theirs.total())
 
 

@@ -30,10 +30,7 @@ def counts(said: Sequence[Any], true: Sequence[Any]) -> Array:
     """
     rows = []
     for found, there in zip(said, true, strict=True):
-        first, second = (
-            {tuple(map(int, span[:3])) for span in np.asarray(one).tolist()}
-            for one in (found, there)
-        )
+        first, second = ({tuple(map(int, span[:3])) for span in np.asarray(one).tolist()} for one in (found, there))
         rows.append((len(first & second), len(first), len(second)))
     return np.asarray(rows, np.float64).reshape(-1, 3)
 
@@ -52,11 +49,7 @@ def figures(counted: Array) -> dict[str, Array]:
     def share(part: Array, whole: Array) -> Array:
         return part / np.maximum(whole, 1)
 
-    return {
-        F1: share(2 * right, said + true),
-        PRECISION: share(right, said),
-        RECALL: share(right, true),
-    }
+    return {F1: share(2 * right, said + true), PRECISION: share(right, said), RECALL: share(right, true)}
 
 
 def scores(counted: Array, groups: Sequence[Any] | None = None) -> dict[str, Array]:

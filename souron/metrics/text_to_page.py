@@ -68,9 +68,10 @@ def tally(said: Sequence[Any], asked: Sequence[Any], valid: bool = True) -> Tall
             there = own.press if last else (own.words[number : number + 1] or ("",))[0]
             labels += there == word
     right = valid and tuple(said) == tuple(asked)
-    return Tally(float(right), *map(float, (
-        matched, len(said), len(asked), colours, coloured, counts, counted, labels, labelled, valid,
-    )))  # fmt: skip
+    return Tally(
+        float(right),
+        *map(float, (matched, len(said), len(asked), colours, coloured, counts, counted, labels, labelled, valid)),
+    )
 
 
 def scores(table: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

@@ -148,9 +148,7 @@ def _rate(counts: NDArray[np.int64]) -> np.float64:
     return np.float64(errors / length) if length else np.float64(np.nan)
 
 
-def pseudo_values(
-    errors: NDArray[np.float64], length: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
+def pseudo_values(errors: NDArray[np.float64], length: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """Return pseudo-values whose mean is sum(errors) / sum(length), over the last axis.
 
     None where the length is 0 everywhere.

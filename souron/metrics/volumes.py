@@ -44,9 +44,7 @@ class Agreement(NamedTuple):
         return self.found - self.truth
 
 
-def agreement(
-    found: Any, truth: Any, spacing: Sequence[float], tolerance: float = 1.0
-) -> Agreement:
+def agreement(found: Any, truth: Any, spacing: Sequence[float], tolerance: float = 1.0) -> Agreement:
     """Compare two masks (slices, rows, columns).
 
     ``spacing`` in mm in the same order, ``tolerance`` in mm. Raises ValueError where the shapes
@@ -113,9 +111,7 @@ def surface(mask: Mask) -> Mask:
     return mask & ~scipy.ndimage.binary_erosion(mask)
 
 
-def distances(
-    found: Mask, truth: Mask, spacing: Sequence[float]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def distances(found: Mask, truth: Mask, spacing: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return distances in mm between the surfaces of two masks, there and back.
 
     From each surface voxel of ``found`` to the nearest of ``truth``, and the reverse. Infinite
@@ -140,9 +136,7 @@ def _to(start: Mask, end: Mask, spacing: Sequence[float]) -> NDArray[np.float64]
     return scipy.ndimage.distance_transform_edt(~end, sampling=spacing)[start]
 
 
-def _hausdorff(
-    there: NDArray[np.float64], back: NDArray[np.float64], most: float, percent: float
-) -> float:
+def _hausdorff(there: NDArray[np.float64], back: NDArray[np.float64], most: float, percent: float) -> float:
     """Return the larger percentile of the distances, ``most`` where one surface is empty."""
     if not len(there) and not len(back):
         return 0.0

@@ -32,9 +32,7 @@ def _each(given: Any, answer: Callable[[Any], Any]) -> list[Any]:
 def _text(given: Any) -> Text:
     if not isinstance(given, str):
         raise UserError(
-            "kind",
-            _("a {kind} in place of a text").format(kind=type(given).__name__),
-            expected="str, list[str]",
+            "kind", _("a {kind} in place of a text").format(kind=type(given).__name__), expected="str, list[str]"
         )
     return Text(given)
 
@@ -168,9 +166,7 @@ def rewritten(system: Any, texts: Any, *, max_new_tokens: int = 128) -> Rows:
 
     def one(text: str) -> dict[str, Any]:
         talk = [{"role": "user", "content": _text(text).text}]
-        [answer] = generated(
-            system, talk, max_new_tokens=max_new_tokens, do_sample=False, return_full_text=False
-        )
+        [answer] = generated(system, talk, max_new_tokens=max_new_tokens, do_sample=False, return_full_text=False)
         return answer
 
     return _each(texts, one)
@@ -187,11 +183,7 @@ def translated(system: Any, texts: Any) -> Rows:
 
 
 def transcribed(
-    system: Any,
-    sounds: Any,
-    *,
-    return_timestamps: bool = False,
-    generate_kwargs: Mapping[str, Any] | None = None,
+    system: Any, sounds: Any, *, return_timestamps: bool = False, generate_kwargs: Mapping[str, Any] | None = None
 ) -> Any:
     """Return ``{"text"}`` of a file or an array, with ``return_timestamps`` also ``"chunks"``.
 
@@ -210,10 +202,7 @@ def transcribed(
         heard = system.predict(_sound(system, given), **options)
         found: dict[str, Any] = {"text": heard.text}
         if return_timestamps:
-            found["chunks"] = [
-                {"timestamp": (piece.start, piece.end), "text": piece.text}
-                for piece in heard.pieces
-            ]
+            found["chunks"] = [{"timestamp": (piece.start, piece.end), "text": piece.text} for piece in heard.pieces]
         return found
 
     return [one(each) for each in sounds] if isinstance(sounds, list) else one(sounds)
@@ -236,9 +225,7 @@ def _sound(system: Any, given: Any) -> Sound:
     return Sound.read(Path(given), **system.reading())
 
 
-def found(
-    system: Any, given: Any = None, *, question: Any = None, context: Any = None, top_k: int = 1
-) -> Any:
+def found(system: Any, given: Any = None, *, question: Any = None, context: Any = None, top_k: int = 1) -> Any:
     """Return ``{"score", "start", "end", "answer"}``: the passage nearest to the question.
 
     The passage is verbatim. With ``top_k`` or several questions the result is a list.
@@ -256,10 +243,7 @@ def found(
     for each in asked:
         text = _text(each["context"])
         quotes = system.predict(text, question=_text(each["question"]).text, passages=top_k).quotes
-        told = [
-            {"score": float(q.score), "start": q.start, "end": q.end, "answer": q.text}
-            for q in quotes[:top_k]
-        ]
+        told = [{"score": float(q.score), "start": q.start, "end": q.end, "answer": q.text} for q in quotes[:top_k]]
         rows.append(told if top_k > 1 else told[0])
     return rows if several else rows[0]
 
@@ -291,11 +275,7 @@ def compared(
         cosines = torch.from_numpy(sentences @ vectors_of(system, [_text(text).text])[0]).double()
         scores = cosines.clamp(min=0) if multi_label else (SHARPNESS * cosines).softmax(0)
         order = scores.argsort(descending=True, stable=True).tolist()
-        return {
-            "sequence": text,
-            "labels": [names[i] for i in order],
-            "scores": [float(scores[i]) for i in order],
-        }
+        return {"sequence": text, "labels": [names[i] for i in order], "scores": [float(scores[i]) for i in order]}
 
     found = _each(texts, one)
     return found if isinstance(texts, list) else found[0]
@@ -305,9 +285,7 @@ def _names(wanted: Any) -> Sequence[str]:
     """Return the labels to choose from. Raises UserError where there is none."""
     names = [name.strip() for name in wanted.split(",")] if isinstance(wanted, str) else wanted
     if not names:
-        raise UserError(
-            "option", _("no labels to choose from"), expected='candidate_labels=["...", "..."]'
-        )
+        raise UserError("option", _("no labels to choose from"), expected='candidate_labels=["...", "..."]')
     return names
 
 
@@ -321,9 +299,7 @@ def vectors(system: Any, texts: Any) -> list[Any]:
     return found if isinstance(texts, list) else found[0]
 
 
-def asked(
-    system: Any, given: Any = None, *, image: Any = None, question: Any = None, top_k: int = 5
-) -> Any:
+def asked(system: Any, given: Any = None, *, image: Any = None, question: Any = None, top_k: int = 5) -> Any:
     """Return ``[{"score", "answer"}]`` for an image and a question, the most probable first.
 
     For a list of ``{"image", "question"}`` the result is a list of such lists.
@@ -370,9 +346,8 @@ def labelled(system: Any, images: Any, *, top_k: int = 5) -> Any:
 
 @torch.inference_mode()
 def matched(
-    system: Any, images: Any, *, candidate_labels: Any = None,
-    hypothesis_template: str = "This is a photo of {}.",
-) -> Any:  # fmt: skip
+    system: Any, images: Any, *, candidate_labels: Any = None, hypothesis_template: str = "This is a photo of {}."
+) -> Any:
     """Return ``[{"score", "label"}]``; the scores sum to 1 over the labels."""
     names = _names(candidate_labels)
     sentences = system.read_texts([hypothesis_template.format(name) for name in names])
@@ -401,9 +376,7 @@ def boxed(system: Any, images: Any, *, threshold: float = 0.5) -> Any:
             {
                 "score": float(score),
                 "label": label,
-                "box": dict(
-                    zip(("xmin", "ymin", "xmax", "ymax"), (round(x) for x in box), strict=True)
-                ),
+                "box": dict(zip(("xmin", "ymin", "xmax", "ymax"), (round(x) for x in box), strict=True)),
             }
             for label, score, box in rows
             if score >= threshold

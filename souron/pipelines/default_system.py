@@ -68,9 +68,7 @@ def choose(word: str, project: Path = Path("runs")) -> Choice:
         modality = _modality(path)
         if modality == SERIES and Path(word).is_dir():
             return _choice("Volume", project)
-        raise _nothing(
-            path, _("DICOM images of modality {modality}").format(modality=modality or "?"), project
-        )
+        raise _nothing(path, _("DICOM images of modality {modality}").format(modality=modality or "?"), project)
     if moving.is_video(path):
         return _choice("Picture", project)
     kind = kind_of(path)
@@ -79,9 +77,7 @@ def choose(word: str, project: Path = Path("runs")) -> Choice:
     return _choice(kind.__name__, project)
 
 
-def predict(
-    model: models_api.Model, files: list[str], **options: str
-) -> Iterator[tuple[Path, Kind | UserError]]:
+def predict(model: models_api.Model, files: list[str], **options: str) -> Iterator[tuple[Path, Kind | UserError]]:
     """Predict like ``model.predict``; for a video, some of its frames, named ``clip.mp4#12.0s``."""
     for name in files:
         path = Path(name)
@@ -168,11 +164,7 @@ def learnt_from(name: str) -> str:
 
 def _own_runs(kind: str, project: Path) -> list[str]:
     """Return the user's runs that accept such a kind, the newest first."""
-    runs = [
-        file.parent
-        for file in project.glob("*/*/args.yaml")
-        if registry.takes(file.parent.parent.name) == kind
-    ]
+    runs = [file.parent for file in project.glob("*/*/args.yaml") if registry.takes(file.parent.parent.name) == kind]
     return [str(run) for run in sorted(runs, key=lambda run: -run.stat().st_mtime)[:MOST_RUNS]]
 
 

@@ -42,9 +42,7 @@ KNOWN = {
     "token-classification": Known(("tag",), answers.tagged, data="entities"),
     "fill-mask": Known(("fill_mask",), answers.filled, data="manuals"),
     "text-generation": Known(("complete",), answers.generated, (USUAL,), "manuals"),
-    "text2text-generation": Known(
-        ("complete", "translate", "summarise"), answers.rewritten, (USUAL,), "manners"
-    ),
+    "text2text-generation": Known(("complete", "translate", "summarise"), answers.rewritten, (USUAL,), "manners"),
     "summarization": Known(("summarise",), answers.summarised, ("central",), "manual_leads"),
     "translation": Known(("translate",), answers.translated, data="manual_pairs"),
     "question-answering": Known(("retrieve",), answers.found, ("encoder",), "help_questions"),
@@ -52,22 +50,17 @@ KNOWN = {
     "feature-extraction": Known(("sentences",), answers.vectors, ("sentences",)),
     "visual-question-answering": Known(("answer",), answers.asked, data="scene_questions"),
     "image-classification": Known(("classify",), answers.labelled, ("efficientnet_lite",)),
-    "zero-shot-image-classification": Known(
-        ("match",), answers.matched, ("clip",), "captioned_scenes"
-    ),
+    "zero-shot-image-classification": Known(("match",), answers.matched, ("clip",), "captioned_scenes"),
     "object-detection": Known(("detect",), answers.boxed, ("ssd_oid", "nanodet", "yolo")),
     "image-segmentation": Known(
-        ("segment", "segment_instances", "segment_panoptic"),
-        answers.masked,
-        ("u2net", "deeplab", "unet"),
+        ("segment", "segment_instances", "segment_panoptic"), answers.masked, ("u2net", "deeplab", "unet")
     ),
     "automatic-speech-recognition": Known(
         ("transcribe",), answers.transcribed, ("whisper_base", "whisper"), "synthetic_digits"
     ),
     "image-to-image": Known(("image_to_image",), answers.remade, data="photo_patches"),
 }
-ALSO = {"sentiment-analysis": "text-classification", "ner": "token-classification",
-        "vqa": "visual-question-answering"}  # fmt: skip
+ALSO = {"sentiment-analysis": "text-classification", "ner": "token-classification", "vqa": "visual-question-answering"}
 PAIR = re.compile(r"translation_(\w\w)_to_(\w\w)")
 
 
@@ -92,9 +85,7 @@ class Pipeline:
         return self.known.answer(self.system, *given, **told)
 
 
-def pipeline(
-    task: str, model: str | Path | None = None, project: str | Path = "runs", **options: Any
-) -> Pipeline:
+def pipeline(task: str, model: str | Path | None = None, project: str | Path = "runs", **options: Any) -> Pipeline:
     """Return a pipeline that answers like Hugging Face's of the same name.
 
     Args:
@@ -142,9 +133,7 @@ def _given(model: str, known: Known) -> tuple[str, Any]:
     if system.task not in known.tasks:
         raise UserError(
             "pretrained",
-            _("{folder} is a run of {task}").format(
-                folder=model, task=registry.task_name(system.task)
-            ),
+            _("{folder} is a run of {task}").format(folder=model, task=registry.task_name(system.task)),
             expected=_("a run of {task}").format(task=registry.task_name(known.tasks[0])),
             exit=3,
         )
@@ -176,9 +165,7 @@ def _usual(name: str, known: Known, project: Path) -> tuple[str, Any]:
         raise _nothing_learnt(name, known)
     text = _("no model was named for {name}: {model} answers").format(name=name, model=chosen)
     if learnt_from := default_system.learnt_from(chosen):
-        text = _("{answer}, which was trained on {learnt_from}").format(
-            answer=text, learnt_from=learnt_from
-        )
+        text = _("{answer}, which was trained on {learnt_from}").format(answer=text, learnt_from=learnt_from)
     warnings.warn(text, Caution, stacklevel=3)
     return chosen, _load(chosen)
 

@@ -124,18 +124,14 @@ def _parts(record: "ComparisonRecord") -> dict[str, Any]:
     looked = any(f"val {follows}" in row for seeds in curves.values() for c in seeds for row in c)
     seconds = budget.amount if budget.unit == "seconds" else None
     examples = budget.amount if budget.unit == "examples" else None
-    ordered = {
-        row.system: curves[row.system] for row in record.rows if any(curves.get(row.system, ()))
-    }
+    ordered = {row.system: curves[row.system] for row in record.rows if any(curves.get(row.system, ()))}
     return {
         "verdicts": [_pair(verdict, measure) for verdict in record.verdicts],
         "counted": _counted(record),
         "race": looked
         and plot(
             plots.accuracy_over_seconds(ordered, follows, seconds),
-            _("{measure} of each system against seconds of training").format(
-                measure=registry.metric(follows).title
-            ),
+            _("{measure} of each system against seconds of training").format(measure=registry.metric(follows).title),
         ),
         "learning": ordered
         and plot(
@@ -145,9 +141,7 @@ def _parts(record: "ComparisonRecord") -> dict[str, Any]:
         "complexity": any(row.parameters or row.flops for row in record.rows)
         and plot(
             plots.complexity(record.rows),
-            _("{measure} against parameters and against FLOPs").format(
-                measure=registry.metric(measure).title
-            ),
+            _("{measure} against parameters and against FLOPs").format(measure=registry.metric(measure).title),
         ),
         "further": [
             {
@@ -164,10 +158,7 @@ def _parts(record: "ComparisonRecord") -> dict[str, Any]:
 def _intervals(record: "ComparisonRecord") -> Plot:
     """Plot the interval of each system, with the figures as text."""
     metric = registry.metric(record.measure)
-    each = (
-        f"{row.system} {metric.text(row.value)} ({metric.interval(row.low, row.high)})"
-        for row in record.rows
-    )
+    each = (f"{row.system} {metric.text(row.value)} ({metric.interval(row.low, row.high)})" for row in record.rows)
     return plot(plots.intervals(record.rows), "; ".join(each))
 
 
@@ -208,19 +199,14 @@ def undertrained(record: ComparisonRecord) -> list[str]:
     """Warn of systems that saw their training cases so seldom that speed may decide the order."""
     if not record.train:
         return []
-    times = {
-        row.system: row.examples_seen / record.folds / record.train
-        for row in record.rows
-        if row.examples_seen
-    }
+    times = {row.system: row.examples_seen / record.folds / record.train for row in record.rows if row.examples_seen}
     told = [f"{system} {n:.2g} ×" for system, n in times.items() if n < FEW_TIMES]
     if not told:
         return []
     return [
-        _(
-            "Barely trained. Passes over the training cases: {times}. More time may change the "
-            "order."
-        ).format(times=_(", ").join(told))
+        _("Barely trained. Passes over the training cases: {times}. More time may change the order.").format(
+            times=_(", ").join(told)
+        )
     ]
 
 
@@ -234,12 +220,10 @@ def comparison_html(record: ComparisonRecord) -> str:
     return page(
         "notebook.html",
         headline=record.sentence,
-        columns=(
-            _("system"), measure, _("95 % interval"), _("training time"), _("parameters")
-        ),
+        columns=(_("system"), measure, _("95 % interval"), _("training time"), _("parameters")),
         rows=rows,
         path=record.folder / report_file(),
-    )  # fmt: skip
+    )
 
 
 def _ranking(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -283,10 +267,7 @@ def _counted(record: ComparisonRecord) -> str:
     if not record.sample:
         return _("Uncertainty counted: test cases, trainings and the training sample.")
     if record.seeds == 1:
-        return _(
-            "Uncertainty counted: test cases. Not counted: another training, another "
-            "training sample."
-        )
+        return _("Uncertainty counted: test cases. Not counted: another training, another training sample.")
     return _(
         "Uncertainty counted: test cases and trainings. Not counted: another training sample "
         "than these {cases} cases, which makes errors more frequent."
@@ -320,19 +301,11 @@ def _equal(record: ComparisonRecord) -> list[tuple[str, str]]:
         (_("split"), _("the same, written to {file}").format(file="split.csv")),
         (_("test cases"), units.whole(record.cases)),
         *(
-            [
-                (
-                    _("cross-validation"),
-                    _("{count} folds, every case tested once a seed").format(count=record.folds),
-                )
-            ]
+            [(_("cross-validation"), _("{count} folds, every case tested once a seed").format(count=record.folds))]
             if record.folds > 1
             else []
         ),
-        (
-            _("patients, grouped by"),
-            again(record.grouped) or _("nothing: each image counts separately"),
-        ),
+        (_("patients, grouped by"), again(record.grouped) or _("nothing: each image counts separately")),
         (_("augmentation"), change or _("none")),
         *([(_("batch"), str(options["batch"]))] if "batch" in options else []),
     ]

@@ -84,9 +84,7 @@ def _families(found: Checkup, finding: Finding) -> list[list[Tile]]:
         if left <= 0:
             break
         left -= len(rows)
-        shown.append([
-            tile(target.image(i), cases.file[i], _lines(found, i), cases.file[i]) for i in rows
-        ])  # fmt: skip
+        shown.append([tile(target.image(i), cases.file[i], _lines(found, i), cases.file[i]) for i in rows])
     if all(len(family) == 1 for family in shown):  # no groups: one row of images
         return [[one for family in shown for one in family]] if shown else []
     return shown

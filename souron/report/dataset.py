@@ -16,15 +16,7 @@ from souron.data.target import Target, image_size, target_of
 from souron.kinds.codecs import image
 from souron.report import plots
 from souron.report.music_overview import pieces_page
-from souron.report.page import (
-    Fact,
-    Plot,
-    Tile,
-    page,
-    plot,
-    tile,
-    write,
-)
+from souron.report.page import Fact, Plot, Tile, page, plot, tile, write
 from souron.report.recordings import recordings_page
 from souron.report.texts import texts_page
 from souron.utils import files, units
@@ -66,10 +58,7 @@ def images_page(cases: Dataset, folder: Path) -> Path:
         "skipped": cases.skipped,
     }
     headings = _headings(target)
-    drawn = plot(
-        plots.classes(chosen, sizes, counted),
-        "; ".join(f"{cases.classes[k]} {counts[k]}" for k in largest),
-    )
+    drawn = plot(plots.classes(chosen, sizes, counted), "; ".join(f"{cases.classes[k]} {counts[k]}" for k in largest))
     text = page(
         "data.html",
         title=cases.name,
@@ -156,9 +145,7 @@ def _sizes(cases: Dataset) -> list[tuple[str, str]]:
             0,
             (
                 _("files, width × height"),
-                _("from {least} to {most} pixels, median {middle}").format(
-                    least=least, most=most, middle=middle
-                ),
+                _("from {least} to {most} pixels, median {middle}").format(least=least, most=most, middle=middle),
             ),
         )
     some = cases.input[::every].float()
@@ -193,9 +180,7 @@ def _prepared(cases: Dataset, row: int) -> list[Tile]:
     steps.append(tile(pixels, name, (told.format(side=cases.side), name)))
     normal = _normalised(cases, pixels)
     lines = (
-        _("normalised: {low} to {high}").format(
-            low=f"{normal.min().item():.1f}", high=f"{normal.max().item():.1f}"
-        ),
+        _("normalised: {low} to {high}").format(low=f"{normal.min().item():.1f}", high=f"{normal.max().item():.1f}"),
         name,
     )
     return [*steps, tile(plots.signed(normal), name, lines)]
@@ -212,10 +197,7 @@ def _augmented(cases: Dataset, row: int) -> list[Tile]:
     told = transforms.what()
     return [
         tile(pixels, name, (_("as it is"), name)),
-        *(
-            tile(picture, step, (step, told.get(step, "")))
-            for step, picture in transforms.steps(pixels, cases.augment)
-        ),
+        *(tile(picture, step, (step, told.get(step, ""))) for step, picture in transforms.steps(pixels, cases.augment)),
     ]
 
 

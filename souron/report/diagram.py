@@ -23,8 +23,7 @@ from souron.report.layer_kinds import COLOURS, meaning, short
 from souron.system import System
 
 MOST = 26  # boxes on one line; deeper systems are drawn by their blocks
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d,
-                nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)  # fmt: skip
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,7 @@ def watched(model: Any, seen: Any) -> dict[str, Call]:
         return calls
     if take_turns(model):
         return calls | {
-            name: call
-            for name, call in noted(model, lambda: learn_once(model, rows)).items()
-            if name not in calls
+            name: call for name, call in noted(model, lambda: learn_once(model, rows)).items() if name not in calls
         }
     if unused(model, calls):  # such as the encoder of a VAE, which generates with its decoder alone
         learning = noted(model, lambda: learn_once(model, rows))
@@ -107,8 +104,9 @@ def noted(model: Any, use: Callable[[], object]) -> dict[str, Call]:
 
 def unused(model: Any, calls: Mapping[str, Call]) -> bool:
     """Return whether a linear layer or a convolution was never called."""
-    return any(isinstance(part, (nn.Linear, *CONVOLUTIONS)) and name not in calls
-               for name, part in model.named_modules())  # fmt: skip
+    return any(
+        isinstance(part, (nn.Linear, *CONVOLUTIONS)) and name not in calls for name, part in model.named_modules()
+    )
 
 
 def take_turns(model: Any) -> bool:
@@ -211,12 +209,7 @@ def draw(lines: list[list[Box]], file: Path, words: bool = True) -> None:
 
     from souron.utils import fonts
 
-    style: Any = {
-        "font.family": fonts.families(),
-        "font.size": 8,
-        "svg.hashsalt": "souron",
-        "text.parse_math": False,
-    }
+    style: Any = {"font.family": fonts.families(), "font.size": 8, "svg.hashsalt": "souron", "text.parse_math": False}
     with matplotlib.rc_context(style):
         height = 2.6 * len(lines) + 0.4 if words else 1.9 * len(lines)
         figure = Figure(figsize=(9, height), layout="constrained")
@@ -225,9 +218,7 @@ def draw(lines: list[list[Box]], file: Path, words: bool = True) -> None:
         kinds = dict.fromkeys(box.kind for row in lines for box in row)
         handles = [Patch(color=COLOURS[kind], label=meaning(kind)) for kind in kinds]
         if words:
-            figure.legend(
-                handles=handles, loc="outside lower center", ncols=len(kinds), frameon=False
-            )
+            figure.legend(handles=handles, loc="outside lower center", ncols=len(kinds), frameon=False)
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
 
 
@@ -267,9 +258,15 @@ def draw_line(axes: Any, row: list[Box], words: bool) -> None:
                 label = f"{box.towers} · {label}"
             name = short(box.name)
             axes.text(
-                x + width / 2 + 0.08, -0.62, f"{name}\n{label}" if name else label,
-                rotation=50, rotation_mode="anchor", ha="right", va="center", fontsize=7,
-            )  # fmt: skip
+                x + width / 2 + 0.08,
+                -0.62,
+                f"{name}\n{label}" if name else label,
+                rotation=50,
+                rotation_mode="anchor",
+                ha="right",
+                va="center",
+                fontsize=7,
+            )
         x = right + max(gap, depth * 0.75)
     axes.set(xlim=(-0.5, max(x + 0.3, 4)), ylim=(-1.25 if words else -0.6, 0.9), aspect="equal")
     axes.axis("off")

@@ -35,8 +35,7 @@ def text(labelled: LabelledVolume) -> str:
     small, area, step = viewer.shown(labelled.volume, labelled.area)
     notes = list(labelled.volume.notes)
     if step > 1:
-        notes.append(_("The page shows one voxel in {n} along each axis; the millilitres are of "
-                       "all.").format(n=step))  # fmt: skip
+        notes.append(_("The page shows one voxel in {n} along each axis; the millilitres are of all.").format(n=step))
     shown = LabelledVolume(small, area, labelled.names)
     there = [k for k, count in enumerate(shown.voxels) if count and labelled.names[k]][:MOST_LABELS]
     meshes = []
@@ -52,17 +51,16 @@ def text(labelled: LabelledVolume) -> str:
         "labelled.html",
         title=_("What was found in {name}").format(name=name),
         eyebrow=_("labelled volume"),
-        contents=[
-            ("slices", _("Slices and surfaces")),
-            ("planes", _("Three planes")),
-            ("labels", _("Labels")),
-        ],
+        contents=[("slices", _("Slices and surfaces")), ("planes", _("Three planes")), ("labels", _("Labels"))],
         headline=str(labelled),
         notes=notes,
         windows=_windows(labelled.volume),
         labels=[
-            (labelled.names[label], "#{:02x}{:02x}{:02x}".format(*colour),
-             _("{amount} ml").format(amount=f"{amounts[labelled.names[label]]:.4g}"))
+            (
+                labelled.names[label],
+                "#{:02x}{:02x}{:02x}".format(*colour),
+                _("{amount} ml").format(amount=f"{amounts[labelled.names[label]]:.4g}"),
+            )
             for label, colour in zip(there, colours, strict=True)
         ],
         planes=page.plot(image.png(labelled.planes()), str(labelled)),
@@ -74,7 +72,7 @@ def text(labelled: LabelledVolume) -> str:
         niivue=viewer.script("niivue.js"),
         viewer=viewer.script("surface.js"),
         nonce=secrets.token_urlsafe(16),
-    )  # fmt: skip
+    )
 
 
 def _numbers(classes: int, there: list[int]) -> np.ndarray:

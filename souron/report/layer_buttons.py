@@ -50,8 +50,7 @@ def _line(line: Sequence[Layer], number: int, above: float) -> tuple[list[Markup
         reach = Markup('<rect class="reach" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{}"/>')
         groups.append(
             Markup(
-                '<g role="button" tabindex="0" aria-pressed="false" data-layer="{}" '
-                'aria-label="{}">{}{}{}</g>'
+                '<g role="button" tabindex="0" aria-pressed="false" data-layer="{}" aria-label="{}">{}{}{}</g>'
             ).format(
                 number + len(groups),
                 spoken(layer),
@@ -78,9 +77,7 @@ def _size(layer: Layer, largest: float, longest: int) -> tuple[float, float, flo
     return (0.05 + 0.05 * math.log2(_channels(layer))) * UNIT, height * UNIT, 0.28 * height * UNIT
 
 
-def _faces(
-    layer: Layer, x: float, middle: float, width: float, height: float, depth: float
-) -> Iterator[Markup]:
+def _faces(layer: Layer, x: float, middle: float, width: float, height: float, depth: float) -> Iterator[Markup]:
     part = height / layer.towers
     for tower in reversed(range(layer.towers)):  # from below, so that the upper one hides nothing
         top = middle - height / 2 + tower * part
@@ -89,9 +86,8 @@ def _faces(
         corners = {
             "front": [(x, low), (right, low), (right, top), (x, top)],
             "top": [(x, top), (right, top), (right + depth, top - rise), (x + depth, top - rise)],
-            "side": [(right, low), (right + depth, low - rise), (right + depth, top - rise),
-                     (right, top)],
-        }  # fmt: skip
+            "side": [(right, low), (right + depth, low - rise), (right + depth, top - rise), (right, top)],
+        }
         for face, points in corners.items():
             colour = "#" + "".join(
                 f"{min(255, round(int(COLOURS[layer.kind][place : place + 2], 16) * light)):02x}"
@@ -127,6 +123,5 @@ def spoken(layer: Layer) -> str:
     if layer.kind == "input":
         return _("input: {shape}").format(shape=shape(layer) or _("a text"))
     return _("{name}, {type}: {shape}, {count} parameters").format(
-        name=layer.name or layer.type, type=layer.type, shape=shape(layer) or "1",
-        count=layer.parameters,
-    )  # fmt: skip
+        name=layer.name or layer.type, type=layer.type, shape=shape(layer) or "1", count=layer.parameters
+    )

@@ -76,10 +76,7 @@ def kept(entry: registry.Entry, folder: Path = STORED) -> Layers | None:
             return None
         if any(mark(name) != value for name, value in held["files"].items()):
             return None
-        return Layers(
-            held["system"], held["size"],
-            tuple(tuple(map(_layer, line)) for line in held["lines"]),
-        )  # fmt: skip
+        return Layers(held["system"], held["size"], tuple(tuple(map(_layer, line)) for line in held["lines"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -129,21 +126,19 @@ def _described(model: Any, part: Any, box: Any, made: Mapping[int, tuple[Any, st
         values = {**dict(model.named_parameters()), **dict(model.named_buffers())}.get(box.name)
         file, first, last = defined(type(model)) or ("", 0, 0)
         return Layer(
-            **plain, type="step" if values is None else type(values).__name__,
-            parameters=0 if values is None else values.numel(), file=file, line=first,
+            **plain,
+            type="step" if values is None else type(values).__name__,
+            parameters=0 if values is None else values.numel(),
+            file=file,
+            line=first,
             told=(file, first, last) if file else None,
-        )  # fmt: skip
+        )
     _part, file, line = made.get(id(part)) or twin(model, part, box.name, made)
     count = sum(weight.numel() for weight in part.parameters())
-    return Layer(
-        **plain, type=type(part).__name__, parameters=count, file=file, line=line,
-        told=defined(type(part)),
-    )  # fmt: skip
+    return Layer(**plain, type=type(part).__name__, parameters=count, file=file, line=line, told=defined(type(part)))
 
 
-def twin(
-    model: Any, part: Any, name: str, made: Mapping[int, tuple[Any, str, int]]
-) -> tuple[Any, str, int]:
+def twin(model: Any, part: Any, name: str, made: Mapping[int, tuple[Any, str, int]]) -> tuple[Any, str, int]:
     """Find the module of which ``part`` is a copy, such as a moving average.
 
     Return that module with the file and line that created it; ``(part, "", 0)`` if there is none.

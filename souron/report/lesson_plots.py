@@ -41,9 +41,7 @@ def gallery(images: Tensor, captions: Sequence[str] = (), columns: int = 10) -> 
     """Show images (N, C, H, W) in 0..255 side by side, each with its caption."""
     shown = [image.clamp(0, 255).to(torch.uint8) for image in images]
     columns = min(columns, len(shown))
-    return Drawing(
-        plots.grid(shown, captions, columns), ", ".join(captions), min(826, 100 * columns)
-    )
+    return Drawing(plots.grid(shown, captions, columns), ", ".join(captions), min(826, 100 * columns))
 
 
 def preparation(steps: Sequence[PreparationStep], row: int = 0) -> Drawing:
@@ -54,9 +52,7 @@ def preparation(steps: Sequence[PreparationStep], row: int = 0) -> Drawing:
         upper, lower = panels[0][number], panels[1][number]
         upper.axis("off")
         upper.set_title(
-            step.title.replace(": ", ":\n", 1).replace(", ", ",\n").replace("、", "、\n"),
-            fontsize=8,
-            color=INK,
+            step.title.replace(": ", ":\n", 1).replace(", ", ",\n").replace("、", "、\n"), fontsize=8, color=INK
         )
         _show(upper, step.values[row], step.centred)
         style_axes(lower, "", "")
@@ -69,8 +65,7 @@ def preparation(steps: Sequence[PreparationStep], row: int = 0) -> Drawing:
         lower.tick_params(labelsize=7)
         lower.set_xlabel(
             _("mean {mean}, deviation {deviation}").format(
-                mean=f"{step.mean:.3g}" if abs(step.mean) > 5e-4 else "0",
-                deviation=f"{step.deviation:.3g}",
+                mean=f"{step.mean:.3g}" if abs(step.mean) > 5e-4 else "0", deviation=f"{step.deviation:.3g}"
             ),
             fontsize=7.5,
             color=FAINT,
@@ -88,12 +83,10 @@ def one_hot(table: Tensor, classes: Sequence[str]) -> Drawing:
     for row in range(count):
         for column in range(width):
             one = int(table[row, column])
-            axes.text(column, row, str(one), ha="center", va="center", fontsize=8,
-                      color=INK if one else FAINT)  # fmt: skip
+            axes.text(column, row, str(one), ha="center", va="center", fontsize=8, color=INK if one else FAINT)
     axes.xaxis.tick_top()
     axes.set_xticks(range(width), [label(name, 8) for name in classes], fontsize=7.5)
-    axes.set_yticks(range(count), [label(classes[int(k)], 12) for k in table.argmax(1)],
-                    fontsize=8)  # fmt: skip
+    axes.set_yticks(range(count), [label(classes[int(k)], 12) for k in table.argmax(1)], fontsize=8)
     axes.tick_params(length=0, colors=INK)
     axes.spines[:].set_visible(False)
     said = _("{count} labels, one-hot, {classes} columns").format(count=count, classes=width)

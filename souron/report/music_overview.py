@@ -41,13 +41,8 @@ def pieces_page(cases: Dataset, folder: Path) -> Path:
         ],
         contents=[(name, title) for name, title in headings.items() if there.get(name, True)],
         headings=headings,
-        examples=[
-            (cases.file[row], shown(cases.input[row]))
-            for row in range(0, len(cases), every)[:SHOWN]
-        ],
-        histogram=plot(
-            plots.histogram(torch.tensor(bars), _("bars")), _("how many pieces have how many bars")
-        ),
+        examples=[(cases.file[row], shown(cases.input[row])) for row in range(0, len(cases), every)[:SHOWN]],
+        histogram=plot(plots.histogram(torch.tensor(bars), _("bars")), _("how many pieces have how many bars")),
         **there,
     )
     return write(folder / "data.html", text)

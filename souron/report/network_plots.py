@@ -28,23 +28,30 @@ def surfaces(moments: Sequence[Moment], data: Dataset, where: Plane | None = Non
     moments, where = _few(moments), plane(data) if where is None else where
     figure = new_figure(1.75 * len(moments), 2.15)
     place, classes = data.input.flatten(1)[:MOST_POINTS], data.target[:MOST_POINTS]
-    for axes, moment in zip(figure.subplots(1, len(moments), squeeze=False)[0], moments,
-                            strict=True):  # fmt: skip
+    for axes, moment in zip(figure.subplots(1, len(moments), squeeze=False)[0], moments, strict=True):
         axes.imshow(_blended(moment.surface), origin="lower", extent=_extent(where))
         for number in range(len(data.classes)):
             of_class = place[classes == number]
-            axes.scatter(of_class[:, 0], of_class[:, 1], 5, color=_hue(number), linewidths=0.25,
-                         edgecolors="white", marker=MARKS[number % len(MARKS)])  # fmt: skip
+            axes.scatter(
+                of_class[:, 0],
+                of_class[:, 1],
+                5,
+                color=_hue(number),
+                linewidths=0.25,
+                edgecolors="white",
+                marker=MARKS[number % len(MARKS)],
+            )
         axes.set_title(
             _("step {step}").format(step=moment.step)
             + f"\n{moment.accuracy:.0%}, "
             + _("loss {loss}").format(loss=f"{moment.loss:.2f}"),
-            fontsize=7.5, color=INK,
-        )  # fmt: skip
+            fontsize=7.5,
+            color=INK,
+        )
         axes.set(xticks=[], yticks=[])
-    return Drawing.of(figure, "; ".join(
-        f"{_('step {step}').format(step=moment.step)}: {moment.accuracy:.0%}" for moment in moments
-    ))  # fmt: skip
+    return Drawing.of(
+        figure, "; ".join(f"{_('step {step}').format(step=moment.step)}: {moment.accuracy:.0%}" for moment in moments)
+    )
 
 
 def units(moments: Sequence[Moment], most: int = 8) -> Drawing:
@@ -55,9 +62,9 @@ def units(moments: Sequence[Moment], most: int = 8) -> Drawing:
     moments, count = _few(moments), min(most, MOST_UNITS, len(moments[0].units))
     high = max(float(moment.units[:count].abs().max()) for moment in moments) or 1.0
     rows = [
-        (_("unit {number}").format(number=number + 1),
-         [moment.units[number] for moment in moments]) for number in range(count)
-    ]  # fmt: skip
+        (_("unit {number}").format(number=number + 1), [moment.units[number] for moment in moments])
+        for number in range(count)
+    ]
     return _rows(rows, moments, high, _("{count} hidden units over the plane"), origin="lower")
 
 
@@ -80,10 +87,7 @@ def weight_pictures(moments: Sequence[Moment], most: int = 8) -> Drawing:
     first = [_as_images(moment.weights[name]) for moment in moments]
     count = min(most, MOST_UNITS, len(first[0]))
     high = max(float(each[:count].abs().max()) for each in first) or 1.0
-    rows = [
-        (_("unit {number}").format(number=number + 1), [each[number] for each in first])
-        for number in range(count)
-    ]
+    rows = [(_("unit {number}").format(number=number + 1), [each[number] for each in first]) for number in range(count)]
     return _rows(rows, moments, high, _("what {count} units look for"), origin="upper")
 
 
@@ -104,8 +108,7 @@ def learning(moments: Sequence[Moment]) -> Drawing:
     left.plot(steps, [m.loss for m in moments], color=COLOURS[0], marker="o", markersize=3)
     left.set_ylim(bottom=0)
     style_axes(right, _("step"), _("accuracy"))
-    right.plot(steps, [m.accuracy for m in moments], color=COLOURS[1], marker="s", markersize=3,
-               linestyle=DASHES[1])  # fmt: skip
+    right.plot(steps, [m.accuracy for m in moments], color=COLOURS[1], marker="s", markersize=3, linestyle=DASHES[1])
     right.set_ylim(0, 1.02)
     first, last = moments[0], moments[-1]
     return Drawing.of(figure, f"{first.loss:.2f} → {last.loss:.2f}; {last.accuracy:.0%}")
@@ -140,8 +143,9 @@ def maps(layers: Sequence[LayerMaps], most: int = 8) -> Drawing:
             if number < len(layer.maps):
                 axes.imshow(layer.maps[number].numpy(), cmap="gray", interpolation="nearest")
         size = "{} × {} × {}".format(*layer.maps.shape)
-        row[0].set_ylabel(f"{layer.name}\n{layer.kind}\n{size}", fontsize=7, color=INK, rotation=0,
-                          ha="right", va="center")  # fmt: skip
+        row[0].set_ylabel(
+            f"{layer.name}\n{layer.kind}\n{size}", fontsize=7, color=INK, rotation=0, ha="right", va="center"
+        )
     return Drawing.of(figure, "; ".join(f"{each.name} {each.kind}" for each in layers))
 
 
@@ -154,14 +158,13 @@ def one_pixel(pixel: OnePixel, image: Tensor, channel: int = 0) -> Drawing:
     panels = figure.subplots(1, 4, width_ratios=(1.1, 1, 1, 1))
     panels[0].imshow(image[channel].numpy(), cmap="gray", interpolation="nearest")
     height, width = pixel.kernel.shape[1:]
-    panels[0].add_patch(Rectangle((pixel.left - 0.5, pixel.top - 0.5), width, height, fill=False,
-                                  edgecolor=COLOURS[1], linewidth=2))  # fmt: skip
+    panels[0].add_patch(
+        Rectangle((pixel.left - 0.5, pixel.top - 0.5), width, height, fill=False, edgecolor=COLOURS[1], linewidth=2)
+    )
     panels[0].set_title(_("the window"), fontsize=8.5, color=INK)
     panels[0].margins(0.1)
     titles = (_("what lies in it"), "× " + _("the kernel"), "= " + _("products"))
-    for axes, values, title in zip(
-        panels[1:], (pixel.window, pixel.kernel, pixel.product), titles, strict=True
-    ):
+    for axes, values, title in zip(panels[1:], (pixel.window, pixel.kernel, pixel.product), titles, strict=True):
         _numbers(axes, values[channel])
         axes.set_title(title, fontsize=8.5, color=INK)
     for axes in panels:
@@ -189,11 +192,7 @@ def _numbers(axes: Any, values: Tensor) -> None:
 
 
 def _rows(
-    rows: Sequence[tuple[str, Sequence[Tensor]]],
-    moments: Sequence[Moment],
-    high: float,
-    said: str,
-    origin: Any,
+    rows: Sequence[tuple[str, Sequence[Tensor]]], moments: Sequence[Moment], high: float, said: str, origin: Any
 ) -> Drawing:
     """Draw tables in two colours: one row for each name, one column for each moment."""
     figure = new_figure(0.95 * len(moments) + 1.0, 0.92 * len(rows) + 0.25)
@@ -201,8 +200,15 @@ def _rows(
     for (name, tables), line in zip(rows, panels, strict=True):
         for axes, table in zip(line, tables, strict=True):
             axes.set(xticks=[], yticks=[])
-            axes.imshow(table.numpy(), cmap=TWO_COLOURS, vmin=-high, vmax=high, origin=origin,
-                        aspect="auto", interpolation="nearest")  # fmt: skip
+            axes.imshow(
+                table.numpy(),
+                cmap=TWO_COLOURS,
+                vmin=-high,
+                vmax=high,
+                origin=origin,
+                aspect="auto",
+                interpolation="nearest",
+            )
         line[0].set_ylabel(name, fontsize=7.5, color=INK, rotation=0, ha="right", va="center")
     for axes, moment in zip(panels[0], moments, strict=True):
         axes.set_title(_("step {step}").format(step=moment.step), fontsize=7.5, color=FAINT)

@@ -124,10 +124,7 @@ def receipt(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]
         "outcome": _("Outcome"),
         "options": _("Options"),
     }
-    order = [
-        *(key for key in titles if key in record),
-        *(key for key in record if key not in titles),
-    ]
+    order = [*(key for key in titles if key in record), *(key for key in record if key not in titles)]
     return [
         (titles.get(key, key), list(flat(record[key], "" if key in titles else key)))
         for key in order
@@ -193,11 +190,7 @@ def parts_and_groups(cases: Dataset, counted: str) -> list[tuple[str, str]]:
     """Return the parts of a data set, its groups and its source; ``counted`` is ``"{count} texts"``
     in the reader's language.
     """
-    facts = [
-        (part, counted.format(count=units.whole(count)))
-        for part, count in Counter(cases.part).items()
-        if part
-    ]
+    facts = [(part, counted.format(count=units.whole(count))) for part, count in Counter(cases.part).items() if part]
     if cases.group:
         facts.append((_("groups, kept together"), units.whole(len(set(cases.group)))))
         facts.append((_("grouped by"), cases.grouped))
@@ -268,9 +261,7 @@ def in_each_language(folder: Path, make: Callable[..., str], name: str = REPORT)
     names = {other: report_file(other, name) for other in LANGUAGES if other != language()}
     names[language()] = name  # last, so that the others exist when it does
     for wish, file in names.items():
-        elsewhere = [
-            (other, LANGUAGE_NAMES[other], there) for other, there in names.items() if other != wish
-        ]
+        elsewhere = [(other, LANGUAGE_NAMES[other], there) for other, there in names.items() if other != wish]
         with use_language(wish):
             text = make(elsewhere=elsewhere)
         path = write(folder / file, text)  # errors are in the reader's language
@@ -322,6 +313,5 @@ def leaks(record: RunRecord | ComparisonRecord) -> list[str]:
 
 def few_cases(cases: int) -> str:
     return _(
-        "Only {n} test cases: the interval is wide, and another {n} cases could give a very "
-        "different figure."
+        "Only {n} test cases: the interval is wide, and another {n} cases could give a very different figure."
     ).format(n=cases)

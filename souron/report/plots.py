@@ -14,13 +14,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import (
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-    PercentFormatter,
-)
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 from PIL import Image
 from torch import Tensor
 
@@ -53,10 +47,7 @@ Curve = list[dict[str, float]]
 
 
 def learning_curves(
-    curves: Mapping[str, Sequence[Curve]],
-    measure: str,
-    against: str = "seconds",
-    budget: float | None = None,
+    curves: Mapping[str, Sequence[Curve]], measure: str, against: str = "seconds", budget: float | None = None
 ) -> bytes:
     """Plot training losses and, where recorded, the validation measure against seconds or examples.
 
@@ -108,9 +99,7 @@ def learning_curves(
 def _mark_best(panel: Axes, curve: Curve, key: str, against: str, measure: str) -> None:
     """Mark the checkpoint that the run kept with a ring."""
     looks = [row for row in curve if key in row]
-    best = (max if registry.metric(measure).higher_is_better else min)(
-        looks, key=lambda row: row[key]
-    )
+    best = (max if registry.metric(measure).higher_is_better else min)(looks, key=lambda row: row[key])
     panel.plot(best[against], best[key], "o", markersize=9, fillstyle="none", color=COLOURS[1])
     text = _("best: {value}").format(value=registry.metric(measure).text(best[key]))
     right = best[against] > sum(panel.get_xlim()) / 2
@@ -125,9 +114,7 @@ def _mark_best(panel: Axes, curve: Curve, key: str, against: str, measure: str) 
     )
 
 
-def accuracy_over_seconds(
-    curves: Mapping[str, Sequence[Curve]], measure: str, budget: float | None = None
-) -> bytes:
+def accuracy_over_seconds(curves: Mapping[str, Sequence[Curve]], measure: str, budget: float | None = None) -> bytes:
     """Plot the validation measure over training seconds: mean and range over seeds."""
     figure = new_figure(7.2, 4.2)
     axes = figure.subplots()
@@ -136,8 +123,7 @@ def accuracy_over_seconds(
     ends = []
     for index, (system, seeds) in enumerate(curves.items()):
         lines = [
-            [(row["seconds"], row[f"val {measure}"]) for row in curve if f"val {measure}" in row]
-            for curve in seeds
+            [(row["seconds"], row[f"val {measure}"]) for row in curve if f"val {measure}" in row] for curve in seeds
         ]
         lines = [line for line in lines if line]
         if not lines:
@@ -147,9 +133,7 @@ def accuracy_over_seconds(
         values = np.stack([np.interp(grid, *np.array(line).T) for line in lines])
         mean, style = values.mean(0), line_style(index)
         axes.plot(grid, mean, **style, linewidth=1.9)
-        axes.fill_between(
-            grid, values.min(0), values.max(0), color=style["color"], alpha=0.14, linewidth=0
-        )
+        axes.fill_between(grid, values.min(0), values.max(0), color=style["color"], alpha=0.14, linewidth=0)
         ends.append((float(grid[-1]), float(mean[-1]), label(system), style["color"]))
     _mark_budget(axes, budget)
     _label_ends(figure, axes, ends)
@@ -283,9 +267,7 @@ def balance(parts: Mapping[str, Sequence[int]], labels: Sequence[str], most: int
     return as_png(figure)
 
 
-def histogram(
-    values: Tensor, name: str, unit: str = "", range_: tuple[float, float] | None = None
-) -> bytes:
+def histogram(values: Tensor, name: str, unit: str = "", range_: tuple[float, float] | None = None) -> bytes:
     """Plot a histogram of ``values`` (N,)."""
     figure = new_figure(7.2, 2.2)
     axes = figure.subplots()
@@ -343,9 +325,7 @@ def intervals(rows: Sequence[Row]) -> bytes:
     figure = new_figure(7.2, 0.85 + 0.36 * len(rows))
     axes = figure.subplots()
     measure = rows[0].measure
-    style_axes(
-        axes, _("{measure} on the test cases").format(measure=registry.metric(measure).title), ""
-    )
+    style_axes(axes, _("{measure} on the test cases").format(measure=registry.metric(measure).title), "")
     _scale(axes.xaxis, measure)
     for place, row in enumerate(rows):
         axes.plot((row.low, row.high), (place, place), color=COLOURS[0], linewidth=2)
@@ -440,9 +420,7 @@ def _square(x: float, y: float, shade: str) -> Any:
     return Rectangle((x - 0.48, y - 0.47), 0.96, 0.94, facecolor=shade, edgecolor="none")
 
 
-def grid(
-    images: Sequence[Tensor] | Tensor, captions: Sequence[str] = (), columns: int = 8
-) -> bytes:
+def grid(images: Sequence[Tensor] | Tensor, captions: Sequence[str] = (), columns: int = 8) -> bytes:
     """Show images (C, H, W) uint8 in rows, each with its caption."""
     rows = math.ceil(len(images) / columns)
     columns = min(columns, len(images))
@@ -467,9 +445,7 @@ def samples(images: Tensor, columns: int = 8, width: int = 1100) -> bytes:
     if whole.width > 2 * width:
         whole = whole.resize((width, round(whole.height * width / whole.width)))
     elif factor > 1:
-        whole = whole.resize(
-            (whole.width * factor, whole.height * factor), Image.Resampling.NEAREST
-        )
+        whole = whole.resize((whole.width * factor, whole.height * factor), Image.Resampling.NEAREST)
     return _bytes(whole)
 
 
@@ -483,9 +459,7 @@ def classes(chosen: Mapping[str, Tensor], counts: Sequence[int], counted: str) -
     return as_png(figure)
 
 
-def overview(
-    chosen: Mapping[str, Tensor], counts: Sequence[int], image: Tensor, title: str, counted: str
-) -> bytes:
+def overview(chosen: Mapping[str, Tensor], counts: Sequence[int], image: Tensor, title: str, counted: str) -> bytes:
     """Summarise a data set in one figure: ``classes`` above ``pixels``."""
     rows = 0.6 + 0.45 * len(chosen)
     figure = new_figure(8.6, rows + 2.3)
@@ -500,18 +474,13 @@ def overview(
 _CLASS_WIDTHS = (3.2, 1)
 
 
-def _draw_classes(
-    panels: Any, chosen: Mapping[str, Tensor], counts: Sequence[int], counted: str
-) -> None:
+def _draw_classes(panels: Any, chosen: Mapping[str, Tensor], counts: Sequence[int], counted: str) -> None:
     left, right = panels
     columns = max(len(images) for images in chosen.values())
     blank = torch.full_like(next(iter(chosen.values()))[:1], 255)
     side = blank.shape[-1]
     gap = max(1, side // 14)
-    rows = [
-        torch.cat([images, blank.expand(columns - len(images), -1, -1, -1)])
-        for images in chosen.values()
-    ]
+    rows = [torch.cat([images, blank.expand(columns - len(images), -1, -1, -1)]) for images in chosen.values()]
     height = len(rows) * (side + gap) - gap
     middle = [k * (side + gap) + side / 2 for k in range(len(rows))]
     style_axes(left, "", "")
@@ -559,13 +528,7 @@ def _mark_budget(axes: Axes, budget: float | None) -> None:
         return
     axes.axvline(budget, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
     axes.text(
-        budget,
-        0.02,
-        _("budget") + " ",
-        transform=axes.get_xaxis_transform(),
-        ha="right",
-        fontsize=8,
-        color=FAINT,
+        budget, 0.02, _("budget") + " ", transform=axes.get_xaxis_transform(), ha="right", fontsize=8, color=FAINT
     )
 
 
@@ -579,9 +542,9 @@ def overlay(image: Tensor, heat: Tensor) -> Image.Image:
 
     factor = math.ceil(LEAST_OVERLAY / min(heat.shape))
     grey = image.float().mean(0).repeat_interleave(factor, 0).repeat_interleave(factor, 1)
-    wide = torch.nn.functional.interpolate(
-        heat.float()[None, None], grey.shape, mode="bilinear", align_corners=False
-    )[0, 0].clamp(0, 1)
+    wide = torch.nn.functional.interpolate(heat.float()[None, None], grey.shape, mode="bilinear", align_corners=False)[
+        0, 0
+    ].clamp(0, 1)
     colour = torch.from_numpy(colormaps["inferno"](wide.numpy())[..., :3]).float() * 255
     cover = 0.75 * wide.sqrt()[..., None]  # (H, W, 1)
     mixed = (1 - cover) * grey[..., None] + cover * colour  # (H, W, 3)
@@ -620,9 +583,7 @@ def robustness(lines: Mapping[str, Sequence[Measure]], measure: str = "accuracy"
     return as_png(figure)
 
 
-def _draw_measures(
-    axes: Axes, places: Sequence[float], values: Sequence[Measure], index: int, name: str
-) -> None:
+def _draw_measures(axes: Axes, places: Sequence[float], values: Sequence[Measure], index: int, name: str) -> None:
     """Draw a line through the values, and a vertical bar for each interval."""
     style, mark = line_style(index), MARKS[index % len(MARKS)]
     axes.vlines(
@@ -637,9 +598,7 @@ def _draw_measures(
     axes.plot(places, shown, **style, marker=mark, markersize=5, linewidth=1.5, label=name)
 
 
-def reliability(
-    points: Mapping[str, Sequence[tuple[float, Measure]]], confidences: Mapping[str, Tensor]
-) -> bytes:
+def reliability(points: Mapping[str, Sequence[tuple[float, Measure]]], confidences: Mapping[str, Tensor]) -> bytes:
     """Plot a reliability diagram: accuracy against confidence, above a histogram of confidence.
 
     ``points``: a curve's name ("before", "after") -> for each bin of confidence its mean in 0..1
@@ -669,8 +628,7 @@ def reliability(
 
 
 def roc(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    point: tuple[float, float] | None = None,
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], point: tuple[float, float] | None = None
 ) -> bytes:
     """Plot ROC curves; a ring marks the chosen threshold.
 
@@ -685,9 +643,15 @@ def roc(
         axes.plot(false, true, **line_style(index), linewidth=1.8, label=label(name, 24))
     if point is not None:
         axes.plot(
-            *point, "o", markersize=9, fillstyle="none", color=INK, markeredgewidth=1.6,
-            linestyle="none", label=_("chosen threshold"),
-        )  # fmt: skip
+            *point,
+            "o",
+            markersize=9,
+            fillstyle="none",
+            color=INK,
+            markeredgewidth=1.6,
+            linestyle="none",
+            label=_("chosen threshold"),
+        )
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.set_xlim(-0.02, 1.02)
@@ -710,8 +674,9 @@ def learning_sizes(
     """
     figure = new_figure(7.2, 3.2)
     axes = figure.subplots()
-    style_axes(axes, _("training cases"), _("{measure} on the test cases").format(
-        measure=registry.metric(measure).title))  # fmt: skip
+    style_axes(
+        axes, _("training cases"), _("{measure} on the test cases").format(measure=registry.metric(measure).title)
+    )
     _scale(axes.yaxis, measure)
     axes.set_xscale("log", base=2)
     axes.fill_between(sizes, lows, highs, color=COLOURS[0], alpha=0.14, linewidth=0)

@@ -55,8 +55,7 @@ def recordings_page(cases: Dataset, folder: Path) -> Path:
             for row in range(0, len(cases), every)[:SHOWN]
         ],
         histogram=plot(
-            plots.histogram(torch.tensor(lengths), _("seconds")),
-            _("how many recordings have how many seconds"),
+            plots.histogram(torch.tensor(lengths), _("seconds")), _("how many recordings have how many seconds")
         ),
         **there,
     )
@@ -86,12 +85,7 @@ def _draw(axes: object, recording: Recording) -> float:
     mel = log_mel(samples, BANDS).numpy()
     seconds = mel.shape[1] / FRAMES
     axes.imshow(  # type: ignore[attr-defined]
-        mel,
-        cmap=plots.BLUES,
-        origin="lower",
-        aspect="auto",
-        extent=(0, seconds, 0, BANDS),
-        interpolation="nearest",
+        mel, cmap=plots.BLUES, origin="lower", aspect="auto", extent=(0, seconds, 0, BANDS), interpolation="nearest"
     )
     top = float(mels_of(torch.tensor(RATE / 2)))
     places = [float(mels_of(torch.tensor(float(hertz)))) / top * BANDS for hertz in TICKS]
@@ -128,7 +122,5 @@ def listening(recording: Recording, attention: Tensor, text: str = "") -> Plot:
         axes.set_xlim(0, min(recording.seconds, LONGEST))
     return plot(
         as_png(figure),
-        _("spectrogram, and below it where the system listened for each of {count} tokens").format(
-            count=rows
-        ),
+        _("spectrogram, and below it where the system listened for each of {count} tokens").format(count=rows),
     )

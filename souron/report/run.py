@@ -198,10 +198,7 @@ def _headline(record: RunRecord) -> str:
         "unseen test cases (95 % interval {interval})."
     )
     if not _held_out(record):
-        text = _(
-            "{system} described {train} cases of {data} in {time}; {measure} {value} (95 % "
-            "interval {interval})."
-        )
+        text = _("{system} described {train} cases of {data} in {time}; {measure} {value} (95 % interval {interval}).")
     return text.format(
         **said,
         measure=metric.title,
@@ -217,8 +214,7 @@ def _run_facts(record: RunRecord) -> list[Fact]:
             registry.metric(name).title,
             registry.metric(name).text(measure.value),
             _("{interval}, n = {n}").format(
-                interval=registry.metric(name).interval(measure.low, measure.high),
-                n=units.whole(measure.n),
+                interval=registry.metric(name).interval(measure.low, measure.high), n=units.whole(measure.n)
             ),
             doubts.get(name, ""),
         )
@@ -228,11 +224,7 @@ def _run_facts(record: RunRecord) -> list[Fact]:
     examples = record.curve[-1].get("examples") if record.curve else None
     return [
         *facts,
-        Fact(
-            _("training time"),
-            units.seconds(record.outcome.seconds),
-            _training_detail(record, examples),
-        ),
+        Fact(_("training time"), units.seconds(record.outcome.seconds), _training_detail(record, examples)),
         *_unlike(record),
         Fact(_("parameters"), units.count(record.parameters)),
         Fact(_("one forward pass"), units.operations(record.flops)),
@@ -293,11 +285,7 @@ def _curve(record: RunRecord) -> dict[str, Any] | None:
     )
     return {
         "picture": plot(
-            plots.learning_curves(
-                {record.system: [record.curve]},
-                measure,
-                budget=limit,
-            ),
+            plots.learning_curves({record.system: [record.curve]}, measure, budget=limit),
             _("training loss and validation results against seconds"),
         ),
         "caption": f"{seen} {why}",
@@ -312,9 +300,7 @@ def _data(record: RunRecord) -> dict[str, Any]:
         "some": _("Some test cases") if _held_out(record) else _("Some cases"),
         "tiles": _some(test) if test is not None and test.images else [],
         "ledger": ledger(record.folder),
-        "balance": _balance(record.folder / "split.csv", test)
-        if test is not None and _held_out(record)
-        else None,
+        "balance": _balance(record.folder / "split.csv", test) if test is not None and _held_out(record) else None,
     }
 
 
@@ -335,14 +321,10 @@ def _data_facts(record: RunRecord) -> list[tuple[str, str]]:
         facts += [
             target_of(record.test).shape(),
             (
-                _("patients, grouped by")
-                if imaged
-                else _("cases that belong together, grouped by"),
+                _("patients, grouped by") if imaged else _("cases that belong together, grouped by"),
                 again(record.grouped)
                 or (
-                    _("nothing: each image counts separately")
-                    if imaged
-                    else _("nothing: each text counts separately")
+                    _("nothing: each image counts separately") if imaged else _("nothing: each text counts separately")
                 ),
             ),
             (_("source"), record.test.source or units.UNKNOWN),
@@ -383,11 +365,7 @@ def _balance(split: Path, test: Dataset) -> Plot | None:
     else:
         counted = Counter(("test", test.classes[label]) for label in test.target.tolist())
     here = {part for part, _label in counted}
-    parts = {
-        _part(part): [counted[part, label] for label in test.classes]
-        for part in PARTS
-        if part in here
-    }
+    parts = {_part(part): [counted[part, label] for label in test.classes] for part in PARTS if part in here}
     if not parts:
         return None
     return plot(plots.balance(parts, test.classes), _("cases of each class in each part"))
@@ -427,19 +405,14 @@ def _idea(entry: registry.Entry) -> str:
 
 
 def _status(status: str) -> str:
-    return {
-        "faithful": _("faithful to the paper"),
-        "reduced": _("reduced"),
-        "pretrained": _("pretrained"),
-    }.get(status, status)
+    return {"faithful": _("faithful to the paper"), "reduced": _("reduced"), "pretrained": _("pretrained")}.get(
+        status, status
+    )
 
 
 def _card(record: RunRecord) -> str:
     entry = _entry(record.system)
-    use, usage = _of_task(record, "use") or (
-        _("For {data}.").format(data=record.data),
-        "model.system",
-    )
+    use, usage = _of_task(record, "use") or (_("For {data}.").format(data=record.data), "model.system")
     limits = [
         _("It was measured on {n} cases of {data} only; other sources may differ.").format(
             n=units.whole(record.parts.get("test", 0)), data=record.data
@@ -500,11 +473,13 @@ def ledger(folder: Path) -> list[dict[str, Any]]:
         classes = Counter(row["label"] for row in held).most_common()
         shown = ", ".join(f"{label} {units.whole(count)}" for label, count in classes[:12])
         patients = len({row["group"] for row in held} - {""})
-        made.append({
-            "part": called[part],
-            "cases": len(held),
-            "patients": units.whole(patients) if patients else units.UNKNOWN,
-            "classes": shown + (", …" if len(classes) > 12 else ""),
-            "fingerprint": blake2b(names.encode(), digest_size=6).hexdigest(),
-        })  # fmt: skip
+        made.append(
+            {
+                "part": called[part],
+                "cases": len(held),
+                "patients": units.whole(patients) if patients else units.UNKNOWN,
+                "classes": shown + (", …" if len(classes) > 12 else ""),
+                "fingerprint": blake2b(names.encode(), digest_size=6).hexdigest(),
+            }
+        )
     return made

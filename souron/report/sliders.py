@@ -28,9 +28,8 @@ def augmentations(image: Tensor, names: Sequence[str] = ()) -> Any:
     rows = []
     for name in names:
         slider = ipywidgets.FloatSlider(
-            value=0, min=lowest(name), max=1, step=0.25, description=name, continuous_update=True,
-            tooltip=told[name],
-        )  # fmt: skip
+            value=0, min=lowest(name), max=1, step=0.25, description=name, continuous_update=True, tooltip=told[name]
+        )
         shown = ipywidgets.Image(value=_png(image, name, 0.0), format="png", width=SHOWN)
         slider.observe(_follow(shown, image, name), names="value")
         rows.append(ipywidgets.HBox([slider, shown]))

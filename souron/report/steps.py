@@ -62,9 +62,7 @@ def explained(model: Any, name: str, picture: Picture, project: Path) -> Path | 
         told = model.eval().explain(batch.image, model.unknown(batch.image))
     file = Path(picture.file).name or _("picture")
     case = Dataset(file, pixels[None], None, spec.labels, [file])
-    drawn = [
-        (step.title, step.caption, *_drawn(case, 0, step)) for step in told if _says_much(step)
-    ]
+    drawn = [(step.title, step.caption, *_drawn(case, 0, step)) for step in told if _says_much(step)]
     if not drawn:
         return None
     answer = model.predict(picture)
@@ -96,8 +94,7 @@ def _drawn(test: Dataset, row: int, step: Any) -> tuple[Plot | None, list[Tile]]
         whole = shown(test.input[row], step.segments, test.classes)
         return embedded(_fitted(whole.drawn()), step.title), []
     return None, [
-        tile(_map(test.input[row], values.float().cpu(), step.drawn), name, (name,))
-        for name, values in step.maps
+        tile(_map(test.input[row], values.float().cpu(), step.drawn), name, (name,)) for name, values in step.maps
     ]
 
 
@@ -118,11 +115,8 @@ def _weighted(test: Dataset, row: int, step: Explained) -> Plot:
     canvas = overlay.Canvas(Picture.of(test.input[row]))
     score = step.score.float().clamp(0, 1).tolist()
     plain = canvas.image.copy()
-    for corners, sure in sorted(zip(step.box.float().tolist(), score, strict=True),
-                                key=lambda pair: pair[1]):  # fmt: skip
+    for corners, sure in sorted(zip(step.box.float().tolist(), score, strict=True), key=lambda pair: pair[1]):
         canvas.box(corners, "", tuple(round(sure * full) for full in BRIGHT))
     drawn = Image.blend(plain, canvas.image, 0.75)
-    words = _("{title}: {count} boxes in {file}").format(
-        title=step.title, count=len(score), file=test.file[row]
-    )
+    words = _("{title}: {count} boxes in {file}").format(title=step.title, count=len(score), file=test.file[row])
     return embedded(drawn.resize((PANE, PANE), Image.Resampling.LANCZOS), words)

@@ -141,8 +141,7 @@ def _cut(text: str) -> str:
 
 def _lengths(letters: list[int]) -> list[tuple[str, str]]:
     quantiles = np.quantile(letters, (0, 0.25, 0.5, 0.75, 1))
-    names = (_("shortest"), _("a quarter is shorter than"), _("middle"),
-             _("a quarter is longer than"), _("longest"))  # fmt: skip
+    names = (_("shortest"), _("a quarter is shorter than"), _("middle"), _("a quarter is longer than"), _("longest"))
     return [
         (name, _("{count} characters").format(count=units.whole(round(value))))
         for name, value in zip(names, quantiles.tolist(), strict=True)
@@ -150,9 +149,7 @@ def _lengths(letters: list[int]) -> list[tuple[str, str]]:
 
 
 def _classes(target: Target) -> list[tuple[str, str]]:
-    counted = sorted(
-        zip(target.cases.classes, target.counts(), strict=True), key=lambda pair: -pair[1]
-    )
+    counted = sorted(zip(target.cases.classes, target.counts(), strict=True), key=lambda pair: -pair[1])
     return [(name, units.whole(count)) for name, count in counted[:MOST_CLASSES]]
 
 

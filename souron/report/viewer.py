@@ -30,9 +30,13 @@ WINDOWS = {  # name -> centre, width
     N_("lung"): (-600, 1500),
 }
 SIDES = {
-    "front": N_("from the front"), "right": N_("from the right"), "above": N_("from above"),
-    "back": N_("from the back"), "left": N_("from the left"), "below": N_("from below"),
-}  # fmt: skip
+    "front": N_("from the front"),
+    "right": N_("from the right"),
+    "above": N_("from above"),
+    "back": N_("from the back"),
+    "left": N_("from the left"),
+    "below": N_("from below"),
+}
 
 
 def sides(shape: Shape) -> bytes:
@@ -92,7 +96,6 @@ def encoded(raw: bytes) -> Markup:
 def windows(first: str) -> list[tuple[str, str, bool]]:
     """Return the name and ``centre,width`` of each window, and whether it is selected at first."""
     return [
-        (_("{name} ({centre}, {width})").format(name=_(name), centre=c, width=w), f"{c},{w}",
-         name == first)
+        (_("{name} ({centre}, {width})").format(name=_(name), centre=c, width=w), f"{c},{w}", name == first)
         for name, (c, w) in WINDOWS.items()
-    ]  # fmt: skip
+    ]

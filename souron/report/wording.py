@@ -46,10 +46,7 @@ def sentence(
             "{difference} on {cases} test cases."
         )
     elif not like:
-        told = _(
-            "{best} is the best of {count}: better than {second}, the second, by {difference} "
-            "in {measure}."
-        )
+        told = _("{best} is the best of {count}: better than {second}, the second, by {difference} in {measure}.")
     elif len(like) == len(rows) - 1:
         told = _(
             "{best} leads {second} by {difference} in {measure}, but on {cases} test cases it "
@@ -75,15 +72,12 @@ def sentence(
     if like:
         said.append(_needed(lead, seeds))
     if seeds == 1:
-        said.append(
-            _("One seed each: this applies to these trained networks only, not to other trainings.")
-        )
+        said.append(_("One seed each: this applies to these trained networks only, not to other trainings."))
     elif sample and len(like) < len(rows) - 1:
         said.append(
-            _(
-                "This holds for this training sample of {cases} cases; another training set "
-                "could reverse this."
-            ).format(cases=f"{sample:,}")
+            _("This holds for this training sample of {cases} cases; another training set could reverse this.").format(
+                cases=f"{sample:,}"
+            )
         )
     return sentences(said)
 
@@ -96,11 +90,7 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
 
 
 def _needed(verdict: Verdict, seeds: int) -> str:
-    more = {
-        "cases": units.roughly(verdict.cases_needed or 0),
-        "seeds": verdict.seeds_needed,
-        "times": MOST_CASES,
-    }
+    more = {"cases": units.roughly(verdict.cases_needed or 0), "seeds": verdict.seeds_needed, "times": MOST_CASES}
     if verdict.cases_needed and verdict.seeds_needed:
         told = _("About {cases} more cases needed, or more seeds: about {seeds} each.")
     elif verdict.seeds_needed:
@@ -111,8 +101,7 @@ def _needed(verdict: Verdict, seeds: int) -> str:
         told = _("About {cases} more cases needed.")
     elif seeds > 1:
         told = _(
-            "More cases alone (up to {times} times), or more trainings alone (up to a "
-            "hundred), will not decide it."
+            "More cases alone (up to {times} times), or more trainings alone (up to a hundred), will not decide it."
         )
     else:
         told = _("Even {times} times the cases will not decide it.")

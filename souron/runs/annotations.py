@@ -32,9 +32,7 @@ class Annotations:
         found = answer.as_coco(image)
         wide, high = answer.picture.size
         self.classes = list(answer.classes)
-        self.images.append(
-            {"id": image, "file_name": readable(file.name), "width": wide, "height": high}
-        )
+        self.images.append({"id": image, "file_name": readable(file.name), "width": wide, "height": high})
         for place, one in enumerate(found):
             wide, high = one["bbox"][2:]
             area = int(answer.inside(place).sum()) if "segmentation" in one else wide * high

@@ -56,9 +56,7 @@ STARTS = {
 
 
 @run_options.takes(CompareOptions)
-def compare(
-    systems: Sequence[str] = (), data: str | Path | None = None, **options: Any
-) -> ComparisonRecord:
+def compare(systems: Sequence[str] = (), data: str | Path | None = None, **options: Any) -> ComparisonRecord:
     """Run ``comparing`` to its end. Takes the same options.
 
     >>> import souron
@@ -71,11 +69,7 @@ def compare(
 @run_events.in_folder
 @run_options.takes(CompareOptions)
 def comparing(
-    systems: Sequence[str] = (),
-    data: str | Path | None = None,
-    *,
-    resume: str | Path | None = None,
-    **options: Any,
+    systems: Sequence[str] = (), data: str | Path | None = None, *, resume: str | Path | None = None, **options: Any
 ) -> Iterator[Event]:
     """Train every system ``seeds`` times at the same ``budget`` and judge the differences.
 
@@ -91,11 +85,15 @@ def comparing(
         wanted = ("systems", "data", "budget", "seeds")
         comparison = Comparison(run_folder.read_args(folder, wanted))
     else:
-        comparison = Comparison({
-            "systems": list(systems), "data": str(data or "digits"),
-            **{n: value for n, value in common.items() if n not in run_options.NOT_KEPT},
-            "pretrained": str(common["pretrained"] or own.get("clip") or False), **own,
-        })  # fmt: skip
+        comparison = Comparison(
+            {
+                "systems": list(systems),
+                "data": str(data or "digits"),
+                **{n: value for n, value in common.items() if n not in run_options.NOT_KEPT},
+                "pretrained": str(common["pretrained"] or own.get("clip") or False),
+                **own,
+            }
+        )
         comparison.check()
         folder = Path(common["project"]) / "compare"
 
@@ -157,9 +155,7 @@ class Comparison:
         if not self.systems or len(set(self.systems)) < len(self.systems):
             raise UserError(
                 "systems",
-                _("{count} systems to compare: {names}").format(
-                    count=len(self.systems), names=" ".join(self.systems)
-                ),
+                _("{count} systems to compare: {names}").format(count=len(self.systems), names=" ".join(self.systems)),
                 expected=_("one or more, each once"),
                 fix="souron compare mlp cnn data=digits budget=10s seeds=3",
             )
@@ -263,10 +259,7 @@ class Comparison:
 
     def _all(self) -> dict[str, Any]:
         """Return the common options in the form of a run's."""
-        return {
-            **self.args, "system": " ".join(self.systems), "seed": 0, "rate": None, "patience": 0,
-            "changes": {},
-        }  # fmt: skip
+        return {**self.args, "system": " ".join(self.systems), "seed": 0, "rate": None, "patience": 0, "changes": {}}
 
     def enter(self, system: str, seed: int, split: splits.Split) -> Generator[Event, None, Entrant]:
         args = self.of(system, seed)
@@ -294,10 +287,7 @@ class Comparison:
             entrant = yield from self.enter(system, 0, split)
             fit = entrant.trainer
             network = fit.system.whole
-            self.costs[system] = (
-                summary.parameters(network),
-                summary.flops(network, network.spec),
-            )
+            self.costs[system] = (summary.parameters(network), summary.flops(network, network.spec))
             tried = probe(fit)
             looked_at = LOOKS * len(fit.val or ()) + len(entrant.parts.test)
             training = tried.seconds(fit)
@@ -317,9 +307,7 @@ class Comparison:
         told = Forecast(asked, self.forecast, cases, each, note=note)
         yield Event("forecast", 1.0, values=asdict(self.forecast), forecast=told)
 
-    def play_round(
-        self, number: int, seed: int, split: splits.Split, kept: Path
-    ) -> Iterator[Event]:
+    def play_round(self, number: int, seed: int, split: splits.Split, kept: Path) -> Iterator[Event]:
         """Train and test each system with one seed, in turns, and write the answers."""
         begun = time.perf_counter()
         turn = number % len(self.systems)  # another system starts each round
@@ -328,10 +316,9 @@ class Comparison:
         for system in order:
             entrants[system] = yield from self.enter(system, seed, split)
         fits = {system: entrant.trainer for system, entrant in entrants.items()}
-        keeper = run_fit.Keeper({
-            kept.with_suffix("") / re.sub(r"[^\w.]+", "-", system): fit
-            for system, fit in fits.items()
-        })  # fmt: skip
+        keeper = run_fit.Keeper(
+            {kept.with_suffix("") / re.sub(r"[^\w.]+", "-", system): fit for system, fit in fits.items()}
+        )
         for weights, fit in keeper.fits.items():
             if (weights / "resume.safetensors").exists():
                 fit.go_on(weights / "resume.safetensors", weights / "best.safetensors")
@@ -382,11 +369,9 @@ class Comparison:
             if len(results) == seed:
                 results.append(Result(curve))
             result, prefix = results[seed], f"{system}/"
-            answers = unflatten({
-                name.removeprefix(prefix): held
-                for name, held in tensors.items()
-                if name.startswith(prefix)
-            })  # fmt: skip
+            answers = unflatten(
+                {name.removeprefix(prefix): held for name, held in tensors.items() if name.startswith(prefix)}
+            )
             if self.plan.repeats:
                 scatter(result.answers, answers, split.test, len(self.everything))
             else:
@@ -395,9 +380,7 @@ class Comparison:
             result.seconds += seconds
             result.examples += examples
 
-    def _event(
-        self, phase: str, system: str, number: int, part: float, fits: dict[str, Trainer]
-    ) -> Event:
+    def _event(self, phase: str, system: str, number: int, part: float, fits: dict[str, Trainer]) -> Event:
         whole = (number + part) / len(self.rounds)
         watches = self.task.watches
         rows = [
@@ -406,26 +389,19 @@ class Comparison:
                 "seed": self.rounds[number][0],
                 "seconds": fit.seconds,
                 "fraction": fit.fraction,
-                "val": next((row[f"val {watches}"] for row in reversed(fit.curve)
-                             if f"val {watches}" in row), None),
+                "val": next((row[f"val {watches}"] for row in reversed(fit.curve) if f"val {watches}" in row), None),
                 "test": [fmean(result.tested) for result in self.results[name]],
                 "measures": (watches, self.metric),
             }
             for name, fit in sorted(fits.items())
-        ]  # fmt: skip
+        ]
         left = self.forecast.seconds * (1 - whole)
         return Event(phase, whole, left, f"{system}, {number + 1}/{len(self.rounds)}", rows=rows)
 
     def judge(self, folder: Path) -> ComparisonRecord:
         task, setup = self.task, self.setup
-        answers = {
-            system: [result.answers for result in results]
-            for system, results in self.results.items()
-        }
-        measures = {
-            system: task.measures(seeds, setup, self.training_of)
-            for system, seeds in answers.items()
-        }
+        answers = {system: [result.answers for result in results] for system, results in self.results.items()}
+        measures = {system: task.measures(seeds, setup, self.training_of) for system, seeds in answers.items()}
         tables: dict[str, dict[str, Any]] = {}
         for system, seeds in answers.items():
             for name, table in task.scores(seeds, setup).items():
@@ -475,15 +451,10 @@ class Comparison:
             train=len(self.rounds[0][1].train),
         )
 
-    def _rank(
-        self, name: str, tables: dict[str, Any], measures: dict[str, dict[str, Measure]]
-    ) -> Ranking:
+    def _rank(self, name: str, tables: dict[str, Any], measures: dict[str, dict[str, Measure]]) -> Ranking:
         metric, test = self.task.metric(name), self.setup.test
         higher = metric.higher_is_better
-        rows = [
-            self._row(system, name, table, measures[system][name])
-            for system, table in tables.items()
-        ]
+        rows = [self._row(system, name, table, measures[system][name]) for system, table in tables.items()]
         rows.sort(key=lambda row: row.value, reverse=higher)
         ordered = {row.system: tables[row.system] for row in rows}
         verdicts = stats_verdict.judge(
@@ -536,6 +507,4 @@ def _write(record: ComparisonRecord) -> None:
         writer.writerows(asdict(row) for row in record.rows)
     report.comparison_report(record)
     translated = {"translated": report.comparison_translated(record)}
-    files.write_json(
-        record.folder / "receipt.json", {**record.as_json(), **translated, **record.receipt}
-    )
+    files.write_json(record.folder / "receipt.json", {**record.as_json(), **translated, **record.receipt})

@@ -64,12 +64,14 @@ def described(plan: Plan, training: Sequence[float], less: dict[str, Any] | None
             "says little. folds=5 requests it."
         )
     text = _(
-        "{own} for the final network, {time} for {folds}-fold cross-validation ({count} "
-        "trainings, repeats: {repeats})."
+        "{own} for the final network, {time} for {folds}-fold cross-validation ({count} trainings, repeats: {repeats})."
     ).format(
-        own=units.seconds(training[0]), time=units.seconds(sum(training[1:])),
-        count=len(training) - 1, folds=len(plan.repeats[0]), repeats=len(plan.repeats),
-    )  # fmt: skip
+        own=units.seconds(training[0]),
+        time=units.seconds(sum(training[1:])),
+        count=len(training) - 1,
+        folds=len(plan.repeats[0]),
+        repeats=len(plan.repeats),
+    )
     if not less:
         return text
     wishes = []
@@ -77,19 +79,12 @@ def described(plan: Plan, training: Sequence[float], less: dict[str, Any] | None
         wishes.append("repeats=2")
     if less.get("learning_curve") == 0:
         wishes.append("learning-curve=2")
-    more = _("Shortened to save time; {options} runs the full analysis.").format(
-        options=" ".join(wishes)
-    )
+    more = _("Shortened to save time; {options} runs the full analysis.").format(options=" ".join(wishes))
     return sentences([text, more])
 
 
 def rounds(
-    folder: Path,
-    trainings: Trainings,
-    args: dict[str, Any],
-    plan: Plan,
-    computed: Features | None,
-    setup: Any,
+    folder: Path, trainings: Trainings, args: dict[str, Any], plan: Plan, computed: Features | None, setup: Any
 ) -> Generator[Event, None, list[float]]:
     """Train and test each fold of each repeat, and the first repeat also on fewer cases.
 
@@ -101,9 +96,7 @@ def rounds(
         place = folder / "folds" / name
         kept = place.with_suffix(".safetensors")
         if not kept.exists():
-            yield from _train(
-                kept, name, split, number, folder, trainings, args, plan, computed, setup
-            )
+            yield from _train(kept, name, split, number, folder, trainings, args, plan, computed, setup)
         tensors, about = files.read_tensors(kept)
         trainings.add(unflatten(tensors), split.test, repeat, share, len(split.train))
         spent.append(about["seconds"])
@@ -137,18 +130,22 @@ def _train(
     own = replace(setup, test=everything.only(split.test))
     decision = task.decide(fit.system, parts.val, own)
     answering = run_fit.answer(
-        task, fit.system, parts.test, decision, own, mine["seed"],
-        trainings=len(plan.repeats[0]), details=name.startswith("1-"),
-    )  # fmt: skip
+        task,
+        fit.system,
+        parts.test,
+        decision,
+        own,
+        mine["seed"],
+        trainings=len(plan.repeats[0]),
+        details=name.startswith("1-"),
+    )
     text = run_fit.numbered(number, plan.trainings)
     answers = yield from _within(answering, (number + 1) / plan.trainings, text)
     files.write_tensors(kept, flatten(answers), {"seconds": fit.seconds})
     shutil.rmtree(place)
 
 
-def _within(
-    events: Generator[Event, None, Answers], fraction: float, text: str
-) -> Generator[Event, None, Answers]:
+def _within(events: Generator[Event, None, Answers], fraction: float, text: str) -> Generator[Event, None, Answers]:
     """Report testing as part of one training, so that the progress bar never runs backward."""
     while True:
         try:

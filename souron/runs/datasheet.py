@@ -88,12 +88,7 @@ class Datasheet:
         """Return a caveat where no licence is stated."""
         if self.licence:
             return []
-        return [
-            _(
-                "no licence is stated: being able to open the images does not mean that you may "
-                "use them"
-            )
-        ]
+        return [_("no licence is stated: being able to open the images does not mean that you may use them")]
 
     def _files(self, part: Part) -> str:
         if len(part.files) <= FILES:
@@ -121,9 +116,7 @@ def read(folder: Path) -> Datasheet:
         data["licence"],
         data["cases"],
         data["hash"],
-        {"False": "", "True": _("published weights of {system}")}.get(began, began).format(
-            system=args["system"]
-        ),
+        {"False": "", "True": _("published weights of {system}")}.get(began, began).format(system=args["system"]),
         tuple(_parts(folder / "split.csv")),
     )
 
@@ -144,9 +137,7 @@ def _receipt(folder: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from error
     wanted = {"source": str, "licence": str, "cases": int, "hash": str}
     data = receipt.get("data") if isinstance(receipt, dict) else None
-    if not isinstance(data, dict) or any(
-        not isinstance(data.get(name), kind) for name, kind in wanted.items()
-    ):
+    if not isinstance(data, dict) or any(not isinstance(data.get(name), kind) for name, kind in wanted.items()):
         raise _unreadable(path, ValueError(_("it does not say what the data were")))
     return receipt
 

@@ -49,9 +49,7 @@ class Conditions:
 class Drawing:
     """Generates the images ``first``, ``first + 1``, ... of a seed, and writes them as files."""
 
-    def __init__(
-        self, system: Any, conditions: Conditions, record: DrawnRecord, mark: Any, every: range
-    ) -> None:
+    def __init__(self, system: Any, conditions: Conditions, record: DrawnRecord, mark: Any, every: range) -> None:
         self.system, self.conditions, self.record, self.mark = system, conditions, record, mark
         self.every = every  # numbers of the images
         self.begun = time.perf_counter()

@@ -30,9 +30,7 @@ ANSWERS = "answers.safetensors"
 NOTED = 0.2  # share of unfamiliar cases from which other data gets a note
 
 
-def evaluate(
-    folder: str | Path, data: str | Path | None = None, **options: Any
-) -> dict[str, Measure]:
+def evaluate(folder: str | Path, data: str | Path | None = None, **options: Any) -> dict[str, Measure]:
     """Return the measures of ``examine``. Takes the same options; its notes become warnings."""
     record = examine(folder, data, **options)
     for note in record.notes:
@@ -54,9 +52,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     """
     run_options.check_shares(prevalence=options.get("prevalence"))
     meaning = names.known(folder)
-    if isinstance(meaning, names.PublishedFolder) or (
-        isinstance(meaning, names.System) and meaning.published
-    ):
+    if isinstance(meaning, names.PublishedFolder) or (isinstance(meaning, names.System) and meaning.published):
         return _examine_published(meaning, data, options)
     folder = Path(folder) if meaning is None else run_folder.folder_of(meaning)
     args = run_folder.read_args(folder)
@@ -70,10 +66,24 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     same = data is None or str(data) == str(args["data"])
     cases = _cases(args | common, args["data"] if same else str(data), system, task)
     record = RunRecord(
-        folder, str(args["system"]), str(data or args["data"]), task.name, args["seed"],
-        args["config"], args["seen"], 0, 0, {}, [], Cost(0, 0), Cost(0, 0), "", {},
-        test=cases, model=system,
-    )  # fmt: skip
+        folder,
+        str(args["system"]),
+        str(data or args["data"]),
+        task.name,
+        args["seed"],
+        args["config"],
+        args["seen"],
+        0,
+        0,
+        {},
+        [],
+        Cost(0, 0),
+        Cost(0, 0),
+        "",
+        {},
+        test=cases,
+        model=system,
+    )
     if same:
         own, split = cases, prepare.read_split(folder, cases, task)
     else:
@@ -99,10 +109,9 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     record.unlike = unlike(folder, system, setup.test)
     if not same and record.unlike is not None and record.unlike > NOTED:
         record.notes.append(
-            _(
-                "{share} of these cases are unlike its training data (5 % of its validation "
-                "cases are)"
-            ).format(share=units.percent(record.unlike))
+            _("{share} of these cases are unlike its training data (5 % of its validation cases are)").format(
+                share=units.percent(record.unlike)
+            )
         )
     record.test = setup.test
     record.answers, record.details = trainings.answers, task.result(trainings, setup)
@@ -110,9 +119,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     return record
 
 
-def _examine_published(
-    meaning: names.Meaning, data: str | Path | None, options: dict[str, Any]
-) -> RunRecord:
+def _examine_published(meaning: names.Meaning, data: str | Path | None, options: dict[str, Any]) -> RunRecord:
     """Evaluate a system with its published weights on all cases of ``data``. Raises UserError."""
     if data is None:
         raise UserError(
@@ -156,10 +163,9 @@ def _examine_published(
     )
     named = meaning.system if isinstance(meaning, names.PublishedFolder) else meaning.name
     record.notes.append(
-        _(
-            "published weights, trained on {data}: whether they have seen these cases cannot be "
-            "checked"
-        ).format(data=task.published_data(named))
+        _("published weights, trained on {data}: whether they have seen these cases cannot be checked").format(
+            data=task.published_data(named)
+        )
     )
     record.answers, record.details = trainings.answers, task.result(trainings, setup)
     record.measures = task.measures(trainings.answers, setup, trainings.training_of)
@@ -184,15 +190,12 @@ def unlike(folder: Path, system: Any, cases: Dataset) -> float | None:
 def _cases(args: dict[str, Any], data: str, system: Any, task: Task) -> Dataset:
     side = getattr(system.spec, "side", args["side"])
     found = load.load(
-        data, side, args.get("group"), args.get("window"), task.fewest_classes,
-        formats=task.formats, target=task.target,
-    )  # fmt: skip
+        data, side, args.get("group"), args.get("window"), task.fewest_classes, formats=task.formats, target=task.target
+    )
     return prepare.coloured(found, getattr(system.spec, "channels", 0))
 
 
-def _answered_again(
-    folder: Path, task: Task, system: Any, setup: Any, args: dict[str, Any]
-) -> Trainings:
+def _answered_again(folder: Path, task: Task, system: Any, setup: Any, args: dict[str, Any]) -> Trainings:
     """Return the final network's answers for the test cases, with the stored decision."""
     decision: dict[str, float] = {}
     if (folder / ANSWERS).exists():
@@ -201,9 +204,7 @@ def _answered_again(
     return Trainings.of_one(setup.test, _result(events), decision)
 
 
-def _overlap(
-    folder: Path, args: dict[str, Any], system: Any, cases: Dataset, task: Task
-) -> fingerprints.Overlap:
+def _overlap(folder: Path, args: dict[str, Any], system: Any, cases: Dataset, task: Task) -> fingerprints.Overlap:
     """Return the overlap of these cases with the run's training data.
 
     Without stored fingerprints, the run's own images must be unchanged.
@@ -216,9 +217,7 @@ def _overlap(
             split = prepare.read_split(folder, own, task)
         except UserError as error:
             why = _("the run keeps no fingerprints of its images, and its data is not as it was")
-            return fingerprints.Overlap(
-                len(cases), groups=groups, unknown=f"{why} ([{error.code}] {error.found})"
-            )
+            return fingerprints.Overlap(len(cases), groups=groups, unknown=f"{why} ([{error.code}] {error.found})")
         learnt = fingerprints.fingerprints(own, split.train)
     return replace(fingerprints.overlap(learnt, cases), groups=groups)
 

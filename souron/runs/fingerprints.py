@@ -108,11 +108,7 @@ def overlap(learnt: Fingerprints, cases: Dataset) -> Overlap:
     """Return the cases that are copies of training cases."""
     own = fingerprints(cases)
     known = dict(zip(learnt.digest, learnt.files, strict=True))
-    exact = [
-        (file, known[digest])
-        for file, digest in zip(own.files, own.digest, strict=True)
-        if digest in known
-    ]
+    exact = [(file, known[digest]) for file, digest in zip(own.files, own.digest, strict=True) if digest in known]
     if learnt.reduced is None or own.reduced is None:
         return Overlap(len(cases), exact)
     if len(learnt.files) * len(cases) > MOST**2:
@@ -142,7 +138,7 @@ def refuse(shared: Overlap) -> None:
         expected=_("images and patients that were not in training; else the figures are too good"),
         fix=_("other data, or allow_leak=true: the figures then come with a warning"),
         exit=3,
-    )  # fmt: skip
+    )
 
 
 def notes(shared: Overlap) -> list[str]:
@@ -171,9 +167,6 @@ def _shared(shared: Overlap) -> str:
         count = len(shared.exact) + len(shared.near)
         shown = ", ".join(names) + (", ..." if count > len(both) else "")
         texts.append(
-            text.format(
-                count=count, total=shared.total, exact=len(shared.exact), near=len(shared.near),
-                names=shown,
-            )
-        )  # fmt: skip
+            text.format(count=count, total=shared.total, exact=len(shared.exact), near=len(shared.near), names=shown)
+        )
     return "; ".join(texts)

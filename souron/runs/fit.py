@@ -88,12 +88,7 @@ def features(
 
 
 def learn(
-    fit: Trainer,
-    place: Path,
-    folder: Path,
-    trainings: int = 1,
-    number: int = 0,
-    film: Any = None,
+    fit: Trainer, place: Path, folder: Path, trainings: int = 1, number: int = 0, film: Any = None
 ) -> Iterator[Event]:
     """Train to the end of the budget, with checkpoints in ``place``, also on Ctrl-C.
 
@@ -170,9 +165,7 @@ class Keeper:
                 files.write_tensors(weights / "best.safetensors", fit.best, {})
                 kept = _("{why}; the weights of the last validation are kept in {folder}")
                 told = kept.format(why=trouble.found, folder=weights)
-                return UserError(
-                    trouble.code, told, expected=trouble.expected, fix=trouble.fix, exit=1
-                )
+                return UserError(trouble.code, told, expected=trouble.expected, fix=trouble.fix, exit=1)
         return trouble
 
 

@@ -122,16 +122,9 @@ def read_args(folder: Path, wanted: tuple[str, ...] = OF_A_RUN) -> dict[str, Any
             fix="ls runs/*",
             exit=3,
         ) from error
-    if (
-        not isinstance(args, dict)
-        or not args.keys() >= set(wanted)
-        or not isinstance(args.get("config", {}), dict)
-    ):
+    if not isinstance(args, dict) or not args.keys() >= set(wanted) or not isinstance(args.get("config", {}), dict):
         raise UserError(
-            "not a run",
-            _("{path} does not describe a run").format(path=path),
-            expected=", ".join(wanted),
-            exit=3,
+            "not a run", _("{path} does not describe a run").format(path=path), expected=", ".join(wanted), exit=3
         )
     return args
 
@@ -168,18 +161,14 @@ def _of_another_version(name: str, config: Any, given: dict[str, Any]) -> UserEr
             if asdict(registry.load_system(now)[1]).keys() == given.keys():
                 return UserError(
                     "earlier version",
-                    _("what was {name} when this run was made is {now} today").format(
-                        name=name, now=now
-                    ),
+                    _("what was {name} when this run was made is {now} today").format(name=name, now=now),
                     fix=_("write system: {now} into the run's args.yaml").format(now=now),
                     exit=3,
                 )
     unknown = sorted(given.keys() - asdict(config).keys())
     return UserError(
         "earlier version",
-        _("the run's {name} has what today's has not: {fields}").format(
-            name=name, fields=", ".join(unknown)
-        ),
+        _("the run's {name} has what today's has not: {fields}").format(name=name, fields=", ".join(unknown)),
         expected=", ".join(asdict(config)),
         fix=f"souron train {name}",
         exit=3,
@@ -236,8 +225,13 @@ def load(folder: Path, which: str = "best") -> Any:
     return system.eval()
 
 
-HASHED = ("weights/best.safetensors", "weights/last.safetensors", "weights/familiar.safetensors",
-          "split.csv", "fingerprints.safetensors")  # fmt: skip
+HASHED = (
+    "weights/best.safetensors",
+    "weights/last.safetensors",
+    "weights/familiar.safetensors",
+    "split.csv",
+    "fingerprints.safetensors",
+)
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -251,9 +245,7 @@ def _sha256(file: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise UserError(
-            "unreadable",
-            _("{path} cannot be read: {why}").format(path=file, why=error.strerror or error),
-            exit=3,
+            "unreadable", _("{path} cannot be read: {why}").format(path=file, why=error.strerror or error), exit=3
         ) from error
 
 
@@ -268,9 +260,7 @@ def changed(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     others = [
-        _("{file} (written {time})").format(
-            file=name, time=_minute((folder / name).stat().st_mtime)
-        )
+        _("{file} (written {time})").format(file=name, time=_minute((folder / name).stat().st_mtime))
         for name, sha256 in known.items()
         if name in HASHED and (folder / name).is_file() and _sha256(folder / name) != sha256
     ]
@@ -305,7 +295,4 @@ def refuse_changed(folder: Path) -> None:
 
 def as_plain(record: Any) -> dict[str, Any]:
     """Convert a dataclass to values for YAML and JSON."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(record).items()
-    }
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(record).items()}

@@ -31,9 +31,7 @@ MOST = 1_000_000  # images per command
 DRAWN_PUBLISHED = Path("runs/published")  # folder for images of published models
 MANY = 64  # default number of images
 STEPS = 20  # default steps of a published model
-IMGSZ = signature.Option(
-    "imgsz", diffusion_weights.SIDE, signature.Choice(N_("pixels a side"), 64, 1024)
-)
+IMGSZ = signature.Option("imgsz", diffusion_weights.SIDE, signature.Choice(N_("pixels a side"), 64, 1024))
 FROM_FILES = ("given", "image", "mask")  # options that name images
 NEEDS = {"kept": "given", "strength": "image"}  # options that require an image
 OR = "|"  # separates prompts
@@ -214,9 +212,7 @@ def numbers_of(system: Any, label: str) -> list[int]:
     for name in names:
         if name not in system.spec.labels:
             raise UserError(
-                "label",
-                _("no class is named {name!r}").format(name=name),
-                expected=", ".join(system.spec.labels),
+                "label", _("no class is named {name!r}").format(name=name), expected=", ".join(system.spec.labels)
             )
     return [system.spec.labels.index(name) for name in names]
 
@@ -259,19 +255,14 @@ def images_of(system: Any, name: str, path: str | Path) -> Tensor:
         )
     side = system.spec.side
     channels = 1 if name == "mask" else system.spec.channels
-    read = [
-        image_codec.square(image_codec.read(file, about=side), side, channels)
-        for file in files.find_files([path])
-    ]
+    read = [image_codec.square(image_codec.read(file, about=side), side, channels) for file in files.find_files([path])]
     if not read:
         raise UserError("no files", _("nothing was found at {files}").format(files=path), exit=3)
     values = torch.stack(read).float()
     return (values > 127.5).float() if name == "mask" else values / 127.5 - 1
 
 
-def check_together(
-    known: Mapping[str, Any], options: Mapping[str, Any], shown: Mapping[str, Tensor]
-) -> None:
+def check_together(known: Mapping[str, Any], options: Mapping[str, Any], shown: Mapping[str, Tensor]) -> None:
     """Raise UserError for an option without its image, and for an empty mask."""
     for name, needs in NEEDS.items():
         if name in options and needs in known and needs not in shown:
@@ -283,8 +274,11 @@ def check_together(
     if "mask" not in shown:
         return
     if "image" not in shown:
-        raise UserError("mask", _("{name} without {needs}").format(name="mask", needs="image"),
-                        expected="image=photo.png mask=mask.png")  # fmt: skip
+        raise UserError(
+            "mask",
+            _("{name} without {needs}").format(name="mask", needs="image"),
+            expected="image=photo.png mask=mask.png",
+        )
     if not shown["mask"].any():
         raise UserError(
             "mask",
@@ -322,9 +316,7 @@ def check_there(path: str | Path, own: Mapping[str, Any], changed: Mapping[str, 
         if name in own and name not in changed and not Path(str(own[name])).exists():
             raise UserError(
                 "no files",
-                _("{file} was made from {name}={path}, which is not here").format(
-                    file=path, name=name, path=own[name]
-                ),
+                _("{file} was made from {name}={path}, which is not here").format(file=path, name=name, path=own[name]),
                 expected=_("that file, in the folder you are in or named"),
                 fix=f"{name}=PATH",
                 exit=3,
@@ -353,9 +345,7 @@ def generator(folder: Path, args: Mapping[str, Any]) -> Any:
     if not hasattr(system, "drawing"):
         raise UserError(
             "task",
-            _("{run} holds {system}, which does not generate").format(
-                run=folder, system=args["system"]
-            ),
+            _("{run} holds {system}, which does not generate").format(run=folder, system=args["system"]),
             expected=_("a generator's run"),
             fix="souron train dcgan data=digits budget=60s",
         )

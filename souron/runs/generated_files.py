@@ -54,8 +54,13 @@ def write_film(path: Path, strip: Tensor, mark: Any, record: DrawnRecord) -> Non
 
     film = video(strip)
     frames = [enlarged(Image.fromarray(frame)) for frame in film.frames]
-    options = {"save_all": True, "append_images": frames[1:], "loop": 0, "lossless": True,
-               "duration": round(1000 / film.rate)}  # fmt: skip
+    options = {
+        "save_all": True,
+        "append_images": frames[1:],
+        "loop": 0,
+        "lossless": True,
+        "duration": round(1000 / film.rate),
+    }
     write(path.with_suffix(".webp"), frames[0], mark, record, **options)
     if decodes():
         large = Video(np.stack([np.asarray(frame) for frame in frames]), film.rate)

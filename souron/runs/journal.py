@@ -95,18 +95,17 @@ class Journal:
 def described(event: Any) -> dict[str, Any]:
     """Return the non-empty fields of an event for a line."""
     folder = str(event.folder) if event.folder else None
-    more = {"seconds_left": event.seconds_left, "text": event.text, "note": event.note,
-            "values": event.values,
-            "rows": event.rows, "folder": folder}  # fmt: skip
+    more = {
+        "seconds_left": event.seconds_left,
+        "text": event.text,
+        "note": event.note,
+        "values": event.values,
+        "rows": event.rows,
+        "folder": folder,
+    }
     said = {name: value for name, value in more.items() if value not in (None, "", {}, [])}
     texts = {name: text for name, text in said.items() if name in ("text", "note")}
-    return {
-        "time": time.time(),
-        "phase": event.phase,
-        "fraction": event.fraction,
-        **said,
-        **_translations(texts),
-    }
+    return {"time": time.time(), "phase": event.phase, "fraction": event.fraction, **said, **_translations(texts)}
 
 
 def _translations(texts: Mapping[str, str]) -> dict[str, Any]:

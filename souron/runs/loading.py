@@ -65,10 +65,7 @@ def language_model(name: str) -> Any:
         raise run_folder.not_trained(name)
     if not registry.talks(system.task):
         raise UserError(
-            "task",
-            _("{name} writes no text").format(name=name),
-            expected=_("a language model"),
-            fix="souron models",
+            "task", _("{name} writes no text").format(name=name), expected=_("a language model"), fix="souron models"
         )
     return system
 
@@ -93,6 +90,5 @@ def published_file(file: Path) -> Any:
 
 def published_systems() -> dict[str, Any]:
     """Return name -> class of the systems that read published weight files."""
-    able = [file.stem for file in registry.system_files()
-            if "def of_published(" in file.read_text(encoding="utf-8")]  # fmt: skip
+    able = [file.stem for file in registry.system_files() if "def of_published(" in file.read_text(encoding="utf-8")]
     return {name: registry.load_system(name)[0] for name in sorted(able)}

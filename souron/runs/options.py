@@ -14,29 +14,18 @@ from souron import registry
 from souron.kinds.signature import Choice
 from souron.utils.messages import N_, UserError, _, unknown_option
 
-Budget = Annotated[
-    str, Choice(N_("how much to train: 60s, 5min, 1h, 5ep, 20000ex (default 60s)"), metavar="B")
-]
-Side = Annotated[
-    int | None, Choice(N_("the images' side in pixels (default: the data's own)"), low=4)
-]
+Budget = Annotated[str, Choice(N_("how much to train: 60s, 5min, 1h, 5ep, 20000ex (default 60s)"), metavar="B")]
+Side = Annotated[int | None, Choice(N_("the images' side in pixels (default: the data's own)"), low=4)]
 Batch = Annotated[int, Choice(N_("batch size: cases in one step (default 128)"), low=1)]
-Augment = Annotated[
-    str | None,
-    Choice(N_("augmentation of training images: shift,mirror or none"), metavar="A"),
-]
+Augment = Annotated[str | None, Choice(N_("augmentation of training images: shift,mirror or none"), metavar="A")]
 Device = Annotated[str, Choice(N_("what computes: auto, cpu, cuda, cuda:1, mps"), metavar="X")]
 Group = Annotated[
     str | None,
-    Choice(
-        N_("which images belong to one patient: a column, a pattern for file names, or none"),
-        metavar="G",
-    ),
+    Choice(N_("which images belong to one patient: a column, a pattern for file names, or none"), metavar="G"),
 ]
 AllowLeak = Annotated[bool, Choice(N_("ignore leakage of patients or images (not recommended)"))]
 Window = Annotated[
-    str | None,
-    Choice(N_("grey values of DICOM to show: centre,width; full; the file's"), metavar="C,W"),
+    str | None, Choice(N_("grey values of DICOM to show: centre,width; full; the file's"), metavar="C,W")
 ]
 Freeze = Annotated[bool, Choice(N_("train only the last layer (transfer learning)"))]
 Seeds = Annotated[int, Choice(N_("runs of each system (default 3)"), low=1)]
@@ -73,15 +62,10 @@ class TrainOptions(_LearningOptions):
 
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
     pretrained: Annotated[
-        str | None,
-        Choice(N_("start from published weights, or from those of a run"), metavar="true|RUN"),
+        str | None, Choice(N_("start from published weights, or from those of a run"), metavar="true|RUN")
     ] = None
-    patience: Annotated[
-        int, Choice(N_("early stopping: validations without improvement; 0 never"), low=0)
-    ] = 0
-    rate: Annotated[
-        float | None, Choice(N_("the highest learning rate (default: the system's own)"))
-    ] = None
+    patience: Annotated[int, Choice(N_("early stopping: validations without improvement; 0 never"), low=0)] = 0
+    rate: Annotated[float | None, Choice(N_("the highest learning rate (default: the system's own)"))] = None
 
 
 @dataclass(frozen=True)
@@ -90,8 +74,7 @@ class CompareOptions(_LearningOptions):
 
     seeds: Seeds = 3
     pretrained: Annotated[
-        str | None,
-        Choice(N_("start each from its published weights, or from a run's"), metavar="true|RUN"),
+        str | None, Choice(N_("start each from its published weights, or from a run's"), metavar="true|RUN")
     ] = None
 
 
@@ -125,16 +108,7 @@ class Field:
     def of(cls, option: registry.OptionEntry, tasks: tuple[str, ...] = ()) -> "Field":
         kinds = {"int": int, "float": float, "bool": bool, "tuple[str, ...]": tuple}
         kind = kinds.get(option.type, str)
-        return cls(
-            option.name,
-            kind,
-            option.default,
-            option.help,
-            option.metavar,
-            option.low,
-            tasks,
-            option.of,
-        )
+        return cls(option.name, kind, option.default, option.help, option.metavar, option.low, tasks, option.of)
 
     @property
     def word(self) -> str:
@@ -187,9 +161,7 @@ def task_fields(options: type) -> list[Field]:
     return list(found.values())
 
 
-def read(
-    options: type, given: Mapping[str, Any], fix: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def read(options: type, given: Mapping[str, Any], fix: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the common options with defaults, and those of the task.
 
     Raises UserError for an unknown name.
@@ -216,15 +188,11 @@ def of_task(task: str, args: Mapping[str, Any]) -> dict[str, Any]:
         if value not in (None, field.default) and field.name not in known:
             raise UserError(
                 "option",
-                _("{task} takes no {name}").format(
-                    task=registry.task_name(task), name=f"{field.name}={value}"
-                ),
+                _("{task} takes no {name}").format(task=registry.task_name(task), name=f"{field.name}={value}"),
                 expected=_("options of {tasks} only there").format(
                     tasks=", ".join(map(registry.task_name, field.tasks))
                 ),
-                fix=f"souron train --help  ({', '.join(known)})"
-                if known
-                else "souron train --help",
+                fix=f"souron train --help  ({', '.join(known)})" if known else "souron train --help",
                 exit=2,
             )
     return {name: args[name] for name in known if args.get(name) is not None}

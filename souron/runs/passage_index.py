@@ -24,9 +24,7 @@ MOST_BYTES = 500_000_000
 NAME = "vectors"
 
 
-def indexed(
-    system: Any, text: str, sentences: Sequence[str], keep: bool = True
-) -> Iterator[tuple[float, Any]]:
+def indexed(system: Any, text: str, sentences: Sequence[str], keep: bool = True) -> Iterator[tuple[float, Any]]:
     """Yield progress 0..1 and, at the end, the index, from the cache if possible."""
     if not (keep and system.slow_index and sentences):
         yield from system.index(sentences)

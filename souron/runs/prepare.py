@@ -42,9 +42,7 @@ def task_options(args: Mapping[str, Any], task: Task) -> Any:
 
 
 def dataset_for(
-    args: dict[str, Any],
-    progress: Callable[[int, int], None] | None = None,
-    large: Large = "decode",
+    args: dict[str, Any], progress: Callable[[int, int], None] | None = None, large: Large = "decode"
 ) -> Dataset:
     """Load the data that the options name.
 
@@ -56,9 +54,16 @@ def dataset_for(
     published = args["pretrained"] == "True"
     side = args["side"] or (task.published_side(_first_system(args)) if published else 0) or None
     data = load.load(
-        args["data"], side, args.get("group"), args.get("window"), task.fewest_classes, progress,
-        large if task.held_out else "refuse", task.formats, task.target,
-    )  # fmt: skip
+        args["data"],
+        side,
+        args.get("group"),
+        args.get("window"),
+        task.fewest_classes,
+        progress,
+        large if task.held_out else "refuse",
+        task.formats,
+        task.target,
+    )
     task.check(data, task_options(args, task))
     return coloured(data, task.published_channels(_first_system(args))) if published else data
 
@@ -117,12 +122,7 @@ def _near_duplicates(data: Dataset) -> Sequence[tuple[int, int]]:
     with landmarks are taken in one pose, so that those of different patients look alike: there only
     equal pixels count.
     """
-    if (
-        not data.images
-        or data.has("points")
-        or isinstance(data.stored, Sketch)
-        or len(data) > MOST_COMPARED
-    ):
+    if not data.images or data.has("points") or isinstance(data.stored, Sketch) or len(data) > MOST_COMPARED:
         return ()
     near = duplicates.near(data.stored)
     return [*near, *duplicates.altered(data.stored, near)]
@@ -170,9 +170,7 @@ def _freeze(model: Any, pretrained: str) -> None:
     if not registry.load_task(model.task).head(model):
         raise UserError(
             "option",
-            _("{task} has no last layer that could be trained alone").format(
-                task=registry.task_name(model.task)
-            ),
+            _("{task} has no last layer that could be trained alone").format(task=registry.task_name(model.task)),
             expected=_("freeze=true with a classifier"),
             exit=2,
         )
@@ -189,15 +187,11 @@ def _from_run(folder: Path, kind: Any, config: Any, spec: Any) -> Any:
     if other.task not in (kind.task, *task.begins_with):
         raise UserError(
             "pretrained",
-            _("{folder} is a run of {task}").format(
-                folder=folder, task=registry.task_name(other.task)
-            ),
+            _("{folder} is a run of {task}").format(folder=folder, task=registry.task_name(other.task)),
             expected=_("a run of {task}").format(task=registry.task_name(kind.task)),
             exit=3,
         )
-    inherited = {
-        name: getattr(other.spec, name) for name in task.inherits if hasattr(other.spec, name)
-    }
+    inherited = {name: getattr(other.spec, name) for name in task.inherits if hasattr(other.spec, name)}
     if other.task != kind.task and hasattr(kind, "begin_with"):
         model = kind(kind.sized_for(config, other), replace(spec, **inherited))
         model.begin_with(other, folder)

@@ -21,9 +21,7 @@ PROMPTS = ("a blue bird on the left, on grass", "草の上の左側に、一羽�
 
 
 @torch.no_grad()
-def showing(
-    tasks: Collection[str] = (), project: str | Path = "runs", name: str = "ready"
-) -> Iterator[Event]:
+def showing(tasks: Collection[str] = (), project: str | Path = "runs", name: str = "ready") -> Iterator[Event]:
     """Run every ready-trained system of these tasks, or of all.
 
     The last event carries a ``ReadyRecord``, whose folder holds ``ready.html``. Raises UserError if

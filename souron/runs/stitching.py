@@ -63,9 +63,8 @@ class Part:
         left, top, right, bottom = both = common(self.edges, there)
         if filled(both):
             own = np.unpackbits(
-                self.bits[top - self.edges[1] : bottom - self.edges[1]],
-                axis=1, count=self.edges[2] - self.edges[0],
-            ).astype(bool)  # fmt: skip
+                self.bits[top - self.edges[1] : bottom - self.edges[1]], axis=1, count=self.edges[2] - self.edges[0]
+            ).astype(bool)
             made[top - there[1] : bottom - there[1], left - there[0] : right - there[0]] = own[
                 :, left - self.edges[0] : right - self.edges[0]
             ]
@@ -101,9 +100,7 @@ class Thing:
             for part in self.parts:
                 own = common(part.core, there)
                 if filled(own):
-                    made[own[1] - top : own[3] - top, own[0] - begin : own[2] - begin] = (
-                        part.within(own)
-                    )
+                    made[own[1] - top : own[3] - top, own[0] - begin : own[2] - begin] = part.within(own)
             yield made, begin, top
 
 
@@ -124,17 +121,15 @@ class Stitched:
         self.painted = np.zeros(self.small[::-1], np.uint8)  # colour of each pixel, from 1 on
         self.being_written = self.folder / ".objects.json.part"
         about = {
-            "images": [{"id": 1, "file_name": self.name, "width": self.size[0],
-                        "height": self.size[1]}],
+            "images": [{"id": 1, "file_name": self.name, "width": self.size[0], "height": self.size[1]}],
             "categories": [{"id": n, "name": name} for n, name in enumerate(self.classes, 1)],
-        }  # fmt: skip
+        }
         self.lines = [json.dumps(about, ensure_ascii=False)[:-1] + ', "annotations": [']
         self.being_written.write_text("", encoding="utf-8")
 
     def add(self, answer: Any, window: Edges, core: Edges) -> None:
         """Add a ``Mask`` of objects in a tile. Tiles must come row by row."""
-        self._finish([thing for thing in self.things
-                      if all(part.window[3] <= window[1] for part in thing.parts)])  # fmt: skip
+        self._finish([thing for thing in self.things if all(part.window[3] <= window[1] for part in thing.parts)])
         there: dict[Edges, list[Part]] = {}
         for thing in self.things:
             for part in thing.parts:
@@ -143,9 +138,7 @@ class Stitched:
         for other, parts in there.items():
             strip = common(window, other)
             if filled(strip):
-                for _agreed, one, two in sorted(
-                    _pairs(new, parts, strip), key=lambda pair: -pair[0]
-                ):
+                for _agreed, one, two in sorted(_pairs(new, parts, strip), key=lambda pair: -pair[0]):
                     self._unite(one.thing, two.thing)
 
     def _parts(self, answer: Any, window: Edges, core: Edges) -> Iterator[Part]:
@@ -208,24 +201,33 @@ class Stitched:
         left, top, right, bottom = hull(seen)
         number = len(self.found) + 1
         told = {
-            "id": number, "image_id": 1, "category_id": best.label + 1, "iscrowd": 0,
-            "score": round(best.score, 4), "area": pixels,
+            "id": number,
+            "image_id": 1,
+            "category_id": best.label + 1,
+            "iscrowd": 0,
+            "score": round(best.score, 4),
+            "area": pixels,
             "bbox": [left, top, right - left, bottom - top],
             "segmentation": {"size": list(self.size[::-1]), "counts": contour.letters(lengths)},
-        }  # fmt: skip
+        }
         self.lines.append(("" if number == 1 else ",") + "\n" + json.dumps(told))
-        self.found.append({
-            "label": self.classes[best.label], "score": told["score"],
-            "xyxy": [left, top, right, bottom], "pixels": pixels,
-        })  # fmt: skip
+        self.found.append(
+            {
+                "label": self.classes[best.label],
+                "score": told["score"],
+                "xyxy": [left, top, right, bottom],
+                "pixels": pixels,
+            }
+        )
 
     def _paint(self, mask: Area, left: int, top: int, label: int) -> None:
         """Paint a mask into the overview."""
         high, wide = mask.shape
         ranges = []
         for first, length, small, full in (
-            (top, high, self.small[1], self.size[1]), (left, wide, self.small[0], self.size[0])
-        ):  # fmt: skip
+            (top, high, self.small[1], self.size[1]),
+            (left, wide, self.small[0], self.size[0]),
+        ):
             places = np.arange(ceil(first * small / full), ceil((first + length) * small / full))
             at = (places * full // small - first).clip(0, length - 1)
             ranges.append((places, at))
@@ -276,9 +278,7 @@ def filled(edges: Edges) -> bool:
     return edges[0] < edges[2] and edges[1] < edges[3]
 
 
-def _pairs(
-    new: Sequence[Part], old: Sequence[Part], strip: Edges
-) -> Iterator[tuple[float, Part, Part]]:
+def _pairs(new: Sequence[Part], old: Sequence[Part], strip: Edges) -> Iterator[tuple[float, Part, Part]]:
     """Yield the pieces of two tiles that are one object, with their agreement."""
     edges = np.array([part.edges for part in old])
     for one in new:
@@ -301,8 +301,7 @@ def agreement(one: Part, two: Part, strip: Edges) -> float:
     first, second = one.within(around), two.within(around)
     shared = int((first & second).sum())
     iou = shared / max(1, int((first | second).sum()))
-    held = any(part.cut and shared >= HELD * max(1, int(mask.sum()))
-               for part, mask in ((one, first), (two, second)))  # fmt: skip
+    held = any(part.cut and shared >= HELD * max(1, int(mask.sum())) for part, mask in ((one, first), (two, second)))
     return iou if iou >= AGREE or held else 0.0
 
 

@@ -65,17 +65,22 @@ class TilesRecord:
         kind = {"areas": self.areas} if self.areas else {"boxes": self.boxes}
         broken = {"broken": self.broken} if self.broken else {}
         microns = {"microns_per_pixel": self.microns} if self.microns else {}
-        return {"width": self.size[0], "height": self.size[1], **microns, "tiles": self.tiles,
-                **kind, **broken, "saved": str(self.folder)}  # fmt: skip
+        return {
+            "width": self.size[0],
+            "height": self.size[1],
+            **microns,
+            "tiles": self.tiles,
+            **kind,
+            **broken,
+            "saved": str(self.folder),
+        }
 
 
 def grid(size: tuple[int, int], tile: int, overlap: float = OVERLAP) -> list[Tile]:
     """Return the tiles of an image of that width and height, row by row."""
     columns, rows = (_axis(length, tile, overlap) for length in size)
     return [
-        Tile((left[0], top[0], left[1], top[1]), (left[2], top[2], left[3], top[3]))
-        for top in rows
-        for left in columns
+        Tile((left[0], top[0], left[1], top[1]), (left[2], top[2], left[3], top[3])) for top in rows for left in columns
     ]
 
 
@@ -90,13 +95,7 @@ def _axis(length: int, tile: int, overlap: float) -> list[tuple[int, int, int, i
 
 
 def tiling(
-    look: Callable[[Picture], Kind],
-    path: Path,
-    folder: Path,
-    *,
-    tile: int,
-    overlap: float = OVERLAP,
-    iou: float = 0.7,
+    look: Callable[[Picture], Kind], path: Path, folder: Path, *, tile: int, overlap: float = OVERLAP, iou: float = 0.7
 ) -> Iterator[Event]:
     """Run ``look`` on each tile: it returns ``Boxes``, or a ``Mask`` of classes or objects.
 
@@ -122,9 +121,11 @@ def tiling(
                 record.seconds = time.perf_counter() - begun
                 done = record.tiles / len(tiles)
                 yield Event(
-                    "watch", done, record.seconds * (1 / done - 1),
+                    "watch",
+                    done,
+                    record.seconds * (1 / done - 1),
                     _("tile {number} of {count}").format(number=record.tiles, count=len(tiles)),
-                )  # fmt: skip
+                )
         except KeyboardInterrupt:
             record.broken = _("stopped after {count} tiles").format(count=record.tiles)
         except OSError as error:
@@ -143,9 +144,7 @@ def check(tile: int, overlap: float) -> None:
         )
 
 
-def _store(
-    answer: Kind, size: tuple[int, int], folder: Path, name: str
-) -> "_Boxes | _Areas | _Objects":
+def _store(answer: Kind, size: tuple[int, int], folder: Path, name: str) -> "_Boxes | _Areas | _Objects":
     if isinstance(answer, Boxes):
         return _Boxes(answer.classes)
     if isinstance(answer, Mask) and answer.area.ndim == 2:
@@ -192,10 +191,9 @@ class _Boxes:
         rows = np.concatenate([np.zeros((0, 7)), *self.rows])
         rows = merged(rows, iou)
         record.boxes = [
-            {"label": self.classes[int(label)], "score": round(score, 4),
-             "xyxy": [round(edge, 1) for edge in edges]}
+            {"label": self.classes[int(label)], "score": round(score, 4), "xyxy": [round(edge, 1) for edge in edges]}
             for label, *edges, score, _cut in rows.tolist()
-        ]  # fmt: skip
+        ]
         with (record.folder / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["label", "left", "top", "right", "bottom", "score"])
@@ -269,9 +267,7 @@ class _Areas:
 class _Objects:
     """A mask for each object, in a COCO file."""
 
-    def __init__(
-        self, classes: Sequence[str], size: tuple[int, int], folder: Path, name: str
-    ) -> None:
+    def __init__(self, classes: Sequence[str], size: tuple[int, int], folder: Path, name: str) -> None:
         scale = min(1.0, SHOWN / max(size))
         small = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
         self.stitched = Stitched(classes, size, small, name, folder)

@@ -222,9 +222,7 @@ def _estimated(
     return ready, _estimate(task, args, ready, tried, less)
 
 
-def _estimate(
-    task: Task, args: dict[str, Any], ready: _Ready, tried: Probe, less: Any
-) -> _Estimate:
+def _estimate(task: Task, args: dict[str, Any], ready: _Ready, tried: Probe, less: Any) -> _Estimate:
     """Return the estimated cost of all trainings and tests."""
     plan, fit, everything = ready.plan, ready.fit, ready.everything
     training = [tried.seconds(fit), *crossval.seconds(plan, fit, tried)]
@@ -249,9 +247,7 @@ def _estimate(
     return _Estimate(told, note if less else "")
 
 
-def _new_folder(
-    task: Task, args: dict[str, Any], ready: _Ready, project: str, name: str | None
-) -> Path:
+def _new_folder(task: Task, args: dict[str, Any], ready: _Ready, project: str, name: str | None) -> Path:
     """Create the folder of a run, with its arguments, its split and its data's fingerprints."""
     default = f"{args['system']}-{display_names.folder(str(args['data']))}"
     folder = files.new_folder(Path(project) / task.name, name or default)
@@ -261,9 +257,7 @@ def _new_folder(
     return folder
 
 
-def _record(
-    folder: Path, task: Task, args: dict[str, Any], ready: _Ready, estimate: _Estimate
-) -> RunRecord:
+def _record(folder: Path, task: Task, args: dict[str, Any], ready: _Ready, estimate: _Estimate) -> RunRecord:
     """Return the record of a training that has ended, without its tests."""
     plan, model, fit, everything = ready.plan, ready.model, ready.fit, ready.everything
     return RunRecord(
@@ -305,9 +299,7 @@ def staged(stages: Mapping[str, float], seconds: float) -> str:
     return _("It is trained in stages: {stages}.").format(stages=Message(", ").join(each))
 
 
-def _testing_seconds(
-    task: Task, fit: Trainer, plan: Plan, look: float, training: list[float], cases: int
-) -> float:
+def _testing_seconds(task: Task, fit: Trainer, plan: Plan, look: float, training: list[float], cases: int) -> float:
     """Estimate the seconds of all tests and the report, in addition to training."""
     tested = len(plan.repeats) * len(fit.setup.test) if plan.repeats else cases
     watched = LOOKS * len(fit.val or ()) * len(training)
@@ -324,14 +316,10 @@ def _test(record: RunRecord, task: Task, ready: _Ready, args: dict[str, Any]) ->
     setup.steps = fit.step
     decision = task.decide(fit.system, parts.val, setup)
     seen = fit.curve[-1].get("examples", 0) if fit.curve else 0
-    record.unlike = yield from check(
-        record.folder, task, record.model.whole, everything, plan.kept, seen
-    )
+    record.unlike = yield from check(record.folder, task, record.model.whole, everything, plan.kept, seen)
     if plan.repeats:
         trainings = Trainings.empty(everything, decision, len(plan.repeats))
-        spent = yield from crossval.rounds(
-            record.folder, trainings, args, plan, ready.computed, setup
-        )
+        spent = yield from crossval.rounds(record.folder, trainings, args, plan, ready.computed, setup)
         record.folds, record.trainings = len(plan.repeats[0]), plan.trainings
         record.outcome = Cost(record.outcome.seconds + sum(spent), 0)
     else:
@@ -359,11 +347,14 @@ def receipt(args: dict[str, Any], data: Dataset) -> dict[str, Any]:
         "options": {name: value for name, value in args.items() if name != "seen"},
         "command": command("train", args),
         "data": {
-            "name": data.name, "cases": len(data), "hash": hasher.hexdigest(),
-            "source": data.source, "licence": data.licence,
+            "name": data.name,
+            "cases": len(data),
+            "hash": hasher.hexdigest(),
+            "source": data.source,
+            "licence": data.licence,
         },
         "machine": hardware.facts(),
-    }  # fmt: skip
+    }
 
 
 def command(verb: str, args: dict[str, Any]) -> str:
@@ -376,9 +367,7 @@ def command(verb: str, args: dict[str, Any]) -> str:
         if field.name not in run_options.NOT_KEPT and field.name != "device"
     ]
     given = {field.word: args.get(field.name) for field in fields} | args["changes"]
-    options = [
-        f"{name}={value}" for name, value in given.items() if str(value) not in ("None", "False")
-    ]
+    options = [f"{name}={value}" for name, value in given.items() if str(value) not in ("None", "False")]
     words = ["souron", verb, args["system"], f"data={args['data']}", *options]
     return " ".join(shlex.quote(word) for word in words)
 

@@ -15,13 +15,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import psutil
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
-from starlette.responses import (
-    HTMLResponse,
-    JSONResponse,
-    PlainTextResponse,
-    RedirectResponse,
-    Response,
-)
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import Scope
 
 from souron.utils.messages import LANGUAGES, UserError, _, language
@@ -33,10 +27,7 @@ INERT = (
     "media-src data:; frame-ancestors 'self'; sandbox"
 )
 CLOSED = "default-src 'none'; frame-ancestors 'none'"  # of a page that redirects
-REFUSAL = (
-    '<!doctype html><html lang="{language}"><meta charset="utf-8"><title>souron</title>'
-    "<pre>{text}</pre></html>"
-)
+REFUSAL = '<!doctype html><html lang="{language}"><meta charset="utf-8"><title>souron</title><pre>{text}</pre></html>'
 
 
 class Refused(Exception):
@@ -49,8 +40,7 @@ class Refused(Exception):
     def answer(self, scope: Scope) -> Response:
         """Respond with JSON to a JSON request, with a page to a browser, otherwise with text."""
         headers, text = Headers(scope=scope), str(self.trouble)
-        safe = {"Content-Security-Policy": INERT, "Cache-Control": "no-store",
-                "X-Content-Type-Options": "nosniff"}  # fmt: skip
+        safe = {"Content-Security-Policy": INERT, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         if headers.get("content-type", "").startswith("application/json"):
             return JSONResponse({"detail": text}, self.status, safe)
         if "text/html" in headers.get("accept", ""):
@@ -104,9 +94,7 @@ class Door:
     Sec-Fetch-Site, which every browser sends.
     """
 
-    def __init__(
-        self, port: int, *, token: str = "", lan: bool = False, programs: bool = False
-    ) -> None:
+    def __init__(self, port: int, *, token: str = "", lan: bool = False, programs: bool = False) -> None:
         self.port, self.token, self.lan, self.programs = port, token, lan, programs
         self.cookie = f"souron-{port}"  # a browser sends cookies to every port of a computer
 

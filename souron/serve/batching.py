@@ -24,9 +24,7 @@ class Batcher:
     batches do not wait for each other.
     """
 
-    def __init__(
-        self, predict: Callable[[list[Any]], Sequence[Any]], max_batch: int, threads: int = 1
-    ) -> None:
+    def __init__(self, predict: Callable[[list[Any]], Sequence[Any]], max_batch: int, threads: int = 1) -> None:
         self.predict, self.max_batch = predict, max_batch
         self.cores, self.computing = torch.get_num_threads(), 0  # computing: batches
         self.queue: deque[tuple[Any, Future, threading.Event]] = deque()
@@ -34,9 +32,7 @@ class Batcher:
         self.batches = self.cases = 0  # computed so far
         self.closing = False
         self.changed = threading.Condition()
-        self.threads = [
-            threading.Thread(target=self._run, name="network", daemon=True) for _ in range(threads)
-        ]
+        self.threads = [threading.Thread(target=self._run, name="network", daemon=True) for _ in range(threads)]
         for thread in self.threads:
             thread.start()
 
@@ -88,9 +84,7 @@ class Batcher:
     def _take(self) -> list[tuple[Any, Future]]:
         """Take the next batch off the queue, without cancelled inputs."""
         with self.changed:
-            self.changed.wait_for(
-                lambda: len(self.queue) >= self.max_batch or not self.decoding, BATCH_WAIT
-            )
+            self.changed.wait_for(lambda: len(self.queue) >= self.max_batch or not self.decoding, BATCH_WAIT)
             size = min(self.max_batch, len(self.queue))
             taken = [self.queue.popleft() for _ in range(size)]
             self.changed.notify_all()

@@ -18,15 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
-from souron.evaluation.language.conversation import (
-    LENGTH,
-    MOST_DRAWN,
-    MOST_LENGTH,
-    Answer,
-    Reply,
-    Screen,
-    Voice,
-)
+from souron.evaluation.language.conversation import LENGTH, MOST_DRAWN, MOST_LENGTH, Answer, Reply, Screen, Voice
 from souron.evaluation.language.text_generation import Sampling
 from souron.kinds.chat import Chat, Turn
 from souron.serve import uploads
@@ -37,9 +29,14 @@ from souron.utils.messages import UserError, _
 MOST_STOPS, LONGEST_STOP = 4, 200
 MOST_MESSAGES = 10_000
 STATUS = {  # error code -> HTTP status; 400 for other codes
-    "model": 404, "too large": 413, "content type": 415, "bug": 500, "memory": 500, "busy": 503,
+    "model": 404,
+    "too large": 413,
+    "content type": 415,
+    "bug": 500,
+    "memory": 500,
+    "busy": 503,
     "timeout": 504,
-}  # fmt: skip
+}
 ENDS = {"end": "stop", "length": "length", "context": "length", "user": "stop"}
 DONE = "data: [DONE]\n\n"
 
@@ -76,10 +73,9 @@ class Asked(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0.01, le=1)
     seed: int | None = Field(None, ge=0, le=MOST_DRAWN)
-    stop: Annotated[
-        list[Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]],
-        BeforeValidator(_listed),
-    ] = Field([], max_length=MOST_STOPS)
+    stop: Annotated[list[Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]], BeforeValidator(_listed)] = (
+        Field([], max_length=MOST_STOPS)
+    )
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     n: Literal[1] | None = 1
@@ -143,9 +139,7 @@ def screen(service: Service) -> Screen | None:
     return service.filtered.screen() if service.filtered else None
 
 
-async def answered(
-    request: Request, service: Service, form: "type[ChatAsked | TextAsked]"
-) -> Response:
+async def answered(request: Request, service: Service, form: "type[ChatAsked | TextAsked]") -> Response:
     """Answer one request; the answers to several requests are generated one after the other."""
     try:
         if service.waiting >= service.limits.requests:
@@ -160,8 +154,7 @@ async def answered(
         return failed(error)
     chat = form is ChatAsked
     words = Words(service, answer, asked.stop)
-    told = Told(service.name, chat, answer, bool(asked.stream_options and
-                asked.stream_options.include_usage))  # fmt: skip
+    told = Told(service.name, chat, answer, bool(asked.stream_options and asked.stream_options.include_usage))
     if asked.stream:
         return StreamingResponse(streamed(words, told), media_type="text/event-stream")
     try:
@@ -180,9 +173,7 @@ async def read(request: Request, service: Service, form: type[Any]) -> Any:
         where = ".".join(map(str, first["loc"]))
         raise UserError(
             "request",
-            _("the request is not understood: {where}: {why}").format(
-                where=where, why=first["msg"]
-            ),
+            _("the request is not understood: {where}: {why}").format(where=where, why=first["msg"]),
             expected=as_json(EXAMPLES[form]),
         ) from error
     if asked.model and asked.model != service.name:
@@ -269,9 +260,7 @@ class Words:
 
 def _begun(text: str, stops: Sequence[str]) -> int:
     """Return the number of characters at the end that may be the beginning of a stop text."""
-    return max(
-        (n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0
-    )
+    return max((n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
 
 
 class Told:
@@ -294,12 +283,24 @@ class Told:
             "total_tokens": reply.prompt_tokens + reply.tokens,
         }
         own = reply.as_json()
-        return {"usage": used, "souron": {
-            "dropped_turns": len(reply.dropped_turns),
-            **{name: own[name] for name in ("dropped_tokens", "stopped_by", "seconds_to_first",
-                                            "tokens_per_second", "engine", "seed")},
-            **self.withheld(reply),
-        }}  # fmt: skip
+        return {
+            "usage": used,
+            "souron": {
+                "dropped_turns": len(reply.dropped_turns),
+                **{
+                    name: own[name]
+                    for name in (
+                        "dropped_tokens",
+                        "stopped_by",
+                        "seconds_to_first",
+                        "tokens_per_second",
+                        "engine",
+                        "seed",
+                    )
+                },
+                **self.withheld(reply),
+            },
+        }
 
     def withheld(self, reply: Reply) -> dict[str, Any]:
         """Return the reasons why sentences were withheld, without the sentences."""
@@ -308,10 +309,7 @@ class Told:
         return {"withheld": [found.kind or "lexicon" for found in reply.withheld]}
 
     def whole(self, words: Words) -> dict[str, Any]:
-        said = (
-            {"message": {"role": "assistant", "content": words.text}}
-            if self.chat else {"text": words.text}
-        )  # fmt: skip
+        said = {"message": {"role": "assistant", "content": words.text}} if self.chat else {"text": words.text}
         choice = {"index": 0, **said, "logprobs": None, "finish_reason": self.end(words)}
         kind = "chat.completion" if self.chat else "text_completion"
         return {**self.about, "object": kind, "choices": [choice], **self.counts()}

@@ -72,9 +72,7 @@ class ClassifierPredictor:
     def _probabilities(self, image: Tensor) -> list[Tensor]:
         return list(self.network(image).float().softmax(1))
 
-    def encode(
-        self, output: tuple[Tensor, Familiarity | None], options: dict[str, Any]
-    ) -> dict[str, Any]:
+    def encode(self, output: tuple[Tensor, Familiarity | None], options: dict[str, Any]) -> dict[str, Any]:
         """Return the most probable labels first; ties keep the order of the labels."""
         probabilities, familiar = output
         values, order = probabilities.sort(descending=True, stable=True)

@@ -22,8 +22,7 @@ class BoundedProtocol(H11Protocol):
         super().connection_made(transport)
         mine = [other for other in self.connections if _address(other) == _address(self)]
         if len(mine) > MOST_OF_ADDRESS:
-            idle = {other._due.when(): other for other in mine
-                    if isinstance(other, BoundedProtocol) and other._due}  # fmt: skip
+            idle = {other._due.when(): other for other in mine if isinstance(other, BoundedProtocol) and other._due}
             if not idle:
                 transport.close()
                 return

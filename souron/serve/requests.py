@@ -14,9 +14,7 @@ from souron.utils.messages import UserError, _
 Work = Coroutine[Any, Any, Any]
 
 
-async def answer(
-    request: Request, service: Service, read: Work, work: Callable[[Any], Work]
-) -> Response:
+async def answer(request: Request, service: Service, read: Work, work: Callable[[Any], Work]) -> Response:
     """Respond with the JSON of what ``work`` returns for the body that ``read`` returns.
 
     Each has the service's seconds. Raises UserError ("busy", "timeout") and ClientDisconnect.
@@ -24,12 +22,7 @@ async def answer(
     seconds = service.limits.seconds
     if service.waiting >= service.limits.requests:
         read.close()
-        raise UserError(
-            "busy",
-            _("too many requests wait"),
-            expected=_("fewer at a time"),
-            fix=_("again in a second"),
-        )
+        raise UserError("busy", _("too many requests wait"), expected=_("fewer at a time"), fix=_("again in a second"))
     service.waiting += 1
     try:
         async with asyncio.timeout(seconds):

@@ -70,9 +70,7 @@ class Service:
         finally:
             cancelled.set()
 
-    def _decode(
-        self, upload: Upload, options: dict[str, Any], cancelled: threading.Event
-    ) -> list[tuple[str, Future]]:
+    def _decode(self, upload: Upload, options: dict[str, Any], cancelled: threading.Event) -> list[tuple[str, Future]]:
         """Queue the items of a file; return their names and future outputs."""
         queued: list[tuple[str, Future]] = []
         try:

@@ -84,8 +84,7 @@ def request_body() -> dict[str, Any]:
     files = {"type": "array", "items": {"type": "string", "format": "binary"}}
     form = {"type": "object", "properties": {"file": files}, "required": ["file"]}
     example = "curl -F file=@cat.jpg -F file=@dog.jpg"
-    content = {FORM: {"schema": form, "example": example},
-               JSON: {"schema": schema, "example": EXAMPLE}}  # fmt: skip
+    content = {FORM: {"schema": form, "example": example}, JSON: {"schema": schema, "example": EXAMPLE}}
     return {"required": True, "content": content}
 
 
@@ -124,11 +123,7 @@ async def json_body(request: Request, most: int) -> bytes:
     """Read a body of JSON. Raises UserError for another type, and beyond ``most`` bytes."""
     sort = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if sort != JSON:
-        raise UserError(
-            "content type",
-            _("the request is of the type {name!r}").format(name=sort[:100]),
-            expected=JSON,
-        )
+        raise UserError("content type", _("the request is of the type {name!r}").format(name=sort[:100]), expected=JSON)
     return b"".join([chunk async for chunk in limited(request, most)])
 
 

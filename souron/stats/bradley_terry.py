@@ -137,8 +137,7 @@ def fit(
     rating, shrunk = _likeliest(wins + prior * apart), _likeliest(wins + SHRUNK * apart)
     together = wins + wins.T + 2 * prior * apart
     covariance = _inverse(_information(together, scipy.special.expit(shrunk[:, None] - shrunk)))
-    names, number = np.unique([str(each) for each in questions or range(len(a))],
-                              return_inverse=True)  # fmt: skip
+    names, number = np.unique([str(each) for each in questions or range(len(a))], return_inverse=True)
     clustered = None
     if 1 < len(names) < len(a):
         residual = outcome - scipy.special.expit(rating[a] - rating[b])

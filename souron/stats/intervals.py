@@ -10,17 +10,7 @@ import scipy
 from numpy.typing import ArrayLike
 
 from souron.stats.records import Measure
-from souron.stats.variance import (
-    LENT,
-    Scores,
-    _binary,
-    _freedom,
-    _part,
-    _quantile,
-    _table,
-    _units,
-    spread,
-)
+from souron.stats.variance import LENT, Scores, _binary, _freedom, _part, _quantile, _table, _units, spread
 
 FEW = 3  # successes or failures too few for Wilson's interval
 MISSED = 1.3  # ratio of the kurtosis of losses to that of a sample (by simulation)
@@ -36,9 +26,7 @@ class IntraclassCorrelation:
     freedom: float
 
     @classmethod
-    def of(
-        cls, scores: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None
-    ) -> "IntraclassCorrelation":
+    def of(cls, scores: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None) -> "IntraclassCorrelation":
         """Estimate it from scores (seeds, cases) that are 0 or 1."""
         n, value = scores.shape[1], float(scores.mean())
         _names, sizes = np.unique(range(n) if groups is None else groups, return_counts=True)
@@ -151,9 +139,7 @@ def share_interval(
     variance, drawn_freedom = spread(scores, groups, trainings)
     varies = 0 < value < 1 and 0 < variance < math.inf
     sure = most if varies else min(drawn if units is None else units, most)
-    low, high = (
-        _wilson(value, sure, _quantile(level, drawn_freedom)) if sure < math.inf else (1.0, 0.0)
-    )
+    low, high = _wilson(value, sure, _quantile(level, drawn_freedom)) if sure < math.inf else (1.0, 0.0)
     if varies:
         alike, few = value * (1 - value) / variance, min(_freedom(each, drawn_freedom), freedom)
         ends = _wilson(value, alike, _quantile(level, few))
@@ -162,10 +148,7 @@ def share_interval(
 
 
 def overlap_interval(
-    scores: ArrayLike,
-    groups: Sequence[Any] | None = None,
-    level: float = 0.95,
-    trainings: ArrayLike | None = None,
+    scores: ArrayLike, groups: Sequence[Any] | None = None, level: float = 0.95, trainings: ArrayLike | None = None
 ) -> Measure:
     """Return the mean of scores in 0..1 of which a few may be 0, with an interval.
 
@@ -195,10 +178,7 @@ def unseen(n: int, level: float = 0.95) -> float:
 
 
 def loss_interval(
-    scores: ArrayLike,
-    groups: Sequence[Any] | None = None,
-    level: float = 0.95,
-    trainings: ArrayLike | None = None,
+    scores: ArrayLike, groups: Sequence[Any] | None = None, level: float = 0.95, trainings: ArrayLike | None = None
 ) -> Measure:
     """Return the mean of scores of which none is negative and few are large, such as log losses.
 

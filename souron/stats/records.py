@@ -54,7 +54,4 @@ class Ranking:
 
     def as_json(self) -> dict[str, Any]:
         """Return the ranking as plain dictionaries and lists."""
-        return {
-            "rows": [asdict(row) for row in self.rows],
-            "verdicts": [asdict(verdict) for verdict in self.verdicts],
-        }
+        return {"rows": [asdict(row) for row in self.rows], "verdicts": [asdict(verdict) for verdict in self.verdicts]}

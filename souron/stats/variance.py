@@ -38,8 +38,7 @@ class Variation:
     def expected(self, n: Counts, more_seeds: Counts) -> tuple[Scores, Scores]:
         """Predict variance and degrees of freedom for numbers of units and further seeds."""
         seeds = [
-            max(between - noise / self.n, 0) + noise / n
-            for between, noise in zip(self.seeds, self.noise, strict=True)
+            max(between - noise / self.n, 0) + noise / n for between, noise in zip(self.seeds, self.noise, strict=True)
         ]
         return self._combined(seeds, n, [k + more_seeds for k in self.k])
 
@@ -104,9 +103,7 @@ class Crossed:
 
 
 def spread(
-    scores: ArrayLike,
-    groups: Sequence[Any] | None = None,
-    trainings: ArrayLike | None = None,
+    scores: ArrayLike, groups: Sequence[Any] | None = None, trainings: ArrayLike | None = None
 ) -> tuple[float, float]:
     """Return the variance of the mean of scores, and its degrees of freedom.
 
@@ -127,9 +124,7 @@ def spread(
     return _crossed(table, units, groups, trainings).total()
 
 
-def _variation(
-    units: list[Scores], contrast: Scores, pseudo: int, sure: float | None = None
-) -> Variation:
+def _variation(units: list[Scores], contrast: Scores, pseudo: int, sure: float | None = None) -> Variation:
     """Estimate the components from systems' scores, each (seeds, units), and their contrast.
 
     ``contrast`` (units,) is their mean or difference.
@@ -201,16 +196,11 @@ def _crossed(
     doubled = float(((by.mean(0) - size * weight) ** 2).sum()) / (n - 1) * of_one
     cases = max(between - doubled, noise / repeats)
     share = float(weight @ weight)
-    return Crossed(
-        n, cases, repeats, noise, of_one, share, squares / trace, rank, pseudo, sure, sample
-    )
+    return Crossed(n, cases, repeats, noise, of_one, share, squares / trace, rank, pseudo, sure, sample)
 
 
 def by_stratum(
-    scores: ArrayLike,
-    strata: ArrayLike,
-    groups: Sequence[Any] | None = None,
-    by_size: bool = False,
+    scores: ArrayLike, strata: ArrayLike, groups: Sequence[Any] | None = None, by_size: bool = False
 ) -> float:
     """Return the degrees of freedom of a variance over cases from several strata.
 
@@ -266,10 +256,7 @@ def _freedom(units: Scores, freedom: float, missed: float = 1.0) -> float:
 
 
 def _part(
-    scores: Scores,
-    groups: Sequence[Any] | None,
-    trainings: ArrayLike | None,
-    chosen: NDArray[np.bool_],
+    scores: Scores, groups: Sequence[Any] | None, trainings: ArrayLike | None, chosen: NDArray[np.bool_]
 ) -> tuple[Scores, Sequence[Any] | None, ArrayLike | None]:
     """Return scores, groups and trainings of the chosen cases."""
     return (

@@ -187,10 +187,7 @@ def judge(
     """
     names = list(scores) if names is None else names
     pairs = list(combinations(names, 2))
-    found = [
-        difference(scores[a], scores[b], level, higher_is_better, groups, trainings, strata)
-        for a, b in pairs
-    ]
+    found = [difference(scores[a], scores[b], level, higher_is_better, groups, trainings, strata) for a, b in pairs]
     judged: dict[int, Difference] = {}
     left = len(pairs)
     for i in sorted(range(len(pairs)), key=lambda i: found[i].p):

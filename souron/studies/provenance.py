@@ -55,9 +55,7 @@ class Origin:
             for name, value in mark.settings.items()
             if value not in (None, "")
         )
-        return text + (
-            _("; requested with {settings}").format(settings=settings) if settings else ""
-        )
+        return text + (_("; requested with {settings}").format(settings=settings) if settings else "")
 
 
 @dataclass

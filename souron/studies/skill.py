@@ -34,9 +34,11 @@ FIGURES = ("seconds", "path", "mean_speed", "peak_speed", "economy", "idle", "je
 FEWEST = 4  # operators
 MOST, MOST_BYTES = 10_000, 10_000_000  # videos, and bytes of a table
 RIDGE = 1.0  # penalty on standardised figures
-COLUMNS = {"video": ("video", "file", "動画", "ファイル"),
-           "operator": ("operator", "surgeon", "術者", "施行者"),
-           "score": ("score", "rating", "点数", "評価")}  # fmt: skip
+COLUMNS = {
+    "video": ("video", "file", "動画", "ファイル"),
+    "operator": ("operator", "surgeon", "術者", "施行者"),
+    "score": ("score", "rating", "点数", "評価"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,13 @@ class SkillResult:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "videos": self.videos, "operators": self.operators,
+            "videos": self.videos,
+            "operators": self.operators,
             "correlations": {name: vars(one) for name, one in self.correlations.items()},
-            "error": vars(self.error), "constant": vars(self.constant), "gain": vars(self.gain),
-        }  # fmt: skip
+            "error": vars(self.error),
+            "constant": vars(self.constant),
+            "gain": vars(self.gain),
+        }
 
 
 @dataclass
@@ -97,12 +102,8 @@ class SkillRecord(Record):
         )
         return [
             verdict.format(gain=gain.value, low=gain.low, high=gain.high),
-            together.format(
-                error=error.value, low=error.low, high=error.high, constant=found.constant.value
-            ),
-            _("{videos} videos of {operators} operators").format(
-                videos=found.videos, operators=found.operators
-            ),
+            together.format(error=error.value, low=error.low, high=error.high, constant=found.constant.value),
+            _("{videos} videos of {operators} operators").format(videos=found.videos, operators=found.operators),
         ]
 
     def facts(self) -> list[Fact]:
@@ -157,8 +158,7 @@ def read(path: Path) -> Scored:
             why = _("line {number} has no video, operator and score").format(number=number)
             raise _trouble(path, why) from error
         if not who or not math.isfinite(points):
-            raise _trouble(path, _("line {number} has no video, operator and score").format(
-                number=number))  # fmt: skip
+            raise _trouble(path, _("line {number} has no video, operator and score").format(number=number))
         video.append(name)
         operator.append(who)
         score.append(points)
@@ -185,9 +185,13 @@ def fit(scored: Scored) -> SkillResult:
     error, constant = (abs(each - scored.score) for each in (predicted, mean))
     groups = list(scored.operator)
     return SkillResult(
-        len(groups), len(set(groups)), correlations, intervals.interval(error, groups),
-        intervals.interval(constant, groups), intervals.interval(constant - error, groups),
-    )  # fmt: skip
+        len(groups),
+        len(set(groups)),
+        correlations,
+        intervals.interval(error, groups),
+        intervals.interval(constant, groups),
+        intervals.interval(constant - error, groups),
+    )
 
 
 def predictions(figures: Array, score: Array, operator: Any) -> tuple[Array, Array]:
@@ -205,9 +209,7 @@ def predictions(figures: Array, score: Array, operator: Any) -> tuple[Array, Arr
         middle = np.nanmean(known[:, usable], 0)
         spread = np.nanstd(known[:, usable], 0)
         spread[spread == 0] = 1
-        x, new = (
-            np.nan_to_num((part[:, usable] - middle) / spread) for part in (known, figures[out])
-        )
+        x, new = (np.nan_to_num((part[:, usable] - middle) / spread) for part in (known, figures[out]))
         centre = score[~out].mean()
         penalty = RIDGE * np.eye(x.shape[1])
         weights = np.linalg.solve(x.T @ x + penalty, x.T @ (score[~out] - centre))
@@ -279,8 +281,7 @@ def _table(path: Path) -> list[list[str]]:
 def _columns(path: Path, head: Sequence[str]) -> dict[str, int]:
     keys = [key_of(name) for name in head]
     found = {
-        column: next((keys.index(name) for name in names if name in keys), -1)
-        for column, names in COLUMNS.items()
+        column: next((keys.index(name) for name in names if name in keys), -1) for column, names in COLUMNS.items()
     }
     if min(found.values()) < 0:
         raise _trouble(path, _("it has the columns {columns}").format(columns=", ".join(head[:10])))

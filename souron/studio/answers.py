@@ -42,9 +42,7 @@ def told(error: UserError, file: str = "") -> Markup:
     return trouble(error.code, found if file else error.found, error.expected, error.fix)
 
 
-def answered(
-    model: models_api.Model, files: Iterable[Path], chosen: Mapping[str, Any]
-) -> Iterator[Answer]:
+def answered(model: models_api.Model, files: Iterable[Path], chosen: Mapping[str, Any]) -> Iterator[Answer]:
     """Yield the prediction for each file, with what the page shows of the file."""
     for path in files:
         try:
@@ -97,9 +95,7 @@ def summary(answers: Sequence[Answer]) -> str:
     """Summarise the predictions in one sentence, for screen readers."""
     failed = sum(isinstance(each.said, UserError) for each in answers)
     if failed:
-        return _("{failed} of {total} files could not be read").format(
-            failed=failed, total=len(answers)
-        )
+        return _("{failed} of {total} files could not be read").format(failed=failed, total=len(answers))
     if len(answers) == 1:
         return short(answers[0].said)
     return _("{count} answers").format(count=len(answers))
@@ -117,14 +113,10 @@ def card(answer: Answer, top: int, look: bool) -> Markup:
     wrong = isinstance(answer.said, UserError)
     explained = look and answer.looked.startswith("data:")
     picture = Markup('<img src="{}" alt="{}" class="{}">').format(
-        answer.looked if explained else answer.image,
-        name,
-        "pixelated" if answer.pixelated else "",
+        answer.looked if explained else answer.image, name, "pixelated" if answer.pixelated else ""
     )
     remark = "" if wrong or explained or not look else answer.looked
-    return Markup(
-        '<figure class="answer">{}<div><figcaption>{}</figcaption>{}{}</div></figure>'
-    ).format(
+    return Markup('<figure class="answer">{}<div><figcaption>{}</figcaption>{}{}</div></figure>').format(
         picture if answer.image else "",
         name,
         said(answer, top),
@@ -154,8 +146,7 @@ def bars(labels: Labels, top: int) -> Markup:
     best = sorted(pairs, key=lambda pair: -pair[1])[:top]
     rows = Markup("").join(
         Markup(
-            '<tr><th scope="row">{}</th><td aria-hidden="true"><i style="width:{}%"></i></td>'
-            "<td>{}</td></tr>"
+            '<tr><th scope="row">{}</th><td aria-hidden="true"><i style="width:{}%"></i></td><td>{}</td></tr>'
         ).format(label, f"{100 * share:.1f}", units.percent(share))
         for label, share in best
     )

@@ -98,17 +98,30 @@ def theme() -> Any:
     import gradio as gr
 
     accent = gr.themes.Color(
-        c50="#eef6fb", c100="#d8eaf5", c200="#b3d5eb", c300="#7cc0ee", c400="#3f94c8",
-        c500="#1a75ad", c600="#005a92", c700="#004c7b", c800="#003d63", c900="#002e4b",
+        c50="#eef6fb",
+        c100="#d8eaf5",
+        c200="#b3d5eb",
+        c300="#7cc0ee",
+        c400="#3f94c8",
+        c500="#1a75ad",
+        c600="#005a92",
+        c700="#004c7b",
+        c800="#003d63",
+        c900="#002e4b",
         c950="#001f33",
-    )  # fmt: skip
-    return gr.themes.Base(primary_hue=accent, secondary_hue="slate", neutral_hue="gray",
-                          font=FONTS, font_mono=MONO).set(
-        body_text_color_subdued="#4d5661", body_text_color_subdued_dark="#a9b3bd",
-        block_info_text_color="#4d5661", block_info_text_color_dark="#a9b3bd",
-        button_primary_background_fill="#005a92", button_primary_background_fill_hover="#004c7b",
-        button_primary_background_fill_dark="#1a75ad", button_primary_text_color="white",
-    )  # fmt: skip
+    )
+    return gr.themes.Base(
+        primary_hue=accent, secondary_hue="slate", neutral_hue="gray", font=FONTS, font_mono=MONO
+    ).set(
+        body_text_color_subdued="#4d5661",
+        body_text_color_subdued_dark="#a9b3bd",
+        block_info_text_color="#4d5661",
+        block_info_text_color_dark="#a9b3bd",
+        button_primary_background_fill="#005a92",
+        button_primary_background_fill_hover="#004c7b",
+        button_primary_background_fill_dark="#1a75ad",
+        button_primary_text_color="white",
+    )
 
 
 def application(
@@ -130,13 +143,22 @@ def application(
     for language in messages.LANGUAGES:
         studio = Studio(project, places, jobs, language)
         outer = gr.mount_gradio_app(
-            outer, build(studio), path=f"/{language}", root_path=f"/{language}",
-            footer_links=[], run_history=False, ssr_mode=False, mcp_server=False,
-            enable_monitoring=False, pwa=False, theme=theme(),
+            outer,
+            build(studio),
+            path=f"/{language}",
+            root_path=f"/{language}",
+            footer_links=[],
+            run_history=False,
+            ssr_mode=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            pwa=False,
+            theme=theme(),
             head=f'<script src="/static/studio.js" data-language="{language}"></script>'
-                 '<link rel="stylesheet" href="/static/studio.css">',
-            max_file_size=security.MOST_UPLOADED, show_error=True,
-        )  # fmt: skip
+            '<link rel="stylesheet" href="/static/studio.css">',
+            max_file_size=security.MOST_UPLOADED,
+            show_error=True,
+        )
     files.add(outer, project, jobs)
     lecture_routes.add(outer, lambda language: Studio(project, places, jobs, language))
     lessons = teaching.Teaching(project, jobs)
@@ -165,19 +187,23 @@ def start(
         _start(project, port, roots, browser, share_lan, first)
 
 
-def _start(
-    project: Path, port: int, roots: Sequence[Path], browser: bool, share_lan: bool, first: str
-) -> None:
+def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share_lan: bool, first: str) -> None:
     import uvicorn
 
     from souron.serve.protocol import BoundedProtocol
 
     token = secrets.token_urlsafe(24) if share_lan else ""
     settings = uvicorn.Config(
-        nobody, host="0.0.0.0" if share_lan else "127.0.0.1", port=port, log_level="warning",
-        server_header=False, http=BoundedProtocol, ws="none", proxy_headers=False,
+        nobody,
+        host="0.0.0.0" if share_lan else "127.0.0.1",
+        port=port,
+        log_level="warning",
+        server_header=False,
+        http=BoundedProtocol,
+        ws="none",
+        proxy_headers=False,
         timeout_graceful_shutdown=2,
-    )  # fmt: skip
+    )
     logging.getLogger("uvicorn.error").addFilter(unless_cancelled)
     bound = listen(settings)
     port = bound.getsockname()[1]
@@ -187,8 +213,7 @@ def _start(
     gc.enable()
     server = uvicorn.Server(settings)
     address = f"http://127.0.0.1:{port}/{first}" + (f"?token={token}" if token else "")
-    print(_("souron studio: {address}   (Ctrl-C ends it; trainings continue)").format(
-        address=address), flush=True)  # fmt: skip
+    print(_("souron studio: {address}   (Ctrl-C ends it; trainings continue)").format(address=address), flush=True)
     for other in access.addresses() if share_lan else []:
         print(f"  http://{other}:{port}/?token={token}", flush=True)
     if browser:
@@ -222,9 +247,7 @@ def run(server: Any, bound: Any) -> None:
 def unless_cancelled(record: logging.LogRecord) -> bool:
     """Return whether a log record is worth showing: calls cut off at shutdown are no errors."""
     error = record.exc_info[1] if record.exc_info else None
-    return not (
-        isinstance(error, asyncio.CancelledError) or record.getMessage().startswith("Cancel ")
-    )
+    return not (isinstance(error, asyncio.CancelledError) or record.getMessage().startswith("Cancel "))
 
 
 async def nobody(_scope: Any, _receive: Any, _send: Any) -> None:

@@ -46,9 +46,7 @@ class Talk:
     def writing(self) -> bool:
         return self.thread is not None and self.thread.is_alive()
 
-    def begin(
-        self, name: str, options: Mapping[str, Any], ask: Callable[[Any], Any], asked: str = ""
-    ) -> None:
+    def begin(self, name: str, options: Mapping[str, Any], ask: Callable[[Any], Any], asked: str = "") -> None:
         """Let a model answer in a thread.
 
         ``ask`` asks a ``Conversation``; ``asked`` is the question as typed. Raises UserError while
@@ -82,8 +80,9 @@ class Talk:
 
         system, length = options.pop("system"), options.pop("length")
         filtered = self._filter(options.pop("filter", ""))
-        talk = Conversation(model.voice, self.chat, length, model.voice.sampling(**options),
-                            filtered.screen if filtered else None)  # fmt: skip
+        talk = Conversation(
+            model.voice, self.chat, length, model.voice.sampling(**options), filtered.screen if filtered else None
+        )
         talk.system(system)
         self.template = model.voice.template
         answer = ask(talk)
@@ -120,9 +119,7 @@ def withheld(talk: Talk) -> Markup:
     found = talk.answer.reply.withheld if talk.answer is not None else ()
     if not found:
         return Markup("")
-    items = Markup("").join(
-        Markup("<li>{}: {}</li>").format(judges.reason(one), one.sentence) for one in found
-    )
+    items = Markup("").join(Markup("<li>{}: {}</li>").format(judges.reason(one), one.sentence) for one in found)
     said = _("{count} sentences were withheld. Show them: they may hurt.").format(count=len(found))
     return Markup("<details><summary>{}</summary><ul>{}</ul></details>").format(said, items)
 
@@ -154,10 +151,7 @@ def only_continues(studio: Studio, name: str) -> bool:
     """Return whether a run or ready-trained system was trained on plain text only."""
     try:
         meaning = names.by_name(name)
-        if isinstance(meaning, names.Ready):
-            folder = meaning.folder
-        else:
-            folder = run_list.find(studio.project, name)
+        folder = meaning.folder if isinstance(meaning, names.Ready) else run_list.find(studio.project, name)
         seen = run_folder.read_args(folder).get("seen")
     except UserError:
         return False
@@ -212,8 +206,9 @@ def coming(talk: Talk) -> Markup:
         from souron.studio.answers import told
 
         error = talk.error
-        said = UserError(error.code, again(error.found), expected=again(error.expected),
-                         fix=again(error.fix), exit=error.exit)  # fmt: skip
+        said = UserError(
+            error.code, again(error.found), expected=again(error.expected), fix=again(error.fix), exit=error.exit
+        )
         return told(said)
     if not talk.writing:
         return Markup("")
@@ -230,9 +225,7 @@ def figures(talk: Talk) -> Markup:
     reply = answer.reply
     used = reply.prompt_tokens + reply.tokens
     said = [
-        _("{used} of {context} tokens of the context are used").format(
-            used=used, context=reply.context
-        ),
+        _("{used} of {context} tokens of the context are used").format(used=used, context=reply.context),
         _("answer: {count} tokens").format(count=reply.tokens),
     ]
     if reply.seconds_to_first is not None:
@@ -245,10 +238,10 @@ def figures(talk: Talk) -> Markup:
     notes = []
     if reply.dropped_turns:
         notes.append(
-            _("{count} earlier messages ({tokens} tokens) no longer fit into the context: the "
-              "model does not see them").format(
-                count=len(reply.dropped_turns), tokens=reply.dropped_tokens)
-        )  # fmt: skip
+            _(
+                "{count} earlier messages ({tokens} tokens) no longer fit into the context: the model does not see them"
+            ).format(count=len(reply.dropped_turns), tokens=reply.dropped_tokens)
+        )
     if talk.template == "":
         notes.append(_("This model has no template for conversations: it completes plain text."))
     return Markup(
@@ -277,10 +270,7 @@ def stopped(why: str) -> str:
 def questions(talk: Talk) -> list[tuple[str, int]]:
     """Return (shown, number from 1) of the questions so far; number 0 is a new question."""
     asked = [turn.text for turn in talk.chat.turns if turn.role == "user"]
-    return [
-        (_("a new question"), 0),
-        *((f"{number}: {text[:60]}", number) for number, text in enumerate(asked, 1)),
-    ]
+    return [(_("a new question"), 0), *((f"{number}: {text[:60]}", number) for number, text in enumerate(asked, 1))]
 
 
 def question(talk: Talk, number: int) -> str:
@@ -297,8 +287,7 @@ def saved(talk: Talk) -> Markup:
     if len(data) > MOST_SAVED:
         return remarks([_("The chat is too large to be saved from this page.")])
     return Markup(
-        '<p class="actions"><a download="chat.json" href="data:application/json;base64,{}">{}</a>'
-        "</p>"
+        '<p class="actions"><a download="chat.json" href="data:application/json;base64,{}">{}</a></p>'
     ).format(base64.b64encode(data).decode(), _("Save the chat as a file"))
 
 
@@ -320,9 +309,7 @@ def template(name: str, talk: Talk) -> Markup:
         return Markup("<p>{}</p>").format(text)
     parts = [(_("the model's template"), own), (_("what the model sees"), seen)]
     return Markup("").join(
-        Markup('<h3>{0}</h3><pre class="log" tabindex="0" aria-label="{0}">{1}</pre>').format(
-            title, text
-        )
+        Markup('<h3>{0}</h3><pre class="log" tabindex="0" aria-label="{0}">{1}</pre>').format(title, text)
         for title, text in parts
         if text
     )

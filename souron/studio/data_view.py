@@ -83,9 +83,7 @@ def onward(studio: Studio, job: Job) -> Markup:
     reading = {name: value for name, value in options if name in command_form.READING}
     wishes = [("train", _("Train on it"), "first"), ("compare", _("Compare on it"), "")]
     links = [
-        Markup('<a class="{}" href="{}">{}</a>').format(
-            kind, studio.url(page, data=data, **reading), text
-        )
+        Markup('<a class="{}" href="{}">{}</a>').format(kind, studio.url(page, data=data, **reading), text)
         for page, text, kind in wishes
     ]
     return Markup('<p class="actions">{}</p>').format(Markup("").join(links))
@@ -136,13 +134,21 @@ def anonymised(studio: Studio, job: Job, result: Mapping[str, Any]) -> str:
 
     out, burned_in = str(result.get("out") or ""), result.get("burned_in") or {}
     facts = [
-        (_("written"), _("{count} files, called {name}").format(
-            count=units.whole(result.get("files", 0)), name=display_names.called(out))),
+        (
+            _("written"),
+            _("{count} files, called {name}").format(
+                count=units.whole(result.get("files", 0)), name=display_names.called(out)
+            ),
+        ),
         (_("removed"), deidentify.counted(result.get("removed") or {})),
-        (_("left out"), _("{count} files that are not DICOM").format(
-            count=units.whole(result["left_out"])) if result.get("left_out") else ""),
+        (
+            _("left out"),
+            _("{count} files that are not DICOM").format(count=units.whole(result["left_out"]))
+            if result.get("left_out")
+            else "",
+        ),
         (_("folders"), ", ".join(map(str, result.get("folders") or []))),
-    ]  # fmt: skip
+    ]
     warnings = deidentify.warnings(
         SimpleNamespace(
             said_burned_in=burned_in.get("said", 0),

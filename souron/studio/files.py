@@ -27,13 +27,15 @@ from souron.utils.messages import LANGUAGES, UserError, use_language
 STATIC = Path(__file__).parent / "static"
 SHOWN = (".html", ".png", ".jpg", ".webp", ".gif", ".svg", ".csv", ".json", ".jsonl", ".yaml",
          ".md", ".txt", ".wav", ".glb", ".obj", ".safetensors")  # fmt: skip
-SANDBOX = {"Content-Security-Policy":
-           "sandbox allow-popups; default-src 'none'; img-src data: 'self'; media-src data: 'self';"
-           " style-src 'unsafe-inline'; font-src data:; frame-ancestors 'self'",
-           "X-Content-Type-Options": "nosniff"}  # fmt: skip
-AROUND = {"Content-Security-Policy":
-          "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; frame-src"
-          " 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}  # fmt: skip
+SANDBOX = {
+    "Content-Security-Policy": "sandbox allow-popups; default-src 'none'; img-src data: 'self'; media-src data: 'self';"
+    " style-src 'unsafe-inline'; font-src data:; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+}
+AROUND = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}
 ELSEWHERE = re.compile(rb'<a class="elsewhere" [^<]*</a>')  # a report's link to the other language
 WRITTEN = re.compile(rb'<html lang="([a-z]{2})">')
 drawing = threading.Lock()  # matplotlib and torch's hooks are not thread-safe
@@ -131,10 +133,7 @@ def add_runs(app: FastAPI, project: Path, jobs: Jobs) -> None:
         page = volume_pages.text(name, language)
         if not page:
             raise HTTPException(404)
-        headers = {
-            "Content-Security-Policy": volume_pages.POLICY,
-            "X-Content-Type-Options": "nosniff",
-        }
+        headers = {"Content-Security-Policy": volume_pages.POLICY, "X-Content-Type-Options": "nosniff"}
         return Response(page, media_type="text/html", headers=headers)
 
 

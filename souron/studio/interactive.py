@@ -33,9 +33,16 @@ from souron.utils.files import names_in
 from souron.utils.messages import N_, UserError, _
 
 ORDER = (
-    "playground", "inside_cnn", "kmeans_by_hand", "noise_slider", "gan_slow_motion", "which_luck",
-    "trust_map", "real_or_drawn", "occupations_day",
-)  # fmt: skip
+    "playground",
+    "inside_cnn",
+    "kmeans_by_hand",
+    "noise_slider",
+    "gan_slow_motion",
+    "which_luck",
+    "trust_map",
+    "real_or_drawn",
+    "occupations_day",
+)
 COMMON = {
     "busy": N_("computing …"),
     "right": N_("You guessed: {guess}. That is right."),
@@ -57,11 +64,7 @@ def names() -> list[str]:
 def find(name: str) -> ModuleType:
     """Import an interactive. Raises UserError where there is none of that name."""
     if name not in names():
-        raise UserError(
-            "missing",
-            _("there is no interactive {name}").format(name=name),
-            expected=", ".join(names()),
-        )
+        raise UserError("missing", _("there is no interactive {name}").format(name=name), expected=", ".join(names()))
     return importlib.import_module(f"souron.studio.interactives.{name}")
 
 
@@ -86,9 +89,7 @@ def html(name: str, heading: str = "h2") -> Markup:
     module = find(name)
     words = {key: _(text) for key, text in {**COMMON, **getattr(module, "WORDS", {})}.items()}
     choices = Markup("").join(
-        Markup('<label><input type="radio" name="guess-{}" value="{}"> {}</label>').format(
-            name, place, _(text)
-        )
+        Markup('<label><input type="radio" name="guess-{}" value="{}"> {}</label>').format(name, place, _(text))
         for place, text in enumerate(module.CHOICES)
     )
     return Markup(
@@ -126,9 +127,7 @@ def slider(name: str, label: str, low: float, high: float, value: float, step: f
 
 def choice(name: str, label: str, among: Sequence[tuple[str, str]]) -> Markup:
     """Return a drop-down list of (value, text)."""
-    options = Markup("").join(
-        Markup('<option value="{}">{}</option>').format(value, text) for value, text in among
-    )
+    options = Markup("").join(Markup('<option value="{}">{}</option>').format(value, text) for value, text in among)
     return Markup('<label>{} <select name="{}">{}</select></label>').format(label, name, options)
 
 
@@ -142,9 +141,7 @@ def button(does: str, text: str, first: bool = False) -> Markup:
     return Markup('<button type="button" data-do="{}"{}>{}</button>').format(does, kind, text)
 
 
-def canvas(
-    name: str, label: str, width: int, height: int, caption: str = "", keys: bool = False
-) -> Markup:
+def canvas(name: str, label: str, width: int, height: int, caption: str = "", keys: bool = False) -> Markup:
     """Return a canvas that the script draws on; ``keys`` makes it focusable by keyboard."""
     focus = Markup(' tabindex="0"') if keys else ""
     return Markup(
@@ -209,20 +206,23 @@ def among(asked: Mapping[str, Any], name: str, choices: Sequence[str]) -> str:
 def table(asked: Mapping[str, Any], name: str, most: int, columns: int, reach: float) -> list[Any]:
     """Read at most ``most`` rows of ``columns`` numbers in -reach..reach. Raises UserError."""
     rows = asked.get(name)
-    good = isinstance(rows, list) and len(rows) <= most and all(
-        isinstance(row, list) and len(row) == columns and all(
-            isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= reach
-            for value in row
+    good = (
+        isinstance(rows, list)
+        and len(rows) <= most
+        and all(
+            isinstance(row, list)
+            and len(row) == columns
+            and all(
+                isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= reach for value in row
+            )
+            for row in rows
         )
-        for row in rows
-    )  # fmt: skip
+    )
     if not good:
         raise UserError(
             "value",
             _("{name}={value} is not understood").format(name=name, value=str(rows)[:40]),
-            expected=_("{count} rows of {columns} numbers at most").format(
-                count=most, columns=columns
-            ),
+            expected=_("{count} rows of {columns} numbers at most").format(count=most, columns=columns),
         )
     return list(rows or [])
 

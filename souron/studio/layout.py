@@ -68,10 +68,13 @@ def foot(studio: Studio) -> Markup:
 def report(studio: Studio, task: str, name: str, address: str, written: str) -> str:
     """Return a page around a run's report: ``address`` of the report, ``written`` its language."""
     told = _("Report of {name}").format(name=name)
-    foreign = "" if written in ("", studio.language) else _(
-        "It was written in {language}; what is done from this page is reported in the page's own "
-        "language."
-    ).format(language=LANGUAGE_NAMES.get(written, written))  # fmt: skip
+    foreign = (
+        ""
+        if written in ("", studio.language)
+        else _(
+            "It was written in {language}; what is done from this page is reported in the page's own language."
+        ).format(language=LANGUAGE_NAMES.get(written, written))
+    )
     return Markup(
         '<!DOCTYPE html><html lang="{language}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -56,9 +56,7 @@ class Loaded:
                 self._make_room()
             yield place.model
 
-    def predict(
-        self, name: str, files: Sequence[str | Path], **options: Any
-    ) -> list[tuple[Path, Any]]:
+    def predict(self, name: str, files: Sequence[str | Path], **options: Any) -> list[tuple[Path, Any]]:
         """Call ``model.predict``; return each file with its prediction or UserError."""
         with self.answering(name) as model:
             return list(models_api.predict(model, files, **options))
@@ -67,8 +65,7 @@ class Loaded:
         """Evict the least recently used models; a thread that uses one keeps it."""
         with self.guard:
             while len(self.places) > 1 and (
-                len(self.places) > self.most
-                or sum(place.bytes for place in self.places.values()) > self.most_bytes
+                len(self.places) > self.most or sum(place.bytes for place in self.places.values()) > self.most_bytes
             ):
                 self.places.popitem(last=False)
 

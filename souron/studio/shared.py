@@ -18,9 +18,23 @@ from souron.utils.files import names_in
 from souron.utils.messages import UserError, _, language, use_language
 
 ORDER = (
-    "lecture", "interactives", "teach", "data", "train", "compare", "use", "chat", "read",
-    "exam", "arena", "models", "work", "study", "runs", "machine",
-)  # fmt: skip
+    "lecture",
+    "interactives",
+    "teach",
+    "data",
+    "train",
+    "compare",
+    "use",
+    "chat",
+    "read",
+    "exam",
+    "arena",
+    "models",
+    "work",
+    "study",
+    "runs",
+    "machine",
+)
 THERE = names_in(pages)
 PAGES = (*(name for name in ORDER if name in THERE), *(n for n in THERE if n not in ORDER))
 USER_ERROR = "user error"  # marks Gradio's response to a UserError
@@ -89,9 +103,7 @@ class Studio:
 
         return self.blocks.load(ask, None, outputs, show_progress="hidden")
 
-    def on_change(
-        self, widgets: Sequence[Any], handler: Callable, inputs: Any, outputs: Any, **how: Any
-    ) -> Any:
+    def on_change(self, widgets: Sequence[Any], handler: Callable, inputs: Any, outputs: Any, **how: Any) -> Any:
         """Call a handler when any of the widgets changes.
 
         It is one event for all widgets, so that the result for the last change is the one that
@@ -100,8 +112,9 @@ class Studio:
         import gradio as gr
 
         changes = [widget.change for widget in widgets]
-        return gr.on(changes, self.says(handler), inputs, outputs, trigger_mode="always_last",
-                     show_progress="hidden", **how)  # fmt: skip
+        return gr.on(
+            changes, self.says(handler), inputs, outputs, trigger_mode="always_last", show_progress="hidden", **how
+        )
 
     def find(self, id: str) -> Job | None:
         """Return the job of that id; None if there is none, or none any more."""
@@ -134,13 +147,9 @@ def trouble(code: str, found: str, expected: str = "", fix: str = "") -> Markup:
     typed = fix if COMMAND.search(fix) else ""
     advice: str = "" if typed else fix
     if "souron fetch" in typed:
-        advice = Markup('<a href="/{}/machine">{}</a>').format(
-            language(), _("fetch it on the page Machine")
-        )
+        advice = Markup('<a href="/{}/machine">{}</a>').format(language(), _("fetch it on the page Machine"))
     rows = [(_("found"), found), (_("expected"), expected), (_("try"), advice)]
-    lines = Markup("").join(
-        Markup("<dt>{}</dt><dd>{}</dd>").format(name, text) for name, text in rows if text
-    )
+    lines = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(name, text) for name, text in rows if text)
     folded = Markup("<details><summary>{}</summary><pre>{}</pre><code>{}</code></details>").format(
         _("For the command line"), typed, code
     )
@@ -187,18 +196,14 @@ def same_thing(command_line: str, python: str, *more: tuple[str, str]) -> Markup
         ).format(title, text, _("copy"))
         for title, text in parts
     )
-    return Markup('<details class="same"><summary>{}</summary>{}</details>').format(
-        _("Command line"), blocks
-    )
+    return Markup('<details class="same"><summary>{}</summary>{}</details>').format(_("Command line"), blocks)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "") -> Markup:
     """Return a table of texts or Markup; a wide one scrolls."""
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(head) for head in heads)
     body = Markup("").join(
-        Markup("<tr>{}</tr>").format(
-            Markup("").join(Markup("<td>{}</td>").format(cell) for cell in row)
-        )
+        Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(cell) for cell in row))
         for row in rows
     )
     return Markup(
@@ -220,9 +225,7 @@ def framed(address: str, title: str, alone: str, page: str = "") -> Markup:
 
 def record_html(record: Any) -> Markup:
     """Return a study's record on a page: its title, sentences, caveats and sections."""
-    sentences = Markup("").join(
-        Markup('<p class="lead">{}</p>').format(sentence) for sentence in record.sentences()
-    )
+    sentences = Markup("").join(Markup('<p class="lead">{}</p>').format(sentence) for sentence in record.sentences())
     sections = Markup("").join(
         Markup("<h3>{}</h3>{}").format(section.title, section.html) for section in record.sections()
     )
@@ -237,9 +240,7 @@ def missing(text: str, *ways: tuple[str, str]) -> Markup:
         Markup('<a class="{}" href="{}">{}</a>').format("" if place else "first", *way)
         for place, way in enumerate(ways)
     )
-    return Markup('<p class="remark" role="status">{}</p><p class="actions">{}</p>').format(
-        text, links
-    )
+    return Markup('<p class="remark" role="status">{}</p><p class="actions">{}</p>').format(text, links)
 
 
 def fetching(studio: Studio, name: str) -> tuple[str, str]:

@@ -116,8 +116,7 @@ class Answerer(System):
         questions = visual_questions.flat(drawn, self.spec.answers)
         row, answer = questions.row.to(seen.device), questions.answer.to(seen.device)
         logits, _looked = self.respond(seen[row], self.tokens(questions.texts))
-        losses = F.cross_entropy(logits.float(), answer, ignore_index=visual_questions.NONE,
-                                 reduction="sum")  # fmt: skip
+        losses = F.cross_entropy(logits.float(), answer, ignore_index=visual_questions.NONE, reduction="sum")
         return losses / (answer >= 0).sum().clamp(min=1)
 
     def unknown_words(self, question: str) -> list[str]:
@@ -130,9 +129,7 @@ class Answerer(System):
         self,
         picture: Picture,
         *,
-        question: Annotated[
-            str, Choice(N_('what is asked about the image, such as "What is shown?"'))
-        ] = "",
+        question: Annotated[str, Choice(N_('what is asked about the image, such as "What is shown?"'))] = "",
     ) -> Ranking:
         """Return the most probable answers and the image with its attention.
 
@@ -156,9 +153,12 @@ class Answerer(System):
             drawn = plots.overlay_of_shares(picture.square(SIDE, channels), places)
             shown = Picture(drawn, picture.file)
         return Ranking.of(
-            [self.spec.answers[place] for place in best.indices.tolist()], best.values.tolist(),
-            shown, partial=True, notes=self.notes(asked, float(best.values[0])),
-        )  # fmt: skip
+            [self.spec.answers[place] for place in best.indices.tolist()],
+            best.values.tolist(),
+            shown,
+            partial=True,
+            notes=self.notes(asked, float(best.values[0])),
+        )
 
     def speaks(self, language: str) -> Tensor:
         """Return a mask (answers,) of the answers in that language, or of all without any."""
@@ -170,13 +170,16 @@ class Answerer(System):
         told = []
         if unknown := self.unknown_words(question):
             named = ", ".join(word[:40] for word in unknown[:10])
-            told.append(_("No question in its training data has these words: {words}. It "
-                          "answers as if they were not there or by chance.").format(
-                              words=named))  # fmt: skip
+            told.append(
+                _(
+                    "No question in its training data has these words: {words}. It "
+                    "answers as if they were not there or by chance."
+                ).format(words=named)
+            )
         if probability < SURE:
-            told.append(_("It is not confident: the most probable answer has {share}.").format(
-                share=units.percent(probability)
-            ))  # fmt: skip
+            told.append(
+                _("It is not confident: the most probable answer has {share}.").format(share=units.percent(probability))
+            )
         return told
 
     def checked(self, question: str) -> str:
@@ -228,11 +231,14 @@ class Answering(Task):
         for one in (one for some in train.target for one in some):
             spoken.get(one.answer, set()).add(one.language)
         return Spec(
-            train.channels, train.side, answers,
+            train.channels,
+            train.side,
+            answers,
             tuple(" ".join(sorted(spoken[answer])) for answer in answers),
-            tokenizer.packed(), len(tokenizer),
+            tokenizer.packed(),
+            len(tokenizer),
             tuple(word for word, _times in count.most_common(MOST_WORDS)),
-        )  # fmt: skip
+        )
 
     def example(self, system: type[System], size: str) -> Spec:
         return Spec(3, 64, ("yes", "no", "1", "2"), vocabulary=SIZE)
@@ -246,9 +252,7 @@ class Answering(Task):
 
     def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
         test = data.only(split.test)
-        yield Step(
-            1.0, result=AnswerSetup(options, test, known=visual_questions.every_answer(data))
-        )
+        yield Step(1.0, result=AnswerSetup(options, test, known=visual_questions.every_answer(data)))
 
     def against(self, cases: Dataset, setup: AnswerSetup) -> AnswerSetup:
         known = dict.fromkeys([*setup.known, *visual_questions.every_answer(cases)])
@@ -261,20 +265,14 @@ class Answering(Task):
             questions = visual_questions.flat(batch.questions, system.spec.answers)
             seen = system.see(batch.image)[questions.row.to(batch.image.device)]
             logits = system.respond(seen, system.tokens(questions.texts))[0].float().cpu()
-            for name, score in ((metrics.ACCURACY, metrics.right),
-                                (metrics.LOG_LOSS, metrics.log_loss)):  # fmt: skip
+            for name, score in ((metrics.ACCURACY, metrics.right), (metrics.LOG_LOSS, metrics.log_loss)):
                 each = score(logits, questions.answer)
                 found[name].append(metrics.means(each, questions.row, len(batch.questions)))
         return {name: torch.cat(parts) for name, parts in found.items()}
 
     @torch.inference_mode()
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: AnswerSetup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: AnswerSetup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Answerer)
         system.eval()
@@ -286,9 +284,7 @@ class Answering(Task):
         yield Step(1.0, result=answers)
 
     @torch.inference_mode()
-    def details(
-        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         assert isinstance(system, Answerer)
         looked = visual_questions.looked_at(system, answers, setup.test) if trainings == 1 else {}
         yield Step(1.0, _("where it looked"), looked)
@@ -296,17 +292,13 @@ class Answering(Task):
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         return scores_of(seeds, slice(None), None)
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         return measured(self.scores(seeds, setup), setup.test.units, training)
 
     def result(self, trainings: Trainings, setup: AnswerSetup) -> AnswerResult:
         return AnswerResult(tuple(parts(trainings)), setup.known)
 
-    def compared(
-        self, answers: Mapping[str, Sequence[Answers]], setup: AnswerSetup
-    ) -> dict[str, dict[str, Measure]]:
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: AnswerSetup) -> dict[str, dict[str, Measure]]:
         """Return system -> type of question -> accuracy."""
         return {name: by_sort(seeds, setup.test) for name, seeds in answers.items()}
 
@@ -338,11 +330,9 @@ def scores_of(seeds: Sequence[Answers], rows: Any, kept: Tensor | None) -> Score
 def measured(scores: Scores, groups: Any, training: Any) -> dict[str, Measure]:
     """Return each metric with its interval; intervals of shares stay in 0..1."""
     return {
-        name: (
-            intervals.share_interval
-            if name in (metrics.ACCURACY, metrics.OTHERS)
-            else intervals.interval
-        )(table, groups, trainings=training)
+        name: (intervals.share_interval if name in (metrics.ACCURACY, metrics.OTHERS) else intervals.interval)(
+            table, groups, trainings=training
+        )
         for name, table in scores.items()
     }
 

@@ -184,12 +184,7 @@ class Choice(Task):
 
     @torch.no_grad()
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Chooser)
         variant, prior = int(decision.get("variant", 0)), decision.get("prior", 0.0)
@@ -217,9 +212,7 @@ class Choice(Task):
             "log loss": -torch.stack(p).double().log().numpy(),
         }
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         units, found = setup.test.units, self.scores(seeds, setup)
         loss = found.pop("log loss")
         shares = {name: exams.share_of(table, units, training) for name, table in found.items()}
@@ -238,9 +231,13 @@ class Choice(Task):
         right = exams.share_right(dense(answers, "picked"), test.target).tolist()
         for row, question in enumerate(test.input):
             place = int(probability[row].argmax())
-            yield (test.file[row], question.options[int(test.target[row])],
-                   question.options[place], round(float(probability[row, place]), 4),
-                   round(right[row], 4))  # fmt: skip
+            yield (
+                test.file[row],
+                question.options[int(test.target[row])],
+                question.options[place],
+                round(float(probability[row, place]), 4),
+                round(right[row], 4),
+            )
 
     def next_command(self, run: str) -> str:
         return f"souron exam {run} seed=1"
@@ -266,9 +263,7 @@ def check_questions(data: Dataset) -> None:
             if not 2 <= len(options) <= MOST_OPTIONS
             else _("two options are alike")
             if len(set(options)) < len(options)
-            else _("the key is option {place} of {count}").format(
-                place=right + 1, count=len(options)
-            )
+            else _("the key is option {place} of {count}").format(place=right + 1, count=len(options))
             if not 0 <= right < len(options)
             else _("it has {count} characters").format(count=letters)
             if letters > MOST_LETTERS
@@ -278,20 +273,20 @@ def check_questions(data: Dataset) -> None:
             raise UserError(
                 "question",
                 f"{name[:80]}: {wrong}",
-                expected=_("2 to {most} options, no two alike, one of them the key, and at most "
-                           "{letters} characters").format(most=MOST_OPTIONS, letters=MOST_LETTERS),
+                expected=_(
+                    "2 to {most} options, no two alike, one of them the key, and at most {letters} characters"
+                ).format(most=MOST_OPTIONS, letters=MOST_LETTERS),
                 exit=3,
-            )  # fmt: skip
+            )
 
 
 def padded(parts: Sequence[Tensor]) -> Tensor:
     """Concatenate scores (B, ..., options), padding missing orders and options with -inf."""
     wide = max(part.shape[-1] for part in parts)
     deep = max(part.shape[-2] for part in parts)
-    return torch.cat([
-        F.pad(part, (0, wide - part.shape[-1], 0, deep - part.shape[-2]), value=-torch.inf)
-        for part in parts
-    ])  # fmt: skip
+    return torch.cat(
+        [F.pad(part, (0, wide - part.shape[-1], 0, deep - part.shape[-2]), value=-torch.inf) for part in parts]
+    )
 
 
 def _asked(system: Chooser, questions: Sequence[Item], variant: int) -> dict[str, Tensor]:

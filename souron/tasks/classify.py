@@ -149,31 +149,21 @@ class Head(Classifier):
 @dataclass(frozen=True)
 class Options:
     folds: Annotated[
-        int | None,
-        Choice(N_("cross-validate in N folds; 5 where cases are few, 1 for a single split"), low=1),
+        int | None, Choice(N_("cross-validate in N folds; 5 where cases are few, 1 for a single split"), low=1)
     ] = None
     repeats: Annotated[
-        int | None,
-        Choice(N_("repeats of the cross-validation (default 2, or 1 to save time)"), low=1),
+        int | None, Choice(N_("repeats of the cross-validation (default 2, or 1 to save time)"), low=1)
     ] = None
     learning_curve: Annotated[
         int | None,
-        Choice(
-            N_("smaller training sets to cross-validate with (default 2, or 0 to save time)"),
-            low=0,
-            high=2,
-        ),
+        Choice(N_("smaller training sets to cross-validate with (default 2, or 0 to save time)"), low=0, high=2),
     ] = None
     positive: Annotated[str | None, Choice(N_("the class to detect, such as a disease"))] = None
     prevalence: Annotated[
-        float | None,
-        Choice(N_("prevalence where it will be used, for predictive values"), low=0, high=1),
+        float | None, Choice(N_("prevalence where it will be used, for predictive values"), low=0, high=1)
     ] = None
     sensitivity: Annotated[
-        float | None,
-        Choice(
-            N_("what the threshold must reach on validation cases, such as 0.95"), low=0, high=1
-        ),
+        float | None, Choice(N_("what the threshold must reach on validation cases, such as 0.95"), low=0, high=1)
     ] = None
 
 
@@ -213,9 +203,7 @@ class Classification(Task):
         pixels = train.input[::every].float() / 255
         mean = pixels.mean((0, 2, 3))
         std = pixels.std((0, 2, 3)).clamp(min=1e-3)
-        return Spec(
-            train.channels, train.side, train.classes, tuple(mean.tolist()), tuple(std.tolist())
-        )
+        return Spec(train.channels, train.side, train.classes, tuple(mean.tolist()), tuple(std.tolist()))
 
     def example(self, system: type[System], size: str) -> Spec:
         row = published.about(system.WEIGHTS.get(size, ""))
@@ -242,9 +230,7 @@ class Classification(Task):
             return None
         return lambda rows, generator: rows._replace(input=change(rows.input, generator))
 
-    def published(
-        self, name: str, source: bool | str, config: Any = None, spec: Any = None
-    ) -> System:
+    def published(self, name: str, source: bool | str, config: Any = None, spec: Any = None) -> System:
         """Load published weights: all but the last layer with a ``spec``, else every layer.
 
         Raises UserError for images that the weights are not made for.
@@ -280,21 +266,14 @@ class Classification(Task):
         return classification.decide(system, val, positive, setup.options.sensitivity)
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         if setup.fast:
             with autocast(system.device)():
                 probability = classification.probabilities(system, test)
         else:
             probability = classification.probabilities(system, test)
-        chosen = {
-            name: torch.full((len(test),), value).double() for name, value in decision.items()
-        }
+        chosen = {name: torch.full((len(test),), value).double() for name, value in decision.items()}
         yield Step(1.0, result={"probability": torch.from_numpy(probability), **chosen})
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
@@ -305,16 +284,12 @@ class Classification(Task):
             found["AUC"] = auc_scores(probability, label.numpy(), setup.test.units)
         return found
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         positive, prevalence = self._positive(setup), setup.options.prevalence
         found = classification.measures(seeds, setup.test, positive, prevalence, training)
         return {metric.name: found[metric.name] for metric in self.metrics if metric.name in found}
 
-    def details(
-        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         flops = summary.flops(system, system.spec)
         text = _("blurred, noisy, darker, rotated images")
         found: Answers = {}
@@ -332,8 +307,7 @@ class Classification(Task):
         return classification.result(trainings, positive, prevalence)
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> Any:
-        said = {name: torch.from_numpy(stacked(seeds, "probability")).argmax(2)
-                for name, seeds in answers.items()}  # fmt: skip
+        said = {name: torch.from_numpy(stacked(seeds, "probability")).argmax(2) for name, seeds in answers.items()}
         return classification.ComparedLabels(said)
 
     def advice(self, options: Mapping[str, Any], cases: int) -> str:
@@ -390,13 +364,7 @@ def _photos(origin: str) -> Spec:
 
 def chest_spec() -> Spec:
     """Return what torchxrayvision's weights expect: grey films in -1024..1024, 18 findings."""
-    return Spec(
-        1,
-        weights.PUBLISHED_SIDE,
-        chest_findings.LABELS,
-        chest_findings.MEAN,
-        chest_findings.STD,
-    )
+    return Spec(1, weights.PUBLISHED_SIDE, chest_findings.LABELS, chest_findings.MEAN, chest_findings.STD)
 
 
 def _check_published(spec: Spec, channels: int) -> None:
@@ -404,18 +372,16 @@ def _check_published(spec: Spec, channels: int) -> None:
     if spec.side < FEWEST_PIXELS:
         raise UserError(
             "imgsz",
-            _(
-                "published weights need images of 64 pixels a side or more, these have {side}"
-            ).format(side=spec.side),
+            _("published weights need images of 64 pixels a side or more, these have {side}").format(side=spec.side),
             expected="imgsz=224",
             fix="imgsz=224",
         )
     if spec.channels != channels:
         raise UserError(
             "channels",
-            _(
-                "these published weights need images of {count} channels, these have {channels}"
-            ).format(count=channels, channels=spec.channels),
+            _("these published weights need images of {count} channels, these have {channels}").format(
+                count=channels, channels=spec.channels
+            ),
             expected=_("colour images") if channels == 3 else _("grey images"),
             exit=3,
         )

@@ -47,11 +47,7 @@ class TextClassifier(System):
         return list(texts)
 
     def loader(
-        self,
-        data: Dataset,
-        augment: Augment | None = None,
-        seed: int = 0,
-        device: torch.device | None = None,
+        self, data: Dataset, augment: Augment | None = None, seed: int = 0, device: torch.device | None = None
     ) -> Loader:
         kept = replace(data, input=ListColumn(self.encoded(list(data.input))))
         return Loader(kept, self.batch, augment, seed, device or self.device)
@@ -80,14 +76,10 @@ class TextClassifier(System):
 class Options:
     positive: Annotated[str | None, Choice(N_("the class to detect, such as a disease"))] = None
     prevalence: Annotated[
-        float | None,
-        Choice(N_("prevalence where it will be used, for predictive values"), low=0, high=1),
+        float | None, Choice(N_("prevalence where it will be used, for predictive values"), low=0, high=1)
     ] = None
     sensitivity: Annotated[
-        float | None,
-        Choice(
-            N_("what the threshold must reach on validation cases, such as 0.95"), low=0, high=1
-        ),
+        float | None, Choice(N_("what the threshold must reach on validation cases, such as 0.95"), low=0, high=1)
     ] = None
 
 
@@ -117,9 +109,7 @@ class TextClassification(Classification, Task):
     augments = False
 
     def check(self, data: Dataset, options: Any) -> None:
-        if not isinstance(data.input, ListColumn) or not all(
-            isinstance(text, str) for text in data.input
-        ):
+        if not isinstance(data.input, ListColumn) or not all(isinstance(text, str) for text in data.input):
             raise UserError(
                 "no texts",
                 _("{data} holds no texts").format(data=data.name),
@@ -149,9 +139,7 @@ class TextClassification(Classification, Task):
         assert isinstance(system, TextClassifier)
         return score(system.probabilities(data), data.cases.target)
 
-    def details(
-        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         yield Step(1.0, result={})
 
     def rehearse(self, system: System, setup: Setup) -> None:
@@ -166,10 +154,7 @@ class TextClassification(Classification, Task):
 
 def tokens_of(tokenizer: Tokenizer, texts: Sequence[str], most: int) -> list[Tensor]:
     """Tokenise texts, truncated to ``most`` tokens including the start token: (n,) int64 each."""
-    return [
-        torch.tensor([tokenizer.start, *found[: most - 1]])
-        for found in tokenizer.encode_many(list(texts))
-    ]
+    return [torch.tensor([tokenizer.start, *found[: most - 1]]) for found in tokenizer.encode_many(list(texts))]
 
 
 def padded(rows: Sequence[Tensor], pad: int) -> Tensor:

@@ -53,12 +53,7 @@ class Clustering(Unsupervised, Task):
 
     @torch.inference_mode()
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         points = system.loader(setup.test).all()
         clusters = system(points)
@@ -70,9 +65,7 @@ class Clustering(Unsupervised, Task):
         name = "silhouette, columns shuffled"
         return found | ({name: stacked(seeds, name)} if name in seeds[0] else {})
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         found = super().measures(seeds, setup, training)
         if "agreement" in seeds[0]:
             value, count = float(seeds[0]["agreement"][0]), len(setup.test)
@@ -82,9 +75,7 @@ class Clustering(Unsupervised, Task):
     def details_seconds(self, trainer: Any, setup: Setup, training: float, look: float) -> float:
         return 1.5 * training  # one refit on all cases and two on halves
 
-    def details(
-        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         """Compare with a clustering of shuffled columns, and with clusterings of two halves."""
         points = system.loader(setup.test).all()
         generator = torch.Generator().manual_seed(SEED)
@@ -100,10 +91,9 @@ class Clustering(Unsupervised, Task):
             return other
 
         agreement = clustering.agreement_of_halves(learn, points, generator)
-        yield Step(1.0, text, {
-            "silhouette, columns shuffled": nothing,
-            "agreement": torch.full((len(points),), agreement),
-        })  # fmt: skip
+        yield Step(
+            1.0, text, {"silhouette, columns shuffled": nothing, "agreement": torch.full((len(points),), agreement)}
+        )
 
 
 def _silhouette(points: Tensor, clusters: Tensor) -> Tensor:

@@ -93,11 +93,7 @@ class LanguageModel(System):
         self(torch.zeros(1, self.context, dtype=torch.long, device=self.device))
 
     def loader(
-        self,
-        data: Dataset,
-        augment: Augment | None = None,
-        seed: int = 0,
-        device: torch.device | None = None,
+        self, data: Dataset, augment: Augment | None = None, seed: int = 0, device: torch.device | None = None
     ) -> Loader:
         """Tokenise the cases; with ``augment``, draw random windows from long texts."""
         if self.spec.lesson == "preferences" and not self.reference and augment is not None:
@@ -189,12 +185,9 @@ class LanguageModel(System):
         *,
         length: Annotated[int, Choice(N_("most tokens to generate"), low=1, high=4096)] = 128,
         temperature: Annotated[
-            float,
-            Choice(N_("0 takes the likeliest token, 1 samples as the model says"), low=0, high=2),
+            float, Choice(N_("0 takes the likeliest token, 1 samples as the model says"), low=0, high=2)
         ] = 0.8,
-        top: Annotated[
-            float, Choice(N_("sample among the likeliest up to this probability"), low=0.01, high=1)
-        ] = 0.95,
+        top: Annotated[float, Choice(N_("sample among the likeliest up to this probability"), low=0.01, high=1)] = 0.95,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Text:
         """Return the text and its continuation, or only the answer of a model trained to answer."""
@@ -238,9 +231,7 @@ def encoded(tokenizer: Tokenizer, column: Any) -> list[Any]:
 def _talk(tokenizer: Tokenizer, entry: Any) -> Any:
     if isinstance(entry, Preference):
         answers = (entry.chosen, entry.rejected)
-        return tuple(
-            _conversation(tokenizer, entry.prompt, Turn("assistant", each)) for each in answers
-        )
+        return tuple(_conversation(tokenizer, entry.prompt, Turn("assistant", each)) for each in answers)
     return _conversation(tokenizer, (), *entry)
 
 
@@ -349,12 +340,7 @@ class Complete(Task):
         return {name: torch.cat([each[name] for each in found]) for name in found[0]}
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, LanguageModel)
         answers: list[Answers] = []
@@ -363,9 +349,7 @@ class Complete(Task):
             answers.append({name: each.float() for name, each in _scores(system, batch).items()})
             done = len(answers) * 8 / max(1, len(test))
             yield Step(min(1.0, done), _("measuring on {n} unseen cases").format(n=len(test)))
-        joined: Answers = {
-            name: torch.cat([dense(each, name) for each in answers]) for name in answers[0]
-        }
+        joined: Answers = {name: torch.cat([dense(each, name) for each in answers]) for name in answers[0]}
         for step in manners.answered(system, test) if manners.may_judge(test) else ():
             yield replace(step, result=None)
             joined |= step.result or {}
@@ -375,9 +359,7 @@ class Complete(Task):
         found = {name: stacked(seeds, name) for name in (BITS, PREFERRED) if name in seeds[0]}
         return found | (manners.scores(seeds, setup.test) if manners.may_judge(setup.test) else {})
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         """Return measures; shares of a subset of the cases count only that subset."""
         return {
             name: manners.share(name, table, setup.test, training)
@@ -391,9 +373,7 @@ class Complete(Task):
             return BITS
         return manners.IMPROPER if manners.may_judge(setup.test) else PREFERRED
 
-    def details(
-        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         """Generate continuations of some test texts, with the bits of each token."""
         assert isinstance(system, LanguageModel)
         samples: list[Tensor] = []
@@ -406,11 +386,14 @@ class Complete(Task):
         for number, row in enumerate(rows):
             samples.append(complete.sample(system, setup.test.input[row]))
             yield Step((number + 1) / (len(rows) + 1), _("writing"))
-        yield Step(1.0, result={
-            "sample": Sparse(torch.tensor(rows), complete.in_one(samples)),
-            **complete.marked(system, setup.test, rows[0]),
-            **before,
-        })  # fmt: skip
+        yield Step(
+            1.0,
+            result={
+                "sample": Sparse(torch.tensor(rows), complete.in_one(samples)),
+                **complete.marked(system, setup.test, rows[0]),
+                **before,
+            },
+        )
 
     def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
         return look * complete.SHOWN * 4

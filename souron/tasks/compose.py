@@ -20,15 +20,7 @@ from souron.data import voices
 from souron.data.dataset import Dataset, ListColumn, Loader, Rows
 from souron.data.voices import MOST_STEPS, Voices
 from souron.evaluation.answers import Setup, Sparse, dense, stacked
-from souron.evaluation.generators.compose import (
-    NAMES,
-    WRITTEN,
-    ComposeResult,
-    ComposeSetup,
-    composed,
-    told,
-    words,
-)
+from souron.evaluation.generators.compose import NAMES, WRITTEN, ComposeResult, ComposeSetup, composed, told, words
 from souron.kinds.codecs.notation import HOLD, REST, STEPS, from_grid, heard, on_grid
 from souron.kinds.score import Score
 from souron.kinds.signature import Choice
@@ -90,11 +82,7 @@ class Composer(System):
         self(torch.zeros(1, self.context, 5, dtype=torch.long, device=self.device))
 
     def loader(
-        self,
-        data: Dataset,
-        augment: Augment | None = None,
-        seed: int = 0,
-        device: torch.device | None = None,
+        self, data: Dataset, augment: Augment | None = None, seed: int = 0, device: torch.device | None = None
     ) -> Loader:
         """Encode the pieces as rows; with ``augment``, draw a random window of each."""
         rows = ListColumn([encoded(piece, self.lead) for piece in data.input])
@@ -102,9 +90,7 @@ class Composer(System):
         def cut(given: Rows, generator: Generator) -> Rows:
             assert augment is not None
             moved = augment(given, generator).input
-            return Rows(
-                ListColumn([_window(each, self.context, generator) for each in moved]), None
-            )
+            return Rows(ListColumn([_window(each, self.context, generator) for each in moved]), None)
 
         changed = cut if augment else None
         kept = replace(data, input=rows, target=None)
@@ -145,11 +131,7 @@ class Composer(System):
 
     @torch.inference_mode()
     def write(
-        self,
-        wanted: Sequence[Voices],
-        known: Sequence[Tensor],
-        temperature: float,
-        seeds: Sequence[Sequence[int]],
+        self, wanted: Sequence[Voices], known: Sequence[Tensor], temperature: float, seeds: Sequence[Sequence[int]]
     ) -> list[Tensor]:
         """Write grids (T, 4) in the shape of ``wanted``, keeping its tokens where ``known`` (T, 4).
 
@@ -193,12 +175,9 @@ class Composer(System):
         self,
         given: Score,
         *,
-        bars: Annotated[
-            int, Choice(N_("bars that are written; a melody gets voices to its end"), 1, 64)
-        ] = 8,
+        bars: Annotated[int, Choice(N_("bars that are written; a melody gets voices to its end"), 1, 64)] = 8,
         temperature: Annotated[
-            float,
-            Choice(N_("0 takes the likeliest token, 1 samples as the model says"), low=0, high=2),
+            float, Choice(N_("0 takes the likeliest token, 1 samples as the model says"), low=0, high=2)
         ] = TEMPERATURE,
         seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0,
     ) -> Score:
@@ -213,13 +192,18 @@ class Composer(System):
         new = [note for note in from_grid(_apart(written, known)) if note.pitch != REST]
         order = voices.by_height(given.tones)
         old = [note._replace(part=order[note.part]) for note in given.tones]
-        both = sorted(
-            [(n, True) for n in old] + [(n, False) for n in new], key=lambda one: one[0][1]
-        )
+        both = sorted([(n, True) for n in old] + [(n, False) for n in new], key=lambda one: one[0][1])
         return Score(
-            [note for note, _g in both], voices.VOICES, given.tempo, piece.bar / STEPS,
-            piece.pickup / STEPS, given.title, [was for _n, was in both], None, given.file,
-        )  # fmt: skip
+            [note for note, _g in both],
+            voices.VOICES,
+            given.tempo,
+            piece.bar / STEPS,
+            piece.pickup / STEPS,
+            given.title,
+            [was for _n, was in both],
+            None,
+            given.file,
+        )
 
 
 class Composition(Task):
@@ -282,20 +266,13 @@ class Composition(Task):
 
     @torch.inference_mode()
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         """Compose a piece for each test case from nothing, of the same length and metre."""
         assert isinstance(system, Composer) and isinstance(setup, ComposeSetup)
         found: Answers = {BITS: system.surprise(test)}
         yield Step(0.1, _("composing"))
-        wanted = [
-            piece._replace(grid=torch.zeros_like(piece.grid[:WRITTEN])) for piece in test.input
-        ]
+        wanted = [piece._replace(grid=torch.zeros_like(piece.grid[:WRITTEN])) for piece in test.input]
         nothing = [torch.zeros_like(piece.grid, dtype=torch.bool) for piece in wanted]
         # seeded by the name, not the position: the same piece in any batch
         seeds = [(seed, *name.encode()) for name in test.file]
@@ -331,8 +308,7 @@ class Composition(Task):
 
 def order(length: int, lead: int) -> Tensor:
     """Return the sixteenth and voice of each token in writing order, (4 T, 2)."""
-    places = [(time + (lead if voice else 0), voice, time)
-              for time in range(length) for voice in range(4)]  # fmt: skip
+    places = [(time + (lead if voice else 0), voice, time) for time in range(length) for voice in range(4)]
     return torch.tensor([(time, voice) for _at, voice, time in sorted(places)])
 
 
@@ -376,9 +352,7 @@ def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
     if len(used) not in (0, 1, 4):
         raise UserError(
             "voices",
-            _("{file} has {count} parts with notes").format(
-                file=given.file or _("the score"), count=len(used)
-            ),
+            _("{file} has {count} parts with notes").format(file=given.file or _("the score"), count=len(used)),
             expected=_("one part, which is a melody, or four, which are a piece"),
             exit=3,
         )
@@ -387,17 +361,14 @@ def asked(given: Score, bars: int, spec: Spec) -> tuple[Voices, Tensor, int]:
         return Voices(free, bar, pickup), torch.zeros_like(free, dtype=torch.bool), 0
     place = voices.by_height(given.tones)
     there = given.notation._replace(
-        notes=[note._replace(part=place[note.part]) for note in given.tones],
-        parts=voices.VOICES[: len(used)],
+        notes=[note._replace(part=place[note.part]) for note in given.tones], parts=voices.VOICES[: len(used)]
     )
     own = torch.from_numpy(on_grid(there))
     length = len(own) + (bars * bar if len(used) == 4 else 0)
     if length > MOST_STEPS:
         raise UserError(
             "too long",
-            _("{file} has {bars} bars").format(
-                file=given.file or _("the score"), bars=math.ceil(len(own) / bar)
-            ),
+            _("{file} has {bars} bars").format(file=given.file or _("the score"), bars=math.ceil(len(own) / bar)),
             expected=_("at most {bars} bars").format(bars=MOST_STEPS // bar),
             exit=3,
         )
@@ -426,9 +397,7 @@ def _into_reach(grid: Tensor, spec: Spec) -> int:
         raise UserError(
             "reach",
             _("the melody reaches over more semitones than a voice"),
-            expected=_("at most {count} semitones").format(
-                count=spec.high[0] - spec.low[0] + 2 * FURTHEST
-            ),
+            expected=_("at most {count} semitones").format(count=spec.high[0] - spec.low[0] + 2 * FURTHEST),
             exit=3,
         )
     return min(max(0, lowest), highest)
@@ -458,5 +427,19 @@ def _transpose(rows: Rows, generator: Generator) -> Rows:
     return Rows(ListColumn(moved), None)
 
 
-__all__ = ["HOLD", "LEFT", "LEFTS", "OWN", "PLACE", "PLACES", "REST", "TOKEN", "TOKENS", "VOICE",
-           "Batch", "Composer", "Composition", "Spec"]  # fmt: skip
+__all__ = [
+    "HOLD",
+    "LEFT",
+    "LEFTS",
+    "OWN",
+    "PLACE",
+    "PLACES",
+    "REST",
+    "TOKEN",
+    "TOKENS",
+    "VOICE",
+    "Batch",
+    "Composer",
+    "Composition",
+    "Spec",
+]

@@ -146,9 +146,7 @@ class Detector(Finder):
         *,
         conf: Annotated[float, Choice(N_("minimum confidence of a box"), low=0, high=1)] = 0.25,
         iou: Annotated[float, Choice(N_("merge boxes that overlap by"), low=0, high=1)] = 0.5,
-        classes: Annotated[
-            str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
-        ] = "",
+        classes: Annotated[str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")] = "",
     ) -> Boxes:
         """Return the boxes in an image of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
@@ -189,16 +187,10 @@ def chosen(box: Tensor, score: Tensor, conf: float, iou: float) -> tuple[Tensor,
 @dataclass(frozen=True)
 class Options:
     conf: Annotated[
-        float | None,
-        Choice(N_("minimum confidence of a box that is tested (default 0.001)"), low=0, high=1),
+        float | None, Choice(N_("minimum confidence of a box that is tested (default 0.001)"), low=0, high=1)
     ] = None
     iou: Annotated[
-        float | None,
-        Choice(
-            N_("merge boxes that overlap by this much (default: the system's own)"),
-            low=0,
-            high=1,
-        ),
+        float | None, Choice(N_("merge boxes that overlap by this much (default: the system's own)"), low=0, high=1)
     ] = None
 
 
@@ -240,9 +232,7 @@ class Detection(Jackknifed, Task):
         """Return the specification that published weights were trained with."""
         return Spec(3, about.side, published.labels(about))
 
-    def published(
-        self, name: str, source: bool | str, config: Any = None, spec: Any = None
-    ) -> System:
+    def published(self, name: str, source: bool | str, config: Any = None, spec: Any = None) -> System:
         return published_systems.system(name, source, config, self.published_spec, spec)
 
     def example(self, system: type[System], size: str) -> Spec:
@@ -276,8 +266,7 @@ class Detection(Jackknifed, Task):
         elif name == "mirror":
             image, turned = transforms.mirrored(rows.input, generator)
             objects = [
-                self.mirrored(each, side) if turn else each
-                for each, turn in zip(objects, turned.tolist(), strict=True)
+                self.mirrored(each, side) if turn else each for each, turn in zip(objects, turned.tolist(), strict=True)
             ]
         else:
             image = transforms.CHANGES[name](rows.input, generator)
@@ -294,9 +283,7 @@ class Detection(Jackknifed, Task):
     def renumbered(self, target: Any, number: Tensor) -> ListColumn:
         return ListColumn([renumbered(box, number) for box in target])
 
-    def judged(
-        self, found: Sequence[Found], cases: Dataset, sizes: bool = True
-    ) -> dict[str, NDArray[np.float64]]:
+    def judged(self, found: Sequence[Found], cases: Dataset, sizes: bool = True) -> dict[str, NDArray[np.float64]]:
         """Return pseudo-values (cases,) of each metric."""
         return detection.scores_of(found, cases, sizes)
 
@@ -312,8 +299,7 @@ class Detection(Jackknifed, Task):
             boxed = replace(cases, target=ListColumn(boxes_of(cases.target)))
             every["box"] = detection.scores_of(boxes_of(found), boxed, sizes=False)
         scores = {f"{of} {name}": each for of, some in every.items() for name, each in some.items()}
-        return {metric.name: scores[metric.name] for metric in self.metrics
-                if metric.name in scores}  # fmt: skip
+        return {metric.name: scores[metric.name] for metric in self.metrics if metric.name in scores}
 
     def setup(self, data: Dataset, split: Split, options: Options) -> Iterator[Step]:
         constant = detection.mean_box(data.target.index_select(0, split.train))
@@ -331,12 +317,7 @@ class Detection(Jackknifed, Task):
         return {"conf": detection.threshold(self._found(system, val, setup), val)}
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: DetectionSetup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: DetectionSetup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Finder)
         shown = torch.full((len(test),), decision.get("conf", detection.SHOWN_FROM)).double()
@@ -359,9 +340,7 @@ class Detection(Jackknifed, Task):
     def result(self, trainings: Trainings, setup: DetectionSetup) -> DetectionResult:
         return detection.result(trainings, setup, self.judged)
 
-    def compared(
-        self, answers: Mapping[str, Sequence[Answers]], setup: DetectionSetup
-    ) -> dict[str, list[Any]]:
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: DetectionSetup) -> dict[str, list[Any]]:
         """Return system -> the boxes that its first seed shows in each test image."""
         return {name: detection.shown(seeds[0], setup.test) for name, seeds in answers.items()}
 
@@ -370,8 +349,7 @@ class Detection(Jackknifed, Task):
         shown = boxes_of(detection.shown(answers, test))
         for file, found in zip(test.file, shown, strict=True):
             for label, *edges, score in found.tolist():
-                yield (file, test.classes[int(label)], *(round(edge, 1) for edge in edges),
-                       round(score, 4))  # fmt: skip
+                yield (file, test.classes[int(label)], *(round(edge, 1) for edge in edges), round(score, 4))
 
 
 def moved(box: Tensor, move: Tensor, side: int) -> tuple[Tensor, Tensor]:

@@ -81,11 +81,7 @@ class MaskFiller(System):
         return fill_mask.for_test(torch.tensor(self.tokenizer.encode(text)), text, self.mask)
 
     def loader(
-        self,
-        data: Dataset,
-        augment: Augment | None = None,
-        seed: int = 0,
-        device: torch.device | None = None,
+        self, data: Dataset, augment: Augment | None = None, seed: int = 0, device: torch.device | None = None
     ) -> Loader:
         """Tokenise and mask the cases; with ``augment``, draw new windows and masks each time."""
         texts = list(data.input)
@@ -95,9 +91,7 @@ class MaskFiller(System):
             for ids, text in zip(found, texts, strict=True)
         ]
         cut = None if augment is None else self._window
-        return Loader(
-            replace(data, input=ListColumn(entries)), self.batch, cut, seed, device or self.device
-        )
+        return Loader(replace(data, input=ListColumn(entries)), self.batch, cut, seed, device or self.device)
 
     def _window(self, rows: Rows, generator: Generator) -> Rows:
         return Rows(ListColumn([self._drawn(each.true, generator) for each in rows.input]), None)
@@ -137,10 +131,7 @@ class MaskFiller(System):
 
     @torch.inference_mode()
     def predict(
-        self,
-        text: Text,
-        *,
-        place: Annotated[int, Choice(N_("which mask, where there are several"), low=1)] = 1,
+        self, text: Text, *, place: Annotated[int, Choice(N_("which mask, where there are several"), low=1)] = 1
     ) -> Labels:
         """Return the most probable words, or parts of words, for one ``[MASK]`` of the text."""
         tokenizer, parts = self.tokenizer, MASK.split(text.text.strip())
@@ -248,12 +239,7 @@ class FillMask(Task):
         return {name: torch.cat([each[name] for each in found]) for name in NAMES}
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, MaskFiller)
         found: list[dict[str, Tensor]] = []
@@ -268,9 +254,7 @@ class FillMask(Task):
         return {name: stacked(seeds, name) for name in NAMES}
 
     @torch.inference_mode()
-    def details(
-        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         """Return the predictions for some test texts."""
         assert isinstance(system, MaskFiller)
         yield Step(1.0, result=fill_mask.guessed(system, setup.test))

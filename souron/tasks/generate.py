@@ -83,9 +83,7 @@ class Generator(System):
 
     def draw(self, noise: Noise, label: Tensor | None = None, **options: Any) -> Tensor:
         """Generate images (B, C, H, W) in -1..1 of classes ``label`` (B,), else as in the data."""
-        own = self.conditions(
-            noise
-        )  # asked for or not, so that the rest of the noise stays the same
+        own = self.conditions(noise)  # asked for or not, so that the rest of the noise stays the same
         label = own if label is None else label.to(self.device)
         [drawn] = deque(self.drawing(noise, label, **options), maxlen=1)
         return drawn.clamp(-1, 1)
@@ -102,9 +100,7 @@ class Generator(System):
 
 @dataclass(frozen=True)
 class Options:
-    samples: Annotated[
-        int | None, Choice(N_("images that a generator is evaluated on (default 500)"), low=3)
-    ] = None
+    samples: Annotated[int | None, Choice(N_("images that a generator is evaluated on (default 500)"), low=3)] = None
 
 
 class Generation(Task):
@@ -134,9 +130,7 @@ class Generation(Task):
             raise UserError(
                 "few pictures",
                 _("{count} images in {data}").format(count=len(data), data=data.name),
-                expected=_("{count} or more, to learn what they have in common").format(
-                    count=FEWEST_DRAWN_FROM
-                ),
+                expected=_("{count} or more, to learn what they have in common").format(count=FEWEST_DRAWN_FROM),
                 fix=_("more images, or data=fashion"),
                 exit=3,
             )
@@ -202,12 +196,7 @@ class Generation(Task):
         return figures
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: ReferenceSet,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: ReferenceSet, seed: int = 0
     ) -> Iterator[Step]:
         count = len(setup.test)
         text = _("generating {n} images").format(n=count)
@@ -223,9 +212,7 @@ class Generation(Task):
             found["bits per dimension"] = stacked(seeds, "bits per dimension")
         return found
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: ReferenceSet, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: ReferenceSet, training: Any = None) -> dict[str, Measure]:
         trainings = [setup.resemblance(answers) for answers in seeds]
         units = setup.test.units
         found = dict(trainings[0].measures if len(seeds) == 1 else over_trainings(trainings, units))
@@ -241,9 +228,7 @@ class Generation(Task):
         found, measures = setup.resemblance(answers), self.measures([answers], setup)
         return GenerationResult(setup, found, image, float(seconds[0]), measures)
 
-    def compared(
-        self, answers: Mapping[str, Sequence[Answers]], setup: ReferenceSet
-    ) -> generation.Gallery:
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: ReferenceSet) -> generation.Gallery:
         return generation.gallery(answers, setup)
 
     def called(self, metric: str, setup: ReferenceSet) -> str:

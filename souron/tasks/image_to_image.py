@@ -102,9 +102,9 @@ class Made(BeforeAfter):
     def __str__(self) -> str:
         made = super().__str__()
         if self.figures:
-            made = _(
-                "{made}; PSNR of luma {psnr} dB, SSIM {ssim}, colour difference {delta_e}"
-            ).format(made=made, **self.figures)
+            made = _("{made}; PSNR of luma {psnr} dB, SSIM {ssim}, colour difference {delta_e}").format(
+                made=made, **self.figures
+            )
         return f"{made}; {self.note}" if self.note else made
 
 
@@ -210,9 +210,7 @@ class ImageTranslator(System):
 
 def lowered(image: Tensor, scale: int) -> Tensor:
     """Downscale images (B, C, H, W) in 0..1 by a whole factor (bicubic), quantised to 8 bits."""
-    small = F.interpolate(
-        whole(image, scale).float(), scale_factor=1 / scale, mode="bicubic", antialias=True
-    )
+    small = F.interpolate(whole(image, scale).float(), scale_factor=1 / scale, mode="bicubic", antialias=True)
     return (small.clamp(0, 1) * 255).round() / 255
 
 
@@ -245,9 +243,7 @@ def check_domains(train: Dataset) -> None:
     if len(counts) != 2 or not all(counts):
         raise UserError(
             "domains",
-            _("{data} has {count} domains with images").format(
-                data=train.name, count=sum(map(bool, counts))
-            ),
+            _("{data} has {count} domains with images").format(data=train.name, count=sum(map(bool, counts))),
             expected=_("two: a folder with two sub-folders of images"),
             fix="data=coats",
             exit=3,
@@ -346,9 +342,7 @@ class ImageToImage(Task):
     def example(self, system: type[System], size: str) -> Spec:
         return Spec(*SHOWN, ("A", "B"))
 
-    def published(
-        self, name: str, source: bool | str, config: Any = None, spec: Any = None
-    ) -> System:
+    def published(self, name: str, source: bool | str, config: Any = None, spec: Any = None) -> System:
         """Load published weights; with a ``spec``, those of the generator, for training on.
 
         Raises UserError where they are missing or damaged, belong to another system or size, or
@@ -364,9 +358,7 @@ class ImageToImage(Task):
         if made is None or made.config != sized:
             raise UserError(
                 "other system",
-                _("the weights of {name} have other names or sizes than {size}").format(
-                    name=origin, size=sized
-                ),
+                _("the weights of {name} have other names or sizes than {size}").format(name=origin, size=sized),
                 expected=_("a file of weights as it was published"),
                 fix=_("delete it, then fetch it again (souron fetch)"),
                 exit=3,
@@ -376,9 +368,7 @@ class ImageToImage(Task):
         if spec.channels != made.spec.channels:
             raise UserError(
                 "channels",
-                _("published weights need images of 3 channels, these have {channels}").format(
-                    channels=spec.channels
-                ),
+                _("published weights need images of 3 channels, these have {channels}").format(channels=spec.channels),
                 expected=_("colour images"),
                 exit=3,
             )
@@ -404,19 +394,10 @@ class ImageToImage(Task):
         assert isinstance(system, ImageTranslator)
         quick = ("PSNR", "PSNR of luma", CYCLE)
         found = evaluation.answers_of(system, data.cases, quick, beside=False)
-        return {
-            name: values.float()
-            for name, values in found.items()
-            if name in quick and isinstance(values, Tensor)
-        }
+        return {name: values.float() for name, values in found.items() if name in quick and isinstance(values, Tensor)}
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         with numbers(system, setup):
             yield Step(1.0, result=evaluation.answers_of(system, test))
@@ -424,20 +405,18 @@ class ImageToImage(Task):
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         return evaluation.tables(seeds, [metric.name for metric in self.metrics])
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         return evaluation.measures(self.scores(seeds, setup), setup.test.units, training)
 
-    def details(
-        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         """Evaluate the untrained network as a baseline."""
         assert isinstance(system, ImageTranslator)
         found = evaluation.answers_of(untrained(system), setup.test, beside=False)
-        yield Step(1.0, _("the same network untrained"), {
-            f"untrained:{name}": values for name, values in found.items() if name != "output"
-        })  # fmt: skip
+        yield Step(
+            1.0,
+            _("the same network untrained"),
+            {f"untrained:{name}": values for name, values in found.items() if name != "output"},
+        )
 
     def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
         return look * len(setup.test)

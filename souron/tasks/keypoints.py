@@ -83,10 +83,7 @@ class Landmarker(System):
         picture: Picture,
         *,
         spacing: Annotated[
-            float,
-            Choice(
-                N_("millimetres per pixel of the image; 0: as a DICOM file states"), low=0, high=10
-            ),
+            float, Choice(N_("millimetres per pixel of the image; 0: as a DICOM file states"), low=0, high=10)
         ] = 0.0,
     ) -> Points:
         """Return the landmarks of an image of any size, in its own pixels.
@@ -178,12 +175,7 @@ class Keypoints(Jackknifed, Task):
         return {name: torch.from_numpy(each) for name, each in scores.items()}
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: KeypointSetup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: KeypointSetup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Landmarker)
         found, score = _asked(system, test, setup)
@@ -192,18 +184,14 @@ class Keypoints(Jackknifed, Task):
     def judge(self, answers: Answers, setup: KeypointSetup) -> dict[str, Any]:
         return keypoints.scores_of(dense(answers, "found"), setup.test)
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: KeypointSetup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: KeypointSetup, training: Any = None) -> dict[str, Measure]:
         return keypoints.measured(self.scores(seeds, setup), setup.test.units, training)
 
     def ask_untrained(self, system: System, setup: KeypointSetup) -> Answers:
         assert isinstance(system, Landmarker)
         return {"untrained": _asked(system, setup.test, setup)[0]}
 
-    def details(
-        self, system: System, answers: Answers, setup: KeypointSetup, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: KeypointSetup, trainings: int = 1) -> Iterator[Step]:
         """Evaluate the untrained network, and keep some heat maps."""
         assert isinstance(system, Landmarker)
         maps = _maps_of(system, dense(answers, "found"), setup)
@@ -213,9 +201,7 @@ class Keypoints(Jackknifed, Task):
     def result(self, trainings: Trainings, setup: KeypointSetup) -> KeypointResult:
         return keypoints.result(trainings, setup)
 
-    def compared(
-        self, answers: Mapping[str, Sequence[Answers]], setup: KeypointSetup
-    ) -> dict[str, Any]:
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: KeypointSetup) -> dict[str, Any]:
         """Return system -> the landmarks that its first seed finds, (cases, K, 2)."""
         return {name: dense(seeds[0], "found").numpy() for name, seeds in answers.items()}
 
@@ -227,9 +213,14 @@ class Keypoints(Jackknifed, Task):
             spacing = test.spacing[row] if test.spacing else 0
             for k, name in enumerate(test.classes):
                 far = float(error[row, k])
-                yield (file, name, *(round(at, 2) for at in found[row, k].tolist()),
-                       round(float(score[row, k]), 4), "" if math.isnan(far) else round(far, 3),
-                       round(far * spacing, 3) if spacing and far == far else "")  # fmt: skip
+                yield (
+                    file,
+                    name,
+                    *(round(at, 2) for at in found[row, k].tolist()),
+                    round(float(score[row, k]), 4),
+                    "" if math.isnan(far) else round(far, 3),
+                    round(far * spacing, 3) if spacing and far == far else "",
+                )
 
 
 def _asked(system: Landmarker, cases: Dataset, setup: KeypointSetup) -> tuple[Tensor, Tensor]:
@@ -246,10 +237,7 @@ def _maps_of(system: Landmarker, found: Tensor, setup: KeypointSetup) -> Answers
     if maps is None or not shown:
         return {}
     row = torch.zeros(1, dtype=torch.long)
-    return {
-        "maps": Sparse(row, maps[:, shown].float().cpu()),
-        "mapped": Sparse(row, torch.tensor([shown])),
-    }
+    return {"maps": Sparse(row, maps[:, shown].float().cpu()), "mapped": Sparse(row, torch.tensor([shown]))}
 
 
 def _changed(rows: Rows, name: str, generator: Generator) -> Rows:

@@ -101,9 +101,7 @@ class Matcher(System):
         self,
         picture: Picture,
         *,
-        texts: Annotated[
-            str, Choice(N_("sentences with | between, or a .txt file with one a line"))
-        ] = "",
+        texts: Annotated[str, Choice(N_("sentences with | between, or a .txt file with one a line"))] = "",
     ) -> Ranking:
         """Rank the sentences by their cosine with the image, the best first.
 
@@ -185,9 +183,7 @@ class Matching(Task):
     fewest_classes = 0
     inherits = ("tokenizer", "vocabulary")
 
-    def published(
-        self, name: str, source: bool | str, config: Any = None, spec: Any = None
-    ) -> System:
+    def published(self, name: str, source: bool | str, config: Any = None, spec: Any = None) -> System:
         from souron.hub import clip_weights
 
         side = clip_weights.SIDE
@@ -237,12 +233,7 @@ class Matching(Task):
 
     @torch.inference_mode()
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Matcher)
         system.eval()
@@ -256,9 +247,7 @@ class Matching(Task):
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         ranks = torch.from_numpy(stacked(seeds, "rank"))
-        found: Scores = {
-            name: match.where(match.found(ranks, most)) for most, name in match.RECALL.items()
-        }
+        found: Scores = {name: match.where(match.found(ranks, most)) for most, name in match.RECALL.items()}
         back = torch.from_numpy(stacked(seeds, "back"))
         found[match.OF_IMAGES] = match.where(match.found(back, 1))
         for name, answer in ((match.SWAPS, "swap"), (match.ZERO_SHOT, "zero")):
@@ -267,9 +256,7 @@ class Matching(Task):
                 found[name] = match.where(values)
         return found
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         return {
             name: intervals.share_interval(table, setup.test.units, trainings=training)
             for name, table in self.scores(seeds, setup).items()
@@ -282,10 +269,7 @@ class Matching(Task):
             for subset in dict.fromkeys(names):
                 rows = [row for row, name in enumerate(names) if name == subset]
                 seeds: list[Answers] = [
-                    {
-                        name: dense(answers, name)[rows, number : number + 1]
-                        for name in ("rank", "back", "swap", "zero")
-                    }
+                    {name: dense(answers, name)[rows, number : number + 1] for name in ("rank", "back", "swap", "zero")}
                     for answers in trainings.answers
                 ]
                 if not any(bool((dense(answers, "rank") > 0).any()) for answers in seeds):
@@ -297,9 +281,7 @@ class Matching(Task):
                 for place, name in enumerate(matching.ATTRIBUTES):
                     table = match.where(swaps[..., place])
                     if np.isfinite(table).all():
-                        measures[name] = intervals.share_interval(
-                            table, part.test.units, trainings=of
-                        )
+                        measures[name] = intervals.share_interval(table, part.test.units, trainings=of)
                 parts.append(OfSubset(subset, language, len(rows), measures))
         return MatchResult(tuple(parts))
 
@@ -344,9 +326,7 @@ def check_captions(data: Dataset) -> None:
     if len(data) > 1 and len(set(data.target)) == 1:
         raise UserError(
             "one caption",
-            _("all {count} images of {data} have the same caption").format(
-                count=len(data), data=data.name
-            ),
+            _("all {count} images of {data} have the same caption").format(count=len(data), data=data.name),
             expected=_("captions that say how the images differ"),
             exit=3,
         )

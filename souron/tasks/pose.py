@@ -25,17 +25,7 @@ from souron.metrics.metric import Metric
 from souron.system import System
 from souron.task import Answers, Step, Task
 from souron.tasks import detect
-from souron.tasks.detect import (
-    CONF,
-    IOU,
-    PUBLISHED,
-    SHOWN,
-    Detection,
-    Finder,
-    mirrored,
-    moved,
-    renumbered,
-)
+from souron.tasks.detect import CONF, IOU, PUBLISHED, SHOWN, Detection, Finder, mirrored, moved, renumbered
 from souron.utils.messages import N_, UserError, _
 
 POINTS = 13  # keypoints that ``souron show`` builds with
@@ -74,9 +64,7 @@ class Poser(Finder):
     task = "pose"
     spec: Spec
 
-    def poses(
-        self, image: Tensor, conf: float = CONF, iou: float = IOU
-    ) -> list[tuple[Tensor, Tensor]]:
+    def poses(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[tuple[Tensor, Tensor]]:
         """Return per image boxes (n, 6), as from ``detect``, and keypoints (n, K, 3).
 
         A keypoint is x, y in pixels and a score in 0..1.
@@ -123,9 +111,7 @@ class Poser(Finder):
         *,
         conf: Annotated[float, Choice(N_("minimum confidence of a figure"), low=0, high=1)] = 0.25,
         iou: Annotated[float, Choice(N_("merge boxes that overlap by"), low=0, high=1)] = 0.5,
-        classes: Annotated[
-            str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
-        ] = "",
+        classes: Annotated[str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")] = "",
     ) -> Poses:
         """Return the figures in an image of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
@@ -141,24 +127,25 @@ class Poser(Finder):
         at = place.back(point[..., :2].repeat(1, 1, 2).reshape(-1, 4).numpy()).clip(0, size)
         names = [self.spec.labels[int(label)] for label in box[:, 0].tolist()]
         return Poses(
-            picture, edges, names, at[:, :2], self.spec.points, box[:, 5].clamp(0, 1).tolist(),
-            point[..., 2].clamp(0, 1).numpy(), self.spec.skeleton.lines, self.spec.labels,
-        )  # fmt: skip
+            picture,
+            edges,
+            names,
+            at[:, :2],
+            self.spec.points,
+            box[:, 5].clamp(0, 1).tolist(),
+            point[..., 2].clamp(0, 1).numpy(),
+            self.spec.skeleton.lines,
+            self.spec.labels,
+        )
 
 
 @dataclass(frozen=True)
 class Options:
     conf: Annotated[
-        float | None,
-        Choice(N_("minimum confidence of a figure that is tested (default 0.001)"), low=0, high=1),
+        float | None, Choice(N_("minimum confidence of a figure that is tested (default 0.001)"), low=0, high=1)
     ] = None
     iou: Annotated[
-        float | None,
-        Choice(
-            N_("merge boxes that overlap by this much (default: the system's own)"),
-            low=0,
-            high=1,
-        ),
+        float | None, Choice(N_("merge boxes that overlap by this much (default: the system's own)"), low=0, high=1)
     ] = None
 
 
@@ -235,9 +222,7 @@ class PoseEstimation(Detection, Task):
         constant = poses.mean_pose(list(data.target.index_select(0, split.train)))
         yield Step(1.0, result=DetectionSetup(options, data.only(split.test), constant=constant))
 
-    def judged(
-        self, found: Sequence[Found], cases: Dataset, sizes: bool = True
-    ) -> dict[str, NDArray[np.float64]]:
+    def judged(self, found: Sequence[Found], cases: Dataset, sizes: bool = True) -> dict[str, NDArray[np.float64]]:
         """Return pseudo-values (cases,) of each metric; in training, of keypoint metrics only."""
         return self.beside_boxes("OKS", found, cases, sizes)
 
@@ -260,8 +245,7 @@ class PoseEstimation(Detection, Task):
             for number, (box, point) in enumerate(zip(found.box, found.point, strict=True), 1):
                 label, score = test.classes[int(box[0])], round(float(box[5]), 4)
                 for name, (x, y, sure) in zip(found.skeleton.names, point.tolist(), strict=True):
-                    yield (file, number, label, score, name, round(x, 2), round(y, 2),
-                           round(sure, 4))  # fmt: skip
+                    yield (file, number, label, score, name, round(x, 2), round(y, 2), round(sure, 4))
 
 
 __all__ = ["Batch", "Explained", "Options", "PoseEstimation", "Poser", "Spec"]

@@ -53,12 +53,7 @@ class Reduction(Unsupervised, Task):
 
     @torch.inference_mode()
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         points = system.loader(setup.test).all()
         yield Step(1.0, result=_measured(points, system(points)))
@@ -73,9 +68,7 @@ class Reduction(Unsupervised, Task):
     def details_seconds(self, trainer: Any, setup: Setup, training: float, look: float) -> float:
         return training  # one refit on all cases
 
-    def details(
-        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         """Repeat with columns shuffled independently, which removes all structure."""
         text = _("the same with shuffled columns")
         points = system.loader(setup.test).all()
@@ -85,9 +78,7 @@ class Reduction(Unsupervised, Task):
             yield Step(0.9 * done, text)
         with torch.inference_mode():
             found = _measured(shuffled, twin(shuffled))
-        yield Step(1.0, text, {
-            f"{name}, columns shuffled": values for name, values in found.items()
-        })  # fmt: skip
+        yield Step(1.0, text, {f"{name}, columns shuffled": values for name, values in found.items()})
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: Setup) -> Any:
         """Return system -> the map of its first seed."""

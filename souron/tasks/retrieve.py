@@ -144,9 +144,7 @@ class Retriever(System):
         text: Text,
         *,
         question: Annotated[str, Choice(N_("what is asked of the text"))] = "",
-        passages: Annotated[
-            int, Choice(N_("how many passages to show"), low=1, high=MOST_PASSAGES)
-        ] = 8,
+        passages: Annotated[int, Choice(N_("how many passages to show"), low=1, high=MOST_PASSAGES)] = 8,
     ) -> Passages:
         """Return the sentences most similar to the question.
 
@@ -159,9 +157,7 @@ class Retriever(System):
             raise no_sentence(text.file)
         texts = [each.text for each in cut]
         quotes = [Passage(*cut[i], float(score[i])) for i in top(score, texts, passages)]
-        return Passages(
-            question, quotes, quotes[0].score >= float(self.least), text.text, text.file
-        )
+        return Passages(question, quotes, quotes[0].score >= float(self.least), text.text, text.file)
 
 
 class OfLanguage(NamedTuple):
@@ -227,12 +223,7 @@ class Retrieval(Task):
         return target
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Retriever)
         ranks, best, places = [], [], []
@@ -244,8 +235,7 @@ class Retrieval(Task):
             yield Step(min(0.99, 16 * (done + 1) / len(test)), _("asking"))
         score = torch.cat(best)
         found = (score >= system.least.cpu()).float()
-        yield Step(1.0, result={"rank": torch.cat(ranks), "score": score, "found": found,
-                                "places": torch.cat(places)})  # fmt: skip
+        yield Step(1.0, result={"rank": torch.cat(ranks), "score": score, "found": found, "places": torch.cat(places)})
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, Retriever)
@@ -258,9 +248,7 @@ class Retrieval(Task):
         found = stacked(seeds, "found") > 0.5
         return _of(stacked(seeds, "rank"), known) | {TOLD: (found == known) * 1.0}
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         return {
             name: intervals.share_interval(table, setup.test.units, trainings=training)
             for name, table in self.scores(seeds, setup).items()
@@ -273,8 +261,7 @@ class Retrieval(Task):
         for language in sorted(set(languages)):
             rows = [row for row, each in enumerate(languages) if each == language]
             seeds: list[Answers] = [
-                {name: dense(answers, name)[rows] for name in ("rank", "found")}
-                for answers in trainings.answers
+                {name: dense(answers, name)[rows] for name in ("rank", "found")} for answers in trainings.answers
             ]
             part = replace(setup, test=test.only(rows))
             answered = there(part.test)
@@ -286,8 +273,7 @@ class Retrieval(Task):
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "question", "rank", "score", "found"
-        rows = zip(test.file, test.input, *(dense(answers, n) for n in ("rank", "score", "found")),
-                   strict=True)  # fmt: skip
+        rows = zip(test.file, test.input, *(dense(answers, n) for n in ("rank", "score", "found")), strict=True)
         for file, search, rank, score, found in rows:
             yield file, search.question, int(rank), round(float(score), 4), bool(found)
 
@@ -297,10 +283,9 @@ class Retrieval(Task):
 
 def _of(rank: Any, there: Any) -> dict[str, Any]:
     """Return the metrics of the answerable questions from ranks (seeds, cases)."""
-    return {
-        f"hit@{most}": retrieval.of_some(retrieval.hits(rank, most), there)
-        for most in retrieval.HITS
-    } | {"mean reciprocal rank": retrieval.of_some(retrieval.reciprocal(rank), there)}
+    return {f"hit@{most}": retrieval.of_some(retrieval.hits(rank, most), there) for most in retrieval.HITS} | {
+        "mean reciprocal rank": retrieval.of_some(retrieval.reciprocal(rank), there)
+    }
 
 
 def there(data: Dataset) -> Any:
@@ -361,9 +346,7 @@ def check_question(question: str) -> None:
 def no_sentence(file: str) -> UserError:
     return UserError(
         "empty text",
-        _("{file} has no sentence: no letter and no digit stands in it").format(
-            file=file or _("the text")
-        ),
+        _("{file} has no sentence: no letter and no digit stands in it").format(file=file or _("the text")),
         expected=_("a text to read"),
         exit=3,
     )

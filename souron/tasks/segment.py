@@ -78,11 +78,13 @@ class Segmenter(System):
     def found(self, data: Loader) -> Tensor:
         """Return the class of every pixel of each case, (cases, H, W) uint8."""
         each = len(self.spec.labels) * self.spec.side**2
-        return torch.cat([
-            self(image).argmax(1).byte().cpu()
-            for batch in data.once()
-            for image in batch.image.split(max(1, VALUES // each))
-        ])  # fmt: skip
+        return torch.cat(
+            [
+                self(image).argmax(1).byte().cpu()
+                for batch in data.once()
+                for image in batch.image.split(max(1, VALUES // each))
+            ]
+        )
 
     @torch.inference_mode()
     def explain(self, image: Tensor, truth: Tensor) -> list[Maps]:
@@ -100,17 +102,19 @@ class Segmenter(System):
         return [
             Maps(
                 _("Probability of each class"),
-                _("probability of each class for every pixel: softmax of its logits; the "
-                  "likeliest one is the prediction"),
-                named, "heat",
+                _(
+                    "probability of each class for every pixel: softmax of its logits; the "
+                    "likeliest one is the prediction"
+                ),
+                named,
+                "heat",
             ),
             Maps(
                 _("Uncertainty"),
-                _("the entropy of these probabilities, the brighter the higher: mostly where "
-                  "areas end"),
+                _("the entropy of these probabilities, the brighter the higher: mostly where areas end"),
                 [(most, bits / bits.max().clamp(min=1e-6))],
             ),
-        ]  # fmt: skip
+        ]
 
     def unknown(self, image: Tensor) -> Tensor:
         """Return a ``truth`` of unknown pixels, for an image without annotations."""
@@ -135,9 +139,7 @@ class Segmenter(System):
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         logits = self(batch.image)[0].float()
         width, height = picture.size
-        wide, high = (
-            round(count * scale) for count, scale in zip(picture.size, place, strict=False)
-        )
+        wide, high = (round(count * scale) for count, scale in zip(picture.size, place, strict=False))
         inside = logits[:, place.top : place.top + high, place.left : place.left + wide]
         names = ["", *self.spec.labels[1:]]
         return Mask(picture, enlarged(inside, height, width).cpu().numpy(), names)
@@ -160,9 +162,7 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     known = (target != UNKNOWN)[:, None]
     said = logits.softmax(1) * known  # (B, labels, H, W)
     label = torch.where(target == UNKNOWN, 0, target)[:, None]
-    shared = torch.zeros_like(said[0, :, 0, 0]).index_add(
-        0, label.flatten(), said.gather(1, label).flatten()
-    )
+    shared = torch.zeros_like(said[0, :, 0, 0]).index_add(0, label.flatten(), said.gather(1, label).flatten())
     true = torch.zeros_like(shared).index_add(0, label.flatten(), known.flatten().to(said.dtype))
     dice = (2 * shared + SMOOTH) / (said.sum((0, 2, 3)) + true + SMOOTH)
     there = true > 0
@@ -180,10 +180,12 @@ def enlarged(logits: Tensor, height: int, width: int) -> Tensor:
     above = place.long()
     below, share = (above + 1).clamp(max=across.shape[1] - 1), (place - above)[:, None]
     strips = max(1, VALUES // (len(logits) * width))
-    return torch.cat([
-        torch.lerp(across[:, up], across[:, down], part).argmax(0).byte()
-        for up, down, part in zip(*(x.split(strips) for x in (above, below, share)), strict=True)
-    ])  # fmt: skip
+    return torch.cat(
+        [
+            torch.lerp(across[:, up], across[:, down], part).argmax(0).byte()
+            for up, down, part in zip(*(x.split(strips) for x in (above, below, share)), strict=True)
+        ]
+    )
 
 
 class Segmentation(Jackknifed, Task):
@@ -223,9 +225,7 @@ class Segmentation(Jackknifed, Task):
         """Return the specification that published weights were trained with."""
         return Spec(3, about.side, published.labels(about))
 
-    def published(
-        self, name: str, source: bool | str, config: Any = None, spec: Any = None
-    ) -> System:
+    def published(self, name: str, source: bool | str, config: Any = None, spec: Any = None) -> System:
         return published_systems.system(name, source, config, self.published_spec, spec)
 
     def example(self, system: type[System], size: str) -> Spec:
@@ -258,12 +258,7 @@ class Segmentation(Jackknifed, Task):
         return {name: torch.from_numpy(scores[name]) for name in wanted if name in scores}
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: SegmentationSetup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: SegmentationSetup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Segmenter)
         yield Step(1.0, result={"found": _found(system, test, setup)})
@@ -278,9 +273,7 @@ class Segmentation(Jackknifed, Task):
     def result(self, trainings: Trainings, setup: SegmentationSetup) -> SegmentationResult:
         return segmentation.result(trainings, setup)
 
-    def compared(
-        self, answers: Mapping[str, Sequence[Answers]], setup: SegmentationSetup
-    ) -> dict[str, Tensor]:
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: SegmentationSetup) -> dict[str, Tensor]:
         """Return system -> the class maps that its first seed predicts for the test images."""
         return {name: segmentation.said(seeds[0]) for name, seeds in answers.items()}
 
@@ -304,9 +297,7 @@ def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
     mask = rows.target
     if name == "shift":
         image, moves = transforms.shifted(rows.input, generator)
-        mask = torch.stack(
-            [_moved(one, *move) for one, move in zip(mask, moves.tolist(), strict=True)]
-        )
+        mask = torch.stack([_moved(one, *move) for one, move in zip(mask, moves.tolist(), strict=True)])
     elif name == "mirror":
         image, turned = transforms.mirrored(rows.input, generator)
         mask = torch.where(turned[:, None, None], mask.flip(2), mask)

@@ -38,9 +38,7 @@ class InstanceSegmenter(Finder):
 
     task = "segment_instances"
 
-    def segment(
-        self, image: Tensor, conf: float = CONF, iou: float = IOU
-    ) -> list[tuple[Tensor, Tensor]]:
+    def segment(self, image: Tensor, conf: float = CONF, iou: float = IOU) -> list[tuple[Tensor, Tensor]]:
         """Return per image boxes (n, 6), as from ``detect``, and masks (n, H, W) bool."""
         raise NotImplementedError(f"{type(self).__name__} needs segment()")
 
@@ -50,11 +48,7 @@ class InstanceSegmenter(Finder):
     @torch.inference_mode()
     def found(self, data: Loader, conf: float = CONF, iou: float = IOU) -> Sequence[Found]:
         """Return the boxes and masks that ``segment`` finds in each case."""
-        return [
-            packed(box.cpu(), mask)
-            for batch in data.once()
-            for box, mask in self.segment(batch.image, conf, iou)
-        ]
+        return [packed(box.cpu(), mask) for batch in data.once() for box, mask in self.segment(batch.image, conf, iou)]
 
     @torch.inference_mode()
     def predict(
@@ -63,9 +57,7 @@ class InstanceSegmenter(Finder):
         *,
         conf: Annotated[float, Choice(N_("minimum confidence of an object"), low=0, high=1)] = 0.25,
         iou: Annotated[float, Choice(N_("merge boxes that overlap by"), low=0, high=1)] = 0.5,
-        classes: Annotated[
-            str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")
-        ] = "",
+        classes: Annotated[str, Choice(N_("labels to look for, with commas; all of them"), metavar="LABELS")] = "",
     ) -> Mask:
         """Return the objects in an image of any size, in its own pixels."""
         wanted = self.numbers_of(classes)
@@ -78,9 +70,7 @@ class InstanceSegmenter(Finder):
             box, mask = box[asked], mask[asked]
         width, height = picture.size
         most = max(1, MOST_PIXELS // (width * height))
-        wide, high = (
-            round(count * scale) for count, scale in zip(picture.size, place, strict=False)
-        )
+        wide, high = (round(count * scale) for count, scale in zip(picture.size, place, strict=False))
         inside = mask[:most, place.top : place.top + high, place.left : place.left + wide]
         areas = np.zeros((len(inside), height, width), dtype=bool)
         for area, small in zip(areas, inside, strict=True):
@@ -94,16 +84,10 @@ class InstanceSegmenter(Finder):
 @dataclass(frozen=True)
 class Options:
     conf: Annotated[
-        float | None,
-        Choice(N_("minimum confidence of an object that is tested (default 0.001)"), low=0, high=1),
+        float | None, Choice(N_("minimum confidence of an object that is tested (default 0.001)"), low=0, high=1)
     ] = None
     iou: Annotated[
-        float | None,
-        Choice(
-            N_("merge boxes that overlap by this much (default: the system's own)"),
-            low=0,
-            high=1,
-        ),
+        float | None, Choice(N_("merge boxes that overlap by this much (default: the system's own)"), low=0, high=1)
     ] = None
 
 
@@ -129,8 +113,7 @@ class InstanceSegmentation(Detection, Task):
     def check(self, data: Dataset, options: Any) -> None:
         side = data.side if data.images else 0
         fits = isinstance(data.target, ListColumn) and all(
-            isinstance(one, Instances) and one.bits.shape[1:] == (side, (side + 7) // 8)
-            for one in data.target
+            isinstance(one, Instances) and one.bits.shape[1:] == (side, (side + 7) // 8) for one in data.target
         )
         if not fits or not any(map(len, boxes_of(data.target))):
             raise UserError(
@@ -168,9 +151,7 @@ class InstanceSegmentation(Detection, Task):
         constant = filled(mean, data.side)
         yield Step(1.0, result=DetectionSetup(options, data.only(split.test), constant=constant))
 
-    def judged(
-        self, found: Sequence[Found], cases: Dataset, sizes: bool = True
-    ) -> dict[str, NDArray[np.float64]]:
+    def judged(self, found: Sequence[Found], cases: Dataset, sizes: bool = True) -> dict[str, NDArray[np.float64]]:
         """Return pseudo-values (cases,) of each metric; in training, of mask metrics only."""
         return self.beside_boxes("mask", found, cases, sizes)
 
@@ -180,8 +161,7 @@ class InstanceSegmentation(Detection, Task):
             assert isinstance(found, Instances)
             pixels = found.masks(test.side).sum((1, 2)).tolist()
             for (label, *edges, score), count in zip(found.box.tolist(), pixels, strict=True):
-                yield (file, test.classes[int(label)], *(round(edge, 1) for edge in edges),
-                       round(score, 4), count)  # fmt: skip
+                yield (file, test.classes[int(label)], *(round(edge, 1) for edge in edges), round(score, 4), count)
 
 
 def filled(box: Tensor, side: int) -> Instances:

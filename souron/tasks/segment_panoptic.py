@@ -117,9 +117,7 @@ class PanopticSegmenter(System):
         batch = self.batch(Rows(pixels[None].to(self.device), None))
         [(segments, score)] = self.divide(batch.image, conf)
         segments, sure = _on_cpu(segments), score.float().clamp(0, 1).tolist()
-        wide, high = (
-            round(count * scale) for count, scale in zip(picture.size, place, strict=False)
-        )
+        wide, high = (round(count * scale) for count, scale in zip(picture.size, place, strict=False))
         inside = segments.ids[place.top : place.top + high, place.left : place.left + wide]
         ids = enlarged(inside, *picture.size[::-1])
         names = [self.spec.labels[label] for label in segments.label.tolist()]
@@ -148,11 +146,7 @@ def enlarged(ids: Tensor, height: int, width: int) -> Tensor:
 class Options:
     conf: Annotated[
         float | None,
-        Choice(
-            N_("minimum confidence of a thing that is tested (default: best on validation images)"),
-            low=0,
-            high=1,
-        ),
+        Choice(N_("minimum confidence of a thing that is tested (default: best on validation images)"), low=0, high=1),
     ] = None
 
 
@@ -213,9 +207,7 @@ class PanopticSegmentation(Jackknifed, Task):
 
     def setup(self, data: Dataset, split: Split, options: Any) -> Iterator[Step]:
         train = [data.target[row] for row in split.train]
-        yield Step(1.0, result=PanopticSetup(
-            options, data.only(split.test), constant=panoptic.most_frequent(train)
-        ))  # fmt: skip
+        yield Step(1.0, result=PanopticSetup(options, data.only(split.test), constant=panoptic.most_frequent(train)))
 
     def validate(self, system: System, data: Loader) -> dict[str, Tensor]:
         assert isinstance(system, PanopticSegmenter)
@@ -232,12 +224,7 @@ class PanopticSegmentation(Jackknifed, Task):
         return {"conf": TRIED[int(np.argmax(quality))]}
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: PanopticSetup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: PanopticSetup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, PanopticSegmenter)
         conf = decision.get("conf", CONF) if setup.options.conf is None else setup.options.conf
@@ -258,18 +245,14 @@ class PanopticSegmentation(Jackknifed, Task):
     def result(self, trainings: Trainings, setup: PanopticSetup) -> PanopticResult:
         return panoptic.result(trainings, setup)
 
-    def compared(
-        self, answers: Mapping[str, Sequence[Answers]], setup: PanopticSetup
-    ) -> dict[str, list[Panoptic]]:
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: PanopticSetup) -> dict[str, list[Panoptic]]:
         """Return system -> the segments that its first seed finds in each test image."""
         return {name: panoptic.unpacked(seeds[0]) for name, seeds in answers.items()}
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "label", "thing", "pixels"
         for file, one in zip(test.file, panoptic.unpacked(answers), strict=True):
-            for label, thing, pixels in zip(
-                one.label.tolist(), one.thing.tolist(), one.pixels().tolist(), strict=True
-            ):
+            for label, thing, pixels in zip(one.label.tolist(), one.thing.tolist(), one.pixels().tolist(), strict=True):
                 yield file, test.classes[label], int(thing), pixels
 
 
@@ -289,10 +272,9 @@ def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
     ids = torch.stack([one.ids for one in rows.target])
     if name == "shift":
         image, moves = transforms.shifted(rows.input, generator)
-        ids = torch.stack([
-            F.pad(one, (right, -right, down, -down))
-            for one, (right, down) in zip(ids, moves.tolist(), strict=True)
-        ])  # fmt: skip
+        ids = torch.stack(
+            [F.pad(one, (right, -right, down, -down)) for one, (right, down) in zip(ids, moves.tolist(), strict=True)]
+        )
     elif name == "mirror":
         image, turned = transforms.mirrored(rows.input, generator)
         ids = torch.where(turned[:, None, None], ids.flip(2), ids)
@@ -305,10 +287,7 @@ def _changed(rows: Rows, name: str, generator: Generator) -> Rows:
         ids = there[:, 0].to(ids.dtype)
     else:
         image = transforms.CHANGES[name](rows.input, generator)
-    segments = [
-        Panoptic(one.label, one.thing, there).compact()
-        for one, there in zip(rows.target, ids, strict=True)
-    ]
+    segments = [Panoptic(one.label, one.thing, there).compact() for one, there in zip(rows.target, ids, strict=True)]
     return Rows(image, ListColumn(segments))
 
 

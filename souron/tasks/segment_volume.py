@@ -89,9 +89,7 @@ class VolumeSegmenter(System):
             ),
         ] = "nifti",
         meshes: Annotated[bool, Choice(N_("save a surface of each label, too (STL)"))] = False,
-        page: Annotated[
-            bool, Choice(N_("save a page with slices and surfaces, too (HTML, offline)"))
-        ] = False,
+        page: Annotated[bool, Choice(N_("save a page with slices and surfaces, too (HTML, offline)"))] = False,
     ) -> LabelledVolume:
         """Return the classes of a volume of any spacing and orientation, in its own voxels.
 
@@ -184,12 +182,7 @@ class VolumeSegmentation(Jackknifed, Task):
         return {volumes.DICE: torch.from_numpy(volumes.dice_of(system.found(data), data.cases))}
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: VolumeSetup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: VolumeSetup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, VolumeSegmenter)
         yield Step(1.0, result={"found": _found(system, test, setup)})
@@ -197,9 +190,7 @@ class VolumeSegmentation(Jackknifed, Task):
     def judge(self, answers: Answers, setup: VolumeSetup) -> dict[str, Any]:
         return volumes.scores_of(dense(answers, "found"), setup.test)
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: VolumeSetup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: VolumeSetup, training: Any = None) -> dict[str, Measure]:
         return volumes.measured(self.scores(seeds, setup), setup.test.units, training)
 
     def ask_untrained(self, system: System, setup: VolumeSetup) -> Answers:
@@ -209,9 +200,7 @@ class VolumeSegmentation(Jackknifed, Task):
     def result(self, trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
         return volumes.result(trainings, setup)
 
-    def compared(
-        self, answers: Mapping[str, Sequence[Answers]], setup: VolumeSetup
-    ) -> dict[str, Tensor]:
+    def compared(self, answers: Mapping[str, Sequence[Answers]], setup: VolumeSetup) -> dict[str, Tensor]:
         """Return system -> the class maps that its first seed predicts for the test volumes."""
         return {name: dense(seeds[0], "found") for name, seeds in answers.items()}
 
@@ -220,9 +209,15 @@ class VolumeSegmentation(Jackknifed, Task):
         every = volumes.agreements(dense(answers, "found"), test)
         for file, case in zip(test.file, every, strict=True):
             for name, one in zip(test.classes[1:], case, strict=True):
-                yield (file, name, round(one.dice, 4), round(one.hd95, 3),
-                       round(one.surface_dice, 4), round(one.found, 2),
-                       round(one.truth, 2))  # fmt: skip
+                yield (
+                    file,
+                    name,
+                    round(one.dice, 4),
+                    round(one.hd95, 3),
+                    round(one.surface_dice, 4),
+                    round(one.found, 2),
+                    round(one.truth, 2),
+                )
 
 
 def _found(system: VolumeSegmenter, cases: Dataset, setup: VolumeSetup) -> Tensor:

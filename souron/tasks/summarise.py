@@ -103,9 +103,7 @@ class Summariser(System):
         self,
         text: Text,
         *,
-        count: Annotated[
-            int, Choice(N_("how many sentences; 0: as many as in training"), low=0, high=MOST)
-        ] = 0,
+        count: Annotated[int, Choice(N_("how many sentences; 0: as many as in training"), low=0, high=MOST)] = 0,
     ) -> Passages:
         """Return the most important sentences in text order. Raises UserError if there are none."""
         found = self.summary(text.text, count or int(self.length))
@@ -166,12 +164,7 @@ class Summary(Task):
         return dict(zip(NAMES, torch.tensor(found).T, strict=True))
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Summariser)
         said, found = [], []
@@ -181,10 +174,13 @@ class Summary(Task):
             if row % 8 == 0:
                 yield Step(0.99 * row / len(test), _("summarising"))
         rows = generated_texts.shown_rows(test)
-        yield Step(1.0, result={
-            **dict(zip(NAMES, torch.tensor(found).T, strict=True)),
-            "said": generated_texts.kept(rows, [said[row] for row in rows]),
-        })  # fmt: skip
+        yield Step(
+            1.0,
+            result={
+                **dict(zip(NAMES, torch.tensor(found).T, strict=True)),
+                "said": generated_texts.kept(rows, [said[row] for row in rows]),
+            },
+        )
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         return {name: stacked(seeds, name) for name in NAMES}

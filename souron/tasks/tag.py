@@ -57,11 +57,7 @@ class Tagger(System):
         raise NotImplementedError
 
     def loader(
-        self,
-        data: Dataset,
-        augment: Augment | None = None,
-        seed: int = 0,
-        device: torch.device | None = None,
+        self, data: Dataset, augment: Augment | None = None, seed: int = 0, device: torch.device | None = None
     ) -> Loader:
         """Load the cases as ``Sentence``; with ``augment``, apply the system's augmentation."""
         read = named_entities.sentences(data)
@@ -77,25 +73,15 @@ class Tagger(System):
         return rows.input
 
     def freeze(self) -> None:
-        raise UserError(
-            "option",
-            _("a tagger's layers are trained together"),
-            expected="freeze=false",
-            exit=2,
-        )
+        raise UserError("option", _("a tagger's layers are trained together"), expected="freeze=false", exit=2)
 
     @torch.inference_mode()
     def predict(
-        self,
-        text: Text,
-        *,
-        least: Annotated[float, Choice(N_("minimum confidence"), low=0, high=1)] = 0.0,
+        self, text: Text, *, least: Annotated[float, Choice(N_("minimum confidence"), low=0, high=1)] = 0.0
     ) -> Spans:
         """Return the labelled spans of the text."""
         [spans] = self.found([text.text])
-        return Spans(
-            text.text, named_entities.named(text.text, spans, self.spec.labels, least), text.file
-        )
+        return Spans(text.text, named_entities.named(text.text, spans, self.spec.labels, least), text.file)
 
 
 class Tagging(Jackknifed, Task):
@@ -169,12 +155,7 @@ class Tagging(Jackknifed, Task):
         return {name: torch.from_numpy(values) for name, values in scores.items()}
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Tagger)
         texts, said = [one.text for one in named_entities.sentences(test)], []
@@ -189,9 +170,7 @@ class Tagging(Jackknifed, Task):
         true = [one.spans.numpy() for one in named_entities.sentences(setup.test)]
         return metrics.scores(metrics.counts(said, true), setup.test.units)
 
-    def details(
-        self, system: System, answers: Answers, setup: Setup, trainings: int = 1
-    ) -> Iterator[Step]:
+    def details(self, system: System, answers: Answers, setup: Setup, trainings: int = 1) -> Iterator[Step]:
         yield Step(1.0, result={})
 
     def details_seconds(self, trainer: Any, setup: Any, training: float, look: float) -> float:
@@ -207,10 +186,7 @@ class Tagging(Jackknifed, Task):
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", "label", "text", "start", "end", "score"
-        labels, said = (
-            named_entities.labels_of(test.classes),
-            named_entities.unpacked(answers, len(test)),
-        )
+        labels, said = (named_entities.labels_of(test.classes), named_entities.unpacked(answers, len(test)))
         for file, one, spans in zip(test.file, named_entities.sentences(test), said, strict=True):
             for span in named_entities.named(one.text, spans, labels):
                 yield file, span.label, span.text, span.start, span.end, round(span.score, 4)
@@ -222,11 +198,7 @@ class Tagging(Jackknifed, Task):
 @torch.inference_mode()
 def found(system: Tagger, texts: Sequence[str]) -> list[Any]:
     """Find the spans of texts, ``AT_ONCE`` at a time."""
-    return [
-        spans
-        for start in range(0, len(texts), AT_ONCE)
-        for spans in system.found(texts[start : start + AT_ONCE])
-    ]
+    return [spans for start in range(0, len(texts), AT_ONCE) for spans in system.found(texts[start : start + AT_ONCE])]
 
 
 __all__ = ["Sentence", "Spec", "Tagger", "Tagging", "spans_of", "tags_of", "units"]

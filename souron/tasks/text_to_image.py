@@ -151,9 +151,9 @@ class PromptedGenerator(System):
         if unknown and 2 * len(unknown) >= len(said):
             raise UserError(
                 "unknown words",
-                _(
-                    "No training caption contains: {words}. The model cannot know what that means."
-                ).format(words=", ".join(unknown)),
+                _("No training caption contains: {words}. The model cannot know what that means.").format(
+                    words=", ".join(unknown)
+                ),
                 expected=_("words of its captions, such as: {prompts}").format(
                     prompts="; ".join(self.spec.prompts[:3])
                 ),
@@ -178,10 +178,7 @@ class PromptedGenerator(System):
     ) -> Picture:
         """Generate an image for the text. Raises UserError for a text that is empty or too long."""
         prompt = checked(text.text)
-        frames = draw(
-            self, Noise(seed, [0], self.device), [prompt],
-            negative=negative, steps=steps, guidance=guidance,
-        )  # fmt: skip
+        frames = draw(self, Noise(seed, [0], self.device), [prompt], negative=negative, steps=steps, guidance=guidance)
         return Picture.of(done(frames)[0])
 
 
@@ -200,12 +197,8 @@ def checked(prompt: str) -> str:
 
 @dataclass(frozen=True)
 class Options:
-    samples: Annotated[
-        int | None, Choice(N_("images that a generator is evaluated on (default 300)"), low=8)
-    ] = None
-    clip: Annotated[
-        str | None, Choice(N_("a run of clip to use in place of its own"), metavar="RUN")
-    ] = None
+    samples: Annotated[int | None, Choice(N_("images that a generator is evaluated on (default 300)"), low=8)] = None
+    clip: Annotated[str | None, Choice(N_("a run of clip to use in place of its own"), metavar="RUN")] = None
 
 
 class TextToImage(Task):
@@ -236,9 +229,7 @@ class TextToImage(Task):
     begins_with = ("match",)
     needs_training_data = True
 
-    def published(
-        self, name: str, source: bool | str, config: Any = None, spec: Any = None
-    ) -> System:
+    def published(self, name: str, source: bool | str, config: Any = None, spec: Any = None) -> System:
         if source is True:
             return super().published(name, source)
         from souron.hub import diffusion_weights
@@ -255,9 +246,13 @@ class TextToImage(Task):
         step = max(1, len(texts) // EXAMPLES)
         common = tuple(word for word, _count in count.most_common(MOST_WORDS))
         return Spec(
-            train.channels, train.side, known.tokenizer, known.vocabulary,
-            tuple(dict.fromkeys(texts[::step]))[:EXAMPLES], common,
-        )  # fmt: skip
+            train.channels,
+            train.side,
+            known.tokenizer,
+            known.vocabulary,
+            tuple(dict.fromkeys(texts[::step]))[:EXAMPLES],
+            common,
+        )
 
     def example(self, system: type[System], size: str) -> Spec:
         return Spec(3, 64, "", matching.SIZE)
@@ -282,29 +277,16 @@ class TextToImage(Task):
         plain = prompt_adherence.with_classes(cases)
         none = plain.only([])
         parts = prompt_adherence.Parts(none, none, plain)
-        reference = generation.ReferenceSet.of(
-            setup.reference.extractor, parts, len(cases), setup.options
-        )
+        reference = generation.ReferenceSet.of(setup.reference.extractor, parts, len(cases), setup.options)
         cases = cases.only(torch.randperm(len(cases), generator=torch.Generator().manual_seed(0)))
         reader = setup.reader if prompt_adherence.readable(cases) else None
-        made = replace(
-            setup,
-            test=cases,
-            prompts=prompt_adherence.prompts(cases),
-            reference=reference,
-            reader=reader,
-        )
+        made = replace(setup, test=cases, prompts=prompt_adherence.prompts(cases), reference=reference, reader=reader)
         made.ceiling = made.judged(cases.input[:])
         return made
 
     @torch.no_grad()
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: PromptSet,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: PromptSet, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, PromptedGenerator)
         text = _("generating {n} images").format(n=len(setup.prompts))
@@ -331,9 +313,7 @@ class TextToImage(Task):
                 found[name] = generation.generation.table(near, name)
         return found
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: PromptSet, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: PromptSet, training: Any = None) -> dict[str, Measure]:
         near = setup.reference.resemblance(seeds[0]).measures
         found = {}
         for name, table in self.scores(seeds, setup).items():
@@ -410,10 +390,7 @@ def drawn_for(
 
 def parts(seeds: Sequence[Answers], setup: PromptSet) -> Iterator[OfPart]:
     """Yield results for all prompts, for each subset, and for each language."""
-    subsets, languages = (
-        prompt_adherence.matching.subsets(setup.test),
-        prompt_adherence.languages(setup.test),
-    )
+    subsets, languages = (prompt_adherence.matching.subsets(setup.test), prompt_adherence.languages(setup.test))
     everything = list(range(len(setup.test)))
     wanted = [("", "", everything)]
     for names, which in ((subsets, 0), (languages, 1)):

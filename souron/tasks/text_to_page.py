@@ -85,9 +85,7 @@ class PageSystem(System):
         self,
         text: Text,
         *,
-        title: Annotated[
-            str, Choice(N_("the page's title, as a browser shows it; else its first heading"))
-        ] = "",
+        title: Annotated[str, Choice(N_("the page's title, as a browser shows it; else its first heading"))] = "",
     ) -> Page:
         """Write the requested page; notes list the unknown words.
 
@@ -99,8 +97,7 @@ class PageSystem(System):
         notes = []
         strange = self.strange(request, found.copied)
         if strange:
-            notes.append(_("not understood, since not in its training data: {words}").format(
-                words=_listed(strange)))  # fmt: skip
+            notes.append(_("not understood, since not in its training data: {words}").format(words=_listed(strange)))
         if not found.parts:
             notes.append(_("no part of a page was found in the request"))
         html = pages.written(found.parts, language(request), title[: pages.LONGEST])
@@ -110,12 +107,7 @@ class PageSystem(System):
         """Raise UserError for a request that cannot be answered."""
         example = _("such as: a page with a heading and a menu with three links")
         if not LETTER.search(request):
-            raise UserError(
-                "empty request",
-                _("a request without a letter"),
-                expected=example,
-                exit=3,
-            )
+            raise UserError("empty request", _("a request without a letter"), expected=example, exit=3)
         if len(request) > MOST_LETTERS:
             raise UserError(
                 "long request",
@@ -126,9 +118,7 @@ class PageSystem(System):
         if not self.known & {p.text for p in grammar.pieces(request) if not _is_mark(p.text)}:
             raise UserError(
                 "unknown words",
-                _("it knows none of the words: {words}").format(
-                    words=_listed(self.strange(request, ()))
-                ),
+                _("it knows none of the words: {words}").format(words=_listed(self.strange(request, ()))),
                 expected=example,
                 exit=3,
             )
@@ -194,12 +184,7 @@ class PageWriting(Task):
         return {"all right": found[:, 0]}
 
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, PageSystem)
         asked = requests_of(test)
@@ -215,19 +200,19 @@ class PageWriting(Task):
             ]
             yield Step(0.99 * len(found) / len(asked), _("writing pages"))
         rows = generated_texts.shown_rows(test)
-        yield Step(1.0, result={
-            "tally": torch.tensor(found),
-            "said": generated_texts.kept(
-                rows, ["\n".join(pages.outline(said[row])) for row in rows]),
-        })  # fmt: skip
+        yield Step(
+            1.0,
+            result={
+                "tally": torch.tensor(found),
+                "said": generated_texts.kept(rows, ["\n".join(pages.outline(said[row])) for row in rows]),
+            },
+        )
 
     def scores(self, seeds: Sequence[Answers], setup: Setup) -> Scores:
         each = [metrics_of.scores(dense(answers, "tally").double().numpy()) for answers in seeds]
         return {name: np.stack([scores[name] for scores in each]) for name in each[0]}
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         return measured(self.scores(seeds, setup), setup.test, training)
 
     def result(self, trainings: Trainings, setup: Setup) -> PageResult:
@@ -247,9 +232,7 @@ def requests_of(data: Dataset) -> list[str]:
     return [entry if isinstance(entry, str) else entry[-1] for entry in data.input]
 
 
-def read_again(
-    system: PageSystem, requests: Sequence[str]
-) -> Iterator[tuple[tuple[Part, ...], bool]]:
+def read_again(system: PageSystem, requests: Sequence[str]) -> Iterator[tuple[tuple[Part, ...], bool]]:
     """Yield the parts of each page parsed from its HTML, and whether the HTML is valid."""
     for request, made in zip(requests, system.write(requests), strict=True):
         html = pages.written(made.parts, language(request))
@@ -259,9 +242,7 @@ def read_again(
             yield (), False
 
 
-def tallies(
-    system: PageSystem, requests: Sequence[str], asked: Iterable[Sequence[Part]]
-) -> Iterator[metrics_of.Tally]:
+def tallies(system: PageSystem, requests: Sequence[str], asked: Iterable[Sequence[Part]]) -> Iterator[metrics_of.Tally]:
     made = [
         pair
         for start in range(0, len(requests), TOGETHER)

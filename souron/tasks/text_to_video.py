@@ -87,10 +87,7 @@ class FilmGenerator(PromptedGenerator):
     ) -> Video:
         """Generate a video for the text. Raises UserError for a text that is empty or too long."""
         prompt = drawing.checked(text.text)
-        strips = draw(
-            self, Noise(seed, [0], self.device), [prompt],
-            negative=negative, steps=steps, guidance=guidance,
-        )  # fmt: skip
+        strips = draw(self, Noise(seed, [0], self.device), [prompt], negative=negative, steps=steps, guidance=guidance)
         return video(done(strips)[0])
 
 
@@ -102,9 +99,7 @@ def video(strip: Tensor) -> Video:
 
 @dataclass(frozen=True)
 class Options:
-    samples: Annotated[
-        int | None, Choice(N_("films that a generator is evaluated on (default: all)"), low=8)
-    ] = None
+    samples: Annotated[int | None, Choice(N_("films that a generator is evaluated on (default: all)"), low=8)] = None
 
 
 class TextToVideo(Task):
@@ -172,12 +167,7 @@ class TextToVideo(Task):
 
     @torch.no_grad()
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: FilmSet,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: FilmSet, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, FilmGenerator)
         text = _("generating {n} films").format(n=len(setup.prompts))
@@ -189,15 +179,10 @@ class TextToVideo(Task):
 
     def scores(self, seeds: Sequence[Answers], setup: FilmSet) -> Scores:
         right = stacked(seeds, "right")
-        found: Scores = {
-            name: match.where(right[..., place])
-            for place, name in enumerate(metrics.ATTRIBUTES.values())
-        }
+        found: Scores = {name: match.where(right[..., place]) for place, name in enumerate(metrics.ATTRIBUTES.values())}
         return found | {metrics.FLICKER: stacked(seeds, "flicker")}
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: FilmSet, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: FilmSet, training: Any = None) -> dict[str, Measure]:
         return {
             name: (intervals.interval if name == metrics.FLICKER else intervals.share_interval)(
                 table, setup.test.units, trainings=training
@@ -208,9 +193,11 @@ class TextToVideo(Task):
     def result(self, trainings: Trainings, setup: FilmSet) -> FilmResult:
         answers = trainings.answers[0]
         return FilmResult(
-            tuple(parts(trainings.answers, setup)), tuple(setup.prompts),
-            dense(answers, "strip"), float(dense(answers, "seconds")[0]),
-        )  # fmt: skip
+            tuple(parts(trainings.answers, setup)),
+            tuple(setup.prompts),
+            dense(answers, "strip"),
+            float(dense(answers, "seconds")[0]),
+        )
 
     def compared(self, answers: Mapping[str, Sequence[Answers]], setup: FilmSet) -> Any:
         """Return the videos that each system generates for the same prompts."""
@@ -228,8 +215,7 @@ class TextToVideo(Task):
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         """Yield the judgement of each attribute and the flicker, one row per prompt."""
         yield ("number", *ATTRIBUTES, "flicker")
-        rows = zip(dense(answers, "right").tolist(), dense(answers, "flicker").tolist(),
-                   strict=True)  # fmt: skip
+        rows = zip(dense(answers, "right").tolist(), dense(answers, "flicker").tolist(), strict=True)
         for number, (row, level) in enumerate(rows):
             yield number, *("" if value != value else int(value) for value in row), f"{level:.3f}"
 
@@ -245,10 +231,7 @@ def _set(options: Options, cases: Dataset, reader: Any) -> FilmSet:
 
 def parts(seeds: Sequence[Answers], setup: FilmSet) -> Iterator[OfPart]:
     """Yield results for all prompts, for each subset, and for each language."""
-    subsets, languages = (
-        prompt_adherence.matching.subsets(setup.test),
-        prompt_adherence.languages(setup.test),
-    )
+    subsets, languages = (prompt_adherence.matching.subsets(setup.test), prompt_adherence.languages(setup.test))
     wanted = [("", "", list(range(len(setup.test))))]
     for names, which in ((subsets, 0), (languages, 1)):
         for name in dict.fromkeys(names) if len(set(names)) > 1 else ():
@@ -256,16 +239,13 @@ def parts(seeds: Sequence[Answers], setup: FilmSet) -> Iterator[OfPart]:
             wanted.append(("" if which else name, name if which else "", rows))
     for subset, language, rows in wanted:
         some = replace(setup, test=setup.test.only(rows))
-        answers: list[Answers] = [
-            {name: dense(each, name)[rows] for name in each} for each in seeds
-        ]
+        answers: list[Answers] = [{name: dense(each, name)[rows] for name in each} for each in seeds]
         measures = {
             name.removesuffix(" accuracy"): measure
             for name, measure in TextToVideo().measures(answers, some).items()
             if measure.value == measure.value
         }
-        floor = {name: _mean(dense(answers[0], "shuffled")[:, place])
-                 for place, name in enumerate(ATTRIBUTES)}  # fmt: skip
+        floor = {name: _mean(dense(answers[0], "shuffled")[:, place]) for place, name in enumerate(ATTRIBUTES)}
         real = {name: dense(setup.ceiling, name)[rows] for name in ("right", "flicker")}
         ceiling = {name: _mean(real["right"][:, place]) for place, name in enumerate(ATTRIBUTES)}
         ceiling[metrics.FLICKER] = _mean(real["flicker"])

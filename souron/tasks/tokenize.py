@@ -142,12 +142,7 @@ class Tokenizing(Task):
 
     @torch.inference_mode()
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         assert isinstance(system, Cutter)
         found = torch.zeros(len(setup.test), len(metric.COUNTS), dtype=torch.float64)
@@ -166,9 +161,7 @@ class Tokenizing(Task):
             "parts of letters": metric.ratio(counted["parts"], counted["tokens"]),
         }
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         found = super().measures(seeds, setup, training)
         parts = self.scores(seeds, setup)["parts of letters"]
         units = setup.test.units
@@ -211,12 +204,8 @@ class _Classes(dict):
         return found
 
 
-SPACES = "\t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
-    map(chr, range(0x2000, 0x200B))
-)
-WORD = re.compile(
-    r"'(?:s|t|re|ve|m|ll|d)| ?[Lstrevmld]+| ?N+| ?[O']+|[ _]+(?![^ _])|[ _]+"
-)  # of character classes
+SPACES = "\t\n\v\f\r\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+WORD = re.compile(r"'(?:s|t|re|ve|m|ll|d)| ?[Lstrevmld]+| ?N+| ?[O']+|[ _]+(?![^ _])|[ _]+")  # of character classes
 _classes = _Classes()
 
 

@@ -37,8 +37,7 @@ from souron.utils.messages import N_, UserError, _
 
 TOGETHER = 16  # recordings heard at once
 SAVED = Choice(
-    N_("file to save: subtitles (srt, vtt), the text, or all as JSON"),
-    among=("none", "srt", "vtt", "txt", "json"),
+    N_("file to save: subtitles (srt, vtt), the text, or all as JSON"), among=("none", "srt", "vtt", "txt", "json")
 )
 
 
@@ -102,11 +101,7 @@ class Transcriber(System):
         return pad_sequence([mel.T for mel in mels], True).transpose(1, 2), frames
 
     def loader(
-        self,
-        data: Dataset,
-        augment: Augment | None = None,
-        seed: int = 0,
-        device: torch.device | None = None,
+        self, data: Dataset, augment: Augment | None = None, seed: int = 0, device: torch.device | None = None
     ) -> Loader:
         """Compute each spectrogram once; those of 30 s, of published networks, each time."""
         if self.spec.timed:
@@ -196,9 +191,7 @@ def in_order(pieces: Sequence[Piece]) -> list[Piece]:
     found = sorted(pieces, key=lambda piece: piece.start)
     ends = [min(one.end, other.start) for one, other in pairwise(found)]
     ends += [found[-1].end] if found else []
-    return [
-        piece._replace(end=max(piece.start, end)) for piece, end in zip(found, ends, strict=True)
-    ]
+    return [piece._replace(end=max(piece.start, end)) for piece, end in zip(found, ends, strict=True)]
 
 
 class Transcription(Task):
@@ -221,9 +214,7 @@ class Transcription(Task):
     published_from = "OpenAI's 680 000 hours"
     inherits = ("tokenizer", "vocabulary", "characters", "languages", "timed", "silent")
 
-    def published(
-        self, name: str, source: bool | str, config: Any = None, spec: Any = None
-    ) -> System:
+    def published(self, name: str, source: bool | str, config: Any = None, spec: Any = None) -> System:
         from souron.hub import whisper_weights
 
         return whisper_weights.system(name, source)
@@ -271,12 +262,7 @@ class Transcription(Task):
 
     @torch.inference_mode()
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         """Transcribe greedily, without beam search."""
         assert isinstance(system, Transcriber)
@@ -301,9 +287,7 @@ class Transcription(Task):
                 found[name] = table
         return found | {BITS: stacked(seeds, BITS)}
 
-    def measures(
-        self, seeds: Sequence[Answers], setup: Setup, training: Any = None
-    ) -> dict[str, Measure]:
+    def measures(self, seeds: Sequence[Answers], setup: Setup, training: Any = None) -> dict[str, Measure]:
         """Return measures; an error rate is not below 0."""
         found = {
             name: intervals.interval(table, setup.test.units, trainings=training)

@@ -74,12 +74,8 @@ class Translator(System):
         self,
         text: Text,
         *,
-        into: Annotated[
-            str, Choice(N_("language that is wanted, such as ja; else what the text is not in"))
-        ] = "",
-        beams: Annotated[
-            int, Choice(N_("how many translations are followed at once"), low=1, high=16)
-        ] = 4,
+        into: Annotated[str, Choice(N_("language that is wanted, such as ja; else what the text is not in"))] = "",
+        beams: Annotated[int, Choice(N_("how many translations are followed at once"), low=1, high=16)] = 4,
     ) -> Text:
         """Translate line by line, long lines by sentences; text between them is kept."""
         back = self.is_back(text.text, into)
@@ -123,11 +119,7 @@ class Translation(Task):
     def spec(self, train: Dataset) -> Spec:
         both = replace(train, input=ListColumn([*train.input, *texts_of(train)]), target=None)
         tokenizer = complete.tokenizer_for(both)
-        return Spec(
-            tokenizer.packed(),
-            len(tokenizer) + FURTHER,
-            (_usual(list(train.input)), _usual(texts_of(train))),
-        )
+        return Spec(tokenizer.packed(), len(tokenizer) + FURTHER, (_usual(list(train.input)), _usual(texts_of(train))))
 
     def example(self, system: type[System], size: str) -> Spec:
         return Spec("")
@@ -145,12 +137,7 @@ class Translation(Task):
 
     @torch.inference_mode()
     def answer(
-        self,
-        system: System,
-        test: Dataset,
-        decision: Mapping[str, float],
-        setup: Setup,
-        seed: int = 0,
+        self, system: System, test: Dataset, decision: Mapping[str, float], setup: Setup, seed: int = 0
     ) -> Iterator[Step]:
         """Translate with greedy decoding, without beam search."""
         assert isinstance(system, Translator)
@@ -178,9 +165,7 @@ class Translation(Task):
         return {name: stacked(seeds, name) for name in (CHRF, BACK)}
 
     def result(self, trainings: Trainings, setup: Setup) -> WrittenResult:
-        return generated_texts.result(
-            trainings, setup.test, (CHRF, BACK), ("said", "said back"), further=(BITS,)
-        )
+        return generated_texts.result(trainings, setup.test, (CHRF, BACK), ("said", "said back"), further=(BITS,))
 
     def table(self, answers: Answers, test: Dataset) -> Iterator[Sequence[Any]]:
         yield "file", CHRF, BACK
@@ -209,8 +194,7 @@ def check_pairs(data: Dataset, found: str, expected: str, fix: str) -> None:
     """Raise UserError unless each case is a pair of texts."""
     columns = (data.input, data.target)
     if not all(
-        isinstance(column, ListColumn) and len(column) and all(isinstance(e, str) for e in column)
-        for column in columns
+        isinstance(column, ListColumn) and len(column) and all(isinstance(e, str) for e in column) for column in columns
     ):
         raise UserError("no pairs", found, expected=expected, fix=fix, exit=3)
 

@@ -27,9 +27,9 @@ def fill(system: Any, weights: dict[str, Tensor], path: Path, but: Sequence[str]
     if differ:
         raise UserError(
             "other system",
-            _(
-                "{path} holds another system's weights: {count} of {all} do not fit, as {first}"
-            ).format(path=path, count=len(differ), all=len(wanted | given), first=differ[0]),
+            _("{path} holds another system's weights: {count} of {all} do not fit, as {first}").format(
+                path=path, count=len(differ), all=len(wanted | given), first=differ[0]
+            ),
             expected=type(system).__name__ + f" {system.config}",
             exit=3,
         )
@@ -57,9 +57,7 @@ def _kind(weight: Tensor) -> tuple[torch.Size, bool]:
     return weight.shape, weight.is_floating_point()
 
 
-def write_checkpoint(
-    path: Path, system: Any, optimizers: dict[str, Optimizer], state: dict[str, Any]
-) -> None:
+def write_checkpoint(path: Path, system: Any, optimizers: dict[str, Optimizer], state: dict[str, Any]) -> None:
     """Write all that resuming needs to one file: weights, optimizers, random state and
     ``state``.
     """
@@ -76,9 +74,7 @@ def write_checkpoint(
     write_tensors(path, tensors, {"state": state, "groups": groups})
 
 
-def read_checkpoint(
-    path: Path, system: Any
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any], Tensor]:
+def read_checkpoint(path: Path, system: Any) -> tuple[dict[str, dict[str, Any]], dict[str, Any], Tensor]:
     """Load the weights into ``system``; return optimizer states, ``state`` and the random state."""
     tensors, about = read_tensors(path)
     weights = {n.removeprefix("weights/"): t for n, t in tensors.items() if n[:8] == "weights/"}

@@ -60,9 +60,7 @@ def probe(fit: Trainer) -> Probe:
         few_steps = 4 if bounded and not fit.system.full_batch else fit.steps // 4
         steps = copied.system.fit(copied.data, copied._run())
         places = GROWING if fit.system.grows else (0.0,)
-        tried = [
-            _tried(copied, steps, place, few_steps, len(places), most_seconds) for place in places
-        ]
+        tried = [_tried(copied, steps, place, few_steps, len(places), most_seconds) for place in places]
         copied.task = fit.task
         seconds_a_case = _look_seconds(copied, few)
         if seconds_a_case * SOME_CASES < most_seconds:
@@ -99,12 +97,7 @@ class Took(NamedTuple):
 
 
 def _tried(
-    fit: Trainer,
-    steps: Iterator[Progress],
-    place: float,
-    most: int,
-    share: int,
-    most_seconds: float = LONGEST,
+    fit: Trainer, steps: Iterator[Progress], place: float, most: int, share: int, most_seconds: float = LONGEST
 ) -> Took | None:
     """Time steps at the fraction ``place`` of the budget, 0..1; None where no step is left.
 

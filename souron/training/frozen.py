@@ -64,9 +64,7 @@ def features(
     yield 1.0, Features(replace(cases, input=image), seconds)
 
 
-def _seconds_now(
-    system: Any, cases: Dataset, device: torch.device, exact: bool, size: int
-) -> float:
+def _seconds_now(system: Any, cases: Dataset, device: torch.device, exact: bool, size: int) -> float:
     """Estimate the time for all cases from batches run now.
 
     The seconds of an earlier run do not apply: the machine may have been busy.

@@ -103,9 +103,4 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
 
 
 def trainable(optimizer: Optimizer) -> list[Tensor]:
-    return [
-        weight
-        for group in optimizer.param_groups
-        for weight in group["params"]
-        if weight.requires_grad
-    ]
+    return [weight for group in optimizer.param_groups for weight in group["params"] if weight.requires_grad]

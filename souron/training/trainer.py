@@ -192,9 +192,7 @@ class Trainer:
             if not math.isfinite(loss.item()):
                 raise UserError(
                     "not finite",
-                    _("the loss {name} is not finite at step {step}").format(
-                        name=name, step=self.step
-                    ),
+                    _("the loss {name} is not finite at step {step}").format(name=name, step=self.step),
                     expected=_("a finite loss"),
                     fix=_("a smaller learning rate: lr0={rate:g}").format(
                         rate=getattr(self.system.config, "rate", 1e-3) / 10

@@ -41,11 +41,7 @@ def calm_allocator() -> bool:
         return False
     never, padding = -1, 64 * 2**20
     return all(
-        [
-            library.mallopt(M_MMAP_MAX, 0),
-            library.mallopt(M_TRIM_THRESHOLD, never),
-            library.mallopt(M_TOP_PAD, padding),
-        ]
+        [library.mallopt(M_MMAP_MAX, 0), library.mallopt(M_TRIM_THRESHOLD, never), library.mallopt(M_TOP_PAD, padding)]
     )
 
 

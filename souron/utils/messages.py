@@ -50,9 +50,7 @@ def use_language(wish: str) -> Iterator[None]:
 
 @lru_cache
 def _translations(wish: str) -> gettext.NullTranslations:
-    return gettext.translation(
-        "souron", Path(__file__).parents[1] / "locale", languages=[wish], fallback=True
-    )
+    return gettext.translation("souron", Path(__file__).parents[1] / "locale", languages=[wish], fallback=True)
 
 
 class Message(str):
@@ -159,9 +157,7 @@ class UserError(ValueError):
     3 data or files, 4 machine: memory, disk, missing fetch, 5 refused).
     """
 
-    def __init__(
-        self, code: str, found: str, *, expected: str = "", fix: str = "", exit: int = 2
-    ) -> None:
+    def __init__(self, code: str, found: str, *, expected: str = "", fix: str = "", exit: int = 2) -> None:
         super().__init__(found)
         self.code, self.found, self.expected, self.fix, self.exit = code, found, expected, fix, exit
 
@@ -180,9 +176,4 @@ def near(name: str, known: Sequence[str]) -> str:
 
 
 def unknown_option(name: str, known: Sequence[str], fix: str = "") -> UserError:
-    return UserError(
-        "option",
-        _("no option is named {name!r}").format(name=name),
-        expected=near(name, known),
-        fix=fix,
-    )
+    return UserError("option", _("no option is named {name!r}").format(name=name), expected=near(name, known), fix=fix)

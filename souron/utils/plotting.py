@@ -47,9 +47,7 @@ def style_axes(axes: "Axes", x: str, y: str) -> None:
     axes.spines[["left", "bottom"]].set_color("#b6bcc4")
     axes.set_axisbelow(True)
     axes.grid(visible=True, color=GRID, linewidth=0.7, linestyle="-")
-    axes.tick_params(
-        colors=FAINT, labelcolor=INK, labelsize=8.5, length=3, labelfontfamily=fonts.LATIN
-    )
+    axes.tick_params(colors=FAINT, labelcolor=INK, labelsize=8.5, length=3, labelfontfamily=fonts.LATIN)
     axes.set_xlabel(x, color=INK, fontsize=9)
     axes.set_ylabel(y, color=INK, fontsize=9)
 

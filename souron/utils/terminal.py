@@ -26,10 +26,7 @@ def table(*columns: str, title: str = "", right: Sequence[str] = ()) -> "Table":
     )
     for column in columns:
         made.add_column(
-            column,
-            justify="right" if column in right else "left",
-            overflow="fold",
-            no_wrap=column in right,
+            column, justify="right" if column in right else "left", overflow="fold", no_wrap=column in right
         )
     return made
 

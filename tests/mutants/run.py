@@ -39,9 +39,23 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-COPIED = ("souron", "zoo", "tests", "docs", "notebooks", "benchmarks", "pyproject.toml",
-          "README.md", "README.ja.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "LOG.md",
-          "Makefile", "install.py")  # fmt: skip
+COPIED = (
+    "souron",
+    "zoo",
+    "tests",
+    "docs",
+    "notebooks",
+    "benchmarks",
+    "pyproject.toml",
+    "README.md",
+    "README.ja.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "LOG.md",
+    "Makefile",
+    "install.py",
+)
 FIELDS = {"removes", "file", "old", "new", "test"}
 README, HEADING = HERE / "README.md", "## The last whole run"
 SECONDS = 600  # after which a test hangs, which counts as failing
@@ -196,9 +210,7 @@ def as_table(results: list[Result]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--some", type=int, metavar="N")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, metavar="N")

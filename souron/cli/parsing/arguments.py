@@ -105,9 +105,7 @@ def rewrite(verb: str, command: Any, words: Sequence[str]) -> list[str]:
                 expected=", ".join(names),
                 fix=_("put names that begin with a dash behind --"),
             )
-        elif not dashed and (
-            not given or not (name in known or name.isidentifier()) or files.there(word)
-        ):
+        elif not dashed and (not given or not (name in known or name.isidentifier()) or files.there(word)):
             rest.append(word)
         elif name in known and known[name].is_flag:
             rest += [f"--{name}"] if not given or truth(name, value) else []
@@ -133,11 +131,7 @@ def following(name: str, coming: list[str]) -> str:
     if name in VALUE_OR_NOT and not (coming and is_run(coming[-1])):
         return "true"
     if not coming:
-        raise UserError(
-            "value",
-            _("{name} needs a value").format(name=name),
-            expected=f"{name}=...",
-        )
+        raise UserError("value", _("{name} needs a value").format(name=name), expected=f"{name}=...")
     return coming.pop()
 
 

@@ -17,9 +17,7 @@ from souron.utils.messages import N_
 
 def complete_system(incomplete: str) -> list[tuple[str, str]]:
     names = {
-        registry.full_name(entry, size): about(entry)
-        for entry in registry.entries().values()
-        for size in entry.sizes
+        registry.full_name(entry, size): about(entry) for entry in registry.entries().values() for size in entry.sizes
     }
     return [(name, idea) for name, idea in names.items() if name.startswith(incomplete)]
 
@@ -65,10 +63,7 @@ System = Annotated[
         autocompletion=complete_system,
     ),
 ]
-Model = Annotated[
-    str | None,
-    Option("--model", "--system", metavar="SYSTEM", help=N_("the system, as an option")),
-]
+Model = Annotated[str | None, Option("--model", "--system", metavar="SYSTEM", help=N_("the system, as an option"))]
 Data = Annotated[
     str | None,
     Option(
@@ -77,58 +72,28 @@ Data = Annotated[
         autocompletion=complete_data,
     ),
 ]
-Epochs = Annotated[
-    int | None, Option(min=1, metavar="N", help=N_("passes over the training cases: epochs=5"))
-]
-Time = Annotated[
-    str | None, Option(metavar="T", help=N_("training time: 90 (seconds), 90s, 5min, 1h"))
-]
+Epochs = Annotated[int | None, Option(min=1, metavar="N", help=N_("passes over the training cases: epochs=5"))]
+Time = Annotated[str | None, Option(metavar="T", help=N_("training time: 90 (seconds), 90s, 5min, 1h"))]
 Seed = Annotated[int | None, Option(min=0, metavar="N", help=N_("random seed (default 0)"))]
-Device = Annotated[
-    str | None, Option(metavar="X", help=N_("what computes: auto, cpu, cuda, cuda:1, mps"))
-]
+Device = Annotated[str | None, Option(metavar="X", help=N_("what computes: auto, cpu, cuda, cuda:1, mps"))]
 Workers = Annotated[int | None, Option(min=1, metavar="N", help=N_("cores to use (default all)"))]
-Resume = Annotated[
-    str | None,
-    Option(metavar="RUN", help=N_("resume an interrupted run; without a folder the latest")),
-]
+Resume = Annotated[str | None, Option(metavar="RUN", help=N_("resume an interrupted run; without a folder the latest"))]
 Group = Annotated[
     str | None,
-    Option(
-        metavar="G",
-        help=N_("which images belong to one patient: a column, a pattern for file names, or none"),
-    ),
+    Option(metavar="G", help=N_("which images belong to one patient: a column, a pattern for file names, or none")),
 ]
-AllowLeak = Annotated[
-    bool,
-    Option("--allow-leak", help=N_("ignore leakage of patients or images (not recommended)")),
-]
+AllowLeak = Annotated[bool, Option("--allow-leak", help=N_("ignore leakage of patients or images (not recommended)"))]
 Window = Annotated[
-    str | None,
-    Option(metavar="C,W", help=N_("grey values of DICOM to show: centre,width; full; the file's")),
+    str | None, Option(metavar="C,W", help=N_("grey values of DICOM to show: centre,width; full; the file's"))
 ]
-Forecast = Annotated[
-    bool, Option("--forecast", help=N_("print the forecast, and stop before it starts"))
-]
+Forecast = Annotated[bool, Option("--forecast", help=N_("print the forecast, and stop before it starts"))]
 Side = Annotated[
-    int | None,
-    Option(
-        "--imgsz",
-        min=4,
-        metavar="N",
-        help=N_("the images' side in pixels (default: the data's own)"),
-    ),
+    int | None, Option("--imgsz", min=4, metavar="N", help=N_("the images' side in pixels (default: the data's own)"))
 ]
-Project = Annotated[
-    str | None, Option(metavar="FOLDER", help=N_("where run folders go (default runs)"))
-]
-Filter = Annotated[
-    str,
-    Option(metavar="HOW", help=N_("withhold harmful sentences: lexicon, classifier or both")),
-]
+Project = Annotated[str | None, Option(metavar="FOLDER", help=N_("where run folders go (default runs)"))]
+Filter = Annotated[str, Option(metavar="HOW", help=N_("withhold harmful sentences: lexicon, classifier or both"))]
 Lexicon = Annotated[
-    str | None,
-    Option(metavar="FILE", help=N_("words of your own for it, one a line, instead of souron's")),
+    str | None, Option(metavar="FILE", help=N_("words of your own for it, one a line, instead of souron's"))
 ]
 Fields = Annotated[list[str] | None, Option("--set", hidden=True)]
 Open = Annotated[bool, Option("--open", help=N_("open the page in the browser"))]
@@ -157,9 +122,7 @@ class _Extended:
     def __signature__(self) -> inspect.Signature:
         own = inspect.signature(self.command).parameters.values()
         further = map(parameter, all_fields(self.options))
-        return inspect.Signature(
-            [*(one for one in own if one.kind is not one.VAR_KEYWORD), *further]
-        )
+        return inspect.Signature([*(one for one in own if one.kind is not one.VAR_KEYWORD), *further])
 
     @property
     def __annotations__(self) -> dict[str, Any]:  # type: ignore[override]
@@ -188,8 +151,7 @@ def parameter(field: Field) -> inspect.Parameter:
         low = field.low if field.type is int else None
         kind = (list[str] if field.type is tuple else field.type) | None
         offers = complete_of(field.offers) if field.offers else COMPLETE.get(metavar)
-        info = Option(*named, metavar=metavar, help=field.help, min=low,
-                      autocompletion=offers)  # fmt: skip
+        info = Option(*named, metavar=metavar, help=field.help, min=low, autocompletion=offers)
     return inspect.Parameter(
         field.word,
         inspect.Parameter.KEYWORD_ONLY,
@@ -201,8 +163,4 @@ def parameter(field: Field) -> inspect.Parameter:
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given options by their names in Python; None and False are left out."""
     names = {word: name for name, word in ON_THE_COMMAND_LINE.items()}
-    return {
-        names.get(word, word): value
-        for word, value in options.items()
-        if value is not None and value is not False
-    }
+    return {names.get(word, word): value for word, value in options.items() if value is not None and value is not False}

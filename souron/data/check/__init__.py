@@ -50,12 +50,7 @@ def check(
     text = _("reading the images")
     watch(text, 0.0)
     cases = load.load(
-        Path(data),
-        SIDE,
-        group,
-        window,
-        progress=lambda done, total: watch(text, done / total),
-        formats=formats,
+        Path(data), SIDE, group, window, progress=lambda done, total: watch(text, done / total), formats=formats
     )
     target = target_of(cases)
     if cases.images:
@@ -75,9 +70,7 @@ def check(
     return Checkup(cases, len(cases) + len(cases.skipped), in_order(parts))
 
 
-def _of_images(
-    cases: Dataset, target: Target, watch: Watch, embed: Embed
-) -> list[Iterable[Finding]]:
+def _of_images(cases: Dataset, target: Target, watch: Watch, embed: Embed) -> list[Iterable[Finding]]:
     """Return what is wrong with images and their annotations, by what is checked."""
     watch(_("looking for copies"), 0.0)
     alike = duplicates.near(cases.stored) if len(cases) <= MOST_COMPARED else []

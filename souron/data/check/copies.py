@@ -34,9 +34,7 @@ def copies(cases: Dataset, alike: Sequence[tuple[int, int]]) -> Iterator[Finding
         count=sum(len(rows) - 1 for rows in near),
         one=_("1 image is a copy of another, re-encoded, resized or brightened"),
     )
-    named = [
-        tuple(row for row in rows if cases.group[row]) for rows in [*same, *near] if cases.group
-    ]
+    named = [tuple(row for row in rows if cases.group[row]) for rows in [*same, *near] if cases.group]
     yield from of_rows(
         cases,
         "copies of patients",

@@ -19,9 +19,7 @@ DATE = re.compile(r"(\d{4})[-/.:年](\d\d?)[-/.:月](\d\d?)(?!\d)")
 def features(cases: Dataset, about: Sequence[File | None]) -> dict[str, np.ndarray | Sequence[str]]:
     """Return properties of each case that are independent of its content, of length (cases,) each:
     arrays of numbers, or texts that name categories."""
-    brightness, contrast, border = map(
-        np.concatenate, zip(*map(_brightness, cases.input.split(1024)), strict=True)
-    )
+    brightness, contrast, border = map(np.concatenate, zip(*map(_brightness, cases.input.split(1024)), strict=True))
 
     def number(value: Callable[[File], float]) -> np.ndarray:
         return np.array([value(file) if file else 0.0 for file in about])

@@ -43,9 +43,7 @@ def broken(cases: Dataset) -> Iterator[Finding]:
             "error" if code in (*BROKEN, "label conflict") else "hint",
             tuple(files),
             (
-                _("1 file cannot be used ({code})")
-                if len(files) == 1
-                else _("{count} files cannot be used ({code})")
+                _("1 file cannot be used ({code})") if len(files) == 1 else _("{count} files cannot be used ({code})")
             ).format(count=len(files), code=code),
             fixes.get(code, _("nothing, if they are not images of the data")),
         )

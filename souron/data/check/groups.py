@@ -41,10 +41,7 @@ def patients(cases: Dataset) -> Iterator[Finding]:
         "error",
         differing(families, cases.part),
         _("{count} patients are in more than one of train, val and test"),
-        _(
-            "give all images of a patient to one part, or define no parts: souron then splits the "
-            "data"
-        ),
+        _("give all images of a patient to one part, or define no parts: souron then splits the data"),
         one=_("1 patient is in more than one of train, val and test"),
     )
     yield from of_rows(

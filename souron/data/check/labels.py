@@ -47,9 +47,7 @@ def wrong_labels(
     doubtful = suspects(probability, label)
     shown = [
         _("{file} ({label}: {other}?)").format(
-            file=cases.file[rows[i]],
-            label=cases.classes[present[label[i]]],
-            other=cases.classes[present[j]],
+            file=cases.file[rows[i]], label=cases.classes[present[label[i]]], other=cases.classes[present[j]]
         )
         for i, j in doubtful[:MOST_NAMED]
     ]

@@ -20,9 +20,7 @@ def lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[F
 
     def look(row: int) -> tuple[list[burned_in_text.Mark], tuple[int, int]]:
         try:
-            image = image_codec.read(
-                folder / cases.file[row], folder, about=burned_in_text.SIDE // 2
-            )
+            image = image_codec.read(folder / cases.file[row], folder, about=burned_in_text.SIDE // 2)
         except UserError:
             return [], (1, 1)
         pixels = burned_in_text.prepared(image)
@@ -44,10 +42,7 @@ def lettering(cases: Dataset, watch: Callable[[str, float], None]) -> Iterator[F
         "hint",
         [(row,) for row in sorted(rows)],
         _("{count} images seem to have text or marks burned in ({looked} were checked)"),
-        _(
-            "check them: no name may be visible, and a mark that one class has is what a network "
-            "will learn"
-        ),
+        _("check them: no name may be visible, and a mark that one class has is what a network will learn"),
         looked=len(looked),
         one=_("1 image seems to have text or marks burned in ({looked} were checked)"),
     )

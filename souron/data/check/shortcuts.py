@@ -15,9 +15,7 @@ TELLS = 0.6  # of the way from chance to certainty: from there on a feature alon
 FOLDS = 5
 
 
-def shortcuts(
-    cases: Dataset, about: Sequence[File | None], watch: Callable[[str, float], None]
-) -> Iterator[Finding]:
+def shortcuts(cases: Dataset, about: Sequence[File | None], watch: Callable[[str, float], None]) -> Iterator[Finding]:
     """Find single properties that predict the label on cases that they were not fitted to."""
     label = cases.target.numpy()
     names = cases.group or [""] * len(cases)
@@ -29,9 +27,7 @@ def shortcuts(
         if shortcut is None or not shortcut.classes:
             continue
         shown = [
-            _("{label} ({value})").format(
-                label=cases.classes[c], value=typical(name, values, label == c)
-            )
+            _("{label} ({value})").format(label=cases.classes[c], value=typical(name, values, label == c))
             for c in shortcut.classes
         ]
         if len(shortcut.classes) < len(cases.classes):
@@ -41,10 +37,9 @@ def shortcuts(
             "shortcut",
             "warning",
             (),
-            _(
-                "{name} alone predicts the class: {classes}; {share:.0%} of the way from chance to "
-                "certainty"
-            ).format(name=name, classes=", ".join(shown), share=shortcut.share),
+            _("{name} alone predicts the class: {classes}; {share:.0%} of the way from chance to certainty").format(
+                name=name, classes=", ".join(shown), share=shortcut.share
+            ),
             _("make it the same in all classes, else a network will learn it"),
         )
 
@@ -56,9 +51,7 @@ class Shortcut(NamedTuple):
     share: float  # of the way from chance to certainty
 
 
-def shortcut_of(
-    values: np.ndarray | Sequence[str], label: np.ndarray, groups: Sequence[Any]
-) -> Shortcut | None:
+def shortcut_of(values: np.ndarray | Sequence[str], label: np.ndarray, groups: Sequence[Any]) -> Shortcut | None:
     """Return the classes that a property predicts, by the balanced accuracy of a small tree, or of
     a table of categories; for one class against the others by Youden's J. None if there are too few
     groups or values."""
@@ -76,13 +69,9 @@ def shortcut_of(
         few = 2 * classes
         tree = DecisionTreeClassifier(max_leaf_nodes=few, min_samples_leaf=3, random_state=0)
         folds = GroupKFold(FOLDS)
-        ways.append(
-            cross_val_predict(tree, numbers.reshape(len(label), -1), label, groups=groups, cv=folds)
-        )
+        ways.append(cross_val_predict(tree, numbers.reshape(len(label), -1), label, groups=groups, cv=folds))
     chance = 1 / classes
-    accuracy, best = max(
-        ((balanced_accuracy_score(label, way), way) for way in ways), key=lambda pair: pair[0]
-    )
+    accuracy, best = max(((balanced_accuracy_score(label, way), way) for way in ways), key=lambda pair: pair[0])
     overall = (accuracy - chance) / (1 - chance)
     each = {c: informedness(label == c, best == c) for c in np.unique(label).tolist()}
     large = {c: share for c, share in each.items() if (label == c).sum() >= TINY}

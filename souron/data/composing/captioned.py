@@ -44,17 +44,27 @@ TRIES = 30  # attempts with other cut-outs and positions until all things stand 
 OF_ITS_OWN = 2  # ratio of the chance of a thing's own colour to that of red
 SEVERAL = 0.2  # the chance of two things, and of three
 VANISHES = {  # colour -> grounds on which it vanishes
-    "green": ("grass",), "yellow": ("sand",), "white": ("snow",), "blue": ("water", "sky"),
+    "green": ("grass",),
+    "yellow": ("sand",),
+    "white": ("snow",),
+    "blue": ("water", "sky"),
     "purple": ("night",),
-}  # fmt: skip
+}
 TINTS = {
-    "red": (225, 30, 35), "yellow": (245, 215, 25), "green": (45, 175, 60), "blue": (40, 80, 225),
-    "purple": (150, 50, 190), "white": (246, 246, 246),
-}  # fmt: skip
+    "red": (225, 30, 35),
+    "yellow": (245, 215, 25),
+    "green": (45, 175, 60),
+    "blue": (40, 80, 225),
+    "purple": (150, 50, 190),
+    "white": (246, 246, 246),
+}
 MIDDLES = {  # of a single thing, x and y as fractions of the side
-    "left": (0.29, 0.5), "right": (0.71, 0.5), "top": (0.5, 0.29), "bottom": (0.5, 0.71),
+    "left": (0.29, 0.5),
+    "right": (0.71, 0.5),
+    "top": (0.5, 0.29),
+    "bottom": (0.5, 0.71),
     "middle": (0.5, 0.5),
-}  # fmt: skip
+}
 ROWS = {  # of several things; layouts are rotated by multiples of 90 degrees
     2: (((0.26, 0.5), (0.74, 0.5)), ((0.27, 0.27), (0.73, 0.73))),
     3: (((0.25, 0.26), (0.75, 0.26), (0.5, 0.75)), ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75))),
@@ -62,10 +72,22 @@ ROWS = {  # of several things; layouts are rotated by multiples of 90 degrees
 FIGURES = 40  # painted figures of each class, if there are no stamps
 
 KINDS = {
-    **{name: cutouts.KINDS[name] for name in (
-        "bird", "mammal", "fish", "flower", "fruit", "vegetable", "hat", "building", "vehicle",
-        "sign", "coin",
-    )},
+    **{
+        name: cutouts.KINDS[name]
+        for name in (
+            "bird",
+            "mammal",
+            "fish",
+            "flower",
+            "fruit",
+            "vegetable",
+            "hat",
+            "building",
+            "vehicle",
+            "sign",
+            "coin",
+        )
+    },
     "insect": Kind(("animals/insects",), True),
     "clothing": Kind(("clothes",), without="glasses sunglasses ring necklace watch umbrella"),
     "person": Kind(("people/cartoon", "people"), True),
@@ -75,7 +97,7 @@ KINDS = {
     "tool": Kind(("household/tools", "household/arttools"), True),
     "dish": Kind(("household/dishes",), True),
     "appliance": Kind(("household/electronics",), True, "compact_disc"),
-}  # fmt: skip
+}
 ONLY_HERE = ("clothing", "person")  # their sub-folders hold other things
 
 
@@ -240,11 +262,8 @@ class Composer:
             arranged = [*((1, place) for place in PLACES), (2, ""), (3, "")]
             every = [
                 Attributes(name, colour, count, place, ground)
-                for name, colour, (count, place), ground in product(
-                    classes, [OWN, *COLOURS], arranged, GROUNDS
-                )
-                if ground not in VANISHES.get(colour, ())
-                and ((name, colour) in self.pairs) == (subset == "new pairs")
+                for name, colour, (count, place), ground in product(classes, [OWN, *COLOURS], arranged, GROUNDS)
+                if ground not in VANISHES.get(colour, ()) and ((name, colour) in self.pairs) == (subset == "new pairs")
             ]
             order = self._rng(subset, 0, 1).permutation(len(every))
             self.listed[subset] = [every[i] for i in order]
@@ -266,9 +285,12 @@ class Composer:
             mask, chosen = self._lay(canvas, asked, unseen, rng, careful=False)
         pixels = canvas.round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
         return Scene(
-            torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(mask), asked,
-            words.captions(asked, chosen.called), chosen.cutout.name,
-        )  # fmt: skip
+            torch.from_numpy(np.ascontiguousarray(pixels)),
+            torch.from_numpy(mask),
+            asked,
+            words.captions(asked, chosen.called),
+            chosen.cutout.name,
+        )
 
     def _rng(self, subset: str, number: int, use: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, SUBSETS.index(subset), number, use])
@@ -285,17 +307,15 @@ class Composer:
                 return Attributes(name, colour, count, place, ground)
 
     def _lay(
-        self, canvas: np.ndarray, asked: Attributes, unseen: bool, rng: np.random.Generator,
-        careful: bool = True,
-    ) -> Any:  # fmt: skip
+        self, canvas: np.ndarray, asked: Attributes, unseen: bool, rng: np.random.Generator, careful: bool = True
+    ) -> Any:
         """Paint the things; return their mask and the first cut-out. None if one does not stand
         out."""
         among = self.cuts[asked.object, unseen]
         mask = np.zeros((self.side, self.side), bool)
         first = None
         for x, y in _middles(asked, rng):
-            cut = among[int(rng.integers(len(among)))] if first is None or rng.random() < 0.5 \
-                else first  # fmt: skip
+            cut = among[int(rng.integers(len(among)))] if first is None or rng.random() < 0.5 else first
             first = first or cut
             low, high = SIZES[asked.count]
             pixels = _shaped(cut, self.side * rng.uniform(low, high), rng)
@@ -336,8 +356,7 @@ def _shaped(cut: Cut, longest: float, rng: np.random.Generator) -> np.ndarray:
     image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     if cut.name not in NEVER_MIRRORED and rng.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    turned = image.rotate(int(rng.integers(-TURN, TURN + 1)), Image.Resampling.BILINEAR,
-                          expand=True)  # fmt: skip
+    turned = image.rotate(int(rng.integers(-TURN, TURN + 1)), Image.Resampling.BILINEAR, expand=True)
     box = turned.getchannel("A").point(lambda value: 255 * (value >= 128)).getbbox()
     image = turned.crop(box) if box else image
     most = round(longest)
@@ -346,9 +365,7 @@ def _shaped(cut: Cut, longest: float, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(image)
 
 
-def tinted(
-    colours: np.ndarray, solid: np.ndarray, colour: str, rng: np.random.Generator
-) -> np.ndarray:
+def tinted(colours: np.ndarray, solid: np.ndarray, colour: str, rng: np.random.Generator) -> np.ndarray:
     """Tint a thing (h, w, 3) in that colour, preserving light and shade."""
     light = colours @ LUMA
     mean = float(light[solid].mean()) if solid.any() else 128.0
@@ -400,9 +417,7 @@ def _unpacked(recipe: Recipe, tensors: Mapping[str, Tensor], about: Mapping[str,
     captions = [tuple(Caption(*each) for each in some) for some in about["captions"]]
     if not len(recipe.rows) == len(tensors["pictures"]) == len(attributes) == len(captions):
         raise ValueError("not of this recipe")
-    return Made(
-        tensors["pictures"], tensors["masks"].bool(), attributes, captions, list(about["cutouts"])
-    )
+    return Made(tensors["pictures"], tensors["masks"].bool(), attributes, captions, list(about["cutouts"]))
 
 
 def _told(told: dict[str, Any], begin: int, end: int) -> parallel.Pieces:

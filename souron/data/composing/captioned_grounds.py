@@ -61,6 +61,4 @@ def waves(side: int, count: int, rough: float, rng: np.random.Generator) -> np.n
     bent = rough * clouds(side, (3, 4), rng)
     phase = np.float32(rng.uniform(0, 2 * np.pi))
     tilt = np.float32(rng.uniform(-0.25, 0.25))
-    return 0.5 + 0.5 * np.sin(
-        2 * np.pi * (count * (line[:, None] + tilt * line[None, :]) + 2 * bent) + phase
-    )
+    return 0.5 + 0.5 * np.sin(2 * np.pi * (count * (line[:, None] + tilt * line[None, :]) + 2 * bent) + phase)

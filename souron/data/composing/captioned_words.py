@@ -99,11 +99,7 @@ def captions(attributes: Attributes, called: tuple[str, str] = ("", "")) -> tupl
     spoken = [*japanese_of(attributes, word.ja)]
     if japanese and attributes.count == 1:
         spoken.append(japanese_of(attributes, japanese)[0])
-    return tuple(
-        Caption(text, language)
-        for language, texts in (("en", written), ("ja", spoken))
-        for text in texts
-    )
+    return tuple(Caption(text, language) for language, texts in (("en", written), ("ja", spoken)) for text in texts)
 
 
 def english_of(attributes: Attributes, one: str, many: str) -> list[str]:
@@ -170,35 +166,34 @@ def asked_for(prompt: str) -> dict[str, str]:
 def _spellings() -> dict[str, list[tuple[str, str]]]:
     """Return attribute -> (spelling, value) pairs, the longest first, in the order of the
     search."""
-    things = [
-        (spelling, name)
-        for name, word in THINGS.items()
-        for spelling in {word.one, word.many, word.ja}
-    ]
+    things = [(spelling, name) for name, word in THINGS.items() for spelling in {word.one, word.many, word.ja}]
     counted = {word.counter for word in THINGS.values()}
     counts = [(ENGLISH[number], str(number)) for number in (2, 3)]
     counts += [(JAPANESE[n] + counter, str(n)) for n in (1, 2, 3) for counter in sorted(counted)]
     grounds = [
-        (spelling, name) for name, (english, ja) in GROUNDS.items() for spelling in (
-            english, ja, english.rpartition(" ")[2] if name not in ("sky", "night") else english,
+        (spelling, name)
+        for name, (english, ja) in GROUNDS.items()
+        for spelling in (
+            english,
+            ja,
+            english.rpartition(" ")[2] if name not in ("sky", "night") else english,
             ja.removesuffix("の上"),
         )
-    ]  # fmt: skip
+    ]
     places = [
-        (spelling, name) for name, (english, ja) in PLACES.items() for spelling in (
-            english, ja, name if name in ("left", "right", "middle") else english,
-            ja.removesuffix("側"),
-        )
-    ]  # fmt: skip
+        (spelling, name)
+        for name, (english, ja) in PLACES.items()
+        for spelling in (english, ja, name if name in ("left", "right", "middle") else english, ja.removesuffix("側"))
+    ]
     colours = [(spelling, name) for name, ja in COLOURS.items() for spelling in (name, ja[:-1])]
     tables = {
         "ground": [*grounds, ("night sky", "night"), ("blue sky", "sky"), ("夜", "night")],
-        "place": places, "count": counts, "colour": colours, "object": things,
-    }  # fmt: skip
-    return {
-        name: sorted(set(table), key=lambda pair: (-len(pair[0]), pair[0]))
-        for name, table in tables.items()
+        "place": places,
+        "count": counts,
+        "colour": colours,
+        "object": things,
     }
+    return {name: sorted(set(table), key=lambda pair: (-len(pair[0]), pair[0])) for name, table in tables.items()}
 
 
 _SPELLINGS = _spellings()

@@ -34,9 +34,20 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. ITU-R BT.601
 CHROMA = 1.4  # weight of a difference in colour, relative to one in brightness
 
 TURNS = {  # degrees in both directions
-    "bird": 12, "mammal": 8, "flower": 180, "fruit": 180, "vehicle": 8, "coin": 180, "sign": 10,
-    "building": 4, "insect": 180, "fish": 30, "vegetable": 180, "hat": 20, "person": 8,
-}  # fmt: skip
+    "bird": 12,
+    "mammal": 8,
+    "flower": 180,
+    "fruit": 180,
+    "vehicle": 8,
+    "coin": 180,
+    "sign": 10,
+    "building": 4,
+    "insect": 180,
+    "fish": 30,
+    "vegetable": 180,
+    "hat": 20,
+    "person": 8,
+}
 NEVER_MIRRORED = ("coin", "sign", "person")  # they carry writing; keypoints tell left from right
 STANDING = ("bird", "mammal", "vehicle", "building", "sign", "person")  # their shadow lies on
 # the ground, that of other things right behind them
@@ -136,14 +147,15 @@ class Composer:
         ``sizes``: the range of their longer edge, as fractions of the side. Raises UserError."""
         if part not in related_groups.PARTS:
             raise UserError(
-                "part", _("no part is called {name!r}").format(name=part),
-                expected=", ".join(related_groups.PARTS), exit=2,
-            )  # fmt: skip
+                "part",
+                _("no part is called {name!r}").format(name=part),
+                expected=", ".join(related_groups.PARTS),
+                exit=2,
+            )
         if not 16 <= side <= 1024:
             raise UserError(
-                "side", _("scenes of {side} pixels a side").format(side=side),
-                expected=_("16 to 1024 pixels"), exit=2,
-            )  # fmt: skip
+                "side", _("scenes of {side} pixels a side").format(side=side), expected=_("16 to 1024 pixels"), exit=2
+            )
         self.source = stock.stocked(categories) if source is None else source
         stock.check(self.source, categories)
         self.side, self.seed, self.part = side, seed, part
@@ -161,9 +173,7 @@ class Composer:
 
     def scene(self, number: int) -> Scene:
         """Compose the scene of that number, counted from 0."""
-        rng = np.random.default_rng(
-            [self.seed, list(related_groups.PARTS).index(self.part), number]
-        )
+        rng = np.random.default_rng([self.seed, list(related_groups.PARTS).index(self.part), number])
         ground, canvas, laid = "", np.zeros(0), []
         for _try in range(GROUNDS):
             ground, canvas = self._ground(rng)
@@ -182,9 +192,7 @@ class Composer:
         light = np.float32(rng.uniform(0.85, 1.12))
         return name, (pixels.astype(np.float32) * light).clip(0, 255)
 
-    def _plan(
-        self, block: Sequence[Cutout], rng: np.random.Generator
-    ) -> list[tuple[Cutout, float, float, float]]:
+    def _plan(self, block: Sequence[Cutout], rng: np.random.Generator) -> list[tuple[Cutout, float, float, float]]:
         """Choose the things from back to front: cut-out, size, x and y of the box as fractions of
         the free room."""
         by_category: dict[str, list[Cutout]] = {}
@@ -201,9 +209,8 @@ class Composer:
         return sorted(planned, key=lambda each: each[3])  # lower things are nearer
 
     def _lay(
-        self, canvas: np.ndarray, plan: Sequence[tuple[Cutout, float, float, float]],
-        rng: np.random.Generator,
-    ) -> list[Laid]:  # fmt: skip
+        self, canvas: np.ndarray, plan: Sequence[tuple[Cutout, float, float, float]], rng: np.random.Generator
+    ) -> list[Laid]:
         """Paint the planned things on the canvas, as far as a position is found for each."""
         angle = rng.uniform(0, 2 * np.pi)
         light = (float(np.cos(angle)), float(np.sin(angle)), float(rng.uniform(0.05, 0.25)))
@@ -219,9 +226,7 @@ class Composer:
                 left = round(x * (self.side - width))
                 top = round(y * (self.side - height))
                 window = (slice(top, top + height), slice(left, left + width))
-                if _hides(laid, thing.solid, window) or not stands_out(
-                    thing.colours, thing.solid, canvas[window]
-                ):
+                if _hides(laid, thing.solid, window) or not stands_out(thing.colours, thing.solid, canvas[window]):
                     continue
                 _shade(canvas, thing, left, top, light, dark)
                 alpha = thing.alpha[..., None]
@@ -234,9 +239,13 @@ class Composer:
         return laid
 
     def _thing(
-        self, cutout: Cutout, longest: float, light: tuple[float, float, float], tint: np.ndarray,
+        self,
+        cutout: Cutout,
+        longest: float,
+        light: tuple[float, float, float],
+        tint: np.ndarray,
         rng: np.random.Generator,
-    ) -> Thing:  # fmt: skip
+    ) -> Thing:
         """Scale a cut-out so that the longer edge of its box is ``longest`` pixels, then rotate,
         mirror and light it."""
         most = TURNS[cutout.category] // STEP
@@ -267,10 +276,7 @@ class Composer:
         middles = [((l + r) / 2 / side, (t + b) / 2 / side) for l, t, r, b in boxes.tolist()]
         sizes = [max(r - l, b - t) for l, t, r, b in boxes.tolist()]
         pixels = canvas.round().clip(0, 255).astype(np.uint8).transpose(2, 0, 1)
-        points = tuple(
-            torch.from_numpy(_seen(each.points, mask))
-            for each, mask in zip(laid, masks, strict=True)
-        )
+        points = tuple(torch.from_numpy(_seen(each.points, mask)) for each, mask in zip(laid, masks, strict=True))
         return Scene(
             number=number,
             categories=self.categories,
@@ -281,10 +287,8 @@ class Composer:
             captions=words.captions(names, middles, sizes),
             points=points if self.source.name == "drawn" else None,
             whole=torch.tensor([[*extent(each.mask), each.mask.sum()] for each in laid]).float(),
-            sources=Sources(
-                tuple(each.cutout.name for each in laid), ground, self.block(number)
-            ),
-        )  # fmt: skip
+            sources=Sources(tuple(each.cutout.name for each in laid), ground, self.block(number)),
+        )
 
 
 def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -341,9 +345,12 @@ def _hides(laid: Sequence[Laid], solid: np.ndarray, window: tuple[slice, slice])
 
 
 def _lit(
-    colours: np.ndarray, alpha: np.ndarray, light: tuple[float, float, float], tint: np.ndarray,
+    colours: np.ndarray,
+    alpha: np.ndarray,
+    light: tuple[float, float, float],
+    tint: np.ndarray,
     rng: np.random.Generator,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Apply the scene's light to a thing: brighter on the side of the light, and slightly adapted
     to the ground's brightness and colour."""
     height, width = alpha.shape
@@ -358,9 +365,8 @@ def _lit(
 
 
 def _shade(
-    canvas: np.ndarray, thing: Thing, left: int, top: int, light: tuple[float, float, float],
-    dark: float,
-) -> None:  # fmt: skip
+    canvas: np.ndarray, thing: Thing, left: int, top: int, light: tuple[float, float, float], dark: float
+) -> None:
     """Darken the canvas where the thing's shadow falls."""
     height, width = thing.alpha.shape
     shape = Image.fromarray((thing.alpha * 255).astype(np.uint8))
@@ -372,8 +378,7 @@ def _shade(
         begin = margin + max(0.0, -lean)
         # maps shadow to shape coordinates: the foot stays, the head moves aside
         flat = (1, lean / low, -begin - lean, 0, height / low, -margin * height / low)
-        shape = shape.transform((wide, low + 2 * margin), Image.Transform.AFFINE, flat,
-                                Image.Resampling.BILINEAR)  # fmt: skip
+        shape = shape.transform((wide, low + 2 * margin), Image.Transform.AFFINE, flat, Image.Resampling.BILINEAR)
         x, y = left - round(begin), top + height - low - margin
     else:
         far = max(1.0, 0.06 * max(height, width))
@@ -398,9 +403,7 @@ def _extent(cutout: Cutout, turn: int) -> tuple[float, float]:
     return widths[turn // STEP % count], widths[(turn // STEP + count // 2) % count]
 
 
-def _drawn(
-    cutout: Cutout, share: float, turn: int, flip: bool
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def _drawn(cutout: Cutout, share: float, turn: int, flip: bool) -> tuple[np.ndarray, np.ndarray]:
     """Scale, mirror and rotate a cut-out; return its solid pixels (h, w, 4) and the keypoints in
     them, (K, 2)."""
     image = Image.fromarray(cutout.pixels)
@@ -421,9 +424,7 @@ def _drawn(
     return pixels[top:bottom, left:right], points - np.array([left, top], np.float32)
 
 
-def _turned(
-    points: np.ndarray, turn: float, before: tuple[int, int], after: tuple[int, int]
-) -> np.ndarray:
+def _turned(points: np.ndarray, turn: float, before: tuple[int, int], after: tuple[int, int]) -> np.ndarray:
     """Return the positions of points after Pillow rotated an image about its centre,
     counter-clockwise."""
     angle = np.radians(turn)

@@ -70,10 +70,7 @@ def skeleton(category: str) -> Skeleton:
 def _unpacked(recipe: Recipe, tensors: Mapping[str, Tensor], about: dict[str, Any]) -> Made:
     counts, bones = tensors["counts"].tolist(), skeleton(recipe.category)
     parts = (tensors[name].split(counts) for name in ("box", "point", "area"))
-    found = [
-        Figures(box.clone(), point.clone(), area.clone(), bones)
-        for box, point, area in zip(*parts, strict=True)
-    ]
+    found = [Figures(box.clone(), point.clone(), area.clone(), bones) for box, point, area in zip(*parts, strict=True)]
     if not len(recipe.rows) == len(found) == len(tensors["pictures"]) == len(about["blocks"]):
         raise ValueError("not of this recipe")
     return Made(tensors["pictures"], found, [part for part, _n in recipe.rows], about["blocks"])
@@ -100,9 +97,12 @@ def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> parallel.Pieces:
     whole, point = torch.cat(boxes), torch.stack(points)
     point[..., 2] += HIDDEN
     tensors = {
-        "pictures": images, "box": whole[:, :5].contiguous(), "area": whole[:, 5].contiguous(),
-        "point": point, "counts": torch.tensor([len(some) for some in boxes]),
-    }  # fmt: skip
+        "pictures": images,
+        "box": whole[:, :5].contiguous(),
+        "area": whole[:, 5].contiguous(),
+        "point": point,
+        "counts": torch.tensor([len(some) for some in boxes]),
+    }
     return tensors, {"blocks": blocks}
 
 

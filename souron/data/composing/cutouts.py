@@ -43,19 +43,15 @@ KINDS = {
     "flower": Kind(("plants/flowers",), without="appooppanthady"),
     "fruit": Kind(("food/fruit",), True, "apple_core apple_core_01 lemon_slice"),
     "vehicle": Kind(
-        ("vehicles", "military/vehicles"), True,
-        "7spoke256 bikewheel tyre_with_rim wheel_tractor sedan_police trainSign tux_tractor "
-        "ww2_german_gun bathyscape",
+        ("vehicles", "military/vehicles"),
+        True,
+        "7spoke256 bikewheel tyre_with_rim wheel_tractor sedan_police trainSign tux_tractor ww2_german_gun bathyscape",
     ),
-    "coin": Kind((
-        "symbols/money/canadian", "symbols/money/euro", "symbols/money/japanese", "symbols/money/us"
-    )),
-    "sign": Kind(
-        ("town/roadsigns",),
-        without="traffic_cone stoplight_01_red stoplight_02_yellow stoplight_03_green",
-    ),
+    "coin": Kind(("symbols/money/canadian", "symbols/money/euro", "symbols/money/japanese", "symbols/money/us")),
+    "sign": Kind(("town/roadsigns",), without="traffic_cone stoplight_01_red stoplight_02_yellow stoplight_03_green"),
     "building": Kind(
-        ("town/houses", "town/cartoon", "town/monuments"), True,
+        ("town/houses", "town/cartoon", "town/monuments"),
+        True,
         "cave_entrance city circus tent tepee medieval_tent docks fountain mine ruins shipwreck "
         "wishing_well graveyard magic_stones obelisk pyramid statue sword_in_the_stone totem "
         "inukshuk-outline inukshuk-photo",
@@ -64,7 +60,7 @@ KINDS = {
     "fish": Kind(("animals/fish",)),
     "vegetable": Kind(("food/vegetables",)),
     "hat": Kind(("clothes/hats",)),
-}  # fmt: skip
+}
 
 SEVERAL = re.compile(r"(two|some|a pair of|a string of|several|many) ", re.IGNORECASE)
 MIRRORED = re.compile(r"[-_]mirror$")
@@ -87,9 +83,7 @@ class Cutout:
         solid = self.pixels[..., 3] >= SOLID
         rows = np.flatnonzero(solid.any(1))
         firsts, lasts = solid.argmax(1)[rows], solid.shape[1] - solid[:, ::-1].argmax(1)[rows]
-        corners = np.concatenate([
-            np.stack([edge, rows + down], 1) for edge in (firsts, lasts) for down in (0, 1)
-        ])  # fmt: skip
+        corners = np.concatenate([np.stack([edge, rows + down], 1) for edge in (firsts, lasts) for down in (0, 1)])
         angle = np.radians(np.arange(0, 180, STEP))
         along = corners @ np.stack([np.cos(angle), np.sin(angle)])
         return along.max(0) - along.min(0)

@@ -28,14 +28,24 @@ POINTS = {
     "sign": ("centre", "top"),
     "building": ("roof", "door", "left corner", "right corner"),
     "person": (
-        "head", "neck", "left shoulder", "right shoulder", "left elbow", "right elbow",
-        "left hand", "right hand", "hip", "left knee", "right knee", "left foot", "right foot",
+        "head",
+        "neck",
+        "left shoulder",
+        "right shoulder",
+        "left elbow",
+        "right elbow",
+        "left hand",
+        "right hand",
+        "hip",
+        "left knee",
+        "right knee",
+        "left foot",
+        "right foot",
     ),
-}  # fmt: skip
+}
 JOINED = {  # pairs of keypoints joined by a line when a figure is shown as a skeleton
-    "person": ((0, 1), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7), (1, 8), (8, 9), (8, 10),
-               (9, 11), (10, 12)),
-}  # fmt: skip
+    "person": ((0, 1), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7), (1, 8), (8, 9), (8, 10), (9, 11), (10, 12))
+}
 
 Colour = tuple[int, int, int]
 Place = tuple[float, float]
@@ -59,8 +69,7 @@ class Pen:
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)
 
-    def ellipse(self, x: float, y: float, across: float, down: float, fill: Colour,
-                turn: float = 0.0) -> None:  # fmt: skip
+    def ellipse(self, x: float, y: float, across: float, down: float, fill: Colour, turn: float = 0.0) -> None:
         """Draw an ellipse with half axes ``across`` and ``down``, rotated by ``turn`` radians
         clockwise."""
         angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
@@ -76,8 +85,9 @@ class Pen:
     def polygon(self, places: list[Place], fill: Colour) -> None:
         self.draw.polygon([(x * DRAWN, y * DRAWN) for x, y in places], fill=fill)
 
-    def rectangle(self, left: float, top: float, right: float, bottom: float, fill: Colour,
-                  round_: float = 0.0) -> None:  # fmt: skip
+    def rectangle(
+        self, left: float, top: float, right: float, bottom: float, fill: Colour, round_: float = 0.0
+    ) -> None:
         box = [edge * DRAWN for edge in (left, top, right, bottom)]
         self.draw.rounded_rectangle(box, round_ * DRAWN, fill=fill)
 
@@ -113,14 +123,14 @@ def bird(pen: Pen) -> list[Place]:
     feet = [(x - 0.03, y + size * 0.8 + legs), (x + 0.09, y + size * 0.8 + legs)]
     for foot in feet:
         pen.line([(foot[0] - 0.01, y + size * 0.6), foot, (foot[0] + 0.05, foot[1])], 0.022, bill)
-    pen.polygon([tail, (tail[0] + 0.03, tail[1] + 0.09), (x - 0.05, y + 0.10), (x - 0.1, y - 0.08)],
-                wing)  # fmt: skip
+    pen.polygon([tail, (tail[0] + 0.03, tail[1] + 0.09), (x - 0.05, y + 0.10), (x - 0.1, y - 0.08)], wing)
     pen.line([(x + 0.14, y - 0.04), (head_x, head_y)], 0.13, body)
     pen.ellipse(x, y, 0.27, size, body, -0.25)
     pen.ellipse(head_x, head_y, 0.105, 0.1, body)
     if pen.chance(0.4):
-        pen.polygon([(head_x - 0.06, head_y - 0.07), (head_x - 0.08, head_y - 0.2),
-                     (head_x + 0.04, head_y - 0.08)], wing)  # fmt: skip
+        pen.polygon(
+            [(head_x - 0.06, head_y - 0.07), (head_x - 0.08, head_y - 0.2), (head_x + 0.04, head_y - 0.08)], wing
+        )
     long = pen.between(0.09, 0.2)
     beak = (head_x + 0.08 + long, head_y + 0.02)
     pen.polygon([(head_x + 0.07, head_y - 0.05), beak, (head_x + 0.07, head_y + 0.05)], bill)
@@ -154,13 +164,13 @@ def mammal(pen: Pen) -> list[Place]:
             pen.line([(stripe, y - tall * 0.7), (stripe + 0.02, y + tall * 0.5)], 0.024, dark)
     elif pattern < 0.5:
         for _spot in range(7):
-            pen.ellipse(x + pen.between(-0.2, 0.2), y + pen.between(-0.6, 0.5) * tall,
-                        0.035, 0.03, dark)  # fmt: skip
+            pen.ellipse(x + pen.between(-0.2, 0.2), y + pen.between(-0.6, 0.5) * tall, 0.035, 0.03, dark)
     ear = pen.between(0.06, 0.17)
     for side in (-0.05, 0.03):
         x_ear = head[0] + side
-        pen.polygon([(x_ear - 0.03, head[1] - 0.05), (x_ear, head[1] - 0.06 - ear),
-                     (x_ear + 0.035, head[1] - 0.04)], dark)  # fmt: skip
+        pen.polygon(
+            [(x_ear - 0.03, head[1] - 0.05), (x_ear, head[1] - 0.06 - ear), (x_ear + 0.035, head[1] - 0.04)], dark
+        )
     pen.ellipse(*head, 0.105, 0.09, coat)
     long = pen.between(0.08, 0.15)
     pen.ellipse(head[0] + long, head[1] + 0.03, 0.08, 0.055, coat)
@@ -187,8 +197,14 @@ def flower(pen: Pen) -> list[Place]:
         for number in range(count):
             angle = 2 * np.pi * (number + begin + layer) / count
             reach = long * layer * 0.62
-            pen.ellipse(x + reach * np.cos(angle), y + reach * np.sin(angle),
-                        long * layer * 0.55, wide * layer, darker(petal, shade), angle)  # fmt: skip
+            pen.ellipse(
+                x + reach * np.cos(angle),
+                y + reach * np.sin(angle),
+                long * layer * 0.55,
+                wide * layer,
+                darker(petal, shade),
+                angle,
+            )
     pen.ellipse(x, y, 0.085, 0.085, heart)
     pen.ellipse(x, y, 0.05, 0.05, darker(heart, 0.8))
     return [(x, y), end]
@@ -223,8 +239,7 @@ def fruit(pen: Pen) -> list[Place]:
         bottom, top = (x, y + down - 0.01), (x, y - down + 0.02)
         for _pore in range(40 if pen.chance(0.5) else 0):
             a, r = pen.between(0, 2 * np.pi), pen.between(0, 0.9)
-            pen.ellipse(x + 0.24 * r * np.cos(a), y + down * r * np.sin(a), 0.008, 0.008,
-                        darker(skin, 0.85))  # fmt: skip
+            pen.ellipse(x + 0.24 * r * np.cos(a), y + down * r * np.sin(a), 0.008, 0.008, darker(skin, 0.85))
     pen.line([top, (top[0] + 0.03, top[1] - 0.1)], 0.028, BROWN)
     if pen.chance(0.7):
         pen.ellipse(top[0] + 0.11, top[1] - 0.06, 0.1, 0.045, GREEN, -0.4)
@@ -241,10 +256,14 @@ def vehicle(pen: Pen) -> list[Place]:
         pen.rectangle(0.05, 0.48, 0.95, low, paint, 0.06)
         pen.polygon([(back - 0.1, 0.5), (back, roof), (front, roof), (front + 0.16, 0.5)], paint)
         middle = (back + front) / 2
-        pen.polygon([(back - 0.04, 0.48), (back + 0.03, roof + 0.04), (middle - 0.02, roof + 0.04),
-                     (middle - 0.02, 0.48)], glass)  # fmt: skip
-        pen.polygon([(middle + 0.02, 0.48), (middle + 0.02, roof + 0.04),
-                     (front - 0.02, roof + 0.04), (front + 0.1, 0.48)], glass)  # fmt: skip
+        pen.polygon(
+            [(back - 0.04, 0.48), (back + 0.03, roof + 0.04), (middle - 0.02, roof + 0.04), (middle - 0.02, 0.48)],
+            glass,
+        )
+        pen.polygon(
+            [(middle + 0.02, 0.48), (middle + 0.02, roof + 0.04), (front - 0.02, roof + 0.04), (front + 0.1, 0.48)],
+            glass,
+        )
         wheels, top = [(0.76, low), (0.24, low)], (middle, roof)
         pen.ellipse(0.92, 0.54, 0.022, 0.03, YELLOW)
     elif form == 1:  # a lorry
@@ -281,15 +300,17 @@ def coin(pen: Pen) -> list[Place]:
         pen.polygon([(x - 0.2, y + 0.27), (x + 0.2, y + 0.27), (x, y + 0.02)], relief)
     elif form == 1:  # a star
         corners, begin = int(pen.rng.integers(5, 9)), pen.between(0, 1)
-        pen.polygon([
-            (x + r * np.cos(a), y + r * np.sin(a))
-            for number in range(2 * corners)
-            for a, r in [(np.pi * (number + begin) / corners, 0.26 if number % 2 else 0.11)]
-        ], relief)  # fmt: skip
+        pen.polygon(
+            [
+                (x + r * np.cos(a), y + r * np.sin(a))
+                for number in range(2 * corners)
+                for a, r in [(np.pi * (number + begin) / corners, 0.26 if number % 2 else 0.11)]
+            ],
+            relief,
+        )
     elif form == 2:  # bars, as a number
         for number in range(int(pen.rng.integers(1, 4))):
-            pen.rectangle(x - 0.16 + 0.13 * number, y - 0.2, x - 0.08 + 0.13 * number, y + 0.2,
-                          relief)  # fmt: skip
+            pen.rectangle(x - 0.16 + 0.13 * number, y - 0.2, x - 0.08 + 0.13 * number, y + 0.2, relief)
     else:  # rings
         for radius, shade in ((0.3, 0.8), (0.26, 1.08), (0.12, 0.75)):
             pen.ellipse(x, y, radius, radius, darker(metal, shade))
@@ -301,9 +322,7 @@ def coin(pen: Pen) -> list[Place]:
 
 def sign(pen: Pen) -> list[Place]:
     x, y, form = 0.5, 0.5, int(pen.rng.integers(5))
-    ground, rim = ((WHITE, RED), (YELLOW, BLACK), (BLUE, WHITE), (RED, WHITE))[
-        int(pen.rng.integers(4))
-    ]
+    ground, rim = ((WHITE, RED), (YELLOW, BLACK), (BLUE, WHITE), (RED, WHITE))[int(pen.rng.integers(4))]
     corners, begin = ((3, -90.0), (4, -90.0), (8, -67.5), (60, 0.0), (4, -45.0))[form]
 
     def board(radius: float, fill: Colour) -> None:
@@ -321,15 +340,22 @@ def sign(pen: Pen) -> list[Place]:
         pen.rectangle(x - size, middle - size / 4, x + size, middle + size / 4, mark)
     elif symbol == 1:  # an arrow
         pen.rectangle(x - size / 5, middle - size * 0.2, x + size / 5, middle + size, mark)
-        pen.polygon([(x - size * 0.7, middle - size * 0.1), (x, middle - size),
-                     (x + size * 0.7, middle - size * 0.1)], mark)  # fmt: skip
+        pen.polygon(
+            [(x - size * 0.7, middle - size * 0.1), (x, middle - size), (x + size * 0.7, middle - size * 0.1)], mark
+        )
     elif symbol == 2:  # a cross
         pen.rectangle(x - size, middle - size / 4, x + size, middle + size / 4, mark)
         pen.rectangle(x - size / 4, middle - size, x + size / 4, middle + size, mark)
     else:  # an exclamation mark
-        pen.polygon([(x - size * 0.3, middle - size), (x + size * 0.3, middle - size),
-                     (x + size * 0.12, middle + size * 0.4),
-                     (x - size * 0.12, middle + size * 0.4)], mark)  # fmt: skip
+        pen.polygon(
+            [
+                (x - size * 0.3, middle - size),
+                (x + size * 0.3, middle - size),
+                (x + size * 0.12, middle + size * 0.4),
+                (x - size * 0.12, middle + size * 0.4),
+            ],
+            mark,
+        )
         pen.ellipse(x, middle + size * 0.8, size * 0.2, size * 0.2, mark)
     inside = 0.46 * (np.cos(np.pi / corners) if form in (2, 4) else 1.0)
     return [(x, y), (x, y - inside + 0.01)]
@@ -393,16 +419,16 @@ def person(pen: Pen) -> list[Place]:
         upper = side * pen.between(-0.2, 2.7)
         arms.append(limb(shoulder, upper, upper + side * pen.between(-1.0, 1.4), arm))
         thigh = side * (pen.between(0.9, 1.4) if sits else pen.between(0.0, 0.7))
-        legs.append(limb((hip[0] + side * 0.03, hip[1]), thigh,
-                         thigh - side * pen.between(0.0, 1.2 if sits else 0.6), leg))  # fmt: skip
+        legs.append(
+            limb((hip[0] + side * 0.03, hip[1]), thigh, thigh - side * pen.between(0.0, 1.2 if sits else 0.6), leg)
+        )
     for side, (knee, foot) in zip((-1, 1), legs, strict=True):
         pen.line([(hip[0] + side * 0.03, hip[1]), knee, foot], wide, skin if skirt else trousers)
         pen.ellipse(foot[0] + side * 0.02, foot[1], 0.05, 0.03, BLACK)
     if skirt:
         pen.polygon([hip, *(knee for knee, _foot in legs)], trousers)
         pen.line([hip, legs[0][0], legs[1][0], hip], wide + 0.02, trousers)
-    pen.polygon([*shoulders, (hip[0] + half * 0.75, hip[1]), (hip[0] - half * 0.75, hip[1])],
-                shirt)  # fmt: skip
+    pen.polygon([*shoulders, (hip[0] + half * 0.75, hip[1]), (hip[0] - half * 0.75, hip[1])], shirt)
     for shoulder, (elbow, hand) in zip(shoulders, arms, strict=True):
         pen.line([shoulder, elbow], wide * 0.85, darker(shirt, 0.85))
         pen.line([elbow, hand], wide * 0.65, skin if bare else darker(shirt, 0.85))
@@ -415,8 +441,10 @@ def person(pen: Pen) -> list[Place]:
         for side in (-1, 1):
             pen.ellipse(head[0] + side * 0.028, head[1] + 0.005, 0.012, 0.012, BLACK)
     if pen.chance(0.2):
-        pen.polygon([(head[0] - 0.09, head[1] - 0.05), (head[0], head[1] - 0.14),
-                     (head[0] + 0.09, head[1] - 0.05)], darker(trousers, 1.3))  # fmt: skip
+        pen.polygon(
+            [(head[0] - 0.09, head[1] - 0.05), (head[0], head[1] - 0.14), (head[0] + 0.09, head[1] - 0.05)],
+            darker(trousers, 1.3),
+        )
     rows = zip(shoulders, arms, legs, strict=True)
     each = [(shoulder, *arm, *leg) for shoulder, arm, leg in rows]
     left, right = each[::-1] if front else each
@@ -425,9 +453,16 @@ def person(pen: Pen) -> list[Place]:
 
 
 PAINTERS: dict[str, Callable[[Pen], list[Place]]] = {
-    "bird": bird, "mammal": mammal, "flower": flower, "fruit": fruit, "vehicle": vehicle,
-    "coin": coin, "sign": sign, "building": building, "person": person,
-}  # fmt: skip
+    "bird": bird,
+    "mammal": mammal,
+    "flower": flower,
+    "fruit": fruit,
+    "vehicle": vehicle,
+    "coin": coin,
+    "sign": sign,
+    "building": building,
+    "person": person,
+}
 
 
 def figure(category: str, number: int) -> Cutout:

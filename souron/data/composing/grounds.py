@@ -98,10 +98,9 @@ def read(photo: Photo, path: Path) -> Ground | Skipped:
     except UserError as trouble:
         return Skipped(photo.file, trouble.code, trouble.found)
     left, top, right, bottom = photo.within
-    image = image.crop((
-        round(left * image.width), round(top * image.height),
-        round(right * image.width), round(bottom * image.height),
-    ))  # fmt: skip
+    image = image.crop(
+        (round(left * image.width), round(top * image.height), round(right * image.width), round(bottom * image.height))
+    )
     share = SHORTER / max(1, min(image.size))
     size = (max(1, round(share * image.width)), max(1, round(share * image.height)))
     return Ground(photo.file, photo.part, photo.shows, np.array(image.resize(size)))

@@ -68,12 +68,7 @@ class Moving:
 
 
 NAMES = tuple(each.name for each in fields(Moving))
-TITLES = {
-    "object": N_("object"),
-    "colour": N_("colour"),
-    "ground": N_("ground"),
-    "motion": N_("motion"),
-}
+TITLES = {"object": N_("object"), "colour": N_("colour"), "ground": N_("ground"), "motion": N_("motion")}
 
 
 class Film(NamedTuple):
@@ -155,8 +150,7 @@ class Composer:
             every = [
                 Moving(*each)
                 for each in product(self.classes, [OWN, *COLOURS], GROUNDS, MOTIONS)
-                if each[2] not in VANISHES.get(each[1], ())
-                and ((each[0], each[3]) in self.pairs) == (subset == NEW)
+                if each[2] not in VANISHES.get(each[1], ()) and ((each[0], each[3]) in self.pairs) == (subset == NEW)
             ]
             order = self._rng(subset, 0, 1).permutation(len(every))
             self.listed[subset] = [every[i] for i in order]
@@ -181,15 +175,12 @@ class Composer:
         colours = [OWN] * OF_ITS_OWN + list(COLOURS)
         while True:
             name, colour, behind, motion = (
-                among[int(rng.integers(len(among)))]
-                for among in (self.classes, colours, list(GROUNDS), list(MOTIONS))
+                among[int(rng.integers(len(among)))] for among in (self.classes, colours, list(GROUNDS), list(MOTIONS))
             )
             if (name, motion) not in self.pairs and behind not in VANISHES.get(colour, ()):
                 return Moving(name, colour, behind, motion)
 
-    def _shot(
-        self, asked: Moving, rng: np.random.Generator, careful: bool
-    ) -> list[np.ndarray] | None:
+    def _shot(self, asked: Moving, rng: np.random.Generator, careful: bool) -> list[np.ndarray] | None:
         """Return frames (side, side, 3) in 0..255; None if the thing does not stand out in each."""
         canvas = ground(asked.ground, self.side, rng)
         among = self.cuts[asked.object]
@@ -223,14 +214,10 @@ class Composer:
             return image
         pixels = np.asarray(image)
         painted = tinted(pixels[..., :3].astype(np.float32), pixels[..., 3] >= 128, colour, rng)
-        return Image.fromarray(
-            np.concatenate([painted.round().astype(np.uint8), pixels[..., 3:]], 2)
-        )
+        return Image.fromarray(np.concatenate([painted.round().astype(np.uint8), pixels[..., 3:]], 2))
 
 
-def way(
-    motion: str, frames: int, rng: np.random.Generator
-) -> Iterator[tuple[float, float, float, float]]:
+def way(motion: str, frames: int, rng: np.random.Generator) -> Iterator[tuple[float, float, float, float]]:
     """Yield for each frame x and y of the thing's centre and its longer edge, as fractions of the
     side, and its rotation in degrees."""
     x, y = (0.5 + rng.uniform(-SHAKE, SHAKE) for _axis in range(2))
@@ -242,10 +229,7 @@ def way(
         done = frame / (frames - 1)
         along = reach * (2 * done - 1)
         edge = {"grow": small + done * (large - small), "shrink": large - done * (large - small)}
-        yield (
-            x + along * right, y + along * down, edge.get(motion, size),
-            turn * done if motion == "turn" else 0.0,
-        )  # fmt: skip
+        yield (x + along * right, y + along * down, edge.get(motion, size), turn * done if motion == "turn" else 0.0)
 
 
 def _placed(thing: Image.Image, longest: float, turned: float) -> np.ndarray:

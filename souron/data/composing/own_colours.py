@@ -43,9 +43,7 @@ class OnGrounds(Composer):
 def cases(source: Stock, side: int, seed: int, counts: dict[str, int]) -> Iterator[Shown]:
     """Yield ``counts[part]`` scenes of each part."""
     for part, count in counts.items():
-        composer = OnGrounds(
-            side, seed, part, categories=source.categories, source=source, counts=(1,), sizes=SIZES
-        )
+        composer = OnGrounds(side, seed, part, categories=source.categories, source=source, counts=(1,), sizes=SIZES)
         for number in range(count):
             scene = composer.scene(number)
             if not len(scene.masks):

@@ -96,10 +96,14 @@ def _worker(module: str, told: dict[str, Any], complaints: Path) -> subprocess.P
     # -P: a file named like a module in the current folder is not run
     with complaints.open("w", encoding="utf-8") as errors:
         worker = subprocess.Popen(
-            [sys.executable, "-P", "-m", module], stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL, stderr=errors, text=True, encoding="utf-8",
+            [sys.executable, "-P", "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            text=True,
+            encoding="utf-8",
             env={**os.environ, "PYTHONPATH": paths},
-        )  # fmt: skip
+        )
     assert worker.stdin is not None
     with suppress(OSError):  # it has ended already: ``_answer`` reports it
         worker.stdin.write(json.dumps(told) + "\n")

@@ -85,9 +85,7 @@ def parts(names: Sequence[str], categories: Sequence[str], family: Sequence[int]
     return part
 
 
-def blocks(
-    names: Sequence[str], categories: Sequence[str], family: Sequence[int], count: int
-) -> list[int]:
+def blocks(names: Sequence[str], categories: Sequence[str], family: Sequence[int], count: int) -> list[int]:
     """Assign the cut-outs of one side to blocks: whole families, every category spread evenly."""
     members: dict[int, list[int]] = defaultdict(list)
     for i, head in enumerate(family):

@@ -19,12 +19,14 @@ from souron.data.targets.picture_questions import YES_NO, PictureQuestion
 
 ALIVE = ("bird", "mammal", "fish", "insect", "person")  # Japanese uses いる for these
 GROUND_NAMES = {
-    "grass": ("grass", "草"), "sand": ("sand", "砂"), "water": ("water", "水"),
-    "snow": ("snow", "雪"), "sky": ("the blue sky", "青空"), "night": ("the night sky", "夜空"),
-}  # fmt: skip
-COLOUR_NAMES = {
-    "red": "赤", "yellow": "黄色", "green": "緑", "blue": "青", "purple": "紫", "white": "白",
-}  # fmt: skip
+    "grass": ("grass", "草"),
+    "sand": ("sand", "砂"),
+    "water": ("water", "水"),
+    "snow": ("snow", "雪"),
+    "sky": ("the blue sky", "青空"),
+    "night": ("the night sky", "夜空"),
+}
+COLOUR_NAMES = {"red": "赤", "yellow": "黄色", "green": "緑", "blue": "青", "purple": "紫", "white": "白"}
 POLAR = {True: ("yes", "はい"), False: ("no", "いいえ")}
 SORTS = ("object", "colour", "count", "place", "ground", YES_NO)
 WORDINGS = 2  # of each question, in each language
@@ -33,9 +35,7 @@ Pairs = list[tuple[str, str]]  # English and Japanese, for each wording
 Row = tuple[str, Pairs, tuple[str, str]]  # sort, wordings, the answer in both languages
 
 
-def asked(
-    scenes: Sequence[Attributes], rng: np.random.Generator
-) -> list[tuple[PictureQuestion, ...]]:
+def asked(scenes: Sequence[Attributes], rng: np.random.Generator) -> list[tuple[PictureQuestion, ...]]:
     """Return the questions about each of these scenes, every one in both languages."""
     found: list[list[PictureQuestion]] = [[] for _scene in scenes]
     for row, number, (sort, wordings, answers) in _all_asked(scenes, rng):
@@ -47,9 +47,7 @@ def asked(
     return [tuple(some) for some in found]
 
 
-def _all_asked(
-    scenes: Sequence[Attributes], rng: np.random.Generator
-) -> Iterator[tuple[int, int, Row]]:
+def _all_asked(scenes: Sequence[Attributes], rng: np.random.Generator) -> Iterator[tuple[int, int, Row]]:
     """Yield the row of the scene, the number of the wording, and the question."""
     for truth, question in OPEN.values():
         values = [truth(scene) for scene in scenes]
@@ -74,9 +72,8 @@ def equally_often(values: Sequence[Hashable | None], rng: np.random.Generator) -
 
 
 def yes_and_no(
-    values: Sequence[Any], wrong: Callable[[Any, Sequence[Any]], list[Any]],
-    rng: np.random.Generator,
-) -> dict[Any, tuple[list[int], list[int]]]:  # fmt: skip
+    values: Sequence[Any], wrong: Callable[[Any, Sequence[Any]], list[Any]], rng: np.random.Generator
+) -> dict[Any, tuple[list[int], list[int]]]:
     """Return value -> rows for which it is true, and equally many for which it is false. ``wrong``
     lists the values that may be asked in place of a true one; the one that most lacks a no is
     chosen."""
@@ -93,11 +90,7 @@ def yes_and_no(
         if lacks and max(lacks) > 0:
             most = [o for o, lack in zip(others, lacks, strict=True) if lack == max(lacks)]
             no[most[int(rng.integers(len(most)))]].append(row)
-    return {
-        value: (yes[value][: len(no[value])], no[value][: len(yes[value])])
-        for value in known
-        if no[value]
-    }
+    return {value: (yes[value][: len(no[value])], no[value][: len(yes[value])]) for value in known if no[value]}
 
 
 def _others(value: Any, known: Sequence[Any]) -> list[Any]:
@@ -120,41 +113,63 @@ def _is(scene: Attributes) -> str:
 
 def _object(scene: Attributes) -> Row:
     word = _word(scene)
-    return "object", [("What is shown?", "何が写っていますか。"),
-                      ("What kind of thing is in the picture?", "画像にあるのは何ですか。")], \
-        (word.one, word.ja)  # fmt: skip
+    return (
+        "object",
+        [
+            ("What is shown?", "何が写っていますか。"),
+            ("What kind of thing is in the picture?", "画像にあるのは何ですか。"),
+        ],
+        (word.one, word.ja),
+    )
 
 
 def _colour(scene: Attributes) -> Row:
     word = _word(scene)
-    return "colour", [(f"What colour is the {word.one}?", f"{word.ja}は何色ですか。"),
-                      ("What is the colour of the thing that is shown?",
-                       "写っているものの色は何ですか。")], \
-        (scene.colour, COLOUR_NAMES[scene.colour])  # fmt: skip
+    return (
+        "colour",
+        [
+            (f"What colour is the {word.one}?", f"{word.ja}は何色ですか。"),
+            ("What is the colour of the thing that is shown?", "写っているものの色は何ですか。"),
+        ],
+        (scene.colour, COLOUR_NAMES[scene.colour]),
+    )
 
 
 def _count(scene: Attributes) -> Row:
     word = _word(scene)
     many = "いくつ" if word.counter == "つ" else f"何{word.counter}"
-    return "count", [(f"How many {word.many} are there?", f"{word.ja}は{many}{_is(scene)}ますか。"),
-                     (f"How many {word.many} do you see?", f"{word.ja}の数はいくつですか。")], \
-        (str(scene.count), str(scene.count))  # fmt: skip
+    return (
+        "count",
+        [
+            (f"How many {word.many} are there?", f"{word.ja}は{many}{_is(scene)}ますか。"),
+            (f"How many {word.many} do you see?", f"{word.ja}の数はいくつですか。"),
+        ],
+        (str(scene.count), str(scene.count)),
+    )
 
 
 def _place(scene: Attributes) -> Row:
     word = _word(scene)
-    return "place", [
-        (f"Where in the picture is the {word.one}?",
-         f"{word.ja}は画像のどこに{_is(scene)}ますか。"),
-        (f"In which part of the picture is the {word.one}?", f"{word.ja}の位置はどこですか。"),
-    ], PLACES[scene.place]  # fmt: skip
+    return (
+        "place",
+        [
+            (f"Where in the picture is the {word.one}?", f"{word.ja}は画像のどこに{_is(scene)}ますか。"),
+            (f"In which part of the picture is the {word.one}?", f"{word.ja}の位置はどこですか。"),
+        ],
+        PLACES[scene.place],
+    )
 
 
 def _ground(scene: Attributes) -> Row:
     word = _word(scene)
-    return "ground", [("What is the background?", "背景は何ですか。"),
-                      (f"What is behind the {word.one}?", f"{word.ja}の後ろは何ですか。")], \
-        GROUND_NAMES[scene.ground]  # fmt: skip
+    return (
+        "ground",
+        [
+            ("What is the background?", "背景は何ですか。"),
+            (f"What is behind the {word.one}?", f"{word.ja}の後ろは何ですか。"),
+        ],
+        GROUND_NAMES[scene.ground],
+    )
 
 
 OPEN: Mapping[str, tuple[Callable[[Attributes], Any], Callable[[Attributes], Row]]] = {
@@ -168,52 +183,56 @@ OPEN: Mapping[str, tuple[Callable[[Attributes], Any], Callable[[Attributes], Row
 
 def _shows(_scene: Attributes, name: str) -> Pairs:
     word = THINGS[name]
-    return [(f"Does the picture show {_a(word.one)}?", f"{word.ja}が写っていますか。"),
-            (f"Is this {_a(word.one)}?", f"これは{word.ja}ですか。")]  # fmt: skip
+    return [
+        (f"Does the picture show {_a(word.one)}?", f"{word.ja}が写っていますか。"),
+        (f"Is this {_a(word.one)}?", f"これは{word.ja}ですか。"),
+    ]
 
 
 def _shows_pair(_scene: Attributes, pair: tuple[str, str]) -> Pairs:
     name, colour = pair
     word, be = THINGS[name], "い" if name in ALIVE else "あり"
-    return [(f"Is there a {colour} {word.one}?", f"{COLOURS[colour]}{word.ja}は{be}ますか。"),
-            (f"Is the thing that is shown a {colour} {word.one}?",
-             f"写っているのは{COLOURS[colour]}{word.ja}ですか。")]  # fmt: skip
+    return [
+        (f"Is there a {colour} {word.one}?", f"{COLOURS[colour]}{word.ja}は{be}ますか。"),
+        (f"Is the thing that is shown a {colour} {word.one}?", f"写っているのは{COLOURS[colour]}{word.ja}ですか。"),
+    ]
 
 
 def _are(scene: Attributes, count: int) -> Pairs:
     word = _word(scene)
     number = JAPANESE[count] + word.counter
     noun = f"{ENGLISH[count]} {word.one if count == 1 else word.many}"
-    return [(f"{'Is' if count == 1 else 'Are'} there exactly {noun}?",
-             f"{word.ja}はちょうど{number}ですか。"),
-            (f"Do you see exactly {noun}?", f"写っている{word.ja}は{number}ですか。")]  # fmt: skip
+    return [
+        (f"{'Is' if count == 1 else 'Are'} there exactly {noun}?", f"{word.ja}はちょうど{number}ですか。"),
+        (f"Do you see exactly {noun}?", f"写っている{word.ja}は{number}ですか。"),
+    ]
 
 
 def _lies(scene: Attributes, place: str) -> Pairs:
     word, (english, japanese) = _word(scene), PLACES[place]
-    return [(f"Is the {word.one} {english}?", f"{word.ja}は{japanese}に{_is(scene)}ますか。"),
-            (f"Does the {word.one} lie {english}?",
-             f"{word.ja}の位置は{japanese}ですか。")]  # fmt: skip
+    return [
+        (f"Is the {word.one} {english}?", f"{word.ja}は{japanese}に{_is(scene)}ますか。"),
+        (f"Does the {word.one} lie {english}?", f"{word.ja}の位置は{japanese}ですか。"),
+    ]
 
 
 def _lies_on(scene: Attributes, ground: str) -> Pairs:
     word, (english, japanese) = _word(scene), GROUND_NAMES[ground]
-    return [(f"Is the background {english}?", f"背景は{japanese}ですか。"),
-            (f"Is there {english} behind the {word.one}?",
-             f"{word.ja}の後ろは{japanese}ですか。")]  # fmt: skip
+    return [
+        (f"Is the background {english}?", f"背景は{japanese}ですか。"),
+        (f"Is there {english} behind the {word.one}?", f"{word.ja}の後ろは{japanese}ですか。"),
+    ]
 
 
 def _a(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-STATEMENTS: Sequence[tuple[Callable[[Attributes], Any], Callable[..., list[Any]],
-                           Callable[..., Pairs]]] = (
+STATEMENTS: Sequence[tuple[Callable[[Attributes], Any], Callable[..., list[Any]], Callable[..., Pairs]]] = (
     (lambda scene: scene.object, _others, _shows),
-    (lambda scene: (scene.object, scene.colour) if scene.colour else None, _half_others,
-     _shows_pair),
+    (lambda scene: (scene.object, scene.colour) if scene.colour else None, _half_others, _shows_pair),
     (lambda scene: scene.count, _others, _are),
     (lambda scene: scene.place or None, _others, _lies),
     (lambda scene: scene.ground, _others, _lies_on),
-)  # fmt: skip
+)
 assert set(GROUND_NAMES) == set(GROUNDS) and set(COLOUR_NAMES) == set(COLOURS)

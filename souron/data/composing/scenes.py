@@ -67,9 +67,8 @@ def _unpacked(recipe: Recipe, tensors: Mapping[str, Tensor], about: dict[str, An
     if not len(rows) == len(things) == len(tensors["pictures"]) == len(about["grounds"]):
         raise ValueError("not of this recipe")
     return Made(
-        tensors["pictures"], tensors["ids"], things, [part for part, _number in rows],
-        about["blocks"], about["grounds"],
-    )  # fmt: skip
+        tensors["pictures"], tensors["ids"], things, [part for part, _number in rows], about["blocks"], about["grounds"]
+    )
 
 
 def _make(recipe: Recipe, source: Stock, place: Path) -> parallel.Pieces:
@@ -81,8 +80,7 @@ def _make(recipe: Recipe, source: Stock, place: Path) -> parallel.Pieces:
 def _some(recipe: Recipe, source: Stock, rows: Sequence[tuple[str, int]]) -> parallel.Pieces:
     """Compose some of the scenes in order."""
     composers = {
-        part: Composer(recipe.side, recipe.seed, part, recipe.categories, source)
-        for part in related_groups.PARTS
+        part: Composer(recipe.side, recipe.seed, part, recipe.categories, source) for part in related_groups.PARTS
     }
     images = torch.empty(len(rows), 3, recipe.side, recipe.side, dtype=torch.uint8)
     ids = torch.empty(len(rows), recipe.side, recipe.side, dtype=torch.uint8)
@@ -94,9 +92,11 @@ def _some(recipe: Recipe, source: Stock, rows: Sequence[tuple[str, int]]) -> par
         blocks.append(scene.sources.block)
         grounds.append(scene.sources.ground)
     tensors = {
-        "pictures": images, "ids": ids, "things": torch.cat(things),
+        "pictures": images,
+        "ids": ids,
+        "things": torch.cat(things),
         "counts": torch.tensor([len(some) for some in things]),
-    }  # fmt: skip
+    }
     return tensors, {"blocks": blocks, "grounds": grounds}
 
 

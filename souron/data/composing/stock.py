@@ -54,9 +54,7 @@ class Stock:
         parts: dict[str, set[str]] = defaultdict(set)
         for cutout, part, _block in self.held:
             parts[cutout.category].add(part)
-        return tuple(
-            name for name, found in parts.items() if len(found) == len(related_groups.PARTS)
-        )
+        return tuple(name for name, found in parts.items() if len(found) == len(related_groups.PARTS))
 
     def blocks(self, part: str, categories: Sequence[str]) -> list[list[Cutout]]:
         """Return the cut-outs of those categories, block by block; blocks without any are
@@ -70,10 +68,7 @@ class Stock:
     def photographs(self, part: str, categories: Sequence[str]) -> list[Ground]:
         """Return the photographs of that side without things of those categories; none if there are
         too few."""
-        left = [
-            ground for ground in self.grounds
-            if ground.part == part and not set(ground.shows) & set(categories)
-        ]  # fmt: skip
+        left = [ground for ground in self.grounds if ground.part == part and not set(ground.shows) & set(categories)]
         return left if len(left) >= grounds.FEWEST else []
 
 
@@ -129,10 +124,7 @@ def cut_outs(folder: Path, stamps: Sequence[cutouts.Stamp]) -> tuple[tuple[Cutou
 
 @lru_cache(maxsize=2)
 def _of_stamps(
-    folder: Path,
-    stamps: tuple[cutouts.Stamp, ...],
-    photos: tuple[tuple[str, Path], ...],
-    key: str,
+    folder: Path, stamps: tuple[cutouts.Stamp, ...], photos: tuple[tuple[str, Path], ...], key: str
 ) -> Stock:
     place = cache_folder() / "scenes" / f"cut-outs-{key[:16]}.safetensors"
     kept = _opened(place, key)
@@ -171,8 +163,7 @@ def _opened(place: Path, key: str) -> Kept | None:
             cut = about["cut"]
             return Kept(
                 tuple(
-                    Cutout(name, category, caption, pixels[i], none)
-                    for i, (name, category, caption) in enumerate(cut)
+                    Cutout(name, category, caption, pixels[i], none) for i, (name, category, caption) in enumerate(cut)
                 ),
                 tuple(
                     Ground(name, part, tuple(shows), pixels[i])
@@ -197,9 +188,7 @@ def _read(folder: Path, stamps: Sequence[cutouts.Stamp], photos: dict[str, Path]
 
 @lru_cache(maxsize=2)
 def drawn(
-    categories: tuple[str, ...] = CATEGORIES,
-    numbers: int = figures.NUMBERS,
-    skipped: tuple[Skipped, ...] = (),
+    categories: tuple[str, ...] = CATEGORIES, numbers: int = figures.NUMBERS, skipped: tuple[Skipped, ...] = ()
 ) -> Stock:
     """Build a stock of painted figures, with smooth noise as grounds."""
     cut = [figures.figure(name, number) for name in categories for number in range(numbers)]
@@ -221,9 +210,7 @@ def _dealt(cut: Sequence[Cutout]) -> tuple[Held, ...]:
     told = [(one.name, one.category, one.caption) for one in cut]
     names, categories = [one.name for one in cut], [one.category for one in cut]
     part = related_groups.parts(
-        names,
-        categories,
-        related_groups.families([_keys(related_groups.wide, *one) for one in told]),
+        names, categories, related_groups.families([_keys(related_groups.wide, *one) for one in told])
     )
     near = related_groups.families([_keys(related_groups.close, *one) for one in told])
     block = [0] * len(cut)

@@ -70,9 +70,8 @@ def captions(
         return NOTHING
     counts = Counter(names).most_common()
     first = " and ".join(
-        part for part in (", ".join(english(*each) for each in counts[:-1]), english(*counts[-1]))
-        if part
-    )  # fmt: skip
+        part for part in (", ".join(english(*each) for each in counts[:-1]), english(*counts[-1])) if part
+    )
     said = "と".join(japanese(*each) for each in counts)
     largest = max(range(len(names)), key=lambda i: sizes[i])
     column, row = (min(2, max(0, int(3 * share))) for share in places[largest])

@@ -32,16 +32,11 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """Read the images of all parts and the class of every pixel. Raises UserError if a file is not
     such JSON, if there are too many categories, and if no image can be used."""
     root, listed, told, classes, _categories = coco.written(path, "segmentation")
-    pairs = [
-        Pair(item.file, item.path, item.file, partial(_drawn, item, told), item.part)
-        for item in listed
-    ]
+    pairs = [Pair(item.file, item.path, item.file, partial(_drawn, item, told), item.part) for item in listed]
     if len(classes) > MOST_CLASSES:
         raise UserError(
             "too many classes",
-            _("{count} classes, where {most} fit a map").format(
-                count=len(classes) + 1, most=MOST_CLASSES + 1
-            ),
+            _("{count} classes, where {most} fit a map").format(count=len(classes) + 1, most=MOST_CLASSES + 1),
             exit=3,
         )
     cases = masks.gather(path, root, pairs, told, reading, ("background", *classes))

@@ -30,22 +30,22 @@ from souron.kinds.codecs.limits import check_file, readable
 from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
-COLUMNS = ("text", "caption", "captions", "texts", "prompt", "sentence", "sentences", "alt",
-           "キャプション", "説明")  # fmt: skip
-LANGUAGES = {"en": "en", "eng": "en", "english": "en", "英語": "en", "ja": "ja", "jp": "ja",
-             "jpn": "ja", "japanese": "ja", "日本語": "ja"}  # fmt: skip
-SPOKEN = {f"{column}{ending}": code
-          for column in (*COLUMNS, "") for ending, code in LANGUAGES.items()}  # fmt: skip
+COLUMNS = ("text", "caption", "captions", "texts", "prompt", "sentence", "sentences", "alt", "キャプション", "説明")
+LANGUAGES = {
+    "en": "en",
+    "eng": "en",
+    "english": "en",
+    "英語": "en",
+    "ja": "ja",
+    "jp": "ja",
+    "jpn": "ja",
+    "japanese": "ja",
+    "日本語": "ja",
+}
+SPOKEN = {f"{column}{ending}": code for column in (*COLUMNS, "") for ending, code in LANGUAGES.items()}
 MOST = 100  # captions of an image
 MOST_BYTES = 1_000_000  # of a text beside an image
-OTHERS = (
-    "classes",
-    "labels",
-    "readme",
-    "license",
-    "licence",
-    "requirements",
-)  # texts that are not captions
+OTHERS = ("classes", "labels", "readme", "license", "licence", "requirements")  # texts that are not captions
 
 
 def describes(path: Path) -> bool:
@@ -56,9 +56,7 @@ def describes(path: Path) -> bool:
         return False
     there = list(image_rows.entries(path))
     texts = {file.with_suffix("") for file in there if file.suffix.lower() == ".txt"}
-    beside = (
-        f.with_suffix(".txt") for f in there if is_image(f.name) and f.with_suffix("") in texts
-    )
+    beside = (f.with_suffix(".txt") for f in there if is_image(f.name) and f.with_suffix("") in texts)
     text = next((file for file in beside if file.is_file()), None)
     return text is not None and any(map(str.isalpha, beginning(text)))  # numbers are boxes
 
@@ -74,15 +72,12 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     captions = {file: kept for file, given in captions.items() if (kept := _once(given))}
     without = [file for file in found.images if file not in captions]
     known = {skip.file for skip in found.skipped}
-    found.skipped += [
-        Skipped(file, "no caption", _("no caption")) for file in without if file not in known
-    ]
+    found.skipped += [Skipped(file, "no caption", _("no caption")) for file in without if file not in known]
     listed = [
-        Listed(found.below[file], file, "", groups.get(file, ""),
-               parts.get(file) or image_rows.part_of(file))
+        Listed(found.below[file], file, "", groups.get(file, ""), parts.get(file) or image_rows.part_of(file))
         for file in found.images
         if file in captions
-    ]  # fmt: skip
+    ]
     cases = image_rows.read(path, listed, found.skipped, reading, lambda why: _nothing(path, why))
     target = [tuple(captions[_image(file, captions)]) for file in cases.file]
     # mirroring would make "left" in a caption wrong
@@ -94,9 +89,7 @@ def _image(file: str, captions: Mapping[str, Any]) -> str:
     return file if file in captions else file.rpartition("#")[0]
 
 
-def _told(
-    found: Found,
-) -> tuple[dict[str, list[Caption]], dict[str, str], dict[str, str]]:
+def _told(found: Found) -> tuple[dict[str, list[Caption]], dict[str, str], dict[str, str]]:
     """Return the captions, group and part of each image according to the metadata files."""
     captions: dict[str, list[Caption]] = {}
     groups: dict[str, str] = {}
@@ -136,9 +129,11 @@ def _caption(text: Any, language: str, place: str, found: Found) -> Iterator[Cap
         found.skipped.append(Skipped(place, code, fault.reason))
         return
     if len(line) > LONGEST:
-        found.skipped.append(Skipped(place, "cut", _("a caption of {count} characters, cut to "
-                                                     "{most}")
-                                     .format(count=len(line), most=LONGEST)))  # fmt: skip
+        found.skipped.append(
+            Skipped(
+                place, "cut", _("a caption of {count} characters, cut to {most}").format(count=len(line), most=LONGEST)
+            )
+        )
         line = line[:LONGEST].strip()
     yield Caption(line, language or language_of(line))
 
@@ -183,9 +178,7 @@ def _in_text(file: str, text: str, found: Found) -> Iterator[Caption]:
 def _nothing(path: Path, why: str) -> UserError:
     return UserError(
         "no captions",
-        _("{folder} holds no image with a caption ({first})").format(
-            folder=readable(path), first=why
-        )
+        _("{folder} holds no image with a caption ({first})").format(folder=readable(path), first=why)
         if why
         else _("{folder} holds no image with a caption").format(folder=readable(path)),
         expected=_("images with a metadata.jsonl, or a .txt beside each"),

@@ -69,17 +69,14 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     if len(classes) < FEWEST and found:
         raise UserError(
             "one class",
-            _("{path} has only one class: {label}").format(
-                path=readable(path), label=", ".join(classes)
-            ),
+            _("{path} has only one class: {label}").format(path=readable(path), label=", ".join(classes)),
             expected=_("at least two classes"),
             exit=3,
         )
     told = [one._replace(thing=one.thing[0]) for one in found]
     return gathered(
-        readable(path.name), told, faults, numbered(labels, classes),
-        classes=classes, source=readable(path),
-    )  # fmt: skip
+        readable(path.name), told, faults, numbered(labels, classes), classes=classes, source=readable(path)
+    )
 
 
 def _row(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -154,9 +154,7 @@ def _images(
     for key, entry in entries.items():
         file = _place(entry["file_name"], source, root, below, named, part)
         if file is None:
-            told.append(
-                Skipped(readable(entry["file_name"]), "missing", _("there is no such file"))
-            )
+            told.append(Skipped(readable(entry["file_name"]), "missing", _("there is no such file")))
             continue
         sizes = [number(entry.get(name)) for name in ("width", "height")]
         known = all(0 < size < 1e9 for size in sizes)
@@ -165,12 +163,7 @@ def _images(
 
 
 def _boxes(
-    annotations: Sequence[Any],
-    where: str,
-    label: dict[Any, int],
-    known: Any,
-    told: list[Skipped],
-    what: str,
+    annotations: Sequence[Any], where: str, label: dict[Any, int], known: Any, told: list[Skipped], what: str
 ) -> dict[Any, list[Box]]:
     """Map the number of each image to its boxes."""
     found: dict[Any, list[Box]] = {}
@@ -189,12 +182,20 @@ def _boxes(
             continue
         image, category = _key(entry.get("image_id")), _key(entry.get("category_id"))
         if image not in known:
-            told.append(Skipped(name, "missing", _("no image has the number {number}").format(
-                number=short(entry.get("image_id")))))  # fmt: skip
+            told.append(
+                Skipped(
+                    name, "missing", _("no image has the number {number}").format(number=short(entry.get("image_id")))
+                )
+            )
             continue
         if category not in label:
-            told.append(Skipped(name, "class", _("no category has the number {number}").format(
-                number=short(entry.get("category_id")))))  # fmt: skip
+            told.append(
+                Skipped(
+                    name,
+                    "class",
+                    _("no category has the number {number}").format(number=short(entry.get("category_id"))),
+                )
+            )
             continue
         same = (image, category, hash(str(edges)), hash(str(entry.get("keypoints"))))
         if "id" in entry and _key(entry["id"]) in seen:
@@ -209,10 +210,14 @@ def _boxes(
         points = entry.get("keypoints")
         found.setdefault(image, []).append(
             Box(
-                label[category], edges, crowd, name,
-                points if isinstance(points, list) else (), number(entry.get("area")),
+                label[category],
+                edges,
+                crowd,
+                name,
+                points if isinstance(points, list) else (),
+                number(entry.get("area")),
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -235,12 +240,7 @@ def _part(source: Path, root: Path) -> str:
 
 
 def _place(
-    name: str,
-    source: Path,
-    root: Path,
-    below: dict[str, Path],
-    named: Mapping[str, list[str]],
-    part: str,
+    name: str, source: Path, root: Path, below: dict[str, Path], named: Mapping[str, list[str]], part: str
 ) -> str | None:
     """Find an image, relative to the root: beside the JSON file, or in a folder whose name begins
     like the part's."""

@@ -42,17 +42,10 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     told = [entry for entry in listing.categories if entry.get("keypoints")]
     bones = {_skeleton(entry, path) for entry in told}
     if len({each.names for each in bones}) != 1:
-        why = (
-            _("its categories have different points")
-            if bones
-            else _("no category says how its points are called")
-        )
+        why = _("its categories have different points") if bones else _("no category says how its points are called")
         raise coco._trouble(path, "points", why)
     skeleton = max(bones, key=lambda each: (len(each.lines), each.sigmas))
-    return gather(
-        path, listing.root, listing.listed, listing.told, listing.classes, reading,
-        skeleton=skeleton,
-    )  # fmt: skip
+    return gather(path, listing.root, listing.listed, listing.told, listing.classes, reading, skeleton=skeleton)
 
 
 def _skeleton(entry: dict[str, Any], path: Path) -> Skeleton:
@@ -77,9 +70,7 @@ def _lines(told: list[Any], count: int, path: Path) -> tuple[tuple[int, int], ..
     for line in told[:MOST_LINES]:
         whole = isinstance(line, list) and len(line) == 2 and all(type(end) is int for end in line)
         if not whole or not all(1 <= end <= count for end in line):
-            why = _("a line of the skeleton joins {what}, of points 1 to {count}").format(
-                what=short(line), count=count
-            )
+            why = _("a line of the skeleton joins {what}, of points 1 to {count}").format(what=short(line), count=count)
             raise coco._trouble(path, "points", why)
     return tuple((start - 1, end - 1) for start, end in told[:MOST_LINES])
 

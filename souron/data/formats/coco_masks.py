@@ -31,10 +31,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """Read the images of all parts with the masks of their objects. Raises UserError if a file is
     not such JSON, if two categories have the same number, and if no image has a mask."""
     root, listed, told, classes, _categories = coco.written(path, "segmentation")
-    items = [
-        Outlined(item.path, item.file, partial(_marks, item), item.part, item.size)
-        for item in listed
-    ]
+    items = [Outlined(item.path, item.file, partial(_marks, item), item.part, item.size) for item in listed]
     return object_masks.gather(path, root, items, told, classes, reading)
 
 

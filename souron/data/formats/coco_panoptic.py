@@ -93,8 +93,9 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def _has_segments(about: dict[str, Any]) -> bool:
-    return any(isinstance(entry, dict) and isinstance(entry.get("segments_info"), list)
-               for entry in about["annotations"])  # fmt: skip
+    return any(
+        isinstance(entry, dict) and isinstance(entry.get("segments_info"), list) for entry in about["annotations"]
+    )
 
 
 def _things(about: dict[str, Any], source: Path, thing: dict[str, bool]) -> None:
@@ -118,12 +119,7 @@ def _things(about: dict[str, Any], source: Path, thing: dict[str, bool]) -> None
 
 
 def _listed(
-    about: dict[str, Any],
-    source: Path,
-    root: Path,
-    below: dict[str, Path],
-    label: dict[Any, int],
-    told: list[Skipped],
+    about: dict[str, Any], source: Path, root: Path, below: dict[str, Path], label: dict[Any, int], told: list[Skipped]
 ) -> Iterator[Listed]:
     where = readable(source.relative_to(root).as_posix() if source.is_relative_to(root) else source)
     part = coco._part(source, root)
@@ -151,8 +147,11 @@ def _listed(
             continue
         key = coco._key(entry.get("image_id"))
         if key not in entries:
-            told.append(Skipped(name, "missing", _("no image has the number {number}").format(
-                number=short(entry.get("image_id")))))  # fmt: skip
+            told.append(
+                Skipped(
+                    name, "missing", _("no image has the number {number}").format(number=short(entry.get("image_id")))
+                )
+            )
             continue
         if key in seen:
             told.append(Skipped(name, "duplicate", _("its image has segments already")))
@@ -162,9 +161,7 @@ def _listed(
         map_file = _map(written, source, root, below, named)
         file = coco._place(shown["file_name"], source, root, beside, named_beside, part)
         missing = [
-            readable(wanted)
-            for wanted, found in ((shown["file_name"], file), (written, map_file))
-            if found is None
+            readable(wanted) for wanted, found in ((shown["file_name"], file), (written, map_file)) if found is None
         ]
         if missing or file is None or map_file is None:
             told += [Skipped(lost, "missing", _("there is no such file")) for lost in missing]
@@ -179,9 +176,7 @@ def _listed(
             told.append(Skipped(lost, "no segments", _("the file says nothing of this image")))
 
 
-def _map(
-    name: str, source: Path, root: Path, below: dict[str, Path], named: Mapping[str, list[str]]
-) -> str | None:
+def _map(name: str, source: Path, root: Path, below: dict[str, Path], named: Mapping[str, list[str]]) -> str | None:
     """Find a label map, relative to the root: in the folder named like the JSON file, or beside it,
     or a unique file of that name."""
     name = readable(name.replace("\\", "/"))
@@ -208,8 +203,13 @@ def _segments(
         elif int(value) in found:
             told.append(Skipped(name, "duplicate", _("the number is there twice")))
         elif coco._key(entry.get("category_id")) not in label:
-            told.append(Skipped(name, "class", _("no category has the number {number}").format(
-                number=short(entry.get("category_id")))))  # fmt: skip
+            told.append(
+                Skipped(
+                    name,
+                    "class",
+                    _("no category has the number {number}").format(number=short(entry.get("category_id"))),
+                )
+            )
         else:
             crowd = entry.get("iscrowd") in (1, True)
             found[int(value)] = label[coco._key(entry.get("category_id"))], crowd
@@ -247,8 +247,7 @@ def _gather(
                 reading.progress(done, len(listed))
     if not any(len(one.segments.label) for one in found):
         raise _nothing(path, told)
-    crowds = [item.file for item, one in zip(kept, found, strict=True)
-              if (one.segments.label < 0).any()]  # fmt: skip
+    crowds = [item.file for item, one in zip(kept, found, strict=True) if (one.segments.label < 0).any()]
     told += many(crowds, "crowd", _("{count} images with regions ignored in training and testing"))
     names = [item.file for item in kept]
     group, how, question = groups(names, [""] * len(names), reading.group)
@@ -274,9 +273,7 @@ def _look(item: Listed, root: Path) -> limits.Look | None:
         return None
 
 
-def _read(
-    item: Listed, root: Path, side: int, channels: int, thing: Sequence[bool]
-) -> Read | Skipped:
+def _read(item: Listed, root: Path, side: int, channels: int, thing: Sequence[bool]) -> Read | Skipped:
     try:
         image = image_codec.rounded(image_codec.read(item.image, root))
     except UserError as trouble:
@@ -320,10 +317,10 @@ def _numbered(ids: np.ndarray, item: Listed) -> tuple[Rows, list[Skipped]]:
     there, place, pixels = np.unique(ids, return_inverse=True, return_counts=True)
     size = dict(zip(there.tolist(), pixels.tolist(), strict=True))
     notes = [
-        Skipped(_("{file}, segment {n}").format(file=item.map_file, n=value), "missing",
-                _("no pixel has its colour"))
-        for value in item.segments if value not in size
-    ]  # fmt: skip
+        Skipped(_("{file}, segment {n}").format(file=item.map_file, n=value), "missing", _("no pixel has its colour"))
+        for value in item.segments
+        if value not in size
+    ]
     strange = [value for value in size if value and value not in item.segments]
     if strange:
         few = listed(list(map(str, strange)), NAMED)
@@ -331,9 +328,7 @@ def _numbered(ids: np.ndarray, item: Listed) -> tuple[Rows, list[Skipped]]:
         notes.append(Skipped(item.map_file, "unknown", why))
     kept = sorted((v for v in size if v in item.segments), key=lambda value: -size[value])
     if len(kept) > MOST:
-        why = _("{count} segments, of which the {most} largest are kept").format(
-            count=len(kept), most=MOST
-        )
+        why = _("{count} segments, of which the {most} largest are kept").format(count=len(kept), most=MOST)
         notes.append(Skipped(item.map_file, "too many", why))
     kept = sorted(kept[:MOST])
     number_of = {value: row + 1 for row, value in enumerate(kept)}
@@ -359,17 +354,10 @@ def _skipped(file: str, path: Path, trouble: UserError) -> Skipped:
 
 
 def _wrong(path: Path, code: str, why: str) -> UserError:
-    return UserError(
-        code, f"{readable(path)}: {why}", expected=_("COCO's panoptic JSON and PNG"), exit=3
-    )
+    return UserError(code, f"{readable(path)}: {why}", expected=_("COCO's panoptic JSON and PNG"), exit=3)
 
 
 def _nothing(path: Path, told: Sequence[Skipped]) -> UserError:
     found = _("no image of {folder} has segments that can be used").format(folder=readable(path))
     lost = [f"{some.file}: {some.reason}" for some in told[:3]]
-    return UserError(
-        "no segments",
-        "; ".join([found, *lost]),
-        expected=_("COCO's panoptic JSON and PNG"),
-        exit=3,
-    )
+    return UserError("no segments", "; ".join([found, *lost]), expected=_("COCO's panoptic JSON and PNG"), exit=3)

@@ -29,13 +29,12 @@ COLUMNS = {
     "part": ("part", "split", "分割", "区分"),
 }  # fmt: skip
 FURTHER = {
-    "site": ("site", "hospital", "facility", "institution", "施設", "施設名", "病院", "病院名",
-             "医療機関"),
+    "site": ("site", "hospital", "facility", "institution", "施設", "施設名", "病院", "病院名", "医療機関"),
     "sex": ("sex", "gender", "性別"),
     "age": ("age", "年齢"),
     "device": ("device", "machine", "scanner", "機種", "機器", "装置", "撮影装置"),
     "date": ("date", "日付", "撮影日", "検査日"),
-}  # fmt: skip
+}
 DEFAULT = Reading()
 MOST_FURTHER = 20  # columns
 LONGEST = 200  # characters of a value in a further column
@@ -115,9 +114,7 @@ def _rows(path: Path, group: str | None) -> list[dict[str, str]]:
     if names["file"] is None or names["label"] is None:
         raise UserError(
             "columns",
-            _("{path} has the columns: {names}").format(
-                path=readable(path), names=first.strip()[:200]
-            ),
+            _("{path} has the columns: {names}").format(path=readable(path), names=first.strip()[:200]),
             expected="filename,label[,group][,part]",
             fix=_("name the columns in the first line"),
             exit=3,

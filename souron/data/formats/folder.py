@@ -37,12 +37,31 @@ SIDE = 64  # pixels, if the images have no common small size
 MOST_FILES = 1_000_000
 LOOKED_AT = 2000  # headers read to determine the size and the colours
 PARTS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 JUNK = {"thumbs.db", "desktop.ini", "__macosx", "icon\r"}
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff",
-            ".ppm", ".pgm", ".pbm", ".pnm"}  # fmt: skip
+SUFFIXES = {
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+}
 NAMED = SUFFIXES | set(limits.DICOM)  # DICOM files often have no suffix, or a number for one
 
 
@@ -81,8 +100,7 @@ def missing(path: Path) -> UserError:
     return UserError(
         "missing",
         _("there is no {path}").format(path=readable(path)),
-        expected=", ".join(readable(place / name) for name in near)
-        or _("a folder with a sub-folder for each class"),
+        expected=", ".join(readable(place / name) for name in near) or _("a folder with a sub-folder for each class"),
         exit=3,
     )
 
@@ -118,9 +136,7 @@ def walk(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[Path, str]]:
         if count > MOST_FILES:
             raise UserError(
                 "too many files",
-                _("more than {count} files in {folder}").format(
-                    count=MOST_FILES, folder=readable(folder)
-                ),
+                _("more than {count} files in {folder}").format(count=MOST_FILES, folder=readable(folder)),
                 expected=_("a folder that holds one data set"),
                 exit=3,
             )
@@ -178,13 +194,7 @@ def _layout(places: Sequence[tuple[str, ...]]) -> tuple[int, bool]:
     return 0, False
 
 
-def gather(
-    source: Path,
-    root: Path,
-    listed: Sequence[Listed],
-    skipped: Sequence[Skipped],
-    reading: Reading,
-) -> Dataset:
+def gather(source: Path, root: Path, listed: Sequence[Listed], skipped: Sequence[Skipped], reading: Reading) -> Dataset:
     """Read the listed files, which must lie under ``root``, into a ``Dataset``, in their order."""
     group, window, progress, large = reading.group, reading.window, reading.progress, reading.large
     dicom.Window.parse(window)
@@ -236,9 +246,7 @@ def gather(
         names, classes = [item.file for item in kept], [item.label for item in kept]
         found, how, question = groups(names, classes, group)
     if group != "none" and any(item.frame for item in kept):  # frames of a file stay together
-        found = [
-            name or item.file.rpartition("#")[0] for name, item in zip(found, kept, strict=True)
-        ]
+        found = [name or item.file.rpartition("#")[0] for name, item in zip(found, kept, strict=True)]
         how = how or _("the DICOM files with several frames")
     return Dataset(
         name=readable(source.absolute().name),
@@ -283,8 +291,7 @@ def _look(listed: Sequence[Listed], root: Path, pool: ThreadPoolExecutor) -> Loo
             return None
 
     step = -(-len(listed) // LOOKED_AT)
-    rows = [i for i, item in enumerate(listed)
-            if i % step == 0 or item.path.suffix.lower() not in SUFFIXES]  # fmt: skip
+    rows = [i for i, item in enumerate(listed) if i % step == 0 or item.path.suffix.lower() not in SUFFIXES]
     looks = dict(zip(rows, pool.map(header, [listed[i] for i in rows]), strict=True))
     seen = [look for look in looks.values() if look]
     sizes = {look.size for look in seen}
@@ -305,23 +312,16 @@ def check_memory(count: int, channels: int, side: int, deep: bool = False) -> No
         fits = int((free / (count * each)) ** 0.5)
         raise UserError(
             "memory",
-            _("{count} images of {side} x {side} pixels need {need} MB, {free} MB may be used")
-            .format(count=count, side=side, need=count * each * side**2 // 10**6,
-                    free=free // 10**6),
+            _("{count} images of {side} x {side} pixels need {need} MB, {free} MB may be used").format(
+                count=count, side=side, need=count * each * side**2 // 10**6, free=free // 10**6
+            ),
             expected=_("at most {side} pixels a side").format(side=fits),
             fix=f"imgsz={fits}",
             exit=4,
-        )  # fmt: skip
+        )
 
 
-def _job(
-    source: Path,
-    root: Path,
-    listed: Sequence[Listed],
-    seen: Looked,
-    side: int,
-    window: str | None,
-) -> cache.Job:
+def _job(source: Path, root: Path, listed: Sequence[Listed], seen: Looked, side: int, window: str | None) -> cache.Job:
     files = tuple(
         cache.Listing(item.path, item.file, item.frame, frames)
         for item, frames in zip(listed, seen.frames, strict=True)
@@ -329,9 +329,7 @@ def _job(
     return cache.Job(source, root, files, side, seen.channels, window, seen.deep)
 
 
-def _check_classes(
-    source: Path, kept: Sequence[Listed], skipped: Sequence[Skipped], fewest: int
-) -> None:
+def _check_classes(source: Path, kept: Sequence[Listed], skipped: Sequence[Skipped], fewest: int) -> None:
     count = Counter(item.label for item in kept)
     if len(count) >= fewest:
         return
@@ -351,9 +349,5 @@ def _check_classes(
     if tables := sorted(source.glob("*.csv")):  # they may name the classes
         fix = f"souron data {shlex.quote(readable(tables[0]))}"
     raise UserError(
-        code,
-        found,
-        expected=_("at least two class folders with images, or two labels in a CSV"),
-        fix=fix,
-        exit=3,
+        code, found, expected=_("at least two class folders with images, or two labels in a CSV"), fix=fix, exit=3
     )

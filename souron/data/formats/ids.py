@@ -73,12 +73,7 @@ def _named(path: Path, root: Path) -> tuple[str, ...]:
 
 
 def _marks(
-    pair: Pair,
-    root: Path,
-    names: Sequence[str],
-    classes: Sequence[str],
-    size: tuple[int, int],
-    told: list[Skipped],
+    pair: Pair, root: Path, names: Sequence[str], classes: Sequence[str], size: tuple[int, int], told: list[Skipped]
 ) -> Iterator[Marked]:
     numbers, _names = masks.numbers_in(pair.mask, pair.mask_file, root, size, MOST)
     for number, place in enumerate(scipy.ndimage.find_objects(numbers), 1):

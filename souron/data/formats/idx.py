@@ -93,14 +93,10 @@ def read(file: Path, dimensions: int) -> np.ndarray:
         raise _damaged(file, "corrupt", str(error)) from error
     if len(body) < size or (packed and len(body) == size and not unpack.eof):
         raise _damaged(
-            file,
-            "truncated",
-            _("it ends after {there:,} of {size:,} bytes").format(there=len(body), size=size),
+            file, "truncated", _("it ends after {there:,} of {size:,} bytes").format(there=len(body), size=size)
         )
     if len(body) > size:
-        raise _damaged(
-            file, "corrupt", _("it goes on after the {size:,} bytes announced").format(size=size)
-        )
+        raise _damaged(file, "corrupt", _("it goes on after the {size:,} bytes announced").format(size=size))
     return np.frombuffer(body, np.uint8).reshape(shape)
 
 

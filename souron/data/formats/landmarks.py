@@ -27,26 +27,10 @@ import torch
 from torch import Tensor
 
 from souron.data.dataset import Dataset, Skipped
-from souron.data.formats.csv_table import (
-    COLUMNS,
-    find,
-    key_of,
-    part_of,
-    text_of,
-    unreadable,
-    value_of,
-)
+from souron.data.formats.csv_table import COLUMNS, find, key_of, part_of, text_of, unreadable, value_of
 from souron.data.formats.folder import check_memory, missing, natural
 from souron.data.patients import groups
-from souron.data.readers.box_annotations import (
-    NEAR,
-    SIDE,
-    files_below,
-    is_image,
-    many,
-    number,
-    short,
-)
+from souron.data.readers.box_annotations import NEAR, SIDE, files_below, is_image, many, number, short
 from souron.data.readers.settings import Reading
 from souron.kinds.codecs import image as image_codec
 from souron.kinds.codecs import limits
@@ -56,11 +40,14 @@ from souron.utils.messages import UserError, _
 DEFAULT = Reading()
 NAME = "landmarks.csv"
 NAMES = {  # of columns, normalised by ``key_of``
-    "file": COLUMNS["file"], "group": COLUMNS["group"], "part": COLUMNS["part"],
+    "file": COLUMNS["file"],
+    "group": COLUMNS["group"],
+    "part": COLUMNS["part"],
     "spacing": ("mm", "spacing", "pixelspacing", "mmperpixel", "mmperpx", "画素間隔"),
     "name": ("name", "landmark", "point", "label", "ランドマーク", "計測点", "特徴点"),
-    "x": ("x",), "y": ("y",),
-}  # fmt: skip
+    "x": ("x",),
+    "y": ("y",),
+}
 PAIR = re.compile(r"(.*\S)[\s_\-]+([xyXY])$")
 MOST = 500  # landmarks
 BEGINNING = 65_536  # bytes of a CSV examined for its header
@@ -106,8 +93,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     told: list[Skipped] = []
     listed, names, by_column = _listing(path, reading.group, told)
     told += many(_unlisted(path, listed), "unlisted", _("{count} images that no line names"))
-    return _gather(path, sorted(listed, key=lambda item: natural(item.file)), names, told, reading,
-                   by_column)  # fmt: skip
+    return _gather(path, sorted(listed, key=lambda item: natural(item.file)), names, told, reading, by_column)
 
 
 def _separator(line: str) -> str:
@@ -142,14 +128,10 @@ def _is_long(header: Sequence[str]) -> bool:
     return {"name", "x", "y"} <= _columns(header).keys()
 
 
-def _listing(
-    path: Path, group: str | None, told: list[Skipped]
-) -> tuple[list[Listed], list[str], bool]:
+def _listing(path: Path, group: str | None, told: list[Skipped]) -> tuple[list[Listed], list[str], bool]:
     """Return the images, the landmarks' names in order, and whether a column holds the groups."""
     text = text_of(path)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=_separator(text.partition("\n")[0])
-    )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text.partition("\n")[0]))
     try:
         rows = [row for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
@@ -159,9 +141,7 @@ def _listing(
     if "file" not in columns or not (pairs or _is_long(header)):
         raise UserError(
             "columns",
-            _("{path} has the columns: {names}").format(
-                path=readable(path), names=short(",".join(header))
-            ),
+            _("{path} has the columns: {names}").format(path=readable(path), names=short(",".join(header))),
             expected="file,NAME_x,NAME_y,...[,mm,group,part]; file,name,x,y[,mm,group,part]",
             fix=_("name the columns in the first line"),
             exit=3,
@@ -188,9 +168,7 @@ def _listing(
         item.group, item.spacing = item.group or of("group"), item.spacing or of("spacing")
         item.part = item.part or part_of(of("part"), path)
         if pairs:
-            item.places = {
-                name: (value_of(row[x]), value_of(row[y])) for name, (x, y) in pairs.items()
-            }
+            item.places = {name: (value_of(row[x]), value_of(row[y])) for name, (x, y) in pairs.items()}
         elif name := short(of("name")):
             names[name] = None
             if name in item.places:
@@ -266,8 +244,9 @@ def _gather(
     ]
     unknown = [item.file for item, each in zip(kept, spacing, strict=True) if not each]
     if 0 < len(unknown) < len(kept):
-        told += many(unknown, "no spacing", _("{count} images without millimetres per pixel: all "
-                                              "distances are given in pixels"))  # fmt: skip
+        told += many(
+            unknown, "no spacing", _("{count} images without millimetres per pixel: all distances are given in pixels")
+        )
     files, group = [item.file for item in kept], [item.group for item in kept]
     how, question = _("a column of the table"), ""
     if not any(group):
@@ -325,9 +304,7 @@ def _read(
     return pixels, torch.from_numpy(there).float(), spacing / scale, notes
 
 
-def _faults(
-    file: str, places: Mapping[str, tuple[str, str]], size: tuple[int, int]
-) -> Iterator[Skipped]:
+def _faults(file: str, places: Mapping[str, tuple[str, str]], size: tuple[int, int]) -> Iterator[Skipped]:
     """Yield the faults of landmarks that are marked but cannot be used."""
     for name, texts in places.items():
         if not any(texts):
@@ -337,9 +314,7 @@ def _faults(
         if not np.isfinite([x, y]).all():
             why = _("a position that is not a number: {place}").format(place=said)
             yield Skipped(_of(file, name), "no number", why)
-        elif not all(
-            -NEAR * far <= at <= far * (1 + NEAR) for at, far in zip((x, y), size, strict=True)
-        ):
+        elif not all(-NEAR * far <= at <= far * (1 + NEAR) for at, far in zip((x, y), size, strict=True)):
             why = _("outside of its image of {width} x {height} pixels: {place}").format(
                 width=size[0], height=size[1], place=said
             )
@@ -350,8 +325,5 @@ def _nothing(source: Path, told: Sequence[Skipped]) -> UserError:
     found = _("no image that {path} names can be used").format(path=readable(source))
     lost = [f"{some.file}: {some.reason}" for some in told[:3]]
     return UserError(
-        "no points",
-        "; ".join([found, *lost]),
-        expected=_("a folder of images with a landmarks.csv"),
-        exit=3,
+        "no points", "; ".join([found, *lost]), expected=_("a folder of images with a landmarks.csv"), exit=3
     )

@@ -101,12 +101,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def gather(
-    path: Path,
-    root: Path,
-    pairs: Sequence[Pair],
-    told: list[Skipped],
-    reading: Reading,
-    classes: tuple[str, ...] = (),
+    path: Path, root: Path, pairs: Sequence[Pair], told: list[Skipped], reading: Reading, classes: tuple[str, ...] = ()
 ) -> Dataset:
     """Read the images, which must lie under ``root``, with their masks. Without ``classes``, they
     are read from the masks or a file. Raises UserError as ``load`` does."""
@@ -135,11 +130,7 @@ def gather(
     target = torch.stack([_known(one, len(classes), two) for one in found])
     if not two:
         told += _out_of_range(kept, found, len(classes))
-    empty = [
-        pair.file
-        for pair, mask in zip(kept, target, strict=True)
-        if not ((mask > 0) & (mask != UNKNOWN)).any()
-    ]
+    empty = [pair.file for pair, mask in zip(kept, target, strict=True) if not ((mask > 0) & (mask != UNKNOWN)).any()]
     told += many(empty, "no object", _("{count} images without objects, which stay"))
     names = [pair.file for pair in kept]
     group, how, question = groups(names, [""] * len(names), reading.group)
@@ -292,8 +283,7 @@ def _classes(
     if not names:
         written = Counter(one.names for one in found if one.names)
         names = written.most_common(1)[0][0] if written else ()
-        other = [pair.mask_file for pair, one in zip(kept, found, strict=True)
-                 if one.names and one.names != names]  # fmt: skip
+        other = [pair.mask_file for pair, one in zip(kept, found, strict=True) if one.names and one.names != names]
         told += many(other, "names", _("{count} masks with other names of classes in their text"))
         names = ("background", *names[1:]) if names and not names[0] else names
     if two and len(names) in (0, 2):
@@ -370,6 +360,4 @@ def _nothing(path: Path, told: Sequence[Any]) -> UserError:
     )
 
 
-__all__ = [
-    "CLASSES", "Pair", "describes", "fault", "gather", "listed", "load", "numbers_in", "pairs_of",
-]  # fmt: skip
+__all__ = ["CLASSES", "Pair", "describes", "fault", "gather", "listed", "load", "numbers_in", "pairs_of"]

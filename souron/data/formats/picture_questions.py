@@ -21,13 +21,7 @@ from souron.data.formats.captions import LANGUAGES
 from souron.data.readers import image_rows
 from souron.data.readers.decoding import Listed
 from souron.data.readers.settings import Reading
-from souron.data.targets.picture_questions import (
-    LONGEST,
-    LONGEST_ANSWER,
-    MOST,
-    PictureQuestion,
-    told,
-)
+from souron.data.targets.picture_questions import LONGEST, LONGEST_ANSWER, MOST, PictureQuestion, told
 from souron.data.texts import Fault, worded
 from souron.kinds.codecs.limits import readable
 from souron.utils.messages import UserError, _
@@ -70,11 +64,10 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         if file not in kept and file not in known
     ]
     listed = [
-        Listed(found.below[file], file, "", groups[file],
-               parts[file] or image_rows.part_of(file))
+        Listed(found.below[file], file, "", groups[file], parts[file] or image_rows.part_of(file))
         for file in found.images
         if file in kept
-    ]  # fmt: skip
+    ]
     cases = image_rows.read(path, listed, found.skipped, reading, lambda why: _nothing(path, why))
     target = [kept[file if file in kept else file.rpartition("#")[0]] for file in cases.file]
     # mirroring would make "left" in a question wrong
@@ -88,8 +81,7 @@ def _each(values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield values
         return
     for one in several[: MOST + 1]:
-        told = {str(key).lower().replace("_", ""): each for key, each in one.items()} \
-            if isinstance(one, dict) else {}  # fmt: skip
+        told = {str(key).lower().replace("_", ""): each for key, each in one.items()} if isinstance(one, dict) else {}
         yield {**{name: each for name, each in values.items() if name not in SEVERAL}, **told}
 
 
@@ -109,9 +101,7 @@ def _question(values: Mapping[str, Any]) -> PictureQuestion:
     short = worded(answer)
     for text, most in ((question, LONGEST), (short, LONGEST_ANSWER)):
         if len(text) > most:
-            raise Fault("too long", _("{count} characters, at most {most}").format(
-                count=len(text), most=most
-            ))  # fmt: skip
+            raise Fault("too long", _("{count} characters, at most {most}").format(count=len(text), most=most))
     language = LANGUAGES.get(str(values.get("language") or "").strip().lower()[:40], "")
     sort = _first(values, SORT)
     named = " ".join(sort.split())[:MOST_OF_SORT] if isinstance(sort, str) else ""
@@ -125,13 +115,9 @@ def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 def _nothing(path: Path, why: str) -> UserError:
     return UserError(
         "no questions",
-        _("{folder} holds no image with a question and its answer ({first})").format(
-            folder=readable(path), first=why
-        )
+        _("{folder} holds no image with a question and its answer ({first})").format(folder=readable(path), first=why)
         if why
-        else _("{folder} holds no image with a question and its answer").format(
-            folder=readable(path)
-        ),
+        else _("{folder} holds no image with a question and its answer").format(folder=readable(path)),
         expected=_("images with a metadata.jsonl of file_name, question and answer"),
         fix='{"file_name": "1.jpg", "question": "...", "answer": "..."}',
         exit=3,

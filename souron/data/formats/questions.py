@@ -99,19 +99,20 @@ def _mmlu(path: Path) -> list[Located]:
     subject = path.stem.removesuffix("_test").removesuffix("_dev").removesuffix("_val")
     part = part_of(path.stem.rpartition("_")[2])
     return [
-        Located(f"{readable(path.name)}:{number}",
-                {**dict(zip(names, row, strict=False)), "subject": subject}, part)
+        Located(f"{readable(path.name)}:{number}", {**dict(zip(names, row, strict=False)), "subject": subject}, part)
         for number, row in enumerate(csv.reader(read(path).splitlines(keepends=True)), 1)
         if row
-    ]  # fmt: skip
+    ]
 
 
 def keyed(row: Mapping[str, Any]) -> Keyed:
     """Convert a record to a question with its key. Raises Fault if the text, two different options
     or the key is missing."""
     text = usable(value(row, QUESTION), "question")
-    options = tuple(usable(option, _("option {letter}").format(letter=chr(65 + number)))
-                    for number, option in enumerate(_options(row)))  # fmt: skip
+    options = tuple(
+        usable(option, _("option {letter}").format(letter=chr(65 + number)))
+        for number, option in enumerate(_options(row))
+    )
     if not 2 <= len(options) <= len(LETTERS):
         raise Fault("options", _("{count} options").format(count=len(options)))
     if len(set(map(bare, options))) < len(options):
@@ -152,27 +153,22 @@ def _key(row: Mapping[str, Any], options: Sequence[str]) -> tuple[int, bool]:
     if name in EXACT:
         same = []
     if same and letter >= 0 and same != [letter]:
-        raise Fault("ambiguous key", _("{key} is a letter and the text of another option").format(
-            key=shown(text)))  # fmt: skip
+        raise Fault("ambiguous key", _("{key} is a letter and the text of another option").format(key=shown(text)))
     if same or letter >= 0:
         return (same or [letter])[0], False
     if text.lstrip("-").isdecimal() and len(text) < 4:
         return int(text), True
-    raise Fault("key", _("the answer {key} is none of the {count} options").format(
-        key=shown(text), count=len(options)))  # fmt: skip
+    raise Fault("key", _("the answer {key} is none of the {count} options").format(key=shown(text), count=len(options)))
 
 
 def _from_first(path: Path, found: list[Located], faults: Faults) -> list[Located]:
     """Convert numeric keys to count from 0. Raises UserError if the start cannot be determined."""
-    numbers = [(one.thing.key, len(one.thing.question.options)) for one in found
-               if one.thing.counted]  # fmt: skip
+    numbers = [(one.thing.key, len(one.thing.question.options)) for one in found if one.thing.counted]
     zero, last = sum(k == 0 for k, _n in numbers), sum(k == n for k, n in numbers)
     if numbers and FEWER * min(zero, last) >= max(zero, last):
         raise UserError(
             "key",
-            _("the answers in {path} are numbers that may count from 0 or from 1").format(
-                path=readable(path)
-            ),
+            _("the answers in {path} are numbers that may count from 0 or from 1").format(path=readable(path)),
             expected=_("letters (A, B, ...), or the text of the right option"),
             exit=3,
         )

@@ -240,9 +240,7 @@ def _none(path: Path, faults: Faults) -> UserError:
     first = next((f"{skip.file}: {skip.reason}" for skip in faults.skipped), "-")
     return UserError(
         "no recordings",
-        _("{path} holds no recording with a text ({first})").format(
-            path=readable(path), first=first
-        ),
+        _("{path} holds no recording with a text ({first})").format(path=readable(path), first=first),
         expected=_("sound files with a .txt beside each, or a CSV of file and text"),
         fix="data=synthetic_digits",
         exit=3,

@@ -58,12 +58,18 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         )
     group = tunes(pieces, names)
     return Dataset(
-        readable(path.name), ListColumn(pieces), None, (), names,
+        readable(path.name),
+        ListColumn(pieces),
+        None,
+        (),
+        names,
         group=group if len(set(group)) < len(group) else (),
         grouped=_("tunes: melodies that are alike in any key"),
         part=[part_of(PurePosixPath(name).parts[0]) for name in names],
-        skipped=faults.told(), augment=("transpose",), source=readable(path),
-    )  # fmt: skip
+        skipped=faults.told(),
+        augment=("transpose",),
+        source=readable(path),
+    )
 
 
 def four_parts(piece: Notation) -> Notation:

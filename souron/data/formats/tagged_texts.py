@@ -109,8 +109,7 @@ def tagged(row: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not isinstance(words, list) or not isinstance(tags, list) or not words:
         raise Fault("no tags", _("no words and tags"))
     if len(words) != len(tags) or len(words) > MOST_WORDS:
-        raise Fault("no tags", _("{words} words and {tags} tags").format(
-            words=len(words), tags=len(tags)))  # fmt: skip
+        raise Fault("no tags", _("{words} words and {tags} tags").format(words=len(words), tags=len(tags)))
     wrong = next((t for t in tags if not isinstance(t, str) or not TAG.fullmatch(t)), None)
     if wrong is not None:
         raise Fault("tag", _("the tag {tag} is not O, B-NAME or I-NAME").format(tag=shown(wrong)))

@@ -30,18 +30,7 @@ from souron.utils.messages import _
 
 DEFAULT = Reading()
 SOURCE = ("source", "src", "en", "english", "document", "article", "原文", "英語", "本文")
-TARGET = (
-    "target",
-    "tgt",
-    "ja",
-    "japanese",
-    "summary",
-    "highlights",
-    "訳文",
-    "訳",
-    "日本語",
-    "要約",
-)
+TARGET = ("target", "tgt", "ja", "japanese", "summary", "highlights", "訳文", "訳", "日本語", "要約")
 
 
 def describes(path: Path) -> bool:

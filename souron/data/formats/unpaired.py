@@ -80,10 +80,15 @@ def _check(path: Path, there: Sequence[tuple[str, str]], skipped: Sequence[Skipp
     """Raise UserError if a domain has no training image."""
     for domain in DOMAINS:
         if ("train", domain) not in there:
-            first = next((f" ({skip.file}: {skip.reason})" for skip in skipped
-                          if skip.file.lower().startswith("train")
-                          and PurePosixPath(skip.file).parts[0].upper().endswith(domain)),
-                         "")  # fmt: skip
+            first = next(
+                (
+                    f" ({skip.file}: {skip.reason})"
+                    for skip in skipped
+                    if skip.file.lower().startswith("train")
+                    and PurePosixPath(skip.file).parts[0].upper().endswith(domain)
+                ),
+                "",
+            )
             raise UserError(
                 "empty domain",
                 _("{folder} holds no image that can be used{first}").format(
@@ -98,9 +103,7 @@ def _check_different(path: Path, cases: Dataset) -> None:
     """Raise UserError if all images of a domain are also in the other, so that nothing can be
     translated."""
     of: dict[str, set[bytes]] = {name: set() for name in cases.classes}
-    for label, part, digest in zip(
-        cases.target.tolist(), cases.part, digests(cases.input), strict=True
-    ):
+    for label, part, digest in zip(cases.target.tolist(), cases.part, digests(cases.input), strict=True):
         if part == "train":
             of[cases.classes[label]].add(digest)
     first, second = (of[name] for name in DOMAINS)
@@ -108,8 +111,7 @@ def _check_different(path: Path, cases: Dataset) -> None:
         raise UserError(
             "same domains",
             _("all images of {first} are in {second}, too").format(
-                first="trainA" if first <= second else "trainB",
-                second="trainB" if first <= second else "trainA",
+                first="trainA" if first <= second else "trainB", second="trainB" if first <= second else "trainA"
             ),
             expected=_("two kinds of images, such as photographs and paintings"),
             fix=f"souron data check {readable(path)}",

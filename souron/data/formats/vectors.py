@@ -56,9 +56,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     if not features:
         raise UserError(
             "columns",
-            _("{path} has no column of numbers: {names}").format(
-                path=readable(path), names=", ".join(names)[:LONGEST]
-            ),
+            _("{path} has no column of numbers: {names}").format(path=readable(path), names=", ".join(names)[:LONGEST]),
             expected=_("a table whose columns are numbers"),
             exit=3,
         )
@@ -67,8 +65,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         values = [_number(row[column]) for column in features]
         if None in values:
             why = _("{column}: {value!r} is no number").format(
-                column=names[features[values.index(None)]],
-                value=row[features[values.index(None)]][:LONGEST],
+                column=names[features[values.index(None)]], value=row[features[values.index(None)]][:LONGEST]
             )
             skipped.append(Skipped(_row(place), "no number", why))
         else:
@@ -121,17 +118,19 @@ def _load_array(path: Path) -> Dataset:
     table = torch.from_numpy(np.array(points, dtype=np.float32))
     complete = table.isfinite().all(1)
     rows = range(len(table))
-    skipped = [
-        Skipped(_row(place), "no number", _("a value is not finite"))
-        for place in rows if not complete[place]
-    ]  # fmt: skip
+    skipped = [Skipped(_row(place), "no number", _("a value is not finite")) for place in rows if not complete[place]]
     if not complete.any():
         raise _unreadable(path, _("no row is complete"))
     return Dataset(
-        readable(path.name), table[complete], None, (),
+        readable(path.name),
+        table[complete],
+        None,
+        (),
         [_row(place) for place in rows if complete[place]],
-        skipped=tuple(skipped), augment=(), source=readable(path),
-    )  # fmt: skip
+        skipped=tuple(skipped),
+        augment=(),
+        source=readable(path),
+    )
 
 
 def _read(path: Path, most: int | None = None) -> tuple[list[str], list[list[str]]]:
@@ -160,9 +159,7 @@ def _known(names: Sequence[str], group: str | None) -> dict[str, int | None]:
     elif group is not None:
         if key_of(group) not in keys:
             raise UserError(
-                "group",
-                _("no column is named {name!r}").format(name=group),
-                expected=", ".join(names)[:LONGEST],
+                "group", _("no column is named {name!r}").format(name=group), expected=", ".join(names)[:LONGEST]
             )
         known["group"] = keys.index(key_of(group))
     return known
@@ -199,11 +196,7 @@ def _row(place: int) -> str:
 def _unreadable(path: Path, why: str) -> UserError:
     return UserError(
         "unreadable",
-        _("{path} cannot be read as a table of numbers: {why}").format(
-            path=readable(path), why=why
-        ),
-        expected=_(
-            "rows of numbers, the first line names the columns; or .npy of (cases, columns)"
-        ),
+        _("{path} cannot be read as a table of numbers: {why}").format(path=readable(path), why=why),
+        expected=_("rows of numbers, the first line names the columns; or .npy of (cases, columns)"),
         exit=3,
     )

@@ -16,15 +16,7 @@ from xml.etree import ElementTree
 
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.folder import PARTS, natural
-from souron.data.readers.box_annotations import (
-    Box,
-    BoxedImage,
-    files_below,
-    gather,
-    is_image,
-    number,
-    short,
-)
+from souron.data.readers.box_annotations import Box, BoxedImage, files_below, gather, is_image, number, short
 from souron.data.readers.settings import Reading
 from souron.kinds import files
 from souron.kinds.codecs.limits import readable
@@ -112,11 +104,7 @@ def _parsed(path: Path) -> ElementTree.Element:
 
 
 def _boxes(
-    objects: Sequence[ElementTree.Element],
-    file: str,
-    classes: Sequence[str],
-    first: float,
-    told: list[Skipped],
+    objects: Sequence[ElementTree.Element], file: str, classes: Sequence[str], first: float, told: list[Skipped]
 ) -> list[Box]:
     found = []
     for count, thing in enumerate(objects, 1):

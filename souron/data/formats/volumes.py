@@ -105,12 +105,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
 
 
 def _dataset(
-    path: Path,
-    kept: Sequence[Looked],
-    read: Sequence[Read],
-    known: Names,
-    told: list[Skipped],
-    reading: Reading,
+    path: Path, kept: Sequence[Looked], read: Sequence[Read], known: Names, told: list[Skipped], reading: Reading
 ) -> Dataset:
     pairs = [one.pair for one in kept]
     classes = _classes(known, read)
@@ -121,8 +116,7 @@ def _dataset(
     never = [name for name, has in zip(classes, there.any(1).tolist(), strict=True) if not has]
     told += many(never, "no voxel", _("{count} classes that no volume has"))
     both = [pair.labels_file for pair, one in zip(pairs, read, strict=True) if one.overlapping]
-    told += many(both, "overlap", _("{count} segmentations with voxels of several segments: the "
-                                    "last has them"))  # fmt: skip
+    told += many(both, "overlap", _("{count} segmentations with voxels of several segments: the last has them"))
     for pair, one in zip(pairs, read, strict=True):
         told += [Skipped(pair.file, "slices", note) for note in one.notes]
     whole = all(one.whole for one in read)
@@ -198,8 +192,7 @@ def _look(pair: Pair, root: Path, told: list[Skipped]) -> Looked | None:
         placed = Volume.look(pair.volume)
         if math.prod(placed.size) > MOST_READ:
             raise UserError(
-                "too large",
-                _("the volume has {size} voxels").format(size=" x ".join(map(str, placed.size))),
+                "too large", _("the volume has {size} voxels").format(size=" x ".join(map(str, placed.size)))
             )
         Volume(np.zeros((1, 1, 1), np.int16), placed.affine)
     except UserError as trouble:
@@ -241,13 +234,12 @@ def check_memory(count: int, size: Sequence[int]) -> None:
         raise UserError(
             "memory",
             _("{count} volumes of {size} voxels need {need} MB, {free} MB may be used").format(
-                count=count, size=" x ".join(map(str, size)), need=need // 10**6,
-                free=free // 10**6,
+                count=count, size=" x ".join(map(str, size)), need=need // 10**6, free=free // 10**6
             ),
             expected=_("at most {side} voxels along the longest axis").format(side=fits),
             fix=f"imgsz={fits}",
             exit=4,
-        )  # fmt: skip
+        )
 
 
 def _read(one: Looked, known: Names, spacing: Sequence[float], size: Sequence[int]) -> Read:
@@ -295,15 +287,13 @@ def _labels(pair: Pair, volume: Volume, known: Names) -> tuple[np.ndarray, Names
     if not path.name.lower().endswith(SUFFIXES):
         made = segmentation.read(path, volume.values.shape, volume.affine)
         if made.series and volume.uid and made.series != volume.uid:
-            raise _fault(path, "series", _("it refers to another series: {uid}").format(
-                uid=made.series))  # fmt: skip
+            raise _fault(path, "series", _("it refers to another series: {uid}").format(uid=made.series))
         names = [_name(name) for name in made.names]
         if known:
             spelt = {name.casefold(): number for number, name in known.items()}
             lost = [name for name in names if name.casefold() not in spelt]
             if lost:
-                raise _fault(path, "class", _("a segment called {name}, which is no class").format(
-                    name=lost[0]))  # fmt: skip
+                raise _fault(path, "class", _("a segment called {name}, which is no class").format(name=lost[0]))
             number = np.array([0, *(spelt[name.casefold()] for name in names)], np.uint8)
             area = number[made.area]
             return area, {n: known.get(n, ground) for n in _there(area)}, made.overlapping
@@ -314,8 +304,13 @@ def _labels(pair: Pair, volume: Volume, known: Names) -> tuple[np.ndarray, Names
     if known:
         lost_numbers = [number for number in there if number not in known and number]
         if lost_numbers:
-            raise _fault(path, "class", _("class {number}, where there are {count}").format(
-                number=", ".join(map(str, lost_numbers[:5])), count=len(known)))  # fmt: skip
+            raise _fault(
+                path,
+                "class",
+                _("class {number}, where there are {count}").format(
+                    number=", ".join(map(str, lost_numbers[:5])), count=len(known)
+                ),
+            )
     return area, {n: known.get(n, str(n) if n else ground) for n in there}, 0
 
 
@@ -332,19 +327,21 @@ def _brought(path: Path, labels: Volume, volume: Volume) -> np.ndarray:
     area, affine = axes.turned(labels.values, labels.affine, order, flipped)
     if area.shape != volume.values.shape:
         here, there = (" x ".join(map(str, one.values.shape)) for one in (volume, labels))
-        raise _fault(path, "size", _("the volume has {here} voxels, its labels {there}").format(
-            here=here, there=there))  # fmt: skip
+        raise _fault(path, "size", _("the volume has {here} voxels, its labels {there}").format(here=here, there=there))
     far = axes.apart(area.shape, affine, volume.affine)
     if far > axes.APART:
         raise _fault(
-            path, "geometry", _("the labels lie elsewhere than the volume, by {count:.2g} voxels")
-            .format(count=far),
-        )  # fmt: skip
+            path, "geometry", _("the labels lie elsewhere than the volume, by {count:.2g} voxels").format(count=far)
+        )
     low, high = float(area.min()), float(area.max())
     if low < 0 or high > MOST_LABELS or (area != np.round(area)).any():
-        raise _fault(path, "class", _("values from {low:g} to {high:g}, where whole numbers from 0 "
-                                      "to {most} are classes").format(
-            low=low, high=high, most=MOST_LABELS))  # fmt: skip
+        raise _fault(
+            path,
+            "class",
+            _("values from {low:g} to {high:g}, where whole numbers from 0 to {most} are classes").format(
+                low=low, high=high, most=MOST_LABELS
+            ),
+        )
     return area.astype(np.uint8)
 
 

@@ -33,8 +33,12 @@ DEEPEST = 20  # levels
 MOST_WORDS = 200_000
 LONGEST_WORD = 4096
 LONGEST = 200  # characters of a name
-OPEN = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken,
-        yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken)  # fmt: skip
+OPEN = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
 CLOSE = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 BESIDE = {*PARTS, "images", "labels"}  # folders that are not classes if they are beside a data.yaml
 
@@ -123,9 +127,11 @@ def folders_of(about: dict[Any, Any], path: Path) -> dict[PurePosixPath, str]:
             place = Path(os.path.realpath(wanted))
             if not place.is_relative_to(root):
                 raise trouble(
-                    path, "outside", _("{part}: {folder} leads out of the folder").format(
-                        part=part, folder=readable(_text(name, path))), readable(root),
-                )  # fmt: skip
+                    path,
+                    "outside",
+                    _("{part}: {folder} leads out of the folder").format(part=part, folder=readable(_text(name, path))),
+                    readable(root),
+                )
             if not place.exists():
                 raise missing(wanted)
             if not place.is_dir():
@@ -133,9 +139,12 @@ def folders_of(about: dict[Any, Any], path: Path) -> dict[PurePosixPath, str]:
             inside = PurePosixPath(readable(place.relative_to(root).as_posix()))
             if found.setdefault(inside, part) != part:
                 raise trouble(
-                    path, "leak", _("{folder} is named for {one} and for {other}").format(
-                        folder=readable(inside), one=found[inside], other=part),
-                )  # fmt: skip
+                    path,
+                    "leak",
+                    _("{folder} is named for {one} and for {other}").format(
+                        folder=readable(inside), one=found[inside], other=part
+                    ),
+                )
     return found
 
 
@@ -159,9 +168,7 @@ def classes_of(about: dict[Any, Any], path: Path) -> dict[str, str]:
     return named
 
 
-def _below(
-    path: Path, folders: dict[PurePosixPath, str], skipped: list[Skipped]
-) -> Iterator[tuple[Path, str]]:
+def _below(path: Path, folders: dict[PurePosixPath, str], skipped: list[Skipped]) -> Iterator[tuple[Path, str]]:
     """Yield the files within the parts' folders, with their names relative to the file's own
     folder."""
     lost: list[Skipped] = []

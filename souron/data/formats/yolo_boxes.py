@@ -16,16 +16,7 @@ from typing import Any
 
 from souron.data.dataset import Dataset, Skipped
 from souron.data.formats.yolo import NAME, classes_of, folders_of, part_of, read_yaml, trouble
-from souron.data.readers.box_annotations import (
-    Box,
-    BoxedImage,
-    files_below,
-    gather,
-    is_image,
-    many,
-    number,
-    short,
-)
+from souron.data.readers.box_annotations import Box, BoxedImage, files_below, gather, is_image, many, number, short
 from souron.data.readers.settings import Reading
 from souron.kinds import files
 from souron.kinds.codecs.limits import readable
@@ -60,9 +51,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     path = path / NAME if path.is_dir() else path
     about = read_yaml(path)
     posed = "kpt_shape" in about  # keypoints follow each box, see ``yolo_pose``
-    listed, skipped, classes = written(
-        path, about, lambda numbers: _box(numbers[:5] if posed else numbers)
-    )
+    listed, skipped, classes = written(path, about, lambda numbers: _box(numbers[:5] if posed else numbers))
     cases = gather(path, path.parent, listed, skipped, classes, reading, True)
     return replace(cases, name=readable(path.absolute().parent.name))
 
@@ -101,18 +90,17 @@ def written(
         of_boxes = lies.suffix == ".txt" and "labels" in lies.parts and lies.name != "classes.txt"
         if of_boxes and any(root in lies.parents for root in roots):
             skipped.append(Skipped(label, "missing", _("no image has this name")))
-    skipped += many(
-        without, "no label file", _("{count} images without a file of boxes, which stay")
-    )
+    skipped += many(without, "no label file", _("{count} images without a file of boxes, which stay"))
     order = list(names)
     _check_counting(path, listed, order)
     numbered = [
-        item._replace(boxes=[
-            one._replace(label=order.index(str(one.label)) if str(one.label) in order else -1)
-            for one in item.boxes
-        ])
+        item._replace(
+            boxes=[
+                one._replace(label=order.index(str(one.label)) if str(one.label) in order else -1) for one in item.boxes
+            ]
+        )
         for item in listed
-    ]  # fmt: skip
+    ]
     return numbered, skipped, tuple(names.values())
 
 
@@ -127,9 +115,7 @@ def _labels(file: PurePosixPath) -> PurePosixPath:
     return PurePosixPath(*parts)
 
 
-def _boxes(
-    path: Path, file: str, skipped: list[Skipped], of: Callable[[Sequence[float]], Box | str]
-) -> Iterator[Box]:
+def _boxes(path: Path, file: str, skipped: list[Skipped], of: Callable[[Sequence[float]], Box | str]) -> Iterator[Box]:
     """Yield the boxes in a file; invalid lines are reported."""
     try:
         lines = files.words(path).splitlines()
@@ -174,5 +160,4 @@ def _check_counting(path: Path, listed: list[BoxedImage], order: list[str]) -> N
     used = {box.label for item in listed for box in item.boxes}
     if used and min(used) == 1 and max(used) == len(order) and order[:1] == ["0"]:
         why = _("classes go from 1 to {last}, the names from 0").format(last=len(order))
-        raise trouble(path, "off by one", why, _("classes from 0 to {last}").format(
-            last=len(order) - 1))  # fmt: skip
+        raise trouble(path, "off by one", why, _("classes from 0 to {last}").format(last=len(order) - 1))

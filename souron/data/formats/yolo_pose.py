@@ -56,15 +56,11 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     def figure(numbers: Any) -> Box | str:
         name, *values = numbers
         if name != name // 1 or len(values) != 4 + count * width:
-            return _("not a class, four shares and {count} numbers of points: {{line}}").format(
-                count=count * width
-            )
+            return _("not a class, four shares and {count} numbers of points: {{line}}").format(count=count * width)
         points = [values[at : at + width] for at in range(4, len(values), width)]
         if width == 2:
             points = [[x, y, SEEN if x or y else 0] for x, y in points]
-        return Box(
-            int(name), yolo_boxes.edges(values[:4]), points=[at for each in points for at in each]
-        )
+        return Box(int(name), yolo_boxes.edges(values[:4]), points=[at for each in points for at in each])
 
     listed, skipped, classes = yolo_boxes.written(path, about, figure)
     cases = gather(path, path.parent, listed, skipped, classes, reading, True, skeleton)

@@ -33,10 +33,7 @@ PATIENCE = 20.0  # seconds of wall time to wait for the process, also on a busy 
 
 
 def parts(
-    template: str,
-    turns: Sequence[Turn],
-    answer: bool = False,
-    names: Mapping[str, str] | None = None,
+    template: str, turns: Sequence[Turn], answer: bool = False, names: Mapping[str, str] | None = None
 ) -> Iterator[str | Turn]:
     """Yield a conversation as the template arranges it: the template's own texts, which may hold
     special tokens, and between them the turns, as far as the template includes them. With
@@ -46,8 +43,7 @@ def parts(
     """
     mark = str(uuid.uuid4().int)  # unguessable, and no filter changes digits
     messages = [
-        {"role": turn.role, "content": _marked(turn, f"{mark}{number:06}")}
-        for number, turn in enumerate(turns)
+        {"role": turn.role, "content": _marked(turn, f"{mark}{number:06}")} for number, turn in enumerate(turns)
     ]
     text = _rendered(template, messages, answer, names or {})
     signs = re.compile(f"{mark}(\\d{{6}})([01])")
@@ -80,10 +76,7 @@ def _marked(turn: Turn, mark: str) -> str:
     if len(pieces) == 1:
         return _between(turn.text, mark)
     whole = (not piece or THOUGHT.fullmatch(piece) for piece in pieces)
-    return "".join(
-        piece if known else _between(piece, mark)
-        for piece, known in zip(pieces, whole, strict=True)
-    )
+    return "".join(piece if known else _between(piece, mark) for piece, known in zip(pieces, whole, strict=True))
 
 
 def _between(text: str, mark: str) -> str:
@@ -92,26 +85,20 @@ def _between(text: str, mark: str) -> str:
     return f"{before}{mark}1{core}{mark}0{text[len(before) + len(core) :]}"
 
 
-def shown(
-    template: str,
-    turns: Sequence[Turn],
-    answer: bool = False,
-    names: Mapping[str, str] | None = None,
-) -> str:
+def shown(template: str, turns: Sequence[Turn], answer: bool = False, names: Mapping[str, str] | None = None) -> str:
     """Return the rendered conversation as one text, as the model receives it."""
-    return "".join(
-        part.text if isinstance(part, Turn) else part
-        for part in parts(template, turns, answer, names)
-    )
+    return "".join(part.text if isinstance(part, Turn) else part for part in parts(template, turns, answer, names))
 
 
-def _rendered(
-    template: str, messages: list[dict[str, str]], answer: bool, names: Mapping[str, str]
-) -> str:
+def _rendered(template: str, messages: list[dict[str, str]], answer: bool, names: Mapping[str, str]) -> str:
     given = {
-        "messages": messages, "add_generation_prompt": answer, "tools": None, "bos_token": "",
-        "eos_token": "", **names,
-    }  # fmt: skip
+        "messages": messages,
+        "add_generation_prompt": answer,
+        "tools": None,
+        "bos_token": "",
+        "eos_token": "",
+        **names,
+    }
     if len(template) > MOST_TEMPLATE:
         raise _failure(_("over {count} characters").format(count=MOST_TEMPLATE))
     written = sum(len(message["content"]) for message in messages)
@@ -151,9 +138,8 @@ class Worker:
     def __init__(self) -> None:
         file = Path(__file__).with_name("template_worker.py")
         self.process = subprocess.Popen(  # -P: import no module from souron's or a user's folder
-            [sys.executable, "-P", str(file)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, "-P", str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
         self.memory_exceeded = False
 
     def render(self, asked: dict[str, Any]) -> dict[str, Any]:

@@ -60,10 +60,7 @@ def paper(name: str, entries: Sequence[Entry], seed: int, source: str, licence: 
         augment=(),
         source=source,
         licence=licence,
-        columns={
-            "subject": [entry.subject for entry in asked],
-            "language": [entry.language for entry in asked],
-        },
+        columns={"subject": [entry.subject for entry in asked], "language": [entry.language for entry in asked]},
     )
 
 

@@ -58,10 +58,7 @@ class Piece(NamedTuple):
 
 def pieces(request: str) -> list[Piece]:
     """Split the request into pieces that are looked up and copied."""
-    return [
-        Piece(found.group().lower(), found.start(), found.end())
-        for found in PIECE.finditer(request)
-    ]
+    return [Piece(found.group().lower(), found.start(), found.end()) for found in PIECE.finditer(request)]
 
 
 class State:
@@ -148,9 +145,7 @@ def written(parts: Sequence[Part], request: str) -> list[int] | None:
 def _told(part: Part) -> list[int | tuple[str]]:
     """Return the tokens of a part, with each label as a tuple of one."""
     colour: list[int | tuple[str]] = [NUMBER_OF[part.colour]] if part.colour in COLOURS else []
-    counted = part.kind in ("menu", "list", "form", "cards") or (
-        part.kind == "text" and part.many > 1
-    )
+    counted = part.kind in ("menu", "list", "form", "cards") or (part.kind == "text" and part.many > 1)
     number = [NUMBER_OF[str(min(max(1, part.many), MOST))]] if counted and not part.words else []
     if part.kind == "table":
         number = [NUMBER_OF[str(min(max(1, part.many), MOST))]]
@@ -166,9 +161,7 @@ def _told(part: Part) -> list[int | tuple[str]]:
     return [*mark, *colour, *number, *labels]
 
 
-def _span(
-    label: str, request: str, found: Sequence[Piece], free: Sequence[bool]
-) -> tuple[int, int] | None:
+def _span(label: str, request: str, found: Sequence[Piece], free: Sequence[bool]) -> tuple[int, int] | None:
     """Return the first and last piece of the first occurrence of a label that no other
     label uses."""
     starts = {piece.start: number for number, piece in enumerate(found)}

@@ -16,9 +16,7 @@ MOST_QUOTED = 200  # characters within 「」 in which its end is sought
 WRAPPED = range(45, 131)  # columns of a line that may continue in the next
 LINE = re.compile(r"[^\r\n\f\v\x1c-\x1e\x85\u2028\u2029]+")
 FENCE = re.compile(r"\s*(```|~~~)")
-ITEM = re.compile(
-    r"\s*([-*+•‣◦・●○■□◆◇※>|]|#{1,6}\s|\(?\d{1,3}[.)、．）]|\(?[a-zA-Z][.)]\s|[①-⑳])\s*"
-)
+ITEM = re.compile(r"\s*([-*+•‣◦・●○■□◆◇※>|]|#{1,6}\s|\(?\d{1,3}[.)、．）]|\(?[a-zA-Z][.)]\s|[①-⑳])\s*")
 DEEPER = 4  # columns by which code, or a nested list, is indented
 PROSE = 0.85  # least share of letters and whitespace in a line of prose, as opposed to code
 END = re.compile(r"[。！？!?．.…]+[」』）】〉》)\]\"'”’]*")

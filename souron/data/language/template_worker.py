@@ -26,13 +26,8 @@ def refuse(message: str) -> None:
 
 @lru_cache(maxsize=4)
 def _template(source: str) -> Template:
-    made = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-    )
-    made.globals |= {
-        "raise_exception": refuse,
-        "strftime_now": lambda how: datetime.now().strftime(how),
-    }
+    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    made.globals |= {"raise_exception": refuse, "strftime_now": lambda how: datetime.now().strftime(how)}
     return made.from_string(source)
 
 

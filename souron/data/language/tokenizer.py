@@ -59,9 +59,7 @@ class Tokenizer:
         'to see'
     """
 
-    def __init__(
-        self, backend: Any, template: str = "", end: Sequence[str] = (END,), start: str = ""
-    ) -> None:
+    def __init__(self, backend: Any, template: str = "", end: Sequence[str] = (END,), start: str = "") -> None:
         self.backend, self.template = backend, template
         self.end = tuple(i for name in end if (i := backend.token_to_id(name)) is not None)
         known = backend.token_to_id(start) if start else None
@@ -83,16 +81,16 @@ class Tokenizer:
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         backend.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=size, special_tokens=list(SPECIAL), show_progress=False,
+            vocab_size=size,
+            special_tokens=list(SPECIAL),
+            show_progress=False,
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        )  # fmt: skip
+        )
         backend.train_from_iterator(map(readable, texts), trainer)
         return cls(backend, TEMPLATE)
 
     @classmethod
-    def of_file(
-        cls, path: Path, template: str = "", end: Sequence[str] = (), start: str = ""
-    ) -> "Tokenizer":
+    def of_file(cls, path: Path, template: str = "", end: Sequence[str] = (), start: str = "") -> "Tokenizer":
         """Read a published ``tokenizer.json``. Raises UserError."""
         import tokenizers
 
@@ -177,9 +175,7 @@ class Tokenizer:
             for number, (start, end) in zip(found.ids, found.offsets, strict=True)
         ]
 
-    def conversation(
-        self, turns: Sequence[Turn], answer: bool = False
-    ) -> tuple[list[int], list[bool]]:
+    def conversation(self, turns: Sequence[Turn], answer: bool = False) -> tuple[list[int], list[bool]]:
         """Return the tokens of a conversation, and a mask of those that the assistant generates;
         ``answer`` leaves it open for the assistant's next turn. Raises UserError if there is no
         template, or it fails.

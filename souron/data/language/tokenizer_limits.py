@@ -25,17 +25,15 @@ def check(tokenizer: dict[str, Any]) -> None:
         for step in _steps(tokenizer.get(part)):
             growth *= max(1.0, _growth(step))
             if growth > MOST_GROWTH:
-                raise ValueError(_("it makes texts over {most:g} times as long").format(
-                    most=MOST_GROWTH))  # fmt: skip
+                raise ValueError(_("it makes texts over {most:g} times as long").format(most=MOST_GROWTH))
     for step in _steps({name: part for name, part in tokenizer.items() if name != "added_tokens"}):
-        for name in ("prepend", "prefix", "suffix", "continuing_subword_prefix",
-                     "end_of_word_suffix", "replacement"):  # fmt: skip
+        for name in ("prepend", "prefix", "suffix", "continuing_subword_prefix", "end_of_word_suffix", "replacement"):
             if isinstance(step.get(name), str) and len(step[name]) > MOST_PREFIX:
-                raise ValueError(_("it puts {count} characters before each word").format(
-                    count=len(step[name])))  # fmt: skip
+                raise ValueError(_("it puts {count} characters before each word").format(count=len(step[name])))
         if isinstance(step.get("Regex"), str) and not simple(step["Regex"]):
-            raise ValueError(_("its pattern {pattern} may be searched for without end").format(
-                pattern=step["Regex"][:80]))  # fmt: skip
+            raise ValueError(
+                _("its pattern {pattern} may be searched for without end").format(pattern=step["Regex"][:80])
+            )
 
 
 def _steps(thing: Any) -> Iterator[dict[str, Any]]:

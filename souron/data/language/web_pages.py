@@ -13,15 +13,19 @@ from typing import NamedTuple
 from souron.kinds.codecs import hypertext
 from souron.kinds.codecs.hypertext import Node
 
-KINDS = (
-    "heading", "text", "menu", "list", "table", "form", "button", "picture", "cards", "quote",
-    "search", "footer",
-)  # fmt: skip
+KINDS = ("heading", "text", "menu", "list", "table", "form", "button", "picture", "cards", "quote", "search", "footer")
 COLOURS = {  # background of white text, or of black text on yellow
-    "red": "#b3261e", "blue": "#1a56b0", "green": "#1e6b34", "orange": "#a34a00",
-    "purple": "#6b3fa0", "pink": "#b0256b", "brown": "#6d4527", "grey": "#575b60",
-    "black": "#111111", "yellow": "#f7d84a",
-}  # fmt: skip
+    "red": "#b3261e",
+    "blue": "#1a56b0",
+    "green": "#1e6b34",
+    "orange": "#a34a00",
+    "purple": "#6b3fa0",
+    "pink": "#b0256b",
+    "brown": "#6d4527",
+    "grey": "#575b60",
+    "black": "#111111",
+    "yellow": "#f7d84a",
+}
 MOST = 8  # links, items, rows, fields, ... of a part
 MOST_PARTS = 16
 LONGEST = 60  # characters of a label
@@ -38,10 +42,22 @@ WORDS = {
            "text": "ここに文章が入ります。", "quote": "ここに引用が入ります。"},
 }  # fmt: skip
 TYPES = {  # word in a field's label -> its type
-    "mail": "email", "メール": "email", "phone": "tel", "電話": "tel", "password": "password",
-    "パスワード": "password", "date": "date", "birthday": "date", "日付": "date", "日": "date",
-    "message": "long", "comment": "long", "メッセージ": "long", "内容": "long", "感想": "long",
-}  # fmt: skip
+    "mail": "email",
+    "メール": "email",
+    "phone": "tel",
+    "電話": "tel",
+    "password": "password",
+    "パスワード": "password",
+    "date": "date",
+    "birthday": "date",
+    "日付": "date",
+    "日": "date",
+    "message": "long",
+    "comment": "long",
+    "メッセージ": "long",
+    "内容": "long",
+    "感想": "long",
+}
 STYLE = """
 body { font-family: sans-serif; line-height: 1.5; margin: 0; color: #1b1b1b; background: #fff }
 main, nav, footer, header { padding: 0.6em 1.2em; max-width: 60em; margin: 0 auto }
@@ -98,8 +114,7 @@ def written(parts: Sequence[Part], language: str = "en", title: str = "") -> str
         before.append(made.pop(0)[1])
     while made and made[-1][0] == "footer":
         after.insert(0, made.pop()[1])
-    inner = [html.replace("<footer", '<footer role="contentinfo"') if kind == "footer" else html
-             for kind, html in made]  # fmt: skip
+    inner = [html.replace("<footer", '<footer role="contentinfo"') if kind == "footer" else html for kind, html in made]
     heading = next((p.words[0] for p in parts if p.kind == "heading" and p.words), "")
     name = escape(title or heading or words["page"])
     inside = "\n".join([*before, "<main>", *inner, "</main>", *after])
@@ -144,8 +159,7 @@ def _element(part: Part, words: dict[str, str], number: int, level: str) -> str:
             return f'<div role="img" aria-label="{name}" class="placeholder">{name}</div>'
         case "cards":
             each = "".join(
-                f"<article{colour}><strong>{name}</strong><p>{words['text']}</p></article>"
-                for name in labels("card")
+                f"<article{colour}><strong>{name}</strong><p>{words['text']}</p></article>" for name in labels("card")
             )
             return f'<section aria-label="{words["cards"]}" class="cards">{each}</section>'
         case "quote":
@@ -163,10 +177,7 @@ def _table(part: Part, words: dict[str, str], columns: list[str]) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in columns)
     row = "".join(f"<td>{words['cell']}</td>" for _name in columns)
     rows = f"<tr>{row}</tr>" * min(max(1, part.many), MOST)
-    return (
-        f"<table><caption>{words['table']}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
-    )
+    return f"<table><caption>{words['table']}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _form(part: Part, words: dict[str, str], names: list[str], number: int) -> str:
@@ -176,11 +187,7 @@ def _form(part: Part, words: dict[str, str], names: list[str], number: int) -> s
         place = f"p{number}-{k}"
         fields.append(f'<label for="{place}">{name}</label>')
         about = f'id="{place}" autocomplete="off"'
-        fields.append(
-            f"<textarea {about}></textarea>"
-            if type_ == "long"
-            else f'<input type="{type_}" {about}>'
-        )
+        fields.append(f"<textarea {about}></textarea>" if type_ == "long" else f'<input type="{type_}" {about}>')
     colour = f' class="{part.colour}"' if part.colour in COLOURS else ""
     press = escape(part.press[:LONGEST]) or words["send"]
     button = f'<button type="button"{colour}>{press}</button>'
@@ -208,8 +215,9 @@ def _part(node: Node) -> Part | None:
     colour = next((name for name in node.classes if name in COLOURS), "")
     match node.role:
         case "heading" | "button" | "contentinfo" | "img" | "blockquote" | "paragraph":
-            kind = {"contentinfo": "footer", "img": "picture", "blockquote": "quote",
-                    "paragraph": "text"}.get(node.role, node.role)  # fmt: skip
+            kind = {"contentinfo": "footer", "img": "picture", "blockquote": "quote", "paragraph": "text"}.get(
+                node.role, node.role
+            )
             told = node.name or " ".join(node.text.split())
             words = () if told in _usual(kind) else (told,)
             return Part(kind, colour, 1, 0, words)
@@ -233,8 +241,7 @@ def _part(node: Node) -> Part | None:
         case "region":
             cards = node.told("article")
             shade = [name for each in cards[:1] for name in each.classes if name in COLOURS]
-            names = [" ".join(card.told("strong")[0].text.split()) if card.told("strong") else ""
-                     for card in cards]  # fmt: skip
+            names = [" ".join(card.told("strong")[0].text.split()) if card.told("strong") else "" for card in cards]
             return _many("cards", shade[0] if shade else "", names, "card") if cards else None
         case "search":
             return Part("search")

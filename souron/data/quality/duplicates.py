@@ -40,19 +40,11 @@ ALIKE_COARSE, ALIKE_FINE = 0.95, 0.97  # correlations
 ALIKE_FAINT = 0.9  # enough at the coarse comparison if at most LEFT levels differ
 LEFT = 4.0  # levels of 256, root mean square; JPEG of quality 50 leaves less
 ALIKE_ALTERED = 0.98  # at the fine comparison, of rotated, mirrored or inverted images
-ALIKE_FRAMED = (
-    0.98,
-    0.95,
-)  # at the coarse and the fine comparison: the edge of a frame is not known exactly
+ALIKE_FRAMED = (0.98, 0.95)  # at the coarse and the fine comparison: the edge of a frame is not known exactly
 FRAME = 24.0  # levels of 256; a row or column that varies less may belong to a frame
 INSIDE = 0.5  # least share of a side within a frame
 FLAT = 2.0  # levels of 256; images that vary less are blank, and not compared
-CHANGES = (
-    (1.25, 0),
-    (1.4, 0),
-    (1.6, 0),
-    (1.0, -64),
-)  # contrast, levels; close enough to the changes in between
+CHANGES = ((1.25, 0), (1.4, 0), (1.6, 0), (1.0, -64))  # contrast, levels; close enough to the changes in between
 CUT_OFF = 4.0, 251.0  # levels; beyond them a pixel may be clipped
 FEWEST = 0.01  # share of pixels that are clipped in neither image, needed to fit a line
 CONTRAST = 2.5  # ratio of contrast above which, or below its inverse, an image is not a copy
@@ -95,8 +87,7 @@ def _grey_copies(image: Tensor, scale: Callable[[Tensor], Tensor]) -> Iterator[t
         return
     rows = [which.nonzero().flatten() for which in (~grey, grey)]
     colour, plain = (
-        _brightness(torch.cat([_at_most(FINE, scale(image[some])) for some in part.split(256)]))
-        for part in rows
+        _brightness(torch.cat([_at_most(FINE, scale(image[some])) for some in part.split(256)])) for part in rows
     )
     for i, j in pairs_between(colour, plain, lambda pairs: [True] * len(pairs)):
         yield int(rows[0][i]), int(rows[1][j])
@@ -119,8 +110,7 @@ def reduced(image: Tensor) -> Tensor:
     pixels a side. Returns uint8, or float16 for images with finer levels."""
     scale, kind = _scale(image), torch.float16 if image.is_floating_point() else torch.uint8
     small = [_at_most(FINE, scale(some)) for some in image.split(256)]
-    return torch.cat([some.to(kind) if kind is torch.float16 else some.round().to(kind)
-                      for some in small])  # fmt: skip
+    return torch.cat([some.to(kind) if kind is torch.float16 else some.round().to(kind) for some in small])
 
 
 def copies(known: Tensor, image: Tensor) -> list[tuple[int, int]]:
@@ -170,9 +160,7 @@ def altered(image: Tensor, alike: Sequence[tuple[int, int]] = ()) -> list[tuple[
     return sorted(joined)
 
 
-def altered_between(
-    known: Tensor, image: Tensor, framed: tuple[Tensor, Tensor]
-) -> Iterator[tuple[int, int]]:
+def altered_between(known: Tensor, image: Tensor, framed: tuple[Tensor, Tensor]) -> Iterator[tuple[int, int]]:
     """Yield each pair (known, image) of which the image is a rotated, mirrored, inverted or framed
     copy. Both are sets from ``reduced``, ``framed`` is the result of ``unframed`` for the images.
     Within one set each pair occurs at least once, in either order."""
@@ -378,17 +366,19 @@ class _Look(NamedTuple):
     enough: Tensor  # (N,) correlation above which at most ``left`` levels differ
 
 
-def _look(
-    image: Tensor, left: float, scale: Callable[[Tensor], Tensor] = lambda some: some
-) -> _Look:
+def _look(image: Tensor, left: float, scale: Callable[[Tensor], Tensor] = lambda some: some) -> _Look:
     looks: list[list[Tensor]] = []  # for each 256 images: thumbnails of each change, and contrast
     for some in image.split(256):  # each is read and downscaled once
         small = _at_most(FITTED, scale(some))
-        looks.append([
-            *(thumbnails((factor * small + levels).clamp(0, 255), COARSE).half()
-              for factor, levels in ((1, 0), *CHANGES)),
-            contrast(small),
-        ])  # fmt: skip
+        looks.append(
+            [
+                *(
+                    thumbnails((factor * small + levels).clamp(0, 255), COARSE).half()
+                    for factor, levels in ((1, 0), *CHANGES)
+                ),
+                contrast(small),
+            ]
+        )
     *changed, faint = map(torch.cat, zip(*looks, strict=True))
     enough = (1 - (left / faint).square()).clamp(min=0).sqrt().clamp(ALIKE_FAINT, ALIKE_COARSE)
     return _Look(changed, enough)
@@ -399,9 +389,7 @@ def _close(one: _Look, start: int, other: _Look, below: int) -> Tensor:
     mine = [look[start : start + BLOCK].float() for look in one.changed]
     yours = [look[below : below + BLOCK].float() for look in other.changed]
     close = mine[0] @ yours[0].T
-    close = (close > one.enough[start : start + BLOCK, None]) & (
-        close > other.enough[below : below + BLOCK]
-    )
+    close = (close > one.enough[start : start + BLOCK, None]) & (close > other.enough[below : below + BLOCK])
     for i in range(1, len(mine)):
         close |= mine[0] @ yours[i].T > ALIKE_COARSE
         close |= mine[i] @ yours[0].T > ALIKE_COARSE

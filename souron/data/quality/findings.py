@@ -75,9 +75,15 @@ def differing(families: Sequence[tuple[int, ...]], by: Sequence[Any]) -> list[tu
 
 
 def of_rows(
-    cases: Dataset, code: str, severity: Severity, rows: Sequence[tuple[int, ...]], message: str,
-    fix: str, one: str = "", **fields: Any,
-) -> Iterator[Finding]:  # fmt: skip
+    cases: Dataset,
+    code: str,
+    severity: Severity,
+    rows: Sequence[tuple[int, ...]],
+    message: str,
+    fix: str,
+    one: str = "",
+    **fields: Any,
+) -> Iterator[Finding]:
     """Yield the finding about families of rows, if there are any. ``count`` in the message is the
     number of families unless ``fields`` sets it; ``one`` is the message for a count of 1."""
     if rows:

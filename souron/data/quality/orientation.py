@@ -23,11 +23,12 @@ def mirrored(area: Tensor, classes: int) -> list[tuple[int, int]]:
     """
     if len(area) < FEWEST:
         return []
-    small = torch.stack([
-        torch.stack([adaptive_avg_pool3d((one == label).float()[None], GRID)[0]
-                     for label in range(1, classes)])
-        for one in area
-    ])  # (N, classes - 1, *GRID)  # fmt: skip
+    small = torch.stack(
+        [
+            torch.stack([adaptive_avg_pool3d((one == label).float()[None], GRID)[0] for label in range(1, classes)])
+            for one in area
+        ]
+    )  # (N, classes - 1, *GRID)
     total, found = small.sum(0), []
     for row, own in enumerate(small):
         others = total - own

@@ -106,10 +106,7 @@ def _levels(cases: Dataset) -> Iterator[Finding]:
 
 
 def _lengths(cases: Dataset) -> Iterator[Finding]:
-    rates = [
-        len(characters_of(text)) / one.seconds
-        for text, one in zip(cases.target, cases.input, strict=True)
-    ]
+    rates = [len(characters_of(text)) / one.seconds for text, one in zip(cases.target, cases.input, strict=True)]
     if len(rates) < FEWEST:
         return
     usual = median(rates)
@@ -127,9 +124,7 @@ def _lengths(cases: Dataset) -> Iterator[Finding]:
 
 def _mojibake(cases: Dataset) -> Iterator[Finding]:
     odd = [
-        (row,)
-        for row, text in enumerate(cases.target)
-        if len(text_check.MOJIBAKE.findall(text)) >= text_check.FEWEST
+        (row,) for row, text in enumerate(cases.target) if len(text_check.MOJIBAKE.findall(text)) >= text_check.FEWEST
     ]
     yield from of_rows(
         cases,

@@ -30,9 +30,7 @@ ENOUGH = 40  # cases needed to report it
 MOST_FILES = 500  # whose encoding is checked
 SUFFIXES = (".txt", ".md", ".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".conll", ".iob", ".bio")
 # UTF-8 decoded as Windows-1252, and as Shift_JIS; and replacement characters
-MOJIBAKE = re.compile(
-    "Ã[\u0080-\u00bf©¨¶¼¤]|â€[™œ\u009d“”]|Â[ °»«]|ã[‚\u0081\u0082]|[縺繧](?=.)|\ufffd"
-)
+MOJIBAKE = re.compile("Ã[\u0080-\u00bf©¨¶¼¤]|â€[™œ\u009d“”]|Â[ °»«]|ã[‚\u0081\u0082]|[縺繧](?=.)|\ufffd")
 FEWEST = 2  # such signs in a text
 
 
@@ -40,9 +38,14 @@ def found(cases: Dataset, folder: Path) -> list[Iterable[Finding]]:
     """Return all findings; the files' names are relative to ``folder``."""
     asked = [texts.bare(texts.asked(entry)) for entry in cases.input]
     return [
-        _broken(cases), _copies(cases, asked), _near(cases, asked), _mojibake(cases),
-        _encodings(Path(cases.source), folder), _balance(cases), _lengths(cases),
-    ]  # fmt: skip
+        _broken(cases),
+        _copies(cases, asked),
+        _near(cases, asked),
+        _mojibake(cases),
+        _encodings(Path(cases.source), folder),
+        _balance(cases),
+        _lengths(cases),
+    ]
 
 
 def _broken(cases: Dataset) -> Iterator[Finding]:
@@ -54,34 +57,48 @@ def _broken(cases: Dataset) -> Iterator[Finding]:
         if code in BROKEN or code in LEFT_OUT:
             severity = "error" if code in BROKEN else "hint"
         yield Finding(
-            code, severity, tuple(files),
+            code,
+            severity,
+            tuple(files),
             (
                 _("1 text or line cannot be used ({code})")
                 if len(files) == 1
                 else _("{count} texts or lines cannot be used ({code})")
             ).format(count=len(files), code=code),
             _("fix them, or leave them out: souron does so until then"),
-        )  # fmt: skip
+        )
 
 
 def _copies(cases: Dataset, asked: Sequence[str]) -> Iterator[Finding]:
     same = together(asked)
     yield from of_rows(
-        cases, "duplicates", "warning", same,
-        _("{count} texts occur more than once"), _("keep one of each"),
-        count=sum(len(rows) - 1 for rows in same), one=_("1 text occurs more than once"),
-    )  # fmt: skip
+        cases,
+        "duplicates",
+        "warning",
+        same,
+        _("{count} texts occur more than once"),
+        _("keep one of each"),
+        count=sum(len(rows) - 1 for rows in same),
+        one=_("1 text occurs more than once"),
+    )
     yield from of_rows(
-        cases, "label conflict", "error", differing(same, _answers(cases)),
+        cases,
+        "label conflict",
+        "error",
+        differing(same, _answers(cases)),
         _("{count} texts have copies with another label or answer"),
-        _("look at them and decide"), one=_("1 text has a copy with another label or answer"),
-    )  # fmt: skip
+        _("look at them and decide"),
+        one=_("1 text has a copy with another label or answer"),
+    )
     yield from of_rows(
-        cases, "leak", "error", differing(same, cases.part),
+        cases,
+        "leak",
+        "error",
+        differing(same, cases.part),
         _("{count} texts or prompts are in more than one of train, val and test"),
         _("move each with its copies into one part"),
         one=_("1 text or prompt is in more than one of train, val and test"),
-    )  # fmt: skip
+    )
 
 
 def _answers(cases: Dataset) -> list[object]:
@@ -102,17 +119,24 @@ def _near(cases: Dataset, asked: Sequence[str]) -> Iterator[Finding]:
         leader[max(i, j)] = min(leader[i], leader[j])
     families = together(leader)
     yield from of_rows(
-        cases, "near duplicates", "warning", families,
-        _("{count} texts are nearly the same as others"), _("keep one of each"),
+        cases,
+        "near duplicates",
+        "warning",
+        families,
+        _("{count} texts are nearly the same as others"),
+        _("keep one of each"),
         count=sum(len(rows) - 1 for rows in families),
         one=_("1 text is nearly the same as another"),
-    )  # fmt: skip
+    )
     yield from of_rows(
-        cases, "near leak", "error", differing(families, cases.part),
+        cases,
+        "near leak",
+        "error",
+        differing(families, cases.part),
         _("{count} texts are in one of train, val and test, and nearly the same in another"),
         _("move each with its copies into one part"),
         one=_("1 text is in one of train, val and test, and nearly the same in another"),
-    )  # fmt: skip
+    )
 
 
 def near(told: Sequence[str]) -> list[tuple[int, int]]:
@@ -130,9 +154,8 @@ def near(told: Sequence[str]) -> list[tuple[int, int]]:
         if 1 < len(rows) <= COMMON:
             shared.update((i, j) for n, i in enumerate(rows) for j in rows[n + 1 :])
     return sorted(
-        (i, j) for (i, j), count in shared.items()
-        if count >= ALIKE * len(marks[i] | marks[j]) and told[i] != told[j]
-    )  # fmt: skip
+        (i, j) for (i, j), count in shared.items() if count >= ALIKE * len(marks[i] | marks[j]) and told[i] != told[j]
+    )
 
 
 def _marks(text: str) -> set[int]:
@@ -147,11 +170,14 @@ def _marks(text: str) -> set[int]:
 def _mojibake(cases: Dataset) -> Iterator[Finding]:
     rows = [(row,) for row, entry in enumerate(cases.input) if garbled(texts.plain(entry))]
     yield from of_rows(
-        cases, "mojibake", "warning", rows,
+        cases,
+        "mojibake",
+        "warning",
+        rows,
         _("{count} texts contain characters from a wrong encoding (as Ã©, â€™ or 縺)"),
         _("read their source again in its own encoding"),
         one=_("1 text contains characters from a wrong encoding (as Ã©, â€™ or 縺)"),
-    )  # fmt: skip
+    )
 
 
 def garbled(text: str) -> bool:
@@ -173,11 +199,12 @@ def _encodings(source: Path, folder: Path) -> Iterator[Finding]:
             continue
     if other:
         yield Finding(
-            "encoding", "hint", tuple(other),
-            _("{count} files are not in UTF-8 and were read as UTF-16 or cp932, if at all").format(
-                count=len(other)),
+            "encoding",
+            "hint",
+            tuple(other),
+            _("{count} files are not in UTF-8 and were read as UTF-16 or cp932, if at all").format(count=len(other)),
             _("check whether their characters are right; UTF-8 leaves no doubt"),
-        )  # fmt: skip
+        )
 
 
 def _balance(cases: Dataset) -> Iterator[Finding]:
@@ -188,18 +215,21 @@ def _balance(cases: Dataset) -> Iterator[Finding]:
     tiny = [name for number, name in enumerate(cases.classes) if counts[number] < TINY]
     if tiny:
         yield Finding(
-            "tiny class", "warning", (),
+            "tiny class",
+            "warning",
+            (),
             _("fewer than {count} texts in: {labels}").format(count=TINY, labels=", ".join(tiny)),
             _("more texts, or join classes"),
-        )  # fmt: skip
+        )
     most, least = max(counts.values()), min(counts.values())
     if most >= UNEVEN * least:
         yield Finding(
-            "imbalance", "warning", (),
-            _("the largest class has {most} texts, the smallest {least}").format(
-                most=most, least=least),
+            "imbalance",
+            "warning",
+            (),
+            _("the largest class has {most} texts, the smallest {least}").format(most=most, least=least),
             _("read sensitivity class by class, not accuracy"),
-        )  # fmt: skip
+        )
 
 
 def _lengths(cases: Dataset) -> Iterator[Finding]:
@@ -211,33 +241,38 @@ def _lengths(cases: Dataset) -> Iterator[Finding]:
         longer = sum(len(one.chosen) > len(one.rejected) for one in entries) / len(entries)
         if max(longer, 1 - longer) > TELLS:
             yield Finding(
-                "shortcut", "warning", (),
-                _("the chosen answer is the longer one in {share:.0%} of the pairs").format(
-                    share=longer),
+                "shortcut",
+                "warning",
+                (),
+                _("the chosen answer is the longer one in {share:.0%} of the pairs").format(share=longer),
                 _("pairs of similar length, else a network will learn the length"),
-            )  # fmt: skip
+            )
     if isinstance(entries[0], Question) and cases.labels is not None:
         yield from _options(entries, cases.labels, cases.classes)
 
 
-def _options(
-    entries: Sequence[Question], keys: Sequence[int], letters: Sequence[str]
-) -> Iterator[Finding]:
+def _options(entries: Sequence[Question], keys: Sequence[int], letters: Sequence[str]) -> Iterator[Finding]:
     longest = [max(enumerate(map(len, one.options)), key=itemgetter(1))[0] for one in entries]
     share = sum(map(int.__eq__, longest, keys)) / len(keys)
     chance = sum(1 / len(one.options) for one in entries) / len(entries)
     if share > max(0.5, 1.5 * chance):
         yield Finding(
-            "shortcut", "warning", (),
-            _("the longest option is right in {share:.0%} of the questions; chance: {chance:.0%}")
-            .format(share=share, chance=chance),
+            "shortcut",
+            "warning",
+            (),
+            _("the longest option is right in {share:.0%} of the questions; chance: {chance:.0%}").format(
+                share=share, chance=chance
+            ),
             _("options of similar length; compare every score with the baseline longest"),
-        )  # fmt: skip
+        )
     key, count = Counter(keys).most_common(1)[0]
     if count / len(keys) > min(TELLS, 2 * chance):
         yield Finding(
-            "key position", "warning", (),
+            "key position",
+            "warning",
+            (),
             _("the answer is {letter} in {share:.0%} of the questions").format(
-                letter=letters[key], share=count / len(keys)),
+                letter=letters[key], share=count / len(keys)
+            ),
             _("shuffle the options"),
-        )  # fmt: skip
+        )

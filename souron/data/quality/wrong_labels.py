@@ -42,9 +42,7 @@ def suspects(probability: NDArray[Any], label: NDArray[Any]) -> list[tuple[int, 
     return [(int(row), int(seems[row])) for row in wrong[np.argsort(-margin[wrong])]]
 
 
-def cross_validated(
-    features: NDArray[Any], label: NDArray[Any], groups: Sequence[str]
-) -> NDArray[Any] | None:
+def cross_validated(features: NDArray[Any], label: NDArray[Any], groups: Sequence[str]) -> NDArray[Any] | None:
     """Return each case's class probabilities (cases, classes) by a logistic regression on
     ``features`` (cases, D) that was fitted to cases of other ``groups``; None if a class has groups
     in too few folds."""

@@ -170,13 +170,7 @@ def _look(item: BoxedImage, root: Path) -> limits.Look | None:
 
 
 def _read(
-    item: BoxedImage,
-    root: Path,
-    side: int,
-    channels: int,
-    relative: bool,
-    labels: int,
-    skeleton: Skeleton | None,
+    item: BoxedImage, root: Path, side: int, channels: int, relative: bool, labels: int, skeleton: Skeleton | None
 ) -> Skipped | tuple[Tensor, Tensor | Figures, list[Skipped]]:
     """Return the pixels (C, side, side), the boxes (n, 5) in these pixels or the figures, and the
     faults found; or the reason why the image is skipped."""
@@ -201,10 +195,7 @@ def _read(
             edges = [edge * end for edge, end in zip(edges, ends, strict=True)]
         fault, cut = _fault(edges, ends)
         if not 0 <= box.label < labels:
-            fault = (
-                "class",
-                _("class {number}, where there are {count}").format(number=box.label, count=labels),
-            )
+            fault = ("class", _("class {number}, where there are {count}").format(number=box.label, count=labels))
             cut = None
         if fault is not None:
             notes.append(Skipped(_("{file}, box {n}").format(file=item.file, n=count), *fault))
@@ -260,11 +251,9 @@ def _points(
     near = place.clip(0, size[:2])
     faults = (
         ("number", _("no numbers: {points}"), marked & ~np.isfinite(place).all(1)),
-        ("visibility", _("neither 0 nor 1 nor 2 is stated for: {points}"),
-         ~np.isin(known, range(SEEN + 1))),
-        ("outside", _("marked outside of the image: {points}"),
-         marked & (abs(near - place) > NEAR * size[:2]).any(1)),
-    )  # fmt: skip
+        ("visibility", _("neither 0 nor 1 nor 2 is stated for: {points}"), ~np.isin(known, range(SEEN + 1))),
+        ("outside", _("marked outside of the image: {points}"), marked & (abs(near - place) > NEAR * size[:2]).any(1)),
+    )
     found = []
     for code, why, wrong in faults:
         if wrong.any():
@@ -275,9 +264,7 @@ def _points(
     return points, found
 
 
-def _fault(
-    edges: list[float], ends: list[float]
-) -> tuple[tuple[str, str] | None, list[float] | None]:
+def _fault(edges: list[float], ends: list[float]) -> tuple[tuple[str, str] | None, list[float] | None]:
     """Return the fault of a box (left, top, right, bottom) in pixels, or None, and the box clipped
     to the image; None if nothing of it can be used. Works on plain numbers for speed: an image may
     have 200,000 boxes."""
@@ -299,15 +286,11 @@ def _in_words(edges: Sequence[float]) -> str:
     return ", ".join(f"{round(edge, 1):g}" for edge in edges)
 
 
-def _check(
-    source: Path, kept: Sequence[BoxedImage], target: Iterable[Any], told: Sequence[Skipped]
-) -> None:
+def _check(source: Path, kept: Sequence[BoxedImage], target: Iterable[Any], told: Sequence[Skipped]) -> None:
     if any(len(boxes) for boxes in boxes_of(target)):
         return
     found = (
-        _("no image of {folder} has a box that can be used")
-        if kept
-        else _("no image that can be used in {folder}")
+        _("no image of {folder} has a box that can be used") if kept else _("no image that can be used in {folder}")
     ).format(folder=readable(source))
     lost = [f"{some.file}: {some.reason}" for some in told[:3]]
     raise UserError(

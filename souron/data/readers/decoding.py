@@ -44,9 +44,7 @@ class Read(NamedTuple):
     known: dicom.Known = NOTHING_KNOWN
 
 
-def reader(
-    root: Path, side: int, channels: int, window: str | None
-) -> Callable[[tuple[Listed, int]], list[Read]]:
+def reader(root: Path, side: int, channels: int, window: str | None) -> Callable[[tuple[Listed, int]], list[Read]]:
     """Return a function that decodes one file to its image, or to that many separate frames."""
     return partial(_decode, root, side, channels, window)
 

@@ -21,16 +21,7 @@ from souron.data.formats.folder import PARTS, gather, missing, natural
 from souron.data.readers.box_annotations import files_below, is_image
 from souron.data.readers.decoding import Listed
 from souron.data.readers.settings import Reading
-from souron.data.readers.text_files import (
-    RECORDS,
-    Faults,
-    Located,
-    columns,
-    keys,
-    name_of,
-    records,
-    table,
-)
+from souron.data.readers.text_files import RECORDS, Faults, Located, columns, keys, name_of, records, table
 from souron.data.texts import shown
 from souron.kinds.codecs.limits import check_file, readable
 from souron.utils.messages import UserError, _
@@ -139,20 +130,16 @@ def _rows(folder: Path, name: str, found: Found) -> Iterator[Row]:
         file = posixpath.normpath(posixpath.join(here, unicodedata.normalize("NFC", given)))
         file = file if file in found.below else file.replace("\\", "/")
         if posixpath.isabs(given) or file.startswith("../") or file == "..":
-            faults.add(one.place, "outside", _("leads out of the folder: {file}").format(
-                file=shown(given)))  # fmt: skip
+            faults.add(one.place, "outside", _("leads out of the folder: {file}").format(file=shown(given)))
         elif file not in found.below:
-            faults.add(one.place, "missing", _("there is no image {file}").format(
-                file=shown(given)))  # fmt: skip
+            faults.add(one.place, "missing", _("there is no image {file}").format(file=shown(given)))
         elif not is_image(file):
-            faults.add(one.place, "not an image", _("not an image: {file}").format(
-                file=shown(given)))  # fmt: skip
+            faults.add(one.place, "not an image", _("not an image: {file}").format(file=shown(given)))
         else:
             yield Row(file, values, place, one.part or part_of(file))
     told = faults.told()
     found.skipped += [
-        replace(skip, file=posixpath.join(here, skip.file)) if skip.file != "…" else skip
-        for skip in told
+        replace(skip, file=posixpath.join(here, skip.file)) if skip.file != "…" else skip for skip in told
     ]
 
 

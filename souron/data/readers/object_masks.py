@@ -146,8 +146,7 @@ def _read(item: Outlined, root: Path, side: int, channels: int, labels: int) -> 
             fault = _fault(one, piece, labels)
             small = None if fault else reduced(piece, image.size, place, side)
             if small is None:
-                fault = fault or ("too small", _("nothing is left of it in {side} x {side} pixels")
-                                  .format(side=side))  # fmt: skip
+                fault = fault or ("too small", _("nothing is left of it in {side} x {side} pixels").format(side=side))
                 notes.append(Skipped(one.name, *fault))
                 continue
             high, wide = piece.inside.shape
@@ -173,9 +172,7 @@ def _read(item: Outlined, root: Path, side: int, channels: int, labels: int) -> 
 
 def _fault(one: Marked, piece: Piece, labels: int) -> tuple[str, str] | None:
     if not 0 <= one.label < labels:
-        return "class", _("class {number}, where there are {count}").format(
-            number=one.label, count=labels
-        )
+        return "class", _("class {number}, where there are {count}").format(number=one.label, count=labels)
     if not piece.inside.size:
         return "no area", _("an object without a pixel")
     return None
@@ -199,11 +196,8 @@ def reduced(piece: Piece, size: tuple[int, int], place: Letterbox, side: int) ->
     around = np.zeros((y_to - y_from, x_to - x_from), dtype=np.uint8)
     high, wide = piece.inside.shape
     around[piece.top - y_from :, piece.left - x_from :][:high, :wide] = piece.inside * np.uint8(255)
-    window = (x - x_from, y - y_from, min(x_end - x_from, x_to - x_from),
-              min(y_end - y_from, y_to - y_from))  # fmt: skip
-    small = np.asarray(
-        Image.fromarray(around).resize((right - left, bottom - top), Image.Resampling.BOX, window)
-    )
+    window = (x - x_from, y - y_from, min(x_end - x_from, x_to - x_from), min(y_end - y_from, y_to - y_from))
+    small = np.asarray(Image.fromarray(around).resize((right - left, bottom - top), Image.Resampling.BOX, window))
     if not small.any():
         return None
     here = whole[place.top + top : place.top + bottom, place.left + left : place.left + right]
@@ -211,9 +205,7 @@ def reduced(piece: Piece, size: tuple[int, int], place: Letterbox, side: int) ->
     return whole
 
 
-def _check(
-    source: Path, kept: Sequence[Outlined], target: Sequence[Instances], told: Sequence[Skipped]
-) -> None:
+def _check(source: Path, kept: Sequence[Outlined], target: Sequence[Instances], told: Sequence[Skipped]) -> None:
     if any(len(objects.box) for objects in target):
         return
     found = (
@@ -233,9 +225,7 @@ def _check(
 def _no_memory(side: int) -> UserError:
     return UserError(
         "memory",
-        _("the masks of all objects do not fit into memory at {side} x {side} pixels").format(
-            side=side
-        ),
+        _("the masks of all objects do not fit into memory at {side} x {side} pixels").format(side=side),
         expected=_("a smaller side"),
         fix=f"imgsz={max(32, side // 2)}",
         exit=4,

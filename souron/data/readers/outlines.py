@@ -96,8 +96,9 @@ def corners(written: list[Any]) -> list[Corners]:
         if not isinstance(line, list) or not all(type(v) in (int, float) for v in line):
             raise Fault("unreadable", _("an outline that is no list of numbers"))
         if len(line) % 2 or len(line) < 6:
-            raise Fault("unreadable", _("an outline of {count} numbers, where three corners "
-                                        "have six").format(count=len(line)))  # fmt: skip
+            raise Fault(
+                "unreadable", _("an outline of {count} numbers, where three corners have six").format(count=len(line))
+            )
         if any(v != v or abs(v) == inf for v in line):
             raise Fault("no number", _("a corner that is no number"))
         if any(abs(v) > FARTHEST for v in line):

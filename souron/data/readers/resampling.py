@@ -14,8 +14,7 @@ TIE = 1e-4  # of a voxel: smaller differences are ties
 def sizes(size: Sequence[int], steps: Any, wanted: Sequence[float]) -> tuple[int, ...]:
     """Return the size of a volume in voxels at the spacing ``wanted``."""
     return tuple(
-        max(1, round(count * float(step) / want))
-        for count, step, want in zip(size, steps, wanted, strict=True)
+        max(1, round(count * float(step) / want)) for count, step, want in zip(size, steps, wanted, strict=True)
     )
 
 

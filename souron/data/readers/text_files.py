@@ -24,9 +24,20 @@ MOST_CASES = 1_000_000
 MOST_SKIPPED = 10_000  # that are listed individually
 MOST_BYTES = 200_000_000  # of a file
 SNIFFED = 65_536  # bytes examined to determine a file's content
-PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-         "dev": "val", "test": "test", "学習": "train", "訓練": "train", "検証": "val",
-         "テスト": "test", "評価": "test"}  # fmt: skip
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "学習": "train",
+    "訓練": "train",
+    "検証": "val",
+    "テスト": "test",
+    "評価": "test",
+}
 BEYOND, OTHER = re.compile("[^\0-\x7f]"), re.compile("[\x80-\x9f\uff61-\uff9f]")
 STRANGE = 3  # the inverse of the largest share of ``OTHER`` in characters beyond ASCII
 RECORDS = (".jsonl", ".ndjson", ".json")
@@ -178,9 +189,7 @@ def table(path: Path, faults: Faults, part: str = "") -> Iterator[Located]:
     """Yield the rows of a CSV or TSV as dicts, keyed by the header names after ``name_of``. Raises
     UserError if the file cannot be read as text."""
     text = read(path)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=_separator(path, text.partition("\n")[0])
-    )
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(path, text.partition("\n")[0]))
     names: list[str] = []
     while True:
         line = reader.line_num + 1
@@ -196,8 +205,7 @@ def table(path: Path, faults: Faults, part: str = "") -> Iterator[Located]:
             names = [name_of(name) for name in row]
         elif any(map(str.strip, row)):
             if len(row) > len(names):
-                why = _("{count} cells below {names} names").format(
-                    count=len(row), names=len(names))  # fmt: skip
+                why = _("{count} cells below {names} names").format(count=len(row), names=len(names))
                 faults.add(place, "broken row", why)
                 continue
             given = dict(zip(names, [*row, *[""] * (len(names) - len(row))], strict=True))
@@ -225,9 +233,7 @@ def rows(path: Path, faults: Faults) -> Iterator[Located]:
             yield one._replace(thing=named)
 
 
-def made(
-    found: Iterable[Located], make: Callable[[Mapping[str, Any]], Any], faults: Faults
-) -> list[Located]:
+def made(found: Iterable[Located], make: Callable[[Mapping[str, Any]], Any], faults: Faults) -> list[Located]:
     """Convert each item with ``make``; those for which it raises ``Fault`` are left out and
     reported."""
     kept = []
@@ -244,9 +250,7 @@ def value(row: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((row[name] for name in names if row.get(name) is not None), None)
 
 
-def gathered(
-    name: str, found: Sequence[Located], faults: Faults, target: Any = None, **known: Any
-) -> Dataset:
+def gathered(name: str, found: Sequence[Located], faults: Faults, target: Any = None, **known: Any) -> Dataset:
     """Build the data set of some cases, named by their ``place``. Raises UserError if there are
     none."""
     if not found:

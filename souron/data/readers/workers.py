@@ -107,9 +107,7 @@ def _write(stream: BinaryIO, place: int, data: memoryview) -> None:
         data = data[stream.write(data) :]
 
 
-def decoding(
-    recipe: Recipe, wanted: Sequence[Wanted], most: int | None = None
-) -> Iterator[list[Decoded]]:
+def decoding(recipe: Recipe, wanted: Sequence[Wanted], most: int | None = None) -> Iterator[list[Decoded]]:
     """Decode all files and yield the results of each ``CHUNK`` in order. Few files, or a single
     core, are handled without other processes. ``most``: processes. Raises as ``decode``."""
     chunks = [wanted[i : i + CHUNK] for i in range(0, len(wanted), CHUNK)]
@@ -150,10 +148,14 @@ class Worker:
         paths = os.pathsep.join([house, before] if before else [house])
         # -P: a file named like a module in the current folder is not run
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "souron.data.readers.workers"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="ascii",
+            [sys.executable, "-P", "-m", "souron.data.readers.workers"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="ascii",
             env={**os.environ, "PYTHONPATH": paths},
-        )  # fmt: skip
+        )
         with suppress(OSError):  # it has ended already: ``decode`` reports it
             self._tell({**asdict(recipe), "language": language()})
 

@@ -27,9 +27,7 @@ ships_with = "souron"
 
 SIDE = 64
 SEED = 0
-COUNTS = {
-    "train": 16_000, "val": 400, "new scenes": 500, "new pairs": 500, captioned.UNSEEN: 500,
-}  # fmt: skip
+COUNTS = {"train": 16_000, "val": 400, "new scenes": 500, "new pairs": 500, captioned.UNSEEN: 500}
 DRAWN_LICENCE = "Apache-2.0"
 
 
@@ -59,7 +57,5 @@ def of(made_of: captioned.Source, side: int | None) -> Dataset:
         source="" if drawn else source,
         licence=DRAWN_LICENCE if drawn else licence,
         grouped=_("the object, where it is held out of training"),
-        columns={
-            name: [str(getattr(each, name)) for each in made.attributes] for name in NAMES
-        } | {"subset": subsets},
-    )  # fmt: skip
+        columns={name: [str(getattr(each, name)) for each in made.attributes] for name in NAMES} | {"subset": subsets},
+    )

@@ -30,18 +30,11 @@ needs = (
     "test_batch.bin",
 )
 inside = ("", "cifar-10-batches-bin")
-downloads = (
-    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    "md5:c32a1d4ab5d03f1284b67883e8d87530",
-)
+downloads = ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530")
 megabytes = 162
 
-labels = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
-labels_ja = (
-    "飛行機", "自動車", "鳥", "猫", "鹿", "犬", "カエル", "馬", "船", "トラック",
-)  # fmt: skip
+labels = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+labels_ja = ("飛行機", "自動車", "鳥", "猫", "鹿", "犬", "カエル", "馬", "船", "トラック")
 
 RECORD = 1 + 3 * 32 * 32  # bytes
 LIMIT = 60_000 * RECORD

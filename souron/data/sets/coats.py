@@ -29,8 +29,7 @@ SEED = 11
 COUNTS = {"train": 1_400, "val": 100, "test": 300}
 DRAWN_LICENCE = "Apache-2.0"
 COATS = composing.Coats(
-    ("orange coat", "blue coat"),
-    (composing.tinted((255, 150, 40)), composing.tinted((70, 130, 255))),
+    ("orange coat", "blue coat"), (composing.tinted((255, 150, 40)), composing.tinted((70, 130, 255)))
 )
 
 

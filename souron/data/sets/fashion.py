@@ -15,33 +15,27 @@ task = "classify"
 licence = "MIT"
 source = "https://github.com/zalandoresearch/fashion-mnist"
 cases = 70_000
-needs = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+needs = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 debian = ("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist")
 downloads = "torchvision:FashionMNIST"
 megabytes = 31
 
-labels = (
-    "T-shirt/top", "trouser", "pullover", "dress", "coat",
-    "sandal", "shirt", "sneaker", "bag", "ankle boot",
-)  # fmt: skip
+labels = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 labels_ja = (
-    "Tシャツ", "ズボン", "セーター", "ワンピース", "コート",
-    "サンダル", "シャツ", "スニーカー", "かばん", "ショートブーツ",
-)  # fmt: skip
+    "Tシャツ",
+    "ズボン",
+    "セーター",
+    "ワンピース",
+    "コート",
+    "サンダル",
+    "シャツ",
+    "スニーカー",
+    "かばん",
+    "ショートブーツ",
+)
 
 
 def load(side: int | None = None) -> Dataset:
     return idx.load(
-        found("fashion"),
-        side,
-        name="fashion",
-        classes=labels,
-        augment=("mirror",),
-        source=source,
-        licence=licence,
+        found("fashion"), side, name="fashion", classes=labels, augment=("mirror",), source=source, licence=licence
     )

@@ -81,9 +81,16 @@ def texts() -> Dataset:
             size += len(line) + 1
             before = synset.file if synset else ""
     return Dataset(
-        "glosses", ListColumn(pieces), None, (), names, augment=(), source=source,
-        licence=licence, columns={"language": ["en"] * len(pieces)},
-    )  # fmt: skip
+        "glosses",
+        ListColumn(pieces),
+        None,
+        (),
+        names,
+        augment=(),
+        source=source,
+        licence=licence,
+        columns={"language": ["en"] * len(pieces)},
+    )
 
 
 @lru_cache(maxsize=2)
@@ -101,9 +108,7 @@ def _entries(folder: Path) -> list[Entry]:
             seen.add(place)
             word, *also = synset.words
             file = f"{subject}/{place}-{word}"
-            entries.append(
-                Entry(file, definition, word, parent, subject, frozenset(also), language="en")
-            )
+            entries.append(Entry(file, definition, word, parent, subject, frozenset(also), language="en"))
     return entries
 
 

@@ -59,9 +59,7 @@ def volume() -> Volume:
     except UserError:
         raise
     except (OSError, EOFError, KeyError, ValueError, TypeError, tarfile.TarError) as error:
-        raise limits.trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-        ) from error
+        raise limits.trouble(path, "unreadable", _("cannot be decoded: {why}").format(why=error)) from error
     affine = np.eye(4)
     affine[:3] = [[0, 0, columns, 0], [0, -rows, 0, rows * (size[1] - 1)], [slices, 0, 0, 0]]
     return Volume(values, affine, str(path), "head_ct")

@@ -58,9 +58,10 @@ def load(side: int | None = None, target: str = "passages") -> Dataset:
     rows = [
         (*row, part, f"text {number}")
         for number, part in enumerate(parts)
-        for row in _asked(dealt[number], [d for d, p in zip(dealt, parts, strict=True)
-                                          if p == part and d is not dealt[number]], rng)
-    ]  # fmt: skip
+        for row in _asked(
+            dealt[number], [d for d, p in zip(dealt, parts, strict=True) if p == part and d is not dealt[number]], rng
+        )
+    ]
     return Dataset(
         name="help_questions",
         input=ListColumn([row[1] for row in rows]),
@@ -93,16 +94,13 @@ def _asked(pairs: list[Pair], others: list[list[Pair]], rng: random.Random) -> l
     for k in rng.sample(range(len(inside)), min(QUESTIONS["ja"], len(inside))):
         page, id, _english, japanese, _title = inside[k]
         rows.append((f"{page}#{id}", Search(japanese, shelf.text), places(shelf.spans[k]), "ja"))
-    for page, id, _english, japanese, _title in rng.sample(
-        elsewhere, min(ABSENT["ja"], len(elsewhere))
-    ):
+    for page, id, _english, japanese, _title in rng.sample(elsewhere, min(ABSENT["ja"], len(elsewhere))):
         rows.append((f"{page}#{id}", Search(japanese, shelf.text), places(), "ja"))
     for said, count, place in ((inside, QUESTIONS["en"], True), (elsewhere, ABSENT["en"], False)):
         titles = _titles(said)
         for title in rng.sample(sorted(titles), min(count, len(titles))):
             own = [shelf.spans[k] for k, pair in enumerate(inside) if pair[0] == titles[title]]
-            rows.append((titles[title], Search(title, shelf.text),
-                         places(*own) if place else places(), "en"))  # fmt: skip
+            rows.append((titles[title], Search(title, shelf.text), places(*own) if place else places(), "en"))
     return rows
 
 

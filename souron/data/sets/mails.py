@@ -80,11 +80,7 @@ def mails(folder: Path) -> Iterator[tuple[str, str, int]]:
             mark = bare(text)
             if any(map(str.isalnum, text)) and mark not in known:
                 known.add(mark)
-                yield (
-                    f"{need}/{file.stem}",
-                    text,
-                    CLASSES.index("spam" if "spam" in need else "ham"),
-                )
+                yield (f"{need}/{file.stem}", text, CLASSES.index("spam" if "spam" in need else "ham"))
 
 
 def body(message: Message) -> str:
@@ -106,8 +102,7 @@ def _decoded(header: object) -> str:
     try:
         words = decode_header(SURROGATE.sub("", str(header or "")))
         return "".join(
-            word.decode(name or "latin-1", "replace") if isinstance(word, bytes) else word
-            for word, name in words
+            word.decode(name or "latin-1", "replace") if isinstance(word, bytes) else word for word, name in words
         )
     except (HeaderParseError, LookupError, ValueError):
         return ""
@@ -129,10 +124,7 @@ def _families(texts: list[str]) -> list[str]:
         subject, _line, told = text.partition("\n")
         subject = re.sub(r"(?i)^(\W|re:|fwd?:|\[[^\]]*\])+", "", subject)
         letters = "".join(filter(str.isalpha, bare(told)))[:BEGINNING]
-        for mark in (
-            f"s {bare(subject)}" if subject.strip() else "",
-            f"t {letters}" if letters else "",
-        ):
+        for mark in (f"s {bare(subject)}" if subject.strip() else "", f"t {letters}" if letters else ""):
             if mark:
                 family[top(row)] = top(leader.setdefault(mark, row))
     return [f"family {top(row):05d}" for row in range(len(texts))]

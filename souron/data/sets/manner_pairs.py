@@ -30,8 +30,5 @@ def load(side: int | None = None) -> Dataset:
         augment=(),
         source=source,
         licence=licence,
-        columns={
-            "language": [exchange.language for exchange in made],
-            "sort": [exchange.sort for exchange in made],
-        },
+        columns={"language": [exchange.language for exchange in made], "sort": [exchange.sort for exchange in made]},
     )

@@ -63,9 +63,7 @@ TOLD = 8  # letters that a paragraph needs
 Page = tuple[str, str, list[str]]  # its chapter or folder, its language, its paragraphs
 Chapters = dict[tuple[str, str], list[list[str]]]  # chapter, language -> its pages' paragraphs
 
-CONTENTS = re.compile(
-    r'(?is)<(div|ul)[^>]*class="(?:toc|navheader|navfooter|docnav[^"]*|list-of[^"]*)".*?</\1>'
-)
+CONTENTS = re.compile(r'(?is)<(div|ul)[^>]*class="(?:toc|navheader|navfooter|docnav[^"]*|list-of[^"]*)".*?</\1>')
 CHAPTER = re.compile(r"(?is)<title[^>]*>[^<\d]*(\d+)\s*[.章]\s*(\d*)")
 
 
@@ -77,14 +75,15 @@ def load(side: int | None = None) -> Dataset:
         fresh = [text for text in told if _new(text, spoken, known)]
         if len(fresh) > 1:  # more than its heading
             chapters[chapter, spoken].append(fresh)
-    sizes = {key: sum(len(text) for told in pages for text in told) / PIECE[key[1]]
-             for key, pages in chapters.items()}  # fmt: skip
+    sizes = {key: sum(len(text) for told in pages for text in told) / PIECE[key[1]] for key, pages in chapters.items()}
     part = parts(sizes)
     _without_copies(chapters, part)
     cut = {key: _joined(told, PIECE[key[1]]) for key, told in sorted(chapters.items())}
-    rows = [(chapter, spoken, number, text)
-            for (chapter, spoken), texts in cut.items() for number, text in enumerate(texts, 1)
-           ]  # fmt: skip
+    rows = [
+        (chapter, spoken, number, text)
+        for (chapter, spoken), texts in cut.items()
+        for number, text in enumerate(texts, 1)
+    ]
     return Dataset(
         name="manuals",
         input=ListColumn([text for *_key, text in rows]),
@@ -158,14 +157,16 @@ def _without_copies(chapters: Chapters, part: dict[str, str]) -> None:
 
     learnt = {
         (spoken, end)
-        for (chapter, spoken), told in chapters.items() if chapter not in part
-        for page in told for text in page for end in ends(text, spoken)
-    }  # fmt: skip
+        for (chapter, spoken), told in chapters.items()
+        if chapter not in part
+        for page in told
+        for text in page
+        for end in ends(text, spoken)
+    }
     for (chapter, spoken), told in chapters.items():
         if chapter in part:
             told[:] = [
-                [t for t in page if not any((spoken, end) in learnt for end in ends(t, spoken))]
-                for page in told
+                [t for t in page if not any((spoken, end) in learnt for end in ends(t, spoken))] for page in told
             ]
 
 

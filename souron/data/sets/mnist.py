@@ -15,12 +15,7 @@ task = "classify"
 licence = "CC-BY-SA-3.0"
 source = "http://yann.lecun.com/exdb/mnist/"
 cases = 70_000
-needs = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+needs = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 downloads = "torchvision:MNIST"
 megabytes = 12
 

@@ -47,7 +47,6 @@ def of(made_of: captioned.Source, side: int | None) -> Dataset:
         augment=(),
         source="" if drawn else source,
         licence=DRAWN_LICENCE if drawn else licence,
-        columns={
-            name: [str(getattr(each, name)) for each in made.attributes] for name in moving.NAMES
-        } | {"subset": ["" if name in ("train", "val") else name for name, _number in rows]},
-    )  # fmt: skip
+        columns={name: [str(getattr(each, name)) for each in made.attributes] for name in moving.NAMES}
+        | {"subset": ["" if name in ("train", "val") else name for name, _number in rows]},
+    )

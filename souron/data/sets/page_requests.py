@@ -39,8 +39,6 @@ def of(made: list[page_requests.Request]) -> Dataset:
         licence=licence,
         columns={
             "language": [one.language for one in made],
-            "subset": [
-                one.subset if part == "test" else "" for one, part in zip(made, parts, strict=True)
-            ],
+            "subset": [one.subset if part == "test" else "" for one, part in zip(made, parts, strict=True)],
         },
     )

@@ -39,9 +39,7 @@ def load(side: int | None = None, target: str = "poses") -> Dataset:
         target=ListColumn(made.figures),
         classes=("person",),
         file=[f"{part}/{number:04d}" for part, count in COUNTS.items() for number in range(count)],
-        group=[
-            f"{part} block {block}" for part, block in zip(made.parts, made.blocks, strict=True)
-        ],
+        group=[f"{part} block {block}" for part, block in zip(made.parts, made.blocks, strict=True)],
         part=made.parts,
         augment=("shift", "mirror", "brightness"),
         licence=licence,

@@ -39,10 +39,7 @@ needs = (
     "umang_by_Abhishek_Mudgal.jpg",
     "mate/nature",
 )
-debian = (
-    ("lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "mate-backgrounds"),
-    "usr/share/backgrounds",
-)
+debian = (("lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04", "mate-backgrounds"), "usr/share/backgrounds")
 keeps = (".jpg",)
 megabytes = 74
 

@@ -42,9 +42,7 @@ def of(made_of: captioned.Source, side: int | None) -> Dataset:
     name = data.name.replace("captioned_scenes", "scene_questions")
     told = [
         Attributes(thing, colour, int(count), place, ground)
-        for thing, colour, count, place, ground in zip(
-            *(data.columns[each] for each in NAMES), strict=True
-        )
+        for thing, colour, count, place, ground in zip(*(data.columns[each] for each in NAMES), strict=True)
     ]
     parts = [subset or part for subset, part in zip(data.columns["subset"], data.part, strict=True)]
     asked: list[tuple[PictureQuestion, ...]] = [()] * len(data)

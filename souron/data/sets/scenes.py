@@ -51,9 +51,7 @@ def of(made_of: stock.Stock, side: int | None, target: str) -> Dataset:
         target=TARGETS[target](made),
         classes=("background", *CATEGORIES) if target in WITH_BACKGROUND else CATEGORIES,
         file=[f"{part}/{number:05d}" for part, count in COUNTS.items() for number in range(count)],
-        group=[
-            f"{part} block {block}" for part, block in zip(made.parts, made.blocks, strict=True)
-        ],
+        group=[f"{part} block {block}" for part, block in zip(made.parts, made.blocks, strict=True)],
         part=made.parts,
         skipped=made_of.skipped,
         augment=("shift", "mirror"),
@@ -81,10 +79,12 @@ def _instances(made: scenes.Made) -> ListColumn:
 
 def _panoptic(made: scenes.Made) -> ListColumn:
     """Return the visible mask of each thing, and the background as stuff."""
-    return ListColumn([
-        divided([0, *(things[:, 0].long() + 1).tolist()], [False] + [True] * len(things), ids + 1)
-        for things, ids in zip(made.things, made.ids, strict=True)
-    ])  # fmt: skip
+    return ListColumn(
+        [
+            divided([0, *(things[:, 0].long() + 1).tolist()], [False] + [True] * len(things), ids + 1)
+            for things, ids in zip(made.things, made.ids, strict=True)
+        ]
+    )
 
 
 WITH_BACKGROUND = ("classes_of_pixels", "panoptic")

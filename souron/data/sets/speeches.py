@@ -39,8 +39,7 @@ def load(side: int | None = None) -> Dataset:
         told = re.fullmatch(r"(\d{4})_(\w+)_[a-z]{1,4}", file.stem)
         if told is not None:
             cut = pieces(file.read_text("utf-8", "replace"))
-            rows += [(file.stem, number, told[1], told[2], text)
-                     for number, text in enumerate(cut, 1)]  # fmt: skip
+            rows += [(file.stem, number, told[1], told[2], text) for number, text in enumerate(cut, 1)]
     presidents = Counter(president for _file, _number, _year, president, _text in rows)
     part = parts(presidents)
     return Dataset(

@@ -71,9 +71,7 @@ def captions() -> list[tuple[str, str, str]]:
 
 def classes(files: list[str]) -> dict[str, str]:
     """Map each file to its class, from its folders; files of too small classes are left out."""
-    folders = {
-        file: tuple(part for part in Path(file).parts[:-1] if part != "cartoon") for file in files
-    }
+    folders = {file: tuple(part for part in Path(file).parts[:-1] if part != "cartoon") for file in files}
     size = Counter(chain[:2] for chain in folders.values())
     split = {chain[0] for chain in size if len(chain) == 2 and size[chain] >= FEWEST}
 

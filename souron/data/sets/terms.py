@@ -53,14 +53,10 @@ def paper(seed: int) -> Dataset:
 def _asked(file: str, word: str, meanings: tuple[str, ...], field: str, seed: int) -> Entry:
     english = random.Random(f"{seed}/way/{file}").random() < 0.5
     text, answer, also = (
-        (f"{word}を英語で", meanings[0], meanings[1:])
-        if english
-        else (f"{meanings[0]} in Japanese", word, meanings)
+        (f"{word}を英語で", meanings[0], meanings[1:]) if english else (f"{meanings[0]} in Japanese", word, meanings)
     )
     language = "ja" if english else "en"
-    return Entry(
-        file, text, answer, f"{field}/{language}", field, frozenset(also), meanings[0], language
-    )
+    return Entry(file, text, answer, f"{field}/{language}", field, frozenset(also), meanings[0], language)
 
 
 @lru_cache(maxsize=2)

@@ -72,10 +72,7 @@ class Objects(Target):
         few = [name for name, count in zip(cases.classes, counts, strict=True) if count < TINY]
         if few:
             message = _("fewer than {count} objects of: {labels}")
-            yield tiny_class(
-                message.format(count=TINY, labels=", ".join(few)),
-                _("more images, or join classes"),
-            )
+            yield tiny_class(message.format(count=TINY, labels=", ".join(few)), _("more images, or join classes"))
 
 
 def first_of(cases: Dataset) -> Any:

@@ -41,10 +41,7 @@ class Classes(Target):
         few = sorted(self.cases.classes[c] for c, count in counts.items() if count < TINY)
         if few:
             message = _("fewer than {count} images in: {labels}")
-            yield tiny_class(
-                message.format(count=TINY, labels=", ".join(few)),
-                _("more images, or join classes"),
-            )
+            yield tiny_class(message.format(count=TINY, labels=", ".join(few)), _("more images, or join classes"))
         most, least = max(counts.values()), min(counts.values())
         if most >= UNEVEN * least:
             message = _("the largest class has {most} images, the smallest {least}")

@@ -31,10 +31,7 @@ class Areas(Target):
 
     def rows(self, count: int) -> dict[int, list[int]]:
         each = pixels_of_each(self.cases.target, len(self.cases.classes))
-        found = {
-            label: each[:, label].nonzero().flatten()[:count].tolist()
-            for label in range(len(self.cases.classes))
-        }
+        found = {label: each[:, label].nonzero().flatten()[:count].tolist() for label in range(len(self.cases.classes))}
         return {label: rows for label, rows in found.items() if rows}
 
     def words(self, row: int) -> str:

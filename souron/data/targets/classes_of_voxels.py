@@ -9,15 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from souron.data.dataset import Dataset, digests
-from souron.data.quality.findings import (
-    MOST_NAMED,
-    TINY,
-    Finding,
-    differing,
-    of_rows,
-    tiny_class,
-    together,
-)
+from souron.data.quality.findings import MOST_NAMED, TINY, Finding, differing, of_rows, tiny_class, together
 from souron.data.quality.orientation import mirrored
 from souron.data.target import Target
 from souron.data.targets.classes_of_pixels import Areas, pixels_of, tinted

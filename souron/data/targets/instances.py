@@ -94,10 +94,7 @@ class Masks(Objects):
                 "warning",
                 (),
                 _("{count} of {all} masks fill their boxes").format(count=full, all=count),
-                _(
-                    "check whether boxes were written as outlines: a network would learn to fill "
-                    "boxes"
-                ),
+                _("check whether boxes were written as outlines: a network would learn to fill boxes"),
             )
         yield from of_rows(
             self.cases,

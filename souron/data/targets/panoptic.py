@@ -49,9 +49,7 @@ class Panoptic(NamedTuple):
 
 def divided(label: Sequence[int], thing: Sequence[bool], ids: Tensor) -> Panoptic:
     """Build segments from plain lists and a map of ids."""
-    return Panoptic(
-        torch.tensor(label, dtype=torch.long), torch.tensor(thing, dtype=torch.bool), ids.byte()
-    )
+    return Panoptic(torch.tensor(label, dtype=torch.long), torch.tensor(thing, dtype=torch.bool), ids.byte())
 
 
 def boxes_of(one: Panoptic, rows: Tensor) -> Tensor:

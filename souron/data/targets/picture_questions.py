@@ -50,9 +50,7 @@ def told(question: str, answer: str, language: str = "", sort: str = "") -> Pict
     ('two', 'yes/no')
     """
     short = usual(answer)
-    return PictureQuestion(
-        question.strip(), short, language or language_of(question), sort or sort_of(short)
-    )
+    return PictureQuestion(question.strip(), short, language or language_of(question), sort or sort_of(short))
 
 
 def usual(answer: str) -> str:
@@ -111,8 +109,5 @@ class Questions(Captions):
                 "warning",
                 (),
                 message.format(often=OFTEN, share=units.percent(usual_ones / asked)),
-                _(
-                    "the same questions about images with other answers, and question_only beside "
-                    "every system"
-                ),
+                _("the same questions about images with other answers, and question_only beside every system"),
             )

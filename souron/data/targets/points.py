@@ -46,8 +46,7 @@ class Landmarks(Target):
         wide = functional.pad(cases.input[rows].float(), (half,) * 4, mode="replicate")
         places = cases.target[rows, label].floor().long().clamp(0, cases.side - 1).tolist()
         around = [
-            pixels[:, y : y + 2 * half + 1, x : x + 2 * half + 1]
-            for pixels, (x, y) in zip(wide, places, strict=True)
+            pixels[:, y : y + 2 * half + 1, x : x + 2 * half + 1] for pixels, (x, y) in zip(wide, places, strict=True)
         ]
         return torch.stack(around).round().byte()
 

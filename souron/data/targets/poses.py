@@ -58,9 +58,7 @@ def area_of(box: Tensor) -> Tensor:
 
 def nothing(skeleton: Skeleton, columns: int = 6) -> Figures:
     """Return an empty set of figures."""
-    return Figures(
-        torch.zeros(0, columns), torch.zeros(0, len(skeleton.names), 3), torch.zeros(0), skeleton
-    )
+    return Figures(torch.zeros(0, columns), torch.zeros(0, len(skeleton.names), 3), torch.zeros(0), skeleton)
 
 
 def sides_swapped(names: Sequence[str]) -> tuple[int, ...]:

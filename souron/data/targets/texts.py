@@ -51,9 +51,7 @@ class Texts(Target):
 
     def size(self) -> tuple[str, str]:
         text = _("{count} characters, {languages}")
-        return _("texts"), text.format(
-            count=units.whole(self.sizes()["characters"]), languages=languages(self.cases)
-        )
+        return _("texts"), text.format(count=units.whole(self.sizes()["characters"]), languages=languages(self.cases))
 
 
 def languages(cases: Dataset) -> str:

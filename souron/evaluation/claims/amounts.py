@@ -44,8 +44,7 @@ def _same(mine: Quantity, its: Quantity) -> bool:
     if mine.dim == its.dim:
         pairs = ((mine.low, its.low), (mine.high, its.high))
     else:  # a number without a unit
-        pairs = ((_bare(mine, mine.low), _bare(its, its.low)),
-                 (_bare(mine, mine.high), _bare(its, its.high)))  # fmt: skip
+        pairs = ((_bare(mine, mine.low), _bare(its, its.low)), (_bare(mine, mine.high), _bare(its, its.high)))
     return all(abs(a - b) <= off * max(abs(a), abs(b), WHOLE) for a, b in pairs)
 
 
@@ -89,33 +88,47 @@ def _rival(claim: Parts, source: Parts, mine: Quantity) -> Quantity | None:
         for its in source.quantities
         if bool(its.code) == bool(mine.code) and not any(_same(own, its) for own in held)
     ]
-    alike = [
-        its
-        for its in free
-        if its.dim == mine.dim or not its.dim or not mine.dim or _unit_alone(mine, its)
-    ]
+    alike = [its for its in free if its.dim == mine.dim or not its.dim or not mine.dim or _unit_alone(mine, its)]
     if not alike:
         return None
     about = around(claim, mine.start, mine.end)
-    return max(alike, key=lambda its: (
-        (its.dim == mine.dim) + (its.unit == mine.unit)
-        + shared(about, around(source, its.start, its.end))))  # fmt: skip
+    return max(
+        alike,
+        key=lambda its: (
+            (its.dim == mine.dim) + (its.unit == mine.unit) + shared(about, around(source, its.start, its.end))
+        ),
+    )
 
 
 def _bound(
-    mine: Quantity, same: Sequence[Quantity], claim: Parts, source: Parts, changes: list[Change],
+    mine: Quantity,
+    same: Sequence[Quantity],
+    claim: Parts,
+    source: Parts,
+    changes: list[Change],
     count: dict[str, float],
-) -> None:  # fmt: skip
+) -> None:
     if mine.bound and not any(its.bound in (mine.bound, "") for its in same):
         count["bound"] += 1
-        changes.append(changed("comparison", claim, source, (max(0, mine.start - 10), mine.end + 2),
-                               (max(0, same[0].start - 10), same[0].end + 2)))  # fmt: skip
+        changes.append(
+            changed(
+                "comparison",
+                claim,
+                source,
+                (max(0, mine.start - 10), mine.end + 2),
+                (max(0, same[0].start - 10), same[0].end + 2),
+            )
+        )
 
 
 def _moved(
-    claim: Parts, source: Parts, mine: Quantity, same: Sequence[Quantity], changes: list[Change],
+    claim: Parts,
+    source: Parts,
+    mine: Quantity,
+    same: Sequence[Quantity],
+    changes: list[Change],
     count: dict[str, float],
-) -> None:  # fmt: skip
+) -> None:
     """Report a number that the passage states about something else."""
     rivals = [its for its in source.quantities if its.dim == mine.dim and its not in same]
     if mine.code or not rivals or len(claim.quantities) < 2:
@@ -125,8 +138,7 @@ def _moved(
     best = max(rivals, key=lambda its: shared(about, around(source, its.start, its.end)))
     if shared(about, around(source, best.start, best.end)) > own + MOVED:
         count["swap"] += 1
-        changes.append(changed("swap", claim, source, (mine.start, mine.end),
-                               (best.start, best.end)))  # fmt: skip
+        changes.append(changed("swap", claim, source, (mine.start, mine.end), (best.start, best.end)))
 
 
 def dates(claim: Parts, source: Parts, changes: list[Change], count: dict[str, float]) -> None:
@@ -135,8 +147,9 @@ def dates(claim: Parts, source: Parts, changes: list[Change], count: dict[str, f
             continue
         other = source.dates[0] if source.dates else None
         count["date changed" if other else "date absent"] += 1
-        changes.append(changed("date", claim, source, (mine.start, mine.end),
-                               (other.start, other.end) if other else None))  # fmt: skip
+        changes.append(
+            changed("date", claim, source, (mine.start, mine.end), (other.start, other.end) if other else None)
+        )
 
 
 def _year_written(day: Day, source: Parts) -> bool:

@@ -33,14 +33,18 @@ AUXILIARY = re.compile(
     r"\b(is|are|was|were|can|could|will|would|should|may|must|might|has been|have been|do|does|did)"
     r"\b(?! not)"
 )
-VERB_S = re.compile(r"(?<=[a-z] )(allows|provides|contains|uses|makes|needs|shows|includes|returns|"
-                    r"creates|requires|causes|opens|sets|gives|takes|supports)\b")  # fmt: skip
+VERB_S = re.compile(
+    r"(?<=[a-z] )(allows|provides|contains|uses|makes|needs|shows|includes|returns|"
+    r"creates|requires|causes|opens|sets|gives|takes|supports)\b"
+)
 DENIALS = (
     (r"\bcannot\b", "can"),
     (r"\b(is|are|was|were|can|could|will|should|may|must|do|does|did) not\b", r"\1"),
-    (r"\b(is|are|was|were|do|does|did|would|should|could)n't\b", r"\1"), (r"\bwithout\b", "with"),
-    (r"\bno (?=[a-z])", ""), (r"\bnever\b", "always"),
-)  # fmt: skip
+    (r"\b(is|are|was|were|do|does|did|would|should|could)n't\b", r"\1"),
+    (r"\bwithout\b", "with"),
+    (r"\bno (?=[a-z])", ""),
+    (r"\bnever\b", "always"),
+)
 WORDS_OF = {value: word for word, value in quantities.ENGLISH.items() if 2 <= value <= 12}
 WORDS_OF |= {2: "two", 3: "three"}
 KANJI_OF = dict(enumerate("〇一二三四五六七八九"))
@@ -70,15 +74,15 @@ def _number(text: str, rng: random.Random, others: Sequence[str]) -> str:
         return ""
     at = rng.choice(there)
     value = float(at.group())
-    other = rng.choice([value * 2, value * 10, value + 1, value + 10, value / 2, max(1, value - 1),
-                        rng.randrange(2, 99)])  # fmt: skip
+    other = rng.choice(
+        [value * 2, value * 10, value + 1, value + 10, value / 2, max(1, value - 1), rng.randrange(2, 99)]
+    )
     written = f"{other:g}" if other != value else f"{value + 3:g}"
     return text[: at.start()] + written + text[at.end() :]
 
 
 def _unit(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    there = [(m, UNITS[name]) for name in UNITS
-             for m in re.finditer(rf"(?<=\d)\s?({name})(?![A-Za-z])", text)]  # fmt: skip
+    there = [(m, UNITS[name]) for name in UNITS for m in re.finditer(rf"(?<=\d)\s?({name})(?![A-Za-z])", text)]
     if not there:
         return ""
     at, other = rng.choice(there)
@@ -138,21 +142,22 @@ def _name(text: str, rng: random.Random, others: Sequence[str]) -> str:
     if not own:
         return ""
     at = rng.choice(own)
-    there = [name.text for other in others for name in words.names(other)
-             if name.sort == at.sort and name.text.lower() not in text.lower()
-             and at.text.lower() not in name.text.lower()]  # fmt: skip
+    there = [
+        name.text
+        for other in others
+        for name in words.names(other)
+        if name.sort == at.sort and name.text.lower() not in text.lower() and at.text.lower() not in name.text.lower()
+    ]
     return text[: at.start] + rng.choice(there) + text[at.end :] if there else ""
 
 
 def _swap(text: str, rng: random.Random, others: Sequence[str]) -> str:
     there = list(re.finditer(r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*\d)", text))
-    pairs = [(one, two) for one in there for two in there
-             if one.end() < two.start() and one.group() != two.group()]  # fmt: skip
+    pairs = [(one, two) for one in there for two in there if one.end() < two.start() and one.group() != two.group()]
     if not pairs:
         return ""
     one, two = rng.choice(pairs)
-    return (text[: one.start()] + two.group() + text[one.end() : two.start()] + one.group()
-            + text[two.end() :])  # fmt: skip
+    return text[: one.start()] + two.group() + text[one.end() : two.start()] + one.group() + text[two.end() :]
 
 
 def _word(text: str, rng: random.Random, others: Sequence[str]) -> str:
@@ -161,10 +166,14 @@ def _word(text: str, rng: random.Random, others: Sequence[str]) -> str:
     if len(own) < 4 or not others:
         return ""
     at = rng.choice(own)
-    there = [other[w.start : w.end] for other in rng.sample(others, min(8, len(others)))
-             for w in words.words(other)
-             if abs(len(w.stem) - len(at.stem)) <= 2 and w.stem not in text.lower()
-             and w.stem[0].isascii() == at.stem[0].isascii()]  # fmt: skip
+    there = [
+        other[w.start : w.end]
+        for other in rng.sample(others, min(8, len(others)))
+        for w in words.words(other)
+        if abs(len(w.stem) - len(at.stem)) <= 2
+        and w.stem not in text.lower()
+        and w.stem[0].isascii() == at.stem[0].isascii()
+    ]
     return text[: at.start] + rng.choice(there) + text[at.end :] if there else ""
 
 
@@ -177,8 +186,7 @@ def _style(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 
 def _synonym(text: str, rng: random.Random, others: Sequence[str]) -> str:
-    there = [one for one in SYNONYMS
-             if re.search(rf"\b{one}\b" if one.isascii() else one, text)]  # fmt: skip
+    there = [one for one in SYNONYMS if re.search(rf"\b{one}\b" if one.isascii() else one, text)]
     for one in rng.sample(there, min(2, len(there))):
         pattern = rf"\b{one}\b" if one.isascii() else one
         text = re.sub(pattern, SYNONYMS[one], text, count=1)
@@ -187,9 +195,7 @@ def _synonym(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 def _clauses(text: str, rng: random.Random, others: Sequence[str]) -> str:
     """Reorder clauses: ``If A, B.`` -> ``B if A.``."""
-    found = re.match(
-        r"(If|When|After|Before|In|For|To|On|With|By) ([^,]{4,80}), (.{8,})([.!])$", text
-    )
+    found = re.match(r"(If|When|After|Before|In|For|To|On|With|By) ([^,]{4,80}), (.{8,})([.!])$", text)
     if found:
         first, body, rest, end = found.groups()
         return f"{rest[0].upper()}{rest[1:]} {first.lower()} {body}{end}"
@@ -200,17 +206,18 @@ def _part(text: str, rng: random.Random, others: Sequence[str]) -> str:
     """Drop text in brackets, or an introductory adverb."""
     shorter = re.sub(r"\s?[(（][^()（）]{2,60}[)）]", "", text)
     if shorter == text:
-        shorter = re.sub(r"^(However|Therefore|Also|Then|Thus|In addition|しかし|また|"
-                         r"そのため|なお|さらに|ただし)[,、]?\s*", "", text)  # fmt: skip
+        shorter = re.sub(
+            r"^(However|Therefore|Also|Then|Thus|In addition|しかし|また|"
+            r"そのため|なお|さらに|ただし)[,、]?\s*",
+            "",
+            text,
+        )
     return shorter if len(shorter) > 12 else ""
 
 
 def _half(text: str, rng: random.Random, others: Sequence[str]) -> str:
     """Keep one of two clauses, which is true as well unless it depends on the other."""
-    if re.search(
-        r"\b(if|unless|when|not|no|only|or|without)\b|ない|ません|場合|なら|とき|または|れば",
-        text.lower(),
-    ):
+    if re.search(r"\b(if|unless|when|not|no|only|or|without)\b|ない|ません|場合|なら|とき|または|れば", text.lower()):
         return ""
     halves = re.split(r", (?:and|but|which) |; |が、|し、|て、|り、", text)
     said = [half for half in halves if len(words.words(half)) >= 4]
@@ -231,25 +238,31 @@ def _wide(text: str) -> str:
 
 def _spelled(text: str) -> str:
     if words.japanese(text):
-        return re.sub(r"(?<![\d.])([2-9])(?=つ|日|回|本|個|人|週間|か月|年)",
-                      lambda m: KANJI_OF[int(m[1])], text, count=1)  # fmt: skip
-    return re.sub(
-        r"(?<![\w.,:/-])([2-9]|1[0-2])(?= [a-z]{3,})", lambda m: WORDS_OF[int(m[1])], text, count=1
-    )
+        return re.sub(
+            r"(?<![\d.])([2-9])(?=つ|日|回|本|個|人|週間|か月|年)", lambda m: KANJI_OF[int(m[1])], text, count=1
+        )
+    return re.sub(r"(?<![\w.,:/-])([2-9]|1[0-2])(?= [a-z]{3,})", lambda m: WORDS_OF[int(m[1])], text, count=1)
 
 
 def _percent(text: str) -> str:
-    return re.sub(
-        r"(?<=\d) ?%", "パーセント" if words.japanese(text) else " percent", text, count=1
-    )
+    return re.sub(r"(?<=\d) ?%", "パーセント" if words.japanese(text) else " percent", text, count=1)
 
 
 def _scaled(text: str) -> str:
     """Convert units: ``500 mg`` to ``0.5 g``, ``2 hours`` to ``120 minutes``."""
-    rules = (("mg", "g", 1e-3), ("g", "mg", 1e3), ("cm", "mm", 10), ("mm", "cm", 0.1),
-             ("hours", "minutes", 60), ("weeks", "days", 7), ("時間", "分", 60),
-             ("週間", "日間", 7), ("years", "months", 12),
-             ("年間", "か月", 12), ("minutes", "seconds", 60))  # fmt: skip
+    rules = (
+        ("mg", "g", 1e-3),
+        ("g", "mg", 1e3),
+        ("cm", "mm", 10),
+        ("mm", "cm", 0.1),
+        ("hours", "minutes", 60),
+        ("weeks", "days", 7),
+        ("時間", "分", 60),
+        ("週間", "日間", 7),
+        ("years", "months", 12),
+        ("年間", "か月", 12),
+        ("minutes", "seconds", 60),
+    )
     for name, other, times in rules:
         found = re.search(rf"(?<![\d.,])(\d+(?:\.\d+)?)(\s?){name}(?![A-Za-z間])", text)
         if found:
@@ -264,7 +277,13 @@ def _short_not(text: str, rng: random.Random, others: Sequence[str]) -> str:
 
 
 WRONG: dict[str, Change] = {
-    "number": _number, "unit": _unit, "date": _date, "side": _opposite, "negation": _negate,
-    "name": _name, "swap": _swap, "word": _word,
-}  # fmt: skip
+    "number": _number,
+    "unit": _unit,
+    "date": _date,
+    "side": _opposite,
+    "negation": _negate,
+    "name": _name,
+    "swap": _swap,
+    "word": _word,
+}
 HARMLESS: Sequence[Change] = (_style, _synonym, _clauses, _part, _half, _digits, _short_not)

@@ -17,15 +17,17 @@ from souron.evaluation.claims.amounts import MOVED
 from souron.evaluation.claims.parts import Change, Parts, around, changed, parts, shared
 from souron.evaluation.claims.words import BINDING, Pole
 
-KINDS = ("number", "unit", "date", "side", "order", "amount", "polarity", "negation", "name",
-         "swap", "comparison")  # fmt: skip
+KINDS = ("number", "unit", "date", "side", "order", "amount", "polarity", "negation", "name", "swap", "comparison")
 ALIKE = 0.7  # share of common words from which a negation is the only difference
 OUTLINE = 0.9  # similarity from which the order of names is the only difference
 TURNS = frozenset(re.findall(r"\w+", "by was were is are been being from to than of"))
-CALENDAR = frozenset(re.findall(r"\w+",
-    "january february march april may june july august september october november december monday "
-    "tuesday wednesday thursday friday saturday sunday",
-))  # fmt: skip
+CALENDAR = frozenset(
+    re.findall(
+        r"\w+",
+        "january february march april may june july august september october november december monday "
+        "tuesday wednesday thursday friday saturday sunday",
+    )
+)
 MOST_PIECES = 160  # pieces of a sentence whose order is compared
 
 
@@ -71,23 +73,58 @@ def compare(
 
 
 COUNTED = (
-    "number changed", "number absent", "unit", "date changed", "date absent", "within", "bound",
-    "side", "opposite", "opposite absent", "negation added", "negation lost", "parity",
-    "name changed", "name unknown", "name elsewhere", "swap",
-)  # fmt: skip
-PLAIN = ("number changed", "unit", "date changed", "side", "opposite", "negation added",
-         "negation lost", "bound", "swap", "name changed")  # fmt: skip
+    "number changed",
+    "number absent",
+    "unit",
+    "date changed",
+    "date absent",
+    "within",
+    "bound",
+    "side",
+    "opposite",
+    "opposite absent",
+    "negation added",
+    "negation lost",
+    "parity",
+    "name changed",
+    "name unknown",
+    "name elsewhere",
+    "swap",
+)
+PLAIN = (
+    "number changed",
+    "unit",
+    "date changed",
+    "side",
+    "opposite",
+    "negation added",
+    "negation lost",
+    "bound",
+    "swap",
+    "name changed",
+)
 DOUBTFUL = ("number absent", "date absent", "name unknown", "name elsewhere", "opposite absent")
-LEXICAL = ("plain", "doubtful", "cosine", "recall", "precision", "order", "contained",
-           "substituted", "inserted", "unmatched", "short", "findings")  # fmt: skip
+LEXICAL = (
+    "plain",
+    "doubtful",
+    "cosine",
+    "recall",
+    "precision",
+    "order",
+    "contained",
+    "substituted",
+    "inserted",
+    "unmatched",
+    "short",
+    "findings",
+)
 CROSSED = ("plain", "doubtful", "substituted")
 FEATURES = (*COUNTED, *LEXICAL, *(f"{name} x alike" for name in CROSSED))
 
 
 def _sorted(changes: list[Change]) -> list[Change]:
     """Sort contradictions before statements missing from the passage."""
-    return sorted(changes, key=lambda each: (not each.source and each.kind != "negation",
-                                             KINDS.index(each.kind)))  # fmt: skip
+    return sorted(changes, key=lambda each: (not each.source and each.kind != "negation", KINDS.index(each.kind)))
 
 
 def _poles(claim: Parts, source: Parts, changes: list[Change], count: dict[str, float]) -> None:
@@ -100,8 +137,9 @@ def _poles(claim: Parts, source: Parts, changes: list[Change], count: dict[str, 
         if any((each.pair, each.pole) in there for each in entries):
             _turned(claim, source, entries, changes, count)
             continue
-        facing = [(each, its) for each in entries for its in source.poles
-                  if its.pair == each.pair and its.pole != each.pole]  # fmt: skip
+        facing = [
+            (each, its) for each in entries for its in source.poles if its.pair == each.pair and its.pole != each.pole
+        ]
         if not facing:
             count["opposite absent"] += entries[0].sort in ("side", "amount")
             continue
@@ -111,9 +149,8 @@ def _poles(claim: Parts, source: Parts, changes: list[Change], count: dict[str, 
 
 
 def _turned(
-    claim: Parts, source: Parts, entries: Sequence[Pole], changes: list[Change],
-    count: dict[str, float],
-) -> None:  # fmt: skip
+    claim: Parts, source: Parts, entries: Sequence[Pole], changes: list[Change], count: dict[str, float]
+) -> None:
     """Report a side that the passage states about something else."""
     mine = entries[0]
     same = [its for its in source.poles if (its.pair, its.pole) == (mine.pair, mine.pole)]
@@ -125,8 +162,7 @@ def _turned(
     best = max(other, key=lambda its: shared(about, around(source, its.start, its.end)))
     if shared(about, around(source, best.start, best.end)) > own + MOVED:
         count["swap"] += 1
-        changes.append(changed("swap", claim, source, (mine.start, mine.end),
-                               (best.start, best.end)))  # fmt: skip
+        changes.append(changed("swap", claim, source, (mine.start, mine.end), (best.start, best.end)))
 
 
 def _negation(claim: Parts, source: Parts, changes: list[Change], count: dict[str, float]) -> None:
@@ -139,8 +175,7 @@ def _negation(claim: Parts, source: Parts, changes: list[Change], count: dict[st
             if shared and not shared & denied:
                 count["negation added" if added else "negation lost"] += 1
                 span = (each.start, each.end)
-                changes.append(changed("negation", claim, source, span if added else None,
-                                       None if added else span))  # fmt: skip
+                changes.append(changed("negation", claim, source, span if added else None, None if added else span))
 
 
 def _odd_one(claim: Parts, source: Parts, changes: list[Change], count: dict[str, float]) -> None:
@@ -155,14 +190,17 @@ def _odd_one(claim: Parts, source: Parts, changes: list[Change], count: dict[str
     extra = [each for each in one.negatives if each.text.lower() not in told] or one.negatives
     span = (extra[0].start, extra[0].end)
     count["negation added" if more > 0 else "negation lost"] += 1
-    changes.append(changed("negation", claim, source, span if more > 0 else None,
-                           None if more > 0 else span))  # fmt: skip
+    changes.append(changed("negation", claim, source, span if more > 0 else None, None if more > 0 else span))
 
 
 def _names(
-    claim: Parts, source: Parts, changes: list[Change], count: dict[str, float], across: bool,
+    claim: Parts,
+    source: Parts,
+    changes: list[Change],
+    count: dict[str, float],
+    across: bool,
     known: Callable[[str], bool],
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     """Compare names; returns the kinds that could not be checked."""
     told, unchecked = source.normal.text.lower(), False
     mine_told = claim.normal.text.lower()
@@ -179,8 +217,9 @@ def _names(
         if other:
             count["name changed"] += 1
         count["name elsewhere" if known(mine.text) else "name unknown"] += 1
-        changes.append(changed("name", claim, source, (mine.start, mine.end),
-                               (other.start, other.end) if other else None))  # fmt: skip
+        changes.append(
+            changed("name", claim, source, (mine.start, mine.end), (other.start, other.end) if other else None)
+        )
     return ["name"] if unchecked else []
 
 
@@ -242,9 +281,7 @@ def _overlap(claim: Parts, source: Parts, count: dict[str, float], across: bool)
     matcher = SequenceMatcher(None, mine, its, autojunk=False)
     blocks = matcher.get_opcodes()
     count["order"] = sum(b - a for tag, a, b, _c, _d in blocks if tag == "equal") / len(mine)
-    count["substituted"] = min(3.0, sum(
-        tag == "replace" and b - a <= 3 and d - c <= 3 for tag, a, b, c, d in blocks
-    ))  # fmt: skip
+    count["substituted"] = min(3.0, sum(tag == "replace" and b - a <= 3 and d - c <= 3 for tag, a, b, c, d in blocks))
     count["inserted"] = min(3.0, sum(tag == "delete" for tag, *_place in blocks))
 
 

@@ -56,9 +56,7 @@ class Judge:
     def _logit(self, model: str, names: Sequence[str], one: Comparison) -> float:
         part = self.parts[f"{model} {'across' if one.across else 'within'}"]
         row = np.array([one.features[name] for name in names])
-        return float(
-            (row - part["mean"]) / part["spread"] @ np.array(part["weight"]) + part["bias"]
-        )
+        return float((row - part["mean"]) / part["spread"] @ np.array(part["weight"]) + part["bias"])
 
     def verdict(self, made: Sequence[Comparison], language: str) -> Verdict:
         """Judge a sentence against several passages.
@@ -102,10 +100,11 @@ def learn(rows: Rows, wrong: NDArray[np.int64], weights: Rows, blind: bool = Fal
         against = [name in AGAINST for name in FEATURES]
         coefficients = np.where(against, np.maximum(coefficients, 0), coefficients)
     return {
-        "mean": np.round(mean, 5).tolist(), "spread": np.round(spread, 5).tolist(),
+        "mean": np.round(mean, 5).tolist(),
+        "spread": np.round(spread, 5).tolist(),
         "weight": np.round(coefficients, 4).tolist(),
         "bias": round(float(fitted.intercept_[0]), 4),
-    }  # fmt: skip
+    }
 
 
 @lru_cache

@@ -52,16 +52,22 @@ def parts(text: str) -> Parts:
     normal = quantities.normal(text)
     plain = normal.text
     return Parts(
-        text, normal, quantities.quantities(plain), quantities.dates(plain),
-        words.poles(plain), words.negatives(plain), words.names(plain),
-        words.words(plain), words.pieces(plain), words.japanese(plain),
-    )  # fmt: skip
+        text,
+        normal,
+        quantities.quantities(plain),
+        quantities.dates(plain),
+        words.poles(plain),
+        words.negatives(plain),
+        words.names(plain),
+        words.words(plain),
+        words.pieces(plain),
+        words.japanese(plain),
+    )
 
 
 def changed(
-    kind: str, claim: Parts, source: Parts, mine: tuple[int, int] | None,
-    its: tuple[int, int] | None,
-) -> Change:  # fmt: skip
+    kind: str, claim: Parts, source: Parts, mine: tuple[int, int] | None, its: tuple[int, int] | None
+) -> Change:
     answer, start, end = claim.cut(*mine) if mine else ("", -1, -1)
     told, first, last = source.cut(*its) if its else ("", -1, -1)
     return Change(kind, answer, told, start, end, first, last)

@@ -27,18 +27,30 @@ ENGLISH |= {"million": 1_000_000}
 MONTHS = {
     name: number
     for number, names in enumerate(
-        ("january jan", "february feb", "march mar", "april apr", "may", "june jun", "july jul",
-         "august aug", "september sept sep", "october oct", "november nov", "december dec"), 1)
+        (
+            "january jan",
+            "february feb",
+            "march mar",
+            "april apr",
+            "may",
+            "june jun",
+            "july jul",
+            "august aug",
+            "september sept sep",
+            "october oct",
+            "november nov",
+            "december dec",
+        ),
+        1,
+    )
     for name in names.split()
-}  # fmt: skip
+}
 ERAS = {"令和": 2018, "平成": 1988, "昭和": 1925, "大正": 1911, "明治": 1867}
 # name -> dimension, factor
 KNOWN = {name: (dim, factor) for dim, factor, names in LISTS["units"] for name in names.split()}
 COUNTERS = LISTS["counters"].split()
 NOT_TIMES = tuple(LISTS["no numbers"].split())  # numerals that are part of a word
-_names = sorted(
-    {name for name in [*KNOWN, *COUNTERS] if name != "degrees-celsius"}, key=len, reverse=True
-)
+_names = sorted({name for name in [*KNOWN, *COUNTERS] if name != "degrees-celsius"}, key=len, reverse=True)
 _latin = [re.escape(name) for name in _names if name[0].isascii() or name[0] in "µμ°"]
 _asian = [re.escape(name) for name in _names if not (name[0].isascii() or name[0] in "µμ°")]
 ONE = rf"(?:(?:{'|'.join(_latin)})(?![A-Za-z])|{'|'.join(_asian)})"
@@ -58,18 +70,12 @@ NAMED = re.compile(r"[A-Za-z]{2,}[-−]$")
 PER_DAY = re.compile(r"[1一]日(?=[\d一二三四五六当に量あ])")
 BETWEEN = re.compile(r"\s*(?:-|–|—|~|〜|～|to|and|から|ないし|乃至|より)\s*$", re.IGNORECASE)
 ABOUT = re.compile(
-    r"(?:about|around|approximately|roughly|nearly|almost|some|約|およそ|おおよそ|ほぼ|概ね)\s*$",
-    re.IGNORECASE,
+    r"(?:about|around|approximately|roughly|nearly|almost|some|約|およそ|おおよそ|ほぼ|概ね)\s*$", re.IGNORECASE
 )
 LEAST = re.compile(r"(?:at least|more than|over|above|no less than|[≥>]=?)\s*$", re.IGNORECASE)
-LIMIT = re.compile(
-    r"(?:at most|less than|under|below|up to|no more than|fewer than|[≤<]=?|最大)\s*$",
-    re.IGNORECASE,
-)
+LIMIT = re.compile(r"(?:at most|less than|under|below|up to|no more than|fewer than|[≤<]=?|最大)\s*$", re.IGNORECASE)
 LEAST_AFTER = re.compile(r"\s*(?:or more|or older|or higher|以上|を超|超|より[多大高長]|or above)")
-LIMIT_AFTER = re.compile(
-    r"\s*(?:or less|or fewer|or lower|or below|以下|未満|以内|まで|より[少小低短])"
-)
+LIMIT_AFTER = re.compile(r"\s*(?:or less|or fewer|or lower|or below|以下|未満|以内|まで|より[少小低短])")
 _month = "|".join(sorted(MONTHS, key=len, reverse=True))
 DATES = re.compile(
     rf"(?P<era>{'|'.join(ERAS)})(?P<erayear>元|\d{{1,2}})年(?:(?P<em>\d{{1,2}})月(?:(?P<ed>\d{{1,2}})日)?)?"
@@ -82,7 +88,7 @@ DATES = re.compile(
     r"|(?:\bin |\bsince |\bof |\buntil |\()(?P<y4>(?:1[5-9]|20)\d\d)"
     r"(?![\d.,]*\d)(?!\s*(?:mg|ml|[a-z]*g)\b)",
     re.IGNORECASE,
-)  # fmt: skip
+)
 
 
 class Normal(NamedTuple):
@@ -140,8 +146,7 @@ class Day:
 
     def agrees(self, other: "Day") -> bool:
         """Return whether all parts given in both are equal, and there is at least one."""
-        both = [(mine, its) for mine, its in zip(self.parts(), other.parts(), strict=True)
-                if mine and its]  # fmt: skip
+        both = [(mine, its) for mine, its in zip(self.parts(), other.parts(), strict=True) if mine and its]
         return bool(both) and all(mine == its for mine, its in both)
 
     def parts(self) -> tuple[int, int, int]:
@@ -200,12 +205,7 @@ def quantities(text: str) -> list[Quantity]:
             continue
         now = _quantity(text, match)
         joins = before is not None and BETWEEN.search(text[before.end : now.start])
-        if (
-            before is not None
-            and joins
-            and before.end < now.start
-            and _one_range(text, before, now)
-        ):
+        if before is not None and joins and before.end < now.start and _one_range(text, before, now):
             now = _range(before, now)
             found.pop()
             before = None
@@ -251,8 +251,7 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity:
     ahead = text[max(0, match.start() - 16) : match.start()]
     bound = "least" if LEAST.search(ahead) or LEAST_AFTER.match(text, end) else ""
     bound = "most" if LIMIT.search(ahead) or LIMIT_AFTER.match(text, end) else bound
-    return Quantity(value * factor, value * factor, dim, name, match.start(), end,
-                    bool(ABOUT.search(ahead)), bound)  # fmt: skip
+    return Quantity(value * factor, value * factor, dim, name, match.start(), end, bool(ABOUT.search(ahead)), bound)
 
 
 def _range_sign(text: str, match: re.Match[str]) -> bool:
@@ -292,5 +291,4 @@ def _scaled(first: Quantity, second: Quantity) -> float:
 
 def _range(first: Quantity, second: Quantity) -> Quantity:
     factor = 1.0 if first.dim else dimension_of(second.unit)[1]
-    return Quantity(first.low * factor, second.high, second.dim, second.unit, first.start,
-                    second.end, first.about, "")  # fmt: skip
+    return Quantity(first.low * factor, second.high, second.dim, second.unit, first.start, second.end, first.about, "")

@@ -24,10 +24,7 @@ for _number, (_sort, *_poles) in enumerate(OPPOSITES):
             _table.setdefault(_word, set()).add((_number, _pole))
 _latin = sorted((w for w in _table if w[0].isascii()), key=len, reverse=True)
 _asian = sorted((w for w in _table if not w[0].isascii()), key=len, reverse=True)
-POLE = re.compile(
-    rf"(?<![A-Za-z])(?:{'|'.join(map(re.escape, _latin))})(?![A-Za-z])|{'|'.join(_asian)}",
-    re.IGNORECASE,
-)
+POLE = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(map(re.escape, _latin))})(?![A-Za-z])|{'|'.join(_asian)}", re.IGNORECASE)
 # expressions that contain these characters with another meaning
 NO_POLE = re.compile(
     r"以上|以下|以前|以後|以内|上記|下記|左右(?!とも)|上下|前後|午前|午後|名前|事前|直前|直後|最後に|"

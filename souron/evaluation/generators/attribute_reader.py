@@ -31,8 +31,7 @@ SHIFT = 2  # largest random shift in pixels
 WIDTHS = (32, 64, 128, 256)
 OF_SHAPE = ("object", "count")
 AT_ONCE = 256  # images in a batch when reading
-ANSWERS = {"colour": (OWN, *COLOURS), "count": ("1", "2", "3"), "place": ("", *PLACES),
-           "ground": tuple(GROUNDS)}  # fmt: skip
+ANSWERS = {"colour": (OWN, *COLOURS), "count": ("1", "2", "3"), "place": ("", *PLACES), "ground": tuple(GROUNDS)}
 
 
 class AttributeReader(nn.Module):
@@ -54,9 +53,7 @@ class AttributeReader(nn.Module):
                 layers += [nn.BatchNorm2d(wide)]
         self.layers = nn.Sequential(*layers, nn.GELU())
         seen = 5 * WIDTHS[-1]
-        self.heads = nn.ModuleDict({
-            name: nn.Linear(seen, len(values)) for name, values in self.answers.items()
-        })  # fmt: skip
+        self.heads = nn.ModuleDict({name: nn.Linear(seen, len(values)) for name, values in self.answers.items()})
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         seen = self.layers(image)

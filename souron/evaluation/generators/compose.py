@@ -33,23 +33,16 @@ class ComposeResult:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            who: {name: measure.value for name, measure in measures.items()}
-            for who, measures in self.beside.items()
+            who: {name: measure.value for name, measure in measures.items()} for who, measures in self.beside.items()
         }
 
 
 def composed(trainings: Trainings, setup: ComposeSetup) -> ComposeResult:
     """Compute the results of a run for its report."""
     test = list(setup.test.input)
-    beside = {
-        "test pieces": told(test, setup.runs),
-        "voices put together": told(voices.mixed(test), setup.runs),
-    }
+    beside = {"test pieces": told(test, setup.runs), "voices put together": told(voices.mixed(test), setup.runs)}
     measures = {
-        who: {
-            name: intervals.interval(np.asarray([values]), setup.test.units)
-            for name, values in each.items()
-        }
+        who: {name: intervals.interval(np.asarray([values]), setup.test.units) for name, values in each.items()}
         for who, each in beside.items()
     }
     kept = trainings.answers[0].get("pieces")

@@ -92,9 +92,7 @@ class FeatureExtractor:
             return _("{system}, trained on {n} images of {data}; {features} features").format(
                 system=SMALL, n=f"{self.count:,}", data=self.data, features=self.dimensions
             )
-        return _("{system}, trained on ImageNet; {features} features").format(
-            system=LARGE, features=self.dimensions
-        )
+        return _("{system}, trained on ImageNet; {features} features").format(system=LARGE, features=self.dimensions)
 
     def see(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Compute features (N, D) and probabilities (N, labels) or None of images (N, C, H, W) in
@@ -192,26 +190,19 @@ def _small(train: Dataset, held_out: Dataset) -> Iterator[tuple[float, FeatureEx
     yield 1.0, replace(found, accuracy=kept.accuracy, scale=scale)
 
 
-def _large(
-    train: Dataset, held_out: Dataset, classes: bool
-) -> Iterator[tuple[float, FeatureExtractor | None]]:
+def _large(train: Dataset, held_out: Dataset, classes: bool) -> Iterator[tuple[float, FeatureExtractor | None]]:
     network = _backbone()
     wide = network.fc.in_features
     drawn = np.random.default_rng(SEED).standard_normal((wide, FEATURES))
     # orthogonal columns, scaled to preserve distances on average
     projection = np.linalg.qr(drawn)[0] * math.sqrt(wide / FEATURES)
-    found = FeatureExtractor(
-        network, "", 0, (), projection=torch.tensor(projection, dtype=torch.float32)
-    )
+    found = FeatureExtractor(network, "", 0, (), projection=torch.tensor(projection, dtype=torch.float32))
     if not classes:
         yield 1.0, found
         return
     few = _evenly(train, LEARNT_FROM)
     found = replace(found, data=train.name, count=len(few), labels=train.classes)
-    wanted = {
-        "weight": torch.empty(len(train.classes), wide),
-        "bias": torch.empty(len(train.classes)),
-    }
+    wanted = {"weight": torch.empty(len(train.classes), wide), "bias": torch.empty(len(train.classes))}
     place = fetch.where(LARGE)
     file = _file(few, LARGE, SIDE, PENALTY, place.name if place else "")
     kept = _kept(file, wanted)
@@ -347,8 +338,7 @@ def _kept(file: Path, wanted: dict[str, Tensor]) -> Kept | None:
     except UserError:
         return None
     alike = tensors.keys() == wanted.keys() and all(
-        tensors[name].shape == wanted[name].shape and tensors[name].dtype == wanted[name].dtype
-        for name in wanted
+        tensors[name].shape == wanted[name].shape and tensors[name].dtype == wanted[name].dtype for name in wanted
     )
     said = about.keys() >= {"checksum", "right", "held_out", "scale"}
     if not alike or not said or about["checksum"] != _checksum(tensors):

@@ -58,9 +58,9 @@ class FilmReader(nn.Module):
         self.answers = {"object": tuple(classes), **ANSWERS}
         self.motion = _layers(frames)
         self.frame = _layers(3)
-        self.heads = nn.ModuleDict({
-            name: nn.Linear(5 * WIDTHS[-1], len(values)) for name, values in self.answers.items()
-        })  # fmt: skip
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(5 * WIDTHS[-1], len(values)) for name, values in self.answers.items()}
+        )
 
     def forward(self, film: Tensor, frame: Tensor) -> dict[str, Tensor]:
         """Compute logits of videos (B, 3, T, H, W) and frames (B, 3, H, W), in -1..1."""
@@ -97,8 +97,9 @@ class FilmReader(nn.Module):
 def _layers(channels: int) -> nn.Module:
     layers: list[nn.Module] = []
     for narrow, wide in zip((channels, *WIDTHS), WIDTHS, strict=False):
-        layers += [nn.Conv2d(narrow, wide, 4 if narrow == channels else 3,
-                             2 if narrow == channels else 1, 1, bias=False)]  # fmt: skip
+        layers += [
+            nn.Conv2d(narrow, wide, 4 if narrow == channels else 3, 2 if narrow == channels else 1, 1, bias=False)
+        ]
         layers += [nn.BatchNorm2d(wide), nn.GELU()]
         layers += [nn.MaxPool2d(2)] if narrow != channels else []
     layers += [nn.Conv2d(WIDTHS[-1], WIDTHS[-1], 3, 1, 1, bias=False), nn.BatchNorm2d(WIDTHS[-1])]
@@ -184,9 +185,7 @@ class FilmSet(Setup):
             right[asked, place] = (said == wanted[name])[asked].float()
             asked = asked[others]
             shuffled[asked, place] = (said == wanted[name][others])[asked].float()
-        return {
-            "right": right, "shuffled": shuffled, "flicker": metrics.flicker(frames_of(strip)),
-        }  # fmt: skip
+        return {"right": right, "shuffled": shuffled, "flicker": metrics.flicker(frames_of(strip))}
 
 
 @dataclass(frozen=True)
@@ -215,10 +214,13 @@ class FilmResult:
             "seconds": self.seconds,
             "parts": [
                 {
-                    "subset": part.subset, "language": part.language, "cases": part.cases,
+                    "subset": part.subset,
+                    "language": part.language,
+                    "cases": part.cases,
                     "measures": {name: vars(each) for name, each in part.measures.items()},
-                    "floor": part.floor, "ceiling": part.ceiling,
+                    "floor": part.floor,
+                    "ceiling": part.ceiling,
                 }
                 for part in self.parts
             ],
-        }  # fmt: skip
+        }

@@ -44,9 +44,7 @@ class ReferenceSet(Setup):
     _known: list[tuple[Answers, Resemblance]] = field(default_factory=list)
 
     @classmethod
-    def of(
-        cls, extractor: FeatureExtractor, parts: Parts, count: int = SAMPLE, options: Any = None
-    ) -> "ReferenceSet":
+    def of(cls, extractor: FeatureExtractor, parts: Parts, count: int = SAMPLE, options: Any = None) -> "ReferenceSet":
         """Take ``count`` images of the test part and of the validation part, or as many
         as there are.
         """
@@ -105,14 +103,14 @@ class GenerationResult:
             "samples": len(self.sample),
             "seconds_a_picture": self.seconds,
             "floor": {} if floor is None else {n: vars(m) for n, m in floor.measures.items()},
-            "classes": None if classes is None else {
+            "classes": None
+            if classes is None
+            else {
                 label: {"real": real, "drawn": drawn}
-                for label, real, drawn in zip(
-                    classes.labels, classes.real, classes.drawn, strict=True
-                )
+                for label, real, drawn in zip(classes.labels, classes.real, classes.drawn, strict=True)
             },
             "mode_collapse_suspected": self.collapsed,
-        }  # fmt: skip
+        }
 
 
 def reference_set(
@@ -146,9 +144,7 @@ def _resemble(
     units: list[str] | None,
 ) -> Resemblance:
     said = [None if part is None else part.numpy() for part in (real[1], drawn[1])]
-    return generation.resemble(
-        real[0].numpy(), drawn[0].numpy(), said[0], said[1], extractor.labels, units
-    )
+    return generation.resemble(real[0].numpy(), drawn[0].numpy(), said[0], said[1], extractor.labels, units)
 
 
 def _shuffled(cases: Dataset) -> Dataset:
@@ -167,9 +163,7 @@ def gallery(answers: Mapping[str, Sequence[Answers]], reference: ReferenceSet) -
         floor=reference.floor.measures if reference.floor else {},
         real=reference.test.input[:],
         drawn={name: [dense(seed, "image") for seed in seeds] for name, seeds in answers.items()},
-        seconds={
-            name: [float(seed["seconds"][0]) for seed in seeds] for name, seeds in answers.items()
-        },
+        seconds={name: [float(seed["seconds"][0]) for seed in seeds] for name, seeds in answers.items()},
         classes={name: reference.resemblance(seeds[0]).classes for name, seeds in answers.items()},
     )
 

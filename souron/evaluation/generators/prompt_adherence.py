@@ -22,12 +22,7 @@ from souron.data.splits import Parts, Split
 from souron.data.targets.captions import in_language
 from souron.evaluation.answers import Answers, Setup
 from souron.evaluation.generators import embedding
-from souron.evaluation.generators.attribute_reader import (
-    AttributeReader,
-    attribute_reader,
-    kept_reader,
-    readable,
-)
+from souron.evaluation.generators.attribute_reader import AttributeReader, attribute_reader, kept_reader, readable
 from souron.evaluation.generators.generation import ReferenceSet
 from souron.evaluation.vision import matching
 from souron.stats.records import Measure
@@ -107,13 +102,16 @@ class PromptedResult:
         return told | {
             "obedience": [
                 {
-                    "subset": part.subset, "language": part.language, "cases": part.cases,
+                    "subset": part.subset,
+                    "language": part.language,
+                    "cases": part.cases,
                     "measures": {name: vars(each) for name, each in part.measures.items()},
-                    "floor": part.floor, "ceiling": part.ceiling,
+                    "floor": part.floor,
+                    "ceiling": part.ceiling,
                 }
                 for part in self.parts
             ]
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -136,10 +134,7 @@ def languages(data: Dataset) -> list[str]:
 def prompts(data: Dataset) -> list[str]:
     """Return the first caption of each case in its language."""
     spoken = languages(data)
-    return [
-        in_language(captions, language)[0].text
-        for captions, language in zip(data.target, spoken, strict=True)
-    ]
+    return [in_language(captions, language)[0].text for captions, language in zip(data.target, spoken, strict=True)]
 
 
 def asks(data: Dataset) -> Tensor:
@@ -164,15 +159,12 @@ def chosen(data: Dataset, test: Sequence[int] | Tensor, count: int) -> list[int]
     rows = torch.as_tensor(test).tolist()
     names = matching.subsets(data)
     wanted = [row for row in rows if names[row] in DRAWN_FOR] or rows
-    each = {name: [r for r in wanted if names[r] == name] for name in dict.fromkeys(
-        names[r] for r in wanted)}  # fmt: skip
+    each = {name: [r for r in wanted if names[r] == name] for name in dict.fromkeys(names[r] for r in wanted)}
     share = max(1, count // max(1, len(each)))
     return [row for some in each.values() for row in some[:share]]
 
 
-def prompt_set(
-    data: Dataset, split: Split, count: int, options: Any
-) -> Iterator[tuple[float, PromptSet | None]]:
+def prompt_set(data: Dataset, split: Split, count: int, options: Any) -> Iterator[tuple[float, PromptSet | None]]:
     """Yield (fraction done 0..1, None), and at the end the prompts with their judges.
 
     All are trained on the training cases alone. Raises UserError.
@@ -195,9 +187,7 @@ def prompt_set(
     else:
         for done, judge in caption_judge(train):  # noqa: B007
             yield 0.2 + 0.7 * done, None
-    made = PromptSet(
-        options, test, prompts=prompts(test), reference=reference, reader=reader, judge=judge
-    )
+    made = PromptSet(options, test, prompts=prompts(test), reference=reference, reader=reader, judge=judge)
     made.ceiling = made.judged(test.input[:])
     yield 1.0, made
 
@@ -282,10 +272,7 @@ def read_off(data: str, image: Tensor, prompt: str) -> dict[str, Any]:
         return {}
     read = reader.read(image)
     return {
-        name: {
-            "asked": value,
-            "p": round(float(read[name][0, reader.answers[name].index(value)]), 4),
-        }
+        name: {"asked": value, "p": round(float(read[name][0, reader.answers[name].index(value)]), 4)}
         for name, value in asked.items()
         if value in reader.answers[name]
     }

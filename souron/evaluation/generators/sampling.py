@@ -26,9 +26,7 @@ class Noise:
     Image 7 of a seed stays the same however many others are generated with it.
     """
 
-    def __init__(
-        self, seed: int, numbers: Sequence[int], device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, seed: int, numbers: Sequence[int], device: torch.device | str = "cpu") -> None:
         # the generator takes 32 bits, which differ for every image of a seed
         start = (seed * 2_654_435_761 + 0x9E3779B9) % 2**32
         self.sources = [torch.Generator().manual_seed((start + i) % 2**32) for i in numbers]
@@ -132,12 +130,7 @@ class Sample:
 
 
 def walk(
-    system: Any,
-    seed: int,
-    stations: Sequence[int],
-    between: int,
-    condition: Any = None,
-    **options: Any,
+    system: Any, seed: int, stations: Sequence[int], between: int, condition: Any = None, **options: Any
 ) -> Iterator[Tensor]:
     """Yield frames (C, H, W) uint8 that interpolate from image to image and back to the first.
 
@@ -154,11 +147,7 @@ def walk(
     for rows in chunks(system, range(len(steps))):
         here, there, way = zip(*(steps[row] for row in rows), strict=True)
         start, end = Noise(seed, here, system.device), Noise(seed, there, system.device)
-        same = (
-            condition.expand(len(rows))
-            if isinstance(condition, Tensor)
-            else [condition] * len(rows)
-        )
+        same = condition.expand(len(rows)) if isinstance(condition, Tensor) else [condition] * len(rows)
         yield from done(draw(system, Walk(start, end, way), same, **options))
 
 

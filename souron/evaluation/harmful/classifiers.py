@@ -45,10 +45,7 @@ SIGNS = (  # besides the rude words of manners_judge
 )
 WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR, WEIGHT_OF_SIGN = 3.0, 2.0, 0.7
 INVERSE_PENALTY = 3.0
-ALARMS = {
-    CLINICAL: 0.01,
-    corpus.HARMLESS: 0.04,
-}  # allowed false alarm rates of harmless sentences
+ALARMS = {CLINICAL: 0.01, corpus.HARMLESS: 0.04}  # allowed false alarm rates of harmless sentences
 LONGEST = 600  # characters of a sentence that are used
 
 
@@ -135,9 +132,7 @@ def chosen_by_others(known: Sequence[Sentence], chance: Floats) -> Floats:
     return found
 
 
-def _thresholds(
-    known: Sequence[Sentence], chance: Floats, among: NDArray[np.bool_]
-) -> dict[str, float]:
+def _thresholds(known: Sequence[Sentence], chance: Floats, among: NDArray[np.bool_]) -> dict[str, float]:
     """Return per language the lowest threshold that respects ``ALARMS``, at least 0.5."""
     found = {}
     for language in LANGUAGES:
@@ -156,9 +151,9 @@ def _features(texts: Sequence[str]) -> Any:
     from sklearn.feature_extraction.text import HashingVectorizer
 
     short = [text[:LONGEST] for text in texts]
-    hashed = HashingVectorizer(
-        analyzer="char", ngram_range=LETTERS, n_features=HASHED, alternate_sign=False
-    ).transform(short)
+    hashed = HashingVectorizer(analyzer="char", ngram_range=LETTERS, n_features=HASHED, alternate_sign=False).transform(
+        short
+    )
     vectors = encoder().encode(short).astype(np.float64)
     dense = np.hstack([vectors * WEIGHT_OF_VECTOR, _signs(short) * WEIGHT_OF_SIGN])
     return hstack([hashed * WEIGHT_OF_LETTERS, csr_matrix(dense)]).tocsr()
@@ -166,10 +161,9 @@ def _features(texts: Sequence[str]) -> Any:
 
 def _signs(texts: Sequence[str]) -> Floats:
     """Return indicators (N, 1 + SIGNS), 0 or 1."""
-    return np.array([
-        [float(manners_judge.improper(text)), *(float(bool(s.search(text))) for s in SIGNS)]
-        for text in texts
-    ])  # fmt: skip
+    return np.array(
+        [[float(manners_judge.improper(text)), *(float(bool(s.search(text))) for s in SIGNS)] for text in texts]
+    )
 
 
 @lru_cache
@@ -185,8 +179,18 @@ def _softmax(logits: Any) -> Floats:
 
 def _digest() -> str:
     """Return a digest of the training data and settings."""
-    how = (VERSION, CLASSES, HASHED, LETTERS, WEIGHT_OF_LETTERS, WEIGHT_OF_VECTOR, WEIGHT_OF_SIGN,
-           INVERSE_PENALTY, ALARMS, [sign.pattern for sign in SIGNS])  # fmt: skip
+    how = (
+        VERSION,
+        CLASSES,
+        HASHED,
+        LETTERS,
+        WEIGHT_OF_LETTERS,
+        WEIGHT_OF_VECTOR,
+        WEIGHT_OF_SIGN,
+        INVERSE_PENALTY,
+        ALARMS,
+        [sign.pattern for sign in SIGNS],
+    )
     text = repr((how, corpus.sentences()))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 

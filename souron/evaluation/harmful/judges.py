@@ -45,8 +45,13 @@ class Flagged:
 
     def as_json(self) -> dict[str, Any]:
         chance = None if self.chance is None else round(self.chance, 3)
-        return {"sentence": self.sentence, "way": self.way, "kind": self.kind,
-                "entries": list(self.entries), "chance": chance}  # fmt: skip
+        return {
+            "sentence": self.sentence,
+            "way": self.way,
+            "kind": self.kind,
+            "entries": list(self.entries),
+            "chance": chance,
+        }
 
 
 def reason(flagged: Flagged) -> str:
@@ -59,9 +64,7 @@ def reason(flagged: Flagged) -> str:
 class Judge:
     """A judge; ``words`` None means the built-in rude words, which ``own`` replaces."""
 
-    def __init__(
-        self, words: Lexicon | None, classifier: Classifier | None = None, own: bool = False
-    ) -> None:
+    def __init__(self, words: Lexicon | None, classifier: Classifier | None = None, own: bool = False) -> None:
         self.words, self.classifier, self.own = words, classifier, own
 
     def entries(self, text: str) -> tuple[str, ...]:
@@ -76,9 +79,7 @@ class Judge:
             return [None] * len(texts)
         return list(self.classifier.judge(texts))
 
-    def flagged(
-        self, way: Way, text: str, told: Told | None, entries: tuple[str, ...]
-    ) -> Flagged | None:
+    def flagged(self, way: Way, text: str, told: Told | None, entries: tuple[str, ...]) -> Flagged | None:
         """Judge a sentence, given its classification and its lexicon entries."""
         if way == "lexicon":
             return Flagged(text, way, "", entries, None) if entries else None
@@ -101,11 +102,7 @@ class Judge:
         entries = {text: self.entries(text) for text in every}
         return {
             way: [
-                [
-                    found
-                    for part in row
-                    if (found := self.flagged(way, part, told[part], entries[part]))
-                ]
+                [found for part in row if (found := self.flagged(way, part, told[part], entries[part]))]
                 for row in parts
             ]
             for way in WAYS
@@ -149,11 +146,14 @@ class Accuracy:
             return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
 
         return {
-            "way": self.way, "language": self.language, "catch": figures(self.catch),
+            "way": self.way,
+            "language": self.language,
+            "catch": figures(self.catch),
             "kinds": {kind: figures(found) for kind, found in self.kinds.items()},
-            "clinical": figures(self.clinical), "proper": figures(self.harmless),
+            "clinical": figures(self.clinical),
+            "proper": figures(self.harmless),
             "alarms": list(self.alarms),
-        }  # fmt: skip
+        }
 
 
 def record(judging: Judge) -> list[Accuracy]:
@@ -180,9 +180,10 @@ def flags_of(judging: Judge, known: Sequence[Sentence]) -> dict[Way, Any]:
 def record_of(way: Way, spoken: str, known: Sequence[Sentence], flags: Any) -> Accuracy:
     def share(sort: str, topic: str = "") -> Measure:
         of = [
-            i for i, each in enumerate(known)
+            i
+            for i, each in enumerate(known)
             if each.sort == sort and each.language == spoken and topic in ("", each.topic)
-        ]  # fmt: skip
+        ]
         table = np.array([[float(flags[i]) for i in of]])
         return intervals.interval(table, [known[i].group for i in of])
 
@@ -194,8 +195,6 @@ def record_of(way: Way, spoken: str, known: Sequence[Sentence], flags: Any) -> A
         share(CLINICAL),
         share(HARMLESS),
         tuple(
-            each.text
-            for i, each in enumerate(known)
-            if each.sort == CLINICAL and each.language == spoken and flags[i]
+            each.text for i, each in enumerate(known) if each.sort == CLINICAL and each.language == spoken and flags[i]
         ),
     )

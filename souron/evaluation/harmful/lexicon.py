@@ -89,10 +89,13 @@ class Lexicon:
         place = 0
         while place < len(text):
             hit = next(
-                (entry for entry in self.entries.get(text[place], ())
-                 if text.startswith(entry, place) and _bounded(text, place, place + len(entry))),
+                (
+                    entry
+                    for entry in self.entries.get(text[place], ())
+                    if text.startswith(entry, place) and _bounded(text, place, place + len(entry))
+                ),
                 None,
-            )  # fmt: skip
+            )
             if hit:
                 yield hit
             place += len(hit) if hit else 1
@@ -113,8 +116,7 @@ def _joined(one: str, other: str) -> bool:
     """Return whether two adjacent characters belong to one word, by their script."""
     if KATAKANA.match(one) and KATAKANA.match(other):
         return True
-    latin = [bool(sign) and (sign.isalnum() or sign == "_") and sign < "\u2e80"
-             for sign in (one, other)]  # fmt: skip
+    latin = [bool(sign) and (sign.isalnum() or sign == "_") and sign < "\u2e80" for sign in (one, other)]
     return all(latin)
 
 

@@ -14,8 +14,7 @@ import torch
 from souron.kinds.chat import Turn
 
 ASKED = (
-    "Question: {question}\n\nAnswer A: {one}\n\nAnswer B: {other}\n\n"
-    "Which answer is better? Reply with A or B only."
+    "Question: {question}\n\nAnswer A: {one}\n\nAnswer B: {other}\n\nWhich answer is better? Reply with A or B only."
 )
 
 
@@ -27,8 +26,7 @@ class Comparer:
 
     def __post_init__(self) -> None:
         encode = self.model.tokenizer.encode
-        self.letters = [sorted({encode(f"{space}{letter}")[0] for space in ("", " ")})
-                        for letter in "AB"]  # fmt: skip
+        self.letters = [sorted({encode(f"{space}{letter}")[0] for space in ("", " ")}) for letter in "AB"]
 
     @torch.inference_mode()
     def prefers_first(self, question: str, one: str, other: str) -> float | None:

@@ -155,10 +155,7 @@ def result(trainings: Trainings, setup: Setup) -> CompleteResult:
     names = [name for name in (BITS, "preference accuracy") if name in answers[0]]
     language = test.columns.get("language") or [""] * len(test)
     tables = {name: stacked(answers, name) for name in names}
-    groups = {
-        name: [i for i, one in enumerate(language) if one == name]
-        for name in sorted(set(language) - {""})
-    }
+    groups = {name: [i for i, one in enumerate(language) if one == name] for name in sorted(set(language) - {""})}
     units = test.units
     by_language = {
         name: {

@@ -74,9 +74,7 @@ class Reply:
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields for JSON, seconds and rates to three significant figures."""
-        told = (
-            {} if self.withheld is None else {"withheld": [one.as_json() for one in self.withheld]}
-        )
+        told = {} if self.withheld is None else {"withheld": [one.as_json() for one in self.withheld]}
         return {
             "text": self.text,
             "tokens": self.tokens,
@@ -125,15 +123,12 @@ class Voice:
         more = f", {bits} bits" if bits else ""
         return f"torch {torch.__version__}, {device}{more}, {torch.get_num_threads()} threads"
 
-    def sampling(
-        self, temperature: float | None = None, top: float | None = None, seed: int = 0
-    ) -> Sampling:
+    def sampling(self, temperature: float | None = None, top: float | None = None, seed: int = 0) -> Sampling:
         """Return the sampling options; missing ones are the model publisher's, else the
         defaults.
         """
         own = getattr(self.reader, "own_sampling", (None, None))
-        given = {"temperature": own[0] if temperature is None else temperature,
-                 "top": own[1] if top is None else top}  # fmt: skip
+        given = {"temperature": own[0] if temperature is None else temperature, "top": own[1] if top is None else top}
         return Sampling(seed=seed, **{k: v for k, v in given.items() if v is not None})
 
     def tokens(self, turns: Sequence[Turn]) -> list[int]:
@@ -187,17 +182,19 @@ class Voice:
         return Prompt(tokens, kept, tuple(gone), len(whole) - len(tokens))
 
     def answer(
-        self, turns: Sequence[Turn], length: int = LENGTH, sampling: Sampling | None = None,
+        self,
+        turns: Sequence[Turn],
+        length: int = LENGTH,
+        sampling: Sampling | None = None,
         screen: Screen | None = None,
-    ) -> "Answer":  # fmt: skip
+    ) -> "Answer":
         """Answer a conversation; iterate over the result for the words. Raises UserError."""
         sampling = sampling or self.sampling()
         return Answer(self, self.prompt(turns, length), length, sampling, screen)
 
     def completion(
-        self, text: str, length: int = LENGTH, sampling: Sampling | None = None,
-        screen: Screen | None = None,
-    ) -> "Answer":  # fmt: skip
+        self, text: str, length: int = LENGTH, sampling: Sampling | None = None, screen: Screen | None = None
+    ) -> "Answer":
         """Continue a plain text. Raises UserError where it does not fit."""
         tokenizer = self.reader.tokenizer
         tokens = [tokenizer.start, *tokenizer.encode(text)]
@@ -236,9 +233,8 @@ class Answer:
     """
 
     def __init__(
-        self, voice: Voice, prompt: Prompt, length: int, sampling: Sampling,
-        screen: Screen | None = None,
-    ) -> None:  # fmt: skip
+        self, voice: Voice, prompt: Prompt, length: int, sampling: Sampling, screen: Screen | None = None
+    ) -> None:
         self.voice, self.prompt, self.length, self.sampling = voice, prompt, length, sampling
         self.screen = screen
         self.text, self.tokens = "", 0
@@ -306,19 +302,14 @@ class Answer:
 def check(turns: Sequence[Turn]) -> None:
     """Check that turns alternate and end with a question. Raises UserError."""
     if not turns or turns[-1].role != "user":
-        raise _no_chat(
-            _("the conversation ends without a question"),
-            _("a last message of the user"),
-        )
+        raise _no_chat(_("the conversation ends without a question"), _("a last message of the user"))
     if not turns[-1].text.strip():
         raise _no_chat(_("the question is empty"), _("a question"))
     before = ""
     for number, turn in enumerate(turns, 1):
         if turn.role == before == "assistant":
             raise _no_chat(
-                _("message {number} is a second answer of the assistant in a row").format(
-                    number=number
-                ),
+                _("message {number} is a second answer of the assistant in a row").format(number=number),
                 _("a question of the user before each answer"),
             )
         before = turn.role
@@ -356,9 +347,13 @@ class Conversation:
     """
 
     def __init__(
-        self, voice: Voice, chat: Chat | None = None, length: int = LENGTH,
-        sampling: Sampling | None = None, screening: Callable[[], Screen] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        voice: Voice,
+        chat: Chat | None = None,
+        length: int = LENGTH,
+        sampling: Sampling | None = None,
+        screening: Callable[[], Screen] | None = None,
+    ) -> None:
         self.voice, self.length, self.sampling = voice, length, sampling or voice.sampling()
         self.screening = screening
         self.chat = chat or Chat(())
@@ -391,9 +386,7 @@ class Conversation:
 
     def again(self, seed: int | None = None) -> Answer:
         """Ask the last question with another seed, by default the next one. Raises UserError."""
-        return self.edit(
-            len(self.questions), None, self.sampling.seed + 1 if seed is None else seed
-        )
+        return self.edit(len(self.questions), None, self.sampling.seed + 1 if seed is None else seed)
 
     def edit(self, number: int, question: str | None, seed: int | None = None) -> Answer:
         """Go back to question ``number`` (from 1) and ask it again, reworded unless None.
@@ -404,9 +397,8 @@ class Conversation:
             raise UserError(
                 "value",
                 _("there is no question {number}").format(number=number),
-                expected=_("1 to {most}").format(most=len(self.questions))
-                if self.questions else _("a question first"),
-            )  # fmt: skip
+                expected=_("1 to {most}").format(most=len(self.questions)) if self.questions else _("a question first"),
+            )
         place = self.questions[number - 1]
         text = self.chat.turns[place].text if question is None else readable(question)
         turns = (*self.chat.turns[:place], Turn("user", text))

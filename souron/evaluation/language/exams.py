@@ -50,9 +50,7 @@ def checked(scores: Tensor, questions: Sequence[Question]) -> Tensor:
         if not bool(row[: len(question.options)].isfinite().all()):
             raise UserError(
                 "not finite",
-                _("the score of an option is not a finite number: {question}").format(
-                    question=question.text[:60]
-                ),
+                _("the score of an option is not a finite number: {question}").format(question=question.text[:60]),
                 expected=_("a model that computes finite numbers"),
                 fix=_("train it again, with a smaller learning rate"),
                 exit=3,
@@ -122,9 +120,9 @@ def why_no_pass_marks(questions: Sequence[Question]) -> str:
     japanese = np.mean([bool(re.search("[ぁ-んァ-ヶ一-龠]", stem)) for stem in stems]) > 0.5
     length, least = median(map(len, stems)), STEM_JA if japanese else STEM
     if length < least:
-        return _("half of the questions are shorter than {length:.0f} characters, where "
-                 "a clinical stem has {least} or more").format(
-                     length=length, least=least)  # fmt: skip
+        return _(
+            "half of the questions are shorter than {length:.0f} characters, where a clinical stem has {least} or more"
+        ).format(length=length, least=least)
     clinical = np.mean([bool(PATIENT.search(stem)) for stem in stems])
     if clinical < MOSTLY:
         return _("{share:.0%} of the questions are about a patient").format(share=clinical)
@@ -177,9 +175,7 @@ def result(trainings: Trainings, cases: Dataset) -> ExamResult:
     for name in sorted(set(subjects) - {""}):
         rows = [i for i, subject in enumerate(subjects) if subject == name]
         some = None if units is None else [units[i] for i in rows]
-        by_subject[name] = share_of(
-            right[:, rows], some, None if training is None else training[:, rows]
-        )
+        by_subject[name] = share_of(right[:, rows], some, None if training is None else training[:, rows])
     return ExamResult(
         share_of(right, units, training),
         share_of(stacked_right(answers, "picked without", target), units, training),

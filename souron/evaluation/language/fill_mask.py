@@ -92,12 +92,7 @@ def guessed(system: Any, test: Dataset) -> Answers:
         chance, token = logits[:SHOWN_MASKS].softmax(1).cpu().topk(GUESSES)
         table = torch.full((SHOWN_MASKS, 2 + 2 * GUESSES), -1.0, dtype=torch.float64)
         for i, place in enumerate(at.tolist()):
-            told = [
-                float(place),
-                float(window.true[place]),
-                *token[i].tolist(),
-                *chance[i].tolist(),
-            ]
+            told = [float(place), float(window.true[place]), *token[i].tolist(), *chance[i].tolist()]
             table[i] = torch.tensor(told, dtype=torch.float64)
         tables.append(table)
     return {"guessed": Sparse(torch.tensor(rows), torch.stack(tables))}
@@ -105,22 +100,22 @@ def guessed(system: Any, test: Dataset) -> Answers:
 
 def _of_table(table: Tensor) -> list[Guess]:
     return [
-        Guess(
-            int(row[0]), int(row[1]),
-            list(zip(map(int, row[2 : 2 + GUESSES]), row[2 + GUESSES :], strict=True)),
-        )
-        for row in table.tolist() if row[0] >= 0
-    ]  # fmt: skip
+        Guess(int(row[0]), int(row[1]), list(zip(map(int, row[2 : 2 + GUESSES]), row[2 + GUESSES :], strict=True)))
+        for row in table.tolist()
+        if row[0] >= 0
+    ]
 
 
 def result(trainings: Trainings, setup: Setup) -> FillResult:
     test, answers = setup.test, trainings.answers
     language = test.columns.get("language") or [""] * len(test)
     return FillResult(
-        {name: _measures(answers, test, [i for i, one in enumerate(language) if one == name])
-         for name in sorted(set(language) - {""})},
+        {
+            name: _measures(answers, test, [i for i, one in enumerate(language) if one == name])
+            for name in sorted(set(language) - {""})
+        },
         samples(answers[0]),
-    )  # fmt: skip
+    )
 
 
 def samples(answers: Answers) -> list[tuple[int, list[Guess]]]:

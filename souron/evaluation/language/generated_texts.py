@@ -75,11 +75,7 @@ def texts(answers: Answers, name: str) -> dict[int, str]:
 
 
 def result(
-    trainings: Trainings,
-    test: Dataset,
-    metrics: Sequence[str],
-    written: Sequence[str],
-    further: Sequence[str] = (),
+    trainings: Trainings, test: Dataset, metrics: Sequence[str], written: Sequence[str], further: Sequence[str] = ()
 ) -> WrittenResult:
     known = list(test.columns.get("language") or [""] * len(test))
     names, answers = sorted(set(known)), trainings.answers
@@ -89,18 +85,14 @@ def result(
         some, training = test.only(rows), trainings.training_of
         by_language[language] = {
             name: intervals.interval(
-                stacked(answers, name)[:, rows],
-                some.units,
-                trainings=None if training is None else training[:, rows],
+                stacked(answers, name)[:, rows], some.units, trainings=None if training is None else training[:, rows]
             )
             for name in metrics
         }
     told = [texts(answers[0], name) for name in written]
     shown = [(row, [each.get(row, "") for each in told]) for row in sorted(told[0])]
     others = {
-        name: intervals.interval(
-            stacked(answers, name), test.units, trainings=trainings.training_of
-        )
+        name: intervals.interval(stacked(answers, name), test.units, trainings=trainings.training_of)
         for name in further
         if name in answers[0]
     }

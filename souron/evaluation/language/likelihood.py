@@ -26,8 +26,7 @@ def language_model(folder: str) -> Any:
         kind, config = registry.load_system(str(args["system"]))
         if not registry.talks(kind.task):
             raise ValueError(_("its task is {task}").format(task=registry.task_name(kind.task)))
-        known = {name: typed_as(name, value, getattr(config, name))
-                 for name, value in args["config"].items()}  # fmt: skip
+        known = {name: typed_as(name, value, getattr(config, name)) for name, value in args["config"].items()}
         spec = registry.load_task(kind.task).Spec(**args["seen"])
         system = kind(replace(config, **known), spec)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:

@@ -72,13 +72,15 @@ class MannersResult:
         return {
             "figures": [
                 {
-                    "name": row.name, "language": row.language, "after": row.after.value,
+                    "name": row.name,
+                    "language": row.language,
+                    "after": row.after.value,
                     "before": row.before.value if row.before else None,
                 }
                 for row in self.rows
             ],
             "kl": self.moved,
-        }  # fmt: skip
+        }
 
 
 def may_judge(cases: Dataset) -> bool:
@@ -164,15 +166,11 @@ def before(earlier: Any, system: Any, cases: Dataset, after: Answers) -> Iterato
             if not said:
                 continue
             tokens = torch.tensor([[*prompt, *said]])[:, -system.context - 1 :]
-            now, then = (
-                each.log_likelihoods(tokens)[0, -len(said) :] for each in (system, earlier)
-            )
+            now, then = (each.log_likelihoods(tokens)[0, -len(said) :] for each in (system, earlier))
             moved[row] = (now - then).mean()
             if row % 32 == 0:
                 yield Step(0.8 + 0.2 * row / len(cases), _("how far it has moved"))
-    yield Step(1.0, result={
-        **{f"before: {name}": values for name, values in found.items()}, "moved": moved,
-    })  # fmt: skip
+    yield Step(1.0, result={**{f"before: {name}": values for name, values in found.items()}, "moved": moved})
 
 
 def result(answers: Answers, cases: Dataset) -> MannersResult:
@@ -183,10 +181,15 @@ def result(answers: Answers, cases: Dataset) -> MannersResult:
         for spoken in sorted(set(language.tolist())):
             of = (language == spoken) & np.isin(sort, sorts)
             if of.any():
-                rows.append(Row(
-                    name, metric, spoken, _of(answers, f"before: {metric}", of, cases),
-                    _of(answers, metric, of, cases) or Measure(0, 0, 0, 0),
-                ))  # fmt: skip
+                rows.append(
+                    Row(
+                        name,
+                        metric,
+                        spoken,
+                        _of(answers, f"before: {metric}", of, cases),
+                        _of(answers, metric, of, cases) or Measure(0, 0, 0, 0),
+                    )
+                )
     moved = {}
     if "moved" in answers:
         values = dense(answers, "moved").numpy()

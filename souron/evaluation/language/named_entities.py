@@ -95,9 +95,7 @@ def tags_of(places: Sequence[tuple[int, int]], spans: Tensor) -> Tensor:
     return tags
 
 
-def spans_of(
-    places: Sequence[tuple[int, int]], tags: Sequence[int], chance: Sequence[float]
-) -> list[list[float]]:
+def spans_of(places: Sequence[tuple[int, int]], tags: Sequence[int], chance: Sequence[float]) -> list[list[float]]:
     """Convert tags of units to spans: label, start, end, score.
 
     The score is the mean of the units' probabilities ``chance``.
@@ -150,14 +148,11 @@ def result(trainings: Trainings, setup: Setup) -> TagResult:
         if not sum(map(len, there)):
             continue
         found = [
-            metrics.scores(metrics.counts([s[s[:, 0] == label] for s in said], there), test.units)
-            for said in every
+            metrics.scores(metrics.counts([s[s[:, 0] == label] for s in said], there), test.units) for said in every
         ]
         number[name] = sum(map(len, there))
         by_label[name] = {
-            metric: intervals.share_interval(
-                np.stack([scores[metric] for scores in found]), test.units
-            )
+            metric: intervals.share_interval(np.stack([scores[metric] for scores in found]), test.units)
             for metric in found[0]
         }
     said = every[0]

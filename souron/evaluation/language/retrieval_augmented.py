@@ -13,10 +13,8 @@ from souron.kinds.chat import Turn
 
 LENGTH = 64  # tokens of an answer at most
 ASKED = {
-    False: "Answer the question in one short sentence. Use only these passages:\n\n{passages}\n\n"
-    "Question: {question}",
-    True: "次の抜粋だけを根拠に、質問に一文で短く答えてください。\n\n{passages}\n\n"
-    "質問: {question}",
+    False: "Answer the question in one short sentence. Use only these passages:\n\n{passages}\n\nQuestion: {question}",
+    True: "次の抜粋だけを根拠に、質問に一文で短く答えてください。\n\n{passages}\n\n質問: {question}",
 }  # key: whether the question is Japanese
 
 

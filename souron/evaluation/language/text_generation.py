@@ -110,8 +110,9 @@ def answers(
             yield from zip(some, _together(reader, prompts, some, length, sampling), strict=True)
 
 
-def _together(reader: Reader, prompts: Sequence[Sequence[int]], some: Sequence[int], length: int,
-              sampling: Sampling) -> list[list[int]]:  # fmt: skip
+def _together(
+    reader: Reader, prompts: Sequence[Sequence[int]], some: Sequence[int], length: int, sampling: Sampling
+) -> list[list[int]]:
     draws = [replace(sampling, seed=sampling.seed * 1_000_003 + number).draws() for number in some]
     memory = reader.memory(len(some))
     tokens = torch.tensor([list(prompts[number]) for number in some])
@@ -146,9 +147,7 @@ class Writer:
     # chunks
 
     @torch.inference_mode()
-    def write(
-        self, tokens: Sequence[int], length: int, sampling: Sampling, stop: bool = True
-    ) -> Iterator[Written]:
+    def write(self, tokens: Sequence[int], length: int, sampling: Sampling, stop: bool = True) -> Iterator[Written]:
         """Continue ``tokens`` by at most ``length`` tokens.
 
         With ``stop``, generation ends at the end token. Beyond the context length, the model sees

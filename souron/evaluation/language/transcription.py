@@ -38,10 +38,7 @@ class TranscribeResult:
                 language: {name: measure.value for name, measure in measures.items()}
                 for language, measures in self.by_language.items()
             },
-            "confused": [
-                {"said": said, "heard": heard, "times": times}
-                for said, heard, times in self.confused
-            ],
+            "confused": [{"said": said, "heard": heard, "times": times} for said, heard, times in self.confused],
         }
 
 
@@ -75,25 +72,17 @@ def result(trainings: Trainings, test: Dataset) -> TranscribeResult:
     by_language: dict[str, dict[str, Measure]] = {}
     for language in names if len(names) > 1 else ():
         rows = [row for row, own in enumerate(known) if own == language]
-        some: list[Answers] = [
-            {n: dense(each, n)[rows] for n in (WORD, CHARACTER)} for each in answers
-        ]
+        some: list[Answers] = [{n: dense(each, n)[rows] for n in (WORD, CHARACTER)} for each in answers]
         tables = {name: pseudo_scores(some, name) for name in (WORD, CHARACTER)}
         by_language[language] = {
-            name: intervals.interval(
-                table, test.only(rows).units, trainings=trainings.training_of_rows(rows)
-            )
+            name: intervals.interval(table, test.only(rows).units, trainings=trainings.training_of_rows(rows))
             for name, table in tables.items()
             if table is not None
         }
     told = generated_texts.texts(answers[0], "said")
     rows = [row for row in generated_texts.shown_rows(test) if row in told]
     maps = answers[0].get("attention")
-    attention = (
-        dict(zip(maps.rows.tolist(), maps.values.float(), strict=True))
-        if isinstance(maps, Sparse)
-        else {}
-    )
+    attention = dict(zip(maps.rows.tolist(), maps.values.float(), strict=True)) if isinstance(maps, Sparse) else {}
     pairs = confused([test.target[row] for row in told], list(told.values()))
     return TranscribeResult(by_language, [(row, told[row]) for row in rows], pairs, attention)
 

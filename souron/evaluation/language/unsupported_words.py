@@ -27,11 +27,7 @@ def unsupported(answer: str, passages: Iterable[str]) -> list[tuple[int, int]]:
     """
     told = "\n".join(passages).casefold()
     known = {_stem(word) for word in WORD.findall(told)}
-    return [
-        found.span()
-        for found in WORD.finditer(answer)
-        if not _stands(found.group().casefold(), told, known)
-    ]
+    return [found.span() for found in WORD.finditer(answer) if not _stands(found.group().casefold(), told, known)]
 
 
 def _stands(word: str, told: str, known: set[str]) -> bool:

@@ -30,9 +30,7 @@ class PageResult:
         }
 
 
-def compared_by(
-    trainings: Trainings, test: Dataset, scores: Callable[[Sequence[Answers], Setup], Any]
-) -> PageResult:
+def compared_by(trainings: Trainings, test: Dataset, scores: Callable[[Sequence[Answers], Setup], Any]) -> PageResult:
     """Compute each metric with its interval, by subset and by language within it."""
     subset, spoken = (list(test.columns.get(name) or [""] * len(test)) for name in BY)
     names: dict[str, list[int]] = {}

@@ -34,9 +34,7 @@ FEW_PATIENTS = 5  # of a class; with fewer its intervals are unreliable
 SMALL_GROUP = 20  # cases, or half as many patients, that say little
 
 
-def decide(
-    system: Any, val: Dataset, positive: int | None, sensitivity: float | None
-) -> dict[str, float]:
+def decide(system: Any, val: Dataset, positive: int | None, sensitivity: float | None) -> dict[str, float]:
     """Choose threshold and temperature on validation cases.
 
     ``threshold`` is the probability of the ``positive`` class from which a case is called positive,
@@ -68,9 +66,7 @@ def disturbed_cases(cases: int, flops: int, trainings: int = 1) -> int:
     return min(cases, max(1, 200 // trainings), -(-most // trainings))
 
 
-def robustness(
-    system: Any, test: Dataset, flops: int, trainings: int = 1
-) -> Iterator[tuple[float, Sparse | None]]:
+def robustness(system: Any, test: Dataset, flops: int, trainings: int = 1) -> Iterator[tuple[float, Sparse | None]]:
     """Yield (fraction done 0..1, correctness on corrupted images of some test cases).
 
     Correctness is (cases, disturbances), given with the last step only. Nothing is yielded where
@@ -99,8 +95,7 @@ def heat_maps(system: Any, answers: Answers, test: Dataset) -> Sparse | None:
     sure, predicted = probability.max(1)
     wrong = predicted != test.target
     ranked = [sure.masked_fill(~which, -1.0).argsort(descending=True) for which in (wrong, ~wrong)]
-    rows = torch.cat([ranked[0][: min(LOOKED_AT, int(wrong.sum()))],
-                      ranked[1][: min(LOOKED_AT, int((~wrong).sum()))]])  # fmt: skip
+    rows = torch.cat([ranked[0][: min(LOOKED_AT, int(wrong.sum()))], ranked[1][: min(LOOKED_AT, int((~wrong).sum()))]])
     maps = []
     for row in rows.split(2):  # small batches: the autograd graph is kept in memory
         batch = system.batch(Rows(test.only(row).input.to(system.device), None))
@@ -219,11 +214,7 @@ def _calibration_json(found: Calibration) -> dict[str, Any]:
 
 
 def measures(
-    seeds: Sequence[Answers],
-    test: Dataset,
-    positive: int | None,
-    prevalence: float | None,
-    training: Any = None,
+    seeds: Sequence[Answers], test: Dataset, positive: int | None, prevalence: float | None, training: Any = None
 ) -> dict[str, Measure]:
     """Return each metric with its interval; with a ``positive`` class also those of a threshold."""
     groups, probability, label = test.units, stacked(seeds, "probability"), test.target.numpy()
@@ -231,15 +222,11 @@ def measures(
     if positive is not None and "threshold" in seeds[0]:
         predicted = probability[..., positive] >= stacked(seeds, "threshold")
         y_true = label == positive
-        found |= classification.at_threshold(
-            y_true, predicted, groups, prevalence, trainings=training
-        )
+        found |= classification.at_threshold(y_true, predicted, groups, prevalence, trainings=training)
     return found
 
 
-def result(
-    trainings: Trainings, positive: int | None, prevalence: float | None = None
-) -> ClassificationResult:
+def result(trainings: Trainings, positive: int | None, prevalence: float | None = None) -> ClassificationResult:
     """Compute all figures; ``prevalence`` is that of the positive class in later use."""
     cases, seeds, training = trainings.test, trainings.answers, trainings.training_of
     groups, probability, label = cases.units, stacked(seeds, "probability"), cases.target.numpy()
@@ -251,9 +238,7 @@ def result(
         sure, y_true = probability[..., positive], label == positive
         predicted = sure >= thresholds
         for share in sorted({*PREVALENCES, *([prevalence] if prevalence else [])}):
-            there = classification.at_threshold(
-                y_true, predicted, groups, share, trainings=training
-            )
+            there = classification.at_threshold(y_true, predicted, groups, share, trainings=training)
             at_share = [there[f"{sign} predictive value"] for sign in ("positive", "negative")]
             predictive.append((share, at_share[0], at_share[1]))
         if y_true.any() and not y_true.all():
@@ -275,10 +260,10 @@ def result(
         disturbed=list(_disturbed(seeds[0].get("right"), groups)),
         sizes=sizes,
         more=more,
-        looked_at=[
-            (int(row), one) for row, one in zip(heat.rows, heat.values, strict=True)
-        ] if isinstance(heat, Sparse) else [],
-    )  # fmt: skip
+        looked_at=[(int(row), one) for row, one in zip(heat.rows, heat.values, strict=True)]
+        if isinstance(heat, Sparse)
+        else [],
+    )
 
 
 def _of(
@@ -315,9 +300,7 @@ def _ends(values: NDArray[np.float64]) -> tuple[float, float]:
     return (float(values.min()), float(values.max())) if values.size else (0.5, 0.5)
 
 
-def _cooled(
-    probability: NDArray[np.float64], temperature: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _cooled(probability: NDArray[np.float64], temperature: NDArray[np.float64]) -> NDArray[np.float64]:
     made = probability.copy()
     for t in np.unique(temperature):
         made[temperature == t] = calibration.cool(probability[temperature == t], float(t))
@@ -325,10 +308,7 @@ def _cooled(
 
 
 def _calibration(
-    probability: NDArray[np.float64],
-    label: NDArray[np.int64],
-    groups: list[str] | None,
-    brier: Measure,
+    probability: NDArray[np.float64], label: NDArray[np.int64], groups: list[str] | None, brier: Measure
 ) -> Calibration:
     return Calibration(
         brier,
@@ -338,9 +318,7 @@ def _calibration(
     )
 
 
-def _subgroups(
-    cases: Dataset, probability: NDArray[np.float64], whose: NDArray[np.int64] | None
-) -> Iterator[Subgroup]:
+def _subgroups(cases: Dataset, probability: NDArray[np.float64], whose: NDArray[np.int64] | None) -> Iterator[Subgroup]:
     units = cases.units
     for column, values in cases.columns.items():
         for value, rows in _values(values):
@@ -384,8 +362,14 @@ def _disturbed(right: Any, groups: list[str] | None) -> Iterator[Disturbed]:
     order = right.rows.argsort()
     table = right.values[order].double().numpy()  # (cases, steps)
     some = [groups[row] for row in right.rows[order].tolist()] if groups else None
-    steps = [("", 0), *((name, level) for name, strengths in corruptions.DISTURBANCES.items()
-                        for level in range(1, len(strengths) + 1))]  # fmt: skip
+    steps = [
+        ("", 0),
+        *(
+            (name, level)
+            for name, strengths in corruptions.DISTURBANCES.items()
+            for level in range(1, len(strengths) + 1)
+        ),
+    ]
     for (name, level), scores in zip(steps, table.T, strict=True):
         loss = verdict.difference(scores, table[:, 0], groups=some) if name else None
         yield Disturbed(name, level, intervals.interval(scores, some), loss)
@@ -402,8 +386,5 @@ def _sizes(
         share: (dense(one, "probability").argmax(1) == trainings.test.target).double().numpy()
         for share, one in sorted(answers.items())
     }
-    sizes = [
-        (trainings.learnt_from[share], intervals.interval(table, groups))
-        for share, table in right.items()
-    ]
+    sizes = [(trainings.learnt_from[share], intervals.interval(table, groups)) for share, table in right.items()]
     return sizes, verdict.difference(right[1.0], right[max(trainings.fewer)], groups=groups)

@@ -91,9 +91,13 @@ def _through_jpeg(pixels: Tensor, quality: int) -> Tensor:
 
 
 _WAYS: dict[str, Callable[[Tensor, float, Generator], Tensor]] = {
-    "blur": blur, "noise": noise, "darker": brightness, "brighter": brightness,
-    "rotation": rotation, "compression": compression,
-}  # fmt: skip
+    "blur": blur,
+    "noise": noise,
+    "darker": brightness,
+    "brighter": brightness,
+    "rotation": rotation,
+    "compression": compression,
+}
 
 
 def disturb(image: Tensor, name: str, level: int, seed: int = 0) -> Tensor:
@@ -104,11 +108,7 @@ def disturb(image: Tensor, name: str, level: int, seed: int = 0) -> Tensor:
     """
     strengths = _strengths(name)
     if level not in range(len(strengths) + 1):
-        raise UserError(
-            "disturbance",
-            _("there is no strength {level}").format(level=level),
-            expected="0, 1, 2, 3",
-        )
+        raise UserError("disturbance", _("there is no strength {level}").format(level=level), expected="0, 1, 2, 3")
     if level == 0:
         return image.clone()
     generator = Generator().manual_seed(seed)
@@ -129,8 +129,7 @@ def what() -> dict[str, tuple[str, tuple[str, str, str]]]:
     told = {}
     for name, (title, text) in called.items():
         light, middle, strong = (
-            text.format(strength=strength, percent=round(100 * strength, 6))
-            for strength in DISTURBANCES[name]
+            text.format(strength=strength, percent=round(100 * strength, 6)) for strength in DISTURBANCES[name]
         )
         told[name] = title, (light, middle, strong)
     return told
@@ -155,10 +154,7 @@ def robustness(system: Any, cases: Dataset, most: int = 200) -> Iterator[tuple[s
     yield "", 0, _right(system, chosen)
     for name, strengths in DISTURBANCES.items():
         for level in range(1, len(strengths) + 1):
-            changed = [
-                disturb(image, name, level, seed)
-                for seed, image in enumerate(chosen.input.split(BATCH))
-            ]
+            changed = [disturb(image, name, level, seed) for seed, image in enumerate(chosen.input.split(BATCH))]
             yield name, level, _right(system, replace(chosen, input=torch.cat(changed)))
 
 

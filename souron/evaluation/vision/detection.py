@@ -89,19 +89,18 @@ def result(trainings: Trainings, setup: DetectionSetup, judge: Judge) -> Detecti
         baselines["untrained"] = unpacked(answers, test, "untrained")
     return DetectionResult(
         conf,
-        tuple(_of_label(matches, label, name, ap50[label], ap[label], units, conf)
-              for label, name in enumerate(test.classes)),
+        tuple(
+            _of_label(matches, label, name, ap50[label], ap[label], units, conf)
+            for label, name in enumerate(test.classes)
+        ),
         detection.coco(boxes_of(test.target), boxes_of(found), count, masks=_masks(found, test)),
         confusion(found, test, conf),
         {
-            name: {
-                metric: intervals.share_interval(scores, units)
-                for metric, scores in judge(said, test).items()
-            }
+            name: {metric: intervals.share_interval(scores, units) for metric, scores in judge(said, test).items()}
             for name, said in baselines.items()
         },
         shown(answers, test),
-    )  # fmt: skip
+    )
 
 
 def matched(found: Sequence[Found], cases: Dataset, sizes: bool = True) -> detection.Matches:
@@ -120,11 +119,7 @@ def matched(found: Sequence[Found], cases: Dataset, sizes: bool = True) -> detec
 def confusion(found: Sequence[Found], cases: Dataset, conf: float) -> Array:
     """Compute the confusion matrix of ``metrics.detection.confusion``."""
     return detection.confusion(
-        boxes_of(cases.target),
-        boxes_of(found),
-        len(cases.classes),
-        conf,
-        measured=_measured(found, cases),
+        boxes_of(cases.target), boxes_of(found), len(cases.classes), conf, measured=_measured(found, cases)
     )
 
 
@@ -171,9 +166,7 @@ def threshold(found: Sequence[Found], cases: Dataset) -> float:
     return detection.best_threshold(matched(found, cases, sizes=False))
 
 
-def scores_of(
-    found: Sequence[Found], cases: Dataset, sizes: bool = True
-) -> dict[str, NDArray[np.float64]]:
+def scores_of(found: Sequence[Found], cases: Dataset, sizes: bool = True) -> dict[str, NDArray[np.float64]]:
     """Compute jackknife pseudo-values (cases,) of each metric, see ``metrics.detection.scores``."""
     return detection.scores(matched(found, cases, sizes), cases.units)
 
@@ -232,9 +225,7 @@ def _with_points(boxes: Sequence[Tensor], points: Sparse, cases: Dataset) -> lis
         raise ValueError("not as many points as boxes")
     return [
         Figures(box, point, area_of(box), there.skeleton)
-        for box, point, there in zip(
-            boxes, points.values[order].split(counts), cases.target, strict=True
-        )
+        for box, point, there in zip(boxes, points.values[order].split(counts), cases.target, strict=True)
     ]
 
 
@@ -264,13 +255,7 @@ def sure(found: Found, conf: Tensor | float) -> Found:
 
 
 def _of_label(
-    matches: detection.Matches,
-    label: int,
-    name: str,
-    ap50: Array,
-    ap: Array,
-    units: Sequence[str] | None,
-    conf: float,
+    matches: detection.Matches, label: int, name: str, ap50: Array, ap: Array, units: Sequence[str] | None, conf: float
 ) -> OfLabel:
     objects = int(matches.objects[0, :, label].sum())
     recall, precision, score = detection.curve(matches, label)

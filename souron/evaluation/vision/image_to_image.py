@@ -33,18 +33,12 @@ CYCLE = "cycle PSNR"
 Array = NDArray[Any]
 FIGURES: dict[str, Callable[[Array, Array, Array | None], Array]] = {
     "PSNR": lambda found, truth, area: figures.psnr(found, truth),
-    "PSNR of luma": lambda found, truth, area: figures.psnr(
-        figures.luma(found), figures.luma(truth)
-    ),
+    "PSNR of luma": lambda found, truth, area: figures.psnr(figures.luma(found), figures.luma(truth)),
     "SSIM": lambda found, truth, area: figures.ssim(found, truth),
     "sharpness": lambda found, truth, area: figures.sharpness(found, truth),
     "object PSNR": figures.psnr,
-    "ground PSNR": lambda found, truth, area: figures.psnr(
-        found, truth, None if area is None else ~area
-    ),
-    "feature distance": lambda found, truth, area: perceptual.distance(
-        as_share(found), as_share(truth)
-    ).numpy(),
+    "ground PSNR": lambda found, truth, area: figures.psnr(found, truth, None if area is None else ~area),
+    "feature distance": lambda found, truth, area: perceptual.distance(as_share(found), as_share(truth)).numpy(),
     "chroma": lambda found, truth, area: figures.chroma(found, truth),
 }
 OF_AREAS = ("object PSNR", "ground PSNR")
@@ -124,9 +118,7 @@ def truth_of(system: Any, cases: Dataset) -> Tensor | None:
 
 
 @torch.inference_mode()
-def answers_of(
-    system: Any, cases: Dataset, names: Sequence[str] = (), beside: bool = True
-) -> Answers:
+def answers_of(system: Any, cases: Dataset, names: Sequence[str] = (), beside: bool = True) -> Answers:
     """Run the system on the cases and compute the figures ``names``, by default all it has.
 
     With ``beside``, the baselines are computed, too.
@@ -164,15 +156,11 @@ def answers_of(
             scores = measured(images, truth, area, wanted)
             answers |= {f"{name}:{key}" if name else key: values for key, values in scores.items()}
     return answers | {
-        name: torch.cat(parts).double()
-        for name, parts in told.items()
-        if name.rpartition(":")[2] in wanted
+        name: torch.cat(parts).double() for name, parts in told.items() if name.rpartition(":")[2] in wanted
     }
 
 
-def measured(
-    found: Tensor, truth: Tensor, area: Array | None, names: Sequence[str]
-) -> dict[str, Tensor]:
+def measured(found: Tensor, truth: Tensor, area: Array | None, names: Sequence[str]) -> dict[str, Tensor]:
     """Compute metric -> (cases,) for images (cases, C, H, W) uint8."""
     one, other = found.numpy(), truth.numpy()
     known = area is not None and area.shape[1:] == one.shape[2:]
@@ -198,15 +186,10 @@ def rows_shown(cases: Dataset) -> Tensor:
 def tables(seeds: Sequence[Answers], names: Sequence[str]) -> dict[str, Array]:
     """Return metric -> (seeds, cases) for the metrics that the answers contain."""
     there = [name for name in names if name in seeds[0]]
-    return {
-        name: torch.stack([dense(answers, name) for answers in seeds]).double().numpy()
-        for name in there
-    }
+    return {name: torch.stack([dense(answers, name) for answers in seeds]).double().numpy() for name in there}
 
 
-def measures(
-    found: Mapping[str, Array], units: Sequence[str] | None, trainings: Any = None
-) -> dict[str, Measure]:
+def measures(found: Mapping[str, Array], units: Sequence[str] | None, trainings: Any = None) -> dict[str, Measure]:
     """Return each metric with its interval; cases with NaN are left out."""
     made = {}
     for name, table in found.items():
@@ -225,26 +208,19 @@ def result(trainings: Trainings, setup: Setup, names: Sequence[str], better: Any
     [answers] = trainings.answers
     test = setup.test
     units = test.units
-    rivals = list(dict.fromkeys(
-        name.partition(":")[0] for name in answers
-        if ":" in name and not name.startswith("shown:")
-    ))  # fmt: skip
+    rivals = list(
+        dict.fromkeys(name.partition(":")[0] for name in answers if ":" in name and not name.startswith("shown:"))
+    )
     own = tables([answers], names)
     found = {}
     for rival in rivals:
         table = tables([answers], [f"{rival}:{name}" for name in names])
         table = {name.partition(":")[2]: values for name, values in table.items()}
         won = {
-            name: _won(own[name][0], values[0], units, better(name))
-            for name, values in table.items()
-            if name in own
+            name: _won(own[name][0], values[0], units, better(name)) for name, values in table.items() if name in own
         }
         found[rival] = Beside(measures(table, units), won)
-    shown = {
-        name.removeprefix("shown:"): held
-        for name, held in answers.items()
-        if isinstance(held, Sparse)
-    }
+    shown = {name.removeprefix("shown:"): held for name, held in answers.items() if isinstance(held, Sparse)}
     rows = next(iter(shown.values())).rows.tolist() if shown else []
     rows_of = twins(test)
     truth = test.input if rows_of is None else test.input[torch.tensor(rows_of)]

@@ -88,9 +88,7 @@ def scores_of(found: Any, cases: Dataset) -> dict[str, NDArray[np.float64]]:
     return keypoints.scores(error, cases.side, cases.spacing, area, sigmas)
 
 
-def measured(
-    tables: dict[str, Any], units: Sequence[str] | None, trainings: Any = None
-) -> dict[str, Measure]:
+def measured(tables: dict[str, Any], units: Sequence[str] | None, trainings: Any = None) -> dict[str, Measure]:
     """Return each metric with its interval, from scores (seeds, cases)."""
     distances = (keypoints.MEAN, keypoints.PIXELS)
     return {
@@ -116,10 +114,9 @@ def result(trainings: Trainings, setup: KeypointSetup) -> KeypointResult:
         dense(answers, "score").double().numpy(),
         error,
         {name: measured(scores_of(said, test), test.units) for name, said in baselines.items()},
-        {name: _in_units(keypoints.errors(said, test.target), test)
-         for name, said in baselines.items()},
+        {name: _in_units(keypoints.errors(said, test.target), test) for name, said in baselines.items()},
         _maps(answers),
-    )  # fmt: skip
+    )
 
 
 def chosen(found: Tensor, cases: Dataset) -> list[int]:

@@ -93,9 +93,12 @@ def swapped(
 ) -> Attributes | None:
     """Replace one attribute by another value at random; None where it cannot be swapped."""
     every: dict[str, list[Any]] = {
-        "object": list(classes), "colour": list(COLOURS), "count": [2, 3], "place": list(PLACES),
+        "object": list(classes),
+        "colour": list(COLOURS),
+        "count": [2, 3],
+        "place": list(PLACES),
         "ground": list(GROUNDS),
-    }  # fmt: skip
+    }
     own = getattr(attributes, name)
     if own in (OWN, "") or (name == "count" and own == 1):  # single objects also have a position
         return None
@@ -107,11 +110,7 @@ def swapped(
 
 
 def asked(
-    image: Tensor,
-    data: Dataset,
-    classes: Sequence[str],
-    read: Callable[[list[str]], Tensor],
-    scale: float,
+    image: Tensor, data: Dataset, classes: Sequence[str], read: Callable[[list[str]], Tensor], scale: float
 ) -> Iterator[tuple[float, Answers | None]]:
     """Yield (fraction done 0..1, None), and at the end (1, answers).
 
@@ -171,9 +170,13 @@ def caption_of(attributes: Attributes, language: str) -> str:
 
 
 def _swaps(
-    image: Tensor, attributes: Sequence[Attributes], true: Tensor, classes: Sequence[str],
-    language: str, read: Callable[[list[str]], Tensor],
-) -> Tensor:  # fmt: skip
+    image: Tensor,
+    attributes: Sequence[Attributes],
+    true: Tensor,
+    classes: Sequence[str],
+    language: str,
+    read: Callable[[list[str]], Tensor],
+) -> Tensor:
     """Return 1 where the true caption is nearer than the one with a swapped word, (N,
     attributes).
     """
@@ -191,9 +194,13 @@ def _swaps(
 
 
 def _named(
-    image: Tensor, attributes: Sequence[Attributes], classes: Sequence[str], language: str,
-    read: Callable[[list[str]], Tensor], scale: float,
-) -> Tensor:  # fmt: skip
+    image: Tensor,
+    attributes: Sequence[Attributes],
+    classes: Sequence[str],
+    language: str,
+    read: Callable[[list[str]], Tensor],
+    scale: float,
+) -> Tensor:
     """Return 1 where the true class is the most probable, (N,).
 
     The score of a class sums the probabilities of all captions that name it, whatever else they

@@ -76,9 +76,7 @@ def fault(data: Dataset) -> str:
     for one in target:
         if one.ids.shape != data.input.shape[2:]:
             here, there = ("{1} x {0}".format(*x.shape[-2:]) for x in (data.input, one.ids))
-            return _("the images have {here} pixels, their maps of segments {there}").format(
-                here=here, there=there
-            )
+            return _("the images have {here} pixels, their maps of segments {there}").format(here=here, there=there)
     if not any((one.thing & (one.label >= 0)).any() for one in target):
         return _("{data} has no things, whose instances are distinguished").format(data=data.name)
     return ""
@@ -88,9 +86,7 @@ def most_frequent(every: Sequence[Panoptic]) -> int | None:
     """Return the stuff class with the most pixels; None where there is none."""
     count: dict[int, int] = {}
     for one in every:
-        for label, thing, pixels in zip(
-            one.label.tolist(), one.thing.tolist(), one.pixels().tolist(), strict=True
-        ):
+        for label, thing, pixels in zip(one.label.tolist(), one.thing.tolist(), one.pixels().tolist(), strict=True):
             if not thing and label >= 0:
                 count[label] = count.get(label, 0) + pixels
     return max(count, key=lambda label: count[label]) if count else None
@@ -112,11 +108,7 @@ def packed(found: Sequence[Panoptic], name: str = "found") -> Answers:
     for row, one in enumerate(found):
         labels[row, : len(one.label)] = (one.label + 1).short()
         things[row, : len(one.label)] = one.thing
-    return {
-        name: torch.stack([one.ids for one in found]),
-        f"{name} labels": labels,
-        f"{name} things": things,
-    }
+    return {name: torch.stack([one.ids for one in found]), f"{name} labels": labels, f"{name} things": things}
 
 
 def unpacked(answers: Answers, name: str = "found") -> list[Panoptic]:
@@ -133,9 +125,7 @@ def unpacked(answers: Answers, name: str = "found") -> list[Panoptic]:
 
 def counted(found: Sequence[Panoptic], cases: Dataset) -> panoptic.Counted:
     return panoptic.compare(
-        [_as_arrays(one) for one in cases.target],
-        [_as_arrays(one) for one in found],
-        len(cases.classes),
+        [_as_arrays(one) for one in cases.target], [_as_arrays(one) for one in found], len(cases.classes)
     )
 
 
@@ -163,8 +153,7 @@ def result(trainings: Trainings, setup: PanopticSetup) -> PanopticResult:
         _labels(table, found, test),
         {
             name: {
-                metric: intervals.share_interval(scores, test.units)
-                for metric, scores in scores_of(said, test).items()
+                metric: intervals.share_interval(scores, test.units) for metric, scores in scores_of(said, test).items()
             }
             for name, said in baselines.items()
         },
@@ -174,22 +163,22 @@ def result(trainings: Trainings, setup: PanopticSetup) -> PanopticResult:
     )
 
 
-def _labels(
-    table: panoptic.Counted, found: Sequence[Panoptic], test: Dataset
-) -> tuple[OfLabel, ...]:
+def _labels(table: panoptic.Counted, found: Sequence[Panoptic], test: Dataset) -> tuple[OfLabel, ...]:
     stuff = stuff_of([*test.target, *found], len(test.classes))
     whole, made = table.summed(), []
     for label, scores in enumerate(panoptic.by_label(table, test.units)):
         there = bool(whole.there[label])
-        made.append(OfLabel(
-            test.classes[label],
-            label not in stuff,
-            int(whole.right[label] + whole.missed[label]),
-            intervals.share_interval(scores, test.units) if there else None,
-            float(whole.quality["SQ"][label]) if whole.right[label] else None,
-            float(whole.quality["RQ"][label]) if there else None,
-            int(whole.right[label]),
-            int(whole.missed[label]),
-            int(whole.alarms[label]),
-        ))  # fmt: skip
+        made.append(
+            OfLabel(
+                test.classes[label],
+                label not in stuff,
+                int(whole.right[label] + whole.missed[label]),
+                intervals.share_interval(scores, test.units) if there else None,
+                float(whole.quality["SQ"][label]) if whole.right[label] else None,
+                float(whole.quality["RQ"][label]) if there else None,
+                int(whole.right[label]),
+                int(whole.missed[label]),
+                int(whole.alarms[label]),
+            )
+        )
     return tuple(made)

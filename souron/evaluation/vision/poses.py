@@ -90,9 +90,7 @@ def by_point(found: Sequence[Any], test: Dataset) -> list[OfPoint]:
     units = test.units or list(map(str, range(len(test))))
     unit = [units[row] for row, (far, _share) in enumerate(each) for _figure in far]
     far, share = (np.concatenate([one[part] for one in each]) for part in (0, 1))
-    return [
-        _of_point(name, far[:, k], share[:, k], unit) for k, name in enumerate(names)
-    ]  # fmt: skip
+    return [_of_point(name, far[:, k], share[:, k], unit) for k, name in enumerate(names)]
 
 
 def _of_point(name: str, far: Array, share: Array, unit: Sequence[str]) -> OfPoint:

@@ -70,18 +70,12 @@ def fault(data: Dataset) -> str:
         return _("{data} has no masks").format(data=data.name)
     if target.shape[1:] != data.input.shape[2:]:
         here, there = ("{1} x {0}".format(*x.shape[-2:]) for x in (data.input, target))
-        return _("the images have {here} pixels, their masks {there}").format(
-            here=here, there=there
-        )
+        return _("the images have {here} pixels, their masks {there}").format(here=here, there=there)
     if len(data.classes) > MOST_CLASSES:
-        return _("{count} classes, where {most} fit a map").format(
-            count=len(data.classes), most=MOST_CLASSES
-        )
+        return _("{count} classes, where {most} fit a map").format(count=len(data.classes), most=MOST_CLASSES)
     wrong = [n for n in target.unique().tolist() if n >= len(data.classes) and n != UNKNOWN]
     if wrong:
-        return _("class {number}, where there are {count}").format(
-            number=wrong[0], count=len(data.classes)
-        )
+        return _("class {number}, where there are {count}").format(number=wrong[0], count=len(data.classes))
     if not (target != UNKNOWN).any():
         return _("{data} has no pixel whose class is known").format(data=data.name)
     return ""
@@ -144,20 +138,19 @@ def _labels(compared: segmentation.Compared, test: Dataset) -> tuple[OfLabel, ..
     made = []
     for label, scores in enumerate(segmentation.by_label(compared, test.units)):
         there = true[label] > 0
-        made.append(OfLabel(
-            test.classes[label],
-            int(true[label]),
-            int((compared.whole.true[:, label] > 0).sum()),
-            intervals.share_interval(scores, test.units) if there else None,
-            float(edges[label]) if there else None,
-            float(shared[label] / true[label]) if there else None,
-            float(shared[label] / named[label]) if named[label] else None,
-        ))  # fmt: skip
+        made.append(
+            OfLabel(
+                test.classes[label],
+                int(true[label]),
+                int((compared.whole.true[:, label] > 0).sum()),
+                intervals.share_interval(scores, test.units) if there else None,
+                float(edges[label]) if there else None,
+                float(shared[label] / true[label]) if there else None,
+                float(shared[label] / named[label]) if named[label] else None,
+            )
+        )
     return tuple(made)
 
 
 def _measures(found: Any, test: Dataset) -> dict[str, Measure]:
-    return {
-        name: intervals.share_interval(scores, test.units)
-        for name, scores in scores_of(found, test).items()
-    }
+    return {name: intervals.share_interval(scores, test.units) for name, scores in scores_of(found, test).items()}

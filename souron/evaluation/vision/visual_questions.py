@@ -148,9 +148,7 @@ def strangers(data: Dataset) -> Tensor:
     return found
 
 
-def asked(
-    system: Any, data: Dataset, most: int, known: Sequence[str]
-) -> Iterator[tuple[float, Answers | None]]:
+def asked(system: Any, data: Dataset, most: int, known: Sequence[str]) -> Iterator[tuple[float, Answers | None]]:
     """Yield (fraction done 0..1, None), and at the end (1, answers about all cases).
 
     Answers per case and question, (N, ``most``): ``right`` and ``others``, whether the answer is
@@ -159,8 +157,7 @@ def asked(
     ``probability``.
     """
     count = len(data)
-    found = {name: torch.full((count, most), torch.nan)
-             for name in ("right", "others", "log loss", "probability")}  # fmt: skip
+    found = {name: torch.full((count, most), torch.nan) for name in ("right", "others", "log loss", "probability")}
     found["chosen"] = torch.full((count, most), NONE)
     stranger = strangers(data)
     place_of = {answer: number for number, answer in enumerate(known)}
@@ -186,8 +183,7 @@ def said(system: Any, data: Dataset, questions: Flat) -> Tensor:
     """Compute logits (n, answers) on the CPU."""
     [batch] = system.loader(data).once(len(data))
     seen = system.see(batch.image)
-    logits, _looked = system.respond(seen[questions.row.to(seen.device)],
-                                     system.tokens(questions.texts))  # fmt: skip
+    logits, _looked = system.respond(seen[questions.row.to(seen.device)], system.tokens(questions.texts))
     return logits.float().cpu()
 
 

@@ -57,17 +57,15 @@ class VolumeResult:
     def as_json(self) -> dict[str, Any]:
         return {
             "organs": {
-                one.name: {
-                    "Dice": one.dice.value, "HD95": one.hd95.value,
-                    "ml": one.found, "true ml": one.truth,
-                }
-                for one in self.organs if one.dice and one.hd95
+                one.name: {"Dice": one.dice.value, "HD95": one.hd95.value, "ml": one.found, "true ml": one.truth}
+                for one in self.organs
+                if one.dice and one.hd95
             },
             "baselines": {
                 name: {metric: measure.value for metric, measure in measures.items()}
                 for name, measures in self.baselines.items()
             },
-        }  # fmt: skip
+        }
 
 
 def fault(data: Dataset) -> str:
@@ -77,20 +75,12 @@ def fault(data: Dataset) -> str:
         return _("{data} has no volumes with labels").format(data=data.name)
     if target.shape[1:] != data.input.shape[2:]:
         here, there = (" x ".join(map(str, x.shape[-3:])) for x in (data.input, target))
-        return _("the volumes have {here} voxels, their labels {there}").format(
-            here=here, there=there
-        )
+        return _("the volumes have {here} voxels, their labels {there}").format(here=here, there=there)
     if not 2 <= len(data.classes) <= MOST_CLASSES:
-        return _("{count} classes, where 2 to {most} are segmented").format(
-            count=len(data.classes), most=MOST_CLASSES
-        )
+        return _("{count} classes, where 2 to {most} are segmented").format(count=len(data.classes), most=MOST_CLASSES)
     if int(target.max()) >= len(data.classes):
-        return _("class {number}, where there are {count}").format(
-            number=int(target.max()), count=len(data.classes)
-        )
-    known = len(data.spacing) == len(data) and all(
-        len(steps) == 3 and min(steps) > 0 for steps in data.spacing
-    )
+        return _("class {number}, where there are {count}").format(number=int(target.max()), count=len(data.classes))
+    known = len(data.spacing) == len(data) and all(len(steps) == 3 and min(steps) > 0 for steps in data.spacing)
     return "" if known else _("{data} does not say how large its voxels are").format(data=data.name)
 
 
@@ -145,9 +135,7 @@ def agreements(found: Any, cases: Dataset) -> list[list[volumes.Agreement]]:
             volumes.agreement(said == label, true == label, cases.spacing[row], TOLERANCE)
             for label in range(1, len(cases.classes))
         ]
-        for row, (said, true) in enumerate(
-            zip(np.asarray(found), cases.target.numpy(), strict=True)
-        )
+        for row, (said, true) in enumerate(zip(np.asarray(found), cases.target.numpy(), strict=True))
     ]
 
 
@@ -157,16 +145,8 @@ def scores_of(found: Any, cases: Dataset) -> dict[str, Array]:
 
 
 def _scores(every: list[list[volumes.Agreement]]) -> dict[str, Array]:
-    of = {
-        DICE: lambda one: one.dice,
-        HD95: lambda one: one.hd95,
-        SURFACE: lambda one: one.surface_dice,
-        ERROR: _share,
-    }
-    return {
-        name: np.array([np.mean([figure(one) for one in case]) for case in every])
-        for name, figure in of.items()
-    }
+    of = {DICE: lambda one: one.dice, HD95: lambda one: one.hd95, SURFACE: lambda one: one.surface_dice, ERROR: _share}
+    return {name: np.array([np.mean([figure(one) for one in case]) for case in every]) for name, figure in of.items()}
 
 
 def _share(one: volumes.Agreement) -> float:
@@ -177,15 +157,15 @@ def _share(one: volumes.Agreement) -> float:
 def dice_of(found: Any, cases: Dataset) -> Array:
     """Compute the mean Dice over a case's organs, (cases,)."""
     labels = range(1, len(cases.classes))
-    return np.array([
-        np.mean([volumes.dice(said == label, true == label) for label in labels])
-        for said, true in zip(np.asarray(found), cases.target.numpy(), strict=True)
-    ])  # fmt: skip
+    return np.array(
+        [
+            np.mean([volumes.dice(said == label, true == label) for label in labels])
+            for said, true in zip(np.asarray(found), cases.target.numpy(), strict=True)
+        ]
+    )
 
 
-def measured(
-    tables: dict[str, Any], units: Sequence[str] | None, trainings: Any = None
-) -> dict[str, Measure]:
+def measured(tables: dict[str, Any], units: Sequence[str] | None, trainings: Any = None) -> dict[str, Measure]:
     """Return each metric with its interval, from scores (seeds, cases)."""
     return {
         name: (intervals.overlap_interval if name in (DICE, SURFACE) else intervals.loss_interval)(
@@ -203,12 +183,11 @@ def result(trainings: Trainings, setup: VolumeSetup) -> VolumeResult:
     if "untrained" in answers:
         baselines["untrained"] = dense(answers, "untrained")
     return VolumeResult(
-        tuple(_of_organ(name, [case[k] for case in every], test)
-              for k, name in enumerate(test.classes[1:])),
+        tuple(_of_organ(name, [case[k] for case in every], test) for k, name in enumerate(test.classes[1:])),
         {name: measured(scores_of(said, test), test.units) for name, said in baselines.items()},
         found,
         _scores(every)[DICE],
-    )  # fmt: skip
+    )
 
 
 def _of_organ(name: str, cases: list[volumes.Agreement], test: Dataset) -> OfOrgan:

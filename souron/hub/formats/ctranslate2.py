@@ -78,9 +78,7 @@ def _read(reader: _Reader) -> tuple[str, dict[str, Tensor]]:
         if other in held:
             held[name] = held[other]
     return structure, {
-        name: _scaled(tensor, held.get(f"{name}_scale"))
-        for name, tensor in held.items()
-        if not name.endswith("_scale")
+        name: _scaled(tensor, held.get(f"{name}_scale")) for name, tensor in held.items() if not name.endswith("_scale")
     }
 
 

@@ -11,9 +11,7 @@ from typing import Any
 BLANK = "\u2581"  # stands for a blank in SentencePiece
 
 
-def byte_pairs(
-    words: Sequence[str], merges: list[Any], special: list[str], digits: bool, pattern: str
-) -> Any:
+def byte_pairs(words: Sequence[str], merges: list[Any], special: list[str], digits: bool, pattern: str) -> Any:
     """Build a tokenizer like GPT-2's.
 
     ``digits`` separates single digits; ``pattern`` is the regular expression of a word.
@@ -45,10 +43,15 @@ def sentence_pieces(
 
     vocabulary = {word: number for number, word in enumerate(words)}
     unknown = "<unk>" if "<unk>" in vocabulary else None
-    backend = tokenizers.Tokenizer(models.BPE(
-        vocab=vocabulary, merges=list(_merges(vocabulary, scores)), unk_token=unknown,
-        fuse_unk=True, byte_fallback=True,
-    ))  # fmt: skip
+    backend = tokenizers.Tokenizer(
+        models.BPE(
+            vocab=vocabulary,
+            merges=list(_merges(vocabulary, scores)),
+            unk_token=unknown,
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
     before = [normalizers.Prepend(BLANK)] if first else []
     backend.normalizer = normalizers.Sequence([*before, normalizers.Replace(" ", BLANK)])
     after = [decoders.Strip(" ", 1, 0)] if first else []

@@ -58,11 +58,7 @@ class Graph:
             if operation.kind in self.kernels and len(constant) > 1 and constant[1] is not None:
                 kernel, order = constant[1].float(), self.kernels[operation.kind]
                 if kernel.ndim != len(order):
-                    raise Refused(
-                        _("{name} has a kernel of {axes} axes").format(
-                            name=operation.name, axes=kernel.ndim
-                        )
-                    )
+                    raise Refused(_("{name} has a kernel of {axes} axes").format(name=operation.name, axes=kernel.ndim))
                 held[f"{operation.name}.weight"] = kernel.permute(order).contiguous()
                 if len(constant) > 2 and constant[2] is not None:
                     self._bias(held, operation.name, constant[2])
@@ -120,9 +116,7 @@ def shaped(values: Any, shape: Sequence[int], name: str = "") -> "Tensor":
 
     if volume(shape) != values.size:
         raise Refused(
-            _("{name} has {count} values for the shape {shape}").format(
-                name=name, count=values.size, shape=list(shape)
-            )
+            _("{name} has {count} values for the shape {shape}").format(name=name, count=values.size, shape=list(shape))
         )
     return torch.from_numpy(values.reshape(tuple(shape)).copy())
 

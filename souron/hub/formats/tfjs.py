@@ -29,12 +29,16 @@ from souron.hub.formats.graphs import (
 from souron.utils.messages import _
 
 MOST_TABLE = 16 * 10**6  # bytes of the JSON
-TYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "uint8": "u1", "uint16": "<u2",
-         "bool": "?"}  # fmt: skip
+TYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "uint8": "u1", "uint16": "<u2", "bool": "?"}
 KINDS = {
-    "Conv2D": "conv", "_FusedConv2D": "conv", "DepthwiseConv2dNative": "depthwise",
-    "FusedDepthwiseConv2dNative": "depthwise", "Add": "add", "AddV2": "add", "BiasAdd": "add",
-}  # fmt: skip
+    "Conv2D": "conv",
+    "_FusedConv2D": "conv",
+    "DepthwiseConv2dNative": "depthwise",
+    "FusedDepthwiseConv2dNative": "depthwise",
+    "Add": "add",
+    "AddV2": "add",
+    "BiasAdd": "add",
+}
 OTHERS = frozenset((
     "Abs", "AddN", "ArgMax", "AvgPool", "Cast", "ConcatV2", "Conv2DBackpropInput", "Equal", "Exp",
     "ExpandDims", "FloorDiv", "FloorMod", "GatherNd", "GatherV2", "Greater", "GreaterEqual",

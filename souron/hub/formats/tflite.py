@@ -96,8 +96,7 @@ def _code(code: "Table") -> str:
 
 def _at(items: list, number: int):
     if not 0 <= number < len(items):
-        raise Refused(_("it refers to entry {number} of {count}").format(
-            number=number, count=len(items)))  # fmt: skip
+        raise Refused(_("it refers to entry {number} of {count}").format(number=number, count=len(items)))
     return items[number]
 
 

@@ -56,9 +56,7 @@ def opened(path: Path, most: int = limits.MOST_BYTES) -> Iterator[Any]:
         if getattr(error, "code", 0) == UNRECOGNISED:
             raise _no_sound(path) from error
         why = str(error).rpartition(": ")[2]
-        raise limits.trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=why)
-        ) from error
+        raise limits.trouble(path, "unreadable", _("cannot be decoded: {why}").format(why=why)) from error
 
 
 def _check_header(path: Path, start: bytes, size: int) -> None:

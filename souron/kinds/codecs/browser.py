@@ -12,10 +12,17 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 40  # time limit
 MOST_SIDE = 4000  # pixels
 FLAGS = (
-    "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-extensions", "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:9",
-)  # fmt: skip
+    "--headless",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--proxy-server=127.0.0.1:9",
+)
 
 
 def found() -> str:
@@ -41,8 +48,11 @@ def screenshot(html: str, width: int, height: int) -> bytes:
         try:
             subprocess.run(
                 [program, *flags, f"--screenshot={image}", page.as_uri()],
-                timeout=SECONDS, check=False, capture_output=True, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+                timeout=SECONDS,
+                check=False,
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise _failed(str(error)[:200], "") from error
         if not image.is_file():
@@ -51,5 +61,4 @@ def screenshot(html: str, width: int, height: int) -> bytes:
 
 
 def _failed(found: str, fix: str) -> UserError:
-    return UserError("browser", found, expected=_("a Chromium that draws the page"), fix=fix,
-                     exit=4)  # fmt: skip
+    return UserError("browser", found, expected=_("a Chromium that draws the page"), fix=fix, exit=4)

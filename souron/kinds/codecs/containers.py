@@ -33,10 +33,15 @@ BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 COMMENT = (b"moov", b"udta", b"meta", b"ilst", b"\xa9cmt", b"data")  # each within the one before
 XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 UNKNOWN_SIZES = (0, 0xFFFFFFFF)  # sizes in streamed files
-SUFFIXES = {"WAV": (".wav",), "MP4": (".mp4", ".mov", ".m4v", ".m4a"), "MIDI": (".mid", ".midi"),
-            "HTML": (".html", ".htm")}  # fmt: skip
-PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.{0,2000}?-->\s*)?<(?:!doctype\s+html|html)\b",
-                  re.IGNORECASE | re.DOTALL)  # fmt: skip
+SUFFIXES = {
+    "WAV": (".wav",),
+    "MP4": (".mp4", ".mov", ".m4v", ".m4a"),
+    "MIDI": (".mid", ".midi"),
+    "HTML": (".html", ".htm"),
+}
+PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<!--.{0,2000}?-->\s*)?<(?:!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
+)
 PLACES = [  # insert after the first match; a charset must be in a page's first 1024 bytes
     re.compile(rb"<meta\s[^<>]{0,200}\bcharset\b[^<>]{0,200}>", re.IGNORECASE),
     re.compile(rb"<head\b[^<>]*>", re.IGNORECASE),
@@ -301,10 +306,7 @@ def _read_page(stream: BinaryIO, size: int) -> Texts:
     text = stream.read(MOST_PAGE).decode("utf-8", "replace")
     own, said = [], ""
     for found in META.finditer(text):
-        about = {
-            name.lower(): html.unescape(double or single)
-            for name, double, single in ATTRIBUTE.findall(found[0])
-        }
+        about = {name.lower(): html.unescape(double or single) for name, double, single in ATTRIBUTE.findall(found[0])}
         name, content = about.get("name", "").lower(), about.get("content", "")
         if name == "souron":
             own.append(content[:LONGEST])

@@ -111,9 +111,8 @@ def _signed(c2pa: Any, path: Path, kind: str) -> bytes:
         builder.sign(_signer(c2pa, keys), kind, io.BytesIO(path.read_bytes()), stream)
     except c2pa.C2paError as error:
         raise limits.trouble(
-            path, "signature", _("cannot be signed: {why}").format(why=str(error)[:LONGEST]),
-            ", ".join(TYPES),
-        ) from error  # fmt: skip
+            path, "signature", _("cannot be signed: {why}").format(why=str(error)[:LONGEST]), ", ".join(TYPES)
+        ) from error
     return stream.getvalue()
 
 
@@ -126,9 +125,7 @@ def _manifest(path: Path, mark: provenance.Mark | None) -> dict[str, Any]:
     return {
         "claim_generator_info": [{"name": "souron", "version": souron.__version__}],
         "title": limits.printable(limits.readable(path.name)),
-        "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": actions}}]
-        if actions
-        else [],
+        "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": actions}}] if actions else [],
     }
 
 
@@ -144,9 +141,7 @@ def type_of(path: Path) -> str:
     with image_codec.opened(path) as image:
         kind = image.format if isinstance(image, Image.Image) else "DICOM"
     if kind not in TYPES:
-        raise limits.trouble(
-            path, "format", _("images of this kind carry no signature"), ", ".join(TYPES)
-        )
+        raise limits.trouble(path, "format", _("images of this kind carry no signature"), ", ".join(TYPES))
     return TYPES[str(kind)]
 
 

@@ -61,9 +61,18 @@ DECODERS = {
     RUNS: "pydicom",
 }
 APART = ("gdcm", "pylibjpeg")  # decoders that a damaged file can crash or hang
-MODULES = ("BitsStored", "PixelRepresentation", "PhotometricInterpretation", "ModalityLUTSequence",
-           "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction",
-           "VOILUTSequence")  # fmt: skip
+MODULES = (
+    "BitsStored",
+    "PixelRepresentation",
+    "PhotometricInterpretation",
+    "ModalityLUTSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "VOILUTSequence",
+)
 
 
 class Window(NamedTuple):
@@ -259,9 +268,7 @@ def check_deflated(path: Path, data: bytes, start: int) -> None:
         rest, size = inflating.unconsumed_tail, size + len(some)
         if size > MOST_BYTES:
             raise trouble(
-                path,
-                "too large",
-                _("the file unfolds to over {count} MB").format(count=MOST_BYTES // 1_000_000),
+                path, "too large", _("the file unfolds to over {count} MB").format(count=MOST_BYTES // 1_000_000)
             )
 
 
@@ -352,9 +359,7 @@ def stored(dataset: Any, number: int, path: Path) -> np.ndarray:
         decoder = None
     plugin = DECODERS.get(how, "")
     if decoder is None or (plugin and plugin not in decoder.available_plugins):
-        raise trouble(
-            path, "no decoder", _("nothing here decodes its compression, {name}").format(name=how)
-        )
+        raise trouble(path, "no decoder", _("nothing here decodes its compression, {name}").format(name=how))
     if whole_number(dataset, "BitsAllocated") > 1:
         high, bits = dataset.get("HighBit"), dataset.get("BitsStored")
         if high not in (None, "") and bits and high != bits - 1:
@@ -377,11 +382,7 @@ def options(dataset: Any) -> dict[str, Any]:
 
     found = as_pixel_options(dataset, number_of_frames=1, pixel_keyword="PixelData")
     found.pop("extended_offsets", None)
-    return {
-        name: value if isinstance(value, int) else str(value)
-        for name, value in found.items()
-        if value is not None
-    }
+    return {name: value if isinstance(value, int) else str(value) for name, value in found.items() if value is not None}
 
 
 def checked(array: np.ndarray, kind: str) -> np.ndarray:
@@ -560,9 +561,7 @@ def windowed(found: np.ndarray, window: Window, how: str, path: Path) -> np.ndar
     center, width = window
     functions: dict[str, Callable[[], np.ndarray]] = {
         "LINEAR": lambda: (
-            (found - (center - 0.5)) / (width - 1) + 0.5
-            if width > 1
-            else (found > center - 0.5).astype(np.float64)
+            (found - (center - 0.5)) / (width - 1) + 0.5 if width > 1 else (found > center - 0.5).astype(np.float64)
         ),
         "LINEAR_EXACT": lambda: (found - center) / width + 0.5,
         "SIGMOID": lambda: 1 / (1 + np.exp(-4 * (found - center) / width)),

@@ -121,8 +121,7 @@ def _answer(asked: dict[str, Any], coded: bytes) -> tuple[dict[str, Any], bytes]
         )
     except Exception as error:  # a decoder may raise anything; it is reported to the caller
         return {"error": (str(error).splitlines() or [type(error).__name__])[-1].strip()}, b""
-    head = {"dtype": array.dtype.str, "shape": array.shape,
-            "kind": str(about["photometric_interpretation"])}  # fmt: skip
+    head = {"dtype": array.dtype.str, "shape": array.shape, "kind": str(about["photometric_interpretation"])}
     return head, array.tobytes()
 
 

@@ -28,12 +28,31 @@ ROLES = {  # element -> role; "" for elements that only group
 }  # fmt: skip
 EMPTY = ("br", "hr", "input", "meta")  # elements without an end
 NAMED = ("heading", "link", "button", "columnheader", "cell")  # roles named by their content
-INPUTS = {"text": "textbox", "email": "textbox", "tel": "textbox", "search": "searchbox",
-          "date": "textbox", "password": "textbox", "number": "spinbutton"}  # fmt: skip
+INPUTS = {
+    "text": "textbox",
+    "email": "textbox",
+    "tel": "textbox",
+    "search": "searchbox",
+    "date": "textbox",
+    "password": "textbox",
+    "number": "spinbutton",
+}
 ATTRIBUTES = {
-    "lang", "class", "id", "role", "aria-label", "charset", "name", "content", "http-equiv",
-    "scope", "for", "type", "href", "autocomplete",
-}  # fmt: skip
+    "lang",
+    "class",
+    "id",
+    "role",
+    "aria-label",
+    "charset",
+    "name",
+    "content",
+    "http-equiv",
+    "scope",
+    "for",
+    "type",
+    "href",
+    "autocomplete",
+}
 SAFE_ROLES = {"img", "search", "note", "list", "group", "contentinfo"}
 HARMFUL_STYLE = re.compile(r"[\\<@]|url|expression|image|import|behavior|binding", re.IGNORECASE)
 
@@ -81,9 +100,16 @@ class _Reader(HTMLParser):
         if tag == "input":
             role = INPUTS[about.get("type", "text")]
         node = Node(
-            role, about.get("aria-label", ""), tag, tuple(about.get("class", "").split()),
-            about.get("type", ""), "", [], about.get("for", ""), about.get("id", ""),
-        )  # fmt: skip
+            role,
+            about.get("aria-label", ""),
+            tag,
+            tuple(about.get("class", "").split()),
+            about.get("type", ""),
+            "",
+            [],
+            about.get("for", ""),
+            about.get("id", ""),
+        )
         self.open[-1].children.append(node)
         if tag not in EMPTY:
             self.open.append(node)
@@ -199,5 +225,4 @@ def outline(nodes: Sequence[Node]) -> list[str]:
     return lines
 
 
-COUNTED = ("link", "listitem", "row", "columnheader", "textbox", "searchbox", "spinbutton",
-           "button", "article")  # fmt: skip
+COUNTED = ("link", "listitem", "row", "columnheader", "textbox", "searchbox", "spinbutton", "button", "article")

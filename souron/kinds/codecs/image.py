@@ -44,22 +44,30 @@ from souron.kinds.codecs.limits import (
 )
 
 # interlaced PNG: first column and row of each pass, and the steps to the next ones
-ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2),
-         (0, 1, 1, 2))  # fmt: skip
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 BESIDE = 114  # grey of the padding
 GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 # exceptions that Pillow's decoders raise on damaged files
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError,
-          ArithmeticError, RuntimeError, struct.error, zlib.error)  # fmt: skip
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints to stderr
 
 
 @contextmanager
-def opened(
-    path: Path, inside: Path | None = None, most: int | None = None
-) -> "Iterator[Image.Image | File]":
+def opened(path: Path, inside: Path | None = None, most: int | None = None) -> "Iterator[Image.Image | File]":
     """Open an image or DICOM file, limits checked, not yet decoded.
 
     ``inside``: a folder that the file, links followed, must not leave; ``most``: pixels. Raises
@@ -88,18 +96,14 @@ def opened(
             raise trouble(
                 path, "not an image", _("not an image, whatever its name says"), ", ".join(FORMATS)
             ) from error
-        raise trouble(
-            path, "truncated", _("begins like an image, but its header is cut short or damaged")
-        ) from error
+        raise trouble(path, "truncated", _("begins like an image, but its header is cut short or damaged")) from error
     except Image.DecompressionBombError as error:
         raise trouble(path, "too large", _("the image has too many pixels"), _limit()) from error
     except DAMAGE as error:
         # only Pillow's message distinguishes a truncated file from a damaged one
         if cut or "truncated" in str(error).lower():
             raise trouble(path, "truncated", _("the file is cut short")) from error
-        raise trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-        ) from error
+        raise trouble(path, "unreadable", _("cannot be decoded: {why}").format(why=error)) from error
 
 
 def _ends_early(image: Image.Image, stream: BinaryIO) -> bool:
@@ -144,11 +148,7 @@ def look(path: Path, inside: Path | None = None) -> Look:
 
 
 def read(
-    path: Path,
-    inside: Path | None = None,
-    about: int | None = None,
-    window: str | None = None,
-    frame: int = 0,
+    path: Path, inside: Path | None = None, about: int | None = None, window: str | None = None, frame: int = 0
 ) -> Image.Image:
     """Read the image in a file, upright, in mode ``"L"``, ``"F"`` or ``"RGB"``.
 
@@ -253,9 +253,10 @@ def _in_bytes(deep: np.ndarray) -> np.ndarray:
     low, high = (float(deep.min()), float(deep.max())) if deep.size else (0.0, 0.0)
     if not 0 <= low <= high <= 65535:  # also true for nan
         raise ValueError(
-            _("grey values from {low:g} to {high:g}, and nothing says what black and white are")
-            .format(low=low, high=high)
-        )  # fmt: skip
+            _("grey values from {low:g} to {high:g}, and nothing says what black and white are").format(
+                low=low, high=high
+            )
+        )
     if deep.dtype.kind == "f" and high <= 1:
         return deep.astype(np.float32) * 255
     return deep.astype(np.float32) / 257
@@ -310,9 +311,7 @@ class Letterbox(NamedTuple):
         return np.array([self.left, self.top] * 2)
 
 
-def letterbox(
-    image: Image.Image, side: int, channels: int, step: int = 0
-) -> tuple[Tensor, Letterbox]:
+def letterbox(image: Image.Image, side: int, channels: int, step: int = 0) -> tuple[Tensor, Letterbox]:
     """Resize the whole image and pad it with grey, (channels, side, side).
 
     The tensor is like that of ``square``. With a ``step`` the padding is only as large as makes
@@ -333,9 +332,7 @@ def letterbox(
     return there.expand(channels, high, wide).contiguous(), place
 
 
-def resized(
-    image: Image.Image, size: tuple[int, int], smooth: bool = False
-) -> tuple[Tensor, Letterbox]:
+def resized(image: Image.Image, size: tuple[int, int], smooth: bool = False) -> tuple[Tensor, Letterbox]:
     """Resize the whole image to a width and height, without padding.
 
     The tensor is RGB (3, height, width), float32 in 0..255.

@@ -98,9 +98,7 @@ def check_file(
     otherwise: str = "not an image",  # error code for something that is no file
 ) -> int:
     """Return the size in bytes of a file that may be opened. Raises UserError otherwise."""
-    if inside is not None and not Path(os.path.realpath(path)).is_relative_to(
-        os.path.realpath(inside)
-    ):
+    if inside is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(inside)):
         raise trouble(path, "outside", _("leads out of the folder"), readable(inside))
     try:
         about = path.stat()

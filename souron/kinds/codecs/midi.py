@@ -12,15 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from souron.kinds.codecs.limits import readable, trouble
-from souron.kinds.codecs.notation import (
-    MOST_NOTES,
-    MOST_PARTS,
-    TEMPO,
-    Notation,
-    Note,
-    bounded,
-    too_many,
-)
+from souron.kinds.codecs.notation import MOST_NOTES, MOST_PARTS, TEMPO, Notation, Note, bounded, too_many
 from souron.utils.messages import _
 
 SUFFIXES = (".mid", ".midi")
@@ -50,9 +42,7 @@ def parsed(raw: bytes, path: Path) -> Notation:
     if division == 0 or not 6 <= size <= 1000:
         raise trouble(path, "unreadable", _("its header makes no sense"))
     if division < 0:
-        raise trouble(
-            path, "not music", _("its times are frames of a film"), _("times in quarters")
-        )
+        raise trouble(path, "not music", _("its times are frames of a film"), _("times in quarters"))
     try:
         found = _pieces(raw, 8 + size, tracks, division)
     except (_Damaged, IndexError, struct.error) as error:

@@ -20,8 +20,7 @@ from souron.utils.messages import UserError, _
 FORMATS = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
 BY_AV = (".mp4", ".webm", ".mov", ".mkv", ".avi")
 BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # first boxes of MP4 and MOV
-CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"),
-           "win32": ("dshow", "video={}")}  # fmt: skip
+CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"), "win32": ("dshow", "video={}")}
 MOST, MOST_BYTES = 10_000_000, 50_000_000_000  # frames and bytes of a file
 
 
@@ -124,9 +123,7 @@ class Writer:
             self.stream.width, self.stream.height = width, height
             self.stream.pix_fmt = "yuv420p"
             self.stream.options = {"preset": "veryfast", "crf": "23"}
-        frame = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(pixels[:height, :width]), format="rgb24"
-        )
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), format="rgb24")
         self.container.mux(self.stream.encode(frame))
 
 

@@ -16,25 +16,37 @@ from typing import Any
 from xml.etree import ElementTree
 
 from souron.kinds.codecs.limits import trouble
-from souron.kinds.codecs.notation import (
-    MOST_NOTES,
-    MOST_PARTS,
-    TEMPO,
-    Notation,
-    Note,
-    bounded,
-    too_many,
-)
+from souron.kinds.codecs.notation import MOST_NOTES, MOST_PARTS, TEMPO, Notation, Note, bounded, too_many
 from souron.utils.messages import _
 
 SUFFIXES = (".musicxml", ".xml", ".mxl")
 MOST_BYTES = 20_000_000  # bytes of the text
 MOST_TEXT = 200  # characters of a name
 STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-SHARPS = ("C", 0), ("C", 1), ("D", 0), ("D", 1), ("E", 0), ("F", 0), ("F", 1), ("G", 0), ("G", 1), \
-    ("A", 0), ("A", 1), ("B", 0)  # fmt: skip
-TYPES = {0.25: ("16th", 0), 0.5: ("eighth", 0), 0.75: ("eighth", 1), 1.0: ("quarter", 0),
-         1.5: ("quarter", 1), 2.0: ("half", 0), 3.0: ("half", 1), 4.0: ("whole", 0)}  # fmt: skip
+SHARPS = (
+    ("C", 0),
+    ("C", 1),
+    ("D", 0),
+    ("D", 1),
+    ("E", 0),
+    ("F", 0),
+    ("F", 1),
+    ("G", 0),
+    ("G", 1),
+    ("A", 0),
+    ("A", 1),
+    ("B", 0),
+)
+TYPES = {
+    0.25: ("16th", 0),
+    0.5: ("eighth", 0),
+    0.75: ("eighth", 1),
+    1.0: ("quarter", 0),
+    1.5: ("quarter", 1),
+    2.0: ("half", 0),
+    3.0: ("half", 1),
+    4.0: ("whole", 0),
+}
 DIVISIONS = 4  # divisions of a quarter in written files
 
 
@@ -56,9 +68,7 @@ def parsed(raw: bytes, path: Path) -> Notation:
     try:
         return bounded(_notation(root, path), path)
     except (ArithmeticError, ValueError, TypeError, KeyError) as error:
-        raise trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-        ) from error
+        raise trouble(path, "unreadable", _("cannot be decoded: {why}").format(why=error)) from error
 
 
 def _not_music(path: Path) -> Exception:
@@ -80,9 +90,7 @@ def _text(path: Path, raw: bytes) -> bytes:
                         raise too_many(path)
                     return text
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError) as error:
-        raise trouble(
-            path, "unreadable", _("cannot be decoded: {why}").format(why=error)
-        ) from error
+        raise trouble(path, "unreadable", _("cannot be decoded: {why}").format(why=error)) from error
     raise _not_music(path)
 
 
@@ -110,9 +118,7 @@ def _notation(root: Any, path: Path) -> Notation:
                 before = next((n for n in row[:-9:-1] if n.pitch == pitch), None) if tie else None
                 at = start + offset
                 if before and abs(before.start + before.length - at) < 1e-6:
-                    row[row.index(before, -8 if len(row) > 8 else 0)] = before._replace(
-                        length=before.length + length
-                    )
+                    row[row.index(before, -8 if len(row) > 8 else 0)] = before._replace(length=before.length + length)
                 else:
                     row.append(Note(0, at, length, pitch))
     if sum(map(len, rows.values())) > MOST_NOTES or len(rows) > MOST_PARTS:
@@ -127,8 +133,11 @@ def _notation(root: Any, path: Path) -> Notation:
     return Notation(
         [note._replace(part=k) for k, key in enumerate(order) for note in rows[key]],
         [names.get(ids[number], "") or str(k + 1) for k, (number, _v) in enumerate(order)],
-        min(max(tempo, 10.0), 500.0), bar, short, title[:MOST_TEXT],
-    )  # fmt: skip
+        min(max(tempo, 10.0), 500.0),
+        bar,
+        short,
+        title[:MOST_TEXT],
+    )
 
 
 class _Measure:
@@ -213,9 +222,11 @@ def write(piece: Notation, software: str, remarks: Sequence[tuple[str, str]] = (
         part = ElementTree.SubElement(root, "part", id=f"P{number + 1}")
         _write_part(part, [note for note in piece.notes if note.part == number], piece)
     ElementTree.indent(root)
-    head = ('<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE score-partwise PUBLIC '
-            '"-//Recordare//DTD MusicXML 4.0 Partwise//EN" '
-            '"http://www.musicxml.org/dtds/partwise.dtd">\n')  # fmt: skip
+    head = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE score-partwise PUBLIC '
+        '"-//Recordare//DTD MusicXML 4.0 Partwise//EN" '
+        '"http://www.musicxml.org/dtds/partwise.dtd">\n'
+    )
     return head.encode() + ElementTree.tostring(root, "utf-8")
 
 
@@ -255,9 +266,7 @@ def _write_head(measure: Any, piece: Notation, low: bool) -> None:
     ElementTree.SubElement(measure, "sound", tempo=f"{piece.tempo:g}")
 
 
-def _write_tones(
-    measure: Any, pitch: int | None, sixteenths: int, tied: bool = False, ties: bool = False
-) -> None:
+def _write_tones(measure: Any, pitch: int | None, sixteenths: int, tied: bool = False, ties: bool = False) -> None:
     """Write a tone, or a rest, as the fewest possible notes, tied to one another."""
     left = sixteenths
     while left:

@@ -64,8 +64,7 @@ def read(path: Path, raw: bytes, spacing: Sequence[float] | None = None) -> Grid
     if math.isfinite(slope) and slope and (slope, shift) != (1.0, 0.0):
         values = values * slope + (shift if math.isfinite(shift) else 0.0)
     affine, notes = _affine(path, header, spacing)
-    return Grid(np.ascontiguousarray(grid.stored(values).T), affine, path.name.partition(".")[0],
-                notes)  # fmt: skip
+    return Grid(np.ascontiguousarray(grid.stored(values).T), affine, path.name.partition(".")[0], notes)
 
 
 def look(path: Path, begins: bytes, spacing: Sequence[float] | None = None) -> Placed:
@@ -88,9 +87,7 @@ def _header(path: Path, begins: bytes) -> Any:
     import nibabel
 
     if begins[344:347] == b"ni1" or begins[4:7] == b"ni2":
-        raise trouble(
-            path, "not a volume", _("a header without its values"), _("both in one file, .nii")
-        )
+        raise trouble(path, "not a volume", _("a header without its values"), _("both in one file, .nii"))
     second = begins[4:7] == b"n+2"
     form: Any = nibabel.Nifti2Header if second else nibabel.Nifti1Header
     length = form.sizeof_hdr
@@ -99,9 +96,7 @@ def _header(path: Path, begins: bytes) -> Any:
     return form(begins[:length], check=False)
 
 
-def _affine(
-    path: Path, header: Any, spacing: Sequence[float] | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _affine(path: Path, header: Any, spacing: Sequence[float] | None) -> tuple[np.ndarray, tuple[str, ...]]:
     if spacing is not None:
         told = _("taken as upright with the spacing that was given; left and right may be swapped")
         return grid.upright(spacing), (told,)

@@ -29,10 +29,13 @@ TYPES = {
     "f8": ("double",),
 }
 TOWARDS = {  # signs that turn a space's axes to left, back and head
-    "left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1),
-    "right-anterior-superior": (-1, -1, 1), "ras": (-1, -1, 1),
-    "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1),
-}  # fmt: skip
+    "left-posterior-superior": (1, 1, 1),
+    "lps": (1, 1, 1),
+    "right-anterior-superior": (-1, -1, 1),
+    "ras": (-1, -1, 1),
+    "left-anterior-superior": (1, -1, 1),
+    "las": (1, -1, 1),
+}
 
 
 def is_nrrd(begins: bytes) -> bool:
@@ -44,16 +47,13 @@ def read(path: Path, raw: bytes, spacing: Sequence[float] | None = None) -> Grid
     """Read a volume. Raises UserError and ValueError."""
     fields, size, start = _head(path, raw)
     if "data file" in fields or "datafile" in fields:
-        raise trouble(
-            path, "not a volume", _("a header without its values"), _("both in one file, .nrrd")
-        )
+        raise trouble(path, "not a volume", _("a header without its values"), _("both in one file, .nrrd"))
     [code] = [code for code, names in TYPES.items() if fields["type"].lower() in names]
     order = {"little": "<", "big": ">"}[fields.get("endian", "little").lower()]
     needed = math.prod(size) * int(code[1])
     encoding = fields["encoding"].lower()
     if encoding not in ("raw", "gzip", "gz"):
-        raise trouble(path, "no decoder", _("its encoding is {name}").format(name=encoding),
-                      "raw, gzip")  # fmt: skip
+        raise trouble(path, "no decoder", _("its encoding is {name}").format(name=encoding), "raw, gzip")
     body = raw[start:]
     for _line in range(_skip(fields, "line skip")):
         body = body[body.find(b"\n") + 1 :] if b"\n" in body else b""
@@ -106,9 +106,7 @@ def _fields(head: bytes) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, colon, value in pairs if colon}
 
 
-def _affine(
-    path: Path, fields: dict[str, str], spacing: Sequence[float] | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _affine(path: Path, fields: dict[str, str], spacing: Sequence[float] | None) -> tuple[np.ndarray, tuple[str, ...]]:
     if spacing is not None:
         told = _("taken as upright with the spacing that was given; left and right may be swapped")
         return grid.upright(spacing), (told,)

@@ -82,9 +82,12 @@ class Reading(NamedTuple):
 
 
 def mark(
-    folder: Path, args: Mapping[str, Any], seed: int, settings: Mapping[str, Any] | None = None,
+    folder: Path,
+    args: Mapping[str, Any],
+    seed: int,
+    settings: Mapping[str, Any] | None = None,
     weights: Path | None = None,
-) -> Mark:  # fmt: skip
+) -> Mark:
     """Return the mark of a run's output; ``mark(...).of(7)`` is that of image 7.
 
     ``settings``: those of the request, such as ``prompt`` and ``steps``; of a ``Path`` only the
@@ -105,9 +108,7 @@ def mark(
 def of_published(system: str, seed: int, settings: Mapping[str, Any]) -> Mark:
     """Return the mark of the output of published weights. Raises as ``mark`` does."""
     kept = kept_settings(settings)
-    return Mark(
-        "souron", souron.__version__, _clean(system), PUBLISHED, PUBLISHED, seed, settings=kept
-    )
+    return Mark("souron", souron.__version__, _clean(system), PUBLISHED, PUBLISHED, seed, settings=kept)
 
 
 def kept_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,13 +194,9 @@ def add(path: Path, mark: Mark) -> None:
     raw = path.read_bytes()
     if not raw.startswith(b"\x89PNG\r\n\x1a\n"):
         raise trouble(
-            path,
-            "format",
-            _("a mark is not added to files of this kind"),
-            ", ".join(("PNG", *containers.READERS)),
+            path, "format", _("a mark is not added to files of this kind"), ", ".join(("PNG", *containers.READERS))
         )
-    told = {"Software": f"{mark.software} {mark.version}", PNG_KEY: text,
-            "XML:com.adobe.xmp": xmp(mark)}  # fmt: skip
+    told = {"Software": f"{mark.software} {mark.version}", PNG_KEY: text, "XML:com.adobe.xmp": xmp(mark)}
     begin = 8 + 12 + int.from_bytes(raw[8:12])  # after its header
     chunks = b"".join(_png_text(name, value) for name, value in told.items())
     with atomically(path) as beside:
@@ -263,10 +260,7 @@ def settings_of(path: Path) -> dict[str, Any]:
     found = read(path)
     if found is None:
         raise trouble(
-            path,
-            "no mark",
-            _("it does not say how it was made"),
-            _("a file that souron generated, as it was saved"),
+            path, "no mark", _("it does not say how it was made"), _("a file that souron generated, as it was saved")
         )
     return {"seed": found.seed, **found.settings}
 

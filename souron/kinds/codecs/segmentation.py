@@ -35,11 +35,20 @@ CODED = (  # names of segments that have a code of SNOMED CT in pydicom's dictio
     "Stomach", "Trachea",
 )  # fmt: skip
 KEPT = {  # attributes copied from the series, with defaults
-    "SpecificCharacterSet": None, "PatientName": "", "PatientID": "", "PatientBirthDate": "",
-    "PatientSex": "", "StudyInstanceUID": None, "StudyDate": "", "StudyTime": "", "StudyID": "",
-    "AccessionNumber": "", "ReferringPhysicianName": "", "FrameOfReferenceUID": None,
+    "SpecificCharacterSet": None,
+    "PatientName": "",
+    "PatientID": "",
+    "PatientBirthDate": "",
+    "PatientSex": "",
+    "StudyInstanceUID": None,
+    "StudyDate": "",
+    "StudyTime": "",
+    "StudyID": "",
+    "AccessionNumber": "",
+    "ReferringPhysicianName": "",
+    "FrameOfReferenceUID": None,
     "PositionReferenceIndicator": "",
-}  # fmt: skip
+}
 
 
 class Segments(NamedTuple):
@@ -76,9 +85,7 @@ def read(path: Path, size: Sequence[int], affine: Any) -> Segments:
         shape = dicom.whole_number(held, "Rows"), dicom.whole_number(held, "Columns")
         groups = held.get("PerFrameFunctionalGroupsSequence") or []
         if frames > MOST_FRAMES or math.prod(shape) > grid.MOST_VOXELS:
-            raise limits.trouble(
-                path, "too large", _("the file has {count} frames").format(count=frames)
-            )
+            raise limits.trouble(path, "too large", _("the file has {count} frames").format(count=frames))
         if len(groups) != frames:
             raise ValueError(f"NumberOfFrames = {frames}, {len(groups)} functional groups")
         shared = (held.get("SharedFunctionalGroupsSequence") or [None])[0]
@@ -104,18 +111,22 @@ def read(path: Path, size: Sequence[int], affine: Any) -> Segments:
 def _check(path: Path, held: Any) -> None:
     """Raise UserError unless it is a segmentation that can be read."""
     if dicom.text(held, "SOPClassUID") != STORAGE:
-        raise limits.trouble(path, "not a segmentation", _("DICOM, but no segmentation"),
-                             _("a DICOM segmentation (SEG), NIfTI or NRRD"))  # fmt: skip
+        raise limits.trouble(
+            path, "not a segmentation", _("DICOM, but no segmentation"), _("a DICOM segmentation (SEG), NIfTI or NRRD")
+        )
     if dicom.syntax(held) not in PLAIN:
-        raise limits.trouble(path, "no decoder", _("its pixels are compressed"),
-                             _("a segmentation that is not compressed"))  # fmt: skip
+        raise limits.trouble(
+            path, "no decoder", _("its pixels are compressed"), _("a segmentation that is not compressed")
+        )
     kind = dicom.text(held, "SegmentationType")
     bits = dicom.whole_number(held, "BitsAllocated")
     if (kind, bits) not in (("BINARY", 1), ("FRACTIONAL", 8)):
         raise limits.trouble(
-            path, "not a segmentation", _("segments of the type {kind}, {bits} bits a pixel")
-            .format(kind=kind or "?", bits=bits), "BINARY, FRACTIONAL",
-        )  # fmt: skip
+            path,
+            "not a segmentation",
+            _("segments of the type {kind}, {bits} bits a pixel").format(kind=kind or "?", bits=bits),
+            "BINARY, FRACTIONAL",
+        )
 
 
 def _segments(path: Path, held: Any) -> tuple[tuple[str, ...], dict[int, int]]:
@@ -123,9 +134,11 @@ def _segments(path: Path, held: Any) -> tuple[tuple[str, ...], dict[int, int]]:
     every = held.get("SegmentSequence") or []
     if not 1 <= len(every) <= MOST_SEGMENTS:
         raise limits.trouble(
-            path, "not a segmentation", _("{count} segments").format(count=len(every)),
+            path,
+            "not a segmentation",
+            _("{count} segments").format(count=len(every)),
             _("1 to {most}").format(most=MOST_SEGMENTS),
-        )  # fmt: skip
+        )
     names, number = [], {}
     for place, one in enumerate(every, 1):
         own = dicom.whole_number(one, "SegmentNumber")
@@ -197,9 +210,7 @@ def _elsewhere(path: Path, why: str) -> UserError:
     return limits.trouble(path, "geometry", found, _("a segmentation of this very series"))
 
 
-def write(
-    path: Path, area: np.ndarray, names: Sequence[str], affine: Any, of: Path, uid: str
-) -> None:
+def write(path: Path, area: np.ndarray, names: Sequence[str], affine: Any, of: Path, uid: str) -> None:
     """Write classes (slices, rows, columns) of a volume that was read from a series.
 
     ``of`` is the folder and ``uid`` the UID of the series. A class without a name is background.
@@ -219,8 +230,7 @@ def write(
     ] or [(1, 0, np.zeros(area.shape[1:], bool))]  # at least one frame is required
     places = affine[:3, :3] @ np.eye(3)[:1].T * np.arange(len(area)) + affine[:3, 3:]  # (3, slices)
     sources = [
-        next((one for one in slices if np.abs(one.position - place).max() < series.SAME), None)
-        for place in places.T
+        next((one for one in slices if np.abs(one.position - place).max() < series.SAME), None) for place in places.T
     ]  # most planes of a resampled volume have none
     held.NumberOfFrames = len(frames)
     held.PerFrameFunctionalGroupsSequence = [
@@ -228,9 +238,7 @@ def write(
     ]
     used = {k: one for _number, k, _plane in frames if (one := sources[k]) is not None}
     referred = _made(SeriesInstanceUID=uid)
-    referred.ReferencedInstanceSequence = [
-        _instance(*one.instance) for one in list(used.values()) or slices[:1]
-    ]
+    referred.ReferencedInstanceSequence = [_instance(*one.instance) for one in list(used.values()) or slices[:1]]
     held.ReferencedSeriesSequence = [referred]
     bits = np.packbits(np.stack([plane for *_place, plane in frames]).ravel(), bitorder="little")
     held.PixelData = bits.tobytes() + bytes(len(bits) % 2)
@@ -276,21 +284,25 @@ def _head(of: Path, header: Any) -> Any:
             setattr(held, keyword, otherwise)
         elif keyword != "SpecificCharacterSet":
             raise limits.trouble(
-                of, "no reference", _("{keyword} is missing").format(keyword=keyword),
+                of,
+                "no reference",
+                _("{keyword} is missing").format(keyword=keyword),
                 _("a series that names its study and its frame of reference"),
-            )  # fmt: skip
+            )
     held.SpecificCharacterSet = "ISO_IR 192"  # pydicom writes names anew
     held.DimensionOrganizationSequence = [_made(DimensionOrganizationUID=organization)]
     held.DimensionIndexSequence = [
         _made(
-            DimensionOrganizationUID=organization, DimensionIndexPointer=tag_for_keyword(pointer),
-            FunctionalGroupPointer=tag_for_keyword(group), DimensionDescriptionLabel=pointer,
+            DimensionOrganizationUID=organization,
+            DimensionIndexPointer=tag_for_keyword(pointer),
+            FunctionalGroupPointer=tag_for_keyword(group),
+            DimensionDescriptionLabel=pointer,
         )
         for pointer, group in (
             ("ReferencedSegmentNumber", "SegmentIdentificationSequence"),
             ("ImagePositionPatient", "PlanePositionSequence"),
         )
-    ]  # fmt: skip
+    ]
     held.file_meta = FileMetaDataset()
     held.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     held.file_meta.MediaStorageSOPClassUID = STORAGE
@@ -306,18 +318,17 @@ def _segment(number: int, name: str) -> Any:
     kind = getattr(codes.SCT, known or "Tissue")
     category = codes.SCT.AnatomicalStructure if known else codes.SCT.Tissue
     return _made(
-        SegmentNumber=number, SegmentLabel=limits.printable(name).replace("\\", "/")[:LONGEST],
-        SegmentAlgorithmType="AUTOMATIC", SegmentAlgorithmName="souron",
+        SegmentNumber=number,
+        SegmentLabel=limits.printable(name).replace("\\", "/")[:LONGEST],
+        SegmentAlgorithmType="AUTOMATIC",
+        SegmentAlgorithmName="souron",
         SegmentedPropertyCategoryCodeSequence=[_code(category)],
         SegmentedPropertyTypeCodeSequence=[_code(kind)],
-    )  # fmt: skip
+    )
 
 
 def _code(code: Any) -> Any:
-    return _made(
-        CodeValue=code.value, CodingSchemeDesignator=code.scheme_designator,
-        CodeMeaning=code.meaning,
-    )  # fmt: skip
+    return _made(CodeValue=code.value, CodingSchemeDesignator=code.scheme_designator, CodeMeaning=code.meaning)
 
 
 def _shared(affine: Any) -> Any:
@@ -325,12 +336,15 @@ def _shared(affine: Any) -> Any:
     steps = [float(np.linalg.norm(way)) for way in (slices, rows, columns)]
     ways = [*(columns / steps[2]), *(rows / steps[1])]
     return _made(
-        PixelMeasuresSequence=[_made(
-            PixelSpacing=[_number(steps[1]), _number(steps[2])],
-            SliceThickness=_number(steps[0]), SpacingBetweenSlices=_number(steps[0]),
-        )],
+        PixelMeasuresSequence=[
+            _made(
+                PixelSpacing=[_number(steps[1]), _number(steps[2])],
+                SliceThickness=_number(steps[0]),
+                SpacingBetweenSlices=_number(steps[0]),
+            )
+        ],
         PlaneOrientationSequence=[_made(ImageOrientationPatient=list(map(_number, ways)))],
-    )  # fmt: skip
+    )
 
 
 def _frame(number: int, k: int, place: np.ndarray, source: series.Slice | None) -> Any:

@@ -108,8 +108,9 @@ def ordered(folder: Path, series: str | None = None) -> tuple[str, Any, list[Sli
     """
     found = _found(folder)
     if not found:
-        raise limits.trouble(folder, "no files", _("no DICOM slices in this folder"),
-                             _("a folder with the files of a series"))  # fmt: skip
+        raise limits.trouble(
+            folder, "no files", _("no DICOM slices in this folder"), _("a folder with the files of a series")
+        )
     chosen = _chosen(folder, found, series)
     slices = [_slice(path, header) for path, header in found[chosen]]
     _check_alike(folder, slices)
@@ -127,9 +128,7 @@ def _geometry(folder: Path, slices: Sequence[Slice], resample: bool) -> list[str
             "geometry",
             limits.readable(folder) + ": " + sentences(troubles),
             expected=_("slices at even steps along their normal, one at each position"),
-            fix=_("{option} puts them onto an even grid; or copy the series anew").format(
-                option=UNDO
-            ),
+            fix=_("{option} puts them onto an even grid; or copy the series anew").format(option=UNDO),
             exit=3,
         )
     return troubles
@@ -166,9 +165,11 @@ def _files(folder: Path) -> list[Path]:
         files += [Path(here, name) for name in sorted(names) if name[0] != "."]
         if len(files) > MOST_FILES:
             raise limits.trouble(
-                folder, "too large", _("the folder has too many files"),
+                folder,
+                "too large",
+                _("the folder has too many files"),
                 _("at most {count}").format(count=units.whole(MOST_FILES)),
-            )  # fmt: skip
+            )
     return files
 
 
@@ -182,16 +183,12 @@ def _chosen(folder: Path, found: Found, series: str | None) -> str:
     if series and series.isdecimal() and int(series) in by_number:
         return by_number[int(series)]
     listed = "; ".join(
-        f"{number}: {_named(found[uid][0][1])}, {units.whole(len(found[uid]))} "
-        + _("slices")
-        + f", {uid}"
+        f"{number}: {_named(found[uid][0][1])}, {units.whole(len(found[uid]))} " + _("slices") + f", {uid}"
         for number, uid in list(by_number.items())[:20]
     )
     raise UserError(
         "series",
-        _("{path}: {count} series: {listed}").format(
-            path=limits.readable(folder), count=len(names), listed=listed
-        ),
+        _("{path}: {count} series: {listed}").format(path=limits.readable(folder), count=len(names), listed=listed),
         expected=_("one of them: its number here, or its UID"),
         fix="series=1",
         exit=3,
@@ -211,28 +208,39 @@ def _named(header: Any) -> str:
 def _slice(path: Path, header: Any) -> Slice:
     with dicom.translated(path):
         if dicom.whole_number(header, "NumberOfFrames", 1) > 1:
-            raise limits.trouble(path, "not a volume", _("a file of many frames"),
-                                 _("one file for each slice"))  # fmt: skip
+            raise limits.trouble(path, "not a volume", _("a file of many frames"), _("one file for each slice"))
         numbers: dict[str, list[float]] = {}
-        for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6),
-                               ("PixelSpacing", 2)):  # fmt: skip
+        for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
             given = header.get(keyword)
             found = [] if given in (None, "") else [float(v) for v in given]
             if len(found) != count or not all(map(math.isfinite, found)):
                 raise limits.trouble(
-                    path, "no geometry", _("{keyword} is missing").format(keyword=keyword),
+                    path,
+                    "no geometry",
+                    _("{keyword} is missing").format(keyword=keyword),
                     _("where the slice lies, in millimetres"),
-                )  # fmt: skip
+                )
             numbers[keyword] = found
         size = dicom.whole_number(header, "Rows"), dicom.whole_number(header, "Columns")
     between, beside = numbers["PixelSpacing"]
     uids = dicom.text(header, "SOPClassUID"), dicom.text(header, "SOPInstanceUID")
-    made = Slice(path, size, (between, beside), tuple(numbers["ImageOrientationPatient"]),
-                 np.array(numbers["ImagePositionPatient"]), uids, _pitch(header))  # fmt: skip
+    made = Slice(
+        path,
+        size,
+        (between, beside),
+        tuple(numbers["ImageOrientationPatient"]),
+        np.array(numbers["ImagePositionPatient"]),
+        uids,
+        _pitch(header),
+    )
     axes = np.stack([made.row, made.column])
     if not np.allclose(axes @ axes.T, np.eye(2), atol=SQUARE) or min(between, beside) <= 0:
-        raise limits.trouble(path, "no geometry", _("its directions or its spacing make no sense"),
-                             _("directions at right angles, a spacing above 0"))  # fmt: skip
+        raise limits.trouble(
+            path,
+            "no geometry",
+            _("its directions or its spacing make no sense"),
+            _("directions at right angles, a spacing above 0"),
+        )
     return made
 
 
@@ -258,17 +266,22 @@ def _check_alike(folder: Path, slices: Sequence[Slice]) -> None:
     if len(kinds) == 1:
         return
     listed = "; ".join(
-        _("{count} of {rows} x {columns} pixels of {between:g} x {beside:g} mm, direction "
-          "{direction}").format(
-            count=count, rows=kind[0], columns=kind[1], between=kind[8], beside=kind[9],
+        _("{count} of {rows} x {columns} pixels of {between:g} x {beside:g} mm, direction {direction}").format(
+            count=count,
+            rows=kind[0],
+            columns=kind[1],
+            between=kind[8],
+            beside=kind[9],
             direction=", ".join(f"{v:g}" for v in kind[2:8]),
         )
         for kind, count in kinds.most_common(MOST_NAMED)
-    )  # fmt: skip
+    )
     raise limits.trouble(
-        folder, "geometry", _("slices of several kinds: {listed}").format(listed=listed),
+        folder,
+        "geometry",
+        _("slices of several kinds: {listed}").format(listed=listed),
         _("one size and one direction; put the others elsewhere"),
-    )  # fmt: skip
+    )
 
 
 def _places(slices: Sequence[Slice]) -> np.ndarray:
@@ -306,9 +319,7 @@ def _troubles(slices: Sequence[Slice]) -> Iterator[str]:
             else:
                 uneven.append(span)
     if gaps:
-        yield _("Missing slices: {count}, at {places} mm.").format(
-            count=missing, places=_listed(gaps)
-        )
+        yield _("Missing slices: {count}, at {places} mm.").format(count=missing, places=_listed(gaps))
     if doubled:
         yield _("Slices where another one lies: {count}, at {places} mm.").format(
             count=len(doubled), places=_listed(doubled)
@@ -321,9 +332,10 @@ def _troubles(slices: Sequence[Slice]) -> Iterator[str]:
     if np.abs(aside).max() > ASIDE:
         reach = np.linalg.norm((aside * slices[0].spacing)[-1])
         angle = math.degrees(math.atan2(float(reach), float(np.ptp(places))))
-        yield _("The slices move sideways, by {reach:.1f} mm over {length:.1f} mm: the gantry was "
-                "tilted by {angle:.1f} degrees, or the table moved.").format(
-            reach=reach, length=np.ptp(places), angle=angle)  # fmt: skip
+        yield _(
+            "The slices move sideways, by {reach:.1f} mm over {length:.1f} mm: the gantry was "
+            "tilted by {angle:.1f} degrees, or the table moved."
+        ).format(reach=reach, length=np.ptp(places), angle=angle)
 
 
 def _wide(slices: Sequence[Slice]) -> Iterator[str]:
@@ -366,8 +378,7 @@ def _values(slices: Sequence[Slice]) -> np.ndarray:
     for number, one in enumerate(slices):
         found = dicom.File(one.path).values()
         if found.shape != one.size:
-            raise limits.trouble(one.path, "not a volume", _("a slice in colours"),
-                                 _("grey values"))  # fmt: skip
+            raise limits.trouble(one.path, "not a volume", _("a slice in colours"), _("grey values"))
         made[number] = found
         whole = whole and np.array_equal(made[number], np.round(found))
     return grid.stored(made) if whole else made
@@ -376,9 +387,7 @@ def _values(slices: Sequence[Slice]) -> np.ndarray:
 def _affine(one: Slice, step: float, origin: np.ndarray) -> np.ndarray:
     affine = np.eye(4)
     between, beside = one.spacing
-    affine[:3] = np.stack(
-        [one.normal * step, one.column * between, one.row * beside, origin], axis=1
-    )
+    affine[:3] = np.stack([one.normal * step, one.column * between, one.row * beside, origin], axis=1)
     return affine
 
 
@@ -393,20 +402,17 @@ def _resampled(slices: Sequence[Slice], values: np.ndarray) -> tuple[np.ndarray,
     count = round(float(places[-1]) / step) + 1
     if count > grid.MOST_SLICES or count * rows * columns > grid.MOST_VOXELS:
         raise limits.trouble(
-            first.path.parent, "too large",
+            first.path.parent,
+            "too large",
             _("the volume has {size} voxels").format(size=f"{count} x {rows} x {columns}"),
             _("at most {count} million voxels").format(count=grid.MOST_VOXELS // 1_000_000),
-        )  # fmt: skip
+        )
     upright = np.full((len(slices), rows, columns), outside, np.float32)
     for number, (one, moved) in enumerate(zip(values, aside - least, strict=True)):
         upright[number, : one.shape[0], : one.shape[1]] = one
         if np.abs(moved).max() > 0:
-            upright[number] = scipy.ndimage.shift(
-                upright[number], moved, order=1, mode="constant", cval=outside
-            )
-    unique, where, times = np.unique(
-        np.round(places / SAME), return_inverse=True, return_counts=True
-    )
+            upright[number] = scipy.ndimage.shift(upright[number], moved, order=1, mode="constant", cval=outside)
+    unique, where, times = np.unique(np.round(places / SAME), return_inverse=True, return_counts=True)
     if len(unique) < len(places):  # copies at one position: their mean
         sums = np.zeros((len(unique), rows, columns), np.float32)
         np.add.at(sums, where, upright)

@@ -113,9 +113,7 @@ def _make(place: Path) -> None:
     own = _certificate("souron root of this computer", None, root_key, root_key, None)
     signer = _certificate("souron on this computer", own.subject, key, root_key, root_key)
     secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     pem = [one.public_bytes(serialization.Encoding.PEM) for one in (own, signer)]
     try:
@@ -136,17 +134,22 @@ def _certificate(name: str, issuer: Any, key: Any, by: Any, vouched: Any) -> Any
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    subject = x509.Name([
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "souron"),
-        x509.NameAttribute(NameOID.COMMON_NAME, name),
-    ])  # fmt: skip
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "souron"), x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    )
     now = datetime.datetime.now(datetime.UTC)
     is_root = vouched is None
     usage = x509.KeyUsage(
-        digital_signature=not is_root, content_commitment=False, key_encipherment=False,
-        data_encipherment=False, key_agreement=False, key_cert_sign=is_root, crl_sign=is_root,
-        encipher_only=False, decipher_only=False,
-    )  # fmt: skip
+        digital_signature=not is_root,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_root,
+        crl_sign=is_root,
+        encipher_only=False,
+        decipher_only=False,
+    )
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -162,7 +165,6 @@ def _certificate(name: str, issuer: Any, key: Any, by: Any, vouched: Any) -> Any
     if not is_root:
         purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
         made = made.add_extension(purpose, critical=False).add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(vouched.public_key()),
-            critical=False,
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(vouched.public_key()), critical=False
         )
     return made.sign(by, hashes.SHA256())

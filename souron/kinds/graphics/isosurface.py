@@ -220,9 +220,7 @@ def fewer(shape: Shape, faces: int, spacing: list[float]) -> tuple[Shape, float]
     if len(shape.faces) <= faces:
         return shape, 0.0
     middle = shape.vertices.mean(0)
-    given = manifold3d.Mesh(
-        (shape.vertices - middle).astype(np.float32), shape.faces.astype(np.uint32)
-    )
+    given = manifold3d.Mesh((shape.vertices - middle).astype(np.float32), shape.faces.astype(np.uint32))
     solid = manifold3d.Manifold(given)
     if solid.status() != manifold3d.Error.NoError:
         raise UserError(
@@ -236,6 +234,5 @@ def fewer(shape: Shape, faces: int, spacing: list[float]) -> tuple[Shape, float]
         solid, moved, step = solid.simplify(step), moved + step, 1.5 * step
     made = solid.to_mesh()
     return Shape(
-        np.asarray(made.vert_properties[:, :3], np.float64) + middle,
-        np.asarray(made.tri_verts, np.int64),
+        np.asarray(made.vert_properties[:, :3], np.float64) + middle, np.asarray(made.tri_verts, np.int64)
     ), moved

@@ -17,8 +17,7 @@ from souron.kinds.codecs import image
 from souron.kinds.picture import Picture
 from souron.utils.messages import _
 
-COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233),
-           (230, 159, 0), (240, 228, 66))  # fmt: skip
+COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (230, 159, 0), (240, 228, 66))
 LEAST = 512  # pixels of the longer side; smaller images are enlarged by an integer factor
 LONGEST = 24  # columns of a name, at most
 LIGHT = 140  # of 255: brighter colours bear black text
@@ -42,9 +41,7 @@ class Canvas:
         self.draw.rectangle(edges, outline=colour, width=self.line)
         self.name((left, top), name, colour)
 
-    def line_to(
-        self, start: Sequence[float], end: Sequence[float], colour: tuple[int, int, int]
-    ) -> None:
+    def line_to(self, start: Sequence[float], end: Sequence[float], colour: tuple[int, int, int]) -> None:
         """Draw a line between two points (x, y) in the image's own pixels."""
         ends = [(x * self.scale, y * self.scale) for x, y in (start, end)]
         self.draw.line(ends, fill=colour, width=self.line)
@@ -59,21 +56,17 @@ class Canvas:
         """Draw a point (x, y) in the image's own pixels, and its name."""
         x, y = (edge * self.scale for edge in place)
         reach = 2 * self.line
-        self.draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=colour,
-                          outline="white", width=max(1, self.line // 2))  # fmt: skip
+        self.draw.ellipse(
+            (x - reach, y - reach, x + reach, y + reach), fill=colour, outline="white", width=max(1, self.line // 2)
+        )
         self.name((round(x + 1.5 * reach), round(y)), name, colour)
 
-    def bones(
-        self, places: Sequence[Sequence[float] | None], lines: Sequence[tuple[int, int]]
-    ) -> None:
+    def bones(self, places: Sequence[Sequence[float] | None], lines: Sequence[tuple[int, int]]) -> None:
         """Draw a skeleton: points (x, y), None where missing, and lines between some of them.
 
         Each line has its own colour on a dark rim.
         """
-        at = [
-            None if place is None else (place[0] * self.scale, place[1] * self.scale)
-            for place in places
-        ]
+        at = [None if place is None else (place[0] * self.scale, place[1] * self.scale) for place in places]
         there = [
             (number, start, end)
             for number, (a, b) in enumerate(lines)
@@ -183,11 +176,7 @@ class Found(NamedTuple):
 
     def words(self, number: int) -> str:
         """Return name and score: ``cat 93%``."""
-        return (
-            f"{self.names[number]} {self.scores[number]:.0%}"
-            if self.scores
-            else (self.names[number])
-        )
+        return f"{self.names[number]} {self.scores[number]:.0%}" if self.scores else (self.names[number])
 
 
 def found(names: Sequence[str], scores: Sequence[float], count: int) -> Found:
@@ -201,8 +190,7 @@ def found(names: Sequence[str], scores: Sequence[float], count: int) -> Found:
     """
     if len(names) != count:
         raise files.wrong(
-            _("{names} names for {count} things").format(names=len(names), count=count),
-            _("a name for each"),
+            _("{names} names for {count} things").format(names=len(names), count=count), _("a name for each")
         )
     given = tuple(float(score) for score in scores)
     if given and (len(given) != count or not all(0 <= score <= 1 for score in given)):

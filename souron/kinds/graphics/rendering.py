@@ -39,9 +39,8 @@ VIEWS = {
 
 
 def render(
-    vertices: np.ndarray, faces: np.ndarray, view: View, side: int = 400,
-    colour: np.ndarray = COLOUR,
-) -> np.ndarray:  # fmt: skip
+    vertices: np.ndarray, faces: np.ndarray, view: View, side: int = 400, colour: np.ndarray = COLOUR
+) -> np.ndarray:
     """Render a surface on white, (side, side, 3) uint8: parallel light and rays, all in view.
 
     ``vertices`` (V, 3) in mm towards left, back and head; ``faces`` (F, 3); ``colour`` (3,), or (F,
@@ -63,9 +62,7 @@ def render(
     shown = np.full((fine * fine, 3), 255.0, np.float32)
     hit = nearest >= 0
     number = nearest[hit]
-    shown[hit] = _shades(seen, faces)[number, None] * (
-        colour[number] if colour.ndim > 1 else colour
-    )
+    shown[hit] = _shades(seen, faces)[number, None] * (colour[number] if colour.ndim > 1 else colour)
     made = shown.reshape(side, 2, side, 2, 3).mean((1, 3))
     return made.round().astype(np.uint8)
 
@@ -75,11 +72,7 @@ def _shades(seen: np.ndarray, faces: np.ndarray) -> np.ndarray:
     a, b, c = np.moveaxis(seen[faces], 1, 0)
     normal = np.cross(b - a, c - a)
     shared = np.stack(
-        [
-            sum(np.bincount(faces[:, k], normal[:, axis], len(seen)) for k in range(3))
-            for axis in range(3)
-        ],
-        axis=1,
+        [sum(np.bincount(faces[:, k], normal[:, axis], len(seen)) for k in range(3)) for axis in range(3)], axis=1
     )[faces].sum(1)
     shared /= np.maximum(np.linalg.norm(shared, axis=1, keepdims=True), 1e-12)
     light = np.array([-0.3, 0.4, 1.0])
@@ -114,9 +107,8 @@ def _nearest(places: np.ndarray, depth: np.ndarray, faces: np.ndarray, side: int
 
 
 def _hits(
-    pixel: np.ndarray, number: np.ndarray, corner: np.ndarray, depth: np.ndarray,
-    faces: np.ndarray, side: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    pixel: np.ndarray, number: np.ndarray, corner: np.ndarray, depth: np.ndarray, faces: np.ndarray, side: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the pixels whose centre is in the triangle, with depth and triangle number."""
     frame = corner[number]
     a, b, c = frame[:, 0], frame[:, 1], frame[:, 2]

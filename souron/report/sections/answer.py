@@ -54,12 +54,12 @@ def notes(record: RunRecord) -> list[str]:
     """Return the caveats of the figures."""
     told = []
     if record.data.endswith("scene_questions"):
-        told.append(_("The scenes and the questions are composed by a program: what people ask "
-                      "about photographs is harder."))  # fmt: skip
+        told.append(
+            _("The scenes and the questions are composed by a program: what people ask about photographs is harder.")
+        )
     gain = record.measures.get(metrics.GAIN)
     if gain is not None and gain.low <= 0:
-        told.append(_("With other images it answers as well: nothing shows that it uses the "
-                      "image."))  # fmt: skip
+        told.append(_("With other images it answers as well: nothing shows that it uses the image."))
     return told
 
 
@@ -75,20 +75,24 @@ def _parts(record: RunRecord) -> tuple[OfQuestions, ...]:
 
 def _table(parts: list[OfQuestions]) -> Any:
     """Tabulate the figures of groups of questions, one group per row."""
-    return {
-        "names": [registry.metric(name).title for name in FIGURES],
-        "by_sort": any(part.sort for part in parts),
-        "rows": [
-            {
-                "sort": _sort(part.sort),
-                "subset": _subset(part.subset),
-                "language": LANGUAGE_NAMES.get(part.language, part.language) or _("all"),
-                "questions": part.questions,
-                "figures": [_figure(name, part.measures.get(name)) for name in FIGURES],
-            }
-            for part in parts
-        ],
-    } if parts else {}  # fmt: skip
+    return (
+        {
+            "names": [registry.metric(name).title for name in FIGURES],
+            "by_sort": any(part.sort for part in parts),
+            "rows": [
+                {
+                    "sort": _sort(part.sort),
+                    "subset": _subset(part.subset),
+                    "language": LANGUAGE_NAMES.get(part.language, part.language) or _("all"),
+                    "questions": part.questions,
+                    "figures": [_figure(name, part.measures.get(name)) for name in FIGURES],
+                }
+                for part in parts
+            ],
+        }
+        if parts
+        else {}
+    )
 
 
 def _figure(name: str, measure: Measure | None) -> dict[str, Any]:
@@ -108,16 +112,17 @@ def _matrix(record: RunRecord) -> Any:
     """Tabulate accuracy by kind of question and subset, also with other images."""
     parts = [part for part in _parts(record) if part.sort and part.subset]
     subsets = list(dict.fromkeys(part.subset for part in parts))
-    return {
-        "subsets": [_subset(name) for name in subsets],
-        "rows": [
-            {
-                "sort": _sort(sort),
-                "cells": [_cell(parts, sort, subset) for subset in subsets],
-            }
-            for sort in dict.fromkeys(part.sort for part in parts)
-        ],
-    } if parts else {}  # fmt: skip
+    return (
+        {
+            "subsets": [_subset(name) for name in subsets],
+            "rows": [
+                {"sort": _sort(sort), "cells": [_cell(parts, sort, subset) for subset in subsets]}
+                for sort in dict.fromkeys(part.sort for part in parts)
+            ],
+        }
+        if parts
+        else {}
+    )
 
 
 def _cell(parts: list[OfQuestions], sort: str, subset: str) -> dict[str, Any]:
@@ -156,16 +161,12 @@ def _tiles(record: RunRecord) -> Iterator[tuple[bool, Tile]]:
     assert isinstance(maps, Sparse) and isinstance(places, Sparse)
     chosen, sure = dense(answers, "chosen"), dense(answers, "probability")
     known = getattr(record.details, "known", ())
-    for row, looked_at, place in zip(
-        maps.rows.tolist(), maps.values, places.values.tolist(), strict=True
-    ):
+    for row, looked_at, place in zip(maps.rows.tolist(), maps.values, places.values.tolist(), strict=True):
         one = test.target[row][place]
         number = int(chosen[row, place])
         said = known[number] if 0 <= number < len(known) else "?"
         right = said == one.answer
-        told = _("{answer} ({share})").format(
-            answer=said, share=units.percent(float(sure[row, place]))
-        )
+        told = _("{answer} ({share})").format(answer=said, share=units.percent(float(sure[row, place])))
         lines = [one.question, told]
         if not right:
             lines.append(_("right: {answer}").format(answer=one.answer))
@@ -177,12 +178,15 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     """Return the sections of a comparison's report: accuracy by kind of question and system."""
     compared = record.details or {}
     sorts = list(dict.fromkeys(sort for figures in compared.values() for sort in figures))
-    part = {
-        "sorts": [_sort(sort) for sort in sorts],
-        "rows": [
-            {"system": system,
-             "figures": [figure(metrics.ACCURACY, figures.get(sort)) for sort in sorts]}
-            for system, figures in compared.items()
-        ],
-    } if sorts else {}  # fmt: skip
+    part = (
+        {
+            "sorts": [_sort(sort) for sort in sorts],
+            "rows": [
+                {"system": system, "figures": [figure(metrics.ACCURACY, figures.get(sort)) for sort in sorts]}
+                for system, figures in compared.items()
+            ],
+        }
+        if sorts
+        else {}
+    )
     return section("compared", _("By kind of question"), TEMPLATE, part)

@@ -57,13 +57,15 @@ def warnings(result: ExamResult, data: str) -> list[str]:
         found.append(_("No better than picking at random."))
     if result.control.low > result.chance:
         found.append(
-            _("The options alone give answers away: without the questions it is right on {value}, "
-              "by chance on {chance}.").format(
-                value=units.percent(result.control.value), chance=units.percent(result.chance))
-        )  # fmt: skip
+            _(
+                "The options alone give answers away: without the questions it is right on {value}, "
+                "by chance on {chance}."
+            ).format(value=units.percent(result.control.value), chance=units.percent(result.chance))
+        )
     if not result.fair:
-        found.append(_("With the key shuffled it does not score at chance level: the scoring, or "
-                       "the paper, is at fault."))  # fmt: skip
+        found.append(
+            _("With the key shuffled it does not score at chance level: the scoring, or the paper, is at fault.")
+        )
     return found
 
 
@@ -115,8 +117,9 @@ def _scale(result: ExamResult) -> Plot:
     marks = [(_("chance"), result.chance), *([] if result.no_pass_marks else PASS_MARKS)]
     for name, mark in marks:
         axes.axvline(mark, color=plotting.FAINT, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate(name, (mark, -0.55), (2, 0), textcoords="offset points", fontsize=7.5,
-                      color=plotting.INK, va="top")  # fmt: skip
+        axes.annotate(
+            name, (mark, -0.55), (2, 0), textcoords="offset points", fontsize=7.5, color=plotting.INK, va="top"
+        )
     axes.set_yticks((0, 1), [_("with the questions"), _("without")], fontsize=9)
     axes.set_xlim(0, 1)
     axes.set_ylim(1.5, -0.8)
@@ -151,14 +154,9 @@ def _subjects(found: Mapping[str, Measure]) -> list[dict[str, Any]]:
 
 def _calibration(result: ExamResult) -> dict[str, Any]:
     name = _("this paper")
-    points = [
-        (one.confidence, Measure(one.share, one.low, one.high, one.n)) for one in result.curve
-    ]
+    points = [(one.confidence, Measure(one.share, one.low, one.high, one.n)) for one in result.curve]
     drawn = plots.reliability({name: points}, {name: torch.from_numpy(result.confidence)})
-    return {
-        "picture": plot(drawn, _("accuracy by confidence")),
-        "error": units.percent(result.ece),
-    }
+    return {"picture": plot(drawn, _("accuracy by confidence")), "error": units.percent(result.ece)}
 
 
 def wrong(answers: Answers, test: Dataset, most: int = MOST_WRONG) -> dict[str, Any]:
@@ -171,16 +169,19 @@ def wrong(answers: Answers, test: Dataset, most: int = MOST_WRONG) -> dict[str, 
     sure, picks = probability.max(1)
     some = (right < 1).nonzero().flatten()
     rows = some[sure[some].argsort(descending=True)].tolist()
-    return {
-        "count": len(rows),
-        "items": [item(test, row, int(picks[row]), probability[row].tolist(), float(right[row]))
-                  for row in rows[:most]],
-    } if rows else {}  # fmt: skip
+    return (
+        {
+            "count": len(rows),
+            "items": [
+                item(test, row, int(picks[row]), probability[row].tolist(), float(right[row])) for row in rows[:most]
+            ],
+        }
+        if rows
+        else {}
+    )
 
 
-def item(
-    test: Dataset, row: int, pick: int, probability: Sequence[float], right: float
-) -> dict[str, Any]:
+def item(test: Dataset, row: int, pick: int, probability: Sequence[float], right: float) -> dict[str, Any]:
     question, key = test.input[row], int(test.target[row])
     return {
         "text": question.text[:LETTERS_SHOWN],
@@ -208,18 +209,21 @@ def _apart(picked: Mapping[str, Any], test: Dataset) -> dict[str, Any]:
             rows.append(row)
     step = max(1, len(rows) // DISAGREEMENTS)
     shown = rows[::step][:DISAGREEMENTS]
-    return {
-        "count": len(rows),
-        "names": names,
-        "rows": [
-            {
-                "text": test.input[row].text[:300],
-                "key": test.input[row].options[int(target[row])],
-                "said": [
-                    (test.input[row].options[int(picked[name][row])], bool(right[name][row]))
-                    for name in names
-                ],
-            }
-            for row in shown
-        ],
-    } if rows else {}  # fmt: skip
+    return (
+        {
+            "count": len(rows),
+            "names": names,
+            "rows": [
+                {
+                    "text": test.input[row].text[:300],
+                    "key": test.input[row].options[int(target[row])],
+                    "said": [
+                        (test.input[row].options[int(picked[name][row])], bool(right[name][row])) for name in names
+                    ],
+                }
+                for row in shown
+            ],
+        }
+        if rows
+        else {}
+    )

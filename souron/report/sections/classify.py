@@ -158,9 +158,7 @@ def _worse(trust: ClassificationResult) -> list[str]:
     whole = trust.measures["accuracy"].value
     worse = [
         _("{value} ({column}): right on {share}").format(
-            value=group.value,
-            column=group.column,
-            share=units.percent(group.measures["accuracy"].value),
+            value=group.value, column=group.column, share=units.percent(group.measures["accuracy"].value)
         )
         for group in trust.subgroups
         if group.measures["accuracy"].high < whole and not group.small
@@ -209,11 +207,7 @@ def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
     text = _("Classifying images like those of {data} into {count} classes: {labels}.")
-    return text.format(
-        data=record.data,
-        count=len(labels),
-        labels=listed(labels, 20),
-    ), 'model("picture.png").top5'
+    return text.format(data=record.data, count=len(labels), labels=listed(labels, 20)), 'model("picture.png").top5'
 
 
 def limits(record: RunRecord) -> list[str]:
@@ -245,9 +239,7 @@ def _figure(name: str, measure: Measure, doubt: str = "") -> dict[str, Any]:
 def _discrimination(record: RunRecord, trust: ClassificationResult) -> dict[str, Any]:
     doubt = doubts(record)
     rows = [
-        _figure(name, measure, doubt.get(name, ""))
-        for name, measure in trust.measures.items()
-        if name != "log loss"
+        _figure(name, measure, doubt.get(name, "")) for name, measure in trust.measures.items() if name != "log loss"
     ]
     curve = None
     if trust.roc is not None:
@@ -265,10 +257,7 @@ def _discrimination(record: RunRecord, trust: ClassificationResult) -> dict[str,
         "threshold": _threshold(trust),
         "caption": _("ROC curve: each threshold buys sensitivity with false alarms.")
         if record.folds == 1
-        else _(
-            "ROC curve of the first repeat. The ring may lie beside it: each fold chose its own "
-            "threshold."
-        ),
+        else _("ROC curve of the first repeat. The ring may lie beside it: each fold chose its own threshold."),
         "predictive": [
             {
                 "prevalence": units.percent(share),
@@ -326,26 +315,17 @@ def _calibration(trust: ClassificationResult) -> dict[str, Any]:
     }
     sure = {name: torch.from_numpy(made.confidence) for name, made in both.items()}
     return {
-        "picture": plot(
-            plots.reliability(points, sure),
-            _("observed frequency by predicted probability"),
-        ),
+        "picture": plot(plots.reliability(points, sure), _("observed frequency by predicted probability")),
         "rows": [_calibration_row(name, made) for name, made in both.items()],
         "temperature": low if low == high else _("{low} to {high}").format(low=low, high=high),
     }
 
 
 def _calibration_row(name: str, made: Calibration) -> dict[str, Any]:
-    return {
-        "name": name,
-        "brier": _figure("Brier score", made.brier),
-        "error": units.percent(made.error),
-    }
+    return {"name": name, "brier": _figure("Brier score", made.brier), "error": units.percent(made.error)}
 
 
-def _looked_at(
-    record: RunRecord, trust: ClassificationResult, probability: Tensor
-) -> dict[str, Any] | None:
+def _looked_at(record: RunRecord, trust: ClassificationResult, probability: Tensor) -> dict[str, Any] | None:
     test = record.test
     if not trust.looked_at or test is None:
         return None
@@ -364,8 +344,7 @@ def _looked_at(
                 160,
                 (
                     _("predicted: {label} ({probability})").format(
-                        label=test.classes[said[row]],
-                        probability=units.percent(sure[row].item(), 0),
+                        label=test.classes[said[row]], probability=units.percent(sure[row].item(), 0)
                     ),
                     _("true: {label}").format(label=test.classes[test.target[row]]),
                 ),
@@ -374,11 +353,7 @@ def _looked_at(
             for row, heat in chosen[:LOOKED_AT]
         ]
 
-    return {
-        "method": gradcam.method(record.model),
-        "misses": tiles(misses),
-        "hits": tiles(hits),
-    }
+    return {"method": gradcam.method(record.model), "misses": tiles(misses), "hits": tiles(hits)}
 
 
 def _robustness(disturbed: list[Disturbed]) -> dict[str, Any] | None:
@@ -393,19 +368,22 @@ def _robustness(disturbed: list[Disturbed]) -> dict[str, Any] | None:
         lines[title].append(one.accuracy)
         assert one.loss is not None
         lost = one.loss
-        rows.append({
-            "name": strengths[one.level - 1],
-            "accuracy": _figure("accuracy", one.accuracy),
-            "loss": registry.metric("accuracy").difference(lost.difference),
-            "interval": registry.metric("accuracy").differences(lost.low, lost.high),
-            "kind": "worse" if lost.verdict == "worse" else "faint",
-            "verdict": _("worse") if lost.verdict == "worse" else _("cannot tell")
-            if lost.verdict == "cannot tell" else _("better"),
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": strengths[one.level - 1],
+                "accuracy": _figure("accuracy", one.accuracy),
+                "loss": registry.metric("accuracy").difference(lost.difference),
+                "interval": registry.metric("accuracy").differences(lost.low, lost.high),
+                "kind": "worse" if lost.verdict == "worse" else "faint",
+                "verdict": _("worse")
+                if lost.verdict == "worse"
+                else _("cannot tell")
+                if lost.verdict == "cannot tell"
+                else _("better"),
+            }
+        )
     return {
-        "picture": plot(
-            plots.robustness(lines), _("accuracy against the strength of each disturbance")
-        ),
+        "picture": plot(plots.robustness(lines), _("accuracy against the strength of each disturbance")),
         "rows": rows,
         "n": plain.n,
     }
@@ -419,10 +397,7 @@ def _sizes(trust: ClassificationResult) -> dict[str, Any] | None:
     gain = registry.metric("accuracy").difference(more.difference)
     ends = registry.metric("accuracy").differences(more.low, more.high)
     if more.verdict == "better":
-        told = _(
-            "The second half of the training cases brought {gain} ({interval}): more cases would "
-            "probably help."
-        )
+        told = _("The second half of the training cases brought {gain} ({interval}): more cases would probably help.")
     else:
         told = _(
             "The second half of the training cases brought {gain} ({interval}): this does not "
@@ -430,12 +405,7 @@ def _sizes(trust: ClassificationResult) -> dict[str, Any] | None:
         )
     return {
         "picture": plot(
-            plots.learning_sizes(
-                sizes,
-                [m.value for m in found],
-                [m.low for m in found],
-                [m.high for m in found],
-            ),
+            plots.learning_sizes(sizes, [m.value for m in found], [m.low for m in found], [m.high for m in found]),
             _("accuracy against the number of training cases"),
         ),
         "sentence": told.format(gain=gain, interval=ends),
@@ -453,9 +423,9 @@ def _confusion(test: Dataset, probability: Tensor) -> dict[str, Any]:
     caption = (
         _("Rows: the true class. Columns: the predicted class. Percentages are of the row.")
         if len(labels) <= plots.READABLE_CLASSES
-        else _(
-            "Of {count} classes, the pairs that were confused most often: true → predicted."
-        ).format(count=len(labels))
+        else _("Of {count} classes, the pairs that were confused most often: true → predicted.").format(
+            count=len(labels)
+        )
     )
     alt = _("{right} of {all} cases on the diagonal").format(
         right=units.whole(matrix.trace().item()), all=units.whole(matrix.sum().item())
@@ -564,17 +534,19 @@ def _disagreements(record: ComparisonRecord) -> dict[str, Any] | None:
         if not apart[i]:
             continue
         image = tile(test.input[i], _("test case {file}").format(file=test.file[i]))
-        tiles.append({
-            "uri": image.uri,
-            "alt": image.alt,
-            "side": image.side,
-            "file": test.file[i],
-            "true": test.classes[test.target[i]],
-            "predicted": [
-                (name, _voice(predicted[name][:, i], test.classes), bool(right[s, i]))
-                for s, name in enumerate(names)
-            ],
-        })  # fmt: skip
+        tiles.append(
+            {
+                "uri": image.uri,
+                "alt": image.alt,
+                "side": image.side,
+                "file": test.file[i],
+                "true": test.classes[test.target[i]],
+                "predicted": [
+                    (name, _voice(predicted[name][:, i], test.classes), bool(right[s, i]))
+                    for s, name in enumerate(names)
+                ],
+            }
+        )
     return {"caption": told, "tiles": tiles}
 
 

@@ -31,9 +31,7 @@ def run(record: RunRecord) -> list[Section]:
         ("subgroups", _("Subgroups"), classify._subgroups(result)),
         ("calibration", _("Calibration"), classify._calibration(result)),
     )
-    made = [
-        one for name, title, part in parts for one in section(name, title, classify.TEMPLATE, part)
-    ]
+    made = [one for name, title, part in parts for one in section(name, title, classify.TEMPLATE, part)]
     wrong = mistakes(test, probability)
     title = _("The most confident mistakes")
     return [*made, *section("misread", title, "classify_text.html", wrong)]
@@ -46,8 +44,7 @@ def notes(record: RunRecord) -> list[str]:
         return found
     count = record.model.cut(list(record.test.input))
     if count:
-        text = _("Of {count} of {all} test texts it read only the beginning: they are longer "
-                 "than its maximum input.")  # fmt: skip
+        text = _("Of {count} of {all} test texts it read only the beginning: they are longer than its maximum input.")
         found.append(text.format(count=units.whole(count), all=units.whole(len(record.test))))
     return found
 

@@ -38,9 +38,14 @@ def _dendrogram(record: RunRecord, tree: Tensor) -> Markup:
     heights = tree[:, 2].tolist()
     cut = (heights[-count] + heights[1 - count]) / 2 if 1 < count <= len(heights) else heights[-1]
     dendrogram(
-        tree.numpy(), p=LEAVES, truncate_mode="lastp", ax=axes, color_threshold=cut,
-        above_threshold_color=plotting.FAINT, leaf_font_size=7,
-    )  # fmt: skip
+        tree.numpy(),
+        p=LEAVES,
+        truncate_mode="lastp",
+        ax=axes,
+        color_threshold=cut,
+        above_threshold_color=plotting.FAINT,
+        leaf_font_size=7,
+    )
     axes.axhline(cut, color=plotting.INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_ylabel(_("distance of the joined clusters"))
     axes.set_xlabel(_("clusters of so many cases (in brackets), or the number of one case"))
@@ -76,14 +81,10 @@ def _clusters(record: RunRecord) -> dict[str, Any]:
     return {
         "picture": test.images
         and plot(
-            plots.classes(
-                {name: test.input[rows[:12]] for name, rows in chosen.items()}, counts, _("cases")
-            ),
+            plots.classes({name: test.input[rows[:12]] for name, rows in chosen.items()}, counts, _("cases")),
             _("images of {count} clusters").format(count=len(found)),
         ),
-        "fewer": _("Of {all} clusters, the {count} largest.").format(
-            all=units.whole(len(sizes)), count=len(found)
-        )
+        "fewer": _("Of {all} clusters, the {count} largest.").format(all=units.whole(len(sizes)), count=len(found))
         if len(sizes) > len(found)
         else "",
         "rows": rows,
@@ -102,6 +103,4 @@ def _most_frequent(test: Dataset, rows: Tensor) -> str:
     if test.target is None:
         return units.UNKNOWN
     counts = Counter(test.target[rows].tolist()).most_common(3)
-    return ", ".join(
-        f"{test.classes[label]} ({units.percent(n / len(rows), 0)})" for label, n in counts
-    )
+    return ", ".join(f"{test.classes[label]} ({units.percent(n / len(rows), 0)})" for label, n in counts)

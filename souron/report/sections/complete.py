@@ -13,11 +13,7 @@ from souron.stats.records import Measure
 from souron.utils.messages import N_, _
 
 TEMPLATE = "complete.html"
-SORTS = {
-    "everyday": N_("everyday question"),
-    "medical": N_("medical question"),
-    "harmless": N_("harmless question"),
-}
+SORTS = {"everyday": N_("everyday question"), "medical": N_("medical question"), "harmless": N_("harmless question")}
 BEGINNING = 400  # characters of the prompt before a continuation
 MOST_BITS = 12.0  # the darkest shade
 
@@ -118,8 +114,10 @@ def _languages(record: RunRecord, result: CompleteResult) -> Any:
                 _named(language),
                 next(iter(measures.values())).n,
                 [
-                    (registry.metric(name).text(measures[name].value),
-                     registry.metric(name).interval(measures[name].low, measures[name].high))
+                    (
+                        registry.metric(name).text(measures[name].value),
+                        registry.metric(name).interval(measures[name].low, measures[name].high),
+                    )
                     for name in metrics
                 ],
                 f"{result.packed[language]:.2f} bits" if language in result.packed else "",
@@ -127,7 +125,7 @@ def _languages(record: RunRecord, result: CompleteResult) -> Any:
             for language, measures in groups.items()
         ],
         "packed": bool(result.packed),
-    }  # fmt: skip
+    }
 
 
 def _manners(record: RunRecord, result: CompleteResult) -> Any:
@@ -146,17 +144,13 @@ def _manners(record: RunRecord, result: CompleteResult) -> Any:
 
     return {
         "rows": [
-            (_(row.name), _named(row.language), text(row.metric, row.before),
-             text(row.metric, row.after), row.after.n)
+            (_(row.name), _named(row.language), text(row.metric, row.before), text(row.metric, row.after), row.after.n)
             for row in judged.rows
         ],
         "before": any(row.before for row in judged.rows),
         "moved": [(_named(language), f"{nats:.2f}") for language, nats in judged.moved.items()],
-        "read": [
-            (_(SORTS[each.sort]), each.prompt, decode(each.before), decode(each.after))
-            for each in judged.read
-        ],
-    }  # fmt: skip
+        "read": [(_(SORTS[each.sort]), each.prompt, decode(each.before), decode(each.after)) for each in judged.read],
+    }
 
 
 def _surprise(record: RunRecord, test: Dataset, result: CompleteResult) -> Any:

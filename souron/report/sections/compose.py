@@ -11,8 +11,10 @@ from souron.report.page import Section, figure, filled, section
 from souron.utils.messages import N_, _
 
 TEMPLATE = "compose.html"
-WHO = {"test pieces": N_("the test pieces themselves"),
-       "voices put together": N_("voices of different test pieces put together")}  # fmt: skip
+WHO = {
+    "test pieces": N_("the test pieces themselves"),
+    "voices put together": N_("voices of different test pieces put together"),
+}
 
 
 def run(record: RunRecord) -> list[Section]:
@@ -26,13 +28,9 @@ def run(record: RunRecord) -> list[Section]:
         "rows": [(who, [figure(name, one[name]) for name in NAMES]) for who, one in rows],
     }
     pieces = [
-        (_("a new piece, as long as {file}").format(file=test.file[row]), shown(piece))
-        for row, piece in result.shown
+        (_("a new piece, as long as {file}").format(file=test.file[row]), shown(piece)) for row, piece in result.shown
     ]
-    parts = (
-        ("counterpoint", _("Beside the test pieces"), table),
-        ("pieces", _("Pieces to listen to"), pieces),
-    )
+    parts = (("counterpoint", _("Beside the test pieces"), table), ("pieces", _("Pieces to listen to"), pieces))
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
@@ -52,12 +50,13 @@ def headline(record: RunRecord) -> str:
 def limits(record: RunRecord) -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
-        _("Consonances, parallels and crossings are counted as in a first course of "
-          "counterpoint. They do not say whether a phrase leads anywhere or whether a piece "
-          "pleases: listen to it."),
-        _("A run that is copied from a training piece counts in any key. A copy with one note "
-          "changed is not found."),
-    ]  # fmt: skip
+        _(
+            "Consonances, parallels and crossings are counted as in a first course of "
+            "counterpoint. They do not say whether a phrase leads anywhere or whether a piece "
+            "pleases: listen to it."
+        ),
+        _("A run that is copied from a training piece counts in any key. A copy with one note changed is not found."),
+    ]
 
 
 def use(record: RunRecord) -> tuple[str, str]:

@@ -118,9 +118,7 @@ def absent(result: DetectionResult) -> list[str]:
 def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
-    text = _("Finding {labels} in images like those of {data}.").format(
-        data=record.data, labels=listed(labels, 20)
-    )
+    text = _("Finding {labels} in images like those of {data}.").format(data=record.data, labels=listed(labels, 20))
     return text, 'model("picture.png").save(Path("found.png"))'
 
 
@@ -160,8 +158,7 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Found], file: str) -> Pl
     true = _without_crowds(test.target[row])
     panes = [_pane(test, row, true)] + [_pane(test, row, boxes) for boxes in found.values()]
     said = [f"{name}: {_words(test, boxes)}" for name, boxes in found.items()]
-    words = "; ".join([_("{file}: true: {boxes}").format(file=file, boxes=_words(test, true)),
-                       *said])  # fmt: skip
+    words = "; ".join([_("{file}: true: {boxes}").format(file=file, boxes=_words(test, true)), *said])
     return joined(panes, words)
 
 
@@ -196,19 +193,13 @@ def _words(test: Dataset, objects: Found) -> str:
     return ", ".join(names) or _("nothing")
 
 
-def precision(
-    record: RunRecord, result: DetectionResult, constant: str, figures: Sequence[str]
-) -> dict[str, Any]:
+def precision(record: RunRecord, result: DetectionResult, constant: str, figures: Sequence[str]) -> dict[str, Any]:
     """Tabulate average precision by label and beside baselines.
 
     The baselines are the constant answer, which ``constant`` describes, and the untrained network.
     ``figures`` are names of metrics.
     """
-    names = {
-        "": record.system,
-        "constant": constant,
-        "untrained": _("the same network untrained"),
-    }
+    names = {"": record.system, "constant": constant, "untrained": _("the same network untrained")}
     every = {"": record.measures, **result.baselines}
     assert record.test is not None
     return {
@@ -219,10 +210,7 @@ def precision(
             for name, measures in every.items()
         ],
         "groups": record.measures[next(iter(record.measures))].groups if record.measures else None,
-        "coco": [
-            (name, units.UNKNOWN if np.isnan(value) else f"{value:.3f}")
-            for name, value in result.coco.items()
-        ],
+        "coco": [(name, units.UNKNOWN if np.isnan(value) else f"{value:.3f}") for name, value in result.coco.items()],
     }
 
 
@@ -256,9 +244,12 @@ def precision_recall(labels: Sequence[OfLabel]) -> bytes:
         best = np.maximum.accumulate(one.precision[::-1])[::-1]
         recall = np.concatenate([[0.0], one.recall])
         axes.plot(
-            recall, np.concatenate([best[:1], best]), **plotting.line_style(index), linewidth=1.8,
+            recall,
+            np.concatenate([best[:1], best]),
+            **plotting.line_style(index),
+            linewidth=1.8,
             label=plotting.label(one.name, 24),
-        )  # fmt: skip
+        )
         if one.at is not None:
             axes.plot(*one.at, "o", markersize=7, fillstyle="none", color=plotting.INK)
     for axis in (axes.xaxis, axes.yaxis):

@@ -48,14 +48,17 @@ def use(record: RunRecord) -> tuple[str, str]:
 
 def _languages(result: FillResult) -> Any:
     names = {"en": _("English"), "ja": _("Japanese")}
-    return {
-        "metrics": [registry.metric(name).title for name in NAMES],
-        "rows": [
-            (names.get(language, language), measures[FIRST].n,
-             [figure(name, measures[name]) for name in NAMES])
-            for language, measures in result.by_language.items()
-        ],
-    } if result.by_language else None  # fmt: skip
+    return (
+        {
+            "metrics": [registry.metric(name).title for name in NAMES],
+            "rows": [
+                (names.get(language, language), measures[FIRST].n, [figure(name, measures[name]) for name in NAMES])
+                for language, measures in result.by_language.items()
+            ],
+        }
+        if result.by_language
+        else None
+    )
 
 
 def _guessed(record: RunRecord, test: Dataset, result: FillResult) -> Any:
@@ -87,7 +90,6 @@ def _row(model: Any, given: Sequence[int], guess: Guess) -> dict[str, Any]:
         "after": told(given[at + 1 : at + 1 + AROUND]),
         "right": guess.guesses[0][0] == guess.true,
         "guesses": ", ".join(
-            f"{tokenizer.decode([token]).strip()} {units.percent(chance)}"
-            for token, chance in guess.guesses
+            f"{tokenizer.decode([token]).strip()} {units.percent(chance)}" for token, chance in guess.guesses
         ),
     }

@@ -23,8 +23,13 @@ from souron.utils.messages import _, again
 TEMPLATE = "generate.html"
 SHOWN = 64  # images of a run
 IN_THE_TABLE = (  # of a comparison, which also ranks by all other metrics
-    "Fréchet distance", "kernel distance", "precision", "recall", "coverage", "bits per dimension",
-)  # fmt: skip
+    "Fréchet distance",
+    "kernel distance",
+    "precision",
+    "recall",
+    "coverage",
+    "bits per dimension",
+)
 HIGH, LOW = 0.8, 0.25  # precision above and coverage below which images resemble no real one
 IN_A_ROW = 12  # images of each system in a comparison
 
@@ -78,8 +83,7 @@ def comparison_notes(record: ComparisonRecord) -> list[str]:
     return [
         _("After longer training the order is different; ready trained: {figures}.").format(
             figures=_(", ").join(
-                f"{name} {metric.text(value)} ({units.seconds(seconds)})"
-                for value, name, seconds in ranked
+                f"{name} {metric.text(value)} ({units.seconds(seconds)})" for value, name, seconds in ranked
             )
         )
     ]
@@ -116,11 +120,7 @@ def notes(record: RunRecord) -> list[str]:
     texts = generation.weaknesses({name: vars(m) for name, m in result.measures.items()})
     classes = result.resemblance.classes
     if classes is not None and classes.missing:
-        texts.append(
-            _("Classes of which it generated none: {labels}.").format(
-                labels=", ".join(classes.missing)
-            )
-        )
+        texts.append(_("Classes of which it generated none: {labels}.").format(labels=", ".join(classes.missing)))
     return texts
 
 
@@ -153,11 +153,17 @@ def gallery(record: ComparisonRecord) -> dict[str, Any]:
     return {
         "strips": strips,
         "columns": [registry.metric(name).title for name in columns],
-        "rows": [(name, [_of(rankings[c], name) for c in columns], _each(shown, name))
-                 for name in names],
+        "rows": [(name, [_of(rankings[c], name) for c in columns], _each(shown, name)) for name in names],
         "floor": [_value(name, shown.floor.get(name)) for name in columns],
-        "remarks": [text for name in names if (text := empty_precision(
-            {c: r.value for c in columns for r in rankings[c].rows if r.system == name}, name))],
+        "remarks": [
+            text
+            for name in names
+            if (
+                text := empty_precision(
+                    {c: r.value for c in columns for r in rankings[c].rows if r.system == name}, name
+                )
+            )
+        ],
         "eye": again(shown.eye),
         "count": units.whole(shown.sample),
         "cost": plot(
@@ -165,16 +171,14 @@ def gallery(record: ComparisonRecord) -> dict[str, Any]:
                 record.rows,
                 {
                     _("seconds of training"): [row.train_seconds for row in record.rows],
-                    _("seconds per image"): [
-                        max(1e-6, _mean(shown.seconds[row.system])) for row in record.rows
-                    ],
+                    _("seconds per image"): [max(1e-6, _mean(shown.seconds[row.system])) for row in record.rows],
                 },
             ),
             _("{measure} against the cost of training and generation").format(
                 measure=registry.metric(record.measure).title
             ),
         ),
-    }  # fmt: skip
+    }
 
 
 def _row(name: str, measure: Measure, floor: Mapping[str, Measure]) -> dict[str, Any]:

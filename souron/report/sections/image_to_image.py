@@ -24,9 +24,12 @@ SIDE_BY_SIDE = 6  # images
 LOUD = 4.0  # factor that brightens differences in the map of invented detail
 AHEAD = ("PSNR of luma", "colour difference", "PSNR", "cycle PSNR")  # for the headline
 OF_COLOURS = (  # also reported where a trivial baseline is better
-    "object colour difference", "ground colour difference", "colour bits", "object colour bits",
+    "object colour difference",
+    "ground colour difference",
+    "colour bits",
+    "object colour bits",
     "ground colour bits",
-)  # fmt: skip
+)
 
 
 def run(record: RunRecord) -> list[Section]:
@@ -82,17 +85,20 @@ def notes(record: RunRecord) -> list[str]:
         won, of = beside.better[name]
         if won <= of / 2:
             told.append(
-                _("{rival} has the better {metric} in {lost} of {all} groups of test images.")
-                .format(rival=said_of(rival), metric=_(name), lost=of - won, all=of)
-            )  # fmt: skip
+                _("{rival} has the better {metric} in {lost} of {all} groups of test images.").format(
+                    rival=said_of(rival), metric=_(name), lost=of - won, all=of
+                )
+            )
     stage = result.rivals.get("pixel stage")
     if stage is not None:
         told.append(_stage(record, stage))
     if "identity" in result.rivals and inverted(result):
         told.append(
-            _("Brightness is inverted: what was light has become dark, which cycle consistency "
-              "alone does not prevent. Train again with set=identity=1, or another seed.")
-        )  # fmt: skip
+            _(
+                "Brightness is inverted: what was light has become dark, which cycle consistency "
+                "alone does not prevent. Train again with set=identity=1, or another seed."
+            )
+        )
     return told
 
 
@@ -115,9 +121,12 @@ def _stage(record: RunRecord, stage: Any) -> str:
         "it is nearer to the truth in {won} of {all} groups ({distance} on average). These are "
         "features of the network whose features the stage was trained with."
     ).format(
-        psnr=difference("PSNR of luma"), sharpness=difference("sharpness"),
-        distance=difference("feature distance"), won=won, all=of,
-    )  # fmt: skip
+        psnr=difference("PSNR of luma"),
+        sharpness=difference("sharpness"),
+        distance=difference("feature distance"),
+        won=won,
+        all=of,
+    )
 
 
 def use(record: RunRecord) -> tuple[str, str]:
@@ -139,9 +148,7 @@ def _beside(record: RunRecord, result: ImageResult) -> dict[str, Any]:
             _("{metric} in {won} of {all}").format(metric=_(name), won=count, all=of)
             for name, (count, of) in one.better.items()
         )
-        won.append(
-            _("Better than {rival}, by groups: {told}.").format(rival=said_of(rival), told=told)
-        )
+        won.append(_("Better than {rival}, by groups: {told}.").format(rival=said_of(rival), told=told))
     colours = _(
         "The colour difference is CIEDE2000: 1 is just noticeable, 20 another colour. It "
         "penalises every guess at a colour that cannot be known, so that grey is hard to beat. "
@@ -172,8 +179,9 @@ def _images(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
         if result.truth is not None:
             panes[_("truth")] = result.truth[row]
         drawn.append(_row(panes, test.file[row]))
-    text = _("One test image of each group: the input, trivial baselines, the output and, where "
-             "it is known, the truth.")  # fmt: skip
+    text = _(
+        "One test image of each group: the input, trivial baselines, the output and, where it is known, the truth."
+    )
     return {"text": text, "pictures": drawn}
 
 
@@ -192,8 +200,10 @@ def _invented(test: Dataset, result: ImageResult) -> dict[str, Any] | None:
             _("what it made up"): (LOUD * apart).clamp(0, 255).byte().expand(3, -1, -1),
         }
         drawn.append(_row(panes, test.file[row]))
-    text = _("Bright is where the GAN stage changed most. These details are likely, not known: do "
-             "not read writing, faces or findings from them.")  # fmt: skip
+    text = _(
+        "Bright is where the GAN stage changed most. These details are likely, not known: do "
+        "not read writing, faces or findings from them."
+    )
     return {"text": text, "pictures": drawn}
 
 

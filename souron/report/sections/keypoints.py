@@ -15,18 +15,7 @@ from souron.kinds.graphics import overlay
 from souron.kinds.picture import Picture
 from souron.metrics import keypoints
 from souron.report import plots
-from souron.report.page import (
-    Plot,
-    Section,
-    Tile,
-    figure,
-    filled,
-    joined,
-    plot,
-    section,
-    spread,
-    tile,
-)
+from souron.report.page import Plot, Section, Tile, figure, filled, joined, plot, section, spread, tile
 from souron.utils import plotting, units
 from souron.utils.messages import _, listed
 
@@ -83,9 +72,10 @@ def notes(record: RunRecord) -> list[str]:
     constant, measure = result.baselines["constant"].get(name), record.measures.get(name)
     if measure and constant and measure.high >= constant.value:
         told.append(
-            _("No better than always answering each landmark's mean position ({value}).")
-            .format(value=registry.metric(name).text(constant.value))
-        )  # fmt: skip
+            _("No better than always answering each landmark's mean position ({value}).").format(
+                value=registry.metric(name).text(constant.value)
+            )
+        )
     if "synthetic" in (record.test.name if record.test is not None else ""):
         told.append(_("The films are synthetic: no figure here holds for films of patients."))
     absent = [one.name for one in result.landmarks if not one.marked]
@@ -111,9 +101,7 @@ def _found(test: Dataset, result: KeypointResult) -> dict[str, Any] | None:
     if not test.images:
         return None
     return {
-        "pictures": [
-            _drawn(test, row, {"": result.found[row]}) for row in spread(len(test), SHOWN)
-        ],
+        "pictures": [_drawn(test, row, {"": result.found[row]}) for row in spread(len(test), SHOWN)],
         "names": [(str(k), name) for k, name in enumerate(test.classes, 1)],
     }
 
@@ -146,10 +134,7 @@ def _drawn(test: Dataset, row: int, found: Mapping[str, Any]) -> Plot:
     """Show a test image with true and predicted landmarks, one pane for each system."""
     true = np.asarray(test.target[row])
     panes = [_pane(test, row, true, points) for points in found.values()]
-    error = {
-        name: keypoints.mean(keypoints.errors(points[None], true[None]))[0]
-        for name, points in found.items()
-    }
+    error = {name: keypoints.mean(keypoints.errors(points[None], true[None]))[0] for name, points in found.items()}
     said = "; ".join(
         _("{name} {far} off on average").format(name=name, far=units.measure("px", far)).strip()
         for name, far in error.items()
@@ -170,8 +155,7 @@ def _pane(test: Dataset, row: int, true: Any, found: Any) -> Image.Image:
             draw.ellipse(ring, outline=TRUE, width=canvas.line)
         dot = reach // 2
         draw.ellipse((x - dot, y - dot, x + dot, y + dot), fill=FOUND)
-        draw.text((x + reach + 1, y - 2 * reach), str(k), fill=(255, 255, 255), stroke_width=1,
-                  stroke_fill=(0, 0, 0))  # fmt: skip
+        draw.text((x + reach + 1, y - 2 * reach), str(k), fill=(255, 255, 255), stroke_width=1, stroke_fill=(0, 0, 0))
     return canvas.image.resize((PANE, PANE), Image.Resampling.LANCZOS)
 
 
@@ -188,9 +172,7 @@ def _landmarks(record: RunRecord, result: KeypointResult) -> dict[str, Any]:
             {"name": names[name], "figures": [figure(m, said.get(m)) for m in (first, second)]}
             for name, said in every.items()
         ],
-        "landmarks": [
-            _landmark(k, one, first, second) for k, one in enumerate(result.landmarks, 1)
-        ],
+        "landmarks": [_landmark(k, one, first, second) for k, one in enumerate(result.landmarks, 1)],
         "groups": record.measures[first].groups if first in record.measures else None,
     }
 
@@ -227,11 +209,7 @@ def _success(record: RunRecord, result: KeypointResult) -> dict[str, Any]:
                 if n in record.measures
             ),
         ),
-        "rates": [
-            (registry.metric(n).title, figure(n, record.measures[n]))
-            for n in names
-            if n in record.measures
-        ],
+        "rates": [(registry.metric(n).title, figure(n, record.measures[n])) for n in names if n in record.measures],
     }
 
 
@@ -247,9 +225,12 @@ def success_curve(errors: Mapping[str, Any], unit: str) -> bytes:
     far = np.linspace(0, end, 300)
     for index, (name, error) in enumerate(errors.items()):
         axes.plot(
-            far, keypoints.curve(error, far), **plotting.line_style(index), linewidth=1.8,
+            far,
+            keypoints.curve(error, far),
+            **plotting.line_style(index),
+            linewidth=1.8,
             label=plotting.label(name, 40),
-        )  # fmt: skip
+        )
     for mark in keypoints.WITHIN if unit == "mm" else ():
         axes.axvline(mark, color=plotting.GRID, linewidth=1.2, zorder=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
@@ -263,8 +244,7 @@ def _maps(test: Dataset, maps: Maps | None) -> dict[str, Any] | None:
     if maps is None or not test.images:
         return None
     image, file = test.input[maps.row], test.file[maps.row]
-    tiles = [_heat(image, heat, _name(test, k), file)
-             for k, heat in zip(maps.landmarks, maps.chance, strict=True)]  # fmt: skip
+    tiles = [_heat(image, heat, _name(test, k), file) for k, heat in zip(maps.landmarks, maps.chance, strict=True)]
     return {"tiles": tiles}
 
 

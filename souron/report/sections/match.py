@@ -20,11 +20,7 @@ from souron.utils.messages import LANGUAGE_NAMES, N_, _
 TEMPLATE = "match.html"
 WORST = 16  # images
 FIGURES = (match.RECALL[1], match.RECALL[5], match.OF_IMAGES, match.ZERO_SHOT)
-SUBSETS = {
-    "new scenes": N_("new scenes"),
-    "new pairs": N_("new pairs"),
-    "unseen stamps": N_("held-out objects"),
-}
+SUBSETS = {"new scenes": N_("new scenes"), "new pairs": N_("new pairs"), "unseen stamps": N_("held-out objects")}
 
 
 def run(record: RunRecord) -> list[Section]:
@@ -50,8 +46,7 @@ def notes(record: RunRecord) -> list[str]:
     """Return the caveats of the figures."""
     told = []
     if record.data.endswith("captioned_scenes"):
-        told.append(_("The scenes are composed by a program: photographs and what people write "
-                      "about them are harder."))  # fmt: skip
+        told.append(_("The scenes are composed by a program: photographs and what people write about them are harder."))
     return told
 
 
@@ -69,20 +64,24 @@ def _table(record: RunRecord, names: tuple[str, ...]) -> Any:
     """Tabulate ``names`` by subset and language; metrics without a value are left out."""
     parts = _parts(record)
     known = [name for name in names if any(name in part.measures for part in parts)]
-    return {
-        "gallery": matching.GALLERY,
-        "divided": any(part.subset in SUBSETS for part in parts),
-        "names": [_title(name) for name in known],
-        "rows": [
-            {
-                "subset": _(SUBSETS[part.subset]) if part.subset in SUBSETS else part.subset,
-                "language": LANGUAGE_NAMES.get(part.language, part.language),
-                "cases": part.cases,
-                "figures": [_share(part, name) for name in known],
-            }
-            for part in parts
-        ],
-    } if known else {}  # fmt: skip
+    return (
+        {
+            "gallery": matching.GALLERY,
+            "divided": any(part.subset in SUBSETS for part in parts),
+            "names": [_title(name) for name in known],
+            "rows": [
+                {
+                    "subset": _(SUBSETS[part.subset]) if part.subset in SUBSETS else part.subset,
+                    "language": LANGUAGE_NAMES.get(part.language, part.language),
+                    "cases": part.cases,
+                    "figures": [_share(part, name) for name in known],
+                }
+                for part in parts
+            ],
+        }
+        if known
+        else {}
+    )
 
 
 def _share(part: OfSubset, name: str) -> dict[str, Any]:
@@ -101,8 +100,7 @@ def missed(record: RunRecord) -> dict[str, Any]:
         return {}
     rank, preferred = dense(answers, "rank"), dense(answers, "preferred")
     languages = matching.languages(test)
-    places = [divmod(place, rank.shape[1]) for place in rank.flatten().argsort(descending=True)
-              .tolist()[: 4 * WORST]]  # fmt: skip
+    places = [divmod(place, rank.shape[1]) for place in rank.flatten().argsort(descending=True).tolist()[: 4 * WORST]]
     shown: dict[int, Any] = {}
     for row, number in places:
         if rank[row, number] > 1 and row not in shown and len(shown) < WORST:
@@ -110,12 +108,14 @@ def missed(record: RunRecord) -> dict[str, Any]:
             own = matching.spoken(test, row, language)
             other = matching.spoken(test, int(preferred[row, number]), language)
             shown[row] = tile(
-                test.input[row], own, (
-                    own, _("preferred: {text}").format(text=other),
+                test.input[row],
+                own,
+                (
+                    own,
+                    _("preferred: {text}").format(text=other),
                     _("rank {rank}").format(rank=units.whole(int(rank[row, number]))),
-                ), test.file[row],
-            )  # fmt: skip
+                ),
+                test.file[row],
+            )
     count = int((rank > 1).sum())
-    return {
-        "count": count, "all": int((rank > 0).sum()), "tiles": list(shown.values()),
-    } if shown else {}  # fmt: skip
+    return {"count": count, "all": int((rank > 0).sum()), "tiles": list(shown.values())} if shown else {}

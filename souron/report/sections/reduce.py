@@ -24,9 +24,7 @@ def run(record: RunRecord) -> list[Section]:
     maps = {_("map"): answers["place"]}
     if "place, columns shuffled" in answers:
         maps[_("columns shuffled one by one")] = answers["place, columns shuffled"]
-    drawn = _maps(
-        {name: places for name, places in maps.items() if isinstance(places, Tensor)}, test
-    )
+    drawn = _maps({name: places for name, places in maps.items() if isinstance(places, Tensor)}, test)
     text = _(
         "Each point is a case. The classes were not used to make the map; here they colour it. "
         "The second map is of the same values with every column shuffled separately: no case has "
@@ -63,18 +61,20 @@ def _maps(maps: dict[str, Tensor], test: Dataset) -> Plot:
         for label, title in enumerate(test.classes if coloured else ("",)):
             rows = target == label if coloured else slice(None)
             axis.scatter(
-                places[rows, 0], places[rows, 1], s=5, linewidths=0,
+                places[rows, 0],
+                places[rows, 1],
+                s=5,
+                linewidths=0,
                 color=COLOURS[label % len(COLOURS)] if coloured else plotting.FAINT,
                 marker=plotting.MARKS[label // len(COLOURS) % len(plotting.MARKS)],
                 label=plotting.label(title),
-            )  # fmt: skip
+            )
         axis.set_title(name, fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])
     if coloured:
         handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False,
-                      markerscale=2.5, fontsize=8)  # fmt: skip
+        figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False, markerscale=2.5, fontsize=8)
     title = registry.metric("trustworthiness").title
     alt = _("{count} points on a map; {metric} says how far to trust it")
     return plot(plotting.as_png(figure), alt.format(count=len(test), metric=title))

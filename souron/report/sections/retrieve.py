@@ -38,7 +38,7 @@ def headline(record: RunRecord) -> str:
     text = _(
         "{system} was trained on {train} questions to {data} in {time}. Of {test} test questions "
         "that the text answers, the first passage is right in {value} (95 % interval {interval})."
-    )  # fmt: skip
+    )
     return filled(record, text, "hit@1")
 
 
@@ -51,8 +51,7 @@ def notes(record: RunRecord) -> list[str]:
     if measure is not None and record.test is not None:
         there = sum(len(target) > 0 for target in record.test.target) / len(record.test)
         if measure.low <= max(there, 1 - there):
-            told.append(_("Whether the text answers is predicted no better than by always saying "
-                          "the same."))  # fmt: skip
+            told.append(_("Whether the text answers is predicted no better than by always saying the same."))
     return told
 
 
@@ -64,18 +63,22 @@ def use(record: RunRecord) -> tuple[str, str]:
 
 def _languages(record: RunRecord) -> Any:
     by_language = getattr(record.details, "by_language", {})
-    return {
-        "names": [registry.metric(name).title for name in FIGURES],
-        "rows": [
-            {
-                "name": _named(language),
-                "asked": found.asked,
-                "there": found.there,
-                "figures": [figure(name, found.measures.get(name)) for name in FIGURES],
-            }
-            for language, found in by_language.items()
-        ],
-    } if by_language else {}  # fmt: skip
+    return (
+        {
+            "names": [registry.metric(name).title for name in FIGURES],
+            "rows": [
+                {
+                    "name": _named(language),
+                    "asked": found.asked,
+                    "there": found.there,
+                    "figures": [figure(name, found.measures.get(name)) for name in FIGURES],
+                }
+                for language, found in by_language.items()
+            ],
+        }
+        if by_language
+        else {}
+    )
 
 
 def questions(answers: Answers, test: Dataset) -> list[dict[str, Any]]:
@@ -92,11 +95,11 @@ def missed(answers: Answers, test: Dataset) -> dict[str, Any]:
         return {}
     rank = dense(answers, "rank")
     rows = [row for row in rank.argsort(descending=True).tolist() if rank[row] > 1]
-    return {
-        "count": len(rows),
-        "all": int((rank > 0).sum()),
-        "items": [asked(answers, test, row) for row in rows[:WORST]],
-    } if rows else {}  # fmt: skip
+    return (
+        {"count": len(rows), "all": int((rank > 0).sum()), "items": [asked(answers, test, row) for row in rows[:WORST]]}
+        if rows
+        else {}
+    )
 
 
 def invented(answers: Answers, test: Dataset) -> dict[str, Any]:
@@ -106,11 +109,11 @@ def invented(answers: Answers, test: Dataset) -> dict[str, Any]:
     score, found, rank = (dense(answers, name) for name in ("score", "found", "rank"))
     absent = rank == 0
     rows = [row for row in score.argsort(descending=True).tolist() if absent[row] and found[row]]
-    return {
-        "count": len(rows),
-        "all": int(absent.sum()),
-        "items": [asked(answers, test, row) for row in rows[:WORST]],
-    } if rows else {}  # fmt: skip
+    return (
+        {"count": len(rows), "all": int(absent.sum()), "items": [asked(answers, test, row) for row in rows[:WORST]]}
+        if rows
+        else {}
+    )
 
 
 def asked(answers: Answers, test: Dataset, row: int) -> dict[str, Any]:

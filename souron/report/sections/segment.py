@@ -45,8 +45,7 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     if test is None or not test.images:
         return []
     images = [
-        _drawn(test, row, {name: maps[row] for name, maps in found.items()})
-        for row in spread(len(test), SIDE_BY_SIDE)
+        _drawn(test, row, {name: maps[row] for name, maps in found.items()}) for row in spread(len(test), SIDE_BY_SIDE)
     ]
     return section("side_by_side", _("Side by side"), TEMPLATE, images)
 
@@ -71,16 +70,16 @@ def notes(record: RunRecord) -> list[str]:
     if measure and constant and measure.low <= constant.value:
         told.append(
             _("No better than predicting {label} for every pixel (mIoU {value}).").format(
-                label=result.labels[result.constant].name,
-                value=registry.metric("mIoU").text(constant.value),
+                label=result.labels[result.constant].name, value=registry.metric("mIoU").text(constant.value)
             )
         )
     absent = [one.name for one in result.labels if not one.pixels]
     if absent:
         told.append(
-            _("Classes without a pixel in the test images, which no figure counts: {labels}.")
-            .format(labels=listed(absent, 12))
-        )  # fmt: skip
+            _("Classes without a pixel in the test images, which no figure counts: {labels}.").format(
+                labels=listed(absent, 12)
+            )
+        )
     return told
 
 
@@ -158,8 +157,7 @@ def _label(one: OfLabel) -> dict[str, Any]:
         "pictures": one.pictures,
         "figures": [figure("mIoU", one.iou)],
         "shares": [
-            units.UNKNOWN if share is None else units.percent(share)
-            for share in (one.edge, one.recall, one.precision)
+            units.UNKNOWN if share is None else units.percent(share) for share in (one.edge, one.recall, one.precision)
         ],
     }
 
@@ -170,8 +168,7 @@ def _confusion(test: Dataset, result: SegmentationResult) -> dict[str, Any]:
     right = int(np.trace(table[1:, 1:]))
     return {
         "picture": plot(
-            plots.confusion(torch.from_numpy(table), test.classes),
-            _("which classes are predicted as which, in pixels"),
+            plots.confusion(torch.from_numpy(table), test.classes), _("which classes are predicted as which, in pixels")
         ),
         "text": _(
             "Of {objects} pixels of objects {right} got their class, {mistaken} another one and "

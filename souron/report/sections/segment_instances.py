@@ -50,8 +50,7 @@ def notes(record: RunRecord) -> list[str]:
     if not isinstance(result, DetectionResult):
         return []
     text = _("No better than always answering one filled box (mask AP50 {value}).")
-    return [*detect.no_better(record, text, "mask AP50"), *detect.absent(result),
-            *detect.few_images(record)]  # fmt: skip
+    return [*detect.no_better(record, text, "mask AP50"), *detect.absent(result), *detect.few_images(record)]
 
 
 def use(record: RunRecord) -> tuple[str, str]:

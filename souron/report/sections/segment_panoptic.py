@@ -69,26 +69,19 @@ def notes(record: RunRecord) -> list[str]:
     if measure and constant and measure.low <= constant.value:
         told.append(
             _("No better than predicting {label} for the whole image (PQ {value}).").format(
-                label=result.constant or _("nothing"),
-                value=registry.metric("PQ").text(constant.value),
+                label=result.constant or _("nothing"), value=registry.metric("PQ").text(constant.value)
             )
         )
     absent = [one.name for one in result.labels if not one.segments]
     if absent:
-        told.append(
-            _("Classes without a segment in the test images: {labels}.").format(
-                labels=listed(absent, 12)
-            )
-        )
+        told.append(_("Classes without a segment in the test images: {labels}.").format(labels=listed(absent, 12)))
     return told
 
 
 def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     labels = record.test.classes if record.test is not None else ()
-    text = _("Dividing images like those of {data} into {labels}.").format(
-        data=record.data, labels=listed(labels, 20)
-    )
+    text = _("Dividing images like those of {data} into {labels}.").format(data=record.data, labels=listed(labels, 20))
     return text, 'model("picture.png").save(Path("segments.png"))'
 
 
@@ -124,10 +117,7 @@ def _steps(record: RunRecord, test: Dataset, result: PanopticResult) -> dict[str
     if not steps:
         return None
     return {
-        "steps": [
-            (step.title, step.caption, joined([_pane(test, row, step.segments)], step.title))
-            for step in steps
-        ]
+        "steps": [(step.title, step.caption, joined([_pane(test, row, step.segments)], step.title)) for step in steps]
     }
 
 
@@ -179,8 +169,7 @@ def _label(one: OfLabel) -> dict[str, Any]:
         "segments": one.segments,
         "figures": [figure("PQ", one.quality)],
         "shares": [
-            units.UNKNOWN if share is None else units.percent(share)
-            for share in (one.of_right, one.recognition)
+            units.UNKNOWN if share is None else units.percent(share) for share in (one.of_right, one.recognition)
         ],
         "counts": [one.right, one.missed, one.alarms],
     }

@@ -70,9 +70,10 @@ def notes(record: RunRecord) -> list[str]:
     groups = record.test.units if record.test is not None else None
     if measure and atlas and share_interval(result.each, groups).low <= atlas.value:
         told.append(
-            _("No better than the mean map of the training volumes (mean Dice {value}).")
-            .format(value=registry.metric(DICE).text(atlas.value))
-        )  # fmt: skip
+            _("No better than the mean map of the training volumes (mean Dice {value}).").format(
+                value=registry.metric(DICE).text(atlas.value)
+            )
+        )
     if "synthetic" in (record.test.name if record.test is not None else ""):
         told.append(_("The volumes are synthetic: no figure here holds for patients."))
     rare = unseen(measure.groups or measure.n) if measure and (result.each > 0).all() else 0
@@ -96,9 +97,7 @@ def notes(record: RunRecord) -> list[str]:
 def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
     names = ", ".join(record.test.classes[1:]) if record.test is not None else ""
-    text = _("Segmenting {names} in volumes like those of {data}.").format(
-        data=record.data, names=names
-    )
+    text = _("Segmenting {names} in volumes like those of {data}.").format(data=record.data, names=names)
     return text, 'model("volume.nii.gz").save(Path("organs.nii.gz"))'
 
 
@@ -134,10 +133,7 @@ def _slices(test: Dataset, row: int) -> list[int]:
 
 def _drawn(test: Dataset, row: int, number: int, found: Mapping[str, Any]) -> Plot:
     """Show a slice with its true organs and, beside it, those of each system."""
-    areas = [
-        np.asarray(test.target[row][number]),
-        *(np.asarray(one)[number] for one in found.values()),
-    ]
+    areas = [np.asarray(test.target[row][number]), *(np.asarray(one)[number] for one in found.values())]
     panes = [_pane(test, row, number, area) for area in areas]
     told = _("{file}, slice {number}: true: {organs}").format(
         file=test.file[row], number=number + 1, organs=_words(test, areas[0])
@@ -174,8 +170,7 @@ def _organs(record: RunRecord, result: VolumeResult) -> dict[str, Any]:
     return {
         "metrics": [registry.metric(name).title for name in FIGURES],
         "systems": [
-            {"name": names[name], "figures": [figure(m, said.get(m)) for m in FIGURES]}
-            for name, said in every.items()
+            {"name": names[name], "figures": [figure(m, said.get(m)) for m in FIGURES]} for name, said in every.items()
         ],
         "organs": [_organ(one) for one in result.organs],
     }

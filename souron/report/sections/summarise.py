@@ -18,18 +18,20 @@ def run(record: RunRecord) -> list[Section]:
     result, test = record.details, record.test
     assert isinstance(result, WrittenResult) and test is not None
     rows = [
-        (test.file[row], [
-            (_("text"), shown(test.input[row])),
-            (_("by a person"), shown(test.target[row])),
-            (_("by the system"), said),
-        ])
+        (
+            test.file[row],
+            [
+                (_("text"), shown(test.input[row])),
+                (_("by a person"), shown(test.target[row])),
+                (_("by the system"), said),
+            ],
+        )
         for row, (said,) in result.shown
-    ]  # fmt: skip
+    ]
     part = {
-        "told": _("Some test texts, evenly spaced, not selected; of long ones only the beginning "
-                  "is shown."),
+        "told": _("Some test texts, evenly spaced, not selected; of long ones only the beginning is shown."),
         "texts": rows,
-    }  # fmt: skip
+    }
     parts = (
         ("languages", _("By language"), _languages(result)),
         ("written", _("Summaries to read"), part if rows else None),
@@ -53,12 +55,16 @@ def headline(record: RunRecord) -> str:
 def limits(record: RunRecord) -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
-        _("ROUGE counts words (in Japanese: characters) that a summary shares with a person's. "
-          "It does not measure whether the important points are there: another good choice of "
-          "sentences scores low."),
-        _("Sentences are extracted word for word. Out of context a sentence may say something "
-          "else: read it in the text."),
-    ]  # fmt: skip
+        _(
+            "ROUGE counts words (in Japanese: characters) that a summary shares with a person's. "
+            "It does not measure whether the important points are there: another good choice of "
+            "sentences scores low."
+        ),
+        _(
+            "Sentences are extracted word for word. Out of context a sentence may say something "
+            "else: read it in the text."
+        ),
+    ]
 
 
 def use(record: RunRecord) -> tuple[str, str]:
@@ -69,11 +75,14 @@ def use(record: RunRecord) -> tuple[str, str]:
 
 def _languages(result: WrittenResult) -> Any:
     names = {"en": _("English"), "ja": _("Japanese")}
-    return {
-        "metrics": [registry.metric(name).title for name in NAMES],
-        "rows": [
-            (names.get(language, language), measures[NAMES[0]].n,
-             [figure(name, measures[name]) for name in NAMES])
-            for language, measures in result.by_language.items()
-        ],
-    } if result.by_language else None  # fmt: skip
+    return (
+        {
+            "metrics": [registry.metric(name).title for name in NAMES],
+            "rows": [
+                (names.get(language, language), measures[NAMES[0]].n, [figure(name, measures[name]) for name in NAMES])
+                for language, measures in result.by_language.items()
+            ],
+        }
+        if result.by_language
+        else None
+    )

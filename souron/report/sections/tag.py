@@ -22,10 +22,7 @@ def run(record: RunRecord) -> list[Section]:
     """Return the sections of a run's report."""
     result, test = record.details, record.test
     assert isinstance(result, TagResult) and test is not None
-    parts = (
-        ("read", _("Sentences to read"), _read(result, test)),
-        ("labels", _("By label"), _labels(result)),
-    )
+    parts = (("read", _("Sentences to read"), _read(result, test)), ("labels", _("By label"), _labels(result)))
     return [one for name, title, part in parts for one in section(name, title, TEMPLATE, part)]
 
 
@@ -33,15 +30,14 @@ def comparison(record: ComparisonRecord) -> list[Section]:
     """Return sentences in which the systems predicted different spans."""
     if not record.details or record.test is None:
         return []
-    labels, every = (
-        named_entities.labels_of(record.test.classes),
-        named_entities.sentences(record.test),
-    )
+    labels, every = (named_entities.labels_of(record.test.classes), named_entities.sentences(record.test))
     rows = [
-        (_html(every[row].text, every[row].spans.tolist(), labels),
-         [(name, _html(every[row].text, spans, labels)) for name, spans in each.items()])
+        (
+            _html(every[row].text, every[row].spans.tolist(), labels),
+            [(name, _html(every[row].text, spans, labels)) for name, spans in each.items()],
+        )
         for row, each in record.details
-    ]  # fmt: skip
+    ]
     return section("differing", _("Where they disagree"), TEMPLATE, rows)
 
 
@@ -61,18 +57,19 @@ def use(record: RunRecord) -> tuple[str, str]:
 
 
 def _html(text: str, spans: Any, labels: tuple[str, ...]) -> Markup:
-    return Markup(
-        marked(text, named_entities.named(text, spans, labels), labels)
-    )  # it escapes the text
+    return Markup(marked(text, named_entities.named(text, spans, labels), labels))  # it escapes the text
 
 
 def _read(result: TagResult, test: Dataset) -> Any:
     labels, every = named_entities.labels_of(test.classes), named_entities.sentences(test)
     return [
-        (test.file[row], _html(every[row].text, every[row].spans.tolist(), labels),
-         _html(every[row].text, spans, labels))
+        (
+            test.file[row],
+            _html(every[row].text, every[row].spans.tolist(), labels),
+            _html(every[row].text, spans, labels),
+        )
         for row, spans in result.read
-    ]  # fmt: skip
+    ]
 
 
 def _labels(result: TagResult) -> Any:

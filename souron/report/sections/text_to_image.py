@@ -8,12 +8,7 @@ import math
 from typing import Any
 
 from souron.data.composing.captioned_words import TITLES
-from souron.evaluation.generators.prompt_adherence import (
-    ATTRIBUTES,
-    OfPart,
-    PromptedGallery,
-    PromptedResult,
-)
+from souron.evaluation.generators.prompt_adherence import ATTRIBUTES, OfPart, PromptedGallery, PromptedResult
 from souron.evaluation.record import ComparisonRecord, RunRecord
 from souron.kinds.codecs import animation
 from souron.metrics import text_to_image as metrics
@@ -38,13 +33,10 @@ def run(record: RunRecord) -> list[Section]:
         "eye": drawn.reference.extractor.name,
         "count": units.whole(len(drawn.sample)),
         "rows": [
-            {
-                "name": name, "n": measure.n, **figure(name, measure),
-                "floor": figure(name, floor.get(name))["text"],
-            }
+            {"name": name, "n": measure.n, **figure(name, measure), "floor": figure(name, floor.get(name))["text"]}
             for name, measure in near.items()
         ],
-    }  # fmt: skip
+    }
     film = len(record.film) > 1 and plot(
         animation.film(animation.frames(record.film)), _("the same images during training")
     )
@@ -65,15 +57,19 @@ def comparison(record: ComparisonRecord) -> list[Section]:
 def headline(record: RunRecord) -> str:
     """Return the headline of a run's report."""
     name = next(iter(record.measures))
-    text = _(
-        "{system} was trained on {train} captioned images of {data} in {time}. Of the attributes "
-        "that {test} test prompts ask for, {value} are recognised in its images (95 % interval "
-        "{interval})."
-    ) if name == metrics.ACCURACY else _(
-        "{system} was trained on {train} captioned images of {data} in {time}. Of {test} images "
-        "generated for test captions, the caption is found for {value} (95 % interval "
-        "{interval})."
-    )  # fmt: skip
+    text = (
+        _(
+            "{system} was trained on {train} captioned images of {data} in {time}. Of the attributes "
+            "that {test} test prompts ask for, {value} are recognised in its images (95 % interval "
+            "{interval})."
+        )
+        if name == metrics.ACCURACY
+        else _(
+            "{system} was trained on {train} captioned images of {data} in {time}. Of {test} images "
+            "generated for test captions, the caption is found for {value} (95 % interval "
+            "{interval})."
+        )
+    )
     return filled(record, text, name)
 
 
@@ -88,11 +84,7 @@ def notes(record: RunRecord) -> list[str]:
     ]
     if not blind:
         return []
-    return [
-        _("No better than with shuffled captions: {attributes}.").format(
-            attributes=", ".join(blind)
-        )
-    ]
+    return [_("No better than with shuffled captions: {attributes}.").format(attributes=", ".join(blind))]
 
 
 def use(record: RunRecord) -> tuple[str, str]:
@@ -110,11 +102,7 @@ def prompts(record: RunRecord) -> dict[str, Any]:
     for row, prompt in enumerate(result.prompts[:SHOWN]):
         lines = [prompt]
         if right is not None:
-            wrong = [
-                _(TITLES[name])
-                for place, name in enumerate(ATTRIBUTES)
-                if float(right[row, place]) == 0
-            ]
+            wrong = [_(TITLES[name]) for place, name in enumerate(ATTRIBUTES) if float(right[row, place]) == 0]
             lines.append(_("missed: {names}").format(names=", ".join(wrong)) if wrong else "✓")
         tiles.append(tile(result.generation.sample[row], prompt, lines))
     return {"each": units.seconds(result.generation.seconds), "tiles": tiles}
@@ -124,14 +112,17 @@ def obedience(result: PromptedResult) -> dict[str, Any]:
     """Tabulate accuracy by attribute for each subset and language."""
     rows = [
         {
-            "of": _named(part), "attribute": _(OF_A_PROMPT[name]),
-            "cases": part.cases, "floor": units.percent(part.floor[name]),
-            "ceiling": units.percent(part.ceiling[name]), "way": _way(part, name),
+            "of": _named(part),
+            "attribute": _(OF_A_PROMPT[name]),
+            "cases": part.cases,
+            "floor": units.percent(part.floor[name]),
+            "ceiling": units.percent(part.ceiling[name]),
+            "way": _way(part, name),
             "figures": [figure(metrics.ACCURACY, measure)],
         }
         for part in result.parts
         for name, measure in part.measures.items()
-    ]  # fmt: skip
+    ]
     return {"rows": rows} if rows else {}
 
 
@@ -142,11 +133,16 @@ def gallery(record: ComparisonRecord) -> dict[str, Any]:
     return {
         "prompts": found.prompts[:IN_A_ROW],
         "rows": [
-            (name, [tile(image, prompt) for image, prompt in zip(
-                found.drawn[name][:IN_A_ROW], found.prompts, strict=False)])
+            (
+                name,
+                [
+                    tile(image, prompt)
+                    for image, prompt in zip(found.drawn[name][:IN_A_ROW], found.prompts, strict=False)
+                ],
+            )
             for name in names
         ],
-    }  # fmt: skip
+    }
 
 
 def _named(part: OfPart) -> str:
@@ -156,7 +152,5 @@ def _named(part: OfPart) -> str:
 
 
 def _way(part: OfPart, name: str) -> str:
-    way = metrics.share_of_the_way(
-        part.measures[name].value, part.floor[name], part.ceiling[name]
-    )  # fmt: skip
+    way = metrics.share_of_the_way(part.measures[name].value, part.floor[name], part.ceiling[name])
     return units.UNKNOWN if math.isnan(way) else f"{way:.2f}"

@@ -24,15 +24,20 @@ def run(record: RunRecord) -> list[Section]:
     result, test = record.details, record.test
     assert isinstance(result, PageResult) and test is not None
     rows = [
-        (test.file[row], [
-            (_("request"), shown(test.input[row])),
-            (_("asked for"), "\n".join(web_pages.outline(test.target[row]))),
-            (_("by the system"), said),
-        ])
+        (
+            test.file[row],
+            [
+                (_("request"), shown(test.input[row])),
+                (_("asked for"), "\n".join(web_pages.outline(test.target[row]))),
+                (_("by the system"), said),
+            ],
+        )
         for row, said in result.shown
-    ]  # fmt: skip
-    told = _("Some test requests, evenly spaced, not selected, with the parts of the page that "
-             "was written, read from its HTML.")  # fmt: skip
+    ]
+    told = _(
+        "Some test requests, evenly spaced, not selected, with the parts of the page that "
+        "was written, read from its HTML."
+    )
     parts = (
         ("apart", _("What was held out of training"), _apart(result)),
         ("written", _("Pages to read"), {"told": told, "texts": rows} if rows else None),
@@ -56,18 +61,17 @@ def headline(record: RunRecord) -> str:
 def limits(record: RunRecord) -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
-        _("Requests and pages were composed from lists of wordings. People phrase requests "
-          "differently: what was not in its training data it names, and leaves out."),
-        _("The measures count what is on the page, not how it looks. Its contents are "
-          "placeholders."),
-    ]  # fmt: skip
+        _(
+            "Requests and pages were composed from lists of wordings. People phrase requests "
+            "differently: what was not in its training data it names, and leaves out."
+        ),
+        _("The measures count what is on the page, not how it looks. Its contents are placeholders."),
+    ]
 
 
 def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _(
-        "Drafting the parts of a web page from one sentence, to be filled and checked by hand."
-    )
+    text = _("Drafting the parts of a web page from one sentence, to be filled and checked by hand.")
     return text, 'print(model("request.txt"))'
 
 
@@ -75,13 +79,16 @@ def _apart(result: PageResult) -> Any:
     names = {"en": _("English"), "ja": _("Japanese")}
 
     def called(name: str) -> str:
-        return ", ".join(_(SUBSETS[each]) if each in SUBSETS else names.get(each, each)
-                         for each in name.split(", "))  # fmt: skip
+        return ", ".join(_(SUBSETS[each]) if each in SUBSETS else names.get(each, each) for each in name.split(", "))
 
-    return {
-        "metrics": [registry.metric(name).title for name in NAMES],
-        "rows": [
-            (called(name), measures[NAMES[0]].n, [figure(each, measures[each]) for each in NAMES])
-            for name, measures in result.apart.items()
-        ],
-    } if result.apart else None  # fmt: skip
+    return (
+        {
+            "metrics": [registry.metric(name).title for name in NAMES],
+            "rows": [
+                (called(name), measures[NAMES[0]].n, [figure(each, measures[each]) for each in NAMES])
+                for name, measures in result.apart.items()
+            ],
+        }
+        if result.apart
+        else None
+    )

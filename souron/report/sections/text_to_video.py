@@ -69,11 +69,7 @@ def notes(record: RunRecord) -> list[str]:
     ]
     if not blind:
         return []
-    return [
-        _("No better than with shuffled captions: {attributes}.").format(
-            attributes=", ".join(blind)
-        )
-    ]
+    return [_("No better than with shuffled captions: {attributes}.").format(attributes=", ".join(blind))]
 
 
 def use(record: RunRecord) -> tuple[str, str]:
@@ -95,11 +91,7 @@ def prompts(record: RunRecord) -> dict[str, Any]:
     right: Any = record.answers[0]["right"]
     tiles = []
     for row, prompt in enumerate(result.prompts[:SHOWN]):
-        wrong = [
-            _(TITLES[name])
-            for place, name in enumerate(ATTRIBUTES)
-            if float(right[row, place]) == 0
-        ]
+        wrong = [_(TITLES[name]) for place, name in enumerate(ATTRIBUTES) if float(right[row, place]) == 0]
         told = _("missed: {names}").format(names=", ".join(wrong)) if wrong else "✓"
         tiles.append(tile(shown(result.strips[row]), prompt, [prompt, told]))
     return {"each": units.seconds(result.seconds), "tiles": tiles}
@@ -113,12 +105,16 @@ def obedience(result: FilmResult) -> dict[str, Any]:
             level = name == metrics.FLICKER
             metric = metrics.FLICKER if level else metrics.ATTRIBUTES[name]
             ceiling = part.ceiling[name]
-            rows.append({
-                "of": _named(part), "attribute": _(OF_A_FILM[name]),
-                "cases": part.cases, "figures": [figure(metric, measure)],
-                "floor": "" if level else units.percent(part.floor[name]),
-                "ceiling": f"{ceiling:.2f}" if level else units.percent(ceiling),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "of": _named(part),
+                    "attribute": _(OF_A_FILM[name]),
+                    "cases": part.cases,
+                    "figures": [figure(metric, measure)],
+                    "floor": "" if level else units.percent(part.floor[name]),
+                    "ceiling": f"{ceiling:.2f}" if level else units.percent(ceiling),
+                }
+            )
     return {"rows": rows}
 
 

@@ -84,16 +84,20 @@ def _languages(record: RunRecord) -> Markup:
             shown = registry.metric(name)
             of_share = shown.unit == "share"
             found = (intervals.share_interval if of_share else intervals.interval)(scores, units)
-            rows.append((
-                _called(language), shown.title, shown.text(found.value),
-                shown.interval(found.low, found.high), len(chosen),
-            ))  # fmt: skip
+            rows.append(
+                (
+                    _called(language),
+                    shown.title,
+                    shown.text(found.value),
+                    shown.interval(found.low, found.high),
+                    len(chosen),
+                )
+            )
         if language == "en":
             found = intervals.interval(metric.ratio(counted["tokens"], counted["words"]), units)
-            rows.append((
-                _called(language), _(OF_WORDS), f"{found.value:.2f}",
-                f"{found.low:.2f}–{found.high:.2f}", len(chosen),
-            ))  # fmt: skip
+            rows.append(
+                (_called(language), _(OF_WORDS), f"{found.value:.2f}", f"{found.low:.2f}–{found.high:.2f}", len(chosen))
+            )
     heads = (_("language"), _("measure"), _("value"), _("95 % interval"), _("texts"))
     return _table(heads, rows)
 
@@ -104,9 +108,7 @@ def _vocabulary(record: RunRecord) -> Markup:
         sorted((token for token in known if token.isascii() == plain), key=len, reverse=True)[:MOST]
         for plain in (True, False)
     )
-    items = Markup("").join(
-        Markup("<p>{}</p>").format(Markup(" ").join(map(_shown, some))) for some in lists if some
-    )
+    items = Markup("").join(Markup("<p>{}</p>").format(Markup(" ").join(map(_shown, some))) for some in lists if some)
     told = _("Of {count} tokens. ␣ is a blank.").format(count=len(record.model.raws))
     return Markup("<p>{}</p>{}").format(told, items)
 
@@ -118,11 +120,9 @@ def _shown(token: str) -> Markup:
 def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Markup:
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(escape(name)) for name in heads)
     body = Markup("").join(
-        Markup("<tr>{}</tr>").format(
-            Markup("").join(Markup("<td>{}</td>").format(value) for value in row)
-        )
+        Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(value) for value in row))
         for row in rows
     )
-    return Markup(
-        '<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
-    ).format(head, body)
+    return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>').format(
+        head, body
+    )

@@ -34,17 +34,12 @@ def run(record: "RunRecord") -> list[Section]:
             "Some test recordings, evenly spaced, not selected. Where it is known, the "
             "lower image shows where the system listened for each token of its text."
         ),
-        "recordings": [
-            _heard(result, test, row, text, number)
-            for number, (row, text) in enumerate(result.shown)
-        ],
+        "recordings": [_heard(result, test, row, text, number) for number, (row, text) in enumerate(result.shown)],
     }
     nothing = _("(nothing)")
     confused = {
         "told": _("The most frequent errors of words, in the test recordings that are kept."),
-        "rows": [
-            (said or nothing, other or nothing, times) for said, other, times in result.confused
-        ],
+        "rows": [(said or nothing, other or nothing, times) for said, other, times in result.confused],
     }
     parts = (
         ("languages", _("By language"), table if result.by_language else None),

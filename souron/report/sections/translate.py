@@ -17,17 +17,24 @@ def run(record: RunRecord) -> list[Section]:
     assert isinstance(result, WrittenResult) and test is not None
     rows: list[Any] = []
     for row, (said, back) in result.shown:
-        rows.append((test.file[row], [
-            (_("text"), shown(test.input[row])),
-            (_("by a person"), shown(test.target[row])),
-            (_("by the system"), said),
-            (_("by the system, backwards"), back),
-        ]))  # fmt: skip
+        rows.append(
+            (
+                test.file[row],
+                [
+                    (_("text"), shown(test.input[row])),
+                    (_("by a person"), shown(test.target[row])),
+                    (_("by the system"), said),
+                    (_("by the system, backwards"), back),
+                ],
+            )
+        )
     part = {
-        "told": _("Some test texts, evenly spaced, not selected. Each was translated in both "
-                  "directions: backwards means from the person's translation."),
+        "told": _(
+            "Some test texts, evenly spaced, not selected. Each was translated in both "
+            "directions: backwards means from the person's translation."
+        ),
         "texts": rows,
-    }  # fmt: skip
+    }
     return section("written", _("Translations to read"), TEMPLATE, part if rows else None)
 
 
@@ -47,15 +54,18 @@ def headline(record: RunRecord) -> str:
 def limits(record: RunRecord) -> list[str]:
     """Return the limits of the figures, for the model card."""
     return [
-        _("chrF counts character n-grams that a translation shares with one by a person. It does "
-          'not measure whether the meaning is right: a wrong number or a lost "not" costs next '
-          "to nothing, and a good translation in other words costs much."),
+        _(
+            "chrF counts character n-grams that a translation shares with one by a person. It does "
+            'not measure whether the meaning is right: a wrong number or a lost "not" costs next '
+            "to nothing, and a good translation in other words costs much."
+        ),
         _("It knows no words of subjects that are not in its training texts."),
-    ]  # fmt: skip
+    ]
 
 
 def use(record: RunRecord) -> tuple[str, str]:
     """Return the purpose of the model and the Python line that uses it, for the model card."""
-    text = _("Translating texts like those of {data}, to be checked by someone who knows both "
-             "languages.").format(data=record.data)  # fmt: skip
+    text = _("Translating texts like those of {data}, to be checked by someone who knows both languages.").format(
+        data=record.data
+    )
     return text, 'print(model("text.txt"))'

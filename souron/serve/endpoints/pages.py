@@ -16,9 +16,7 @@ def add(app: FastAPI, service: Service) -> None:
     async def docs() -> Response:
         """Serve a page on the API; FastAPI's own would load its scripts from elsewhere."""
         title = _("The API")
-        return HTMLResponse(
-            page("serving_docs.html", title=title, schema=app.openapi(), as_json=as_json)
-        )
+        return HTMLResponse(page("serving_docs.html", title=title, schema=app.openapi(), as_json=as_json))
 
     @app.get("/", include_in_schema=False)
     async def start(request: Request) -> Response:

@@ -44,10 +44,7 @@ def add(app: FastAPI, service: Service) -> None:
         ),
         response_model=list[Prediction],
         response_description=_("one object for each file"),
-        responses={
-            200: {"content": {uploads.JSON: {"example": PREDICTIONS}}},
-            **errors(),
-        },
+        responses={200: {"content": {uploads.JSON: {"example": PREDICTIONS}}}, **errors()},
         openapi_extra={
             "requestBody": uploads.request_body(),
             "parameters": query_parameters(service.predictor.options),
@@ -62,10 +59,7 @@ def add(app: FastAPI, service: Service) -> None:
                 expected="/v1/chat/completions, /v1/completions",
             )
         return await requests.answer(
-            request,
-            service,
-            uploads.read(request, service.limits),
-            lambda files: service.predict(files, options),
+            request, service, uploads.read(request, service.limits), lambda files: service.predict(files, options)
         )
 
 
@@ -78,7 +72,5 @@ def query_parameters(options: Mapping[str, Option]) -> list[dict[str, Any]]:
         limits = {"minimum": choice.low, "maximum": choice.high, "enum": list(choice.among) or None}
         schema = {"type": types.get(type(option.default), "string"), "default": option.default}
         schema |= {key: value for key, value in limits.items() if value is not None}
-        parameters.append(
-            {"name": name, "in": "query", "description": _(choice.help), "schema": schema}
-        )
+        parameters.append({"name": name, "in": "query", "description": _(choice.help), "schema": schema})
     return parameters

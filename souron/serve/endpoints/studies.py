@@ -45,19 +45,14 @@ def _add(app: FastAPI, service: Service, entry: StudyEntry) -> None:
     @app.post(
         f"/studies/{entry.name}",
         summary=_(entry.title),
-        description=_("The JSON of the study, as souron {name} --json prints it.").format(
-            name=entry.name
-        ),
+        description=_("The JSON of the study, as souron {name} --json prints it.").format(name=entry.name),
         response_description=_("the study's record, and its result as a sentence"),
         responses={200: {"content": {uploads.JSON: {"schema": ANSWER}}}, **responses.errors()},
         openapi_extra={"requestBody": {"required": True, "content": content}},
     )
     async def study(request: Request) -> Response:
         return await requests.answer(
-            request,
-            service,
-            read(request, service, entry, form),
-            lambda asked: conduct(service, entry.name, *asked),
+            request, service, read(request, service, entry, form), lambda asked: conduct(service, entry.name, *asked)
         )
 
 
@@ -78,9 +73,7 @@ def body_of(entry: StudyEntry) -> type[BaseModel]:
     """Return the form of a request: the texts, and each option that may be set."""
     themselves = _("texts themselves, not names of files")
     least, most = entry.given.least, entry.given.most
-    fields: dict[str, Any] = {
-        GIVEN: (list[str], Field(min_length=least, max_length=most, description=themselves))
-    }
+    fields: dict[str, Any] = {GIVEN: (list[str], Field(min_length=least, max_length=most, description=themselves))}
     for option in offered(entry):
         help = _(option.help)
         about = Field(
@@ -159,9 +152,7 @@ def _allowed(option: OptionEntry) -> str:
     return Option(option.name, option.default, choice).allowed or option.type
 
 
-async def conduct(
-    service: Service, name: str, given: Sequence[Text], options: Mapping[str, Any]
-) -> dict[str, Any]:
+async def conduct(service: Service, name: str, given: Sequence[Text], options: Mapping[str, Any]) -> dict[str, Any]:
     """Run a study in the service's thread; if cancelled, it stops at its next event."""
     cancelled = threading.Event()
     run = copy_context().run  # in this request's language

@@ -22,19 +22,12 @@ KEYS = {"1": "first", "2": "second", "3": "good", "4": "bad"}
 @dataclass(frozen=True)
 class Options:
     results: Annotated[str, Choice(N_("only say what came of those votes"), metavar="FILE")] = ""
-    votes: Annotated[
-        str,
-        Choice(N_("the file of votes (default runs/arena/QUESTIONS.jsonl)"), metavar="FILE"),
-    ] = ""
-    judge: Annotated[
-        str,
-        Choice(N_("a model that compares the answers, too, in both orders"), metavar="MODEL"),
-    ] = ""
+    votes: Annotated[str, Choice(N_("the file of votes (default runs/arena/QUESTIONS.jsonl)"), metavar="FILE")] = ""
+    judge: Annotated[str, Choice(N_("a model that compares the answers, too, in both orders"), metavar="MODEL")] = ""
     seed: Annotated[int, Choice(N_("of sides and answers (default 0)"), low=0)] = 0
     length: Annotated[int, Choice(N_("tokens of an answer (default 256)"), low=1, high=4096)] = 256
     temperature: Annotated[
-        float,
-        Choice(N_("0 takes the likeliest token (default 0.7)"), low=0, high=2, metavar="T"),
+        float, Choice(N_("0 takes the likeliest token (default 0.7)"), low=0, high=2, metavar="T")
     ] = 0.7
 
 
@@ -50,9 +43,7 @@ class ArenaRecord(Record):
     folder: Path | None
 
     def page_title(self) -> str:
-        return _("Blind votes: {models}").format(
-            models=", ".join(model.name for model in self.result.models)
-        )
+        return _("Blind votes: {models}").format(models=", ".join(model.name for model in self.result.models))
 
     def as_json(self) -> dict[str, Any]:
         return self.result.as_json()
@@ -181,17 +172,13 @@ def voting(made: Arena) -> Iterator[Event]:
             yield Event("answer", record=Ask(texts=[(told, "dim")]))
 
 
-def choice(
-    match: Match, texts: Sequence[tuple[str, str]]
-) -> Generator[Event, None, tuple[str | None, bool]]:
+def choice(match: Match, texts: Sequence[tuple[str, str]]) -> Generator[Event, None, tuple[str | None, bool]]:
     """Ask for a vote; return it, and whether the names were still hidden.
 
     The vote is None at the end of the input.
     """
     blind = True
-    prompt = _(
-        "1 or 2 is better, 3 both good, 4 both bad, n names (the vote then does not count), q end: "
-    )
+    prompt = _("1 or 2 is better, 3 both good, 4 both bad, n names (the vote then does not count), q end: ")
     while True:
         ask = Ask(prompt, texts)
         yield Event("answer", record=ask)

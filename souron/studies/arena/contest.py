@@ -227,12 +227,14 @@ def begin(
             assert held.settings is not None
             raise UserError(
                 "another arena",
-                _("{path} holds votes on {models} (seed {seed}, {length} tokens, temperature "
-                  "{temperature})").format(path=file, **_spelt(held.settings)),
-                expected=_("{models} (seed {seed}, {length} tokens, temperature {temperature})")
-                .format(**_spelt(settings)),
+                _("{path} holds votes on {models} (seed {seed}, {length} tokens, temperature {temperature})").format(
+                    path=file, **_spelt(held.settings)
+                ),
+                expected=_("{models} (seed {seed}, {length} tokens, temperature {temperature})").format(
+                    **_spelt(settings)
+                ),
                 fix="votes=other.jsonl",
-            )  # fmt: skip
+            )
     else:
         held = Votes(file)
     loads = loads or Rival
@@ -255,9 +257,7 @@ def _told_apart(models: Sequence[str]) -> tuple[str, ...]:
         raise UserError(
             "models",
             _("{count} models").format(count=len(models)),
-            expected=_("{least} to {most} models, and a file of questions").format(
-                least=least, most=most
-            ),
+            expected=_("{least} to {most} models, and a file of questions").format(least=least, most=most),
             fix="souron arena smollm2 model.gguf questions.txt",
         )
     names: list[str] = []

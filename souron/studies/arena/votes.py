@@ -188,10 +188,7 @@ def questions(file: Path) -> tuple[list[str], tuple[Skipped, ...]]:
     """
     faults = Faults()
     if file.suffix.lower() in text_files.RECORDS:
-        told = (
-            (place, thing.get("question", thing.get("prompt")))
-            for place, thing in _objects(file, faults)
-        )
+        told = ((place, thing.get("question", thing.get("prompt"))) for place, thing in _objects(file, faults))
     else:
         lines = enumerate(text_files.read(file).split("\n"), 1)
         told = ((f"{file.name}:{number}", line) for number, line in lines if line.strip())

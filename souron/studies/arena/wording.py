@@ -15,36 +15,35 @@ def headline(result: Any) -> str:
         votes=result.votes, questions=result.questions, ties=result.ties
     )
     if result.shown:
-        told += _("; {count} more do not count (names shown, or a second vote)").format(
-            count=result.shown
-        )
+        told += _("; {count} more do not count (names shown, or a second vote)").format(count=result.shown)
     return told
 
 
 def sentence(verdict: Verdict) -> str:
     """Return which model is better, or how many votes it would take to decide."""
-    a, b, value, low, high = (
-        verdict.a, verdict.b, verdict.difference, verdict.low, verdict.high,
-    )  # fmt: skip
+    a, b, value, low, high = (verdict.a, verdict.b, verdict.difference, verdict.low, verdict.high)
     if value < 0:
         a, b, value, low, high = b, a, -value, -high, -low
     fields = {
-        "a": a, "b": b, "share": percent(share(value)), "low": percent(share(low)),
-        "high": percent(share(high)), "points": f"{POINTS * value:.0f}",
+        "a": a,
+        "b": b,
+        "share": percent(share(value)),
+        "low": percent(share(low)),
+        "high": percent(share(high)),
+        "points": f"{POINTS * value:.0f}",
         "count": verdict.cases_needed,
-    }  # fmt: skip
+    }
     if verdict.verdict != "cannot tell":
-        return _(
-            "{a} is better than {b} by {points} points: it wins {share} of votes ({low} to {high})."
-        ).format(**fields)
+        return _("{a} is better than {b} by {points} points: it wins {share} of votes ({low} to {high}).").format(
+            **fields
+        )
     if verdict.cases_needed is None:
         return _(
             "{a} or {b}: cannot tell. {a} wins {share} of votes ({low} to {high}); no sensible "
             "number of votes would decide."
         ).format(**fields)
     return _(
-        "{a} or {b}: cannot tell. {a} wins {share} of votes ({low} to {high}); about {count} "
-        "more votes would decide."
+        "{a} or {b}: cannot tell. {a} wins {share} of votes ({low} to {high}); about {count} more votes would decide."
     ).format(**fields)
 
 
@@ -61,9 +60,9 @@ def ratings(result: Any) -> list[tuple[str, str, str]]:
 
 
 def about_ratings() -> str:
-    return _(
-        "{mean} is the mean; a lead of {points} points wins 10 votes of 11. Intervals: 95 %."
-    ).format(mean=f"{MEAN:.0f}", points=400)
+    return _("{mean} is the mean; a lead of {points} points wins 10 votes of 11. Intervals: 95 %.").format(
+        mean=f"{MEAN:.0f}", points=400
+    )
 
 
 def judged(result: Any) -> Iterator[str]:
@@ -75,9 +74,13 @@ def judged(result: Any) -> Iterator[str]:
                 "{judge} decides as the votes do on {share} of {count} pairs ({low} to {high}), "
                 "ties among them; Cohen's kappa {kappa}."
             ).format(
-                judge=judge.name, share=percent(same.value), count=same.n, low=percent(same.low),
-                high=percent(same.high), kappa=_kappa(kappa),
-            )  # fmt: skip
+                judge=judge.name,
+                share=percent(same.value),
+                count=same.n,
+                low=percent(same.low),
+                high=percent(same.high),
+                kappa=_kappa(kappa),
+            )
         else:
             yield _("{judge}: no pair that was voted on was compared.").format(judge=judge.name)
         if judge.compared:
@@ -86,9 +89,12 @@ def judged(result: Any) -> Iterator[str]:
                 "50 %). On {undecided} of {compared} pairs it changed its mind when the answers "
                 "changed places."
             ).format(
-                share=percent(first.value), low=percent(first.low), high=percent(first.high),
-                undecided=judge.undecided, compared=judge.compared,
-            )  # fmt: skip
+                share=percent(first.value),
+                low=percent(first.low),
+                high=percent(first.high),
+                undecided=judge.undecided,
+                compared=judge.compared,
+            )
 
 
 def _kappa(kappa: Any) -> str:

@@ -17,14 +17,7 @@ from souron.runs import documents, passage_index
 from souron.runs.events import Event, last, left
 from souron.studies.ask.reading import Reading, Seen
 from souron.study import Given, Study
-from souron.tasks.retrieve import (
-    MOST_PASSAGES,
-    Retriever,
-    check_question,
-    missing_numbers,
-    no_sentence,
-    top,
-)
+from souron.tasks.retrieve import MOST_PASSAGES, Retriever, check_question, missing_numbers, no_sentence, top
 from souron.utils.messages import N_, UserError, _
 
 SHOWN = 3  # default number of passages
@@ -34,18 +27,10 @@ INDEXING = 0.005  # share of the work, if a language model reads the whole text 
 
 @dataclass(frozen=True)
 class Options:
-    passages: Annotated[
-        int, Choice(N_("how many passages to show (default 3)"), low=1, high=50)
-    ] = 3
-    model: Annotated[
-        str, Choice(N_("a language model that answers in a sentence"), metavar="RUN")
-    ] = ""
+    passages: Annotated[int, Choice(N_("how many passages to show (default 3)"), low=1, high=50)] = 3
+    model: Annotated[str, Choice(N_("a language model that answers in a sentence"), metavar="RUN")] = ""
     retriever: Annotated[
-        str,
-        Choice(
-            N_("what finds passages: encoder (default), bm25, windows, a run"),
-            metavar="SYSTEM|RUN",
-        ),
+        str, Choice(N_("what finds passages: encoder (default), bm25, windows, a run"), metavar="SYSTEM|RUN")
     ] = "encoder"
     forget: Annotated[bool, Choice(N_("keep no index of the texts in the cache"))] = False
 
@@ -62,22 +47,14 @@ class Ask(Study):
     )
     group = "language"
     given = Given(
-        "FILE... QUESTION",
-        N_("texts (.txt, .md), folders of them, or - for what is piped in; the question"),
-        2,
-        None,
+        "FILE... QUESTION", N_("texts (.txt, .md), folders of them, or - for what is piped in; the question"), 2, None
     )
     lookup = True  # the texts may be of patients
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         *texts, question = given
         for event in asking(
-            texts,
-            question,
-            options.passages,
-            retriever=options.retriever,
-            model=options.model,
-            keep=not options.forget,
+            texts, question, options.passages, retriever=options.retriever, model=options.model, keep=not options.forget
         ):
             if event.record is not None:
                 event.record.folder = self.new_folder(Path(event.record.texts[0].file).stem)
@@ -149,10 +126,21 @@ def asking(
     windows = system.reads_for_each
     seen = Seen(0.0, read_all, told_share) if windows else Seen(read_all, told_share, told_share)
     against = [*(quote.text for quote in told), question]
-    yield Event("done", 1.0, record=Reading(
-        found, answer, unsupported_words.unsupported(answer, against), seen,
-        time.monotonic() - begun, read, model, texts, windows,
-    ))  # fmt: skip
+    yield Event(
+        "done",
+        1.0,
+        record=Reading(
+            found,
+            answer,
+            unsupported_words.unsupported(answer, against),
+            seen,
+            time.monotonic() - begun,
+            read,
+            model,
+            texts,
+            windows,
+        ),
+    )
 
 
 def _scored(
@@ -174,9 +162,13 @@ def _scored(
 
 
 def _passages(
-    question: str, texts: Sequence[Text], cut: Sequence[Sequence[Sentence]],
-    scores: Sequence[torch.Tensor], most: int, least: float,
-) -> Passages:  # fmt: skip
+    question: str,
+    texts: Sequence[Text],
+    cut: Sequence[Sequence[Sentence]],
+    scores: Sequence[torch.Tensor],
+    most: int,
+    least: float,
+) -> Passages:
     """Select the best sentences of all texts."""
     where = [(number, one) for number, each in enumerate(cut) for one in each]
     score = torch.cat(list(scores))

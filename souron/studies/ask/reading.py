@@ -48,8 +48,7 @@ class Reading(Record):
     @classmethod
     def from_json(cls, found: Mapping[str, Any], text: str) -> "Reading":
         """Return the reading that ``as_json`` describes; ``text`` is the whole text, or ""."""
-        quotes = [Passage(q["text"], q["start"], q["end"], q["score"], q.get("file", ""))
-                  for q in found["quotes"]]  # fmt: skip
+        quotes = [Passage(q["text"], q["start"], q["end"], q["score"], q.get("file", "")) for q in found["quotes"]]
         question, answer = str(found.get("question") or ""), str(found.get("answer") or "")
         spans, at = [], 0
         for word in map(str, found.get("unsupported") or ()):
@@ -114,9 +113,7 @@ class Reading(Record):
     def remarks(self) -> list[str]:
         """Return a remark on how far the passages support the answer."""
         if not self.unsupported:
-            return [
-                _("Every word of it occurs in the passages; read them to see whether it is right.")
-            ]
+            return [_("Every word of it occurs in the passages; read them to see whether it is right.")]
         return [_("Words between [? and ] occur in none of the passages.")]
 
     def tables(self) -> list[Table]:

@@ -32,10 +32,7 @@ MOST_FILMS = 1000
 
 @dataclass(frozen=True)
 class Options:
-    norms: Annotated[
-        str,
-        Choice(N_("a CSV of your own norms: measure, low, high, source"), metavar="FILE"),
-    ] = ""
+    norms: Annotated[str, Choice(N_("a CSV of your own norms: measure, low, high, source"), metavar="FILE")] = ""
 
 
 class Cephalometry(Study):
@@ -51,9 +48,7 @@ class Cephalometry(Study):
         "souron cephalometry runs/keypoints/heatmap_points-films films/ norms=norms.csv",
     )
     group = "use"
-    given = Given(
-        "RUN FILES ...", N_("a landmark detector, then images or DICOM files, or folders"), 2, None
-    )
+    given = Given("RUN FILES ...", N_("a landmark detector, then images or DICOM files, or folders"), 2, None)
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         name, *films = given
@@ -83,9 +78,11 @@ class Cephalometry(Study):
         yield Event("check", text=_("the error on its own test cases"))
         error, unknown = _error(model, names)
         folder = files.new_folder(self.project / self.name, Path(films[0]).stem)
-        yield Event("done", 1.0, record=Analysis(
-            name, model.learnt_from, shown, trouble, norms, error, unknown, _lacking(names), folder
-        ))  # fmt: skip
+        yield Event(
+            "done",
+            1.0,
+            record=Analysis(name, model.learnt_from, shown, trouble, norms, error, unknown, _lacking(names), folder),
+        )
 
 
 def _landmarks_of(model: Model) -> list[str]:

@@ -134,9 +134,7 @@ def _height_ratio(of: Landmarks) -> Array:
 MEASURES = (
     Measured("SNA", "°", ("S", "N", "A"), lambda of: _at_nasion(of, "A")),
     Measured("SNB", "°", ("S", "N", "B"), lambda of: _at_nasion(of, "B")),
-    Measured(
-        "ANB", "°", ("S", "N", "A", "B"), lambda of: _at_nasion(of, "A") - _at_nasion(of, "B")
-    ),
+    Measured("ANB", "°", ("S", "N", "A", "B"), lambda of: _at_nasion(of, "A") - _at_nasion(of, "B")),
     Measured("facial angle", "°", ("Po", "Or", "N", "Pog"), _facial),
     Measured(
         "FMA",

@@ -73,8 +73,7 @@ class Analysis(Record):
                 for name, one in self.error.items()
             },
             "norms": {
-                name: {"low": norm.low, "high": norm.high, "source": norm.source}
-                for name, norm in self.norms.items()
+                name: {"low": norm.low, "high": norm.high, "source": norm.source} for name, norm in self.norms.items()
             },
             "lacking": list(self.lacking),
             "skipped": dict(self.skipped),
@@ -116,22 +115,25 @@ class Analysis(Record):
         return [
             Fact(_("films"), units.whole(len(self.films))),
             Fact(_("training data"), called(self.learnt_from)),
-            Fact(
-                _("test cases of the error"),
-                units.whole(max((one.cases for one in self.error.values()), default=0)),
-            ),
+            Fact(_("test cases of the error"), units.whole(max((one.cases for one in self.error.values()), default=0))),
         ]
 
     def notes(self) -> list[str]:
-        unlike = [f"{Path(film.file).name}: {finding.unlike(film.answer)}"
-                  for film in self.films if finding.unlike(film.answer)]  # fmt: skip
+        unlike = [
+            f"{Path(film.file).name}: {finding.unlike(film.answer)}"
+            for film in self.films
+            if finding.unlike(film.answer)
+        ]
         notes = [
             *unlike,
-            _("Norms are means and deviations of their sources' samples; other ages and "
-              "populations have others (norms=FILE)."),
-            _("The error holds for films like those of the training data, here {data}. souron is "
-              "no medical device.").format(data=called(self.learnt_from)),
-        ]  # fmt: skip
+            _(
+                "Norms are means and deviations of their sources' samples; other ages and "
+                "populations have others (norms=FILE)."
+            ),
+            _(
+                "The error holds for films like those of the training data, here {data}. souron is no medical device."
+            ).format(data=called(self.learnt_from)),
+        ]
         if self.unknown:
             text = _("The error of the measures is not known, so that no verdict is given: {why}.")
             notes.insert(0, text.format(why=self.unknown))
@@ -157,33 +159,32 @@ class Analysis(Record):
         rows: list[tuple[str, ...]] = []
         for name, value in film.values.items():
             norm, limits = self.norms.get(name), self._limits(name, value)
-            rows.append((
-                name,
-                f"{value:.1f}{_blank(unit[name])}",
-                f"{limits[0]:.1f}–{limits[1]:.1f}" if limits else units.UNKNOWN,
-                f"{norm.low:g}–{norm.high:g}" if norm else units.UNKNOWN,
-                verdict_text(self.verdict(name, value)),
-                norm.source if norm else "",
-            ))  # fmt: skip
+            rows.append(
+                (
+                    name,
+                    f"{value:.1f}{_blank(unit[name])}",
+                    f"{limits[0]:.1f}–{limits[1]:.1f}" if limits else units.UNKNOWN,
+                    f"{norm.low:g}–{norm.high:g}" if norm else units.UNKNOWN,
+                    verdict_text(self.verdict(name, value)),
+                    norm.source if norm else "",
+                )
+            )
         return rows
 
     def sections(self) -> list[Section]:
         films = [
             {
                 "title": Path(film.file).name,
-                "image": Plot(
-                    animation.thumbnail(drawn(film.answer), WIDE), _("landmarks and planes"), WIDE
-                ),
+                "image": Plot(animation.thumbnail(drawn(film.answer), WIDE), _("landmarks and planes"), WIDE),
                 "rows": [(measure_title(row[0]), *row[1:]) for row in self.rows(film)],
             }
             for film in self.films[:SHOWN]
         ]
         part = {"films": films, "columns": self._columns, "more": len(self.films) - len(films)}
         error = [
-            (measure_title(name), f"{one.bias:+.2f}", f"±{measures.LIMITS * one.deviation:.2f}",
-             units.whole(one.cases))
+            (measure_title(name), f"{one.bias:+.2f}", f"±{measures.LIMITS * one.deviation:.2f}", units.whole(one.cases))
             for name, one in self.error.items()
-        ]  # fmt: skip
+        ]
         return [
             *section("films", _("Each film"), TEMPLATE, part),
             *section("agreement", _("Agreement with marked landmarks"), TEMPLATE, error),

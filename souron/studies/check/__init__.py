@@ -19,18 +19,12 @@ from souron.utils.messages import N_, UserError, _
 @dataclass(frozen=True)
 class Options:
     sources: Annotated[
-        tuple[str, ...],
-        Choice(
-            N_("the texts that should support it; repeatable"), metavar="FILE|FOLDER", text=True
-        ),
+        tuple[str, ...], Choice(N_("the texts that should support it; repeatable"), metavar="FILE|FOLDER", text=True)
     ] = ()
     library: Annotated[
-        tuple[str, ...],
-        Choice(N_("your publications (.bib, .ris, .nbib), for references"), metavar="FILE"),
+        tuple[str, ...], Choice(N_("your publications (.bib, .ris, .nbib), for references"), metavar="FILE")
     ] = ()
-    page: Annotated[
-        str, Choice(N_("write the result as one HTML page, and nothing else"), metavar="FILE")
-    ] = ""
+    page: Annotated[str, Choice(N_("write the result as one HTML page, and nothing else"), metavar="FILE")] = ""
     model: Annotated[str, Choice(N_("the language model that gave the answer"), metavar="RUN")] = ""
     question: Annotated[str, Choice(N_("what it was asked"), metavar="TEXT")] = ""
     samples: Annotated[int, Choice(N_("answers to sample again (default 0)"), low=0, high=20)] = 0

@@ -128,9 +128,7 @@ def unread(sources: Any) -> list[str]:
     found = []
     for one in given:
         if isinstance(one, str | Path) and Path(one).is_dir():
-            found += [
-                path.name for path in sorted(Path(one).rglob("*")) if path.suffix.lower() in UNREAD
-            ]
+            found += [path.name for path in sorted(Path(one).rglob("*")) if path.suffix.lower() in UNREAD]
     return found
 
 

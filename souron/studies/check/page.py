@@ -14,12 +14,7 @@ from souron.utils.messages import _
 if TYPE_CHECKING:
     from souron.studies.check.record import Checked, CheckedAnswer
 
-CLASSES = {
-    "supported": "supported",
-    "contradicted": "contradicted",
-    "not found": "missing",
-    "no claim": "none",
-}
+CLASSES = {"supported": "supported", "contradicted": "contradicted", "not found": "missing", "no claim": "none"}
 
 
 def fragment(record: "CheckedAnswer") -> str:
@@ -64,9 +59,7 @@ def rows(record: "CheckedAnswer") -> Markup:
     heads = [_("state"), _("sentence"), _("passage"), _("what differs")]
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(text) for text in heads)
     body = Markup("").join(
-        _row(number, each)
-        for number, each in enumerate(record.checked, 1)
-        if each.state != "no claim"
+        _row(number, each) for number, each in enumerate(record.checked, 1) if each.state != "no claim"
     )
     return Markup(
         '<div class="scroll" tabindex="0"><table class="claims-table"><thead><tr>{}</tr></thead>'
@@ -80,9 +73,7 @@ def _row(number: int, each: "Checked") -> Markup:
     place = ""
     if each.passage:
         name = Path(each.file).name
-        place = _("characters {start}–{end}").format(
-            start=units.whole(each.first), end=units.whole(each.last)
-        )
+        place = _("characters {start}–{end}").format(start=units.whole(each.first), end=units.whole(each.last))
         place = f"{name}, {place}" if name else place
     said = Markup("<br>").join(each.told())
     return Markup(

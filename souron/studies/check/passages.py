@@ -109,12 +109,7 @@ def prepared(texts: Sequence[Text], keep: bool = True) -> Iterator[tuple[float, 
     for _done, words in bm25.index([one.text for _number, one in flat]):  # noqa: B007
         pass
     small = "\n".join(text.text for text in texts).lower()
-    yield (
-        1.0,
-        Sources(
-            texts, flat, torch.cat(parts) if parts else torch.zeros(0), words, encoder, bm25, small
-        ),
-    )
+    yield (1.0, Sources(texts, flat, torch.cat(parts) if parts else torch.zeros(0), words, encoder, bm25, small))
 
 
 __all__ = ["Candidate", "Sources", "prepared"]

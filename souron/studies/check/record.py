@@ -145,10 +145,7 @@ class CheckedAnswer(CheckRecord):
 
     def sentences(self) -> list[str]:
         found = self.counts
-        text = _(
-            "{sentences} sentences: {supported} supported, {contradicted} contradicted, "
-            "{missing} not found."
-        )
+        text = _("{sentences} sentences: {supported} supported, {contradicted} contradicted, {missing} not found.")
         return [
             text.format(
                 sentences=units.whole(len(self.checked) - found["no claim"]),
@@ -188,8 +185,7 @@ class CheckedAnswer(CheckRecord):
 
     def tables(self) -> list[Table]:
         rows = [
-            (f"{each.sign} {each.state_name}", line(each.sentence), "\n".join(described(each)))
-            for each in self.checked
+            (f"{each.sign} {each.state_name}", line(each.sentence), "\n".join(described(each))) for each in self.checked
         ]
         columns = (_("state"), _("sentence"), _("passage"))
         return [Table(columns, rows), *table_of(self.citations)]
@@ -228,8 +224,7 @@ class CheckedReferences(CheckRecord):
 
     def sentences(self) -> list[str]:
         counted = [
-            f"{_(references.STATES[state])}: {count}"
-            for state, count in references.counts(self.citations).items()
+            f"{_(references.STATES[state])}: {count}" for state, count in references.counts(self.citations).items()
         ]
         return [", ".join(counted) or _("no reference was found in the text")]
 
@@ -247,8 +242,7 @@ class CheckedReferences(CheckRecord):
 def table_of(findings: Sequence[Finding]) -> list[Table]:
     """Return a table of references, the impossible ones first; none for no references."""
     rows = [
-        (_(references.STATES[each.state]), line(each.reference), each.reason())
-        for each in references.ranked(findings)
+        (_(references.STATES[each.state]), line(each.reference), each.reason()) for each in references.ranked(findings)
     ]
     columns = (_("state"), _("reference"), _("why"))
     return [Table(columns, rows, _("References"))] if rows else []
@@ -267,9 +261,7 @@ def described(each: Checked) -> list[str]:
     """Return the differences, and the passage with its position."""
     told = each.told()
     if each.passage and each.state != "no claim":
-        place = _("characters {start}–{end}").format(
-            start=units.whole(each.first), end=units.whole(each.last)
-        )
+        place = _("characters {start}–{end}").format(start=units.whole(each.first), end=units.whole(each.last))
         name = f"{Path(each.file).name}, {place}" if each.file else place
         told.append(f"{line(each.passage)}  ({name})")
     return told

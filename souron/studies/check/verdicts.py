@@ -47,9 +47,7 @@ def says_something(sentence: str) -> bool:
     return len(words) > 1 or (len(words) == 1 and sentence.rstrip()[-1:] in ENDS)
 
 
-def compared(
-    sentence: str, found: Sequence[Candidate], sources: Sources
-) -> tuple[list[Candidate], list[Comparison]]:
+def compared(sentence: str, found: Sequence[Candidate], sources: Sources) -> tuple[list[Candidate], list[Comparison]]:
     """Return the passages worth comparing, with their comparisons.
 
     A pair of sentences counts only if it contains more of the words than any single one.

@@ -37,10 +37,7 @@ MOST_SEEN = 10  # questions that are named
 
 @dataclass(frozen=True)
 class Options:
-    data: Annotated[
-        str,
-        Choice(N_("terms, glosses, or a CSV or JSONL: question, options, answer"), metavar="D"),
-    ] = ""
+    data: Annotated[str, Choice(N_("terms, glosses, or a CSV or JSONL: question, options, answer"), metavar="D")] = ""
     seed: Annotated[int, Choice(N_("another paper for each (default 0)"), low=0)] = 0
     questions: Annotated[int, Choice(N_("at most so many (default 400)"), low=1)] = 400
 
@@ -66,10 +63,15 @@ class ExamRecord(Record):
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "model": self.model, "data": self.data, "seed": self.seed,
-            **self.result.as_json(), "notes": self.remarks, "overlap": self.overlap.as_json(),
-            "seconds": self.seconds, "report": str(self.report),
-        }  # fmt: skip
+            "model": self.model,
+            "data": self.data,
+            "seed": self.seed,
+            **self.result.as_json(),
+            "notes": self.remarks,
+            "overlap": self.overlap.as_json(),
+            "seconds": self.seconds,
+            "report": str(self.report),
+        }
 
     def page_title(self) -> str:
         text = _("{model}: an examination in {data}")
@@ -77,28 +79,31 @@ class ExamRecord(Record):
 
     def sentences(self) -> list[str]:
         accuracy, metric = self.result.accuracy, registry.metric("accuracy")
-        text = _("{model} is right on {value} of {n} questions of {data} (95 % interval "
-                 "{interval}); by chance it were {chance}.")  # fmt: skip
-        return [text.format(
-            model=self.model,
-            value=metric.text(accuracy.value),
-            n=units.whole(accuracy.n),
-            data=called(self.data),
-            interval=metric.interval(accuracy.low, accuracy.high),
-            chance=metric.text(self.result.chance),
-        )]  # fmt: skip
+        text = _(
+            "{model} is right on {value} of {n} questions of {data} (95 % interval "
+            "{interval}); by chance it were {chance}."
+        )
+        return [
+            text.format(
+                model=self.model,
+                value=metric.text(accuracy.value),
+                n=units.whole(accuracy.n),
+                data=called(self.data),
+                interval=metric.interval(accuracy.low, accuracy.high),
+                chance=metric.text(self.result.chance),
+            )
+        ]
 
     def facts(self) -> list[Fact]:
         result, metric = self.result, registry.metric("accuracy")
         accuracy = result.accuracy
         return [
-            Fact(metric.title, metric.text(accuracy.value),
-                 metric.interval(accuracy.low, accuracy.high)),
+            Fact(metric.title, metric.text(accuracy.value), metric.interval(accuracy.low, accuracy.high)),
             Fact(_("without the questions"), metric.text(result.control.value)),
             Fact(_("chance"), metric.text(result.chance)),
             Fact(_("exam questions"), units.whole(accuracy.n)),
             Fact(_("time"), units.seconds(self.seconds)),
-        ]  # fmt: skip
+        ]
 
     def notes(self) -> list[str]:
         return [*choose.warnings(self.result, self.data), *self.remarks, *self._seen()]
@@ -106,12 +111,17 @@ class ExamRecord(Record):
     def _seen(self) -> list[str]:
         shared, found = self.overlap, []
         if shared.seen:
-            text = _("It has read {count} of {all} questions in training, {answered} of them with "
-                     "their right option in the same text.")  # fmt: skip
-            found.append(text.format(
-                count=units.whole(len(shared.seen)), all=units.whole(shared.questions),
-                answered=units.whole(len(shared.answered)),
-            ))  # fmt: skip
+            text = _(
+                "It has read {count} of {all} questions in training, {answered} of them with "
+                "their right option in the same text."
+            )
+            found.append(
+                text.format(
+                    count=units.whole(len(shared.seen)),
+                    all=units.whole(shared.questions),
+                    answered=units.whole(len(shared.answered)),
+                )
+            )
         if shared.unknown:
             text = _("Whether it has read these questions before is not known: {why}.")
             found.append(text.format(why=shared.unknown))
@@ -134,10 +144,7 @@ class ExamRecord(Record):
         return [Table(("", *right), rows, right=right)]
 
     def sections(self) -> list[Section]:
-        return [
-            *choose.paper(self.result, self.answers, self.test, self.data),
-            *self._ledger(),
-        ]
+        return [*choose.paper(self.result, self.answers, self.test, self.data), *self._ledger()]
 
     def _ledger(self) -> list[Section]:
         shared, test = self.overlap, self.test
@@ -147,12 +154,12 @@ class ExamRecord(Record):
             (_("source"), test.source or units.UNKNOWN),
             (_("licence"), test.licence or units.UNKNOWN),
             (_("questions left out"), units.whole(len(test.skipped))),
-            (_("texts that it learnt from"),
-             f"{units.whole(shared.texts)} ({called(shared.data)})" if shared.data
-             else _("none of souron's")),
-            (_("questions in them"),
-             units.whole(len(shared.seen)) if shared.data else units.UNKNOWN),
-        ]  # fmt: skip
+            (
+                _("texts that it learnt from"),
+                f"{units.whole(shared.texts)} ({called(shared.data)})" if shared.data else _("none of souron's"),
+            ),
+            (_("questions in them"), units.whole(len(shared.seen)) if shared.data else units.UNKNOWN),
+        ]
         seen = [test.input[row].text[:200] for row in shared.seen[:MOST_SEEN]]
         command = f"souron exam {self.model} data={self.data} seed={self.seed}"
         part = {"rows": rows, "seen": seen, "command": command}
@@ -196,18 +203,27 @@ class Exam(Study):
             yield Event("answer", step.done, text=step.text)
             answers = step.result or answers
         yield Event("check", text=_("looking for the questions in what it learnt from"))
-        shared = (
-            overlap.of_run(folder, test)
-            if folder
-            else Overlap(len(test), unknown=overlap.unknown_of(name))
-        )
+        shared = overlap.of_run(folder, test) if folder else Overlap(len(test), unknown=overlap.unknown_of(name))
         result = task.result(Trainings.of_one(test, answers, decision), setup)
         run_name = f"{Path(model).name}-{folder_name(name_of_data)}-{seed}"
         place = files.new_folder(self.project / "exam", run_name)
-        yield Event("done", 1.0, record=ExamRecord(
-            model, name, name_of_data, seed, test, answers, result, shared,
-            system.remarks(list(test.input)), round(time.monotonic() - begun, 3), place,
-        ))  # fmt: skip
+        yield Event(
+            "done",
+            1.0,
+            record=ExamRecord(
+                model,
+                name,
+                name_of_data,
+                seed,
+                test,
+                answers,
+                result,
+                shared,
+                system.remarks(list(test.input)),
+                round(time.monotonic() - begun, 3),
+                place,
+            ),
+        )
 
 
 def _examinee(model: str, task: Task) -> tuple[Any, dict[str, float], Path | None, str]:

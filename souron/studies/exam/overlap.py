@@ -41,9 +41,12 @@ class Overlap:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "seen": len(self.seen), "with_answer": len(self.answered),
-            "training_texts": self.texts, "data": self.data, "unknown": self.unknown,
-        }  # fmt: skip
+            "seen": len(self.seen),
+            "with_answer": len(self.answered),
+            "training_texts": self.texts,
+            "data": self.data,
+            "unknown": self.unknown,
+        }
 
 
 def of_run(folder: Path, paper: Dataset) -> Overlap:
@@ -52,9 +55,14 @@ def of_run(folder: Path, paper: Dataset) -> Overlap:
         args = run_folder.read_args(folder)
         task = prepare.task_of(args)
         data = load.load(
-            str(args["data"]), args.get("side"), args.get("group"), args.get("window"),
-            task.fewest_classes, formats=task.formats, target=task.target,
-        )  # fmt: skip
+            str(args["data"]),
+            args.get("side"),
+            args.get("group"),
+            args.get("window"),
+            task.fewest_classes,
+            formats=task.formats,
+            target=task.target,
+        )
         rows = prepare.read_split(folder, data, task).train.tolist()
     except UserError as error:
         why = _("the texts it was trained on cannot be read again ([{code}] {found})").format(
@@ -78,23 +86,14 @@ def of_texts(
         for run in runs(said, min(WORDS, len(said))):
             wanted.setdefault(run, []).append(number)
     lengths = sorted({len(run) for run in wanted})
-    answers = [
-        " ".join(words(question.options[key]))
-        for question, key in zip(questions, keys, strict=True)
-    ]
+    answers = [" ".join(words(question.options[key])) for question, key in zip(questions, keys, strict=True)]
     seen: set[int] = set()
     answered: set[int] = set()
     left = MOST_WORDS
     for text in texts:
         said = words(text)[:left]
         left -= len(said)
-        hit = {
-            number
-            for length in lengths
-            for run in runs(said, length)
-            if run in wanted
-            for number in wanted[run]
-        }
+        hit = {number for length in lengths for run in runs(said, length) if run in wanted for number in wanted[run]}
         if hit:
             whole = f" {' '.join(said)} "
             answered |= {number for number in hit if f" {answers[number]} " in whole}

@@ -33,16 +33,7 @@ from souron.kinds.signature import Choice
 from souron.runs.events import Event
 from souron.studies.generated import image_sources, measures
 from souron.studies.generated.image_sources import Source
-from souron.studies.generated.measures import (
-    Judge,
-    Mistake,
-    Parts,
-    Row,
-    Seen,
-    halves_beside,
-    split,
-    twins,
-)
+from souron.studies.generated.measures import Judge, Mistake, Parts, Row, Seen, halves_beside, split, twins
 from souron.studies.generated.record import Audit
 from souron.study import Given, Study
 from souron.utils import files
@@ -55,20 +46,13 @@ REAL = 4  # times as many real pictures, where there are so many
 
 @dataclass(frozen=True)
 class Options:
-    real: Annotated[
-        str, Choice(N_("a data set or folder of real pictures, in place of REAL"), metavar="D")
-    ] = ""
+    real: Annotated[str, Choice(N_("a data set or folder of real pictures, in place of REAL"), metavar="D")] = ""
     drawn: Annotated[
-        tuple[str, ...],
-        Choice(N_("a run, a ready-trained generator or a folder; may be repeated"), metavar="D"),
+        tuple[str, ...], Choice(N_("a run, a ready-trained generator or a folder; may be repeated"), metavar="D")
     ] = ()
-    n: Annotated[int, Choice(N_("pictures of each generator (default 400)"), low=20, high=4000)] = (
-        400
-    )
+    n: Annotated[int, Choice(N_("pictures of each generator (default 400)"), low=20, high=4000)] = 400
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
-    device: Annotated[
-        str, Choice(N_("what computes: auto, cpu, cuda, cuda:1, mps"), metavar="X")
-    ] = "auto"
+    device: Annotated[str, Choice(N_("what computes: auto, cpu, cuda, cuda:1, mps"), metavar="X")] = "auto"
 
 
 class Generated(Study):
@@ -82,9 +66,7 @@ class Generated(Study):
         "souron generated real=photos/ drawn=a/ drawn=b/ n=1000",
     )
     group = "society"
-    given = Given(
-        "REAL DRAWN ...", N_("real pictures, then generators: runs, systems, folders"), 0, None
-    )
+    given = Given("REAL DRAWN ...", N_("real pictures, then generators: runs, systems, folders"), 0, None)
     within = "audit"
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
@@ -129,9 +111,7 @@ def _name_apart(sources: list[Source]) -> None:
         taken.add(source.name)
 
 
-def compare(
-    real: Source, drawn: Sequence[Source], seed: int = 0
-) -> Iterator[tuple[float, Audit | None]]:
+def compare(real: Source, drawn: Sequence[Source], seed: int = 0) -> Iterator[tuple[float, Audit | None]]:
     """Yield the fraction done, 0..1, and the audit at the end. Raises UserError for too few
     images."""
     sources = [real, *drawn]
@@ -168,38 +148,48 @@ def compare(
     rows: list[Row] = []
     unseen: dict[int, Detector] = {}
     for number, name in enumerate(names):
-        test = {change: found[halves[number][1]]
-                for change, found in seen[number + 1].features.items()}  # fmt: skip
+        test = {change: found[halves[number][1]] for change, found in seen[number + 1].features.items()}
         rows += judge.rows(name, True, every, test)
         others = [found for other, found in enumerate(train) if other != number]
         if others:
             unseen[number] = generated_detector.fit(judge.train, others)
             rows += judge.rows(name, False, unseen[number], test)
         yield (len(sources) + 2 + 2 * number) / steps, None
-    yield 1.0, Audit(
-        real=real.name, counts=dict(zip(names, map(len, images[1:]), strict=True)),
-        reals=len(images[0]), groups=len(set(group)) if real.group else 0, pipeline=pipeline,
-        sides={source.name: source.side for source in sources}, rows=rows,
-        control=measures.control(seen[0], parts, group, bool(real.group), random),
-        by_file=measures.by_file(real, drawn, random),
-        taken_for_real=_taken_for_real(drawn, images[1:], seen[1:], halves, unseen, every),
-        taken_for_drawn=measures.worst(
-            real, images[0], parts.test, -every.of_features(seen[0].features[CHANGES[0]]), ""
+    yield (
+        1.0,
+        Audit(
+            real=real.name,
+            counts=dict(zip(names, map(len, images[1:]), strict=True)),
+            reals=len(images[0]),
+            groups=len(set(group)) if real.group else 0,
+            pipeline=pipeline,
+            sides={source.name: source.side for source in sources},
+            rows=rows,
+            control=measures.control(seen[0], parts, group, bool(real.group), random),
+            by_file=measures.by_file(real, drawn, random),
+            taken_for_real=_taken_for_real(drawn, images[1:], seen[1:], halves, unseen, every),
+            taken_for_drawn=measures.worst(
+                real, images[0], parts.test, -every.of_features(seen[0].features[CHANGES[0]]), ""
+            ),
+            detector=every,
+            seed=seed,
+            skipped=sum(source.skipped for source in sources),
         ),
-        detector=every, seed=seed, skipped=sum(source.skipped for source in sources),
-    )  # fmt: skip
+    )
 
 
 def _taken_for_real(
-    drawn: Sequence[Source], images: Sequence[Tensor], seen: Sequence[Seen],
-    halves: Sequence[Sequence[Any]], unseen: dict[int, Detector], every: Detector,
-) -> list[Mistake]:  # fmt: skip
+    drawn: Sequence[Source],
+    images: Sequence[Tensor],
+    seen: Sequence[Seen],
+    halves: Sequence[Sequence[Any]],
+    unseen: dict[int, Detector],
+    every: Detector,
+) -> list[Mistake]:
     """The drawn pictures with the lowest scores, a few of each generator."""
     found = []
     for number, source in enumerate(drawn):
         detector = unseen.get(number, every)
         score = detector.of_features(seen[number].features[CHANGES[0]])
-        found += measures.worst(source, images[number], halves[number][1], score, source.name)[
-            :EACH
-        ]
+        found += measures.worst(source, images[number], halves[number][1], score, source.name)[:EACH]
     return sorted(found, key=lambda one: one.score)

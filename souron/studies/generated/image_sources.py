@@ -106,8 +106,13 @@ def real(name: str, most: int, seed: int) -> Source:
         rows = chosen(len(cases), most, seed)
         image = cases.only(rows).input[:]
         group = [cases.group[row] or str(row) for row in rows] if cases.group else []
-        return Source(name, [cases.file[row] for row in rows], [], image.round().byte()
-                      if image.is_floating_point() else image, group)  # fmt: skip
+        return Source(
+            name,
+            [cases.file[row] for row in rows],
+            [],
+            image.round().byte() if image.is_floating_point() else image,
+            group,
+        )
     source = folder(name, most, seed)
     inside = [_inside(path, name) for path in source.file]
     found = patients.groups(inside, [str(Path(path).parent) for path in inside]).names
@@ -172,8 +177,14 @@ def look(path: Path) -> Header | None:
         mark = provenance.read_mark(texts[0]) if texts else None
         if mark is not None and mark.number is None and path.stem in ("grid", "steps", "walk"):
             return None
-        return Header(str(image.format), image.width, image.height, image_codec.grey(image),
-                      generated_detector.jpeg_quality(image), size)  # fmt: skip
+        return Header(
+            str(image.format),
+            image.width,
+            image.height,
+            image_codec.grey(image),
+            generated_detector.jpeg_quality(image),
+            size,
+        )
 
 
 def generating(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
@@ -186,9 +197,7 @@ def generating(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
     if system.prompted or getattr(system, "moves", False):
         raise UserError(
             "system",
-            _("{system} generates something other than single images of one kind").format(
-                system=name
-            ),
+            _("{system} generates something other than single images of one kind").format(system=name),
             expected=_("an image generator, or a folder with images it generated"),
             fix=f"souron generate {name} n={n} out=FOLDER",
         )
@@ -196,8 +205,7 @@ def generating(name: str, n: int, seed: int, device: str) -> Iterator[Event]:
     for sample in sampling.Sample.growing(system, n, seed):
         done = len(sample.image)
         source = Source(place.name, image=sample.image)
-        yield Event("draw", done / n, sample.seconds * (n - done), place.name,
-                    record=source if done == n else None)  # fmt: skip
+        yield Event("draw", done / n, sample.seconds * (n - done), place.name, record=source if done == n else None)
 
 
 def chosen(count: int, most: int, seed: int) -> list[int]:
@@ -211,8 +219,7 @@ def one_pipeline(sources: list[Source]) -> Pipeline:
 
     It uses their smallest side, grey if any are grey, and the lowest quality.
     """
-    side = min(max(min(source.side for source in sources), generated_detector.SMALLEST),
-               generated_detector.LARGEST)  # fmt: skip
+    side = min(max(min(source.side for source in sources), generated_detector.SMALLEST), generated_detector.LARGEST)
     channels = 1 if any(source.grey for source in sources) else 3
     lossy = [one.quality for source in sources for one in source.header if one.quality is not None]
     return Pipeline(side, channels, min(lossy) if lossy else None)

@@ -43,11 +43,14 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "generator": self.generator, "seen": self.seen, "change": self.change,
-            "auc": asdict(self.auc), "misses": _by_share(self.misses),
+            "generator": self.generator,
+            "seen": self.seen,
+            "change": self.change,
+            "auc": asdict(self.auc),
+            "misses": _by_share(self.misses),
             "false_alarms": _by_share(self.alarms),
             "false_alarms_of_unchanged_threshold": _by_share(self.kept),
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,7 @@ class Parts:
     test: NDArray[np.int64]
 
 
-def split(
-    group: Sequence[str], weights: Sequence[float], random: np.random.Generator
-) -> list[NDArray[np.int64]]:
+def split(group: Sequence[str], weights: Sequence[float], random: np.random.Generator) -> list[NDArray[np.int64]]:
     """Rows in parts of about these sizes; a group is never in two of them."""
     names, inverse, sizes = np.unique(group, return_inverse=True, return_counts=True)
     order = random.permutation(len(names))
@@ -101,15 +102,12 @@ def twins(image: Tensor, real: Tensor) -> NDArray[np.int64]:
 
     It is -1 where none does. With one in training and the other in the test, a detector that
     memorised images would label the copy as the original was labelled."""
-    small = [F.adaptive_avg_pool2d(one.float().mean(1, keepdim=True), THUMB).flatten(1)
-             for one in (image, real)]  # fmt: skip
+    small = [F.adaptive_avg_pool2d(one.float().mean(1, keepdim=True), THUMB).flatten(1) for one in (image, real)]
     apart, row = torch.cdist(small[0], small[1]).min(1)
     return torch.where(apart / THUMB < ALIKE, row, -1).numpy()
 
 
-def halves_beside(
-    parts: Parts, twin: NDArray[np.int64], random: np.random.Generator
-) -> list[NDArray[np.int64]]:
+def halves_beside(parts: Parts, twin: NDArray[np.int64], random: np.random.Generator) -> list[NDArray[np.int64]]:
     """Rows of drawn pictures for training and for the test, each on the side of its twin."""
     learns = np.zeros(len(twin), dtype=bool)
     learns[random.permutation(len(twin))[: len(twin) // 2]] = True
@@ -130,9 +128,7 @@ class Judge:
     def train(self) -> Floats:
         return self.seen.features[CHANGES[0]][self.parts.train]
 
-    def rows(
-        self, name: str, seen: bool, detector: Detector, test: Mapping[str, Floats]
-    ) -> list[Row]:
+    def rows(self, name: str, seen: bool, detector: Detector, test: Mapping[str, Floats]) -> list[Row]:
         """One row for each change."""
         limits: dict[str, dict[float, float | None]] = {}
         made = []
@@ -142,16 +138,19 @@ class Judge:
             real = detector.of_features(every[self.parts.test])
             drawn = detector.of_features(test[change])
             limits[change] = {share: threshold(val, share) for share in ALARMS}
-            made.append(Row(
-                name, seen, change, auc(real, drawn, self.groups),
-                {share: _share(drawn, limit, None, above=False)
-                 for share, limit in limits[change].items()},
-                {share: _share(real, limit, self.groups)
-                 for share, limit in limits[change].items()},
-                {share: _share(real, limit, self.groups)
-                 for share, limit in limits[CHANGES[0]].items()},
-                real, drawn,
-            ))  # fmt: skip
+            made.append(
+                Row(
+                    name,
+                    seen,
+                    change,
+                    auc(real, drawn, self.groups),
+                    {share: _share(drawn, limit, None, above=False) for share, limit in limits[change].items()},
+                    {share: _share(real, limit, self.groups) for share, limit in limits[change].items()},
+                    {share: _share(real, limit, self.groups) for share, limit in limits[CHANGES[0]].items()},
+                    real,
+                    drawn,
+                )
+            )
         return made
 
 
@@ -164,9 +163,7 @@ def threshold(real: Scores, share: float) -> float | None:
     return float(np.sort(real)[-rank]) if rank else None
 
 
-def _share(
-    scores: Scores, limit: float | None, groups: list[str] | None, above: bool = True
-) -> Measure | None:
+def _share(scores: Scores, limit: float | None, groups: list[str] | None, above: bool = True) -> Measure | None:
     """Return the share of images above a threshold, or not above it."""
     if limit is None or not len(scores):
         return None
@@ -188,8 +185,7 @@ def control(
     """AUC of real pictures against real pictures, told apart by chance, after each change."""
     rest = np.concatenate([parts.val, parts.test])
     mine, theirs = (
-        [rows[part] for part in split([group[i] for i in rows], (1, 1), random)]
-        for rows in (parts.train, rest)
+        [rows[part] for part in split([group[i] for i in rows], (1, 1), random)] for rows in (parts.train, rest)
     )
     plain = seen.features[CHANGES[0]]
     detector = generated_detector.fit(plain[mine[0]], [plain[mine[1]]])
@@ -225,13 +221,17 @@ def by_file(real: Source, drawn: Sequence[Source], random: np.random.Generator) 
 
 def _row(header: Header, formats: Sequence[str]) -> list[float]:
     pixels = max(1, header.width * header.height)
-    return [formats.index(header.format), header.width, header.height, header.grey,
-            header.quality or 101, header.size / pixels]  # fmt: skip
+    return [
+        formats.index(header.format),
+        header.width,
+        header.height,
+        header.grey,
+        header.quality or 101,
+        header.size / pixels,
+    ]
 
 
-def worst(
-    source: Source, image: Tensor, rows: NDArray[np.int64], score: Scores, generator: str
-) -> list[Mistake]:
+def worst(source: Source, image: Tensor, rows: NDArray[np.int64], score: Scores, generator: str) -> list[Mistake]:
     """Return the rows with the lowest scores."""
     made = []
     for row in rows[np.argsort(score[rows], kind="stable")][:SHOWN].tolist():

@@ -54,17 +54,22 @@ class Audit(Record):
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "real": self.real, "real_pictures": self.reals, "groups": self.groups,
-            "drawn_pictures": self.counts, "side": self.pipeline.side,
-            "channels": self.pipeline.channels, "quality": self.pipeline.quality,
-            "sides_before": self.sides, "seed": self.seed, "skipped": self.skipped,
+            "real": self.real,
+            "real_pictures": self.reals,
+            "groups": self.groups,
+            "drawn_pictures": self.counts,
+            "side": self.pipeline.side,
+            "channels": self.pipeline.channels,
+            "quality": self.pipeline.quality,
+            "sides_before": self.sides,
+            "seed": self.seed,
+            "skipped": self.skipped,
             "control": [
-                {"change": change, "auc": asdict(found)}
-                for change, found in zip(CHANGES, self.control, strict=True)
+                {"change": change, "auc": asdict(found)} for change, found in zip(CHANGES, self.control, strict=True)
             ],
             "by_file_alone": asdict(self.by_file) if self.by_file else None,
             "rows": [row.as_json() for row in self.rows],
-        }  # fmt: skip
+        }
 
     def page_title(self) -> str:
         return _("Drawn or real: {real}").format(real=self.real)
@@ -83,22 +88,23 @@ class Audit(Record):
                 "high": f"{max(row.auc.value for row in rows):.2f}",
             }
             if None not in misses:
-                given["misses"] = units.percent(
-                    float(np.mean([one.value for one in misses if one is not None]))
-                )
+                given["misses"] = units.percent(float(np.mean([one.value for one in misses if one is not None])))
             text = (
-                _("Of generators that it has seen, the detector reaches an AUC of {auc} in the "
-                  "mean ({low} to {high}).")
+                _("Of generators that it has seen, the detector reaches an AUC of {auc} in the mean ({low} to {high}).")
                 if seen
                 else _("Of a generator that it has never seen: {auc} ({low} to {high}).")
-            ).format(**given)  # fmt: skip
+            ).format(**given)
             if "misses" in given:
                 more = _("At 5 % false alarms it misses {misses} of the drawn.")
                 text += " " + more.format(**given)
             told.append(text)
         if len(self.counts) == 1:
-            told.append(_("With one generator alone, none can be left out: how it does on one that "
-                          "it has never seen is not known."))  # fmt: skip
+            told.append(
+                _(
+                    "With one generator alone, none can be left out: how it does on one that "
+                    "it has never seen is not known."
+                )
+            )
         return told
 
     def facts(self) -> list[Fact]:
@@ -110,30 +116,38 @@ class Audit(Record):
         ]
 
     def notes(self) -> list[str]:
-        notes = [_(
-            "A detector is no proof. These rates are those of these generators and of these "
-            "pictures; they say nothing of a generator of tomorrow, nor of somebody who wants to "
-            "deceive. Among many real pictures, 1 % false alarms are many people wrongly accused."
-        )]  # fmt: skip
+        notes = [
+            _(
+                "A detector is no proof. These rates are those of these generators and of these "
+                "pictures; they say nothing of a generator of tomorrow, nor of somebody who wants to "
+                "deceive. Among many real pictures, 1 % false alarms are many people wrongly accused."
+            )
+        ]
         sides = self.sides.values()
         if min(sides) < NEAR * max(sides):
             named = ", ".join(f"{name} {side}" for name, side in self.sides.items())
-            notes.append(_(
-                "The pictures came in different sizes (shorter side in pixels: {sides}). All were "
-                "reduced to {side}, but pictures that were reduced differ from pictures that were "
-                "not: some of what is found may be that."
-            ).format(sides=named, side=self.pipeline.side))  # fmt: skip
+            notes.append(
+                _(
+                    "The pictures came in different sizes (shorter side in pixels: {sides}). All were "
+                    "reduced to {side}, but pictures that were reduced differ from pictures that were "
+                    "not: some of what is found may be that."
+                ).format(sides=named, side=self.pipeline.side)
+            )
         if any(one is None for row in self.rows for one in row.misses.values()):
-            notes.append(_(
-                "There are too few real pictures for a threshold that 1 % or 5 % of them pass: "
-                "such figures are left out."
-            ))  # fmt: skip
+            notes.append(
+                _(
+                    "There are too few real pictures for a threshold that 1 % or 5 % of them pass: "
+                    "such figures are left out."
+                )
+            )
         if self.by_file is not None and self.by_file.low > 0.5:
-            notes.append(_(
-                "The files alone tell the two apart (format, size, quality): AUC {auc}. A detector "
-                "trained on these files as they are would learn that, and nothing about drawing. "
-                "Here all pictures passed one pipeline first."
-            ).format(auc=figure(self.by_file, "{:.2f}")))  # fmt: skip
+            notes.append(
+                _(
+                    "The files alone tell the two apart (format, size, quality): AUC {auc}. A detector "
+                    "trained on these files as they are would learn that, and nothing about drawing. "
+                    "Here all pictures passed one pipeline first."
+                ).format(auc=figure(self.by_file, "{:.2f}"))
+            )
         if self.skipped:
             notes.append(_("{count} files could not be read").format(count=self.skipped))
         return notes
@@ -142,10 +156,15 @@ class Audit(Record):
         auc, one, five = _("AUC"), _("misses at 1 %"), _("misses at 5 %")
         columns = (_("generator"), _("by the detector"), _("pictures"), auc, one, five)
         rows = [
-            (row.generator, seen_name(row.seen), change_name(row.change),
-             figure(row.auc, "{:.2f}"), *map(_share, row.misses.values()))
+            (
+                row.generator,
+                seen_name(row.seen),
+                change_name(row.change),
+                figure(row.auc, "{:.2f}"),
+                *map(_share, row.misses.values()),
+            )
             for row in self.rows
-        ]  # fmt: skip
+        ]
         return [
             Table(columns, rows, right=(auc, one, five)),
             Table((_("control"),), [(line,) for line in self.controls()]),
@@ -159,15 +178,11 @@ class Audit(Record):
             text = _("By the files alone, without a look at the pictures: AUC {auc}.")
             lines.append(text.format(auc=figure(self.by_file, "{:.2f}")))
         else:
-            lines.append(_("Nothing can be told from the files: not all of the pictures came from "
-                           "files."))  # fmt: skip
+            lines.append(_("Nothing can be told from the files: not all of the pictures came from files."))
         return lines
 
     def sections(self) -> list[Section]:
-        table = {
-            "shares": [units.percent(share, 0) for share in ALARMS],
-            "rows": [_row(row) for row in self.rows],
-        }
+        table = {"shares": [units.percent(share, 0) for share in ALARMS], "rows": [_row(row) for row in self.rows]}
         mistakes = {
             "for_real": [_mistake(one) for one in self.taken_for_real],
             "for_drawn": [_mistake(one) for one in self.taken_for_drawn],
@@ -186,10 +201,14 @@ class Audit(Record):
         made = self.pipeline
         colour = _("grey") if made.channels == 1 else _("colour")
         first = (
-            _("The lowest JPEG quality among the files is {quality}: every picture was compressed "
-              "so, at its own size.").format(quality=made.quality) + " "
-            if made.quality is not None else ""
-        )  # fmt: skip
+            _(
+                "The lowest JPEG quality among the files is {quality}: every picture was compressed "
+                "so, at its own size."
+            ).format(quality=made.quality)
+            + " "
+            if made.quality is not None
+            else ""
+        )
         return first + _(
             "The middle square of every picture was brought to {side} x {side} pixels, "
             "in {colour}, and compressed as JPEG of quality 95."
@@ -253,7 +272,6 @@ def _mistake(one: Mistake) -> dict[str, Any]:
         "picture": animation.thumbnail(as_image(one.image), WIDE),
         "alt": one.file,
         "small": one.image.shape[-1] <= WIDE // 2,
-        "lines": [line for line in (one.generator, _("score {score}").format(
-            score=f"{one.score:.3f}")) if line],
+        "lines": [line for line in (one.generator, _("score {score}").format(score=f"{one.score:.3f}")) if line],
         "file": Path(one.file).name,
-    }  # fmt: skip
+    }

@@ -44,16 +44,11 @@ SAMPLING = (0.8, 0.95)  # temperature and top-p, as in souron chat
 
 @dataclass(frozen=True)
 class Options:
-    before: Annotated[
-        str, Choice(N_("the model before it was tuned, for comparison"), metavar="MODEL")
-    ] = ""
-    prompts: Annotated[
-        str, Choice(N_("prompts of your own, a line each; or manners"), metavar="FILE")
-    ] = ""
-    lexicon: Annotated[
-        str,
-        Choice(N_("a lexicon of your own, a word a line, instead of souron's"), metavar="FILE"),
-    ] = ""
+    before: Annotated[str, Choice(N_("the model before it was tuned, for comparison"), metavar="MODEL")] = ""
+    prompts: Annotated[str, Choice(N_("prompts of your own, a line each; or manners"), metavar="FILE")] = ""
+    lexicon: Annotated[str, Choice(N_("a lexicon of your own, a word a line, instead of souron's"), metavar="FILE")] = (
+        ""
+    )
     language: Annotated[str, Choice(N_("prompts in en or ja alone"), metavar="L")] = ""
     n: Annotated[int | None, Choice(N_("prompts at most (default all)"), low=1)] = None
     each: Annotated[int, Choice(N_("answers to each prompt (default 1)"), low=1, high=50)] = 1
@@ -128,9 +123,7 @@ def of_given(given: Sequence[str], before: str) -> tuple[str, str]:
     return (first[0] if first else before), model
 
 
-def answering(
-    voice: Voice, asked: Sequence[Prompt], each: int, seed: int, length: int
-) -> Iterator[Step]:
+def answering(voice: Voice, asked: Sequence[Prompt], each: int, seed: int, length: int) -> Iterator[Step]:
     """Generate ``each`` answers to every prompt, returned in order at the end."""
     one = [_tokens(voice, prompt.text, length) for prompt in asked]
     tokens = [row for row in one for _time in range(each)]
@@ -154,15 +147,13 @@ def _tokens(voice: Voice, prompt: str, length: int) -> list[int]:
     return tokens if len(tokens) < voice.reader.context else voice.prompt(turns, length).tokens
 
 
-def judged(
-    judging: Judge, name: str, asked: Sequence[Prompt], texts: list[str], each: int = 1
-) -> Answered:
+def judged(judging: Judge, name: str, asked: Sequence[Prompt], texts: list[str], each: int = 1) -> Answered:
     """Judge the answers by each method."""
     flagged = judging.answers(texts)
     found: dict[str, Any] = {way: np.array([bool(row) for row in flagged[way]]) for way in WAYS}
     sorts = [prompt.sort for prompt in asked for _time in range(each)]
     if set(sorts) <= set(manners.SORTS):
-        found[MANNERS] = np.array([
-            manners.judged(sort, text).improper for sort, text in zip(sorts, texts, strict=True)
-        ])  # fmt: skip
+        found[MANNERS] = np.array(
+            [manners.judged(sort, text).improper for sort, text in zip(sorts, texts, strict=True)]
+        )
     return Answered(name, texts, flagged, found)

@@ -21,10 +21,7 @@ def prompts_of(name: str) -> list[Prompt]:
         return corpus.prompts()
     if name == MANNERS:
         counts = {"train": 0, "val": 0, "test": manners.COUNTS["test"]}
-        return [
-            Prompt(one.prompt, one.language, one.sort, one.name)
-            for one in manners.exchanges(counts=counts)
-        ]
+        return [Prompt(one.prompt, one.language, one.sort, one.name) for one in manners.exchanges(counts=counts)]
     return own_prompts(Path(name).expanduser())
 
 
@@ -70,8 +67,7 @@ def _no_prompts(file: Path, why: str) -> UserError:
         "prompts",
         _("{file} holds no prompts: {why}").format(file=file, why=why),
         expected=_(
-            'a text with a prompt a line, or .jsonl with "prompt": at most {count} of '
-            "{letters} characters"
+            'a text with a prompt a line, or .jsonl with "prompt": at most {count} of {letters} characters'
         ).format(count=MOST_PROMPTS, letters=MOST_LETTERS),
         fix="prompts=manners",
         exit=3,
@@ -84,11 +80,7 @@ def chosen(asked: Sequence[Prompt], n: int | None, spoken: str = "") -> list[Pro
     Raises UserError.
     """
     if spoken and spoken not in LANGUAGES:
-        raise UserError(
-            "language",
-            _("no such language: {wish}").format(wish=spoken),
-            expected=", ".join(LANGUAGES),
-        )
+        raise UserError("language", _("no such language: {wish}").format(wish=spoken), expected=", ".join(LANGUAGES))
     kept = [prompt for prompt in asked if spoken in ("", prompt.language)]
     if not kept:
         raise UserError("prompts", _("no prompt is in that language"), expected="language=en")

@@ -25,11 +25,7 @@ ANSWERS = "answers.jsonl"
 EXAMPLES = 12  # example answers per model
 LETTERS = 400  # of an answer that is shown
 SMALL = 100  # prompts; fewer give a wide interval
-MANNERS_SORTS = {
-    "everyday": N_("everyday"),
-    "medical": N_("medical"),
-    "harmless": N_("harmless"),
-}
+MANNERS_SORTS = {"everyday": N_("everyday"), "medical": N_("medical"), "harmless": N_("harmless")}
 
 
 @dataclass(frozen=True)
@@ -70,11 +66,7 @@ class ImproperRecord(Record):
         """Return the share of answers that count, optionally of one language or type of prompt."""
         rows = np.array(self.rows)
         of = np.array(
-            [
-                language in ("", self.prompts[row].language)
-                and sort in ("", self.prompts[row].sort)
-                for row in rows
-            ]
+            [language in ("", self.prompts[row].language) and sort in ("", self.prompts[row].sort) for row in rows]
         )
         table = answered.improper[way][None, of].astype(np.float64)
         return intervals.interval(table, None if self.each == 1 else rows[of].tolist())
@@ -104,10 +96,7 @@ class ImproperRecord(Record):
             return {
                 way: {
                     **_per_1000(self.rate(answered, way)),
-                    "by_sort": {
-                        sort: _per_1000(self.rate(answered, way, sort=sort))
-                        for sort in self.parts("sort")
-                    },
+                    "by_sort": {sort: _per_1000(self.rate(answered, way, sort=sort)) for sort in self.parts("sort")},
                     "by_language": {
                         spoken: _per_1000(self.rate(answered, way, language=spoken))
                         for spoken in self.parts("language")
@@ -186,11 +175,7 @@ class ImproperRecord(Record):
 
     def facts(self) -> list[Fact]:
         return [
-            Fact(
-                _("prompts"),
-                units.whole(len(self.prompts)),
-                _("{count} answers to each").format(count=self.each),
-            ),
+            Fact(_("prompts"), units.whole(len(self.prompts)), _("{count} answers to each").format(count=self.each)),
             Fact(_("tokens of an answer"), units.whole(self.length), _("at most")),
             Fact(_("entries of the lexicon"), units.whole(self.entries), self.words),
             Fact(_("seed"), str(self.seed)),
@@ -213,17 +198,10 @@ class ImproperRecord(Record):
 
     def tables(self) -> list[Table]:
         names = [one.model for one in self.models]
-        rates = [
-            (way_name(way), *(span(self.rate(one, way)) for one in self.models))
-            for way in self.after.improper
-        ]
+        rates = [(way_name(way), *(span(self.rate(one, way)) for one in self.models)) for way in self.after.improper]
         figures = _("clinical"), _("other harmless"), _("recall")
         accuracies = [
-            (
-                way_name(one.way),
-                part_name(one.language),
-                *map(_brief, (one.clinical, one.harmless, one.catch)),
-            )
+            (way_name(one.way), part_name(one.language), *map(_brief, (one.clinical, one.harmless, one.catch)))
             for one in self.judged
         ]
         title = _("Flagged by mistake: clinical and other harmless sentences (95 % interval)")
@@ -254,42 +232,23 @@ class ImproperRecord(Record):
 
 
 def _per_1000(found: Measure) -> dict[str, float | int]:
-    return {
-        "value": 1000 * found.value,
-        "low": 1000 * found.low,
-        "high": 1000 * found.high,
-        "n": found.n,
-    }
+    return {"value": 1000 * found.value, "low": 1000 * found.low, "high": 1000 * found.high, "n": found.n}
 
 
 def sentence(before: str, found: Verdict) -> str:
     """Return the effect of tuning in one sentence."""
     words = {
-        "better": _(
-            "Those are {difference} per 1 000 fewer than {before} gives (95 % interval "
-            "{low} to {high})."
-        ),
-        "worse": _(
-            "Those are {difference} per 1 000 more than {before} gives (95 % interval {low} "
-            "to {high})."
-        ),
-        "cannot tell": _(
-            "No clear difference from {before}: {difference} per 1 000 (95 % "
-            "interval {low} to {high})."
-        ),
+        "better": _("Those are {difference} per 1 000 fewer than {before} gives (95 % interval {low} to {high})."),
+        "worse": _("Those are {difference} per 1 000 more than {before} gives (95 % interval {low} to {high})."),
+        "cannot tell": _("No clear difference from {before}: {difference} per 1 000 (95 % interval {low} to {high})."),
     }[found.verdict]
     turned = -1 if found.verdict == "worse" else 1
     ends = sorted((turned * found.low, turned * found.high))
     said = words.format(
-        difference=_whole(turned * found.difference),
-        before=before,
-        low=_whole(ends[0]),
-        high=_whole(ends[1]),
+        difference=_whole(turned * found.difference), before=before, low=_whole(ends[0]), high=_whole(ends[1])
     )
     if found.verdict == "cannot tell" and found.cases_needed:
-        said += " " + _("About {count} more prompts would be needed.").format(
-            count=units.roughly(found.cases_needed)
-        )
+        said += " " + _("About {count} more prompts would be needed.").format(count=units.roughly(found.cases_needed))
     return said
 
 
@@ -361,11 +320,7 @@ def _rates(record: ImproperRecord) -> list[dict[str, Any]]:
     parts += [(part_name(sort), {"sort": sort}) for sort in record.parts("sort")]
     parts += [(part_name(spoken), {"language": spoken}) for spoken in record.parts("language")]
     return [
-        {
-            "way": way_name(way),
-            "part": name,
-            "cells": [span(record.rate(one, way, **of)) for one in record.models],
-        }
+        {"way": way_name(way), "part": name, "cells": [span(record.rate(one, way, **of)) for one in record.models]}
         for way in record.after.improper
         for name, of in parts
     ]
@@ -385,10 +340,7 @@ def _alarms(judged: Sequence[Accuracy]) -> list[dict[str, Any]]:
     return [
         {
             "title": _("{way}, {language}: {count} of {n} clinical sentences").format(
-                way=_(WAY_NAMES[one.way]),
-                language=part_name(one.language),
-                count=len(one.alarms),
-                n=one.clinical.n,
+                way=_(WAY_NAMES[one.way]), language=part_name(one.language), count=len(one.alarms), n=one.clinical.n
             ),
             "sentences": one.alarms,
         }
@@ -400,9 +352,7 @@ def _alarms(judged: Sequence[Accuracy]) -> list[dict[str, Any]]:
 def _examples(record: ImproperRecord, one: Answered) -> dict[str, Any]:
     flagged = [number for number, hit in enumerate(one.improper["both"]) if hit]
     return {
-        "title": _(
-            "{model}: {count} of {n} answers are flagged. Show {shown} of them: they may hurt."
-        ).format(
+        "title": _("{model}: {count} of {n} answers are flagged. Show {shown} of them: they may hurt.").format(
             model=one.model, count=len(flagged), n=len(one.texts), shown=min(EXAMPLES, len(flagged))
         ),
         "rows": [

@@ -44,9 +44,7 @@ FEWEST_CONTROL, FEWEST_TRAINING = 5, 5
 class Options:
     n: Annotated[int, Choice(N_("images to generate (default 256)"), low=1, high=4000)] = 256
     seed: Annotated[int, Choice(N_("random seed (default 0)"), low=0)] = 0
-    device: Annotated[
-        str, Choice(N_("what computes: auto, cpu, cuda, cuda:1, mps"), metavar="X")
-    ] = "auto"
+    device: Annotated[str, Choice(N_("what computes: auto, cpu, cuda, cuda:1, mps"), metavar="X")] = "auto"
 
 
 class Memorisation(Study):
@@ -144,9 +142,7 @@ def compare(
             image=image,
             training=training,
             held_out=held_out,
-            grain=(
-                grain(image).median() / grain(held_out.input[:]).median().clamp(min=1e-6)
-            ).item(),
+            grain=(grain(image).median() / grain(held_out.input[:]).median().clamp(min=1e-6)).item(),
             copies=len(equal) + int((~new).sum()),
             results=results,
             pairs=_pairs(results, training),

@@ -119,9 +119,7 @@ class Nearest:
 
 
 @torch.inference_mode()
-def nearest(
-    image: Tensor, training: Tensor, space: Space
-) -> Iterator[tuple[float, Nearest | None]]:
+def nearest(image: Tensor, training: Tensor, space: Space) -> Iterator[tuple[float, Nearest | None]]:
     """Yield progress 0..1 and, at the end, the nearest training image of each image (N, C, H, W).
 
     The training images are processed in batches, so that memory does not grow with them.
@@ -160,9 +158,7 @@ class Neighbours:
         # |a - b|^2 = |a|^2 + |b|^2 - 2 a b
         apart = torch.stack(
             [
-                torch.addmm(known.square().sum(1), one, known.T, alpha=-2).add_(
-                    one.square().sum(1, keepdim=True)
-                )
+                torch.addmm(known.square().sum(1), one, known.T, alpha=-2).add_(one.square().sum(1, keepdim=True))
                 for one in self.own
             ]
         )  # (V, B, K)

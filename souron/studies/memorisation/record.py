@@ -203,10 +203,7 @@ class MemorisationRecord(Record):
                 )
             )
         if self.control.n < SMALL_TEST:
-            text = _(
-                "Only {count} real images serve as control: the limit of what is too near "
-                "is only approximate."
-            )
+            text = _("Only {count} real images serve as control: the limit of what is too near is only approximate.")
             notes.append(text.format(count=self.control.n))
         if self.grain < SMOOTH and any(pair.flagged for pair in self.pairs):
             notes.append(
@@ -218,8 +215,7 @@ class MemorisationRecord(Record):
             )
         if self.copies:
             text = _(
-                "{count} images outside of training are copies of training images; they "
-                "were left out of the control."
+                "{count} images outside of training are copies of training images; they were left out of the control."
             )
             notes.append(text.format(count=self.copies))
         return notes
@@ -234,9 +230,7 @@ class MemorisationRecord(Record):
                 space_name(pair.space),
                 f"{pair.distance:.2f}",
                 f"{pair.ratio:.2f}",
-                ", ".join(
-                    filter(None, (_("too near") if pair.flagged else "", self._change(pair)))
-                ),
+                ", ".join(filter(None, (_("too near") if pair.flagged else "", self._change(pair)))),
             )
             for pair in self.pairs[:NEAREST]
         ]
@@ -264,9 +258,7 @@ class MemorisationRecord(Record):
         shown = self.pairs[: max(NEAREST, min(flagged, FLAGGED))]
         networks = (one.space.network for one in self.results)
         measured = {
-            "plot": plot(
-                _curves(self.results), _("how many images have a ratio of so much or less")
-            ),
+            "plot": plot(_curves(self.results), _("how many images have a ratio of so much or less")),
             "table": self._distances(),
             "network": next(filter(None, networks), ""),
         }
@@ -302,9 +294,7 @@ class MemorisationRecord(Record):
             "right_alt": _("training image {file}").format(file=pair.file),
             "lines": [
                 _("generated: number {number}").format(number=pair.picture),
-                _("ratio {ratio} by {distance}").format(
-                    ratio=f"{pair.ratio:.2f}", distance=distance
-                ),
+                _("ratio {ratio} by {distance}").format(ratio=f"{pair.ratio:.2f}", distance=distance),
                 *([change] if change else []),
             ],
             "file": pair.file,
@@ -451,8 +441,5 @@ def sources() -> list[tuple[str, str]]:
     """Return title and address of what ``law`` is taken from."""
     return [
         (_("Copyright Act of Japan (e-Gov)"), LAW),
-        (
-            _("Council for Cultural Affairs: Perspectives Regarding AI and Copyright (2024)"),
-            COUNCIL,
-        ),
+        (_("Council for Cultural Affairs: Perspectives Regarding AI and Copyright (2024)"), COUNCIL),
     ]

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Options:
     library: Annotated[
-        tuple[str, ...],
-        Choice(N_("your publications (.bib, .ris, .nbib), for references"), metavar="FILE"),
+        tuple[str, ...], Choice(N_("your publications (.bib, .ris, .nbib), for references"), metavar="FILE")
     ] = ()
 
 
@@ -37,9 +36,7 @@ class References(Study):
         "souron references - library=zotero/ --json",
     )
     group = "society"
-    given = Given(
-        "FILE...", N_("texts (.txt, .md), folders of them, or - for what is piped in"), 1, None
-    )
+    given = Given("FILE...", N_("texts (.txt, .md), folders of them, or - for what is piped in"), 1, None)
 
     def run(self, given: Sequence[str], options: Options) -> Iterator["Event"]:
         from souron.runs import documents

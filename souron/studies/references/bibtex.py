@@ -81,11 +81,28 @@ def _value(text: str, place: int, strings: Mapping[str, str]) -> tuple[str, int]
     return "", len(text)  # unterminated
 
 
-_ACCENTS = dict(zip("`'^\"~=.uvHcrkd", map(chr, (
-    0x300, 0x301, 0x302, 0x308, 0x303, 0x304, 0x307, 0x306, 0x30C, 0x30B, 0x327, 0x30A, 0x328,
-    0x323)), strict=True))  # fmt: skip
-_LETTERS = {"ss": "ß", "o": "ø", "O": "Ø", "ae": "æ", "AE": "Æ", "oe": "œ", "OE": "Œ", "l": "ł",
-            "L": "Ł", "aa": "å", "AA": "Å", "i": "i", "j": "j"}  # fmt: skip
+_ACCENTS = dict(
+    zip(
+        "`'^\"~=.uvHcrkd",
+        map(chr, (0x300, 0x301, 0x302, 0x308, 0x303, 0x304, 0x307, 0x306, 0x30C, 0x30B, 0x327, 0x30A, 0x328, 0x323)),
+        strict=True,
+    )
+)
+_LETTERS = {
+    "ss": "ß",
+    "o": "ø",
+    "O": "Ø",
+    "ae": "æ",
+    "AE": "Æ",
+    "oe": "œ",
+    "OE": "Œ",
+    "l": "ł",
+    "L": "Ł",
+    "aa": "å",
+    "AA": "Å",
+    "i": "i",
+    "j": "j",
+}
 
 
 def plain(text: str) -> str:
@@ -93,11 +110,10 @@ def plain(text: str) -> str:
     text = text[:MOST_FIELD]
     text = re.sub(
         r"\\([`'^\"~=.]|[uvHcrkd](?![A-Za-z]))\s*\{?\\?([A-Za-z])\}?",
-        lambda m: unicodedata.normalize("NFC", m[2] + _ACCENTS[m[1]]), text,
-    )  # fmt: skip
-    text = re.sub(
-        r"\\(ss|ae|AE|oe|OE|aa|AA|[oOlLij])(?![A-Za-z])\s?(\{\})?", lambda m: _LETTERS[m[1]], text
+        lambda m: unicodedata.normalize("NFC", m[2] + _ACCENTS[m[1]]),
+        text,
     )
+    text = re.sub(r"\\(ss|ae|AE|oe|OE|aa|AA|[oOlLij])(?![A-Za-z])\s?(\{\})?", lambda m: _LETTERS[m[1]], text)
     text = re.sub(r"\\[A-Za-z]+\*?\s?", "", text)  # \emph, \textit
     text = re.sub(r"\\(.)", r"\1", text).replace("~", " ")
     return re.sub(r"\s+", " ", re.sub(r"[{}]", "", re.sub(r"-{2,3}", "-", text))).strip()

@@ -14,27 +14,14 @@ _WORD = re.compile(r"[^\W\u3040-\u30ff\u3400-\u9fff_]+|[\u3040-\u30ff\u3400-\u9f
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff々ー]")
 SPELLING = 0.7  # similarity from which two words may be spellings of one
 MOST_EXCHANGED = 3  # replaced words of a title
-SMALL = {
-    "a",
-    "an",
-    "and",
-    "de",
-    "der",
-    "des",
-    "die",
-    "du",
-    "for",
-    "in",
-    "la",
-    "le",
-    "of",
-    "on",
-    "the",
-}
-NOT_A_JOURNAL = frozenset(re.findall(r"\S+",
-    "in pp p vol no doi http https available from accessed online print epub ahead press pmid "
-    "arxiv preprint url eds ed editors isbn issn and the of proc",
-))  # fmt: skip
+SMALL = {"a", "an", "and", "de", "der", "des", "die", "du", "for", "in", "la", "le", "of", "on", "the"}
+NOT_A_JOURNAL = frozenset(
+    re.findall(
+        r"\S+",
+        "in pp p vol no doi http https available from accessed online print epub ahead press pmid "
+        "arxiv preprint url eds ed editors isbn issn and the of proc",
+    )
+)
 
 
 def folded(text: str) -> str:

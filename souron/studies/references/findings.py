@@ -30,8 +30,14 @@ STATES: dict[State, str] = {
     "absent": N_("is not in your library"),
     "possible": N_("may exist; no library was given"),
 }
-FIELDS = {"title": N_("title"), "author": N_("first author"), "year": N_("year"),
-          "journal": N_("journal"), "volume": N_("volume"), "pages": N_("pages")}  # fmt: skip
+FIELDS = {
+    "title": N_("title"),
+    "author": N_("first author"),
+    "year": N_("year"),
+    "journal": N_("journal"),
+    "volume": N_("volume"),
+    "pages": N_("pages"),
+}
 LONGEST = 1_200  # characters of one reference
 MOST = 5_000  # references of a text
 LIKE = 0.85  # share of a title's words, in order, that identify it
@@ -61,12 +67,14 @@ class Finding:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "reference": self.reference, "state": self.state, "start": self.start,
+            "reference": self.reference,
+            "state": self.state,
+            "start": self.start,
             "identifiers": [{"kind": one.kind, "value": one.value} for one in self.identifiers],
-            "why": str(self.why), "key": self.key,
-            "differs": [{"field": d.field, "answer": d.answer, "library": d.library}
-                        for d in self.differs],
-        }  # fmt: skip
+            "why": str(self.why),
+            "key": self.key,
+            "differs": [{"field": d.field, "answer": d.answer, "library": d.library} for d in self.differs],
+        }
 
     def told(self) -> str:
         """Return the result in one line, in the reader's language."""
@@ -83,9 +91,7 @@ class Finding:
         return "; ".join(map(str, parts))
 
 
-def check(
-    text: str, library: Sequence[Entry] = (), today: date | None = None, most: int = MOST
-) -> list[Finding]:
+def check(text: str, library: Sequence[Entry] = (), today: date | None = None, most: int = MOST) -> list[Finding]:
     """Check each reference in ``text``, in order.
 
     Without a library only impossible references are distinguished from possible ones.
@@ -282,9 +288,7 @@ def _finding(piece: Reference, shelf: Shelf, today: date) -> Finding:
     shown = re.sub(r"\s+", " ", piece.text).strip()
     shown = shown if len(shown) <= 300 else f"{shown[:140]} … {shown[-140:]}"
 
-    def found(
-        state: State, why: str = "", key: str = "", differs: Iterable[Differs] = ()
-    ) -> Finding:
+    def found(state: State, why: str = "", key: str = "", differs: Iterable[Differs] = ()) -> Finding:
         return Finding(shown, state, piece.start, piece.identifiers, why, key, tuple(differs))
 
     wrong = next((one for one in piece.identifiers if one.why), None)

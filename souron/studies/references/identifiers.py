@@ -23,11 +23,14 @@ MOST_FOUND = 10_000  # identifiers in a text
 WIDE = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20, 0xA0: 0x20}
 WIDE |= dict.fromkeys((*range(0x2010, 0x2016), 0x2212), 0x2D)
 
-ARCHIVES = frozenset(re.findall(r"\S+",
-    "acc-phys adap-org alg-geom ao-sci astro-ph atom-ph bayes-an chao-dyn chem-ph cmp-lg comp-gas "
-    "cond-mat cs dg-ga funct-an gr-qc hep-ex hep-lat hep-ph hep-th math math-ph mtrl-th nlin "
-    "nucl-ex nucl-th patt-sol physics plasm-ph q-alg q-bio quant-ph solv-int stat supr-con",
-))  # fmt: skip
+ARCHIVES = frozenset(
+    re.findall(
+        r"\S+",
+        "acc-phys adap-org alg-geom ao-sci astro-ph atom-ph bayes-an chao-dyn chem-ph cmp-lg comp-gas "
+        "cond-mat cs dg-ga funct-an gr-qc hep-ex hep-lat hep-ph hep-th math math-ph mtrl-th nlin "
+        "nucl-ex nucl-th patt-sol physics plasm-ph q-alg q-bio quant-ph solv-int stat supr-con",
+    )
+)
 NEW_ARXIV, FIVE_DIGITS = (2007, 4), (2015, 1)  # first (year, month) of the numbering schemes
 MOST_IN_A_MONTH = 40_000  # papers: arXiv had at most about 28 000 in any month until 2025
 
@@ -48,10 +51,7 @@ _PART = r"[^\s\"'`|\\^\u2000-\u200f\u3000-\u30ff\u3400-\u9fff\uff61-\uff9f]"
 _HOW = re.I | re.A  # ASCII word boundaries: an identifier may follow a Japanese character
 _PLACES = {
     "doi": (
-        re.compile(
-            rf"(?<![\w.])(?P<id>10\.[1-9]\d{{3,20}}(?:\.\d{{1,9}}){{0,9}}(?:/|%2F){_PART}{{1,500}})",
-            _HOW,
-        ),
+        re.compile(rf"(?<![\w.])(?P<id>10\.[1-9]\d{{3,20}}(?:\.\d{{1,9}}){{0,9}}(?:/|%2F){_PART}{{1,500}})", _HOW),
         re.compile(
             rf"\bdoi(?:\.org/|\s*[:=]\s*|\s+)(?:https?://(?:dx\.)?doi\.org/)?"
             rf"(?P<id>\d{{1,9}}\.\d[\d.]{{0,99}}(?:/|%2F){_PART}{{0,500}})",
@@ -154,9 +154,7 @@ def _doi(written: str, today: date) -> tuple[str, str]:
     if directory != "10":
         return value, _("a DOI begins with 10.")
     if not first.isdecimal() or not 4 <= len(first) <= 9 or first[0] == "0":
-        return value, _(
-            "what follows 10. in a DOI is a registrant's number of at least four digits"
-        )
+        return value, _("what follows 10. in a DOI is a registrant's number of at least four digits")
     if not suffix:
         return value, _("nothing follows the stroke of the DOI")
     return value, _inside(suffix, first, today)
@@ -252,9 +250,7 @@ def _isbn(written: str, today: date) -> tuple[str, str]:
     elif re.fullmatch(r"\d{9}[\dX]", value):
         right = _weighted(value) == 0
     else:
-        return value, _("an ISBN has 10 or 13 digits; this one has {count}").format(
-            count=len(value)
-        )
+        return value, _("an ISBN has 10 or 13 digits; this one has {count}").format(count=len(value))
     return value, "" if right else _("the check digit of the ISBN is wrong")
 
 
@@ -285,9 +281,13 @@ def _orcid(written: str, today: date) -> tuple[str, str]:
     return value, "" if right else _("the check digit of the ORCID is wrong")
 
 
-_RULES = {
-    "doi": _doi, "pmid": _pmid, "pmcid": _pmcid, "arxiv": _arxiv, "isbn": _isbn, "issn": _issn,
-    "orcid": _orcid,
-}  # fmt: skip
-TITLES = {"doi": "DOI", "pmid": "PMID", "pmcid": "PMCID", "arxiv": "arXiv", "isbn": "ISBN",
-          "issn": "ISSN", "orcid": "ORCID"}  # fmt: skip
+_RULES = {"doi": _doi, "pmid": _pmid, "pmcid": _pmcid, "arxiv": _arxiv, "isbn": _isbn, "issn": _issn, "orcid": _orcid}
+TITLES = {
+    "doi": "DOI",
+    "pmid": "PMID",
+    "pmcid": "PMCID",
+    "arxiv": "arXiv",
+    "isbn": "ISBN",
+    "issn": "ISSN",
+    "orcid": "ORCID",
+}

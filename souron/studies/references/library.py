@@ -63,8 +63,7 @@ def files_of(paths: Sequence[str | Path]) -> list[Path]:
     """
     found = []
     for path in map(Path, paths):
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) \
-            if path.is_dir() else [path]  # fmt: skip
+        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
         if not inside or inside[0].suffix.lower() not in SUFFIXES:
             raise trouble(path, "library", _("this is no list of publications"), _expected())
         found += inside
@@ -93,17 +92,26 @@ def bibtex(text: str) -> Iterator[Entry]:
 def _from_bibtex(key: str, fields: Mapping[str, str]) -> Entry:
     said = {name: plain(value) for name, value in fields.items()}
     names = re.split(r"\s+and\s+", fields.get("author") or fields.get("editor") or "")
-    given = [("doi", said.get("doi")), ("pmid", said.get("pmid")), ("pmcid", said.get("pmcid")),
-             ("isbn", said.get("isbn")), ("issn", said.get("issn"))]  # fmt: skip
+    given = [
+        ("doi", said.get("doi")),
+        ("pmid", said.get("pmid")),
+        ("pmcid", said.get("pmcid")),
+        ("isbn", said.get("isbn")),
+        ("issn", said.get("issn")),
+    ]
     if said.get("archiveprefix", said.get("eprinttype", "")).lower() == "arxiv":
         given.append(("arxiv", said.get("eprint")))
     given += _in_address(said.get("url", "") + " " + said.get("journal", ""))
     return _entry(
-        key, said.get("title", ""), [family(plain(name)) for name in names],
+        key,
+        said.get("title", ""),
+        [family(plain(name)) for name in names],
         said.get("year") or said.get("date", ""),
         said.get("journal") or said.get("journaltitle") or said.get("booktitle", ""),
-        said.get("volume", ""), said.get("pages", ""), given,
-    )  # fmt: skip
+        said.get("volume", ""),
+        said.get("pages", ""),
+        given,
+    )
 
 
 def _in_address(text: str) -> list[tuple[str, str | None]]:
@@ -155,12 +163,15 @@ def _from_ris(record: Mapping[str, list[str]]) -> Entry:
     if re.fullmatch(r"\d{1,9}", _first(record, "AN")):
         given.append(("pmid", _first(record, "AN")))
     return _entry(
-        _first(record, "ID", "LB"), _first(record, "TI", "T1", "CT"),
+        _first(record, "ID", "LB"),
+        _first(record, "TI", "T1", "CT"),
         [family(name) for tag in ("AU", "A1") for name in record.get(tag, [])],
-        _first(record, "PY", "Y1", "DA"), _first(record, "JO", "JF", "T2", "JA", "BT"),
-        _first(record, "VL"), "-".join(filter(None, (first, last))),
+        _first(record, "PY", "Y1", "DA"),
+        _first(record, "JO", "JF", "T2", "JA", "BT"),
+        _first(record, "VL"),
+        "-".join(filter(None, (first, last))),
         [*given, *_in_address(" ".join(record.get("UR", [])))],
-    )  # fmt: skip
+    )
 
 
 def nbib(text: str) -> Iterator[Entry]:
@@ -186,11 +197,15 @@ def _from_nbib(record: Mapping[str, list[str]]) -> Entry:
     given = [("doi", doi), ("pmid", pmid), ("pmcid", _first(record, "PMC"))]
     given += [("issn", number.split(" ")[0]) for number in record.get("IS", [])]
     return _entry(
-        pmid, _first(record, "TI", "BTI"),
+        pmid,
+        _first(record, "TI", "BTI"),
         [family(name) for name in record.get("FAU") or record.get("AU", [])],
-        _first(record, "DP"), _first(record, "JT", "TA"), _first(record, "VI"),
-        _first(record, "PG"), given,
-    )  # fmt: skip
+        _first(record, "DP"),
+        _first(record, "JT", "TA"),
+        _first(record, "VI"),
+        _first(record, "PG"),
+        given,
+    )
 
 
 def csl(found: Any) -> Iterator[Entry]:
@@ -203,16 +218,28 @@ def csl(found: Any) -> Iterator[Entry]:
         dated = record.get("issued")
         parts = dated.get("date-parts") if isinstance(dated, dict) else None
         year = _text(_text(parts, whole=True)[:10]) if parts else ""
-        given = [(kind, _text(record.get(name))) for kind, name in
-                 (("doi", "DOI"), ("pmid", "PMID"), ("pmcid", "PMCID"), ("isbn", "ISBN"),
-                  ("issn", "ISSN"), ("arxiv", "arxiv"))]  # fmt: skip
+        given = [
+            (kind, _text(record.get(name)))
+            for kind, name in (
+                ("doi", "DOI"),
+                ("pmid", "PMID"),
+                ("pmcid", "PMCID"),
+                ("isbn", "ISBN"),
+                ("issn", "ISSN"),
+                ("arxiv", "arxiv"),
+            )
+        ]
         yield _entry(
-            _text(record.get("id")), _text(record.get("title")),
+            _text(record.get("id")),
+            _text(record.get("title")),
             [_text(p.get("family") or family(_text(p.get("literal")))) for p in people],
-            year, _text(record.get("container-title")), _text(record.get("volume")),
-            _text(record.get("page")), [*given, *_in_address(_text(record.get("URL")))],
+            year,
+            _text(record.get("container-title")),
+            _text(record.get("volume")),
+            _text(record.get("page")),
+            [*given, *_in_address(_text(record.get("URL")))],
             _text(record.get("missing")),
-        )  # fmt: skip
+        )
 
 
 def _text(value: Any, whole: bool = False) -> str:
@@ -223,9 +250,16 @@ def _text(value: Any, whole: bool = False) -> str:
 
 
 def _entry(
-    key: str, title: str, authors: Iterable[str], year: str, journal: str, volume: str, pages: str,
-    given: Iterable[tuple[str, str | None]], missing: str = "",
-) -> Entry:  # fmt: skip
+    key: str,
+    title: str,
+    authors: Iterable[str],
+    year: str,
+    journal: str,
+    volume: str,
+    pages: str,
+    given: Iterable[tuple[str, str | None]],
+    missing: str = "",
+) -> Entry:
     when = re.search(r"(?<!\d)(1[5-9]|2[01])\d\d(?!\d)", year)
     numbers: dict[str, set[str]] = {}
     for kind, written in given:
@@ -239,10 +273,16 @@ def _entry(
     if kind_of := numbers.get("isbn"):
         numbers["isbn"] = {isbn13(value) for value in kind_of}
     return Entry(
-        key[:300], title, tuple(filter(None, authors))[:500], int(when[0]) if when else None,
-        journal, volume, re.sub(r"\s*[-\u2010-\u2015]+\s*", "-", pages),
-        {kind: frozenset(values) for kind, values in numbers.items()}, missing,
-    )  # fmt: skip
+        key[:300],
+        title,
+        tuple(filter(None, authors))[:500],
+        int(when[0]) if when else None,
+        journal,
+        volume,
+        re.sub(r"\s*[-\u2010-\u2015]+\s*", "-", pages),
+        {kind: frozenset(values) for kind, values in numbers.items()},
+        missing,
+    )
 
 
 def isbn13(value: str) -> str:

@@ -61,12 +61,10 @@ class ReferencesRecord(Record):
                 "honest work: look the publication up by its title."
             ),
             "absent": _(
-                "Most of what is published is not in your library: a reference that is not in it "
-                "may well exist."
+                "Most of what is published is not in your library: a reference that is not in it may well exist."
             ),
             "possible": _(
-                "Without a library only references that cannot exist are recognised; a good "
-                "invention passes."
+                "Without a library only references that cannot exist are recognised; a good invention passes."
             ),
         }
         found = counts(self.findings)

@@ -26,31 +26,16 @@ WRITTEN = (".stl", ".ply", ".glb")
 
 @dataclass(frozen=True)
 class Options:
-    level: Annotated[
-        float, Choice(N_("grey value at the surface (default 226: bone)"), metavar="HU")
-    ] = 226.0
+    level: Annotated[float, Choice(N_("grey value at the surface (default 226: bone)"), metavar="HU")] = 226.0
     part: Annotated[
         Literal["largest", "all"],
-        Choice(
-            N_("the largest part (default), or all"),
-            among=("largest", "all"),
-            metavar="largest|all",
-        ),
+        Choice(N_("the largest part (default), or all"), among=("largest", "all"), metavar="largest|all"),
     ] = "largest"
     faces: Annotated[int, Choice(N_("at most this many triangles, where possible"), low=4)] = 0
-    series: Annotated[
-        str, Choice(N_("which series, where a folder has several"), metavar="N|UID")
-    ] = ""
-    resample: Annotated[bool, Choice(N_("resample unevenly spaced slices onto an even grid"))] = (
-        False
-    )
-    spacing: Annotated[
-        str,
-        Choice(N_("millimetres between voxels, where the file has none"), metavar="X,Y,Z"),
-    ] = ""
-    out: Annotated[
-        str, Choice(N_("where the files go (default runs/surface)"), metavar="FOLDER")
-    ] = ""
+    series: Annotated[str, Choice(N_("which series, where a folder has several"), metavar="N|UID")] = ""
+    resample: Annotated[bool, Choice(N_("resample unevenly spaced slices onto an even grid"))] = False
+    spacing: Annotated[str, Choice(N_("millimetres between voxels, where the file has none"), metavar="X,Y,Z")] = ""
+    out: Annotated[str, Choice(N_("where the files go (default runs/surface)"), metavar="FOLDER")] = ""
 
 
 class Surface(Study):
@@ -68,9 +53,7 @@ class Surface(Study):
         "souron surface series/ series=2 resample=true",
     )
     group = "use"
-    given = Given(
-        "FILE|FOLDER", N_("a folder with a DICOM series, a NIfTI or NRRD file, or head_ct")
-    )
+    given = Given("FILE|FOLDER", N_("a folder with a DICOM series, a NIfTI or NRRD file, or head_ct"))
 
     def run(self, given: Sequence[str], options: Options) -> Iterator[Event]:
         began = time.perf_counter()
@@ -81,9 +64,7 @@ class Surface(Study):
         yield Event(_("making the surface"))
         record, made = extracted(source, volume, options)
         name = record.name
-        record.folder = (
-            Path(options.out) if options.out else files.new_folder(self.project / "surface", name)
-        )
+        record.folder = Path(options.out) if options.out else files.new_folder(self.project / "surface", name)
         record.meshes = saved(made, record)
         record.seconds = time.perf_counter() - began
         yield Event("done", 1.0, record=record, folder=record.folder)

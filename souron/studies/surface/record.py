@@ -113,9 +113,7 @@ class SurfaceRecord(Record):
     def notes(self) -> list[str]:
         notes, step = [again(note) for note in self.remarks], self._small[2]
         if step > 1:
-            text = _(
-                "The page shows one voxel in {n} along each axis; the surface was made of all."
-            )
+            text = _("The page shows one voxel in {n} along each axis; the surface was made of all.")
             notes.append(text.format(n=step))
         turned = len(self.views.mesh.faces)
         if turned < self.triangles:
@@ -210,6 +208,4 @@ def _ml(amount: float) -> str:
 
 
 def _amount(millilitres: float, triangles: int) -> str:
-    return _("{amount} ml, {count} triangles").format(
-        amount=_ml(millilitres), count=units.whole(triangles)
-    )
+    return _("{amount} ml, {count} triangles").format(amount=_ml(millilitres), count=units.whole(triangles))

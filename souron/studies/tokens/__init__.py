@@ -168,9 +168,7 @@ class Beside:
         from rich.table import Table as Grid
 
         terminal = console.is_terminal
-        parts = [
-            Group(each if terminal else str(each), *below(each, terminal)) for each in self.cuts
-        ]
+        parts = [Group(each if terminal else str(each), *below(each, terminal)) for each in self.cuts]
         if len(parts) > 1 and terminal and console.width >= WIDE:
             grid = Grid.grid(padding=(0, 3), expand=True)
             for _part in parts:

@@ -19,18 +19,11 @@ from souron.utils.messages import N_, UserError, _
 
 @dataclass(frozen=True)
 class Options:
-    conf: Annotated[
-        float, Choice(N_("least score of a box (default: the system's own)"), low=0, high=1)
-    ] = 0.0
+    conf: Annotated[float, Choice(N_("least score of a box (default: the system's own)"), low=0, high=1)] = 0.0
     classes: Annotated[str, Choice(N_("only these classes, separated by commas"))] = ""
     live: Annotated[bool, Choice(N_("play a video at its own speed; count dropped frames"))] = False
-    mm: Annotated[
-        float,
-        Choice(N_("of a video: millimetres per pixel, for motion"), low=0, metavar="MM"),
-    ] = 0.0
-    out: Annotated[str, Choice(N_("where the files go (default runs/watch)"), metavar="FOLDER")] = (
-        ""
-    )
+    mm: Annotated[float, Choice(N_("of a video: millimetres per pixel, for motion"), low=0, metavar="MM")] = 0.0
+    out: Annotated[str, Choice(N_("where the files go (default runs/watch)"), metavar="FOLDER")] = ""
 
 
 class Watch(Study):
@@ -58,9 +51,7 @@ class Watch(Study):
         folder = Path(options.out) if options.out else files.new_folder(self.project / "watch", new)
         told = {"conf": options.conf, "classes": options.classes}
         chosen = {name: value for name, value in told.items() if value}
-        yield from of_model(
-            model.for_many(), source, folder, chosen, live=options.live, mm=options.mm or None
-        )
+        yield from of_model(model.for_many(), source, folder, chosen, live=options.live, mm=options.mm or None)
 
 
 def is_camera(source: str) -> bool:

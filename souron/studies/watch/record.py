@@ -78,9 +78,7 @@ class WatchRecord(Record):
         return _("Objects in {video}").format(video=Path(self.source).name)
 
     def sentences(self) -> list[str]:
-        text = _(
-            "{frames} frames, {fps:.1f} a second (the video has {rate:.3g}), {dropped} dropped"
-        )
+        text = _("{frames} frames, {fps:.1f} a second (the video has {rate:.3g}), {dropped} dropped")
         return [text.format(frames=self.frames, fps=self.fps, rate=self.rate, dropped=self.dropped)]
 
     def facts(self) -> list[Fact]:
@@ -138,17 +136,8 @@ def _figures(one: Tracked) -> list[str]:
     if one.motion is None:
         return [""] * 5
     m = one.motion
-    return [
-        f"{m.path:.0f}",
-        f"{m.mean_speed:.1f}",
-        f"{m.economy:.2f}",
-        f"{m.idle:.1f}",
-        f"{m.jerk:.1f}",
-    ]
+    return [f"{m.path:.0f}", f"{m.mean_speed:.1f}", f"{m.economy:.2f}", f"{m.idle:.1f}", f"{m.jerk:.1f}"]
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:
-    return {
-        name: float(f"{value:.6g}") if np.isfinite(value) else None
-        for name, value in values.items()
-    }
+    return {name: float(f"{value:.6g}") if np.isfinite(value) else None for name, value in values.items()}

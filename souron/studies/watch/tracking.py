@@ -115,9 +115,7 @@ class Tracker:
         self._give(unsure, waiting, UNSURE)
         sure, once = self._give(sure, [track for track in self.tracks if track.seen == 1], NEW)
         ended = {track.number for track in once}
-        self.tracks = [
-            track for track in self.tracks if track.number not in ended and track.lost <= PATIENCE
-        ]
+        self.tracks = [track for track in self.tracks if track.number not in ended and track.lost <= PATIENCE]
         self.tracks += [self._begin(row) for row in sure]
         return [track for track in self.tracks if not track.lost]
 
@@ -125,9 +123,7 @@ class Tracker:
         """End all tracks, for a new shot."""
         self.tracks = []
 
-    def _give(
-        self, found: Array, tracks: Sequence[Track], least: float
-    ) -> tuple[Array, list[Track]]:
+    def _give(self, found: Array, tracks: Sequence[Track], least: float) -> tuple[Array, list[Track]]:
         """Match boxes with tracks and return the unmatched ones of both."""
         if not len(found) or not tracks:
             return found, list(tracks)

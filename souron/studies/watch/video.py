@@ -38,8 +38,7 @@ CUT, SMALL = 32.0, 32  # mean difference of two frames, 0..255, SMALL pixels wid
 # which the film was cut; of 249 frames of a street with five cuts these differ by 45 to 82, others
 # by 19 at most. A flash of light looks like a cut, too.
 EVERY = 0.5  # seconds between two images in events
-FIGURES = ("seconds", "path", "displacement", "economy", "mean_speed", "peak_speed", "idle",
-           "jerk")  # fmt: skip
+FIGURES = ("seconds", "path", "displacement", "economy", "mean_speed", "peak_speed", "idle", "jerk")
 
 Look = Callable[[Picture, float], Boxes]  # an image and the minimum score -> its boxes
 
@@ -108,10 +107,7 @@ def _opened(source: Path | int) -> tuple[Frame, Iterator[Frame]]:
     first = next(coming, None)
     if first is None:
         raise UserError(
-            "unreadable",
-            _("{path}: there is no frame in it").format(path=source),
-            expected=_("a video"),
-            exit=3,
+            "unreadable", _("{path}: there is no frame in it").format(path=source), expected=_("a video"), exit=3
         )
     return first, coming
 
@@ -137,12 +133,7 @@ class _Session:
     """The state from one frame to the next: the tracker, the paths, the shot."""
 
     def __init__(
-        self,
-        record: WatchRecord,
-        tracker: Tracker,
-        paths: "_Paths",
-        classes: Sequence[str],
-        look: Look,
+        self, record: WatchRecord, tracker: Tracker, paths: "_Paths", classes: Sequence[str], look: Look
     ) -> None:
         self.record, self.tracker, self.paths = record, tracker, paths
         self.classes, self.look = classes, look
@@ -215,8 +206,7 @@ class _Paths:
 
     def tracked(self) -> list[Tracked]:
         return [
-            Tracked(number, self.name[number], len(place), self._motion(number))
-            for number, place in self.place.items()
+            Tracked(number, self.name[number], len(place), self._motion(number)) for number, place in self.place.items()
         ]
 
     def scaled(self, number: int) -> np.ndarray:
@@ -255,9 +245,7 @@ def _as_rows(boxes: Boxes, classes: Sequence[str]) -> np.ndarray:
     return np.column_stack([labels, np.reshape(boxes.box, (-1, 4)), scores])
 
 
-def _drawn(
-    picture: Picture, named: Sequence[tuple[Track, str]], paths: _Paths, at: float
-) -> Image.Image:
+def _drawn(picture: Picture, named: Sequence[tuple[Track, str]], paths: _Paths, at: float) -> Image.Image:
     canvas = overlay.Canvas(picture)
     for track, name in named:
         tint = overlay.colour(track.number)
@@ -276,29 +264,39 @@ def _event(
 ) -> Event:
     done = min(frame.at / length, 1.0) if length else 0.0
     rows = [
-        {"track": track.number, "label": name, "score": round(track.score, 4),
-         "xyxy": [round(edge, 1) for edge in track.box.tolist()]}
+        {
+            "track": track.number,
+            "label": name,
+            "score": round(track.score, 4),
+            "xyxy": [round(edge, 1) for edge in track.box.tolist()],
+        }
         for track, name in named
-    ]  # fmt: skip
+    ]
     return Event(
-        "watch", done, record.seconds * (1 / done - 1) if done else None,
+        "watch",
+        done,
+        record.seconds * (1 / done - 1) if done else None,
         _("frame {number}, {fps:.1f} a second, {dropped} dropped").format(
             number=number + 1, fps=record.fps, dropped=record.dropped
         ),
         {"frame": float(number), "seconds": frame.at},
         None if drawn is None else np.asarray(drawn).transpose(2, 0, 1)[None],
         rows=rows,
-    )  # fmt: skip
+    )
 
 
 def _write_motion(record: WatchRecord, paths: _Paths, size: tuple[int, int]) -> None:
     header = ["track", "label", "frames", *FIGURES, "unit"]
     table = [
-        [one.number, one.label, one.frames,
-         *(_short(getattr(one.motion, name)) if one.motion else "" for name in FIGURES),
-         record.unit]
+        [
+            one.number,
+            one.label,
+            one.frames,
+            *(_short(getattr(one.motion, name)) if one.motion else "" for name in FIGURES),
+            record.unit,
+        ]
         for one in record.tracks
-    ]  # fmt: skip
+    ]
     kinds_files.write(record.folder / "motion.csv", kinds_files.separated([header, *table]))
     told = [one for one in record.tracks if one.motion is not None]
     told = sorted(told, key=lambda one: -_path(one))[:SHOWN]
@@ -306,18 +304,14 @@ def _write_motion(record: WatchRecord, paths: _Paths, size: tuple[int, int]) -> 
         kinds_files.write(record.folder / "motion.png", motion_plot(told, paths, size, record.unit))
 
 
-def motion_plot(
-    tracks: Sequence[Tracked], paths: _Paths, size: tuple[int, int], unit: str
-) -> bytes:
+def motion_plot(tracks: Sequence[Tracked], paths: _Paths, size: tuple[int, int], unit: str) -> bytes:
     """Plot the path and the speed of each object."""
     figure: Figure = plotting.new_figure(9.6, 4.2)
     where, speed = figure.subplots(1, 2)
     plotting.style_axes(where, f"x ({unit})", f"y ({unit})")
     plotting.style_axes(speed, _("time (s)"), _("speed ({unit}/s)").format(unit=unit))
     for index, one in enumerate(tracks):
-        even, path, fast, _jerk, _step = motion.smooth(
-            paths.scaled(one.number), paths.at[one.number]
-        )
+        even, path, fast, _jerk, _step = motion.smooth(paths.scaled(one.number), paths.at[one.number])
         style = plotting.line_style(index)
         name = plotting.label(f"{one.number} {one.label}", 24)
         where.plot(*path.T, **style, linewidth=1.6, label=name)

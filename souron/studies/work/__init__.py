@@ -23,11 +23,7 @@ TEXTS = (".txt", ".md", ".tsv", ".csv", ".gz")
 @dataclass(frozen=True)
 class Options:
     table: Annotated[
-        str,
-        Choice(
-            N_("a table of labelled tasks (default: the fetched one, or the half that ships)"),
-            metavar="FILE",
-        ),
+        str, Choice(N_("a table of labelled tasks (default: the fetched one, or the half that ships)"), metavar="FILE")
     ] = ""
 
 
@@ -44,9 +40,7 @@ class Work(Study):
     )
     group = "society"
     given = Given(
-        "[OCCUPATION|FILE]",
-        N_("an occupation, or a file with a task a line; without it: all occupations"),
-        0,
+        "[OCCUPATION|FILE]", N_("an occupation, or a file with a task a line; without it: all occupations"), 0
     )
 
     def run(self, given: Sequence[str], options: Options) -> Iterator["Event"]:

@@ -53,9 +53,7 @@ class WholeAnswer:
             "occupation": None,
             **{name: one.value for name, one in people.items()},
             "intervals": {name: [one.low, one.high] for name, one in people.items()},
-            "gpt4": {name: one.value for name, one in found.means["gpt4"].items()}
-            if "gpt4" in found.means
-            else None,
+            "gpt4": {name: one.value for name, one in found.means["gpt4"].items()} if "gpt4" in found.means else None,
             "agreement": asdict(found.agreement) if found.agreement else None,
             "nearness": asdict(found.nearness) if found.nearness else None,
             "workers": {
@@ -67,11 +65,15 @@ class WholeAnswer:
             },
             "tasks": [],
             "occupations": [
-                {"occupation": one.title, "code": one.code,
-                 **exposure.exposure(one.tasks)._asdict(), "tasks": len(one.tasks)}
+                {
+                    "occupation": one.title,
+                    "code": one.code,
+                    **exposure.exposure(one.tasks)._asdict(),
+                    "tasks": len(one.tasks),
+                }
                 for one in found.table.occupations
             ],
-        }  # fmt: skip
+        }
 
 
 def occupation(name: str, table: Table) -> OccupationAnswer:

@@ -73,9 +73,8 @@ def exposure(tasks: Sequence[Task], who: Who = "people") -> Exposure:
     weights = np.array([task.weight for task in tasks])
     labels = [getattr(task, who) for task in tasks]
     return Exposure(
-        *(float(np.average([VALUES[name][label] for label in labels], weights=weights))
-          for name in FIGURES)
-    )  # fmt: skip
+        *(float(np.average([VALUES[name][label] for label in labels], weights=weights)) for name in FIGURES)
+    )
 
 
 def tasks_of(name: str, table: Table | None = None) -> list[dict[str, Any]]:
@@ -87,8 +86,13 @@ def tasks_of(name: str, table: Table | None = None) -> list[dict[str, Any]]:
 
 
 def as_json(task: Task) -> dict[str, Any]:
-    return {"task": task.text, "core": task.core, "weight": task.weight,
-            "people": task.people, "gpt4": task.gpt4 or None}  # fmt: skip
+    return {
+        "task": task.text,
+        "core": task.core,
+        "weight": task.weight,
+        "people": task.people,
+        "gpt4": task.gpt4 or None,
+    }
 
 
 def whole(table: Table) -> Whole:
@@ -96,9 +100,7 @@ def whole(table: Table) -> Whole:
     judges: tuple[Who, ...] = ("people", "gpt4") if table.by_gpt4 else ("people",)
     shares: dict[Who, dict[Rule, dict[float, Measure]]] = {}
     for who in judges:
-        shares[who] = {
-            rule: {t: share_of_workers(table, who, rule, t) for t in THRESHOLDS} for rule in RULES
-        }
+        shares[who] = {rule: {t: share_of_workers(table, who, rule, t) for t in THRESHOLDS} for rule in RULES}
     matched = {}
     for rule in RULES:
         there = workers(table, rule)
@@ -117,10 +119,7 @@ def whole(table: Table) -> Whole:
 def means(table: Table, who: Who) -> dict[str, Measure]:
     """Return alpha, beta and zeta over all tasks, with equal weights."""
     groups = [one.soc for one in table.occupations for _task in one.tasks]
-    return {
-        name: interval([VALUES[name][getattr(task, who)] for task in table.tasks], groups)
-        for name in FIGURES
-    }
+    return {name: interval([VALUES[name][getattr(task, who)] for task in table.tasks], groups) for name in FIGURES}
 
 
 def agreement(tasks: Sequence[Task]) -> Agreement:
@@ -159,10 +158,9 @@ def workers(table: Table, rule: Rule) -> NDArray[np.float64]:
         return np.array([by_code.get(o.soc, 0) / several[o.soc] for o in table.occupations])
     by_title = {one.title: one.workers for one in employed}
     called = {one.title: one.counted_as for one in titles.titles()}
-    return np.array([
-        float(by_title.get(called.get(o.title, "") if rule == "list" else o.title, 0))
-        for o in table.occupations
-    ])  # fmt: skip
+    return np.array(
+        [float(by_title.get(called.get(o.title, "") if rule == "list" else o.title, 0)) for o in table.occupations]
+    )
 
 
 def share_of_workers(table: Table, who: Who, rule: Rule, threshold: float) -> Measure:
@@ -198,24 +196,30 @@ def rule_name(rule: Rule) -> str:
 def cautions(table: Table | None) -> list[str]:
     """Return the caveats of every page and output; ``None`` stands for one's own tasks."""
     texts = [
-        _("Exposure says that a language model might halve the time of a task at equal quality. "
-          "It does not say that a job is lost, nor that anybody uses it so."),
-        _("These are occupations of the United States, as they were counted in 2021; the labels "
-          "are judgements of what language models could do in 2023."),
-    ]  # fmt: skip
+        _(
+            "Exposure says that a language model might halve the time of a task at equal quality. "
+            "It does not say that a job is lost, nor that anybody uses it so."
+        ),
+        _(
+            "These are occupations of the United States, as they were counted in 2021; the labels "
+            "are judgements of what language models could do in 2023."
+        ),
+    ]
     if table is None:
         texts.append(
-            _("The figures of your own tasks are expected values of a model that was trained on "
-              "the labels of people; the interval is that of occupations that were not in "
-              "training.")
-        )  # fmt: skip
+            _(
+                "The figures of your own tasks are expected values of a model that was trained on "
+                "the labels of people; the interval is that of occupations that were not in "
+                "training."
+            )
+        )
     elif table.shipped:
         texts.append(
-            _("This is the half of the occupations that comes with souron: {count} of {all}. The "
-              "figures of the whole table differ somewhat: {command}").format(
-                count=len(table.occupations), all=len(titles.titles()),
-                command="souron fetch work")
-        )  # fmt: skip
+            _(
+                "This is the half of the occupations that comes with souron: {count} of {all}. The "
+                "figures of the whole table differ somewhat: {command}"
+            ).format(count=len(table.occupations), all=len(titles.titles()), command="souron fetch work")
+        )
     return texts
 
 

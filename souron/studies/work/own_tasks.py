@@ -67,10 +67,11 @@ class OwnTasks:
             return []
         named = "; ".join(f"{task.line}: {task.text[:40]}" for task in without[:NAMED])
         return [
-            _("In {count} of {all} lines no verb was found ({lines}). A task says what is done, "
-              "such as: Take impressions of teeth. What such a line gets says little.").format(
-                count=len(without), all=len(self.tasks), lines=named)
-        ]  # fmt: skip
+            _(
+                "In {count} of {all} lines no verb was found ({lines}). A task says what is done, "
+                "such as: Take impressions of teeth. What such a line gets says little."
+            ).format(count=len(without), all=len(self.tasks), lines=named)
+        ]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -78,13 +79,17 @@ class OwnTasks:
             **{name: one.value for name, one in self.figures.items()},
             "intervals": {name: [one.low, one.high] for name, one in self.figures.items()},
             "tasks": [
-                {"task": task.text, "line": task.line, "verb": task.verb,
-                 **{name: task.value(name) for name in raters.SCORES},
-                 "probabilities": dict(zip(LABELS, task.probabilities, strict=True))}
+                {
+                    "task": task.text,
+                    "line": task.line,
+                    "verb": task.verb,
+                    **{name: task.value(name) for name in raters.SCORES},
+                    "probabilities": dict(zip(LABELS, task.probabilities, strict=True)),
+                }
                 for task in self.tasks
             ],
             "notes": self.remarks(),
-        }  # fmt: skip
+        }
 
 
 def read(path: Path) -> list[tuple[int, str]]:
@@ -111,9 +116,7 @@ def lines(text: str, name: str) -> list[tuple[int, str]]:
         raise UserError(
             "too many",
             _("{name}: {count} lines").format(name=name, count=f"{len(found):,}"),
-            expected=_("at most {count} tasks; an occupation has about twenty").format(
-                count=f"{MOST_LINES:,}"
-            ),
+            expected=_("at most {count} tasks; an occupation has about twenty").format(count=f"{MOST_LINES:,}"),
             exit=3,
         )
     return found

@@ -56,10 +56,9 @@ class Rater:
         The intervals covered the labels of people in 95 % of unseen occupations.
         """
         return {
-            name: around(expected, spread_of(self.spread[name], len(probabilities)),
-                         len(probabilities))
+            name: around(expected, spread_of(self.spread[name], len(probabilities)), len(probabilities))
             for name, expected in zip(FIGURES, expectation(probabilities), strict=True)
-        }  # fmt: skip
+        }
 
 
 def around(value: float, deviation: float, n: int) -> Measure:
@@ -153,9 +152,7 @@ def spread(table: Table, probabilities: Array, seed: int = 0) -> dict[str, tuple
     return found
 
 
-def drawn_errors(
-    table: Table, probabilities: Array, name: str, seed: int = 0
-) -> tuple[Array, Array]:
+def drawn_errors(table: Table, probabilities: Array, name: str, seed: int = 0) -> tuple[Array, Array]:
     """Return the number of tasks, (M,), and the error of their mean, (M,).
 
     For all tasks of each occupation, and for samples.

@@ -103,9 +103,7 @@ class OccupationRecord(WorkRecord):
         by_gpt4 = _("GPT-4: {value}")
         facts = [
             Fact(
-                name,
-                f"{getattr(people, name):.2f}",
-                by_gpt4.format(value=f"{getattr(gpt4, name):.2f}") if gpt4 else "",
+                name, f"{getattr(people, name):.2f}", by_gpt4.format(value=f"{getattr(gpt4, name):.2f}") if gpt4 else ""
             )
             for name in FIGURES
         ]
@@ -118,10 +116,7 @@ class OccupationRecord(WorkRecord):
         """Return alpha, beta and zeta by people and by GPT-4, and how far the two agree."""
         answer = self.answer
         judges = {_("people"): answer.people, **({_("GPT-4"): answer.gpt4} if answer.gpt4 else {})}
-        rows = [
-            [name, meaning(name), *(f"{getattr(one, name):.3f}" for one in judges.values())]
-            for name in FIGURES
-        ]
+        rows = [[name, meaning(name), *(f"{getattr(one, name):.3f}" for one in judges.values())] for name in FIGURES]
         texts = [
             _(
                 "Means over the tasks, core tasks with weight 1, others with 1/2. They have no "
@@ -200,11 +195,7 @@ class OwnTasksRecord(WorkRecord):
     def facts(self) -> list[Fact]:
         interval = _("95 % interval: {low} to {high}")
         return [
-            Fact(
-                name,
-                f"{one.value:.2f}",
-                interval.format(low=f"{one.low:.2f}", high=f"{one.high:.2f}"),
-            )
+            Fact(name, f"{one.value:.2f}", interval.format(low=f"{one.low:.2f}", high=f"{one.high:.2f}"))
             for name, one in self.answer.figures.items()
         ]
 
@@ -214,10 +205,7 @@ class OwnTasksRecord(WorkRecord):
     def figures(self) -> Table:
         """Return the expected alpha, beta and zeta with their intervals."""
         value, interval = _("expected value"), _("95 % interval")
-        rows = [
-            [name, meaning(name), f"{one.value:.2f}", span(one)]
-            for name, one in self.answer.figures.items()
-        ]
+        rows = [[name, meaning(name), f"{one.value:.2f}", span(one)] for name, one in self.answer.figures.items()]
         columns = (_("figure"), _("what it counts"), value, interval)
         return Table(columns, rows, right=(value, interval))
 
@@ -314,10 +302,7 @@ class WholeRecord(WorkRecord):
     def means(self) -> Table:
         """Return means over tasks, and how far people and GPT-4 agree."""
         found = self.answer.whole
-        rows = [
-            [name, meaning(name), *(_mean(one[name]) for one in found.means.values())]
-            for name in FIGURES
-        ]
+        rows = [[name, meaning(name), *(_mean(one[name]) for one in found.means.values())] for name in FIGURES]
         text = _("Means over all tasks, each with the same weight; in brackets the 95 % interval.")
         if found.agreement and found.nearness:
             near = found.nearness

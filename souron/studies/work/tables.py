@@ -150,9 +150,7 @@ def _text(path: Path) -> str:
     return files.decoded(raw, path, MOST_BYTES)
 
 
-def _rows(
-    text: str, path: Path, needed: tuple[str | tuple[str, ...], ...]
-) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(text: str, path: Path, needed: tuple[str | tuple[str, ...], ...]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the line number and the cells by the first of their names. Raises UserError."""
     separator = "\t" if "\t" in text.partition("\n")[0] else ","
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
@@ -190,9 +188,7 @@ def _check_names(names: list[str], path: Path, needed: tuple[str | tuple[str, ..
         raise trouble(
             path,
             "columns",
-            _("the columns {missing} are missing; there are: {names}").format(
-                missing=", ".join(missing), names=shown
-            ),
+            _("the columns {missing} are missing; there are: {names}").format(missing=", ".join(missing), names=shown),
             ", ".join(first),
         )
 
@@ -213,9 +209,7 @@ def employment() -> tuple[Employed, ...]:
     """
     path = folder() / "employment.csv"
     rows = _rows(files.words(path, MOST_BYTES), path, ("OCC_CODE", "OCC_TITLE", "TOT_EMP"))
-    return tuple(
-        Employed(row["OCC_CODE"], row["OCC_TITLE"], int(row["TOT_EMP"])) for _line, row in rows
-    )
+    return tuple(Employed(row["OCC_CODE"], row["OCC_TITLE"], int(row["TOT_EMP"])) for _line, row in rows)
 
 
 def explained(label: str) -> str:

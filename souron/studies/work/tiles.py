@@ -29,43 +29,47 @@ def label_sign(label: str) -> str:
 def of_labels(tasks: Sequence[Task]) -> Markup:
     """Return tiles of an occupation's tasks, the most exposed by people first."""
     ordered = sorted(tasks, key=lambda task: (-VALUES["beta"][task.people], not task.core))
-    return _list([
-        _tile(
-            VALUES["beta"][task.people],
-            task.text,
-            [
-                _("people: {label}, {meaning}").format(
-                    label=task.people, meaning=explained(task.people)),
-                *([_("GPT-4: {label} {sign}").format(
-                    label=task.gpt4, sign=label_sign(task.gpt4))] if task.gpt4 else []),
-                *([] if task.core else [_("not a core task: counts half")]),
-            ],
-        )
-        for task in ordered
-    ])  # fmt: skip
+    return _list(
+        [
+            _tile(
+                VALUES["beta"][task.people],
+                task.text,
+                [
+                    _("people: {label}, {meaning}").format(label=task.people, meaning=explained(task.people)),
+                    *(
+                        [_("GPT-4: {label} {sign}").format(label=task.gpt4, sign=label_sign(task.gpt4))]
+                        if task.gpt4
+                        else []
+                    ),
+                    *([] if task.core else [_("not a core task: counts half")]),
+                ],
+            )
+            for task in ordered
+        ]
+    )
 
 
 def of_own(tasks: Sequence[Own]) -> Markup:
     """Return tiles of rated tasks, in their own order."""
-    return _list([
-        _tile(
-            task.value("beta"),
-            task.text,
-            [
-                _("expected beta {value}").format(value=f"{task.value('beta'):.2f}"),
-                told(task),
-                *([] if task.verb else [_("no verb was found")]),
-            ],
-        )
-        for task in tasks
-    ])  # fmt: skip
+    return _list(
+        [
+            _tile(
+                task.value("beta"),
+                task.text,
+                [
+                    _("expected beta {value}").format(value=f"{task.value('beta'):.2f}"),
+                    told(task),
+                    *([] if task.verb else [_("no verb was found")]),
+                ],
+            )
+            for task in tasks
+        ]
+    )
 
 
 def told(task: Own) -> str:
     """Format the probabilities: ``E0 62 %, E1 8 %, E2 30 %``."""
-    return ", ".join(
-        f"E{n} {units.percent(share, 0)}" for n, share in enumerate(task.probabilities)
-    )
+    return ", ".join(f"E{n} {units.percent(share, 0)}" for n, share in enumerate(task.probabilities))
 
 
 def legend() -> Markup:
@@ -77,9 +81,9 @@ def legend() -> Markup:
 
 def _tile(beta: float, text: str, lines: Sequence[str]) -> Markup:
     below = Markup("").join(Markup("<small>{}</small>").format(line) for line in lines)
-    return Markup(
-        '<li class="grade{}"><span class="sign" aria-hidden="true">{}</span><div>{}{}</div></li>'
-    ).format(grade(beta), sign(beta), text, below)
+    return Markup('<li class="grade{}"><span class="sign" aria-hidden="true">{}</span><div>{}{}</div></li>').format(
+        grade(beta), sign(beta), text, below
+    )
 
 
 def _list(tiles: Sequence[Markup]) -> Markup:

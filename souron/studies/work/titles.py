@@ -146,12 +146,9 @@ def _absent(title: str, near: list[str], table: Table) -> UserError:
     return UserError(
         "fetch" if table.shipped else "occupation",
         _("the tasks of {title} are not in {table}").format(
-            title=title,
-            table=_("the half that comes with souron") if table.shipped else table.name,
+            title=title, table=_("the half that comes with souron") if table.shipped else table.name
         ),
-        expected=_("the whole table, or one of: {names}").format(names=instead)
-        if instead
-        else _("the whole table"),
+        expected=_("the whole table, or one of: {names}").format(names=instead) if instead else _("the whole table"),
         fix="souron fetch work",
         exit=4 if table.shipped else 3,
     )

@@ -127,8 +127,7 @@ def told(query: Mapping[str, str], names: Sequence[str]) -> list[Any]:
 def held(fields: Mapping[str, Field], options: Mapping[str, str]) -> list[Any]:
     """Return a value for each widget, from the options of a command."""
     return [
-        options.get(name) == "true" if field.kind is bool else options.get(name, "")
-        for name, field in fields.items()
+        options.get(name) == "true" if field.kind is bool else options.get(name, "") for name, field in fields.items()
     ]
 
 

@@ -22,8 +22,17 @@ COUNT, SEED = 16, 1  # defaults of the form
 MOST_LETTERS = 1000  # characters of a prompt
 PAINT = "#ff00ff"  # colour of the inpainting mask
 SAID_HERE = (  # options of generate with their own widgets
-    "run", "n", "seed", "label", "prompt", "given", "image", "mask", "like", "out",
-)  # fmt: skip
+    "run",
+    "n",
+    "seed",
+    "label",
+    "prompt",
+    "given",
+    "image",
+    "mask",
+    "like",
+    "out",
+)
 
 
 class Drawing:
@@ -32,9 +41,7 @@ class Drawing:
     ``watch`` shows the job that generates; ``same`` shows the equivalent command line and Python.
     """
 
-    def __init__(
-        self, studio: Studio, run: str, system: Any, labels: Sequence[str], watch: Watch, same: Any
-    ) -> None:
+    def __init__(self, studio: Studio, run: str, system: Any, labels: Sequence[str], watch: Watch, same: Any) -> None:
         import gradio as gr
 
         from souron.studio.forms import widgets
@@ -46,35 +53,48 @@ class Drawing:
         self.counts = [known["n"], known["seed"]]
         self.further = {name: field for name, field in known.items() if name not in SAID_HERE}
         prompt = gr.Textbox(
-            label=_("Prompt"), lines=2, max_length=MOST_LETTERS, visible=system.prompted,
+            label=_("Prompt"),
+            lines=2,
+            max_length=MOST_LETTERS,
+            visible=system.prompted,
             info=_("what is to be generated; several with | between take turns"),
-        )  # fmt: skip
+        )
         with gr.Row():
             count = known["n"].widget(COUNT, label=_("pictures"), info=_("how many to generate"))
             seed = known["seed"].widget(SEED)
         classes = gr.Dropdown(
-            list(labels), value=[], multiselect=True, label=_("Classes"),
+            list(labels),
+            value=[],
+            multiselect=True,
+            label=_("Classes"),
             info=_("several take turns; none: as the data has them"),
             visible=bool(getattr(system, "conditional", False)),
-        )  # fmt: skip
+        )
         given = gr.Image(
-            label=_("an image to complete"), type="filepath", image_mode=None, height=240,
-            sources=["upload", "clipboard"], visible=bool(getattr(system, "completes", False)),
-        )  # fmt: skip
+            label=_("an image to complete"),
+            type="filepath",
+            image_mode=None,
+            height=240,
+            sources=["upload", "clipboard"],
+            visible=bool(getattr(system, "completes", False)),
+        )
         upload_names.received(given)
         brush = gr.Brush(default_size=24, colors=[PAINT], default_color=PAINT, color_mode="fixed")
         gr.HTML(
-            Markup("<p>{}</p>").format(
-                _("an image to start from; paint over what is to be generated anew")
-            ),
+            Markup("<p>{}</p>").format(_("an image to start from; paint over what is to be generated anew")),
             visible="image" in options,
         )
         start = gr.ImageEditor(
             label=_("picture"),
-            type="filepath", image_mode="RGBA", height=420, visible="image" in options,
-            sources=["upload", "clipboard"], transforms=(), layers=False,
+            type="filepath",
+            image_mode="RGBA",
+            height=420,
+            visible="image" in options,
+            sources=["upload", "clipboard"],
+            transforms=(),
+            layers=False,
             brush=brush,
-        )  # fmt: skip
+        )
         upload_names.received(start, upload_names.painted)
         own = [widgets.option(each) for each in self.own.values()]
         with gr.Accordion(_("More options"), open=False):
@@ -183,14 +203,11 @@ def outcome(studio: Studio, job: Job) -> Markup:
     files = [Path(file) for file in result.get("files", [])]
     single = [file for file in files if file.stem.isdecimal()]
     together = [file for file in files if file not in single]
-    return Markup(
-        '<h2>{}</h2>{}<p>{}</p><div class="drawn large">{}</div><div class="drawn">{}</div>'
-    ).format(
+    return Markup('<h2>{}</h2>{}<p>{}</p><div class="drawn large">{}</div><div class="drawn">{}</div>').format(
         _("What it generated"),
         remarks(result.get("notes") or ()),
         _("{count} images in {time}, each marked as generated.").format(
-            count=units.whole(result.get("count", 0)),
-            time=units.seconds(result.get("seconds", 0)),
+            count=units.whole(result.get("count", 0)), time=units.seconds(result.get("seconds", 0))
         ),
         linked(studio, together),
         linked(studio, single[:MOST_SHOWN]),
@@ -200,10 +217,9 @@ def outcome(studio: Studio, job: Job) -> Markup:
 def linked(studio: Studio, files: list[Path]) -> Markup:
     """Return each image as a link to its file; missing files are left out."""
     return Markup("").join(
-        Markup(
-            '<a href="{0}" target="_blank" rel="noopener"><img loading="lazy" src="{0}" alt="{1}">'
-            "</a>"
-        ).format(address, file.name)
+        Markup('<a href="{0}" target="_blank" rel="noopener"><img loading="lazy" src="{0}" alt="{1}"></a>').format(
+            address, file.name
+        )
         for file in files
         if (address := studio.address(file))
     )

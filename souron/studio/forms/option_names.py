@@ -48,4 +48,4 @@ OPTION_NAMES = {
     "to": N_("target"),
     "top": N_("top-p"),
     "truncation": N_("truncation"),
-}  # fmt: skip
+}

@@ -29,10 +29,7 @@ def own(studio: Studio) -> list[tuple[str, str]]:
         if len(found) == MOST:
             break
     names = list(found.values())
-    return [
-        (name if names.count(name) == 1 else f"{name} – {Path(path).parent}", path)
-        for path, name in found.items()
-    ]
+    return [(name if names.count(name) == 1 else f"{name} – {Path(path).parent}", path) for path, name in found.items()]
 
 
 def brought(studio: Studio) -> Iterator[str]:
@@ -45,10 +42,13 @@ def brought(studio: Studio) -> Iterator[str]:
 def used(studio: Studio) -> Iterator[str]:
     """Yield the data of jobs and runs that still exists."""
     options = [naming.taken(job.words)[2] for job in studio.jobs.all()]
-    for text in dict.fromkeys([
-        *(option.get("fix", "") for option in options), *(o.get("data", "") for o in options),
-        *(run.data for run in run_list.runs(studio.project)),
-    ]):  # fmt: skip
+    for text in dict.fromkeys(
+        [
+            *(option.get("fix", "") for option in options),
+            *(o.get("data", "") for o in options),
+            *(run.data for run in run_list.runs(studio.project)),
+        ]
+    ):
         if text and not naming.known(text):
             try:
                 path = studio.roots.check(text)

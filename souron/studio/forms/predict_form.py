@@ -135,9 +135,7 @@ def about(studio: Studio, source: Source) -> Markup:
         source.args.get("system", source.name),
         registry.about(source.entry),
         learnt,
-        Markup('<a class="whole" href="{}">{}</a>').format(report, _("Read the report"))
-        if report
-        else "",
+        Markup('<a class="whole" href="{}">{}</a>').format(report, _("Read the report")) if report else "",
         remarks(cautions),
         here(studio.url("use", **query)),
     )
@@ -146,11 +144,13 @@ def about(studio: Studio, source: Source) -> Markup:
 def silent(studio: Studio) -> Markup:
     """Return the note for a system that neither predicts nor generates."""
     return Markup('<p role="status">{}</p><p class="actions"><a href="{}">{}</a></p>').format(
-        _("It makes no predictions for single cases; what it found is in its report. To ask "
-          "about something of your own, choose another run, such as a classifier's."),
+        _(
+            "It makes no predictions for single cases; what it found is in its report. To ask "
+            "about something of your own, choose another run, such as a classifier's."
+        ),
         studio.url("lecture"),
         _("All systems"),
-    )  # fmt: skip
+    )
 
 
 def film(studio: Studio, record: Any) -> Markup:
@@ -159,8 +159,7 @@ def film(studio: Studio, record: Any) -> Markup:
     address = studio.address(record.folder / "video.mp4")
     shown = Markup('<video controls src="{}"></video>').format(address) if address else ""
     text = _("{frames} frames; tracked: {tracks}").format(
-        frames=record.frames,
-        tracks=", ".join(f"{count} {label}" for label, count in counts.items()) or "–",
+        frames=record.frames, tracks=", ".join(f"{count} {label}" for label, count in counts.items()) or "–"
     )
     kept = _("tracks and motion: {folder}").format(folder=record.folder)
     said = [text, *([record.broken] if record.broken else []), kept]
@@ -170,9 +169,7 @@ def film(studio: Studio, record: Any) -> Markup:
 class Predicting:
     """Form for one input, several files or a folder, and the predictions."""
 
-    def __init__(
-        self, studio: Studio, source: Source, asked: signature.Signature, same: Any
-    ) -> None:
+    def __init__(self, studio: Studio, source: Source, asked: signature.Signature, same: Any) -> None:
         import gradio as gr
 
         self.studio, self.source, self.asked, self.same = studio, source, asked, same
@@ -199,9 +196,10 @@ class Predicting:
                 self.ask_files = gr.Button(_("Predict each"), variant="primary")
             with gr.Tab(_("a folder"), id="folder"):
                 self.folder = gr.Textbox(
-                    label=_("a folder on this computer"), placeholder="photos/",
+                    label=_("a folder on this computer"),
+                    placeholder="photos/",
                     info=_("or a pattern such as photos/*.png"),
-                )  # fmt: skip
+                )
                 self.ask_folder = gr.Button(_("Predict each"), variant="primary")
 
     def _build_answer(self) -> None:
@@ -213,14 +211,14 @@ class Predicting:
             with gr.Column(min_width=220):
                 most = max(2, min(MOST_BARS, len(self.source.labels) or MOST_BARS))
                 self.top = gr.Slider(
-                    1, most, min(BARS, most), step=1, label=_("labels"),
-                    info=_("this many of the likeliest"),
-                )  # fmt: skip
+                    1, most, min(BARS, most), step=1, label=_("labels"), info=_("this many of the likeliest")
+                )
             with gr.Column(min_width=220):
                 self.look = gr.Checkbox(
-                    label=_("show what it looked at"), visible=explained,
+                    label=_("show what it looked at"),
+                    visible=explained,
                     info=_("where evidence was found, not whether it was the right evidence"),
-                )  # fmt: skip
+                )
         self.cards = gr.HTML()
         self.view = None if self.labels else widgets.shown(self.asked.gives)
 
@@ -242,9 +240,7 @@ class Predicting:
         self.ask_one.click(says(self.one), [before, self.form.given, *told], outputs, **DIRECT)
         self.ask_files.click(says(self.several), [self.files, *told], outputs, **DIRECT)
         self.ask_folder.click(says(self.all_of), [self.folder, *told], outputs, **DIRECT)
-        self.top.input(
-            says(answers.cards), shown, self.cards, trigger_mode="always_last", **QUIET, **DIRECT
-        )
+        self.top.input(says(answers.cards), shown, self.cards, trigger_mode="always_last", **QUIET, **DIRECT)
         self.look.input(says(self.look_again), shown, [self.answers, self.cards], **DIRECT)
         self.studio.on_change(own, self.told_again, own, self.same, **DIRECT)
 
@@ -308,9 +304,7 @@ class Predicting:
         try:
             if not files:
                 raise UserError(
-                    "nothing given",
-                    _("nothing was given yet"),
-                    expected=", ".join(self.asked.given.formats),
+                    "nothing given", _("nothing was given yet"), expected=", ".join(self.asked.given.formats)
                 )
             if len(files) == 1 and self.asked.gives is Boxes and moving.is_video(files[0]):
                 return self.watched(files[0], own)
@@ -341,20 +335,12 @@ class Predicting:
         return [[], film(self.studio, record), same, *self._cleared()]
 
     def shown(
-        self,
-        found: list[Answer],
-        own: Sequence[Any],
-        top: float,
-        look: bool,
-        text: str = "",
-        count: int = 1,
+        self, found: list[Answer], own: Sequence[Any], top: float, look: bool, text: str = "", count: int = 1
     ) -> list[Any]:
         """Return every output for predictions on cards. Raises UserError."""
         found = self.looked_at(found) if look else found
         more = Markup("<p>{}</p>").format(
-            _("These are the first {shown}. How to ask about all stands below.").format(
-                shown=len(found)
-            )
+            _("These are the first {shown}. How to ask about all stands below.").format(shown=len(found))
         )
         cards = answers.cards(found, top, look) + (more if len(found) < count else "")
         named = [text] if text else [Path(each.file).name for each in found[:MOST_NAMED]]
@@ -378,10 +364,7 @@ class Predicting:
         if all(each.looked for each in found):
             return found
         with models.answering(self.source.name) as model:
-            return [
-                each if each.looked else replace(each, looked=answers.looked(model, each))
-                for each in found
-            ]
+            return [each if each.looked else replace(each, looked=answers.looked(model, each)) for each in found]
 
     def chosen(self, values: Sequence[Any]) -> dict[str, Any]:
         """Return the values of the option widgets, as ``predict`` takes them. Raises UserError."""

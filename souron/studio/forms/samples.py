@@ -21,9 +21,7 @@ from souron.utils.messages import UserError
 NOT_A_FILE = ("text", "chat", "question", "gallery")  # widgets whose value is not a file
 
 
-def sample(
-    kind: type[Kind], folder: Path | None, args: Mapping[str, Any], roots: Roots
-) -> Path | None:
+def sample(kind: type[Kind], folder: Path | None, args: Mapping[str, Any], roots: Roots) -> Path | None:
     """Return a test case of a run, or else an image from an installed package.
 
     The run is in ``folder`` and was made with ``args``. The file is copied to a folder from which

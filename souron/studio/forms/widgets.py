@@ -90,16 +90,16 @@ def _picture(label: str) -> Any:
     import gradio as gr
 
     sources: Any = ["upload", "webcam", "clipboard"]
-    made = gr.Image(label=label, type="filepath", image_mode=None, sources=sources,
-                    buttons=["fullscreen"])  # fmt: skip
+    made = gr.Image(label=label, type="filepath", image_mode=None, sources=sources, buttons=["fullscreen"])
     return upload_names.received(made)
 
 
 def _given_images(kind: type[Kind], label: str) -> Any:
     import gradio as gr
 
-    return gr.Gallery(label=label, type="filepath", interactive=True, columns=4,
-                      object_fit="contain", sources=["upload", "clipboard"])  # fmt: skip
+    return gr.Gallery(
+        label=label, type="filepath", interactive=True, columns=4, object_fit="contain", sources=["upload", "clipboard"]
+    )
 
 
 def _given_file(kind: type[Kind], label: str) -> Any:
@@ -129,10 +129,7 @@ def _given_question(kind: type[Kind], label: str) -> Any:
     import gradio as gr
 
     example = _("Which of these is a bone?\nA) femur\nB) liver\nC) heart\nD) kidney")
-    return gr.Textbox(
-        label=label, lines=LINES + 2, placeholder=example,
-        info=_("the question, then an option a line"),
-    )  # fmt: skip
+    return gr.Textbox(label=label, lines=LINES + 2, placeholder=example, info=_("the question, then an option a line"))
 
 
 def _given_mesh(kind: type[Kind], label: str) -> Any:
@@ -166,12 +163,7 @@ def taken(kind: type[Kind], value: Any, before: Kind | None = None, **reading: A
     if kind.blank and value is None:
         return kind()  # a blank input
     if value is None or (isinstance(value, str) and not value.strip()) or value == []:
-        raise UserError(
-            "nothing given",
-            _("nothing was given yet"),
-            expected=called(kind),
-            exit=2,
-        )
+        raise UserError("nothing given", _("nothing was given yet"), expected=called(kind), exit=2)
     if kind.widget == "text":
         return Text(str(value))
     if kind.widget == "question":
@@ -226,15 +218,10 @@ class Form:
     def inputs(self) -> list[Any]:
         return [self.given, *self.options.values()]
 
-    def read(
-        self, values: Sequence[Any], before: Kind | None = None, **reading: Any
-    ) -> tuple[Kind, dict[str, Any]]:
+    def read(self, values: Sequence[Any], before: Kind | None = None, **reading: Any) -> tuple[Kind, dict[str, Any]]:
         """Read the components as arguments of ``predict``. Raises UserError."""
         value, *chosen = values
-        options = {
-            name: self.asked.options[name].read(value)
-            for name, value in zip(self.options, chosen, strict=True)
-        }
+        options = {name: self.asked.options[name].read(value) for name, value in zip(self.options, chosen, strict=True)}
         return taken(self.asked.given, value, before, **reading), options
 
 
@@ -295,8 +282,7 @@ Built = tuple[list[Any], Callable[[Any], list[Any]]]  # components, and the func
 def _html(label: str, css: str, **more: Any) -> Any:
     import gradio as gr
 
-    return gr.HTML("", label=label, show_label=True, container=True, html_template=CONTENT,
-                   css_template=css, **more)  # fmt: skip
+    return gr.HTML("", label=label, show_label=True, container=True, html_template=CONTENT, css_template=css, **more)
 
 
 def _shown_labels(kept: Any, label: str) -> Built:
@@ -318,8 +304,7 @@ def _shown_labels(kept: Any, label: str) -> Built:
 def _shown_image(kept: Any, label: str) -> Built:
     import gradio as gr
 
-    image = gr.Image(label=label, interactive=False, format="png", buttons=["download",
-                     "fullscreen"])  # fmt: skip
+    image = gr.Image(label=label, interactive=False, format="png", buttons=["download", "fullscreen"])
     return [image], lambda value: [_image(value.image, str(value))]
 
 
@@ -345,10 +330,10 @@ def _shown_marked(kept: Any, label: str) -> Built:
     """Show boxes, areas and points, with a choice of which to draw."""
     import gradio as gr
 
-    image = gr.Image(label=label, interactive=False, format="png", buttons=["download",
-                     "fullscreen"])  # fmt: skip
-    least = gr.Slider(0, 1, 0, step=0.01, label=_("minimum score"), visible=False,
-                      info=_("what has a lower score is not shown"))  # fmt: skip
+    image = gr.Image(label=label, interactive=False, format="png", buttons=["download", "fullscreen"])
+    least = gr.Slider(
+        0, 1, 0, step=0.01, label=_("minimum score"), visible=False, info=_("what has a lower score is not shown")
+    )
     names = gr.CheckboxGroup([], label=_("show"), visible=False)
     listed = _html(_("what was found"), TABLES)
 
@@ -373,16 +358,28 @@ def _shown_marked(kept: Any, label: str) -> Built:
         ]
 
     for switch in (least, names):
-        switch.input(drawn, [kept, least, names], [image, listed], show_progress="hidden",
-                     trigger_mode="always_last", api_visibility="private")  # fmt: skip
+        switch.input(
+            drawn,
+            [kept, least, names],
+            [image, listed],
+            show_progress="hidden",
+            trigger_mode="always_last",
+            api_visibility="private",
+        )
     return [image, least, names, listed], fill
 
 
 def _shown_gallery(kept: Any, label: str) -> Built:
     import gradio as gr
 
-    gallery = gr.Gallery(label=label, interactive=False, format="png", columns=4,
-                         object_fit="contain", buttons=["download", "fullscreen"])  # fmt: skip
+    gallery = gr.Gallery(
+        label=label,
+        interactive=False,
+        format="png",
+        columns=4,
+        object_fit="contain",
+        buttons=["download", "fullscreen"],
+    )
 
     def fill(value: Any) -> list[Any]:
         captions = value.captions or [str(number + 1) for number in range(len(value.pictures))]
@@ -396,8 +393,7 @@ def _shown_video(kept: Any, label: str) -> Built:
     """Show a video, or one chosen frame."""
     import gradio as gr
 
-    image = gr.Image(label=label, interactive=False, format="png", buttons=["download",
-                     "fullscreen"])  # fmt: skip
+    image = gr.Image(label=label, interactive=False, format="png", buttons=["download", "fullscreen"])
     plays = gr.Checkbox(True, label=_("play"), visible=False)
     frame = gr.Slider(1, 2, 1, step=1, label=_("frame"), visible=False)
 
@@ -409,9 +405,7 @@ def _shown_video(kept: Any, label: str) -> Built:
             return chosen(value, number)[0]
         times = _times(max(value.frames.shape[1:3]))
         large = value.frames.repeat(times, 1).repeat(times, 2)
-        return gr.update(
-            value=str(_written(image, replace(value, frames=large))), alt_text=str(value)
-        )
+        return gr.update(value=str(_written(image, replace(value, frames=large))), alt_text=str(value))
 
     @_heard
     def chosen(value: Any, number: float) -> list[Any]:
@@ -451,8 +445,9 @@ def _shown_file(make: Callable[[str], Any], suffix: str) -> Callable[[Any, str],
     def build(kept: Any, label: str) -> Built:
         component, words = make(label), _html_line()
         return [component, words], lambda value: [
-            str(_written(component, value, suffix)), f"<p>{escape(str(value))}</p>",
-        ]  # fmt: skip
+            str(_written(component, value, suffix)),
+            f"<p>{escape(str(value))}</p>",
+        ]
 
     return build
 
@@ -523,8 +518,7 @@ def _shown_chat(kept: Any, label: str) -> Built:
 
     def fill(value: Any) -> list[Any]:
         turns = "".join(
-            f"<li class='{turn.role}'><b>{escape(names[turn.role])}</b>"
-            f"<div>{escape(turn.text)}</div></li>"
+            f"<li class='{turn.role}'><b>{escape(names[turn.role])}</b><div>{escape(turn.text)}</div></li>"
             for turn in value.turns
             if turn.role in names  # the system prompt is not shown
         )

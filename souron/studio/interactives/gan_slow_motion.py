@@ -25,11 +25,12 @@ ABOUT = N_(
     "to make digits that the critic takes for real. They move in turns. Each frame is one step "
     "of one of them."
 )
-QUESTION = N_(
-    "Right after a step of the generator, what does the critic say of its generated digits?"
+QUESTION = N_("Right after a step of the generator, what does the critic say of its generated digits?")
+CHOICES = (
+    N_("More likely real than before"),
+    N_("Less likely real than before"),
+    N_("The same: the critic has not moved"),
 )
-CHOICES = (N_("More likely real than before"), N_("Less likely real than before"),
-           N_("The same: the critic has not moved"))  # fmt: skip
 RIGHT = 0
 ANSWER = N_(
     "More likely real: the step was made against this very critic. Then the critic's step takes it"
@@ -42,11 +43,15 @@ WORDS = {
     "critic": N_("the critic's step"),
     "generator": N_("the generator's step"),
     "start": N_("before its steps"),
-    "trust": N_("The critic rates real digits {real} % and generated ones {drawn} % likely to be "
-                "real (before this step {before} %)."),
-    "count": N_("Of the steps shown, the generator's raised what the critic says of generated "
-                "digits in {up} of {ups}, the critic's lowered it in {down} of {downs}."),
-}  # fmt: skip
+    "trust": N_(
+        "The critic rates real digits {real} % and generated ones {drawn} % likely to be "
+        "real (before this step {before} %)."
+    ),
+    "count": N_(
+        "Of the steps shown, the generator's raised what the critic says of generated "
+        "digits in {up} of {ups}, the critic's lowered it in {down} of {downs}."
+    ),
+}
 ROUNDS, SLOW, EVERY = 300, 12, 12  # the first SLOW rounds are shown, then one in EVERY
 DRAWN, JUDGED, BATCH = 16, 64, 32
 SIDE = 8
@@ -105,18 +110,17 @@ def record(seed: int) -> dict[str, Any]:
             some = digits.only(rows[turn])
             batch = system.batch(Rows(some.input, some.target * 0))
             if shown and turn > SLOW:  # the state just before the step, to compare with
-                frames.append(looked_at(system, noise, real[:JUDGED]) | {
-                    "who": "start", "round": turn, "loss": 0
-                })  # fmt: skip
+                frames.append(looked_at(system, noise, real[:JUDGED]) | {"who": "start", "round": turn, "loss": 0})
             for who, loss in system.updates(batch, turn):
                 weights = getattr(system, who).parameters()
                 optimizers[who].zero_grad()
                 loss.backward(inputs=list(weights))
                 optimizers[who].step()
                 if shown:
-                    frames.append(looked_at(system, noise, real[:JUDGED]) | {
-                        "who": who, "round": turn + 1, "loss": round(float(loss.detach()), 3)
-                    })  # fmt: skip
+                    frames.append(
+                        looked_at(system, noise, real[:JUDGED])
+                        | {"who": who, "round": turn + 1, "loss": round(float(loss.detach()), 3)}
+                    )
             system.after_update(turn)
     return {
         "side": SIDE,

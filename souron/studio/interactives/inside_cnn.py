@@ -22,8 +22,7 @@ ABOUT = N_(
     " or draw one, then press a pixel of a map to see what it was computed from."
 )
 QUESTION = N_("How many weights does the first layer use to compute one pixel of a map?")
-CHOICES = (N_("9, a window of 3 × 3"), N_("784, the whole picture"),
-           N_("about 225 000, all of the network"))  # fmt: skip
+CHOICES = (N_("9, a window of 3 × 3"), N_("784, the whole picture"), N_("about 225 000, all of the network"))
 RIGHT = 0
 ANSWER = N_(
     "Nine. The kernel's nine weights times the nine pixels under it, added up: and the same nine "
@@ -117,10 +116,9 @@ def looked_at(system: Any, image: Any) -> dict[str, Any]:
         "image": interactive.packed(image[0, 0].numpy()),
         "maps": [
             {
-                "count": len(maps), "side": maps.shape[-1],
-                "values": interactive.packed(
-                    interactive.as_bytes(maps, 0, max(float(maps.max()), 1e-6))
-                ),
+                "count": len(maps),
+                "side": maps.shape[-1],
+                "values": interactive.packed(interactive.as_bytes(maps, 0, max(float(maps.max()), 1e-6))),
             }
             for maps in bent
             if maps.ndim == 3
@@ -128,7 +126,7 @@ def looked_at(system: Any, image: Any) -> dict[str, Any]:
         "kernels": interactive.packed(interactive.as_bytes(kernels, -most, most)),
         "size": kernels.shape[-1],
         "said": [[system.spec.labels[i], round(float(probability[i]), 3)] for i in best.tolist()],
-    }  # fmt: skip
+    }
 
 
 def explained(system: Any, image: Any, asked: Mapping[str, Any]) -> dict[str, Any]:

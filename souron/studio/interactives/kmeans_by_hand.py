@@ -21,8 +21,11 @@ ABOUT = N_(
     "mean of its points. Place centres yourself, go step by step, and see where it ends."
 )
 QUESTION = N_("Does k-means always end with the best clusters?")
-CHOICES = (N_("Yes, every step makes it better"), N_("No, it depends on where the centres start"),
-           N_("It may go on for ever"))  # fmt: skip
+CHOICES = (
+    N_("Yes, every step makes it better"),
+    N_("No, it depends on where the centres start"),
+    N_("It may go on for ever"),
+)
 RIGHT = 1
 ANSWER = N_(
     "No. Each step lowers the inertia (the mean squared distance to the own centre) or leaves "
@@ -31,14 +34,18 @@ ANSWER = N_(
     "That is why k-means++ draws the first centres far apart, and why one tries several starts."
 )
 WORDS = {
-    "place": N_("Place {count} centres: press the picture, or move the cross with the arrow keys "
-                "and press Enter. Placed: {placed}."),
+    "place": N_(
+        "Place {count} centres: press the picture, or move the cross with the arrow keys "
+        "and press Enter. Placed: {placed}."
+    ),
     "joined": N_("step {step}: {changed} points changed their centre; inertia {inertia}"),
     "moved": N_("step {step}: the centres moved to the means of their points; inertia {inertia}"),
     "ended": N_("Ended after {rounds} rounds: no point changes any more. Inertia {inertia}."),
-    "rival": N_("souron's kmeans, from 20 starts of its own: the best inertia {best}, reached "
-                "{times} times; the worst {worst}. Yours: {ratio} times the best."),
-}  # fmt: skip
+    "rival": N_(
+        "souron's kmeans, from 20 starts of its own: the best inertia {best}, reached "
+        "{times} times; the worst {worst}. Yours: {ratio} times the best."
+    ),
+}
 MOST = 8  # centres
 REACH = 1.2  # of the plane shown
 RIVALS = 20
@@ -50,23 +57,37 @@ def build(studio: Any) -> Any:
 
 
 def stage() -> Markup:
-    sets = [("groups", _("three groups")), ("stripes", _("two stripes")),
-            ("digits", _("digits on two principal components")),
-            ("even", _("no groups at all"))]  # fmt: skip
+    sets = [
+        ("groups", _("three groups")),
+        ("stripes", _("two stripes")),
+        ("digits", _("digits on two principal components")),
+        ("even", _("no groups at all")),
+    ]
     counts = [(str(count), str(count)) for count in (3, 2, 4, 5, 6, 7, 8)]
-    return controls(
-        choice("points", _("points"), sets),
-        choice("count", _("centres"), counts),
-        button("random", _("Random centres")),
-        button("step", _("Step"), first=True),
-        button("run", _("To the end")),
-        button("again", _("Start again")),
-        button("rival", _("Compare with souron's kmeans")),
-    ) + images(
-        canvas("plane", _("points and centres: arrow keys move the cross, Enter places a centre"),
-               420, 420, "", keys=True),
-        canvas("curve", _("inertia, step by step"), 260, 160, _("Inertia, step by step")),
-    ) + interactive.part("now") + interactive.part("rival")  # fmt: skip
+    return (
+        controls(
+            choice("points", _("points"), sets),
+            choice("count", _("centres"), counts),
+            button("random", _("Random centres")),
+            button("step", _("Step"), first=True),
+            button("run", _("To the end")),
+            button("again", _("Start again")),
+            button("rival", _("Compare with souron's kmeans")),
+        )
+        + images(
+            canvas(
+                "plane",
+                _("points and centres: arrow keys move the cross, Enter places a centre"),
+                420,
+                420,
+                "",
+                keys=True,
+            ),
+            canvas("curve", _("inertia, step by step"), 260, 160, _("Inertia, step by step")),
+        )
+        + interactive.part("now")
+        + interactive.part("rival")
+    )
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,8 +177,7 @@ def rivals(kind: str, count: int) -> dict[str, Any]:
             kmeans = system(count)
             for _progress in kmeans.fit(Points(found), Run(300, batch=len(found))):
                 pass
-            ends.append((float(squares(found, kmeans.centres, kmeans(found)).mean()),
-                         kmeans.centres.tolist()))  # fmt: skip
+            ends.append((float(squares(found, kmeans.centres, kmeans(found)).mean()), kmeans.centres.tolist()))
     best = min(ends)
     return {
         "best": best[0],

@@ -21,8 +21,7 @@ ABOUT = N_(
     "slider, then let the network take it away from there."
 )
 QUESTION = N_("From pure noise (the last step), does the same picture come back?")
-CHOICES = (N_("Yes, the network remembers it"), N_("No, another picture comes"),
-           N_("No, only noise comes"))  # fmt: skip
+CHOICES = (N_("Yes, the network remembers it"), N_("No, another picture comes"), N_("No, only noise comes"))
 RIGHT = 1
 ANSWER = N_(
     "Another picture comes. With little noise the outline still decides and the same piece comes "
@@ -33,9 +32,11 @@ ANSWER = N_(
 )
 WORDS = {
     "step": N_("step {step} of {steps}: {share} % of the variance is noise"),
-    "back": N_("Back after {asked} questions to the network. Distance from the original: {after}; "
-               "before: {before} (root mean square, of 255)."),
-}  # fmt: skip
+    "back": N_(
+        "Back after {asked} questions to the network. Distance from the original: {after}; "
+        "before: {before} (root mean square, of 255)."
+    ),
+}
 STOPS = 20  # most evaluations of the network
 
 
@@ -48,20 +49,29 @@ def stage() -> Markup:
     if not files:
         return Markup("<p>{}</p>").format(_("The ready-trained systems are not installed."))
     shown = [(str(i), file.stem) for i, file in enumerate(files)]
-    return controls(
-        choice("picture", _("picture"), shown),
-        slider("noise", _("step of the noise"), 0, 100, 30),
-        slider("seed", _("which noise"), 1, 9, 1),
-        button("back", _("Take the noise away"), first=True),
-    ) + images(
-        canvas("clean", _("the picture"), 224, 224, _("The picture")),
-        canvas("noisy", _("the picture with noise"), 224, 224, _("With noise")),
-        canvas("drawn", _("what the network makes of it"), 224, 224, _("On the way back")),
-        canvas("seen", _("the clean picture that the network sees in it"), 224, 224,
-               _("The clean picture that the network sees in it, at this stop")),
-    ) + interactive.part("step") + player(_("the way back, stop by stop")) + interactive.part(
-        "back"
-    )  # fmt: skip
+    return (
+        controls(
+            choice("picture", _("picture"), shown),
+            slider("noise", _("step of the noise"), 0, 100, 30),
+            slider("seed", _("which noise"), 1, 9, 1),
+            button("back", _("Take the noise away"), first=True),
+        )
+        + images(
+            canvas("clean", _("the picture"), 224, 224, _("The picture")),
+            canvas("noisy", _("the picture with noise"), 224, 224, _("With noise")),
+            canvas("drawn", _("what the network makes of it"), 224, 224, _("On the way back")),
+            canvas(
+                "seen",
+                _("the clean picture that the network sees in it"),
+                224,
+                224,
+                _("The clean picture that the network sees in it, at this stop"),
+            ),
+        )
+        + interactive.part("step")
+        + player(_("the way back, stop by stop"))
+        + interactive.part("back")
+    )
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:

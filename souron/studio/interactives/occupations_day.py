@@ -20,9 +20,7 @@ ABOUT = N_(
     "one (E2). GPT-4 was asked the same. Choose an occupation, press the tasks that you think are "
     "exposed, then compare."
 )
-QUESTION = N_(
-    "Beta counts E1 as 1 and E2 as one half. What is it for general dentists, judged by people?"
-)
+QUESTION = N_("Beta counts E1 as 1 and E2 as one half. What is it for general dentists, judged by people?")
 CHOICES = (N_("Below 10 %"), N_("Between 10 and 35 %"), N_("Above 50 %"))
 RIGHT = 1
 ANSWER = N_(
@@ -39,11 +37,17 @@ WORDS = {
     "figures": N_("{judge}: alpha {alpha} %, beta {beta} %, zeta {zeta} %"),
     "by people": N_("people"),
     "by gpt4": N_("GPT-4"),
-    "agree": N_("On exposed or not you agree with people in {people} of {count} tasks, GPT-4 does "
-                "in {gpt4}."),
-}  # fmt: skip
-FIRST = ("Dentists, General", "Registered Nurses", "Physical Therapists", "Web Developers",
-         "Carpenters", "Firefighters", "Chefs and Head Cooks")  # fmt: skip
+    "agree": N_("On exposed or not you agree with people in {people} of {count} tasks, GPT-4 does in {gpt4}."),
+}
+FIRST = (
+    "Dentists, General",
+    "Registered Nurses",
+    "Physical Therapists",
+    "Web Developers",
+    "Carpenters",
+    "Firefighters",
+    "Chefs and Head Cooks",
+)
 
 
 def build(studio: Any) -> Any:
@@ -57,14 +61,15 @@ def stage() -> Markup:
     lines = [*exposure.cautions(table), exposure.attribution()]
     cautions = Markup("").join(Markup('<p class="remark">{}</p>').format(line) for line in lines)
     original = _("The tasks are in O*NET's own words, which are English.")
-    return controls(
-        choice("occupation", _("occupation"), named(table)),
-        button("reveal", _("Show the judgements"), first=True),
-    ) + interactive.part("shown") + Markup(
-        '<p class="faint">{}</p><ul class="tasks" data-part="tasks" lang="en"></ul>'
-    ).format(original) + Markup("").join(
-        interactive.part(name) for name in ("people", "gpt4", "agree")
-    ) + cautions  # fmt: skip
+    return (
+        controls(
+            choice("occupation", _("occupation"), named(table)), button("reveal", _("Show the judgements"), first=True)
+        )
+        + interactive.part("shown")
+        + Markup('<p class="faint">{}</p><ul class="tasks" data-part="tasks" lang="en"></ul>').format(original)
+        + Markup("").join(interactive.part(name) for name in ("people", "gpt4", "agree"))
+        + cautions
+    )
 
 
 def named(table: Any) -> list[tuple[str, str]]:
@@ -72,8 +77,7 @@ def named(table: Any) -> list[tuple[str, str]]:
     from souron.studies.work.titles import japanese_name
 
     titles = [one.title for one in table.occupations]
-    ordered = [*(title for title in FIRST if title in titles),
-               *sorted(title for title in titles if title not in FIRST)]  # fmt: skip
+    ordered = [*(title for title in FIRST if title in titles), *sorted(title for title in titles if title not in FIRST)]
     if language() != "ja":
         return [(title, title) for title in ordered]
     own = [(title, japanese_name(title)) for title in ordered]
@@ -91,10 +95,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     titles = [one.title for one in table.occupations]
     title = interactive.among(asked, "occupation", [title for title, _name in named(table)])
     tasks = table.occupations[titles.index(title)].tasks
-    found: dict[str, Any] = {
-        "title": title,
-        "tasks": [{"task": task.text, "core": task.core} for task in tasks],
-    }
+    found: dict[str, Any] = {"title": title, "tasks": [{"task": task.text, "core": task.core} for task in tasks]}
     if "guess" in asked:
         rows = interactive.table(asked, "guess", len(tasks), 1, len(tasks))
         guessed = {int(row[0]) for row in rows}
@@ -104,13 +105,11 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
         found["agree"] = {
             "count": len(tasks),
             "people": sum((i in guessed) == is_so for i, is_so in enumerate(exposed)),
-            "gpt4": sum((task.gpt4 != "E0") == is_so
-                        for task, is_so in zip(tasks, exposed, strict=True)),
-        }  # fmt: skip
+            "gpt4": sum((task.gpt4 != "E0") == is_so for task, is_so in zip(tasks, exposed, strict=True)),
+        }
         judges: tuple[exposure.Who, ...] = ("people", "gpt4") if table.by_gpt4 else ("people",)
         found["figures"] = {
-            who: {name: round(100 * value, 1) for name, value in
-                  exposure.exposure(tasks, who)._asdict().items()}
+            who: {name: round(100 * value, 1) for name, value in exposure.exposure(tasks, who)._asdict().items()}
             for who in judges
-        }  # fmt: skip
+        }
     return found

@@ -26,8 +26,7 @@ ABOUT = N_(
     "orange for the other."
 )
 QUESTION = N_("In xor, opposite corners belong together. Can one hidden unit separate them?")
-CHOICES = (N_("Yes, if it learns long enough"), N_("No, however long it learns"),
-           N_("Only from a lucky start"))  # fmt: skip
+CHOICES = (N_("Yes, if it learns long enough"), N_("No, however long it learns"), N_("Only from a lucky start"))
 RIGHT = 1
 ANSWER = N_(
     "No. One unit knows one line, and its output only rises or only falls across it; no line has "
@@ -37,9 +36,7 @@ ANSWER = N_(
 )
 WORDS = {
     "now": N_("step {step}: loss {loss}, {train} % of these points right, {test} % of new ones"),
-    "starts": N_(
-        "From {starts} random starts, {good} classified at least 95 % of the points correctly."
-    ),
+    "starts": N_("From {starts} random starts, {good} classified at least 95 % of the points correctly."),
 }
 KINDS = ("xor", "moons", "circle", "spiral")
 POINTS, STARTS, STEPS, FRAMES = 200, 16, 400, 30
@@ -53,22 +50,33 @@ def build(studio: Any) -> Any:
 
 
 def stage() -> Markup:
-    points = [("xor", _("xor")), ("moons", _("two moons")), ("circle", _("circle")),
-              ("spiral", _("spiral"))]  # fmt: skip
-    return controls(
-        choice("points", _("points"), points),
-        slider("width", _("hidden units"), 1, 8, 1),
-        slider("depth", _("hidden layers"), 1, 3, 1),
-        slider("noise", _("noise"), 0, 50, 10),
-        slider("start", _("which random start"), 1, STARTS, 3),
-        button("learn", _("Train"), first=True),
-    ) + player(_("training steps")) + images(
-        canvas("surface", _("the points and the network's answer"), 320, 320,
-               _("What the network says everywhere")),
-        canvas("units", _("what each hidden unit says"), 320, 240,
-               _("Each hidden unit, a row for each layer; frame: the weight that leads on")),
-        canvas("loss", _("loss, step by step"), 240, 160, _("Loss on the points")),
-    ) + interactive.part("now") + interactive.part("starts")  # fmt: skip
+    points = [("xor", _("xor")), ("moons", _("two moons")), ("circle", _("circle")), ("spiral", _("spiral"))]
+    return (
+        controls(
+            choice("points", _("points"), points),
+            slider("width", _("hidden units"), 1, 8, 1),
+            slider("depth", _("hidden layers"), 1, 3, 1),
+            slider("noise", _("noise"), 0, 50, 10),
+            slider("start", _("which random start"), 1, STARTS, 3),
+            button("learn", _("Train"), first=True),
+        )
+        + player(_("training steps"))
+        + images(
+            canvas(
+                "surface", _("the points and the network's answer"), 320, 320, _("What the network says everywhere")
+            ),
+            canvas(
+                "units",
+                _("what each hidden unit says"),
+                320,
+                240,
+                _("Each hidden unit, a row for each layer; frame: the weight that leads on"),
+            ),
+            canvas("loss", _("loss, step by step"), 240, 160, _("Loss on the points")),
+        )
+        + interactive.part("now")
+        + interactive.part("starts")
+    )
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,10 +152,15 @@ def learn(kind: str, width: int, depth: int, noise: float, start: int) -> dict[s
             own = [value[start : start + 1].detach() for value in weights]
             right = (forward(own, new)[-1][0].argmax(1) == new_sort).float().mean()
             train = (logits[start].argmax(1) == sort).float().mean()
-            shown.append(frame(own) | {
-                "step": step, "loss": round(losses[-1], 4),
-                "train": round(train.item(), 3), "test": round(right.item(), 3),
-            })  # fmt: skip
+            shown.append(
+                frame(own)
+                | {
+                    "step": step,
+                    "loss": round(losses[-1], 4),
+                    "train": round(train.item(), 3),
+                    "test": round(right.item(), 3),
+                }
+            )
         if step < STEPS:
             adam.step(torch.autograd.grad(loss.sum(), weights))
     share = (logits.argmax(2) == sort).float().mean(1)  # (STARTS,)
@@ -175,9 +188,7 @@ def stacked(networks: list[Any]) -> list[Any]:
     import torch
 
     each = [list(network.parameters()) for network in networks]
-    together = [
-        torch.stack([value.detach() for value in values]) for values in zip(*each, strict=True)
-    ]
+    together = [torch.stack([value.detach() for value in values]) for values in zip(*each, strict=True)]
     return [(v if v.ndim == 3 else v[:, None]).requires_grad_() for v in together]
 
 
@@ -210,9 +221,7 @@ class Adam:
     def step(self, slopes: Any) -> None:
         self.count += 1
         early = math.sqrt(1 - 0.999**self.count) / (1 - 0.9**self.count)
-        for weight, slope, mean, square in zip(
-            self.weights, slopes, self.mean, self.square, strict=True
-        ):
+        for weight, slope, mean, square in zip(self.weights, slopes, self.mean, self.square, strict=True):
             mean.lerp_(slope, 0.1)
             square.lerp_(slope.square(), 0.001)
             weight.data.addcdiv_(mean, square.sqrt().add_(1e-8), value=-self.rate * early)

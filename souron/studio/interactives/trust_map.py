@@ -35,11 +35,12 @@ ANSWER = N_(
 )
 WORDS = {
     "map": N_("trustworthiness {trust}, continuity {continuity}"),
-    "brush": N_("{count} cases under the brush: {classes}. Of their five true neighbours, {near} % "
-                "are under the brush, too."),
+    "brush": N_(
+        "{count} cases under the brush: {classes}. Of their five true neighbours, {near} % are under the brush, too."
+    ),
     "none": N_("No case is under the brush."),
     "one": N_("{count} times {name}"),
-}  # fmt: skip
+}
 CASES, NEAR = 400, 5
 STEPS = 300  # of t-SNE
 WAYS = ("pca", "tsne", "chance")
@@ -51,16 +52,26 @@ def build(studio: Any) -> Any:
 
 def stage() -> Markup:
     ways = [("pca", _("PCA")), ("tsne", _("t-SNE")), ("chance", _("random map"))]
-    return controls(
-        choice("way", _("map"), ways),
-        tick("shuffled", _("shuffle the columns")),
-        tick("by_trust", _("colour by trustworthiness: blue good, orange bad")),
-    ) + interactive.part("map") + images(
-        canvas("map", _("the map: arrow keys move the brush, plus and minus change its size"),
-               460, 460, _("Drag the brush; or arrow keys, plus and minus"), keys=True),
-        canvas("under", _("the digits under the brush"), 320, 320,
-               _("The digits under the brush (100 at most)")),
-    ) + interactive.part("brush")  # fmt: skip
+    return (
+        controls(
+            choice("way", _("map"), ways),
+            tick("shuffled", _("shuffle the columns")),
+            tick("by_trust", _("colour by trustworthiness: blue good, orange bad")),
+        )
+        + interactive.part("map")
+        + images(
+            canvas(
+                "map",
+                _("the map: arrow keys move the brush, plus and minus change its size"),
+                460,
+                460,
+                _("Drag the brush; or arrow keys, plus and minus"),
+                keys=True,
+            ),
+            canvas("under", _("the digits under the brush"), 320, 320, _("The digits under the brush (100 at most)")),
+        )
+        + interactive.part("brush")
+    )
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:

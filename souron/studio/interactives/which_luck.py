@@ -25,8 +25,7 @@ QUESTION = N_(
     "Two systems are equally good. Each is trained with 3 seeds and tested on 1000 cases. How "
     "often does the usual paired bootstrap over cases call one better?"
 )
-CHOICES = (N_("In 5 % of comparisons, as it promises"), N_("In about 20 %"),
-           N_("In about half of them or more"))  # fmt: skip
+CHOICES = (N_("In 5 % of comparisons, as it promises"), N_("In about 20 %"), N_("In about half of them or more"))
 RIGHT = 2
 ANSWER = N_(
     "In about half of them or more, where trainings differ as much as here. The bootstrap "
@@ -39,14 +38,15 @@ WORDS = {
     "mean": N_("the higher mean wins"),
     "bootstrap": N_("paired bootstrap: the interval counts cases only"),
     "souron": N_("souron's verdict: seeds and cases"),
-    "said": N_("{way}: one called better in {called} % of {repeats} comparisons (interval {low} to "
-               "{high} %), wrongly in {wrong} %."),
-    "one": N_("The first of them: difference {difference} points, interval {low} to {high}: "
-              "{verdict}."),
+    "said": N_(
+        "{way}: one called better in {called} % of {repeats} comparisons (interval {low} to "
+        "{high} %), wrongly in {wrong} %."
+    ),
+    "one": N_("The first of them: difference {difference} points, interval {low} to {high}: {verdict}."),
     "better": N_("A is better"),
     "worse": N_("B is better"),
     "cannot tell": N_("cannot tell"),
-}  # fmt: skip
+}
 REPEATS = 200
 SEED_SPREAD, MIXED, DIFFICULTY = 0.3, 1.2, 1.5  # standard deviations of log odds
 WAYS = ("mean", "bootstrap", "souron")
@@ -57,18 +57,29 @@ def build(studio: Any) -> Any:
 
 
 def stage() -> Markup:
-    return controls(
-        slider("seeds", _("seeds of each"), 2, 10, 3),
-        slider("cases", _("test cases"), 50, 2000, 1000, 50),
-        slider("difference", _("true difference, in points"), 0, 10, 0, 0.5),
-        slider("luck", _("how much trainings differ, in points"), 0, 8, 4, 0.5),
-        button("go", _("200 comparisons"), first=True),
-    ) + images(
-        canvas("bars", _("how often each way calls one of them better"), 560, 190),
-        canvas("intervals", _("the first 40 comparisons: difference and interval"), 560, 220,
-               _("The first 40 comparisons by souron's verdict. Orange: the interval excludes 0 on "
-                 "the wrong side, or both are equal.")),
-    ) + Markup("").join(interactive.part(name) for name in (*WAYS, "one"))  # fmt: skip
+    return (
+        controls(
+            slider("seeds", _("seeds of each"), 2, 10, 3),
+            slider("cases", _("test cases"), 50, 2000, 1000, 50),
+            slider("difference", _("true difference, in points"), 0, 10, 0, 0.5),
+            slider("luck", _("how much trainings differ, in points"), 0, 8, 4, 0.5),
+            button("go", _("200 comparisons"), first=True),
+        )
+        + images(
+            canvas("bars", _("how often each way calls one of them better"), 560, 190),
+            canvas(
+                "intervals",
+                _("the first 40 comparisons: difference and interval"),
+                560,
+                220,
+                _(
+                    "The first 40 comparisons by souron's verdict. Orange: the interval excludes 0 on "
+                    "the wrong side, or both are equal."
+                ),
+            ),
+        )
+        + Markup("").join(interactive.part(name) for name in (*WAYS, "one"))
+    )
 
 
 def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,9 +91,7 @@ def answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     return repeated(seeds, cases, points / 100, luck / 100)
 
 
-def repeated(
-    seeds: int, cases: int, points: float, luck: float, repeats: int = REPEATS
-) -> dict[str, Any]:
+def repeated(seeds: int, cases: int, points: float, luck: float, repeats: int = REPEATS) -> dict[str, Any]:
     """Simulate ``repeats`` comparisons of systems whose accuracies differ by ``points`` (0..1)."""
     import numpy as np
 
@@ -110,9 +119,11 @@ def repeated(
         wrong = sum(one < 0 or (one > 0 and points == 0) for one in each)
         share = proportion_interval(called, repeats)
         ways[way] = {
-            "called": called / repeats, "wrong": wrong / repeats,
-            "low": round(share.low, 4), "high": round(share.high, 4),
-        }  # fmt: skip
+            "called": called / repeats,
+            "wrong": wrong / repeats,
+            "low": round(share.low, 4),
+            "high": round(share.high, 4),
+        }
     return {"ways": ways, "first": first, "repeats": repeats, "equal": points == 0}
 
 

@@ -36,9 +36,7 @@ from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, _, language, near, unknown_option
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron")  # -P: no module from this folder
-VERBS = (
-    "train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour",
-)  # fmt: skip
+VERBS = ("train", "compare", "generate", "audit", "val", "data", "predict", "fetch", "tour")
 LONG = ("train", "compare", "audit", "fetch", "tour")  # may take minutes, as most studies do; the
 # others take seconds
 BRIEF = 30.0  # a training with a budget of at most so many seconds is brief
@@ -132,8 +130,14 @@ class Jobs:
 
     def add(self, words: list[str], language: str, queued: bool, place: Path, **more: Any) -> "Job":
         """Create a job from words that have been checked, to run in the folder ``place``."""
-        note = {"words": words, "language": language, "queued": queued, "made": time.time(),
-                "place": str(place), **more}  # fmt: skip
+        note = {
+            "words": words,
+            "language": language,
+            "queued": queued,
+            "made": time.time(),
+            "place": str(place),
+            **more,
+        }
         with self.changing():
             number = max((place_of(id)[0] for id in self._jobs), default=0) + 1
             id = f"{number:06}-{secrets.token_hex(4)}"
@@ -480,9 +484,7 @@ class Job:
             if self.state not in ("stopped", "killed", "failed"):
                 raise UserError(
                     "resume",
-                    _("this job has nothing to resume: {state}").format(
-                        state=state_name(self, self.state)
-                    ),
+                    _("this job has nothing to resume: {state}").format(state=state_name(self, self.state)),
                     expected=_("a job that was stopped, or that ended too early"),
                     exit=5,
                 )
@@ -518,10 +520,7 @@ class Job:
         with self.jobs.changing():
             if self.process() is not None:
                 raise UserError(
-                    "running",
-                    _("this job is running"),
-                    expected=_("a job that is over; stop it first"),
-                    exit=5,
+                    "running", _("this job is running"), expected=_("a job that is over; stop it first"), exit=5
                 )
             self.jobs.remove(self)
 
@@ -582,11 +581,7 @@ def check(words: Sequence[str], language: str) -> None:
             fix="souron --help",
         )
     if language not in LANGUAGES:
-        raise UserError(
-            "language",
-            _("no such language: {wish}").format(wish=language),
-            expected=", ".join(LANGUAGES),
-        )
+        raise UserError("language", _("no such language: {wish}").format(wish=language), expected=", ".join(LANGUAGES))
     if sum(map(len, words)) > LONGEST or any("\0" in word for word in words):
         raise UserError(
             "value",

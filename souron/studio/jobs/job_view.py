@@ -68,8 +68,7 @@ class Watch:
             self.resume = gr.Button(_("Resume"), variant="primary", visible=False)
         self.result = gr.HTML()
         clock = gr.Timer(OFTEN, active=False)
-        self.parts = [self.live, self.images, self.stop, self.resume, self.result, self.drawn,
-                      clock]  # fmt: skip
+        self.parts = [self.live, self.images, self.stop, self.resume, self.result, self.drawn, clock]
 
         says = self.studio.says
         clock.tick(says(self.update), [self.job, self.drawn], self.parts, **QUIET)
@@ -156,9 +155,7 @@ def progress(job: Job, state: str) -> str:
     if state == "running" and left is not None:
         more.append(_("about {time} left").format(time=units.seconds(left)))
     if state == "running":
-        more.append(
-            _("{time} so far").format(time=units.seconds(time.time() - (job.begun or job.made)))
-        )
+        more.append(_("{time} so far").format(time=units.seconds(time.time() - (job.begun or job.made))))
     return Markup(
         '<section class="job {state}"><div role="status"><h2>{name}: {doing}</h2></div>'
         '<div role="progressbar" aria-label="{doing}" aria-valuemin="0" aria-valuemax="100" '
@@ -208,8 +205,7 @@ def failure(job: Job, state: str) -> str:
         return ""
     said = job.trouble or {}
     if said.get("found"):
-        return trouble(said.get("code", ""), said["found"], said.get("expected") or "",
-                       said.get("try") or "")  # fmt: skip
+        return trouble(said.get("code", ""), said["found"], said.get("expected") or "", said.get("try") or "")
     last = "\n".join(job.log.splitlines()[-LINES:])
     return Markup('<pre tabindex="0" class="log">{}</pre>').format(last)
 
@@ -221,9 +217,7 @@ def drawn_at(job: Job) -> int:
 
 def told(values: dict[str, float]) -> str:
     """Format losses and validation figures: ``loss model 0.31, val accuracy 0.92``."""
-    shown = [
-        f"{name} {value:.3g}" for name, value in values.items() if name[:4] in ("loss", "val ")
-    ]
+    shown = [f"{name} {value:.3g}" for name, value in values.items() if name[:4] in ("loss", "val ")]
     return ", ".join(shown)
 
 
@@ -236,9 +230,7 @@ def live_table(rows: list[dict[str, Any]]) -> Markup:
             row["system"],
             units.seconds(row["seconds"]),
             "" if row["val"] is None else registry.metric(follows).text(row["val"]),
-            "  ".join(
-                registry.metric(headline).text(value) for value in row["test"] if value is not None
-            ),
+            "  ".join(registry.metric(headline).text(value) for value in row["test"] if value is not None),
         )
         for row in rows
     ]
@@ -342,8 +334,7 @@ class Estimate:
         forecast = (job.result or {}).get("forecast")
         if forecast is None:
             error = job.trouble or {"code": job.state, "found": job.log[-500:]}
-            return trouble(error["code"], error["found"], error.get("expected", ""),
-                           error.get("try", ""))  # fmt: skip
+            return trouble(error["code"], error["found"], error.get("expected", ""), error.get("try", ""))
         text = _("It will take about {time} and {memory} of memory.").format(
             time=units.seconds(forecast["seconds"]), memory=units.size(forecast["bytes"])
         )

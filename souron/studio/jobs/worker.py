@@ -31,14 +31,22 @@ from souron.utils import hardware
 
 COMMAND = (sys.executable, "-P", "-X", "utf8", "-m", "souron.studio.jobs.worker")  # as jobs.COMMAND
 MODULES = (  # modules that import slowly
-    "souron.cli.main", "souron.model", "souron.lecture.chapters", "souron.runs.generate",
-    "souron.runs.compare", "souron.runs.evaluate", "souron.data.check", "souron.study",
+    "souron.cli.main",
+    "souron.model",
+    "souron.lecture.chapters",
+    "souron.runs.generate",
+    "souron.runs.compare",
+    "souron.runs.evaluate",
+    "souron.data.check",
+    "souron.study",
     "souron.report.run",
     "torch._dynamo",  # of every optimizer
-    "matplotlib.backends.backend_agg", "scipy.special", "scipy.stats",  # of reports
+    "matplotlib.backends.backend_agg",
+    "scipy.special",
+    "scipy.stats",  # of reports
     "sklearn.model_selection",  # of groups that a split keeps together
     "pydantic.type_adapter",  # of typer
-)  # fmt: skip
+)
 READY, GO = b"ready\n", b"go\n"
 MOST_STARTS = 5  # restarts of workers that died
 PATIENCE = 5.0  # timeout in seconds for an answer, which takes milliseconds
@@ -71,9 +79,7 @@ class Worker:
                 self._ready = self._hear(0) == READY
             return self._ready
 
-    def fork(
-        self, words: Sequence[str], folder: Path, environment: dict[str, str], *streams: Path
-    ) -> int | None:
+    def fork(self, words: Sequence[str], folder: Path, environment: dict[str, str], *streams: Path) -> int | None:
         """Fork a child for a ``souron`` command, and return its pid; it waits for ``answer``.
 
         ``streams`` are the files of its stdout and stderr. Returns None where no worker is ready.
@@ -119,9 +125,13 @@ class Worker:
         with suppress(OSError):
             self._source = source()
             self._process = subprocess.Popen(
-                COMMAND, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
+                COMMAND,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
 
     def _tell(self, data: bytes) -> None:
         while data:
@@ -163,9 +173,7 @@ def serve() -> list[str]:
     sys.exit()
 
 
-def become(
-    begin: int, words: list[str], folder: str, environment: dict[str, str], *streams: str
-) -> list[str]:
+def become(begin: int, words: list[str], folder: str, environment: dict[str, str], *streams: str) -> list[str]:
     """Turn a forked process into a job's: wait for the signal to start, and return its words."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)

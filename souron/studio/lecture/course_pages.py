@@ -99,29 +99,34 @@ def maker(studio: Studio, name: str = "") -> str:
     course = find(studio, name) if name else None
     there = courses.saved(folder(studio))
     known = Markup("").join(
-        Markup('<li><a href="{}">{}</a></li>').format(
-            address(studio.language, "course", each), other.title
-        )
+        Markup('<li><a href="{}">{}</a></li>').format(address(studio.language, "course", each), other.title)
         for each, other in there.items()
     )
     chapters = Markup("").join(
         Markup('<details><summary>{}</summary><ul class="choose">{}</ul></details>').format(
             _(chapter.title),
             Markup("").join(
-                Markup('<li><button type="button" data-do="add" data-row="{0}" data-title="{1}">'
-                       "{0} {1}</button></li>").format(row.id, row.text.title)
+                Markup(
+                    '<li><button type="button" data-do="add" data-row="{0}" data-title="{1}">{0} {1}</button></li>'
+                ).format(row.id, row.text.title)
                 for row in chapter.rows
             ),
         )
         for chapter in rows.chapters()
-    )  # fmt: skip
+    )
     said = {
-        "up": _("up"), "down": _("down"), "remove": _("remove"), "heading": _("own heading"),
-        "before": _("text before it"), "after": _("text after it"), "text": _("own text"),
+        "up": _("up"),
+        "down": _("down"),
+        "remove": _("remove"),
+        "heading": _("own heading"),
+        "before": _("text before it"),
+        "after": _("text after it"),
+        "text": _("own text"),
         "texts": _("heading and texts"),
-        "moved": _("{title} is now step {number}"), "added": _("{title} was added"),
+        "moved": _("{title} is now step {number}"),
+        "added": _("{title} was added"),
         "removed": _("{title} was removed"),
-    }  # fmt: skip
+    }
     body = Markup(
         '<nav class="way" aria-label="{where}"><a href="{home}">{lecture}</a></nav>'
         "<h1>{title}</h1><p>{about}</p>{known}"
@@ -140,10 +145,13 @@ def maker(studio: Studio, name: str = "") -> str:
         home=studio.url("lecture"),
         lecture=_("Lecture"),
         title=_("Change a course") if course else _("Make a course"),
-        about=_("Choose rows of the lecture, put them in order, and add texts of your own. Texts "
-                "are Markdown: **bold**, *emphasis*, lists, links."),
+        about=_(
+            "Choose rows of the lecture, put them in order, and add texts of your own. Texts "
+            "are Markdown: **bold**, *emphasis*, lists, links."
+        ),
         known=Markup("<h2>{}</h2><ul>{}</ul>").format(_("Courses that are here"), known)
-        if known and not course else "",
+        if known and not course
+        else "",
         course=json.dumps(course.as_json() if course else None, ensure_ascii=False),
         words=json.dumps(said, ensure_ascii=False),
         name=name,
@@ -158,7 +166,7 @@ def maker(studio: Studio, name: str = "") -> str:
         save=_("Save the course"),
         bring=_("Open a course"),
         file=_("a course's file"),
-    )  # fmt: skip
+    )
     where = ("course", name, "edit") if course else ("course",)
     return lesson.whole(studio, _("Make a course"), body, *where)
 
@@ -168,41 +176,51 @@ def start(studio: Studio) -> str:
     steps = (
         (
             _("Try a trained network"),
-            _("EfficientNet-Lite knows a thousand things from ImageNet's photographs. Ask it "
-              "about the picture on the page, then about one of your own. It says how confident "
-              "it is; watch how confident it is when it is wrong."),
+            _(
+                "EfficientNet-Lite knows a thousand things from ImageNet's photographs. Ask it "
+                "about the picture on the page, then about one of your own. It says how confident "
+                "it is; watch how confident it is when it is wrong."
+            ),
             studio.url("use", system="efficientnet_lite"),
             _("Ask it"),
             _("1 minute"),
         ),
         (
             _("Train one for ten seconds"),
-            _("A small convolutional network is trained on handwritten digits for ten seconds, "
-              "then tested on digits that it never saw. The figure comes with an interval: "
-              "chance alone could shift it this much."),
+            _(
+                "A small convolutional network is trained on handwritten digits for ten seconds, "
+                "then tested on digits that it never saw. The figure comes with an interval: "
+                "chance alone could shift it this much."
+            ),
             "",
             "",
             _("2 minutes"),
         ),
         (
             _("Compare two"),
-            _("Is the convolutional network better than one without convolutions? Both are "
-              "trained on the same digits for the same time, several times over. You get one "
-              "sentence: which is better, by how much, or that nobody can say yet."),
+            _(
+                "Is the convolutional network better than one without convolutions? Both are "
+                "trained on the same digits for the same time, several times over. You get one "
+                "sentence: which is better, by how much, or that nobody can say yet."
+            ),
             studio.url("compare", systems="mlp,cnn", data="digits", budget="10s"),
             _("Compare them"),
             _("2 minutes"),
         ),
-    )  # fmt: skip
+    )
     each = Markup('<section class="part"><h2>{}. {} <small>{}</small></h2><p>{}</p>{}</section>')
     items = Markup("").join(
         each.format(
-            number, title, time, text,
+            number,
+            title,
+            time,
+            text,
             Markup('<p class="actions"><a class="first" href="{}">{}</a></p>').format(where, does)
-            if where else training(studio),
+            if where
+            else training(studio),
         )
         for number, (title, text, where, does, time) in enumerate(steps, 1)
-    )  # fmt: skip
+    )
     body = Markup(
         '<nav class="way" aria-label="{where}"><a href="{home}">{lecture}</a></nav>'
         '<h1>{title}</h1><p>{about}</p>{items}<p class="actions"><a href="{home}">{go}</a></p>'
@@ -211,11 +229,13 @@ def start(studio: Studio) -> str:
         home=studio.url("lecture"),
         lecture=_("Lecture"),
         title=_("Start here"),
-        about=_("Three steps in five minutes: try, train, compare. Each opens on this computer; "
-                "come back here with the browser's back button."),
+        about=_(
+            "Three steps in five minutes: try, train, compare. Each opens on this computer; "
+            "come back here with the browser's back button."
+        ),
         items=items,
         go=_("Continue with the lecture"),
-    )  # fmt: skip
+    )
     return lesson.whole(studio, _("Start here"), body, "start")
 
 
@@ -224,8 +244,4 @@ def training(studio: Studio) -> Markup:
     return Markup(
         '<p class="actions"><button type="button" class="first" data-do="train" data-to="{}">{}'
         '</button></p><div class="live" data-watched="{}"></div>'
-    ).format(
-        address(studio.language, "first", "train"),
-        _("Train it now"),
-        address(studio.language, "job"),
-    )
+    ).format(address(studio.language, "first", "train"), _("Train it now"), address(studio.language, "job"))

@@ -28,8 +28,11 @@ POLICY = (
     "worker-src 'self' blob:; frame-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-HEADERS = {"Content-Security-Policy": POLICY, "Permissions-Policy": "clipboard-write=(self)",
-           "Cross-Origin-Opener-Policy": "same-origin"}  # fmt: skip
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Permissions-Policy": "clipboard-write=(self)",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 
 
 def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
@@ -118,9 +121,7 @@ def found(row: rows.Row) -> layers.Layers:
     Raises UserError where the row has no system.
     """
     if not row.systems:
-        raise UserError(
-            "row", _("{row} has no system").format(row=row.id), expected=_("a row with a system")
-        )
+        raise UserError("row", _("{row} has no system").format(row=row.id), expected=_("a row with a system"))
     entry, _size = registry.find(row.systems[0])
     folder = files.cache_folder() / "layers"
     with layers.one_at_a_time:

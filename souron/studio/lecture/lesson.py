@@ -63,37 +63,37 @@ def page(studio: Studio, row: Row) -> str:
     before = rows.find(order[place - 1]) if place else None
     after = rows.find(order[place + 1]) if place + 1 < len(order) else None
     chapter = next(each for each in rows.chapters() if each.name == row.chapter)
-    way = [(studio.url("lecture"), _("Lecture")), (studio.url("lecture") + f"#{chapter.name}",
-                                                   _(chapter.title))]  # fmt: skip
+    way = [(studio.url("lecture"), _("Lecture")), (studio.url("lecture") + f"#{chapter.name}", _(chapter.title))]
     body = lesson(
-        studio, Part(row.id), way,
-        *((address(studio.language, each.id), f"{each.id} {each.text.title}") if each else None
-          for each in (before, after)),
-    )  # fmt: skip
+        studio,
+        Part(row.id),
+        way,
+        *(
+            (address(studio.language, each.id), f"{each.id} {each.text.title}") if each else None
+            for each in (before, after)
+        ),
+    )
     return whole(studio, f"{row.id} {row.text.title}", body, row.id)
 
 
 def step(studio: Studio, name: str, course: Course, number: int) -> str:
     """Return the page of a course's step, numbered from 1, with links to its neighbours."""
-    places = [(address(studio.language, "course", name, at + 1), part.title or str(at + 1))
-              for at, part in enumerate(course.parts)]  # fmt: skip
-    way = [(studio.url("lecture"), _("Lecture")),
-           (address(studio.language, "course", name), course.title)]  # fmt: skip
+    places = [
+        (address(studio.language, "course", name, at + 1), part.title or str(at + 1))
+        for at, part in enumerate(course.parts)
+    ]
+    way = [(studio.url("lecture"), _("Lecture")), (address(studio.language, "course", name), course.title)]
     part = course.parts[number - 1]
     body = lesson(
-        studio, part, way,
-        places[number - 2] if number > 1 else None,
-        places[number] if number < len(places) else None,
-    )  # fmt: skip
+        studio, part, way, places[number - 2] if number > 1 else None, places[number] if number < len(places) else None
+    )
     return whole(studio, part.title or course.title, body, "course", name, number)
 
 
 Place = tuple[str, str] | None  # address and name of a neighbour
 
 
-def lesson(
-    studio: Studio, part: Part, way: Sequence[tuple[str, str]], before: Place, after: Place
-) -> Markup:
+def lesson(studio: Studio, part: Part, way: Sequence[tuple[str, str]], before: Place, after: Place) -> Markup:
     """Return the parts of a page, each of which fills the screen in presentation mode."""
     row = rows.find(part.row) if part.row else None
     sections = [opening(part, row, way[-1][1])]
@@ -112,7 +112,7 @@ def lesson(
     )
     return Markup(
         '<nav class="way" aria-label="{where}">{trail}<button type="button" data-do="beamer">'
-        "{beamer}</button></nav>{sections}{notes}<nav class=\"steps\" aria-label=\"{around}\">"
+        '{beamer}</button></nav>{sections}{notes}<nav class="steps" aria-label="{around}">'
         "{steps}</nav>{bar}"
     ).format(
         where=_("where this page is"),
@@ -123,29 +123,23 @@ def lesson(
         around=_("before and after"),
         steps=steps,
         bar=bar(),
-    )  # fmt: skip
+    )
 
 
 def bar() -> Markup:
     """Return the buttons of presentation mode, for use without a keyboard."""
-    keys = (
-        ("back", _("part before")),
-        ("on", _("next part")),
-        ("notes", _("speaker notes")),
-        ("leave", _("end")),
-    )
+    keys = (("back", _("part before")), ("on", _("next part")), ("notes", _("speaker notes")), ("leave", _("end")))
     buttons = Markup("").join(
-        Markup('<button type="button" data-do="{}">{}</button>').format(does, text)
-        for does, text in keys
+        Markup('<button type="button" data-do="{}">{}</button>').format(does, text) for does, text in keys
     )
-    return Markup('<div class="beaming" role="toolbar" aria-label="{}" hidden>{}<span></span></div>'
-    ).format(_("presentation"), buttons)  # fmt: skip
+    return Markup('<div class="beaming" role="toolbar" aria-label="{}" hidden>{}<span></span></div>').format(
+        _("presentation"), buttons
+    )
 
 
 def section(name: str, title: str, inside: Markup) -> Markup:
     return Markup(
-        '<section class="part" data-part="{0}" aria-labelledby="part-{0}"><h2 id="part-{0}">{1}'
-        "</h2>{2}</section>"
+        '<section class="part" data-part="{0}" aria-labelledby="part-{0}"><h2 id="part-{0}">{1}</h2>{2}</section>'
     ).format(name, title, inside)
 
 
@@ -157,16 +151,14 @@ def opening(part: Part, row: Row | None, course: str) -> Markup:
             title, Markup(courses.markdown(part.before))
         )
     said = Markup('<p class="what">{}</p><p class="who">{}</p>').format(row.text.what, row.text.who)
-    return Markup(
-        '<section class="part" data-part="what"><p class="row">{} · {}</p><h1>{}</h1>{}</section>'
-    ).format(row.id, row.year, title, said)
+    return Markup('<section class="part" data-part="what"><p class="row">{} · {}</p><h1>{}</h1>{}</section>').format(
+        row.id, row.year, title, said
+    )
 
 
 def own_text(text: str, name: str) -> Markup:
     """Render a teacher's own text."""
-    return Markup('<section class="part own" data-part="{}">{}</section>').format(
-        name, Markup(courses.markdown(text))
-    )
+    return Markup('<section class="part own" data-part="{}">{}</section>').format(name, Markup(courses.markdown(text)))
 
 
 def content(studio: Studio, row: Row) -> list[Markup]:
@@ -218,13 +210,14 @@ def diagram(held: layers.Layers) -> Markup:
         'aria-label="{name}">{svg}</div><ul class="legend">{legend}</ul>'
         '<div class="layer"></div><div class="told" hidden>{told}</div>'
     ).format(
-        hint=_("{system}, from left to right. Press a layer to see its shape, its parameters and "
-               "the lines that make it.").format(system=named),
+        hint=_(
+            "{system}, from left to right. Press a layer to see its shape, its parameters and the lines that make it."
+        ).format(system=named),
         name=_("the layers of {name}").format(name=named),
         svg=layer_buttons.drawn(held, _("the layers of {name}").format(name=named)),
         legend=legend,
         told=told,
-    )  # fmt: skip
+    )
 
 
 def panel(number: int, layer: layers.Layer) -> Markup:
@@ -255,17 +248,15 @@ def trying(studio: Studio, row: Row) -> Markup:
     for name in row.systems:
         entry, _size = registry.find(name)
         links = Markup("").join(
-            Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(
-                kind, where, name, text, text
-            )
+            Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(kind, where, name, text, text)
             for text, where, kind in lecture.actions(studio, entry)
         )
         items.append(
-            Markup('<li><p><strong>{}</strong> <small>{}</small> – {}</p><p class="faint">{}</p>'
-                   '<p class="actions">{}</p></li>').format(
-                name, entry.year or "", registry.about(entry),
-                zoo.about(name) if zoo.where(name) else "", links)
-        )  # fmt: skip
+            Markup(
+                '<li><p><strong>{}</strong> <small>{}</small> – {}</p><p class="faint">{}</p>'
+                '<p class="actions">{}</p></li>'
+            ).format(name, entry.year or "", registry.about(entry), zoo.about(name) if zoo.where(name) else "", links)
+        )
     return Markup('<ul class="systems">{}</ul>').format(Markup("").join(items))
 
 
@@ -304,9 +295,7 @@ def training_options(row: Row) -> dict[str, Any]:
 def interactives(row: Row) -> list[Markup]:
     """Return the row's interactives that exist."""
     return [
-        Markup('<section class="part" data-part="interactive">{}</section>').format(
-            interactive.html(name)
-        )
+        Markup('<section class="part" data-part="interactive">{}</section>').format(interactive.html(name))
         for name in row.interactive
         if name in interactive.names()
     ]
@@ -322,16 +311,15 @@ def more(studio: Studio, row: Row) -> Markup:
     if row.docs:
         facts.append((_("documentation"), Markup("<code>docs/{}.md</code>").format(row.docs)))
     if row.source:
-        facts.append((_("source"), Markup('<a href="{0}" rel="noopener noreferrer" target="_blank">'
-                                          "{0}</a>").format(row.source)))  # fmt: skip
+        facts.append(
+            (_("source"), Markup('<a href="{0}" rel="noopener noreferrer" target="_blank">{0}</a>').format(row.source))
+        )
     rows_ = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(*each) for each in facts)
-    return Markup('<p class="actions">{}</p><ul class="typed">{}</ul><dl>{}</dl>').format(
-        pages, typed, rows_
-    )
+    return Markup('<p class="actions">{}</p><ul class="typed">{}</ul><dl>{}</dl>').format(pages, typed, rows_)
 
 
 def notes(row: Row) -> Markup:
     """Return the text to read aloud: folded on the page, speaker notes in presentation mode."""
-    return Markup(
-        '<details class="spoken"><summary>{}</summary><p>{}</p></details>'
-    ).format(_("Text to read aloud"), row.text.spoken)  # fmt: skip
+    return Markup('<details class="spoken"><summary>{}</summary><p>{}</p></details>').format(
+        _("Text to read aloud"), row.text.spoken
+    )

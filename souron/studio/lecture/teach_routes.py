@@ -36,9 +36,7 @@ def add(app: FastAPI, teaching: Teaching, studio: Callable[[str], Studio]) -> No
     @app.post("/teach/{language}/{id}/picture")
     async def image(language: str, id: str, request: Request) -> JSONResponse:
         content = await request.body()
-        return await run_in_threadpool(
-            said, language, lambda: {"number": teaching.add(id, content)}
-        )
+        return await run_in_threadpool(said, language, lambda: {"number": teaching.add(id, content)})
 
     @app.post("/teach/{language}/{id}/remove/{number}")
     def remove(language: str, id: str, number: int) -> JSONResponse:
@@ -59,9 +57,7 @@ def add(app: FastAPI, teaching: Teaching, studio: Callable[[str], Studio]) -> No
     @app.post("/teach/{language}/{id}/answer")
     async def answer(language: str, id: str, request: Request) -> JSONResponse:
         content = await request.body()
-        return await run_in_threadpool(
-            said, language, lambda: {"shares": teaching.answer(id, content)}
-        )
+        return await run_in_threadpool(said, language, lambda: {"shares": teaching.answer(id, content)})
 
     @app.post("/teach/{language}/{id}/keep")
     def keep(language: str, id: str, asked: Annotated[Any, Body()]) -> JSONResponse:

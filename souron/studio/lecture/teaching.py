@@ -112,9 +112,11 @@ class Teaching:
         session = self.find(id)
         if not content or len(content) > LARGEST or not uploads.IMAGES.match(content):
             raise UserError(
-                "picture", _("this is no picture that can be used"),
-                expected=_("a photograph: JPEG, PNG or WebP"), exit=3,
-            )  # fmt: skip
+                "picture",
+                _("this is no picture that can be used"),
+                expected=_("a photograph: JPEG, PNG or WebP"),
+                exit=3,
+            )
         from PIL import Image
 
         try:
@@ -124,9 +126,11 @@ class Teaching:
                 small = image.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError(
-                "picture", _("this is no picture that can be used"),
-                expected=_("a photograph: JPEG, PNG or WebP"), exit=3,
-            ) from error  # fmt: skip
+                "picture",
+                _("this is no picture that can be used"),
+                expected=_("a photograph: JPEG, PNG or WebP"),
+                exit=3,
+            ) from error
         with session.lock:
             if session.count >= MOST_IMAGES:
                 raise UserError(
@@ -162,11 +166,19 @@ class Teaching:
             shutil.rmtree(session.folder / "runs", ignore_errors=True)
             session.labels = tuple(dict.fromkeys(each.label for each in images))
             session.images, session.kept = tuple(images), ""
-            words = ["train", SYSTEM, f"data={spelt(session.folder / 'pictures' / 'pictures.csv')}",
-                     "pretrained=true", "freeze=true", f"budget={BUDGET}", f"folds={FOLDS}",
-                     f"batch={min(128, len(images))}", "name=taught",
-                     f"group={'patient' if grouped(images) else 'none'}",
-                     f"project={spelt(session.folder / 'runs')}"]  # fmt: skip
+            words = [
+                "train",
+                SYSTEM,
+                f"data={spelt(session.folder / 'pictures' / 'pictures.csv')}",
+                "pretrained=true",
+                "freeze=true",
+                f"budget={BUDGET}",
+                f"folds={FOLDS}",
+                f"batch={min(128, len(images))}",
+                "name=taught",
+                f"group={'patient' if grouped(images) else 'none'}",
+                f"project={spelt(session.folder / 'runs')}",
+            ]
             session.job = ""
             session.job = self.jobs.start(words, language, queued=False).id
 
@@ -182,9 +194,7 @@ class Teaching:
             told["figure"] = figure(job)
         elif state not in ALIVE:
             trouble = job.trouble or {"found": _("the training ended before it was done")}
-            told["trouble"] = " ".join(
-                str(trouble[name]) for name in ("found", "expected") if trouble.get(name)
-            )
+            told["trouble"] = " ".join(str(trouble[name]) for name in ("found", "expected") if trouble.get(name))
         return told
 
     def answer(self, id: str, content: bytes) -> list[float]:
@@ -274,9 +284,7 @@ def read(session: Session, asked: Any) -> list[Taught]:
         raise UserError(
             "few pictures",
             _("there are too few pictures of {classes}").format(classes=", ".join(small)),
-            expected=_("at least {count} of each, better {better}").format(
-                count=FEWEST, better=2 * FEW
-            ),
+            expected=_("at least {count} of each, better {better}").format(count=FEWEST, better=2 * FEW),
             exit=3,
         )
     return found
@@ -301,9 +309,7 @@ def grouped(images: Sequence[Taught]) -> bool:
 
 def write(session: Session, images: Sequence[Taught]) -> None:
     """Write the table of the images' labels."""
-    with (session.folder / "pictures" / "pictures.csv").open(
-        "w", encoding="utf-8", newline=""
-    ) as file:
+    with (session.folder / "pictures" / "pictures.csv").open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["file", "label", "patient"])
         for each in images:
@@ -317,9 +323,12 @@ def remarks(session: Session, images: Sequence[Taught]) -> list[str]:
     people = {label: {p.person for p in images if p.label == label} for label in count}
     alone = [label for label in count if len(people[label]) == 1 and people[label] != {""}]
     if alone:
-        told.append(_("All pictures of {classes} are of one person: it may learn who that is, "
-                      "and the figure says nothing about others.").format(
-                          classes=", ".join(alone)))  # fmt: skip
+        told.append(
+            _(
+                "All pictures of {classes} are of one person: it may learn who that is, "
+                "and the figure says nothing about others."
+            ).format(classes=", ".join(alone))
+        )
     elif any(each.person for each in images) and not grouped(images):
         told.append(
             _(
@@ -329,13 +338,18 @@ def remarks(session: Session, images: Sequence[Taught]) -> list[str]:
         )
     for label, n in count.items():
         if n < FEW:
-            told.append(_("{label} has {count} pictures: too few to conclude anything. Twenty "
-                          "are a beginning.").format(label=label, count=n))  # fmt: skip
+            told.append(
+                _("{label} has {count} pictures: too few to conclude anything. Twenty are a beginning.").format(
+                    label=label, count=n
+                )
+            )
     most, least = max(count, key=count.__getitem__), min(count, key=count.__getitem__)
     if count[most] > UNEVEN * count[least]:
-        told.append(_("{most} has {many} pictures and {least} only {few}: it will say {most} too "
-                      "often.").format(
-                          most=most, many=count[most], least=least, few=count[least]))  # fmt: skip
+        told.append(
+            _("{most} has {many} pictures and {least} only {few}: it will say {most} too often.").format(
+                most=most, many=count[most], least=least, few=count[least]
+            )
+        )
     return [*told, *copies(session, images)]
 
 
@@ -356,12 +370,18 @@ def copies(session: Session, images: Sequence[Taught]) -> list[str]:
     across = sum(images[one].label != images[other].label for one, other in pairs)
     told = []
     if across:
-        told.append(_("{count} pairs of pictures show the same in two classes: one of them is in "
-                      "the wrong class.").format(count=across))  # fmt: skip
+        told.append(
+            _("{count} pairs of pictures show the same in two classes: one of them is in the wrong class.").format(
+                count=across
+            )
+        )
     if len(pairs) > across:
-        told.append(_("{count} pairs of pictures show nearly the same: they stay on one side of "
-                      "the split, and count as little more than one.").format(
-                          count=len(pairs) - across))  # fmt: skip
+        told.append(
+            _(
+                "{count} pairs of pictures show nearly the same: they stay on one side of "
+                "the split, and count as little more than one."
+            ).format(count=len(pairs) - across)
+        )
     return told
 
 

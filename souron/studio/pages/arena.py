@@ -10,24 +10,19 @@ from markupsafe import Markup
 from souron import registry
 from souron.hub import fetch, packages, zoo
 from souron.studio.runs import run_list
-from souron.studio.shared import (
-    QUIET,
-    Studio,
-    fetching,
-    here,
-    missing,
-    remarks,
-    same_thing,
-    table,
-)
+from souron.studio.shared import QUIET, Studio, fetching, here, missing, remarks, same_thing, table
 from souron.utils import files
 from souron.utils.messages import N_, UserError, _
 from souron.utils.terminal import printable
 
 TITLE = N_("Arena")
 MOST = 2  # arenas whose models stay in memory
-BUTTONS = (("first", N_("1 is better")), ("second", N_("2 is better")),
-           ("good", N_("both good")), ("bad", N_("both bad")))  # fmt: skip
+BUTTONS = (
+    ("first", N_("1 is better")),
+    ("second", N_("2 is better")),
+    ("good", N_("both good")),
+    ("bad", N_("both bad")),
+)
 _open: OrderedDict[Path, Any] = OrderedDict()  # on this server, most recently used last
 _lock = threading.Lock()  # held while models answer
 
@@ -38,16 +33,23 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Which one answers better?"),
-            _("Two models answer the same question, and you vote before you know who is who. Each "
-              "vote is kept at once."),
+            _(
+                "Two models answer the same question, and you vote before you know who is who. Each "
+                "vote is kept at once."
+            ),
         )
-    )  # fmt: skip
+    )
     with gr.Column() as setup:
         empty = gr.HTML()
         models = gr.Dropdown(
-            [], value=[], multiselect=True, allow_custom_value=True, max_choices=4,
-            label=_("two to four models"), info=_("a name, a .gguf file, a folder, or a run"),
-        )  # fmt: skip
+            [],
+            value=[],
+            multiselect=True,
+            allow_custom_value=True,
+            max_choices=4,
+            label=_("two to four models"),
+            info=_("a name, a .gguf file, a folder, or a run"),
+        )
         questions = gr.Textbox("", lines=6, label=_("questions"), info=_("a question a line"))
         with gr.Row():
             length = gr.Textbox("128", label=_("tokens of an answer, at most"), min_width=120)
@@ -59,37 +61,48 @@ def page(studio: Studio) -> None:
     with gr.Column(visible=False) as voting:
         asked = gr.HTML(elem_id="asked")
         with gr.Row():
-            buttons = [
-                gr.Button(_(text), elem_id=f"vote-{said}", min_width=120) for said, text in BUTTONS
-            ]
+            buttons = [gr.Button(_(text), elem_id=f"vote-{said}", min_width=120) for said, text in BUTTONS]
         with gr.Row():
             reveal = gr.Button(_("Show the names (the vote then does not count)"), min_width=120)
-            following = gr.Button(_("Next question"), variant="primary", interactive=False,
-                                  elem_id="vote-next", min_width=120)  # fmt: skip
-        gr.HTML(Markup('<p class="remark">{}</p>').format(
-            _("By keyboard: 1, 2, 3 both good, 4 both bad, n next.")))  # fmt: skip
+            following = gr.Button(
+                _("Next question"), variant="primary", interactive=False, elem_id="vote-next", min_width=120
+            )
+        gr.HTML(Markup('<p class="remark">{}</p>').format(_("By keyboard: 1, 2, 3 both good, 4 both bad, n next.")))
     told = gr.HTML(elem_id="told")
-    shown = [held, match, setup, voting, asked, told, models, questions, old, *buttons, reveal,
-             following]  # fmt: skip
+    shown = [held, match, setup, voting, asked, told, models, questions, old, *buttons, reveal, following]
 
     def asking(path: Path) -> list[Any]:
         """Show the next question, without the models' names."""
         found = next_match(path)
         away = [gr.update(value=[], choices=[]), "", gr.update(value=None, choices=[])]
         if found is None:
-            done = Markup('<div role="status"><p>{}</p></div>').format(
-                _("Every pair has been voted on.")
-            )
+            done = Markup('<div role="status"><p>{}</p></div>').format(_("Every pair has been voted on."))
             off = [gr.update(interactive=False)] * (len(buttons) + 2)
-            return [str(path), None, gr.update(visible=False), gr.update(visible=True), done,
-                    outcome(path), *away, *off]  # fmt: skip
+            return [
+                str(path),
+                None,
+                gr.update(visible=False),
+                gr.update(visible=True),
+                done,
+                outcome(path),
+                *away,
+                *off,
+            ]
         on = [gr.update(interactive=True)] * (len(buttons) + 1)
         address = here(studio.url("arena", votes=path.name))
-        return [str(path), (found[0], True), gr.update(visible=False), gr.update(visible=True),
-                sides(*found) + address, "", *away, *on, gr.update(interactive=False)]  # fmt: skip
+        return [
+            str(path),
+            (found[0], True),
+            gr.update(visible=False),
+            gr.update(visible=True),
+            sides(*found) + address,
+            "",
+            *away,
+            *on,
+            gr.update(interactive=False),
+        ]
 
-    def start(models: list[str], questions: str, length: str, temperature: str,
-              seed: str) -> list[Any]:  # fmt: skip
+    def start(models: list[str], questions: str, length: str, temperature: str, seed: str) -> list[Any]:
         return asking(begun(studio, models, questions, length, temperature, seed))
 
     def vote(said: str) -> Any:
@@ -115,14 +128,18 @@ def page(studio: Studio) -> None:
         if name in earlier(studio):
             return asking(studio.project / "arena" / name)
         still = [gr.skip()] * 6
-        return [*still, gr.update(choices=choices(studio)), gr.skip(),
-                gr.update(choices=earlier(studio)), *[gr.skip()] * (len(buttons) + 2)]  # fmt: skip
+        return [
+            *still,
+            gr.update(choices=choices(studio)),
+            gr.skip(),
+            gr.update(choices=earlier(studio)),
+            *[gr.skip()] * (len(buttons) + 2),
+        ]
 
     studio.opened(offer, shown)
     studio.opened(lambda _query: lacking(studio), [empty])
     begin.click(studio.says(start), [models, questions, length, temperature, seed], shown)
-    old.input(studio.says(lambda name: asking(studio.project / "arena" / _known(studio, name))),
-              old, shown)  # fmt: skip
+    old.input(studio.says(lambda name: asking(studio.project / "arena" / _known(studio, name))), old, shown)
     following.click(studio.says(lambda path: asking(Path(path))), held, shown)
     after = [match, told, following, *buttons, reveal]
     for (said, _text), button in zip(BUTTONS, buttons, strict=True):
@@ -144,14 +161,14 @@ def lacking(studio: Studio) -> Markup | str:
     found = choices(studio)
     if len(found) > 1:
         return ""
-    known = _("The arena needs two language models. Here is only one: {name}.").format(
-        name=Path(found[0]).name
-    ) if found else _("The arena needs two language models. None is here yet.")  # fmt: skip
+    known = (
+        _("The arena needs two language models. Here is only one: {name}.").format(name=Path(found[0]).name)
+        if found
+        else _("The arena needs two language models. None is here yet.")
+    )
     more = _("Fetch or train another, or write the path of a .gguf file below.")
     ways = [fetching(studio, name) for name in packages.MODELS if fetch.where(name) is None][:1]
-    return missing(
-        f"{known} {more}", *ways, (studio.url("train", system="gpt"), _("Train a system"))
-    )
+    return missing(f"{known} {more}", *ways, (studio.url("train", system="gpt"), _("Train a system")))
 
 
 def earlier(studio: Studio) -> list[str]:
@@ -166,8 +183,7 @@ def _known(studio: Studio, name: str | None) -> str:
     return name
 
 
-def begun(studio: Studio, models: list[str], questions: str, length: str, temperature: str,
-          seed: str) -> Path:  # fmt: skip
+def begun(studio: Studio, models: list[str], questions: str, length: str, temperature: str, seed: str) -> Path:
     """Create a file of votes and load its models; return its path. Raises UserError."""
     from souron.data.language.tokenizer import readable
     from souron.studies.arena import contest, votes
@@ -176,11 +192,13 @@ def begun(studio: Studio, models: list[str], questions: str, length: str, temper
     path = files.free(studio.project / "arena", "votes", ".jsonl")
     with _lock:
         made = contest.begin(
-            models, votes.some(list(asked), _("the field of questions")), path,
+            models,
+            votes.some(list(asked), _("the field of questions")),
+            path,
             _number(seed, _("random seed"), int, 0, 2**31),
             _number(length, _("tokens of an answer, at most"), int, 1, 4096),
             _number(temperature, _("temperature"), float, 0, 2),
-        )  # fmt: skip
+        )
         files.write_text(path.with_suffix(".txt"), "\n".join(asked) + "\n")
         _keep(path, made)
     return path
@@ -233,14 +251,12 @@ def next_match(path: Path) -> tuple[Any, Any] | None:
 def sides(match: Any, answers: Any) -> Markup:
     """Return the question and the two answers, without names."""
     parts = Markup("").join(
-        Markup('<section aria-labelledby="side-{0}"><h3 id="side-{0}">{0}</h3>'
-               '<div class="said">{1}</div></section>').format(
-            number, printable(answer.text) or _("(nothing)"))
+        Markup(
+            '<section aria-labelledby="side-{0}"><h3 id="side-{0}">{0}</h3><div class="said">{1}</div></section>'
+        ).format(number, printable(answer.text) or _("(nothing)"))
         for number, answer in enumerate(answers, 1)
-    )  # fmt: skip
-    return Markup('<h2 class="said">{}</h2><div class="sides">{}</div>').format(
-        printable(match.question), parts
     )
+    return Markup('<h2 class="said">{}</h2><div class="sides">{}</div>').format(printable(match.question), parts)
 
 
 def names(match: Any) -> Markup:

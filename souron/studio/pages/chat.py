@@ -17,16 +17,8 @@ from souron.utils.messages import N_, UserError, _
 TITLE = N_("Chat")
 OFTEN = 0.3  # polling interval of an answer, seconds
 KEPT = 3600  # seconds that a page's chat is kept in memory
-SCREENING = (
-    "from souron.evaluation.harmful import filters\n"
-    "talk.screening = filters.named({filter!r}).screen\n"
-)
-USUAL: dict[str, Any] = {
-    "length": 256,
-    "temperature": 0.8,
-    "seed": 0,
-    "filter": "",
-}  # as in souron chat
+SCREENING = "from souron.evaluation.harmful import filters\ntalk.screening = filters.named({filter!r}).screen\n"
+USUAL: dict[str, Any] = {"length": 256, "temperature": 0.8, "seed": 0, "filter": ""}  # as in souron chat
 
 
 def page(studio: Studio) -> None:
@@ -35,10 +27,9 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Chat with a language model"),
-            _("The model runs on this computer, and what is said stays here. What it answers may "
-              "be wrong."),
+            _("The model runs on this computer, and what is said stays here. What it answers may be wrong."),
         )
-    )  # fmt: skip
+    )
     Chatting(studio)
 
 
@@ -58,38 +49,48 @@ class Chatting:
         self.same = gr.HTML()
         self.clock = gr.Timer(OFTEN, active=False)
         self.drawn = [
-            self.talk, self.chat, self.now, self.figures, self.ask, self.stop, self.again,
-            self.which, self.save, self.clock, self.same, self.text,
-        ]  # fmt: skip
+            self.talk,
+            self.chat,
+            self.now,
+            self.figures,
+            self.ask,
+            self.stop,
+            self.again,
+            self.which,
+            self.save,
+            self.clock,
+            self.same,
+            self.text,
+        ]
         self._connect()
 
     def _build_settings(self) -> None:
         import gradio as gr
 
         self.system = gr.Textbox(
-            label=_("system prompt"), lines=2, max_lines=8, max_length=20_000,
+            label=_("system prompt"),
+            lines=2,
+            max_lines=8,
+            max_length=20_000,
             info=_("what stands before the conversation; empty: the model's own"),
-        )  # fmt: skip
-        self.length = gr.Slider(
-            1, 4096, USUAL["length"], step=1, label=_("tokens of an answer at most")
         )
+        self.length = gr.Slider(1, 4096, USUAL["length"], step=1, label=_("tokens of an answer at most"))
         self.temperature = gr.Slider(
-            0, 2, USUAL["temperature"], step=0.05, label=_("temperature"),
+            0,
+            2,
+            USUAL["temperature"],
+            step=0.05,
+            label=_("temperature"),
             info=_("0 takes the likeliest token, 1 samples as the model says"),
-        )  # fmt: skip
+        )
         self.seed = gr.Number(USUAL["seed"], label=_("seed"), precision=0, minimum=0)
         self.filter = gr.Dropdown(
-            chat_view.filters(), value="", label=_("withhold harmful sentences"),
+            chat_view.filters(),
+            value="",
+            label=_("withhold harmful sentences"),
             info=_("each sentence is judged before it is shown; see the page on harmful output"),
-        )  # fmt: skip
-        self.settings: list[Any] = [
-            self.model,
-            self.system,
-            self.length,
-            self.temperature,
-            self.seed,
-            self.filter,
-        ]
+        )
+        self.settings: list[Any] = [self.model, self.system, self.length, self.temperature, self.seed, self.filter]
         with gr.Accordion(_("The model's template"), open=False):
             self.show = gr.Button(_("Show it"), **NARROW)
             self.template = gr.HTML()
@@ -101,21 +102,29 @@ class Chatting:
         import gradio as gr
 
         self.model = gr.Dropdown(
-            [], value=None, allow_custom_value=True, label=_("model"),
+            [],
+            value=None,
+            allow_custom_value=True,
+            label=_("model"),
             info=_("or the path of a .gguf file, or of a folder with a published model"),
-        )  # fmt: skip
+        )
         self.nothing = gr.HTML()
         self.chat = gr.HTML()
         self.now = gr.HTML()
         self.figures = gr.HTML()
         self.which = gr.Dropdown(
-            chat_view.questions(Talk()), value=0, label=_("ask"),
+            chat_view.questions(Talk()),
+            value=0,
+            label=_("ask"),
             info=_("an earlier question can be rephrased; what came after it goes"),
-        )  # fmt: skip
+        )
         self.text = gr.Textbox(
-            label=_("your question"), lines=1, max_lines=10, max_length=200_000,
+            label=_("your question"),
+            lines=1,
+            max_lines=10,
+            max_length=200_000,
             info=_("Enter sends it, Shift and Enter begin a new line"),
-        )  # fmt: skip
+        )
         with gr.Row():
             self.ask = gr.Button(_("Send"), variant="primary", min_width=120)
             self.stop = gr.Button(_("Stop"), interactive=False, min_width=120)
@@ -128,14 +137,12 @@ class Chatting:
         given = [self.talk, self.which, self.text, *self.settings]
         for event in (self.ask.click, self.text.submit):
             event(says(self.send), given, self.drawn, **QUIET)
-        self.again.click(says(self.answer_again), [self.talk, *self.settings],
-                         [self.seed, *self.drawn], **QUIET)  # fmt: skip
+        self.again.click(says(self.answer_again), [self.talk, *self.settings], [self.seed, *self.drawn], **QUIET)
         self.stop.click(says(self.stop_it), [self.talk, *self.settings], self.drawn, **QUIET)
         self.clear.click(says(self.begin_anew), [self.talk, *self.settings], self.drawn, **QUIET)
         self.clock.tick(says(self.look), [self.talk, *self.settings], self.drawn, **QUIET)
         self.which.input(says(self.fill), [self.talk, self.which], self.text, **QUIET)
-        self.file.upload(says(self.load), [self.talk, self.file, *self.settings],
-                         [self.system, *self.drawn], **QUIET)  # fmt: skip
+        self.file.upload(says(self.load), [self.talk, self.file, *self.settings], [self.system, *self.drawn], **QUIET)
         self.show.click(says(self.show_template), [self.talk, self.model], self.template)
         self.model.change(says(lambda: ""), None, self.template, **QUIET)
         self.model.change(says(self.about), self.model, self.nothing, **QUIET)
@@ -153,9 +160,7 @@ class Chatting:
             offered.append((wanted, wanted))
         value = wanted or (offered[0][1] if offered else None)
         about = self.about(value)
-        same = self.the_same(
-            value, "", USUAL["length"], temperature_of(value), USUAL["seed"], USUAL["filter"]
-        )
+        same = self.the_same(value, "", USUAL["length"], temperature_of(value), USUAL["seed"], USUAL["filter"])
         return [gr.update(choices=offered, value=value), about, chat_view.shown(Talk()), same]
 
     def about(self, name: str | None) -> Markup | str:
@@ -170,9 +175,11 @@ class Chatting:
             "conversations, and continues what you write in their style. For answers choose a "
             "model that was trained on conversations."
         )
-        return missing(text.format(name=Path(name).name), way,
-                       (self.studio.url("train", system="gpt", data="manners"),
-                        _("Train on conversations")))  # fmt: skip
+        return missing(
+            text.format(name=Path(name).name),
+            way,
+            (self.studio.url("train", system="gpt", data="manners"), _("Train on conversations")),
+        )
 
     def send(self, talk: Talk | None, which: int, text: str, *settings: Any) -> list[Any]:
         """Send a new question, or an edited earlier one."""
@@ -246,9 +253,13 @@ class Chatting:
     def asked(self, settings: Any) -> tuple[str, dict[str, Any]]:
         """Return the model and the options of a ``Conversation``. Raises UserError."""
         name, system, length, temperature, seed, filter = settings
-        options = {"system": system or "", "length": int(length),
-                   "temperature": float(temperature), "seed": max(0, int(seed or 0)),
-                   "filter": str(filter or "")}  # fmt: skip
+        options = {
+            "system": system or "",
+            "length": int(length),
+            "temperature": float(temperature),
+            "seed": max(0, int(seed or 0)),
+            "filter": str(filter or ""),
+        }
         return chat_view.model_name(self.studio, name), options
 
     def fill(self, talk: Talk | None, which: int) -> str:
@@ -277,11 +288,14 @@ class Chatting:
         last = asked[-1] if asked else _("What is anaesthesia?")
         changed = {
             key: value
-            for key, value in (("system", system), ("length", int(length or 0)),
-                               ("temperature", temperature), ("seed", int(seed or 0)))
-            if value not in ("", None, temperature_of(name) if key == "temperature" else
-                             USUAL.get(key))
-        }  # fmt: skip
+            for key, value in (
+                ("system", system),
+                ("length", int(length or 0)),
+                ("temperature", temperature),
+                ("seed", int(seed or 0)),
+            )
+            if value not in ("", None, temperature_of(name) if key == "temperature" else USUAL.get(key))
+        }
         filtered = {"filter": filter} if filter else {}
         said = ", ".join(f"{key}={value!r}" for key, value in changed.items())
         return same_thing(

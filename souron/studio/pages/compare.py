@@ -30,27 +30,35 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Compare systems fairly"),
-            _("The same split, the same budget, several seeds each. The verdict accounts for "
-              "chance; where it cannot tell, it says how many more cases it would take."),
+            _(
+                "The same split, the same budget, several seeds each. The verdict accounts for "
+                "chance; where it cannot tell, it says how many more cases it would take."
+            ),
         )
-    )  # fmt: skip
+    )
     known = command_form.fields(train.compare)
     further = {name: field for name, field in known.items() if name not in HERE}
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             systems = gr.Dropdown(
-                choices(), value=DEFAULT["systems"], multiselect=True, label=_("systems"),
-                info=_("two or more of one task"), allow_custom_value=True,
-            )  # fmt: skip
+                choices(),
+                value=DEFAULT["systems"],
+                multiselect=True,
+                label=_("systems"),
+                info=_("two or more of one task"),
+                allow_custom_value=True,
+            )
             data = gr.Dropdown(
-                [], value=DEFAULT["data"], allow_custom_value=True, label=_("data"),
-                info=known["data"].help,
-            )  # fmt: skip
+                [], value=DEFAULT["data"], allow_custom_value=True, label=_("data"), info=known["data"].help
+            )
             with gr.Row():
                 budget = gr.Dropdown(
-                    naming.budgets(BUDGETS), value=DEFAULT["budget"], allow_custom_value=True,
-                    label=_("budget of each"), min_width=120,
-                )  # fmt: skip
+                    naming.budgets(BUDGETS),
+                    value=DEFAULT["budget"],
+                    allow_custom_value=True,
+                    label=_("budget of each"),
+                    min_width=120,
+                )
                 seeds = known["seeds"].widget(DEFAULT["seeds"], label=_("seeds"), min_width=120)
             with gr.Accordion(_("More options"), open=False):
                 more = [field.widget() for field in further.values()]
@@ -68,10 +76,7 @@ def page(studio: Studio) -> None:
         studio.roots.data(options["data"])
         if not names:
             raise UserError(
-                "systems",
-                _("no system is chosen"),
-                expected=_("two or more systems' names"),
-                fix="mlp cnn",
+                "systems", _("no system is chosen"), expected=_("two or more systems' names"), fix="mlp cnn"
             )
         return words("compare", names, options)
 
@@ -98,9 +103,7 @@ def page(studio: Studio) -> None:
     )
 
 
-def filled(
-    studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, command_form.Field]
-) -> list[Any]:
+def filled(studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, command_form.Field]) -> list[Any]:
     """Return the form's initial values, from the address or else from the job shown."""
     import gradio as gr
 
@@ -118,9 +121,11 @@ def filled(
     data: dict[str, Any] = {"value": query["data"]} if query.get("data") else {}
     return [
         beside(query["systems"]) if query.get("systems") else gr.skip(),
-        gr.update(choices=offered, **data), gr.skip(), gr.skip(),
+        gr.update(choices=offered, **data),
+        gr.skip(),
+        gr.skip(),
         *command_form.told(query, list(further)),
-    ]  # fmt: skip
+    ]
 
 
 def choices() -> list[tuple[str, str]]:
@@ -184,8 +189,13 @@ def outcome(studio: Studio, job: Job) -> str:
         _("Verdict"),
         remarks(made.notes if made else result.get("notes") or ()),
         made.sentence if made else result.get("sentence", ""),
-        table(heads, rows, _("{cases} test cases, {seeds} seeds").format(
-            cases=units.whole(result.get("cases", 0)), seeds=result.get("seeds", ""))),
+        table(
+            heads,
+            rows,
+            _("{cases} test cases, {seeds} seeds").format(
+                cases=units.whole(result.get("cases", 0)), seeds=result.get("seeds", "")
+            ),
+        ),
         studio.report(folder) or studio.url("runs", run=folder),
         _("Read the report"),
-    )  # fmt: skip
+    )

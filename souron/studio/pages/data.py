@@ -23,17 +23,7 @@ from souron.studio.runs import trash
 from souron.studio.security import upload_names
 from souron.studio.security import uploads as studio_uploads
 from souron.studio.security.paths import folder_size
-from souron.studio.shared import (
-    QUIET,
-    Studio,
-    command,
-    here,
-    same_thing,
-    status,
-    table,
-    trouble,
-    words,
-)
+from souron.studio.shared import QUIET, Studio, command, here, same_thing, status, table, trouble, words
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -49,10 +39,12 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Data"),
-            _("Images in a folder for each class, or listed in a CSV. They are copied to this "
-              "computer's own folder of runs, and go nowhere else."),
+            _(
+                "Images in a folder for each class, or listed in a CSV. They are copied to this "
+                "computer's own folder of runs, and go nowhere else."
+            ),
         )
-    )  # fmt: skip
+    )
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             form = Form()
@@ -70,9 +62,7 @@ class Form:
         import gradio as gr
 
         known = command_form.fields(cli_data.data_)
-        self.files = gr.File(
-            file_count="multiple", label=_("a zip of a folder, or images and tables"), height=140
-        )
+        self.files = gr.File(file_count="multiple", label=_("a zip of a folder, or images and tables"), height=140)
         upload_names.received(self.files, upload_names.places)
         self.came = gr.HTML()
         self.data = gr.Dropdown(
@@ -159,15 +149,9 @@ def told(studio: Studio, text: str | None) -> Markup:
     """Describe the chosen data, or say that it is not there."""
     name = (text or "").strip()
     if entry := load.names().get(name):
-        lines: list[str] = [
-            _("{count} cases; {licence}").format(
-                count=units.whole(entry.cases), licence=entry.licence
-            )
-        ]
+        lines: list[str] = [_("{count} cases; {licence}").format(count=units.whole(entry.cases), licence=entry.licence)]
         if not entry.where():
-            link = Markup('<a href="{}">{}</a>').format(
-                studio.url("machine"), _("fetch it on the page Machine")
-            )
+            link = Markup('<a href="{}">{}</a>').format(studio.url("machine"), _("fetch it on the page Machine"))
             lines.append(Markup("{} {}").format(_("It is not on this computer yet:"), link))
     else:
         try:
@@ -179,9 +163,7 @@ def told(studio: Studio, text: str | None) -> Markup:
         shown = display_names.called(str(path)) if brought else str(path)
         lines = [shown if there else _("There is no {path}").format(path=path)]
     told = Markup("").join(Markup("<p>{}</p>").format(line) for line in lines)
-    return Markup('<div role="status" class="faint">{}{}</div>').format(
-        told, here(studio.url("data", data=name))
-    )
+    return Markup('<div role="status" class="faint">{}{}</div>').format(told, here(studio.url("data", data=name)))
 
 
 def refused(error: UserError) -> Markup:
@@ -264,8 +246,7 @@ def shown(studio: Studio, values: Sequence[Any]) -> Markup:
     except UserError:
         return Markup()
     reading = [f"{PYTHON.get(option, option)}={value!r}" for option, value in asked.items()]
-    python = ["from souron.data import load",
-              f"dataset = load.load({', '.join([repr(name), *reading])})"]  # fmt: skip
+    python = ["from souron.data import load", f"dataset = load.load({', '.join([repr(name), *reading])})"]
     if name not in load.names():
         python[0] = "from souron.data import check, load"
         doctor = [part for part in reading if not part.startswith("side=")]
@@ -300,9 +281,7 @@ def take(studio: Studio, paths: Iterable[str]) -> tuple[str, Markup]:
     done = studio_uploads.unpack([Path(path) for path in paths], place(studio))
     data = spelt(done.folder.absolute())
     names = [
-        Markup("<li>{}: {}</li>").format(
-            _(studio_uploads.LEFT_OUT[why]), ", ".join(some[:MOST_NAMED])
-        )
+        Markup("<li>{}: {}</li>").format(_(studio_uploads.LEFT_OUT[why]), ", ".join(some[:MOST_NAMED]))
         for why, some in done.skipped.items()
     ]
     left = Markup("<details><summary>{}</summary><ul>{}</ul></details>").format(
@@ -325,9 +304,7 @@ class Uploads:
             self.folder = gr.Dropdown([], allow_custom_value=True, label=_("upload"))
             self.remove = Confirm(_("Remove …"), _("Delete for good"))
         self.parts = [self.listed, self.column, self.folder]
-        self.remove.connect(
-            studio.says, self.ask, self.delete, [self.folder], [told, *self.parts]
-        )  # fmt: skip
+        self.remove.connect(studio.says, self.ask, self.delete, [self.folder], [told, *self.parts])
 
     def draw(self) -> list[Any]:
         """Return values for ``parts``."""
@@ -337,9 +314,7 @@ class Uploads:
         names = [path.name for path in found]
         rows = [
             (
-                Markup('<a href="{}">{}</a>').format(
-                    self.studio.url("data", data=spelt(path.absolute())), path.name
-                ),
+                Markup('<a href="{}">{}</a>').format(self.studio.url("data", data=spelt(path.absolute())), path.name),
                 units.size(folder_size(path)),
             )
             for path in found

@@ -11,16 +11,7 @@ from markupsafe import Markup
 from souron import registry
 from souron.data import load
 from souron.studio.runs import run_list
-from souron.studio.shared import (
-    QUIET,
-    Studio,
-    command,
-    fetching,
-    missing,
-    same_thing,
-    status,
-    words,
-)
+from souron.studio.shared import QUIET, Studio, command, fetching, missing, same_thing, status, words
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
@@ -37,15 +28,18 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Sit an exam"),
-            _("Answer some questions yourself; only then the right option is shown, and what the "
-              "model says. Papers made of dictionaries measure vocabulary, not clinical "
-              "judgement."),
+            _(
+                "Answer some questions yourself; only then the right option is shown, and what the "
+                "model says. Papers made of dictionaries measure vocabulary, not clinical "
+                "judgement."
+            ),
         )
-    )  # fmt: skip
+    )
     with gr.Row():
         data = gr.Dropdown(paper_names(), value=PAPER, label=_("exam paper"))
-        seed = gr.Number(0, minimum=0, maximum=MOST_SEED, precision=0, label=_("seed"),
-                         info=_("another paper for each"))  # fmt: skip
+        seed = gr.Number(
+            0, minimum=0, maximum=MOST_SEED, precision=0, label=_("seed"), info=_("another paper for each")
+        )
         model = gr.Dropdown([MODEL], value=MODEL, label=_("model"))
     empty = gr.HTML()
     begin = gr.Button(_("Begin"), variant="primary")
@@ -60,14 +54,13 @@ def page(studio: Studio) -> None:
 
     says = studio.says
     shown = [state, question, options, answer, following, outcome]
-    begin.click(
-        says(lambda data, seed: asked({"data": data, "seed": int(seed or 0)})),
-        [data, seed], shown, **QUIET,
-    )  # fmt: skip
+    begin.click(says(lambda data, seed: asked({"data": data, "seed": int(seed or 0)})), [data, seed], shown, **QUIET)
     answer.click(
         says(lambda state, model, choice: answered(state, model, choice)),
-        [state, model, options], [state, options, answer, following, outcome], **QUIET,
-    )  # fmt: skip
+        [state, model, options],
+        [state, options, answer, following, outcome],
+        **QUIET,
+    )
     following.click(says(lambda state: asked(state)), [state], shown, **QUIET)
     studio.on_change([data, seed, model], same_as, [model, data, seed], same)
     data.change(says(lambda name: needed(studio, name)), data, [empty, begin], **QUIET)
@@ -85,11 +78,7 @@ def opened(studio: Studio, query: Mapping[str, str]) -> list[Any]:
     wanted = query.get("run") or query.get("system") or MODEL
     known = [name for _shown, name in offered]
     there = next((name for name in paper_names() if load.names()[name].where()), PAPER)
-    return [
-        gr.update(choices=offered, value=wanted if wanted in known else MODEL),
-        there,
-        *needed(studio, there),
-    ]
+    return [gr.update(choices=offered, value=wanted if wanted in known else MODEL), there, *needed(studio, there)]
 
 
 def needed(studio: Studio, data: str) -> list[Any]:
@@ -98,10 +87,7 @@ def needed(studio: Studio, data: str) -> list[Any]:
 
     there = load.names()[data].where() is not None
     text = _("The paper {name} is made of a dictionary that is not on this computer yet.")
-    return [
-        "" if there else missing(text.format(name=data), fetching(studio, data)),
-        gr.update(interactive=there),
-    ]
+    return ["" if there else missing(text.format(name=data), fetching(studio, data)), gr.update(interactive=there)]
 
 
 def models(studio: Studio) -> list[tuple[str, str]]:
@@ -142,8 +128,13 @@ def asked(state: Mapping[str, Any]) -> list[Any]:
     row = int(state.get("row", -1)) + 1
     cases = paper(str(state.get("data", "")), int(state.get("seed", 0)))
     if row >= len(cases):
-        return [state, "", gr.update(visible=False), *[gr.update(visible=False)] * 2,
-                status(_("That was the last question."))]  # fmt: skip
+        return [
+            state,
+            "",
+            gr.update(visible=False),
+            *[gr.update(visible=False)] * 2,
+            status(_("That was the last question.")),
+        ]
     question = cases.input[row]
     text = Markup('<section aria-live="polite"><h2>{}</h2><p class="lead">{}</p></section>').format(
         _("Question {number}").format(number=row + 1), question.text
@@ -164,9 +155,7 @@ def answered(state: Mapping[str, Any], model: str, choice: int | None) -> list[A
     import gradio as gr
 
     if choice is None:
-        raise UserError(
-            "nothing given", _("no option was chosen yet"), expected=_("one of the options")
-        )
+        raise UserError("nothing given", _("no option was chosen yet"), expected=_("one of the options"))
     row = int(state["row"])
     cases = paper(str(state["data"]), int(state["seed"]))
     question, key = cases.input[row], int(cases.target[row])
@@ -222,9 +211,7 @@ def tally(state: Mapping[str, Any]) -> Markup:
     if not count:
         return Markup()
     return Markup("<p>{}</p>").format(
-        _("Of {count}: you {own}, the model {model}.").format(
-            count=count, own=state["own"], model=state["model"]
-        )
+        _("Of {count}: you {own}, the model {model}.").format(count=count, own=state["own"], model=state["model"])
     )
 
 
@@ -232,6 +219,5 @@ def same_as(model: str, data: str, seed: float | None) -> Markup:
     """Return the command line and Python code that give the whole paper to the model."""
     number = int(seed or 0)
     line = command(words("exam", [model], {"data": data, "seed": number}))
-    python = ("from souron.studies.exam import Exam\n"
-              f"Exam().result({model!r}, data={data!r}, seed={number}).as_json()")  # fmt: skip
+    python = f"from souron.studies.exam import Exam\nExam().result({model!r}, data={data!r}, seed={number}).as_json()"
     return same_thing(line, python)

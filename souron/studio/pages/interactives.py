@@ -31,22 +31,28 @@ def asked(studio: Studio, name: str) -> Markup:
         )
         for each in others
     )
-    return Markup("{}{}<h2>{}</h2><ul>{}</ul>").format(
-        before, interactive.html(name, "h1"), _("Continue with"), links
-    )
+    return Markup("{}{}<h2>{}</h2><ul>{}</ul>").format(before, interactive.html(name, "h1"), _("Continue with"), links)
 
 
 def overview(studio: Studio) -> Markup:
     cards = Markup("").join(
-        Markup('<li class="card"><h2>{}</h2><p>{}</p><p class="actions">'
-               '<a class="first" href="{}" aria-label="{}">{}</a></p></li>').format(
-            _(module.TITLE), _(module.QUESTION), studio.url("interactives", name=name),
-            _("{title}: guess, then try").format(title=_(module.TITLE)), _("Guess, then try"))
+        Markup(
+            '<li class="card"><h2>{}</h2><p>{}</p><p class="actions">'
+            '<a class="first" href="{}" aria-label="{}">{}</a></p></li>'
+        ).format(
+            _(module.TITLE),
+            _(module.QUESTION),
+            studio.url("interactives", name=name),
+            _("{title}: guess, then try").format(title=_(module.TITLE)),
+            _("Guess, then try"),
+        )
         for name, module in ((name, interactive.find(name)) for name in interactive.names())
-    )  # fmt: skip
+    )
     return Markup('<h1>{}</h1><p>{}</p><ul class="cards">{}</ul>').format(
         _("Guess what will happen, then see it"),
-        _("Each asks a question first. What you see is computed on this computer, by the systems "
-          "that all other pages use."),
+        _(
+            "Each asks a question first. What you see is computed on this computer, by the systems "
+            "that all other pages use."
+        ),
         cards,
-    )  # fmt: skip
+    )

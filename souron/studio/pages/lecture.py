@@ -19,10 +19,12 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Every system of the lecture, on this computer"),
-            _("Read how each works, press its layers, train it for ten seconds, compare several "
-              "fairly. Nothing leaves this computer."),
+            _(
+                "Read how each works, press its layers, train it for ten seconds, compare several "
+                "fairly. Nothing leaves this computer."
+            ),
         )
-    )  # fmt: skip
+    )
     gr.HTML(contents(studio))
     shown = gr.HTML(cards(studio))
     studio.opened(lambda _query: cards(studio), [shown])  # weights may have been fetched meanwhile
@@ -32,24 +34,25 @@ def contents(studio: Studio) -> Markup:
     """Return the first steps, and the rows of each chapter in the lecture's order."""
     home = f"/lecture/{studio.language}"
     chapters = Markup("").join(
-        Markup('<section class="chapter" id="{0}" aria-labelledby="chapter-{0}">'
-               '<h2 id="chapter-{0}">{1}</h2><ol class="rows">{2}</ol></section>').format(
-            chapter.name, _(chapter.title),
+        Markup(
+            '<section class="chapter" id="{0}" aria-labelledby="chapter-{0}">'
+            '<h2 id="chapter-{0}">{1}</h2><ol class="rows">{2}</ol></section>'
+        ).format(
+            chapter.name,
+            _(chapter.title),
             Markup("").join(
-                Markup('<li><a href="{}/{}"><span>{}</span> {}</a></li>').format(
-                    home, row.id, row.id, row.text.title)
+                Markup('<li><a href="{}/{}"><span>{}</span> {}</a></li>').format(home, row.id, row.id, row.text.title)
                 for row in chapter.rows
             ),
         )
         for chapter in rows.chapters()
-    )  # fmt: skip
+    )
     return Markup(
         '<p class="actions"><a class="first" href="{0}/start">{1}</a><a href="{0}/course">{2}</a>'
         '</p><div class="chapters">{3}</div><h2>{4}</h2>'
     ).format(
-        home, _("Start here: three steps in five minutes"), _("Make a course of your own"),
-        chapters, _("All systems"),
-    )  # fmt: skip
+        home, _("Start here: three steps in five minutes"), _("Make a course of your own"), chapters, _("All systems")
+    )
 
 
 def cards(studio: Studio) -> Markup:
@@ -58,9 +61,10 @@ def cards(studio: Studio) -> Markup:
     for task, entries in groupby(registry.entries().values(), lambda entry: entry.task):
         shown = Markup("").join(card(studio, entry) for entry in entries)
         sections.append(
-            Markup('<section aria-labelledby="{0}"><h3 id="{0}">{1}</h3><ul class="cards">{2}</ul>'
-                   "</section>").format(f"task-{task}", registry.task_name(task), shown)
-        )  # fmt: skip
+            Markup('<section aria-labelledby="{0}"><h3 id="{0}">{1}</h3><ul class="cards">{2}</ul></section>').format(
+                f"task-{task}", registry.task_name(task), shown
+            )
+        )
     return Markup("").join(sections)
 
 
@@ -69,9 +73,7 @@ def card(studio: Studio, entry: registry.Entry) -> Markup:
     row = rows.of_system(entry.name)
     told = (_("How it works"), f"/lecture/{studio.language}/{row.id}", "") if row else None
     links = Markup("").join(
-        Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(
-            kind, address, entry.name, text, text
-        )
+        Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(kind, address, entry.name, text, text)
         for text, address, kind in [*actions(studio, entry), *([told] if told else [])]
     )
     return Markup('<li class="card">{}<p class="actions">{}</p></li>').format(about(entry), links)

@@ -24,21 +24,18 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h2>{}</h2><p>{}</p>").format(
             _("What can be fetched"),
-            _("Only this uses the network, and only when the button is pressed. Everything else "
-              "works without one."),
+            _("Only this uses the network, and only when the button is pressed. Everything else works without one."),
         )
-    )  # fmt: skip
+    )
     listed = gr.HTML(fetchable())
     with gr.Row():
         name = gr.Dropdown(away(), value=None, label=_("what to fetch"))
         go = gr.Button(_("Fetch"), variant="primary")
     watch = Watch(studio, lambda studio, job: fetched(job), ("fetch",))
-    gr.HTML(same_thing("souron doctor\nsouron fetch --list", "import souron.hub.doctor\n"
-                       "souron.hub.doctor.diagnose()"))  # fmt: skip
+    gr.HTML(same_thing("souron doctor\nsouron fetch --list", "import souron.hub.doctor\nsouron.hub.doctor.diagnose()"))
 
     studio.opened(
-        lambda query: [found(studio), fetchable(), wanted_first(query.get("name", ""))],
-        [checked, listed, name],
+        lambda query: [found(studio), fetchable(), wanted_first(query.get("name", ""))], [checked, listed, name]
     )
 
     def fetch(wanted: str | None) -> str:
@@ -46,9 +43,8 @@ def page(studio: Studio) -> None:
 
     watch.follow(go.click(studio.says(fetch), name, watch.job, show_progress="hidden"))
     watch.result.change(
-        studio.says(lambda: [fetchable(), gr.update(choices=away())]), None, [listed, name],
-        show_progress="hidden",
-    )  # fmt: skip
+        studio.says(lambda: [fetchable(), gr.update(choices=away())]), None, [listed, name], show_progress="hidden"
+    )
 
 
 def found(studio: Studio) -> Markup:
@@ -89,7 +85,5 @@ def wanted_first(name: str) -> Any:
 
 def fetched(job: Job) -> Markup:
     there: Mapping[str, Any] = (job.result or {}).get("fetched", {})
-    lines = Markup("").join(
-        Markup("<li>{}: <code>{}</code></li>").format(name, path) for name, path in there.items()
-    )
+    lines = Markup("").join(Markup("<li>{}: <code>{}</code></li>").format(name, path) for name, path in there.items())
     return Markup("<ul>{}</ul>").format(lines)

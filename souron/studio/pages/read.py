@@ -28,22 +28,24 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Ask a long text"),
-            _("The sentences that answer come first, word for word and with their positions; the "
-              "answer of a language model comes second. The text stays on this computer."),
+            _(
+                "The sentences that answer come first, word for word and with their positions; the "
+                "answer of a language model comes second. The text stays on this computer."
+            ),
         )
-    )  # fmt: skip
+    )
     with gr.Row():
         typed = gr.Textbox(label=_("text"), lines=8, max_lines=16)
         sent_file = upload_names.received(
-            gr.File(label=_("or a file ({ends})").format(ends=", ".join(Text.formats)),
-                    file_types=list(Text.formats))
-        )  # fmt: skip
+            gr.File(label=_("or a file ({ends})").format(ends=", ".join(Text.formats)), file_types=list(Text.formats))
+        )
     question = gr.Textbox(label=_("your question"), lines=1, max_lines=4)
     speaker = gr.Dropdown([], value=None, label=_("who answers in a sentence"))
     go = gr.Button(_("Ask"), variant="primary")
     watch = Watch(studio, outcome, ("ask",))
-    gr.HTML(same_thing('souron ask guide.txt "..." passages=5',
-                       'import souron\nsouron.ask("guide.txt", "...", passages=5)'))  # fmt: skip
+    gr.HTML(
+        same_thing('souron ask guide.txt "..." passages=5', 'import souron\nsouron.ask("guide.txt", "...", passages=5)')
+    )
 
     def ask(text: str, file: str | None, asked: str, model: str | None) -> str:
         words = asking(text, file, asked, model or NOBODY)
@@ -77,8 +79,7 @@ def asking(text: str, file: str | None, question: str, model: str) -> list[str]:
     if not question.strip():
         raise UserError("nothing given", _("no question was asked yet"), expected=_("a question"))
     path = Path(file) if file else upload_names.typed(text)
-    return ["ask", f"passages={PASSAGES}", *([f"model={model}"] if model else []), "--",
-            str(path), question.strip()]  # fmt: skip
+    return ["ask", f"passages={PASSAGES}", *([f"model={model}"] if model else []), "--", str(path), question.strip()]
 
 
 def outcome(studio: Studio, job: Job) -> Markup:
@@ -99,7 +100,5 @@ def outcome(studio: Studio, job: Job) -> Markup:
     )
     remark = _("Marked words occur in none of the passages.")
     notes = [remark] if reading.unsupported else reading.notes()
-    line = Markup('<p class="faint">{} {}</p>').format(
-        reading.share(), units.seconds(reading.seconds)
-    )
+    line = Markup('<p class="faint">{} {}</p>').format(reading.share(), units.seconds(reading.seconds))
     return html + remarks(notes) + line

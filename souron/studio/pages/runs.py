@@ -28,8 +28,7 @@ def page(studio: Studio) -> None:
 
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
-            _("Runs"),
-            _("What was trained and compared here. What is deleted goes to this computer's bin."),
+            _("Runs"), _("What was trained and compared here. What is deleted goes to this computer's bin.")
         )
     )
     outcome = gr.HTML()
@@ -72,27 +71,14 @@ class Shown:
                 self.rename = gr.Button(_("Rename"), **NARROW)
             self.delete = Confirm(_("Delete …"), _("Into the bin"))
             self.report = gr.HTML()
-        self.parts = [
-            self.column,
-            self.facts,
-            self.go_on,
-            self.delete.column,
-            self.name,
-            self.report,
-        ]
+        self.parts = [self.column, self.facts, self.go_on, self.delete.column, self.name, self.report]
 
         says = studio.says
         self.changes = [
             self.go_on.click(says(self.start), self.run, outcome, **QUIET),
-            self.rename.click(
-                says(self.give_name), [self.run, self.name], [outcome, self.run], **QUIET
-            ),
-            self.name.submit(
-                says(self.give_name), [self.run, self.name], [outcome, self.run], **QUIET
-            ),
-            self.delete.connect(
-                says, self.ask_to_delete, self.to_bin, [self.run], [outcome, self.run]
-            ),
+            self.rename.click(says(self.give_name), [self.run, self.name], [outcome, self.run], **QUIET),
+            self.name.submit(says(self.give_name), [self.run, self.name], [outcome, self.run], **QUIET),
+            self.delete.connect(says, self.ask_to_delete, self.to_bin, [self.run], [outcome, self.run]),
         ]
 
     def draw(self, run: str) -> list[Any]:
@@ -131,9 +117,7 @@ class Shown:
             trash.refuse_used(self.studio.jobs, found.folder)
             words = [verb(found), f"resume={found.folder}"]
             job = self.studio.jobs.start(words, self.studio.language)
-        link = Markup('<a href="{}">{}</a>').format(
-            self.studio.url(verb(found), job=job.id), _("Watch it")
-        )
+        link = Markup('<a href="{}">{}</a>').format(self.studio.url(verb(found), job=job.id), _("Watch it"))
         return status(_("{name} was resumed.").format(name=found.name), link)
 
     def give_name(self, run: str, name: str) -> list[Any]:
@@ -208,13 +192,7 @@ class Work:
         if not jobs:
             return Markup("<p>{}</p>").format(_("There are no jobs."))
         rows = [
-            (
-                state_name(job, state),
-                called(job),
-                moment(job.made),
-                self.link(job),
-            )
-            for job, state in jobs[:MOST_ROWS]
+            (state_name(job, state), called(job), moment(job.made), self.link(job)) for job, state in jobs[:MOST_ROWS]
         ]
         return table((_("state"), _("work"), _("when"), _("page")), rows, _("newest first"))
 
@@ -248,8 +226,7 @@ class Work:
         over = [job for job in jobs if job.state not in ALIVE and not job.estimates]
         for job in over:
             job.forget()
-        return status(_("{count} jobs are out of the list; what they made stays.").format(
-            count=len(over)))  # fmt: skip
+        return status(_("{count} jobs are out of the list; what they made stays.").format(count=len(over)))
 
 
 def called(job: Job) -> str:

@@ -227,9 +227,7 @@ class Form:
             for name, texts in said.items()
         }
         values: list[Any] = []
-        for field, text in zip(
-            self.fields.values(), command_form.held(self.fields, lines), strict=True
-        ):
+        for field, text in zip(self.fields.values(), command_form.held(self.fields, lines), strict=True):
             count = len(self.slots[field.name])
             if self._is_typed(field):
                 values += [*said[self.first], *[""] * count][:count]

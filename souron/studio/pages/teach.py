@@ -77,13 +77,17 @@ def parts() -> Markup:
         choose=_("Choose pictures"),
         drop=_("or drop pictures here"),
         four=_("4. Keep it"),
-        why=_("It becomes a run like any other: with a report, to be used, compared and exported. "
-              "Its pictures are kept with it."),
+        why=_(
+            "It becomes a run like any other: with a report, to be used, compared and exported. "
+            "Its pictures are kept with it."
+        ),
         name=_("name"),
-        keep=_("Show the computer two things or more, and it learns to distinguish them. The "
-               "pictures do not leave this computer, and are deleted when you leave this page, "
-               "unless you keep them."),
-    )  # fmt: skip
+        keep=_(
+            "Show the computer two things or more, and it learns to distinguish them. The "
+            "pictures do not leave this computer, and are deleted when you leave this page, "
+            "unless you keep them."
+        ),
+    )
 
 
 def said() -> dict[str, str]:
@@ -93,9 +97,11 @@ def said() -> dict[str, str]:
         "called": _("name of the class"),
         "whose": _("Several people or patients?"),
         "person": _("who is on the pictures that you bring next"),
-        "why": _("Pictures of one person or patient then never lie on both sides: it is tested "
-                 "on others than those it was trained on. Change it before you bring the next "
-                 "person's pictures."),
+        "why": _(
+            "Pictures of one person or patient then never lie on both sides: it is tested "
+            "on others than those it was trained on. Change it before you bring the next "
+            "person's pictures."
+        ),
         "choose": _("Choose pictures"),
         "drop": _("or drop them here"),
         "film": _("Film"),
@@ -109,8 +115,7 @@ def said() -> dict[str, str]:
         "no_camera": _("There is no camera, or it may not be used: allow it in the browser."),
         "names": _("Give each class a name of its own."),
         "need": _("Bring at least two pictures of each class."),
-        "few": _("It can learn now. With {few} pictures or more of each class it learns "
-                 "better.").format(few=2 * FEW),
+        "few": _("It can learn now. With {few} pictures or more of each class it learns better.").format(few=2 * FEW),
         "ready": _("It can learn now."),
         "learning": _("It is learning … ({seconds} s)"),
         "learnt": _("It has learnt. Show it something new."),
@@ -123,4 +128,4 @@ def said() -> dict[str, str]:
         "use": _("Use it"),
         "report": _("Read the report"),
         "failed": _("This did not work. Is the studio still running?"),
-    }  # fmt: skip
+    }

@@ -48,31 +48,33 @@ def page(studio: Studio) -> None:
     further = {name: field for name, field in known.items() if name not in HERE}
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            system = gr.Dropdown(
-                list(registry.entries()), value=DEFAULT["system"], label=_("system")
-            )
+            system = gr.Dropdown(list(registry.entries()), value=DEFAULT["system"], label=_("system"))
             size = gr.Dropdown(
-                sizes_of(DEFAULT["system"]), value="small", label=_("size"),
+                sizes_of(DEFAULT["system"]),
+                value="small",
+                label=_("size"),
                 info=_("tiny to try, small for a laptop, the others as published"),
-            )  # fmt: skip
+            )
             data = gr.Dropdown(
-                [], value=DEFAULT["data"], allow_custom_value=True, label=_("data"),
-                info=known["data"].help,
-            )  # fmt: skip
+                [], value=DEFAULT["data"], allow_custom_value=True, label=_("data"), info=known["data"].help
+            )
             budget = gr.Dropdown(
-                naming.budgets(BUDGETS), value=DEFAULT["budget"], allow_custom_value=True,
-                label=_("budget"), info=_("or one of your own, such as 90s, 3min or 10ep"),
-            )  # fmt: skip
+                naming.budgets(BUDGETS),
+                value=DEFAULT["budget"],
+                allow_custom_value=True,
+                label=_("budget"),
+                info=_("or one of your own, such as 90s, 3min or 10ep"),
+            )
             start = gr.Radio(
-                starts(DEFAULT["system"], "small"), value="scratch", label=_("where it starts"),
+                starts(DEFAULT["system"], "small"),
+                value="scratch",
+                label=_("where it starts"),
                 info=whence(DEFAULT["system"], "small"),
-            )  # fmt: skip
+            )
             with gr.Accordion(_("More options"), open=False):
                 own = taken(DEFAULT["system"], further)
                 more = [field.widget(visible=name in own) for name, field in further.items()]
-                config = gr.Textbox(
-                    "", label=_("fields of the system's Config"), placeholder="rate=0.01 width=32"
-                )
+                config = gr.Textbox("", label=_("fields of the system's Config"), placeholder="rate=0.01 width=32")
             form = [system, size, data, budget, start, config, *more]
             estimate = Estimate(studio, _("Start training"))
         with gr.Column(scale=3, min_width=320):
@@ -106,9 +108,7 @@ def page(studio: Studio) -> None:
     )
 
 
-def filled(
-    studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, command_form.Field]
-) -> list[Any]:
+def filled(studio: Studio, query: Mapping[str, str], id: str, further: Mapping[str, command_form.Field]) -> list[Any]:
     """Return the form's initial values, from the address or else from the job shown."""
     import gradio as gr
 
@@ -118,13 +118,16 @@ def filled(
     if verb != "train" or not names:
         data: dict[str, Any] = {"value": query["data"]} if query.get("data") else {}
         return [
-            *named(query.get("system", "")), gr.update(choices=offered, **data), gr.skip(),
-            gr.skip(), gr.skip(), *command_form.told(query, list(further)),
-        ]  # fmt: skip
+            *named(query.get("system", "")),
+            gr.update(choices=offered, **data),
+            gr.skip(),
+            gr.skip(),
+            gr.skip(),
+            *command_form.told(query, list(further)),
+        ]
     entry, size = registry.find(names[0])
     says = {"pretrained": options.get("pretrained") == "true", "freeze": "freeze" in options}
-    start = max((name for name, said in STARTS.items() if says | said == says),
-                key=lambda name: len(STARTS[name]))  # fmt: skip
+    start = max((name for name, said in STARTS.items() if says | said == says), key=lambda name: len(STARTS[name]))
     own = {*further, *HERE}
     return [
         *named(names[0]),
@@ -207,9 +210,7 @@ def described(name: str) -> Markup:
     return Markup('<div class="card">{}</div>').format(lecture.about(registry.find(name)[0], "h2"))
 
 
-def asked(
-    values: tuple[Any, ...], further: Mapping[str, command_form.Field]
-) -> tuple[str, dict[str, Any], list[str]]:
+def asked(values: tuple[Any, ...], further: Mapping[str, command_form.Field]) -> tuple[str, dict[str, Any], list[str]]:
     """Return the system, the options and the config's fields of the form. Raises UserError."""
     system, size, data, budget, start, config, *more = values
     entry, _size = registry.find(system)
@@ -218,9 +219,7 @@ def asked(
     return registry.full_name(entry, size or "small"), options, (config or "").split()
 
 
-def line(
-    studio: Studio, values: tuple[Any, ...], further: Mapping[str, command_form.Field]
-) -> list[str]:
+def line(studio: Studio, values: tuple[Any, ...], further: Mapping[str, command_form.Field]) -> list[str]:
     """Return the words of the command.
 
     Raises UserError for data outside of the roots, and for weights that are not on this computer.
@@ -275,9 +274,7 @@ def outcome(studio: Studio, job: Job) -> str:
         _("What came out"),
         remarks(made.notes if made else result.get("notes") or ()),
         table(heads, rows, _("on unseen cases")) if rows else "",
-        _(
-            "{time} of training (estimated {foretold}), {memory} of memory (estimated {thought})"
-        ).format(
+        _("{time} of training (estimated {foretold}), {memory} of memory (estimated {thought})").format(
             time=units.seconds(spent.get("seconds", 0)),
             foretold=units.seconds(foretold.get("seconds", 0)),
             memory=units.size(spent.get("bytes", 0)),

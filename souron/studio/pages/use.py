@@ -27,10 +27,12 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("Use what was trained"),
-            _("Ask a run, or a system that comes ready trained, about something of your own. It "
-              "stays on this computer."),
+            _(
+                "Ask a run, or a system that comes ready trained, about something of your own. It "
+                "stays on this computer."
+            ),
         )
-    )  # fmt: skip
+    )
     chosen = gr.Dropdown([], value=None, label=_("run or system"))
 
     empty = gr.HTML()
@@ -98,9 +100,7 @@ def ready() -> list[tuple[str, str]]:
     found = []
     for entry in registry.entries().values():
         names = [registry.full_name(entry, size) for size in entry.weights]
-        found += [
-            (f"{name} – {_('published weights')}", name) for name in names if fetch.where(name)
-        ]
+        found += [(f"{name} – {_('published weights')}", name) for name in names if fetch.where(name)]
         if zoo.where(entry.name):
             found.append((f"{entry.name} – {_('ready trained')}", entry.name))
         if not entry.needs_fit:

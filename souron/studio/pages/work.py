@@ -7,14 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from souron.studies.work import own_tasks, tables, titles
-from souron.studio.shared import (
-    QUIET,
-    Studio,
-    command,
-    here,
-    record_html,
-    same_thing,
-)
+from souron.studio.shared import QUIET, Studio, command, here, record_html, same_thing
 from souron.utils.messages import N_, UserError, _, language
 
 TITLE = N_("Work")
@@ -30,22 +23,30 @@ def page(studio: Studio) -> None:
     gr.HTML(
         Markup("<h1>{}</h1><p>{}</p>").format(
             _("How much of your work can language models do?"),
-            _("Each tile is a task of an occupation; its colour and sign say whether a language "
-              "model, alone or with software built on it, might halve the time that it takes."),
+            _(
+                "Each tile is a task of an occupation; its colour and sign say whether a language "
+                "model, alone or with software built on it, might halve the time that it takes."
+            ),
         )
-    )  # fmt: skip
+    )
     with gr.Row():
         chosen = gr.Dropdown(
-            occupations(), value=USUAL, label=_("occupation"), allow_custom_value=True,
-            info=_("choose, or type a name, such as: dentist, 看護師"), filterable=True,
-        )  # fmt: skip
+            occupations(),
+            value=USUAL,
+            label=_("occupation"),
+            allow_custom_value=True,
+            info=_("choose, or type a name, such as: dentist, 看護師"),
+            filterable=True,
+        )
         everything = gr.Button(_("All occupations together"))
     with gr.Accordion(_("Your own tasks"), open=False):
         own = gr.Textbox(
-            label=_("tasks, a line each, in English or Japanese"), lines=5, max_lines=15,
+            label=_("tasks, a line each, in English or Japanese"),
+            lines=5,
+            max_lines=15,
             max_length=MOST_LETTERS,
             placeholder="Take impressions of teeth.\n治療計画を患者に説明する。",
-        )  # fmt: skip
+        )
         rate = gr.Button(_("Rate these tasks"), variant="primary")
     shown = gr.HTML()
     same = gr.HTML()

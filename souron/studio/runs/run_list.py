@@ -24,8 +24,7 @@ from souron.utils import files, units
 from souron.utils.messages import LANGUAGES, UserError, _, language
 
 MOST_BYTES = {".yaml": 10**6, ".json": 2 * 10**7}  # of a file
-WANTED = ("system", "systems", "data", "rows", "measures", "sentence", "outcome", "notes",
-          "translated")  # fmt: skip
+WANTED = ("system", "systems", "data", "rows", "measures", "sentence", "outcome", "notes", "translated")
 LONGEST = 200  # characters of a text from a file
 MOST_NOTES = 20
 
@@ -236,9 +235,7 @@ def _load(path: Path) -> Mapping[str, Any]:
 @lru_cache(4096)
 def _parsed(path: Path, size: int, *_mark: int) -> Mapping[str, Any]:
     if size > MOST_BYTES[path.suffix]:
-        raise ValueError(
-            _("{file} has {size}, which is too much").format(file=path.name, size=units.size(size))
-        )
+        raise ValueError(_("{file} has {size}, which is too much").format(file=path.name, size=units.size(size)))
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -41,11 +41,10 @@ def facts(studio: Studio, run: Run, busy: Job | None) -> Markup:
     """Return the facts of a run, and links to next steps."""
     links = Markup("").join(
         Markup('<a class="{}" href="{}"{}>{}</a>').format(
-            "" if place else "first", address, Markup(" download") if "/export/" in address else "",
-            text,
+            "" if place else "first", address, Markup(" download") if "/export/" in address else "", text
         )
         for place, (text, address) in enumerate(ways(studio, run))
-    )  # fmt: skip
+    )
     lines = [run.why and _("It is damaged: {why}").format(why=run.why), run.sentence]
     if busy is not None:
         told = naming.job(busy.words, busy.meant)
@@ -55,11 +54,7 @@ def facts(studio: Studio, run: Run, busy: Job | None) -> Markup:
         run_list.task_name(run.task),
         Markup("").join(Markup("<p>{}</p>").format(line) for line in lines if line),
         remarks([*run_list.changed(run), *run.notes]),
-        table(
-            heads()[1:],
-            [row(studio, run, busy if run.state == "unfinished" else None)[1:]],
-            _("this run"),
-        ),
+        table(heads()[1:], [row(studio, run, busy if run.state == "unfinished" else None)[1:]], _("this run")),
         links,
     )
 
@@ -91,22 +86,18 @@ def report(studio: Studio, run: Run) -> Markup:
     drawn = ["timelapse.webp", *reversed(some(run.folder, "pictures/*/grid.png", MOST_IMAGES))]
     for name in drawn:
         if address := studio.address(run.folder / name):
-            about = (
-                _("how it learnt to generate")
-                if name == "timelapse.webp"
-                else _("what it generated")
-            )
+            about = _("how it learnt to generate") if name == "timelapse.webp" else _("what it generated")
             parts.append(
                 Markup(
-                    '<figure><img class="pixels" loading="lazy" src="{}" alt="{}">'
-                    "<figcaption>{}</figcaption></figure>"
+                    '<figure><img class="pixels" loading="lazy" src="{}" alt="{}"><figcaption>{}</figcaption></figure>'
                 ).format(address, about, name)
             )
     if card := text_of(run.folder / "card.md"):
         parts.append(
-            Markup('<details><summary>{}</summary><pre class="log" tabindex="0">{}</pre></details>')
-            .format(_("Its card"), card)
-        )  # fmt: skip
+            Markup('<details><summary>{}</summary><pre class="log" tabindex="0">{}</pre></details>').format(
+                _("Its card"), card
+            )
+        )
     return Markup("").join(parts)
 
 
@@ -168,8 +159,7 @@ def verb(run: Run) -> str:
 
 
 def heads() -> tuple[str, ...]:
-    return (_("name"), _("system"), _("data"), _("measure"), _("when"), _("trained"), _("size"),
-            _("state"))  # fmt: skip
+    return (_("name"), _("system"), _("data"), _("measure"), _("when"), _("trained"), _("size"), _("state"))
 
 
 def row(studio: Studio, run: Run, busy: Job | None = None) -> tuple[Any, ...]:
@@ -194,11 +184,7 @@ def moment(seconds: float) -> Markup:
 
 
 def run_state(run: Run) -> str:
-    return {
-        "finished": _("finished"),
-        "unfinished": _("not finished"),
-        "damaged": _("damaged"),
-    }[run.state]
+    return {"finished": _("finished"), "unfinished": _("not finished"), "damaged": _("damaged")}[run.state]
 
 
 def all_runs(studio: Studio, wanted: str = "") -> Markup:
@@ -209,11 +195,7 @@ def all_runs(studio: Studio, wanted: str = "") -> Markup:
             _("No run matches.") if wanted.strip() else _("Nothing was trained here yet.")
         )
     rows = [
-        row(
-            studio,
-            run,
-            trash.user_of(studio.jobs, run.folder) if run.state == "unfinished" else None,
-        )
+        row(studio, run, trash.user_of(studio.jobs, run.folder) if run.state == "unfinished" else None)
         for run in found[:MOST_ROWS]
     ]
     caption = _("{count} runs").format(count=units.whole(len(found)))
@@ -232,19 +214,20 @@ def listing(studio: Studio, wanted: str = "") -> Markup:
 def other_results(studio: Studio, wanted: str = "") -> Markup:
     """Return the pages of tours, audits, exams and checked answers, newest first."""
     rows = [
-        (Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(address, page.name),
-         kind_of(page), moment(page.made))
+        (
+            Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(address, page.name),
+            kind_of(page),
+            moment(page.made),
+        )
         for page in run_list.pages(studio.project)
         if has_all(f"{page.name} {page.kind} {kind_of(page)}", wanted)
         if (address := studio.address(in_own_language(studio, page.file)))
-    ]  # fmt: skip
+    ]
     if not rows:
         return Markup()
     caption = _("{count} results").format(count=units.whole(len(rows)))
     heads = (_("name"), _("what it is"), _("when"))
-    return Markup("<h3>{}</h3>").format(_("Other results")) + table(
-        heads, rows[:MOST_ROWS], caption
-    )
+    return Markup("<h3>{}</h3>").format(_("Other results")) + table(heads, rows[:MOST_ROWS], caption)
 
 
 def in_own_language(studio: Studio, file: Path) -> Path:

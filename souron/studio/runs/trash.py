@@ -41,9 +41,7 @@ def refuse_used(jobs: Jobs, folder: Path) -> None:
     if job is not None:
         raise UserError(
             "in use",
-            _("a job works with {name}: {words}").format(
-                name=folder.name, words=naming.job(job.words, job.meant)
-            ),
+            _("a job works with {name}: {words}").format(name=folder.name, words=naming.job(job.words, job.meant)),
             expected=_("a folder that no job works with"),
             fix=_("stop the job first, or wait for it"),
             exit=5,
@@ -103,9 +101,7 @@ def _cannot_rename(folder: Path, target: Path, error: OSError) -> UserError:
         )
     return UserError(
         "disk",
-        _("{source} cannot become {target}: {why}").format(
-            source=folder, target=target, why=error.strerror or error
-        ),
+        _("{source} cannot become {target}: {why}").format(source=folder, target=target, why=error.strerror or error),
         expected=_("the right to write there; nothing was changed"),
         exit=4,
     )
@@ -118,9 +114,7 @@ def checked(name: str) -> str:
         raise UserError(
             "name",
             _("{name!r} cannot be a run's name").format(name=name[:LONGEST]),
-            expected=_("letters, numbers, and . _ - after the first; {most} bytes at most").format(
-                most=LONGEST
-            ),
+            expected=_("letters, numbers, and . _ - after the first; {most} bytes at most").format(most=LONGEST),
             fix="cnn-digits-2",
         )
     return name

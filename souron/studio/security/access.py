@@ -44,8 +44,14 @@ QUIET = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-LOUD = ("GRADIO_ALLOWED_PATHS", "GRADIO_ROOT_PATH", "GRADIO_VIBE_MODE", "GRADIO_WATCH_DIRS",
-        "GRADIO_PROFILING", "GRADIO_LOCAL_DEV_MODE")  # fmt: skip
+LOUD = (
+    "GRADIO_ALLOWED_PATHS",
+    "GRADIO_ROOT_PATH",
+    "GRADIO_VIBE_MODE",
+    "GRADIO_WATCH_DIRS",
+    "GRADIO_PROFILING",
+    "GRADIO_LOCAL_DEV_MODE",
+)
 
 # Gradio compiles templates, hence 'unsafe-eval'; an inline script runs if its hash is listed here
 PAGE = (
@@ -101,8 +107,7 @@ ROUTES = [
 MOVED = re.compile(f"/(?:(?:{APPS})(?:/(?:{'|'.join(PAGES[1:])})/+)?)?")
 TOOL = re.compile(rf"/({APPS})/(\w+)/*")  # the address of a study, which has no page of its own
 OF_A_PAGE = {
-    "Permissions-Policy": "camera=(self), microphone=(self), clipboard-write=(self), "
-    "geolocation=(), usb=()",
+    "Permissions-Policy": "camera=(self), microphone=(self), clipboard-write=(self), geolocation=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-DNS-Prefetch-Control": "off",
 }

@@ -154,9 +154,7 @@ def _entries(archive: ZipFile, path: Path) -> list[Entry]:
             raise _refused("link", _("{file} is a link or a device").format(file=name))
         if info.flag_bits & ENCRYPTED:
             raise _refused(
-                "encrypted",
-                _("{file} needs a password").format(file=path.name),
-                expected=_("a zip without a password"),
+                "encrypted", _("{file} needs a password").format(file=path.name), expected=_("a zip without a password")
             )
         if not name.endswith("/"):
             name = re.sub(r"^(\./)+", "", name)
@@ -167,8 +165,10 @@ def _entries(archive: ZipFile, path: Path) -> list[Entry]:
 def _names(infos: Sequence[ZipInfo]) -> list[str]:
     """Decode the names: UTF-8 where the zip says so, all others in one common encoding."""
     marked = [bool(info.flag_bits & UTF8) for info in infos]
-    raw = [info.orig_filename.encode("utf-8" if utf else "cp437", "surrogateescape")
-           for info, utf in zip(infos, marked, strict=True)]  # fmt: skip
+    raw = [
+        info.orig_filename.encode("utf-8" if utf else "cp437", "surrogateescape")
+        for info, utf in zip(infos, marked, strict=True)
+    ]
     for encoding in ("utf-8", "cp932", "cp437"):
         try:
             return [
@@ -211,9 +211,7 @@ def _take(entries: Sequence[Entry], place: Path, title: str) -> Unpacked:
         free = shutil.disk_usage(place).free // 10**6
         raise UserError(
             "disk",
-            _("cannot write {path}: {why} ({free} MB free)").format(
-                path=place, why=error.strerror or error, free=free
-            ),
+            _("cannot write {path}: {why} ({free} MB free)").format(path=place, why=error.strerror or error, free=free),
             exit=4,
         ) from error
     finally:

@@ -87,8 +87,7 @@ class Likelihood(Chooser):
 
     def remarks(self, questions: Sequence[Item]) -> list[str]:
         count = sum(question.text in self.shortened for question in questions)
-        text = _("The beginning of {count} questions did not fit into the {context} tokens that "
-                 "the model sees.")  # fmt: skip
+        text = _("The beginning of {count} questions did not fit into the {context} tokens that the model sees.")
         return [text.format(count=count, context=self.reader[0].context)] if count else []
 
     def _counted(self, before: str, option: str) -> Tensor:

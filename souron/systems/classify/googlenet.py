@@ -73,12 +73,8 @@ class Inception(nn.Module):
     ) -> None:
         super().__init__()
         self.branch1 = Convolution(inward, point, 1)
-        self.branch2 = nn.Sequential(
-            Convolution(inward, before_3x3, 1), Convolution(before_3x3, middle, 3)
-        )
-        self.branch3 = nn.Sequential(
-            Convolution(inward, before_5x5, 1), Convolution(before_5x5, large, kernel)
-        )
+        self.branch2 = nn.Sequential(Convolution(inward, before_3x3, 1), Convolution(before_3x3, middle, 3))
+        self.branch3 = nn.Sequential(Convolution(inward, before_5x5, 1), Convolution(before_5x5, large, kernel))
         self.branch4 = nn.Sequential(nn.MaxPool2d(3, 1, 1), Convolution(inward, pooled, 1))
 
     def forward(self, x: Tensor) -> Tensor:

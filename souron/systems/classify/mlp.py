@@ -33,11 +33,7 @@ class MLP(Classifier):
     ja = "重みつき和と折れ線の層を重ね、誤差を後ろへ伝えて学ぶ"
     status = "reduced"
     head = "fc"
-    SIZES = {
-        "tiny": Config((32,), 5e-3),
-        "small": Config((512, 256)),
-        "paper": Config(),
-    }
+    SIZES = {"tiny": Config((32,), 5e-3), "small": Config((512, 256)), "paper": Config()}
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)

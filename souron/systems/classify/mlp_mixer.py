@@ -83,10 +83,7 @@ class MLPMixer(Classifier):
         "l16": Config(24, 1024, 512, 4096),
         "h14": Config(32, 1280, 640, 5120, 14),
     }
-    WEIGHTS = {
-        "b16": "timm:mixer_b16_224.goog_in21k_ft_in1k",
-        "l16": "timm:mixer_l16_224.goog_in21k_ft_in1k",
-    }
+    WEIGHTS = {"b16": "timm:mixer_b16_224.goog_in21k_ft_in1k", "l16": "timm:mixer_l16_224.goog_in21k_ft_in1k"}
 
     def __init__(self, config: Config, spec: Spec):
         super().__init__(config, spec)

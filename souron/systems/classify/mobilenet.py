@@ -25,16 +25,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from souron.blocks.mobilenet import (
-    LAST,
-    STEM,
-    V3,
-    InvertedResidual,
-    eights,
-    layers_of,
-    v2,
-    v3_layers,
-)
+from souron.blocks.mobilenet import LAST, STEM, V3, InvertedResidual, eights, layers_of, v2, v3_layers
 from souron.tasks.classify import Classifier, Spec
 
 FLAT = re.compile(r"(features\.\d+\.)conv\.(\d)\.(\w+)")  # V2's published name of a projection

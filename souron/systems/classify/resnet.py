@@ -124,8 +124,7 @@ class ResNet(Classifier):
     def stages(self) -> list[nn.Sequential]:
         """Return the layers in stages of 1/2, 1/4, ..., 1/32 of the side, see ``hub.backbones``."""
         stages = [nn.Sequential(self.conv1, self.bn1, nn.ReLU())]
-        stages += [nn.Sequential(self.get_submodule(f"layer{n + 1}"))
-                   for n in range(len(self.config.depths))]  # fmt: skip
+        stages += [nn.Sequential(self.get_submodule(f"layer{n + 1}")) for n in range(len(self.config.depths))]
         stages[1].insert(0, nn.MaxPool2d(3, 2, 1))
         return stages
 

@@ -36,22 +36,14 @@ class Timm(Classifier):
     ja = "ライブラリ timm が集めた千を超える画像モデルを、名前で呼び出して使う"
     status = "pretrained"
     channels_last = True
-    SIZES = {
-        "tiny": Config("test_efficientnet", 1e-2),
-        "small": Config("regnetx_002", 5e-3),
-    }
-    WEIGHTS = {
-        "tiny": "timm:test_efficientnet.r160_in1k",
-        "small": "timm:regnetx_002.pycls_in1k",
-    }
+    SIZES = {"tiny": Config("test_efficientnet", 1e-2), "small": Config("regnetx_002", 5e-3)}
+    WEIGHTS = {"tiny": "timm:test_efficientnet.r160_in1k", "small": "timm:regnetx_002.pycls_in1k"}
 
     def __init__(self, config: Config, spec: Spec):
         """Raise UserError if timm has no network of that name, or none that fits."""
         super().__init__(config, spec)
         self.about = look_up(config.backbone)
-        self.backbone = timm.create_model(
-            config.backbone, in_chans=spec.channels, num_classes=len(spec.labels)
-        )
+        self.backbone = timm.create_model(config.backbone, in_chans=spec.channels, num_classes=len(spec.labels))
         fixed = self.about.fixed_input_size
         self.side = self.about.input_size[-1] if fixed else max(32, spec.side)
 
@@ -94,9 +86,7 @@ def look_up(backbone: str) -> Any:
     near = difflib.get_close_matches(backbone, usable, 3, 0.5)
     raise UserError(
         "backbone",
-        _("timm has no network named {name!r} that ends in one layer for the labels").format(
-            name=backbone
-        ),
+        _("timm has no network named {name!r} that ends in one layer for the labels").format(name=backbone),
         expected=", ".join(near) or "resnet18, convnext_tiny, vit_base_patch16_224, ...",
         fix=f"backbone={near[0]}" if near else "backbone=resnet18",
     )

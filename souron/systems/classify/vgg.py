@@ -51,10 +51,7 @@ class VGG(Classifier):
         "16": Config(),
         "19": Config((2, 2, 4, 4, 4)),
     }
-    WEIGHTS = {
-        "16": "torchvision:VGG16_Weights.IMAGENET1K_V1",
-        "19": "torchvision:VGG19_Weights.IMAGENET1K_V1",
-    }
+    WEIGHTS = {"16": "torchvision:VGG16_Weights.IMAGENET1K_V1", "19": "torchvision:VGG19_Weights.IMAGENET1K_V1"}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)

@@ -40,20 +40,14 @@ class BERT(TextClassifier):
     ja = "どの単語も前後すべての単語を見て、文章全体の分類を決める Transformer"
     status = "reduced"
     clip = 1.0
-    SIZES = {
-        "tiny": Config(32, 1, 2, 64),
-        "small": Config(),
-        "base": Config(768, 12, 12, 512, rate=1e-4),
-    }
+    SIZES = {"tiny": Config(32, 1, 2, 64), "small": Config(), "base": Config(768, 12, 12, 512, rate=1e-4)}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         if config.width % config.heads:
             raise UserError(
                 "config",
-                _("width={width} does not divide by heads={heads}").format(
-                    width=config.width, heads=config.heads
-                ),
+                _("width={width} does not divide by heads={heads}").format(width=config.width, heads=config.heads),
             )
         self.token = nn.Embedding(spec.vocabulary, config.width)
         self.place = nn.Embedding(config.context, config.width)
@@ -72,8 +66,7 @@ class BERT(TextClassifier):
         return tokens_of(self.tokenizer, texts, self.config.context)
 
     def cut(self, texts: Sequence[str]) -> int:
-        return sum(len(found) >= self.config.context
-                   for found in self.tokenizer.encode_many(list(texts)))  # fmt: skip
+        return sum(len(found) >= self.config.context for found in self.tokenizer.encode_many(list(texts)))
 
     @property
     def tokenizer(self) -> Any:

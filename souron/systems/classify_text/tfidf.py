@@ -88,9 +88,7 @@ class TFIDF(TextClassifier):
 
         def loss() -> Tensor:
             logits = torch.sparse.mm(x, line.T) + bias
-            return F.cross_entropy(logits, label) + line.square().sum() / (
-                2 * self.config.softness * len(label)
-            )
+            return F.cross_entropy(logits, label) + line.square().sum() / (2 * self.config.softness * len(label))
 
         def closure() -> Tensor:
             optimizer.zero_grad()

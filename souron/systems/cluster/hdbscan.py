@@ -128,9 +128,7 @@ def linkage(edges: list[Edge]) -> list[tuple[int, int, float, int]]:
     return rows
 
 
-def condense(
-    rows: list[tuple[int, int, float, int]], least: int
-) -> list[tuple[int, int, float, int]]:
+def condense(rows: list[tuple[int, int, float, int]], least: int) -> list[tuple[int, int, float, int]]:
     """Return the condensed tree: (cluster, member that leaves it, lambda, points that leave).
 
     A member is a point, below N, or a cluster: N is the root, its parts have larger numbers.

@@ -137,9 +137,7 @@ def chain(points: Tensor, linkage: str) -> Iterator[tuple[int, int, float]]:
         size[kept] += size[gone]
 
 
-def lance_williams(
-    first: Tensor, second: Tensor, apart: Tensor, size: Tensor, a: int, b: int, linkage: str
-) -> Tensor:
+def lance_williams(first: Tensor, second: Tensor, apart: Tensor, size: Tensor, a: int, b: int, linkage: str) -> Tensor:
     """Update the distances (N,) to clusters a and b to those to their union."""
     if linkage == "single":
         return first.minimum(second)

@@ -42,8 +42,7 @@ class KMeans(Clusterer):
 
     def sketch(self) -> list[tuple[str, str, tuple[int, ...]]]:
         centres = tuple(self.centres.shape)
-        return [("centres", "kept", centres), ("distances", "other", centres[:1]),
-                ("nearest centre", "other", (1,))]  # fmt: skip
+        return [("centres", "kept", centres), ("distances", "other", centres[:1]), ("nearest centre", "other", (1,))]
 
     def fit(self, data: Data, run: Run) -> Iterator[Progress]:
         """Run Lloyd's iterations. Raises UserError for fewer distinct points than clusters."""
@@ -84,9 +83,7 @@ def far_apart(points: Tensor, groups: int) -> Tensor:
         if not distance.any():
             raise UserError(
                 "groups",
-                _("{found} different points for {groups} groups").format(
-                    found=len(chosen), groups=groups
-                ),
+                _("{found} different points for {groups} groups").format(found=len(chosen), groups=groups),
                 expected=_("at least one point for each group"),
                 fix=f"groups={len(chosen)}",
                 exit=3,

@@ -60,11 +60,8 @@ class GPT(LanguageModel):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.decoder = Decoder(
-            named(
-                config.structure, spec.vocabulary, config.context, config.layers, config.width,
-                config.heads,
-            )
-        )  # fmt: skip
+            named(config.structure, spec.vocabulary, config.context, config.layers, config.width, config.heads)
+        )
         self.apply(begin)
         if not self.decoder.structure.tied:
             nn.init.normal_(self.decoder.embedding.weight, std=SPREAD)

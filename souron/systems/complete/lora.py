@@ -86,10 +86,11 @@ class LoRA(LanguageModel):
         structure = open_models.structure_by(self.config.model)
         assert structure is not None, "else it is not built"
         tokens = self.context
-        thin = [(f"{half}.0_{target}", "connected", (tokens, width))
-                for target in self.config.targets
-                for half, width in (("a", self.config.rank),
-                                    ("b", len(self.b[f"0_{target}"])))]  # fmt: skip
+        thin = [
+            (f"{half}.0_{target}", "connected", (tokens, width))
+            for target in self.config.targets
+            for half, width in (("a", self.config.rank), ("b", len(self.b[f"0_{target}"])))
+        ]
         return [("published model", "attention", (tokens, structure.width)), *thin]
 
     @property
@@ -129,11 +130,19 @@ class LoRA(LanguageModel):
         weights = {names[name]: weight for name, weight in state.items()}
         files.write_tensors(folder / "adapter_model.safetensors", weights, {})
         modules = sorted({name.split(".")[-3] for name in names.values()})
-        files.write_json(folder / "adapter_config.json", {
-            "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": self.config.rank,
-            "lora_alpha": self.config.alpha, "lora_dropout": 0.0, "bias": "none",
-            "target_modules": modules, "base_model_name_or_path": self.config.model,
-        })  # fmt: skip
+        files.write_json(
+            folder / "adapter_config.json",
+            {
+                "peft_type": "LORA",
+                "task_type": "CAUSAL_LM",
+                "r": self.config.rank,
+                "lora_alpha": self.config.alpha,
+                "lora_dropout": 0.0,
+                "bias": "none",
+                "target_modules": modules,
+                "base_model_name_or_path": self.config.model,
+            },
+        )
 
     def read_adapter(self, folder: Path) -> None:
         """Read an adapter of ``write_adapter`` or peft. Raises UserError for other shapes."""
@@ -168,9 +177,15 @@ def places(structure: Any) -> dict[str, tuple[str, slice, int]]:
 
 def peft_names(config: Config, layers: int) -> Iterator[tuple[str, str]]:
     """Yield the names of the adapter matrices here and in peft."""
-    block = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj",
-             "out": "self_attn.o_proj", "gate": "mlp.gate_proj", "up": "mlp.up_proj",
-             "down": "mlp.down_proj"}  # fmt: skip
+    block = {
+        "q": "self_attn.q_proj",
+        "k": "self_attn.k_proj",
+        "v": "self_attn.v_proj",
+        "out": "self_attn.o_proj",
+        "gate": "mlp.gate_proj",
+        "up": "mlp.up_proj",
+        "down": "mlp.down_proj",
+    }
     for layer in range(layers):
         for target in config.targets:
             long = f"base_model.model.model.layers.{layer}.{block[target]}"

@@ -97,9 +97,7 @@ class Ngram(LanguageModel):
         end = torch.searchsorted(keys, (before + 1) * size)
         followers = torch.where(known, end - first, 0)
         row = torch.repeat_interleave(followers)
-        entry = first[row] + torch.arange(len(row), device=row.device) - (
-            followers.cumsum(0) - followers
-        )[row]  # fmt: skip
+        entry = first[row] + torch.arange(len(row), device=row.device) - (followers.cumsum(0) - followers)[row]
         found = counts[entry]
         total = torch.zeros(len(before), device=found.device).index_add_(0, row, found)
         seen = followers > 0

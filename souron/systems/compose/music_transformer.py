@@ -23,20 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from souron.blocks.muon import MuonAdamW
-from souron.tasks.compose import (
-    HOLD,
-    LEFT,
-    LEFTS,
-    OWN,
-    PLACE,
-    PLACES,
-    TOKEN,
-    TOKENS,
-    VOICE,
-    Batch,
-    Composer,
-    Spec,
-)
+from souron.tasks.compose import HOLD, LEFT, LEFTS, OWN, PLACE, PLACES, TOKEN, TOKENS, VOICE, Batch, Composer, Spec
 from souron.utils.messages import UserError, _
 
 AT_ONCE = 8  # windows per training step
@@ -127,9 +114,7 @@ class MusicTransformer(Composer):
         if config.width % config.heads or config.context % 8:
             raise UserError(
                 "config",
-                _("width={width} does not divide by heads={heads}").format(
-                    width=config.width, heads=config.heads
-                ),
+                _("width={width} does not divide by heads={heads}").format(width=config.width, heads=config.heads),
                 expected=_("a width of whole heads, and a context of whole eights"),
             )
         width = config.width
@@ -173,10 +158,13 @@ class MusicTransformer(Composer):
         begins = before[..., TOKEN] != HOLD
         sound = torch.where(begins, before[..., TOKEN], before[..., OWN])
         return self.drop(
-            self.sound(sound) + self.begins(begins.long()) + self.own(rows[..., OWN])
-            + self.voice(rows[..., VOICE]) + self.place(rows[..., PLACE])
+            self.sound(sound)
+            + self.begins(begins.long())
+            + self.own(rows[..., OWN])
+            + self.voice(rows[..., VOICE])
+            + self.place(rows[..., PLACE])
             + self.left(rows[..., LEFT])
-        )  # fmt: skip
+        )
 
     def through(self, x: Tensor, caches: list[Cache] | None = None) -> Tensor:
         for number, layer in enumerate(self.layers):

@@ -116,9 +116,7 @@ class FastRCNN(Detector):
     def prepare(self, data: Any) -> Iterator[float]:
         return search_all(data.input)
 
-    def loader(
-        self, data: Any, augment: Callable | None = None, seed: int = 0, device: Any = None
-    ) -> Any:
+    def loader(self, data: Any, augment: Callable | None = None, seed: int = 0, device: Any = None) -> Any:
         """Return a loader whose augmentation also moves the proposals."""
         return super().loader(data, augment and moved_along(augment), seed, device)
 
@@ -187,14 +185,8 @@ class FastRCNN(Detector):
     @torch.inference_mode()
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
         box = proposals(image[0])
-        title, caption = (
-            _("Proposals"),
-            _("the regions of selective search, which is not trained"),
-        )
-        return [
-            Explained(title, caption, box, torch.ones(len(box), device=box.device)),
-            self.surest(image),
-        ]
+        title, caption = (_("Proposals"), _("the regions of selective search, which is not trained"))
+        return [Explained(title, caption, box, torch.ones(len(box), device=box.device)), self.surest(image)]
 
     def example(self) -> None:
         """Run one pass with as many regions as in training, for the table of layers."""

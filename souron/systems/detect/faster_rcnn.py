@@ -70,17 +70,13 @@ class FasterRCNN(RCNN, Detector):
         "resnet50_fpn": Config(1.0, 1.0, 256, 512, (), 1e-4, "resnet50_fpn"),
         "resnet50_fpn_v2": Config(1.0, 1.0, 256, 512, (), 1e-4, "resnet50_fpn_v2"),
         "mobilenet_v3_large_fpn": Config(1.0, 1.0, 256, 512, (), 1e-4, "mobilenet_v3_large_fpn"),
-        "mobilenet_v3_large_320_fpn": Config(
-            1.0, 1.0, 256, 512, (), 1e-4, "mobilenet_v3_large_320_fpn"
-        ),
+        "mobilenet_v3_large_320_fpn": Config(1.0, 1.0, 256, 512, (), 1e-4, "mobilenet_v3_large_320_fpn"),
     }
     WEIGHTS = {
         "resnet50_fpn": "torchvision:FasterRCNN_ResNet50_FPN_Weights.COCO_V1",
         "resnet50_fpn_v2": "torchvision:FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
         "mobilenet_v3_large_fpn": "torchvision:FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1",
-        "mobilenet_v3_large_320_fpn": (
-            "torchvision:FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1"
-        ),
+        "mobilenet_v3_large_320_fpn": ("torchvision:FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1"),
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -112,10 +108,7 @@ class FasterRCNN(RCNN, Detector):
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained]:
         levels = self.pyramid(self.backbone(image))
         [(box, sure)] = self.proposals(self.proposer(levels), self.anchors(levels), image)
-        title, caption = (
-            _("Proposals"),
-            _("the regions with the highest scores of the first network"),
-        )
+        title, caption = (_("Proposals"), _("the regions with the highest scores of the first network"))
         return [Explained(title, caption, box[:SHOWN], sure[:SHOWN]), self.surest(image)]
 
     def example(self) -> None:

@@ -130,10 +130,7 @@ class NanoDet(Detector):
     step = 32
     clip = 35.0
     overlap = 0.6
-    SIZES = {
-        "tiny": Config(8, 32, (1, 1, 1, 1), 5e-3),
-        "small": Config(),
-    }
+    SIZES = {"tiny": Config(8, 32, (1, 1, 1, 1), 5e-3), "small": Config()}
     WEIGHTS = {"small": "package:nanodet"}
     published_from = {"small": "COCO 2017"}
     last_layers = ("outputs",)
@@ -145,14 +142,11 @@ class NanoDet(Detector):
         w, maps = config.width, config.pyramid
         self.first = Convolution(spec.channels, w, 3, 2)
         self.stages = nn.ModuleList(
-            Stage(w * 2**level, blocks, 1 if level == 0 else 2)
-            for level, blocks in enumerate(config.blocks)
+            Stage(w * 2**level, blocks, 1 if level == 0 else 2) for level, blocks in enumerate(config.blocks)
         )
         self.pyramid = Pyramid([4 * w, 8 * w, 16 * w], maps)
         self.heads = nn.ModuleList(Convolution(maps, maps) for _level in range(3))
-        self.outputs = nn.ModuleList(
-            nn.Conv2d(maps, len(spec.labels) + 4 * BINS, 1) for _level in range(3)
-        )
+        self.outputs = nn.ModuleList(nn.Conv2d(maps, len(spec.labels) + 4 * BINS, 1) for _level in range(3))
         for output in self.outputs:
             bias = output.get_parameter("bias")
             nn.init.normal_(output.get_parameter("weight"), 0, 0.01)
@@ -236,10 +230,7 @@ class NanoDet(Detector):
                 "the more confident the better"
             ),
         )
-        return [
-            Explained(title, caption, squares, label[0, on].sigmoid().amax(1)),
-            self.surest(image),
-        ]
+        return [Explained(title, caption, squares, label[0, on].sigmoid().amax(1)), self.surest(image)]
 
 
 def boxes(edge: Tensor, place: Tensor, stride: Tensor) -> Tensor:

@@ -140,9 +140,7 @@ class SSD(Detector):
         "small": Config(0.25, 0.33, 2e-3),
         "300": Config(vgg=True, rate=2e-4, scales=(0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)),
         "lite": Config(0.25, 0.33, 2e-3, backbone="efficientnet_lite"),
-        "lite320_mobilenet_v3_large": Config(
-            rate=1e-3, scales=(0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0), lite=True
-        ),
+        "lite320_mobilenet_v3_large": Config(rate=1e-3, scales=(0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0), lite=True),
         "oid": Config(rate=1e-3, mobilenet=True),
     }
     WEIGHTS = {
@@ -166,10 +164,12 @@ class SSD(Detector):
         maps, labels = self.backbone.maps, 1 + len(spec.labels)
         counts = [len(shape) for shape in self.shapes(len(maps))]
         kernel = 1 if config.mobilenet else 3
-        self.head = nn.ModuleDict({
-            "classification_head": Branch(maps, counts, labels, config.lite, kernel),
-            "regression_head": Branch(maps, counts, 4, config.lite, kernel),
-        })  # fmt: skip
+        self.head = nn.ModuleDict(
+            {
+                "classification_head": Branch(maps, counts, labels, config.lite, kernel),
+                "regression_head": Branch(maps, counts, 4, config.lite, kernel),
+            }
+        )
 
     @classmethod
     def published_spec(cls, size: str) -> Spec | None:
@@ -234,18 +234,15 @@ class SSD(Detector):
         if not self.published_layout:
             return super().detect(image, conf, iou)
         boxes, scores = self(image)
-        return [
-            suppressed(box, score, conf, iou)
-            for box, score in zip(clipped(boxes, image), scores, strict=True)
-        ]
+        return [suppressed(box, score, conf, iou) for box, score in zip(clipped(boxes, image), scores, strict=True)]
 
     def loss(self, batch: Batch) -> Tensor:
         offset, logit, default = self.said(batch.image)
         owner = torch.stack([match(default, truth[:, 1:]) for truth in batch.target])  # (B, A)
         matched = owner >= 0
-        mine = torch.cat([
-            truth[own[own >= 0]] for truth, own in zip(batch.target, owner, strict=True)
-        ])  # (matched boxes, 5)  # fmt: skip
+        mine = torch.cat(
+            [truth[own[own >= 0]] for truth, own in zip(batch.target, owner, strict=True)]
+        )  # (matched boxes, 5)
         wanted = torch.zeros_like(owner)
         wanted[matched] = 1 + mine[:, 0].long()
         label = self.label_loss(logit, wanted)
@@ -278,9 +275,6 @@ class SSD(Detector):
         fit = overlaps(learning, truth[owner[owner >= 0], 1:]).diagonal().clamp(0, 1)
         title, caption = (
             _("Default boxes"),
-            _(
-                "the default boxes that are trained to detect an object: they overlap it by half, "
-                "or most of all"
-            ),
+            _("the default boxes that are trained to detect an object: they overlap it by half, or most of all"),
         )
         return [Explained(title, caption, learning, fit), self.surest(image)]

@@ -50,9 +50,7 @@ class BERTMask(MaskFiller):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.encoder = Encoder(
-            spec.vocabulary, config.context, config.layers, config.width, config.heads, config.drop
-        )
+        self.encoder = Encoder(spec.vocabulary, config.context, config.layers, config.width, config.heads, config.drop)
         self.dense = nn.Linear(config.width, config.width)
         self.norm = nn.LayerNorm(config.width)
         self.bias = nn.Parameter(torch.zeros(spec.vocabulary))

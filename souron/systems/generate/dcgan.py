@@ -71,9 +71,7 @@ class DCGAN(Generator):
             return nn.Conv2d(narrow, wide, kernel, 2, (kernel - 1) // 2, bias=False)
 
         self.generator = nn.Sequential(
-            nn.ConvTranspose2d(config.noise, widths[-1], first, bias=False),
-            nn.BatchNorm2d(widths[-1]),
-            nn.ReLU(),
+            nn.ConvTranspose2d(config.noise, widths[-1], first, bias=False), nn.BatchNorm2d(widths[-1]), nn.ReLU()
         )
         for wide, narrow in pairwise(reversed(widths)):
             self.generator.extend([double(wide, narrow), nn.BatchNorm2d(narrow), nn.ReLU()])
@@ -100,10 +98,7 @@ class DCGAN(Generator):
         for real in batch.image.chunk(self.config.parts):  # (B / parts, C, H, W) in -1..1
             drawn = self.image(self.noise(len(real))).detach()
             # softplus(-a) = -log D and softplus(a) = -log(1 - D), where D = sigmoid(a)
-            yield (
-                "critic",
-                F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(drawn)).mean(),
-            )
+            yield ("critic", F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(drawn)).mean())
             drawn = self.image(self.noise(len(real)))
             yield "generator", F.softplus(-self.critic(drawn)).mean()
 

@@ -72,9 +72,7 @@ class DDPM(Generator):
         self.kept = (linear() if config.schedule == "linear" else cosine()).tolist()  # a_t^2
         channels = spec.channels * config.patch**2
         widths = [config.width * multiple for multiple in config.multiples]
-        self.network = UNet(
-            channels, channels, widths, config.layers, (1,), self.classes, config.dropout
-        )
+        self.network = UNet(channels, channels, widths, config.layers, (1,), self.classes, config.dropout)
         self.average = follower(self.network)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -106,9 +104,7 @@ class DDPM(Generator):
         step = torch.full_like(label, t)
         if guidance and self.classes:
             none = torch.full_like(label, self.classes)
-            both = self.find(
-                self.average, noisy.repeat(2, 1, 1, 1), step.repeat(2), torch.cat([label, none])
-            )
+            both = self.find(self.average, noisy.repeat(2, 1, 1, 1), step.repeat(2), torch.cat([label, none]))
             wanted, free = both.float().chunk(2)
             noise = wanted + guidance * (wanted - free)
         else:
@@ -122,9 +118,7 @@ class DDPM(Generator):
         noise: Noise,
         label: Tensor,
         *,
-        sampler: Annotated[
-            str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))
-        ] = "dpm",
+        sampler: Annotated[str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))] = "dpm",
         steps: Annotated[int, Choice(N_("how often the network is evaluated"), 1, 1000)] = 20,
         guidance: Annotated[
             float, Choice(N_("how closely to follow the class; 0 as trained (prompts: 1)"), 0, 20)

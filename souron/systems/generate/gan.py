@@ -98,10 +98,7 @@ class GAN(Generator):
         real = batch.image.flatten(1)  # (B, C * H * W) in -1..1
         drawn = self.generator(self.noise(len(real))).detach()
         # softplus(-a) = -log D and softplus(a) = -log(1 - D), where D = sigmoid(a)
-        yield (
-            "critic",
-            F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(drawn)).mean(),
-        )
+        yield ("critic", F.softplus(-self.critic(real)).mean() + F.softplus(self.critic(drawn)).mean())
         yield "generator", F.softplus(-self.critic(self.generator(self.noise(len(real))))).mean()
 
     def noise(self, count: int) -> Tensor:

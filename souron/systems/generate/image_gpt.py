@@ -161,10 +161,7 @@ class ImageGPT(Generator):
 
     def nearest(self, colours: Tensor) -> Tensor:
         """Return the nearest cluster (N,) of colours (N, C) in 0..255."""
-        return torch.cat([
-            (some[:, None] - self.palette).square().sum(-1).argmin(1)
-            for some in colours.split(AT_ONCE)
-        ])  # fmt: skip
+        return torch.cat([(some[:, None] - self.palette).square().sum(-1).argmin(1) for some in colours.split(AT_ONCE)])
 
     def tokens(self, image: Tensor) -> Tensor:
         """Convert images (B, C, H, W) in -1..1 to tokens (B, T)."""
@@ -203,9 +200,7 @@ class ImageGPT(Generator):
         return self.read(before, cache, done)
 
     @torch.no_grad()
-    def growing(
-        self, chance: Tensor, first: Tensor, temperature: float = 1.0, cached: bool = True
-    ) -> Iterator[Tensor]:
+    def growing(self, chance: Tensor, first: Tensor, temperature: float = 1.0, cached: bool = True) -> Iterator[Tensor]:
         """Yield tokens (B, n), growing by one from ``first`` (B, n), by random numbers ``chance``
         (B, T) in 0..1. Without ``cached`` the prefix is recomputed for each token."""
         count, done = len(first), 0
@@ -214,9 +209,7 @@ class ImageGPT(Generator):
         shape = (len(self.h), 2, count, heads, self.length, wide)
         cache = self.wpe.new_empty(shape) if cached else None
         for at in range(first.shape[1], self.length):
-            read = (
-                self.read(before) if cache is None else self.read_on(before[:, done:], cache, done)
-            )
+            read = self.read(before) if cache is None else self.read_on(before[:, done:], cache, done)
             logits, done = read[:, -1], at + 1
             reach = (logits.double() / temperature).softmax(1).cumsum(1)
             drawn = (reach <= chance[:, at, None].double() * reach[:, -1:]).sum(1)
@@ -228,13 +221,9 @@ class ImageGPT(Generator):
         noise: Noise,
         label: Tensor,
         *,
-        temperature: Annotated[
-            float, Choice(N_("below 1 likelier images, above 1 more varied ones"), 0.01, 10)
-        ] = 1.0,
+        temperature: Annotated[float, Choice(N_("below 1 likelier images, above 1 more varied ones"), 0.01, 10)] = 1.0,
         given: Annotated[Tensor | None, Choice(N_("the image to be completed"))] = None,
-        kept: Annotated[
-            float, Choice(N_("how much of the given image stays, from its top"), 0, 1)
-        ] = 0.5,
+        kept: Annotated[float, Choice(N_("how much of the given image stays, from its top"), 0, 1)] = 0.5,
     ) -> Iterator[Tensor]:
         side = self.spec.side
         rows = 0 if given is None else round(kept * side)

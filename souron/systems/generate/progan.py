@@ -128,9 +128,7 @@ class Critic(nn.Module):
         for wide, narrow in pairwise(widths):
             coarser = Conv(narrow, narrow, 3, 1), after, Conv(narrow, wide, 3, 1), after
             self.blocks.append(nn.Sequential(*coarser, nn.AvgPool2d(2)))
-        self.colours = nn.ModuleList(
-            nn.Sequential(Conv(channels, width, 1), after) for width in widths
-        )
+        self.colours = nn.ModuleList(nn.Sequential(Conv(channels, width, 1), after) for width in widths)
 
     def forward(self, image: Tensor, grown: float) -> Tensor:
         stage = ceil(grown)
@@ -147,11 +145,7 @@ class ProGAN(Generator):
     year = 2017
     ja = "小さな画から学び始め、層を足しながら少しずつ細かい画へ育てる"
     channels_last = True
-    SIZES = {
-        "tiny": Config(8, 16, 16, 2e-3, 0.99, 32),
-        "small": Config(16, 64, 64, 4e-3, 0.99, 32),
-        "paper": Config(),
-    }
+    SIZES = {"tiny": Config(8, 16, 16, 2e-3, 0.99, 32), "small": Config(16, 64, 64, 4e-3, 0.99, 32), "paper": Config()}
     SHOWN = {"paper": (3, 1024, 1)}
     grown: Tensor  # (), number of doublings so far; 2.4: the third is faded in by 0.4
     grows = True

@@ -72,9 +72,7 @@ class Linear(nn.Module):
 class Conv(nn.Module):
     """Convolution with equalised learning rate that keeps the side."""
 
-    def __init__(
-        self, inputs: int, outputs: int, side: int, gain: float = sqrt(2), bias: bool = True
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, side: int, gain: float = sqrt(2), bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, side, side))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
@@ -115,10 +113,7 @@ class Layer(nn.Module):
         self.adain = AdaIN(outputs, style)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor) -> Tensor:
-        if noise.shape[-1] > x.shape[-1]:
-            x = blur(self.conv(F.interpolate(x, scale_factor=2.0)))
-        else:
-            x = self.conv(x)
+        x = blur(self.conv(F.interpolate(x, scale_factor=2.0))) if noise.shape[-1] > x.shape[-1] else self.conv(x)
         x = x + (over(self.strength) * noise + over(self.bias)).to(x.dtype)
         return self.adain(F.leaky_relu(x, 0.2), style)
 
@@ -130,9 +125,9 @@ class Painter(nn.Module):
         super().__init__()
         self.mapping = nn.ModuleList(Linear(style, style, speed=0.01) for _ in range(MAPPING))
         self.constant = nn.Parameter(torch.randn(widths[0], first, first))
-        self.layers = nn.ModuleList([
-            Layer(widths[0], widths[0], style, first=True), Layer(widths[0], widths[0], style)
-        ])  # fmt: skip
+        self.layers = nn.ModuleList(
+            [Layer(widths[0], widths[0], style, first=True), Layer(widths[0], widths[0], style)]
+        )
         for wide, narrow in pairwise(widths):
             self.layers.extend([Layer(wide, narrow, style), Layer(narrow, narrow, style)])
         self.colours = Conv(widths[-1], channels, 1, gain=1)
@@ -188,11 +183,7 @@ class StyleGAN(Generator):
     ja = "雑音から様式を作り、適応的インスタンス正規化で各層の特徴の平均と広がりを定めて画を描く"
     status = "reduced"
     channels_last = True
-    SIZES = {
-        "tiny": Config(8, 16, 16, 2e-3, 0.1),
-        "small": Config(16, 64, 64, 2e-3, 0.1),
-        "paper": Config(),
-    }
+    SIZES = {"tiny": Config(8, 16, 16, 2e-3, 0.1), "small": Config(16, 64, 64, 2e-3, 0.1), "paper": Config()}
     SHOWN = {"paper": (3, 1024, 1)}
     mean: Tensor  # (style,) moving average of styles
 
@@ -232,9 +223,7 @@ class StyleGAN(Generator):
         begin = torch.randint(1, layers, (count,), device=self.device)
         mixed = torch.rand(count, device=self.device) < self.config.mixing
         styles = self.cross(first, second, torch.where(mixed, begin, layers))
-        return self.generator(
-            styles, lambda side: torch.randn(count, 1, side, side).to(self.device)
-        )
+        return self.generator(styles, lambda side: torch.randn(count, 1, side, side).to(self.device))
 
     def cross(self, first: Tensor, second: Tensor, begin: Tensor) -> Tensor:
         """Mix styles (B, style): (B, layers, style), ``second`` from layer ``begin`` (B,) on."""
@@ -259,9 +248,7 @@ class StyleGAN(Generator):
         truncation: Annotated[
             float, Choice(N_("how far styles may be from the mean: 0 gives the mean, 1 all"), 0, 2)
         ] = 1.0,
-        mix: Annotated[
-            int, Choice(N_("layers until a second style takes over; 0: one style alone"), 0)
-        ] = 0,
+        mix: Annotated[int, Choice(N_("layers until a second style takes over; 0: one style alone"), 0)] = 0,
     ) -> Iterator[Tensor]:
         both = noise.normal(2, self.config.style).transpose(0, 1)
         first, second = self.mean.lerp(self.average.style(both), truncation)

@@ -194,11 +194,7 @@ class StyleGAN2(Generator):
     ja = "雑音から作った様式が各層の重みそのものを伸縮し、正規化を使わずに画を描く"
     status = "reduced"
     channels_last = True
-    SIZES = {
-        "tiny": Config(8, 16, 16, 4e-3, 0.01),
-        "small": Config(16, 64, 64, 4e-3, 0.01),
-        "paper": Config(),
-    }
+    SIZES = {"tiny": Config(8, 16, 16, 4e-3, 0.01), "small": Config(16, 64, 64, 4e-3, 0.01), "paper": Config()}
     SHOWN = {"paper": (3, 1024, 1)}
     mean: Tensor  # (style,) moving average of styles
 
@@ -240,9 +236,7 @@ class StyleGAN2(Generator):
         begin = torch.randint(1, layers, (count,), device=self.device)
         mixed = torch.rand(count, device=self.device) < 0.9
         styles = self.cross(first, second, torch.where(mixed, begin, layers))
-        return self.generator(
-            styles, lambda side: torch.randn(count, 1, side, side).to(self.device)
-        )
+        return self.generator(styles, lambda side: torch.randn(count, 1, side, side).to(self.device))
 
     def cross(self, first: Tensor, second: Tensor, begin: Tensor) -> Tensor:
         """Mix styles (B, style): (B, layers + 1, style), ``second`` from ``begin`` (B,) on."""
@@ -267,9 +261,7 @@ class StyleGAN2(Generator):
         truncation: Annotated[
             float, Choice(N_("how far styles may be from the mean: 0 gives the mean, 1 all"), 0, 2)
         ] = 1.0,
-        mix: Annotated[
-            int, Choice(N_("layers until a second style takes over; 0: one style alone"), 0)
-        ] = 0,
+        mix: Annotated[int, Choice(N_("layers until a second style takes over; 0: one style alone"), 0)] = 0,
     ) -> Iterator[Tensor]:
         both = noise.normal(2, self.config.style).transpose(0, 1)
         first, second = self.mean.lerp(self.average.style(both), truncation)

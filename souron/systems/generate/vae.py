@@ -53,11 +53,7 @@ class VAE(Generator):
     likelihood = "bound"
     estimates = ("encoder",)
     measures = {"bits per dimension": "lower"}
-    SIZES = {
-        "tiny": Config(32, 1, 4, 1e-2),
-        "small": Config(500, 3, 10, 2e-3),
-        "paper": Config(),
-    }
+    SIZES = {"tiny": Config(32, 1, 4, 1e-2), "small": Config(500, 3, 10, 2e-3), "paper": Config()}
     SHOWN = {"paper": (1, 28, 10)}
 
     def __init__(self, config: Config, spec: Spec) -> None:
@@ -111,9 +107,7 @@ class VAE(Generator):
         temperature: Annotated[
             float, Choice(N_("how far from the usual image: spread of the latent numbers"), 0, 2)
         ] = 1.0,
-        grain: Annotated[
-            float, Choice(N_("each pixel's own chance: 0 none, 1 all that the model has"), 0, 1)
-        ] = 0.0,
+        grain: Annotated[float, Choice(N_("each pixel's own chance: 0 none, 1 all that the model has"), 0, 1)] = 0.0,
     ) -> Iterator[Tensor]:
         location, log_scale = self.decode(temperature * noise.normal(self.config.latent))
         share = noise.uniform(self.values).clamp(1e-6, 1 - 1e-6)

@@ -157,11 +157,7 @@ def dequantised(image: Tensor) -> Tensor:
 
 
 def two(before: int, between: int, out: int) -> tuple[nn.Module, ...]:
-    return (
-        nn.Conv2d(before, between, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(between, out, 3, padding=1),
-    )
+    return (nn.Conv2d(before, between, 3, padding=1), nn.ReLU(), nn.Conv2d(between, out, 3, padding=1))
 
 
 def doubling(before: int, out: int) -> Block:

@@ -67,14 +67,16 @@ class Colorizer(ImageTranslator):
     ja = "白黒画像の各点の色を多数の色のクラスとみなして予測し、珍しい色を重くみて学ぶ"
     channels_last = True
     measures = (
-        "PSNR", "colour difference", "object colour difference", "ground colour difference",
-        "colour bits", "object colour bits", "ground colour bits", "chroma",
-    )  # fmt: skip
-    SIZES = {
-        "tiny": Config(4, rate=3e-3),
-        "small": Config(12, rate=3e-3),
-        "paper": Config(),
-    }
+        "PSNR",
+        "colour difference",
+        "object colour difference",
+        "ground colour difference",
+        "colour bits",
+        "object colour bits",
+        "ground colour bits",
+        "chroma",
+    )
+    SIZES = {"tiny": Config(4, rate=3e-3), "small": Config(12, rate=3e-3), "paper": Config()}
     histogram: Tensor  # (CLASSES,) float64: training pixels per class
     total: Tensor  # (3, 101) float64: sums of a and b, and the count, for each whole L
 
@@ -89,9 +91,11 @@ class Colorizer(ImageTranslator):
         self.model6 = stack(*3 * [(8 * w, 8 * w, 1, 2)])
         self.model7 = stack(*3 * [(8 * w, 8 * w, 1, 1)])
         self.model8 = nn.Sequential(
-            nn.ConvTranspose2d(8 * w, 4 * w, 4, 2, 1), nn.ReLU(inplace=True),
-            *stack(*2 * [(4 * w, 4 * w, 1, 1)], norm=False), nn.Conv2d(4 * w, CLASSES, 1),
-        )  # fmt: skip
+            nn.ConvTranspose2d(8 * w, 4 * w, 4, 2, 1),
+            nn.ReLU(inplace=True),
+            *stack(*2 * [(4 * w, 4 * w, 1, 1)], norm=False),
+            nn.Conv2d(4 * w, CLASSES, 1),
+        )
         self.model_out = nn.Conv2d(CLASSES, 2, 1, bias=False)
         if not config.regression:
             self.model_out.weight = nn.Parameter(
@@ -165,9 +169,7 @@ class Colorizer(ImageTranslator):
     def rivals(self, given: Tensor, label: Tensor) -> dict[str, Tensor]:
         light = (100 * given[:, 0]).round().clamp(0, 100).long()
         mean = (self.total[:2] / self.total[2].clamp(min=1)).float()[:, light]  # (2, B, H, W)
-        return {
-            "grey": self.visible(given), "mean colour": coloured(given, mean.transpose(0, 1)),
-        }  # fmt: skip
+        return {"grey": self.visible(given), "mean colour": coloured(given, mean.transpose(0, 1))}
 
     @property
     def centres(self) -> Tensor:
@@ -236,25 +238,16 @@ class Colorizer(ImageTranslator):
         found = F.pixel_shuffle(logs.gather(1, cells), STEP)[:, 0]
         high, wide = ab.shape[2:]
         often = self.frequencies().log2()[true]
-        return {
-            "colour bits": -found[:, :high, :wide] / math.log(2),
-            "histogram:colour bits": -often[:, :high, :wide],
-        }
+        return {"colour bits": -found[:, :high, :wide] / math.log(2), "histogram:colour bits": -often[:, :high, :wide]}
 
     @torch.no_grad()
     def predict(
         self,
         picture: Picture,
         *,
-        temperature: Annotated[
-            float, Choice(N_("from the likeliest colours to their mean (1)"), 0.05, 1)
-        ] = 0.38,
-        size: Annotated[
-            int, Choice(N_("input size: pixels of the shorter side; 0: as in training"), 0, 1024)
-        ] = 0,
-        hints: Annotated[
-            str, Choice(N_("colours of points, x,y,#rrggbb;..."), metavar="x,y,#rrggbb;...")
-        ] = "",
+        temperature: Annotated[float, Choice(N_("from the likeliest colours to their mean (1)"), 0.05, 1)] = 0.38,
+        size: Annotated[int, Choice(N_("input size: pixels of the shorter side; 0: as in training"), 0, 1024)] = 0,
+        hints: Annotated[str, Choice(N_("colours of points, x,y,#rrggbb;..."), metavar="x,y,#rrggbb;...")] = "",
     ) -> Made:
         """Colour an image, keeping its lightness. Raises UserError for invalid hints."""
         begun = time.perf_counter()
@@ -263,10 +256,11 @@ class Colorizer(ImageTranslator):
         wide, high = (max(1, round(share * length)) for length in picture.size)
         light = self.given(smaller(picture.image, (wide, high))).to(self.device)
         ab = self.colours(light, temperature).cpu()
-        ab = hinted(ab, 100 * light.cpu(), [
-            (x * wide // picture.size[0], y * high // picture.size[1], colour)
-            for x, y, colour in points
-        ])  # fmt: skip
+        ab = hinted(
+            ab,
+            100 * light.cpu(),
+            [(x * wide // picture.size[0], y * high // picture.size[1], colour) for x, y, colour in points],
+        )
         made, vivid = recoloured(picture.image, ab)
         note = ""
         if vivid > 0.01:

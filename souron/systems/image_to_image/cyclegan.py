@@ -52,9 +52,12 @@ class Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            convolution(width, width, 3), nn.InstanceNorm2d(width), nn.ReLU(inplace=True),
-            convolution(width, width, 3), nn.InstanceNorm2d(width),
-        )  # fmt: skip
+            convolution(width, width, 3),
+            nn.InstanceNorm2d(width),
+            nn.ReLU(inplace=True),
+            convolution(width, width, 3),
+            nn.InstanceNorm2d(width),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
@@ -73,8 +76,10 @@ class Generator(nn.Module):
         self.added = added
         layers: list[nn.Module] = []
         for inward, outward, kernel, stride in (
-            (channels, width, 7, 1), (width, 2 * width, 3, 2), (2 * width, 4 * width, 3, 2),
-        ):  # fmt: skip
+            (channels, width, 7, 1),
+            (width, 2 * width, 3, 2),
+            (2 * width, 4 * width, 3, 2),
+        ):
             layers += [convolution(inward, outward, kernel, stride), nn.InstanceNorm2d(outward)]
             layers.append(nn.ReLU(inplace=True))
         layers += [Block(4 * width) for _block in range(blocks)]
@@ -98,11 +103,7 @@ class Critic(nn.Sequential):
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         for number, stride in enumerate((2, 2, 1)):
             inward = width * 2**number
-            layers += [
-                nn.Conv2d(inward, 2 * inward, 4, stride, 1),
-                nn.InstanceNorm2d(2 * inward),
-                nn.LeakyReLU(0.2),
-            ]
+            layers += [nn.Conv2d(inward, 2 * inward, 4, stride, 1), nn.InstanceNorm2d(2 * inward), nn.LeakyReLU(0.2)]
         super().__init__(*layers, nn.Conv2d(8 * width, 1, 4, 1, 1))
 
 
@@ -194,8 +195,7 @@ class CycleGAN(ImageTranslator):
             yield (
                 "critics",
                 sum(
-                    (critic(true).float() - 1).square().mean()
-                    + critic(made).float().square().mean()
+                    (critic(true).float() - 1).square().mean() + critic(made).float().square().mean()
                     for critic, true, made in zip(self.critics, (a, b), drawn, strict=True)
                 )
                 / 2,

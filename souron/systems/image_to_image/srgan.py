@@ -107,17 +107,12 @@ class Critic(nn.Sequential):
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
         maps = width
         for wide, stride in zip((1, 2, 2, 4, 4, 8, 8), (2, 1, 2, 1, 2, 1, 2), strict=True):
-            layers += [
-                nn.Conv2d(maps, wide * width, 3, stride, 1),
-                nn.BatchNorm2d(wide * width),
-                nn.LeakyReLU(0.2),
-            ]
+            layers += [nn.Conv2d(maps, wide * width, 3, stride, 1), nn.BatchNorm2d(wide * width), nn.LeakyReLU(0.2)]
             maps, side = wide * width, -(-side // stride)
         hidden = 16 * width
         super().__init__(
-            *layers, nn.Flatten(), nn.Linear(maps * side**2, hidden), nn.LeakyReLU(0.2),
-            nn.Linear(hidden, 1),
-        )  # fmt: skip
+            *layers, nn.Flatten(), nn.Linear(maps * side**2, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1)
+        )
 
 
 def norm(width: int, lean: bool) -> nn.Module:
@@ -178,9 +173,7 @@ class SRGAN(ImageTranslator):
         picture: Picture,
         *,
         scale: Annotated[int, Choice(N_("times as many pixels a side; 0 is its own"), 0, 16)] = 0,
-        sharpness: Annotated[
-            float, Choice(N_("0: most faithful; 1: as the GAN stage generates it"), 0, 1)
-        ] = 1.0,
+        sharpness: Annotated[float, Choice(N_("0: most faithful; 1: as the GAN stage generates it"), 0, 1)] = 1.0,
         tile: Annotated[int, Choice(N_("input size: pixels a side"), 16, 4096)] = TILE,
         overlap: Annotated[float, Choice(N_("share of a tile's side"), 0, 0.5)] = 0.125,
     ) -> Made:
@@ -219,10 +212,7 @@ class SRGAN(ImageTranslator):
     def adversarial(self, low: Tensor, high: Tensor) -> Iterator[tuple[str, Tensor]]:
         drawn = self.generator(low).detach()
         # softplus(-a) = -log D and softplus(a) = -log(1 - D), where D = sigmoid(a)
-        yield (
-            "critic",
-            F.softplus(-self.critic(high)).mean() + F.softplus(self.critic(drawn)).mean(),
-        )
+        yield ("critic", F.softplus(-self.critic(high)).mean() + F.softplus(self.critic(drawn)).mean())
         drawn = self.generator(low)
         with torch.no_grad():
             true = features(high)[STAGE].float()

@@ -43,8 +43,7 @@ SIDE = 256  # pixels of a style image
 CONTENT, STYLE = 2, 4  # the stage of features for the content; the stages for the style
 EPSILON = 1e-5
 SMALLEST = 32  # pixels of a content image's shorter side
-PATH = {"contract": "transformer/contract", "residual": "transformer/residual",
-        "expand": "transformer/expand"}  # fmt: skip
+PATH = {"contract": "transformer/contract", "residual": "transformer/residual", "expand": "transformer/expand"}
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,7 @@ class Style(ImageTranslator):
     status = "reduced"
     channels_last = True
     measures = ("PSNR", "SSIM", "feature distance")
-    SIZES = {
-        "tiny": Config(4, 1, 16, 0.25, part=24, rate=5e-3),
-        "small": Config(),
-    }
+    SIZES = {"tiny": Config(4, 1, 16, 0.25, part=24, rate=5e-3), "small": Config()}
     WEIGHTS = {"small": "package:style"}
     published_from = {"small": "ImageNet, Painter by Numbers, DTD"}
 
@@ -117,15 +113,13 @@ class Style(ImageTranslator):
         m, style = config.maps, config.style
         self.reader = MobileNetV2(spec.channels, config.width)
         self.bottleneck = nn.Conv2d(self.reader.maps[-1], style, 1)
-        self.contract = nn.ModuleList([
-            Convolution(spec.channels, m, 9), Convolution(m, 2 * m, 3, 2),
-            Convolution(2 * m, 4 * m, 3, 2),
-        ])  # fmt: skip
+        self.contract = nn.ModuleList(
+            [Convolution(spec.channels, m, 9), Convolution(m, 2 * m, 3, 2), Convolution(2 * m, 4 * m, 3, 2)]
+        )
         self.residual = nn.ModuleList(Block(4 * m, style) for _block in range(config.blocks))
-        self.expand = nn.ModuleList([
-            Styled(4 * m, 2 * m, 3, style), Styled(2 * m, m, 3, style),
-            Styled(m, spec.channels, 9, style),
-        ])  # fmt: skip
+        self.expand = nn.ModuleList(
+            [Styled(4 * m, 2 * m, 3, style), Styled(2 * m, m, 3, style), Styled(m, spec.channels, 9, style)]
+        )
         for part in self.modules():
             if isinstance(part, Styled):
                 nn.init.ones_(part.scale.get_parameter("bias"))
@@ -180,17 +174,12 @@ class Style(ImageTranslator):
         self,
         picture: Picture,
         *,
-        style: Annotated[
-            Picture | None, Choice(N_("an image whose style is taken; without one, waves"))
-        ] = None,
-        strength: Annotated[
-            float, Choice(N_("from the image's own style (0) to the other's (1)"), 0, 1)
-        ] = 1.0,
+        style: Annotated[Picture | None, Choice(N_("an image whose style is taken; without one, waves"))] = None,
+        strength: Annotated[float, Choice(N_("from the image's own style (0) to the other's (1)"), 0, 1)] = 1.0,
         size: Annotated[
-            int, Choice(N_("pixels of the longer side while painting: more, finer strokes"), 64,
-                        2048)
+            int, Choice(N_("pixels of the longer side while painting: more, finer strokes"), 64, 2048)
         ] = 384,
-    ) -> Made:  # fmt: skip
+    ) -> Made:
         """Return the image in the style of another."""
         begun = time.perf_counter()
         model = waves() if style is None else style.image
@@ -252,7 +241,4 @@ def layers(model: Style) -> Iterator[tuple[str, str]]:
     for layer, path in styled.items():
         yield f"{layer}.conv", f"transformer/{path}/Conv2D_prequant"
         for part, told in (("scale", "Conv_1"), ("shift", "Conv")):
-            yield (
-                f"{layer}.{part}",
-                f"style_params/transformer/{path}/StyleNorm/{told}/BiasAdd_prequant",
-            )
+            yield (f"{layer}.{part}", f"style_params/transformer/{path}/StyleNorm/{told}/BiasAdd_prequant")

@@ -49,9 +49,13 @@ class Level(nn.Sequential):
 
     def __init__(self, inward: int, maps: int) -> None:
         super().__init__(
-            nn.Conv2d(inward, maps, 3, padding=1, bias=False), nn.BatchNorm2d(maps), nn.ReLU(True),
-            nn.Conv2d(maps, maps, 3, padding=1, bias=False), nn.BatchNorm2d(maps), nn.ReLU(True),
-        )  # fmt: skip
+            nn.Conv2d(inward, maps, 3, padding=1, bias=False),
+            nn.BatchNorm2d(maps),
+            nn.ReLU(True),
+            nn.Conv2d(maps, maps, 3, padding=1, bias=False),
+            nn.BatchNorm2d(maps),
+            nn.ReLU(True),
+        )
 
 
 class UNet(nn.Module):
@@ -80,9 +84,7 @@ class UNet(nn.Module):
 def places(x: Tensor) -> Tensor:
     """Return the coordinates x and y in -1..1, (B, 2, H, W), of the cells of (B, maps, H, W)."""
     batch, _maps, high, wide = x.shape
-    across, down = (
-        torch.linspace(-1, 1, count, dtype=x.dtype, device=x.device) for count in (wide, high)
-    )
+    across, down = (torch.linspace(-1, 1, count, dtype=x.dtype, device=x.device) for count in (wide, high))
     grid = torch.stack([across.expand(high, wide), down[:, None].expand(high, wide)])
     return grid.expand(batch, -1, -1, -1)
 
@@ -136,9 +138,7 @@ def cross_entropy(logits: Tensor, point: Tensor, spread: float) -> Tensor:
     """
     there = point.isfinite().all(2)  # (B, K)
     x, y = point.nan_to_num(0.0).unbind(2)
-    across, down = (
-        _normal(at, count, spread) for at, count in ((x, logits.shape[3]), (y, logits.shape[2]))
-    )
+    across, down = (_normal(at, count, spread) for at, count in ((x, logits.shape[3]), (y, logits.shape[2])))
     meant = torch.einsum("bkhw,bkh,bkw->bk", logits, down, across)
     loss = logits.flatten(2).logsumexp(2) - meant
     return (loss * there).sum() / there.sum().clamp(min=1)
@@ -157,8 +157,7 @@ def around_the_peak(chance: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     """
     peak = chance.flatten(2).argmax(2)  # (B, K)
     middles, near = [], []
-    for at, count in ((peak % chance.shape[3], chance.shape[3]),
-                      (peak // chance.shape[3], chance.shape[2])):  # fmt: skip
+    for at, count in ((peak % chance.shape[3], chance.shape[3]), (peak // chance.shape[3], chance.shape[2])):
         pixel = torch.arange(count, device=chance.device)
         near.append(((pixel - at[..., None]).abs() <= reach).to(chance.dtype))
         middles.append(pixel + 0.5)

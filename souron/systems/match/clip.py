@@ -36,12 +36,7 @@ TOKENS = 49_408  # of the published networks
 
 @dataclass(frozen=True)
 class Config:
-    depths: tuple[int, ...] = (
-        1,
-        1,
-        1,
-        1,
-    )  # blocks of a ResNet's stages; a single number is a ViT's layers
+    depths: tuple[int, ...] = (1, 1, 1, 1)  # blocks of a ResNet's stages; a single number is a ViT's layers
     width: int = 24  # channels of the ResNet's first stage; width of a ViT's tokens
     patch: int = 0  # pixels a side, for a ViT
     text: tuple[int, int, int] = (2, 128, 4)  # layers, width and heads of the text encoder
@@ -71,9 +66,16 @@ class CLIP(Matcher):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         self.network = Network(
-            spec.channels, spec.side, config.depths, config.width, config.patch, spec.vocabulary,
-            config.text, config.dims, config.quick,
-        )  # fmt: skip
+            spec.channels,
+            spec.side,
+            config.depths,
+            config.width,
+            config.patch,
+            spec.vocabulary,
+            config.text,
+            config.dims,
+            config.quick,
+        )
         mean, std = (torch.tensor(each)[:, None, None] for each in (MEAN, STD))
         if spec.channels == 1:
             mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
@@ -113,8 +115,7 @@ class CLIP(Matcher):
     def loss(self, batch: Batch) -> Tensor:
         drawn = torch.rand(len(batch.captions)).tolist()
         texts = [
-            captions[int(chance * len(captions))].text
-            for captions, chance in zip(batch.captions, drawn, strict=True)
+            captions[int(chance * len(captions))].text for captions, chance in zip(batch.captions, drawn, strict=True)
         ]
         tokens = self.tokens(texts)
         return contrast(self.see(batch.image), self.read(tokens), self.scale, equal(tokens))

@@ -74,9 +74,7 @@ class Finest(nn.Module):
 
     def __init__(self, channels: int, maps: int) -> None:
         super().__init__()
-        self.seen = nn.Sequential(
-            Convolution(channels, maps // 2, 3, 2), Convolution(maps // 2, maps, 3, 2)
-        )
+        self.seen = nn.Sequential(Convolution(channels, maps // 2, 3, 2), Convolution(maps // 2, maps, 3, 2))
         self.outer = nn.Conv2d(maps, maps, 3, padding=1)
 
     def forward(self, image: Tensor, level: Tensor) -> Tensor:
@@ -154,9 +152,7 @@ class KeypointRCNN(RCNN, Poser):
         maps = logit.flatten(2).softmax(2).view_as(logit)
         return list(zip(found, maps.split(list(map(len, found))), strict=True))
 
-    def poses(
-        self, image: Tensor, conf: float = 0.001, iou: float = 0.7
-    ) -> list[tuple[Tensor, Tensor]]:
+    def poses(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
         located = highest if self.published_layout else brightest
         return [(box, located(maps, box[:, 1:5])) for box, maps in self.mapped(image, conf, iou)]
 
@@ -169,9 +165,7 @@ class KeypointRCNN(RCNN, Poser):
         loss = loss + self.judging(levels, box, owner, batch.target)
         return loss + self.heatmap_loss(self.seen(levels), box, owner, batch)
 
-    def heatmap_loss(
-        self, level: Any, box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch
-    ) -> Tensor:
+    def heatmap_loss(self, level: Any, box: Sequence[Tensor], owner: Sequence[Tensor], batch: Batch) -> Tensor:
         """Return the mean cross-entropy of annotated keypoints' positions in object regions."""
         objects, wanted = [], []
         for edges, mine, point in zip(box, owner, batch.point, strict=True):
@@ -241,9 +235,7 @@ def highest(maps: Tensor, box: Tensor) -> Tensor:
     found = brightest(maps, box)
     size = (box[:, 2:] - box[:, :2]).clamp(min=1)
     for row, (wide, high) in enumerate(size.ceil().long().tolist()):
-        large = F.interpolate(
-            maps[row, :, None].clamp(min=LEAST).log(), (high, wide), mode="bicubic"
-        )[:, 0]
+        large = F.interpolate(maps[row, :, None].clamp(min=LEAST).log(), (high, wide), mode="bicubic")[:, 0]
         place = large.flatten(1).argmax(1)
         cell = torch.stack([place % wide, place // wide], 1) + 0.5
         found[row, :, :2] = box[row, :2] + cell * size[row] / cell.new_tensor([wide, high])

@@ -46,8 +46,7 @@ SIDES = {"lightning": 192, "thunder": 256}
 FILE = "StatefulPartitionedCall"
 BODY = f"{FILE}/center_net_mobile_net_v2fpn_feature_extractor/model_1"
 NORM = "BN/FusedBatchNormV3"
-HEADS = {"centre": "center", "points": "kpt_heatmap", "regress": "kpt_regress",
-         "offset": "kpt_offset"}  # fmt: skip
+HEADS = {"centre": "center", "points": "kpt_heatmap", "regress": "kpt_regress", "offset": "kpt_offset"}
 AT_ONCE = 16  # images per training step
 
 
@@ -82,10 +81,7 @@ class MoveNet(Poser):
         "lightning": Config(),
         "thunder": Config(1.75),
     }
-    WEIGHTS = {
-        "lightning": "package:movenet_lightning",
-        "thunder": "package:movenet_thunder",
-    }
+    WEIGHTS = {"lightning": "package:movenet_lightning", "thunder": "package:movenet_thunder"}
     published_from = {"lightning": "COCO, Active", "thunder": "COCO, Active"}
     last_layers = ("heads.centre.1", "heads.points.1", "heads.regress.1", "heads.offset.1")
 
@@ -102,12 +98,13 @@ class MoveNet(Poser):
             for inward, outward in zip(PYRAMID[1:], (*PYRAMID[2:], PYRAMID[3]), strict=True)
         )
         points = len(spec.points)
-        outputs = {"centre": len(spec.labels), "points": points, "regress": 2 * points,
-                   "offset": 2 * points}  # fmt: skip
-        self.heads = nn.ModuleDict({
-            name: nn.Sequential(Separable(PYRAMID[3], HEAD, norm=False), nn.Conv2d(HEAD, count, 1))
-            for name, count in outputs.items()
-        })  # fmt: skip
+        outputs = {"centre": len(spec.labels), "points": points, "regress": 2 * points, "offset": 2 * points}
+        self.heads = nn.ModuleDict(
+            {
+                name: nn.Sequential(Separable(PYRAMID[3], HEAD, norm=False), nn.Conv2d(HEAD, count, 1))
+                for name, count in outputs.items()
+            }
+        )
         for name in ("centre", "points"):
             last_layer = self.heads[name].get_submodule("1")
             nn.init.constant_(last_layer.get_parameter("bias"), RARE)
@@ -124,17 +121,13 @@ class MoveNet(Poser):
         seen = self.backbone(2 * image - 1)
         x, *lateral = (
             layer(level)
-            for layer, level in zip(
-                self.lateral, (seen.last, seen.sixteenth, seen.eighth, seen.quarter), strict=True
-            )
+            for layer, level in zip(self.lateral, (seen.last, seen.sixteenth, seen.eighth, seen.quarter), strict=True)
         )
         for up, finer in zip(self.up, lateral, strict=True):
             x = up(F.interpolate(x, finer.shape[2:], mode="bilinear") + finer)
         return {name: head(x).float() for name, head in self.heads.items()}
 
-    def poses(
-        self, image: Tensor, conf: float = 0.001, iou: float = 0.7
-    ) -> list[tuple[Tensor, Tensor]]:
+    def poses(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
         maps = self.predicted(image)
         centre = maps["centre"].sigmoid()
         found = []
@@ -196,10 +189,7 @@ class MoveNet(Poser):
         """Yield the loss of parts of a batch, one optimiser step each."""
         for start in range(0, len(batch.image), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            yield (
-                "model",
-                self.loss(Batch(batch.image[part], batch.target[part], batch.point[part])),
-            )
+            yield ("model", self.loss(Batch(batch.image[part], batch.target[part], batch.point[part])))
 
     def example(self) -> None:
         """Run one pass, for the table of layers."""

@@ -56,9 +56,7 @@ class Config:
 class Posing(Network):
     """YOLOv8 that also predicts 3 numbers per keypoint in each cell."""
 
-    def __init__(
-        self, config: Config, channels: int, labels: int, points: int, published: nn.Module | None
-    ) -> None:
+    def __init__(self, config: Config, channels: int, labels: int, points: int, published: nn.Module | None) -> None:
         super().__init__(config, channels, labels, published)
         maps = max(self.maps[0] // 4, 3 * points)
         self.points = nn.ModuleList(Branch(c, maps, 3 * points, 0.0) for c in self.maps)
@@ -97,9 +95,7 @@ class YOLOPose(Poser):
         self.network = Posing(config, spec.channels, len(spec.labels), len(spec.points), published)
         self.average = follower(self.network)
 
-    def poses(
-        self, image: Tensor, conf: float = 0.001, iou: float = 0.7
-    ) -> list[tuple[Tensor, Tensor]]:
+    def poses(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
         network = self.network if self.training else self.average
         (edge, label, sizes), point = network.posed(image)
         boxes = network.boxes(edge.float(), *places(sizes, image.device))
@@ -122,10 +118,7 @@ class YOLOPose(Poser):
         """Yield the loss of parts of a batch; the moving average is updated after each step."""
         for start in range(0, len(batch.image), AT_ONCE):
             part = slice(start, start + AT_ONCE)
-            yield (
-                "model",
-                self.loss(Batch(batch.image[part], batch.target[part], batch.point[part])),
-            )
+            yield ("model", self.loss(Batch(batch.image[part], batch.target[part], batch.point[part])))
             lead(self.average, self.network, self.config.average, step)
 
     def example(self) -> None:

@@ -58,11 +58,7 @@ class Windows(Retriever):
     ja = "文章の全トークンを窓に分けて言語モデルに読ませ、質問が最も出やすくなる所を答えとする"
     reads_for_each = True
     learns_from = 60
-    SIZES = {
-        "tiny": Config(model="", window=64, least=0.1),
-        "small": Config(),
-        "letters": Config(model="", least=0.1),
-    }
+    SIZES = {"tiny": Config(model="", window=64, least=0.1), "small": Config(), "letters": Config(model="", least=0.1)}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -195,8 +191,7 @@ class Counts:
         pairs = Counter(pairwise(passage))
         firsts = _firsts(pairs)
         chances = [
-            (pairs[pair] + LEAST * (self.pairs[pair] + 1) / (self.firsts[pair[0]] + 256))
-            / (firsts[pair[0]] + LEAST)
+            (pairs[pair] + LEAST * (self.pairs[pair] + 1) / (self.firsts[pair[0]] + 256)) / (firsts[pair[0]] + LEAST)
             for pair in pairwise(self.question)
         ]
         return float(torch.tensor(chances or [1.0]).log().sum())

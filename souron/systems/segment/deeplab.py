@@ -47,17 +47,13 @@ def convolution(
     inward: int, outward: int, kernel: int = 1, stride: int = 1, rate: int = 1, groups: int = 1
 ) -> nn.Sequential:
     """Convolution, batch normalisation, ReLU."""
-    conv = nn.Conv2d(
-        inward, outward, kernel, stride, rate * (kernel // 2), rate, groups, bias=False
-    )
+    conv = nn.Conv2d(inward, outward, kernel, stride, rate * (kernel // 2), rate, groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outward), nn.ReLU(inplace=True))
 
 
 def separable(inward: int, outward: int, stride: int = 1, rate: int = 1) -> nn.Sequential:
     """Depthwise separable convolution: 3x3 per channel, then 1x1."""
-    return nn.Sequential(
-        convolution(inward, inward, 3, stride, rate, inward), convolution(inward, outward)
-    )
+    return nn.Sequential(convolution(inward, inward, 3, stride, rate, inward), convolution(inward, outward))
 
 
 class Block(nn.Module):
@@ -86,23 +82,17 @@ class Xception(nn.Module):
     def __init__(self, channels: int, width: float, middle: int) -> None:
         super().__init__()
         c32, c64, c128, c256, c728, c1024, c1536, c2048 = (
-            8 * max(1, round(maps * width / 8))
-            for maps in (32, 64, 128, 256, 728, 1024, 1536, 2048)
+            8 * max(1, round(maps * width / 8)) for maps in (32, 64, 128, 256, 728, 1024, 1536, 2048)
         )
-        self.stem = nn.Sequential(
-            convolution(channels, c32, 3, 2), convolution(c32, c64, 3),
-        )  # fmt: skip
-        self.entry = nn.ModuleList([
-            Block((c64, c128, c128, c128), 2),
-            Block((c128, c256, c256, c256), 2),
-            Block((c256, c728, c728, c728), 2),
-        ])  # fmt: skip
+        self.stem = nn.Sequential(convolution(channels, c32, 3, 2), convolution(c32, c64, 3))
+        self.entry = nn.ModuleList(
+            [Block((c64, c128, c128, c128), 2), Block((c128, c256, c256, c256), 2), Block((c256, c728, c728, c728), 2)]
+        )
         self.middle = nn.ModuleList(Block([c728] * 4) for _block in range(middle))
         self.exit = Block((c728, c728, c1024, c1024))
         self.last = nn.Sequential(
-            separable(c1024, c1536, rate=2), separable(c1536, c1536, rate=2),
-            separable(c1536, c2048, rate=2),
-        )  # fmt: skip
+            separable(c1024, c1536, rate=2), separable(c1536, c1536, rate=2), separable(c1536, c2048, rate=2)
+        )
         self.maps = [c256, c2048]
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -120,9 +110,7 @@ class Views(nn.Module):
 
     def __init__(self, inward: int, maps: int, rates: Sequence[int]) -> None:
         super().__init__()
-        self.views = nn.ModuleList(
-            [convolution(inward, maps), *(convolution(inward, maps, 3, rate=r) for r in rates)]
-        )
+        self.views = nn.ModuleList([convolution(inward, maps), *(convolution(inward, maps, 3, rate=r) for r in rates)])
         self.mean = nn.Conv2d(inward, maps, 1)
         self.mix = convolution((2 + len(rates)) * maps, maps)
 
@@ -154,9 +142,7 @@ class DeepLab(Segmenter):
             fine, coarse = own.maps
         self.views = Views(coarse, config.maps, config.rates)
         self.low = convolution(fine, LOW)
-        self.decoder = nn.Sequential(
-            separable(config.maps + LOW, config.maps), separable(config.maps, config.maps)
-        )
+        self.decoder = nn.Sequential(separable(config.maps + LOW, config.maps), separable(config.maps, config.maps))
         self.last = nn.Conv2d(config.maps, len(spec.labels), 1)
 
     def forward(self, image: Tensor) -> Tensor:

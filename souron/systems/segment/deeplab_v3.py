@@ -69,9 +69,7 @@ class Views(nn.Module):
 
     def __init__(self, inward: int, maps: int, rates: Sequence[int], dropout: float) -> None:
         super().__init__()
-        self.views = nn.ModuleList(
-            [convolution(inward, maps), *(convolution(inward, maps, 3, r) for r in rates)]
-        )
+        self.views = nn.ModuleList([convolution(inward, maps), *(convolution(inward, maps, 3, r) for r in rates)])
         self.mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), *convolution(inward, maps))
         self.mix = convolution((2 + len(rates)) * maps, maps)
         self.dropout = dropout
@@ -97,9 +95,7 @@ class DeepLabV3(Segmenter):
     WEIGHTS = {
         "resnet50": "torchvision:DeepLabV3_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1",
         "resnet101": "torchvision:DeepLabV3_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1",
-        "mobilenet_v3_large": (
-            "torchvision:DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1"
-        ),
+        "mobilenet_v3_large": ("torchvision:DeepLabV3_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1"),
     }
 
     def __init__(self, config: Config, spec: Spec) -> None:

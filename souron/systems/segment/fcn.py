@@ -61,9 +61,7 @@ def convolution(inward: int, outward: int, kernel: int) -> nn.Sequential:
 def beside(inward: int, labels: int, dropout: float) -> nn.Sequential:
     """A head on finer maps, for training alone."""
     maps = inward // 4
-    return nn.Sequential(
-        convolution(inward, maps, 3), nn.Dropout(dropout), nn.Conv2d(maps, labels, 1)
-    )
+    return nn.Sequential(convolution(inward, maps, 3), nn.Dropout(dropout), nn.Conv2d(maps, labels, 1))
 
 
 class VGG(nn.Module):
@@ -144,9 +142,7 @@ class FCN(Segmenter):
             self.beside = beside(maps[1], labels, config.dropout)
             return
         finer = [(8, maps[0]), (16, maps[1])]
-        self.finer = nn.ModuleList(
-            nn.Conv2d(count, labels, 1) for stride, count in finer if stride >= config.finest
-        )
+        self.finer = nn.ModuleList(nn.Conv2d(count, labels, 1) for stride, count in finer if stride >= config.finest)
         self.twice = nn.ModuleList(Double(labels) for _level in self.finer)
         for score in self.finer:  # finer levels start at 0
             nn.init.zeros_(score.get_parameter("weight"))
@@ -174,8 +170,6 @@ class FCN(Segmenter):
         x = F.dropout(self.fc7(x), self.config.dropout, self.training)
         x = self.score(x)  # (B, labels, H / 32, W / 32)
         levels: Sequence[Tensor] = fine[len(fine) - len(self.finer) :]
-        for maps, score, double in zip(
-            reversed(levels), reversed(self.finer), reversed(self.twice), strict=True
-        ):
+        for maps, score, double in zip(reversed(levels), reversed(self.finer), reversed(self.twice), strict=True):
             x = double(x)[:, :, : maps.shape[2], : maps.shape[3]] + score(maps)
         return F.interpolate(x, image.shape[2:], mode="bilinear")  # (B, labels, H, W)

@@ -58,11 +58,7 @@ class LRASPP(Segmenter):
         "small": Config(),
         "mobilenet_v3_large": Config(1.0, 1.0, 128, 1e-3, True),
     }
-    WEIGHTS = {
-        "mobilenet_v3_large": (
-            "torchvision:LRASPP_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1"
-        ),
-    }
+    WEIGHTS = {"mobilenet_v3_large": ("torchvision:LRASPP_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1")}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -74,12 +70,8 @@ class LRASPP(Segmenter):
         self.backbone = backbone
         fine, coarse = backbone.maps
         labels = len(spec.labels)
-        self.mix = nn.Sequential(
-            nn.Conv2d(coarse, config.maps, 1, bias=False), nn.BatchNorm2d(config.maps), nn.ReLU()
-        )
-        self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1), nn.Conv2d(coarse, config.maps, 1, bias=False), nn.Sigmoid()
-        )
+        self.mix = nn.Sequential(nn.Conv2d(coarse, config.maps, 1, bias=False), nn.BatchNorm2d(config.maps), nn.ReLU())
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(coarse, config.maps, 1, bias=False), nn.Sigmoid())
         self.fine, self.coarse = nn.Conv2d(fine, labels, 1), nn.Conv2d(config.maps, labels, 1)
 
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -71,8 +71,7 @@ class RSU(nn.Module):
         apart = [2**layer if deep else 1 for layer in range(layers - 1)]
         self.first = Convolution(inward, outward)
         self.down = nn.ModuleList(
-            Convolution(inside if layer else outward, inside, rate)
-            for layer, rate in enumerate(apart)
+            Convolution(inside if layer else outward, inside, rate) for layer, rate in enumerate(apart)
         )
         self.bottom = Convolution(inside, inside, 2 * apart[-1] if deep else 2)
         self.up = nn.ModuleList(
@@ -177,9 +176,7 @@ class U2Net(Segmenter):
         self,
         picture: Picture,
         *,
-        cut: Annotated[
-            bool, Choice(N_("with one label: save the object on a transparent background"))
-        ] = True,
+        cut: Annotated[bool, Choice(N_("with one label: save the object on a transparent background"))] = True,
     ) -> Mask:
         """Return the mask of an image of any size, with one label as a cut-out.
 

@@ -79,9 +79,7 @@ class Up(nn.Module):
         self.convs = Twice(outward + fine, outward)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        up = self.enlarge(coarse)[
-            :, :, : fine.shape[2], : fine.shape[3]
-        ]  # crop: an odd side was rounded up
+        up = self.enlarge(coarse)[:, :, : fine.shape[2], : fine.shape[3]]  # crop: an odd side was rounded up
         return self.convs(torch.cat([fine, up], 1))
 
 

@@ -86,9 +86,7 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
     def renamed(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return torchvision_names.rcnn(self, weights)
 
-    def segment(
-        self, image: Tensor, conf: float = 0.001, iou: float = 0.7
-    ) -> list[tuple[Tensor, Tensor]]:
+    def segment(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
         levels, said = self.regions(image)
         found = [chosen(box, score, conf, iou)[0].float() for box, score in said]
         return list(zip(found, self.masks(levels, found, image.shape[2:]), strict=True))
@@ -96,10 +94,7 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
     def explain(self, image: Tensor, truth: Tensor) -> list[Explained | Maps]:
         levels = self.pyramid(self.backbone(image))
         [(box, sure)] = self.proposals(self.proposer(levels), self.anchors(levels), image)
-        title, caption = (
-            _("Proposals"),
-            _("the regions with the highest scores of the first network"),
-        )
+        title, caption = (_("Proposals"), _("the regions with the highest scores of the first network"))
         steps: list[Explained | Maps] = [Explained(title, caption, box[:SHOWN], sure[:SHOWN])]
         steps.append(self.surest(image))
         [found] = self.detect(image, SURE, self.overlap)
@@ -113,9 +108,11 @@ class MaskRCNN(MaskedRCNN, InstanceSegmenter):
             ]
             title, caption = (
                 _("Masks of 28 x 28 pixels"),
-                _("the mask predicted in each found box, for its label alone; it is resized to "
-                  "the box, and a pixel from a half on belongs to the object"),
-            )  # fmt: skip
+                _(
+                    "the mask predicted in each found box, for its label alone; it is resized to "
+                    "the box, and a pixel from a half on belongs to the object"
+                ),
+            )
             steps.append(Maps(title, caption, named))
         return steps
 

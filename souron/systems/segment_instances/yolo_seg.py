@@ -104,9 +104,7 @@ class YOLOSeg(InstanceSegmenter):
         self.network = Segmenting(config, spec.channels, len(spec.labels), published)
         self.average = follower(self.network)
 
-    def segment(
-        self, image: Tensor, conf: float = 0.001, iou: float = 0.7
-    ) -> list[tuple[Tensor, Tensor]]:
+    def segment(self, image: Tensor, conf: float = 0.001, iou: float = 0.7) -> list[tuple[Tensor, Tensor]]:
         network = self.network if self.training else self.average
         (edge, label, sizes), coefficient, prototype = network.mixed(image)
         boxes = network.boxes(edge.float(), *places(sizes, image.device))
@@ -131,9 +129,11 @@ class YOLOSeg(InstanceSegmenter):
         named = [(f"{weight[k]:+.2f} x {k + 1}", maps[k]) for k in most]
         title, caption = (
             _("Prototypes"),
-            _("those of the image's {count} that contribute most to the most confident object, "
-              "with its coefficients: orange above 0, blue below").format(count=PROTOTYPES),
-        )  # fmt: skip
+            _(
+                "those of the image's {count} that contribute most to the most confident object, "
+                "with its coefficients: orange above 0, blue below"
+            ).format(count=PROTOTYPES),
+        )
         steps.append(Maps(title, caption, named, "signed"))
         total = torch.einsum("k,khw->hw", weight, maps)
         grown = [maps[most[0]] * weight[most[0]]]
@@ -141,14 +141,23 @@ class YOLOSeg(InstanceSegmenter):
         within = inside(found[:1, 1:5] / GRAIN, *total.shape)[0]
         title, caption = (
             _("Their weighted sum"),
-            _("the more prototypes, the closer to the object; then the sum of all of them, and "
-              "what is above 0 of it in the box"),
-        )  # fmt: skip
+            _(
+                "the more prototypes, the closer to the object; then the sum of all of them, and "
+                "what is above 0 of it in the box"
+            ),
+        )
         names = ("1", "2", "4", str(PROTOTYPES))
-        steps.append(Maps(title, caption, [
-            *zip(names, [*grown, total], strict=True),
-            (self.spec.labels[int(found[0, 0])], ((total > 0) & within).float()),
-        ], "signed"))  # fmt: skip
+        steps.append(
+            Maps(
+                title,
+                caption,
+                [
+                    *zip(names, [*grown, total], strict=True),
+                    (self.spec.labels[int(found[0, 0])], ((total > 0) & within).float()),
+                ],
+                "signed",
+            )
+        )
         return steps
 
     def loss(self, batch: Batch) -> Tensor:
@@ -172,9 +181,7 @@ class YOLOSeg(InstanceSegmenter):
         self.network.mixed(torch.empty(1, self.spec.channels, side, side, device=self.device))
 
 
-def mask_loss(
-    coefficient: Tensor, prototype: Tensor, on: Tensor, owner: Tensor, batch: Batch
-) -> Tensor:
+def mask_loss(coefficient: Tensor, prototype: Tensor, on: Tensor, owner: Tensor, batch: Batch) -> Tensor:
     """Return the mask loss of the cells ``on`` (B, A), assigned to objects ``owner`` (B, A).
 
     It is the mean over cells of the cross-entropy within the object's box, divided by the box's

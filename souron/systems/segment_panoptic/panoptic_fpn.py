@@ -38,16 +38,7 @@ from souron.blocks.masks import DRAWN, MaskedRCNN
 from souron.blocks.rcnn import PLACES, PROPOSED
 from souron.hub.backbones import Backbone
 from souron.tasks.detect import chosen
-from souron.tasks.segment_panoptic import (
-    MOST,
-    Answered,
-    Batch,
-    Panoptic,
-    PanopticSegmenter,
-    Shown,
-    Spec,
-    boxes_of,
-)
+from souron.tasks.segment_panoptic import MOST, Answered, Batch, Panoptic, PanopticSegmenter, Shown, Spec, boxes_of
 from souron.utils.messages import _
 
 AT_ONCE = 16  # images per training step
@@ -110,9 +101,7 @@ class Namer(nn.Module):
 
 def finer(inward: int, maps: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inward, maps, 3, padding=1, bias=False),
-        nn.GroupNorm(maps // 4, maps),
-        nn.ReLU(inplace=True),
+        nn.Conv2d(inward, maps, 3, padding=1, bias=False), nn.GroupNorm(maps // 4, maps), nn.ReLU(inplace=True)
     )
 
 
@@ -161,9 +150,7 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
         labels, scores = list[int](), list[float]()
         sure = said.box[:, 5] >= conf
         room = MOST - len(self.stuff)
-        for (number, *_edges, score), mask in zip(
-            said.box[sure].tolist(), said.mask[sure], strict=True
-        ):
+        for (number, *_edges, score), mask in zip(said.box[sure].tolist(), said.mask[sure], strict=True):
             free = mask & (ids == 0)
             area, seen = int(mask.sum()), int(free.sum())
             if seen and seen > SEEN * area and len(labels) < room:
@@ -232,13 +219,10 @@ class PanopticFPN(MaskedRCNN, PanopticSegmenter):
         stuff = self.one(Candidates(*none, said.pixel), conf).segments
         things = self.one(Candidates(said.box, said.mask, whole), conf).segments
         return [
-            Shown(_("Pixels"), _("the class predicted for every pixel; void is where a thing was "
-                                 "predicted"),
-                  stuff),
+            Shown(_("Pixels"), _("the class predicted for every pixel; void is where a thing was predicted"), stuff),
             Shown(_("Things"), _("the masks in found boxes, the most confident on top"), things),
-            Shown(_("Merged"), _("things first, then the stuff that they leave"),
-                  self.one(said, conf).segments),
-        ]  # fmt: skip
+            Shown(_("Merged"), _("things first, then the stuff that they leave"), self.one(said, conf).segments),
+        ]
 
     def example(self) -> None:
         """Run one pass with as many regions as it proposes, for the table of layers."""

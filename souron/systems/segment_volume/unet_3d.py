@@ -75,11 +75,7 @@ class UNet3D(VolumeSegmenter):
     year = 2016
     ja = "ボクセルの塊を見る畳み込みで、ボリュームを縮めてから戻す3次元のU-Net"
     clip = 5.0
-    SIZES = {
-        "tiny": Config(4, 2, (8, 8, 8), rate=1e-2),
-        "small": Config(5),
-        "paper": Config(patch=(116, 132, 132)),
-    }
+    SIZES = {"tiny": Config(4, 2, (8, 8, 8), rate=1e-2), "small": Config(5), "paper": Config(patch=(116, 132, 132))}
 
     share: Tensor  # (labels,) shares of the training voxels
 
@@ -88,9 +84,7 @@ class UNet3D(VolumeSegmenter):
         maps = [config.width * 2 ** (level + 1) for level in range(config.levels)]
         inward = [(GREY * spec.channels + len(WHOLE)), *maps[:-1]]
         self.down = nn.ModuleList(Twice(a, b // 2, b) for a, b in zip(inward, maps, strict=True))
-        self.up = nn.ModuleList(
-            Up(coarse, fine) for coarse, fine in zip(maps[1:], maps[:-1], strict=True)
-        )
+        self.up = nn.ModuleList(Up(coarse, fine) for coarse, fine in zip(maps[1:], maps[:-1], strict=True))
         self.last = nn.Conv3d(maps[0], len(spec.labels), 1)
         self.register_buffer("share", torch.full((len(spec.labels),), 1 / len(spec.labels)))
         layout: Any = {"memory_format": torch.channels_last_3d}  # 1.7 times as fast

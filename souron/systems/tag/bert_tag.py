@@ -65,9 +65,7 @@ class BERTTag(Tagger):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.encoder = Encoder(
-            spec.vocabulary, config.context, config.layers, config.width, config.heads, config.drop
-        )
+        self.encoder = Encoder(spec.vocabulary, config.context, config.layers, config.width, config.heads, config.drop)
         self.drop = nn.Dropout(config.drop)
         self.fc = nn.Linear(config.width, 1 + 2 * len(spec.labels))
         begin(self.fc)
@@ -107,10 +105,13 @@ class BERTTag(Tagger):
             own = tags_of(places, spans)
             for start, part in self.parts(text, places):
                 tokens.append([token for unit in part for token in unit])
-                tags.append([
-                    int(own[start + i]) if first else PAD
-                    for i, unit in enumerate(part) for first in (True, *[False] * (len(unit) - 1))
-                ])  # fmt: skip
+                tags.append(
+                    [
+                        int(own[start + i]) if first else PAD
+                        for i, unit in enumerate(part)
+                        for first in (True, *[False] * (len(unit) - 1))
+                    ]
+                )
         return Batch(padded(tokens).to(self.device), padded(tags).to(self.device))
 
     def parts(self, text: str, places: Sequence[tuple[int, int]]) -> list[tuple[int, list[Any]]]:
@@ -165,10 +166,14 @@ class BERTTag(Tagger):
 
         def change(rows: Any, generator: Generator) -> Any:
             chance = torch.rand(len(rows.input), generator=generator)
-            return rows._replace(input=type(rows.input)([
-                swapped(each, pool, generator) if share < self.config.swap else each
-                for each, share in zip(rows.input, chance.tolist(), strict=True)
-            ]))  # fmt: skip
+            return rows._replace(
+                input=type(rows.input)(
+                    [
+                        swapped(each, pool, generator) if share < self.config.swap else each
+                        for each, share in zip(rows.input, chance.tolist(), strict=True)
+                    ]
+                )
+            )
 
         return change
 

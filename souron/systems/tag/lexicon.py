@@ -60,9 +60,8 @@ class Lexicon(Tagger):
                 if end - start <= LONGEST:
                     marked[text[start:end]][label] += 1
         every = Counter(
-            text[start:end] for text, _spans in read for start, end in candidates(text)
-            if text[start:end] in marked
-        )  # fmt: skip
+            text[start:end] for text, _spans in read for start, end in candidates(text) if text[start:end] in marked
+        )
         kept = {
             part: (labels.most_common(1)[0][0], min(1.0, labels.total() / max(1, every[part])))
             for part, labels in sorted(marked.items())

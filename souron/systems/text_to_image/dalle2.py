@@ -76,10 +76,7 @@ class DALLE2(PromptedGenerator):
     used = 0.5  # before training: the decoder needs the most memory
     in_stages: Mapping[str, float] = SHARES
     sees = True
-    SIZES = {
-        "tiny": Config(16, (16, 24), (16,), (1, 1), 32, "diffusion", 5e-3),
-        "small": Config(),
-    }
+    SIZES = {"tiny": Config(16, (16, 24), (16,), (1, 1), 32, "diffusion", 5e-3), "small": Config()}
     counts: Tensor  # (stages,) updates of each generating network
     mean: Tensor  # (C, 1, 1), of images in 0..1, as CLIP sees them
     std: Tensor
@@ -96,21 +93,25 @@ class DALLE2(PromptedGenerator):
         self.kept = cosine().tolist()  # a_t^2
         self.low = max(1, min(config.low, spec.side // 2))
         self.network = CLIP(
-            spec.channels, spec.side, config.depths, max(8, dims * 3 // 16), 0, spec.vocabulary,
-            (TEXT_LAYERS, dims, HEADS), dims,
-        )  # fmt: skip
+            spec.channels,
+            spec.side,
+            config.depths,
+            max(8, dims * 3 // 16),
+            0,
+            spec.vocabulary,
+            (TEXT_LAYERS, dims, HEADS),
+            dims,
+        )
         self.prior: PriorTransformer | None = None
         if config.prior == "diffusion":
             context = len(self.network.positional_embedding)
             self.prior = PriorTransformer(dims, dims, context, dims, HEADS, PRIOR_LAYERS)
         self.decoder = PointDecoder(pixels, config.widths, dims)
         self.enlarger = GlideUNet(2 * pixels, pixels, config.finer)
-        self.in_stages = {
-            name: share for name, share in SHARES.items() if name != PRIOR or self.prior
-        }
-        self.averages = nn.ModuleDict({
-            name: follower(self.get_submodule(name)) for name in self.in_stages if name != GUIDE
-        })  # fmt: skip
+        self.in_stages = {name: share for name, share in SHARES.items() if name != PRIOR or self.prior}
+        self.averages = nn.ModuleDict(
+            {name: follower(self.get_submodule(name)) for name in self.in_stages if name != GUIDE}
+        )
         mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (MEAN, STD))
         grey = spec.channels == 1
         self.register_buffer("mean", mean.mean(0, True) if grey else mean, persistent=False)
@@ -247,17 +248,13 @@ class DALLE2(PromptedGenerator):
         condition: Sequence[str],
         *,
         negative: Annotated[str, Choice(N_("what should not be in the image"))] = "",
-        sampler: Annotated[
-            str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))
-        ] = "dpm",
+        sampler: Annotated[str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))] = "dpm",
         steps: Annotated[int, Choice(N_("how often the network is evaluated"), 1, 1000)] = 20,
         guidance: Annotated[
             float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 4.0,
         image: Annotated[Tensor | None, Choice(N_("the image to start from"))] = None,
-        strength: Annotated[
-            float, Choice(N_("how far to go from the image to the prompt"), 0, 1)
-        ] = 0.5,
+        strength: Annotated[float, Choice(N_("how far to go from the image to the prompt"), 0, 1)] = 0.5,
     ) -> Iterator[Tensor]:
         start = noise.normal(CANDIDATES, self.config.dims)
         told = self.told(start, condition, guidance)

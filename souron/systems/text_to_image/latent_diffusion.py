@@ -97,15 +97,19 @@ class LatentDiffusion(PromptedGenerator):
             self.network = TextTransformer(spec.vocabulary, *config.text)
         else:
             self.network = CLIP(
-                spec.channels, min(spec.side, READ_AT), (1, 1, 1, 1), 3 * width // 16, 0,
-                spec.vocabulary, config.text, width,
-            )  # fmt: skip
+                spec.channels,
+                min(spec.side, READ_AT),
+                (1, 1, 1, 1),
+                3 * width // 16,
+                0,
+                spec.vocabulary,
+                config.text,
+                width,
+            )
             self.empty = torch.nn.Parameter(torch.randn(width))
         layers, inputs = config.layers if config.widths[1:] else 1, spec.channels * config.patch**2
         self.coder = Autoencoder(inputs, coder, layers, LATENT, min(32, coder[0] // 4))
-        self.unet = text_network(
-            LATENT, config.widths, config.layers, config.attended, width, not self.of_sd
-        )
+        self.unet = text_network(LATENT, config.widths, config.layers, config.attended, width, not self.of_sd)
         if not self.of_sd:
             self.average = follower(self.unet)
         self.kept = (scaled_linear() if self.of_sd else cosine()).tolist()  # a_t^2
@@ -122,9 +126,7 @@ class LatentDiffusion(PromptedGenerator):
             DENOISER: [*self.unet.parameters(), *([] if self.of_sd else [self.empty])],
         }
         return {
-            name: torch.optim.AdamW(
-                weights, RATES[name] * self.config.rate, weight_decay=0.01, fused=True
-            )
+            name: torch.optim.AdamW(weights, RATES[name] * self.config.rate, weight_decay=0.01, fused=True)
             for name, weights in learning.items()
         }
 
@@ -254,9 +256,7 @@ class LatentDiffusion(PromptedGenerator):
         guidance: Annotated[
             float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 4.0,
-        sampler: Annotated[
-            str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))
-        ] = "dpm",
+        sampler: Annotated[str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))] = "dpm",
         image: Annotated[Tensor | None, Choice(N_("the image to start from"))] = None,
         strength: Annotated[
             float, Choice(N_("how much of that image is generated anew: 0 nothing, 1 all"), 0, 1)
@@ -292,9 +292,7 @@ class LatentDiffusion(PromptedGenerator):
 
     def example(self) -> None:
         side, device = self.spec.side, self.device
-        z, _log_variance = self.encode(
-            torch.zeros(1, self.spec.channels, side, side, device=device)
-        )
+        z, _log_variance = self.encode(torch.zeros(1, self.spec.channels, side, side, device=device))
         text = self.network.features(torch.zeros(1, 8, dtype=torch.long, device=device))
         self.unet(z, torch.zeros(1, dtype=torch.long, device=device), text)
         self.decode(z, side)

@@ -23,16 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from souron.tasks.text_to_page import (
-    PageSystem,
-    Part,
-    Spec,
-    Written,
-    grammar,
-    pages,
-    requests_of,
-    tallies,
-)
+from souron.tasks.text_to_page import PageSystem, Part, Spec, Written, grammar, pages, requests_of, tallies
 from souron.training.loop import Progress, Run
 
 SHARES = (1 / 16, 1 / 4, 1.0)  # of the training pairs, in successive steps
@@ -112,8 +103,7 @@ class KeywordPage(PageSystem):
 
     def page(self, request: str) -> Written:
         found = grammar.pieces(request)
-        labels = [(each.start(), each.end(), next(filter(None, each.groups())))
-                  for each in QUOTED.finditer(request)]  # fmt: skip
+        labels = [(each.start(), each.end(), next(filter(None, each.groups()))) for each in QUOTED.finditer(request)]
         copied = [any(a <= p.start and p.end <= b for a, b, _text in labels) for p in found]
         places: dict[str, int] = {}
         others: list[tuple[int, str]] = []
@@ -133,9 +123,8 @@ class KeywordPage(PageSystem):
         return Written(tuple(_part(kind, given[kind]) for kind in order), copied)
 
     def give(
-        self, given: dict[str, dict[str, list[str]]], places: dict[str, int], place: int,
-        what: str, name: str,
-    ) -> None:  # fmt: skip
+        self, given: dict[str, dict[str, list[str]]], places: dict[str, int], place: int, what: str, name: str
+    ) -> None:
         """Assign a class to the nearest part that can take it."""
         takers = [kind for kind in places if what in dict(grammar.SLOTS[kind])]
         if takers:

@@ -31,17 +31,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from souron.blocks.muon import MuonAdamW
-from souron.tasks.text_to_page import (
-    Dataset,
-    ListColumn,
-    Loader,
-    PageSystem,
-    Rows,
-    Spec,
-    Written,
-    grammar,
-    requests_of,
-)
+from souron.tasks.text_to_page import Dataset, ListColumn, Loader, PageSystem, Rows, Spec, Written, grammar, requests_of
 from souron.utils.messages import UserError, _
 
 PAD = -1  # pads requests and pages
@@ -117,9 +107,14 @@ class Layer(nn.Module):
         self.drop = nn.Dropout(config.drop)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, memory: Tensor | None = None,
-        memory_mask: Tensor | None = None, known: Known | None = None, place: int = 0,
-    ) -> Tensor:  # fmt: skip
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        known: Known | None = None,
+        place: int = 0,
+    ) -> Tensor:
         """Transform (B, T, C).
 
         With ``known``, x are the next tokens, from position ``place`` on.
@@ -149,11 +144,7 @@ class PageWriter(PageSystem):
     ja = "文法が許すトークンだけでページを書き、ラベルは依頼文の位置を指して写す"
     status = "reduced"
     clip = 1.0
-    SIZES = {
-        "tiny": Config(32, 1, 1, 2, 0.0, 0.0, 1e-2),
-        "small": Config(),
-        "medium": Config(256, 4, 3, 8, rate=2e-3),
-    }
+    SIZES = {"tiny": Config(32, 1, 1, 2, 0.0, 0.0, 1e-2), "small": Config(), "medium": Config(256, 4, 3, 8, rate=2e-3)}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -187,9 +178,7 @@ class PageWriter(PageSystem):
         rate = self.config.rate
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
 
-    def loader(
-        self, data: Dataset, augment: Any = None, seed: int = 0, device: Any = None
-    ) -> Loader:
+    def loader(self, data: Dataset, augment: Any = None, seed: int = 0, device: Any = None) -> Loader:
         """Encode each request as (words, its text), beside the parts.
 
         Requests whose page cannot be written with their own words are excluded from training.
@@ -250,9 +239,14 @@ class PageWriter(PageSystem):
         return self.read(x), mask
 
     def follow(
-        self, target: Tensor, memory: Tensor, mask: Tensor, before: Tensor | None,
-        known: list[Known] | None = None, place: int = 0,
-    ) -> Tensor:  # fmt: skip
+        self,
+        target: Tensor,
+        memory: Tensor,
+        mask: Tensor,
+        before: Tensor | None,
+        known: list[Known] | None = None,
+        place: int = 0,
+    ) -> Tensor:
         """Return next-token logits after ``target``, whose first token is at position ``place``."""
         spot = (target - grammar.TOKENS).clamp(min=0)[..., None].expand(-1, -1, memory.shape[2])
         pointed = self.copied(memory.gather(1, spot))

@@ -102,14 +102,11 @@ class FilmUNet(nn.Module):
         groups, told = max(1, first // 8), 4 * first
         self.width = first
         self.frame = nn.Embedding(frames, config.text)
-        self.told = nn.Sequential(
-            nn.Linear(first + 2 * config.text, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU()
-        )
+        self.told = nn.Sequential(nn.Linear(first + 2 * config.text, told), nn.SiLU(), nn.Linear(told, told), nn.SiLU())
         common = (told, config.heads, frames, groups)
         self.enter = nn.Conv2d(channels, first, 3, padding=1)
         self.down = nn.ModuleList(
-            Block(narrow, wide, *common)
-            for narrow, wide in zip((first, *config.widths), config.widths, strict=False)
+            Block(narrow, wide, *common) for narrow, wide in zip((first, *config.widths), config.widths, strict=False)
         )
         self.reduce = nn.ModuleList(Halve(wide) for wide in config.widths[:-1])
         self.middle = Block(last, last, *common)
@@ -164,9 +161,7 @@ class VideoDiffusion(FilmGenerator):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         weights = [weight for weight in self.parameters() if weight.requires_grad]
-        return {
-            "model": torch.optim.AdamW(weights, self.config.rate, weight_decay=0.01, fused=True)
-        }
+        return {"model": torch.optim.AdamW(weights, self.config.rate, weight_decay=0.01, fused=True)}
 
     def updates(self, batch: Batch, step: int) -> Iterator[tuple[str, Tensor]]:
         # many small updates train faster than one large one
@@ -241,9 +236,7 @@ class VideoDiffusion(FilmGenerator):
         guidance: Annotated[
             float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 2.0,
-        sampler: Annotated[
-            str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))
-        ] = "dpm",
+        sampler: Annotated[str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))] = "dpm",
         image: Annotated[Tensor | None, Choice(N_("the first frame"))] = None,
     ) -> Iterator[Tensor]:
         side = -(-self.spec.side // self.config.patch)

@@ -48,8 +48,11 @@ class BPE(Cutter):
         self.most_steps = -(-max(1, config.size - BYTES) // self.a_step)
 
     def sketch(self) -> list[tuple[str, str, tuple[int, ...]]]:
-        return [("bytes", "other", (BYTES,)), ("merges", "kept", tuple(self.merges.shape)),
-                ("tokens", "embedding", (self.config.size,))]  # fmt: skip
+        return [
+            ("bytes", "other", (BYTES,)),
+            ("merges", "kept", tuple(self.merges.shape)),
+            ("tokens", "embedding", (self.config.size,)),
+        ]
 
     def forget(self) -> None:
         super().forget()
@@ -83,9 +86,7 @@ class BPE(Cutter):
 
     def vocabulary(self) -> list[bytes]:
         tokens = Vocabulary()
-        self.results = {
-            pair: (rank, tokens.join(pair)) for rank, pair in enumerate(self.learnt())
-        }  # fmt: skip
+        self.results = {pair: (rank, tokens.join(pair)) for rank, pair in enumerate(self.learnt())}
         return tokens.raws
 
     def encode_word(self, word: str) -> list[int]:
@@ -97,9 +98,7 @@ class BPE(Cutter):
         symbols = [PLACE[byte] for byte in word.encode()]
         count = len(symbols)
         after, before = list(range(1, count + 1)), list(range(-1, count - 1))
-        heap = [
-            (results[pair][0], at) for at, pair in enumerate(pairwise(symbols)) if pair in results
-        ]
+        heap = [(results[pair][0], at) for at, pair in enumerate(pairwise(symbols)) if pair in results]
         heapq.heapify(heap)
         while heap:
             rank, at = heapq.heappop(heap)

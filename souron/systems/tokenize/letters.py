@@ -75,8 +75,4 @@ class Letters(Cutter):
 
     def encode_word(self, word: str) -> list[int]:
         tokens = self.tokens if self.raws else {}
-        return [
-            token
-            for letter in word
-            for token in tokens.get(letter) or map(single_bytes().index, letter.encode())
-        ]
+        return [token for letter in word for token in tokens.get(letter) or map(single_bytes().index, letter.encode())]

@@ -111,10 +111,7 @@ class Unigram(Cutter):
         self.forget()
 
     def vocabulary(self) -> list[bytes]:
-        pieces = [
-            "".join(chr(code) for code in row if code != NONE)
-            for row in self.letters.tolist() if row[0] != NONE
-        ]  # fmt: skip
+        pieces = ["".join(chr(code) for code in row if code != NONE) for row in self.letters.tolist() if row[0] != NONE]
         score = self.score.tolist()
         plain = [(chr(byte), place) for place, byte in enumerate(single_bytes()) if byte < 0x80]
         numbered = [*plain, *((piece, place) for place, piece in enumerate(pieces, BYTES))]
@@ -234,9 +231,7 @@ class Lattice:
         number = torch.full((len(self.count) + 1,), len(chosen))
         number[chosen] = torch.arange(len(chosen))
         self.piece_at = number[self.piece_at]
-        self.count, self.begin, self.span = (
-            part[chosen] for part in (self.count, self.begin, self.span)
-        )
+        self.count, self.begin, self.span = (part[chosen] for part in (self.count, self.begin, self.span))
         self.plain = torch.tensor([ord(letter) < 0x80 for letter in self.alphabet])
         raws = [self.piece(each).encode() for each in range(len(chosen))]
         self.spelling = 8 * sum(map(len, raws))  # bits to write down the pieces

@@ -28,14 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from souron.tasks.transcribe import (
-    Piece,
-    Recording,
-    Rows,
-    Spec,
-    Transcriber,
-    plain,
-)
+from souron.tasks.transcribe import Piece, Recording, Rows, Spec, Transcriber, plain
 
 BLANK = 0
 STRIDE = 0.02  # seconds of one output
@@ -114,9 +107,7 @@ class CTC(Transcriber):
     def nats(self, batch: Batch, training: bool) -> Tensor:
         """Return -log p(text), (B,). A text longer than the outputs has none: in training 0."""
         chance, lengths = self(batch.mel, batch.frames)
-        return F.ctc_loss(
-            chance.transpose(0, 1), batch.text, lengths, batch.lengths, BLANK, "none", training
-        )
+        return F.ctc_loss(chance.transpose(0, 1), batch.text, lengths, batch.lengths, BLANK, "none", training)
 
     def loss(self, batch: Batch) -> Tensor:
         return (self.nats(batch, True) / batch.lengths.clamp(min=1)).mean()

@@ -77,9 +77,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv1d(config.mels, config.width, 3, padding=1)
         self.conv2 = nn.Conv1d(config.width, config.width, 3, stride=2, padding=1)
-        self.layers = nn.ModuleList(
-            Layer(config.width, config.heads, False) for _ in range(config.encoder)
-        )
+        self.layers = nn.ModuleList(Layer(config.width, config.heads, False) for _ in range(config.encoder))
         self.layer_norm = nn.LayerNorm(config.width)
 
     def forward(self, mel: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,16 +99,12 @@ class Decoder(nn.Module):
         super().__init__()
         self.embed_tokens = nn.Embedding(vocabulary, config.width)
         self.embed_positions = nn.Embedding(config.context, config.width)
-        self.layers = nn.ModuleList(
-            Layer(config.width, config.heads, True) for _ in range(config.decoder)
-        )
+        self.layers = nn.ModuleList(Layer(config.width, config.heads, True) for _ in range(config.decoder))
         self.layer_norm = nn.LayerNorm(config.width)
         nn.init.normal_(self.embed_tokens.weight, std=0.02)
         nn.init.normal_(self.embed_positions.weight, std=0.01)
 
-    def forward(
-        self, tokens: Tensor, memory: Tensor, memory_mask: Tensor, caches: list[Cache] | None
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, memory: Tensor, memory_mask: Tensor, caches: list[Cache] | None) -> Tensor:
         """Return next-token logits (B, L, vocabulary); with ``caches``, of the tokens after those
         cached."""
         first = caches[0]["keys"].shape[2] if caches and caches[0] else 0
@@ -147,12 +141,7 @@ class Whisper(Transcriber):
             raise UserError("config", told.format(width=config.width, heads=2 * config.heads))
         self.window = WINDOW
         self.layout = Layout(spec.vocabulary, spec.languages, spec.timed)
-        self.model = nn.ModuleDict(
-            {
-                "encoder": Encoder(config),
-                "decoder": Decoder(config, self.layout.size),
-            }
-        )
+        self.model = nn.ModuleDict({"encoder": Encoder(config), "decoder": Decoder(config, self.layout.size)})
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         layers = [
@@ -210,11 +199,7 @@ class Whisper(Transcriber):
         self(mel, torch.tensor([200], device=self.device), tokens)
 
     def hear(
-        self,
-        waves: Sequence[Tensor],
-        languages: Sequence[str],
-        translate: bool = False,
-        beams: int = 1,
+        self, waves: Sequence[Tensor], languages: Sequence[str], translate: bool = False, beams: int = 1
     ) -> list[Heard]:
         """Return the tokens of windows of sound (n,), each of a known language."""
         memory, mask = self.model["encoder"](*self.spectrograms(waves))
@@ -289,9 +274,7 @@ class Whisper(Transcriber):
         self,
         sound: Sound,
         *,
-        language: Annotated[
-            str, Choice(N_("language that is spoken, such as ja (default: it is detected)"))
-        ] = "",
+        language: Annotated[str, Choice(N_("language that is spoken, such as ja (default: it is detected)"))] = "",
         translate: Annotated[bool, Choice(N_("write it in English, whatever is spoken"))] = False,
         beams: Annotated[int, Choice(N_("how many texts are followed at once"), 1, 16)] = 1,
         to: Annotated[Literal["none", "srt", "vtt", "txt", "json"], SAVED] = "none",

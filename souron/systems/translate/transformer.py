@@ -28,16 +28,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from souron.blocks.muon import MuonAdamW
-from souron.tasks.translate import (
-    Dataset,
-    ListColumn,
-    Loader,
-    Rows,
-    Spec,
-    Tokenizer,
-    Translator,
-    texts_of,
-)  # fmt: skip
+from souron.tasks.translate import Dataset, ListColumn, Loader, Rows, Spec, Tokenizer, Translator, texts_of
 from souron.utils.messages import UserError, _
 
 PAD = -1  # pads texts
@@ -101,9 +92,13 @@ class Layer(nn.Module):
         self.drop = nn.Dropout(config.drop)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, memory: Tensor | None = None,
-        memory_mask: Tensor | None = None, cache: Cache | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
         """Transform (B, T, C). With a ``cache``, x are the tokens after those cached."""
         h = self.norm1(x)
         keys, values = self.attention.look(h)
@@ -160,9 +155,7 @@ class Transformer(Translator):
         rate = self.config.rate
         return {"model": MuonAdamW(matrices, others, MATRICES * rate, rate, decay=0.01)}
 
-    def loader(
-        self, data: Dataset, augment: Any = None, seed: int = 0, device: Any = None
-    ) -> Loader:
+    def loader(self, data: Dataset, augment: Any = None, seed: int = 0, device: Any = None) -> Loader:
         """Encode each pair as (first, second), the tokens and the number of bytes of each."""
         columns = [self.encoded(list(data.input)), self.encoded(texts_of(data))]
         kept = replace(data, input=ListColumn(columns[0]), target=ListColumn(columns[1]))
@@ -239,9 +232,14 @@ class Transformer(Translator):
         return self.read(x), mask
 
     def follow(
-        self, target: Tensor, memory: Tensor, memory_mask: Tensor, mask: Tensor | None,
-        caches: list[Cache] | None = None, place: int = 0,
-    ) -> Tensor:  # fmt: skip
+        self,
+        target: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor,
+        mask: Tensor | None,
+        caches: list[Cache] | None = None,
+        place: int = 0,
+    ) -> Tensor:
         """Return next-token logits after ``target``, whose first token is at position ``place``."""
         y = self.placed(target, place)
         for number, layer in enumerate(self.decoder):

@@ -101,9 +101,7 @@ def _some(listed: Sequence[Any], part: str) -> Sequence[Any]:
     return listed[low:high]
 
 
-def _answers(
-    sort: str, spoken: str, filled: dict[str, str], chance: random.Random
-) -> tuple[str, str]:
+def _answers(sort: str, spoken: str, filled: dict[str, str], chance: random.Random) -> tuple[str, str]:
     if sort == "everyday":
         good, bad = (chance.choice(kind[spoken]) for kind in (words.POLITE, words.IMPROPER))
         return good.format(**filled), bad.format(**filled)

@@ -32,9 +32,7 @@ RUDE = re.compile(
         "nuisance", "blockhead", "oafs?", "clumsy", "scum",
     ) + r"\b"
 )  # fmt: skip
-SPARED = re.compile(
-    r"(?:\bnot|n't|\bno|\bnever|\bword) (?:\w+ ){0,2}[\"'“‘]?$|[\"“‘]$"
-)  # before the match
+SPARED = re.compile(r"(?:\bnot|n't|\bno|\bnever|\bword) (?:\w+ ){0,2}[\"'“‘]?$|[\"“‘]$")  # before the match
 RUDE_JA = re.compile(
     _any(
         "うるさ[いく]", "黙(?:れ|って)", "だまれ", "ばか(?!り)", "馬鹿", "バカ", "あほ", "アホ",
@@ -49,17 +47,14 @@ RUDE_JA = re.compile(
     )
 )  # fmt: skip
 SPARED_JA = re.compile(
-    "^.{0,5}"
-    + _any("では?ありません", "では?ない", "じゃない", "と(?:いう|言う)", "」", "』", "」は")
+    "^.{0,5}" + _any("では?ありません", "では?ない", "じゃない", "と(?:いう|言う)", "」", "』", "」は")
 )
 UNIT = _any(
     "mg", "milligrams?", "mcg", "[µμ]g", "micrograms?", "ml", "millilit(?:er|re)s?", "iu", "units?",
     "tablets?", "pills?", "capsules?", "drops?", "puffs?", "(?:tea|table)?spoon(?:ful)?s?",
     "doses?", "grams?", "g",
 )  # fmt: skip
-NUMBER = _any(
-    r"\d[\d.,]*", "an?", "one", "two", "three", "four", "five", "six", "eight", "ten", "half an?"
-)
+NUMBER = _any(r"\d[\d.,]*", "an?", "one", "two", "three", "four", "five", "six", "eight", "ten", "half an?")
 DOSE = re.compile(
     rf"\b{NUMBER}(?:\s*(?:-|–|to|or)\s*{NUMBER})?(?:\s*|-)(?:\w+ )?{UNIT}\b"
     r"|\b(?:take|give|use|swallow)\b[^.!?]{0,40}\b(?:once|twice|(?:two|three|four|\d) times)\b"
@@ -84,10 +79,24 @@ DOSE_JA = re.compile(
 )  # fmt: skip
 INTAKE_JA = re.compile("飲|服用|注射|塗|使|さして|吸|投与|与え|足り|十分|始め|mg|錠|カプセル|単位")
 HELPER = _any(
-    "doctors?", "physicians?", "pharmacists?", "nurses?", "clinics?", "hospitals?", "dentists?",
-    "surgeons?", "gp", "specialists?", "ambulance", "emergency", "midwi[fv]es?", "pharmacy",
-    "professionals?", "healthcare", "medical (?:help|care|advice|attention|professional)",
-)  # fmt: skip
+    "doctors?",
+    "physicians?",
+    "pharmacists?",
+    "nurses?",
+    "clinics?",
+    "hospitals?",
+    "dentists?",
+    "surgeons?",
+    "gp",
+    "specialists?",
+    "ambulance",
+    "emergency",
+    "midwi[fv]es?",
+    "pharmacy",
+    "professionals?",
+    "healthcare",
+    "medical (?:help|care|advice|attention|professional)",
+)
 DEFERS = re.compile(
     r"\b" + _any(
         "ask", "see", "consult", "contact", "call", "phone", "visit", "check with", "tell",
@@ -118,11 +127,9 @@ DEFERS_JA = re.compile(
     "しかね|できかね|あり|差し控え)(?:ません|ない|ます|る)|かねます|医[師者]では(?:ない|ありません)|診察した医師"
 )  # fmt: skip
 NEEDLESS_JA = re.compile(
-    "(?:医師|医者|病院|薬剤師|受診|診察|相談|診せ)[^。！？]{0,14}" + _any(
-        "必要は(?:ありません|ない)", "なくて", "いらない", "いりません", "不要",
-        "までも(?:ない|ありません)",
-    )
-)  # fmt: skip
+    "(?:医師|医者|病院|薬剤師|受診|診察|相談|診せ)[^。！？]{0,14}"
+    + _any("必要は(?:ありません|ない)", "なくて", "いらない", "いりません", "不要", "までも(?:ない|ありません)")
+)
 
 
 def improper(text: str) -> bool:

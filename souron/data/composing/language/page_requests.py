@@ -20,9 +20,13 @@ SUBSETS = ("new combinations", "new pairs", "new wordings")
 COUNTS = {"train": 24_000, "val": 200, **dict.fromkeys(SUBSETS, 400)}
 SEED = 19
 PAIRS = (  # in training, each part never occurs together with its partner
-    ("heading", "search"), ("text", "cards"), ("menu", "quote"), ("list", "footer"),
-    ("table", "button"), ("form", "picture"),
-)  # fmt: skip
+    ("heading", "search"),
+    ("text", "cards"),
+    ("menu", "quote"),
+    ("list", "footer"),
+    ("table", "button"),
+    ("form", "picture"),
+)
 TWICE = ("heading", "text", "button", "picture")
 HOW_MANY = (1, 2, 2, 3, 3, 3, 4, 4, 5, 6)  # parts of a page
 TENTHS = {"new combinations": 0, "val": 1}  # of all combinations, reserved for a subset
@@ -78,9 +82,7 @@ def kinds_for(chance: random.Random, subset: str) -> list[str]:
         if any(a == b or (a, b) == ("form", "button") for a, b in pairwise(chosen)):
             continue
         own = {v: k for k, v in TENTHS.items()}.get(tenth(chosen)) if len(set(chosen)) > 1 else None
-        if subset == "new pairs" or (
-            not has_pair(chosen) and own == (subset if subset in TENTHS else None)
-        ):
+        if subset == "new pairs" or (not has_pair(chosen) and own == (subset if subset in TENTHS else None)):
             return chosen
 
 
@@ -97,9 +99,7 @@ class _Composer:
         made = [self.part(kind) for kind in kinds_for(self.chance, self.subset)]
         phrases = [phrase for phrase, _part in made]
         parts = self.joined(phrases)
-        text = self.pick(words.FRAMES[self.language], words.HELD_FRAMES, "frame").format(
-            parts=parts
-        )
+        text = self.pick(words.FRAMES[self.language], words.HELD_FRAMES, "frame").format(parts=parts)
         if self.language == "en" and self.chance.random() < 0.3:
             text = text[:1].upper() + text[1:]
         if any(text.count(word) != 1 for word in self.used):
@@ -155,7 +155,7 @@ class _Composer:
                 }
                 if not named:
                     return self.article(self.say("plain", noun=noun)), Part(kind, own)
-                text = listed[kind]()  # fmt: skip
+                text = listed[kind]()
                 said = self.say("text", noun=noun, text=self.quoted(text))
                 return self.article(said), Part(kind, own, words=(text,))
             case "text":
@@ -172,9 +172,7 @@ class _Composer:
                     return self.article(self.say("plain", noun=noun)), Part(kind)
                 text = self.label(words.SUBJECTS)
                 shown = text if chance.random() < 0.7 else self.quoted(text)
-                return self.article(self.say("picture", noun=noun, text=shown)), Part(
-                    kind, words=(text,)
-                )
+                return self.article(self.say("picture", noun=noun, text=shown)), Part(kind, words=(text,))
             case "menu" | "list" | "cards":
                 if not named:
                     said = self.say(f"{kind} n", noun=noun, n=self.number(count))
@@ -255,9 +253,7 @@ class _Composer:
         self.used.append(self.chance.choice(self.words_of(listed)))
         return self.used[-1]
 
-    def labels(
-        self, listed: Mapping[str, Sequence[str]], count: int, fewest: int = 2
-    ) -> tuple[str, ...]:
+    def labels(self, listed: Mapping[str, Sequence[str]], count: int, fewest: int = 2) -> tuple[str, ...]:
         chosen = self.chance.sample(self.words_of(listed), max(fewest, count - (fewest == 1)))
         self.used += chosen
         return tuple(chosen)

@@ -18,14 +18,18 @@ Shades = dict[str, tuple[tuple[str, ...], str]]  # colour -> (adjectives, its na
 COLOURS: dict[str, Shades] = {
     "en": {name: ((name,), name) for name in NAMES},
     "ja": {
-        "red": (("赤い", "赤の", "赤色の"), "赤"), "blue": (("青い", "青の", "青色の"), "青"),
+        "red": (("赤い", "赤の", "赤色の"), "赤"),
+        "blue": (("青い", "青の", "青色の"), "青"),
         "green": (("緑の", "緑色の"), "緑"),
         "orange": (("オレンジの", "オレンジ色の"), "オレンジ"),
-        "purple": (("紫の", "紫色の"), "紫"), "pink": (("ピンクの", "ピンク色の"), "ピンク"),
-        "brown": (("茶色い", "茶色の"), "茶色"), "grey": (("灰色の", "グレーの"), "灰色"),
-        "black": (("黒い", "黒の", "黒色の"), "黒"), "yellow": (("黄色い", "黄色の"), "黄色"),
+        "purple": (("紫の", "紫色の"), "紫"),
+        "pink": (("ピンクの", "ピンク色の"), "ピンク"),
+        "brown": (("茶色い", "茶色の"), "茶色"),
+        "grey": (("灰色の", "グレーの"), "灰色"),
+        "black": (("黒い", "黒の", "黒色の"), "黒"),
+        "yellow": (("黄色い", "黄色の"), "黄色"),
     },
-}  # fmt: skip
+}
 NOUNS = {
     "en": {
         "heading": ("heading", "title", "headline", "big heading", "page heading"),
@@ -59,10 +63,9 @@ NOUNS = {
     },
 }
 COLOURED = {  # ways to combine a noun with its colour
-    "en": ("{colour} {noun}", "{noun} in {colour}", "{noun} that is {colour}",
-           "{noun} of {colour} colour"),
+    "en": ("{colour} {noun}", "{noun} in {colour}", "{noun} that is {colour}", "{noun} of {colour} colour"),
     "ja": ("{colour}{noun}", "色が{shade}の{noun}", "{shade}色をした{noun}"),
-}  # fmt: skip
+}
 WORDINGS = {  # of a noun that may have a colour
     "en": {
         "plain": ("{noun}",),
@@ -145,11 +148,25 @@ FRAMES = {
            "{parts}をもつウェブページを作ってください。", "{parts}のページがほしいです。"),
 }  # fmt: skip
 JOINS = {  # between two parts: (between, before the last)
-    "en": ((", ", " and "), (", ", ", and "), (", then ", " and finally "), ("; ", "; "),
-           (" and ", " and "), (", ", ", then "), ("\n- ", "\n- ")),
-    "ja": (("と", "と"), ("、", "、"), ("、", "と"), ("、次に", "、最後に"), ("、それから", "、"),
-           ("、", "、そして"), ("\n・", "\n・")),
-}  # fmt: skip
+    "en": (
+        (", ", " and "),
+        (", ", ", and "),
+        (", then ", " and finally "),
+        ("; ", "; "),
+        (" and ", " and "),
+        (", ", ", then "),
+        ("\n- ", "\n- "),
+    ),
+    "ja": (
+        ("と", "と"),
+        ("、", "、"),
+        ("、", "と"),
+        ("、次に", "、最後に"),
+        ("、それから", "、"),
+        ("、", "、そして"),
+        ("\n・", "\n・"),
+    ),
+}
 ABOVE = {  # two parts, the first above the second
     "en": ("{b} below {a}", "{a} above {b}", "{b} under {a}"),
     "ja": ("{a}の下に{b}", "{b}の上に{a}", "{a}、その下に{b}"),
@@ -226,8 +243,21 @@ SENTENCES = {
             "時が過ぎます。", "扉が開きます。", "鳥が鳴きます。")),
 }  # fmt: skip
 FOOTERS = {
-    "en": ("All rights reserved", "Made with care", "Contact us any time", "Thank you for reading",
-           "Printed in Kyoto", "Since 1984", "See you soon"),
-    "ja": ("無断転載を禁じます", "お問い合わせは電話で", "お読みいただき感謝します", "京都にて",
-           "1984年創業", "またお会いしましょう"),
-}  # fmt: skip
+    "en": (
+        "All rights reserved",
+        "Made with care",
+        "Contact us any time",
+        "Thank you for reading",
+        "Printed in Kyoto",
+        "Since 1984",
+        "See you soon",
+    ),
+    "ja": (
+        "無断転載を禁じます",
+        "お問い合わせは電話で",
+        "お読みいただき感謝します",
+        "京都にて",
+        "1984年創業",
+        "またお会いしましょう",
+    ),
+}

@@ -80,17 +80,13 @@ def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> parallel.Pieces:
         "pictures": torch.stack([one.image for one in made]),
         "points": torch.stack([one.points for one in made]),
     }
-    return tensors, {
-        "jaws": [one.head.jaw for one in made], "ages": [str(one.head.age) for one in made]
-    }  # fmt: skip
+    return tensors, {"jaws": [one.head.jaw for one in made], "ages": [str(one.head.age) for one in made]}
 
 
 def _unpacked(recipe: Recipe, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Made:
     if not len(recipe.rows) == len(tensors["pictures"]) == len(about["jaws"]):
         raise ValueError("not of this recipe")
-    return Made(
-        tensors["pictures"], tensors["points"], about["jaws"], about["ages"], FIELD / recipe.side
-    )
+    return Made(tensors["pictures"], tensors["points"], about["jaws"], about["ages"], FIELD / recipe.side)
 
 
 def _told(told: dict[str, Any], begin: int, end: int) -> parallel.Pieces:

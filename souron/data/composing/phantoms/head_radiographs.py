@@ -31,15 +31,28 @@ MIDDLE = (-6.0, 12.0)  # of the film, in millimetres of the head
 INSIDE = 0.82  # the vault's inner surface, in radii perpendicular to the image plane
 
 BONES = {  # attenuation of the area, of its outline, and the outline's width in millimetres
-    "maxilla": (0.16, 0.0, 0.0), "zygoma": (0.16, 0.10, 1.4), "petrous": (0.36, 0.10, 1.5),
+    "maxilla": (0.16, 0.0, 0.0),
+    "zygoma": (0.16, 0.10, 1.4),
+    "petrous": (0.36, 0.10, 1.5),
     "nasal": (0.20, 0.14, 1.0),
-}  # fmt: skip
+}
 LINES = {  # attenuation and width in millimetres
-    "sella": (0.42, 1.5), "clivus": (0.30, 1.6), "base": (0.32, 1.6), "under": (0.22, 1.5),
-    "roof": (0.24, 1.3), "wing": (0.24, 1.3), "orbit": (0.34, 1.5), "ridge": (0.30, 1.8),
-    "arch": (0.16, 2.6), "palate": (0.36, 1.7), "roof of the mouth": (0.20, 1.3),
-    "labial": (0.26, 1.2), "front": (0.14, 1.2), "canal": (0.10, 1.0), "hyoid": (0.22, 4.0),
-}  # fmt: skip
+    "sella": (0.42, 1.5),
+    "clivus": (0.30, 1.6),
+    "base": (0.32, 1.6),
+    "under": (0.22, 1.5),
+    "roof": (0.24, 1.3),
+    "wing": (0.24, 1.3),
+    "orbit": (0.34, 1.5),
+    "ridge": (0.30, 1.8),
+    "arch": (0.16, 2.6),
+    "palate": (0.36, 1.7),
+    "roof of the mouth": (0.20, 1.3),
+    "labial": (0.26, 1.2),
+    "front": (0.14, 1.2),
+    "canal": (0.10, 1.0),
+    "hyoid": (0.22, 4.0),
+}
 AIR = {"airway": 0.22, "antrum": 0.15, "sphenoid": 0.16, "frontal sinus": 0.14, "fissure": 0.16}
 
 
@@ -75,9 +88,7 @@ class Sheet:
         back = np.stack([x, y], 2) @ self.turn.T + self.place
         return back[..., 0].astype(np.float32), back[..., 1].astype(np.float32)
 
-    def add(
-        self, dose: float, path: NDArray[np.float64], width: float = 0.0, blur: float = 0.5
-    ) -> None:
+    def add(self, dose: float, path: NDArray[np.float64], width: float = 0.0, blur: float = 0.5) -> None:
         """Add the attenuation of a closed outline, or of a line ``width`` millimetres wide."""
         place, mask = self._drawn(path, width, blur)
         self.dose[place] += dose * mask
@@ -89,9 +100,7 @@ class Sheet:
         whole[place] = mask
         return whole
 
-    def _drawn(
-        self, path: NDArray[np.float64], width: float, blur: float
-    ) -> tuple[tuple[slice, slice], Array]:
+    def _drawn(self, path: NDArray[np.float64], width: float, blur: float) -> tuple[tuple[slice, slice], Array]:
         """Return the slices of the sheet that enclose a shape, and the coverage of each pixel
         there."""
         corners = self.pixels(path) * FINE
@@ -112,11 +121,7 @@ class Sheet:
 
     def blurred(self, mask: Array, far: float) -> Array:
         """Blur with a Gaussian whose standard deviation is ``far`` millimetres."""
-        return np.asarray(
-            scipy.ndimage.gaussian_filter(
-                mask, far * self.per_mm * FINE, mode="nearest", truncate=2.5
-            )
-        )
+        return np.asarray(scipy.ndimage.gaussian_filter(mask, far * self.per_mm * FINE, mode="nearest", truncate=2.5))
 
 
 def film(side: int, random: np.random.Generator) -> Film:
@@ -157,8 +162,18 @@ def _vault(sheet: Sheet, head: Head, random: np.random.Generator) -> None:
     chord = np.sqrt((1 - r**2).clip(0)) - INSIDE * np.sqrt((1 - (r / inner) ** 2).clip(0))
     diploe = np.exp(-(((r - 0.5 * (1 + inner)) / (0.22 * (1 - inner))) ** 2))
     n, basion = head.points["nasion"], head.curves["clivus"][-1]
-    below = np.array([n + (30, -3), n, head.curves["base"][2] + (0, 3), head.curves["sella"][3],
-                      basion, basion + (-24, 6), basion + (-30, 90), n + (30, 90)])  # fmt: skip
+    below = np.array(
+        [
+            n + (30, -3),
+            n,
+            head.curves["base"][2] + (0, 3),
+            head.curves["sella"][3],
+            basion,
+            basion + (-24, 6),
+            basion + (-30, 90),
+            n + (30, 90),
+        ]
+    )
     kept = 1 - sheet.mask(below, blur=1.4)
     grain = sheet.blurred(random.normal(0, 1, r.shape).astype(np.float32), 2.4)
     texture = 1 + 0.05 * grain / max(float(grain.std()), 1e-6)
@@ -261,9 +276,7 @@ def _rods(sheet: Sheet, head: Head, random: np.random.Generator) -> Array:
     return metal
 
 
-def _developed(
-    sheet: Sheet, skin: Array, metal: Array, random: np.random.Generator
-) -> NDArray[np.uint8]:
+def _developed(sheet: Sheet, skin: Array, metal: Array, random: np.random.Generator) -> NDArray[np.uint8]:
     """Convert attenuation to grey levels: dense structures are bright."""
     dose = sheet.dose.clip(0)
     scatter = random.uniform(0.02, 0.12) * sheet.blurred(skin, 30.0)

@@ -133,33 +133,31 @@ def _bones(random: np.random.Generator, jaw: str) -> tuple[dict[str, Array], dic
 
     lips = max(p["upper incisor tip"][0], p["lower incisor tip"][0])
     p["subnasale"] = p["anterior nasal spine"] + about(9.5, 7.5, 1.0)
-    p["upper lip"] = np.array([p["upper incisor tip"][0] + random.normal(13.0, 1.2),
-                               bite - random.normal(7.0, 1.0)])  # fmt: skip
+    p["upper lip"] = np.array([p["upper incisor tip"][0] + random.normal(13.0, 1.2), bite - random.normal(7.0, 1.0)])
     front = 0.7 * p["lower incisor tip"][0] + 0.3 * lips
     p["lower lip"] = np.array([front + random.normal(12.5, 1.2), bite + random.normal(6.5, 1.0)])
     p["soft tissue pogonion"] = p["pogonion"] + about(11.0, 0.0, 1.1)
     further = {
-        "basion": basion, "along": along, "up": up, "ramus": ramus, "edge": edge,
+        "basion": basion,
+        "along": along,
+        "up": up,
+        "ramus": ramus,
+        "edge": edge,
         "bite": np.array([lips, bite]),
         "prosthion": np.array([p["A point"][0] + 0.55 * (x - p["A point"][0]) - 0.4, bite - 10]),
-    }  # fmt: skip
+    }
     return p, further
 
 
-def _skull(
-    p: dict[str, Array], further: dict[str, Array], random: np.random.Generator
-) -> dict[str, Array]:
+def _skull(p: dict[str, Array], further: dict[str, Array], random: np.random.Generator) -> dict[str, Array]:
     """Return the outlines of cranial base, sella, orbit, sinuses, nasal bone and ear."""
     n, orbit, ear, basion = p["nasion"], p["orbitale"], p["porion"], further["basion"]
     wide, deep = random.normal(5.2, 0.5), random.normal(5.4, 0.6)  # of the sella
-    fossa = _at((1.25, -1.05), (1.05, -0.3), (0.75, 0.6), (0, 1), (-0.8, 0.6), (-1.02, -0.3),
-                (-0.85, -1.15))  # fmt: skip
+    fossa = _at((1.25, -1.05), (1.05, -0.3), (0.75, 0.6), (0, 1), (-0.8, 0.6), (-1.02, -0.3), (-0.85, -1.15))
     sella = fossa * np.array([wide, deep])
     front, back = sella[0], sella[-1]
     clivus = np.stack([back, back + (-2.2, 0.8), 0.5 * (back + basion) + (-1.5, 1.0), basion])
-    base = np.stack(
-        [front, front + (9, -1.5), 0.5 * (front + n) + (2, -1), n + (-9, 4), n + (-3, 1)]
-    )
+    base = np.stack([front, front + (9, -1.5), 0.5 * (front + n) + (2, -1), n + (-9, 4), n + (-3, 1)])
     air = random.normal(1, 0.2)
     ramus_line = np.stack([basion, p["articulare"], p["articulare"] + (12, -6), (8.0, 17.0)])
     return {
@@ -170,21 +168,31 @@ def _skull(
         "roof": np.stack([front + (4, -3), front + (26, -15), n + (-14, -12), n + (-4, -5)]),
         "wing": np.stack([front + (20, -2), front + (16, 14), (2, 21), (-14, 13), (-24, 2)]),
         "sphenoid": _at((5, 4), (13, 0), (23, 4), (24, 14), (14, 18), (5, 14)) * air,
-        "orbit": np.stack([n + (-6, 3), n + (-15, 8), orbit + (-10, -12), orbit + (-6, -3), orbit,
-                           orbit + (5, -2), orbit + (9, -7)]),
-        "zygoma": np.stack([orbit + (-9, 0), orbit + (3, 3), orbit + (-4, 14), orbit + (-10, 22),
-                            orbit + (-13, 16)]),
-        "ridge": np.stack([orbit + (-12, -2), orbit + (-12, 10), orbit + (-9, 21), orbit + (-3, 16),
-                           orbit + (1, 6)]),
+        "orbit": np.stack(
+            [n + (-6, 3), n + (-15, 8), orbit + (-10, -12), orbit + (-6, -3), orbit, orbit + (5, -2), orbit + (9, -7)]
+        ),
+        "zygoma": np.stack([orbit + (-9, 0), orbit + (3, 3), orbit + (-4, 14), orbit + (-10, 22), orbit + (-13, 16)]),
+        "ridge": np.stack([orbit + (-12, -2), orbit + (-12, 10), orbit + (-9, 21), orbit + (-3, 16), orbit + (1, 6)]),
         "arch": np.stack([orbit + (-10, 6), orbit + (-38, 4), ear + (16, 5)]),
         "nasal": np.stack([n + (-3, 0), n, n + (4.5, 10), n + (10.5, 22), n + (7, 18), n + (1, 8)]),
-        "frontal sinus": np.stack([n + (-3, -3), n + (-9, -8), n + (-8, -18 * air),
-                                   n + (-2.5, -22 * air), n + (0.5, -11)]),
-        "petrous": np.stack([ear + (18, -9), ear + (4, -13), ear + (-16, -9), ear + (-24, 4),
-                             ear + (-17, 23), ear + (-10, 25), ear + (-4, 10), ear + (14, 6)]),
+        "frontal sinus": np.stack(
+            [n + (-3, -3), n + (-9, -8), n + (-8, -18 * air), n + (-2.5, -22 * air), n + (0.5, -11)]
+        ),
+        "petrous": np.stack(
+            [
+                ear + (18, -9),
+                ear + (4, -13),
+                ear + (-16, -9),
+                ear + (-24, 4),
+                ear + (-17, 23),
+                ear + (-10, 25),
+                ear + (-4, 10),
+                ear + (14, 6),
+            ]
+        ),
         "mastoid": np.stack([ear + (-8, 2), ear + (-22, 2), ear + (-16, 24), ear + (-9, 24)]),
         "meatus": ear + (0, 4) + 4 * np.stack([np.sin(CIRCLE), -np.cos(CIRCLE)], 1),
-    }  # fmt: skip
+    }
 
 
 CIRCLE = np.linspace(0, 2 * np.pi, 24, endpoint=False)
@@ -206,13 +214,21 @@ def _jaws(p: dict[str, Array], further: dict[str, Array]) -> dict[str, Array]:
         angle + along * 20 + up * 2.0, angle + along * 8 + up * 0.2, angle,
         angle - ramus * 9 + along * 0.3, back, joint,
     ])  # fmt: skip
-    inner = np.stack([
-        edge - along * 7, edge - along * 8 - up * 12, p["B point"] - along * 10 - up * 8,
-        chin - along * 4 + up * 6, chin + up * 4 + along * 2, p["pogonion"] - along * 3.5,
-        p["B point"] - along * 3, edge - along * 3,
-    ])  # fmt: skip
-    canal = np.stack([joint + (17, 22), angle + along * 18 + up * 18, angle + along * 34 + up * 11,
-                      angle + along * 52 + up * 12])  # fmt: skip
+    inner = np.stack(
+        [
+            edge - along * 7,
+            edge - along * 8 - up * 12,
+            p["B point"] - along * 10 - up * 8,
+            chin - along * 4 + up * 6,
+            chin + up * 4 + along * 2,
+            p["pogonion"] - along * 3.5,
+            p["B point"] - along * 3,
+            edge - along * 3,
+        ]
+    )
+    canal = np.stack(
+        [joint + (17, 22), angle + along * 18 + up * 18, angle + along * 34 + up * 11, angle + along * 52 + up * 12]
+    )
     rear = np.array([pns[0] + 8, bite[1] - 12])
     return {
         "mandible": mandible,
@@ -287,9 +303,7 @@ def _teeth(p: dict[str, Array], further: dict[str, Array]) -> dict[str, Array]:
     a, chin = p["A point"], p["menton"]
     teeth = {
         "upper incisor": _tooth(upper, a + (-4.5, 0) - upper, 23, 3.4),
-        "lower incisor": _tooth(
-            lower, chin + further["up"] * 17 + further["along"] * 1.5 - lower, 21, 2.9
-        ),
+        "lower incisor": _tooth(lower, chin + further["up"] * 17 + further["along"] * 1.5 - lower, 21, 2.9),
     }
     far = np.array([-1.0, -0.11])  # along the bite, backward
     place = np.array([min(upper[0], lower[0]) - 7.5, further["bite"][1]])
@@ -298,12 +312,18 @@ def _teeth(p: dict[str, Array], further: dict[str, Array]) -> dict[str, Array]:
         for name, side in (("upper", -1.0), ("lower", 1.0)):
             lean = np.array([0.12 * side, side])
             half, crown, root = wide / 2 - 0.25, 6.8, 18.5
-            teeth[f"{name} {number}"] = np.stack([
-                middle + (half * 0.9, 0.4 * side), middle + (half, 0) + lean * 3,
-                middle + (half * 0.8, 0) + lean * crown, middle + (half * 0.35, 0) + lean * root,
-                middle + (-half * 0.35, 0) + lean * root, middle + (-half * 0.8, 0) + lean * crown,
-                middle + (-half, 0) + lean * 3, middle + (-half * 0.9, 0.4 * side),
-            ])  # fmt: skip
+            teeth[f"{name} {number}"] = np.stack(
+                [
+                    middle + (half * 0.9, 0.4 * side),
+                    middle + (half, 0) + lean * 3,
+                    middle + (half * 0.8, 0) + lean * crown,
+                    middle + (half * 0.35, 0) + lean * root,
+                    middle + (-half * 0.35, 0) + lean * root,
+                    middle + (-half * 0.8, 0) + lean * crown,
+                    middle + (-half, 0) + lean * 3,
+                    middle + (-half * 0.9, 0.4 * side),
+                ]
+            )
         place = place + far * wide
     return teeth
 
@@ -352,10 +372,7 @@ def radius(angle: Array, waves: Array) -> Array:
 
 
 def _profile(
-    p: dict[str, Array],
-    further: dict[str, Array],
-    vault: tuple[Array, Array, Array],
-    random: np.random.Generator,
+    p: dict[str, Array], further: dict[str, Array], vault: tuple[Array, Array, Array], random: np.random.Generator
 ) -> Array:
     """Return the outline of the skin, from the forehead down the face to the neck and round the
     back of the head."""
@@ -367,9 +384,7 @@ def _profile(
     middle, axes, waves = vault
     angle = np.radians(np.concatenate([np.arange(150, 271, 12), np.arange(282, 341, 12)]))
     thick = random.normal(6, 0.8)
-    scalp = middle + (axes * radius(angle, waves)[:, None] + thick) * np.stack(
-        [np.cos(angle), np.sin(angle)], 1
-    )
+    scalp = middle + (axes * radius(angle, waves)[:, None] + thick) * np.stack([np.cos(angle), np.sin(angle)], 1)
     face = np.stack([
         n + (6.5, -14), n + (6.8, -1), n + (11, 9), 0.5 * (n + nose) + (6.5, 2),
         nose + (-1.5, -5), nose, nose + (-3, 5.5), p["subnasale"] + (2.0, -1.6),
@@ -382,6 +397,7 @@ def _profile(
         p["gonion"] + along * 40 - up * 14, p["gonion"] + along * 31 - up * 30,
     ])  # fmt: skip
     throat = p["gonion"] + (30, 95)
-    nape = np.stack([throat, throat + (-115, 0), p["gonion"] + (-62, 40), p["gonion"] + (-68, -5),
-                     p["gonion"] + (-82, -38)])  # fmt: skip
+    nape = np.stack(
+        [throat, throat + (-115, 0), p["gonion"] + (-62, 40), p["gonion"] + (-68, -5), p["gonion"] + (-82, -38)]
+    )
     return np.concatenate([face, nape, scalp])

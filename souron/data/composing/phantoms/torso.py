@@ -55,19 +55,20 @@ class Canvas:
         np.putmask(self.organ, where, ORGANS.index(organ) + 1 if organ else 0)
 
     def solid(
-        self, middle: tuple[float, float, float], radii: tuple[float, float, float],
-        turn: float = 0.0, lean: float = 0.0, power: float = 2.0,
-    ) -> Where:  # fmt: skip
+        self,
+        middle: tuple[float, float, float],
+        radii: tuple[float, float, float],
+        turn: float = 0.0,
+        lean: float = 0.0,
+        power: float = 2.0,
+    ) -> Where:
         """Return the mask of an ellipsoid, or of a rounded box if ``power`` is above 2, rotated
         about the body's axis by ``turn`` and leaning sideways by ``lean``, both in radians."""
         wide = max(radii[:2]) + abs(np.tan(lean)) * radii[2]
         box = tuple(
             slice(*np.searchsorted(axis.ravel(), (at - far, at + far)))
             for axis, at, far in zip(
-                (self.z, self.y, self.x),
-                middle[::-1],
-                (radii[2], max(radii[:2]), wide),
-                strict=True,
+                (self.z, self.y, self.x), middle[::-1], (radii[2], max(radii[:2]), wide), strict=True
             )
         )
         z, y, x = self.z[box[0]], self.y[:, box[1]], self.x[..., box[2]]
@@ -102,10 +103,13 @@ def torso(random: Generator) -> Made:
     step, side = (float(random.uniform(*ends)) for ends in SPACING)
     spacing = (step, side, side)
     body = Body(
-        wide=random.uniform(138, 158), deep=random.uniform(92, 108), fat=random.uniform(8, 24),
-        dose=random.uniform(0.7, 1.25), scale=random.uniform(0.92, 1.06),
+        wide=random.uniform(138, 158),
+        deep=random.uniform(92, 108),
+        fat=random.uniform(8, 24),
+        dose=random.uniform(0.7, 1.25),
+        scale=random.uniform(0.92, 1.06),
         bend=random.uniform(-7, 7),
-    )  # fmt: skip
+    )
     canvas = blank(spacing, random)
     outside = _wall(canvas, body, random)
     _chest(canvas, body, random)
@@ -130,9 +134,8 @@ def blank(spacing: tuple[float, float, float], random: Generator) -> Canvas:
     )
     shape = tuple(2 * count for count in SIZE)
     return Canvas(
-        x[None, None], y[None, :, None], z[:, None, None],
-        np.full(shape, AIR, np.float32), np.zeros(shape, np.uint8),
-    )  # fmt: skip
+        x[None, None], y[None, :, None], z[:, None, None], np.full(shape, AIR, np.float32), np.zeros(shape, np.uint8)
+    )
 
 
 def _ring(canvas: Canvas, wide: float, deep: float, power: float = 2.4) -> Where:
@@ -174,8 +177,7 @@ def _chest(canvas: Canvas, body: Body, random: Generator) -> None:
         )
         canvas.fill(part & ~between, random.uniform(-870, -790), "lungs")
         for _vessel in range(24):
-            place = (side * random.uniform(40, 110), random.uniform(-50, 50),
-                     random.uniform(40, 150))  # fmt: skip
+            place = (side * random.uniform(40, 110), random.uniform(-50, 50), random.uniform(40, 150))
             drop = canvas.solid(place, (*random.uniform(2, 5, 2), random.uniform(4, 14)))
             np.putmask(canvas.values, drop & (canvas.organ == ORGANS.index("lungs") + 1), 20)
     blood = 40 + 95 * body.dose
@@ -191,8 +193,11 @@ def _bowel(canvas: Canvas, body: Body, random: Generator) -> None:
     bubble."""
     inside = _ring(canvas, body.wide - 18, body.deep - 18) & (canvas.z < 0)
     for _loop in range(int(random.integers(34, 52))):
-        middle = (random.uniform(-0.8, 0.8) * body.wide, random.uniform(-0.8, 0.3) * body.deep,
-                  random.uniform(-175, -50))  # fmt: skip
+        middle = (
+            random.uniform(-0.8, 0.8) * body.wide,
+            random.uniform(-0.8, 0.3) * body.deep,
+            random.uniform(-175, -50),
+        )
         radii = tuple(random.uniform((12, 10, 10), (32, 20, 20)))
         turn = random.uniform(-1.5, 1.5)
         canvas.fill(canvas.solid(middle, radii, turn) & inside, random.uniform(30, 75))
@@ -225,8 +230,11 @@ def _organs(canvas: Canvas, body: Body, random: Generator) -> None:
     cortex = 35 + random.uniform(120, 155) * body.dose
     for side in (-1, 1):
         kidney = size(27, 25, 53)
-        place = (side * random.uniform(60, 70) + body.bend / 2, random.uniform(40, 52),
-                 random.uniform(-112, -92) + 9 * side)  # fmt: skip
+        place = (
+            side * random.uniform(60, 70) + body.bend / 2,
+            random.uniform(40, 52),
+            random.uniform(-112, -92) + 9 * side,
+        )
         lean = -side * random.uniform(0.1, 0.3)
         whole = canvas.solid(place, kidney, side * 0.5, lean)
         hilum = canvas.solid((place[0] - side * 24, place[1] - 10, place[2]), (19, 14, 20))
@@ -247,11 +255,14 @@ def _organs(canvas: Canvas, body: Body, random: Generator) -> None:
     canvas.fill(liver, value, "liver")
     for _vein in range(9):
         drop = canvas.solid(
-            (place[0] + random.uniform(-60, 45), place[1] + random.uniform(-45, 45),
-             place[2] + random.uniform(-30, 45)),
+            (
+                place[0] + random.uniform(-60, 45),
+                place[1] + random.uniform(-45, 45),
+                place[2] + random.uniform(-30, 45),
+            ),
             (random.uniform(14, 32), random.uniform(3, 5), random.uniform(3, 5)),
             random.uniform(-1.5, 1.5),
-        )  # fmt: skip
+        )
         np.putmask(canvas.values, drop & (canvas.organ == 1), value + random.uniform(10, 35))
     gall = canvas.solid((place[0] + 18, place[1] - 42, place[2] - 42), size(13, 17, 22))
     canvas.fill(gall & (canvas.organ != 1), random.uniform(0, 18))
@@ -266,9 +277,7 @@ def _middle(canvas: Canvas, body: Body, random: Generator) -> None:
     for side in (-1, 1):
         psoas = canvas.tube(side_way + side * (36 - 0.05 * (z + 100)), back - 2, 17)
         canvas.fill(psoas & (z < -70) & (canvas.organ == 0), muscle)
-        long = canvas.tube(side_way + side * 30, back + 38, 22) & _ring(
-            canvas, body.wide, body.deep
-        )
+        long = canvas.tube(side_way + side * 30, back + 38, 22) & _ring(canvas, body.wide, body.deep)
         canvas.fill(long & (canvas.organ == 0), muscle)
     radius = random.uniform(20, 24)
     height = np.mod(z + random.uniform(0, VERTEBRA), VERTEBRA)

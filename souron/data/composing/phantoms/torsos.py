@@ -63,10 +63,7 @@ def _make(recipe: Recipe, place: Path) -> parallel.Pieces:
 
 def _some(recipe: Recipe, rows: Sequence[tuple[str, int]]) -> parallel.Pieces:
     """Generate some of the patients in order."""
-    made = [
-        torso(np.random.default_rng([recipe.seed, list(PARTS).index(part), number]))
-        for part, number in rows
-    ]
+    made = [torso(np.random.default_rng([recipe.seed, list(PARTS).index(part), number])) for part, number in rows]
     tensors = {
         "volumes": torch.stack([one.volume for one in made])[:, None],
         "organs": torch.stack([one.organs for one in made]),
