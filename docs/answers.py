@@ -18,7 +18,7 @@ from souron.lecture import rows, samples
 from souron.utils import hardware
 
 PAGE = Path(__file__).with_name("answers.md")
-SHOWN = 3  # lines of an answer
+SHOWN = 4  # lines of an answer
 LONGEST = 110  # characters of a line
 NOISE = ("saved: ", "report: ")
 
@@ -32,16 +32,16 @@ def main() -> None:
             if answer.exit:
                 sys.exit("\n".join([row.id, answer.command, *answer.lines]))
             page = replaced(page, row.id, block(row, answer))
+            PAGE.write_text(page, encoding="utf-8", newline="\n")
             print(f"{row.id} {answer.seconds:.1f} s", flush=True)
-    PAGE.write_text(page, encoding="utf-8", newline="\n")
     print(hardware.processor(), hardware.cores(), "cores")
 
 
 def block(row: rows.Row, answer: samples.Answer) -> str:
     """Return the lines of a row: its name and seconds, the command, the answer, the figure."""
     shown = [line for line in answer.lines if not line.startswith(NOISE)][:SHOWN]
-    system = shlex.split(row.answer)[2]
-    known = zoo.about(system) if row.answer.split()[1] in ("predict", "generate") else ""
+    verb, system = (*shlex.split(row.answer), "")[1:3]
+    known = zoo.about(system) if verb in ("predict", "generate") else ""
     lines = [f"{row.id}  {row.en.title}  ({answer.seconds:.1f} s)", f"$ {row.answer}"]
     lines += [f"  {line[:LONGEST]}" for line in shown] + ([f"  [{system}: {known}]"] if known else [])
     return "\n".join(lines) + "\n"

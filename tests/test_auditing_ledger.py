@@ -140,3 +140,16 @@ def test_a_damaged_run_ends_in_a_message(name, text, run):
     with pytest.raises(UserError) as caught:
         datasheet.read(run)
     assert caught.value.exit == 3
+
+
+def test_a_ready_trained_system_has_the_data_sheet_it_was_packed_with(tmp_path, monkeypatch, capsys):
+    assert main.run(["ledger", "ddpm", f"project={tmp_path}", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["data"] == "fashion" and told["parts"][0]["cases"] == 51_000
+    broken = tmp_path / "zoo" / "ddpm"
+    broken.mkdir(parents=True)
+    monkeypatch.setattr(datasheet.zoo, "root", lambda: broken.parent)
+    for text in ("[]", '{"parts": 3}', "{"):
+        (broken / "datasheet.json").write_text(text)
+        with pytest.raises(UserError, match=r"datasheet\.json cannot be read"):
+            datasheet.read(broken)

@@ -108,6 +108,7 @@ OTHERWISE = [
     ("negation", "You can never save files without a name.", "You can save files without a name."),
     ("amount", "The pressure increased.", "血圧は低下した。"),
     ("name", "She was given metformin.", "She was given amoxicillin."),
+    ("name", "She is allergic to aspirin.", "She is allergic to penicillin."),
     ("name", "ワルファリンを投与した。", "アモキシシリンを投与した。"),
     ("swap", "The left pocket was 3 mm, the right 5 mm.", "The left pocket was 5 mm, the right 3 mm."),
     ("swap", "Mori operated and Sato assisted.", "Sato operated and Mori assisted."),

@@ -193,17 +193,18 @@ def tiled(file: Path) -> None:
 
 
 def labelled(file: Path) -> None:
-    """Write squares of stained tissue, and a table of them: brown or not, and their strip."""
+    """Write squares of stained tissue, and a table of them: the half that is browner, and their strip."""
     photograph = file.parent / "tissue.png"
     _of_package(*PHOTOGRAPHS["tissue.png"])(photograph)
     tissue = Image.open(photograph).convert("RGB")
     across, down = (side // TILE for side in tissue.size)
+    corners = [(x * TILE, y * TILE) for y in range(down) for x in range(across)]
+    squares = [tissue.crop((x, y, x + TILE, y + TILE)) for x, y in corners]
+    browner = [np.subtract(*np.asarray(square).reshape(-1, 3).mean(0)[[0, 2]]) for square in squares]
     rows = ["file,label,strip"]
-    for number in range(across * down):
-        left, upper = number % across * TILE, number // across * TILE
-        square = tissue.crop((left, upper, left + TILE, upper + TILE))
-        red, _green, blue = np.asarray(square).reshape(-1, 3).mean(0)
+    for number, square in enumerate(squares):
         square.save(file.parent / f"{number:03}.png")
-        rows.append(f"{number:03}.png,{'brown' if red > blue else 'blue'},{number // across}")
+        label = "brown" if browner[number] > np.median(browner) else "blue"
+        rows.append(f"{number:03}.png,{label},{number // across}")
     photograph.unlink()
     file.write_text("\n".join(rows) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from souron.hub import zoo
 from souron.report.parts import Table
 from souron.runs import folder as run_folder
 from souron.utils import units
@@ -104,7 +105,9 @@ def part_name(name: str) -> str:
 
 
 def read(folder: Path) -> Datasheet:
-    """Read the data sheet of a finished run. Raises UserError."""
+    """Read the data sheet of a finished run, or of a ready-trained system. Raises UserError."""
+    if zoo.holds(folder):
+        return _packed(folder / "datasheet.json")
     args = run_folder.read_args(folder)
     data = _receipt(folder)["data"]
     began = str(args.get("pretrained", "False"))
@@ -119,6 +122,16 @@ def read(folder: Path) -> Datasheet:
         {"False": "", "True": _("published weights of {system}")}.get(began, began).format(system=args["system"]),
         tuple(_parts(folder / "split.csv")),
     )
+
+
+def _packed(path: Path) -> Datasheet:
+    """Read the data sheet that a ready-trained system was packed with."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+        parts = [Part(**{**part, "files": tuple(part["files"])}) for part in held.pop("parts")]
+        return Datasheet(**held, parts=tuple(parts))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _unreadable(path, error) from error
 
 
 def _receipt(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from souron.report import parts
 from souron.runs import datasheet
+from souron.runs import folder as run_folder
 from souron.runs.datasheet import Datasheet
 from souron.runs.events import Event
 from souron.study import Fact, Given, NoOptions, Record, Study
@@ -57,16 +58,19 @@ class LedgerRecord(Record):
 
 
 class Ledger(Study):
-    """Read the receipt and the split of a finished run; its data need not exist any more."""
+    """Read the receipt and the split of a finished run; its data need not exist any more.
+
+    A ready-trained system was packed with its data sheet.
+    """
 
     title = N_("List what a run was trained on: source, licence, cases, files.")
-    examples = ("souron ledger runs/generate/dcgan-digits",)
+    examples = ("souron ledger runs/generate/dcgan-digits", "souron ledger ddpm")
     group = "society"
-    given = Given("RUN", N_("a run's folder"))
+    given = Given("RUN", N_("a run's folder, or a ready-trained system"))
     within = "audit"
     lookup = True
 
     def run(self, given: Sequence[str], options: NoOptions) -> Iterator[Event]:
-        run = Path(given[0])
+        run = run_folder.find(given[0])
         sheet = datasheet.read(run)
         yield Event("done", 1.0, record=LedgerRecord(sheet, self.new_folder(run.name)))

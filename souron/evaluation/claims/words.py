@@ -66,6 +66,8 @@ DRUG = re.compile(
     r"\b[a-z]{2,}(?:cillin|mycin|azole|olol|pril|sartan|statin|caine|mab|xaban|profen|oxacin|"
     r"cycline|prazole|formin|gliptin|gliflozin|parin|farin|lone|sone|zepam|zolam|triptan|dipine|"
     r"setron|tidine|fenac|coxib|dronate|vir|phen|morphine|codeine|amide)\b"
+    r"|\b(?:aspirin|paracetamol|insulin|digoxin|lithium|latex|iodine|naproxen|gabapentin|pregabalin|"
+    r"adrenaline|epinephrine|thyroxine|levothyroxine|chlorhexidine|tramadol|fentanyl|ketamine|propofol)\b"
 )
 PERSON = re.compile(rf"([{ASIAN}]{{1,4}})(?=氏|さん|医師|先生|教授|病院|大学)")
 CASE = re.compile(r"[。.!?！？:：]\s*$|^\W*$")
