@@ -231,3 +231,12 @@ def test_a_forecast_ends_within_its_share_of_the_budget(monkeypatch):
     steps = (SimpleNamespace(step=i, optimizers={}) for i in range(100))
     took = forecast._tried(fit, steps, 0.0, 50, 1, 12.0)
     assert fit.step == 2 and took.step == 10 and not took.done
+
+
+def test_a_forecast_does_not_take_the_set_up_for_a_step(monkeypatch):
+    """A first step of a second and later ones of a hundredth, of a budget of one second."""
+    ticks = iter([0.0, *(1.0 + 0.01 * n for n in range(100))])
+    monkeypatch.setattr(forecast.time, "perf_counter", lambda: next(ticks))
+    steps = (SimpleNamespace(step=i, optimizers={}) for i in range(100))
+    took = forecast._tried(SimpleNamespace(_used=0.0), steps, 0.0, 4, 1, 0.2)
+    assert took.step == pytest.approx(0.01) and took.first == 1.0

@@ -101,7 +101,8 @@ def _tried(
 ) -> Took | None:
     """Time steps at the fraction ``place`` of the budget, 0..1; None where no step is left.
 
-    It stops after its share of ``most_seconds``.
+    It stops after its share of ``most_seconds``, but not after a first step of less than
+    ``PROBE_SECONDS``, most of which may be the set-up.
     """
     fit._used, times, done = place, [time.perf_counter()], True
     for progress in steps:
@@ -109,7 +110,8 @@ def _tried(
         fit.step, fit.optimizers = progress.step + 1, progress.optimizers
         spent = times[-1] - times[0]
         enough = len(times) > most / share or spent > PROBE_SECONDS / share
-        if (len(times) > 4 and enough) or spent > most_seconds / share:
+        late = spent > (most_seconds / share if len(times) > 2 else max(most_seconds / share, PROBE_SECONDS))
+        if (len(times) > 4 and enough) or late:
             done = False
             break
     took = [after - before for before, after in pairwise(times)]
