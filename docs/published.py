@@ -14,7 +14,7 @@ PAGE = Path(__file__).resolve().parent / "published.md"
 TABLE = re.compile(r"(?<=<!-- table -->\n)(.*?)(?=<!-- end of table -->)", re.DOTALL)
 OTHERS = re.compile(r"(?<=<!-- others -->\n)(.*?)(?=<!-- end of others -->)", re.DOTALL)
 HEADER = ("name", "system here", "classes", "size", "publisher's figure", "SHA-256", "checked here")
-OTHER_HEADER = ("name", "system here", "licence", "size", "learnt from", "SHA-256", "checked here")
+OTHER_HEADER = ("name", "system here", "licence", "size", "training data", "SHA-256", "checked here")
 CLASSES = {"coco": "COCO", "voc": "VOC", "person": "person, 17 points", "imagenet": "ImageNet"}
 
 
