@@ -1,8 +1,10 @@
 """Every row of the lecture answers by one command, on sample files."""
 
 import json
+import random
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,13 +13,13 @@ from souron.lecture import rows, samples
 from souron.utils.messages import UserError
 
 TRAINED = ("train", "compare")  # their answer is a figure, of seconds of training
+LONG = (*TRAINED, "improper", "generated")  # two of these are tried, others for each commit
 EXPECTED = {
     **dict.fromkeys(["C3", "C4", "V1", "V2", "V3", "V4", "V5", "V6", "V7"], "ankle boot"),
     **dict.fromkeys(["D1", "D2", "D3", "D4", "S1", "S2", "S3"], "sign"),
     "C6": "The dentist visits the ward on Tuesdays.",
-    "C7": "toothache",
+    "C7": "too│th│ach│e",
     "V8": "Egyptian cat",
-    "D5": "SNA",
     "D6": "12 frames",
     "S4": "12 tiles",
     "S5": "liver",
@@ -28,7 +30,15 @@ EXPECTED = {
 }
 
 
-@pytest.mark.parametrize("row", rows.rows().values(), ids=lambda row: row.id)
+def tried() -> list[rows.Row]:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, cwd=Path(__file__).parent).stdout
+    every = list(rows.rows().values())
+    slow = [row for row in every if row.answer.split()[1] in LONG]
+    left = random.Random(commit).sample(slow, len(slow) - 2)
+    return [row for row in every if row not in left]
+
+
+@pytest.mark.parametrize("row", tried(), ids=lambda row: row.id)
 def test_a_row_answers(row, tmp_path, monkeypatch, capsys):
     samples.write(tmp_path, row.answer)
     monkeypatch.chdir(tmp_path)

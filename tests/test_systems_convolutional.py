@@ -89,7 +89,8 @@ def test_published_weights_belong_to_a_network_of_this_size(name):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_are_offered_only_where_outputs_were_compared(family):
     found, _ = load_system(family)
-    assert {f"{family}{size}" for size in found.WEIGHTS} == {
+    elsewhere = {"xray"}  # tests/test_published_xray.py
+    assert {f"{family}{size}" for size in found.WEIGHTS.keys() - elsewhere} == {
         name.replace("_", "") for name in REFERENCES if name.startswith(family)
     }
 

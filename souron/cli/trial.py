@@ -11,7 +11,7 @@ from souron.cli.app import command
 from souron.cli.console import note, print_json, screen, show
 from souron.cli.lecture import complete_row
 from souron.cli.parsing.options import Project
-from souron.lecture import rows, samples
+from souron.lecture import rows
 from souron.utils import units
 from souron.utils.messages import N_, _
 
@@ -30,6 +30,8 @@ def trial(
     project: Project = None,
 ) -> None:
     from rich.progress import track
+
+    from souron.lecture import samples
 
     every = [name.lower() for name in names] == [EVERY]
     chosen = list(rows.rows().values()) if every else [rows.find(name) for name in names]

@@ -106,7 +106,7 @@ def part_name(name: str) -> str:
 
 def read(folder: Path) -> Datasheet:
     """Read the data sheet of a finished run, or of a ready-trained system. Raises UserError."""
-    if zoo.holds(folder):
+    if zoo.holds(folder) and not (folder / "split.csv").exists():
         return _packed(folder / "datasheet.json")
     args = run_folder.read_args(folder)
     data = _receipt(folder)["data"]

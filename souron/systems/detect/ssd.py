@@ -19,7 +19,7 @@ Size `lite320_mobilenet_v3_large` is SSDLite, whose predictions come from depthw
 (Sandler and others 2018, https://arxiv.org/abs/1801.04381), on MobileNetV3. Both have torchvision's
 layers, so that its published weights load: ``souron predict ssd300_vgg16 photo.jpg``. The small
 ones have a backbone of CSP blocks, or a published classifier's. Size `oid` is MobileNetV2-SSD
-(``mobilenet``) with the weights of Google's MediaPipe: 23 of the classes of Open Images.
+with the weights of Google's MediaPipe: 23 of the classes of Open Images.
 
 Differs from the paper: AdamW and one cycle of the rate; images are shifted and mirrored, not
 cropped; a batch is trained in parts; an image without objects contributes its three boxes of
@@ -59,8 +59,7 @@ class Config:
     backbone: str = ""  # a classifier whose published layers replace the backbone
     vgg: bool = False  # the published network
     scales: tuple[float, ...] = ()  # of default boxes, per map and one more; (): by formula
-    lite: bool = False  # the published SSDLite
-    mobilenet: bool = False  # MobileNetV2
+    mobile: str = ""  # the published networks on MobileNet: "v3" is SSDLite, "v2" Google's
 
 
 class Pyramid(nn.Module):
@@ -140,8 +139,8 @@ class SSD(Detector):
         "small": Config(0.25, 0.33, 2e-3),
         "300": Config(vgg=True, rate=2e-4, scales=(0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05)),
         "lite": Config(0.25, 0.33, 2e-3, backbone="efficientnet_lite"),
-        "lite320_mobilenet_v3_large": Config(rate=1e-3, scales=(0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0), lite=True),
-        "oid": Config(rate=1e-3, mobilenet=True),
+        "lite320_mobilenet_v3_large": Config(rate=1e-3, scales=(0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.0), mobile="v3"),
+        "oid": Config(rate=1e-3, mobile="v2"),
     }
     WEIGHTS = {
         "300": "torchvision:SSD300_VGG16_Weights.COCO_V1",
@@ -149,25 +148,25 @@ class SSD(Detector):
         "oid": "package:ssd_oid",
     }
     published_from = {"oid": "Open Images V4"}
-    BEFORE = {"lite": False, "mobilenet": False}
+    BEFORE = {"mobile": ""}
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
-        self.published_layout = config.vgg or config.lite
+        self.published_layout = config.vgg or config.mobile == "v3"
         self.backbone: VGG | MobileNet | Features | Pyramid
-        if config.mobilenet:
+        if config.mobile == "v2":
             self.backbone = Features(spec.channels)
-        elif config.lite:
+        elif config.mobile == "v3":
             self.backbone = MobileNet()
         else:
             self.backbone = VGG() if config.vgg else Pyramid(config, spec)
         maps, labels = self.backbone.maps, 1 + len(spec.labels)
         counts = [len(shape) for shape in self.shapes(len(maps))]
-        kernel = 1 if config.mobilenet else 3
+        kernel = 1 if config.mobile == "v2" else 3
         self.head = nn.ModuleDict(
             {
-                "classification_head": Branch(maps, counts, labels, config.lite, kernel),
-                "regression_head": Branch(maps, counts, 4, config.lite, kernel),
+                "classification_head": Branch(maps, counts, labels, config.mobile == "v3", kernel),
+                "regression_head": Branch(maps, counts, 4, config.mobile == "v3", kernel),
             }
         )
 
@@ -216,12 +215,12 @@ class SSD(Detector):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         offset, logit, default = self.said(image)
-        score = logit.sigmoid() if self.config.mobilenet else logit.softmax(2)
+        score = logit.sigmoid() if self.config.mobile == "v2" else logit.softmax(2)
         return decode(offset, default, SCALE), score[..., 1:]
 
     @property
     def last_layers(self) -> tuple[str, ...]:  # type: ignore[override]
-        last = ".1" if self.config.lite else ""
+        last = ".1" if self.config.mobile == "v3" else ""
         levels = range(len(self.backbone.maps))
         return tuple(f"head.classification_head.module_list.{n}{last}" for n in levels)
 
@@ -253,7 +252,7 @@ class SSD(Detector):
 
     def label_loss(self, logit: Tensor, wanted: Tensor) -> Tensor:
         """Return the loss (B, A) of logits (B, A, 1 + labels) for true labels (B, A)."""
-        if not self.config.mobilenet:
+        if self.config.mobile != "v2":
             return F.cross_entropy(logit.transpose(1, 2), wanted, reduction="none")
         true = F.one_hot(wanted, logit.shape[2]).to(logit.dtype)
         return F.binary_cross_entropy_with_logits(logit, true, reduction="none").sum(2)
