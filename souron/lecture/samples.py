@@ -95,6 +95,7 @@ def answer(row: Row, folder: Path) -> Answer:
 
     Raises UserError where the samples or the time are missing.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     write(folder, row.answer)
     words = [sys.executable, "-m", "souron", *shlex.split(row.answer)[1:], "--lang", language()]
     begun = time.monotonic()
