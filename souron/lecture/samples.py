@@ -41,7 +41,7 @@ HELD_OUT = {
     "melody.mid": "chorales/1.mid",
     "prompt.txt": "speeches/1.txt",
 }
-TEXTS = ("guide.txt", "answer.txt", "notes/ward.txt", "questions.csv", "mails.csv")
+TEXTS = ("guide.txt", "answer.txt", "notes/ward.txt", "questions.csv")
 EVERY = 40  # of the exchanges of ``manners`` one is a sample
 TILE = 32  # pixels: the side of a square of the tissue
 MOVES = 12  # frames of the film
