@@ -107,7 +107,7 @@ def tflite(shape=(2, 2, 2, 3), code=3, inputs=(0, 1, 2), output=3, half=True, gr
 
 
 def tfjs(folder, **changes):
-    """The same convolution, its bias added by another operation; the kernel in eight bits."""
+    """Return the same convolution, its bias added by another operation; the kernel in eight bits."""
     kernel = KERNEL.transpose(1, 2, 3, 0)  # (H, W, inputs, outputs)
     (folder / "net.bin").write_bytes(kernel.astype(np.uint8).tobytes() + BIAS.tobytes())
     model = {
@@ -173,7 +173,7 @@ def node(kind, inputs, outputs, attributes=b""):
 
 
 def onnx(shape=None, kind="Conv", attributes=b"", inputs=("image", "kernel", "bias"), more=b""):
-    """The same convolution; the kernel in eight bits, with a scale for each output."""
+    """Return the same convolution; the kernel in eight bits, with a scale for each output."""
     kernel = KERNEL.transpose(0, 3, 1, 2).astype(np.int8)  # (outputs, inputs, H, W)
     axis = field(5, field(1, "axis") + field(3, 0))
     graph = b"".join(
