@@ -29,22 +29,22 @@ def trial(
     names: Annotated[list[str], Argument(metavar="ROWS", help=N_("such as V8, or all"), autocompletion=complete_row)],
     project: Project = None,
 ) -> None:
-    from rich.progress import track
-
     from souron.lecture import samples
 
     every = [name.lower() for name in names] == [EVERY]
     chosen = list(rows.rows().values()) if every else [rows.find(name) for name in names]
     folder = Path(project or "runs") / "try"
-    steps = track(chosen, _("answering"), console=screen.err, disable=screen.quiet, transient=True)
-    answers = [samples.answer(row, folder) for row in steps]
-    if screen.json:
-        print_json([asdict(answer) for answer in answers])
-    else:
-        for row, answer in zip(chosen, answers, strict=True):
+    answers = []
+    for number, row in enumerate(chosen, 1):
+        with screen.err.status(f"{number}/{len(chosen)}  {row.id}  {row.answer}"):
+            answer = samples.answer(row, folder)
+        answers.append(answer)
+        if not screen.json:
             lines = answer.lines if len(chosen) == 1 else answer.lines[:SHOWN]
             show(f"{row.id}  {row.text.title}", f"$ {answer.command}", *lines, "")
-        seconds = units.seconds(sum(answer.seconds for answer in answers))
-        note(_("{seconds}; the files are in {folder}").format(seconds=seconds, folder=folder))
+    if screen.json:
+        print_json([asdict(answer) for answer in answers])
+    seconds = units.seconds(sum(answer.seconds for answer in answers))
+    note(_("{seconds}; the files are in {folder}").format(seconds=seconds, folder=folder))
     if any(answer.exit for answer in answers):
         raise typer.Exit(1)
