@@ -56,7 +56,7 @@ def test_what_is_there_is_not_written_again(tmp_path):
     samples.write(tmp_path, "souron predict cat.png shoe.png")
     assert (tmp_path / "cat.png").read_bytes() == b"my own"
     assert (tmp_path / "shoe.png").is_file()
-    assert samples.names("souron check answer.txt sources=notes/") == ["answer.txt", "notes/"]
+    assert samples.names("souron check answer.txt sources=notes/") == ["answer.txt", "notes/ward.txt"]
 
 
 def test_the_samples_come_whole_or_say_what_is_missing(tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +62,17 @@ class Answer:
 
 
 def names(command: str) -> list[str]:
-    """Return the sample files that a command names, also after ``=``."""
+    """Return the sample files that a command names, by themselves or by their folder, also after ``=``."""
     words = [word.rpartition("=")[2] for word in shlex.split(command)]
-    return [name for name in writers() if name in words]
+    return [name for name in writers() if name in words or f"{Path(name).parent}/" in words]
 
 
 def writers() -> dict[str, Callable[[Path], None]]:
     """Return for each sample the function that writes it to a path."""
     return {
-        **{name: _of_package(*place) for name, place in PHOTOGRAPHS.items()},
-        **{name: _of_zoo(place) for name, place in HELD_OUT.items()},
-        **{name: _copied(Path(__file__).with_suffix("") / name) for name in TEXTS},
-        "notes/": lambda file: _copied(Path(__file__).with_suffix("") / "notes/ward.txt")(file / "ward.txt"),
+        **{name: partial(_photograph, *place) for name, place in PHOTOGRAPHS.items()},
+        **{name: partial(_held_out, place) for name, place in HELD_OUT.items()},
+        **{name: partial(_text, name) for name in TEXTS},
         "talk.jsonl": conversations,
         "pairs.jsonl": preferences,
         "scene.gif": moving,
@@ -113,40 +113,32 @@ def answer(row: Row, folder: Path) -> Answer:
     return Answer(row.id, row.answer, time.monotonic() - begun, done.returncode, shown)
 
 
-def _copied(source: Path) -> Callable[[Path], None]:
-    def copy(file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, file)
-
-    return copy
-
-
-def _of_package(package: str, place: str) -> Callable[[Path], None]:
+def _photograph(package: str, place: str, file: Path) -> None:
     found = importlib.util.find_spec(package)
     assert found is not None and found.origin is not None, "a dependency"
-    return _copied(Path(found.origin).parent / place)
+    shutil.copyfile(Path(found.origin).parent / place, file)
 
 
-def _of_zoo(place: str) -> Callable[[Path], None]:
+def _held_out(place: str, file: Path) -> None:
+    shutil.copyfile(_examples() / place, file)
+
+
+def _text(name: str, file: Path) -> None:
+    shutil.copyfile(Path(__file__).with_suffix("") / name, file)
+
+
+def _examples() -> Path:
+    """Return the folder of held-out cases. Raises UserError where souron-zoo is not installed."""
     root = zoo.root()
     if root is None:
-        return _missing
-    return _copied(root / "examples" / place)
-
-
-def _missing(_file: Path) -> None:
-    raise UserError(
-        "try", _("the ready-trained systems are not installed"), expected="souron-zoo", fix="pip install souron-zoo"
-    )
+        raise UserError(
+            "try", _("the ready-trained systems are not installed"), expected="souron-zoo", fix="pip install souron-zoo"
+        )
+    return root / "examples"
 
 
 def _scenes() -> list[Image.Image]:
-    root = zoo.root()
-    if root is None:
-        _missing(Path())
-    assert root is not None
-    files = sorted((root / "examples/drawn_scenes").glob("*.png"))
-    return [Image.open(file).convert("RGB") for file in files]
+    return [Image.open(file).convert("RGB") for file in sorted((_examples() / "drawn_scenes").glob("*.png"))]
 
 
 def conversations(file: Path) -> None:
@@ -196,7 +188,7 @@ def tiled(file: Path) -> None:
 def labelled(file: Path) -> None:
     """Write squares of stained tissue, and a table of them: the half that is browner, and their strip."""
     photograph = file.parent / "tissue.png"
-    _of_package(*PHOTOGRAPHS["tissue.png"])(photograph)
+    _photograph(*PHOTOGRAPHS["tissue.png"], photograph)
     tissue = Image.open(photograph).convert("RGB")
     across, down = (side // TILE for side in tissue.size)
     corners = [(x * TILE, y * TILE) for y in range(down) for x in range(across)]
