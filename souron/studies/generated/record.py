@@ -178,7 +178,9 @@ class Audit(Record):
             text = _("By the files alone, without a look at the pictures: AUC {auc}.")
             lines.append(text.format(auc=figure(self.by_file, "{:.2f}")))
         else:
-            lines.append(_("Nothing can be told from the files: not all of the pictures came from files."))
+            lines.append(
+                _("Whether the files alone reveal it was not tested: some of the images did not come from files.")
+            )
         return lines
 
     def sections(self) -> list[Section]:
