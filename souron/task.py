@@ -176,10 +176,13 @@ class Task(ABC):
 
         With ``spec``, it gets a new last layer for training on such data. Raises UserError.
         """
-        kind, _config = registry.load_system(name)
-        if kind.published_spec(registry.find(name)[1]) is None:
-            raise UserError("task", _("{name} has no published weights").format(name=name))
-        return published_systems.of_network(name, config, spec)
+        return published_systems.system(name, source, config, self.published_spec, spec)
+
+    def published_spec(self, about: published.About) -> Any:
+        """Return the ``Spec`` that published weights were trained with, where their system does not
+        know it itself.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs published_spec()")
 
     def published_side(self, name: str) -> int:
         """Return the side in pixels of images for the published weights of a system; 0 for any."""

@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
 
 import souron
 from souron.blocks.autoencoder import Autoencoder, autoencoder_name, flat
 from souron.blocks.latent import TextUNet, unet_name
+from souron.blocks.samplers import SAMPLERS, scaled_linear
+from souron.cli import main
 from souron.evaluation.generators.sampling import Noise, done, draw
-from souron.hub import diffusion_weights, names
+from souron.hub import adapters, diffusion_weights, names, packages, weights
 from souron.kinds.codecs import provenance
+from souron.kinds.picture import Picture
 from souron.kinds.text import Text
 from souron.runs import generate as run_generate
 from souron.systems.text_to_image.latent_diffusion import Config, LatentDiffusion
@@ -378,3 +382,199 @@ def test_a_published_model_draws_by_the_command_and_from_python(folder, monkeypa
     monkeypatch.setattr(diffusion_weights.system, "__defaults__", (64, None))
     picture = souron.load(str(folder))(Text("ab"), steps=2)
     assert picture.image.size == (64, 64)
+
+
+def test_the_whole_way_from_a_text_to_an_image_is_that_of_diffusers(folder):
+    """Both in float32, from the same noise: tokens, text encoder, UNet with guidance, sampler, decoder."""
+    import diffusers
+    import transformers
+
+    ours = diffusion_weights.system(folder, 64, SMALL).float()
+    made = {"unet": ours.unet, "vae": ours.coder}
+    unet = diffusers.UNet2DConditionModel(
+        block_out_channels=SMALL.widths, cross_attention_dim=32, attention_head_dim=1, norm_num_groups=4
+    )
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=SMALL.coder,
+        layers_per_block=2,
+        norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        scaling_factor=0.18215,
+    )
+    for name, theirs in (("unet", unet), ("vae", vae)):
+        theirs.load_state_dict(made[name].state_dict())
+    text = transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(hidden_size=32, intermediate_size=128, num_hidden_layers=1, num_attention_heads=2)
+    ).eval()
+    state = load_file(folder / "text_encoder/model.safetensors")
+    begin = "" if next(iter(text.state_dict())).startswith("text_model.") else "text_model."
+    text.load_state_dict(
+        {name: state[begin + name].bfloat16().float() for name in text.state_dict() if begin + name in state},
+        strict=False,
+    )
+    noise = Noise(5, [0])
+    start = Noise(5, [0]).normal(4, 8, 8)
+    words = {one: ours.tokens([one]) for one in ("ab cd", "cd")}
+    features = {one: text(ids.clamp(max=49_407)).last_hidden_state for one, ids in words.items()}
+    scheduler = diffusers.DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        timestep_spacing="trailing",
+    )
+    pipeline = diffusers.StableDiffusionPipeline(
+        vae, None, None, unet.eval(), scheduler, None, None, requires_safety_checker=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    theirs = pipeline(
+        prompt_embeds=features["ab cd"],
+        negative_prompt_embeds=features["cd"],
+        latents=start.clone(),
+        num_inference_steps=4,
+        guidance_scale=3.0,
+        output_type="pt",
+    ).images
+    found = done(draw(ours, noise, ["ab cd"], negative="cd", steps=4, guidance=3.0, sampler="ddim"))
+    assert (theirs * 255 - found.float()).abs().max() <= 1  # rounding to whole grey values
+
+
+def test_the_sampler_of_few_steps_is_that_of_diffusers():
+    import diffusers
+
+    kept = scaled_linear().tolist()
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noises = torch.randn(8, *x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def network(noisy, t):
+        return (noisy * 0.7 + t / 1000).sin()  # the noise that it finds
+
+    def clean(noisy, t):
+        return (noisy - (1 - kept[t]) ** 0.5 * network(noisy, t)) / kept[t] ** 0.5
+
+    for steps in (1, 2, 4, 8):
+        ours = list(SAMPLERS["lcm"](clean, kept, steps, x, iter(noises).__next__))[-1]
+        scheduler = diffusers.LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+        scheduler.set_timesteps(steps)
+        drawn, theirs = iter(noises), x
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                "diffusers.schedulers.scheduling_lcm.randn_tensor", lambda *_given, drawn=drawn, **_more: next(drawn)
+            )
+            for t in scheduler.timesteps:
+                theirs = scheduler.step(network(theirs, int(t)), t, theirs).prev_sample
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+
+
+def lora(unet, file, rank=2, alpha=1.0, but=()):
+    """Random matrices for some layers of a UNet, by kohya's names; returns them by the layers' own."""
+    torch.manual_seed(3)
+    wanted = ("attn1.to_q", "ff.net.0.proj", "proj_in", "conv1", "downsamplers.0.conv", "time_emb_proj")
+    held, pairs = {}, {}
+    for name, layer in unet.named_modules():
+        if not name.endswith(wanted):
+            continue
+        narrow = torch.randn(rank, *layer.weight.shape[1:])
+        wide = torch.randn(layer.weight.shape[0], rank, *[1] * (layer.weight.ndim - 2))
+        begin = "lora_unet_" + name.replace(".", "_")
+        held |= {f"{begin}.lora_down.weight": narrow, f"{begin}.lora_up.weight": wide}
+        held[f"{begin}.alpha"] = torch.tensor(alpha)
+        pairs[name] = narrow, wide
+    save_file({name: tensor for name, tensor in held.items() if name not in but}, file)
+    return pairs
+
+
+def test_a_lora_adds_its_two_layers_one_after_the_other(tmp_path):
+    unet = shaken(TextUNet(4, 4, (16, 32), 1, (0,), 12, 2, 8))
+    file = tmp_path / "lora.safetensors"
+    pairs = lora(unet, file)
+    given = torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.randn(1, 5, 12)
+
+    def beside(layer, narrow, wide):
+        def add(_layer, inputs, output):
+            [x] = inputs
+            if layer.weight.ndim == 2:
+                return output + 0.5 * F.linear(F.linear(x, narrow), wide)
+            return output + 0.5 * F.conv2d(F.conv2d(x, narrow, None, layer.stride, layer.padding), wide)
+
+        return layer.register_forward_hook(add)
+
+    with torch.no_grad():
+        before = unet(*given)
+        hooks = [beside(unet.get_submodule(name), *each) for name, each in pairs.items()]
+        wanted = unet(*given)
+        for hook in hooks:
+            hook.remove()
+        assert adapters.merge(unet, file) == len(pairs) > 6
+        found = unet(*given)
+    assert (before - wanted).abs().max() > 0.1
+    torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda held: held.pop("lora_unet_mid_block_attentions_0_proj_in.lora_up.weight"),
+        lambda held: held.update({"lora_te_text_model.lora_up.weight": torch.ones(2, 2)}),
+        lambda held: held.update({"lora_unet_nowhere.lora_up.weight": torch.ones(2, 2)}),
+        lambda held: held.update({"lora_unet_conv_in.lora_up.weight": torch.ones(2, 2)}),
+        lambda held: held.update({"lora_unet_mid_block_attentions_0_proj_in.lora_down.weight": torch.ones(3, 7, 1, 1)}),
+        lambda held: held.clear(),
+    ],
+)
+def test_a_lora_that_does_not_fit_is_refused(tmp_path, spoil):
+    unet = TextUNet(4, 4, (16, 32), 1, (0,), 12, 2, 8)
+    file = tmp_path / "lora.safetensors"
+    lora(unet, file)
+    held = load_file(file)
+    spoil(held)
+    save_file(held, file)
+    with pytest.raises(UserError) as trouble:
+        adapters.merge(unet, file)
+    assert trouble.value.code == "weights file"
+
+
+def test_by_name_they_are_fetched_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(weights, "folders", lambda: [tmp_path])
+    for name, missing in (("stable_diffusion", "stable_diffusion"), ("stable_diffusion_lcm", "stable_diffusion")):
+        assert main.run(["generate", name, "prompt=a cat"]) == 4
+        assert f"souron fetch {missing}" in capsys.readouterr().err
+    (tmp_path / "stable_diffusion").mkdir()
+    (tmp_path / "stable_diffusion" / packages.DIFFUSION["stable_diffusion"].package.archive).touch()
+    assert main.run(["generate", "stable_diffusion_lcm", "prompt=a cat"]) == 4
+    assert "souron fetch stable_diffusion_lcm" in capsys.readouterr().err
+
+
+def test_the_distilled_one_generates_in_four_steps_without_guidance(folder, monkeypatch, tmp_path):
+    monkeypatch.setitem(LatentDiffusion.SIZES, "sd15", SMALL)
+    monkeypatch.setattr(diffusion_weights, "speed", lambda: 1e9)
+    unet = diffusion_weights.system(folder, 64, SMALL).unet
+    lora(unet, tmp_path / "lora.safetensors")
+    meaning = names.DiffusionModel("stable_diffusion_lcm", folder, tmp_path / "lora.safetensors")
+    monkeypatch.setattr(names, "resolve", lambda _name: meaning)
+    record = list(run_generate.generating("stable_diffusion_lcm", prompt="ab", imgsz="64"))[-1].record
+    assert {name: record.settings[name] for name in ("steps", "guidance", "sampler")} == {
+        "steps": 4,
+        "guidance": 1.0,
+        "sampler": "lcm",
+    }
+    plain = names.DiffusionModel(str(folder), folder)
+    monkeypatch.setattr(names, "resolve", lambda _name: plain)
+    own = {"prompt": "ab", "imgsz": "64", "steps": "4", "guidance": "1", "sampler": "lcm"}
+    with_lora = list(run_generate.generating(folder, lora=str(tmp_path / "lora.safetensors"), **own))[-1].record
+    without = list(run_generate.generating(folder, **own))[-1].record
+    images = [(one.folder, (one.files[0].parent / "00000.png").read_bytes()) for one in (record, with_lora, without)]
+    assert with_lora.settings["lora"].endswith("lora.safetensors")
+    pixels = [Picture.read(one.files[0].parent / "00000.png").pixels for one in (record, with_lora, without)]
+    assert (pixels[0] == pixels[1]).all() and not (pixels[0] == pixels[2]).all(), images
+
+
+def test_without_guidance_the_network_is_asked_once(folder, monkeypatch):
+    model = diffusion_weights.system(folder, 64, SMALL)
+    batches = []
+    whole = model.unet.forward
+    monkeypatch.setattr(model.unet, "forward", lambda x, *more: batches.append(len(x)) or whole(x, *more))
+    done(draw(model, Noise(0, [0]), ["ab"], steps=1, guidance=1.0))
+    done(draw(model, Noise(0, [0]), ["ab"], steps=1, guidance=2.0))
+    assert batches == [1, 2]

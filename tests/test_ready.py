@@ -44,6 +44,7 @@ READY = {
 CLASSIFIERS = [name for name, task in READY.items() if task == "classify"]
 GENERATORS = [name for name, task in READY.items() if task == "generate"]
 FINDERS = [name for name, task in READY.items() if task not in (*EVERY, "text_to_image")]
+WITHOUT_READY = ("dalle2", "lora", "open_model")  # learn from others' weights, or have four networks
 LEFT_OUT = ["critic", "generator"]  # of what draws with an average of the generator
 
 
@@ -67,7 +68,7 @@ def packed(tmp_path, monkeypatch):
 def test_it_is_small_and_learnt_from_free_pictures(name):
     folder = folder_of(name)
     receipt = zoo.receipt(folder)
-    assert (folder / "weights/best.safetensors").stat().st_size <= 3_000_000
+    assert (folder / "weights/best.safetensors").stat().st_size <= 8_000_000
     assert receipt["data"]["licence"] in FREE
     assert receipt["command"] == f"python zoo/make.py {name}"
     assert receipt["files"]["weights/best.safetensors"] and not run_folder.changed(folder)
@@ -87,7 +88,8 @@ def test_it_finds_again_what_it_found(name):
     """In test cases that come along: most of them, since the last bit of a processor may decide."""
     system, folder = run_folder.load(folder_of(name)), folder_of(name)
     given = signature.signature(type(system)).given
-    found = [str(system.predict(given.read(file))) for file in zoo.examples(folder)]
+    files = [given.read(file, **system.reading()) for file in zoo.examples(folder)]
+    found = [str(system.predict(one, **zoo.asked(folder))) for one in files]
     known = zoo.receipt(folder)["examples"]
     assert len(found) == len(known) >= 1
     alike = [one == other for one, other in zip(found, known, strict=True)]
@@ -96,7 +98,7 @@ def test_it_finds_again_what_it_found(name):
 
 def test_all_together_are_small():
     sizes = [file.stat().st_size for file in zoo.root().rglob("*") if file.is_file()]
-    assert sum(sizes) <= 60_000_000
+    assert sum(sizes) <= 95_000_000
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -8,7 +8,7 @@
 
 Beside the runs stand cases of the data's test parts: ``examples/``, of Fashion-MNIST one of each
 class, and ``sample.safetensors``, ``SAMPLE`` of its pictures, so that figures can be found again
-where the data is not.
+where the data is not. Texts come from ``examples.toml`` instead: they are of nobody's letters or manuals.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import tempfile
 import tomllib
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,15 @@ EXAMPLES = {  # test cases
     "speeches": 4,
     "chorales": 1,
     "synthetic_digits": 3,
+    "drawn_captioned_scenes": 4,
+    "drawn_scene_questions": 4,
+    "drawn_photo_scenes": 3,
+    "photo_patches": 3,
+    "coats": 3,
 }
-MOST_BYTES = 3_000_000  # of a system's weights
+TEXTS: dict[str, list[str]] = tomllib.loads((HERE / "examples.toml").read_text(encoding="utf-8"))  # of a data set
+QUESTION = "What is shown?"
+MOST_BYTES = 8_000_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
 TASKS = {  # whose systems come ready trained: on what, and for how long
     "classify": ("fashion", "3min"),
@@ -75,17 +83,25 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "complete": ("speeches", "8min"),
     "text_to_image": ("drawn_captioned_scenes", "20min"),
     "compose": ("chorales", "16min"),
-    "transcribe": ("synthetic_digits", "6min"),
+    "transcribe": ("synthetic_digits", "5min"),
+    "match": ("drawn_captioned_scenes", "7min"),
+    "answer": ("drawn_scene_questions", "8min"),
+    "image_to_image": ("photo_patches", "6min"),
+    "text_to_page": ("page_requests", "5min"),
+    "text_to_video": ("drawn_moving_scenes", "12min"),
+    "translate": ("manual_pairs", "9min"),
+    "fill_mask": ("manuals", "6min"),
+    "classify_text": ("mails", "3min"),
+    "tag": ("entities", "4min"),
 }
 FURTHER, FURTHER_SEED = 40, 1  # phantoms, for the threshold of the check of answers
-BESIDE = (  # counts, what stands on others' weights, and what has four networks
-    "ngram",
-    "ngram_voices",
-    "lora",
-    "open_model",
+BESIDE = (  # counts and rules, what stands on others' weights, and what has four networks
+    *("ngram", "ngram_voices", "still_picture", "keyword_page", "question_only"),
+    *("neighbours", "lexicon", "tfidf", "translation_memory"),
+    *("lora", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
     "dalle2",
 )
-OPTIONS = {"budget", "batch", "side"}  # of a recipe; the others are the system's own
+OPTIONS = {"data", "budget", "batch", "side"}  # of a recipe; the others are the system's own
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads((HERE / "recipes.toml").read_text(encoding="utf-8"))  # what differs
 NAMES = [entry.name for entry in registry.entries().values() if entry.task in TASKS and entry.name not in BESIDE]
 
@@ -125,16 +141,26 @@ def write_examples(place: Path) -> None:
         Picture.of(fashion.input[row]).save(folder / f"{zoo.file_name(label)}.png")
     sample = {"input": fashion.input[:SAMPLE], "target": fashion.target[:SAMPLE].to(torch.uint8)}
     files.write_tensors(place / "sample.safetensors", sample, {"data": "fashion"})
-    for data, count in EXAMPLES.items():
+    for data, texts in TEXTS.items():
+        (place / "examples" / data).mkdir(exist_ok=True)
+        for number, text in enumerate(texts, 1):
+            Text(text).save(place / "examples" / data / f"{number}.txt")
+    for data in EXAMPLES:
         test = tested(data)
         (place / "examples" / data).mkdir(exist_ok=True)
-        for number, row in enumerate(range(0, len(test), len(test) // count)[:count], 1):
+        for number, row in enumerate(rows(test, data), 1):
             write_case(test, row, place / "examples" / data / f"{number}")
 
 
 def tested(data: str) -> Dataset:
     cases = load.load(data)
     return cases.only([row for row, part in enumerate(cases.part) if part == "test"])
+
+
+def rows(cases: Dataset, data: str) -> range:
+    """The examples among the test cases of a data set: evenly apart."""
+    count = EXAMPLES[data]
+    return range(0, len(cases), len(cases) // count)[:count]
 
 
 def write_case(cases: Dataset, row: int, place: Path) -> None:
@@ -163,13 +189,28 @@ def trained(name: str, project: Path) -> Path:
     """The folder of a run as the recipe says, found there or trained now."""
     task = registry.find(name)[0].task
     data, budget = TASKS[task]
-    recipe = {"system": name, "budget": budget} | RECIPES.get(name, {})
-    system = recipe.pop("system")
+    recipe = {"system": name, "data": data, "budget": budget} | RECIPES.get(name, {})
+    system, data = recipe.pop("system"), recipe.pop("data")
     folder = project / task / f"{system}-zoo"
     if not (folder / "receipt.json").exists():
         config = {name: recipe.pop(name) for name in set(recipe) - OPTIONS}
         train.train(system, data, config=config, project=project, name=folder.name, **recipe)
     return folder
+
+
+def data_of(name: str) -> str:
+    """The data set that a system learns from."""
+    return RECIPES.get(name, {}).get("data", TASKS[registry.find(name)[0].task][0])
+
+
+@cache
+def asked(task: str) -> dict[str, str]:
+    """The options with which a system is shown at work: of images the captions of all, or a question."""
+    if task == "match":
+        cases = tested("drawn_captioned_scenes")
+        shown = [cases.target[row] for row in rows(cases, "drawn_captioned_scenes")]
+        return {"texts": "|".join(next(one.text for one in each if one.language == "en") for each in shown)}
+    return {"question": QUESTION} if task == "answer" else {}
 
 
 def packed(name: str, run: Path, place: Path) -> Path:
@@ -186,7 +227,7 @@ def packed(name: str, run: Path, place: Path) -> Path:
     size = (place / "weights" / "best.safetensors").stat().st_size
     assert size <= MOST_BYTES, f"{name}: {units.size(size)}; a smaller one, please"
     shutil.copy(run / "args.yaml", place)
-    cases = load.load(TASKS[system.task][0], target=registry.load_task(system.task).target).only([])
+    cases = load.load(data_of(name), target=registry.load_task(system.task).target).only([])
     decision = Trainings.read(run / "answers.safetensors", cases).decision
     Trainings.empty(cases, decision).write(place / "answers.safetensors")
     write_check(place)
@@ -207,7 +248,7 @@ def packed(name: str, run: Path, place: Path) -> Path:
         right = int((scores(run_folder.load(place), image).argmax(1) == label).sum())
         receipt |= {"sample": {"cases": len(image), "right": right}}
     elif not hasattr(system, "drawing"):
-        receipt |= {"examples": [str(one) for one in answers(run_folder.load(place))]}
+        receipt |= {"examples": [str(one) for one in answers(run_folder.load(place))], "asked": asked(system.task)}
     files.write_json(place / "receipt.json", receipt)
     parts = [vars(part) | {"files": ()} for part in datasheet.read(run).parts]
     files.write_json(place / "datasheet.json", datasheet.read(run).as_json() | {"run": name, "parts": parts})
@@ -219,9 +260,9 @@ def write_check(place: Path) -> bool:
     ``evaluation.familiarity``; False for what finds nothing."""
     system = run_folder.load(place)
     task = registry.load_task(system.task)
-    if task.takes is None or not issubclass(task.gives, Finding):
+    if task.takes in (None, Text) or not issubclass(task.gives, Finding):
         return False
-    data = TASKS[system.task][0]
+    data = data_of(place.name)
     side = getattr(system.spec, "side", None)
     cases = load.load(data, side, formats=task.formats, target=task.target)
     cases = prepare.coloured(cases, getattr(system.spec, "channels", 0))
@@ -295,11 +336,12 @@ def bits(system: Any, image: Tensor) -> list[float]:
 
 def answers(system: Any) -> list[Any]:
     """What it finds in each example."""
-    asked = signature.signature(type(system))
+    given = signature.signature(type(system))
     package = zoo.root()
-    assert asked is not None and package is not None
-    cases = sorted((package / "examples" / TASKS[system.task][0]).glob("*"))
-    return [system.predict(asked.given.read(case)) for case in cases]
+    assert given is not None and package is not None
+    data = data_of(type(system).__module__.rpartition(".")[2])
+    cases = sorted((package / "examples" / data).glob("*"))
+    return [system.predict(given.given.read(case, **system.reading()), **asked(system.task)) for case in cases]
 
 
 @torch.no_grad()

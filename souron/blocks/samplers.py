@@ -15,6 +15,7 @@ from torch import Tensor
 
 Denoiser = Callable[[Tensor, int], Tensor]
 
+DISTILLED = 20  # steps between two t of the teacher's sampler, in distillation
 LEAST = -5.06  # smallest log(a / s): that of the linear schedule
 
 
@@ -134,4 +135,25 @@ def dpm(
         yield x
 
 
-SAMPLERS = {"dpm": dpm, "ddim": ddim, "ddpm": ddpm}
+def lcm(
+    denoise: Denoiser, kept: Sequence[float], steps: int, x: Tensor, normal: Callable[[], Tensor]
+) -> Iterator[Tensor]:
+    """Sample in a few steps from a network distilled for it: each estimate of x_0 is noised again.
+
+    The first t leave x almost as it is: f(x, t) = c x + d x_0 with c(0) = 1.
+
+    Luo and others: Latent Consistency Models (2023), algorithm 4. https://arxiv.org/abs/2310.04378
+    """
+    yield x
+    apart = max(1, min(DISTILLED, len(kept) // steps))  # between the t that the network was distilled at
+    there = list(range(apart - 1, len(kept), apart))[::-1]
+    for t, _now, after in way(kept, [there[i * len(there) // steps] for i in range(steps)]):
+        far = 10 * t
+        c, d = 0.25 / (far**2 + 0.25), far / math.sqrt(far**2 + 0.25)
+        x = d * denoise(x, t) + c * x
+        if after < 1:
+            x = math.sqrt(after) * x + math.sqrt(1 - after) * normal()
+        yield x
+
+
+SAMPLERS = {"dpm": dpm, "ddim": ddim, "ddpm": ddpm, "lcm": lcm}

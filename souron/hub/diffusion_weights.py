@@ -21,7 +21,7 @@ from souron import registry
 from souron.blocks.autoencoder import autoencoder_name, flat
 from souron.blocks.clip import CONTEXT, published_names
 from souron.blocks.latent import Residual, SpatialTransformer, Words, unet_name
-from souron.hub import clip_weights, names
+from souron.hub import adapters, clip_weights, names, packages
 from souron.utils import hardware, units
 from souron.utils.messages import UserError, _
 
@@ -44,6 +44,29 @@ class Cost(NamedTuple):
 
     seconds: float  # on the CPU, without loading
     bytes: int
+
+
+def of(meaning: names.DiffusionModel, side: int = SIDE) -> Any:
+    """Load the system of a name or a path, with its LoRA. Raises UserError as ``system`` does."""
+    refuse_missing(meaning)
+    made = system(meaning.path, side)
+    if meaning.lora is not None:
+        adapters.merge(made.unet, meaning.lora)
+    return made
+
+
+def refuse_missing(meaning: names.DiffusionModel) -> None:
+    """Raise UserError where the files of a named model are not on this computer."""
+    base = packages.LORAS.get(meaning.name, meaning.name)
+    for name, path in ((base, meaning.path), (meaning.name, meaning.lora)):
+        if path is not None and name in packages.DIFFUSION and not path.exists():
+            raise UserError(
+                "fetch",
+                _("the model {name} is not on this computer").format(name=name),
+                expected=f"{packages.DIFFUSION[name].file}/{path.name}",
+                fix=f"souron fetch {name}",
+                exit=4,
+            )
 
 
 def system(path: str | Path, side: int = SIDE, size: Any = None) -> Any:
@@ -177,12 +200,12 @@ def cost(made: Any, steps: int = 20, guided: bool = True) -> Cost:
     return Cost(operations / speed(), needed(made))
 
 
-def told(path: str | Path, side: int = SIDE, steps: int = 20) -> tuple[Cost, str]:
+def told(path: str | Path, side: int = SIDE, steps: int = 20, guided: bool = True) -> tuple[Cost, str]:
     """Estimate the cost of an image, also as a sentence, without reading weights."""
     kind, config = registry.load_system(SYSTEM)
     with torch.device("meta"):
         made = kind(config, registry.load_task(kind.task).Spec(3, side, "", clip_weights.TOKENS))
-    wanted = cost(made, steps)
+    wanted = cost(made, steps, guided)
     text = _("an image of {side} pixels a side takes about {time} and {memory} of memory").format(
         side=side, time=units.seconds(wanted.seconds), memory=units.size(wanted.bytes)
     )

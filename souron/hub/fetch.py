@@ -156,10 +156,10 @@ def _files_of(entry: load.DataEntry) -> str:
     files = ", ".join(entry.needs)
     if entry.package:
         return _packed(Package(*entry.package), files)
-    if not isinstance(entry.downloads, tuple):
+    if not entry.archives:
         return files
-    archive = entry.downloads[0].rpartition("/")[2]
-    return _("{archive}, or what is in it: {files}").format(archive=archive, files=files)
+    archive = ", ".join(load.archive_name(url) for url, _digest in entry.archives)
+    return files if archive == files else _("{archive}, or what is in it: {files}").format(archive=archive, files=files)
 
 
 def _packed(package: Package, files: str) -> str:
@@ -348,26 +348,26 @@ def _torchvision_data(entry: load.DataEntry, work: Path, progress: Progress) -> 
 
 
 def _archive(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
-    """Download an archive, or use a manual copy in a folder of the data set."""
+    """Download the files or archives of a data set, or use manual copies in one of its folders."""
     import pooch
 
-    url, digest = entry.downloads
-    method, _colon, promised = digest.partition(":")
-    name = url.rpartition("/")[2]
-    archive = next((p / name for p in entry.places() if (p / name).exists()), None)
-    if archive is None:
-        archive = _download(url, work / name, progress, digest)
-    elif pooch.file_hash(archive, method) != promised:
-        raise _not_as_published(str(archive))
     made = work / "files"
     made.mkdir()
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            name = Path(member.name).name  # folders within the archive are ignored
-            content = tar.extractfile(member) if name in entry.needs else None
-            if content is not None:
-                with (made / name).open("wb") as out:
-                    shutil.copyfileobj(content, out)
+    for url, digest in entry.archives:
+        method, _colon, promised = digest.partition(":")
+        name = load.archive_name(url)
+        archive = next((p / name for p in entry.places() if (p / name).exists()), None)
+        if archive is None:
+            archive = _download(url, work / name, progress, digest)
+        elif digest and pooch.file_hash(archive, method) != promised:
+            raise _not_as_published(str(archive))
+        if name in entry.needs:
+            shutil.copyfile(archive, made / name)
+            continue
+        try:
+            packages.unpack(archive, Package(url, name, "", "", entry.keeps), made)
+        except ValueError as error:
+            raise Failed(str(error), "checksum") from error
     return made
 
 
@@ -427,7 +427,9 @@ def _hub_folder(folder: str, wanted: packages.HubFiles, work: Path, progress: Pr
     """Download a model's files from Hugging Face, the small ones first."""
     _check_online()
     made, repository = work / "files" / folder, wanted.source.partition(":")[2]
-    made.mkdir(parents=True)
+    made.mkdir(parents=True, exist_ok=True)
+    for other in wanted.beside:
+        _hub_folder(folder, other, work, progress)
     address = f"{_hub()}/{repository}/resolve/{wanted.revision}"
     for name in wanted.files:
         _download(f"{address}/{name}", made / name, limit=MOST_BESIDE)

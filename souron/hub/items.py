@@ -46,7 +46,7 @@ def fetchable() -> dict[str, Item]:
     ]
     packed = [
         _packed_item(name, model, sort)
-        for sort, models in (("data", packages.LISTS), ("weights", packages.MODELS))
+        for sort, models in (("data", packages.LISTS), ("weights", packages.MODELS), ("weights", packages.DIFFUSION))
         for name, model in models.items()
     ]
     of_systems = [
@@ -71,9 +71,9 @@ def _data_item(entry: load.DataEntry) -> Item:
     if entry.package:
         sources.append(entry.package[0])
         sha256 = entry.package[2]
-    if entry.downloads:
-        own = entry.downloads
-        sources.append(own if isinstance(own, str) else own[0])
+    if isinstance(entry.downloads, str):
+        sources.append(entry.downloads)
+    sources += [url for url, _digest in entry.archives]
     return Item(
         entry.name,
         "data",

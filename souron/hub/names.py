@@ -67,10 +67,14 @@ class OpenModel(Meaning):
 
 @dataclass(frozen=True)
 class DiffusionModel(Meaning):
-    """Stable Diffusion 1.5 as published: a folder, or a single .safetensors file."""
+    """Stable Diffusion 1.5 as published: a folder, or a single .safetensors file.
+
+    Loading reports a ``path`` where nothing is.
+    """
 
     what = N_("a published diffusion model")
     path: Path
+    lora: Path | None = None  # weights to add, see ``hub.adapters``
 
 
 @dataclass(frozen=True)
@@ -166,9 +170,13 @@ def is_run(folder: str | Path) -> bool:
 
 
 def by_name(name: str) -> Meaning | None:
-    """Return a published language model or a system by its name alone; None for other texts."""
+    """Return a published model or a system by its name alone; None for other texts."""
     if name in packages.MODELS:
         return OpenModel(name)
+    if name in packages.LORAS:
+        return DiffusionModel(name, _diffusion_file(packages.LORAS[name]), _diffusion_file(name))
+    if name in packages.DIFFUSION:
+        return DiffusionModel(name, _diffusion_file(name))
     if not registry.is_system(name):
         return None
     if (folder := zoo.where(name)) is not None:
@@ -176,6 +184,12 @@ def by_name(name: str) -> Meaning | None:
     entry, size = registry.find(name)
     source = entry.weights.get(size, "")
     return System(name, bool(source) and weights.find(source) is not None)
+
+
+def _diffusion_file(name: str) -> Path:
+    """Return the file of a model in ``packages.DIFFUSION``, where it is or where it is to be."""
+    model = packages.DIFFUSION[name]
+    return (weights.find(model.package.source) or Path(model.file)) / model.package.archive
 
 
 def _by_path(name: str, path: Path) -> Meaning | None:

@@ -43,10 +43,11 @@ class HubFiles(Package):
     revision: str = "main"
     files: tuple[str, ...] = ()  # beside the weights, whose checksum is ``sha256``; "" where
     # Hugging Face is to tell it
+    beside: tuple["HubFiles", ...] = ()  # files of other repositories, for the same folder
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (self.archive, *self.files)
+        return (self.archive, *self.files, *(name for each in self.beside for name in each.names))
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,49 @@ MODELS = {
     ),
 }
 
+DIFFUSION = {  # models that generate images, and LoRAs for them
+    "stable_diffusion": Model(
+        "Stable Diffusion 1.5: generates an image of 512 pixels from a text, English",
+        "Stable Diffusion 1.5: 英語の文から512画素の画像を生成する",
+        "CreativeML OpenRAIL-M, which forbids some uses",
+        2135,
+        "stable_diffusion",
+        HubFiles(
+            "hub:Comfy-Org/stable-diffusion-v1-5-archive",
+            "v1-5-pruned-emaonly-fp16.safetensors",
+            "e9476a13728cd75d8279f6ec8bad753a66a1957ca375a1464dc63b37db6e3916",
+            "",
+            revision="4fddeb7f9096623f1b77f4708feb96126a08a0cf",
+            beside=(
+                HubFiles(
+                    "hub:openai/clip-vit-large-patch14",
+                    "vocab.json",
+                    "e089ad92ba36837a0d31433e555c8f45fe601ab5c221d4f607ded32d9f7a4349",
+                    "",
+                    files=("merges.txt",),
+                ),
+            ),
+        ),
+        opened=False,
+    ),
+    "stable_diffusion_lcm": Model(
+        "LCM-LoRA: lets Stable Diffusion 1.5 generate in four steps in place of twenty",
+        "LCM-LoRA: Stable Diffusion 1.5 が20ステップではなく4ステップで生成できるようにする",
+        "OpenRAIL++, which forbids some uses",
+        135,
+        "stable_diffusion_lcm",
+        HubFiles(
+            "hub:latent-consistency/lcm-lora-sdv1-5",
+            "pytorch_lora_weights.safetensors",
+            "8f90d840e075ff588a58e22c6586e2ae9a6f7922996ee6649a7f01072333afe4",
+            "",
+            revision="cf2fced511dbe7e26c8d1d397e728fbab875db4b",
+        ),
+        opened=False,
+    ),
+}
+LORAS = {"stable_diffusion_lcm": "stable_diffusion"}  # the model that each one changes
+
 LISTS = {  # word lists: data without cases
     "naughty_words": Model(
         "A list of obscene and abusive words, English and Japanese (LDNOOBW)",
@@ -179,7 +223,8 @@ LISTS = {  # word lists: data without cases
 
 def model(source: str) -> Model | None:
     """Return the model with this source, or None."""
-    return next((one for one in MODELS.values() if one.package.source == source), None)
+    every = (*MODELS.values(), *DIFFUSION.values())
+    return next((one for one in every if one.package.source == source), None)
 
 
 def command(package: Package, folder: Path) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""Build systems with torchvision's published weights, as they are or with new last layers."""
+"""Build systems with published weights, as they are or with new last layers."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,30 +8,31 @@ from souron import registry
 from souron.hub import published, weights
 from souron.hub.published import About
 from souron.training import checkpoint
-from souron.utils.messages import _
+from souron.utils.messages import UserError, _
 
 
 def system(name: str, source: bool | str, config: Any, spec_of: Callable[[About], Any], spec: Any = None) -> Any:
     """Build a system with its published weights, or those of a file ``source``.
 
-    ``spec_of`` makes the specification that they were trained with. With another ``spec``, the
-    system's ``last_layers`` are new. Raises UserError where the weights are missing, damaged or of
-    another network.
+    The system knows the specification that they were trained with, or ``spec_of`` makes it. With
+    another ``spec``, the system's ``last_layers`` are new. Raises UserError where there are no such
+    weights, or where they are missing, damaged or of another network.
     """
     kind, sized = registry.load_system(name)
     config = config or sized
     _entry, size = registry.find(name)
     if kind.published_spec(size) is not None:
-        return of_network(name, config, spec)
+        return _of_network(name, config, spec)
     origin = kind.published(size, config)
     row = published.about(origin)
-    if row is not None and isinstance(source, str):
+    if row is None:
+        raise UserError("task", _("{name} has no published weights").format(name=name))
+    if isinstance(source, str):
         file = Path(source).expanduser()
         held = weights.read_weights(file)
     else:
         file = weights.find_or_tell(name, origin)
-        held = weights.read_weights(file, digest=row.sha256 if row else "")
-    assert row is not None, f"published.toml lacks {origin}"
+        held = weights.read_weights(file, digest=row.sha256)
     own = spec_of(row)
     model = kind(config, spec or own)
     new = () if spec is None or same_answers(spec, own) else model.last_layers
@@ -40,16 +41,13 @@ def system(name: str, source: bool | str, config: Any, spec_of: Callable[[About]
     return model
 
 
-def of_network(name: str, config: Any = None, spec: Any = None) -> Any:
-    """Build a system with the published weights whose specification it knows itself.
-
-    With a ``spec``, the system's ``last_layers`` are new. Raises UserError as ``system`` does.
-    """
-    kind, sized = registry.load_system(name)
+def _of_network(name: str, config: Any, spec: Any) -> Any:
+    """Build a system with the published weights whose specification it knows itself."""
+    kind, _sized = registry.load_system(name)
     entry, size = registry.find(name)
-    origin = kind.published(size, config or sized)
+    origin = kind.published(size, config)
     held = weights.weights(name, origin)
-    model = kind(config or sized, spec or kind.published_spec(size))
+    model = kind(config, spec or kind.published_spec(size))
     try:
         named = model.renamed(held)
     except KeyError as error:

@@ -79,6 +79,12 @@ def examples(folder: Path) -> list[Path]:
     return sorted((folder.parent / "examples" / file_name(data)).glob("*"))
 
 
+def asked(folder: Path) -> dict[str, str]:
+    """Return the options of ``predict`` that go with the examples, such as a question about them."""
+    options = receipt(folder).get("asked")
+    return {str(key): str(value) for key, value in options.items()} if isinstance(options, dict) else {}
+
+
 def file_name(label: str) -> str:
     """Return the file name of a class's example without suffix: ``t-shirt-top``."""
     return re.sub(r"\W+", "-", label.lower())

@@ -9,9 +9,9 @@ from souron import registry
 from souron.evaluation.record import ReadyRecord
 from souron.hub import zoo
 from souron.kinds.codecs import image
+from souron.kinds.kind import Kind
 from souron.kinds.labels import Labels
 from souron.kinds.score import Score
-from souron.kinds.text import Text
 from souron.report.page import Plot, Tile, page, plot, tile, write
 from souron.utils import units
 from souron.utils.messages import _
@@ -21,13 +21,15 @@ SHOWN = 320  # pixels of the longer side of an answer's image
 
 def ready_page(record: ReadyRecord) -> Path:
     """Write ``ready.html`` into the record's folder; return its path. Raises UserError."""
-    named = [name for name, answers in record.answers.items() if isinstance(answers[0], Labels)]
-    written = [name for name, answers in record.answers.items() if isinstance(answers[0], Text)]
-    composed = [name for name, answers in record.answers.items() if isinstance(answers[0], Score)]
-    found = [name for name in record.answers if name not in (*named, *written, *composed)]
+    sections = {name: _section(name, answers[0]) for name, answers in record.answers.items()}
+    named, found, answering, written, composed = (
+        [name for name, section in sections.items() if section == wanted]
+        for wanted in ("classifiers", "finders", "others", "writers", "composers")
+    )
     headings = {
         "classifiers": _("What they say"),
         "finders": _("What they find"),
+        "others": _("What they answer"),
         "writers": _("What they write"),
         "composers": _("What they compose"),
         "generators": _("What they generate"),
@@ -35,6 +37,7 @@ def ready_page(record: ReadyRecord) -> Path:
     there = {
         "classifiers": named,
         "finders": found,
+        "others": answering,
         "writers": written,
         "composers": composed,
         "generators": record.drawings,
@@ -49,12 +52,24 @@ def ready_page(record: ReadyRecord) -> Path:
         examples=[tile(Image.open(file), file.stem, [file.stem]) for file in examples],
         classifiers=[_named(record, name) for name in named],
         finders=[(name, year_of(name), zoo.about(name), _found(record, name)) for name in found],
+        others=[(name, year_of(name), zoo.about(name), _answered(record, name)) for name in answering],
         writers=[(name, year_of(name), zoo.about(name), _said(record, name)) for name in written],
         composers=[(name, year_of(name), zoo.about(name), _composed(record, name)) for name in composed],
         generators=[(name, year_of(name), _told(name), _drawn(record, name)) for name in record.drawings],
         count=units.whole(len(examples)),
     )
     return write(record.folder / "ready.html", text)
+
+
+def _section(name: str, answer: Kind) -> str:
+    """Return the section of the page that shows a system, by its answers."""
+    if isinstance(answer, Score):
+        return "composers"
+    if registry.talks(registry.find(name)[0].task):
+        return "writers"
+    if isinstance(answer, Labels) and registry.takes(registry.find(name)[0].task) == "Picture":
+        return "classifiers"
+    return "finders" if hasattr(answer, "drawn") else "others"
 
 
 def _told(name: str) -> str:
@@ -84,6 +99,17 @@ def _found(record: ReadyRecord, name: str) -> list[Plot]:
         drawn.thumbnail((SHOWN, SHOWN))
         shown.append(plot(image.png(drawn), str(answer)))
     return shown
+
+
+def _answered(record: ReadyRecord, name: str) -> list[tuple[str, Markup]]:
+    """Return each question, as a text or the options that go with an image, with its answer."""
+    folder = zoo.where(name)
+    options = " · ".join(zoo.asked(folder).values()) if folder else ""
+    questions = [
+        file.read_text(encoding="utf-8").strip() if file.suffix == ".txt" else options for file in record.examples[name]
+    ]
+    answers = [Markup(answer._repr_html_()) for answer in record.answers[name]]  # it escapes texts
+    return list(zip(questions, answers, strict=True))
 
 
 def _said(record: ReadyRecord, name: str) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ always the same, so that ``first=`` continues.
 import shlex
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,7 @@ MOST = 1_000_000  # images per command
 DRAWN_PUBLISHED = Path("runs/published")  # folder for images of published models
 MANY = 64  # default number of images
 STEPS = 20  # default steps of a published model
+FEW_STEPS = {"steps": "4", "guidance": "1", "sampler": "lcm"}  # defaults of a distilled one
 IMGSZ = signature.Option("imgsz", diffusion_weights.SIDE, signature.Choice(N_("pixels a side"), 64, 1024))
 FROM_FILES = ("given", "image", "mask")  # options that name images
 NEEDS = {"kept": "given", "strength": "image"}  # options that require an image
@@ -60,8 +62,9 @@ def generating(
 ) -> Iterator[Event]:
     """Generate ``n`` images (64) with the run in a folder or a ready-trained system.
 
-    A published model, as a folder or a file that ``diffusion_weights`` reads, generates one image,
-    ``imgsz`` pixels a side. ``first`` is the first image's number, ``label`` the class (several,
+    A published model, by its name or as a folder or a file that ``diffusion_weights`` reads,
+    generates one image, ``imgsz`` pixels a side, with the weights of the file ``lora`` added
+    (see ``hub.adapters``). ``first`` is the first image's number, ``label`` the class (several,
     separated by commas, take turns), ``prompt`` the prompt (several, separated by |, take turns),
     ``given`` an image, folder or glob to complete, ``image`` one to start from and ``mask`` the
     area to generate anew (white), ``walk`` the number of images to interpolate between, ``out`` the
@@ -69,16 +72,17 @@ def generating(
     ``drawing``. All of them are stored in each file, see ``like``. Raises UserError.
     """
     meaning = names.resolve(run)
-    published = meaning.path if isinstance(meaning, names.DiffusionModel) else None
+    published = isinstance(meaning, names.DiffusionModel)
     n = (1 if published else MANY) if n is None else n
     check(n, seed, first, walk)
-    source = yield from _published(published, options) if published else _trained(meaning)
+    lora = str(options.pop("lora", "")) if published else ""
+    source = yield from _published(meaning, lora, options) if published else _trained(meaning)
     system = source.system
     system.to(hardware.device(device))
     known = signature.options_of(type(system).drawing)
     options = signature.read_options(known, options, "souron generate --help")
     asked: dict[str, Any] = {"label": label, "prompt": prompt}
-    asked |= {"given": given, "image": image, "mask": mask}
+    asked |= {"given": given, "image": image, "mask": mask, "lora": lora}
     conditions = _conditions(system, options, asked)
     check_together(known, options, conditions.images)
     place = Path(out) if out else files.new_folder(source.place / "pictures", f"seed{seed}")
@@ -133,17 +137,27 @@ def _trained(meaning: names.Meaning) -> Generator[Event, None, _Source]:
     return _Source(generator(folder, args), folder, args, own_place(folder))
 
 
-def _published(folder: Path, options: dict[str, Any]) -> Generator[Event, None, _Source]:
-    """Load a published model; its side is taken out of the ``options``. Raises UserError."""
+def _published(meaning: Any, lora: str, options: dict[str, Any]) -> Generator[Event, None, _Source]:
+    """Load a published model; its side is taken out of the ``options``. Raises UserError.
+
+    One that was distilled to generate in a few steps is given the options for it.
+    """
+    if lora:
+        meaning = replace(meaning, lora=Path(lora).expanduser())
+    elif meaning.lora is not None:
+        for name, value in FEW_STEPS.items():
+            options.setdefault(name, value)
+    diffusion_weights.refuse_missing(meaning)
     side = IMGSZ.read(options.pop("imgsz", IMGSZ.default))
     steps = options.get("steps", STEPS)
     known = int(steps) if str(steps).isdigit() else STEPS
-    _cost, text = diffusion_weights.told(folder, side, known)
+    file = meaning.path
+    _cost, text = diffusion_weights.told(file, side, known, guided=str(options.get("guidance")) != "1")
     yield Event("forecast", text=text, note=text)
-    yield Event("data", text=_("loading {name}").format(name=folder.name))
-    system, weights = diffusion_weights.system(folder, side), diffusion_weights.file_of(folder)
+    yield Event("data", text=_("loading {name}").format(name=file.name))
+    system, weights = diffusion_weights.of(meaning, side), diffusion_weights.file_of(file)
     args = {"system": diffusion_weights.SYSTEM, "data": ""}
-    return _Source(system, folder, args, DRAWN_PUBLISHED / folder.stem, weights)
+    return _Source(system, file, args, DRAWN_PUBLISHED / Path(meaning.name).stem, weights)
 
 
 def _conditions(system: Any, options: dict[str, Any], asked: Mapping[str, Any]) -> Conditions:

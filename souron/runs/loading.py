@@ -26,7 +26,7 @@ def load(meaning: names.Meaning, pretrained: bool | str = False, context: int | 
         case names.DiffusionModel():
             from souron.hub import diffusion_weights
 
-            return diffusion_weights.system(meaning.path)
+            return diffusion_weights.of(meaning)
         case names.PublishedFolder():
             task = registry.load_task(registry.entries()[meaning.system].task)
             return task.published(meaning.system, str(meaning.path)).eval()

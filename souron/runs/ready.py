@@ -11,6 +11,7 @@ from souron.evaluation.generators import sampling
 from souron.evaluation.record import ReadyRecord
 from souron.hub import zoo
 from souron.kinds import signature
+from souron.kinds.picture import Picture
 from souron.runs import folder as run_folder
 from souron.runs.events import Event
 from souron.utils import files
@@ -37,7 +38,7 @@ def showing(tasks: Collection[str] = (), project: str | Path = "runs", name: str
         yield Event("test", number / len(found), text=name)
         system = run_folder.load(folder)
         asked = signature.signature(type(system))
-        if hasattr(system, "drawing"):
+        if hasattr(system, "drawing") and (asked is None or asked.gives is Picture):
             turns = [PROMPTS[i % len(PROMPTS)] for i in range(DRAWN)]
             sentences = turns if system.prompted else None
             noise = sampling.Noise(1, range(DRAWN))
@@ -45,8 +46,8 @@ def showing(tasks: Collection[str] = (), project: str | Path = "runs", name: str
             record.prompts[name] = sentences or []
         elif asked is not None:
             record.examples[name] = zoo.examples(folder)
-            given = map(asked.given.read, record.examples[name])
-            record.answers[name] = [system.predict(one) for one in given]
+            given = [asked.given.read(file, **system.reading()) for file in record.examples[name]]
+            record.answers[name] = [system.predict(one, **zoo.asked(folder)) for one in given]
     yield Event("report", text=str(record.folder))
     report.ready_page(record)
     record.seconds = time.perf_counter() - begun

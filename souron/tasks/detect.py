@@ -17,7 +17,7 @@ from souron.data.targets.boxes import boxes_of
 from souron.evaluation.steps import Explained, Maps
 from souron.evaluation.vision import detection
 from souron.evaluation.vision.detection import NOTHING, DetectionResult, DetectionSetup, Found
-from souron.hub import published, published_systems
+from souron.hub import published
 from souron.hub.published import About
 from souron.kinds.boxes import Boxes
 from souron.kinds.codecs.image import Letterbox
@@ -229,11 +229,7 @@ class Detection(Jackknifed, Task):
         return Spec(train.channels, train.side, tuple(train.classes))
 
     def published_spec(self, about: About) -> Spec:
-        """Return the specification that published weights were trained with."""
         return Spec(3, about.side, published.labels(about))
-
-    def published(self, name: str, source: bool | str, config: Any = None, spec: Any = None) -> System:
-        return published_systems.system(name, source, config, self.published_spec, spec)
 
     def example(self, system: type[System], size: str) -> Spec:
         channels, side, labels = SHOWN if size in ("tiny", "small", "lite") else PUBLISHED

@@ -15,7 +15,7 @@ from souron.data.splits import Split
 from souron.evaluation.steps import Maps
 from souron.evaluation.vision import segmentation
 from souron.evaluation.vision.segmentation import UNKNOWN, SegmentationResult, SegmentationSetup
-from souron.hub import published, published_systems
+from souron.hub import published
 from souron.hub.published import About
 from souron.kinds.codecs.image import Letterbox
 from souron.kinds.mask import Mask
@@ -222,11 +222,7 @@ class Segmentation(Jackknifed, Task):
         return Spec(train.channels, train.side, tuple(train.classes))
 
     def published_spec(self, about: About) -> Spec:
-        """Return the specification that published weights were trained with."""
         return Spec(3, about.side, published.labels(about))
-
-    def published(self, name: str, source: bool | str, config: Any = None, spec: Any = None) -> System:
-        return published_systems.system(name, source, config, self.published_spec, spec)
 
     def example(self, system: type[System], size: str) -> Spec:
         channels, side, labels = SHOWN if size in ("tiny", "small", "lite") else PUBLISHED

@@ -40,8 +40,8 @@ from souron.kinds.mask import NAMES
 from souron.utils.messages import UserError, _
 
 DEFAULT = Reading()
-IMAGES = ("images", "image", "imgs", "jpegimages")
-MASKS = ("masks", "mask", "segmentationclass")
+IMAGES = ("images", "image", "imgs", "jpegimages", "pngimages")
+MASKS = ("masks", "mask", "segmentationclass", "pedmasks")
 ENDS = ("_mask", "-mask", "_gt", "_label")  # appended to the image's name
 CLASSES = "classes.txt"
 UNKNOWN = 255

@@ -51,7 +51,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     path = path / NAME if path.is_dir() else path
     about = read_yaml(path)
     posed = "kpt_shape" in about  # keypoints follow each box, see ``yolo_pose``
-    listed, skipped, classes = written(path, about, lambda numbers: _box(numbers[:5] if posed else numbers))
+    listed, skipped, classes = written(path, about, lambda numbers: box(numbers[:5] if posed else numbers))
     cases = gather(path, path.parent, listed, skipped, classes, reading, True)
     return replace(cases, name=readable(path.absolute().parent.name))
 
@@ -136,7 +136,7 @@ def _boxes(path: Path, file: str, skipped: list[Skipped], of: Callable[[Sequence
             skipped.append(Skipped(where, "unreadable", box.format(line=short(line))))
 
 
-def _box(numbers: Sequence[float]) -> Box | str:
+def box(numbers: Sequence[float]) -> Box | str:
     """Convert the numbers of a line to a box, or return the fault."""
     name, *values = numbers
     outline = len(values) >= 6 and len(values) % 2 == 0

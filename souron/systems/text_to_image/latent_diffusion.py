@@ -237,11 +237,12 @@ class LatentDiffusion(PromptedGenerator):
     def clean(self, noisy: Tensor, t: int, words: tuple, guidance: float) -> Tensor:
         """Predict the clean z with the averaged network; ``words`` are the features of the prompts,
         then of the negative prompts."""
-        step = torch.full((2 * len(noisy),), t, device=noisy.device)
         network = self.unet if self.of_sd else self.average
-        both = network(noisy.repeat(2, 1, 1, 1).to(self.kind), step, *words).float()
-        wanted, free = both.chunk(2)
-        found, kept = free + guidance * (wanted - free), self.kept[t]
+        times = 1 if guidance == 1 else 2  # without guidance the negative prompts count nothing
+        step = torch.full((times * len(noisy),), t, device=noisy.device)
+        asked = (each if each is None else each[: len(step)] for each in words)
+        wanted, *free = network(noisy.repeat(times, 1, 1, 1).to(self.kind), step, *asked).float().chunk(times)
+        found, kept = wanted if not free else free[0] + guidance * (wanted - free[0]), self.kept[t]
         a, s = math.sqrt(kept), math.sqrt(1 - kept)
         return (noisy - s * found) / a if self.of_sd else a * noisy - s * found
 
@@ -256,7 +257,9 @@ class LatentDiffusion(PromptedGenerator):
         guidance: Annotated[
             float, Choice(N_("how closely to follow the prompt; 1 as trained (classes: 0)"), 1, 20)
         ] = 4.0,
-        sampler: Annotated[str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm"))] = "dpm",
+        sampler: Annotated[
+            str, Choice(N_("the way from noise to image"), among=("dpm", "ddim", "ddpm", "lcm"))
+        ] = "dpm",
         image: Annotated[Tensor | None, Choice(N_("the image to start from"))] = None,
         strength: Annotated[
             float, Choice(N_("how much of that image is generated anew: 0 nothing, 1 all"), 0, 1)
