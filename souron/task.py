@@ -24,6 +24,7 @@ from souron.data.dataset import Dataset, Loader, Rows
 from souron.data.splits import Parts, Split
 from souron.evaluation.answers import Answers, Setup, Step, Trainings
 from souron.hub import published, published_systems
+from souron.hub.published import About
 from souron.hub.weights import PUBLISHED_SIDE
 from souron.kinds.kind import Kind
 from souron.metrics.metric import Metric
@@ -178,7 +179,7 @@ class Task(ABC):
         """
         return published_systems.system(name, source, config, self.published_spec, spec)
 
-    def published_spec(self, about: published.About) -> Any:
+    def published_spec(self, about: About) -> Any:
         """Return the ``Spec`` that published weights were trained with, where their system does not
         know it itself.
         """

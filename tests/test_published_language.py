@@ -110,3 +110,24 @@ def test_without_a_network_it_says_which_files_to_copy(tmp_path, monkeypatch):
     with pytest.raises(UserError) as trouble:
         fetch.fetch("gpt2")
     assert "gpt2/model.safetensors, gpt2/config.json" in trouble.value.expected
+
+
+def test_a_unigram_tokenizer_with_bytes_reads_and_writes_japanese(tmp_path):
+    """As llm-jp's: pieces with probabilities, and bytes where no piece fits."""
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers
+
+    pieces = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), *((f"<0x{byte:02X}>", -9.0) for byte in range(256))]
+    pieces += [("▁", -3.0), ("歯", -4.0), ("が", -3.5), ("痛む", -5.0), ("▁the", -4.0), ("▁to", -4.5), ("oth", -5.0)]
+    backend = tokenizers.Tokenizer(models.Unigram(pieces, 0, byte_fallback=True))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace("▁", "never", split=False)
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()],
+    )
+    backend.save(str(tmp_path / "tokenizer.json"))
+    own = Tokenizer.of_file(tmp_path / "tokenizer.json", end=["</s>"], start="<s>")
+    for text in ("歯が痛む the tooth", "歯周病 ☃", "a  b\n"):
+        ids = own.encode(text)
+        assert ids == backend.encode(text).ids
+        assert own.decode(ids) == text
+    assert own.end[0] == 2 and own.start == 1

@@ -1,6 +1,9 @@
 """Data sets of papers, fetched from their own sites: small imitations in the layout of the archives."""
 
+import gzip
 import io
+import re
+import shutil
 import tarfile
 import zipfile
 from dataclasses import replace
@@ -14,11 +17,13 @@ import soundfile
 import torch
 from PIL import Image
 
+from souron import registry
 from souron.data import load
 from souron.data.targets.boxes import boxes_of
 from souron.hub import fetch
 from souron.utils.messages import UserError
 
+DOCS = Path(__file__).parents[1] / "docs"
 SETS = {
     "voc2007": 6,
     "coco128": 3,
@@ -26,12 +31,12 @@ SETS = {
     "oxford_pets": 8,
     "montgomery": 4,
     "hippocampus": 3,
-    "horse2zebra": 6,
+    "horse2zebra": 8,
     "librispeech": 4,
-    "pneumoniamnist": 9,
-    "breastmnist": 9,
-    "bloodmnist": 9,
-    "retinamnist": 9,
+    "pneumoniamnist": 24,
+    "breastmnist": 24,
+    "bloodmnist": 24,
+    "retinamnist": 24,
 }
 
 
@@ -139,8 +144,6 @@ def hippocampus() -> list[bytes]:
     def volume(values: np.ndarray) -> bytes:
         return nibabel.Nifti1Image(values, np.eye(4)).to_bytes()
 
-    import gzip
-
     files = {"Task04_Hippocampus/dataset.json": b'{"labels": {"0": "background", "1": "Anterior", "2": "Posterior"}}'}
     for n in range(3):
         grey = np.random.default_rng(n).integers(0, 200, (12, 14, 10)).astype(np.int16)
@@ -154,7 +157,7 @@ def hippocampus() -> list[bytes]:
 
 
 def horse2zebra() -> list[bytes]:
-    places = ["trainA/1", "trainA/2", "trainB/3", "trainB/4", "testA/5", "testB/6"]
+    places = ["trainA/1", "trainA/2", "trainB/3", "trainB/4", "testA/5", "testA/6", "testB/7", "testB/8"]
     return [zipped({f"horse2zebra/{place}.jpg": picture(n) for n, place in enumerate(places)})]
 
 
@@ -175,7 +178,7 @@ def medmnist(grey: bool, **changed: np.ndarray) -> bytes:
     own = np.random.default_rng(0)
     shape = (64, 64) if grey else (64, 64, 3)
     arrays = {}
-    for part, count in (("train", 5), ("val", 2), ("test", 2)):
+    for part, count in (("train", 15), ("val", 5), ("test", 4)):
         arrays[f"{part}_images"] = own.integers(0, 255, (count, *shape), np.uint8)
         arrays[f"{part}_labels"] = (np.arange(count) % 2)[:, None].astype(np.uint8)
     told = io.BytesIO()
@@ -280,21 +283,21 @@ def test_sentences_have_their_speaker(fetched):
 
 def test_parts_and_order_of_medmnist_are_kept(fetched):
     cases = fetched("bloodmnist")
-    assert cases.part == ["train"] * 5 + ["val"] * 2 + ["test"] * 2 and cases.input.shape == (9, 3, 32, 32)
-    assert cases.target.tolist() == [0, 1, 0, 1, 0, 0, 1, 0, 1]
+    assert cases.part == ["train"] * 15 + ["val"] * 5 + ["test"] * 4 and cases.input.shape == (24, 3, 32, 32)
+    assert cases.target.tolist()[13:19] == [1, 0, 0, 1, 0, 1]
     whole = load.load("bloodmnist")
     with np.load(io.BytesIO(medmnist(False))) as arrays:
-        assert torch.equal(whole.input[5], torch.from_numpy(arrays["val_images"][0]).permute(2, 0, 1))
+        assert torch.equal(whole.input[15], torch.from_numpy(arrays["val_images"][0]).permute(2, 0, 1))
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"train_labels": np.zeros((4, 1), np.uint8)},
-        {"train_labels": np.full((5, 1), 200, np.uint8)},
-        {"train_images": np.zeros((5, 64, 64), np.float32)},
-        {"train_images": np.zeros((5, 64, 60), np.uint8)},
-        {"train_images": np.array([None] * 5)},
+        {"train_labels": np.zeros((14, 1), np.uint8)},
+        {"train_labels": np.full((15, 1), 200, np.uint8)},
+        {"train_images": np.zeros((15, 64, 64), np.float32)},
+        {"train_images": np.zeros((15, 64, 60), np.uint8)},
+        {"train_images": np.array([None] * 15)},
     ],
 )
 def test_a_damaged_file_of_medmnist_is_refused(cache, monkeypatch, changed):
@@ -339,3 +342,36 @@ def test_offline_it_says_which_archive_goes_where(cache):
     with pytest.raises(UserError) as trouble:
         fetch.fetch("oxford_pets")
     assert "images.tar.gz, annotations.tar.gz" in trouble.value.expected
+
+
+COMMANDS = re.findall(r"`souron (train|compare|val) ([^`.]+)`", (DOCS / "real.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("words", [words for _verb, words in COMMANDS])
+def test_the_commands_of_the_page_name_systems_that_take_the_data(words, cache, monkeypatch):
+    names = [word for word in words.split() if "=" not in word]
+    options = dict(word.split("=", 1) for word in words.split() if "=" in word)
+    data = options["data"]
+    assert names and data in load.names()
+    for name in names:
+        task = registry.load_task(registry.find(name)[0].task)
+        if data in SETS:
+            put(data, MADE[data](), cache, monkeypatch)
+            fetch.fetch(data)
+            cases = load.load(data, 32, target=task.target)
+            task.check(cases, task.Options())
+            assert task.spec(cases) is not None
+            monkeypatch.undo()
+            shutil.rmtree(cache / "data" / data)
+            monkeypatch.setenv("SOURON_CACHE", str(cache))
+
+
+def test_the_page_lists_every_set():
+    page = (DOCS / "real.md").read_text(encoding="utf-8")
+    for name in SETS:
+        entry = load.names()[name]
+        assert f"| `{name}` |" in page
+        assert all(
+            bool(digest) == ("published |" in page.partition(f"| `{name}` |")[2].partition("\n")[0])
+            for _url, digest in entry.archives
+        )
