@@ -312,6 +312,100 @@ def test_a_slide_that_states_its_scale_has_areas_in_square_millimetres(monkeypat
     assert record.as_json()["microns_per_pixel"] == 0.5
 
 
+class Scanned:
+    """A slide of 400 x 200 pixels of 0.5 µm: stained tissue on the left, glass on the right."""
+
+    size, microns = (400, 200), 0.5
+
+    def __init__(self):
+        stained = np.random.default_rng(0).normal((190, 120, 170), 12, (200, 400, 3))
+        stained[:, 150:] = np.random.default_rng(1).normal(243, 2, (200, 250, 3))
+        self.image = Image.fromarray(stained.clip(0, 255).astype(np.uint8))
+
+    def region(self, left, top, width, height):
+        return self.image.crop((left, top, left + width, top + height))
+
+    def reduced(self, edges, size):
+        return self.image.resize(size, Image.Resampling.BOX, edges)
+
+    def overview(self, longest):
+        return self.image.resize((min(longest, 100), min(longest, 100) // 2), Image.Resampling.BOX)
+
+
+@pytest.fixture
+def scanned(monkeypatch):
+    slide = Scanned()
+    monkeypatch.setattr(slides, "opened", lambda path: contextlib.nullcontext(slide))
+    return slide
+
+
+def everything(picture):
+    """A mask that calls all of a tile tissue, whatever it shows."""
+    return Mask(picture, np.ones(picture.size[::-1], np.uint8), ["", "tissue"])
+
+
+def test_tiles_of_glass_are_left_out(scanned, tmp_path):
+    looked = []
+
+    def look(picture):
+        looked.append(picture.size)
+        return everything(picture)
+
+    record = run(look, tmp_path / "a.svs", tmp_path / "out", tile=50, overlap=0)[1]
+    assert record.tiles == len(looked) and record.tiles + record.glass == 32
+    assert 12 <= record.tiles <= 16  # three columns of tissue, and a border
+    area = np.load(tmp_path / "out" / "mask.npy")
+    assert (area[:, :150] == 1).all() and (area[:, 250:] == tiles.UNSEEN).all()
+    [tissue] = record.areas
+    assert tissue["share"] == 1.0 and tissue["mm2"] == pytest.approx((area == 1).sum() * 0.25e-6)
+    assert record.as_json()["tiles_of_glass"] == record.glass
+    whole = run(look, tmp_path / "a.svs", tmp_path / "all", tile=50, overlap=0, glass=True)[1]
+    assert whole.tiles == 32 and whole.glass == 0
+
+
+def test_a_slide_is_read_at_the_resolution_of_the_network(scanned, tmp_path):
+    seen = []
+
+    def look(picture):
+        seen.append(np.asarray(picture.image))
+        return everything(picture)
+
+    record = run(look, tmp_path / "a.svs", tmp_path / "out", tile=100, overlap=0, microns=2, glass=True)[1]
+    assert record.size == (100, 50) and record.microns == 2.0 and record.tiles == 1
+    expected = np.asarray(scanned.image.resize((100, 50), Image.Resampling.BOX))
+    assert np.array_equal(seen[0], expected)
+    [tissue] = record.areas
+    assert tissue["mm2"] == pytest.approx(400 * 200 * 0.25e-6)  # the same area, in larger pixels
+
+
+def test_an_image_without_a_scale_cannot_be_read_at_one(tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    with pytest.raises(UserError) as trouble:
+        run(find, tmp_path / "a.png", tmp_path / "out", tile=64, microns=0.5)
+    assert trouble.value.code == "microns"
+    with pytest.raises(UserError, match="microns=1000"):
+        run(find, tmp_path / "a.png", tmp_path / "out", tile=64, microns=1000)
+
+
+def test_tissue_is_what_is_coloured_or_dark():
+    slide = Scanned()
+    found = slides.tissue(slide.image)
+    assert found[:, :150].all() and not found[:, 160:].any()
+    assert slides.tissue(slide.image.crop((0, 0, 150, 200))).all()  # nothing but tissue
+    assert not slides.tissue(slide.image.crop((200, 0, 400, 200))).any()  # nothing but glass
+    pale = Image.fromarray(np.full((50, 50, 3), (235, 205, 225), np.uint8))
+    assert slides.tissue(pale).all()
+    assert slides.tissue(Image.new("RGB", (50, 50), (90, 90, 90))).all()  # folded or inked
+
+
+def test_real_stained_tissue_is_tissue():
+    """scikit-image's colon, of which the white is lumen and glass."""
+    from skimage import data
+
+    found = slides.tissue(Image.fromarray(data.immunohistochemistry()))
+    assert 0.6 < found.mean() <= 1
+
+
 @pytest.mark.parametrize(
     "properties, microns",
     [
@@ -369,6 +463,9 @@ def test_a_slide_is_read_region_by_region(tmp_path):
         small = np.asarray(slide.overview(150))
         assert small.shape == (110, 150, 3)
         assert small.mean() == pytest.approx(colour.mean(), rel=0.05)
+        half = np.asarray(slide.reduced((300.0, 200.0, 800.0, 600.0), (250, 200)))
+        wanted = Image.fromarray(colour[200:600, 300:800]).resize((250, 200), Image.Resampling.BOX)
+        assert np.abs(half.astype(int) - np.asarray(wanted)).max() <= 1
     record = run(find, tmp_path / "slide.tif", tmp_path / "out", tile=256)[1]
     assert np.array_equal(np.array(sorted(box["xyxy"] for box in record.boxes)), boxes)
 
@@ -496,3 +593,18 @@ def test_the_command_line_tells_what_lies_in_a_large_picture(tmp_path, capsys, m
     told = json.loads(capsys.readouterr().out)
     assert (told["width"], told["height"], len(told["boxes"])) == (1500, 1100, len(boxes))
     assert {folder.name for folder in (tmp_path / "out").iterdir()} == {"large", "large-2"}
+
+
+def test_the_command_line_says_what_it_left_out_and_at_what_scale(scanned, tmp_path, capsys, monkeypatch):
+    from souron.cli.console import screen
+
+    (tmp_path / "a.svs").touch()
+    model = SimpleNamespace(asked=signature.signature(Detector), answer=lambda picture, **_options: everything(picture))
+    monkeypatch.setattr(screen, "json", False)
+    given = [str(tmp_path / "a.svs")], tmp_path / "out", 50, None, {}
+    cli_watch.look_in_tiles(model, *given)
+    told = capsys.readouterr()
+    assert "show no tissue" in told.out and "0.5 µm per pixel" in " ".join(told.err.split())
+    cli_watch.look_in_tiles(model, *given, 1.0, True)
+    told = capsys.readouterr()
+    assert "200 x 100 pixels" in told.out and "show no tissue" not in told.out and "µm" not in told.err

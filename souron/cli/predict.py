@@ -46,6 +46,11 @@ Csv = Annotated[bool, Option("--csv", help=N_("print file,rank,label,probability
 Source = Annotated[str | None, Option(metavar="VIDEO|0", help=N_("a video, or a camera's number from 0"))]
 Tile = Annotated[int | None, Option(metavar="N", help=N_("process a large image in tiles of this many pixels a side"))]
 Overlap = Annotated[float | None, Option(metavar="SHARE", help=N_("overlap of tiles, in sides (default 0.25)"))]
+Microns = Annotated[
+    float | None,
+    Option(min=0.05, metavar="UM", help=N_("of a slide: the µm per pixel that the network was trained at")),
+]
+Glass = Annotated[bool, Option("--glass", help=N_("of a slide: look at tiles without tissue, too"))]
 Live = Annotated[bool, Option("--live", help=N_("play a video at its own speed; count dropped frames"))]
 Millimetres = Annotated[
     float | None, Option(min=1e-6, metavar="MM", help=N_("of a video: millimetres per pixel, for motion"))
@@ -71,7 +76,7 @@ To = Annotated[
     'souron predict clip_vit_b_32 cat.jpg texts="a cat|a dog"\n'
     "souron predict runs/detect/yolo-scenes street.mp4 classes=vehicle\n"
     "souron predict runs/detect/yolo-scenes source=0     (a camera, until Ctrl-C)\n"
-    "souron predict runs/detect/yolo-scenes slide.svs tile=512\n"
+    "souron predict runs/detect/yolo-scenes slide.svs tile=512 microns=0.5\n"
     "souron predict runs/detect/yolo-scenes new/ to=coco out=new    (labels to correct)\n"
     "souron predict runs/image_to_image/srgan-photo_patches photo.jpg scale=4\n"
     "souron predict RealESRGAN_x4plus.pth photo.jpg tile=256\n"
@@ -92,6 +97,8 @@ def predict(
     source: Source = None,
     tile: Tile = None,
     overlap: Overlap = None,
+    microns: Microns = None,
+    glass: Glass = False,
     live: Live = False,
     mm: Millimetres = None,
     out: Out = None,
@@ -123,7 +130,7 @@ def predict(
         if video is not None:
             watch.watch(many, video, folder, live, mm, chosen)
         elif tile is not None:
-            watch.look_in_tiles(many, wanted, folder, tile, overlap, chosen)
+            watch.look_in_tiles(many, wanted, folder, tile, overlap, chosen, microns, glass)
         return
     with screen.err.status(loading):
         ask = default_system.predict if choice else models_api.predict

@@ -41,9 +41,18 @@ def watch(
 
 
 def look_in_tiles(
-    model: Any, names: Sequence[str], base: Path, tile: int, overlap: float | None, chosen: Mapping[str, str]
+    model: Any,
+    names: Sequence[str],
+    base: Path,
+    tile: int,
+    overlap: float | None,
+    chosen: Mapping[str, str],
+    microns: float | None = None,
+    glass: bool = False,
 ) -> None:
-    """Detect in each file tile by tile, and write to a folder of its own below ``base``."""
+    """Detect in each file tile by tile, and write to a folder of its own below ``base``; see
+    ``tiles.tiling``.
+    """
     from souron.runs import tiles
     from souron.utils.files import find_files, new_folder
 
@@ -58,6 +67,8 @@ def look_in_tiles(
             new_folder(base, path.stem or "picture"),
             tile=tile,
             overlap=share,
+            microns=microns or 0.0,
+            glass=glass,
             **iou,
         )
         record = _record(events)
@@ -66,10 +77,10 @@ def look_in_tiles(
             continue
         text = _("{file}: {width} x {height} pixels, {count} tiles")
         show(text.format(file=path, width=record.size[0], height=record.size[1], count=record.tiles))
-        if record.microns:
-            text = _(
-                "{microns:g} µm per pixel: a network that was trained at another magnification errs without a warning"
-            )
+        if record.glass:
+            show(_("{count} further tiles show no tissue and were left out (--glass)").format(count=record.glass))
+        if record.microns and not microns:
+            text = _("{microns:g} µm per pixel; a network that was trained at another resolution needs microns=")
             console.warn(text.format(microns=record.microns))
         if record.broken:
             console.warn(record.broken)

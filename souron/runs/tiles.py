@@ -7,12 +7,13 @@ Tiles overlap. A box belongs to the tile in whose core its centre lies: the core
 once, so that an object that fits into the overlap is whole where it counts. A box cut by a tile's
 edge is replaced by a whole one of its label; the rest is non-maximum suppression. Of a class mask
 each tile writes its core; masks of objects are merged, see ``stitching``. One tile is in memory at
-a time, however large the image.
+a time, however large the image. Tiles of a slide that hold nothing but glass are left out.
 """
 
 import csv
+import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,8 @@ from souron.utils.messages import UserError, _
 OVERLAP = 0.25  # of a tile's side
 FEWEST_PIXELS = 32  # a side of a tile
 SHOWN = 2048  # longer side of the overview in pixels
+SOUGHT = 1024  # longer side in pixels of the overview in which tissue is sought
+UNSEEN = 255  # in a class map: not looked at
 MOST_BOXES = 500_000
 MOST_DRAWN = 1000  # boxes in the overview, the highest-scoring
 CUT = 1.5  # distance to a tile's edge, in pixels, below which a box may be cut
@@ -60,6 +63,7 @@ class TilesRecord:
     areas: list[dict[str, Any]] = field(default_factory=list)  # of classes: label, pixels, share
     broken: str = ""
     microns: float = 0.0  # µm a pixel, of a slide that says so
+    glass: int = 0  # tiles left out, since they show no tissue
 
     def as_json(self) -> dict[str, Any]:
         kind = {"areas": self.areas} if self.areas else {"boxes": self.boxes}
@@ -70,6 +74,7 @@ class TilesRecord:
             "height": self.size[1],
             **microns,
             "tiles": self.tiles,
+            **({"tiles_of_glass": self.glass} if self.glass else {}),
             **kind,
             **broken,
             "saved": str(self.folder),
@@ -95,17 +100,29 @@ def _axis(length: int, tile: int, overlap: float) -> list[tuple[int, int, int, i
 
 
 def tiling(
-    look: Callable[[Picture], Kind], path: Path, folder: Path, *, tile: int, overlap: float = OVERLAP, iou: float = 0.7
+    look: Callable[[Picture], Kind],
+    path: Path,
+    folder: Path,
+    *,
+    tile: int,
+    overlap: float = OVERLAP,
+    iou: float = 0.7,
+    microns: float = 0.0,
+    glass: bool = False,
 ) -> Iterator[Event]:
     """Run ``look`` on each tile: it returns ``Boxes``, or a ``Mask`` of classes or objects.
 
-    ``tile`` is the side in pixels, ``overlap`` a share of it. The last event carries a
+    ``tile`` is the side in pixels, ``overlap`` a share of it. ``microns`` is the resolution at
+    which a slide is read, in µm a pixel; 0 its own. All results are in pixels of that size. Tiles
+    of a slide without tissue are left out unless ``glass``. The last event carries a
     ``TilesRecord``; Ctrl-C ends it, keeping the results so far. Raises UserError.
     """
     check(tile, overlap)
-    with slides.opened(path) as slide:
-        tiles = grid(slide.size, tile, overlap)
-        record = TilesRecord(folder, slide.size, microns=slide.microns)
+    with slides.opened(path) as opened:
+        slide = slides.scaled(opened, microns) if microns else opened
+        every = grid(slide.size, tile, overlap)
+        tiles = every if glass or not slide.microns else with_tissue(every, slide)
+        record = TilesRecord(folder, slide.size, microns=slide.microns, glass=len(every) - len(tiles))
         folder.mkdir(parents=True, exist_ok=True)
         begun = time.perf_counter()
         kept: _Boxes | _Areas | _Objects | None = None
@@ -131,8 +148,22 @@ def tiling(
         except OSError as error:
             raise files.cannot_write(folder / "answer", error) from error
         if kept is not None:
+            if isinstance(kept, _Areas):
+                kept.leave_out(set(every) - set(tiles))
             kept.finish(record, slide, iou)
     yield Event("done", 1.0, record=record, folder=folder)
+
+
+def with_tissue(tiles: Sequence[Tile], slide: slides.Slide) -> list[Tile]:
+    """Return the tiles that show tissue in an overview of the slide; all where it shows none."""
+    found = slides.tissue(slide.overview(SOUGHT))
+    scale = np.array(2 * found.shape[::-1]) / np.array(2 * slide.size)
+    kept = []
+    for one in tiles:
+        left, top, right, bottom = one.window * scale
+        seen = found[int(top) : math.ceil(bottom), int(left) : math.ceil(right)]
+        kept += [one] if seen.any() else []
+    return kept or list(tiles)
 
 
 def check(tile: int, overlap: float) -> None:
@@ -243,11 +274,18 @@ class _Areas:
         (left, top, _right, _bottom), (a, b, c, d) = tile
         self.area[b:d, a:c] = answer.area[b - top : d - top, a - left : c - left]
 
+    def leave_out(self, tiles: Collection[Tile]) -> None:
+        """Mark the cores of tiles as not looked at."""
+        for one in tiles:
+            left, top, right, bottom = one.core
+            self.area[top:bottom, left:right] = UNSEEN
+
     def finish(self, record: TilesRecord, slide: slides.Slide, iou: float) -> None:
         self.area.flush()
         counts = np.zeros(256, np.int64)
         for begin in range(0, len(self.area), 1024):
             counts += np.bincount(self.area[begin : begin + 1024].ravel(), minlength=256)
+        counts = counts[:UNSEEN]
         record.areas = [
             {"label": name, "pixels": int(count), "share": count / counts.sum()}
             | ({"mm2": count * record.microns**2 / 1e6} if record.microns else {})
@@ -260,7 +298,8 @@ class _Areas:
             for length, side in zip(self.area.shape, small.size[::-1], strict=True)
         )
         area = np.ascontiguousarray(self.area[rows][:, columns])
-        canvas = Mask(Picture(small), area, self.names).drawn()
+        area[area == UNSEEN] = len(self.names)
+        canvas = Mask(Picture(small), area, [*self.names, ""]).drawn()
         Picture(canvas).save(record.folder / "overview.png")
 
 
