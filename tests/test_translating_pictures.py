@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 from shapes import coats
 from skimage import exposure
+from torch import nn
 
+import souron
 from souron import registry
 from souron.data import load
 from souron.data.composing.composer import Composer
@@ -258,3 +260,44 @@ def test_a_run_from_a_folder_to_a_report(system, expected, folder, tmp_path):
         assert "What the GAN stage made up" in report
         assert record.details.as_json()["better"]["bicubic"]["PSNR of luma"][1] == 12
         assert any("GAN stage" in note for note in record.notes)
+
+
+class Published(nn.Sequential):
+    """The generator of github.com/junyanz/pytorch-CycleGAN-and-pix2pix, ``resnet_9blocks``, by its names."""
+
+    class Block(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            half = [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)]
+            again = [nn.ReflectionPad2d(1), nn.Conv2d(width, width, 3), nn.InstanceNorm2d(width)]
+            self.conv_block = nn.Sequential(*half, nn.ReLU(), *again)
+
+        def forward(self, x):
+            return x + self.conv_block(x)
+
+    def __init__(self, blocks=9):
+        layers = [nn.ReflectionPad2d(3), nn.Conv2d(3, 64, 7), nn.InstanceNorm2d(64), nn.ReLU()]
+        for width in (64, 128):
+            layers += [nn.Conv2d(width, 2 * width, 3, 2, 1), nn.InstanceNorm2d(2 * width), nn.ReLU()]
+        layers += [self.Block(256) for _block in range(blocks)]
+        for width in (256, 128):
+            layers += [nn.ConvTranspose2d(width, width // 2, 3, 2, 1, 1), nn.InstanceNorm2d(width // 2), nn.ReLU()]
+        super().__init__(*layers, nn.ReflectionPad2d(3), nn.Conv2d(64, 3, 7), nn.Tanh())
+
+
+def test_a_generator_of_the_authors_translates_as_their_program_does(tmp_path):
+    torch.manual_seed(2)
+    reference = Published().eval()
+    file = {f"model.{name}": weight for name, weight in reference.state_dict().items()}
+    old = {"model.2.running_mean": torch.zeros(64), "model.2.running_var": torch.ones(64)}
+    torch.save({**file, **old}, tmp_path / "horse2zebra.pth")
+    model = souron.load(tmp_path / "horse2zebra.pth").system
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.allclose(model(image), (reference(2 * image - 1) + 1) / 2, atol=1e-5)
+    Picture.of((255 * image[0]).byte()).save(tmp_path / "a.png")
+    assert souron.load(tmp_path / "horse2zebra.pth")(tmp_path / "a.png").after.size == (64, 64)
+    with pytest.raises(UserError, match="one way"):
+        model.predict(Picture.read(tmp_path / "a.png"), to="A")
+    assert CycleGAN.of_published({**file, "model.1.weight": torch.zeros(1)}) is None
+    assert CycleGAN.of_published({name: weight for name, weight in file.items() if "10" not in name}) is None

@@ -343,7 +343,7 @@ class ImageToImage(Task):
         return Spec(*SHOWN, ("A", "B"))
 
     def published(self, name: str, source: bool | str, config: Any = None, spec: Any = None) -> System:
-        """Load published weights; with a ``spec``, those of the generator, for training on.
+        """Load published weights; with a ``spec`` for training on, of a GAN those of the generator.
 
         Raises UserError where they are missing or damaged, belong to another system or size, or
         where images with ``spec`` have other channels.
@@ -373,7 +373,8 @@ class ImageToImage(Task):
                 exit=3,
             )
         model = kind(config or sized, spec)
-        model.generator.load_state_dict(made.generator.state_dict())
+        learnt, given = ((each.generator if hasattr(each, "generator") else each) for each in (model, made))
+        learnt.load_state_dict(given.state_dict())
         return model
 
     def batch(self, rows: Rows, spec: Spec) -> Batch:

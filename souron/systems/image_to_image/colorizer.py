@@ -77,6 +77,7 @@ class Colorizer(ImageTranslator):
         "chroma",
     )
     SIZES = {"tiny": Config(4, rate=3e-3), "small": Config(12, rate=3e-3), "paper": Config()}
+    WEIGHTS = {"paper": "Colorful Image Colorization:eccv16"}
     histogram: Tensor  # (CLASSES,) float64: training pixels per class
     total: Tensor  # (3, 101) float64: sums of a and b, and the count, for each whole L
 
@@ -119,7 +120,11 @@ class Colorizer(ImageTranslator):
 
     @classmethod
     def of_published(cls, weights: Mapping[str, Tensor]) -> "Colorizer | None":
-        """Build the model from the authors' weights ``eccv16``; None for another network."""
+        """Build the model from the authors' weights ``eccv16``; None for another network.
+
+        Their program takes the softmax of the outputs as they are, which is the default temperature
+        here.
+        """
         model = cls(cls.SIZES["paper"], Spec(3, 256, ("photograph",)))
         own = {n: w for n, w in model.state_dict().items() if n not in ("histogram", "total")}
         counts = {name for name in own if name.endswith("num_batches_tracked")}  # older files: none
@@ -128,6 +133,10 @@ class Colorizer(ImageTranslator):
         ):
             return None
         model.load_state_dict(dict(weights), strict=False)
+        last = model.model8[-1]
+        with torch.no_grad():
+            for weight in last.parameters():
+                weight *= model.config.temperature
         return model.requires_grad_(False).eval()
 
     def forward(self, given: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ image is translated in tiles of `tile` pixels, each by its own mean and deviatio
 see only the latest generated images, without a pool of 50 earlier ones.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -96,6 +97,21 @@ class Generator(nn.Module):
         return image + drawn if self.added else (drawn + 1) / 2
 
 
+def own_name(name: str) -> str:
+    """Return the name in ``Generator`` of a weight in the authors' files; "" for none, such as an
+    average of the norms, which count for nothing.
+
+    >>> own_name("model.10.conv_block.5.weight"), own_name("model.19.bias"), own_name("model.2.running_mean")
+    ('layers.9.layers.3.weight', 'layers.18.bias', '')
+    """
+    found = re.fullmatch(r"model\.(\d+)\.(?:conv_block\.([15])\.)?(weight|bias)", name)
+    if found is None:
+        return ""
+    place, within, kind = found.groups()
+    number = int(place) - (2 if int(place) == 26 else 1)  # padding is a layer of its own there
+    return f"layers.{number}.{kind}" if within is None else f"layers.{number}.layers.{'03'[within == '5']}.{kind}"
+
+
 class Critic(nn.Sequential):
     """Score patches, (B, C, H, W) -> (B, 1, h, w): 1 for real ones, 0 for generated ones."""
 
@@ -119,6 +135,7 @@ class CycleGAN(ImageTranslator):
         "small": Config(20, 3, True, part=8, rate=1e-3),
         "paper": Config(),
     }
+    one_way = False  # True with a file of the authors, which holds one generator
     histogram: Tensor  # (2, C, STEPS): sorted values of each domain's images
     seen: Tensor  # (), batch parts averaged in the histograms
 
@@ -144,6 +161,20 @@ class CycleGAN(ImageTranslator):
         """Raise UserError unless there are two domains without a common image."""
         check_domains(train)
         return super().spec_for(train)
+
+    @classmethod
+    def of_published(cls, weights: Mapping[str, Tensor]) -> "CycleGAN | None":
+        """Build the model from one of the authors' generators, ``horse2zebra.pth``, which
+        translates one way; None for another network.
+        """
+        named = {name: ours for name in weights if (ours := own_name(name))}
+        model = cls(cls.SIZES["paper"], Spec(3, 256, ("A", "B")))
+        own = {name: weight.shape for name, weight in model.forth.state_dict().items()}
+        if {ours: weights[name].shape for name, ours in named.items()} != own:
+            return None
+        model.forth.load_state_dict({ours: weights[name] for name, ours in named.items()})
+        model.one_way = True
+        return model.requires_grad_(False).eval()
 
     def forward(self, image: Tensor) -> Tensor:
         return self.forth(image)
@@ -235,5 +266,13 @@ class CycleGAN(ImageTranslator):
                 expected=", ".join(self.spec.labels),
                 fix=f'to="{self.spec.labels[1]}"',
             )
-        way = self.back if to and self.spec.labels.index(to) == 0 else self.forth
+        back = bool(to) and self.spec.labels.index(to) == 0
+        if back and self.one_way:
+            raise UserError(
+                "value",
+                _("these weights translate one way"),
+                expected=_("the file of the other generator, such as zebra2horse.pth"),
+                exit=3,
+            )
+        way = self.back if back else self.forth
         return self.made(picture, way, 1, tile, overlap, coloured=self.spec.channels == 3)
