@@ -189,7 +189,7 @@ class Task(ABC):
         """Return the side in pixels of images for the published weights of a system; 0 for any."""
         made_for = registry.load_system(name)[0].published_spec(registry.find(name)[1])
         row = made_for or published.of_system(name)
-        return row.side if row else PUBLISHED_SIDE
+        return getattr(row, "side", 0) if row else PUBLISHED_SIDE
 
     def published_data(self, name: str) -> str:
         """Return what the published weights of a system were trained on."""

@@ -412,7 +412,8 @@ def _published_weights(source: str, work: Path, progress: Progress) -> Path:
         if row is not None and not row.url and Path(url).name != row.file:
             raise _not_as_published(url)
         file = _download(url, work / (row.file if row else Path(url).name), progress)
-        if not pooch.file_hash(file).startswith(promised):
+        md5 = row.md5 if row else ""
+        if not pooch.file_hash(file, "md5" if md5 else "sha256").startswith(md5 or promised):
             raise _not_as_published(url)
         state = read_weights(file, digest=promised)
         save_file({key: value.clone().contiguous() for key, value in state.items()}, made)

@@ -47,6 +47,7 @@ class About:
     free: str = LICENCE  # the publisher's licence
     url: str = ""  # of the file; "" where torchvision knows it
     channels: int = 3  # of the images
+    md5: str = ""  # where the publisher names no SHA-256
 
     @property
     def source(self) -> str:

@@ -28,13 +28,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from souron.blocks.volume_patches import around, dice_loss, shares
 from souron.tasks.segment_volume import Batch, Spec, VolumeSegmenter
 
 CENTRE, WIDTH = 40.0, 200.0  # HU that map to 0 and 1 in the first channel
 WIDE = 600.0  # width of the second window
 GREY = 2  # intensity channels
-SMOOTH = 1.0  # smoothing term of the Dice loss, in voxels
-AROUND = 0.8  # share of patches around an organ
 WHOLE = (slice(None),) * 3
 POWER = 0.5  # a class's initial weight is its share of the voxels to the minus this
 
@@ -150,41 +149,3 @@ class UNet3D(VolumeSegmenter):
 
     def named(self, volume: Tensor) -> Tensor:
         return self(self.channels(volume)[None])[0].argmax(0)
-
-
-def shares(target: Tensor, labels: int) -> Tensor:
-    """Return the share of voxels of each class, (labels,)."""
-    return target.flatten().long().bincount(minlength=labels)[:labels] / target.numel()
-
-
-def around(target: Tensor, size: tuple[int, ...], labels: int) -> tuple[slice, ...]:
-    """Choose the position of a patch: around a voxel of a random organ, or anywhere.
-
-    ``target`` (D, H, W) are the volume's classes.
-    """
-    middle = [int(torch.randint(count, ())) for count in target.shape]
-    if torch.rand(()) < AROUND:
-        there = target.flatten().long().bincount(minlength=labels)[1:].nonzero().flatten() + 1
-        if len(there):
-            organ = there[torch.randint(len(there), ())]
-            voxels = (target == organ).nonzero()
-            middle = voxels[torch.randint(len(voxels), ())].tolist()
-    cut = []
-    for at, count, long in zip(middle, target.shape, size, strict=True):
-        first = min(max(0, at - long // 2), max(0, count - long))
-        cut.append(slice(first, first + long))
-    return tuple(cut)
-
-
-def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return 1 - 2 |A and B| / (|A| + |B|), averaged over the classes in these patches.
-
-    Milletari, Navab, Ahmadi: V-Net: Fully Convolutional Neural Networks for Volumetric Medical
-    Image Segmentation (2016). https://arxiv.org/abs/1606.04797
-    """
-    said = logits.softmax(1)
-    true = F.one_hot(target, logits.shape[1]).movedim(-1, 1)
-    axes = (0, 2, 3, 4)
-    whole = true.sum(axes)
-    dice = (2 * (said * true).sum(axes) + SMOOTH) / (said.sum(axes) + whole + SMOOTH)
-    return (1 - dice)[whole > 0].mean()
