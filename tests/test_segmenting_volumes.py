@@ -14,6 +14,7 @@ from shapes import scans
 
 import souron
 from souron import model, registry
+from souron.blocks import volume_patches
 from souron.data import load
 from souron.data.dataset import Rows
 from souron.data.readers import resampling
@@ -337,10 +338,10 @@ def test_patches_lie_around_organs_that_are_drawn_alike(monkeypatch):
     cuts = [NETWORK.around(target, (4, 4, 4), 3) for _draw in range(300)]
     assert all(target[cut].shape == (4, 4, 4) for cut in cuts)
     assert 0.3 < np.mean([2 in target[cut] for cut in cuts]) < 0.5  # one voxel of 13 824
-    monkeypatch.setattr(NETWORK, "AROUND", 0.0)
+    monkeypatch.setattr(volume_patches, "AROUND", 0.0)
     cuts = [NETWORK.around(target, (4, 4, 4), 3) for _draw in range(300)]
     assert np.mean([2 in target[cut] for cut in cuts]) < 0.05
-    monkeypatch.setattr(NETWORK, "AROUND", 1.0)
+    monkeypatch.setattr(volume_patches, "AROUND", 1.0)
     assert target[NETWORK.around(target, (99, 4, 4), 3)].shape == (24, 4, 4)
 
 
