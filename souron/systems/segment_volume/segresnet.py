@@ -1,4 +1,4 @@
-"""A deep encoder of residual blocks, and a light decoder that adds what was seen on the way down.
+"""A deep encoder of residual blocks; a light decoder adds its maps on the way up.
 
 Myronenko: 3D MRI Brain Tumor Segmentation Using Autoencoder Regularization (2018).
 https://arxiv.org/abs/1810.11654
@@ -21,7 +21,6 @@ the deviation, without the voxels that are 0, then -1 to 1.
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -182,9 +181,8 @@ class SegResNet(VolumeSegmenter):
         found = super().predict(volume, **options)
         if not self.of_monai:
             return found
-        values = np.asarray(volume.values)
-        air = float((values < AIR).mean())
-        strange = not LEAST_AIR <= air <= MOST_AIR or values.max() < -AIR / 2
+        air = float((volume.values < AIR).mean())
+        strange = not LEAST_AIR <= air <= MOST_AIR or volume.values.max() < -AIR / 2
         found.judged(Familiarity(2.0 if strange else 0.0, 1.0))
         return found
 
