@@ -121,9 +121,7 @@ def test_a_unigram_tokenizer_with_bytes_reads_and_writes_japanese(tmp_path):
     pieces += [("▁", -3.0), ("歯", -4.0), ("が", -3.5), ("痛む", -5.0), ("▁the", -4.0), ("▁to", -4.5), ("oth", -5.0)]
     backend = tokenizers.Tokenizer(models.Unigram(pieces, 0, byte_fallback=True))
     backend.pre_tokenizer = pre_tokenizers.Metaspace("▁", "never", split=False)
-    backend.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()],
-    )
+    backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     backend.save(str(tmp_path / "tokenizer.json"))
     own = Tokenizer.of_file(tmp_path / "tokenizer.json", end=["</s>"], start="<s>")
     for text in ("歯が痛む the tooth", "歯周病 ☃", "a  b\n"):

@@ -46,10 +46,10 @@ class Cost(NamedTuple):
     bytes: int
 
 
-def of(meaning: names.DiffusionModel, side: int = SIDE) -> Any:
+def of(meaning: names.DiffusionModel, side: int | None = None) -> Any:
     """Load the system of a name or a path, with its LoRA. Raises UserError as ``system`` does."""
     refuse_missing(meaning)
-    made = system(meaning.path, side)
+    made = system(meaning.path, side or SIDE)
     if meaning.lora is not None:
         adapters.merge(made.unet, meaning.lora)
     return made
