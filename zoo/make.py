@@ -66,7 +66,7 @@ EXAMPLES = {  # test cases
     "photo_patches": 3,
     "coats": 3,
 }
-TEXTS: dict[str, list[str]] = tomllib.loads((HERE / "examples.toml").read_text(encoding="utf-8"))  # of a data set
+TEXTS: dict[str, list[str]] = tomllib.loads((HERE / "examples.toml").read_text(encoding="utf-8"))  # of a data set or a system
 QUESTION = "What is shown?"
 MOST_BYTES = 8_000_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
@@ -90,7 +90,7 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "text_to_page": ("page_requests", "5min"),
     "text_to_video": ("drawn_moving_scenes", "12min"),
     "translate": ("manual_pairs", "9min"),
-    "fill_mask": ("manuals", "6min"),
+    "fill_mask": ("speeches", "6min"),
     "classify_text": ("mails", "3min"),
     "tag": ("entities", "4min"),
 }
@@ -201,6 +201,12 @@ def trained(name: str, project: Path) -> Path:
 def data_of(name: str) -> str:
     """The data set that a system learns from."""
     return RECIPES.get(name, {}).get("data", TASKS[registry.find(name)[0].task][0])
+
+
+def examples(package: Path, name: str) -> list[Path]:
+    """The examples of a system: its own, or those of its data."""
+    own = package / "examples" / name
+    return sorted((own if own.is_dir() else package / "examples" / data_of(name)).glob("*"))
 
 
 @cache
@@ -339,8 +345,7 @@ def answers(system: Any) -> list[Any]:
     given = signature.signature(type(system))
     package = zoo.root()
     assert given is not None and package is not None
-    data = data_of(type(system).__module__.rpartition(".")[2])
-    cases = sorted((package / "examples" / data).glob("*"))
+    cases = examples(package, type(system).__module__.rpartition(".")[2])
     return [system.predict(given.given.read(case, **system.reading()), **asked(system.task)) for case in cases]
 
 
