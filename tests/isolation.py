@@ -11,9 +11,13 @@ names the folder where ``souron fetch`` puts it; one that needs the weights of a
 
 import atexit
 import os
+import random
 import shutil
+import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +72,12 @@ def isolate() -> None:
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), LOCAL)))
     for name, place in fetched_before.items():
         os.environ[name] = str(Path(place).expanduser().absolute())
+
+
+def of_commit(things: Sequence[Any], count: int) -> list[Any]:
+    """``count`` of them, others for each commit: what takes too long to try whole each time."""
+    told = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, cwd=Path(__file__).parent)
+    return random.Random(told.stdout).sample(list(things), min(count, len(things)))
 
 
 def fetched(name: str) -> Path:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from isolation import fetched
+from isolation import fetched, of_commit
 from torch.nn import functional as F
 
 import souron
@@ -161,7 +161,7 @@ def test_what_estimates_a_likelihood_is_packed(monkeypatch):
     assert make.needless_parts(system) == set()
 
 
-@pytest.mark.parametrize("name", READY)
+@pytest.mark.parametrize("name", of_commit(sorted(READY), 10))
 def test_its_figures_on_all_test_cases_are_found_again(name, monkeypatch):
     """From a second load, within their intervals: a processor without bfloat16 rounds otherwise.
     Of systems that learnt from drawn cases, where what they find in the examples is not enough."""

@@ -66,7 +66,7 @@ EXAMPLES = {  # test cases
     "photo_patches": 3,
     "coats": 3,
 }
-TEXTS: dict[str, list[str]] = tomllib.loads((HERE / "examples.toml").read_text(encoding="utf-8"))  # of a data set or a system
+TEXTS: dict[str, list[str]] = tomllib.loads((HERE / "examples.toml").read_text(encoding="utf-8"))
 QUESTION = "What is shown?"
 MOST_BYTES = 8_000_000  # of a system's weights
 KEPT = ("system", "data", "parameters", "flops", "stopped", "parts", "train_seconds", "options")
