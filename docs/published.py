@@ -55,7 +55,7 @@ def others() -> str:
                 name, megabytes = registry.full_name(entry, size), units.size(row.megabytes * 1e6)
                 checked = "package" if row.opened else "structure"
                 rows.append(
-                    (f"`{row.name}`", f"`{name}`", row.free, megabytes, row.data, f"`{row.sha256[:8]}`", checked)
+                    (f"`{row.name}`", f"`{name}`", row.free, megabytes, row.data, f"`{(row.sha256 or f"MD5 {row.md5}")[: 8 if row.sha256 else 12]}`", checked)
                 )
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
@@ -68,7 +68,7 @@ def cells(row: published.About, name: str) -> tuple[str, ...]:
         CLASSES[row.classes],
         units.size(row.megabytes * 1e6),
         figures,
-        f"`{row.sha256[:8]}`",
+        f"`{(row.sha256 or f"MD5 {row.md5}")[: 8 if row.sha256 else 12]}`",
         "file" if row.opened else "structure",
     )
 

