@@ -18,6 +18,11 @@ OTHER_HEADER = ("name", "system here", "licence", "size", "training data", "SHA-
 CLASSES = {"coco": "COCO", "voc": "VOC", "person": "person, 17 points", "imagenet": "ImageNet"}
 
 
+def checksum(row: published.About) -> str:
+    """The beginning of a file's checksum."""
+    return row.sha256[:8] or f"MD5 {row.md5[:8]}"
+
+
 def main() -> None:
     PAGE.write_text(written(), encoding="utf-8", newline="\n")
 
@@ -55,7 +60,7 @@ def others() -> str:
                 name, megabytes = registry.full_name(entry, size), units.size(row.megabytes * 1e6)
                 checked = "package" if row.opened else "structure"
                 rows.append(
-                    (f"`{row.name}`", f"`{name}`", row.free, megabytes, row.data, f"`{(row.sha256 or f"MD5 {row.md5}")[: 8 if row.sha256 else 12]}`", checked)
+                    (f"`{row.name}`", f"`{name}`", row.free, megabytes, row.data, f"`{checksum(row)}`", checked)
                 )
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
@@ -68,7 +73,7 @@ def cells(row: published.About, name: str) -> tuple[str, ...]:
         CLASSES[row.classes],
         units.size(row.megabytes * 1e6),
         figures,
-        f"`{(row.sha256 or f"MD5 {row.md5}")[: 8 if row.sha256 else 12]}`",
+        f"`{checksum(row)}`",
         "file" if row.opened else "structure",
     )
 
