@@ -176,6 +176,11 @@ class SegResNet(VolumeSegmenter):
         found = slid(self, normalised(turned.float()), self.config.patch, OVERLAP)
         return found.flip(0, 1).permute(2, 1, 0) if self.of_monai else found
 
+    @torch.no_grad()
+    def example(self) -> Tensor:
+        """Segment one window, to show the layers' shapes."""
+        return self(torch.empty(1, self.spec.channels, *[self.config.patch] * 3, device=self.device))
+
     def predict(self, volume: Volume, **options: Any) -> LabelledVolume:
         """As ``VolumeSegmenter``; with the published weights, with a check that it is CT."""
         found = super().predict(volume, **options)
