@@ -16,7 +16,11 @@ LONG = (*TRAINED, "improper", "generated")  # two of these are tried, others for
 EXPECTED = {
     **dict.fromkeys(["C3", "C4", "V1", "V2", "V3", "V4", "V5", "V6", "V7"], "ankle boot"),
     **dict.fromkeys(["D1", "D2", "D3", "D4", "S1", "S2", "S3"], "sign"),
-    "C6": "The dentist visits the ward on Tuesdays.",
+    "C6": "言語",
+    "G13": "three blue flowers on sand",
+    "G16": "saved: ",
+    "G19": "heading",
+    "L10": "blue",
     "C7": "too│th│ach│e",
     "V8": "Egyptian cat",
     "D6": "12 frames",

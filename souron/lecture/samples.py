@@ -41,6 +41,13 @@ HELD_OUT = {
     "volume.nii.gz": "phantoms/1.nii.gz",
     "melody.mid": "chorales/1.mid",
     "prompt.txt": "speeches/1.txt",
+    "flowers.png": "drawn_captioned_scenes/1.png",
+    "lawn.png": "drawn_photo_scenes/1.png",
+    "coat.png": "coats/1.png",
+    "patch.png": "photo_patches/1.png",
+    "request.txt": "page_requests/1.txt",
+    "help.txt": "manual_pairs/2.txt",
+    "sentence.txt": "drawn_moving_scenes/1.txt",
 }
 TEXTS = ("guide.txt", "answer.txt", "notes/ward.txt", "questions.csv")
 EVERY = 40  # of the exchanges of ``manners`` one is a sample
