@@ -305,6 +305,16 @@ def test_one_click_gives_the_first_answer(studio, project):
     assert f"souron serve {name}" in same and "souron.load(" in same
 
 
+@pytest.mark.parametrize("name", ["clip", "transformer", "page_writer", "visual_qa", "bert_mask"])
+def test_one_click_answers_with_a_system_that_comes_ready_too(studio, name):
+    """The text, or the question about the image, is there already."""
+    form = form_of(studio, name)
+    _armed, _tab, given, _files = form.sampled()
+    own = [option.value for option in form.form.options.values()]
+    _found, cards, same, *shown = form.one(None, given, *own, 5, False)
+    assert "[" not in cards and f"souron predict {name}" in same and shown
+
+
 def test_the_sample_is_a_case_that_the_run_was_tested_on(studio, project, digits):
     source = predict_form.find(project, run(project, "cnn"))
     found = samples.sample(Picture, source.folder, source.args, studio.roots)

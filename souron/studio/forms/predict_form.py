@@ -185,7 +185,12 @@ class Predicting:
         import gradio as gr
 
         kind = self.asked.given
-        own = {name: widgets.option(each) for name, each in self.asked.options.items()}
+        folder = self.source.folder
+        asked = zoo.asked(folder) if folder is not None and zoo.holds(folder) else {}
+        options = {
+            name: replace(each, default=asked.get(name, each.default)) for name, each in self.asked.options.items()
+        }
+        own = {name: widgets.option(each) for name, each in options.items()}
         with gr.Tabs(selected="one") as self.tabs:
             with gr.Tab(widgets.called(kind), id="one"):
                 self.form = widgets.Form(self.asked, widgets.given(kind), own)
@@ -249,6 +254,9 @@ class Predicting:
         import gradio as gr
 
         source, kind, armed = self.source, self.asked.given, gr.update(interactive=True)
+        if kind.widget == "text" and source.folder is not None and zoo.holds(source.folder):
+            texts = [file.read_text(encoding="utf-8").strip() for file in zoo.examples(source.folder)[:1]]
+            return [armed, gr.skip(), *(texts or [gr.skip()]), gr.skip()]
         found = samples.sample(kind, source.folder, source.args, self.studio.roots)
         if found is None:
             return [armed, gr.skip(), gr.skip(), gr.skip()]
