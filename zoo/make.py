@@ -83,16 +83,16 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "complete": ("speeches", "8min"),
     "text_to_image": ("drawn_captioned_scenes", "20min"),
     "compose": ("chorales", "16min"),
-    "transcribe": ("synthetic_digits", "5min"),
+    "transcribe": ("synthetic_digits", "3min"),
     "match": ("drawn_captioned_scenes", "7min"),
-    "answer": ("drawn_scene_questions", "8min"),
-    "image_to_image": ("photo_patches", "6min"),
+    "answer": ("drawn_scene_questions", "12min"),
+    "image_to_image": ("photo_patches", "4min"),
     "text_to_page": ("page_requests", "5min"),
-    "text_to_video": ("drawn_moving_scenes", "12min"),
+    "text_to_video": ("drawn_moving_scenes", "10min"),
     "translate": ("manual_pairs", "9min"),
-    "fill_mask": ("speeches", "6min"),
+    "fill_mask": ("speeches", "5min"),
     "classify_text": ("mails", "3min"),
-    "tag": ("entities", "4min"),
+    "tag": ("entities", "3min"),
 }
 FURTHER, FURTHER_SEED = 40, 1  # phantoms, for the threshold of the check of answers
 BESIDE = (  # counts and rules, what stands on others' weights, and what has four networks
