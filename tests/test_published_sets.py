@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import replace
 from hashlib import md5
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -336,6 +337,13 @@ def test_a_damaged_archive_without_a_published_checksum_is_refused(cache):
     (place / "PennFudanPed.zip").write_bytes(b"PK cut short")
     with pytest.raises(UserError, match=r"PennFudanPed\.zip"):
         fetch.fetch("penn_fudan")
+
+
+def test_a_disk_without_room_is_told_before_anything_is_fetched(cache, monkeypatch):
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _folder: SimpleNamespace(free=10**9))
+    with pytest.raises(UserError) as trouble:
+        fetch.fetch("voc2007")
+    assert trouble.value.code == "disk" and "1,822 MB" in trouble.value.expected
 
 
 def test_offline_it_says_which_archive_goes_where(cache):

@@ -353,6 +353,7 @@ def _archive(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
 
     made = work / "files"
     made.mkdir()
+    check_room(work, 2 * entry.megabytes * 10**6)  # packed and unpacked
     for url, digest in entry.archives:
         method, _colon, promised = digest.partition(":")
         name = load.archive_name(url)
@@ -367,7 +368,7 @@ def _archive(entry: load.DataEntry, work: Path, progress: Progress) -> Path:
         try:
             packages.unpack(archive, Package(url, name, "", "", entry.keeps), made)
         except ValueError as error:
-            raise Failed(str(error), "checksum") from error
+            raise Failed(str(error)) from error
     return made
 
 
