@@ -249,8 +249,7 @@ def test_an_archive_put_by_hand_is_unpacked_offline(cache, monkeypatch):
     files = {f"cifar-10-batches-bin/{need}": need.encode() for need in needs}
     content = tar({**files, "../outside.bin": b"x", "../../data_batch_1.bin": b"inside all the same"})
     entry = load.names()["cifar10"]
-    fake = SimpleNamespace(**{**vars(entry), "downloads": (entry.downloads[0], f"md5:{md5(content)}")})
-    fake.places, fake.where = entry.places, entry.where
+    fake = replace(entry, downloads=(entry.downloads[0], f"md5:{md5(content)}"))
     monkeypatch.setitem(load.names(), "cifar10", fake)
     monkeypatch.setenv("SOURON_OFFLINE", "1")
     (cache / "data/cifar10").mkdir(parents=True)

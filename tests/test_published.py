@@ -66,7 +66,8 @@ def tensor(file):
 def test_the_table_says_what_torchvision_says():
     for row in published.table().values():
         if row.url:
-            assert len(row.sha256) == 64 and row.maker != published.MAKER
+            known = len(row.sha256) == 64 or len(row.md5) == 32 or f"-{row.sha256}." in row.file
+            assert known and row.maker != published.MAKER
             continue
         told = torchvision.models.get_weight(row.name)
         assert told.url.rpartition("/")[2] == row.file

@@ -1,4 +1,4 @@
-"""The hippocampus in MRI of the brain, front and back part (Medical Segmentation Decathlon).
+"""The hippocampus in MRI, its front and back part (Medical Segmentation Decathlon).
 
 Antonelli and others: The Medical Segmentation Decathlon (2022).
 https://doi.org/10.1038/s41467-022-30695-9

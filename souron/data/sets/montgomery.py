@@ -1,4 +1,4 @@
-"""Chest X-rays with the areas of both lungs, healthy people and tuberculosis (Montgomery County).
+"""Chest X-rays with the areas of both lungs, and tuberculosis or not (Montgomery County).
 
 Jaeger and others: Two public chest X-ray datasets for computer-aided screening of pulmonary
 diseases (2014). https://doi.org/10.3978/j.issn.2223-4292.2014.11.20
