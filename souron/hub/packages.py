@@ -335,12 +335,12 @@ def _cut(folder: Path, package: Package) -> None:
 
 def _place(name: str, package: Package) -> PurePosixPath | None:
     """Return the target path of a member; None where it is not kept, or its path is unsafe."""
-    parts = PurePosixPath(name).parts
+    whole = parts = PurePosixPath(name).parts
     if package.archive.endswith((".tgz", ".tar.gz")):
         parts = parts[1:]  # the package's own folder
     inside = PurePosixPath(package.inside).parts
     rest = parts[len(inside) :]
-    strange = name.startswith("/") or "\\" in name or ":" in name or ".." in parts
+    strange = name.startswith("/") or "\\" in name or ":" in name or ".." in whole
     if strange or parts[: len(inside)] != inside or not rest or not name.endswith(package.keeps):
         return None
     return PurePosixPath(*rest)

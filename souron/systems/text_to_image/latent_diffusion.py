@@ -236,12 +236,11 @@ class LatentDiffusion(PromptedGenerator):
 
     def clean(self, noisy: Tensor, t: int, words: tuple, guidance: float) -> Tensor:
         """Predict the clean z with the averaged network; ``words`` are the features of the prompts,
-        then of the negative prompts."""
-        network = self.unet if self.of_sd else self.average
-        times = 1 if guidance == 1 else 2  # without guidance the negative prompts count nothing
+        then, with guidance, of the negative ones."""
+        times = len(words[0]) // len(noisy)  # 1 without guidance
         step = torch.full((times * len(noisy),), t, device=noisy.device)
-        asked = (each if each is None else each[: len(step)] for each in words)
-        wanted, *free = network(noisy.repeat(times, 1, 1, 1).to(self.kind), step, *asked).float().chunk(times)
+        network = self.unet if self.of_sd else self.average
+        wanted, *free = network(noisy.repeat(times, 1, 1, 1).to(self.kind), step, *words).float().chunk(times)
         found, kept = wanted if not free else free[0] + guidance * (wanted - free[0]), self.kept[t]
         a, s = math.sqrt(kept), math.sqrt(1 - kept)
         return (noisy - s * found) / a if self.of_sd else a * noisy - s * found
@@ -267,7 +266,7 @@ class LatentDiffusion(PromptedGenerator):
         mask: Annotated[Tensor | None, Choice(N_("where it is generated anew"))] = None,
     ) -> Iterator[Tensor]:
         side, places = self.spec.side, -(-self.spec.side // self.finest)
-        words = self.read([*condition, *[negative] * len(condition)])
+        words = self.read([*condition, *([negative] * len(condition) if guidance != 1 else [])])
         shape = (LATENT, places, places)
         x, kept, start = noise.normal(*shape), self.kept, None
         if image is not None and strength == 0:
