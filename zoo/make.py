@@ -88,9 +88,9 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "answer": ("drawn_scene_questions", "12min"),
     "image_to_image": ("photo_patches", "4min"),
     "text_to_page": ("page_requests", "5min"),
-    "text_to_video": ("drawn_moving_scenes", "10min"),
+    "text_to_video": ("drawn_moving_scenes", "8min"),
     "translate": ("manual_pairs", "9min"),
-    "fill_mask": ("speeches", "5min"),
+    "fill_mask": ("speeches", "4min"),
     "classify_text": ("mails", "3min"),
     "tag": ("entities", "3min"),
 }
