@@ -38,6 +38,7 @@ from souron.evaluation.answers import Trainings
 from souron.evaluation.generators.sampling import Noise, draw
 from souron.hub import zoo
 from souron.kinds import signature
+from souron.kinds.before_after import BeforeAfter
 from souron.kinds.finding import Finding
 from souron.kinds.picture import Picture
 from souron.kinds.score import Score
@@ -328,7 +329,14 @@ def answer(system: Any) -> Any:
         return drawn.tolist(), bits(system, zoo.sample()[0][:4]) if system.likelihood else []
     if system.task == "classify":
         return scores(system, zoo.sample()[0][:4]).tolist()
-    return [one.as_json() for one in answers(system)]
+    labels = getattr(system.spec, "labels", ())
+    ways = [{"to": label} for label in labels] if system.task == "image_to_image" and labels[1:] else [{}]
+    return [told(one) for way in ways for one in answers(system, **way)]
+
+
+def told(one: Any) -> Any:
+    """An answer to compare with another, without the time that it took: of an image its pixels."""
+    return one.after.image.tobytes() if isinstance(one, BeforeAfter) else one.as_json()
 
 
 def bits(system: Any, image: Tensor) -> list[float]:
@@ -340,13 +348,15 @@ def bits(system: Any, image: Tensor) -> list[float]:
         return system.bits(system.batch(Rows(image[..., :side, :side], none))).tolist()
 
 
-def answers(system: Any) -> list[Any]:
+def answers(system: Any, **options: str) -> list[Any]:
     """What it finds in each example."""
     given = signature.signature(type(system))
     package = zoo.root()
     assert given is not None and package is not None
     cases = examples(package, type(system).__module__.rpartition(".")[2])
-    return [system.predict(given.given.read(case, **system.reading()), **asked(system.task)) for case in cases]
+    return [
+        system.predict(given.given.read(case, **system.reading()), **asked(system.task), **options) for case in cases
+    ]
 
 
 @torch.no_grad()
