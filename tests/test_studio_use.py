@@ -305,7 +305,7 @@ def test_one_click_gives_the_first_answer(studio, project):
     assert f"souron serve {name}" in same and "souron.load(" in same
 
 
-@pytest.mark.parametrize("name", ["clip", "transformer", "page_writer", "visual_qa", "bert_mask"])
+@pytest.mark.parametrize("name", ["clip", "transformer", "page_writer", "visual_qa"])
 def test_one_click_answers_with_a_system_that_comes_ready_too(studio, name):
     """The text, or the question about the image, is there already."""
     form = form_of(studio, name)

@@ -91,14 +91,12 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "text_to_page": ("page_requests", "5min"),
     "text_to_video": ("drawn_moving_scenes", "8min"),
     "translate": ("manual_pairs", "9min"),
-    "fill_mask": ("speeches", "4min"),
     "classify_text": ("mails", "3min"),
-    "tag": ("entities", "3min"),
 }
 FURTHER, FURTHER_SEED = 40, 1  # phantoms, for the threshold of the check of answers
 BESIDE = (  # counts and rules, what stands on others' weights, and what has four networks
     *("ngram", "ngram_voices", "still_picture", "keyword_page", "question_only"),
-    *("neighbours", "lexicon", "tfidf", "translation_memory"),
+    *("tfidf", "translation_memory"),
     *("lora", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
     "dalle2",
 )
