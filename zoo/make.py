@@ -352,9 +352,8 @@ def answers(system: Any, **options: str) -> list[Any]:
     package = zoo.root()
     assert given is not None and package is not None
     cases = examples(package, type(system).__module__.rpartition(".")[2])
-    return [
-        system.predict(given.given.read(case, **system.reading()), **asked(system.task), **options) for case in cases
-    ]
+    read = [replace(given.given.read(case, **system.reading()), file=case.name) for case in cases]
+    return [system.predict(one, **asked(system.task), **options) for one in read]
 
 
 @torch.no_grad()
