@@ -10,6 +10,7 @@ from shapes import sentences
 
 import souron
 from souron import registry
+from souron.hub import zoo
 from souron.kinds.boxes import Boxes
 from souron.kinds.labels import Labels
 from souron.kinds.mask import Mask
@@ -191,12 +192,24 @@ def test_the_newest_run_answers_and_is_told(run):
     assert write.model == str(run)
 
 
+@pytest.mark.skipif(zoo.where("transformer") is None, reason="the ready-trained systems are not installed")
+def test_systems_that_come_ready_trained_answer(tmp_path):
+    with pytest.warns(Caution, match="transformer answers, which was trained on manual_pairs"):
+        translate = pipeline("translation_en_to_ja", project=tmp_path)
+    assert "言語" in translate("Choose the language of the text.")[0]["translation_text"]
+    with pytest.warns(Caution, match="bert answers, which was trained on mails"):
+        classify = pipeline("text-classification", project=tmp_path)
+    assert {one["label"] for one in classify("FREE prize! Click here NOW, satisfaction guaranteed!!!")} == {"spam"}
+    with pytest.raises(UserError, match="was trained to answer"):  # spam is no sentiment
+        pipeline("sentiment-analysis", project=tmp_path)
+
+
 def test_what_cannot_answer_says_what_can(run):
     with pytest.raises(UserError) as trouble:
         pipeline("image-classification", model=run)
     assert trouble.value.code == "pretrained"
     with pytest.raises(UserError, match="was trained to answer") as trouble:
-        pipeline("translation_en_to_ja", project=run / "nowhere")
+        pipeline("fill-mask", project=run / "nowhere")
     assert trouble.value.fix and trouble.value.expected
     with pytest.raises(UserError, match="no pipeline is named") as trouble:
         pipeline("sumarization")

@@ -38,17 +38,18 @@ class Known:
 
 
 KNOWN = {
-    "text-classification": Known(("classify_text",), answers.classified, data="mails"),
+    "text-classification": Known(("classify_text",), answers.classified, ("bert",), "mails"),
+    "sentiment-analysis": Known(("classify_text",), answers.classified, data="mails"),
     "token-classification": Known(("tag",), answers.tagged, data="entities"),
     "fill-mask": Known(("fill_mask",), answers.filled, data="manuals"),
     "text-generation": Known(("complete",), answers.generated, (USUAL,), "manuals"),
     "text2text-generation": Known(("complete", "translate", "summarise"), answers.rewritten, (USUAL,), "manners"),
     "summarization": Known(("summarise",), answers.summarised, ("central",), "manual_leads"),
-    "translation": Known(("translate",), answers.translated, data="manual_pairs"),
+    "translation": Known(("translate",), answers.translated, ("transformer",), "manual_pairs"),
     "question-answering": Known(("retrieve",), answers.found, ("encoder",), "help_questions"),
     "zero-shot-classification": Known(("sentences",), answers.compared, ("sentences",)),
     "feature-extraction": Known(("sentences",), answers.vectors, ("sentences",)),
-    "visual-question-answering": Known(("answer",), answers.asked, data="scene_questions"),
+    "visual-question-answering": Known(("answer",), answers.asked, ("visual_qa",), "scene_questions"),
     "image-classification": Known(("classify",), answers.labelled, ("efficientnet_lite",)),
     "zero-shot-image-classification": Known(("match",), answers.matched, ("clip",), "captioned_scenes"),
     "object-detection": Known(("detect",), answers.boxed, ("ssd_oid", "nanodet", "yolo")),
@@ -58,9 +59,11 @@ KNOWN = {
     "automatic-speech-recognition": Known(
         ("transcribe",), answers.transcribed, ("whisper_base", "whisper"), "synthetic_digits"
     ),
-    "image-to-image": Known(("image_to_image",), answers.remade, data="photo_patches"),
+    "image-to-image": Known(
+        ("image_to_image",), answers.remade, ("compact_general", "compact_animation", "esrgan"), "photo_patches"
+    ),
 }
-ALSO = {"sentiment-analysis": "text-classification", "ner": "token-classification", "vqa": "visual-question-answering"}
+ALSO = {"ner": "token-classification", "vqa": "visual-question-answering"}
 PAIR = re.compile(r"translation_(\w\w)_to_(\w\w)")
 
 
