@@ -84,7 +84,7 @@ def test_it_is_small_and_learnt_from_free_pictures(name):
 def test_each_of_these_tasks_has_one():
     wanted = {"detect", "segment", "segment_instances", "segment_panoptic", "pose", "keypoints", "segment_volume"}
     wanted |= {"match", "answer", "image_to_image", "complete", "compose", "translate", "classify_text"}
-    wanted |= {"text_to_page", "text_to_video", "transcribe"}
+    wanted |= {"text_to_page", "transcribe"}
     assert {READY[name] for name in FINDERS} >= wanted
 
 
