@@ -136,7 +136,7 @@ class Colorizer(ImageTranslator):
         last = model.model8[-1]
         with torch.no_grad():
             for weight in last.parameters():
-                weight *= model.config.temperature
+                weight.mul_(model.config.temperature)
         return model.requires_grad_(False).eval()
 
     def forward(self, given: Tensor) -> Tensor:
