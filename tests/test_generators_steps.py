@@ -53,7 +53,10 @@ DIFFUSERS = {
 }
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+EXACT = [name for name in SAMPLERS if name != "lcm"]  # for distilled networks: test_latent_parity
+
+
+@pytest.mark.parametrize("name", EXACT)
 def test_a_sampler_steps_as_diffusers_does(name, monkeypatch):
     for stops in ("evenly", "evenly_in_noise"):  # diffusers' stops
         monkeypatch.setattr(samplers, stops, lambda kept, steps: [999, 749, 499, 249])
@@ -136,7 +139,7 @@ def test_the_average_draws_and_what_learns_does_not(labels, options):
     assert not torch.allclose(model.draw(Noise(3, [0, 1]), steps=3, **options), before, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("schedule", [linear, cosine])
 def test_with_a_perfect_denoiser_the_pictures_are_distributed_as_the_data(name, schedule):
     """Of data that is normal, the clean picture expected in a noisy one is known."""

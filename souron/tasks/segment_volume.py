@@ -15,6 +15,7 @@ from souron.evaluation.answers import dense
 from souron.evaluation.vision import volumes
 from souron.evaluation.vision.volumes import VolumeResult, VolumeSetup, largest
 from souron.kinds.codecs import axes
+from souron.kinds.finding import Familiarity
 from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.signature import Choice
 from souron.kinds.volume import Volume
@@ -104,7 +105,13 @@ class VolumeSegmenter(System):
         shown = resampled(grey.expand(self.spec.channels, -1, -1, -1), size)
         area = resampled_labels(self.kept(shown), values.shape, len(self.spec.labels)).numpy()
         area = np.flip(area, flipped).transpose(np.argsort(order))
-        return LabelledVolume(volume, area, ["", *self.spec.labels[1:]], to, meshes, page)
+        found = LabelledVolume(volume, area, ["", *self.spec.labels[1:]], to, meshes, page)
+        found.judged(self.familiar(volume))
+        return found
+
+    def familiar(self, volume: Volume) -> Familiarity | None:
+        """Return how like those of training a volume is; None where only a run can tell."""
+        return None
 
 
 def check_size(volume: Volume, spec: Spec) -> None:

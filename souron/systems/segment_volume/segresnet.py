@@ -19,7 +19,6 @@ the deviation, without the voxels that are 0, then -1 to 1.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +26,6 @@ from torch.nn import functional as F
 
 from souron.blocks.volume_patches import around, dice_loss, slid
 from souron.kinds.finding import Familiarity
-from souron.kinds.labelled_volume import LabelledVolume
 from souron.kinds.volume import Volume
 from souron.tasks.segment_volume import Batch, Spec, VolumeSegmenter
 
@@ -181,15 +179,13 @@ class SegResNet(VolumeSegmenter):
         """Segment one window, to show the layers' shapes."""
         return self(torch.empty(1, self.spec.channels, *[self.config.patch] * 3, device=self.device))
 
-    def predict(self, volume: Volume, **options: Any) -> LabelledVolume:
-        """As ``VolumeSegmenter``; with the published weights, with a check that it is CT."""
-        found = super().predict(volume, **options)
+    def familiar(self, volume: Volume) -> Familiarity | None:
+        """With the published weights: whether it is CT, since something in it is air, or bone."""
         if not self.of_monai:
-            return found
+            return None
         air = float((volume.values < AIR).mean())
         strange = not LEAST_AIR <= air <= MOST_AIR or volume.values.max() < -AIR / 2
-        found.judged(Familiarity(2.0 if strange else 0.0, 1.0))
-        return found
+        return Familiarity(2.0 if strange else 0.0, 1.0)
 
 
 def normalised(volume: Tensor) -> Tensor:
