@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -47,7 +48,7 @@ def showing(tasks: Collection[str] = (), project: str | Path = "runs", name: str
             record.prompts[name] = sentences or []
         elif asked is not None:
             record.examples[name] = zoo.examples(folder)
-            read = [asked.given.read(file, **system.reading()) for file in record.examples[name]]
+            read: list[Any] = [asked.given.read(file, **system.reading()) for file in record.examples[name]]
             given = [replace(one, file=one.file and Path(one.file).name) for one in read]
             record.answers[name] = [system.predict(one, **zoo.asked(folder)) for one in given]
     yield Event("report", text=str(record.folder))
