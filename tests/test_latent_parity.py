@@ -213,13 +213,10 @@ def test_names_and_shapes_of_older_files_of_an_autoencoder_lead_to_todays():
 SMALL = Config((16, 32, 64, 64), (0, 1, 2), 2, (16, 32, 64, 64), 1, (1, 32, 2))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Stable Diffusion's parts as diffusers and transformers write them, small and random."""
+def networks():
+    """The UNet and the autoencoder of diffusers, as small as ``SMALL``."""
     import diffusers
-    import transformers
 
-    place = tmp_path_factory.mktemp("published")
     unet = diffusers.UNet2DConditionModel(
         block_out_channels=SMALL.widths, cross_attention_dim=32, attention_head_dim=1, norm_num_groups=4
     )
@@ -229,7 +226,18 @@ def folder(tmp_path_factory):
         norm_num_groups=4,
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
+        scaling_factor=0.18215,
     )
+    return unet, vae
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Stable Diffusion's parts as diffusers and transformers write them, small and random."""
+    import transformers
+
+    place = tmp_path_factory.mktemp("published")
+    unet, vae = networks()
     text = transformers.CLIPTextModel(
         transformers.CLIPTextConfig(
             hidden_size=32, intermediate_size=128, num_hidden_layers=1, num_attention_heads=2, projection_dim=32
@@ -391,17 +399,7 @@ def test_the_whole_way_from_a_text_to_an_image_is_that_of_diffusers(folder):
 
     ours = diffusion_weights.system(folder, 64, SMALL).float()
     made = {"unet": ours.unet, "vae": ours.coder}
-    unet = diffusers.UNet2DConditionModel(
-        block_out_channels=SMALL.widths, cross_attention_dim=32, attention_head_dim=1, norm_num_groups=4
-    )
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=SMALL.coder,
-        layers_per_block=2,
-        norm_num_groups=4,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        scaling_factor=0.18215,
-    )
+    unet, vae = networks()
     for name, theirs in (("unet", unet), ("vae", vae)):
         theirs.load_state_dict(made[name].state_dict())
     text = transformers.CLIPTextModel(

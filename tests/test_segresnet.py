@@ -157,3 +157,8 @@ def test_by_name_they_are_fetched_with_the_md5_of_their_table(tmp_path, monkeypa
     monkeypatch.setattr(published, "about", lambda _source: type(row)(**{**vars(row), "md5": own}))
     fetch.fetch("segresnet_whole_body")
     assert set(weights.weights("segresnet_whole_body", row.source)) == {"a", "b"}
+    [kept] = (tmp_path / "weights").glob("*")
+    kept.unlink()
+    (tmp_path / "weights" / row.file).write_bytes(content[:-1] + b"?")  # a copy made by hand, damaged
+    with pytest.raises(UserError, match="does not match the checksum"):
+        weights.weights("segresnet_whole_body", row.source)

@@ -202,12 +202,6 @@ def data_of(name: str) -> str:
     return RECIPES.get(name, {}).get("data", TASKS[registry.find(name)[0].task][0])
 
 
-def examples(package: Path, name: str) -> list[Path]:
-    """The examples of a system: its own, or those of its data."""
-    own = package / "examples" / name
-    return sorted((own if own.is_dir() else package / "examples" / data_of(name)).glob("*"))
-
-
 @cache
 def asked(task: str) -> dict[str, str]:
     """The options with which a system is shown at work: of images the captions of all, or a question."""
@@ -351,7 +345,8 @@ def answers(system: Any, **options: str) -> list[Any]:
     given = signature.signature(type(system))
     package = zoo.root()
     assert given is not None and package is not None
-    cases = examples(package, type(system).__module__.rpartition(".")[2])
+    data = data_of(type(system).__module__.rpartition(".")[2])
+    cases = sorted((package / "examples" / data).glob("*"))
     read = [replace(given.given.read(case, **system.reading()), file=case.name) for case in cases]
     return [system.predict(one, **asked(system.task), **options) for one in read]
 

@@ -409,12 +409,12 @@ def _published_weights(source: str, work: Path, progress: Progress) -> Path:
 
         row = published.about(source)
         url = row.url if row and row.url else torchvision.models.get_weight(name).url
-        promised = row.sha256 if row else Path(url).stem.rpartition("-")[2]
+        promised = row.digest if row else Path(url).stem.rpartition("-")[2]
         if row is not None and not row.url and Path(url).name != row.file:
             raise _not_as_published(url)
         file = _download(url, work / (row.file if row else Path(url).name), progress)
-        md5 = row.md5 if row else ""
-        if not pooch.file_hash(file, "md5" if md5 else "sha256").startswith(md5 or promised):
+        method, _colon, beginning = promised.rpartition(":")
+        if not pooch.file_hash(file, method or "sha256").startswith(beginning):
             raise _not_as_published(url)
         state = read_weights(file, digest=promised)
         save_file({key: value.clone().contiguous() for key, value in state.items()}, made)

@@ -144,7 +144,7 @@ def _weights_item(name: str, entry: Any, source: str) -> Item:
         row.licence,
         row.megabytes,
         sources,
-        row.sha256 or (f"md5:{row.md5}" if row.md5 else ""),
+        row.digest,
         row.opened,
         row.terms,
     )

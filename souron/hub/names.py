@@ -173,10 +173,9 @@ def by_name(name: str) -> Meaning | None:
     """Return a published model or a system by its name alone; None for other texts."""
     if name in packages.MODELS:
         return OpenModel(name)
-    if name in packages.LORAS:
-        return DiffusionModel(name, _diffusion_file(packages.LORAS[name]), _diffusion_file(name))
     if name in packages.DIFFUSION:
-        return DiffusionModel(name, _diffusion_file(name))
+        base = packages.LORAS.get(name, name)
+        return DiffusionModel(name, _diffusion_file(base), _diffusion_file(name) if base != name else None)
     if not registry.is_system(name):
         return None
     if (folder := zoo.where(name)) is not None:

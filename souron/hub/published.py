@@ -50,6 +50,11 @@ class About:
     md5: str = ""  # where the publisher names no SHA-256
 
     @property
+    def digest(self) -> str:
+        """The beginning of the file's SHA-256, or ``md5:`` and its MD5."""
+        return self.sha256 or f"md5:{self.md5}"
+
+    @property
     def source(self) -> str:
         return f"{self.maker}:{self.name}"
 

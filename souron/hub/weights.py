@@ -39,7 +39,7 @@ def weights(system: str, source: str) -> "dict[str, Tensor]":
     network = networks.network(source)
     if network is None:
         about = published.about(source)
-        return read_weights(file, digest=about.sha256 if about else "")
+        return read_weights(file, digest=about.digest if about else "")
     try:
         return networks.read(network, file.parent)
     except (OSError, ValueError) as error:
@@ -81,7 +81,7 @@ def read_weights(file: Path, inside: str = "", digest: str = "") -> "dict[str, T
     whole ``digest`` is known may hold a network with its classes, of which only the tensors are
     read. Raises UserError where the file is missing or damaged, contains something else, or does
     not match the checksum in its name (``resnet18-f37072fd.pth``, a convention of torch.hub), or
-    the beginning ``digest`` of the published one.
+    the beginning ``digest`` of the published one, a SHA-256 or ``md5:...``.
     """
     import pooch
     import torch
@@ -93,9 +93,9 @@ def read_weights(file: Path, inside: str = "", digest: str = "") -> "dict[str, T
         raise unreadable(file, _("there is no such file"))
     named = re.search(r"-([0-9a-f]{8,64})\.pth$", file.name)
     promised = [each for each in (named[1] if named else "", digest) if each]
-    if file.suffix in (".pth", ".pt") and promised:
-        found = pooch.file_hash(file)
-        if not all(found.startswith(each) for each in promised):
+    for each in promised if file.suffix in (".pth", ".pt") else []:
+        method, _colon, beginning = each.rpartition(":")
+        if not pooch.file_hash(file, method or "sha256").startswith(beginning):
             raise unreadable(file, _("its content does not match the checksum in its name"))
     try:
         if file.suffix == ".safetensors":

@@ -71,14 +71,12 @@ def receipt(folder: Path) -> dict[str, Any]:
 
 
 def examples(folder: Path) -> list[Path]:
-    """Return held-out test cases of the data that the system of this folder was trained on, or
-    examples of its own.
+    """Return held-out test cases of the data that the system of this folder was trained on.
 
     For classes, files are named after the class.
     """
-    places = [folder.name, file_name(str(receipt(folder).get("options", {}).get("data", "")))]
-    found = (sorted((folder.parent / "examples" / place).glob("*")) for place in places)
-    return next(filter(None, found), [])
+    data = str(receipt(folder).get("options", {}).get("data", ""))
+    return sorted((folder.parent / "examples" / file_name(data)).glob("*"))
 
 
 def asked(folder: Path) -> dict[str, str]:

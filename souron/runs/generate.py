@@ -72,11 +72,11 @@ def generating(
     ``drawing``. All of them are stored in each file, see ``like``. Raises UserError.
     """
     meaning = names.resolve(run)
-    published = isinstance(meaning, names.DiffusionModel)
+    published = meaning if isinstance(meaning, names.DiffusionModel) else None
     n = (1 if published else MANY) if n is None else n
     check(n, seed, first, walk)
     lora = str(options.pop("lora", "")) if published else ""
-    source = yield from _published(meaning, lora, options) if published else _trained(meaning)
+    source = yield from _published(published, lora, options) if published else _trained(meaning)
     system = source.system
     system.to(hardware.device(device))
     known = signature.options_of(type(system).drawing)
@@ -137,7 +137,7 @@ def _trained(meaning: names.Meaning) -> Generator[Event, None, _Source]:
     return _Source(generator(folder, args), folder, args, own_place(folder))
 
 
-def _published(meaning: Any, lora: str, options: dict[str, Any]) -> Generator[Event, None, _Source]:
+def _published(meaning: names.DiffusionModel, lora: str, options: dict[str, Any]) -> Generator[Event, None, _Source]:
     """Load a published model; its side is taken out of the ``options``. Raises UserError.
 
     One that was distilled to generate in a few steps is given the options for it.

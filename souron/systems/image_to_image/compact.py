@@ -7,9 +7,9 @@ https://arxiv.org/abs/1609.05158
     x -> 3x3 convolution, PReLU, as often as there are layers -> 3x3 convolution to 3 s^2 maps
     high = pixels put side by side from the s^2 maps of each colour, + x repeated s times
 
-All layers work at the small size, so that a photograph takes a tenth of the time that ESRGAN
-needs. Sizes ``general`` and ``animation`` are the compact networks of Real-ESRGAN (Wang, Xie, Dong,
-Shan 2021, https://arxiv.org/abs/2107.10833): ``souron fetch compact_general``.
+All layers work at the small size, which keeps the work small. Sizes ``general`` and ``animation``
+are the compact networks of Real-ESRGAN (Wang, Xie, Dong, Shan 2021,
+https://arxiv.org/abs/2107.10833): ``souron fetch compact_general``.
 
 Differs from the paper: PReLU in place of tanh, 3x3 kernels, many layers, and the sum with the
 repeated pixels, as in Real-ESRGAN; the mean of absolute errors; AdamW and one cycle of the rate;
