@@ -85,13 +85,13 @@ def shoot(page: Any, path: Path) -> None:
 
 def lecture(page: Any, studio: str, language: str) -> None:
     page.goto(studio)
-    page.wait_for_selector("li.card")
-    page.wait_for_timeout(4000)  # the pictures of the layers
+    page.wait_for_selector(".rows a")
 
 
 def lesson(page: Any, studio: str, language: str) -> None:
-    """A row of the lecture with a layer that was pressed."""
+    """A row of the lecture at work, with a layer that was pressed."""
     page.goto(studio.replace(f"/{language}/", f"/lecture/{language}/V1"))
+    page.wait_for_selector(".lit figure")
     page.click("[data-layer='4'][role=button]")
     page.wait_for_selector(".layer pre")
 

@@ -344,7 +344,7 @@ pages.__path__.append({place!r})
 from souron.studio import shared
 from souron.studio.app import application
 from starlette.testclient import TestClient
-app, jobs = application(Path({folder!r}), port=7860)
+app, jobs, _pages = application(Path({folder!r}), port=7860)
 client = TestClient(app, base_url="http://127.0.0.1:7860")
 for language in ("en", "ja"):
     answer = client.get(f"/{{language}}/greeting")

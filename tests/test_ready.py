@@ -160,7 +160,7 @@ def test_what_estimates_a_likelihood_is_packed(monkeypatch):
     import make
 
     system = run_folder.build(run_folder.read_args(folder_of("vae"))).eval()
-    assert make.needless_parts(system) == set()
+    assert make.needless_parts(system, "vae") == set()
 
 
 @pytest.mark.parametrize("name", of_commit(sorted(READY), 10))

@@ -163,11 +163,12 @@ def test_nothing_starts_before_the_form_holds_what_the_address_asks_for(looked_a
                 page.wait_for_selector(f"#page .same pre:has-text('{name}')", state="attached")
 
 
-def test_the_first_result_takes_two_clicks(shared):
+def test_the_first_result_takes_a_word_and_two_clicks(shared):
     with browsing.visiting() as visit:
         page = visit.page
         page.goto(shared.address)  # which leads to the browser's language
         assert page.url.endswith("/en/")
+        page.fill("input[data-search]", "efficientnet_lite")
         page.click('a[aria-label="efficientnet_lite: Try"]')
         page.click(button("Predict"))
         page.wait_for_selector(":text('pagoda'), :text('palace'), :text('temple')")
@@ -179,7 +180,7 @@ def test_every_classifier_and_generator_can_be_tried_at_once(shared):
     with browsing.visiting() as visit:
         page = visit.page
         page.goto(f"{shared.address}/en/")
-        page.wait_for_selector(".card")
+        page.click(".every > summary")
         tries = [f"{name}: Try" for name in ready]
         assert [label for label in tries if not page.locator(f'a[aria-label="{label}"]').count()] == []
         page.click('a[aria-label="resnet: Try"]')
@@ -188,6 +189,7 @@ def test_every_classifier_and_generator_can_be_tried_at_once(shared):
         page.wait_for_selector(".result :text('ankle boot')")
         keep(page, "en-try-resnet")
         page.goto(f"{shared.address}/en/")
+        page.click(".every > summary")
         page.click('a[aria-label="dcgan: Try"]')
         page.click(button("Generate"))
         page.wait_for_selector(".drawn img")
@@ -370,7 +372,8 @@ def test_a_system_dropped_in_as_one_file_is_there(tmp_path):
     try:
         with browsing.visiting() as visit:
             visit.page.goto(f"{server.address}/en/")
-            card = visit.page.locator("li.card", has_text="logistic")
+            visit.page.fill("input[data-search]", "logistic")
+            card = visit.page.locator("ul.systems > li", has_text="logistic")
             card.get_by_text("Train", exact=True).click()
             line = same_as("souron train logistic data=digits")
             visit.page.wait_for_selector(line, state="attached")

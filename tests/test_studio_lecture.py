@@ -279,6 +279,8 @@ def test_a_page_is_used_by_keyboard_and_in_large_type(tmp_path, jobs):
         view.click("[data-do=beamer]")
         assert view.locator(".part:visible").count() == 1
         view.keyboard.press("ArrowRight")
+        assert view.locator(".part.now h2").inner_text() == "At work"
+        view.keyboard.press("ArrowRight")
         assert view.locator(".part.now h2").inner_text() == "Its layers"
         assert view.locator(".part.now h2").bounding_box()["y"] > 20, "it sticks to the edge"
         with view.expect_popup() as opened:
@@ -286,7 +288,7 @@ def test_a_page_is_used_by_keyboard_and_in_large_type(tmp_path, jobs):
         notes = opened.value
         notes.wait_for_selector("details.spoken p")
         assert not view.locator("details.spoken").is_visible(), "the wall shows no notes"
-        expect(notes.locator(".beaming span")).to_contain_text("2 / ")
+        expect(notes.locator(".beaming span")).to_contain_text("3 / ")
         expect(notes.locator(".beaming span")).to_contain_text("Its layers → How it works")
         notes.keyboard.press("ArrowRight")
         expect(view.locator(".part.now h2")).to_have_text("How it works")

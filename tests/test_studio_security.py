@@ -704,6 +704,8 @@ def drawn_page(gr):
     from souron.studio.app import directly
 
     with gr.Blocks(title="souron", analytics_enabled=False) as blocks:
+        pass  # the first page is none of Gradio's
+    with blocks.route("train", "/train", show_in_navbar=False):
         gr.HTML("<h1>First</h1>")
         text = gr.Textbox(label="text")
         length = gr.Textbox(label="length", elem_id="length")
@@ -711,7 +713,7 @@ def drawn_page(gr):
         upload = gr.File(label="upload", file_count="multiple")
         names = gr.Textbox(label="names", elem_id="names")
         upload.upload(named, upload, names, api_name="names")
-    with blocks.route("train", "/train", show_in_navbar=False):
+    with blocks.route("compare", "/compare", show_in_navbar=False):
         gr.HTML("<h1>Second</h1>")
     directly(blocks)
     return blocks
@@ -798,7 +800,7 @@ def client(served):
 
 def happens(client, name: str, data: list) -> dict:
     """What a page asks with an event, and what comes of it."""
-    config = client.get("/en/").text.partition("window.gradio_config = ")[2].partition(";</script>")[0]
+    config = client.get("/en/train").text.partition("window.gradio_config = ")[2].partition(";</script>")[0]
     [which] = [d["id"] for d in json.loads(config)["dependencies"] if d["api_name"] == name]
     asked = {"data": data, "fn_index": which, "session_hash": "abc", "event_data": None, "trigger_id": None}
     answer = client.post("/en/gradio_api/run/predict", json=asked)
@@ -841,7 +843,7 @@ def test_no_file_of_the_computer_reaches_a_handler(client, served):
 def test_pages_of_gradio_load_nothing_from_elsewhere(client, served):
     """What a policy would not stop: connections that are made ahead. The picture of a preview,
     which nothing loads, is the only address."""
-    for path in ("/en/", "/ja/", "/en/train", "/ja/train"):
+    for path in ("/en/train", "/ja/train", "/en/compare", "/ja/compare"):
         page = client.get(path)
         assert page.status_code == 200 and "gradio_config" in page.text
         tags = re.findall(r"<(?:link|script|img|iframe|base)\b[^>]*>", page.text)
@@ -851,6 +853,7 @@ def test_pages_of_gradio_load_nothing_from_elsewhere(client, served):
 LEFT = {
     "GET /",
     "HEAD /",
+    "GET /compare",
     "GET /train",
     "GET /theme.css",
     "GET /assets/{path:path}",
@@ -965,11 +968,11 @@ def settled(page) -> None:
     page.wait_for_load_state("networkidle")
 
 
-@pytest.mark.parametrize("path", ["/en/train", "/en/train/", "/ja/train?a=1", "/ja"])
+@pytest.mark.parametrize("path", ["/en/compare", "/en/compare/", "/ja/compare?a=1", "/ja/train"])
 def test_each_page_opens_without_a_complaint(served, page, path):
     page.goto(served.url + path)
     settled(page)
-    assert page.locator("h1").inner_text() == ("Second" if "train" in path else "First")
+    assert page.locator("h1").inner_text() == ("Second" if "compare" in path else "First")
     assert complaints(page) == [] and [url for url, status in page.answered if status >= 400] == []
 
 
@@ -1013,7 +1016,7 @@ REACHING = """
 
 
 def test_a_page_reaches_nothing_but_the_studio(served, page, elsewhere):
-    page.goto(f"{served.url}/en/")
+    page.goto(f"{served.url}/en/train")
     settled(page)
     page.evaluate(REACHING, elsewhere.url)
     assert elsewhere.asked == []
@@ -1029,7 +1032,7 @@ async (url) => {
   const send = {...quiet, method: "POST", body: '{"data": []}'};
   for (const way of ["run/predict", "upload", "component_server"])
     await fetch(`${api}/${way}`, send).catch(() => 0);
-  const read = ["/en/", "/en/theme.css", "/en/gradio_api/app_id", "/en/gradio_api/heartbeat/abc"];
+  const read = ["/en/train", "/en/theme.css", "/en/gradio_api/app_id", "/en/gradio_api/heartbeat/abc"];
   for (const way of read) {
     await fetch(url + way, quiet).catch(() => 0);
     await fetch(url + way).catch(() => 0);
@@ -1041,7 +1044,7 @@ async (url) => {
     document.body.append(Object.assign(document.createElement(tag), values));
   add("script", {src: url + "/en/gradio_api/app_id"});
   add("img", {src: url + "/favicon.ico"});
-  add("iframe", {src: url + "/en/"});
+  add("iframe", {src: url + "/en/train"});
   add("iframe", {name: "hidden"});
   add("form", {action: api + "/run/predict", method: "post", target: "hidden"});
   document.forms[0].submit();
@@ -1057,12 +1060,12 @@ def test_another_site_can_use_nothing_of_the_studio(served, page, elsewhere):
     assert len(answers) > 8 and set(answers) == {403}
     page.evaluate(USING, served.bare)  # what it could do without the guard
     assert 200 in [status for url, status in page.answered if url.startswith(served.bare)]
-    page.evaluate("(url) => { location.href = url; }", f"{served.url}/en/")  # but may link to it
+    page.evaluate("(url) => { location.href = url; }", f"{served.url}/en/train")  # but may link to it
     page.wait_for_selector("h1")
 
 
 def test_a_name_that_was_made_to_lead_here_gets_nothing(served, page):
-    answer = page.goto(f"http://rebind.example:{served.url_port}/en/")
+    answer = page.goto(f"http://rebind.example:{served.url_port}/en/train")
     assert answer.status == 421 and "rebind.example" in page.inner_text("body")
 
 
@@ -1092,7 +1095,7 @@ async (url) => {
 def test_nothing_in_an_uploaded_file_runs(served, client, page):
     for name, content in HOSTILE.items():
         url = f"{served.url}/en/gradio_api/file={uploaded(client, content.encode(), name)}"
-        page.goto(f"{served.url}/en/train")
+        page.goto(f"{served.url}/en/compare")
         settled(page)
         assert page.evaluate(RUNNING, url) is None, name
         assert page.title() != "hacked", name
@@ -1119,7 +1122,7 @@ async () => {
 
 
 def test_nothing_in_an_inserted_text_runs(served, page, elsewhere):
-    page.goto(f"{served.url}/en/train")
+    page.goto(f"{served.url}/en/compare")
     settled(page)
     assert page.evaluate(INSERTING) is None
     page.goto(elsewhere.url)
@@ -1127,11 +1130,11 @@ def test_nothing_in_an_inserted_text_runs(served, page, elsewhere):
 
 
 def test_with_a_token_a_link_from_elsewhere_opens_the_studio(served, page, elsewhere):
-    assert page.goto(f"{served.shared}/en/").status == 401
+    assert page.goto(f"{served.shared}/en/train").status == 401
     page.goto(elsewhere.url)
-    page.evaluate("(url) => { location.href = url; }", f"{served.shared}/?token=s3cret&a=1")
+    page.evaluate("(url) => { location.href = url; }", f"{served.shared}/en/train?token=s3cret&a=1")
     page.wait_for_selector("h1")
-    assert page.url == f"{served.shared}/en/?a=1"
+    assert page.url == f"{served.shared}/en/train?a=1"
     page.get_by_label("text", exact=True).fill("four")
     page.wait_for_function("document.querySelector('#length :is(input, textarea)').value === '4'")
 

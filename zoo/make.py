@@ -59,6 +59,7 @@ EXAMPLES = {  # test cases
     "cephalo": 2,
     "phantoms": 1,
     "speeches": 4,
+    "office_help": 4,
     "chorales": 1,
     "synthetic_digits": 3,
     "drawn_captioned_scenes": 4,
@@ -94,15 +95,15 @@ TASKS = {  # whose systems come ready trained: on what, and for how long
     "classify_text": ("mails", "3min"),
 }
 FURTHER, FURTHER_SEED = 40, 1  # phantoms, for the threshold of the check of answers
-BESIDE = (  # counts and rules, what stands on others' weights, and what has four networks
+BESIDE = (  # counts and rules, and what stands on others' weights
     *("ngram", "ngram_voices", "still_picture", "keyword_page", "question_only"),
     *("tfidf", "translation_memory"),
     *("lora", "open_model", "nanodet", "movenet", "deeplab_v3", "lraspp", "u2net", "style"),
-    "dalle2",
 )
-OPTIONS = {"data", "budget", "batch", "side"}  # of a recipe; the others are the system's own
+OPTIONS = {"data", "budget", "batch", "side", "pretrained"}  # of a recipe; the others are the system's own
 RECIPES: dict[str, dict[str, Any]] = tomllib.loads((HERE / "recipes.toml").read_text(encoding="utf-8"))  # what differs
 NAMES = [entry.name for entry in registry.entries().values() if entry.task in TASKS and entry.name not in BESIDE]
+NAMES += [name for name in RECIPES if name not in registry.entries()]  # which go on from another one
 
 
 def main() -> None:
@@ -186,20 +187,33 @@ def write_case(cases: Dataset, row: int, place: Path) -> None:
 
 def trained(name: str, project: Path) -> Path:
     """The folder of a run as the recipe says, found there or trained now."""
-    task = registry.find(name)[0].task
+    task = task_of(name)
     data, budget = TASKS[task]
     recipe = {"system": name, "data": data, "budget": budget} | RECIPES.get(name, {})
     system, data = recipe.pop("system"), recipe.pop("data")
-    folder = project / task / f"{system}-zoo"
+    folder = project / task / f"{system if name in registry.entries() else name}-zoo"
     if not (folder / "receipt.json").exists():
+        if "pretrained" in recipe:
+            recipe["pretrained"] = str(trained(recipe["pretrained"], project))
         config = {name: recipe.pop(name) for name in set(recipe) - OPTIONS}
         train.train(system, data, config=config, project=project, name=folder.name, **recipe)
     return folder
 
 
+def task_of(name: str) -> str:
+    return registry.find(RECIPES.get(name, {}).get("system", name))[0].task
+
+
 def data_of(name: str) -> str:
     """The data set that a system learns from."""
-    return RECIPES.get(name, {}).get("data", TASKS[registry.find(name)[0].task][0])
+    return RECIPES.get(name, {}).get("data", TASKS[task_of(name)][0])
+
+
+def licence(name: str, own: str) -> str:
+    """The licences of all data that a system learnt from, also before it went on."""
+    before = RECIPES.get(name, {}).get("pretrained")
+    others = licence(before, load.names()[data_of(before)].licence) if before else ""
+    return ", ".join(dict.fromkeys(filter(None, [*own.split(", "), *others.split(", ")])))
 
 
 @cache
@@ -215,7 +229,7 @@ def asked(task: str) -> dict[str, str]:
 def packed(name: str, run: Path, place: Path) -> Path:
     """Write the run's folder of the package, and measure what was written."""
     system = run_folder.load(run)
-    needless = needless_parts(system)
+    needless = needless_parts(system, name)
     weights = {
         key: halved(value)
         for key, value in system.state_dict().items()
@@ -233,7 +247,7 @@ def packed(name: str, run: Path, place: Path) -> Path:
 
     told = json.loads((run / "receipt.json").read_text(encoding="utf-8"))
     receipt = {key: told[key] for key in KEPT} | {
-        "data": told["data"],
+        "data": told["data"] | {"licence": licence(name, told["data"]["licence"])},
         "machine": {key: told["machine"][key] for key in ("processor", "cores", "packages")},
         "command": f"python zoo/make.py {name}",
         **run_folder.ending(place),
@@ -247,7 +261,10 @@ def packed(name: str, run: Path, place: Path) -> Path:
         right = int((scores(run_folder.load(place), image).argmax(1) == label).sum())
         receipt |= {"sample": {"cases": len(image), "right": right}}
     elif not hasattr(system, "drawing"):
-        receipt |= {"examples": [str(one) for one in answers(run_folder.load(place))], "asked": asked(system.task)}
+        receipt |= {
+            "examples": [str(one) for one in answers(run_folder.load(place), name)],
+            "asked": asked(system.task),
+        }
     files.write_json(place / "receipt.json", receipt)
     parts = [vars(part) | {"files": ()} for part in datasheet.read(run).parts]
     files.write_json(place / "datasheet.json", datasheet.read(run).as_json() | {"run": name, "parts": parts})
@@ -291,10 +308,10 @@ def halved(weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def needless_parts(system: Any) -> set[str]:
+def needless_parts(system: Any, ready: str) -> set[str]:
     """The parts of the network without which its answers stay the same, bit by bit: of the whole,
     and of what is left of it the parts' own parts."""
-    before = answer(system)
+    before = answer(system, ready)
     needless: set[str] = set()
     for name, part in system.named_modules():
         inside = tuple(f"{outer}." for outer in needless)
@@ -307,23 +324,32 @@ def needless_parts(system: Any) -> set[str]:
             if value.is_floating_point():
                 value.fill_(torch.nan)
         with suppress(ValueError, UserError, RuntimeError):  # not a number where one was wanted
-            if answer(system) == before:
+            if answer(system, ready) == before:
                 needless.add(name)
         part.load_state_dict(learnt)
     return needless
 
 
-def answer(system: Any) -> Any:
+def answer(system: Any, name: str) -> Any:
     """What it says of four pictures or of the examples, or what it draws first and how likely it
     takes pictures to be."""
     if hasattr(system, "drawing"):
         *_before, drawn = draw(system, Noise(0, range(4)))
-        return drawn.tolist(), bits(system, zoo.sample()[0][:4]) if system.likelihood else []
+        varied = variations(system).tolist() if getattr(system, "sees", False) else []
+        return drawn.tolist(), varied, bits(system, zoo.sample()[0][:4]) if system.likelihood else []
     if system.task == "classify":
         return scores(system, zoo.sample()[0][:4]).tolist()
     labels = getattr(system.spec, "labels", ())
     ways = [{"to": label} for label in labels] if system.task == "image_to_image" and labels[1:] else [{}]
-    return [told(one) for way in ways for one in answers(system, **way)]
+    return [told(one) for way in ways for one in answers(system, name, **way)]
+
+
+def variations(system: Any) -> Tensor:
+    """Variations of a picture, of a generator that sees some."""
+    side, channels = system.spec.side, system.spec.channels
+    given = torch.linspace(-1, 1, channels * side * side).view(1, channels, side, side)
+    *_before, drawn = draw(system, Noise(0, range(1)), image=given)
+    return drawn
 
 
 def told(one: Any) -> Any:
@@ -340,13 +366,12 @@ def bits(system: Any, image: Tensor) -> list[float]:
         return system.bits(system.batch(Rows(image[..., :side, :side], none))).tolist()
 
 
-def answers(system: Any, **options: str) -> list[Any]:
+def answers(system: Any, name: str, **options: str) -> list[Any]:
     """What it finds in each example."""
     given = signature.signature(type(system))
     package = zoo.root()
     assert given is not None and package is not None
-    data = data_of(type(system).__module__.rpartition(".")[2])
-    cases = sorted((package / "examples" / data).glob("*"))
+    cases = sorted((package / "examples" / data_of(name)).glob("*"))
     read = [replace(given.given.read(case, **system.reading()), file=case.name) for case in cases]
     return [system.predict(one, **asked(system.task), **options) for one in read]
 

@@ -272,6 +272,8 @@ def forecast(found: Any) -> None:
 
 def foretold(found: Any) -> str:
     """Return a ``Forecast`` in one or two lines."""
+    if not found.cost.bytes:
+        return _("no forecast, as was asked for")
     text = _("forecast: {time}, {memory} of memory")
     if found.testing:
         text = _("forecast: {time} of training, {testing} of tests and report, {memory} of memory")
@@ -293,8 +295,11 @@ def decoding(seconds: float, bytes: float) -> str:
 def costs(forecast: Any, outcome: Any) -> None:
     names = _("forecast"), _("outcome")
     made = table("", *names, right=names)
-    made.add_row(_("training time"), units.seconds(forecast.seconds), units.seconds(outcome.seconds))
-    made.add_row(_("memory"), units.size(forecast.bytes), units.size(outcome.bytes))
+    for name, form, before, after in (
+        (_("training time"), units.seconds, forecast.seconds, outcome.seconds),
+        (_("memory"), units.size, forecast.bytes, outcome.bytes),
+    ):
+        made.add_row(name, form(before) if before else units.UNKNOWN, form(after))
     show(made, "")
 
 

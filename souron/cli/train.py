@@ -32,6 +32,7 @@ SHIPPED = "efficientnet_lite"  # its weights come with souron
     "souron train resnet18 data=photos/ pretrained=true freeze=true\n"
     "souron train cnn data=digits rate=0.01     (any field of the system's Config)\n"
     "souron train cnn data=digits epochs=20 --forecast\n"
+    "souron train cnn data=digits budget=1min --no-forecast\n"
     "souron train --resume",
     group="train",
 )
@@ -45,7 +46,7 @@ def train(
     time: cli_options.Time = None,
     resume: cli_options.Resume = None,
     workers: cli_options.Workers = None,
-    forecast: cli_options.Forecast = False,
+    forecast: cli_options.ForecastOrNone = None,
     fields: cli_options.Fields = None,
     **options: Any,
 ) -> None:
@@ -71,7 +72,7 @@ def train(
     use_cores(workers)
     from souron.runs import train as run_train
 
-    events = run_train.training(system, data, **given)
+    events = run_train.training(system, data, forecast=forecast is not False, **given)
     if forecast:
         show_forecast(events)
         return

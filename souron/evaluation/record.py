@@ -21,6 +21,9 @@ class Cost:
     bytes: int  # peak resident memory of the process
 
 
+NO_FORECAST = Cost(0.0, 0)  # where it was skipped
+
+
 @dataclass(repr=False)
 class RunRecord:
     """One run from data to measures; ``folder`` holds all of it as files."""

@@ -34,6 +34,10 @@ WORDS = {
 }
 # prefix of a licence in lower case -> commercial use, summary
 LICENCES = {
+    "closed": (
+        "conditions",
+        N_("The weights are not published: it runs at its maker's alone, where everything that is typed is sent."),
+    ),
     "apache": ("yes", N_("Free to use, change and pass on, also for money; keep its notices.")),
     "mit": ("yes", N_("Free to use, change and pass on, also for money; keep its notices.")),
     "bsd": ("yes", N_("Free to use, change and pass on, also for money; keep its notices.")),

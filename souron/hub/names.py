@@ -161,6 +161,7 @@ def offered(tasks: Sequence[str], project: Path = Path("runs")) -> list[tuple[st
         models = packages.MODELS.items()
         found += [(name, registry.about(one)) for name, one in models if fetch.where(name)]
     ready = [one.name for one in registry.entries().values() if one.task in tasks]
+    ready += [name for name, system in zoo.variants().items() if registry.find(system)[0].task in tasks]
     return [*found, *((name, _("ready trained")) for name in ready if zoo.where(name))]
 
 
@@ -176,7 +177,7 @@ def by_name(name: str) -> Meaning | None:
     if name in packages.DIFFUSION:
         base = packages.LORAS.get(name, name)
         return DiffusionModel(name, _diffusion_file(base), _diffusion_file(name) if base != name else None)
-    if not registry.is_system(name):
+    if not registry.is_system(name) and name not in zoo.variants():
         return None
     if (folder := zoo.where(name)) is not None:
         return Ready(name, folder)

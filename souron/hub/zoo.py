@@ -1,12 +1,14 @@
 """Ready-trained systems in the package ``souron-zoo``, each as the folder of a small run.
 
-The folder has the name of the system's file. It contains a run without its split, which can be made
+The folder has the name of the system's file, or that and a word: ``gpt_aligned`` is a ``gpt`` that
+went on learning. It contains a run without its split, which can be made
 again, without its report, and without the parts of the network that prediction does not need.
 """
 
 import importlib.util
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,8 @@ def where(name: str) -> Path | None:
     ``efficientnet_lite`` gives no run of a smaller size if its published weights are on this
     computer.
     """
+    if name in variants():
+        return (root() or Path(PACKAGE)) / name
     try:
         entry, size = registry.find(name)
     except UserError:
@@ -47,6 +51,25 @@ def where(name: str) -> Path | None:
         return folder
     published = size in entry.weights and weights.find(entry.weights[size]) is not None
     return folder if name == entry.name and not published else None
+
+
+@cache
+def variants() -> dict[str, str]:
+    """Return the ready-trained systems that have a name of their own, each with its system.
+
+    >>> variants().get("gpt_aligned")  # doctest: +SKIP
+    'gpt'
+    """
+    base, known = root(), registry.entries()
+    folders = sorted(file.parent for file in base.glob("*_*/args.yaml")) if base is not None else []
+    named = [folder.name for folder in folders if folder.name not in known]
+    owners = {name: [each for each in known if name.startswith(f"{each}_")] for name in named}
+    return {name: max(systems, key=len) for name, systems in owners.items() if systems}
+
+
+def system_of(name: str) -> str:
+    """Return the system of a ready-trained one; another name as it is."""
+    return variants().get(name, name)
 
 
 def names() -> list[str]:

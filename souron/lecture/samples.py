@@ -127,14 +127,14 @@ def _photograph(package: str, place: str, file: Path) -> None:
 
 
 def _held_out(place: str, file: Path) -> None:
-    shutil.copyfile(_examples() / place, file)
+    shutil.copyfile(examples() / place, file)
 
 
 def _text(name: str, file: Path) -> None:
     shutil.copyfile(Path(__file__).with_suffix("") / name, file)
 
 
-def _examples() -> Path:
+def examples() -> Path:
     """Return the folder of held-out cases. Raises UserError where souron-zoo is not installed."""
     root = zoo.root()
     if root is None:
@@ -145,7 +145,7 @@ def _examples() -> Path:
 
 
 def _scenes() -> list[Image.Image]:
-    return [Image.open(file).convert("RGB") for file in sorted((_examples() / "drawn_scenes").glob("*.png"))]
+    return [Image.open(file).convert("RGB") for file in sorted((examples() / "drawn_scenes").glob("*.png"))]
 
 
 def conversations(file: Path) -> None:

@@ -152,13 +152,13 @@ def learnt_from(name: str) -> str:
     """Return the training data of a run or a system by its name; "" where it is unknown."""
     if names.is_run(name):
         return str(run_folder.read_args(Path(name)).get("data", ""))
-    if not registry.is_system(name):
-        return ""
-    entry, size = registry.find(name)
     folder = zoo.where(name)
     if folder is not None:
         data = zoo.receipt(folder).get("data")
         return str(data.get("name", "")) if isinstance(data, dict) else ""
+    if not registry.is_system(name):
+        return ""
+    entry, size = registry.find(name)
     return registry.published_from(name) if size in entry.weights else ""
 
 

@@ -50,9 +50,11 @@ def _line(line: Sequence[Layer], number: int, above: float) -> tuple[list[Markup
         reach = Markup('<rect class="reach" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{}"/>')
         groups.append(
             Markup(
-                '<g role="button" tabindex="0" aria-pressed="false" data-layer="{}" aria-label="{}">{}{}{}</g>'
+                '<g role="button" tabindex="0" aria-pressed="false" data-layer="{}" data-name="{}" aria-label="{}">'
+                "{}{}{}</g>"
             ).format(
                 number + len(groups),
+                layer.name,
                 spoken(layer),
                 reach.format(x - 4, above + 0.1 * UNIT, step, round(1.5 * UNIT)),
                 Markup("").join(_faces(layer, x, middle, width, height, depth)),

@@ -65,9 +65,9 @@ def _section(name: str, answer: Kind) -> str:
     """Return the section of the page that shows a system, by its answers."""
     if isinstance(answer, Score):
         return "composers"
-    if registry.talks(registry.find(name)[0].task):
+    if registry.talks(registry.find(zoo.system_of(name))[0].task):
         return "writers"
-    if isinstance(answer, Labels) and registry.takes(registry.find(name)[0].task) == "Picture":
+    if isinstance(answer, Labels) and registry.takes(registry.find(zoo.system_of(name))[0].task) == "Picture":
         return "classifiers"
     return "finders" if hasattr(answer, "drawn") else "others"
 
@@ -79,7 +79,7 @@ def _told(name: str) -> str:
 
 
 def year_of(name: str) -> int:
-    return registry.find(name)[0].year
+    return registry.find(zoo.system_of(name))[0].year
 
 
 def _named(record: ReadyRecord, name: str) -> tuple[str, int, str, list[tuple[str, bool]]]:

@@ -250,7 +250,7 @@ def _costs(record: RunRecord) -> list[dict[str, str]]:
     return [
         {
             "name": name,
-            "forecast": form(before),
+            "forecast": form(before) if before else units.UNKNOWN,
             "outcome": form(after),
             "difference": f"{100 * (after / before - 1):+.0f} %" if before > 0 else units.UNKNOWN,
         }

@@ -17,7 +17,7 @@ class Forecast:
     """The estimated cost of a run or a comparison."""
 
     asked: dict[str, Any]  # system or systems, data, budget
-    cost: Cost
+    cost: Cost  # or ``NO_FORECAST``
     cases: dict[str, int]  # of each part
     each: dict[str, float] = field(default_factory=dict)  # seconds of each compared system
     testing: float = 0.0  # seconds of tests and report, in addition to ``cost``

@@ -91,7 +91,7 @@ def ready(name: str) -> Path | None:
 def _as_packed(name: str, folder: Path) -> Path:
     refuse_changed(folder)
     held = registry.find(str(read_args(folder)["system"]))[0]
-    if not zoo.receipt(folder).get("files") or held.name != folder.name:
+    if not zoo.receipt(folder).get("files") or zoo.system_of(folder.name) != held.name:
         raise UserError(
             "ready trained",
             _("{folder} does not hold {name} as it was packed").format(folder=folder, name=name),

@@ -34,7 +34,8 @@ def showing(tasks: Collection[str] = (), project: str | Path = "runs", name: str
 
     begun = time.perf_counter()
     record = ReadyRecord(files.new_folder(Path(project), name))
-    names = [name for name in zoo.names() if not tasks or registry.find(name)[0].task in tasks]
+    every = [*zoo.names(), *zoo.variants()]
+    names = [name for name in every if not tasks or registry.find(zoo.system_of(name))[0].task in tasks]
     found = [(name, folder) for name in names if (folder := run_folder.ready(name))]
     for number, (name, folder) in enumerate(found):
         yield Event("test", number / len(found), text=name)

@@ -6,7 +6,7 @@
 import hashlib
 import shutil
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from souron.data.lazy_column import Sketch
 from souron.data.splits import Plan
 from souron.evaluation import familiarity, summary
 from souron.evaluation.answers import Trainings
-from souron.evaluation.record import Cost, RunRecord
+from souron.evaluation.record import NO_FORECAST, Cost, RunRecord
 from souron.kinds.finding import Finding
 from souron.runs import crossval, fingerprints, prepare
 from souron.runs import folder as run_folder
@@ -56,6 +56,7 @@ def training(
     *,
     config: dict[str, Any] | None = None,
     resume: str | Path | None = None,
+    forecast: bool = True,
     **options: Any,
 ) -> Iterator[Event]:
     """Train one system, evaluate it on held-out cases, and write the run's folder.
@@ -68,7 +69,8 @@ def training(
     augmentations (``"shift,mirror"``, ``"none"``); ``group`` identifies a patient's images (see
     ``patients``), which stay on one side of the split; ``allow_leak`` accepts parts that share
     some; ``window`` is the grey value window for DICOM. ``config`` changes fields of the system's
-    config; ``resume`` continues a run's folder with its own options.
+    config; ``resume`` continues a run's folder with its own options; without ``forecast`` it begins
+    at once, and says nothing of time and memory before.
 
     For classifiers ``folds`` and ``repeats`` cross-validate (the default for few cases, see
     ``splits.plan``; each training has the whole budget, and what would take too long is left out
@@ -95,7 +97,7 @@ def training(
     if about:
         yield Event("data", 1.0, text=str(args["data"]), note=about)
     ready = yield from _ready(task, args, everything)
-    ready, estimate = yield from _estimated(task, args, ready, folder is not None)
+    ready, estimate = yield from _estimated(task, args, ready, folder is not None, forecast)
     told = estimate.forecast
     values = asdict(told.cost)
     if told.decoding is not None:
@@ -200,13 +202,16 @@ class _Estimate(NamedTuple):
 
 
 def _estimated(
-    task: Task, args: dict[str, Any], ready: _Ready, interrupted: bool
+    task: Task, args: dict[str, Any], ready: _Ready, interrupted: bool, forecast: bool
 ) -> Generator[Event, None, tuple[_Ready, _Estimate]]:
     """Estimate the cost from a few steps; of a new run reduce what would take too long.
 
-    Then ``args`` are changed, and the components are created anew.
+    Then ``args`` are changed, and the components are created anew. Without ``forecast`` no step is tried.
     """
     hardware.forget_peak()
+    if not forecast:
+        made = _estimate(task, args, ready, Probe(0.0, 0.0, 0), args.get("reduced"))
+        return ready, made._replace(forecast=replace(made.forecast, cost=NO_FORECAST, testing=0.0))
     yield Event("forecast", text=_("a few steps, to estimate time and memory"))
     tried = probe(ready.fit)
     task.rehearse(ready.model, ready.fit.setup)

@@ -1,8 +1,9 @@
 """The studio: local web pages for everything on the command line, in both languages.
 
-One server holds two Gradio apps, one for each language, and some routes of its own for images and
-for the files of runs. ``security`` guards all of them. The server keeps no state that is not on
-disk, so that ending it loses nothing.
+Its first pages are plain HTML, and come at once. Behind them are two Gradio apps, one for each
+language, built when they are first asked for, and routes for images and for the files of runs.
+``security`` guards all of them. The server keeps no state that is not on disk, so that ending it
+loses nothing.
 """
 
 import asyncio
@@ -16,14 +17,16 @@ import secrets
 import threading
 import warnings
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from itertools import filterfalse
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from souron.lecture import course as courses
 from souron.serve import access
+from souron.studio import layout
 from souron.studio.jobs.job_queue import Jobs, only_server
 from souron.studio.lecture import lesson
 from souron.studio.security import access as security
@@ -40,15 +43,14 @@ MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "DejaVu Sans Mono", "mon
 
 
 def build(studio: Studio) -> Any:
-    """Build the Gradio app of one language, with a route for each page."""
+    """Build the Gradio app of one language, with a route for each page that is not plain HTML."""
     import gradio as gr
 
     with use_language(studio.language), unserved():
         with gr.Blocks(title="souron", analytics_enabled=False) as blocks:
             blocks.get_config_file = dict  # avoids describing all earlier pages anew each time
-            _fill(replace(studio, blocks=blocks), PAGES[0])
-        blocks.pages[0] = ("", "", False)  # the layout has its own navigation
-        for name in PAGES[1:]:
+        blocks.pages[0] = ("", "", False)  # never shown: the first page is plain HTML
+        for name in filterfalse(layout.plain, PAGES):
             with blocks.route(name, f"/{name}", show_in_navbar=False):
                 _fill(replace(studio, blocks=blocks), name)
     del blocks.get_config_file
@@ -85,11 +87,9 @@ def directly(blocks: Any) -> None:
 def _fill(studio: Studio, name: str) -> None:
     import gradio as gr
 
-    from souron.studio import layout
-
     gr.HTML(layout.head(studio, name), elem_id="head")
     with gr.Column(elem_id="page"):
-        importlib.import_module(f"souron.studio.pages.{name}").page(studio)
+        layout.module(name).page(studio)
     gr.HTML(layout.foot(studio), elem_id="foot")
 
 
@@ -124,46 +124,102 @@ def theme() -> Any:
     )
 
 
+BUILDING = threading.Lock()  # of Gradio's pages, which are built in a context of the whole process
+
+
+class Lazy:
+    """The Gradio pages of one language, built when the first of them is asked for, or before."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self.app: Any = None
+        self.begun: contextlib.AsyncExitStack | None = None  # its lifespan
+        self.beginning = asyncio.Lock()
+
+    def build(self) -> None:
+        """Build it, which takes seconds, unless that is done."""
+        with BUILDING:
+            if self.app is None:
+                self.app = mounted(self.studio)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.begun is None:
+            await self._begin()
+        await self.app(scope, receive, send)
+
+    async def _begin(self) -> None:
+        async with self.beginning:
+            if self.begun is not None:
+                return
+            await asyncio.to_thread(self.build)
+            begun = contextlib.AsyncExitStack()
+            await begun.enter_async_context(self.app.router.lifespan_context(self.app))
+            self.begun = begun
+
+    async def end(self) -> None:
+        if self.begun is not None:
+            await self.begun.aclose()
+
+
+def mounted(studio: Studio) -> Any:
+    """Return an application with the Gradio pages of one language."""
+    import gradio as gr
+    from fastapi import FastAPI
+
+    # Gradio warns about features that are switched off on purpose
+    warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
+    return gr.mount_gradio_app(
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        build(studio),
+        path=f"/{studio.language}",
+        root_path=f"/{studio.language}",
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        pwa=False,
+        theme=theme(),
+        head=f'<script src="/static/studio.js" data-language="{studio.language}"></script>'
+        '<link rel="stylesheet" href="/static/studio.css">',
+        max_file_size=security.MOST_UPLOADED,
+        show_error=True,
+    )
+
+
 def application(
     project: Path, roots: Sequence[Path] = (), *, port: int, token: str = "", lan: bool = False
-) -> tuple[Any, Jobs]:
-    """Return the whole guarded ASGI application and the queue of its jobs."""
+) -> tuple[Any, Jobs, dict[str, Lazy]]:
+    """Return the whole guarded ASGI application, the queue of its jobs, and the Gradio pages by language."""
     place = security.prepare(project / ".studio" / "temporary")  # before Gradio is imported
-    import gradio as gr
     from fastapi import FastAPI
 
     from souron.studio import files
     from souron.studio.lecture import lecture_routes, teach_routes, teaching
 
     jobs = Jobs(project)
-    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     places = Roots([Path.cwd(), project, *roots])
-    # Gradio warns about features that are switched off on purpose
-    warnings.filterwarnings("ignore", "SSR mode is not supported", UserWarning)
-    for language in messages.LANGUAGES:
-        studio = Studio(project, places, jobs, language)
-        outer = gr.mount_gradio_app(
-            outer,
-            build(studio),
-            path=f"/{language}",
-            root_path=f"/{language}",
-            footer_links=[],
-            run_history=False,
-            ssr_mode=False,
-            mcp_server=False,
-            enable_monitoring=False,
-            pwa=False,
-            theme=theme(),
-            head=f'<script src="/static/studio.js" data-language="{language}"></script>'
-            '<link rel="stylesheet" href="/static/studio.css">',
-            max_file_size=security.MOST_UPLOADED,
-            show_error=True,
-        )
+    studios = {language: Studio(project, places, jobs, language) for language in messages.LANGUAGES}
+    gradio = {language: Lazy(studio) for language, studio in studios.items()}
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        for pages in gradio.values():
+            await pages.end()
+
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     files.add(outer, project, jobs)
-    lecture_routes.add(outer, lambda language: Studio(project, places, jobs, language))
-    lessons = teaching.Teaching(project, jobs)
-    teach_routes.add(outer, lessons, lambda language: Studio(project, places, jobs, language))
-    return security.Guard(outer, port=port, token=token, lan=lan, place=place), jobs
+    files.add_plain(outer, studios)
+    lecture_routes.add(outer, lambda language: studios[language])
+    teach_routes.add(outer, teaching.Teaching(project, jobs), lambda language: studios[language])
+
+    async def others(scope: Any, receive: Any, send: Any) -> None:
+        """Pass what is left to the Gradio pages of its language, which know their own addresses."""
+        await gradio[scope["path"].split("/")[1]](scope, receive, send)
+
+    outer.mount("", others)
+    return security.Guard(outer, port=port, token=token, lan=lan, place=place), jobs, gradio
 
 
 def start(
@@ -208,7 +264,7 @@ def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share
     bound = listen(settings)
     port = bound.getsockname()[1]
     gc.disable()  # nothing created during startup becomes garbage
-    settings.app, jobs = application(project, roots, port=port, token=token, lan=share_lan)
+    settings.app, jobs, gradio = application(project, roots, port=port, token=token, lan=share_lan)
     gc.freeze()
     gc.enable()
     server = uvicorn.Server(settings)
@@ -218,7 +274,7 @@ def _start(project: Path, port: int, roots: Sequence[Path], browser: bool, share
         print(f"  http://{other}:{port}/?token={token}", flush=True)
     if browser:
         threading.Timer(0.5, functools.partial(webbrowser.open, address)).start()
-    ready = threading.Timer(WARM, warm, [jobs])
+    ready = threading.Timer(WARM, warm, [jobs, gradio[messages.language()]])
     ready.daemon = True
     ready.start()
     jobs.run()
@@ -279,10 +335,10 @@ def listen(settings: Any) -> Any:
         ) from error
 
 
-def warm(jobs: Jobs) -> None:
-    """Import in advance what jobs and the page Use need.
-
-    Imports for jobs run in a separate process, those for the page in this one.
+def warm(jobs: Jobs, pages: Lazy) -> None:
+    """Prepare what the next pages need: the jobs' imports in a process of their own, the Gradio pages of the
+    terminal's language, and the imports of predictions here.
     """
     jobs.worker.start()
     importlib.import_module("souron.studio.forms.predict_form")
+    pages.build()

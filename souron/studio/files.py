@@ -7,20 +7,21 @@ import mimetypes
 import re
 import tempfile
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from zipfile import ZIP_STORED, ZipFile
 
 from fastapi import Body, FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.background import BackgroundTask
 
 from souron import registry
 from souron.studio import interactive, layout, volume_pages
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.security.paths import Roots
-from souron.studio.shared import Studio
+from souron.studio.shared import PAGES, Studio, trouble
 from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, use_language
 
@@ -32,6 +33,13 @@ SANDBOX = {
     " style-src 'unsafe-inline'; font-src data:; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
 }
+PLAIN = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'"
+    " 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:;"
+    " worker-src 'self' blob:; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Permissions-Policy": "camera=(self), clipboard-write=(self)",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 AROUND = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -42,13 +50,31 @@ drawing = threading.Lock()  # matplotlib and torch's hooks are not thread-safe
 
 
 def add(app: FastAPI, project: Path, jobs: Jobs) -> None:
-    """Add these routes to the application, before the catch-all routes."""
-    known = len(app.router.routes)
+    """Add these routes to the application."""
     add_static(app)
     add_jobs(app, jobs)
     add_runs(app, project, jobs)
-    added = app.router.routes[known:]
-    app.router.routes[:] = [*added, *app.router.routes[:known]]
+
+
+def add_plain(app: FastAPI, studios: Mapping[str, Studio]) -> None:
+    """Add the pages that are plain HTML. ``studios``: language -> the studio in it."""
+
+    def route(studio: Studio, name: str) -> None:
+        def page(request: Request) -> Response:
+            query = dict(request.query_params)
+            with use_language(studio.language):
+                try:
+                    body, status = layout.module(name).body(studio, query), 200
+                except UserError as error:
+                    body, status = trouble(error.code, error.found, error.expected, error.fix), 404
+                text = layout.whole(studio, layout.title(name), body, name)
+            return HTMLResponse(text, status, PLAIN)
+
+        app.get(f"/{studio.language}/{'' if name == PAGES[0] else name}")(page)
+
+    for studio in studios.values():
+        for name in filter(layout.plain, PAGES):
+            route(studio, name)
 
 
 def add_static(app: FastAPI) -> None:

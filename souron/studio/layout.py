@@ -2,30 +2,72 @@
 
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 from urllib.parse import quote
 
 from markupsafe import Markup
 
 import souron
 from souron.studio.shared import PAGES, Studio
-from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, _
+from souron.utils.messages import LANGUAGE_NAMES, LANGUAGES, N_, _
+
+SHORT_NAMES = {"en": "EN", "ja": "日本語"}  # of the languages, in the header
+
+
+@dataclass(frozen=True)
+class Place:
+    """One of the five places of the studio, with its pages in their order."""
+
+    name: str
+    title: str  # English, the key of its translation
+    pages: tuple[str, ...]
+
+
+PLACES = (("learn", N_("Learn")), ("teach", N_("Teach")), ("data", N_("My data")), ("use", N_("Use")),
+          ("results", N_("Results")))  # fmt: skip
+TOOL = "tool"  # the place of pages that the page of all studies links to
+
+
+def module(name: str) -> ModuleType:
+    return importlib.import_module(f"souron.studio.pages.{name}")
+
+
+def plain(name: str) -> bool:
+    """Return whether a page is plain HTML, ``body(studio, query)``, and not built by Gradio, ``page(studio)``."""
+    return hasattr(module(name), "body")
+
+
+@cache
+def places() -> tuple[Place, ...]:
+    """Return the five places; a page says in ``PLACE`` where it belongs, by default to Use."""
+    of = {name: getattr(module(name), "PLACE", "use") for name in PAGES}
+    return tuple(Place(name, title, tuple(page for page in PAGES if of[page] == name)) for name, title in PLACES)
+
+
+def place_of(page: str) -> Place | None:
+    """Return the place of a page; of a tool's that of all tools; None for the machine's."""
+    page = "study" if getattr(module(page), "PLACE", "") == TOOL else page
+    return next((place for place in places() if page in place.pages), None)
 
 
 def head(studio: Studio, here: str, elsewhere: Callable[[str], str] | None = None) -> Markup:
-    """Return the header of a page.
+    """Return the header of a page: the five places, and the pages of its own one.
 
     ``elsewhere``: a language -> the address of the same page, for pages that are not in PAGES.
     """
     address = elsewhere or (lambda language: f"/{language}/{'' if here == PAGES[0] else here}")
+    own = place_of(here)
     links = Markup("").join(
         Markup('<li><a href="{}"{}>{}</a></li>').format(
-            studio.url(name), Markup(' aria-current="page"') if name == here else "", title(name)
+            studio.url(place.pages[0]), Markup(' aria-current="true"') if place is own else "", _(place.title)
         )
-        for name in PAGES
+        for place in places()
     )
     others = Markup("").join(
-        Markup('<a href="{1}" lang="{0}" hreflang="{0}" data-language="{0}">{2}</a>').format(
-            language, address(language), LANGUAGE_NAMES[language]
+        Markup('<a href="{1}" lang="{0}" hreflang="{0}" data-language="{0}" title="{2}">{3}</a>').format(
+            language, address(language), LANGUAGE_NAMES[language], SHORT_NAMES[language]
         )
         for language in LANGUAGES
         if language != studio.language
@@ -34,7 +76,8 @@ def head(studio: Studio, here: str, elsewhere: Callable[[str], str] | None = Non
         '<a class="skip" href="#page">{skip}</a><header><a class="name" href="{home}">souron '
         '<span lang="ja">総論</span></a><nav aria-label="{pages}"><ul>{links}</ul></nav>'
         '<div class="side">{others}<button type="button" data-dark aria-label="{dark}" '
-        'title="{dark}">◐</button></div></header>'
+        'title="{dark}">◐</button><a class="gear" href="{machine}" aria-label="{computer}" title="{computer}"{at}>⚙</a>'
+        "</div></header>{within}"
     ).format(
         skip=_("to the content"),
         home=studio.url(PAGES[0]),
@@ -42,6 +85,42 @@ def head(studio: Studio, here: str, elsewhere: Callable[[str], str] | None = Non
         links=links,
         others=others,
         dark=_("light or dark"),
+        machine=studio.url("machine"),
+        computer=title("machine"),
+        at=Markup(' aria-current="page"') if here == "machine" else "",
+        within=_within(studio, own, here),
+    )
+
+
+def _within(studio: Studio, own: Place | None, here: str) -> Markup:
+    """Return the links to the pages of a place, if there are several."""
+    if own is None or len(own.pages) < 2:
+        return Markup()
+    links = Markup("").join(
+        Markup('<li><a href="{}"{}>{}</a></li>').format(
+            studio.url(name), Markup(' aria-current="page"') if name == here else "", title(name)
+        )
+        for name in own.pages
+    )
+    return Markup('<nav class="within" aria-label="{}"><ul>{}</ul></nav>').format(_("further pages"), links)
+
+
+def whole(
+    studio: Studio, name: str, body: Markup, here: str, elsewhere: Callable[[str], str] | None = None, kind: str = ""
+) -> str:
+    """Return a complete page of plain HTML, called ``name``; ``kind`` is the class of its content."""
+    return Markup(
+        '<!DOCTYPE html><html lang="{language}"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<title>{name} – souron</title>"
+        '<script src="/static/studio.js" data-language="{language}"></script>'
+        '<script src="/static/lecture.js" defer></script>'
+        '<link rel="stylesheet" href="/static/studio.css">'
+        '<link rel="stylesheet" href="/static/lecture.css"></head><body class="alone">'
+        '<div id="head">{head}</div><main id="page" class="{kind}">{body}</main>'
+        '<div id="foot">{foot}</div></body></html>'
+    ).format(
+        language=studio.language, name=name, head=head(studio, here, elsewhere), kind=kind, body=body, foot=foot(studio)
     )
 
 
@@ -49,7 +128,7 @@ def title(name: str) -> str:
     """Return the title of a page; of a study its name."""
     if name not in PAGES:
         return name
-    return _(importlib.import_module(f"souron.studio.pages.{name}").TITLE)
+    return _(module(name).TITLE)
 
 
 def foot(studio: Studio) -> Markup:

@@ -20,6 +20,7 @@ from souron.utils.messages import UserError, _, language, use_language
 ORDER = (
     "lecture",
     "interactives",
+    "courses",
     "teach",
     "data",
     "train",

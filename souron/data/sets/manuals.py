@@ -13,7 +13,7 @@ languages; from these pieces, paragraphs that begin or end like a training parag
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -68,10 +68,15 @@ CHAPTER = re.compile(r"(?is)<title[^>]*>[^<\d]*(\d+)\s*[.章]\s*(\d*)")
 
 
 def load(side: int | None = None) -> Dataset:
-    folder = found("manuals")
+    every = pages(found("manuals"))
+    return pieces("manuals", every, grouped=_("the manuals' chapters and folders"), source=source, licence=licence)
+
+
+def pieces(name: str, every: Iterable[Page], **about: str) -> Dataset:
+    """Cut pages into pieces of texts, with test and validation pieces of other chapters."""
     chapters: Chapters = defaultdict(list)
     known: set[str] = set()
-    for chapter, spoken, told in pages(folder):
+    for chapter, spoken, told in every:
         fresh = [text for text in told if _new(text, spoken, known)]
         if len(fresh) > 1:  # more than its heading
             chapters[chapter, spoken].append(fresh)
@@ -85,21 +90,19 @@ def load(side: int | None = None) -> Dataset:
         for number, text in enumerate(texts, 1)
     ]
     return Dataset(
-        name="manuals",
+        name=name,
         input=ListColumn([text for *_key, text in rows]),
         target=None,
         classes=(),
         file=[f"{spoken}/{chapter}#{number}" for chapter, spoken, number, _text in rows],
         group=[chapter for chapter, *_rest in rows],
-        grouped=_("the manuals' chapters and folders"),
         part=[part.get(chapter, "train") for chapter, *_rest in rows],
         augment=(),
-        source=source,
-        licence=licence,
         columns={
             "language": [spoken for _chapter, spoken, *_rest in rows],
             "manual": [chapter.partition("/")[0] for chapter, *_rest in rows],
         },
+        **about,
     )
 
 
@@ -119,9 +122,14 @@ def pages(folder: Path) -> Iterator[Page]:
         for file in sorted((folder / needs[3] / inside).glob("*.html")):
             if file.name not in ("index.html", "search.html", "genindex.html"):
                 yield f"developers/{file.stem}", spoken, _read(file, 'role="main"')
-    for spoken, place in (("en", needs[4]), ("ja", needs[5])):
-        for file in sorted((folder / place).rglob("*.html")):
-            inside = file.parent.relative_to(folder / place).as_posix()
+    yield from help_pages({"en": folder / needs[4], "ja": folder / needs[5]})
+
+
+def help_pages(folders: dict[str, Path]) -> Iterator[Page]:
+    """Yield every page of LibreOffice's help by folder. ``folders``: language -> its pages."""
+    for spoken, base in folders.items():
+        for file in sorted(base.rglob("*.html")):
+            inside = file.parent.relative_to(base).as_posix()
             yield f"help/{inside}", spoken, _read(file, 'id="DisplayArea"')
 
 

@@ -51,7 +51,7 @@ def names_a_model(word: str) -> bool:
         return Path(word).is_file()
     meaning = names.known(word)
     if isinstance(meaning, names.Ready | names.System):
-        return registry.find(word)[0].task in TASKS
+        return registry.find(zoo.system_of(word))[0].task in TASKS
     return meaning is not None
 
 

@@ -64,8 +64,9 @@ def find(project: Path, name: str) -> Source:
     """Resolve a name to its source. Raises UserError."""
     meaning = names.resolve(name)
     if isinstance(meaning, names.System | names.Ready):
-        entry, size = registry.find(name)
-        system = registry.load_system(name)[0]
+        known = zoo.system_of(name)
+        entry, size = registry.find(known)
+        system = registry.load_system(known)[0]
         if isinstance(meaning, names.Ready):
             args = run_folder.read_args(meaning.folder)
             return Source(name, system, entry, meaning.folder, args)

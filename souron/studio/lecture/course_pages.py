@@ -50,8 +50,8 @@ def overview(studio: Studio, name: str) -> str:
         '<a href="{edit}">{change}</a><a href="{file}" download>{save}</a></p>'
     ).format(
         where=_("where this page is"),
-        home=studio.url("lecture"),
-        lecture=_("Lecture"),
+        home=studio.url("courses"),
+        lecture=_("Courses"),
         title=course.title,
         items=items,
         first=address(studio.language, "course", name, 1),
@@ -61,7 +61,7 @@ def overview(studio: Studio, name: str) -> str:
         file=address(studio.language, "course", f"{name}.toml"),
         save=_("Save it as a file"),
     )
-    return lesson.whole(studio, course.title, body, "course", name)
+    return lesson.whole(studio, course.title, body, "course", name, here="courses")
 
 
 def step(studio: Studio, name: str, number: int) -> str:
@@ -97,11 +97,6 @@ def saved(studio: Studio, asked: Any) -> dict[str, Any]:
 def maker(studio: Studio, name: str = "") -> str:
     """Return the page that creates a course, or edits the one of that name."""
     course = find(studio, name) if name else None
-    there = courses.saved(folder(studio))
-    known = Markup("").join(
-        Markup('<li><a href="{}">{}</a></li>').format(address(studio.language, "course", each), other.title)
-        for each, other in there.items()
-    )
     chapters = Markup("").join(
         Markup('<details><summary>{}</summary><ul class="choose">{}</ul></details>').format(
             _(chapter.title),
@@ -129,7 +124,7 @@ def maker(studio: Studio, name: str = "") -> str:
     }
     body = Markup(
         '<nav class="way" aria-label="{where}"><a href="{home}">{lecture}</a></nav>'
-        "<h1>{title}</h1><p>{about}</p>{known}"
+        "<h1>{title}</h1><p>{about}</p>"
         '<div class="making" data-course="{course}" data-words="{words}" data-name="{name}" '
         'data-to="{to}"><label>{called}<input name="title" maxlength="{longest}" required></label>'
         '<div class="sides"><section aria-labelledby="there"><h2 id="there">{choose}</h2>'
@@ -142,16 +137,13 @@ def maker(studio: Studio, name: str = "") -> str:
         'data-to="{to}"></label></p>'
     ).format(
         where=_("where this page is"),
-        home=studio.url("lecture"),
-        lecture=_("Lecture"),
+        home=studio.url("courses"),
+        lecture=_("Courses"),
         title=_("Change a course") if course else _("Make a course"),
         about=_(
             "Choose rows of the lecture, put them in order, and add texts of your own. Texts "
             "are Markdown: **bold**, *emphasis*, lists, links."
         ),
-        known=Markup("<h2>{}</h2><ul>{}</ul>").format(_("Courses that are here"), known)
-        if known and not course
-        else "",
         course=json.dumps(course.as_json() if course else None, ensure_ascii=False),
         words=json.dumps(said, ensure_ascii=False),
         name=name,
@@ -168,7 +160,7 @@ def maker(studio: Studio, name: str = "") -> str:
         file=_("a course's file"),
     )
     where = ("course", name, "edit") if course else ("course",)
-    return lesson.whole(studio, _("Make a course"), body, *where)
+    return lesson.whole(studio, _("Make a course"), body, *where, here="courses")
 
 
 def start(studio: Studio) -> str:

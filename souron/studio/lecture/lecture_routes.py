@@ -5,6 +5,7 @@ All are below ``/lecture/en/`` and ``/lecture/ja/``. Pages send JSON, whose size
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -14,25 +15,14 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Res
 from souron import registry
 from souron.lecture import rows
 from souron.report import layers
+from souron.studio.files import PLAIN
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job
-from souron.studio.lecture import course_pages, lesson
+from souron.studio.lecture import at_work, course_pages, lesson
 from souron.studio.pages import train
 from souron.studio.shared import Studio, trouble
 from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
-
-POLICY = (
-    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
-    "worker-src 'self' blob:; frame-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "Permissions-Policy": "clipboard-write=(self)",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 
 def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
@@ -43,11 +33,11 @@ def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
         studio = studio_of(language)
         with use_language(language):
             try:
-                return HTMLResponse(build(studio), headers=HEADERS)
+                return HTMLResponse(build(studio), headers=PLAIN)
             except UserError as error:
                 said = trouble(error.code, error.found, error.expected, error.fix)
                 text = lesson.whole(studio, _("Lecture"), said)
-                return HTMLResponse(text, 404, HEADERS)
+                return HTMLResponse(text, 404, PLAIN)
 
     def answer(language: str, build: Callable[[Studio], dict[str, Any]]) -> Response:
         """Respond with JSON; an error becomes its ``detail``, which the page shows."""
@@ -110,6 +100,10 @@ def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
     def image(language: str, id: str) -> Response:
         return answer(language, lambda _studio: {"html": lesson.diagram(found(rows.find(id)))})
 
+    @app.post("/lecture/{language}/{id}/work")
+    def work(language: str, id: str, asked: Annotated[Any, Body()]) -> Response:
+        return answer(language, lambda studio: at_work.answer(studio, rows.find(id), asked))
+
     @app.post("/lecture/{language}/{id}/train")
     def train_row(language: str, id: str) -> Response:
         return answer(language, lambda studio: {"job": begun(studio, training(id)).id})
@@ -159,10 +153,19 @@ def seen(studio: Studio, job: Job) -> dict[str, Any]:
     """Return the progress of a training as HTML, and whether it is over."""
     state = job.state
     over = state not in ALIVE
-    came = train.outcome(studio, job) if state == "done" else job_view.failure(job, state)
+    came = train.outcome(studio, job) + sides(job) if state == "done" else job_view.failure(job, state)
     return {
         "over": over,
         "progress": job_view.progress(job, state),
         "seen": job_view.seen(job),
         "outcome": came if over else "",
     }
+
+
+def sides(job: Job) -> str:
+    """Return one test case's answer before and after a training; "" where none can be shown."""
+    run = (job.result or {}).get("run", "")
+    try:
+        return at_work.compared(Path(run)) if run else ""
+    except UserError:
+        return ""

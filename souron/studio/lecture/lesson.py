@@ -21,6 +21,7 @@ from souron.report import layer_buttons, layers
 from souron.report.layer_kinds import COLOURS, meaning
 from souron.studio import interactive, layout
 from souron.studio.forms import command_form
+from souron.studio.lecture import at_work
 from souron.studio.pages import lecture, train
 from souron.studio.shared import PAGES, Studio, same_thing, words
 from souron.utils import units
@@ -35,25 +36,9 @@ def address(language: str, *path: str | int) -> str:
     return "/lecture/" + "/".join(quote(str(part), safe="") for part in (language, *path))
 
 
-def whole(studio: Studio, title: str, body: Markup, *path: str | int) -> str:
+def whole(studio: Studio, title: str, body: Markup, *path: str | int, here: str = "lecture") -> str:
     """Return a complete HTML page; ``path`` is its address below the language."""
-    return Markup(
-        '<!DOCTYPE html><html lang="{language}"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<title>{title} – souron</title>"
-        '<script src="/static/studio.js" data-language="{language}"></script>'
-        '<script src="/static/lecture.js" defer></script>'
-        '<link rel="stylesheet" href="/static/studio.css">'
-        '<link rel="stylesheet" href="/static/lecture.css"></head><body class="alone">'
-        '<div id="head">{head}</div><main id="page" class="lesson">{body}</main>'
-        '<div id="foot">{foot}</div></body></html>'
-    ).format(
-        language=studio.language,
-        title=title,
-        head=layout.head(studio, PAGES[0], lambda language: address(language, *path)),
-        body=body,
-        foot=layout.foot(studio),
-    )
+    return layout.whole(studio, title, body, here, lambda language: address(language, *path), "lesson")
 
 
 def page(studio: Studio, row: Row) -> str:
@@ -163,11 +148,13 @@ def own_text(text: str, name: str) -> Markup:
 
 def content(studio: Studio, row: Row) -> list[Markup]:
     """Return the parts of a row after its opening."""
-    parts = []
+    working = section("work", _("At work"), at_work.panel(studio, row))
+    experiments = interactives(row)
+    parts = [working] if at_work.stage(row).here else [*experiments, working]
     if row.systems:
         parts.append(section("picture", _("Its layers"), diagram_place(studio, row)))
     parts.append(section("mechanism", _("How it works"), listed(row.text.mechanism)))
-    parts += interactives(row)
+    parts += experiments if at_work.stage(row).here else []
     if row.systems:
         parts.append(section("try", _("Try it"), trying(studio, row)))
     if row.systems and row.data:

@@ -13,8 +13,7 @@ from souron.utils.messages import LANGUAGES, UserError, use_language
 
 
 def add(app: FastAPI, teaching: Teaching, studio: Callable[[str], Studio]) -> None:
-    """Add these routes to the application, before the catch-all routes."""
-    known = len(app.router.routes)
+    """Add these routes to the application."""
 
     def said(language: str, do: Callable[[], Any]) -> JSONResponse:
         with use_language(language if language in LANGUAGES else LANGUAGES[0]):
@@ -73,6 +72,3 @@ def add(app: FastAPI, teaching: Teaching, studio: Callable[[str], Studio]) -> No
     @app.post("/teach/{language}/{id}/end")
     def end(language: str, id: str) -> JSONResponse:
         return said(language, lambda: done(teaching.end, id))
-
-    added = app.router.routes[known:]
-    app.router.routes[:] = [*added, *app.router.routes[:known]]

@@ -1,3 +1,7 @@
-"""Pages of the studio, one file each, found by its name: a ``TITLE``, and ``page(studio)``, which
-builds it. ``shared.ORDER`` has the order of the navigation; pages that it does not name follow.
+"""Pages of the studio, one file each, found by its name.
+
+Such a file has a ``TITLE``, and either ``body(studio, query)``, which returns plain HTML, or
+``page(studio)``, which builds the page of Gradio components. ``PLACE`` names the place of the
+navigation that it belongs to (``layout.PLACES``). ``shared.ORDER`` has their order; pages that it
+does not name follow.
 """

@@ -16,6 +16,7 @@ from souron.utils.messages import N_, UserError, _
 from souron.utils.terminal import printable
 
 TITLE = N_("Arena")
+PLACE = "tool"
 MOST = 2  # arenas whose models stay in memory
 BUTTONS = (
     ("first", N_("1 is better")),

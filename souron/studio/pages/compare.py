@@ -18,6 +18,7 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Compare")
+PLACE = "data"
 DEFAULT: dict[str, Any] = {"systems": ["mlp", "cnn"], "data": "digits", "budget": "10s", "seeds": 3}
 BUDGETS = ("5s", "10s", "30s", "1min", "5min", "20min", "1ep", "5ep")
 # options with widgets of their own

@@ -28,6 +28,7 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Data")
+PLACE = "data"
 DEFAULT = "digits"
 PYTHON = {"imgsz": "side"}
 READING = ("imgsz", *command_form.READING)

@@ -16,6 +16,7 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Exam")
+PLACE = "tool"
 TAKES = "Question"  # the input kind of the systems that are examined
 MODEL = "nearest"
 PAPER = "terms"

@@ -1,5 +1,7 @@
 """Interactive experiments: predict the outcome, then see it."""
 
+from collections.abc import Mapping
+
 from markupsafe import Markup
 
 from souron.studio import interactive
@@ -7,13 +9,11 @@ from souron.studio.shared import Studio
 from souron.utils.messages import N_, _
 
 TITLE = N_("Interactives")
+PLACE = "learn"
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    shown = gr.HTML(overview(studio))
-    studio.opened(lambda query: asked(studio, query.get("name", "")), [shown])
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    return asked(studio, query.get("name", ""))
 
 
 def asked(studio: Studio, name: str) -> Markup:

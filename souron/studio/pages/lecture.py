@@ -1,6 +1,6 @@
-"""The lecture: its chapters and rows in order, then every system as a card to try and train."""
+"""Learn: the question of a first visit, then the lecture's rows and all systems, searched by a word."""
 
-from itertools import groupby
+from collections.abc import Mapping
 
 from markupsafe import Markup
 
@@ -11,72 +11,108 @@ from souron.studio.shared import Studio
 from souron.utils.messages import N_, _
 
 TITLE = N_("Lecture")
+PLACE = "learn"
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    gr.HTML(
-        Markup("<h1>{}</h1><p>{}</p>").format(
-            _("Every system of the lecture, on this computer"),
-            _(
-                "Read how each works, press its layers, train it for ten seconds, compare several "
-                "fairly. Nothing leaves this computer."
-            ),
-        )
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    return Markup(
+        '<h1>{title}</h1><p>{about}</p>{first}<section class="search"><label>{search}'
+        '<input type="search" data-search="#found" autocomplete="off" placeholder="{example}"></label>'
+        '<p class="faint" role="status" data-none="{none}"></p><div id="found">{rows}{systems}</div></section>'
+    ).format(
+        title=_("Every system of the lecture, on this computer"),
+        about=_(
+            "Each row opens at work: its network answers, its layers light up, and it is trained in ten seconds. "
+            "Nothing leaves this computer."
+        ),
+        first=first_visit(studio),
+        search=_("Search rows and systems"),
+        example=_("cat, U-Net, translation, 2015 …"),
+        none=_("Nothing is called that. Try another word, or a year."),
+        rows=contents(studio),
+        systems=systems(studio),
     )
-    gr.HTML(contents(studio))
-    shown = gr.HTML(cards(studio))
-    studio.opened(lambda _query: cards(studio), [shown])  # weights may have been fetched meanwhile
+
+
+def first_visit(studio: Studio) -> Markup:
+    """Return the question what somebody came for, with the first page of each way."""
+    ways = (
+        (
+            _("I want to learn"),
+            _("Three steps in five minutes: try, train, compare."),
+            f"/lecture/{studio.language}/start",
+        ),
+        (_("I want to teach"), _("Courses, presentation mode, and training with the class."), studio.url("courses")),
+        (
+            _("I want to try my data"),
+            _("A folder of images or a table: check it, train on it, get a verdict."),
+            studio.url("data"),
+        ),
+    )
+    links = Markup("").join(
+        Markup('<li><a href="{2}"><strong>{0}</strong><span>{1}</span></a></li>').format(*way) for way in ways
+    )
+    return Markup('<nav class="ways" aria-label="{}"><ul>{}</ul></nav>').format(_("Where to begin"), links)
 
 
 def contents(studio: Studio) -> Markup:
-    """Return the first steps, and the rows of each chapter in the lecture's order."""
+    """Return the rows of each chapter in the lecture's order."""
     home = f"/lecture/{studio.language}"
-    chapters = Markup("").join(
-        Markup(
-            '<section class="chapter" id="{0}" aria-labelledby="chapter-{0}">'
-            '<h2 id="chapter-{0}">{1}</h2><ol class="rows">{2}</ol></section>'
-        ).format(
-            chapter.name,
-            _(chapter.title),
-            Markup("").join(
-                Markup('<li><a href="{}/{}"><span>{}</span> {}</a></li>').format(home, row.id, row.id, row.text.title)
-                for row in chapter.rows
-            ),
-        )
-        for chapter in rows.chapters()
-    )
-    return Markup(
-        '<p class="actions"><a class="first" href="{0}/start">{1}</a><a href="{0}/course">{2}</a>'
-        '</p><div class="chapters">{3}</div><h2>{4}</h2>'
-    ).format(
-        home, _("Start here: three steps in five minutes"), _("Make a course of your own"), chapters, _("All systems")
-    )
-
-
-def cards(studio: Studio) -> Markup:
-    """Return a section of cards for each task, ordered by year."""
-    sections = []
-    for task, entries in groupby(registry.entries().values(), lambda entry: entry.task):
-        shown = Markup("").join(card(studio, entry) for entry in entries)
-        sections.append(
-            Markup('<section aria-labelledby="{0}"><h3 id="{0}">{1}</h3><ul class="cards">{2}</ul></section>').format(
-                f"task-{task}", registry.task_name(task), shown
+    return Markup('<div class="chapters">{}</div>').format(
+        Markup("").join(
+            Markup(
+                '<section class="chapter" id="{0}" aria-labelledby="chapter-{0}">'
+                '<h2 id="chapter-{0}">{1}</h2><ol class="rows">{2}</ol></section>'
+            ).format(
+                chapter.name,
+                _(chapter.title),
+                Markup("").join(
+                    Markup('<li data-words="{}"><a href="{}/{}"><span>{}</span> {}</a></li>').format(
+                        words(row), home, row.id, row.id, row.text.title
+                    )
+                    for row in chapter.rows
+                ),
             )
+            for chapter in rows.chapters()
         )
-    return Markup("").join(sections)
-
-
-def card(studio: Studio, entry: registry.Entry) -> Markup:
-    """Return the card of a system, with a link to its row of the lecture."""
-    row = rows.of_system(entry.name)
-    told = (_("How it works"), f"/lecture/{studio.language}/{row.id}", "") if row else None
-    links = Markup("").join(
-        Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(kind, address, entry.name, text, text)
-        for text, address, kind in [*actions(studio, entry), *([told] if told else [])]
     )
-    return Markup('<li class="card">{}<p class="actions">{}</p></li>').format(about(entry), links)
+
+
+def words(row: rows.Row) -> str:
+    """Return what a row is found by: its texts' titles and descriptions in both languages, systems, year."""
+    return " ".join([row.id, str(row.year), *row.systems, row.en.title, row.en.what, row.ja.title, row.ja.what]).lower()
+
+
+def systems(studio: Studio) -> Markup:
+    """Return every system by name, with what can be done with it."""
+    items = Markup("").join(system(studio, entry) for entry in registry.entries().values())
+    return Markup('<details class="every"><summary>{} ({})</summary><ul class="systems">{}</ul></details>').format(
+        _("All systems"), len(registry.entries()), items
+    )
+
+
+def system(studio: Studio, entry: registry.Entry) -> Markup:
+    task, idea = registry.task_name(entry.task), registry.about(entry)
+    return Markup(
+        '<li data-words="{}"><p><strong>{}</strong> <small>{} · {}</small> {}</p><p class="actions">{}</p></li>'
+    ).format(
+        f"{entry.name} {entry.year} {entry.paper} {idea} {task}".lower(),
+        entry.name,
+        entry.year or "",
+        task,
+        idea,
+        links(studio, entry),
+    )
+
+
+def links(studio: Studio, entry: registry.Entry) -> Markup:
+    """Return what can be done with a system, and its row of the lecture."""
+    row = rows.of_system(entry.name)
+    told = [(_("How it works"), f"/lecture/{studio.language}/{row.id}", "")] if row else []
+    return Markup("").join(
+        Markup('<a class="{}" href="{}" aria-label="{}: {}">{}</a>').format(kind, address, entry.name, text, text)
+        for text, address, kind in [*actions(studio, entry), *told]
+    )
 
 
 def about(entry: registry.Entry, heading: str = "h4") -> Markup:

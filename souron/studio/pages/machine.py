@@ -14,6 +14,7 @@ from souron.utils import units
 from souron.utils.messages import N_, _
 
 TITLE = N_("Machine")
+PLACE = ""  # the gear in the header
 
 
 def page(studio: Studio) -> None:

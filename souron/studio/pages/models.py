@@ -10,6 +10,7 @@ from souron.studio.shared import QUIET, Studio, fetching, missing, remarks, same
 from souron.utils.messages import N_, _
 
 TITLE = N_("Models")
+PLACE = "tool"
 SMALL = "gpt"  # a ready-trained model
 
 

@@ -18,6 +18,7 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Read")
+PLACE = "tool"
 PASSAGES = 5
 NOBODY = ""
 

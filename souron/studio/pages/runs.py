@@ -19,6 +19,7 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Runs")
+PLACE = "results"
 OFTEN, SELDOM = 5.0, 20.0  # polling intervals, seconds: while a job is running; otherwise
 PAGES = {"train": "train", "compare": "compare", "tour": "compare", "data": "data"}  # of jobs
 

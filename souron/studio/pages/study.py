@@ -19,7 +19,7 @@ from souron.studio.jobs.job_queue import Job
 from souron.studio.jobs.job_view import Watch
 from souron.studio.runs import run_view
 from souron.studio.security import upload_names
-from souron.studio.shared import QUIET, Studio, command, framed, same_thing, words
+from souron.studio.shared import PAGES, QUIET, Studio, command, framed, same_thing, words
 from souron.utils.files import there
 from souron.utils.messages import N_, UserError, _, language
 
@@ -36,6 +36,7 @@ def page(studio: Studio) -> None:
             _("Measure, examine and audit"),
             _("Each tool takes what its command takes, and writes a report in both languages."),
         )
+        + by_hand(studio)
     )
     entries = registry.studies()
     first = next(iter(entries))
@@ -69,6 +70,15 @@ def page(studio: Studio) -> None:
     chosen.change(studio.says(shown), chosen, columns, **QUIET)
     widgets = [widget for form in all_forms.values() for widget in form.widgets]
     watch.follow(studio.opened(opened, [chosen, *columns, *widgets, watch.job]))
+
+
+def by_hand(studio: Studio) -> Markup:
+    """Return links to the pages of single tools."""
+    names_ = [name for name in PAGES if getattr(layout.module(name), "PLACE", "") == layout.TOOL]
+    links = Markup("").join(
+        Markup('<a href="{}">{}</a>').format(studio.url(name), layout.title(name)) for name in names_
+    )
+    return Markup('<p class="actions">{}</p>').format(links)
 
 
 def newest(studio: Studio, tool: str) -> str:

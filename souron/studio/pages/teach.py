@@ -5,6 +5,7 @@ browser before they are sent to the studio on this computer.
 """
 
 import json
+from collections.abc import Mapping
 
 from markupsafe import Markup
 
@@ -13,31 +14,28 @@ from souron.studio.shared import Studio
 from souron.utils.messages import N_, _
 
 TITLE = N_("Teach it yourself")
+PLACE = "teach"
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
-
-    gr.HTML(
-        Markup(
-            '<link rel="stylesheet" href="/static/teach.css"><h1>{title}</h1><p>{about}</p>'
-            '<div id="teach" data-module="/static/teach.js" data-language="{language}" '
-            'data-words="{words}" data-most="{most}" data-longest="{longest}" '
-            'data-pictures="{pictures}">{parts}</div>'
-        ).format(
-            title=_("Teach it yourself"),
-            about=_(
-                "Show the computer two things or more, and it learns to tell them apart. The "
-                "pictures do not leave this computer, and are deleted when you leave this page, "
-                "unless you keep them."
-            ),
-            language=studio.language,
-            words=json.dumps({name: str(text) for name, text in said().items()}),
-            most=MOST_CLASSES,
-            longest=LONGEST,
-            pictures=MOST_IMAGES,
-            parts=parts(),
-        )
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    return Markup(
+        '<link rel="stylesheet" href="/static/teach.css"><h1>{title}</h1><p>{about}</p>'
+        '<div id="teach" data-module="/static/teach.js" data-language="{language}" '
+        'data-words="{words}" data-most="{most}" data-longest="{longest}" '
+        'data-pictures="{pictures}">{parts}</div>'
+    ).format(
+        title=_("Teach it yourself"),
+        about=_(
+            "Show the computer two things or more, and it learns to tell them apart. The "
+            "pictures do not leave this computer, and are deleted when you leave this page, "
+            "unless you keep them."
+        ),
+        language=studio.language,
+        words=json.dumps({name: str(text) for name, text in said().items()}),
+        most=MOST_CLASSES,
+        longest=LONGEST,
+        pictures=MOST_IMAGES,
+        parts=parts(),
     )
 
 
@@ -82,11 +80,7 @@ def parts() -> Markup:
             "Its pictures are kept with it."
         ),
         name=_("name"),
-        keep=_(
-            "Show the computer two things or more, and it learns to distinguish them. The "
-            "pictures do not leave this computer, and are deleted when you leave this page, "
-            "unless you keep them."
-        ),
+        keep=_("Keep it"),
     )
 
 

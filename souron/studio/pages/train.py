@@ -21,6 +21,7 @@ from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
 TITLE = N_("Train")
+PLACE = "data"
 DEFAULT = {"system": "cnn", "data": "digits", "budget": "20s"}
 BUDGETS = ("10s", "20s", "1min", "5min", "20min", "1h", "1ep", "5ep", "20ep")
 STARTS: dict[str, dict[str, bool]] = {

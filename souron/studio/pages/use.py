@@ -105,7 +105,7 @@ def ready() -> list[tuple[str, str]]:
             found.append((f"{entry.name} – {_('ready trained')}", entry.name))
         if not entry.needs_fit:
             found.append((f"{entry.name} – {registry.about(entry)}", entry.name))
-    return found
+    return [*found, *((f"{name} – {_('ready trained')}", name) for name in zoo.variants())]
 
 
 def use(studio: Studio, name: str | None, watch: Watch, same: Any) -> None:

@@ -11,6 +11,7 @@ from souron.studio.shared import QUIET, Studio, command, here, record_html, same
 from souron.utils.messages import N_, UserError, _, language
 
 TITLE = N_("Work")
+PLACE = "tool"
 USUAL = "Registered Nurses"
 MOST_LETTERS = 40_000  # characters of typed tasks
 MOST_TASKS = 200  # most tasks that a page rates

@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import tempfile
+from itertools import filterfalse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from souron import registry
 from souron.serve.access import INERT, READ, WRITE, Door, Refused, wished
+from souron.studio import layout
 from souron.studio.shared import PAGES, USER_ERROR
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
 
@@ -70,9 +72,10 @@ OF_A_PROXY = {b"forwarded", b"x-real-ip", b"x-gradio-server", b"x-gradio-history
 class Route(NamedTuple):
     """An allowed route: a regular expression of the whole path, its methods, and its kind.
 
-    ``sort``: a "page", a "part" of it that never changes under its name, "static", "data", a "file"
-    that Gradio keeps, a "call" in JSON, an "upload", or "own": a route of the studio, which sets
-    its own Content-Security-Policy and Cache-Control.
+    ``sort``: a "page" of Gradio, a "part" of it that never changes under its name, "static",
+    "data", a "file" that Gradio keeps, a "call" in JSON, an "upload", "own": a route of the studio,
+    which sets its own Content-Security-Policy and Cache-Control, or "plain": such a route that may
+    be linked to from elsewhere.
     """
 
     path: str
@@ -81,7 +84,8 @@ class Route(NamedTuple):
 
 
 OF_GRADIO = (  # below /en/ and /ja/
-    Route(f"(?:{'|'.join(PAGES[1:])})?", sort="page"),  # the first page is the app itself
+    Route("|".join(filterfalse(layout.plain, PAGES)), sort="page"),
+    Route("|".join(["", *filter(layout.plain, PAGES[1:])]), sort="plain"),
     Route(r"assets/[\w./-]+", sort="part"),
     Route(r"static/[\w./-]+", sort="static"),
     Route(r"theme\.css", sort="static"),
@@ -97,12 +101,12 @@ OF_THE_STUDIO = (
     Route(r"/favicon\.ico", sort="static"),
     Route(rf"/teach/(?:{'|'.join(LANGUAGES)})/[\w/]+", (*READ, *WRITE), sort="own"),
     Route(r"/(?:picture|job|runs|export|report|volume|lecture)/.+", sort="own"),
-    Route(rf"/lecture/(?:{'|'.join(LANGUAGES)})/(?:course|\w+/train)", WRITE, "call"),
+    Route(rf"/lecture/(?:{'|'.join(LANGUAGES)})/(?:course|\w+/(?:train|work))", WRITE, "call"),
 )
 APPS = "|".join(LANGUAGES)
 ROUTES = [
     (re.compile(route.path), route)
-    for route in [*(r._replace(path=f"/(?:{APPS})/{r.path}") for r in OF_GRADIO), *OF_THE_STUDIO]
+    for route in [*(r._replace(path=f"/(?:{APPS})/(?:{r.path})") for r in OF_GRADIO), *OF_THE_STUDIO]
 ]
 MOVED = re.compile(f"/(?:(?:{APPS})(?:/(?:{'|'.join(PAGES[1:])})/+)?)?")
 TOOL = re.compile(rf"/({APPS})/(\w+)/*")  # the address of a study, which has no page of its own
@@ -179,7 +183,7 @@ class Guard:
         path = scope["path"]
         route = find_route(path, scope["method"])
         moved = (MOVED.fullmatch(path) or tool_of(path)) and scope["method"] in READ
-        linked = bool(moved) or (route is not None and route.sort == "page")
+        linked = bool(moved) or (route is not None and route.sort in ("page", "plain"))
         ready = self.door.check(scope, linked=linked)
         if ready is None and moved:
             ready = self._moved(scope)
@@ -324,10 +328,10 @@ class Answer:
         if self.sort != "own" or "cache-control" not in headers:
             headers["Cache-Control"] = CACHED.get(self.sort, "no-store")
         if self.sort in ("data", "call", "upload", "file") or (
-            self.sort == "own" and "content-security-policy" not in headers
+            self.sort in ("own", "plain") and "content-security-policy" not in headers
         ):
             headers["Content-Security-Policy"] = INERT
-        if self.sort == "page":
+        if self.sort in ("page", "plain"):
             headers.update(OF_A_PAGE)
         if self.sort in ("part", "static"):
             headers["Content-Security-Policy"] = PAGE.format(hashes="")

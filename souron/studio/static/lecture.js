@@ -50,6 +50,114 @@
       .then((said) => fill(place, said.html), (error) => fill(place, error.message));
   }
 
+  // the row at work: each change asks again, and the layers light up
+  const light = (layers) => {
+    for (const group of $$("[data-layer][data-name]")) group.style.removeProperty("--lit");
+    layers.forEach(({ name, strength }, place) => {
+      for (const group of $$(`[data-layer][data-name="${CSS.escape(name)}"]`)) {
+        setTimeout(() => group.style.setProperty("--lit", Math.min(1, 0.25 + 2 * strength)), 40 * place);
+      }
+    });
+    const shown = $(".work .lit");
+    shown.hidden = !layers.length;
+    shown.replaceChildren(...layers.map(({ name, shape, image }) => make("figure", {},
+      make("img", { src: image, alt: "" }), make("figcaption", { textContent: name }), make("small", { textContent: shape }))));
+  };
+  const work = $("form.work");
+  const own = {};
+  let asking = 0;
+  const gathered_ = () => ({
+    ...own,
+    ...Object.fromEntries($$("[name]", work).map((each) => [each.name, each.type === "range" ? Number(each.value) : each.value])),
+  });
+  const answerNow = async (first = false) => {
+    const mine = ++asking;
+    work.classList.add("busy");
+    try {
+      const said = await ask(work.dataset.work, first ? { first: true } : gathered_());
+      if (mine !== asking) return;
+      fill($(".answered", work), said.html);
+      light(said.layers ?? []);
+      if (first) begin(said);
+    } catch (error) {
+      if (mine === asking) fill($(".answered", work), error.message);
+    }
+    if (mine === asking) work.classList.remove("busy");
+  };
+  const say = (input) => {
+    const shown = $("output", input.closest("label") ?? input);
+    if (shown) shown.textContent = input.value;
+  };
+  const begin = (said) => {
+    fill($(".turned", work), said.controls ?? "");
+    for (const input of $$("input[type=range]", work)) say(input);
+    if ($(".samples", work)) fill($(".samples", work), (said.samples ?? []).join(""));
+    if ($("textarea", work) && said.text) $("textarea", work).value = said.text;
+  };
+  const choose = (changes) => {
+    for (const name of ["sample", "image"]) delete own[name];
+    Object.assign(own, changes);
+    if ($("textarea", work) && "sample" in changes) $("textarea", work).value = "";
+    for (const button of $$("[data-sample]", work)) {
+      button.setAttribute("aria-pressed", String(changes.sample === Number(button.dataset.sample)));
+    }
+    answerNow();
+  };
+  const LARGEST = 1024;
+  const reduced = (source, width, height) => {
+    const scale = Math.min(1, LARGEST / Math.max(width, height));
+    const canvas = make("canvas", { width: Math.round(width * scale), height: Math.round(height * scale) });
+    canvas.getContext("2d").drawImage(source, 0, 0, canvas.width, canvas.height);
+    choose({ image: canvas.toDataURL("image/jpeg", 0.95).split(",")[1] });
+  };
+  const bring = async (file) => {
+    if (!file) return;
+    try {
+      const bitmap = await createImageBitmap(file);
+      reduced(bitmap, bitmap.width, bitmap.height);
+    } catch {
+      choose({ image: "-" }); // the server says what it expects
+    }
+  };
+  const film = async (button) => {
+    const video = $("video", work);
+    if (video.srcObject) {
+      reduced(video, video.videoWidth, video.videoHeight);
+      for (const track of video.srcObject.getTracks()) track.stop();
+      [video.srcObject, video.hidden] = [null, true];
+      button.textContent = button.dataset.plain;
+      return;
+    }
+    try {
+      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
+    } catch (error) {
+      return complain(error.message);
+    }
+    button.dataset.plain = button.textContent;
+    [video.hidden, button.textContent] = [false, button.dataset.shoot];
+    video.play();
+  };
+  if (work) {
+    let waiting = 0;
+    work.addEventListener("submit", (event) => event.preventDefault());
+    work.addEventListener("input", (event) => {
+      if (event.target.dataset.own) return bring(event.target.files[0]);
+      say(event.target);
+      clearTimeout(waiting);
+      waiting = setTimeout(() => answerNow(), 400);
+    });
+    work.addEventListener("click", (event) => {
+      const button = event.target.closest("button[data-sample]");
+      if (button) choose({ sample: Number(button.dataset.sample) });
+    });
+    if ($("[data-own=image]", work)) {
+      work.addEventListener("dragover", (event) => event.preventDefault());
+      work.addEventListener("drop", (event) => { event.preventDefault(); bring(event.dataTransfer.files[0]); });
+      addEventListener("paste", (event) => bring([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
+    }
+    answerNow(true);
+  }
+
   // a training of ten seconds
   const watch = async (button) => {
     const live = $(".live", button.closest(".part"));
@@ -68,6 +176,26 @@
     }
     button.disabled = false;
   };
+
+  // a search keeps what has all of its words
+  const search = $("input[data-search]");
+  const narrow = () => {
+    const wanted = search.value.toLowerCase().split(/[\s\u3000]+/).filter(Boolean);
+    const place = $(search.dataset.search);
+    for (const item of $$("[data-words]", place)) {
+      item.hidden = !wanted.every((word) => item.dataset.words.includes(word));
+    }
+    for (const group of $$(".chapter, .every", place)) {
+      group.hidden = !$("[data-words]:not([hidden])", group);
+      if (group.matches(".every")) group.open = wanted.length > 0 && !group.hidden;
+    }
+    const said = $("[role=status]", search.closest(".search"));
+    said.textContent = $("[data-words]:not([hidden])", place) ? "" : said.dataset.none;
+  };
+  if (search) {
+    search.addEventListener("input", narrow);
+    if (search.value) narrow();
+  }
 
   // large type: one part of the page at a time, which the address names; the notes have a window
   // of their own, which follows
@@ -211,7 +339,7 @@
     const item = button?.closest("ol.chosen > li");
     const does = {
       beamer: () => beam(true), leave: () => beam(false), back: () => go(-1), on: () => go(1),
-      notes: openNotes, train: () => watch(button),
+      notes: openNotes, train: () => watch(button), camera: () => film(button),
       add: () => tell(words.added, add({ row: button.dataset.row }, button.dataset.title)),
       up: () => move(item, -1), down: () => move(item, 1),
       remove: () => {

@@ -1,0 +1,459 @@
+"""A row of the lecture at work: its ready-trained system answers before anything is pressed.
+
+The row's ``answer`` command decides what is shown. ``predict`` and ``generate`` run in this server,
+on a sample or on the reader's own image or text, and the activations of their layers are returned
+with the answer. Any other command runs as a process of its own; its output is kept until souron
+changes.
+"""
+
+import base64
+import binascii
+import copy
+import hashlib
+import io
+import json
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+import souron
+from souron import registry
+from souron.hub import zoo
+from souron.lecture.rows import Row
+from souron.report import layers
+from souron.studio import interactive
+from souron.studio.shared import Studio, remarks, same_thing
+from souron.utils import files
+from souron.utils.messages import UserError, _, language
+
+IMAGE, TEXT = "Picture", "Text"  # kinds of input that the page takes
+PHOTOGRAPHS = "efficientnet_lite"  # the system of ``souron predict photo.png``
+MOST_SIDE = 2000  # pixels of a reader's image
+MOST_TEXT = 2000  # characters
+MOST_SAMPLES = 6
+MOST_SLIDERS = 2
+MOST_DRAWN = 4
+SIDE = 128  # pixels of a shown image, at least
+NOISE = 80  # grey levels: the standard deviation of the most noise
+SHOWN = 3  # labels of a classifier
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a row's ``answer`` command does."""
+
+    command: str
+    verb: str  # "predict", "generate"; of other commands the first word
+    system: str = ""  # of "predict" and "generate"
+    sample: str = ""  # the file that it names
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def here(self) -> bool:
+        """Return whether it runs in this server; images in tiles are a process's work."""
+        return self.verb in ("predict", "generate") and "tile" not in self.options
+
+    @property
+    def takes(self) -> str:
+        """Return the kind of input, such as ``Picture``; "" for a generator."""
+        entry, _size = registry.find(zoo.system_of(self.system))
+        return registry.takes(entry.task) if self.verb == "predict" else ""
+
+
+def stage(row: Row) -> Stage:
+    """Read a row's ``answer`` command."""
+    _souron, verb, *words = shlex.split(row.answer)
+    options = dict(word.split("=", 1) for word in words if "=" in word)
+    plain = [word for word in words if "=" not in word]
+    if verb == "generate":
+        return Stage(row.answer, verb, plain[0], "", options)
+    if verb != "predict":
+        return Stage(row.answer, verb)
+    named = registry.is_system(plain[0]) or plain[0] in zoo.variants()
+    system = plain[0] if named else PHOTOGRAPHS
+    return Stage(row.answer, verb, system, plain[-1], options)
+
+
+def panel(studio: Studio, row: Row) -> Markup:
+    """Return the part of the page that shows the row at work; its script requests the first answer."""
+    told = stage(row)
+    return Markup(
+        '<form class="work" data-work="/lecture/{language}/{row}/work" data-busy="{busy}">{own}'
+        '<div class="turned"></div><div class="answered" aria-live="polite"><p class="faint">{waiting}</p></div>'
+        '<div class="lit" tabindex="0" role="group" aria-label="{lit}" hidden></div></form>'
+    ).format(
+        language=studio.language,
+        row=row.id,
+        busy=_("computing …"),
+        own=_own_input(told),
+        waiting=_("The ready-trained network answers …") if told.here else _("The command is running …"),
+        lit=_("Activations of the layers for this input"),
+    )
+
+
+def _own_input(told: Stage) -> Markup:
+    """Return the samples, and the field for an own image or text."""
+    if not told.here:
+        return Markup()
+    chosen = Markup('<div class="samples" role="group" aria-label="{}"></div>').format(_("Examples"))
+    if told.takes == IMAGE:
+        return Markup(
+            '{}<p class="actions"><label class="pick">{}<input type="file" accept="image/*" data-own="image">'
+            '</label><button type="button" data-do="camera" data-shoot="{}">{}</button>'
+            '<span class="faint">{}</span></p><video hidden playsinline muted></video>'
+        ).format(chosen, _("Your own image"), _("Take the picture"), _("Camera"), _("or drop it here, or paste it"))
+    if told.takes == TEXT:
+        return Markup(
+            '{}<label class="typed">{}<textarea name="text" maxlength="{}" rows="3"></textarea></label>'
+        ).format(chosen, _("Your own text"), MOST_TEXT)
+    return chosen
+
+
+def answer(studio: Studio, row: Row, asked: Any) -> dict[str, Any]:
+    """Answer a request of the page: ``sample`` a number, ``image`` base64, ``text``, ``first`` true for the
+    request that also returns the samples and sliders, and the options. Raises UserError.
+    """
+    if not isinstance(asked, dict):
+        raise UserError("json", _("the request cannot be read: {why}").format(why="no object"))
+    told = stage(row)
+    with interactive.one_at_a_time:
+        if not told.here:
+            return {"html": _output(row)}
+        return _predicted(row, told, asked) if told.verb == "predict" else _generated(row, told, asked)
+
+
+def _predicted(row: Row, told: Stage, asked: Mapping[str, Any]) -> dict[str, Any]:
+    from souron.evaluation import activity
+    from souron.studio import answers
+    from souron.studio.model_cache import models
+
+    files_ = _samples(told)
+    with models.answering(told.system) as model:
+        given, name = _input(model, files_, asked)
+        noise = interactive.number(asked, "noise", 0, 1, 0)
+        given = _noisy(given, noise) if noise else given
+        options = _options(model.asked.options, told.options, asked)
+        with activity.recorded(model.system, _names(row)) as outputs:
+            said = model.answer(given, **options)
+        sliders = _sliders(model.asked.options, told.options, told.takes == IMAGE) if asked.get("first") else ""
+    shown = replace(answers.beside(given, said), file=name)
+    code = _predict_code(
+        told, name, {key: value for key, value in options.items() if key in told.options or key in asked}
+    )
+    found = {
+        "html": answers.cards([shown], SHOWN, look=False) + _about(told.system) + code,
+        "layers": [_lit(one) for one in activity.activities(outputs)],
+    }
+    if asked.get("first"):
+        found |= {"controls": sliders, "samples": [_button(file, number) for number, file in enumerate(files_)]}
+        found["text"] = given.text if told.takes == TEXT else ""
+    return found
+
+
+def _generated(row: Row, told: Stage, asked: Mapping[str, Any]) -> dict[str, Any]:
+    from souron.evaluation import activity
+    from souron.evaluation.generators import sampling
+    from souron.kinds import signature
+    from souron.runs import generate
+    from souron.studio.model_cache import models
+
+    seed = interactive.whole(asked, "seed", 0, 9999, 0)
+    count = min(int(told.options.get("n", "1")), MOST_DRAWN)
+    with models.answering(told.system) as model:
+        system = model.system
+        known = signature.options_of(type(system).drawing)
+        given = {name: value for name, value in told.options.items() if name in known}
+        options = _options(known, given, asked)
+        prompts = generate.prompts_of(system, _prompt(told, asked))
+        condition = [prompts[number % len(prompts)] for number in range(count)] if prompts else None
+        with activity.recorded(system, _names(row)) as outputs:
+            frames = sampling.draw(system, sampling.Noise(seed, range(count), system.device), condition, **options)
+            drawn = sampling.done(frames)
+        shown = _drawn(system, drawn)
+    words = {"n": count, "seed": seed, **({"prompt": _prompt(told, asked)} if prompts else {})}
+    words |= {name: value for name, value in options.items() if name in asked or name in given}
+    typed = shlex.join(["souron", "generate", told.system, *(f"{name}={value}" for name, value in words.items())])
+    python = f"import souron\nmodel = souron.load({told.system!r})\nmodel.generate({_keywords(words)})"
+    found = {
+        "html": shown + _about(told.system) + same_thing(typed, python),
+        "layers": [_lit(one) for one in activity.activities(outputs)],
+    }
+    if asked.get("first"):
+        again = interactive.slider("seed", _("random seed"), 0, 99, 0)
+        found["controls"] = _typed("prompt", _("prompt"), told.options) + again + _sliders(known, given, False)
+        found["samples"] = []
+    return found
+
+
+def _prompt(told: Stage, asked: Mapping[str, Any]) -> str:
+    text = asked.get("prompt")
+    return text[:MOST_TEXT] if isinstance(text, str) and text.strip() else told.options.get("prompt", "")
+
+
+def _input(model: Any, samples_: list[Path], asked: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return the reader's own image or text, or a sample, with its name. Raises UserError."""
+    takes = model.asked.given.__name__
+    image, text = asked.get("image"), asked.get("text")
+    if takes == IMAGE and isinstance(image, str) and image:
+        return _image(image), _("your image")
+    if takes == TEXT and isinstance(text, str) and text.strip():
+        from souron.kinds.text import Text
+
+        return Text(text[:MOST_TEXT]), _("your text")
+    path = samples_[interactive.whole(asked, "sample", 0, len(samples_) - 1, 0)]
+    return next(iter(model.asked.given.each(path, **model.reading))), path.name
+
+
+def _image(encoded: str) -> Any:
+    """Decode the reader's image, which the browser reduced. Raises UserError."""
+    from PIL import Image, ImageOps
+
+    from souron.kinds.picture import Picture
+
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True)), formats=("JPEG", "PNG", "WEBP")) as image:
+            if max(image.size) > MOST_SIDE:
+                raise ValueError
+            return Picture(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, binascii.Error, Image.DecompressionBombError) as error:
+        raise UserError(
+            "picture", _("this is no picture that can be used"), expected=_("a photograph: JPEG, PNG or WebP"), exit=3
+        ) from error
+
+
+def _noisy(given: Any, share: float) -> Any:
+    """Add Gaussian noise to an image, always the same."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(given.image.convert("RGB" if given.image.mode == "RGB" else "L"), dtype=np.float32)
+    noise = np.random.default_rng(0).normal(0, share * NOISE, pixels.shape)
+    return replace(given, image=Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8)))
+
+
+def _samples(told: Stage) -> list[Path]:
+    """Return the sample of the command, and further ones of its kind. Raises UserError."""
+    from souron.lecture import samples
+
+    folder = files.cache_folder() / "rows"
+    held_out = samples.HELD_OUT.get(told.sample)
+    if held_out is not None:
+        first = samples.examples() / held_out
+        others = [file for file in sorted(first.parent.iterdir()) if file != first]
+        return [first, *others][:MOST_SAMPLES]
+    names = [told.sample, *(samples.PHOTOGRAPHS if told.sample in samples.PHOTOGRAPHS else ())]
+    names = list(dict.fromkeys(names))
+    folder.mkdir(parents=True, exist_ok=True)
+    samples.write(folder, shlex.join(["souron", "predict", *names]))
+    return [folder / name for name in names]
+
+
+def _button(file: Path, number: int) -> str:
+    """Return the button of a sample: its thumbnail, or its number."""
+    from souron.kinds.picture import Picture
+
+    shown = Markup("{}").format(number + 1)
+    if file.suffix.lower() in (".png", ".jpg", ".gif"):
+        from souron.kinds.codecs.animation import thumbnail
+
+        image = next(iter(Picture.each(file))).image
+        shown = Markup('<img src="{}" alt="{}">').format(thumbnail(image.convert("RGB"), 64), file.stem)
+    return str(
+        Markup('<button type="button" data-sample="{}" aria-pressed="{}" title="{}">{}</button>').format(
+            number, "false" if number else "true", file.name, shown
+        )
+    )
+
+
+def _options(known: Mapping[str, Any], given: Mapping[str, str], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the command, with those that were changed on the page. Raises UserError."""
+    from souron.kinds import signature
+
+    changed = {name: asked[name] for name in known if isinstance(asked.get(name), str | int | float)}
+    allowed = {name: value for name, value in {**given, **changed}.items() if known[name].kind is None}
+    return signature.read_options(known, allowed)
+
+
+def _sliders(known: Mapping[str, Any], given: Mapping[str, str], image: bool) -> Markup:
+    """Return a slider for each bounded number, and a field for each text of the command."""
+    parts = [_typed(name, _(known[name].choice.help), given) for name in given if isinstance(known[name].default, str)]
+    numbers = [one for one in known.values() if _bounded(one)]
+    numbers.sort(key=lambda one: (one.name not in given, one.name == "seed"))
+    for one in numbers[:MOST_SLIDERS]:
+        low, high, whole = one.choice.low, one.choice.high, isinstance(one.default, int)
+        value = float(given.get(one.name, one.default))
+        step = 1 if whole else 10.0 ** math.floor(math.log10((high - low) / 20))
+        parts.append(interactive.slider(one.name, _(one.choice.help), low, high, int(value) if whole else value, step))
+    if image and len(parts) < MOST_SLIDERS:
+        parts.append(interactive.slider("noise", _("noise added to the image"), 0, 1, 0, 0.05))
+    return Markup("").join(parts)
+
+
+def _bounded(option: Any) -> bool:
+    """Return whether an option is a number with both ends."""
+    number = isinstance(option.default, int | float) and not isinstance(option.default, bool)
+    return number and option.choice.low is not None and option.choice.high is not None
+
+
+def _typed(name: str, label: str, given: Mapping[str, str]) -> Markup:
+    """Return a text field for an option of the command; nothing where the command lacks it."""
+    if name not in given:
+        return Markup()
+    return Markup('<label class="typed">{}<input name="{}" maxlength="{}" value="{}"></label>').format(
+        label, name, MOST_TEXT, given[name]
+    )
+
+
+def _names(row: Row) -> list[str]:
+    """Return the names of the layers in the row's diagram."""
+    if not row.systems:
+        return []
+    held = layers.kept(registry.find(row.systems[0])[0])
+    return [layer.name for line in held.lines for layer in line if layer.name] if held else []
+
+
+def _lit(one: Any) -> dict[str, Any]:
+    """Return a layer's activations for the page's script."""
+    from PIL import Image
+
+    from souron.kinds.codecs import image
+
+    return {
+        "name": one.layer,
+        "shape": " × ".join(map(str, one.shape)),
+        "strength": round(one.strength, 3),
+        "image": image.data_uri(Image.fromarray(one.image.numpy())),
+    }
+
+
+def _drawn(system: Any, drawn: Any) -> Markup:
+    """Return generated images, or films, side by side."""
+    from souron.kinds.codecs import animation, image
+
+    if system.moves:
+        from PIL import Image
+
+        from souron.tasks.text_to_video import video
+
+        shown = []
+        for strip in drawn:
+            frames = [Image.fromarray(frame) for frame in video(strip).frames]
+            encoded = base64.b64encode(animation.film([_enlarged(frame) for frame in frames])).decode()
+            shown.append(f"data:image/webp;base64,{encoded}")
+    else:
+        shown = [image.data_uri(_enlarged(image.as_image(one))) for one in drawn]
+    return Markup('<div class="drawn">{}</div>').format(
+        Markup("").join(
+            Markup('<img class="pixelated" src="{}" alt="{}">').format(one, _("generated image")) for one in shown
+        )
+    )
+
+
+def _enlarged(image: Any) -> Any:
+    factor = max(1, round(SIDE / max(image.size)))
+    return image.resize((image.width * factor, image.height * factor), 0)
+
+
+def _about(system: str) -> Markup:
+    """Return what the system has learnt from, and the weaknesses that its figures show."""
+    folder = zoo.where(system)
+    if folder is not None:
+        return Markup('<p class="faint">{}: {}</p>{}').format(
+            system, zoo.about(system), remarks(zoo.weaknesses(folder))
+        )
+    told = _("published weights, trained on {data}").format(data=registry.published_from(system))
+    return Markup('<p class="faint">{}: {}</p>').format(system, told)
+
+
+def _predict_code(told: Stage, name: str, options: Mapping[str, Any]) -> Markup:
+    file = name if Path(name).suffix else told.sample
+    typed = ["souron", "predict", told.system, file, *(f"{key}={value}" for key, value in options.items())]
+    given = ", ".join(filter(None, [repr(file), _keywords(options)]))
+    return same_thing(shlex.join(typed), f"import souron\nmodel = souron.load({told.system!r})\nprint(model({given}))")
+
+
+def _keywords(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
+def _output(row: Row) -> str:
+    """Return what a row's command prints, from the last time that it ran with this version."""
+    from souron.lecture import samples
+
+    kept = files.cache_folder() / "rows" / f"{row.id}-{language()}.json"
+    mark = hashlib.sha256(f"{souron.__version__} {row.answer}".encode()).hexdigest()
+    try:
+        held = json.loads(kept.read_text(encoding="utf-8"))
+        lines = held["lines"] if held["mark"] == mark else None
+    except (OSError, ValueError, KeyError, TypeError):
+        lines = None
+    if lines is None:
+        came = samples.answer(row, files.cache_folder() / "rows" / row.id)
+        lines = list(came.lines)
+        if not came.exit:
+            files.write_json(kept, {"mark": mark, "lines": lines})
+    return str(
+        Markup('<pre class="printed" tabindex="0" aria-label="{}"><code>$ {}\n{}</code></pre>').format(
+            row.answer, row.answer, "\n".join(lines)
+        )
+    )
+
+
+def compared(run: Path) -> Markup:
+    """Return the answer to one test case of a run before and after its training.
+
+    Before means: by the same network with the random weights that training began with.
+    """
+    import torch
+
+    from souron.studio import answers
+    from souron.studio.model_cache import models
+
+    with models.answering(str(run)) as model:
+        system = model.system
+        torch.manual_seed(0)
+        fresh = copy.copy(model)
+        fresh.system, fresh.folder, fresh.checked = type(system)(system.config, system.spec).eval(), None, None
+        pairs = ((_("before: random weights"), fresh), (_("after training"), model))
+        if hasattr(system, "drawing"):
+            shown = [(title, _sampled(one.system)) for title, one in pairs]
+        else:
+            given = _test_case(run, system)
+            if given is None:
+                return Markup()
+            shown = [
+                (title, answers.cards([answers.beside(given, one.answer(given))], SHOWN, look=False))
+                for title, one in pairs
+            ]
+    parts = Markup("").join(Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(*pair) for pair in shown)
+    return Markup('<h3>{}</h3><div class="sides">{}</div>').format(_("One test case, before and after"), parts)
+
+
+def _sampled(system: Any) -> Markup:
+    from souron.evaluation.generators import sampling
+
+    return _drawn(system, sampling.done(sampling.draw(system, sampling.Noise(0, range(2), system.device))))
+
+
+def _test_case(run: Path, system: Any) -> Any:
+    """Return the first test case of a run as input; None where it cannot be shown."""
+    from souron.data import load
+    from souron.kinds.picture import Picture
+    from souron.kinds.text import Text
+    from souron.runs import folder, prepare
+
+    task = registry.load_task(system.task)
+    side = getattr(system.spec, "side", None)
+    cases = load.load(folder.read_args(run)["data"], side, formats=task.formats, target=task.target)
+    split = prepare.read_split(run, prepare.coloured(cases, getattr(system.spec, "channels", 0)), task)
+    if not len(split.test):
+        return None
+    one = cases.input[int(split.test[0])]
+    if isinstance(one, str):
+        return Text(one[:MOST_TEXT]) if task.takes is Text else None
+    return Picture.of(one) if cases.images and task.takes is Picture else None

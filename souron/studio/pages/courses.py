@@ -1,0 +1,72 @@
+"""Courses: rows of the lecture in an order of one's own, with texts, to present or to hand out."""
+
+from collections.abc import Mapping
+
+from markupsafe import Markup
+
+from souron.lecture import course as courses
+from souron.studio.lecture import course_pages, lesson
+from souron.studio.shared import Studio
+from souron.utils.messages import N_, _
+
+TITLE = N_("Courses")
+PLACE = "teach"
+
+
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    made = courses.saved(course_pages.folder(studio))
+    items = Markup("").join(
+        Markup(
+            '<li class="card"><h3>{title}</h3><p>{steps}</p><p class="actions">'
+            '<a class="first" href="{page}">{open}</a><a href="{edit}">{change}</a></p></li>'
+        ).format(
+            title=course.title,
+            steps=_("{count} steps").format(count=len(course.parts)),
+            page=lesson.address(studio.language, "course", name),
+            open=_("Open"),
+            edit=lesson.address(studio.language, "course", name, "edit"),
+            change=_("Change it"),
+        )
+        for name, course in made.items()
+    )
+    ways = (
+        (
+            _("Make a course"),
+            _("Choose rows of the lecture, put them in order, and add texts of your own. A course is one small file."),
+            lesson.address(studio.language, "course"),
+        ),
+        (
+            _("Present a row"),
+            _(
+                "Each row of the lecture has a presentation mode: one part at a time in large type, with the speaker "
+                "notes in a window of their own."
+            ),
+            lesson.address(studio.language, "V4") + "#beamer-1",
+        ),
+        (
+            _("Train with the class"),
+            _("Name two things, show them to the camera, and train a network in seconds, in front of everybody."),
+            studio.url("teach"),
+        ),
+    )
+    cards = Markup("").join(
+        Markup(
+            '<li class="card"><h3>{0}</h3><p>{1}</p><p class="actions"><a class="first" href="{2}">{0}</a></p></li>'
+        ).format(*way)
+        for way in ways
+    )
+    return Markup(
+        '<h1>{title}</h1><p>{about}</p>{made}<ul class="cards">{cards}</ul><h2>{exercises}</h2><p>{notebooks}</p>'
+        "<pre><code>pip install -e '.[notebooks]'\njupyter lab notebooks/{language}</code></pre>"
+    ).format(
+        title=_("Teach with it"),
+        about=_("Everything runs on this computer, also in a room without a network."),
+        made=Markup('<h2>{}</h2><ul class="cards">{}</ul>').format(_("Courses that are here"), items) if made else "",
+        cards=cards,
+        exercises=_("Exercises"),
+        notebooks=_(
+            "Six notebooks run from top to bottom without a network: a first run, pictures as numbers, an MLP and a "
+            "CNN looked at from within, augmentation, and a language model from letters to manners."
+        ),
+        language=studio.language,
+    )

@@ -1,0 +1,157 @@
+"""Rows of the lecture at work: answers before anything is pressed, own input, layers that light up."""
+
+import base64
+import html
+import io
+import re
+
+import pytest
+import torch
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+from torch import nn
+
+from souron.evaluation.activity import activities, recorded
+from souron.hub import zoo
+from souron.lecture import rows
+from souron.studio.jobs.job_queue import Jobs
+from souron.studio.lecture import at_work, lecture_routes
+from souron.studio.security.paths import Roots
+from souron.studio.shared import Studio
+
+READY = pytest.mark.skipif(zoo.root() is None, reason="the ready-trained systems are not installed")
+HERE = [row for row in rows.rows().values() if at_work.stage(row).here]
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURON_CACHE", str(tmp_path / "cache"))
+    app, project = FastAPI(), tmp_path / "runs"
+    jobs = Jobs(project)
+    lecture_routes.add(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
+    client = TestClient(app)
+
+    def ask(row, **asked):
+        answer = client.post(f"/lecture/en/{row}/work", json=asked)
+        return answer.status_code, answer.json()
+
+    return ask
+
+
+def said(answer):
+    status, found = answer
+    assert status == 200, found
+    return html.unescape(re.sub(r"<[^>]+>", " ", found["html"]))
+
+
+def encoded(image):
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def test_a_row_says_how_it_is_shown():
+    shown = at_work.stage(rows.find("V8"))
+    assert (shown.verb, shown.system, shown.sample) == ("predict", "efficientnet_lite", "cat.png")
+    drawn = at_work.stage(rows.find("G6"))
+    assert (drawn.verb, drawn.system, drawn.options) == ("generate", "biggan", {"n": "4", "truncation": "0.5"})
+    assert not at_work.stage(rows.find("E3")).here
+
+
+@READY
+@pytest.mark.parametrize("row", [row.id for row in HERE])
+def test_a_row_answers_before_anything_is_pressed(work, row):
+    answer = work(row, first=True)
+    assert len(said(answer).split()) > 3
+    assert "souron.load(" in said(answer)  # the lines of code
+    found = answer[1]
+    assert found["samples"] or at_work.stage(rows.find(row)).verb == "generate"
+    for layer in found["layers"]:
+        assert layer["image"].startswith("data:image/png") and 0 <= layer["strength"] <= 1
+
+
+@READY
+def test_another_sample_an_own_image_and_noise_change_the_answer(work):
+    first = work("V1", first=True)
+    assert "ankle boot" in said(first) and first[1]["layers"]
+    other = work("V1", sample=1)
+    assert said(other) != said(first)
+    own = work("V1", image=encoded(Image.new("RGB", (40, 40), "white")))
+    assert "your image" in said(own)
+    noisy = work("V1", noise=1.0)
+    assert said(noisy) != said(work("V1", noise=0))
+    assert noisy[1]["layers"][1]["image"] != first[1]["layers"][1]["image"]
+
+
+@READY
+def test_a_slider_is_an_option_of_the_system(work):
+    found = work("D4", first=True)[1]
+    assert 'type="range"' in found["controls"]
+    name = re.search(r'type="range" name="(\w+)"', found["controls"])[1]
+    most = float(re.search(rf'name="{name}" min="[\d.]+" max="([\d.]+)"', found["controls"])[1])
+    assert said(work("D4", **{name: most})) != said(work("D4"))
+
+
+@READY
+def test_a_generator_draws_with_a_seed_and_an_own_prompt(work):
+    first = work("G2", first=True)
+    assert first[1]["html"].count("data:image/png") == 4 and 'name="seed"' in first[1]["controls"]
+    assert work("G2", seed=1)[1]["html"] != first[1]["html"] == work("G2", seed=0)[1]["html"]
+    drawn = work("G11", prompt="a red bird on sand")
+    assert "a red bird on sand" in said(drawn)
+    status, _found = work("G11", prompt="a zyxwv")
+    assert status in (200, 400)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"image": "no base64!"},
+        {"image": base64.b64encode(b"GIF89a").decode()},
+        {"sample": 99},
+        {"sample": "1"},
+        {"noise": 7},
+    ],
+)
+@READY
+def test_what_cannot_be_answered_is_refused(work, asked):
+    status, found = work("V1", **asked)
+    assert status == 400 and "trouble" in found["detail"]
+
+
+def test_an_image_of_too_many_pixels_is_refused(work):
+    status, _found = work("V1", image=encoded(Image.new("L", (2001, 10))))
+    assert status == 400
+
+
+def test_another_command_runs_as_a_process_and_is_kept(work, monkeypatch):
+    from souron.lecture import samples
+
+    first = said(work("C2", first=True))
+    assert "$ souron data digits" in first and "1,797" in first
+    monkeypatch.setattr(samples, "answer", None)
+    assert said(work("C2")) == first
+
+
+def test_layers_are_recorded_at_their_first_call():
+    network = nn.Sequential(nn.Conv2d(1, 12, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12 * 36, 5))
+    image = torch.rand(2, 1, 8, 8)
+    with recorded(network, ["0", "1", "3", "absent"]) as outputs:
+        network(image)
+        network(torch.zeros(2, 1, 8, 8))
+    assert list(outputs) == ["0", "1", "3"]
+    assert torch.equal(outputs["0"], network[0](image)[0])
+    assert not network[0]._forward_hooks
+    shown = {one.layer: one for one in activities(outputs)}
+    assert shown["0"].shape == (12, 6, 6) and shown["0"].image.shape == (12, 24)  # eight maps, four side by side
+    assert shown["3"].image.shape == (1, 5) and shown["3"].image.max() == 255
+
+
+def test_the_strongest_maps_are_shown_in_their_order():
+    maps = torch.zeros(10, 2, 2)
+    for number in range(10):
+        maps[number] = number
+    [shown] = activities({"maps": maps})
+    assert shown.image[0, ::2].tolist() == [round(255 * number / 9) for number in (2, 3, 4, 5)]
+    assert shown.strength == pytest.approx(0.5)
