@@ -9,8 +9,8 @@ Each start is a process of its own with an empty cache, looked at by a real Chro
 already. Jobs (drawing, an estimate) are asked for on the page, with the worker and without it by
 turns, from the click to what stands there. Of the lecture every row is opened, from the address to
 the layers that can be pressed, and to its first answer. axe-core looks at every page in both
-languages, light and dark. Two classes of twenty pictures each, pieces of scikit-learn's two photographs, are taught on the page "Teach it yourself",
-to the first answer about a new piece.
+languages, light and dark. Two classes of twenty pictures each, pieces of scikit-learn's two
+photographs, are taught on the page "Teach it yourself", to the first answer about a new piece.
 """
 
 import argparse

@@ -120,6 +120,12 @@ def compare(page: Any, studio: str, language: str) -> None:
     page.wait_for_selector(".verdict", timeout=300_000)
 
 
+def anything(page: Any, studio: str, language: str) -> None:
+    page.goto(f"{studio}anything")
+    page.click("[data-sample='cat.png']")
+    page.wait_for_selector(".given .answer .shares")
+
+
 def use(page: Any, studio: str, language: str) -> None:
     page.goto(f"{studio}use?system=efficientnet_lite")
     page.click(f"button:text-is('{said('Predict', language)}')")
@@ -169,11 +175,12 @@ VISITS: dict[str, Callable[[Any, str, str], None]] = {
     "data": data,
     "train": train,
     "compare": compare,
+    "anything": anything,
     "use": use,
     "runs": runs,
     "machine": machine,
 }
-BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "machine"}
+BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "anything", "machine"}
 
 
 if __name__ == "__main__":

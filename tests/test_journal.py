@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -269,6 +270,15 @@ def test_a_forecast_says_what_a_training_would_take_and_writes_nothing(options, 
     assert (found["system"], found["data"], found["budget"]) == ("mlp_tiny", "digits", "2ep")
     assert found["forecast"]["seconds"] > 0 and found["forecast"]["bytes"] > 2**20
     assert found["cases"] == {"train": 1259, "val": 269, "test": 269}
+
+
+def test_a_training_may_begin_without_a_forecast(monkeypatch, capsys):
+    monkeypatch.setattr(train, "probe", None)
+    assert main.run(["train", "mlp_tiny", *FAST[:2], "--no-forecast"]) == 0
+    said = capsys.readouterr()
+    assert "no forecast, as was asked for" in said.err and re.search(r"training time +– ", said.out)
+    [receipt] = Path("runs").glob("*/*/receipt.json")
+    assert json.loads(receipt.read_text())["forecast"] == {"seconds": 0.0, "bytes": 0}
 
 
 def test_a_forecast_of_a_comparison_says_what_each_takes(capsys):

@@ -35,6 +35,7 @@ FREE = (
     "CC0-1.0",
     "public domain",
     "Apache-2.0",
+    "Apache-2.0, MPL-2.0",
     "MPL-2.0",
     "PDDL-1.0; each mail is its sender's",
     "CC-BY-4.0, CC-BY-SA-4.0, CC0-1.0, GPL-2.0+",  # photographs
@@ -44,7 +45,7 @@ READY = {
     entry.name: entry.task
     for entry in registry.entries().values()
     if entry.task in EVERY or (zoo.root() / entry.name).is_dir()
-}
+} | {name: registry.find(system)[0].task for name, system in zoo.variants().items()}
 CLASSIFIERS = [name for name, task in READY.items() if task == "classify"]
 GENERATORS = [name for name, task in READY.items() if task == "generate"]
 FINDERS = [name for name, task in READY.items() if task not in (*EVERY, "text_to_image")]
@@ -99,6 +100,17 @@ def test_it_finds_again_what_it_found(name):
     assert len(found) == len(known) >= 1
     alike = [one == other for one, other in zip(found, known, strict=True)]
     assert sum(alike) >= len(known) - 1 and any(known)
+
+
+def test_one_that_went_on_learning_has_a_name_of_its_own(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert zoo.variants() == {"gpt_aligned": "gpt", "gpt_instructed": "gpt", "gpt_small": "gpt"}
+    before, after = run_folder.load(folder_of("gpt_small")), run_folder.load(folder_of("gpt_aligned"))
+    assert (before.spec.lesson, after.spec.lesson) == ("text", "preferences")
+    assert main.run(["predict", "gpt_aligned", "What is a lamp?", "length=8"]) == 0
+    assert capsys.readouterr().out.startswith("What is a lamp?")
+    assert main.run(["predict", "gpt_unknown", "What is a lamp?"]) != 0
+    assert souron.load("gpt_instructed").learnt_from == "manners"
 
 
 def test_all_together_are_small():

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections import Counter
 
 import pytest
@@ -117,6 +118,18 @@ def test_the_manuals_are_cut_and_divided_by_chapters(place):
     of_test = [text for text, part in zip(after.input, after.part, strict=True) if part == "test"]
     assert any(copied in text for text in cases.input)
     assert not any(copied in text for text in of_test)
+
+
+def test_the_help_alone_is_cut_as_it_is_within_the_manuals(place):
+    write_manuals(place)
+    for number, spoken in ((4, "en-US"), (5, "ja")):
+        shutil.copytree(place / "manuals" / manuals.needs[number], place / "office_help" / spoken / "text")
+    alone, whole = load.load("office_help"), load.load("manuals")
+    helps = [text for text, name in zip(whole.input, whole.group, strict=True) if name.startswith("help/")]
+    opening = "Open the file & save it."
+    assert "".join(alone.input).count(opening) == "".join(helps).count(opening) == 1
+    assert set(alone.group) == {"help/swriter"} and set(alone.columns["manual"]) == {"help"}
+    assert alone.licence == "MPL-2.0" and set(alone.columns["language"]) == {"en", "ja"}
 
 
 def test_a_paragraph_that_ends_as_one_learnt_from_is_not_tested():

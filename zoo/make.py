@@ -395,7 +395,7 @@ def row(place: Path) -> str:
         "| "
         + " | ".join(
             (
-                receipt["system"],
+                receipt["system"] if place.name in registry.entries() else place.name,
                 " ".join(f"{key}={value}" for key, value in options.items()),
                 units.size((place / "weights" / "best.safetensors").stat().st_size),
                 units.seconds(receipt["train_seconds"]),

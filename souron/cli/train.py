@@ -46,7 +46,8 @@ def train(
     time: cli_options.Time = None,
     resume: cli_options.Resume = None,
     workers: cli_options.Workers = None,
-    forecast: cli_options.ForecastOrNone = None,
+    forecast: cli_options.Forecast = False,
+    no_forecast: cli_options.NoForecast = False,
     fields: cli_options.Fields = None,
     **options: Any,
 ) -> None:
@@ -72,7 +73,7 @@ def train(
     use_cores(workers)
     from souron.runs import train as run_train
 
-    events = run_train.training(system, data, forecast=forecast is not False, **given)
+    events = run_train.training(system, data, forecast=not no_forecast, **given)
     if forecast:
         show_forecast(events)
         return

@@ -53,15 +53,20 @@ def where(name: str) -> Path | None:
     return folder if name == entry.name and not published else None
 
 
-@cache
 def variants() -> dict[str, str]:
     """Return the ready-trained systems that have a name of their own, each with its system.
 
     >>> variants().get("gpt_aligned")  # doctest: +SKIP
     'gpt'
     """
-    base, known = root(), registry.entries()
-    folders = sorted(file.parent for file in base.glob("*_*/args.yaml")) if base is not None else []
+    base = root()
+    return {} if base is None else _variants(base)
+
+
+@cache
+def _variants(base: Path) -> dict[str, str]:
+    known = registry.entries()
+    folders = sorted(file.parent for file in base.glob("*_*/args.yaml"))
     named = [folder.name for folder in folders if folder.name not in known]
     owners = {name: [each for each in known if name.startswith(f"{each}_")] for name in named}
     return {name: max(systems, key=len) for name, systems in owners.items() if systems}

@@ -49,7 +49,7 @@ HELD_OUT = {
     "help.txt": "manual_pairs/2.txt",
     "sentence.txt": "drawn_moving_scenes/1.txt",
 }
-TEXTS = ("guide.txt", "answer.txt", "notes/ward.txt", "questions.csv")
+TEXTS = ("guide.txt", "question.txt", "answer.txt", "notes/ward.txt", "questions.csv")
 EVERY = 40  # of the exchanges of ``manners`` one is a sample
 TILE = 32  # pixels: the side of a square of the tissue
 MOVES = 12  # frames of the film
@@ -81,7 +81,6 @@ def writers() -> dict[str, Callable[[Path], None]]:
         **{name: partial(_held_out, place) for name, place in HELD_OUT.items()},
         **{name: partial(_text, name) for name in TEXTS},
         "talk.jsonl": conversations,
-        "pairs.jsonl": preferences,
         "scene.gif": moving,
         "slide.png": tiled,
         "tissue/labels.csv": labelled,
@@ -156,13 +155,6 @@ def conversations(file: Path) -> None:
             {"messages": [{"role": "user", "content": one.prompt}, {"role": "assistant", "content": one.good}]}
             for one in manners.exchanges()[::EVERY]
         ],
-    )
-
-
-def preferences(file: Path) -> None:
-    """Write questions with a better and a worse answer, one JSON object a line."""
-    _write_lines(
-        file, [{"prompt": one.prompt, "chosen": one.good, "rejected": one.bad} for one in manners.exchanges()[::EVERY]]
     )
 
 

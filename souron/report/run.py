@@ -76,6 +76,7 @@ def _page(record: RunRecord, elsewhere: Sequence[Any]) -> str:
         eyebrow=registry.task_name(record.task),
         headline=_headline(record),
         notes=notes(record),
+        short=_short(record),
         onward=_onward(record),
         facts=_run_facts(record),
         contents=contents,
@@ -205,6 +206,32 @@ def _headline(record: RunRecord) -> str:
         value=metric.text(measure.value),
         interval=metric.interval(measure.low, measure.high),
     )
+
+
+def _short(record: RunRecord) -> list[tuple[str, str]]:
+    """Return how sure the main figure is, and for which cases it holds, where it was measured."""
+    if not record.measures or not _held_out(record):
+        return []
+    name, measure = next(iter(record.measures.items()))
+    metric, caveats = registry.metric(name), len(notes(record))
+    sure = _("The 95 % interval of the {measure} is {interval}: a difference smaller than that proves nothing.").format(
+        measure=metric.title, interval=metric.interval(measure.low, measure.high)
+    )
+    more = _("Read the caveats below first: {count}.").format(count=caveats) if caveats else ""
+    groups = measure.groups or measure.n
+    whom = _("For cases like the {count} unseen ones of {data}. Other devices, places or people may differ.")
+    if groups != measure.n:
+        whom = _(
+            "For cases like the {count} unseen ones of {groups} patients or groups in {data}. Other devices, places or "
+            "people may differ."
+        )
+    return [
+        (_("How sure?"), " ".join(filter(None, [sure, more]))),
+        (
+            _("For whom?"),
+            whom.format(count=units.whole(measure.n), groups=units.whole(groups), data=called(record.data)),
+        ),
+    ]
 
 
 def _run_facts(record: RunRecord) -> list[Fact]:

@@ -70,7 +70,7 @@ def add_plain(app: FastAPI, studios: Mapping[str, Studio]) -> None:
                 text = layout.whole(studio, layout.title(name), body, name)
             return HTMLResponse(text, status, PLAIN)
 
-        app.get(f"/{studio.language}/{'' if name == PAGES[0] else name}")(page)
+        app.api_route(f"/{studio.language}/{'' if name == PAGES[0] else name}", methods=["GET", "HEAD"])(page)
 
     for studio in studios.values():
         for name in filter(layout.plain, PAGES):

@@ -25,6 +25,7 @@ ORDER = (
     "data",
     "train",
     "compare",
+    "anything",
     "use",
     "chat",
     "read",

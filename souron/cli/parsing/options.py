@@ -87,10 +87,7 @@ Window = Annotated[
     str | None, Option(metavar="C,W", help=N_("grey values of DICOM to show: centre,width; full; the file's"))
 ]
 Forecast = Annotated[bool, Option("--forecast", help=N_("print the forecast, and stop before it starts"))]
-ForecastOrNone = Annotated[
-    bool | None,
-    Option("--forecast/--no-forecast", help=N_("print the forecast, and stop before it starts; or start without one")),
-]
+NoForecast = Annotated[bool, Option("--no-forecast", help=N_("start without a forecast"))]
 Side = Annotated[
     int | None, Option("--imgsz", min=4, metavar="N", help=N_("the images' side in pixels (default: the data's own)"))
 ]

@@ -13,7 +13,7 @@ from typer.models import ArgumentInfo, OptionInfo
 from souron.utils.messages import UserError, _
 
 # parameters that a page handles in another way or sets itself
-EVERYWHERE = ("resume", "set", "model", "workers", "open", "project", "events", "forecast", "json")
+EVERYWHERE = ("resume", "set", "model", "workers", "open", "project", "events", "forecast", "no_forecast", "json")
 READING = ("group", "window")  # how data is read, besides the size: passed from page to page
 CLAUSE = re.compile(r"(.+?)(?:[:;] |[：；。]|\s*(?=[(（]))(.+)")  # "random seed", "(default 0)"
 

@@ -45,7 +45,7 @@ SHOWN = 3  # labels of a classifier
 
 @dataclass(frozen=True)
 class Stage:
-    """What a row's ``answer`` command does."""
+    """The meaning of a row's ``answer`` command."""
 
     command: str
     verb: str  # "predict", "generate"; of other commands the first word

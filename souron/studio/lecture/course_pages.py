@@ -173,7 +173,7 @@ def start(studio: Studio) -> str:
                 "about the picture on the page, then about one of your own. It says how confident "
                 "it is; watch how confident it is when it is wrong."
             ),
-            studio.url("use", system="efficientnet_lite"),
+            address(studio.language, "V8"),
             _("Ask it"),
             _("1 minute"),
         ),

@@ -5,6 +5,7 @@ All are below ``/lecture/en/`` and ``/lecture/ja/``. Pages send JSON, whose size
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -25,23 +26,25 @@ from souron.utils import files
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
 
 
-def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
-    """Add these routes to the application; ``speaking`` returns the studio of a language."""
+@dataclass(frozen=True)
+class Replies:
+    """Pages and answers in the language of an address; ``speaking`` returns the studio of a language."""
 
-    def page(language: str, build: Callable[[Studio], str]) -> Response:
-        """Respond with a page in a language; 404 where the row or course does not exist."""
-        studio = studio_of(language)
+    speaking: Callable[[str], Studio]
+
+    def page(self, language: str, build: Callable[[Studio], str]) -> Response:
+        """Respond with a page; 404 where the row or course does not exist."""
+        studio = self.studio(language)
         with use_language(language):
             try:
                 return HTMLResponse(build(studio), headers=PLAIN)
             except UserError as error:
                 said = trouble(error.code, error.found, error.expected, error.fix)
-                text = lesson.whole(studio, _("Lecture"), said)
-                return HTMLResponse(text, 404, PLAIN)
+                return HTMLResponse(lesson.whole(studio, _("Lecture"), said), 404, PLAIN)
 
-    def answer(language: str, build: Callable[[Studio], dict[str, Any]]) -> Response:
+    def answer(self, language: str, build: Callable[[Studio], dict[str, Any]]) -> Response:
         """Respond with JSON; an error becomes its ``detail``, which the page shows."""
-        studio = studio_of(language)
+        studio = self.studio(language)
         with use_language(language):
             try:
                 return JSONResponse(build(studio))
@@ -49,26 +52,37 @@ def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
                 said = trouble(error.code, error.found, error.expected, error.fix)
                 return JSONResponse({"detail": str(said)}, 400)
 
-    def studio_of(language: str) -> Studio:
+    def studio(self, language: str) -> Studio:
         if language not in LANGUAGES:
             raise HTTPException(404)
-        return speaking(language)
+        return self.speaking(language)
+
+
+def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
+    """Add these routes to the application; ``speaking`` returns the studio of a language."""
+    replies = Replies(speaking)
+    add_courses(app, replies)
+    add_rows(app, replies)
+
+
+def add_courses(app: FastAPI, replies: Replies) -> None:
+    """Add the routes of the first steps and of courses."""
 
     @app.get("/lecture/{language}/start")
     def start(language: str) -> Response:
-        return page(language, course_pages.start)
+        return replies.page(language, course_pages.start)
 
     @app.get("/lecture/{language}/course")
     def all_courses(language: str) -> Response:
-        return page(language, course_pages.maker)
+        return replies.page(language, course_pages.maker)
 
     @app.post("/lecture/{language}/course")
     def save(language: str, asked: Annotated[Any, Body()]) -> Response:
-        return answer(language, lambda studio: course_pages.saved(studio, asked))
+        return replies.answer(language, lambda studio: course_pages.saved(studio, asked))
 
     @app.get("/lecture/{language}/course/{name}.toml")
     def download(language: str, name: str) -> Response:
-        studio = studio_of(language)
+        studio = replies.studio(language)
         try:
             text = course_pages.find(studio, name).as_toml()
         except UserError as error:
@@ -78,35 +92,39 @@ def add(app: FastAPI, speaking: Callable[[str], Studio]) -> None:
 
     @app.get("/lecture/{language}/course/{name}")
     def one_course(language: str, name: str) -> Response:
-        return page(language, lambda studio: course_pages.overview(studio, name))
+        return replies.page(language, lambda studio: course_pages.overview(studio, name))
 
     @app.get("/lecture/{language}/course/{name}/edit")
     def edit(language: str, name: str) -> Response:
-        return page(language, lambda studio: course_pages.maker(studio, name))
+        return replies.page(language, lambda studio: course_pages.maker(studio, name))
 
     @app.get("/lecture/{language}/course/{name}/{number}")
     def step(language: str, name: str, number: int) -> Response:
-        return page(language, lambda studio: course_pages.step(studio, name, number))
+        return replies.page(language, lambda studio: course_pages.step(studio, name, number))
+
+
+def add_rows(app: FastAPI, replies: Replies) -> None:
+    """Add the routes of rows, and of the training of ten seconds."""
 
     @app.get("/lecture/{language}/job/{id}")
     def watched(language: str, id: str) -> Response:
-        return answer(language, lambda studio: seen(studio, studio.jobs.get(id)))
+        return replies.answer(language, lambda studio: seen(studio, studio.jobs.get(id)))
 
     @app.get("/lecture/{language}/{id}")
     def row(language: str, id: str) -> Response:
-        return page(language, lambda studio: lesson.page(studio, rows.find(id)))
+        return replies.page(language, lambda studio: lesson.page(studio, rows.find(id)))
 
     @app.get("/lecture/{language}/{id}/layers")
     def image(language: str, id: str) -> Response:
-        return answer(language, lambda _studio: {"html": lesson.diagram(found(rows.find(id)))})
+        return replies.answer(language, lambda _studio: {"html": lesson.diagram(found(rows.find(id)))})
 
     @app.post("/lecture/{language}/{id}/work")
     def work(language: str, id: str, asked: Annotated[Any, Body()]) -> Response:
-        return answer(language, lambda studio: at_work.answer(studio, rows.find(id), asked))
+        return replies.answer(language, lambda studio: at_work.answer(studio, rows.find(id), asked))
 
     @app.post("/lecture/{language}/{id}/train")
     def train_row(language: str, id: str) -> Response:
-        return answer(language, lambda studio: {"job": begun(studio, training(id)).id})
+        return replies.answer(language, lambda studio: {"job": begun(studio, training(id)).id})
 
 
 def found(row: rows.Row) -> layers.Layers:

@@ -51,7 +51,7 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     )
     cards = Markup("").join(
         Markup(
-            '<li class="card"><h3>{0}</h3><p>{1}</p><p class="actions"><a class="first" href="{2}">{0}</a></p></li>'
+            '<li class="card"><h2>{0}</h2><p>{1}</p><p class="actions"><a class="first" href="{2}">{0}</a></p></li>'
         ).format(*way)
         for way in ways
     )

@@ -1,12 +1,13 @@
 """Learn: the question of a first visit, then the lecture's rows and all systems, searched by a word."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
 from souron import registry
 from souron.hub import fetch, zoo
 from souron.lecture import rows
+from souron.studio import interactive
 from souron.studio.shared import Studio
 from souron.utils.messages import N_, _
 
@@ -56,26 +57,31 @@ def first_visit(studio: Studio) -> Markup:
 
 
 def contents(studio: Studio) -> Markup:
-    """Return the rows of each chapter in the lecture's order."""
+    """Return the rows of each chapter in the lecture's order, and the interactives."""
     home = f"/lecture/{studio.language}"
-    return Markup('<div class="chapters">{}</div>').format(
-        Markup("").join(
-            Markup(
-                '<section class="chapter" id="{0}" aria-labelledby="chapter-{0}">'
-                '<h2 id="chapter-{0}">{1}</h2><ol class="rows">{2}</ol></section>'
-            ).format(
-                chapter.name,
-                _(chapter.title),
-                Markup("").join(
-                    Markup('<li data-words="{}"><a href="{}/{}"><span>{}</span> {}</a></li>').format(
-                        words(row), home, row.id, row.id, row.text.title
-                    )
-                    for row in chapter.rows
-                ),
-            )
-            for chapter in rows.chapters()
+    parts = [
+        chapter(
+            each.name, _(each.title), [(words(row), f"{home}/{row.id}", row.id, row.text.title) for row in each.rows]
         )
+        for each in rows.chapters()
+    ]
+    experiments = [
+        (f"{name} {_(module.TITLE)} {module.TITLE}".lower(), studio.url("interactives", name=name), "", _(module.TITLE))
+        for name, module in ((name, interactive.find(name)) for name in interactive.names())
+    ]
+    parts.append(chapter("interactives", _("Interactives"), experiments))
+    return Markup('<div class="chapters">{}</div>').format(Markup("").join(parts))
+
+
+def chapter(name: str, title: str, entries: Sequence[tuple[str, str, str, str]]) -> Markup:
+    """Return a titled list of links; an entry is what it is found by, its address, a number and its name."""
+    items = Markup("").join(
+        Markup('<li data-words="{}"><a href="{}"><span>{}</span> {}</a></li>').format(*entry) for entry in entries
     )
+    return Markup(
+        '<section class="chapter" id="{0}" aria-labelledby="chapter-{0}">'
+        '<h2 id="chapter-{0}">{1}</h2><ol class="rows">{2}</ol></section>'
+    ).format(name, title, items)
 
 
 def words(row: rows.Row) -> str:

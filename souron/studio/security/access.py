@@ -99,6 +99,7 @@ OF_THE_STUDIO = (
     Route(r"/static/(?:interactives/)?[\w.-]+", sort="static"),
     Route(rf"/interactive/(?:{'|'.join(LANGUAGES)})/\w+", WRITE, "call"),
     Route(r"/favicon\.ico", sort="static"),
+    Route(rf"/anything/(?:{'|'.join(LANGUAGES)})/(?:file|sample/[\w.]+)", WRITE, "upload"),
     Route(rf"/teach/(?:{'|'.join(LANGUAGES)})/[\w/]+", (*READ, *WRITE), sort="own"),
     Route(r"/(?:picture|job|runs|export|report|volume|lecture)/.+", sort="own"),
     Route(rf"/lecture/(?:{'|'.join(LANGUAGES)})/(?:course|\w+/(?:train|work))", WRITE, "call"),

@@ -350,7 +350,7 @@
       },
       save: () => save(gathered(), making.dataset.to),
     }[button?.dataset.do];
-    if (does && !button.closest("[data-interactive]")) does();
+    if (does && !button.closest("[data-interactive], [data-module]")) does();
   });
   document.addEventListener("change", async (event) => {
     if (!event.target.matches("input[type=file][data-do=open]") || !event.target.files[0]) return;

@@ -1,0 +1,125 @@
+"""The page "Any file": what a file is, which system answers, what it has learnt from, and what is refused."""
+
+import html
+import re
+
+import browsing
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from souron.hub import zoo
+from souron.studio import anything_routes, layout
+from souron.studio.jobs.job_queue import Jobs
+from souron.studio.pages import anything
+from souron.studio.security import access
+from souron.studio.security.paths import Roots
+from souron.studio.shared import Studio
+
+pytestmark = pytest.mark.skipif(zoo.root() is None, reason="the ready-trained systems are not installed")
+
+
+@pytest.fixture
+def client(tmp_path):
+    app, project = FastAPI(), tmp_path / "runs"
+    jobs = Jobs(project)
+    anything_routes.add(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
+    return TestClient(app)
+
+
+def said(text):
+    return html.unescape(re.sub(r"<[^>]+>", " ", text))
+
+
+def test_a_photograph_is_named_and_another_system_may_answer(client):
+    found = client.post("/anything/en/sample/cat.png").json()
+    assert (found["system"], found["what"]) == ("efficientnet_lite", "picture")
+    assert "Egyptian cat" in said(found["html"]) or "tabby" in said(found["html"])
+    assert "ImageNet" in said(found["html"])
+    assert found["rows"][0][0] == "cat.png" and found["options"].endswith("/en/use?system=efficientnet_lite")
+    other = next(name for name, _title in found["others"] if name == "alexnet")
+    again = client.post(f"/anything/en/sample/cat.png?system={other}").json()
+    assert again["system"] == "alexnet" and "unlike" in said(again["html"])
+
+
+@pytest.mark.parametrize(("name", "system"), [("prompt.txt", "gpt"), ("melody.mid", "music_transformer")])
+def test_each_kind_of_sample_has_a_system(client, name, system):
+    found = client.post(f"/anything/ja/sample/{name}").json()
+    assert found["system"] == system and found["rows"]
+
+
+def test_frames_of_a_film_are_answered_one_by_one(client):
+    found = client.post("/anything/en/sample/scene.gif").json()
+    assert len(found["rows"]) >= 1 and found["system"] == "efficientnet_lite"
+
+
+def test_an_own_file_keeps_its_name_and_leads_nowhere(client, tmp_path):
+    Image.fromarray(np.full((60, 60, 3), 200, np.uint8)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    found = client.post("/anything/en/file?name=../../my%20photo.png", content=content).json()
+    assert found["rows"][0][0] == "my photo.png"
+    assert anything_routes.safe("/etc/pass$(wd)\n.png") == "pass(wd).png"
+    assert anything_routes.safe("a" * 300 + ".png").endswith(".png")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.png", b"no image"), ("a.xyz", b"1"), ("", b""), ("a.csv", b"a,b\n1,2\n"), ("a.nii.gz", b"\x1f\x8b")],
+)
+def test_what_nothing_can_answer_is_explained(client, name, content):
+    answer = client.post(f"/anything/en/file?name={name}", content=content)
+    found = answer.json()
+    assert "trouble" in (found.get("detail") or found["html"])
+    assert answer.status_code == (400 if "detail" in found else 200)
+
+
+def test_only_systems_that_can_answer_are_taken(client):
+    answer = client.post("/anything/en/sample/cat.png?system=unet_3d")
+    assert answer.status_code == 400 and "does not answer for such a file" in said(answer.json()["detail"])
+    assert client.post("/anything/en/sample/nothing.png").status_code == 400
+
+
+def test_a_file_that_is_too_large_is_refused(client, monkeypatch):
+    monkeypatch.setattr(anything_routes, "MOST_BYTES", 10)
+    answer = client.post("/anything/en/file?name=a.png", content=b"0" * 11)
+    assert answer.status_code == 400 and "too large" in said(answer.json()["detail"])
+
+
+def test_the_guard_lets_files_in_here_alone():
+    assert access.find_route("/anything/en/file", "POST").sort == "upload"
+    assert access.find_route("/anything/en/sample/cat.png", "POST").sort == "upload"
+    assert access.find_route("/anything/en/file", "GET") is None
+    assert access.find_route("/anything/fr/file", "POST") is None
+    assert access.find_route("/en/anything", "GET").sort == "plain"
+
+
+def test_five_places_hold_every_page():
+    of = [page for place in layout.places() for page in place.pages]
+    tools = [name for name in layout.PAGES if getattr(layout.module(name), "PLACE", "") == layout.TOOL]
+    assert sorted([*of, *tools, "machine"]) == sorted(layout.PAGES)
+    assert [place.name for place in layout.places()] == ["learn", "teach", "data", "use", "results"]
+    assert layout.place_of("exam").name == "use" and layout.place_of("machine") is None
+    assert "anything" in layout.places()[3].pages and anything.SAMPLES
+
+
+@pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_an_example_is_answered_and_the_table_saved(language, looked_at):
+    with browsing.visiting(language, width=390) as visit:
+        page = visit.page
+        page.goto(f"{looked_at.address}/{language}/anything")
+        page.click("[data-sample='cat.png']")
+        page.wait_for_selector(".given .answer .shares")
+        page.locator("input[type=file]").set_input_files(
+            {"name": "-1+1.txt", "mimeType": "text/plain", "buffer": b"The state of the"}
+        )
+        page.wait_for_selector(".given > li:nth-child(2) .shares")
+        page.wait_for_selector(".given > li:not(.busy):first-child .answer")
+        with page.expect_download() as saved:
+            page.click("[data-do=save]")
+        table = saved.value.path().read_text(encoding="utf-8-sig")
+        assert "cat.png" in table and '"\'-11.txt"' in table and len(table.splitlines()) >= 3
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert visit.errors == [] and visit.outside == []
