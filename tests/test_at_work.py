@@ -94,6 +94,14 @@ def test_a_slider_is_an_option_of_the_system(work):
 
 
 @READY
+def test_an_answer_stays_within_seconds(work):
+    found = work("L1", first=True)[1]
+    assert re.search(r'name="length" min="1" max="640"', found["controls"])
+    shortest, longest = work("L1", length=1), work("L1", length=4096, text="The state of the")
+    assert len(said(shortest)) < len(said(longest)) and longest[0] == 200
+
+
+@READY
 def test_a_generator_draws_with_a_seed_and_an_own_prompt(work):
     first = work("G2", first=True)
     assert first[1]["html"].count("data:image/png") == 4 and 'name="seed"' in first[1]["controls"]

@@ -197,7 +197,7 @@ def test_pages_that_were_left_leave_nothing(tmp_path, page, monkeypatch):
 def test_the_page_begins_though_its_script_comes_last(looked_at):
     held = []
     with browsing.visiting() as visit:
-        visit.page.route("**/static/studio.js", lambda route: held.append(route))
+        visit.page.route("**/static/teach.js", lambda route: held.append(route))
         visit.page.goto(f"{looked_at.address}/en/teach", wait_until="commit")
         visit.page.wait_for_selector("#teach [data-do=class]")
         visit.page.wait_for_timeout(1000)  # nothing else is drawn by now

@@ -34,7 +34,7 @@ SANDBOX = {
     "X-Content-Type-Options": "nosniff",
 }
 PLAIN = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'"
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self' blob:; style-src 'self'"
     " 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:;"
     " worker-src 'self' blob:; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Permissions-Policy": "camera=(self), clipboard-write=(self)",

@@ -14,6 +14,7 @@ import io
 import json
 import math
 import shlex
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,6 +42,8 @@ MOST_DRAWN = 4
 SIDE = 128  # pixels of a shown image, at least
 NOISE = 80  # grey levels: the standard deviation of the most noise
 SHOWN = 3  # labels of a classifier
+TIMES = 5  # a whole number may be raised to that many times its default: tokens, steps
+running = threading.Lock()  # one command at a time
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,10 @@ def answer(studio: Studio, row: Row, asked: Any) -> dict[str, Any]:
     if not isinstance(asked, dict):
         raise UserError("json", _("the request cannot be read: {why}").format(why="no object"))
     told = stage(row)
-    with interactive.one_at_a_time:
-        if not told.here:
+    if not told.here:
+        with running:
             return {"html": _output(row)}
+    with interactive.one_at_a_time:
         return _predicted(row, told, asked) if told.verb == "predict" else _generated(row, told, asked)
 
 
@@ -276,7 +280,8 @@ def _options(known: Mapping[str, Any], given: Mapping[str, str], asked: Mapping[
 
     changed = {name: asked[name] for name in known if isinstance(asked.get(name), str | int | float)}
     allowed = {name: value for name, value in {**given, **changed}.items() if known[name].kind is None}
-    return signature.read_options(known, allowed)
+    told = signature.read_options(known, allowed)
+    return {name: min(value, _most(known[name])) if _bounded(known[name]) else value for name, value in told.items()}
 
 
 def _sliders(known: Mapping[str, Any], given: Mapping[str, str], image: bool) -> Markup:
@@ -285,7 +290,7 @@ def _sliders(known: Mapping[str, Any], given: Mapping[str, str], image: bool) ->
     numbers = [one for one in known.values() if _bounded(one)]
     numbers.sort(key=lambda one: (one.name not in given, one.name == "seed"))
     for one in numbers[:MOST_SLIDERS]:
-        low, high, whole = one.choice.low, one.choice.high, isinstance(one.default, int)
+        low, high, whole = one.choice.low, _most(one), isinstance(one.default, int)
         value = float(given.get(one.name, one.default))
         step = 1 if whole else 10.0 ** math.floor(math.log10((high - low) / 20))
         parts.append(interactive.slider(one.name, _(one.choice.help), low, high, int(value) if whole else value, step))
@@ -298,6 +303,12 @@ def _bounded(option: Any) -> bool:
     """Return whether an option is a number with both ends."""
     number = isinstance(option.default, int | float) and not isinstance(option.default, bool)
     return number and option.choice.low is not None and option.choice.high is not None
+
+
+def _most(option: Any) -> Any:
+    """Return the largest value of a bounded number here: an answer should take seconds."""
+    high, default = option.choice.high, option.default
+    return min(high, TIMES * default) if isinstance(default, int) and default > 0 else high
 
 
 def _typed(name: str, label: str, given: Mapping[str, str]) -> Markup:
