@@ -66,7 +66,7 @@ def cold(folder: Path) -> tuple[float, float, float, float]:
             used = sum(psutil.Process(server.process.pid).cpu_times()[:2])
             before = visit.page.evaluate("document.body.classList.contains('dark')")
             visit.page.click("[data-dark]")
-            visit.page.wait_for_function(f"document.body.classList.contains('dark') !== {str(before).lower()}")
+            visit.page.wait_for_selector("body:not(.dark)" if before else "body.dark")
             usable = time.perf_counter() - begun
             visit.page.wait_for_timeout(8000)  # what is built behind it
             begun = time.perf_counter()
@@ -144,7 +144,7 @@ def taught(folder: Path) -> dict[str, float]:
                 box.locator("input[type=text]").first.fill(f"photograph {label}")
                 files = sorted((folder / f"class {label}").iterdir())
                 box.locator("input[type=file]").set_input_files(files[:TAUGHT])
-            page.wait_for_function(f"document.querySelectorAll('.thumbs li').length == {2 * TAUGHT}")
+            page.wait_for_selector(f"fieldset:nth-of-type(2) .thumbs li:nth-child({TAUGHT})", state="attached")
             page.wait_for_selector("[data-do=train]:enabled")
             found["pictures"] = time.perf_counter() - begun
             page.click("[data-do=train]")

@@ -9,6 +9,7 @@ would do. The pictures go to ``docs/_static/interactives/``: ``playground.jpg``,
 """
 
 import io
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -89,7 +90,7 @@ def slide(page: Any, name: str, value: float) -> None:
 
 def at_the_end(page: Any) -> None:
     """The last frame of a recording."""
-    page.wait_for_function("Number(document.querySelector('[name=frame]').max) > 0")
+    page.wait_for_selector("[name=frame]:not([max='0'])", state="attached")
     slide(page, "frame", int(page.get_attribute("[name=frame]", "max")))
 
 
@@ -113,10 +114,7 @@ def kmeans(page: Any) -> None:
     ):
         page.keyboard.press(key)
     press(page, "run")
-    page.wait_for_function(
-        "() => { const button = document.querySelector('[data-part=now]').textContent;"
-        " return /Ended|終了/.test(button); }"
-    )
+    page.locator("[data-part=now]", has_text=re.compile("Ended|終了")).wait_for()
     press(page, "rival")
 
 
@@ -127,7 +125,7 @@ def noise(page: Any) -> None:
 
 
 def gan(page: Any) -> None:
-    page.wait_for_function("Number(document.querySelector('[name=frame]').max) > 0")
+    page.wait_for_selector("[name=frame]:not([max='0'])", state="attached")
     slide(page, "frame", 62)  # a step of the generator
 
 

@@ -159,7 +159,7 @@ def teach(page: Any, studio: str, language: str) -> None:
             box = page.locator("#teach fieldset").nth(label)
             box.locator("input[type=text]").first.fill(names[label])
             box.locator("input[type=file]").set_input_files(files[:20])
-        page.wait_for_function("document.querySelectorAll('.thumbs li').length == 40")
+        page.wait_for_selector("fieldset:nth-of-type(2) .thumbs li:nth-child(20)", state="attached")
         page.wait_for_selector("[data-do=train]:enabled")
         page.click("[data-do=train]")
         page.wait_for_selector(".trying:not([hidden])", timeout=600_000)

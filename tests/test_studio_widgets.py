@@ -11,6 +11,7 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import gradio as gr
 import numpy as np
@@ -368,8 +369,10 @@ def served(blocks):
     server = uvicorn.Server(uvicorn.Config(door, log_level="error", ws="none"))
     thread = threading.Thread(target=server.run, args=[[listening]], daemon=True)
     thread.start()
+    first = (re.compile("/en/"), access.Route("/en/", sort="page"))  # here it is one of Gradio's
     try:
-        yield f"http://127.0.0.1:{port}/en/"
+        with mock.patch.object(access, "ROUTES", [first, *access.ROUTES]):
+            yield f"http://127.0.0.1:{port}/en/"
     finally:
         server.should_exit = True
         thread.join(20)

@@ -73,7 +73,9 @@ def train(
     use_cores(workers)
     from souron.runs import train as run_train
 
-    events = run_train.training(system, data, forecast=not no_forecast, **given)
+    if no_forecast:
+        given["forecast"] = False
+    events = run_train.training(system, data, **given)
     if forecast:
         show_forecast(events)
         return
