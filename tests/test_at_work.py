@@ -156,6 +156,18 @@ def test_layers_are_recorded_at_their_first_call():
     assert shown["3"].image.shape == (1, 5) and shown["3"].image.max() == 255
 
 
+def test_a_copy_is_recorded_where_it_answers_and_no_other_layer_of_that_number():
+    network = nn.ModuleDict({"features": nn.Sequential(nn.Linear(3, 4)), "classifier": nn.Sequential(nn.Linear(4, 2))})
+    network["average"] = nn.Sequential(nn.Linear(3, 4))
+    given = torch.rand(1, 3)
+    with recorded(network, ["features.0", "classifier.0"]) as outputs:
+        network["classifier"](network["features"](given))
+    assert {name: len(output) for name, output in outputs.items()} == {"features.0": 4, "classifier.0": 2}
+    with recorded(network, ["features.0"]) as outputs:
+        network["average"](given)
+    assert torch.equal(outputs["features.0"], network["average"](given)[0])
+
+
 def test_the_strongest_maps_are_shown_in_their_order():
     maps = torch.zeros(10, 2, 2)
     for number in range(10):

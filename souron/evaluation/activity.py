@@ -35,7 +35,9 @@ class Activity:
 
 @contextmanager
 def recorded(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Tensor]]:
-    """Record the outputs of these layers within a ``with`` block, for the first case of a batch.
+    """Record the outputs of these layers in a ``with`` block, for the first case of a batch.
+
+    They are there when the block has ended.
 
     Names that the network does not have are ignored. A layer that is called several times is recorded
     at its first call; where a copy of it answers, such as a moving average, the copy is recorded.
@@ -47,27 +49,29 @@ def recorded(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Te
     {'0': (3,), '1': (3,)}
     """
     outputs: dict[str, Tensor] = {}
+    calls: dict[str, Tensor] = {}
 
     def note(name: str) -> Any:
         def hook(_part: nn.Module, _given: Any, made: Any) -> None:
             tensor = _first_tensor(made)
-            if name not in outputs and tensor is not None and tensor.ndim > 1 and tensor.numel():
-                outputs[name] = tensor[0].detach().float().cpu().clone()  # later layers may work in place
+            if name not in calls and tensor is not None and tensor.ndim > 1 and tensor.numel():
+                calls[name] = tensor[0].detach().float().cpu().clone()  # later layers may work in place
 
         return hook
 
-    parts = dict(network.named_modules())
-    hooks = [
-        parts[twin].register_forward_hook(note(name))
-        for name in layers
-        for twin in parts
-        if twin == name or (_within(name) and _within(twin) == _within(name))
-    ]
+    wanted = dict.fromkeys(layers)
+    within = {_within(name) for name in wanted} - {""}
+    parts = {name: part for name, part in network.named_modules() if name in wanted or _within(name) in within}
+    hooks = [part.register_forward_hook(note(name)) for name, part in parts.items()]
     try:
         yield outputs
     finally:
         for hook in hooks:
             hook.remove()
+        for called, output in calls.items():
+            copied = [name for name in wanted if name not in calls and _within(name) == _within(called)]
+            for name in [called] if called in wanted else copied:
+                outputs.setdefault(name, output)
 
 
 def _within(name: str) -> str:
