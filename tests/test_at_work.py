@@ -15,6 +15,7 @@ from torch import nn
 from souron.evaluation.activity import activities, recorded
 from souron.hub import zoo
 from souron.lecture import rows
+from souron.runs import train
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.lecture import at_work, lecture_routes
 from souron.studio.security.paths import Roots
@@ -140,6 +141,17 @@ def test_another_command_runs_as_a_process_and_is_kept(work, monkeypatch):
     assert "$ souron data digits" in first and "1,797" in first
     monkeypatch.setattr(samples, "answer", None)
     assert said(work("C2")) == first
+
+
+def test_a_training_ends_with_one_test_case_before_and_after(tmp_path):
+    run = train.train("mlp_tiny", "digits", budget="40ep", project=str(tmp_path), forecast=False)
+    shown = str(at_work.compared(run.folder))
+    before, after = shown.split("<figcaption>before: random weights</figcaption>")[1].split(
+        "<figcaption>after training"
+    )
+    first, second = (re.findall(r"<td>([\d.]+) %</td>", part) for part in (before, after))
+    assert first and second and first != second
+    assert float(first[0]) < 35 < float(second[0])  # of ten digits
 
 
 def test_layers_are_recorded_at_their_first_call():

@@ -418,7 +418,7 @@ def _output(row: Row) -> str:
 def compared(run: Path) -> Markup:
     """Return the answer to one test case of a run before and after its training.
 
-    Before means: by the same network with the random weights that training began with.
+    Before means: by the same network with random weights.
     """
     import torch
 
