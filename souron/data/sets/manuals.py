@@ -72,7 +72,7 @@ def load(side: int | None = None) -> Dataset:
     return pieces("manuals", every, grouped=_("the manuals' chapters and folders"), source=source, licence=licence)
 
 
-def pieces(name: str, every: Iterable[Page], **about: str) -> Dataset:
+def pieces(name: str, every: Iterable[Page], *, grouped: str, source: str, licence: str) -> Dataset:
     """Cut pages into pieces of texts, with test and validation pieces of other chapters."""
     chapters: Chapters = defaultdict(list)
     known: set[str] = set()
@@ -102,7 +102,9 @@ def pieces(name: str, every: Iterable[Page], **about: str) -> Dataset:
             "language": [spoken for _chapter, spoken, *_rest in rows],
             "manual": [chapter.partition("/")[0] for chapter, *_rest in rows],
         },
-        **about,
+        grouped=grouped,
+        source=source,
+        licence=licence,
     )
 
 
