@@ -11,9 +11,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from souron.hub import zoo
-from souron.studio import anything_routes, layout
+from souron.studio import any_file, layout, page_routes
 from souron.studio.jobs.job_queue import Jobs
-from souron.studio.pages import anything
 from souron.studio.security import access
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
@@ -25,8 +24,12 @@ pytestmark = pytest.mark.skipif(zoo.root() is None, reason="the ready-trained sy
 def client(tmp_path):
     app, project = FastAPI(), tmp_path / "runs"
     jobs = Jobs(project)
-    anything_routes.add(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
+    page_routes.add(app, lambda language: Studio(project, Roots([tmp_path]), jobs, language))
     return TestClient(app)
+
+
+def sample(client, name, language="en", system=""):
+    return client.post(f"/do/{language}/anything/sample", json={"sample": name, "system": system})
 
 
 def said(text):
@@ -34,34 +37,34 @@ def said(text):
 
 
 def test_a_photograph_is_named_and_another_system_may_answer(client):
-    found = client.post("/anything/en/sample/cat.png").json()
+    found = sample(client, "cat.png").json()
     assert (found["system"], found["what"]) == ("efficientnet_lite", "picture")
     assert "Egyptian cat" in said(found["html"]) or "tabby" in said(found["html"])
     assert "ImageNet" in said(found["html"])
     assert found["rows"][0][0] == "cat.png" and found["options"].endswith("/en/use?system=efficientnet_lite")
     other = next(name for name, _title in found["others"] if name == "alexnet")
-    again = client.post(f"/anything/en/sample/cat.png?system={other}").json()
+    again = sample(client, "cat.png", system=other).json()
     assert again["system"] == "alexnet" and "unlike" in said(again["html"])
 
 
 @pytest.mark.parametrize(("name", "system"), [("prompt.txt", "gpt"), ("melody.mid", "music_transformer")])
 def test_each_kind_of_sample_has_a_system(client, name, system):
-    found = client.post(f"/anything/ja/sample/{name}").json()
+    found = sample(client, name, "ja").json()
     assert found["system"] == system and found["rows"]
 
 
 def test_frames_of_a_film_are_answered_one_by_one(client):
-    found = client.post("/anything/en/sample/scene.gif").json()
+    found = sample(client, "scene.gif").json()
     assert len(found["rows"]) >= 1 and found["system"] == "efficientnet_lite"
 
 
 def test_an_own_file_keeps_its_name_and_leads_nowhere(client, tmp_path):
     Image.fromarray(np.full((60, 60, 3), 200, np.uint8)).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
-    found = client.post("/anything/en/file?name=../../my%20photo.png", content=content).json()
+    found = client.post("/send/en/anything/file?name=../../my%20photo.png", content=content).json()
     assert found["rows"][0][0] == "my photo.png"
-    assert anything_routes.safe("/etc/pass$(wd)\n.png") == "pass(wd).png"
-    assert anything_routes.safe("a" * 300 + ".png").endswith(".png")
+    assert page_routes.file_name("/etc/pass$(wd)\n.png") == "pass(wd).png"
+    assert page_routes.file_name("a" * 300 + ".png").endswith(".png")
 
 
 @pytest.mark.parametrize(
@@ -69,29 +72,37 @@ def test_an_own_file_keeps_its_name_and_leads_nowhere(client, tmp_path):
     [("a.png", b"no image"), ("a.xyz", b"1"), ("", b""), ("a.csv", b"a,b\n1,2\n"), ("a.nii.gz", b"\x1f\x8b")],
 )
 def test_what_nothing_can_answer_is_explained(client, name, content):
-    answer = client.post(f"/anything/en/file?name={name}", content=content)
+    answer = client.post(f"/send/en/anything/file?name={name}", content=content)
     found = answer.json()
     assert "trouble" in (found.get("detail") or found["html"])
     assert answer.status_code == (400 if "detail" in found else 200)
 
 
 def test_only_systems_that_can_answer_are_taken(client):
-    answer = client.post("/anything/en/sample/cat.png?system=unet_3d")
+    answer = sample(client, "cat.png", system="unet_3d")
     assert answer.status_code == 400 and "does not answer for such a file" in said(answer.json()["detail"])
-    assert client.post("/anything/en/sample/nothing.png").status_code == 400
+    assert sample(client, "nothing.png").status_code == 400
 
 
 def test_a_file_that_is_too_large_is_refused(client, monkeypatch):
-    monkeypatch.setattr(anything_routes, "MOST_BYTES", 10)
-    answer = client.post("/anything/en/file?name=a.png", content=b"0" * 11)
+    monkeypatch.setattr(page_routes, "MOST_BYTES", 10)
+    answer = client.post("/send/en/anything/file?name=a.png", content=b"0" * 11)
     assert answer.status_code == 400 and "too large" in said(answer.json()["detail"])
 
 
 def test_the_guard_lets_files_in_here_alone():
-    assert access.find_route("/anything/en/file", "POST").sort == "upload"
-    assert access.find_route("/anything/en/sample/cat.png", "POST").sort == "upload"
-    assert access.find_route("/anything/en/file", "GET") is None
-    assert access.find_route("/anything/fr/file", "POST") is None
+    assert access.find_route("/send/en/anything/file", "POST").sort == "upload"
+    assert access.find_route("/do/en/anything/sample", "POST").sort == "call"
+    assert access.find_route("/send/en/anything/file", "GET") is None
+    assert access.find_route("/send/fr/anything/file", "POST") is None
+
+
+@pytest.mark.parametrize("address", ["/do/en/anything/sent", "/do/en/lecture/sample", "/do/fr/anything/sample"])
+def test_only_the_functions_that_a_page_names_are_called(client, address):
+    assert client.post(address, json={}).status_code == 404
+
+
+def test_the_page_itself_is_plain():
     assert access.find_route("/en/anything", "GET").sort == "plain"
 
 
@@ -101,7 +112,7 @@ def test_five_places_hold_every_page():
     assert sorted([*of, *tools, "machine"]) == sorted(layout.PAGES)
     assert [place.name for place in layout.places()] == ["learn", "teach", "data", "use", "results"]
     assert layout.place_of("exam").name == "use" and layout.place_of("machine") is None
-    assert "anything" in layout.places()[3].pages and anything.SAMPLES
+    assert "anything" in layout.places()[3].pages and any_file.SAMPLES
 
 
 @pytest.mark.skipif(not browsing.CHROMIUM, reason="there is no Chromium here")

@@ -194,7 +194,7 @@ def application(
     place = security.prepare(project / ".studio" / "temporary")  # before Gradio is imported
     from fastapi import FastAPI
 
-    from souron.studio import anything_routes, files
+    from souron.studio import files, page_routes
     from souron.studio.lecture import lecture_routes, teach_routes, teaching
 
     jobs = Jobs(project)
@@ -212,7 +212,7 @@ def application(
     files.add(outer, project, jobs)
     files.add_plain(outer, studios)
     lecture_routes.add(outer, lambda language: studios[language])
-    anything_routes.add(outer, lambda language: studios.get(language) or studios[messages.LANGUAGES[0]])
+    page_routes.add(outer, lambda language: studios[language])
     teach_routes.add(outer, teaching.Teaching(project, jobs), lambda language: studios[language])
 
     async def others(scope: Any, receive: Any, send: Any) -> None:

@@ -1,7 +1,7 @@
 """Any file in, and the system that answers: what it is, which systems could answer, and the answer.
 
-The page's script (``static/anything.js``) sends each file to ``anything_routes``, and collects the
-answers in a table that can be saved.
+The page's script (``static/anything.js``) sends each file, and collects the answers in a table that
+can be saved.
 """
 
 import json
@@ -9,28 +9,24 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
+from souron.studio import any_file
 from souron.studio.shared import Studio
 from souron.utils.messages import N_, _
 
 TITLE = N_("Any file")
 PLACE = "use"
-SAMPLES = {  # name -> what it shows
-    "cat.png": N_("a photograph"),
-    "volume.nii.gz": N_("a CT volume"),
-    "prompt.txt": N_("a text"),
-    "melody.mid": N_("a melody"),
-    "scene.gif": N_("a film"),
-}
+ACTIONS = {"sample": any_file.sampled}
+UPLOADS = {"file": any_file.sent}
 
 
 def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     examples = Markup("").join(
         Markup('<button type="button" data-sample="{}">{}</button>').format(name, _(text))
-        for name, text in SAMPLES.items()
+        for name, text in any_file.SAMPLES.items()
     )
     return Markup(
         '<h1>{title}</h1><p>{about}</p><div id="anything" class="anything" data-module="/static/anything.js" '
-        'data-to="/anything/{language}" data-words="{words}"><div class="zone"><p class="actions">'
+        'data-page="{language}/anything" data-words="{words}"><div class="zone"><p class="actions">'
         '<label class="pick">{choose}<input type="file" multiple></label>'
         '<button type="button" data-do="camera">{camera}</button><span class="faint">{drop}</span></p>'
         '<video hidden playsinline muted></video><label class="typed">{typed}<textarea rows="2" maxlength="20000">'

@@ -1,31 +1,12 @@
 // Any file: each file goes to the studio on this computer, and its answer stands below the newest first.
+import { ask, complain, dropped, fill, make, photograph } from "./plain.js";
+
 export const begin = (root) => {
   const words = JSON.parse(root.dataset.words);
   const find = (selector, where = root) => where.querySelector(selector);
-  const make = (kind, fields = {}, ...inside) => {
-    const made = Object.assign(document.createElement(kind), fields);
-    made.append(...inside);
-    return made;
-  };
-  const fill = (place, html) => {
-    const read = new DOMParser().parseFromString(html, "text/html");
-    place.replaceChildren(...read.body.childNodes);
-  };
   const rows = []; // {item, cells}
   const status = find("[role=status]");
   let last = Promise.resolve();
-
-  const ask = async (address, body) => {
-    let answer;
-    try {
-      answer = await fetch(address, { method: "POST", body });
-    } catch {
-      throw new Error(words.failed);
-    }
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(told.detail ?? words.failed);
-    return told;
-  };
 
   const show = (item, source, told) => {
     const place = find("div", item);
@@ -51,10 +32,9 @@ export const begin = (root) => {
     item.classList.add("busy");
     status.textContent = words.busy;
     const query = new URLSearchParams({ name: source.name, system });
-    const address = source.sample
-      ? `${root.dataset.to}/sample/${encodeURIComponent(source.sample)}?${query}`
-      : `${root.dataset.to}/file?${query}`;
-    const asked = last.then(() => ask(address, source.content)); // one after the other
+    const asked = last.then(() => source.sample
+      ? ask(`/do/${root.dataset.page}/sample`, { sample: source.sample, system }, words.failed)
+      : ask(`/send/${root.dataset.page}/file?${query}`, source.content, words.failed)); // one after the other
     last = asked.catch(() => {});
     return asked
       .then((told) => show(item, source, told), (error) => fill(find("div", item), error.message))
@@ -73,22 +53,13 @@ export const begin = (root) => {
   const giveFiles = (files) => { for (const file of files) give({ name: file.name || "image.png", content: file }); };
 
   const film = async (button) => {
-    const video = find("video");
-    if (video.srcObject) {
-      const canvas = make("canvas", { width: video.videoWidth, height: video.videoHeight });
-      canvas.getContext("2d").drawImage(video, 0, 0);
-      for (const track of video.srcObject.getTracks()) track.stop();
-      [video.srcObject, video.hidden, button.textContent] = [null, true, words.camera];
-      return canvas.toBlob((blob) => give({ name: "camera.jpg", content: blob }), "image/jpeg", 0.95);
-    }
     try {
-      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
+      const canvas = await photograph(find("video"));
+      button.textContent = canvas ? words.camera : words.shoot;
+      canvas?.toBlob((blob) => give({ name: "camera.jpg", content: blob }), "image/jpeg", 0.95);
     } catch (error) {
-      status.textContent = error.message;
-      return;
+      complain(error.message);
     }
-    [video.hidden, button.textContent] = [false, words.shoot];
-    video.play();
   };
 
   const quoted = (text) => `"${String(text).replaceAll('"', '""').replace(/^([=+\-@\t\r])/, "'$1")}"`;
@@ -113,13 +84,6 @@ export const begin = (root) => {
     giveFiles(event.target.files);
     event.target.value = "";
   });
-  const zone = find(".zone");
-  for (const kind of ["dragover", "dragleave", "drop"]) {
-    zone.addEventListener(kind, (event) => {
-      event.preventDefault();
-      zone.classList.toggle("over", kind === "dragover");
-      if (kind === "drop") giveFiles(event.dataTransfer.files);
-    });
-  }
+  dropped(find(".zone"), ({ files }) => giveFiles(files));
   addEventListener("paste", (event) => giveFiles(event.clipboardData.files));
 };
