@@ -80,6 +80,8 @@ class TaskEntry:
     formats: tuple[str, ...]  # file formats declared by this task alone
     talks: bool  # its systems continue texts and can therefore chat
     file: Path
+    target: str = ""  # of data that it accepts, a file of ``data/targets``; "" for any
+    first_system: str = ""  # advised for a first training; "" for the first ready one
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,8 @@ def describe_task(file: Path) -> TaskEntry:
             formats=(*formats_for(file.stem), *(_literal(values["formats"]) if "formats" in values else ())),
             talks=_literal(values["talks"]) if "talks" in values else False,
             file=file,
+            target=_literal(values["target"]) if "target" in values else "",
+            first_system=_literal(values["first_system"]) if "first_system" in values else "",
         )
     except (ValueError, TypeError) as error:
         raise _wrong("Task", file, own.lineno, str(error), _("plain values")) from error

@@ -103,6 +103,8 @@ class Task(ABC):
     published_from: ClassVar[str] = ""  # training data of the published weights
     published_files: ClassVar[bool] = False  # ``published`` also accepts a file or a folder
     talks: ClassVar[bool] = False  # its systems continue texts and can therefore chat
+    first_system: ClassVar[str] = ""  # advised for a first training on own data; "" for the first
+    # ready-trained one of the task
     augments: ClassVar[bool] = False  # training cases are augmented unless ``augment=none``
 
     def __init_subclass__(cls) -> None:

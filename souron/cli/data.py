@@ -1,5 +1,6 @@
 """``souron data``: show a data set, check it, de-identify it."""
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from souron.cli import console
 from souron.cli.app import command
 from souron.cli.console import print_json, screen, show
 from souron.cli.parsing import arguments, options
+from souron.runs import advice
 from souron.utils import hardware, units
 from souron.utils.messages import N_, UserError, _
 
@@ -248,6 +250,8 @@ def check(
         raise arguments.missing("FOLDER", "souron data check photos/")
     with screen.err.status(_("reading data")) as status:
         from souron.data import check as data_check
+        from souron.data.check import table
+        from souron.data.target import target_of
         from souron.evaluation.vision import perceptual
         from souron.report import report
 
@@ -256,8 +260,11 @@ def check(
 
         found = data_check.check(folder, group, watch, window, reading_of(task)[0], perceptual.pooled)
         page = report.check_page(found, project / "data" / (Path(folder).stem or "data") / "check.html")
+        if found.cases.labels is not None:
+            table.write(page.with_name("cases.csv"), table.rows(found.cases))
+    fitting = task or advice.task_of(type(target_of(found.cases)).__module__.rpartition(".")[2])
     if screen.json:
-        print_json({**found.as_json(), "page": page})
+        print_json({**found.as_json(), "page": page, "task": fitting})
     else:
         made = console.table(_("severity"), _("found"), _("what to do"))
         for finding in found.findings:
@@ -274,6 +281,9 @@ def check(
         )
         show(made if found.findings else _("No problem was found that would distort a result."))
         show(_("page: {path}").format(path=page))
+        best = advice.advise(fitting, len(found.cases), len(set(filter(None, found.cases.group))))
+        if best is not None:
+            show(best.reason, shlex.join(["souron", *best.command(fix or folder)]))
     if fix:
         count = data_check.manifest(found, Path(fix))
         if not screen.json:

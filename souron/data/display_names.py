@@ -6,7 +6,7 @@ from pathlib import Path
 from souron.data import load
 from souron.utils.messages import _
 
-CLEANED = re.compile(r"checked(?:-(\d+))?\.csv", re.IGNORECASE)  # the name that the check proposes
+CLEANED = re.compile(r"(?:checked|corrected)(?:-(\d+))?\.csv", re.IGNORECASE)  # tables written beside files
 
 
 def called(data: str) -> str:

@@ -22,6 +22,7 @@ ORDER = (
     "interactives",
     "courses",
     "teach",
+    "my_data",
     "data",
     "train",
     "compare",

@@ -210,6 +210,7 @@ class Detection(Jackknifed, Task):
     )
     watches = "AP"
     default_data = "scenes"
+    first_system = "yolo"
     target = "boxes"
     formats: ClassVar[tuple[str, ...]] = ("yolo_boxes", "coco", "voc")
     published_from = "COCO"

@@ -58,6 +58,7 @@ def wrong_labels(
         [(rows[i],) for i, _other in doubtful],
         _("{count} labels may be wrong ({looked} were checked): {names}"),
         _("look at them, the first ones first; a rare view of a class is listed too"),
+        suggested=[cases.classes[present[other]] for _i, other in doubtful],
         looked=len(rows),
         names=", ".join(shown) + (", ..." if len(doubtful) > MOST_NAMED else ""),
         one=_("1 label may be wrong ({looked} were checked): {names}"),

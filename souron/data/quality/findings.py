@@ -1,6 +1,6 @@
 """Findings of the data check: a stable code, the severity, the cases concerned, and a remedy."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -23,6 +23,7 @@ class Finding:
     message: str  # in the reader's language
     fix: str
     rows: tuple[tuple[int, ...], ...] = ()  # of the cases; related ones share a tuple
+    suggested: tuple[str, ...] = ()  # the label that each row probably has
 
 
 @dataclass
@@ -37,10 +38,18 @@ class Checkup:
     def clean(self) -> bool:
         return all(finding.severity != "error" for finding in self.findings)
 
+    def labels(self) -> dict[str, int]:
+        """Return the number of cases of each class; {} where a case has no single class."""
+        labels = self.cases.labels
+        return {} if labels is None else {name: labels.count(number) for number, name in enumerate(self.cases.classes)}
+
     def as_json(self) -> dict[str, Any]:
         return {
             "files": self.files,
             "readable": len(self.cases),
+            "labels": self.labels(),
+            "groups": len(set(filter(None, self.cases.group))),
+            "parts": dict(Counter(part for part in self.cases.part if part)),
             "findings": [
                 {
                     "code": finding.code,
@@ -48,6 +57,8 @@ class Checkup:
                     "files": list(finding.files),
                     "message": finding.message,
                     "fix": finding.fix,
+                    "families": [[self.cases.file[row] for row in family] for family in finding.rows],
+                    "suggested": list(finding.suggested),
                 }
                 for finding in self.findings
             ],
@@ -82,15 +93,17 @@ def of_rows(
     message: str,
     fix: str,
     one: str = "",
+    suggested: Sequence[str] = (),
     **fields: Any,
 ) -> Iterator[Finding]:
     """Yield the finding about families of rows, if there are any. ``count`` in the message is the
-    number of families unless ``fields`` sets it; ``one`` is the message for a count of 1."""
+    number of families unless ``fields`` sets it; ``one`` is the message for a count of 1;
+    ``suggested`` has a label for each row."""
     if rows:
         files = tuple(cases.file[row] for family in rows for row in family)
         said = {"count": len(rows), **fields}
         told = (one if one and said["count"] == 1 else message).format(**said)
-        yield Finding(code, severity, files, told, fix, tuple(rows))
+        yield Finding(code, severity, files, told, fix, tuple(rows), tuple(suggested))
 
 
 def several_spellings(

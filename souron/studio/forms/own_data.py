@@ -77,7 +77,7 @@ def cleaned(folder: Path) -> list[str]:
     try:
         return [
             spelt(path.absolute())
-            for path in sorted(folder.glob("checked*.csv"))
+            for path in sorted(folder.glob("*.csv"))
             if display_names.CLEANED.fullmatch(path.name) and not path.is_symlink()
         ]
     except OSError:
