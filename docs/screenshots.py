@@ -96,6 +96,20 @@ def lesson(page: Any, studio: str, language: str) -> None:
     page.wait_for_selector(".layer pre")
 
 
+def my_data(page: Any, studio: str, language: str) -> None:
+    """The example, with two findings answered and a first training."""
+    page.goto(f"{studio}my_data")
+    page.click("[data-act=example]")
+    page.wait_for_selector("#doctor .findings", timeout=120_000)
+    for name in ("Leave all of them out", "Keep one of each"):
+        if not page.locator(f"#doctor details[open] button:text-is('{said(name, language)}')").count():
+            page.locator("#doctor details:not([open]) summary strong.warning").first.click()
+        page.locator(f"#doctor button:text-is('{said(name, language)}')").first.click()
+        page.wait_for_timeout(1500)
+    page.locator("#next button").click()
+    page.wait_for_selector("#outcome .verdict", timeout=600_000)
+
+
 def data(page: Any, studio: str, language: str) -> None:
     page.goto(f"{studio}data?data=photos")
     page.click(f"button:text-is('{said('Check', language)}'):not([disabled])")
@@ -172,6 +186,7 @@ VISITS: dict[str, Callable[[Any, str, str], None]] = {
     "lecture": lecture,
     "lesson": lesson,
     "teach": teach,
+    "my_data": my_data,
     "data": data,
     "train": train,
     "compare": compare,
@@ -180,7 +195,7 @@ VISITS: dict[str, Callable[[Any, str, str], None]] = {
     "runs": runs,
     "machine": machine,
 }
-BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "anything", "machine"}
+BEGIN_WITH_NOTHING = {"lecture", "lesson", "teach", "my_data", "anything", "machine"}
 
 
 if __name__ == "__main__":

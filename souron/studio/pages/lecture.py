@@ -47,7 +47,7 @@ def first_visit(studio: Studio) -> Markup:
         (
             _("I want to try my data"),
             _("A folder of images or a table: check it, train on it, get a verdict."),
-            studio.url("data"),
+            studio.url("my_data"),
         ),
     )
     links = Markup("").join(
