@@ -136,7 +136,11 @@ def test_parts_that_leak_are_drawn_anew(own, example):
 
 
 def test_spellings_become_one_patient(own, example):
-    told = {**example[1]["findings"][0], "code": "patient spellings", "families": [["even/p00_0.png", "even/p01_0.png"]]}
+    told = {
+        **example[1]["findings"][0],
+        "code": "patient spellings",
+        "families": [["even/p00_0.png", "even/p01_0.png"]],
+    }
     end(own.check(), {**example[1], "findings": [told]})
     again = pressed(own_data_set.OwnDataSet(own.studio, "cells"), "patient spellings", "patient", family=0)
     groups = [line.split(",")[2] for line in again.corrected.read_text().splitlines()[1:]]
