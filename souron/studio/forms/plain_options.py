@@ -17,6 +17,7 @@ from souron.utils.messages import _
 TIMES = 5  # a whole number may be raised to that many times its default: tokens, steps
 STEPS = 100  # of a slider, approximately
 MOST_TEXT = 2000  # characters of a text
+OF_FILES = ("to", "meshes")  # forms of a saved file, which a plain page does not offer
 
 
 def bounded(option: Option) -> bool:
@@ -27,13 +28,26 @@ def bounded(option: Option) -> bool:
 
 def highest(option: Option) -> Any:
     """Return the largest value of a bounded number here: an answer should take seconds."""
-    high, default = option.choice.high, option.default
+    high: Any = option.choice.high
+    default = option.default
     return min(high, TIMES * default) if isinstance(default, int) and default > 0 else high
 
 
 def shown(options: Mapping[str, Option]) -> dict[str, Option]:
-    """Return the options that have a field; those that are read from a file, such as an image, have none."""
-    return {name: one for name, one in options.items() if one.default is not None and one.kind is None}
+    """Return the options that have a field.
+
+    Those that are read from a file, such as an image, have none, and those that only change a saved file.
+    """
+    return {
+        name: one
+        for name, one in options.items()
+        if one.default is not None and one.kind is None and not _of_a_file(one)
+    }
+
+
+def _of_a_file(option: Option) -> bool:
+    """Return whether an option only changes a saved file."""
+    return option.name in OF_FILES and (isinstance(option.default, bool) or bool(option.choice.among))
 
 
 def fields(options: Mapping[str, Option], values: Mapping[str, Any]) -> Markup:
@@ -72,8 +86,8 @@ def _input(option: Option, value: Any) -> Markup:
             for end in (("min", choice.low), ("max", choice.high))
             if end[1] is not None
         )
-        step = "1" if isinstance(default, int) else "any"
-        return Markup('<input type="number" name="{}" step="{}" value="{}"{}>').format(option.name, step, value, ends)
+        each = "1" if isinstance(default, int) else "any"
+        return Markup('<input type="number" name="{}" step="{}" value="{}"{}>').format(option.name, each, value, ends)
     text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return Markup('<input type="text" name="{}" maxlength="{}" value="{}">').format(option.name, MOST_TEXT, text)
 

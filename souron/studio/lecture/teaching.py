@@ -184,7 +184,7 @@ class Teaching:
         run = Path(session.kept) if session.kept else session.folder / "runs/classify/taught"
         picture = Picture(uploads.image(content))
         with models.answering(str(run)) as model:
-            said = model.answer(picture)
+            said: Any = model.answer(picture)
         shares = dict(zip(map(str, said.labels), map(float, said.probabilities), strict=True))
         return [shares.get(label, 0.0) for label in session.labels]
 
