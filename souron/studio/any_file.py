@@ -9,11 +9,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from souron.data import load
 from souron.hub import zoo
 from souron.studio import films
 from souron.studio.forms import plain_options
 from souron.studio.shared import Studio, remarks
-from souron.utils.messages import N_, UserError, _
+from souron.utils.messages import N_, UserError, _, language
 
 SAMPLES = {  # name -> what it shows
     "cat.png": N_("a photograph"),
@@ -92,8 +93,11 @@ def answer(studio: Studio, file: Path, system: str = "", options: Mapping[str, A
         given = plain_options.read(model.asked.options, {**_defaults(chosen), **(options or {})})
         if not tracked:
             shown = list(islice(_answered(model, file, given, is_film), MOST_ANSWERS))
-            html = answers.cards(shown, SHOWN, look=False)
-            rows = [(Path(one.file).name, answers.short(one.said), _familiar(one.said)) for one in shown]
+            html = Markup(_without_place(answers.cards(shown, SHOWN, look=False), file))
+            rows = [
+                (Path(one.file).name, _without_place(answers.short(one.said), file), _familiar(one.said))
+                for one in shown
+            ]
             picture = next((one.image for one in shown if one.image), "")
             return {**_about(studio, model, chosen, able, given, html, rows), "picture": picture}
     name = file.name
@@ -102,8 +106,12 @@ def answer(studio: Studio, file: Path, system: str = "", options: Mapping[str, A
         familiar = "" if found.unlike is None else (films.unfamiliar(found) or _("no"))
         rows = [(*row, familiar) for row in films.rows(found, name)]
         told = _about(studio, model, chosen, able, given, films.html(found), rows, _("film"))
-        shown = {"frames": found.frames, "times": found.times}
-        return {**told, "shown": shown, "picture": next(iter(found.frames), "")}
+        return {
+            **told,
+            "short": films.summary(found),
+            "shown": {"frames": found.frames, "times": found.times},
+            "picture": next(iter(found.frames), ""),
+        }
 
     return films.films.begin(file, chosen, given, studio.language, finish)
 
@@ -135,6 +143,11 @@ def _answered(model: Any, file: Path, options: Mapping[str, Any], is_film: bool)
         yield answers.Answer(str(file), error)
 
 
+def _without_place(text: str, file: Path) -> str:
+    """Remove the temporary folder of a file from a text: it means nothing to the user."""
+    return str(text).replace(f"{file.parent}/", "")
+
+
 def _defaults(system: str) -> dict[str, Any]:
     """Return the options that go with a ready-trained system, such as its question."""
     folder = zoo.where(system)
@@ -164,12 +177,20 @@ def _about(
         "system": chosen,
         "name": Path(chosen).name,
         "short": rows[0][1] if len(rows) == 1 else _("{count} answers").format(count=len(rows)),
-        "html": html + Markup('<p class="faint">{}</p>').format(about) + weak,
+        "html": html + Markup('<p class="faint">{}</p>').format(". ".join(filter(None, [about, _data(learnt)]))) + weak,
         "rows": [[file, told, Path(chosen).name, learnt, familiar] for file, told, familiar in rows],
         "others": [[one, Path(one).name] for one in able if one != chosen][:MOST_OTHERS],
         "fields": plain_options.fields(model.asked.options, options),
         "options": studio.url("use", **{"run" if "/" in chosen else "system": chosen}),
     }
+
+
+def _data(name: str) -> str:
+    """Describe the training data in the reader's language; "" where it is no data set of souron."""
+    entry = load.names().get(name)
+    if entry is None:
+        return ""
+    return f"{name}: {entry.ja if language() == 'ja' and entry.ja else entry.idea}"
 
 
 def _familiar(said: Any) -> str:

@@ -217,9 +217,6 @@ def html(found: Tracks) -> Markup:
         )
         for track in longest
     ]
-    said = _("{frames} frames in {seconds:.1f} s of film; {count} tracks").format(
-        frames=found.count, seconds=found.seconds, count=len(found.tracks)
-    )
     left = len(found.tracks) - MOST_TRACKS
     notes = [
         found.broken,
@@ -232,11 +229,19 @@ def html(found: Tracks) -> Markup:
             '<p role="status"><strong>{}</strong></p>{}<figure class="film"><img alt="{}"><div class="player">'
             '<button type="button" data-do="play">{}</button><input type="range" min="0" value="0" aria-label="{}">'
             "<output></output></div></figure>"
-        ).format(said, remarks(filter(None, notes)), _("a frame with its numbered boxes"), _("Play"), _("frame"))
+        ).format(
+            summary(found), remarks(filter(None, notes)), _("a frame with its numbered boxes"), _("Play"), _("frame")
+        )
         + (table(heads, rows, _("One colour and number for each object that was followed")) if rows else Markup())
         + Markup('<p class="faint">{}</p>').format(
             _("The boxes of one frame are joined to those of the next by ByteTrack (2021); a track may break or swap.")
         )
+    )
+
+
+def summary(found: Tracks) -> str:
+    return _("{frames} frames in {seconds:.1f} s of film; {count} tracks").format(
+        frames=found.count, seconds=found.seconds, count=len(found.tracks)
     )
 
 
