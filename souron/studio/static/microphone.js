@@ -13,8 +13,9 @@ export const record = async (most, hear) => {
     if (over) return;
     over = true;
     for (const track of stream.getTracks()) track.stop();
+    const found = { blob: wave(blocks, length, context.sampleRate), seconds: length / context.sampleRate, peak };
     context.close();
-    resolve({ blob: wave(blocks, length, context.sampleRate), seconds: length / context.sampleRate, peak });
+    setTimeout(resolve, 0, found); // after the click that ended it, which closes earlier complaints
   };
   try {
     await context.audioWorklet.addModule("/static/recorder.js");
