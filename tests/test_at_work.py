@@ -17,7 +17,7 @@ from souron.hub import zoo
 from souron.lecture import rows
 from souron.runs import train
 from souron.studio.jobs.job_queue import Jobs
-from souron.studio.lecture import at_work, lecture_routes
+from souron.studio.lecture import at_work, before_after, lecture_routes
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 
@@ -145,7 +145,7 @@ def test_another_command_runs_as_a_process_and_is_kept(work, monkeypatch):
 
 def test_a_training_ends_with_one_test_case_before_and_after(tmp_path):
     run = train.train("mlp_tiny", "digits", budget="40ep", project=str(tmp_path), forecast=False)
-    shown = str(at_work.compared(run.folder))
+    shown = str(before_after.compared(run.folder))
     before, after = shown.split("<figcaption>before: random weights</figcaption>")[1].split(
         "<figcaption>after training"
     )

@@ -123,11 +123,12 @@ def predict(
     own, to, tile = own_settings(loaded, to, tile, overlap)
     chosen |= own
     truth = read_reference(loaded, reference)
-    video = None if choice else watch.video_of(loaded, wanted, source)
+    video = watch.video_of(loaded, wanted, source)
     if video is not None or tile is not None:
         refuse_form(to)
         many, folder = loaded.for_many(), Path(out) if out else place_of_answers(meaning)
         if video is not None:
+            describe_system(loaded, choice)
             watch.watch(many, video, folder, live, mm, chosen)
         elif tile is not None:
             watch.look_in_tiles(many, wanted, folder, tile, overlap, chosen, microns, glass)

@@ -44,6 +44,7 @@ HELD_OUT = {
     "flowers.png": "drawn_captioned_scenes/1.png",
     "lawn.png": "drawn_photo_scenes/1.png",
     "coat.png": "coats/1.png",
+    "digits.wav": "synthetic_digits/3.wav",
     "patch.png": "photo_patches/1.png",
     "request.txt": "page_requests/1.txt",
     "help.txt": "manual_pairs/2.txt",

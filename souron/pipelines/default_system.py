@@ -2,14 +2,16 @@
 
 The extension of a file's name determines the kind of its content; for each kind one system is the
 default: for an image the one that was trained on photographs, where its weights are here, else its
-small ready-trained version. The user's own runs in ``runs/``, and what ``souron fetch starters``
-brought, are listed as alternatives.
+small ready-trained version. A film is for a detector, whose boxes are joined to tracks, if one is
+here that was trained on such images; else some of its frames are classified. The user's own runs in
+``runs/``, and what ``souron fetch starters`` brought, are listed as alternatives.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -17,9 +19,11 @@ from souron import model as models_api
 from souron import registry
 from souron.hub import names, networks, weights, zoo
 from souron.kinds.codecs import limits, moving
+from souron.kinds.finding import unlike
 from souron.kinds.kind import Kind
 from souron.kinds.picture import Picture
 from souron.kinds.score import Score
+from souron.kinds.signature import read_options
 from souron.kinds.sound import Sound
 from souron.kinds.table import Table
 from souron.kinds.text import Text
@@ -33,8 +37,10 @@ FIRST = {  # kind -> default system
     "Volume": "unet_3d",
     "Text": "gpt",
     "Score": "music_transformer",
-    "Sound": "whisper_base",  # where it was fetched
+    "Sound": "whisper_base",  # where it was fetched, else a ready-trained system
 }
+OF_FILMS = "yolo"  # the ready-trained detector, for films that are like its training data
+OF_FILMED_SCENES = ("nanodet", "ssd_oid")  # detectors trained on photographs, the faster one first
 KINDS = (Picture, Volume, Text, Score, Table, Sound)
 SERIES = "CT"  # the DICOM modality that a ready-trained system was trained on
 SAMPLED = 5  # frames of a video, evenly spaced
@@ -70,7 +76,7 @@ def choose(word: str, project: Path = Path("runs")) -> Choice:
             return _choice("Volume", project)
         raise _nothing(path, _("DICOM images of modality {modality}").format(modality=modality or "?"), project)
     if moving.is_video(path):
-        return _choice("Picture", project)
+        return _for_film(path, _choice("Picture", project))
     kind = kind_of(path)
     if kind is None or kind.__name__ not in FIRST:
         raise _nothing(path, _("files such as {name}").format(name=path.name), project)
@@ -82,12 +88,12 @@ def predict(model: models_api.Model, files: list[str], **options: str) -> Iterat
     for name in files:
         path = Path(name)
         if there(name) and path.is_file() and moving.is_video(path):
-            yield from _frames(model, path)
+            yield from _frames(model, path, read_options(model.asked.options, options))
         else:
             yield from models_api.predict(model, [name], **options)
 
 
-def _frames(model: models_api.Model, path: Path) -> Iterator[tuple[Path, Kind | UserError]]:
+def _frames(model: models_api.Model, path: Path, options: Mapping[str, Any]) -> Iterator[tuple[Path, Kind | UserError]]:
     length = moving.length(path)
     step = (length or 0.0) / SAMPLED
     wanted = 0.0
@@ -97,7 +103,7 @@ def _frames(model: models_api.Model, path: Path) -> Iterator[tuple[Path, Kind | 
                 return
             if frame.at >= wanted:
                 named = f"{path}#{frame.at:.1f}s"
-                yield Path(named), model.answer(Picture(Image.fromarray(frame.pixels), named))
+                yield Path(named), model.answer(Picture(Image.fromarray(frame.pixels), named), **options)
                 wanted = frame.at + max(step, 1.0)
     except UserError as trouble:
         yield path, trouble
@@ -135,7 +141,41 @@ def _choice(kind: str, project: Path) -> Choice:
         and registry.takes(file.parent.name) == kind
         and (ready / file.stem / "args.yaml").is_file()
     ]
+    if others and not _is_here(system):
+        system, *others = others
     return Choice(system, (*_own_runs(kind, project), *photographs, *others))
+
+
+def pictures(project: Path = Path("runs")) -> Choice:
+    """Return the default system for an image, and the alternatives."""
+    return _choice("Picture", project)
+
+
+def _is_here(name: str) -> bool:
+    """Return whether a system can answer: ready trained, or with its published weights."""
+    meaning = names.known(name)
+    return isinstance(meaning, names.Ready) or (isinstance(meaning, names.System) and meaning.published)
+
+
+def _for_film(path: Path, choice: Choice) -> Choice:
+    """Put a detector first whose training data is like the film, or that was trained on photographs."""
+    fetched = next((name for name in OF_FILMED_SCENES if name in choice.others), "")
+    detector = OF_FILMS if OF_FILMS in choice.others and _is_familiar(OF_FILMS, path) else fetched
+    if not detector:
+        return choice
+    return Choice(detector, (choice.system, *(name for name in choice.others if name != detector)))
+
+
+def _is_familiar(name: str, path: Path) -> bool:
+    """Return whether a film's first frame is like the training data of a system, by its check."""
+    model = models_api.load(name)
+    try:
+        frame = next(moving.frames(path), None)
+        if frame is None or model.check is None:
+            return False
+        return not unlike(model.answer(Picture(Image.fromarray(frame.pixels), str(path))))
+    except UserError:  # predicting reports it
+        return False
 
 
 def _task(name: str) -> str:

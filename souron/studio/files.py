@@ -37,7 +37,7 @@ PLAIN = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self' blob:; style-src 'self'"
     " 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:;"
     " worker-src 'self' blob:; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Permissions-Policy": "camera=(self), clipboard-write=(self)",
+    "Permissions-Policy": "camera=(self), microphone=(self), clipboard-write=(self)",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 AROUND = {

@@ -114,7 +114,7 @@ def whole(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<title>{name} – souron</title>"
         '<script src="/static/studio.js" data-language="{language}"></script>'
-        '<script src="/static/lecture.js" defer></script>'
+        '<script type="module" src="/static/lecture.js"></script>'
         '<link rel="stylesheet" href="/static/studio.css">'
         '<link rel="stylesheet" href="/static/lecture.css"></head><body class="alone">'
         '<div id="head">{head}</div><main id="page" class="{kind}">{body}</main>'

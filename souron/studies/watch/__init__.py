@@ -11,7 +11,7 @@ from souron.kinds.finding import unlike
 from souron.kinds.picture import Picture
 from souron.kinds.signature import Choice, read_options
 from souron.runs.events import Event
-from souron.studies.watch.video import watching
+from souron.studies.watch.video import EVERY, watching
 from souron.study import Given, Study
 from souron.utils import files
 from souron.utils.messages import N_, UserError, _
@@ -78,8 +78,12 @@ def of_model(
     *,
     live: bool = False,
     mm: float | None = None,
+    every: float = EVERY,
 ) -> Generator[Event, None, None]:
-    """Process a video or a camera with a loaded detector and its options. Raises UserError."""
+    """Process a video or a camera with a loaded detector and its options, see ``watching``.
+
+    Raises UserError.
+    """
     options = read_options(model.asked.options, dict(chosen), "souron predict --help")
     conf = options.pop("conf", model.asked.options["conf"].default)
     strange: list[bool] = []
@@ -97,5 +101,6 @@ def of_model(
         conf=conf,
         live=live,
         mm=mm,
+        every=every,
         unlike=(lambda: sum(strange)) if model.check else None,
     )

@@ -52,14 +52,16 @@ def watching(
     conf: float = 0.25,
     live: bool = False,
     mm: float | None = None,
+    every: float = EVERY,
     unlike: Callable[[], int] | None = None,
 ) -> Generator[Event, None, None]:
     """Process a file, or the camera of that number.
 
     Events carry a frame's boxes in ``rows``, the last one a ``WatchRecord``. Ctrl-C ends it,
     keeping what was written. ``live`` plays a file at its own speed and skips frames that come too
-    fast, as a camera does; ``mm`` is the size of a pixel; ``unlike`` counts the frames that are
-    unlike the training data. Raises UserError if no frame can be read.
+    fast, as a camera does; ``mm`` is the size of a pixel; an event has the frame with its tracks as an
+    image ``every`` so many seconds of computing (0: always); ``unlike`` counts the frames that are unlike
+    the training data. Raises UserError if no frame can be read.
     """
     first, coming = _opened(source)
     record = WatchRecord(folder, str(source), "mm" if mm else "px")
@@ -85,7 +87,7 @@ def watching(
                 record.frames += 1
                 now = time.perf_counter()
                 record.seconds = now - begun
-                looked = now - shown > EVERY
+                looked = now - shown >= every
                 shown = now if looked else shown
                 yield _event(record, frame, named, number, length, drawn if looked else None)
     except KeyboardInterrupt:

@@ -6,15 +6,8 @@ with the answer. Any other command runs as a process of its own; its output is k
 changes.
 """
 
-import base64
-import binascii
-import copy
-import hashlib
-import io
-import json
 import math
 import shlex
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,28 +15,26 @@ from typing import Any
 
 from markupsafe import Markup
 
-import souron
 from souron import registry
 from souron.hub import zoo
 from souron.lecture.rows import Row
 from souron.report import layers
 from souron.studio import interactive
+from souron.studio.forms.plain_options import bounded, highest
+from souron.studio.lecture import command_output, generated
+from souron.studio.security import uploads
 from souron.studio.shared import Studio, remarks, same_thing
 from souron.utils import files
-from souron.utils.messages import UserError, _, language
+from souron.utils.messages import UserError, _
 
 IMAGE, TEXT = "Picture", "Text"  # kinds of input that the page takes
 PHOTOGRAPHS = "efficientnet_lite"  # the system of ``souron predict photo.png``
-MOST_SIDE = 2000  # pixels of a reader's image
 MOST_TEXT = 2000  # characters
 MOST_SAMPLES = 6
 MOST_SLIDERS = 2
 MOST_DRAWN = 4
-SIDE = 128  # pixels of a shown image, at least
 NOISE = 80  # grey levels: the standard deviation of the most noise
 SHOWN = 3  # labels of a classifier
-TIMES = 5  # a whole number may be raised to that many times its default: tokens, steps
-running = threading.Lock()  # one command at a time
 
 
 @dataclass(frozen=True)
@@ -125,8 +116,8 @@ def answer(studio: Studio, row: Row, asked: Any) -> dict[str, Any]:
         raise UserError("json", _("the request cannot be read: {why}").format(why="no object"))
     told = stage(row)
     if not told.here:
-        with running:
-            return {"html": _output(row)}
+        with command_output.running:
+            return {"html": command_output.printed(row)}
     with interactive.one_at_a_time:
         return _predicted(row, told, asked) if told.verb == "predict" else _generated(row, told, asked)
 
@@ -178,7 +169,7 @@ def _generated(row: Row, told: Stage, asked: Mapping[str, Any]) -> dict[str, Any
         with activity.recorded(system, _names(row)) as outputs:
             frames = sampling.draw(system, sampling.Noise(seed, range(count), system.device), condition, **options)
             drawn = sampling.done(frames)
-        shown = _drawn(system, drawn)
+        shown = generated.side_by_side(system, drawn)
     words = {"n": count, "seed": seed, **({"prompt": _prompt(told, asked)} if prompts else {})}
     words |= {name: value for name, value in options.items() if name in asked or name in given}
     typed = shlex.join(["souron", "generate", told.system, *(f"{name}={value}" for name, value in words.items())])
@@ -201,33 +192,18 @@ def _prompt(told: Stage, asked: Mapping[str, Any]) -> str:
 
 def _input(model: Any, samples_: list[Path], asked: Mapping[str, Any]) -> tuple[Any, str]:
     """Return the reader's own image or text, or a sample, with its name. Raises UserError."""
+    from souron.kinds.picture import Picture
+
     takes = model.asked.given.__name__
     image, text = asked.get("image"), asked.get("text")
     if takes == IMAGE and isinstance(image, str) and image:
-        return _image(image), _("your image")
+        return Picture(uploads.encoded_image(image)), _("your image")
     if takes == TEXT and isinstance(text, str) and text.strip():
         from souron.kinds.text import Text
 
         return Text(text[:MOST_TEXT]), _("your text")
     path = samples_[interactive.whole(asked, "sample", 0, len(samples_) - 1, 0)]
     return next(iter(model.asked.given.each(path, **model.reading))), path.name
-
-
-def _image(encoded: str) -> Any:
-    """Decode the reader's image, which the browser reduced. Raises UserError."""
-    from PIL import Image, ImageOps
-
-    from souron.kinds.picture import Picture
-
-    try:
-        with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True)), formats=("JPEG", "PNG", "WEBP")) as image:
-            if max(image.size) > MOST_SIDE:
-                raise ValueError
-            return Picture(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, binascii.Error, Image.DecompressionBombError) as error:
-        raise UserError(
-            "picture", _("this is no picture that can be used"), expected=_("a photograph: JPEG, PNG or WebP"), exit=3
-        ) from error
 
 
 def _noisy(given: Any, share: float) -> Any:
@@ -281,34 +257,22 @@ def _options(known: Mapping[str, Any], given: Mapping[str, str], asked: Mapping[
     changed = {name: asked[name] for name in known if isinstance(asked.get(name), str | int | float)}
     allowed = {name: value for name, value in {**given, **changed}.items() if known[name].kind is None}
     told = signature.read_options(known, allowed)
-    return {name: min(value, _most(known[name])) if _bounded(known[name]) else value for name, value in told.items()}
+    return {name: min(value, highest(known[name])) if bounded(known[name]) else value for name, value in told.items()}
 
 
 def _sliders(known: Mapping[str, Any], given: Mapping[str, str], image: bool) -> Markup:
     """Return a slider for each bounded number, and a field for each text of the command."""
     parts = [_typed(name, _(known[name].choice.help), given) for name in given if isinstance(known[name].default, str)]
-    numbers = [one for one in known.values() if _bounded(one)]
+    numbers = [one for one in known.values() if bounded(one)]
     numbers.sort(key=lambda one: (one.name not in given, one.name == "seed"))
     for one in numbers[:MOST_SLIDERS]:
-        low, high, whole = one.choice.low, _most(one), isinstance(one.default, int)
+        low, high, whole = one.choice.low, highest(one), isinstance(one.default, int)
         value = float(given.get(one.name, one.default))
         step = 1 if whole else 10.0 ** math.floor(math.log10((high - low) / 20))
         parts.append(interactive.slider(one.name, _(one.choice.help), low, high, int(value) if whole else value, step))
     if image and len(parts) < MOST_SLIDERS:
         parts.append(interactive.slider("noise", _("noise added to the image"), 0, 1, 0, 0.05))
     return Markup("").join(parts)
-
-
-def _bounded(option: Any) -> bool:
-    """Return whether an option is a number with both ends."""
-    number = isinstance(option.default, int | float) and not isinstance(option.default, bool)
-    return number and option.choice.low is not None and option.choice.high is not None
-
-
-def _most(option: Any) -> Any:
-    """Return the largest value of a bounded number here: an answer should take seconds."""
-    high, default = option.choice.high, option.default
-    return min(high, TIMES * default) if isinstance(default, int) and default > 0 else high
 
 
 def _typed(name: str, label: str, given: Mapping[str, str]) -> Markup:
@@ -342,34 +306,6 @@ def _lit(one: Any) -> dict[str, Any]:
     }
 
 
-def _drawn(system: Any, drawn: Any) -> Markup:
-    """Return generated images, or films, side by side."""
-    from souron.kinds.codecs import animation, image
-
-    if system.moves:
-        from PIL import Image
-
-        from souron.tasks.text_to_video import video
-
-        shown = []
-        for strip in drawn:
-            frames = [Image.fromarray(frame) for frame in video(strip).frames]
-            encoded = base64.b64encode(animation.film([_enlarged(frame) for frame in frames])).decode()
-            shown.append(f"data:image/webp;base64,{encoded}")
-    else:
-        shown = [image.data_uri(_enlarged(image.as_image(one))) for one in drawn]
-    return Markup('<div class="drawn">{}</div>').format(
-        Markup("").join(
-            Markup('<img class="pixelated" src="{}" alt="{}">').format(one, _("generated image")) for one in shown
-        )
-    )
-
-
-def _enlarged(image: Any) -> Any:
-    factor = max(1, round(SIDE / max(image.size)))
-    return image.resize((image.width * factor, image.height * factor), 0)
-
-
 def _about(system: str) -> Markup:
     """Return what the system has learnt from, and the weaknesses that its figures show."""
     folder = zoo.where(system)
@@ -390,81 +326,3 @@ def _predict_code(told: Stage, name: str, options: Mapping[str, Any]) -> Markup:
 
 def _keywords(options: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in options.items())
-
-
-def _output(row: Row) -> str:
-    """Return what a row's command prints, from the last time that it ran with this version."""
-    from souron.lecture import samples
-
-    kept = files.cache_folder() / "rows" / f"{row.id}-{language()}.json"
-    mark = hashlib.sha256(f"{souron.__version__} {row.answer}".encode()).hexdigest()
-    try:
-        held = json.loads(kept.read_text(encoding="utf-8"))
-        lines = held["lines"] if held["mark"] == mark else None
-    except (OSError, ValueError, KeyError, TypeError):
-        lines = None
-    if lines is None:
-        came = samples.answer(row, files.cache_folder() / "rows" / row.id)
-        lines = list(came.lines)
-        if not came.exit:
-            files.write_json(kept, {"mark": mark, "lines": lines})
-    return str(
-        Markup('<pre class="printed" tabindex="0" aria-label="{}"><code>$ {}\n{}</code></pre>').format(
-            row.answer, row.answer, "\n".join(lines)
-        )
-    )
-
-
-def compared(run: Path) -> Markup:
-    """Return the answer to one test case of a run before and after its training.
-
-    Before means: by the same network with random weights.
-    """
-    import torch
-
-    from souron.studio import answers
-    from souron.studio.model_cache import models
-
-    with models.answering(str(run)) as model:
-        system = model.system
-        torch.manual_seed(0)
-        fresh = copy.copy(model)
-        fresh.system, fresh.folder, fresh.checked = type(system)(system.config, system.spec).eval(), None, None
-        pairs = ((_("before: random weights"), fresh), (_("after training"), model))
-        if hasattr(system, "drawing"):
-            shown = [(title, _sampled(one.system)) for title, one in pairs]
-        else:
-            given = _test_case(run, system)
-            if given is None:
-                return Markup()
-            shown = [
-                (title, answers.cards([answers.beside(given, one.answer(given))], SHOWN, look=False))
-                for title, one in pairs
-            ]
-    parts = Markup("").join(Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(*pair) for pair in shown)
-    return Markup('<h3>{}</h3><div class="sides">{}</div>').format(_("One test case, before and after"), parts)
-
-
-def _sampled(system: Any) -> Markup:
-    from souron.evaluation.generators import sampling
-
-    return _drawn(system, sampling.done(sampling.draw(system, sampling.Noise(0, range(2), system.device))))
-
-
-def _test_case(run: Path, system: Any) -> Any:
-    """Return the first test case of a run as input; None where it cannot be shown."""
-    from souron.data import load
-    from souron.kinds.picture import Picture
-    from souron.kinds.text import Text
-    from souron.runs import folder, prepare
-
-    task = registry.load_task(system.task)
-    side = getattr(system.spec, "side", None)
-    cases = load.load(folder.read_args(run)["data"], side, formats=task.formats, target=task.target)
-    split = prepare.read_split(run, prepare.coloured(cases, getattr(system.spec, "channels", 0)), task)
-    if not len(split.test):
-        return None
-    one = cases.input[int(split.test[0])]
-    if isinstance(one, str):
-        return Text(one[:MOST_TEXT]) if task.takes is Text else None
-    return Picture.of(one) if cases.images and task.takes is Picture else None

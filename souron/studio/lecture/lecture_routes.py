@@ -19,7 +19,7 @@ from souron.report import layers
 from souron.studio.files import PLAIN
 from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job
-from souron.studio.lecture import at_work, course_pages, lesson
+from souron.studio.lecture import at_work, before_after, course_pages, lesson
 from souron.studio.pages import train
 from souron.studio.shared import Studio, trouble
 from souron.utils import files
@@ -184,6 +184,6 @@ def sides(job: Job) -> str:
     """Return one test case's answer before and after a training; "" where none can be shown."""
     run = (job.result or {}).get("run", "")
     try:
-        return at_work.compared(Path(run)) if run else ""
+        return before_after.compared(Path(run)) if run else ""
     except UserError:
         return ""

@@ -22,7 +22,7 @@ def add(app: FastAPI, teaching: Teaching, studio: Callable[[str], Studio]) -> No
             except UserError as error:
                 parts = [error.found, error.expected, error.fix]
                 told = " ".join(f"{part}." for part in map(str, parts) if part)
-                return JSONResponse({"code": error.code, "error": told}, 400)
+                return JSONResponse({"code": error.code, "detail": told}, 400)
 
     def done(do: Callable[..., None], *given: Any) -> dict[str, bool]:
         do(*given)

@@ -6,7 +6,6 @@ weights; only its last layer is trained, which takes seconds.
 """
 
 import csv
-import io
 import re
 import secrets
 import shutil
@@ -27,7 +26,6 @@ BUDGET = "400ep"  # for a last layer alone
 FOLDS = 1  # figures within seconds; the pages Train and Compare allow more
 MOST_SESSIONS = 20
 MOST_CLASSES, MOST_IMAGES = 8, 2000
-LARGEST = 2_000_000  # bytes of an image, which the page has scaled down
 FEWEST = 2  # least images of a class for training
 FEW = 10  # images of a class; with fewer a warning is shown
 UNEVEN = 4.0  # ratio of the largest to the smallest class that is warned of
@@ -110,27 +108,7 @@ class Teaching:
     def add(self, id: str, content: bytes) -> int:
         """Store an image and return its number. Raises UserError for an invalid one."""
         session = self.find(id)
-        if not content or len(content) > LARGEST or not uploads.IMAGES.match(content):
-            raise UserError(
-                "picture",
-                _("this is no picture that can be used"),
-                expected=_("a photograph: JPEG, PNG or WebP"),
-                exit=3,
-            )
-        from PIL import Image
-
-        try:
-            with Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "WEBP")) as image:
-                if max(image.size) > 2000 or min(image.size) < 8:
-                    raise ValueError
-                small = image.convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(
-                "picture",
-                _("this is no picture that can be used"),
-                expected=_("a photograph: JPEG, PNG or WebP"),
-                exit=3,
-            ) from error
+        small = uploads.image(content)
         with session.lock:
             if session.count >= MOST_IMAGES:
                 raise UserError(
@@ -199,21 +177,14 @@ class Teaching:
 
     def answer(self, id: str, content: bytes) -> list[float]:
         """Return the probability of each class, in the page's order. Raises UserError."""
+        from souron.kinds.picture import Picture
         from souron.studio.model_cache import models
 
         session = self.find(id)
         run = Path(session.kept) if session.kept else session.folder / "runs/classify/taught"
-        if len(content) > LARGEST:
-            raise UserError("picture", _("this is no picture that can be used"), exit=3)
-        file = session.folder / f"asked-{secrets.token_hex(8)}.jpg"
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-            [(_path, said)] = models.predict(str(run), [file])
-        finally:
-            file.unlink(missing_ok=True)
-        if isinstance(said, UserError):
-            raise said
+        picture = Picture(uploads.image(content))
+        with models.answering(str(run)) as model:
+            said: Any = model.answer(picture)
         shares = dict(zip(map(str, said.labels), map(float, said.probabilities), strict=True))
         return [shares.get(label, 0.0) for label in session.labels]
 

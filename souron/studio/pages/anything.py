@@ -1,21 +1,27 @@
 """Any file in, and the system that answers: what it is, which systems could answer, and the answer.
 
-The page's script (``static/anything.js``) sends each file, and collects the answers in a table that
-can be saved.
+The page's script (``static/anything.js``) sends each file, the camera's picture or the microphone's
+recording, and collects the answers in a table that can be saved.
 """
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from markupsafe import Markup
 
-from souron.studio import any_file
+from souron.studio import any_file, live_camera
 from souron.studio.shared import Studio
 from souron.utils.messages import N_, _
 
 TITLE = N_("Any file")
 PLACE = "use"
-ACTIONS = {"sample": any_file.sampled}
+ACTIONS = {
+    "sample": any_file.sampled,
+    "film": any_file.film,
+    "cameras": live_camera.offered,
+    "frame": live_camera.answered,
+}
 UPLOADS = {"file": any_file.sent}
 
 
@@ -28,11 +34,15 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
         '<h1>{title}</h1><p>{about}</p><div id="anything" class="anything" data-module="/static/anything.js" '
         'data-page="{language}/anything" data-words="{words}"><div class="zone"><p class="actions">'
         '<label class="pick">{choose}<input type="file" multiple></label>'
-        '<button type="button" data-do="camera">{camera}</button><span class="faint">{drop}</span></p>'
-        '<video hidden playsinline muted></video><label class="typed">{typed}<textarea rows="2" maxlength="20000">'
+        '<button type="button" data-do="camera">{camera}</button>'
+        '<button type="button" data-do="live" aria-pressed="false">{live}</button>'
+        '<button type="button" data-do="microphone" aria-pressed="false">{microphone}</button>'
+        '<span class="faint">{drop}</span></p><video hidden playsinline muted></video>{recording}{camera_box}'
+        '<label class="typed">{typed}<textarea rows="2" maxlength="20000">'
         '</textarea></label><p class="actions"><button type="button" data-do="text">{ask}</button></p></div>'
-        '<p class="examples">{examples} {buttons}</p><p role="status" class="faint"></p><ol class="given"></ol>'
-        '<p class="actions"><button type="button" data-do="save" hidden>{save}</button></p></div>'
+        '<p class="examples">{examples} {buttons}</p><p role="status" class="faint" data-count></p>'
+        '<ol class="given"></ol><p class="actions"><button type="button" data-do="save" hidden>{save}</button></p>'
+        "</div>"
     ).format(
         title=_("Use it on anything"),
         about=_(
@@ -40,10 +50,14 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
             "answers, and says what it has learnt from and whether your file is unlike that."
         ),
         language=studio.language,
-        words=json.dumps({name: str(text) for name, text in words().items()}),
+        words=json.dumps(words(), default=str),
         choose=_("Choose files"),
         camera=_("Camera"),
+        live=_("Live camera"),
+        microphone=_("Microphone"),
         drop=_("or drop files here, or paste an image"),
+        recording=_recording(),
+        camera_box=_camera(),
         typed=_("or type a text"),
         ask=_("Answer"),
         examples=_("Examples:"),
@@ -52,18 +66,57 @@ def body(studio: Studio, query: Mapping[str, str]) -> Markup:
     )
 
 
-def words() -> dict[str, str]:
+def _recording() -> Markup:
+    """Return the level and the time of a recording, hidden at first."""
+    return Markup(
+        '<div class="recording" hidden><meter min="0" max="1" high="0.95" aria-label="{}"></meter><output></output>'
+        "</div>"
+    ).format(_("level of the microphone"))
+
+
+def _camera() -> Markup:
+    """Return the live camera beside its answer, hidden at first."""
+    return Markup(
+        '<div class="live" hidden><div><video playsinline muted></video><label>{} <select></select></label>'
+        '<p role="status" class="faint"></p><p class="faint">{}</p></div><div class="now"></div></div>'
+    ).format(_("answered by"), _("The camera's images go to the studio on this computer alone, and are not kept."))
+
+
+def words() -> dict[str, Any]:
     """Return the texts of the script."""
+    failed = _("This did not work. Is the studio still running?")
     return {
         "busy": _("computing …"),
         "shoot": _("Take the picture"),
         "camera": _("Camera"),
+        "live": _("Live camera"),
+        "off": _("Camera off"),
+        "rate": _("{count} answers a second"),
+        "microphone": _("Microphone"),
+        "enough": _("Stop recording"),
+        "seconds": _("{seconds} s of at most {most} s"),
+        "short": _("Nothing was recorded: speak for a second or longer, then press “Stop recording”."),
+        "silent": _("The recording is silent. Is the microphone switched on, and the right one chosen?"),
         "answered": _("{system} answers"),
         "others": _("another system:"),
         "done": _("{count} answers"),
+        "files": _("{count} files"),
+        "wrong": _("no answer"),
+        "stop": _("Stop"),
+        "play": _("Play"),
+        "pause": _("Pause"),
+        "fold": _("Options of this answer"),
         "options": _("all options of {system}"),
-        "failed": _("This did not work. Is the studio still running?"),
-        "file": _("file"),
-        "system": _("system"),
-        "answer": _("answer"),
+        "failed": failed,
+        "heads": [_("file"), _("answer"), _("system"), _("trained on"), _("unlike its training data")],
+        "camera_trouble": {
+            "denied": _("The camera may not be used: allow it in the browser, beside the page's address."),
+            "absent": _("There is no camera."),
+            "failed": failed,
+        },
+        "microphone_trouble": {
+            "denied": _("The microphone may not be used: allow it in the browser, beside the page's address."),
+            "absent": _("There is no microphone."),
+            "failed": failed,
+        },
     }

@@ -6,8 +6,13 @@ their first bytes, are left out and counted. A folder appears complete or not at
 
 Names from Japanese Windows (cp932) and from macOS (decomposed Unicode, ``__MACOSX``) are decoded
 correctly.
+
+An image that a page's script sends is decoded by ``image``, with bounds of its own.
 """
 
+import base64
+import binascii
+import io
 import os
 import re
 import shutil
@@ -49,6 +54,8 @@ IMAGES = re.compile(  # PNG, JPEG, GIF, BMP, TIFF, WebP, PNM; DICOM, also withou
     rb"|.{128}DICM|[\x02\x08]\0.\0",
     re.DOTALL,
 )
+PHOTOGRAPHS = ("JPEG", "PNG", "WEBP")  # formats of an image that a page's script sends
+LARGEST_IMAGE, LONGEST_SIDE, SHORTEST_SIDE = 4_000_000, 2000, 8  # bytes and pixels of such an image
 LEFT_OUT = {"unknown": N_("neither images nor tables"), "junk": N_("hidden files")}
 WINDOWS = re.compile(r'[<>:"|?*\\]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
 
@@ -117,6 +124,35 @@ def is_data(content: bytes, name: str) -> bool:
         return True
     is_text = content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in content
     return bool(content) and is_text and Path(name).suffix.lower() in TEXTS
+
+
+def image(content: bytes) -> Any:
+    """Decode an image that a page's script has reduced and sent, upright, as a PIL image in RGB.
+
+    Raises UserError unless it is a JPEG, PNG or WebP of ``LARGEST_IMAGE`` bytes at most, with sides
+    from ``SHORTEST_SIDE`` to ``LONGEST_SIDE`` pixels.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        if len(content) > LARGEST_IMAGE or not IMAGES.match(content):
+            raise ValueError
+        with Image.open(io.BytesIO(content), formats=PHOTOGRAPHS) as opened:
+            if max(opened.size) > LONGEST_SIDE or min(opened.size) < SHORTEST_SIDE:  # before it is decoded
+                raise ValueError
+            return ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        expected = _("a photograph: JPEG, PNG or WebP")
+        raise UserError("picture", _("this is no picture that can be used"), expected=expected, exit=3) from error
+
+
+def encoded_image(text: str) -> Any:
+    """Decode an image like ``image``, in base64 as part of a JSON request. Raises UserError."""
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        content = b""  # no image
+    return image(content)
 
 
 def _header(path: Path) -> bytes:

@@ -1,361 +1,320 @@
 // The lecture's pages: layers that are pressed, a training that is watched, large type, courses.
-"use strict";
-(() => {
-  const $ = (selector, within = document) => within.querySelector(selector);
-  const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const make = (name, properties = {}, ...children) => {
-    const made = Object.assign(document.createElement(name), properties);
-    made.append(...children);
-    return made;
-  };
+import { ask, complain, encoded, fill, make, photograph, reduced } from "./plain.js";
 
-  // what the server wrote; its own policy lets no script of it run
-  const fill = (place, html) => {
-    const read = new DOMParser().parseFromString(html, "text/html");
-    place.replaceChildren(...read.body.childNodes);
-  };
+const $ = (selector, within = document) => within.querySelector(selector);
+const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
 
-  const complain = (html) => {
-    const wrong = $("#wrong");
-    fill($("div", wrong), html);
-    wrong.hidden = false;
-  };
+// a layer that is pressed shows what it is
+const press = (group) => {
+  const part = group.closest(".part");
+  const pressed = group.getAttribute("aria-pressed") === "true";
+  for (const other of $$("[data-layer][role=button]", part)) other.setAttribute("aria-pressed", "false");
+  const shown = $(".layer", part);
+  if (pressed) return shown.replaceChildren();
+  group.setAttribute("aria-pressed", "true");
+  const told = $(`.told [data-layer="${group.dataset.layer}"]`, part);
+  shown.replaceChildren(...told.cloneNode(true).childNodes);
+  const here = $(".here", shown);
+  if (here) here.parentElement.scrollTop = Math.max(0, here.offsetTop - here.parentElement.offsetTop - 60);
+};
 
-  const ask = async (address, body) => {
-    const sent = body === undefined ? {} : {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-    };
-    const answer = await fetch(address, sent);
-    const said = await answer.json();
-    if (!answer.ok) throw new Error(said.detail ?? answer.status);
-    return said;
-  };
+for (const place of $$("[data-picture]")) {
+  ask(place.dataset.picture)
+    .then((said) => fill(place, said.html), (error) => fill(place, error.message));
+}
 
-  // a layer that is pressed shows what it is
-  const press = (group) => {
-    const part = group.closest(".part");
-    const pressed = group.getAttribute("aria-pressed") === "true";
-    for (const other of $$("[data-layer][role=button]", part)) other.setAttribute("aria-pressed", "false");
-    const shown = $(".layer", part);
-    if (pressed) return shown.replaceChildren();
-    group.setAttribute("aria-pressed", "true");
-    const told = $(`.told [data-layer="${group.dataset.layer}"]`, part);
-    shown.replaceChildren(...told.cloneNode(true).childNodes);
-    const here = $(".here", shown);
-    if (here) here.parentElement.scrollTop = Math.max(0, here.offsetTop - here.parentElement.offsetTop - 60);
-  };
-
-  for (const place of $$("[data-picture]")) {
-    ask(place.dataset.picture)
-      .then((said) => fill(place, said.html), (error) => fill(place, error.message));
-  }
-
-  // the row at work: each change asks again, and the layers light up
-  const light = (layers) => {
-    for (const group of $$("[data-layer][data-name]")) group.style.removeProperty("--lit");
-    layers.forEach(({ name, strength }, place) => {
-      for (const group of $$(`[data-layer][data-name="${CSS.escape(name)}"]`)) {
-        setTimeout(() => group.style.setProperty("--lit", Math.min(1, 0.25 + 2 * strength)), 40 * place);
-      }
-    });
-    const shown = $(".work .lit");
-    shown.hidden = !layers.length;
-    shown.replaceChildren(...layers.map(({ name, shape, image }) => make("figure", {},
-      make("img", { src: image, alt: "" }), make("figcaption", { textContent: name }), make("small", { textContent: shape }))));
-  };
-  const work = $("form.work");
-  const own = {};
-  let asking = 0;
-  const gathered_ = () => ({
-    ...own,
-    ...Object.fromEntries($$("[name]", work).map((each) => [each.name, each.type === "range" ? Number(each.value) : each.value])),
+// the row at work: each change asks again, and the layers light up
+const light = (layers) => {
+  for (const group of $$("[data-layer][data-name]")) group.style.removeProperty("--lit");
+  layers.forEach(({ name, strength }, place) => {
+    for (const group of $$(`[data-layer][data-name="${CSS.escape(name)}"]`)) {
+      setTimeout(() => group.style.setProperty("--lit", Math.min(1, 0.25 + 2 * strength)), 40 * place);
+    }
   });
-  const answerNow = async (first = false) => {
-    const mine = ++asking;
-    work.classList.add("busy");
-    try {
-      const said = await ask(work.dataset.work, first ? { first: true } : gathered_());
-      if (mine !== asking) return;
-      fill($(".answered", work), said.html);
-      light(said.layers ?? []);
-      if (first) begin(said);
-    } catch (error) {
-      if (mine === asking) fill($(".answered", work), error.message);
-    }
-    if (mine === asking) work.classList.remove("busy");
-  };
-  const say = (input) => {
-    const shown = $("output", input.closest("label") ?? input);
-    if (shown) shown.textContent = input.value;
-  };
-  const begin = (said) => {
-    fill($(".turned", work), said.controls ?? "");
-    for (const input of $$("input[type=range]", work)) say(input);
-    if ($(".samples", work)) fill($(".samples", work), (said.samples ?? []).join(""));
-    if ($("textarea", work) && said.text) $("textarea", work).value = said.text;
-  };
-  const choose = (changes) => {
-    for (const name of ["sample", "image"]) delete own[name];
-    Object.assign(own, changes);
-    if ($("textarea", work) && "sample" in changes) $("textarea", work).value = "";
-    for (const button of $$("[data-sample]", work)) {
-      button.setAttribute("aria-pressed", String(changes.sample === Number(button.dataset.sample)));
-    }
-    answerNow();
-  };
-  const LARGEST = 1024;
-  const reduced = (source, width, height) => {
-    const scale = Math.min(1, LARGEST / Math.max(width, height));
-    const canvas = make("canvas", { width: Math.round(width * scale), height: Math.round(height * scale) });
-    canvas.getContext("2d").drawImage(source, 0, 0, canvas.width, canvas.height);
-    choose({ image: canvas.toDataURL("image/jpeg", 0.95).split(",")[1] });
-  };
-  const bring = async (file) => {
-    if (!file) return;
-    try {
-      const bitmap = await createImageBitmap(file);
-      reduced(bitmap, bitmap.width, bitmap.height);
-    } catch {
-      choose({ image: "-" }); // the server says what it expects
-    }
-  };
-  const film = async (button) => {
-    const video = $("video", work);
-    if (video.srcObject) {
-      reduced(video, video.videoWidth, video.videoHeight);
-      for (const track of video.srcObject.getTracks()) track.stop();
-      [video.srcObject, video.hidden] = [null, true];
-      button.textContent = button.dataset.plain;
-      return;
-    }
-    try {
-      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
-    } catch (error) {
-      return complain(error.message);
-    }
-    button.dataset.plain = button.textContent;
-    [video.hidden, button.textContent] = [false, button.dataset.shoot];
-    video.play();
-  };
-  if (work) {
-    let waiting = 0;
-    work.addEventListener("submit", (event) => event.preventDefault());
-    work.addEventListener("input", (event) => {
-      if (event.target.dataset.own) return bring(event.target.files[0]);
-      say(event.target);
-      clearTimeout(waiting);
-      waiting = setTimeout(() => answerNow(), 400);
-    });
-    work.addEventListener("click", (event) => {
-      const button = event.target.closest("button[data-sample]");
-      if (button) choose({ sample: Number(button.dataset.sample) });
-    });
-    if ($("[data-own=image]", work)) {
-      work.addEventListener("dragover", (event) => event.preventDefault());
-      work.addEventListener("drop", (event) => { event.preventDefault(); bring(event.dataTransfer.files[0]); });
-      addEventListener("paste", (event) => bring([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
-    }
-    answerNow(true);
+  const shown = $(".work .lit");
+  shown.hidden = !layers.length;
+  shown.replaceChildren(...layers.map(({ name, shape, image }) => make("figure", {},
+    make("img", { src: image, alt: "" }), make("figcaption", { textContent: name }), make("small", { textContent: shape }))));
+};
+const work = $("form.work");
+const own = {};
+let asking = 0;
+const gathered_ = () => ({
+  ...own,
+  ...Object.fromEntries($$("[name]", work).map((each) => [each.name, each.type === "range" ? Number(each.value) : each.value])),
+});
+const answerNow = async (first = false) => {
+  const mine = ++asking;
+  work.classList.add("busy");
+  try {
+    const said = await ask(work.dataset.work, first ? { first: true } : gathered_());
+    if (mine !== asking) return;
+    fill($(".answered", work), said.html);
+    light(said.layers ?? []);
+    if (first) begin(said);
+  } catch (error) {
+    if (mine === asking) fill($(".answered", work), error.message);
   }
-
-  // a training of ten seconds
-  const watch = async (button) => {
-    const live = $(".live", button.closest(".part"));
-    button.disabled = true;
-    try {
-      const { job } = await ask(button.dataset.to, {});
-      for (let over = false, before = ""; !over;) {
-        const said = await ask(`${live.dataset.watched}/${job}`);
-        const now = said.progress + said.seen + said.outcome;
-        if (now !== before) fill(live, now);
-        [over, before] = [said.over, now];
-        if (!over) await new Promise((go) => setTimeout(go, 500));
-      }
-    } catch (error) {
-      complain(error.message);
-    }
-    button.disabled = false;
-  };
-
-  // a search keeps what has all of its words
-  const search = $("input[data-search]");
-  const narrow = () => {
-    const wanted = search.value.toLowerCase().split(/[\s\u3000]+/).filter(Boolean);
-    const place = $(search.dataset.search);
-    for (const item of $$("[data-words]", place)) {
-      item.hidden = !wanted.every((word) => item.dataset.words.includes(word));
-    }
-    for (const group of $$(".chapter, .every", place)) {
-      group.hidden = !$("[data-words]:not([hidden])", group);
-      if (group.matches(".every")) group.open = wanted.length > 0 && !group.hidden;
-    }
-    const said = $("[role=status]", search.closest(".search"));
-    said.textContent = $("[data-words]:not([hidden])", place) ? "" : said.dataset.none;
-  };
-  if (search) {
-    search.addEventListener("input", narrow);
-    if (search.value) narrow();
+  if (mine === asking) work.classList.remove("busy");
+};
+const say = (input) => {
+  const shown = $("output", input.closest("label") ?? input);
+  if (shown) shown.textContent = input.value;
+};
+const begin = (said) => {
+  fill($(".turned", work), said.controls ?? "");
+  for (const input of $$("input[type=range]", work)) say(input);
+  if ($(".samples", work)) fill($(".samples", work), (said.samples ?? []).join(""));
+  if ($("textarea", work) && said.text) $("textarea", work).value = said.text;
+};
+const choose = (changes) => {
+  for (const name of ["sample", "image"]) delete own[name];
+  Object.assign(own, changes);
+  if ($("textarea", work) && "sample" in changes) $("textarea", work).value = "";
+  for (const button of $$("[data-sample]", work)) {
+    button.setAttribute("aria-pressed", String(changes.sample === Number(button.dataset.sample)));
   }
-
-  // large type: one part of the page at a time, which the address names; the notes have a window
-  // of their own, which follows
-  const parts = () => $$("main.lesson .part");
-  const beaming = () => document.body.classList.contains("beamer");
-  const speaking = location.hash === "#speaker" && Boolean($(".beaming"));
-  const channel = new BroadcastChannel("souron-lecture");
-  let at = 0;
-  const titleAt = (place) => $("h1, h2", parts()[place] ?? document.createElement("p"))?.textContent ?? "";
-  const tellSpeaker = () => channel.postMessage({ path: location.pathname, at });
-  const showPart = () => {
-    parts().forEach((part, place) => part.classList.toggle("now", place === at));
-    $(".beaming span").textContent = `${at + 1} / ${parts().length}`;
-    history.replaceState(null, "", `${location.pathname}#beamer-${at + 1}`);
-    tellSpeaker();
-    scrollTo(0, 0);
-    const heading = $("h1, h2, p", parts()[at]);
-    if (heading) { heading.tabIndex = -1; heading.focus({ preventScroll: true }); }
-  };
-  const beam = (on, place = 0) => {
-    if (!$(".beaming") || !parts().length) return;
-    document.body.classList.toggle("beamer", on);
-    $(".beaming").hidden = !on;
-    if (on) { at = Math.min(place < 0 ? Infinity : place, parts().length - 1); showPart(); }
-    else {
-      parts()[at].scrollIntoView();
-      history.replaceState(null, "", location.pathname);
-    }
-  };
-  const go = (by) => {
-    if (speaking) return channel.postMessage({ by });
-    if (parts()[at + by]) { at += by; return showPart(); }
-    const link = $(by > 0 ? "a[rel=next]" : "a[rel=prev]");
-    if (link) location.assign(`${link.getAttribute("href")}#${by > 0 ? "beamer" : "beamer-last"}`);
-  };
-  const openNotes = () => {
-    open(`${location.pathname}#speaker`, "souron-notes", "popup,width=760,height=640")?.focus();
-  };
-  const showNotes = () => {
-    const following = titleAt(at + 1);
-    $(".beaming span").textContent = `${at + 1} / ${parts().length} · ${titleAt(at)}${following && ` → ${following}`}`;
-  };
-  channel.onmessage = ({ data }) => {
-    if (!speaking) {
-      if (beaming() && data.by) go(data.by);
-      else if (beaming() && data.ask) tellSpeaker();
-    } else if (data.path && data.path !== location.pathname) location.assign(`${data.path}#speaker`);
-    else if (data.path) { at = data.at; showNotes(); }
-  };
-  const wanted = location.hash.match(/^#beamer(?:-(\d+|last))?$/);
-  if (wanted) beam(true, wanted[1] === "last" ? -1 : Number(wanted[1] ?? 1) - 1);
-  if (speaking) {
-    document.body.classList.add("speaker");
-    $(".beaming").hidden = false;
-    for (const notes of $$("details.spoken")) notes.open = true;
-    showNotes();
-    channel.postMessage({ ask: true });
+  answerNow();
+};
+const LARGEST = 1024;
+const sent = (source, width, height) => choose({ image: encoded(reduced(source, width, height, LARGEST, 8)) });
+const bring = async (file) => {
+  if (!file) return;
+  try {
+    const bitmap = await createImageBitmap(file);
+    sent(bitmap, bitmap.width, bitmap.height);
+  } catch {
+    choose({ image: "-" }); // the server says what it expects
   }
+};
+const film = async (button) => {
+  try {
+    const canvas = await photograph($("video", work));
+    button.dataset.plain ??= button.textContent;
+    button.textContent = canvas ? button.dataset.plain : button.dataset.shoot;
+    if (canvas) sent(canvas, canvas.width, canvas.height);
+  } catch (error) {
+    complain(error.message);
+  }
+};
+if (work) {
+  let waiting = 0;
+  work.addEventListener("submit", (event) => event.preventDefault());
+  work.addEventListener("input", (event) => {
+    if (event.target.dataset.own) return bring(event.target.files[0]);
+    say(event.target);
+    clearTimeout(waiting);
+    waiting = setTimeout(() => answerNow(), 400);
+  });
+  work.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-sample]");
+    if (button) choose({ sample: Number(button.dataset.sample) });
+  });
+  if ($("[data-own=image]", work)) {
+    work.addEventListener("dragover", (event) => event.preventDefault());
+    work.addEventListener("drop", (event) => { event.preventDefault(); bring(event.dataTransfer.files[0]); });
+    addEventListener("paste", (event) => bring([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
+  }
+  answerNow(true);
+}
 
-  const STEPS = { ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1 };
-  addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey) return;
-    const group = event.target.closest?.("[data-layer][role=button]");
-    if (group && ["Enter", " "].includes(event.key)) {
-      event.preventDefault();
-      return press(group);
+// a training of ten seconds
+const watch = async (button) => {
+  const live = $(".live", button.closest(".part"));
+  button.disabled = true;
+  try {
+    const { job } = await ask(button.dataset.to, {});
+    for (let over = false, before = ""; !over;) {
+      const said = await ask(`${live.dataset.watched}/${job}`);
+      const now = said.progress + said.seen + said.outcome;
+      if (now !== before) fill(live, now);
+      [over, before] = [said.over, now];
+      if (!over) await new Promise((go) => setTimeout(go, 500));
     }
-    // arrows belong to whatever is being moved
-    const used = event.target.closest?.("input, textarea, select, canvas, [contenteditable], [role=slider], .plotted, pre");
-    if (group && STEPS[event.key] && !beaming()) {
-      const all = $$("[data-layer][role=button]", group.closest("svg"));
-      all[all.indexOf(group) + STEPS[event.key]]?.focus();
-      return event.preventDefault();
-    }
-    if (!beaming() && !speaking) return;
-    if (event.key === "Escape") speaking ? close() : beam(false);
-    else if (used && !used.matches("pre, .plotted")) return;
-    else if (STEPS[event.key]) go(STEPS[event.key]);
-    else if (event.key === "n" && beaming()) openNotes();
-    else return;
+  } catch (error) {
+    complain(error.message);
+  }
+  button.disabled = false;
+};
+
+// a search keeps what has all of its words
+const search = $("input[data-search]");
+const narrow = () => {
+  const wanted = search.value.toLowerCase().split(/[\s\u3000]+/).filter(Boolean);
+  const place = $(search.dataset.search);
+  for (const item of $$("[data-words]", place)) {
+    item.hidden = !wanted.every((word) => item.dataset.words.includes(word));
+  }
+  for (const group of $$(".chapter, .every", place)) {
+    group.hidden = !$("[data-words]:not([hidden])", group);
+    if (group.matches(".every")) group.open = wanted.length > 0 && !group.hidden;
+  }
+  const said = $("[role=status]", search.closest(".search"));
+  said.textContent = $("[data-words]:not([hidden])", place) ? "" : said.dataset.none;
+};
+if (search) {
+  search.addEventListener("input", narrow);
+  if (search.value) narrow();
+}
+
+// large type: one part of the page at a time, which the address names; the notes have a window
+// of their own, which follows
+const parts = () => $$("main.lesson .part");
+const beaming = () => document.body.classList.contains("beamer");
+const speaking = location.hash === "#speaker" && Boolean($(".beaming"));
+const channel = new BroadcastChannel("souron-lecture");
+let at = 0;
+const titleAt = (place) => $("h1, h2", parts()[place] ?? document.createElement("p"))?.textContent ?? "";
+const tellSpeaker = () => channel.postMessage({ path: location.pathname, at });
+const showPart = () => {
+  parts().forEach((part, place) => part.classList.toggle("now", place === at));
+  $(".beaming span").textContent = `${at + 1} / ${parts().length}`;
+  history.replaceState(null, "", `${location.pathname}#beamer-${at + 1}`);
+  tellSpeaker();
+  scrollTo(0, 0);
+  const heading = $("h1, h2, p", parts()[at]);
+  if (heading) { heading.tabIndex = -1; heading.focus({ preventScroll: true }); }
+};
+const beam = (on, place = 0) => {
+  if (!$(".beaming") || !parts().length) return;
+  document.body.classList.toggle("beamer", on);
+  $(".beaming").hidden = !on;
+  if (on) { at = Math.min(place < 0 ? Infinity : place, parts().length - 1); showPart(); }
+  else {
+    parts()[at].scrollIntoView();
+    history.replaceState(null, "", location.pathname);
+  }
+};
+const go = (by) => {
+  if (speaking) return channel.postMessage({ by });
+  if (parts()[at + by]) { at += by; return showPart(); }
+  const link = $(by > 0 ? "a[rel=next]" : "a[rel=prev]");
+  if (link) location.assign(`${link.getAttribute("href")}#${by > 0 ? "beamer" : "beamer-last"}`);
+};
+const openNotes = () => {
+  open(`${location.pathname}#speaker`, "souron-notes", "popup,width=760,height=640")?.focus();
+};
+const showNotes = () => {
+  const following = titleAt(at + 1);
+  $(".beaming span").textContent = `${at + 1} / ${parts().length} · ${titleAt(at)}${following && ` → ${following}`}`;
+};
+channel.onmessage = ({ data }) => {
+  if (!speaking) {
+    if (beaming() && data.by) go(data.by);
+    else if (beaming() && data.ask) tellSpeaker();
+  } else if (data.path && data.path !== location.pathname) location.assign(`${data.path}#speaker`);
+  else if (data.path) { at = data.at; showNotes(); }
+};
+const wanted = location.hash.match(/^#beamer(?:-(\d+|last))?$/);
+if (wanted) beam(true, wanted[1] === "last" ? -1 : Number(wanted[1] ?? 1) - 1);
+if (speaking) {
+  document.body.classList.add("speaker");
+  $(".beaming").hidden = false;
+  for (const notes of $$("details.spoken")) notes.open = true;
+  showNotes();
+  channel.postMessage({ ask: true });
+}
+
+const STEPS = { ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1 };
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  const group = event.target.closest?.("[data-layer][role=button]");
+  if (group && ["Enter", " "].includes(event.key)) {
     event.preventDefault();
-  });
-
-  // a course in the making
-  const making = $(".making");
-  const words = making ? JSON.parse(making.dataset.words) : {};
-  const chosen = making && $("ol.chosen", making);
-  const titled = (item) => $("[name=heading]", item).value || item.dataset.title;
-  const tell = (text, item) => {
-    const number = [...chosen.children].indexOf(item) + 1;
-    $("[role=status]", making).textContent = text.replace("{title}", titled(item)).replace("{number}", number);
-  };
-  const field = (name, tag, value) => make("label", {}, words[name],
-    make(tag, { name, value: value ?? "", maxLength: tag === "input" ? 200 : 5000 }));
-  const add = (part, title) => {
-    const item = make("li", {},
-      make("strong", { textContent: part.row ? `${part.row} ${title}` : words.text }),
-      make("span", { className: "moves" }, ...["up", "down", "remove"].map((does) => {
-        const button = make("button", { type: "button", textContent: words[does] });
-        button.dataset.do = does;
-        button.setAttribute("aria-label", `${title}: ${words[does]}`);
-        return button;
-      })),
-      make("details", { open: !part.row || Boolean(part.heading || part.before || part.after) },
-        make("summary", { textContent: words.texts }),
-        field("heading", "input", part.heading),
-        field("before", "textarea", part.before),
-        ...(part.row || part.after ? [field("after", "textarea", part.after)] : [])));
-    Object.assign(item.dataset, { row: part.row ?? "", title });
-    chosen.append(item);
-    return item;
-  };
-  const titleOf = (row) => $(`[data-do=add][data-row="${row}"]`)?.dataset.title ?? row;
-  if (making) {
-    const course = JSON.parse(making.dataset.course);
-    $("[name=title]", making).value = course?.title ?? "";
-    for (const part of course?.parts ?? []) add(part, part.row ? titleOf(part.row) : words.text);
+    return press(group);
   }
-  const move = (item, by) => {
-    const other = by < 0 ? item.previousElementSibling : item.nextElementSibling;
-    if (!other) return;
-    if (by < 0) other.before(item); else other.after(item);
-    $(`[data-do=${by < 0 ? "up" : "down"}]`, item).focus();
-    tell(words.moved, item);
-  };
-  const save = (sent, to) => ask(to, sent)
-    .then((said) => location.assign(said.address), (error) => complain(error.message));
-  const gathered = () => ({
-    name: making.dataset.name,
-    title: $("[name=title]", making).value,
-    parts: [...chosen.children].map((item) => ({
-      row: item.dataset.row,
-      ...Object.fromEntries($$("[name]", item).map((each) => [each.name, each.value])),
-    })),
-  });
+  // arrows belong to whatever is being moved
+  const used = event.target.closest?.("input, textarea, select, canvas, [contenteditable], [role=slider], .plotted, pre");
+  if (group && STEPS[event.key] && !beaming()) {
+    const all = $$("[data-layer][role=button]", group.closest("svg"));
+    all[all.indexOf(group) + STEPS[event.key]]?.focus();
+    return event.preventDefault();
+  }
+  if (!beaming() && !speaking) return;
+  if (event.key === "Escape") speaking ? close() : beam(false);
+  else if (used && !used.matches("pre, .plotted")) return;
+  else if (STEPS[event.key]) go(STEPS[event.key]);
+  else if (event.key === "n" && beaming()) openNotes();
+  else return;
+  event.preventDefault();
+});
 
-  document.addEventListener("click", (event) => {
-    const group = event.target.closest("[data-layer][role=button]");
-    if (group) return press(group);
-    const button = event.target.closest("button[data-do]");
-    const item = button?.closest("ol.chosen > li");
-    const does = {
-      beamer: () => beam(true), leave: () => beam(false), back: () => go(-1), on: () => go(1),
-      notes: openNotes, train: () => watch(button), camera: () => film(button),
-      add: () => tell(words.added, add({ row: button.dataset.row }, button.dataset.title)),
-      up: () => move(item, -1), down: () => move(item, 1),
-      remove: () => {
-        const next = item.nextElementSibling ?? item.previousElementSibling;
-        tell(words.removed, item);
-        item.remove();
-        (next ? $("[data-do=remove]", next) : $("[name=title]", making)).focus();
-      },
-      save: () => save(gathered(), making.dataset.to),
-    }[button?.dataset.do];
-    if (does && !button.closest("[data-interactive], [data-module]")) does();
-  });
-  document.addEventListener("change", async (event) => {
-    if (!event.target.matches("input[type=file][data-do=open]") || !event.target.files[0]) return;
-    const text = await event.target.files[0].slice(0, 600000).text();
-    save({ toml: text }, event.target.dataset.to);
-    event.target.value = "";
-  });
-})();
+// a course in the making
+const making = $(".making");
+const words = making ? JSON.parse(making.dataset.words) : {};
+const chosen = making && $("ol.chosen", making);
+const titled = (item) => $("[name=heading]", item).value || item.dataset.title;
+const tell = (text, item) => {
+  const number = [...chosen.children].indexOf(item) + 1;
+  $("[role=status]", making).textContent = text.replace("{title}", titled(item)).replace("{number}", number);
+};
+const field = (name, tag, value) => make("label", {}, words[name],
+  make(tag, { name, value: value ?? "", maxLength: tag === "input" ? 200 : 5000 }));
+const add = (part, title) => {
+  const item = make("li", {},
+    make("strong", { textContent: part.row ? `${part.row} ${title}` : words.text }),
+    make("span", { className: "moves" }, ...["up", "down", "remove"].map((does) => {
+      const button = make("button", { type: "button", textContent: words[does] });
+      button.dataset.do = does;
+      button.setAttribute("aria-label", `${title}: ${words[does]}`);
+      return button;
+    })),
+    make("details", { open: !part.row || Boolean(part.heading || part.before || part.after) },
+      make("summary", { textContent: words.texts }),
+      field("heading", "input", part.heading),
+      field("before", "textarea", part.before),
+      ...(part.row || part.after ? [field("after", "textarea", part.after)] : [])));
+  Object.assign(item.dataset, { row: part.row ?? "", title });
+  chosen.append(item);
+  return item;
+};
+const titleOf = (row) => $(`[data-do=add][data-row="${row}"]`)?.dataset.title ?? row;
+if (making) {
+  const course = JSON.parse(making.dataset.course);
+  $("[name=title]", making).value = course?.title ?? "";
+  for (const part of course?.parts ?? []) add(part, part.row ? titleOf(part.row) : words.text);
+}
+const move = (item, by) => {
+  const other = by < 0 ? item.previousElementSibling : item.nextElementSibling;
+  if (!other) return;
+  if (by < 0) other.before(item); else other.after(item);
+  $(`[data-do=${by < 0 ? "up" : "down"}]`, item).focus();
+  tell(words.moved, item);
+};
+const save = (sent, to) => ask(to, sent)
+  .then((said) => location.assign(said.address), (error) => complain(error.message));
+const gathered = () => ({
+  name: making.dataset.name,
+  title: $("[name=title]", making).value,
+  parts: [...chosen.children].map((item) => ({
+    row: item.dataset.row,
+    ...Object.fromEntries($$("[name]", item).map((each) => [each.name, each.value])),
+  })),
+});
+
+document.addEventListener("click", (event) => {
+  const group = event.target.closest("[data-layer][role=button]");
+  if (group) return press(group);
+  const button = event.target.closest("button[data-do]");
+  const item = button?.closest("ol.chosen > li");
+  const does = {
+    beamer: () => beam(true), leave: () => beam(false), back: () => go(-1), on: () => go(1),
+    notes: openNotes, train: () => watch(button), camera: () => film(button),
+    add: () => tell(words.added, add({ row: button.dataset.row }, button.dataset.title)),
+    up: () => move(item, -1), down: () => move(item, 1),
+    remove: () => {
+      const next = item.nextElementSibling ?? item.previousElementSibling;
+      tell(words.removed, item);
+      item.remove();
+      (next ? $("[data-do=remove]", next) : $("[name=title]", making)).focus();
+    },
+    save: () => save(gathered(), making.dataset.to),
+  }[button?.dataset.do];
+  if (does && !button.closest("[data-interactive], [data-module]")) does();
+});
+document.addEventListener("change", async (event) => {
+  if (!event.target.matches("input[type=file][data-do=open]") || !event.target.files[0]) return;
+  const text = await event.target.files[0].slice(0, 600000).text();
+  save({ toml: text }, event.target.dataset.to);
+  event.target.value = "";
+});

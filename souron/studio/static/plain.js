@@ -24,11 +24,11 @@ export const ask = async (address, body, failed = "") => {
   let answer;
   try {
     answer = await fetch(address, sent);
-  } catch {
-    throw new Error(failed);
+  } catch (error) {
+    throw new Error(failed || error.message);
   }
   const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(told.detail ?? failed);
+  if (!answer.ok) throw new Error(told.detail ?? (failed || answer.status));
   return told;
 };
 
@@ -50,17 +50,46 @@ export const dropped = (zone, take) => {
   }
 };
 
+// An image, a video or a bitmap on a canvas whose longer side has at most `most` pixels, on white
+export const reduced = (source, width, height, most, least = 1) => {
+  const scale = Math.min(1, most / Math.max(width, height));
+  const [across, down] = [width, height].map((side) => Math.max(least, Math.round(side * scale)));
+  const canvas = make("canvas", { width: across, height: down });
+  const draw = canvas.getContext("2d");
+  draw.fillStyle = "#fff";
+  draw.fillRect(0, 0, across, down);
+  draw.imageSmoothingQuality = "high";
+  draw.drawImage(source, 0, 0, across, down);
+  return canvas;
+};
+
+// A canvas as JPEG in base64, for a request in JSON
+export const encoded = (canvas) => canvas.toDataURL("image/jpeg", 0.95).split(",")[1];
+
+// The camera in a video element, until `stopCamera`
+export const startCamera = async (video, wanted = true) => {
+  video.srcObject = await navigator.mediaDevices.getUserMedia({ video: wanted });
+  video.hidden = false;
+  await video.play();
+};
+export const stopCamera = (video) => {
+  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  [video.srcObject, video.hidden] = [null, true];
+};
+
 // The camera: the first press films into `video`, the second returns the picture (a canvas)
 export const photograph = async (video) => {
-  if (video.srcObject) {
-    const canvas = make("canvas", { width: video.videoWidth, height: video.videoHeight });
-    canvas.getContext("2d").drawImage(video, 0, 0);
-    for (const track of video.srcObject.getTracks()) track.stop();
-    [video.srcObject, video.hidden] = [null, true];
-    return canvas;
+  if (!video.srcObject) {
+    await startCamera(video);
+    return null;
   }
-  video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
-  video.hidden = false;
-  video.play();
-  return null;
+  const canvas = reduced(video, video.videoWidth, video.videoHeight, Infinity);
+  stopCamera(video);
+  return canvas;
+};
+
+// Why a camera or a microphone does not answer; `told` has the texts {denied, absent, failed}
+export const deviceTrouble = (error, told) => {
+  if (error.name === "NotAllowedError") return told.denied;
+  return error.name === "NotFoundError" || !navigator.mediaDevices ? told.absent : error.message || told.failed;
 };

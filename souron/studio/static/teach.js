@@ -1,21 +1,18 @@
 // Teach it yourself: pictures are made small here, and sent to the studio on this computer alone.
+import { ask as askServer, dropped, make, reduced, startCamera, stopCamera, words as filled } from "./plain.js";
+
 const SIDE = 320; // pixels of a picture's longer side
 const OFTEN = 200; // milliseconds between two pictures of the camera
+const WANTED = { width: 640, height: 480 }; // pixels of the camera's picture
 const MOST_FILMED = 60; // pictures of one take
 
 export const begin = (root) => {
   const said = JSON.parse(root.dataset.words);
   const most = Number(root.dataset.most), longest = Number(root.dataset.longest);
   const find = (selector, where = root) => where.querySelector(selector);
-  const fill = (text, fields) => text.replace(/\{(\w+)\}/g, (all, name) => fields[name] ?? all);
-  const make = (kind, fields = {}, ...inside) => {
-    const made = Object.assign(document.createElement(kind), fields);
-    made.append(...inside);
-    return made;
-  };
 
   const classes = []; // {box, name, person, pictures: [{number, person, url}]}
-  let session = null, known = "", camera = null, filming = null, live = null, learnt = [], checks = 0, kept = true;
+  let session = null, known = "", filming = null, live = null, learnt = [], checks = 0, kept = true;
   let numbers = 0;
 
   const complain = (text) => {
@@ -24,35 +21,15 @@ export const begin = (root) => {
     wrong.hidden = !text;
   };
 
-  const ask = async (what, body, type = "application/json") => {
-    session ??= fetch(`/teach/${root.dataset.language}/begin`, { method: "POST" })
-      .then((answer) => answer.json()).then((answer) => known = answer.id);
-    const address = `/teach/${root.dataset.language}/${await session}/${what}`;
-    const given = body === undefined ? {} : { method: "POST", headers: { "Content-Type": type }, body };
-    let answer;
-    try {
-      answer = await fetch(address, given);
-    } catch {
-      throw new Error(said.failed);
-    }
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(told.error ?? said.failed);
-    return told;
+  const ask = async (what, body) => {
+    const here = `/teach/${root.dataset.language}`;
+    session ??= askServer(`${here}/begin`, {}, said.failed).then((answer) => known = answer.id);
+    return askServer(`${here}/${await session}/${what}`, body, said.failed);
   };
 
   // a file or the camera's picture, small, as JPEG; what it shows is kept, where it was made is not
-  const small = (source, width, height) => {
-    const scale = Math.min(1, SIDE / Math.max(width, height));
-    const canvas = make("canvas", {
-      width: Math.max(8, Math.round(width * scale)), height: Math.max(8, Math.round(height * scale)),
-    });
-    const draw = canvas.getContext("2d");
-    draw.fillStyle = "#fff";
-    draw.fillRect(0, 0, canvas.width, canvas.height);
-    draw.imageSmoothingQuality = "high";
-    draw.drawImage(source, 0, 0, canvas.width, canvas.height);
-    return new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.92));
-  };
+  const small = (source, width, height) =>
+    new Promise((done) => reduced(source, width, height, SIDE, 8).toBlob(done, "image/jpeg", 0.92));
 
   const opened = async (file) => {
     try {
@@ -61,7 +38,7 @@ export const begin = (root) => {
       picture.close();
       return blob;
     } catch {
-      throw new Error(fill(said.no_picture, { file: file.name }));
+      throw new Error(filled(said.no_picture, { file: file.name }));
     }
   };
 
@@ -69,9 +46,9 @@ export const begin = (root) => {
     const people = new Map();
     for (const picture of one.pictures) people.set(picture.person, (people.get(picture.person) ?? 0) + 1);
     const whose = [...people].filter(([person]) => person)
-      .map(([person, number]) => `${fill(said.of, { person })}: ${number}`);
+      .map(([person, number]) => `${filled(said.of, { person })}: ${number}`);
     find(".count", one.box).textContent =
-      [fill(said.count, { count: one.pictures.length }), ...whose].join(" · ");
+      [filled(said.count, { count: one.pictures.length }), ...whose].join(" · ");
   };
 
   const add = async (one, blob) => {
@@ -81,7 +58,7 @@ export const begin = (root) => {
     const place = one.pictures.length;
     const image = make("img", { src: picture.url, alt: "" });
     const button = make("button", { type: "button" }, image);
-    button.ariaLabel = fill(said.remove, { number: place, label: one.name.value });
+    button.ariaLabel = filled(said.remove, { number: place, label: one.name.value });
     const item = make("li", {}, button);
     const gone = () => {
       one.pictures.splice(one.pictures.indexOf(picture), 1);
@@ -93,13 +70,13 @@ export const begin = (root) => {
       changed();
     };
     button.addEventListener("click", () => {
-      if (picture.number) ask(`remove/${picture.number}`, "{}").catch(() => {});
+      if (picture.number) ask(`remove/${picture.number}`, {}).catch(() => {});
       gone();
     });
     find(".thumbs", one.box).append(item);
     count(one);
     try {
-      picture.number = (await ask("picture", blob, "image/jpeg")).number;
+      picture.number = (await ask("picture", blob)).number;
     } catch (error) {
       gone();
       complain(error.message);
@@ -118,23 +95,6 @@ export const begin = (root) => {
     }
   };
 
-  // where pictures can be dropped
-  const takes = (box, then) => {
-    const over = (event) => {
-      event.preventDefault();
-      box.classList.add("over");
-    };
-    const left = () => box.classList.remove("over");
-    box.addEventListener("dragenter", over);
-    box.addEventListener("dragover", over);
-    box.addEventListener("dragleave", left);
-    box.addEventListener("drop", (event) => {
-      event.preventDefault();
-      left();
-      then([...event.dataTransfer.files]);
-    });
-  };
-
   const film = async (one, button, video) => {
     if (filming) {
       const before = filming;
@@ -142,15 +102,12 @@ export const begin = (root) => {
       if (before.one === one) return;
     }
     try {
-      camera = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
+      await startCamera(video, WANTED);
     } catch {
       complain(said.no_camera);
       return;
     }
     complain("");
-    video.srcObject = camera;
-    video.hidden = false;
-    await video.play();
     let taken = 0;
     button.ariaPressed = "true";
     button.textContent = said.stop;
@@ -160,30 +117,23 @@ export const begin = (root) => {
     }, OFTEN);
     filming = { one, stop: () => {
       clearInterval(clock);
-      dark(video);
+      stopCamera(video);
       button.ariaPressed = "false";
       button.textContent = said.film;
       filming = null;
     } };
   };
 
-  const dark = (video) => {
-    for (const track of camera?.getTracks() ?? []) track.stop();
-    camera = null;
-    video.srcObject = null;
-    video.hidden = true;
-  };
-
   const added = () => {
     const number = ++numbers;
-    const name = make("input", { type: "text", maxLength: longest, value: fill(said.class, { number }) });
+    const name = make("input", { type: "text", maxLength: longest, value: filled(said.class, { number }) });
     const person = make("input", { type: "text", maxLength: longest });
     const files = make("input", { type: "file", accept: "image/*", multiple: true });
     const button = make("button", { type: "button", textContent: said.film });
     const video = make("video", { muted: true, playsInline: true, hidden: true });
     const remove = make("button", { type: "button", textContent: "×", className: "gone" });
     const box = make("fieldset", {},
-      make("legend", { textContent: fill(said.class, { number }) }),
+      make("legend", { textContent: filled(said.class, { number }) }),
       make("label", {}, said.called, name),
       make("details", {}, make("summary", { textContent: said.whose }),
         make("label", {}, said.person, person), make("p", { textContent: said.why })),
@@ -192,7 +142,7 @@ export const begin = (root) => {
       make("p", { className: "count" }), make("ul", { className: "thumbs" }), remove);
     const one = { box, name, person, pictures: [] };
     const called = () => {
-      remove.ariaLabel = fill(said.drop_class, { label: name.value });
+      remove.ariaLabel = filled(said.drop_class, { label: name.value });
       files.ariaLabel = `${said.choose}: ${name.value}`;
       button.ariaLabel = `${button.textContent}: ${name.value}`;
     };
@@ -204,7 +154,7 @@ export const begin = (root) => {
       files.value = "";
       await bring(one, chosen);
     });
-    takes(box, (dropped) => bring(one, dropped));
+    dropped(box, ({ files: brought }) => bring(one, [...brought]));
     button.addEventListener("click", () => film(one, button, video));
     remove.addEventListener("click", () => {
       if (filming?.one === one) filming.stop();
@@ -222,7 +172,7 @@ export const begin = (root) => {
     return one;
   };
 
-  const asked = () => JSON.stringify({ pictures: classes.flatMap((one) =>
+  const asked = () => ({ pictures: classes.flatMap((one) =>
     one.pictures.filter((each) => each.number)
       .map((each) => ({ number: each.number, label: one.name.value.trim(), person: each.person }))) });
 
@@ -266,7 +216,7 @@ export const begin = (root) => {
         const state = await ask("state");
         const done = state.state === "done" ? 1 : state.fraction;
         const seconds = Math.round((Date.now() - begun) / 1000);
-        find("p", progress).textContent = state.state === "done" ? said.learnt : fill(said.learning, { seconds });
+        find("p", progress).textContent = state.state === "done" ? said.learnt : filled(said.learning, { seconds });
         find("i", progress).style.width = `${100 * done}%`;
         find("[role=progressbar]").ariaValueNow = String(Math.round(100 * done));
         if (state.state === "done") {
@@ -289,24 +239,24 @@ export const begin = (root) => {
     find(".trying").hidden = find(".keeping").hidden = false;
     find(".kept").textContent = "";
     find("[data-do=keep]").disabled = false;
-    find(".figure").textContent = figure.text ? fill(said.figure, { n: figure.n, figure: figure.text, interval: figure.interval }) : "";
+    find(".figure").textContent = figure.text ? filled(said.figure, { n: figure.n, figure: figure.text, interval: figure.interval }) : "";
     find(".bars").replaceChildren(...labels.map((label) => make("li", {},
       make("span", { textContent: label }), make("div", { className: "bar" }, make("i")))));
     if (!find("[data-name]").value) find("[data-name]").value = labels.join("-").slice(0, 40);
     find("#teach-3").focus();
     const first = classes.flatMap((one) => one.pictures)[0]; // the network is loaded meanwhile
-    if (first) fetch(first.url).then((file) => file.blob()).then((blob) => ask("answer", blob, "image/jpeg")).catch(() => {});
+    if (first) fetch(first.url).then((file) => file.blob()).then((blob) => ask("answer", blob)).catch(() => {});
   };
 
   const answered = (shares) => {
     const best = shares.indexOf(Math.max(...shares));
     [...find(".bars").children].forEach((item, place) => {
       const percent = Math.round(100 * shares[place]);
-      find("span", item).textContent = fill(said.likely, { label: learnt[place], percent });
+      find("span", item).textContent = filled(said.likely, { label: learnt[place], percent });
       find("i", item).style.width = `${percent}%`;
       item.classList.toggle("most", place === best);
     });
-    return fill(said.likely, { label: learnt[best], percent: Math.round(100 * shares[best]) });
+    return filled(said.likely, { label: learnt[best], percent: Math.round(100 * shares[best]) });
   };
 
   const lively = async () => {
@@ -314,29 +264,26 @@ export const begin = (root) => {
     if (live) {
       live.on = false;
       live = null;
-      dark(video);
+      stopCamera(video);
       button.ariaPressed = "false";
       button.textContent = said.live;
       return;
     }
     filming?.stop();
     try {
-      camera = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
+      await startCamera(video, WANTED);
     } catch {
       complain(said.no_camera);
       return;
     }
     const mine = live = { on: true };
     find(".given img").hidden = true;
-    video.srcObject = camera;
-    video.hidden = false;
     button.ariaPressed = "true";
     button.textContent = said.off;
-    await video.play();
     while (mine.on) {
       try {
         const blob = await small(video, video.videoWidth || 640, video.videoHeight || 480);
-        answered((await ask("answer", blob, "image/jpeg")).shares);
+        answered((await ask("answer", blob)).shares);
       } catch (error) {
         complain(error.message);
         if (mine.on) lively();
@@ -354,7 +301,7 @@ export const begin = (root) => {
         const blob = await opened(file);
         const url = URL.createObjectURL(blob);
         const image = find(".given img");
-        const told = answered((await ask("answer", blob, "image/jpeg")).shares);
+        const told = answered((await ask("answer", blob)).shares);
         Object.assign(image, { src: url, alt: `${file.name}: ${told}`, hidden: false });
         find(".tried").prepend(make("li", {}, make("img", { src: url, alt: file.name }), told));
       } catch (error) {
@@ -368,9 +315,9 @@ export const begin = (root) => {
     button.disabled = true;
     told.textContent = said.keeping;
     try {
-      const run = await ask("keep", JSON.stringify({ name: find("[data-name]").value }));
+      const run = await ask("keep", { name: find("[data-name]").value });
       kept = true;
-      told.replaceChildren(`${fill(said.kept, { name: run.name })} `,
+      told.replaceChildren(`${filled(said.kept, { name: run.name })} `,
         make("a", { href: run.use, textContent: said.use }), " · ",
         make("a", { href: run.report, textContent: said.report }));
     } catch (error) {
@@ -385,7 +332,7 @@ export const begin = (root) => {
     const what = event.target.closest("[data-do]")?.dataset.do;
     if (what) DO[what]();
   });
-  takes(find(".given"), tryOut);
+  dropped(find(".given"), ({ files }) => tryOut([...files]));
   find("[data-try]").addEventListener("change", (event) => {
     const chosen = [...event.target.files];
     event.target.value = "";
