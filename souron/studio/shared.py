@@ -23,6 +23,7 @@ ORDER = (
     "courses",
     "teach",
     "data",
+    "annotate",
     "train",
     "compare",
     "anything",
