@@ -54,7 +54,7 @@ ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that 
 LEAST_PART = 0.02  # of the largest part of a mask; smaller ones are noise
 
 PLAIN = {"id", "image_id", "category_id", "bbox", "area", "segmentation", "iscrowd"}
-SHAPES = {"box", "outlines"}
+SHAPES = ("box", "outlines")
 
 Mark = dict[str, Any]  # {"class": str, "box": [left, top, width, height]} or {"outlines": [[[x, y], ...], ...]}
 
@@ -215,7 +215,7 @@ class Folder:
             _check_places(changed, deleted, added, len(before))
             shapes = [as_shape(mark, size) for mark in (*changed, *added)]  # all are checked before any is used
             given = {class_of(mark) for mark in (*changed, *added) if mark.get("class")}
-            if any(not mark.get("more") and not (mark.get("class") and mark.keys() & SHAPES) for mark in added):
+            if not all(map(_complete, added)):
                 raise files.wrong(_("an annotation without a class or a shape"), _("a class, and a box or outlines"))
             if len({*self._classes(), *given}) > MOST_CLASSES:
                 raise files.wrong(_("too many classes"), _("at most {count}").format(count=MOST_CLASSES))
@@ -695,6 +695,13 @@ def _parsed(text: Any) -> dict[str, Any]:
     except (ValueError, RecursionError):
         more = {}
     return more if isinstance(more, dict) else {}
+
+
+def _complete(mark: Mark) -> bool:
+    """Return whether a new mark has a class and a shape, its own or those that it had before it was deleted."""
+    more = _parsed(mark.get("more"))
+    shaped = any(mark.get(name) is not None for name in SHAPES) or "bbox" in more or "segmentation" in more
+    return shaped and bool(mark.get("class") or "category_id" in more)
 
 
 def _line(numbers: Sequence[float]) -> Box | str:

@@ -138,7 +138,8 @@ def systems(studio: Studio, folder: Folder) -> dict[str, str]:
     Runs that were trained on the folder come first, then detectors of photographs that are here, other runs, and
     systems trained on generated scenes.
     """
-    own, other = [], []
+    own: list[str] = []
+    other: list[str] = []
     for run in run_list.runs(studio.project):
         if run.task in TASKS and run.state == "finished":
             (own if trained_on(run.data, folder.root) else other).append(str(run.folder))

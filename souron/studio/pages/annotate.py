@@ -62,11 +62,7 @@ def _tool(studio: Studio, data: str, file: str) -> Markup:
         Markup('<button type="button" data-tool="{}" aria-pressed="{}" title="{}">{}</button>').format(
             tool, "true" if tool == "rectangle" else "false", key, name
         )
-        for tool, name, key in (
-            ("rectangle", _("Box"), "B"),
-            ("polygon", _("Outline"), "O"),
-            ("move", _("Move"), "M"),
-        )
+        for tool, name, key in (("rectangle", _("Box"), "B"), ("polygon", _("Outline"), "O"), ("move", _("Move"), "M"))
     )
     buttons = Markup("").join(
         Markup('<button type="button" data-do="{}" title="{}"{}>{}</button>').format(

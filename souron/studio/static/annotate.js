@@ -85,6 +85,7 @@ export const begin = (root) => {
     future = [];
     marks = next;
     if (saves && [...marks.values()].some((mark) => !mark.suggested)) looked = true;
+    anno?.setStyle(style); // colours follow the classes
     render();
     save();
   };
@@ -255,7 +256,7 @@ export const begin = (root) => {
     anno?.cancelDrawing();
     anno?.setDrawingEnabled(name !== "move");
     if (name !== "move") arm();
-    render();
+    select("");
   };
 
   const select = (uid) => {
@@ -534,7 +535,6 @@ export const begin = (root) => {
     current = name;
     if (marks.has(selected) && marks.get(selected).class !== name) {
       replace(selected, { class: name });
-      anno?.setStyle(style);
     } else render();
   };
   const changeClasses = async (asked) => {
