@@ -96,7 +96,8 @@ def _tool(studio: Studio, data: str, file: str) -> Markup:
         '<h2>{suggesting}</h2><p class="faint">{about}</p><p class="ask"><select aria-label="{system}"></select>'
         '<button type="button" data-do="suggest" title="G">{suggest}</button>'
         '<button type="button" data-do="accept" title="A" hidden>{accept}</button>'
-        '<button type="button" data-do="dismiss" hidden>{dismiss}</button></p></div></div>'
+        '<button type="button" data-do="dismiss" hidden>{dismiss}</button></p>'
+        '<p class="faint told" role="status"></p></div></div>'
         '<h2>{images}</h2><p class="counts" role="status"></p><p><label class="only"><input type="checkbox"> {only}'
         '</label></p><ul class="list"></ul><p class="pager"></p>'
         '<h2>{after}</h2><p>{training}</p><p class="actions train"></p><details class="same"><summary>{line}</summary>'
@@ -172,6 +173,7 @@ def words() -> dict[str, str]:
         "size": _("The file says that this image has {there} pixels; it has {here}. Systems would leave it out."),
         "busy": _("computing …"),
         "nothing": _("The system detects nothing on this image."),
+        "waiting": _("Your changes of this image are not saved yet."),
         "stored": _("Show what is stored"),
         "both": _("Add my changes to what is stored"),
         "detect": _("Train a detector on it"),

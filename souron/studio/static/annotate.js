@@ -284,6 +284,7 @@ export const begin = (root) => {
     name.textContent = told.file;
     name.title = told.file;
     find(".count").textContent = filled(words.of, { place: told.place + 1, total: told.total });
+    find(".told").textContent = "";
     const notes = [];
     if (told.count > count) notes.push(filled(words.more, { count: told.count - count }));
     if (told.other_size) {
@@ -416,7 +417,7 @@ export const begin = (root) => {
 
   const conflict = (text) => {
     const bar = find(".conflict");
-    bar.replaceChildren(make("p", { textContent: `${text}. ${words.unsaved.split(". ")[0]}.` }));
+    bar.replaceChildren(make("p", { textContent: text }), make("p", { textContent: words.waiting }));
     const own = difference();
     for (const name of ["stored", "both"]) {
       const button = make("button", { type: "button", textContent: words[name] });
@@ -590,7 +591,7 @@ export const begin = (root) => {
         const made = { ...one, fixed: false, suggested: true };
         if (!known.has(inList(made))) next.set(`suggested-${Date.now()}-${place}`, made);
       });
-      if (!told.marks.length) complain(words.nothing);
+      find(".told").textContent = told.marks.length ? "" : words.nothing;
       change(next, false);
       draw();
       render();
