@@ -206,7 +206,7 @@ def test_what_was_deleted_comes_back_with_its_own_fields(foreign):
         {"outlines": 5},
         {},
         {"box": [0, 0, 5, 5], "class": ""},
-        {"box": [0, 0, 5, 5], "class": "x" * 101},
+        {"box": [0, 0, 5, 5], "class": "x" * 201},
         {"box": [0, 0, 5, 5], "class": "\u202e"},
     ],
 )
@@ -432,6 +432,25 @@ def test_the_page_asks_saves_and_shows(client, photos):
     view = client.get("/show/en/annotate/image", params={"data": "photos", "file": HOSTILE})
     assert view.headers["content-type"] == "image/png" and view.content.startswith(b"\x89PNG")
     assert ask(client, "classes", do="add", name="bird").json() == {"classes": ["cat", "bird"]}
+
+
+def test_a_file_and_a_link_lead_no_further_than_the_studio_may_read(tmp_path):
+    outside = tmp_path / "outside"
+    picture(outside / "secret.png")
+    (outside / "annotations").mkdir()
+    about = {"images": [{"id": 1, "file_name": "secret.png", "width": 1e999, "height": 1}], "annotations": []}
+    (outside / "annotations" / "a.json").write_text(json.dumps(about | {"categories": []}))
+    project = outside / "annotations" / "runs"
+    studio = Studio(project, Roots([outside / "annotations"]), Jobs(project), "en")
+    with pytest.raises(UserError, match="outside"):
+        annotating.listed(studio, {"data": "a.json"})
+    assert hand_annotations.opened(outside).image("secret.png")["other_size"] is None
+    inner = outside / "annotations" / "photos"
+    inner.mkdir()
+    (inner / "link.png").symlink_to(outside / "secret.png")
+    for action in (annotating.shown, annotating.suggested):
+        with pytest.raises(UserError):
+            action(studio, {"data": "photos", "file": "link.png", "system": "yolo"})
 
 
 def test_images_are_shown_within_bounds(client, photos):

@@ -48,7 +48,7 @@ FRESH = 1.0  # seconds for which the list of a folder's files is kept
 MOST_OPEN = 4  # folders in memory
 MOST_CHANGES = 20_000  # of an image at once
 MOST_CLASSES = 1000
-LONGEST_NAME = 100  # characters of a class
+LONGEST_NAME = 200  # characters of a class
 LEAST = 0.01  # pixels, of a side
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that swap width and height
 LEAST_PART = 0.02  # of the largest part of a mask; smaller ones are noise
@@ -164,7 +164,7 @@ class Folder:
                 "height": height,
                 "version": self._version(source, file),
                 "looked": file in source.entries,
-                "other_size": stated if all(v > 0 for v in stated) and stated != [width, height] else None,
+                "other_size": stated if all(0 < v < math.inf for v in stated) and stated != [width, height] else None,
                 "count": len(marks),
                 "marks": [as_mark(one, names, (width, height)) for one in marks[:most]],
                 "classes": self._classes(),
@@ -564,8 +564,9 @@ def class_name(value: Any) -> str:
 
 def class_of(mark: Mark) -> str:
     """Return the class that a mark names. Raises UserError."""
-    name = class_name(mark.get("class") or "")
-    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+    given = str(mark.get("class") or "")
+    name = class_name(given)
+    if not name or len(given) > LONGEST_NAME or not name.isprintable():
         raise UserError(
             "class",
             _("{name} is no name of a class").format(name=repr(name[:LONGEST_NAME])),

@@ -34,7 +34,9 @@ def folder_of(studio: Studio, asked: Mapping[str, Any]) -> Folder:
     text = asked.get("data")
     if not isinstance(text, str) or not text:
         raise UserError("missing", _("no folder is named"), expected=_("a folder with images"))
-    return hand_annotations.opened(studio.roots.check(text))
+    folder = hand_annotations.opened(studio.roots.check(text))
+    studio.roots.check(folder.root)  # a file describes the folder above it
+    return folder
 
 
 def file_of(asked: Mapping[str, Any]) -> str:
@@ -184,6 +186,7 @@ def suggested(studio: Studio, asked: Mapping[str, Any]) -> dict[str, Any]:
     with folder.lock:
         folder.files()
         path = folder.path(file_of(asked))
+        hand_annotations.size_of(path, folder.root)  # refuses links that leave the folder
     with models.answering(system) as model:
         answers = [model.answer(given) for given in islice(model.asked.given.each(path, **model.reading), 1)]
     return {"marks": [mark for answer in answers for mark in marks_of(answer, folder.classes())]}
