@@ -24,6 +24,7 @@ ORDER = (
     "teach",
     "my_data",
     "data",
+    "annotate",
     "train",
     "compare",
     "anything",

@@ -5,7 +5,8 @@
      "annotations": [{"id", "image_id", "category_id", "bbox": [left, top, width, height],
                       "iscrowd"}]}
 
-The file of a single part may be given. The format: https://cocodataset.org/#format-data
+The file of a single part may be given; an image may also name its part, as ``"part": "val"``.
+The format: https://cocodataset.org/#format-data
 """
 
 from collections import defaultdict
@@ -39,6 +40,42 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     return gather(path, read.root, read.listed, read.told, read.classes, reading)
 
 
+def sources(path: Path) -> list[Path]:
+    """List the files of boxes or outlines that ``load`` reads."""
+    return [file for file in _files(path) if _begins_like_one(file)]
+
+
+def parsed(path: Path) -> dict[str, Any]:
+    """Parse a file. Raises UserError unless it holds lists of images, annotations and categories."""
+    return _parsed(path)
+
+
+def located(about: Mapping[str, Any], source: Path, root: Path, below: dict[str, Path]) -> dict[str, int]:
+    """Map the name of each image that a file describes, relative to ``root``, to its position in the list of images.
+
+    Images that ``load`` leaves out, such as the second with the same number, are left out. ``below``: name -> path of
+    all files below the root.
+    """
+    part, named = _part(source, root), by_name(below)
+    found: dict[str, int] = {}
+    seen = set()
+    for position, entry in enumerate(about["images"]):
+        if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
+            continue
+        if (number_of := key(entry.get("id"))) in seen:
+            continue
+        seen.add(number_of)
+        file = _place(entry["file_name"], source, root, below, named, part)
+        if file is not None:
+            found.setdefault(file, position)
+    return found
+
+
+def key(thing: Any) -> str:
+    """Return the number of an image or a category such that 1, 1.0 and "1" are equal."""
+    return str(_key(thing))
+
+
 class Written(NamedTuple):
     """The content of a data set's files."""
 
@@ -54,14 +91,13 @@ def written(path: Path, what: str) -> Written:
     of boxes: for "bbox" left, top, right and bottom, for any other entry its value in the file.
     Raises UserError as ``load`` does."""
     told: list[Skipped] = []
-    sources = [file for file in _files(path) if _begins_like_one(file)]
     root = path if path.is_dir() else _root(path)
     below = files_below(root, told)
     told = [some for some in told if some.code != "unreadable"]
     classes: list[str] = []
     listed: list[BoxedImage] = []
     categories: list[dict[str, Any]] = []
-    for source in sources:
+    for source in sources(path):
         about = _parsed(source)
         categories += [entry for entry in about["categories"] if isinstance(entry, dict)]
         label = _categories(about, source, classes)
@@ -159,7 +195,8 @@ def _images(
         sizes = [number(entry.get(name)) for name in ("width", "height")]
         known = all(0 < size < 1e9 for size in sizes)
         size = (int(sizes[0]), int(sizes[1])) if known else None
-        yield BoxedImage(below[file], file, boxes.get(key, []), part, size)
+        own = PARTS.get(str(entry.get("part", "")).lower(), part)
+        yield BoxedImage(below[file], file, boxes.get(key, []), own, size)
 
 
 def _boxes(

@@ -45,6 +45,12 @@ def describes(path: Path) -> bool:
 def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
     """Read the images with their boxes, the classes sorted by name. Raises UserError if no image
     has a box."""
+    listed, told, classes = written(path)
+    return gather(path, path, listed, told, classes, reading)
+
+
+def written(path: Path) -> tuple[list[BoxedImage], list[Skipped], list[str]]:
+    """Read the files of a data set: its images with their boxes in pixels, faults, and the names of classes."""
     told: list[Skipped] = []
     below = files_below(path, told)
     trees = {}
@@ -85,7 +91,7 @@ def load(path: Path, reading: Reading = DEFAULT) -> Dataset:
         listed.append(BoxedImage(below[found], found, boxes, part, size))
     for file in sorted(set(images.values()) - used, key=natural):
         told.append(Skipped(file, "no label file", _("no file of boxes has this name")))
-    return gather(path, path, listed, told, classes, reading)
+    return listed, told, classes
 
 
 def _parsed(path: Path) -> ElementTree.Element:
