@@ -97,9 +97,7 @@ def of_folder(folder: Path) -> Sheet:
         notes,
         receipts=((folder.name, mark),),
         made=str(receipt.get("command", "")),
-        plot=lambda: _intervals(
-            [Row(system or folder.name, first, *(measures[first][end] for end in ("value", "low", "high")), 0, 0, 0, 0, ())]
-        ),
+        plot=lambda: _intervals([_row(system or folder.name, first, measures[first])]),
     )
 
 
@@ -138,11 +136,9 @@ def of_pair(pair: Any) -> Sheet:
 
 def verdict_text(verdict: Any) -> str:
     """Return a verdict on a pair in the reader's language."""
-    return {
-        "better": _("{a} is better"),
-        "worse": _("{b} is better"),
-        "cannot tell": _("cannot tell"),
-    }[verdict.verdict].format(a=verdict.a, b=verdict.b)
+    return {"better": _("{a} is better"), "worse": _("{b} is better"), "cannot tell": _("cannot tell")}[
+        verdict.verdict
+    ].format(a=verdict.a, b=verdict.b)
 
 
 def ranking(rows: Sequence[Row]) -> Table:
@@ -172,7 +168,8 @@ def as_csv(sheet: Sheet) -> bytes:
         writer.writerow(map(_plain, table.heads))
         writer.writerows(map(_plain, row) for row in table.rows)
     writer.writerow([])
-    for text in (sheet.sentence, *sheet.notes, *(f"{name} receipt.json SHA-256 {mark}" for name, mark in sheet.receipts)):
+    marks = (f"{name} receipt.json SHA-256 {mark}" for name, mark in sheet.receipts)
+    for text in (sheet.sentence, *sheet.notes, *marks):
         writer.writerow([_plain(text)])
     return stream.getvalue().encode("utf-8-sig", "replace")
 
@@ -238,7 +235,8 @@ def _add(document: Any, table: Table) -> None:
 
 def _text(value: Any) -> str:
     """Return a text without the control characters that XML forbids."""
-    return "".join(letter for letter in str(value) if letter >= " " or letter in "\t\n").encode("utf-8", "replace").decode()
+    kept = "".join(letter for letter in str(value) if letter >= " " or letter in "\t\n")
+    return kept.encode("utf-8", "replace").decode()
 
 
 def _intervals(rows: Sequence[Row]) -> bytes:
@@ -298,12 +296,16 @@ def _measures(receipt: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     return made
 
 
+def _row(system: str, name: str, about: Mapping[str, Any], seeds: tuple[float, ...] = ()) -> Row:
+    value, low, high = (_number(about.get(end)) for end in ("value", "low", "high"))
+    return Row(system, name, value, low, high, 0, 0, 0, 0, seeds)
+
+
 def _rows(receipt: Mapping[str, Any]) -> list[Row]:
     """Return the rows of a comparison that hold numbers."""
     made = []
     for row in _list(receipt.get("rows"))[:MOST_ROWS]:
         if isinstance(row, dict) and math.isfinite(_number(row.get("value"))):
             seeds = tuple(filter(math.isfinite, map(_number, _list(row.get("seeds")))))
-            ends = (_number(row.get(end)) for end in ("value", "low", "high"))
-            made.append(Row(str(row.get("system")), str(row.get("measure")), *ends, 0, 0, 0, 0, seeds))
+            made.append(_row(str(row.get("system")), str(row.get("measure")), row, seeds))
     return made

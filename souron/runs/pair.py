@@ -286,7 +286,7 @@ def _kept(folder: Path, test: Dataset) -> Trainings | None:
     path = folder / evaluate.ANSWERS
     if not path.is_file() or path.is_symlink():
         return None
-    if not (folder / "folds.csv").exists() and (order := _order(folder)) not in (None, list(test.file)):
+    if not (folder / "folds.csv").exists() and _order(folder) not in (None, list(test.file)):
         return None
     try:
         trainings = Trainings.read(path, test)
@@ -335,9 +335,9 @@ def _doubts(one: Tested) -> Iterator[str]:
         value = then.get("value") if isinstance(then, dict) else None
         if isinstance(value, int | float) and abs(value - measure.value) > SAME + SAME * abs(value):
             metric = registry.metric(name)
-            yield _("{name}: {measure} is {now} today and was {then} in its report: its data or answers changed.").format(
-                name=one.name, measure=metric.title, now=metric.text(measure.value), then=metric.text(value)
-            )
+            yield _(
+                "{name}: {measure} is {now} today and was {then} in its report: its data or answers changed."
+            ).format(name=one.name, measure=metric.title, now=metric.text(measure.value), then=metric.text(value))
             break
     for text in _own_notes(one.receipt)[:MOST_NOTES]:
         yield _("{name}: {what}").format(name=one.name, what=text)
