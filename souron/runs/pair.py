@@ -444,7 +444,7 @@ def _row(one: Tested, measure: str) -> Row:
 
 def _settings(tested: Sequence[Tested]) -> list[Setting]:
     """Return what was equal and what was not: data, parts, budget, seed and every further option."""
-    data = [one.receipt.get("data") if isinstance(one.receipt.get("data"), dict) else {} for one in tested]
+    data = [about if isinstance(about := one.receipt.get("data"), dict) else {} for one in tested]
     first = tested[0].learnt
     test = [f"{units.whole(len(one.setup.test))}" for one in tested]
     made = [
@@ -472,7 +472,7 @@ def _settings(tested: Sequence[Tested]) -> list[Setting]:
     given = dict.fromkeys(name for one in tested for name in one.args if name not in (*NOT_COMPARED, "data"))
     for name in sorted(given, key=lambda name: list(titles).index(name) if name in titles else len(titles)):
         values = tuple(_plain(one.args.get(name)) for one in tested)
-        if name in titles or len(set(values)) > 1:
+        if len(set(values)) > 1 or (name in titles and values[0] != units.UNKNOWN):
             own = name in ("changes", "seed", "rate")  # the systems' own, or chance
             made.append(Setting(titles.get(name, fields.get(name, name)), values, fair=own))
     machines = [_machine(one.receipt) for one in tested]
@@ -524,8 +524,12 @@ def _cases(
         told = [table.get(test.file[row], {}) for table in tables]
         truth = _shared(told, "label") or _shared(told, "right option")
         hidden = {"file", "label", "right option"}
-        texts = tuple(", ".join(text for name, text in one.items() if name not in hidden) for one in told)
+        texts = tuple(_answer([text for name, text in one.items() if name not in hidden]) for one in told)
         yield row, Case(str(test.file[row]), truth, tuple(each[:, row].tolist()), texts)
+
+
+def _answer(texts: Sequence[str]) -> str:
+    return f"{texts[0]} ({', '.join(texts[1:])})" if len(texts) > 1 else "".join(texts)
 
 
 def _shared(told: Sequence[Mapping[str, str]], name: str) -> str:

@@ -65,7 +65,7 @@ def everything(studio: Studio, query: Mapping[str, str]) -> Markup:
         '<button type="button" data-do="compare" class="first">{compare}</button>'
         '<button type="button" data-do="delete">{delete}</button>'
         '<button type="button" data-do="none">{none}</button></div>{question}'
-        '<div class="outcome" role="status"></div><div class="list">{listing}</div>{jobs}'
+        '<div class="told" role="status"></div><div class="list">{listing}</div>{jobs}'
     ).format(
         title=_("Results"),
         about=_(
@@ -100,13 +100,12 @@ def one(studio: Studio, named: str) -> Markup:
     busy = trash.user_of(studio.jobs, run.folder)
     resume = Markup('<button type="button" data-do="resume" class="first">{}</button>').format(_("Resume"))
     return Markup(
-        '{back}<h1 class="unseen">{title}</h1><div class="one" data-run="{run}">{facts}<div class="doing">{resume}'
+        '<h1 class="unseen">{title}</h1><div class="one" data-run="{run}">{facts}<div class="doing">{resume}'
         '<label>{another}<input name="name" value="{name}" maxlength="200"></label>'
         '<button type="button" data-do="rename">{rename}</button>'
         '<button type="button" data-do="delete">{delete}</button></div>{question}'
-        '<div class="outcome" role="status"></div>{documents}{report}{same}</div>'
+        '<div class="told" role="status"></div>{documents}{report}{same}</div>'
     ).format(
-        back=back,
         title=run.name,
         run=f"{run.task}/{run.name}",
         facts=facts(studio, run, busy),

@@ -117,7 +117,7 @@ def ordered(found: Sequence[Item], sort: str) -> list[Item]:
     other = sort.startswith("-")
     lacking = [item for item in found if _key(item, name) is None]
     having = [item for item in found if _key(item, name) is not None]
-    having.sort(key=lambda item: _key(item, name), reverse=(name in DOWN) != other)  # type: ignore[arg-type, return-value]
+    having.sort(key=lambda item: _key(item, name), reverse=(name in DOWN) != other)
     return having + lacking
 
 

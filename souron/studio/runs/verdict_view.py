@@ -75,10 +75,13 @@ def shown(studio: Studio, pair: Any, documents: Markup) -> Markup:
         _("on the same {count} test cases").format(count=units.whole(pair.cases)),
     )
     return Markup(
-        '<p class="verdict"><strong>{sentence}</strong></p><p class="actions">{documents}</p>{notes}{figures}'
+        '<figure class="copy quote"><pre class="verdict">{sentence}</pre>'
+        '<button type="button" data-copy>{copy}</button>'
+        "</figure>{notes}{documents}{figures}"
         "{differences}<h2>{equal}</h2>{settings}<h2>{apart}</h2>{cases}{same}"
     ).format(
         sentence=pair.sentence,
+        copy=_("copy"),
         documents=documents,
         notes=remarks(pair.notes),
         figures=figures,

@@ -12,7 +12,7 @@ export const begin = (root) => {
   const act = (name, asked) => ask(`/do/${root.dataset.page}/${name}`, asked ?? {}, words.failed);
   const tried = (promise) => promise.catch((error) => complain(error.message));
   const tell = (html) => {
-    const place = find(".outcome");
+    const place = find(".told");
     if (place) fill(place, html);
   };
   const lead = ({ go, html }) => {
