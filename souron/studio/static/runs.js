@@ -189,4 +189,5 @@ export const begin = (root) => {
       .then(({ html }) => fill(compared, html), (error) => fill(compared, error.message))
       .finally(() => compared.removeAttribute("aria-busy"));
   }
+  root.dataset.ready = ""; // from here on a press is heard
 };
