@@ -544,3 +544,15 @@ def test_a_run_is_renamed_and_what_another_tab_took_away_is_told(server, languag
         page.reload()
         page.wait_for_selector("#results [role=status]")
         assert visit.outside == [] and all("400" in error for error in visit.errors)
+
+
+def test_reports_and_studio_have_the_same_colours():
+    place = Path(files.__file__).parent.parent
+    report, studio_ = (
+        re.findall(r"--([\w-]+): (#\w{6})", path.read_text())
+        for path in (place / "report/templates/style.css", place / "studio/static/studio.css")
+    )
+    own = dict.fromkeys(name for name, _colour in studio_[:8])
+    light, dark = dict(studio_[:8]), dict(studio_[8:16])
+    assert {name: dict(report[:10]).get(name, light[name]) for name in own} == light
+    assert {name: dict(report[10:20]).get(name, dark[name]) for name in own} == dark

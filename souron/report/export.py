@@ -136,9 +136,9 @@ def of_pair(pair: Any) -> Sheet:
 
 def verdict_text(verdict: Any) -> str:
     """Return a verdict on a pair in the reader's language."""
-    return {"better": _("{a} is better"), "worse": _("{b} is better"), "cannot tell": _("cannot tell")}[
-        verdict.verdict
-    ].format(a=verdict.a, b=verdict.b)
+    if verdict.verdict == "cannot tell":
+        return _("cannot tell")
+    return _("{system} is better").format(system=verdict.a if verdict.verdict == "better" else verdict.b)
 
 
 def ranking(rows: Sequence[Row]) -> Table:

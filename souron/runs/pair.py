@@ -501,7 +501,7 @@ def _caveats(tested: Sequence[Tested], settings: Sequence[Setting]) -> list[str]
     """Return warnings of everything that makes the comparison unfair, in the reader's language."""
     unequal = [
         _("Not equal: {what}: {values}. The difference may come from that.").format(
-            what=setting.name, values=_(" and ").join(dict.fromkeys(setting.values))
+            what=setting.name, values=" / ".join(dict.fromkeys(setting.values))
         )
         for setting in settings
         if not (setting.fair or setting.equal)

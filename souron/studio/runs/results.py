@@ -197,7 +197,7 @@ def row(studio: Studio, item: Item) -> Markup:
     """Return the row of a result: what is selected by it, and its facts under their heads."""
     run, pick = item.run, Markup()
     if run is not None:
-        pick = Markup('<input type="checkbox" value="{}" data-task="{}" aria-label="{}">').format(
+        pick = Markup('<input type="checkbox" autocomplete="off" value="{}" data-task="{}" aria-label="{}">').format(
             f"{run.task}/{run.name}", item.task if item.comparable else "", _("select {name}").format(name=item.name)
         )
         link = Markup('<a href="{}">{}</a>').format(studio.url("runs", run=f"{run.task}/{run.name}"), item.name)

@@ -93,8 +93,6 @@ export const begin = (root) => {
     });
     addEventListener("pageshow", (event) => {
       if (event.persisted) refresh(); // what was deleted meanwhile is gone
-      else for (const box of list.querySelectorAll("input:checked")) picked.set(box.value, box.dataset.task);
-      mark();
     });
   }
 
