@@ -1,6 +1,5 @@
 """The studio's page of runs: the list, another name, the bin, and the jobs."""
 
-import asyncio
 import errno
 import io
 import json
@@ -11,7 +10,6 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from zipfile import ZipFile
@@ -23,7 +21,7 @@ import yaml
 from souron.runs import folder as run_folder
 from souron.studio.jobs.job_queue import Jobs
 from souron.studio.pages import compare, runs, train
-from souron.studio.runs import run_list, run_view, trash
+from souron.studio.runs import results, run_list, run_view, trash
 from souron.studio.security.paths import Roots
 from souron.studio.shared import Studio
 from souron.utils.messages import LANGUAGES, UserError, use_language
@@ -192,7 +190,7 @@ def test_a_damaged_run_is_listed_as_damaged_and_spoils_no_other(studio, damage):
     assert states() == {"good": "finished", "bad": "damaged"}
     bad = run_list.read(PROJECT / "classify" / "bad")
     assert bad.why and "secret" not in str(bad)
-    shown = run_view.all_runs(studio)
+    shown = results.listing(studio, {})
     assert "good" in shown and "bad" in shown and run_view.run_state(bad) in shown
     run_view.facts(studio, bad, None), run_view.report(studio, bad)
     assert trash.rename(studio.jobs, bad.folder, "renamed").is_dir()
@@ -212,7 +210,7 @@ def test_a_damaged_run_is_listed_as_damaged_and_spoils_no_other(studio, damage):
 def test_a_receipt_may_hold_anything(studio, receipt):
     folder = make()
     (folder / "receipt.json").write_text(json.dumps(receipt))
-    assert "cnn-digits" in run_view.all_runs(studio)
+    assert "cnn-digits" in results.listing(studio, {})
 
 
 @POSIX
@@ -239,12 +237,12 @@ def test_what_is_no_run_is_listed_too(studio):
         "tour/tour.html": "tour",
         f"a{HOSTILE[:4]}/ready.html": "ready",
     }
-    text = run_view.listing(studio)
+    text = results.listing(studio, {})
     assert "cnn-digits" in text and text.count("/runs/") == 5 and HOSTILE[:4] not in text
     own = {"en": "report.html", "ja": "report.ja.html"}[studio.language]
     assert f"/runs/work/Dentists/{own}" in text
-    assert "Dentists" in run_view.other_results(studio, "dent")
-    assert run_view.other_results(studio, "nothing of the kind") == ""
+    assert "Dentists" in results.listing(studio, {"q": "dent"})
+    assert "<table" not in results.listing(studio, {"q": "nothing of the kind"})
 
 
 def test_a_run_that_changed_is_read_again():
@@ -261,7 +259,7 @@ def test_hostile_names_are_text(studio):
     (folder / f"{HOSTILE}.html").write_text("")
     run = run_list.read(run_list.find(PROJECT, folder))
     shown = [
-        run_view.all_runs(studio),
+        results.listing(studio, {}),
         run_view.facts(studio, run, None),
         run_view.report(studio, run),
         run_view.the_same(studio, str(folder)),
@@ -280,9 +278,9 @@ def test_hostile_names_are_text(studio):
         ("digits nothing", set()),
     ],
 )
-def test_the_filter_finds_each_of_its_words(wanted, names):
+def test_the_search_finds_each_of_its_words(studio, wanted, names):
     make("digits-a"), make("写真-b", data="photos")
-    assert {run.name for run in run_list.runs(PROJECT) if run_view.fits(run, wanted)} == names
+    assert {item.name for item in results.chosen(results.items(studio), {"q": wanted})} == names
 
 
 # which folder
@@ -528,66 +526,79 @@ def test_the_run_that_a_job_has_made_is_its_own(jobs):
 # the page
 
 
-def built(make):
-    """What ``make`` makes of the blocks of a page; Gradio wants an event loop for that."""
-    import gradio as gr
-
-    async def build():
-        with gr.Blocks() as blocks:
-            return make(blocks)
-
-    return asyncio.run(build())
-
-
-@pytest.fixture
-def parts(studio):
-    """The two parts of the page, outside of a browser."""
-    import gradio as gr
-
-    def make(blocks):
-        own, outcome = replace(studio, blocks=blocks), gr.HTML()
-        return runs.Shown(own, outcome), runs.Work(own, outcome)
-
-    return built(make)
-
-
-def test_go_on_makes_one_job(parts, jobs):
-    shown, _work = parts
+def test_go_on_makes_one_job(studio, jobs):
     make(finished=False), make("both", "compare", finished=False), make("done")
-    assert 'href="' in shown.start("classify/cnn-digits")
-    shown.start("runs/compare/both")
+    assert 'data-do="resume"' in runs.body(studio, {"run": "classify/cnn-digits"})
+    assert 'data-do="resume"' not in runs.body(studio, {"run": "classify/done"})
+    assert 'href="' in runs.resume(studio, {"run": "classify/cnn-digits"})["html"]
+    assert 'data-do="resume"' not in runs.body(studio, {"run": "classify/cnn-digits"})
+    runs.resume(studio, {"run": "runs/compare/both"})
     assert [job.words for job in jobs.all()] == [
         ["compare", "resume=runs/compare/both"],
         ["train", "resume=runs/classify/cnn-digits"],
     ]
     for run in ("classify/cnn-digits", "classify/done"):
         with pytest.raises(UserError, match=r"in use|resume"):
-            shown.start(run)
+            runs.resume(studio, {"run": run})
     assert len(jobs.all()) == 2
 
 
-def test_delete_on_the_page(parts, bin_holds):
-    shown, _work = parts
+def test_delete_on_the_page(studio, bin_holds):
     folder = make().resolve()
-    assert "cnn-digits" in shown.ask_to_delete("classify/cnn-digits") and folder.is_dir()
-    told, run = shown.to_bin("classify/cnn-digits")
-    assert "cnn-digits" in told and not run and bin_holds == [folder]
-    assert shown.draw("classify/cnn-digits")[0]["visible"]  # another tab, told that it is gone
+    asked = {"runs": ["classify/cnn-digits"]}
+    assert "cnn-digits" in runs.ask_to_delete(studio, asked)["question"] and folder.is_dir()
+    told = runs.delete(studio, asked)
+    assert "cnn-digits" in told["html"] and told["go"] == f"/{studio.language}/runs" and bin_holds == [folder]
+    gone = runs.body(studio, {"run": "classify/cnn-digits"})  # another tab, told that it is gone
+    assert "classify/cnn-digits" in gone and 'data-do="delete"' not in gone
+    with pytest.raises(UserError, match="not a run"):
+        runs.delete(studio, asked)
 
 
-def test_a_waiting_job_leaves_the_queue_and_clearing_keeps_the_others(parts, jobs):
-    _shown, work = parts
+def test_several_go_to_the_bin_after_one_question(studio, jobs, bin_holds):
+    first, second, third = make("a"), make("b", "compare"), make("c")
+    asked = {"runs": ["classify/a", "compare/b", 3, "classify/c"]}
+    question = runs.ask_to_delete(studio, asked)["question"]
+    assert "3" in question and all(name in question for name in "abc")
+    job = jobs.start(["val", "runs/classify/c"], "en")
+    with pytest.raises(UserError, match="in use"):
+        runs.ask_to_delete(studio, asked)
+    job.forget()
+    runs.delete(studio, asked)
+    assert bin_holds == [folder.absolute() for folder in (first, second, third)]
+
+
+def test_a_new_name_leads_to_the_run(studio):
+    make()
+    told = runs.rename(studio, {"run": "classify/cnn-digits", "name": "other"})
+    assert told["go"] == f"/{studio.language}/runs?run=classify%2Fother" and "cnn-digits" in told["html"]
+    for name in ("../up", None, 3.5):
+        with pytest.raises(UserError, match=r"\[name\]|exists"):
+            runs.rename(studio, {"run": "classify/other", "name": name} if name != 3.5 else {"run": "classify/other"})
+
+
+def test_a_waiting_job_leaves_the_queue_and_clearing_keeps_the_others(studio, jobs):
     first, second = (jobs.start(["train", "cnn", f"data={data}"], "en") for data in ("a", "b"))
-    work.clear(first.id)
+    assert runs.jobs(studio).count('data-do="stop"') == 2
+    runs.clear(studio, {"job": first.id})
     assert [job.id for job in jobs.all()] == [second.id]
-    work.clear_all()
+    runs.clear_over(studio, {})
     assert [job.id for job in jobs.all()] == [second.id]
-    work.stop(second.id)
+    runs.stop(studio, {"job": second.id})
     assert second.state == "stopped"
-    work.clear_all()
+    runs.clear_over(studio, {})
     assert jobs.all() == []
     with pytest.raises(UserError, match="job"):
-        work.clear(second.id)
+        runs.clear(studio, {"job": second.id})
+
+
+def test_the_jobs_are_short_where_a_page_of_their_own_shows_them(studio, jobs, monkeypatch):
+    over, waiting = (jobs.start(["train", "cnn", f"data={data}"], "en") for data in ("old", "new"))
+    over.stop()
+    assert over.id in runs.jobs(studio) and waiting.id in runs.jobs(studio)
+    monkeypatch.setattr(runs, "PAGES", (*runs.PAGES, "queue"))
+    shown = runs.jobs(studio)
+    assert over.id not in shown and waiting.id in shown and 'data-do="clear_over"' not in shown
 
 
 def test_a_report_is_framed_without_the_right_to_scripts(studio):
@@ -781,21 +792,3 @@ def test_a_run_is_exported_whole_and_nothing_is_left_behind(jobs, monkeypatch, t
     refused = browser.get("/export/classify/cnn-digits.zip")
     assert refused.status_code == 507 and "No space left" in refused.text
     assert list(place.iterdir()) == []
-
-
-def test_the_page_speaks_both_languages(jobs):
-    import gradio as gr
-
-    def texts(language):
-        def make(blocks):
-            runs.page(Studio(PROJECT, Roots([Path.cwd()]), jobs, language, blocks))
-            return blocks.blocks.values()
-
-        with use_language(language):
-            parts = built(make)
-        buttons = [part.value for part in parts if isinstance(part, gr.Button)]
-        return buttons + [part.label for part in parts if getattr(part, "label", None)]
-
-    english, japanese = texts("en"), texts("ja")
-    assert len(english) == len(japanese) > 10
-    assert [same for same in english if same in japanese] == []

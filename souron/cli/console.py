@@ -323,6 +323,20 @@ def comparison(record: Any) -> None:
     show(_("report: {path}").format(path=record.report))
 
 
+def pair(found: Any) -> None:
+    """Print the verdict on finished runs, and what was not equal."""
+    show(found.sentence, "", ranking(found), "", verdicts(found), "")
+    if found.shown:
+        names = [row.system for row in found.rows]
+        made = table(_("case"), _("truth"), *names)
+        for case in found.shown:
+            made.add_row(case.file, case.truth, *case.answers)
+        text = _("{count} of {cases} cases are scored differently; those that differ most:")
+        show(text.format(count=units.whole(found.differing), cases=units.whole(found.cases)), made, "")
+    for text in found.notes:
+        warn(text)
+
+
 class Following:
     """Live display of the latest event with a bar; for a comparison, its table above."""
 
@@ -451,7 +465,7 @@ def up_to_forecast(events: Iterable[Any]) -> Iterator[Any]:
         yield event
 
 
-def quoted(path: Path) -> str:
+def quoted(path: Path | str) -> str:
     """Quote a path for a command line that can be copied."""
     return shlex.quote(str(path))
 

@@ -16,6 +16,7 @@ from souron.cli.app import command
 from souron.cli.console import follow, print_json, screen
 from souron.cli.parsing import arguments
 from souron.cli.parsing import options as cli_options
+from souron.hub import names
 from souron.runs.options import CompareOptions, TrainOptions
 from souron.utils import hardware
 from souron.utils.messages import N_, UserError, _, unknown_option
@@ -166,6 +167,7 @@ def use_cores(workers: int | None) -> None:
     N_("Train systems at equal budgets and test which is better."),
     "souron compare mlp cnn resnet data=digits budget=10s seeds=3\n"
     "souron compare resnet18 vit data=photos/ budget=5min seeds=5 --json\n"
+    "souron compare runs/classify/mlp-digits runs/classify/cnn-digits   (trained already: a verdict at once)\n"
     "souron compare --resume",
     group="train",
 )
@@ -173,7 +175,11 @@ def use_cores(workers: int | None) -> None:
 def compare(
     systems: Annotated[
         list[str] | None,
-        Argument(metavar="SYSTEMS", help=N_("two or more systems' names"), autocompletion=cli_options.complete_system),
+        Argument(
+            metavar="SYSTEMS",
+            help=N_("two or more systems' names, or the folders of finished runs"),
+            autocompletion=cli_options.complete_system_or_run,
+        ),
     ] = None,
     data: cli_options.Data = None,
     epochs: cli_options.Epochs = None,
@@ -186,6 +192,9 @@ def compare(
     resumed = folder_to_resume(resume, options["project"], "compare")
     if resumed is None and not systems:
         raise arguments.missing("SYSTEMS", "souron compare mlp cnn data=digits budget=10s seeds=3")
+    if systems and all(map(names.is_run, systems)):
+        compare_runs(systems, [name for name, value in {"data": data, **options}.items() if value not in (None, False)])
+        return
     for system in systems or []:
         registry.find(system.partition(":")[0])
     options["budget"] = one_budget(options["budget"], epochs, time)
@@ -204,3 +213,23 @@ def compare(
         print_json(record.as_json())
     else:
         console.comparison(record)
+
+
+def compare_runs(folders: list[str], given: list[str]) -> None:
+    """Print the verdict on finished runs. Raises UserError, also for options of a training."""
+    if given:
+        raise UserError(
+            "option",
+            _("{given} cannot go together with runs, which are trained").format(given=", ".join(given)),
+            expected=_("folders of runs alone"),
+            fix=f"souron compare {' '.join(map(console.quoted, folders))}",
+            exit=2,
+        )
+    with screen.err.status(_("testing")):
+        from souron.runs import pair
+
+        found = pair.compare(folders)
+    if screen.json:
+        print_json(found.as_json())
+    else:
+        console.pair(found)

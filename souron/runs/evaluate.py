@@ -64,7 +64,7 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
     chosen = prepare.task_options(args, task)
     system = run_folder.load(folder)
     same = data is None or str(data) == str(args["data"])
-    cases = _cases(args | common, args["data"] if same else str(data), system, task)
+    cases = cases_of(args | common, args["data"] if same else str(data), system.spec, task)
     record = RunRecord(
         folder,
         str(args["system"]),
@@ -96,16 +96,15 @@ def examine(folder: str | Path, data: str | Path | None = None, **options: Any) 
         rows = torch.arange(len(cases))
         own, split = cases, splits.Split(rows[:0], rows[:0], rows)
         if task.needs_training_data:
-            own = _cases(args, args["data"], system, task)
+            own = cases_of(args, args["data"], system.spec, task)
             split = prepare.read_split(folder, own, task)
     *_before, step = task.setup(own, split, chosen)
     setup = step.result if same else task.against(cases, step.result)
     if same and (folder / "folds.csv").exists():
-        order = splits.read_order(folder / "folds.csv", cases)
-        setup.test = cases.only(order)
+        setup.test = cases.only(splits.read_order(folder / "folds.csv", cases))
         trainings = Trainings.read(folder / ANSWERS, setup.test)
     else:
-        trainings = _answered_again(folder, task, system, setup, args)
+        trainings = answered_again(folder, task, system, setup, args)
     record.unlike = unlike(folder, system, setup.test)
     if not same and record.unlike is not None and record.unlike > NOTED:
         record.notes.append(
@@ -135,7 +134,7 @@ def _examine_published(meaning: names.Meaning, data: str | Path | None, options:
     args = {"system": meaning.name, "data": str(data), "side": None, "seed": 0}
     args |= {name: value for name, value in given.items() if value}
     chosen = prepare.task_options(args | run_options.of_task(task.name, further), task)
-    cases = _with_classes_of(system, _cases(args, str(data), system, task))
+    cases = _with_classes_of(system, cases_of(args, str(data), system.spec, task))
     task.check(cases, chosen)
     rows = torch.arange(len(cases))
     *_before, step = task.setup(cases, splits.Split(rows[:0], rows[:0], rows), chosen)
@@ -187,15 +186,16 @@ def unlike(folder: Path, system: Any, cases: Dataset) -> float | None:
     return familiarity.share(Gauge.read(file), system, cases) if file.is_file() else None
 
 
-def _cases(args: dict[str, Any], data: str, system: Any, task: Task) -> Dataset:
-    side = getattr(system.spec, "side", args["side"])
+def cases_of(args: dict[str, Any], data: str, spec: Any, task: Task) -> Dataset:
+    """Load data as a system with that ``spec`` takes it. Raises UserError."""
+    side = getattr(spec, "side", args["side"])
     found = load.load(
         data, side, args.get("group"), args.get("window"), task.fewest_classes, formats=task.formats, target=task.target
     )
-    return prepare.coloured(found, getattr(system.spec, "channels", 0))
+    return prepare.coloured(found, getattr(spec, "channels", 0))
 
 
-def _answered_again(folder: Path, task: Task, system: Any, setup: Any, args: dict[str, Any]) -> Trainings:
+def answered_again(folder: Path, task: Task, system: Any, setup: Any, args: dict[str, Any]) -> Trainings:
     """Return the final network's answers for the test cases, with the stored decision."""
     decision: dict[str, float] = {}
     if (folder / ANSWERS).exists():
@@ -213,7 +213,7 @@ def _overlap(folder: Path, args: dict[str, Any], system: Any, cases: Dataset, ta
     learnt = fingerprints.read(folder)
     if learnt is None:
         try:
-            own = _cases(args, args["data"], system, task)
+            own = cases_of(args, args["data"], system.spec, task)
             split = prepare.read_split(folder, own, task)
         except UserError as error:
             why = _("the run keeps no fingerprints of its images, and its data is not as it was")

@@ -136,8 +136,12 @@ def _reason(error: Exception, path: Path) -> str:
 def build(args: dict[str, Any]) -> Any:
     """Build the system that ``args`` describe, untrained."""
     kind, config = config_of(args)
-    spec = registry.load_task(kind.task).Spec
-    return kind(config, _from_dict(spec, args["seen"]))
+    return kind(config, spec_of(args, kind.task))
+
+
+def spec_of(args: dict[str, Any], task: str) -> Any:
+    """Return what a run's system was made for, the ``Spec`` of its task. Raises UserError."""
+    return _from_dict(registry.load_task(task).Spec, args["seen"])
 
 
 def config_of(args: dict[str, Any]) -> tuple[Any, Any]:

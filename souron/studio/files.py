@@ -61,7 +61,7 @@ def add_plain(app: FastAPI, studios: Mapping[str, Studio]) -> None:
 
     def route(studio: Studio, name: str) -> None:
         def page(request: Request) -> Response:
-            query = dict(request.query_params)
+            query = request.query_params
             with use_language(studio.language):
                 try:
                     body, status = layout.module(name).body(studio, query), 200

@@ -61,7 +61,7 @@ def add(app: FastAPI, studio: Callable[[str], Studio]) -> None:
     @app.get("/show/{language}/{page}/{name}")
     def show(language: str, page: str, name: str, request: Request) -> Response:
         view = function(language, page, "VIEWS", name)
-        return answered(language, lambda: view(studio(language), dict(request.query_params)))
+        return answered(language, lambda: view(studio(language), request.query_params))
 
 
 def function(language: str, page: str, table: str, name: str) -> Callable[..., Any]:

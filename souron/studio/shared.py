@@ -58,15 +58,15 @@ class Studio:
     blocks: Any = None  # the Gradio app that is being built
 
     def url(self, page: str, **query: Any) -> str:
-        """Return ``/en/train?system=resnet``; empty values are left out of the query.
+        """Return ``/en/train?system=resnet``; empty values are left out of the query, a list is repeated.
 
         ``page`` may be a study, which is on the page of all studies.
         """
         if page not in PAGES:
             page, query = "study", {"study": page, **query}
-        said = {name: value for name, value in query.items() if value not in (None, "")}
+        said = {name: value for name, value in query.items() if value not in (None, "", [])}
         path = f"/{self.language}/" + ("" if page == PAGES[0] else page)
-        return f"{path}?{urlencode(said)}" if said else path
+        return f"{path}?{urlencode(said, doseq=True)}" if said else path
 
     def file(self, path: Path) -> str:
         """Return the address of a file of the project."""

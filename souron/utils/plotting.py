@@ -2,6 +2,9 @@
 
 import base64
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from souron.utils import fonts
@@ -15,6 +18,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
 MARKS = "osD^vPX"
 DOTS = 192  # per inch: twice that of a screen
+_as_pdf: ContextVar[bool] = ContextVar("_as_pdf", default=False)
 
 
 def uri(image: bytes) -> str:
@@ -73,8 +77,30 @@ def choose_fonts(figure: "Figure") -> None:
         text.set_fontfamily(fonts.families())
 
 
+@contextmanager
+def pdf_pages() -> Iterator[None]:
+    """Within this context plots are pages of PDF, with their fonts, in place of PNG."""
+    token = _as_pdf.set(True)
+    try:
+        yield
+    finally:
+        _as_pdf.reset(token)
+
+
 def as_png(figure: "Figure") -> bytes:
-    return draw(figure)
+    """Return a figure as PNG, or as PDF within ``pdf_pages``."""
+    return _pdf(figure) if _as_pdf.get() else draw(figure)
+
+
+def _pdf(figure: "Figure") -> bytes:
+    import matplotlib
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
+    choose_fonts(figure)
+    file = io.BytesIO()
+    with matplotlib.rc_context({"pdf.fonttype": 42}):  # whole fonts, so that the text can be searched and copied
+        FigureCanvasPdf(figure).print_pdf(file, metadata={"Creator": "souron", "CreationDate": None})
+    return file.getvalue()
 
 
 def draw(figure: "Figure") -> bytes:

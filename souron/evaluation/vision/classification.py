@@ -4,6 +4,7 @@ Threshold and temperature are chosen on validation cases (``decide``); ``result`
 figures of the report from the answers of all trainings of one procedure.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -244,7 +245,7 @@ def result(trainings: Trainings, positive: int | None, prevalence: float | None 
         if y_true.any() and not y_true.all():
             curve = classification.roc(y_true, sure[0])
     cooled = _cooled(probability, temperatures)
-    sizes, more = _sizes(trainings, groups)
+    sizes, more = _sizes(trainings, groups, found["accuracy"])
     heat = seeds[0].get("heat")
     return ClassificationResult(
         measures=found,
@@ -257,7 +258,7 @@ def result(trainings: Trainings, positive: int | None, prevalence: float | None 
         before=_calibration(probability, label, groups, found["Brier score"]),
         after=_calibration(cooled, label, groups, _brier(cooled, label, groups, training)),
         temperatures=_ends(temperatures),
-        disturbed=list(_disturbed(seeds[0].get("right"), groups)),
+        disturbed=list(_disturbed(seeds[0].get("right"), groups, found["accuracy"])),
         sizes=sizes,
         more=more,
         looked_at=[(int(row), one) for row, one in zip(heat.rows, heat.values, strict=True)]
@@ -356,7 +357,11 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _disturbed(right: Any, groups: list[str] | None) -> Iterator[Disturbed]:
+def _disturbed(right: Any, groups: list[str] | None, accuracy: Measure) -> Iterator[Disturbed]:
+    """Yield the accuracy under each disturbance, the undisturbed one first.
+
+    Where that is the accuracy of the report, over the same cases, it has the report's interval.
+    """
     if not isinstance(right, Sparse):
         return
     order = right.rows.argsort()
@@ -372,13 +377,18 @@ def _disturbed(right: Any, groups: list[str] | None) -> Iterator[Disturbed]:
     ]
     for (name, level), scores in zip(steps, table.T, strict=True):
         loss = verdict.difference(scores, table[:, 0], groups=some) if name else None
-        yield Disturbed(name, level, intervals.interval(scores, some), loss)
+        own = intervals.interval(scores, some)
+        same = not name and own.n == accuracy.n and math.isclose(own.value, accuracy.value)
+        yield Disturbed(name, level, accuracy if same else own, loss)
 
 
 def _sizes(
-    trainings: Trainings, groups: list[str] | None
+    trainings: Trainings, groups: list[str] | None, accuracy: Measure
 ) -> tuple[list[tuple[int, Measure]], verdict.Difference | None]:
-    """Return accuracy by training cases, and the gain from the second half of them."""
+    """Return accuracy by training cases, and the gain from the second half of them.
+
+    With all training cases it is the ``accuracy`` of the report, with its interval.
+    """
     if not trainings.fewer:
         return [], None
     answers = {**trainings.fewer, 1.0: trainings.answers[0]}
@@ -386,5 +396,8 @@ def _sizes(
         share: (dense(one, "probability").argmax(1) == trainings.test.target).double().numpy()
         for share, one in sorted(answers.items())
     }
-    sizes = [(trainings.learnt_from[share], intervals.interval(table, groups)) for share, table in right.items()]
+    sizes = [
+        (trainings.learnt_from[share], accuracy if share == 1.0 else intervals.interval(table, groups))
+        for share, table in right.items()
+    ]
     return sizes, verdict.difference(right[1.0], right[max(trainings.fewer)], groups=groups)

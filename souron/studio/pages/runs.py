@@ -1,233 +1,358 @@
-"""Runs and comparisons with their reports, to use, resume, rename, export or delete; and the jobs.
+"""Results: everything made here, to find, use, compare, resume, rename, export or delete.
 
-The choice is part of the page's address, so that two tabs are independent.
+What is searched, filtered, sorted, chosen or compared is part of the address: ``?q=...&task=...&sort=...``,
+``?run=task/name``, ``?compare=task/one&compare=task/other``. The page's script is ``static/runs.js``.
 """
 
+import json
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
+from fastapi.responses import Response
 from markupsafe import Markup
 
 from souron import registry
 from souron.studio import naming
-from souron.studio.forms.confirm import NARROW, Confirm
 from souron.studio.jobs.job_queue import ALIVE, Job, state_name
-from souron.studio.runs import run_list, trash
-from souron.studio.runs.run_view import MOST_ROWS, facts, listing, moment, report, the_same, verb
+from souron.studio.runs import results, run_list, trash, verdict_view
+from souron.studio.runs.run_list import Run
+from souron.studio.runs.run_view import facts, moment, report, the_same, verb
 from souron.studio.security.paths import folder_size
-from souron.studio.shared import QUIET, Studio, here, status, table
+from souron.studio.shared import PAGES, Studio, status
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
-TITLE = N_("Runs")
+TITLE = N_("Results")
 PLACE = "results"
-OFTEN, SELDOM = 5.0, 20.0  # polling intervals, seconds: while a job is running; otherwise
-PAGES = {"train": "train", "compare": "compare", "tour": "compare", "data": "data"}  # of jobs
+MOST_JOBS = 100  # shown
+MOST_DELETED = 200  # at once
+QUEUE = "queue"  # the page of all jobs, where there is one
+PAGE_OF = {"train": "train", "compare": "compare", "tour": "compare", "data": "data"}  # of jobs, by their verb
+DOCUMENTS = {  # what a result is exported as
+    "csv": (N_("Table (CSV)"), "text/csv"),
+    "docx": (N_("Document (Word)"), "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+    "pdf": (N_("Figure (PDF)"), "application/pdf"),
+    "png": (N_("Figure (PNG)"), "image/png"),
+}
+ATTACHED = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-Type-Options": "nosniff"}
 
 
-def page(studio: Studio) -> None:
-    import gradio as gr
+def body(studio: Studio, query: Mapping[str, str]) -> Markup:
+    compared = several(query, "compare")
+    if compared:
+        inside = comparison(studio, compared)
+    elif query.get("run"):
+        inside = one(studio, query["run"])
+    else:
+        inside = everything(studio, query)
+    return Markup(
+        '<div id="results" class="results" data-module="/static/runs.js" data-page="{}/runs" data-words="{}">{}</div>'
+    ).format(studio.language, json.dumps({name: str(text) for name, text in words().items()}), inside)
 
-    gr.HTML(
-        Markup("<h1>{}</h1><p>{}</p>").format(
-            _("Runs"), _("What was trained and compared here. What is deleted goes to this computer's bin.")
-        )
+
+def several(query: Mapping[str, str], name: str) -> list[str]:
+    """Return all values of a name in an address."""
+    found = query.getlist(name) if hasattr(query, "getlist") else query.get(name, "")
+    values = [found] if isinstance(found, str) else [str(value) for value in found]
+    return [value for value in values if value]
+
+
+def everything(studio: Studio, query: Mapping[str, str]) -> Markup:
+    """Return the list with its search, its filters and what can be done with a selection; and the jobs."""
+    return Markup(
+        '<h1>{title}</h1><p>{about}</p>{controls}<div class="picked" hidden><span role="status"></span>'
+        '<button type="button" data-do="compare" class="first">{compare}</button>'
+        '<button type="button" data-do="delete">{delete}</button>'
+        '<button type="button" data-do="none">{none}</button></div>{question}'
+        '<div class="told" role="status"></div><div class="list">{listing}</div>{jobs}'
+    ).format(
+        title=_("Results"),
+        about=_(
+            "Everything made here. Select two runs to learn which is better. What is deleted goes to this "
+            "computer's bin."
+        ),
+        controls=results.controls(studio, query),
+        compare=_("Compare"),
+        delete=_("Delete …"),
+        none=_("Select none"),
+        question=question(),
+        listing=results.listing(studio, query),
+        jobs=jobs(studio),
     )
-    outcome = gr.HTML()
-    shown = Shown(studio, outcome)
-    gr.HTML(Markup("<h2>{}</h2>").format(_("All runs")))
-    wanted = gr.Textbox(label=_("filter"), info=_("words of the name, system, data or state"))
-    listed = gr.HTML()
-    work = Work(studio, outcome)
-    same = gr.HTML()
-
-    says = studio.says
-    wanted.input(says(lambda text: listing(studio, text)), wanted, listed, **QUIET)
-    everything = [*shown.parts, listed, same]
-
-    def draw(run: str, text: str) -> list[Any]:
-        return [*shown.draw(run), listing(studio, text), the_same(studio, run)]
-
-    def draw_after(event: Any) -> None:
-        event.then(says(draw), [shown.run, wanted], everything, **QUIET)
-
-    opened = studio.opened(lambda query: query.get("run") or "", [shown.run])
-    for event in (opened, *shown.changes):
-        draw_after(event)
-    work.drawn.change(says(lambda text: listing(studio, text)), wanted, listed, **QUIET)
 
 
-class Shown:
-    """The chosen run, and its actions."""
+def question() -> Markup:
+    """Return the question before something is deleted, which the script fills in and shows."""
+    return Markup(
+        '<div class="question" role="alert" hidden><p></p><p class="actions"><button type="button" data-do="yes">{}'
+        '</button><button type="button" data-do="no">{}</button></p></div>'
+    ).format(_("Into the bin"), _("Leave it as it is"))
 
-    def __init__(self, studio: Studio, outcome: Any) -> None:
-        import gradio as gr
 
-        self.studio = studio
-        self.run = gr.State("")  # its name on the command line
-        with gr.Column(visible=False) as self.column:
-            self.facts = gr.HTML()
-            self.go_on = gr.Button(_("Resume"), variant="primary", visible=False, **NARROW)
-            with gr.Row():
-                self.name = gr.Textbox(label=_("another name"), scale=3, max_length=200)
-                self.rename = gr.Button(_("Rename"), **NARROW)
-            self.delete = Confirm(_("Delete …"), _("Into the bin"))
-            self.report = gr.HTML()
-        self.parts = [self.column, self.facts, self.go_on, self.delete.column, self.name, self.report]
+def one(studio: Studio, named: str) -> Markup:
+    """Return a run with its facts, its report and what can be done with it."""
+    back = Markup('<p><a href="{}">{}</a></p>').format(studio.url("runs"), _("← All results"))
+    try:
+        run = run_list.read(run_list.find(studio.project, named))
+    except UserError as error:
+        return Markup('<h1>{}</h1><p role="status">{}</p>{}').format(_("Results"), error.found, back)
+    busy = trash.user_of(studio.jobs, run.folder)
+    resume = Markup('<button type="button" data-do="resume" class="first">{}</button>').format(_("Resume"))
+    return Markup(
+        '<h1 class="unseen">{title}</h1><div class="one" data-run="{run}">{facts}<div class="doing">{resume}'
+        '<label>{another}<input name="name" value="{name}" maxlength="200"></label>'
+        '<button type="button" data-do="rename">{rename}</button>'
+        '<button type="button" data-do="delete">{delete}</button></div>{question}'
+        '<div class="told" role="status"></div>{documents}{report}{same}</div>'
+    ).format(
+        title=run.name,
+        run=f"{run.task}/{run.name}",
+        facts=facts(studio, run, busy),
+        resume=resume if run.state == "unfinished" and busy is None else "",
+        another=_("another name"),
+        name=run.name,
+        rename=_("Rename"),
+        delete=_("Delete …"),
+        question=question(),
+        documents=documents(studio, run=f"{run.task}/{run.name}") if exportable(run) else "",
+        report=report(studio, run),
+        same=the_same(studio, str(run.folder)),
+    )
 
-        says = studio.says
-        self.changes = [
-            self.go_on.click(says(self.start), self.run, outcome, **QUIET),
-            self.rename.click(says(self.give_name), [self.run, self.name], [outcome, self.run], **QUIET),
-            self.name.submit(says(self.give_name), [self.run, self.name], [outcome, self.run], **QUIET),
-            self.delete.connect(says, self.ask_to_delete, self.to_bin, [self.run], [outcome, self.run]),
-        ]
 
-    def draw(self, run: str) -> list[Any]:
-        """Return values for ``parts``."""
-        import gradio as gr
+def exportable(run: Run) -> bool:
+    return run.state == "finished" and run.result is not None and run.result.value == run.result.value
 
-        hidden = gr.update(visible=False)
-        if not run:
-            return [hidden, "", hidden, hidden, "", ""]
-        try:
-            found = run_list.read(run_list.find(self.studio.project, run))
-        except UserError as error:
-            told = Markup('<p role="status">{}</p>').format(error.found)
-            return [gr.update(visible=True), told, hidden, hidden, "", ""]
-        busy = trash.user_of(self.studio.jobs, found.folder)
-        return [
-            gr.update(visible=True),
-            facts(self.studio, found, busy),
-            gr.update(visible=found.state == "unfinished" and busy is None),
-            hidden,
-            found.name,
-            report(self.studio, found),
-        ]
 
-    def start(self, run: str) -> str:
-        """Resume an interrupted run."""
-        found = run_list.read(run_list.find(self.studio.project, run))
-        if found.state != "unfinished":
-            raise UserError(
-                "resume",
-                _("{name} has nothing to resume").format(name=found.name),
-                expected=_("a run that was interrupted"),
-                exit=5,
-            )
-        with self.studio.jobs.changing():
-            trash.refuse_used(self.studio.jobs, found.folder)
-            words = [verb(found), f"resume={found.folder}"]
-            job = self.studio.jobs.start(words, self.studio.language)
-        link = Markup('<a href="{}">{}</a>').format(self.studio.url(verb(found), job=job.id), _("Watch it"))
-        return status(_("{name} was resumed.").format(name=found.name), link)
-
-    def give_name(self, run: str, name: str) -> list[Any]:
-        before = run_list.find(self.studio.project, run)
-        now = trash.rename(self.studio.jobs, before, name)
-        told = _("{before} is called {now} now.").format(before=before.name, now=now.name)
-        return [status(told, here(self.studio.url("runs", run=now))), str(now)]
-
-    def ask_to_delete(self, run: str) -> str:
-        folder = run_list.find(self.studio.project, run)
-        trash.refuse_used(self.studio.jobs, folder)
-        return _("Move {name} ({size}) to this computer's bin?").format(
-            name=folder.name, size=units.size(folder_size(folder))
+def documents(studio: Studio, **query: Any) -> Markup:
+    """Return links to the documents of a run, or of a verdict on runs."""
+    address = studio.url("runs", **query).partition("?")[2]
+    links = Markup("").join(
+        Markup('<a href="/show/{}/runs/document?{}&amp;kind={}" download>{}</a>').format(
+            studio.language, address, kind, _(title)
         )
-
-    def to_bin(self, run: str) -> list[Any]:
-        folder = run_list.find(self.studio.project, run)
-        trash.to_bin(self.studio.jobs, folder)
-        text = _("{name} is in this computer's bin.").format(name=folder.name)
-        return [status(text, here(self.studio.url("runs"))), ""]
+        for kind, (title, _mime) in DOCUMENTS.items()
+    )
+    return Markup('<p class="actions documents">{}</p>').format(links)
 
 
-class Work:
-    """The list of jobs: waiting, running, finished."""
+def comparison(studio: Studio, named: list[str]) -> Markup:
+    """Return the page of a verdict on runs, which its script asks for: it may take seconds."""
+    names = [name.rpartition("/")[2] for name in named[: verdict_view.KEPT]]
+    return Markup(
+        '<p><a href="{}">{}</a></p><h1>{}</h1><p>{}</p><div class="compared" data-runs="{}" role="status">{}</div>'
+    ).format(
+        studio.url("runs"),
+        _("← All results"),
+        _("Which is better?"),
+        _(", ").join(names),
+        json.dumps(named[: verdict_view.KEPT]),
+        _("computing …"),
+    )
 
-    def __init__(self, studio: Studio, outcome: Any) -> None:
-        import gradio as gr
 
-        self.studio = studio
-        gr.HTML(Markup('<h2 id="jobs">{}</h2>').format(_("Jobs")))
-        self.drawn = gr.State(None)  # the state shown on the page
-        self.listed = gr.HTML()
-        with gr.Row(visible=False) as self.row:
-            self.job = gr.Dropdown([], allow_custom_value=True, label=_("job"), scale=3)
-            stop = gr.Button(_("Stop, keep the work"), **NARROW)
-            clear = gr.Button(_("Take out of the list"), **NARROW)
-            clear_all = gr.Button(_("Clear what is over"), **NARROW)
-        clock = gr.Timer(OFTEN)
-        self.parts = [self.listed, self.row, self.job, self.drawn, clock]
+def words() -> dict[str, str]:
+    """Return the texts of the script."""
+    return {
+        "failed": _("This did not work. Is the studio still running?"),
+        "selected": _("{count} selected"),
+        "compare": _("Select finished runs of one task to compare them."),
+        "computing": _("computing …"),
+    }
 
-        says = studio.says
-        look = says(self.draw), [self.drawn, self.job], self.parts
-        clock.tick(*look, **QUIET)
-        for act in (
-            stop.click(says(self.stop), self.job, outcome, **QUIET),
-            clear.click(says(self.clear), self.job, outcome, **QUIET),
-            clear_all.click(says(self.clear_all), None, outcome, **QUIET),
-        ):
-            act.then(*look, **QUIET)
-        studio.opened(lambda _query: self.draw(None, None), self.parts)
 
-    def draw(self, drawn: Any, chosen: str | None) -> list[Any]:
-        """Return new values for ``parts`` where something changed; the selection stays."""
-        import gradio as gr
+# what the script asks for
 
-        jobs = [(job, job.state) for job in self.studio.jobs.all() if not job.estimates]
-        now = [(job.id, state) for job, state in jobs]
-        if drawn is not None and [tuple(each) for each in drawn] == now:
-            return [gr.skip()] * len(self.parts)
-        choices = [(f"{state_name(job, state)}: {called(job)}", job.id) for job, state in jobs]
-        ids = [id for _text, id in choices]
-        first = ids[0] if ids else None
-        return [
-            self.table(jobs),
-            gr.update(visible=bool(jobs)),
-            gr.update(choices=choices, value=chosen if chosen in ids else first),
-            now,
-            gr.Timer(OFTEN if any(state in ALIVE for _job, state in jobs) else SELDOM),
-        ]
 
-    def table(self, jobs: list[tuple[Job, str]]) -> Markup:
-        if not jobs:
-            return Markup("<p>{}</p>").format(_("There are no jobs."))
-        rows = [
-            (state_name(job, state), called(job), moment(job.made), self.link(job)) for job, state in jobs[:MOST_ROWS]
-        ]
-        return table((_("state"), _("work"), _("when"), _("page")), rows, _("newest first"))
+def listed(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Return the list for the query of an address."""
+    return {"html": results.listing(studio, texts(asked))}
 
-    def link(self, job: Job) -> Markup | str:
-        verb = job.words[0] if job.words else ""
-        page = "study" if verb in registry.study_files() else PAGES.get(verb)
-        if page is None:
-            return ""
-        return Markup('<a href="{}" aria-label="{}: {}">{}</a>').format(
-            self.studio.url(page, job=job.id), _("Look"), called(job), _("Look")
+
+def texts(asked: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in asked.items() if isinstance(value, str)}
+
+
+def working(studio: Studio, _asked: Mapping[str, Any]) -> dict[str, str]:
+    """Return the list of jobs."""
+    return {"html": jobs(studio)}
+
+
+def named_runs(asked: Mapping[str, Any]) -> list[str]:
+    """Return the names of the runs that a script asks about; others are left out."""
+    found = asked.get("runs")
+    return [name for name in found if isinstance(name, str)][:MOST_DELETED] if isinstance(found, list) else []
+
+
+def compare(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Return the verdict on two or more runs. Raises UserError."""
+    named = named_runs(asked)
+    pair = verdict_view.verdict(studio, named)
+    return {"html": verdict_view.shown(studio, pair, documents(studio, compare=named))}
+
+
+def resume(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Resume an interrupted run. Raises UserError."""
+    found = run_list.read(run_list.find(studio.project, str(asked.get("run"))))
+    if found.state != "unfinished":
+        raise UserError(
+            "resume",
+            _("{name} has nothing to resume").format(name=found.name),
+            expected=_("a run that was interrupted"),
+            exit=5,
         )
+    with studio.jobs.changing():
+        trash.refuse_used(studio.jobs, found.folder)
+        job = studio.jobs.start([verb(found), f"resume={found.folder}"], studio.language)
+    link = Markup('<a href="{}">{}</a>').format(studio.url(verb(found), job=job.id), _("Watch it"))
+    return {"html": status(_("{name} was resumed.").format(name=found.name), link)}
 
-    def stop(self, id: str | None) -> str:
-        """Stop a job: a running one saves its work, a waiting one does not start."""
-        job = self.studio.jobs.get(id or "")
-        if job.state not in ALIVE:
-            return status(_("That job is over."))
-        job.stop()
-        if job.begun is None:
-            return status(state_name(job, job.state))
-        return status(_("stopping after this step …"))
 
-    def clear(self, id: str | None) -> str:
-        """Remove a job from the queue or the list; its results stay."""
-        job = self.studio.jobs.get(id or "")
+def rename(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Give a run another name. Raises UserError."""
+    before = run_list.find(studio.project, str(asked.get("run")))
+    now = trash.rename(studio.jobs, before, str(asked.get("name") or ""))
+    text = _("{before} is called {now} now.").format(before=before.name, now=now.name)
+    return {"go": studio.url("runs", run=f"{now.parent.name}/{now.name}"), "html": status(text)}
+
+
+def ask_to_delete(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Return the question before runs go to the bin. Raises UserError where a job uses one of them."""
+    folders = [run_list.find(studio.project, name) for name in named_runs(asked)]
+    for folder in folders:
+        trash.refuse_used(studio.jobs, folder)
+    size = units.size(sum(map(folder_size, folders)))
+    if len(folders) == 1:
+        text = _("Move {name} ({size}) to this computer's bin?").format(name=folders[0].name, size=size)
+    else:
+        text = _("Move {count} results ({size}) to this computer's bin: {names}?").format(
+            count=len(folders), size=size, names=_(", ").join(folder.name for folder in folders)
+        )
+    return {"question": text}
+
+
+def delete(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Move runs to the bin; the first that cannot go there ends it. Raises UserError."""
+    folders = [run_list.find(studio.project, name) for name in named_runs(asked)]
+    for folder in folders:
+        trash.to_bin(studio.jobs, folder)
+    text = _("{name} is in this computer's bin.").format(name=_(", ").join(folder.name for folder in folders))
+    return {"go": studio.url("runs"), "html": status(text)}
+
+
+def stop(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Stop a job: a running one saves its work, a waiting one does not start. Raises UserError."""
+    job = studio.jobs.get(str(asked.get("job")))
+    if job.state not in ALIVE:
+        return {"html": status(_("That job is over."))}
+    job.stop()
+    return {"html": status(state_name(job, job.state) if job.begun is None else _("stopping after this step …"))}
+
+
+def clear(studio: Studio, asked: Mapping[str, Any]) -> dict[str, str]:
+    """Take a job out of the list; its results stay. Raises UserError."""
+    job = studio.jobs.get(str(asked.get("job")))
+    job.forget()
+    return {"html": status(_("Not in the list any more: {name}").format(name=called(job)))}
+
+
+def clear_over(studio: Studio, _asked: Mapping[str, Any]) -> dict[str, str]:
+    """Take all jobs that are over out of the list; their results stay."""
+    over = [job for job in studio.jobs.all() if job.state not in ALIVE and not job.estimates]
+    for job in over:
         job.forget()
-        return status(_("Not in the list any more: {name}").format(name=called(job)))
+    return {"html": status(_("{count} jobs are out of the list; what they made stays.").format(count=len(over)))}
 
-    def clear_all(self) -> str:
-        jobs = self.studio.jobs.all()
-        over = [job for job in jobs if job.state not in ALIVE and not job.estimates]
-        for job in over:
-            job.forget()
-        return status(_("{count} jobs are out of the list; what they made stays.").format(count=len(over)))
+
+ACTIONS = {
+    "list": listed,
+    "jobs": working,
+    "compare": compare,
+    "resume": resume,
+    "rename": rename,
+    "question": ask_to_delete,
+    "delete": delete,
+    "stop": stop,
+    "clear": clear,
+    "clear_over": clear_over,
+}
+
+
+def document(studio: Studio, query: Mapping[str, str]) -> Response:
+    """Return a run, a comparison or a verdict as a file. Raises UserError."""
+    from souron.report import export
+    from souron.studio.files import drawing
+
+    kind = query.get("kind", "")
+    if kind not in DOCUMENTS:
+        raise UserError(
+            "option", _("there is no document of the kind {kind}").format(kind=kind[:40]), expected=", ".join(DOCUMENTS)
+        )
+    if compared := several(query, "compare"):
+        sheet = export.of_pair(verdict_view.verdict(studio, compared))
+    else:
+        sheet = export.of_folder(run_list.find(studio.project, query.get("run", "")))
+    with drawing:
+        made = {
+            "csv": lambda: export.as_csv(sheet),
+            "docx": lambda: export.as_docx(sheet),
+            "pdf": lambda: export.as_figure(sheet, "pdf"),
+            "png": lambda: export.as_figure(sheet, "png"),
+        }[kind]()
+    name = quote(f"{sheet.name}.{kind}".encode("utf-8", "replace"))
+    headers = {**ATTACHED, "Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+    return Response(made, media_type=DOCUMENTS[kind][1], headers=headers)
+
+
+VIEWS = {"document": document}
+
+
+# jobs
+
+
+def jobs(studio: Studio) -> Markup:
+    """Return what waits and runs, and what is over where no page of its own shows that."""
+    apart = QUEUE in PAGES
+    found = [(job, job.state) for job in studio.jobs.all() if not job.estimates]
+    shown = [(job, state) for job, state in found if state in ALIVE or not apart]
+    link = Markup('<p><a href="{}">{}</a></p>').format(studio.url(QUEUE), _("All jobs")) if apart else Markup()
+    mark = " ".join(f"{job.id}:{state}" for job, state in shown)
+    alive = any(state in ALIVE for _job, state in shown)
+    over = any(state not in ALIVE for _job, state in shown)
+    rows = Markup("").join(job_row(studio, job, state) for job, state in shown[:MOST_JOBS])
+    nothing = Markup("<p>{}</p>").format(_("There are no jobs."))
+    work = Markup('<ul class="jobs">{}</ul>').format(rows) if shown else nothing
+    clear = Markup('<button type="button" data-do="clear_over">{}</button>').format(_("Clear what is over"))
+    return Markup('<section id="jobs" data-mark="{}"{}><h2>{}</h2>{}{}{}</section>').format(
+        mark, Markup(" data-alive") if alive else "", _("Jobs"), work, clear if over else "", link
+    )
+
+
+def job_row(studio: Studio, job: Job, state: str) -> Markup:
+    act, text = ("stop", _("Stop, keep the work")) if state in ALIVE else ("clear", _("Take out of the list"))
+    return Markup(
+        "<li><span><strong>{state}</strong> {name} <small>{when}</small></span> {link}"
+        '<button type="button" data-do="{act}" data-job="{id}" aria-label="{text}: {name}">{text}</button></li>'
+    ).format(
+        state=state_name(job, state),
+        name=called(job),
+        when=moment(job.made),
+        link=job_link(studio, job),
+        act=act,
+        id=job.id,
+        text=text,
+    )
+
+
+def job_link(studio: Studio, job: Job) -> Markup | str:
+    verb = job.words[0] if job.words else ""
+    page = "study" if verb in registry.study_files() else PAGE_OF.get(verb)
+    if page is None:
+        return ""
+    return Markup('<a href="{}" aria-label="{}: {}">{}</a>').format(
+        studio.url(page, job=job.id), _("Look"), called(job), _("Look")
+    )
 
 
 def called(job: Job) -> str:

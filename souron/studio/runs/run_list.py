@@ -232,7 +232,7 @@ def _load(path: Path) -> Mapping[str, Any]:
     return _parsed(path, about.st_size, about.st_mtime_ns, about.st_ino)
 
 
-@lru_cache(4096)
+@lru_cache(16384)
 def _parsed(path: Path, size: int, *_mark: int) -> Mapping[str, Any]:
     if size > MOST_BYTES[path.suffix]:
         raise ValueError(_("{file} has {size}, which is too much").format(file=path.name, size=units.size(size)))
@@ -274,7 +274,7 @@ def weight(run: Run) -> int:
     return _weight(run.folder, run.made, int(time.time() // 60))
 
 
-@lru_cache(4096)
+@lru_cache(16384)
 def _weight(folder: Path, made: float, minute: int) -> int:
     return folder_size(folder)
 

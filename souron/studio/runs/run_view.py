@@ -13,13 +13,12 @@ from souron import registry
 from souron.data import display_names
 from souron.studio import naming
 from souron.studio.jobs.job_queue import Job, state_name
-from souron.studio.runs import run_list, trash
+from souron.studio.runs import run_list
 from souron.studio.runs.run_list import Run
 from souron.studio.shared import Studio, command, framed, remarks, same_thing, table
 from souron.utils import units
 from souron.utils.messages import N_, UserError, _
 
-MOST_ROWS = 500  # of a table
 MOST_IMAGES = 12  # of a run
 MOST_CARD = 10**5  # characters
 KINDS = {  # of pages, by their folder or file; what a study makes has else the study's title
@@ -70,7 +69,7 @@ def ways(studio: Studio, run: Run) -> list[tuple[str, str]]:
     if (run.folder / "args.yaml").is_file():
         address = f"/export/{quote(run.task, safe='')}/{quote(run.name, safe='')}.zip"
         found.append((_("Export as zip"), address))
-    return [*found, (_("All runs"), studio.url("runs"))]
+    return [*found, (_("All results"), studio.url("runs"))]
 
 
 def report(studio: Studio, run: Run) -> Markup:
@@ -164,7 +163,7 @@ def heads() -> tuple[str, ...]:
 
 def row(studio: Studio, run: Run, busy: Job | None = None) -> tuple[Any, ...]:
     link = Markup('<a href="{}">{}</a><br><small>{}</small>').format(
-        studio.url("runs", run=run.folder), run.name, run_list.task_name(run.task)
+        studio.url("runs", run=f"{run.task}/{run.name}"), run.name, run_list.task_name(run.task)
     )
     return (
         link,
@@ -187,49 +186,6 @@ def run_state(run: Run) -> str:
     return {"finished": _("finished"), "unfinished": _("not finished"), "damaged": _("damaged")}[run.state]
 
 
-def all_runs(studio: Studio, wanted: str = "") -> Markup:
-    """Return a table of the runs that match ``wanted``, newest first."""
-    found = [run for run in run_list.runs(studio.project) if fits(run, wanted)]
-    if not found:
-        return Markup('<p role="status">{}</p>').format(
-            _("No run matches.") if wanted.strip() else _("Nothing was trained here yet.")
-        )
-    rows = [
-        row(studio, run, trash.user_of(studio.jobs, run.folder) if run.state == "unfinished" else None)
-        for run in found[:MOST_ROWS]
-    ]
-    caption = _("{count} runs").format(count=units.whole(len(found)))
-    if len(found) > MOST_ROWS:
-        caption = _("the newest {most} of {count} runs; the filter finds the others").format(
-            most=MOST_ROWS, count=units.whole(len(found))
-        )
-    return table(heads(), rows, caption)
-
-
-def listing(studio: Studio, wanted: str = "") -> Markup:
-    """Return the runs and then the other results that match ``wanted``."""
-    return all_runs(studio, wanted) + other_results(studio, wanted)
-
-
-def other_results(studio: Studio, wanted: str = "") -> Markup:
-    """Return the pages of tours, audits, exams and checked answers, newest first."""
-    rows = [
-        (
-            Markup('<a href="{}" target="_blank" rel="noopener">{}</a>').format(address, page.name),
-            kind_of(page),
-            moment(page.made),
-        )
-        for page in run_list.pages(studio.project)
-        if has_all(f"{page.name} {page.kind} {kind_of(page)}", wanted)
-        if (address := studio.address(in_own_language(studio, page.file)))
-    ]
-    if not rows:
-        return Markup()
-    caption = _("{count} results").format(count=units.whole(len(rows)))
-    heads = (_("name"), _("what it is"), _("when"))
-    return Markup("<h3>{}</h3>").format(_("Other results")) + table(heads, rows[:MOST_ROWS], caption)
-
-
 def in_own_language(studio: Studio, file: Path) -> Path:
     """Return the page's translation, or the page itself where there is none."""
     own = file.with_suffix(f".{studio.language}.html")
@@ -244,17 +200,6 @@ def kind_of(page: run_list.Page) -> str:
         if page.kind in registry.study_files():
             return _(registry.study(page.kind).title).rstrip(".。")
     return page.kind
-
-
-def fits(run: Run, words: str) -> bool:
-    """Return whether the facts shown of a run contain each of the words."""
-    parts = (run.name, run.task, run_list.task_name(run.task), *run.systems, run.data)
-    return has_all(" ".join((*parts, run_state(run))), words)
-
-
-def has_all(text: str, words: str) -> bool:
-    """Return whether a text contains each of the words."""
-    return all(word in plain(text) for word in plain(words).split())
 
 
 def plain(text: str) -> str:

@@ -1,0 +1,311 @@
+"""A result as a document: its table as CSV and Word, its figure as PDF and PNG, with what must be read beside it.
+
+A document holds the sentence, the caveats, and the fingerprint of the receipt that it was made from.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import souron
+from souron import registry
+from souron.data.display_names import called
+from souron.stats.records import Row
+from souron.utils import plotting, units
+from souron.utils.messages import UserError, _, language
+
+MOST_BYTES = 2 * 10**7  # of a receipt
+MOST_ROWS = 500
+MOST_NOTES = 40
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute a text that begins so
+JAPANESE = "Yu Gothic"  # in Word, which replaces it by another Japanese font where it is missing
+
+
+@dataclass(frozen=True)
+class Table:
+    heads: tuple[str, ...]
+    rows: list[tuple[Any, ...]]  # numbers as they are, for CSV
+    shown: list[tuple[str, ...]]  # the same to be read
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The content of a document about one result."""
+
+    name: str  # of its files
+    title: str
+    sentence: str
+    table: Table
+    notes: tuple[str, ...] = ()
+    further: tuple[Table, ...] = ()
+    receipts: tuple[tuple[str, str], ...] = ()  # (run, SHA-256 of its receipt)
+    made: str = ""  # the command that gives the same
+    plot: Callable[[], bytes] | None = field(default=None, repr=False)
+
+
+def of_folder(folder: Path) -> Sheet:
+    """Return the sheet of a finished run or comparison. Raises UserError."""
+    receipt, mark = _receipt(folder)
+    rows = _rows(receipt)
+    own = receipt.get("translated")
+    translated = own.get(language()) if isinstance(own, dict) else None
+    told: Mapping[str, Any] = translated if isinstance(translated, dict) else receipt
+    notes = tuple(text for text in _list(told.get("notes")) if isinstance(text, str))[:MOST_NOTES]
+    data = called(str(receipt.get("data") if isinstance(receipt.get("data"), str) else _name_of_data(receipt)))
+    options = receipt.get("options")
+    system = str(options.get("system", "")) if isinstance(options, dict) else ""
+    if rows:
+        return Sheet(
+            folder.name,
+            _("{count} systems on {data}").format(count=len(rows), data=data),
+            str(told.get("sentence") or receipt.get("sentence") or ""),
+            ranking(rows),
+            notes,
+            receipts=((folder.name, mark),),
+            made=str(receipt.get("command", "")),
+            plot=lambda: _intervals(rows),
+        )
+    measures = _measures(receipt)
+    if not measures:
+        raise _nothing(folder, _("its receipt holds no measures"))
+    first = next(iter(measures))
+    return Sheet(
+        folder.name,
+        _("{system} on {data}").format(system=system or folder.name, data=data),
+        _("{measure} {value} (95 % interval {interval}) on {n} cases.").format(
+            measure=registry.metric(first).title,
+            value=registry.metric(first).text(measures[first]["value"]),
+            interval=registry.metric(first).interval(measures[first]["low"], measures[first]["high"]),
+            n=units.whole(measures[first]["n"]),
+        ),
+        Table(
+            (_("measure"), _("value"), _("lower end"), _("upper end"), _("cases")),
+            [(name, m["value"], m["low"], m["high"], int(m["n"])) for name, m in measures.items()],
+            [
+                (registry.metric(name).title, *_texts(name, m["value"], m["low"], m["high"]), units.whole(m["n"]))
+                for name, m in measures.items()
+            ],
+        ),
+        notes,
+        receipts=((folder.name, mark),),
+        made=str(receipt.get("command", "")),
+        plot=lambda: _intervals([_row(system or folder.name, first, measures[first])]),
+    )
+
+
+def of_pair(pair: Any) -> Sheet:
+    """Return the sheet of a verdict on finished runs (``souron.runs.pair.Pair``)."""
+    names = [row.system for row in pair.rows]
+    metric = registry.metric(pair.measure)
+    differences = Table(
+        (_("pair"), _("difference"), _("lower end"), _("upper end"), _("verdict")),
+        [(f"{v.a} – {v.b}", v.difference, v.low, v.high, v.verdict) for v in pair.verdicts],
+        [
+            (f"{v.a} – {v.b}", *(metric.difference(end) for end in (v.difference, v.low, v.high)), verdict_text(v))
+            for v in pair.verdicts
+        ],
+        _("Differences"),
+    )
+    equal = _("equal"), _("not equal")
+    settings = [(one.name, *one.values, equal[0] if one.equal else equal[1]) for one in pair.settings]
+    cases = [(case.file, case.truth, *case.answers) for case in pair.shown]
+    return Sheet(
+        "-".join(name.rpartition("/")[2] for name in names[:2]),
+        _("{runs} on {data}").format(runs=_(", ").join(names), data=pair.data),
+        pair.sentence,
+        ranking(pair.rows),
+        tuple(pair.notes),
+        (
+            differences,
+            Table((_("setting"), *names, _("equal?")), settings, settings, _("What was equal")),
+            Table((_("case"), _("truth"), *names), cases, cases, _("Cases that differ most")),
+        ),
+        tuple((name, _receipt(folder)[1]) for name, folder in zip(names, pair.folders, strict=True)),
+        pair.command,
+        plot=lambda: _intervals(pair.rows),
+    )
+
+
+def verdict_text(verdict: Any) -> str:
+    """Return a verdict on a pair in the reader's language."""
+    if verdict.verdict == "cannot tell":
+        return _("cannot tell")
+    return _("{system} is better").format(system=verdict.a if verdict.verdict == "better" else verdict.b)
+
+
+def ranking(rows: Sequence[Row]) -> Table:
+    """Return the table of systems or runs with their measure, best first."""
+    return Table(
+        (_("system"), _("measure"), _("value"), _("lower end"), _("upper end")),
+        [(row.system, row.measure, row.value, row.low, row.high) for row in rows],
+        [
+            (row.system, registry.metric(row.measure).title, *_texts(row.measure, row.value, row.low, row.high))
+            for row in rows
+        ],
+    )
+
+
+def _texts(measure: str, *values: float) -> tuple[str, ...]:
+    return tuple(registry.metric(measure).text(value) for value in values)
+
+
+def as_csv(sheet: Sheet) -> bytes:
+    """Return the tables as CSV in UTF-8; a text that a spreadsheet would compute begins with an apostrophe."""
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    for table in (sheet.table, *sheet.further):
+        if table.title:
+            writer.writerow([])
+            writer.writerow([_plain(table.title)])
+        writer.writerow(map(_plain, table.heads))
+        writer.writerows(map(_plain, row) for row in table.rows)
+    writer.writerow([])
+    marks = (f"{name} receipt.json SHA-256 {mark}" for name, mark in sheet.receipts)
+    for text in (sheet.sentence, *sheet.notes, *marks):
+        writer.writerow([_plain(text)])
+    return stream.getvalue().encode("utf-8-sig", "replace")
+
+
+def _plain(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def as_figure(sheet: Sheet, kind: str) -> bytes:
+    """Return the figure as ``"pdf"`` or ``"png"``."""
+    assert sheet.plot is not None
+    with plotting.pdf_pages() if kind == "pdf" else nullcontext():
+        return sheet.plot()
+
+
+def as_docx(sheet: Sheet) -> bytes:
+    """Return a Word document: sentence, caveats, figure, tables, and the receipts' fingerprints."""
+    from docx import Document
+    from docx.oxml.ns import qn
+    from docx.shared import Cm, Pt
+
+    document = Document()
+    for style in ("Normal", "Title", "Heading 1", "Heading 2", "List Bullet"):
+        font = document.styles[style].element.get_or_add_rPr().get_or_add_rFonts()
+        for place in ("w:asciiTheme", "w:eastAsiaTheme", "w:hAnsiTheme", "w:cstheme"):
+            font.attrib.pop(qn(place), None)
+        for place, name in (("w:ascii", "Calibri"), ("w:hAnsi", "Calibri"), ("w:eastAsia", JAPANESE)):
+            font.set(qn(place), name)
+    document.styles["Normal"].font.size = Pt(10.5)
+    document.core_properties.title = _text(sheet.title)
+    document.core_properties.author = document.core_properties.comments = ""
+    document.add_heading(_text(sheet.title), 0)
+    document.add_paragraph().add_run(_text(sheet.sentence)).bold = True
+    if sheet.notes:
+        document.add_heading(_("Read this first"), 1)
+        for note in sheet.notes:
+            document.add_paragraph(_text(note), style="List Bullet")
+    if sheet.plot is not None:
+        document.add_picture(io.BytesIO(as_figure(sheet, "png")), width=Cm(15.5))
+    for table in (sheet.table, *sheet.further):
+        if table.title:
+            document.add_heading(_text(table.title), 1)
+        _add(document, table)
+    document.add_heading(_("Receipt"), 1)
+    for name, mark in sheet.receipts:
+        document.add_paragraph(_text(f"{name}: receipt.json SHA-256 {mark}"))
+    if sheet.made:
+        document.add_paragraph(_text(_("The same on the command line: {command}").format(command=sheet.made)))
+    document.add_paragraph(_("written by souron {version}").format(version=souron.__version__))
+    stream = io.BytesIO()
+    document.save(stream)
+    return stream.getvalue()
+
+
+def _add(document: Any, table: Table) -> None:
+    made = document.add_table(rows=1, cols=len(table.heads), style="Light Grid Accent 1")
+    for cell, head in zip(made.rows[0].cells, table.heads, strict=True):
+        cell.text = _text(head)
+    for row in table.shown[:MOST_ROWS]:
+        for cell, value in zip(made.add_row().cells, row, strict=True):
+            cell.text = _text(value)
+
+
+def _text(value: Any) -> str:
+    """Return a text without the control characters that XML forbids."""
+    kept = "".join(letter for letter in str(value) if letter >= " " or letter in "\t\n")
+    return kept.encode("utf-8", "replace").decode()
+
+
+def _intervals(rows: Sequence[Row]) -> bytes:
+    from souron.report import plots
+
+    return plots.intervals(rows)
+
+
+def _receipt(folder: Path) -> tuple[dict[str, Any], str]:
+    """Return a receipt and the SHA-256 of its file. Raises UserError where there is none."""
+    path = folder / "receipt.json"
+    try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES:
+            raise ValueError(_("no receipt.json that souron wrote"))
+        content = path.read_bytes()
+        receipt = json.loads(content)
+        if not isinstance(receipt, dict):
+            raise ValueError(_("no receipt.json that souron wrote"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _nothing(folder, str(error)) from error
+    return receipt, sha256(content).hexdigest()
+
+
+def _nothing(folder: Path, why: str) -> UserError:
+    return UserError(
+        "export",
+        _("{name} has no figures to export: {why}").format(name=folder.name, why=why),
+        expected=_("a finished run or comparison"),
+        exit=3,
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _name_of_data(receipt: Mapping[str, Any]) -> str:
+    data, options = receipt.get("data"), receipt.get("options")
+    if isinstance(options, dict) and options.get("data"):
+        return str(options["data"])
+    return str(data.get("name", "")) if isinstance(data, dict) else ""
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e300 else math.nan
+
+
+def _measures(receipt: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return name -> value, low, high, n of the measures that are numbers."""
+    found = receipt.get("measures")
+    made = {}
+    for name, about in found.items() if isinstance(found, dict) else ():
+        if isinstance(about, dict) and math.isfinite(_number(about.get("value"))):
+            made[str(name)] = {end: _number(about.get(end)) for end in ("value", "low", "high")}
+            n = _number(about.get("n"))
+            made[str(name)]["n"] = n if math.isfinite(n) else 0
+    return made
+
+
+def _row(system: str, name: str, about: Mapping[str, Any], seeds: tuple[float, ...] = ()) -> Row:
+    value, low, high = (_number(about.get(end)) for end in ("value", "low", "high"))
+    return Row(system, name, value, low, high, 0, 0, 0, 0, seeds)
+
+
+def _rows(receipt: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of a comparison that hold numbers."""
+    made = []
+    for row in _list(receipt.get("rows"))[:MOST_ROWS]:
+        if isinstance(row, dict) and math.isfinite(_number(row.get("value"))):
+            seeds = tuple(filter(math.isfinite, map(_number, _list(row.get("seeds")))))
+            made.append(_row(str(row.get("system")), str(row.get("measure")), row, seeds))
+    return made
