@@ -35,6 +35,7 @@ ORDER = (
     "work",
     "study",
     "runs",
+    "queue",
     "machine",
 )
 THERE = names_in(pages)

@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from souron import registry
 from souron.studio import naming
 from souron.studio.forms.confirm import NARROW, Confirm
+from souron.studio.jobs import job_view
 from souron.studio.jobs.job_queue import ALIVE, Job, state_name
 from souron.studio.runs import run_list, trash
 from souron.studio.runs.run_view import MOST_ROWS, facts, listing, moment, report, the_same, verb
@@ -21,7 +21,6 @@ from souron.utils.messages import N_, UserError, _
 TITLE = N_("Runs")
 PLACE = "results"
 OFTEN, SELDOM = 5.0, 20.0  # polling intervals, seconds: while a job is running; otherwise
-PAGES = {"train": "train", "compare": "compare", "tour": "compare", "data": "data"}  # of jobs
 
 
 def page(studio: Studio) -> None:
@@ -148,7 +147,11 @@ class Work:
         import gradio as gr
 
         self.studio = studio
-        gr.HTML(Markup('<h2 id="jobs">{}</h2>').format(_("Jobs")))
+        gr.HTML(
+            Markup('<h2 id="jobs">{}</h2><p><a href="{}">{}</a></p>').format(
+                _("Jobs"), studio.url("queue"), _("What waits and runs, its order and a pause: on the page Queue")
+            )
+        )
         self.drawn = gr.State(None)  # the state shown on the page
         self.listed = gr.HTML()
         with gr.Row(visible=False) as self.row:
@@ -198,13 +201,10 @@ class Work:
         return table((_("state"), _("work"), _("when"), _("page")), rows, _("newest first"))
 
     def link(self, job: Job) -> Markup | str:
-        verb = job.words[0] if job.words else ""
-        page = "study" if verb in registry.study_files() else PAGES.get(verb)
-        if page is None:
+        address = job_view.address(self.studio, job)
+        if not address:
             return ""
-        return Markup('<a href="{}" aria-label="{}: {}">{}</a>').format(
-            self.studio.url(page, job=job.id), _("Look"), called(job), _("Look")
-        )
+        return Markup('<a href="{}" aria-label="{}: {}">{}</a>').format(address, _("Look"), called(job), _("Look"))
 
     def stop(self, id: str | None) -> str:
         """Stop a job: a running one saves its work, a waiting one does not start."""

@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from souron import registry
 from souron.serve.access import INERT, READ, WRITE, Door, Refused, wished
 from souron.studio import layout
+from souron.studio.jobs.job_queue import STARTED
 from souron.studio.shared import PAGES, USER_ERROR
 from souron.utils.messages import LANGUAGES, UserError, _, use_language
 
@@ -118,6 +119,7 @@ OF_A_PAGE = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-DNS-Prefetch-Control": "off",
 }
+JOBS = "X-Souron-Jobs"  # the ids of started jobs
 CACHED = {"part": "private, max-age=31536000, immutable", "static": "no-cache"}
 
 
@@ -223,6 +225,7 @@ class Guard:
         if route.sort == "call":
             self._check_call(await body.read())
         answer = Answer(route, send)
+        STARTED.set(answer.jobs)
         try:
             await self.app(without_proxy(scope), body.receive, answer.send)
         except Exception:
@@ -301,6 +304,7 @@ class Answer:
     def __init__(self, route: Route, send: Send) -> None:
         self.sort, self._send = route.sort, send
         self.started = False
+        self.jobs: list[str] = []  # ids of those that the request started, for the page's script
         self._start: Message | None = None  # of a page or error, until the body is complete
         self._whole = b""
 
@@ -334,6 +338,8 @@ class Answer:
             self.sort in ("own", "plain") and "content-security-policy" not in headers
         ):
             headers["Content-Security-Policy"] = INERT
+        if self.jobs:
+            headers[JOBS] = ",".join(self.jobs)
         if self.sort in ("page", "plain"):
             headers.update(OF_A_PAGE)
         if self.sort in ("part", "static"):
