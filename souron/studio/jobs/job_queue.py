@@ -136,17 +136,19 @@ class Jobs:
             for id in sorted(ids, key=place_of)
             if is_folder(self.folder / id)
         }
-        self.schedule.members[person] = self
+        self.schedule.join(person, self)
 
     def start(self, words: Sequence[str], language: str, *, queued: bool = True) -> "Job":
         """Create a job for a ``souron`` command such as ``["train", "cnn"]``.
 
-        It starts when its turn comes, or at once if not ``queued``. Raises UserError for words that
-        no page may run, and where the disk is full.
+        It starts when its turn comes, or at once if not ``queued``; where several people share the
+        computer only forecasts start at once. Raises UserError for words that no page may run, and
+        where the disk is full.
         """
         check(words, language)
         if self.allowed is not None:
             self.allowed(words)
+        queued = queued or (bool(self.person) and "--forecast" not in words)
         return self.add(list(words), language, queued, self._place or Path.cwd())
 
     def add(self, words: list[str], language: str, queued: bool, place: Path, **more: Any) -> "Job":
@@ -534,7 +536,7 @@ class Job:
             state = self.state
             if state not in OVER or self.process() is not None:
                 return False
-            ended = self._events.changed() if self.begun is not None else time.time()
+            ended = self._events.changed() if self.begun is not None else self.note.get("stopped", time.time())
             self._note(over=state, ended=ended)
             if self.begun is not None and not self.estimates:
                 self.jobs.schedule.count(self.jobs.person, ended - self.begun)

@@ -358,7 +358,8 @@ class Estimate:
             self._end(asked)
             return [(words, ""), "", gr.skip()]
         if not id:
-            if any(job.queued and job.state in ALIVE for job in self.studio.jobs.schedule.all()):
+            every = self.studio.jobs.schedule.all()
+            if any((job.queued or job.estimates) and job.state in ALIVE for job in every):
                 return self.drop(asked)  # it would slow down both, and the forecast would be wrong
             job = self.studio.jobs.start([*words, "--forecast"], self.studio.language, queued=False)
             told = Markup('<p role="status" class="faint">{}</p>').format(_("estimating …"))

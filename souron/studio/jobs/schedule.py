@@ -45,6 +45,11 @@ class Schedule:
         self._order = _lists(note.get("order"))  # person -> ids, first to start first
         self._used = _pairs(note.get("used"))  # person -> (seconds, up to when they are counted)
 
+    def join(self, person: str, jobs: "Jobs") -> None:
+        """Add the jobs of a person."""
+        with self.lock:
+            self.members = {**self.members, person: jobs}  # others may go through the earlier one
+
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Lock out other threads from changing jobs. Raises UserError if writing fails."""

@@ -13,14 +13,16 @@ Run uvicorn with ``proxy_headers=False, ws="none"``.
 
 import base64
 import hashlib
+import importlib
 import json
 import os
 import re
 import shutil
 import tempfile
+from contextvars import ContextVar
 from itertools import filterfalse
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 from starlette.datastructures import Headers, MutableHeaders
@@ -119,6 +121,7 @@ OF_A_PAGE = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-DNS-Prefetch-Control": "off",
 }
+PLACE: ContextVar[Path | None] = ContextVar("PLACE", default=None)  # of the guard whose request this is
 JOBS = "X-Souron-Jobs"  # the ids of started jobs
 CACHED = {"part": "private, max-age=31536000, immutable", "static": "no-cache"}
 
@@ -128,17 +131,37 @@ def prepare(place: Path) -> Path:
 
     Call it before Gradio is imported. Folders of servers that have ended are removed.
     """
-    place.mkdir(parents=True, exist_ok=True)
-    for old in place.glob("gradio-*-*"):
-        owner = old.name.split("-")[1]
-        if not old.is_symlink() and owner.isdecimal() and not psutil.pid_exists(int(owner)):
-            shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"gradio-{os.getpid()}-", dir=place)).resolve()
+    folder = temporary(place)
     for name in LOUD:
         os.environ.pop(name, None)
     own = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_EXAMPLES_CACHE": str(folder / "examples")}
     os.environ.update(QUIET | own)
     return folder
+
+
+def upload_folder() -> str:
+    """Return the folder in which Gradio keeps files: that of the guard whose request this is.
+
+    Gradio's own function of that kind knows one folder only, of the whole process.
+    """
+    return str(PLACE.get() or os.environ["GRADIO_TEMP_DIR"])
+
+
+def keep_apart() -> None:
+    """Let Gradio keep the files of each guard in the guard's own folder."""
+    for name in ("utils", "blocks", "processing_utils", "routes"):
+        module: Any = importlib.import_module(f"gradio.{name}")
+        module.get_upload_folder = upload_folder
+
+
+def temporary(place: Path) -> Path:
+    """Create a temporary folder below ``place``; those of servers that have ended are removed."""
+    place.mkdir(parents=True, exist_ok=True)
+    for old in place.glob("gradio-*-*"):
+        owner = old.name.split("-")[1]
+        if not old.is_symlink() and owner.isdecimal() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"gradio-{os.getpid()}-", dir=place)).resolve()
 
 
 def tool_of(path: str) -> re.Match[str] | None:
@@ -152,7 +175,7 @@ class Guard:
     """The application behind access control.
 
     ``place`` is the folder that ``prepare`` made; ``lang`` takes precedence over the browser's
-    language.
+    language. ``behind``: a ``room.Room`` in front of it knows who asks.
     """
 
     def __init__(
@@ -165,8 +188,9 @@ class Guard:
         lang: str = "",
         place: Path | None = None,
         most_uploaded: int = MOST_UPLOADED,
+        behind: bool = False,
     ) -> None:
-        assert token or not lan, "who shares the studio needs a token"
+        assert token or behind or not lan, "who shares the studio needs a token"
         self.app, self.lang, self.most_uploaded = app, lang, most_uploaded
         self.place = Path(place or os.environ["GRADIO_TEMP_DIR"]).resolve()
         self.door = Door(port, token=token, lan=lan)
@@ -226,6 +250,7 @@ class Guard:
             self._check_call(await body.read())
         answer = Answer(route, send)
         STARTED.set(answer.jobs)
+        PLACE.set(self.place)
         try:
             await self.app(without_proxy(scope), body.receive, answer.send)
         except Exception:

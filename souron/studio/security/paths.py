@@ -71,6 +71,22 @@ class Roots:
                 if text:
                     self.check(text)
 
+    def limit(self, words: Sequence[str]) -> None:
+        """Check that no word of a command line leads out of the roots, also after ``=`` and between commas.
+
+        Unlike ``command``, it takes any text that is not a path. Raises UserError.
+        """
+        for word in words:
+            for text in {word, word.partition("=")[2], *word.partition("=")[2].split(",")}:
+                if not text.strip():
+                    continue
+                try:
+                    found = Path(os.path.realpath(self._absolute(text)))
+                except ValueError:  # a null byte, a lone surrogate: no path
+                    continue
+                if not any(map(found.is_relative_to, self.folders)):
+                    raise self._outside(text)
+
     def files(self, patterns: Sequence[str]) -> list[Path]:
         """Return the files that the patterns match; a folder stands for all files in it.
 
